@@ -1,0 +1,1 @@
+"""Triggers: read the input, call the engine, shape the output."""
