@@ -1,0 +1,104 @@
+"""The edge of every HTTP function: read the request within limits, find the caller, shape answer and error."""
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+from azurefunctions.extensions.http.fastapi import Request, Response
+
+from shared.callers import Caller
+from shared.engine import Engine
+from shared.errors import ServiceError, SettingsError, StoreError, TooLarge, Unavailable, UnsupportedMediaType
+from shared.records import Record
+from shared.requests import MAX_BODY
+from shared.schedule import POLL_MIN_MS, poll_delay
+from shared.service import now_ms, service
+
+_log = logging.getLogger(__name__)
+
+Handle = Callable[[Engine, Caller, Request], Awaitable[Response]]
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+def for_callers(handle: Handle) -> Answer:
+    """Return the trigger of a handler: the caller is authenticated, and no exception leaves it.
+
+    An exception that left an HTTP function would close the client's connection, too.
+    """
+
+    async def authenticated(req: Request) -> Response:
+        known = await service()
+        return await handle(known.engine, known.callers.authenticate(req.headers), req)
+
+    return for_anyone(authenticated)
+
+
+def for_anyone(handle: Answer) -> Answer:
+    """Return the trigger of a handler that needs no caller."""
+
+    async def answer(req: Request) -> Response:
+        request_id = f"req_{secrets.token_hex(16)}"
+        try:
+            response = await handle(req)
+        except ServiceError as error:
+            response = _refusal(error)
+        except StoreError:
+            _log.exception("request.storage_failed", extra={"request": request_id})
+            response = _refusal(Unavailable("Storage is not available; nothing was accepted.", retry_after_s=5))
+        except SettingsError as error:
+            _log.error("settings.wrong", extra={"reason": str(error)})
+            response = _refusal(ServiceError("The service is not configured correctly."))
+        except Exception:  # noqa: BLE001 - the edge: nothing may leave an HTTP function
+            _log.exception("request.failed", extra={"request": request_id})
+            response = _refusal(ServiceError("The server had an error while processing the request."))
+        response.headers["x-request-id"] = request_id
+        return response
+
+    return answer
+
+
+def _refusal(error: ServiceError) -> Response:
+    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
+    return as_json(error.envelope(), error.status, headers)
+
+
+def as_json(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a JSON answer."""
+    return _json(orjson.dumps(value), status, headers)
+
+
+def as_response(shown: tuple[Record, bytes], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response object; one about unfinished work says when to ask again."""
+    record, body = shown
+    hints: dict[str, str] = {}
+    if not record.status.is_terminal:
+        wait_ms = poll_delay(now_ms() - record.created_ms, lambda: 0.0)
+        hints = {"Retry-After": str(-(-wait_ms // POLL_MIN_MS)), "openai-poll-after-ms": str(wait_ms)}
+    return _json(body, status, {**hints, **(headers or {})})
+
+
+def _json(body: bytes, status: int, headers: Mapping[str, str] | None) -> Response:
+    return Response(body, status, dict(headers or {}), media_type="application/json")
+
+
+async def read_json(req: Request) -> bytes:
+    """Return the body; raise UnsupportedMediaType if it is not JSON, TooLarge before more than 8 MiB are read."""
+    kind = req.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMediaType("The body must be JSON: 'Content-Type: application/json'.", param="Content-Type")
+    declared = req.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > MAX_BODY:
+        raise _too_large()
+    chunks, size = [], 0
+    async for chunk in req.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise _too_large()
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"The request body is over {MAX_BODY} bytes.", code="request_too_large")

@@ -1,0 +1,52 @@
+"""Queue and timer triggers. A message is a hint: one that cannot be read, or whose work cannot be done now, is dropped.
+
+Nothing is lost by that: alarms are the truth, and the heartbeat nudges for whatever is overdue.
+"""
+
+import logging
+
+import azure.functions as func
+import orjson
+
+from shared.errors import StoreError
+from shared.ids import SHARDS
+from shared.nudges import DELIVERIES, NUDGES
+from shared.service import service
+
+blueprint = func.Blueprint()
+_log = logging.getLogger(__name__)
+
+
+@blueprint.queue_trigger("message", NUDGES, "AzureWebJobsStorage")
+async def sweep(message: func.QueueMessage) -> None:
+    """Ring the due alarms of the shard that a nudge names."""
+    try:
+        nudge = orjson.loads(message.get_body())
+        shard, at_s = str(nudge["shard"]), int(nudge["at"])
+    except (ValueError, KeyError, TypeError):
+        shard, at_s = "", 0
+    if len(shard) != 1 or shard not in SHARDS:
+        _log.error("nudge.unreadable", extra={"message": message.id})
+        return
+    try:
+        await (await service()).engine.sweep(shard, at_s)
+    except StoreError:
+        _log.warning("sweep.storage_failed", extra={"shard": shard})
+
+
+@blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage")
+async def deliver(message: func.QueueMessage) -> None:
+    """Make the delivery attempt whose alarm a message names."""
+    try:
+        alarm_key = str(orjson.loads(message.get_body())["alarm"])
+        await (await service()).engine.deliver(alarm_key)
+    except (ValueError, KeyError, TypeError):
+        _log.error("delivery.unreadable", extra={"message": message.id})
+    except StoreError:
+        _log.warning("delivery.storage_failed", extra={"message": message.id})
+
+
+@blueprint.timer_trigger("timer", "0 * * * * *", run_on_startup=True, use_monitor=False)
+async def heartbeat(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
+    """Nudge for whatever is due: every minute, and once when a process starts."""
+    await (await service()).engine.heartbeat()

@@ -1,0 +1,81 @@
+"""The commands of the local stack: `python -m local demo|start|new-key`."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from local.demo import SAMPLE, demo
+from local.keys import new_credentials
+from local.process import PartError, interrupt_on_sigterm
+from local.stack import stack
+
+DEFAULT_PORT = 7071
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run one command and return its exit code."""
+    given = _arguments().parse_args()
+    interrupt_on_sigterm()
+    try:
+        given.run(given)
+    except PartError as error:
+        print(f"{given.command} failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0 if given.command == "start" else INTERRUPTED
+    return 0
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    show = commands.add_parser("demo", help="one background response from end to end")
+    show.add_argument("file", nargs="?", type=Path, default=SAMPLE, help="a text file to submit")
+    show.set_defaults(run=_demo)
+    serve = commands.add_parser("start", help="the stack, until Ctrl-C, on PORT; AZURITE_DIR keeps its data")
+    serve.set_defaults(run=_start)
+    new_key = commands.add_parser("new-key", help="credentials of a new caller")
+    new_key.add_argument("name", help="the caller's name")
+    new_key.set_defaults(run=_new_key)
+    return parser
+
+
+def _demo(given: argparse.Namespace) -> None:
+    try:
+        text = given.file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PartError("file", str(error)) from error
+    demo(text, _model())
+
+
+def _model() -> str:
+    """Return MODEL, for which only the simulation has a default."""
+    model = os.environ.get("MODEL")
+    if not model and os.environ.get("UPSTREAM_BASE_URL"):
+        raise PartError("settings", "UPSTREAM_BASE_URL is set: name one of its models in MODEL")
+    return model or "sim-5s"
+
+
+def _start(_given: argparse.Namespace) -> None:
+    directory = os.environ.get("AZURITE_DIR")
+    port = int(os.environ.get("PORT") or DEFAULT_PORT)
+    with stack(Path(directory) if directory else None, port) as running:
+        print(f"ready {running.base_url} key={running.credentials.api_key}", flush=True)
+        while True:
+            running.check()
+            time.sleep(1)
+
+
+def _new_key(given: argparse.Namespace) -> None:
+    credentials = new_credentials(given.name)
+    print(f"API key, shown only now: {credentials.api_key}")
+    print(f"signing secret:          {credentials.signing_secret}")
+    print(f"element for CALLERS:     {json.dumps(credentials.configuration())}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Which Azurite a machine gets, and what it is given to start with."""
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from local.azurite.container import ContainerAzurite, engine_trouble
+from local.azurite.emulator import Azurite
+from local.azurite.npm import NpmAzurite
+from local.keys import kept_text
+from local.process import ROOT, PartError
+
+VERSION: str = json.loads((ROOT / "package.json").read_text())["dependencies"]["azurite"]
+IMAGE = f"mcr.microsoft.com/azure-storage/azurite:{VERSION}"
+ACCOUNTS = 500
+
+
+@contextmanager
+def azurite(directory: Path | None = None, kind: str | None = None) -> Iterator[Azurite]:
+    """Run Azurite until the end of the block.
+
+    A directory keeps its data, and its accounts in the same order, for the next time. `kind`, or AZURITE in
+    the environment, forces "container" or "npm"; without it a container runs where a Docker engine answers,
+    else npm. With CI=true nothing stands in for a missing engine.
+    """
+    accounts: dict[str, str] = json.loads(kept_text(directory and directory / "accounts.json", _new_accounts))
+    forced = kind or os.environ.get("AZURITE")
+    chosen = choose(
+        forced, in_ci=os.environ.get("CI") == "true", engine_trouble=lambda: engine_trouble(IMAGE)
+    )
+    with (
+        TemporaryDirectory(prefix="azurite-") as temporary,
+        closing(
+            ContainerAzurite(accounts, directory, IMAGE)
+            if chosen == "container"
+            else NpmAzurite(accounts, directory or Path(temporary))
+        ) as storage,
+    ):
+        storage.start()
+        yield storage
+
+
+def choose(forced: str | None, *, in_ci: bool, engine_trouble: Callable[[], str | None]) -> str:
+    """Return "container" or "npm"; PartError where the one that is wanted cannot be had."""
+    if forced == "npm":
+        return "npm"
+    if forced not in {None, "", "container"}:
+        raise PartError("azurite", f"AZURITE is {forced!r}; it may be container or npm")
+    trouble = engine_trouble()
+    if trouble and (forced or in_ci):
+        raise PartError("azurite", f"no container: {trouble}")
+    return "npm" if trouble else "container"
+
+
+def _new_accounts() -> str:
+    return json.dumps({f"local{number:03}{secrets.token_hex(4)}": _new_key() for number in range(ACCOUNTS)})
+
+
+def _new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()

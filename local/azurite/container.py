@@ -1,0 +1,105 @@
+"""Azurite as a container, through testcontainers."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import docker
+import docker.errors
+import requests
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+
+from local.azurite.emulator import FLAGS, SERVICES, Azurite
+from local.process import LOG_LINES, PartError
+
+# Of any one answer of the Docker engine; a pull reports its progress more often than that.
+ENGINE_DEADLINE_S = 60
+PORTS = {"blob": 10_000, "queue": 10_001, "table": 10_002}
+ANY_ADDRESS = [part for service in SERVICES for part in (f"--{service}Host", "0.0.0.0")]  # noqa: S104  (of the container)
+
+# Ryuk, which removes what tests leave behind, is one more image to pull, and close() leaves nothing behind.
+testcontainers_config.ryuk_disabled = True
+
+
+def engine_trouble(image: str) -> str | None:
+    """Return why no container can run here; None when a Docker engine answers and has, or gets, the image."""
+    try:
+        client = docker.from_env(timeout=ENGINE_DEADLINE_S)
+    except docker.errors.DockerException as error:
+        return str(error)
+    try:
+        _provide(client, image)
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        return str(error)
+    finally:
+        client.close()
+    return None
+
+
+def _provide(client: docker.DockerClient, image: str) -> None:
+    try:
+        client.images.get(image)
+    except docker.errors.ImageNotFound:
+        client.images.pull(image)
+
+
+class ContainerAzurite(Azurite):
+    """Azurite in a container, on loopback only; its data ends with it unless a directory is given."""
+
+    kind = "container"
+    pid = None
+
+    def __init__(self, accounts: Mapping[str, str], directory: Path | None, image: str) -> None:
+        super().__init__(accounts)
+        self._container = DockerContainer(image, docker_client_kw={"timeout": ENGINE_DEADLINE_S})
+        self._container.with_command(["azurite", "--location", "/data", *ANY_ADDRESS, *FLAGS])
+        self._container.with_envs(**self.env)
+        bindings = {f"{PORTS[service]}/tcp": ("127.0.0.1", port) for service, port in self.ports.items()}
+        # docker-py takes an address with the port; the annotation of testcontainers knows the port alone.
+        self._container.ports.update(bindings)  # type: ignore[arg-type]
+        self._created = False
+        if directory:
+            self._keep(directory / "data")
+
+    def _keep(self, data: Path) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        self._container.with_volume_mapping(data.resolve(), "/data", "rw")
+        self._container.with_kwargs(user=f"{os.getuid()}:{os.getgid()}")
+
+    def _launch(self) -> None:
+        try:
+            if self._created:
+                self._container.get_wrapped_container().start()
+            else:
+                self._created = True
+                self._container.start()
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise PartError("azurite", str(error)) from error
+
+    def stop(self) -> None:
+        """Let Azurite write its data down and end: connections are refused until the next start."""
+        self._container.get_wrapped_container().stop(timeout=10)
+
+    def close(self) -> None:
+        """Leave nothing running and no container behind."""
+        self._container.stop()
+
+    def check(self) -> None:
+        """Raise PartError when the container does not run."""
+        container = self._container.get_wrapped_container()
+        container.reload()
+        if container.status != "running":
+            raise PartError("azurite", f"its container is {container.status}", self.log())
+
+    def log(self) -> str:
+        """Return the last lines Azurite wrote."""
+        lines: bytes = self._container.get_wrapped_container().logs(tail=LOG_LINES)
+        return lines.decode(errors="replace")
+
+    def cpu_s(self) -> float:
+        """Return the processor time used since the latest start."""
+        stats = self._container.get_wrapped_container().stats(stream=False, one_shot=True)
+        nanoseconds = cast("dict[str, Any]", stats)["cpu_stats"]["cpu_usage"]["total_usage"]
+        return float(nanoseconds) / 1e9

@@ -1,0 +1,83 @@
+"""What is common to every way of running Azurite."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import httpx
+
+from local.ports import free_port
+from local.process import PartError, wait_for
+
+SERVICES = ("blob", "queue", "table")
+# The SDKs speak newer API versions than Azurite knows, and nothing is to leave the machine.
+FLAGS = ("--skipApiVersionCheck", "--disableTelemetry", "--silent")
+READY_DEADLINE_S = 60.0
+
+
+class Azurite(ABC):
+    """An Azurite on loopback: storage accounts to hand out, and outages on demand."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, accounts: Mapping[str, str]) -> None:
+        self.ports = {service: free_port() for service in SERVICES}
+        self.env = {"AZURITE_ACCOUNTS": ";".join(f"{name}:{key}" for name, key in accounts.items())}
+        self._unused = iter(accounts.items())
+
+    def account(self) -> str:
+        """Return the connection string of the next unused account."""
+        name, key = next(self._unused)
+        endpoints = (
+            f"{service.title()}Endpoint=http://127.0.0.1:{port}/{name}"
+            for service, port in self.ports.items()
+        )
+        return ";".join(
+            ("DefaultEndpointsProtocol=http", f"AccountName={name}", f"AccountKey={key}", *endpoints)
+        )
+
+    def start(self) -> None:
+        """Start Azurite, after a stop with the same data and ports, and return when every service answers."""
+        self._launch()
+        if not wait_for(self._answers, READY_DEADLINE_S):
+            raise PartError("azurite", f"no answer after {READY_DEADLINE_S:g} s", self.log())
+
+    @abstractmethod
+    def _launch(self) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Let Azurite write its data down and end: connections are refused until the next start."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave nothing running."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise PartError when Azurite does not run."""
+
+    @abstractmethod
+    def log(self) -> str:
+        """Return the last lines Azurite wrote."""
+
+    @property
+    @abstractmethod
+    def pid(self) -> int | None:
+        """The process id; None where Azurite is no process of ours."""
+
+    @abstractmethod
+    def cpu_s(self) -> float:
+        """Return the processor time used since the latest start."""
+
+    def _answers(self) -> bool:
+        self.check()
+        return all(_answers(port) for port in self.ports.values())
+
+
+def _answers(port: int) -> bool:
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/", timeout=2.0, trust_env=False)
+    except httpx.TransportError:
+        return False
+    return True

@@ -1,0 +1,86 @@
+"""Azurite as a Node.js process, from the npm package that package.json pins."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from local.azurite.emulator import FLAGS, Azurite
+from local.process import ROOT, PartError, Process
+
+INSTALL_DEADLINE_S = 600
+MODULES = ROOT / "node_modules"
+PROGRAM = MODULES / "azurite" / "dist" / "src" / "azurite.js"
+
+
+class NpmAzurite(Azurite):
+    """Azurite in a child process; its data is in the given directory."""
+
+    kind = "npm"
+
+    def __init__(self, accounts: Mapping[str, str], directory: Path) -> None:
+        super().__init__(accounts)
+        self._directory = directory
+        self._process: Process | None = None
+
+    def _launch(self) -> None:
+        install()
+        listen = [part for service, port in self.ports.items() for part in (f"--{service}Port", str(port))]
+        command = ["node", str(PROGRAM), "--location", str(self._directory / "data"), *listen, *FLAGS]
+        self._process = Process("azurite", command, env=self.env, log=self._directory / "azurite.log")
+
+    def stop(self) -> None:
+        """Let Azurite write its data down and end: connections are refused until the next start."""
+        self._running().stop()
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        if self._process:
+            self._process.stop()
+
+    def check(self) -> None:
+        """Raise PartError when the process does not run."""
+        self._running().check()
+
+    def log(self) -> str:
+        """Return the last lines Azurite wrote."""
+        return self._running().log()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the latest start."""
+        return self._running().pid
+
+    def cpu_s(self) -> float:
+        """Return the processor time used since the latest start."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def _running(self) -> Process:
+        if self._process is None:
+            raise PartError("azurite", "not started")
+        return self._process
+
+
+def install() -> None:
+    """Install what package-lock.json names into node_modules, unless that is there already."""
+    if _is_installed():
+        return
+    command = ["npm", "ci", "--no-audit", "--no-fund"]
+    try:
+        subprocess.run(
+            command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=INSTALL_DEADLINE_S
+        )
+    except FileNotFoundError:
+        raise PartError("azurite", "needs a Docker engine, or Node.js 20 or later with npm") from None
+    except subprocess.CalledProcessError as error:
+        raise PartError("azurite", "npm ci failed", error.stderr) from None
+    except subprocess.TimeoutExpired:
+        raise PartError("azurite", f"npm ci did not end within {INSTALL_DEADLINE_S} s") from None
+
+
+def _is_installed() -> bool:
+    # npm writes this file when everything else is in place.
+    finished = MODULES / ".package-lock.json"
+    return finished.exists() and finished.stat().st_mtime >= (ROOT / "package-lock.json").stat().st_mtime

@@ -1,0 +1,87 @@
+"""The two styles of HTTP functions: with the FastAPI extension, and with the library's own classes."""
+
+from collections.abc import Mapping
+from http.cookies import SimpleCookie
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+import azure.functions as func
+from azure.functions.meta import Datum
+from fastapi.encoders import jsonable_encoder
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from local.host import bindings
+from local.host.functions import Function
+
+
+class Exchange(Protocol):
+    """How requests become arguments, and returned values responses."""
+
+    async def argument(self, function: Function, request: Request) -> object:
+        """Return what the function is called with."""
+
+    def response(self, returned: object) -> Response:
+        """Return the response to send; raise TypeError for a value that is none."""
+
+
+class StreamingExchange:
+    """The FastAPI extension: functions get the request itself and return a response, streamed or not."""
+
+    async def argument(self, function: Function, request: Request) -> object:  # noqa: ARG002 - the protocol's
+        """Return the request: its body is read by the function, if at all."""
+        return request
+
+    def response(self, returned: object) -> Response:
+        """Return a response as it is; anything else is answered as JSON, as FastAPI does."""
+        return returned if isinstance(returned, Response) else JSONResponse(jsonable_encoder(returned))
+
+
+class BufferedExchange:
+    """The library's own classes: the body is read before, and written as a whole after the call."""
+
+    async def argument(self, function: Function, request: Request) -> object:
+        """Return a func.HttpRequest, or the body for a parameter annotated as str or bytes."""
+        trigger = function.trigger
+        datum = Datum(_parts(request, await request.body()), "http")
+        return bindings.decode(trigger, function.types[trigger.name], datum, {})
+
+    def response(self, returned: object) -> Response:
+        """Return the response for a func.HttpResponse, a str or None."""
+        if returned is None:
+            return Response(status_code=204)
+        if isinstance(returned, str):
+            return PlainTextResponse(returned)
+        if not isinstance(returned, func.HttpResponse):
+            raise TypeError(f"an HTTP function returned a {type(returned).__name__}")
+        return _response(bindings.encode("http", None, returned))
+
+
+def _parts(request: Request, body: bytes) -> dict[str, object]:
+    """Return the request as the platform hands it to its worker: empty query values are dropped."""
+    return {
+        "method": Datum(request.method, "string"),
+        "url": Datum(str(request.url), "string"),
+        "headers": _data({name: ",".join(request.headers.getlist(name)) for name in request.headers}),
+        "params": _data(request.path_params),
+        "query": _data(dict(parse_qsl(request.url.query))),
+        "body": Datum(body, "bytes"),
+    }
+
+
+def _data(values: Mapping[str, str]) -> dict[str, Datum]:
+    return {name: Datum(value, "string") for name, value in values.items()}
+
+
+def _response(datum: Datum) -> Response:
+    parts = datum.value
+    headers = {name: value.value for name, value in parts["headers"].items()}
+    response = Response(parts["body"].value, int(parts["status_code"].value), headers)
+    for cookie in parts["cookies"] or []:
+        _set(response, cookie)
+    return response
+
+
+def _set(response: Response, cookie: SimpleCookie) -> None:
+    for morsel in cookie.values():
+        response.headers.append("set-cookie", morsel.OutputString())

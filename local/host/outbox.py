@@ -1,0 +1,33 @@
+"""Queue outputs: written to storage, and told to this process's own listeners."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+
+from local.host import storage
+from local.host.addresses import QueueAddress
+from local.host.messages import encode_text
+from local.host.storage import QueueStorage
+
+
+class Outbox:
+    """Where the outputs of functions go."""
+
+    def __init__(self, queues: QueueStorage, *, is_base64: bool) -> None:
+        self._queues = queues
+        self._is_base64 = is_base64
+        self._listeners: defaultdict[QueueAddress, list[asyncio.Event]] = defaultdict(list)
+
+    def subscribe(self, address: QueueAddress) -> asyncio.Event:
+        """Return an event that is set whenever an output was written to the queue."""
+        event = asyncio.Event()
+        self._listeners[address].append(event)
+        return event
+
+    async def send(self, address: QueueAddress, bodies: Iterable[bytes]) -> None:
+        """Write the messages in order; when it returns, all of them are on the queue."""
+        queue = self._queues.queue(address)
+        for body in bodies:
+            await storage.send(queue, encode_text(body, is_base64=self._is_base64))
+        for listener in self._listeners[address]:
+            listener.set()

@@ -1,0 +1,127 @@
+"""HTTP routes: templates made into patterns, tried in the order of function names."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from local.host.errors import LoadError
+from local.host.functions import Function
+
+_PARAMETER = re.compile(
+    r"\{(?P<stars>\*{0,2})(?P<name>\w[\w-]*)(?::(?P<constraint>[^{}?]+))?(?P<optional>\?)?\}"
+)
+_CONSTRAINTS = {
+    "": "[^/]+",
+    "int": "-?[0-9]{1,10}",
+    "long": "-?[0-9]{1,19}",
+    "bool": "true|false",
+    "alpha": "[a-z]+",
+    "guid": "[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}",
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a function is found; `methods` None means all of them."""
+
+    function: Function
+    template: str
+    methods: frozenset[str] | None
+    pattern: re.Pattern[str]
+    parameters: tuple[str, ...]
+    is_anonymous: bool
+
+    def match(self, method: str, path: str) -> dict[str, str] | None:
+        """Return the route's parameters, or None if the request is not for it."""
+        if self.methods is not None and method not in self.methods:
+            return None
+        found = self.pattern.fullmatch(path)
+        if found is None:
+            return None
+        values = zip(self.parameters, found.groups(), strict=True)
+        return {name: value for name, value in values if value is not None}
+
+
+def route_of(function: Function, template: str, prefix: str) -> Route:
+    """Return the route of an HTTP function; raise LoadError for a template that cannot be served."""
+    template = template.strip("/")
+    if template.lower().startswith("admin"):
+        raise LoadError(f"the route {template} conflicts with the built-in routes under admin")
+    methods = function.trigger.fields.get("methods")
+    return Route(
+        function=function,
+        template=template,
+        methods=frozenset(str(method).upper() for method in methods) if methods else None,
+        pattern=_pattern("/".join(part for part in (prefix, template) if part)),
+        parameters=tuple(found["name"] for found in _PARAMETER.finditer(template)),
+        is_anonymous=function.trigger.fields.get("authLevel") == "ANONYMOUS",
+    )
+
+
+def in_order(routes: Iterable[Route]) -> tuple[Route, ...]:
+    """Return the routes in the order in which the platform tries them."""
+    return tuple(sorted(routes, key=lambda route: route.function.name.lower()))
+
+
+def find(routes: Iterable[Route], method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
+    """Return the first route that takes the request, with its parameters."""
+    for route in routes:
+        parameters = route.match(method, path)
+        if parameters is not None:
+            return route, parameters
+    return None
+
+
+def conflicts(routes: Iterable[Route]) -> list[str]:
+    """Return a sentence for every route that is taken, for the same methods, by an earlier function."""
+    earlier: list[Route] = []
+    problems = []
+    for route in in_order(routes):
+        problems += [
+            f"function {route.function.name}: its route conflicts with that of function {other.function.name}"
+            for other in earlier
+            if _overlap(route, other)
+        ]
+        earlier.append(route)
+    return problems
+
+
+def _overlap(one: Route, other: Route) -> bool:
+    if one.template.lower() != other.template.lower():
+        return False
+    return one.methods is None or other.methods is None or not one.methods.isdisjoint(other.methods)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    segments = template.split("/") if template else []
+    return re.compile("".join(map(_segment, segments)) + "/?", re.IGNORECASE)
+
+
+def _segment(segment: str) -> str:
+    whole = _PARAMETER.fullmatch(segment)
+    if whole and whole["stars"]:
+        return "(?:/(.*))?"
+    if whole and whole["optional"]:
+        return f"(?:/({_constraint(whole)}))?"
+    return "/" + _pieces(segment)
+
+
+def _pieces(segment: str) -> str:
+    pattern, end = "", 0
+    for found in _PARAMETER.finditer(segment):
+        pattern += _literal(segment[end : found.start()]) + f"({_constraint(found)})"
+        end = found.end()
+    return pattern + _literal(segment[end:])
+
+
+def _literal(text: str) -> str:
+    if "{" in text or "}" in text:
+        raise LoadError(f"the route part {text} cannot be read")
+    return re.escape(text)
+
+
+def _constraint(found: re.Match[str]) -> str:
+    name = found["constraint"] or ""
+    if name not in _CONSTRAINTS:
+        raise LoadError(f"the local host does not know the route constraint {name}")
+    return _CONSTRAINTS[name]

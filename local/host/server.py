@@ -1,0 +1,119 @@
+"""The whole host: HTTP, queues and timers on one event loop, from the first request to the last."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+
+import uvicorn
+
+from local.host.app import App, QueueTrigger
+from local.host.exchange import BufferedExchange, StreamingExchange
+from local.host.invocation import Invoker
+from local.host.outbox import Outbox
+from local.host.parameters import is_streaming
+from local.host.queues import QueueListener, QueuePair
+from local.host.storage import QueueStorage
+from local.host.timers import TimerListener
+from local.host.web import WebApp
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 5
+KEEP_ALIVE_S = 130
+"""That of the platform's front end."""
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn that announces itself and leaves signals alone: they stop the whole host, not only HTTP."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Print the one line that says where the host listens."""
+        await super().startup(sockets)
+        for listener in sockets or []:
+            print(f"host listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+
+    def stop(self) -> None:
+        """Take no more requests; `serve` returns when those under way are answered."""
+        self.should_exit = True
+
+
+Listener = QueueListener | TimerListener
+
+
+async def serve(app: App, listener: socket.socket, pool: Executor, environment: Mapping[str, str]) -> bool:
+    """Run the app until a signal; return whether everything that ran had ended when the grace was over."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with QueueStorage() as queues:
+        outbox = Outbox(queues, is_base64=app.settings.queues.base64)
+        invoker = Invoker(outbox, pool, app.directory)
+        server = _http_server(app, invoker, environment.get("FUNCTIONS_LOCAL_KEY"))
+        return await _run(server, listener, _listeners(app, queues, outbox, invoker), stopping)
+
+
+async def _run(
+    server: HttpServer, listener: socket.socket, listeners: Sequence[Listener], stopping: asyncio.Event
+) -> bool:
+    tasks = [
+        asyncio.create_task(server.serve([listener])),
+        *(asyncio.create_task(one.run()) for one in listeners),
+    ]
+    stopped = asyncio.create_task(stopping.wait())
+    # A listener never ends by itself; one that does has failed, and is not left to fail unseen.
+    await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for part in (server, *listeners):
+        part.stop()
+    _, late = await asyncio.wait(tasks, timeout=GRACE_S)
+    if late:
+        logger.warning("host.stopped_late parts=%s", len(late))
+        await _cancel_all()
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()
+    return not late
+
+
+async def _cancel_all() -> None:
+    """Cancel whatever still runs and give it a moment to notice."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.wait(others, timeout=1)
+
+
+def _http_server(app: App, invoker: Invoker, key: str | None) -> HttpServer:
+    exchange = StreamingExchange() if is_streaming() else BufferedExchange()
+    config = uvicorn.Config(
+        WebApp(app.routes, exchange, invoker, key),
+        lifespan="off",
+        ws="none",
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
+    return HttpServer(config)
+
+
+def _listeners(app: App, queues: QueueStorage, outbox: Outbox, invoker: Invoker) -> list[Listener]:
+    def queue_listener(trigger: QueueTrigger) -> QueueListener:
+        poison = trigger.queue.poison
+        pair = QueuePair(queues.queue(trigger.queue), queues.queue(poison) if poison else None)
+        wake = outbox.subscribe(trigger.queue)
+        return QueueListener(trigger.function, pair, app.settings.queues, invoker, wake)
+
+    return [
+        *(queue_listener(trigger) for trigger in app.queue_triggers),
+        *(TimerListener(timer, invoker) for timer in app.timers),
+    ]

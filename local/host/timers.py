@@ -1,0 +1,78 @@
+"""Timer triggers: running a function whenever its schedule is due."""
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime
+
+from azure.functions.meta import Datum
+
+from local.host import bindings
+from local.host.app import Timer
+from local.host.invocation import Invoker
+from local.host.waiting import is_set_within
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_SLEEP_S = 30.0
+
+
+class TimerListener:
+    """Runs one timer function on its schedule until it is stopped.
+
+    Runs never overlap and ticks missed during a run are skipped. The platform's monitor remembers in a blob,
+    this one in memory: nothing is past due after a restart, only after the machine slept through a tick.
+    """
+
+    def __init__(self, timer: Timer, invoker: Invoker) -> None:
+        self._timer = timer
+        self._invoker = invoker
+        self._stopping = asyncio.Event()
+        self._last: datetime | None = None
+
+    def stop(self) -> None:
+        """Start no more runs; `run` returns when the one under way ends."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Wait and run until stopped, whatever the function raises."""
+        if self._timer.runs_on_startup:
+            await self._fire(datetime.now(UTC), is_past_due=False)
+        while True:
+            due = self._timer.schedule.next_after(datetime.now(UTC))
+            if await self._is_stopped_before(due):
+                return
+            await self._fire(due, is_past_due=self._is_past(self._timer.schedule.next_after(due)))
+
+    async def _is_stopped_before(self, due: datetime) -> bool:
+        """Sleep until the wall clock says `due`: it may jump, so no sleep is long."""
+        while (left_s := (due - datetime.now(UTC)).total_seconds()) > 0:
+            if await is_set_within(self._stopping, min(left_s, _LONGEST_SLEEP_S)):
+                return True
+        return self._stopping.is_set()
+
+    def _is_past(self, moment: datetime) -> bool:
+        return self._timer.is_monitored and datetime.now(UTC) >= moment
+
+    async def _fire(self, due: datetime, *, is_past_due: bool) -> None:
+        function = self._timer.function
+        datum = Datum(json.dumps(self._report(due, is_past_due=is_past_due)), "json")
+        try:
+            value = bindings.decode(function.trigger, function.types[function.trigger.name], datum, {})
+            await self._invoker.invoke(function, value)
+        except Exception:
+            logger.exception("function.failed name=%s", function.name)
+        self._last = due
+
+    def _report(self, due: datetime, *, is_past_due: bool) -> dict[str, object]:
+        """Return what the platform tells a timer function."""
+        return {
+            "Schedule": {"AdjustForDST": True},
+            "ScheduleStatus": self._status(due) if self._timer.is_monitored else None,
+            "IsPastDue": is_past_due,
+        }
+
+    def _status(self, due: datetime) -> dict[str, str]:
+        last = self._last or datetime.min.replace(tzinfo=UTC)
+        following = self._timer.schedule.next_after(due)
+        return {"Last": last.isoformat(), "Next": following.isoformat(), "LastUpdated": last.isoformat()}

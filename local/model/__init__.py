@@ -1,0 +1,1 @@
+"""A simulated model behind the Responses contract: free, without a key, and it says that it is simulated."""

@@ -1,0 +1,38 @@
+"""Run the simulated model: `python -m local.model --port 8123`."""
+
+import argparse
+import os
+import time
+
+from local.loopback import serve
+from local.model.app import create_app
+from local.model.connection import CuttableProtocol
+from local.model.faults import Faults, Switches
+from local.model.simulation import Simulation
+
+BANNER = "simulated model listening on http://127.0.0.1:{port}/v1"
+
+
+def arguments() -> argparse.Namespace:
+    """Return the command line's settings."""
+    parser = argparse.ArgumentParser(prog="local.model", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
+    parser.add_argument("--api-key", default=os.environ.get("SIM_API_KEY"), help="calls without it are refused")
+    parser.add_argument("--ignore-idempotency", action="store_true", help="start one response per create call")
+    parser.add_argument("--faults", default="{}", help="switches as JSON, such as '{\"create_latency_s\": 0.3}'")
+    parser.add_argument("--seed", type=int, default=0, help="of the random faults")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Serve until a signal."""
+    given = arguments()
+    switches = Switches.model_validate_json(given.faults)
+    switches.ignore_idempotency |= given.ignore_idempotency
+    simulation = Simulation(unix_offset_s=time.time() - time.monotonic())
+    app = create_app(simulation, Faults(switches, given.seed), given.api_key)
+    serve(app, given.port, BANNER, http=CuttableProtocol)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What the simulated model answers: a text made from what it was given, or a call of the first tool."""
+
+import json
+from collections.abc import Sequence
+
+from local.model.conversation import Item, call_names, from_user, texts, tool_outputs
+from local.model.outline import outline, shortened
+
+EXAMPLES: dict[str, object] = {
+    "array": [],
+    "boolean": True,
+    "integer": 1,
+    "null": None,
+    "number": 1,
+    "object": {},
+}
+
+
+def text_answer(model: str, instructions: object, history: Sequence[Item], given: Sequence[Item]) -> str:
+    """Return a text, marked as simulated: an outline of the tool outputs given, else of all that was said."""
+    outputs = tool_outputs(given)
+    source = "\n".join(texts(outputs or from_user([*history, *given])))
+    subject = _tools_named(outputs, [*history, *given]) if outputs else "what it was given"
+    lines = [f"This answer is simulated by {model}: an outline of {subject}, {len(source.split())} words."]
+    if isinstance(instructions, str) and instructions:
+        lines.append(f"Instructions: {shortened(instructions, 200)}")
+    lines += [f"{number}. {sentence}" for number, sentence in enumerate(outline(source), 1)]
+    return "\n".join(lines)
+
+
+def _tools_named(outputs: Sequence[Item], items: Sequence[Item]) -> str:
+    names = call_names(items)
+    return "the output of " + ", ".join(names.get(str(output.get("call_id")), "a tool") for output in outputs)
+
+
+def message(text: str, status: str, suffix: str) -> Item:
+    """Return an assistant message item."""
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {
+        "id": f"msg_{suffix}",
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": [part],
+    }
+
+
+def tool_call(tool: Item, given: Sequence[Item], suffix: str) -> Item:
+    """Return a call of the tool, with a value for each required property of its parameters."""
+    arguments = example(tool.get("parameters") or {"type": "object"}, shortened(" ".join(texts(given)), 80))
+    return {
+        "id": f"fc_{suffix}",
+        "type": "function_call",
+        "status": "completed",
+        "call_id": f"call_{suffix}",
+        "name": tool.get("name"),
+        "arguments": json.dumps(arguments, ensure_ascii=False),
+    }
+
+
+def example(schema: object, text: str) -> object:
+    """Return a value that fits the JSON schema; a string that may be anything becomes `text`."""
+    match schema:
+        case {"enum": [first, *_]} | {"const": first} | {"minimum": first}:
+            return first
+        case {"properties": dict(properties), "required": list(required)}:
+            return {name: example(properties.get(name), text) for name in map(str, required)}
+        case {"type": str(kind)}:
+            return EXAMPLES.get(kind, text)
+    return text

@@ -1,0 +1,195 @@
+"""The simulated model over HTTP: the Responses contract, and under /_sim its counts and switches."""
+
+import asyncio
+import hmac
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import orjson
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+
+from local.model.behaviour import Status
+from local.model.connection import NoAnswer, gone_within
+from local.model.create_body import parse
+from local.model.errors import ApiError, ConnectionCutError, not_found
+from local.model.events import frames
+from local.model.faults import Faults
+from local.model.input_page import input_page
+from local.model.response_object import response_object
+from local.model.simulation import Simulation
+from local.model.work import Work
+
+PREFIXES = ("/openai/v1", "/openai", "/v1")
+STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(simulation: Simulation, faults: Faults, api_key: str | None) -> Starlette:
+    """Return the app; with an `api_key`, calls without it are 401."""
+    model = Model(simulation, faults, api_key)
+    routes = [*model.control_routes(), *(Mount(prefix, routes=model.routes()) for prefix in PREFIXES)]
+    handlers: dict[Any, Any] = {
+        ApiError: _error_answer,
+        HTTPException: _http_error_answer,
+        ConnectionCutError: lambda _request, _error: NoAnswer(),
+        ClientDisconnect: lambda _request, _error: NoAnswer(),
+    }
+    return Starlette(routes=routes, exception_handlers=handlers)
+
+
+class Model:
+    """The handlers of all calls."""
+
+    def __init__(self, simulation: Simulation, faults: Faults, api_key: str | None) -> None:
+        self._simulation = simulation
+        self._faults = faults
+        self._api_key = api_key
+        self._calls: Counter[str] = Counter()
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the calls of the contract; each is counted by a name of its own."""
+        one = "/responses/{id}"
+        return [
+            Route("/responses", self._counted("creates", self._create), methods=["POST"]),
+            Route(one, self._counted("retrieves", self._retrieve), methods=["GET"]),
+            Route(one, self._counted("deletes", self._delete), methods=["DELETE"]),
+            Route(f"{one}/cancel", self._counted("cancels", self._cancel), methods=["POST"]),
+            Route(f"{one}/input_items", self._counted("input_items", self._input_items), methods=["GET"]),
+        ]
+
+    def control_routes(self) -> list[BaseRoute]:
+        """Return the calls by which tests see and steer the simulation; no key, no faults."""
+        return [
+            Route("/_sim/stats", self._stats, methods=["GET"]),
+            Route("/_sim/reset", self._reset, methods=["POST"]),
+            Route("/_sim/faults", self._change_faults, methods=["POST"]),
+        ]
+
+    def _counted(self, name: str, handle: Handler) -> Handler:
+        async def handler(request: Request) -> Response:
+            self._calls[name] += 1
+            self._authenticate(request)
+            await asyncio.sleep(self._faults.switches.latency_s)
+            self._faults.strike()
+            return await handle(request)
+
+        return handler
+
+    def _authenticate(self, request: Request) -> None:
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        given = request.headers.get("api-key", bearer)
+        if self._api_key and not hmac.compare_digest(given.encode(), self._api_key.encode()):
+            raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
+
+    async def _create(self, request: Request) -> Response:
+        body = parse(await request.body())
+        self._faults.refuse_create()
+        work = self._started(body, request.headers.get("idempotency-key"))
+        await asyncio.sleep(self._faults.switches.create_latency_s)
+        self._faults.lose_answer()
+        if work.streamed:
+            return self._stream(work, first=0)
+        if not work.background and await gone_within(request, work.left_s(time.monotonic())):
+            self._simulation.abandon(work, time.monotonic())
+        return self._answer(work)
+
+    def _started(self, body: dict[str, Any], key: str | None) -> Work:
+        known = None if self._faults.switches.ignore_idempotency else self._simulation.repeated(key)
+        return known or self._simulation.start(body, key, time.monotonic())
+
+    async def _retrieve(self, request: Request) -> Response:
+        work = self._found(request)
+        if work.age_s(time.monotonic()) < self._faults.switches.missing_s:
+            raise not_found(work.id)
+        if request.query_params.get("stream") != "true":
+            return self._answer(work)
+        _check_streamable(work)
+        return self._stream(work, first=_starting_after(request) + 1)
+
+    async def _cancel(self, request: Request) -> Response:
+        return self._answer(self._simulation.cancel(request.path_params["id"], time.monotonic()))
+
+    async def _delete(self, request: Request) -> Response:
+        response_id = request.path_params["id"]
+        self._simulation.delete(response_id, time.monotonic())
+        return _json({"id": response_id, "object": "response", "deleted": True})
+
+    async def _input_items(self, request: Request) -> Response:
+        return _json(input_page(self._found(request).given, request.query_params))
+
+    def _found(self, request: Request) -> Work:
+        return self._simulation.find(request.path_params["id"], time.monotonic())
+
+    def _answer(self, work: Work) -> Response:
+        status = work.status(time.monotonic())
+        body = response_object(work, status)
+        if status is Status.QUEUED and self._faults.switches.null_while_queued:
+            body |= {"created_at": None, "output": None}
+        unfinished = status in (Status.QUEUED, Status.IN_PROGRESS)
+        return _json(body, retry_after_s=self._faults.switches.retry_after_s if unfinished else None)
+
+    def _stream(self, work: Work, first: int) -> Response:
+        async def abandon() -> None:
+            self._simulation.abandon(work, time.monotonic())
+
+        return StreamingResponse(
+            frames(work, first, time.monotonic),
+            media_type="text/event-stream; charset=utf-8",
+            headers=STREAM_HEADERS | _request_id(),
+            background=BackgroundTask(abandon),
+        )
+
+    async def _stats(self, _request: Request) -> Response:
+        counted = dict.fromkeys(("creates", "retrieves", "deletes", "cancels", "input_items"), 0) | self._calls
+        return _json(counted | self._simulation.stats())
+
+    async def _reset(self, _request: Request) -> Response:
+        self._simulation.forget_all()
+        self._calls.clear()
+        self._faults.reset()
+        return _json({})
+
+    async def _change_faults(self, request: Request) -> Response:
+        self._faults.change(await request.body())
+        return _json(self._faults.switches.model_dump())
+
+
+def _check_streamable(work: Work) -> None:
+    missing = None if work.streamed else "stream"
+    missing = missing if work.background else "background"
+    if missing is not None:
+        message = f"This response cannot be streamed because it was not created with {missing}=true."
+        raise ApiError(400, message, param="stream")
+
+
+def _starting_after(request: Request) -> int:
+    try:
+        return int(request.query_params.get("starting_after", "-1"))
+    except ValueError:
+        raise ApiError(400, "'starting_after' must be an integer.", param="starting_after") from None
+
+
+def _json(body: object, status: int = 200, retry_after_s: float | None = None) -> Response:
+    headers = _request_id() if retry_after_s is None else _request_id() | {"retry-after": f"{retry_after_s:g}"}
+    return Response(orjson.dumps(body), status, headers, "application/json")
+
+
+def _request_id() -> dict[str, str]:
+    return {"x-request-id": f"req_{secrets.token_hex(16)}"}
+
+
+def _error_answer(_request: Request, error: ApiError) -> Response:
+    return _json(error.envelope, error.status, error.retry_after_s)
+
+
+def _http_error_answer(_request: Request, error: HTTPException) -> Response:
+    return _json(ApiError(error.status_code, error.detail).envelope, error.status_code)

@@ -1,0 +1,122 @@
+"""The responses that the simulated model remembers, and what may be done with them."""
+
+import secrets
+from collections import Counter
+from itertools import takewhile
+from typing import Any
+
+from local.model.behaviour import Status
+from local.model.conversation import Item, call_names, input_items, tool_outputs
+from local.model.create_body import requested_behaviour
+from local.model.errors import ApiError, not_found
+from local.model.work import Work
+
+MEMORY_S = 3600
+
+
+class Simulation:
+    """All responses of the last hour. `now_s` is monotonic; `unix_offset_s` turns it into the time of day."""
+
+    def __init__(self, unix_offset_s: float) -> None:
+        self._unix_offset_s = unix_offset_s
+        self.forget_all()
+
+    def forget_all(self) -> None:
+        """Start afresh."""
+        self._works: dict[str, Work] = {}
+        self._by_key: dict[str, Work] = {}
+
+    def repeated(self, key: str | None) -> Work | None:
+        """Return the response that was started with this key, unless its client gave it up."""
+        known = self._by_key.get(key) if key else None
+        return None if known is None or known.aborted else known
+
+    def start(self, body: dict[str, Any], key: str | None, now_s: float) -> Work:
+        """Start a response and remember its key; 400 if the body asks for what does not exist."""
+        self._forget_old(now_s)
+        work = self._new(body, key, now_s)
+        self._works[work.id] = work
+        if key:
+            self._by_key[key] = work
+        return work
+
+    def _new(self, body: dict[str, Any], key: str | None, now_s: float) -> Work:
+        behaviour = requested_behaviour(body)
+        suffix = secrets.token_hex(16)
+        history = self._history(body.get("previous_response_id"), now_s)
+        given = input_items(body.get("input") or [], suffix)
+        _check_calls([*history, *given], given)
+        unix_s = now_s + self._unix_offset_s
+        return Work(f"resp_{suffix}", body, behaviour, given, history, now_s, unix_s, key)
+
+    def _history(self, previous_id: str | None, now_s: float) -> list[Item]:
+        if previous_id is None:
+            return []
+        previous = self._works.get(previous_id)
+        if previous is None or not previous.retrievable(now_s):
+            message = f"Previous response with id '{previous_id}' not found."
+            raise ApiError(400, message, param="previous_response_id", code="previous_response_not_found")
+        if not previous.finished(now_s):
+            message = f"Previous response with id '{previous_id}' has not finished."
+            raise ApiError(400, message, param="previous_response_id")
+        answered = [] if previous.stopped.is_set() else previous.output
+        return [*previous.history, *previous.given, *answered]
+
+    def find(self, response_id: str, now_s: float) -> Work:
+        """Return a response that a client may see; 404 otherwise."""
+        work = self._works.get(response_id)
+        if work is None or not work.retrievable(now_s):
+            raise not_found(response_id)
+        return work
+
+    def cancel(self, response_id: str, now_s: float) -> Work:
+        """Stop a background response; a cancelled one stays as it is, any other end is a 400."""
+        work = self.find(response_id, now_s)
+        if not work.background:
+            raise ApiError(400, "Cannot cancel a synchronous response.")
+        status = work.status(now_s)
+        if work.finished(now_s) and status is not Status.CANCELLED:
+            article = "an" if status is Status.INCOMPLETE else "a"
+            raise ApiError(400, f"Cannot cancel {article} {status} response.")
+        if status is not Status.CANCELLED:
+            work.stop(now_s)
+        return work
+
+    def delete(self, response_id: str, now_s: float) -> None:
+        """Make a finished response unknown."""
+        work = self.find(response_id, now_s)
+        if not work.finished(now_s):
+            raise ApiError(400, "Cannot delete an in-flight response.")
+        work.deleted = True
+
+    def abandon(self, work: Work, now_s: float) -> None:
+        """Stop work whose client has gone, unless it has finished or goes on in the background."""
+        if not work.background and not work.finished(now_s):
+            work.stop(now_s)
+            work.aborted = True
+
+    def stats(self) -> dict[str, Any]:
+        """Return what became of all that is remembered; `started` counts per idempotency key, or else id."""
+        works = self._works.values()
+        started = Counter(work.key or work.id for work in works)
+        return {
+            "started": started,
+            "started_twice": sum(times > 1 for times in started.values()),
+            "aborted": sum(work.aborted for work in works),
+            "cancelled": sum(work.stopped.is_set() and not work.aborted for work in works),
+        }
+
+    def _forget_old(self, now_s: float) -> None:
+        old = list(takewhile(lambda work: work.age_s(now_s) > MEMORY_S, self._works.values()))
+        for work in old:
+            del self._works[work.id]
+            if work.key and self._by_key.get(work.key) is work:
+                del self._by_key[work.key]
+
+
+def _check_calls(known: list[Item], given: list[Item]) -> None:
+    asked = call_names(known)
+    for output in tool_outputs(given):
+        if str(output.get("call_id")) not in asked:
+            message = f"No tool call found for function call output with call_id {output.get('call_id')}."
+            raise ApiError(400, message, param="input")

@@ -1,0 +1,107 @@
+"""One response: what was asked, and where it stands at a time. Nothing runs in between: the clock decides."""
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from local.model.answer import message, text_answer, tool_call
+from local.model.behaviour import UNFINISHED, Behaviour, Status
+from local.model.conversation import Item, tool_outputs, word_count
+
+
+@dataclass(eq=False)
+class Work:
+    """A response that was started at `started_s` of the monotonic clock that every `now_s` is read from."""
+
+    id: str
+    request: dict[str, Any]
+    behaviour: Behaviour
+    given: list[Item]
+    history: list[Item]
+    started_s: float
+    started_unix_s: float
+    key: str | None = None
+    stopped_after_s: float | None = None
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    aborted: bool = False
+    deleted: bool = False
+
+    @property
+    def background(self) -> bool:
+        """Whether it goes on without its client."""
+        return self.request.get("background") is True
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the create call asked for events."""
+        return self.request.get("stream") is True
+
+    def age_s(self, now_s: float) -> float:
+        """Return how long ago it was started."""
+        return now_s - self.started_s
+
+    def left_s(self, now_s: float) -> float:
+        """Return how long it will still work."""
+        return max(0.0, self.behaviour.duration_s - self.age_s(now_s))
+
+    def status(self, now_s: float) -> Status:
+        """Return the status, which never changes once it is terminal."""
+        return Status.CANCELLED if self.stopped.is_set() else self.status_after(self.age_s(now_s))
+
+    def status_after(self, age_s: float) -> Status:
+        """Return the status at an age, if nothing stops it before."""
+        if age_s >= self.behaviour.duration_s:
+            return self.behaviour.ending
+        waits = self.background and age_s < self.behaviour.queued_s
+        return Status.QUEUED if waits else Status.IN_PROGRESS
+
+    def finished(self, now_s: float) -> bool:
+        """Whether the status is terminal."""
+        return self.status(now_s) not in UNFINISHED
+
+    def retrievable(self, now_s: float) -> bool:
+        """Whether a client may see it: in the background at any time, else once finished if stored."""
+        stored = self.request.get("store") is not False and self.finished(now_s)
+        return not self.deleted and (self.background or stored)
+
+    def stop(self, now_s: float) -> None:
+        """End unfinished work; its status is `cancelled` from here on."""
+        self.stopped_after_s = self.age_s(now_s)
+        self.stopped.set()
+
+    @cached_property
+    def output(self) -> list[Item]:
+        """What it has at the end of its time: nothing if it fails, half a text if it ends incomplete."""
+        suffix = self.id.removeprefix("resp_")
+        if self.behaviour.ending is Status.FAILED:
+            return []
+        if (tool := self._tool) is not None:
+            return [tool_call(tool, self.given, suffix)]
+        text = text_answer(self.request["model"], self.request.get("instructions"), self.history, self.given)
+        if self.behaviour.ending is Status.INCOMPLETE:
+            text = text[: len(text) // 2]
+        return [message(text, self.behaviour.ending, suffix)]
+
+    @property
+    def _tool(self) -> Item | None:
+        """The function to ask for: the first one given, unless the input is already the output of one."""
+        asks = self.behaviour.calls_tool and self.request.get("tool_choice") != "none"
+        if not asks or tool_outputs(self.given):
+            return None
+        functions = (tool for tool in self.request.get("tools") or [] if tool.get("type") == "function")
+        return next(functions, None)
+
+    @cached_property
+    def usage(self) -> dict[str, Any]:
+        """Words in place of tokens."""
+        instructions = str(self.request.get("instructions") or "")
+        read = word_count([*self.history, *self.given]) + len(instructions.split())
+        written = word_count(self.output)
+        return {
+            "input_tokens": read,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": written,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": read + written,
+        }

@@ -1,0 +1,107 @@
+"""The local stack as one block: Azurite, the callback receiver, the simulated model, the Functions host."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+
+from local.azurite import Azurite, azurite
+from local.keys import Credentials, kept_credentials
+from local.process import PartError, Process, wait_for
+
+START_DEADLINE_S = 60.0
+CALLER = "local"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack: where it listens and with what a caller gets in."""
+
+    base_url: str
+    receiver_url: str
+    credentials: Credentials
+    storage: Azurite
+    processes: list[Process]
+
+    def check(self) -> None:
+        """Raise PartError, which names the part, when one has ended."""
+        self.storage.check()
+        for process in self.processes:
+            process.check()
+
+
+@contextmanager
+def stack(directory: Path | None = None, port: int = 0) -> Iterator[Stack]:
+    """Run the whole stack until the end of the block, then end its parts in reverse order.
+
+    A directory keeps the data and the caller's key for the next time. With UPSTREAM_BASE_URL in the
+    environment the service uses that upstream, otherwise the simulated model.
+    """
+    with ExitStack() as cleanup:
+        credentials = kept_credentials(directory, CALLER)
+        storage = cleanup.enter_context(azurite(directory))
+        parts = _Parts(cleanup, Path(cleanup.enter_context(TemporaryDirectory(prefix="stack-"))))
+        receiver_url = parts.start("receiver", "--secret", credentials.signing_secret)
+        settings = {**_settings(storage, credentials), **_upstream(parts)}
+        host_url = parts.start("host", "--port", str(port), **settings)
+        running = Stack(f"{host_url}/openai/v1", receiver_url, credentials, storage, parts.processes)
+        _wait_until_ready(running)
+        yield running
+
+
+@dataclass(frozen=True)
+class _Parts:
+    cleanup: ExitStack
+    logs: Path
+    processes: list[Process] = field(default_factory=list)
+
+    def start(self, name: str, *arguments: str, **settings: str) -> str:
+        """Start `python -m local.<name>` and return the address it says it listens on."""
+        command = [sys.executable, "-m", f"local.{name}", *arguments]
+        process = Process(name, command, env=settings, log=self.logs / f"{name}.log")
+        self.cleanup.callback(process.stop)
+        self.processes.append(process)
+        return process.url(START_DEADLINE_S)
+
+
+def _settings(storage: Azurite, credentials: Credentials) -> dict[str, str]:
+    return {
+        "AzureWebJobsStorage": storage.account(),
+        "CALLERS": json.dumps([credentials.configuration()]),
+        "CALLBACK_ALLOW_LOOPBACK": "true",
+        "PYTHON_ENABLE_INIT_INDEXING": "1",
+    }
+
+
+def _upstream(parts: _Parts) -> dict[str, str]:
+    if os.environ.get("UPSTREAM_BASE_URL"):
+        return {}
+    return {
+        "UPSTREAM_BASE_URL": parts.start("model", "--port", "0"),
+        "UPSTREAM_API_KEY": "simulated",
+        "UPSTREAM_HONOURS_IDEMPOTENCY_KEY": "true",
+    }
+
+
+def _wait_until_ready(running: Stack) -> None:
+    with httpx.Client(base_url=running.base_url, timeout=10.0, trust_env=False) as client:
+
+        def is_ready() -> bool:
+            running.check()
+            return _succeeds(client, "/health/ready")
+
+        if not wait_for(is_ready, START_DEADLINE_S):
+            raise PartError("host", f"not ready after {START_DEADLINE_S:g} s", running.processes[-1].log())
+
+
+def _succeeds(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).is_success
+    except httpx.TransportError:
+        return False

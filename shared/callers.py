@@ -1,0 +1,122 @@
+"""Callers: who may use the service, configured as one JSON secret.
+
+Each element names a caller, the SHA-256 of its API keys, its signing secrets (current first, previous after it), and
+the hosts its callbacks may go to (none named: any that the address rule allows).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from shared.errors import SettingsError, Unauthorized
+from shared.signing import secret_key
+
+_HEADERS = ("authorization", "api-key", "x-functions-key")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated client."""
+
+    name: str
+    keys: tuple[bytes, ...] = field(repr=False)  # SHA-256 digests
+    secrets: tuple[str, ...] = field(repr=False)  # current first
+    callback_hosts: tuple[str, ...] = ()
+
+
+class Callers:
+    """All callers of the deployment."""
+
+    def __init__(self, callers: Sequence[Caller]) -> None:
+        self._by_name = {caller.name: caller for caller in callers}
+        self._keys = [(digest, caller) for caller in callers for digest in caller.keys]
+
+    def named(self, name: str) -> Caller | None:
+        """Return the caller of that name, None if it is not configured any more."""
+        return self._by_name.get(name)
+
+    def authenticate(self, headers: Mapping[str, str]) -> Caller:
+        """Return the caller whose key the headers carry; raise Unauthorized if none has it.
+
+        Every configured key is compared, each in constant time, so that the time tells nothing.
+        """
+        presented = hashlib.sha256(_key(headers).encode()).digest()
+        found = None
+        for digest, caller in self._keys:
+            if hmac.compare_digest(digest, presented):
+                found = caller
+        if found is None:
+            raise Unauthorized(
+                "Incorrect API key provided. Send it as 'Authorization: Bearer', 'api-key' or 'x-functions-key'.",
+                code="invalid_api_key",
+            )
+        return found
+
+
+def parse(text: str) -> Callers:
+    """Read the JSON secret; raise SettingsError saying what is wrong with it, without showing any of it."""
+    try:
+        elements = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise SettingsError("CALLERS is not valid JSON") from None
+    if not isinstance(elements, list) or not elements:
+        raise SettingsError("CALLERS must be a JSON list of at least one caller")
+    callers = [_caller(n, element) for n, element in enumerate(elements)]
+    if len({caller.name for caller in callers}) < len(callers):
+        raise SettingsError("CALLERS names a caller twice")
+    return Callers(callers)
+
+
+def _caller(n: int, element: object) -> Caller:
+    where = f"CALLERS[{n}]"
+    if not isinstance(element, dict):
+        raise SettingsError(f"{where} must be an object")
+    name = element.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= 64:
+        raise SettingsError(f"{where}.name must be a string of 1 to 64 characters")
+    return Caller(
+        name,
+        tuple(_digest(where, text) for text in _texts(where, element, "keys")),
+        tuple(_secret(where, text) for text in _texts(where, element, "signing_secrets")),
+        tuple(_texts(where, element, "callback_hosts")),
+    )
+
+
+def _texts(where: str, element: dict[str, Any], name: str) -> list[str]:
+    values = element.get(name, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise SettingsError(f"{where}.{name} must be a list of strings")
+    return values
+
+
+def _digest(where: str, text: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != hashlib.sha256().digest_size:
+        raise SettingsError(f"{where}.keys must hold SHA-256 digests, 64 hex digits each, never keys")
+    return digest
+
+
+def _secret(where: str, text: str) -> str:
+    try:
+        secret_key(text)
+    except ValueError as error:
+        raise SettingsError(f"{where}.signing_secrets: {error}") from None
+    return text
+
+
+def _key(headers: Mapping[str, str]) -> str:
+    for name in _HEADERS:
+        value = headers.get(name, "")
+        if name == "authorization":
+            scheme, _, value = value.partition(" ")
+            value = value.strip() if scheme.lower() == "bearer" else ""
+        if value:
+            return value
+    return ""

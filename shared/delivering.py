@@ -1,0 +1,203 @@
+"""Pushing the terminal event to its targets: at least once, always with the same id.
+
+Every attempt goes through the same steps: slot, claim (the attempt is counted and its alarm put out of reach, fenced
+by the record), sign, send, record. After a 2xx a living process repeats only the recording.
+"""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+
+import orjson
+
+from shared import alarms, packing, plans, redelivery, responses, signing
+from shared.alarms import Alarm
+from shared.errors import Conflict, StoreError
+from shared.ids import event_id
+from shared.records import CALLBACK, Delivery, Record, Row, Write
+from shared.redelivery import Answer, Attempt, Decision, Delivered, GiveUp, Retry, SendError
+from shared.world import World, decide
+
+_log = logging.getLogger(__name__)
+
+SLOT_WAIT_S = 10.0
+RECORDING_S = 300.0
+_PAUSE_MAX_S = 5.0
+
+
+async def ring(world: World, alarm: Alarm) -> None:
+    """Make the attempt whose alarm a sweep has taken."""
+    record = await world.store.read(alarm.id)
+    delivery = record.delivery(alarm.target) if record else None
+    if record is None or delivery is None or not delivery.is_open:
+        await world.store.remove(alarm)
+        return
+    await _attempt(world, record, delivery, alarm)
+
+
+async def deliver(world: World, alarm_key: str) -> None:
+    """Make the attempt that a message asks for, if its alarm is still the delivery's one alarm."""
+    alarm = alarms.read_key(alarm_key)
+    record = await world.store.read(alarm.id)
+    delivery = record.delivery(alarm.target) if record else None
+    if record and delivery and delivery.is_open and delivery.alarm == alarm_key:
+        await _attempt(world, record, delivery, alarm)
+
+
+async def attempts(world: World, record: Record) -> list[dict[str, object]]:
+    """Return, per target, how far the delivery is and what each attempt brought."""
+    rows = await world.store.children(record.id, "attempt")
+    made = [(row["RowKey"].split("|")[3], orjson.loads(row["facts"])) for row in rows]
+    return [
+        {
+            "target": "callback" if delivery.target == CALLBACK else "reply_queue",
+            "state": delivery.state,
+            "webhook_id": event_id(record.id, responses.event_type(record.status)),
+            "attempts": [facts for target, facts in made if target == delivery.target],
+            "next_attempt_at": _next_s(delivery),
+        }
+        for delivery in record.deliveries
+    ]
+
+
+def _next_s(delivery: Delivery) -> float | None:
+    return alarms.read_key(delivery.alarm).due_ms / 1000 if delivery.is_open and delivery.alarm else None
+
+
+async def _attempt(world: World, record: Record, delivery: Delivery, alarm: Alarm) -> None:
+    address = (record.callback_url if delivery.target == CALLBACK else record.reply_to) or ""
+    async with AsyncExitStack() as slot:
+        try:
+            async with asyncio.timeout(SLOT_WAIT_S):
+                await slot.enter_async_context(world.senders[delivery.target].slot(address))
+        except TimeoutError:
+            return  # not claimed, so not charged: the alarm rings again
+        claim = alarm.moved(world.now_ms() + plans.CLAIM_MS)
+        claimed = await _claim(world, record, delivery, alarm, claim)
+        mine = claimed.delivery(delivery.target) if claimed else None
+        if claimed and mine:
+            at_ms = world.now_ms()
+            answer = await _send(world, claimed, delivery.target, address)
+            await _persist(world, claimed, _judged(world, claimed, mine, claim, at_ms, answer))
+
+
+async def _claim(world: World, record: Record, delivery: Delivery, alarm: Alarm, claim: Alarm) -> Record | None:
+    """Take the attempt; None if it is another's."""
+
+    def plan(current: Record) -> Write | None:
+        now = current.delivery(delivery.target)
+        if now is None or not now.is_open or now.attempt != delivery.attempt:
+            return None
+        return plans.claimed(current, now, alarm, claim)
+
+    try:
+        claimed = await decide(world, record, record.id, plan)
+    except Conflict:
+        return None
+    now = claimed.delivery(delivery.target) if claimed else None
+    return claimed if now and now.alarm == claim.key else None
+
+
+async def _send(world: World, record: Record, target: str, address: str) -> Answer:
+    event = responses.event(record, packing.unpack(await world.store.body(record)))
+    if target != CALLBACK:
+        return await world.senders[target].post(address, {}, responses.fitting(event))
+    body = responses.encode(event)
+    caller = world.callers.named(record.caller)
+    if caller is None or not caller.secrets:
+        return Answer(None, SendError.UNSIGNED, None, 0)
+    headers = signing.headers(caller.secrets, str(event["id"]), world.now_ms() // 1000, body)
+    return await world.senders[target].post(address, headers, body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An attempt that was made: under which claim, as which number, when, and what it brought."""
+
+    claim: Alarm
+    number: int
+    at_ms: int
+    answer: Answer
+    decision: Decision
+
+
+def _judged(world: World, record: Record, delivery: Delivery, claim: Alarm, at_ms: int, answer: Answer) -> _Made:
+    decision = redelivery.decide(
+        Attempt(delivery.attempt, answer, delivery.refused),
+        now_ms=world.now_ms(),
+        until_ms=plans.kept_until(record, world.limits.retention_ms),
+        dice=world.dice,
+    )
+    _log.info(
+        "delivery.attempted",
+        extra={
+            "response": record.id,
+            "target": claim.target,
+            "attempt": delivery.attempt,
+            "status": answer.status,
+            "error": answer.error,
+            "duration_ms": answer.duration_ms,
+            "decision": type(decision).__name__,
+        },
+    )
+    return _Made(claim, delivery.attempt, at_ms, answer, decision)
+
+
+async def _persist(world: World, record: Record | None, made: _Made) -> None:
+    """Write what an attempt brought, for as long as it takes storage to take it: the receiver has its event."""
+    loop = asyncio.get_running_loop()
+    until, pause_s, holds = loop.time() + RECORDING_S, 0.2, True
+    while loop.time() < until:
+        try:
+            await decide(world, record, made.claim.id, partial(_concluded, made=made, holds=holds))
+        except Conflict as conflict:
+            holds = holds and conflict.gone != made.claim.key  # a sweep has taken the alarm: it found us too slow
+        except StoreError:
+            await world.sleep(pause_s)
+            pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+        else:
+            return
+        record = None
+    _log.error("delivery.unrecorded", extra={"response": made.claim.id, "status": made.answer.status})
+
+
+def _concluded(record: Record, made: _Made, holds: bool) -> Write | None:
+    """Decide what an attempt changes, unless the delivery is over or another attempt has the word."""
+    delivery = record.delivery(made.claim.target)
+    if delivery is None or not delivery.is_open:
+        return None
+    if not isinstance(made.decision, Delivered) and (delivery.attempt != made.number or not holds):
+        return None
+    following = made.claim.moved(made.decision.at_ms, attempt=0) if isinstance(made.decision, Retry) else None
+    changed = replace(
+        delivery,
+        state=_state(made.decision),
+        refused=made.answer.error is SendError.ADDRESS_REFUSED,
+        alarm=following.key if following else "",
+    )
+    row = Row(f"attempt|{made.claim.target}|{made.number:04d}", {"facts": _facts(made, following)})
+    return plans.concluded(record, changed, row, (made.claim.key,) if holds else (), following)
+
+
+def _state(decision: Decision) -> str:
+    match decision:
+        case Delivered():
+            return "delivered"
+        case GiveUp(state):
+            return state
+        case Retry():
+            return "pending"
+
+
+def _facts(made: _Made, following: Alarm | None) -> str:
+    facts = {
+        "attempt": made.number,
+        "at": made.at_ms / 1000,
+        "status": made.answer.status,
+        "error": made.answer.error,
+        "duration_ms": made.answer.duration_ms,
+        "next_at": following.due_ms / 1000 if following else None,
+    }
+    return orjson.dumps(facts).decode()

@@ -1,0 +1,91 @@
+"""How a response ends. One way for all: the upstream's end, a cancel, a deadline, a failure of our own."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from shared import packing, plans, responses
+from shared.alarms import Alarm
+from shared.packing import Oversized
+from shared.plans import Ending
+from shared.records import Record, Write
+from shared.states import Status
+from shared.upstreams import Step
+from shared.world import World, decide
+
+Decide = Callable[[Record], Ending]
+
+
+async def end(
+    world: World, record: Record | None, response_id: str, ending: Decide, held: Alarm | None = None
+) -> Record | None:
+    """End a response unless it has ended; return it as it then is, None if it is gone.
+
+    The alarm that is held goes in the same transaction, and also where the response had ended before.
+    """
+
+    def plan(current: Record) -> Write | None:
+        if current.status.is_terminal:
+            return None
+        return plans.ended(current, ending(current), world.now_ms(), world.limits.retention_ms)
+
+    return await decide(world, record, response_id, plan, held)
+
+
+def by_step(step: Step, now_ms: int) -> Decide:
+    """End as the upstream's last step says."""
+    return lambda record: _ending(record, step.status, step.answer, now_ms, upstream_id=step.upstream_id)
+
+
+def by_failure(code: str, message: str, now_ms: int, *, stop: bool = False) -> Decide:
+    """End as failed, for a reason of ours or the upstream's refusal; `stop` tells the upstream."""
+    return lambda record: _ending(record, Status.FAILED, responses.failure(code, message), now_ms, stop=stop)
+
+
+def by_cancel(now_ms: int) -> Decide:
+    """End as cancelled, and tell the upstream."""
+    return lambda record: _ending(record, Status.CANCELLED, {}, now_ms, stop=True)
+
+
+def by_fault(now_ms: int) -> Decide:
+    """End as failed by a fault of this service, from the record's own fields alone: nothing packed is read."""
+
+    def ending(record: Record) -> Ending:
+        bare = replace(record, body=b"")
+        failure = responses.failure("internal_error", "The service failed to handle this response.")
+        return _ending(bare, Status.FAILED, failure, now_ms, stop=True)
+
+    return ending
+
+
+def deadline(now_ms: int) -> Decide:
+    """End as failed because the deadline has passed."""
+    return by_failure("deadline_exceeded", "The response was not finished before its deadline.", now_ms, stop=True)
+
+
+def known(record: Record) -> dict[str, Any]:
+    """Return the object as last known, at least the model."""
+    base: dict[str, Any] = {"model": record.model}
+    return base | packing.unpack(record.body) if record.body else base
+
+
+def _ending(
+    record: Record,
+    status: Status,
+    answer: dict[str, Any],
+    now_ms: int,
+    *,
+    stop: bool = False,
+    upstream_id: str | None = None,
+) -> Ending:
+    shown = responses.present(record, status, answer, known(record), now_ms)
+    try:
+        return Ending(status, packing.pack(shown), stop, upstream_id)
+    except Oversized:
+        return _oversized(record, now_ms, stop, upstream_id)
+
+
+def _oversized(record: Record, now_ms: int, stop: bool, upstream_id: str | None) -> Ending:
+    failure = responses.failure("output_too_large", f"The output is over {packing.MAX_PACKED} bytes, compressed.")
+    shown = responses.present(record, Status.FAILED, failure, {"model": record.model}, now_ms)
+    return Ending(Status.FAILED, packing.pack(shown), stop, upstream_id)

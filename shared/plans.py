@@ -1,0 +1,149 @@
+"""What each step writes, decided without touching the world: a record as read in, a Write out.
+
+Invariants kept here: a terminal record is never ended again (states.py refuses), and the terminal status, its output,
+its delivery alarms and its purge alarm are one Write.
+"""
+
+from dataclasses import dataclass, replace
+
+from shared import ids, packing
+from shared.alarms import LEASE_MS, Alarm, Kind
+from shared.records import Delivery, Record, Row, Write
+from shared.states import Status, follow
+
+INLINE_BODY = 60_000
+DELIVER_SOON_MS = 15_000
+CLAIM_MS = 60_000
+DAY_MS = 86_400_000
+UNSTORED_MS = 600_000
+UNSTORED_OPEN_MS = DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a response ends: its status, its final object packed, and whether the upstream must be told to stop."""
+
+    status: Status
+    body: bytes
+    stop: bool = False
+    upstream_id: str | None = None
+
+
+def opened(record: Record, request: bytes, now_ms: int) -> Write:
+    """Accept a response: record, request, and a `start` alarm that is the lease of whoever starts it."""
+    start = Alarm(
+        now_ms + LEASE_MS[Kind.START],
+        Kind.START,
+        record.id,
+        born_ms=record.created_ms,
+        deadline_ms=record.deadline_ms,
+    )
+    return Write(record, alarms_in=(start,), rows=_rows("input", request))
+
+
+def started(record: Record, status: Status, token: str, upstream_id: str | None, poll: Alarm, body: bytes) -> Write:
+    """Note the upstream's token and set the first poll."""
+    changed = replace(record, status=follow(record.status, status), token=token, upstream_id=upstream_id)
+    changed, rows = _with_body(changed, body)
+    return Write(changed, alarms_in=(poll,), rows=rows, writes_body=True, wakes=(poll,))
+
+
+def ended(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Write:
+    """End the response: status, output, delivery alarms, purge alarm, and a `stop` alarm where one is due."""
+    deliveries = tuple(Alarm(now_ms + DELIVER_SOON_MS, Kind.DELIVER, record.id, target) for target in record.targets)
+    purge = Alarm(now_ms + (retention_ms if record.store else UNSTORED_MS), Kind.PURGE, record.id)
+    changed = replace(
+        record,
+        status=follow(record.status, ending.status),
+        epoch=record.epoch + ending.stop,
+        ended_ms=now_ms,
+        upstream_id=ending.upstream_id or record.upstream_id,
+        deliveries=tuple(Delivery(alarm.target, alarm=alarm.key) for alarm in deliveries),
+        purge=purge.key,
+    )
+    changed, rows = _with_body(changed, ending.body)
+    stops = (stop(record.id, record.token, now_ms),) if ending.stop and record.token else ()
+    return Write(
+        changed,
+        alarms_in=(*deliveries, purge, *stops),
+        rows=rows,
+        writes_body=True,
+        wakes=stops,
+        delivers=deliveries,
+    )
+
+
+def stop(response_id: str, token: str, now_ms: int) -> Alarm:
+    """Return the alarm that tells the upstream to stop, due at once and kept for a day."""
+    return Alarm(
+        now_ms,
+        Kind.STOP,
+        response_id,
+        ids.tag(token),
+        token=token,
+        born_ms=now_ms,
+        deadline_ms=now_ms + DAY_MS,
+    )
+
+
+def learned(record: Record, token: str, upstream_id: str | None, now_ms: int) -> Write:
+    """Note a token that was learned after the response had ended, or beside the one it has, and stop that work."""
+    changed = record if record.token else replace(record, token=token, upstream_id=upstream_id)
+    stops = (stop(record.id, token, now_ms),)
+    return Write(changed, alarms_in=stops, wakes=stops)
+
+
+def claimed(record: Record, delivery: Delivery, alarm: Alarm, claim: Alarm) -> Write:
+    """Take a delivery for one attempt: count it, and put its alarm where only a death lets it ring."""
+    changed = record.with_delivery(replace(delivery, attempt=delivery.attempt + 1, alarm=claim.key))
+    return Write(changed, alarms_in=(claim,), alarms_out=(alarm.key,))
+
+
+def concluded(
+    record: Record, delivery: Delivery, row: Row, alarms_out: tuple[str, ...], following: Alarm | None
+) -> Write:
+    """Note an attempt: the delivery as it now is, the attempt's row, and the alarm of the next one, if there is one."""
+    following_alarms = (following,) if following else ()
+    return Write(
+        record.with_delivery(delivery),
+        alarms_in=following_alarms,
+        alarms_out=alarms_out,
+        rows=(row,),
+        wakes=following_alarms,
+    )
+
+
+def put_off(record: Record, later: Alarm) -> Write:
+    """Put a purge off: a delivery is open, or there is more to remove than one ring may."""
+    return Write(replace(record, purge=later.key), alarms_in=(later,), wakes=(later,))
+
+
+def hidden(record: Record) -> Write:
+    """Hide the response whose purge is already under way."""
+    return Write(replace(record, deleted=True))
+
+
+def kept_until(record: Record, retention_ms: int) -> int:
+    """Return the time at which the response goes, open delivery or not; no attempt is made after it."""
+    return record.ended_ms + (retention_ms if record.store else UNSTORED_OPEN_MS)
+
+
+def deleted(record: Record, now_ms: int) -> Write:
+    """Hide the response and bring its purge forward to now."""
+    purge = Alarm(now_ms, Kind.PURGE, record.id)
+    changed = replace(record, deleted=True, purge=purge.key)
+    return Write(changed, alarms_in=(purge,), alarms_out=(record.purge,), wakes=(purge,))
+
+
+def _with_body(record: Record, body: bytes) -> tuple[Record, tuple[Row, ...]]:
+    """Put a packed object into the record while it fits, else, once it is final, into rows of its own."""
+    if len(body) <= INLINE_BODY:
+        return replace(record, body=body, body_rows=0), ()
+    if not record.status.is_terminal:
+        return replace(record, body=b"", body_rows=0), ()
+    rows = _rows("body", body)
+    return replace(record, body=b"", body_rows=len(rows)), rows
+
+
+def _rows(name: str, packed: bytes) -> tuple[Row, ...]:
+    return tuple(Row(f"{name}|{n:02d}", properties) for n, properties in enumerate(packing.to_rows(packed)))

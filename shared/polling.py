@@ -1,0 +1,152 @@
+"""Asking the upstream how far it is: when an alarm rings, and when a caller asks.
+
+A poll that finds no change writes nothing: its alarm had been moved before. Only every fourth one in a row puts the
+alarm's count of attempts back, else a long healthy wait could not be told from a poll that kills its process.
+"""
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from shared import ending, packing, responses
+from shared.alarms import Alarm
+from shared.errors import StoreError, UpstreamError, UpstreamMissing, UpstreamOversized
+from shared.records import Record, Write
+from shared.schedule import MAX_UNEXPECTED, poll_delay, retry_delay
+from shared.states import later
+from shared.upstreams import Step
+from shared.world import Seen, World, decide, rearm
+
+_log = logging.getLogger(__name__)
+
+MISSING_GRACE_MS = 120_000
+GET_PAUSE_S = 1.0
+_SEEN_MAX = 256
+_MAX_WAIT_MS = 3_600_000
+
+
+async def ring(world: World, alarm: Alarm, now_ms: int) -> None:
+    """Poll for an alarm that has been moved to its next time; `now_ms` is the moment of that move."""
+    record = None
+    if alarm.read_ms == now_ms:  # the move has noted that the record's minute is over
+        record = await world.store.read(alarm.id)
+        if record is None or record.status.is_terminal:
+            await world.store.remove(alarm)
+            return
+    if now_ms >= alarm.deadline_ms:
+        await ending.end(world, record, alarm.id, ending.deadline(now_ms), alarm)
+        return
+    try:
+        step = await world.upstream.advance(alarm.token)
+    except UpstreamMissing:
+        await _missing(world, alarm, now_ms)
+    except UpstreamOversized:
+        await ending.end(world, record, alarm.id, _oversized(now_ms), alarm)
+    except UpstreamError as error:
+        await _unavailable(world, alarm, error)
+    else:
+        await _advanced(world, record, alarm, step)
+
+
+async def _advanced(world: World, record: Record | None, alarm: Alarm, step: Step) -> None:
+    now_ms = world.now_ms()
+    if step.token is None:
+        await ending.end(world, record, alarm.id, ending.by_step(step, now_ms), alarm)
+        return
+    if record:
+        await note(world, record, step)
+    wanted_ms = now_ms + int((step.retry_after_s or 0) * 1000)
+    if wanted_ms > alarm.due_ms or alarm.tries or alarm.missing_ms or alarm.attempt >= MAX_UNEXPECTED - 1:
+        wait_ms = max(poll_delay(now_ms - alarm.born_ms, world.dice), int((step.retry_after_s or 0) * 1000))
+        await rearm(world, alarm, now_ms + min(wait_ms, _MAX_WAIT_MS), tries=0, missing_ms=0)
+
+
+async def _missing(world: World, alarm: Alarm, now_ms: int) -> None:
+    """Bear a 404 for two minutes: Azure gives it soon after a create, and for 33 s after a stream's completion."""
+    if now_ms - (alarm.missing_ms or now_ms) < MISSING_GRACE_MS:
+        wait_ms = poll_delay(now_ms - alarm.born_ms, world.dice)
+        await rearm(world, alarm, now_ms + wait_ms, missing_ms=alarm.missing_ms or now_ms)
+        return
+    lost = ending.by_failure("upstream_lost", "The upstream does not know this response any more.", now_ms)
+    await ending.end(world, None, alarm.id, lost, alarm)
+
+
+async def _unavailable(world: World, alarm: Alarm, error: UpstreamError) -> None:
+    _log.warning("poll.deferred", extra={"response": alarm.id, "reason": str(error), "tries": alarm.tries + 1})
+    wait_ms = retry_delay(alarm.tries, world.dice, retry_after_s=getattr(error, "retry_after_s", None))
+    await rearm(world, alarm, world.now_ms() + wait_ms, tries=alarm.tries + 1)
+
+
+def _oversized(now_ms: int) -> ending.Decide:
+    return ending.by_failure("output_too_large", "The upstream's answer is larger than this service keeps.", now_ms)
+
+
+async def note(world: World, record: Record, step: Step) -> Record:
+    """Write an unfinished status into the record where it has changed, so that no reader sees it go back."""
+    if later(record.status, step.status) == record.status:
+        return record
+
+    def plan(current: Record) -> Write | None:
+        if current.status.is_terminal or later(current.status, step.status) == current.status:
+            return None
+        return Write(replace(current, status=later(current.status, step.status)))
+
+    return await decide(world, record, record.id, plan) or record
+
+
+async def look(world: World, record: Record) -> tuple[Record, bytes]:
+    """Return a response as a caller reads it, asking the upstream first: at most once a second and response.
+
+    An upstream that cannot be asked is no error here: what is known is shown. The alarm is left alone.
+    """
+    if not record.status.is_terminal and record.token and record.mode == "poll":
+        record, step = await _peek(world, record)
+        if step and not record.status.is_terminal:
+            return record, _shown(world, record, step)
+    return record, await stored(world, record)
+
+
+async def _peek(world: World, record: Record) -> tuple[Record, Step | None]:
+    step = _recent(world, record.id)
+    try:
+        step = step or _keep(world, record.id, await world.upstream.advance(record.token or ""))
+        if step.token is None:
+            ended = await ending.end(world, record, record.id, ending.by_step(step, world.now_ms()))
+            return ended or record, step
+        return await note(world, record, step), step
+    except UpstreamOversized:
+        ended = await ending.end(world, record, record.id, _oversized(world.now_ms()))
+        return ended or record, None
+    except (UpstreamError, StoreError) as error:
+        _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})
+        return record, step
+
+
+def _recent(world: World, response_id: str) -> Step | None:
+    seen = world.seen.get(response_id)
+    fresh = seen is not None and asyncio.get_running_loop().time() - seen.at_s < GET_PAUSE_S
+    return seen.step if seen and fresh else None
+
+
+def _keep(world: World, response_id: str, step: Step) -> Step:
+    if step.token is None:
+        return step
+    world.seen[response_id] = Seen(asyncio.get_running_loop().time(), step)
+    world.seen.move_to_end(response_id)
+    while len(world.seen) > _SEEN_MAX:
+        world.seen.popitem(last=False)
+    return step
+
+
+def _shown(world: World, record: Record, step: Step) -> bytes:
+    return responses.encode(responses.present(record, record.status, step.answer, ending.known(record), world.now_ms()))
+
+
+async def stored(world: World, record: Record) -> bytes:
+    """Return the response object as JSON from what is kept of it."""
+    if record.status.is_terminal:
+        return packing.expand(await world.store.body(record))
+    base = ending.known(record)
+    if not record.body and (packed := await world.store.request(record.id)):
+        base |= responses.echo(packing.unpack(packed))
+    return responses.encode(responses.restated(record, base, world.now_ms()))

@@ -1,0 +1,71 @@
+"""Deleting and purging: what a caller deletes is hidden at once, and removed row by row soon after."""
+
+import logging
+
+from shared import plans
+from shared.alarms import Alarm
+from shared.errors import BadRequest, Conflict, NotFound, UpstreamError
+from shared.records import Record, Write
+from shared.world import World, decide
+
+_log = logging.getLogger(__name__)
+BATCHES_A_RING = 20
+SOON_MS = 1_000
+
+
+async def delete(world: World, record: Record) -> None:
+    """Hide an ended response for good; raise BadRequest if it has not ended."""
+    if not record.status.is_terminal:
+        raise BadRequest("Cannot delete an in-flight response.")
+    try:
+        hidden = await decide(world, record, record.id, lambda current: _deleted(world, current))
+    except Conflict:
+        # its purge alarm has been moved: the purge is under way, and will find the response deleted
+        hidden = await decide(world, None, record.id, _hidden)
+    if hidden is None:
+        raise NotFound(f"Response with id '{record.id}' not found.")
+
+
+def _deleted(world: World, record: Record) -> Write | None:
+    return None if record.deleted else plans.deleted(record, world.now_ms())
+
+
+def _hidden(record: Record) -> Write | None:
+    return None if record.deleted else plans.hidden(record)
+
+
+async def ring(world: World, alarm: Alarm) -> None:
+    """Remove a response whose time has come, at most 20 batches of its rows; wait for an open delivery first."""
+    record = await world.store.read(alarm.id, with_body=False)
+    if record is None or not record.status.is_terminal:
+        await world.store.remove(alarm)
+        return
+    now_ms = world.now_ms()
+    if _must_wait(world, record, now_ms):
+        await _put_off(world, record, alarm, now_ms + plans.UNSTORED_MS)
+        return
+    if record.upstream_id and (record.deleted or not record.store):
+        await _forget(world, record.upstream_id)
+    for _ in range(BATCHES_A_RING):
+        if await world.store.remove_all(record, alarm.key):
+            _log.info("response.purged", extra={"response": record.id})
+            return
+    await _put_off(world, record, alarm, now_ms + SOON_MS)
+
+
+def _must_wait(world: World, record: Record, now_ms: int) -> bool:
+    is_open = any(delivery.is_open for delivery in record.deliveries)
+    return is_open and now_ms < plans.kept_until(record, world.limits.retention_ms)
+
+
+async def _put_off(world: World, record: Record, alarm: Alarm, due_ms: int) -> None:
+    later = alarm.moved(due_ms, attempt=0)
+    await decide(world, record, record.id, lambda current: plans.put_off(current, later), alarm)
+
+
+async def _forget(world: World, upstream_id: str) -> None:
+    """Ask the upstream to delete its copy; what it cannot do now its own retention will."""
+    try:
+        await world.upstream.forget(upstream_id)
+    except UpstreamError as error:
+        _log.warning("forget.failed", extra={"reason": str(error)})

@@ -1,0 +1,137 @@
+"""The record: the row that is the truth about a response, and what may be written beside it.
+
+The record is the fence. Every transaction about one response, except a pure move of an alarm, updates its record with
+If-Match and a fresh `write_id`; whoever has read an older record loses and decides again.
+"""
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import orjson
+
+from shared.alarms import Alarm
+from shared.states import Status
+
+CALLBACK = "c"
+REPLY_QUEUE = "q"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How far the delivery to one target is."""
+
+    target: str
+    state: str = "pending"  # pending | delivered | failed | gone | blocked
+    attempt: int = 0
+    alarm: str = ""  # the key of its one alarm
+    refused: bool = False  # the last attempt met a refused address
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether another attempt may follow."""
+        return self.state == "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is true of a response. Times are unix milliseconds; 0 means not yet."""
+
+    id: str
+    caller: str
+    created_ms: int
+    deadline_ms: int
+    status: Status = Status.QUEUED
+    mode: str = "poll"  # poll | run
+    epoch: int = 1  # the number of the holder of a run; taken by whoever ends the response from outside
+    background: bool = False
+    store: bool = True
+    stream: bool = False
+    model: str | None = None
+    metadata: dict[str, str] | None = None
+    previous: str | None = None  # our id of the previous response
+    token: str | None = None  # the upstream's continuation token, last known
+    upstream_id: str | None = None  # what the upstream calls the response
+    callback_url: str | None = None
+    reply_to: str | None = None
+    promised: bool = False  # somebody was given the id before the start was confirmed: the rows may not vanish
+    deleted: bool = False
+    ended_ms: int = 0
+    purge: str = ""  # the key of its purge alarm
+    next_seq: int = 0  # the next number of the event log
+    reserved: int = 0  # at least any event number ever sent
+    body_rows: int = 0  # overflow rows of the body; 0: it is in the record
+    deliveries: tuple[Delivery, ...] = ()
+    body: bytes = field(default=b"", repr=False)  # the response object as last known, packed
+    write_id: str = ""
+    etag: str = ""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Where the terminal event goes."""
+        named = ((CALLBACK, self.callback_url), (REPLY_QUEUE, self.reply_to))
+        return tuple(target for target, address in named if address)
+
+    def delivery(self, target: str) -> Delivery | None:
+        """Return the delivery to the target, if there is one."""
+        return next((delivery for delivery in self.deliveries if delivery.target == target), None)
+
+    def with_delivery(self, changed: Delivery) -> "Record":
+        """Return the record with one delivery replaced."""
+        return replace(
+            self,
+            deliveries=tuple(changed if one.target == changed.target else one for one in self.deliveries),
+        )
+
+    def facts(self) -> str:
+        """Return, as JSON, everything but the body and what storage says of the row."""
+        return orjson.dumps({name: value for name, value in asdict(self).items() if name in _FACTS and value}).decode()
+
+
+_FACTS = frozenset(one.name for one in fields(Record)) - {"body", "write_id", "etag"}
+
+
+def read(facts: str, *, body: bytes, write_id: str, etag: str) -> Record:
+    """Return the record of a row; raise ValueError or TypeError if the row is not one."""
+    known = {name: value for name, value in orjson.loads(facts).items() if name in _FACTS}
+    known["status"] = Status(known.get("status", Status.QUEUED))
+    known["deliveries"] = tuple(Delivery(**one) for one in known.get("deliveries", ()))
+    for flag in _FLAGS:
+        known.setdefault(flag, False)
+    return Record(**known, body=body, write_id=write_id, etag=etag)
+
+
+_FLAGS = ("background", "store")
+
+
+def record_key(response_id: str) -> str:
+    """Return the row key of a record."""
+    return f"resp|{response_id}"
+
+
+def child_key(response_id: str, suffix: str) -> str:
+    """Return the row key of a row that belongs to a record."""
+    return f"resp|{response_id}|{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A child row to insert: its key's suffix and its properties."""
+
+    suffix: str
+    properties: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One transaction about one response, decided from the record as it was read.
+
+    `record` is the record as it shall be, with the ETag it was read with: empty for a new one.
+    """
+
+    record: Record
+    alarms_in: tuple[Alarm, ...] = ()
+    alarms_out: tuple[str, ...] = ()  # row keys
+    rows: tuple[Row, ...] = ()
+    writes_body: bool = False
+    wakes: tuple[Alarm, ...] = ()  # the new alarms a sweep is asked for, once written
+    delivers: tuple[Alarm, ...] = ()  # the new alarms a delivery is asked for at once

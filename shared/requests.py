@@ -1,0 +1,236 @@
+"""A request to create a response, checked: from the caller's bytes to what is kept and what the upstream is sent.
+
+Only what this service acts on is judged; every other field passes through, and the upstream judges it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from shared import ids
+from shared.errors import BadRequest
+
+MAX_BODY = 8_388_608
+MAX_DEPTH = 100
+MAX_WAIT_S = 60
+FOREGROUND_WAIT_S = 200.0
+_OURS = ("callback_url", "reply_to")
+_QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE)
+_RESPOND_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What `Prefer` asks for (RFC 7240): seconds to wait, and whether to answer 202."""
+
+    wait_s: int | None = None
+    respond_async: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NewResponse:
+    """A checked request."""
+
+    body: dict[str, Any] = field(repr=False)  # as the caller sent it
+    background: bool
+    store: bool
+    model: str | None
+    metadata: dict[str, str] | None
+    previous: str | None
+    callback_url: str | None = field(repr=False)
+    reply_to: str | None
+
+    def for_upstream(self, previous_upstream_id: str | None) -> dict[str, Any]:
+        """Return what the upstream is sent: background and stored, our own fields taken out, its own previous id."""
+        sent = {name: value for name, value in self.body.items() if name not in (*_OURS, "previous_response_id")}
+        sent |= {"background": True, "store": True, "stream": False}
+        metadata = {name: text for name, text in (self.metadata or {}).items() if name not in _OURS}
+        if metadata:
+            sent["metadata"] = metadata
+        else:
+            sent.pop("metadata", None)
+        if previous_upstream_id:
+            sent["previous_response_id"] = previous_upstream_id
+        return sent
+
+
+def parse(raw: bytes) -> NewResponse:
+    """Check a request body; raise BadRequest naming the field that is wrong."""
+    body = _object(raw)
+    metadata = _metadata(body)
+    if _flag(body, "stream"):
+        raise BadRequest("Streaming is not supported yet.", param="stream", code="unsupported_parameter")
+    if body.get("input") is not None and not isinstance(body["input"], str | list):
+        raise BadRequest("'input' must be a string or a list of items.", param="input", code="invalid_type")
+    previous = _text(body, "previous_response_id", 128)
+    if previous and body.get("conversation"):
+        raise BadRequest("'previous_response_id' and 'conversation' exclude each other.", param="previous_response_id")
+    store = body.get("store")
+    return NewResponse(
+        body=body,
+        background=_flag(body, "background"),
+        store=True if store is None else _flag(body, "store"),
+        model=_text(body, "model", 256),
+        metadata=metadata,
+        previous=previous,
+        callback_url=_text(body, "callback_url", 2048) or (metadata or {}).get("callback_url"),
+        reply_to=_queue(_text(body, "reply_to", 63) or (metadata or {}).get("reply_to")),
+    )
+
+
+def preference(header: str | None) -> Preference:
+    """Read a Prefer header; what it says beside `wait` and `respond-async` is ignored, as RFC 7240 asks."""
+    if not header:
+        return Preference()
+    wait = _WAIT.search(header)
+    return Preference(min(int(wait[1]), MAX_WAIT_S) if wait else None, _RESPOND_ASYNC.search(header) is not None)
+
+
+def idempotency_key(header: str | None) -> str | None:
+    """Check an Idempotency-Key header; raise BadRequest if it is not 1 to 255 visible ASCII characters."""
+    if header is not None and not _KEY.fullmatch(header):
+        raise BadRequest(
+            "'Idempotency-Key' must be 1 to 255 visible ASCII characters.",
+            param="Idempotency-Key",
+            code="invalid_value",
+        )
+    return header
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for."""
+
+    limit: int = 20
+    descending: bool = True
+    after: str | None = None
+
+
+def page(query: Mapping[str, str]) -> Page:
+    """Read `limit`, `order` and `after`; raise BadRequest naming the one that is wrong."""
+    limit = query.get("limit", "20")
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= 100):
+        raise BadRequest("'limit' must be an integer from 1 to 100.", param="limit", code="invalid_value")
+    order = query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise BadRequest("'order' must be 'asc' or 'desc'.", param="order", code="invalid_value")
+    return Page(int(limit), order == "desc", query.get("after"))
+
+
+def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the input of a request as items with ids, in the order given."""
+    given = body.get("input")
+    if given is None:
+        return []
+    items = [{"role": "user", "content": [{"type": "input_text", "text": given}]}] if isinstance(given, str) else given
+    return [_item(response_id, n, one) for n, one in enumerate(items) if isinstance(one, dict)]
+
+
+def listed(items: list[dict[str, Any]], page: Page) -> dict[str, Any]:
+    """Return one page of items as the contract lists them; raise BadRequest if `after` is none of them."""
+    ordered = items[::-1] if page.descending else items
+    if page.after is not None:
+        names = [item["id"] for item in ordered]
+        if page.after not in names:
+            raise BadRequest("'after' is not the id of an item of this list.", param="after", code="invalid_value")
+        ordered = ordered[names.index(page.after) + 1 :]
+    data = ordered[: page.limit]
+    return {
+        "object": "list",
+        "data": data,
+        "has_more": len(ordered) > len(data),
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+    }
+
+
+def _item(response_id: str, n: int, item: dict[str, Any]) -> dict[str, Any]:
+    kind = item.get("type") or "message"
+    named = {"id": f"{'msg' if kind == 'message' else 'item'}_{ids.tag(f'{response_id}|{n}')}", "type": kind}
+    if kind == "message":
+        named["status"] = "completed"
+    content = item.get("content")
+    if isinstance(content, str):
+        part = "output_text" if item.get("role") == "assistant" else "input_text"
+        item = {**item, "content": [{"type": part, "text": content}]}
+    return {**named, **{name: value for name, value in item.items() if value is not None}}
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    if not raw:
+        raise BadRequest("The request has no body; a JSON object was expected.", code="invalid_json")
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not valid JSON: {error.msg}.", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise BadRequest("The body must be a JSON object.", code="invalid_type")
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _check_depth(body)
+    return body
+
+
+def _check_depth(body: dict[str, Any]) -> None:
+    for name, value in body.items():
+        level: list[Any] = [value]
+        for _ in range(MAX_DEPTH):
+            level = [inner for one in level if isinstance(one, dict | list) for inner in _inside(one)]
+            if not level:
+                break
+        else:
+            raise BadRequest(f"'{name}' is nested deeper than {MAX_DEPTH}.", param=name, code="invalid_value")
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return value if isinstance(value, list) else list(value.values())
+
+
+def _flag(body: dict[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise BadRequest(f"'{name}' must be true or false.", param=name, code="invalid_type")
+    return bool(value)
+
+
+def _text(body: dict[str, Any], name: str, longest: int) -> str | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadRequest(f"'{name}' must be a string.", param=name, code="invalid_type")
+    if not 0 < len(value) <= longest:
+        raise BadRequest(f"'{name}' must be 1 to {longest} characters long.", param=name, code="invalid_value")
+    return value
+
+
+def _queue(name: str | None) -> str | None:
+    if name is not None and not _QUEUE.fullmatch(name):
+        raise BadRequest(
+            "'reply_to' must be a queue name: 3 to 63 lower-case letters, digits and single hyphens.",
+            param="reply_to",
+            code="invalid_value",
+        )
+    return name
+
+
+def _metadata(body: dict[str, Any]) -> dict[str, str] | None:
+    value = body.get("metadata")
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise BadRequest("'metadata' must be an object.", param="metadata", code="invalid_type")
+    if len(value) > 16:
+        raise BadRequest("'metadata' may hold at most 16 pairs.", param="metadata", code="invalid_value")
+    for name, text in value.items():
+        if not isinstance(text, str) or len(name) > 64 or len(text) > 512:
+            raise BadRequest(
+                "'metadata' keys may be 64, values 512 characters long, and values must be strings.",
+                param="metadata",
+                code="invalid_value",
+            )
+    return value

@@ -1,0 +1,135 @@
+"""The one place that builds the engine from the settings: clients are made here and nowhere else."""
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from azure.data.tables.aio import TableClient
+from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
+from azure.storage.queue import TextBase64EncodePolicy
+from azure.storage.queue.aio import QueueServiceClient
+
+from shared.callbacks import CallbackSender
+from shared.engine import Engine
+from shared.nudges import DELIVERIES, NUDGES, Nudges
+from shared.records import CALLBACK, REPLY_QUEUE
+from shared.replies import ReplySender
+from shared.settings import Settings, load
+from shared.store import Store
+from shared.upstreams import Authorize, ResponsesUpstream
+from shared.world import Limits, World
+
+TABLE = "responses"
+_CONNECTIONS = 100
+
+
+class Service:
+    """The engine and the settings it was built from."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.callers = settings.callers
+        self.engine = engine
+
+
+_building: asyncio.Task[Service] | None = None
+
+
+async def service() -> Service:
+    """Return the service of this process, built at the first call; a failed build is tried again at the next."""
+    global _building  # noqa: PLW0603 - one per process, as the platform asks: clients live as long as the worker
+    if _building is None or (_building.done() and (_building.cancelled() or _building.exception())):
+        _building = asyncio.ensure_future(build(load()))
+    return await asyncio.shield(_building)
+
+
+async def build(settings: Settings) -> Service:
+    """Build the service and create the table and queues that are not there."""
+    world = _world(settings)
+    await asyncio.gather(world.store.prepare(), world.nudges.prepare())
+    engine = Engine(world, allow_loopback=settings.allow_loopback, reply_queues=settings.reply_queues)
+    return Service(settings, engine)
+
+
+def now_ms() -> int:
+    """Return the time, unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def _world(settings: Settings) -> World:
+    table, queues = _storage(settings)
+    return World(
+        store=Store(table),
+        nudges=Nudges(_queue(queues, NUDGES), _queue(queues, DELIVERIES), now_ms),
+        upstream=_upstream(settings),
+        senders={
+            CALLBACK: CallbackSender(allow_loopback=settings.allow_loopback, refused_hosts=settings.own_hosts),
+            REPLY_QUEUE: ReplySender(queues),
+        },
+        callers=settings.callers,
+        now_ms=now_ms,
+        dice=random.random,
+        limits=Limits(
+            deadline_ms=settings.deadline_s * 1000,
+            retention_ms=settings.retention_s * 1000,
+            honours_keys=settings.upstream_honours_keys,
+        ),
+    )
+
+
+def _storage(settings: Settings) -> tuple[TableClient, QueueServiceClient]:
+    options: dict[str, Any] = {
+        "connection_timeout": 5,
+        "read_timeout": 10,
+        "retry_total": 3,
+        "retry_backoff_factor": 0.2,
+        "logging_enable": False,
+    }
+    if settings.storage_connection:
+        return (
+            TableClient.from_connection_string(settings.storage_connection, TABLE, **options),
+            QueueServiceClient.from_connection_string(settings.storage_connection, **options),
+        )
+    credential = _credential(settings)
+    host = f"https://{settings.storage_account}"
+    return (
+        TableClient(f"{host}.table.core.windows.net", TABLE, credential=credential, **options),
+        QueueServiceClient(f"{host}.queue.core.windows.net", credential=credential, **options),
+    )
+
+
+def _queue(queues: QueueServiceClient, name: str) -> Any:
+    return queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
+
+
+def _credential(settings: Settings) -> DefaultAzureCredential:
+    return DefaultAzureCredential(managed_identity_client_id=settings.identity_client_id)
+
+
+def _upstream(settings: Settings) -> ResponsesUpstream:
+    client = httpx.AsyncClient(
+        timeout=httpx.Timeout(30.0, connect=5.0),
+        limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+        follow_redirects=False,
+        headers={"User-Agent": "background-responses/1", "Accept": "application/json"},
+    )
+    return ResponsesUpstream(client, settings.upstream_base_url, _authorization(settings))
+
+
+def _authorization(settings: Settings) -> Authorize:
+    """Return what gives the headers of a call: the key, or an Entra ID token, cached and refreshed by the library."""
+    if settings.upstream_api_key:
+        with_key = {"Authorization": f"Bearer {settings.upstream_api_key}"}
+
+        async def key() -> Mapping[str, str]:
+            return with_key
+
+        return key
+    provider = get_bearer_token_provider(_credential(settings), settings.upstream_scope)
+
+    async def token() -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {await provider()}"}
+
+    return token

@@ -1,0 +1,91 @@
+"""Settings. The only module that reads the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from shared import callers
+from shared.callers import Callers
+from shared.errors import SettingsError
+
+_UNRESOLVED = "@Microsoft.KeyVault("
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a deployment decides; the table in the README says what each means."""
+
+    callers: Callers
+    upstream_base_url: str
+    upstream_api_key: str | None = field(repr=False)
+    upstream_scope: str
+    upstream_honours_keys: bool
+    storage_connection: str | None = field(repr=False)
+    storage_account: str | None
+    identity_client_id: str | None
+    deadline_s: int
+    retention_s: int
+    reply_queues: tuple[str, ...]
+    allow_loopback: bool
+    own_hosts: frozenset[str]  # never called back: the platform's identity endpoint and ourselves
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check all settings; raise SettingsError naming the first that is missing or wrong."""
+    connection = _secret(environment, "AzureWebJobsStorage")
+    account = environment.get("AzureWebJobsStorage__accountName") or None
+    if not connection and not account:
+        raise SettingsError("AzureWebJobsStorage or AzureWebJobsStorage__accountName must be set")
+    base_url = environment.get("UPSTREAM_BASE_URL", "")
+    if not base_url.startswith(("https://", "http://")):
+        raise SettingsError("UPSTREAM_BASE_URL must be set to a URL such as https://api.openai.com/v1")
+    return Settings(
+        callers=callers.parse(_secret(environment, "CALLERS") or _missing("CALLERS")),
+        upstream_base_url=base_url,
+        upstream_api_key=_secret(environment, "UPSTREAM_API_KEY"),
+        upstream_scope=environment.get("UPSTREAM_SCOPE") or "https://cognitiveservices.azure.com/.default",
+        upstream_honours_keys=_flag(environment, "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"),
+        storage_connection=connection,
+        storage_account=account,
+        identity_client_id=environment.get("AZURE_CLIENT_ID") or None,
+        deadline_s=_seconds(environment, "RESPONSE_DEADLINE_S", 4 * 3600, most=7 * _DAY_S),
+        retention_s=_seconds(environment, "RETENTION_S", 30 * _DAY_S, most=3650 * _DAY_S),
+        reply_queues=tuple(name.strip() for name in environment.get("REPLY_QUEUES", "").split(",") if name.strip()),
+        allow_loopback=_flag(environment, "CALLBACK_ALLOW_LOOPBACK"),
+        own_hosts=_own_hosts(environment),
+    )
+
+
+def _own_hosts(environment: Mapping[str, str]) -> frozenset[str]:
+    """Return the hosts of the identity endpoint and of this app: a callback there is an attack, or a loop."""
+    endpoints = (environment.get(name, "") for name in ("IDENTITY_ENDPOINT", "MSI_ENDPOINT"))
+    hosts = [urlsplit(endpoint).hostname for endpoint in endpoints]
+    return frozenset(host.lower() for host in (*hosts, environment.get("WEBSITE_HOSTNAME")) if host)
+
+
+def _missing(name: str) -> str:
+    raise SettingsError(f"{name} must be set")
+
+
+def _secret(environment: Mapping[str, str], name: str) -> str | None:
+    """Return a secret; refuse the literal text that an unresolved Key Vault reference leaves: anyone can guess it."""
+    text = environment.get(name) or None
+    if text and text.strip().startswith(_UNRESOLVED):
+        raise SettingsError(f"{name} is a Key Vault reference that was not resolved")
+    return text
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(name, "").strip().lower()
+    if text not in ("", "true", "false", "1", "0"):
+        raise SettingsError(f"{name} must be true or false")
+    return text in ("true", "1")
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: int, *, most: int) -> int:
+    text = environment.get(name, "").strip() or str(default)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:12]) <= most):
+        raise SettingsError(f"{name} must be whole seconds from 1 to {most}")
+    return int(text)

@@ -1,0 +1,202 @@
+"""Accepting a response and starting it upstream.
+
+One path for everyone: (a) insert record, request and a `start` alarm; (b) start upstream, with our id as the
+idempotency key; (c) note the upstream's token and set the first poll; (d) nudge. Whoever dies on the way leaves the
+alarm, and a sweep goes on from (b).
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from shared import ending, packing, plans, responses
+from shared.alarms import Alarm, Kind
+from shared.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    RefusedByUpstream,
+    StoreError,
+    TooLarge,
+    UpstreamError,
+    UpstreamRefused,
+)
+from shared.packing import Oversized
+from shared.records import Record, Write
+from shared.schedule import poll_delay, retry_delay
+from shared.states import later
+from shared.upstreams import Step
+from shared.world import World, decide, rearm
+
+_log = logging.getLogger(__name__)
+_JOIN_PAUSE_S = 0.2
+
+
+async def open_and_start(world: World, record: Record, request: Mapping[str, Any]) -> Record:
+    """Accept a response and start it; return it as it then is. A repeat of an idempotent request joins its first.
+
+    Raises RefusedByUpstream if the upstream judges the request wrong: then nothing is kept. Raises StoreError if
+    nothing could be accepted.
+    """
+    write = plans.opened(record, _packed(request), world.now_ms())
+    try:
+        opened = await world.store.commit(write)
+    except Conflict:
+        joined = await _join(world, record.id)
+        return joined or await open_and_start(world, record, request)
+    try:
+        return await _begin(world, opened, write.alarms_in[0], request)
+    except StoreError:
+        # it is accepted: the start alarm goes on from wherever this stopped
+        _log.warning("start.unrecorded", extra={"response": record.id})
+        return opened
+
+
+async def _begin(world: World, record: Record, held: Alarm, request: Mapping[str, Any]) -> Record:
+    try:
+        step = await world.upstream.start(dict(request), record.id)
+    except UpstreamRefused as refusal:
+        return await _refuse(world, record, held, refusal)
+    except UpstreamError as error:
+        _log.warning("start.deferred", extra={"response": record.id, "reason": str(error)})
+        await _defer(world, held, error)
+        return record
+    return await settle(world, record, held, step, request)
+
+
+async def settle(world: World, record: Record | None, held: Alarm, step: Step, request: Mapping[str, Any]) -> Record:
+    """Note the first step of the upstream, whatever has become of the response meanwhile."""
+    if step.token is None and not (record and record.token):
+        ended = await ending.end(world, _echoing(record, request), held.id, ending.by_step(step, world.now_ms()), held)
+        return _kept(ended)
+    settled = await decide(world, record, held.id, lambda current: _settled(world, current, step, request), held)
+    return _kept(settled)
+
+
+def _settled(world: World, record: Record, step: Step, request: Mapping[str, Any]) -> Write | None:
+    """Decide what a step that has just been learned means for the record as it is now."""
+    now_ms = world.now_ms()
+    if step.token is None or step.token == record.token:
+        return None
+    if record.token or record.status.is_terminal:
+        # ended before its token was known, or started twice: this work is nobody's, stop it
+        _log.warning("start.orphaned", extra={"response": record.id, "twice": record.token is not None})
+        return plans.learned(record, step.token, step.upstream_id, now_ms)
+    status = later(record.status, step.status)
+    poll = Alarm(
+        now_ms + poll_delay(now_ms - record.created_ms, world.dice),
+        Kind.POLL,
+        record.id,
+        token=step.token,
+        born_ms=record.created_ms,
+        deadline_ms=record.deadline_ms,
+        read_ms=now_ms,
+    )
+    shown = responses.present(record, status, step.answer, responses.echo(request), now_ms)
+    return plans.started(record, status, step.token, step.upstream_id, poll, _packed_or_none(shown))
+
+
+async def ring(world: World, alarm: Alarm) -> None:
+    """Start a response whose starter has not finished, or learn the token of one that ended meanwhile."""
+    record = await world.store.read(alarm.id)
+    if record is None or record.token or (record.status.is_terminal and not _must_learn(world, alarm)):
+        await world.store.remove(alarm)
+        return
+    now_ms = world.now_ms()
+    if not record.status.is_terminal and now_ms >= alarm.deadline_ms:
+        await ending.end(world, record, record.id, ending.deadline(now_ms))
+        return
+    packed = await world.store.request(record.id)
+    await _start_again(world, record, alarm, packing.unpack(packed or b""))
+
+
+def _must_learn(world: World, alarm: Alarm) -> bool:
+    """Say whether to repeat a create only to learn what to stop: for a day, and only where keys are honoured."""
+    return world.limits.honours_keys and world.now_ms() < alarm.deadline_ms + plans.DAY_MS
+
+
+async def _start_again(world: World, record: Record, alarm: Alarm, request: dict[str, Any]) -> None:
+    try:
+        step = await world.upstream.start(request, record.id)
+    except UpstreamRefused as refusal:
+        failed = ending.by_failure(refusal.code or "upstream_refused", refusal.message, world.now_ms())
+        await ending.end(world, _echoing(record, request), record.id, failed, alarm)
+    except UpstreamError as error:
+        await _defer(world, alarm, error)
+    else:
+        await settle(world, record, alarm, step, request)
+
+
+async def _defer(world: World, alarm: Alarm, error: UpstreamError) -> None:
+    """Set the start alarm to the time of the next try; an expected error does not count as a failed attempt."""
+    wait_ms = retry_delay(alarm.tries, world.dice, retry_after_s=getattr(error, "retry_after_s", None))
+    await rearm(world, alarm, world.now_ms() + wait_ms, tries=alarm.tries + 1)
+
+
+async def _refuse(world: World, record: Record, held: Alarm, refusal: UpstreamRefused) -> Record:
+    """Remove what was inserted and pass the refusal on; a response that was promised to somebody fails instead."""
+    try:
+        await world.store.remove_all(record, held.key)
+    except Conflict:
+        failed = ending.by_failure(refusal.code or "upstream_refused", refusal.message, world.now_ms())
+        ended = await ending.end(world, None, record.id, failed, held)
+        if ended:
+            return ended
+    except StoreError:
+        _log.warning("start.not_removed", extra={"response": record.id})
+    raise RefusedByUpstream(refusal) from refusal
+
+
+async def _join(world: World, response_id: str) -> Record | None:
+    """Wait for the first of two equal requests; None if its rows went away, so that this one may be the first.
+
+    Whoever answers before the start is confirmed first promises the response: then it can no longer vanish.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + world.limits.start_wait_s
+    while record := await world.store.read(response_id):
+        if record.deleted:
+            raise BadRequest("The response of this Idempotency-Key was deleted.", param="Idempotency-Key")
+        if record.token or record.status.is_terminal or record.promised:
+            return record
+        if loop.time() >= until:
+            return await decide(world, record, response_id, _promised)
+        await world.sleep(_JOIN_PAUSE_S)
+    return None
+
+
+def _promised(record: Record) -> Write | None:
+    return None if record.promised else Write(replace(record, promised=True))
+
+
+def _kept(record: Record | None) -> Record:
+    """Return the record; raise NotFound if it was deleted and purged while it was being started."""
+    if record is None:
+        raise NotFound("The response was deleted.")
+    return record
+
+
+def _echoing(record: Record | None, request: Mapping[str, Any]) -> Record | None:
+    """Give a record without a body what the request says, for the object it will end with."""
+    if record is None or record.body:
+        return record
+    return replace(record, body=packing.pack(responses.echo(request)))
+
+
+def _packed(request: Mapping[str, Any]) -> bytes:
+    try:
+        return packing.pack(request)
+    except Oversized:
+        raise TooLarge(
+            f"The request is over {packing.MAX_PACKED} bytes when compressed.", code="request_too_large"
+        ) from None
+
+
+def _packed_or_none(shown: Mapping[str, Any]) -> bytes:
+    """Return the packed object, nothing if it is too large to keep before it is final."""
+    try:
+        return packing.pack(shown)
+    except Oversized:
+        return b""

@@ -1,0 +1,320 @@
+"""The table, the truth. The only module that speaks to Table Storage.
+
+A write is one entity group transaction. Storage may commit it and lose the answer, and the SDK then repeats it and
+reports a conflict with our own write; so on a conflict or an unknown outcome the row is read again, and our own
+`write_id` in it means that the write succeeded. Only otherwise has somebody else come first.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.data.tables import TableTransactionError, UpdateMode
+from azure.data.tables.aio import TableClient
+
+from shared import alarms, packing, records
+from shared.alarms import Alarm
+from shared.errors import Conflict, StoreError, StoreUnavailable
+from shared.ids import shard_of
+from shared.records import Record, Row, Write, child_key, record_key
+
+DEADLINE_S = 20.0
+MOVES_A_TRANSACTION = 50
+CHILDREN_A_TRANSACTION = 100
+_LOST = frozenset({404, 409, 412})
+_FACTS = ["RowKey", "facts", "write_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A row that is not of the form it should have; its key, for the log."""
+
+    key: str
+
+
+class Store:
+    """Records, their children and their alarms, in one table."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = table
+
+    async def prepare(self) -> None:
+        """Create the table if it is not there."""
+        async with _reaching():
+            try:
+                await self._table.create_table()
+            except ResourceExistsError:
+                return
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable if the table does not answer."""
+        await self.first_due("0")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._table.close()
+
+    # Records
+
+    async def read(self, response_id: str, *, with_body: bool = True) -> Record | None:
+        """Return the record, None if there is none. Without the body, nothing packed is touched."""
+        select = None if with_body else _FACTS
+        try:
+            async with _reaching():
+                row = await self._table.get_entity(shard_of(response_id), record_key(response_id), select=select)
+        except ResourceNotFoundError:
+            return None
+        return records.read(
+            row["facts"], body=row.get("body", b""), write_id=row["write_id"], etag=str(row.metadata["etag"])
+        )
+
+    async def commit(self, write: Write) -> Record:
+        """Carry out a write; return the record as it now is.
+
+        Raises Conflict if the record, or an alarm that was to go, is not as the write assumed; StoreUnavailable if
+        the outcome is not known and our write is not there.
+        """
+        write_id = uuid4().hex
+        operations, keys = _operations(write, write_id)
+        try:
+            results = await self._submit(operations)
+        except _Failed as failed:
+            return await self._own(write, write_id, failed, keys)
+        return replace(write.record, write_id=write_id, etag=results[0]["etag"])
+
+    async def _own(self, write: Write, write_id: str, failed: "_Failed", keys: Sequence[str]) -> Record:
+        there = await self.read(write.record.id, with_body=False)
+        if there and there.write_id == write_id:
+            return replace(write.record, write_id=write_id, etag=there.etag)
+        raise _meaning(failed, keys) from failed
+
+    # Alarms
+
+    async def due(self, shard: str, until_ms: int, limit: int) -> tuple[list[Alarm], list[Found]]:
+        """Return the alarms of a shard due by then, earliest first, and the rows that should be alarms and are not."""
+        found, bad = [], []
+        for row in await self._rows(shard, alarms.PREFIX, alarms.bound(until_ms), limit):
+            try:
+                found.append(alarms.read(row["RowKey"], row["facts"], row.metadata["etag"]))
+            except (ValueError, KeyError, TypeError):
+                bad.append(Found(row["RowKey"]))
+        return found, bad
+
+    async def first_due(self, shard: str) -> int | None:
+        """Return when the first alarm of a shard is due, None if it has none."""
+        for row in await self._rows(shard, alarms.PREFIX, alarms.PREFIX + "~", 1, select=["RowKey"]):
+            return alarms.read_key(row["RowKey"]).due_ms
+        return None
+
+    async def move(self, shard: str, moves: Sequence[tuple[Alarm, Alarm]]) -> list[Alarm]:
+        """Move alarms, up to 50 a transaction; return those whose move committed, as they now are.
+
+        A transaction that fails names one operation. That alarm is dropped, and with it all others that are not there
+        any more, and the rest is sent again: another sweep of the shard costs no one an alarm.
+        """
+        moved: list[Alarm] = []
+        for start in range(0, len(moves), MOVES_A_TRANSACTION):
+            moved += await self._move(shard, list(moves[start : start + MOVES_A_TRANSACTION]))
+        return moved
+
+    async def _move(self, shard: str, batch: list[tuple[Alarm, Alarm]]) -> list[Alarm]:
+        while batch:
+            write_id = uuid4().hex
+            try:
+                results = await self._submit([one for old, new in batch for one in _move(shard, old, new, write_id)])
+            except _Failed as failed:
+                there = await self._alarm(shard, batch[0][1].key)
+                if there and there["write_id"] == write_id:
+                    return [new for _, new in batch]
+                if failed.index is None:
+                    raise StoreUnavailable from failed
+                del batch[failed.index // 2]
+                batch = await self._still_there(shard, batch)
+            else:
+                return [
+                    replace(new, etag=result["etag"]) for (_, new), result in zip(batch, results[1::2], strict=True)
+                ]
+        return []
+
+    async def _still_there(self, shard: str, batch: list[tuple[Alarm, Alarm]]) -> list[tuple[Alarm, Alarm]]:
+        if not batch:
+            return batch
+        first, last = min(old.key for old, _ in batch), max(old.key for old, _ in batch)
+        etags = {
+            row["RowKey"]: row.metadata["etag"]
+            for row in await self._rows(shard, first, last + "!", 1_000, select=["RowKey"])
+        }
+        return [(old, new) for old, new in batch if old.key in etags and old.etag in ("", etags[old.key])]
+
+    async def remove(self, alarm: Alarm) -> None:
+        """Remove an alarm whose key the caller of this holds; it is not an error if it is gone."""
+        async with _reaching():
+            try:
+                await self._table.delete_entity(shard_of(alarm.id), alarm.key)
+            except ResourceNotFoundError:
+                return
+
+    async def _alarm(self, shard: str, key: str) -> dict[str, Any] | None:
+        async with _reaching():
+            try:
+                return await self._table.get_entity(shard, key)
+            except ResourceNotFoundError:
+                return None
+
+    # Children
+
+    async def children(self, response_id: str, name: str) -> list[dict[str, Any]]:
+        """Return the child rows whose suffix starts with the name, in order."""
+        prefix = child_key(response_id, name + "|")
+        return await self._rows(shard_of(response_id), prefix, prefix + "~", 1_000)
+
+    async def request(self, response_id: str) -> bytes | None:
+        """Return the packed request of a response, None if its rows are gone."""
+        rows = await self.children(response_id, "input")
+        return packing.from_rows(rows) if rows else None
+
+    async def body(self, record: Record) -> bytes:
+        """Return the packed object of a response, from its record or from the rows beside it."""
+        return packing.from_rows(await self.children(record.id, "body")) if record.body_rows else record.body
+
+    async def remove_all(self, record: Record, alarm_key: str) -> bool:
+        """Remove a response: its rows in batches, the record as read and the alarm with the last of them.
+
+        Returns whether that was the last batch. Raises Conflict if the record has changed or the alarm is not there.
+        """
+        shard, prefix = shard_of(record.id), child_key(record.id, "")
+        rows = await self._rows(shard, prefix, prefix + "~", CHILDREN_A_TRANSACTION, select=["RowKey"])
+        children = [_delete(shard, row["RowKey"]) for row in rows]
+        if len(children) > CHILDREN_A_TRANSACTION - 2:
+            await self._submit_or_leave(children)
+            return False
+        record_out = ("delete", _entity(shard, record_key(record.id)), _if_match(record.etag))
+        operations = [record_out, _delete(shard, alarm_key), *children]
+        try:
+            await self._submit(operations)
+        except _Failed as failed:
+            if await self.read(record.id, with_body=False) is None:
+                return True
+            raise _meaning(failed, [one[1]["RowKey"] for one in operations]) from failed
+        return True
+
+    # The wire
+
+    async def _rows(
+        self, shard: str, first: str, end: str, limit: int, *, select: list[str] | None = None
+    ) -> list[Any]:
+        query = self._table.query_entities(
+            "PartitionKey eq @shard and RowKey ge @first and RowKey lt @end",
+            parameters={"shard": shard, "first": first, "end": end},
+            results_per_page=limit,
+            select=select,
+        )
+        rows: list[Any] = []
+        async with _reaching():
+            async for row in query:
+                rows.append(row)
+                if len(rows) == limit:
+                    break
+        return rows
+
+    async def _submit_or_leave(self, operations: list[Any]) -> None:
+        """Carry out deletions; if another has taken some of them, what is left is for the next listing."""
+        try:
+            await self._submit(operations)
+        except _Failed as failed:
+            if failed.index is None:
+                raise StoreUnavailable from failed
+
+    async def _submit(self, operations: list[Any]) -> Sequence[Any]:
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._table.submit_transaction(operations)
+        except TableTransactionError as error:
+            known = error.status_code in _LOST
+            raise _Failed(error.index if known else None, error.status_code) from error
+        except (AzureError, TimeoutError) as error:
+            raise _Failed(None, None) from error
+
+
+class _Failed(Exception):
+    """A transaction failed: at the operation named by `index`, or with an unknown outcome if that is None."""
+
+    def __init__(self, index: int | None, status: int | None) -> None:
+        super().__init__(f"transaction failed with status {status} at operation {index}")
+        self.index = index
+        self.status = status
+
+
+def _meaning(failed: _Failed, keys: Sequence[str]) -> StoreError:
+    """Return what a failure means once our own write is known not to be there; the record is operation 0."""
+    if failed.index is None:
+        return StoreUnavailable("storage did not confirm a write")
+    return Conflict(keys[failed.index] if failed.status == 404 and failed.index else None)
+
+
+@asynccontextmanager
+async def _reaching() -> AsyncIterator[None]:
+    """Put a deadline on a call and turn every fault of storage but "not found" and "exists" into StoreUnavailable."""
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            yield
+    except (ResourceNotFoundError, ResourceExistsError):
+        raise
+    except (AzureError, HttpResponseError, TimeoutError) as error:
+        raise StoreUnavailable from error
+
+
+def _operations(write: Write, write_id: str) -> tuple[list[Any], list[str]]:
+    """Return the operations of a write, the record first, and the row key of each."""
+    record, shard = write.record, shard_of(write.record.id)
+    operations: list[Any] = [_record(record, write_id, write.writes_body)]
+    operations += [_delete(shard, key) for key in write.alarms_out]
+    operations += [("create", _alarm(shard, alarm, write_id)) for alarm in write.alarms_in]
+    operations += [("create", _child(shard, record.id, row)) for row in write.rows]
+    return operations, [one[1]["RowKey"] for one in operations]
+
+
+def _record(record: Record, write_id: str, writes_body: bool) -> Any:
+    entity = _entity(shard_of(record.id), record_key(record.id))
+    # status and caller stand apart for the eyes of whoever looks into the table
+    entity |= {
+        "status": str(record.status),
+        "caller": record.caller,
+        "facts": record.facts(),
+        "write_id": write_id,
+    }
+    if writes_body:
+        entity["body"] = record.body
+    if not record.etag:
+        return ("create", entity)
+    return ("update", entity, {"mode": UpdateMode.MERGE, **_if_match(record.etag)})
+
+
+def _move(shard: str, old: Alarm, new: Alarm, write_id: str) -> Iterable[Any]:
+    yield ("delete", _entity(shard, old.key), _if_match(old.etag)) if old.etag else _delete(shard, old.key)
+    yield ("create", _alarm(shard, new, write_id))
+
+
+def _alarm(shard: str, alarm: Alarm, write_id: str) -> dict[str, Any]:
+    return _entity(shard, alarm.key) | {"facts": alarm.facts(), "write_id": write_id}
+
+
+def _child(shard: str, response_id: str, row: Row) -> dict[str, Any]:
+    return _entity(shard, child_key(response_id, row.suffix)) | row.properties
+
+
+def _delete(shard: str, key: str) -> Any:
+    return ("delete", _entity(shard, key))
+
+
+def _entity(shard: str, key: str) -> dict[str, Any]:
+    return {"PartitionKey": shard, "RowKey": key}
+
+
+def _if_match(etag: str) -> dict[str, Any]:
+    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}

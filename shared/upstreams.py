@@ -1,0 +1,199 @@
+"""Whatever produces the answer, behind one small protocol: start, advance, stop, forget.
+
+`start` and `advance` return a step. A step whose token is null is the end; until then the token is what `advance`
+takes. This is Agent Framework's own idea of a background response.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import httpx
+import orjson
+
+from shared.errors import UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
+from shared.schedule import retry_after_s
+from shared.states import Status
+
+START_DEADLINE_S = 20.0
+CALL_DEADLINE_S = 10.0
+MAX_ANSWER = 33_554_432
+_STATUSES = frozenset(Status)
+_REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where the work is: its status, the token to go on with (None: this is the end), the upstream's object."""
+
+    status: Status
+    token: str | None
+    answer: dict[str, Any] = field(repr=False)
+    upstream_id: str | None = None
+    retry_after_s: float | None = None
+
+
+Authorize = Callable[[], Awaitable[Mapping[str, str]]]
+"""Gives the headers that authorize a call."""
+
+
+class Upstream(Protocol):
+    """What produces answers. Every method has a deadline of its own and raises only UpstreamError."""
+
+    async def start(self, request: dict[str, Any], key: str) -> Step:
+        """Begin the work; the key is the same on every try, so that an upstream which honours it begins once."""
+
+    async def advance(self, token: str) -> Step:
+        """Ask how far the work is."""
+
+    async def stop(self, token: str) -> None:
+        """Stop the work; returns once the upstream has confirmed or does not know it."""
+
+    async def forget(self, upstream_id: str) -> None:
+        """Delete what the upstream keeps of the work."""
+
+    async def check(self) -> None:
+        """Raise UpstreamUnavailable if there are no credentials to call with."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+class ResponsesUpstream:
+    """Any server with the Responses contract and background mode: OpenAI, Azure OpenAI, a gateway."""
+
+    def __init__(self, client: httpx.AsyncClient, base_url: str, authorize: Authorize) -> None:
+        self._client = client
+        self._url = f"{base_url.rstrip('/')}/responses"
+        self._authorize = authorize
+
+    async def start(self, request: dict[str, Any], key: str) -> Step:
+        """POST /responses with the key as Idempotency-Key; deadline 20 s."""
+        return self._step(await self._call("POST", "", START_DEADLINE_S, request, {"Idempotency-Key": key}))
+
+    async def advance(self, token: str) -> Step:
+        """GET /responses/{id}; raises UpstreamMissing on 404. Azure answers that soon after a create, too."""
+        return self._step(await self._call("GET", f"/{token}", CALL_DEADLINE_S))
+
+    async def stop(self, token: str) -> None:
+        """POST /responses/{id}/cancel. A 400 is an answer about a response that has just ended: confirmed."""
+        try:
+            await self._call("POST", f"/{token}/cancel", CALL_DEADLINE_S)
+        except (UpstreamMissing, UpstreamRefused):
+            return
+
+    async def forget(self, upstream_id: str) -> None:
+        """DELETE /responses/{id}; gone already is as good."""
+        try:
+            await self._call("DELETE", f"/{upstream_id}", CALL_DEADLINE_S)
+        except (UpstreamMissing, UpstreamRefused):
+            return
+
+    async def check(self) -> None:
+        """Raise UpstreamUnavailable if no credential can be had."""
+        await self._headers()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _headers(self) -> Mapping[str, str]:
+        try:
+            async with asyncio.timeout(CALL_DEADLINE_S):
+                return await self._authorize()
+        except Exception as error:  # whatever a credential raises means: no call can be made now
+            raise UpstreamUnavailable("no credential for the upstream") from error
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        deadline_s: float,
+        body: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> "_Answer":
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await self._exchange(method, path, body, headers or {})
+        except httpx.HTTPError as error:
+            raise UpstreamUnavailable(type(error).__name__) from error
+        except TimeoutError as error:
+            raise UpstreamUnavailable(f"no answer within {deadline_s:g} s") from error
+
+    async def _exchange(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str]
+    ) -> "_Answer":
+        content = None if body is None else orjson.dumps(body)
+        sent = {"Content-Type": "application/json"} if content else {}
+        request = self._client.build_request(
+            method, self._url + path, content=content, headers={**sent, **headers, **await self._headers()}
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            return _judged(response, await _bounded(response), missing=method != "POST" or bool(path))
+        finally:
+            await response.aclose()
+
+    def _step(self, answer: "_Answer") -> Step:
+        status, upstream_id = answer.body.get("status"), answer.body.get("id")
+        if status not in _STATUSES or not isinstance(upstream_id, str):
+            raise UpstreamUnavailable("the upstream's answer is no response object")
+        known = Status(status)
+        return Step(known, None if known.is_terminal else upstream_id, answer.body, upstream_id, answer.retry_after_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    body: dict[str, Any] = field(repr=False)
+    retry_after_s: float | None
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    """Return the whole body, if it is not over the limit."""
+    chunks, size = [], 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > MAX_ANSWER:
+            raise UpstreamOversized
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _judged(response: httpx.Response, content: bytes, *, missing: bool) -> _Answer:
+    """Return the answer, or raise what its status means."""
+    wait_s = retry_after_s(response.headers.get("retry-after"), int(time.time() * 1000))
+    status = response.status_code
+    if status == 404 and missing:
+        raise UpstreamMissing
+    if status in _REFUSALS:
+        raise _refusal(status, content)
+    if not response.is_success:
+        if status in (401, 403):
+            _log.error("upstream.credentials_refused", extra={"status": status})
+        raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise UpstreamUnavailable("the upstream's answer is not JSON") from error
+    if not isinstance(body, dict):
+        raise UpstreamUnavailable("the upstream's answer is not an object")
+    return _Answer(body, wait_s)
+
+
+def _refusal(status: int, content: bytes) -> UpstreamRefused:
+    """Return the upstream's own words about the request, as far as they have OpenAI's form."""
+    try:
+        error = orjson.loads(content)["error"]
+        message, param, code = error["message"], error.get("param"), error.get("code")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return UpstreamRefused(status, f"The upstream refused the request with status {status}.")
+    return UpstreamRefused(status, str(message), param=_text(param), code=_text(code))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

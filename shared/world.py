@@ -1,0 +1,120 @@
+"""Everything outside, one seam each: what the flows of the engine are given to act with."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from shared.alarms import Alarm
+from shared.callers import Callers
+from shared.errors import Conflict
+from shared.ids import shard_of
+from shared.nudges import Nudges
+from shared.records import Record, Write
+from shared.redelivery import Answer
+from shared.store import Store
+from shared.upstreams import Step, Upstream
+
+_log = logging.getLogger(__name__)
+_DECISIONS = 10
+
+
+class Sender(Protocol):
+    """What takes a terminal event to one kind of target; never raises for what the target does."""
+
+    def slot(self, address: str) -> AbstractAsyncContextManager[None]:
+        """Return an asynchronous context that holds the right to send to the address."""
+
+    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Make one attempt."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the deployment decides. Milliseconds."""
+
+    deadline_ms: int = 4 * 3_600_000  # when an unfinished response is given up
+    retention_ms: int = 30 * 86_400_000  # how long a stored one is kept after its end
+    honours_keys: bool = False  # whether the upstream starts once per Idempotency-Key
+    start_wait_s: float = 20.0  # how long a repeated request waits for its first
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A step of the upstream and when it was taken, on the loop's clock."""
+
+    at_s: float
+    step: Step
+
+
+@dataclass(frozen=True)
+class World:
+    """The seams. `now_ms` is the clock, `dice` gives numbers from 0 to 1, `sleep` waits that many seconds."""
+
+    store: Store
+    nudges: Nudges
+    upstream: Upstream
+    senders: Mapping[str, Sender]  # by delivery target
+    callers: Callers
+    now_ms: Callable[[], int]
+    dice: Callable[[], float]
+    limits: Limits = Limits()
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    seen: OrderedDict[str, Seen] = field(default_factory=OrderedDict)
+
+
+Plan = Callable[[Record], Write | None]
+
+
+async def decide(
+    world: World, record: Record | None, response_id: str, plan: Plan, held: Alarm | None = None
+) -> Record | None:
+    """Write what the plan says of the record, read again and planned again for as long as others come first.
+
+    The alarm that is held goes in the same transaction, or alone where the plan has nothing to write: it is spent.
+    Returns the record as it then is, None if there is none. Raises Conflict if another row that was to go is gone
+    while the record is unchanged, or if others never end.
+    """
+    for _ in range(_DECISIONS):
+        record = record or await world.store.read(response_id)
+        write = plan(record) if record else None
+        if write is None:
+            if held:
+                await world.store.remove(held)
+            return record
+        try:
+            return await _commit(world, write, held)
+        except Conflict as conflict:
+            if conflict.gone and not (held and conflict.gone == held.key):
+                raise
+            held = None if conflict.gone else held  # whoever took it over finds the record as we leave it
+            record = None
+    raise Conflict
+
+
+async def _commit(world: World, write: Write, held: Alarm | None) -> Record:
+    if held:
+        write = replace(write, alarms_out=(*write.alarms_out, held.key))
+    record = await world.store.commit(write)
+    for alarm in write.delivers:
+        await world.nudges.deliver(alarm.key)
+    for alarm in write.wakes:
+        await world.nudges.sweep(shard_of(alarm.id), alarm.due_ms)
+    return record
+
+
+async def rearm(world: World, alarm: Alarm, due_ms: int, **changes: Any) -> None:
+    """Set an alarm that is held to another time, its attempt counted as ended well, and nudge for it."""
+    if alarm.deadline_ms:
+        due_ms = min(due_ms, max(alarm.deadline_ms, world.now_ms() + 1_000))
+    following = replace(alarm, due_ms=due_ms, etag="", **{"attempt": 0, **changes})
+    if following.key == alarm.key:
+        following = following.moved(due_ms)
+    if await world.store.move(shard_of(alarm.id), [(alarm, following)]):
+        await world.nudges.sweep(shard_of(alarm.id), following.due_ms)

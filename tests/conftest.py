@@ -1,0 +1,29 @@
+"""What every test may ask for: the event loop's kind and storage."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.azurite import Azurite
+from local.azurite import azurite as run_azurite
+from local.process import interrupt_on_sigterm
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run async tests on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """Run one Azurite for all tests; it is gone afterwards, even after SIGTERM."""
+    interrupt_on_sigterm()
+    with run_azurite() as storage:
+        yield storage
+
+
+@pytest.fixture
+def connection_string(azurite: Azurite) -> str:
+    """Give the test a storage account that nobody has used."""
+    return azurite.account()

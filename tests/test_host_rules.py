@@ -1,0 +1,263 @@
+"""The local host's rules apart from any process: settings, routes, schedules, queue policy, message text."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import azure.functions as func
+import pytest
+from azure.functions.meta import Datum
+
+from local.host.addresses import QueueAddress
+from local.host.errors import LoadError
+from local.host.functions import bind
+from local.host.messages import decode_text, encode_text, output_bodies, trigger_datum
+from local.host.ncrontab import Schedule
+from local.host.queue_policy import Verdict, pause_s, renewal_after_failure_s, verdict
+from local.host.routes import Route, conflicts, find, in_order, route_of
+from local.host.settings import HostSettings, QueueSettings, host_settings, resolve
+
+NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
+
+
+def queues(**values: object) -> HostSettings:
+    """Return the settings of a host.json with these values for queues."""
+    return host_settings({"version": "2.0", "extensions": {"queues": values}})
+
+
+def route(template: str, *methods: str, name: str = "function", prefix: str = "api") -> Route:
+    """Return the route of a function that the library made."""
+    app = func.FunctionApp()
+
+    @app.function_name(name)
+    @app.route(route=template, methods=list(methods) or None)
+    def function(req):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, ARG001 - suits both HTTP styles
+        pass
+
+    return route_of(bind(app.get_functions()[0], {}), template, prefix)
+
+
+def test_defaults_are_the_platforms() -> None:
+    """A host.json that says nothing means the platform's defaults, and development's polling interval."""
+    settings = host_settings({"version": "2.0"})
+    assert settings.route_prefix == "api"
+    assert settings.queues.batch_size == 16
+    assert settings.queues.max_dequeue_count == 5
+    assert settings.queues.visibility_timeout_s == 0
+    assert settings.queues.max_polling_interval_s == 2
+    assert settings.queues.base64
+
+
+def test_every_queue_setting_is_read() -> None:
+    """Numbers, time spans and the encoding come from host.json."""
+    settings = queues(
+        batchSize=8,
+        newBatchThreshold=3,
+        maxDequeueCount=2,
+        visibilityTimeout="1.00:01:30",
+        maxPollingInterval="00:00:01.5",
+        messageEncoding="None",
+    )
+    assert settings.queues == QueueSettings(8, 3, 2, 86_490, 1.5, base64=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"batchSize": 33}, "batchSize"),
+        ({"batchSize": True}, "batchSize"),
+        ({"newBatchThreshold": -1}, "newBatchThreshold"),
+        ({"maxDequeueCount": 0}, "maxDequeueCount"),
+        ({"visibilityTimeout": "soon"}, "visibilityTimeout"),
+        ({"maxPollingInterval": "00:00:00.05"}, "maxPollingInterval"),
+        ({"messageEncoding": "gzip"}, "messageEncoding"),
+    ],
+)
+def test_a_wrong_queue_setting_is_named(values: dict[str, Any], named: str) -> None:
+    """A value the platform would refuse is refused, and the message names it."""
+    with pytest.raises(LoadError, match=named):
+        queues(**values)
+
+
+@pytest.mark.parametrize("document", [[], {}, {"version": "1.0"}, {"version": "2.0", "extensions": 1}])
+def test_a_wrong_host_json_is_refused(document: object) -> None:
+    """host.json is an object of version 2.0."""
+    with pytest.raises(LoadError, match=r"host\.json"):
+        host_settings(document)
+
+
+def test_a_setting_in_a_binding_is_resolved() -> None:
+    """%NAME% stands for the setting's value; one that is not set is refused."""
+    assert resolve("a-%QUEUE%-b", {"QUEUE": "x"}) == "a-x-b"
+    with pytest.raises(LoadError, match="%QUEUE%"):
+        resolve("%QUEUE%", {})
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "parameters"),
+    [
+        ("things", "/api/THINGS", {}),
+        ("things", "/api/things/", {}),
+        ("things", "/things", None),
+        ("things/{id}", "/api/things/a-b", {"id": "a-b"}),
+        ("things/{id}", "/api/things", None),
+        ("things/{id}", "/api/things/a/b", None),
+        ("things/{id:int}", "/api/things/-12", {"id": "-12"}),
+        ("things/{id:int}", "/api/things/x", None),
+        ("things/{id:guid}", "/api/things/00000000-0000-0000-0000-00000000000A", {"id": "0" * 8}),
+        ("things/{id?}", "/api/things", {}),
+        ("things/{id?}", "/api/things/x", {"id": "x"}),
+        ("things/{id:int?}", "/api/things/7", {"id": "7"}),
+        ("{*rest}", "/api/a/b/c", {"rest": "a/b/c"}),
+        ("{*rest}", "/api", {}),
+        ("v{major}.{minor}/x", "/api/v1.2/x", {"major": "1", "minor": "2"}),
+        ("a.b", "/api/axb", None),
+    ],
+)
+def test_a_route_matches(template: str, path: str, parameters: dict[str, str] | None) -> None:
+    """Templates match whole paths, case-insensitively, and give their parameters as text."""
+    found = route(template).match("GET", path)
+    assert (found is None) == (parameters is None)
+    assert {key: value[: len((parameters or {})[key])] for key, value in (found or {}).items()} == (parameters or {})
+
+
+def test_a_route_has_its_methods() -> None:
+    """A route with methods takes only those, one without takes all."""
+    assert route("x", "GET", "POST").match("POST", "/api/x") is not None
+    assert route("x", "GET").match("POST", "/api/x") is None
+    assert route("x").match("DELETE", "/api/x") is not None
+
+
+def test_an_empty_prefix_leaves_the_route_alone() -> None:
+    """With routePrefix "" a route starts at the root."""
+    assert route("x/{id}", prefix="").match("GET", "/x/1") == {"id": "1"}
+
+
+def test_the_first_function_by_name_wins() -> None:
+    """Routes are tried in alphabetical order of function names."""
+    routes = in_order([route("{any}", name="beta"), route("exact", name="Alpha"), route("{any}", name="gamma")])
+    found = find(routes, "GET", "/api/exact")
+    assert found is not None
+    assert found[0].function.name == "Alpha"
+    assert find(routes, "GET", "/none") is None
+
+
+@pytest.mark.parametrize("template", ["{id:regex(x)}", "{id", "admin/x", "Administration"])
+def test_a_route_that_cannot_be_served_is_refused(template: str) -> None:
+    """Unknown constraints, broken braces and the platform's own paths are refused."""
+    with pytest.raises(LoadError):
+        route(template)
+
+
+def test_the_same_route_conflicts_for_the_same_methods() -> None:
+    """Two functions may share a route only with different methods."""
+    get, post, every = route("x/", "GET", name="a"), route("X", "POST", name="b"), route("x", name="c")
+    assert conflicts([get, post]) == []
+    assert len(conflicts([get, post, every])) == 2
+
+
+@pytest.mark.parametrize(
+    ("expression", "due"),
+    [
+        ("0 */5 * * * *", datetime(2026, 11, 22, 12, 5, tzinfo=UTC)),
+        ("*/5 * * * *", datetime(2026, 11, 22, 12, 5, tzinfo=UTC)),
+        ("*/7 * * * * *", datetime(2026, 11, 22, 12, 0, 35, tzinfo=UTC)),
+        ("0 0 9 * * MON", datetime(2026, 11, 23, 9, tzinfo=UTC)),
+        ("0 0 0 13 * 5", datetime(2027, 8, 13, tzinfo=UTC)),
+    ],
+)
+def test_a_schedule_is_due(expression: str, due: datetime) -> None:
+    """Six fields begin with seconds, five mean second 0, and a day matches both its day fields."""
+    assert Schedule(expression, now=NOW).next_after(NOW) == due
+
+
+@pytest.mark.parametrize("expression", ["", "* * *", "00:05:00", "@hourly", "0 0 0 L * *", "99 * * * * *", "0 0 0 30 2 *"])
+def test_a_schedule_that_is_not_ncrontab_is_refused(expression: str) -> None:
+    """Time spans, aliases, foreign signs, values out of range and dates that never come are refused."""
+    with pytest.raises(LoadError, match="schedule"):
+        Schedule(expression, now=NOW)
+
+
+def test_a_schedule_above_once_a_minute_is_not_monitored() -> None:
+    """The monitor is forced off for schedules of more than once a minute."""
+    assert Schedule("0 * * * * *", now=NOW).is_monitored(NOW)
+    assert not Schedule("*/30 * * * * *", now=NOW).is_monitored(NOW)
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "dequeue_count", "has_poison_queue", "expected"),
+    [
+        (True, 1, True, Verdict.DELETE),
+        (True, 5, False, Verdict.DELETE),
+        (False, 4, True, Verdict.RELEASE),
+        (False, 5, True, Verdict.POISON),
+        (False, 1, False, Verdict.LEAVE),
+    ],
+)
+def test_a_message_meets_its_verdict(
+    *, succeeded: bool, dequeue_count: int, has_poison_queue: bool, expected: Verdict
+) -> None:
+    """Success deletes; failure releases, until the last attempt makes poison; a poison queue is never spun."""
+    found = verdict(
+        succeeded=succeeded,
+        dequeue_count=dequeue_count,
+        max_dequeue_count=5,
+        has_poison_queue=has_poison_queue,
+    )
+    assert found is expected
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    """An empty queue is asked after 200 ms, 300 ms, 500 ms and so on, never later than the longest pause."""
+    pauses = [pause_s(empty_polls, 1.0, 2.0) for empty_polls in (1, 2, 3, 4, 5, 6, 10_000)]
+    assert pauses == pytest.approx([0.2, 0.3, 0.5, 0.9, 1.7, 2.0, 2.0])
+    assert pause_s(1, 0.8, 2.0) < pause_s(1, 1.2, 2.0)
+
+
+def test_a_refused_renewal_is_tried_sooner() -> None:
+    """After a fault of storage the interval halves, down to a minute."""
+    intervals = [300.0]
+    for _ in range(4):
+        intervals.append(renewal_after_failure_s(intervals[-1]))
+    assert intervals == [300, 150, 75, 60, 60]
+
+
+def test_text_and_bodies_are_inverse() -> None:
+    """A body comes back as it was sent, in both encodings; what is not base64 is an error."""
+    assert decode_text(encode_text(b"\xff\x00", is_base64=True), is_base64=True) == b"\xff\x00"
+    assert decode_text(encode_text("é".encode(), is_base64=False), is_base64=False) == "é".encode()
+    with pytest.raises(ValueError, match="base64"):
+        decode_text("not base64!", is_base64=True)
+
+
+def test_a_list_is_one_message_per_element() -> None:
+    """A JSON list of an output becomes that many messages, anything else one."""
+    assert output_bodies(Datum('["a", {"b": 1}]', "json")) == [b"a", b'{"b": 1}']
+    assert output_bodies(Datum('["a"]', "string")) == [b'["a"]']
+    assert output_bodies(Datum(b"\xff", "bytes")) == [b"\xff"]
+
+
+def test_the_trigger_datum_is_text_or_bytes() -> None:
+    """Text is the rule, and stands in for what is no text; bytes are kept as they are."""
+    assert trigger_datum(b"\xff", is_binary=True).value == b"\xff"
+    assert trigger_datum(b"x\xff", is_binary=False).value == "x�"
+
+
+def test_a_connection_string_never_shows() -> None:
+    """The text of an address leaves the connection string out."""
+    address = QueueAddress("some-queue", "AccountKey=secret")
+    assert not re.search("secret", repr(address) + repr(address.poison))
+
+
+def test_a_poison_queue_has_none() -> None:
+    """A queue's poison queue is named after it; a poison queue has none."""
+    address = QueueAddress("some-queue", "x")
+    assert address.poison == QueueAddress("some-queue-poison", "x")
+    assert address.poison.poison is None
+
+
+def test_missed_ticks_are_skipped() -> None:
+    """The next time is always in the future of the moment asked about."""
+    schedule = Schedule("*/10 * * * * *", now=NOW)
+    late = NOW + timedelta(seconds=65)
+    assert schedule.next_after(late) == NOW + timedelta(seconds=70)

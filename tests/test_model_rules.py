@@ -1,0 +1,113 @@
+"""The rules of the simulated model that need no server: names, time, memory, outline, arguments."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.model.answer import example
+from local.model.behaviour import Behaviour, Status, behaviour_of
+from local.model.errors import ApiError
+from local.model.outline import outline
+from local.model.simulation import MEMORY_S, Simulation
+from local.model.work import Work
+
+
+def started(model: str, **fields: object) -> Work:
+    """Return a response that was started at second 0."""
+    return Simulation(0).start({"model": model, "background": True, **fields}, None, now_s=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "behaviour"),
+    [
+        ("sim-instant", Behaviour(0)),
+        ("sim-2s", Behaviour(2)),
+        ("sim-0.5s", Behaviour(0.5)),
+        ("sim-fail-3s", Behaviour(3, Status.FAILED)),
+        ("sim-incomplete-0.1s", Behaviour(0.1, Status.INCOMPLETE)),
+        ("sim-tool", Behaviour(0.3, calls_tool=True)),
+        ("sim-s", None),
+        ("sim--1s", None),
+        ("sim-1e3s", None),
+        ("sim-2s\n", None),
+        ("gpt-7", None),
+    ],
+)
+def test_a_name_says_what_a_model_does(name: str, behaviour: Behaviour | None) -> None:
+    """Seconds, ending and tool use are read from the name; any other name is unknown."""
+    assert behaviour_of(name) == behaviour
+
+
+@pytest.mark.parametrize(
+    ("name", "statuses"),
+    [
+        ("sim-10s", ["queued", "in_progress", "in_progress", "completed", "completed"]),
+        ("sim-fail-10s", ["queued", "in_progress", "in_progress", "failed", "failed"]),
+        ("sim-incomplete-10s", ["queued", "in_progress", "in_progress", "incomplete", "incomplete"]),
+        ("sim-instant", ["completed"] * 5),
+    ],
+)
+def test_the_clock_decides_the_status(name: str, statuses: list[str]) -> None:
+    """A response waits for a tenth of its time, works, and ends when its time is over."""
+    work = started(name)
+    assert [work.status(now_s) for now_s in (0.9, 1, 9.9, 10, 1000)] == statuses
+
+
+def test_a_foreground_response_does_not_wait() -> None:
+    """Without background it is in progress from the start."""
+    assert started("sim-10s", background=False).status(0) == "in_progress"
+
+
+@given(stop_s=st.floats(0, 9.99), later_s=st.floats(0, 1e6))
+def test_a_stopped_response_stays_cancelled(stop_s: float, later_s: float) -> None:
+    """No time after the stop changes the status."""
+    work = started("sim-10s")
+    work.stop(stop_s)
+    assert work.status(stop_s + later_s) == "cancelled"
+
+
+def test_responses_and_keys_are_forgotten_after_an_hour() -> None:
+    """Memory is bounded: the next start after an hour drops the response, its key and its count."""
+    simulation = Simulation(0)
+    old = simulation.start({"model": "sim-instant"}, "k", now_s=0)
+    assert simulation.repeated("k") is old
+    simulation.start({"model": "sim-instant"}, "l", now_s=MEMORY_S + 1)
+    assert simulation.repeated("k") is None
+    assert simulation.stats()["started"] == {"l": 1}
+    with pytest.raises(ApiError, match="not found"):
+        simulation.find(old.id, MEMORY_S + 1)
+
+
+def test_an_outline_keeps_what_is_said_most_in_its_order() -> None:
+    """Sentences with frequent words win over the others and stand as they stood."""
+    text = "Rain fell. " + " ".join(f"Tables hold records number {n} and tables last." for n in "abcde")
+    points = outline(text)
+    assert [point.split()[4] for point in points] == list("abcde")
+
+
+@given(st.text())
+def test_an_outline_takes_any_text(text: str) -> None:
+    """There are at most five points of one short line each, for whatever text."""
+    points = outline(text)
+    assert len(points) <= 5
+    assert all(len(point) <= 250 and "\n" not in point for point in points)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "string"}, "text"),
+        ({"enum": ["a", "b"]}, "a"),
+        ({"type": "integer"}, 1),
+        ({"type": "number", "minimum": 2.5}, 2.5),
+        ({"type": "boolean"}, True),
+        ({"type": "array", "items": {}}, []),
+        ({"type": "object", "properties": {"a": {"type": "null"}, "b": {}}, "required": ["a"]}, {"a": None}),
+        ({"type": ["string", "null"]}, "text"),
+        ({"type": "object", "properties": 5}, {}),
+        (None, "text"),
+    ],
+)
+def test_an_argument_fits_its_schema(schema: object, value: object) -> None:
+    """Each kind of schema has an example; what cannot be understood becomes the text."""
+    assert example(schema, "text") == value

@@ -1,0 +1,205 @@
+"""What follows an attempt: the policy as rows, its floors and caps as properties."""
+
+import itertools
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.redelivery import (
+    SCHEDULE_MS,
+    Answer,
+    Attempt,
+    Decision,
+    Delivered,
+    GiveUp,
+    Retry,
+    SendError,
+    decide,
+)
+
+SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
+NOW_MS = 1_800_000_000_000
+FAR_MS = NOW_MS + 1000 * HOUR
+Outcome = int | SendError
+
+SHORT_STATUSES = [300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 409, 415, 422, 451]
+FULL_OUTCOMES: list[Outcome] = [408, 425, 429, 500, 501, 502, 503, 504, 599]
+FULL_OUTCOMES += [error for error in SendError if error not in {SendError.ADDRESS_REFUSED, SendError.URL_REFUSED}]
+THROTTLED: list[Outcome] = [429, 503, SendError.TIMEOUT]
+
+
+def answer(outcome: Outcome, retry_after: str | None = None) -> Answer:
+    """Return the answer of an attempt that ended with a status or with a word."""
+    if isinstance(outcome, SendError):
+        return Answer(None, outcome, retry_after, duration_ms=1)
+    return Answer(outcome, None, retry_after, duration_ms=1)
+
+
+def decided(
+    outcome: Outcome,
+    number: int = 1,
+    *,
+    retry_after: str | None = None,
+    dice: float = 0.0,
+    until_ms: int = FAR_MS,
+) -> Decision:
+    """Return the decision after one attempt at NOW_MS with fixed dice."""
+    attempt = Attempt(number, answer(outcome, retry_after))
+    return decide(attempt, now_ms=NOW_MS, until_ms=until_ms, dice=lambda: dice)
+
+
+def wait_ms(decision: Decision) -> int:
+    """Return how long after NOW_MS a retry is due."""
+    assert isinstance(decision, Retry)
+    return decision.at_ms - NOW_MS
+
+
+def test_the_schedule_is_that_of_standard_webhooks() -> None:
+    """Ten attempts, the last one 75 h 35 min 5 s after the first."""
+    hours = [2, 5, 10, 14, 20, 24]
+    expected = [0, 5 * SECOND, 5 * MINUTE, 30 * MINUTE, *(number * HOUR for number in hours)]
+    assert list(SCHEDULE_MS) == expected
+    assert sum(SCHEDULE_MS) == 75 * HOUR + 35 * MINUTE + 5 * SECOND
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+@pytest.mark.parametrize("number", [1, 10])
+def test_any_2xx_delivers(status: int, number: int) -> None:
+    """Every status from 200 to 299 ends the delivery, whichever attempt it was."""
+    assert decided(status, number) == Delivered()
+
+
+@pytest.mark.parametrize(("outcome", "state"), [(410, "gone"), (413, "failed"), (SendError.URL_REFUSED, "blocked")])
+def test_some_answers_end_a_delivery_at_once(outcome: Outcome, state: str) -> None:
+    """Gone, too large and a URL that breaks our rules will not change by trying again."""
+    decision = decided(outcome)
+    assert isinstance(decision, GiveUp)
+    assert decision.state == state
+
+
+@pytest.mark.parametrize("status", SHORT_STATUSES)
+def test_a_refusing_receiver_gets_the_short_budget(status: int) -> None:
+    """A redirect or a client error is tried four times within about 35 minutes and has then failed."""
+    waits = [wait_ms(decided(status, number)) for number in (1, 2, 3)]
+    assert waits == [5 * SECOND, 5 * MINUTE, 30 * MINUTE]
+    assert decided(status, 4) == GiveUp("failed")
+
+
+@pytest.mark.parametrize("outcome", FULL_OUTCOMES)
+def test_passing_trouble_gets_the_full_schedule(outcome: Outcome) -> None:
+    """Overload, server errors and trouble on the way are tried ten times."""
+    waits = [wait_ms(decided(outcome, number)) for number in range(2, 10)]
+    assert waits == list(SCHEDULE_MS[2:])
+    assert decided(outcome, 10) == GiveUp("failed")
+
+
+@pytest.mark.parametrize("outcome", FULL_OUTCOMES)
+def test_a_throttling_receiver_is_left_alone_for_a_minute(outcome: Outcome) -> None:
+    """After 429, 503 and a time-out the first retry waits 60 s in place of 5 s."""
+    assert wait_ms(decided(outcome)) == (MINUTE if outcome in THROTTLED else 5 * SECOND)
+
+
+def test_a_refused_address_is_blocked_at_the_second_sighting() -> None:
+    """A name that leads inside once may be a slip of DNS; twice in a row it is not tried again."""
+    first = Attempt(3, answer(SendError.ADDRESS_REFUSED))
+    second = Attempt(4, answer(SendError.ADDRESS_REFUSED), refused_before=True)
+    other = Attempt(4, answer(SendError.DNS), refused_before=True)
+    decisions = [
+        decide(attempt, now_ms=NOW_MS, until_ms=FAR_MS, dice=lambda: 0.0) for attempt in (first, second, other)
+    ]
+    assert decisions == [Retry(NOW_MS + 30 * MINUTE), GiveUp("blocked"), Retry(NOW_MS + 2 * HOUR)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "number", "dice", "expected_ms"),
+    [
+        (500, 1, 0.0, 5 * SECOND),
+        (500, 1, 0.5, 7_500),
+        (500, 1, 1.0, 10 * SECOND),
+        (503, 1, 1.0, 2 * MINUTE),
+        (500, 2, 1.0, 375 * SECOND),
+        (500, 9, 0.5, 27 * HOUR),
+        (500, 9, 1.0, 30 * HOUR),
+    ],
+)
+def test_jitter_only_lengthens(outcome: Outcome, number: int, dice: float, expected_ms: int) -> None:
+    """The first retry is spread over twice its wait, later ones over a quarter more, floors included."""
+    assert wait_ms(decided(outcome, number, dice=dice)) == expected_ms
+
+
+def in_http_date(delay_ms: int) -> str:
+    """Return a Retry-After date that far after NOW_MS."""
+    return format_datetime(datetime.fromtimestamp((NOW_MS + delay_ms) / 1000, UTC), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "number", "retry_after", "expected_ms"),
+    [
+        (500, 1, "1", 5 * SECOND),
+        (500, 1, "120", 2 * MINUTE),
+        (302, 1, "120", 2 * MINUTE),
+        (404, 2, "600", 10 * MINUTE),
+        (429, 1, "1", MINUTE),
+        (429, 1, "120", 2 * MINUTE),
+        (500, 1, "7204", 7204 * SECOND),
+        (500, 1, "86400", 2 * HOUR + 5 * SECOND),
+        (503, 1, "86400", 2 * HOUR + MINUTE),
+        (503, 1, "9" * 64, 2 * HOUR + MINUTE),
+        (500, 8, "86400", 22 * HOUR),
+        (500, 9, "172800", 24 * HOUR),
+        (500, 1, in_http_date(10 * MINUTE), 10 * MINUTE),
+        (500, 1, in_http_date(-10 * MINUTE), 5 * SECOND),
+        (500, 1, "soon", 5 * SECOND),
+        (500, 1, "", 5 * SECOND),
+        (500, 1, "-60", 5 * SECOND),
+    ],
+)
+def test_retry_after_moves_a_retry_within_bounds(status: int, number: int, retry_after: str, expected_ms: int) -> None:
+    """Seconds or a date may ask for later: never sooner than the schedule, at most 2 h above it or 24 h."""
+    assert wait_ms(decided(status, number, retry_after=retry_after)) == expected_ms
+
+
+def test_retry_after_is_not_lengthened_by_jitter() -> None:
+    """What a receiver asked for, where it is later than the spread schedule, is the time."""
+    assert wait_ms(decided(500, 1, retry_after="120", dice=0.9)) == 2 * MINUTE
+
+
+@pytest.mark.parametrize(("left_ms", "expected"), [(5_001, Retry(NOW_MS + 5_000)), (5_000, GiveUp("failed"))])
+def test_retention_ends_the_schedule(left_ms: int, expected: Decision) -> None:
+    """A retry that would come when the response is purged is not made."""
+    assert decided(500, until_ms=NOW_MS + left_ms) == expected
+
+
+outcomes = st.one_of(st.integers(100, 599), st.sampled_from(list(SendError)))
+retry_afters = st.one_of(st.none(), st.text(max_size=64), st.integers(0, 10**9).map(str), st.just("inf"))
+
+
+@given(
+    outcome=outcomes,
+    number=st.integers(1, 10),
+    retry_after=retry_afters,
+    dice=st.floats(0, 1, exclude_max=True),
+    left_ms=st.integers(-HOUR, 100 * HOUR),
+)
+def test_a_retry_is_never_early_and_never_beyond_the_cap(
+    outcome: Outcome, number: int, retry_after: str | None, dice: float, left_ms: int
+) -> None:
+    """A wait is at least the schedule's, at most its jitter and 2 h more, and ends within retention."""
+    decision = decided(outcome, number, retry_after=retry_after, dice=dice, until_ms=NOW_MS + left_ms)
+    if not isinstance(decision, Retry):
+        return
+    base_ms = max(SCHEDULE_MS[number], MINUTE if outcome in THROTTLED else 0)
+    jittered_ms = base_ms * (2 if number == 1 else 1.25)
+    assert base_ms <= wait_ms(decision) <= max(jittered_ms, min(jittered_ms + 2 * HOUR, 24 * HOUR))
+    assert wait_ms(decision) < left_ms
+
+
+@given(st.lists(outcomes, min_size=10, max_size=10))
+def test_every_delivery_ends(history: list[Outcome]) -> None:
+    """No run of answers keeps a delivery open after ten attempts."""
+    decisions = [decided(outcome, number) for number, outcome in enumerate(history, start=1)]
+    retries = list(itertools.takewhile(lambda decision: isinstance(decision, Retry), decisions))
+    assert len(retries) < len(decisions)
