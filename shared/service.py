@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
-from azure.data.tables.aio import TableClient
 from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
 from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueServiceClient
@@ -19,6 +18,7 @@ from shared.records import CALLBACK, REPLY_QUEUE
 from shared.replies import ReplySender
 from shared.settings import Settings, load
 from shared.store import Store
+from shared.transactions import TransactionTable
 from shared.upstreams import Authorize, ResponsesUpstream
 from shared.world import Limits, World
 
@@ -79,7 +79,7 @@ def _world(settings: Settings) -> World:
     )
 
 
-def _storage(settings: Settings) -> tuple[TableClient, QueueServiceClient]:
+def _storage(settings: Settings) -> tuple[TransactionTable, QueueServiceClient]:
     options: dict[str, Any] = {
         "connection_timeout": 5,
         "read_timeout": 10,
@@ -89,13 +89,13 @@ def _storage(settings: Settings) -> tuple[TableClient, QueueServiceClient]:
     }
     if settings.storage_connection:
         return (
-            TableClient.from_connection_string(settings.storage_connection, TABLE, **options),
+            TransactionTable.from_connection_string(settings.storage_connection, TABLE, **options),
             QueueServiceClient.from_connection_string(settings.storage_connection, **options),
         )
     credential = _credential(settings)
     host = f"https://{settings.storage_account}"
     return (
-        TableClient(f"{host}.table.core.windows.net", TABLE, credential=credential, **options),
+        TransactionTable(f"{host}.table.core.windows.net", TABLE, credential=credential, **options),
         QueueServiceClient(f"{host}.queue.core.windows.net", credential=credential, **options),
     )
 

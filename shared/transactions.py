@@ -1,0 +1,94 @@
+"""Entity group transactions on the wire.
+
+azure-data-tables writes and reads the multipart bodies of a transaction through the standard library's email package:
+3 of the 5 ms of CPU that a transaction costs, four times in the life of every response. Here the same bytes are joined
+and split directly; entities, authentication, retries and everything else stay the library's. Should a later version
+of it not call `_batch_send` any more, transactions only become slower (tests/test_transactions.py would say so).
+
+https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from azure.core.exceptions import HttpResponseError
+from azure.core.rest import HttpRequest
+from azure.data.tables import TableTransactionError
+from azure.data.tables.aio import TableClient
+
+_PART = b"Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+_KEPT = ("Content-Type", "DataServiceVersion", "If-Match")
+_RESPONSE = re.compile(rb"^HTTP/1\.1 (\d{3})", re.MULTILINE)
+_ETAG = re.compile(rb"^etag: *(.+?)\r?$", re.MULTILINE | re.IGNORECASE)
+
+
+class TransactionTable(TableClient):
+    """The library's asynchronous client of a table, with lean transactions."""
+
+    async def _batch_send(self, table_name: str, *reqs: HttpRequest, **kwargs: Any) -> list[Mapping[str, Any]]:
+        batch, content = encode(reqs)
+        request = HttpRequest(
+            "POST",
+            f"{self.scheme}://{self._primary_hostname}/$batch",
+            headers={
+                "x-ms-version": self.api_version,
+                "DataServiceVersion": "3.0",
+                "MaxDataServiceVersion": "3.0;NetFx",
+                "Content-Type": f"multipart/mixed; boundary={batch}",
+                "Accept": "application/json",
+            },
+            content=content,
+        )
+        # as a stream, because the library reads no other multipart answer
+        response = await self._client.send_request(request, stream=True, **kwargs)
+        content = await response.read()
+        if response.status_code != 202:
+            raise HttpResponseError(f"transaction on {table_name} was not taken", response=response)
+        return decode(content)
+
+
+def encode(requests: Sequence[HttpRequest]) -> tuple[str, bytes]:
+    """Return the boundary and the body of a transaction of these requests; none of them asks for its entity back."""
+    batch, changeset = f"batch_{uuid4()}", f"changeset_{uuid4()}"
+    opening = f"--{batch}\r\nContent-Type: multipart/mixed; boundary={changeset}\r\n\r\n".encode()
+    between = f"--{changeset}\r\n".encode()
+    closing = f"--{changeset}--\r\n\r\n--{batch}--\r\n".encode()
+    return batch, b"".join([opening, *(between + _PART + _part(request) for request in requests), closing])
+
+
+def decode(content: bytes) -> list[Mapping[str, Any]]:
+    """Return the metadata of each operation, in order; raise TableTransactionError if one of them failed."""
+    starts = list(_RESPONSE.finditer(content))
+    ends = [match.start() for match in starts[1:]] + [len(content)]
+    parts = [(int(match[1]), content[match.end() : end]) for match, end in zip(starts, ends, strict=True)]
+    for status, part in parts:
+        if not 200 <= status < 300:
+            raise _error(status, part)
+    return [{"etag": found[1].decode() if (found := _ETAG.search(part)) else None} for _, part in parts]
+
+
+def _part(request: HttpRequest) -> bytes:
+    kept = [f"{name}: {request.headers[name]}" for name in _KEPT if name in request.headers]
+    body = request.content or b""
+    body = body.encode() if isinstance(body, str) else bytes(body)
+    if body:
+        kept += [f"Content-Length: {len(body)}", "Prefer: return-no-content"]
+    head = "\r\n".join(
+        [f"{request.method} {request.url} HTTP/1.1", "Accept: application/json;odata=minimalmetadata", *kept]
+    )
+    return head.encode() + b"\r\n\r\n" + body + b"\r\n"
+
+
+def _error(status: int, part: bytes) -> TableTransactionError:
+    """Return the error of the operation that failed; storage puts its index before the message."""
+    try:
+        said = orjson.loads(part[part.index(b"{") : part.rindex(b"}") + 1])["odata.error"]
+        code, message = said["code"], said["message"]["value"]
+    except (ValueError, KeyError, TypeError):
+        code, message = None, "0:the transaction failed"
+    error = TableTransactionError(message=message)
+    error.status_code, error.error_code = status, code
+    return error
