@@ -96,9 +96,10 @@ def _responses(name: str, method: str, path: str, handle: Handle) -> None:
 
 
 def _health(name: str, handle: Callable[[Request], Awaitable[Response]]) -> None:
-    route = f"health/{name}"
-    _allowed[_pattern(route)] = ["GET"]
-    blueprint.function_name(f"health_{name}")(blueprint.route(route, methods=["GET"])(for_anyone(handle)))
+    for suffix, base in {"_root": "", **BASES}.items():
+        route = f"{base}/health/{name}".lstrip("/")
+        _allowed[_pattern(route)] = ["GET"]
+        blueprint.function_name(f"health_{name}{suffix}")(blueprint.route(route, methods=["GET"])(for_anyone(handle)))
 
 
 def _pattern(route: str) -> re.Pattern[str]:

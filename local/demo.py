@@ -1,5 +1,6 @@
 """One background response from end to end, as a caller sees it."""
 
+import functools
 import sys
 import time
 from pathlib import Path
@@ -16,28 +17,31 @@ RESULT_DEADLINE_S = 1800.0
 CALLBACK_DEADLINE_S = 90.0
 TICK_S = 0.2
 
+# At once, also into a pipe.
+_say = functools.partial(print, flush=True)
+
 
 def demo(text: str, model: str) -> None:
     """Run one response on a stack of its own and print what happens; PartError says what failed."""
-    print("starting Azurite, the model, the callback receiver and the Functions host", flush=True)
+    _say("starting Azurite, the model, the callback receiver and the Functions host")
     with stack() as running:
-        print(f"ready at {running.base_url}, state in Azurite from {running.storage.kind}")
+        _say(f"ready at {running.base_url}, state in Azurite from {running.storage.kind}")
         response = _follow(running, text, model)
-        print(f"\n{_output_text(response)}\n")
+        _say(f"\n{_output_text(response)}\n")
         callback = _await_callback(running, response["id"])
-        print(f"callback {callback['type']}, webhook-id {callback['webhook_id']}: signature verified")
-    print("everything is stopped")
+        _say(f"callback {callback['type']}, webhook-id {callback['webhook_id']}: signature verified")
+    _say("everything is stopped")
 
 
 def _follow(running: Stack, text: str, model: str) -> Response:
     with Caller(running) as caller:
         began = time.monotonic()
         response = caller.submit(model, text, INSTRUCTIONS, f"{running.receiver_url}/callback")
-        print(f"submitted {len(text)} characters to {model}: {response['id']} after {_since(began)}")
+        _say(f"submitted {len(text)} characters to {model}: {response['id']} after {_since(began)}")
         while token := response["continuation_token"]:
             _wait(began, caller, response["status"])
             response = caller.poll(token)
-        print(f"{response['status']} after {_since(began)} and {caller.polls} polls with the token")
+        _say(f"{response['status']} after {_since(began)} and {caller.polls} polls with the token")
     if response["status"] != "completed":
         raise PartError("model", f"the response is {response['status']}: {response['error']}")
     return response
@@ -49,7 +53,7 @@ def _wait(began: float, caller: Caller, status: str) -> None:
         raise PartError("model", f"no result after {RESULT_DEADLINE_S:g} s")
     due = time.monotonic() + caller.poll_after_s
     if not sys.stdout.isatty():
-        print(f"{status}, {_since(began)}, {caller.polls} polls", flush=True)
+        _say(f"{status}, {_since(began)}, {caller.polls} polls")
     while (left_s := due - time.monotonic()) > 0:
         _rewrite(f"{status}, {_since(began)}, {caller.polls} polls")
         time.sleep(min(TICK_S, left_s))

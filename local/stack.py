@@ -23,11 +23,16 @@ CALLER = "local"
 class Stack:
     """A running stack: where it listens and with what a caller gets in."""
 
-    base_url: str
+    host_url: str
     receiver_url: str
     credentials: Credentials
     storage: Azurite
     processes: list[Process]
+
+    @property
+    def base_url(self) -> str:
+        """What the SDKs take as their base URL."""
+        return f"{self.host_url}/openai/v1"
 
     def check(self) -> None:
         """Raise PartError, which names the part, when one has ended."""
@@ -50,7 +55,7 @@ def stack(directory: Path | None = None, port: int = 0) -> Iterator[Stack]:
         receiver_url = parts.start("receiver", "--secret", credentials.signing_secret)
         settings = {**_settings(storage, credentials), **_upstream(parts)}
         host_url = parts.start("host", "--port", str(port), **settings)
-        running = Stack(f"{host_url}/openai/v1", receiver_url, credentials, storage, parts.processes)
+        running = Stack(host_url, receiver_url, credentials, storage, parts.processes)
         _wait_until_ready(running)
         yield running
 
@@ -90,18 +95,22 @@ def _upstream(parts: _Parts) -> dict[str, str]:
 
 
 def _wait_until_ready(running: Stack) -> None:
-    with httpx.Client(base_url=running.base_url, timeout=10.0, trust_env=False) as client:
+    answer = "no answer"
 
-        def is_ready() -> bool:
-            running.check()
-            return _succeeds(client, "/health/ready")
+    def is_ready() -> bool:
+        nonlocal answer
+        running.check()
+        status, answer = _health(running.host_url)
+        return status == httpx.codes.OK
 
-        if not wait_for(is_ready, START_DEADLINE_S):
-            raise PartError("host", f"not ready after {START_DEADLINE_S:g} s", running.processes[-1].log())
+    if not wait_for(is_ready, START_DEADLINE_S):
+        log = running.processes[-1].log()
+        raise PartError("host", f"not ready after {START_DEADLINE_S:g} s, last answer: {answer}", log)
 
 
-def _succeeds(client: httpx.Client, path: str) -> bool:
+def _health(host_url: str) -> tuple[int, str]:
     try:
-        return client.get(path).is_success
-    except httpx.TransportError:
-        return False
+        answer = httpx.get(f"{host_url}/health/ready", timeout=10.0, trust_env=False)
+    except httpx.TransportError as error:
+        return 0, str(error)
+    return answer.status_code, f"{answer.status_code} {answer.text}"

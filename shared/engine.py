@@ -18,8 +18,16 @@ from shared.world import World
 class Engine:
     """Everything the service does, for an authenticated caller or for itself. Raises ServiceError for callers."""
 
-    def __init__(self, world: World, *, allow_loopback: bool = False, reply_queues: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        allow_loopback: bool = False,
+        own_hosts: frozenset[str] = frozenset(),
+        reply_queues: tuple[str, ...] = (),
+    ) -> None:
         self._world = world
+        self._own_hosts = own_hosts
         self._allow_loopback = allow_loopback
         self._reply_queues = reply_queues
 
@@ -166,7 +174,12 @@ class Engine:
                 code="callback_url_unsigned",
             )
         try:
-            check_url(url, hosts=caller.callback_hosts, allow_loopback=self._allow_loopback)
+            check_url(
+                url,
+                hosts=caller.callback_hosts,
+                refused_hosts=self._own_hosts,
+                allow_loopback=self._allow_loopback,
+            )
         except CallbackUrlRefused as refused:
             raise BadRequest(str(refused), param="callback_url", code=refused.code) from None
 

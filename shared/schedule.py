@@ -1,6 +1,7 @@
 """When things are done again. Pure: the moment and the dice are parameters. All times are unix milliseconds."""
 
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 Dice = Callable[[], float]
@@ -49,4 +50,6 @@ def _until_date(header: str, now_ms: int) -> float | None:
         moment = parsedate_to_datetime(header)
     except ValueError:
         return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)  # asctime dates and "-0000" name no zone; RFC 9110 dates are all GMT
     return max(0.0, moment.timestamp() - now_ms / 1000)

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
@@ -49,7 +49,12 @@ async def build(settings: Settings) -> Service:
     """Build the service and create the table and queues that are not there."""
     world = _world(settings)
     await asyncio.gather(world.store.prepare(), world.nudges.prepare())
-    engine = Engine(world, allow_loopback=settings.allow_loopback, reply_queues=settings.reply_queues)
+    engine = Engine(
+        world,
+        allow_loopback=settings.allow_loopback,
+        own_hosts=settings.own_hosts,
+        reply_queues=settings.reply_queues,
+    )
     return Service(settings, engine)
 
 
@@ -88,8 +93,9 @@ def _storage(settings: Settings) -> tuple[TransactionTable, QueueServiceClient]:
         "logging_enable": False,
     }
     if settings.storage_connection:
+        table = TransactionTable.from_connection_string(settings.storage_connection, TABLE, **options)
         return (
-            TransactionTable.from_connection_string(settings.storage_connection, TABLE, **options),
+            cast("TransactionTable", table),  # the library says it returns its own class
             QueueServiceClient.from_connection_string(settings.storage_connection, **options),
         )
     credential = _credential(settings)

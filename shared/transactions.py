@@ -76,9 +76,8 @@ def _part(request: HttpRequest) -> bytes:
     body = body.encode() if isinstance(body, str) else bytes(body)
     if body:
         kept += [f"Content-Length: {len(body)}", "Prefer: return-no-content"]
-    head = "\r\n".join(
-        [f"{request.method} {request.url} HTTP/1.1", "Accept: application/json;odata=minimalmetadata", *kept]
-    )
+    line = f"{request.method} {request.url} HTTP/1.1"
+    head = "\r\n".join([line, "Accept: application/json;odata=minimalmetadata", *kept])
     return head.encode() + b"\r\n\r\n" + body + b"\r\n"
 
 
@@ -90,5 +89,6 @@ def _error(status: int, part: bytes) -> TableTransactionError:
     except (ValueError, KeyError, TypeError):
         code, message = None, "0:the transaction failed"
     error = TableTransactionError(message=message)
-    error.status_code, error.error_code = status, code
+    error.status_code = status
+    error.error_code = code  # type: ignore[attr-defined]  # as the library sets it, undeclared
     return error

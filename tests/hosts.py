@@ -44,11 +44,11 @@ def write_app(directory: Path, source: str, queues: Mapping[str, object] | None 
     return directory
 
 
-def start(app: Path, log: Path, **settings: str) -> subprocess.Popen[bytes]:
-    """Start a host over the app on a free port; its output goes to the log."""
+def start(app: Path, log: Path, *, port: int = 0, **settings: str) -> subprocess.Popen[bytes]:
+    """Start a host over the app, on a free port unless one is given; its output goes to the log."""
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "local.host", "--port", "0", "--app", str(app)],
+            [sys.executable, "-m", "local.host", "--port", str(port), "--app", str(app)],
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **settings},
             stdout=output,
@@ -69,10 +69,10 @@ def running(app: Path, **settings: str) -> Iterator[RunningHost]:
         process.wait()
 
 
-def refusal(app: Path, **settings: str) -> str:
+def refusal(app: Path, *, port: int = 0, **settings: str) -> str:
     """Return what a host says that refuses to run the app."""
     log = app / "host.log"
-    process = start(app, log, **settings)
+    process = start(app, log, port=port, **settings)
     assert process.wait(DEADLINE_S) == 1, log.read_text()
     return log.read_text()
 

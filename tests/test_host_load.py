@@ -1,6 +1,6 @@
 """What the local host refuses to run: everything the platform would refuse, one clear line for each problem."""
 
-import subprocess
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,22 +8,18 @@ from typing import Any
 import azure.functions as func
 import pytest
 
+from local.host.addresses import address
 from local.host.errors import LoadError
 from local.host.functions import Function, bind
-from tests.hosts import refusal, start, write_app
+from tests.hosts import refusal, write_app
 
 STORAGE = "AzureWebJobsStorage"
 ENVIRONMENT = {STORAGE: "UseDevelopmentStorage=true", "QUEUE": "Some-Queue"}
 
 
-def bound(register: Callable[[func.FunctionApp], object]) -> list[Function]:
-    """Return the functions that `register` registers, as the host binds them."""
-    app = func.FunctionApp()
-    register(app)
-    return [bind(source, ENVIRONMENT) for source in app.get_functions()]
-
-
-def queue_app(function: Callable[..., Any], queue: str = "some-queue", argument: str = "msg", **out: str) -> func.FunctionApp:
+def queue_app(
+    function: Callable[..., Any], queue: str = "some-queue", argument: str = "msg", **out: str
+) -> func.FunctionApp:
     """Return an app with one queue function that has the given queue outputs by argument name."""
     app = func.FunctionApp()
     builder = app.queue_trigger(arg_name=argument, queue_name=queue, connection=STORAGE)(function)
@@ -56,13 +52,14 @@ def test_a_function_is_bound() -> None:
 def test_a_function_name_is_checked(name: str) -> None:
     """A function's name is letters, digits, - and _ after a letter, and not host."""
 
-    def register(app: func.FunctionApp) -> None:
-        @app.function_name(name)
-        @app.queue_trigger(arg_name="msg", queue_name="some-queue", connection=STORAGE)
-        def function(msg: str) -> None: ...
+    app = func.FunctionApp()
+
+    @app.function_name(name)
+    @app.queue_trigger(arg_name="msg", queue_name="some-queue", connection=STORAGE)
+    def function(msg: str) -> None: ...
 
     with pytest.raises(LoadError, match="name is invalid"):
-        bound(register)
+        only(app)
 
 
 def test_a_binding_name_is_checked() -> None:
@@ -142,8 +139,9 @@ def test_a_queue_name_is_checked(name: str) -> None:
 
     def function(msg: str) -> None: ...
 
+    function_of_queue = only(queue_app(function, queue=name))
     with pytest.raises(LoadError, match="queue name"):
-        only(queue_app(function, queue=name))
+        address(function_of_queue.trigger, ENVIRONMENT)
 
 
 def test_a_connection_must_be_set() -> None:
@@ -154,7 +152,7 @@ def test_a_connection_must_be_set() -> None:
     def function(msg: str) -> None: ...
 
     with pytest.raises(LoadError, match="Elsewhere"):
-        only(app)
+        address(only(app).trigger, ENVIRONMENT)
 
 
 def test_a_foreign_binding_is_refused() -> None:
@@ -203,8 +201,8 @@ def http_app(**changes: str) -> str:
         (http_app(request="dict"), "function second: parameter req: <class 'dict'>"),
         ("import azure.functions.azurefunctions_missing", "cannot be imported: ModuleNotFoundError"),
         ("import azure.functions as func", "must have one function app at module level, it has 0"),
-        ("import azure.functions as func\n    a, b = func.FunctionApp(), func.FunctionApp()", "it has 2"),
-        ("import azure.functions as func\n    app = func.FunctionApp()", "registers no function"),
+        ("\n    import azure.functions as func\n    a, b = func.FunctionApp(), func.FunctionApp()", "it has 2"),
+        ("\n    import azure.functions as func\n    app = func.FunctionApp()", "registers no function"),
         (http_app() + "\n    import azurefunctions.extensions.http.fastapi", "does not match a httpTrigger"),
     ],
 )
@@ -246,13 +244,7 @@ def test_a_bad_connection_string_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_refused(tmp_path: Path) -> None:
-    """The test process of another host on the same port ends with a line that names the port."""
-    import socket
-
+    """A port that somebody else listens on is refused by number."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        app = write_app(tmp_path, http_app())
-        process = start(app, app / "host.log", port=port)
-        assert process.wait(60) == 1
-    assert f"refused: port {port}" in (app / "host.log").read_text()
-    assert isinstance(process, subprocess.Popen)
+        assert f"refused: port {port}" in refusal(write_app(tmp_path, http_app()), port=port)

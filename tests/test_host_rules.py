@@ -171,7 +171,9 @@ def test_a_schedule_is_due(expression: str, due: datetime) -> None:
     assert Schedule(expression, now=NOW).next_after(NOW) == due
 
 
-@pytest.mark.parametrize("expression", ["", "* * *", "00:05:00", "@hourly", "0 0 0 L * *", "99 * * * * *", "0 0 0 30 2 *"])
+@pytest.mark.parametrize(
+    "expression", ["", "* * *", "00:05:00", "@hourly", "0 0 0 L * *", "99 * * * * *", "0 0 0 30 2 *"]
+)
 def test_a_schedule_that_is_not_ncrontab_is_refused(expression: str) -> None:
     """Time spans, aliases, foreign signs, values out of range and dates that never come are refused."""
     with pytest.raises(LoadError, match="schedule"):

@@ -30,9 +30,7 @@ def azurite(directory: Path | None = None, kind: str | None = None) -> Iterator[
     """
     accounts: dict[str, str] = json.loads(kept_text(directory and directory / "accounts.json", _new_accounts))
     forced = kind or os.environ.get("AZURITE")
-    chosen = choose(
-        forced, in_ci=os.environ.get("CI") == "true", engine_trouble=lambda: engine_trouble(IMAGE)
-    )
+    chosen = choose(forced, in_ci=os.environ.get("CI") == "true", engine_trouble=lambda: engine_trouble(IMAGE))
     with (
         TemporaryDirectory(prefix="azurite-") as temporary,
         closing(

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import docker
 import docker.errors
+import httpx
 import requests
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
@@ -73,10 +74,14 @@ class ContainerAzurite(Azurite):
             if self._created:
                 self._container.get_wrapped_container().start()
             else:
-                self._created = True
                 self._container.start()
+                self._created = True
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise PartError("azurite", str(error)) from error
+
+    def _is_ready(self) -> bool:
+        self.check()
+        return all(_answers(port) for port in self.ports.values())
 
     def stop(self) -> None:
         """Let Azurite write its data down and end: connections are refused until the next start."""
@@ -84,7 +89,11 @@ class ContainerAzurite(Azurite):
 
     def close(self) -> None:
         """Leave nothing running and no container behind."""
-        self._container.stop()
+        try:
+            if self._created:
+                self.stop()
+        finally:
+            self._container.stop()
 
     def check(self) -> None:
         """Raise PartError when the container does not run."""
@@ -103,3 +112,11 @@ class ContainerAzurite(Azurite):
         stats = self._container.get_wrapped_container().stats(stream=False, one_shot=True)
         nanoseconds = cast("dict[str, Any]", stats)["cpu_stats"]["cpu_usage"]["total_usage"]
         return float(nanoseconds) / 1e9
+
+
+def _answers(port: int) -> bool:
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/", timeout=2.0, trust_env=False)
+    except httpx.TransportError:
+        return False
+    return True

@@ -4,8 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-import httpx
-
 from local.ports import free_port
 from local.process import PartError, wait_for
 
@@ -29,21 +27,21 @@ class Azurite(ABC):
         """Return the connection string of the next unused account."""
         name, key = next(self._unused)
         endpoints = (
-            f"{service.title()}Endpoint=http://127.0.0.1:{port}/{name}"
-            for service, port in self.ports.items()
+            f"{service.title()}Endpoint=http://127.0.0.1:{port}/{name}" for service, port in self.ports.items()
         )
-        return ";".join(
-            ("DefaultEndpointsProtocol=http", f"AccountName={name}", f"AccountKey={key}", *endpoints)
-        )
+        return ";".join(("DefaultEndpointsProtocol=http", f"AccountName={name}", f"AccountKey={key}", *endpoints))
 
     def start(self) -> None:
         """Start Azurite, after a stop with the same data and ports, and return when every service answers."""
         self._launch()
-        if not wait_for(self._answers, READY_DEADLINE_S):
+        if not wait_for(self._is_ready, READY_DEADLINE_S):
             raise PartError("azurite", f"no answer after {READY_DEADLINE_S:g} s", self.log())
 
     @abstractmethod
     def _launch(self) -> None: ...
+
+    @abstractmethod
+    def _is_ready(self) -> bool: ...
 
     @abstractmethod
     def stop(self) -> None:
@@ -69,15 +67,3 @@ class Azurite(ABC):
     @abstractmethod
     def cpu_s(self) -> float:
         """Return the processor time used since the latest start."""
-
-    def _answers(self) -> bool:
-        self.check()
-        return all(_answers(port) for port in self.ports.values())
-
-
-def _answers(port: int) -> bool:
-    try:
-        httpx.get(f"http://127.0.0.1:{port}/", timeout=2.0, trust_env=False)
-    except httpx.TransportError:
-        return False
-    return True

@@ -12,6 +12,7 @@ from local.process import ROOT, PartError, Process
 INSTALL_DEADLINE_S = 600
 MODULES = ROOT / "node_modules"
 PROGRAM = MODULES / "azurite" / "dist" / "src" / "azurite.js"
+LAST_TO_LISTEN = "Table service is successfully listening"
 
 
 class NpmAzurite(Azurite):
@@ -29,6 +30,11 @@ class NpmAzurite(Azurite):
         listen = [part for service, port in self.ports.items() for part in (f"--{service}Port", str(port))]
         command = ["node", str(PROGRAM), "--location", str(self._directory / "data"), *listen, *FLAGS]
         self._process = Process("azurite", command, env=self.env, log=self._directory / "azurite.log")
+
+    def _is_ready(self) -> bool:
+        # Its own word, not an answer from the port: that may come from whoever holds the port already.
+        self.check()
+        return LAST_TO_LISTEN in self.log()
 
     def stop(self) -> None:
         """Let Azurite write its data down and end: connections are refused until the next start."""
@@ -69,9 +75,7 @@ def install() -> None:
         return
     command = ["npm", "ci", "--no-audit", "--no-fund"]
     try:
-        subprocess.run(
-            command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=INSTALL_DEADLINE_S
-        )
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=INSTALL_DEADLINE_S)
     except FileNotFoundError:
         raise PartError("azurite", "needs a Docker engine, or Node.js 20 or later with npm") from None
     except subprocess.CalledProcessError as error:

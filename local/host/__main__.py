@@ -31,9 +31,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.host", description=__doc__)
     parser.add_argument("--port", type=int, default=7071, help="0 takes a free one")
-    parser.add_argument(
-        "--app", type=Path, default=Path(), help="the directory of function_app.py and host.json"
-    )
+    parser.add_argument("--app", type=Path, default=Path(), help="the directory of function_app.py and host.json")
     return parser.parse_args()
 
 

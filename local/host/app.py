@@ -68,9 +68,7 @@ def load(directory: Path, environment: Mapping[str, str]) -> App:
         directory=directory,
         settings=settings,
         routes=routes.in_order(found),
-        queue_triggers=tuple(
-            _each(_started_by(functions, "queueTrigger"), lambda one: _queue(one, environment))
-        ),
+        queue_triggers=tuple(_each(_started_by(functions, "queueTrigger"), lambda one: _queue(one, environment))),
         timers=tuple(_each(_started_by(functions, "timerTrigger"), lambda one: _timer(one, environment))),
     )
 

@@ -35,9 +35,7 @@ def parse(raw: str) -> Binding:
     fields = json.loads(raw)
     binding = Binding(fields["name"], fields["type"], fields["direction"] == "OUT", fields)
     if not _NAME.fullmatch(binding.name):
-        raise LoadError(
-            f"the binding name {binding.name!r} is invalid: letters and digits only, a letter first"
-        )
+        raise LoadError(f"the binding name {binding.name!r} is invalid: letters and digits only, a letter first")
     if binding.name == RETURN and not binding.is_output:
         raise LoadError("the $return binding must have direction out")
     return binding

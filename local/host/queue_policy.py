@@ -18,9 +18,7 @@ class Verdict(Enum):
     LEAVE = "invisible until its lease is over, so that a queue without a poison queue does not spin"
 
 
-def verdict(
-    *, succeeded: bool, dequeue_count: int, max_dequeue_count: int, has_poison_queue: bool
-) -> Verdict:
+def verdict(*, succeeded: bool, dequeue_count: int, max_dequeue_count: int, has_poison_queue: bool) -> Verdict:
     """Return what becomes of a message after its function ran."""
     if succeeded:
         return Verdict.DELETE

@@ -81,9 +81,7 @@ class QueueListener:
         except ResourceNotFoundError:
             return await self._create()
         except AzureError as error:
-            logger.warning(
-                "queue.unavailable queue=%s error=%s", self._queue.queue_name, type(error).__name__
-            )
+            logger.warning("queue.unavailable queue=%s error=%s", self._queue.queue_name, type(error).__name__)
             return []
 
     async def _create(self) -> list[QueueMessage]:
@@ -91,9 +89,7 @@ class QueueListener:
         try:
             await storage.create(self._queue)
         except AzureError as error:
-            logger.warning(
-                "queue.not_created queue=%s error=%s", self._queue.queue_name, type(error).__name__
-            )
+            logger.warning("queue.not_created queue=%s error=%s", self._queue.queue_name, type(error).__name__)
         return []
 
     def _start(self, message: QueueMessage) -> None:
@@ -108,9 +104,7 @@ class QueueListener:
     async def _pause(self, empty_polls: int) -> None:
         jitter = random.uniform(0.8, 1.2)
         if not self._is_stopping:
-            await is_set_within(
-                self._wake, pause_s(empty_polls, jitter, self._settings.max_polling_interval_s)
-            )
+            await is_set_within(self._wake, pause_s(empty_polls, jitter, self._settings.max_polling_interval_s))
 
     async def _handle(self, message: QueueMessage) -> None:
         """Run the function for a message and settle it; what storage refuses comes back by itself."""

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from local.host.errors import LoadError
 from local.host.functions import Function
 
-_PARAMETER = re.compile(
-    r"\{(?P<stars>\*{0,2})(?P<name>\w[\w-]*)(?::(?P<constraint>[^{}?]+))?(?P<optional>\?)?\}"
-)
+_PARAMETER = re.compile(r"\{(?P<stars>\*{0,2})(?P<name>\w[\w-]*)(?::(?P<constraint>[^{}?]+))?(?P<optional>\?)?\}")
 _CONSTRAINTS = {
     "": "[^/]+",
     "int": "-?[0-9]{1,10}",

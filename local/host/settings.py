@@ -87,9 +87,7 @@ def _queue_settings(queues: Mapping[str, Any]) -> QueueSettings:
         raise LoadError("host.json: maxPollingInterval must be at least 100 ms")
     return QueueSettings(
         batch_size=batch_size,
-        new_batch_threshold=_integer(
-            queues, "newBatchThreshold", batch_size // 2 * (os.cpu_count() or 1), lowest=0
-        ),
+        new_batch_threshold=_integer(queues, "newBatchThreshold", batch_size // 2 * (os.cpu_count() or 1), lowest=0),
         max_dequeue_count=_integer(queues, "maxDequeueCount", 5, lowest=1),
         visibility_timeout_s=_seconds(queues, "visibilityTimeout", 0),
         max_polling_interval_s=interval_s,
@@ -97,9 +95,7 @@ def _queue_settings(queues: Mapping[str, Any]) -> QueueSettings:
     )
 
 
-def _integer(
-    queues: Mapping[str, Any], name: str, default: int, *, lowest: int, highest: int | None = None
-) -> int:
+def _integer(queues: Mapping[str, Any], name: str, default: int, *, lowest: int, highest: int | None = None) -> int:
     value = queues.get(name, default)
     if type(value) is not int or value < lowest or (highest is not None and value > highest):
         limit = f"from {lowest} to {highest}" if highest is not None else f"of at least {lowest}"

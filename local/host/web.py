@@ -22,9 +22,7 @@ class WebApp:
     Without a `key` every request passes, as in the Core Tools.
     """
 
-    def __init__(
-        self, routes: Sequence[Route], exchange: Exchange, invoker: Invoker, key: str | None
-    ) -> None:
+    def __init__(self, routes: Sequence[Route], exchange: Exchange, invoker: Invoker, key: str | None) -> None:
         self._routes = routes
         self._exchange = exchange
         self._invoker = invoker
@@ -48,9 +46,7 @@ class WebApp:
     def _is_allowed(self, route: Route, request: Request) -> bool:
         if route.is_anonymous or self._key is None:
             return True
-        return hmac.compare_digest(
-            _presented_key(request.headers, request.query_params).encode(), self._key.encode()
-        )
+        return hmac.compare_digest(_presented_key(request.headers, request.query_params).encode(), self._key.encode())
 
     async def _run(self, function: Function, request: Request) -> Response:
         try:

@@ -1,0 +1,384 @@
+"""Queue triggers and outputs of the local host, over Azurite."""
+
+import asyncio
+import base64
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.queue import QueueClient
+from azure.storage.queue.aio import QueueClient as AsyncQueueClient
+
+from local.azurite import Azurite
+from local.azurite import azurite as run_azurite
+from local.host.lease import Lease
+from local.process import wait_for
+from tests.hosts import RunningHost, running, write_app
+
+DEADLINE_S = 30.0
+
+HEAD = """
+    import asyncio, json, logging, threading, time, typing
+    import azure.functions as func
+    app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+    STORAGE = "AzureWebJobsStorage"
+"""
+
+APP = (
+    HEAD
+    + """
+    @app.queue_trigger(arg_name="msg", queue_name="Messages", connection=STORAGE)
+    async def message(msg: func.QueueMessage) -> None:
+        logging.info("message %s %s %s %s", msg.get_body(), msg.dequeue_count, bool(msg.id), msg.insertion_time.year)
+
+    @app.queue_trigger(arg_name="msg", queue_name="%TEXTS%", connection=STORAGE)
+    def text(msg: str) -> None:
+        logging.info("text %r on %s", msg, threading.current_thread() is threading.main_thread())
+
+    @app.queue_trigger(arg_name="msg", queue_name="binaries", connection=STORAGE)
+    async def binary(msg: bytes) -> None:
+        logging.info("binary %r", msg)
+
+    @app.queue_trigger(arg_name="msg", queue_name="failing", connection=STORAGE)
+    @app.queue_output(arg_name="out", queue_name="never", connection=STORAGE)
+    async def failing(msg: func.QueueMessage, out: func.Out[str]) -> None:
+        out.set("must not be sent")
+        logging.info("failing %s", msg.dequeue_count)
+        raise RuntimeError("on purpose")
+
+    @app.queue_trigger(arg_name="msg", queue_name="failing-poison", connection=STORAGE)
+    async def poisoned(msg: func.QueueMessage) -> None:
+        logging.info("poisoned %s", msg.dequeue_count)
+        if msg.get_body() == b"bad twice":
+            raise RuntimeError("on purpose")
+
+    @app.route(route="fan")
+    @app.queue_output(arg_name="out", queue_name="copies", connection=STORAGE)
+    def fan(req: func.HttpRequest, out: func.Out[typing.List[str]]) -> str:
+        out.set(["one", "two"])
+        return "sent"
+
+    @app.queue_trigger(arg_name="msg", queue_name="requests", connection=STORAGE)
+    @app.queue_output(arg_name="$return", queue_name="replies", connection=STORAGE)
+    async def reply(msg: str) -> str:
+        return msg.upper()
+
+    @app.queue_trigger(arg_name="msg", queue_name="returning", connection=STORAGE)
+    async def returning(msg: str):
+        return "nobody wants it"
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def account(azurite: Azurite) -> str:
+    """The storage account of the tests in this file that share a host."""
+    return azurite.account()
+
+
+@pytest.fixture(scope="module")
+def host(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
+    """A host over an app with a function for each kind of message."""
+    app = write_app(tmp_path_factory.mktemp("queues"), APP)
+    with running(app, AzureWebJobsStorage=account, TEXTS="texts") as host:
+        yield host
+
+
+@pytest.fixture
+def account_with_host(host: RunningHost, account: str) -> str:
+    """The connection string of the storage that the running host polls."""
+    del host
+    return account
+
+
+def queue(account: str, name: str) -> QueueClient:
+    """Return a client of the queue whose messages are the text on the wire."""
+    return QueueClient.from_connection_string(account, name)
+
+
+def put(account: str, name: str, body: bytes, *, encode: bool = True) -> None:
+    """Put a message on a queue, once the host has created it."""
+    text = base64.b64encode(body).decode() if encode else body.decode()
+    with closing(queue(account, name)) as client:
+        assert wait_for(lambda: exists(client), DEADLINE_S)
+        client.send_message(text)
+
+
+def exists(client: QueueClient) -> bool:
+    """Whether the queue is there."""
+    try:
+        client.get_queue_properties()
+    except ResourceNotFoundError:
+        return False
+    return True
+
+
+def length(account: str, name: str) -> int | None:
+    """Return how many messages a queue has, invisible ones included; None for no queue."""
+    with closing(queue(account, name)) as client:
+        return client.get_queue_properties().approximate_message_count if exists(client) else None
+
+
+def await_texts(account: str, name: str, count: int) -> list[str]:
+    """Wait for that many messages and return their texts as they are on the wire."""
+    with closing(queue(account, name)) as client:
+        assert wait_for(lambda: exists(client) and len(client.peek_messages(max_messages=32)) >= count, DEADLINE_S)
+        return [message.content for message in client.peek_messages(max_messages=32)]
+
+
+def await_empty(account: str, name: str) -> None:
+    """Wait until every message of the queue is settled."""
+    assert wait_for(lambda: length(account, name) == 0, DEADLINE_S)
+
+
+def test_a_message_is_handed_over_and_deleted(host: RunningHost, account: str) -> None:
+    """func.QueueMessage has body, count, id and times; the queue is lower-cased, created, and empty afterwards."""
+    put(account, "messages", b"hello")
+    host.await_line("message b'hello' 1 True 20")
+    await_empty(account, "messages")
+
+
+def test_text_runs_in_a_thread(host: RunningHost, account: str) -> None:
+    """A str parameter gets the text; a plain function runs beside the loop; settings are resolved in names."""
+    put(account, "texts", "grüße".encode())
+    host.await_line("text 'grüße' on False")
+
+
+def test_bytes_stay_bytes(host: RunningHost, account: str) -> None:
+    """A bytes parameter gets what was sent."""
+    put(account, "binaries", b"\x00\xff")
+    host.await_line("binary b'\\x00\\xff'")
+
+
+def test_a_failing_message_becomes_poison(host: RunningHost, account: str) -> None:
+    """A message that fails is tried five times, then copied byte for byte; nothing it wrote was sent."""
+    put(account, "failing", b"bad \xff\x00")
+    host.await_line("poisoned 1")
+    tries = [line for line in host.written.splitlines() if " failing " in line and "INFO" in line]
+    assert [line.rsplit(" ", 1)[1] for line in tries] == ["1", "2", "3", "4", "5"]
+    await_empty(account, "failing")
+    assert length(account, "never") is None
+
+
+def test_a_poison_queue_has_no_poison_queue(host: RunningHost, account: str) -> None:
+    """A message that fails on a poison queue stays there, invisible, instead of spinning."""
+    put(account, "failing-poison", b"bad twice")
+    host.await_line("function.failed name=poisoned")
+    assert length(account, "failing-poison") == 1
+    with closing(queue(account, "failing-poison")) as client:
+        assert client.peek_messages() == []
+
+
+def test_a_text_that_is_not_base64_becomes_poison(account_with_host: str) -> None:
+    """What cannot be decoded goes to the poison queue as it is, without a run."""
+    put(account_with_host, "messages", b"not base64!", encode=False)
+    assert await_texts(account_with_host, "messages-poison", 1) == ["not base64!"]
+    await_empty(account_with_host, "messages")
+
+
+def test_a_list_output_is_several_messages(host: RunningHost, account: str) -> None:
+    """An output queue is created, and every element of a list is a message, in base64."""
+    assert host.client.get("/api/fan").text == "sent"
+    assert await_texts(account, "copies", 2) == ["b25l", "dHdv"]
+
+
+def test_a_returned_value_is_sent(account_with_host: str) -> None:
+    """The $return output of a queue function carries what it returned."""
+    put(account_with_host, "requests", b"hello")
+    assert await_texts(account_with_host, "replies", 1) == ["SEVMTE8="]
+
+
+def test_a_value_that_nobody_takes_is_an_error(host: RunningHost, account: str) -> None:
+    """A value returned without an output makes the run a failure."""
+    put(account, "returning", b"x")
+    host.await_line("function returning returned a value without a $return binding")
+
+
+def test_plain_text_messages(connection_string: str, tmp_path: Path) -> None:
+    """With messageEncoding none, messages and outputs are the text itself; failures wait for visibilityTimeout."""
+    source = """
+    @app.queue_trigger(arg_name="msg", queue_name="plain", connection=STORAGE)
+    @app.queue_output(arg_name="out", queue_name="copies", connection=STORAGE)
+    async def plain(msg: func.QueueMessage, out: func.Out[str]) -> None:
+        if msg.get_body() == b"fail":
+            logging.info("failing %s", msg.dequeue_count)
+            raise RuntimeError("on purpose")
+        out.set(msg.get_body().decode())
+"""
+    app = write_app(tmp_path, HEAD + source, {"messageEncoding": "none", "visibilityTimeout": "00:10:00"})
+    with running(app, AzureWebJobsStorage=connection_string) as host:
+        put(connection_string, "plain", b"fail", encode=False)
+        put(connection_string, "plain", b"grey & <small>", encode=False)
+        assert await_texts(connection_string, "copies", 1) == ["grey & <small>"]
+        host.await_line("function.failed name=plain")
+        assert wait_for(lambda: length(connection_string, "plain") == 1, DEADLINE_S)
+        assert "failing 2" not in host.written
+
+
+CONCURRENT_APP = (
+    HEAD
+    + """
+    running, most, two, gate = 0, 0, asyncio.Event(), asyncio.Event()
+
+    @app.queue_trigger(arg_name="msg", queue_name="work", connection=STORAGE)
+    async def work(msg: str) -> None:
+        global running, most
+        running += 1
+        most = max(most, running)
+        logging.info("running %s", running)
+        if running == 2:
+            two.set()
+        await (two if msg == "0" else gate).wait()
+        running -= 1
+
+    @app.route(route="open")
+    async def open_gate(req: func.HttpRequest) -> str:
+        gate.set()
+        return str(most)
+"""
+)
+
+
+def test_concurrency_is_batch_size_and_threshold(connection_string: str, tmp_path: Path) -> None:
+    """With a batch size of 2 and a threshold of 1 a third message starts when one of two has ended, never a fourth."""
+    with closing(queue(connection_string, "work")) as client:
+        client.create_queue()
+        for number in range(8):
+            client.send_message(base64.b64encode(b"%d" % number).decode())
+    app = write_app(tmp_path, CONCURRENT_APP, {"batchSize": 2, "newBatchThreshold": 1})
+    with running(app, AzureWebJobsStorage=connection_string) as host:
+        host.await_line("running 3")
+        host.client.get("/api/open")
+        await_empty(connection_string, "work")
+        assert host.client.get("/api/open").text == "3"
+
+
+def test_an_output_wakes_its_listener(connection_string: str, tmp_path: Path) -> None:
+    """A listener that sleeps for minutes is woken by an output to its queue."""
+    source = """
+    @app.route(route="send")
+    @app.queue_output(arg_name="out", queue_name="woken", connection=STORAGE)
+    def send(req: func.HttpRequest, out: func.Out[str]) -> str:
+        out.set("now")
+        return ""
+
+    @app.queue_trigger(arg_name="msg", queue_name="woken", connection=STORAGE)
+    async def woken(msg: str) -> None:
+        logging.info("woken by %s", msg)
+"""
+    app = write_app(tmp_path, HEAD + source, {"maxPollingInterval": "00:10:00"})
+    with running(app, AzureWebJobsStorage=connection_string) as host:
+        for number in range(1, 8):
+            host.client.get("/api/send")
+            assert wait_for(lambda n=number: host.written.count("woken by now") == n, 5)
+
+
+SLOW_APP = (
+    HEAD
+    + """
+    @app.queue_trigger(arg_name="msg", queue_name="slow", connection=STORAGE)
+    async def slow(msg: func.QueueMessage) -> None:
+        logging.info("slow started")
+        await asyncio.sleep(float(msg.get_body()))
+        logging.info("slow ended")
+
+    @app.queue_trigger(arg_name="msg", queue_name="stuck", connection=STORAGE)
+    def stuck(msg: func.QueueMessage) -> None:
+        logging.info("stuck started")
+        time.sleep(float(msg.get_body()))
+"""
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_what_runs_finish(connection_string: str, tmp_path: Path, number: int) -> None:
+    """On SIGTERM or SIGINT a running function ends, its message is deleted, and the host exits with 0."""
+    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
+        put(connection_string, "slow", b"1")
+        host.await_line("slow started")
+        host.process.send_signal(number)
+        assert host.process.wait(DEADLINE_S) == 0
+    assert "slow ended" in host.written
+    assert length(connection_string, "slow") == 0
+
+
+@pytest.mark.parametrize("name", ["slow", "stuck"])
+def test_a_signal_does_not_wait_for_ever(connection_string: str, tmp_path: Path, name: str) -> None:
+    """What still runs after the grace is given up, a thread too; its message stays invisible, as after a crash."""
+    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
+        put(connection_string, name, b"120")
+        host.await_line(f"{name} started")
+        host.process.terminate()
+        assert host.process.wait(DEADLINE_S) == 0
+    assert "slow ended" not in host.written
+    assert length(connection_string, name) == 1
+
+
+def test_a_crash_leaves_the_message_invisible(connection_string: str, tmp_path: Path) -> None:
+    """After kill -9 the message is still there, and nobody sees it before its ten minutes are over."""
+    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
+        put(connection_string, "slow", b"120")
+        host.await_line("slow started")
+        host.process.kill()
+        host.process.wait()
+    assert length(connection_string, "slow") == 1
+    with closing(queue(connection_string, "slow")) as client:
+        assert client.peek_messages() == []
+
+
+def test_an_outage_is_outlived(tmp_path: Path) -> None:
+    """While storage is away the host serves on; when it is back, messages flow again."""
+    with run_azurite() as storage:
+        account = storage.account()
+        with running(write_app(tmp_path, APP), AzureWebJobsStorage=account, TEXTS="texts") as host:
+            put(account, "messages", b"before")
+            host.await_line("message b'before'")
+            storage.stop()
+            host.await_line("queue.unavailable queue=messages")
+            storage.start()
+            put(account, "messages", b"after")
+            host.await_line("message b'after'")
+            assert host.process.poll() is None
+
+
+def test_a_lease_outlives_its_visibility(connection_string: str) -> None:
+    """A message stays invisible for longer than one visibility, and is settled with the newest receipt."""
+
+    async def scenario() -> None:
+        async with AsyncQueueClient.from_connection_string(connection_string, "leased") as client:
+            await client.create_queue()
+            await client.send_message("x")
+            message = await client.receive_message(visibility_timeout=2)
+            assert message is not None
+            async with Lease(client, message, visibility_s=2) as lease:
+                async with asyncio.timeout(DEADLINE_S):
+                    receipts = {lease.receipt}
+                    while len(receipts) < 4:
+                        receipts.add(lease.receipt)
+                        assert await client.peek_messages() == []
+                        await asyncio.sleep(0.05)
+            await client.delete_message(message.id, lease.receipt)
+            assert (await client.get_queue_properties()).approximate_message_count == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_lost_lease_is_not_renewed(connection_string: str) -> None:
+    """A message that another receiver has taken is left to him: it is visible again when his time is over."""
+
+    async def scenario() -> None:
+        async with AsyncQueueClient.from_connection_string(connection_string, "leased") as client:
+            await client.create_queue()
+            await client.send_message("x")
+            message = await client.receive_message(visibility_timeout=30)
+            assert message is not None
+            await client.update_message(message.id, message.pop_receipt, visibility_timeout=2)
+            async with Lease(client, message, visibility_s=1) as lease, asyncio.timeout(DEADLINE_S):
+                while not await client.peek_messages():
+                    await asyncio.sleep(0.05)
+            assert lease.receipt == message.pop_receipt
+
+    asyncio.run(scenario())
