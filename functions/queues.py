@@ -8,6 +8,7 @@ import logging
 import azure.functions as func
 import orjson
 
+from shared.alarms import read_key
 from shared.errors import StoreError
 from shared.ids import SHARDS
 from shared.nudges import DELIVERIES, NUDGES
@@ -39,9 +40,12 @@ async def deliver(message: func.QueueMessage) -> None:
     """Make the delivery attempt whose alarm a message names."""
     try:
         alarm_key = str(orjson.loads(message.get_body())["alarm"])
-        await (await service()).engine.deliver(alarm_key)
+        read_key(alarm_key)
     except (ValueError, KeyError, TypeError):
         _log.error("delivery.unreadable", extra={"message": message.id})
+        return
+    try:
+        await (await service()).engine.deliver(alarm_key)
     except StoreError:
         _log.warning("delivery.storage_failed", extra={"message": message.id})
 

@@ -4,6 +4,7 @@ The row key starts with the due time, so the due alarms of a shard are the first
 what its action needs, so that a poll that finds no change reads no record.
 """
 
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import orjson
 
 PREFIX = "alarm|"
+_KEY = re.compile(r"alarm\|([0-9]{13})\|([a-z]+)\|(resp_[0-9a-f]{32})(?:\|([0-9a-z]+))?")
 
 
 class Kind(StrEnum):
@@ -77,14 +79,19 @@ def bound(due_ms: int) -> str:
 
 def read_key(key: str) -> Alarm:
     """Return the alarm a row key names, without its facts; raise ValueError if it names none."""
-    try:
-        _, due, kind, response_id, target = f"{key}|".split("|")[:5]
-    except ValueError:
-        raise ValueError(f"not an alarm: {key}") from None
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise ValueError(f"not an alarm: {key}")
+    due, kind, response_id, target = match.groups("")
     return Alarm(int(due), Kind(kind), response_id, target)
 
 
 def read(key: str, facts: str, etag: str) -> Alarm:
-    """Return the alarm of a row; raise ValueError if the row is not one."""
-    known = {name: value for name, value in orjson.loads(facts).items() if name in _FACTS}
+    """Return the alarm of a row; raise ValueError or TypeError if the row is not one."""
+    loaded = orjson.loads(facts)
+    if not isinstance(loaded, dict):
+        raise TypeError(f"no facts of an alarm: {key}")
+    known = {name: value for name, value in loaded.items() if name in _FACTS}
+    if not all(isinstance(value, str if name == "token" else int) for name, value in known.items()):
+        raise TypeError(f"facts of the wrong type: {key}")
     return replace(read_key(key), etag=etag, **known)

@@ -39,6 +39,7 @@ class Engine:
         Returns the record and the response object as JSON. With an idempotency key, the same caller, key and body
         name the same response.
         """
+        began_s = asyncio.get_running_loop().time()
         new = requests.parse(raw)
         self._check_targets(caller, new)
         previous = await self._previous(caller, new.previous) if new.previous else None
@@ -48,7 +49,7 @@ class Engine:
         record = await starting.open_and_start(self._world, record, request)
         if wait_s is None:
             wait_s = 0 if new.background else requests.FOREGROUND_WAIT_S
-        return await self._waited(record, wait_s)
+        return await self._waited(record, wait_s - (asyncio.get_running_loop().time() - began_s))
 
     async def retrieve(self, caller: Caller, named: str, wait_s: float = 0) -> tuple[Record, bytes]:
         """Return a response by its id or a continuation token, waiting for its end as asked."""

@@ -12,7 +12,7 @@ UpstreamError                the upstream's doing
   UpstreamRefused            it judged the request and will judge it so again
   UpstreamUnavailable        it could not be asked now: try again
   UpstreamMissing            it does not know the response (yet, or any more)
-  UpstreamOversized          its answer is larger than we keep
+  UpstreamOversized          its answer is larger, or nested deeper, than we keep
 StoreError                   storage's doing
   Conflict                   another write came first: read again, decide again
   StoreUnavailable           storage did not answer
@@ -132,7 +132,7 @@ class UpstreamMissing(UpstreamError):
 
 
 class UpstreamOversized(UpstreamError):
-    """The upstream's answer is larger than the limit."""
+    """The upstream's answer is larger, or nested deeper, than the limits."""
 
 
 class StoreError(Exception):

@@ -2,7 +2,7 @@
 
 An entity holds 1 MiB, a property 64 KiB, a transaction 4 MiB on the wire, where binary is base64: about 3,000 KiB
 of data. Hence: packed at most 2.5 MiB, in rows of at most 640 KiB, checked here, before anything is sent, because
-Azurite does not refuse everything that Azure refuses.
+Azurite does not refuse everything that Azure refuses. Nesting has a limit because an encoder has one.
 """
 
 import zlib
@@ -14,6 +14,16 @@ import orjson
 MAX_PACKED = 2_621_440
 _ROW = 655_360
 _PROPERTY = 65_536
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Say whether objects and lists are nested in each other over more levels than that."""
+    level = _containers([value])
+    for _ in range(levels):
+        level = _containers(inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
+        if not level:
+            return False
+    return bool(level)
 
 
 class Oversized(Exception):
@@ -52,6 +62,10 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return b"".join(
         row[name] for row in rows for name in sorted(name for name in row if name[0] == "p" and name[1:].isdigit())
     )
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list)]
 
 
 def _properties(row: bytes) -> dict[str, bytes]:

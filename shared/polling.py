@@ -107,9 +107,9 @@ async def look(world: World, record: Record) -> tuple[Record, bytes]:
 
 
 async def _peek(world: World, record: Record) -> tuple[Record, Step | None]:
-    step = _recent(world, record.id)
+    step = None
     try:
-        step = step or _keep(world, record.id, await world.upstream.advance(record.token or ""))
+        step = await asyncio.shield(_asked(world, record))
         if step.token is None:
             ended = await ending.end(world, record, record.id, ending.by_step(step, world.now_ms()))
             return ended or record, step
@@ -122,20 +122,19 @@ async def _peek(world: World, record: Record) -> tuple[Record, Step | None]:
         return record, step
 
 
-def _recent(world: World, response_id: str) -> Step | None:
-    seen = world.seen.get(response_id)
-    fresh = seen is not None and asyncio.get_running_loop().time() - seen.at_s < GET_PAUSE_S
-    return seen.step if seen and fresh else None
-
-
-def _keep(world: World, response_id: str, step: Step) -> Step:
-    if step.token is None:
-        return step
-    world.seen[response_id] = Seen(asyncio.get_running_loop().time(), step)
-    world.seen.move_to_end(response_id)
-    while len(world.seen) > _SEEN_MAX:
+def _asked(world: World, record: Record) -> "asyncio.Task[Step]":
+    """Return the poll that callers share: the one under way, or the one that began within the last second."""
+    now_s = asyncio.get_running_loop().time()
+    seen = world.seen.get(record.id)
+    if seen and (now_s - seen.at_s < GET_PAUSE_S or not seen.poll.done()):
+        return seen.poll
+    poll = asyncio.ensure_future(world.upstream.advance(record.token or ""))
+    poll.add_done_callback(lambda done: done.cancelled() or done.exception())  # its waiters may all have gone
+    world.seen[record.id] = Seen(now_s, poll)
+    world.seen.move_to_end(record.id)
+    if len(world.seen) > _SEEN_MAX:
         world.seen.popitem(last=False)
-    return step
+    return poll
 
 
 def _shown(world: World, record: Record, step: Step) -> bytes:

@@ -92,7 +92,10 @@ _FACTS = frozenset(one.name for one in fields(Record)) - {"body", "write_id", "e
 
 def read(facts: str, *, body: bytes, write_id: str, etag: str) -> Record:
     """Return the record of a row; raise ValueError or TypeError if the row is not one."""
-    known = {name: value for name, value in orjson.loads(facts).items() if name in _FACTS}
+    loaded = orjson.loads(facts)
+    if not isinstance(loaded, dict):
+        raise TypeError("the facts of a record are an object")
+    known = {name: value for name, value in loaded.items() if name in _FACTS}
     known["status"] = Status(known.get("status", Status.QUEUED))
     known["deliveries"] = tuple(Delivery(**one) for one in known.get("deliveries", ()))
     for flag in _FLAGS:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from shared import ids
+from shared import ids, packing
 from shared.errors import BadRequest
 
 MAX_BODY = 8_388_608
@@ -19,6 +19,9 @@ MAX_WAIT_S = 60
 FOREGROUND_WAIT_S = 200.0
 _OURS = ("callback_url", "reply_to")
 _QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_LIMIT = re.compile(r"[1-9][0-9]?|100")
+# JSON writes each of these in six characters: sixteen pairs of them would not fit a property of the table
+_CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE)
 _RESPOND_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECASE)
@@ -114,7 +117,7 @@ class Page:
 def page(query: Mapping[str, str]) -> Page:
     """Read `limit`, `order` and `after`; raise BadRequest naming the one that is wrong."""
     limit = query.get("limit", "20")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= 100):
+    if not _LIMIT.fullmatch(limit):
         raise BadRequest("'limit' must be an integer from 1 to 100.", param="limit", code="invalid_value")
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
@@ -177,17 +180,8 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 def _check_depth(body: dict[str, Any]) -> None:
     for name, value in body.items():
-        level: list[Any] = [value]
-        for _ in range(MAX_DEPTH):
-            level = [inner for one in level if isinstance(one, dict | list) for inner in _inside(one)]
-            if not level:
-                break
-        else:
+        if packing.is_deeper(value, MAX_DEPTH):
             raise BadRequest(f"'{name}' is nested deeper than {MAX_DEPTH}.", param=name, code="invalid_value")
-
-
-def _inside(value: dict[str, Any] | list[Any]) -> list[Any]:
-    return value if isinstance(value, list) else list(value.values())
 
 
 def _flag(body: dict[str, Any], name: str) -> bool:
@@ -233,4 +227,6 @@ def _metadata(body: dict[str, Any]) -> dict[str, str] | None:
                 param="metadata",
                 code="invalid_value",
             )
+        if _CONTROLS.search(name) or _CONTROLS.search(text):
+            raise BadRequest("'metadata' must not hold control characters.", param="metadata", code="invalid_value")
     return value

@@ -135,21 +135,28 @@ def _outcome(status: Status, shown: Mapping[str, Any], ended_ms: int) -> dict[st
     output = shown["output"] if isinstance(shown["output"], list) else []
     return {
         "completed_at": ended_ms // 1000 if status is Status.COMPLETED else None,
-        "error": (shown["error"] or {"code": "server_error", "message": "The upstream gave no reason."})
-        if failed
-        else None,
+        "error": _error(shown["error"]) if failed else None,
         "incomplete_details": shown["incomplete_details"] if incomplete else None,
         "output": [] if status is Status.CANCELLED else output,
         "usage": _usage(shown["usage"]),
     }
 
 
+def _error(error: object) -> dict[str, Any]:
+    unnamed = {"code": "server_error", "message": "The upstream gave no reason."}
+    return {**unnamed, **_given(error)}
+
+
 def _usage(usage: object) -> dict[str, Any] | None:
     if not isinstance(usage, dict):
         return None
-    read = {"cached_tokens": 0, **(usage.get("input_tokens_details") or {})}
-    written = {"reasoning_tokens": 0, **(usage.get("output_tokens_details") or {})}
-    return {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0, **usage} | {
-        "input_tokens_details": read,
-        "output_tokens_details": written,
+    return {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0, **_present(usage)} | {
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}
+        | _given(usage.get("input_tokens_details")),
+        "output_tokens_details": {"reasoning_tokens": 0} | _given(usage.get("output_tokens_details")),
     }
+
+
+def _given(values: object) -> dict[str, Any]:
+    """Return what an object of the upstream holds; nothing where it is none."""
+    return _present(values) if isinstance(values, dict) else {}

@@ -10,6 +10,7 @@ POLL_MIN_MS = 1_000
 POLL_MAX_MS = 30_000
 RETRY_MAX_MS = 60_000
 RETRY_AFTER_MAX_MS = 3_600_000
+ASKED_MAX_S = 31_536_000.0
 MAX_UNEXPECTED = 5
 
 
@@ -35,21 +36,24 @@ def retry_delay(tries: int, dice: Dice, *, retry_after_s: float | None = None) -
 
 
 def retry_after_s(header: str | None, now_ms: int) -> float | None:
-    """Return the seconds a Retry-After header asks for (RFC 9110: seconds or a date), None if it is neither."""
+    """Return the seconds a Retry-After header asks for (RFC 9110: seconds or a date), None if it is neither.
+
+    At most a year, so that whoever reckons with it gets a time.
+    """
     if not header:
         return None
     try:
         seconds = float(header)
     except ValueError:
         return _until_date(header, now_ms)
-    return seconds if 0 <= seconds < float("inf") else None
+    return min(seconds, ASKED_MAX_S) if 0 <= seconds < float("inf") else None
 
 
 def _until_date(header: str, now_ms: int) -> float | None:
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)  # asctime dates and "-0000" name no zone; RFC 9110 dates are all GMT
-    return max(0.0, moment.timestamp() - now_ms / 1000)
+    return min(max(0.0, moment.timestamp() - now_ms / 1000), ASKED_MAX_S)

@@ -38,13 +38,10 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     account = environment.get("AzureWebJobsStorage__accountName") or None
     if not connection and not account:
         raise SettingsError("AzureWebJobsStorage or AzureWebJobsStorage__accountName must be set")
-    base_url = environment.get("UPSTREAM_BASE_URL", "")
-    if not base_url.startswith(("https://", "http://")):
-        raise SettingsError("UPSTREAM_BASE_URL must be set to a URL such as https://api.openai.com/v1")
     return Settings(
         callers=callers.parse(_secret(environment, "CALLERS") or _missing("CALLERS")),
-        upstream_base_url=base_url,
-        upstream_api_key=_secret(environment, "UPSTREAM_API_KEY"),
+        upstream_base_url=_url(environment, "UPSTREAM_BASE_URL"),
+        upstream_api_key=_key(environment, "UPSTREAM_API_KEY"),
         upstream_scope=environment.get("UPSTREAM_SCOPE") or "https://cognitiveservices.azure.com/.default",
         upstream_honours_keys=_flag(environment, "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"),
         storage_connection=connection,
@@ -77,6 +74,25 @@ def _secret(environment: Mapping[str, str], name: str) -> str | None:
     return text
 
 
+def _key(environment: Mapping[str, str], name: str) -> str | None:
+    """Return a key fit for a header, without the white space that copying leaves around it."""
+    key = (_secret(environment, name) or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise SettingsError(f"{name} must be printable ASCII")
+    return key or None
+
+
+def _url(environment: Mapping[str, str], name: str) -> str:
+    text = environment.get(name, "").strip()
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+        raise SettingsError(f"{name} must be set to a URL such as https://api.openai.com/v1")
+    return text
+
+
 def _flag(environment: Mapping[str, str], name: str) -> bool:
     text = environment.get(name, "").strip().lower()
     if text not in ("", "true", "false", "1", "0"):
@@ -86,6 +102,6 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
 
 def _seconds(environment: Mapping[str, str], name: str, default: int, *, most: int) -> int:
     text = environment.get(name, "").strip() or str(default)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:12]) <= most):
+    if not (text.isascii() and text.isdigit() and len(text) <= 12 and 1 <= int(text) <= most):
         raise SettingsError(f"{name} must be whole seconds from 1 to {most}")
     return int(text)

@@ -10,6 +10,7 @@ https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-tra
 
 import re
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from azure.data.tables import TableTransactionError
 from azure.data.tables.aio import TableClient
 
 _PART = b"Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+_LARGE = 1_048_576  # above it aiohttp wants a file, which it sends piece by piece
 _KEPT = ("Content-Type", "DataServiceVersion", "If-Match")
 _RESPONSE = re.compile(rb"^HTTP/1\.1 (\d{3})", re.MULTILINE)
 _ETAG = re.compile(rb"^etag: *(.+?)\r?$", re.MULTILINE | re.IGNORECASE)
@@ -40,7 +42,7 @@ class TransactionTable(TableClient):
                 "Content-Type": f"multipart/mixed; boundary={batch}",
                 "Accept": "application/json",
             },
-            content=content,
+            content=content if len(content) < _LARGE else BytesIO(content),
         )
         # as a stream, because the library reads no other multipart answer
         response = await self._client.send_request(request, stream=True, **kwargs)

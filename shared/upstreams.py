@@ -10,10 +10,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import httpx
 import orjson
 
+from shared import packing
 from shared.errors import UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
 from shared.schedule import retry_after_s
 from shared.states import Status
@@ -21,7 +23,8 @@ from shared.states import Status
 START_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 10.0
 MAX_ANSWER = 33_554_432
-_STATUSES = frozenset(Status)
+MAX_DEPTH = 200
+MAX_ID = 512
 _REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
 
 _log = logging.getLogger(__name__)
@@ -74,23 +77,23 @@ class ResponsesUpstream:
 
     async def start(self, request: dict[str, Any], key: str) -> Step:
         """POST /responses with the key as Idempotency-Key; deadline 20 s."""
-        return self._step(await self._call("POST", "", START_DEADLINE_S, request, {"Idempotency-Key": key}))
+        return _step(await self._call("POST", "", START_DEADLINE_S, request, {"Idempotency-Key": key}))
 
     async def advance(self, token: str) -> Step:
         """GET /responses/{id}; raises UpstreamMissing on 404. Azure answers that soon after a create, too."""
-        return self._step(await self._call("GET", f"/{token}", CALL_DEADLINE_S))
+        return _step(await self._call("GET", _path(token), CALL_DEADLINE_S))
 
     async def stop(self, token: str) -> None:
         """POST /responses/{id}/cancel. A 400 is an answer about a response that has just ended: confirmed."""
         try:
-            await self._call("POST", f"/{token}/cancel", CALL_DEADLINE_S)
+            await self._call("POST", f"{_path(token)}/cancel", CALL_DEADLINE_S)
         except (UpstreamMissing, UpstreamRefused):
             return
 
     async def forget(self, upstream_id: str) -> None:
         """DELETE /responses/{id}; gone already is as good."""
         try:
-            await self._call("DELETE", f"/{upstream_id}", CALL_DEADLINE_S)
+            await self._call("DELETE", _path(upstream_id), CALL_DEADLINE_S)
         except (UpstreamMissing, UpstreamRefused):
             return
 
@@ -139,18 +142,43 @@ class ResponsesUpstream:
         finally:
             await response.aclose()
 
-    def _step(self, answer: "_Answer") -> Step:
-        status, upstream_id = answer.body.get("status"), answer.body.get("id")
-        if status not in _STATUSES or not isinstance(upstream_id, str):
-            raise UpstreamUnavailable("the upstream's answer is no response object")
-        known = Status(status)
-        return Step(known, None if known.is_terminal else upstream_id, answer.body, upstream_id, answer.retry_after_s)
-
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    body: dict[str, Any] = field(repr=False)
+    """A 2xx, read whole."""
+
+    content: bytes = field(repr=False)
     retry_after_s: float | None
+
+
+def _path(token: str) -> str:
+    """Return the upstream's id as one segment of a path, whatever characters it holds."""
+    return f"/{quote(token, safe='')}"
+
+
+def _step(answer: _Answer) -> Step:
+    """Return what a response object says of the work."""
+    body = _object(answer.content)
+    upstream_id = body.get("id")
+    try:
+        status = Status(str(body.get("status")))
+    except ValueError:
+        raise UpstreamUnavailable("the upstream's answer has no status that is known") from None
+    if not isinstance(upstream_id, str) or not 0 < len(upstream_id) <= MAX_ID:
+        raise UpstreamUnavailable("the upstream's answer has no id")
+    return Step(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise UpstreamUnavailable("the upstream's answer is not JSON") from None
+    if not isinstance(body, dict):
+        raise UpstreamUnavailable("the upstream's answer is not an object")
+    if packing.is_deeper(body, MAX_DEPTH):
+        raise UpstreamOversized
+    return body
 
 
 async def _bounded(response: httpx.Response) -> bytes:
@@ -176,23 +204,18 @@ def _judged(response: httpx.Response, content: bytes, *, missing: bool) -> _Answ
         if status in (401, 403):
             _log.error("upstream.credentials_refused", extra={"status": status})
         raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise UpstreamUnavailable("the upstream's answer is not JSON") from error
-    if not isinstance(body, dict):
-        raise UpstreamUnavailable("the upstream's answer is not an object")
-    return _Answer(body, wait_s)
+    return _Answer(content, wait_s)
 
 
 def _refusal(status: int, content: bytes) -> UpstreamRefused:
     """Return the upstream's own words about the request, as far as they have OpenAI's form."""
     try:
         error = orjson.loads(content)["error"]
-        message, param, code = error["message"], error.get("param"), error.get("code")
+        message, param, code = _text(error["message"]), error.get("param"), error.get("code")
     except (ValueError, KeyError, TypeError, AttributeError):
-        return UpstreamRefused(status, f"The upstream refused the request with status {status}.")
-    return UpstreamRefused(status, str(message), param=_text(param), code=_text(code))
+        message, param, code = None, None, None
+    message = message or f"The upstream refused the request with status {status}."
+    return UpstreamRefused(status, message, param=_text(param), code=_text(code))
 
 
 def _text(value: object) -> str | None:

@@ -47,10 +47,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A step of the upstream and when it was taken, on the loop's clock."""
+    """A poll that callers share, and when it began, on the loop's clock."""
 
     at_s: float
-    step: Step
+    poll: "asyncio.Task[Step]"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """What every test may ask for: the event loop's kind and storage."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from local.azurite import Azurite
 from local.azurite import azurite as run_azurite
 from local.process import interrupt_on_sigterm
+from tests.worlds import Stage
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,10 @@ def azurite() -> Iterator[Azurite]:
 def connection_string(azurite: Azurite) -> str:
     """Give the test a storage account that nobody has used."""
     return azurite.account()
+
+
+@pytest.fixture
+async def stage(connection_string: str) -> AsyncIterator[Stage]:
+    """Give the test an engine on that account, with peers and a clock of its own."""
+    async with Stage(connection_string) as stage:
+        yield stage

@@ -30,9 +30,9 @@ class RunningHost:
         """Everything the host has written to standard output and standard error."""
         return self.log.read_text()
 
-    def await_line(self, text: str, deadline_s: float = DEADLINE_S) -> None:
-        """Wait until the host, or a function in it, has written the text."""
-        assert wait_for(lambda: text in self.written, deadline_s), self.written
+    def await_text(self, text: str, times: int = 1) -> None:
+        """Wait until the host, or a function in it, has written the text that many times."""
+        assert wait_for(lambda: self.written.count(text) >= times, DEADLINE_S), self.written
 
 
 def write_app(directory: Path, source: str, queues: Mapping[str, object] | None = None, **http: object) -> Path:
@@ -44,7 +44,7 @@ def write_app(directory: Path, source: str, queues: Mapping[str, object] | None 
     return directory
 
 
-def start(app: Path, log: Path, *, port: int = 0, **settings: str) -> subprocess.Popen[bytes]:
+def start(app: Path, log: Path, settings: Mapping[str, str], port: int = 0) -> subprocess.Popen[bytes]:
     """Start a host over the app, on a free port unless one is given; its output goes to the log."""
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -60,7 +60,7 @@ def start(app: Path, log: Path, *, port: int = 0, **settings: str) -> subprocess
 def running(app: Path, **settings: str) -> Iterator[RunningHost]:
     """Run a host over the app until the end of the block."""
     log = app / "host.log"
-    process = start(app, log, **settings)
+    process = start(app, log, settings)
     try:
         with httpx.Client(base_url=_url(process, log), timeout=DEADLINE_S, trust_env=False) as client:
             yield RunningHost(process, client, log)
@@ -72,7 +72,7 @@ def running(app: Path, **settings: str) -> Iterator[RunningHost]:
 def refusal(app: Path, *, port: int = 0, **settings: str) -> str:
     """Return what a host says that refuses to run the app."""
     log = app / "host.log"
-    process = start(app, log, port=port, **settings)
+    process = start(app, log, settings, port)
     assert process.wait(DEADLINE_S) == 1, log.read_text()
     return log.read_text()
 

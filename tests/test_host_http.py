@@ -123,7 +123,7 @@ BUFFERED_APP = """
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
-    """A host with a key over an app that uses the FastAPI extension."""
+    """Run a host with a key over an app that uses the FastAPI extension."""
     app = write_app(tmp_path_factory.mktemp("streaming"), STREAMING_APP)
     with running(app, FUNCTIONS_LOCAL_KEY="local-key") as host:
         yield host
@@ -131,7 +131,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
 
 @pytest.fixture(scope="module")
 def buffered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of a host over an app that uses the library's own classes and no route prefix."""
+    """Give a client of a host over an app that uses the library's own classes and no route prefix."""
     app = write_app(tmp_path_factory.mktemp("buffered"), BUFFERED_APP, routePrefix="")
     with running(app) as host:
         yield host.client
@@ -201,7 +201,7 @@ def test_an_unhandled_exception_is_a_bare_500(host: RunningHost) -> None:
     """An exception is logged in one line, and answered with an empty 500 that closes the connection."""
     answer = host.client.get("/api/broken")
     assert (answer.status_code, answer.content, answer.headers["connection"]) == (500, b"", "close")
-    host.await_line("function.failed name=broken")
+    host.await_text("function.failed name=broken")
     (line,) = [line for line in host.written.splitlines() if "function.failed" in line]
     assert "RuntimeError: broken on purpose" in line
 
@@ -226,7 +226,7 @@ def test_a_client_that_leaves_cancels_its_stream(host: RunningHost) -> None:
     """The generator of a stream is cancelled when its client is gone."""
     with host.client.stream("GET", "/api/endless") as answer:
         assert next(answer.iter_raw()) == b"first"
-    host.await_line("stream left")
+    host.await_text("stream left")
 
 
 def test_a_connection_is_kept(host: RunningHost) -> None:
@@ -307,5 +307,5 @@ def test_the_host_answers_before_storage_does(tmp_path: Path) -> None:
     nobody = "AccountName=x;AccountKey=eA==;QueueEndpoint=http://127.0.0.1:1/x"
     with running(write_app(tmp_path, source), AzureWebJobsStorage=nobody) as host:
         assert host.client.get("/api/open").text == "open"
-        host.await_line("queue.unavailable queue=some-queue")
+        host.await_text("queue.unavailable queue=some-queue")
         assert host.client.get("/api/open").text == "open"

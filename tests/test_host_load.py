@@ -51,7 +51,6 @@ def test_a_function_is_bound() -> None:
 @pytest.mark.parametrize("name", ["1st", "with space", "host", "x" * 129])
 def test_a_function_name_is_checked(name: str) -> None:
     """A function's name is letters, digits, - and _ after a letter, and not host."""
-
     app = func.FunctionApp()
 
     @app.function_name(name)

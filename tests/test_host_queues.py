@@ -75,13 +75,13 @@ APP = (
 
 @pytest.fixture(scope="module")
 def account(azurite: Azurite) -> str:
-    """The storage account of the tests in this file that share a host."""
+    """Give the storage account of the tests in this file that share a host."""
     return azurite.account()
 
 
 @pytest.fixture(scope="module")
 def host(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
-    """A host over an app with a function for each kind of message."""
+    """Run a host over an app with a function for each kind of message."""
     app = write_app(tmp_path_factory.mktemp("queues"), APP)
     with running(app, AzureWebJobsStorage=account, TEXTS="texts") as host:
         yield host
@@ -89,7 +89,7 @@ def host(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
 
 @pytest.fixture
 def account_with_host(host: RunningHost, account: str) -> str:
-    """The connection string of the storage that the running host polls."""
+    """Give the connection string of the storage that the running host polls."""
     del host
     return account
 
@@ -137,26 +137,26 @@ def await_empty(account: str, name: str) -> None:
 def test_a_message_is_handed_over_and_deleted(host: RunningHost, account: str) -> None:
     """func.QueueMessage has body, count, id and times; the queue is lower-cased, created, and empty afterwards."""
     put(account, "messages", b"hello")
-    host.await_line("message b'hello' 1 True 20")
+    host.await_text("message b'hello' 1 True 20")
     await_empty(account, "messages")
 
 
 def test_text_runs_in_a_thread(host: RunningHost, account: str) -> None:
     """A str parameter gets the text; a plain function runs beside the loop; settings are resolved in names."""
     put(account, "texts", "grüße".encode())
-    host.await_line("text 'grüße' on False")
+    host.await_text("text 'grüße' on False")
 
 
 def test_bytes_stay_bytes(host: RunningHost, account: str) -> None:
     """A bytes parameter gets what was sent."""
     put(account, "binaries", b"\x00\xff")
-    host.await_line("binary b'\\x00\\xff'")
+    host.await_text("binary b'\\x00\\xff'")
 
 
 def test_a_failing_message_becomes_poison(host: RunningHost, account: str) -> None:
     """A message that fails is tried five times, then copied byte for byte; nothing it wrote was sent."""
     put(account, "failing", b"bad \xff\x00")
-    host.await_line("poisoned 1")
+    host.await_text("poisoned 1")
     tries = [line for line in host.written.splitlines() if " failing " in line and "INFO" in line]
     assert [line.rsplit(" ", 1)[1] for line in tries] == ["1", "2", "3", "4", "5"]
     await_empty(account, "failing")
@@ -166,7 +166,7 @@ def test_a_failing_message_becomes_poison(host: RunningHost, account: str) -> No
 def test_a_poison_queue_has_no_poison_queue(host: RunningHost, account: str) -> None:
     """A message that fails on a poison queue stays there, invisible, instead of spinning."""
     put(account, "failing-poison", b"bad twice")
-    host.await_line("function.failed name=poisoned")
+    host.await_text("function.failed name=poisoned")
     assert length(account, "failing-poison") == 1
     with closing(queue(account, "failing-poison")) as client:
         assert client.peek_messages() == []
@@ -194,7 +194,7 @@ def test_a_returned_value_is_sent(account_with_host: str) -> None:
 def test_a_value_that_nobody_takes_is_an_error(host: RunningHost, account: str) -> None:
     """A value returned without an output makes the run a failure."""
     put(account, "returning", b"x")
-    host.await_line("function returning returned a value without a $return binding")
+    host.await_text("function returning returned a value without a $return binding")
 
 
 def test_plain_text_messages(connection_string: str, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_plain_text_messages(connection_string: str, tmp_path: Path) -> None:
         put(connection_string, "plain", b"fail", encode=False)
         put(connection_string, "plain", b"grey & <small>", encode=False)
         assert await_texts(connection_string, "copies", 1) == ["grey & <small>"]
-        host.await_line("function.failed name=plain")
+        host.await_text("function.failed name=plain")
         assert wait_for(lambda: length(connection_string, "plain") == 1, DEADLINE_S)
         assert "failing 2" not in host.written
 
@@ -250,7 +250,7 @@ def test_concurrency_is_batch_size_and_threshold(connection_string: str, tmp_pat
             client.send_message(base64.b64encode(b"%d" % number).decode())
     app = write_app(tmp_path, CONCURRENT_APP, {"batchSize": 2, "newBatchThreshold": 1})
     with running(app, AzureWebJobsStorage=connection_string) as host:
-        host.await_line("running 3")
+        host.await_text("running 3")
         host.client.get("/api/open")
         await_empty(connection_string, "work")
         assert host.client.get("/api/open").text == "3"
@@ -298,7 +298,7 @@ def test_a_signal_lets_what_runs_finish(connection_string: str, tmp_path: Path, 
     """On SIGTERM or SIGINT a running function ends, its message is deleted, and the host exits with 0."""
     with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
         put(connection_string, "slow", b"1")
-        host.await_line("slow started")
+        host.await_text("slow started")
         host.process.send_signal(number)
         assert host.process.wait(DEADLINE_S) == 0
     assert "slow ended" in host.written
@@ -310,7 +310,7 @@ def test_a_signal_does_not_wait_for_ever(connection_string: str, tmp_path: Path,
     """What still runs after the grace is given up, a thread too; its message stays invisible, as after a crash."""
     with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
         put(connection_string, name, b"120")
-        host.await_line(f"{name} started")
+        host.await_text(f"{name} started")
         host.process.terminate()
         assert host.process.wait(DEADLINE_S) == 0
     assert "slow ended" not in host.written
@@ -321,7 +321,7 @@ def test_a_crash_leaves_the_message_invisible(connection_string: str, tmp_path: 
     """After kill -9 the message is still there, and nobody sees it before its ten minutes are over."""
     with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
         put(connection_string, "slow", b"120")
-        host.await_line("slow started")
+        host.await_text("slow started")
         host.process.kill()
         host.process.wait()
     assert length(connection_string, "slow") == 1
@@ -335,12 +335,12 @@ def test_an_outage_is_outlived(tmp_path: Path) -> None:
         account = storage.account()
         with running(write_app(tmp_path, APP), AzureWebJobsStorage=account, TEXTS="texts") as host:
             put(account, "messages", b"before")
-            host.await_line("message b'before'")
+            host.await_text("message b'before'")
             storage.stop()
-            host.await_line("queue.unavailable queue=messages")
+            host.await_text("queue.unavailable queue=messages")
             storage.start()
             put(account, "messages", b"after")
-            host.await_line("message b'after'")
+            host.await_text("message b'after'")
             assert host.process.poll() is None
 
 

@@ -31,7 +31,7 @@ def route(template: str, *methods: str, name: str = "function", prefix: str = "a
 
     @app.function_name(name)
     @app.route(route=template, methods=list(methods) or None)
-    def function(req):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, ARG001 - suits both HTTP styles
+    def function(req):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - suits both HTTP styles
         pass
 
     return route_of(bind(app.get_functions()[0], {}), template, prefix)

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-from local.process import wait_for
 from tests.hosts import running, write_app
-
-DEADLINE_S = 30.0
 
 
 def test_timers_run_on_schedule_and_at_startup(tmp_path: Path) -> None:
@@ -29,9 +26,9 @@ def test_timers_run_on_schedule_and_at_startup(tmp_path: Path) -> None:
             logging.info("too early")
     """
     with running(write_app(tmp_path, source), SCHEDULE="* * * * * *") as host:
-        host.await_line("startup at_startup False ['Last', 'LastUpdated', 'Next']")
-        assert wait_for(lambda: host.written.count("tick False {}") >= 3, DEADLINE_S)
-        host.await_line("function.failed name=every_second")
+        host.await_text("startup at_startup False ['Last', 'LastUpdated', 'Next']")
+        host.await_text("tick False {}", times=3)
+        host.await_text("function.failed name=every_second")
         assert "too early" not in host.written
 
 
@@ -52,5 +49,5 @@ def test_runs_do_not_overlap(tmp_path: Path) -> None:
             running -= 1
     """
     with running(write_app(tmp_path, source)) as host:
-        assert wait_for(lambda: host.written.count("at once 1") >= 3, DEADLINE_S)
+        host.await_text("at once 1", times=3)
         assert "at once 2" not in host.written

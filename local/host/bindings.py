@@ -68,8 +68,8 @@ def encode(binding_type: str, annotation: object, value: object) -> Datum:
         raise TypeError(f"a {binding_type} output cannot carry a {type(value).__name__}") from None
 
 
-def _converter(binding_type: str) -> Any:  # noqa: ANN401 - the library's converters are untyped
-    return func.get_binding_registry().get(binding_type)  # type: ignore[no-untyped-call]  # the library's
+def _converter(binding_type: str) -> Any:
+    return func.get_binding_registry().get(binding_type)
 
 
 def _is_generic(annotation: object) -> bool:

@@ -58,10 +58,10 @@ class _Out(func.Out[Any]):
     def __init__(self) -> None:
         self._value: Any = None
 
-    def set(self, val: Any) -> None:  # noqa: ANN401 - the library's signature
+    def set(self, val: Any) -> None:
         self._value = val
 
-    def get(self) -> Any:  # noqa: ANN401 - the library's signature
+    def get(self) -> Any:
         return self._value
 
 
@@ -93,13 +93,13 @@ class _Context(func.Context):
         return self._directory
 
     @property
-    def thread_local_storage(self) -> Any:  # noqa: ANN401 - the library declares the class, the worker gives an object
+    def thread_local_storage(self) -> Any:
         return threading.local()
 
     @property
-    def trace_context(self) -> Any:  # noqa: ANN401 - the library exports no type for it
+    def trace_context(self) -> Any:
         return _Trace()
 
     @property
-    def retry_context(self) -> Any:  # noqa: ANN401 - queues, HTTP and timers have no retry policy here
+    def retry_context(self) -> Any:
         return None

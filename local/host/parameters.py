@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 import azure.functions as func
-from azurefunctions.extensions.base import (  # type: ignore[import-untyped]  # ships no types
+from azurefunctions.extensions.base import (
     HttpV2FeatureChecker,
     RequestTrackerMeta,
     ResponseTrackerMeta,

@@ -1,0 +1,199 @@
+"""The two peers of the engine as fakes that follow a script: an upstream and a receiver of callbacks."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from shared.errors import UpstreamError, UpstreamMissing
+from shared.redelivery import Answer, SendError
+from shared.states import Status
+from shared.upstreams import Step
+
+Outcome = Status | UpstreamError
+T = TypeVar("T")
+
+
+class Gate:
+    """A place to stop at: `reached` once somebody has come, who goes on when it is opened."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    def open(self) -> None:
+        """Let everybody through."""
+        self._opened.set()
+
+    async def wait(self) -> None:
+        """Stop here until it is opened."""
+        self.reached.set()
+        await self._opened.wait()
+
+
+@dataclass
+class Work:
+    """One piece of work of the upstream: its token, its request, what is left of its course."""
+
+    token: str
+    request: dict[str, Any] = field(repr=False)
+    course: list[Outcome]
+    status: Status
+    polls: int = 0
+
+
+class ScriptedUpstream:
+    """An upstream in memory. Work follows the course it began with, whose last element stays.
+
+    A start counts, and begins its work, before it stops at the gate: what is lost there is the answer. A repeated
+    key begins nothing new while keys are honoured. The errors in `start_errors` and the like are used up first.
+    """
+
+    def __init__(self) -> None:
+        self.honours_keys = True
+        self.first = Status.QUEUED
+        self.course: list[Outcome] = [Status.IN_PROGRESS, Status.COMPLETED]
+        self.output = ""
+        self.retry_after_s: float | None = None
+        self.start_errors: list[Exception] = []
+        self.poll_errors: list[Exception] = []
+        self.stop_errors: list[Exception] = []
+        self.start_gate: Gate | None = None
+        self.poll_gate: Gate | None = None
+        self.starts: Counter[str] = Counter()
+        self.works: dict[str, Work] = {}
+        self.stopped: list[str] = []
+        self.forgotten: list[str] = []
+        self._by_key: dict[str, Work] = {}
+
+    @property
+    def polls(self) -> int:
+        """How often any work was asked for."""
+        return sum(work.polls for work in self.works.values())
+
+    def hold_starts(self) -> Gate:
+        """Stop every start after its work has begun, before its answer."""
+        self.start_gate = Gate()
+        return self.start_gate
+
+    def hold_polls(self) -> Gate:
+        """Stop every poll after its answer is decided, before it is given."""
+        self.poll_gate = Gate()
+        return self.poll_gate
+
+    async def start(self, request: dict[str, Any], key: str) -> Step:
+        """Begin work, or find what this key has begun."""
+        self.starts[key] += 1
+        error = self.start_errors.pop(0) if self.start_errors else None
+        work = None if error else self._begun(request, key)
+        if self.start_gate:
+            await self.start_gate.wait()
+        if work is None:
+            raise error or AssertionError
+        return self._step(work)
+
+    async def advance(self, token: str) -> Step:
+        """Take the work one element of its course further."""
+        if self.poll_errors:
+            raise self.poll_errors.pop(0)
+        work = self.works.get(token)
+        if work is None:
+            raise UpstreamMissing
+        work.polls += 1
+        step = self._advanced(work)
+        if self.poll_gate:
+            await self.poll_gate.wait()
+        return step
+
+    async def stop(self, token: str) -> None:
+        """Note that the work is to stop; it has then been cancelled."""
+        if self.stop_errors:
+            raise self.stop_errors.pop(0)
+        self.stopped.append(token)
+        if token in self.works:
+            self.works[token].course = [Status.CANCELLED]
+
+    async def forget(self, upstream_id: str) -> None:
+        """Note that the upstream's copy is to go."""
+        self.forgotten.append(upstream_id)
+        self.works.pop(upstream_id, None)
+
+    async def check(self) -> None:
+        """Raise nothing: there is always a credential."""
+
+    async def aclose(self) -> None:
+        """Close nothing."""
+
+    def _begun(self, request: dict[str, Any], key: str) -> Work:
+        work = self._by_key.get(key) if self.honours_keys else None
+        if work is None:
+            work = Work(f"up_{len(self.works)}", request, list(self.course), self.first)
+            self.works[work.token] = self._by_key[key] = work
+        return work
+
+    def _advanced(self, work: Work) -> Step:
+        outcome = head_of(work.course)
+        if isinstance(outcome, UpstreamError):
+            raise outcome
+        work.status = outcome
+        return self._step(work)
+
+    def _step(self, work: Work) -> Step:
+        text = f"{work.request.get('input')} answered{self.output}"
+        message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
+        answer = {"id": work.token, "status": str(work.status), "model": work.request.get("model")}
+        if work.status.is_terminal:
+            answer["output"] = [message]
+        token = None if work.status.is_terminal else work.token
+        return Step(work.status, token, answer, work.token, self.retry_after_s)
+
+
+@dataclass(frozen=True)
+class Post:
+    """One event as a receiver got it."""
+
+    address: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ScriptedReceiver:
+    """A sender whose receivers give these answers, the last one again and again. It keeps every post."""
+
+    def __init__(self, *answers: int | SendError) -> None:
+        self.answers: list[int | SendError] = list(answers) or [200]
+        self.retry_after: str | None = None
+        self.posts: list[Post] = []
+        self.gate: Gate | None = None
+        self.slots = asyncio.Semaphore(1_000)
+
+    def hold(self) -> Gate:
+        """Stop every post after the receiver has it, before its answer."""
+        self.gate = Gate()
+        return self.gate
+
+    @asynccontextmanager
+    async def slot(self, _address: str) -> AsyncIterator[None]:
+        """Give one of the slots."""
+        async with self.slots:
+            yield
+
+    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Keep the event and give the next answer."""
+        self.posts.append(Post(address, headers, body))
+        outcome = head_of(self.answers)
+        if self.gate:
+            await self.gate.wait()
+        if isinstance(outcome, SendError):
+            return Answer(None, outcome, None, duration_ms=1)
+        return Answer(outcome, None, self.retry_after, duration_ms=1)
+
+    async def aclose(self) -> None:
+        """Close nothing."""
+
+
+def head_of(script: list[T]) -> T:
+    """Take the first of a script; the last stays."""
+    return script.pop(0) if len(script) > 1 else script[0]

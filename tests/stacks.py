@@ -1,0 +1,204 @@
+"""The whole service as it runs: hosts, model and receiver as processes, over real storage, spoken to by HTTP."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from local.keys import Credentials, new_credentials
+from local.ports import free_port
+from local.process import Process, wait_for
+from tests.peers import ModelPeer, peer
+
+READY_S = 60.0
+CALL_S = 30.0
+FINISHED_S = 30.0
+TERMINAL = frozenset({"completed", "failed", "incomplete", "cancelled"})
+# What a host logs when something happened that nobody had thought of.
+UNEXPECTED = ("request.failed", "alarm.failed", "alarm.given_up", "function.failed", "never retrieved")
+
+Json = dict[str, Any]
+
+
+class Host:
+    """A Functions host that may be killed, and comes back at the same address."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._directory = directory
+        self._settings = settings
+        self._logs: list[Path] = []
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        """Start it; return once it is ready for requests."""
+        self._logs.append(self._directory / f"host-{self.port}-{len(self._logs)}.log")
+        command = [sys.executable, "-m", "local.host", "--port", str(self.port)]
+        self._process = Process("host", command, env=self._settings, log=self._logs[-1])
+        assert wait_for(self._is_ready, READY_S), self.written()
+
+    def kill(self) -> None:
+        """End it as a crash does, at whatever line it is."""
+        assert self._process
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.stop()
+
+    def stop(self) -> None:
+        """End it in good order, if it runs."""
+        if self._process:
+            self._process.stop()
+
+    def written(self) -> str:
+        """Return everything that it has logged, from its first start on."""
+        return "\n".join(log.read_text() for log in self._logs)
+
+    def _is_ready(self) -> bool:
+        assert self._process
+        self._process.check()
+        try:
+            return httpx.get(f"{self.url}/health/ready", timeout=CALL_S, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+
+class ReceiverPeer:
+    """A callback receiver, and what it got."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, timeout=CALL_S, trust_env=False)
+
+    def close(self) -> None:
+        """Close the client."""
+        self._http.close()
+
+    def faults(self, **switches: object) -> None:
+        """Set what it does wrong from now on."""
+        self._http.post("/_faults", json=switches).raise_for_status()
+
+    def received(self) -> list[Json]:
+        """Return every callback, in the order they came."""
+        callbacks: list[Json] = self._http.get("/_received").json()
+        return callbacks
+
+    def of(self, response_id: str) -> list[Json]:
+        """Return the callbacks about one response."""
+        return [callback for callback in self.received() if callback["response_id"] == response_id]
+
+    def first(self, response_id: str, deadline_s: float = FINISHED_S) -> Json:
+        """Wait for the first callback about a response and return it."""
+        callbacks = wait_for(lambda: self.of(response_id), deadline_s)
+        assert callbacks, f"no callback about {response_id} within {deadline_s:g} s"
+        return callbacks[0]
+
+
+@contextmanager
+def receiver_peer(directory: Path, credentials: Credentials) -> Iterator[ReceiverPeer]:
+    """Run a receiver that verifies with this caller's secret."""
+    directory.mkdir(exist_ok=True)
+    with (
+        peer(directory, "local.receiver", "--secret", credentials.signing_secret) as url,
+        closing(ReceiverPeer(url)) as receiver,
+    ):
+        yield receiver
+
+
+@dataclass(frozen=True)
+class Service:
+    """The running service: its hosts, what stands around them, and who may call."""
+
+    hosts: list[Host]
+    model: ModelPeer
+    receiver: ReceiverPeer
+    callers: dict[str, Credentials]
+    _cleanup: ExitStack = field(repr=False)
+
+    def client(self, caller: str = "first", *, host: int = 0, base: str = "openai/v1") -> httpx.Client:
+        """Return a client of one host that calls as that caller; closed with the service."""
+        client = httpx.Client(
+            base_url=f"{self.hosts[host].url}/{base}",
+            headers={"Authorization": f"Bearer {self.callers[caller].api_key}"},
+            timeout=CALL_S,
+            trust_env=False,
+        )
+        return self._cleanup.enter_context(client)
+
+    def stranger(self) -> httpx.Client:
+        """Return a client of the first host without a key."""
+        return self._cleanup.enter_context(httpx.Client(base_url=self.hosts[0].url, timeout=CALL_S, trust_env=False))
+
+    def with_callback(self, **fields: object) -> Json:
+        """Return a request for background work with a callback to the receiver."""
+        request: Json = {"model": "sim-1s", "input": "One. Two.", "background": True}
+        return {**request, "callback_url": f"{self.receiver.url}/callback", **fields}
+
+    def unexpected(self) -> list[str]:
+        """Return what the hosts have logged of things that must not happen."""
+        lines = [line for host in self.hosts for line in host.written().splitlines()]
+        return [line for line in lines if any(text in line for text in UNEXPECTED)]
+
+
+@contextmanager
+def service(
+    directory: Path, connection: str, *, hosts: int = 1, callers: Sequence[str] = ("first",), **settings: str
+) -> Iterator[Service]:
+    """Run the service over a storage account until the end of the block; the receiver is the first caller's."""
+    known = {name: new_credentials(name) for name in callers}
+    with ExitStack() as cleanup:
+        model_url = cleanup.enter_context(peer(directory, "local.model"))
+        model = cleanup.enter_context(closing(ModelPeer(model_url)))
+        receiver = cleanup.enter_context(receiver_peer(directory, known[callers[0]]))
+        environment = _settings(connection, model_url, known.values()) | settings
+        running = Service([Host(directory, environment) for _ in range(hosts)], model, receiver, known, cleanup)
+        for host in running.hosts:
+            cleanup.callback(host.stop)
+            host.start()
+        yield running
+
+
+def _settings(connection: str, model_url: str, callers: Iterable[Credentials]) -> dict[str, str]:
+    return {
+        "AzureWebJobsStorage": connection,
+        "CALLERS": json.dumps([caller.configuration() for caller in callers]),
+        "CALLBACK_ALLOW_LOOPBACK": "true",
+        "PYTHON_ENABLE_INIT_INDEXING": "1",
+        "UPSTREAM_BASE_URL": model_url,
+        "UPSTREAM_API_KEY": "simulated",
+        "UPSTREAM_HONOURS_IDEMPOTENCY_KEY": "true",
+    }
+
+
+def create(client: httpx.Client, model: str = "sim-1s", **fields: object) -> Json:
+    """Start background work and return its claim ticket."""
+    answer = client.post("/responses", json={"model": model, "input": "One. Two.", "background": True, **fields})
+    assert answer.status_code == 200, answer.text
+    response: Json = answer.json()
+    return response
+
+
+def finished(client: httpx.Client, response: Json, deadline_s: float = FINISHED_S) -> Json:
+    """Poll with the token as a caller does; return the response as it reads at its end."""
+
+    def ended() -> Json | None:
+        answer = client.get(f"/responses/{response['continuation_token'] or response['id']}")
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        return found if found["status"] in TERMINAL else None
+
+    found = wait_for(ended, deadline_s)
+    assert found, f"{response['id']} has not ended within {deadline_s:g} s"
+    return found
+
+
+def output_text(response: Json) -> str:
+    """Return the text of a response's output."""
+    parts = [part for item in response["output"] for part in item.get("content", ())]
+    return "\n".join(part["text"] for part in parts)

@@ -1,0 +1,108 @@
+"""Transactions on the wire: the same outcome as the library's own, for less."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.data.tables import TableTransactionError, UpdateMode
+from azure.data.tables.aio import TableClient
+
+from shared.transactions import TransactionTable, decode
+
+pytestmark = pytest.mark.anyio
+NASTY = 'HTTP/1.1 404 Not Found\r\netag: W/"no"\r\n--batch_x--\r\n{"odata.error":{}} \u00e9\u4e16\U0001f642\'%/#?'
+
+
+@pytest.fixture
+async def table(connection_string: str) -> AsyncIterator[TransactionTable]:
+    """Give a fresh table."""
+    client = TransactionTable.from_connection_string(connection_string, "lean", retry_total=0)
+    async with client:
+        await client.create_table()
+        assert isinstance(client, TransactionTable)
+        yield client
+
+
+def row(key: str, **properties: Any) -> dict[str, Any]:
+    """Return an entity of the one partition that is used here."""
+    return {"PartitionKey": "a", "RowKey": key, **properties}
+
+
+async def test_the_library_still_sends_its_transactions_through_the_method_that_is_replaced() -> None:
+    """If this fails, the library has been rewritten: transactions work, and cost three times as much."""
+    assert "_batch_send" in TableClient.submit_transaction.__wrapped__.__code__.co_names  # type: ignore[attr-defined]
+
+
+async def test_each_operation_gets_the_etag_that_storage_gave_its_row(table: TransactionTable) -> None:
+    """Created and updated rows answer with their ETag, in order; a deleted one with none."""
+    await table.create_entity(row("old"))
+    await table.create_entity(row("gone"))
+    results = await table.submit_transaction(
+        [("create", row("new", text="x")), ("delete", row("gone")), ("update", row("old", text="y"))]
+    )
+    etags = [(await table.get_entity("a", key)).metadata["etag"] for key in ("new", "old")]
+    assert [result["etag"] for result in results] == [etags[0], None, etags[1]]
+
+
+async def test_text_and_bytes_arrive_as_they_were_sent(table: TransactionTable) -> None:
+    """Nothing in a value can be taken for framing, not even an answer's own form."""
+    data = bytes(range(256)) * 200
+    await table.submit_transaction([("create", row("nasty", text=NASTY, data=data)), ("create", row("plain"))])
+    read = await table.get_entity("a", "nasty")
+    assert (read["text"], read["data"]) == (NASTY, data)
+
+
+@pytest.mark.parametrize(
+    ("operation", "status"),
+    [
+        (("create", row("there")), 409),
+        (("delete", row("absent")), 404),
+        (("update", row("there"), {"etag": 'W/"old"', "match_condition": MatchConditions.IfNotModified}), 412),
+        (("delete", row("there"), {"etag": 'W/"old"', "match_condition": MatchConditions.IfNotModified}), 412),
+    ],
+)
+async def test_a_failed_operation_is_named_and_nothing_is_written(
+    table: TransactionTable, operation: Any, status: int
+) -> None:
+    """The error carries the status and the index of the operation that failed, and the others left no trace."""
+    await table.create_entity(row("there", n=1))
+    with pytest.raises(TableTransactionError) as failed:
+        await table.submit_transaction([("create", row("one")), ("create", row("two")), operation])
+    assert (failed.value.index, failed.value.status_code) == (2, status)
+    with pytest.raises(ResourceNotFoundError):
+        await table.get_entity("a", "one")
+
+
+async def test_a_merge_leaves_the_properties_it_does_not_name(table: TransactionTable) -> None:
+    """If-Match and the merge of the library's update operation are kept."""
+    await table.create_entity(row("r", body=b"kept", status="queued"))
+    etag = (await table.get_entity("a", "r")).metadata["etag"]
+    condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified, "mode": UpdateMode.MERGE}
+    await table.submit_transaction([("update", row("r", status="completed"), condition)])
+    read = await table.get_entity("a", "r")
+    assert (read["body"], read["status"]) == (b"kept", "completed")
+
+
+async def test_a_hundred_operations_and_nearly_three_megabytes_go_in_one_transaction(table: TransactionTable) -> None:
+    """The limits that the store checks are within what storage takes."""
+    await table.submit_transaction([("create", row(f"{n:03d}")) for n in range(100)])
+    part = b"\xff" * 65_536
+    large = [("create", row(f"large{n}", **{f"p{m}": part for m in range(10)})) for n in range(4)]
+    assert len(await table.submit_transaction(large)) == 4
+
+
+async def test_a_refusal_of_the_whole_is_an_error_of_its_own(connection_string: str) -> None:
+    """A table that is not there is not the fault of one operation."""
+    async with TransactionTable.from_connection_string(connection_string, "absent", retry_total=0) as absent:
+        with pytest.raises(HttpResponseError) as refused:
+            await absent.submit_transaction([("create", row("x"))])
+    assert refused.value.status_code == 404
+
+
+def test_an_answer_that_is_no_answer_is_a_failure_of_the_first_operation() -> None:
+    """An error part without storage's JSON still fails the transaction."""
+    with pytest.raises(TableTransactionError) as failed:
+        decode(b"--x\r\n\r\nHTTP/1.1 500 Internal Server Error\r\n\r\noops\r\n--x--")
+    assert (failed.value.index, failed.value.status_code) == (0, 500)

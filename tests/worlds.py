@@ -1,0 +1,249 @@
+"""A world for the engine: real storage behind a proxy, peers that follow a script, a clock that obeys."""
+
+import asyncio
+import itertools
+import re
+import time
+from base64 import b64decode
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import orjson
+from azure.data.tables.aio import TableClient
+from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
+from azure.storage.queue.aio import QueueClient
+
+from shared.alarms import Alarm, Kind
+from shared.callers import Caller, Callers
+from shared.engine import Engine
+from shared.ids import shard_of
+from shared.nudges import DELIVERIES, NUDGES, Nudges
+from shared.records import CALLBACK, REPLY_QUEUE, Record
+from shared.store import Store
+from shared.transactions import TransactionTable
+from shared.world import World
+from tests.fault_proxy import FaultProxy
+from tests.scripted import ScriptedReceiver, ScriptedUpstream
+
+START_MS = 1_800_000_000_000
+FOREVER_MS = 10**13 - 1
+DEADLINE_S = 20.0
+CALLBACK_URL = "https://hooks.contoso.com/done"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+ANN = Caller("ann", (), (SECRET,))
+BOB = Caller("bob", (), (SECRET,))
+RETRY_PAUSE_S = 0.01
+_TEXT = re.compile(rb"<MessageText>(.+)</MessageText>")
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.ms = START_MS
+
+    def __call__(self) -> int:
+        return self.ms
+
+    def advance(self, seconds: float) -> None:
+        """Move on by this time."""
+        self.ms += int(seconds * 1000)
+
+
+def clock_ahead(by_ms: int) -> Callable[[], int]:
+    """Return a running clock that differs from the machine's by this time."""
+    return lambda: time.time_ns() // 1_000_000 + by_ms
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that was sent to a queue, to stay invisible for this time."""
+
+    queue: str
+    content: dict[str, Any]
+    parked_s: int
+
+
+class Stage:
+    """An engine on a storage account of its own, and everything around it within a test's reach.
+
+    The clock stands still, dice always give 0, and the table is reached through a proxy. No queue is served: a test
+    sweeps when it wants to, or asks for a `queue_host`.
+    """
+
+    def __init__(self, connection_string: str, *, sdk_retries: int = 0) -> None:
+        self.clock = Clock()
+        self.upstream = ScriptedUpstream()
+        self.receiver = ScriptedReceiver()
+        self.replies = ScriptedReceiver()
+        self.sent: list[Sent] = []
+        self._connection = connection_string
+        self._sdk_retries = sdk_retries
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        endpoint = dict(part.partition("=")[::2] for part in self._connection.split(";"))["TableEndpoint"]
+        self.proxy = await self._open.enter_async_context(FaultProxy("table", urlsplit(endpoint).port or 80))
+        self.world = await self.new_world(self.clock)
+        self.engine = Engine(self.world, reply_queues=("replies*",))
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._open.aclose()
+
+    async def new_world(self, now_ms: Callable[[], int]) -> World:
+        """Return the world as another process with another clock would have it: same storage, same peers."""
+        store, nudges = Store(await self.table()), Nudges(*await self._queues(), now_ms)
+        await store.prepare()
+        await nudges.prepare()
+        return World(
+            store=store,
+            nudges=nudges,
+            upstream=self.upstream,
+            senders={CALLBACK: self.receiver, REPLY_QUEUE: self.replies},
+            callers=Callers((ANN, BOB)),
+            now_ms=now_ms,
+            dice=lambda: 0.0,
+        )
+
+    async def table(self) -> TableClient:
+        """Return a client of the table, through the proxy."""
+        return await self._open.enter_async_context(
+            TransactionTable.from_connection_string(
+                self.proxy.through(self._connection),
+                "responses",
+                retry_total=self._sdk_retries,
+                retry_backoff_factor=RETRY_PAUSE_S,
+            )
+        )
+
+    def limit(self, **changes: Any) -> None:
+        """Change what the deployment decides."""
+        self.world = replace(self.world, limits=replace(self.world.limits, **changes))
+        self.engine = Engine(self.world, reply_queues=("replies*",))
+
+    # Callers
+
+    async def create(self, caller: Caller = ANN, *, key: str | None = None, **fields: Any) -> Record:
+        """Create a background response unless the fields say otherwise."""
+        body = {"model": "m", "input": "question", "background": True, **fields}
+        record, _ = await self.engine.create(caller, orjson.dumps(body), key, None)
+        return record
+
+    async def shown(self, response_id: str, caller: Caller = ANN) -> dict[str, Any]:
+        """Return the response object as the caller reads it."""
+        _, body = await self.engine.retrieve(caller, response_id)
+        found: dict[str, Any] = orjson.loads(body)
+        return found
+
+    # Storage
+
+    async def record(self, response_id: str) -> Record:
+        """Return the record, which must be there."""
+        record = await self.world.store.read(response_id)
+        assert record, "no record"
+        return record
+
+    async def alarms(self, response_id: str) -> list[Alarm]:
+        """Return the alarms of a response, earliest first."""
+        found, _ = await self.world.store.due(shard_of(response_id), FOREVER_MS, 1_000)
+        return [alarm for alarm in found if alarm.id == response_id]
+
+    async def kinds(self, response_id: str) -> list[Kind]:
+        """Return the kinds of a response's alarms, earliest first."""
+        return [alarm.kind for alarm in await self.alarms(response_id)]
+
+    async def put(self, response_id: str, key: str, **properties: Any) -> None:
+        """Write a row of the response's shard as it is, past all rules."""
+        entity = {"PartitionKey": shard_of(response_id), "RowKey": key, **properties}
+        await (await self.table()).upsert_entity(entity)
+
+    async def plant(self, alarms: Sequence[Alarm]) -> None:
+        """Write alarms of one shard without their records."""
+        rows = [
+            {"PartitionKey": shard_of(one.id), "RowKey": one.key, "facts": one.facts(), "write_id": ""}
+            for one in alarms
+        ]
+        table = await self.table()
+        for start in range(0, len(rows), 100):
+            await table.submit_transaction([("create", row) for row in rows[start : start + 100]])
+
+    # Time
+
+    async def ring(self, response_id: str) -> None:
+        """Move the clock to the first alarm of the response, unless it is past that, and sweep its shard."""
+        first, *_ = await self.alarms(response_id)
+        self.clock.ms = max(self.clock.ms, first.due_ms)
+        await self.sweep(response_id)
+
+    async def sweep(self, response_id: str) -> int:
+        """Sweep the shard of a response now."""
+        return await self.engine.sweep(shard_of(response_id), self.clock.ms // 1000)
+
+    async def finish(self, response_id: str) -> Record:
+        """Ring the alarms of a response until it has ended."""
+        for _ in range(100):
+            record = await self.record(response_id)
+            if record.status.is_terminal:
+                return record
+            await self.ring(response_id)
+        raise AssertionError("the response does not end")
+
+    # Queues
+
+    def nudges(self, response_id: str) -> list[Sent]:
+        """Return the nudges sent so far for the response's shard."""
+        shard = shard_of(response_id)
+        return [sent for sent in self.sent if sent.queue == NUDGES and sent.content["shard"] == shard]
+
+    def queue(self, name: str) -> QueueClient:
+        """Return a client of a queue that notes what it sends."""
+        return QueueClient.from_connection_string(
+            self._connection,
+            name,
+            message_encode_policy=TextBase64EncodePolicy(),
+            message_decode_policy=TextBase64DecodePolicy(),
+            raw_request_hook=self._note,
+        )
+
+    async def _queues(self) -> list[QueueClient]:
+        return [await self._open.enter_async_context(self.queue(name)) for name in (NUDGES, DELIVERIES)]
+
+    def _note(self, request: Any) -> None:
+        http = request.http_request
+        if text := _TEXT.search(http.body or b"") if http.method == "POST" else None:
+            parked_s = int(http.query.get("visibilitytimeout", 0))
+            self.sent.append(Sent(urlsplit(http.url).path.split("/")[2], orjson.loads(b64decode(text[1])), parked_s))
+
+
+@asynccontextmanager
+async def queue_host(stage: Stage, *engines: Engine) -> AsyncIterator[None]:
+    """Play the platform: hand each message of the queues to one of the engines in turn, until the end of the block."""
+    async with asyncio.TaskGroup() as group:
+        turns = itertools.cycle(engines)
+        pumps = [
+            group.create_task(_pump(stage, NUDGES, lambda said: next(turns).sweep(said["shard"], said["at"]))),
+            group.create_task(_pump(stage, DELIVERIES, lambda said: next(turns).deliver(said["alarm"]))),
+        ]
+        yield
+        for pump in pumps:
+            pump.cancel()
+
+
+async def _pump(stage: Stage, name: str, handle: Callable[[dict[str, Any]], Awaitable[object]]) -> None:
+    async with stage.queue(name) as queue, asyncio.TaskGroup() as group:
+        while True:
+            async for message in queue.receive_messages(messages_per_page=32, max_messages=32, visibility_timeout=600):
+                await queue.delete_message(message)
+                group.create_task(handle(orjson.loads(message.content)))
+            await asyncio.sleep(0.05)
+
+
+async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
+    """Return once the condition holds; fail at the deadline."""
+    async with asyncio.timeout(deadline_s):
+        while not await holds():
+            await asyncio.sleep(0.05)
