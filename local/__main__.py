@@ -9,17 +9,17 @@ from pathlib import Path
 
 from local.demo import SAMPLE, demo
 from local.keys import new_credentials
-from local.process import PartError, interrupt_on_sigterm
+from local.process import PartError, interrupt_on_signals
 from local.stack import stack
 
-DEFAULT_PORT = 7071
+DEFAULT_PORT = "7071"
 INTERRUPTED = 130
 
 
 def main() -> int:
     """Run one command and return its exit code."""
     given = _arguments().parse_args()
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     try:
         given.run(given)
     except PartError as error:
@@ -62,12 +62,18 @@ def _model() -> str:
 
 def _start(_given: argparse.Namespace) -> None:
     directory = os.environ.get("AZURITE_DIR")
-    port = int(os.environ.get("PORT") or DEFAULT_PORT)
-    with stack(Path(directory) if directory else None, port) as running:
+    with stack(Path(directory) if directory else None, _port()) as running:
         print(f"ready {running.base_url} key={running.credentials.api_key}", flush=True)
         while True:
             running.check()
             time.sleep(1)
+
+
+def _port() -> int:
+    port = os.environ.get("PORT") or DEFAULT_PORT
+    if not port.isdecimal():
+        raise PartError("settings", f"PORT is {port!r}, which is no number")
+    return int(port)
 
 
 def _new_key(given: argparse.Namespace) -> None:

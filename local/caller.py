@@ -52,7 +52,7 @@ class Caller:
         self.polls += 1
         return self._call("GET", f"/responses/{token}")
 
-    def _call(self, method: str, path: str, **body: Any) -> Response:  # noqa: ANN401  (JSON)
+    def _call(self, method: str, path: str, **body: Any) -> Response:
         try:
             answer = self._client.request(method, path, **body)
         except httpx.TransportError as error:

@@ -17,7 +17,7 @@ def serve(app: ASGIApp, port: int, banner: str, http: type[asyncio.Protocol] | L
 
     Port 0 takes a free one.
     """
-    listener = _listener(port)
+    listener = listen(port)
     print(banner.format(port=listener.getsockname()[1]), flush=True)
     config = uvicorn.Config(
         app,
@@ -31,7 +31,8 @@ def serve(app: ASGIApp, port: int, banner: str, http: type[asyncio.Protocol] | L
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listener(port: int) -> socket.socket:
+def listen(port: int) -> socket.socket:
+    """Return a socket that accepts connections on this machine only; port 0 takes a free one."""
     # asyncio turns off Nagle's algorithm, worth 40 ms an answer, only where the socket names its protocol,
     # which those of socket.create_server do not.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

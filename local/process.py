@@ -96,6 +96,7 @@ def wait_for(find: Callable[[], T | None], deadline_s: float) -> T | None:
     return found
 
 
-def interrupt_on_sigterm() -> None:
-    """Let SIGTERM end this process as Ctrl-C does: out through every `with`, so that nothing stays behind."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def interrupt_on_signals() -> None:
+    """Let SIGTERM, and SIGINT even where a shell had it ignored, end this process out through every `with`."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)

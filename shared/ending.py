@@ -63,6 +63,11 @@ def deadline(now_ms: int) -> Decide:
     return by_failure("deadline_exceeded", "The response was not finished before its deadline.", now_ms, stop=True)
 
 
+def oversized(now_ms: int) -> Decide:
+    """End as failed because the upstream's answer is over what this service takes."""
+    return by_failure("output_too_large", "The upstream's answer is larger than this service keeps.", now_ms)
+
+
 def known(record: Record) -> dict[str, Any]:
     """Return the object as last known, at least the model."""
     base: dict[str, Any] = {"model": record.model}

@@ -1,18 +1,21 @@
 """The engine: what the triggers call. Joins the flows; each has a module of its own."""
 
 import asyncio
+import logging
 from typing import Any
 
 from shared import cancelling, delivering, ids, packing, polling, purging, requests, starting, sweeping
 from shared.addresses import CallbackUrlRefused, check_url
 from shared.callers import Caller
-from shared.errors import BadRequest, NotFound, Unavailable, UpstreamUnavailable
+from shared.errors import BadRequest, NotFound, StoreError, Unavailable, UpstreamUnavailable
 from shared.ids import derived_id, new_id
 from shared.records import Record
 from shared.replies import is_allowed
 from shared.requests import NewResponse, Page
 from shared.schedule import poll_delay
 from shared.world import World
+
+_log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -118,14 +121,19 @@ class Engine:
         while not shown[0].status.is_terminal and (left_s := until - loop.time()) > 0:
             age_ms = self._world.now_ms() - record.created_ms
             await self._world.sleep(min(left_s, poll_delay(age_ms, self._world.dice) / 1000))
-            shown = await polling.look(self._world, await self._again(record))
+            shown = await self._again(shown)
         return shown
 
-    async def _again(self, record: Record) -> Record:
-        current = await self._world.store.read(record.id)
-        if current is None or current.deleted:
-            raise _not_found(record.id)
-        return current
+    async def _again(self, shown: tuple[Record, bytes]) -> tuple[Record, bytes]:
+        """Return the response as it is now; as it was last seen while storage does not answer: it is accepted."""
+        try:
+            current = await self._world.store.read(shown[0].id)
+            if current is None or current.deleted:
+                raise _not_found(shown[0].id)
+            return await polling.look(self._world, current)
+        except StoreError as error:
+            _log.warning("wait.deferred", extra={"response": shown[0].id, "error": type(error).__name__})
+            return shown
 
     async def _own(self, caller: Caller, named: str) -> Record:
         """Return a caller's response; another's does not exist, nor does a deleted one."""

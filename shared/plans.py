@@ -1,7 +1,7 @@
 """What each step writes, decided without touching the world: a record as read in, a Write out.
 
-Invariants kept here: a terminal record is never ended again (states.py refuses), and the terminal status, its output,
-its delivery alarms and its purge alarm are one Write.
+Invariants kept here: a terminal record is never ended again (states.py refuses), only `ended` writes a terminal status,
+and that status, its output, its delivery alarms and its purge alarm are one Write.
 """
 
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from shared import ids, packing
 from shared.alarms import LEASE_MS, Alarm, Kind
 from shared.records import Delivery, Record, Row, Write
-from shared.states import Status, follow
+from shared.states import Status, advance, finish
 
 INLINE_BODY = 60_000
 DELIVER_SOON_MS = 15_000
@@ -43,9 +43,14 @@ def opened(record: Record, request: bytes, now_ms: int) -> Write:
 
 def started(record: Record, status: Status, token: str, upstream_id: str | None, poll: Alarm, body: bytes) -> Write:
     """Note the upstream's token and set the first poll."""
-    changed = replace(record, status=follow(record.status, status), token=token, upstream_id=upstream_id)
+    changed = replace(record, status=advance(record.status, status), token=token, upstream_id=upstream_id)
     changed, rows = _with_body(changed, body)
     return Write(changed, alarms_in=(poll,), rows=rows, writes_body=True, wakes=(poll,))
+
+
+def noted(record: Record, status: Status) -> Write:
+    """Note how far unfinished work is."""
+    return Write(replace(record, status=advance(record.status, status)))
 
 
 def ended(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Write:
@@ -54,7 +59,7 @@ def ended(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Wri
     purge = Alarm(now_ms + (retention_ms if record.store else UNSTORED_MS), Kind.PURGE, record.id)
     changed = replace(
         record,
-        status=follow(record.status, ending.status),
+        status=finish(record.status, ending.status),
         epoch=record.epoch + ending.stop,
         ended_ms=now_ms,
         upstream_id=ending.upstream_id or record.upstream_id,

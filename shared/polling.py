@@ -6,9 +6,8 @@ alarm's count of attempts back, else a long healthy wait could not be told from 
 
 import asyncio
 import logging
-from dataclasses import replace
 
-from shared import ending, packing, responses
+from shared import ending, packing, plans, responses
 from shared.alarms import Alarm
 from shared.errors import StoreError, UpstreamError, UpstreamMissing, UpstreamOversized
 from shared.records import Record, Write
@@ -41,7 +40,7 @@ async def ring(world: World, alarm: Alarm, now_ms: int) -> None:
     except UpstreamMissing:
         await _missing(world, alarm, now_ms)
     except UpstreamOversized:
-        await ending.end(world, record, alarm.id, _oversized(now_ms), alarm)
+        await ending.end(world, record, alarm.id, ending.oversized(now_ms), alarm)
     except UpstreamError as error:
         await _unavailable(world, alarm, error)
     else:
@@ -77,10 +76,6 @@ async def _unavailable(world: World, alarm: Alarm, error: UpstreamError) -> None
     await rearm(world, alarm, world.now_ms() + wait_ms, tries=alarm.tries + 1)
 
 
-def _oversized(now_ms: int) -> ending.Decide:
-    return ending.by_failure("output_too_large", "The upstream's answer is larger than this service keeps.", now_ms)
-
-
 async def note(world: World, record: Record, step: Step) -> Record:
     """Write an unfinished status into the record where it has changed, so that no reader sees it go back."""
     if later(record.status, step.status) == record.status:
@@ -89,7 +84,7 @@ async def note(world: World, record: Record, step: Step) -> Record:
     def plan(current: Record) -> Write | None:
         if current.status.is_terminal or later(current.status, step.status) == current.status:
             return None
-        return Write(replace(current, status=later(current.status, step.status)))
+        return plans.noted(current, later(current.status, step.status))
 
     return await decide(world, record, record.id, plan) or record
 
@@ -115,7 +110,7 @@ async def _peek(world: World, record: Record) -> tuple[Record, Step | None]:
             return ended or record, step
         return await note(world, record, step), step
     except UpstreamOversized:
-        ended = await ending.end(world, record, record.id, _oversized(world.now_ms()))
+        ended = await ending.end(world, record, record.id, ending.oversized(world.now_ms()))
         return ended or record, None
     except (UpstreamError, StoreError) as error:
         _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})

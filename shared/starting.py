@@ -21,6 +21,7 @@ from shared.errors import (
     StoreError,
     TooLarge,
     UpstreamError,
+    UpstreamOversized,
     UpstreamRefused,
 )
 from shared.packing import Oversized
@@ -51,7 +52,7 @@ async def open_and_start(world: World, record: Record, request: Mapping[str, Any
     except StoreError:
         # it is accepted: the start alarm goes on from wherever this stopped
         _log.warning("start.unrecorded", extra={"response": record.id})
-        return opened
+        return _echoing(opened, request)
 
 
 async def _begin(world: World, record: Record, held: Alarm, request: Mapping[str, Any]) -> Record:
@@ -59,20 +60,37 @@ async def _begin(world: World, record: Record, held: Alarm, request: Mapping[str
         step = await world.upstream.start(dict(request), record.id)
     except UpstreamRefused as refusal:
         return await _refuse(world, record, held, refusal)
+    except UpstreamOversized:
+        return await _fail(world, record, held, request, ending.oversized(world.now_ms()))
     except UpstreamError as error:
         _log.warning("start.deferred", extra={"response": record.id, "reason": str(error)})
         await _defer(world, held, error)
-        return record
+        return _echoing(record, request)
     return await settle(world, record, held, step, request)
 
 
 async def settle(world: World, record: Record | None, held: Alarm, step: Step, request: Mapping[str, Any]) -> Record:
     """Note the first step of the upstream, whatever has become of the response meanwhile."""
     if step.token is None and not (record and record.token):
-        ended = await ending.end(world, _echoing(record, request), held.id, ending.by_step(step, world.now_ms()), held)
-        return _kept(ended)
-    settled = await decide(world, record, held.id, lambda current: _settled(world, current, step, request), held)
-    return _kept(settled)
+        known = record and _echoing(record, request)
+        return _kept(await ending.end(world, known, held.id, ending.by_step(step, world.now_ms()), held))
+    is_orphan = False
+
+    def plan(current: Record) -> Write | None:
+        nonlocal is_orphan
+        is_orphan = _is_orphan(current, step)
+        return _settled(world, current, step, request)
+
+    settled = _kept(await decide(world, record, held.id, plan, held))
+    if is_orphan:
+        _log.warning("start.orphaned", extra={"response": held.id, "twice": settled.token != step.token})
+    return settled
+
+
+def _is_orphan(record: Record, step: Step) -> bool:
+    """Say whether this work is nobody's: the response ended before its token was known, or was started twice."""
+    is_new = step.token is not None and step.token != record.token
+    return is_new and bool(record.token or record.status.is_terminal)
 
 
 def _settled(world: World, record: Record, step: Step, request: Mapping[str, Any]) -> Write | None:
@@ -80,9 +98,7 @@ def _settled(world: World, record: Record, step: Step, request: Mapping[str, Any
     now_ms = world.now_ms()
     if step.token is None or step.token == record.token:
         return None
-    if record.token or record.status.is_terminal:
-        # ended before its token was known, or started twice: this work is nobody's, stop it
-        _log.warning("start.orphaned", extra={"response": record.id, "twice": record.token is not None})
+    if _is_orphan(record, step):
         return plans.learned(record, step.token, step.upstream_id, now_ms)
     status = later(record.status, step.status)
     poll = Alarm(
@@ -121,12 +137,21 @@ async def _start_again(world: World, record: Record, alarm: Alarm, request: dict
     try:
         step = await world.upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        failed = ending.by_failure(refusal.code or "upstream_refused", refusal.message, world.now_ms())
-        await ending.end(world, _echoing(record, request), record.id, failed, alarm)
+        await _fail(world, record, alarm, request, _refused(world, refusal))
+    except UpstreamOversized:
+        await _fail(world, record, alarm, request, ending.oversized(world.now_ms()))
     except UpstreamError as error:
         await _defer(world, alarm, error)
     else:
         await settle(world, record, alarm, step, request)
+
+
+async def _fail(world: World, record: Record, held: Alarm, request: Mapping[str, Any], why: ending.Decide) -> Record:
+    return _kept(await ending.end(world, _echoing(record, request), record.id, why, held))
+
+
+def _refused(world: World, refusal: UpstreamRefused) -> ending.Decide:
+    return ending.by_failure(refusal.code or "upstream_refused", refusal.message, world.now_ms())
 
 
 async def _defer(world: World, alarm: Alarm, error: UpstreamError) -> None:
@@ -140,8 +165,7 @@ async def _refuse(world: World, record: Record, held: Alarm, refusal: UpstreamRe
     try:
         await world.store.remove_all(record, held.key)
     except Conflict:
-        failed = ending.by_failure(refusal.code or "upstream_refused", refusal.message, world.now_ms())
-        ended = await ending.end(world, None, record.id, failed, held)
+        ended = await ending.end(world, None, record.id, _refused(world, refusal), held)
         if ended:
             return ended
     except StoreError:
@@ -178,11 +202,9 @@ def _kept(record: Record | None) -> Record:
     return record
 
 
-def _echoing(record: Record | None, request: Mapping[str, Any]) -> Record | None:
-    """Give a record without a body what the request says, for the object it will end with."""
-    if record is None or record.body:
-        return record
-    return replace(record, body=packing.pack(responses.echo(request)))
+def _echoing(record: Record, request: Mapping[str, Any]) -> Record:
+    """Give a record without a body what the request says, for the object that is shown of it."""
+    return record if record.body else replace(record, body=packing.pack(responses.echo(request)))
 
 
 def _packed(request: Mapping[str, Any]) -> bytes:

@@ -50,6 +50,20 @@ def follow(before: Status, after: Status) -> Status:
     return after
 
 
+def advance(before: Status, after: Status) -> Status:
+    """Return the unfinished status that follows another; raise IllegalTransition also if it is terminal."""
+    if after.is_terminal:
+        raise IllegalTransition(before, after)
+    return follow(before, after)
+
+
+def finish(before: Status, after: Status) -> Status:
+    """Return the terminal status that follows another; raise IllegalTransition also if it is not terminal."""
+    if not after.is_terminal:
+        raise IllegalTransition(before, after)
+    return follow(before, after)
+
+
 def later(before: Status, after: Status) -> Status:
     """Return the further of two unfinished statuses: an upstream's `queued` never takes back `in_progress`."""
     return before if before is Status.IN_PROGRESS and after is Status.QUEUED else after

@@ -105,10 +105,15 @@ class Store:
                 bad.append(Found(row["RowKey"]))
         return found, bad
 
-    async def first_due(self, shard: str) -> int | None:
-        """Return when the first alarm of a shard is due, None if it has none."""
-        for row in await self._rows(shard, alarms.PREFIX, alarms.PREFIX + "~", 1, select=["RowKey"]):
-            return alarms.read_key(row["RowKey"]).due_ms
+    async def first_due(self, shard: str, after_ms: int = 0) -> int | None:
+        """Return when the first alarm of a shard after that time is due, None if there is none."""
+        first = alarms.bound(after_ms)
+        while rows := await self._rows(shard, first, alarms.PREFIX + "~", 1, select=["RowKey"]):
+            key = rows[0]["RowKey"]
+            try:
+                return alarms.read_key(key).due_ms
+            except ValueError:
+                first = key + "!"  # a row that is no alarm hides none
         return None
 
     async def move(self, shard: str, moves: Sequence[tuple[Alarm, Alarm]]) -> list[Alarm]:

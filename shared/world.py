@@ -111,8 +111,9 @@ async def _commit(world: World, write: Write, held: Alarm | None) -> Record:
 
 async def rearm(world: World, alarm: Alarm, due_ms: int, **changes: Any) -> None:
     """Set an alarm that is held to another time, its attempt counted as ended well, and nudge for it."""
-    if alarm.deadline_ms:
-        due_ms = min(due_ms, max(alarm.deadline_ms, world.now_ms() + 1_000))
+    now_ms = world.now_ms()
+    if now_ms < alarm.deadline_ms:  # the deadline is not slept through; past it the back-off goes on
+        due_ms = min(due_ms, max(alarm.deadline_ms, now_ms + 1_000))
     following = replace(alarm, due_ms=due_ms, etag="", **{"attempt": 0, **changes})
     if following.key == alarm.key:
         following = following.moved(due_ms)

@@ -6,7 +6,7 @@ import pytest
 
 from local.azurite import Azurite
 from local.azurite import azurite as run_azurite
-from local.process import interrupt_on_sigterm
+from local.process import interrupt_on_signals
 from tests.worlds import Stage
 
 
@@ -19,7 +19,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Azurite]:
     """Run one Azurite for all tests; it is gone afterwards, even after SIGTERM."""
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     with run_azurite() as storage:
         yield storage
 

@@ -1,20 +1,31 @@
-"""Running the local Functions host as the process it is, over small apps written for one test."""
+"""Running the local Functions host as the process it is, over small apps written for one test, and its queues."""
 
+import base64
 import json
 import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.queue import QueueClient
 
 from local.process import LISTENING, ROOT, wait_for
 
 DEADLINE_S = 60.0
+
+HEAD = """
+    import asyncio, json, logging, threading, time, typing
+    import azure.functions as func
+    app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+    STORAGE = "AzureWebJobsStorage"
+"""
+"""How the app of a queue test begins."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,46 @@ def refusal(app: Path, *, port: int = 0, **settings: str) -> str:
     process = start(app, log, settings, port)
     assert process.wait(DEADLINE_S) == 1, log.read_text()
     return log.read_text()
+
+
+def queue(account: str, name: str) -> QueueClient:
+    """Return a client of the queue whose messages are the text on the wire."""
+    return QueueClient.from_connection_string(account, name)
+
+
+def put(account: str, name: str, body: bytes, *, encode: bool = True) -> None:
+    """Put a message on a queue, once the host has created it."""
+    text = base64.b64encode(body).decode() if encode else body.decode()
+    with closing(queue(account, name)) as client:
+        assert wait_for(lambda: exists(client), DEADLINE_S)
+        client.send_message(text)
+
+
+def exists(client: QueueClient) -> bool:
+    """Whether the queue is there."""
+    try:
+        client.get_queue_properties()
+    except ResourceNotFoundError:
+        return False
+    return True
+
+
+def length(account: str, name: str) -> int | None:
+    """Return how many messages a queue has, invisible ones included; None for no queue."""
+    with closing(queue(account, name)) as client:
+        return client.get_queue_properties().approximate_message_count if exists(client) else None
+
+
+def await_texts(account: str, name: str, count: int) -> list[str]:
+    """Wait for that many messages and return their texts as they are on the wire."""
+    with closing(queue(account, name)) as client:
+        assert wait_for(lambda: exists(client) and len(client.peek_messages(max_messages=32)) >= count, DEADLINE_S)
+        return [message.content for message in client.peek_messages(max_messages=32)]
+
+
+def await_empty(account: str, name: str) -> None:
+    """Wait until every message of the queue is settled."""
+    assert wait_for(lambda: length(account, name) == 0, DEADLINE_S)
 
 
 def _url(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -2,30 +2,29 @@
 
 import asyncio
 import base64
-import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from azure.core.exceptions import ResourceNotFoundError
-from azure.storage.queue import QueueClient
-from azure.storage.queue.aio import QueueClient as AsyncQueueClient
 
 from local.azurite import Azurite
-from local.azurite import azurite as run_azurite
-from local.host.lease import Lease
+from local.host.addresses import QueueAddress
+from local.host.outbox import Outbox
+from local.host.storage import QueueStorage
 from local.process import wait_for
-from tests.hosts import RunningHost, running, write_app
-
-DEADLINE_S = 30.0
-
-HEAD = """
-    import asyncio, json, logging, threading, time, typing
-    import azure.functions as func
-    app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-    STORAGE = "AzureWebJobsStorage"
-"""
+from tests.hosts import (
+    DEADLINE_S,
+    HEAD,
+    RunningHost,
+    await_empty,
+    await_texts,
+    length,
+    put,
+    queue,
+    running,
+    write_app,
+)
 
 APP = (
     HEAD
@@ -92,46 +91,6 @@ def account_with_host(host: RunningHost, account: str) -> str:
     """Give the connection string of the storage that the running host polls."""
     del host
     return account
-
-
-def queue(account: str, name: str) -> QueueClient:
-    """Return a client of the queue whose messages are the text on the wire."""
-    return QueueClient.from_connection_string(account, name)
-
-
-def put(account: str, name: str, body: bytes, *, encode: bool = True) -> None:
-    """Put a message on a queue, once the host has created it."""
-    text = base64.b64encode(body).decode() if encode else body.decode()
-    with closing(queue(account, name)) as client:
-        assert wait_for(lambda: exists(client), DEADLINE_S)
-        client.send_message(text)
-
-
-def exists(client: QueueClient) -> bool:
-    """Whether the queue is there."""
-    try:
-        client.get_queue_properties()
-    except ResourceNotFoundError:
-        return False
-    return True
-
-
-def length(account: str, name: str) -> int | None:
-    """Return how many messages a queue has, invisible ones included; None for no queue."""
-    with closing(queue(account, name)) as client:
-        return client.get_queue_properties().approximate_message_count if exists(client) else None
-
-
-def await_texts(account: str, name: str, count: int) -> list[str]:
-    """Wait for that many messages and return their texts as they are on the wire."""
-    with closing(queue(account, name)) as client:
-        assert wait_for(lambda: exists(client) and len(client.peek_messages(max_messages=32)) >= count, DEADLINE_S)
-        return [message.content for message in client.peek_messages(max_messages=32)]
-
-
-def await_empty(account: str, name: str) -> None:
-    """Wait until every message of the queue is settled."""
-    assert wait_for(lambda: length(account, name) == 0, DEADLINE_S)
 
 
 def test_a_message_is_handed_over_and_deleted(host: RunningHost, account: str) -> None:
@@ -256,8 +215,8 @@ def test_concurrency_is_batch_size_and_threshold(connection_string: str, tmp_pat
         assert host.client.get("/api/open").text == "3"
 
 
-def test_an_output_wakes_its_listener(connection_string: str, tmp_path: Path) -> None:
-    """A listener that sleeps for minutes is woken by an output to its queue."""
+def test_an_output_starts_the_next_function(connection_string: str, tmp_path: Path) -> None:
+    """Every output to a queue that has a function in the same process starts that function."""
     source = """
     @app.route(route="send")
     @app.queue_output(arg_name="out", queue_name="woken", connection=STORAGE)
@@ -271,114 +230,21 @@ def test_an_output_wakes_its_listener(connection_string: str, tmp_path: Path) ->
 """
     app = write_app(tmp_path, HEAD + source, {"maxPollingInterval": "00:10:00"})
     with running(app, AzureWebJobsStorage=connection_string) as host:
-        for number in range(1, 8):
+        for number in range(1, 4):
             host.client.get("/api/send")
-            assert wait_for(lambda n=number: host.written.count("woken by now") == n, 5)
+            host.await_text("woken by now", times=number)
 
 
-SLOW_APP = (
-    HEAD
-    + """
-    @app.queue_trigger(arg_name="msg", queue_name="slow", connection=STORAGE)
-    async def slow(msg: func.QueueMessage) -> None:
-        logging.info("slow started")
-        await asyncio.sleep(float(msg.get_body()))
-        logging.info("slow ended")
-
-    @app.queue_trigger(arg_name="msg", queue_name="stuck", connection=STORAGE)
-    def stuck(msg: func.QueueMessage) -> None:
-        logging.info("stuck started")
-        time.sleep(float(msg.get_body()))
-"""
-)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_what_runs_finish(connection_string: str, tmp_path: Path, number: int) -> None:
-    """On SIGTERM or SIGINT a running function ends, its message is deleted, and the host exits with 0."""
-    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
-        put(connection_string, "slow", b"1")
-        host.await_text("slow started")
-        host.process.send_signal(number)
-        assert host.process.wait(DEADLINE_S) == 0
-    assert "slow ended" in host.written
-    assert length(connection_string, "slow") == 0
-
-
-@pytest.mark.parametrize("name", ["slow", "stuck"])
-def test_a_signal_does_not_wait_for_ever(connection_string: str, tmp_path: Path, name: str) -> None:
-    """What still runs after the grace is given up, a thread too; its message stays invisible, as after a crash."""
-    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
-        put(connection_string, name, b"120")
-        host.await_text(f"{name} started")
-        host.process.terminate()
-        assert host.process.wait(DEADLINE_S) == 0
-    assert "slow ended" not in host.written
-    assert length(connection_string, name) == 1
-
-
-def test_a_crash_leaves_the_message_invisible(connection_string: str, tmp_path: Path) -> None:
-    """After kill -9 the message is still there, and nobody sees it before its ten minutes are over."""
-    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
-        put(connection_string, "slow", b"120")
-        host.await_text("slow started")
-        host.process.kill()
-        host.process.wait()
-    assert length(connection_string, "slow") == 1
-    with closing(queue(connection_string, "slow")) as client:
-        assert client.peek_messages() == []
-
-
-def test_an_outage_is_outlived(tmp_path: Path) -> None:
-    """While storage is away the host serves on; when it is back, messages flow again."""
-    with run_azurite() as storage:
-        account = storage.account()
-        with running(write_app(tmp_path, APP), AzureWebJobsStorage=account, TEXTS="texts") as host:
-            put(account, "messages", b"before")
-            host.await_text("message b'before'")
-            storage.stop()
-            host.await_text("queue.unavailable queue=messages")
-            storage.start()
-            put(account, "messages", b"after")
-            host.await_text("message b'after'")
-            assert host.process.poll() is None
-
-
-def test_a_lease_outlives_its_visibility(connection_string: str) -> None:
-    """A message stays invisible for longer than one visibility, and is settled with the newest receipt."""
+def test_listeners_are_told_of_an_output(connection_string: str) -> None:
+    """Whoever subscribed to a queue is woken when the outbox has written to it, and by no other queue."""
 
     async def scenario() -> None:
-        async with AsyncQueueClient.from_connection_string(connection_string, "leased") as client:
-            await client.create_queue()
-            await client.send_message("x")
-            message = await client.receive_message(visibility_timeout=2)
-            assert message is not None
-            async with Lease(client, message, visibility_s=2) as lease:
-                async with asyncio.timeout(DEADLINE_S):
-                    receipts = {lease.receipt}
-                    while len(receipts) < 4:
-                        receipts.add(lease.receipt)
-                        assert await client.peek_messages() == []
-                        await asyncio.sleep(0.05)
-            await client.delete_message(message.id, lease.receipt)
-            assert (await client.get_queue_properties()).approximate_message_count == 0
+        async with QueueStorage() as storage:
+            outbox = Outbox(storage, is_base64=True)
+            wanted, other = QueueAddress("wanted", connection_string), QueueAddress("other", connection_string)
+            told, untold = outbox.subscribe(wanted), outbox.subscribe(other)
+            await outbox.send(wanted, [b"one", b"two"])
+            assert (told.is_set(), untold.is_set()) == (True, False)
 
     asyncio.run(scenario())
-
-
-def test_a_lost_lease_is_not_renewed(connection_string: str) -> None:
-    """A message that another receiver has taken is left to him: it is visible again when his time is over."""
-
-    async def scenario() -> None:
-        async with AsyncQueueClient.from_connection_string(connection_string, "leased") as client:
-            await client.create_queue()
-            await client.send_message("x")
-            message = await client.receive_message(visibility_timeout=30)
-            assert message is not None
-            await client.update_message(message.id, message.pop_receipt, visibility_timeout=2)
-            async with Lease(client, message, visibility_s=1) as lease, asyncio.timeout(DEADLINE_S):
-                while not await client.peek_messages():
-                    await asyncio.sleep(0.05)
-            assert lease.receipt == message.pop_receipt
-
-    asyncio.run(scenario())
+    assert await_texts(connection_string, "wanted", 2) == ["b25l", "dHdv"]

@@ -28,7 +28,7 @@ UNREADABLE = {
     "a hundred thousand brackets": DEEP % (b"[" * 100_000, b"]" * 100_000),
     "another thing behind it": b'{"model": "sim-1s"} {}',
 }
-WRONG_FIELDS = {
+WRONG_FIELDS: dict[str, list[object]] = {
     "model": [5, "", "x" * 257, ["sim-1s"], "gpt-none"],
     "input": [5, True, {"text": "x"}, [1, 2]],
     "background": ["yes", 1],
@@ -40,7 +40,18 @@ WRONG_FIELDS = {
     "reply_to": [5, "", "Upper", "results", "a--b"],
     "tools": [5, "x", [1]],
 }
-STRANGE_IDS = ["resp_", "resp_x", "resp_" + "0" * 31, "resp_" + "G" * 32, "ct_", "ct_%00", "%00", "x" * 2000, "a'b", "ü"]
+STRANGE_IDS = [
+    "resp_",
+    "resp_x",
+    "resp_" + "0" * 31,
+    "resp_" + "G" * 32,
+    "ct_",
+    "ct_%00",
+    "%00",
+    "x" * 2000,
+    "a'b",
+    "ü",
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +68,13 @@ def client(running: Service) -> httpx.Client:
     return running.client()
 
 
+def _of_size(size: int) -> bytes:
+    empty = b'{"model":"sim-instant","input":""}'
+    return empty.replace(b'""', b'"%b"' % (b"x" * (size - len(empty))))
+
+
 def _is_well(client: httpx.Client) -> bool:
-    return create(client, "sim-instant")["status"] == "completed"
+    return bool(create(client, "sim-instant")["status"] == "completed")
 
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
@@ -92,11 +108,17 @@ def test_nesting_is_limited_and_the_field_named(client: httpx.Client) -> None:
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
 def test_a_body_over_the_limit_is_413(client: httpx.Client, size: int, chunked: bool) -> None:
     """Whether its length is declared or it comes in chunks; the service goes on."""
-    body = b'{"model":"sim-1s","input":"%b"}' % (b"x" * (size - 30))
+    body = _of_size(size)
     content = (body[start : start + MIB] for start in range(0, size, MIB)) if chunked else body
     answer = client.post("/responses", content=content, headers=JSON)
     assert error_of(answer) == (413, None, "request_too_large")
     assert _is_well(client)
+
+
+def test_a_body_at_the_limit_is_taken(client: httpx.Client) -> None:
+    """8 MiB to the byte."""
+    answer = client.post("/responses", content=_of_size(8 * MIB), headers=JSON)
+    assert answer.json()["status"] == "completed"
 
 
 def test_what_is_too_large_when_compressed_is_413(client: httpx.Client) -> None:
@@ -122,10 +144,10 @@ def test_a_body_that_is_no_json_by_its_own_word_is_415(client: httpx.Client) -> 
         assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("key", ["", "with space", "x" * 256, "ü".encode()])
-def test_a_wrong_idempotency_key_is_400(client: httpx.Client, key: str | bytes) -> None:
+@pytest.mark.parametrize("key", [b"", b"with space", b"x" * 256, "ü".encode()])
+def test_a_wrong_idempotency_key_is_400(client: httpx.Client, key: bytes) -> None:
     """1 to 255 visible ASCII characters, else the header is named."""
-    answer = client.post("/responses", json={"model": "sim-1s"}, headers=[(b"Idempotency-Key", key)])  # type: ignore[list-item]  # raw bytes are allowed on the wire
+    answer = client.post("/responses", json={"model": "sim-1s"}, headers={b"Idempotency-Key": key})
     assert error_of(answer)[:2] == (400, "Idempotency-Key")
 
 
@@ -151,7 +173,9 @@ def test_a_wrong_page_is_400(client: httpx.Client, query: str) -> None:
     assert error_of(answer)[:2] == (400, query.partition("=")[0])
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eA=="}, {"api-key": ""}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eA=="}, {"api-key": ""}]
+)
 def test_without_a_key_of_a_caller_everything_is_401(running: Service, headers: dict[str, str]) -> None:
     """Also what does not exist: nothing can be learned without a key."""
     stranger = running.stranger()

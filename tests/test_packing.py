@@ -74,7 +74,7 @@ def test_exactly_the_limit_is_packed_and_no_more() -> None:
         pack(text[:over])
 
 
-@pytest.mark.parametrize("damaged", [b"", b"{}", noise(100), pack({"a": 1})[:-3]])
+@pytest.mark.parametrize("damaged", [b"", b"{}", noise(100), pack({"a": 1})[:-3]], ids=range(4))
 def test_bytes_that_are_not_ours_are_a_value_error(damaged: bytes) -> None:
     """Damage is one kind of error, whatever the library below says."""
     with pytest.raises(ValueError, match="damaged"):

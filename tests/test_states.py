@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from shared.states import TRANSITIONS, IllegalTransition, Status, follow, later
+from shared.states import TRANSITIONS, IllegalTransition, Status, advance, finish, follow, later
 
 TERMINAL = {Status.COMPLETED, Status.FAILED, Status.INCOMPLETE, Status.CANCELLED}
 ALL_PAIRS = set(itertools.product(Status, Status))
@@ -38,6 +38,19 @@ def test_what_the_table_does_not_allow_raises(before: Status, after: Status) -> 
     """Nothing leaves a terminal status, not even for itself, and work that has begun is not queued again."""
     with pytest.raises(IllegalTransition, match=f"{after} cannot follow {before}"):
         follow(before, after)
+
+
+@pytest.mark.parametrize(("before", "after"), sorted(ALL_PAIRS))
+def test_going_on_and_ending_are_two_things(before: Status, after: Status) -> None:
+    """Of what the table allows, one function lets unfinished statuses through, the other terminal ones."""
+    right, wrong = (finish, advance) if after.is_terminal else (advance, finish)
+    with pytest.raises(IllegalTransition):
+        wrong(before, after)
+    if (before, after) in LEGAL:
+        assert right(before, after) is after
+    else:
+        with pytest.raises(IllegalTransition):
+            right(before, after)
 
 
 @pytest.mark.parametrize(

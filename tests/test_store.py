@@ -108,8 +108,6 @@ async def test_a_record_can_be_read_without_what_is_packed(stage: Stage) -> None
     assert (await stage.record(record.id)).body == b"damaged"
 
 
-# A large transaction is sent as bytes, which the client advises against.
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize("size", [0, 60_000, 60_001, 655_360, 655_361, MAX_PACKED])
 async def test_bodies_and_requests_of_every_size_are_kept(stage: Stage, size: int) -> None:
     """What is packed reads back byte by byte, in the record or in rows beside it, up to the limit."""
@@ -222,7 +220,7 @@ async def test_due_alarms_come_by_time_up_to_the_one_asked_for(stage: Stage) -> 
 
 
 BAD_ROWS = [
-    ("alarm|junk", "{}"),
+    ("alarm|!", "{}"),
     ("alarm|000000000000x|poll|resp_a" + "0" * 31, "{}"),
     ("alarm|0000000000001|dance|resp_a" + "0" * 31, "{}"),
     ("alarm|0000000000001|poll|no-id", "{}"),
@@ -255,7 +253,8 @@ async def test_a_row_without_properties_is_no_alarm(stage: Stage) -> None:
 async def test_the_first_alarm_is_found_behind_rows_that_are_none(stage: Stage) -> None:
     """Keys that cannot be read do not hide when a shard has something to do."""
     await stage.plant(alarms_at(START_MS, 1))
-    for key in ("alarm|!", "alarm|0|poll", "alarm|000|dance|resp_a"):
+    for key in ("alarm|!", "alarm|0|poll", "alarm|000|dance|resp_a", "alarm|junk"):
         await stage.put("resp_a", key, facts="{}", write_id="")
     assert await stage.world.store.first_due(SHARD) == START_MS
+    assert await stage.world.store.first_due(SHARD, START_MS) is None
     assert await stage.world.store.first_due("b") is None

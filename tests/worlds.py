@@ -207,6 +207,7 @@ class Stage:
             message_encode_policy=TextBase64EncodePolicy(),
             message_decode_policy=TextBase64DecodePolicy(),
             raw_request_hook=self._note,
+            retry_total=self._sdk_retries,
         )
 
     async def _queues(self) -> list[QueueClient]:

@@ -13,8 +13,7 @@ from local.host import logs
 from local.host.app import App, load
 from local.host.errors import LoadError
 from local.host.server import serve
-
-_BACKLOG = 2048
+from local.loopback import listen
 
 
 def main() -> int:
@@ -38,15 +37,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _listen(port: int) -> socket.socket:
-    # Named TCP, as socket.create_server does not, asyncio sends answers at once: otherwise some wait 40 ms.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(_BACKLOG)
+        return listen(port)
     except OSError as error:
         raise LoadError(f"port {port} cannot be taken: {error.strerror}") from None
-    return listener
 
 
 def _serve(app: App, listener: socket.socket) -> int:

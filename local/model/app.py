@@ -70,6 +70,7 @@ class Model:
         """Return the calls by which tests see and steer the simulation; no key, no faults."""
         return [
             Route("/_sim/stats", self._stats, methods=["GET"]),
+            Route("/_sim/completions", self._completions, methods=["GET"]),
             Route("/_sim/reset", self._reset, methods=["POST"]),
             Route("/_sim/faults", self._change_faults, methods=["POST"]),
         ]
@@ -151,6 +152,9 @@ class Model:
     async def _stats(self, _request: Request) -> Response:
         counted = dict.fromkeys(("creates", "retrieves", "deletes", "cancels", "input_items"), 0) | self._calls
         return _json(counted | self._simulation.stats())
+
+    async def _completions(self, _request: Request) -> Response:
+        return _json(self._simulation.completions(time.monotonic()))
 
     async def _reset(self, _request: Request) -> Response:
         self._simulation.forget_all()

@@ -38,7 +38,7 @@ def response_object(work: Work, status: Status) -> dict[str, Any]:
         "id": work.id,
         "object": "response",
         "created_at": int(work.started_unix_s),
-        "completed_at": _completed_at(work) if status is Status.COMPLETED else None,
+        "completed_at": int(work.ends_unix_s) if status is Status.COMPLETED else None,
         "status": status,
         "error": _error(work) if status is Status.FAILED else None,
         "incomplete_details": {"reason": "max_output_tokens"} if status is Status.INCOMPLETE else None,
@@ -52,10 +52,6 @@ def response_object(work: Work, status: Status) -> dict[str, Any]:
 def _echoed(request: dict[str, Any]) -> dict[str, Any]:
     given = {name: request[name] for name in ECHOED.keys() & request.keys() if request[name] is not None}
     return ECHOED | given
-
-
-def _completed_at(work: Work) -> int:
-    return int(work.started_unix_s + work.behaviour.duration_s)
 
 
 def _error(work: Work) -> dict[str, str]:

@@ -95,6 +95,11 @@ class Simulation:
             work.stop(now_s)
             work.aborted = True
 
+    def completions(self, now_s: float) -> dict[str, float]:
+        """Return by idempotency key when a response completed, unix seconds; of two with one key, the first."""
+        completed = (work for work in self._works.values() if work.status(now_s) is Status.COMPLETED)
+        return {work.key: work.ends_unix_s for work in reversed(list(completed)) if work.key}
+
     def stats(self) -> dict[str, Any]:
         """Return what became of all that is remembered; `started` counts per idempotency key, or else id."""
         works = self._works.values()

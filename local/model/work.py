@@ -37,6 +37,11 @@ class Work:
         """Whether the create call asked for events."""
         return self.request.get("stream") is True
 
+    @property
+    def ends_unix_s(self) -> float:
+        """When it ends, if nothing stops it before."""
+        return self.started_unix_s + self.behaviour.duration_s
+
     def age_s(self, now_s: float) -> float:
         """Return how long ago it was started."""
         return now_s - self.started_s

@@ -1,0 +1,62 @@
+"""`python -m local.bench`: measure the service over the real stack and print the figures; no figure fails it."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+
+from local.azurite.choice import VERSION
+from local.bench.figures import figures
+from local.bench.report import Machine, page
+from local.bench.runs import BURST, COUNTED, PACED, Run, run
+from local.process import PartError, interrupt_on_sigterm
+
+INTERRUPTED = 130
+ABOUT = """\
+burst: 500 responses of 2 s, as fast as 16 closed-loop clients submit them
+paced: 500 responses of 2 s, 25 a second
+Each has a callback. Storage requests come from a third run, 200 at 25 a second, with a counting tap before Azurite.
+"""
+
+
+def main() -> int:
+    """Make the runs and print their figures; 1 if one could not be made."""
+    given = _arguments()
+    interrupt_on_sigterm()
+    try:
+        _bench(as_json=given.json)
+    except PartError as error:
+        print(f"bench failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local.bench", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON, too")
+    return parser.parse_args()
+
+
+def _bench(*, as_json: bool) -> None:
+    print(ABOUT, flush=True)
+    made = {"burst": run(BURST), "paced": run(PACED)}
+    counted = run(COUNTED, tapped=True)
+    machine = _machine(counted)
+    found = {name: figures(one.observed) for name, one in made.items()}
+    print(page(machine, found, counted.storage_requests))
+    if as_json:
+        runs = {name: asdict(one) for name, one in found.items()}
+        requests = [asdict(one) for one in counted.storage_requests]
+        print(json.dumps({"machine": asdict(machine), "runs": runs, "storage_requests": requests}))
+
+
+def _machine(made: Run) -> Machine:
+    return Machine(os.cpu_count(), platform.machine(), platform.python_version(), f"{VERSION} ({made.azurite})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

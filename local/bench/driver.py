@@ -1,0 +1,98 @@
+"""The caller in a run: submits, waits for the callbacks, and asks the parts what they saw."""
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from local.bench.figures import Callback, Submission
+from local.bench.stage import START_DEADLINE_S, Stage
+from local.process import PartError
+
+CALL_DEADLINE_S = 30.0
+CALLBACKS_DEADLINE_S = 90.0
+LOOK_EVERY_S = 0.5
+TEXT = "The table is the truth. A message is only a hint. Losing a hint loses nothing, since the table keeps the truth."
+
+
+class Driver:
+    """Speaks to the host, the receiver and the model of one stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._model_url = stage.model.url(START_DEADLINE_S).removesuffix("/v1")
+        self._receiver_url = stage.receiver.url(START_DEADLINE_S)
+        self._create_url = f"{stage.host.url(START_DEADLINE_S)}/openai/v1/responses"
+        self._http = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {stage.credentials.api_key}"},
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            timeout=CALL_DEADLINE_S,
+            trust_env=False,
+        )
+        self.submissions: list[Submission] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def submit(self, model: str) -> None:
+        """Send one create call and keep how it went; a call that fails is one that was not accepted."""
+        body = {
+            "model": model,
+            "input": TEXT,
+            "background": True,
+            "callback_url": f"{self._receiver_url}/callback",
+        }
+        sent_s = time.perf_counter()
+        try:
+            answer = await self._http.post(self._create_url, json=body)
+        except httpx.TransportError:
+            response_id = None
+        else:
+            response_id = answer.json()["id"] if answer.is_success else None
+        self.submissions.append(Submission(sent_s, time.perf_counter(), response_id))
+
+    async def await_callbacks(self) -> None:
+        """Return when every accepted response has been called back about, or the deadline for it has passed."""
+        end_s = time.monotonic() + CALLBACKS_DEADLINE_S
+        while await self._open() and time.monotonic() < end_s:
+            self._stage.check()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _open(self) -> set[str]:
+        accepted = {one.response_id for one in self.submissions if one.response_id}
+        return accepted - {one.response_id for one in await self.callbacks()}
+
+    async def callbacks(self) -> list[Callback]:
+        """Return the callbacks with a good signature, as they came."""
+        received = await self._ask("receiver", f"{self._receiver_url}/_received")
+        return [Callback(one["response_id"], one["received_at"]) for one in received if one["verified"]]
+
+    async def completions(self) -> dict[str, float]:
+        """Return by response id when the model completed it, unix seconds."""
+        found: dict[str, float] = await self._ask("model", f"{self._model_url}/_sim/completions")
+        return found
+
+    async def stats(self) -> dict[str, Any]:
+        """Return what the model counted."""
+        found: dict[str, Any] = await self._ask("model", f"{self._model_url}/_sim/stats")
+        return found
+
+    async def forget(self) -> None:
+        """Start counting afresh, here and in the parts."""
+        self.submissions.clear()
+        await self._http.delete(f"{self._receiver_url}/_received")
+        await self._http.post(f"{self._model_url}/_sim/reset")
+
+    async def _ask(self, part: str, url: str) -> Any:
+        try:
+            answer = await self._http.get(url)
+        except httpx.TransportError as error:
+            raise PartError(part, str(error) or type(error).__name__) from error
+        return answer.json()

@@ -1,0 +1,79 @@
+"""The runs: each on a fresh stack, warmed up, loaded, and left to come to rest."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+
+import psutil
+
+from local.bench.driver import Driver
+from local.bench.figures import Observed
+from local.bench.load import Load, burst, paced
+from local.bench.meters import Meter, metered
+from local.bench.stage import Stage, stage
+from local.bench.storage_requests import Count, counts
+from local.process import PartError
+
+MODEL = "sim-2s"
+RUN_DEADLINE_S = 300.0
+# What the last callbacks leave to be written.
+REST_S = 1.0
+CALLS = ("creates", "retrieves", "cancels", "deletes", "input_items")
+
+BURST = partial(burst, count=500, clients=16)
+PACED = partial(paced, count=500, per_s=25)
+COUNTED = partial(paced, count=200, per_s=25)
+WARM_UP = partial(burst, count=32, clients=16)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was observed, and on which Azurite; the storage requests for each response where they were tapped."""
+
+    observed: Observed
+    azurite: str
+    storage_requests: list[Count]
+
+
+def run(load: Load, *, tapped: bool = False) -> Run:
+    """Make one run; PartError says which part failed."""
+    with stage(tapped=tapped) as running:
+        try:
+            observed = asyncio.run(_observe(running, load))
+        except TimeoutError:
+            raise PartError("driver", f"the run has not ended within {RUN_DEADLINE_S:g} s") from None
+        requests = running.tap.requests if running.tap else []
+        return Run(observed, running.storage.kind, counts(requests, len(observed.submissions)))
+
+
+async def _observe(running: Stage, load: Load) -> Observed:
+    async with asyncio.timeout(RUN_DEADLINE_S), Driver(running) as driver:
+        await _apply(driver, WARM_UP)
+        if not all(one.response_id for one in driver.submissions):
+            raise running.host.failure("it does not accept responses")
+        await driver.forget()
+        if running.tap:
+            running.tap.requests.clear()
+        async with metered(running.host.pid, running.storage) as meter:
+            await _apply(driver, load)
+            return await _observed(driver, meter)
+
+
+async def _apply(driver: Driver, load: Load) -> None:
+    await load(partial(driver.submit, MODEL))
+    await driver.await_callbacks()
+    await asyncio.sleep(REST_S)
+
+
+async def _observed(driver: Driver, meter: Meter) -> Observed:
+    usage = meter.usage()
+    stats = await driver.stats()
+    return Observed(
+        submissions=driver.submissions,
+        completions=await driver.completions(),
+        callbacks=await driver.callbacks(),
+        upstream_calls=sum(stats[name] for name in CALLS),
+        started_twice=stats["started_twice"],
+        usage=usage,
+        load_average=psutil.getloadavg()[0],
+    )

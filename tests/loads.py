@@ -1,0 +1,127 @@
+"""Load on a service while it is made to fail, and what must have come of everything it accepted."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from local.process import wait_for
+from tests.peers import error_of
+from tests.stacks import Json, Service
+
+THREADS = 8
+ACCEPTED_S = 90.0
+SETTLED_S = 90.0  # what was due happens within this time of the later of its due time and the start of a process
+ENDS = {
+    "sim-instant": "completed",
+    "sim-1s": "completed",
+    "sim-2s": "completed",
+    "sim-3s": "completed",
+    "sim-fail-1s": "failed",
+    "sim-incomplete-1s": "incomplete",
+}
+
+
+@dataclass
+class Load:
+    """Callers who send, each request again until they read a 2xx; the seed decides what and when.
+
+    `accepted` holds what they were promised, `answers` counts what they got. Without keys, a repeat is a new request.
+    """
+
+    running: Service
+    seed: int
+    count: int
+    keyed: bool = False
+    pause_s: float = 2.0
+    accepted: dict[int, str] = field(default_factory=dict)
+    answers: Counter[int | None] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        dice = random.Random(self.seed)
+        self._clients = [self.running.client(host=n) for n in range(len(self.running.hosts))]
+        self._plan = [(dice.choice([*ENDS]), dice.uniform(0, self.pause_s)) for _ in range(self.count)]
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Send during the block; at its end, wait until everything is accepted."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            sent = [pool.submit(self._send, n) for n in range(self.count)]
+            yield
+            for one in sent:
+                one.result()
+
+    def settle(self, deadline_s: float = SETTLED_S) -> None:
+        """Wait until everything has called back. Nobody asks for a response meanwhile: that would be a poll."""
+        assert wait_for(lambda: not self._missing(), deadline_s), (
+            f"no callback within {deadline_s:g} s: {sorted(self._missing())}"
+        )
+
+    def check(self) -> int:
+        """Check every promise; return how many callbacks came more than once."""
+        for n, response_id in self.accepted.items():
+            assert self._read(response_id)["status"] == ENDS[self._plan[n][0]]
+            self._await_delivered(response_id)
+        callbacks = self.running.receiver.received()
+        told = {(one["response_id"], one["type"], one["webhook_id"], one["verified"]) for one in callbacks}
+        assert len(told) == len({response_id for response_id, *_ in told}), "one response, two events"
+        for n, response_id in self.accepted.items():
+            assert (response_id, f"response.{ENDS[self._plan[n][0]]}") in {one[:2] for one in told}
+        assert all(verified for *_, verified in told)
+        assert self.running.unexpected() == []
+        return len(callbacks) - len(told)
+
+    def post(self, n: int, client: httpx.Client) -> httpx.Response:
+        """Send the n-th request, as every time."""
+        request = self.running.with_callback(model=self._plan[n][0], input=f"Request number {n}.")
+        return client.post("/responses", json=request, headers={"Idempotency-Key": f"key-{n}"} if self.keyed else {})
+
+    def _send(self, n: int) -> None:
+        time.sleep(self._plan[n][1])  # the time between two requests of one caller
+        end, tries = time.monotonic() + ACCEPTED_S, n
+        while n not in self.accepted:
+            assert time.monotonic() < end, f"request {n} was not accepted within {ACCEPTED_S:g} s"
+            self._try(n, self._clients[tries % len(self._clients)])
+            tries += 1
+
+    def _try(self, n: int, client: httpx.Client) -> None:
+        try:
+            answer = self.post(n, client)
+        except httpx.TransportError:
+            self.answers[None] += 1
+            time.sleep(0.1)
+            return
+        self.answers[answer.status_code] += 1
+        if answer.is_success:
+            self.accepted[n] = answer.json()["id"]
+        else:
+            assert error_of(answer)[0] == 503, answer.text
+            time.sleep(0.1)
+
+    def _missing(self) -> set[str]:
+        """Return what was accepted, or started for a caller who did not read the answer, and has not called back."""
+        told = {one["response_id"] for one in self.running.receiver.received()}
+        return {*self.accepted.values(), *self.running.model.stats()["started"]} - told
+
+    def _read(self, response_id: str) -> Json:
+        first, second = (self._get(f"/responses/{response_id}").json() for _ in range(2))
+        assert first == second
+        found: Json = first
+        return found
+
+    def _await_delivered(self, response_id: str) -> None:
+        """Wait for the record of the delivery: a death between a callback and its record lets it be sent again."""
+
+        def is_delivered() -> bool:
+            (delivery,) = self._get(f"/responses/{response_id}/deliveries").json()["data"]
+            return bool(delivery["state"] == "delivered")
+
+        assert wait_for(is_delivered, SETTLED_S), f"the delivery of {response_id} is not recorded"
+
+    def _get(self, path: str) -> httpx.Response:
+        return self._clients[0].get(path)

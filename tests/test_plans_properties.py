@@ -1,0 +1,180 @@
+"""Invariants 3 and 4 against any course of events: terminal is final, and an end is one transaction.
+
+An event is what a flow of the engine writes about a record as it has read it. The courses are arbitrary: most of them
+no upstream, caller and clock together would bring about.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared import ending, packing, plans
+from shared.alarms import Alarm, Kind
+from shared.ending import Decide
+from shared.plans import DAY_MS
+from shared.records import Delivery, Record, Row, Write
+from shared.states import TRANSITIONS, IllegalTransition, Status, later
+from shared.upstreams import Step
+
+ID = "resp_0123456789abcdef0123456789abcdef"
+BORN_MS = 1_800_000_000_000
+RETENTION_MS = 30 * DAY_MS
+UNFINISHED = [status for status in Status if not status.is_terminal]
+
+Event = Callable[[Record], Write | None]
+
+moments = st.integers(BORN_MS, BORN_MS + DAY_MS)
+tokens = st.sampled_from(["up_1", "up_2"])
+states = st.sampled_from(["pending", "delivered", "failed", "gone", "blocked"])
+answers: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
+    st.sampled_from(["output", "error", "usage", "incomplete_details", "status"]),
+    st.none() | st.text(max_size=3) | st.just([]) | st.just({"code": None}),
+)
+records = st.builds(
+    Record,
+    id=st.just(ID),
+    caller=st.just("ann"),
+    created_ms=st.just(BORN_MS),
+    deadline_ms=st.just(BORN_MS + DAY_MS),
+    status=st.sampled_from(UNFINISHED),
+    store=st.booleans(),
+    background=st.booleans(),
+    token=st.none() | tokens,
+    callback_url=st.none() | st.just("https://example.com/hook"),
+    reply_to=st.none() | st.just("answers"),
+)
+
+
+def ends(decide: Decide, now_ms: int) -> Event:
+    """Return the event that ends a response as decided."""
+    return lambda record: plans.ended(record, decide(record), now_ms, RETENTION_MS)
+
+
+def starts(status: Status, token: str, now_ms: int) -> Event:
+    """Return the event that an upstream has accepted the work."""
+    poll = Alarm(now_ms, Kind.POLL, ID, token=token)
+    return lambda record: plans.started(record, status, token, token, poll, b"")
+
+
+def notes(status: Status) -> Event:
+    """Return the event that an upstream's answer shows an unfinished status."""
+    return lambda record: plans.noted(record, later(record.status, status))
+
+
+def of_an_ended(write: Event) -> Event:
+    """Return an event that only an ended response meets."""
+    return lambda record: write(record) if record.status.is_terminal else None
+
+
+def claims(now_ms: int) -> Event:
+    """Return the event that each open delivery is taken for an attempt."""
+
+    def claim(record: Record) -> Write | None:
+        delivery = next((one for one in record.deliveries if one.is_open), None)
+        alarm = Alarm(now_ms, Kind.DELIVER, ID, delivery.target) if delivery else None
+        return plans.claimed(record, delivery, alarm, alarm.moved(now_ms)) if delivery and alarm else None
+
+    return claim
+
+
+def concludes(state: str) -> Event:
+    """Return the event that each delivery's attempt is noted."""
+
+    def conclude(record: Record) -> Write | None:
+        delivery = next(iter(record.deliveries), None)
+        row = Row("attempt|c|0001", {})
+        return plans.concluded(record, replace(delivery, state=state), row, (), None) if delivery else None
+
+    return conclude
+
+
+events: st.SearchStrategy[Event] = st.one_of(
+    st.builds(starts, st.sampled_from(Status), tokens, moments),
+    st.builds(notes, st.sampled_from(Status)),
+    st.builds(ends, st.builds(ending.by_cancel, moments), moments),
+    st.builds(ends, st.builds(ending.deadline, moments), moments),
+    st.builds(ends, st.builds(ending.by_fault, moments), moments),
+    st.builds(ends, st.builds(ending.by_failure, st.just("upstream_lost"), st.text(), moments), moments),
+    st.builds(
+        ends,
+        st.builds(ending.by_step, st.builds(Step, st.sampled_from(Status), st.none(), answers, tokens), moments),
+        moments,
+    ),
+    st.builds(lambda token, now_ms: lambda record: plans.learned(record, token, token, now_ms), tokens, moments),
+    st.builds(claims, moments),
+    st.builds(concludes, states),
+    st.builds(lambda now_ms: of_an_ended(lambda record: plans.deleted(record, now_ms)), moments),
+    st.builds(lambda now_ms: of_an_ended(lambda record: plans.put_off(record, purge(now_ms))), moments),
+    st.just(of_an_ended(plans.hidden)),
+)
+
+
+def purge(now_ms: int) -> Alarm:
+    """Return a purge alarm."""
+    return Alarm(now_ms, Kind.PURGE, ID)
+
+
+def written(event: Event, record: Record) -> Write | None:
+    """Return what an event writes, None where the table of states refuses it."""
+    try:
+        return event(record)
+    except IllegalTransition:
+        return None
+
+
+def outcome(record: Record) -> tuple[object, ...]:
+    """Return what no event may change once a response has ended."""
+    return record.status, record.body, record.body_rows, record.ended_ms, record.targets
+
+
+def assert_legal(before: Record, write: Write) -> None:
+    """Fail unless the status is the same or may follow, and what has ended keeps status, output and time."""
+    after = write.record
+    assert after.status is before.status or after.status in TRANSITIONS[before.status]
+    if before.status.is_terminal:
+        assert outcome(after) == outcome(before)
+        assert not write.writes_body
+
+
+def assert_whole(before: Record, write: Write) -> None:
+    """Fail unless terminal status, output, delivery alarms and purge alarm come together, or none of them."""
+    ends_now = write.record.status.is_terminal and not before.status.is_terminal
+    if ends_now:
+        assert [alarm.target for alarm in write.alarms_in if alarm.kind is Kind.DELIVER] == list(before.targets)
+        assert [alarm.key for alarm in write.alarms_in if alarm.kind is Kind.PURGE] == [write.record.purge]
+        assert packing.unpack(write.record.body)["status"] == write.record.status
+        assert write.writes_body
+    elif not write.record.status.is_terminal:
+        assert not {alarm.kind for alarm in write.alarms_in} & {Kind.DELIVER, Kind.PURGE}
+        assert (write.record.ended_ms, write.record.deliveries, write.record.purge) == (0, (), "")
+
+
+@settings(deadline=None)
+@given(records, st.lists(events, max_size=12))
+def test_no_course_of_events_leaves_a_terminal_status(record: Record, course: list[Event]) -> None:
+    """Whatever happens in whatever order, terminal is final and every end is one whole transaction."""
+    for event in course:
+        write = written(event, record)
+        if write:
+            assert_legal(record, write)
+            assert_whole(record, write)
+            record = write.record
+
+
+@settings(deadline=None)
+@given(records, events, st.integers(0, 2))
+def test_a_terminal_write_is_refused_to_whoever_comes_second(record: Record, event: Event, n: int) -> None:
+    """Two ends that race: whoever reads the other's record has nothing to write about status and output."""
+    first = plans.ended(record, ending.by_cancel(BORN_MS)(record), BORN_MS + n, RETENTION_MS).record
+    write = written(event, first)
+    assert write is None or outcome(write.record) == outcome(first)
+
+
+def test_a_delivery_is_pending_until_something_says_otherwise() -> None:
+    """The deliveries of a fresh end are open, each with its one alarm."""
+    record = Record(ID, "ann", BORN_MS, BORN_MS + DAY_MS, callback_url="https://example.com/hook")
+    after = plans.ended(record, ending.by_cancel(BORN_MS)(record), BORN_MS, RETENTION_MS).record
+    assert after.deliveries == (Delivery("c", alarm=Alarm(BORN_MS + 15_000, Kind.DELIVER, ID, "c").key),)

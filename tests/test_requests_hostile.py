@@ -1,0 +1,174 @@
+"""Hostile requests: whatever the bytes, a request comes of them or a BadRequest that names the field."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import BadRequest
+from shared.requests import MAX_DEPTH, parse
+
+
+def refusal(raw: bytes) -> BadRequest:
+    """Return why a body is refused; its envelope is whole."""
+    with pytest.raises(BadRequest) as refused:
+        parse(raw)
+    assert refused.value.envelope()["error"].keys() == {"message", "type", "param", "code"}
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b" ",
+        b"{",
+        b'{"a":1}x',
+        b"{'a': 1}",
+        b'{"a":NaN}',
+        b'{"a":Infinity}',
+        b'{"a":-Infinity}',
+        b'{"a":1e999}',
+        b'{"a":' + b"9" * 400 + b"}",
+        b'{"a":"\\ud800"}',
+        b'{"a":"\\udc00\\ud800"}',
+        b'{"\\ud800":1}',
+        b'{"a":"\xff"}',
+        b'{"a":"\xed\xa0\x80"}',
+        b'{"a":"\x00"}',
+        b"\xef\xbb\xbf{}",
+        b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
+        b"[" * 100_000,
+        b"\x00" * 100,
+    ],
+    ids=range(20),
+)
+def test_what_is_not_json_is_refused(raw: bytes) -> None:
+    """Empty, cut, not a number, too large a number, half a character, a byte order mark, nested without end."""
+    assert refusal(raw).code == "invalid_json"
+
+
+@pytest.mark.parametrize("raw", [b"null", b"true", b"7", b'"text"', b"[]", b'[{"model":"m"}]'])
+def test_what_is_not_an_object_is_refused(raw: bytes) -> None:
+    """A request is a JSON object."""
+    assert refusal(raw).code == "invalid_type"
+
+
+WRONG = {
+    "text": [True, 7, 1.5, [], {}, ["m"]],
+    "flag": [0, 1, 1.5, "true", [], {}],
+    "input": [True, 7, 1.5, {}],
+    "object": [True, 7, 1.5, "text", [], [["a", "b"]]],
+}
+TYPES = {
+    "model": "text",
+    "previous_response_id": "text",
+    "callback_url": "text",
+    "reply_to": "text",
+    "background": "flag",
+    "store": "flag",
+    "stream": "flag",
+    "input": "input",
+    "metadata": "object",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, kind in TYPES.items() for value in WRONG[kind]])
+def test_a_value_of_the_wrong_type_names_its_field(name: str, value: object) -> None:
+    """Every field that is judged, with every type that it cannot have."""
+    refused = refusal(orjson.dumps({name: value}))
+    assert (refused.param, refused.code) == (name, "invalid_type")
+    assert name in refused.message
+
+
+@pytest.mark.parametrize(
+    ("name", "longest"), [("model", 256), ("previous_response_id", 128), ("callback_url", 2048), ("reply_to", 63)]
+)
+def test_a_text_has_a_limit(name: str, longest: int) -> None:
+    """A text of that length is accepted; one more character, or none, is refused."""
+    parse(orjson.dumps({name: "a" * longest}))
+    for wrong in ("a" * (longest + 1), ""):
+        refused = refusal(orjson.dumps({name: wrong}))
+        assert (refused.param, refused.code) == (name, "invalid_value")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {f"k{n}": "" for n in range(17)},
+        {"k" * 65: "v"},
+        {"k": "v" * 513},
+        {"k": 7},
+        {"k": None},
+        {"k": ["v"]},
+        {"k": {"v": "w"}},
+        {"k": "\x00"},
+        {"k\x1f": "v"},
+    ],
+)
+def test_metadata_over_its_limits_is_refused(metadata: dict[str, object]) -> None:
+    """One pair or character too many, a value that is no string, a control character."""
+    assert refusal(orjson.dumps({"metadata": metadata})).param == "metadata"
+
+
+@pytest.mark.parametrize("name", ["ab", "Abc", "a_b", "-abc", "abc-", "a--b", "a.b", "abc\n", "äbc", "$logs", "../x"])
+@pytest.mark.parametrize("place", ["body", "metadata"])
+def test_any_other_queue_name_is_refused(name: str, place: str) -> None:
+    """The field is named `reply_to` wherever it stood."""
+    body = {"reply_to": name} if place == "body" else {"metadata": {"reply_to": name}}
+    assert refusal(orjson.dumps(body)).param == "reply_to"
+
+
+def test_streaming_is_refused_by_name() -> None:
+    """Until it is there, a request for it says so instead of answering in another form."""
+    refused = refusal(b'{"stream":true}')
+    assert (refused.param, refused.code) == ("stream", "unsupported_parameter")
+
+
+def test_a_conversation_excludes_a_previous_response() -> None:
+    """The contract allows one of them; each alone is fine, and a null is none."""
+    both = {"previous_response_id": "resp_1", "conversation": "conv_1"}
+    assert refusal(orjson.dumps(both)).param == "previous_response_id"
+    assert parse(b'{"conversation":{"id":"conv_1"}}').previous is None
+    assert parse(orjson.dumps({**both, "conversation": None})).previous == "resp_1"
+
+
+def nested(levels: int, opening: bytes, innermost: bytes, closing: bytes) -> bytes:
+    """Return a body whose field `input` is that many levels deep."""
+    return b'{"model":"m","input":' + opening * levels + innermost + closing * levels + b"}"
+
+
+@pytest.mark.parametrize("innermost", [b"7", b'"[[["', b"null"])
+def test_a_field_may_be_nested_to_the_limit(innermost: bytes) -> None:
+    """A hundred levels, whatever stands in the innermost; one more is refused and the field named."""
+    parse(nested(MAX_DEPTH, b"[", innermost, b"]"))
+    parse(nested(MAX_DEPTH // 2, b'[{"a":', innermost, b"}]"))
+    refused = refusal(nested(MAX_DEPTH + 1, b"[", innermost, b"]"))
+    assert (refused.param, refused.code) == ("input", "invalid_value")
+
+
+@pytest.mark.parametrize("levels", [101, 254, 255, 500, 1_000])
+def test_a_field_that_could_not_be_written_again_is_refused(levels: int) -> None:
+    """The reader takes more levels than the writer: what is refused here would fail later, when it is kept."""
+    assert refusal(b'{"tools":' + b'{"a":' * levels + b"1" + b"}" * levels + b"}").param == "tools"
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+bodies = st.dictionaries(st.sampled_from([*TYPES, "conversation", "tools", "callback"]), json_values)
+
+
+@settings(deadline=None)
+@given(st.one_of(st.binary(), json_values.map(orjson.dumps), bodies.map(orjson.dumps)))
+def test_any_bytes_are_a_request_or_a_bad_request(raw: bytes) -> None:
+    """Nothing else comes of them; what is accepted can be kept and sent."""
+    try:
+        new = parse(raw)
+    except BadRequest:
+        return
+    assert orjson.loads(orjson.dumps(new.for_upstream("up_1")))["previous_response_id"] == "up_1"

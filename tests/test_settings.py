@@ -1,0 +1,136 @@
+"""Settings: read once, checked, and refused by name without showing a value."""
+
+import orjson
+import pytest
+
+from shared.errors import SettingsError
+from shared.settings import Settings, load
+
+CALLERS = '[{"name": "ann"}]'
+LEAST = {
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+    "UPSTREAM_BASE_URL": "https://api.example.com/v1",
+    "CALLERS": CALLERS,
+}
+UNRESOLVED = "@Microsoft.KeyVault(SecretUri=https://vault.example.com/secrets/x)"
+
+
+def loaded(**changes: str) -> Settings:
+    """Return the settings of the least environment, changed as given."""
+    return load({**LEAST, **changes})
+
+
+def test_three_settings_are_enough() -> None:
+    """Everything else has a default; loopback callbacks and honoured keys are off."""
+    settings = load(LEAST)
+    assert settings.callers.named("ann")
+    assert settings.storage_connection == "UseDevelopmentStorage=true"
+    assert settings.upstream_base_url == "https://api.example.com/v1"
+    assert settings.upstream_scope == "https://cognitiveservices.azure.com/.default"
+    assert (settings.deadline_s, settings.retention_s) == (4 * 3600, 30 * 86_400)
+    assert not settings.allow_loopback
+    assert not settings.upstream_honours_keys
+    assert settings.reply_queues == ()
+    assert settings.own_hosts == frozenset()
+    assert (settings.upstream_api_key, settings.storage_account, settings.identity_client_id) == (None, None, None)
+
+
+def test_every_setting_is_read() -> None:
+    """Each name of the table in the README."""
+    settings = load(
+        {
+            "AzureWebJobsStorage__accountName": "store1",
+            "AZURE_CLIENT_ID": "id-1",
+            "UPSTREAM_BASE_URL": "http://127.0.0.1:8080",
+            "UPSTREAM_API_KEY": "sk-1",
+            "UPSTREAM_SCOPE": "https://ai.azure.com/.default",
+            "UPSTREAM_HONOURS_IDEMPOTENCY_KEY": "true",
+            "CALLERS": CALLERS,
+            "RESPONSE_DEADLINE_S": "60",
+            "RETENTION_S": "3600",
+            "REPLY_QUEUES": "answers, team-*,,",
+            "CALLBACK_ALLOW_LOOPBACK": "1",
+            "IDENTITY_ENDPOINT": "http://127.0.0.1:41741/msi/token/",
+            "MSI_ENDPOINT": "http://LOCALHOST:41741/",
+            "WEBSITE_HOSTNAME": "App.example.com",
+        }
+    )
+    assert (settings.storage_connection, settings.storage_account) == (None, "store1")
+    assert (settings.upstream_api_key, settings.upstream_scope) == ("sk-1", "https://ai.azure.com/.default")
+    assert settings.upstream_honours_keys
+    assert settings.allow_loopback
+    assert (settings.deadline_s, settings.retention_s) == (60, 3600)
+    assert settings.reply_queues == ("answers", "team-*")
+    assert settings.identity_client_id == "id-1"
+    assert settings.own_hosts == {"127.0.0.1", "localhost", "app.example.com"}
+
+
+@pytest.mark.parametrize("missing", [*LEAST])
+@pytest.mark.parametrize("empty", [True, False])
+def test_what_is_missing_is_named(missing: str, empty: bool) -> None:
+    """An empty value is a missing one."""
+    environment = {name: value for name, value in LEAST.items() if name != missing}
+    with pytest.raises(SettingsError, match=missing):
+        load({**environment, missing: ""} if empty else environment)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("UPSTREAM_BASE_URL", wrong) for wrong in ("api.example.com", "ftp://x/v1", "https://", "https:///v1", "http://[")]
+    + [("UPSTREAM_BASE_URL", wrong) for wrong in ("https://x/v1?key=geheim", "https://x/v1#geheim")]
+    + [("UPSTREAM_API_KEY", wrong) for wrong in ("geheim-ключ", "geheim\nx", "geheim\x7f")]
+    + [("RESPONSE_DEADLINE_S", wrong) for wrong in ("0", "-1", "1.5", "geheim", "604801", "0" * 12 + "9" * 9, "٣")]
+    + [("RETENTION_S", wrong) for wrong in ("0", "315360001", "9" * 5_000)]
+    + [("CALLBACK_ALLOW_LOOPBACK", "geheim"), ("UPSTREAM_HONOURS_IDEMPOTENCY_KEY", "2")]
+    + [("CALLERS", "geheim")],
+)
+def test_what_is_wrong_is_named_and_not_shown(name: str, value: str) -> None:
+    """The message helps whoever deploys, and gives nothing to whoever reads the log."""
+    with pytest.raises(SettingsError, match=name) as refused:
+        loaded(**{name: value})
+    assert "geheim" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["AzureWebJobsStorage", "UPSTREAM_API_KEY", "CALLERS"])
+@pytest.mark.parametrize("text", [UNRESOLVED, f"  {UNRESOLVED}"])
+def test_an_unresolved_reference_is_no_secret(name: str, text: str) -> None:
+    """The literal text is the same everywhere: used as a secret, anyone could guess it."""
+    with pytest.raises(SettingsError, match=f"{name} is a Key Vault reference that was not resolved"):
+        loaded(**{name: text})
+
+
+def test_white_space_around_a_key_is_not_part_of_it() -> None:
+    """A secret stored from a file ends with a line end, which no header may hold."""
+    assert loaded(UPSTREAM_API_KEY=" sk-1\n").upstream_api_key == "sk-1"
+    assert loaded(UPSTREAM_API_KEY="\n").upstream_api_key is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("", False), ("FALSE", False), ("0", False), (" True ", True), ("1", True)]
+)
+def test_a_switch_is_true_or_false(text: str, expected: bool) -> None:
+    """In the spellings that portals and shells write."""
+    assert loaded(CALLBACK_ALLOW_LOOPBACK=text).allow_loopback is expected
+
+
+@pytest.mark.parametrize(("name", "most"), [("RESPONSE_DEADLINE_S", 604_800), ("RETENTION_S", 315_360_000)])
+def test_a_duration_has_bounds(name: str, most: int) -> None:
+    """From a second to the most that makes sense, both of them allowed."""
+    for value in (1, most):
+        settings = loaded(**{name: f" {value} "})
+        assert value in (settings.deadline_s, settings.retention_s)
+
+
+def test_settings_show_no_secret() -> None:
+    """What may end up in a log holds neither key nor connection string."""
+    callers = orjson.dumps([{"name": "ann", "keys": ["00" * 32]}]).decode()
+    text = repr(loaded(UPSTREAM_API_KEY="sk-geheim", AzureWebJobsStorage="AccountKey=geheim", CALLERS=callers))
+    assert "geheim" not in text
+    assert "00" * 32 not in text
+    assert "api.example.com" in text
+
+
+def test_the_environment_is_the_default() -> None:
+    """Without an argument it reads the process's own: this one's has no setting of ours."""
+    with pytest.raises(SettingsError):
+        load()
