@@ -89,7 +89,7 @@ async def read_json(req: Request) -> bytes:
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("The body must be JSON: 'Content-Type: application/json'.", param="Content-Type")
     declared = req.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > MAX_BODY:
+    if declared.isdecimal() and int(declared[:18]) > MAX_BODY:
         raise _too_large()
     chunks, size = [], 0
     async for chunk in req.stream():

@@ -63,6 +63,10 @@ class Alarm:
         """Return this alarm at a later time, at least 1 ms later, so that its key is a new one."""
         return replace(self, due_ms=max(due_ms, self.due_ms + 1), etag="", **changes)
 
+    def at(self, due_ms: int, **changes: Any) -> "Alarm":
+        """Return this alarm at another time, earlier or later; never at the same, so that its key is a new one."""
+        return replace(self, due_ms=due_ms + (due_ms == self.due_ms), etag="", **changes)
+
     def facts(self) -> str:
         """Return, as JSON, what the row says beside its key."""
         facts = {name: value for name, value in asdict(self).items() if name in _FACTS and value}

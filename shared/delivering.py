@@ -170,7 +170,7 @@ def _concluded(record: Record, made: _Made, holds: bool) -> Write | None:
         return None
     if not isinstance(made.decision, Delivered) and (delivery.attempt != made.number or not holds):
         return None
-    following = made.claim.moved(made.decision.at_ms, attempt=0) if isinstance(made.decision, Retry) else None
+    following = made.claim.at(made.decision.at_ms, attempt=0) if isinstance(made.decision, Retry) else None
     changed = replace(
         delivery,
         state=_state(made.decision),

@@ -59,7 +59,7 @@ def _must_wait(world: World, record: Record, now_ms: int) -> bool:
 
 
 async def _put_off(world: World, record: Record, alarm: Alarm, due_ms: int) -> None:
-    later = alarm.moved(due_ms, attempt=0)
+    later = alarm.at(due_ms, attempt=0)
     await decide(world, record, record.id, lambda current: plans.put_off(current, later), alarm)
 
 

@@ -6,22 +6,21 @@ reports a conflict with our own write; so on a conflict or an unknown outcome th
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.data.tables import TableTransactionError, UpdateMode
+from azure.data.tables import TableTransactionError
 from azure.data.tables.aio import TableClient
 
-from shared import alarms, packing, records
+from shared import alarms, operations, packing, records
 from shared.alarms import Alarm
 from shared.errors import Conflict, StoreError, StoreUnavailable
 from shared.ids import shard_of
-from shared.records import Record, Row, Write, child_key, record_key
+from shared.records import Record, Write, child_key, record_key
 
 DEADLINE_S = 20.0
 MOVES_A_TRANSACTION = 50
@@ -80,9 +79,9 @@ class Store:
         the outcome is not known and our write is not there.
         """
         write_id = uuid4().hex
-        operations, keys = _operations(write, write_id)
+        sent, keys = operations.of_write(write, write_id)
         try:
-            results = await self._submit(operations)
+            results = await self._submit(sent)
         except _Failed as failed:
             return await self._own(write, write_id, failed, keys)
         return replace(write.record, write_id=write_id, etag=results[0]["etag"])
@@ -131,7 +130,9 @@ class Store:
         while batch:
             write_id = uuid4().hex
             try:
-                results = await self._submit([one for old, new in batch for one in _move(shard, old, new, write_id)])
+                results = await self._submit(
+                    [one for old, new in batch for one in operations.of_move(shard, old, new, write_id)]
+                )
             except _Failed as failed:
                 there = await self._alarm(shard, batch[0][1].key)
                 if there and there["write_id"] == write_id:
@@ -194,18 +195,18 @@ class Store:
         """
         shard, prefix = shard_of(record.id), child_key(record.id, "")
         rows = await self._rows(shard, prefix, prefix + "~", CHILDREN_A_TRANSACTION, select=["RowKey"])
-        children = [_delete(shard, row["RowKey"]) for row in rows]
+        children = [operations.delete(shard, row["RowKey"]) for row in rows]
         if len(children) > CHILDREN_A_TRANSACTION - 2:
             await self._submit_or_leave(children)
             return False
-        record_out = ("delete", _entity(shard, record_key(record.id)), _if_match(record.etag))
-        operations = [record_out, _delete(shard, alarm_key), *children]
+        record_out = operations.delete(shard, record_key(record.id), record.etag)
+        sent = [record_out, operations.delete(shard, alarm_key), *children]
         try:
-            await self._submit(operations)
+            await self._submit(sent)
         except _Failed as failed:
             if await self.read(record.id, with_body=False) is None:
                 return True
-            raise _meaning(failed, [one[1]["RowKey"] for one in operations]) from failed
+            raise _meaning(failed, [one[1]["RowKey"] for one in sent]) from failed
         return True
 
     # The wire
@@ -227,18 +228,18 @@ class Store:
                     break
         return rows
 
-    async def _submit_or_leave(self, operations: list[Any]) -> None:
+    async def _submit_or_leave(self, sent: list[Any]) -> None:
         """Carry out deletions; if another has taken some of them, what is left is for the next listing."""
         try:
-            await self._submit(operations)
+            await self._submit(sent)
         except _Failed as failed:
             if failed.index is None:
                 raise StoreUnavailable from failed
 
-    async def _submit(self, operations: list[Any]) -> Sequence[Any]:
+    async def _submit(self, sent: list[Any]) -> Sequence[Any]:
         try:
             async with asyncio.timeout(DEADLINE_S):
-                return await self._table.submit_transaction(operations)
+                return await self._table.submit_transaction(sent)
         except TableTransactionError as error:
             known = error.status_code in _LOST
             raise _Failed(error.index if known else None, error.status_code) from error
@@ -272,54 +273,3 @@ async def _reaching() -> AsyncIterator[None]:
         raise
     except (AzureError, HttpResponseError, TimeoutError) as error:
         raise StoreUnavailable from error
-
-
-def _operations(write: Write, write_id: str) -> tuple[list[Any], list[str]]:
-    """Return the operations of a write, the record first, and the row key of each."""
-    record, shard = write.record, shard_of(write.record.id)
-    operations: list[Any] = [_record(record, write_id, write.writes_body)]
-    operations += [_delete(shard, key) for key in write.alarms_out]
-    operations += [("create", _alarm(shard, alarm, write_id)) for alarm in write.alarms_in]
-    operations += [("create", _child(shard, record.id, row)) for row in write.rows]
-    return operations, [one[1]["RowKey"] for one in operations]
-
-
-def _record(record: Record, write_id: str, writes_body: bool) -> Any:
-    entity = _entity(shard_of(record.id), record_key(record.id))
-    # status and caller stand apart for the eyes of whoever looks into the table
-    entity |= {
-        "status": str(record.status),
-        "caller": record.caller,
-        "facts": record.facts(),
-        "write_id": write_id,
-    }
-    if writes_body:
-        entity["body"] = record.body
-    if not record.etag:
-        return ("create", entity)
-    return ("update", entity, {"mode": UpdateMode.MERGE, **_if_match(record.etag)})
-
-
-def _move(shard: str, old: Alarm, new: Alarm, write_id: str) -> Iterable[Any]:
-    yield ("delete", _entity(shard, old.key), _if_match(old.etag)) if old.etag else _delete(shard, old.key)
-    yield ("create", _alarm(shard, new, write_id))
-
-
-def _alarm(shard: str, alarm: Alarm, write_id: str) -> dict[str, Any]:
-    return _entity(shard, alarm.key) | {"facts": alarm.facts(), "write_id": write_id}
-
-
-def _child(shard: str, response_id: str, row: Row) -> dict[str, Any]:
-    return _entity(shard, child_key(response_id, row.suffix)) | row.properties
-
-
-def _delete(shard: str, key: str) -> Any:
-    return ("delete", _entity(shard, key))
-
-
-def _entity(shard: str, key: str) -> dict[str, Any]:
-    return {"PartitionKey": shard, "RowKey": key}
-
-
-def _if_match(etag: str) -> dict[str, Any]:
-    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}

@@ -114,8 +114,6 @@ async def rearm(world: World, alarm: Alarm, due_ms: int, **changes: Any) -> None
     now_ms = world.now_ms()
     if now_ms < alarm.deadline_ms:  # the deadline is not slept through; past it the back-off goes on
         due_ms = min(due_ms, max(alarm.deadline_ms, now_ms + 1_000))
-    following = replace(alarm, due_ms=due_ms, etag="", **{"attempt": 0, **changes})
-    if following.key == alarm.key:
-        following = following.moved(due_ms)
+    following = alarm.at(due_ms, **{"attempt": 0, **changes})
     if await world.store.move(shard_of(alarm.id), [(alarm, following)]):
         await world.nudges.sweep(shard_of(alarm.id), following.due_ms)

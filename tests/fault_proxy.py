@@ -75,9 +75,7 @@ class FaultProxy:
         self._faults: list[Fault] = []
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            auto_decompress=False, skip_auto_headers=OWN_HEADERS, timeout=DEADLINE
-        )
+        self._session = aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=OWN_HEADERS, timeout=DEADLINE)
         await self._listen()
         return self
 
@@ -136,13 +134,9 @@ class FaultProxy:
     async def _forward(self, incoming: web.BaseRequest, request: StorageRequest) -> web.Response:
         url = URL(self._target + request.path, encoded=True)
         headers = [(name, value) for name, value in incoming.headers.items() if _is_end_to_end(name)]
-        async with self._session.request(
-            request.method, url, headers=headers, data=io.BytesIO(request.body)
-        ) as answer:
+        async with self._session.request(request.method, url, headers=headers, data=io.BytesIO(request.body)) as answer:
             kept = [(name, value) for name, value in answer.headers.items() if _is_end_to_end(name)]
-            return web.Response(
-                status=answer.status, reason=answer.reason, headers=kept, body=await answer.read()
-            )
+            return web.Response(status=answer.status, reason=answer.reason, headers=kept, body=await answer.read())
 
 
 def _is_end_to_end(header: str) -> bool:

@@ -56,11 +56,11 @@ class Load:
             for one in sent:
                 one.result()
 
-    def settle(self, deadline_s: float = SETTLED_S) -> None:
-        """Wait until everything has called back. Nobody asks for a response meanwhile: that would be a poll."""
-        assert wait_for(lambda: not self._missing(), deadline_s), (
-            f"no callback within {deadline_s:g} s: {sorted(self._missing())}"
-        )
+    def settle(self) -> float:
+        """Wait until everything has called back; return the seconds that took. Nobody asks: that would be a poll."""
+        began = time.monotonic()
+        assert wait_for(lambda: not self._missing(), SETTLED_S), f"no callback in time: {sorted(self._missing())}"
+        return time.monotonic() - began
 
     def check(self) -> int:
         """Check every promise; return how many callbacks came more than once."""
@@ -73,6 +73,7 @@ class Load:
         for n, response_id in self.accepted.items():
             assert (response_id, f"response.{ENDS[self._plan[n][0]]}") in {one[:2] for one in told}
         assert all(verified for *_, verified in told)
+        assert self.running.model.stats()["started_twice"] == 0
         assert self.running.unexpected() == []
         return len(callbacks) - len(told)
 

@@ -60,6 +60,7 @@ class ScriptedUpstream:
         self.start_errors: list[Exception] = []
         self.poll_errors: list[Exception] = []
         self.stop_errors: list[Exception] = []
+        self.forget_errors: list[Exception] = []
         self.start_gate: Gate | None = None
         self.poll_gate: Gate | None = None
         self.starts: Counter[str] = Counter()
@@ -117,6 +118,8 @@ class ScriptedUpstream:
 
     async def forget(self, upstream_id: str) -> None:
         """Note that the upstream's copy is to go."""
+        if self.forget_errors:
+            raise self.forget_errors.pop(0)
         self.forgotten.append(upstream_id)
         self.works.pop(upstream_id, None)
 

@@ -1,5 +1,7 @@
 """Alarms as rows: the key orders them by time, key and facts together say all of them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +67,15 @@ def test_a_moved_alarm_has_a_new_and_later_key(alarm: Alarm, due_ms: int) -> Non
     assert moved.due_ms == max(due_ms, alarm.due_ms + 1)
     assert moved.etag == ""
     assert (moved.id, moved.kind, moved.target, moved.facts()) == (alarm.id, alarm.kind, alarm.target, alarm.facts())
+
+
+@given(alarms, times)
+def test_an_alarm_may_be_set_to_an_earlier_time(alarm: Alarm, due_ms: int) -> None:
+    """Whoever holds it may bring it forward; only its own time it cannot keep, for the key must be a new one."""
+    following = alarm.at(due_ms)
+    assert following.key != alarm.key
+    assert following == replace(alarm, due_ms=following.due_ms, etag="")
+    assert following.due_ms - due_ms == (due_ms == alarm.due_ms)
 
 
 def test_a_move_may_note_what_it_changes() -> None:

@@ -194,6 +194,22 @@ def test_a_missing_engine_is_an_error_where_a_container_is_due(forced: str | Non
         choose(forced, in_ci=in_ci, engine_trouble=lambda: "no engine")
 
 
+def test_a_missing_engine_is_noticed_and_leaves_no_trace() -> None:
+    """Where nobody answers at DOCKER_HOST there is a reason in words, and no socket stays open."""
+    script = "from local.azurite.container import engine_trouble; print(engine_trouble('any'))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=ROOT,
+        check=True,
+        env={**os.environ, "DOCKER_HOST": "unix:///no/engine"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "No such file" in done.stdout
+    assert done.stderr == ""
+
+
 def test_an_unknown_kind_is_refused() -> None:
     """A mistyped AZURITE does not silently mean something else."""
     with pytest.raises(PartError, match="podman"):

@@ -82,9 +82,7 @@ async def test_cancelling_again_changes_nothing(stage: Stage) -> None:
         (Status.COMPLETED, False, "Cannot cancel a synchronous response."),
     ],
 )
-async def test_what_has_ended_cannot_be_cancelled(
-    stage: Stage, status: Status, background: bool, message: str
-) -> None:
+async def test_what_has_ended_cannot_be_cancelled(stage: Stage, status: Status, background: bool, message: str) -> None:
     """The contract's words, by how it ended."""
     stage.upstream.first = status
     made = await stage.create(background=background)

@@ -79,7 +79,10 @@ def test_what_is_missing_is_named(missing: str, empty: bool) -> None:
     [("UPSTREAM_BASE_URL", wrong) for wrong in ("api.example.com", "ftp://x/v1", "https://", "https:///v1", "http://[")]
     + [("UPSTREAM_BASE_URL", wrong) for wrong in ("https://x/v1?key=geheim", "https://x/v1#geheim")]
     + [("UPSTREAM_API_KEY", wrong) for wrong in ("geheim-ключ", "geheim\nx", "geheim\x7f")]
-    + [("RESPONSE_DEADLINE_S", wrong) for wrong in ("0", "-1", "1.5", "geheim", "604801", "0" * 12 + "9" * 9, "٣")]
+    + [
+        ("RESPONSE_DEADLINE_S", wrong)
+        for wrong in ("0", "-1", "1.5", "geheim", "604801", "0" * 11 + "1" + "9" * 9, "٣")
+    ]
     + [("RETENTION_S", wrong) for wrong in ("0", "315360001", "9" * 5_000)]
     + [("CALLBACK_ALLOW_LOOPBACK", "geheim"), ("UPSTREAM_HONOURS_IDEMPOTENCY_KEY", "2")]
     + [("CALLERS", "geheim")],
@@ -128,9 +131,3 @@ def test_settings_show_no_secret() -> None:
     assert "geheim" not in text
     assert "00" * 32 not in text
     assert "api.example.com" in text
-
-
-def test_the_environment_is_the_default() -> None:
-    """Without an argument it reads the process's own: this one's has no setting of ours."""
-    with pytest.raises(SettingsError):
-        load()

@@ -161,9 +161,7 @@ async def started_by_two(stage: Stage) -> Record:
     return await starter
 
 
-async def test_work_that_was_started_twice_is_stopped_and_told(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_work_that_was_started_twice_is_stopped_and_told(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """Where keys are ignored the second token is nobody's: one work stays, the other is stopped, a line is logged."""
     stage.upstream.honours_keys = False
     with caplog.at_level(logging.WARNING):
@@ -176,9 +174,7 @@ async def test_work_that_was_started_twice_is_stopped_and_told(
     assert stage.upstream.works["up_0"].polls == 0
 
 
-async def test_two_starters_with_one_key_share_their_work(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_two_starters_with_one_key_share_their_work(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """Where keys are honoured both learn the same token, and nothing is stopped."""
     with caplog.at_level(logging.WARNING):
         made = await started_by_two(stage)

@@ -5,10 +5,10 @@ import itertools
 import re
 import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -36,6 +36,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ANN = Caller("ann", (), (SECRET,))
 BOB = Caller("bob", (), (SECRET,))
 RETRY_PAUSE_S = 0.01
+T = TypeVar("T")
 _TEXT = re.compile(rb"<MessageText>(.+)</MessageText>")
 
 
@@ -86,7 +87,7 @@ class Stage:
 
     async def __aenter__(self) -> Self:
         endpoint = dict(part.partition("=")[::2] for part in self._connection.split(";"))["TableEndpoint"]
-        self.proxy = await self._open.enter_async_context(FaultProxy("table", urlsplit(endpoint).port or 80))
+        self.proxy = await self._enter(FaultProxy("table", urlsplit(endpoint).port or 80))
         self.world = await self.new_world(self.clock)
         self.engine = Engine(self.world, reply_queues=("replies*",))
         return self
@@ -96,7 +97,8 @@ class Stage:
 
     async def new_world(self, now_ms: Callable[[], int]) -> World:
         """Return the world as another process with another clock would have it: same storage, same peers."""
-        store, nudges = Store(await self.table()), Nudges(*await self._queues(), now_ms)
+        nudges = Nudges(await self._enter(self.queue(NUDGES)), await self._enter(self.queue(DELIVERIES)), now_ms)
+        store = Store(await self.table())
         await store.prepare()
         await nudges.prepare()
         return World(
@@ -111,7 +113,7 @@ class Stage:
 
     async def table(self) -> TableClient:
         """Return a client of the table, through the proxy."""
-        return await self._open.enter_async_context(
+        return await self._enter(
             TransactionTable.from_connection_string(
                 self.proxy.through(self._connection),
                 "responses",
@@ -210,8 +212,8 @@ class Stage:
             retry_total=self._sdk_retries,
         )
 
-    async def _queues(self) -> list[QueueClient]:
-        return [await self._open.enter_async_context(self.queue(name)) for name in (NUDGES, DELIVERIES)]
+    async def _enter(self, client: AbstractAsyncContextManager[T]) -> T:
+        return await self._open.enter_async_context(client)
 
     def _note(self, request: Any) -> None:
         http = request.http_request
@@ -234,7 +236,7 @@ async def queue_host(stage: Stage, *engines: Engine) -> AsyncIterator[None]:
             pump.cancel()
 
 
-async def _pump(stage: Stage, name: str, handle: Callable[[dict[str, Any]], Awaitable[object]]) -> None:
+async def _pump(stage: Stage, name: str, handle: Callable[[dict[str, Any]], Coroutine[Any, Any, object]]) -> None:
     async with stage.queue(name) as queue, asyncio.TaskGroup() as group:
         while True:
             async for message in queue.receive_messages(messages_per_page=32, max_messages=32, visibility_timeout=600):
@@ -246,5 +248,5 @@ async def _pump(stage: Stage, name: str, handle: Callable[[dict[str, Any]], Awai
 async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
     """Return once the condition holds; fail at the deadline."""
     async with asyncio.timeout(deadline_s):
-        while not await holds():
+        while not await holds():  # noqa: ASYNC110 - it comes to hold in storage, which tells no one
             await asyncio.sleep(0.05)

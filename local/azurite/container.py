@@ -1,6 +1,8 @@
 """Azurite as a container, through testcontainers."""
 
+import gc
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +28,14 @@ testcontainers_config.ryuk_disabled = True
 
 def engine_trouble(image: str) -> str | None:
     """Return why no container can run here; None when a Docker engine answers and has, or gets, the image."""
+    # Where nobody answers, docker-py leaves its socket to the garbage collector.
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        trouble = _trouble(image)
+        gc.collect()
+    return trouble
+
+
+def _trouble(image: str) -> str | None:
     try:
         client = docker.from_env(timeout=ENGINE_DEADLINE_S)
     except docker.errors.DockerException as error:

@@ -19,10 +19,10 @@ ROWS = {
     "upstream calls per response": "{upstream_calls:.2f}",
     "responses started twice": "{started_twice}",
     "responses called back more than once": "{called_back_twice}",
-    "responses lost": "{lost}",
+    "lost: accepted, not called back in 90 s": "{lost}",
     "load average of the machine, 1 min": "{load_average:.2f}",
 }
-WIDTH = 38
+WIDTH = 40
 COLUMN = 14
 
 

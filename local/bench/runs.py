@@ -7,7 +7,7 @@ from functools import partial
 import psutil
 
 from local.bench.driver import Driver
-from local.bench.figures import Observed
+from local.bench.figures import Figures, Observed, figures
 from local.bench.load import Load, burst, paced
 from local.bench.meters import Meter, metered
 from local.bench.stage import Stage, stage
@@ -20,17 +20,17 @@ RUN_DEADLINE_S = 300.0
 REST_S = 1.0
 CALLS = ("creates", "retrieves", "cancels", "deletes", "input_items")
 
+WARM_UP = partial(burst, count=32, clients=16)
 BURST = partial(burst, count=500, clients=16)
 PACED = partial(paced, count=500, per_s=25)
 COUNTED = partial(paced, count=200, per_s=25)
-WARM_UP = partial(burst, count=32, clients=16)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What was observed, and on which Azurite; the storage requests for each response where they were tapped."""
+    """The figures of a load, the kind of Azurite, and the storage requests per response where they were tapped."""
 
-    observed: Observed
+    figures: Figures
     azurite: str
     storage_requests: list[Count]
 
@@ -42,15 +42,16 @@ def run(load: Load, *, tapped: bool = False) -> Run:
             observed = asyncio.run(_observe(running, load))
         except TimeoutError:
             raise PartError("driver", f"the run has not ended within {RUN_DEADLINE_S:g} s") from None
+        found = figures(observed)
         requests = running.tap.requests if running.tap else []
-        return Run(observed, running.storage.kind, counts(requests, len(observed.submissions)))
+        return Run(found, running.storage.kind, counts(requests, found.accepted))
 
 
 async def _observe(running: Stage, load: Load) -> Observed:
     async with asyncio.timeout(RUN_DEADLINE_S), Driver(running) as driver:
         await _apply(driver, WARM_UP)
         if not all(one.response_id for one in driver.submissions):
-            raise running.host.failure("it does not accept responses")
+            raise running.host.failure("it did not accept every response of the warm-up")
         await driver.forget()
         if running.tap:
             running.tap.requests.clear()

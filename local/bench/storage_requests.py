@@ -62,9 +62,10 @@ _QUEUE_NAMES = {"POST": "queue put", "DELETE": "queue delete"}
 
 
 def counts(requests: Iterable[StorageRequest], responses: int) -> list[Count]:
-    """Return the requests for each response, a row for every name."""
+    """Return how many requests there were for each of so many responses, a row for every name."""
     seen = Counter(kind_of(request) for request in requests)
-    return [Count(name, seen[Kind(name, True)] / responses, seen[Kind(name, False)] / responses) for name in NAMES]
+    among = max(responses, 1)
+    return [Count(name, seen[Kind(name, True)] / among, seen[Kind(name, False)] / among) for name in NAMES]
 
 
 def kind_of(request: StorageRequest) -> Kind:

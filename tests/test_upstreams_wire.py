@@ -1,0 +1,207 @@
+"""What a network does to a call: refused, dropped, cut, silent, slow. Nothing but UpstreamError comes of it."""
+
+import asyncio
+import contextlib
+import socketserver
+import threading
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Self
+
+import httpx
+import pytest
+
+from shared.errors import UpstreamUnavailable
+from shared.upstreams import CALL_DEADLINE_S, START_DEADLINE_S, ResponsesUpstream
+
+KEY = "sk-geheim-0123456789"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+Call = Callable[[ResponsesUpstream], Awaitable[Any]]
+CALLS: list[Call] = [
+    lambda upstream: upstream.start({"model": "m"}, "resp_1"),
+    lambda upstream: upstream.advance("up_1"),
+    lambda upstream: upstream.stop("up_1"),
+    lambda upstream: upstream.forget("up_1"),
+]
+every_call = pytest.mark.parametrize("call", CALLS, ids=["start", "advance", "stop", "forget"])
+
+
+async def with_key() -> Mapping[str, str]:
+    """Authorize with a key."""
+    return {"Authorization": f"Bearer {KEY}"}
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """A server on loopback that answers each request with the same bytes, and hangs up unless they are a whole answer.
+
+    Threads of its own: what is tested is the client's loop.
+    """
+
+    def __init__(self, answer: bytes, *, keeps_open: bool = False) -> None:
+        super().__init__(("127.0.0.1", 0), Exchange)
+        self.answer, self.keeps_open, self.opened = answer, keeps_open, 0
+
+    @property
+    def url(self) -> str:
+        """The base URL of the upstream that this is."""
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Exchange(socketserver.StreamRequestHandler):
+    """One connection."""
+
+    server: Server
+
+    def handle(self) -> None:
+        """Read the head of a request and write the answer, again if the connection is kept."""
+        self.server.opened += 1
+        while self._read_head():
+            self.wfile.write(self.server.answer)
+            if not self.server.keeps_open:
+                return
+
+    def _read_head(self) -> bool:
+        return any(line == b"\r\n" for line in iter(self.rfile.readline, b""))
+
+
+@contextlib.asynccontextmanager
+async def upstream_at(url: str) -> AsyncIterator[ResponsesUpstream]:
+    """Give an upstream over a real client; its connections are closed at the end."""
+    upstream = ResponsesUpstream(httpx.AsyncClient(timeout=5), url, with_key)
+    async with contextlib.aclosing(upstream):
+        yield upstream
+
+
+def trouble(call: Call, answer: bytes) -> UpstreamUnavailable:
+    """Return what a call to a server that writes these bytes raises."""
+
+    async def main() -> None:
+        async with upstream_at(server.url) as upstream:
+            await call(upstream)
+
+    with Server(answer) as server, pytest.raises(UpstreamUnavailable) as unavailable:
+        asyncio.run(main())
+    return unavailable.value
+
+
+@every_call
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 2",
+        b"\x00\x01\x02\r\n\r\n",
+        HEAD,
+        HEAD + b"Content-Length: 100\r\n\r\n" + b'{"id":"up_1","status":',
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nnot hex\r\n",
+        HEAD + b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!",
+    ],
+    ids=["dropped", "cut status", "not HTTP", "cut head", "cut body", "cut chunk", "bad chunk", "bad encoding"],
+)
+def test_a_broken_connection_is_unavailable(call: Call, answer: bytes) -> None:
+    """Wherever it breaks, it can be tried again; the reason is the kind of trouble and nothing else."""
+    error = trouble(call, answer)
+    assert str(error) in {"RemoteProtocolError", "ReadError", "WriteError", "DecodingError"}
+    assert KEY not in "".join(traceback.format_exception(error))
+
+
+@every_call
+def test_a_refused_connection_is_unavailable(call: Call) -> None:
+    """Nobody listens where somebody listened before."""
+
+    async def main() -> None:
+        async with upstream_at(gone.url) as upstream:
+            await call(upstream)
+
+    with Server(b"") as gone:
+        pass
+    with pytest.raises(UpstreamUnavailable, match=r"^ConnectError$"):
+        asyncio.run(main())
+
+
+def test_one_connection_serves_many_calls() -> None:
+    """The client keeps its connections: a poll does not pay for a handshake."""
+
+    async def main() -> None:
+        async with upstream_at(server.url) as upstream:
+            for _ in range(5):
+                await upstream.advance("up_1")
+
+    body = b'{"id":"up_1","status":"queued"}'
+    with Server(HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body), keeps_open=True) as server:
+        asyncio.run(main())
+    assert server.opened == 1
+
+
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock can be put forward: what waits for a deadline reaches it at once."""
+
+    skipped_s = 0.0
+
+    def time(self) -> float:
+        """Return the loop's time."""
+        return super().time() + self.skipped_s
+
+
+def elapsed_at_deadline(call: Call, step_s: float) -> float:
+    """Return after how many seconds a call to an upstream that never answers is given up, in steps."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SkippingLoop)
+
+        async def silent(_: httpx.Request) -> httpx.Response:
+            while True:
+                loop.skipped_s += step_s
+                await asyncio.sleep(0)
+
+        client = httpx.AsyncClient(transport=httpx.MockTransport(silent), timeout=None)
+        async with contextlib.aclosing(ResponsesUpstream(client, "https://model.example.com/v1", with_key)) as upstream:
+            with pytest.raises(UpstreamUnavailable, match="no answer within"):
+                await call(upstream)
+        return loop.skipped_s
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        return runner.run(main())
+
+
+@every_call
+def test_every_call_has_a_deadline_of_its_own(call: Call) -> None:
+    """20 s for a create, 10 s for everything else, whatever the client's own time-outs are."""
+    deadline_s = START_DEADLINE_S if call is CALLS[0] else CALL_DEADLINE_S
+    assert deadline_s <= elapsed_at_deadline(call, step_s=0.5) <= deadline_s + 2
+    assert (START_DEADLINE_S, CALL_DEADLINE_S) == (20.0, 10.0)
+
+
+def test_a_credential_has_a_deadline_too() -> None:
+    """An identity endpoint that does not answer holds nothing up for longer than a call may take."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SkippingLoop)
+
+        async def silent() -> Mapping[str, str]:
+            while True:
+                loop.skipped_s += 0.5
+                await asyncio.sleep(0)
+
+        async with contextlib.aclosing(ResponsesUpstream(httpx.AsyncClient(), "https://x/v1", silent)) as upstream:
+            with pytest.raises(UpstreamUnavailable, match="no credential"):
+                await upstream.check()
+        assert loop.skipped_s <= CALL_DEADLINE_S + 2
+
+    began_s = time.monotonic()
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        runner.run(main())
+    assert time.monotonic() - began_s < CALL_DEADLINE_S
