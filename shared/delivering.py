@@ -67,20 +67,35 @@ def _next_s(delivery: Delivery) -> float | None:
 
 
 async def _attempt(world: World, record: Record, delivery: Delivery, alarm: Alarm) -> None:
+    """Make an attempt, unless this process has one under way, which may wait for storage to take its 2xx."""
+    under_way = (record.id, delivery.target)
+    if under_way in world.attempting:
+        return
+    world.attempting.add(under_way)
+    try:
+        if made := await _make(world, record, delivery, alarm):
+            await _persist(world, *made)
+    finally:
+        world.attempting.discard(under_way)
+
+
+async def _make(world: World, record: Record, delivery: Delivery, alarm: Alarm) -> "tuple[Record, _Made] | None":
+    """Claim an attempt and send; None if there is no slot, or the attempt is another's."""
     address = (record.callback_url if delivery.target == CALLBACK else record.reply_to) or ""
     async with AsyncExitStack() as slot:
         try:
             async with asyncio.timeout(SLOT_WAIT_S):
                 await slot.enter_async_context(world.senders[delivery.target].slot(address))
         except TimeoutError:
-            return  # not claimed, so not charged: the alarm rings again
+            return None  # not claimed, so not charged: the alarm rings again
         claim = alarm.moved(world.now_ms() + plans.CLAIM_MS)
         claimed = await _claim(world, record, delivery, alarm, claim)
         mine = claimed.delivery(delivery.target) if claimed else None
-        if claimed and mine:
-            at_ms = world.now_ms()
-            answer = await _send(world, claimed, delivery.target, address)
-            await _persist(world, claimed, _judged(world, claimed, mine, claim, at_ms, answer))
+        if claimed is None or mine is None:
+            return None
+        at_ms = world.now_ms()
+        answer = await _send(world, claimed, delivery.target, address)
+        return claimed, _judged(world, claimed, mine, claim, at_ms, answer)
 
 
 async def _claim(world: World, record: Record, delivery: Delivery, alarm: Alarm, claim: Alarm) -> Record | None:

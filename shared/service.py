@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import httpx
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
 from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueServiceClient
@@ -85,25 +86,27 @@ def _world(settings: Settings) -> World:
 
 
 def _storage(settings: Settings) -> tuple[TransactionTable, QueueServiceClient]:
-    options: dict[str, Any] = {
-        "connection_timeout": 5,
-        "read_timeout": 10,
-        "retry_total": 3,
-        "retry_backoff_factor": 0.2,
-        "logging_enable": False,
-    }
     if settings.storage_connection:
-        table = TransactionTable.from_connection_string(settings.storage_connection, TABLE, **options)
+        table = TransactionTable.from_connection_string(settings.storage_connection, TABLE, **_options())
         return (
             cast("TransactionTable", table),  # the library says it returns its own class
-            QueueServiceClient.from_connection_string(settings.storage_connection, **options),
+            QueueServiceClient.from_connection_string(settings.storage_connection, **_options()),
         )
     credential = _credential(settings)
     host = f"https://{settings.storage_account}"
     return (
-        TransactionTable(f"{host}.table.core.windows.net", TABLE, credential=credential, **options),
-        QueueServiceClient(f"{host}.queue.core.windows.net", credential=credential, **options),
+        TransactionTable(f"{host}.table.core.windows.net", TABLE, credential=credential, **_options()),
+        QueueServiceClient(f"{host}.queue.core.windows.net", credential=credential, **_options()),
     )
+
+
+def _options() -> dict[str, Any]:
+    """Return what every storage client is made with.
+
+    Without the environment's settings: looking for proxies and netrc takes aiohttp two threads a request.
+    """
+    transport = AioHttpTransport(use_env_settings=False, connection_timeout=5, read_timeout=10)
+    return {"transport": transport, "retry_total": 3, "retry_backoff_factor": 0.2}
 
 
 def _queue(queues: QueueServiceClient, name: str) -> Any:

@@ -26,6 +26,7 @@ AHEAD_MAX_MS = 5_000
 READ_EVERY_MS = 60_000
 NUDGE_AFTER_S = 1.0
 HEARTBEAT_MS = 60_000
+RETRY_AFTER_GIVING_UP_MS = 3_600_000
 _AT_ONCE = 64
 
 
@@ -40,8 +41,9 @@ async def sweep(world: World, shard: str, at_s: int) -> int:
     for row in bad:
         _log.error("alarm.unreadable", extra={"key": row.key})
     moved = await world.store.move(shard, [(alarm, _next(world, alarm, now_ms)) for alarm in due])
-    if moved:
-        await _ring_all(world, shard, moved, now_ms, more=len(due) + len(bad) == MAX_ALARMS)
+    if moved or bad:
+        more = bool(moved) and len(due) + len(bad) == MAX_ALARMS
+        await _ring_all(world, shard, moved, now_ms, more=more)
     return len(moved)
 
 
@@ -85,14 +87,15 @@ async def _ring_all(world: World, shard: str, moved: Iterable[Alarm], now_ms: in
                 await _ring_safely(world, alarm, now_ms)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(alarm)) for alarm in moved]
-        await asyncio.wait(tasks, timeout=NUDGE_AFTER_S)
-        await _nudge_on(world, shard, more)
+        if tasks := [group.create_task(one(alarm)) for alarm in moved]:
+            await asyncio.wait(tasks, timeout=NUDGE_AFTER_S)
+        await _nudge_on(world, shard, now_ms, more=more)
 
 
-async def _nudge_on(world: World, shard: str, more: bool) -> None:
+async def _nudge_on(world: World, shard: str, now_ms: int, *, more: bool) -> None:
+    """Nudge for the first alarm after those that were due: a row that is no alarm stays before it for good."""
     try:
-        due_ms = world.now_ms() if more else await world.store.first_due(shard)
+        due_ms = world.now_ms() if more else await world.store.first_due(shard, now_ms)
     except StoreError:
         return  # the heartbeat finds it
     if due_ms is not None:
@@ -138,7 +141,7 @@ async def _give_up(world: World, alarm: Alarm) -> None:
     _log.error("alarm.given_up", extra={"key": alarm.key})
     now_ms = world.now_ms()
     if alarm.kind in (Kind.STOP, Kind.PURGE):
-        await rearm(world, alarm, now_ms + 3_600_000, attempt=MAX_UNEXPECTED)
+        await rearm(world, alarm, now_ms + RETRY_AFTER_GIVING_UP_MS, attempt=MAX_UNEXPECTED - 1)  # one more try then
         return
     record = await world.store.read(alarm.id, with_body=False)
     if alarm.kind is Kind.DELIVER:

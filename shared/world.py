@@ -67,6 +67,7 @@ class World:
     limits: Limits = Limits()
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     seen: OrderedDict[str, Seen] = field(default_factory=OrderedDict)
+    attempting: set[tuple[str, str]] = field(default_factory=set)  # deliveries with an attempt under way: id, target
 
 
 Plan = Callable[[Record], Write | None]

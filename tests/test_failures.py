@@ -125,7 +125,7 @@ def test_answers_lost_all_over_lose_nothing(azurite: Azurite, connection_string:
         portal.wrap_async_context_manager(FaultProxy("table", azurite.ports["table"])) as proxy,
         service(tmp_path, proxy.through(connection_string)) as running,
     ):
-        load, dice = Load(running, SEED, count=40), random.Random(SEED)
+        load, dice = Load(running, SEED, count=30), random.Random(SEED)
         for nth in range(1, 1200):
             if dice.random() < 1 / 12:
                 proxy.drop_answer(lambda _: True, nth)
@@ -186,7 +186,7 @@ def test_an_upstream_that_asks_for_patience_while_polled(running: Service, clien
 def test_an_upstream_that_errs_in_three_calls_of_ten(running: Service) -> None:
     """Errors of the upstream are expected: they fail nothing and start nothing twice."""
     running.model.faults(error_rate=0.3)
-    load = Load(running, SEED, count=40, pause_s=1)
+    load = Load(running, SEED, count=24, pause_s=1)
     with load.sending():
         pass
     load.settle()

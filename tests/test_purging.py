@@ -7,20 +7,13 @@ import pytest
 from shared.alarms import Kind
 from shared.errors import BadRequest, NotFound, UpstreamUnavailable
 from shared.ids import shard_of
-from shared.records import CALLBACK, Record
-from shared.states import Status
+from shared.records import CALLBACK
 from tests.fault_proxy import StorageRequest
 from tests.worlds import ANN, CALLBACK_URL, START_MS, Stage
 
 pytestmark = pytest.mark.anyio
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
-
-
-async def ended(stage: Stage, **fields: object) -> Record:
-    """Return a response that has just ended."""
-    stage.upstream.first = Status.COMPLETED
-    return await stage.create(**fields)
 
 
 async def delete(stage: Stage, response_id: str) -> None:
@@ -57,7 +50,7 @@ async def purged_after_ms(stage: Stage, response_id: str) -> int:
 
 async def test_a_deleted_response_is_gone_for_its_caller(stage: Stage) -> None:
     """From the delete on every call about it is a 404, before anything has been removed."""
-    made = await ended(stage)
+    made = await stage.ended()
     await delete(stage, made.id)
     assert (await stage.record(made.id)).deleted
     for call in (stage.engine.retrieve, stage.engine.cancel, stage.engine.delete, stage.engine.deliveries):
@@ -67,7 +60,7 @@ async def test_a_deleted_response_is_gone_for_its_caller(stage: Stage) -> None:
 
 async def test_a_delete_asks_for_the_purge_at_once(stage: Stage) -> None:
     """Its purge alarm moves to now, a sweep is asked for, and that leaves no row."""
-    made = await ended(stage)
+    made = await stage.ended()
     await delete(stage, made.id)
     assert await stage.kinds(made.id) == [Kind.PURGE]
     assert stage.nudges(made.id)[-1].parked_s == 0
@@ -85,7 +78,7 @@ async def test_a_response_under_way_cannot_be_deleted(stage: Stage) -> None:
 
 async def test_deletes_at_the_same_time_are_one(stage: Stage) -> None:
     """Whoever comes second finds nothing any more or is told the same; one purge follows."""
-    made = await ended(stage)
+    made = await stage.ended()
     deletes = [stage.engine.delete(ANN, made.id) for _ in range(3)]
     results = await asyncio.gather(*deletes, return_exceptions=True)
     assert made.id in results
@@ -95,7 +88,7 @@ async def test_deletes_at_the_same_time_are_one(stage: Stage) -> None:
 
 async def test_a_delete_while_the_purge_is_under_way_still_hides(stage: Stage) -> None:
     """The purge alarm has been moved by a sweep: the response is hidden, and the purge finds it so."""
-    made = await ended(stage)
+    made = await stage.ended()
     (purge,) = await stage.alarms(made.id)
     await stage.world.store.move(shard_of(made.id), [(purge, purge.moved(purge.due_ms + MINUTE_MS))])
     await delete(stage, made.id)
@@ -106,7 +99,7 @@ async def test_a_delete_while_the_purge_is_under_way_still_hides(stage: Stage) -
 
 async def test_a_delete_whose_answer_was_lost_is_done(stage: Stage) -> None:
     """Storage has committed: the caller is told so."""
-    made = await ended(stage)
+    made = await stage.ended()
 
     def is_transaction(request: StorageRequest) -> bool:
         return request.kind == "POST $batch"
@@ -123,7 +116,7 @@ async def test_a_delete_whose_answer_was_lost_is_done(stage: Stage) -> None:
 @pytest.mark.parametrize("count", [1, 97, 98, 99, 100, 250])
 async def test_rows_of_any_number_are_removed(stage: Stage, count: int) -> None:
     """In batches of up to 100, the record and its alarm with the last of them."""
-    made = await ended(stage)
+    made = await stage.ended()
     await grow(stage, made.id, count)
     assert len(await rows(stage, made.id)) == count + 1
     await delete(stage, made.id)
@@ -134,7 +127,7 @@ async def test_rows_of_any_number_are_removed(stage: Stage, count: int) -> None:
 
 async def test_a_response_without_children_is_removed(stage: Stage) -> None:
     """A record whose request is gone already is no obstacle."""
-    made = await ended(stage)
+    made = await stage.ended()
     await (await stage.table()).delete_entity(shard_of(made.id), f"resp|{made.id}|input|00")
     await delete(stage, made.id)
     await stage.sweep(made.id)
@@ -143,7 +136,7 @@ async def test_a_response_without_children_is_removed(stage: Stage) -> None:
 
 async def test_a_purge_takes_at_most_twenty_batches_a_ring(stage: Stage) -> None:
     """What is left goes a second later, and the record stays until it does."""
-    made = await ended(stage)
+    made = await stage.ended()
     await grow(stage, made.id, 2_050)
     await delete(stage, made.id)
     await stage.sweep(made.id)
@@ -156,7 +149,7 @@ async def test_a_purge_takes_at_most_twenty_batches_a_ring(stage: Stage) -> None
 
 async def test_a_purge_interrupted_between_batches_goes_on(stage: Stage) -> None:
     """Storage fails in the middle: the alarm was moved before, and rings for what is left."""
-    made = await ended(stage)
+    made = await stage.ended()
     await grow(stage, made.id, 250)
     await delete(stage, made.id)
     lost = stage.proxy.drop_answer(lambda request: b"event" in request.body)
@@ -168,7 +161,7 @@ async def test_a_purge_interrupted_between_batches_goes_on(stage: Stage) -> None
 
 async def test_neighbours_are_left_alone(stage: Stage) -> None:
     """Only rows of that very response go, also where another's id sorts just beside it."""
-    made = await ended(stage)
+    made = await stage.ended()
     neighbour = made.id[:-1] + ("1" if made.id[-1] == "0" else chr(ord(made.id[-1]) - 1))
     await stage.put(neighbour, f"resp|{neighbour}", facts="{}")
     await stage.put(neighbour, f"resp|{neighbour}|input|00", p0=b"")
@@ -184,14 +177,14 @@ async def test_neighbours_are_left_alone(stage: Stage) -> None:
 @pytest.mark.parametrize(("store", "kept_ms"), [(True, 30 * DAY_MS), (False, 10 * MINUTE_MS)])
 async def test_a_response_is_kept_as_long_as_asked(stage: Stage, store: bool, kept_ms: int) -> None:
     """Thirty days after its end; one that is not to be stored for ten minutes, time enough to fetch it."""
-    made = await ended(stage, store=store)
+    made = await stage.ended(store=store)
     assert await purged_after_ms(stage, made.id) == kept_ms
     assert stage.upstream.forgotten == ([] if store else ["up_0"])
 
 
 async def test_the_upstreams_copy_of_a_deleted_response_is_deleted(stage: Stage) -> None:
     """What the caller deletes is deleted there too; an upstream that cannot be told does not keep our rows."""
-    made = await ended(stage)
+    made = await stage.ended()
     await delete(stage, made.id)
     await purged_after_ms(stage, made.id)
     assert stage.upstream.forgotten == ["up_0"]
@@ -200,7 +193,7 @@ async def test_the_upstreams_copy_of_a_deleted_response_is_deleted(stage: Stage)
 async def test_an_open_delivery_is_waited_for(stage: Stage) -> None:
     """A deleted response goes when its event has been delivered, ten minutes at a time."""
     stage.receiver.answers = [500, 500, 500, 200]
-    made = await ended(stage, callback_url=CALLBACK_URL)
+    made = await stage.ended(callback_url=CALLBACK_URL)
     await delete(stage, made.id)
     gone_ms = await purged_after_ms(stage, made.id)
     assert len(stage.receiver.posts) == 4
@@ -210,7 +203,7 @@ async def test_an_open_delivery_is_waited_for(stage: Stage) -> None:
 @pytest.mark.parametrize(("store", "kept_ms"), [(True, 30 * DAY_MS), (False, DAY_MS)])
 async def test_an_open_delivery_is_not_waited_for_beyond_retention(stage: Stage, store: bool, kept_ms: int) -> None:
     """A delivery that never ends keeps nothing for ever: retention, or a day for what is not stored."""
-    made = await ended(stage, callback_url=CALLBACK_URL, store=store)
+    made = await stage.ended(callback_url=CALLBACK_URL, store=store)
     (delivery, *_) = await stage.alarms(made.id)
     await stage.world.store.remove(delivery)
     assert await purged_after_ms(stage, made.id) == kept_ms
@@ -218,7 +211,7 @@ async def test_an_open_delivery_is_not_waited_for_beyond_retention(stage: Stage,
 
 async def test_a_delete_during_an_attempt_loses_neither(stage: Stage) -> None:
     """The receiver has the event when the response is deleted: the attempt is noted, then everything goes."""
-    made = await ended(stage, callback_url=CALLBACK_URL)
+    made = await stage.ended(callback_url=CALLBACK_URL)
     gate = stage.receiver.hold()
     attempt = asyncio.create_task(stage.ring(made.id))
     await gate.reached.wait()
@@ -234,7 +227,7 @@ async def test_a_delete_during_an_attempt_loses_neither(stage: Stage) -> None:
 
 async def test_an_upstream_that_is_away_does_not_hold_a_purge_up(stage: Stage) -> None:
     """Its copy goes with its own retention; ours goes now."""
-    made = await ended(stage)
+    made = await stage.ended()
     stage.upstream.forget_errors = [UpstreamUnavailable("ConnectError")]
     await delete(stage, made.id)
     await stage.sweep(made.id)

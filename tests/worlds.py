@@ -6,12 +6,13 @@ import re
 import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
+from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables.aio import TableClient
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient
@@ -21,7 +22,8 @@ from shared.callers import Caller, Callers
 from shared.engine import Engine
 from shared.ids import shard_of
 from shared.nudges import DELIVERIES, NUDGES, Nudges
-from shared.records import CALLBACK, REPLY_QUEUE, Record
+from shared.records import CALLBACK, REPLY_QUEUE, Delivery, Record
+from shared.states import Status
 from shared.store import Store
 from shared.transactions import TransactionTable
 from shared.world import World
@@ -135,6 +137,13 @@ class Stage:
         record, _ = await self.engine.create(caller, orjson.dumps(body), key, None)
         return record
 
+    async def ended(self, caller: Caller = ANN, **fields: Any) -> Record:
+        """Create a response that the upstream has finished in its first answer."""
+        self.upstream.first = Status.COMPLETED
+        record = await self.create(caller, **fields)
+        self.upstream.first = Status.QUEUED
+        return record
+
     async def shown(self, response_id: str, caller: Caller = ANN) -> dict[str, Any]:
         """Return the response object as the caller reads it."""
         _, body = await self.engine.retrieve(caller, response_id)
@@ -148,6 +157,12 @@ class Stage:
         record = await self.world.store.read(response_id)
         assert record, "no record"
         return record
+
+    async def delivery(self, response_id: str, target: str = CALLBACK) -> Delivery:
+        """Return how far a delivery is, which must be there."""
+        delivery = (await self.record(response_id)).delivery(target)
+        assert delivery, "no delivery"
+        return delivery
 
     async def alarms(self, response_id: str) -> list[Alarm]:
         """Return the alarms of a response, earliest first."""
@@ -201,6 +216,14 @@ class Stage:
         shard = shard_of(response_id)
         return [sent for sent in self.sent if sent.queue == NUDGES and sent.content["shard"] == shard]
 
+    def deliveries(self) -> list[str]:
+        """Return the alarm keys of the deliveries that messages asked for so far."""
+        return [sent.content["alarm"] for sent in self.sent if sent.queue == DELIVERIES]
+
+    async def deliver(self) -> None:
+        """Handle every message that asked for a delivery so far, all at once."""
+        await asyncio.gather(*(self.engine.deliver(key) for key in self.deliveries()))
+
     def queue(self, name: str) -> QueueClient:
         """Return a client of a queue that notes what it sends."""
         return QueueClient.from_connection_string(
@@ -223,25 +246,29 @@ class Stage:
 
 
 @asynccontextmanager
-async def queue_host(stage: Stage, *engines: Engine) -> AsyncIterator[None]:
-    """Play the platform: hand each message of the queues to one of the engines in turn, until the end of the block."""
+async def queue_host(stage: Stage, *engines: Engine, copies: int = 1) -> AsyncIterator[None]:
+    """Play the platform until the end of the block: give each message, or copies of it, to the engines in turn."""
+    turns = itertools.cycle(engines)
     async with asyncio.TaskGroup() as group:
-        turns = itertools.cycle(engines)
         pumps = [
-            group.create_task(_pump(stage, NUDGES, lambda said: next(turns).sweep(said["shard"], said["at"]))),
-            group.create_task(_pump(stage, DELIVERIES, lambda said: next(turns).deliver(said["alarm"]))),
+            group.create_task(_pump(stage, NUDGES, copies, lambda said: next(turns).sweep(said["shard"], said["at"]))),
+            group.create_task(_pump(stage, DELIVERIES, copies, lambda said: next(turns).deliver(said["alarm"]))),
         ]
         yield
         for pump in pumps:
             pump.cancel()
 
 
-async def _pump(stage: Stage, name: str, handle: Callable[[dict[str, Any]], Coroutine[Any, Any, object]]) -> None:
+async def _pump(
+    stage: Stage, name: str, copies: int, handle: Callable[[dict[str, Any]], Coroutine[Any, Any, object]]
+) -> None:
     async with stage.queue(name) as queue, asyncio.TaskGroup() as group:
         while True:
             async for message in queue.receive_messages(messages_per_page=32, max_messages=32, visibility_timeout=600):
-                await queue.delete_message(message)
-                group.create_task(handle(orjson.loads(message.content)))
+                with suppress(ResourceNotFoundError):  # the queue may be cleared at any moment
+                    await queue.delete_message(message)
+                for _ in range(copies):
+                    group.create_task(handle(orjson.loads(message.content)))
             await asyncio.sleep(0.05)
 
 
