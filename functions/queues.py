@@ -27,7 +27,7 @@ async def sweep(message: func.QueueMessage) -> None:
     except (ValueError, KeyError, TypeError):
         shard, at_s = "", 0
     if len(shard) != 1 or shard not in SHARDS:
-        _log.error("nudge.unreadable", extra={"message": message.id})
+        _log.error("nudge.unreadable", extra={"message_id": message.id})
         return
     try:
         await (await service()).engine.sweep(shard, at_s)
@@ -42,12 +42,12 @@ async def deliver(message: func.QueueMessage) -> None:
         alarm_key = str(orjson.loads(message.get_body())["alarm"])
         read_key(alarm_key)
     except (ValueError, KeyError, TypeError):
-        _log.error("delivery.unreadable", extra={"message": message.id})
+        _log.error("delivery.unreadable", extra={"message_id": message.id})
         return
     try:
         await (await service()).engine.deliver(alarm_key)
     except StoreError:
-        _log.warning("delivery.storage_failed", extra={"message": message.id})
+        _log.warning("delivery.storage_failed", extra={"message_id": message.id})
 
 
 @blueprint.timer_trigger("timer", "0 * * * * *", run_on_startup=True, use_monitor=False)

@@ -28,6 +28,7 @@ class Kind(StrEnum):
 
 # How long the action of a kind may take, plus 10 s: where a rung alarm is moved to, so that a death delays it, no more.
 LEASE_MS = {
+    Kind.POLL: 20_000,
     Kind.START: 30_000,
     Kind.RUN: 30_000,
     Kind.DELIVER: 25_000,

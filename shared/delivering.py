@@ -6,7 +6,6 @@ by the record), sign, send, record. After a 2xx a living process repeats only th
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,13 +17,15 @@ from shared.errors import Conflict, StoreError
 from shared.ids import event_id
 from shared.records import CALLBACK, Delivery, Record, Row, Write
 from shared.redelivery import Answer, Attempt, Decision, Delivered, GiveUp, Retry, SendError
-from shared.world import World, decide
+from shared.schedule import retry_delay
+from shared.world import World, decide, rearm
 
 _log = logging.getLogger(__name__)
 
 SLOT_WAIT_S = 10.0
 RECORDING_S = 300.0
 _PAUSE_MAX_S = 5.0
+_WAITED = 4  # as if it were the fourth error in a row: about 15 s
 
 
 async def ring(world: World, alarm: Alarm) -> None:
@@ -34,7 +35,8 @@ async def ring(world: World, alarm: Alarm) -> None:
     if record is None or delivery is None or not delivery.is_open:
         await world.store.remove(alarm)
         return
-    await _attempt(world, record, delivery, alarm)
+    if not await _attempt(world, record, delivery, alarm):
+        await rearm(world, alarm, world.now_ms() + retry_delay(_WAITED, world.dice))
 
 
 async def deliver(world: World, alarm_key: str) -> None:
@@ -66,53 +68,64 @@ def _next_s(delivery: Delivery) -> float | None:
     return alarms.read_key(delivery.alarm).due_ms / 1000 if delivery.is_open and delivery.alarm else None
 
 
-async def _attempt(world: World, record: Record, delivery: Delivery, alarm: Alarm) -> None:
-    """Make an attempt, unless this process has one under way, which may wait for storage to take its 2xx."""
-    under_way = (record.id, delivery.target)
-    if under_way in world.attempting:
-        return
-    world.attempting.add(under_way)
-    try:
-        if made := await _make(world, record, delivery, alarm):
+async def _attempt(world: World, record: Record, delivery: Delivery, alarm: Alarm) -> bool:
+    """Make an attempt; False if it has to wait, uncharged: for a slot, or for storage to take what another brought."""
+    ours = (record.id, delivery.target)
+    if ours in world.unrecorded:
+        return False
+    async with AsyncExitStack() as slot:
+        if not await _has_slot(world, record, delivery.target, slot):
+            return False
+        made = await _make(world, record, delivery, alarm)
+    if made:
+        world.unrecorded.add(ours)
+        try:
             await _persist(world, *made)
-    finally:
-        world.attempting.discard(under_way)
+        finally:
+            world.unrecorded.discard(ours)
+    return True
+
+
+async def _has_slot(world: World, record: Record, target: str, slot: AsyncExitStack) -> bool:
+    try:
+        async with asyncio.timeout(SLOT_WAIT_S):
+            await slot.enter_async_context(world.senders[target].slot(_address(record, target)))
+    except TimeoutError:
+        return False
+    return True
+
+
+def _address(record: Record, target: str) -> str:
+    return (record.callback_url if target == CALLBACK else record.reply_to) or ""
 
 
 async def _make(world: World, record: Record, delivery: Delivery, alarm: Alarm) -> "tuple[Record, _Made] | None":
-    """Claim an attempt and send; None if there is no slot, or the attempt is another's."""
-    address = (record.callback_url if delivery.target == CALLBACK else record.reply_to) or ""
-    async with AsyncExitStack() as slot:
-        try:
-            async with asyncio.timeout(SLOT_WAIT_S):
-                await slot.enter_async_context(world.senders[delivery.target].slot(address))
-        except TimeoutError:
-            return None  # not claimed, so not charged: the alarm rings again
-        claim = alarm.moved(world.now_ms() + plans.CLAIM_MS)
-        claimed = await _claim(world, record, delivery, alarm, claim)
-        mine = claimed.delivery(delivery.target) if claimed else None
-        if claimed is None or mine is None:
-            return None
-        at_ms = world.now_ms()
-        answer = await _send(world, claimed, delivery.target, address)
-        return claimed, _judged(world, claimed, mine, claim, at_ms, answer)
+    """Claim an attempt and send; None if the attempt is another's."""
+    claim = alarm.moved(world.now_ms() + plans.CLAIM_MS)
+    claimed = await _claim(world, record, delivery, alarm, claim)
+    mine = claimed.delivery(delivery.target) if claimed else None
+    if claimed is None or mine is None:
+        return None
+    at_ms = world.now_ms()
+    answer = await _send(world, claimed, delivery.target, _address(claimed, delivery.target))
+    return claimed, _judged(world, claimed, mine, claim, at_ms, answer)
 
 
 async def _claim(world: World, record: Record, delivery: Delivery, alarm: Alarm, claim: Alarm) -> Record | None:
     """Take the attempt; None if it is another's."""
+    mine = False
 
     def plan(current: Record) -> Write | None:
+        nonlocal mine
         now = current.delivery(delivery.target)
-        if now is None or not now.is_open or now.attempt != delivery.attempt:
-            return None
-        return plans.claimed(current, now, alarm, claim)
+        mine = now is not None and now.is_open and now.attempt == delivery.attempt
+        return plans.claimed(current, now, alarm, claim) if now and mine else None
 
     try:
         claimed = await decide(world, record, record.id, plan)
     except Conflict:
         return None
-    now = claimed.delivery(delivery.target) if claimed else None
-    return claimed if now and now.alarm == claim.key else None
+    return claimed if mine else None
 
 
 async def _send(world: World, record: Record, target: str, address: str) -> Answer:

@@ -6,6 +6,7 @@ from typing import Any
 
 from shared import packing, plans, responses
 from shared.alarms import Alarm
+from shared.errors import UpstreamUnusable
 from shared.packing import Oversized
 from shared.plans import Ending
 from shared.records import Record, Write
@@ -63,9 +64,9 @@ def deadline(now_ms: int) -> Decide:
     return by_failure("deadline_exceeded", "The response was not finished before its deadline.", now_ms, stop=True)
 
 
-def oversized(now_ms: int) -> Decide:
-    """End as failed because the upstream's answer is over what this service takes."""
-    return by_failure("output_too_large", "The upstream's answer is larger than this service keeps.", now_ms)
+def unusable(error: UpstreamUnusable, now_ms: int) -> Decide:
+    """End as failed because the upstream's answer cannot be taken."""
+    return by_failure(error.code, error.message, now_ms)
 
 
 def known(record: Record) -> dict[str, Any]:

@@ -7,12 +7,14 @@ ServiceError                 answered to the caller, in OpenAI's envelope
   MethodNotAllowed           405
   TooLarge                   413
   UnsupportedMediaType       415
-  Unavailable                503, storage could not take the request: nothing was accepted
+  Unavailable                503, storage does not answer: try again
 UpstreamError                the upstream's doing
   UpstreamRefused            it judged the request and will judge it so again
   UpstreamUnavailable        it could not be asked now: try again
   UpstreamMissing            it does not know the response (yet, or any more)
-  UpstreamOversized          its answer is larger, or nested deeper, than we keep
+  UpstreamUnusable           its answer cannot be taken
+    UpstreamOversized        it is larger, or nested deeper, than we keep
+    UpstreamInvalid          it is no response object
 StoreError                   storage's doing
   Conflict                   another write came first: read again, decide again
   StoreUnavailable           storage did not answer
@@ -90,7 +92,7 @@ class UnsupportedMediaType(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """Storage could not take the request; nothing was accepted, the caller may try again."""
+    """Something this service needs does not answer; the caller may try again."""
 
     status = 503
 
@@ -131,8 +133,28 @@ class UpstreamMissing(UpstreamError):
     """The upstream answers 404 for a token it gave."""
 
 
-class UpstreamOversized(UpstreamError):
+class UpstreamUnusable(UpstreamError):
+    """The upstream answered, and its answer cannot be taken: how a response fails for it, and in which words."""
+
+    code: str
+    message: str
+
+    def __init__(self) -> None:
+        super().__init__(self.message)
+
+
+class UpstreamOversized(UpstreamUnusable):
     """The upstream's answer is larger, or nested deeper, than the limits."""
+
+    code = "output_too_large"
+    message = "The upstream's answer is larger than this service keeps."
+
+
+class UpstreamInvalid(UpstreamUnusable):
+    """The upstream's answer is a success, and no response object."""
+
+    code = "upstream_invalid"
+    message = "The upstream's answer is no response object."
 
 
 class StoreError(Exception):

@@ -8,7 +8,7 @@ from azure.data.tables import UpdateMode
 
 from shared.alarms import Alarm
 from shared.ids import shard_of
-from shared.records import Record, Row, Write, child_key, record_key
+from shared.records import INLINE_BODY, Record, Row, Write, child_key, record_key
 
 
 def of_write(write: Write, write_id: str) -> tuple[list[Any], list[str]]:
@@ -43,7 +43,7 @@ def _record(record: Record, write_id: str, writes_body: bool) -> Any:
         "write_id": write_id,
     }
     if writes_body:
-        entity["body"] = record.body
+        entity["body"] = record.body if len(record.body) <= INLINE_BODY else b""
     if not record.etag:
         return ("create", entity)
     return ("update", entity, {"mode": UpdateMode.MERGE, **_if_match(record.etag)})

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 
 from shared import ids, packing
 from shared.alarms import LEASE_MS, Alarm, Kind
-from shared.records import Delivery, Record, Row, Write
+from shared.records import INLINE_BODY, Delivery, Record, Row, Write
 from shared.states import Status, advance, finish
 
-INLINE_BODY = 60_000
 DELIVER_SOON_MS = 15_000
 CLAIM_MS = 60_000
 DAY_MS = 86_400_000
@@ -38,7 +37,7 @@ def opened(record: Record, request: bytes, now_ms: int) -> Write:
         born_ms=record.created_ms,
         deadline_ms=record.deadline_ms,
     )
-    return Write(record, alarms_in=(start,), rows=_rows("input", request))
+    return Write(record, alarms_in=(start,), rows=_rows("input", request), writes_body=True)
 
 
 def started(record: Record, status: Status, token: str, upstream_id: str | None, poll: Alarm, body: bytes) -> Write:
@@ -141,13 +140,11 @@ def deleted(record: Record, now_ms: int) -> Write:
 
 
 def _with_body(record: Record, body: bytes) -> tuple[Record, tuple[Row, ...]]:
-    """Put a packed object into the record while it fits, else, once it is final, into rows of its own."""
-    if len(body) <= INLINE_BODY:
+    """Give the record its packed object; one that is final and does not fit into its row has rows of its own."""
+    if len(body) <= INLINE_BODY or not record.status.is_terminal:
         return replace(record, body=body, body_rows=0), ()
-    if not record.status.is_terminal:
-        return replace(record, body=b"", body_rows=0), ()
     rows = _rows("body", body)
-    return replace(record, body=b"", body_rows=len(rows)), rows
+    return replace(record, body=body, body_rows=len(rows)), rows
 
 
 def _rows(name: str, packed: bytes) -> tuple[Row, ...]:

@@ -1,7 +1,8 @@
 """Asking the upstream how far it is: when an alarm rings, and when a caller asks.
 
-A poll that finds no change writes nothing: its alarm had been moved before. Only every fourth one in a row puts the
-alarm's count of attempts back, else a long healthy wait could not be told from a poll that kills its process.
+A poll that finds no change writes nothing: its alarm had been moved before. Only every fourth one in a row is checked:
+its alarm is leased for as long as the poll may take, and set back with its count of attempts when the poll ends well.
+Else a long healthy wait could not be told from a poll that kills its process.
 """
 
 import asyncio
@@ -11,16 +12,16 @@ from shared import ending, packing, plans, responses
 from shared.alarms import Alarm
 from shared.errors import StoreError, UpstreamError, UpstreamMissing, UpstreamOversized
 from shared.records import Record, Write
-from shared.schedule import MAX_UNEXPECTED, poll_delay, retry_delay
+from shared.schedule import poll_delay, retry_delay
 from shared.states import later
 from shared.upstreams import Step
-from shared.world import Seen, World, decide, rearm
+from shared.world import World, decide, rearm
 
 _log = logging.getLogger(__name__)
 
+CHECKED_ATTEMPT = 4
 MISSING_GRACE_MS = 120_000
 GET_PAUSE_S = 1.0
-_SEEN_MAX = 256
 _MAX_WAIT_MS = 3_600_000
 
 
@@ -36,11 +37,11 @@ async def ring(world: World, alarm: Alarm, now_ms: int) -> None:
         await ending.end(world, record, alarm.id, ending.deadline(now_ms), alarm)
         return
     try:
-        step = await world.upstream.advance(alarm.token)
+        step = await _asked(world, alarm.id, alarm.token)
     except UpstreamMissing:
         await _missing(world, alarm, now_ms)
-    except UpstreamOversized:
-        await ending.end(world, record, alarm.id, ending.oversized(now_ms), alarm)
+    except UpstreamOversized as error:
+        await ending.end(world, record, alarm.id, ending.unusable(error, now_ms), alarm)
     except UpstreamError as error:
         await _unavailable(world, alarm, error)
     else:
@@ -55,7 +56,7 @@ async def _advanced(world: World, record: Record | None, alarm: Alarm, step: Ste
     if record:
         await note(world, record, step)
     wanted_ms = now_ms + int((step.retry_after_s or 0) * 1000)
-    if wanted_ms > alarm.due_ms or alarm.tries or alarm.missing_ms or alarm.attempt >= MAX_UNEXPECTED - 1:
+    if wanted_ms > alarm.due_ms or alarm.tries or alarm.missing_ms or alarm.attempt >= CHECKED_ATTEMPT:
         wait_ms = max(poll_delay(now_ms - alarm.born_ms, world.dice), int((step.retry_after_s or 0) * 1000))
         await rearm(world, alarm, now_ms + min(wait_ms, _MAX_WAIT_MS), tries=0, missing_ms=0)
 
@@ -104,32 +105,36 @@ async def look(world: World, record: Record) -> tuple[Record, bytes]:
 async def _peek(world: World, record: Record) -> tuple[Record, Step | None]:
     step = None
     try:
-        step = await asyncio.shield(_asked(world, record))
+        step = await _asked(world, record.id, record.token or "", takes_past=True)
         if step.token is None:
             ended = await ending.end(world, record, record.id, ending.by_step(step, world.now_ms()))
             return ended or record, step
         return await note(world, record, step), step
-    except UpstreamOversized:
-        ended = await ending.end(world, record, record.id, ending.oversized(world.now_ms()))
+    except UpstreamOversized as error:
+        ended = await ending.end(world, record, record.id, ending.unusable(error, world.now_ms()))
         return ended or record, None
     except (UpstreamError, StoreError) as error:
         _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})
         return record, step
 
 
-def _asked(world: World, record: Record) -> "asyncio.Task[Step]":
-    """Return the poll that callers share: the one under way, or the one that began within the last second."""
-    now_s = asyncio.get_running_loop().time()
-    seen = world.seen.get(record.id)
-    if seen and (now_s - seen.at_s < GET_PAUSE_S or not seen.poll.done()):
-        return seen.poll
-    poll = asyncio.ensure_future(world.upstream.advance(record.token or ""))
-    poll.add_done_callback(lambda done: done.cancelled() or done.exception())  # its waiters may all have gone
-    world.seen[record.id] = Seen(now_s, poll)
-    world.seen.move_to_end(record.id)
-    if len(world.seen) > _SEEN_MAX:
-        world.seen.popitem(last=False)
-    return poll
+async def _asked(world: World, response_id: str, token: str, *, takes_past: bool = False) -> Step:
+    """Return the step of the poll that all of this process share: the one under way, or also one of the last second."""
+    poll = world.polls.get(response_id)
+    if poll is None or (poll.done() and not takes_past):
+        poll = world.polls[response_id] = asyncio.ensure_future(world.upstream.advance(token))
+        poll.add_done_callback(lambda done: _forget_later(world, response_id, done))
+    return await asyncio.shield(poll)
+
+
+def _forget_later(world: World, response_id: str, poll: "asyncio.Task[Step]") -> None:
+    def forget() -> None:
+        if world.polls.get(response_id) is poll:
+            del world.polls[response_id]
+
+    if not poll.cancelled():
+        poll.exception()  # its waiters may all have gone
+    asyncio.get_running_loop().call_later(GET_PAUSE_S, forget)
 
 
 def _shown(world: World, record: Record, step: Step) -> bytes:

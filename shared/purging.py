@@ -11,6 +11,8 @@ from shared.world import World, decide
 _log = logging.getLogger(__name__)
 BATCHES_A_RING = 20
 SOON_MS = 1_000
+WAIT_MS = 600_000
+STARTING_MS = 60_000
 
 
 async def delete(world: World, record: Record) -> None:
@@ -42,7 +44,7 @@ async def ring(world: World, alarm: Alarm) -> None:
         return
     now_ms = world.now_ms()
     if _must_wait(world, record, now_ms):
-        await _put_off(world, record, alarm, now_ms + plans.UNSTORED_MS)
+        await _put_off(world, record, alarm, now_ms + (WAIT_MS if record.upstream_id else STARTING_MS))
         return
     if record.upstream_id and (record.deleted or not record.store):
         await _forget(world, record.upstream_id)
@@ -54,6 +56,9 @@ async def ring(world: World, alarm: Alarm) -> None:
 
 
 def _must_wait(world: World, record: Record, now_ms: int) -> bool:
+    """Say whether a delivery is open, or a start may be under way whose token only this record can hold to stop it."""
+    if record.upstream_id is None and now_ms < record.ended_ms + STARTING_MS:
+        return True
     is_open = any(delivery.is_open for delivery in record.deliveries)
     return is_open and now_ms < plans.kept_until(record, world.limits.retention_ms)
 

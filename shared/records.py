@@ -12,6 +12,7 @@ import orjson
 from shared.alarms import Alarm
 from shared.states import Status
 
+INLINE_BODY = 60_000  # a larger packed object does not go into the record's row: a property holds 64 KiB
 CALLBACK = "c"
 REPLY_QUEUE = "q"
 
@@ -61,7 +62,8 @@ class Record:
     reserved: int = 0  # at least any event number ever sent
     body_rows: int = 0  # overflow rows of the body; 0: it is in the record
     deliveries: tuple[Delivery, ...] = ()
-    body: bytes = field(default=b"", repr=False)  # the response object as last known, packed
+    # packed: the response object as last known, before that what the request says of it; not stored here if it is large
+    body: bytes = field(default=b"", repr=False)
     write_id: str = ""
     etag: str = ""
 

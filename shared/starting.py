@@ -21,8 +21,8 @@ from shared.errors import (
     StoreError,
     TooLarge,
     UpstreamError,
-    UpstreamOversized,
     UpstreamRefused,
+    UpstreamUnusable,
 )
 from shared.packing import Oversized
 from shared.records import Record, Write
@@ -35,13 +35,13 @@ _log = logging.getLogger(__name__)
 _JOIN_PAUSE_S = 0.2
 
 
-async def open_and_start(world: World, record: Record, request: Mapping[str, Any]) -> Record:
+async def open_and_start(world: World, record: Record, request: dict[str, Any]) -> Record:
     """Accept a response and start it; return it as it then is. A repeat of an idempotent request joins its first.
 
     Raises RefusedByUpstream if the upstream judges the request wrong: then nothing is kept. Raises StoreError if
     nothing could be accepted.
     """
-    write = plans.opened(record, _packed(request), world.now_ms())
+    write = plans.opened(_echoing(record, request), _packed(request), world.now_ms())
     try:
         opened = await world.store.commit(write)
     except Conflict:
@@ -52,39 +52,40 @@ async def open_and_start(world: World, record: Record, request: Mapping[str, Any
     except StoreError:
         # it is accepted: the start alarm goes on from wherever this stopped
         _log.warning("start.unrecorded", extra={"response": record.id})
-        return _echoing(opened, request)
+        return opened
 
 
-async def _begin(world: World, record: Record, held: Alarm, request: Mapping[str, Any]) -> Record:
+async def _begin(world: World, record: Record, held: Alarm, request: dict[str, Any]) -> Record:
     try:
-        step = await world.upstream.start(dict(request), record.id)
+        step = await world.upstream.start(request, record.id)
     except UpstreamRefused as refusal:
         return await _refuse(world, record, held, refusal)
-    except UpstreamOversized:
-        return await _fail(world, record, held, request, ending.oversized(world.now_ms()))
+    except UpstreamUnusable as error:
+        return await _fail(world, record, held, ending.unusable(error, world.now_ms()))
     except UpstreamError as error:
         _log.warning("start.deferred", extra={"response": record.id, "reason": str(error)})
         await _defer(world, held, error)
-        return _echoing(record, request)
-    return await settle(world, record, held, step, request)
+        return record
+    return await settle(world, record, held, step)
 
 
-async def settle(world: World, record: Record | None, held: Alarm, step: Step, request: Mapping[str, Any]) -> Record:
+async def settle(world: World, record: Record, held: Alarm, step: Step) -> Record:
     """Note the first step of the upstream, whatever has become of the response meanwhile."""
-    if step.token is None and not (record and record.token):
-        known = record and _echoing(record, request)
-        return _kept(await ending.end(world, known, held.id, ending.by_step(step, world.now_ms()), held))
+    if step.token is None and not record.token:
+        return _kept(await ending.end(world, record, held.id, ending.by_step(step, world.now_ms()), held))
     is_orphan = False
 
     def plan(current: Record) -> Write | None:
         nonlocal is_orphan
         is_orphan = _is_orphan(current, step)
-        return _settled(world, current, step, request)
+        return _settled(world, current, step)
 
-    settled = _kept(await decide(world, record, held.id, plan, held))
-    if is_orphan:
+    settled = await decide(world, record, held.id, plan, held)
+    if settled is None and step.token:
+        await world.upstream.stop(step.token)  # ended, deleted and purged meanwhile: no row can hold a stop alarm
+    if is_orphan and settled:
         _log.warning("start.orphaned", extra={"response": held.id, "twice": settled.token != step.token})
-    return settled
+    return _kept(settled)
 
 
 def _is_orphan(record: Record, step: Step) -> bool:
@@ -93,7 +94,7 @@ def _is_orphan(record: Record, step: Step) -> bool:
     return is_new and bool(record.token or record.status.is_terminal)
 
 
-def _settled(world: World, record: Record, step: Step, request: Mapping[str, Any]) -> Write | None:
+def _settled(world: World, record: Record, step: Step) -> Write | None:
     """Decide what a step that has just been learned means for the record as it is now."""
     now_ms = world.now_ms()
     if step.token is None or step.token == record.token:
@@ -110,7 +111,7 @@ def _settled(world: World, record: Record, step: Step, request: Mapping[str, Any
         deadline_ms=record.deadline_ms,
         read_ms=now_ms,
     )
-    shown = responses.present(record, status, step.answer, responses.echo(request), now_ms)
+    shown = responses.present(record, status, step.answer, ending.known(record), now_ms)
     return plans.started(record, status, step.token, step.upstream_id, poll, _packed_or_none(shown))
 
 
@@ -124,8 +125,10 @@ async def ring(world: World, alarm: Alarm) -> None:
     if not record.status.is_terminal and now_ms >= alarm.deadline_ms:
         await ending.end(world, record, record.id, ending.deadline(now_ms))
         return
-    packed = await world.store.request(record.id)
-    await _start_again(world, record, alarm, packing.unpack(packed or b""))
+    request = packing.unpack(await world.store.request(record.id) or b"")
+    # counted: an upstream that ignores the key may have begun before
+    _log.warning("start.repeated", extra={"response": record.id, "tries": alarm.tries})
+    await _start_again(world, _echoing(record, request), alarm, request)
 
 
 def _must_learn(world: World, alarm: Alarm) -> bool:
@@ -137,17 +140,17 @@ async def _start_again(world: World, record: Record, alarm: Alarm, request: dict
     try:
         step = await world.upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        await _fail(world, record, alarm, request, _refused(world, refusal))
-    except UpstreamOversized:
-        await _fail(world, record, alarm, request, ending.oversized(world.now_ms()))
+        await _fail(world, record, alarm, _refused(world, refusal))
+    except UpstreamUnusable as error:
+        await _fail(world, record, alarm, ending.unusable(error, world.now_ms()))
     except UpstreamError as error:
         await _defer(world, alarm, error)
     else:
-        await settle(world, record, alarm, step, request)
+        await settle(world, record, alarm, step)
 
 
-async def _fail(world: World, record: Record, held: Alarm, request: Mapping[str, Any], why: ending.Decide) -> Record:
-    return _kept(await ending.end(world, _echoing(record, request), record.id, why, held))
+async def _fail(world: World, record: Record, held: Alarm, why: ending.Decide) -> Record:
+    return _kept(await ending.end(world, record, record.id, why, held))
 
 
 def _refused(world: World, refusal: UpstreamRefused) -> ending.Decide:
@@ -203,7 +206,7 @@ def _kept(record: Record | None) -> Record:
 
 
 def _echoing(record: Record, request: Mapping[str, Any]) -> Record:
-    """Give a record without a body what the request says, for the object that is shown of it."""
+    """Give a record whose object is not known yet what the request says of it."""
     return record if record.body else replace(record, body=packing.pack(responses.echo(request)))
 
 

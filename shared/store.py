@@ -8,7 +8,7 @@ reports a conflict with our own write; so on a conflict or an unknown outcome th
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -25,15 +25,9 @@ from shared.records import Record, Write, child_key, record_key
 DEADLINE_S = 20.0
 MOVES_A_TRANSACTION = 50
 CHILDREN_A_TRANSACTION = 100
+_TRIES = 3
 _LOST = frozenset({404, 409, 412})
 _FACTS = ["RowKey", "facts", "write_id"]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A row that is not of the form it should have; its key, for the log."""
-
-    key: str
 
 
 class Store:
@@ -76,32 +70,33 @@ class Store:
         """Carry out a write; return the record as it now is.
 
         Raises Conflict if the record, or an alarm that was to go, is not as the write assumed; StoreUnavailable if
-        the outcome is not known and our write is not there.
+        storage did not answer, three times.
         """
         write_id = uuid4().hex
         sent, keys = operations.of_write(write, write_id)
-        try:
-            results = await self._submit(sent)
-        except _Failed as failed:
-            return await self._own(write, write_id, failed, keys)
-        return replace(write.record, write_id=write_id, etag=results[0]["etag"])
-
-    async def _own(self, write: Write, write_id: str, failed: "_Failed", keys: Sequence[str]) -> Record:
-        there = await self.read(write.record.id, with_body=False)
-        if there and there.write_id == write_id:
-            return replace(write.record, write_id=write_id, etag=there.etag)
-        raise _meaning(failed, keys) from failed
+        for _ in range(_TRIES):
+            try:
+                results = await self._submit(sent)
+            except _Failed as failed:
+                there = await self.read(write.record.id, with_body=False)
+                if there and there.write_id == write_id:
+                    return replace(write.record, write_id=write_id, etag=there.etag)
+                if failed.index is not None:
+                    raise _meaning(failed, keys) from failed
+            else:
+                return replace(write.record, write_id=write_id, etag=results[0]["etag"])
+        raise StoreUnavailable
 
     # Alarms
 
-    async def due(self, shard: str, until_ms: int, limit: int) -> tuple[list[Alarm], list[Found]]:
-        """Return the alarms of a shard due by then, earliest first, and the rows that should be alarms and are not."""
+    async def due(self, shard: str, until_ms: int, limit: int) -> tuple[list[Alarm], list[str]]:
+        """Return the alarms of a shard due by then, earliest first, and the keys of rows that are none."""
         found, bad = [], []
         for row in await self._rows(shard, alarms.PREFIX, alarms.bound(until_ms), limit):
             try:
                 found.append(alarms.read(row["RowKey"], row["facts"], row.metadata["etag"]))
             except (ValueError, KeyError, TypeError):
-                bad.append(Found(row["RowKey"]))
+                bad.append(row["RowKey"])
         return found, bad
 
     async def first_due(self, shard: str, after_ms: int = 0) -> int | None:
@@ -127,24 +122,25 @@ class Store:
         return moved
 
     async def _move(self, shard: str, batch: list[tuple[Alarm, Alarm]]) -> list[Alarm]:
-        while batch:
-            write_id = uuid4().hex
+        write_id, unanswered = uuid4().hex, 0
+        while batch and unanswered < _TRIES:
+            sent = [one for old, new in batch for one in operations.of_move(shard, old, new, write_id)]
             try:
-                results = await self._submit(
-                    [one for old, new in batch for one in operations.of_move(shard, old, new, write_id)]
-                )
+                results = await self._submit(sent)
             except _Failed as failed:
                 there = await self._alarm(shard, batch[0][1].key)
                 if there and there["write_id"] == write_id:
                     return [new for _, new in batch]
                 if failed.index is None:
-                    raise StoreUnavailable from failed
+                    unanswered += 1
+                    continue
                 del batch[failed.index // 2]
                 batch = await self._still_there(shard, batch)
             else:
-                return [
-                    replace(new, etag=result["etag"]) for (_, new), result in zip(batch, results[1::2], strict=True)
-                ]
+                etags = [result["etag"] for result in results[1::2]]
+                return [replace(new, etag=etag) for (_, new), etag in zip(batch, etags, strict=True)]
+        if batch:
+            raise StoreUnavailable
         return []
 
     async def _still_there(self, shard: str, batch: list[tuple[Alarm, Alarm]]) -> list[tuple[Alarm, Alarm]]:
@@ -186,7 +182,9 @@ class Store:
 
     async def body(self, record: Record) -> bytes:
         """Return the packed object of a response, from its record or from the rows beside it."""
-        return packing.from_rows(await self.children(record.id, "body")) if record.body_rows else record.body
+        if record.body or not record.body_rows:
+            return record.body
+        return packing.from_rows(await self.children(record.id, "body"))
 
     async def remove_all(self, record: Record, alarm_key: str) -> bool:
         """Remove a response: its rows in batches, the record as read and the alarm with the last of them.

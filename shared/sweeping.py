@@ -8,7 +8,7 @@ response by a path that reads nothing that could raise again.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Sequence
 
 from shared import cancelling, delivering, ending, polling, purging, starting
 from shared.alarms import LEASE_MS, Alarm, Kind
@@ -16,6 +16,7 @@ from shared.errors import StoreError
 from shared.ids import SHARDS
 from shared.records import Delivery, Record, Write
 from shared.schedule import MAX_UNEXPECTED, poll_delay, retry_delay
+from shared.store import MOVES_A_TRANSACTION
 from shared.world import World, decide, rearm
 
 _log = logging.getLogger(__name__)
@@ -27,24 +28,61 @@ READ_EVERY_MS = 60_000
 NUDGE_AFTER_S = 1.0
 HEARTBEAT_MS = 60_000
 RETRY_AFTER_GIVING_UP_MS = 3_600_000
-_AT_ONCE = 64
+AT_ONCE = 64
 
 
 async def sweep(world: World, shard: str, at_s: int) -> int:
     """Ring the alarms of a shard that are due by its clock, or by the time the nudge was for if that is later.
 
-    Takes at most 500 alarms or 60 s; what is left has been nudged for. Returns how many it rang.
+    Takes at most 500 alarms or 60 s, and nudges for what is left. Returns how many it rang.
     """
     clock_ms = world.now_ms()
     now_ms = max(clock_ms, min(at_s * 1000, clock_ms + AHEAD_MAX_MS))
     due, bad = await world.store.due(shard, now_ms, MAX_ALARMS)
-    for row in bad:
-        _log.error("alarm.unreadable", extra={"key": row.key})
-    moved = await world.store.move(shard, [(alarm, _next(world, alarm, now_ms)) for alarm in due])
-    if moved or bad:
-        more = bool(moved) and len(due) + len(bad) == MAX_ALARMS
-        await _ring_all(world, shard, moved, now_ms, more=more)
-    return len(moved)
+    for key in bad:
+        _log.error("alarm.unreadable", extra={"key": key})
+    if not due and not bad:
+        return 0
+    async with asyncio.TaskGroup() as group:
+        rings = await _take(world, shard, due, now_ms - clock_ms, group)
+        if rings:
+            await asyncio.wait(rings, timeout=NUDGE_AFTER_S)
+        await _nudge_on(world, shard, now_ms, more=len(rings) < len(due) or len(due) + len(bad) == MAX_ALARMS)
+    return len(rings)
+
+
+async def _take(
+    world: World, shard: str, due: Sequence[Alarm], ahead_ms: int, group: asyncio.TaskGroup
+) -> list[asyncio.Task[None]]:
+    """Move and ring alarms a transaction at a time, as many at once as can be acted on within their lease.
+
+    What no place is found for in a minute is not touched: it stays due, and no attempt is charged.
+    """
+    loop = asyncio.get_running_loop()
+    until_s, rings = loop.time() + MAX_S, list[asyncio.Task[None]]()
+    for start in range(0, len(due), MOVES_A_TRANSACTION):
+        if not await _has_room(rings, until_s - loop.time()):
+            break
+        now_ms = world.now_ms() + ahead_ms
+        batch = due[start : start + MOVES_A_TRANSACTION]
+        try:
+            moved = await world.store.move(shard, [(alarm, _next(world, alarm, now_ms)) for alarm in batch])
+        except StoreError:
+            _log.warning("sweep.cut_short", extra={"shard": shard})
+            break
+        rings += [group.create_task(_ring_safely(world, alarm, now_ms)) for alarm in moved]
+    return rings
+
+
+async def _has_room(rings: Sequence[asyncio.Task[None]], wait_s: float) -> bool:
+    """Wait until another batch can be acted on at once; say whether that came about in time."""
+    running = [ring for ring in rings if not ring.done()]
+    while len(running) > AT_ONCE - MOVES_A_TRANSACTION and wait_s > 0:
+        began_s = asyncio.get_running_loop().time()
+        await asyncio.wait(running, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        wait_s -= asyncio.get_running_loop().time() - began_s
+        running = [ring for ring in running if not ring.done()]
+    return wait_s > 0
 
 
 async def heartbeat(world: World) -> None:
@@ -69,27 +107,17 @@ def _next(world: World, alarm: Alarm, now_ms: int) -> Alarm:
     """Return the alarm where it goes before it is acted on, its attempt counted."""
     if alarm.kind is not Kind.POLL:
         return alarm.moved(now_ms + LEASE_MS[alarm.kind], attempt=alarm.attempt + 1)
+    delay_ms = poll_delay(now_ms - alarm.born_ms, world.dice)
+    if alarm.attempt + 1 >= polling.CHECKED_ATTEMPT:
+        delay_ms = max(delay_ms, LEASE_MS[Kind.POLL])  # this poll puts the count back, for which it must hold the key
     reads = now_ms - alarm.read_ms >= READ_EVERY_MS
-    return alarm.moved(
-        now_ms + poll_delay(now_ms - alarm.born_ms, world.dice),
-        attempt=alarm.attempt + 1,
-        read_ms=now_ms if reads else alarm.read_ms,
-    )
+    return alarm.moved(now_ms + delay_ms, attempt=alarm.attempt + 1, read_ms=now_ms if reads else alarm.read_ms)
 
 
-async def _ring_all(world: World, shard: str, moved: Iterable[Alarm], now_ms: int, *, more: bool) -> None:
-    """Act on all; nudge for the shard's next alarm when that is done, or after a second: none waits for the slow."""
-    gate, until_s = asyncio.Semaphore(_AT_ONCE), asyncio.get_running_loop().time() + MAX_S
-
-    async def one(alarm: Alarm) -> None:
-        async with gate:
-            if asyncio.get_running_loop().time() < until_s:
-                await _ring_safely(world, alarm, now_ms)
-
-    async with asyncio.TaskGroup() as group:
-        if tasks := [group.create_task(one(alarm)) for alarm in moved]:
-            await asyncio.wait(tasks, timeout=NUDGE_AFTER_S)
-        await _nudge_on(world, shard, now_ms, more=more)
+def _is_hopeless(alarm: Alarm) -> bool:
+    """Say whether the last five attempts in a row did not end well; polls are counted from the first checked one."""
+    uncounted = polling.CHECKED_ATTEMPT - 1 if alarm.kind is Kind.POLL else 0
+    return alarm.attempt > uncounted + MAX_UNEXPECTED
 
 
 async def _nudge_on(world: World, shard: str, now_ms: int, *, more: bool) -> None:
@@ -104,7 +132,7 @@ async def _nudge_on(world: World, shard: str, now_ms: int, *, more: bool) -> Non
 
 async def _ring_safely(world: World, alarm: Alarm, now_ms: int) -> None:
     try:
-        await (_give_up(world, alarm) if alarm.attempt > MAX_UNEXPECTED else _ring(world, alarm, now_ms))
+        await (_give_up(world, alarm) if _is_hopeless(alarm) else _ring(world, alarm, now_ms))
     except StoreError as error:
         _log.warning("alarm.unfinished", extra={"key": alarm.key, "error": type(error).__name__})
     except Exception:  # noqa: BLE001 - the edge between one alarm and the others

@@ -16,7 +16,7 @@ import httpx
 import orjson
 
 from shared import packing
-from shared.errors import UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
+from shared.errors import UpstreamInvalid, UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
 from shared.schedule import retry_after_s
 from shared.states import Status
 
@@ -163,9 +163,9 @@ def _step(answer: _Answer) -> Step:
     try:
         status = Status(str(body.get("status")))
     except ValueError:
-        raise UpstreamUnavailable("the upstream's answer has no status that is known") from None
+        raise UpstreamInvalid from None
     if not isinstance(upstream_id, str) or not 0 < len(upstream_id) <= MAX_ID:
-        raise UpstreamUnavailable("the upstream's answer has no id")
+        raise UpstreamInvalid
     return Step(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
 
 
@@ -173,9 +173,9 @@ def _object(content: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
-        raise UpstreamUnavailable("the upstream's answer is not JSON") from None
+        raise UpstreamInvalid from None
     if not isinstance(body, dict):
-        raise UpstreamUnavailable("the upstream's answer is not an object")
+        raise UpstreamInvalid
     if packing.is_deeper(body, MAX_DEPTH):
         raise UpstreamOversized
     return body

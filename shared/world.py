@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -45,14 +44,6 @@ class Limits:
     start_wait_s: float = 20.0  # how long a repeated request waits for its first
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A poll that callers share, and when it began, on the loop's clock."""
-
-    at_s: float
-    poll: "asyncio.Task[Step]"
-
-
 @dataclass(frozen=True)
 class World:
     """The seams. `now_ms` is the clock, `dice` gives numbers from 0 to 1, `sleep` waits that many seconds."""
@@ -66,8 +57,8 @@ class World:
     dice: Callable[[], float]
     limits: Limits = Limits()
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    seen: OrderedDict[str, Seen] = field(default_factory=OrderedDict)
-    attempting: set[tuple[str, str]] = field(default_factory=set)  # deliveries with an attempt under way: id, target
+    polls: "dict[str, asyncio.Task[Step]]" = field(default_factory=dict)  # under way or fresh, by response
+    unrecorded: set[tuple[str, str]] = field(default_factory=set)  # deliveries, id and target, attempted but not noted
 
 
 Plan = Callable[[Record], Write | None]

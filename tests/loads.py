@@ -74,7 +74,7 @@ class Load:
             assert (response_id, f"response.{ENDS[self._plan[n][0]]}") in {one[:2] for one in told}
         assert all(verified for *_, verified in told)
         assert self.running.model.stats()["started_twice"] == 0
-        assert self.running.unexpected() == []
+        assert not (unexpected := self.running.unexpected()), unexpected
         return len(callbacks) - len(told)
 
     def post(self, n: int, client: httpx.Client) -> httpx.Response:

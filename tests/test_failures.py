@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
-from azure.storage.queue import QueueServiceClient
+from azure.storage.queue import QueueServiceClient, TextBase64EncodePolicy
 
 from local.azurite import Azurite
 from local.azurite import azurite as run_azurite
@@ -22,13 +22,20 @@ from tests.stacks import Json, Service, create, finished, service
 
 SEED = int(os.environ.get("CHAOS_SEED") or 1)
 OUTAGE_S = 20.0
+UNREADABLE = ("x", "[]", "{}", "5", '{"shard": "g", "at": 1}', '{"shard": "0", "at": "x"}', '{"alarm": "alarm|x|y|z"}')
 WRITES = 6  # transactions in the life of a response: open, start, move of the poll, end, claim, record
 
 
 @pytest.fixture(scope="module")
-def shared(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for the tests that break the model or the receiver."""
-    with service(tmp_path_factory.mktemp("failures"), azurite.account()) as running:
+def account(azurite: Azurite) -> str:
+    """Give the service that tests share its storage account."""
+    return azurite.account()
+
+
+@pytest.fixture(scope="module")
+def shared(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run one service for the tests that break the model, the receiver or a message."""
+    with service(tmp_path_factory.mktemp("failures"), account) as running:
         yield running
         assert running.unexpected() == []
 
@@ -68,6 +75,21 @@ def test_messages_deleted_in_mid_run_lose_nothing(connection_string: str, tmp_pa
         load.settle()
         load.check()
         assert set(load.answers) == {200}
+
+
+def test_messages_that_cannot_be_read_are_dropped(running: Service, client: httpx.Client, account: str) -> None:
+    """Each is logged once; none is tried again, poisons anything or stops the next."""
+    with QueueServiceClient.from_connection_string(account) as queues:
+        for name in ("nudges", "deliveries"):
+            queue = queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
+            for text in UNREADABLE:
+                queue.send_message(text)
+        expected = 2 * len(UNREADABLE)
+        assert wait_for(lambda: running.hosts[0].written().count(".unreadable") == expected, 30)
+        response = create(client, callback_url=f"{running.receiver.url}/callback")
+        assert running.receiver.first(response["id"])["type"] == "response.completed"
+        assert not [queue.name for queue in queues.list_queues() if queue.name.endswith("-poison")]
+    assert running.unexpected() == []
 
 
 def test_a_storage_outage_loses_nothing_that_was_accepted(tmp_path: Path) -> None:
