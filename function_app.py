@@ -1,8 +1,13 @@
 """The Functions app: every trigger, registered."""
 
+import logging
+
 import azure.functions as func
 
 from functions import http, queues
+
+for chatty in ("azure", "httpx", "httpcore"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)  # one line per call, with its URL, at INFO
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 app.register_functions(http.blueprint)

@@ -10,7 +10,15 @@ from azurefunctions.extensions.http.fastapi import Request, Response
 
 from shared.callers import Caller
 from shared.engine import Engine
-from shared.errors import ServiceError, SettingsError, StoreError, TooLarge, Unavailable, UnsupportedMediaType
+from shared.errors import (
+    MethodNotAllowed,
+    ServiceError,
+    SettingsError,
+    StoreError,
+    TooLarge,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from shared.records import Record
 from shared.requests import MAX_BODY
 from shared.schedule import POLL_MIN_MS, poll_delay
@@ -46,7 +54,7 @@ def for_anyone(handle: Answer) -> Answer:
             response = _refusal(error)
         except StoreError:
             _log.exception("request.storage_failed", extra={"request": request_id})
-            response = _refusal(Unavailable("Storage is not available; nothing was accepted.", retry_after_s=5))
+            response = _refusal(Unavailable("Storage is not available; try again.", retry_after_s=5))
         except SettingsError as error:
             _log.error("settings.wrong", extra={"reason": str(error)})
             response = _refusal(ServiceError("The service is not configured correctly."))
@@ -61,6 +69,8 @@ def for_anyone(handle: Answer) -> Answer:
 
 def _refusal(error: ServiceError) -> Response:
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
     return as_json(error.envelope(), error.status, headers)
 
 

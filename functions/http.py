@@ -10,7 +10,7 @@ from functions.answers import Handle, as_json, as_response, for_anyone, for_call
 from shared import requests
 from shared.callers import Caller
 from shared.engine import Engine
-from shared.errors import BadRequest, MethodNotAllowed, NotFound, SettingsError, StoreError, Unavailable
+from shared.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, Unavailable
 from shared.service import service
 
 blueprint = func.Blueprint()
@@ -33,13 +33,10 @@ async def create(engine: Engine, caller: Caller, req: Request) -> Response:
 
 async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}."""
-    prefer = requests.preference(req.headers.get("prefer"))
-    shown = await engine.retrieve(caller, req.path_params["id"], prefer.wait_s or 0)
     if req.query_params.get("stream", "").lower() == "true":
-        raise BadRequest(
-            "This response cannot be streamed because it was not created with stream=true.", param="stream"
-        )
-    return as_response(shown)
+        await engine.stream(caller, req.path_params["id"])
+    prefer = requests.preference(req.headers.get("prefer"))
+    return as_response(await engine.retrieve(caller, req.path_params["id"], prefer.wait_s or 0))
 
 
 async def cancel(engine: Engine, caller: Caller, req: Request) -> Response:
@@ -85,7 +82,7 @@ async def unmatched(req: Request) -> Response:
     allowed = sorted(method for pattern, methods in _allowed.items() if pattern.fullmatch(path) for method in methods)
     if not allowed:
         raise NotFound(f"Unknown path '{req.url.path[:200]}'.")
-    raise MethodNotAllowed(f"{req.method} is not allowed here; allowed: {', '.join(allowed)}.")
+    raise MethodNotAllowed(req.method, allowed)
 
 
 def _responses(name: str, method: str, path: str, handle: Handle) -> None:

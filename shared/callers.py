@@ -68,6 +68,9 @@ def parse(text: str) -> Callers:
     callers = [_caller(n, element) for n, element in enumerate(elements)]
     if len({caller.name for caller in callers}) < len(callers):
         raise SettingsError("CALLERS names a caller twice")
+    digests = [digest for caller in callers for digest in caller.keys]
+    if len(set(digests)) < len(digests):
+        raise SettingsError("CALLERS holds a key twice: it could not be told whose it is")
     return Callers(callers)
 
 

@@ -6,6 +6,7 @@ by the record), sign, send, record. After a 2xx a living process repeats only th
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, NoReturn
 
 from shared import cancelling, delivering, ids, packing, polling, purging, requests, starting, sweeping
 from shared.addresses import CallbackUrlRefused, check_url
@@ -44,19 +44,25 @@ class Engine:
         """
         began_s = asyncio.get_running_loop().time()
         new = requests.parse(raw)
-        self._check_targets(caller, new)
-        previous = await self._previous(caller, new.previous) if new.previous else None
         response_id = derived_id(caller.name.encode(), key.encode(), raw) if key else new_id()
-        record = self._opened(response_id, caller, new, previous.id if previous else None)
-        request = new.for_upstream(previous.upstream_id if previous else None)
-        record = await starting.open_and_start(self._world, record, request)
+        record = await self._accepted(caller, response_id, new, repeats=key is not None)
         if wait_s is None:
             wait_s = 0 if new.background else requests.FOREGROUND_WAIT_S
-        return await self._waited(record, wait_s - (asyncio.get_running_loop().time() - began_s))
+        shown = record, await polling.stored(self._world, record)
+        return await self._waited(shown, wait_s - (asyncio.get_running_loop().time() - began_s))
 
     async def retrieve(self, caller: Caller, named: str, wait_s: float = 0) -> tuple[Record, bytes]:
         """Return a response by its id or a continuation token, waiting for its end as asked."""
-        return await self._waited(await self._own(caller, named), wait_s, look=True)
+        record = await self._own(caller, named)
+        return await self._waited(await polling.look(self._world, record), wait_s)
+
+    async def stream(self, caller: Caller, named: str) -> NoReturn:
+        """Refuse to stream a response that was not created as a stream; no other is, so far."""
+        record = await self._own(caller, named)
+        flag = "stream" if record.background else "background"
+        raise BadRequest(
+            f"This response cannot be streamed because it was not created with {flag}=true.", param="stream"
+        )
 
     async def cancel(self, caller: Caller, named: str) -> tuple[Record, bytes]:
         """Cancel a response, which reaches the upstream too."""
@@ -113,13 +119,25 @@ class Engine:
 
     # Steps
 
-    async def _waited(self, record: Record, wait_s: float, *, look: bool = False) -> tuple[Record, bytes]:
+    async def _accepted(self, caller: Caller, response_id: str, new: NewResponse, *, repeats: bool) -> Record:
+        """Return the started response; one whose first request was accepted is judged by no rule a second time."""
+        try:
+            self._check_targets(caller, new)
+            previous = await self._previous(caller, new.previous) if new.previous else None
+        except BadRequest:
+            if repeats and (first := await self._world.store.read(response_id)):
+                return first
+            raise
+        record = self._opened(response_id, caller, new, previous.id if previous else None)
+        request = new.for_upstream(previous.upstream_id if previous else None)
+        return await starting.open_and_start(self._world, record, request)
+
+    async def _waited(self, shown: tuple[Record, bytes], wait_s: float) -> tuple[Record, bytes]:
         """Return the response, looking again until it has ended or the time is over."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
-        shown = await polling.look(self._world, record) if look else (record, await polling.stored(self._world, record))
         while not shown[0].status.is_terminal and (left_s := until - loop.time()) > 0:
-            age_ms = self._world.now_ms() - record.created_ms
+            age_ms = self._world.now_ms() - shown[0].created_ms
             await self._world.sleep(min(left_s, poll_delay(age_ms, self._world.dice) / 1000))
             shown = await self._again(shown)
         return shown

@@ -15,6 +15,7 @@ from shared.errors import BadRequest
 
 MAX_BODY = 8_388_608
 MAX_DEPTH = 100
+MAX_ITEMS = 10_000
 MAX_WAIT_S = 60
 FOREGROUND_WAIT_S = 200.0
 _OURS = ("callback_url", "reply_to")
@@ -70,6 +71,8 @@ def parse(raw: bytes) -> NewResponse:
         raise BadRequest("Streaming is not supported yet.", param="stream", code="unsupported_parameter")
     if body.get("input") is not None and not isinstance(body["input"], str | list):
         raise BadRequest("'input' must be a string or a list of items.", param="input", code="invalid_type")
+    if isinstance(body.get("input"), list) and len(body["input"]) > MAX_ITEMS:
+        raise BadRequest(f"'input' may hold at most {MAX_ITEMS} items.", param="input", code="invalid_value")
     previous = _text(body, "previous_response_id", 128)
     if previous and body.get("conversation"):
         raise BadRequest("'previous_response_id' and 'conversation' exclude each other.", param="previous_response_id")

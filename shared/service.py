@@ -24,7 +24,7 @@ from shared.upstreams import Authorize, ResponsesUpstream
 from shared.world import Limits, World
 
 TABLE = "responses"
-_CONNECTIONS = 100
+_CONNECTIONS = 1_000  # above what the sweeps of one process can poll at once
 
 
 class Service:
@@ -120,7 +120,7 @@ def _credential(settings: Settings) -> DefaultAzureCredential:
 def _upstream(settings: Settings) -> ResponsesUpstream:
     client = httpx.AsyncClient(
         timeout=httpx.Timeout(30.0, connect=5.0),
-        limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+        limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=100),
         follow_redirects=False,
         headers={"User-Agent": "background-responses/1", "Accept": "application/json"},
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event
 
 import httpx
 
@@ -41,6 +42,7 @@ class Load:
     pause_s: float = 2.0
     accepted: dict[int, str] = field(default_factory=dict)
     answers: Counter[int | None] = field(default_factory=Counter)
+    _over: Event = field(default_factory=Event, repr=False)
 
     def __post_init__(self) -> None:
         dice = random.Random(self.seed)
@@ -49,12 +51,16 @@ class Load:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Send during the block; at its end, wait until everything is accepted."""
-        with ThreadPoolExecutor(THREADS) as pool:
+        """Send during the block; at its end, wait until everything is accepted. A failure in it ends the sending."""
+        pool = ThreadPoolExecutor(THREADS)
+        try:
             sent = [pool.submit(self._send, n) for n in range(self.count)]
             yield
             for one in sent:
                 one.result()
+        finally:
+            self._over.set()
+            pool.shutdown(cancel_futures=True)
 
     def settle(self) -> float:
         """Wait until everything has called back; return the seconds that took. Nobody asks: that would be a poll."""
@@ -85,7 +91,7 @@ class Load:
     def _send(self, n: int) -> None:
         time.sleep(self._plan[n][1])  # the time between two requests of one caller
         end, tries = time.monotonic() + ACCEPTED_S, n
-        while n not in self.accepted:
+        while n not in self.accepted and not self._over.is_set():
             assert time.monotonic() < end, f"request {n} was not accepted within {ACCEPTED_S:g} s"
             self._try(n, self._clients[tries % len(self._clients)])
             tries += 1
