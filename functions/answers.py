@@ -11,7 +11,6 @@ from azurefunctions.extensions.http.fastapi import Request, Response
 from shared.callers import Caller
 from shared.engine import Engine
 from shared.errors import (
-    MethodNotAllowed,
     ServiceError,
     SettingsError,
     StoreError,
@@ -69,8 +68,6 @@ def for_anyone(handle: Answer) -> Answer:
 
 def _refusal(error: ServiceError) -> Response:
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = ", ".join(error.allowed)
     return as_json(error.envelope(), error.status, headers)
 
 

@@ -82,7 +82,9 @@ async def unmatched(req: Request) -> Response:
     allowed = sorted(method for pattern, methods in _allowed.items() if pattern.fullmatch(path) for method in methods)
     if not allowed:
         raise NotFound(f"Unknown path '{req.url.path[:200]}'.")
-    raise MethodNotAllowed(req.method, allowed)
+    names = ", ".join(allowed)
+    error = MethodNotAllowed(f"{req.method[:20]} is not allowed here; allowed: {names}.")
+    return as_json(error.envelope(), error.status, {"Allow": names})
 
 
 def _responses(name: str, method: str, path: str, handle: Handle) -> None:

@@ -21,7 +21,6 @@ StoreError                   storage's doing
 SettingsError                the deployment's configuration is wrong: names the setting, never its value
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 
@@ -72,14 +71,10 @@ class NotFound(ServiceError):
 
 
 class MethodNotAllowed(ServiceError):
-    """The path exists, the method does not; `allowed` names those that do."""
+    """The path exists, the method does not."""
 
     status = 405
     type = "invalid_request_error"
-
-    def __init__(self, method: str, allowed: Sequence[str]) -> None:
-        super().__init__(f"{method[:20]} is not allowed here; allowed: {', '.join(allowed)}.")
-        self.allowed = allowed
 
 
 class TooLarge(ServiceError):

@@ -18,10 +18,10 @@ def test_the_tree_on_top_of_the_file_is_the_tree_of_the_classes() -> None:
     """Each line of it names a class under the class it derives from; nothing is left out but what adds no kind."""
     lines = re.findall(r"^( *)([A-Z]\w+)  +\S", inspect.getdoc(errors) or "", re.MULTILINE)
     assert {name for _, name in lines} == CLASSES.keys() - {"RefusedByUpstream"}
-    above: type = Exception
+    above: dict[int, type] = {-2: Exception}
     for indent, name in lines:
-        assert CLASSES[name].__base__ is (above if indent else Exception)
-        above = above if indent else CLASSES[name]
+        assert CLASSES[name].__base__ is above[len(indent) - 2]
+        above[len(indent)] = CLASSES[name]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared import plans
+from shared import operations, plans
 from shared.alarms import LEASE_MS, Alarm, Kind
 from shared.packing import MAX_PACKED, from_rows
 from shared.plans import DAY_MS, INLINE_BODY, Ending
@@ -37,7 +37,7 @@ def test_accepting_inserts_record_request_and_start_alarm() -> None:
     """One write holds all three; the alarm is the starter's lease of 30 s and knows the deadline."""
     write = plans.opened(NEW, b"request", NOW_MS)
     start = Alarm(NOW_MS + 30_000, Kind.START, ID, born_ms=BORN_MS, deadline_ms=NEW.deadline_ms)
-    assert write == Write(NEW, alarms_in=(start,), rows=(Row("input|00", {"p0": b"request"}),))
+    assert write == Write(NEW, alarms_in=(start,), rows=(Row("input|00", {"p0": b"request"}),), writes_body=True)
     assert LEASE_MS[Kind.START] == 30_000
 
 
@@ -81,10 +81,12 @@ def test_a_start_is_noted_with_its_first_poll() -> None:
     assert not write.rows
 
 
-def test_a_start_leaves_out_an_object_that_is_too_large_to_stand_beside_the_record() -> None:
-    """Until a response is final its object is only kept where it fits; the upstream still has it."""
-    write = plans.started(NEW, Status.IN_PROGRESS, "up_1", "up_1", POLL, bytes(INLINE_BODY + 1))
-    assert (write.record.body, write.record.body_rows, write.rows) == (b"", 0, ())
+def test_a_start_gives_no_rows_to_an_object_that_is_not_final() -> None:
+    """Until a response is final its object is only stored where it fits beside the record; the upstream still has it."""
+    large = bytes(INLINE_BODY + 1)
+    write = plans.started(NEW, Status.IN_PROGRESS, "up_1", "up_1", POLL, large)
+    assert (write.record.body, write.record.body_rows, write.rows) == (large, 0, ())
+    assert operations.of_write(write, "w")[0][0][1]["body"] == b""
 
 
 @pytest.mark.parametrize("status", TERMINAL)

@@ -13,7 +13,14 @@ import httpx
 import orjson
 import pytest
 
-from shared.errors import UpstreamError, UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
+from shared.errors import (
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamMissing,
+    UpstreamOversized,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
 from shared.states import Status
 from shared.upstreams import MAX_ANSWER, MAX_DEPTH, MAX_ID, Authorize, ResponsesUpstream, Step
 
@@ -167,9 +174,9 @@ def test_an_answer_may_ask_for_a_later_poll(call: Call) -> None:
     ],
     ids=range(16),
 )
-def test_what_is_no_response_object_is_asked_for_again(call: Call, body: object) -> None:
-    """A proxy's page, a cut answer, a status or id that we do not understand: the next try may bring a better one."""
-    with pytest.raises(UpstreamUnavailable):
+def test_what_is_no_response_object_is_invalid(call: Call, body: object) -> None:
+    """A proxy's page, a cut answer, a status or id that we do not understand: a create must not be repeated for it."""
+    with pytest.raises(UpstreamInvalid):
         asked(call, answering(body=body))
 
 
