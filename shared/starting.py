@@ -127,7 +127,7 @@ async def ring(world: World, alarm: Alarm) -> None:
         return
     request = packing.unpack(await world.store.request(record.id) or b"")
     # counted: an upstream that ignores the key may have begun before
-    _log.warning("start.repeated", extra={"response": record.id, "tries": alarm.tries})
+    _log.info("start.repeated", extra={"response": record.id, "tries": alarm.tries})
     await _start_again(world, _echoing(record, request), alarm, request)
 
 

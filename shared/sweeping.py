@@ -157,9 +157,10 @@ def _ring(world: World, alarm: Alarm, now_ms: int) -> Awaitable[None]:
 
 
 async def _back_off(world: World, alarm: Alarm) -> None:
-    due_ms = world.now_ms() + retry_delay(alarm.attempt, world.dice)
+    # what has failed before our eyes is a counted attempt, also before the first checked poll
+    attempt = max(alarm.attempt, polling.CHECKED_ATTEMPT) if alarm.kind is Kind.POLL else alarm.attempt
     try:
-        await rearm(world, alarm, due_ms, attempt=alarm.attempt)
+        await rearm(world, alarm, world.now_ms() + retry_delay(attempt, world.dice), attempt=attempt)
     except StoreError:
         return  # it stays where it was moved to
 

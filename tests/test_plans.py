@@ -7,8 +7,8 @@ import pytest
 from shared import operations, plans
 from shared.alarms import LEASE_MS, Alarm, Kind
 from shared.packing import MAX_PACKED, from_rows
-from shared.plans import DAY_MS, INLINE_BODY, Ending
-from shared.records import Delivery, Record, Row, Write
+from shared.plans import DAY_MS, Ending
+from shared.records import INLINE_BODY, Delivery, Record, Row, Write
 from shared.states import IllegalTransition, Status
 
 ID = "resp_0123456789abcdef0123456789abcdef"
@@ -82,7 +82,7 @@ def test_a_start_is_noted_with_its_first_poll() -> None:
 
 
 def test_a_start_gives_no_rows_to_an_object_that_is_not_final() -> None:
-    """Until a response is final its object is only stored where it fits beside the record; the upstream still has it."""
+    """Until a response is final its object is only stored where it fits beside the record."""
     large = bytes(INLINE_BODY + 1)
     write = plans.started(NEW, Status.IN_PROGRESS, "up_1", "up_1", POLL, large)
     assert (write.record.body, write.record.body_rows, write.rows) == (large, 0, ())

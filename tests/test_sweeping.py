@@ -181,14 +181,19 @@ async def test_the_unexpected_is_forgotten_once_it_ends(stage: Stage) -> None:
 
 
 async def test_a_death_counts_like_a_failure(stage: Stage) -> None:
-    """The attempt is counted before the action, so a poll that kills its process ends the response, too."""
+    """The attempt is counted before the action, so a poll that kills its process ends the response, too.
+
+    Three more than five: a young poll that dies looks like one that found no change, until the first checked one.
+    """
     made = await stage.create()
-    for _ in range(5):
+    for _ in range(3 + 5):
         gate = stage.upstream.hold_polls()
         ring = asyncio.create_task(stage.ring(made.id))
         await gate.reached.wait()
         ring.cancel()
         await asyncio.wait([ring])
+        stage.world.polls.clear()  # dies with its process
+        assert not (await stage.record(made.id)).status.is_terminal
     await stage.ring(made.id)
     assert (await stage.record(made.id)).status is Status.FAILED
 

@@ -13,14 +13,8 @@ import httpx
 import orjson
 import pytest
 
-from shared.errors import (
-    UpstreamError,
-    UpstreamInvalid,
-    UpstreamMissing,
-    UpstreamOversized,
-    UpstreamRefused,
-    UpstreamUnavailable,
-)
+from shared import errors
+from shared.errors import UpstreamError, UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
 from shared.states import Status
 from shared.upstreams import MAX_ANSWER, MAX_DEPTH, MAX_ID, Authorize, ResponsesUpstream, Step
 
@@ -176,7 +170,7 @@ def test_an_answer_may_ask_for_a_later_poll(call: Call) -> None:
 )
 def test_what_is_no_response_object_is_invalid(call: Call, body: object) -> None:
     """A proxy's page, a cut answer, a status or id that we do not understand: a create must not be repeated for it."""
-    with pytest.raises(UpstreamInvalid):
+    with pytest.raises(errors.UpstreamInvalid):
         asked(call, answering(body=body))
 
 

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from local.host.addresses import QueueAddress
@@ -40,8 +41,8 @@ def _account(address: QueueAddress) -> QueueServiceClient:
     try:
         return QueueServiceClient.from_connection_string(
             address.connection,
-            connection_timeout=_CONNECT_S,
-            read_timeout=_READ_S,
+            # without the environment's proxies and netrc, which aiohttp would look up in a thread for every request
+            transport=AioHttpTransport(use_env_settings=False, connection_timeout=_CONNECT_S, read_timeout=_READ_S),
             retry_total=2,
             initial_backoff=0,
             increment_base=1,
