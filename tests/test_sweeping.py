@@ -10,16 +10,15 @@ from shared.errors import UpstreamUnavailable
 from shared.ids import shard_of
 from shared.records import CALLBACK, Record, Write
 from shared.states import Status
-from shared.sweeping import heartbeat, sweep
+from shared.sweeping import sweep
 from tests.scripted import Work
-from tests.worlds import ANN, CALLBACK_URL, START_MS, Sent, Stage, until
+from tests.worlds import ANN, CALLBACK_URL, NO_ALARMS, START_MS, Stage, nudge, until
 
 pytestmark = pytest.mark.anyio
 
 NOW_S = START_MS // 1000
 HOUR_MS = 3_600_000
 OUTAGE = UpstreamUnavailable("ConnectError")
-NO_ALARMS = ["alarm|0", "alarm|0000000000001|poll|no-id", f"alarm|0000000000002|poll|resp_{'a' * 32}"]
 BUG = ZeroDivisionError("a bug of ours")
 
 
@@ -58,11 +57,6 @@ async def ring_until_ended(stage: Stage, response_id: str, rings: int) -> Record
         assert not (await stage.record(response_id)).status.is_terminal
         await stage.ring(response_id)
     return await stage.record(response_id)
-
-
-def nudge(at_s: int, parked_s: int, shard: str = "a") -> Sent:
-    """Return the nudge of a shard as it is sent."""
-    return Sent("nudges", {"shard": shard, "at": at_s}, parked_s)
 
 
 # One sweep
@@ -262,42 +256,3 @@ async def test_rows_that_are_no_alarms_stop_nobody(stage: Stage, caplog: pytest.
     assert stage.sent == [nudge(NOW_S + 1, 1)]
     logged = {getattr(entry, "key", None) for entry in caplog.records if entry.message == "alarm.unreadable"}
     assert logged == set(NO_ALARMS)
-
-
-# The heartbeat
-
-
-async def test_the_heartbeat_finds_what_no_nudge_is_for(stage: Stage) -> None:
-    """Every shard with an alarm that is overdue or due within a minute is nudged, to that time; no other is."""
-    dues_s = {"0": -300, "3": 0, "7": 30, "b": 59, "c": 60, "f": 3_600}
-    for shard, due_s in dues_s.items():
-        await stage.plant([Alarm(START_MS + due_s * 1000, Kind.PURGE, f"resp_{shard * 32}")])
-    await heartbeat(stage.world)
-    expected = [nudge(NOW_S + due_s, max(0, due_s), shard) for shard, due_s in dues_s.items() if due_s < 60]
-    assert sorted(stage.sent, key=str) == sorted(expected, key=str)
-
-
-async def test_the_heartbeat_reads_one_row_of_each_shard(stage: Stage) -> None:
-    """Sixteen point queries are the only scan."""
-    before = stage.proxy.counts.copy()
-    await heartbeat(stage.world)
-    assert stage.proxy.counts - before == {"GET responses()": 16}
-
-
-async def test_the_heartbeat_survives_a_storage_outage(stage: Stage) -> None:
-    """There is another one in a minute."""
-    async with stage.proxy.refusing():
-        await heartbeat(stage.world)
-    assert stage.sent == []
-
-
-async def test_rows_that_are_no_alarms_do_not_stop_the_heartbeat(stage: Stage) -> None:
-    """Neither for other shards nor for their own, where the sweep they lead to finds what comes next."""
-    for key in NO_ALARMS:
-        await stage.put("resp_a", key, facts="damaged", write_id="")
-    for shard in "ab":
-        await stage.plant([Alarm(START_MS + 30_000, Kind.PURGE, f"resp_{shard * 32}")])
-    await heartbeat(stage.world)
-    assert nudge(NOW_S + 30, 30, "b") in stage.sent
-    await sweep(stage.world, "a", NOW_S)
-    assert nudge(NOW_S + 30, 30, "a") in stage.sent

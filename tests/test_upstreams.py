@@ -1,7 +1,6 @@
 """The Responses contract as we consume it: what each answer of an upstream means.
 
-The seam is httpx's transport: a function answers each request of the real client. What a network does to a connection
-is in test_upstreams_wire.py.
+The seam is httpx's transport: a function answers the real client. The wire is in test_upstreams_wire.py.
 """
 
 import asyncio

@@ -38,6 +38,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ANN = Caller("ann", (), (SECRET,))
 BOB = Caller("bob", (), (SECRET,))
 RETRY_PAUSE_S = 0.01
+NO_ALARMS = ["alarm|0", "alarm|0000000000001|poll|no-id", f"alarm|0000000000002|poll|resp_{'a' * 32}"]
 T = TypeVar("T")
 _TEXT = re.compile(rb"<MessageText>(.+)</MessageText>")
 
@@ -68,6 +69,11 @@ class Sent:
     queue: str
     content: dict[str, Any]
     parked_s: int
+
+
+def nudge(at_s: int, parked_s: int, shard: str = "a") -> Sent:
+    """Return the nudge of a shard as it is sent."""
+    return Sent(NUDGES, {"shard": shard, "at": at_s}, parked_s)
 
 
 class Stage:
