@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 
 from shared.alarms import Alarm, Kind
-from shared.engine import Engine
 from shared.errors import UpstreamMissing, UpstreamOversized, UpstreamUnavailable
-from shared.ids import new_id
+from shared.ids import new_id, shard_of
 from shared.records import Record
 from shared.states import Status
+from shared.sweeping import sweep
 from tests.scripted import Outcome
 from tests.worlds import ANN, CALLBACK_URL, START_MS, Stage, until
 
@@ -232,22 +232,34 @@ async def test_a_get_during_an_outage_shows_what_is_known(stage: Stage) -> None:
     assert shown["continuation_token"]
 
 
-async def test_a_get_and_a_sweep_that_both_see_the_end_write_it_once(stage: Stage) -> None:
-    """Both have the upstream's last word in hand: one terminal transaction, one delivery."""
+async def test_a_get_and_a_sweep_of_one_process_share_a_poll(stage: Stage) -> None:
+    """The upstream is asked once for both, and the end is written once."""
     stage.upstream.course = [Status.COMPLETED]
     made = await stage.create(callback_url=CALLBACK_URL)
     gate = stage.upstream.hold_polls()
-    elsewhere = Engine(await stage.new_world(stage.clock))
-    get = asyncio.create_task(elsewhere.retrieve(ANN, made.id))
+    get = asyncio.create_task(stage.shown(made.id))
     await gate.reached.wait()
-    ring = asyncio.create_task(stage.ring(made.id))
+    gate.open()
+    await stage.ring(made.id)
+    assert (await get)["status"] == "completed"
+    assert len(stage.deliveries()) == 1
+
+
+async def test_two_processes_that_both_see_the_end_write_it_once(stage: Stage) -> None:
+    """Both have the upstream's last word in hand: one terminal transaction, one delivery."""
+    stage.upstream.course = [Status.COMPLETED]
+    made = await stage.create(callback_url=CALLBACK_URL)
+    stage.clock.advance(1)
+    gate = stage.upstream.hold_polls()
+    get = asyncio.create_task(stage.shown(made.id))
+    ring = asyncio.create_task(sweep(await stage.new_world(stage.clock), shard_of(made.id), 0))
 
     async def both_hold() -> bool:
         return stage.upstream.polls == 2
 
     await until(both_hold)
     gate.open()
-    await ring
-    assert (await get)[0].status is Status.COMPLETED
+    assert await ring == 1
+    assert (await get)["status"] == "completed"
     assert await stage.kinds(made.id) == [Kind.DELIVER, Kind.PURGE]
     assert len(stage.deliveries()) == 1

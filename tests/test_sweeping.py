@@ -154,10 +154,10 @@ async def test_damaged_input_fails_its_response_and_delays_no_other(stage: Stage
 
 
 async def test_a_poll_that_always_raises_fails_its_response(stage: Stage) -> None:
-    """Five times the unexpected, with back-off; then the response ends and its work is stopped."""
+    """Five failures for sure, eight at most, as three polls in a row are not checked; then its work is stopped."""
     made = await stage.create()
-    stage.upstream.poll_errors = [BUG] * 5
-    failed = await ring_until_ended(stage, made.id, 6)
+    stage.upstream.poll_errors = [BUG] * 8
+    failed = await ring_until_ended(stage, made.id, 9)
     assert failed.status is Status.FAILED
     await stage.ring(made.id)
     assert stage.upstream.stopped == ["up_0"]
@@ -175,19 +175,18 @@ async def test_the_unexpected_is_forgotten_once_it_ends(stage: Stage) -> None:
 
 
 async def test_a_death_counts_like_a_failure(stage: Stage) -> None:
-    """The attempt is counted before the action, so a poll that kills its process ends the response, too.
-
-    Three more than five: a young poll that dies looks like one that found no change, until the first checked one.
-    """
+    """The attempt is counted before the action, so a poll that kills every process ends the response, too."""
+    stage.upstream.course = [Status.IN_PROGRESS]
     made = await stage.create()
-    for _ in range(3 + 5):
+    for _ in range(8):
         gate = stage.upstream.hold_polls()
-        ring = asyncio.create_task(stage.ring(made.id))
+        (alarm,) = await stage.alarms(made.id)
+        stage.clock.ms = alarm.due_ms
+        process = asyncio.create_task(sweep(await stage.new_world(stage.clock), shard_of(made.id), 0))
         await gate.reached.wait()
-        ring.cancel()
-        await asyncio.wait([ring])
-        stage.world.polls.clear()  # dies with its process
-        assert not (await stage.record(made.id)).status.is_terminal
+        process.cancel()
+        await asyncio.wait([process])
+        gate.open()
     await stage.ring(made.id)
     assert (await stage.record(made.id)).status is Status.FAILED
 
