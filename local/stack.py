@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ class Stack:
     receiver_url: str
     credentials: Credentials
     storage: Azurite
-    processes: list[Process]
+    parts: Mapping[str, Process]
 
     @property
     def base_url(self) -> str:
@@ -37,23 +37,25 @@ class Stack:
     def check(self) -> None:
         """Raise PartError, which names the part, when one has ended."""
         self.storage.check()
-        for process in self.processes:
+        for process in self.parts.values():
             process.check()
 
 
 @contextmanager
-def stack(directory: Path | None = None, port: int = 0) -> Iterator[Stack]:
+def stack(
+    directory: Path | None = None, port: int = 0, connect: Callable[[Azurite], str] = Azurite.account
+) -> Iterator[Stack]:
     """Run the whole stack until the end of the block, then end its parts in reverse order.
 
-    A directory keeps the data and the caller's key for the next time. With UPSTREAM_BASE_URL in the
-    environment the service uses that upstream, otherwise the simulated model.
+    A directory keeps the data and the caller's key for the next time. With UPSTREAM_BASE_URL in the environment the
+    service uses that upstream, otherwise the simulated model. `connect` gives the host's connection string.
     """
     with ExitStack() as cleanup:
         credentials = kept_credentials(directory, CALLER)
         storage = cleanup.enter_context(azurite(directory))
         parts = _Parts(cleanup, Path(cleanup.enter_context(TemporaryDirectory(prefix="stack-"))))
         receiver_url = parts.start("receiver", "--secret", credentials.signing_secret)
-        settings = {**_settings(storage, credentials), **_upstream(parts)}
+        settings = {**_settings(connect(storage), credentials), **_upstream(parts)}
         host_url = parts.start("host", "--port", str(port), **settings)
         running = Stack(host_url, receiver_url, credentials, storage, parts.processes)
         _wait_until_ready(running)
@@ -64,20 +66,20 @@ def stack(directory: Path | None = None, port: int = 0) -> Iterator[Stack]:
 class _Parts:
     cleanup: ExitStack
     logs: Path
-    processes: list[Process] = field(default_factory=list)
+    processes: dict[str, Process] = field(default_factory=dict)
 
     def start(self, name: str, *arguments: str, **settings: str) -> str:
         """Start `python -m local.<name>` and return the address it says it listens on."""
         command = [sys.executable, "-m", f"local.{name}", *arguments]
         process = Process(name, command, env=settings, log=self.logs / f"{name}.log")
         self.cleanup.callback(process.stop)
-        self.processes.append(process)
+        self.processes[name] = process
         return process.url(START_DEADLINE_S)
 
 
-def _settings(storage: Azurite, credentials: Credentials) -> dict[str, str]:
+def _settings(connection: str, credentials: Credentials) -> dict[str, str]:
     return {
-        "AzureWebJobsStorage": storage.account(),
+        "AzureWebJobsStorage": connection,
         "CALLERS": json.dumps([credentials.configuration()]),
         "CALLBACK_ALLOW_LOOPBACK": "true",
         "PYTHON_ENABLE_INIT_INDEXING": "1",
@@ -104,7 +106,7 @@ def _wait_until_ready(running: Stack) -> None:
         return status == httpx.codes.OK
 
     if not wait_for(is_ready, START_DEADLINE_S):
-        log = running.processes[-1].log()
+        log = running.parts["host"].log()
         raise PartError("host", f"not ready after {START_DEADLINE_S:g} s, last answer: {answer}", log)
 
 

@@ -7,6 +7,7 @@ import pytest
 from local.azurite import Azurite
 from local.azurite import azurite as run_azurite
 from local.process import interrupt_on_signals
+from tests.peers import ModelPeer, model_peer
 from tests.worlds import Stage
 
 
@@ -35,3 +36,17 @@ async def stage(connection_string: str) -> AsyncIterator[Stage]:
     """Give the test an engine on that account, with peers and a clock of its own."""
     async with Stage(connection_string) as stage:
         yield stage
+
+
+@pytest.fixture(scope="session")
+def one_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelPeer]:
+    """Run one simulated model for all tests that ask for no other."""
+    with model_peer(tmp_path_factory.mktemp("model")) as peer:
+        yield peer
+
+
+@pytest.fixture
+def model(one_model: ModelPeer) -> ModelPeer:
+    """Give a simulated model that has forgotten everything."""
+    one_model.reset()
+    return one_model

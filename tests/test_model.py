@@ -2,14 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from tests.peers import ModelPeer, error_of, eventually, model_peer
+from tests.peers import ModelPeer, error_of, eventually
 
 TEXT = (
     "The table is the truth about every response. Lunch was fine. A message is only a hint about the table. "
@@ -42,20 +41,6 @@ WEATHER = {
         "required": ["place", "unit", "days"],
     },
 }
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelPeer]:
-    """Run one simulated model for all tests here."""
-    with model_peer(tmp_path_factory.mktemp("model")) as model:
-        yield model
-
-
-@pytest.fixture
-def model(running: ModelPeer) -> ModelPeer:
-    """Give a simulated model that has forgotten everything."""
-    running.reset()
-    return running
 
 
 def text_of(response: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """The simulated model when it misbehaves on demand, and what it counts meanwhile."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,20 +8,6 @@ import httpx
 import pytest
 
 from tests.peers import ModelPeer, error_of, model_peer
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelPeer]:
-    """Run one simulated model for all tests here."""
-    with model_peer(tmp_path_factory.mktemp("model")) as model:
-        yield model
-
-
-@pytest.fixture
-def model(running: ModelPeer) -> ModelPeer:
-    """Give a simulated model that has forgotten everything."""
-    running.reset()
-    return running
 
 
 def test_repeats_with_one_key_are_one_response(model: ModelPeer) -> None:

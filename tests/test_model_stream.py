@@ -10,23 +10,9 @@ import pytest
 
 from local.model.events import timeline
 from local.model.simulation import Simulation
-from tests.peers import ModelPeer, error_of, eventually, model_peer
+from tests.peers import ModelPeer, error_of, eventually
 
 TEXT = "The table is the truth. A message is a hint."
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelPeer]:
-    """Run one simulated model for all tests here."""
-    with model_peer(tmp_path_factory.mktemp("model")) as model:
-        yield model
-
-
-@pytest.fixture
-def model(running: ModelPeer) -> ModelPeer:
-    """Give a simulated model that has forgotten everything."""
-    running.reset()
-    return running
 
 
 def events(answer: httpx.Response) -> Iterator[dict[str, Any]]:

@@ -154,10 +154,10 @@ async def test_damaged_input_fails_its_response_and_delays_no_other(stage: Stage
 
 
 async def test_a_poll_that_always_raises_fails_its_response(stage: Stage) -> None:
-    """Five failures for sure, eight at most, as three polls in a row are not checked; then its work is stopped."""
+    """Five times the unexpected, with back-off; then the response ends and its work is stopped."""
     made = await stage.create()
-    stage.upstream.poll_errors = [BUG] * 8
-    failed = await ring_until_ended(stage, made.id, 9)
+    stage.upstream.poll_errors = [BUG] * 5
+    failed = await ring_until_ended(stage, made.id, 6)
     assert failed.status is Status.FAILED
     await stage.ring(made.id)
     assert stage.upstream.stopped == ["up_0"]

@@ -8,8 +8,8 @@ from typing import Any, Self
 import httpx
 
 from local.bench.figures import Callback, Submission
-from local.bench.stage import START_DEADLINE_S, Stage
 from local.process import PartError
+from local.stack import START_DEADLINE_S, Stack
 
 CALL_DEADLINE_S = 30.0
 CALLBACKS_DEADLINE_S = 90.0
@@ -18,15 +18,15 @@ TEXT = "The table is the truth. A message is only a hint. Losing a hint loses no
 
 
 class Driver:
-    """Speaks to the host, the receiver and the model of one stage."""
+    """Speaks to the host, the receiver and the model of one stack."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._model_url = stage.model.url(START_DEADLINE_S).removesuffix("/v1")
-        self._receiver_url = stage.receiver.url(START_DEADLINE_S)
-        self._create_url = f"{stage.host.url(START_DEADLINE_S)}/openai/v1/responses"
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._model_url = stack.parts["model"].url(START_DEADLINE_S).removesuffix("/v1")
+        self._receiver_url = stack.receiver_url
+        self._create_url = f"{stack.base_url}/responses"
         self._http = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {stage.credentials.api_key}"},
+            headers={"Authorization": f"Bearer {stack.credentials.api_key}"},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             timeout=CALL_DEADLINE_S,
             trust_env=False,
@@ -62,7 +62,7 @@ class Driver:
         """Return when every accepted response has been called back about, or the deadline for it has passed."""
         end_s = time.monotonic() + CALLBACKS_DEADLINE_S
         while await self._open() and time.monotonic() < end_s:
-            self._stage.check()
+            self._stack.check()
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _open(self) -> set[str]:

@@ -44,18 +44,18 @@ def run(load: Load, *, tapped: bool = False) -> Run:
             raise PartError("driver", f"the run has not ended within {RUN_DEADLINE_S:g} s") from None
         found = figures(observed)
         requests = running.tap.requests if running.tap else []
-        return Run(found, running.storage.kind, counts(requests, found.accepted))
+        return Run(found, running.stack.storage.kind, counts(requests, found.accepted))
 
 
 async def _observe(running: Stage, load: Load) -> Observed:
-    async with asyncio.timeout(RUN_DEADLINE_S), Driver(running) as driver:
+    async with asyncio.timeout(RUN_DEADLINE_S), Driver(running.stack) as driver:
         await _apply(driver, WARM_UP)
         if not all(one.response_id for one in driver.submissions):
-            raise running.host.failure("it did not accept every response of the warm-up")
+            raise running.stack.parts["host"].failure("it did not accept every response of the warm-up")
         await driver.forget()
         if running.tap:
             running.tap.requests.clear()
-        async with metered(running.host.pid, running.storage) as meter:
+        async with metered(running.stack.parts["host"].pid, running.stack.storage) as meter:
             await _apply(driver, load)
             return await _observed(driver, meter)
 
