@@ -19,7 +19,7 @@ from shared.records import CALLBACK, REPLY_QUEUE
 from shared.replies import ReplySender
 from shared.settings import Settings, load
 from shared.store import Store
-from shared.transactions import TransactionTable
+from shared.table import Table
 from shared.upstreams import Authorize, ResponsesUpstream
 from shared.world import Limits, World
 
@@ -85,17 +85,17 @@ def _world(settings: Settings) -> World:
     )
 
 
-def _storage(settings: Settings) -> tuple[TransactionTable, QueueServiceClient]:
+def _storage(settings: Settings) -> tuple[Table, QueueServiceClient]:
     if settings.storage_connection:
-        table = TransactionTable.from_connection_string(settings.storage_connection, TABLE, **_options())
+        table = Table.from_connection_string(settings.storage_connection, TABLE, **_options())
         return (
-            cast("TransactionTable", table),  # the library says it returns its own class
+            cast("Table", table),  # the library says it returns its own class
             QueueServiceClient.from_connection_string(settings.storage_connection, **_options()),
         )
     credential = _credential(settings)
     host = f"https://{settings.storage_account}"
     return (
-        TransactionTable(f"{host}.table.core.windows.net", TABLE, credential=credential, **_options()),
+        Table(f"{host}.table.core.windows.net", TABLE, credential=credential, **_options()),
         QueueServiceClient(f"{host}.queue.core.windows.net", credential=credential, **_options()),
     )
 

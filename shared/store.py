@@ -14,26 +14,26 @@ from uuid import uuid4
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import TableTransactionError
-from azure.data.tables.aio import TableClient
 
 from shared import alarms, operations, packing, records
 from shared.alarms import Alarm
 from shared.errors import Conflict, StoreError, StoreUnavailable
 from shared.ids import shard_of
 from shared.records import Record, Write, child_key, record_key
+from shared.table import Entity, Table
 
 DEADLINE_S = 20.0
 MOVES_A_TRANSACTION = 50
 CHILDREN_A_TRANSACTION = 100
 _TRIES = 3
 _LOST = frozenset({404, 409, 412})
-_FACTS = ["RowKey", "facts", "write_id"]
+_WITHOUT_BODY = ("facts", "write_id")
 
 
 class Store:
     """Records, their children and their alarms, in one table."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
 
     async def prepare(self) -> None:
@@ -56,15 +56,13 @@ class Store:
 
     async def read(self, response_id: str, *, with_body: bool = True) -> Record | None:
         """Return the record, None if there is none. Without the body, nothing packed is touched."""
-        select = None if with_body else _FACTS
-        try:
-            async with _reaching():
-                row = await self._table.get_entity(shard_of(response_id), record_key(response_id), select=select)
-        except ResourceNotFoundError:
+        async with _reaching():
+            row = await self._table.find(
+                shard_of(response_id), record_key(response_id), () if with_body else _WITHOUT_BODY
+            )
+        if row is None:
             return None
-        return records.read(
-            row["facts"], body=row.get("body", b""), write_id=row["write_id"], etag=str(row.metadata["etag"])
-        )
+        return records.read(row["facts"], body=row.get("body", b""), write_id=row["write_id"], etag=row.etag)
 
     async def commit(self, write: Write) -> Record:
         """Carry out a write; return the record as it now is.
@@ -94,7 +92,7 @@ class Store:
         found, bad = [], []
         for row in await self._rows(shard, alarms.PREFIX, alarms.bound(until_ms), limit):
             try:
-                found.append(alarms.read(row["RowKey"], row["facts"], row.metadata["etag"]))
+                found.append(alarms.read(row["RowKey"], row["facts"], row.etag))
             except (ValueError, KeyError, TypeError):
                 bad.append(row["RowKey"])
         return found, bad
@@ -102,7 +100,7 @@ class Store:
     async def first_due(self, shard: str, after_ms: int = 0) -> int | None:
         """Return when the first alarm of a shard after that time is due, None if there is none."""
         first = alarms.bound(after_ms)
-        while rows := await self._rows(shard, first, alarms.PREFIX + "~", 1, select=["RowKey"]):
+        while rows := await self._rows(shard, first, alarms.PREFIX + "~", 1, select=("RowKey",)):
             key = rows[0]["RowKey"]
             try:
                 return alarms.read_key(key).due_ms
@@ -148,8 +146,7 @@ class Store:
             return batch
         first, last = min(old.key for old, _ in batch), max(old.key for old, _ in batch)
         etags = {
-            row["RowKey"]: row.metadata["etag"]
-            for row in await self._rows(shard, first, last + "!", 1_000, select=["RowKey"])
+            row["RowKey"]: row.etag for row in await self._rows(shard, first, last + "!", 1_000, select=("RowKey",))
         }
         return [(old, new) for old, new in batch if old.key in etags and old.etag in ("", etags[old.key])]
 
@@ -161,16 +158,13 @@ class Store:
             except ResourceNotFoundError:
                 return
 
-    async def _alarm(self, shard: str, key: str) -> dict[str, Any] | None:
+    async def _alarm(self, shard: str, key: str) -> Entity | None:
         async with _reaching():
-            try:
-                return await self._table.get_entity(shard, key)
-            except ResourceNotFoundError:
-                return None
+            return await self._table.find(shard, key)
 
     # Children
 
-    async def children(self, response_id: str, name: str) -> list[dict[str, Any]]:
+    async def children(self, response_id: str, name: str) -> list[Entity]:
         """Return the child rows whose suffix starts with the name, in order."""
         prefix = child_key(response_id, name + "|")
         return await self._rows(shard_of(response_id), prefix, prefix + "~", 1_000)
@@ -192,7 +186,7 @@ class Store:
         Returns whether that was the last batch. Raises Conflict if the record has changed or the alarm is not there.
         """
         shard, prefix = shard_of(record.id), child_key(record.id, "")
-        rows = await self._rows(shard, prefix, prefix + "~", CHILDREN_A_TRANSACTION, select=["RowKey"])
+        rows = await self._rows(shard, prefix, prefix + "~", CHILDREN_A_TRANSACTION, select=("RowKey",))
         children = [operations.delete(shard, row["RowKey"]) for row in rows]
         if len(children) > CHILDREN_A_TRANSACTION - 2:
             await self._submit_or_leave(children)
@@ -209,22 +203,9 @@ class Store:
 
     # The wire
 
-    async def _rows(
-        self, shard: str, first: str, end: str, limit: int, *, select: list[str] | None = None
-    ) -> list[Any]:
-        query = self._table.query_entities(
-            "PartitionKey eq @shard and RowKey ge @first and RowKey lt @end",
-            parameters={"shard": shard, "first": first, "end": end},
-            results_per_page=limit,
-            select=select,
-        )
-        rows: list[Any] = []
+    async def _rows(self, shard: str, first: str, end: str, limit: int, *, select: Sequence[str] = ()) -> list[Entity]:
         async with _reaching():
-            async for row in query:
-                rows.append(row)
-                if len(rows) == limit:
-                    break
-        return rows
+            return await self._table.scan(shard, first, end, limit, select)
 
     async def _submit_or_leave(self, sent: list[Any]) -> None:
         """Carry out deletions; if another has taken some of them, what is left is for the next listing."""

@@ -1,55 +1,22 @@
 """Entity group transactions on the wire.
 
-azure-data-tables writes and reads the multipart bodies of a transaction through the standard library's email package:
-3 of the 5 ms of CPU that a transaction costs, four times in the life of every response. Here the same bytes are joined
-and split directly; entities, authentication, retries and everything else stay the library's. Should a later version
-of it not call `_batch_send` any more, transactions only become slower (tests/test_transactions.py would say so).
-
+Pure: the requests of the operations in, the bytes of the transaction out; the bytes of the answer in, its meaning out.
 https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import Any
 from uuid import uuid4
 
 import orjson
-from azure.core.exceptions import HttpResponseError
 from azure.core.rest import HttpRequest
 from azure.data.tables import TableTransactionError
-from azure.data.tables.aio import TableClient
 
 _PART = b"Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
-_LARGE = 1_048_576  # above it aiohttp wants a file, which it sends piece by piece
 _KEPT = ("Content-Type", "DataServiceVersion", "If-Match")
 _RESPONSE = re.compile(rb"^HTTP/1\.1 (\d{3})", re.MULTILINE)
 _ETAG = re.compile(rb"^etag: *(.+?)\r?$", re.MULTILINE | re.IGNORECASE)
-
-
-class TransactionTable(TableClient):
-    """The library's asynchronous client of a table, with lean transactions."""
-
-    async def _batch_send(self, table_name: str, *reqs: HttpRequest, **kwargs: Any) -> list[Mapping[str, Any]]:
-        batch, content = encode(reqs)
-        request = HttpRequest(
-            "POST",
-            f"{self.scheme}://{self._primary_hostname}/$batch",
-            headers={
-                "x-ms-version": self.api_version,
-                "DataServiceVersion": "3.0",
-                "MaxDataServiceVersion": "3.0;NetFx",
-                "Content-Type": f"multipart/mixed; boundary={batch}",
-                "Accept": "application/json",
-            },
-            content=content if len(content) < _LARGE else BytesIO(content),
-        )
-        # as a stream, because the library reads no other multipart answer
-        response = await self._client.send_request(request, stream=True, **kwargs)
-        content = await response.read()
-        if response.status_code != 202:
-            raise HttpResponseError(f"transaction on {table_name} was not taken", response=response)
-        return decode(content)
 
 
 def encode(requests: Sequence[HttpRequest]) -> tuple[str, bytes]:

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import orjson
 from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables.aio import TableClient
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient
 
@@ -25,7 +24,7 @@ from shared.nudges import DELIVERIES, NUDGES, Nudges
 from shared.records import CALLBACK, REPLY_QUEUE, Delivery, Record
 from shared.states import Status
 from shared.store import Store
-from shared.transactions import TransactionTable
+from shared.table import Table
 from shared.world import World
 from tests.fault_proxy import FaultProxy
 from tests.scripted import ScriptedReceiver, ScriptedUpstream
@@ -119,16 +118,16 @@ class Stage:
             dice=lambda: 0.0,
         )
 
-    async def table(self) -> TableClient:
+    async def table(self) -> Table:
         """Return a client of the table, through the proxy."""
-        return await self._enter(
-            TransactionTable.from_connection_string(
-                self.proxy.through(self._connection),
-                "responses",
-                retry_total=self._sdk_retries,
-                retry_backoff_factor=RETRY_PAUSE_S,
-            )
+        client = Table.from_connection_string(
+            self.proxy.through(self._connection),
+            "responses",
+            retry_total=self._sdk_retries,
+            retry_backoff_factor=RETRY_PAUSE_S,
         )
+        assert isinstance(client, Table)
+        return await self._enter(client)
 
     def limit(self, **changes: Any) -> None:
         """Change what the deployment decides."""

@@ -1,4 +1,4 @@
-"""Transactions on the wire: the same outcome as the library's own, for less."""
+"""The table's client: the same outcome as the library's own methods, for less."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,19 +9,20 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.data.tables import TableTransactionError, UpdateMode
 from azure.data.tables.aio import TableClient
 
-from shared.transactions import TransactionTable, decode
+from shared.table import Table
+from shared.transactions import decode
 
 pytestmark = pytest.mark.anyio
 NASTY = 'HTTP/1.1 404 Not Found\r\netag: W/"no"\r\n--batch_x--\r\n{"odata.error":{}} \u00e9\u4e16\U0001f642\'%/#?'
 
 
 @pytest.fixture
-async def table(connection_string: str) -> AsyncIterator[TransactionTable]:
+async def table(connection_string: str) -> AsyncIterator[Table]:
     """Give a fresh table."""
-    client = TransactionTable.from_connection_string(connection_string, "lean", retry_total=0)
+    client = Table.from_connection_string(connection_string, "lean", retry_total=0)
     async with client:
         await client.create_table()
-        assert isinstance(client, TransactionTable)
+        assert isinstance(client, Table)
         yield client
 
 
@@ -35,7 +36,40 @@ async def test_the_library_still_sends_its_transactions_through_the_method_that_
     assert "_batch_send" in TableClient.submit_transaction.__wrapped__.__code__.co_names  # type: ignore[attr-defined]
 
 
-async def test_each_operation_gets_the_etag_that_storage_gave_its_row(table: TransactionTable) -> None:
+async def test_a_row_is_found_as_it_was_written(table: Table) -> None:
+    """Text, bytes and ETag, whatever the key; what is not there is None, and so is what was not selected."""
+    key, data = "it's|a key, 100 \u00e9&=+", bytes(range(256))
+    await table.create_entity(row(key, text=NASTY, data=data, empty=b""))
+    found = await table.find("a", key)
+    known = await table.get_entity("a", key)
+    assert found
+    assert (found["RowKey"], found["text"], found["data"], found["empty"]) == (key, NASTY, data, b"")
+    assert found.etag == known.metadata["etag"]
+    assert await table.find("a", key, ["text"]) == {"text": NASTY}
+    assert await table.find("a", "it") is None
+
+
+async def test_a_scan_gives_a_range_of_keys_in_order(table: Table) -> None:
+    """From the first key on, below the last, of one partition only, and no more than the limit."""
+    for start in range(0, 1_300, 100):
+        await table.submit_transaction([("create", row(f"k|{n:04d}", n=str(n))) for n in range(start, start + 100)])
+    await table.create_entity({"PartitionKey": "b", "RowKey": "k|0500"})
+    assert [one["RowKey"] for one in await table.scan("a", "k|0002", "k|0005", 10)] == ["k|0002", "k|0003", "k|0004"]
+    assert [one["n"] for one in await table.scan("a", "k|", "k|~", 2, ["n"])] == ["0", "1"]
+    assert [one["n"] for one in await table.scan("a", "k|", "k|~", 5_000)] == [str(n) for n in range(1_300)]
+    assert await table.scan("a", "l", "m", 10) == []
+
+
+async def test_a_read_that_storage_refuses_is_an_error(connection_string: str) -> None:
+    """A table that is not there has no rows to scan."""
+    async with Table.from_connection_string(connection_string, "absent", retry_total=0) as absent:
+        assert isinstance(absent, Table)
+        with pytest.raises(HttpResponseError) as refused:
+            await absent.scan("a", "k", "l", 1)
+    assert refused.value.status_code == 404
+
+
+async def test_each_operation_gets_the_etag_that_storage_gave_its_row(table: Table) -> None:
     """Created and updated rows answer with their ETag, in order; a deleted one with none."""
     await table.create_entity(row("old"))
     await table.create_entity(row("gone"))
@@ -46,7 +80,7 @@ async def test_each_operation_gets_the_etag_that_storage_gave_its_row(table: Tra
     assert [result["etag"] for result in results] == [etags[0], None, etags[1]]
 
 
-async def test_text_and_bytes_arrive_as_they_were_sent(table: TransactionTable) -> None:
+async def test_text_and_bytes_arrive_as_they_were_sent(table: Table) -> None:
     """Nothing in a value can be taken for framing, not even an answer's own form."""
     data = bytes(range(256)) * 200
     await table.submit_transaction([("create", row("nasty", text=NASTY, data=data)), ("create", row("plain"))])
@@ -63,9 +97,7 @@ async def test_text_and_bytes_arrive_as_they_were_sent(table: TransactionTable) 
         (("delete", row("there"), {"etag": 'W/"old"', "match_condition": MatchConditions.IfNotModified}), 412),
     ],
 )
-async def test_a_failed_operation_is_named_and_nothing_is_written(
-    table: TransactionTable, operation: Any, status: int
-) -> None:
+async def test_a_failed_operation_is_named_and_nothing_is_written(table: Table, operation: Any, status: int) -> None:
     """The error carries the status and the index of the operation that failed, and the others left no trace."""
     await table.create_entity(row("there", n=1))
     with pytest.raises(TableTransactionError) as failed:
@@ -75,7 +107,7 @@ async def test_a_failed_operation_is_named_and_nothing_is_written(
         await table.get_entity("a", "one")
 
 
-async def test_a_merge_leaves_the_properties_it_does_not_name(table: TransactionTable) -> None:
+async def test_a_merge_leaves_the_properties_it_does_not_name(table: Table) -> None:
     """If-Match and the merge of the library's update operation are kept."""
     await table.create_entity(row("r", body=b"kept", status="queued"))
     etag = (await table.get_entity("a", "r")).metadata["etag"]
@@ -85,7 +117,7 @@ async def test_a_merge_leaves_the_properties_it_does_not_name(table: Transaction
     assert (read["body"], read["status"]) == (b"kept", "completed")
 
 
-async def test_a_hundred_operations_and_nearly_three_megabytes_go_in_one_transaction(table: TransactionTable) -> None:
+async def test_a_hundred_operations_and_nearly_three_megabytes_go_in_one_transaction(table: Table) -> None:
     """The limits that the store checks are within what storage takes."""
     await table.submit_transaction([("create", row(f"{n:03d}")) for n in range(100)])
     part = b"\xff" * 65_536
@@ -95,7 +127,7 @@ async def test_a_hundred_operations_and_nearly_three_megabytes_go_in_one_transac
 
 async def test_a_refusal_of_the_whole_is_an_error_of_its_own(connection_string: str) -> None:
     """A table that is not there is not the fault of one operation."""
-    async with TransactionTable.from_connection_string(connection_string, "absent", retry_total=0) as absent:
+    async with Table.from_connection_string(connection_string, "absent", retry_total=0) as absent:
         with pytest.raises(HttpResponseError) as refused:
             await absent.submit_transaction([("create", row("x"))])
     assert refused.value.status_code == 404
