@@ -125,7 +125,7 @@ class Engine:
             self._check_targets(caller, new)
             previous = await self._previous(caller, new.previous) if new.previous else None
         except BadRequest:
-            if repeats and (first := await self._world.store.read(response_id)):
+            if repeats and (first := await starting.join(self._world, response_id)):
                 return first
             raise
         record = self._opened(response_id, caller, new, previous.id if previous else None)

@@ -45,7 +45,7 @@ async def open_and_start(world: World, record: Record, request: dict[str, Any]) 
     try:
         opened = await world.store.commit(write)
     except Conflict:
-        joined = await _join(world, record.id)
+        joined = await join(world, record.id)
         return joined or await open_and_start(world, record, request)
     try:
         return await _begin(world, opened, write.alarms_in[0], request)
@@ -176,7 +176,7 @@ async def _refuse(world: World, record: Record, held: Alarm, refusal: UpstreamRe
     raise RefusedByUpstream(refusal) from refusal
 
 
-async def _join(world: World, response_id: str) -> Record | None:
+async def join(world: World, response_id: str) -> Record | None:
     """Wait for the first of two equal requests; None if its rows went away, so that this one may be the first.
 
     Whoever answers before the start is confirmed first promises the response: then it can no longer vanish.
