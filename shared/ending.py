@@ -1,6 +1,6 @@
 """How a response ends. One way for all: the upstream's end, a cancel, a deadline, a failure of our own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +18,21 @@ Decide = Callable[[Record], Ending]
 
 
 async def end(
-    world: World, record: Record | None, response_id: str, ending: Decide, held: Alarm | None = None
+    world: World,
+    record: Record | None,
+    response_id: str,
+    ending: Decide,
+    held: Alarm | None = None,
+    *,
+    reads_request: bool = True,
 ) -> Record | None:
     """End a response unless it has ended; return it as it then is, None if it is gone.
 
     The alarm that is held goes in the same transaction, and also where the response had ended before.
     """
+    record = record or await world.store.read(response_id)
+    if record and reads_request:
+        record = await remembered(world, record)
 
     def plan(current: Record) -> Write | None:
         if current.status.is_terminal:
@@ -67,6 +76,19 @@ def deadline(now_ms: int) -> Decide:
 def unusable(error: UpstreamUnusable, now_ms: int) -> Decide:
     """End as failed because the upstream's answer cannot be taken."""
     return by_failure(error.code, error.message, now_ms)
+
+
+async def remembered(world: World, record: Record) -> Record:
+    """Give a record whose object is not known, or was too large to be stored beside it, what the request says of it."""
+    if record.body or record.status.is_terminal:
+        return record
+    packed = await world.store.request(record.id)
+    return echoing(record, packing.unpack(packed)) if packed else record
+
+
+def echoing(record: Record, request: Mapping[str, Any]) -> Record:
+    """Give a record without an object what the request says of it."""
+    return record if record.body else replace(record, body=packing.pack(responses.echo(request)))
 
 
 def known(record: Record) -> dict[str, Any]:

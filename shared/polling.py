@@ -98,7 +98,7 @@ async def look(world: World, record: Record) -> tuple[Record, bytes]:
     if not record.status.is_terminal and record.token and record.mode == "poll":
         record, step = await _peek(world, record)
         if step and not record.status.is_terminal:
-            return record, _shown(world, record, step)
+            return record, _shown(world, await ending.remembered(world, record), step)
     return record, await stored(world, record)
 
 
@@ -145,7 +145,5 @@ async def stored(world: World, record: Record) -> bytes:
     """Return the response object as JSON from what is kept of it."""
     if record.status.is_terminal:
         return packing.expand(await world.store.body(record))
-    base = ending.known(record)
-    if not record.body and (packed := await world.store.request(record.id)):
-        base |= responses.echo(packing.unpack(packed))
+    base = ending.known(await ending.remembered(world, record))
     return responses.encode(responses.restated(record, base, world.now_ms()))

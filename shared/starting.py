@@ -41,7 +41,7 @@ async def open_and_start(world: World, record: Record, request: dict[str, Any]) 
     Raises RefusedByUpstream if the upstream judges the request wrong: then nothing is kept. Raises StoreError if
     nothing could be accepted.
     """
-    write = plans.opened(_echoing(record, request), _packed(request), world.now_ms())
+    write = plans.opened(ending.echoing(record, request), _packed(request), world.now_ms())
     try:
         opened = await world.store.commit(write)
     except Conflict:
@@ -128,7 +128,7 @@ async def ring(world: World, alarm: Alarm) -> None:
     request = packing.unpack(await world.store.request(record.id) or b"")
     # counted: an upstream that ignores the key may have begun before
     _log.info("start.repeated", extra={"response": record.id, "tries": alarm.tries})
-    await _start_again(world, _echoing(record, request), alarm, request)
+    await _start_again(world, ending.echoing(record, request), alarm, request)
 
 
 def _must_learn(world: World, alarm: Alarm) -> bool:
@@ -203,11 +203,6 @@ def _kept(record: Record | None) -> Record:
     if record is None:
         raise NotFound("The response was deleted.")
     return record
-
-
-def _echoing(record: Record, request: Mapping[str, Any]) -> Record:
-    """Give a record whose object is not known yet what the request says of it."""
-    return record if record.body else replace(record, body=packing.pack(responses.echo(request)))
 
 
 def _packed(request: Mapping[str, Any]) -> bytes:

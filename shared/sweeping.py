@@ -176,7 +176,7 @@ async def _give_up(world: World, alarm: Alarm) -> None:
     if alarm.kind is Kind.DELIVER:
         await decide(world, record, alarm.id, lambda current: _undeliverable(current, alarm.target), alarm)
     else:
-        await ending.end(world, record, alarm.id, ending.by_fault(now_ms), alarm)
+        await ending.end(world, record, alarm.id, ending.by_fault(now_ms), alarm, reads_request=False)
 
 
 def _undeliverable(record: Record, target: str) -> Write | None:

@@ -1,6 +1,7 @@
 """The small print of the contract: what a response repeats, and what is refused in which words."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -88,6 +89,22 @@ async def test_what_was_asked_is_shown_after_an_end_without_an_answer(
     await stage.deliver()
     (post,) = stage.receiver.posts
     assert orjson.loads(post.body)["data"] == shown
+
+
+@pytest.mark.parametrize("end", [cancelled, overdue])
+async def test_fields_too_large_to_stand_beside_the_record_are_shown_too(
+    stage: Stage, end: Callable[[Stage, str], Awaitable[None]]
+) -> None:
+    """What does not fit there is read from the request: while the response waits, while it runs, when it has ended."""
+    stage.limit(deadline_ms=60_000)
+    stage.upstream.course = [Status.IN_PROGRESS]
+    instructions = random.Random(1).randbytes(70_000).hex()
+    made = await stage.create(instructions=instructions)
+    assert (await stage.shown(made.id))["instructions"] == instructions
+    await end(stage, made.id)
+    shown = await stage.shown(made.id)
+    assert Status(shown["status"]).is_terminal
+    assert shown["instructions"] == instructions
 
 
 # A first answer that is none
