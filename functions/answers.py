@@ -7,10 +7,12 @@ from typing import Any
 
 import orjson
 from azurefunctions.extensions.http.fastapi import Request, Response
+from starlette.requests import ClientDisconnect
 
 from shared.callers import Caller
 from shared.engine import Engine
 from shared.errors import (
+    BadRequest,
     ServiceError,
     SettingsError,
     StoreError,
@@ -57,6 +59,9 @@ def for_anyone(handle: Answer) -> Answer:
         except SettingsError as error:
             _log.error("settings.wrong", extra={"reason": str(error)})
             response = _refusal(ServiceError("The service is not configured correctly."))
+        except ClientDisconnect:
+            _log.info("request.abandoned", extra={"request": request_id})
+            response = _refusal(BadRequest("The connection was closed before the body had ended."))
         except Exception:  # noqa: BLE001 - the edge: nothing may leave an HTTP function
             _log.exception("request.failed", extra={"request": request_id})
             response = _refusal(ServiceError("The server had an error while processing the request."))
@@ -95,6 +100,8 @@ async def read_json(req: Request) -> bytes:
     kind = req.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("The body must be JSON: 'Content-Type: application/json'.", param="Content-Type")
+    if req.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("The body must not be compressed.", param="Content-Encoding")
     declared = req.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:18]) > MAX_BODY:
         raise _too_large()

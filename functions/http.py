@@ -21,7 +21,7 @@ _allowed: dict[re.Pattern[str], list[str]] = {}
 
 async def create(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /responses."""
-    prefer = requests.preference(req.headers.get("prefer"))
+    prefer = _preference(req)
     key = requests.idempotency_key(req.headers.get("idempotency-key"))
     wait_s = 0 if prefer.respond_async and prefer.wait_s is None else prefer.wait_s
     record, body = await engine.create(caller, await read_json(req), key, wait_s)
@@ -35,8 +35,12 @@ async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}."""
     if req.query_params.get("stream", "").lower() == "true":
         await engine.stream(caller, req.path_params["id"])
-    prefer = requests.preference(req.headers.get("prefer"))
+    prefer = _preference(req)
     return as_response(await engine.retrieve(caller, req.path_params["id"], prefer.wait_s or 0))
+
+
+def _preference(req: Request) -> requests.Preference:
+    return requests.preference(", ".join(req.headers.getlist("prefer")))
 
 
 async def cancel(engine: Engine, caller: Caller, req: Request) -> Response:
@@ -78,7 +82,7 @@ async def ready(_req: Request) -> Response:
 
 async def unmatched(req: Request) -> Response:
     """Answer what no route takes: 405 where the path is one of ours, else 404."""
-    path = req.url.path.strip("/")
+    path = req.url.path.removeprefix("/").removesuffix("/")
     allowed = sorted(method for pattern, methods in _allowed.items() if pattern.fullmatch(path) for method in methods)
     if not allowed:
         raise NotFound(f"Unknown path '{req.url.path[:200]}'.")

@@ -24,7 +24,7 @@ _LIMIT = re.compile(r"[1-9][0-9]?|100")
 # JSON writes each of these in six characters: sixteen pairs of them would not fit a property of the table
 _CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE)
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d+)\"?\s*(?=[,;]|$)", re.IGNORECASE)
 _RESPOND_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECASE)
 
 
@@ -94,7 +94,7 @@ def preference(header: str | None) -> Preference:
     if not header:
         return Preference()
     wait = _WAIT.search(header)
-    return Preference(min(int(wait[1]), MAX_WAIT_S) if wait else None, _RESPOND_ASYNC.search(header) is not None)
+    return Preference(min(int(wait[1][:9]), MAX_WAIT_S) if wait else None, _RESPOND_ASYNC.search(header) is not None)
 
 
 def idempotency_key(header: str | None) -> str | None:
@@ -134,7 +134,12 @@ def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any
     if given is None:
         return []
     items = [{"role": "user", "content": [{"type": "input_text", "text": given}]}] if isinstance(given, str) else given
-    return [_item(response_id, n, one) for n, one in enumerate(items) if isinstance(one, dict)]
+    found: dict[str, dict[str, Any]] = {}
+    for n, item in enumerate(items):
+        if isinstance(item, dict):
+            name = _item_id(response_id, n, item)
+            found[name if name not in found else _item_id(response_id, n, {})] = item
+    return [{"id": name, **_item(item)} for name, item in found.items()]
 
 
 def listed(items: list[dict[str, Any]], page: Page) -> dict[str, Any]:
@@ -155,16 +160,21 @@ def listed(items: list[dict[str, Any]], page: Page) -> dict[str, Any]:
     }
 
 
-def _item(response_id: str, n: int, item: dict[str, Any]) -> dict[str, Any]:
+def _item_id(response_id: str, n: int, item: dict[str, Any]) -> str:
+    """Return the caller's own id of an item, else one that the same item of the same response always has."""
+    own = item.get("id")
+    prefix = "msg" if (item.get("type") or "message") == "message" else "item"
+    return own if isinstance(own, str) and own else f"{prefix}_{ids.tag(f'{response_id}|{n}')}"
+
+
+def _item(item: dict[str, Any]) -> dict[str, Any]:
     kind = item.get("type") or "message"
-    named = {"id": f"{'msg' if kind == 'message' else 'item'}_{ids.tag(f'{response_id}|{n}')}", "type": kind}
-    if kind == "message":
-        named["status"] = "completed"
+    shown = {"type": kind, "status": "completed"} if kind == "message" else {"type": kind}
     content = item.get("content")
     if isinstance(content, str):
         part = "output_text" if item.get("role") == "assistant" else "input_text"
         item = {**item, "content": [{"type": part, "text": content}]}
-    return {**named, **{name: value for name, value in item.items() if value is not None}}
+    return shown | {name: value for name, value in item.items() if value is not None and name != "id"}
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -59,7 +59,7 @@ async def _begin(world: World, record: Record, held: Alarm, request: dict[str, A
     try:
         step = await world.upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        return await _refuse(world, record, held, refusal)
+        return await _refuse(world, record, held, _in_our_words(refusal, record, request))
     except UpstreamUnusable as error:
         return await _fail(world, record, held, ending.unusable(error, world.now_ms()))
     except UpstreamError as error:
@@ -140,7 +140,7 @@ async def _start_again(world: World, record: Record, alarm: Alarm, request: dict
     try:
         step = await world.upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        await _fail(world, record, alarm, _refused(world, refusal))
+        await _fail(world, record, alarm, _refused(world, _in_our_words(refusal, record, request)))
     except UpstreamUnusable as error:
         await _fail(world, record, alarm, ending.unusable(error, world.now_ms()))
     except UpstreamError as error:
@@ -151,6 +151,14 @@ async def _start_again(world: World, record: Record, alarm: Alarm, request: dict
 
 async def _fail(world: World, record: Record, held: Alarm, why: ending.Decide) -> Record:
     return _kept(await ending.end(world, record, record.id, why, held))
+
+
+def _in_our_words(refusal: UpstreamRefused, record: Record, request: Mapping[str, Any]) -> UpstreamRefused:
+    """Return a refusal that names the previous response as its caller knows it."""
+    theirs = request.get("previous_response_id")
+    if theirs and record.previous:
+        refusal.message = refusal.message.replace(theirs, record.previous)
+    return refusal
 
 
 def _refused(world: World, refusal: UpstreamRefused) -> ending.Decide:

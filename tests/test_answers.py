@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from azurefunctions.extensions.http.fastapi import Request, Response
+from starlette.requests import ClientDisconnect
 
 from functions.answers import as_json, as_response, for_anyone, read_json
 from shared import errors
@@ -160,3 +161,16 @@ def test_an_ended_response_has_nothing_to_ask_for() -> None:
     ended = Record(RECORD.id, "ann", created_ms=0, deadline_ms=1, status=Status.COMPLETED)
     headers = as_response((ended, b"{}")).headers
     assert not {"retry-after", "openai-poll-after-ms"} & {*headers}
+
+
+def test_a_client_that_goes_away_is_no_failure_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """An upload that breaks off is told apart from a fault: no error is logged."""
+    with caplog.at_level(logging.INFO):
+        assert answered(ClientDisconnect()).status_code == 400
+    assert [(entry.levelname, entry.message) for entry in caplog.records] == [("INFO", "request.abandoned")]
+
+
+def test_a_compressed_body_is_refused() -> None:
+    """It would be taken for broken JSON."""
+    with pytest.raises(UnsupportedMediaType):
+        asyncio.run(read_json(request([b"{}"], content_encoding="gzip")))

@@ -17,7 +17,7 @@ from shared import callers
 from shared.alarms import Kind
 from shared.callers import Caller
 from shared.engine import Engine
-from shared.errors import BadRequest, SettingsError, UpstreamRefused, UpstreamUnavailable
+from shared.errors import BadRequest, RefusedByUpstream, SettingsError, UpstreamRefused, UpstreamUnavailable
 from shared.requests import MAX_ITEMS, parse
 from shared.states import Status
 from shared.upstreams import ResponsesUpstream
@@ -229,3 +229,13 @@ def test_a_method_that_is_not_allowed_learns_which_are(path: str, allowed: str) 
     answer = asyncio.run(http.unmatched(request("PATCH", path)))
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
     assert orjson.loads(answer.body)["error"]["message"] == f"PATCH is not allowed here; allowed: {allowed}."
+
+
+async def test_a_refusal_names_the_previous_response_as_its_caller_knows_it(stage: Stage) -> None:
+    """What the upstream calls a response is nobody's business, also in the upstream's own words."""
+    first = await stage.ended()
+    theirs = str((await stage.record(first.id)).upstream_id)
+    stage.upstream.start_errors = [UpstreamRefused(400, f"Previous response with id '{theirs}' has not finished.")]
+    with pytest.raises(RefusedByUpstream) as refused:
+        await stage.create(previous_response_id=first.id)
+    assert refused.value.message == f"Previous response with id '{first.id}' has not finished."

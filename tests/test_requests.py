@@ -140,7 +140,7 @@ def test_the_upstream_is_sent_its_own_previous_id() -> None:
         ("await=5", Preference()),
         ("respond-async-not", Preference()),
         ("x=respond-async", Preference()),
-        ("wait=" + "9" * 5_000, Preference()),
+        ("wait=" + "9" * 5_000, Preference(60)),
     ],
 )
 def test_a_preference_is_read_or_ignored(header: str | None, expected: Preference) -> None:

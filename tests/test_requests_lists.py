@@ -127,3 +127,12 @@ def test_after_must_be_of_the_list() -> None:
 def test_other_query_parameters_are_ignored() -> None:
     """Azure's clients send an api-version, others `include[]`."""
     assert page({"api-version": "preview", "include[]": "x", "beta": "true"}) == Page()
+
+
+def test_items_that_repeat_an_id_are_told_apart() -> None:
+    """A page goes on from an id, so the first item keeps it and every other gets one of ours; so does a strange one."""
+    items = [{"id": "msg_a", "content": "0"}, {"id": "msg_a", "content": "1"}, {"id": 5, "content": "2"}]
+    names = [item["id"] for item in input_items(ID, {"input": items})]
+    assert names[0] == "msg_a"
+    assert len(set(names)) == 3
+    assert all(isinstance(name, str) for name in names)

@@ -1,6 +1,7 @@
 """Which Azurite a machine gets, and what it is given to start with."""
 
 import base64
+import fcntl
 import json
 import os
 import secrets
@@ -28,6 +29,26 @@ def azurite(directory: Path | None = None, kind: str | None = None) -> Iterator[
     the environment, forces "container" or "npm"; without it a container runs where a Docker engine answers,
     else npm. With CI=true nothing stands in for a missing engine.
     """
+    with _only_user(directory):
+        yield from _running(directory, kind)
+
+
+@contextmanager
+def _only_user(directory: Path | None) -> Iterator[None]:
+    """Keep a second Azurite off the directory: each would overwrite what the other has written."""
+    if directory is None:
+        yield
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PartError("azurite", f"{directory} is in use by another Azurite") from None
+        yield
+
+
+def _running(directory: Path | None, kind: str | None) -> Iterator[Azurite]:
     accounts: dict[str, str] = json.loads(kept_text(directory and directory / "accounts.json", _new_accounts))
     forced = kind or os.environ.get("AZURITE")
     chosen = choose(forced, in_ci=os.environ.get("CI") == "true", engine_trouble=lambda: engine_trouble(IMAGE))
