@@ -82,10 +82,18 @@ async def settle(world: World, record: Record, held: Alarm, step: Step) -> Recor
 
     settled = await decide(world, record, held.id, plan, held)
     if settled is None and step.token:
-        await world.upstream.stop(step.token)  # ended, deleted and purged meanwhile: no row can hold a stop alarm
+        await _stop_at_once(world, held.id, step.token)
     if is_orphan and settled:
         _log.warning("start.orphaned", extra={"response": held.id, "twice": settled.token != step.token})
     return _kept(settled)
+
+
+async def _stop_at_once(world: World, response_id: str, token: str) -> None:
+    """Stop the work of a response that ended, was deleted and purged meanwhile: no row can hold a stop alarm."""
+    try:
+        await world.upstream.stop(token)
+    except UpstreamError as error:
+        _log.error("start.unstopped", extra={"response": response_id, "reason": str(error)})
 
 
 def _is_orphan(record: Record, step: Step) -> bool:
