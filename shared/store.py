@@ -1,8 +1,8 @@
 """The table, the truth. The only module that speaks to Table Storage.
 
-A write is one entity group transaction. Storage may commit it and lose the answer, and the SDK then repeats it and
-reports a conflict with our own write; so on a conflict or an unknown outcome the row is read again, and our own
-`write_id` in it means that the write succeeded. Only otherwise has somebody else come first.
+A write is one entity group transaction. Storage may commit it and lose the answer; whoever repeats it then, the SDK or
+this module, meets a conflict with our own write. So on a conflict or an unknown outcome the row is read again, and our
+own `write_id` in it means that the write succeeded. Only otherwise has somebody else come first.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
 """Everything outside, one seam each: what the flows of the engine are given to act with."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,6 @@ from shared.redelivery import Answer
 from shared.store import Store
 from shared.upstreams import Step, Upstream
 
-_log = logging.getLogger(__name__)
 _DECISIONS = 10
 
 

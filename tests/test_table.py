@@ -32,7 +32,7 @@ def row(key: str, **properties: Any) -> dict[str, Any]:
 
 
 async def test_the_library_still_sends_its_transactions_through_the_method_that_is_replaced() -> None:
-    """If this fails, the library has been rewritten: transactions work, and cost three times as much."""
+    """If this fails, the library has been rewritten: transactions work, and cost four times as much."""
     assert "_batch_send" in TableClient.submit_transaction.__wrapped__.__code__.co_names  # type: ignore[attr-defined]
 
 
