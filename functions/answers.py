@@ -2,12 +2,14 @@
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 from azurefunctions.extensions.http.fastapi import Request, Response
 from starlette.requests import ClientDisconnect
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from shared.callers import Caller
 from shared.engine import Engine
@@ -89,6 +91,31 @@ def as_response(shown: tuple[Record, bytes], status: int = 200, headers: Mapping
         wait_ms = poll_delay(now_ms() - record.created_ms, lambda: 0.0)
         hints = {"Retry-After": str(-(-wait_ms // POLL_MIN_MS)), "openai-poll-after-ms": str(wait_ms)}
     return _json(body, status, {**hints, **(headers or {})})
+
+
+def as_stream(chunks: AsyncGenerator[bytes, None]) -> Response:
+    """Return an answer of server-sent events."""
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return EventStream(chunks, headers=headers, media_type="text/event-stream; charset=utf-8")
+
+
+class EventStream(StreamingResponse):
+    """A stream that ends in good order whatever happens: it is closed when its client leaves, and nothing goes out."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None], **options: Any) -> None:
+        super().__init__(chunks, **options)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events until their end, or until the client has gone; it resumes from wherever this stops."""
+        try:
+            await super().__call__(scope, receive, send)
+        except StoreError:
+            _log.exception("stream.storage_failed")
+        except ClientDisconnect:
+            _log.debug("stream.left")
+        finally:
+            await self._chunks.aclose()
 
 
 def _json(body: bytes, status: int, headers: Mapping[str, str] | None) -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from functions.answers import Handle, as_json, as_response, for_anyone, for_callers, read_json
+from functions.answers import Handle, as_json, as_response, as_stream, for_anyone, for_callers, read_json
 from shared import requests
 from shared.callers import Caller
 from shared.engine import Engine
@@ -24,7 +24,10 @@ async def create(engine: Engine, caller: Caller, req: Request) -> Response:
     prefer = _preference(req)
     key = requests.idempotency_key(req.headers.get("idempotency-key"))
     wait_s = 0 if prefer.respond_async and prefer.wait_s is None else prefer.wait_s
-    record, body = await engine.create(caller, await read_json(req), key, wait_s)
+    new = requests.parse(await read_json(req))
+    if new.stream:
+        return as_stream(await engine.create_stream(caller, new, key))
+    record, body = await engine.create(caller, new, key, wait_s)
     if prefer.respond_async and not record.status.is_terminal:
         location = f"{req.url.path.rstrip('/')}/{record.id}"
         return as_response((record, body), 202, {"Location": location, "Preference-Applied": "respond-async"})
@@ -34,7 +37,8 @@ async def create(engine: Engine, caller: Caller, req: Request) -> Response:
 async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}."""
     if req.query_params.get("stream", "").lower() == "true":
-        await engine.stream(caller, req.path_params["id"])
+        cursors = req.query_params.get("starting_after"), req.headers.get("last-event-id")
+        return as_stream(await engine.stream(caller, req.path_params["id"], *cursors))
     prefer = _preference(req)
     return as_response(await engine.retrieve(caller, req.path_params["id"], prefer.wait_s or 0))
 

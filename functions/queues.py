@@ -10,8 +10,8 @@ import orjson
 
 from shared.alarms import read_key
 from shared.errors import StoreError
-from shared.ids import SHARDS
-from shared.nudges import DELIVERIES, NUDGES
+from shared.ids import SHARDS, is_id
+from shared.nudges import DELIVERIES, NUDGES, RUNS
 from shared.service import service
 
 blueprint = func.Blueprint()
@@ -48,6 +48,23 @@ async def deliver(message: func.QueueMessage) -> None:
         await (await service()).engine.deliver(alarm_key)
     except StoreError:
         _log.warning("delivery.storage_failed", extra={"message_id": message.id})
+
+
+@blueprint.queue_trigger("message", RUNS, "AzureWebJobsStorage")
+async def run(message: func.QueueMessage) -> None:
+    """Drive the run that a message offers, until it is over or handed over."""
+    try:
+        offer = orjson.loads(message.get_body())
+        response_id, epoch = str(offer["id"]), int(offer["epoch"])
+    except (ValueError, KeyError, TypeError):
+        response_id, epoch = "", 0
+    if not is_id(response_id):
+        _log.error("run.unreadable", extra={"message_id": message.id})
+        return
+    try:
+        await (await service()).engine.run(response_id, epoch)
+    except StoreError:
+        _log.warning("run.storage_failed", extra={"response": response_id})
 
 
 @blueprint.timer_trigger("timer", "0 * * * * *", run_on_startup=True, use_monitor=False)

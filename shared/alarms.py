@@ -52,6 +52,7 @@ class Alarm:
     deadline_ms: int = 0  # when the response is given up
     read_ms: int = 0  # when the record was last read on behalf of this alarm
     missing_ms: int = 0  # since when the upstream answers 404
+    epoch: int = 0  # of the run it belongs to
     etag: str = ""
 
     @property

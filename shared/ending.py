@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from shared import packing, plans, responses
+from shared import events, journal, packing, plans, responses
 from shared.alarms import Alarm
-from shared.errors import UpstreamUnusable
+from shared.errors import UpstreamRefused, UpstreamUnusable
+from shared.events import Event
 from shared.packing import Oversized
 from shared.plans import Ending
 from shared.records import Record, Write
@@ -25,26 +26,33 @@ async def end(
     held: Alarm | None = None,
     *,
     reads_request: bool = True,
+    epoch: int | None = None,
 ) -> Record | None:
     """End a response unless it has ended; return it as it then is, None if it is gone.
 
-    The alarm that is held goes in the same transaction, and also where the response had ended before.
+    With an epoch, it is ended only while that one holds its run. The alarm that is held goes in the same transaction,
+    and also where the response had ended before.
     """
     record = record or await world.store.read(response_id)
     if record and reads_request:
         record = await remembered(world, record)
 
     def plan(current: Record) -> Write | None:
-        if current.status.is_terminal:
+        if current.status.is_terminal or (epoch is not None and current.epoch != epoch):
             return None
         return plans.ended(current, ending(current), world.now_ms(), world.limits.retention_ms)
 
     return await decide(world, record, response_id, plan, held)
 
 
-def by_step(step: Step, now_ms: int) -> Decide:
-    """End as the upstream's last step says."""
-    return lambda record: _ending(record, step.status, step.answer, now_ms, upstream_id=step.upstream_id)
+def by_step(step: Step, now_ms: int, *, retells: bool = False) -> Decide:
+    """End as the upstream's last step says; `retells` where readers have not seen its output as events."""
+
+    def ending(record: Record) -> Ending:
+        made = _ending(record, step.status, step.answer, now_ms, upstream_id=step.upstream_id)
+        return _retold(record, made) if record.stream and (retells or record.mode == "poll") else made
+
+    return ending
 
 
 def by_failure(code: str, message: str, now_ms: int, *, stop: bool = False) -> Decide:
@@ -73,9 +81,22 @@ def deadline(now_ms: int) -> Decide:
     return by_failure("deadline_exceeded", "The response was not finished before its deadline.", now_ms, stop=True)
 
 
-def unusable(error: UpstreamUnusable, now_ms: int) -> Decide:
+def unusable(error: UpstreamUnusable, now_ms: int, *, stop: bool = False) -> Decide:
     """End as failed because the upstream's answer cannot be taken."""
-    return by_failure(error.code, error.message, now_ms)
+    return by_failure(error.code, error.message, now_ms, stop=stop)
+
+
+def refused(refusal: UpstreamRefused, now_ms: int) -> Decide:
+    """End as failed in the words of the upstream's refusal."""
+    return by_failure(refusal.code or "upstream_refused", refusal.message, now_ms)
+
+
+def in_our_words(refusal: UpstreamRefused, record: Record, request: Mapping[str, Any]) -> UpstreamRefused:
+    """Return a refusal that names the previous response as its caller knows it."""
+    theirs = request.get("previous_response_id")
+    if theirs and record.previous:
+        refusal.message = refusal.message.replace(theirs, record.previous)
+    return refusal
 
 
 async def remembered(world: World, record: Record) -> Record:
@@ -111,6 +132,19 @@ def _ending(
         return Ending(status, packing.pack(shown), stop, upstream_id)
     except Oversized:
         return _oversized(record, now_ms, stop, upstream_id)
+
+
+def _retold(record: Record, ending: Ending) -> Ending:
+    """Tell the output as events, in the same transaction as the end; where it does not fit, only that it is anew."""
+    response = packing.unpack(ending.body)
+    if not response["output"]:
+        return ending
+    told: tuple[Event, ...] = events.retold(record, response)
+    try:
+        fits = journal.size(journal.rows(0, told)) + len(ending.body) <= packing.MAX_PACKED
+    except Oversized:
+        fits = False
+    return replace(ending, told=told if fits else told[:1])
 
 
 def _oversized(record: Record, now_ms: int, stop: bool, upstream_id: str | None) -> Ending:

@@ -2,9 +2,22 @@
 
 import asyncio
 import logging
-from typing import Any, NoReturn
+from collections.abc import AsyncGenerator
+from typing import Any
 
-from shared import cancelling, delivering, ids, packing, polling, purging, requests, starting, sweeping
+from shared import (
+    cancelling,
+    delivering,
+    ids,
+    packing,
+    polling,
+    purging,
+    requests,
+    running,
+    starting,
+    streaming,
+    sweeping,
+)
 from shared.addresses import CallbackUrlRefused, check_url
 from shared.callers import Caller
 from shared.errors import BadRequest, NotFound, StoreError, Unavailable, UpstreamUnavailable
@@ -36,16 +49,18 @@ class Engine:
 
     # For callers
 
-    async def create(self, caller: Caller, raw: bytes, key: str | None, wait_s: float | None) -> tuple[Record, bytes]:
+    async def create(
+        self, caller: Caller, new: NewResponse, key: str | None, wait_s: float | None
+    ) -> tuple[Record, bytes]:
         """Accept a response and start it; wait for its end as asked, 200 s where it is not background work.
 
         Returns the record and the response object as JSON. With an idempotency key, the same caller, key and body
         name the same response.
         """
         began_s = asyncio.get_running_loop().time()
-        new = requests.parse(raw)
-        response_id = derived_id(caller.name.encode(), key.encode(), raw) if key else new_id()
-        record = await self._accepted(caller, response_id, new, repeats=key is not None)
+        record, request = await self._accepted(caller, new, key)
+        if request is not None:
+            record = await self._started(record, request)
         if wait_s is None:
             wait_s = 0 if new.background else requests.FOREGROUND_WAIT_S
         shown = record, await polling.stored(self._world, record)
@@ -56,13 +71,25 @@ class Engine:
         record = await self._own(caller, named)
         return await self._waited(await polling.look(self._world, record), wait_s)
 
-    async def stream(self, caller: Caller, named: str) -> NoReturn:
-        """Refuse to stream a response that was not created as a stream; no other is, so far."""
+    async def create_stream(self, caller: Caller, new: NewResponse, key: str | None) -> AsyncGenerator[bytes, None]:
+        """Accept a response and return its stream, as server-sent events from the first on; key as for `create`."""
+        record, request = await self._accepted(caller, new, key)
+        if request is None:
+            return streaming.frames(self._world, record, -1)
+        return await streaming.open_stream(self._world, record, request)
+
+    async def stream(
+        self, caller: Caller, named: str, starting_after: str | None, last_event_id: str | None
+    ) -> AsyncGenerator[bytes, None]:
+        """Return the stream of a response above an event: what is logged of it, then what comes, up to its end."""
         record = await self._own(caller, named)
-        flag = "stream" if record.background else "background"
-        raise BadRequest(
-            f"This response cannot be streamed because it was not created with {flag}=true.", param="stream"
-        )
+        if not record.stream:
+            flag = "stream" if record.background else "background"
+            raise BadRequest(
+                f"This response cannot be streamed because it was not created with {flag}=true.", param="stream"
+            )
+        after = requests.cursor(ids.read_token(named) or ids.Cursor(record.id), starting_after, last_event_id)
+        return streaming.frames(self._world, record, after)
 
     async def cancel(self, caller: Caller, named: str) -> tuple[Record, bytes]:
         """Cancel a response, which reaches the upstream too."""
@@ -93,6 +120,10 @@ class Engine:
         """Ring the due alarms of a shard; return how many."""
         return await sweeping.sweep(self._world, shard, at_s)
 
+    async def run(self, response_id: str, epoch: int) -> None:
+        """Drive the run that a message offers."""
+        await running.run(self._world, response_id, epoch)
+
     async def heartbeat(self) -> None:
         """Nudge every shard that has something to do."""
         await sweeping.heartbeat(self._world)
@@ -119,18 +150,29 @@ class Engine:
 
     # Steps
 
-    async def _accepted(self, caller: Caller, response_id: str, new: NewResponse, *, repeats: bool) -> Record:
-        """Return the started response; one whose first request was accepted is judged by no rule a second time."""
+    async def _started(self, record: Record, request: dict[str, Any]) -> Record:
+        if self._world.upstream.replays:
+            return await starting.open_and_start(self._world, record, request)
+        return (await starting.open_run(self._world, record, request, held=False)).record
+
+    async def _accepted(
+        self, caller: Caller, new: NewResponse, key: str | None
+    ) -> tuple[Record, dict[str, Any] | None]:
+        """Return the response to open, and what its upstream is sent.
+
+        One whose first request was accepted is judged by no rule a second time: it comes as it is, without a request.
+        """
+        response_id = derived_id(caller.name.encode(), key.encode(), new.raw) if key else new_id()
         try:
             self._check_targets(caller, new)
             previous = await self._previous(caller, new.previous) if new.previous else None
         except BadRequest:
-            if repeats and (first := await starting.join(self._world, response_id)):
-                return first
+            if key and (first := await starting.join(self._world, response_id)):
+                return first, None
             raise
         record = self._opened(response_id, caller, new, previous.id if previous else None)
-        request = new.for_upstream(previous.upstream_id if previous else None)
-        return await starting.open_and_start(self._world, record, request)
+        theirs = previous.upstream_id if previous else None
+        return record, new.for_upstream(theirs, in_background=self._world.upstream.replays)
 
     async def _waited(self, shown: tuple[Record, bytes], wait_s: float) -> tuple[Record, bytes]:
         """Return the response, looking again until it has ended or the time is over."""
@@ -219,6 +261,7 @@ class Engine:
             deadline_ms=now_ms + self._world.limits.deadline_ms,
             background=new.background,
             store=new.store,
+            stream=new.stream,
             model=new.model,
             metadata=new.metadata,
             previous=previous,

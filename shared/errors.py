@@ -12,6 +12,7 @@ UpstreamError                the upstream's doing
   UpstreamRefused            it judged the request and will judge it so again
   UpstreamUnavailable        it could not be asked now: try again
   UpstreamMissing            it does not know the response (yet, or any more)
+  UpstreamBroken             its stream broke off, or cannot be read
   UpstreamUnusable           its answer cannot be taken
     UpstreamOversized        it is larger, or nested deeper, than we keep
     UpstreamInvalid          it is no response object
@@ -130,7 +131,11 @@ class UpstreamUnavailable(UpstreamError):
 
 
 class UpstreamMissing(UpstreamError):
-    """The upstream answers 404 for a token it gave."""
+    """The upstream answers 404 for a token it gave, or has no such stream of it."""
+
+
+class UpstreamBroken(UpstreamError):
+    """A stream of the upstream ended before its terminal event, or holds what is no event."""
 
 
 class UpstreamUnusable(UpstreamError):

@@ -30,15 +30,18 @@ _log = logging.getLogger(__name__)
 class Nudges:
     """The queues that wake functions. Sending never raises: what was to be said is in the table."""
 
-    def __init__(self, nudges: QueueClient, deliveries: QueueClient, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, nudges: QueueClient, deliveries: QueueClient, runs: QueueClient, now_ms: Callable[[], int]
+    ) -> None:
         self._nudges = nudges
         self._deliveries = deliveries
+        self._runs = runs
         self._now_ms = now_ms
         self._sent: dict[tuple[str, int], None] = {}
 
     async def prepare(self) -> None:
         """Create the queues that are not there."""
-        for queue in (self._nudges, self._deliveries):
+        for queue in (self._nudges, self._deliveries, self._runs):
             try:
                 async with asyncio.timeout(DEADLINE_S):
                     await queue.create_queue()
@@ -49,7 +52,7 @@ class Nudges:
 
     async def check(self) -> None:
         """Raise StoreUnavailable if a queue does not answer."""
-        for queue in (self._nudges, self._deliveries):
+        for queue in (self._nudges, self._deliveries, self._runs):
             try:
                 async with asyncio.timeout(DEADLINE_S):
                     await queue.get_queue_properties()
@@ -58,8 +61,8 @@ class Nudges:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._nudges.close()
-        await self._deliveries.close()
+        for queue in (self._nudges, self._deliveries, self._runs):
+            await queue.close()
 
     async def sweep(self, shard: str, due_ms: int) -> None:
         """Ask for a sweep of the shard when an alarm of that time is due, if that is within a minute."""
@@ -72,6 +75,10 @@ class Nudges:
     async def deliver(self, alarm_key: str) -> None:
         """Ask for a delivery now."""
         await self._send(self._deliveries, {"alarm": alarm_key}, 0)
+
+    async def run(self, response_id: str, epoch: int) -> None:
+        """Ask for a holder of the run, for that epoch and no other."""
+        await self._send(self._runs, {"id": response_id, "epoch": epoch}, 0)
 
     def _said(self, shard: str, at_s: int, delay_s: int) -> bool:
         """Say whether this process has sent that nudge already; one for now is always sent: its like may be used up."""

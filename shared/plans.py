@@ -6,8 +6,9 @@ and that status, its output, its delivery alarms and its purge alarm are one Wri
 
 from dataclasses import dataclass, replace
 
-from shared import ids, packing
+from shared import events, ids, journal, packing
 from shared.alarms import LEASE_MS, Alarm, Kind
+from shared.events import Event
 from shared.records import INLINE_BODY, Delivery, Record, Row, Write
 from shared.states import Status, advance, finish
 
@@ -20,16 +21,20 @@ UNSTORED_OPEN_MS = DAY_MS
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a response ends: its status, its final object packed, and whether the upstream must be told to stop."""
+    """How a response ends: its status, its final object packed, and whether the upstream must be told to stop.
+
+    `told` are events that bring the readers of its stream to its output before the terminal one.
+    """
 
     status: Status
     body: bytes
     stop: bool = False
     upstream_id: str | None = None
+    told: tuple[Event, ...] = ()
 
 
-def opened(record: Record, request: bytes, now_ms: int) -> Write:
-    """Accept a response: record, request, and a `start` alarm that is the lease of whoever starts it."""
+def opened(record: Record, request: bytes, now_ms: int, told: tuple[Event, ...] = ()) -> Write:
+    """Accept a response: record, request, a `start` alarm that is the lease of whoever starts it, its first events."""
     start = Alarm(
         now_ms + LEASE_MS[Kind.START],
         Kind.START,
@@ -37,7 +42,9 @@ def opened(record: Record, request: bytes, now_ms: int) -> Write:
         born_ms=record.created_ms,
         deadline_ms=record.deadline_ms,
     )
-    return Write(record, alarms_in=(start,), rows=_rows("input", request), writes_body=True)
+    changed = replace(record, next_seq=len(told), reserved=len(told))
+    rows = (*_rows("input", request), *journal.rows(0, told))
+    return Write(changed, alarms_in=(start,), rows=rows, writes_body=True)
 
 
 def started(record: Record, status: Status, token: str, upstream_id: str | None, poll: Alarm, body: bytes) -> Write:
@@ -65,12 +72,13 @@ def ended(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Wri
         deliveries=tuple(Delivery(alarm.target, alarm=alarm.key) for alarm in deliveries),
         purge=purge.key,
     )
-    changed, rows = _with_body(changed, ending.body)
+    changed, body_rows = _with_body(changed, ending.body)
+    changed, log_rows = _with_end(changed, ending, record.mode)
     stops = (stop(record.id, record.token, now_ms),) if ending.stop and record.token else ()
     return Write(
         changed,
         alarms_in=(*deliveries, purge, *stops),
-        rows=rows,
+        rows=(*body_rows, *log_rows),
         writes_body=True,
         wakes=stops,
         delivers=deliveries,
@@ -137,6 +145,17 @@ def deleted(record: Record, now_ms: int) -> Write:
     purge = Alarm(now_ms, Kind.PURGE, record.id)
     changed = replace(record, deleted=True, purge=purge.key)
     return Write(changed, alarms_in=(purge,), alarms_out=(record.purge,), wakes=(purge,))
+
+
+def _with_end(record: Record, ending: Ending, mode: str) -> tuple[Record, tuple[Row, ...]]:
+    """Give a stream its end: right after its last event by the holder of the run, else above any number ever sent."""
+    if not record.stream:
+        return record, ()
+    by_holder = mode == "run" and not ending.stop
+    first = record.next_seq if by_holder else max(record.next_seq, record.reserved)
+    last = first + len(ending.told)
+    changed = replace(record, next_seq=last + events.terminal_count(ending.status))
+    return changed, (*journal.rows(first, ending.told), journal.end_row(last))
 
 
 def _with_body(record: Record, body: bytes) -> tuple[Record, tuple[Row, ...]]:

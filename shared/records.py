@@ -58,8 +58,13 @@ class Record:
     deleted: bool = False
     ended_ms: int = 0
     purge: str = ""  # the key of its purge alarm
+    claimed: bool = False  # whether the run of this epoch has a holder
+    run: str = ""  # the key of its run alarm when the run was last granted or claimed; renewals move it on
+    starts: int = 0  # how often the upstream has taken the work up
+    lapses: int = 0  # leases in a row that ran out without a step forward
     next_seq: int = 0  # the next number of the event log
-    reserved: int = 0  # at least any event number ever sent
+    reserved: int = 0  # above any event number ever sent
+    upstream_next: int = 0  # the upstream's own number after the last event that is logged
     body_rows: int = 0  # overflow rows of the body; 0: it is in the record
     deliveries: tuple[Delivery, ...] = ()
     # packed: the response object as last known, before that what the request says of it; not stored here if it is large
@@ -140,3 +145,4 @@ class Write:
     writes_body: bool = False
     wakes: tuple[Alarm, ...] = ()  # the new alarms a sweep is asked for, once written
     delivers: tuple[Alarm, ...] = ()  # the new alarms a delivery is asked for at once
+    grants: bool = False  # whether a holder is asked for, for the record's epoch

@@ -23,6 +23,7 @@ _QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _LIMIT = re.compile(r"[1-9][0-9]?|100")
 # JSON writes each of these in six characters: sixteen pairs of them would not fit a property of the table
 _CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
+_NUMBER = re.compile(r"[0-9]{1,10}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d+)\"?\s*(?=[,;]|$)", re.IGNORECASE)
 _RESPOND_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECASE)
@@ -41,7 +42,9 @@ class NewResponse:
     """A checked request."""
 
     body: dict[str, Any] = field(repr=False)  # as the caller sent it
+    raw: bytes = field(repr=False)
     background: bool
+    stream: bool
     store: bool
     model: str | None
     metadata: dict[str, str] | None
@@ -49,10 +52,18 @@ class NewResponse:
     callback_url: str | None = field(repr=False)
     reply_to: str | None
 
-    def for_upstream(self, previous_upstream_id: str | None) -> dict[str, Any]:
-        """Return what the upstream is sent: background and stored, our own fields taken out, its own previous id."""
+    def for_upstream(self, previous_upstream_id: str | None, *, in_background: bool = True) -> dict[str, Any]:
+        """Return what the upstream is sent: our own fields taken out, its own previous id put in.
+
+        In background mode the work is stored there, and streamed as the caller asked. Without that mode it is always
+        streamed, and stored as the caller asked.
+        """
         sent = {name: value for name, value in self.body.items() if name not in (*_OURS, "previous_response_id")}
-        sent |= {"background": True, "store": True, "stream": False}
+        if in_background:
+            sent |= {"background": True, "store": True, "stream": self.stream}
+        else:
+            sent.pop("background", None)
+            sent["stream"] = True
         metadata = {name: text for name, text in (self.metadata or {}).items() if name not in _OURS}
         if metadata:
             sent["metadata"] = metadata
@@ -67,8 +78,6 @@ def parse(raw: bytes) -> NewResponse:
     """Check a request body; raise BadRequest naming the field that is wrong."""
     body = _object(raw)
     metadata = _metadata(body)
-    if _flag(body, "stream"):
-        raise BadRequest("Streaming is not supported yet.", param="stream", code="unsupported_parameter")
     if body.get("input") is not None and not isinstance(body["input"], str | list):
         raise BadRequest("'input' must be a string or a list of items.", param="input", code="invalid_type")
     if isinstance(body.get("input"), list) and len(body["input"]) > MAX_ITEMS:
@@ -79,6 +88,8 @@ def parse(raw: bytes) -> NewResponse:
     store = body.get("store")
     return NewResponse(
         body=body,
+        raw=raw,
+        stream=_flag(body, "stream"),
         background=_flag(body, "background"),
         store=True if store is None else _flag(body, "store"),
         model=_text(body, "model", 256),
@@ -106,6 +117,33 @@ def idempotency_key(header: str | None) -> str | None:
             code="invalid_value",
         )
     return header
+
+
+def cursor(named: ids.Cursor, starting_after: str | None, last_event_id: str | None) -> int:
+    """Return the number of the last stream event that a reader has seen, -1 for none.
+
+    It may be said by `starting_after`, by `Last-Event-ID`, or by the token in place of the id, in this order; the first
+    two take a number or an event's token. Raises BadRequest naming the one that is wrong.
+    """
+    for param, given in (("starting_after", starting_after), ("Last-Event-ID", last_event_id)):
+        if given:
+            return _event_number(named.id, param, given.strip())
+    return -1 if named.after is None else named.after
+
+
+def _event_number(response_id: str, param: str, text: str) -> int:
+    if _NUMBER.fullmatch(text):
+        return int(text)
+    token = ids.read_token(text)
+    if token is None or token.after is None:
+        raise BadRequest(
+            f"'{param}' must be the sequence number of an event, or its continuation token.",
+            param=param,
+            code="invalid_value",
+        )
+    if token.id != response_id:
+        raise BadRequest(f"'{param}' is a token of another response.", param=param, code="invalid_value")
+    return token.after
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,15 @@ from azure.storage.queue.aio import QueueServiceClient
 
 from shared.callbacks import CallbackSender
 from shared.engine import Engine
-from shared.nudges import DELIVERIES, NUDGES, Nudges
+from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
 from shared.records import CALLBACK, REPLY_QUEUE
 from shared.replies import ReplySender
+from shared.responses_upstream import ResponsesUpstream
 from shared.settings import Settings, load
 from shared.store import Store
 from shared.table import Table
-from shared.upstreams import Authorize, ResponsesUpstream
-from shared.world import Limits, World
+from shared.upstreams import Authorize
+from shared.world import Limits, Pace, World
 
 TABLE = "responses"
 _CONNECTIONS = 1_000  # above what the sweeps of one process can poll at once
@@ -68,7 +69,7 @@ def _world(settings: Settings) -> World:
     table, queues = _storage(settings)
     return World(
         store=Store(table),
-        nudges=Nudges(_queue(queues, NUDGES), _queue(queues, DELIVERIES), now_ms),
+        nudges=Nudges(_queue(queues, NUDGES), _queue(queues, DELIVERIES), _queue(queues, RUNS), now_ms),
         upstream=_upstream(settings),
         senders={
             CALLBACK: CallbackSender(allow_loopback=settings.allow_loopback, refused_hosts=settings.own_hosts),
@@ -82,6 +83,7 @@ def _world(settings: Settings) -> World:
             retention_ms=settings.retention_s * 1000,
             honours_keys=settings.upstream_honours_keys,
         ),
+        pace=Pace(heartbeat_s=settings.stream_heartbeat_s, stream_s=settings.stream_max_s),
     )
 
 
@@ -124,7 +126,9 @@ def _upstream(settings: Settings) -> ResponsesUpstream:
         follow_redirects=False,
         headers={"User-Agent": "background-responses/1", "Accept": "application/json"},
     )
-    return ResponsesUpstream(client, settings.upstream_base_url, _authorization(settings))
+    return ResponsesUpstream(
+        client, settings.upstream_base_url, _authorization(settings), replays=settings.upstream_replays
+    )
 
 
 def _authorization(settings: Settings) -> Authorize:

@@ -1,6 +1,7 @@
 """Settings. The only module that reads the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from shared.errors import SettingsError
 
 _UNRESOLVED = "@Microsoft.KeyVault("
 _DAY_S = 86_400
+_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,14 @@ class Settings:
     upstream_api_key: str | None = field(repr=False)
     upstream_scope: str
     upstream_honours_keys: bool
+    upstream_replays: bool
     storage_connection: str | None = field(repr=False)
     storage_account: str | None
     identity_client_id: str | None
     deadline_s: int
     retention_s: int
+    stream_max_s: float
+    stream_heartbeat_s: float
     reply_queues: tuple[str, ...]
     allow_loopback: bool
     own_hosts: frozenset[str]  # never called back: the platform's identity endpoint and ourselves
@@ -44,6 +49,9 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         upstream_api_key=_key(environment, "UPSTREAM_API_KEY"),
         upstream_scope=environment.get("UPSTREAM_SCOPE") or "https://cognitiveservices.azure.com/.default",
         upstream_honours_keys=_flag(environment, "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"),
+        upstream_replays=_mode(environment) == "background",
+        stream_max_s=_decimal(environment, "STREAM_MAX_S", 1200.0, most=18_000.0),
+        stream_heartbeat_s=_decimal(environment, "STREAM_HEARTBEAT_S", 15.0, most=60.0),
         storage_connection=connection,
         storage_account=account,
         identity_client_id=environment.get("AZURE_CLIENT_ID") or None,
@@ -98,6 +106,20 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
     if text not in ("", "true", "false", "1", "0"):
         raise SettingsError(f"{name} must be true or false")
     return text in ("true", "1")
+
+
+def _mode(environment: Mapping[str, str]) -> str:
+    mode = environment.get("UPSTREAM_MODE", "").strip().lower() or "background"
+    if mode not in ("background", "foreground"):
+        raise SettingsError("UPSTREAM_MODE must be background or foreground")
+    return mode
+
+
+def _decimal(environment: Mapping[str, str], name: str, default: float, *, most: float) -> float:
+    text = environment.get(name, "").strip() or str(default)
+    if not (_DECIMAL.fullmatch(text) and 0.05 <= float(text) <= most):
+        raise SettingsError(f"{name} must be seconds from 0.05 to {most:g}")
+    return float(text)
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: int, *, most: int) -> int:

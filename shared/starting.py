@@ -8,10 +8,10 @@ alarm, and a sweep goes on from (b).
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared import ending, packing, plans, responses
+from shared import ending, events, leases, packing, plans, responses
 from shared.alarms import Alarm, Kind
 from shared.errors import (
     BadRequest,
@@ -55,11 +55,40 @@ async def open_and_start(world: World, record: Record, request: dict[str, Any]) 
         return opened
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedRun:
+    """A run that was accepted; without an alarm it is not the one who opened it that holds it."""
+
+    record: Record
+    alarm: Alarm | None = None
+    first_frame: bytes = field(default=b"", repr=False)
+
+
+async def open_run(world: World, record: Record, request: dict[str, Any], *, held: bool) -> OpenedRun:
+    """Accept a response that is driven by a run: held by the caller of this, or offered on the `runs` queue.
+
+    A repeat of an idempotent request joins its first. Raises StoreError if nothing could be accepted.
+    """
+    echoing = ending.echoing(record, request)
+    told = (events.created(record, ending.known(echoing)),) if record.stream else ()
+    now_ms = world.now_ms()
+    write = leases.opened(plans.opened(echoing, _packed(request), now_ms, told), now_ms, held=held)
+    try:
+        opened = await world.store.commit(write)
+    except Conflict:
+        joined = await join(world, record.id)
+        return OpenedRun(joined) if joined else await open_run(world, record, request, held=held)
+    if not held:
+        await world.nudges.run(opened.id, opened.epoch)
+        return OpenedRun(opened)
+    return OpenedRun(opened, write.alarms_in[0], events.rendered(record.id, 0, told))
+
+
 async def _begin(world: World, record: Record, held: Alarm, request: dict[str, Any]) -> Record:
     try:
         step = await world.upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        return await _refuse(world, record, held, _in_our_words(refusal, record, request))
+        return await _refuse(world, record, held, ending.in_our_words(refusal, record, request))
     except UpstreamUnusable as error:
         return await _fail(world, record, held, ending.unusable(error, world.now_ms()))
     except UpstreamError as error:
@@ -148,7 +177,7 @@ async def _start_again(world: World, record: Record, alarm: Alarm, request: dict
     try:
         step = await world.upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        await _fail(world, record, alarm, _refused(world, _in_our_words(refusal, record, request)))
+        await _fail(world, record, alarm, ending.refused(ending.in_our_words(refusal, record, request), world.now_ms()))
     except UpstreamUnusable as error:
         await _fail(world, record, alarm, ending.unusable(error, world.now_ms()))
     except UpstreamError as error:
@@ -159,18 +188,6 @@ async def _start_again(world: World, record: Record, alarm: Alarm, request: dict
 
 async def _fail(world: World, record: Record, held: Alarm, why: ending.Decide) -> Record:
     return _kept(await ending.end(world, record, record.id, why, held))
-
-
-def _in_our_words(refusal: UpstreamRefused, record: Record, request: Mapping[str, Any]) -> UpstreamRefused:
-    """Return a refusal that names the previous response as its caller knows it."""
-    theirs = request.get("previous_response_id")
-    if theirs and record.previous:
-        refusal.message = refusal.message.replace(theirs, record.previous)
-    return refusal
-
-
-def _refused(world: World, refusal: UpstreamRefused) -> ending.Decide:
-    return ending.by_failure(refusal.code or "upstream_refused", refusal.message, world.now_ms())
 
 
 async def _defer(world: World, alarm: Alarm, error: UpstreamError) -> None:
@@ -184,7 +201,7 @@ async def _refuse(world: World, record: Record, held: Alarm, refusal: UpstreamRe
     try:
         await world.store.remove_all(record, held.key)
     except Conflict:
-        ended = await ending.end(world, None, record.id, _refused(world, refusal), held)
+        ended = await ending.end(world, None, record.id, ending.refused(refusal, world.now_ms()), held)
         if ended:
             return ended
     except StoreError:

@@ -15,10 +15,11 @@ from uuid import uuid4
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import TableTransactionError
 
-from shared import alarms, operations, packing, records
+from shared import alarms, journal, operations, packing, records
 from shared.alarms import Alarm
 from shared.errors import Conflict, StoreError, StoreUnavailable
 from shared.ids import shard_of
+from shared.journal import Batch
 from shared.records import Record, Write, child_key, record_key
 from shared.table import Entity, Table
 
@@ -179,6 +180,11 @@ class Store:
         if record.body or not record.body_rows:
             return record.body
         return packing.from_rows(await self.children(record.id, "body"))
+
+    async def log(self, response_id: str, from_key: str) -> list[Batch]:
+        """Return whole batches of the event log from a row key on, as many as a page holds."""
+        last = journal.last_key(response_id)
+        return journal.read(await self._rows(shard_of(response_id), from_key, last, journal.PAGE))
 
     async def remove_all(self, record: Record, alarm_key: str) -> bool:
         """Remove a response: its rows in batches, the record as read and the alarm with the last of them.

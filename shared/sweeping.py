@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 
-from shared import cancelling, delivering, ending, polling, purging, starting
+from shared import cancelling, delivering, ending, granting, polling, purging, starting
 from shared.alarms import LEASE_MS, Alarm, Kind
 from shared.errors import StoreError
 from shared.ids import SHARDS
@@ -153,7 +153,7 @@ def _ring(world: World, alarm: Alarm, now_ms: int) -> Awaitable[None]:
         case Kind.PURGE:
             return purging.ring(world, alarm)
         case Kind.RUN:
-            return world.store.remove(alarm)  # no response of this version runs
+            return granting.ring(world, alarm)
 
 
 async def _back_off(world: World, alarm: Alarm) -> None:

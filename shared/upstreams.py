@@ -1,33 +1,16 @@
-"""Whatever produces the answer, behind one small protocol: start, advance, stop, forget.
+"""Whatever produces the answer, behind one small protocol: start, advance, stop, forget; run and follow for streams.
 
 `start` and `advance` return a step. A step whose token is null is the end; until then the token is what `advance`
 takes. This is Agent Framework's own idea of a background response.
 """
 
-import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import quote
 
-import httpx
-import orjson
-
-from shared import packing
-from shared.errors import UpstreamInvalid, UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
-from shared.schedule import retry_after_s
 from shared.states import Status
 
-START_DEADLINE_S = 20.0
-CALL_DEADLINE_S = 10.0
-MAX_ANSWER = 33_554_432
-MAX_DEPTH = 200
-MAX_ID = 512
-_REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
-
-_log = logging.getLogger(__name__)
+MAX_ID = 512  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +24,49 @@ class Step:
     retry_after_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One event of an upstream's stream: its number there, if it has one, and its object.
+
+    `whole`: the upstream did not stream; this is the one event that its JSON answer amounts to.
+    """
+
+    number: int | None
+    data: dict[str, Any] = field(repr=False)
+    whole: bool = False
+
+    @property
+    def response_id(self) -> str | None:
+        """What the upstream calls the response, where the event says so."""
+        response = self.data.get("response")
+        name = response.get("id") if isinstance(response, dict) else None
+        return name if isinstance(name, str) and 0 < len(name) <= MAX_ID else None
+
+
 Authorize = Callable[[], Awaitable[Mapping[str, str]]]
 """Gives the headers that authorize a call."""
 
 
 class Upstream(Protocol):
-    """What produces answers. Every method has a deadline of its own and raises only UpstreamError."""
+    """What produces answers. Every method has a deadline of its own and raises only UpstreamError.
+
+    `replays` says that it works in the background: work goes on without a reader, and its stream can be read again
+    from any event. Where it does not, the stream is the work: closing it stops the work.
+    """
+
+    replays: bool
 
     async def start(self, request: dict[str, Any], key: str) -> Step:
         """Begin the work; the key is the same on every try, so that an upstream which honours it begins once."""
 
     async def advance(self, token: str) -> Step:
         """Ask how far the work is."""
+
+    def run(self, request: dict[str, Any], key: str) -> AsyncGenerator[Sent, None]:
+        """Begin the work and give its events; the key as for `start`. Raises UpstreamBroken if they break off."""
+
+    def follow(self, token: str, after: int | None) -> AsyncGenerator[Sent, None]:
+        """Give the events of work under way above a number, or all. Raises UpstreamRefused if they cannot be had."""
 
     async def stop(self, token: str) -> None:
         """Stop the work; returns once the upstream has confirmed or does not know it."""
@@ -65,158 +79,3 @@ class Upstream(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections."""
-
-
-class ResponsesUpstream:
-    """Any server with the Responses contract and background mode: OpenAI, Azure OpenAI, a gateway."""
-
-    def __init__(self, client: httpx.AsyncClient, base_url: str, authorize: Authorize) -> None:
-        self._client = client
-        self._url = f"{base_url.rstrip('/')}/responses"
-        self._authorize = authorize
-
-    async def start(self, request: dict[str, Any], key: str) -> Step:
-        """POST /responses with the key as Idempotency-Key; deadline 20 s."""
-        return _step(await self._call("POST", "", START_DEADLINE_S, request, {"Idempotency-Key": key}))
-
-    async def advance(self, token: str) -> Step:
-        """GET /responses/{id}; raises UpstreamMissing on 404. Azure answers that soon after a create, too."""
-        return _step(await self._call("GET", _path(token), CALL_DEADLINE_S))
-
-    async def stop(self, token: str) -> None:
-        """POST /responses/{id}/cancel. A 400 is an answer about a response that has just ended: confirmed."""
-        try:
-            await self._call("POST", f"{_path(token)}/cancel", CALL_DEADLINE_S)
-        except (UpstreamMissing, UpstreamRefused):
-            return
-
-    async def forget(self, upstream_id: str) -> None:
-        """DELETE /responses/{id}; gone already is as good."""
-        try:
-            await self._call("DELETE", _path(upstream_id), CALL_DEADLINE_S)
-        except (UpstreamMissing, UpstreamRefused):
-            return
-
-    async def check(self) -> None:
-        """Raise UpstreamUnavailable if no credential can be had."""
-        await self._headers()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-    async def _headers(self) -> Mapping[str, str]:
-        try:
-            async with asyncio.timeout(CALL_DEADLINE_S):
-                return await self._authorize()
-        except Exception as error:  # whatever a credential raises means: no call can be made now
-            raise UpstreamUnavailable("no credential for the upstream") from error
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        deadline_s: float,
-        body: dict[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> "_Answer":
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await self._exchange(method, path, body, headers or {})
-        except httpx.HTTPError as error:
-            raise UpstreamUnavailable(type(error).__name__) from error
-        except TimeoutError as error:
-            raise UpstreamUnavailable(f"no answer within {deadline_s:g} s") from error
-
-    async def _exchange(
-        self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str]
-    ) -> "_Answer":
-        content = None if body is None else orjson.dumps(body)
-        sent = {"Content-Type": "application/json"} if content else {}
-        request = self._client.build_request(
-            method, self._url + path, content=content, headers={**sent, **headers, **await self._headers()}
-        )
-        response = await self._client.send(request, stream=True)
-        try:
-            return _judged(response, await _bounded(response), missing=method != "POST" or bool(path))
-        finally:
-            await response.aclose()
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A 2xx, read whole."""
-
-    content: bytes = field(repr=False)
-    retry_after_s: float | None
-
-
-def _path(token: str) -> str:
-    """Return the upstream's id as one segment of a path, whatever characters it holds."""
-    return f"/{quote(token, safe='')}"
-
-
-def _step(answer: _Answer) -> Step:
-    """Return what a response object says of the work."""
-    body = _object(answer.content)
-    upstream_id = body.get("id")
-    try:
-        status = Status(str(body.get("status")))
-    except ValueError:
-        raise UpstreamInvalid from None
-    if not isinstance(upstream_id, str) or not 0 < len(upstream_id) <= MAX_ID:
-        raise UpstreamInvalid
-    return Step(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
-
-
-def _object(content: bytes) -> dict[str, Any]:
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        raise UpstreamInvalid from None
-    if not isinstance(body, dict):
-        raise UpstreamInvalid
-    if packing.is_deeper(body, MAX_DEPTH):
-        raise UpstreamOversized
-    return body
-
-
-async def _bounded(response: httpx.Response) -> bytes:
-    """Return the whole body, if it is not over the limit."""
-    chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > MAX_ANSWER:
-            raise UpstreamOversized
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _judged(response: httpx.Response, content: bytes, *, missing: bool) -> _Answer:
-    """Return the answer, or raise what its status means."""
-    wait_s = retry_after_s(response.headers.get("retry-after"), int(time.time() * 1000))
-    status = response.status_code
-    if status == 404 and missing:
-        raise UpstreamMissing
-    if status in _REFUSALS:
-        raise _refusal(status, content)
-    if not response.is_success:
-        if status in (401, 403):
-            _log.error("upstream.credentials_refused", extra={"status": status})
-        raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
-    return _Answer(content, wait_s)
-
-
-def _refusal(status: int, content: bytes) -> UpstreamRefused:
-    """Return the upstream's own words about the request, as far as they have OpenAI's form."""
-    try:
-        error = orjson.loads(content)["error"]
-        message, param, code = _text(error["message"]), error.get("param"), error.get("code")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        message, param, code = None, None, None
-    message = message or f"The upstream refused the request with status {status}."
-    return UpstreamRefused(status, message, param=_text(param), code=_text(code))
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

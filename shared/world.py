@@ -42,6 +42,22 @@ class Limits:
     start_wait_s: float = 20.0  # how long a repeated request waits for its first
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often things are done while a stream flows. Seconds."""
+
+    flush_s: float = 0.55  # the event log is written at most so often: with renewals below 2 writes a second
+    renew_s: float = 10.0  # a lease is renewed so often
+    watch_s: float = 1.0  # a holder looks at its record so often, unless it has just written it
+    tail_s: float = 0.15  # a reader looks for new events so often, up to `tail_max_s` where there are none for long
+    tail_max_s: float = 1.0
+    nudge_s: float = 5.0  # a reader who has waited so long asks for a look at the shard: the holder may be dead
+    heartbeat_s: float = 15.0  # a stream is not silent for longer
+    stream_s: float = 1200.0  # one answer streams at most so long; the client resumes
+    hold_s: float = 1200.0  # a run whose upstream replays is held at most so long at a time
+    patience_s: float = 60.0  # how long a holder tries to reach the upstream before it gives the run up for a while
+
+
 @dataclass(frozen=True)
 class World:
     """The seams. `now_ms` is the clock, `dice` gives numbers from 0 to 1, `sleep` waits that many seconds."""
@@ -54,8 +70,10 @@ class World:
     now_ms: Callable[[], int]
     dice: Callable[[], float]
     limits: Limits = Limits()
+    pace: Pace = Pace()
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     polls: "dict[str, asyncio.Task[Step]]" = field(default_factory=dict)  # under way or fresh, by response
+    runs: "set[asyncio.Task[None]]" = field(default_factory=set)  # held by this process for a live reader
     unrecorded: set[tuple[str, str]] = field(default_factory=set)  # deliveries, id and target, attempted but not noted
 
 
@@ -96,6 +114,8 @@ async def _commit(world: World, write: Write, held: Alarm | None) -> Record:
         await world.nudges.deliver(alarm.key)
     for alarm in write.wakes:
         await world.nudges.sweep(shard_of(alarm.id), alarm.due_ms)
+    if write.grants:
+        await world.nudges.run(record.id, record.epoch)
     return record
 
 

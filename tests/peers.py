@@ -1,11 +1,12 @@
 """Test peers as they run for real: each a process of its own, reached over a socket."""
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 import openai
@@ -13,6 +14,8 @@ import openai
 from local.process import Process
 
 START_S = 20
+
+Event: TypeAlias = dict[str, Any]
 
 
 @contextlib.contextmanager
@@ -72,6 +75,31 @@ class ModelPeer:
         """Send a retrieve call."""
         return self.http.get(f"/v1/responses/{response_id}")
 
+    @contextlib.contextmanager
+    def streaming(self, model: str, **fields: Any) -> Iterator[Iterator[Event]]:
+        """Give the events of a streamed create call; its client leaves when the block ends."""
+        with self.http.stream("POST", "/v1/responses", json={"model": model, "stream": True, **fields}) as answer:
+            assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+            yield events_of(answer)
+
+    @contextlib.contextmanager
+    def replaying(self, response_id: str, after: int = -1) -> Iterator[Iterator[Event]]:
+        """Give all events above a number; the client leaves when the block ends."""
+        query = {"stream": "true", "starting_after": str(after)}
+        with self.http.stream("GET", f"/v1/responses/{response_id}", params=query) as answer:
+            assert answer.status_code == 200
+            yield events_of(answer)
+
+    def streamed(self, model: str, **fields: Any) -> list[Event]:
+        """Return all events of a streamed create call."""
+        with self.streaming(model, **fields) as events:
+            return list(events)
+
+    def replayed(self, response_id: str, after: int = -1) -> list[Event]:
+        """Return all events above a number."""
+        with self.replaying(response_id, after) as events:
+            return list(events)
+
     def finished(self, model: str, **fields: Any) -> dict[str, Any]:
         """Create a background response and return it as it reads at its end."""
         response_id = self.create(model, **fields).json()["id"]
@@ -85,6 +113,19 @@ def model_peer(directory: Path, *arguments: str) -> Iterator[ModelPeer]:
     """Run a simulated model with these flags and give a client of it."""
     with peer(directory, "local.model", *arguments) as url, contextlib.closing(ModelPeer(url)) as model:
         yield model
+
+
+def events_of(answer: httpx.Response) -> Iterator[Event]:
+    """Yield the events of a stream, whose frames must name them."""
+    name = ""
+    for line in answer.iter_lines():
+        field, _, value = line.partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            event: Event = json.loads(value)
+            assert event["type"] == name
+            yield event
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str | None, str | None]:

@@ -19,8 +19,8 @@ from shared.callers import Caller
 from shared.engine import Engine
 from shared.errors import BadRequest, RefusedByUpstream, SettingsError, UpstreamRefused, UpstreamUnavailable
 from shared.requests import MAX_ITEMS, parse
+from shared.responses_upstream import ResponsesUpstream
 from shared.states import Status
-from shared.upstreams import ResponsesUpstream
 from tests.worlds import ANN, CALLBACK_URL, SECRET, Stage
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,7 @@ async def test_what_was_asked_is_shown_while_the_response_waits(stage: Stage) ->
     """Before the upstream has said a word, in the first answer and in every later one."""
     stage.upstream.start_errors = [OUTAGE]
     body = orjson.dumps({"model": "m", "input": "question", "background": True, **ASKED})
-    made, first = await stage.engine.create(ANN, body, None, None)
+    made, first = await stage.engine.create(ANN, parse(body), None, None)
     for shown in (orjson.loads(first), await stage.shown(made.id)):
         assert (shown["status"], repeated(shown)) == ("queued", ASKED)
 
@@ -152,7 +152,7 @@ async def test_a_success_that_is_no_response_object_fails_the_response(stage: St
 async def test_what_was_not_created_as_a_stream_is_not_streamed(stage: Stage, background: bool, flag: str) -> None:
     """The contract's words, by what was missing when it was created; the upstream is not asked."""
     body = orjson.dumps({"model": "m", "input": "question", "background": background})
-    made, _ = await stage.engine.create(ANN, body, None, 0)
+    made, _ = await stage.engine.create(ANN, parse(body), None, 0)
     with pytest.raises(BadRequest) as refused:
         await http.retrieve(stage.engine, ANN, request("GET", "/", "stream=true", id=made.id))
     assert refused.value.message == f"This response cannot be streamed because it was not created with {flag}=true."

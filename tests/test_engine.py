@@ -14,7 +14,7 @@ from shared.callers import Caller
 from shared.engine import Engine
 from shared.errors import BadRequest, NotFound, StoreUnavailable, TooLarge
 from shared.ids import new_id, shard_of, token_for
-from shared.requests import Page
+from shared.requests import Page, parse
 from shared.states import Status
 from tests.worlds import ANN, BOB, CALLBACK_URL, SECRET, START_MS, Stage
 
@@ -27,7 +27,7 @@ SHARED = Counter({"GET responses()": 2})
 async def created(stage: Stage, wait_s: float | None, **fields: Any) -> dict[str, Any]:
     """Create a response, waiting for its end; return the object that is answered."""
     body = orjson.dumps({"model": "m", "input": "question", **fields})
-    _, answer = await stage.engine.create(ANN, body, None, wait_s)
+    _, answer = await stage.engine.create(ANN, parse(body), None, wait_s)
     found: dict[str, Any] = orjson.loads(answer)
     return found
 

@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.model.answer import example
-from local.model.behaviour import Behaviour, Status, behaviour_of
+from local.model.behaviour import Behaviour, Status, Writing, behaviour_of
 from local.model.errors import ApiError
+from local.model.faults import Faults, Switches
 from local.model.outline import outline
 from local.model.simulation import MEMORY_S, Simulation
+from local.model.streaming import check_replayable
 from local.model.work import Work
 
 
@@ -26,6 +28,17 @@ def started(model: str, **fields: object) -> Work:
         ("sim-fail-3s", Behaviour(3, Status.FAILED)),
         ("sim-incomplete-0.1s", Behaviour(0.1, Status.INCOMPLETE)),
         ("sim-tool", Behaviour(0.3, calls_tool=True)),
+        ("sim-silent-2s", Behaviour(2, silent=True)),
+        ("sim-reason-2s", Behaviour(2, reasons=True)),
+        ("sim-clock-2s", Behaviour(2, writing=Writing.CLOCK)),
+        ("sim-events-1", Behaviour(0, writing=Writing.NUMBERS, size=1)),
+        ("sim-events-100000", Behaviour(0, writing=Writing.NUMBERS, size=100_000)),
+        ("sim-blob-8mb", Behaviour(0, writing=Writing.BLOB, size=8)),
+        ("sim-events-0", None),
+        ("sim-events-100001", None),
+        ("sim-events-5s", None),
+        ("sim-blob-9mb", None),
+        ("sim-clock-10000s", None),
         ("sim-s", None),
         ("sim--1s", None),
         ("sim-1e3s", None),
@@ -76,6 +89,16 @@ def test_responses_and_keys_are_forgotten_after_an_hour() -> None:
     assert simulation.stats()["started"] == {"l": 1}
     with pytest.raises(ApiError, match="not found"):
         simulation.find(old.id, MEMORY_S + 1)
+
+
+@pytest.mark.parametrize(("window_s", "words"), [(300, "5 minutes"), (90, "1.5 minutes"), (2.5, "2.5 seconds")])
+def test_a_stream_can_be_replayed_until_its_window_closes(window_s: float, words: str) -> None:
+    """At that age it still can; above it the refusal says how long the window was."""
+    faults = Faults(Switches(replay_window_s=window_s), seed=0)
+    work = started("sim-instant", stream=True)
+    check_replayable(work, window_s, faults)
+    with pytest.raises(ApiError, match=f"^This response can no longer be streamed .* more than {words} old.$"):
+        check_replayable(work, window_s + 0.1, faults)
 
 
 def test_an_outline_keeps_what_is_said_most_in_its_order() -> None:

@@ -18,10 +18,11 @@ from shared.errors import UpstreamUnavailable
 from shared.ids import shard_of
 from shared.polling import GET_PAUSE_S
 from shared.records import CALLBACK, Delivery, Record
+from shared.responses_upstream import CALL_DEADLINE_S, START_DEADLINE_S
 from shared.states import Status
 from shared.store import MOVES_A_TRANSACTION
 from shared.sweeping import MAX_S, sweep
-from shared.upstreams import CALL_DEADLINE_S, START_DEADLINE_S, Step
+from shared.upstreams import Step
 from shared.world import World
 from tests.scripted import Gate, Outcome, ScriptedReceiver, ScriptedUpstream
 from tests.skipping import BACKEND, skip

@@ -13,6 +13,7 @@ from shared.alarms import Alarm, Kind
 from shared.errors import StoreUnavailable
 from shared.ids import new_id, shard_of
 from shared.records import CALLBACK, INLINE_BODY, Delivery, Record, Write
+from shared.requests import parse
 from shared.states import Status
 from tests.fault_proxy import StorageRequest
 from tests.lossy_proxy import LossyProxy
@@ -154,7 +155,7 @@ async def test_a_large_first_answer_is_passed_on_without_a_read(stage: Stage, lo
     stage.upstream.first = Status.COMPLETED
     stage.upstream.output = os.urandom(INLINE_BODY).hex()
     lossy.lose(is_read, None)
-    made, body = await stage.engine.create(ANN, b'{"model":"m","input":"q","background":true}', None, None)
+    made, body = await stage.engine.create(ANN, parse(b'{"model":"m","input":"q","background":true}'), None, None)
     (message,) = orjson.loads(body)["output"]
     assert message["content"][0]["text"].endswith(stage.upstream.output)
     assert made.body_rows > 0

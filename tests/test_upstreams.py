@@ -14,8 +14,9 @@ import pytest
 
 from shared import errors
 from shared.errors import UpstreamError, UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
+from shared.responses_upstream import MAX_ANSWER, MAX_DEPTH, ResponsesUpstream
 from shared.states import Status
-from shared.upstreams import MAX_ANSWER, MAX_DEPTH, MAX_ID, Authorize, ResponsesUpstream, Step
+from shared.upstreams import MAX_ID, Authorize, Step
 
 BASE = "https://model.example.com/v1"
 KEY = "sk-geheim-0123456789"

@@ -20,8 +20,9 @@ from shared.alarms import Alarm, Kind
 from shared.callers import Caller, Callers
 from shared.engine import Engine
 from shared.ids import shard_of
-from shared.nudges import DELIVERIES, NUDGES, Nudges
+from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
 from shared.records import CALLBACK, REPLY_QUEUE, Delivery, Record
+from shared.requests import parse
 from shared.states import Status
 from shared.store import Store
 from shared.table import Table
@@ -104,13 +105,14 @@ class Stage:
 
     async def new_world(self, now_ms: Callable[[], int]) -> World:
         """Return the world as another process with another clock would have it: same storage, same peers."""
-        nudges = Nudges(await self._enter(self.queue(NUDGES)), await self._enter(self.queue(DELIVERIES)), now_ms)
+        nudges, deliveries, runs = [await self._enter(self.queue(name)) for name in (NUDGES, DELIVERIES, RUNS)]
+        senders = Nudges(nudges, deliveries, runs, now_ms)
         store = Store(await self.table())
         await store.prepare()
-        await nudges.prepare()
+        await senders.prepare()
         return World(
             store=store,
-            nudges=nudges,
+            nudges=senders,
             upstream=self.upstream,
             senders={CALLBACK: self.receiver, REPLY_QUEUE: self.replies},
             callers=Callers((ANN, BOB)),
@@ -139,7 +141,7 @@ class Stage:
     async def create(self, caller: Caller = ANN, *, key: str | None = None, **fields: Any) -> Record:
         """Create a background response unless the fields say otherwise."""
         body = {"model": "m", "input": "question", "background": True, **fields}
-        record, _ = await self.engine.create(caller, orjson.dumps(body), key, None)
+        record, _ = await self.engine.create(caller, parse(orjson.dumps(body)), key, None)
         return record
 
     async def ended(self, caller: Caller = ANN, **fields: Any) -> Record:

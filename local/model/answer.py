@@ -1,8 +1,11 @@
 """What the simulated model answers: a text made from what it was given, or a call of the first tool."""
 
 import json
+import random
+import string
 from collections.abc import Sequence
 
+from local.model.behaviour import Behaviour, Writing
 from local.model.conversation import Item, call_names, from_user, texts, tool_outputs
 from local.model.outline import outline, shortened
 
@@ -14,6 +17,25 @@ EXAMPLES: dict[str, object] = {
     "number": 1,
     "object": {},
 }
+TICKS_PER_S = 20
+MEBIBYTE = 1 << 20
+# What JSON need not escape.
+PRINTABLE = "".join(sorted(set(string.ascii_letters + string.digits + string.punctuation) - set('"\\'))).encode()
+PRINTABLE_BYTES = bytes(PRINTABLE[byte % len(PRINTABLE)] for byte in range(256))
+
+
+def made_text(behaviour: Behaviour, started_unix_s: float) -> str:
+    """Return a text that owes nothing to the input: counted numbers, the ticks of a clock, or noise."""
+    match behaviour.writing:
+        case Writing.NUMBERS:
+            return " ".join(map(str, range(behaviour.size)))
+        case Writing.CLOCK:
+            ticks = range(1, int(behaviour.duration_s * TICKS_PER_S) + 1)
+            return "".join(f"{round((started_unix_s + tick / TICKS_PER_S) * 1000)} " for tick in ticks)
+        case Writing.BLOB:
+            noise = random.Random(behaviour.size).randbytes(behaviour.size * MEBIBYTE)
+            return noise.translate(PRINTABLE_BYTES).decode()
+    raise ValueError(behaviour.writing)
 
 
 def text_answer(model: str, instructions: object, history: Sequence[Item], given: Sequence[Item]) -> str:
@@ -43,6 +65,11 @@ def message(text: str, status: str, suffix: str) -> Item:
         "role": "assistant",
         "content": [part],
     }
+
+
+def reasoning(text: str, suffix: str) -> Item:
+    """Return a reasoning item whose summary is one text."""
+    return {"id": f"rs_{suffix}", "type": "reasoning", "summary": [{"type": "summary_text", "text": text}]}
 
 
 def tool_call(tool: Item, given: Sequence[Item], suffix: str) -> Item:

@@ -1,34 +1,35 @@
 """The simulated model over HTTP: the Responses contract, and under /_sim its counts and switches."""
 
 import asyncio
+import contextlib
 import hmac
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
 import orjson
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from local.model.behaviour import Status
 from local.model.connection import NoAnswer, gone_within
 from local.model.create_body import parse
 from local.model.errors import ApiError, ConnectionCutError, not_found
-from local.model.events import frames
+from local.model.events import live
 from local.model.faults import Faults
 from local.model.input_page import input_page
 from local.model.response_object import response_object
 from local.model.simulation import Simulation
+from local.model.streaming import EventStream, check_replayable, frames
 from local.model.work import Work
 
 PREFIXES = ("/openai/v1", "/openai", "/v1")
-STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+COUNTED = ("creates", "streams", "retrieves", "replays", "deletes", "cancels", "input_items")
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -54,6 +55,7 @@ class Model:
         self._faults = faults
         self._api_key = api_key
         self._calls: Counter[str] = Counter()
+        self._open_streams = 0
 
     def routes(self) -> list[BaseRoute]:
         """Return the calls of the contract; each is counted by a name of its own."""
@@ -70,6 +72,7 @@ class Model:
         """Return the calls by which tests see and steer the simulation; no key, no faults."""
         return [
             Route("/_sim/stats", self._stats, methods=["GET"]),
+            Route("/_sim/begun", self._begun, methods=["GET"]),
             Route("/_sim/completions", self._completions, methods=["GET"]),
             Route("/_sim/reset", self._reset, methods=["POST"]),
             Route("/_sim/faults", self._change_faults, methods=["POST"]),
@@ -81,6 +84,8 @@ class Model:
             self._authenticate(request)
             await asyncio.sleep(self._faults.switches.latency_s)
             self._faults.strike()
+            if self._faults.switches.forget_unfinished:
+                self._simulation.forget_unfinished(time.monotonic())
             return await handle(request)
 
         return handler
@@ -92,20 +97,22 @@ class Model:
             raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
 
     async def _create(self, request: Request) -> Response:
-        body = parse(await request.body())
+        body = self._faults.adapt_create(parse(await request.body()))
         self._faults.refuse_create()
         work = self._started(body, request.headers.get("idempotency-key"))
         await asyncio.sleep(self._faults.switches.create_latency_s)
         self._faults.lose_answer()
         if work.streamed:
-            return self._stream(work, first=0)
+            self._calls["streams"] += 1
+            return self._stream(request, work, first=0)
         if not work.background and await gone_within(request, work.left_s(time.monotonic())):
             self._simulation.abandon(work, time.monotonic())
         return self._answer(work)
 
     def _started(self, body: dict[str, Any], key: str | None) -> Work:
-        known = None if self._faults.switches.ignore_idempotency else self._simulation.repeated(key)
-        return known or self._simulation.start(body, key, time.monotonic())
+        switches = self._faults.switches
+        known = None if switches.ignore_idempotency else self._simulation.repeated(key)
+        return known or self._simulation.start(body, key, time.monotonic(), switches.keepalive_s)
 
     async def _retrieve(self, request: Request) -> Response:
         work = self._found(request)
@@ -113,8 +120,10 @@ class Model:
             raise not_found(work.id)
         if request.query_params.get("stream") != "true":
             return self._answer(work)
-        _check_streamable(work)
-        return self._stream(work, first=_starting_after(request) + 1)
+        check_replayable(work, work.age_s(time.monotonic()), self._faults)
+        first = _starting_after(request) + 1
+        self._calls["replays"] += 1
+        return self._stream(request, work, first)
 
     async def _cancel(self, request: Request) -> Response:
         return self._answer(self._simulation.cancel(request.path_params["id"], time.monotonic()))
@@ -138,20 +147,26 @@ class Model:
         unfinished = status in (Status.QUEUED, Status.IN_PROGRESS)
         return _json(body, retry_after_s=self._faults.switches.retry_after_s if unfinished else None)
 
-    def _stream(self, work: Work, first: int) -> Response:
-        async def abandon() -> None:
+    def _stream(self, request: Request, work: Work, first: int) -> Response:
+        events = live(work, first, time.monotonic)
+        mangled = frames(events, work.id, self._faults, request.state.cut)
+        return EventStream(mangled, _request_id(), self._open_stream(work))
+
+    @contextlib.contextmanager
+    def _open_stream(self, work: Work) -> Iterator[None]:
+        self._open_streams += 1
+        try:
+            yield
+        finally:
+            self._open_streams -= 1
             self._simulation.abandon(work, time.monotonic())
 
-        return StreamingResponse(
-            frames(work, first, time.monotonic),
-            media_type="text/event-stream; charset=utf-8",
-            headers=STREAM_HEADERS | _request_id(),
-            background=BackgroundTask(abandon),
-        )
-
     async def _stats(self, _request: Request) -> Response:
-        counted = dict.fromkeys(("creates", "retrieves", "deletes", "cancels", "input_items"), 0) | self._calls
+        counted = dict.fromkeys(COUNTED, 0) | self._calls | {"open_streams": self._open_streams}
         return _json(counted | self._simulation.stats())
+
+    async def _begun(self, _request: Request) -> Response:
+        return _json(self._simulation.begun())
 
     async def _completions(self, _request: Request) -> Response:
         return _json(self._simulation.completions(time.monotonic()))
@@ -165,14 +180,6 @@ class Model:
     async def _change_faults(self, request: Request) -> Response:
         self._faults.change(await request.body())
         return _json(self._faults.switches.model_dump())
-
-
-def _check_streamable(work: Work) -> None:
-    missing = None if work.streamed else "stream"
-    missing = missing if work.background else "background"
-    if missing is not None:
-        message = f"This response cannot be streamed because it was not created with {missing}=true."
-        raise ApiError(400, message, param="stream")
 
 
 def _starting_after(request: Request) -> int:

@@ -9,12 +9,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class CuttableProtocol(H11Protocol):
-    """Uvicorn's protocol, with a function in each request's state that cuts the connection."""
+    """Uvicorn's protocol, with a function in each request's state that ends the connection once all is sent."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Keep hold of the transport."""
         super().connection_made(transport)
-        self.app_state = {**self.app_state, "cut": transport.abort}
+        self.app_state = {**self.app_state, "cut": transport.close}
 
 
 class NoAnswer(Response):

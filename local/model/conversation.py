@@ -59,3 +59,9 @@ def call_names(items: Iterable[Item]) -> dict[str, str]:
 def word_count(items: Iterable[Item]) -> int:
     """Return the number of words in texts and call arguments, which stands for the number of tokens."""
     return sum(len((text_of(item) or str(item.get("arguments", ""))).split()) for item in items)
+
+
+def summary_word_count(items: Iterable[Item]) -> int:
+    """Return the number of words in the summaries of reasoning items."""
+    thoughts = (item for item in items if item["type"] == "reasoning")
+    return sum(len(str(part["text"]).split()) for thought in thoughts for part in thought["summary"])

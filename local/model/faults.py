@@ -1,14 +1,17 @@
 """Faults on demand: what the simulated model does wrong, set at the start or while it runs."""
 
 import random
-from typing import Annotated, Literal
+from collections import Counter
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from local.model.errors import ApiError, ConnectionCutError
 
+Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
+Interval = Annotated[float, Field(ge=0.001)]
 
 
 class RateLimit(BaseModel):
@@ -43,6 +46,20 @@ class Switches(BaseModel):
     refuse_creates: Refusal | None = None
     lose_answers: int = 0
     ignore_idempotency: bool = False
+    ignore_stream: bool = False
+    no_background: bool = False
+    forget_unfinished: bool = False
+    keepalive_s: Interval | None = None
+    replay_window_s: Seconds | None = None
+    # A cut, or a silence on an open connection, comes after so many events of that connection. A response is cut
+    # `stream_drops` times, before the next frame or inside it, and falls silent once.
+    stream_drop_after: Count | None = None
+    stream_drops: Count = 1
+    stream_cut_inside: bool = False
+    stream_stall_after: Count | None = None
+    # The event with this number is broken JSON on the first so many connections of a response.
+    stream_malformed_at: Count | None = None
+    stream_malformed_times: Count = 1
 
 
 class Faults:
@@ -57,6 +74,7 @@ class Faults:
         """Return to the switches and the random numbers of the start."""
         self.switches = self._initial.model_copy(deep=True)
         self._random = random.Random(self._seed)
+        self._met: Counter[tuple[str, str]] = Counter()
 
     def change(self, raw: bytes) -> None:
         """Set the switches that a JSON object names and leave the others; 400 if one is unknown or wrong."""
@@ -89,3 +107,30 @@ class Faults:
         if self.switches.lose_answers > 0:
             self.switches.lose_answers -= 1
             raise ConnectionCutError
+
+    def adapt_create(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a create body as this server reads it; 400 if it asks for what the server cannot do."""
+        if self.switches.no_background and body.get("background"):
+            message = "Unsupported parameter: 'background' is not supported by this server."
+            raise ApiError(400, message, param="background", code="unsupported_parameter")
+        return body | {"stream": False} if self.switches.ignore_stream else body
+
+    def drops(self, response_id: str, sent: int) -> bool:
+        """Whether a stream of that response is to be cut now, after so many events of its connection."""
+        due = sent == self.switches.stream_drop_after
+        return due and self._meets("drop", response_id, self.switches.stream_drops)
+
+    def stalls(self, response_id: str, sent: int) -> bool:
+        """Whether a stream of that response is to fall silent now, after so many events of its connection."""
+        return sent == self.switches.stream_stall_after and self._meets("stall", response_id, 1)
+
+    def malforms(self, response_id: str, number: int) -> bool:
+        """Whether the event with that number is to be sent as broken JSON."""
+        due = number == self.switches.stream_malformed_at
+        return due and self._meets("malform", response_id, self.switches.stream_malformed_times)
+
+    def _meets(self, fault: str, response_id: str, times: int) -> bool:
+        """Whether the response has met the fault less often than that; if so, it does now."""
+        met = self._met[fault, response_id]
+        self._met[fault, response_id] += met < times
+        return met < times

@@ -31,10 +31,14 @@ class Simulation:
         known = self._by_key.get(key) if key else None
         return None if known is None or known.aborted else known
 
-    def start(self, body: dict[str, Any], key: str | None, now_s: float) -> Work:
-        """Start a response and remember its key; 400 if the body asks for what does not exist."""
+    def start(self, body: dict[str, Any], key: str | None, now_s: float, keepalive_s: float | None = None) -> Work:
+        """Start a response and remember its key; 400 if the body asks for what does not exist.
+
+        Its stream is never silent for longer than `keepalive_s`.
+        """
         self._forget_old(now_s)
         work = self._new(body, key, now_s)
+        work.keepalive_s = keepalive_s
         self._works[work.id] = work
         if key:
             self._by_key[key] = work
@@ -94,6 +98,16 @@ class Simulation:
         if not work.background and not work.finished(now_s):
             work.stop(now_s)
             work.aborted = True
+
+    def forget_unfinished(self, now_s: float) -> None:
+        """Lose whatever runs, and its key, as a server does that is started again."""
+        for work in self._works.values():
+            work.deleted |= not work.finished(now_s)
+        self._by_key = {key: work for key, work in self._by_key.items() if work.finished(now_s)}
+
+    def begun(self) -> dict[str, float]:
+        """Return by idempotency key when a response was started, unix seconds; of two with one key, the first."""
+        return {work.key: work.started_unix_s for work in reversed(self._works.values()) if work.key}
 
     def completions(self, now_s: float) -> dict[str, float]:
         """Return by idempotency key when a response completed, unix seconds; of two with one key, the first."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from local.model.answer import message, text_answer, tool_call
-from local.model.behaviour import UNFINISHED, Behaviour, Status
-from local.model.conversation import Item, tool_outputs, word_count
+from local.model.answer import made_text, message, reasoning, text_answer, tool_call
+from local.model.behaviour import UNFINISHED, Behaviour, Status, Writing
+from local.model.conversation import Item, summary_word_count, tool_outputs, word_count
 
 
 @dataclass(eq=False)
@@ -22,6 +22,7 @@ class Work:
     started_s: float
     started_unix_s: float
     key: str | None = None
+    keepalive_s: float | None = None
     stopped_after_s: float | None = None
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     aborted: bool = False
@@ -83,10 +84,15 @@ class Work:
             return []
         if (tool := self._tool) is not None:
             return [tool_call(tool, self.given, suffix)]
+        thoughts = [reasoning(f"Simulated by {self.request['model']}.", suffix)] if self.behaviour.reasons else []
+        return [*thoughts, message(self._text, self.behaviour.ending, suffix)]
+
+    @property
+    def _text(self) -> str:
+        if self.behaviour.writing is not Writing.OUTLINE:
+            return made_text(self.behaviour, self.started_unix_s)
         text = text_answer(self.request["model"], self.request.get("instructions"), self.history, self.given)
-        if self.behaviour.ending is Status.INCOMPLETE:
-            text = text[: len(text) // 2]
-        return [message(text, self.behaviour.ending, suffix)]
+        return text[: len(text) // 2] if self.behaviour.ending is Status.INCOMPLETE else text
 
     @property
     def _tool(self) -> Item | None:
@@ -102,11 +108,12 @@ class Work:
         """Words in place of tokens."""
         instructions = str(self.request.get("instructions") or "")
         read = word_count([*self.history, *self.given]) + len(instructions.split())
-        written = word_count(self.output)
+        thought = summary_word_count(self.output)
+        written = word_count(self.output) + thought
         return {
             "input_tokens": read,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": written,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": thought},
             "total_tokens": read + written,
         }

@@ -1,0 +1,46 @@
+"""A feed: events on their way from a run to the one client whose request began it, before they are logged."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+MAX_BYTES = 1_048_576
+
+
+class Feed:
+    """Frames for a live reader, in bounded memory: one who lags behind is cut off, and goes on from the log."""
+
+    def __init__(self) -> None:
+        self._frames: list[bytes] = []
+        self._size = 0
+        self._more = asyncio.Event()
+        self.is_open = True
+        self.last = -1  # the number of the last event that was put in
+        self.left = asyncio.Event()  # set when the client has gone
+
+    def put(self, number: int, frame: bytes) -> None:
+        """Pass a frame on, unless the reader lags too far behind: then the feed is closed."""
+        if not self.is_open:
+            return
+        if self._size > MAX_BYTES:
+            self.close()
+            return
+        self._frames.append(frame)
+        self._size += len(frame)
+        self.last = number
+        self._more.set()
+
+    def close(self) -> None:
+        """Put no more in."""
+        self.is_open = False
+        self._more.set()
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Give whatever there is, joined, until the feed is closed and empty."""
+        while self.is_open or self._frames:
+            await self._more.wait()
+            self._more.clear()
+            if self._frames:
+                chunk = b"".join(self._frames)
+                self._frames.clear()
+                self._size = 0
+                yield chunk

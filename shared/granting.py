@@ -1,0 +1,83 @@
+"""Who drives a run: the alarm that finds it without a holder, and the message that offers it to a new one."""
+
+import logging
+from contextlib import aclosing
+
+from shared import ending, leases, packing, plans
+from shared.alarms import Alarm
+from shared.errors import Conflict, UpstreamError, UpstreamRefused
+from shared.records import Record, Write
+from shared.schedule import MAX_UNEXPECTED, retry_delay
+from shared.world import World, decide, rearm
+
+_log = logging.getLogger(__name__)
+
+
+async def ring(world: World, alarm: Alarm) -> None:
+    """Ask for a holder: the lease has run out, or nobody has claimed the run that was offered."""
+    record = await world.store.read(alarm.id)
+    now_ms = world.now_ms()
+    if record and _must_learn(world, record, alarm):
+        await _learn(world, record, alarm)
+    elif record is None or record.status.is_terminal or record.epoch != alarm.epoch:
+        await world.store.remove(alarm)
+    elif now_ms >= alarm.deadline_ms:
+        await ending.end(world, record, record.id, ending.deadline(now_ms), alarm)
+    elif record.claimed and record.lapses >= MAX_UNEXPECTED:
+        _log.error("run.given_up", extra={"response": record.id})
+        await ending.end(world, record, record.id, ending.by_fault(now_ms), alarm, reads_request=False)
+    else:
+        _log.info("run.granted", extra={"response": record.id, "epoch": record.epoch, "lapsed": record.claimed})
+        await decide(world, record, record.id, lambda current: _granted(current, alarm, now_ms), alarm)
+
+
+def _granted(record: Record, alarm: Alarm, now_ms: int) -> Write | None:
+    if record.status.is_terminal or record.epoch != alarm.epoch:
+        return None
+    return leases.granted(record, alarm, now_ms, lapsed=True)
+
+
+async def claim(world: World, response_id: str, epoch: int) -> tuple[Record, Alarm] | None:
+    """Become the holder of a run that was offered for that epoch; None if it is not to be had."""
+    record = await world.store.read(response_id)
+    if record is None or record.status.is_terminal or record.claimed or record.epoch != epoch:
+        return None
+    write = leases.claimed(record, world.now_ms())
+    try:
+        return await world.store.commit(write), write.alarms_in[0]
+    except Conflict:
+        return None  # another message came first, or the alarm rings and asks again
+
+
+def _must_learn(world: World, record: Record, alarm: Alarm) -> bool:
+    """Say whether work may go on upstream that nobody knows the token of: for a day, where keys are honoured."""
+    unknown = record.status.is_terminal and not record.token
+    may_learn = world.upstream.replays and world.limits.honours_keys
+    return unknown and may_learn and world.now_ms() < alarm.deadline_ms + plans.DAY_MS
+
+
+async def _learn(world: World, record: Record, alarm: Alarm) -> None:
+    """Repeat the create with the same key, only to learn what to stop."""
+    request = packing.unpack(await world.store.request(record.id) or b"")
+    try:
+        token = await _first_token(world, request, record.id)
+    except UpstreamRefused:
+        await world.store.remove(alarm)
+    except UpstreamError as error:
+        wait_ms = retry_delay(alarm.tries, world.dice, retry_after_s=getattr(error, "retry_after_s", None))
+        await rearm(world, alarm, world.now_ms() + wait_ms, tries=alarm.tries + 1)
+    else:
+        await decide(world, record, record.id, lambda current: _learned(world, current, token), alarm)
+
+
+async def _first_token(world: World, request: dict[str, object], key: str) -> str | None:
+    async with aclosing(world.upstream.run(request, key)) as sent:
+        async for one in sent:
+            return one.response_id
+    return None
+
+
+def _learned(world: World, record: Record, token: str | None) -> Write | None:
+    if token is None or token == record.token:
+        return None
+    return plans.learned(record, token, token, world.now_ms())

@@ -1,0 +1,142 @@
+"""Holding a run: the lease that is renewed, and the record that is written only while nobody else holds a newer one."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from shared import ending, leases
+from shared.alarms import LEASE_MS, Alarm, Kind
+from shared.errors import StoreError
+from shared.ids import shard_of
+from shared.leases import Whose
+from shared.records import Record, Write
+from shared.states import Status
+from shared.world import World, decide
+
+_log = logging.getLogger(__name__)
+_PAUSE_S = 1.0
+
+
+class Lost(Exception):
+    """The run is somebody else's, or over."""
+
+
+class Lease:
+    """A run that this process holds: its record as last known, and the alarm that rings if it stops renewing."""
+
+    def __init__(self, world: World, record: Record, alarm: Alarm) -> None:
+        self._world = world
+        self._writing = asyncio.Lock()
+        self._seen_s = _now_s()
+        self.record = record
+        self.alarm = alarm
+
+    async def write(self, plan: Callable[[Record], Write | None]) -> Record:
+        """Write what the plan says of the record; raise Lost if the run is not ours any more, or StoreError."""
+
+        def fenced(current: Record) -> Write | None:
+            if current.epoch != self.record.epoch or current.status.is_terminal:
+                raise Lost
+            return plan(current)
+
+        async with self._writing:
+            self._note(await decide(self._world, self.record, self.record.id, fenced))
+        return self.record
+
+    async def begin(self, token: str | None, status: Status, *, live: bool) -> bool:
+        """Note that the upstream has taken the work up; say whether it is the work of this response. Raises Lost."""
+        whose = Whose.LOST
+
+        def plan(current: Record) -> Write | None:
+            nonlocal whose
+            now_ms, replays = self._world.now_ms(), self._world.upstream.replays
+            write, whose = leases.begun(current, epoch, token, status, now_ms, replays=replays, live=live)
+            return write
+
+        async with self._writing:
+            epoch = self.record.epoch
+            there = await decide(self._world, self.record, self.record.id, plan)
+            if there is None or whose is Whose.LOST:
+                raise Lost
+            self._note(there)
+        return whose is Whose.OURS
+
+    async def keep_writing(self, plan: Callable[[Record], Write | None]) -> Record:
+        """Write what the plan says, however long storage is away; raise Lost."""
+        while True:
+            try:
+                return await self.write(plan)
+            except StoreError as error:
+                _log.warning("run.unwritten", extra={"response": self.record.id, "error": type(error).__name__})
+                await self._world.sleep(_PAUSE_S)
+
+    async def end(self, how: ending.Decide) -> None:
+        """End the response, however long storage is away, unless the run is not ours any more."""
+        held = self.record
+        while True:
+            try:
+                await ending.end(self._world, None, held.id, how, self.alarm, epoch=held.epoch)
+            except StoreError as error:
+                _log.warning("run.unended", extra={"response": held.id, "error": type(error).__name__})
+                await self._world.sleep(_PAUSE_S)
+            else:
+                return
+
+    async def renew(self) -> None:
+        """Renew the lease again and again, events or not; raise Lost when another has moved the alarm."""
+        while True:
+            await self._world.sleep(self._world.pace.renew_s)
+            following = self.alarm.moved(self._world.now_ms() + LEASE_MS[Kind.RUN], attempt=0)
+            try:
+                if not await self._world.store.move(shard_of(self.record.id), [(self.alarm, following)]):
+                    raise Lost
+            except StoreError as error:
+                _log.warning("run.unrenewed", extra={"response": self.record.id, "error": type(error).__name__})
+            else:
+                self.alarm = following
+
+    async def watch(self) -> None:
+        """Look at the record again and again, at least every second: raise Lost, or end what is past its deadline."""
+        while True:
+            await self._world.sleep(self._world.pace.watch_s)
+            if self._world.now_ms() >= self.record.deadline_ms:
+                await self.end(ending.deadline(self._world.now_ms()))
+                raise Lost
+            if _now_s() - self._seen_s >= self._world.pace.watch_s:
+                await self._look()
+
+    async def hand_over(self, due_ms: int | None = None) -> None:
+        """Ask for another holder, at once or at that time; if storage does not take it, the lease runs out."""
+        now_ms = self._world.now_ms()
+
+        def plan(current: Record) -> Write:
+            if due_ms is None:
+                write = leases.granted(current, self.alarm, now_ms)
+            else:
+                write = leases.released(current, due_ms, now_ms)
+            return replace(write, alarms_out=(self.alarm.key,))
+
+        try:
+            await self.write(plan)
+        except (StoreError, Lost) as error:
+            _log.info("run.not_handed_over", extra={"response": self.record.id, "error": type(error).__name__})
+
+    async def _look(self) -> None:
+        try:
+            there = await self._world.store.read(self.record.id, with_body=False)
+        except StoreError:
+            return  # the lease, too, cannot be taken by anybody now
+        if there is None or there.epoch != self.record.epoch or there.status.is_terminal:
+            raise Lost
+        self._seen_s = _now_s()
+
+    def _note(self, record: Record | None) -> None:
+        if record is None:
+            raise Lost
+        self.record = record
+        self._seen_s = _now_s()
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

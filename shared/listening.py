@@ -1,0 +1,247 @@
+"""Reading the upstream of a run: its stream, again and again where it breaks, up to the end of the response.
+
+Where the upstream replays, a stream that breaks is followed from the event after the last; one that cannot be had any
+more is given up for polls, since the work goes on without a reader. Where it does not, the stream is the work: what
+breaks is begun anew, at most three times, and readers are told so.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from shared import ending, events, leases
+from shared.alarms import Alarm, Kind
+from shared.appending import Log
+from shared.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamMissing,
+    UpstreamRefused,
+    UpstreamUnusable,
+)
+from shared.holding import Lease
+from shared.records import Record
+from shared.schedule import poll_delay, retry_delay
+from shared.states import Status
+from shared.upstreams import Sent, Step
+from shared.world import World
+
+_log = logging.getLogger(__name__)
+
+MAX_RESTARTS = 3
+MAX_BROKEN = 3  # streams in a row that broke off without a new event
+
+
+class Begins(Protocol):
+    """Whoever waits for the upstream's word on a request."""
+
+    def begun(self) -> None:
+        """Learn that the upstream has taken the work up, or could not be asked."""
+
+    def refused(self, refusal: UpstreamRefused) -> Awaitable[bool]:
+        """Learn that the upstream judges the request wrong; say whether nothing is left of the response."""
+
+
+class Listener:
+    """Reads the upstream of one run."""
+
+    def __init__(self, world: World, lease: Lease, log: Log, request: dict[str, Any], waiting: Begins) -> None:
+        self._world = world
+        self._upstream = world.upstream
+        self._lease = lease
+        self._log = log
+        self._request = request
+        self._waiting = waiting
+        self._base = ending.known(ending.echoing(lease.record, request))
+        self._is_again = False  # readers have been told that the work was begun anew
+        self._broken = 0
+        self._failing_since_s: float | None = None
+
+    @property
+    def _record(self) -> Record:
+        return self._lease.record
+
+    async def listen(self) -> None:
+        """Read until the response has ended, is polled from now on, or has to wait for its upstream."""
+        while True:
+            before = self._log.next
+            try:
+                return await self._listen_once()
+            except UpstreamRefused as refusal:
+                return await self._refused(refusal)
+            except (UpstreamMissing, _Told) as error:
+                return await self._give_up_stream(error)
+            except UpstreamUnusable as error:
+                return await self._lease.end(ending.unusable(error, self._now_ms(), stop=True))
+            except UpstreamError as error:
+                self._waiting.begun()
+                self._count(error, progressed=self._log.next > before)
+                if not await self._bear(error):
+                    return None
+
+    async def _listen_once(self) -> None:
+        if not self._upstream.replays and self._record.starts and await self._has_finished():
+            return None
+        resumes = self._upstream.replays and self._record.token is not None
+        async with aclosing(self._stream(resumes=resumes)) as sent:
+            async for one in sent:
+                if not resumes:
+                    await self._begin(one)
+                    resumes = True
+                if status := events.end_of(one.data):
+                    return await self._finish(one, status)
+                await self._take(one)
+        raise UpstreamBroken("the stream ended before its terminal event")
+
+    def _stream(self, *, resumes: bool) -> AsyncGenerator[Sent, None]:
+        if not resumes:
+            return self._upstream.run(self._request, self._record.id)
+        if self._log.next > 1 and not self._log.upstream_next:
+            raise UpstreamMissing("the events of the stream have no numbers to resume from")
+        upstream_next = self._log.upstream_next
+        return self._upstream.follow(self._record.token or "", upstream_next - 1 if upstream_next else None)
+
+    async def _begin(self, one: Sent) -> None:
+        """Note what the upstream calls the work, before anything of it is shown to anybody."""
+        if one.response_id is None and self._upstream.replays:
+            raise UpstreamBroken("the stream does not say what the response is called")
+        if not await self._lease.begin(one.response_id, events.progress_of(one.data), live=self._log.is_live):
+            raise UpstreamBroken("the work had been begun before")
+        self._waiting.begun()
+
+    async def _take(self, one: Sent) -> None:
+        """Log an event, unless it was logged before or is not for callers."""
+        if one.number is not None and one.number < self._log.upstream_next:
+            return
+        if events.kind_of(one.data) == "error":
+            raise _Told(one.data)
+        event = events.translated(self._record, self._base, one.data, again=self._is_again)
+        upstream_next = self._log.upstream_next if one.number is None else one.number + 1
+        await self._log.append(event, upstream_next, events.progress_of(one.data))
+
+    async def _finish(self, one: Sent, status: Status) -> None:
+        answer = one.data.get("response")
+        if not isinstance(answer, dict):
+            raise UpstreamBroken("the terminal event has no response")
+        await self._end(Step(status, None, answer, one.response_id), retells=one.whole)
+
+    async def _end(self, step: Step, *, retells: bool) -> None:
+        await self._log.drain()
+        await self._lease.end(ending.by_step(step, self._now_ms(), retells=retells))
+
+    # Trouble
+
+    def _count(self, error: UpstreamError, *, progressed: bool) -> None:
+        if progressed:
+            self._broken, self._failing_since_s = 0, None
+        self._broken += isinstance(error, UpstreamBroken)
+        self._failing_since_s = self._failing_since_s or _now_s()
+
+    async def _bear(self, error: UpstreamError) -> bool:
+        """Wait for another try and return True; give the stream up, or the run for a while, if that has no point."""
+        _log.warning("run.deferred", extra={"response": self._record.id, "reason": str(error), "broken": self._broken})
+        if self._broken > MAX_BROKEN and self._upstream.replays:
+            await self._give_up_stream(error)
+            return False
+        wait_ms = retry_delay(self._broken, self._world.dice, retry_after_s=getattr(error, "retry_after_s", None))
+        patience_s = self._world.pace.patience_s
+        if _now_s() - (self._failing_since_s or 0) + wait_ms / 1000 > patience_s:
+            await self._log.drain()
+            await self._lease.hand_over(self._now_ms() + max(wait_ms, int(patience_s * 1000)))
+            return False
+        await self._world.sleep(wait_ms / 1000)
+        return True
+
+    async def _refused(self, refusal: UpstreamRefused) -> None:
+        """End as failed: the request is wrong. About a stream that was begun it means that there is no more of it."""
+        if self._record.token and self._upstream.replays:
+            await self._give_up_stream(refusal)
+        elif not await self._waiting.refused(ending.in_our_words(refusal, self._record, self._request)):
+            await self._log.drain()
+            await self._lease.end(ending.refused(refusal, self._now_ms()))
+
+    async def _give_up_stream(self, error: UpstreamError) -> None:
+        """Poll from now on, if the work goes on without a reader; else it has failed."""
+        await self._log.drain()
+        if self._upstream.replays and self._record.token:
+            _log.warning("run.polled", extra={"response": self._record.id, "reason": str(error)})
+            await self._go_on_polling()
+        elif isinstance(error, _Told):
+            await self._lease.end(ending.by_failure(error.code, error.message, self._now_ms()))
+        else:
+            await self._lease.end(_lost(self._now_ms()))
+
+    async def _go_on_polling(self) -> None:
+        now_ms, record = self._now_ms(), self._record
+        poll = Alarm(
+            now_ms + poll_delay(now_ms - record.created_ms, self._world.dice),
+            Kind.POLL,
+            record.id,
+            token=record.token or "",
+            born_ms=record.created_ms,
+            deadline_ms=record.deadline_ms,
+            read_ms=now_ms,
+        )
+        await self._lease.keep_writing(lambda current: leases.polled(current, self._lease.alarm, poll))
+
+    # Beginning anew
+
+    async def _has_finished(self) -> bool:
+        """Look before the work is begun anew: what is running or finished upstream is never started again."""
+        if self._record.starts > MAX_RESTARTS:
+            await self._log.drain()
+            await self._lease.end(_lost(self._now_ms()))
+            return True
+        step = await self._found()
+        if step is None:
+            await self._tell_restart()
+        elif step.token is None:
+            await self._end(step, retells=True)
+        else:
+            await self._log.drain()
+            await self._go_on_polling()
+        return step is not None
+
+    async def _found(self) -> Step | None:
+        """Return where the work is that was begun before; None if the upstream has stopped or forgotten it."""
+        if self._record.token is None:
+            return None
+        try:
+            step = await self._upstream.advance(self._record.token)
+        except (UpstreamMissing, UpstreamRefused, UpstreamUnusable):
+            return None
+        return None if step.status is Status.CANCELLED else step
+
+    async def _tell_restart(self) -> None:
+        """Go on above every number ever sent, with the event that makes readers drop what they have."""
+        _log.warning("run.restarted", extra={"response": self._record.id, "starts": self._record.starts})
+        if self._log.next <= 1:
+            return
+        await self._log.drain()
+        self._log.skip_reserved()
+        await self._log.append(events.restarted(self._record, self._base), 0, Status.IN_PROGRESS)
+        self._is_again = True
+
+    def _now_ms(self) -> int:
+        return self._world.now_ms()
+
+
+class _Told(UpstreamError):
+    """The upstream said in its stream that it has failed."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        super().__init__("the stream tells of an error")
+        nested = data.get("error")
+        told = nested if isinstance(nested, dict) else data
+        self.code = str(told.get("code") or "server_error")[:100]
+        self.message = str(told.get("message") or "The upstream gave no reason.")[:2_000]
+
+
+def _lost(now_ms: int) -> ending.Decide:
+    return ending.by_failure("upstream_lost", "The upstream broke this response off.", now_ms)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,113 @@
+"""Driving a run: whoever holds it reads the upstream, stores the log, renews the lease and watches the record.
+
+These go on side by side, and the run is over for this holder as soon as one of them is.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any
+
+from shared import ending, granting, packing
+from shared.alarms import Alarm
+from shared.appending import Log
+from shared.errors import StoreError, UpstreamOversized, UpstreamRefused
+from shared.feeds import Feed
+from shared.holding import Lease, Lost
+from shared.listening import Listener
+from shared.packing import Oversized
+from shared.records import Record
+from shared.world import World
+
+_log = logging.getLogger(__name__)
+
+LEAVE_WITHIN_S = 10.0
+
+
+async def run(world: World, response_id: str, epoch: int) -> None:
+    """Hold the run that was offered for that epoch until it is over or handed over; nothing if it is not to be had."""
+    claimed = await granting.claim(world, response_id, epoch)
+    if claimed:
+        record, alarm = claimed
+        request = packing.unpack(await world.store.request(response_id) or b"")
+        await Run(world, record, alarm, request).drive()
+
+
+class Run:
+    """A run that this process holds, for a live reader or for none."""
+
+    def __init__(
+        self, world: World, record: Record, alarm: Alarm, request: dict[str, Any], feed: Feed | None = None
+    ) -> None:
+        self._world = world
+        self._feed = feed
+        self._lease = Lease(world, record, alarm)
+        self._log = Log(world, self._lease, feed)
+        self._listener = Listener(world, self._lease, self._log, request, self)
+        self._may_vanish = feed is not None
+        self.refusal: UpstreamRefused | None = None
+        self.decided = asyncio.Event()
+
+    def promise(self) -> None:
+        """Keep the response whatever the upstream says of it: its caller knows it."""
+        self._may_vanish = False
+
+    def begun(self) -> None:
+        """Let the caller know the response: the upstream has taken it up, or could not be asked."""
+        self.promise()
+        self.decided.set()
+
+    async def refused(self, refusal: UpstreamRefused) -> bool:
+        """Remove the response if nobody knows it; say whether it is gone."""
+        if not self._may_vanish:
+            return False
+        try:
+            await self._world.store.remove_all(self._lease.record, self._lease.alarm.key)
+        except StoreError:
+            return False
+        self.refusal = refusal
+        return True
+
+    async def drive(self) -> None:
+        """Hold the run until it is over, lost, or handed over."""
+        leaving = asyncio.create_task(self._leaving())
+        parts = [
+            asyncio.create_task(part)
+            for part in (self._listener.listen(), self._store(), self._lease.renew(), self._lease.watch())
+        ]
+        try:
+            done, _ = await asyncio.wait([leaving, *parts], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for part in (leaving, *parts):
+                part.cancel()
+            await asyncio.gather(leaving, *parts, return_exceptions=True)
+            self.decided.set()
+            if self._feed:
+                self._feed.close()
+        if done == {leaving}:
+            await self._hand_over()
+        for part in done:
+            with suppress(Lost):
+                part.result()
+
+    async def _store(self) -> None:
+        try:
+            await self._log.write()
+        except Oversized:
+            await self._lease.end(ending.unusable(UpstreamOversized(), self._world.now_ms(), stop=True))
+
+    async def _leaving(self) -> None:
+        """Return when there is a reason to leave; the stream of an upstream that does not replay is never left."""
+        if not self._world.upstream.replays:
+            await asyncio.Event().wait()
+        left = self._feed.left if self._feed else asyncio.Event()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._world.pace.hold_s):
+                await left.wait()
+
+    async def _hand_over(self) -> None:
+        _log.info("run.handed_over", extra={"response": self._lease.record.id, "epoch": self._lease.record.epoch})
+        with suppress(TimeoutError, Lost):
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                await self._log.flush()
+                await self._lease.hand_over()

@@ -1,0 +1,100 @@
+"""What a client of a stream is sent: events as they come, heartbeats in between, an end in time.
+
+The client whose request began a run hears it live, and holds it for as long as it listens; when that feed ends, for
+whatever reason, it goes on from the log like every other reader.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any
+
+from shared import sse, starting
+from shared.errors import RefusedByUpstream
+from shared.feeds import Feed
+from shared.records import Record
+from shared.running import Run
+from shared.tailing import tail
+from shared.world import World
+
+_log = logging.getLogger(__name__)
+
+
+async def open_stream(world: World, record: Record, request: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+    """Accept a response that is streamed, and return its stream from the first event on.
+
+    Where the upstream replays, the reader of this stream holds the run; else the `runs` queue offers it. Raises as
+    `open_and_start` does.
+    """
+    opened = await starting.open_run(world, record, request, held=world.upstream.replays)
+    if opened.alarm is None:
+        return frames(world, opened.record, -1)
+    feed = Feed()
+    feed.put(0, opened.first_frame)
+    run = Run(world, opened.record, opened.alarm, request, feed)
+    _hold(world, run)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(world.limits.start_wait_s):
+            await run.decided.wait()
+    if run.refusal:
+        raise RefusedByUpstream(run.refusal) from run.refusal
+    run.promise()
+    return frames(world, opened.record, -1, feed)
+
+
+def _hold(world: World, run: Run) -> None:
+    """Drive a run beside its reader; what nobody expected is logged, and the lease runs out."""
+
+    def over(task: asyncio.Task[None]) -> None:
+        world.runs.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("run.failed", exc_info=error)
+
+    task = asyncio.ensure_future(run.drive())
+    world.runs.add(task)
+    task.add_done_callback(over)
+
+
+async def frames(world: World, record: Record, after: int, feed: Feed | None = None) -> AsyncGenerator[bytes, None]:
+    """Give the stream of a response above a number, for as long as one answer may last.
+
+    Raises StoreError if storage does not answer. To stop listening is to close this generator.
+    """
+    pace = world.pace
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + pace.stream_s
+    chunks = _chunks(world, record, after, feed)
+    coming: asyncio.Task[bytes | None] | None = None
+    try:
+        while (left_s := until_s - loop.time()) > 0:
+            coming = coming or asyncio.ensure_future(_next(chunks))
+            if not (await asyncio.wait({coming}, timeout=min(pace.heartbeat_s, left_s)))[0]:
+                yield sse.HEARTBEAT
+                continue
+            chunk, coming = coming.result(), None
+            if chunk is None:
+                return
+            yield chunk
+    finally:
+        if feed:
+            feed.left.set()
+        if coming:
+            coming.cancel()
+            await asyncio.wait({coming})
+        await chunks.aclose()
+
+
+async def _chunks(world: World, record: Record, after: int, feed: Feed | None) -> AsyncGenerator[bytes, None]:
+    if feed:
+        async with aclosing(feed.chunks()) as live:
+            async for chunk in live:
+                yield chunk
+        after = feed.last
+    async with aclosing(tail(world, record, after)) as logged:
+        async for chunk in logged:
+            yield chunk
+
+
+async def _next(chunks: AsyncGenerator[bytes, None]) -> bytes | None:
+    return await anext(chunks, None)

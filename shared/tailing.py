@@ -1,0 +1,99 @@
+"""Reading an event log while it grows: every event after a number, then the end, for any number of readers.
+
+A reader holds one page of the log at a time, so a slow one costs nobody anything.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+
+import orjson
+
+from shared import events, journal, packing
+from shared.errors import StoreError
+from shared.ids import shard_of
+from shared.journal import Batch
+from shared.records import Record
+from shared.world import World
+
+_log = logging.getLogger(__name__)
+
+
+async def tail(world: World, record: Record, after: int) -> AsyncGenerator[bytes, None]:
+    """Give the frames of all events above a number, as they come, up to the end of the stream; `record` is as read.
+
+    Ends early only if the response is removed meanwhile. While storage is away, nothing comes; the end, once it is
+    there, may raise StoreError.
+    """
+    response_id = record.id
+    key = journal.first_key(response_id, min(after, record.next_seq - 1))
+    silence = _Silence(world, response_id)
+    while True:
+        for batch in await _page(world, response_id, key):
+            if batch.ends:
+                if end := await _end(world, response_id, batch.first, after):
+                    yield end
+                return
+            key = batch.key + "~"
+            told = batch.events[max(0, after + 1 - batch.first) :]
+            if told:
+                first = batch.first + len(batch.events) - len(told)
+                yield events.rendered(response_id, first, told)
+                after = first + len(told) - 1
+                silence.broken()
+        if not await silence.lasts():
+            return
+
+
+async def _page(world: World, response_id: str, from_key: str) -> list[Batch]:
+    try:
+        return await world.store.log(response_id, from_key)
+    except StoreError as error:
+        _log.warning("tail.deferred", extra={"response": response_id, "error": type(error).__name__})
+        return []
+
+
+async def _end(world: World, response_id: str, first: int, after: int) -> bytes:
+    """Return the frames of the end, which is made from the record."""
+    record = await world.store.read(response_id)
+    if record is None:
+        return b""
+    response = orjson.loads(packing.expand(await world.store.body(record)))
+    told = events.terminal(record.status, response)
+    skipped = max(0, after + 1 - first)
+    return events.rendered(response_id, first + skipped, told[skipped:], ends=True)
+
+
+class _Silence:
+    """How long a reader has seen nothing, and what it does then."""
+
+    def __init__(self, world: World, response_id: str) -> None:
+        self._world = world
+        self._id = response_id
+        self.broken()
+
+    def broken(self) -> None:
+        """Note that something came."""
+        self._since_s = self._asked_s = asyncio.get_running_loop().time()
+
+    async def lasts(self) -> bool:
+        """Wait before the next look: longer the longer the silence lasts; say whether the response is still there.
+
+        A silent stream may have lost its holder. So its reader asks for a look at the shard now and then, which finds
+        a lease that has run out sooner than the heartbeat does.
+        """
+        pace, now_s = self._world.pace, asyncio.get_running_loop().time()
+        if now_s - self._asked_s >= pace.nudge_s:
+            self._asked_s = now_s
+            await self._world.nudges.sweep(shard_of(self._id), self._world.now_ms())
+            if await self._is_gone():
+                return False
+        await self._world.sleep(min(max(pace.tail_s, (now_s - self._since_s) / 20), pace.tail_max_s))
+        return True
+
+    async def _is_gone(self) -> bool:
+        try:
+            record = await self._world.store.read(self._id, with_body=False)
+        except StoreError:
+            return False
+        return record is None or record.deleted
