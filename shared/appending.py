@@ -6,6 +6,7 @@ from shared import events, journal, leases
 from shared.events import Event
 from shared.feeds import Feed
 from shared.holding import Lease
+from shared.leases import Place
 from shared.records import Record, Write
 from shared.states import Status, later
 from shared.world import World
@@ -29,6 +30,7 @@ class Log:
         self._status = record.status
         self._hurries = False
         self._changed = asyncio.Condition()
+        self._restarted = record.restarted
         self.next = record.next_seq  # the number of the next event
         self.upstream_next = record.upstream_next  # the upstream's number after its last event
 
@@ -61,9 +63,11 @@ class Log:
         self._size += len(event.body)
         self.next += 1
 
-    def skip_reserved(self) -> None:
-        """Go on above every number that was ever sent."""
-        self.next = max(self.next, self._lease.record.reserved)
+    async def restart(self, event: Event) -> None:
+        """Go on above every number that was ever sent, with the event that makes void what was told before."""
+        await self.drain()
+        self.next = self._restarted = max(self.next, self._lease.record.reserved)
+        await self.append(event, 0, Status.IN_PROGRESS)
 
     async def drain(self) -> None:
         """Wait until everything is stored, without letting batches gather."""
@@ -95,13 +99,13 @@ class Log:
     async def flush(self) -> None:
         """Store what has come, in one transaction, however long storage is away."""
         taken, size = tuple(self._pending), self._size
-        upto, upstream_next, status = self.next, self.upstream_next, self._status
-        rows = journal.rows(upto - len(taken), taken)
+        place, status = Place(self.next, self.upstream_next, self._restarted), self._status
+        rows = journal.rows(place.next - len(taken), taken)
 
         def plan(current: Record) -> Write | None:
-            if taken and current.next_seq >= upto:
+            if taken and current.next_seq >= place.next:
                 return None  # an earlier try was carried out after all
-            return leases.logged(current, rows, upto, upstream_next, status, live=self.is_live)
+            return leases.logged(current, rows, place, status, live=self.is_live)
 
         await self._lease.keep_writing(plan)
         async with self._changed:

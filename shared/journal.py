@@ -17,7 +17,7 @@ from shared.records import Row, child_key
 
 MAX_EVENTS = 256
 MAX_TEXT = 1_048_576
-PAGE = 16  # rows; more than the largest batch has
+ROWS_A_PAGE = 16  # rows; more than the largest batch has
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,19 @@ class Batch:
     first: int
     events: tuple[Event, ...] = field(repr=False)
     ends: bool = False
+
+    @property
+    def next_key(self) -> str:
+        """A row key above all rows of this batch, and below those of the next."""
+        return f"{self.key[:-2]}~"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Batches that follow each other; `is_full`: there may be more of them now."""
+
+    batches: list[Batch]
+    is_full: bool
 
 
 def is_full(count: int, size: int) -> bool:
@@ -77,8 +90,8 @@ def last_key(response_id: str) -> str:
     return child_key(response_id, "event|~")
 
 
-def read(found: Sequence[Mapping[str, Any]]) -> list[Batch]:
-    """Return the whole batches that a page of rows holds; the rows of one that it cuts off are left for the next."""
+def read(found: Sequence[Mapping[str, Any]]) -> Page:
+    """Return the whole batches that some rows hold; the rows of one that is cut off are left for the next page."""
     whole: list[Batch] = []
     at = 0
     while at < len(found):
@@ -87,7 +100,7 @@ def read(found: Sequence[Mapping[str, Any]]) -> list[Batch]:
             break
         whole.append(_read(found[at : at + count]))
         at += count
-    return whole
+    return Page(whole, is_full=len(found) == ROWS_A_PAGE)
 
 
 def _read(found: Sequence[Mapping[str, Any]]) -> Batch:

@@ -4,7 +4,7 @@ A run has one holder, named by the record's epoch, who renews the lease that the
 a new holder: the next epoch, not yet claimed, and a message on the `runs` queue. Whoever holds an older epoch has lost.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from shared import plans
@@ -15,6 +15,15 @@ from shared.states import Status, advance, later
 CLAIM_WITHIN_MS = 60_000
 RESEND_MAX_MS = 900_000
 RESERVED_BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a log has come to: the next number, the upstream's next number, the number of the last restart."""
+
+    next: int
+    upstream_next: int
+    restarted: int
 
 
 class Whose(Enum):
@@ -100,15 +109,15 @@ def _orphaned(record: Record, token: str | None, now_ms: int) -> Write | None:
     return Write(replace(record, token=token, upstream_id=token))
 
 
-def logged(
-    record: Record, rows: tuple[Row, ...], upto: int, upstream_next: int, status: Status, *, live: bool
-) -> Write:
-    """Append to the event log, up to a number; keep at least half a block reserved for a live reader."""
+def logged(record: Record, rows: tuple[Row, ...], place: Place, status: Status, *, live: bool) -> Write:
+    """Append to the event log, up to a place; keep at least half a block reserved for a live reader."""
+    upto = place.next
     reserved = upto + RESERVED_BLOCK if live and record.reserved < upto + RESERVED_BLOCK // 2 else upto
     changed = replace(
         record,
         next_seq=upto,
-        upstream_next=upstream_next,
+        upstream_next=place.upstream_next,
+        restarted=place.restarted,
         reserved=max(record.reserved, reserved),
         status=advance(record.status, later(record.status, status)),
         lapses=0,

@@ -215,13 +215,11 @@ class Listener:
         return None if step.status is Status.CANCELLED else step
 
     async def _tell_restart(self) -> None:
-        """Go on above every number ever sent, with the event that makes readers drop what they have."""
+        """Tell readers to drop what they have, if they can have anything but `response.created`."""
         _log.warning("run.restarted", extra={"response": self._record.id, "starts": self._record.starts})
         if self._log.next <= 1:
             return
-        await self._log.drain()
-        self._log.skip_reserved()
-        await self._log.append(events.restarted(self._record, self._base), 0, Status.IN_PROGRESS)
+        await self._log.restart(events.restarted(self._record, self._base))
         self._is_again = True
 
     def _now_ms(self) -> int:

@@ -154,7 +154,11 @@ def _with_end(record: Record, ending: Ending, mode: str) -> tuple[Record, tuple[
     by_holder = mode == "run" and not ending.stop
     first = record.next_seq if by_holder else max(record.next_seq, record.reserved)
     last = first + len(ending.told)
-    changed = replace(record, next_seq=last + events.terminal_count(ending.status))
+    changed = replace(
+        record,
+        next_seq=last + events.terminal_count(ending.status),
+        restarted=first if ending.told else record.restarted,
+    )
     return changed, (*journal.rows(first, ending.told), journal.end_row(last))
 
 

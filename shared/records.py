@@ -64,6 +64,7 @@ class Record:
     lapses: int = 0  # leases in a row that ran out without a step forward
     next_seq: int = 0  # the next number of the event log
     reserved: int = 0  # above any event number ever sent
+    restarted: int = 0  # the number of the event that made void what had been told before; 0: there is none
     upstream_next: int = 0  # the upstream's own number after the last event that is logged
     body_rows: int = 0  # overflow rows of the body; 0: it is in the record
     deliveries: tuple[Delivery, ...] = ()

@@ -132,7 +132,7 @@ def _identity(record: Record, status: Status) -> dict[str, Any]:
 def _outcome(status: Status, shown: Mapping[str, Any], ended_ms: int) -> dict[str, Any]:
     """Return the fields whose value the status decides."""
     failed, incomplete = status is Status.FAILED, status is Status.INCOMPLETE
-    output = shown["output"] if isinstance(shown["output"], list) else []
+    output = [item for item in shown["output"] if isinstance(item, dict)] if isinstance(shown["output"], list) else []
     return {
         "completed_at": ended_ms // 1000 if status is Status.COMPLETED else None,
         "error": _error(shown["error"]) if failed else None,

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any, cast
@@ -26,6 +27,14 @@ from shared.world import Limits, Pace, World
 
 TABLE = "responses"
 _CONNECTIONS = 1_000  # above what the sweeps of one process can poll at once
+_PROBES = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4))
+        if hasattr(socket, name)  # not everywhere
+    ),
+]
 
 
 class Service:
@@ -120,9 +129,13 @@ def _credential(settings: Settings) -> DefaultAzureCredential:
 
 
 def _upstream(settings: Settings) -> ResponsesUpstream:
+    limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=100)
+    # a foreground upstream may think in silence for hours: only probes tell such a peer from a dead one
+    probing = None if settings.upstream_replays else httpx.AsyncHTTPTransport(limits=limits, socket_options=_PROBES)
     client = httpx.AsyncClient(
         timeout=httpx.Timeout(30.0, connect=5.0),
-        limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=100),
+        limits=limits,
+        transport=probing,
         follow_redirects=False,
         headers={"User-Agent": "background-responses/1", "Accept": "application/json"},
     )

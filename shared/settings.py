@@ -55,7 +55,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         storage_connection=connection,
         storage_account=account,
         identity_client_id=environment.get("AZURE_CLIENT_ID") or None,
-        deadline_s=_seconds(environment, "RESPONSE_DEADLINE_S", 4 * 3600, most=7 * _DAY_S),
+        deadline_s=_seconds(environment, "RESPONSE_DEADLINE_S", 4 * 3600, most=_longest_s(environment)),
         retention_s=_seconds(environment, "RETENTION_S", 30 * _DAY_S, most=3650 * _DAY_S),
         reply_queues=tuple(name.strip() for name in environment.get("REPLY_QUEUES", "").split(",") if name.strip()),
         allow_loopback=_flag(environment, "CALLBACK_ALLOW_LOOPBACK"),
@@ -113,6 +113,11 @@ def _mode(environment: Mapping[str, str]) -> str:
     if mode not in ("background", "foreground"):
         raise SettingsError("UPSTREAM_MODE must be background or foreground")
     return mode
+
+
+def _longest_s(environment: Mapping[str, str]) -> int:
+    """Return the longest deadline: without background mode a run must end before `functionTimeout`, which is 6 h."""
+    return 7 * _DAY_S if _mode(environment) == "background" else 21_000
 
 
 def _decimal(environment: Mapping[str, str], name: str, default: float, *, most: float) -> float:

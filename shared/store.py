@@ -19,7 +19,7 @@ from shared import alarms, journal, operations, packing, records
 from shared.alarms import Alarm
 from shared.errors import Conflict, StoreError, StoreUnavailable
 from shared.ids import shard_of
-from shared.journal import Batch
+from shared.journal import Page
 from shared.records import Record, Write, child_key, record_key
 from shared.table import Entity, Table
 
@@ -181,10 +181,10 @@ class Store:
             return record.body
         return packing.from_rows(await self.children(record.id, "body"))
 
-    async def log(self, response_id: str, from_key: str) -> list[Batch]:
+    async def log(self, response_id: str, from_key: str) -> Page:
         """Return whole batches of the event log from a row key on, as many as a page holds."""
         last = journal.last_key(response_id)
-        return journal.read(await self._rows(shard_of(response_id), from_key, last, journal.PAGE))
+        return journal.read(await self._rows(shard_of(response_id), from_key, last, journal.ROWS_A_PAGE))
 
     async def remove_all(self, record: Record, alarm_key: str) -> bool:
         """Remove a response: its rows in batches, the record as read and the alarm with the last of them.

@@ -12,7 +12,7 @@ import orjson
 from shared import events, journal, packing
 from shared.errors import StoreError
 from shared.ids import shard_of
-from shared.journal import Batch
+from shared.journal import Page
 from shared.records import Record
 from shared.world import World
 
@@ -22,35 +22,45 @@ _log = logging.getLogger(__name__)
 async def tail(world: World, record: Record, after: int) -> AsyncGenerator[bytes, None]:
     """Give the frames of all events above a number, as they come, up to the end of the stream; `record` is as read.
 
+    Whoever starts from nothing is spared what a restart has made void: the events between `response.created` and it.
+
     Ends early only if the response is removed meanwhile. While storage is away, nothing comes; the end, once it is
     there, may raise StoreError.
     """
     response_id = record.id
+    if after < 0 and record.restarted:
+        yield await _created(world, response_id)
+        after = record.restarted - 1
     key = journal.first_key(response_id, min(after, record.next_seq - 1))
     silence = _Silence(world, response_id)
     while True:
-        for batch in await _page(world, response_id, key):
+        page = await _page(world, response_id, key)
+        for batch in page.batches:
             if batch.ends:
                 if end := await _end(world, response_id, batch.first, after):
                     yield end
                 return
-            key = batch.key + "~"
-            told = batch.events[max(0, after + 1 - batch.first) :]
-            if told:
+            key = batch.next_key
+            if told := batch.events[max(0, after + 1 - batch.first) :]:
                 first = batch.first + len(batch.events) - len(told)
                 yield events.rendered(response_id, first, told)
                 after = first + len(told) - 1
                 silence.broken()
-        if not await silence.lasts():
+        if not page.is_full and not await silence.lasts():
             return
 
 
-async def _page(world: World, response_id: str, from_key: str) -> list[Batch]:
+async def _page(world: World, response_id: str, from_key: str) -> Page:
     try:
         return await world.store.log(response_id, from_key)
     except StoreError as error:
         _log.warning("tail.deferred", extra={"response": response_id, "error": type(error).__name__})
-        return []
+        return Page([], is_full=False)
+
+
+async def _created(world: World, response_id: str) -> bytes:
+    page = await _page(world, response_id, journal.first_key(response_id, -1))
+    return events.rendered(response_id, 0, page.batches[0].events[:1]) if page.batches else b""
 
 
 async def _end(world: World, response_id: str, first: int, after: int) -> bytes:
