@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -26,6 +26,7 @@ from shared.records import Record
 from shared.requests import MAX_BODY
 from shared.schedule import POLL_MIN_MS, poll_delay
 from shared.service import now_ms, service
+from shared.streaming import Stream
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def as_response(shown: tuple[Record, bytes], status: int = 200, headers: Mapping
     return _json(body, status, {**hints, **(headers or {})})
 
 
-def as_stream(chunks: AsyncGenerator[bytes, None]) -> Response:
+def as_stream(chunks: Stream) -> Response:
     """Return an answer of server-sent events."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return EventStream(chunks, headers=headers, media_type="text/event-stream; charset=utf-8")
@@ -102,7 +103,7 @@ def as_stream(chunks: AsyncGenerator[bytes, None]) -> Response:
 class EventStream(StreamingResponse):
     """A stream that ends in good order whatever happens: it is closed when its client leaves, and nothing goes out."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], **options: Any) -> None:
+    def __init__(self, chunks: Stream, **options: Any) -> None:
         super().__init__(chunks, **options)
         self._chunks = chunks
 
@@ -110,10 +111,10 @@ class EventStream(StreamingResponse):
         """Send the events until their end, or until the client has gone; it resumes from wherever this stops."""
         try:
             await super().__call__(scope, receive, send)
-        except StoreError:
-            _log.exception("stream.storage_failed")
         except ClientDisconnect:
             _log.debug("stream.left")
+        except Exception:  # noqa: BLE001 - the edge: what breaks here breaks the connection, and the client resumes
+            _log.exception("stream.failed")
         finally:
             await self._chunks.aclose()
 

@@ -100,15 +100,15 @@ class Log:
         """Store what has come, in one transaction, however long storage is away."""
         taken, size = tuple(self._pending), self._size
         place, status = Place(self.next, self.upstream_next, self._restarted), self._status
-        rows = journal.rows(place.next - len(taken), taken)
+        first = place.next - len(taken)
 
         def plan(current: Record) -> Write | None:
-            if taken and current.next_seq >= place.next:
-                return None  # an earlier try was carried out after all
+            done = max(0, current.next_seq - first)  # by an earlier try that was carried out after all
+            rows = journal.rows(first + done, taken[done:])
             return leases.logged(current, rows, place, status, live=self.is_live)
 
         await self._lease.keep_writing(plan)
+        del self._pending[: len(taken)]
+        self._size -= size
         async with self._changed:
-            del self._pending[: len(taken)]
-            self._size -= size
             self._changed.notify_all()

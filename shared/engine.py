@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
 from typing import Any
 
 from shared import (
@@ -26,6 +25,7 @@ from shared.records import Record
 from shared.replies import is_allowed
 from shared.requests import NewResponse, Page
 from shared.schedule import poll_delay
+from shared.streaming import Stream
 from shared.world import World
 
 _log = logging.getLogger(__name__)
@@ -71,16 +71,14 @@ class Engine:
         record = await self._own(caller, named)
         return await self._waited(await polling.look(self._world, record), wait_s)
 
-    async def create_stream(self, caller: Caller, new: NewResponse, key: str | None) -> AsyncGenerator[bytes, None]:
+    async def create_stream(self, caller: Caller, new: NewResponse, key: str | None) -> Stream:
         """Accept a response and return its stream, as server-sent events from the first on; key as for `create`."""
         record, request = await self._accepted(caller, new, key)
         if request is None:
-            return streaming.frames(self._world, record, -1)
+            return Stream(self._world, record, -1)
         return await streaming.open_stream(self._world, record, request)
 
-    async def stream(
-        self, caller: Caller, named: str, starting_after: str | None, last_event_id: str | None
-    ) -> AsyncGenerator[bytes, None]:
+    async def stream(self, caller: Caller, named: str, starting_after: str | None, last_event_id: str | None) -> Stream:
         """Return the stream of a response above an event: what is logged of it, then what comes, up to its end."""
         record = await self._own(caller, named)
         if not record.stream:
@@ -89,7 +87,7 @@ class Engine:
                 f"This response cannot be streamed because it was not created with {flag}=true.", param="stream"
             )
         after = requests.cursor(ids.read_token(named) or ids.Cursor(record.id), starting_after, last_event_id)
-        return streaming.frames(self._world, record, after)
+        return Stream(self._world, record, after)
 
     async def cancel(self, caller: Caller, named: str) -> tuple[Record, bytes]:
         """Cancel a response, which reaches the upstream too."""

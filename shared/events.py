@@ -22,6 +22,7 @@ _TERMINAL = {
     "response.incomplete": Status.INCOMPLETE,
 }
 _OPENING = frozenset({"response.created", *_PROGRESS})
+_OURS = frozenset({"type", "sequence_number", "continuation_token"})
 # `created` is ours, an `error` is told by the end that follows it, and keepalives break clients
 _HIDDEN = frozenset({"response.created", "error", "keepalive"})
 
@@ -63,7 +64,7 @@ def translated(
     if kind in _PROGRESS:
         answer = sent.get("response")
         return _life(kind, record, _PROGRESS[kind], answer if isinstance(answer, dict) else {}, base)
-    return _event(kind, {name: value for name, value in sent.items() if name not in ("sequence_number", "type")})
+    return _event(kind, {name: value for name, value in sent.items() if name not in _OURS})
 
 
 def kind_of(sent: Mapping[str, Any]) -> str | None:

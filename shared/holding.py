@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from shared import ending, leases
 from shared.alarms import LEASE_MS, Alarm, Kind
@@ -32,8 +31,11 @@ class Lease:
         self.record = record
         self.alarm = alarm
 
-    async def write(self, plan: Callable[[Record], Write | None]) -> Record:
-        """Write what the plan says of the record; raise Lost if the run is not ours any more, or StoreError."""
+    async def write(self, plan: Callable[[Record], Write | None], *, gives_up: bool = False) -> Record:
+        """Write what the plan says of the record; raise Lost if the run is not ours any more, or StoreError.
+
+        To give up is to let the alarm go in the same transaction.
+        """
 
         def fenced(current: Record) -> Write | None:
             if current.epoch != self.record.epoch or current.status.is_terminal:
@@ -41,7 +43,7 @@ class Lease:
             return plan(current)
 
         async with self._writing:
-            self._note(await decide(self._world, self.record, self.record.id, fenced))
+            self._note(await decide(self._world, self.record, self.record.id, fenced, self.alarm if gives_up else None))
         return self.record
 
     async def begin(self, token: str | None, status: Status, *, live: bool) -> bool:
@@ -62,11 +64,11 @@ class Lease:
             self._note(there)
         return whose is Whose.OURS
 
-    async def keep_writing(self, plan: Callable[[Record], Write | None]) -> Record:
+    async def keep_writing(self, plan: Callable[[Record], Write | None], *, gives_up: bool = False) -> Record:
         """Write what the plan says, however long storage is away; raise Lost."""
         while True:
             try:
-                return await self.write(plan)
+                return await self.write(plan, gives_up=gives_up)
             except StoreError as error:
                 _log.warning("run.unwritten", extra={"response": self.record.id, "error": type(error).__name__})
                 await self._world.sleep(_PAUSE_S)
@@ -112,13 +114,11 @@ class Lease:
 
         def plan(current: Record) -> Write:
             if due_ms is None:
-                write = leases.granted(current, self.alarm, now_ms)
-            else:
-                write = leases.released(current, due_ms, now_ms)
-            return replace(write, alarms_out=(self.alarm.key,))
+                return leases.granted(current, self.alarm, now_ms)
+            return leases.released(current, due_ms, now_ms)
 
         try:
-            await self.write(plan)
+            await self.write(plan, gives_up=True)
         except (StoreError, Lost) as error:
             _log.info("run.not_handed_over", extra={"response": self.record.id, "error": type(error).__name__})
 

@@ -2,6 +2,7 @@
 
 A run has one holder, named by the record's epoch, who renews the lease that the `run` alarm is. To grant is to ask for
 a new holder: the next epoch, not yet claimed, and a message on the `runs` queue. Whoever holds an older epoch has lost.
+Where a Write sets an alarm, to take out the one that it replaces is for the caller of this: he holds it.
 """
 
 from dataclasses import dataclass, replace
@@ -47,10 +48,7 @@ def opened(write: Write, now_ms: int, *, held: bool) -> Write:
 
 
 def granted(record: Record, held: Alarm, now_ms: int, *, lapsed: bool = False) -> Write:
-    """Ask for a new holder. A grant that nobody has claimed is only asked for again, at a growing distance.
-
-    The alarm that is held goes with the transaction; it is for the caller of this to say so.
-    """
+    """Ask for a new holder. A grant that nobody has claimed is only asked for again, at a growing distance."""
     tries = 0 if record.claimed else held.tries + 1
     changed = replace(
         record,
@@ -125,12 +123,11 @@ def logged(record: Record, rows: tuple[Row, ...], place: Place, status: Status, 
     return Write(changed, rows=rows)
 
 
-def polled(record: Record, held: Alarm, poll: Alarm) -> Write:
+def polled(record: Record, poll: Alarm) -> Write:
     """Turn a run whose stream cannot be had any more into work that is polled."""
     return Write(
         replace(record, mode="poll", epoch=record.epoch + 1, claimed=False, run=""),
         alarms_in=(poll,),
-        alarms_out=(held.key,),
         wakes=(poll,),
     )
 

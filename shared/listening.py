@@ -97,6 +97,9 @@ class Listener:
 
     def _stream(self, *, resumes: bool) -> AsyncGenerator[Sent, None]:
         if not resumes:
+            if self._upstream.replays and self._record.epoch > 1:
+                # counted: an upstream that ignores the key may have begun before
+                _log.info("start.repeated", extra={"response": self._record.id, "epoch": self._record.epoch})
             return self._upstream.run(self._request, self._record.id)
         if self._log.next > 1 and not self._log.upstream_next:
             raise UpstreamMissing("the events of the stream have no numbers to resume from")
@@ -184,7 +187,7 @@ class Listener:
             deadline_ms=record.deadline_ms,
             read_ms=now_ms,
         )
-        await self._lease.keep_writing(lambda current: leases.polled(current, self._lease.alarm, poll))
+        await self._lease.keep_writing(lambda current: leases.polled(current, poll), gives_up=True)
 
     # Beginning anew
 

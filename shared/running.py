@@ -45,22 +45,28 @@ class Run:
         self._log = Log(world, self._lease, feed)
         self._listener = Listener(world, self._lease, self._log, request, self)
         self._may_vanish = feed is not None
+        self._vanishes = False
         self.refusal: UpstreamRefused | None = None
         self.decided = asyncio.Event()
 
-    def promise(self) -> None:
-        """Keep the response whatever the upstream says of it: its caller knows it."""
+    async def promise(self) -> None:
+        """Keep the response from now on, for its caller knows it; raise UpstreamRefused if it is gone already."""
         self._may_vanish = False
+        if self._vanishes:
+            await self.decided.wait()
+        if self.refusal:
+            raise self.refusal
 
     def begun(self) -> None:
         """Let the caller know the response: the upstream has taken it up, or could not be asked."""
-        self.promise()
+        self._may_vanish = False
         self.decided.set()
 
     async def refused(self, refusal: UpstreamRefused) -> bool:
         """Remove the response if nobody knows it; say whether it is gone."""
         if not self._may_vanish:
             return False
+        self._vanishes = True
         try:
             await self._world.store.remove_all(self._lease.record, self._lease.alarm.key)
         except StoreError:

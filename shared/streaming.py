@@ -8,10 +8,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, Self
 
 from shared import sse, starting
-from shared.errors import RefusedByUpstream
+from shared.errors import RefusedByUpstream, UpstreamRefused
 from shared.feeds import Feed
 from shared.records import Record
 from shared.running import Run
@@ -21,7 +21,29 @@ from shared.world import World
 _log = logging.getLogger(__name__)
 
 
-async def open_stream(world: World, record: Record, request: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+class Stream:
+    """The frames of one answer, as chunks. To stop listening is to close it, whether it was begun or not."""
+
+    def __init__(self, world: World, record: Record, after: int, feed: Feed | None = None) -> None:
+        self._feed = feed
+        self._frames = _frames(world, record, after, feed)
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next chunk; raise StoreError if storage does not give the end of the stream."""
+        return await anext(self._frames)
+
+    async def aclose(self) -> None:
+        """Listen no longer: a run that was held for this reader is handed over."""
+        if self._feed:
+            self._feed.left.set()
+        await self._frames.aclose()
+
+
+async def open_stream(world: World, record: Record, request: dict[str, Any]) -> Stream:
     """Accept a response that is streamed, and return its stream from the first event on.
 
     Where the upstream replays, the reader of this stream holds the run; else the `runs` queue offers it. Raises as
@@ -29,18 +51,28 @@ async def open_stream(world: World, record: Record, request: dict[str, Any]) -> 
     """
     opened = await starting.open_run(world, record, request, held=world.upstream.replays)
     if opened.alarm is None:
-        return frames(world, opened.record, -1)
+        return Stream(world, opened.record, -1)
     feed = Feed()
     feed.put(0, opened.first_frame)
     run = Run(world, opened.record, opened.alarm, request, feed)
     _hold(world, run)
+    try:
+        await _decided(world, run)
+    except BaseException:
+        feed.left.set()
+        raise
+    return Stream(world, opened.record, -1, feed)
+
+
+async def _decided(world: World, run: Run) -> None:
+    """Wait for the upstream's word on the request, as long as a create may take; raise RefusedByUpstream."""
     with suppress(TimeoutError):
         async with asyncio.timeout(world.limits.start_wait_s):
             await run.decided.wait()
-    if run.refusal:
-        raise RefusedByUpstream(run.refusal) from run.refusal
-    run.promise()
-    return frames(world, opened.record, -1, feed)
+    try:
+        await run.promise()
+    except UpstreamRefused as refusal:
+        raise RefusedByUpstream(refusal) from refusal
 
 
 def _hold(world: World, run: Run) -> None:
@@ -56,11 +88,8 @@ def _hold(world: World, run: Run) -> None:
     task.add_done_callback(over)
 
 
-async def frames(world: World, record: Record, after: int, feed: Feed | None = None) -> AsyncGenerator[bytes, None]:
-    """Give the stream of a response above a number, for as long as one answer may last.
-
-    Raises StoreError if storage does not answer. To stop listening is to close this generator.
-    """
+async def _frames(world: World, record: Record, after: int, feed: Feed | None = None) -> AsyncGenerator[bytes, None]:
+    """Give the stream of a response above a number, for as long as one answer may last."""
     pace = world.pace
     loop = asyncio.get_running_loop()
     until_s = loop.time() + pace.stream_s
@@ -77,8 +106,6 @@ async def frames(world: World, record: Record, after: int, feed: Feed | None = N
                 return
             yield chunk
     finally:
-        if feed:
-            feed.left.set()
         if coming:
             coming.cancel()
             await asyncio.wait({coming})
