@@ -107,7 +107,7 @@ class Log:
             rows = journal.rows(first + done, taken[done:])
             return leases.logged(current, rows, place, status, live=self.is_live)
 
-        await self._lease.keep_writing(plan)
+        await self._lease.write(plan)
         del self._pending[: len(taken)]
         self._size -= size
         async with self._changed:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from shared import ending, leases
 from shared.alarms import LEASE_MS, Alarm, Kind
@@ -11,10 +12,11 @@ from shared.ids import shard_of
 from shared.leases import Whose
 from shared.records import Record, Write
 from shared.states import Status
-from shared.world import World, decide
+from shared.world import Plan, World, decide
 
 _log = logging.getLogger(__name__)
 _PAUSE_S = 1.0
+T = TypeVar("T")
 
 
 class Lost(Exception):
@@ -31,8 +33,8 @@ class Lease:
         self.record = record
         self.alarm = alarm
 
-    async def write(self, plan: Callable[[Record], Write | None], *, gives_up: bool = False) -> Record:
-        """Write what the plan says of the record; raise Lost if the run is not ours any more, or StoreError.
+    async def write(self, plan: Callable[[Record], Write | None], *, gives_up: bool = False) -> None:
+        """Write what the plan says of the record, however long storage is away; raise Lost if the run is not ours.
 
         To give up is to let the alarm go in the same transaction.
         """
@@ -42,13 +44,11 @@ class Lease:
                 raise Lost
             return plan(current)
 
-        async with self._writing:
-            self._note(await decide(self._world, self.record, self.record.id, fenced, self.alarm if gives_up else None))
-        return self.record
+        self._note(await self._decided(fenced, gives_up=gives_up))
 
     async def begin(self, token: str | None, status: Status, *, live: bool) -> bool:
-        """Note that the upstream has taken the work up; say whether it is the work of this response. Raises Lost."""
-        whose = Whose.LOST
+        """Note what the upstream calls the work; say whether it is the work of this response. Raises Lost."""
+        whose, epoch = Whose.LOST, self.record.epoch
 
         def plan(current: Record) -> Write | None:
             nonlocal whose
@@ -56,34 +56,31 @@ class Lease:
             write, whose = leases.begun(current, epoch, token, status, now_ms, replays=replays, live=live)
             return write
 
-        async with self._writing:
-            epoch = self.record.epoch
-            there = await decide(self._world, self.record, self.record.id, plan)
-            if there is None or whose is Whose.LOST:
-                raise Lost
-            self._note(there)
+        there = await self._decided(plan)
+        if whose is Whose.LOST:
+            raise Lost
+        self._note(there)
         return whose is Whose.OURS
-
-    async def keep_writing(self, plan: Callable[[Record], Write | None], *, gives_up: bool = False) -> Record:
-        """Write what the plan says, however long storage is away; raise Lost."""
-        while True:
-            try:
-                return await self.write(plan, gives_up=gives_up)
-            except StoreError as error:
-                _log.warning("run.unwritten", extra={"response": self.record.id, "error": type(error).__name__})
-                await self._world.sleep(_PAUSE_S)
 
     async def end(self, how: ending.Decide) -> None:
         """End the response, however long storage is away, unless the run is not ours any more."""
         held = self.record
+        await self._insist(lambda: ending.end(self._world, None, held.id, how, self.alarm, epoch=held.epoch))
+
+    async def _decided(self, plan: Plan, *, gives_up: bool = False) -> Record | None:
+        async with self._writing:
+            return await self._insist(
+                lambda: decide(self._world, self.record, self.record.id, plan, self.alarm if gives_up else None)
+            )
+
+    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Do it, again and again while storage is away."""
         while True:
             try:
-                await ending.end(self._world, None, held.id, how, self.alarm, epoch=held.epoch)
+                return await act()
             except StoreError as error:
-                _log.warning("run.unended", extra={"response": held.id, "error": type(error).__name__})
+                _log.warning("run.unwritten", extra={"response": self.record.id, "error": type(error).__name__})
                 await self._world.sleep(_PAUSE_S)
-            else:
-                return
 
     async def renew(self) -> None:
         """Renew the lease again and again, events or not; raise Lost when another has moved the alarm."""
@@ -109,7 +106,7 @@ class Lease:
                 await self._look()
 
     async def hand_over(self, due_ms: int | None = None) -> None:
-        """Ask for another holder, at once or at that time; if storage does not take it, the lease runs out."""
+        """Give the run up and ask for another holder, at once or at that time; raise Lost."""
         now_ms = self._world.now_ms()
 
         def plan(current: Record) -> Write:
@@ -117,10 +114,7 @@ class Lease:
                 return leases.granted(current, self.alarm, now_ms)
             return leases.released(current, due_ms, now_ms)
 
-        try:
-            await self.write(plan, gives_up=True)
-        except (StoreError, Lost) as error:
-            _log.info("run.not_handed_over", extra={"response": self.record.id, "error": type(error).__name__})
+        await self.write(plan, gives_up=True)
 
     async def _look(self) -> None:
         try:

@@ -187,7 +187,7 @@ class Listener:
             deadline_ms=record.deadline_ms,
             read_ms=now_ms,
         )
-        await self._lease.keep_writing(lambda current: leases.polled(current, poll), gives_up=True)
+        await self._lease.write(lambda current: leases.polled(current, poll), gives_up=True)
 
     # Beginning anew
 
