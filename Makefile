@@ -11,7 +11,7 @@ CLIENTS := $(OPENAI_2)/.requirements-installed tests/clients/node_modules/.packa
 .PHONY: demo start test bench check fmt
 
 demo: $(READY)
-	@$(RUN) -m local demo $(if $(FILE),"$(FILE)")
+	@$(RUN) -m local demo $(if $(filter-out 0,$(STREAM)),--stream) $(if $(FILE),"$(FILE)")
 
 start: $(READY)
 	@$(RUN) -m local start

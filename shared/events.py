@@ -113,8 +113,13 @@ def rendered(response_id: str, first: int, told: Sequence[Event], *, ends: bool 
         token = None if ends and number == first + len(told) - 1 else ids.token_for(response_id, number)
         quoted = b"null" if token is None else b'"%b"' % token.encode()
         data = b'%b,"sequence_number":%d,"continuation_token":%b}' % (event.body[:-1], number, quoted)
-        frames.append(sse.frame(event.kind, data, token))
+        frames.append(sse.frame(_named(event.kind), data, token))
     return b"".join(frames)
+
+
+def _named(kind: str) -> str | None:
+    """Return what the frame's own field says: nothing for an `error`, at which openai-node would stop reading."""
+    return None if kind == "error" else kind
 
 
 def _life(kind: str, record: Record, status: Status, answer: Mapping[str, Any], base: Mapping[str, Any]) -> Event:

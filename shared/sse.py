@@ -31,11 +31,10 @@ class Message:
     id: str
 
 
-def frame(kind: str, data: bytes, event_id: str | None = None) -> bytes:
+def frame(kind: str | None, data: bytes, event_id: str | None = None) -> bytes:
     """Return an event as it is sent; raise ValueError if a field holds a line end, which would begin another."""
-    fields = [b"event: " + kind.encode(), b"data: " + data]
-    if event_id is not None:
-        fields.insert(0, b"id: " + event_id.encode())
+    named = ((b"id", event_id), (b"event", kind))
+    fields = [b"%b: %b" % (name, value.encode()) for name, value in named if value is not None] + [b"data: " + data]
     if any(b"\n" in field or b"\r" in field for field in fields):
         raise ValueError("a field of an event must be one line")
     return b"\n".join([*fields, b"", b""])

@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 import openai
@@ -28,15 +29,15 @@ Json: TypeAlias = dict[str, Any]
 def main(base_url: str, key: str, model: str) -> None:
     """Print the report."""
     given: Json = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 60}
+    request: Json = {"model": model, "input": INPUT, "metadata": METADATA}
     with openai.OpenAI(**given) as sdk:
-        sections = report(sdk.responses, model)
-    sections["asynchronous"] = section(lambda: asyncio.run(created_asynchronously(given, model)))
+        sections = report(sdk.responses, request)
+    sections["asynchronous"] = section(lambda: asyncio.run(created_asynchronously(given, request)))
     json.dump({"sdk": openai.__version__, **sections}, sys.stdout)
 
 
-def report(responses: Responses, model: str) -> Json:
+def report(responses: Responses, request: Json) -> Json:
     """Return what became of every way to open a stream."""
-    request: Json = {"model": model, "input": INPUT, "metadata": METADATA}
     created = section(lambda: responses.create(stream=True, background=True, **request))
     events = created["events"]
     if not events:
@@ -47,9 +48,9 @@ def report(responses: Responses, model: str) -> Json:
         "stored": responses.retrieve(known).to_dict(),
         "foreground": section(lambda: responses.create(stream=True, **request)),
         "replayed": section(lambda: responses.retrieve(known, stream=True)),
-        "after": [section(lambda n=n: resumed(responses, known, n)) for n in numbers(events)],
-        "by_header": [section(lambda t=t: resumed_by_header(responses, known, t)) for t in tokens(events)],
-        "by_token": [section(lambda t=t: responses.retrieve(t, stream=True)) for t in tokens(events)],
+        "after": [section(partial(resumed, responses, known, n)) for n in numbers(events)],
+        "by_header": [section(partial(resumed_by_header, responses, known, t)) for t in tokens(events)],
+        "by_token": [section(partial(responses.retrieve, t, stream=True)) for t in tokens(events)],
         "continued": section(lambda: continued(responses, request)),
         "helper_created": helper(responses, background=True, **request),
         "helper": helper(responses, response_id=known),
@@ -93,20 +94,22 @@ def resumed_by_header(responses: Responses, known: str, token: str) -> Iterable[
 def continued(responses: Responses, request: Json) -> Iterator[Any]:
     """Leave a stream while it runs, and go on where it was left."""
     with responses.create(stream=True, background=True, **request) as stream:
-        first = [next(stream) for _ in range(LEFT_AFTER)]
+        first: list[Any] = [next(stream) for _ in range(LEFT_AFTER)]
     yield from first
     yield from resumed(responses, first[0].response.id, first[-1].sequence_number)
 
 
 def cancelled(responses: Responses) -> Iterator[Any]:
     """Cancel a response once its text flows, and read its stream to the end."""
-    called = False
-    known = ""
-    for event in responses.create(model=LONG_MODEL, input=INPUT, stream=True, background=True):
+    stream: Iterator[Any] = responses.create(model=LONG_MODEL, input=INPUT, stream=True, background=True)
+    created = next(stream)
+    yield created
+    for event in stream:
         yield event
-        known = known or event.response.id
-        if event.type == "response.output_text.delta" and not called:
-            called = bool(responses.cancel(known))
+        if event.type == "response.output_text.delta":
+            responses.cancel(created.response.id)
+            break
+    yield from stream
 
 
 def helper(responses: Responses, **given: Any) -> Json:
@@ -120,10 +123,10 @@ def helper(responses: Responses, **given: Any) -> Json:
         return {"events": events, "error": repr(error), "text": None}
 
 
-async def created_asynchronously(given: Json, model: str) -> list[Any]:
+async def created_asynchronously(given: Json, request: Json) -> list[Any]:
     """Return the events of a stream by the asynchronous client, whose decoder has a loop of its own."""
     async with openai.AsyncOpenAI(**given) as sdk:
-        stream = await sdk.responses.create(model=model, input=INPUT, stream=True, background=True)
+        stream = await sdk.responses.create(stream=True, background=True, **request)
         return [event async for event in stream]
 
 
