@@ -13,6 +13,7 @@ UpstreamError                the upstream's doing
   UpstreamUnavailable        it could not be asked now: try again
   UpstreamMissing            it does not know the response (yet, or any more)
   UpstreamBroken             its stream broke off, or cannot be read
+  UpstreamSilent             its stream has said nothing for so long that the connection may be dead
   UpstreamUnusable           its answer cannot be taken
     UpstreamOversized        it is larger, or nested deeper, than we keep
     UpstreamInvalid          it is no response object
@@ -136,6 +137,10 @@ class UpstreamMissing(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     """A stream of the upstream ended before its terminal event, or holds what is no event."""
+
+
+class UpstreamSilent(UpstreamError):
+    """A stream of the upstream has been silent for longer than its keepalives allow; the work may well go on."""
 
 
 class UpstreamUnusable(UpstreamError):

@@ -19,6 +19,7 @@ from shared.errors import (
     UpstreamError,
     UpstreamMissing,
     UpstreamRefused,
+    UpstreamSilent,
     UpstreamUnusable,
 )
 from shared.holding import Lease
@@ -73,6 +74,8 @@ class Listener:
                 return await self._refused(refusal)
             except (UpstreamMissing, _Told) as error:
                 return await self._give_up_stream(error)
+            except UpstreamSilent:
+                continue  # a model that thinks: only the connection is made anew
             except UpstreamUnusable as error:
                 return await self._lease.end(ending.unusable(error, self._now_ms(), stop=True))
             except UpstreamError as error:

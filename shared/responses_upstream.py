@@ -19,6 +19,7 @@ from shared.errors import (
     UpstreamMissing,
     UpstreamOversized,
     UpstreamRefused,
+    UpstreamSilent,
     UpstreamUnavailable,
 )
 from shared.schedule import retry_after_s
@@ -126,6 +127,8 @@ class ResponsesUpstream:
                 async for message in messages:
                     if message.data != _DONE:
                         yield _sent(message.data)
+        except httpx.ReadTimeout as error:
+            raise UpstreamSilent(f"nothing for {SILENCE_S:g} s") from error
         except httpx.HTTPError as error:
             raise UpstreamBroken(type(error).__name__) from error
         except sse.Oversized:
