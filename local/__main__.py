@@ -11,6 +11,7 @@ from local.demo import SAMPLE, demo
 from local.keys import new_credentials
 from local.process import PartError, interrupt_on_signals
 from local.stack import stack
+from local.stream_demo import stream_demo
 
 DEFAULT_PORT = "7071"
 INTERRUPTED = 130
@@ -35,6 +36,7 @@ def _arguments() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("demo", help="one background response from end to end")
     show.add_argument("file", nargs="?", type=Path, default=SAMPLE, help="a text file to submit")
+    show.add_argument("--stream", action="store_true", help="streamed, with connections cut and the host killed")
     show.set_defaults(run=_demo)
     serve = commands.add_parser("start", help="the stack, until Ctrl-C, on PORT; AZURITE_DIR keeps its data")
     serve.set_defaults(run=_start)
@@ -49,15 +51,18 @@ def _demo(given: argparse.Namespace) -> None:
         text = given.file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PartError("file", str(error)) from error
-    demo(text, _model())
+    if given.stream:
+        stream_demo(text, _model("sim-12s"))
+    else:
+        demo(text, _model("sim-5s"))
 
 
-def _model() -> str:
+def _model(simulated: str) -> str:
     """Return MODEL, for which only the simulation has a default."""
     model = os.environ.get("MODEL")
     if not model and os.environ.get("UPSTREAM_BASE_URL"):
         raise PartError("settings", "UPSTREAM_BASE_URL is set: name one of its models in MODEL")
-    return model or "sim-5s"
+    return model or simulated
 
 
 def _start(_given: argparse.Namespace) -> None:

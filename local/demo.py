@@ -27,7 +27,7 @@ def demo(text: str, model: str) -> None:
     with stack() as running:
         _say(f"ready at {running.base_url}, state in Azurite from {running.storage.kind}")
         response = _follow(running, text, model)
-        _say(f"\n{_output_text(response)}\n")
+        _say(f"\n{output_text(response)}\n")
         callback = _await_callback(running, response["id"])
         _say(f"callback {callback['type']}, webhook-id {callback['webhook_id']}: signature verified")
     _say("everything is stopped")
@@ -69,7 +69,8 @@ def _since(began: float) -> str:
     return f"{time.monotonic() - began:.1f} s"
 
 
-def _output_text(response: Response) -> str:
+def output_text(response: Response) -> str:
+    """Return the text of a response's output, its parts on lines of their own."""
     contents = [content for item in response["output"] for content in item.get("content", ())]
     return "\n".join(content["text"] for content in contents if content["type"] == "output_text")
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +15,7 @@ import httpx
 
 from local.azurite import Azurite, azurite
 from local.keys import Credentials, kept_credentials
+from local.ports import free_port
 from local.process import PartError, Process, wait_for
 
 START_DEADLINE_S = 60.0
@@ -28,6 +31,7 @@ class Stack:
     credentials: Credentials
     storage: Azurite
     parts: Mapping[str, Process]
+    _start_host: Callable[[], str] = field(repr=False)
 
     @property
     def base_url(self) -> str:
@@ -40,6 +44,17 @@ class Stack:
         for process in self.parts.values():
             process.check()
 
+    def kill_host(self) -> int:
+        """End the host as a crash does, at whatever line it is; return the id of the process that it was."""
+        host = self.parts["host"]
+        os.kill(host.pid, signal.SIGKILL)
+        host.stop()
+        return host.pid
+
+    def start_host(self) -> None:
+        """Start the killed host again, at the same address; return once it listens."""
+        self._start_host()
+
 
 @contextmanager
 def stack(
@@ -47,8 +62,9 @@ def stack(
 ) -> Iterator[Stack]:
     """Run the whole stack until the end of the block, then end its parts in reverse order.
 
-    A directory keeps the data and the caller's key for the next time. With UPSTREAM_BASE_URL in the environment the
-    service uses that upstream, otherwise the simulated model. `connect` gives the host's connection string.
+    A directory keeps the data and the caller's key for the next time. Port 0 takes a free one. With UPSTREAM_BASE_URL
+    in the environment the service uses that upstream, otherwise the simulated model. `connect` gives the host's
+    connection string.
     """
     with ExitStack() as cleanup:
         credentials = kept_credentials(directory, CALLER)
@@ -56,8 +72,8 @@ def stack(
         parts = _Parts(cleanup, Path(cleanup.enter_context(TemporaryDirectory(prefix="stack-"))))
         receiver_url = parts.start("receiver", "--secret", credentials.signing_secret)
         settings = {**_settings(connect(storage), credentials), **_upstream(parts)}
-        host_url = parts.start("host", "--port", str(port), **settings)
-        running = Stack(host_url, receiver_url, credentials, storage, parts.processes)
+        start_host = partial(parts.start, "host", "--port", str(port or free_port()), **settings)
+        running = Stack(start_host(), receiver_url, credentials, storage, parts.processes, start_host)
         _wait_until_ready(running)
         yield running
 

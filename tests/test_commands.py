@@ -70,9 +70,33 @@ def test_the_demo_shows_one_response_from_start_to_callback(tmp_path: Path) -> N
     assert output.endswith("everything is stopped\n")
 
 
-def test_a_demo_whose_model_fails_says_so() -> None:
+def test_the_demo_of_a_stream_ends_whole_whatever_happens() -> None:
+    """Two cut connections and a host killed in the middle of the work leave a text that equals the stored result."""
+    code, output = _run("demo", "--stream", MODEL="sim-8s")
+
+    assert code == 0, output
+    assert re.search(r"cut the connection after event (\d+)\nresuming after event \1,", output)
+    assert re.search(r"cut it again after event (\d+)\nresuming after event \1,", output)
+    assert re.search(r"killing the host after event (\d+)\nkilled process \d+, .*\nresuming after event \1,", output)
+    assert "s, waiting for the lease of the killed host" in output
+    assert re.search(r"completed: (\d+) events over 4 connections", output)
+    assert re.search(r"the text streamed equals the stored result, \d{3} characters", output)
+    assert output.endswith("everything is stopped\n")
+
+
+def test_a_stream_too_short_for_the_demo_is_said_to_be(tmp_path: Path) -> None:
+    """What was not shown is not claimed: an answer that ends before the host is killed is a failure."""
+    text = tmp_path / "letter.txt"
+    text.write_text("No.")
+    code, output = _run("demo", "--stream", str(text), MODEL="sim-instant")
+    assert code == 1
+    assert "demo failed: model: the answer ended before all mishaps had come" in output
+
+
+@pytest.mark.parametrize("options", [[], ["--stream"]])
+def test_a_demo_whose_model_fails_says_so(options: list[str]) -> None:
     """The exit code is not 0, and the last line names the part and its reason."""
-    code, output = _run("demo", MODEL="sim-fail-0.2s")
+    code, output = _run("demo", *options, MODEL="sim-fail-0.2s")
     assert code == 1
     assert "demo failed: model: the response is failed" in output
 

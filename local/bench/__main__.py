@@ -8,17 +8,22 @@ import sys
 from dataclasses import asdict
 
 from local.azurite.choice import VERSION
-from local.bench.report import Machine, page
+from local.bench.report import Machine, page, table
 from local.bench.runs import BURST, COUNTED, PACED, run
+from local.bench.stream_figures import requested, timed, used
+from local.bench.streams import count_requests, time_streams
 from local.process import PartError, interrupt_on_signals
 
 INTERRUPTED = 130
 RUNS = {"burst": BURST, "paced": PACED}
 ABOUT = """\
-Three runs, each on a fresh stack after a warm-up of 32 responses; a response takes the model 2 s and has a callback.
+Five runs, each on a fresh stack after a warm-up. In the first three a response takes the model 2 s and has a callback;
+streams have 20 events a second, whose text is the time at which each was due.
 burst    500 responses, as fast as 16 closed-loop clients submit them
 paced    500 responses, 25 a second
 counted  200 responses, 25 a second, through a tap before Azurite that counts the storage requests
+streams  one with a live client and one that reads the log, short ones, resumed ones, 50 at once
+stream   one through such a tap
 """
 
 
@@ -47,11 +52,17 @@ def _bench(*, as_json: bool) -> None:
     found = {name: run(load).figures for name, load in RUNS.items()}
     counted = run(COUNTED, tapped=True)
     machine = _machine(counted.azurite)
-    print(page(machine, found, counted.storage_requests))
+    print(page(machine, found, counted.storage_requests), flush=True)
+    seen = time_streams()
+    streams = timed(seen), used(seen), requested(count_requests())
+    for lines in streams:
+        print(f"\n{table(lines)}")
     if as_json:
         runs = {name: asdict(one) for name, one in found.items()}
         requests = [asdict(one) for one in counted.storage_requests]
-        print(json.dumps({"machine": asdict(machine), "runs": runs, "storage_requests": requests}))
+        cells = {line.label: line.cells for lines in streams for line in lines[1:]}
+        parts = {"machine": asdict(machine), "runs": runs, "storage_requests": requests, "streams": cells}
+        print(json.dumps(parts))
 
 
 def _machine(azurite: str) -> Machine:

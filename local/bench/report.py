@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from local.bench.figures import Figures
 from local.bench.storage_requests import Count
+from local.bench.stream_figures import Line
 
 ROWS = {
     "accepted, of those submitted": "{accepted} of {submitted}",
@@ -42,6 +43,11 @@ class Machine:
 def page(machine: Machine, runs: Mapping[str, Figures], requests: Sequence[Count]) -> str:
     """Return the whole page: a column for each run, then the storage requests."""
     return "\n".join([f"machine: {machine}", "", *_runs(runs), "", *_requests(requests)])
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return lines as a table, the aims in its last column."""
+    return "\n".join(_row(line.label, [*line.cells, line.aim]).rstrip() for line in lines)
 
 
 def _runs(runs: Mapping[str, Figures]) -> list[str]:

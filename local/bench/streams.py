@@ -1,0 +1,172 @@
+"""The runs of streams: one at a time, many at once, and resumed; then one whose storage requests are counted."""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+
+from local.bench.figures import Usage
+from local.bench.load import paced
+from local.bench.meters import metered
+from local.bench.stage import Stage, stage
+from local.bench.storage_requests import Count, counts
+from local.bench.stream_client import Pieces, StreamClient, late_ms
+from local.bench.stream_figures import Streamed
+from local.process import PartError
+from local.stack import START_DEADLINE_S, Stack
+
+RUN_DEADLINE_S = 120.0
+WARM_UP = 5
+SETTLE_S = 1.0
+WINDOWS = ("live", "and one tail")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is done in the runs."""
+
+    first_events: int = 20
+    alone_s: int = 12
+    logged: int = 3000
+    resumes: int = 40
+    growing_s: int = 6
+    at_once: int = 50
+    at_once_s: int = 10
+    window_s: int = 10  # the lease of a run is renewed every 10 s: there is one renewal in a window
+
+
+FULL = Size()
+
+
+def time_streams(size: Size = FULL) -> Streamed:
+    """Make the run that is timed; PartError says which part failed."""
+    with stage(tapped=False) as running:
+        return _run(_observe(running.stack, size))
+
+
+def count_requests(size: Size = FULL) -> dict[str, list[Count]]:
+    """Make the run that is counted: storage requests per streamed second, by who was listening."""
+    with stage(tapped=True) as running:
+        return _run(_count(running, size.window_s))
+
+
+def _run(work: Awaitable[T]) -> T:
+    async def in_time() -> T:
+        async with asyncio.timeout(RUN_DEADLINE_S):
+            return await work
+
+    try:
+        return asyncio.run(in_time())
+    except TimeoutError:
+        raise PartError("driver", f"the run has not ended within {RUN_DEADLINE_S:g} s") from None
+
+
+async def _observe(stack: Stack, size: Size) -> Streamed:
+    client = StreamClient(stack.base_url, stack.credentials.api_key)
+    await _first_events(client, stack, WARM_UP)
+    first_ms = await _first_events(client, stack, size.first_events)
+    live_ms, tail_ms = await _alone(client, size.alone_s)
+    finished_ms = await _resumed_finished(client, size.logged, size.resumes)
+    growing_ms = await _resumed_growing(client, size.growing_s, size.resumes)
+    at_once_ms, usage = await _at_once(client, stack, size)
+    streamed_s = size.at_once * size.at_once_s
+    return Streamed(first_ms, live_ms, tail_ms, finished_ms, growing_ms, at_once_ms, usage, streamed_s)
+
+
+async def _first_events(client: StreamClient, stack: Stack, count: int) -> list[float]:
+    """Return how long after the work's start upstream its first event came; number 0 is our own."""
+    came_ms: dict[str, float] = {}
+    for _ in range(count):
+        async with client.create("sim-clock-0.1s") as live:
+            seen = [piece async for piece in live]
+        came_ms[seen[0].response_id] = next(piece.at_ms for piece in seen if 1 in piece.numbers)
+    begun_s = await _begun(stack)
+    return [at_ms - begun_s[response_id] * 1000 for response_id, at_ms in came_ms.items()]
+
+
+async def _begun(stack: Stack) -> dict[str, float]:
+    model_url = stack.parts["model"].url(START_DEADLINE_S).removesuffix("/v1")
+    async with httpx.AsyncClient(trust_env=False) as http:
+        begun: dict[str, float] = (await http.get(f"{model_url}/_sim/begun")).json()
+        return begun
+
+
+async def _alone(client: StreamClient, length_s: int) -> tuple[list[float], list[float]]:
+    """Return how late the deltas of one stream came live, and to a reader of its log."""
+    async with client.create(f"sim-clock-{length_s}s") as live:
+        response_id = await _response_id(live)
+        async with client.resume(response_id, 0) as tail:
+            live_ms, tail_ms = await asyncio.gather(late_ms(live), late_ms(tail))
+            return live_ms, tail_ms
+
+
+async def _resumed_finished(client: StreamClient, logged: int, times: int) -> list[float]:
+    """Return how long it takes to resume close to the end of a long log."""
+    async with client.create(f"sim-events-{logged}") as live:
+        seen = [piece async for piece in live]
+    last = seen[-1].numbers[-1]
+    return [await _first_ms(client, seen[0].response_id, last - 2 - n) for n in range(times)]
+
+
+async def _resumed_growing(client: StreamClient, length_s: int, times: int) -> list[float]:
+    """Return how long it takes to resume a stream that goes on, from an event of a second ago or more."""
+    async with client.create(f"sim-clock-{length_s}s") as live:
+        response_id = await _response_id(live)
+        reading = asyncio.create_task(late_ms(live))
+        await asyncio.sleep(length_s / 2)
+        found = [await _first_ms(client, response_id, length_s * 6) for _ in range(times)]
+        await reading
+        return found
+
+
+async def _first_ms(client: StreamClient, response_id: str, after: int) -> float:
+    """Return how long it takes from no connection to the first event above a number."""
+    began_s = time.perf_counter()
+    async with client.resume(response_id, after) as resumed:
+        await anext(resumed)
+        return (time.perf_counter() - began_s) * 1000
+
+
+async def _at_once(client: StreamClient, stack: Stack, size: Size) -> tuple[list[float], Usage]:
+    """Return how late the deltas of many streams came, and what they used together."""
+    found: list[float] = []
+
+    async def one() -> None:
+        async with client.create(f"sim-clock-{size.at_once_s}s") as live:
+            found.extend(await late_ms(live))
+
+    async with metered(stack.parts["host"].pid, stack.storage) as meter:
+        await paced(one, count=size.at_once, per_s=size.at_once)
+        return found, meter.usage()
+
+
+async def _count(running: Stage, window_s: int) -> dict[str, list[Count]]:
+    client = StreamClient(running.stack.base_url, running.stack.credentials.api_key)
+    length_s = len(WINDOWS) * (window_s + SETTLE_S) + SETTLE_S
+    async with client.create(f"sim-clock-{length_s:g}s") as live:
+        response_id = await _response_id(live)
+        reading = [asyncio.create_task(late_ms(live))]
+        found = {WINDOWS[0]: await _window(running, window_s)}
+        async with client.resume(response_id, 0) as tail:
+            reading.append(asyncio.create_task(late_ms(tail)))
+            found[WINDOWS[1]] = await _window(running, window_s)
+            await asyncio.gather(*reading)
+    return found
+
+
+async def _window(running: Stage, window_s: int) -> list[Count]:
+    """Return the storage requests of each second of the next few, start and end of the stream not among them."""
+    requests = running.tap.requests if running.tap else []
+    await asyncio.sleep(SETTLE_S)
+    requests.clear()
+    await asyncio.sleep(window_s)
+    return counts(list(requests), window_s)
+
+
+async def _response_id(stream: Pieces) -> str:
+    return (await anext(stream)).response_id
