@@ -45,16 +45,17 @@ class Log:
         Without an event only the upstream's number and the status go on.
         """
         async with self._changed:
-            await self._changed.wait_for(self._has_room)
+            await self._changed.wait_for(lambda: self._has_room(event))
             self.upstream_next = upstream_next
             self._status = later(self._status, status)
             if event is not None and self._is_kept:
                 self._take(event)
             self._changed.notify_all()
 
-    def _has_room(self) -> bool:
+    def _has_room(self, event: Event | None = None) -> bool:
         is_reserved = not self.is_live or self.next < self._lease.record.reserved
-        return is_reserved and not journal.is_full(len(self._pending), self._size)
+        size = self._size + len(event.body) if event and self._pending else self._size
+        return is_reserved and not journal.is_full(len(self._pending), size)
 
     def _take(self, event: Event) -> None:
         if self._feed and self._feed.is_open:

@@ -140,11 +140,15 @@ def _retold(record: Record, ending: Ending) -> Ending:
     if not response["output"]:
         return ending
     told: tuple[Event, ...] = events.retold(record, response)
+    room = packing.MAX_PACKED - len(ending.body)
+    return replace(ending, told=next((some for some in (told, told[:1]) if _fits(some, room)), ()))
+
+
+def _fits(told: tuple[Event, ...], room: int) -> bool:
     try:
-        fits = journal.size(journal.rows(0, told)) + len(ending.body) <= packing.MAX_PACKED
+        return journal.size(journal.rows(0, told)) <= room
     except Oversized:
-        fits = False
-    return replace(ending, told=told if fits else told[:1])
+        return False
 
 
 def _oversized(record: Record, now_ms: int, stop: bool, upstream_id: str | None) -> Ending:

@@ -20,6 +20,7 @@ _TERMINAL = {
     "response.completed": Status.COMPLETED,
     "response.failed": Status.FAILED,
     "response.incomplete": Status.INCOMPLETE,
+    "response.cancelled": Status.CANCELLED,  # in nobody's contract, and sent all the same
 }
 _OPENING = frozenset({"response.created", *_PROGRESS})
 _OURS = frozenset({"type", "sequence_number", "continuation_token"})
@@ -65,6 +66,11 @@ def translated(
         answer = sent.get("response")
         return _life(kind, record, _PROGRESS[kind], answer if isinstance(answer, dict) else {}, base)
     return _event(kind, {name: value for name, value in sent.items() if name not in _OURS})
+
+
+def is_for_callers(sent: Mapping[str, Any]) -> bool:
+    """Say whether an upstream's event is one of the response, and no heartbeat."""
+    return kind_of(sent) not in (None, "keepalive")
 
 
 def kind_of(sent: Mapping[str, Any]) -> str | None:

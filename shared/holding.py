@@ -16,6 +16,7 @@ from shared.world import Plan, World, decide
 
 _log = logging.getLogger(__name__)
 _PAUSE_S = 1.0
+_LOOK_MIN_S = 0.02
 T = TypeVar("T")
 
 
@@ -30,8 +31,10 @@ class Lease:
         self._world = world
         self._writing = asyncio.Lock()
         self._seen_s = _now_s()
+        self._unconfirmed: Alarm | None = None  # where a renewal whose outcome is not known may have moved the alarm
         self.record = record
         self.alarm = alarm
+        self.is_ending = False
 
     async def write(self, plan: Callable[[Record], Write | None], *, gives_up: bool = False) -> None:
         """Write what the plan says of the record, however long storage is away; raise Lost if the run is not ours.
@@ -65,6 +68,7 @@ class Lease:
     async def end(self, how: ending.Decide) -> None:
         """End the response, however long storage is away, unless the run is not ours any more."""
         held = self.record
+        self.is_ending = True
         await self._insist(lambda: ending.end(self._world, None, held.id, how, self.alarm, epoch=held.epoch))
 
     async def _decided(self, plan: Plan, *, gives_up: bool = False) -> Record | None:
@@ -86,19 +90,15 @@ class Lease:
         """Renew the lease again and again, events or not; raise Lost when another has moved the alarm."""
         while True:
             await self._world.sleep(self._world.pace.renew_s)
-            following = self.alarm.moved(self._world.now_ms() + LEASE_MS[Kind.RUN], attempt=0)
             try:
-                if not await self._world.store.move(shard_of(self.record.id), [(self.alarm, following)]):
-                    raise Lost
+                await self._renew()
             except StoreError as error:
                 _log.warning("run.unrenewed", extra={"response": self.record.id, "error": type(error).__name__})
-            else:
-                self.alarm = following
 
     async def watch(self) -> None:
         """Look at the record again and again, at least every second: raise Lost, or end what is past its deadline."""
         while True:
-            await self._world.sleep(self._world.pace.watch_s)
+            await self._world.sleep(max(self._seen_s + self._world.pace.watch_s - _now_s(), _LOOK_MIN_S))
             if self._world.now_ms() >= self.record.deadline_ms:
                 await self.end(ending.deadline(self._world.now_ms()))
                 raise Lost
@@ -115,6 +115,20 @@ class Lease:
             return leases.released(current, due_ms, now_ms)
 
         await self.write(plan, gives_up=True)
+
+    async def _renew(self) -> None:
+        for held in (self.alarm, self._unconfirmed):
+            if held is None:
+                continue
+            following = held.moved(self._world.now_ms() + LEASE_MS[Kind.RUN], attempt=0)
+            try:
+                if await self._world.store.move(shard_of(self.record.id), [(held, following)]):
+                    self.alarm, self._unconfirmed = following, None
+                    return
+            except StoreError:
+                self._unconfirmed = following
+                raise
+        raise Lost
 
     async def _look(self) -> None:
         try:

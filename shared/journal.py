@@ -26,8 +26,13 @@ class Batch:
 
     key: str
     first: int
-    events: tuple[Event, ...] = field(repr=False)
+    packed: bytes = field(repr=False)
     ends: bool = False
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events, unpacked anew at every call: a page holds them packed, so that its size is bounded."""
+        return tuple(_event(line) for line in packing.expand(self.packed).split(b"\n"))
 
     @property
     def next_key(self) -> str:
@@ -107,9 +112,8 @@ def _read(found: Sequence[Mapping[str, Any]]) -> Batch:
     key = str(found[0]["RowKey"])
     first = int(key.split("|")[3])
     if found[0].get("ends"):
-        return Batch(key, first, (), ends=True)
-    lines = packing.expand(packing.from_rows(found)).split(b"\n")
-    return Batch(key, first, tuple(_event(line) for line in lines))
+        return Batch(key, first, b"", ends=True)
+    return Batch(key, first, packing.from_rows(found))
 
 
 def _batch_rows(first: int, batch: Sequence[Event]) -> list[Row]:

@@ -57,7 +57,9 @@ class Listener:
         self._waiting = waiting
         self._base = ending.known(ending.echoing(lease.record, request))
         self._is_again = False  # readers have been told that the work was begun anew
-        self._broken = 0
+        self._failed = 0  # errors in a row
+        self._broken = 0  # of them, streams that broke off
+        self.is_starting = False  # the upstream has been asked to begin, and has not said what it calls the work
         self._failing_since_s: float | None = None
 
     @property
@@ -74,27 +76,30 @@ class Listener:
                 return await self._refused(refusal)
             except (UpstreamMissing, _Told) as error:
                 return await self._give_up_stream(error)
-            except UpstreamSilent:
-                continue  # a model that thinks: only the connection is made anew
             except UpstreamUnusable as error:
                 return await self._lease.end(ending.unusable(error, self._now_ms(), stop=True))
             except UpstreamError as error:
-                self._waiting.begun()
-                self._count(error, progressed=self._log.next > before)
-                if not await self._bear(error):
+                if not await self._bear(error, progressed=self._log.next > before):
                     return None
 
     async def _listen_once(self) -> None:
         if not self._upstream.replays and self._record.starts and await self._has_finished():
             return None
         resumes = self._upstream.replays and self._record.token is not None
+        self.is_starting = self._upstream.replays and not resumes
         async with aclosing(self._stream(resumes=resumes)) as sent:
             async for one in sent:
+                if events.kind_of(one.data) == "error":
+                    raise _Told(one.data)
                 if not resumes:
+                    if one.response_id is None and (self._upstream.replays or not events.is_for_callers(one.data)):
+                        continue  # a heartbeat before the work has a name
                     await self._begin(one)
-                    resumes = True
+                    resumes, self.is_starting = True, False
                 if status := events.end_of(one.data):
                     return await self._finish(one, status)
+                if one.whole and self._upstream.replays:
+                    raise UpstreamMissing("the work is answered for, but not as a stream")
                 await self._take(one)
         raise UpstreamBroken("the stream ended before its terminal event")
 
@@ -111,18 +116,17 @@ class Listener:
 
     async def _begin(self, one: Sent) -> None:
         """Note what the upstream calls the work, before anything of it is shown to anybody."""
-        if one.response_id is None and self._upstream.replays:
-            raise UpstreamBroken("the stream does not say what the response is called")
+        is_again = not self._upstream.replays and self._record.starts > 0
         if not await self._lease.begin(one.response_id, events.progress_of(one.data), live=self._log.is_live):
             raise UpstreamBroken("the work had been begun before")
         self._waiting.begun()
+        if is_again:
+            await self._tell_restart()
 
     async def _take(self, one: Sent) -> None:
         """Log an event, unless it was logged before or is not for callers."""
-        if one.number is not None and one.number < self._log.upstream_next:
+        if self._upstream.replays and one.number is not None and one.number < self._log.upstream_next:
             return
-        if events.kind_of(one.data) == "error":
-            raise _Told(one.data)
         event = events.translated(self._record, self._base, one.data, again=self._is_again)
         upstream_next = self._log.upstream_next if one.number is None else one.number + 1
         await self._log.append(event, upstream_next, events.progress_of(one.data))
@@ -141,17 +145,23 @@ class Listener:
 
     def _count(self, error: UpstreamError, *, progressed: bool) -> None:
         if progressed:
-            self._broken, self._failing_since_s = 0, None
+            self._failed, self._broken, self._failing_since_s = 0, 0, None
+        self._failed += 1
         self._broken += isinstance(error, UpstreamBroken)
         self._failing_since_s = self._failing_since_s or _now_s()
 
-    async def _bear(self, error: UpstreamError) -> bool:
+    async def _bear(self, error: UpstreamError, *, progressed: bool) -> bool:
         """Wait for another try and return True; give the stream up, or the run for a while, if that has no point."""
-        _log.warning("run.deferred", extra={"response": self._record.id, "reason": str(error), "broken": self._broken})
-        if self._broken > MAX_BROKEN and self._upstream.replays:
+        self.is_starting = False
+        self._waiting.begun()
+        if isinstance(error, UpstreamSilent) and self._record.token:
+            return True  # a model that thinks: only the connection is made anew
+        self._count(error, progressed=progressed)
+        _log.warning("run.deferred", extra={"response": self._record.id, "reason": str(error), "tries": self._failed})
+        if self._broken > MAX_BROKEN and self._upstream.replays and self._record.token:
             await self._give_up_stream(error)
             return False
-        wait_ms = retry_delay(self._broken, self._world.dice, retry_after_s=getattr(error, "retry_after_s", None))
+        wait_ms = retry_delay(self._failed - 1, self._world.dice, retry_after_s=getattr(error, "retry_after_s", None))
         patience_s = self._world.pace.patience_s
         if _now_s() - (self._failing_since_s or 0) + wait_ms / 1000 > patience_s:
             await self._log.drain()
@@ -202,13 +212,13 @@ class Listener:
             return True
         step = await self._found()
         if step is None:
-            await self._tell_restart()
-        elif step.token is None:
+            return False
+        if step.token is None:
             await self._end(step, retells=True)
         else:
             await self._log.drain()
             await self._go_on_polling()
-        return step is not None
+        return True
 
     async def _found(self) -> Step | None:
         """Return where the work is that was begun before; None if the upstream has stopped or forgotten it."""

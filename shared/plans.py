@@ -151,7 +151,7 @@ def _with_end(record: Record, ending: Ending, mode: str) -> tuple[Record, tuple[
     """Give a stream its end: right after its last event by the holder of the run, else above any number ever sent."""
     if not record.stream:
         return record, ()
-    by_holder = mode == "run" and not ending.stop
+    by_holder = mode == "run" and not ending.stop and not ending.told
     first = record.next_seq if by_holder else max(record.next_seq, record.reserved)
     last = first + len(ending.told)
     changed = replace(

@@ -22,6 +22,7 @@ from shared.world import World
 _log = logging.getLogger(__name__)
 
 LEAVE_WITHIN_S = 10.0
+CONCLUDE_WITHIN_S = 30.0
 
 
 async def run(world: World, response_id: str, epoch: int) -> None:
@@ -70,23 +71,27 @@ class Run:
         try:
             await self._world.store.remove_all(self._lease.record, self._lease.alarm.key)
         except StoreError:
+            self._vanishes = False
+            self.begun()
             return False
         self.refusal = refusal
         return True
 
     async def drive(self) -> None:
         """Hold the run until it is over, lost, or handed over."""
-        leaving = asyncio.create_task(self._leaving())
-        parts = [
-            asyncio.create_task(part)
-            for part in (self._listener.listen(), self._store(), self._lease.renew(), self._lease.watch())
-        ]
+        leaving, listening = asyncio.create_task(self._leaving()), asyncio.create_task(self._listener.listen())
+        others = [asyncio.create_task(part) for part in (self._store(), self._lease.renew(), self._lease.watch())]
+        parts = [leaving, listening, *others]
         try:
-            done, _ = await asyncio.wait([leaving, *parts], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            if self._feed:
+                self._feed.close()
+            if self._must_not_be_cut:
+                await asyncio.wait([listening], timeout=CONCLUDE_WITHIN_S)
         finally:
-            for part in (leaving, *parts):
+            for part in parts:
                 part.cancel()
-            await asyncio.gather(leaving, *parts, return_exceptions=True)
+            await asyncio.gather(*parts, return_exceptions=True)
             self.decided.set()
             if self._feed:
                 self._feed.close()
@@ -96,11 +101,16 @@ class Run:
             with suppress(Lost):
                 part.result()
 
+    @property
+    def _must_not_be_cut(self) -> bool:
+        """Say whether the listener is about to write what nobody else would: the end, or the token of what it began."""
+        return self._lease.is_ending or self._vanishes or self._listener.is_starting
+
     async def _store(self) -> None:
         try:
             await self._log.write()
         except Oversized:
-            await self._lease.end(ending.unusable(UpstreamOversized(), self._world.now_ms(), stop=True))
+            await self._lease.end(_too_large(self._world))
 
     async def _leaving(self) -> None:
         """Return when there is a reason to leave; the stream of an upstream that does not replay is never left."""
@@ -115,5 +125,13 @@ class Run:
         _log.info("run.handed_over", extra={"response": self._lease.record.id, "epoch": self._lease.record.epoch})
         with suppress(TimeoutError, Lost):
             async with asyncio.timeout(LEAVE_WITHIN_S):
-                await self._log.flush()
-                await self._lease.hand_over()
+                try:
+                    await self._log.flush()
+                except Oversized:
+                    await self._lease.end(_too_large(self._world))
+                else:
+                    await self._lease.hand_over()
+
+
+def _too_large(world: World) -> ending.Decide:
+    return ending.unusable(UpstreamOversized(), world.now_ms(), stop=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared import ending, events, leases, packing, plans, responses
+from shared import ending, events, journal, leases, packing, plans, responses
 from shared.alarms import Alarm, Kind
 from shared.errors import (
     BadRequest,
@@ -41,7 +41,8 @@ async def open_and_start(world: World, record: Record, request: dict[str, Any]) 
     Raises RefusedByUpstream if the upstream judges the request wrong: then nothing is kept. Raises StoreError if
     nothing could be accepted.
     """
-    write = plans.opened(ending.echoing(record, request), _packed(request), world.now_ms())
+    packed = _packed(request)
+    write = plans.opened(ending.echoing(record, request), packed, world.now_ms())
     try:
         opened = await world.store.commit(write)
     except Conflict:
@@ -69,10 +70,12 @@ async def open_run(world: World, record: Record, request: dict[str, Any], *, hel
 
     A repeat of an idempotent request joins its first. Raises StoreError if nothing could be accepted.
     """
+    packed, now_ms = _packed(request), world.now_ms()
     echoing = ending.echoing(record, request)
     told = (events.created(record, ending.known(echoing)),) if record.stream else ()
-    now_ms = world.now_ms()
-    write = leases.opened(plans.opened(echoing, _packed(request), now_ms, told), now_ms, held=held)
+    if len(packed) + journal.size(journal.rows(0, told)) > packing.MAX_PACKED:
+        raise _too_large()
+    write = leases.opened(plans.opened(echoing, packed, now_ms, told), now_ms, held=held)
     try:
         opened = await world.store.commit(write)
     except Conflict:
@@ -242,9 +245,14 @@ def _packed(request: Mapping[str, Any]) -> bytes:
     try:
         return packing.pack(request)
     except Oversized:
-        raise TooLarge(
-            f"The request is over {packing.MAX_PACKED} bytes when compressed.", code="request_too_large"
-        ) from None
+        raise _too_large() from None
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(
+        f"The request, and what its stream repeats of it, is over {packing.MAX_PACKED} bytes when compressed.",
+        code="request_too_large",
+    )
 
 
 def _packed_or_none(shown: Mapping[str, Any]) -> bytes:

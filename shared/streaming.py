@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, Self
 
 from shared import sse, starting
@@ -117,7 +118,7 @@ async def _chunks(world: World, record: Record, after: int, feed: Feed | None) -
         async with aclosing(feed.chunks()) as live:
             async for chunk in live:
                 yield chunk
-        after = feed.last
+        after, record = feed.last, replace(record, next_seq=feed.last + 1)  # so far the log goes, or soon will
     async with aclosing(tail(world, record, after)) as logged:
         async for chunk in logged:
             yield chunk

@@ -16,6 +16,7 @@ from shared.journal import Page
 from shared.records import Record
 from shared.world import World
 
+_SOON_MS = 1_000  # so that the readers of one process ask together: a nudge for the same second is sent once
 _log = logging.getLogger(__name__)
 
 
@@ -24,8 +25,8 @@ async def tail(world: World, record: Record, after: int) -> AsyncGenerator[bytes
 
     Whoever starts from nothing is spared what a restart has made void: the events between `response.created` and it.
 
-    Ends early only if the response is removed meanwhile. While storage is away, nothing comes; the end, once it is
-    there, may raise StoreError.
+    Ends early only if the response is removed meanwhile. While storage is away, nothing comes; at the first event and
+    the end, it may raise StoreError.
     """
     response_id = record.id
     if after < 0 and record.restarted:
@@ -41,10 +42,10 @@ async def tail(world: World, record: Record, after: int) -> AsyncGenerator[bytes
                     yield end
                 return
             key = batch.next_key
-            if told := batch.events[max(0, after + 1 - batch.first) :]:
-                first = batch.first + len(batch.events) - len(told)
-                yield events.rendered(response_id, first, told)
-                after = first + len(told) - 1
+            skipped = max(0, after + 1 - batch.first)
+            if told := batch.events[skipped:]:
+                yield events.rendered(response_id, batch.first + skipped, told)
+                after = batch.first + skipped + len(told) - 1
                 silence.broken()
         if not page.is_full and not await silence.lasts():
             return
@@ -59,7 +60,7 @@ async def _page(world: World, response_id: str, from_key: str) -> Page:
 
 
 async def _created(world: World, response_id: str) -> bytes:
-    page = await _page(world, response_id, journal.first_key(response_id, -1))
+    page = await world.store.log(response_id, journal.first_key(response_id, -1))
     return events.rendered(response_id, 0, page.batches[0].events[:1]) if page.batches else b""
 
 
@@ -95,7 +96,7 @@ class _Silence:
         pace, now_s = self._world.pace, asyncio.get_running_loop().time()
         if now_s - self._asked_s >= pace.nudge_s:
             self._asked_s = now_s
-            await self._world.nudges.sweep(shard_of(self._id), self._world.now_ms())
+            await self._world.nudges.sweep(shard_of(self._id), self._world.now_ms() + _SOON_MS)
             if await self._is_gone():
                 return False
         await self._world.sleep(min(max(pace.tail_s, (now_s - self._since_s) / 20), pace.tail_max_s))
