@@ -117,7 +117,8 @@ class Listener:
     async def _begin(self, one: Sent) -> None:
         """Note what the upstream calls the work, before anything of it is shown to anybody."""
         is_again = not self._upstream.replays and self._record.starts > 0
-        if not await self._lease.begin(one.response_id, events.progress_of(one.data), live=self._log.is_live):
+        live = self._log.is_live and not one.whole
+        if not await self._lease.begin(one.response_id, events.progress_of(one.data), live=live):
             raise UpstreamBroken("the work had been begun before")
         self._waiting.begun()
         if is_again:
