@@ -2,35 +2,21 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shared.errors import UpstreamError, UpstreamMissing
 from shared.redelivery import Answer, SendError
 from shared.states import Status
-from shared.upstreams import Step
+from shared.upstreams import Sent, Step
+from tests.scripted_streams import Gate, Streams
+
+__all__ = ["Gate", "Outcome", "Post", "ScriptedReceiver", "ScriptedUpstream", "Work", "head_of"]
 
 Outcome = Status | UpstreamError
 T = TypeVar("T")
-
-
-class Gate:
-    """A place to stop at: `reached` once somebody has come, who goes on when it is opened."""
-
-    def __init__(self) -> None:
-        self.reached = asyncio.Event()
-        self._opened = asyncio.Event()
-
-    def open(self) -> None:
-        """Let everybody through."""
-        self._opened.set()
-
-    async def wait(self) -> None:
-        """Stop here until it is opened."""
-        self.reached.set()
-        await self._opened.wait()
 
 
 @dataclass
@@ -41,6 +27,7 @@ class Work:
     request: dict[str, Any] = field(repr=False)
     course: list[Outcome]
     status: Status
+    events: list[dict[str, Any]] = field(default_factory=list, repr=False)
     polls: int = 0
 
 
@@ -49,9 +36,14 @@ class ScriptedUpstream:
 
     A start counts, and begins its work, before it stops at the gate: what is lost there is the answer. A repeated
     key begins nothing new while keys are honoured. The errors in `start_errors` and the like are used up first.
+
+    Where it `replays`, work goes on without a reader; else it `forgets` what is left before its end.
     """
 
     def __init__(self) -> None:
+        self.replays = True
+        self.forgets = True
+        self.streams = Streams()
         self.honours_keys = True
         self.first = Status.QUEUED
         self.course: list[Outcome] = [Status.IN_PROGRESS, Status.COMPLETED]
@@ -64,6 +56,7 @@ class ScriptedUpstream:
         self.start_gate: Gate | None = None
         self.poll_gate: Gate | None = None
         self.starts: Counter[str] = Counter()
+        self.begun: Counter[str] = Counter()  # pieces of work, by key
         self.works: dict[str, Work] = {}
         self.stopped: list[str] = []
         self.forgotten: list[str] = []
@@ -94,6 +87,39 @@ class ScriptedUpstream:
         if work is None:
             raise error or AssertionError
         return self._step(work)
+
+    async def run(self, request: dict[str, Any], key: str) -> AsyncGenerator[Sent, None]:
+        """Begin work, or find what this key has begun, and tell it."""
+        self.streams.runs.append(key)
+        if self.streams.run_errors:
+            raise self.streams.run_errors.pop(0)
+        work = self._begun(request, key)
+        is_over = False
+        try:
+            async with aclosing(self._told(work, -1)) as told:
+                async for sent in told:
+                    is_over = sent.data["type"] == work.events[-1]["type"]
+                    yield sent
+        finally:
+            if self.forgets and not (self.replays or is_over):
+                self.forget_work(key)
+
+    async def follow(self, token: str, after: int | None) -> AsyncGenerator[Sent, None]:
+        """Tell work under way from the event after that number."""
+        self.streams.follows.append((token, after))
+        if self.streams.follow_errors:
+            raise self.streams.follow_errors.pop(0)
+        if token not in self.works:
+            raise UpstreamMissing
+        async with aclosing(
+            self._told(self.works[token], -1 if after is None or not self.streams.resumes else after)
+        ) as told:
+            async for sent in told:
+                yield sent
+
+    def forget_work(self, key: str) -> None:
+        """Know nothing any more of the work that this key has begun."""
+        self.works.pop(self._by_key.pop(key).token, None)
 
     async def advance(self, token: str) -> Step:
         """Take the work one element of its course further."""
@@ -132,7 +158,9 @@ class ScriptedUpstream:
     def _begun(self, request: dict[str, Any], key: str) -> Work:
         work = self._by_key.get(key) if self.honours_keys else None
         if work is None:
-            work = Work(f"up_{len(self.works)}", request, list(self.course), self.first)
+            self.begun[key] += 1
+            token = f"up_{self.begun.total() - 1}"
+            work = Work(token, request, list(self.course), self.first, list(self.streams.events))
             self.works[work.token] = self._by_key[key] = work
         return work
 
@@ -143,14 +171,28 @@ class ScriptedUpstream:
         work.status = outcome
         return self._step(work)
 
+    def _told(self, work: Work, after: int) -> AsyncGenerator[Sent, None]:
+        if self.streams.whole:
+            return self._told_whole(work)
+        return self.streams.tell(after + 1, work.events, self._answer(work) | {"output": self._output(work)})
+
+    async def _told_whole(self, work: Work) -> AsyncGenerator[Sent, None]:
+        step = self._advanced(work)
+        yield Sent(None, {"type": f"response.{step.status}", "response": step.answer}, whole=True)
+
     def _step(self, work: Work) -> Step:
-        text = f"{work.request.get('input')} answered{self.output}"
-        message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
-        answer = {"id": work.token, "status": str(work.status), "model": work.request.get("model")}
+        answer = self._answer(work)
         if work.status.is_terminal:
-            answer["output"] = [message]
+            answer["output"] = self._output(work)
         token = None if work.status.is_terminal else work.token
         return Step(work.status, token, answer, work.token, self.retry_after_s)
+
+    def _answer(self, work: Work) -> dict[str, Any]:
+        return {"id": work.token, "status": str(work.status), "model": work.request.get("model")}
+
+    def _output(self, work: Work) -> list[dict[str, Any]]:
+        text = f"{work.request.get('input')} answered{self.output}"
+        return [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}]
 
 
 @dataclass(frozen=True)

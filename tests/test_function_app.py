@@ -55,14 +55,14 @@ def routes(functions: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[str, s
 
 
 def test_the_registered_functions_are_exactly_these(functions: dict[str, list[dict[str, Any]]]) -> None:
-    """Every operation under every base path, two queues, one timer, and the answer to everything else."""
+    """Every operation under every base path, three queues, one timer, and the answer to everything else."""
     expected = {
         name + suffix: (method, f"{base}/{route}")
         for suffix, base in BASES.items()
         for name, (method, route) in OPERATIONS.items()
     }
     assert routes(functions) == {**expected, **AT_ROOT, "unmatched": ("", "{*path}")}
-    assert functions.keys() - routes(functions).keys() == {"sweep", "deliver", "heartbeat"}
+    assert functions.keys() - routes(functions).keys() == {"sweep", "deliver", "run", "heartbeat"}
 
 
 def test_names_pass_the_hosts_rules(functions: dict[str, list[dict[str, Any]]]) -> None:
@@ -85,11 +85,12 @@ def test_no_two_functions_share_a_route(functions: dict[str, list[dict[str, Any]
 
 
 def test_queues_and_storage_are_those_of_the_deployment(functions: dict[str, list[dict[str, Any]]]) -> None:
-    """Both queues are read with the app's own storage connection; the timer rings every minute and at a start."""
-    triggers = {name: functions[name][0] for name in ("sweep", "deliver", "heartbeat")}
-    assert (triggers["sweep"]["queueName"], triggers["deliver"]["queueName"]) == ("nudges", "deliveries")
-    assert {triggers[name]["connection"] for name in ("sweep", "deliver")} == {"AzureWebJobsStorage"}
-    assert (triggers["heartbeat"]["schedule"], triggers["heartbeat"]["runOnStartup"]) == ("0 * * * * *", True)
+    """All queues are read with the app's own storage connection; the timer rings every minute and at a start."""
+    queues = {"sweep": "nudges", "deliver": "deliveries", "run": "runs"}
+    assert {name: functions[name][0]["queueName"] for name in queues} == queues
+    assert {functions[name][0]["connection"] for name in queues} == {"AzureWebJobsStorage"}
+    timer = functions["heartbeat"][0]
+    assert (timer["schedule"], timer["runOnStartup"]) == ("0 * * * * *", True)
 
 
 def test_callers_are_known_by_their_own_keys(functions: dict[str, list[dict[str, Any]]]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from shared.engine import Engine
 from shared.nudges import DELIVERIES, NUDGES
+from shared.requests import parse
 from shared.states import Status
 from tests.worlds import ANN, CALLBACK_URL, Stage, clock_ahead, queue_host, until
 
@@ -27,7 +28,7 @@ async def engine(stage: Stage, ahead_ms: int) -> Engine:
 async def submitted(maker: Engine) -> list[str]:
     """Create responses with callbacks, all at once; return their ids."""
     body = orjson.dumps({"model": "m", "input": "q", "background": True, "callback_url": CALLBACK_URL})
-    made = await asyncio.gather(*(maker.create(ANN, body, None, None) for _ in range(RESPONSES)))
+    made = await asyncio.gather(*(maker.create(ANN, parse(body), None, None) for _ in range(RESPONSES)))
     return [record.id for record, _ in made]
 
 

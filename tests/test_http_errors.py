@@ -32,7 +32,7 @@ WRONG_FIELDS: dict[str, list[object]] = {
     "model": [5, "", "x" * 257, ["sim-1s"], "gpt-none"],
     "input": [5, True, {"text": "x"}, [1, 2]],
     "background": ["yes", 1],
-    "stream": ["yes", True],
+    "stream": ["yes", 1],
     "store": [0, "true"],
     "metadata": [[], "x", {"a": 1}, {"a": None}, {"k" * 65: "v"}, {"k": "v" * 513}, {f"k{n}": "v" for n in range(17)}],
     "previous_response_id": [5, "", "resp_x", "x" * 200, "resp_" + "g" * 32, "ct_AAAA"],

@@ -9,7 +9,7 @@ from local.ports import free_port
 from shared.alarms import Alarm, Kind
 from shared.errors import StoreUnavailable
 from shared.ids import new_id
-from shared.nudges import DELIVERIES, NUDGES, Nudges
+from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
 from tests.worlds import START_MS, Sent, Stage
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +73,16 @@ async def test_a_delivery_is_asked_for_at_once_by_the_key_of_its_alarm(stage: St
     assert orjson.loads(message.content) == {"alarm": key}
 
 
+async def test_a_run_is_offered_at_once_for_one_epoch(stage: Stage) -> None:
+    """The message names the response and the epoch of its next holder, and nothing else."""
+    response_id = new_id()
+    await stage.world.nudges.run(response_id, 3)
+    async with stage.queue(RUNS) as queue:
+        message = await queue.receive_message()
+    assert message is not None
+    assert orjson.loads(message.content) == {"id": response_id, "epoch": 3}
+
+
 async def test_queues_are_made_once(stage: Stage) -> None:
     """Preparing again finds what is there, and a check passes."""
     await stage.world.nudges.prepare()
@@ -83,10 +93,11 @@ async def test_sending_never_raises(stage: Stage, connection_string: str) -> Non
     """What was to be said is in the table: a queue that cannot be reached costs no one an answer."""
     dead = re.sub(r"(?<=QueueEndpoint=http://127.0.0.1:)\d+", str(free_port()), connection_string)
     lost = Stage(dead)
-    async with lost.queue(NUDGES) as nudges, lost.queue(DELIVERIES) as deliveries:
-        unreachable = Nudges(nudges, deliveries, stage.clock)
+    async with lost.queue(NUDGES) as nudges, lost.queue(DELIVERIES) as deliveries, lost.queue(RUNS) as runs:
+        unreachable = Nudges(nudges, deliveries, runs, stage.clock)
         await unreachable.sweep("a", START_MS)
         await unreachable.deliver("key")
+        await unreachable.run(new_id(), 1)
         with pytest.raises(StoreUnavailable):
             await unreachable.check()
         with pytest.raises(StoreUnavailable):

@@ -16,7 +16,7 @@ def parsed(**fields: object) -> NewResponse:
 
 def test_an_empty_object_is_a_request() -> None:
     """No field is required: the upstream judges what is missing."""
-    assert parsed() == NewResponse({}, False, True, None, None, None, None, None)
+    assert parsed() == NewResponse({}, b"{}", False, False, True, None, None, None, None, None)
 
 
 def test_every_field_that_is_judged_is_read() -> None:
@@ -30,11 +30,12 @@ def test_every_field_that_is_judged_is_read() -> None:
         "callback_url": "https://example.com/hook",
         "reply_to": "answers-1",
         "input": "hello",
-        "stream": False,
+        "stream": True,
         "unknown": {"kept": [1, None]},
     }
+    targets = ("https://example.com/hook", "answers-1")
     assert parsed(**body) == NewResponse(
-        body, True, False, "sim-2s", {"team": "a"}, "resp_1", "https://example.com/hook", "answers-1"
+        body, orjson.dumps(body), True, True, False, "sim-2s", {"team": "a"}, "resp_1", *targets
     )
 
 
@@ -42,7 +43,7 @@ def test_null_means_absent() -> None:
     """Clients that write every field send nulls; each stands for its default."""
     names = ["model", "background", "store", "stream", "metadata", "previous_response_id", "callback_url", "reply_to"]
     body = dict.fromkeys([*names, "input"])
-    assert parsed(**body) == NewResponse(body, False, True, None, None, None, None, None)
+    assert parsed(**body) == NewResponse(body, orjson.dumps(body), False, False, True, None, None, None, None, None)
 
 
 def test_targets_may_stand_in_the_metadata() -> None:

@@ -121,12 +121,6 @@ def test_any_other_queue_name_is_refused(name: str, place: str) -> None:
     assert refusal(orjson.dumps(body)).param == "reply_to"
 
 
-def test_streaming_is_refused_by_name() -> None:
-    """Until it is there, a request for it says so instead of answering in another form."""
-    refused = refusal(b'{"stream":true}')
-    assert (refused.param, refused.code) == ("stream", "unsupported_parameter")
-
-
 def test_a_conversation_excludes_a_previous_response() -> None:
     """The contract allows one of them; each alone is fine, and a null is none."""
     both = {"previous_response_id": "resp_1", "conversation": "conv_1"}

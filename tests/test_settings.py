@@ -32,6 +32,8 @@ def test_three_settings_are_enough() -> None:
     assert not settings.upstream_honours_keys
     assert settings.reply_queues == ()
     assert settings.own_hosts == frozenset()
+    assert settings.upstream_replays
+    assert (settings.stream_heartbeat_s, settings.stream_max_s) == (15.0, 1200.0)
     assert (settings.upstream_api_key, settings.storage_account, settings.identity_client_id) == (None, None, None)
 
 
@@ -53,6 +55,9 @@ def test_every_setting_is_read() -> None:
             "IDENTITY_ENDPOINT": "http://127.0.0.1:41741/msi/token/",
             "MSI_ENDPOINT": "http://LOCALHOST:41741/",
             "WEBSITE_HOSTNAME": "App.example.com",
+            "UPSTREAM_MODE": "Foreground",
+            "STREAM_HEARTBEAT_S": "0.5",
+            "STREAM_MAX_S": "230",
         }
     )
     assert (settings.storage_connection, settings.storage_account) == (None, "store1")
@@ -62,6 +67,8 @@ def test_every_setting_is_read() -> None:
     assert (settings.deadline_s, settings.retention_s) == (60, 3600)
     assert settings.reply_queues == ("answers", "team-*")
     assert settings.identity_client_id == "id-1"
+    assert not settings.upstream_replays
+    assert (settings.stream_heartbeat_s, settings.stream_max_s) == (0.5, 230.0)
     assert settings.own_hosts == {"127.0.0.1", "localhost", "app.example.com"}
 
 
@@ -85,7 +92,8 @@ def test_what_is_missing_is_named(missing: str, empty: bool) -> None:
     ]
     + [("RETENTION_S", wrong) for wrong in ("0", "315360001", "9" * 5_000)]
     + [("CALLBACK_ALLOW_LOOPBACK", "geheim"), ("UPSTREAM_HONOURS_IDEMPOTENCY_KEY", "2")]
-    + [("CALLERS", "geheim")],
+    + [("STREAM_MAX_S", wrong) for wrong in ("0", "0.04", "-1", "1e3", "geheim", "18000.1")]
+    + [("STREAM_HEARTBEAT_S", "60.1"), ("UPSTREAM_MODE", "geheim"), ("CALLERS", "geheim")],
 )
 def test_what_is_wrong_is_named_and_not_shown(name: str, value: str) -> None:
     """The message helps whoever deploys, and gives nothing to whoever reads the log."""
@@ -122,6 +130,13 @@ def test_a_duration_has_bounds(name: str, most: int) -> None:
     for value in (1, most):
         settings = loaded(**{name: f" {value} "})
         assert value in (settings.deadline_s, settings.retention_s)
+
+
+def test_without_background_mode_a_deadline_is_within_one_invocation() -> None:
+    """The run is one upstream call, so it must end before `functionTimeout`."""
+    assert loaded(UPSTREAM_MODE="foreground", RESPONSE_DEADLINE_S="21000").deadline_s == 21_000
+    with pytest.raises(SettingsError, match="RESPONSE_DEADLINE_S"):
+        loaded(UPSTREAM_MODE="foreground", RESPONSE_DEADLINE_S="21001")
 
 
 def test_settings_show_no_secret() -> None:

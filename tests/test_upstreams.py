@@ -18,8 +18,7 @@ from shared.responses_upstream import MAX_ANSWER, MAX_DEPTH, ResponsesUpstream
 from shared.states import Status
 from shared.upstreams import MAX_ID, Authorize, Step
 
-BASE = "https://model.example.com/v1"
-KEY = "sk-geheim-0123456789"
+BASE, KEY = "https://model.example.com/v1", "sk-geheim-0123456789"
 CREATED = {"id": "up_1", "object": "response", "status": "queued"}
 
 Handler = Callable[[httpx.Request], httpx.Response]

@@ -110,7 +110,7 @@ class Stage:
         store = Store(await self.table())
         await store.prepare()
         await senders.prepare()
-        return World(
+        world = World(
             store=store,
             nudges=senders,
             upstream=self.upstream,
@@ -119,6 +119,13 @@ class Stage:
             now_ms=now_ms,
             dice=lambda: 0.0,
         )
+        self._open.callback(lambda: [task.cancel() for task in world.runs])
+        return world
+
+    async def process(self) -> Engine:
+        """Return the engine of another process: the same clock, storage and peers."""
+        world = await self.new_world(self.clock)
+        return Engine(replace(world, limits=self.world.limits, pace=self.world.pace))
 
     async def table(self) -> Table:
         """Return a client of the table, through the proxy."""
@@ -133,7 +140,15 @@ class Stage:
 
     def limit(self, **changes: Any) -> None:
         """Change what the deployment decides."""
-        self.world = replace(self.world, limits=replace(self.world.limits, **changes))
+        self.change(limits=replace(self.world.limits, **changes))
+
+    def pace(self, **changes: float) -> None:
+        """Change how often things are done while a stream flows."""
+        self.change(pace=replace(self.world.pace, **changes))
+
+    def change(self, **seams: Any) -> None:
+        """Act in another world from now on."""
+        self.world = replace(self.world, **seams)
         self.engine = Engine(self.world, reply_queues=("replies*",))
 
     # Callers
@@ -154,8 +169,7 @@ class Stage:
     async def shown(self, response_id: str, caller: Caller = ANN) -> dict[str, Any]:
         """Return the response object as the caller reads it."""
         _, body = await self.engine.retrieve(caller, response_id)
-        found: dict[str, Any] = orjson.loads(body)
-        return found
+        return dict(orjson.loads(body))
 
     # Storage
 
@@ -187,10 +201,8 @@ class Stage:
 
     async def plant(self, alarms: Sequence[Alarm]) -> None:
         """Write alarms of one shard without their records."""
-        rows = [
-            {"PartitionKey": shard_of(one.id), "RowKey": one.key, "facts": one.facts(), "write_id": ""}
-            for one in alarms
-        ]
+        empty = {"write_id": ""}
+        rows = [{"PartitionKey": shard_of(one.id), "RowKey": one.key, "facts": one.facts()} | empty for one in alarms]
         table = await self.table()
         for start in range(0, len(rows), 100):
             await table.submit_transaction([("create", row) for row in rows[start : start + 100]])
@@ -260,6 +272,7 @@ async def queue_host(stage: Stage, *engines: Engine, copies: int = 1) -> AsyncIt
         pumps = [
             group.create_task(_pump(stage, NUDGES, copies, lambda said: next(turns).sweep(said["shard"], said["at"]))),
             group.create_task(_pump(stage, DELIVERIES, copies, lambda said: next(turns).deliver(said["alarm"]))),
+            group.create_task(_pump(stage, RUNS, copies, lambda said: next(turns).run(said["id"], said["epoch"]))),
         ]
         yield
         for pump in pumps:

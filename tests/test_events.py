@@ -1,0 +1,175 @@
+"""The events of a stream: what becomes of an upstream's, what ends a stream, how they look on the wire."""
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import events, responses
+from shared.events import Event
+from shared.ids import read_token
+from shared.records import Record
+from shared.states import Status
+
+ID = "resp_0123456789abcdef0123456789abcdef"
+RECORD = Record(ID, "ann", created_ms=1_800_000_000_000, deadline_ms=1_800_000_060_000, stream=True)
+BASE = {"model": "m", "temperature": 0.2}
+DELTA = {"type": "response.output_text.delta", "delta": "a", "item_id": "msg_1", "output_index": 0}
+MESSAGE = {"type": "message", "id": "msg_1", "content": [{"type": "output_text", "text": "hello"}]}
+TERMINAL = [status for status in Status if status.is_terminal]
+
+
+def told(event: Event | None) -> dict[str, Any]:
+    """Return the object of an event."""
+    assert event
+    found: dict[str, Any] = orjson.loads(event.body)
+    assert found["type"] == event.kind
+    return found
+
+
+def translated(sent: dict[str, Any], *, again: bool = False) -> Event | None:
+    """Return what callers see of an upstream's event."""
+    return events.translated(RECORD, BASE, sent, again=again)
+
+
+def frames(first: int, shown: list[Event], *, ends: bool = False) -> list[dict[str, str]]:
+    """Return the fields of each frame."""
+    *found, rest = events.rendered(ID, first, shown, ends=ends).decode().split("\n\n")
+    assert rest == ""
+    return [dict(line.split(": ", 1) for line in frame.split("\n")) for frame in found]
+
+
+def ended(status: Status) -> tuple[Event, ...]:
+    """Return the events that end a stream with this status."""
+    answer = responses.failure("server_error", "Broken.") if status is Status.FAILED else {}
+    record = replace(RECORD, status=status, ended_ms=RECORD.created_ms)
+    return events.terminal(status, responses.present(record, status, answer, BASE, 0))
+
+
+def test_the_first_event_shows_the_response_as_accepted() -> None:
+    """Ours, not the upstream's: with our id, queued, and what the request said."""
+    shown = told(events.created(RECORD, BASE))
+    assert (shown["type"], shown["response"]["id"]) == ("response.created", ID)
+    assert (shown["response"]["status"], shown["response"]["temperature"]) == ("queued", 0.2)
+
+
+def test_an_event_passes_as_it_is_but_for_number_and_token() -> None:
+    """Unknown ones and unknown fields, too; these two are ours."""
+    sent = {**DELTA, "sequence_number": 7, "continuation_token": "theirs", "obfuscation": "x"}
+    assert told(translated(sent)) == {**DELTA, "obfuscation": "x"}
+    assert told(translated({"type": "response.new_thing.v2", "x": [1]})) == {"type": "response.new_thing.v2", "x": [1]}
+
+
+@pytest.mark.parametrize("kind", ["response.queued", "response.in_progress"])
+def test_an_event_of_progress_shows_our_response(kind: str) -> None:
+    """Our id and status, whatever the upstream calls it."""
+    sent = {"type": kind, "response": {"id": "up_1", "status": "completed", "instructions": "brief"}}
+    shown = told(translated(sent))["response"]
+    assert (shown["id"], shown["status"]) == (ID, kind.removeprefix("response."))
+    assert (shown["instructions"], shown["temperature"]) == ("brief", 0.2)
+
+
+@pytest.mark.parametrize("kind", ["response.created", "error", "keepalive"])
+def test_what_is_not_for_callers_is_hidden(kind: str) -> None:
+    """`created` is ours, an error is told by the end, keepalives break clients."""
+    assert translated({"type": kind}) is None
+
+
+@pytest.mark.parametrize("kind", [None, 5, "", "a b", "a\nb", "Ping", "x" * 101, "é", ".x"])
+def test_an_event_without_a_usable_type_is_hidden(kind: object) -> None:
+    """Heartbeats of gateways, and what would break a frame."""
+    assert translated({"type": kind}) is None
+
+
+def test_work_begun_anew_is_opened_once() -> None:
+    """Readers have been told by us; the upstream's own opening would be a second one."""
+    for kind in ("response.created", "response.queued", "response.in_progress"):
+        assert translated({"type": kind, "response": {}}, again=True) is None
+    assert told(translated(DELTA, again=True)) == DELTA
+    assert told(events.restarted(RECORD, BASE))["response"]["output"] == []
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["type", "response", "sequence_number", "delta", "error"]),
+        st.none() | st.integers(-9, 9) | st.sampled_from(["response.queued", "response.completed", "x.y", "\n"])
+        | st.dictionaries(st.sampled_from(["id", "status", "output", "error"]), st.none() | st.text(max_size=2)),
+    )
+)  # fmt: skip
+def test_no_event_is_an_error(sent: dict[str, Any]) -> None:
+    """What an upstream sends is foreign: it becomes one line of JSON with our id, or nothing."""
+    events.end_of(sent)
+    assert events.progress_of(sent) in (Status.QUEUED, Status.IN_PROGRESS)
+    if event := translated(sent):
+        assert b"\n" not in event.body
+        (fields,) = frames(3, [event])
+        assert orjson.loads(fields["data"])["sequence_number"] == 3
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"type": "response.completed"}, Status.COMPLETED),
+        ({"type": "response.incomplete"}, Status.INCOMPLETE),
+        ({"type": "response.failed"}, Status.FAILED),
+        ({"type": "response.failed", "response": {"status": "cancelled"}}, Status.CANCELLED),
+        ({"type": "response.completed", "response": {"status": "cancelled"}}, Status.COMPLETED),
+        ({"type": "error"}, None),
+        (DELTA, None),
+        ({}, None),
+    ],
+)
+def test_the_end_is_told_by_the_type(sent: dict[str, Any], status: Status | None) -> None:
+    """There is no event for a cancelled response: it is a failed one that says so."""
+    assert events.end_of(sent) is status
+
+
+@pytest.mark.parametrize("status", TERMINAL)
+def test_a_stream_ends_with_its_response(status: Status) -> None:
+    """The last event holds the final object; a failure is told by an `error` before it; nothing else is."""
+    shown = [told(event) for event in ended(status)]
+    kind = "failed" if status is Status.CANCELLED else status.value
+    assert shown[-1]["type"] == f"response.{kind}"
+    assert shown[-1]["response"]["status"] == status
+    assert len(shown) == events.terminal_count(status) == 1 + (status is Status.FAILED)
+    if status is Status.FAILED:
+        assert shown[0] == {"type": "error", "code": "server_error", "message": "Broken.", "param": None}
+
+
+@pytest.mark.parametrize("status", TERMINAL)
+def test_only_the_last_event_has_no_token(status: Status) -> None:
+    """And no `id:` field, so nobody resumes after it; every other token names its place."""
+    found = frames(4, [*ended(status)], ends=True)
+    assert [orjson.loads(fields["data"])["continuation_token"] for fields in found][-1] is None
+    assert "id" not in found[-1]
+    for number, fields in enumerate(found[:-1], 4):
+        cursor = read_token(fields["id"])
+        assert cursor is not None
+        assert (cursor.id, cursor.after) == (ID, number)
+
+
+def test_a_frame_has_token_type_and_numbered_data() -> None:
+    """The `id:` field is the token in the data; numbers go on by one."""
+    found = frames(7, [Event("x.y", b'{"type":"x.y"}')] * 2)
+    for number, fields in enumerate(found, 7):
+        data = orjson.loads(fields["data"])
+        assert data == {"type": "x.y", "sequence_number": number, "continuation_token": fields["id"]}
+        assert fields["event"] == "x.y"
+
+
+def test_an_error_has_no_type_of_its_frame() -> None:
+    """openai-node would stop reading at it, before the end."""
+    first, last = frames(0, [*ended(Status.FAILED)], ends=True)
+    assert "event" not in first
+    assert last["event"] == "response.failed"
+
+
+def test_a_finished_output_is_told_from_the_beginning() -> None:
+    """First `in_progress` without output, which makes void what came before, then the output, without numbers."""
+    first, *rest = events.retold(RECORD, {"id": ID, "status": "completed", "output": [MESSAGE]})
+    assert (told(first)["type"], told(first)["response"]["output"]) == ("response.in_progress", [])
+    assert "hello" in [told(event).get("delta") for event in rest]
+    assert told(rest[-1])["type"] == "response.output_item.done"
