@@ -3,20 +3,21 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Event
+from threading import Event as Flag
 
 import httpx
 
 from local.process import wait_for
-from tests.peers import error_of
-from tests.stacks import Json, Service
+from tests.peers import Event, error_of
+from tests.stacks import Json, Service, following, streaming
 
 THREADS = 8
 ACCEPTED_S = 90.0
+READ_S = 80.0
 SETTLED_S = 90.0  # what was due happens within this time of the later of its due time and the start of a process
 ENDS = {
     "sim-instant": "completed",
@@ -42,7 +43,7 @@ class Load:
     pause_s: float = 2.0
     accepted: dict[int, str] = field(default_factory=dict)
     answers: Counter[int | None] = field(default_factory=Counter)
-    _over: Event = field(default_factory=Event, repr=False)
+    _over: Flag = field(default_factory=Flag, repr=False)
 
     def __post_init__(self) -> None:
         dice = random.Random(self.seed)
@@ -132,3 +133,48 @@ class Load:
 
     def _get(self, path: str) -> httpx.Response:
         return self._clients[0].get(path)
+
+
+@dataclass
+class Reader:
+    """A client of one stream, who goes on after every break, at whichever host answers, up to the terminal event."""
+
+    clients: Sequence[httpx.Client]
+    model: str
+    key: str
+    fields: Json = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    connections: int = 0
+
+    @property
+    def token(self) -> str | None:
+        """Where the reader is; None at the end, and before anything has come."""
+        return self.events[-1]["continuation_token"] if self.events else None
+
+    def read(self) -> None:
+        """Read all events."""
+        end = time.monotonic() + READ_S
+        while self.token or not self.events:
+            assert time.monotonic() < end, f"{self.key} has not ended, after {len(self.events)} events"
+            self._read_on(self.clients[self.connections % len(self.clients)])
+            self.connections += 1
+
+    def _read_on(self, client: httpx.Client) -> None:
+        token = self.token
+        opened = following(client, token) if token else streaming(client, self.model, key=self.key, **self.fields)
+        try:
+            with opened as events:
+                for event in events:
+                    self.events.append(event)
+        except httpx.TransportError:
+            time.sleep(0.1)
+
+
+@contextmanager
+def reading(readers: Sequence[Reader]) -> Iterator[None]:
+    """Let all of them read beside the block; at its end, wait until each has read everything."""
+    with ThreadPoolExecutor(len(readers)) as pool:
+        read = [pool.submit(reader.read) for reader in readers]
+        yield
+        for one in read:
+            one.result()

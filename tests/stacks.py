@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -11,18 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from local.keys import Credentials, new_credentials
 from local.ports import free_port
 from local.process import Process, wait_for
-from tests.peers import ModelPeer, peer
+from tests.peers import Event, ModelPeer, peer
 
 READY_S = 60.0
 CALL_S = 30.0
 FINISHED_S = 30.0
+STREAM_S = 75.0  # longer than any stream that is well, a lease that has to run out included
 TERMINAL = frozenset({"completed", "failed", "incomplete", "cancelled"})
 # What a host logs when something happened that nobody had thought of.
-UNEXPECTED = ("request.failed", "alarm.failed", "alarm.given_up", "function.failed", "never retrieved")
+UNEXPECTED = (
+    *("request.failed", "run.failed", "run.given_up", "alarm.failed", "alarm.given_up", "function.failed"),
+    "never retrieved",
+)
 
 Json = dict[str, Any]
 
@@ -55,6 +61,11 @@ class Host:
         """End it in good order, if it runs."""
         if self._process:
             self._process.stop()
+
+    def memory(self) -> int:
+        """Return how many bytes of memory it holds."""
+        assert self._process
+        return int(psutil.Process(self._process.pid).memory_info().rss)
 
     def written(self) -> str:
         """Return everything that it has logged, from its first start on."""
@@ -202,3 +213,78 @@ def output_text(response: Json) -> str:
     """Return the text of a response's output."""
     parts = [part for item in response["output"] for part in item.get("content", ())]
     return "\n".join(part["text"] for part in parts)
+
+
+@contextmanager
+def streaming(
+    client: httpx.Client, model: str = "sim-1s", *, key: str | None = None, **fields: object
+) -> Iterator[Iterator[Event]]:
+    """Give the events of streamed background work as they come; the client leaves when the block ends."""
+    request = {"model": model, "input": "One. Two.", "background": True, "stream": True, **fields}
+    headers = {"Idempotency-Key": key} if key else {}
+    with client.stream("POST", "/responses", json=request, headers=headers) as answer:
+        yield told(answer)
+
+
+def streamed(client: httpx.Client, model: str = "sim-1s", **fields: Any) -> list[Event]:
+    """Return all events of streamed background work."""
+    with streaming(client, model, **fields) as events:
+        return list(events)
+
+
+@contextmanager
+def following(
+    client: httpx.Client, named: str, after: object = None, *, last_event_id: str | None = None
+) -> Iterator[Iterator[Event]]:
+    """Give the events of a response, named by id or token, after a cursor; the client leaves when the block ends."""
+    query = {"stream": "true"} if after is None else {"stream": "true", "starting_after": str(after)}
+    headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+    with client.stream("GET", f"/responses/{named}", params=query, headers=headers) as answer:
+        yield told(answer)
+
+
+def followed(client: httpx.Client, named: str, after: object = None) -> list[Event]:
+    """Return all events of a response after a cursor."""
+    with following(client, named, after) as events:
+        return list(events)
+
+
+def told(answer: httpx.Response) -> Iterator[Event]:
+    """Yield the events of a stream, each of which must be named by its type and identified by its token.
+
+    An `error` has no name: some clients would stop reading at it.
+    """
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    fields: dict[str, str] = {}
+    end = time.monotonic() + STREAM_S
+    for line in answer.iter_lines():
+        assert time.monotonic() < end, "heartbeats, and no end"
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+            continue
+        event: Event = json.loads(fields["data"])
+        assert fields.get("event", "error") == event["type"]
+        assert fields.get("id") == event["continuation_token"]
+        yield event
+        fields = {}
+
+
+def numbers(events: Iterable[Event]) -> list[int]:
+    """Return the numbers of events."""
+    return [event["sequence_number"] for event in events]
+
+
+def kinds(events: Iterable[Event]) -> list[str]:
+    """Return the types of events without their common prefix."""
+    return [event["type"].removeprefix("response.") for event in events]
+
+
+def text_of(events: Iterable[Event]) -> str:
+    """Return the text that a reader puts together: a `response.in_progress` makes void what came before it."""
+    text = ""
+    for event in events:
+        if event["type"] == "response.in_progress":
+            text = ""
+        text += event["delta"] if event["type"] == "response.output_text.delta" else ""
+    return text
