@@ -4,9 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Stands for an installation of exactly these requirements.
 READY := $(VENV)/.requirements-installed
-# The official SDKs that the tests run beside the installed one: the previous major for Python, and Node's.
-OPENAI_2 := $(VENV)/openai-2
-CLIENTS := $(OPENAI_2)/.requirements-installed tests/clients/node_modules/.package-lock.json
+# What the tests run beside the service, each in an environment of its own, and the SDK for Node.
+PEERS := openai-2 llmock
+CLIENTS := $(PEERS:%=$(VENV)/%/.requirements-installed) tests/clients/node_modules/.package-lock.json
 
 .PHONY: demo start test bench check fmt
 
@@ -38,10 +38,10 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	@touch $@
 
-$(OPENAI_2)/.requirements-installed: $(READY) tests/clients/requirements.txt
-	@echo "setting up $(OPENAI_2)"
-	@$(RUN) -m venv --clear $(OPENAI_2)
-	@$(OPENAI_2)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/clients/requirements.txt
+$(VENV)/%/.requirements-installed: tests/clients/%.txt $(READY)
+	@echo "setting up $(VENV)/$*"
+	@$(RUN) -m venv --clear $(VENV)/$*
+	@$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 # Without npm the tests of this SDK are skipped, or in CI fail. The SDK asks for Node 22; the tests show it at work on 20.

@@ -69,7 +69,10 @@ class Lease:
         """End the response, however long storage is away, unless the run is not ours any more."""
         held = self.record
         self.is_ending = True
-        await self._insist(lambda: ending.end(self._world, None, held.id, how, self.alarm, epoch=held.epoch))
+        try:
+            await self._insist(lambda: ending.end(self._world, None, held.id, how, self.alarm, epoch=held.epoch))
+        finally:
+            self.is_ending = False
 
     async def _decided(self, plan: Plan, *, gives_up: bool = False) -> Record | None:
         async with self._writing:

@@ -94,6 +94,7 @@ def _url(environment: Mapping[str, str], name: str) -> str:
     text = environment.get(name, "").strip()
     try:
         parts = urlsplit(text)
+        _ = parts.port  # raises where it is no number
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:

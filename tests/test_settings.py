@@ -83,7 +83,10 @@ def test_what_is_missing_is_named(missing: str, empty: bool) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("UPSTREAM_BASE_URL", wrong) for wrong in ("api.example.com", "ftp://x/v1", "https://", "https:///v1", "http://[")]
+    [
+        ("UPSTREAM_BASE_URL", wrong)
+        for wrong in ("api.example.com", "ftp://x/v1", "https://", "https:///v1", "http://[", "http://x:21v1")
+    ]
     + [("UPSTREAM_BASE_URL", wrong) for wrong in ("https://x/v1?key=geheim", "https://x/v1#geheim")]
     + [("UPSTREAM_API_KEY", wrong) for wrong in ("geheim-ключ", "geheim\nx", "geheim\x7f")]
     + [
