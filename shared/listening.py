@@ -59,7 +59,8 @@ class Listener:
         self._is_again = False  # readers have been told that the work was begun anew
         self._failed = 0  # errors in a row
         self._broken = 0  # of them, streams that broke off
-        self.is_starting = False  # the upstream has been asked to begin, and has not said what it calls the work
+        self.settled = asyncio.Event()  # not while work may have begun in the background that has no name yet
+        self.settled.set()
         self._failing_since_s: float | None = None
 
     @property
@@ -86,7 +87,6 @@ class Listener:
         if not self._upstream.replays and self._record.starts and await self._has_finished():
             return None
         resumes = self._upstream.replays and self._record.token is not None
-        self.is_starting = self._upstream.replays and not resumes
         async with aclosing(self._stream(resumes=resumes)) as sent:
             async for one in sent:
                 if events.kind_of(one.data) == "error":
@@ -95,7 +95,7 @@ class Listener:
                     if one.response_id is None and (self._upstream.replays or not events.is_for_callers(one.data)):
                         continue  # a heartbeat before the work has a name
                     await self._begin(one)
-                    resumes, self.is_starting = True, False
+                    resumes = True
                 if status := events.end_of(one.data):
                     return await self._finish(one, status)
                 if one.whole and self._upstream.replays:
@@ -105,14 +105,20 @@ class Listener:
 
     def _stream(self, *, resumes: bool) -> AsyncGenerator[Sent, None]:
         if not resumes:
-            if self._upstream.replays and self._record.epoch > 1:
-                # counted: an upstream that ignores the key may have begun before
-                _log.info("start.repeated", extra={"response": self._record.id, "epoch": self._record.epoch})
+            if self._upstream.replays:
+                self._note_start()
             return self._upstream.run(self._request, self._record.id)
         if self._log.next > 1 and not self._log.upstream_next:
             raise UpstreamMissing("the events of the stream have no numbers to resume from")
         upstream_next = self._log.upstream_next
         return self._upstream.follow(self._record.token or "", upstream_next - 1 if upstream_next else None)
+
+    def _note_start(self) -> None:
+        """Say that work may begin in the background whose name is not known yet."""
+        self.settled.clear()
+        if self._record.epoch > 1:
+            # counted: an upstream that ignores the key may have begun before
+            _log.info("start.repeated", extra={"response": self._record.id, "epoch": self._record.epoch})
 
     async def _begin(self, one: Sent) -> None:
         """Note what the upstream calls the work, before anything of it is shown to anybody."""
@@ -120,6 +126,7 @@ class Listener:
         live = self._log.is_live and not one.whole
         if not await self._lease.begin(one.response_id, events.progress_of(one.data), live=live):
             raise UpstreamBroken("the work had been begun before")
+        self.settled.set()
         self._waiting.begun()
         if is_again:
             await self._tell_restart()
@@ -153,7 +160,7 @@ class Listener:
 
     async def _bear(self, error: UpstreamError, *, progressed: bool) -> bool:
         """Wait for another try and return True; give the stream up, or the run for a while, if that has no point."""
-        self.is_starting = False
+        self.settled.set()
         self._waiting.begun()
         if isinstance(error, UpstreamSilent) and self._record.token:
             return True  # a model that thinks: only the connection is made anew

@@ -86,8 +86,7 @@ class Run:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             if self._feed:
                 self._feed.close()
-            if self._must_not_be_cut:
-                await asyncio.wait([listening], timeout=CONCLUDE_WITHIN_S)
+            await self._let_conclude(listening)
         finally:
             for part in parts:
                 part.cancel()
@@ -101,10 +100,14 @@ class Run:
             with suppress(Lost):
                 part.result()
 
-    @property
-    def _must_not_be_cut(self) -> bool:
-        """Say whether the listener is about to write what nobody else would: the end, or the token of what it began."""
-        return self._lease.is_ending or self._vanishes or self._listener.is_starting
+    async def _let_conclude(self, listening: asyncio.Task[None]) -> None:
+        """Let the listener write what nobody else would: an end that has come, or the token of what it has begun."""
+        if self._lease.is_ending or self._vanishes:
+            await asyncio.wait([listening], timeout=CONCLUDE_WITHIN_S)
+        elif not self._listener.settled.is_set():
+            settled = asyncio.create_task(self._listener.settled.wait())
+            await asyncio.wait([listening, settled], timeout=CONCLUDE_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+            settled.cancel()
 
     async def _store(self) -> None:
         try:
