@@ -35,6 +35,7 @@ class Lease:
         self.record = record
         self.alarm = alarm
         self.is_ending = False
+        self._is_given_up = False
 
     async def write(self, plan: Callable[[Record], Write | None], *, gives_up: bool = False) -> None:
         """Write what the plan says of the record, however long storage is away; raise Lost if the run is not ours.
@@ -43,11 +44,12 @@ class Lease:
         """
 
         def fenced(current: Record) -> Write | None:
-            if current.epoch != self.record.epoch or current.status.is_terminal:
+            if self._is_given_up or current.epoch != self.record.epoch or current.status.is_terminal:
                 raise Lost
             return plan(current)
 
         self._note(await self._decided(fenced, gives_up=gives_up))
+        self._is_given_up = gives_up
 
     async def begin(self, token: str | None, status: Status, *, live: bool) -> bool:
         """Note what the upstream calls the work; say whether it is the work of this response. Raises Lost."""
