@@ -34,7 +34,8 @@ class Lease:
         self._unconfirmed: Alarm | None = None  # where a renewal whose outcome is not known may have moved the alarm
         self.record = record
         self.alarm = alarm
-        self.is_ending = False
+        self.concluded = asyncio.Event()  # not while an end is being written
+        self.concluded.set()
         self._is_given_up = False
 
     async def write(self, plan: Callable[[Record], Write | None], *, gives_up: bool = False) -> None:
@@ -70,11 +71,11 @@ class Lease:
     async def end(self, how: ending.Decide) -> None:
         """End the response, however long storage is away, unless the run is not ours any more."""
         held = self.record
-        self.is_ending = True
+        self.concluded.clear()
         try:
             await self._insist(lambda: ending.end(self._world, None, held.id, how, self.alarm, epoch=held.epoch))
         finally:
-            self.is_ending = False
+            self.concluded.set()
 
     async def _decided(self, plan: Plan, *, gives_up: bool = False) -> Record | None:
         async with self._writing:

@@ -101,13 +101,16 @@ class Run:
                 part.result()
 
     async def _let_conclude(self, listening: asyncio.Task[None]) -> None:
-        """Let the listener write what nobody else would: an end that has come, or the token of what it has begun."""
-        if self._lease.is_ending or self._vanishes:
-            await asyncio.wait([listening], timeout=CONCLUDE_WITHIN_S)
-        elif not self._listener.settled.is_set():
-            settled = asyncio.create_task(self._listener.settled.wait())
-            await asyncio.wait([listening, settled], timeout=CONCLUDE_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
-            settled.cancel()
+        """Let what nobody else would write be written: an end that has come, or the token of what was begun."""
+        concluded = asyncio.create_task(self._concluded(listening))
+        await asyncio.wait([listening, concluded], timeout=CONCLUDE_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        concluded.cancel()
+
+    async def _concluded(self, listening: asyncio.Task[None]) -> None:
+        if self._vanishes:
+            await asyncio.wait([listening])
+        await self._lease.concluded.wait()
+        await self._listener.settled.wait()
 
     async def _store(self) -> None:
         try:
