@@ -7,6 +7,7 @@ from shared.events import Event
 from shared.feeds import Feed
 from shared.holding import Lease
 from shared.leases import Place
+from shared.packing import MAX_PACKED
 from shared.records import Record, Write
 from shared.states import Status, later
 from shared.world import World
@@ -58,6 +59,8 @@ class Log:
         return is_reserved and not journal.is_full(len(self._pending), size)
 
     def _take(self, event: Event) -> None:
+        if self._feed and len(event.body) > MAX_PACKED:
+            self._feed.close()  # the log may not take it, and nobody shall have seen what is not in the log
         if self._feed and self._feed.is_open:
             self._feed.put(self.next, events.rendered(self._lease.record.id, self.next, [event]))
         self._pending.append(event)

@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 
 SHARDS = "0123456789abcdef"
+MAX_EVENT = 9_999_999_999  # the largest number an event can have: it is ten digits of a row key
 _ID = re.compile(r"resp_[0-9a-f]{32}")
 _TOKEN_PREFIX = "ct_"  # noqa: S105 - the public prefix of every token, not one of them
 _TOKEN_VERSION = b"\x01"

@@ -23,7 +23,7 @@ _QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _LIMIT = re.compile(r"[1-9][0-9]?|100")
 # JSON writes each of these in six characters: sixteen pairs of them would not fit a property of the table
 _CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
-_NUMBER = re.compile(r"[0-9]{1,10}")
+_NUMBER = re.compile(r"[0-9]{1,20}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d+)\"?\s*(?=[,;]|$)", re.IGNORECASE)
 _RESPOND_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECASE)
@@ -133,7 +133,7 @@ def cursor(named: ids.Cursor, starting_after: str | None, last_event_id: str | N
 
 def _event_number(response_id: str, param: str, text: str) -> int:
     if _NUMBER.fullmatch(text):
-        return int(text)
+        return min(int(text), ids.MAX_EVENT)
     token = ids.read_token(text)
     if token is None or token.after is None:
         raise BadRequest(

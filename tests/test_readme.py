@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from local.azurite import Azurite
+from tests.cutter import cutter
 from tests.stacks import Service, service
 
 README = Path(__file__).parent.parent / "README.md"
 PROGRAMS: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+PYTHONS = [sys.executable, str(Path(sys.prefix) / "openai-2" / "bin" / "python")]
 DEADLINE_S = 60
 
 
@@ -24,22 +26,35 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield found
 
 
-@pytest.mark.parametrize("program", [one for one in PROGRAMS if "client = OpenAI" in one], ids=["poll", "stream"])
-def test_a_client_program_prints_the_whole_answer(running: Service, program: str) -> None:
-    """Polled, and streamed over several connections: the status, then the text once."""
-    address = {"BASE": f"{running.hosts[0].url}/openai/v1", "KEY": running.callers["first"].api_key}
+def printed(program: str, python: str, base_url: str, key: str) -> str:
+    """Run a program with an interpreter and return what it prints, which is all it says."""
+    environment = {**os.environ, "BASE": f"{base_url}/openai/v1", "KEY": key}
     ran = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, **address},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
+        [python, "-c", program], env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.startswith("completed This answer is simulated by sim-5s")
-    assert ran.stdout.count("This answer") == 1
-    assert ran.stdout.endswith("1. Why do long calls break?\n")
+    return ran.stdout
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=["openai-3", "openai-2"])
+@pytest.mark.parametrize("program", [one for one in PROGRAMS if "client = OpenAI" in one], ids=["poll", "stream"])
+def test_a_client_program_prints_the_whole_answer(running: Service, program: str, python: str) -> None:
+    """Polled, and streamed over connections that end by themselves: the status, then the text once."""
+    text = printed(program, python, running.hosts[0].url, running.callers["first"].api_key)
+    assert text.startswith("completed This answer is simulated by sim-5s")
+    assert text.count("This answer") == 1
+    assert text.endswith("1. Why do long calls break?\n")
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=["openai-3", "openai-2"])
+def test_the_streaming_program_survives_cuts(running: Service, python: str) -> None:
+    """Cut before the first byte of an answer, within its first event, and later: the text is whole."""
+    with cutter(running.hosts[0].port, 0, 900, 4_000, 6_000) as (url, relay):
+        text = printed(PROGRAMS[1], python, url, running.callers["first"].api_key)
+    assert relay.cuts == 4
+    assert text.startswith("completed This answer is simulated by sim-5s")
+    assert text.count("This answer") == 1
+    assert text.endswith("1. Why do long calls break?\n")
 
 
 def test_every_program_is_one_that_python_reads() -> None:

@@ -138,7 +138,7 @@ def test_the_number_is_heeded_before_the_token(client: httpx.Client, ended: list
 
 def test_after_the_last_event_there_is_nothing(client: httpx.Client, ended: list[Event]) -> None:
     """A cursor at the end of a finished response or beyond it: an empty stream."""
-    for after in (len(ended) - 1, len(ended), 10**9):
+    for after in (len(ended) - 1, len(ended), 10**9, 10**15):
         assert followed(client, id_of(ended), after) == []
 
 
@@ -155,7 +155,7 @@ def test_a_stream_is_kept_for_longer_than_its_upstream_keeps_it(running: Service
 # Who may read what
 
 
-@pytest.mark.parametrize("cursor", ["abc", "-1", "1.5", "1e3", "resp_" + "0" * 32, "99999999999"])
+@pytest.mark.parametrize("cursor", ["abc", "-1", "1.5", "1e3", "resp_" + "0" * 32, "9" * 21])
 def test_a_bad_cursor_is_named(client: httpx.Client, ended: list[Event], cursor: str) -> None:
     """Neither a number nor a token of an event: 400, with the name of the parameter."""
     path = f"/responses/{id_of(ended)}?stream=true"
