@@ -73,7 +73,8 @@ async def _learn(world: World, record: Record, alarm: Alarm) -> None:
 async def _first_token(world: World, request: dict[str, object], key: str) -> str | None:
     async with aclosing(world.upstream.run(request, key)) as sent:
         async for one in sent:
-            return one.response_id
+            if one.response_id:
+                return one.response_id
     return None
 
 

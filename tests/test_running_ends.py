@@ -8,7 +8,7 @@ from shared.alarms import Kind
 from shared.states import Status
 from tests.readers import QUICK, kinds, numbers, replayed, resumed, streamed
 from tests.runners import die, held, logged, reaches, released
-from tests.scripted_streams import story
+from tests.scripted_streams import KEEPALIVE, story
 from tests.worlds import ANN, CALLBACK_URL, Stage, until
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +66,7 @@ async def test_a_name_learned_after_the_cancel_is_stopped(stage: Stage, watch_s:
 async def test_a_name_that_nobody_learned_is_asked_for_where_keys_are_honoured(stage: Stage, honours: bool) -> None:
     """The process died before the upstream's first word, then the response was cancelled: the same key tells."""
     stage.limit(honours_keys=honours)
+    stage.upstream.streams.events.insert(0, KEEPALIVE)
     gate = stage.upstream.streams.hold(0)
     creating = asyncio.create_task(streamed(stage))
     await gate.reached.wait()
