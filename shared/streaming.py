@@ -7,7 +7,7 @@ whatever reason, it goes on from the log like every other reader.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from typing import Any, Self
 
@@ -57,12 +57,12 @@ async def open_stream(world: World, record: Record, request: dict[str, Any]) -> 
     feed.put(0, opened.first_frame)
     run = Run(world, opened.record, opened.alarm, request, feed)
     _hold(world, run)
-    try:
+    stream = Stream(world, opened.record, -1, feed)
+    async with AsyncExitStack() as unless_begun:
+        unless_begun.push_async_callback(stream.aclose)
         await _decided(world, run)
-    except BaseException:
-        feed.left.set()
-        raise
-    return Stream(world, opened.record, -1, feed)
+        unless_begun.pop_all()
+    return stream
 
 
 async def _decided(world: World, run: Run) -> None:

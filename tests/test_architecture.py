@@ -39,7 +39,6 @@ CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "Table
 EDGES = {
     "functions/answers.py": 2,  # HTTP: nothing may leave a function, nor a stream it has begun
     "shared/responses_upstream.py": 1,  # whatever a credential raises
-    "shared/streaming.py": 1,  # whoever stops waiting leaves; it goes up
     "shared/sweeping.py": 1,  # one alarm does not stop the others
 }
 
