@@ -101,7 +101,7 @@ def as_stream(chunks: Stream) -> Response:
 
 
 class EventStream(StreamingResponse):
-    """A stream that ends in good order whatever happens: it is closed when its client leaves, and nothing goes out."""
+    """A stream that is closed whatever happens, when its client leaves too, and that no exception leaves."""
 
     def __init__(self, chunks: Stream, **options: Any) -> None:
         super().__init__(chunks, **options)

@@ -3,12 +3,12 @@
 import logging
 from contextlib import aclosing
 
-from shared import ending, leases, packing, plans
+from shared import ending, leases, packing, plans, starting
 from shared.alarms import Alarm
 from shared.errors import Conflict, UpstreamError, UpstreamRefused
 from shared.records import Record, Write
-from shared.schedule import MAX_UNEXPECTED, retry_delay
-from shared.world import World, decide, rearm
+from shared.schedule import MAX_UNEXPECTED
+from shared.world import World, decide
 
 _log = logging.getLogger(__name__)
 
@@ -50,10 +50,9 @@ async def claim(world: World, response_id: str, epoch: int) -> tuple[Record, Ala
 
 
 def _must_learn(world: World, record: Record, alarm: Alarm) -> bool:
-    """Say whether work may go on upstream that nobody knows the token of: for a day, where keys are honoured."""
+    """Say whether work may go on upstream that nobody knows the token of, and can be learned."""
     unknown = record.status.is_terminal and not record.token
-    may_learn = world.upstream.replays and world.limits.honours_keys
-    return unknown and may_learn and world.now_ms() < alarm.deadline_ms + plans.DAY_MS
+    return unknown and world.upstream.replays and starting.may_learn(world, alarm)
 
 
 async def _learn(world: World, record: Record, alarm: Alarm) -> None:
@@ -64,8 +63,7 @@ async def _learn(world: World, record: Record, alarm: Alarm) -> None:
     except UpstreamRefused:
         await world.store.remove(alarm)
     except UpstreamError as error:
-        wait_ms = retry_delay(alarm.tries, world.dice, retry_after_s=getattr(error, "retry_after_s", None))
-        await rearm(world, alarm, world.now_ms() + wait_ms, tries=alarm.tries + 1)
+        await starting.defer(world, alarm, error)
     else:
         await decide(world, record, record.id, lambda current: _learned(world, current, token), alarm)
 

@@ -5,14 +5,12 @@ A row holds a batch of events, one line each, compressed; its key ends in the nu
 spans rows. The end of a stream is a row of its own without events: they are made from the record.
 """
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared import packing
 from shared.events import Event
-from shared.packing import MAX_PACKED, Oversized
 from shared.records import Row, child_key
 
 MAX_EVENTS = 256
@@ -118,10 +116,7 @@ def _read(found: Sequence[Mapping[str, Any]]) -> Batch:
 
 def _batch_rows(first: int, batch: Sequence[Event]) -> list[Row]:
     text = b"\n".join(b"%b %b" % (event.kind.encode(), event.body) for event in batch)
-    packed = zlib.compress(text, 1)
-    if len(packed) > MAX_PACKED:
-        raise Oversized
-    cut = packing.to_rows(packed)
+    cut = packing.to_rows(packing.compress(text))
     return [Row(_suffix(first, n), {**properties, "rows": len(cut)}) for n, properties in enumerate(cut)]
 
 

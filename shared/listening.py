@@ -11,8 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
-from shared import ending, events, leases
-from shared.alarms import Alarm, Kind
+from shared import ending, events, leases, plans
 from shared.appending import Log
 from shared.errors import (
     UpstreamBroken,
@@ -24,7 +23,7 @@ from shared.errors import (
 )
 from shared.holding import Lease
 from shared.records import Record
-from shared.schedule import poll_delay, retry_delay
+from shared.schedule import retry_delay
 from shared.states import Status
 from shared.upstreams import Sent, Step
 from shared.world import World
@@ -198,16 +197,7 @@ class Listener:
             await self._lease.end(_lost(self._now_ms()))
 
     async def _go_on_polling(self) -> None:
-        now_ms, record = self._now_ms(), self._record
-        poll = Alarm(
-            now_ms + poll_delay(now_ms - record.created_ms, self._world.dice),
-            Kind.POLL,
-            record.id,
-            token=record.token or "",
-            born_ms=record.created_ms,
-            deadline_ms=record.deadline_ms,
-            read_ms=now_ms,
-        )
+        poll = plans.poll(self._record, self._record.token or "", self._now_ms(), self._world.dice)
         await self._lease.write(lambda current: leases.polled(current, poll), gives_up=True)
 
     # Beginning anew

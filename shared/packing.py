@@ -30,16 +30,21 @@ class Oversized(Exception):
     """A packed object is over MAX_PACKED."""
 
 
-def pack(value: Any) -> bytes:
-    """Return the value as compressed JSON; raise Oversized if it is over the limit."""
-    packed = zlib.compress(orjson.dumps(value), 1)
+def compress(text: bytes) -> bytes:
+    """Return the text packed; raise Oversized if it is over the limit then."""
+    packed = zlib.compress(text, 1)
     if len(packed) > MAX_PACKED:
         raise Oversized
     return packed
 
 
+def pack(value: Any) -> bytes:
+    """Return the value as compressed JSON; raise Oversized if it is over the limit."""
+    return compress(orjson.dumps(value))
+
+
 def expand(packed: bytes) -> bytes:
-    """Return the JSON text that was packed; raise ValueError if the bytes are not ours."""
+    """Return the text that was packed; raise ValueError if the bytes are not ours."""
     try:
         return zlib.decompress(packed)
     except zlib.error as error:

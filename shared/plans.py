@@ -10,6 +10,7 @@ from shared import events, ids, journal, packing
 from shared.alarms import LEASE_MS, Alarm, Kind
 from shared.events import Event
 from shared.records import INLINE_BODY, Delivery, Record, Row, Write
+from shared.schedule import Dice, poll_delay
 from shared.states import Status, advance, finish
 
 DELIVER_SOON_MS = 15_000
@@ -52,6 +53,19 @@ def started(record: Record, status: Status, token: str, upstream_id: str | None,
     changed = replace(record, status=advance(record.status, status), token=token, upstream_id=upstream_id)
     changed, rows = _with_body(changed, body)
     return Write(changed, alarms_in=(poll,), rows=rows, writes_body=True, wakes=(poll,))
+
+
+def poll(record: Record, token: str, now_ms: int, dice: Dice) -> Alarm:
+    """Return the alarm of the first poll; the record has just been read."""
+    return Alarm(
+        now_ms + poll_delay(now_ms - record.created_ms, dice),
+        Kind.POLL,
+        record.id,
+        token=token,
+        born_ms=record.created_ms,
+        deadline_ms=record.deadline_ms,
+        read_ms=now_ms,
+    )
 
 
 def noted(record: Record, status: Status) -> Write:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared import ending, events, journal, leases, packing, plans, responses
-from shared.alarms import Alarm, Kind
+from shared.alarms import Alarm
 from shared.errors import (
     BadRequest,
     Conflict,
@@ -26,7 +26,7 @@ from shared.errors import (
 )
 from shared.packing import Oversized
 from shared.records import Record, Write
-from shared.schedule import poll_delay, retry_delay
+from shared.schedule import retry_delay
 from shared.states import later
 from shared.upstreams import Step
 from shared.world import World, decide, rearm
@@ -74,14 +74,14 @@ async def open_run(world: World, record: Record, request: dict[str, Any], *, hel
     echoing = ending.echoing(record, request)
     told = (events.created(record, ending.known(echoing)),) if record.stream else ()
     if len(packed) + journal.size(journal.rows(0, told)) > packing.MAX_PACKED:
-        raise _too_large()
+        raise _too_large("The request and what its stream repeats of it are")
     write = leases.opened(plans.opened(echoing, packed, now_ms, told), now_ms, held=held)
     try:
         opened = await world.store.commit(write)
     except Conflict:
         joined = await join(world, record.id)
         return OpenedRun(joined) if joined else await open_run(world, record, request, held=held)
-    if not held:
+    if write.grants:
         await world.nudges.run(opened.id, opened.epoch)
         return OpenedRun(opened)
     return OpenedRun(opened, write.alarms_in[0], events.rendered(record.id, 0, told))
@@ -96,7 +96,7 @@ async def _begin(world: World, record: Record, held: Alarm, request: dict[str, A
         return await _fail(world, record, held, ending.unusable(error, world.now_ms()))
     except UpstreamError as error:
         _log.warning("start.deferred", extra={"response": record.id, "reason": str(error)})
-        await _defer(world, held, error)
+        await defer(world, held, error)
         return record
     return await settle(world, record, held, step)
 
@@ -142,15 +142,7 @@ def _settled(world: World, record: Record, step: Step) -> Write | None:
     if _is_orphan(record, step):
         return plans.learned(record, step.token, step.upstream_id, now_ms)
     status = later(record.status, step.status)
-    poll = Alarm(
-        now_ms + poll_delay(now_ms - record.created_ms, world.dice),
-        Kind.POLL,
-        record.id,
-        token=step.token,
-        born_ms=record.created_ms,
-        deadline_ms=record.deadline_ms,
-        read_ms=now_ms,
-    )
+    poll = plans.poll(record, step.token, now_ms, world.dice)
     shown = responses.present(record, status, step.answer, ending.known(record), now_ms)
     return plans.started(record, status, step.token, step.upstream_id, poll, _packed_or_none(shown))
 
@@ -158,7 +150,7 @@ def _settled(world: World, record: Record, step: Step) -> Write | None:
 async def ring(world: World, alarm: Alarm) -> None:
     """Start a response whose starter has not finished, or learn the token of one that ended meanwhile."""
     record = await world.store.read(alarm.id)
-    if record is None or record.token or (record.status.is_terminal and not _must_learn(world, alarm)):
+    if record is None or record.token or (record.status.is_terminal and not may_learn(world, alarm)):
         await world.store.remove(alarm)
         return
     now_ms = world.now_ms()
@@ -171,7 +163,7 @@ async def ring(world: World, alarm: Alarm) -> None:
     await _start_again(world, ending.echoing(record, request), alarm, request)
 
 
-def _must_learn(world: World, alarm: Alarm) -> bool:
+def may_learn(world: World, alarm: Alarm) -> bool:
     """Say whether to repeat a create only to learn what to stop: for a day, and only where keys are honoured."""
     return world.limits.honours_keys and world.now_ms() < alarm.deadline_ms + plans.DAY_MS
 
@@ -184,7 +176,7 @@ async def _start_again(world: World, record: Record, alarm: Alarm, request: dict
     except UpstreamUnusable as error:
         await _fail(world, record, alarm, ending.unusable(error, world.now_ms()))
     except UpstreamError as error:
-        await _defer(world, alarm, error)
+        await defer(world, alarm, error)
     else:
         await settle(world, record, alarm, step)
 
@@ -193,8 +185,8 @@ async def _fail(world: World, record: Record, held: Alarm, why: ending.Decide) -
     return _kept(await ending.end(world, record, record.id, why, held))
 
 
-async def _defer(world: World, alarm: Alarm, error: UpstreamError) -> None:
-    """Set the start alarm to the time of the next try; an expected error does not count as a failed attempt."""
+async def defer(world: World, alarm: Alarm, error: UpstreamError) -> None:
+    """Set the alarm of a start to the time of the next try; an expected error does not count as a failed attempt."""
     wait_ms = retry_delay(alarm.tries, world.dice, retry_after_s=getattr(error, "retry_after_s", None))
     await rearm(world, alarm, world.now_ms() + wait_ms, tries=alarm.tries + 1)
 
@@ -245,14 +237,11 @@ def _packed(request: Mapping[str, Any]) -> bytes:
     try:
         return packing.pack(request)
     except Oversized:
-        raise _too_large() from None
+        raise _too_large("The request is") from None
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(
-        f"The request, and what its stream repeats of it, is over {packing.MAX_PACKED} bytes when compressed.",
-        code="request_too_large",
-    )
+def _too_large(what: str) -> TooLarge:
+    return TooLarge(f"{what} over {packing.MAX_PACKED} bytes when compressed.", code="request_too_large")
 
 
 def _packed_or_none(shown: Mapping[str, Any]) -> bytes:
