@@ -1,13 +1,12 @@
 """HTTP triggers: the Responses contract, under every base path that official clients use."""
 
 import re
-from collections.abc import Awaitable, Callable
 
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from functions.answers import Handle, as_json, as_response, as_stream, for_anyone, for_callers, read_json
-from shared import requests
+from functions.answers import Answer, Handle, as_json, as_response, as_stream, for_anyone, for_callers, read_json
+from shared import pages, requests
 from shared.callers import Caller
 from shared.engine import Engine
 from shared.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, Unavailable
@@ -60,12 +59,30 @@ async def delete(engine: Engine, caller: Caller, req: Request) -> Response:
 
 async def list_input_items(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}/input_items."""
-    return as_json(await engine.input_items(caller, req.path_params["id"], requests.page(req.query_params)))
+    return as_json(await engine.input_items(caller, req.path_params["id"], pages.page(req.query_params)))
 
 
 async def list_deliveries(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}/deliveries."""
     return as_json(await engine.deliveries(caller, req.path_params["id"]))
+
+
+async def redeliver(engine: Engine, caller: Caller, req: Request) -> Response:
+    """POST /responses/{id}/deliveries/redeliver."""
+    target = requests.delivery_target(await read_json(req))
+    return as_json(await engine.redeliver(caller, req.path_params["id"], target))
+
+
+async def recover(engine: Engine, caller: Caller, req: Request) -> Response:
+    """POST /deliveries/recover?since=."""
+    return as_json(await engine.recover(caller, requests.since(req.query_params)))
+
+
+async def hear_upstream(req: Request) -> Response:
+    """POST /webhooks/upstream: the upstream tells that one of its responses has ended."""
+    body = await read_json(req)
+    await (await service()).engine.hear_upstream(req.headers, body)
+    return as_json({"received": True})
 
 
 async def live(_req: Request) -> Response:
@@ -95,30 +112,34 @@ async def unmatched(req: Request) -> Response:
     return as_json(error.envelope(), error.status, {"Allow": names})
 
 
-def _responses(name: str, method: str, path: str, handle: Handle) -> None:
+def _for_callers(name: str, method: str, path: str, handle: Handle) -> None:
     for suffix, base in BASES.items():
-        route = f"{base}/responses{path}"
-        _allowed.setdefault(_pattern(route), []).append(method)
-        blueprint.function_name(name + suffix)(blueprint.route(route, methods=[method])(for_callers(handle)))
+        _register(name + suffix, method, base + path, for_callers(handle))
 
 
-def _health(name: str, handle: Callable[[Request], Awaitable[Response]]) -> None:
+def _health(name: str, handle: Answer) -> None:
     for suffix, base in {"_root": "", **BASES}.items():
-        route = f"{base}/health/{name}".lstrip("/")
-        _allowed[_pattern(route)] = ["GET"]
-        blueprint.function_name(f"health_{name}{suffix}")(blueprint.route(route, methods=["GET"])(for_anyone(handle)))
+        _register(f"health_{name}{suffix}", "GET", f"{base}/health/{name}".lstrip("/"), for_anyone(handle))
+
+
+def _register(name: str, method: str, route: str, answer: Answer) -> None:
+    _allowed.setdefault(_pattern(route), []).append(method)
+    blueprint.function_name(name)(blueprint.route(route, methods=[method])(answer))
 
 
 def _pattern(route: str) -> re.Pattern[str]:
     return re.compile(route.replace("{id}", "[^/]+"), re.IGNORECASE)
 
 
-_responses("create_response", "POST", "", create)
-_responses("retrieve_response", "GET", "/{id}", retrieve)
-_responses("delete_response", "DELETE", "/{id}", delete)
-_responses("cancel_response", "POST", "/{id}/cancel", cancel)
-_responses("list_input_items", "GET", "/{id}/input_items", list_input_items)
-_responses("list_deliveries", "GET", "/{id}/deliveries", list_deliveries)
+_for_callers("create_response", "POST", "/responses", create)
+_for_callers("retrieve_response", "GET", "/responses/{id}", retrieve)
+_for_callers("delete_response", "DELETE", "/responses/{id}", delete)
+_for_callers("cancel_response", "POST", "/responses/{id}/cancel", cancel)
+_for_callers("list_input_items", "GET", "/responses/{id}/input_items", list_input_items)
+_for_callers("list_deliveries", "GET", "/responses/{id}/deliveries", list_deliveries)
+_for_callers("redeliver", "POST", "/responses/{id}/deliveries/redeliver", redeliver)
+_for_callers("recover_deliveries", "POST", "/deliveries/recover", recover)
+_register("hear_upstream", "POST", "webhooks/upstream", for_anyone(hear_upstream))
 _health("live", live)
 _health("ready", ready)
 # Routes are tried in the order of the functions' names: this one comes after all others.

@@ -1,6 +1,7 @@
 """Queue and timer triggers. A message is a hint: one that cannot be read, or whose work cannot be done now, is dropped.
 
-Nothing is lost by that: alarms are the truth, and the heartbeat nudges for whatever is overdue.
+Nothing is lost by that: alarms are the truth, and the heartbeat nudges for whatever is overdue. Only a queued request is
+more than a hint: it comes back until it is taken.
 """
 
 import logging
@@ -11,11 +12,14 @@ import orjson
 from shared.alarms import read_key
 from shared.errors import StoreError
 from shared.ids import SHARDS, is_id
-from shared.nudges import DELIVERIES, NUDGES, RUNS
+from shared.intake import Message
+from shared.nudges import DELIVERIES, NUDGES, REQUESTS, RUNS
 from shared.service import service
 
 blueprint = func.Blueprint()
 _log = logging.getLogger(__name__)
+
+LAST_TRY = 5  # maxDequeueCount in host.json: after it the platform gives a message up
 
 
 @blueprint.queue_trigger("message", NUDGES, "AzureWebJobsStorage")
@@ -65,6 +69,26 @@ async def run(message: func.QueueMessage) -> None:
         await (await service()).engine.run(response_id, epoch)
     except StoreError:
         _log.warning("run.storage_failed", extra={"response": response_id})
+
+
+@blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage")
+async def take_request(message: func.QueueMessage) -> None:
+    """Start the response that a message asks for; at the last try, send it to the end of its queue."""
+    given = Message(message.id, message.get_body())
+    engine = (await service()).engine
+    try:
+        await engine.take_request(given)
+    except StoreError:
+        _log.warning("request.storage_failed", extra={"message_id": message.id})
+        if message.dequeue_count < LAST_TRY:
+            raise
+        await engine.put_back(given)
+
+
+@blueprint.timer_trigger("timer", "30 */5 * * * *", use_monitor=False)
+async def tend_poison(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
+    """See to what no trigger could handle: every five minutes."""
+    await (await service()).engine.tend_poison()
 
 
 @blueprint.timer_trigger("timer", "0 * * * * *", run_on_startup=True, use_monitor=False)

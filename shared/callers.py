@@ -35,6 +35,11 @@ class Callers:
         self._by_name = {caller.name: caller for caller in callers}
         self._keys = [(digest, caller) for caller in callers for digest in caller.keys]
 
+    @property
+    def first(self) -> Caller:
+        """The caller that is named first."""
+        return next(iter(self._by_name.values()))
+
     def named(self, name: str) -> Caller | None:
         """Return the caller of that name, None if it is not configured any more."""
         return self._by_name.get(name)

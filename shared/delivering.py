@@ -1,99 +1,136 @@
 """Pushing the terminal event to its targets: at least once, always with the same id.
 
-Every attempt goes through the same steps: slot, claim (the attempt is counted and its alarm put out of reach, fenced
-by the record), sign, send, record. After a 2xx a living process repeats only the recording.
+Every attempt goes through the same steps: breaker, slot, claim (the attempt is counted and its alarm put out of reach,
+fenced by the record), sign, send, record. What the first two keep back is not counted. After a 2xx a living process
+repeats only the recording.
 """
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from urllib.parse import urlsplit
 
 import orjson
 
 from shared import alarms, packing, plans, redelivery, responses, signing
 from shared.alarms import Alarm
+from shared.breakers import Line
 from shared.errors import Conflict, StoreError
-from shared.ids import event_id
 from shared.records import CALLBACK, Delivery, Record, Row, Write
 from shared.redelivery import Answer, Attempt, Decision, Delivered, GiveUp, Retry, SendError
 from shared.schedule import retry_delay
-from shared.world import World, decide, rearm
+from shared.slots import Busy
+from shared.world import World, decide
 
 _log = logging.getLogger(__name__)
 
-SLOT_WAIT_S = 10.0
+PATIENCE_S = 10.0
 RECORDING_S = 300.0
+SPREAD_MS = 10_000  # those who wait for a breaker do not all come back at once
 _PAUSE_MAX_S = 5.0
 _WAITED = 4  # as if it were the fourth error in a row: about 15 s
 
 
 async def ring(world: World, alarm: Alarm) -> None:
-    """Make the attempt whose alarm a sweep has taken."""
+    """Make the attempt whose alarm a sweep has taken, or put it off."""
     record = await world.store.read(alarm.id)
     delivery = record.delivery(alarm.target) if record else None
     if record is None or delivery is None or not delivery.is_open:
         await world.store.remove(alarm)
         return
-    if not await _attempt(world, record, delivery, alarm):
-        await rearm(world, alarm, world.now_ms() + retry_delay(_WAITED, world.dice))
+    wait = await _attempt(world, record, delivery, alarm, PATIENCE_S)
+    if wait:
+        await _hold_back(world, record, delivery, alarm, wait)
 
 
 async def deliver(world: World, alarm_key: str) -> None:
-    """Make the attempt that a message asks for, if its alarm is still the delivery's one alarm."""
+    """Make the attempt that a message asks for, if its alarm is still the delivery's one alarm.
+
+    What has to wait is left to that alarm: a message that waits stands in the way of others.
+    """
     alarm = alarms.read_key(alarm_key)
     record = await world.store.read(alarm.id)
     delivery = record.delivery(alarm.target) if record else None
     if record and delivery and delivery.is_open and delivery.alarm == alarm_key:
-        await _attempt(world, record, delivery, alarm)
+        await _attempt(world, record, delivery, alarm, PATIENCE_S)
 
 
-async def attempts(world: World, record: Record) -> list[dict[str, object]]:
-    """Return, per target, how far the delivery is and what each attempt brought."""
-    rows = await world.store.children(record.id, "attempt")
-    made = [(row["RowKey"].split("|")[3], orjson.loads(row["facts"])) for row in rows]
-    return [
-        {
-            "target": "callback" if delivery.target == CALLBACK else "reply_queue",
-            "state": delivery.state,
-            "webhook_id": event_id(record.id, responses.event_type(record.status)),
-            "attempts": [facts for target, facts in made if target == delivery.target],
-            "next_attempt_at": _next_s(delivery),
-        }
-        for delivery in record.deliveries
-    ]
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """An attempt that cannot be made now: why, and when to try again."""
+
+    why: str
+    at_ms: int
 
 
-def _next_s(delivery: Delivery) -> float | None:
-    return alarms.read_key(delivery.alarm).due_ms / 1000 if delivery.is_open and delivery.alarm else None
+async def _attempt(
+    world: World, record: Record, delivery: Delivery, alarm: Alarm, patience_s: float
+) -> _Wait | None:
+    """Make an attempt, unless it is another's; return why and until when where it has to wait, uncharged.
 
-
-async def _attempt(world: World, record: Record, delivery: Delivery, alarm: Alarm) -> bool:
-    """Make an attempt; False if it has to wait, uncharged: for a slot, or for storage to take what another brought."""
+    That is for the host, for a slot, or for storage to take what another attempt of this process brought.
+    """
     ours = (record.id, delivery.target)
     if ours in world.unrecorded:
-        return False
-    async with AsyncExitStack() as slot:
-        if not await _has_slot(world, record, delivery.target, slot):
-            return False
-        made = await _make(world, record, delivery, alarm)
+        return _soon(world, "")
+    line = _line(record, delivery.target)
+    if line and (at_ms := world.breakers.admit(line, world.now_ms())):
+        return _Wait("breaker", at_ms + int(SPREAD_MS * world.dice()))
+    made = None
+    try:
+        async with world.senders[delivery.target].slot(
+            _address(record, delivery.target), first=delivery.attempt == 0, patience_s=patience_s
+        ):
+            made = await _make(world, record, delivery, alarm)
+    except Busy:
+        return _soon(world, "slot")
+    finally:
+        if line:
+            _tell(world, line, made[1].answer if made else None)
     if made:
         world.unrecorded.add(ours)
         try:
             await _persist(world, *made)
         finally:
             world.unrecorded.discard(ours)
-    return True
+    return None
 
 
-async def _has_slot(world: World, record: Record, target: str, slot: AsyncExitStack) -> bool:
-    try:
-        async with asyncio.timeout(SLOT_WAIT_S):
-            await slot.enter_async_context(world.senders[target].slot(_address(record, target)))
-    except TimeoutError:
-        return False
-    return True
+def _soon(world: World, why: str) -> _Wait:
+    return _Wait(why, world.now_ms() + retry_delay(_WAITED, world.dice))
+
+
+def _line(record: Record, target: str) -> Line | None:
+    """Return whose breaker it is; our own queues have none."""
+    if target != CALLBACK:
+        return None
+    return Line(record.caller, (urlsplit(record.callback_url or "").hostname or "").removesuffix("."))
+
+
+def _tell(world: World, line: Line, answer: Answer | None) -> None:
+    """Tell the breaker what an attempt says about its host."""
+    failed = redelivery.is_trouble(answer) if answer else None
+    if failed is None:
+        world.breakers.leave(line)
+    elif until_ms := world.breakers.note(line, world.now_ms(), failed=failed):
+        seconds = (until_ms - world.now_ms()) // 1000
+        _log.warning("breaker.opened", extra={"caller": line.caller, "host": line.host, "seconds": seconds})
+
+
+async def _hold_back(world: World, record: Record, delivery: Delivery, alarm: Alarm, wait: _Wait) -> None:
+    """Put an attempt off, and say so in the record, which knows the one alarm; nothing where it is another's now."""
+    later = alarm.at(wait.at_ms, attempt=0)
+
+    def plan(current: Record) -> Write | None:
+        now = current.delivery(delivery.target)
+        if now is None or not now.is_open or now.attempt != delivery.attempt:
+            return None
+        return plans.held_back(current, now, alarm, later, wait.why)
+
+    with suppress(Conflict):
+        await decide(world, record, record.id, plan)
 
 
 def _address(record: Record, target: str) -> str:
@@ -154,7 +191,7 @@ class _Made:
 
 def _judged(world: World, record: Record, delivery: Delivery, claim: Alarm, at_ms: int, answer: Answer) -> _Made:
     decision = redelivery.decide(
-        Attempt(delivery.attempt, answer, delivery.refused),
+        Attempt(delivery.attempt - delivery.before, answer, delivery.refused),
         now_ms=world.now_ms(),
         until_ms=plans.kept_until(record, world.limits.retention_ms),
         dice=world.dice,
@@ -180,7 +217,8 @@ async def _persist(world: World, record: Record | None, made: _Made) -> None:
     until, pause_s, holds = loop.time() + RECORDING_S, 0.2, True
     while loop.time() < until:
         try:
-            await decide(world, record, made.claim.id, partial(_concluded, made=made, holds=holds))
+            noted = partial(_concluded, made=made, holds=holds, now_ms=world.now_ms())
+            await decide(world, record, made.claim.id, noted)
         except Conflict as conflict:
             holds = holds and conflict.gone != made.claim.key  # a sweep has taken the alarm: it found us too slow
         except StoreError:
@@ -192,7 +230,7 @@ async def _persist(world: World, record: Record | None, made: _Made) -> None:
     _log.error("delivery.unrecorded", extra={"response": made.claim.id, "status": made.answer.status})
 
 
-def _concluded(record: Record, made: _Made, holds: bool) -> Write | None:
+def _concluded(record: Record, made: _Made, holds: bool, now_ms: int) -> Write | None:
     """Decide what an attempt changes, unless the delivery is over or another attempt has the word."""
     delivery = record.delivery(made.claim.target)
     if delivery is None or not delivery.is_open:
@@ -207,7 +245,7 @@ def _concluded(record: Record, made: _Made, holds: bool) -> Write | None:
         alarm=following.key if following else "",
     )
     row = Row(f"attempt|{made.claim.target}|{made.number:04d}", {"facts": _facts(made, following)})
-    return plans.concluded(record, changed, row, (made.claim.key,) if holds else (), following)
+    return plans.concluded(record, changed, row, (made.claim.key,) if holds else (), following, now_ms)
 
 
 def _state(decision: Decision) -> str:

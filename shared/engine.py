@@ -2,13 +2,19 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from shared import (
+    admitting,
+    arrivals,
     cancelling,
+    deliveries,
     delivering,
     ids,
+    intake,
     packing,
+    pages,
     polling,
     purging,
     requests,
@@ -16,14 +22,15 @@ from shared import (
     starting,
     streaming,
     sweeping,
+    tending,
 )
-from shared.addresses import CallbackUrlRefused, check_url
 from shared.callers import Caller
-from shared.errors import BadRequest, NotFound, StoreError, Unavailable, UpstreamUnavailable
+from shared.errors import BadRequest, StoreError, Unavailable, UpstreamUnavailable
 from shared.ids import derived_id, new_id
+from shared.intake import Message
+from shared.pages import Page
 from shared.records import Record
-from shared.replies import is_allowed
-from shared.requests import NewResponse, Page
+from shared.requests import NewResponse
 from shared.schedule import poll_delay
 from shared.streaming import Stream
 from shared.world import World
@@ -34,18 +41,8 @@ _log = logging.getLogger(__name__)
 class Engine:
     """Everything the service does, for an authenticated caller or for itself. Raises ServiceError for callers."""
 
-    def __init__(
-        self,
-        world: World,
-        *,
-        allow_loopback: bool = False,
-        own_hosts: frozenset[str] = frozenset(),
-        reply_queues: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._own_hosts = own_hosts
-        self._allow_loopback = allow_loopback
-        self._reply_queues = reply_queues
 
     # For callers
 
@@ -60,7 +57,7 @@ class Engine:
         began_s = asyncio.get_running_loop().time()
         record, request = await self._accepted(caller, new, key)
         if request is not None:
-            record = await self._started(record, request)
+            record = await starting.accept(self._world, record, request)
         if wait_s is None:
             wait_s = 0 if new.background else requests.FOREGROUND_WAIT_S
         shown = record, await polling.stored(self._world, record)
@@ -68,7 +65,7 @@ class Engine:
 
     async def retrieve(self, caller: Caller, named: str, wait_s: float = 0) -> tuple[Record, bytes]:
         """Return a response by its id or a continuation token, waiting for its end as asked."""
-        record = await self._own(caller, named)
+        record = await admitting.own(self._world, caller, named)
         return await self._waited(await polling.look(self._world, record), wait_s)
 
     async def create_stream(self, caller: Caller, new: NewResponse, key: str | None) -> Stream:
@@ -80,7 +77,7 @@ class Engine:
 
     async def stream(self, caller: Caller, named: str, starting_after: str | None, last_event_id: str | None) -> Stream:
         """Return the stream of a response above an event: what is logged of it, then what comes, up to its end."""
-        record = await self._own(caller, named)
+        record = await admitting.own(self._world, caller, named)
         if not record.stream:
             flag = "stream" if record.background else "background"
             raise BadRequest(
@@ -91,26 +88,38 @@ class Engine:
 
     async def cancel(self, caller: Caller, named: str) -> tuple[Record, bytes]:
         """Cancel a response, which reaches the upstream too."""
-        record = await cancelling.cancel(self._world, await self._own(caller, named))
+        record = await cancelling.cancel(self._world, await admitting.own(self._world, caller, named))
         return record, await polling.stored(self._world, record)
 
     async def delete(self, caller: Caller, named: str) -> str:
         """Delete an ended response; return its id."""
-        record = await self._own(caller, named)
+        record = await admitting.own(self._world, caller, named)
         await purging.delete(self._world, record)
         return record.id
 
     async def input_items(self, caller: Caller, named: str, page: Page) -> dict[str, Any]:
         """Return a page of the request's input."""
-        record = await self._own(caller, named)
+        record = await admitting.own(self._world, caller, named)
         packed = await self._world.store.request(record.id)
-        items = requests.input_items(record.id, packing.unpack(packed)) if packed else []
-        return requests.listed(items, page)
+        items = pages.input_items(record.id, packing.unpack(packed)) if packed else []
+        return pages.listed(items, page)
 
     async def deliveries(self, caller: Caller, named: str) -> dict[str, Any]:
         """Return how far each delivery of the terminal event is, with its attempts."""
-        record = await self._own(caller, named)
-        return {"object": "list", "data": await delivering.attempts(self._world, record)}
+        return await self._deliveries(await admitting.own(self._world, caller, named))
+
+    async def redeliver(self, caller: Caller, named: str, target: str | None) -> dict[str, Any]:
+        """Begin the deliveries of a response again, or that to one target; return how far they are."""
+        record = await admitting.own(self._world, caller, named)
+        return await self._deliveries(await deliveries.redeliver(self._world, record, target))
+
+    async def recover(self, caller: Caller, since_ms: int) -> dict[str, Any]:
+        """Begin every delivery of the caller again that has failed since then."""
+        recovery = await deliveries.recover(self._world, caller.name, since_ms)
+        return {"object": "delivery.recovery", "recovered": recovery.recovered, "has_more": recovery.has_more}
+
+    async def _deliveries(self, record: Record) -> dict[str, Any]:
+        return {"object": "list", "data": await deliveries.listed(self._world, record)}
 
     # For the service itself
 
@@ -130,6 +139,22 @@ class Engine:
         """Make the attempt that a message asks for."""
         await delivering.deliver(self._world, alarm_key)
 
+    async def take_request(self, message: Message) -> None:
+        """Start what a message of the `requests` queue asks for."""
+        await intake.take(self._world, message)
+
+    async def put_back(self, message: Message) -> None:
+        """Send a message of that queue to its end: it cannot be taken now."""
+        await intake.put_back(self._world, message)
+
+    async def hear_upstream(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Look at the response whose end the upstream tells of; raise Unauthorized if it is not the upstream's word."""
+        await arrivals.hear(self._world, headers, body)
+
+    async def tend_poison(self) -> None:
+        """See to every message that a trigger could not handle."""
+        await tending.tend(self._world)
+
     async def check(self) -> None:
         """Raise StoreUnavailable or Unavailable if table, queues or the upstream's credentials cannot be used."""
         await asyncio.gather(self._world.store.check(), self._world.nudges.check())
@@ -148,29 +173,11 @@ class Engine:
 
     # Steps
 
-    async def _started(self, record: Record, request: dict[str, Any]) -> Record:
-        if self._world.upstream.replays:
-            return await starting.open_and_start(self._world, record, request)
-        return (await starting.open_run(self._world, record, request, held=False)).record
-
     async def _accepted(
         self, caller: Caller, new: NewResponse, key: str | None
     ) -> tuple[Record, dict[str, Any] | None]:
-        """Return the response to open, and what its upstream is sent.
-
-        One whose first request was accepted is judged by no rule a second time: it comes as it is, without a request.
-        """
         response_id = derived_id(caller.name.encode(), key.encode(), new.raw) if key else new_id()
-        try:
-            self._check_targets(caller, new)
-            previous = await self._previous(caller, new.previous) if new.previous else None
-        except BadRequest:
-            if key and (first := await starting.join(self._world, response_id)):
-                return first, None
-            raise
-        record = self._opened(response_id, caller, new, previous.id if previous else None)
-        theirs = previous.upstream_id if previous else None
-        return record, new.for_upstream(theirs, in_background=self._world.upstream.replays)
+        return await admitting.admit(self._world, caller, new, response_id, is_repeatable=key is not None)
 
     async def _waited(self, shown: tuple[Record, bytes], wait_s: float) -> tuple[Record, bytes]:
         """Return the response, looking again until it has ended or the time is over."""
@@ -187,86 +194,8 @@ class Engine:
         try:
             current = await self._world.store.read(shown[0].id)
             if current is None or current.deleted:
-                raise _not_found(shown[0].id)
+                raise admitting.not_found(shown[0].id)
             return await polling.look(self._world, current)
         except StoreError as error:
             _log.warning("wait.deferred", extra={"response": shown[0].id, "error": type(error).__name__})
             return shown
-
-    async def _own(self, caller: Caller, named: str) -> Record:
-        """Return a caller's response; another's does not exist, nor does a deleted one."""
-        cursor = ids.read_token(named)
-        record = await self._world.store.read(cursor.id) if cursor else None
-        if record is None or record.caller != caller.name or record.deleted:
-            raise _not_found(named)
-        return record
-
-    async def _previous(self, caller: Caller, named: str) -> Record:
-        """Return the response that a new one continues; raise BadRequest if it cannot be continued."""
-        try:
-            record = await self._own(caller, named)
-        except NotFound:
-            raise BadRequest(
-                f"Previous response with id '{named[:100]}' not found.",
-                param="previous_response_id",
-                code="previous_response_not_found",
-            ) from None
-        if not record.status.is_terminal:
-            raise BadRequest(
-                f"Previous response with id '{record.id}' is still {record.status}; wait for its end, or cancel it.",
-                param="previous_response_id",
-                code="previous_response_not_finished",
-            )
-        if record.upstream_id is None:
-            raise BadRequest(
-                f"Previous response with id '{record.id}' never reached the upstream and cannot be continued.",
-                param="previous_response_id",
-                code="previous_response_not_found",
-            )
-        return record
-
-    def _check_targets(self, caller: Caller, new: NewResponse) -> None:
-        if new.callback_url is not None:
-            self._check_callback(caller, new.callback_url)
-        if new.reply_to is not None and not is_allowed(new.reply_to, self._reply_queues):
-            raise BadRequest(
-                "'reply_to' names a queue that is not allowed.", param="reply_to", code="queue_not_allowed"
-            )
-
-    def _check_callback(self, caller: Caller, url: str) -> None:
-        if not caller.secrets:
-            raise BadRequest(
-                "Callbacks are signed, and no signing secret is configured for this caller.",
-                param="callback_url",
-                code="callback_url_unsigned",
-            )
-        try:
-            check_url(
-                url,
-                hosts=caller.callback_hosts,
-                refused_hosts=self._own_hosts,
-                allow_loopback=self._allow_loopback,
-            )
-        except CallbackUrlRefused as refused:
-            raise BadRequest(str(refused), param="callback_url", code=refused.code) from None
-
-    def _opened(self, response_id: str, caller: Caller, new: NewResponse, previous: str | None) -> Record:
-        now_ms = self._world.now_ms()
-        return Record(
-            response_id,
-            caller.name,
-            created_ms=now_ms,
-            deadline_ms=now_ms + self._world.limits.deadline_ms,
-            background=new.background,
-            store=new.store,
-            stream=new.stream,
-            model=new.model,
-            metadata=new.metadata,
-            previous=previous,
-            callback_url=new.callback_url,
-            reply_to=new.reply_to,
-        )
-
-
-def _not_found(named: str) -> NotFound:
-    return NotFound(f"Response with id '{named[:100]}' not found.")

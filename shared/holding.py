@@ -73,17 +73,17 @@ class Lease:
         held = self.record
         self.concluded.clear()
         try:
-            await self._insist(lambda: ending.end(self._world, None, held.id, how, self.alarm, epoch=held.epoch))
+            await self.insist(lambda: ending.end(self._world, None, held.id, how, self.alarm, epoch=held.epoch))
         finally:
             self.concluded.set()
 
     async def _decided(self, plan: Plan, *, gives_up: bool = False) -> Record | None:
         async with self._writing:
-            return await self._insist(
+            return await self.insist(
                 lambda: decide(self._world, self.record, self.record.id, plan, self.alarm if gives_up else None)
             )
 
-    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
+    async def insist(self, act: Callable[[], Awaitable[T]]) -> T:
         """Do it, again and again while storage is away."""
         while True:
             try:

@@ -197,7 +197,9 @@ class Listener:
             await self._lease.end(_lost(self._now_ms()))
 
     async def _go_on_polling(self) -> None:
-        poll = plans.poll(self._record, self._record.token or "", self._now_ms(), self._world.dice)
+        token, least_ms = self._record.token or "", self._world.limits.poll_min_ms
+        record = replace(self._record, woken=await self._lease.insist(lambda: arrivals.name(self._world, self._record, token)))
+        poll = plans.poll(record, token, self._now_ms(), self._world.dice, least_ms)
         await self._lease.write(lambda current: leases.polled(current, poll), gives_up=True)
 
     # Beginning anew

@@ -15,9 +15,10 @@ def of_write(write: Write, write_id: str) -> tuple[list[Any], list[str]]:
     """Return the operations of a write, the record first, and the row key of each."""
     record, shard = write.record, shard_of(write.record.id)
     operations: list[Any] = [_record(record, write_id, write.writes_body)]
-    operations += [delete(shard, key) for key in write.alarms_out]
+    operations += [delete(shard, key) for key in (*write.alarms_out, *write.failures_out)]
     operations += [("create", _alarm(shard, alarm, write_id)) for alarm in write.alarms_in]
     operations += [("create", _child(shard, record.id, row)) for row in write.rows]
+    operations += [("create", _entity(shard, key)) for key in write.failures_in]
     return operations, [one[1]["RowKey"] for one in operations]
 
 
@@ -25,6 +26,16 @@ def of_move(shard: str, old: Alarm, new: Alarm, write_id: str) -> Iterable[Any]:
     """Give the two operations that move an alarm: the old one out as it was read, the new one in."""
     yield delete(shard, old.key, old.etag)
     yield ("create", _alarm(shard, new, write_id))
+
+
+def of_row(shard: str, key: str, properties: dict[str, str], alarm: Alarm) -> list[Any]:
+    """Return the operations that insert a row, and the alarm that will remove it."""
+    return [("create", _entity(shard, key) | properties), ("create", _alarm(shard, alarm, ""))]
+
+
+def update(shard: str, key: str, properties: dict[str, str], etag: str) -> Any:
+    """Return the change of a row as it was read."""
+    return ("update", _entity(shard, key) | properties, {"mode": UpdateMode.MERGE, **_if_match(etag)})
 
 
 def delete(shard: str, key: str, etag: str = "") -> Any:

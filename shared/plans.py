@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from shared import events, ids, journal, packing
 from shared.alarms import LEASE_MS, Alarm, Kind
 from shared.events import Event
-from shared.records import INLINE_BODY, Delivery, Record, Row, Write
-from shared.schedule import Dice, poll_delay
+from shared.records import INLINE_BODY, Delivery, Record, Row, Write, failure_key
+from shared.responses import event_type
+from shared.schedule import POLL_MIN_MS, Dice, poll_delay
 from shared.states import Status, advance, finish
 
 DELIVER_SOON_MS = 15_000
@@ -55,10 +56,10 @@ def started(record: Record, status: Status, token: str, upstream_id: str | None,
     return Write(changed, alarms_in=(poll,), rows=rows, writes_body=True, wakes=(poll,))
 
 
-def poll(record: Record, token: str, now_ms: int, dice: Dice) -> Alarm:
-    """Return the alarm of the first poll; the record has just been read."""
+def poll(record: Record, token: str, now_ms: int, dice: Dice, least_ms: int = POLL_MIN_MS) -> Alarm:
+    """Return the alarm of the first poll, at once where the upstream has told of its end; the record was just read."""
     return Alarm(
-        now_ms + poll_delay(now_ms - record.created_ms, dice),
+        now_ms + (0 if record.woken else poll_delay(now_ms - record.created_ms, dice, least_ms)),
         Kind.POLL,
         record.id,
         token=token,
@@ -75,7 +76,7 @@ def noted(record: Record, status: Status) -> Write:
 
 def ended(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Write:
     """End the response: status, output, delivery alarms, purge alarm, and a `stop` alarm where one is due."""
-    deliveries = tuple(Alarm(now_ms + DELIVER_SOON_MS, Kind.DELIVER, record.id, target) for target in record.targets)
+    deliveries = tuple(_soon(record.id, target, now_ms) for target in record.targets(event_type(ending.status)))
     purge = Alarm(now_ms + (retention_ms if record.store else UNSTORED_MS), Kind.PURGE, record.id)
     changed = replace(
         record,
@@ -121,22 +122,65 @@ def learned(record: Record, token: str, upstream_id: str | None, now_ms: int) ->
 
 def claimed(record: Record, delivery: Delivery, alarm: Alarm, claim: Alarm) -> Write:
     """Take a delivery for one attempt: count it, and put its alarm where only a death lets it ring."""
-    changed = record.with_delivery(replace(delivery, attempt=delivery.attempt + 1, alarm=claim.key))
-    return Write(changed, alarms_in=(claim,), alarms_out=(alarm.key,))
+    mine = replace(delivery, attempt=delivery.attempt + 1, alarm=claim.key, sending=True, waits="")
+    return Write(record.with_delivery(mine), alarms_in=(claim,), alarms_out=(alarm.key,))
 
 
 def concluded(
-    record: Record, delivery: Delivery, row: Row, alarms_out: tuple[str, ...], following: Alarm | None
+    record: Record, delivery: Delivery, row: Row, alarms_out: tuple[str, ...], following: Alarm | None, now_ms: int
 ) -> Write:
     """Note an attempt: the delivery as it now is, the attempt's row, and the alarm of the next one, if there is one."""
     following_alarms = (following,) if following else ()
+    delivery, failures = _indexed(record, replace(delivery, sending=False), now_ms)
     return Write(
         record.with_delivery(delivery),
         alarms_in=following_alarms,
         alarms_out=alarms_out,
         rows=(row,),
+        failures_in=failures,
         wakes=following_alarms,
     )
+
+
+def undeliverable(record: Record, delivery: Delivery, now_ms: int) -> Write:
+    """Give a delivery up for a fault of our own."""
+    failed = replace(delivery, state="failed", alarm="", sending=False, waits="")
+    failed, failures = _indexed(record, failed, now_ms)
+    return Write(record.with_delivery(failed), failures_in=failures)
+
+
+def _indexed(record: Record, delivery: Delivery, now_ms: int) -> tuple[Delivery, tuple[str, ...]]:
+    """Give a delivery that has failed the row by which a recovery finds it; the receiver's own 410 is not one."""
+    if delivery.state not in ("failed", "blocked"):
+        return delivery, ()
+    key = failure_key(ids.tag(record.caller), now_ms, record.id, delivery.target)
+    return replace(delivery, failed=key), (key,)
+
+
+def held_back(record: Record, delivery: Delivery, alarm: Alarm, later: Alarm, why: str) -> Write:
+    """Put an attempt off without counting it: its receiver, or this process, is not ready for it."""
+    changed = record.with_delivery(replace(delivery, alarm=later.key, waits=why))
+    return Write(changed, alarms_in=(later,), alarms_out=(alarm.key,), wakes=(later,))
+
+
+def redelivered(record: Record, delivery: Delivery, now_ms: int) -> Write:
+    """Begin a new schedule for a delivery, at once: its one alarm moves, or comes back where it had ended."""
+    alarm = _soon(record.id, delivery.target, now_ms)
+    if alarm.key == delivery.alarm:
+        alarm = alarm.moved(alarm.due_ms)
+    again = Delivery(delivery.target, attempt=delivery.attempt, before=delivery.attempt, alarm=alarm.key)
+    return Write(
+        record.with_delivery(again),
+        alarms_in=(alarm,),
+        alarms_out=(delivery.alarm,) if delivery.alarm else (),
+        failures_out=(delivery.failed,) if delivery.failed else (),
+        delivers=(alarm,),
+    )
+
+
+def _soon(response_id: str, target: str, now_ms: int) -> Alarm:
+    """Return the alarm of an attempt that a message asks for at once: the message's safety net."""
+    return Alarm(now_ms + DELIVER_SOON_MS, Kind.DELIVER, response_id, target)
 
 
 def put_off(record: Record, later: Alarm) -> Write:

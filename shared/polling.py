@@ -10,7 +10,7 @@ import logging
 
 from shared import ending, packing, plans, responses
 from shared.alarms import Alarm
-from shared.errors import StoreError, UpstreamError, UpstreamMissing, UpstreamOversized
+from shared.errors import StoreError, Unavailable, UpstreamError, UpstreamMissing, UpstreamOversized
 from shared.records import Record, Write
 from shared.schedule import poll_delay, retry_delay
 from shared.states import later
@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 CHECKED_ATTEMPT = 4
 MISSING_GRACE_MS = 120_000
 GET_PAUSE_S = 1.0
+SEEN_AFTER_S = 5
 _MAX_WAIT_MS = 3_600_000
 
 
@@ -57,14 +58,15 @@ async def _advanced(world: World, record: Record | None, alarm: Alarm, step: Ste
         await note(world, record, step)
     wanted_ms = now_ms + int((step.retry_after_s or 0) * 1000)
     if wanted_ms > alarm.due_ms or alarm.tries or alarm.missing_ms or alarm.attempt >= CHECKED_ATTEMPT:
-        wait_ms = max(poll_delay(now_ms - alarm.born_ms, world.dice), int((step.retry_after_s or 0) * 1000))
+        usual_ms = poll_delay(now_ms - alarm.born_ms, world.dice, world.limits.poll_min_ms)
+        wait_ms = max(usual_ms, int((step.retry_after_s or 0) * 1000))
         await rearm(world, alarm, now_ms + min(wait_ms, _MAX_WAIT_MS), tries=0, missing_ms=0)
 
 
 async def _missing(world: World, alarm: Alarm, now_ms: int) -> None:
     """Bear a 404 for two minutes: Azure gives it soon after a create, and for 33 s after a stream's completion."""
     if now_ms - (alarm.missing_ms or now_ms) < MISSING_GRACE_MS:
-        wait_ms = poll_delay(now_ms - alarm.born_ms, world.dice)
+        wait_ms = poll_delay(now_ms - alarm.born_ms, world.dice)  # soon: it may not be there yet
         await rearm(world, alarm, now_ms + wait_ms, missing_ms=alarm.missing_ms or now_ms)
         return
     lost = ending.by_failure("upstream_lost", "The upstream does not know this response any more.", now_ms)
@@ -116,6 +118,23 @@ async def _peek(world: World, record: Record) -> tuple[Record, Step | None]:
     except (UpstreamError, StoreError) as error:
         _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})
         return record, step
+
+
+async def finish(world: World, record: Record) -> None:
+    """End a response that the upstream says has ended; raise Unavailable if that cannot be seen yet."""
+    token = record.token or ""
+    try:
+        step = await _asked(world, record.id, token)
+        if step.token:
+            step = await _asked(world, record.id, token)  # the first may have been asked before the end
+    except UpstreamOversized as error:
+        await ending.end(world, record, record.id, ending.unusable(error, world.now_ms()))
+        return
+    except UpstreamError as error:
+        raise Unavailable("The upstream cannot be asked now.", retry_after_s=SEEN_AFTER_S) from error
+    if step.token:
+        raise Unavailable("The upstream does not show the end yet.", retry_after_s=SEEN_AFTER_S)
+    await ending.end(world, record, record.id, ending.by_step(step, world.now_ms()))
 
 
 async def _asked(world: World, response_id: str, token: str, *, takes_past: bool = False) -> Step:

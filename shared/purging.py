@@ -2,7 +2,7 @@
 
 import logging
 
-from shared import plans
+from shared import arrivals, plans
 from shared.alarms import Alarm
 from shared.errors import BadRequest, Conflict, NotFound, UpstreamError
 from shared.records import Record, Write
@@ -38,6 +38,9 @@ def _hidden(record: Record) -> Write | None:
 
 async def ring(world: World, alarm: Alarm) -> None:
     """Remove a response whose time has come, at most 20 batches of its rows; wait for an open delivery first."""
+    if alarm.target == arrivals.NAMED:
+        await arrivals.forget(world, alarm)
+        return
     record = await world.store.read(alarm.id, with_body=False)
     if record is None or not record.status.is_terminal:
         await world.store.remove(alarm)

@@ -4,6 +4,7 @@ The record is the fence. Every transaction about one response, except a pure mov
 If-Match and a fresh `write_id`; whoever has read an older record loses and decides again.
 """
 
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from shared.states import Status
 INLINE_BODY = 60_000  # a larger packed object does not go into the record's row: a property holds 64 KiB
 CALLBACK = "c"
 REPLY_QUEUE = "q"
+FAILURES = "failed|"
+_FAILURE = re.compile(r"failed\|[0-9a-f]{16}\|[0-9]{13}\|(resp_[0-9a-f]{32})\|([0-9a-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +26,13 @@ class Delivery:
 
     target: str
     state: str = "pending"  # pending | delivered | failed | gone | blocked
-    attempt: int = 0
+    attempt: int = 0  # attempts claimed, over all schedules
+    before: int = 0  # of them, those of schedules that are over: a redelivery begins a new one
     alarm: str = ""  # the key of its one alarm
+    sending: bool = False  # an attempt is claimed, and what it brought is not noted
     refused: bool = False  # the last attempt met a refused address
+    waits: str = ""  # why the next attempt was put off, uncharged: "breaker" or "slot"
+    failed: str = ""  # the key of the row by which a recovery finds it
 
     @property
     def is_open(self) -> bool:
@@ -54,6 +61,9 @@ class Record:
     upstream_id: str | None = None  # what the upstream calls the response
     callback_url: str | None = None
     reply_to: str | None = None
+    callback_events: tuple[str, ...] = ()  # the events the callback is sent; none named: all
+    correlation_id: str | None = None  # the sender's own name of a queued request, repeated on its events
+    woken: bool = False  # the upstream has told of its end before its token was known here
     promised: bool = False  # somebody was given the id before the start was confirmed: the rows may not vanish
     deleted: bool = False
     ended_ms: int = 0
@@ -73,10 +83,10 @@ class Record:
     write_id: str = ""
     etag: str = ""
 
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Where the terminal event goes."""
-        named = ((CALLBACK, self.callback_url), (REPLY_QUEUE, self.reply_to))
+    def targets(self, event: str) -> tuple[str, ...]:
+        """Return where a terminal event of that type goes."""
+        wanted = not self.callback_events or event in self.callback_events
+        named = ((CALLBACK, self.callback_url if wanted else None), (REPLY_QUEUE, self.reply_to))
         return tuple(target for target, address in named if address)
 
     def delivery(self, target: str) -> Delivery | None:
@@ -106,12 +116,26 @@ def read(facts: str, *, body: bytes, write_id: str, etag: str) -> Record:
     known = {name: value for name, value in loaded.items() if name in _FACTS}
     known["status"] = Status(known.get("status", Status.QUEUED))
     known["deliveries"] = tuple(Delivery(**one) for one in known.get("deliveries", ()))
+    known["callback_events"] = tuple(known.get("callback_events", ()))
     for flag in _FLAGS:
         known.setdefault(flag, False)
     return Record(**known, body=body, write_id=write_id, etag=etag)
 
 
 _FLAGS = ("background", "store")
+
+
+def failure_key(caller_tag: str, failed_ms: int, response_id: str = "", target: str = "") -> str:
+    """Return the row key by which a failed delivery is found: by caller, then by time. Bare, it starts a range."""
+    return f"{FAILURES}{caller_tag}|{failed_ms:013d}" + (f"|{response_id}|{target}" if target else "")
+
+
+def read_failure_key(key: str) -> tuple[str, str]:
+    """Return the response and the target that such a key names; raise ValueError if it names none."""
+    match = _FAILURE.fullmatch(key)
+    if match is None:
+        raise ValueError(f"not a failed delivery: {key}")
+    return match[1], match[2]
 
 
 def record_key(response_id: str) -> str:
@@ -143,6 +167,8 @@ class Write:
     alarms_in: tuple[Alarm, ...] = ()
     alarms_out: tuple[str, ...] = ()  # row keys
     rows: tuple[Row, ...] = ()
+    failures_in: tuple[str, ...] = ()  # row keys of deliveries that have failed
+    failures_out: tuple[str, ...] = ()
     writes_body: bool = False
     wakes: tuple[Alarm, ...] = ()  # the new alarms a sweep is asked for, once written
     delivers: tuple[Alarm, ...] = ()  # the new alarms a delivery is asked for at once

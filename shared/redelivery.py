@@ -27,6 +27,7 @@ RETRY_AFTER_EXTRA_MS = 2 * HOUR_MS
 RETRY_AFTER_MAX_MS = 24 * HOUR_MS
 
 _THROTTLED = frozenset({429, 503})
+_OVERLOADED = frozenset({408, 429})
 _PASSING = frozenset({408, 425, 429})
 
 
@@ -43,6 +44,9 @@ class SendError(StrEnum):
     UNSIGNED = "unsigned"  # the caller has no signing secret (any more)
 
 
+_ON_THE_WAY = frozenset({SendError.TIMEOUT, SendError.DNS, SendError.CONNECT, SendError.TLS, SendError.PROTOCOL})
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one attempt brought: a status, or the word for why there is none."""
@@ -53,9 +57,19 @@ class Answer:
     duration_ms: int
 
 
+def is_trouble(answer: Answer) -> bool | None:
+    """Say whether the receiver's host is in trouble; None where nothing is known of it.
+
+    A refusal is none: the many callers of a shared host must not be cut off by one's outdated URLs.
+    """
+    if answer.status is not None:
+        return answer.status >= 500 or answer.status in _OVERLOADED
+    return True if answer.error in _ON_THE_WAY else None
+
+
 @dataclass(frozen=True)
 class Attempt:
-    """The attempt just made, counted from 1, and whether the one before it met a refused address."""
+    """The attempt just made, counted from 1 in its schedule, and whether the one before it met a refused address."""
 
     number: int
     answer: Answer

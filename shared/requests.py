@@ -6,24 +6,28 @@ Only what this service acts on is judged; every other field passes through, and 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import orjson
 
 from shared import ids, packing
 from shared.errors import BadRequest
+from shared.responses import event_type
+from shared.states import Status
 
 MAX_BODY = 8_388_608
 MAX_DEPTH = 100
 MAX_ITEMS = 10_000
 MAX_WAIT_S = 60
+EVENTS = tuple(event_type(status) for status in Status if status.is_terminal)
 FOREGROUND_WAIT_S = 200.0
-_OURS = ("callback_url", "reply_to")
+_OURS = ("callback_url", "callback_events", "reply_to")
 _QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-_LIMIT = re.compile(r"[1-9][0-9]?|100")
 # JSON writes each of these in six characters: sixteen pairs of them would not fit a property of the table
 _CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
 _NUMBER = re.compile(r"[0-9]{1,20}")
+_UNIX = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d+)\"?\s*(?=[,;]|$)", re.IGNORECASE)
 _RESPOND_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECASE)
@@ -51,6 +55,7 @@ class NewResponse:
     previous: str | None
     callback_url: str | None = field(repr=False)
     reply_to: str | None
+    callback_events: tuple[str, ...] = ()  # none named: all
 
     def for_upstream(self, previous_upstream_id: str | None, *, in_background: bool = True) -> dict[str, Any]:
         """Return what the upstream is sent: our own fields taken out, its own previous id put in.
@@ -97,6 +102,7 @@ def parse(raw: bytes) -> NewResponse:
         previous=previous,
         callback_url=_text(body, "callback_url", 2048) or (metadata or {}).get("callback_url"),
         reply_to=_queue(_text(body, "reply_to", 63) or (metadata or {}).get("reply_to")),
+        callback_events=_events(body, metadata or {}),
     )
 
 
@@ -146,75 +152,6 @@ def _event_number(response_id: str, param: str, text: str) -> int:
     return token.after
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list is asked for."""
-
-    limit: int = 20
-    descending: bool = True
-    after: str | None = None
-
-
-def page(query: Mapping[str, str]) -> Page:
-    """Read `limit`, `order` and `after`; raise BadRequest naming the one that is wrong."""
-    limit = query.get("limit", "20")
-    if not _LIMIT.fullmatch(limit):
-        raise BadRequest("'limit' must be an integer from 1 to 100.", param="limit", code="invalid_value")
-    order = query.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise BadRequest("'order' must be 'asc' or 'desc'.", param="order", code="invalid_value")
-    return Page(int(limit), order == "desc", query.get("after"))
-
-
-def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the input of a request as items with ids, in the order given."""
-    given = body.get("input")
-    if given is None:
-        return []
-    items = [{"role": "user", "content": [{"type": "input_text", "text": given}]}] if isinstance(given, str) else given
-    found: dict[str, dict[str, Any]] = {}
-    for n, item in enumerate(items):
-        if isinstance(item, dict):
-            name = _item_id(response_id, n, item)
-            found[name if name not in found else _item_id(response_id, n, {})] = item
-    return [{"id": name, **_item(item)} for name, item in found.items()]
-
-
-def listed(items: list[dict[str, Any]], page: Page) -> dict[str, Any]:
-    """Return one page of items as the contract lists them; raise BadRequest if `after` is none of them."""
-    ordered = items[::-1] if page.descending else items
-    if page.after is not None:
-        names = [item["id"] for item in ordered]
-        if page.after not in names:
-            raise BadRequest("'after' is not the id of an item of this list.", param="after", code="invalid_value")
-        ordered = ordered[names.index(page.after) + 1 :]
-    data = ordered[: page.limit]
-    return {
-        "object": "list",
-        "data": data,
-        "has_more": len(ordered) > len(data),
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-    }
-
-
-def _item_id(response_id: str, n: int, item: dict[str, Any]) -> str:
-    """Return the caller's own id of an item, else one that the same item of the same response always has."""
-    own = item.get("id")
-    prefix = "msg" if (item.get("type") or "message") == "message" else "item"
-    return own if isinstance(own, str) and own else f"{prefix}_{ids.tag(f'{response_id}|{n}')}"
-
-
-def _item(item: dict[str, Any]) -> dict[str, Any]:
-    kind = item.get("type") or "message"
-    shown = {"type": kind, "status": "completed"} if kind == "message" else {"type": kind}
-    content = item.get("content")
-    if isinstance(content, str):
-        part = "output_text" if item.get("role") == "assistant" else "input_text"
-        item = {**item, "content": [{"type": part, "text": content}]}
-    return shown | {name: value for name, value in item.items() if value is not None and name != "id"}
-
-
 def _object(raw: bytes) -> dict[str, Any]:
     if not raw:
         raise BadRequest("The request has no body; a JSON object was expected.", code="invalid_json")
@@ -261,6 +198,53 @@ def _queue(name: str | None) -> str | None:
             code="invalid_value",
         )
     return name
+
+
+def _events(body: dict[str, Any], metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return which events the callback is sent; in the metadata they are one text, with commas."""
+    given = body.get("callback_events")
+    if given is None and "callback_events" in metadata:
+        given = [name.strip() for name in metadata["callback_events"].split(",")]
+    if given is None:
+        return ()
+    if not isinstance(given, list) or not given or not all(one in EVENTS for one in given):
+        raise BadRequest(
+            f"'callback_events' must be a list of at least one of {', '.join(EVENTS)}.",
+            param="callback_events",
+            code="invalid_value",
+        )
+    if body.get("callback_url") is None and "callback_url" not in metadata:
+        raise BadRequest("'callback_events' needs a 'callback_url'.", param="callback_events", code="invalid_value")
+    return tuple(dict.fromkeys(given))
+
+
+def delivery_target(raw: bytes) -> str | None:
+    """Return the target that a redelivery names in its body, None for all; raise BadRequest if it is not one."""
+    target = _object(raw).get("target") if raw else None
+    if target not in (None, "callback", "reply_queue"):
+        raise BadRequest("'target' must be 'callback' or 'reply_queue'.", param="target", code="invalid_value")
+    return target
+
+
+def since(query: Mapping[str, str]) -> int:
+    """Return the moment that `since` names, unix milliseconds: unix seconds, or ISO 8601 with its zone."""
+    text = query.get("since", "")
+    try:
+        moment = float(text) if _UNIX.fullmatch(text) else _moment(text)
+    except ValueError:
+        raise BadRequest(
+            "'since' must be a time: unix seconds, or ISO 8601 such as 2027-01-31T08:00:00Z.",
+            param="since",
+            code="invalid_value",
+        ) from None
+    return int(moment * 1000)
+
+
+def _moment(text: str) -> float:
+    moment = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign that nobody encoded
+    if moment.tzinfo is None or moment.year < 1970:
+        raise ValueError("a moment needs a zone")
+    return max(0.0, moment.timestamp())
 
 
 def _metadata(body: dict[str, Any]) -> dict[str, str] | None:

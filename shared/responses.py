@@ -98,6 +98,7 @@ def event(record: Record, response: Mapping[str, Any]) -> dict[str, Any]:
         "type": kind,
         "created_at": record.ended_ms // 1000,
         "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        **({"correlation_id": record.correlation_id} if record.correlation_id else {}),
         "data": response,
     }
 

@@ -16,6 +16,7 @@ from azure.storage.queue.aio import QueueServiceClient
 from shared.callbacks import CallbackSender
 from shared.engine import Engine
 from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
+from shared.queues import Queues
 from shared.records import CALLBACK, REPLY_QUEUE
 from shared.replies import ReplySender
 from shared.responses_upstream import ResponsesUpstream
@@ -23,7 +24,7 @@ from shared.settings import Settings, load
 from shared.store import Store
 from shared.table import Table
 from shared.upstreams import Authorize
-from shared.world import Limits, Pace, World
+from shared.world import Limits, Pace, Rules, World
 
 TABLE = "responses"
 _CONNECTIONS = 1_000  # above what the sweeps of one process can poll at once
@@ -59,14 +60,8 @@ async def service() -> Service:
 async def build(settings: Settings) -> Service:
     """Build the service and create the table and queues that are not there."""
     world = _world(settings)
-    await asyncio.gather(world.store.prepare(), world.nudges.prepare())
-    engine = Engine(
-        world,
-        allow_loopback=settings.allow_loopback,
-        own_hosts=settings.own_hosts,
-        reply_queues=settings.reply_queues,
-    )
-    return Service(settings, engine)
+    await asyncio.gather(world.store.prepare(), world.nudges.prepare(), world.queues.prepare())
+    return Service(settings, Engine(world))
 
 
 def now_ms() -> int:
@@ -79,6 +74,7 @@ def _world(settings: Settings) -> World:
     return World(
         store=Store(table),
         nudges=Nudges(_queue(queues, NUDGES), _queue(queues, DELIVERIES), _queue(queues, RUNS), now_ms),
+        queues=Queues(queues),
         upstream=_upstream(settings),
         senders={
             CALLBACK: CallbackSender(allow_loopback=settings.allow_loopback, refused_hosts=settings.own_hosts),
@@ -91,6 +87,14 @@ def _world(settings: Settings) -> World:
             deadline_ms=settings.deadline_s * 1000,
             retention_ms=settings.retention_s * 1000,
             honours_keys=settings.upstream_honours_keys,
+            is_told=bool(settings.upstream_webhook_secrets),
+        ),
+        rules=Rules(
+            reply_queues=settings.reply_queues,
+            own_hosts=settings.own_hosts,
+            requests_caller=settings.requests_caller,
+            upstream_secrets=settings.upstream_webhook_secrets,
+            allow_loopback=settings.allow_loopback,
         ),
         pace=Pace(heartbeat_s=settings.stream_heartbeat_s, stream_s=settings.stream_max_s),
     )

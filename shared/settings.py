@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from shared import callers
 from shared.callers import Callers
 from shared.errors import SettingsError
+from shared.signing import secret_key
 
 _UNRESOLVED = "@Microsoft.KeyVault("
 _DAY_S = 86_400
@@ -32,7 +33,9 @@ class Settings:
     retention_s: int
     stream_max_s: float
     stream_heartbeat_s: float
+    upstream_webhook_secrets: tuple[str, ...] = field(repr=False)
     reply_queues: tuple[str, ...]
+    requests_caller: str
     allow_loopback: bool
     own_hosts: frozenset[str]  # never called back: the platform's identity endpoint and ourselves
 
@@ -43,8 +46,9 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     account = environment.get("AzureWebJobsStorage__accountName") or None
     if not connection and not account:
         raise SettingsError("AzureWebJobsStorage or AzureWebJobsStorage__accountName must be set")
+    known = callers.parse(_secret(environment, "CALLERS") or _missing("CALLERS"))
     return Settings(
-        callers=callers.parse(_secret(environment, "CALLERS") or _missing("CALLERS")),
+        callers=known,
         upstream_base_url=_url(environment, "UPSTREAM_BASE_URL"),
         upstream_api_key=_key(environment, "UPSTREAM_API_KEY"),
         upstream_scope=environment.get("UPSTREAM_SCOPE") or "https://cognitiveservices.azure.com/.default",
@@ -57,10 +61,35 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         identity_client_id=environment.get("AZURE_CLIENT_ID") or None,
         deadline_s=_seconds(environment, "RESPONSE_DEADLINE_S", 4 * 3600, most=_longest_s(environment)),
         retention_s=_seconds(environment, "RETENTION_S", 30 * _DAY_S, most=3650 * _DAY_S),
-        reply_queues=tuple(name.strip() for name in environment.get("REPLY_QUEUES", "").split(",") if name.strip()),
+        upstream_webhook_secrets=_webhook_secrets(environment),
+        reply_queues=_listed(environment.get("REPLY_QUEUES")),
+        requests_caller=_requests_caller(environment, known),
         allow_loopback=_flag(environment, "CALLBACK_ALLOW_LOOPBACK"),
         own_hosts=_own_hosts(environment),
     )
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _webhook_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the secrets that sign the upstream's webhooks: one, or two while they are rotated."""
+    secrets = _listed(_secret(environment, "UPSTREAM_WEBHOOK_SECRET"))
+    for secret in secrets:
+        try:
+            secret_key(secret)
+        except ValueError as error:
+            raise SettingsError(f"UPSTREAM_WEBHOOK_SECRET: {error}") from None
+    return secrets
+
+
+def _requests_caller(environment: Mapping[str, str], known: Callers) -> str:
+    """Return the caller that queued requests are made for: the one that is named, else the first."""
+    name = environment.get("REQUESTS_CALLER", "").strip() or known.first.name
+    if known.named(name) is None:
+        raise SettingsError("REQUESTS_CALLER must be the name of one of the CALLERS")
+    return name
 
 
 def _own_hosts(environment: Mapping[str, str]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared import ending, events, journal, leases, packing, plans, responses
+from shared import arrivals, ending, events, journal, leases, packing, plans, responses
 from shared.alarms import Alarm
 from shared.errors import (
     BadRequest,
@@ -33,6 +33,13 @@ from shared.world import World, decide, rearm
 
 _log = logging.getLogger(__name__)
 _JOIN_PAUSE_S = 0.2
+
+
+async def accept(world: World, record: Record, request: dict[str, Any]) -> Record:
+    """Accept a response that nobody reads as a stream now, and start it or have it started; raises as the two below."""
+    if world.upstream.replays and not record.stream:
+        return await open_and_start(world, record, request)
+    return (await open_run(world, record, request, held=False)).record
 
 
 async def open_and_start(world: World, record: Record, request: dict[str, Any]) -> Record:
@@ -106,11 +113,12 @@ async def settle(world: World, record: Record, held: Alarm, step: Step) -> Recor
     if step.token is None and not record.token:
         return _kept(await ending.end(world, record, held.id, ending.by_step(step, world.now_ms()), held))
     is_orphan = False
+    is_over = step.token is not None and await arrivals.name(world, record, step.token)
 
     def plan(current: Record) -> Write | None:
         nonlocal is_orphan
         is_orphan = _is_orphan(current, step)
-        return _settled(world, current, step)
+        return _settled(world, replace(current, woken=current.woken or is_over), step)
 
     settled = await decide(world, record, held.id, plan, held)
     if settled is None and step.token:
@@ -142,7 +150,7 @@ def _settled(world: World, record: Record, step: Step) -> Write | None:
     if _is_orphan(record, step):
         return plans.learned(record, step.token, step.upstream_id, now_ms)
     status = later(record.status, step.status)
-    poll = plans.poll(record, step.token, now_ms, world.dice)
+    poll = plans.poll(record, step.token, now_ms, world.dice, world.limits.poll_min_ms)
     shown = responses.present(record, status, step.answer, ending.known(record), now_ms)
     return plans.started(record, status, step.token, step.upstream_id, poll, _packed_or_none(shown))
 
@@ -193,6 +201,8 @@ async def defer(world: World, alarm: Alarm, error: UpstreamError) -> None:
 
 async def _refuse(world: World, record: Record, held: Alarm, refusal: UpstreamRefused) -> Record:
     """Remove what was inserted and pass the refusal on; a response that was promised to somebody fails instead."""
+    if record.promised:
+        return await _fail(world, record, held, ending.refused(refusal, world.now_ms()))
     try:
         await world.store.remove_all(record, held.key)
     except Conflict:

@@ -20,12 +20,13 @@ from shared.alarms import Alarm
 from shared.errors import Conflict, StoreError, StoreUnavailable
 from shared.ids import shard_of
 from shared.journal import Page
-from shared.records import Record, Write, child_key, record_key
+from shared.records import FAILURES, Record, Write, child_key, record_key
 from shared.table import Entity, Table
 
 DEADLINE_S = 20.0
 MOVES_A_TRANSACTION = 50
 CHILDREN_A_TRANSACTION = 100
+_OTHERS = 4  # rows that go with the last children: the record, its purge alarm, two failed deliveries
 _TRIES = 3
 _LOST = frozenset({404, 409, 412})
 _WITHOUT_BODY = ("facts", "write_id")
@@ -127,7 +128,7 @@ class Store:
             try:
                 results = await self._submit(sent)
             except _Failed as failed:
-                there = await self._alarm(shard, batch[0][1].key)
+                there = await self._row(shard, batch[0][1].key)
                 if there and there["write_id"] == write_id:
                     return [new for _, new in batch]
                 if failed.index is None:
@@ -153,15 +154,7 @@ class Store:
 
     async def remove(self, alarm: Alarm) -> None:
         """Remove an alarm whose key the caller of this holds; it is not an error if it is gone."""
-        async with _reaching():
-            try:
-                await self._table.delete_entity(shard_of(alarm.id), alarm.key)
-            except ResourceNotFoundError:
-                return
-
-    async def _alarm(self, shard: str, key: str) -> Entity | None:
-        async with _reaching():
-            return await self._table.find(shard, key)
+        await self.discard(alarm.id, alarm.key)
 
     # Children
 
@@ -194,11 +187,12 @@ class Store:
         shard, prefix = shard_of(record.id), child_key(record.id, "")
         rows = await self._rows(shard, prefix, prefix + "~", CHILDREN_A_TRANSACTION, select=("RowKey",))
         children = [operations.delete(shard, row["RowKey"]) for row in rows]
-        if len(children) > CHILDREN_A_TRANSACTION - 2:
+        if len(children) > CHILDREN_A_TRANSACTION - _OTHERS:
             await self._submit_or_leave(children)
             return False
         record_out = operations.delete(shard, record_key(record.id), record.etag)
-        sent = [record_out, operations.delete(shard, alarm_key), *children]
+        failures = [operations.delete(shard, one.failed) for one in record.deliveries if one.failed]
+        sent = [record_out, operations.delete(shard, alarm_key), *failures, *children]
         try:
             await self._submit(sent)
         except _Failed as failed:
@@ -207,7 +201,48 @@ class Store:
             raise _meaning(failed, [one[1]["RowKey"] for one in sent]) from failed
         return True
 
+    # Beside the records
+
+    async def failures(self, shard: str, first: str, limit: int) -> list[str]:
+        """Return the keys of a caller's failed deliveries from a key on, in the order of their time."""
+        end = first[: first.index("|", len(FAILURES)) + 1] + "~"
+        return [row["RowKey"] for row in await self._rows(shard, first, end, limit, select=("RowKey",))]
+
+    async def insert(self, owner: str, key: str, properties: dict[str, str], alarm: Alarm) -> bool:
+        """Insert a row in the shard of an id, with the alarm that removes it; False if the row is there already."""
+        shard = shard_of(owner)
+        try:
+            await self._submit(operations.of_row(shard, key, properties, alarm))
+        except _Failed as failed:
+            if failed.index is None:
+                raise StoreUnavailable from failed
+            return False
+        return True
+
+    async def find(self, owner: str, key: str) -> Entity | None:
+        """Return a row of the shard of an id, None if there is none."""
+        return await self._row(shard_of(owner), key)
+
+    async def replace(self, owner: str, key: str, properties: dict[str, str], etag: str) -> None:
+        """Change a row as it was read; raise Conflict if it is not that any more."""
+        try:
+            await self._submit([operations.update(shard_of(owner), key, properties, etag)])
+        except _Failed as failed:
+            raise _meaning(failed, [key]) from failed
+
+    async def discard(self, owner: str, key: str) -> None:
+        """Remove a row of the shard of an id; it is not an error if it is gone."""
+        async with _reaching():
+            try:
+                await self._table.delete_entity(shard_of(owner), key)
+            except ResourceNotFoundError:
+                return
+
     # The wire
+
+    async def _row(self, shard: str, key: str) -> Entity | None:
+        async with _reaching():
+            return await self._table.find(shard, key)
 
     async def _rows(self, shard: str, first: str, end: str, limit: int, *, select: Sequence[str] = ()) -> list[Entity]:
         async with _reaching():

@@ -10,11 +10,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 
-from shared import cancelling, delivering, ending, granting, polling, purging, starting
+from shared import cancelling, delivering, ending, granting, plans, polling, purging, starting
 from shared.alarms import LEASE_MS, Alarm, Kind
 from shared.errors import StoreError
 from shared.ids import SHARDS
-from shared.records import Delivery, Record, Write
+from shared.records import Record, Write
 from shared.schedule import MAX_UNEXPECTED, poll_delay, retry_delay
 from shared.store import MOVES_A_TRANSACTION
 from shared.world import World, decide, rearm
@@ -107,7 +107,7 @@ def _next(world: World, alarm: Alarm, now_ms: int) -> Alarm:
     """Return the alarm where it goes before it is acted on, its attempt counted."""
     if alarm.kind is not Kind.POLL:
         return alarm.moved(now_ms + LEASE_MS[alarm.kind], attempt=alarm.attempt + 1)
-    delay_ms = poll_delay(now_ms - alarm.born_ms, world.dice)
+    delay_ms = poll_delay(now_ms - alarm.born_ms, world.dice, world.limits.poll_min_ms)
     if alarm.attempt + 1 >= polling.CHECKED_ATTEMPT:
         delay_ms = max(delay_ms, LEASE_MS[Kind.POLL])  # this poll puts the count back, for which it must hold the key
     reads = now_ms - alarm.read_ms >= READ_EVERY_MS
@@ -174,13 +174,11 @@ async def _give_up(world: World, alarm: Alarm) -> None:
         return
     record = await world.store.read(alarm.id, with_body=False)
     if alarm.kind is Kind.DELIVER:
-        await decide(world, record, alarm.id, lambda current: _undeliverable(current, alarm.target), alarm)
+        await decide(world, record, alarm.id, lambda current: _undeliverable(current, alarm.target, now_ms), alarm)
     else:
         await ending.end(world, record, alarm.id, ending.by_fault(now_ms), alarm, reads_request=False)
 
 
-def _undeliverable(record: Record, target: str) -> Write | None:
+def _undeliverable(record: Record, target: str, now_ms: int) -> Write | None:
     delivery = record.delivery(target)
-    if delivery is None or not delivery.is_open:
-        return None
-    return Write(record.with_delivery(Delivery(target, "failed", delivery.attempt)))
+    return plans.undeliverable(record, delivery, now_ms) if delivery and delivery.is_open else None

@@ -7,16 +7,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from shared.alarms import Alarm
+from shared.breakers import Breakers
 from shared.callers import Callers
 from shared.errors import Conflict
 from shared.ids import shard_of
 from shared.nudges import Nudges
+from shared.queues import Queues
 from shared.records import Record, Write
 from shared.redelivery import Answer
+from shared.schedule import POLL_MIN_MS
 from shared.store import Store
 from shared.upstreams import Step, Upstream
 
 _DECISIONS = 10
+TOLD_POLL_MS = 60_000
 
 
 class Sender(Protocol):
@@ -24,6 +28,9 @@ class Sender(Protocol):
 
     def slot(self, address: str) -> AbstractAsyncContextManager[None]:
         """Return an asynchronous context that holds the right to send to the address."""
+
+    async def vet(self, address: str) -> None:
+        """Raise CallbackUrlRefused if it is known already that nothing can be sent to the address."""
 
     async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Make one attempt."""
@@ -39,7 +46,24 @@ class Limits:
     deadline_ms: int = 4 * 3_600_000  # when an unfinished response is given up
     retention_ms: int = 30 * 86_400_000  # how long a stored one is kept after its end
     honours_keys: bool = False  # whether the upstream starts once per Idempotency-Key
+    is_told: bool = False  # whether the upstream tells of its ends by webhooks: then polls are only the safety net
     start_wait_s: float = 20.0  # how long a repeated request waits for its first
+
+    @property
+    def poll_min_ms(self) -> int:
+        """The least wait between two polls of a response."""
+        return TOLD_POLL_MS if self.is_told else POLL_MIN_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Where events may be sent, as the deployment decides."""
+
+    reply_queues: tuple[str, ...] = ()  # patterns of the queue names that callers may give
+    own_hosts: frozenset[str] = frozenset()  # never called back
+    requests_caller: str = ""  # on whose behalf queued requests are made
+    upstream_secrets: tuple[str, ...] = field(default=(), repr=False)  # that sign the upstream's webhooks
+    allow_loopback: bool = False  # for local use only
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +88,7 @@ class World:
 
     store: Store
     nudges: Nudges
+    queues: Queues
     upstream: Upstream
     senders: Mapping[str, Sender]  # by delivery target
     callers: Callers
@@ -71,9 +96,11 @@ class World:
     dice: Callable[[], float]
     limits: Limits = Limits()
     pace: Pace = Pace()
+    rules: Rules = Rules()
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     polls: "dict[str, asyncio.Task[Step]]" = field(default_factory=dict)  # under way or fresh, by response
     runs: "set[asyncio.Task[None]]" = field(default_factory=set)  # held by this process for a live reader
+    breakers: Breakers = field(default_factory=Breakers)  # of the hosts that callbacks go to
     unrecorded: set[tuple[str, str]] = field(default_factory=set)  # deliveries, id and target, attempted but not noted
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import BadRequest
-from shared.requests import Page, input_items, listed, page
+from shared.pages import Page, input_items, listed, page
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 ITEMS = [{"id": f"msg_{n}"} for n in range(5)]

@@ -14,19 +14,20 @@ from urllib.parse import urlsplit
 import orjson
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
-from azure.storage.queue.aio import QueueClient
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared.alarms import Alarm, Kind
 from shared.callers import Caller, Callers
 from shared.engine import Engine
 from shared.ids import shard_of
 from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
+from shared.queues import Queues
 from shared.records import CALLBACK, REPLY_QUEUE, Delivery, Record
 from shared.requests import parse
 from shared.states import Status
 from shared.store import Store
 from shared.table import Table
-from shared.world import World
+from shared.world import Rules, World
 from tests.fault_proxy import FaultProxy
 from tests.scripted import ScriptedReceiver, ScriptedUpstream
 
@@ -97,7 +98,7 @@ class Stage:
         endpoint = dict(part.partition("=")[::2] for part in self._connection.split(";"))["TableEndpoint"]
         self.proxy = await self._enter(FaultProxy("table", urlsplit(endpoint).port or 80))
         self.world = await self.new_world(self.clock)
-        self.engine = Engine(self.world, reply_queues=("replies*",))
+        self.engine = Engine(self.world)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -107,17 +108,19 @@ class Stage:
         """Return the world as another process with another clock would have it: same storage, same peers."""
         nudges, deliveries, runs = [await self._enter(self.queue(name)) for name in (NUDGES, DELIVERIES, RUNS)]
         senders = Nudges(nudges, deliveries, runs, now_ms)
-        store = Store(await self.table())
-        await store.prepare()
-        await senders.prepare()
+        store, queues = Store(await self.table()), Queues(await self._enter(self._queues()))
+        for part in (store, senders, queues):
+            await part.prepare()
         world = World(
             store=store,
             nudges=senders,
+            queues=queues,
             upstream=self.upstream,
             senders={CALLBACK: self.receiver, REPLY_QUEUE: self.replies},
             callers=Callers((ANN, BOB)),
             now_ms=now_ms,
             dice=lambda: 0.0,
+            rules=Rules(reply_queues=("replies*",), requests_caller=ANN.name),
         )
         self._open.callback(lambda: [task.cancel() for task in world.runs])
         return world
@@ -149,7 +152,7 @@ class Stage:
     def change(self, **seams: Any) -> None:
         """Act in another world from now on."""
         self.world = replace(self.world, **seams)
-        self.engine = Engine(self.world, reply_queues=("replies*",))
+        self.engine = Engine(self.world)
 
     # Callers
 
@@ -253,6 +256,9 @@ class Stage:
             raw_request_hook=self._note,
             retry_total=self._sdk_retries,
         )
+
+    def _queues(self) -> QueueServiceClient:
+        return QueueServiceClient.from_connection_string(self._connection, retry_total=self._sdk_retries)
 
     async def _enter(self, client: AbstractAsyncContextManager[T]) -> T:
         return await self._open.enter_async_context(client)

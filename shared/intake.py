@@ -1,0 +1,170 @@
+"""Requests that come by queue: each message starts one response, as an HTTP request would.
+
+    {"request": {...}, "reply_to": "queue", "correlation_id": "...", "id": "..."}
+
+The response's id derives from the message's, so its copies start nothing new; a sender that may send twice names the
+message itself, by `id`. A message that asks for what cannot be had becomes a response that has failed, whose event tells
+the reply queue why; one that names no queue which may be told goes to the poison queue.
+"""
+
+import logging
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from shared import admitting, ending, plans, requests, starting
+from shared.callers import Caller
+from shared.errors import BadRequest, ServiceError, SettingsError
+from shared.ids import derived_id
+from shared.nudges import REQUESTS
+from shared.queues import POISON
+from shared.records import Record, Write
+from shared.replies import is_allowed
+from shared.requests import NewResponse
+from shared.world import World, decide
+
+_log = logging.getLogger(__name__)
+
+MAX_NAME = 256  # characters of a message's own id, and of a correlation id
+PUT_BACK_S = 55
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of the queue: the id that all its copies share, and its text."""
+
+    id: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a message says; `wrong` is the first thing that is wrong with it."""
+
+    id: str
+    request: dict[str, Any] = field(default_factory=dict, repr=False)
+    reply_to: str | None = None
+    correlation_id: str | None = None
+    returned: bool = False  # it has been in the poison queue
+    wrong: BadRequest | None = None
+
+    @property
+    def response_id(self) -> str:
+        """The id of the one response that the message starts."""
+        return derived_id(REQUESTS.encode(), self.id.encode())
+
+
+def opened(message: Message) -> Envelope:
+    """Return what a message says, as much of it as can be read."""
+    try:
+        fields = orjson.loads(message.body)
+    except orjson.JSONDecodeError:
+        return Envelope(message.id, wrong=BadRequest("The message is not valid JSON.", code="invalid_json"))
+    if not isinstance(fields, dict):
+        return Envelope(message.id, wrong=BadRequest("The message must be a JSON object.", code="invalid_type"))
+    request = fields.get("request")
+    texts = {name: fields.get(name) for name in ("id", "reply_to", "correlation_id")}
+    bad = [name for name, text in texts.items() if not _is_name(text)]
+    wrong = None if isinstance(request, dict) else _wrong("request", "an object")
+    return Envelope(
+        (None if "id" in bad else texts["id"]) or message.id,
+        request if isinstance(request, dict) else {},
+        reply_to=None if "reply_to" in bad else texts["reply_to"],
+        correlation_id=None if "correlation_id" in bad else texts["correlation_id"],
+        returned=fields.get("returned") is True,
+        wrong=_wrong(bad[0], f"a string of 1 to {MAX_NAME} characters") if bad else wrong,
+    )
+
+
+def _is_name(value: object) -> bool:
+    return value is None or (isinstance(value, str) and 0 < len(value) <= MAX_NAME)
+
+
+def _wrong(name: str, expected: str) -> BadRequest:
+    return BadRequest(f"'{name}' must be {expected}.", param=name, code="invalid_type")
+
+
+async def take(world: World, message: Message) -> None:
+    """Start what a message asks for; nothing new if a copy of it has done so. Raises StoreError if that cannot be now."""
+    envelope = opened(message)
+    caller = caller_of(world)
+    try:
+        record, request = await _admitted(world, caller, envelope)
+    except ServiceError as refusal:
+        await refuse(world, message, envelope, refusal)
+        return
+    if request is not None:
+        await starting.accept(world, record, request)
+
+
+async def _admitted(world: World, caller: Caller, envelope: Envelope) -> tuple[Record, dict[str, Any] | None]:
+    if envelope.wrong:
+        raise envelope.wrong
+    record, request = await admitting.admit(
+        world, caller, _asked(envelope), envelope.response_id, is_repeatable=True
+    )
+    # promised: nobody waits who could be told of a refusal but by the event of a response
+    return replace(record, promised=True, correlation_id=envelope.correlation_id), request
+
+
+def _asked(envelope: Envelope) -> NewResponse:
+    body = {**envelope.request, "background": True}
+    if envelope.reply_to:
+        body["reply_to"] = envelope.reply_to
+    return requests.parse(orjson.dumps(body))
+
+
+def caller_of(world: World) -> Caller:
+    """Return the caller on whose behalf queued requests are made."""
+    caller = world.callers.named(world.rules.requests_caller)
+    if caller is None:
+        raise SettingsError("REQUESTS_CALLER must be the name of a caller")
+    return caller
+
+
+async def refuse(world: World, message: Message, envelope: Envelope, refusal: ServiceError) -> None:
+    """Tell the reply queue why nothing was started; where none may be told, move the message to the poison queue."""
+    extra = {"message_id": message.id, "response": envelope.response_id, "reason": refusal.message}
+    if _may_reply(world, envelope):
+        _log.warning("request.refused", extra=extra)
+        await fail(world, envelope, refusal)
+        return
+    _log.error("request.rejected", extra=extra)
+    note = {"id": envelope.id, "reason": refusal.message, "code": refusal.code}
+    await world.queues.put(REQUESTS + POISON, orjson.dumps({"rejected": note}))
+
+
+def _may_reply(world: World, envelope: Envelope) -> bool:
+    return envelope.reply_to is not None and is_allowed(envelope.reply_to, world.rules.reply_queues)
+
+
+async def fail(world: World, envelope: Envelope, refusal: ServiceError) -> None:
+    """Make the message's response one that has failed, and tell its reply queue if that may be told.
+
+    A response that the message has started already is left as it is.
+    """
+    now_ms = world.now_ms()
+    reply_to = envelope.reply_to if _may_reply(world, envelope) else None
+    born = Record(
+        envelope.response_id,
+        caller_of(world).name,
+        created_ms=now_ms,
+        deadline_ms=now_ms,
+        background=True,
+        store=True,
+        reply_to=reply_to,
+        correlation_id=envelope.correlation_id,
+    )
+    why = ending.by_failure(refusal.code or "invalid_request", refusal.message, now_ms)
+
+    def plan(current: Record) -> Write | None:
+        return None if current.etag else plans.ended(current, why(current), now_ms, world.limits.retention_ms)
+
+    await decide(world, born, born.id, plan)
+
+
+async def put_back(world: World, message: Message) -> None:
+    """Send a message to the end of its queue, under its old id: it could not be handled for as long as it was tried."""
+    fields = orjson.loads(message.body)
+    await world.queues.put(REQUESTS, orjson.dumps({"id": message.id, **fields}), delay_s=PUT_BACK_S)

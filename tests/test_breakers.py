@@ -1,0 +1,147 @@
+"""Circuit breakers: when a host is left alone, for how long, and what brings it back."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.breakers import MAX_KNOWN, OPEN_MAX_MS, OPEN_MS, PROBE_MS, WINDOW_MS, Breakers, Line
+
+ANN = Line("ann", "hooks.contoso.com")
+START_MS = 1_800_000_000_000
+
+
+def failed(breakers: Breakers, times: int, line: Line = ANN, now_ms: int = START_MS) -> int:
+    """Let attempts fail; return until when the last of them has opened the breaker."""
+    return [breakers.note(line, now_ms, failed=True) for _ in range(times)][-1]
+
+
+def opened() -> Breakers:
+    """Return breakers of which Ann's has just opened."""
+    breakers = Breakers()
+    failed(breakers, 5)
+    return breakers
+
+
+def test_the_fifth_failure_in_a_row_opens() -> None:
+    """Four failures say nothing yet; the fifth closes the line for 30 s."""
+    breakers = Breakers()
+    assert failed(breakers, 4) == 0
+    assert breakers.admit(ANN, START_MS) == 0
+    assert failed(breakers, 1) == START_MS + OPEN_MS
+    assert breakers.admit(ANN, START_MS) == START_MS + OPEN_MS
+
+
+def test_a_success_between_them_begins_the_row_anew() -> None:
+    """Five failures that are not in a row do not open, while there are few."""
+    breakers = Breakers()
+    failed(breakers, 4)
+    breakers.note(ANN, START_MS, failed=False)
+    assert failed(breakers, 4) == 0
+
+
+@pytest.mark.parametrize(("good", "opens"), [(3, True), (4, False)])
+def test_seven_failures_of_ten_in_five_minutes_open(good: int, opens: bool) -> None:
+    """A host that mostly fails is left alone, too, though no five of its failures are in a row."""
+    breakers = Breakers()
+    outcomes = [False, False, True] * good + [False] * (10 - 3 * good)
+    until_ms = [breakers.note(ANN, START_MS, failed=not ok) for ok in outcomes[:10]][-1]
+    assert (until_ms > 0) is opens
+
+
+def test_what_is_older_than_five_minutes_does_not_count() -> None:
+    """Nine outcomes of long ago and one of now are one outcome."""
+    breakers = Breakers()
+    for n in range(9):
+        breakers.note(ANN, START_MS, failed=n % 3 > 0)
+    assert breakers.note(ANN, START_MS + WINDOW_MS, failed=True) == 0
+
+
+def test_one_attempt_probes_and_the_others_wait_for_it() -> None:
+    """After the pause one is let through; a success lets all through."""
+    breakers = opened()
+    now_ms = START_MS + OPEN_MS
+    assert breakers.admit(ANN, now_ms) == 0
+    assert breakers.admit(ANN, now_ms) == now_ms + PROBE_MS
+    breakers.note(ANN, now_ms, failed=False)
+    assert [breakers.admit(ANN, now_ms) for _ in range(3)] == [0, 0, 0]
+
+
+def test_the_pauses_double_to_a_quarter_of_an_hour() -> None:
+    """30 s, 1, 2, 4, 8, 15 minutes, and so on for as long as every probe fails."""
+    breakers, now_ms, pauses = opened(), START_MS + OPEN_MS, [OPEN_MS]
+    for _ in range(7):
+        assert breakers.admit(ANN, now_ms) == 0
+        until_ms = failed(breakers, 1, now_ms=now_ms)
+        pauses.append(until_ms - now_ms)
+        now_ms = until_ms
+    assert pauses == [min(OPEN_MS * 2**n, OPEN_MAX_MS) for n in range(8)]
+
+
+def test_a_success_forgets_how_often_it_has_opened() -> None:
+    """The next trouble begins with 30 s again, and needs five failures again."""
+    breakers = opened()
+    now_ms = START_MS + OPEN_MS
+    breakers.admit(ANN, now_ms)
+    breakers.note(ANN, now_ms, failed=False)
+    assert failed(breakers, 4, now_ms=now_ms) == 0
+    assert failed(breakers, 1, now_ms=now_ms) == now_ms + OPEN_MS
+
+
+def test_what_was_on_its_way_when_it_opened_changes_nothing() -> None:
+    """Attempts that were sent before neither lengthen the pause nor double the next; a success among them closes."""
+    breakers = opened()
+    assert failed(breakers, 3, now_ms=START_MS + 1_000) == 0
+    assert breakers.admit(ANN, START_MS + 1_000) == START_MS + OPEN_MS
+    breakers.note(ANN, START_MS + 2_000, failed=False)
+    assert breakers.admit(ANN, START_MS + 2_000) == 0
+
+
+def test_a_probe_that_was_not_sent_leaves_its_place() -> None:
+    """The next one probes at once; one that was never heard of again does so after half a minute."""
+    breakers = opened()
+    now_ms = START_MS + OPEN_MS
+    breakers.admit(ANN, now_ms)
+    breakers.leave(ANN)
+    assert breakers.admit(ANN, now_ms) == 0
+    assert breakers.admit(ANN, now_ms + PROBE_MS) == 0
+
+
+@pytest.mark.parametrize("other", [Line("bob", ANN.host), Line(ANN.caller, "other.contoso.com")])
+def test_nobody_is_cut_off_by_another(other: Line) -> None:
+    """A breaker is that of one caller and one host."""
+    assert opened().admit(other, START_MS) == 0
+
+
+def test_memory_is_bounded() -> None:
+    """What was used longest ago is forgotten, and so is let through again."""
+    breakers = opened()
+    for n in range(MAX_KNOWN):
+        breakers.note(Line("ann", f"{n}.contoso.com"), START_MS, failed=True)
+    assert breakers.admit(ANN, START_MS) == 0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 600_000)), max_size=60))
+def test_nothing_is_kept_back_for_longer_than_the_longest_pause(outcomes: list[tuple[bool, int]]) -> None:
+    """Whatever happens, the time to ask again is at most 15 minutes away, and later than now."""
+    breakers, now_ms = Breakers(), START_MS
+    for has_failed, later_ms in outcomes:
+        now_ms += later_ms
+        wait_ms = breakers.admit(ANN, now_ms)
+        assert wait_ms == 0 or now_ms < wait_ms <= now_ms + OPEN_MAX_MS
+        breakers.note(ANN, now_ms, failed=has_failed)
+
+
+def test_waiting_as_told_always_leads_to_an_attempt() -> None:
+    """Who comes back when told to, again and again, is admitted, though every probe fails."""
+    breakers, now_ms, admitted = opened(), START_MS, list[int]()
+    for _ in range(20):
+        wait_ms = breakers.admit(ANN, now_ms)
+        if wait_ms:
+            now_ms = wait_ms
+        else:
+            admitted.append(now_ms)
+            breakers.note(ANN, now_ms, failed=True)
+    assert all(OPEN_MS <= later - earlier <= OPEN_MAX_MS for earlier, later in pairwise(admitted))
+    assert len(admitted) == 10
