@@ -12,34 +12,28 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import KW_ONLY, dataclass, field
-from ipaddress import ip_address
-from typing import NoReturn
-from weakref import WeakValueDictionary
 
 import httpcore
 
 from shared.addresses import PORTS, CallbackUrlRefused, Target, admit, check_url, is_address
+from shared.dialling import PinnedBackend, ResolutionFailed, Resolve, system_resolve
 from shared.redelivery import Answer, SendError
+from shared.slots import Lane
 
-Resolve = Callable[[str, int], Awaitable[list[str]]]
-
-MAX_SENDS = 24
-MAX_SENDS_PER_HOST = 6  # a quarter: a host that swallows packets must leave room for the others
-MAX_DIALS = 3
+MAX_FIRSTS = 24  # first attempts at once
+MAX_RETRIES = 12  # in a lane of their own: first attempts never wait behind them
+MAX_SENDS = MAX_FIRSTS + MAX_RETRIES
+SEND_THREADS = 2 * MAX_SENDS  # the system looks up for longer than an attempt waits for it
+VET_THREADS = 8
 KEEPALIVE_S = 3.0
 ANSWER_BYTES = 4096
 RETRY_AFTER_CHARACTERS = 64
 USER_AGENT = "background-responses/1"
 
-
-class ResolutionFailed(httpcore.ConnectError):
-    """The name has no address, or its name server did not say in time."""
-
-
+_NO_ADDRESS = (socket.EAI_NONAME, socket.EAI_NODATA)
 _TROUBLE = (
     CallbackUrlRefused,
     httpcore.TimeoutException,
@@ -49,71 +43,9 @@ _TROUBLE = (
 )
 
 
-def system_resolve() -> Resolve:
-    """Return the system's resolver in threads of its own: slow name servers hold up nobody else's threads."""
-    threads = ThreadPoolExecutor(MAX_SENDS, thread_name_prefix="callback-dns")
-
-    def look_up(host: str, port: int) -> list[str]:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-    async def resolve(host: str, port: int) -> list[str]:
-        return await asyncio.get_running_loop().run_in_executor(threads, look_up, host, port)
-
-    return resolve
-
-
-@dataclass(frozen=True)
-class PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Dials only judged numbers: resolves once per connection, and the peer must be the number dialled."""
-
-    resolve: Resolve
-    refused_hosts: Collection[str] = ()
-    allow_loopback: bool = False
-    resolve_s: float = 5.0
-    dialer: httpcore.AsyncNetworkBackend = field(default_factory=httpcore.AnyIOBackend)
-
-    async def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, *_: object, **__: object
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first admitted number that answers; each gets its share of the time."""
-        numbers = (await self._admitted(host, port))[:MAX_DIALS]
-        share_s = timeout / len(numbers) if timeout else timeout
-        for number in numbers[:-1]:
-            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                return await self._dial(number, port, share_s)
-        return await self._dial(numbers[-1], port, share_s)
-
-    async def connect_unix_socket(self, *_: object, **__: object) -> NoReturn:
-        """Refuse: a callback never leads to this machine's own sockets."""
-        raise httpcore.ConnectError
-
-    async def _admitted(self, host: str, port: int) -> list[str]:
-        answers = [host] if is_address(host) else await self._answers(host, port)
-        admit(host, answers, refused_hosts=self.refused_hosts, allow_loopback=self.allow_loopback)
-        return answers
-
-    async def _answers(self, host: str, port: int) -> list[str]:
-        try:
-            async with asyncio.timeout(self.resolve_s):
-                answers = await self.resolve(host, port)
-        except OSError:
-            raise ResolutionFailed from None
-        if not answers:
-            raise ResolutionFailed
-        return answers
-
-    async def _dial(self, number: str, port: int, timeout: float | None) -> httpcore.AsyncNetworkStream:
-        stream = await self.dialer.connect_tcp(number, port, timeout)
-        if not _is_peer(stream, number):
-            await stream.aclose()
-            raise httpcore.ConnectError
-        return stream
-
-
 @dataclass(eq=False)
 class CallbackSender:
-    """Posts callbacks. Make one per process and hold a slot for the URL around each `post`."""
+    """Posts callbacks. Make one per process, `vet` URLs at create, and hold a slot around each `post`."""
 
     _: KW_ONLY
     allow_loopback: bool = False
@@ -122,36 +54,45 @@ class CallbackSender:
     deadline_s: float = 15.0
     connect_s: float = 5.0
     resolve_s: float = 5.0
-    resolve: Resolve = field(default_factory=system_resolve)
+    vet_s: float = 1.0
+    resolve: Resolve | None = None  # none: the system's
     ssl_context: ssl.SSLContext = field(default_factory=ssl.create_default_context)
     dialer: httpcore.AsyncNetworkBackend = field(default_factory=httpcore.AnyIOBackend)
 
     def __post_init__(self) -> None:
-        self._sends = asyncio.Semaphore(MAX_SENDS)
-        self._sends_by_host: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._firsts, self._retries = Lane(MAX_FIRSTS), Lane(MAX_RETRIES)
+        self._vet_resolve = self.resolve or system_resolve(VET_THREADS)  # what create waits for delays no attempt
+        resolve = self.resolve or system_resolve(SEND_THREADS)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=self.ssl_context,
             max_connections=MAX_SENDS,
             keepalive_expiry=KEEPALIVE_S,
             network_backend=PinnedBackend(
-                self.resolve, self.refused_hosts, self.allow_loopback, self.resolve_s, self.dialer
+                resolve, self.refused_hosts, self.allow_loopback, self.resolve_s, self.dialer
             ),
         )
 
-    @asynccontextmanager
-    async def slot(self, url: str) -> AsyncIterator[None]:
-        """Wait for one of 24 sends at once, at most 6 of them to one host; the host's share comes first."""
-        host = self._host(url)
-        of_host = self._sends_by_host.setdefault(host, asyncio.Semaphore(MAX_SENDS_PER_HOST))
-        async with of_host, self._sends:
-            yield
+    async def vet(self, url: str) -> None:
+        """Raise CallbackUrlRefused if the URL breaks a rule or its name leads nowhere we may go, as far as DNS says.
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Make one attempt and return what came of it; never raises for what a receiver or a network does."""
+        A name that does not exist and one that leads inside are told apart by nothing; DNS in trouble is no refusal.
+        """
+        target = self._check(url)
+        if not is_address(target.host) and not await self._may_be_public(target):
+            raise CallbackUrlRefused("unresolvable", "The host does not lead to a public address.")
+
+    def slot(self, address: str, *, first: bool, patience_s: float) -> AbstractAsyncContextManager[None]:
+        """Hold one of the lane's slots, at most a quarter of them for one host; raise Busy if none is to be had."""
+        return (self._firsts if first else self._retries).slot(self._host(address), patience_s)
+
+    async def post(
+        self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
+    ) -> Answer:
+        """Make one attempt; never raises for what a receiver or a network does. `hosts`: see `check_url`."""
         started = time.monotonic()
         status, error, retry_after = None, None, None
         try:
-            status, retry_after = await self._exchange(self._check(url), headers, body)
+            status, retry_after = await self._exchange(self._check(address, hosts), headers, body)
         except _TROUBLE as trouble:
             error = _word(trouble)
         return Answer(status, error, retry_after, duration_ms=int((time.monotonic() - started) * 1000))
@@ -160,8 +101,27 @@ class CallbackSender:
         """Close the connections that are kept for reuse."""
         await self._pool.aclose()
 
-    def _check(self, url: str) -> Target:
-        return check_url(url, refused_hosts=self.refused_hosts, ports=self.ports, allow_loopback=self.allow_loopback)
+    def _check(self, url: str, hosts: Collection[str] = ()) -> Target:
+        return check_url(
+            url,
+            hosts=hosts,
+            refused_hosts=self.refused_hosts,
+            ports=self.ports,
+            allow_loopback=self.allow_loopback,
+        )
+
+    async def _may_be_public(self, target: Target) -> bool:
+        try:
+            async with asyncio.timeout(self.vet_s):
+                answers = await self._vet_resolve(target.host, target.port)
+            admit(target.host, answers, refused_hosts=self.refused_hosts, allow_loopback=self.allow_loopback)
+        except CallbackUrlRefused:
+            return False
+        except socket.gaierror as failure:
+            return failure.errno not in _NO_ADDRESS
+        except OSError:
+            return True
+        return bool(answers)
 
     def _host(self, url: str) -> str:
         try:
@@ -195,11 +155,6 @@ class CallbackSender:
             content=body,
             extensions={"timeout": {"connect": self.connect_s}},
         )
-
-
-def _is_peer(stream: httpcore.AsyncNetworkStream, number: str) -> bool:
-    peer = stream.get_extra_info("server_addr")  # None once it is disconnected
-    return peer is not None and ip_address(peer[0]) == ip_address(number)
 
 
 async def _drain(response: httpcore.Response) -> None:

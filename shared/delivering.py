@@ -40,7 +40,7 @@ async def ring(world: World, alarm: Alarm) -> None:
     if record is None or delivery is None or not delivery.is_open:
         await world.store.remove(alarm)
         return
-    wait = await _attempt(world, record, delivery, alarm, PATIENCE_S)
+    wait = await _attempt(world, record, delivery, alarm)
     if wait:
         await _hold_back(world, record, delivery, alarm, wait)
 
@@ -54,7 +54,7 @@ async def deliver(world: World, alarm_key: str) -> None:
     record = await world.store.read(alarm.id)
     delivery = record.delivery(alarm.target) if record else None
     if record and delivery and delivery.is_open and delivery.alarm == alarm_key:
-        await _attempt(world, record, delivery, alarm, PATIENCE_S)
+        await _attempt(world, record, delivery, alarm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,7 @@ class _Wait:
     at_ms: int
 
 
-async def _attempt(
-    world: World, record: Record, delivery: Delivery, alarm: Alarm, patience_s: float
-) -> _Wait | None:
+async def _attempt(world: World, record: Record, delivery: Delivery, alarm: Alarm) -> _Wait | None:
     """Make an attempt, unless it is another's; return why and until when where it has to wait, uncharged.
 
     That is for the host, for a slot, or for storage to take what another attempt of this process brought.
@@ -81,7 +79,7 @@ async def _attempt(
     made = None
     try:
         async with world.senders[delivery.target].slot(
-            _address(record, delivery.target), first=delivery.attempt == 0, patience_s=patience_s
+            _address(record, delivery.target), first=delivery.attempt == 0, patience_s=PATIENCE_S
         ):
             made = await _make(world, record, delivery, alarm)
     except Busy:
@@ -175,7 +173,7 @@ async def _send(world: World, record: Record, target: str, address: str) -> Answ
     if caller is None or not caller.secrets:
         return Answer(None, SendError.UNSIGNED, None, 0)
     headers = signing.headers(caller.secrets, str(event["id"]), world.now_ms() // 1000, body)
-    return await world.senders[target].post(address, headers, body)
+    return await world.senders[target].post(address, headers, body, hosts=caller.callback_hosts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from fnmatch import fnmatchcase
 
 from azure.core.exceptions import AzureError, HttpResponseError
@@ -26,12 +26,27 @@ class ReplySender:
     def __init__(self, queues: QueueServiceClient) -> None:
         self._queues = queues
 
-    @asynccontextmanager
-    async def slot(self, _address: str) -> AsyncIterator[None]:
-        """Queues of one account need no share each."""
-        yield
+    async def vet(self, address: str) -> None:
+        """Know nothing of a queue before an event is to go there."""
 
-    async def post(self, address: str, _headers: Mapping[str, str], body: bytes) -> Answer:
+    def slot(
+        self,
+        _address: str,
+        *,
+        first: bool,  # noqa: ARG002 - every message goes at once
+        patience_s: float,  # noqa: ARG002
+    ) -> AbstractAsyncContextManager[None]:
+        """Queues of one account need no share each."""
+        return nullcontext()
+
+    async def post(
+        self,
+        address: str,
+        _headers: Mapping[str, str],
+        body: bytes,
+        *,
+        hosts: Collection[str] = (),  # noqa: ARG002 - a queue has none
+    ) -> Answer:
         """Put one message, base64 as the Functions runtime reads it; a queue that is not there is a 404."""
         started = time.monotonic()
         status, error = None, None

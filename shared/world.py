@@ -1,7 +1,7 @@
 """Everything outside, one seam each: what the flows of the engine are given to act with."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -26,14 +26,21 @@ TOLD_POLL_MS = 60_000
 class Sender(Protocol):
     """What takes a terminal event to one kind of target; never raises for what the target does."""
 
-    def slot(self, address: str) -> AbstractAsyncContextManager[None]:
-        """Return an asynchronous context that holds the right to send to the address."""
+    def slot(self, address: str, *, first: bool, patience_s: float) -> AbstractAsyncContextManager[None]:
+        """Return an asynchronous context that holds the right to send to the address, or raises Busy."""
 
+<<<<<<< HEAD
     async def vet(self, address: str) -> None:
         """Raise CallbackUrlRefused if it is known already that nothing can be sent to the address."""
 
     async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Make one attempt."""
+=======
+    async def post(
+        self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
+    ) -> Answer:
+        """Make one attempt, to one of the caller's hosts where he names any."""
+>>>>>>> b99b007 (Slots in two lanes, whose line nobody stands in for nothing; the caller's hosts at every attempt; a courtesy look-up at create)
 
     async def aclose(self) -> None:
         """Close the connections."""

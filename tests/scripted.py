@@ -1,14 +1,14 @@
 """The two peers of the engine as fakes that follow a script: an upstream and a receiver of callbacks."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shared.errors import UpstreamError, UpstreamMissing
 from shared.redelivery import Answer, SendError
+from shared.slots import Busy
 from shared.states import Status
 from shared.upstreams import Sent, Step
 from tests.scripted_streams import Gate, Streams
@@ -202,32 +202,44 @@ class Post:
     address: str
     headers: Mapping[str, str]
     body: bytes
+    hosts: tuple[str, ...] = ()  # the caller's allow-list
 
 
 class ScriptedReceiver:
-    """A sender whose receivers give these answers, the last one again and again. It keeps every post."""
+    """A sender whose receivers give these answers, the last one again and again. It keeps every post.
+
+    There is a slot for everyone, and for no one while it is busy.
+    """
 
     def __init__(self, *answers: int | SendError) -> None:
         self.answers: list[int | SendError] = list(answers) or [200]
         self.retry_after: str | None = None
         self.posts: list[Post] = []
         self.gate: Gate | None = None
-        self.slots = asyncio.Semaphore(1_000)
+        self.is_busy = False
+        self.asked: list[tuple[bool, float]] = []  # for a slot: whether for a first attempt, with what patience
 
     def hold(self) -> Gate:
         """Stop every post after the receiver has it, before its answer."""
         self.gate = Gate()
         return self.gate
 
-    @asynccontextmanager
-    async def slot(self, _address: str) -> AsyncIterator[None]:
-        """Give one of the slots."""
-        async with self.slots:
-            yield
+    async def vet(self, _address: str) -> None:
+        """Find nothing wrong."""
 
-    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    @asynccontextmanager
+    async def slot(self, _address: str, *, first: bool, patience_s: float) -> AsyncIterator[None]:
+        """Give a slot."""
+        self.asked.append((first, patience_s))
+        if self.is_busy:
+            raise Busy
+        yield
+
+    async def post(
+        self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
+    ) -> Answer:
         """Keep the event and give the next answer."""
-        self.posts.append(Post(address, headers, body))
+        self.posts.append(Post(address, headers, body, tuple(hosts)))
         outcome = head_of(self.answers)
         if self.gate:
             await self.gate.wait()

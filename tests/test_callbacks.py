@@ -3,18 +3,21 @@
 import asyncio
 import logging
 import socket
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import pytest
 
-from shared.callbacks import MAX_SENDS, MAX_SENDS_PER_HOST, CallbackSender
+from shared.callbacks import MAX_SENDS, CallbackSender
 from shared.redelivery import Answer, SendError
+from shared.slots import Busy
 from tests.receivers import Receiver, Script, drip, endless, hang_up, raw, reply, silence
 
 BODY = b'{"type": "response.completed"}'
 FIELDS = {"webhook-id": "wh_1", "webhook-signature": "v1,secret", "content-type": "application/json"}
 NAME_URL = "https://hooks.contoso.com/cb"
+
+pytestmark = pytest.mark.anyio
 
 
 def post_to(script: Script, **settings: Any) -> tuple[Answer, Receiver]:
@@ -156,54 +159,35 @@ def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert not any(secret in caplog.text for secret in ("hidden", "/cb", "v1,secret", "response.completed"))
 
 
-async def hold_slot(sender: CallbackSender, url: str, holders: asyncio.Queue[str]) -> None:
-    """Take a slot, say so, and keep it."""
-    async with sender.slot(url):
-        holders.put_nowait(url)
-        await asyncio.Event().wait()
-
-
-async def taken(holders: asyncio.Queue[str], count: int) -> None:
-    """Wait until exactly this many slots are taken: the next one is not to be had."""
-    async with asyncio.timeout(5):
-        for _ in range(count):
-            await holders.get()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await holders.get()
-
-
 @pytest.mark.parametrize(
     "spelling",
     ["https://hooks.contoso.com/other", "https://HOOKS.contoso.com.:8443/", "https://hooks.contoso.com"],
 )
-def test_one_host_has_a_quarter_of_the_slots(spelling: str) -> None:
-    """A host that swallows every send, however its name is spelled, leaves the rest to others."""
+@pytest.mark.parametrize(("first", "share"), [(True, 6), (False, 3)], ids=["first attempts", "retries"])
+async def test_one_host_has_a_quarter_of_a_lane(spelling: str, first: bool, share: int) -> None:
+    """However its name is spelled, a host has 6 first attempts and 3 retries at once; neither waits for the other."""
+    sender = CallbackSender()
+    async with AsyncExitStack() as held:
+        for url in ([NAME_URL, spelling] * share)[:share]:
+            await held.enter_async_context(sender.slot(url, first=first, patience_s=0))
+        for url in (NAME_URL, spelling):
+            with pytest.raises(Busy):
+                await held.enter_async_context(sender.slot(url, first=first, patience_s=0))
+        await held.enter_async_context(sender.slot(NAME_URL, first=not first, patience_s=0))
+        await held.enter_async_context(sender.slot("https://other.contoso.com/", first=first, patience_s=0))
 
-    async def scenario() -> None:
-        sender, holders = CallbackSender(), asyncio.Queue[str]()
-        crowd = [asyncio.create_task(hold_slot(sender, url, holders)) for url in [NAME_URL, spelling] * 24]
-        await taken(holders, MAX_SENDS_PER_HOST)
-        crowd.append(asyncio.create_task(hold_slot(sender, "https://other.contoso.com/", holders)))
-        await taken(holders, 1)
 
-    assert MAX_SENDS_PER_HOST == 6
-    asyncio.run(scenario())
-
-
-def test_all_hosts_together_have_the_slots_of_the_sender() -> None:
-    """However many hosts there are, 24 sends run at once, and a slot that is given back is taken up."""
-
-    async def scenario() -> None:
-        sender, holders = CallbackSender(), asyncio.Queue[str]()
-        urls = [f"https://host{number}.contoso.com/" for number in range(MAX_SENDS + 5)]
-        crowd = [asyncio.create_task(hold_slot(sender, url, holders)) for url in urls]
-        await taken(holders, MAX_SENDS)
-        crowd[0].cancel()
-        await taken(holders, 1)
-
-    assert MAX_SENDS == 24
-    asyncio.run(scenario())
+@pytest.mark.parametrize(("first", "most"), [(True, 24), (False, 12)], ids=["first attempts", "retries"])
+async def test_a_lane_has_an_end(first: bool, most: int) -> None:
+    """24 first attempts and 12 retries are under way at once, however many hosts there are."""
+    sender = CallbackSender()
+    async with AsyncExitStack() as held:
+        for number in range(most):
+            url = f"https://host{number}.contoso.com/"
+            await held.enter_async_context(sender.slot(url, first=first, patience_s=0))
+        with pytest.raises(Busy):
+            await held.enter_async_context(sender.slot(NAME_URL, first=first, patience_s=0))
+        await held.enter_async_context(sender.slot(NAME_URL, first=not first, patience_s=0))
 
 
 def test_time_outs_leave_no_connection_behind() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import httpcore
 import pytest
 
-from shared.callbacks import CallbackSender, PinnedBackend, Resolve, system_resolve
+from shared.callbacks import CallbackSender
+from shared.dialling import PinnedBackend, Resolve, system_resolve
 from shared.redelivery import Answer, SendError
 from tests.receivers import Certificate, Detour, Receiver, Script, reply
 
@@ -194,14 +195,14 @@ def test_the_local_setting_lets_no_public_name_in() -> None:
 def test_unix_sockets_are_refused() -> None:
     """No URL leads to a socket file."""
     with pytest.raises(httpcore.ConnectError):
-        asyncio.run(PinnedBackend(system_resolve()).connect_unix_socket("/var/run/docker.sock"))
+        asyncio.run(PinnedBackend(system_resolve(1)).connect_unix_socket("/var/run/docker.sock"))
 
 
 def test_the_systems_resolver_gives_each_number_once() -> None:
     """The default resolver answers with plain numbers, without repeats."""
 
     async def scenario() -> list[str]:
-        return await system_resolve()("localhost", 443)
+        return await system_resolve(1)("localhost", 443)
 
     answers = asyncio.run(scenario())
     assert set(answers) <= {"127.0.0.1", "::1"}

@@ -5,15 +5,12 @@ The clock of these tests' loop can be put forward, so that nobody waits for a de
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from shared import packing, plans
 from shared.alarms import LEASE_MS, Kind
-from shared.delivering import SLOT_WAIT_S
 from shared.errors import UpstreamUnavailable
 from shared.ids import shard_of
 from shared.polling import GET_PAUSE_S
@@ -24,7 +21,7 @@ from shared.store import MOVES_A_TRANSACTION
 from shared.sweeping import MAX_S, sweep
 from shared.upstreams import Step
 from shared.world import World
-from tests.scripted import Gate, Outcome, ScriptedReceiver, ScriptedUpstream
+from tests.scripted import Gate, Outcome, ScriptedUpstream
 from tests.skipping import BACKEND, skip
 from tests.worlds import CALLBACK_URL, START_MS, Stage, nudge, until
 
@@ -190,25 +187,9 @@ async def test_a_backlog_fails_nothing_and_charges_only_what_it_acts_on(stage: S
 # A slow receiver
 
 
-class BusyReceiver(ScriptedReceiver):
-    """A receiver whose slots are all taken while it is busy; whoever waits for one has waited long enough at once."""
-
-    is_busy = True
-
-    @asynccontextmanager
-    async def slot(self, address: str) -> AsyncIterator[None]:
-        """Give a slot, none while it is busy."""
-        if self.is_busy:
-            skip(SLOT_WAIT_S)
-            await asyncio.Event().wait()
-        async with super().slot(address):
-            yield
-
-
 async def test_a_callback_that_finds_no_slot_is_neither_charged_nor_given_up(stage: Stage) -> None:
     """Others hold a slow host's slots for minutes: the delivery waits, and is made once one is free."""
-    receiver = stage.receiver = BusyReceiver()
-    await renew(stage)
+    stage.receiver.is_busy = True
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
     for _ in range(12):
@@ -217,6 +198,6 @@ async def test_a_callback_that_finds_no_slot_is_neither_charged_nor_given_up(sta
     assert (delivery.state, delivery.attempt) == ("pending", 0)
     assert stage.clock.ms < START_MS + 300_000
 
-    receiver.is_busy = False
+    stage.receiver.is_busy = False
     await stage.ring(response_id)
     assert await stage.delivery(response_id) == Delivery(CALLBACK, "delivered", 1)

@@ -75,11 +75,11 @@ class SlowDoor(ScriptedReceiver):
         self.door = Gate()
 
     @asynccontextmanager
-    async def slot(self, address: str) -> AsyncIterator[None]:
+    async def slot(self, address: str, *, first: bool, patience_s: float) -> AsyncIterator[None]:
         """Give a slot, to the first when his door is opened."""
         if not self.door.reached.is_set():
             await self.door.wait()
-        async with super().slot(address):
+        async with super().slot(address, first=first, patience_s=patience_s):
             yield
 
 
