@@ -1,7 +1,7 @@
 """Queue and timer triggers. A message is a hint: one that cannot be read, or whose work cannot be done now, is dropped.
 
-Nothing is lost by that: alarms are the truth, and the heartbeat nudges for whatever is overdue. Only a queued request is
-more than a hint: it comes back until it is taken.
+Nothing is lost by that: alarms are the truth, and the heartbeat nudges for whatever is overdue. Only a queued request
+is more than a hint: it comes back until it is taken.
 """
 
 import logging
@@ -74,13 +74,13 @@ async def run(message: func.QueueMessage) -> None:
 @blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage")
 async def take_request(message: func.QueueMessage) -> None:
     """Start the response that a message asks for; at the last try, send it to the end of its queue."""
-    given = Message(message.id, message.get_body())
+    given = Message(str(message.id), message.get_body())
     engine = (await service()).engine
     try:
         await engine.take_request(given)
     except StoreError:
         _log.warning("request.storage_failed", extra={"message_id": message.id})
-        if message.dequeue_count < LAST_TRY:
+        if (message.dequeue_count or 0) < LAST_TRY:
             raise
         await engine.put_back(given)
 

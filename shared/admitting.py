@@ -52,7 +52,7 @@ def opened(world: World, response_id: str, caller: Caller, new: NewResponse, pre
 
 
 async def own(world: World, caller: Caller, named: str) -> Record:
-    """Return a caller's response, by its id or a continuation token; another's does not exist, nor does a deleted one."""
+    """Return a caller's response, by its id or a token; another's does not exist, nor does a deleted one."""
     cursor = ids.read_token(named)
     record = await world.store.read(cursor.id) if cursor else None
     if record is None or record.caller != caller.name or record.deleted:
@@ -82,9 +82,7 @@ async def _check_callback(world: World, caller: Caller, url: str) -> None:
         )
     rules = world.rules
     try:
-        check_url(
-            url, hosts=caller.callback_hosts, refused_hosts=rules.own_hosts, allow_loopback=rules.allow_loopback
-        )
+        check_url(url, hosts=caller.callback_hosts, refused_hosts=rules.own_hosts, allow_loopback=rules.allow_loopback)
         await world.senders[CALLBACK].vet(url)
     except CallbackUrlRefused as refused:
         raise BadRequest(str(refused), param="callback_url", code=refused.code) from None

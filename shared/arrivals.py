@@ -1,8 +1,8 @@
 """What the upstream tells by webhooks: that one of its responses has ended, and which of ours that is.
 
-The upstream's id is noted, in the shard of its hash, before our response learns it. An event that comes earlier leaves a
-mark there, which whoever notes the id finds; one that comes between the two writes marks the record. So none is lost,
-and none changes anything by itself: it only makes us ask, at once instead of within the minute.
+The upstream's id is noted, in the shard of its hash, before our response learns it. An event that comes earlier leaves
+a mark there, which whoever notes the id finds; one that comes between the two writes marks the record. So none is
+lost, and none changes anything by itself: it only makes us ask, at once instead of within the minute.
 """
 
 import hashlib

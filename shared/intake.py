@@ -3,8 +3,8 @@
     {"request": {...}, "reply_to": "queue", "correlation_id": "...", "id": "..."}
 
 The response's id derives from the message's, so its copies start nothing new; a sender that may send twice names the
-message itself, by `id`. A message that asks for what cannot be had becomes a response that has failed, whose event tells
-the reply queue why; one that names no queue which may be told goes to the poison queue.
+message itself, by `id`. A message that asks for what cannot be had becomes a response that has failed, whose event
+tells the reply queue why; one that names no queue which may be told goes to the poison queue.
 """
 
 import logging
@@ -86,7 +86,7 @@ def _wrong(name: str, expected: str) -> BadRequest:
 
 
 async def take(world: World, message: Message) -> None:
-    """Start what a message asks for; nothing new if a copy of it has done so. Raises StoreError if that cannot be now."""
+    """Start what a message asks for; nothing new if a copy of it has. Raises StoreError if that cannot be done now."""
     envelope = opened(message)
     caller = caller_of(world)
     try:
@@ -101,9 +101,7 @@ async def take(world: World, message: Message) -> None:
 async def _admitted(world: World, caller: Caller, envelope: Envelope) -> tuple[Record, dict[str, Any] | None]:
     if envelope.wrong:
         raise envelope.wrong
-    record, request = await admitting.admit(
-        world, caller, _asked(envelope), envelope.response_id, is_repeatable=True
-    )
+    record, request = await admitting.admit(world, caller, _asked(envelope), envelope.response_id, is_repeatable=True)
     # promised: nobody waits who could be told of a refusal but by the event of a response
     return replace(record, promised=True, correlation_id=envelope.correlation_id), request
 

@@ -9,9 +9,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Protocol
 
-from shared import ending, events, leases, plans
+from shared import arrivals, ending, events, leases, plans
 from shared.appending import Log
 from shared.errors import (
     UpstreamBroken,
@@ -198,7 +199,8 @@ class Listener:
 
     async def _go_on_polling(self) -> None:
         token, least_ms = self._record.token or "", self._world.limits.poll_min_ms
-        record = replace(self._record, woken=await self._lease.insist(lambda: arrivals.name(self._world, self._record, token)))
+        is_over = await self._lease.insist(lambda: arrivals.name(self._world, self._record, token))
+        record = replace(self._record, woken=is_over)
         poll = plans.poll(record, token, self._now_ms(), self._world.dice, least_ms)
         await self._lease.write(lambda current: leases.polled(current, poll), gives_up=True)
 

@@ -64,9 +64,7 @@ class Queues:
         """Return up to 32 messages, hidden from others for 10 minutes; none of a queue that is not there."""
         async with self._reaching(name) as queue:
             try:
-                found = queue.receive_messages(
-                    messages_per_page=BATCH, max_messages=BATCH, visibility_timeout=HIDDEN_S
-                )
+                found = queue.receive_messages(messages_per_page=BATCH, max_messages=BATCH, visibility_timeout=HIDDEN_S)
                 return [Letter(str(one.id), str(one.pop_receipt), one.content or "") async for one in found]
             except ResourceNotFoundError:
                 return []

@@ -17,7 +17,8 @@ MAX_UNEXPECTED = 5
 def poll_delay(elapsed_ms: int, dice: Dice, least_ms: int = POLL_MIN_MS) -> int:
     """Return the wait before the next poll: a tenth of the elapsed time, 1 s to 30 s, up to 10 % more by the dice.
 
-    `least_ms` is what an upstream that tells of its ends by itself is left alone for. The jitter only adds: a nudge is parked in whole seconds and must not be early by more than that rounding.
+    An upstream that tells of its ends by itself is left alone for `least_ms`. The jitter only adds: a nudge is parked
+    in whole seconds and must not be early by more than that rounding.
     """
     delay = max(min(max(elapsed_ms // 10, POLL_MIN_MS), POLL_MAX_MS), least_ms)
     return delay + int(delay * dice() / 10)

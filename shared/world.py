@@ -29,18 +29,13 @@ class Sender(Protocol):
     def slot(self, address: str, *, first: bool, patience_s: float) -> AbstractAsyncContextManager[None]:
         """Return an asynchronous context that holds the right to send to the address, or raises Busy."""
 
-<<<<<<< HEAD
     async def vet(self, address: str) -> None:
         """Raise CallbackUrlRefused if it is known already that nothing can be sent to the address."""
 
-    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Make one attempt."""
-=======
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
     ) -> Answer:
         """Make one attempt, to one of the caller's hosts where he names any."""
->>>>>>> b99b007 (Slots in two lanes, whose line nobody stands in for nothing; the caller's hosts at every attempt; a courtesy look-up at create)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -14,7 +14,8 @@ from shared.callers import Caller
 from shared.engine import Engine
 from shared.errors import BadRequest, NotFound, StoreUnavailable, TooLarge
 from shared.ids import new_id, shard_of, token_for
-from shared.requests import Page, parse
+from shared.pages import Page
+from shared.requests import parse
 from shared.states import Status
 from tests.worlds import ANN, BOB, CALLBACK_URL, SECRET, START_MS, Stage
 

@@ -195,7 +195,7 @@ def test_a_claim_counts_the_attempt_and_moves_the_one_alarm() -> None:
     due = Alarm(NOW_MS + 15_000, Kind.DELIVER, ID, "c")
     claim = due.moved(NOW_MS + 60_000)
     write = plans.claimed(over, delivery, due, claim)
-    assert write.record.deliveries == (Delivery("c", attempt=1, alarm=claim.key), over.deliveries[1])
+    assert write.record.deliveries == (Delivery("c", attempt=1, alarm=claim.key, sending=True), over.deliveries[1])
     assert (write.alarms_in, write.alarms_out) == ((claim,), (due.key,))
 
 
@@ -204,8 +204,10 @@ def test_an_attempt_is_noted_with_what_follows_it(following: Alarm | None) -> No
     """Its row, the delivery as it now is, the spent alarm and the next one, if there is one, are one write."""
     over = ended(TARGETED).record
     row = Row("attempt|c|0001", {"facts": "{}"})
-    delivery = Delivery("c", "pending" if following else "delivered", 1, following.key if following else "")
-    write = plans.concluded(over, delivery, row, ("spent",), following)
+    alarm_key = following.key if following else ""
+    delivery = Delivery("c", "pending" if following else "delivered", 1, alarm=alarm_key)
+    write = plans.concluded(over, replace(delivery, sending=True), row, ("spent",), following, NOW_MS)
+    assert write.failures_in == ()
     assert write.record.delivery("c") == delivery
     assert (write.rows, write.alarms_out) == ((row,), ("spent",))
     assert write.alarms_in == write.wakes == ((following,) if following else ())

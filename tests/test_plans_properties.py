@@ -86,7 +86,7 @@ def concludes(state: str) -> Event:
     def conclude(record: Record) -> Write | None:
         delivery = next(iter(record.deliveries), None)
         row = Row("attempt|c|0001", {})
-        return plans.concluded(record, replace(delivery, state=state), row, (), None) if delivery else None
+        return plans.concluded(record, replace(delivery, state=state), row, (), None, NOW_MS) if delivery else None
 
     return conclude
 
@@ -127,7 +127,7 @@ def written(event: Event, record: Record) -> Write | None:
 
 def outcome(record: Record) -> tuple[object, ...]:
     """Return what no event may change once a response has ended."""
-    return record.status, record.body, record.body_rows, record.ended_ms, record.targets
+    return record.status, record.body, record.body_rows, record.ended_ms, record.callback_url, record.reply_to
 
 
 def assert_legal(before: Record, write: Write) -> None:
@@ -143,7 +143,9 @@ def assert_whole(before: Record, write: Write) -> None:
     """Fail unless terminal status, output, delivery alarms and purge alarm come together, or none of them."""
     ends_now = write.record.status.is_terminal and not before.status.is_terminal
     if ends_now:
-        assert [alarm.target for alarm in write.alarms_in if alarm.kind is Kind.DELIVER] == list(before.targets)
+        assert [alarm.target for alarm in write.alarms_in if alarm.kind is Kind.DELIVER] == list(
+            before.targets(event_type(write.record.status))
+        )
         assert [alarm.key for alarm in write.alarms_in if alarm.kind is Kind.PURGE] == [write.record.purge]
         assert packing.unpack(write.record.body)["status"] == write.record.status
         assert write.writes_body

@@ -106,7 +106,23 @@ def test_targets_are_those_that_were_asked_for(
     callback_url: str | None, reply_to: str | None, targets: tuple[str, ...]
 ) -> None:
     """A callback, a reply queue, both or neither."""
-    assert replace(FRESH, callback_url=callback_url, reply_to=reply_to).targets == targets
+    assert replace(FRESH, callback_url=callback_url, reply_to=reply_to).targets("response.completed") == targets
+
+
+@pytest.mark.parametrize(("event", "targets"), [("response.failed", ("c", "q")), ("response.completed", ("q",))])
+def test_a_callback_may_want_some_events_only(event: str, targets: tuple[str, ...]) -> None:
+    """The reply queue is told of every end: somebody there waits for it."""
+    choosy = replace(FRESH, callback_url="u", reply_to="q", callback_events=("response.failed",))
+    assert read(choosy.facts(), body=b"", write_id="", etag="").targets(event) == targets
+
+
+def test_the_row_of_a_failed_delivery_names_it() -> None:
+    """Its key leads from a caller and a time to the response and the target; the bare key starts the range."""
+    key = failure_key("a" * 16, 1_800_000_000_000, ID, "c")
+    assert read_failure_key(key) == (ID, "c")
+    assert failure_key("a" * 16, 1_800_000_000_000) <= key < failure_key("a" * 16, 1_800_000_000_001)
+    with pytest.raises(ValueError, match="not a failed delivery"):
+        read_failure_key(f"failed|x|{ID}")
 
 
 def test_a_delivery_is_changed_without_touching_the_other() -> None:
