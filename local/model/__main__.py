@@ -9,6 +9,7 @@ from local.model.app import create_app
 from local.model.connection import CuttableProtocol
 from local.model.faults import Faults, Switches
 from local.model.simulation import Simulation
+from local.model.webhooks import Endpoint, Webhooks
 
 BANNER = "simulated model listening on http://127.0.0.1:{port}/v1"
 
@@ -21,7 +22,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ignore-idempotency", action="store_true", help="start one response per create call")
     parser.add_argument("--faults", default="{}", help="switches as JSON, such as '{\"create_latency_s\": 0.3}'")
     parser.add_argument("--seed", type=int, default=0, help="of the random faults")
-    return parser.parse_args()
+    parser.add_argument("--webhook-url", help="where the ends of background work are told")
+    parser.add_argument("--webhook-secret", help="whsec_... that those events are signed with")
+    given = parser.parse_args()
+    if bool(given.webhook_url) != bool(given.webhook_secret):
+        parser.error("--webhook-url and --webhook-secret go together")
+    return given
 
 
 def main() -> None:
@@ -30,7 +36,9 @@ def main() -> None:
     switches = Switches.model_validate_json(given.faults)
     switches.ignore_idempotency |= given.ignore_idempotency
     simulation = Simulation(unix_offset_s=time.time() - time.monotonic())
-    app = create_app(simulation, Faults(switches, given.seed), given.api_key)
+    faults = Faults(switches, given.seed)
+    endpoint = Endpoint(given.webhook_url, given.webhook_secret) if given.webhook_url else None
+    app = create_app(simulation, faults, Webhooks(endpoint, faults), given.api_key)
     serve(app, given.port, BANNER, http=CuttableProtocol)
 
 

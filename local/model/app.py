@@ -26,6 +26,7 @@ from local.model.input_page import input_page
 from local.model.response_object import response_object
 from local.model.simulation import Simulation
 from local.model.streaming import EventStream, check_replayable, frames
+from local.model.webhooks import Webhooks
 from local.model.work import Work
 
 PREFIXES = ("/openai/v1", "/openai", "/v1")
@@ -34,9 +35,9 @@ COUNTED = ("creates", "streams", "retrieves", "replays", "deletes", "cancels", "
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(simulation: Simulation, faults: Faults, api_key: str | None) -> Starlette:
+def create_app(simulation: Simulation, faults: Faults, webhooks: Webhooks, api_key: str | None) -> Starlette:
     """Return the app; with an `api_key`, calls without it are 401."""
-    model = Model(simulation, faults, api_key)
+    model = Model(simulation, faults, webhooks, api_key)
     routes = [*model.control_routes(), *(Mount(prefix, routes=model.routes()) for prefix in PREFIXES)]
     handlers: dict[Any, Any] = {
         ApiError: _error_answer,
@@ -50,9 +51,10 @@ def create_app(simulation: Simulation, faults: Faults, api_key: str | None) -> S
 class Model:
     """The handlers of all calls."""
 
-    def __init__(self, simulation: Simulation, faults: Faults, api_key: str | None) -> None:
+    def __init__(self, simulation: Simulation, faults: Faults, webhooks: Webhooks, api_key: str | None) -> None:
         self._simulation = simulation
         self._faults = faults
+        self._webhooks = webhooks
         self._api_key = api_key
         self._calls: Counter[str] = Counter()
         self._open_streams = 0
@@ -101,6 +103,7 @@ class Model:
         self._faults.refuse_create()
         work = self._started(body, request.headers.get("idempotency-key"))
         await asyncio.sleep(self._faults.switches.create_latency_s)
+        await self._webhooks.precede(work)
         self._faults.lose_answer()
         if work.streamed:
             self._calls["streams"] += 1
@@ -111,8 +114,11 @@ class Model:
 
     def _started(self, body: dict[str, Any], key: str | None) -> Work:
         switches = self._faults.switches
-        known = None if switches.ignore_idempotency else self._simulation.repeated(key)
-        return known or self._simulation.start(body, key, time.monotonic(), switches.keepalive_s)
+        if not switches.ignore_idempotency and (known := self._simulation.repeated(key)):
+            return known
+        work = self._simulation.start(body, key, time.monotonic(), switches.keepalive_s)
+        self._webhooks.watch(work)
+        return work
 
     async def _retrieve(self, request: Request) -> Response:
         work = self._found(request)
@@ -163,7 +169,7 @@ class Model:
 
     async def _stats(self, _request: Request) -> Response:
         counted = dict.fromkeys(COUNTED, 0) | self._calls | {"open_streams": self._open_streams}
-        return _json(counted | self._simulation.stats())
+        return _json(counted | self._webhooks.stats() | self._simulation.stats())
 
     async def _begun(self, _request: Request) -> Response:
         return _json(self._simulation.begun())
@@ -173,6 +179,7 @@ class Model:
 
     async def _reset(self, _request: Request) -> Response:
         self._simulation.forget_all()
+        self._webhooks.forget_all()
         self._calls.clear()
         self._faults.reset()
         return _json({})

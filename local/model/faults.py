@@ -60,6 +60,10 @@ class Switches(BaseModel):
     # The event with this number is broken JSON on the first so many connections of a response.
     stream_malformed_at: Count | None = None
     stream_malformed_times: Count = 1
+    # The event that tells of an end: before the create call is answered that ended at once, not at all, twice at once.
+    webhook_early: bool = False
+    webhook_lost: bool = False
+    webhook_twice: bool = False
 
 
 class Faults:
