@@ -25,8 +25,12 @@ class Credentials:
 
 def new_credentials(name: str) -> Credentials:
     """Return fresh credentials, each with 32 random bytes."""
-    signing_key = base64.b64encode(secrets.token_bytes(32)).decode()
-    return Credentials(name, f"br_{secrets.token_urlsafe(32)}", f"whsec_{signing_key}")
+    return Credentials(name, f"br_{secrets.token_urlsafe(32)}", new_secret())
+
+
+def new_secret() -> str:
+    """Return a fresh signing secret."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 def kept_credentials(directory: Path | None, name: str) -> Credentials:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from local.azurite import Azurite, azurite
+from local.hook import Hook
 from local.keys import Credentials, kept_credentials
 from local.ports import free_port
 from local.process import PartError, Process, wait_for
@@ -58,21 +59,27 @@ class Stack:
 
 @contextmanager
 def stack(
-    directory: Path | None = None, port: int = 0, connect: Callable[[Azurite], str] = Azurite.account
+    directory: Path | None = None,
+    port: int = 0,
+    connect: Callable[[Azurite], str] = Azurite.account,
+    *,
+    webhooks: bool = False,
 ) -> Iterator[Stack]:
     """Run the whole stack until the end of the block, then end its parts in reverse order.
 
     A directory keeps the data and the caller's key for the next time. Port 0 takes a free one. With UPSTREAM_BASE_URL
     in the environment the service uses that upstream, otherwise the simulated model. `connect` gives the host's
-    connection string.
+    connection string. With `webhooks`, the simulated model tells the host when work has ended.
     """
+    port = port or free_port()
+    hook = Hook(f"http://127.0.0.1:{port}") if webhooks else None
     with ExitStack() as cleanup:
         credentials = kept_credentials(directory, CALLER)
         storage = cleanup.enter_context(azurite(directory))
         parts = _Parts(cleanup, Path(cleanup.enter_context(TemporaryDirectory(prefix="stack-"))))
         receiver_url = parts.start("receiver", "--secret", credentials.signing_secret)
-        settings = {**_settings(connect(storage), credentials), **_upstream(parts)}
-        start_host = partial(parts.start, "host", "--port", str(port or free_port()), **settings)
+        settings = {**_settings(connect(storage), credentials), **_upstream(parts, hook)}
+        start_host = partial(parts.start, "host", "--port", str(port), **settings)
         running = Stack(start_host(), receiver_url, credentials, storage, parts.processes, start_host)
         _wait_until_ready(running)
         yield running
@@ -102,13 +109,15 @@ def _settings(connection: str, credentials: Credentials) -> dict[str, str]:
     }
 
 
-def _upstream(parts: _Parts) -> dict[str, str]:
+def _upstream(parts: _Parts, hook: Hook | None) -> dict[str, str]:
     if os.environ.get("UPSTREAM_BASE_URL"):
         return {}
+    flags, settings = (hook.flags, hook.settings) if hook else ([], {})
     return {
-        "UPSTREAM_BASE_URL": parts.start("model", "--port", "0"),
+        "UPSTREAM_BASE_URL": parts.start("model", "--port", "0", *flags),
         "UPSTREAM_API_KEY": "simulated",
         "UPSTREAM_HONOURS_IDEMPOTENCY_KEY": "true",
+        **settings,
     }
 
 

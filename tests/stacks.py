@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
+from local.hook import Hook
 from local.keys import Credentials, new_credentials
 from local.ports import free_port
 from local.process import Process, wait_for
@@ -36,8 +37,8 @@ Json = dict[str, Any]
 class Host:
     """A Functions host that may be killed, and comes back at the same address."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
-        self.port = free_port()
+    def __init__(self, directory: Path, settings: Mapping[str, str], port: int) -> None:
+        self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
         self._directory = directory
         self._settings = settings
@@ -159,16 +160,24 @@ class Service:
 
 @contextmanager
 def service(
-    directory: Path, connection: str, *, hosts: int = 1, callers: Sequence[str] = ("first",), **settings: str
+    directory: Path,
+    connection: str,
+    *,
+    hosts: int = 1,
+    callers: Sequence[str] = ("first",),
+    webhooks: bool = False,
+    **settings: str,
 ) -> Iterator[Service]:
-    """Run the service over a storage account until the end of the block; the receiver is the first caller's."""
+    """Run the service over a storage account; the receiver is the first caller's, `webhooks` lead to the first host."""
     known = {name: new_credentials(name) for name in callers}
+    ports = [free_port() for _ in range(hosts)]
+    hook = Hook(f"http://127.0.0.1:{ports[0]}")
     with ExitStack() as cleanup:
-        model_url = cleanup.enter_context(peer(directory, "local.model"))
+        model_url = cleanup.enter_context(peer(directory, "local.model", *(hook.flags if webhooks else ())))
         model = cleanup.enter_context(closing(ModelPeer(model_url)))
         receiver = cleanup.enter_context(receiver_peer(directory, known[callers[0]]))
-        environment = _settings(connection, model_url, known.values()) | settings
-        running = Service([Host(directory, environment) for _ in range(hosts)], model, receiver, known, cleanup)
+        environment = _settings(connection, model_url, known.values()) | (hook.settings if webhooks else {}) | settings
+        running = Service([Host(directory, environment, port) for port in ports], model, receiver, known, cleanup)
         for host in running.hosts:
             cleanup.callback(host.stop)
             host.start()

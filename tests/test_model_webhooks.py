@@ -13,6 +13,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from openai.types.webhooks import ResponseCompletedWebhookEvent
 
+from local.hook import Hook
 from local.keys import new_credentials
 from local.model.webhooks import ATTEMPT_S
 from local.process import PartError
@@ -71,8 +72,8 @@ def told(running: Told) -> Told:
 
 @contextmanager
 def told_model(directory: Path, url: str) -> Iterator[ModelPeer]:
-    """Run a model that tells this address."""
-    with model_peer(directory, "--webhook-url", f"{url}/upstream", "--webhook-secret", SECRET) as model:
+    """Run a model that tells what listens at this address."""
+    with model_peer(directory, *Hook(url, SECRET).flags) as model:
         yield model
 
 
@@ -89,7 +90,7 @@ def test_an_event_comes_as_openai_sends_it(tmp_path: Path) -> None:
         response_id = model.create("sim-instant").json()["id"]
         eventually(lambda: len(endpoint.requests) == 1)
     (request,) = endpoint.requests
-    assert request.line == "POST /upstream HTTP/1.1"
+    assert request.line == "POST /webhooks/upstream HTTP/1.1"
     assert request.headers["webhook-id"].startswith("wh_")
     assert request.headers["content-type"] == "application/json"
     assert request.headers["user-agent"].startswith("OpenAI/1.0 (+")
@@ -213,6 +214,13 @@ def test_an_event_can_come_twice(told: Told) -> None:
     assert sorted(answers) == [204, 204, 500]
     assert len({one["webhook_id"] for one in told.endpoint.of(response_id)}) == 1
     assert told.counted() == (3, 1)
+
+
+def test_a_model_and_its_host_share_a_secret_that_nobody_else_has() -> None:
+    """Each pair has its own; the host gets it as a setting."""
+    one, other = Hook("http://127.0.0.1:9"), Hook("http://127.0.0.1:9")
+    assert one.settings == {"UPSTREAM_WEBHOOK_SECRET": one.flags[-1]}
+    assert one.secret != other.secret
 
 
 @pytest.mark.parametrize("flag", [("--webhook-url", "http://127.0.0.1:9"), ("--webhook-secret", SECRET)])
