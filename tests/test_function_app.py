@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from functions.queues import LAST_TRY
+
 ROOT = Path(__file__).parent.parent
 PROGRAM = """
 import json, sys
@@ -25,9 +27,12 @@ OPERATIONS = {
     "cancel_response": ("POST", "responses/{id}/cancel"),
     "list_input_items": ("GET", "responses/{id}/input_items"),
     "list_deliveries": ("GET", "responses/{id}/deliveries"),
+    "redeliver": ("POST", "responses/{id}/deliveries/redeliver"),
+    "recover_deliveries": ("POST", "deliveries/recover"),
     "health_live": ("GET", "health/live"),
     "health_ready": ("GET", "health/ready"),
 }
+ELSEWHERE = {"hear_upstream": ("POST", "webhooks/upstream"), "unmatched": ("", "{*path}")}
 AT_ROOT = {f"{name}_root": route for name, route in OPERATIONS.items() if name.startswith("health")}
 
 
@@ -55,14 +60,15 @@ def routes(functions: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[str, s
 
 
 def test_the_registered_functions_are_exactly_these(functions: dict[str, list[dict[str, Any]]]) -> None:
-    """Every operation under every base path, three queues, one timer, and the answer to everything else."""
+    """Every operation under every base path, four queues, two timers, and the answer to everything else."""
     expected = {
         name + suffix: (method, f"{base}/{route}")
         for suffix, base in BASES.items()
         for name, (method, route) in OPERATIONS.items()
     }
-    assert routes(functions) == {**expected, **AT_ROOT, "unmatched": ("", "{*path}")}
-    assert functions.keys() - routes(functions).keys() == {"sweep", "deliver", "run", "heartbeat"}
+    assert routes(functions) == {**expected, **AT_ROOT, **ELSEWHERE}
+    others = {"sweep", "deliver", "run", "take_request", "heartbeat", "tend_poison"}
+    assert functions.keys() - routes(functions).keys() == others
 
 
 def test_names_pass_the_hosts_rules(functions: dict[str, list[dict[str, Any]]]) -> None:
@@ -86,11 +92,17 @@ def test_no_two_functions_share_a_route(functions: dict[str, list[dict[str, Any]
 
 def test_queues_and_storage_are_those_of_the_deployment(functions: dict[str, list[dict[str, Any]]]) -> None:
     """All queues are read with the app's own storage connection; the timer rings every minute and at a start."""
-    queues = {"sweep": "nudges", "deliver": "deliveries", "run": "runs"}
+    queues = {"sweep": "nudges", "deliver": "deliveries", "run": "runs", "take_request": "requests"}
     assert {name: functions[name][0]["queueName"] for name in queues} == queues
     assert {functions[name][0]["connection"] for name in queues} == {"AzureWebJobsStorage"}
     timer = functions["heartbeat"][0]
     assert (timer["schedule"], timer["runOnStartup"]) == ("0 * * * * *", True)
+
+
+def test_the_last_try_is_the_platforms() -> None:
+    """A queued request is sent to the end of its queue before the platform would take it for poison."""
+    host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
+    assert host["extensions"]["queues"]["maxDequeueCount"] == LAST_TRY
 
 
 def test_callers_are_known_by_their_own_keys(functions: dict[str, list[dict[str, Any]]]) -> None:

@@ -13,7 +13,8 @@ from shared.engine import Engine
 from shared.nudges import DELIVERIES, NUDGES
 from shared.requests import parse
 from shared.states import Status
-from tests.worlds import ANN, CALLBACK_URL, Stage, clock_ahead, queue_host, until
+from tests.pumps import queue_host
+from tests.worlds import ANN, CALLBACK_URL, Stage, clock_ahead, until
 
 pytestmark = pytest.mark.anyio
 

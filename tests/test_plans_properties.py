@@ -16,6 +16,7 @@ from shared.alarms import Alarm, Kind
 from shared.ending import Decide
 from shared.plans import DAY_MS
 from shared.records import Delivery, Record, Row, Write
+from shared.responses import event_type
 from shared.states import TRANSITIONS, IllegalTransition, Status, later
 from shared.upstreams import Step
 
@@ -86,7 +87,7 @@ def concludes(state: str) -> Event:
     def conclude(record: Record) -> Write | None:
         delivery = next(iter(record.deliveries), None)
         row = Row("attempt|c|0001", {})
-        return plans.concluded(record, replace(delivery, state=state), row, (), None, NOW_MS) if delivery else None
+        return plans.concluded(record, replace(delivery, state=state), row, (), None, BORN_MS) if delivery else None
 
     return conclude
 

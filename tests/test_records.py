@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import requests
-from shared.records import CALLBACK, REPLY_QUEUE, Delivery, Record, child_key, read, record_key
+from shared.records import (
+    CALLBACK,
+    REPLY_QUEUE,
+    Delivery,
+    Record,
+    child_key,
+    failure_key,
+    read,
+    read_failure_key,
+    record_key,
+)
 from shared.states import Status
 
 ID = "resp_0123456789abcdef0123456789abcdef"

@@ -1,18 +1,16 @@
 """A world for the engine: real storage behind a proxy, peers that follow a script, a clock that obeys."""
 
 import asyncio
-import itertools
 import re
 import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
-from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
@@ -81,7 +79,7 @@ class Stage:
     """An engine on a storage account of its own, and everything around it within a test's reach.
 
     The clock stands still, dice always give 0, and the table is reached through a proxy. No queue is served: a test
-    sweeps when it wants to, or asks for a `queue_host`.
+    sweeps when it wants to, or asks for a `queue_host` (pumps.py).
     """
 
     def __init__(self, connection_string: str, *, sdk_retries: int = 0) -> None:
@@ -268,34 +266,6 @@ class Stage:
         if text := _TEXT.search(http.body or b"") if http.method == "POST" else None:
             parked_s = int(http.query.get("visibilitytimeout", 0))
             self.sent.append(Sent(urlsplit(http.url).path.split("/")[2], orjson.loads(b64decode(text[1])), parked_s))
-
-
-@asynccontextmanager
-async def queue_host(stage: Stage, *engines: Engine, copies: int = 1) -> AsyncIterator[None]:
-    """Play the platform until the end of the block: give each message, or copies of it, to the engines in turn."""
-    turns = itertools.cycle(engines)
-    async with asyncio.TaskGroup() as group:
-        pumps = [
-            group.create_task(_pump(stage, NUDGES, copies, lambda said: next(turns).sweep(said["shard"], said["at"]))),
-            group.create_task(_pump(stage, DELIVERIES, copies, lambda said: next(turns).deliver(said["alarm"]))),
-            group.create_task(_pump(stage, RUNS, copies, lambda said: next(turns).run(said["id"], said["epoch"]))),
-        ]
-        yield
-        for pump in pumps:
-            pump.cancel()
-
-
-async def _pump(
-    stage: Stage, name: str, copies: int, handle: Callable[[dict[str, Any]], Coroutine[Any, Any, object]]
-) -> None:
-    async with stage.queue(name) as queue, asyncio.TaskGroup() as group:
-        while True:
-            async for message in queue.receive_messages(messages_per_page=32, max_messages=32, visibility_timeout=600):
-                with suppress(ResourceNotFoundError):  # the queue may be cleared at any moment
-                    await queue.delete_message(message)
-                for _ in range(copies):
-                    group.create_task(handle(orjson.loads(message.content)))
-            await asyncio.sleep(0.05)
 
 
 async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
