@@ -74,7 +74,7 @@ async def check_targets(world: World, caller: Caller, new: NewResponse) -> None:
 
 
 async def _check_callback(world: World, caller: Caller, url: str) -> None:
-    if not caller.secrets:
+    if not caller.signing(world.now_ms()):
         raise BadRequest(
             "Callbacks are signed, and no signing secret is configured for this caller.",
             param="callback_url",

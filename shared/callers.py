@@ -1,21 +1,32 @@
 """Callers: who may use the service, configured as one JSON secret.
 
-Each element names a caller, the SHA-256 of its API keys, its signing secrets (current first, previous after it), and
-the hosts its callbacks may go to (none named: any that the address rule allows).
+Each element names a caller, the SHA-256 of its API keys, its signing secrets (a current one first, previous ones with
+the end of their time), and the hosts its callbacks may go to (none named: any that the address rule allows).
 """
 
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
 from shared.errors import SettingsError, Unauthorized
-from shared.signing import secret_key
+from shared.signing import check_secret
 
 _HEADERS = ("authorization", "api-key", "x-functions-key")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_S = 253_402_300_799  # the year 9999 ends; milliseconds, taken for seconds, lie beyond
+
+
+@dataclass(frozen=True, slots=True)
+class SigningSecret:
+    """What signs a caller's callbacks: a current secret, or a previous one until its time is over."""
+
+    text: str = field(repr=False)
+    until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +35,14 @@ class Caller:
 
     name: str
     keys: tuple[bytes, ...] = field(repr=False)  # SHA-256 digests
-    secrets: tuple[str, ...] = field(repr=False)  # current first
+    secrets: tuple[SigningSecret, ...] = field(repr=False)
     callback_hosts: tuple[str, ...] = ()
+
+    def signing(self, now_ms: int) -> tuple[str, ...]:
+        """Return the secrets that sign now, the current ones first."""
+        current = [secret.text for secret in self.secrets if secret.until_ms is None]
+        previous = [secret.text for secret in self.secrets if secret.until_ms is not None and now_ms < secret.until_ms]
+        return (*current, *previous)
 
 
 class Callers:
@@ -89,7 +106,7 @@ def _caller(n: int, element: object) -> Caller:
     return Caller(
         name,
         tuple(_digest(where, text) for text in _texts(where, element, "keys")),
-        tuple(_secret(where, text) for text in _texts(where, element, "signing_secrets")),
+        _secrets(f"{where}.signing_secrets", element.get("signing_secrets", [])),
         tuple(_texts(where, element, "callback_hosts")),
     )
 
@@ -111,12 +128,38 @@ def _digest(where: str, text: str) -> bytes:
     return digest
 
 
-def _secret(where: str, text: str) -> str:
+def _secrets(where: str, values: object) -> tuple[SigningSecret, ...]:
+    if not isinstance(values, list):
+        raise SettingsError(f"{where} must be a list")
+    secrets = tuple(_secret(f"{where}[{n}]", value) for n, value in enumerate(values))
+    if secrets and secrets[0].until_ms is not None:
+        raise SettingsError(f"{where} must begin with a current secret, one without 'until'")
+    return secrets
+
+
+def _secret(where: str, value: object) -> SigningSecret:
+    fields = value if isinstance(value, dict) else {"secret": value}
+    text = fields.get("secret")
+    # a field that is misspelt must not make a previous secret a current one
+    if not isinstance(text, str) or not fields.keys() <= {"secret", "until"}:
+        raise SettingsError(f"{where} must be a string, or an object of 'secret' and 'until'")
     try:
-        secret_key(text)
+        check_secret(text)
     except ValueError as error:
-        raise SettingsError(f"{where}.signing_secrets: {error}") from None
-    return text
+        raise SettingsError(f"{where}: {error}") from None
+    return SigningSecret(text, _until_ms(where, fields["until"]) if "until" in fields else None)
+
+
+def _until_ms(where: str, value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LAST_S:
+        return value * 1000
+    try:
+        when = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        when = None
+    if when is None or when.utcoffset() is None:
+        raise SettingsError(f"{where}.until must be a time in ISO 8601 with its zone, or in Unix seconds")
+    return (when - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _key(headers: Mapping[str, str]) -> str:

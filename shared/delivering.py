@@ -170,9 +170,11 @@ async def _send(world: World, record: Record, target: str, address: str) -> Answ
         return await world.senders[target].post(address, {}, responses.fitting(event))
     body = responses.encode(event)
     caller = world.callers.named(record.caller)
-    if caller is None or not caller.secrets:
+    now_ms = world.now_ms()
+    secrets = caller.signing(now_ms) if caller else ()
+    if caller is None or not secrets:
         return Answer(None, SendError.UNSIGNED, None, 0)
-    headers = signing.headers(caller.secrets, str(event["id"]), world.now_ms() // 1000, body)
+    headers = signing.headers(secrets, str(event["id"]), now_ms // 1000, body)
     return await world.senders[target].post(address, headers, body, hosts=caller.callback_hosts)
 
 

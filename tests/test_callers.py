@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.callers import Caller, parse
+from shared.callers import Caller, SigningSecret, parse
 from shared.errors import SettingsError, Unauthorized
 
 KEY, OTHER_KEY = "br_ann_0123456789", "br_bob_0123456789"
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+PRIVATE = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+OLD_PRIVATE = "whsk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA7aie8zrakLWKjqNAqbw1zZTIVdx3iQ6Y6wEihi1naKQ=="
+UNTIL_S = 1_800_000_000  # 2027-01-15T08:00:00Z
 
 
 def digest(key: str) -> str:
@@ -34,7 +38,36 @@ TWO = parse(
 def test_a_caller_is_read_from_the_secret() -> None:
     """Name, key digests, signing secrets with the current one first, and the hosts of its callbacks."""
     caller = parse(secret()).named("ann")
-    assert caller == Caller("ann", (bytes.fromhex(digest(KEY)),), (SIGNING,), ("example.com",))
+    assert caller == Caller("ann", (bytes.fromhex(digest(KEY)),), (SigningSecret(SIGNING),), ("example.com",))
+
+
+@pytest.mark.parametrize(
+    "until",
+    [
+        UNTIL_S,
+        "2027-01-15T08:00:00Z",
+        "2027-01-15T08:00:00.000+00:00",
+        "2027-01-15 10:30:00+02:30",
+        "20270115T080000Z",
+    ],
+)
+def test_a_previous_secret_signs_until_its_time(until: int | str) -> None:
+    """To the millisecond, whichever way the time is written; then only the current one is left."""
+    caller = parse(secret(signing_secrets=[SIGNING, {"secret": OLD, "until": until}])).named("ann")
+    assert caller is not None
+    assert caller.secrets == (SigningSecret(SIGNING), SigningSecret(OLD, UNTIL_S * 1000))
+    assert caller.signing(0) == caller.signing(UNTIL_S * 1000 - 1) == (SIGNING, OLD)
+    assert caller.signing(UNTIL_S * 1000) == (SIGNING,)
+
+
+def test_both_kinds_of_secret_may_be_current() -> None:
+    """Those without an end come first when it is signed, each for as long as it has."""
+    previous = [{"secret": OLD, "until": UNTIL_S}, {"secret": OLD_PRIVATE, "until": UNTIL_S + 1}]
+    caller = parse(secret(signing_secrets=[SIGNING, *previous, {"secret": PRIVATE}])).named("ann")
+    assert caller is not None
+    assert caller.signing(UNTIL_S * 1000 - 1) == (SIGNING, PRIVATE, OLD, OLD_PRIVATE)
+    assert caller.signing(UNTIL_S * 1000) == (SIGNING, PRIVATE, OLD_PRIVATE)
+    assert caller.signing(UNTIL_S * 1000 + 1000) == (SIGNING, PRIVATE)
 
 
 def test_a_name_is_enough() -> None:
@@ -105,10 +138,60 @@ def test_no_guess_is_a_key(guess: str) -> None:
 
 def test_a_caller_shows_no_secret() -> None:
     """What may end up in a log says who it is, and nothing that opens a door."""
-    text = repr(parse(secret()).named("ann"))
+    caller = parse(secret(signing_secrets=[SIGNING, {"secret": OLD, "until": UNTIL_S}])).named("ann")
+    assert caller is not None
+    text = repr(caller) + repr(caller.secrets)
     assert "ann" in text
     assert SIGNING not in text
+    assert OLD not in text
     assert repr(bytes.fromhex(digest(KEY))) not in text
+
+
+ONE_SECRET = r"CALLERS\[0\].signing_secrets\[1\] must be a string, or an object of 'secret' and 'until'"
+TIME = r"CALLERS\[0\].signing_secrets\[1\].until must be a time in ISO 8601 with its zone, or in Unix seconds"
+
+
+@pytest.mark.parametrize(
+    ("previous", "named"),
+    [
+        (None, ONE_SECRET),
+        (7, ONE_SECRET),
+        ([OLD], ONE_SECRET),
+        ({}, ONE_SECRET),
+        ({"until": UNTIL_S}, ONE_SECRET),
+        ({"secret": 7, "until": UNTIL_S}, ONE_SECRET),
+        ({"secret": OLD, "untill": UNTIL_S}, ONE_SECRET),
+        (
+            {"secret": "geheim", "until": UNTIL_S},
+            r"CALLERS\[0\].signing_secrets\[1\]: a signing secret must start with",
+        ),
+        ({"secret": OLD, "until": None}, TIME),
+        ({"secret": OLD, "until": True}, TIME),
+        ({"secret": OLD, "until": 1.5}, TIME),
+        ({"secret": OLD, "until": -1}, TIME),
+        ({"secret": OLD, "until": UNTIL_S * 1000}, TIME),
+        ({"secret": OLD, "until": str(UNTIL_S)}, TIME),
+        ({"secret": OLD, "until": ""}, TIME),
+        ({"secret": OLD, "until": "tomorrow"}, TIME),
+        ({"secret": OLD, "until": "2027-01-15"}, TIME),
+        ({"secret": OLD, "until": "2027-01-15T08:00:00"}, TIME),
+        ({"secret": OLD, "until": "2027-02-30T08:00:00Z"}, TIME),
+        ({"secret": OLD, "until": ["2027-01-15T08:00:00Z"]}, TIME),
+    ],
+)
+def test_a_wrong_previous_secret_is_refused_without_showing_it(previous: object, named: str) -> None:
+    """A time without zone, milliseconds and a misspelt field among it: nothing signs longer than was meant."""
+    with pytest.raises(SettingsError, match=named) as refused:
+        parse(secret(signing_secrets=[SIGNING, previous]))
+    assert not any(part in str(refused.value) for part in (SIGNING, OLD, "geheim"))
+
+
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", 0, 253_402_300_799])
+def test_the_first_secret_has_no_end(until: int | str) -> None:
+    """A caller would be left without a signature; any time that there is may end a previous one."""
+    with pytest.raises(SettingsError, match=r"CALLERS\[0\].signing_secrets must begin with a current secret"):
+        parse(secret(signing_secrets=[{"secret": SIGNING, "until": until}, OLD]))
+    assert parse(secret(signing_secrets=[OLD, {"secret": SIGNING, "until": until}])).named("ann")
 
 
 @pytest.mark.parametrize(
@@ -130,8 +213,12 @@ def test_a_caller_shows_no_secret() -> None:
         (secret(keys=None), r"CALLERS\[0\].keys must be a list of strings"),
         (secret(keys=[KEY]), r"CALLERS\[0\].keys must hold SHA-256 digests"),
         (secret(keys=[digest(KEY)[:-2]]), r"CALLERS\[0\].keys must hold SHA-256 digests"),
-        (secret(signing_secrets=["geheim"]), r"CALLERS\[0\].signing_secrets: a signing secret must start with"),
-        (secret(signing_secrets=["whsec_c2hvcnQ="]), r"CALLERS\[0\].signing_secrets: .* at least 24 bytes"),
+        (secret(signing_secrets=["geheim"]), r"CALLERS\[0\].signing_secrets\[0\]: a signing secret must start with"),
+        (secret(signing_secrets=["whsec_c2hvcnQ="]), r"CALLERS\[0\].signing_secrets\[0\]: .* at least 24 bytes"),
+        (secret(signing_secrets=["whsk_c2hvcnQ="]), r"CALLERS\[0\].signing_secrets\[0\]: .* must hold 64 bytes"),
+        (secret(signing_secrets=SIGNING), r"CALLERS\[0\].signing_secrets must be a list"),
+        (secret(signing_secrets={"secret": SIGNING}), r"CALLERS\[0\].signing_secrets must be a list"),
+        (secret(signing_secrets=None), r"CALLERS\[0\].signing_secrets must be a list"),
         (secret(callback_hosts="example.com"), r"CALLERS\[0\].callback_hosts must be a list"),
         ('[{"name":"ann"},{"name":"ann"}]', "CALLERS names a caller twice"),
     ],

@@ -21,7 +21,7 @@ from shared.errors import BadRequest, RefusedByUpstream, SettingsError, Upstream
 from shared.requests import MAX_ITEMS, parse
 from shared.responses_upstream import ResponsesUpstream
 from shared.states import Status
-from tests.worlds import ANN, CALLBACK_URL, SECRET, Stage
+from tests.worlds import ANN, CALLBACK_URL, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -174,8 +174,8 @@ async def test_a_repeat_outlives_what_it_continued(stage: Stage) -> None:
 
 async def test_a_repeat_outlives_the_permission_for_its_callback(stage: Stage) -> None:
     """The callback's host has left the allow-list since: the repeat is the same response, a new one is refused."""
-    allowed = Caller("ann", (), (SECRET,), ("hooks.contoso.com",))
-    barred = Caller("ann", (), (SECRET,), ("fabrikam.com",))
+    allowed = Caller("ann", (), ANN.secrets, ("hooks.contoso.com",))
+    barred = Caller("ann", (), ANN.secrets, ("fabrikam.com",))
     first = await stage.create(allowed, key="k", callback_url=CALLBACK_URL)
     assert await stage.create(barred, key="k", callback_url=CALLBACK_URL) == first
     with pytest.raises(BadRequest):

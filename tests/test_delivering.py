@@ -10,12 +10,13 @@ import pytest
 
 from shared import signing
 from shared.alarms import Kind
-from shared.callers import Callers
+from shared.callers import Caller, Callers, SigningSecret
 from shared.engine import Engine
 from shared.records import CALLBACK, REPLY_QUEUE, Delivery
 from shared.redelivery import SCHEDULE_MS, SendError
 from tests.worlds import ANN, CALLBACK_URL, SECRET, START_MS, Stage
 
+OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 pytestmark = pytest.mark.anyio
 
 
@@ -169,13 +170,27 @@ async def test_no_attempt_is_made_after_the_response_has_gone(stage: Stage) -> N
     assert (await stage.delivery(response_id)).state == "failed"
 
 
-async def test_a_caller_without_a_secret_gets_nothing_unsigned(stage: Stage) -> None:
-    """A secret that was taken away makes failed attempts, not unsigned events."""
+@pytest.mark.parametrize("callers", [(), (Caller("ann", (), (SigningSecret(SECRET, START_MS),)),)])
+async def test_a_caller_without_a_secret_gets_nothing_unsigned(stage: Stage, callers: tuple[Caller, ...]) -> None:
+    """A secret that was taken away, or whose time is over, makes failed attempts, not unsigned events."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    unsigned = replace(stage.world, callers=Callers(()))
+    unsigned = replace(stage.world, callers=Callers(callers))
     await Engine(unsigned).deliver(stage.deliveries()[0])
     assert stage.receiver.posts == []
     assert (await listed(stage, response_id))["attempts"][0]["error"] == "unsigned"
+
+
+async def test_a_previous_secret_signs_until_its_time(stage: Stage) -> None:
+    """The first attempt carries the signatures of both, the next, when the time is over, that of the current one."""
+    secrets = (SigningSecret(SECRET), SigningSecret(OLD, START_MS + 5_000))
+    stage.change(callers=Callers((Caller("ann", (), secrets),)))
+    stage.receiver.answers = [500, 204]
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    await stage.ring(response_id)
+    for post, signers in zip(stage.receiver.posts, ([SECRET, OLD], [SECRET]), strict=True):
+        sent_s = int(post.headers["webhook-timestamp"])
+        assert post.headers == signing.headers(signers, post.headers["webhook-id"], sent_s, post.body)
 
 
 async def test_an_event_too_large_for_a_message_goes_by_name(stage: Stage) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.callers import Caller
+from shared.callers import Caller, SigningSecret
 from shared.engine import Engine
 from shared.errors import BadRequest, NotFound, StoreUnavailable, TooLarge
 from shared.ids import new_id, shard_of, token_for
@@ -209,7 +209,8 @@ async def test_callbacks_need_a_secret_and_an_allowed_host(stage: Stage) -> None
     """Nothing is sent unsigned, nor to a host that the caller's configuration does not name."""
     for caller, code in (
         (Caller("ann", (), ()), "callback_url_unsigned"),
-        (Caller("ann", (), (SECRET,), ("fabrikam.com",)), "callback_url_host_denied"),
+        (Caller("ann", (), (SigningSecret(SECRET, START_MS),)), "callback_url_unsigned"),
+        (Caller("ann", (), ANN.secrets, ("fabrikam.com",)), "callback_url_host_denied"),
     ):
         with pytest.raises(BadRequest) as refused:
             await stage.create(caller, callback_url=CALLBACK_URL)

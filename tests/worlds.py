@@ -15,7 +15,7 @@ from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared.alarms import Alarm, Kind
-from shared.callers import Caller, Callers
+from shared.callers import Caller, Callers, SigningSecret
 from shared.engine import Engine
 from shared.ids import shard_of
 from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
@@ -34,8 +34,8 @@ FOREVER_MS = 10**13 - 1
 DEADLINE_S = 20.0
 CALLBACK_URL = "https://hooks.contoso.com/done"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-ANN = Caller("ann", (), (SECRET,))
-BOB = Caller("bob", (), (SECRET,))
+ANN = Caller("ann", (), (SigningSecret(SECRET),))
+BOB = Caller("bob", (), (SigningSecret(SECRET),))
 RETRY_PAUSE_S = 0.01
 NO_ALARMS = ["alarm|0", "alarm|0000000000001|poll|no-id", f"alarm|0000000000002|poll|resp_{'a' * 32}"]
 T = TypeVar("T")
