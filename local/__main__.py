@@ -1,4 +1,4 @@
-"""The commands of the local stack: `python -m local demo|start|new-key`."""
+"""The commands of the local stack: `python -m local demo|start|new-key|rotate-secret`."""
 
 import argparse
 import json
@@ -10,11 +10,15 @@ from pathlib import Path
 from local.demo import SAMPLE, demo
 from local.keys import new_credentials
 from local.process import PartError, interrupt_on_signals
+from local.rotation import rotated
 from local.stack import stack
 from local.stream_demo import stream_demo
+from shared.signing import is_asymmetric, public_key
 
 DEFAULT_PORT = "7071"
 INTERRUPTED = 130
+GRACE_HOURS = 24.0
+MAX_GRACE_HOURS = 168.0
 
 
 def main() -> int:
@@ -42,7 +46,18 @@ def _arguments() -> argparse.ArgumentParser:
     serve.set_defaults(run=_start)
     new_key = commands.add_parser("new-key", help="credentials of a new caller")
     new_key.add_argument("name", help="the caller's name")
+    new_key.add_argument("--asymmetric", action="store_true", help="with a key that signs by ed25519, too")
     new_key.set_defaults(run=_new_key)
+    rotate = commands.add_parser("rotate-secret", help="CALLERS, from input to output, with fresh signing secrets")
+    rotate.add_argument("name", help="the caller's name")
+    rotate.add_argument(
+        "--grace-hours",
+        type=float,
+        default=GRACE_HOURS,
+        metavar="H",
+        help="how long the old ones go on signing, 0 to 168 (default: %(default)g)",
+    )
+    rotate.set_defaults(run=_rotate_secret)
     return parser
 
 
@@ -83,10 +98,28 @@ def _port() -> int:
 
 
 def _new_key(given: argparse.Namespace) -> None:
-    credentials = new_credentials(given.name)
+    credentials = new_credentials(given.name, asymmetric=given.asymmetric)
     print(f"API key, shown only now: {credentials.api_key}")
     print(f"signing secret:          {credentials.signing_secret}")
+    if credentials.private_key:
+        print(f"public key to hand out:  {public_key(credentials.private_key)}")
     print(f"element for CALLERS:     {json.dumps(credentials.configuration())}")
+
+
+def _rotate_secret(given: argparse.Namespace) -> None:
+    if not 0 <= given.grace_hours <= MAX_GRACE_HOURS:
+        raise PartError("settings", f"--grace-hours is {given.grace_hours:g}, which is not 0 to {MAX_GRACE_HOURS:g}")
+    try:
+        setting = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise PartError("settings", "CALLERS is not valid JSON") from error
+    rotation = rotated(setting, given.name, int(time.time()), int(given.grace_hours * 3600))
+    print(rotation.setting)
+    for secret in rotation.fresh:
+        if is_asymmetric(secret):
+            print(f"new public key, for the receiver:     {public_key(secret)}", file=sys.stderr)
+        else:
+            print(f"new signing secret, for the receiver: {secret}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from local.keys import new_secret
+from local.keys import new_signing_secret
 
 
 @dataclass(frozen=True)
@@ -10,7 +10,7 @@ class Hook:
     """The host that is told, and the secret that it shares with the model."""
 
     host_url: str
-    secret: str = field(default_factory=new_secret, repr=False)
+    secret: str = field(default_factory=new_signing_secret, repr=False)
 
     @property
     def flags(self) -> list[str]:

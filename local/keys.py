@@ -8,29 +8,41 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 
 @dataclass(frozen=True)
 class Credentials:
-    """What one caller holds: the key it calls with and the secret that verifies its callbacks."""
+    """What one caller is given: the key it calls with, and what signs its callbacks, by HMAC and maybe by ed25519."""
 
     name: str
     api_key: str = field(repr=False)
     signing_secret: str = field(repr=False)
+    private_key: str | None = field(default=None, repr=False)
 
     def configuration(self) -> dict[str, object]:
         """Return the caller's element of the CALLERS setting; the API key appears in it only as a hash."""
         digest = hashlib.sha256(self.api_key.encode()).hexdigest()
-        return {"name": self.name, "keys": [digest], "signing_secrets": [self.signing_secret]}
+        signing = [self.signing_secret] if self.private_key is None else [self.signing_secret, self.private_key]
+        return {"name": self.name, "keys": [digest], "signing_secrets": signing}
 
 
-def new_credentials(name: str) -> Credentials:
-    """Return fresh credentials, each with 32 random bytes."""
-    return Credentials(name, f"br_{secrets.token_urlsafe(32)}", new_secret())
+def new_credentials(name: str, *, asymmetric: bool = False) -> Credentials:
+    """Return fresh credentials, each with 32 random bytes; a private key is among them only if asked for."""
+    private_key = new_private_key() if asymmetric else None
+    return Credentials(name, f"br_{secrets.token_urlsafe(32)}", new_signing_secret(), private_key)
 
 
-def new_secret() -> str:
-    """Return a fresh signing secret."""
+def new_signing_secret() -> str:
+    """Return a fresh secret that signs by HMAC; the receiver verifies with the same."""
     return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def new_private_key() -> str:
+    """Return a fresh secret that signs by ed25519; the receiver verifies with its public half."""
+    key = Ed25519PrivateKey.generate()
+    both = key.private_bytes_raw() + key.public_key().public_bytes_raw()
+    return f"whsk_{base64.b64encode(both).decode()}"
 
 
 def kept_credentials(directory: Path | None, name: str) -> Credentials:
