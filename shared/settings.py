@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from shared import callers
 from shared.callers import Callers
 from shared.errors import SettingsError
-from shared.signing import secret_key
+from shared.signing import verifying_key
 
 _UNRESOLVED = "@Microsoft.KeyVault("
 _DAY_S = 86_400
@@ -78,7 +78,7 @@ def _webhook_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
     secrets = _listed(_secret(environment, "UPSTREAM_WEBHOOK_SECRET"))
     for secret in secrets:
         try:
-            secret_key(secret)
+            verifying_key(secret)
         except ValueError as error:
             raise SettingsError(f"UPSTREAM_WEBHOOK_SECRET: {error}") from None
     return secrets

@@ -256,7 +256,9 @@ class Stage:
         )
 
     def _queues(self) -> QueueServiceClient:
-        return QueueServiceClient.from_connection_string(self._connection, retry_total=self._sdk_retries)
+        return QueueServiceClient.from_connection_string(
+            self._connection, retry_total=self._sdk_retries, raw_request_hook=self._note
+        )
 
     async def _enter(self, client: AbstractAsyncContextManager[T]) -> T:
         return await self._open.enter_async_context(client)
