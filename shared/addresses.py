@@ -202,6 +202,8 @@ def _parse(url: str) -> Target:
 
 
 def _split(authority: str) -> tuple[str, str | None]:
+    if "?" in authority:
+        raise _malformed("The callback URL must have a path before its query, if only a slash.")
     match = _AUTHORITY.fullmatch(authority)
     if not match or "@" in authority or "%" in authority:
         raise _malformed("The callback URL must be https://host, :port where needed, and a path.")
@@ -268,10 +270,17 @@ def _is_local(host: str) -> bool:
 
 
 def _is_listed(host: str, patterns: Collection[str]) -> bool:
+    """Tell whether a list names a host, whatever spelling of a name or an address either has."""
+    name = _plain(host)
     return any(
-        host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:]))
-        for pattern in map(str.lower, patterns)
+        name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:]))
+        for pattern in map(_plain, patterns)
     )
+
+
+def _plain(host: str) -> str:
+    text = host.lower().removesuffix(".").removeprefix("[").removesuffix("]")
+    return str(_unmapped(ip_address(text))) if is_address(text) else text
 
 
 def _malformed(message: str) -> CallbackUrlRefused:

@@ -5,7 +5,7 @@ What holds for every attempt, whatever the receiver, its name server or the netw
 * the URL passes `check_url` again, its name is resolved once, and only judged numbers are dialled;
 * the name stays in TLS (SNI and certificate), in the Host header and in the key of the connection pool;
 * no redirect, proxy, compression or cookie: httpcore, the transport under httpx, has none of them;
-* one deadline around it all, at most 4 KiB of the answer's body, and no exception: the answer is a value.
+* one deadline around it all, at most 4 KiB or a second of the answer's body, and no exception: an answer is a value.
 """
 
 import asyncio
@@ -52,6 +52,7 @@ class CallbackSender:
     ports: Collection[int] = PORTS
     refused_hosts: Collection[str] = frozenset()
     deadline_s: float = 15.0
+    drain_s: float = 1.0  # for the body of an answer, which only the connection needs
     connect_s: float = 5.0
     resolve_s: float = 5.0
     vet_s: float = 1.0
@@ -130,12 +131,13 @@ class CallbackSender:
             return ""  # will be answered without any sending
 
     async def _exchange(self, target: Target, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
-        deadline = asyncio.get_running_loop().time() + self.deadline_s
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.deadline_s
         async with asyncio.timeout_at(deadline):
             response = await self._pool.handle_async_request(self._request(target, headers, body))
         # a status is an answer, whatever becomes of the body: to send again would be a duplicate
         with suppress(*_TROUBLE):
-            async with asyncio.timeout_at(deadline), aclosing(response):
+            async with asyncio.timeout_at(min(deadline, loop.time() + self.drain_s)), aclosing(response):
                 await _drain(response)
         return response.status, _retry_after(response)
 

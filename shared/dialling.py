@@ -6,12 +6,13 @@ number. So a name that changes its mind between check and connection gains nothi
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpcore
 
@@ -31,7 +32,8 @@ def system_resolve(threads: int) -> Resolve:
     pool = ThreadPoolExecutor(threads, thread_name_prefix="callback-dns")
 
     def look_up(host: str, port: int) -> list[str]:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        absolute = f"{host}." if "." in host else host  # not tried again under this machine's own domains
+        found = socket.getaddrinfo(absolute, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     async def resolve(host: str, port: int) -> list[str]:
@@ -85,7 +87,35 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         if not _is_peer(stream, number):
             await stream.aclose()
             raise httpcore.ConnectError
-        return stream
+        return _Dialled(stream)
+
+
+class _Dialled(httpcore.AsyncNetworkStream):
+    """A connection that does not outlive a TLS handshake that was broken off: httpcore leaves it open."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        async with AsyncExitStack() as unfinished:
+            unfinished.push_async_callback(self.aclose)
+            secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+            unfinished.pop_all()
+        return secured
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 def _is_peer(stream: httpcore.AsyncNetworkStream, number: str) -> bool:

@@ -18,6 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.scripted import head_of
+
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -58,6 +60,11 @@ class Receiver:
         """How many connections were made so far."""
         return len(self._writers)
 
+    @property
+    def open_connections(self) -> int:
+        """How many of them are open."""
+        return sum(not writer.is_closing() for writer in self._writers)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
@@ -83,13 +90,36 @@ def reply(status: int, *fields: str, body: bytes = b"") -> Script:
     return play
 
 
-def raw(data: bytes) -> Script:
-    """Send these bytes and hang up."""
+def raw(data: bytes, *, after_s: float = 0) -> Script:
+    """Send these bytes, after a while, and hang up."""
+
+    async def play(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(after_s)
+        writer.write(data)
+        await writer.drain()
+        writer.close()
+
+    return play
+
+
+def replies(*scripts: Script) -> Script:
+    """Play one script after the other, the last one again and again."""
+    left = list(scripts)
+
+    async def play(writer: asyncio.StreamWriter) -> None:
+        await head_of(left)(writer)
+
+    return play
+
+
+def broken_off(data: bytes) -> Script:
+    """Send these bytes and reset the connection."""
 
     async def play(writer: asyncio.StreamWriter) -> None:
         writer.write(data)
         await writer.drain()
-        writer.close()
+        await asyncio.sleep(0.05)  # a reset takes back what the peer has not read yet
+        await hang_up(writer)
 
     return play
 
@@ -131,7 +161,8 @@ def _head(status: int, *fields: str) -> bytes:
 class Detour(httpcore.AsyncNetworkBackend):
     """A network in which every number leads to one loopback port, but for those that are dead.
 
-    `dialled` holds the numbers in their order. A connection names its number as its peer, unless `exposed`.
+    `dialled` holds the numbers in their order, `heard` counts the bytes read where there is no TLS. A connection
+    names its number as its peer, unless `exposed`.
     """
 
     def __init__(self, port: int, *, dead: tuple[str, ...] = (), exposed: bool = False) -> None:
@@ -139,6 +170,7 @@ class Detour(httpcore.AsyncNetworkBackend):
         self._dead = dead
         self._exposed = exposed
         self.dialled: list[str] = []
+        self.heard = 0
 
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *_: object, **__: object
@@ -148,16 +180,19 @@ class Detour(httpcore.AsyncNetworkBackend):
         if host in self._dead:
             raise httpcore.ConnectError
         stream = await httpcore.AnyIOBackend().connect_tcp("127.0.0.1", self._port, timeout)
-        return stream if self._exposed else _Posing(stream, (host, port))
+        return stream if self._exposed else _Posing(stream, (host, port), self)
 
 
 class _Posing(httpcore.AsyncNetworkStream):
-    def __init__(self, stream: httpcore.AsyncNetworkStream, peer: tuple[str, int]) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, peer: tuple[str, int], detour: Detour) -> None:
         self._stream = stream
         self._peer = peer
+        self._detour = detour
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._stream.read(max_bytes, timeout)
+        data = await self._stream.read(max_bytes, timeout)
+        self._detour.heard += len(data)
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         await self._stream.write(buffer, timeout)
@@ -175,11 +210,12 @@ class _Posing(httpcore.AsyncNetworkStream):
 
 
 class Certificate:
-    """A self-made certificate: the server's side of it, and a client that trusts nothing else."""
+    """A self-made certificate, of two hours or run out: the server's side of it, and a client that trusts nothing else."""
 
-    def __init__(self, folder: Path, *names: str) -> None:
+    def __init__(self, folder: Path, *names: str, expired: bool = False) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        signed = _signed(key, names).public_bytes(serialization.Encoding.PEM)
+        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=-1 if expired else 1)
+        signed = _signed(key, names, end).public_bytes(serialization.Encoding.PEM)
         (folder / "pair.pem").write_bytes(signed + _pem(key))
         self.server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.server.load_cert_chain(folder / "pair.pem")
@@ -194,13 +230,12 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _signed(key: ec.EllipticCurvePrivateKey, names: tuple[str, ...]) -> x509.Certificate:
-    now = datetime.datetime.now(datetime.UTC)
+def _signed(key: ec.EllipticCurvePrivateKey, names: tuple[str, ...], end: datetime.datetime) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a receiver of these tests")])
     return (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(end - datetime.timedelta(hours=2))
+        .not_valid_after(end)
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())

@@ -177,12 +177,12 @@ def test_a_checked_url_is_canonical(url: str, target: Target, authority: str) ->
 GATE = {
     "callback_url_scheme": "x https HTTPS://a.co/ http://a.co/ javascript://a.co/",
     "callback_url_parse": (
-        "https://a.co?x=1 https://a.co;x/ https://a.co/#x https://a.co/\x7f https://a.co/` https://a.co/{x} "
-        "https://user@a.co/ https://a.co../ https://a..co/ https://a-.co/ https://single/ https://[8.8.8.8]/ "
-        f"https://{'a' * 64}.co/ https://[2606:4700::1]x/ https://[2606:4700::1%eth0]/"
+        "https://a.co?x=1 https://a.co:443?x/ https://a.co;x/ https://a.co/#x https://a.co/\x7f https://a.co/` "
+        "https://a.co/{x} https://user@a.co/ https://a.co../ https://a..co/ https://a-.co/ https://single/ "
+        f"https://[8.8.8.8]/ https://{'a' * 64}.co/ https://[2606:4700::1]x/ https://[2606:4700::1%eth0]/"
     ),
     "callback_url_address": "https://[::ffff:8.8.8.8]/ https://8.8.8.08/ https://a.0x1/",
-    "callback_url_port": "https://a.co:/ https://a.co:0/ https://a.co:0443/ https://a.co:80/ https://a.co:443?x/",
+    "callback_url_port": "https://a.co:/ https://a.co:0/ https://a.co:0443/ https://a.co:80/ https://a.co:443;x/",
     "callback_url_host_denied": (
         "https://metadata.azure.internal/ https://x.svc.cluster.local/ https://x.home.arpa/ https://X.Onion./"
     ),
