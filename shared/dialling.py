@@ -21,6 +21,7 @@ from shared.addresses import admit, is_address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 MAX_DIALS = 3
+HEARD_MAX = 32_768  # bytes of one answer, head and all: servers send heads of 16 KiB at most
 
 
 class ResolutionFailed(httpcore.ConnectError):
@@ -91,15 +92,24 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
 
 
 class _Dialled(httpcore.AsyncNetworkStream):
-    """A connection that does not outlive a TLS handshake that was broken off: httpcore leaves it open."""
+    """A connection that hears only so much of an answer, and that a TLS handshake which breaks off does not leave open.
+
+    httpcore has no end for answers that go before the answer, and forgets what it was shaking hands with.
+    """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
+        self._left = HEARD_MAX
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._stream.read(max_bytes, timeout)
+        if not self._left:
+            raise httpcore.RemoteProtocolError
+        data = await self._stream.read(min(max_bytes, self._left), timeout)
+        self._left -= len(data)
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._left = HEARD_MAX  # another request, another answer
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -112,7 +122,7 @@ class _Dialled(httpcore.AsyncNetworkStream):
             unfinished.push_async_callback(self.aclose)
             secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
             unfinished.pop_all()
-        return secured
+        return _Dialled(secured)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -210,7 +210,7 @@ class _Posing(httpcore.AsyncNetworkStream):
 
 
 class Certificate:
-    """A self-made certificate, of two hours or run out: the server's side of it, and a client that trusts nothing else."""
+    """A self-made certificate: the server's side of it, and a client that trusts nothing else."""
 
     def __init__(self, folder: Path, *names: str, expired: bool = False) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
