@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -117,6 +117,27 @@ async def test_a_quick_host_under_a_burst_is_never_given_up() -> None:
     await asyncio.gather(*(send(lane, "quick", sent, for_s=0.02) for _ in range(100)))
     assert len(sent) == 100
     assert asyncio.get_running_loop().time() - began_s > 0.25
+
+
+async def test_a_host_that_swallows_everything_holds_its_share_of_hands_and_no_more() -> None:
+    """Half of the work of 32 hands goes to it, and the other half is done as if it were not there."""
+    lane, sent = Lane(24, stall_s=0.1), list[str]()
+    work = iter(["hole", "good"] * 300)
+
+    async def hand() -> None:
+        for host in work:
+            with suppress(Busy):
+                await send(lane, host, sent, for_s=LONG_S if host == "hole" else 0.005)
+
+    hands = [asyncio.create_task(hand()) for _ in range(32)]
+    async with asyncio.timeout(LONG_S / 2):
+        while sent.count("good") < 300:  # noqa: ASYNC110 - hands tell no one
+            await asyncio.sleep(0.01)
+    assert sent.count("hole") == 6
+    for task in hands:
+        task.cancel()
+    await asyncio.wait(hands)
+    assert await is_free(lane, *("hole" for _ in range(6)))
 
 
 async def test_patience_has_an_end_where_others_have_all_slots() -> None:
