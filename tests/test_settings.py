@@ -96,7 +96,9 @@ def test_what_is_missing_is_named(missing: str, empty: bool) -> None:
     + [("RETENTION_S", wrong) for wrong in ("0", "315360001", "9" * 5_000)]
     + [("CALLBACK_ALLOW_LOOPBACK", "geheim"), ("UPSTREAM_HONOURS_IDEMPOTENCY_KEY", "2")]
     + [("STREAM_MAX_S", wrong) for wrong in ("0", "0.04", "-1", "1e3", "geheim", "18000.1")]
-    + [("STREAM_HEARTBEAT_S", "60.1"), ("UPSTREAM_MODE", "geheim"), ("CALLERS", "geheim")],
+    + [("STREAM_HEARTBEAT_S", "60.1"), ("UPSTREAM_MODE", "geheim"), ("CALLERS", "geheim")]
+    + [("UPSTREAM_WEBHOOK_SECRET", wrong) for wrong in ("whsec_geheim", "raw, whsk_geheim", "whpk_geheim")]
+    + [("REQUESTS_CALLER", "geheim")],
 )
 def test_what_is_wrong_is_named_and_not_shown(name: str, value: str) -> None:
     """The message helps whoever deploys, and gives nothing to whoever reads the log."""
@@ -105,7 +107,7 @@ def test_what_is_wrong_is_named_and_not_shown(name: str, value: str) -> None:
     assert "geheim" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["AzureWebJobsStorage", "UPSTREAM_API_KEY", "CALLERS"])
+@pytest.mark.parametrize("name", ["AzureWebJobsStorage", "UPSTREAM_API_KEY", "CALLERS", "UPSTREAM_WEBHOOK_SECRET"])
 @pytest.mark.parametrize("text", [UNRESOLVED, f"  {UNRESOLVED}"])
 def test_an_unresolved_reference_is_no_secret(name: str, text: str) -> None:
     """The literal text is the same everywhere: used as a secret, anyone could guess it."""
@@ -142,10 +144,35 @@ def test_without_background_mode_a_deadline_is_within_one_invocation() -> None:
         loaded(UPSTREAM_MODE="foreground", RESPONSE_DEADLINE_S="21001")
 
 
+def test_queued_requests_are_the_first_callers_unless_another_is_named() -> None:
+    """The setting is needed only where there are several callers."""
+    callers = orjson.dumps([{"name": name, "keys": []} for name in ("ann", "bob")]).decode()
+    assert loaded(CALLERS=callers).requests_caller == "ann"
+    assert loaded(CALLERS=callers, REQUESTS_CALLER=" bob ").requests_caller == "bob"
+
+
+def test_the_upstreams_webhooks_may_have_two_secrets() -> None:
+    """While one is changed for another both verify; none is set where it sends none."""
+    assert loaded().upstream_webhook_secrets == ()
+    assert loaded(
+        UPSTREAM_WEBHOOK_SECRET=" raw text ,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,"
+    ).upstream_webhook_secrets == (
+        "raw text",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    )
+
+
 def test_settings_show_no_secret() -> None:
     """What may end up in a log holds neither key nor connection string."""
     callers = orjson.dumps([{"name": "ann", "keys": ["00" * 32]}]).decode()
-    text = repr(loaded(UPSTREAM_API_KEY="sk-geheim", AzureWebJobsStorage="AccountKey=geheim", CALLERS=callers))
+    text = repr(
+        loaded(
+            UPSTREAM_WEBHOOK_SECRET="geheim",
+            UPSTREAM_API_KEY="sk-geheim",
+            AzureWebJobsStorage="AccountKey=geheim",
+            CALLERS=callers,
+        )
+    )
     assert "geheim" not in text
     assert "00" * 32 not in text
     assert "api.example.com" in text
