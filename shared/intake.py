@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from shared import admitting, ending, plans, requests, starting
+from shared import admitting, ending, packing, plans, requests, starting
 from shared.callers import Caller
 from shared.errors import BadRequest, ServiceError, SettingsError
 from shared.ids import derived_id
@@ -27,6 +27,8 @@ from shared.world import World, decide
 _log = logging.getLogger(__name__)
 
 MAX_NAME = 256  # characters of a message's own id, and of a correlation id
+MAX_BODY = 46_000  # bytes: with what is added when it is sent on, it fits a message of 64 KiB in base64
+MAX_UNREAD = 8_192  # characters that are kept of a message that asks for nothing
 PUT_BACK_S = 55
 
 
@@ -43,7 +45,7 @@ class Envelope:
     """What a message says; `wrong` is the first thing that is wrong with it."""
 
     id: str
-    request: dict[str, Any] = field(default_factory=dict, repr=False)
+    request: dict[str, Any] = field(repr=False)  # what it asks for; the text of the message where that cannot be read
     reply_to: str | None = None
     correlation_id: str | None = None
     returned: bool = False  # it has been in the poison queue
@@ -57,19 +59,24 @@ class Envelope:
 
 def opened(message: Message) -> Envelope:
     """Return what a message says, as much of it as can be read."""
+    unread = {"input": message.body.decode(errors="replace")[:MAX_UNREAD]}
     try:
         fields = orjson.loads(message.body)
     except orjson.JSONDecodeError:
-        return Envelope(message.id, wrong=BadRequest("The message is not valid JSON.", code="invalid_json"))
+        return Envelope(message.id, unread, wrong=BadRequest("The message is not valid JSON.", code="invalid_json"))
+    if len(message.body) > MAX_BODY:
+        return Envelope(
+            message.id, unread, wrong=BadRequest(f"The message is over {MAX_BODY} bytes.", code="too_large")
+        )
     if not isinstance(fields, dict):
-        return Envelope(message.id, wrong=BadRequest("The message must be a JSON object.", code="invalid_type"))
+        return Envelope(message.id, unread, wrong=BadRequest("The message must be a JSON object.", code="invalid_type"))
     request = fields.get("request")
     texts = {name: fields.get(name) for name in ("id", "reply_to", "correlation_id")}
     bad = [name for name, text in texts.items() if not _is_name(text)]
     wrong = None if isinstance(request, dict) else _wrong("request", "an object")
     return Envelope(
         (None if "id" in bad else texts["id"]) or message.id,
-        request if isinstance(request, dict) else {},
+        request if isinstance(request, dict) else unread,
         reply_to=None if "reply_to" in bad else texts["reply_to"],
         correlation_id=None if "correlation_id" in bad else texts["correlation_id"],
         returned=fields.get("returned") is True,
@@ -129,8 +136,9 @@ async def refuse(world: World, message: Message, envelope: Envelope, refusal: Se
         await fail(world, envelope, refusal)
         return
     _log.error("request.rejected", extra=extra)
-    note = {"id": envelope.id, "reason": refusal.message, "code": refusal.code}
-    await world.queues.put(REQUESTS + POISON, orjson.dumps({"rejected": note}))
+    rejected = {"reason": refusal.message, "code": refusal.code}
+    said = {"id": envelope.id, "request": envelope.request, "rejected": rejected}
+    await world.queues.put(REQUESTS + POISON, orjson.dumps(said))
 
 
 def _may_reply(world: World, envelope: Envelope) -> bool:
@@ -140,7 +148,7 @@ def _may_reply(world: World, envelope: Envelope) -> bool:
 async def fail(world: World, envelope: Envelope, refusal: ServiceError) -> None:
     """Make the message's response one that has failed, and tell its reply queue if that may be told.
 
-    A response that the message has started already is left as it is.
+    What it asked for is kept, as that of any other. A response that the message has started is left as it is.
     """
     now_ms = world.now_ms()
     reply_to = envelope.reply_to if _may_reply(world, envelope) else None
@@ -151,15 +159,26 @@ async def fail(world: World, envelope: Envelope, refusal: ServiceError) -> None:
         deadline_ms=now_ms,
         background=True,
         store=True,
+        model=_model(envelope.request),
         reply_to=reply_to,
         correlation_id=envelope.correlation_id,
     )
     why = ending.by_failure(refusal.code or "invalid_request", refusal.message, now_ms)
 
+    request_rows = plans.request_rows(packing.pack(envelope.request))
+
     def plan(current: Record) -> Write | None:
-        return None if current.etag else plans.ended(current, why(current), now_ms, world.limits.retention_ms)
+        if current.etag:
+            return None
+        ended = plans.ended(current, why(current), now_ms, world.limits.retention_ms)
+        return replace(ended, rows=(*ended.rows, *request_rows))
 
     await decide(world, born, born.id, plan)
+
+
+def _model(request: dict[str, Any]) -> str | None:
+    model = request.get("model")
+    return model if isinstance(model, str) else None
 
 
 async def put_back(world: World, message: Message) -> None:

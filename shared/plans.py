@@ -45,8 +45,13 @@ def opened(record: Record, request: bytes, now_ms: int, told: tuple[Event, ...] 
         deadline_ms=record.deadline_ms,
     )
     changed = replace(record, next_seq=len(told), reserved=len(told))
-    rows = (*_rows("input", request), *journal.rows(0, told))
+    rows = (*request_rows(request), *journal.rows(0, told))
     return Write(changed, alarms_in=(start,), rows=rows, writes_body=True)
+
+
+def request_rows(packed: bytes) -> tuple[Row, ...]:
+    """Return the rows that keep what was asked for."""
+    return _rows("input", packed)
 
 
 def started(record: Record, status: Status, token: str, upstream_id: str | None, poll: Alarm, body: bytes) -> Write:

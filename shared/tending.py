@@ -83,7 +83,7 @@ def _judged(letter: Letter, envelope: Envelope) -> tuple[Envelope, ServiceError 
         text = "The message is not base64, in which the messages of this queue must be sent."
         return envelope, BadRequest(text, code="invalid_encoding")
     if rejected := _rejected(letter.body):
-        return Envelope(str(rejected["id"])), BadRequest(str(rejected["reason"]), code=str(rejected["code"]))
+        return envelope, BadRequest(str(rejected["reason"]), code=str(rejected["code"]))
     if envelope.returned:
         return envelope, ServiceError("The service failed to handle this request.", code="internal_error")
     return envelope, envelope.wrong
@@ -96,4 +96,4 @@ def _rejected(body: bytes) -> dict[str, object] | None:
     except orjson.JSONDecodeError:
         return None
     note = fields.get("rejected") if isinstance(fields, dict) else None
-    return note if isinstance(note, dict) and note.keys() == {"id", "reason", "code"} else None
+    return note if isinstance(note, dict) and note.keys() == {"reason", "code"} else None

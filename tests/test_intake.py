@@ -174,6 +174,7 @@ async def test_a_bad_message_is_answered_on_its_reply_queue(stage: Stage, fields
             orjson.dumps({"request": ASK, "reply_to": ["replies-1"]}),
             "'reply_to' must be a string of 1 to 256 characters.",
         ),
+        (message(request={"input": "x" * 46_000}).body, "The message is over 46000 bytes."),
         (b'{"request": {}, "reply_to": "\\ud800"}', "The message is not valid JSON."),
     ],
 )
@@ -181,8 +182,19 @@ async def test_a_bad_message_that_nobody_may_be_told_of_goes_to_poison(stage: St
     """At once and with its reason: it is not tried again and again."""
     await stage.engine.take_request(Message("m-1", body))
     (rejected,) = await poison(stage)
-    assert (rejected["rejected"]["id"], rejected["rejected"]["reason"]) == ("m-1", reason)
+    assert (rejected["id"], rejected["rejected"]["reason"]) == ("m-1", reason)
     assert stage.upstream.starts.total() == 0
+
+
+async def test_the_largest_message_can_be_sent_on(stage: Stage) -> None:
+    """What is added to it, when it is rejected or put back, still fits a message."""
+    name, filled = "\N{GRINNING FACE}" * 256, {"input": "x" * 44_000, "metadata": 7}
+    body = message(request=filled, id=name, reply_to=None, correlation_id=None).body
+    assert len(body) > 45_000
+    await stage.engine.take_request(Message("m-1", body))
+    (rejected,) = await poison(stage)
+    assert (rejected["id"], rejected["request"]) == (name, filled)
+    await stage.engine.put_back(Message("m-1", body))
 
 
 async def test_our_own_queues_cannot_be_named_whatever_is_allowed(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from azure.storage.queue.aio import QueueClient
 from shared.ids import derived_id
 from shared.intake import Message
 from shared.nudges import DELIVERIES, NUDGES, REQUESTS, RUNS
+from shared.pages import Page
 from shared.queues import POISON, Letter
 from shared.states import Status
 from tests.worlds import ANN, CALLBACK_URL, Stage
@@ -134,13 +135,15 @@ async def test_a_message_that_is_not_base64_is_told_so(stage: Stage) -> None:
 
 async def test_what_was_rejected_is_a_failed_response(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody could be told: the reason is logged, and read under the name of the message."""
-    await stage.engine.take_request(Message("m-1", b"{"))
+    await stage.engine.take_request(Message("m-1", b"{\xff"))
     with caplog.at_level(logging.ERROR, "shared.tending"):
         await stage.engine.tend_poison()
     shown = await stage.shown(id_of("m-1"))
     assert shown["error"] == {"code": "invalid_json", "message": "The message is not valid JSON."}
     told = [(one.message, one.__dict__["reason"]) for one in caplog.records]
     assert told == [(name, "The message is not valid JSON.") for name in ("request.rejected", "request.failed")]
+    (kept,) = (await stage.engine.input_items(ANN, id_of("m-1"), Page()))["data"]
+    assert kept["content"][0]["text"] == "{\N{REPLACEMENT CHARACTER}"
     record = await stage.record(id_of("m-1"))
     assert (record.caller, record.deliveries, await left(stage, REQUESTS)) == (ANN.name, (), 0)
 
