@@ -5,25 +5,32 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from local.azurite.choice import VERSION
+from local.bench.black_hole import time_beside_hole
+from local.bench.deliveries import time_deliveries
+from local.bench.delivery_figures import delivered, swallowed, told
 from local.bench.report import Machine, page, table
-from local.bench.runs import BURST, COUNTED, PACED, run
-from local.bench.stream_figures import requested, timed, used
+from local.bench.runs import BURST, COUNTED, PACED, TOLD, run
+from local.bench.stream_figures import Line, requested, timed, used
 from local.bench.streams import count_requests, time_streams
 from local.process import PartError, interrupt_on_signals
 
 INTERRUPTED = 130
 RUNS = {"burst": BURST, "paced": PACED}
 ABOUT = """\
-Five runs, each on a fresh stack after a warm-up. In the first three a response takes the model 2 s and has a callback;
-streams have 20 events a second, whose text is the time at which each was due.
-burst    500 responses, as fast as 16 closed-loop clients submit them
-paced    500 responses, 25 a second
-counted  200 responses, 25 a second, through a tap before Azurite that counts the storage requests
-streams  one with a live client and one that reads the log, short ones, resumed ones, 50 at once
-stream   one through such a tap
+Nine runs, all but the deliveries on a fresh stack, after a warm-up. A response takes the model 2 s and has a callback;
+beside the black hole it takes no time. Streams have 20 events a second, whose text is the time at which each was due.
+burst       500 responses, as fast as 16 closed-loop clients submit them
+paced       500 responses, 25 a second
+counted     200 responses, 25 a second, through a tap before Azurite that counts the storage requests
+streams     one with a live client and one that reads the log, short ones, resumed ones, 50 at once
+stream      one through such a tap
+deliveries  1,000 by the sender alone, 24 at once to 8 hosts in another process, 2 kB each; 400 to slow hosts
+black hole  600 responses, 20 a second, half of the callbacks to another host; then that host never answers
+webhooks    250 responses, 25 a second, whose ends the model tells
 """
 
 
@@ -53,16 +60,33 @@ def _bench(*, as_json: bool) -> None:
     counted = run(COUNTED, tapped=True)
     machine = _machine(counted.azurite)
     print(page(machine, found, counted.storage_requests), flush=True)
-    seen = time_streams()
-    streams = timed(seen), used(seen), requested(count_requests())
-    for lines in streams:
-        print(f"\n{table(lines)}")
+    cells = {"streams": _shown(_streams()), "deliveries": _shown(_deliveries())}
     if as_json:
         runs = {name: asdict(one) for name, one in found.items()}
         requests = [asdict(one) for one in counted.storage_requests]
-        cells = {line.label: line.cells for lines in streams for line in lines[1:]}
-        parts = {"machine": asdict(machine), "runs": runs, "storage_requests": requests, "streams": cells}
-        print(json.dumps(parts))
+        print(json.dumps({"machine": asdict(machine), "runs": runs, "storage_requests": requests, **cells}))
+
+
+def _streams() -> Iterator[list[Line]]:
+    seen = time_streams()
+    yield timed(seen)
+    yield used(seen)
+    yield requested(count_requests())
+
+
+def _deliveries() -> Iterator[list[Line]]:
+    yield delivered(time_deliveries(1000, answer_s=0), time_deliveries(400, answer_s=0.2))
+    yield swallowed(time_beside_hole())
+    yield told(run(TOLD, webhooks=True).figures)
+
+
+def _shown(tables: Iterable[list[Line]]) -> dict[str, Sequence[str]]:
+    """Print each table as soon as it is there; return all their cells by label."""
+    cells: dict[str, Sequence[str]] = {}
+    for lines in tables:
+        print(f"\n{table(lines)}", flush=True)
+        cells |= {line.label: line.cells for line in lines[1:]}
+    return cells
 
 
 def _machine(azurite: str) -> Machine:

@@ -18,13 +18,14 @@ TEXT = "The table is the truth. A message is only a hint. Losing a hint loses no
 
 
 class Driver:
-    """Speaks to the host, the receiver and the model of one stack."""
+    """Speaks to the host, the receiver and the model of one stack; callbacks go to the receiver or another address."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, callback_url: str | None = None) -> None:
         self._stack = stack
         self._model_url = stack.parts["model"].url(START_DEADLINE_S).removesuffix("/v1")
         self._receiver_url = stack.receiver_url
         self._create_url = f"{stack.base_url}/responses"
+        self._callback_url = callback_url or f"{stack.receiver_url}/callback"
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {stack.credentials.api_key}"},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
@@ -47,7 +48,7 @@ class Driver:
             "model": model,
             "input": TEXT,
             "background": True,
-            "callback_url": f"{self._receiver_url}/callback",
+            "callback_url": self._callback_url,
         }
         sent_s = time.perf_counter()
         try:

@@ -24,6 +24,7 @@ WARM_UP = partial(burst, count=32, clients=16)
 BURST = partial(burst, count=500, clients=16)
 PACED = partial(paced, count=500, per_s=25)
 COUNTED = partial(paced, count=200, per_s=25)
+TOLD = partial(paced, count=250, per_s=25)
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Run:
     storage_requests: list[Count]
 
 
-def run(load: Load, *, tapped: bool = False) -> Run:
+def run(load: Load, *, tapped: bool = False, webhooks: bool = False) -> Run:
     """Make one run; PartError says which part failed."""
-    with stage(tapped=tapped) as running:
+    with stage(tapped=tapped, webhooks=webhooks) as running:
         try:
             observed = asyncio.run(_observe(running, load))
         except TimeoutError:

@@ -23,8 +23,11 @@ class Stage:
 
 
 @contextmanager
-def stage(*, tapped: bool) -> Iterator[Stage]:
-    """Run a stack until the end of the block; with a tap between host and Azurite if its requests are wanted."""
+def stage(*, tapped: bool, webhooks: bool = False) -> Iterator[Stage]:
+    """Run a stack until the end of the block; with a tap between host and Azurite if its requests are wanted.
+
+    With `webhooks`, the model tells the host when work has ended.
+    """
     os.environ.pop("UPSTREAM_BASE_URL", None)  # a real model's answers take no stated time, and cost money
     taps: list[Tap] = []
     with ExitStack() as cleanup:
@@ -33,7 +36,8 @@ def stage(*, tapped: bool) -> Iterator[Stage]:
             taps.append(_tap(cleanup, storage))
             return taps[0].through(storage.account())
 
-        running = cleanup.enter_context(stack(connect=connect) if tapped else stack())
+        connected = connect if tapped else Azurite.account
+        running = cleanup.enter_context(stack(connect=connected, webhooks=webhooks))
         yield Stage(running, taps[0] if taps else None)
 
 

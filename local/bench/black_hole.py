@@ -1,0 +1,87 @@
+"""The run beside a black hole: a host that takes connections and never answers, and what others notice of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+
+from local.bench.delivery_figures import Beside, waits_ms
+from local.bench.driver import Driver
+from local.bench.load import burst, paced
+from local.bench.stage import stage
+from local.process import PartError
+from local.stack import Stack
+
+RUN_DEADLINE_S = 300.0
+MODEL = "sim-instant"
+WARM_UP = partial(burst, count=32, clients=16)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many responses there are, half of them with a callback to the other host."""
+
+    count: int = 600
+    per_s: float = 20
+
+
+FULL = Size()
+
+
+def time_beside_hole(size: Size = FULL) -> Beside:
+    """Make the run: the same load twice, the other host well at first; PartError says which part failed."""
+    with stage(tapped=False) as running:
+        try:
+            return asyncio.run(_observe(running.stack, size))
+        except TimeoutError:
+            raise PartError("driver", f"the run has not ended within {RUN_DEADLINE_S:g} s") from None
+
+
+async def _observe(stack: Stack, size: Size) -> Beside:
+    async with asyncio.timeout(RUN_DEADLINE_S):
+        await _warm_up(stack)
+        # The same receiver under another name is another host to the service.
+        alone_ms = await _waits_ms(stack, stack.receiver_url.replace("127.0.0.1", "localhost"), size)
+        async with black_hole() as url:
+            return Beside(alone_ms, await _waits_ms(stack, url, size))
+
+
+async def _warm_up(stack: Stack) -> None:
+    async with Driver(stack) as driver:
+        await WARM_UP(partial(driver.submit, MODEL))
+        await driver.await_callbacks()
+
+
+async def _waits_ms(stack: Stack, other_url: str, size: Size) -> list[float]:
+    """Return how long the callbacks to the receiver took while as many went to the other host."""
+    async with Driver(stack) as driver, Driver(stack, f"{other_url}/callback") as other:
+        turns = cycle([driver, other])
+        await paced(lambda: next(turns).submit(MODEL), count=size.count, per_s=size.per_s)
+        await driver.await_callbacks()
+        return waits_ms(driver.submissions, await driver.completions(), await driver.callbacks())
+
+
+class _Silence(asyncio.Protocol):
+    """Takes whatever is sent and never answers."""
+
+    def __init__(self, connections: list[asyncio.BaseTransport]) -> None:
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connections.append(transport)
+
+
+@asynccontextmanager
+async def black_hole() -> AsyncIterator[str]:
+    """Give the address of a server that never answers, until the end of the block; then it hangs up."""
+    connections: list[asyncio.BaseTransport] = []
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(partial(_Silence, connections), "127.0.0.1", 0)
+    try:
+        yield f"http://localhost:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for connection in connections:
+            connection.close()

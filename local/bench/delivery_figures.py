@@ -1,0 +1,101 @@
+"""From what was observed of deliveries and of upstream webhooks to lines to read. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from local.bench.figures import Callback, Figures, Submission, percentile
+from local.bench.stream_figures import Line
+
+NEVER = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Deliveries by one sender: how many, how many were taken, over how many connections, in what time."""
+
+    deliveries: int
+    taken: int
+    connections: int
+    took_s: float
+    cpu_s: float
+
+    @property
+    def per_s(self) -> float:
+        """How many were taken a second."""
+        return self.taken / self.took_s
+
+    @property
+    def cpu_ms(self) -> float:
+        """What each cost the sender's process."""
+        return self.cpu_s * 1000 / self.deliveries
+
+
+def waits_ms(
+    submissions: Sequence[Submission], completions: Mapping[str, float], callbacks: Sequence[Callback]
+) -> list[float]:
+    """Return how long after its completion each response was first called back about.
+
+    NEVER where that has not happened, and where it was not even accepted.
+    """
+    first = {one.response_id: one.received_s for one in reversed(callbacks)}
+    found = {name: (first[name] - completions[name]) * 1000 for name in first.keys() & completions.keys()}
+    return [found.get(one.response_id or "", NEVER) for one in submissions]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """How long callbacks took, milliseconds: while another host was well, and while it was a black hole."""
+
+    well_ms: Sequence[float]
+    hole_ms: Sequence[float]
+
+
+def delivered(at_once: Sent, slowly: Sent) -> list[Line]:
+    """Return a line for each thing to know of a sender, whose receivers answer at once, or slowly."""
+    sent = at_once, slowly
+    return [
+        Line("callbacks, each on a new TLS connection", ["at once", "after 200 ms"], "aim"),
+        Line("taken, of those sent", [f"{one.taken} of {one.deliveries}" for one in sent], "all"),
+        Line("deliveries per second", [f"{one.per_s:.0f}" for one in sent], ">= 100"),
+        Line("CPU of the sender, per delivery", [f"{one.cpu_ms:.1f} ms" for one in sent]),
+    ]
+
+
+def swallowed(seen: Beside) -> list[Line]:
+    """Return a line for each thing that others notice of a black hole."""
+    waits = seen.well_ms, seen.hole_ms
+    aim = f"< 2 x {_ms(percentile(seen.well_ms, 95))}"
+    return [
+        Line("callbacks, half of all to another host", ["that is well", "a black hole"], "aim"),
+        Line("called back, of those to this host", [_called_back(one) for one in waits], "all"),
+        Line("completion to callback, p50", [_ms(percentile(one, 50)) for one in waits]),
+        Line("completion to callback, p95", [_ms(percentile(one, 95)) for one in waits], aim),
+        Line("the same in the second half of the run", [_ms(percentile(_later(one), 95)) for one in waits]),
+    ]
+
+
+def told(found: Figures) -> list[Line]:
+    """Return a line for each thing to know of a run in which the upstream tells of ends."""
+    return [
+        Line("upstream webhooks, 25 responses a second", ["p50", "p99"], "aim"),
+        Line("completion to callback", [_ms(found.callback_p50_ms), _ms(found.callback_p99_ms)], "p50 < 150 ms"),
+        Line("called back, of those accepted", [f"{found.accepted - found.lost} of {found.accepted}", ""], "all"),
+        Line("upstream calls per response", [_plain(found.upstream_calls), ""]),
+    ]
+
+
+def _later(waits: Sequence[float]) -> Sequence[float]:
+    return waits[len(waits) // 2 :]
+
+
+def _called_back(waits: Sequence[float]) -> str:
+    return f"{sum(one < NEVER for one in waits)} of {len(waits)}"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} ms"
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,105 @@
+"""The benchmark of deliveries and upstream webhooks: what it reckons, and that its runs measure something."""
+
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+
+from local.bench.black_hole import Size, black_hole, time_beside_hole
+from local.bench.deliveries import time_deliveries
+from local.bench.delivery_figures import NEVER, Beside, Sent, delivered, swallowed, told, waits_ms
+from local.bench.driver import Driver
+from local.bench.figures import Callback, Observed, Submission, Usage, figures
+from local.bench.report import table
+from local.bench.stage import stage
+from shared.callbacks import CallbackSender
+from shared.redelivery import SendError
+
+OBSERVED = Observed(
+    submissions=[Submission(10.0, 10.1, "resp_a"), Submission(10.1, 10.2, "resp_b"), Submission(10.2, 10.3, "resp_c")],
+    completions={"resp_a": 1000.0, "resp_b": 1000.5, "resp_c": 1003.0},
+    callbacks=[Callback("resp_b", 1000.54), Callback("resp_a", 1000.08)],
+    upstream_calls=6,
+    started_twice=0,
+    usage=Usage(host_cpu_s=0.06, azurite_cpu_s=0.03, host_peak_bytes=64 * 2**20),
+    load_average=0.5,
+)
+AT_ONCE = Sent(deliveries=1000, taken=998, connections=1000, took_s=2.0, cpu_s=1.5)
+SLOWLY = Sent(deliveries=400, taken=400, connections=400, took_s=4.0, cpu_s=0.8)
+
+
+def _line(shown: str, label: str) -> list[str]:
+    return next(line.removeprefix(label).split() for line in shown.splitlines() if line.startswith(label))
+
+
+def test_the_page_shows_deliveries_a_second() -> None:
+    """Those that were taken, whatever the others cost; CPU is for each that was tried."""
+    shown = table(delivered(AT_ONCE, SLOWLY))
+    assert _line(shown, "taken, of those sent") == ["998", "of", "1000", "400", "of", "400", "all"]
+    assert _line(shown, "deliveries per second") == ["499", "100", ">=", "100"]
+    assert _line(shown, "CPU of the sender, per delivery") == ["1.5", "ms", "2.0", "ms"]
+
+
+def test_a_wait_is_from_a_completion_to_its_first_callback() -> None:
+    """One for each submission, in their order; endless where none was accepted, or nothing came of it."""
+    submissions = [Submission(0, 1, name) for name in ("resp_b", None, "resp_a", "resp_c")]
+    completions = {"resp_a": 1000.0, "resp_b": 1000.5, "resp_c": 1001.0, "resp_d": 1000.0}
+    callbacks = [Callback(*one) for one in (("resp_a", 1000.25), ("resp_b", 1001.0), ("resp_a", 1009.0))]
+    assert waits_ms(submissions, completions, callbacks) == [500, NEVER, 250, NEVER]
+
+
+def test_the_page_shows_what_others_notice_of_a_black_hole() -> None:
+    """Beside what they see without one; p95 may be twice that at most, and a callback that never came counts."""
+    well, hole = [10.0] * 10 + [20.0] * 10, [30.0] * 18 + [NEVER] * 2
+    shown = table(swallowed(Beside(well, hole)))
+    assert _line(shown, "called back, of those to this host") == ["20", "of", "20", "18", "of", "20", "all"]
+    assert _line(shown, "completion to callback, p50") == ["10", "ms", "30", "ms"]
+    assert _line(shown, "completion to callback, p95") == ["20", "ms", "inf", "ms", "<", "2", "x", "20", "ms"]
+    assert _line(shown, "the same in the second half of the run") == ["20", "ms", "inf", "ms"]
+    assert _line(table(swallowed(Beside([], []))), "completion to callback, p95") == ["-", "-", "<", "2", "x", "-"]
+
+
+def test_the_page_shows_how_soon_a_told_end_is_passed_on() -> None:
+    """A response that was never called back about shows as one less."""
+    shown = table(told(figures(OBSERVED)))
+    assert _line(shown, "completion to callback") == ["40", "ms", "80", "ms", "p50", "<", "150", "ms"]
+    assert _line(shown, "called back, of those accepted") == ["2", "of", "3", "all"]
+    assert _line(shown, "upstream calls per response") == ["2.00"]
+    nothing = replace(OBSERVED, submissions=[], completions={}, callbacks=[])
+    assert _line(table(told(figures(nothing))), "upstream calls per response") == ["-"]
+
+
+@pytest.mark.parametrize("answer_s", [0, 0.1])
+def test_the_run_of_deliveries_makes_every_one_on_a_connection_of_its_own(answer_s: float) -> None:
+    """The sender trusts the receiver's certificate, and at most 24 wait for their answers at once."""
+    sent = time_deliveries(48, answer_s)
+    assert (sent.deliveries, sent.taken, sent.connections) == (48, 48, 48)
+    assert sent.took_s >= 2 * answer_s
+    assert sent.cpu_s > 0
+
+
+@pytest.mark.anyio
+async def test_a_black_hole_takes_everything_and_says_nothing() -> None:
+    """A sender that may call this machine waits for as long as it has patience, each time."""
+    sender = CallbackSender(allow_loopback=True, deadline_s=0.2)
+    async with black_hole() as url, aclosing(sender):
+        answers = [await sender.post(f"{url}/callback", {}, b"{}") for _ in range(2)]
+    assert [answer.error for answer in answers] == [SendError.TIMEOUT, SendError.TIMEOUT]
+
+
+def test_the_run_beside_a_black_hole_measures_the_others() -> None:
+    """Over the real stack, though small: the half that goes to the receiver comes, whatever the other host does."""
+    seen = time_beside_hole(Size(count=8, per_s=20))
+    assert (len(seen.well_ms), len(seen.hole_ms)) == (4, 4)
+    assert all(0 < one < NEVER for one in (*seen.well_ms, *seen.hole_ms))
+
+
+@pytest.mark.anyio
+async def test_on_a_stage_with_webhooks_the_model_tells_the_host() -> None:
+    """Of each end, while the callback goes out in any case."""
+    with stage(tapped=False, webhooks=True) as running:
+        async with Driver(running.stack) as driver:
+            await driver.submit("sim-0.1s")
+            await driver.await_callbacks()
+            assert len(await driver.callbacks()) == 1
+            assert (await driver.stats())["webhooks_sent"] >= 1
