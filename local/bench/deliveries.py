@@ -16,10 +16,10 @@ from local.bench.certificate import Certificate, certificate
 from local.bench.delivery_figures import Sent
 from local.bench.detour import Detour
 from local.bench.load import burst
-from local.keys import new_secret
+from local.keys import new_signing_secret
 from local.process import PartError, Process
 from shared import signing
-from shared.callbacks import MAX_SENDS, CallbackSender
+from shared.callbacks import MAX_FIRSTS, CallbackSender
 
 RUN_DEADLINE_S = 60.0
 START_DEADLINE_S = 20.0
@@ -63,17 +63,17 @@ async def _timed(deliveries: int, port: int, trust: ssl.SSLContext) -> Sent:
 
 async def _send(sender: CallbackSender, deliveries: int) -> Counter[int | None]:
     """Make so many deliveries, as many at once as the sender has slots; return how often each status came."""
-    secret, numbers, statuses = new_secret(), count(), Counter[int | None]()
+    secret, numbers, statuses = new_signing_secret(), count(), Counter[int | None]()
 
     async def deliver() -> None:
         number = next(numbers)
         url = f"https://{HOSTS[number % len(HOSTS)]}/callback"
-        async with sender.slot(url):
+        async with sender.slot(url, first=True, patience_s=RUN_DEADLINE_S):
             headers = signing.headers([secret], f"evt_{number}", int(time.time()), BODY)
             answer = await sender.post(url, headers, BODY)
         statuses[answer.status] += 1
 
-    await burst(deliver, count=deliveries, clients=MAX_SENDS)
+    await burst(deliver, count=deliveries, clients=MAX_FIRSTS)
     return statuses
 
 
