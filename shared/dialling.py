@@ -28,13 +28,17 @@ class ResolutionFailed(httpcore.ConnectError):
     """The name has no address, or its name server did not say in time."""
 
 
+def absolute(host: str) -> str:
+    """Return a full name as one that is not looked up under this machine's own domains too."""
+    return f"{host}." if "." in host else host
+
+
 def system_resolve(threads: int) -> Resolve:
     """Return the system's resolver in threads of its own: slow name servers hold up nobody else's threads."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix="callback-dns")
 
     def look_up(host: str, port: int) -> list[str]:
-        absolute = f"{host}." if "." in host else host  # not tried again under this machine's own domains
-        found = socket.getaddrinfo(absolute, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(absolute(host), port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     async def resolve(host: str, port: int) -> list[str]:

@@ -196,8 +196,9 @@ def test_time_outs_leave_no_connection_behind() -> None:
     async def scenario() -> tuple[list[Answer], Answer]:
         sender = CallbackSender(allow_loopback=True, deadline_s=0.5)
         async with Receiver(silence) as hole, Receiver(reply(200)) as receiver, aclosing(sender):
-            lost = [sender.post(hole.url, FIELDS, BODY) for _ in range(MAX_SENDS)]
-            return await asyncio.gather(*lost), await sender.post(receiver.url, FIELDS, BODY)
+            lost = await asyncio.gather(*(sender.post(hole.url, FIELDS, BODY) for _ in range(MAX_SENDS)))
+            assert len(hole.requests) == MAX_SENDS
+            return lost, await sender.post(receiver.url, FIELDS, BODY)
 
     lost, answer = asyncio.run(scenario())
     assert {each.error for each in lost} == {SendError.TIMEOUT}

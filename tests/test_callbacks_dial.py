@@ -11,7 +11,7 @@ import httpcore
 import pytest
 
 from shared.callbacks import CallbackSender
-from shared.dialling import PinnedBackend, Resolve, system_resolve
+from shared.dialling import PinnedBackend, Resolve, absolute, system_resolve
 from shared.redelivery import Answer, SendError
 from tests.receivers import Certificate, Detour, Receiver, Script, reply
 
@@ -196,6 +196,12 @@ def test_unix_sockets_are_refused() -> None:
     """No URL leads to a socket file."""
     with pytest.raises(httpcore.ConnectError):
         asyncio.run(PinnedBackend(system_resolve(1)).connect_unix_socket("/var/run/docker.sock"))
+
+
+@pytest.mark.parametrize(("host", "name"), [("hooks.contoso.com", "hooks.contoso.com."), ("localhost", "localhost")])
+def test_a_full_name_is_looked_up_as_it_is(host: str, name: str) -> None:
+    """A name that does not exist is not found below a search domain of this machine's network instead."""
+    assert absolute(host) == name
 
 
 def test_the_systems_resolver_gives_each_number_once() -> None:

@@ -119,6 +119,16 @@ async def test_the_connection_of_an_answer_not_heard_out_is_closed(script: Scrip
         assert receiver.connections == 2
 
 
+async def test_a_connection_lasts_for_more_answers_than_one_may_be_long() -> None:
+    """How much is heard of an answer is counted anew for each."""
+    body = bytes(2_000)
+    async with Receiver(reply(200, body=body)) as receiver, aclosing(over(detour := Detour(receiver.port))) as sender:
+        for _ in range(20):
+            assert (await sender.post(receiver.url, {}, BODY)).status == 200
+        assert receiver.connections == 1
+        assert detour.heard > 20 * len(body) > HEARD_MAX
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_nobody_is_sent_elsewhere(status: int) -> None:
     """Where a redirect points to is not so much as connected to."""
