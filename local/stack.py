@@ -5,13 +5,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.queue import QueueClient
 
 from local.azurite import Azurite, azurite
 from local.hook import Hook
@@ -21,6 +23,7 @@ from local.process import PartError, Process, wait_for
 
 START_DEADLINE_S = 60.0
 CALLER = "local"
+REPLIES = "replies"  # the queue that is there for events
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Stack:
     receiver_url: str
     credentials: Credentials
     storage: Azurite
+    connection: str = field(repr=False)
     parts: Mapping[str, Process]
     _start_host: Callable[[], str] = field(repr=False)
 
@@ -78,9 +82,11 @@ def stack(
         storage = cleanup.enter_context(azurite(directory))
         parts = _Parts(cleanup, Path(cleanup.enter_context(TemporaryDirectory(prefix="stack-"))))
         receiver_url = parts.start("receiver", "--secret", credentials.signing_secret)
-        settings = {**_settings(connect(storage), credentials), **_upstream(parts, hook)}
+        connection = connect(storage)
+        _make_queue(connection, REPLIES)
+        settings = {**_settings(connection, credentials), **_upstream(parts, hook)}
         start_host = partial(parts.start, "host", "--port", str(port), **settings)
-        running = Stack(start_host(), receiver_url, credentials, storage, parts.processes, start_host)
+        running = Stack(start_host(), receiver_url, credentials, storage, connection, parts.processes, start_host)
         _wait_until_ready(running)
         yield running
 
@@ -100,11 +106,17 @@ class _Parts:
         return process.url(START_DEADLINE_S)
 
 
+def _make_queue(connection: str, name: str) -> None:
+    with QueueClient.from_connection_string(connection, name) as queue, suppress(ResourceExistsError):
+        queue.create_queue()
+
+
 def _settings(connection: str, credentials: Credentials) -> dict[str, str]:
     return {
         "AzureWebJobsStorage": connection,
         "CALLERS": json.dumps([credentials.configuration()]),
         "CALLBACK_ALLOW_LOOPBACK": "true",
+        "REPLY_QUEUES": f"{REPLIES},{REPLIES}-*",
         "PYTHON_ENABLE_INIT_INDEXING": "1",
     }
 

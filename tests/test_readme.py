@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from azure.storage.queue import QueueClient
 
 from local.azurite import Azurite
 from tests.cutter import cutter
@@ -20,15 +21,24 @@ DEADLINE_S = 60
 
 
 @pytest.fixture(scope="module")
-def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def storage(azurite: Azurite) -> str:
+    """Give a storage account with a queue for replies."""
+    connection = azurite.account()
+    with QueueClient.from_connection_string(connection, "replies") as replies:
+        replies.create_queue()
+    return connection
+
+
+@pytest.fixture(scope="module")
+def running(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Run a service whose streams end after a second, so that a client has to resume."""
-    with service(tmp_path_factory.mktemp("readme"), azurite.account(), STREAM_MAX_S="1") as found:
+    with service(tmp_path_factory.mktemp("readme"), storage, STREAM_MAX_S="1", REPLY_QUEUES="replies") as found:
         yield found
 
 
-def printed(program: str, python: str, base_url: str, key: str) -> str:
+def printed(program: str, python: str, base_url: str = "", key: str = "", storage: str = "") -> str:
     """Run a program with an interpreter and return what it prints, which is all it says."""
-    environment = {**os.environ, "BASE": f"{base_url}/openai/v1", "KEY": key}
+    environment = {**os.environ, "BASE": f"{base_url}/openai/v1", "KEY": key, "STORAGE": storage}
     ran = subprocess.run(
         [python, "-c", program], env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
@@ -57,8 +67,15 @@ def test_the_streaming_program_survives_cuts(running: Service, python: str) -> N
     assert text.endswith("1. Why do long calls break?\n")
 
 
+@pytest.mark.usefixtures("running")
+def test_the_queue_program_gets_its_answer(storage: str) -> None:
+    """A message goes in, its event comes out."""
+    (program,) = [one for one in PROGRAMS if "QueueClient" in one]
+    assert printed(program, sys.executable, storage=storage) == "7 completed\n"
+
+
 def test_every_program_is_one_that_python_reads() -> None:
-    """Three so far: poll, stream, verify."""
-    assert len(PROGRAMS) == 3
+    """Four so far: poll, stream, verify, send and receive."""
+    assert len(PROGRAMS) == 4
     for program in PROGRAMS:
         compile(program, "README.md", "exec")
