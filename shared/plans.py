@@ -164,7 +164,7 @@ def _indexed(record: Record, delivery: Delivery, now_ms: int) -> tuple[Delivery,
 
 def held_back(record: Record, delivery: Delivery, alarm: Alarm, later: Alarm, why: str) -> Write:
     """Put an attempt off without counting it: its receiver, or this process, is not ready for it."""
-    changed = record.with_delivery(replace(delivery, alarm=later.key, waits=why))
+    changed = record.with_delivery(replace(delivery, alarm=later.key, waits=why, sending=False))
     return Write(changed, alarms_in=(later,), alarms_out=(alarm.key,), wakes=(later,))
 
 

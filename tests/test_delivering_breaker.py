@@ -1,5 +1,7 @@
 """Deliveries and the circuit breaker: a host in trouble is left alone, nobody else, and it costs no attempt."""
 
+import asyncio
+
 import pytest
 
 from shared.alarms import Kind
@@ -14,14 +16,13 @@ pytestmark = pytest.mark.anyio
 OTHER_URL = "https://other.contoso.com/done"
 
 
-async def in_trouble(stage: Stage, answer: int | SendError = 503) -> list[Record]:
-    """Return five responses of Ann's whose callbacks have failed once, in a row, at the one host."""
+async def in_trouble(stage: Stage, answer: int | SendError = 503, *, seen: int = 0) -> None:
+    """Let five responses of Ann's fail to call back once, in a row, at the one host that has seen so many events."""
     stage.receiver.answers = [answer]
-    records = [await stage.ended(callback_url=CALLBACK_URL) for _ in range(5)]
-    for key in stage.deliveries():
-        await stage.engine.deliver(key)
-    assert len(stage.receiver.posts) == 5
-    return records
+    for _ in range(5):
+        await stage.ended(callback_url=CALLBACK_URL)
+        await stage.engine.deliver(stage.deliveries()[-1])
+    assert len(stage.receiver.posts) == seen + 5
 
 
 async def rung_once(stage: Stage, record: Record) -> None:
@@ -125,6 +126,26 @@ async def test_a_held_delivery_can_be_asked_for(stage: Stage) -> None:
     await rung_once(stage, record)
     await stage.engine.redeliver(ANN, record.id, None)
     assert await stage.kinds(record.id) == [Kind.DELIVER, Kind.PURGE]
+
+
+async def test_a_death_leaves_nothing_that_cannot_be_asked_for(stage: Stage) -> None:
+    """A claim whose process died, and which then waits for the breaker, is not being sent any more."""
+    record = await stage.ended(callback_url=CALLBACK_URL)
+    key = stage.deliveries()[-1]
+    gate = stage.receiver.hold()
+    dying = asyncio.create_task(stage.engine.deliver(key))
+    await gate.reached.wait()
+    dying.cancel()
+    stage.receiver.gate = None
+    await in_trouble(stage, seen=1)
+    stage.clock.ms = START_MS + 60_000
+    stage.world.breakers.admit(Line(ANN.name, "hooks.contoso.com"), stage.clock.ms)  # another is the probe
+    await stage.sweep(record.id)
+    delivery = await stage.delivery(record.id)
+    assert (delivery.attempt, delivery.sending, delivery.waits) == (1, False, "breaker")
+    stage.receiver.answers = [200]
+    await stage.engine.redeliver(ANN, record.id, None)
+    assert (await stage.delivery(record.id)).before == 1
 
 
 async def test_first_attempts_have_a_lane_of_their_own(stage: Stage) -> None:
