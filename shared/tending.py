@@ -68,7 +68,7 @@ async def _request(world: World, letter: Letter) -> None:
     envelope, refusal = _judged(letter, intake.opened(message))
     if refusal:
         _log.error(
-            "request.failed",
+            "poison.failed",
             extra={"message_id": letter.id, "response": envelope.response_id, "reason": refusal.message},
         )
         await intake.fail(world, envelope, refusal)

@@ -141,7 +141,7 @@ async def test_what_was_rejected_is_a_failed_response(stage: Stage, caplog: pyte
     shown = await stage.shown(id_of("m-1"))
     assert shown["error"] == {"code": "invalid_json", "message": "The message is not valid JSON."}
     told = [(one.message, one.__dict__["reason"]) for one in caplog.records]
-    assert told == [(name, "The message is not valid JSON.") for name in ("request.rejected", "request.failed")]
+    assert told == [(name, "The message is not valid JSON.") for name in ("request.rejected", "poison.failed")]
     (kept,) = (await stage.engine.input_items(ANN, id_of("m-1"), Page()))["data"]
     assert kept["content"][0]["text"] == "{\N{REPLACEMENT CHARACTER}"
     record = await stage.record(id_of("m-1"))
