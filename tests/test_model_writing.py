@@ -4,6 +4,8 @@ import time
 import zlib
 from itertools import pairwise
 
+from pydantic import BaseModel
+
 from local.model.events import timeline
 from local.model.simulation import Simulation
 from tests.peers import Event, ModelPeer
@@ -93,3 +95,19 @@ def test_a_reasoning_model_thinks_before_it_answers(model: ModelPeer) -> None:
         "response.reasoning_summary_text.done",
         "response.reasoning_summary_part.done",
     ]
+
+
+class Report(BaseModel):
+    """What a program may want instead of a text."""
+
+    headline: str
+    places: int
+    author: str | None
+
+
+def test_an_answer_fits_the_schema_that_is_asked_for(model: ModelPeer) -> None:
+    """With a JSON schema the text is JSON that the SDK parses, and it says that it is simulated."""
+    parsed = model.sdk.responses.parse(model="sim-instant", input="Whales sing.", text_format=Report).output_parsed
+    assert parsed
+    assert parsed.headline.startswith("This answer is simulated by sim-instant")
+    assert (parsed.places, parsed.author) == (1, None)

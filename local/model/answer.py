@@ -1,9 +1,9 @@
-"""What the simulated model answers: a text made from what it was given, or a call of the first tool."""
+"""What the simulated model answers: a text made from what it was given, JSON for a schema, or a call of a tool."""
 
 import json
 import random
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from local.model.behaviour import Behaviour, Writing
 from local.model.conversation import Item, call_names, from_user, texts, tool_outputs
@@ -85,13 +85,34 @@ def tool_call(tool: Item, given: Sequence[Item], suffix: str) -> Item:
     }
 
 
+def structured(schema: object, text: str) -> str:
+    """Return a JSON text that fits the schema, whose strings are the beginning of `text`."""
+    return json.dumps(example(schema, shortened(text, 80)), ensure_ascii=False)
+
+
 def example(schema: object, text: str) -> object:
     """Return a value that fits the JSON schema; a string that may be anything becomes `text`."""
+    named = schema.get("$defs") if isinstance(schema, dict) else None
+    return _fitting(schema, text, named if isinstance(named, dict) else {})
+
+
+def _fitting(schema: object, text: str, named: Mapping[str, object]) -> object:
+    match schema:
+        case {"$ref": str(name)}:
+            return _fitting(named.get(name.rpartition("/")[2]), text, named)
+        case {"anyOf": [*_, last]}:  # null, if it is among them
+            return _fitting(last, text, named)
+        case {"properties": dict(properties), "required": list(required)}:
+            return {name: _fitting(properties.get(name), text, named) for name in map(str, required)}
+        case {"items": entry, "minItems": int(length)}:
+            return [_fitting(entry, text, named)] * length
+    return _simple(schema, text)
+
+
+def _simple(schema: object, text: str) -> object:
     match schema:
         case {"enum": [first, *_]} | {"const": first} | {"minimum": first}:
             return first
-        case {"properties": dict(properties), "required": list(required)}:
-            return {name: example(properties.get(name), text) for name in map(str, required)}
         case {"type": str(kind)}:
             return EXAMPLES.get(kind, text)
     return text

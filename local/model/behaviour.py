@@ -63,6 +63,7 @@ SIZED: tuple[tuple[str, Callable[[str], Behaviour]], ...] = (
     (f"sim-fail-{SECONDS}", lambda n: Behaviour(float(n), Status.FAILED)),
     (f"sim-incomplete-{SECONDS}", lambda n: Behaviour(float(n), Status.INCOMPLETE)),
     (f"sim-silent-{SECONDS}", lambda n: Behaviour(float(n), silent=True)),
+    (f"sim-tool-{SECONDS}", lambda n: Behaviour(float(n), calls_tool=True)),
     (f"sim-reason-{SECONDS}", lambda n: Behaviour(float(n), reasons=True)),
     # Its text grows by 280 bytes a second: an hour is a megabyte.
     (r"sim-clock-([0-9]{1,4}(?:\.[0-9]{1,6})?)s", lambda n: Behaviour(float(n), writing=Writing.CLOCK)),

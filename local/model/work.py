@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from local.model.answer import made_text, message, reasoning, text_answer, tool_call
+from local.model.answer import made_text, message, reasoning, structured, text_answer, tool_call
 from local.model.behaviour import UNFINISHED, Behaviour, Status, Writing
 from local.model.conversation import Item, summary_word_count, tool_outputs, word_count
 
@@ -92,6 +92,9 @@ class Work:
         if self.behaviour.writing is not Writing.OUTLINE:
             return made_text(self.behaviour, self.started_unix_s)
         text = text_answer(self.request["model"], self.request.get("instructions"), self.history, self.given)
+        match self.request.get("text"):
+            case {"format": {"type": "json_schema", "schema": schema}}:
+                text = structured(schema, text)
         return text[: len(text) // 2] if self.behaviour.ending is Status.INCOMPLETE else text
 
     @property
