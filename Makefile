@@ -31,7 +31,7 @@ fmt: $(READY)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-$(READY): requirements.txt requirements-dev.txt
+$(READY): requirements.txt requirements-agents.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.12")'
 	@echo "setting up $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
