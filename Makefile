@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 # Stands for an installation of exactly these requirements.
 READY := $(VENV)/.requirements-installed
 # What the tests run beside the service, each in an environment of its own, and the SDK for Node.
-PEERS := openai-2 llmock
+PEERS := openai-2 langchain agents-sdk llmock
 CLIENTS := $(PEERS:%=$(VENV)/%/.requirements-installed) tests/clients/node_modules/.package-lock.json
 
 .PHONY: demo start test bench check fmt
