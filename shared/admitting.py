@@ -9,6 +9,7 @@ from shared.errors import BadRequest, NotFound
 from shared.records import CALLBACK, Record
 from shared.replies import is_allowed
 from shared.requests import NewResponse
+from shared.upstreams import Upstream
 from shared.world import World
 
 
@@ -19,16 +20,28 @@ async def admit(
 
     One whose first request was accepted is judged by no rule a second time: it comes as it is, without a request.
     """
+    upstream = world.upstreams.of(new.model)
     try:
         await check_targets(world, caller, new)
         previous = await _previous(world, caller, new.previous) if new.previous else None
+        _check_same(world, upstream, previous)
+        upstream.admit(new.body, previous)
     except BadRequest:
         if is_repeatable and (first := await starting.join(world, response_id)):
             return first, None
         raise
     record = opened(world, response_id, caller, new, previous.id if previous else None)
     theirs = previous.upstream_id if previous else None
-    return record, new.for_upstream(theirs, in_background=world.upstream.replays)
+    return record, new.for_upstream(theirs, in_background=upstream.replays)
+
+
+def _check_same(world: World, upstream: Upstream, previous: Record | None) -> None:
+    """Raise BadRequest if the response to continue is kept by another upstream."""
+    if previous and world.upstreams.of(previous.model) is not upstream:
+        raise BadRequest(
+            f"Previous response with id '{previous.id}' is one of '{previous.model}' and can only be continued there.",
+            param="previous_response_id",
+        )
 
 
 def opened(world: World, response_id: str, caller: Caller, new: NewResponse, previous: str | None = None) -> Record:

@@ -32,7 +32,7 @@ async def ring(world: World, alarm: Alarm) -> None:
         await world.store.remove(alarm)
         return
     try:
-        await world.upstream.stop(alarm.token)
+        await world.upstreams.of(alarm.token).stop(alarm.token)
     except UpstreamError as error:
         _log.warning("stop.deferred", extra={"response": alarm.id, "reason": str(error)})
         wait_ms = retry_delay(alarm.tries, world.dice, retry_after_s=getattr(error, "retry_after_s", None))

@@ -1,5 +1,6 @@
 """How a response ends. One way for all: the upstream's end, a cancel, a deadline, a failure of our own."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,8 @@ from shared.records import Record, Write
 from shared.states import Status
 from shared.upstreams import Step
 from shared.world import World, decide
+
+_log = logging.getLogger(__name__)
 
 Decide = Callable[[Record], Ending]
 
@@ -50,6 +53,8 @@ def by_step(step: Step, now_ms: int, *, retells: bool = False) -> Decide:
 
     def ending(record: Record) -> Ending:
         made = _ending(record, step.status, step.answer, now_ms, upstream_id=step.upstream_id)
+        if step.legacy is not None and made.status is step.status:
+            made = _bequeathing(record, made, step.legacy)
         return _retold(record, made) if record.stream and (retells or record.mode == "poll") else made
 
     return ending
@@ -132,6 +137,18 @@ def _ending(
         return Ending(status, packing.pack(shown), stop, upstream_id)
     except Oversized:
         return _oversized(record, now_ms, stop, upstream_id)
+
+
+def _bequeathing(record: Record, ending: Ending, legacy: Mapping[str, Any]) -> Ending:
+    """Leave what a response that continues this one needs; where there is no room, this one ends well all the same."""
+    try:
+        packed = packing.pack(legacy)
+    except Oversized:
+        packed = b""
+    if not packed or len(ending.body) + len(packed) > packing.MAX_PACKED:
+        _log.warning("legacy.too_large", extra={"response": record.id})
+        return ending
+    return replace(ending, legacy=packed)
 
 
 def _retold(record: Record, ending: Ending) -> Ending:

@@ -159,14 +159,14 @@ class Engine:
         """Raise StoreUnavailable or Unavailable if table, queues or the upstream's credentials cannot be used."""
         await asyncio.gather(self._world.store.check(), self._world.nudges.check())
         try:
-            await self._world.upstream.check()
+            await self._world.upstreams.default.check()
         except UpstreamUnavailable as error:
             raise Unavailable("There is no credential for the upstream.") from error
 
     async def aclose(self) -> None:
         """Close every connection."""
         world = self._world
-        for close in (world.store.aclose, world.nudges.aclose, world.upstream.aclose):
+        for close in (world.store.aclose, world.nudges.aclose, world.upstreams.aclose):
             await close()
         for sender in world.senders.values():
             await sender.aclose()

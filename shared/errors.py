@@ -8,11 +8,13 @@ ServiceError                 answered to the caller, in OpenAI's envelope
   TooLarge                   413
   UnsupportedMediaType       415
   Unavailable                503, storage does not answer: try again
+  Misconfigured              500, something that the deployment brings along is broken
 UpstreamError                the upstream's doing
   UpstreamRefused            it judged the request and will judge it so again
   UpstreamUnavailable        it could not be asked now: try again
   UpstreamMissing            it does not know the response (yet, or any more)
   UpstreamBroken             its stream broke off, or cannot be read
+  UpstreamPaused             its work goes on without a reader: look again later
   UpstreamSilent             its stream has said nothing for so long that the connection may be dead
   UpstreamUnusable           its answer cannot be taken
     UpstreamOversized        it is larger, or nested deeper, than we keep
@@ -99,6 +101,10 @@ class Unavailable(ServiceError):
     status = 503
 
 
+class Misconfigured(ServiceError):
+    """Something that the deployment brings along cannot be used; what is wrong with it is in the log."""
+
+
 class RefusedByUpstream(ServiceError):
     """The upstream's own 4xx about the request, passed on with its status and words."""
 
@@ -137,6 +143,10 @@ class UpstreamMissing(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     """A stream of the upstream ended before its terminal event, or holds what is no event."""
+
+
+class UpstreamPaused(UpstreamError):
+    """Nothing is to be done for the work now, which goes on elsewhere; no failure, and nothing is begun anew."""
 
 
 class UpstreamSilent(UpstreamError):

@@ -8,6 +8,7 @@ from shared.alarms import Alarm
 from shared.errors import Conflict, UpstreamError, UpstreamRefused
 from shared.records import Record, Write
 from shared.schedule import MAX_UNEXPECTED
+from shared.upstreams import NoMemory
 from shared.world import World, decide
 
 _log = logging.getLogger(__name__)
@@ -52,14 +53,14 @@ async def claim(world: World, response_id: str, epoch: int) -> tuple[Record, Ala
 def _must_learn(world: World, record: Record, alarm: Alarm) -> bool:
     """Say whether work may go on upstream that nobody knows the token of, and can be learned."""
     unknown = record.status.is_terminal and not record.token
-    return unknown and world.upstream.replays and starting.may_learn(world, alarm)
+    return unknown and world.upstreams.of(record.model).replays and starting.may_learn(world, alarm)
 
 
 async def _learn(world: World, record: Record, alarm: Alarm) -> None:
     """Repeat the create with the same key, only to learn what to stop."""
     request = packing.unpack(await world.store.request(record.id) or b"")
     try:
-        token = await _first_token(world, request, record.id)
+        token = await _first_token(world, record, request)
     except UpstreamRefused:
         await world.store.remove(alarm)
     except UpstreamError as error:
@@ -68,8 +69,9 @@ async def _learn(world: World, record: Record, alarm: Alarm) -> None:
         await decide(world, record, record.id, lambda current: _learned(world, current, token), alarm)
 
 
-async def _first_token(world: World, request: dict[str, object], key: str) -> str | None:
-    async with aclosing(world.upstream.run(request, key)) as sent:
+async def _first_token(world: World, record: Record, request: dict[str, object]) -> str | None:
+    upstream = world.upstreams.of(record.model)
+    async with aclosing(upstream.run(request, record.id, NoMemory())) as sent:
         async for one in sent:
             if one.response_id:
                 return one.response_id

@@ -17,6 +17,7 @@ from shared.world import Plan, World, decide
 _log = logging.getLogger(__name__)
 _PAUSE_S = 1.0
 _LOOK_MIN_S = 0.02
+HOLD_MAX_MS = 21_000_000  # an invocation ends after `functionTimeout`, which is 6 h; what may be handed over, was
 T = TypeVar("T")
 
 
@@ -32,6 +33,7 @@ class Lease:
         self._writing = asyncio.Lock()
         self._seen_s = _now_s()
         self._unconfirmed: Alarm | None = None  # where a renewal whose outcome is not known may have moved the alarm
+        self._until_ms = min(record.deadline_ms, world.now_ms() + HOLD_MAX_MS)
         self.record = record
         self.alarm = alarm
         self.concluded = asyncio.Event()  # not while an end is being written
@@ -52,14 +54,18 @@ class Lease:
         self._note(await self._decided(fenced, gives_up=gives_up))
         self._is_given_up = gives_up
 
-    async def begin(self, token: str | None, status: Status, *, live: bool) -> bool:
+    async def begin(self, token: str | None, status: Status, *, live: bool, continues: bool = False) -> bool:
         """Note what the upstream calls the work; say whether it is the work of this response. Raises Lost."""
         whose, epoch = Whose.LOST, self.record.epoch
+        replays = self._world.upstreams.of(self.record.model).replays
 
         def plan(current: Record) -> Write | None:
             nonlocal whose
-            now_ms, replays = self._world.now_ms(), self._world.upstream.replays
-            write, whose = leases.begun(current, epoch, token, status, now_ms, replays=replays, live=live)
+            if continues:
+                write, whose = leases.continued(current, epoch)
+            else:
+                now_ms = self._world.now_ms()
+                write, whose = leases.begun(current, epoch, token, status, now_ms, replays=replays, live=live)
             return write
 
         there = await self._decided(plan)
@@ -105,7 +111,7 @@ class Lease:
         """Look at the record again and again, at least every second: raise Lost, or end what is past its deadline."""
         while True:
             await self._world.sleep(max(self._seen_s + self._world.pace.watch_s - _now_s(), _LOOK_MIN_S))
-            if self._world.now_ms() >= self.record.deadline_ms:
+            if self._world.now_ms() >= self._until_ms:
                 await self.end(ending.deadline(self._world.now_ms()))
                 raise Lost
             if _now_s() - self._seen_s >= self._world.pace.watch_s:

@@ -8,7 +8,7 @@ Where a Write sets an alarm, to take out the one that it replaces is for the cal
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from shared import plans
+from shared import packing, plans
 from shared.alarms import LEASE_MS, Alarm, Kind
 from shared.records import Record, Row, Write
 from shared.states import Status, advance, later
@@ -73,6 +73,14 @@ def claimed(record: Record, now_ms: int) -> Write:
     return replace(_set(changed, lease(changed, now_ms)), alarms_out=(record.run,))
 
 
+def continued(record: Record, epoch: int) -> tuple[Write | None, Whose]:
+    """Note that work goes on which was under way: it counts as no start, and the token by which it is stopped stays."""
+    if record.status.is_terminal or record.epoch != epoch:
+        return None, Whose.LOST
+    status = advance(record.status, later(record.status, Status.IN_PROGRESS))
+    return (None if status is record.status else Write(replace(record, status=status))), Whose.OURS
+
+
 def begun(
     record: Record, epoch: int, token: str | None, status: Status, now_ms: int, *, replays: bool, live: bool
 ) -> tuple[Write | None, Whose]:
@@ -121,6 +129,15 @@ def logged(record: Record, rows: tuple[Row, ...], place: Place, status: Status, 
         lapses=0,
     )
     return Write(changed, rows=rows)
+
+
+def noted(record: Record, before: int, packed: bytes, token: str | None) -> Write | None:
+    """Keep a fact of the work, the one after so many others; the token is what the work is stopped by from now on."""
+    if record.memos > before:
+        return None  # by an earlier try that was carried out after all
+    cut = packing.to_rows(packed)
+    rows = tuple(Row(f"memo|{before:06d}|{n:02d}", properties) for n, properties in enumerate(cut))
+    return Write(replace(record, memos=before + 1, token=token or record.token, lapses=0), rows=rows)
 
 
 def polled(record: Record, poll: Alarm) -> Write:

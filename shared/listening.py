@@ -18,13 +18,15 @@ from shared.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamMissing,
+    UpstreamPaused,
     UpstreamRefused,
     UpstreamSilent,
     UpstreamUnusable,
 )
 from shared.holding import Lease
 from shared.records import Record
-from shared.schedule import retry_delay
+from shared.remembering import Notes
+from shared.schedule import poll_delay, retry_delay
 from shared.states import Status
 from shared.upstreams import Sent, Step
 from shared.world import World
@@ -50,7 +52,8 @@ class Listener:
 
     def __init__(self, world: World, lease: Lease, log: Log, request: dict[str, Any], waiting: Begins) -> None:
         self._world = world
-        self._upstream = world.upstream
+        self._upstream = world.upstreams.of(lease.record.model)
+        self._notes = Notes(world, lease)
         self._lease = lease
         self._log = log
         self._request = request
@@ -77,6 +80,8 @@ class Listener:
                 return await self._refused(refusal)
             except (UpstreamMissing, _Told) as error:
                 return await self._give_up_stream(error)
+            except UpstreamPaused:
+                return await self._pause()
             except UpstreamUnusable as error:
                 return await self._lease.end(ending.unusable(error, self._now_ms(), stop=True))
             except UpstreamError as error:
@@ -107,7 +112,7 @@ class Listener:
         if not resumes:
             if self._upstream.replays:
                 self._note_start()
-            return self._upstream.run(self._request, self._record.id)
+            return self._upstream.run(self._request, self._record.id, self._notes)
         if self._log.next > 1 and not self._log.upstream_next:
             raise UpstreamMissing("the events of the stream have no numbers to resume from")
         upstream_next = self._log.upstream_next
@@ -124,11 +129,14 @@ class Listener:
         """Note what the upstream calls the work, before anything of it is shown to anybody."""
         is_again = not self._upstream.replays and self._record.starts > 0
         live = self._log.is_live and not one.whole
-        if not await self._lease.begin(one.response_id, events.progress_of(one.data), live=live):
+        status = events.progress_of(one.data)
+        if not await self._lease.begin(one.response_id, status, live=live, continues=one.continues):
             raise UpstreamBroken("the work had been begun before")
         self.settled.set()
         self._waiting.begun()
         if is_again:
+            if not one.continues:
+                _log.warning("run.restarted", extra={"response": self._record.id, "starts": self._record.starts})
             await self._tell_restart()
 
     async def _take(self, one: Sent) -> None:
@@ -143,11 +151,17 @@ class Listener:
         answer = one.data.get("response")
         if not isinstance(answer, dict):
             raise UpstreamBroken("the terminal event has no response")
-        await self._end(Step(status, None, answer, one.response_id), retells=one.whole)
+        await self._end(Step(status, None, answer, one.response_id, legacy=one.legacy), retells=one.whole)
 
     async def _end(self, step: Step, *, retells: bool) -> None:
         await self._log.drain()
         await self._lease.end(ending.by_step(step, self._now_ms(), retells=retells))
+
+    async def _pause(self) -> None:
+        """Leave work that goes on without a reader, until it would be polled."""
+        await self._log.drain()
+        wait_ms = poll_delay(self._now_ms() - self._record.created_ms, self._world.dice)
+        await self._lease.hand_over(self._now_ms() + wait_ms)
 
     # Trouble
 
@@ -234,7 +248,6 @@ class Listener:
 
     async def _tell_restart(self) -> None:
         """Tell readers to drop what they have, if they can have anything but `response.created`."""
-        _log.warning("run.restarted", extra={"response": self._record.id, "starts": self._record.starts})
         if self._log.next <= 1:
             return
         await self._log.restart(events.restarted(self._record, self._base))

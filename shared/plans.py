@@ -25,7 +25,7 @@ UNSTORED_OPEN_MS = DAY_MS
 class Ending:
     """How a response ends: its status, its final object packed, and whether the upstream must be told to stop.
 
-    `told` are events that bring the readers of its stream to its output before the terminal one.
+    `told` are events that bring the readers of its stream to its output before the terminal one. `legacy` is packed.
     """
 
     status: Status
@@ -33,6 +33,7 @@ class Ending:
     stop: bool = False
     upstream_id: str | None = None
     told: tuple[Event, ...] = ()
+    legacy: bytes = b""
 
 
 def opened(record: Record, request: bytes, now_ms: int, told: tuple[Event, ...] = ()) -> Write:
@@ -95,10 +96,11 @@ def ended(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Wri
     changed, body_rows = _with_body(changed, ending.body)
     changed, log_rows = _with_end(changed, ending, record.mode)
     stops = (stop(record.id, record.token, now_ms),) if ending.stop and record.token else ()
+    legacy_rows = _rows("legacy", ending.legacy) if ending.legacy else ()
     return Write(
-        changed,
+        replace(changed, legacy_rows=len(legacy_rows)),
         alarms_in=(*deliveries, purge, *stops),
-        rows=(*body_rows, *log_rows),
+        rows=(*body_rows, *log_rows, *legacy_rows),
         writes_body=True,
         wakes=stops,
         delivers=deliveries,

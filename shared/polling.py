@@ -141,7 +141,7 @@ async def _asked(world: World, response_id: str, token: str, *, takes_past: bool
     """Return the step of the poll that all of this process share: the one under way, or also one of the last second."""
     poll = world.polls.get(response_id)
     if poll is None or (poll.done() and not takes_past):
-        poll = world.polls[response_id] = asyncio.ensure_future(world.upstream.advance(token))
+        poll = world.polls[response_id] = asyncio.ensure_future(world.upstreams.of(token).advance(token))
         poll.add_done_callback(lambda done: _forget_later(world, response_id, done))
     return await asyncio.shield(poll)
 

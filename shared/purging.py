@@ -50,7 +50,7 @@ async def ring(world: World, alarm: Alarm) -> None:
         await _put_off(world, record, alarm, now_ms + (WAIT_MS if record.upstream_id else STARTING_MS))
         return
     if record.upstream_id and (record.deleted or not record.store):
-        await _forget(world, record.upstream_id)
+        await _forget(world, record.model, record.upstream_id)
     for _ in range(BATCHES_A_RING):
         if await world.store.remove_all(record, alarm.key):
             _log.info("response.purged", extra={"response": record.id})
@@ -71,9 +71,9 @@ async def _put_off(world: World, record: Record, alarm: Alarm, due_ms: int) -> N
     await decide(world, record, record.id, lambda current: plans.put_off(current, later), alarm)
 
 
-async def _forget(world: World, upstream_id: str) -> None:
+async def _forget(world: World, model: str | None, upstream_id: str) -> None:
     """Ask the upstream to delete its copy; what it cannot do now its own retention will."""
     try:
-        await world.upstream.forget(upstream_id)
+        await world.upstreams.of(model).forget(upstream_id)
     except UpstreamError as error:
         _log.warning("forget.failed", extra={"reason": str(error)})

@@ -60,15 +60,14 @@ class NewResponse:
     def for_upstream(self, previous_upstream_id: str | None, *, in_background: bool = True) -> dict[str, Any]:
         """Return what the upstream is sent: our own fields taken out, its own previous id put in.
 
-        In background mode the work is stored there, and streamed as the caller asked. Without that mode it is always
-        streamed, and stored as the caller asked.
+        In background mode the work is stored there, without that mode as the caller asked.
         """
         sent = {name: value for name, value in self.body.items() if name not in (*_OURS, "previous_response_id")}
         if in_background:
-            sent |= {"background": True, "store": True, "stream": self.stream}
+            sent |= {"background": True, "store": True}
         else:
             sent.pop("background", None)
-            sent["stream"] = True
+        sent["stream"] = self.stream
         metadata = {name: text for name, text in (self.metadata or {}).items() if name not in _OURS}
         if metadata:
             sent["metadata"] = metadata

@@ -22,9 +22,10 @@ from shared.errors import (
     UpstreamSilent,
     UpstreamUnavailable,
 )
+from shared.records import Record
 from shared.schedule import retry_after_s
 from shared.states import Status
-from shared.upstreams import MAX_ID, Authorize, Sent, Step
+from shared.upstreams import MAX_ID, Authorize, Memory, Sent, Step
 
 START_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 10.0
@@ -48,6 +49,9 @@ class ResponsesUpstream:
         self._url = f"{base_url.rstrip('/')}/responses"
         self._authorize = authorize
 
+    def admit(self, request: Mapping[str, Any], previous: Record | None) -> None:
+        """Find nothing wrong: the upstream judges for itself."""
+
     async def start(self, request: dict[str, Any], key: str) -> Step:
         """POST /responses with the key as Idempotency-Key; deadline 20 s."""
         return _step(await self._call("POST", "", START_DEADLINE_S, request, {"Idempotency-Key": key}))
@@ -56,13 +60,13 @@ class ResponsesUpstream:
         """GET /responses/{id}; raises UpstreamMissing on 404. Azure answers that soon after a create, too."""
         return _step(await self._call("GET", _path(token), CALL_DEADLINE_S))
 
-    def run(self, request: dict[str, Any], key: str) -> AsyncGenerator[Sent, None]:
+    def run(self, request: dict[str, Any], key: str, _memory: Memory) -> AsyncGenerator[Sent, None]:
         """POST /responses, answered as a stream.
 
         Without background mode the answer may begin only with the first output, and be silent while the model thinks:
         the deadline then is the caller's.
         """
-        return self._stream("POST", "", request, {"Idempotency-Key": key})
+        return self._stream("POST", "", request | {"stream": True}, {"Idempotency-Key": key})
 
     def follow(self, token: str, after: int | None) -> AsyncGenerator[Sent, None]:
         """GET /responses/{id}?stream=true; raises UpstreamMissing on 404, UpstreamRefused when it is too late."""

@@ -33,10 +33,11 @@ def restated(output: Sequence[Any]) -> list[_Object]:
     The output is foreign, so nothing in it is an error: items and parts that are no objects with a type are left out,
     the others numbered without a gap, and an item without an id gets one by its place, the same every time.
     """
-    return [event for index, item in enumerate(_typed(output)) for event in _item(index, item)]
+    return [event for index, item in enumerate(_typed(output)) for event in restated_item(index, item)]
 
 
-def _item(index: int, item: _Object) -> Iterator[_Object]:
+def restated_item(index: int, item: _Object) -> Iterator[_Object]:
+    """Give the events that tell one finished item of an output; it must say its type."""
     place, item_id = {"output_index": index}, _id(index, item)
     # a call is known by its call id, and openai-python refuses one that has an id here and none in the final response
     done = item if "call_id" in item else item | {"id": item_id}

@@ -120,7 +120,7 @@ class Run:
 
     async def _leaving(self) -> None:
         """Return when there is a reason to leave; the stream of an upstream that does not replay is never left."""
-        if not self._world.upstream.replays:
+        if not self._world.upstreams.of(self._lease.record.model).replays:
             await asyncio.Event().wait()
         left = self._feed.left if self._feed else asyncio.Event()
         with suppress(TimeoutError):

@@ -13,6 +13,8 @@ from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
 from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueServiceClient
 
+from shared.agent_upstream import PREFIX, AgentUpstream
+from shared.agents import Agents
 from shared.callbacks import CallbackSender
 from shared.engine import Engine
 from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
@@ -23,7 +25,7 @@ from shared.responses_upstream import ResponsesUpstream
 from shared.settings import Settings, load
 from shared.store import Store
 from shared.table import Table
-from shared.upstreams import Authorize
+from shared.upstreams import Authorize, Upstreams
 from shared.world import Limits, Pace, Rules, World
 
 TABLE = "responses"
@@ -75,7 +77,7 @@ def _world(settings: Settings) -> World:
         store=Store(table),
         nudges=Nudges(_queue(queues, NUDGES), _queue(queues, DELIVERIES), _queue(queues, RUNS), now_ms),
         queues=Queues(queues),
-        upstream=_upstream(settings),
+        upstreams=Upstreams(_upstream(settings), {PREFIX: AgentUpstream(Agents(settings.agents_module))}),
         senders={
             CALLBACK: CallbackSender(allow_loopback=settings.allow_loopback, refused_hosts=settings.own_hosts),
             REPLY_QUEUE: ReplySender(queues),

@@ -37,6 +37,7 @@ class Settings:
     reply_queues: tuple[str, ...]
     requests_caller: str
     allow_loopback: bool
+    agents_module: str
     own_hosts: frozenset[str]  # never called back: the platform's identity endpoint and ourselves
 
 
@@ -65,6 +66,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         reply_queues=_listed(environment.get("REPLY_QUEUES")),
         requests_caller=_requests_caller(environment, known),
         allow_loopback=_flag(environment, "CALLBACK_ALLOW_LOOPBACK"),
+        agents_module=_module(environment),
         own_hosts=_own_hosts(environment),
     )
 
@@ -136,6 +138,13 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
     if text not in ("", "true", "false", "1", "0"):
         raise SettingsError(f"{name} must be true or false")
     return text in ("true", "1")
+
+
+def _module(environment: Mapping[str, str]) -> str:
+    name = environment.get("AGENTS_MODULE", "").strip() or "agents"
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise SettingsError("AGENTS_MODULE must be the name of a module, such as agents")
+    return name
 
 
 def _mode(environment: Mapping[str, str]) -> str:

@@ -37,7 +37,7 @@ _JOIN_PAUSE_S = 0.2
 
 async def accept(world: World, record: Record, request: dict[str, Any]) -> Record:
     """Accept a response that nobody reads as a stream now, and start it or have it started; raises as the two below."""
-    if world.upstream.replays and not record.stream:
+    if world.upstreams.of(record.model).replays and not record.stream:
         return await open_and_start(world, record, request)
     return (await open_run(world, record, request, held=False)).record
 
@@ -96,7 +96,7 @@ async def open_run(world: World, record: Record, request: dict[str, Any], *, hel
 
 async def _begin(world: World, record: Record, held: Alarm, request: dict[str, Any]) -> Record:
     try:
-        step = await world.upstream.start(request, record.id)
+        step = await world.upstreams.of(record.model).start(request, record.id)
     except UpstreamRefused as refusal:
         return await _refuse(world, record, held, ending.in_our_words(refusal, record, request))
     except UpstreamUnusable as error:
@@ -131,7 +131,7 @@ async def settle(world: World, record: Record, held: Alarm, step: Step) -> Recor
 async def _stop_at_once(world: World, response_id: str, token: str) -> None:
     """Stop the work of a response that ended, was deleted and purged meanwhile: no row can hold a stop alarm."""
     try:
-        await world.upstream.stop(token)
+        await world.upstreams.of(token).stop(token)
     except UpstreamError as error:
         _log.error("start.unstopped", extra={"response": response_id, "reason": str(error)})
 
@@ -178,7 +178,7 @@ def may_learn(world: World, alarm: Alarm) -> bool:
 
 async def _start_again(world: World, record: Record, alarm: Alarm, request: dict[str, Any]) -> None:
     try:
-        step = await world.upstream.start(request, record.id)
+        step = await world.upstreams.of(record.model).start(request, record.id)
     except UpstreamRefused as refusal:
         await _fail(world, record, alarm, ending.refused(ending.in_our_words(refusal, record, request), world.now_ms()))
     except UpstreamUnusable as error:

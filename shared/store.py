@@ -26,6 +26,7 @@ from shared.table import Entity, Table
 DEADLINE_S = 20.0
 MOVES_A_TRANSACTION = 50
 CHILDREN_A_TRANSACTION = 100
+CHILDREN_A_PAGE = 1_000
 _OTHERS = 4  # rows that go with the last children: the record, its purge alarm, two failed deliveries
 _TRIES = 3
 _LOST = frozenset({404, 409, 412})
@@ -158,10 +159,10 @@ class Store:
 
     # Children
 
-    async def children(self, response_id: str, name: str) -> list[Entity]:
-        """Return the child rows whose suffix starts with the name, in order."""
+    async def children(self, response_id: str, name: str, after: str = "") -> list[Entity]:
+        """Return the child rows whose suffix starts with the name, in order: the first 1,000 above that row key."""
         prefix = child_key(response_id, name + "|")
-        return await self._rows(shard_of(response_id), prefix, prefix + "~", 1_000)
+        return await self._rows(shard_of(response_id), after + "!" if after else prefix, prefix + "~", CHILDREN_A_PAGE)
 
     async def request(self, response_id: str) -> bytes | None:
         """Return the packed request of a response, None if its rows are gone."""

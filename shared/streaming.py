@@ -50,7 +50,7 @@ async def open_stream(world: World, record: Record, request: dict[str, Any]) -> 
     Where the upstream replays, the reader of this stream holds the run; else the `runs` queue offers it. Raises as
     `open_and_start` does.
     """
-    opened = await starting.open_run(world, record, request, held=world.upstream.replays)
+    opened = await starting.open_run(world, record, request, held=world.upstreams.of(record.model).replays)
     if opened.alarm is None:
         return Stream(world, opened.record, -1)
     feed = Feed()

@@ -17,7 +17,7 @@ from shared.records import Record, Write
 from shared.redelivery import Answer
 from shared.schedule import POLL_MIN_MS
 from shared.store import Store
-from shared.upstreams import Step, Upstream
+from shared.upstreams import Step, Upstreams
 
 _DECISIONS = 10
 TOLD_POLL_MS = 60_000
@@ -91,7 +91,7 @@ class World:
     store: Store
     nudges: Nudges
     queues: Queues
-    upstream: Upstream
+    upstreams: Upstreams
     senders: Mapping[str, Sender]  # by delivery target
     callers: Callers
     now_ms: Callable[[], int]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shared.errors import UpstreamError, UpstreamMissing
+from shared.records import Record
 from shared.redelivery import Answer, SendError
 from shared.slots import Busy
 from shared.states import Status
-from shared.upstreams import Sent, Step
+from shared.upstreams import Memory, Sent, Step
 from tests.scripted_streams import Gate, Streams
 
 __all__ = ["Gate", "Outcome", "Post", "ScriptedReceiver", "ScriptedUpstream", "Work", "head_of"]
@@ -88,7 +89,10 @@ class ScriptedUpstream:
             raise error or AssertionError
         return self._step(work)
 
-    async def run(self, request: dict[str, Any], key: str) -> AsyncGenerator[Sent, None]:
+    def admit(self, request: Mapping[str, Any], previous: Record | None) -> None:
+        """Find nothing wrong."""
+
+    async def run(self, request: dict[str, Any], key: str, _memory: Memory) -> AsyncGenerator[Sent, None]:
         """Begin work, or find what this key has begun, and tell it."""
         self.streams.runs.append(key)
         if self.streams.run_errors:

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parent.parent
 PRODUCT = ("shared", "functions", "function_app.py")
 PURE = {
     "addresses",
+    "agent_answers",
+    "agent_input",
     "alarms",
     "callers",
     "errors",
@@ -21,6 +23,7 @@ PURE = {
     "ids",
     "journal",
     "leases",
+    "narrating",
     "packing",
     "plans",
     "records",
@@ -40,6 +43,9 @@ WORLD = {"asyncio", "io", "logging", "os", "pathlib", "random", "socket", "ssl",
 CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "TableClient", "Table"}
 EDGES = {
     "functions/answers.py": 2,  # HTTP: nothing may leave a function, nor a stream it has begun
+    "shared/agent_run.py": 1,  # whatever a chat client says of an option it does not know
+    "shared/agent_upstream.py": 2,  # whatever an agent raises, and whatever stopping its work does
+    "shared/agents.py": 1,  # whatever the deployment's module raises
     "shared/responses_upstream.py": 1,  # whatever a credential raises
     "shared/sweeping.py": 1,  # one alarm does not stop the others
 }
@@ -89,6 +95,16 @@ def called(tree: ast.AST) -> set[str]:
     return set().union(*(used(function) for function in calls)) if calls else set()
 
 
+def at_import(tree: ast.Module) -> list[ast.stmt]:
+    """Return the statements that run when a module is imported, but for those that only type checkers read."""
+    return [
+        node
+        for node in tree.body
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not (isinstance(node, ast.If) and "TYPE_CHECKING" in used(node.test))
+    ]
+
+
 def product(*names: str) -> dict[str, ast.Module]:
     """Return the modules of some packages of the product."""
     return {name: tree for name, tree in MODULES.items() if name.partition(".")[0] in names}
@@ -125,9 +141,17 @@ def test_imports_run_one_way() -> None:
 
 
 def test_nothing_of_the_product_knows_its_surroundings() -> None:
-    """What a laptop and the tests need stays outside; so do libraries of clients."""
+    """What a laptop and the tests need stays outside; so does the SDK of clients."""
     for name, tree in MODULES.items():
-        assert not packages(tree) & {"local", "tests", "pytest", "openai", "agent_framework", "unittest"}, name
+        assert not packages(tree) & {"local", "tests", "pytest", "openai", "unittest"}, name
+
+
+def test_agent_framework_is_imported_where_an_agent_runs() -> None:
+    """By these modules, and by none of them before it runs one: until then only annotations name it."""
+    using = {name for name, tree in MODULES.items() if "agent_framework" in packages(tree)}
+    assert using == {"shared.agent_run", "shared.agent_tools", "shared.agent_upstream", "shared.agents"}
+    for name in using:
+        assert "agent_framework" not in packages(ast.Module(at_import(MODULES[name]), [])), name
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:

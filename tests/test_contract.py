@@ -21,6 +21,7 @@ from shared.errors import BadRequest, RefusedByUpstream, SettingsError, Upstream
 from shared.requests import MAX_ITEMS, parse
 from shared.responses_upstream import ResponsesUpstream
 from shared.states import Status
+from shared.upstreams import Upstreams
 from tests.worlds import ANN, CALLBACK_URL, Stage
 
 pytestmark = pytest.mark.anyio
@@ -137,7 +138,7 @@ async def test_a_success_that_is_no_response_object_fails_the_response(stage: St
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
         upstream = ResponsesUpstream(client, "https://model.example.com/v1", no_headers)
-        stage.engine = Engine(replace(stage.world, upstream=upstream))
+        stage.engine = Engine(replace(stage.world, upstreams=Upstreams(upstream)))
         made = await stage.create()
         assert made.status is Status.FAILED
         assert (await stage.shown(made.id))["error"]["code"] == "upstream_invalid"

@@ -25,6 +25,7 @@ from shared.requests import parse
 from shared.states import Status
 from shared.store import Store
 from shared.table import Table
+from shared.upstreams import Upstream, Upstreams
 from shared.world import Rules, World
 from tests.fault_proxy import FaultProxy
 from tests.scripted import ScriptedReceiver, ScriptedUpstream
@@ -85,6 +86,7 @@ class Stage:
     def __init__(self, connection_string: str, *, sdk_retries: int = 0) -> None:
         self.clock = Clock()
         self.upstream = ScriptedUpstream()
+        self.others: dict[str, Upstream] = {}
         self.receiver = ScriptedReceiver()
         self.replies = ScriptedReceiver()
         self.sent: list[Sent] = []
@@ -113,7 +115,7 @@ class Stage:
             store=store,
             nudges=senders,
             queues=queues,
-            upstream=self.upstream,
+            upstreams=Upstreams(self.upstream, self.others),
             senders={CALLBACK: self.receiver, REPLY_QUEUE: self.replies},
             callers=Callers((ANN, BOB)),
             now_ms=now_ms,
@@ -146,6 +148,11 @@ class Stage:
     def pace(self, **changes: float) -> None:
         """Change how often things are done while a stream flows."""
         self.change(pace=replace(self.world.pace, **changes))
+
+    def employ(self, prefix: str, upstream: Upstream) -> None:
+        """Have what begins so answered by another upstream, in every process from now on."""
+        self.others[prefix] = upstream
+        self.change(upstreams=Upstreams(self.upstream, self.others))
 
     def change(self, **seams: Any) -> None:
         """Act in another world from now on."""
