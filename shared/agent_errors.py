@@ -5,9 +5,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
-
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_CONNECTIONS = frozenset({"ConnectionError", "APIConnectionError", "TimeoutError", "TransportError"})
 _PASSING = frozenset({408, 409, 425, 429, *range(500, 600)})
 _NAME_MAX = 80
 
@@ -46,7 +45,8 @@ def is_about_background(error: BaseException) -> bool:
 
 
 def _is_connection(error: BaseException) -> bool:
-    return isinstance(error, httpx.TransportError | ConnectionError | TimeoutError)
+    """Say whether a connection is at fault, in the words of whatever HTTP client the agent's SDK brings along."""
+    return any(one.__name__ in _CONNECTIONS for one in type(error).__mro__)
 
 
 def _name(error: BaseException) -> str:

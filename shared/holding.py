@@ -124,7 +124,8 @@ class Lease:
         def plan(current: Record) -> Write:
             if due_ms is None:
                 return leases.granted(current, self.alarm, now_ms)
-            return leases.released(current, due_ms, now_ms)
+            is_taken = due_ms == self.alarm.due_ms  # by the alarm that goes in the same transaction
+            return leases.released(current, due_ms + is_taken, now_ms)
 
         await self.write(plan, gives_up=True)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from agent_framework import (
     Agent,
@@ -139,23 +139,32 @@ def _results_since_the_question(messages: Sequence[Message]) -> int:
     return count
 
 
+class Employees(Protocol):
+    """Agents that can be had by name."""
+
+    scripts: Mapping[str, Script | None]
+
+    def made(self, name: str) -> Agent[Any]:
+        """Return a new agent."""
+
+
 @dataclass
 class Staff:
     """The agents of a deployment as a test sees them: each follows its script, and has the tools it is given."""
 
-    scripts: dict[str, Script] = field(default_factory=dict)
+    scripts: Mapping[str, Script | None] = field(default_factory=dict)
     tools: dict[str, list[Callable[..., Any]]] = field(default_factory=dict)
 
     def made(self, name: str) -> Agent[Any]:
         """Return a new agent."""
-        client = ScriptedChat(self.scripts[name])
+        client = ScriptedChat(self.scripts[name] or Script())
         return Agent(client=client, name=name, instructions="Be brief.", tools=self.tools.get(name))
 
 
 class StaffOf(Agents):
     """The agents of a staff, in place of those of a module."""
 
-    def __init__(self, staff: Staff) -> None:
+    def __init__(self, staff: Employees) -> None:
         super().__init__("tests.scripted_agents")
         self._staff = staff
 
