@@ -1,0 +1,41 @@
+"""Stream a background response with the openai SDK, and resume after the last event when the connection breaks.
+
+pip install openai; BASE, KEY and, if you like, MODEL come from the environment.
+"""
+
+import os
+import time
+import uuid
+from typing import Any
+
+import httpx
+from openai import APIConnectionError, OpenAI
+
+ENDS = ("response.completed", "response.failed", "response.incomplete")
+client = OpenAI(base_url=os.environ["BASE"], api_key=os.environ["KEY"])
+ask: dict[str, Any] = {
+    "model": os.environ.get("MODEL", "sim-5s"),
+    "input": "Why do long calls break?",
+    "background": True,
+    "stream": True,
+    "extra_headers": {"Idempotency-Key": str(uuid.uuid4())},  # to repeat the POST is then to get the same stream
+}
+text, response_id, event = "", "", None
+while event is None or event.type not in ENDS:
+    try:
+        if event is None:
+            stream = client.responses.create(**ask)
+        else:
+            stream = client.responses.retrieve(response_id, stream=True, starting_after=event.sequence_number)
+        for event in stream:
+            if event.type == "response.created":
+                response_id = event.response.id
+            elif event.type == "response.in_progress":
+                text = ""  # a second one: what follows replaces what came before
+            elif event.type == "response.output_text.delta":
+                text += event.delta
+    except (APIConnectionError, httpx.TransportError):
+        time.sleep(1)
+if event.response.status != "completed":
+    raise SystemExit(f"{event.response.status}: {event.response.error}")
+print(event.response.status, text)
