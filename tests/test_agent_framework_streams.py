@@ -1,6 +1,6 @@
 """Agent Framework for Python streams from the service: over broken connections, with tools, and failures are loud.
 
-The streams of this service end after a second, so that whoever streams longer has to resume.
+The streams of this service end after two seconds, so that whoever streams longer has to resume.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ AFTER_A_CALL = 11_500
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Run one service for all tests here; by the end it has logged nothing unexpected."""
-    with service(tmp_path_factory.mktemp("agents"), azurite.account(), STREAM_MAX_S="1") as running:
+    with service(tmp_path_factory.mktemp("agents"), azurite.account(), STREAM_MAX_S="2") as running:
         yield running
         assert running.unexpected() == []
 
@@ -110,7 +110,7 @@ async def test_a_stream_that_does_not_break(running: Service) -> None:
 async def test_a_stream_that_ends_early_leaves_a_token(running: Service) -> None:
     """Nothing is raised: whoever looks at the token resumes, and hears everything again from the first event on."""
     heard = Heard()
-    async with agent(running, "sim-2s") as asked:
+    async with agent(running, "sim-4s") as asked:
         await heard.listen(asked, "Whales sing.")
         assert heard.token is not None
         await heard.listen_on(asked)
@@ -170,7 +170,7 @@ async def test_a_stream_that_ends_within_a_call_runs_no_tool(running: Service) -
     """The client takes half a call for a whole one and answers it; that is refused, and its token resumes."""
     weather, heard = Weather(), Heard()
     prompt = "A town by a fjord, far in the north, where whales sing all day and all night"
-    async with agent(running, "sim-tool-2s", weather.get_weather) as asked:
+    async with agent(running, "sim-tool-4s", weather.get_weather) as asked:
         session = asked.create_session()
         with pytest.raises(ChatClientException, match="is still in_progress"):
             await heard.listen(asked, prompt, session=session)
@@ -224,7 +224,7 @@ class Report(BaseModel):
 
 async def test_structured_output_in_a_stream(running: Service) -> None:
     """The value is parsed from the whole text, also of a stream that had to be resumed."""
-    for model in ("sim-0.5s", "sim-2s"):
+    for model in ("sim-0.5s", "sim-4s"):
         heard = Heard()
         async with agent(running, model) as asked:
             await heard.listen(asked, "Whales sing.", response_format=Report)
