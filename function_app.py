@@ -6,7 +6,7 @@ import azure.functions as func
 
 from functions import http, queues
 
-for chatty in ("azure", "httpx", "httpcore"):
+for chatty in ("azure", "httpx", "httpcore", "openai", "agent_framework"):
     logging.getLogger(chatty).setLevel(logging.WARNING)  # one line per call, with its URL, at INFO
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)

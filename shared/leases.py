@@ -137,7 +137,9 @@ def noted(record: Record, before: int, packed: bytes, token: str | None) -> Writ
         return None  # by an earlier try that was carried out after all
     cut = packing.to_rows(packed)
     rows = tuple(Row(f"memo|{before:06d}|{n:02d}", properties) for n, properties in enumerate(cut))
-    return Write(replace(record, memos=before + 1, token=token or record.token, lapses=0), rows=rows)
+    goes_on = record.goes_on or token is not None
+    changed = replace(record, memos=before + 1, token=token or record.token, goes_on=goes_on, lapses=0)
+    return Write(changed, rows=rows)
 
 
 def polled(record: Record, poll: Alarm) -> Write:

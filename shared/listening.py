@@ -222,6 +222,8 @@ class Listener:
 
     async def _has_finished(self) -> bool:
         """Look before the work is begun anew: what is running or finished upstream is never started again."""
+        if self._record.goes_on:
+            return False
         if self._record.starts > MAX_RESTARTS:
             await self._log.drain()
             await self._lease.end(_lost(self._now_ms()))

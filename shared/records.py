@@ -78,6 +78,7 @@ class Record:
     upstream_next: int = 0  # the upstream's own number after the last event that is logged
     body_rows: int = 0  # overflow rows of the body; 0: it is in the record
     memos: int = 0  # facts that the upstream has kept with the run
+    goes_on: bool = False  # among them what the work goes on with: whoever takes it over begins nothing anew
     legacy_rows: int = 0  # rows of what a response that continues this one needs of it
     deliveries: tuple[Delivery, ...] = ()
     # packed: the response object as last known, before that what the request says of it; not stored here if it is large

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from openai import AsyncOpenAI
 
 from shared.agent_upstream import PREFIX, AgentUpstream
 from shared.alarms import Kind
-from shared.records import Record
+from shared.records import Record, Write
 from shared.states import Status
 from tests.peers import ModelPeer
 from tests.readers import QUICK, kinds, numbers, offers, streamed, text
@@ -82,6 +83,16 @@ async def test_an_agent_that_waits_is_left(stage: Stage) -> None:
     assert (ended.starts, ended.lapses, ended.memos, script.begun) == (1, 0, 1, 1)
     assert spoken(await stage.shown(made.id)) == "All well."
     assert [options.get("continuation_token") for options in script.options] == [None, *[{"response_id": "work_1"}] * 2]
+
+
+async def test_an_agent_that_was_begun_anew_may_wait(stage: Stage) -> None:
+    """As often as is allowed it was begun anew before it had a token; to look again is not to begin."""
+    employ(stage, Script(polls=2))
+    made = await stage.create(model=AGENT)
+    await stage.world.store.commit(Write(replace(made, starts=3)))
+    await run_on(stage, made.id)
+    ended = await stage.record(made.id)
+    assert (ended.status, ended.starts) == (Status.COMPLETED, 4)
 
 
 async def test_the_looks_become_rarer(stage: Stage) -> None:

@@ -195,7 +195,7 @@ def test_no_file_is_longer_than_a_reader_can_hold() -> None:
 
 
 def test_the_core_runs_without_the_platform() -> None:
-    """Every module of shared imports where azure.functions, the extension, local and tests cannot be had."""
+    """Every module of shared imports where the platform, local, tests and agents cannot be had; an agent is a 400."""
     names = sorted(product("shared"))
     barred = ["azure.functions", "azurefunctions", "functions", "local", "tests", "openai", "agent_framework"]
     program = f"""
@@ -203,5 +203,14 @@ import importlib, sys
 sys.modules.update(dict.fromkeys({barred!r}))
 for name in {names!r}:
     importlib.import_module(name)
+from shared.agents import Agents
+from shared.errors import BadRequest
+try:
+    Agents("shared").check("clerk")
+except BadRequest as error:
+    assert (error.param, error.code) == ("model", "model_not_found")
+    assert "requirements-agents.txt" in error.message
+else:
+    raise AssertionError("an agent without Agent Framework")
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=ROOT, check=True, timeout=60)

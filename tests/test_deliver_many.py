@@ -107,7 +107,7 @@ class Yard:
             store=Store(table),
             nudges=self.stage.world.nudges,
             queues=self.stage.world.queues,
-            upstream=self.stage.upstream,
+            upstreams=self.stage.world.upstreams,
             senders={CALLBACK: carrier, REPLY_QUEUE: self.stage.replies},
             callers=Callers([Caller(name, (), (SigningSecret(SECRET),)) for name in CALLERS]),
             now_ms=self.stage.clock,

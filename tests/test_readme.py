@@ -75,7 +75,7 @@ def test_the_queue_program_gets_its_answer(storage: str) -> None:
 
 
 def test_every_program_is_one_that_python_reads() -> None:
-    """Four so far: poll, stream, verify, send and receive."""
-    assert len(PROGRAMS) == 4
+    """Five so far: poll, stream, agents, verify, send and receive."""
+    assert len(PROGRAMS) == 5
     for program in PROGRAMS:
         compile(program, "README.md", "exec")

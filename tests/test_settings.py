@@ -58,6 +58,7 @@ def test_every_setting_is_read() -> None:
             "UPSTREAM_MODE": "Foreground",
             "STREAM_HEARTBEAT_S": "0.5",
             "STREAM_MAX_S": "230",
+            "AGENTS_MODULE": "examples.agents",
         }
     )
     assert (settings.storage_connection, settings.storage_account) == (None, "store1")

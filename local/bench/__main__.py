@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from local.azurite.choice import VERSION
+from local.bench import imports
 from local.bench.black_hole import time_beside_hole
 from local.bench.deliveries import time_deliveries
 from local.bench.delivery_figures import delivered, swallowed, told
@@ -61,10 +62,14 @@ def _bench(*, as_json: bool) -> None:
     machine = _machine(counted.azurite)
     print(page(machine, found, counted.storage_requests), flush=True)
     cells = {"streams": _shown(_streams()), "deliveries": _shown(_deliveries())}
+    starts = imports.measured()
+    print("\n" + "\n".join(["a cold start imports", *imports.lines(starts)]))
     if as_json:
         runs = {name: asdict(one) for name, one in found.items()}
         requests = [asdict(one) for one in counted.storage_requests]
-        print(json.dumps({"machine": asdict(machine), "runs": runs, "storage_requests": requests, **cells}))
+        cold = {name: asdict(one) for name, one in starts.items()}
+        parts = {"machine": asdict(machine), "runs": runs, "storage_requests": requests, "imports": cold, **cells}
+        print(json.dumps(parts))
 
 
 def _streams() -> Iterator[list[Line]]:
