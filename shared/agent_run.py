@@ -11,8 +11,9 @@ from shared import agent_answers, agent_input, narrating
 from shared.agent_answers import COMPLETED, Verdict
 from shared.agent_errors import is_about_background
 from shared.agent_tools import Journal, keeping
-from shared.errors import UpstreamBroken, UpstreamPaused
+from shared.errors import UpstreamBroken, UpstreamOversized, UpstreamPaused
 from shared.narrating import Narrative
+from shared.packing import Oversized
 from shared.states import Status
 from shared.upstreams import Memory, Sent
 
@@ -31,10 +32,13 @@ class Course:
 
     def __init__(self, memory: Memory, facts: Sequence[Mapping[str, Any]], legacy: Mapping[str, Any] | None) -> None:
         tokens = [place for place, fact in enumerate(facts) if "token" in fact]
-        self.memory = memory
+        last = facts[tokens[-1]] if tokens else legacy or {}
         self.journal = Journal(memory, facts, tokens[-1] if tokens else 0)
-        self.token: dict[str, Any] | None = facts[tokens[-1]]["token"] if tokens else None
-        self._session = facts[tokens[-1]]["session"] if tokens else (legacy or {}).get("session")
+        self.token: dict[str, Any] | None = last.get("token")
+        self.told: list[dict[str, Any]] = last.get("told", [])  # the items of the output before that token
+        self.used: list[Mapping[str, Any]] = last.get("used", [])  # the tokens of models that they took
+        self._session = last.get("session")
+        self._memory = memory
 
     def session(self, response_id: str) -> "AgentSession":
         """Return the agent's session as it was left, or a new one."""
@@ -42,11 +46,15 @@ class Course:
 
         return AgentSession.from_dict(self._session) if self._session else AgentSession(session_id=response_id)
 
-    async def keep(self, token: Mapping[str, Any], session: "AgentSession", named: str) -> None:
-        """Keep the token by which the work goes on, unless it is the one that is known."""
-        if self.token != token:
-            self.token = dict(token)
-            await self.memory.keep({"token": self.token, "session": portable(session)}, named)
+    async def keep(self, token: Mapping[str, Any], named: str, **known: Any) -> None:
+        """Keep the token by which the work goes on, unless it is the one that is known; raises UpstreamOversized."""
+        if self.token == token:
+            return
+        self.token = dict(token)
+        try:
+            await self._memory.keep({"token": self.token, **known}, named)
+        except Oversized:
+            raise UpstreamOversized from None
 
 
 class AgentRun:
@@ -62,7 +70,7 @@ class AgentRun:
         self._session = session
         self._streams = bool(request.get("stream"))
         self._verdict: Verdict | None = None
-        self._used: list[Mapping[str, Any]] = []
+        self._used = list(course.used)
         self.asks_background = True
 
     async def events(self, named: Callable[[Mapping[str, Any]], str]) -> AsyncGenerator[Sent, None]:
@@ -83,7 +91,8 @@ class AgentRun:
     async def _go_on_later(self, answer: Any, named: Callable[[Mapping[str, Any]], str]) -> None:
         """Keep the token of an update; leave at that of a whole response, whose work goes on without us."""
         if self.asks_background:
-            await self._course.keep(answer.continuation_token, self._session, named(answer.continuation_token))
+            known = {"session": portable(self._session), "told": self._narrative.output, "used": self._used}
+            await self._course.keep(answer.continuation_token, named(answer.continuation_token), **known)
         if _is_whole(answer):
             raise UpstreamBroken("the stream ended before its end") if self._streams else UpstreamPaused
 
@@ -146,7 +155,7 @@ class AgentRun:
             self._verdict = _NEEDS_INPUT
         self._used += agent_answers.usage(found)
         if _is_whole(answer) and answer.usage_details:
-            self._used = [answer.usage_details]
+            self._used = [*self._course.used, answer.usage_details]
         pieces = [piece for message, content in found for piece in agent_answers.pieces(message, content)]
         return [event for piece in pieces for event in self._narrative.tell(piece)]
 

@@ -71,8 +71,10 @@ class AgentUpstream:
     async def run(self, request: dict[str, Any], key: str, memory: Memory) -> AsyncGenerator[Sent, None]:
         """Run the agent, or go on with what it has begun, and give its answer as events."""
         course = Course(memory, await memory.recall(), await memory.inherited())
-        narrative = Narrative(key.removeprefix("resp_"))
+        narrative = Narrative(key.removeprefix("resp_"), course.told)
         yield _opening(key, continues=course.token is not None)
+        for event in narrative.begin():
+            yield Sent(None, event)
         try:
             async with aclosing(self._worked(request, key, narrative, course)) as told:
                 async for one in told:

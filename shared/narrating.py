@@ -5,12 +5,12 @@ which a finished item is told (restating.py), with the pieces where there the wh
 side, since models write several at once; anything else is told one after the other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import dropwhile, takewhile
 from typing import Any, TypeAlias
 
-from shared.restating import restated_item
+from shared.restating import restated, restated_item
 
 _Object: TypeAlias = dict[str, Any]
 
@@ -66,19 +66,26 @@ class _Open:
 
 
 class Narrative:
-    """The answer of one run, in the order of its items; `suffix` makes their ids unique."""
+    """The answer of a response, in the order of its items; `suffix` makes their ids unique.
 
-    def __init__(self, suffix: str) -> None:
+    It may have come to some items before, in another process.
+    """
+
+    def __init__(self, suffix: str, before: Sequence[_Object] = ()) -> None:
         self._suffix = suffix
         self._open: list[_Open] = []
-        self._closed: dict[int, _Object] = {}
-        self._calls: set[str] = set()  # that are closed
+        self._closed: dict[int, _Object] = dict(enumerate(before))
+        self._calls = {str(item["call_id"]) for item in before if item["type"] == "function_call"}  # that are closed
 
     @property
     def output(self) -> list[_Object]:
         """The items told so far, those that are still open as far as they go."""
         items = self._closed | {one.index: one.finished() for one in self._open}
         return [items[index] for index in sorted(items)]
+
+    def begin(self) -> list[_Object]:
+        """Return the events that tell again what it had come to before."""
+        return restated(list(self._closed.values()))
 
     def tell(self, piece: Piece) -> list[_Object]:
         """Return the events that tell a piece."""

@@ -70,3 +70,14 @@ async def released(stage: Stage) -> None:
     """Wait until this process holds no run any more."""
     async with asyncio.timeout(DEADLINE_S):
         await asyncio.gather(*stage.world.runs)
+
+
+async def run_on(stage: Stage, response_id: str) -> int:
+    """Let one process after another look at a response until it has ended; return how many there were."""
+    for processes in range(1, 200):
+        if offers(stage, response_id)[-1] != (await stage.record(response_id)).epoch:
+            await stage.ring(response_id)
+        await (await stage.process()).run(response_id, offers(stage, response_id)[-1])
+        if (await stage.record(response_id)).status.is_terminal:
+            return processes
+    raise AssertionError("the response does not end")

@@ -1,10 +1,14 @@
 """Agents in the service as it runs: the README's module and one with a tool that counts, over the simulated model."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from agent_framework import Agent
+from agent_framework.openai import OpenAIChatClient
+from openai import AsyncOpenAI, OpenAI
 
 from local.azurite import Azurite
 from tests.peers import eventually
@@ -105,3 +109,32 @@ def test_a_killed_agent_runs_no_tool_twice(azurite: Azurite, directory: Path, tm
         assert (kinds(events).count("in_progress"), kinds(events)[-1]) == (1, "completed")
         assert numbers(events) == sorted(set(numbers(events)))
         assert running.unexpected() == []
+
+
+def test_an_openai_client_reads_an_agent_as_a_model(over_readme: Service) -> None:
+    """Polled and streamed: the SDK's own types take every item and event."""
+    key = over_readme.callers["first"].api_key
+    with OpenAI(base_url=f"{over_readme.hosts[0].url}/openai/v1", api_key=key, max_retries=0) as sdk:
+        response = sdk.responses.create(model="agent:reporter", input="Bonn")
+        assert [item.type for item in response.output] == ["function_call", "function_call_output", "message"]
+        with sdk.responses.stream(model="agent:reporter", input="Bonn") as stream:
+            streamed = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+            last = stream.get_final_response()
+    assert last.output_text == streamed == response.output_text
+    assert last.usage
+    assert last.usage.output_tokens > 0
+
+
+def test_an_agent_asks_an_agent(over_readme: Service) -> None:
+    """A client of Agent Framework takes calls that have their results for what they are: told, not to be made."""
+
+    async def asked(*, stream: bool) -> str:
+        key = over_readme.callers["first"].api_key
+        async with AsyncOpenAI(base_url=f"{over_readme.hosts[0].url}/openai/v1", api_key=key, max_retries=0) as sdk:
+            agent = Agent(client=OpenAIChatClient(model="agent:reporter", async_client=sdk))
+            if stream:
+                return (await agent.run("Bonn", stream=True).get_final_response()).text
+            return (await agent.run("Bonn")).text
+
+    assert "the output of weather" in asyncio.run(asked(stream=False))
+    assert "the output of weather" in asyncio.run(asked(stream=True))
