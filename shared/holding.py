@@ -17,7 +17,7 @@ from shared.world import Plan, World, decide
 _log = logging.getLogger(__name__)
 _PAUSE_S = 1.0
 _LOOK_MIN_S = 0.02
-HOLD_MAX_MS = 21_000_000  # an invocation ends after `functionTimeout`, which is 6 h; what may be handed over, was
+HOLD_MAX_MS = 21_000_000  # an invocation is ended after `functionTimeout`, which is 6 h
 T = TypeVar("T")
 
 
