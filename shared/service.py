@@ -29,6 +29,7 @@ from shared.upstreams import Authorize, Upstreams
 from shared.world import Limits, Pace, Rules, World
 
 TABLE = "responses"
+_QUEUE_READ_S = 3.0  # well below the deadline of a send, so that a connection that has died leaves time for another
 _CONNECTIONS = 1_000  # above what the sweeps of one process can poll at once
 _PROBES = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -107,22 +108,22 @@ def _storage(settings: Settings) -> tuple[Table, QueueServiceClient]:
         table = Table.from_connection_string(settings.storage_connection, TABLE, **_options())
         return (
             cast("Table", table),  # the library says it returns its own class
-            QueueServiceClient.from_connection_string(settings.storage_connection, **_options()),
+            QueueServiceClient.from_connection_string(settings.storage_connection, **_options(_QUEUE_READ_S)),
         )
     credential = _credential(settings)
     host = f"https://{settings.storage_account}"
     return (
         Table(f"{host}.table.core.windows.net", TABLE, credential=credential, **_options()),
-        QueueServiceClient(f"{host}.queue.core.windows.net", credential=credential, **_options()),
+        QueueServiceClient(f"{host}.queue.core.windows.net", credential=credential, **_options(_QUEUE_READ_S)),
     )
 
 
-def _options() -> dict[str, Any]:
+def _options(read_s: float = 10.0) -> dict[str, Any]:
     """Return what every storage client is made with.
 
     Without the environment's settings: looking for proxies and netrc takes aiohttp two threads a request.
     """
-    transport = AioHttpTransport(use_env_settings=False, connection_timeout=5, read_timeout=10)
+    transport = AioHttpTransport(use_env_settings=False, connection_timeout=5, read_timeout=read_s)
     return {"transport": transport, "retry_total": 3, "retry_backoff_factor": 0.2}
 
 
