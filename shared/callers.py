@@ -16,7 +16,8 @@ import orjson
 from shared.errors import SettingsError, Unauthorized
 from shared.signing import check_secret
 
-_HEADERS = ("authorization", "api-key", "x-functions-key")
+# A key of ours comes first: with Entra ID in front, `Authorization` holds the platform's token.
+_HEADERS = ("api-key", "x-functions-key", "authorization")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_S = 253_402_300_799  # the year 9999 ends; milliseconds, taken for seconds, lie beyond
 

@@ -88,7 +88,9 @@ def test_messages_that_cannot_be_read_are_dropped(running: Service, client: http
         assert wait_for(lambda: running.hosts[0].written().count(".unreadable") == expected, 30)
         response = create(client, callback_url=f"{running.receiver.url}/callback")
         assert running.receiver.first(response["id"])["type"] == "response.completed"
-        assert not [queue.name for queue in queues.list_queues() if queue.name.endswith("-poison")]
+        poison = [queue.name for queue in queues.list_queues() if queue.name.endswith("-poison")]
+        assert poison == ["requests-poison"]  # which is there from the start
+        assert not queues.get_queue_client("requests-poison").peek_messages()
     assert running.unexpected() == []
 
 

@@ -216,7 +216,7 @@ def test_a_runner_that_dies_is_replaced(running: Service, client: httpx.Client) 
     reader = Reader([client], "sim-3s", "killed")
     with reading([reader]):
         response = create(client, **running.with_callback(model="sim-3s"))
-        eventually(lambda: "output_text.delta" in kinds(reader.events))
+        eventually(lambda: "output_text.delta" in kinds(reader.events), 30)
         running.hosts[0].kill()
         running.hosts[0].start()
     check_begun_anew(running, reader.events)
