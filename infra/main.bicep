@@ -1,0 +1,326 @@
+// `azd up`: everything that Background Responses needs, in a resource group of its own, without a key.
+targetScope = 'subscription'
+
+@description('Name of the azd environment; the group and, by a hash, all names come from it.')
+@minLength(1)
+@maxLength(64)
+param environmentName string
+
+@description('Region: one that has Flex Consumption, and the model if one is deployed.')
+@minLength(1)
+@metadata({
+  azd: {
+    type: 'location'
+  }
+})
+param location string
+
+@description('Who deploys; azd fills it in. Gets the right to write secrets, and nothing else. Empty for nobody.')
+param principalId string = ''
+
+@description('What kind of principal deploys: ServicePrincipal in a pipeline.')
+@allowed(['User', 'Group', 'ServicePrincipal'])
+param principalType string = 'User'
+
+@description('A server of the Responses API, such as https://api.openai.com/v1; empty to deploy a model.')
+param upstreamBaseUrl string = ''
+
+@description('foreground for an upstream without background mode.')
+@allowed(['background', 'foreground'])
+param upstreamMode string = 'background'
+
+@description('The scope of the Entra token for the upstream.')
+@minLength(1)
+param upstreamScope string = 'https://cognitiveservices.azure.com/.default'
+
+@description('Whether the vault holds the upstream\'s key, as upstream-api-key. Without one the app uses its identity.')
+param upstreamApiKeyInVault bool = false
+
+@description('Whether the upstream tells of ends, and the vault holds what it signs with, as upstream-webhook-secret.')
+param upstreamWebhooks bool = false
+
+@description('Whether a create repeated with the same Idempotency-Key starts nothing new upstream.')
+param upstreamHonoursIdempotencyKey bool = false
+
+@description('The module that holds the agents, if the app runs any.')
+@minLength(1)
+param agentsModule string = 'agents'
+
+@description('The model, where one is deployed.')
+param modelName string = 'gpt-5-mini'
+
+@description('Its version; empty for the default of the day.')
+param modelVersion string = ''
+
+@description('How the model is deployed.')
+param modelSku string = 'GlobalStandard'
+
+@description('The model\'s quota, in thousands of tokens a minute.')
+@minValue(1)
+@maxValue(5000)
+param modelCapacity int = 50
+
+@description('Seconds after which an unfinished response fails; without background mode at most 21000.')
+@minValue(1)
+@maxValue(604800)
+param responseDeadlineS int = 14400
+
+@description('Seconds that an ended response is kept.')
+@minValue(1)
+@maxValue(315360000)
+param retentionS int = 2592000
+
+@description('Seconds that one streamed answer lasts at most; the client resumes.')
+@minValue(1)
+@maxValue(18000)
+param streamMaxS int = 1200
+
+@description('Seconds of the longest silence of a stream. The load balancer cuts a silent one after 230.')
+@minValue(1)
+@maxValue(60)
+param streamHeartbeatS int = 15
+
+@description('Queues that callers may name in reply_to, comma-separated, patterns with * allowed. Plain names are made here.')
+param replyQueues string = ''
+
+@description('The caller on whose behalf messages of the queue requests are made; empty for the first.')
+param requestsCaller string = ''
+
+@description('Memory of an instance. Half the processor goes with 512: too little for many streams.')
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int = 2048
+
+@description('The most instances of each scaling group (HTTP, and each queue and timer function): a cap on spending, no throttle.')
+@minValue(40)
+@maxValue(1000)
+param maximumInstanceCount int = 40
+
+@description('Requests, streams among them, that one instance serves at once.')
+@minValue(1)
+@maxValue(1000)
+param httpConcurrency int = 50
+
+@description('Instances for HTTP that are always there: no cold start, paid by the hour.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadyHttp int = 0
+
+@description('Spread instances over zones, where the region has them; give storageSku Standard_ZRS with it.')
+param zoneRedundant bool = false
+
+@description('Redundancy of the storage account.')
+@allowed(['Standard_LRS', 'Standard_ZRS'])
+param storageSku string = 'Standard_LRS'
+
+@description('A network for the app, and private endpoints for storage, vault and model. The app itself stays reachable.')
+param vnetEnabled bool = false
+
+@description('Address space of that network (CIDR).')
+param vnetPrefix string = '10.84.0.0/24'
+
+@description('The part of it for the app: a /26 serves 40 instances, a /24 the most that there can be.')
+param appSubnetPrefix string = '10.84.0.0/26'
+
+@description('The part of it for the private endpoints, at least a /28.')
+param endpointSubnetPrefix string = '10.84.0.64/27'
+
+@description('Public addresses or ranges from which operators write secrets to a private vault, comma-separated.')
+param operatorIpRanges string = ''
+
+@description('App registration whose tokens are asked for before a request reaches the app; empty for none.')
+param entraClientId string = ''
+
+@description('Keep a deleted vault for 90 days, whatever anybody does. It can never be turned off for a vault that has it.')
+param vaultPurgeProtection bool = true
+
+@description('Bring back the vault that `azd down` deleted, with its secrets.')
+param vaultRecover bool = false
+
+@description('Days that logs are kept.')
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int = 30
+
+@description('Gigabytes of logs a day after which nothing more is taken in; -1 for no limit.')
+@minValue(-1)
+@maxValue(1000)
+param logDailyLimitGb int = 5
+
+@description('Whom alerts write to; empty for nobody.')
+param alertEmail string = ''
+
+var token = toLower(uniqueString(subscription().id, environmentName, location))
+var tags = {
+  'azd-env-name': environmentName
+  application: 'background-responses'
+}
+var makesModel = empty(upstreamBaseUrl)
+var operatorIps = empty(operatorIpRanges) ? [] : split(replace(operatorIpRanges, ' ', ''), ',')
+var queueNames = empty(replyQueues) ? [] : split(replace(replyQueues, ' ', ''), ',')
+
+resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
+  name: 'rg-${environmentName}'
+  location: location
+  tags: tags
+}
+
+module identity 'modules/identity.bicep' = {
+  scope: group
+  name: 'identity'
+  params: {
+    name: 'id-${token}'
+    location: location
+    tags: tags
+  }
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  scope: group
+  name: 'monitoring'
+  params: {
+    workspaceName: 'log-${token}'
+    insightsName: 'appi-${token}'
+    location: location
+    tags: tags
+    retentionDays: logRetentionDays
+    dailyLimitGb: logDailyLimitGb
+  }
+}
+
+module storage 'modules/storage.bicep' = {
+  scope: group
+  name: 'storage'
+  params: {
+    name: 'st${token}'
+    location: location
+    tags: tags
+    sku: storageSku
+    isPrivate: vnetEnabled
+    replyQueues: queueNames
+  }
+}
+
+module vault 'modules/vault.bicep' = {
+  scope: group
+  name: 'vault'
+  params: {
+    name: 'kv-${token}'
+    location: location
+    tags: tags
+    isPrivate: vnetEnabled
+    operatorIpRanges: operatorIps
+    purgeProtection: vaultPurgeProtection
+    recover: vaultRecover
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module model 'modules/model.bicep' = if (makesModel) {
+  scope: group
+  name: 'model'
+  params: {
+    name: 'ai-${token}'
+    location: location
+    tags: tags
+    isPrivate: vnetEnabled
+    modelName: modelName
+    modelVersion: modelVersion
+    deploymentSku: modelSku
+    capacity: modelCapacity
+  }
+}
+
+module access 'modules/access.bicep' = {
+  scope: group
+  name: 'access'
+  params: {
+    appPrincipalId: identity.outputs.principalId
+    deployerPrincipalId: principalId
+    deployerPrincipalType: principalType
+    storageName: storage.outputs.name
+    vaultName: vault.outputs.name
+    insightsName: monitoring.outputs.insightsName
+    modelAccountName: makesModel ? model!.outputs.name : ''
+  }
+}
+
+module network 'modules/network.bicep' = if (vnetEnabled) {
+  scope: group
+  name: 'network'
+  params: {
+    name: 'vnet-${token}'
+    location: location
+    tags: tags
+    vnetPrefix: vnetPrefix
+    appSubnetPrefix: appSubnetPrefix
+    endpointSubnetPrefix: endpointSubnetPrefix
+    storageId: storage.outputs.id
+    vaultId: vault.outputs.id
+    modelId: makesModel ? model!.outputs.id : ''
+  }
+}
+
+// After its roles, or its first start is refused by storage.
+module app 'modules/app.bicep' = {
+  scope: group
+  name: 'app'
+  params: {
+    name: 'func-${token}'
+    planName: 'plan-${token}'
+    location: location
+    tags: tags
+    identityId: identity.outputs.id
+    identityClientId: identity.outputs.clientId
+    storageName: storage.outputs.name
+    packagesUrl: storage.outputs.packagesUrl
+    insightsConnectionString: monitoring.outputs.connectionString
+    vaultUri: vault.outputs.uri
+    subnetId: vnetEnabled ? network!.outputs.appSubnetId : ''
+    zoneRedundant: zoneRedundant
+    instanceMemoryMB: instanceMemoryMB
+    maximumInstanceCount: maximumInstanceCount
+    httpConcurrency: httpConcurrency
+    alwaysReadyHttp: alwaysReadyHttp
+    upstreamBaseUrl: makesModel ? model!.outputs.baseUrl : upstreamBaseUrl
+    service: {
+      upstreamMode: upstreamMode
+      upstreamScope: upstreamScope
+      upstreamHonoursIdempotencyKey: upstreamHonoursIdempotencyKey
+      upstreamApiKeyInVault: upstreamApiKeyInVault
+      upstreamWebhooks: upstreamWebhooks
+      agentsModule: agentsModule
+      responseDeadlineS: responseDeadlineS
+      retentionS: retentionS
+      streamMaxS: streamMaxS
+      streamHeartbeatS: streamHeartbeatS
+      replyQueues: replyQueues
+      requestsCaller: requestsCaller
+    }
+    entraClientId: entraClientId
+  }
+  dependsOn: [access]
+}
+
+module alerts 'modules/alerts.bicep' = {
+  scope: group
+  name: 'alerts'
+  params: {
+    name: 'alert-${token}'
+    location: location
+    tags: tags
+    email: alertEmail
+    workspaceId: monitoring.outputs.workspaceId
+    modelId: makesModel ? model!.outputs.id : ''
+  }
+}
+
+output AZURE_LOCATION string = location
+output AZURE_RESOURCE_GROUP string = group.name
+output AZURE_KEY_VAULT_NAME string = vault.outputs.name
+output AZURE_KEY_VAULT_ENDPOINT string = vault.outputs.uri
+output AZURE_STORAGE_ACCOUNT string = storage.outputs.name
+output APP_NAME string = app.outputs.name
+output APP_RESOURCE_ID string = app.outputs.id
+output APP_URL string = app.outputs.url
+output APP_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
+output MODEL_DEPLOYMENT string = makesModel ? model!.outputs.deploymentName : ''

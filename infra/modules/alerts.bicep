@@ -1,0 +1,228 @@
+// What somebody should be told, and by which signals. docs/operations.md says what each alert means and what to do.
+@description('The first part of the alerts\' names.')
+param name string
+
+@description('Region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Whom to write to; empty for nobody, then alerts are only seen in the portal.')
+param email string
+
+@description('The workspace whose logs are asked.')
+param workspaceId string
+
+@description('The model account; empty if there is none.')
+param modelId string
+
+// Every name that an alert rests on is in this table. Log events are those of the code; metrics are the app's own.
+var signals = {
+  // metrics (customMetrics, here AppMetrics)
+  overdueMetric: 'alarms.overdue_s'
+  // log events (traces, here AppTraces), one word as the message
+  missed: ['heartbeat.missed', 'sweep.cut_short', 'sweep.storage_failed']
+  attempted: 'delivery.attempted'
+  breaker: 'breaker.opened'
+  poison: ['poison.rearmed', 'poison.unreadable', 'poison.unread']
+  faults: ['alarm.given_up', 'alarm.failed', 'alarm.unreadable', 'run.given_up', 'stop.given_up', 'request.failed', 'stream.failed', 'settings.wrong', 'delivery.unrecorded', 'upstream.credentials_refused']
+  deferred: ['start.deferred', 'poll.deferred', 'run.deferred']
+  throttled: 'status 429'
+  // functions whose runs are seen (requests, here AppRequests)
+  timer: 'heartbeat'
+  // words of the platform
+  givenUp: 'MaxDequeueCount'
+}
+
+var missed = '"${join(signals.missed, '", "')}"'
+var poison = '"${join(signals.poison, '", "')}"'
+var faults = '"${join(signals.faults, '", "')}"'
+var deferred = '"${join(signals.deferred, '", "')}"'
+
+var overdueQuery = 'AppMetrics | where Name == "${signals.overdueMetric}" | where Max > 120 | project TimeGenerated | union (AppTraces | where Message in (${missed}) | project TimeGenerated)'
+var silentQuery = 'AppRequests | where Name == "${signals.timer}" | summarize Runs = count()'
+var failedQuery = 'AppTraces | where Message == "${signals.attempted}" | where tostring(Properties.decision) == "GiveUp"'
+var breakerQuery = 'AppTraces | where Message == "${signals.breaker}"'
+var poisonQuery = 'AppTraces | where Message in (${poison}) or Message has "${signals.givenUp}"'
+var faultsQuery = 'AppTraces | where Message in (${faults})'
+var throttledQuery = 'AppTraces | where Message in (${deferred}) | where tostring(Properties.reason) == "${signals.throttled}"'
+var refusedQuery = 'AppRequests | where toint(ResultCode) >= 500'
+
+var rules = [
+  {
+    id: 'overdue'
+    severity: 1
+    description: 'Due work is late: an alarm is overdue by more than two minutes, or sweeps fail.'
+    query: overdueQuery
+    window: 'PT5M'
+    operator: 'GreaterThan'
+    threshold: 2
+    column: ''
+  }
+  {
+    id: 'silent'
+    severity: 1
+    description: 'The timer that everything rests on has not been seen for a quarter of an hour, or logs are not taken in.'
+    query: silentQuery
+    window: 'PT15M'
+    operator: 'LessThan'
+    threshold: 1
+    column: 'Runs'
+  }
+  {
+    id: 'faults'
+    severity: 1
+    description: 'The service met what it has no answer for.'
+    query: faultsQuery
+    window: 'PT15M'
+    operator: 'GreaterThan'
+    threshold: 0
+    column: ''
+  }
+  {
+    id: 'refused'
+    severity: 2
+    description: 'Callers are answered 5xx.'
+    query: refusedQuery
+    window: 'PT15M'
+    operator: 'GreaterThan'
+    threshold: 10
+    column: ''
+  }
+  {
+    id: 'deliveries-failed'
+    severity: 2
+    description: 'Deliveries were given up: their receivers do not have their events.'
+    query: failedQuery
+    window: 'PT15M'
+    operator: 'GreaterThan'
+    threshold: 0
+    column: ''
+  }
+  {
+    id: 'breaker-open'
+    severity: 3
+    description: 'A receiver is in trouble; deliveries to its host wait.'
+    query: breakerQuery
+    window: 'PT15M'
+    operator: 'GreaterThan'
+    threshold: 0
+    column: ''
+  }
+  {
+    id: 'poison'
+    severity: 2
+    description: 'A trigger gave a message up five times.'
+    query: poisonQuery
+    window: 'PT15M'
+    operator: 'GreaterThan'
+    threshold: 0
+    column: ''
+  }
+  {
+    id: 'throttled'
+    severity: 2
+    description: 'The upstream answers 429: responses begin and end later.'
+    query: throttledQuery
+    window: 'PT15M'
+    operator: 'GreaterThan'
+    threshold: 20
+    column: ''
+  }
+]
+
+resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)) {
+  name: '${name}-people'
+  location: 'global'
+  tags: tags
+  properties: {
+    enabled: true
+    groupShortName: 'background'
+    emailReceivers: [
+      {
+        name: 'operators'
+        emailAddress: email
+        useCommonAlertSchema: true
+      }
+    ]
+  }
+}
+
+resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
+  name: '${name}-${rule.id}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: '${name}: ${rule.id}'
+    description: rule.description
+    severity: rule.severity
+    enabled: true
+    scopes: [workspaceId]
+    evaluationFrequency: 'PT5M'
+    windowSize: rule.window
+    autoMitigate: true
+    skipQueryValidation: true // a workspace that is new has no tables yet
+    criteria: {
+      allOf: [
+        {
+          query: rule.query
+          timeAggregation: empty(rule.column) ? 'Count' : 'Total'
+          metricMeasureColumn: empty(rule.column) ? null : rule.column
+          operator: rule.operator
+          threshold: rule.threshold
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: {
+      actionGroups: empty(email) ? [] : [people.id]
+    }
+  }
+}]
+
+// Of our own model account the platform counts 429s itself, whatever the app says.
+resource modelThrottled 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empty(modelId)) {
+  name: '${name}-model-throttled'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'The model account answers 429: raise its quota, or send it less.'
+    severity: 2
+    enabled: true
+    scopes: [modelId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    autoMitigate: true
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'throttled'
+          metricNamespace: 'Microsoft.CognitiveServices/accounts'
+          metricName: 'AzureOpenAIRequests'
+          dimensions: [
+            {
+              name: 'StatusCode'
+              operator: 'Include'
+              values: ['429']
+            }
+          ]
+          timeAggregation: 'Total'
+          operator: 'GreaterThan'
+          threshold: 20
+        }
+      ]
+    }
+    actions: empty(email) ? [] : [
+      {
+        actionGroupId: people.id
+      }
+    ]
+  }
+}

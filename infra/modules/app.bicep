@@ -1,0 +1,336 @@
+// The app on Flex Consumption. The list of settings is complete: a deployment replaces all of them.
+@description('Name of the app.')
+param name string
+
+@description('Name of its plan.')
+param planName string
+
+@description('Region.')
+param location string
+
+@description('Tags of every resource; the app has azd-service-name besides.')
+param tags object
+
+@description('The identity, as a resource.')
+param identityId string
+
+@description('The identity, as what asks for tokens.')
+param identityClientId string
+
+@description('The storage account.')
+param storageName string
+
+@description('Where the deployment package lies.')
+param packagesUrl string
+
+@description('Application Insights: where to send, not a right to.')
+param insightsConnectionString string
+
+@description('The vault.')
+param vaultUri string
+
+@description('The subnet by which the app leaves; empty for none.')
+param subnetId string
+
+@description('Whether instances are spread over zones.')
+param zoneRedundant bool
+
+@description('Memory of an instance.')
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int
+
+@description('The most instances of each group; a cap on what can be spent.')
+@minValue(40)
+@maxValue(1000)
+param maximumInstanceCount int
+
+@description('HTTP requests that one instance serves at once. The platform\'s default for Python is 1: an instance for each open stream.')
+@minValue(1)
+@maxValue(1000)
+param httpConcurrency int
+
+@description('Instances for HTTP that are always there, paid by the hour.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadyHttp int
+
+@description('The upstream.')
+param upstreamBaseUrl string
+
+@description('What the app settings of the same meaning hold; the README says what each is.')
+param service serviceSettings
+
+@description('The app registration whose tokens are asked for before a request reaches the app; empty for none.')
+param entraClientId string
+
+@description('What each of the app\'s plain settings is.')
+type serviceSettings = {
+  upstreamMode: string
+  upstreamScope: string
+  upstreamHonoursIdempotencyKey: bool
+  upstreamApiKeyInVault: bool
+  upstreamWebhooks: bool
+  agentsModule: string
+  responseDeadlineS: int
+  retentionS: int
+  streamMaxS: int
+  streamHeartbeatS: int
+  replyQueues: string
+  requestsCaller: string
+}
+
+// `azd` writes these secrets (azure.yaml) or operators do (docs/operations.md). Without a version: a new one is taken
+// within a day, or at once by a refresh. A secret that is not there leaves the reference's text, which the app refuses.
+var callersReference = '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/callers)'
+var upstreamKeyReference = '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/upstream-api-key)'
+var webhookReference = '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/upstream-webhook-secret)'
+
+var hostSettings = [
+  {
+    name: 'AzureWebJobsStorage__accountName'
+    value: storageName
+  }
+  {
+    name: 'AzureWebJobsStorage__credential'
+    value: 'managedidentity'
+  }
+  {
+    name: 'AzureWebJobsStorage__clientId'
+    value: identityClientId
+  }
+  {
+    name: 'AZURE_CLIENT_ID'
+    value: identityClientId
+  }
+  {
+    name: 'APPLICATIONINSIGHTS_CONNECTION_STRING'
+    value: insightsConnectionString
+  }
+  {
+    name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING'
+    value: 'ClientId=${identityClientId};Authorization=AAD'
+  }
+  {
+    // Without it the streaming extension hangs on every HTTP request, up to Python 3.12.
+    name: 'PYTHON_ENABLE_INIT_INDEXING'
+    value: '1'
+  }
+]
+
+var plainSettings = [
+  {
+    name: 'UPSTREAM_BASE_URL'
+    value: upstreamBaseUrl
+  }
+  {
+    name: 'UPSTREAM_MODE'
+    value: service.upstreamMode
+  }
+  {
+    name: 'UPSTREAM_SCOPE'
+    value: service.upstreamScope
+  }
+  {
+    name: 'UPSTREAM_HONOURS_IDEMPOTENCY_KEY'
+    value: string(service.upstreamHonoursIdempotencyKey)
+  }
+  {
+    name: 'AGENTS_MODULE'
+    value: service.agentsModule
+  }
+  {
+    name: 'RESPONSE_DEADLINE_S'
+    value: string(service.responseDeadlineS)
+  }
+  {
+    name: 'RETENTION_S'
+    value: string(service.retentionS)
+  }
+  {
+    name: 'STREAM_MAX_S'
+    value: string(service.streamMaxS)
+  }
+  {
+    name: 'STREAM_HEARTBEAT_S'
+    value: string(service.streamHeartbeatS)
+  }
+  {
+    name: 'REPLY_QUEUES'
+    value: service.replyQueues
+  }
+  {
+    name: 'REQUESTS_CALLER'
+    value: service.requestsCaller
+  }
+  {
+    name: 'CALLERS'
+    value: callersReference
+  }
+]
+
+var upstreamKeySettings = [
+  {
+    name: 'UPSTREAM_API_KEY'
+    value: upstreamKeyReference
+  }
+]
+
+var webhookSettings = [
+  {
+    name: 'UPSTREAM_WEBHOOK_SECRET'
+    value: webhookReference
+  }
+]
+
+var keySettings = service.upstreamApiKeyInVault ? upstreamKeySettings : []
+var hookSettings = service.upstreamWebhooks ? webhookSettings : []
+
+resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
+  // checkov:skip=CKV_AZURE_225:a parameter: not every region has zones for Flex Consumption
+  name: planName
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: {
+    reserved: true
+    zoneRedundant: zoneRedundant
+  }
+}
+
+resource site 'Microsoft.Web/sites@2024-11-01' = {
+  // checkov:skip=CKV_AZURE_78:Flex Consumption refuses ftpsState; passwords for ftp are off below
+  // checkov:skip=CKV_AZURE_222:callers are on the internet
+  // checkov:skip=CKV_AZURE_17:callers bring keys or Entra tokens, not certificates
+  // checkov:skip=CKV_AZURE_212:Flex Consumption scales from zero; alwaysReadyHttp is a parameter
+  // checkov:skip=CKV_AZURE_213:Flex Consumption has no health check of the platform
+  name: name
+  location: location
+  tags: union(tags, {
+    'azd-service-name': 'app'
+  })
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    keyVaultReferenceIdentity: identityId
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: packagesUrl
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityId
+          }
+        }
+      }
+      runtime: {
+        name: 'python'
+        version: '3.12'
+      }
+      scaleAndConcurrency: {
+        instanceMemoryMB: instanceMemoryMB
+        maximumInstanceCount: maximumInstanceCount
+        alwaysReady: alwaysReadyHttp == 0 ? [] : [
+          {
+            name: 'http'
+            instanceCount: alwaysReadyHttp
+          }
+        ]
+        triggers: {
+          http: {
+            perInstanceConcurrency: httpConcurrency
+          }
+        }
+      }
+    }
+    siteConfig: {
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      http20Enabled: true
+      appSettings: concat(hostSettings, plainSettings, keySettings, hookSettings)
+    }
+  }
+}
+
+resource noFtp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: site
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
+
+resource noPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: site
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+// A gate before the app: callers bring an Entra token in Authorization, and their key in api-key. The upstream's
+// webhooks have a signature of their own, and probes bring nothing.
+resource gate 'Microsoft.Web/sites/config@2024-11-01' = if (!empty(entraClientId)) {
+  // checkov:skip=CKV_AZURE_13:a rule for the configuration named web; this is authsettingsV2
+  // checkov:skip=CKV_AZURE_63:a rule for the configuration named web; this is authsettingsV2
+  // checkov:skip=CKV_AZURE_65:a rule for the configuration named web; this is authsettingsV2
+  // checkov:skip=CKV_AZURE_66:a rule for the configuration named web; this is authsettingsV2
+  // checkov:skip=CKV_AZURE_80:a rule for the configuration named web; this is authsettingsV2
+  // checkov:skip=CKV_AZURE_88:a rule for the configuration named web; this is authsettingsV2
+  // checkov:skip=CKV_AZURE_222:a rule for the configuration named web; this is authsettingsV2
+  parent: site
+  name: 'authsettingsV2'
+  properties: {
+    platform: {
+      enabled: true
+    }
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'Return401'
+      excludedPaths: [
+        '/health/live'
+        '/health/ready'
+        '/webhooks/upstream'
+      ]
+    }
+    httpSettings: {
+      requireHttps: true
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: entraClientId
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+        }
+        validation: {
+          allowedAudiences: [
+            entraClientId
+            'api://${entraClientId}'
+          ]
+        }
+      }
+    }
+    login: {
+      tokenStore: {
+        enabled: false
+      }
+    }
+  }
+}
+
+output id string = site.id
+output name string = site.name
+output url string = 'https://${site.properties.defaultHostName}'

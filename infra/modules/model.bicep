@@ -1,0 +1,70 @@
+// An upstream for those who have none: an account without keys and one deployment.
+@description('Name of the account, and its subdomain: Entra tokens need one.')
+@minLength(2)
+@maxLength(64)
+param name string
+
+@description('Region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Whether the account is reached by private endpoint only.')
+param isPrivate bool
+
+@description('The model.')
+param modelName string
+
+@description('Its version; empty for the one that is the default on the day.')
+param modelVersion string
+
+@description('How it is deployed, such as GlobalStandard or DataZoneStandard.')
+param deploymentSku string
+
+@description('Quota of the deployment, in thousands of tokens a minute.')
+@minValue(1)
+@maxValue(5000)
+param capacity int
+
+resource account 'Microsoft.CognitiveServices/accounts@2025-06-01' = {
+  // checkov:skip=CKV_AZURE_134:open to the internet for Entra tokens only, or with vnetEnabled closed; a ternary is not read
+  // checkov:skip=CKV_AZURE_238:the account calls nobody, so it needs no identity
+  name: name
+  location: location
+  tags: tags
+  kind: 'AIServices'
+  sku: {
+    name: 'S0'
+  }
+  properties: {
+    customSubDomainName: name
+    disableLocalAuth: true
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
+    networkAcls: {
+      defaultAction: isPrivate ? 'Deny' : 'Allow'
+    }
+  }
+}
+
+resource deployment 'Microsoft.CognitiveServices/accounts/deployments@2025-06-01' = {
+  parent: account
+  name: modelName
+  sku: {
+    name: deploymentSku
+    capacity: capacity
+  }
+  properties: {
+    model: {
+      format: 'OpenAI'
+      name: modelName
+      version: empty(modelVersion) ? null : modelVersion
+    }
+    versionUpgradeOption: 'OnceCurrentVersionExpired'
+  }
+}
+
+output id string = account.id
+output name string = account.name
+output deploymentName string = deployment.name
+output baseUrl string = '${account.properties.endpoints['OpenAI Language Model Instance API']}openai/v1'

@@ -1,0 +1,172 @@
+// Optional: the app leaves by a network of its own, and reaches storage, secrets and the model by private endpoints.
+@description('Name of the network.')
+param name string
+
+@description('Region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Address space of the network (CIDR).')
+param vnetPrefix string
+
+@description('The part of it for the app.')
+param appSubnetPrefix string
+
+@description('The part of it for the private endpoints.')
+param endpointSubnetPrefix string
+
+@description('The storage account.')
+param storageId string
+
+@description('The vault.')
+param vaultId string
+
+@description('The model account; empty if there is none.')
+param modelId string
+
+var storageSuffix = environment().suffixes.storage
+
+var ownEndpoints = [
+  {
+    name: 'blob'
+    target: storageId
+    group: 'blob'
+    zones: [ownZones[0]]
+  }
+  {
+    name: 'queue'
+    target: storageId
+    group: 'queue'
+    zones: [ownZones[1]]
+  }
+  {
+    name: 'table'
+    target: storageId
+    group: 'table'
+    zones: [ownZones[2]]
+  }
+  {
+    name: 'vault'
+    target: vaultId
+    group: 'vault'
+    zones: [ownZones[3]]
+  }
+]
+
+var modelEndpoints = [
+  {
+    name: 'model'
+    target: modelId
+    group: 'account'
+    zones: modelZones
+  }
+]
+
+var endpoints = concat(ownEndpoints, empty(modelId) ? [] : modelEndpoints)
+
+var ownZones = [
+  'privatelink.blob.${storageSuffix}'
+  'privatelink.queue.${storageSuffix}'
+  'privatelink.table.${storageSuffix}'
+  'privatelink.vaultcore.azure.net'
+]
+
+var modelZones = [
+  'privatelink.openai.azure.com'
+  'privatelink.cognitiveservices.azure.com'
+  'privatelink.services.ai.azure.com'
+]
+
+var zoneNames = concat(ownZones, empty(modelId) ? [] : modelZones)
+
+resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
+  name: name
+  location: location
+  tags: tags
+  properties: {
+    addressSpace: {
+      addressPrefixes: [vnetPrefix]
+    }
+    subnets: [
+      {
+        name: 'app'
+        properties: {
+          addressPrefix: appSubnetPrefix
+          delegations: [
+            {
+              name: 'flex'
+              properties: {
+                serviceName: 'Microsoft.App/environments'
+              }
+            }
+          ]
+        }
+      }
+      {
+        name: 'endpoints'
+        properties: {
+          addressPrefix: endpointSubnetPrefix
+          defaultOutboundAccess: false
+          privateEndpointNetworkPolicies: 'Enabled'
+        }
+      }
+    ]
+  }
+}
+
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zone in zoneNames: {
+  name: zone
+  location: 'global'
+  tags: tags
+}]
+
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (zone, index) in zoneNames: {
+  parent: zones[index]
+  name: name
+  location: 'global'
+  tags: tags
+  properties: {
+    registrationEnabled: false
+    virtualNetwork: {
+      id: network.id
+    }
+  }
+}]
+
+resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-07-01' = [for endpoint in endpoints: {
+  name: '${name}-${endpoint.name}'
+  location: location
+  tags: tags
+  properties: {
+    subnet: {
+      id: '${network.id}/subnets/endpoints'
+    }
+    privateLinkServiceConnections: [
+      {
+        name: endpoint.name
+        properties: {
+          privateLinkServiceId: endpoint.target
+          groupIds: [endpoint.group]
+        }
+      }
+    ]
+  }
+}]
+
+resource zoneGroups 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-07-01' = [for (endpoint, index) in endpoints: {
+  parent: privateEndpoints[index]
+  name: 'default'
+  properties: {
+    privateDnsZoneConfigs: [for zone in endpoint.zones: {
+      name: replace(zone, '.', '-')
+      properties: {
+        privateDnsZoneId: resourceId('Microsoft.Network/privateDnsZones', zone)
+      }
+    }]
+  }
+  dependsOn: [zones, links]
+}]
+
+output appSubnetId string = '${network.id}/subnets/app'

@@ -1,0 +1,117 @@
+// One account: the app's state (table, queues), the platform's leases and host keys, and the deployment package (blobs).
+@description('Name of the account.')
+@minLength(3)
+@maxLength(24)
+param name string
+
+@description('Region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Redundancy. Without a second region: a geo copy lags behind, and a lagging table would start work twice.')
+@allowed(['Standard_LRS', 'Standard_ZRS'])
+param sku string
+
+@description('Whether the account is reached by private endpoints only.')
+param isPrivate bool
+
+@description('Queues that callers may name in reply_to; patterns are not made here.')
+param replyQueues array
+
+// Whom the app wakes (shared/nudges.py), and what a trigger gave up on: the platform moves it to <queue>-poison.
+var queueNames = [
+  'nudges'
+  'deliveries'
+  'runs'
+  'requests'
+  'nudges-poison'
+  'deliveries-poison'
+  'runs-poison'
+  'requests-poison'
+]
+
+var tableNames = [
+  'responses'
+]
+
+var packageContainer = 'packages'
+
+resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
+  // checkov:skip=CKV_AZURE_35:open to the internet for Entra tokens only, or with vnetEnabled closed; a ternary is not read
+  // checkov:skip=CKV_AZURE_206:no geo copy on purpose: a lagging table would start work twice
+  name: name
+  location: location
+  tags: tags
+  kind: 'StorageV2'
+  sku: {
+    name: sku
+  }
+  properties: {
+    accessTier: 'Hot'
+    allowBlobPublicAccess: false
+    allowCrossTenantReplication: false
+    allowSharedKeyAccess: false
+    defaultToOAuthAuthentication: true
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
+    networkAcls: {
+      bypass: 'None'
+      defaultAction: isPrivate ? 'Deny' : 'Allow'
+    }
+  }
+}
+
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' = {
+  parent: account
+  name: 'default'
+  properties: {
+    deleteRetentionPolicy: {
+      enabled: true
+      days: 7
+    }
+    containerDeleteRetentionPolicy: {
+      enabled: true
+      days: 7
+    }
+  }
+}
+
+resource packages 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = {
+  parent: blobs
+  name: packageContainer
+  properties: {
+    publicAccess: 'None'
+  }
+}
+
+resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-01-01' = {
+  parent: account
+  name: 'default'
+}
+
+resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [for queue in queueNames: {
+  parent: queueService
+  name: queue
+}]
+
+resource replies 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [for queue in replyQueues: if (!empty(queue) && !contains(queue, '*')) {
+  parent: queueService
+  name: queue
+}]
+
+resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2025-01-01' = {
+  parent: account
+  name: 'default'
+}
+
+resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-01-01' = [for table in tableNames: {
+  parent: tableService
+  name: table
+}]
+
+output id string = account.id
+output name string = account.name
+output packagesUrl string = '${account.properties.primaryEndpoints.blob}${packages.name}'
