@@ -7,6 +7,9 @@ READY := $(VENV)/.requirements-installed
 # What the tests run beside the service, each in an environment of its own, and the SDK for Node.
 PEERS := openai-2 langchain agents-sdk llmock
 CLIENTS := $(PEERS:%=$(VENV)/%/.requirements-installed) tests/clients/node_modules/.package-lock.json
+# What checks the Bicep files: a grammar, a scanner, and the compiler's type data for the types they name.
+BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
+INFRA := $(VENV)/infra/types.json
 
 .PHONY: demo start test bench check fmt
 
@@ -16,7 +19,7 @@ demo: $(READY)
 start: $(READY)
 	@$(RUN) -m local start
 
-test: check $(CLIENTS)
+test: check $(CLIENTS) $(INFRA)
 	$(RUN) -m pytest
 
 bench: $(READY)
@@ -42,6 +45,16 @@ $(VENV)/%/.requirements-installed: tests/clients/%.txt $(READY)
 	@echo "setting up $(VENV)/$*"
 	@$(RUN) -m venv --clear $(VENV)/$*
 	@$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(VENV)/infra/.requirements-installed: tests/infra/requirements.txt $(READY)
+	@echo "setting up $(VENV)/infra"
+	@$(RUN) -m venv --clear $(VENV)/infra
+	@$(VENV)/infra/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(INFRA): $(VENV)/infra/.requirements-installed $(BICEP)
+	@$(VENV)/infra/bin/python tests/infra/fetching.py $@ $(BICEP)
 	@touch $@
 
 # Without npm the tests of this SDK are skipped, or in CI fail. The SDK asks for Node 22; the tests show it at work on 20.

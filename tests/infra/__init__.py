@@ -1,0 +1,1 @@
+"""What can be checked of the infrastructure without a deployment: grammar, types, meaning, and the checks."""

@@ -1,0 +1,184 @@
+"""How it is deployed, hosted and watched: azure.yaml, host.json, what is put out, and what alerts rest on."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+
+from shared import schedule, settings
+from shared.errors import SettingsError
+from tests.infra.bicep import at, fields
+from tests.infra.project import Project
+from tests.infra.trees import ROOT, Node
+
+CODE = [*(ROOT / "shared").glob("*.py"), *(ROOT / "functions").glob("*.py")]
+# Metrics that the telemetry of the next version sends; drop them from here when the code names them.
+SOON = {"alarms.overdue_s"}
+# A setting that is a number, its parameter, and the field that holds it in the code.
+NUMBERS = {
+    "RESPONSE_DEADLINE_S": ("responseDeadlineS", "deadline_s"),
+    "RETENTION_S": ("retentionS", "retention_s"),
+    "STREAM_MAX_S": ("streamMaxS", "stream_max_s"),
+    "STREAM_HEARTBEAT_S": ("streamHeartbeatS", "stream_heartbeat_s"),
+}
+LEAST = {
+    "CALLERS": '[{"name": "a"}]',
+    "UPSTREAM_BASE_URL": "https://a.example/v1",
+    "AzureWebJobsStorage__accountName": "a",
+}
+CHOICES = {"UPSTREAM_MODE": "upstreamMode"}
+
+
+def azd(project: Project) -> Iterator[str]:
+    """azure.yaml says what azd needs, and its hooks run modules that are there, on every system."""
+    azure = project.azure
+    if azure.keys() != {"name", "requiredVersions", "infra", "services", "hooks"}:
+        yield f"azure.yaml holds {sorted(azure)}"
+    if azure.get("infra") != {"provider": "bicep", "path": "infra", "module": "main"}:
+        yield "azd does not find the Bicep"
+    service = {"project": ".", "host": "function", "language": "python", "remoteBuild": True}
+    if azure.get("services") != {"app": service}:
+        yield "the service is not the function app of this folder, built in Azure"
+    wanted = {"postprovision": "local.deploy.first_caller", "postdeploy": "local.deploy.readiness"}
+    for name in wanted.keys() ^ azure.get("hooks", {}).keys():
+        yield f"hook {name}: not on both sides"
+    for name, hook in azure.get("hooks", {}).items():
+        module = wanted.get(name, "")
+        runs = {"posix": {"shell": "sh", "run": f"python3 -m {module}"}}
+        runs["windows"] = {"shell": "pwsh", "run": f"python -m {module}"}
+        if hook != runs:
+            yield f"hook {name} does not run {module} on every system"
+        if not (ROOT / f"{module.replace('.', '/')}.py").is_file():
+            yield f"hook {name}: there is no {module}"
+
+
+def host(project: Project) -> Iterator[str]:
+    """host.json holds the limits that the design reckons with; docs/operations.md has the reasons."""
+    found = project.json("host.json")
+    queues = {
+        "batchSize": 16,
+        "newBatchThreshold": 16,
+        "maxDequeueCount": 5,
+        "visibilityTimeout": "00:00:05",
+        "maxPollingInterval": "00:00:00.250",
+        "messageEncoding": "base64",
+    }
+    for name, value in queues.items():
+        if (held := found["extensions"]["queues"].get(name)) != value:
+            yield f"queues.{name} is {held}, not {value}"
+    if found["extensionBundle"]["version"] != "[4.*, 5.0.0)":
+        yield "the bundle is not of version 4"
+    hours, minutes, seconds = map(int, found["functionTimeout"].split(":"))
+    if hours * 3600 + minutes * 60 + seconds <= 21_000:
+        yield "functionTimeout does not exceed the longest run"
+    if found["extensions"]["http"] != {"routePrefix": ""}:
+        yield "the base paths of official clients have no prefix"
+    runtime = at(_flex(project), "runtime", "version").literal() or ""
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    if runtime != "3.12" or requires != ">=3.11,<3.14":
+        yield f"Python {runtime} is not what is required: {requires}"
+
+
+def _flex(project: Project) -> Node:
+    return at(project.file("app").resources["site"].body, "properties", "functionAppConfig")
+
+
+def outputs(project: Project) -> Iterator[str]:
+    """Nothing that is put out or taken in is a secret, and hooks and operators find what they need."""
+    needed = {
+        "AZURE_KEY_VAULT_ENDPOINT": "vault.outputs.uri",
+        "AZURE_RESOURCE_GROUP": "group.name",
+        "APP_RESOURCE_ID": "app.outputs.id",
+        "APP_URL": "app.outputs.url",
+    }
+    main = project.file("main")
+    for name, text in needed.items():
+        if (found := main.outputs[name].text if name in main.outputs else "nothing") != text:
+            yield f"{name} is {found}, not {text}"
+    for name, node in main.outputs.items():
+        if re.search(r"(?i)key(?!_vault)|secret|password|connection", f"{name} {node.text}"):
+            yield f"{name} looks like a secret"
+    for parameter in main.parameters.values():
+        if re.search(r"(?i)key|secret|password", parameter.name) and parameter.type != "bool":
+            yield f"{parameter.name} could take a secret"
+
+
+def ranges(project: Project) -> Iterator[str]:
+    """Parameters allow what the code takes, and forbid what the code refuses."""
+    declared = project.file("main").parameters
+    for name, (parameter, field) in NUMBERS.items():
+        least, most = declared[parameter].number("minValue"), declared[parameter].number("maxValue")
+        if least is None or most is None or not (_takes(name, str(least)) and _takes(name, str(most))):
+            yield f"{parameter}: the code does not take all from {least} to {most}"
+        elif _takes(name, str(most + 1)) or _takes(name, str(least - 1)):
+            yield f"{parameter}: the code takes more than {least} to {most}"
+        default = declared[parameter].default
+        if default is None or getattr(settings.load(LEAST), field) != float(default.text):
+            yield f"{parameter}: its default is not the code's"
+    for name, parameter in CHOICES.items():
+        for choice in declared[parameter].allowed() or ["any"]:
+            if not _takes(name, choice):
+                yield f"{parameter}: the code takes no {choice}"
+
+
+def _takes(name: str, value: str) -> bool:
+    try:
+        settings.load({**LEAST, name: value})
+    except SettingsError:
+        return False
+    return True
+
+
+@cache
+def logged() -> set[str]:
+    """Return the names of all events that the code logs."""
+    found = set()
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_log(node.func.value):
+                found |= {one.value for one in node.args[:1] if isinstance(one, ast.Constant)}
+    return {str(name) for name in found}
+
+
+def _is_log(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "_log"
+
+
+def alerts(project: Project) -> Iterator[str]:
+    """Each alert rests on what the code says, and the handbook says what it means."""
+    file = project.file("alerts")
+    signals = fields(file.variables["signals"])
+    texts = {name: [text for one in node.walk() if (text := one.literal())] for name, node in signals.items()}
+    events = {
+        text for name in ("missed", "attempted", "breaker", "poison", "faults", "deferred") for text in texts[name]
+    }
+    yield from (f"{event} is logged nowhere" for event in sorted(events - logged()))
+    yield from (f"{one} is no metric" for one in texts["overdueMetric"] if one not in SOON | logged())
+    queues = (ROOT / "functions" / "queues.py").read_text(encoding="utf-8")
+    yield from (f"{one} is no function" for one in texts["timer"] if f"async def {one}(" not in queues)
+    if texts["throttled"] != ["status 429"] or schedule.RETRY_MAX_MS != 60_000:
+        yield "a refusal of the upstream is told in other words"
+    rules = {at(one, "id").literal() or "": one for one in file.variables["rules"].children}
+    wanted = {"overdue", "silent", "faults", "refused", "deliveries-failed", "breaker-open", "poison", "throttled"}
+    yield from (f"alert {name}: not on both sides" for name in sorted(rules.keys() ^ wanted))
+    handbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    yield from (f"alert {name} is not explained" for name in sorted(rules) if f"| `{name}` |" not in handbook)
+    yield from _rule_faults(project)
+
+
+def _rule_faults(project: Project) -> Iterator[str]:
+    file = project.file("alerts")
+    for rule in file.variables["rules"].children:
+        query = file.variables.get(at(rule, "query").text)
+        if query is None or not re.match(r"'App(Traces|Requests|Metrics) \| ", query.text):
+            yield f"{at(rule, 'id').text} asks nothing"
+        if (at(rule, "operator").literal(), at(rule, "threshold").text) == ("LessThan", "0"):
+            yield f"{at(rule, 'id').text} can never fire"
+    body = file.resources["alerts"].body
+    if at(body, "properties", "actions", "actionGroups").text != "empty(email) ? [] : [people.id]":
+        yield "alerts tell nobody"
+    if at(body, "properties", "enabled").text != "true" or at(body, "properties", "scopes").text != "[workspaceId]":
+        yield "alerts are off, or look elsewhere"
+    model = file.resources["modelThrottled"].body.text
+    yield from (f"the model's alert has no {one}" for one in ("'429'", "'AzureOpenAIRequests'") if one not in model)

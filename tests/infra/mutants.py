@@ -1,0 +1,138 @@
+"""Faults planted in our own files, each of which a check must find: file, what is replaced, by what, and who finds it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One fault, at the first place where the text is that is replaced."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    finder: str
+
+
+def _in(module: str) -> str:
+    return "infra/main.bicep" if module == "main" else f"infra/modules/{module}.bicep"
+
+
+def _mutants() -> list[Mutant]:
+    rows = [
+        # grammar
+        ("brace", "storage", "accessTier: 'Hot'", "accessTier: { 'Hot'", "grammar"),
+        ("comma", "storage", "accessTier: 'Hot'", "accessTier: 'Hot',", "grammar"),
+        ("spread", "app", "alwaysReady: alwaysReadyHttp == 0 ? [] : [", "...hostSettings\n        alwaysReady: [", "grammar"),
+        ("list-keys", "storage", "output id string = account.id", "output id string = account.listKeys().keys[0].value", "grammar"),
+        ("registry", "main", "'modules/vault.bicep'", "'br/public:avm/res/key-vault/vault:0.1.0'", "grammar"),
+        ("twice", "identity", "output id string = identity.id", "var name = 'x'\noutput id string = identity.id", "grammar"),
+        # types
+        ("unknown-property", "storage", "allowSharedKeyAccess: false", "allowSharedKeys: false", "types"),
+        ("wrong-case", "monitoring", "DisableLocalAuth: true", "disableLocalAuth: true\n    X: 1", "types"),
+        ("read-only", "storage", "accessTier: 'Hot'", "accessTier: 'Hot'\n    creationTime: 'now'", "types"),
+        ("missing", "storage", "  kind: 'StorageV2'\n", "", "types"),
+        ("wrong-kind", "storage", "allowBlobPublicAccess: false", "allowBlobPublicAccess: 'false'", "types"),
+        ("wrong-value", "app", "type: 'UserAssignedIdentity'", "type: 'UserAssigned'", "types"),
+        ("wrong-value-back", "app", "    type: 'UserAssigned'\n", "    type: 'UserAssignedIdentity'\n", "types"),
+        ("wrong-version", "vault", "vaults@2024-11-01", "vaults@2031-01-01", "types"),
+        ("unknown-type", "vault", "Microsoft.KeyVault/vaults@", "Microsoft.KeyVault/vault@", "types"),
+        ("no-parent", "storage", "  parent: blobs\n", "", "types"),
+        ("other-parent", "storage", "  parent: blobs\n", "  parent: queueService\n", "types"),
+        ("wrong-scope", "main", "// After its roles", "resource x 'Microsoft.KeyVault/vaults@2024-11-01' = {\n  name: 'x'\n}\n// After", "types"),
+        ("list-for-one", "network", "groupIds: [endpoint.group]", "groupIds: 'blob'", "types"),
+        ("by-hand", "alerts", "autoMitigate: true\n    skip", "autoMitigation: true\n    skip", "types"),
+        ("parameter-kind", "app", "maximumInstanceCount: maximumInstanceCount", "maximumInstanceCount: name", "types"),
+        # names
+        ("undeclared", "vault", "workspaceId: workspaceId", "workspaceId: workspace", "wiring"),
+        ("unused", "identity", "resource identity", "var spare = 1\n\nresource identity", "wiring"),
+        ("no-such-output", "main", "identity.outputs.clientId", "identity.outputs.client", "wiring"),
+        ("no-such-parameter", "main", "    sku: storageSku\n", "    skuName: storageSku\n", "wiring"),
+        ("no-such-member", "app", "site.properties.defaultHostName", "site.properties.hostName", "wiring"),
+        ("no-such-function", "main", "toLower(", "lower(", "wiring"),
+        ("may-be-absent", "main", "network!.outputs", "network.outputs", "wiring"),
+        ("no-description", "vault", "@description('Region.')\n", "", "wiring"),
+        ("no-range", "app", "@minValue(1)\n@maxValue(1000)\nparam httpConcurrency", "param httpConcurrency", "wiring"),
+        ("out-of-range", "main", "param httpConcurrency int = 50", "param httpConcurrency int = 5000", "wiring"),
+        ("wrong-argument", "main", "zoneRedundant: zoneRedundant", "zoneRedundant: storageSku", "wiring"),
+        ("lost-member", "main", "      agentsModule: agentsModule\n", "", "wiring"),
+        # roles
+        ("other-role", "access", "'974c5e8b-45b9-4653-ba55-5f855dd0fb88'", "'b24988ac-6180-42a0-ab88-20f7382dd24c'", "roles"),
+        ("swapped-roles", "access", "roles.keyVaultSecretsUser", "roles.keyVaultSecretsOfficer", "roles"),
+        ("wider-scope", "access", "  scope: storage\n  name: guid(storage.id, appPrincipalId, roles.storageTable", "  scope: resourceGroup()\n  name: guid(storage.id, appPrincipalId, roles.storageTable", "roles"),
+        ("name-collides", "access", "guid(vault.id, appPrincipalId, roles.", "guid(vault.id, roles.", "roles"),
+        ("swapped-principals", "main", "appPrincipalId: identity.outputs.principalId", "appPrincipalId: principalId", "roles"),
+        ("no-waiting", "main", "  dependsOn: [access]\n", "", "roles"),
+        ("always-deployer", "access", " = if (!empty(deployerPrincipalId)) {", " = {", "roles"),
+        ("role-elsewhere", "vault", "resource audit", "resource x 'Microsoft.Authorization/roleAssignments@2022-04-01' = {\n  name: 'x'\n}\n\nresource audit", "roles"),
+        # hardening
+        ("keys-on", "storage", "allowSharedKeyAccess: false", "allowSharedKeyAccess: true", "hardening"),
+        ("keys-by-omission", "storage", "    allowSharedKeyAccess: false\n", "", "hardening"),
+        ("public-blobs", "storage", "allowBlobPublicAccess: false", "allowBlobPublicAccess: true", "hardening"),
+        ("old-tls", "storage", "'TLS1_2'", "'TLS1_0'", "hardening"),
+        ("stays-open", "vault", "isPrivate ? 'Deny' : 'Allow'", "isPrivate ? 'Allow' : 'Allow'", "hardening"),
+        ("bypass", "storage", "bypass: 'None'", "bypass: 'AzureServices'", "hardening"),
+        ("local-auth", "monitoring", "DisableLocalAuth: true", "DisableLocalAuth: false", "hardening"),
+        ("model-keys", "model", "disableLocalAuth: true", "disableLocalAuth: false", "hardening"),
+        ("passwords", "app", "  name: 'scm'\n  properties: {\n    allow: false", "  name: 'scm'\n  properties: {\n    allow: true", "hardening"),
+        ("plain-http", "app", "httpsOnly: true", "httpsOnly: false", "hardening"),
+        ("system-identity", "app", "    keyVaultReferenceIdentity: identityId\n", "", "hardening"),
+        ("one-stream", "app", "        triggers: {\n          http: {\n            perInstanceConcurrency: httpConcurrency\n          }\n        }\n", "", "hardening"),
+        ("ftps-state", "app", "http20Enabled: true", "http20Enabled: true\n      ftpsState: 'Disabled'", "hardening"),
+        ("python", "app", "version: '3.12'", "version: '3.13'", "hardening"),
+        ("open-gate", "app", "'Return401'", "'AllowAnonymous'", "hardening"),
+        ("vault-policies", "vault", "enableRbacAuthorization: true", "enableRbacAuthorization: false", "hardening"),
+        ("purge-false", "vault", "purgeProtection ? true : null", "purgeProtection", "hardening"),
+        ("no-protection", "main", "param vaultPurgeProtection bool = true", "param vaultPurgeProtection bool = false", "defaults"),
+        ("huge-cap", "main", "param maximumInstanceCount int = 40", "param maximumInstanceCount int = 1000", "defaults"),
+        ("no-tags", "vault", "  tags: tags\n", "", "tags"),
+        ("other-service", "app", "'azd-service-name': 'app'", "'azd-service-name': 'api'", "tags"),
+        ("other-delegation", "network", "Microsoft.App/environments", "Microsoft.Web/serverFarms", "network"),
+        ("no-table-endpoint", "network", "    group: 'table'", "    group: 'queue'", "network"),
+        ("open-storage", "main", "    sku: storageSku\n    isPrivate: vnetEnabled", "    sku: storageSku\n    isPrivate: false", "network"),
+        # settings
+        ("setting-lost", "app", "  {\n    name: 'REPLY_QUEUES'\n    value: service.replyQueues\n  }\n", "", "settings"),
+        ("setting-too-many", "app", "name: 'PYTHON_ENABLE_INIT_INDEXING'", "name: 'PYTHON_ENABLE_INIT'", "settings"),
+        ("setting-refused", "app", "name: 'PYTHON_ENABLE_INIT_INDEXING'", "name: 'FUNCTIONS_WORKER_RUNTIME'", "settings"),
+        ("plain-storage", "app", "name: 'AzureWebJobsStorage__credential'", "name: 'AzureWebJobsStorage'", "settings"),
+        ("resource-id", "app", "name: 'AzureWebJobsStorage__clientId'\n    value: identityClientId", "name: 'AzureWebJobsStorage__clientId'\n    value: identityId", "settings"),
+        ("other-secret", "app", "secrets/upstream-webhook-secret", "secrets/upstream-api-key", "settings"),
+        ("loopback", "app", "name: 'REQUESTS_CALLER'", "name: 'CALLBACK_ALLOW_LOOPBACK'", "settings"),
+        ("crossed-settings", "app", "value: string(service.retentionS)", "value: string(service.streamMaxS)", "passed_on"),
+        ("crossed-members", "main", "      retentionS: retentionS", "      retentionS: streamMaxS", "passed_on"),
+        ("no-poison-queue", "storage", "  'runs-poison'\n", "", "storage"),
+        ("no-queue", "storage", "  'requests'\n", "", "storage"),
+        ("other-table", "storage", "  'responses'\n", "  'response'\n", "storage"),
+        # code and platform
+        ("range-too-wide", "main", "@maxValue(604800)", "@maxValue(604801)", "ranges"),
+        ("range-too-narrow", "main", "@maxValue(18000)", "@maxValue(9000)", "ranges"),
+        ("other-default", "main", "param streamMaxS int = 1200", "param streamMaxS int = 1100", "ranges"),
+        ("other-choice", "main", "@allowed(['background', 'foreground'])", "@allowed(['background', 'sync'])", "ranges"),
+        ("secret-output", "main", "output APP_URL string = app.outputs.url", "output APP_URL string = app.outputs.url\noutput INSIGHTS string = monitoring.outputs.connectionString", "outputs"),
+        ("secret-parameter", "main", "param alertEmail string = ''", "param apiKey string = ''", "outputs"),
+        ("unknown-event", "alerts", "'alarm.given_up'", "'alarm.gave_up'", "alerts"),
+        ("unknown-function", "alerts", "timer: 'heartbeat'", "timer: 'heart'", "alerts"),
+        ("silent-alerts", "alerts", "scopes: [workspaceId]\n    evaluationFrequency: 'PT5M'\n    windowSize: rule.window", "scopes: []\n    evaluationFrequency: 'PT5M'\n    windowSize: rule.window", "alerts"),
+        ("never-fires", "alerts", "threshold: 1\n", "threshold: 0\n", "alerts"),
+        ("alert-lost", "alerts", "id: 'poison'", "id: 'poisoned'", "alerts"),
+    ]  # fmt: skip
+    files = [
+        ("parameter-lost", "infra/main.parameters.json", '    "storageSku": { "value": "${STORAGE_SKU=Standard_LRS}" },\n', "", "parameters"),
+        ("other-azd-default", "infra/main.parameters.json", "HTTP_CONCURRENCY=50", "HTTP_CONCURRENCY=1", "parameters"),
+        ("other-variable", "infra/main.parameters.json", "${RETENTION_S=", "${RETAIN_S=", "passed_on"),
+        ("azd-host", "azure.yaml", "host: function", "host: appservice", "azd"),
+        ("azd-service", "azure.yaml", "  app:\n", "  api:\n", "azd"),
+        ("azd-hook", "azure.yaml", "python3 -m local.deploy.first_caller", "python3 -m local.first_caller", "azd"),
+        ("azd-build", "azure.yaml", "remoteBuild: true", "remoteBuild: false", "azd"),
+        ("batch", "host.json", '"newBatchThreshold": 16', '"newBatchThreshold": 8', "host"),
+        ("encoding", "host.json", '"messageEncoding": "base64"', '"messageEncoding": "none"', "host"),
+        ("timeout", "host.json", '"06:00:00"', '"00:30:00"', "host"),
+        ("prefix", "host.json", '"routePrefix": ""', '"routePrefix": "api"', "host"),
+        ("example-lost", "local.settings.json.example", '    "REPLY_QUEUES": "",\n', "", "local_example"),
+        ("example-cloud", "local.settings.json.example", '"REQUESTS_CALLER": ""', '"AZURE_CLIENT_ID": ""', "local_example"),
+    ]  # fmt: skip
+    ours = [Mutant(name, _in(module), old, new, finder) for name, module, old, new, finder in rows]
+    return ours + [Mutant(*row) for row in files]
+
+
+MUTANTS = _mutants()

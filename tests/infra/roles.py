@@ -1,0 +1,101 @@
+"""Who may do what: the roles that the code and the platform need, and nothing more, their ids by Azure's own table."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.infra.bicep import Resource, at
+from tests.infra.project import Project
+from tests.infra.trees import ROOT
+
+# Built-in roles by id, as Azure publishes them, apart from the names that our Bicep gives them.
+BUILT_IN = {
+    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
+    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
+    "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
+    "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": "Key Vault Secrets Officer",
+    "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
+    "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd": "Cognitive Services OpenAI User",
+}
+# What the platform needs for itself: leases, host keys and the package; references to secrets; telemetry.
+PLATFORM = {
+    ("Storage Blob Data Owner", "storage"),
+    ("Key Vault Secrets User", "vault"),
+    ("Monitoring Metrics Publisher", "insights"),
+}
+# A client that the code makes, by the name of its class, and the role that it calls for.
+CLIENTS = {
+    "QueueServiceClient": ("Storage Queue Data Contributor", "storage"),
+    "Table": ("Storage Table Data Contributor", "storage"),
+    "get_bearer_token_provider": ("Cognitive Services OpenAI User", "model"),
+    "BlobServiceClient": ("Storage Blob Data Owner", "storage"),
+    "SecretClient": ("Key Vault Secrets User", "vault"),
+}
+DEPLOYER = {("Key Vault Secrets Officer", "vault")}
+
+
+def needed(service: Path = ROOT / "shared" / "service.py") -> set[tuple[str, str]]:
+    """Return the roles that the app's identity must have: for the clients that the code makes, and the platform's."""
+    text = service.read_text(encoding="utf-8")
+    return PLATFORM | {role for client, role in CLIENTS.items() if re.search(rf"\b{client}(\.\w+)?\(", text)}
+
+
+def roles(project: Project) -> Iterator[str]:
+    """No role is missing and none is too many: the app's as it needs them, the deployer's one, each at one resource."""
+    held: dict[str, set[tuple[str, str]]] = {"appPrincipalId": set(), "deployerPrincipalId": set()}
+    for path, file in project.files.items():
+        for one in file.resources.values():
+            if one.kind != "Microsoft.Authorization/roleAssignments":
+                continue
+            if path != "infra/modules/access.bicep":
+                yield f"{path}:{one.line}: a role is given outside of the module that gives roles"
+                continue
+            yield from _assignment_faults(one)
+            held.setdefault(at(one.body, "properties", "principalId").text, set()).add(_role(project, one))
+    expected = {"appPrincipalId": needed(), "deployerPrincipalId": DEPLOYER}
+    for principal, pairs in held.items():
+        for pair in sorted(pairs ^ expected.get(principal, set())):
+            yield f"{principal}: {pair} is {'not needed' if pair in pairs else 'missing'}"
+    yield from _principal_faults(project)
+
+
+def _role(project: Project, one: Resource) -> tuple[str, str]:
+    definition = at(one.body, "properties", "roleDefinitionId").text
+    key = re.search(r"roles\.(\w+)\)", definition)
+    table = project.file("access").variables["roles"]
+    id_ = at(table, key.group(1)).literal() if key else None
+    return BUILT_IN.get(id_ or "", f"unknown role {definition}"), at(one.body, "scope").text
+
+
+def _assignment_faults(one: Resource) -> Iterator[str]:
+    properties = at(one.body, "properties")
+    principal, scope = at(properties, "principalId").text, at(one.body, "scope").text
+    role = at(properties, "roleDefinitionId").children[-1].children[-1].text
+    if at(one.body, "name").text != f"guid({scope}.id, {principal}, {role})":
+        yield f"{one.name}: its name is not made of scope, principal and role, so two could collide"
+    kind = at(properties, "principalType").text
+    if kind != ("'ServicePrincipal'" if principal == "appPrincipalId" else "deployerPrincipalType"):
+        yield f"{one.name}: {kind} is not what the principal is"
+    conditions = {"model": "modelAccountName", "vault": principal if principal == "deployerPrincipalId" else ""}
+    condition = conditions.get(scope, "")
+    if (one.condition.text if one.condition else "") != (f"(!empty({condition}))" if condition else ""):
+        yield f"{one.name}: not given exactly when there is what it is about"
+
+
+def _principal_faults(project: Project) -> Iterator[str]:
+    given = at(project.file("main").modules["access"].body, "params")
+    wanted = {
+        "appPrincipalId": "identity.outputs.principalId",
+        "deployerPrincipalId": "principalId",
+        "deployerPrincipalType": "principalType",
+        "storageName": "storage.outputs.name",
+        "vaultName": "vault.outputs.name",
+        "insightsName": "monitoring.outputs.insightsName",
+        "modelAccountName": "makesModel ? model!.outputs.name : ''",
+    }
+    for name, text in wanted.items():
+        if at(given, name).text != text:
+            yield f"access: {name} is {at(given, name).text}, not {text}"
+    if [child.text for child in at(project.file("main").modules["app"].body, "dependsOn").children] != ["access"]:
+        yield "app: does not wait for its roles"

@@ -1,0 +1,183 @@
+"""Settings, queues and tables: what the code reads and uses, and what the deployment gives it, both ways."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared.nudges import INTERNAL
+from shared.queues import POISON
+from shared.service import TABLE
+from tests.infra.bicep import at, fields
+from tests.infra.project import Project
+from tests.infra.trees import ROOT, Node
+
+# Set by the platform itself.
+PLATFORMS = {"IDENTITY_ENDPOINT", "MSI_ENDPOINT", "WEBSITE_HOSTNAME"}
+# A connection string is a key; loopback callbacks are for a laptop.
+NEVER_DEPLOYED = {"AzureWebJobsStorage", "CALLBACK_ALLOW_LOOPBACK"}
+# An identity is not to be had on a laptop.
+NEVER_LOCAL = {"AzureWebJobsStorage__accountName", "AZURE_CLIENT_ID"}
+# What the platform reads, and the code does not.
+FOR_THE_PLATFORM = {
+    "AzureWebJobsStorage__credential": "'managedidentity'",
+    "AzureWebJobsStorage__clientId": "identityClientId",
+    "AzureWebJobsStorage__accountName": "storageName",
+    "AZURE_CLIENT_ID": "identityClientId",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING": "insightsConnectionString",
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "'ClientId=${identityClientId};Authorization=AAD'",
+    "PYTHON_ENABLE_INIT_INDEXING": "'1'",
+}
+LOCAL_PLATFORM = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_ENABLE_INIT_INDEXING"}
+# Names that the next version of the code reads; drop them from here when it does.
+SOON = {"AGENTS_MODULE"}
+SECRETS = {
+    "CALLERS": "callers",
+    "UPSTREAM_API_KEY": "upstream-api-key",
+    "UPSTREAM_WEBHOOK_SECRET": "upstream-webhook-secret",
+}
+# Flex Consumption refuses a deployment that sets one of these.
+REFUSED = re.compile(
+    r"FUNCTIONS_(EXTENSION_VERSION|WORKER_RUNTIME(_VERSION)?|MAX_HTTP_CONCURRENCY|WORKER_PROCESS_COUNT"
+    r"|WORKER_DYNAMIC_CONCURRENCY_ENABLED)|ENABLE_ORYX_BUILD|SCM_DO_BUILD_DURING_DEPLOYMENT|.*:.*"
+    r"|WEBSITE_(CONTENT.*|RUN_FROM_PACKAGE|VNET_ROUTE_ALL|DNS_SERVER|MAX_DYNAMIC_APPLICATION_SCALE_OUT"
+    r"|SKIP_CONTENTSHARE_VALIDATION)"
+)
+
+
+def read_by_code(source: Path = ROOT / "shared" / "settings.py") -> set[str]:
+    """Return every name that the settings module takes from the environment, from its syntax tree.
+
+    Names are what follows the environment in a call, or is subscripted, or runs through a loop over such a call.
+    """
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            found |= _names(_asked(node))
+        elif isinstance(node, ast.Subscript) and _is_environment(node.value):
+            found |= _names([node.slice])
+        elif isinstance(node, ast.comprehension) and isinstance(node.iter, ast.Tuple):
+            found |= _names(node.iter.elts)
+    return found
+
+
+def _asked(call: ast.Call) -> list[ast.expr]:
+    """Return the arguments of a call that may be a setting's name."""
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "get" and _is_environment(call.func.value):
+        return call.args[:1]
+    return call.args[1:2] if call.args and _is_environment(call.args[0]) else []
+
+
+def _is_environment(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "environment"
+
+
+def _names(nodes: list[ast.expr]) -> set[str]:
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def in_bicep(project: Project) -> dict[str, Node]:
+    """Return the app settings that a deployment sets, with their values."""
+    file = project.file("app")
+    listed = at(file.resources["site"].body, "properties", "siteConfig", "appSettings")
+    found: dict[str, Node] = {}
+    for name in (one.text for one in listed.all("identifier")):
+        for source in _sources(project, name):
+            for one in source.all("object"):
+                if {"name", "value"} == fields(one).keys():
+                    found[at(one, "name").literal() or ""] = at(one, "value")
+    return found
+
+
+def _sources(project: Project, name: str) -> Iterator[Node]:
+    node = project.file("app").variables.get(name)
+    if node is None:
+        return
+    yield node
+    for inner in node.all("identifier"):
+        if inner.text != name:
+            yield from _sources(project, inner.text)
+
+
+def in_readme() -> set[str]:
+    """Return the settings of the README's table."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (`[A-Za-z_`or ]+`) \|", text.partition("## Settings")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def settings(project: Project) -> Iterator[str]:
+    """No setting is missing and none is too many: what the code reads, what the platform needs, what Flex refuses."""
+    found = in_bicep(project)
+    code = read_by_code() | SOON
+    wanted = (code | FOR_THE_PLATFORM.keys()) - PLATFORMS - NEVER_DEPLOYED
+    yield from (f"{name} is read and not set" for name in sorted(wanted - found.keys()))
+    yield from (f"{name} is set and not read" for name in sorted(found.keys() - wanted))
+    yield from (f"{name}: Flex Consumption refuses it" for name in sorted(found) if REFUSED.fullmatch(name))
+    for name, text in FOR_THE_PLATFORM.items():
+        if name in found and found[name].text != text:
+            yield f"{name} is {found[name].text}, not {text}"
+    yield from _secret_faults(project, found)
+
+
+def _secret_faults(project: Project, found: dict[str, Node]) -> Iterator[str]:
+    variables = project.file("app").variables
+    for name, secret in SECRETS.items():
+        value = variables.get(found[name].text) if name in found else None
+        if value is None or value.text != f"'@Microsoft.KeyVault(SecretUri=${{vaultUri}}secrets/{secret})'":
+            yield f"{name} is no reference to the vault's {secret}"
+    for name, value in found.items():
+        if name not in SECRETS and "KeyVault" in value.text:
+            yield f"{name} is no secret"
+
+
+def passed_on(project: Project) -> Iterator[str]:
+    """Each plain setting holds the parameter of the same meaning, all the way from `azd env set`."""
+    main = at(project.file("main").modules["app"].body, "params", "service")
+    given = project.json("infra/main.parameters.json")["parameters"]
+    for name, value in in_bicep(project).items():
+        member = re.search(r"^(?:string\()?service\.(\w+)\)?$", value.text)
+        if member is None:
+            continue
+        expected = name.lower().split("_")
+        camel = expected[0] + "".join(part.capitalize() for part in expected[1:])
+        if member.group(1) != camel or at(main, camel).text != camel:
+            yield f"{name} does not hold {camel}"
+        if not given.get(camel, {}).get("value", "").startswith(f"${{{name}="):
+            yield f"{camel} is not what `azd env set {name}` sets"
+
+
+def local_example(project: Project) -> Iterator[str]:
+    """Names in the example for a laptop are those that the code reads there, and Core Tools."""
+    named = set(project.json("local.settings.json.example")["Values"])
+    code = read_by_code() - PLATFORMS - NEVER_LOCAL
+    yield from (f"{name} is missing in the example" for name in sorted((code | LOCAL_PLATFORM) - named))
+    yield from (f"{name} is not read" for name in sorted(named - code - LOCAL_PLATFORM - SOON))
+
+
+def storage(project: Project) -> Iterator[str]:
+    """Every queue that the code names is made, its poison queue too, and the table; no other."""
+    variables = project.file("storage").variables
+    queues = {one.literal() for one in variables["queueNames"].children}
+    wanted = {*INTERNAL, *(name + POISON for name in INTERNAL)}
+    yield from (f"queue {name}: not on both sides" for name in sorted(map(str, queues ^ wanted)))
+    tables = {one.literal() for one in variables["tableNames"].children}
+    yield from (f"table {name}: not on both sides" for name in sorted(map(str, tables ^ {TABLE})))
+
+
+def parameters(project: Project) -> Iterator[str]:
+    """Azd gives every parameter of the deployment, by defaults that are the Bicep's own."""
+    given = project.json("infra/main.parameters.json")["parameters"]
+    declared = project.file("main").parameters
+    yield from (f"{name}: not on both sides" for name in sorted(given.keys() ^ declared.keys()))
+    for name in given.keys() & declared.keys():
+        written = re.fullmatch(r"\$\{([A-Z_]+)(?:=(.*))?\}", given[name]["value"])
+        default = declared[name].default
+        text = (default.literal() if default.literal() is not None else default.text) if default else None
+        if written is None:
+            yield f"{name} comes from no variable"
+        elif written.group(2) != text and not written.group(1).startswith("AZURE_"):
+            yield f"{name} is {written.group(2)} by azd, {text} by Bicep"

@@ -1,0 +1,74 @@
+"""The checks of the infrastructure, on the real files and on faults planted in them."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.infra import deploying, hardening, project, roles, settings, typedata
+from tests.infra.mutants import MUTANTS, Mutant
+from tests.infra.project import Project, projects, texts
+from tests.infra.trees import TYPES
+
+Check = Callable[[Project], Iterator[str]]
+ALL: list[Check] = [
+    project.grammar,
+    project.types,
+    project.wiring,
+    roles.roles,
+    hardening.hardening,
+    hardening.defaults,
+    hardening.tags,
+    hardening.network,
+    settings.settings,
+    settings.passed_on,
+    settings.local_example,
+    settings.storage,
+    settings.parameters,
+    deploying.azd,
+    deploying.host,
+    deploying.outputs,
+    deploying.ranges,
+    deploying.alerts,
+]
+CHECKS: dict[str, Check] = {check.__name__: check for check in ALL}
+
+
+@pytest.fixture(scope="session")
+def versions() -> dict[str, Project]:
+    """Read the real files and every mutant at once; without the tools skip, and in CI fail."""
+    if not TYPES.exists():
+        text = "the tools of the infrastructure checks are not installed: make .venv/infra/types.json"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(text)
+    real = texts()
+    return projects({"real": real, **{one.name: planted(real, one) for one in MUTANTS}})
+
+
+def planted(real: dict[str, str], mutant: Mutant) -> dict[str, str]:
+    """Return the files with the fault in them."""
+    return {**real, mutant.path: real[mutant.path].replace(mutant.old, mutant.new, 1)}
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+def test_the_infrastructure_passes(check: Check, versions: dict[str, Project]) -> None:
+    """Each check says in its docstring what holds."""
+    assert list(check(versions["real"])) == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one.name)
+def test_a_planted_fault_is_found(mutant: Mutant, versions: dict[str, Project]) -> None:
+    """By the check that is there for its kind, whoever else finds it."""
+    assert versions[mutant.name].texts != versions["real"].texts
+    assert list(CHECKS[mutant.finder](versions[mutant.name])) != []
+
+
+def test_every_check_has_a_fault_to_find() -> None:
+    """A check that finds nothing could be empty; the faults are far more than thirty, each under its own name."""
+    assert {one.finder for one in MUTANTS} == CHECKS.keys()
+    assert len({one.name for one in MUTANTS}) == len(MUTANTS) >= 30
+
+
+@pytest.mark.usefixtures("versions")
+def test_the_types_without_data_are_those_written_by_hand() -> None:
+    """A new one cannot slip in unchecked."""
+    assert typedata.without_data() == typedata.by_hand().keys()
