@@ -47,8 +47,8 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
     networkAcls: {
       bypass: 'None'
       defaultAction: isPrivate ? 'Deny' : 'Allow'
-      ipRules: [for range in operatorIpRanges: {
-        value: range
+      ipRules: [for address in operatorIpRanges: {
+        value: address
       }]
     }
   }
