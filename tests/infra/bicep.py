@@ -125,7 +125,10 @@ def fields(node: Node) -> dict[str, Node]:
 
 
 def at(node: Node, *path: str) -> Node:
-    """Return what lies at a path of property names; a null that is nowhere if nothing does."""
+    """Return what lies at a path of property names and places in lists; a null that is nowhere if nothing does."""
     for name in path:
-        node = fields(node).get(name, ABSENT)
+        if node.kind == "array" and name.isdecimal():
+            node = node.children[int(name)] if int(name) < len(node.children) else ABSENT
+        else:
+            node = fields(node).get(name, ABSENT)
     return node

@@ -27,6 +27,7 @@ LEAST = {
     "UPSTREAM_BASE_URL": "https://a.example/v1",
     "AzureWebJobsStorage__accountName": "a",
 }
+BASE_URL = "'${account.properties.endpoints['OpenAI Language Model Instance API']}openai/v1'"
 CHOICES = {"UPSTREAM_MODE": "upstreamMode"}
 
 
@@ -104,6 +105,17 @@ def outputs(project: Project) -> Iterator[str]:
             yield f"{parameter.name} could take a secret"
 
 
+def choices(project: Project) -> Iterator[str]:
+    """Regions are asked for as regions, and a model that is deployed is the upstream."""
+    main = project.file("main")
+    if project.file("model").outputs["baseUrl"].text != BASE_URL:
+        yield "the upstream is not the model's endpoint"
+    if "type: 'location'" not in main.parameters["location"].decorators["metadata"][0].text:
+        yield "azd does not ask for the region"
+    if main.variables["makesModel"].text != "empty(upstreamBaseUrl)":
+        yield "a model is deployed though there is an upstream, or none though there is none"
+
+
 def ranges(project: Project) -> Iterator[str]:
     """Parameters allow what the code takes, and forbid what the code refuses."""
     declared = project.file("main").parameters
@@ -164,12 +176,19 @@ def alerts(project: Project) -> Iterator[str]:
     yield from (f"alert {name}: not on both sides" for name in sorted(rules.keys() ^ wanted))
     handbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     yield from (f"alert {name} is not explained" for name in sorted(rules) if f"| `{name}` |" not in handbook)
+    if "where Max > 120 |" not in file.variables["overdueQuery"].text:
+        yield "overdue means something else than two minutes"
+    if texts["givenUp"] != ["MaxDequeueCount"]:
+        yield "the platform says it in other words"
     yield from _rule_faults(project)
 
 
 def _rule_faults(project: Project) -> Iterator[str]:
     file = project.file("alerts")
+    members = {"id", "severity", "description", "query", "window", "operator", "threshold", "column"}
     for rule in file.variables["rules"].children:
+        if fields(rule).keys() != members:
+            yield f"{at(rule, 'id').text} lacks something"
         query = file.variables.get(at(rule, "query").text)
         if query is None or not re.match(r"'App(Traces|Requests|Metrics) \| ", query.text):
             yield f"{at(rule, 'id').text} asks nothing"

@@ -2,91 +2,22 @@
 
 from collections.abc import Iterator
 
-from tests.infra.bicep import File, Resource, at, fields
+from tests.infra.bicep import ABSENT, File, Resource, at, fields
 from tests.infra.project import Project
+from tests.infra.values import FLEX, RULES, VALUES
 
-PRIVATE = "isPrivate ? 'Disabled' : 'Enabled'"
-DENIED = "isPrivate ? 'Deny' : 'Allow'"
-SWITCH = "service"
-
-# module, resource, path, value as written, why
-VALUES = [
-    ("storage", "account", "properties.allowSharedKeyAccess", "false", "no keys"),
-    ("storage", "account", "properties.defaultToOAuthAuthentication", "true", "no keys in the portal either"),
-    ("storage", "account", "properties.allowBlobPublicAccess", "false", "nothing is public"),
-    ("storage", "account", "properties.allowCrossTenantReplication", "false", "data stay in the tenant"),
-    ("storage", "account", "properties.minimumTlsVersion", "'TLS1_2'", "no old TLS"),
-    ("storage", "account", "properties.supportsHttpsTrafficOnly", "true", "no plain text"),
-    ("storage", "account", "properties.publicNetworkAccess", PRIVATE, "closed with a network"),
-    ("storage", "account", "properties.networkAcls.defaultAction", DENIED, "closed with a network"),
-    ("storage", "account", "properties.networkAcls.bypass", "'None'", "no way around the firewall"),
-    ("storage", "account", "kind", "'StorageV2'", "tables and queues"),
-    ("storage", "packages", "properties.publicAccess", "'None'", "the code is not public"),
-    ("storage", "blobs", "properties.deleteRetentionPolicy.enabled", "true", "a package deleted by mistake comes back"),
-    ("vault", "vault", "properties.enableRbacAuthorization", "true", "roles and no access policies"),
-    ("vault", "vault", "properties.enableSoftDelete", "true", "secrets deleted by mistake come back"),
-    ("vault", "vault", "properties.enablePurgeProtection", "purgeProtection ? true : null", "false is refused"),
-    ("vault", "vault", "properties.networkAcls.defaultAction", DENIED, "closed with a network"),
-    (
-        "vault",
-        "vault",
-        "properties.publicNetworkAccess",
-        "isPrivate && empty(operatorIpRanges) ? 'Disabled' : 'Enabled'",
-        "closed with a network, but for operators",
-    ),
-    ("vault", "audit", "scope", "vault", "who read a secret is known"),
-    ("monitoring", "workspace", "properties.features.disableLocalAuth", "true", "no keys"),
-    ("monitoring", "workspace", "properties.workspaceCapping.dailyQuotaGb", "dailyLimitGb", "a cap on spending"),
-    ("monitoring", "insights", "properties.DisableLocalAuth", "true", "Entra-only ingestion"),
-    ("monitoring", "insights", "properties.WorkspaceResourceId", "workspace.id", "where alerts look"),
-    ("model", "account", "properties.disableLocalAuth", "true", "no keys"),
-    ("model", "account", "properties.customSubDomainName", "name", "Entra tokens need one"),
-    ("model", "account", "properties.publicNetworkAccess", PRIVATE, "closed with a network"),
-    ("model", "account", "properties.networkAcls.defaultAction", DENIED, "closed with a network"),
-    ("app", "plan", "sku.name", "'FC1'", "Flex Consumption"),
-    ("app", "plan", "sku.tier", "'FlexConsumption'", "Flex Consumption"),
-    ("app", "plan", "properties.reserved", "true", "Linux"),
-    ("app", "site", "kind", "'functionapp,linux'", "Flex Consumption is Linux"),
-    ("app", "site", "properties.httpsOnly", "true", "no plain text"),
-    ("app", "site", "properties.siteConfig.minTlsVersion", "'1.2'", "no old TLS"),
-    ("app", "site", "properties.siteConfig.scmMinTlsVersion", "'1.2'", "no old TLS"),
-    ("app", "site", "properties.keyVaultReferenceIdentity", "identityId", "else a system identity is looked for"),
-    ("app", "site", "identity.type", "'UserAssigned'", "roles exist before the app"),
-    ("app", "site", "properties.virtualNetworkSubnetId", "empty(subnetId) ? null : subnetId", "the way out"),
-    ("app", "noFtp", "properties.allow", "false", "no passwords"),
-    ("app", "noFtp", "name", "'ftp'", "no passwords"),
-    ("app", "noPasswords", "properties.allow", "false", "no passwords"),
-    ("app", "noPasswords", "name", "'scm'", "no passwords"),
-    ("app", "gate", "properties.globalValidation.requireAuthentication", "true", "a gate that is closed"),
-    (
-        "app",
-        "gate",
-        "properties.globalValidation.unauthenticatedClientAction",
-        "'Return401'",
-        "callers are no browsers",
-    ),
-    ("app", "gate", "properties.platform.enabled", "true", "a gate that is there"),
-]
-FLEX = [
-    ("deployment.storage.type", "'blobContainer'", "how packages come"),
-    ("deployment.storage.value", "packagesUrl", "the container that is made before"),
-    ("deployment.storage.authentication.type", "'UserAssignedIdentity'", "no keys"),
-    ("deployment.storage.authentication.userAssignedIdentityResourceId", "identityId", "no keys"),
-    ("runtime.name", "'python'", "the language"),
-    ("runtime.version", "'3.12'", "the version that all tests run beside"),
-    ("scaleAndConcurrency.instanceMemoryMB", "instanceMemoryMB", "what is paid for"),
-    ("scaleAndConcurrency.maximumInstanceCount", "maximumInstanceCount", "a cap on spending"),
-    (
-        "scaleAndConcurrency.triggers.http.perInstanceConcurrency",
-        "httpConcurrency",
-        "the default is 1 stream an instance",
-    ),
-]
 # What Flex Consumption refuses in siteConfig (ARM error 51021).
 REFUSED = {
     "alwaysOn", "ftpsState", "functionAppScaleLimit", "functionsRuntimeScaleMonitoringEnabled", "linuxFxVersion",
     "netFrameworkVersion", "preWarmedInstanceCount", "pythonVersion", "use32BitWorkerProcess",
 }  # fmt: skip
+ENDPOINTS = [
+    ("'blob'", "'blob'", "storageId", "[ownZones[0]]"),
+    ("'queue'", "'queue'", "storageId", "[ownZones[1]]"),
+    ("'table'", "'table'", "storageId", "[ownZones[2]]"),
+    ("'vault'", "'vault'", "vaultId", "[ownZones[3]]"),
+    ("'model'", "'account'", "modelId", "modelZones"),
+]
 WITHOUT_TAGS = {"Microsoft.Insights/diagnosticSettings", "Microsoft.Authorization/roleAssignments"}
 
 
@@ -101,6 +32,21 @@ def hardening(project: Project) -> Iterator[str]:
     site = project.file("app").resources["site"].body
     for name in sorted(fields(at(site, "properties", "siteConfig")).keys() & REFUSED):
         yield f"app.site.siteConfig.{name}: Flex Consumption refuses it"
+
+
+def rules(project: Project) -> Iterator[str]:
+    """Alerts ask as often, and fire at as much, as the handbook says."""
+    listed = project.file("alerts").variables["rules"].children
+    found = {at(one, "id").literal() or "": one for one in listed}
+    for name, values in RULES.items():
+        for key, value in zip(("severity", "window", "operator", "threshold", "column"), values, strict=True):
+            node = at(found.get(name, ABSENT), key)
+            if (node.text.strip("'") if node is not ABSENT else None) != value:
+                yield f"{name}: {key} is not {value}"
+    texts = {"missed", "poison", "faults", "deferred"}
+    for name in texts:
+        if project.file("alerts").variables[name].text != f"""'"${{join(signals.{name}, '", "')}}"'""":
+            yield f"{name} is no list of words"
 
 
 def defaults(project: Project) -> Iterator[str]:
@@ -160,12 +106,10 @@ def network(project: Project) -> Iterator[str]:
     delegated = [at(subnet, "name").literal() for subnet in subnets if "'Microsoft.App/environments'" in subnet.text]
     if delegated != ["app"]:
         yield f"the subnets {delegated} are delegated, not that of the app"
-    groups = {at(one, "group").literal() for one in file.variables["ownEndpoints"].children}
-    if groups != {"blob", "queue", "table", "vault"}:
-        yield f"endpoints are there for {groups}"
-    targets = {at(one, "group").literal(): at(one, "target").text for one in file.variables["ownEndpoints"].children}
-    if targets != {"blob": "storageId", "queue": "storageId", "table": "storageId", "vault": "vaultId"}:
-        yield f"endpoints lead to {targets}"
+    endpoints = [*file.variables["ownEndpoints"].children, *file.variables["modelEndpoints"].children]
+    found = [tuple(at(one, key).text for key in ("name", "group", "target", "zones")) for one in endpoints]
+    if found != ENDPOINTS:
+        yield f"the endpoints are {found}"
     zones = [one.text for one in (*file.variables["ownZones"].children, *file.variables["modelZones"].children)]
     services = [f"'privatelink.{name}.${{storageSuffix}}'" for name in ("blob", "queue", "table")]
     others = ("vaultcore.azure.net", "openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")

@@ -104,15 +104,14 @@ def _argument_faults(file: File, value: Node, target: File, name: str) -> Iterat
     if members:
         odd = fields(members).keys() ^ fields(value).keys()
         yield from (f"{value.line}: {name}.{one} is not on both sides" for one in sorted(odd))
-    if kind == "int" and value.kind == "identifier":
+    if value.kind == "identifier" and value.text in file.parameters:
         yield from _range_faults(file, value.text, target, name)
 
 
 def _range_faults(file: File, given: str, target: File, name: str) -> Iterator[str]:
-    own, theirs = file.parameters.get(given), target.parameters[name]
-    if own and [own.number(end) for end in ("minValue", "maxValue")] != [
-        theirs.number(end) for end in ("minValue", "maxValue")
-    ]:
+    own, theirs = file.parameters[given], target.parameters[name]
+    ends = ("minValue", "maxValue")
+    if own.allowed() != theirs.allowed() or [own.number(end) for end in ends] != [theirs.number(end) for end in ends]:
         yield f"{given} has another range where it is used, as {name}"
 
 

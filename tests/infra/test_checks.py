@@ -17,6 +17,7 @@ ALL: list[Check] = [
     project.wiring,
     roles.roles,
     hardening.hardening,
+    hardening.rules,
     hardening.defaults,
     hardening.tags,
     hardening.network,
@@ -28,6 +29,7 @@ ALL: list[Check] = [
     deploying.azd,
     deploying.host,
     deploying.outputs,
+    deploying.choices,
     deploying.ranges,
     deploying.alerts,
 ]

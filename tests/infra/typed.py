@@ -97,8 +97,8 @@ def _faults(place: Place, expected: str, value: Node, path: str) -> Iterator[str
 
 
 def _array_faults(place: Place, element: str, value: Node, path: str) -> Iterator[str]:
-    if value.kind == "array" and value.children and value.children[0].kind == "for_statement":
-        yield from _faults(place, element, value.children[0].children[-1], path)
+    if value.kind == "for_statement":
+        yield from _faults(place, element, value.children[-1], path)
     elif value.kind == "array":
         for child in value.children:
             yield from _faults(place, element, child, path)
