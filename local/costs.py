@@ -63,7 +63,7 @@ def polled(duration_s: int, plan: Plan) -> Cost:
 
 
 def streamed(duration_s: int, plan: Plan) -> Cost:
-    """Return the cost of responses that are streamed to one client. An open stream bills its instance, for all on it."""
+    """Return the cost of responses that are streamed to one client. An open stream bills the instance it is on."""
     at_once = min(plan.streams, max(1.0, plan.rate * duration_s))
     requests = OWN_REQUESTS + PURGE_REQUESTS + STREAM_WRITES_S * duration_s
     gb_s = plan.memory_gb * (max(duration_s, EXECUTION_S) / at_once + EXECUTION_S)
