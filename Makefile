@@ -20,7 +20,7 @@ start: $(READY)
 	@$(RUN) -m local start
 
 test: check $(CLIENTS) $(INFRA)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY)
 	@$(RUN) -m local.bench

@@ -1,6 +1,8 @@
 """What every test may ask for: the event loop's kind and storage."""
 
-from collections.abc import AsyncIterator, Iterator
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -8,13 +10,39 @@ from local.azurite import Azurite
 from local.azurite import azurite as run_azurite
 from local.process import interrupt_on_signals
 from tests.peers import ModelPeer, model_peer
-from tests.worlds import Stage
+from tests.worlds import Say, Stage
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run async tests on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture
+def say(record_property: Callable[[str, object], None], request: pytest.FixtureRequest) -> Say:
+    """Give a way to say something that is printed after the run, also when the test passes and wherever it ran."""
+    return lambda text: record_property("said", f"{request.node.name}: {text}")
+
+
+@pytest.fixture
+def seed(say: Say) -> int:
+    """Give the seed of this run, printed."""
+    seed = int(os.environ.get("CHAOS_SEED") or time.time_ns() % 1_000_000)
+    say(f"CHAOS_SEED={seed}")
+    return seed
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests have said."""
+    ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    said = [
+        text for report in ended if report.when == "call" for name, text in report.user_properties if name == "said"
+    ]
+    if said:
+        terminalreporter.section("said")
+    for text in said:
+        terminalreporter.write_line(str(text))
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,7 @@ def test_each_key_names_its_caller() -> None:
         {"api-key": KEY + "x"},
         {"api-key": KEY[:-1]},
         {"api-key": digest(KEY)},
-        {"authorization": "Bearer wrong", "api-key": KEY},
+        {"authorization": f"Bearer {KEY}", "api-key": "wrong"},
         {"api-key": "ключ"},
     ],
 )

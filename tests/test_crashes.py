@@ -3,38 +3,13 @@
 CHAOS_SEED in the environment repeats a run's choices; the moments are then the same, the lines they hit are not.
 """
 
-import os
 import random
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.loads import Load
 from tests.stacks import Host, service
-
-Say = Callable[[str], None]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Say:
-    """Give a way to print a line that is seen also when the test passes."""
-
-    def line(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{request.node.name}: {text}\n")
-
-    return line
-
-
-@pytest.fixture
-def seed(say: Say) -> int:
-    """Give the seed of this run, printed."""
-    seed = int(os.environ.get("CHAOS_SEED") or time.time_ns() % 1_000_000)
-    say(f"CHAOS_SEED={seed}")
-    return seed
+from tests.worlds import Say
 
 
 def _kill_again_and_again(host: Host, times: int, dice: random.Random) -> None:

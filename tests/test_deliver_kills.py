@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,12 @@ from tests.fault_proxy import StorageRequest
 from tests.holding_proxy import HoldingProxy
 from tests.receivers import Receiver, reply
 from tests.scripted import Gate
-from tests.worlds import ANN, SECRET, Stage
+from tests.worlds import ANN, SECRET, Say, Stage
 
 pytestmark = pytest.mark.anyio
 CLAIM, RECORD = 1, 2  # the transactions of an attempt, in their order
 DEADLINE_S = 60.0
 LOST = 30  # requests in a row: several times what is repeated before a process pauses and begins again
-Say = Callable[[str], None]
 
 
 class Door:
@@ -112,17 +111,6 @@ class Scene:
         """Return the status that each attempt which was recorded has brought."""
         (delivery,) = (await self.stage.engine.deliveries(ANN, self.response_id))["data"]
         return [attempt["status"] for attempt in delivery["attempts"]]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Say:
-    """Give a way to print a line that is seen also when the test passes."""
-
-    def line(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{request.node.name}: {text}\n")
-
-    return line
 
 
 @pytest.fixture

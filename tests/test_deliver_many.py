@@ -8,7 +8,6 @@ CHAOS_SEED repeats what every receiver answers; which request is lost, and to wh
 import asyncio
 import os
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -30,7 +29,7 @@ from shared.store import Store
 from shared.table import Table
 from shared.world import World
 from tests.fleets import CALLERS, Carrier, Course, Fleet, LossyTable, courses, plant
-from tests.worlds import SECRET, START_MS, Stage
+from tests.worlds import SECRET, START_MS, Say, Stage
 
 pytestmark = pytest.mark.anyio
 COUNT = int(os.environ.get("DELIVERIES") or 4_000)
@@ -39,7 +38,6 @@ LOSSES = 0.01
 AT_ONCE = 32
 STEP_MS = 60_000  # what comes due within a minute is done together: alarms may be late, never early
 PURGE_MS = START_MS + 30 * DAY_MS
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -195,25 +193,6 @@ class Yard:
             f"{self.fleet.repeats.total()} duplicates, {self.deaths} deaths, "
             f"lost {dict(self.lost)}, {self.rounds} rounds, {elapsed_s:.0f} s"
         )
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Say:
-    """Give a way to print a line that is seen also when the test passes."""
-
-    def line(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{request.node.name}: {text}\n")
-
-    return line
-
-
-@pytest.fixture
-def seed(say: Say) -> int:
-    """Give the seed of this run, printed."""
-    seed = int(os.environ.get("CHAOS_SEED") or time.time_ns() % 1_000_000)
-    say(f"CHAOS_SEED={seed}")
-    return seed
 
 
 @asynccontextmanager

@@ -40,6 +40,7 @@ BOB = Caller("bob", (), (SigningSecret(SECRET),))
 RETRY_PAUSE_S = 0.01
 NO_ALARMS = ["alarm|0", "alarm|0000000000001|poll|no-id", f"alarm|0000000000002|poll|resp_{'a' * 32}"]
 T = TypeVar("T")
+Say = Callable[[str], None]  # prints a line after the run
 _TEXT = re.compile(rb"<MessageText>(.+)</MessageText>")
 
 

@@ -29,8 +29,6 @@ FOR_THE_PLATFORM = {
     "PYTHON_ENABLE_INIT_INDEXING": "'1'",
 }
 LOCAL_PLATFORM = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_ENABLE_INIT_INDEXING"}
-# Names that the next version of the code reads; drop them from here when it does.
-SOON = {"AGENTS_MODULE"}
 SECRETS = {
     "CALLERS": "callers",
     "UPSTREAM_API_KEY": "upstream-api-key",
@@ -112,7 +110,7 @@ def in_readme() -> set[str]:
 def settings(project: Project) -> Iterator[str]:
     """No setting is missing and none is too many: what the code reads, what the platform needs, what Flex refuses."""
     found = in_bicep(project)
-    code = read_by_code() | SOON
+    code = read_by_code()
     wanted = (code | FOR_THE_PLATFORM.keys()) - PLATFORMS - NEVER_DEPLOYED
     yield from (f"{name} is read and not set" for name in sorted(wanted - found.keys()))
     yield from (f"{name} is set and not read" for name in sorted(found.keys() - wanted))
@@ -155,7 +153,7 @@ def local_example(project: Project) -> Iterator[str]:
     named = set(project.json("local.settings.json.example")["Values"])
     code = read_by_code() - PLATFORMS - NEVER_LOCAL
     yield from (f"{name} is missing in the example" for name in sorted((code | LOCAL_PLATFORM) - named))
-    yield from (f"{name} is not read" for name in sorted(named - code - LOCAL_PLATFORM - SOON))
+    yield from (f"{name} is not read" for name in sorted(named - code - LOCAL_PLATFORM))
 
 
 def storage(project: Project) -> Iterator[str]:

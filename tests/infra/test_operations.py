@@ -38,8 +38,8 @@ def test_the_tables_of_costs_are_those_of_the_script(rate: float) -> None:
 
 
 def test_the_model_of_costs_is_near_what_was_measured() -> None:
-    """The README's figure for a response of 2 s at 25 a second, in which no purge is, within a tenth."""
-    measured = float(re.findall(r"([\d.]+) with its share of sweeps", (ROOT / "README.md").read_text("utf-8"))[0])
+    """The measured figure for a response of 2 s at 25 a second, in which no purge is, within a tenth."""
+    measured = float(re.findall(r"([\d.]+) with its share of sweeps", (ROOT / "docs/figures.md").read_text("utf-8"))[0])
     assert polled(2, Plan(25, 2.0, 50)).requests / 1000 - 4 == pytest.approx(measured, rel=0.1)
 
 
