@@ -11,7 +11,10 @@ CLIENTS := $(PEERS:%=$(VENV)/%/.requirements-installed) tests/clients/node_modul
 BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 INFRA := $(VENV)/infra/types.json
 
-.PHONY: demo start test bench check fmt
+# What the platform runs Python functions with, in an environment of its own.
+RUNTIME := $(VENV)/conformance/.requirements-installed
+
+.PHONY: demo start test conformance bench check fmt
 
 demo: $(READY)
 	@$(RUN) -m local demo $(if $(filter-out 0,$(STREAM)),--stream) $(if $(FILE),"$(FILE)")
@@ -19,8 +22,11 @@ demo: $(READY)
 start: $(READY)
 	@$(RUN) -m local start
 
-test: check $(CLIENTS) $(INFRA)
+test: check $(CLIENTS) $(INFRA) $(RUNTIME)
 	$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+conformance: $(READY) $(RUNTIME)
+	$(RUN) -m pytest tests/conformance
 
 bench: $(READY)
 	@$(RUN) -m local.bench
@@ -56,6 +62,17 @@ $(VENV)/infra/.requirements-installed: tests/infra/requirements.txt $(READY)
 $(INFRA): $(VENV)/infra/.requirements-installed $(BICEP)
 	@$(VENV)/infra/bin/python tests/infra/fetching.py $@ $(BICEP)
 	@touch $@
+
+# Without a Python 3.13 these tests are skipped, or in CI fail.
+$(RUNTIME): tests/conformance/requirements.txt requirements.txt
+	@for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
+		if "$$python" -c "" 2>/dev/null; then \
+			echo "setting up $(VENV)/conformance"; \
+			"$$python" -m venv --clear $(VENV)/conformance && \
+			$(VENV)/conformance/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@; \
+			exit; \
+		fi; \
+	done; echo "no Python 3.13 for $(VENV)/conformance"
 
 # Without npm the tests of this SDK are skipped, or in CI fail. The SDK asks for Node 22; the tests show it at work on 20.
 tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json

@@ -1,0 +1,1 @@
+"""The app in Microsoft's own runtime library for Python 3.13."""

@@ -1,0 +1,73 @@
+"""Microsoft's worker with the app in it, its storage, its upstream and a receiver of callbacks."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from local.azurite import Azurite
+from local.keys import Credentials, new_credentials
+from local.process import ROOT
+from tests.conformance.hosting import HOME, Worker, client, worker
+from tests.conformance.listening import Listeners, listeners
+from tests.peers import peer
+from tests.stacks import ReceiverPeer, receiver_peer
+
+REPLIES = "replies"
+
+
+@dataclass(frozen=True)
+class Running:
+    """The worker at work, and what is around it."""
+
+    worker: Worker
+    queues: Listeners
+    receiver: ReceiverPeer
+    caller: Credentials
+    account: str
+
+
+@pytest.fixture(scope="package")
+def installed() -> None:
+    """See that the runtime library is there; where no Python 3.13 was found it is skipped on a laptop, fails in CI."""
+    if not (HOME / ".requirements-installed").exists():
+        reason = "Microsoft's runtime library is not installed: `make conformance` does that, with a Python 3.13"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+
+
+def settings_of(account: str, model_url: str, caller: Credentials) -> Mapping[str, str]:
+    """Return the settings of the app."""
+    return {
+        "AzureWebJobsStorage": account,
+        "CALLERS": json.dumps([caller.configuration()]),
+        "CALLBACK_ALLOW_LOOPBACK": "true",
+        "REPLY_QUEUES": REPLIES,
+        "UPSTREAM_BASE_URL": model_url,
+        "UPSTREAM_API_KEY": "simulated",
+        "UPSTREAM_HONOURS_IDEMPOTENCY_KEY": "true",
+    }
+
+
+@pytest.fixture(scope="package")
+def running(installed: None, azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:  # noqa: ARG001
+    """Run one worker for all tests; by the end every queue function has succeeded and nothing unexpected is logged."""
+    directory, account = tmp_path_factory.mktemp("conformance"), azurite.account()
+    caller = new_credentials("first")
+    with peer(directory, "local.model") as model_url, receiver_peer(directory / "receiver", caller) as receiver:
+        settings = settings_of(account, model_url, caller)
+        with worker(directory, ROOT, settings) as at_work:
+            with listeners(at_work, account) as queues:
+                yield Running(at_work, queues, receiver, caller, account)
+            assert [one for one in queues.handled if not one[1]["succeeded"]] == []
+            assert at_work.unexpected() == []
+
+
+@pytest.fixture
+def http(running: Running) -> Iterator[httpx.Client]:
+    """Give a client of a caller; by the end of the test every function that answered has succeeded."""
+    with client(running.worker, "openai/v1", running.caller.api_key) as (http, forwarding):
+        yield http
+        assert [one for one in forwarding.results() if not one[1]["succeeded"]] == []

@@ -1,0 +1,135 @@
+"""Every HTTP function through Microsoft's worker: real requests to its own server, each beside an invocation.
+
+What the host does before that cannot be had without it: its limits of size and time, its keys, its own proxy.
+"""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from local.process import wait_for
+from tests.conformance.conftest import Running
+from tests.conformance.hosting import client, http_input
+from tests.peers import error_of
+from tests.stacks import (
+    CALL_S,
+    FINISHED_S,
+    create,
+    finished,
+    followed,
+    following,
+    kinds,
+    numbers,
+    output_text,
+    streaming,
+)
+from tests.test_function_app import BASES, OPERATIONS
+
+FIRST_EVENT_S = 1.0
+WHOLE_S = 4.0
+
+
+@pytest.mark.parametrize(("suffix", "base"), BASES.items(), ids=BASES.values())
+def test_every_operation_is_invoked(running: Running, suffix: str, base: str) -> None:
+    """Under each base path: a response from its ticket to its deletion, by all functions there are."""
+    with client(running.worker, base, running.caller.api_key) as (http, forwarding):
+        assert http.get("/health/live").json() == {"status": "live"}
+        assert http.get("/health/ready").json() == {"status": "ready"}
+        ended = finished(http, create(http, "sim-instant", callback_url=f"{running.receiver.url}/callback"))
+        path = f"/responses/{ended['id']}"
+        assert "One." in output_text(ended)
+        assert running.receiver.first(ended["id"])["verified"]
+        assert len(http.get(f"{path}/input_items").json()["data"]) == 1
+        assert wait_for(lambda: http.get(f"{path}/deliveries").json()["data"][0]["state"] == "delivered", CALL_S)
+        assert http.post(f"{path}/deliveries/redeliver").is_success
+        assert wait_for(lambda: len(running.receiver.of(ended["id"])) == 2, CALL_S)
+        assert http.post("/deliveries/recover", params={"since": "2026-01-01T00:00:00Z"}).json()["recovered"] == 0
+        assert http.post(f"/responses/{create(http, 'sim-60s')['id']}/cancel").json()["status"] == "cancelled"
+        assert wait_for(lambda: http.delete(path).is_success, CALL_S)
+        results = forwarding.results()
+    assert {name for name, _ in results} == {name + suffix for name in OPERATIONS}
+    assert all(result["succeeded"] for _, result in results)
+
+
+def test_what_lies_outside_the_bases_is_invoked(running: Running) -> None:
+    """The root's health, the upstream's webhook, which is not set up here, and the answer to everything else."""
+    with client(running.worker) as (http, forwarding):
+        assert http.get("/health/live").is_success
+        assert http.get("/health/ready").is_success
+        assert http.post("/webhooks/upstream", json={}).status_code == 404
+        assert http.get("/nothing/here").status_code == 404
+        refused = http.put("/v1/responses", json={})
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+        results = forwarding.results()
+    expected = {"health_live_root", "health_ready_root", "hear_upstream", "unmatched"}
+    assert {name for name, _ in results} == expected
+    assert all(result["succeeded"] for _, result in results)
+
+
+def test_an_error_is_an_answer(http: httpx.Client) -> None:
+    """No exception leaves a function: the worker would answer with an empty 500 and close the connection."""
+    refusals = [
+        http.post("/responses", json={"model": "sim-1s", "input": "One."}, headers={"Authorization": "Bearer no"}),
+        http.post("/responses", content=b"{", headers={"Content-Type": "application/json"}),
+        http.post("/responses", content=bytes(8 * 2**20 + 1), headers={"Content-Type": "application/json"}),
+        http.get("/responses/resp_unknown"),
+    ]
+    assert [error_of(answer)[0] for answer in refusals] == [401, 400, 413, 404]
+    assert all(answer.headers["x-request-id"].startswith("req_") for answer in refusals)
+
+
+def test_a_body_without_a_length_is_read(http: httpx.Client) -> None:
+    """A chunked upload comes through: only without streaming would the platform drop it."""
+    body = (part for part in (b'{"model": "sim-instant", "background": true, ', b'"input": "One. Two."}'))
+    answer = http.post("/responses", content=body, headers={"Content-Type": "application/json"})
+    assert answer.is_success, answer.text
+
+
+def test_a_stream_is_sent_event_by_event(http: httpx.Client) -> None:
+    """The first event is there at once, the first words while the model still writes; every number once."""
+    began = time.monotonic()
+    with streaming(http, "sim-4s") as stream:
+        events = [next(stream)]
+        assert time.monotonic() - began < FIRST_EVENT_S
+        events.append(next(event for event in stream if event["type"] == "response.output_text.delta"))
+        assert time.monotonic() - began < WHOLE_S / 2
+        events.extend(stream)
+    assert time.monotonic() - began > WHOLE_S - 1
+    assert (kinds(events)[0], kinds(events)[-1]) == ("created", "completed")
+    assert followed(http, events[0]["response"]["id"])[-1] == events[-1]
+
+
+def test_a_client_that_leaves_resumes(running: Running, http: httpx.Client) -> None:
+    """The worker ends the stream with its connection; another function goes on with the run, and nothing is lost."""
+    with streaming(http, "sim-3s") as stream:
+        left = [next(stream) for _ in range(3)]
+    assert wait_for(lambda: "run" in running.queues.begun, FINISHED_S)
+    with following(http, left[-1]["continuation_token"]) as stream:
+        events = left + list(stream)
+    assert numbers(events) == list(range(len(events)))
+    assert kinds(events)[-1] == "completed"
+
+
+def test_a_client_that_leaves_in_its_body_is_answered(running: Running) -> None:
+    """The function ends at once, and not by an exception."""
+    invocation = running.worker.invoke("create_response", {"req": http_input({})})
+    url = httpx.URL(running.worker.url)
+    head = (
+        f"POST /openai/v1/responses HTTP/1.1\r\nHost: {url.host}\r\nAuthorization: Bearer {running.caller.api_key}\r\n"
+        f"x-ms-invocation-id: {invocation.id}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{"
+    )
+    with socket.create_connection((url.host, url.port or 80), timeout=CALL_S) as connection:
+        connection.sendall(head.encode())
+    assert invocation.result() == {"succeeded": True, "exception": None}
+
+
+def test_requests_at_once_get_their_own_answers(http: httpx.Client) -> None:
+    """The worker pairs each request with its invocation, and answers a quick one while others wait."""
+    models = ["sim-2s", "sim-instant"] * 6
+    bodies = [{"model": model, "input": f"Number {number}."} for number, model in enumerate(models)]
+    with ThreadPoolExecutor(len(models)) as callers:
+        answers = list(callers.map(lambda body: http.post("/responses", json=body), bodies))
+    assert all(f"Number {number}." in output_text(answer.json()) for number, answer in enumerate(answers))

@@ -1,0 +1,105 @@
+"""Every queue and timer function through Microsoft's worker, and what the host is told when one fails."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from azure.storage.queue import QueueClient, QueueMessage
+
+from functions.queues import LAST_TRY
+from local.process import ROOT, wait_for
+from shared.alarms import Alarm, Kind
+from tests.conformance.conftest import REPLIES, Running, settings_of
+from tests.conformance.hosting import Worker, client, worker
+from tests.conformance.listening import metadata_of
+from tests.conformance.test_indexing import QUEUES, TIMERS
+from tests.hosts import await_texts, put
+from tests.peers import error_of
+from tests.stacks import FINISHED_S, Json
+
+NOWHERE = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==" + "".join(
+    f";{service}Endpoint=http://127.0.0.1:9/a" for service in ("Blob", "Queue", "Table")
+)
+NOBODY = "resp_" + "0" * 32
+UNREADABLE = ["", "{}", "no JSON", '{"shard": 7}', '{"alarm": "x"}', '{"id": "resp_x", "epoch": 1}']
+
+
+def ticked(*, is_past_due: bool) -> Json:
+    """Return what the host tells a timer function."""
+    return {"timer": {"json": json.dumps({"Schedule": {"AdjustForDST": True}, "IsPastDue": is_past_due})}}
+
+
+def test_a_request_by_queue_is_answered_by_queue(running: Running) -> None:
+    """Taken, started, swept and delivered: each step by a function of its own, none over HTTP."""
+    with closing(QueueClient.from_connection_string(running.account, REPLIES)) as replies:
+        replies.create_queue()
+    ask = {"request": {"model": "sim-1s", "input": "One. Two."}, "reply_to": REPLIES, "correlation_id": "7"}
+    put(running.account, "requests", json.dumps(ask).encode())
+    (text,) = await_texts(running.account, REPLIES, 1)
+    event = json.loads(base64.b64decode(text))
+    assert (event["correlation_id"], event["type"], event["data"]["status"]) == ("7", "response.completed", "completed")
+    assert wait_for(lambda: {"take_request", "sweep", "deliver"} <= {*running.queues.begun}, FINISHED_S)
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_an_unreadable_message_is_dropped(running: Running, name: str) -> None:
+    """It succeeds, whatever is in it, so that the host deletes it."""
+    calls = [running.worker.invoke(name, {"message": {"string": text}}, received()) for text in UNREADABLE]
+    assert all(call.result()["succeeded"] for call in calls)
+
+
+@pytest.mark.parametrize("is_past_due", [False, True])
+@pytest.mark.parametrize("name", TIMERS)
+def test_a_timer_rings(running: Running, name: str, is_past_due: bool) -> None:
+    """In time or late."""
+    assert running.worker.invoke(name, ticked(is_past_due=is_past_due)).result()["succeeded"]
+
+
+@pytest.fixture(scope="module")
+def failing(running: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """Run a worker whose storage does not answer."""
+    settings = settings_of(NOWHERE, "http://127.0.0.1:9/v1", running.caller)
+    with worker(tmp_path_factory.mktemp("failing"), ROOT, settings) as failing:
+        yield failing
+
+
+@pytest.mark.parametrize("dequeue_count", [1, LAST_TRY])
+def test_what_must_be_tried_again_fails(failing: Worker, dequeue_count: int) -> None:
+    """The host learns of the exception, and the queued request comes back; at the last try it becomes poison."""
+    message = {"message": {"string": json.dumps({"request": {"model": "sim-1s", "input": "One."}})}}
+    result = failing.invoke("take_request", message, received(dequeue_count)).result()
+    assert not result["succeeded"]
+    assert result["exception"]["message"].startswith("StoreUnavailable: ")
+    assert "functions/queues.py" in result["exception"]["stack_trace"]
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("sweep", {"shard": "a", "at": 1}),
+        ("deliver", {"alarm": Alarm(1, Kind.DELIVER, NOBODY, "callback").key}),
+        ("run", {"id": NOBODY, "epoch": 1}),
+    ],
+)
+def test_what_the_table_remembers_does_not_fail(failing: Worker, name: str, body: Json) -> None:
+    """A message that is but a hint is dropped: an alarm comes again by itself."""
+    call = failing.invoke(name, {"message": {"string": json.dumps(body)}}, received())
+    assert call.result() == {"succeeded": True, "exception": None}
+
+
+def test_without_storage_requests_are_still_answered(failing: Worker, running: Running) -> None:
+    """With our own error."""
+    with client(failing, "v1", running.caller.api_key) as (http, forwarding):
+        answer = http.get(f"/responses/{NOBODY}")
+        assert error_of(answer)[0] == 503
+        assert http.get("/health/live").is_success
+        assert all(result["succeeded"] for _, result in forwarding.results())
+
+
+def received(dequeue_count: int = 1) -> Json:
+    """Return what the host says of a message."""
+    message = QueueMessage()
+    message.id, message.dequeue_count = "7f0a", dequeue_count
+    return metadata_of(message)
