@@ -14,7 +14,7 @@ INFRA := $(VENV)/infra/types.json
 # What the platform runs Python functions with, in an environment of its own.
 RUNTIME := $(VENV)/conformance/.requirements-installed
 
-.PHONY: demo start test conformance bench check fmt
+.PHONY: demo start test conformance bench check fmt lock
 
 demo: $(READY)
 	@$(RUN) -m local demo $(if $(filter-out 0,$(STREAM)),--stream) $(if $(FILE),"$(FILE)")
@@ -39,6 +39,15 @@ check: $(READY)
 fmt: $(READY)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+# Exact versions, with hashes, of what the .in files ask for, on every Python and system: as they are, unless a bound or
+# UPGRADE=1 asks for others. What is deployed comes first, and the rest agrees with it.
+lock: $(READY)
+	@set -e; export UV_CUSTOM_COMPILE_COMMAND="make lock"; \
+	lock() { $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(if $(UPGRADE),--upgrade) "$$@"; }; \
+	lock requirements.in --output-file requirements.txt; \
+	lock requirements-agents.in --constraints requirements.txt --output-file requirements-agents.txt; \
+	lock requirements-dev.in --constraints requirements.txt --constraints requirements-agents.txt --output-file requirements-dev.txt
 
 $(READY): requirements.txt requirements-agents.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.12")'

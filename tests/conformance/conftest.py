@@ -4,15 +4,16 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
 
 from local.azurite import Azurite
 from local.keys import Credentials, new_credentials
-from local.process import ROOT
 from tests.conformance.hosting import HOME, Worker, client, worker
 from tests.conformance.listening import Listeners, listeners
+from tests.packages import unpack
 from tests.peers import peer
 from tests.stacks import ReceiverPeer, receiver_peer
 
@@ -30,14 +31,6 @@ class Running:
     account: str
 
 
-@pytest.fixture(scope="package")
-def installed() -> None:
-    """See that the runtime library is there; where no Python 3.13 was found it is skipped on a laptop, fails in CI."""
-    if not (HOME / ".requirements-installed").exists():
-        reason = "Microsoft's runtime library is not installed: `make conformance` does that, with a Python 3.13"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-
-
 def settings_of(account: str, model_url: str, caller: Credentials) -> Mapping[str, str]:
     """Return the settings of the app."""
     return {
@@ -52,13 +45,22 @@ def settings_of(account: str, model_url: str, caller: Credentials) -> Mapping[st
 
 
 @pytest.fixture(scope="package")
-def running(installed: None, azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:  # noqa: ARG001
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the app as it is deployed; where nothing can run it, for want of a Python 3.13, skip, or in CI fail."""
+    if not (HOME / ".requirements-installed").exists():
+        reason = "Microsoft's runtime library is not installed: `make conformance` does that, with a Python 3.13"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    return unpack(tmp_path_factory.mktemp("app"))
+
+
+@pytest.fixture(scope="package")
+def running(app: Path, azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run one worker for all tests; by the end every queue function has succeeded and nothing unexpected is logged."""
     directory, account = tmp_path_factory.mktemp("conformance"), azurite.account()
     caller = new_credentials("first")
     with peer(directory, "local.model") as model_url, receiver_peer(directory / "receiver", caller) as receiver:
         settings = settings_of(account, model_url, caller)
-        with worker(directory, ROOT, settings) as at_work:
+        with worker(directory, app, settings) as at_work:
             with listeners(at_work, account) as queues:
                 yield Running(at_work, queues, receiver, caller, account)
             assert [one for one in queues.handled if not one[1]["succeeded"]] == []

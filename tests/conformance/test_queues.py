@@ -4,12 +4,13 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from azure.storage.queue import QueueClient, QueueMessage
 
 from functions.queues import LAST_TRY
-from local.process import ROOT, wait_for
+from local.process import wait_for
 from shared.alarms import Alarm, Kind
 from tests.conformance.conftest import REPLIES, Running, settings_of
 from tests.conformance.hosting import Worker, client, worker
@@ -58,10 +59,10 @@ def test_a_timer_rings(running: Running, name: str, is_past_due: bool) -> None:
 
 
 @pytest.fixture(scope="module")
-def failing(running: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+def failing(running: Running, app: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """Run a worker whose storage does not answer."""
     settings = settings_of(NOWHERE, "http://127.0.0.1:9/v1", running.caller)
-    with worker(tmp_path_factory.mktemp("failing"), ROOT, settings) as failing:
+    with worker(tmp_path_factory.mktemp("failing"), app, settings) as failing:
         yield failing
 
 
