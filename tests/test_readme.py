@@ -17,7 +17,7 @@ from tests.stacks import Service, service
 README = Path(__file__).parent.parent / "README.md"
 PROGRAMS: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 PYTHONS = [sys.executable, str(Path(sys.prefix) / "openai-2" / "bin" / "python")]
-DEADLINE_S = 60
+DEADLINE_S = 150
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def storage(azurite: Azurite) -> str:
 
 @pytest.fixture(scope="module")
 def running(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service whose streams end after a second, so that a client has to resume."""
-    with service(tmp_path_factory.mktemp("readme"), storage, STREAM_MAX_S="1", REPLY_QUEUES="replies") as found:
+    """Run a service whose streams end after two seconds, so that a client has to resume."""
+    with service(tmp_path_factory.mktemp("readme"), storage, STREAM_MAX_S="2", REPLY_QUEUES="replies") as found:
         yield found
 
 
