@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import orjson
 
-from shared import polling, responses, signing
+from shared import delivering, polling, responses, signing
 from shared.alarms import Alarm, Kind
 from shared.errors import Conflict, NotFound, Unauthorized
 from shared.records import Record, Write
@@ -80,8 +80,8 @@ async def hear(world: World, headers: Mapping[str, str], body: bytes) -> None:
         signing.verify(world.rules.upstream_secrets, headers, body, world.now_ms() // 1000)
     except NotVerified as error:
         raise Unauthorized(f"The webhook is not verified: {error}.", code="invalid_signature") from None
-    if upstream_id := _ended(body):
-        await _look(world, upstream_id)
+    if (upstream_id := _ended(body)) and (ended := await _look(world, upstream_id)):
+        delivering.begin(world, ended)
 
 
 def _ended(body: bytes) -> str | None:
@@ -96,12 +96,14 @@ def _ended(body: bytes) -> str | None:
     return None
 
 
-async def _look(world: World, upstream_id: str) -> None:
+async def _look(world: World, upstream_id: str) -> Record | None:
+    """Return the response as it then is, if it ends by this."""
     record = await _ours(world, upstream_id)
     if record and not record.token:
         record = await decide(world, record, record.id, _woken)
     if record and record.token and record.mode == "poll" and not record.status.is_terminal:
-        await polling.finish(world, record)
+        return await polling.finish(world, record)
+    return None
 
 
 async def _ours(world: World, upstream_id: str) -> Record | None:

@@ -57,6 +57,22 @@ async def deliver(world: World, alarm_key: str) -> None:
         await _attempt(world, record, delivery, alarm)
 
 
+def begin(world: World, record: Record) -> None:
+    """Make the first attempts of a response that has just ended without waiting for their messages, which still come.
+
+    Nobody waits for this: what dies with the process, or fails, is left to the message and the alarm.
+    """
+    for delivery in record.deliveries:
+        attempt = asyncio.create_task(_attempt_early(world, delivery.alarm))
+        world.deliveries.add(attempt)
+        attempt.add_done_callback(world.deliveries.discard)
+
+
+async def _attempt_early(world: World, alarm_key: str) -> None:
+    with suppress(StoreError):
+        await deliver(world, alarm_key)
+
+
 @dataclass(frozen=True, slots=True)
 class _Wait:
     """An attempt that cannot be made now: why, and when to try again."""

@@ -120,21 +120,20 @@ async def _peek(world: World, record: Record) -> tuple[Record, Step | None]:
         return record, step
 
 
-async def finish(world: World, record: Record) -> None:
-    """End a response that the upstream says has ended; raise Unavailable if that cannot be seen yet."""
+async def finish(world: World, record: Record) -> Record | None:
+    """End a response that the upstream says has ended, and return it; raise Unavailable if that cannot be seen yet."""
     token = record.token or ""
     try:
         step = await _asked(world, record.id, token)
         if step.token:
             step = await _asked(world, record.id, token)  # the first may have been asked before the end
     except UpstreamOversized as error:
-        await ending.end(world, record, record.id, ending.unusable(error, world.now_ms()))
-        return
+        return await ending.end(world, record, record.id, ending.unusable(error, world.now_ms()))
     except UpstreamError as error:
         raise Unavailable("The upstream cannot be asked now.", retry_after_s=SEEN_AFTER_S) from error
     if step.token:
         raise Unavailable("The upstream does not show the end yet.", retry_after_s=SEEN_AFTER_S)
-    await ending.end(world, record, record.id, ending.by_step(step, world.now_ms()))
+    return await ending.end(world, record, record.id, ending.by_step(step, world.now_ms()))
 
 
 async def _asked(world: World, response_id: str, token: str, *, takes_past: bool = False) -> Step:

@@ -103,6 +103,7 @@ class World:
     polls: "dict[str, asyncio.Task[Step]]" = field(default_factory=dict)  # under way or fresh, by response
     runs: "set[asyncio.Task[None]]" = field(default_factory=set)  # held by this process for a live reader
     breakers: Breakers = field(default_factory=Breakers)  # of the hosts that callbacks go to
+    deliveries: "set[asyncio.Task[None]]" = field(default_factory=set)  # begun before their messages come
     unrecorded: set[tuple[str, str]] = field(default_factory=set)  # deliveries, id and target, attempted but not noted
 
 

@@ -14,7 +14,7 @@ from shared.arrivals import MARKED_MS, row_key
 from shared.errors import NotFound, Unauthorized, Unavailable, UpstreamMissing, UpstreamUnavailable
 from shared.records import Record, record_key
 from shared.states import Status
-from tests.worlds import CALLBACK_URL, SECRET, START_MS, Stage
+from tests.worlds import CALLBACK_URL, SECRET, START_MS, Stage, until
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +67,20 @@ async def test_an_event_ends_the_response_at_once(told: Stage) -> None:
     await told.deliver()
     assert len(told.receiver.posts) == 1
     assert told.upstream.polls == 1
+
+
+async def test_the_callback_does_not_wait_for_its_message(told: Stage) -> None:
+    """It is on its way when the upstream has its answer; the message that comes later finds it done."""
+    record = await told.create(callback_url=CALLBACK_URL)
+    end(told, token_of(record))
+    await tell(told, event(token_of(record)))
+
+    async def is_delivered() -> bool:
+        return (await told.delivery(record.id)).state == "delivered"
+
+    await until(is_delivered)
+    await told.deliver()
+    assert len(told.receiver.posts) == 1
 
 
 async def test_polls_are_only_the_safety_net(told: Stage) -> None:

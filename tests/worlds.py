@@ -123,7 +123,7 @@ class Stage:
             dice=lambda: 0.0,
             rules=Rules(reply_queues=("replies*",), requests_caller=ANN.name),
         )
-        self._open.callback(lambda: [task.cancel() for task in world.runs])
+        self._open.callback(lambda: [task.cancel() for task in (*world.runs, *world.deliveries)])
         return world
 
     async def process(self) -> Engine:

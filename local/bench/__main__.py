@@ -31,7 +31,7 @@ streams     one with a live client and one that reads the log, short ones, resum
 stream      one through such a tap
 deliveries  1,000 by the sender alone, 24 at once to 8 hosts in another process, 2 kB each; 400 to slow hosts
 black hole  600 responses, 20 a second, half of the callbacks to another host; then that host never answers
-webhooks    250 responses, 25 a second, whose ends the model tells
+webhooks    100 responses, 5 a second, whose ends the model tells
 """
 
 

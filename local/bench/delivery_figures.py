@@ -78,7 +78,7 @@ def swallowed(seen: Beside) -> list[Line]:
 def told(found: Figures) -> list[Line]:
     """Return a line for each thing to know of a run in which the upstream tells of ends."""
     return [
-        Line("upstream webhooks, 25 responses a second", ["p50", "p99"], "aim"),
+        Line("upstream webhooks, 5 responses a second", ["p50", "p99"], "aim"),
         Line("completion to callback", [_ms(found.callback_p50_ms), _ms(found.callback_p99_ms)], "p50 < 150 ms"),
         Line("called back, of those accepted", [f"{found.accepted - found.lost} of {found.accepted}", ""], "all"),
         Line("upstream calls per response", [_plain(found.upstream_calls), ""]),
