@@ -45,7 +45,7 @@ async def _rearm(world: World, name: str, letter: Letter) -> None:
     """Ask for a sweep of the shard that a message was about."""
     try:
         shard = _shard(name, orjson.loads(letter.body or b""))
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError):
         _log.error("poison.unreadable", extra={"queue": name, "message_id": letter.id})
         return
     _log.error("poison.rearmed", extra={"queue": name, "message_id": letter.id, "shard": shard})
@@ -55,11 +55,17 @@ async def _rearm(world: World, name: str, letter: Letter) -> None:
 def _shard(name: str, said: dict[str, object]) -> str:
     """Return the shard that a message of a queue is about; raise ValueError, KeyError or TypeError if it names none."""
     if name == NUDGES:
-        return SHARDS[SHARDS.index(str(said["shard"]) or "?")]
+        return _known_shard(str(said["shard"]))
     named = read_key(str(said["alarm"])).id if name == DELIVERIES else str(said["id"])
     if not is_id(named):
         raise ValueError(f"no response: {named}")
     return shard_of(named)
+
+
+def _known_shard(shard: str) -> str:
+    if len(shard) != 1 or shard not in SHARDS:
+        raise ValueError(f"no shard: {shard}")
+    return shard
 
 
 async def _request(world: World, letter: Letter) -> None:

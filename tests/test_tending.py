@@ -69,7 +69,7 @@ async def test_a_hint_that_says_nothing_is_logged_and_gone(
 ) -> None:
     """One that cannot be read stops no other."""
     shard = {"shard": "a", "at": 1, "alarm": f"alarm|{1:013d}|deliver|resp_{'a' * 32}|c", "id": f"resp_{'a' * 32}"}
-    bad = ["%%%", encoded(7), encoded({}), encoded({"shard": "zz", "alarm": "alarm|1", "id": "resp_1"}), encoded(None)]
+    bad = ["%%%", encoded(7), encoded({}), encoded({"shard": "ab", "alarm": "alarm|1", "id": "resp_1"}), encoded(None)]
     await poisoned(stage, queue, *bad, encoded(shard))
     stage.sent.clear()
     with caplog.at_level(logging.ERROR, "shared.tending"):
