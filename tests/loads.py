@@ -66,7 +66,7 @@ class Load:
     def settle(self) -> float:
         """Wait until everything has called back; return the seconds that took. Nobody asks: that would be a poll."""
         began = time.monotonic()
-        assert wait_for(lambda: not self._missing(), SETTLED_S), f"no callback in time: {sorted(self._missing())}"
+        assert wait_for(lambda: not self._missing(), SETTLED_S), self._lost()
         return time.monotonic() - began
 
     def check(self) -> int:
@@ -115,6 +115,13 @@ class Load:
         """Return what was accepted, or started for a caller who did not read the answer, and has not called back."""
         told = {one["response_id"] for one in self.running.receiver.received()}
         return {*self.accepted.values(), *self.running.model.stats()["started"]} - told
+
+    def _lost(self) -> str:
+        """Say what the service knows of what has not called back."""
+        known = [
+            [self._get(f"/responses/{one}{part}").text for part in ("", "/deliveries")] for one in sorted(self._missing())
+        ]
+        return f"no callback in time: {known}"
 
     def _read(self, response_id: str) -> Json:
         first, second = (self._get(f"/responses/{response_id}").json() for _ in range(2))
