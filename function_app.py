@@ -5,10 +5,12 @@ import logging
 import azure.functions as func
 
 from functions import http, queues
+from shared.service import observe
 
 for chatty in ("azure", "httpx", "httpcore", "openai", "agent_framework"):
     logging.getLogger(chatty).setLevel(logging.WARNING)  # one line per call, with its URL, at INFO
 
+observe()
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 app.register_functions(http.blueprint)
 app.register_functions(queues.blueprint)

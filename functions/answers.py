@@ -1,8 +1,8 @@
 """The edge of every HTTP function: read the request within limits, find the caller, shape answer and error."""
 
-import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import orjson
@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from shared import measures, observing
 from shared.callers import Caller
 from shared.engine import Engine
 from shared.errors import (
@@ -22,13 +23,14 @@ from shared.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from shared.logs import logger
 from shared.records import Record
 from shared.requests import MAX_BODY
 from shared.schedule import POLL_MIN_MS, poll_delay
 from shared.service import now_ms, service
 from shared.streaming import Stream
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 Handle = Callable[[Engine, Caller, Request], Awaitable[Response]]
 Answer = Callable[[Request], Awaitable[Response]]
@@ -74,6 +76,23 @@ def for_anyone(handle: Answer) -> Answer:
     return answer
 
 
+def observed(route: str | None, answer: Answer) -> Answer:
+    """Return the trigger as one whose requests are traced and measured, streams to their end."""
+
+    async def served(req: Request) -> Response:
+        traceparent = req.headers.get("traceparent", "")
+        with ExitStack() as until_sent:
+            exchange = until_sent.enter_context(observing.serving(req.method, route, str(req.url), traceparent))
+            with exchange.current():
+                response = await answer(req)
+            exchange.answered(response.status_code)
+            if isinstance(response, EventStream):
+                response.until_sent.push(until_sent.pop_all())
+        return response
+
+    return served
+
+
 def _refusal(error: ServiceError) -> Response:
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
     return as_json(error.envelope(), error.status, headers)
@@ -106,9 +125,11 @@ class EventStream(StreamingResponse):
     def __init__(self, chunks: Stream, **options: Any) -> None:
         super().__init__(chunks, **options)
         self._chunks = chunks
+        self.until_sent = ExitStack()  # what lasts until the stream is over
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until their end, or until the client has gone; it resumes from wherever this stops."""
+        measures.readers.add(1)
         try:
             await super().__call__(scope, receive, send)
         except ClientDisconnect:
@@ -116,6 +137,8 @@ class EventStream(StreamingResponse):
         except Exception:  # noqa: BLE001 - the edge: what breaks here breaks the connection, and the client resumes
             _log.exception("stream.failed")
         finally:
+            measures.readers.add(-1)
+            self.until_sent.close()
             await self._chunks.aclose()
 
 

@@ -5,7 +5,17 @@ import re
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from functions.answers import Answer, Handle, as_json, as_response, as_stream, for_anyone, for_callers, read_json
+from functions.answers import (
+    Answer,
+    Handle,
+    as_json,
+    as_response,
+    as_stream,
+    for_anyone,
+    for_callers,
+    observed,
+    read_json,
+)
 from shared import pages, requests
 from shared.callers import Caller
 from shared.engine import Engine
@@ -124,7 +134,7 @@ def _health(name: str, handle: Answer) -> None:
 
 def _register(name: str, method: str, route: str, answer: Answer) -> None:
     _allowed.setdefault(_pattern(route), []).append(method)
-    blueprint.function_name(name)(blueprint.route(route, methods=[method])(answer))
+    blueprint.function_name(name)(blueprint.route(route, methods=[method])(observed(route, answer)))
 
 
 def _pattern(route: str) -> re.Pattern[str]:
@@ -143,4 +153,4 @@ _register("hear_upstream", "POST", "webhooks/upstream", for_anyone(hear_upstream
 _health("live", live)
 _health("ready", ready)
 # Routes are tried in the order of the functions' names: this one comes after all others.
-blueprint.function_name("unmatched")(blueprint.route("{*path}")(for_anyone(unmatched)))
+blueprint.function_name("unmatched")(blueprint.route("{*path}")(observed(None, for_anyone(unmatched))))

@@ -4,8 +4,6 @@ Nothing is lost by that: alarms are the truth, and the heartbeat nudges for what
 is more than a hint: it comes back until it is taken.
 """
 
-import logging
-
 import azure.functions as func
 import orjson
 
@@ -13,11 +11,12 @@ from shared.alarms import read_key
 from shared.errors import StoreError
 from shared.ids import SHARDS, is_id
 from shared.intake import Message
+from shared.logs import logger
 from shared.nudges import DELIVERIES, NUDGES, REQUESTS, RUNS
 from shared.service import service
 
 blueprint = func.Blueprint()
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 LAST_TRY = 5  # maxDequeueCount in host.json: after it the platform gives a message up
 

@@ -61,6 +61,7 @@ class Receiver:
             {
                 "path": request.url.path,
                 "webhook_id": webhook_id,
+                "traceparent": request.headers.get("traceparent"),
                 "verified": self._verified(body, request),
                 **_event_fields(body),
                 "received_at": received_at,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared import ids, starting
+from shared import ids, starting, tracing
 from shared.addresses import CallbackUrlRefused, check_url
 from shared.callers import Caller
 from shared.errors import BadRequest, NotFound
@@ -47,6 +47,7 @@ def _check_same(world: World, upstream: Upstream, previous: Record | None) -> No
 def opened(world: World, response_id: str, caller: Caller, new: NewResponse, previous: str | None = None) -> Record:
     """Return the record of a response that begins now."""
     now_ms = world.now_ms()
+    trace, trace_parent = tracing.conceived()
     return Record(
         response_id,
         caller.name,
@@ -61,6 +62,8 @@ def opened(world: World, response_id: str, caller: Caller, new: NewResponse, pre
         callback_url=new.callback_url,
         callback_events=new.callback_events,
         reply_to=new.reply_to,
+        trace=trace,
+        trace_parent=trace_parent,
     )
 
 

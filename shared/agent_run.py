@@ -1,6 +1,5 @@
 """One holder's share of an agent's work: from its beginning, or from its continuation token, to its end or a pause."""
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from shared.agent_answers import COMPLETED, Verdict
 from shared.agent_errors import is_about_background
 from shared.agent_tools import Journal, keeping
 from shared.errors import UpstreamBroken, UpstreamOversized, UpstreamPaused
+from shared.logs import logger
 from shared.narrating import Narrative
 from shared.packing import Oversized
 from shared.states import Status
@@ -20,7 +20,7 @@ from shared.upstreams import Memory, Sent
 if TYPE_CHECKING:
     from agent_framework import Agent, AgentSession
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _NEEDS_INPUT = Verdict(
     Status.FAILED,
     {"error": {"code": "agent_needs_input", "message": "The agent asks for an approval or an input."}},

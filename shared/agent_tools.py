@@ -4,20 +4,20 @@ A call is known by tool, arguments and how many equal ones came before it in the
 goes on by a token, the calls before that token are part of it; where it is begun anew, none is.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from shared.logs import logger
 from shared.packing import Oversized
 from shared.upstreams import Memory
 
 if TYPE_CHECKING:
     from agent_framework import FunctionInvocationContext, FunctionMiddleware
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Journal:

@@ -6,7 +6,6 @@ if its process dies, with the results of the tools that had finished. Agent Fram
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,11 @@ from shared.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
 )
+from shared.logs import logger
 from shared.narrating import Narrative
 from shared.records import Record
 from shared.states import Status
-from shared.upstreams import Memory, Sent, Step
+from shared.upstreams import Kind, Memory, Sent, Step
 
 if TYPE_CHECKING:
     from agent_framework import Agent
@@ -36,13 +36,14 @@ PREFIX = "agent:"
 STOP_DEADLINE_S = 10.0
 _GONE = frozenset({400, 404})
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class AgentUpstream:
     """The agents of the deployment. A token of theirs is the prefix and, as JSON, whose work it stops, and which."""
 
     replays = False
+    kind = Kind("invoke_agent", "microsoft.agent_framework")
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents

@@ -7,16 +7,16 @@ The module is imported when the first request names an agent, Agent Framework on
 
 import importlib
 import importlib.util
-import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from shared.errors import BadRequest, Misconfigured
+from shared.logs import logger
 
 if TYPE_CHECKING:
     from agent_framework import Agent
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _FRAMEWORK = "agent_framework"
 
 

@@ -53,6 +53,7 @@ class Alarm:
     read_ms: int = 0  # when the record was last read on behalf of this alarm
     missing_ms: int = 0  # since when the upstream answers 404
     epoch: int = 0  # of the run it belongs to
+    trace: str = ""  # the traceparent that what it asks for is done under
     etag: str = ""
 
     @property
@@ -75,6 +76,7 @@ class Alarm:
         return orjson.dumps(facts).decode()
 
 
+_TEXTS = frozenset({"token", "trace"})
 _FACTS = frozenset(field.name for field in fields(Alarm)) - {"due_ms", "kind", "id", "target", "etag"}
 
 
@@ -98,6 +100,6 @@ def read(key: str, facts: str, etag: str) -> Alarm:
     if not isinstance(loaded, dict):
         raise TypeError(f"no facts of an alarm: {key}")
     known = {name: value for name, value in loaded.items() if name in _FACTS}
-    if not all(isinstance(value, str if name == "token" else int) for name, value in known.items()):
+    if not all(isinstance(value, str if name in _TEXTS else int) for name, value in known.items()):
         raise TypeError(f"facts of the wrong type: {key}")
     return replace(read_key(key), etag=etag, **known)

@@ -6,7 +6,6 @@ lost, and none changes anything by itself: it only makes us ask, at once instead
 """
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,13 +14,14 @@ import orjson
 from shared import delivering, polling, responses, signing
 from shared.alarms import Alarm, Kind
 from shared.errors import Conflict, NotFound, Unauthorized
+from shared.logs import logger
 from shared.records import Record, Write
 from shared.signing import NotVerified
 from shared.states import Status
 from shared.upstreams import MAX_ID
 from shared.world import World, decide
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 UPSTREAM = "upstream|"
 NAMED = "u"  # the target of the alarm that removes such a row

@@ -1,16 +1,15 @@
 """Cancelling, and telling the upstream to stop."""
 
-import logging
-
 from shared import ending
 from shared.alarms import Alarm
 from shared.errors import BadRequest, NotFound, UpstreamError
+from shared.logs import logger
 from shared.records import Record
 from shared.schedule import retry_delay
 from shared.states import Status
 from shared.world import World, rearm
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 async def cancel(world: World, record: Record) -> Record:

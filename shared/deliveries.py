@@ -1,7 +1,6 @@
 """What a caller sees and asks of deliveries: their log, another delivery, the recovery of all that failed."""
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +8,13 @@ import orjson
 
 from shared import alarms, ids, plans, responses
 from shared.errors import BadRequest, Conflict
-from shared.records import CALLBACK, REPLY_QUEUE, Delivery, Record, Write, failure_key, read_failure_key
+from shared.logs import logger
+from shared.records import TARGETS, Delivery, Record, Write, failure_key, read_failure_key
 from shared.redelivery import SendError
 from shared.world import World, decide
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
-NAMES = {CALLBACK: "callback", REPLY_QUEUE: "reply_queue"}
 MAX_ATTEMPTS_LOGGED = 400  # per target: both logs are read in one page of 1,000 rows
 RECOVER_WITHIN_S = 20.0
 _PAGE = 100
@@ -30,7 +29,7 @@ async def listed(world: World, record: Record) -> list[dict[str, Any]]:
     made = [(row["RowKey"].split("|")[3], orjson.loads(row["facts"])) for row in rows]
     return [
         {
-            "target": NAMES[delivery.target],
+            "target": TARGETS[delivery.target],
             "state": delivery.state,
             "webhook_id": ids.event_id(record.id, responses.event_type(record.status)),
             "attempts": [_shown(facts) for target, facts in made if target == delivery.target],
@@ -58,7 +57,7 @@ async def redeliver(world: World, record: Record, target: str | None) -> Record:
     """
     if not record.status.is_terminal:
         raise BadRequest("The response has not ended yet: there is nothing to deliver.", code="response_not_finished")
-    chosen = [one for one in record.deliveries if target in (None, NAMES[one.target])]
+    chosen = [one for one in record.deliveries if target in (None, TARGETS[one.target])]
     if not chosen:
         raise BadRequest(f"This response has no delivery{f' to {target}' if target else ''}.", code="no_delivery")
     if any(one.attempt >= MAX_ATTEMPTS_LOGGED for one in chosen):

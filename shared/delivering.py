@@ -6,7 +6,6 @@ repeats only the recording.
 """
 
 import asyncio
-import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,17 +13,18 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from shared import alarms, packing, plans, redelivery, responses, signing
+from shared import alarms, measures, plans, redelivery, sending, tracing
 from shared.alarms import Alarm
 from shared.breakers import Line
 from shared.errors import Conflict, StoreError
-from shared.records import CALLBACK, Delivery, Record, Row, Write
+from shared.logs import logger
+from shared.records import CALLBACK, TARGETS, Delivery, Record, Row, Write
 from shared.redelivery import Answer, Attempt, Decision, Delivered, GiveUp, Retry, SendError
 from shared.schedule import retry_delay
 from shared.slots import Busy
 from shared.world import World, decide
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 PATIENCE_S = 10.0
 RECORDING_S = 300.0
@@ -54,7 +54,8 @@ async def deliver(world: World, alarm_key: str) -> None:
     record = await world.store.read(alarm.id)
     delivery = record.delivery(alarm.target) if record else None
     if record and delivery and delivery.is_open and delivery.alarm == alarm_key:
-        await _attempt(world, record, delivery, alarm)
+        with tracing.under(record.trace):
+            await _attempt(world, record, delivery, replace(alarm, trace=record.trace))
 
 
 def begin(world: World, record: Record) -> None:
@@ -95,7 +96,7 @@ async def _attempt(world: World, record: Record, delivery: Delivery, alarm: Alar
     made = None
     try:
         async with world.senders[delivery.target].slot(
-            _address(record, delivery.target), first=delivery.attempt == 0, patience_s=PATIENCE_S
+            sending.address(record, delivery.target), first=delivery.attempt == 0, patience_s=PATIENCE_S
         ):
             made = await _make(world, record, delivery, alarm)
     except Busy:
@@ -147,10 +148,6 @@ async def _hold_back(world: World, record: Record, delivery: Delivery, alarm: Al
         await decide(world, record, record.id, plan)
 
 
-def _address(record: Record, target: str) -> str:
-    return (record.callback_url if target == CALLBACK else record.reply_to) or ""
-
-
 async def _make(world: World, record: Record, delivery: Delivery, alarm: Alarm) -> "tuple[Record, _Made] | None":
     """Claim an attempt and send; None if the attempt is another's."""
     claim = alarm.moved(world.now_ms() + plans.CLAIM_MS)
@@ -159,7 +156,7 @@ async def _make(world: World, record: Record, delivery: Delivery, alarm: Alarm) 
     if claimed is None or mine is None:
         return None
     at_ms = world.now_ms()
-    answer = await _send(world, claimed, delivery.target, _address(claimed, delivery.target))
+    answer = await sending.send(world, claimed, mine)
     return claimed, _judged(world, claimed, mine, claim, at_ms, answer)
 
 
@@ -180,20 +177,6 @@ async def _claim(world: World, record: Record, delivery: Delivery, alarm: Alarm,
     return claimed if mine else None
 
 
-async def _send(world: World, record: Record, target: str, address: str) -> Answer:
-    event = responses.event(record, packing.unpack(await world.store.body(record)))
-    if target != CALLBACK:
-        return await world.senders[target].post(address, {}, responses.fitting(event))
-    body = responses.encode(event)
-    caller = world.callers.named(record.caller)
-    now_ms = world.now_ms()
-    secrets = caller.signing(now_ms) if caller else ()
-    if caller is None or not secrets:
-        return Answer(None, SendError.UNSIGNED, None, 0)
-    headers = signing.headers(secrets, str(event["id"]), now_ms // 1000, body)
-    return await world.senders[target].post(address, headers, body, hosts=caller.callback_hosts)
-
-
 @dataclass(frozen=True, slots=True)
 class _Made:
     """An attempt that was made: under which claim, as which number, when, and what it brought."""
@@ -212,19 +195,34 @@ def _judged(world: World, record: Record, delivery: Delivery, claim: Alarm, at_m
         until_ms=plans.kept_until(record, world.limits.retention_ms),
         dice=world.dice,
     )
+    made = _Made(claim, delivery.attempt, at_ms, answer, decision)
+    _tell_made(record, delivery, made, world.now_ms())
+    return made
+
+
+def _tell_made(record: Record, delivery: Delivery, made: _Made, now_ms: int) -> None:
+    """Tell what an attempt brought, recorded or not: its receiver has seen it."""
+    answer, state = made.answer, _state(made.decision)
     _log.info(
         "delivery.attempted",
         extra={
             "response": record.id,
-            "target": claim.target,
-            "attempt": delivery.attempt,
+            "caller": record.caller,
+            "target": TARGETS[delivery.target],
+            "attempt": made.number,
             "status": answer.status,
             "error": answer.error,
             "duration_ms": answer.duration_ms,
-            "decision": type(decision).__name__,
+            "state": state,
+            "next_at": made.decision.at_ms / 1000 if isinstance(made.decision, Retry) else None,
         },
     )
-    return _Made(claim, delivery.attempt, at_ms, answer, decision)
+    target = {"target": TARGETS[delivery.target]}
+    measures.attempts.add(1, target | {"class": answer.error or f"{(answer.status or 0) // 100}xx"})
+    if state != "pending":
+        measures.deliveries.add(1, target | {"state": state})
+    if state == "delivered" and not delivery.before:
+        measures.delivered.record((now_ms - record.ended_ms) / 1000, target)
 
 
 async def _persist(world: World, record: Record | None, made: _Made) -> None:

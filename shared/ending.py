@@ -1,6 +1,5 @@
 """How a response ends. One way for all: the upstream's end, a cancel, a deadline, a failure of our own."""
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,6 +8,7 @@ from shared import events, journal, packing, plans, responses
 from shared.alarms import Alarm
 from shared.errors import UpstreamRefused, UpstreamUnusable
 from shared.events import Event
+from shared.logs import logger
 from shared.packing import Oversized
 from shared.plans import Ending
 from shared.records import Record, Write
@@ -16,7 +16,9 @@ from shared.states import Status
 from shared.upstreams import Step
 from shared.world import World, decide
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
+
+MAX_SAID = 200  # characters of what an upstream names
 
 Decide = Callable[[Record], Ending]
 
@@ -134,7 +136,7 @@ def _ending(
 ) -> Ending:
     shown = responses.present(record, status, answer, known(record), now_ms)
     try:
-        return Ending(status, packing.pack(shown), stop, upstream_id)
+        return Ending(status, packing.pack(shown), stop, upstream_id, said=_said(shown))
     except Oversized:
         return _oversized(record, now_ms, stop, upstream_id)
 
@@ -171,4 +173,22 @@ def _fits(told: tuple[Event, ...], room: int) -> bool:
 def _oversized(record: Record, now_ms: int, stop: bool, upstream_id: str | None) -> Ending:
     failure = responses.failure("output_too_large", f"The output is over {packing.MAX_PACKED} bytes, compressed.")
     shown = responses.present(record, Status.FAILED, failure, {"model": record.model}, now_ms)
-    return Ending(Status.FAILED, packing.pack(shown), stop, upstream_id)
+    return Ending(Status.FAILED, packing.pack(shown), stop, upstream_id, said=_said(shown))
+
+
+def _said(shown: Mapping[str, Any]) -> dict[str, str | int]:
+    """Return what may be told of a final object: the model that answered, what it used, the code of an error."""
+    usage, error = (_fields(shown, name) for name in ("usage", "error"))
+    said = {
+        "response_model": shown.get("model"),
+        "input_tokens": usage.get("input_tokens"),
+        "output_tokens": usage.get("output_tokens"),
+        "error": error.get("code"),
+    }
+    texts = {name: value[:MAX_SAID] for name, value in said.items() if isinstance(value, str)}
+    return texts | {name: value for name, value in said.items() if isinstance(value, int)}
+
+
+def _fields(shown: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = shown.get(name)
+    return value if isinstance(value, dict) else {}

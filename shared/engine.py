@@ -1,7 +1,6 @@
 """The engine: what the triggers call. Joins the flows; each has a module of its own."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +27,7 @@ from shared.callers import Caller
 from shared.errors import BadRequest, StoreError, Unavailable, UpstreamUnavailable
 from shared.ids import derived_id, new_id
 from shared.intake import Message
+from shared.logs import logger
 from shared.pages import Page
 from shared.records import Record
 from shared.requests import NewResponse
@@ -35,7 +35,7 @@ from shared.schedule import poll_delay
 from shared.streaming import Stream
 from shared.world import World
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Engine:

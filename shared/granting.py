@@ -1,17 +1,17 @@
 """Who drives a run: the alarm that finds it without a holder, and the message that offers it to a new one."""
 
-import logging
 from contextlib import aclosing
 
 from shared import ending, leases, packing, plans, starting
 from shared.alarms import Alarm
 from shared.errors import Conflict, UpstreamError, UpstreamRefused
+from shared.logs import logger
 from shared.records import Record, Write
 from shared.schedule import MAX_UNEXPECTED
 from shared.upstreams import NoMemory
-from shared.world import World, decide
+from shared.world import World, commit, decide
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 async def ring(world: World, alarm: Alarm) -> None:
@@ -45,7 +45,7 @@ async def claim(world: World, response_id: str, epoch: int) -> tuple[Record, Ala
         return None
     write = leases.claimed(record, world.now_ms())
     try:
-        return await world.store.commit(write), write.alarms_in[0]
+        return await commit(world, record, write), write.alarms_in[0]
     except Conflict:
         return None  # another message came first, or the alarm rings and asks again
 

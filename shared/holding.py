@@ -1,7 +1,6 @@
 """Holding a run: the lease that is renewed, and the record that is written only while nobody else holds a newer one."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -10,11 +9,12 @@ from shared.alarms import LEASE_MS, Alarm, Kind
 from shared.errors import StoreError
 from shared.ids import shard_of
 from shared.leases import Whose
+from shared.logs import logger
 from shared.records import Record, Write
 from shared.states import Status
 from shared.world import Plan, World, decide
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _PAUSE_S = 1.0
 _LOOK_MIN_S = 0.02
 HOLD_MAX_MS = 21_000_000  # an invocation is ended after `functionTimeout`, which is 6 h

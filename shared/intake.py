@@ -1,22 +1,22 @@
 """Requests that come by queue: each message starts one response, as an HTTP request would.
 
-    {"request": {...}, "reply_to": "queue", "correlation_id": "...", "id": "..."}
+    {"request": {...}, "reply_to": "queue", "correlation_id": "...", "id": "...", "traceparent": "..."}
 
 The response's id derives from the message's, so its copies start nothing new; a sender that may send twice names the
 message itself, by `id`. A message that asks for what cannot be had becomes a response that has failed, whose event
 tells the reply queue why; one that names no queue which may be told goes to the poison queue.
 """
 
-import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
-from shared import admitting, ending, packing, plans, requests, starting
+from shared import admitting, ending, observing, packing, plans, requests, starting, tracing
 from shared.callers import Caller
 from shared.errors import BadRequest, ServiceError, SettingsError
 from shared.ids import derived_id
+from shared.logs import logger
 from shared.nudges import REQUESTS
 from shared.queues import POISON
 from shared.records import Record, Write
@@ -24,7 +24,7 @@ from shared.replies import is_allowed
 from shared.requests import NewResponse
 from shared.world import World, decide
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 MAX_NAME = 256  # characters of a message's own id, and of a correlation id
 MAX_BODY = 46_000  # bytes: with what is added when it is sent on, it fits a message of 64 KiB in base64
@@ -48,6 +48,7 @@ class Envelope:
     request: dict[str, Any] = field(repr=False)  # what it asks for; the text of the message where that cannot be read
     reply_to: str | None = None
     correlation_id: str | None = None
+    traceparent: str = ""  # the trace it belongs to
     returned: bool = False  # it has been in the poison queue
     wrong: BadRequest | None = None
 
@@ -79,9 +80,14 @@ def opened(message: Message) -> Envelope:
         request if isinstance(request, dict) else unread,
         reply_to=None if "reply_to" in bad else texts["reply_to"],
         correlation_id=None if "correlation_id" in bad else texts["correlation_id"],
+        traceparent=_text(fields.get("traceparent")),
         returned=fields.get("returned") is True,
         wrong=_wrong(bad[0], f"a string of 1 to {MAX_NAME} characters") if bad else wrong,
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""  # a trace that cannot be read is nobody's mistake to fail for
 
 
 def _is_name(value: object) -> bool:
@@ -95,6 +101,11 @@ def _wrong(name: str, expected: str) -> BadRequest:
 async def take(world: World, message: Message) -> None:
     """Start what a message asks for; nothing new if a copy of it has. Raises StoreError if that cannot be done now."""
     envelope = opened(message)
+    with observing.taking(REQUESTS, message.id, envelope.traceparent) as taken, taken.current():
+        await _take(world, message, envelope)
+
+
+async def _take(world: World, message: Message, envelope: Envelope) -> None:
     caller = caller_of(world)
     try:
         record, request = await _admitted(world, caller, envelope)
@@ -151,6 +162,7 @@ async def fail(world: World, envelope: Envelope, refusal: ServiceError) -> None:
     What it asked for is kept, as that of any other. A response that the message has started is left as it is.
     """
     now_ms = world.now_ms()
+    trace, trace_parent = tracing.conceived()
     reply_to = envelope.reply_to if _may_reply(world, envelope) else None
     born = Record(
         envelope.response_id,
@@ -162,6 +174,8 @@ async def fail(world: World, envelope: Envelope, refusal: ServiceError) -> None:
         model=_model(envelope.request),
         reply_to=reply_to,
         correlation_id=envelope.correlation_id,
+        trace=trace,
+        trace_parent=trace_parent,
     )
     why = ending.by_failure(refusal.code or "invalid_request", refusal.message, now_ms)
 

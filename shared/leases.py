@@ -164,6 +164,7 @@ def _alarm(record: Record, due_ms: int, tries: int = 0) -> Alarm:
         epoch=record.epoch,
         born_ms=record.created_ms,
         deadline_ms=record.deadline_ms,
+        trace=record.trace,
     )
 
 

@@ -6,7 +6,6 @@ breaks is begun anew, at most three times, and readers are told so.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -24,6 +23,7 @@ from shared.errors import (
     UpstreamUnusable,
 )
 from shared.holding import Lease
+from shared.logs import logger
 from shared.records import Record
 from shared.remembering import Notes
 from shared.schedule import poll_delay, retry_delay
@@ -31,7 +31,7 @@ from shared.states import Status
 from shared.upstreams import Sent, Step
 from shared.world import World
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 MAX_RESTARTS = 3
 MAX_BROKEN = 3  # streams in a row that broke off without a new event

@@ -6,7 +6,6 @@ later alarm is the heartbeat's.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 import orjson
@@ -14,6 +13,7 @@ from azure.core.exceptions import AzureError, ResourceExistsError
 from azure.storage.queue.aio import QueueClient
 
 from shared.errors import StoreUnavailable
+from shared.logs import logger
 
 NUDGES = "nudges"
 DELIVERIES = "deliveries"
@@ -24,7 +24,7 @@ PARKED_MAX_S = 59
 DEADLINE_S = 10.0
 KEPT_S = 7 * 86_400
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Nudges:

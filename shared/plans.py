@@ -4,7 +4,8 @@ Invariants kept here: a terminal record is never ended again (states.py refuses)
 and that status, its output, its delivery alarms and its purge alarm are one Write.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from shared import events, ids, journal, packing
 from shared.alarms import LEASE_MS, Alarm, Kind
@@ -26,6 +27,7 @@ class Ending:
     """How a response ends: its status, its final object packed, and whether the upstream must be told to stop.
 
     `told` are events that bring the readers of its stream to its output before the terminal one. `legacy` is packed.
+    `said` is what a line about the end may say of the object.
     """
 
     status: Status
@@ -34,6 +36,7 @@ class Ending:
     upstream_id: str | None = None
     told: tuple[Event, ...] = ()
     legacy: bytes = b""
+    said: Mapping[str, str | int] = field(default_factory=dict, compare=False)
 
 
 def opened(record: Record, request: bytes, now_ms: int, told: tuple[Event, ...] = ()) -> Write:
@@ -44,6 +47,7 @@ def opened(record: Record, request: bytes, now_ms: int, told: tuple[Event, ...] 
         record.id,
         born_ms=record.created_ms,
         deadline_ms=record.deadline_ms,
+        trace=record.trace,
     )
     changed = replace(record, next_seq=len(told), reserved=len(told))
     rows = (*request_rows(request), *journal.rows(0, told))
@@ -72,6 +76,7 @@ def poll(record: Record, token: str, now_ms: int, dice: Dice, least_ms: int = PO
         born_ms=record.created_ms,
         deadline_ms=record.deadline_ms,
         read_ms=now_ms,
+        trace=record.trace,
     )
 
 
@@ -82,8 +87,9 @@ def noted(record: Record, status: Status) -> Write:
 
 def ended(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Write:
     """End the response: status, output, delivery alarms, purge alarm, and a `stop` alarm where one is due."""
-    deliveries = tuple(_soon(record.id, target, now_ms) for target in record.targets(event_type(ending.status)))
-    purge = Alarm(now_ms + (retention_ms if record.store else UNSTORED_MS), Kind.PURGE, record.id)
+    deliveries = tuple(_soon(record, target, now_ms) for target in record.targets(event_type(ending.status)))
+    purge_ms = now_ms + (retention_ms if record.store else UNSTORED_MS)
+    purge = Alarm(purge_ms, Kind.PURGE, record.id, trace=record.trace)
     changed = replace(
         record,
         status=finish(record.status, ending.status),
@@ -95,7 +101,7 @@ def ended(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Wri
     )
     changed, body_rows = _with_body(changed, ending.body)
     changed, log_rows = _with_end(changed, ending, record.mode)
-    stops = (stop(record.id, record.token, now_ms),) if ending.stop and record.token else ()
+    stops = (stop(record, record.token, now_ms),) if ending.stop and record.token else ()
     legacy_rows = _rows("legacy", ending.legacy) if ending.legacy else ()
     return Write(
         replace(changed, legacy_rows=len(legacy_rows)),
@@ -104,26 +110,28 @@ def ended(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Wri
         writes_body=True,
         wakes=stops,
         delivers=deliveries,
+        said=ending.said,
     )
 
 
-def stop(response_id: str, token: str, now_ms: int) -> Alarm:
+def stop(record: Record, token: str, now_ms: int) -> Alarm:
     """Return the alarm that tells the upstream to stop, due at once and kept for a day."""
     return Alarm(
         now_ms,
         Kind.STOP,
-        response_id,
+        record.id,
         ids.tag(token),
         token=token,
         born_ms=now_ms,
         deadline_ms=now_ms + DAY_MS,
+        trace=record.trace,
     )
 
 
 def learned(record: Record, token: str, upstream_id: str | None, now_ms: int) -> Write:
     """Note a token that was learned after the response had ended, or beside the one it has, and stop that work."""
     changed = record if record.token else replace(record, token=token, upstream_id=upstream_id)
-    stops = (stop(record.id, token, now_ms),)
+    stops = (stop(record, token, now_ms),)
     return Write(changed, alarms_in=stops, wakes=stops)
 
 
@@ -172,7 +180,7 @@ def held_back(record: Record, delivery: Delivery, alarm: Alarm, later: Alarm, wh
 
 def redelivered(record: Record, delivery: Delivery, now_ms: int) -> Write:
     """Begin a new schedule for a delivery, at once: its one alarm moves, or comes back where it had ended."""
-    alarm = _soon(record.id, delivery.target, now_ms)
+    alarm = _soon(record, delivery.target, now_ms)
     if alarm.key == delivery.alarm:
         alarm = alarm.moved(alarm.due_ms)
     again = Delivery(delivery.target, attempt=delivery.attempt, before=delivery.attempt, alarm=alarm.key)
@@ -185,9 +193,9 @@ def redelivered(record: Record, delivery: Delivery, now_ms: int) -> Write:
     )
 
 
-def _soon(response_id: str, target: str, now_ms: int) -> Alarm:
+def _soon(record: Record, target: str, now_ms: int) -> Alarm:
     """Return the alarm of an attempt that a message asks for at once: the message's safety net."""
-    return Alarm(now_ms + DELIVER_SOON_MS, Kind.DELIVER, response_id, target)
+    return Alarm(now_ms + DELIVER_SOON_MS, Kind.DELIVER, record.id, target, trace=record.trace)
 
 
 def put_off(record: Record, later: Alarm) -> Write:
@@ -207,7 +215,7 @@ def kept_until(record: Record, retention_ms: int) -> int:
 
 def deleted(record: Record, now_ms: int) -> Write:
     """Hide the response and bring its purge forward to now."""
-    purge = Alarm(now_ms, Kind.PURGE, record.id)
+    purge = Alarm(now_ms, Kind.PURGE, record.id, trace=record.trace)
     changed = replace(record, deleted=True, purge=purge.key)
     return Write(changed, alarms_in=(purge,), alarms_out=(record.purge,), wakes=(purge,))
 

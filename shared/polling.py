@@ -6,18 +6,18 @@ Else a long healthy wait could not be told from a poll that kills its process.
 """
 
 import asyncio
-import logging
 
 from shared import ending, packing, plans, responses
 from shared.alarms import Alarm
 from shared.errors import StoreError, Unavailable, UpstreamError, UpstreamMissing, UpstreamOversized
+from shared.logs import logger
 from shared.records import Record, Write
 from shared.schedule import poll_delay, retry_delay
 from shared.states import later
 from shared.upstreams import Step
 from shared.world import World, decide, rearm
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 CHECKED_ATTEMPT = 4
 MISSING_GRACE_MS = 120_000

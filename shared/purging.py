@@ -1,14 +1,13 @@
 """Deleting and purging: what a caller deletes is hidden at once, and removed row by row soon after."""
 
-import logging
-
 from shared import arrivals, plans
 from shared.alarms import Alarm
 from shared.errors import BadRequest, Conflict, NotFound, UpstreamError
+from shared.logs import logger
 from shared.records import Record, Write
 from shared.world import World, decide
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 BATCHES_A_RING = 20
 SOON_MS = 1_000
 WAIT_MS = 600_000

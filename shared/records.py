@@ -5,6 +5,7 @@ If-Match and a fresh `write_id`; whoever has read an older record loses and deci
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from shared.states import Status
 INLINE_BODY = 60_000  # a larger packed object does not go into the record's row: a property holds 64 KiB
 CALLBACK = "c"
 REPLY_QUEUE = "q"
+TARGETS = {CALLBACK: "callback", REPLY_QUEUE: "reply_queue"}  # as callers and operators know them
 FAILURES = "failed|"
 _FAILURE = re.compile(r"failed\|[0-9a-f]{16}\|[0-9]{13}\|(resp_[0-9a-f]{32})\|([0-9a-z]+)")
 
@@ -63,6 +65,8 @@ class Record:
     reply_to: str | None = None
     callback_events: tuple[str, ...] = ()  # the events the callback is sent; none named: all
     correlation_id: str | None = None  # the sender's own name of a queued request, repeated on its events
+    trace: str = ""  # the traceparent of the span that stands for its life
+    trace_parent: str = ""  # the id of the span that one is a child of; empty where nothing is recorded
     woken: bool = False  # the upstream has told of its end before its token was known here
     promised: bool = False  # somebody was given the id before the start was confirmed: the rows may not vanish
     deleted: bool = False
@@ -176,3 +180,4 @@ class Write:
     wakes: tuple[Alarm, ...] = ()  # the new alarms a sweep is asked for, once written
     delivers: tuple[Alarm, ...] = ()  # the new alarms a delivery is asked for at once
     grants: bool = False  # whether a holder is asked for, for the record's epoch
+    said: Mapping[str, str | int] = field(default_factory=dict, compare=False)  # what a line about it says beside

@@ -1,43 +1,38 @@
 """Any server with the Responses contract as an upstream, over HTTP."""
 
 import asyncio
-import logging
-import time
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import orjson
 
-from shared import packing, sse
+from shared import observing, sse
+from shared import upstream_answers as answers
 from shared.errors import (
     UpstreamBroken,
-    UpstreamInvalid,
     UpstreamMissing,
     UpstreamOversized,
     UpstreamRefused,
     UpstreamSilent,
     UpstreamUnavailable,
 )
+from shared.logs import logger
+from shared.observing import Exchange
 from shared.records import Record
-from shared.schedule import retry_after_s
-from shared.states import Status
-from shared.upstreams import MAX_ID, Authorize, Memory, Sent, Step
+from shared.upstreams import Authorize, Kind, Memory, Sent, Step
 
 START_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 10.0
 SILENCE_S = 60.0  # OpenAI sends a keepalive after about 30 s
-MAX_ANSWER = 33_554_432
-MAX_DEPTH = 200
-MAX_NUMBER = 10**10
 _DONE = "[DONE]"
+_ID = re.compile("/[^/]+")
 _AS_STREAM = {"Accept": "text/event-stream, application/json"}
-_REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class ResponsesUpstream:
@@ -45,8 +40,10 @@ class ResponsesUpstream:
 
     def __init__(self, client: httpx.AsyncClient, base_url: str, authorize: Authorize, *, replays: bool = True) -> None:
         self.replays = replays
+        self.kind = Kind(provider=_provider(httpx.URL(base_url).host))
         self._client = client
         self._url = f"{base_url.rstrip('/')}/responses"
+        self._shown_url = str(httpx.URL(self._url).copy_with(userinfo=b""))
         self._authorize = authorize
 
     def admit(self, request: Mapping[str, Any], previous: Record | None) -> None:
@@ -54,11 +51,11 @@ class ResponsesUpstream:
 
     async def start(self, request: dict[str, Any], key: str) -> Step:
         """POST /responses with the key as Idempotency-Key; deadline 20 s."""
-        return _step(await self._call("POST", "", START_DEADLINE_S, request, {"Idempotency-Key": key}))
+        return answers.step(await self._call("POST", "", START_DEADLINE_S, request, {"Idempotency-Key": key}))
 
     async def advance(self, token: str) -> Step:
         """GET /responses/{id}; raises UpstreamMissing on 404. Azure answers that soon after a create, too."""
-        return _step(await self._call("GET", _path(token), CALL_DEADLINE_S))
+        return answers.step(await self._call("GET", _path(token), CALL_DEADLINE_S))
 
     def run(self, request: dict[str, Any], key: str, _memory: Memory) -> AsyncGenerator[Sent, None]:
         """POST /responses, answered as a stream.
@@ -109,7 +106,7 @@ class ResponsesUpstream:
         deadline_s: float,
         body: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> "_Answer":
+    ) -> answers.Answer:
         try:
             async with asyncio.timeout(deadline_s):
                 return await self._exchange(method, path, body, headers or {})
@@ -121,16 +118,23 @@ class ResponsesUpstream:
     async def _stream(
         self, method: str, path: str, body: dict[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[Sent, None]:
-        response = await self._opened_stream(method, path, body, headers or {})
+        with self._asking(method, path) as exchange:
+            response = await self._opened_stream(method, path, body, {**(headers or {}), **exchange.headers()})
+            exchange.answered(response.status_code)
+            async with aclosing(self._told(response, method)) as told:
+                async for one in told:
+                    yield one
+
+    async def _told(self, response: httpx.Response, method: str) -> AsyncGenerator[Sent, None]:
         try:
-            if not response.is_success or not _is_stream(response):
-                answer = _judged(response, await _bounded(response), missing=method != "POST")
-                yield _whole(_object(answer.content))
+            if not response.is_success or not answers.is_stream(response):
+                answer = answers.judged(response, await answers.bounded(response), missing=method != "POST")
+                yield answers.whole(answers.object_of(answer.content))
                 return
-            async with aclosing(sse.messages(response.aiter_bytes(), MAX_ANSWER)) as messages:
+            async with aclosing(sse.messages(response.aiter_bytes(), answers.MAX_ANSWER)) as messages:
                 async for message in messages:
                     if message.data != _DONE:
-                        yield _sent(message.data)
+                        yield answers.sent(message.data)
         except httpx.ReadTimeout as error:
             raise UpstreamSilent(f"nothing for {SILENCE_S:g} s") from error
         except httpx.HTTPError as error:
@@ -173,107 +177,26 @@ class ResponsesUpstream:
 
     async def _exchange(
         self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str]
-    ) -> "_Answer":
-        response = await self._send(method, path, body, headers)
-        try:
-            return _judged(response, await _bounded(response), missing=method != "POST" or bool(path))
-        finally:
-            await response.aclose()
+    ) -> answers.Answer:
+        with self._asking(method, path) as exchange:
+            response = await self._send(method, path, body, {**headers, **exchange.headers()})
+            exchange.answered(response.status_code)
+            try:
+                content = await answers.bounded(response)
+            finally:
+                await response.aclose()
+        return answers.judged(response, content, missing=method != "POST" or bool(path))
+
+    def _asking(self, method: str, path: str) -> Exchange:
+        template = "/responses" + _ID.sub("/{id}", path.partition("?")[0], count=1)
+        return observing.asking(method, template, self._shown_url + path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A 2xx, read whole."""
-
-    content: bytes = field(repr=False)
-    retry_after_s: float | None
+def _provider(host: str) -> str:
+    """Return who OpenTelemetry says answers there; a server that only speaks OpenAI's contract counts as OpenAI."""
+    return "azure.ai.openai" if host.endswith((".azure.com", ".azure.us", ".azure.cn")) else "openai"
 
 
 def _path(token: str) -> str:
     """Return the upstream's id as one segment of a path, whatever characters it holds."""
     return f"/{quote(token, safe='')}"
-
-
-def _step(answer: _Answer) -> Step:
-    """Return what a response object says of the work."""
-    body = _object(answer.content)
-    upstream_id = body.get("id")
-    try:
-        status = Status(str(body.get("status")))
-    except ValueError:
-        raise UpstreamInvalid from None
-    if not isinstance(upstream_id, str) or not 0 < len(upstream_id) <= MAX_ID:
-        raise UpstreamInvalid
-    return Step(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
-
-
-def _sent(text: str) -> Sent:
-    """Return the event that a message of the stream is; what is no JSON object breaks the stream."""
-    try:
-        data = _object(text)
-    except UpstreamInvalid:
-        raise UpstreamBroken("an event is not a JSON object") from None
-    number = data.get("sequence_number")
-    return Sent(number if isinstance(number, int) and 0 <= number < MAX_NUMBER else None, data)
-
-
-def _whole(answer: dict[str, Any]) -> Sent:
-    return Sent(None, {"type": f"response.{answer.get('status')}", "response": answer}, whole=True)
-
-
-def _object(content: bytes | str) -> dict[str, Any]:
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        raise UpstreamInvalid from None
-    if not isinstance(body, dict):
-        raise UpstreamInvalid
-    if packing.is_deeper(body, MAX_DEPTH):
-        raise UpstreamOversized
-    return body
-
-
-async def _bounded(response: httpx.Response) -> bytes:
-    """Return the whole body, if it is not over the limit."""
-    chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > MAX_ANSWER:
-            raise UpstreamOversized
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _is_stream(response: httpx.Response) -> bool:
-    kind: str = response.headers.get("content-type", "")
-    return kind.partition(";")[0].strip().lower() == "text/event-stream"
-
-
-def _judged(response: httpx.Response, content: bytes, *, missing: bool) -> _Answer:
-    """Return the answer, or raise what its status means."""
-    wait_s = retry_after_s(response.headers.get("retry-after"), int(time.time() * 1000))
-    status = response.status_code
-    if status == 404 and missing:
-        raise UpstreamMissing
-    if status in _REFUSALS:
-        raise _refusal(status, content)
-    if not response.is_success:
-        if status in (401, 403):
-            _log.error("upstream.credentials_refused", extra={"status": status})
-        raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
-    return _Answer(content, wait_s)
-
-
-def _refusal(status: int, content: bytes) -> UpstreamRefused:
-    """Return the upstream's own words about the request, as far as they have OpenAI's form."""
-    try:
-        error = orjson.loads(content)["error"]
-        message, param, code = _text(error["message"]), error.get("param"), error.get("code")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        message, param, code = None, None, None
-    message = message or f"The upstream refused the request with status {status}."
-    return UpstreamRefused(status, message, param=_text(param), code=_text(code))
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

@@ -4,22 +4,22 @@ These go on side by side, and the run is over for this holder as soon as one of 
 """
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import Any
 
-from shared import ending, granting, packing
+from shared import changes, ending, granting, packing, tracing
 from shared.alarms import Alarm
 from shared.appending import Log
 from shared.errors import StoreError, UpstreamOversized, UpstreamRefused
 from shared.feeds import Feed
 from shared.holding import Lease, Lost
 from shared.listening import Listener
+from shared.logs import logger
 from shared.packing import Oversized
 from shared.records import Record
 from shared.world import World
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 LEAVE_WITHIN_S = 10.0
 CONCLUDE_WITHIN_S = 30.0
@@ -31,7 +31,8 @@ async def run(world: World, response_id: str, epoch: int) -> None:
     if claimed:
         record, alarm = claimed
         request = packing.unpack(await world.store.request(response_id) or b"")
-        await Run(world, record, alarm, request).drive()
+        with tracing.under(record.trace):
+            await Run(world, record, alarm, request).drive()
 
 
 class Run:
@@ -74,6 +75,7 @@ class Run:
             self._vanishes = False
             self.begun()
             return False
+        changes.withdrawn(self._lease.record)
         self.refusal = refusal
         return True
 

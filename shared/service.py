@@ -5,6 +5,7 @@ import random
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import httpx
@@ -17,12 +18,13 @@ from shared.agent_upstream import PREFIX, AgentUpstream
 from shared.agents import Agents
 from shared.callbacks import CallbackSender
 from shared.engine import Engine
+from shared.errors import SettingsError
 from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
 from shared.queues import Queues
 from shared.records import CALLBACK, REPLY_QUEUE
 from shared.replies import ReplySender
 from shared.responses_upstream import ResponsesUpstream
-from shared.settings import Settings, load
+from shared.settings import Settings, load, telemetry
 from shared.store import Store
 from shared.table import Table
 from shared.upstreams import Authorize, Upstreams
@@ -58,6 +60,15 @@ async def service() -> Service:
     if _building is None or (_building.done() and (_building.cancelled() or _building.exception())):
         _building = asyncio.ensure_future(build(load()))
     return await asyncio.shield(_building)
+
+
+def observe() -> None:
+    """Send traces and metrics from now on where the setting says so; one that is wrong is told by every request."""
+    with suppress(SettingsError):
+        if target := telemetry():
+            from shared import exporting  # noqa: PLC0415 - takes time that only those pay who want it
+
+            exporting.start(target)
 
 
 async def build(settings: Settings) -> Service:

@@ -47,6 +47,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     account = environment.get("AzureWebJobsStorage__accountName") or None
     if not connection and not account:
         raise SettingsError("AzureWebJobsStorage or AzureWebJobsStorage__accountName must be set")
+    telemetry(environment)
     known = callers.parse(_secret(environment, "CALLERS") or _missing("CALLERS"))
     return Settings(
         callers=known,
@@ -69,6 +70,20 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         agents_module=_module(environment),
         own_hosts=_own_hosts(environment),
     )
+
+
+def telemetry(environment: Mapping[str, str] = os.environ) -> str:
+    """Return where traces and metrics go, nowhere if empty; raise SettingsError if that is no place.
+
+    Azure's exporter reads its connection string by itself.
+    """
+    target = environment.get("TELEMETRY", "").strip().lower()
+    insights = environment.get("APPLICATIONINSIGHTS_CONNECTION_STRING")
+    if target not in ("", "console", "otlp", "azure"):
+        raise SettingsError("TELEMETRY must be console, otlp or azure")
+    if target == "azure" and not insights:
+        raise SettingsError("APPLICATIONINSIGHTS_CONNECTION_STRING must be set where TELEMETRY is azure")
+    return target
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

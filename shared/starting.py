@@ -6,12 +6,11 @@ alarm, and a sweep goes on from (b).
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared import arrivals, ending, events, journal, leases, packing, plans, responses
+from shared import arrivals, changes, ending, events, journal, leases, packing, plans, responses, tracing
 from shared.alarms import Alarm
 from shared.errors import (
     BadRequest,
@@ -24,14 +23,15 @@ from shared.errors import (
     UpstreamRefused,
     UpstreamUnusable,
 )
+from shared.logs import logger
 from shared.packing import Oversized
 from shared.records import Record, Write
 from shared.schedule import retry_delay
 from shared.states import later
 from shared.upstreams import Step
-from shared.world import World, decide, rearm
+from shared.world import World, commit, decide, rearm
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _JOIN_PAUSE_S = 0.2
 
 
@@ -51,12 +51,13 @@ async def open_and_start(world: World, record: Record, request: dict[str, Any]) 
     packed = _packed(request)
     write = plans.opened(ending.echoing(record, request), packed, world.now_ms())
     try:
-        opened = await world.store.commit(write)
+        opened = await commit(world, None, write)
     except Conflict:
         joined = await join(world, record.id)
         return joined or await open_and_start(world, record, request)
     try:
-        return await _begin(world, opened, write.alarms_in[0], request)
+        with tracing.under(opened.trace):
+            return await _begin(world, opened, write.alarms_in[0], request)
     except StoreError:
         # it is accepted: the start alarm goes on from wherever this stopped
         _log.warning("start.unrecorded", extra={"response": record.id})
@@ -84,12 +85,11 @@ async def open_run(world: World, record: Record, request: dict[str, Any], *, hel
         raise _too_large("The request and what its stream repeats of it are")
     write = leases.opened(plans.opened(echoing, packed, now_ms, told), now_ms, held=held)
     try:
-        opened = await world.store.commit(write)
+        opened = await commit(world, None, write)
     except Conflict:
         joined = await join(world, record.id)
         return OpenedRun(joined) if joined else await open_run(world, record, request, held=held)
     if write.grants:
-        await world.nudges.run(opened.id, opened.epoch)
         return OpenedRun(opened)
     return OpenedRun(opened, write.alarms_in[0], events.rendered(record.id, 0, told))
 
@@ -205,6 +205,7 @@ async def _refuse(world: World, record: Record, held: Alarm, refusal: UpstreamRe
         return await _fail(world, record, held, ending.refused(refusal, world.now_ms()))
     try:
         await world.store.remove_all(record, held.key)
+        changes.withdrawn(record)
     except Conflict:
         ended = await ending.end(world, None, record.id, ending.refused(refusal, world.now_ms()), held)
         if ended:

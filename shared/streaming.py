@@ -5,21 +5,21 @@ whatever reason, it goes on from the log like every other reader.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from typing import Any, Self
 
-from shared import sse, starting
+from shared import sse, starting, tracing
 from shared.errors import RefusedByUpstream, UpstreamRefused
 from shared.feeds import Feed
+from shared.logs import logger
 from shared.records import Record
 from shared.running import Run
 from shared.tailing import tail
 from shared.world import World
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Stream:
@@ -56,7 +56,7 @@ async def open_stream(world: World, record: Record, request: dict[str, Any]) -> 
     feed = Feed()
     feed.put(0, opened.first_frame)
     run = Run(world, opened.record, opened.alarm, request, feed)
-    _hold(world, run)
+    _hold(world, run, opened.record.trace)
     stream = Stream(world, opened.record, -1, feed)
     async with AsyncExitStack() as unless_begun:
         unless_begun.push_async_callback(stream.aclose)
@@ -76,7 +76,7 @@ async def _decided(world: World, run: Run) -> None:
         raise RefusedByUpstream(refusal) from refusal
 
 
-def _hold(world: World, run: Run) -> None:
+def _hold(world: World, run: Run, trace: str) -> None:
     """Drive a run beside its reader; what nobody expected is logged, and the lease runs out."""
 
     def over(task: asyncio.Task[None]) -> None:
@@ -84,7 +84,8 @@ def _hold(world: World, run: Run) -> None:
         if not task.cancelled() and (error := task.exception()):
             _log.error("run.failed", exc_info=error)
 
-    task = asyncio.ensure_future(run.drive())
+    with tracing.under(trace):
+        task = asyncio.ensure_future(run.drive())
     world.runs.add(task)
     task.add_done_callback(over)
 

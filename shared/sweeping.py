@@ -7,19 +7,19 @@ response by a path that reads nothing that could raise again.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Sequence
 
-from shared import cancelling, delivering, ending, granting, plans, polling, purging, starting
+from shared import cancelling, delivering, ending, granting, measures, plans, polling, purging, starting, tracing
 from shared.alarms import LEASE_MS, Alarm, Kind
 from shared.errors import StoreError
 from shared.ids import SHARDS
+from shared.logs import logger
 from shared.records import Record, Write
 from shared.schedule import MAX_UNEXPECTED, poll_delay, retry_delay
 from shared.store import MOVES_A_TRANSACTION
 from shared.world import World, decide, rearm
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 MAX_ALARMS = 500
 MAX_S = 60.0
@@ -70,8 +70,17 @@ async def _take(
         except StoreError:
             _log.warning("sweep.cut_short", extra={"shard": shard})
             break
+        _measure(batch, moved, now_ms)
         rings += [group.create_task(_ring_safely(world, alarm, now_ms)) for alarm in moved]
     return rings
+
+
+def _measure(due: Sequence[Alarm], moved: Sequence[Alarm], now_ms: int) -> None:
+    """Measure how late the polls are that begin now."""
+    ringing = {alarm.id for alarm in moved if alarm.kind is Kind.POLL}
+    for alarm in due:
+        if alarm.kind is Kind.POLL and alarm.id in ringing:
+            measures.poll_lag.record(max(0, now_ms - alarm.due_ms) / 1000)
 
 
 async def _has_room(rings: Sequence[asyncio.Task[None]], wait_s: float) -> bool:
@@ -99,6 +108,7 @@ async def _check(world: World, shard: str, now_ms: int) -> None:
     except StoreError:
         _log.warning("heartbeat.missed", extra={"shard": shard})
         return
+    measures.overdue.record(max(0, now_ms - (due_ms or now_ms)) / 1000)
     if due_ms is not None and due_ms < now_ms + HEARTBEAT_MS:
         await world.nudges.sweep(shard, due_ms)
 
@@ -132,7 +142,8 @@ async def _nudge_on(world: World, shard: str, now_ms: int, *, more: bool) -> Non
 
 async def _ring_safely(world: World, alarm: Alarm, now_ms: int) -> None:
     try:
-        await (_give_up(world, alarm) if _is_hopeless(alarm) else _ring(world, alarm, now_ms))
+        with tracing.under(alarm.trace):
+            await (_give_up(world, alarm) if _is_hopeless(alarm) else _ring(world, alarm, now_ms))
     except StoreError as error:
         _log.warning("alarm.unfinished", extra={"key": alarm.key, "error": type(error).__name__})
     except Exception:  # noqa: BLE001 - the edge between one alarm and the others

@@ -4,7 +4,6 @@ A reader holds one page of the log at a time, so a slow one costs nobody anythin
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator
 
 import orjson
@@ -13,11 +12,12 @@ from shared import events, journal, packing
 from shared.errors import StoreError
 from shared.ids import shard_of
 from shared.journal import Page
+from shared.logs import logger
 from shared.records import Record
 from shared.world import World
 
 _SOON_MS = 1_000  # so that the readers of one process ask together: a nudge for the same second is sent once
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 async def tail(world: World, record: Record, after: int) -> AsyncGenerator[bytes, None]:

@@ -4,8 +4,6 @@ A message that named an alarm or a run was a hint; its alarm is in the table, an
 there. A request that no trigger could take is given one more chance, under its own name, and then fails.
 """
 
-import logging
-
 import orjson
 
 from shared import intake
@@ -13,11 +11,12 @@ from shared.alarms import read_key
 from shared.errors import BadRequest, ServiceError, StoreError
 from shared.ids import SHARDS, is_id, shard_of
 from shared.intake import Envelope, Message
+from shared.logs import logger
 from shared.nudges import DELIVERIES, NUDGES, REQUESTS, RUNS
 from shared.queues import BATCH, POISON, Letter
 from shared.world import World
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 BATCHES = 10  # of 32 messages, for each queue and visit
 

@@ -86,14 +86,24 @@ class NoMemory:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What OpenTelemetry's GenAI conventions call an upstream: the operation, and its provider."""
+
+    operation: str = "chat"
+    provider: str = "openai"
+
+
 class Upstream(Protocol):
     """What produces answers. Every method has a deadline of its own and raises only UpstreamError.
 
     `replays` says that it works in the background: work goes on without a reader, and its stream can be read again
-    from any event. Where it does not, the stream is the work: closing it stops the work.
+    from any event. Where it does not, the stream is the work: closing it stops the work. `kind` is what telemetry calls
+    what it does.
     """
 
     replays: bool
+    kind: Kind
 
     def admit(self, request: Mapping[str, Any], previous: Record | None) -> None:
         """Raise BadRequest about a request that is wrong for this upstream, as far as that is known without asking.

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from shared import changes
 from shared.alarms import Alarm
 from shared.breakers import Breakers
 from shared.callers import Callers
@@ -127,7 +128,9 @@ async def decide(
                 await world.store.remove(held)
             return record
         try:
-            return await _commit(world, write, held)
+            return await commit(
+                world, record, replace(write, alarms_out=(*write.alarms_out, held.key)) if held else write
+            )
         except Conflict as conflict:
             if conflict.gone and not (held and conflict.gone == held.key):
                 raise
@@ -136,10 +139,13 @@ async def decide(
     raise Conflict
 
 
-async def _commit(world: World, write: Write, held: Alarm | None) -> Record:
-    if held:
-        write = replace(write, alarms_out=(*write.alarms_out, held.key))
+async def commit(world: World, before: Record | None, write: Write) -> Record:
+    """Carry out a write, tell of it, and ask for what it wakes; raises as `Store.commit` does.
+
+    `before` is the record it was decided from, None for a new one.
+    """
     record = await world.store.commit(write)
+    changes.told(before, write, world.upstreams.of(record.model).kind)
     for alarm in write.delivers:
         await world.nudges.deliver(alarm.key)
     for alarm in write.wakes:

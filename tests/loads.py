@@ -119,7 +119,8 @@ class Load:
     def _lost(self) -> str:
         """Say what the service knows of what has not called back."""
         known = [
-            [self._get(f"/responses/{one}{part}").text for part in ("", "/deliveries")] for one in sorted(self._missing())
+            [self._get(f"/responses/{one}{part}").text for part in ("", "/deliveries")]
+            for one in sorted(self._missing())
         ]
         return f"no callback in time: {known}"
 

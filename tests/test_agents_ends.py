@@ -15,7 +15,7 @@ from shared.states import Status
 from tests.readers import QUICK, kinds, streamed, text
 from tests.runners import claimed, die, driving, reaches
 from tests.scripted_agents import AGENT, Script, Weather, calls, employ, rainy, ran, says, spoken
-from tests.worlds import ANN, Stage
+from tests.worlds import ANN, Stage, told
 
 pytestmark = pytest.mark.anyio
 
@@ -167,8 +167,8 @@ async def test_a_failure_names_the_type_and_tells_nothing(
     await stage.engine.run(response_id, 1)
     shown = await stage.shown(response_id)
     assert shown["error"] == {"code": "runtime_error", "message": "The agent failed with RuntimeError."}
-    failures = [one for one in caplog.records if one.message == "agent.failed"]
-    assert [one.errors for one in failures] == [["RuntimeError"]]  # type: ignore[attr-defined]
+    failures = [line for line in told(caplog) if line["event"] == "agent.failed"]
+    assert [line["errors"] for line in failures] == [["RuntimeError"]]
     assert "sk-geheim" not in str([vars(one) for one in caplog.records])
     if reader:
         assert kinds(await reader.rest())[-2:] == ["error", "failed"]

@@ -10,6 +10,7 @@ from shared.agents import Agents
 from shared.errors import BadRequest, Misconfigured, SettingsError
 from shared.settings import load
 from tests.test_settings import LEAST
+from tests.worlds import events
 
 ROOT = Path(__file__).parent.parent
 
@@ -79,7 +80,7 @@ def test_a_broken_module_is_the_deployments_fault(
             agents.check("clerk")
         assert (broken.value.status, broken.value.code) == (500, "agents_broken")
         assert "geheim" not in broken.value.message
-    assert [one.message for one in caplog.records] == ["agents.broken"] * 2
+    assert events(caplog) == ["agents.broken"] * 2
 
 
 def test_the_examples_are_such_a_module() -> None:

@@ -10,7 +10,7 @@ from shared.alarms import Kind
 from shared.errors import BadRequest, UpstreamUnavailable
 from shared.records import Record
 from shared.states import Status
-from tests.worlds import ANN, CALLBACK_URL, Stage
+from tests.worlds import ANN, CALLBACK_URL, Stage, events
 
 pytestmark = pytest.mark.anyio
 
@@ -164,7 +164,7 @@ async def test_a_stop_is_given_up_after_a_day(stage: Stage, caplog: pytest.LogCa
     await stage.sweep(made.id)
     stage.clock.advance(DAY_S)
     await run_out(stage, made.id)
-    assert [entry.message for entry in caplog.records if entry.levelno == logging.ERROR] == ["stop.given_up"]
+    assert events(caplog, logging.ERROR) == ["stop.given_up"]
     assert stage.upstream.stopped == []
 
 

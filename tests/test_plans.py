@@ -173,7 +173,7 @@ def test_a_token_that_is_learned_too_late_is_stopped() -> None:
     cancelled = ended(NEW, Ending(Status.CANCELLED, b"", stop=True)).record
     write = plans.learned(cancelled, "up_9", "up_9", NOW_MS)
     assert write.record == replace(cancelled, token="up_9", upstream_id="up_9")
-    assert write.alarms_in == write.wakes == (plans.stop(ID, "up_9", NOW_MS),)
+    assert write.alarms_in == write.wakes == (plans.stop(NEW, "up_9", NOW_MS),)
 
 
 def test_a_second_token_is_stopped_and_the_first_stays() -> None:
@@ -185,7 +185,7 @@ def test_a_second_token_is_stopped_and_the_first_stays() -> None:
 
 def test_two_stops_of_one_response_do_not_collide() -> None:
     """The token's tag is in the key: both may be due in the same millisecond."""
-    assert plans.stop(ID, "up_1", NOW_MS).key != plans.stop(ID, "up_2", NOW_MS).key
+    assert plans.stop(NEW, "up_1", NOW_MS).key != plans.stop(NEW, "up_2", NOW_MS).key
 
 
 def test_a_claim_counts_the_attempt_and_moves_the_one_alarm() -> None:

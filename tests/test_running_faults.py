@@ -8,7 +8,7 @@ from tests.fault_proxy import StorageRequest
 from tests.readers import QUICK, Told, kinds, numbers, offers, replayed, resumed, streamed, text, told_by, told_of
 from tests.runners import die, held, logged, offered, released
 from tests.scripted_streams import story
-from tests.worlds import Stage, until
+from tests.worlds import Stage, events, until
 
 pytestmark = pytest.mark.anyio
 
@@ -217,7 +217,7 @@ async def test_a_flush_whose_outcome_stays_unknown_doubles_no_event(
         stage.proxy.heal()
 
         async def has_failed() -> bool:
-            return "run.unwritten" in caplog.messages
+            return "run.unwritten" in events(caplog)
 
         await until(has_failed)
     assert told_of(await reader.rest()) == told_by(story(6))

@@ -81,7 +81,7 @@ async def test_whoever_has_read_an_older_record_loses(stage: Stage) -> None:
     store = stage.world.store
     old = await store.commit(opening())
     new = await store.commit(Write(replace(old, promised=True)))
-    alarm = plans.stop(old.id, "token", START_MS)
+    alarm = plans.stop(old, "token", START_MS)
     with pytest.raises(Conflict):
         await store.commit(Write(replace(old, deleted=True), alarms_in=(alarm,)))
     assert await stage.record(old.id) == new
@@ -91,7 +91,7 @@ async def test_whoever_has_read_an_older_record_loses(stage: Stage) -> None:
 async def test_a_conflict_names_the_alarm_that_was_gone(stage: Stage) -> None:
     """Whoever holds an alarm that another has moved learns that, and not only that something was wrong."""
     record = await stage.world.store.commit(opening())
-    gone = plans.stop(record.id, "token", START_MS).key
+    gone = plans.stop(record, "token", START_MS).key
     with pytest.raises(Conflict) as conflict:
         await stage.world.store.commit(Write(record, alarms_out=(gone,)))
     assert conflict.value.gone == gone

@@ -18,7 +18,7 @@ from tests.fault_proxy import StorageRequest
 from tests.readers import QUICK, kinds, numbers, replayed, resumed, streamed, told_by, told_of
 from tests.runners import driving, logged, released
 from tests.scripted_streams import KEEPALIVE, Streams, story
-from tests.worlds import ANN, Stage, until
+from tests.worlds import ANN, Stage, events, until
 
 pytestmark = pytest.mark.anyio
 
@@ -255,7 +255,7 @@ async def warned(caplog: pytest.LogCaptureFixture, event: str) -> None:
     """Wait until this has been logged."""
 
     async def is_logged() -> bool:
-        return event in caplog.messages
+        return event in events(caplog)
 
     await until(is_logged)
 

@@ -12,7 +12,7 @@ from shared.leases import RESERVED_BLOCK
 from tests.readers import QUICK, kinds, numbers, offers, replayed, resumed, streamed, told_by, told_of
 from tests.runners import logged, taken_over
 from tests.scripted_streams import KEEPALIVE, story
-from tests.worlds import Stage, until
+from tests.worlds import Stage, events, until
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +63,7 @@ async def test_nothing_is_sent_before_the_upstreams_name_of_the_work_is_stored(
         gate.open()
 
         async def has_failed() -> bool:
-            return "run.unwritten" in caplog.messages
+            return "run.unwritten" in events(caplog)
 
         await until(has_failed)
         assert stage.upstream.streams.given == 1
@@ -86,7 +86,7 @@ async def test_no_number_is_sent_before_it_is_reserved(stage: Stage, caplog: pyt
         assert numbers(await reader.take(reserved - 3))[-1] == reserved - 1
 
         async def has_failed() -> bool:
-            return "run.unwritten" in caplog.messages
+            return "run.unwritten" in events(caplog)
 
         await until(has_failed)
         assert stage.upstream.streams.given == reserved + 1

@@ -12,7 +12,7 @@ from shared.records import CALLBACK, Record, Write
 from shared.states import Status
 from shared.sweeping import sweep
 from tests.scripted import Work
-from tests.worlds import ANN, CALLBACK_URL, NO_ALARMS, START_MS, Stage, nudge, until
+from tests.worlds import ANN, CALLBACK_URL, NO_ALARMS, START_MS, Stage, events, nudge, told, until
 
 pytestmark = pytest.mark.anyio
 
@@ -216,7 +216,7 @@ async def test_a_damaged_record_delays_no_other(stage: Stage, caplog: pytest.Log
     for _ in range(8):
         await stage.ring(made.id)
     assert work.polls >= 8
-    assert [entry.message for entry in caplog.records].count("alarm.failed") == 8
+    assert events(caplog).count("alarm.failed") == 8
     (alarm,) = await stage.alarms(made.id)
     assert alarm.due_ms - stage.clock.ms >= 15_000
 
@@ -253,5 +253,5 @@ async def test_rows_that_are_no_alarms_stop_nobody(stage: Stage, caplog: pytest.
     assert await sweep(stage.world, "a", NOW_S) == 1
     assert work.polls == 1
     assert stage.sent == [nudge(NOW_S + 1, 1)]
-    logged = {getattr(entry, "key", None) for entry in caplog.records if entry.message == "alarm.unreadable"}
+    logged = {line["key"] for line in told(caplog) if line["event"] == "alarm.unreadable"}
     assert logged == set(NO_ALARMS)

@@ -14,7 +14,7 @@ from shared.nudges import DELIVERIES, NUDGES, REQUESTS, RUNS
 from shared.pages import Page
 from shared.queues import POISON, Letter
 from shared.states import Status
-from tests.worlds import ANN, CALLBACK_URL, Stage
+from tests.worlds import ANN, CALLBACK_URL, Stage, events, told
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +74,7 @@ async def test_a_hint_that_says_nothing_is_logged_and_gone(
     stage.sent.clear()
     with caplog.at_level(logging.ERROR, "shared.tending"):
         await stage.engine.tend_poison()
-    assert [one.message for one in caplog.records].count("poison.unreadable") == len(bad)
+    assert events(caplog).count("poison.unreadable") == len(bad)
     assert (await left(stage, queue), len(stage.nudges(f"resp_{'a' * 32}"))) == (0, 1)
 
 
@@ -140,8 +140,8 @@ async def test_what_was_rejected_is_a_failed_response(stage: Stage, caplog: pyte
         await stage.engine.tend_poison()
     shown = await stage.shown(id_of("m-1"))
     assert shown["error"] == {"code": "invalid_json", "message": "The message is not valid JSON."}
-    told = [(one.message, one.__dict__["reason"]) for one in caplog.records]
-    assert told == [(name, "The message is not valid JSON.") for name in ("request.rejected", "poison.failed")]
+    said = [(line["event"], line["reason"]) for line in told(caplog)]
+    assert said == [(name, "The message is not valid JSON.") for name in ("request.rejected", "poison.failed")]
     (kept,) = (await stage.engine.input_items(ANN, id_of("m-1"), Page()))["data"]
     assert kept["content"][0]["text"] == "{\N{REPLACEMENT CHARACTER}"
     record = await stage.record(id_of("m-1"))

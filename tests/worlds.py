@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
+import pytest
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
@@ -42,6 +43,17 @@ NO_ALARMS = ["alarm|0", "alarm|0000000000001|poll|no-id", f"alarm|0000000000002|
 T = TypeVar("T")
 Say = Callable[[str], None]  # prints a line after the run
 _TEXT = re.compile(rb"<MessageText>(.+)</MessageText>")
+
+
+def told(caplog: pytest.LogCaptureFixture, *levels: int) -> list[dict[str, Any]]:
+    """Return what the product has logged, at one of these levels if any are named: each line is one JSON object."""
+    records = [one for one in caplog.records if one.name.startswith(("shared", "functions"))]
+    return [orjson.loads(one.getMessage()) for one in records if not levels or one.levelno in levels]
+
+
+def events(caplog: pytest.LogCaptureFixture, *levels: int) -> list[str]:
+    """Return the names of the events in those lines."""
+    return [line["event"] for line in told(caplog, *levels)]
 
 
 class Clock:

@@ -17,11 +17,11 @@ param workspaceId string
 @description('The model account; empty if there is none.')
 param modelId string
 
-// Every name that an alert rests on is in this table. Log events are those of the code; metrics are the app's own.
+// Every name that an alert rests on is in this table. Log lines are JSON objects; the event is one of their members.
 var signals = {
   // metrics (customMetrics, here AppMetrics)
-  overdueMetric: 'alarms.overdue_s'
-  // log events (traces, here AppTraces), one word as the message
+  overdueMetric: 'background_responses.alarms.overdue'
+  // log events (traces, here AppTraces)
   missed: ['heartbeat.missed', 'sweep.cut_short', 'sweep.storage_failed']
   attempted: 'delivery.attempted'
   breaker: 'breaker.opened'
@@ -29,8 +29,11 @@ var signals = {
   faults: ['alarm.given_up', 'alarm.failed', 'alarm.unreadable', 'run.given_up', 'stop.given_up', 'request.failed', 'stream.failed', 'settings.wrong', 'delivery.unrecorded', 'upstream.credentials_refused']
   deferred: ['start.deferred', 'poll.deferred', 'run.deferred']
   throttled: 'status 429'
-  // functions whose runs are seen (requests, here AppRequests)
+  ended: ['failed', 'blocked']
+  // functions whose runs are seen (requests, here AppRequests), as the platform tells of them
   timer: 'heartbeat'
+  // the role under which the app tells of requests itself
+  role: 'background-responses'
   // words of the platform
   givenUp: 'MaxDequeueCount'
 }
@@ -39,15 +42,19 @@ var missed = '"${join(signals.missed, '", "')}"'
 var poison = '"${join(signals.poison, '", "')}"'
 var faults = '"${join(signals.faults, '", "')}"'
 var deferred = '"${join(signals.deferred, '", "')}"'
+var ended = '"${join(signals.ended, '", "')}"'
 
-var overdueQuery = 'AppMetrics | where Name == "${signals.overdueMetric}" | where Max > 120 | project TimeGenerated | union (AppTraces | where Message in (${missed}) | project TimeGenerated)'
+// A line of the app as an object, without the stack that may follow it.
+var lines = 'AppTraces | where Message startswith "{" | extend line = parse_json(extract("^[{].*", 0, Message)) | extend event = tostring(line.event)'
+
+var overdueQuery = 'AppMetrics | where Name == "${signals.overdueMetric}" | where Max > 120 | project TimeGenerated | union (${lines} | where event in (${missed}) | project TimeGenerated)'
 var silentQuery = 'AppRequests | where Name == "${signals.timer}" | summarize Runs = count()'
-var failedQuery = 'AppTraces | where Message == "${signals.attempted}" | where tostring(Properties.decision) == "GiveUp"'
-var breakerQuery = 'AppTraces | where Message == "${signals.breaker}"'
-var poisonQuery = 'AppTraces | where Message in (${poison}) or Message has "${signals.givenUp}"'
-var faultsQuery = 'AppTraces | where Message in (${faults})'
-var throttledQuery = 'AppTraces | where Message in (${deferred}) | where tostring(Properties.reason) == "${signals.throttled}"'
-var refusedQuery = 'AppRequests | where toint(ResultCode) >= 500'
+var failedQuery = '${lines} | where event == "${signals.attempted}" | where tostring(line.state) in (${ended})'
+var breakerQuery = '${lines} | where event == "${signals.breaker}"'
+var poisonQuery = '${lines} | where event in (${poison}) | union (AppTraces | where Message has "${signals.givenUp}")'
+var faultsQuery = '${lines} | where event in (${faults})'
+var throttledQuery = '${lines} | where event in (${deferred}) | where tostring(line.reason) == "${signals.throttled}"'
+var refusedQuery = 'AppRequests | where AppRoleName != "${signals.role}" | where toint(ResultCode) >= 500'
 
 var rules = [
   {

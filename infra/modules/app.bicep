@@ -111,6 +111,24 @@ var hostSettings = [
     value: 'ClientId=${identityClientId};Authorization=AAD'
   }
   {
+    name: 'TELEMETRY'
+    value: 'azure'
+  }
+  {
+    // An instance may be gone a minute after its last request: its figures go before.
+    name: 'OTEL_METRIC_EXPORT_INTERVAL'
+    value: '15000'
+  }
+  {
+    // The exporter's own reports to Microsoft, and what it asks there about itself.
+    name: 'APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL'
+    value: 'true'
+  }
+  {
+    name: 'APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED'
+    value: 'true'
+  }
+  {
     // Without it the streaming extension hangs on every HTTP request, up to Python 3.12.
     name: 'PYTHON_ENABLE_INIT_INDEXING'
     value: '1'

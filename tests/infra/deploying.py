@@ -6,15 +6,13 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 
-from shared import schedule, settings
+from shared import exporting, schedule, settings
 from shared.errors import SettingsError
 from tests.infra.bicep import at, fields
 from tests.infra.project import Project
 from tests.infra.trees import ROOT, Node
 
 CODE = [*(ROOT / "shared").glob("*.py"), *(ROOT / "functions").glob("*.py")]
-# Metrics that the telemetry of the next version sends; drop them from here when the code names them.
-SOON = {"alarms.overdue_s"}
 # A setting that is a number, its parameter, and the field that holds it in the code.
 NUMBERS = {
     "RESPONSE_DEADLINE_S": ("responseDeadlineS", "deadline_s"),
@@ -28,6 +26,8 @@ LEAST = {
     "AzureWebJobsStorage__accountName": "a",
 }
 BASE_URL = "'${account.properties.endpoints['OpenAI Language Model Instance API']}openai/v1'"
+STATES = {"pending", "delivered", "failed", "gone", "blocked"}  # of a delivery
+LINES = "'AppTraces | where Message startswith \"{\" | extend line = parse_json(Message) | extend event = tostring(line.event)'"
 CHOICES = {"UPSTREAM_MODE": "upstreamMode"}
 
 
@@ -153,6 +153,13 @@ def logged() -> set[str]:
     return {str(name) for name in found}
 
 
+def measured() -> set[str]:
+    """Return the names of the metrics, as the code makes them."""
+    tree = ast.parse((ROOT / "shared" / "measures.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {str(one.value) for call in calls for one in call.args[:1] if isinstance(one, ast.Constant)}
+
+
 def _is_log(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "_log"
 
@@ -166,7 +173,10 @@ def alerts(project: Project) -> Iterator[str]:
         text for name in ("missed", "attempted", "breaker", "poison", "faults", "deferred") for text in texts[name]
     }
     yield from (f"{event} is logged nowhere" for event in sorted(events - logged()))
-    yield from (f"{one} is no metric" for one in texts["overdueMetric"] if one not in SOON | logged())
+    yield from (f"{one} is no metric" for one in texts["overdueMetric"] if one not in measured())
+    yield from (f"a delivery is never {one}" for one in texts["ended"] if one not in STATES)
+    if texts["role"] != [exporting.NAME]:
+        yield "the app tells of its requests under another name"
     queues = (ROOT / "functions" / "queues.py").read_text(encoding="utf-8")
     yield from (f"{one} is no function" for one in texts["timer"] if f"async def {one}(" not in queues)
     if texts["throttled"] != ["status 429"] or schedule.RETRY_MAX_MS != 60_000:
@@ -180,6 +190,8 @@ def alerts(project: Project) -> Iterator[str]:
         yield "overdue means something else than two minutes"
     if texts["givenUp"] != ["MaxDequeueCount"]:
         yield "the platform says it in other words"
+    if file.variables["lines"].text != LINES:
+        yield "a line of the log is read in another way"
     yield from _rule_faults(project)
 
 
@@ -190,7 +202,7 @@ def _rule_faults(project: Project) -> Iterator[str]:
         if fields(rule).keys() != members:
             yield f"{at(rule, 'id').text} lacks something"
         query = file.variables.get(at(rule, "query").text)
-        if query is None or not re.match(r"'App(Traces|Requests|Metrics) \| ", query.text):
+        if query is None or not re.match(r"'(App(Traces|Requests|Metrics)|\$\{lines\}) \| ", query.text):
             yield f"{at(rule, 'id').text} asks nothing"
         if (at(rule, "operator").literal(), at(rule, "threshold").text) == ("LessThan", "0"):
             yield f"{at(rule, 'id').text} can never fire"

@@ -43,7 +43,7 @@ def rules(project: Project) -> Iterator[str]:
             node = at(found.get(name, ABSENT), key)
             if (node.text.strip("'") if node is not ABSENT else None) != value:
                 yield f"{name}: {key} is not {value}"
-    texts = {"missed", "poison", "faults", "deferred"}
+    texts = {"missed", "poison", "faults", "deferred", "ended"}
     for name in texts:
         if project.file("alerts").variables[name].text != f"""'"${{join(signals.{name}, '", "')}}"'""":
             yield f"{name} is no list of words"

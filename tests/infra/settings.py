@@ -16,9 +16,9 @@ from tests.infra.trees import ROOT, Node
 PLATFORMS = {"IDENTITY_ENDPOINT", "MSI_ENDPOINT", "WEBSITE_HOSTNAME"}
 # A connection string is a key; loopback callbacks are for a laptop.
 NEVER_DEPLOYED = {"AzureWebJobsStorage", "CALLBACK_ALLOW_LOOPBACK"}
-# An identity is not to be had on a laptop.
-NEVER_LOCAL = {"AzureWebJobsStorage__accountName", "AZURE_CLIENT_ID"}
-# What the platform reads, and the code does not.
+# An identity, and what asks for one, is not to be had on a laptop.
+NEVER_LOCAL = {"AzureWebJobsStorage__accountName", "AZURE_CLIENT_ID", "APPLICATIONINSIGHTS_CONNECTION_STRING"}
+# What the platform reads or a library, and what is the same in every deployment.
 FOR_THE_PLATFORM = {
     "AzureWebJobsStorage__credential": "'managedidentity'",
     "AzureWebJobsStorage__clientId": "identityClientId",
@@ -26,6 +26,10 @@ FOR_THE_PLATFORM = {
     "AZURE_CLIENT_ID": "identityClientId",
     "APPLICATIONINSIGHTS_CONNECTION_STRING": "insightsConnectionString",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "'ClientId=${identityClientId};Authorization=AAD'",
+    "TELEMETRY": "'azure'",
+    "OTEL_METRIC_EXPORT_INTERVAL": "'15000'",
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "'true'",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "'true'",
     "PYTHON_ENABLE_INIT_INDEXING": "'1'",
 }
 LOCAL_PLATFORM = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_ENABLE_INIT_INDEXING"}

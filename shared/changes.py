@@ -1,0 +1,106 @@
+"""What is told of a change once it is written: one line, its metrics and, of an end, the span of the whole life."""
+
+from shared import measures, tracing
+from shared.logs import logger
+from shared.records import TARGETS, Record, Write
+from shared.states import Status
+from shared.tracing import Life
+from shared.upstreams import Kind
+
+_log = logger(__name__)
+
+
+def told(before: Record | None, write: Write, kind: Kind) -> None:
+    """Tell of a response that was accepted, or whose status is another now; of every other write nothing."""
+    now = write.record
+    with tracing.under(now.trace):
+        if before is None or not before.etag:
+            _accepted(now)
+        if now.status.is_terminal and not (before and before.status.is_terminal):
+            _ended(now, write, kind)
+        elif before and now.token and not before.token:
+            _log.info("response.started", extra=_line(now) | {"status": now.status, "upstream": now.upstream_id})
+        elif before and before.status is not now.status:
+            _log.info(f"response.{now.status}", extra=_line(now))
+
+
+def withdrawn(record: Record) -> None:
+    """Tell of a response whose upstream refused the request, so that nothing of it is kept."""
+    with tracing.under(record.trace):
+        _log.info("response.withdrawn", extra=_line(record))
+    measures.ended.add(1, {"status": "withdrawn"})
+
+
+def _accepted(record: Record) -> None:
+    _log.info("response.accepted", extra=_line(record) | {"store": record.store, "previous": record.previous})
+    measures.accepted.add(1, {"background": record.background, "stream": record.stream})
+
+
+def _ended(record: Record, write: Write, kind: Kind) -> None:
+    age_ms = record.ended_ms - record.created_ms
+    found = {
+        "age_ms": age_ms,
+        "mode": record.mode,
+        "starts": record.starts,
+        "targets": [TARGETS[delivery.target] for delivery in record.deliveries],
+        **write.said,
+    }
+    _log.info(f"response.{record.status}", extra=_line(record) | found)
+    measures.ended.add(1, {"status": record.status})
+    measures.age.record(age_ms / 1000, {"status": record.status})
+    _lived(record, write, kind)
+
+
+def _line(record: Record) -> dict[str, object]:
+    return {
+        "response": record.id,
+        "caller": record.caller,
+        "model": record.model,
+        "background": record.background,
+        "stream": record.stream,
+    }
+
+
+def _lived(record: Record, write: Write, kind: Kind) -> None:
+    """Tell of the response as of a call of its model, in the words of the GenAI conventions."""
+    failure = str(write.said.get("error", "failed")) if record.status is Status.FAILED else None
+    common = _common(record, write, kind)
+    used = {"input": write.said.get("input_tokens"), "output": write.said.get("output_tokens")}
+    counts = {of: count for of, count in used.items() if isinstance(count, int)}
+    duration_s = (record.ended_ms - record.created_ms) / 1000
+    measures.operation.record(duration_s, common | ({"error.type": failure} if failure else {}))
+    for of, count in counts.items():
+        measures.tokens.record(count, common | {"gen_ai.token.type": of})
+    if record.trace_parent:
+        details = _details(record) | {f"gen_ai.usage.{of}_tokens": count for of, count in counts.items()}
+        tracing.lived(_life(record, kind), common | details, failure)
+
+
+def _common(record: Record, write: Write, kind: Kind) -> dict[str, str | int | bool]:
+    """Return what few values are known of; a model only where its upstream has taken the work."""
+    common: dict[str, str | int | bool] = {
+        "gen_ai.operation.name": kind.operation,
+        "gen_ai.provider.name": kind.provider,
+    }
+    model = write.said.get("response_model") if record.upstream_id else None
+    return common | {"gen_ai.response.model": model} if model else common
+
+
+def _details(record: Record) -> dict[str, str | int | bool]:
+    """Return what a span may say beside, where it is known."""
+    known = {
+        "gen_ai.request.model": record.model,
+        "gen_ai.response.id": record.upstream_id,
+        "background_responses.id": record.id,
+        "background_responses.status": record.status.value,
+        "background_responses.caller": record.caller,
+        "background_responses.background": record.background,
+        "background_responses.stream": record.stream,
+        "background_responses.starts": record.starts,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _life(record: Record, kind: Kind) -> Life:
+    name = f"{kind.operation} {record.model}" if record.model else kind.operation
+    return Life(name, record.trace, record.trace_parent, record.created_ms, record.ended_ms)

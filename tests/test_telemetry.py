@@ -1,0 +1,298 @@
+"""Telemetry through the whole service: what a collector is sent, and what nobody is."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from local.azurite import Azurite
+from local.process import wait_for
+from tests.collectors import Collector, Span, collector
+from tests.stacks import Json, Service, finished, output_text, service, streamed
+
+CLIENT_ID = "00f067aa0ba902b7"
+SECRETS = ("geheime-Frage", "geheimer-Pfad", "geheimer-Parameter", "Geheimes-Metadatum", "simulated-upstream-key")
+REQUEST = "POST /openai/v1/responses"
+SOON_S = 30.0
+DEAD = "http://127.0.0.1:9"
+KEY = "00000000-0000-0000-0000-000000000001"
+
+
+@contextmanager
+def observed(directory: Path, connection: str) -> Iterator[tuple[Service, Collector]]:
+    """Run the service with a collector of its own, which is sent everything quickly."""
+    with (
+        collector() as collecting,
+        service(
+            directory,
+            connection,
+            TELEMETRY="otlp",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url,
+            OTEL_BSP_SCHEDULE_DELAY="100",
+            OTEL_METRIC_EXPORT_INTERVAL="300",
+            UPSTREAM_API_KEY="simulated-upstream-key",
+        ) as running,
+    ):
+        yield running, collecting
+
+
+def asked(running: Service, trace_id: str, model: str = "sim-2s") -> Json:
+    """Ask as a client that traces itself; return the claim ticket."""
+    request = running.with_callback(
+        model=model,
+        input="geheime-Frage",
+        instructions="geheime-Frage",
+        metadata={"name": "Geheimes-Metadatum"},
+        callback_url=f"{running.receiver.url}/geheimer-Pfad?key=geheimer-Parameter",
+    )
+    headers = {"traceparent": f"00-{trace_id}-{CLIENT_ID}-01"}
+    answer = running.client().post("/responses", json=request, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def of_trace(collecting: Collector, trace_id: str, *names: str) -> list[Span]:
+    """Wait for spans of these names in a trace, and return all of it."""
+
+    def complete() -> list[Span]:
+        spans = [span for span in collecting.spans() if span.trace_id == trace_id]
+        return [] if Counter(names) - Counter(span.name for span in spans) else spans
+
+    spans = wait_for(complete, SOON_S)
+    assert spans, [(span.name, span.trace_id) for span in collecting.spans()]
+    return spans
+
+
+def named(spans: list[Span], name: str) -> Span:
+    """Return the first span of that name, which must be there."""
+    found = [span for span in spans if span.name == name]
+    assert found, [span.name for span in spans]
+    return found[0]
+
+
+WELL, FAILING = "4bf92f3577b34da6a3ce929d0e0e4736", "a1f92f3577b34da6a3ce929d0e0e4736"
+
+
+@dataclass
+class Story:
+    """A service that was asked for three responses and a stream, told to its end: what everybody has seen of it."""
+
+    collecting: Collector
+    response: Json
+    callback: Json
+    failing: Json
+    log: str
+    private: list[str]
+
+
+@pytest.fixture(scope="module")
+def story(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Tell the story once: one response that completes, one that fails, one refused, one streamed."""
+    with observed(tmp_path_factory.mktemp("telemetry"), azurite.account()) as (running, collecting):
+        running.receiver.faults(fail_first_per_id=1, status=500)
+        response, failing = asked(running, WELL), asked(running, FAILING, "sim-fail-1s")
+        assert running.client().post("/responses", json={"model": "sim-refuse", "input": "x"}).status_code == 400
+        assert streamed(running.client(), "sim-1s")[-1]["type"] == "response.completed"
+        assert wait_for(lambda: _delivered(running, response, failing), SOON_S)
+        of_trace(collecting, WELL, "POST", "POST")
+        of_trace(collecting, FAILING, "POST", "POST")
+        assert wait_for(lambda: _counted(collecting, "background_responses.deliveries") == 2, SOON_S)
+        answer, caller = finished(running.client(), response), running.callers["first"]
+        private = [*SECRETS, output_text(answer), caller.api_key, caller.signing_secret]
+        callback = running.receiver.of(response["id"])[-1]
+        return Story(collecting, answer, callback, failing, running.hosts[0].written(), private)
+
+
+def _delivered(running: Service, *responses: Json) -> bool:
+    answered = [[one["answered"] for one in running.receiver.of(response["id"])] for response in responses]
+    return answered == [[500, 204]] * len(responses)
+
+
+def _counted(collecting: Collector, name: str) -> float:
+    return sum(one.value for one in collecting.metrics().get(name, ()))
+
+
+def test_one_trace_shows_a_whole_life(story: Story) -> None:
+    """From the client's own span to the request, to the model's work, to each poll and to each callback."""
+    spans = of_trace(story.collecting, WELL)
+    request, life = named(spans, REQUEST), named(spans, "chat sim-2s")
+    assert (request.kind, request.parent_id) == ("server", CLIENT_ID)
+    assert (life.kind, life.parent_id) == ("client", request.span_id)
+    begun, polled = named(spans, "POST /responses"), named(spans, "GET /responses/{id}")
+    first, second = (span for span in spans if span.name == "POST")
+    assert {span.parent_id for span in (begun, polled, first, second)} == {life.span_id}
+    assert {span.kind for span in (begun, polled, first, second)} == {"client"}
+    assert life.began_s == pytest.approx(request.began_s, abs=1)
+    assert life.began_s <= begun.began_s < polled.began_s < life.ended_s <= first.began_s < second.began_s
+    assert story.callback["traceparent"] == f"00-{WELL}-{second.span_id}-01"
+
+
+def test_names_are_those_of_the_conventions(story: Story) -> None:
+    """HTTP and GenAI attributes, with what the response used."""
+    spans = of_trace(story.collecting, WELL)
+    assert named(spans, REQUEST).attributes == {
+        "http.request.method": "POST",
+        "http.route": "/openai/v1/responses",
+        "http.response.status_code": 200,
+        "url.scheme": "http",
+        "url.path": "/openai/v1/responses",
+    }
+    life = dict(named(spans, "chat sim-2s").attributes)
+    upstream_id = life.pop("gen_ai.response.id")
+    assert life == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "sim-2s",
+        "gen_ai.response.model": "sim-2s",
+        "gen_ai.usage.input_tokens": story.response["usage"]["input_tokens"],
+        "gen_ai.usage.output_tokens": story.response["usage"]["output_tokens"],
+        "background_responses.id": story.response["id"],
+        "background_responses.status": "completed",
+        "background_responses.caller": "first",
+        "background_responses.background": True,
+        "background_responses.stream": False,
+        "background_responses.starts": 0,
+    }
+    polled = named(spans, "GET /responses/{id}").attributes
+    assert polled["url.full"].endswith(f"/v1/responses/{upstream_id}")
+    assert (polled["http.response.status_code"], polled["server.address"]) == (200, "127.0.0.1")
+
+
+def test_what_failed_says_by_what(story: Story) -> None:
+    """A response that fails, a callback that is refused and tried again; no exception's text goes with them."""
+    spans = of_trace(story.collecting, FAILING)
+    life, (first, second) = named(spans, "chat sim-fail-1s"), [span for span in spans if span.name == "POST"]
+    assert (life.failed, life.attributes["background_responses.status"]) == (True, "failed")
+    assert life.attributes["error.type"] == "server_error"
+    assert (first.failed, first.attributes["error.type"]) == (True, "500")
+    assert (second.failed, second.attributes["http.request.resend_count"]) == (False, 1)
+    told = {"http.request.method", "http.response.status_code", "server.address", "server.port", "error.type"}
+    assert first.attributes.keys() == told
+    assert not any(span.events for span in story.collecting.spans())
+
+
+def test_a_streamed_response_is_traced_to_the_end_of_its_stream(story: Story) -> None:
+    """The span of its request lasts as long as the answer; a reader who has gone is counted no more."""
+    (life,) = (span for span in story.collecting.spans() if span.name == "chat sim-1s")
+    trace = [span for span in story.collecting.spans() if span.trace_id == life.trace_id]
+    request = named(trace, REQUEST)
+    assert request.ended_s - request.began_s >= 0.9
+    assert life.attributes["background_responses.stream"] is True
+    (readers,) = story.collecting.metrics()["background_responses.stream.readers"]
+    assert readers.value == 0
+
+
+def test_every_figure_is_measured(story: Story) -> None:
+    """What two completed, a failed and a withdrawn response leave in the metrics."""
+    found = story.collecting.metrics()
+    by_status = {one.attributes["status"]: one.value for one in found["background_responses.ended"]}
+    assert by_status == {"completed": 2, "failed": 1, "withdrawn": 1}
+    assert _counted(story.collecting, "background_responses.accepted") == 4
+    ages = {one.attributes["status"]: one for one in found["background_responses.age"]}
+    assert (ages["completed"].count, ages["failed"].count) == (2, 1)
+    assert 3 <= ages["completed"].value < 30
+    assert sum(one.count for one in found["background_responses.poll.lag"]) >= 2
+    assert sum(one.count for one in found["background_responses.alarms.overdue"]) >= 16
+    attempts = {one.attributes["class"]: one.value for one in found["background_responses.delivery.attempts"]}
+    assert attempts == {"2xx": 2, "5xx": 2}
+    (delivered,) = found["background_responses.delivery.time"]
+    assert (delivered.attributes, delivered.count) == ({"target": "callback"}, 2)
+    (over,) = found["background_responses.deliveries"]
+    assert (over.attributes, over.value) == ({"target": "callback", "state": "delivered"}, 2)
+    assert {one.attributes["gen_ai.token.type"] for one in found["gen_ai.client.token.usage"]} == {"input", "output"}
+    assert sum(one.count for one in found["gen_ai.client.operation.duration"]) == 3
+    assert {"http.server.request.duration", "http.client.request.duration"} < found.keys()
+
+
+def test_nothing_private_leaves(story: Story) -> None:
+    """Not the input, the output, metadata, a key or secret, nor the path and query of a callback."""
+    sent = b"".join(body for _, body in story.collecting.posted)
+    assert all(story.private)
+    for secret in story.private:
+        assert secret.encode() not in sent, secret
+        assert secret not in story.log, secret
+
+
+def test_requests_are_told_of_once(story: Story) -> None:
+    """FastAPI, inside the platform's HTTP extension, would tell of each a second time, without its route."""
+    assert story.collecting.scopes() == {"background_responses"}
+
+
+def test_each_change_is_one_line_that_names_its_trace(story: Story) -> None:
+    """The story of a response by its id: accepted, started, completed, each attempt to deliver."""
+    lines = [line for line in story.log.splitlines() if story.response["id"] in line and "{" in line]
+    told = [json.loads(line[line.index("{") :]) for line in lines]
+    changes = ["response.accepted", "response.started", "response.completed"]
+    assert [line["event"] for line in told] == [*changes, "delivery.attempted", "delivery.attempted"]
+    assert {line["trace_id"] for line in told} == {WELL}
+    assert told[2]["age_ms"] >= 2000
+    assert [(line["state"], line["status"]) for line in told[3:]] == [("pending", 500), ("delivered", 204)]
+
+
+def test_a_trace_outlives_the_process_it_began_in(connection_string: str, tmp_path: Path) -> None:
+    """The request is served by one process, which is killed; another tells of the rest under the same trace."""
+    with observed(tmp_path, connection_string) as (running, collecting):
+        asked(running, WELL, "sim-3s")
+        of_trace(collecting, WELL, REQUEST)
+        running.hosts[0].kill()
+        running.hosts[0].start()
+        spans = of_trace(collecting, WELL, "POST")
+    request, life = named(spans, REQUEST), named(spans, "chat sim-3s")
+    assert life.parent_id == request.span_id
+    assert named(spans, "POST").parent_id == life.span_id
+    assert named(spans, "POST").process == life.process != request.process
+
+
+def test_without_telemetry_a_callers_trace_goes_on(connection_string: str, tmp_path: Path) -> None:
+    """Nothing is sent anywhere, and the receiver still learns which trace its callback belongs to."""
+    with (
+        collector() as collecting,
+        service(tmp_path, connection_string, OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url) as running,
+    ):
+        callback = running.receiver.first(asked(running, WELL)["id"])
+        untraced = running.client().post("/responses", json=running.with_callback()).json()
+        assert running.receiver.first(untraced["id"])["traceparent"] is None
+    assert callback["traceparent"] == f"00-{WELL}-{CLIENT_ID}-01"
+    assert collecting.posted == []
+
+
+def test_a_collector_that_does_not_answer_delays_nobody(connection_string: str, tmp_path: Path) -> None:
+    """What cannot be sent is dropped; requests are answered as ever."""
+    with service(tmp_path, connection_string, TELEMETRY="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=DEAD) as running:
+        began_s = time.monotonic()
+        running.receiver.first(asked(running, WELL, "sim-1s")["id"], 10)
+        assert time.monotonic() - began_s < 10
+
+
+def test_application_insights_is_sent_the_same(connection_string: str, tmp_path: Path) -> None:
+    """Microsoft's exporter, with the connection string as the deployment sets it: request, dependency, metrics."""
+    with (
+        collector() as insights,
+        service(
+            tmp_path,
+            connection_string,
+            TELEMETRY="azure",
+            APPLICATIONINSIGHTS_CONNECTION_STRING=f"InstrumentationKey={KEY};IngestionEndpoint={insights.url}/",
+            APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL="true",
+            APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED="true",
+            OTEL_BSP_SCHEDULE_DELAY="100",
+            OTEL_METRIC_EXPORT_INTERVAL="1000",
+        ) as running,
+    ):
+        running.receiver.first(asked(running, WELL)["id"])
+        assert wait_for(lambda: _has_all(insights), SOON_S), [item["name"] for item in insights.items()]
+    told = [item for item in insights.items() if item["tags"].get("ai.operation.id") == WELL]
+    assert {item["data"]["baseType"] for item in told} == {"RequestData", "RemoteDependencyData"}
+    assert {REQUEST, "chat sim-2s"} <= {item["data"]["baseData"]["name"] for item in told}
+    assert {item["tags"]["ai.cloud.role"] for item in told} == {"background-responses"}
+
+
+def _has_all(insights: Collector) -> bool:
+    items = [item["data"]["baseData"] for item in insights.items()]
+    measured = {metric["name"] for item in items for metric in item.get("metrics", ())}
+    return "background_responses.delivery.time" in measured and "chat sim-2s" in {item.get("name") for item in items}
