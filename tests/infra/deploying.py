@@ -27,7 +27,10 @@ LEAST = {
 }
 BASE_URL = "'${account.properties.endpoints['OpenAI Language Model Instance API']}openai/v1'"
 STATES = {"pending", "delivered", "failed", "gone", "blocked"}  # of a delivery
-LINES = "'AppTraces | where Message startswith \"{\" | extend line = parse_json(Message) | extend event = tostring(line.event)'"
+LINES = (
+    '\'AppTraces | where Message startswith "{" | extend line = parse_json(extract("^[{].*", 0, Message))'
+    " | extend event = tostring(line.event)'"
+)
 CHOICES = {"UPSTREAM_MODE": "upstreamMode"}
 
 
