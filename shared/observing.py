@@ -39,7 +39,7 @@ class Exchange:
         self._span = tracing.tracer.start_span(name, parent, kind, {**common, **(details or {})})
         self._fails_from = 500 if kind is SpanKind.SERVER else 400
         self._duration = duration
-        self._common = dict(common)
+        self.common = dict(common)
         self._error: str | None = None
         self._began_s = time.perf_counter()
 
@@ -55,7 +55,7 @@ class Exchange:
         """Note the status of an HTTP answer, or the kind of error that there is none for."""
         if status is not None:
             self._span.set_attribute("http.response.status_code", status)
-            self._common["http.response.status_code"] = status
+            self.common["http.response.status_code"] = status
         failed = status is not None and status >= self._fails_from
         self._error = error or (str(status) if failed else None)
 
@@ -63,10 +63,10 @@ class Exchange:
         """End it, failed by that kind of error if there is one."""
         error = error or self._error
         if error:
-            self._common["error.type"] = error
+            self.common["error.type"] = error
         tracing.judge(self._span, error)
         self._span.end()
-        self._duration.record(time.perf_counter() - self._began_s, self._common)
+        self._duration.record(time.perf_counter() - self._began_s, self.common)
 
     @contextmanager
     def current(self) -> Iterator[None]:

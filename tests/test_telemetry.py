@@ -41,7 +41,7 @@ def observed(directory: Path, connection: str) -> Iterator[tuple[Service, Collec
         yield running, collecting
 
 
-def asked(running: Service, trace_id: str, model: str = "sim-2s") -> Json:
+def asked(running: Service, trace_id: str, model: str = "sim-2s", *, sampled: bool = True) -> Json:
     """Ask as a client that traces itself; return the claim ticket."""
     request = running.with_callback(
         model=model,
@@ -50,7 +50,7 @@ def asked(running: Service, trace_id: str, model: str = "sim-2s") -> Json:
         metadata={"name": "Geheimes-Metadatum"},
         callback_url=f"{running.receiver.url}/geheimer-Pfad?key=geheimer-Parameter",
     )
-    headers = {"traceparent": f"00-{trace_id}-{CLIENT_ID}-01"}
+    headers = {"traceparent": f"00-{trace_id}-{CLIENT_ID}-0{sampled:d}"}
     answer = running.client().post("/responses", json=request, headers=headers)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
@@ -76,15 +76,17 @@ def named(spans: list[Span], name: str) -> Span:
 
 
 WELL, FAILING = "4bf92f3577b34da6a3ce929d0e0e4736", "a1f92f3577b34da6a3ce929d0e0e4736"
+UNSAMPLED = "b1f92f3577b34da6a3ce929d0e0e4736"
 
 
 @dataclass
 class Story:
-    """A service that was asked for three responses and a stream, told to its end: what everybody has seen of it."""
+    """A service that was asked for some responses and a stream, told to its end: what everybody has seen of it."""
 
     collecting: Collector
     response: Json
     callback: Json
+    unsampled: Json
     failing: Json
     log: str
     private: list[str]
@@ -94,6 +96,7 @@ class Story:
 def story(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """Tell the story once: one response that completes, one that fails, one refused, one streamed."""
     with observed(tmp_path_factory.mktemp("telemetry"), azurite.account()) as (running, collecting):
+        unsampled = running.receiver.first(asked(running, UNSAMPLED, "sim-1s", sampled=False)["id"])
         running.receiver.faults(fail_first_per_id=1, status=500)
         response, failing = asked(running, WELL), asked(running, FAILING, "sim-fail-1s")
         assert running.client().post("/responses", json={"model": "sim-refuse", "input": "x"}).status_code == 400
@@ -101,11 +104,11 @@ def story(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Story:
         assert wait_for(lambda: _delivered(running, response, failing), SOON_S)
         of_trace(collecting, WELL, "POST", "POST")
         of_trace(collecting, FAILING, "POST", "POST")
-        assert wait_for(lambda: _counted(collecting, "background_responses.deliveries") == 2, SOON_S)
+        assert wait_for(lambda: _counted(collecting, "background_responses.deliveries") == 3, SOON_S)
         answer, caller = finished(running.client(), response), running.callers["first"]
         private = [*SECRETS, output_text(answer), caller.api_key, caller.signing_secret]
         callback = running.receiver.of(response["id"])[-1]
-        return Story(collecting, answer, callback, failing, running.hosts[0].written(), private)
+        return Story(collecting, answer, callback, unsampled, failing, running.hosts[0].written(), private)
 
 
 def _delivered(running: Service, *responses: Json) -> bool:
@@ -176,6 +179,13 @@ def test_what_failed_says_by_what(story: Story) -> None:
     assert not any(span.events for span in story.collecting.spans())
 
 
+def test_what_the_client_does_not_record_is_not_recorded(story: Story) -> None:
+    """Its trace goes on all the same, marked as it was; its figures count."""
+    assert UNSAMPLED not in {span.trace_id for span in story.collecting.spans()}
+    version, trace_id, _, flags = story.unsampled["traceparent"].split("-")
+    assert (version, trace_id, flags) == ("00", UNSAMPLED, "00")
+
+
 def test_a_streamed_response_is_traced_to_the_end_of_its_stream(story: Story) -> None:
     """The span of its request lasts as long as the answer; a reader who has gone is counted no more."""
     (life,) = (span for span in story.collecting.spans() if span.name == "chat sim-1s")
@@ -188,24 +198,24 @@ def test_a_streamed_response_is_traced_to_the_end_of_its_stream(story: Story) ->
 
 
 def test_every_figure_is_measured(story: Story) -> None:
-    """What two completed, a failed and a withdrawn response leave in the metrics."""
+    """What three completed, a failed and a withdrawn response leave in the metrics."""
     found = story.collecting.metrics()
     by_status = {one.attributes["status"]: one.value for one in found["background_responses.ended"]}
-    assert by_status == {"completed": 2, "failed": 1, "withdrawn": 1}
-    assert _counted(story.collecting, "background_responses.accepted") == 4
+    assert by_status == {"completed": 3, "failed": 1, "withdrawn": 1}
+    assert _counted(story.collecting, "background_responses.accepted") == 5
     ages = {one.attributes["status"]: one for one in found["background_responses.age"]}
-    assert (ages["completed"].count, ages["failed"].count) == (2, 1)
-    assert 3 <= ages["completed"].value < 30
+    assert (ages["completed"].count, ages["failed"].count) == (3, 1)
+    assert 4 <= ages["completed"].value < 40
     assert sum(one.count for one in found["background_responses.poll.lag"]) >= 2
     assert sum(one.count for one in found["background_responses.alarms.overdue"]) >= 16
     attempts = {one.attributes["class"]: one.value for one in found["background_responses.delivery.attempts"]}
-    assert attempts == {"2xx": 2, "5xx": 2}
+    assert attempts == {"2xx": 3, "5xx": 2}
     (delivered,) = found["background_responses.delivery.time"]
-    assert (delivered.attributes, delivered.count) == ({"target": "callback"}, 2)
+    assert (delivered.attributes, delivered.count) == ({"target": "callback"}, 3)
     (over,) = found["background_responses.deliveries"]
-    assert (over.attributes, over.value) == ({"target": "callback", "state": "delivered"}, 2)
+    assert (over.attributes, over.value) == ({"target": "callback", "state": "delivered"}, 3)
     assert {one.attributes["gen_ai.token.type"] for one in found["gen_ai.client.token.usage"]} == {"input", "output"}
-    assert sum(one.count for one in found["gen_ai.client.operation.duration"]) == 3
+    assert sum(one.count for one in found["gen_ai.client.operation.duration"]) == 4
     assert {"http.server.request.duration", "http.client.request.duration"} < found.keys()
 
 
