@@ -11,6 +11,7 @@ from agent_framework.openai import OpenAIChatClient
 from openai import AsyncOpenAI, OpenAI
 
 from local.azurite import Azurite
+from tests.collectors import collector
 from tests.peers import eventually
 from tests.stacks import (
     Service,
@@ -138,3 +139,31 @@ def test_an_agent_asks_an_agent(over_readme: Service) -> None:
 
     assert "the output of weather" in asyncio.run(asked(stream=False))
     assert "the output of weather" in asyncio.run(asked(stream=True))
+
+
+def test_an_agents_own_spans_are_of_the_responses_trace(
+    connection_string: str, directory: Path, tmp_path: Path
+) -> None:
+    """What Agent Framework tells of models and tools is below the response; of texts it tells nothing."""
+    with (
+        collector() as collecting,
+        service(
+            tmp_path,
+            connection_string,
+            AGENTS_MODULE="readme_agents",
+            PYTHONPATH=str(directory),
+            TELEMETRY="otlp",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url,
+            OTEL_BSP_SCHEDULE_DELAY="100",
+        ) as running,
+    ):
+        response = create(running.client(), "agent:reporter", input="Geheimstadt")
+        answer = output_text(finished(running.client(), response))
+        name = "invoke_agent agent:reporter"
+        eventually(lambda: name in {span.name for span in collecting.spans()}, CALL_S)
+        spans, sent = collecting.spans(), b"".join(body for _, body in collecting.posted)
+    (life,) = [span for span in spans if span.name == name]
+    trace = {span.name: span for span in spans if span.trace_id == life.trace_id}
+    assert life.attributes["gen_ai.provider.name"] == "microsoft.agent_framework"
+    assert trace.keys() >= {"POST /openai/v1/responses", "execute_tool weather"}
+    assert not any(text.encode() in sent for text in ("Geheimstadt", answer))
