@@ -86,6 +86,7 @@ def _start(_given: argparse.Namespace) -> None:
         print(f"ready {running.base_url} key={running.credentials.api_key}", flush=True)
         print(f"callbacks {running.receiver_url}/callback secret={running.credentials.signing_secret}", flush=True)
         print(f"storage {running.connection}", flush=True)
+        print(f"log {running.parts['host'].file}", flush=True)
         while True:
             running.check()
             time.sleep(1)

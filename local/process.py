@@ -30,7 +30,7 @@ class Process:
 
     def __init__(self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
         self.name = name
-        self._log = log
+        self.file = log  # what it writes to
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
                 command,
@@ -83,7 +83,7 @@ class Process:
         return match[1] if match else None
 
     def _written(self) -> str:
-        return self._log.read_text(errors="replace")
+        return self.file.read_text(errors="replace")
 
 
 def wait_for(find: Callable[[], T | None], deadline_s: float) -> T | None:
