@@ -60,6 +60,7 @@ def test_a_signed_callback_is_verified_and_kept(http: httpx.Client) -> None:
     assert row == {
         "path": "/callback",
         "webhook_id": "msg_1",
+        "traceparent": None,
         "verified": True,
         "type": "response.completed",
         "response_id": "resp_1",
