@@ -70,7 +70,8 @@ class Nudges:
         delay_s = max(0, (at_s * 1000 - self._now_ms()) // 1000)
         if delay_s > PARKED_MAX_S or self._said(shard, at_s, delay_s):
             return
-        await self._send(self._nudges, {"shard": shard, "at": at_s}, delay_s)
+        if not await self._send(self._nudges, {"shard": shard, "at": at_s}, delay_s):
+            self._sent.pop((shard, at_s), None)  # whoever asks next says it
 
     async def deliver(self, alarm_key: str) -> None:
         """Ask for a delivery now."""
@@ -90,7 +91,7 @@ class Nudges:
             del self._sent[next(iter(self._sent))]
         return known
 
-    async def _send(self, queue: QueueClient, message: dict[str, object], delay_s: int) -> None:
+    async def _send(self, queue: QueueClient, message: dict[str, object], delay_s: int) -> bool:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 await queue.send_message(
@@ -98,3 +99,5 @@ class Nudges:
                 )
         except (AzureError, TimeoutError) as error:
             _log.warning("nudge.lost", extra={"queue": queue.queue_name, "error": type(error).__name__})
+            return False
+        return True

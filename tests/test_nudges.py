@@ -1,25 +1,40 @@
 """Nudges: when one is sent, for what moment, how long it is parked, and that none is ever missed."""
 
 import re
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
 
 from local.ports import free_port
 from shared.alarms import Alarm, Kind
+from shared.engine import Engine
 from shared.errors import StoreUnavailable
 from shared.ids import new_id
 from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
-from tests.worlds import START_MS, Sent, Stage
+from shared.service import _world
+from shared.settings import load
+from tests.fault_proxy import StorageRequest
+from tests.lossy_proxy import LossyProxy
+from tests.worlds import START_MS, Stage, nudge
 
 pytestmark = pytest.mark.anyio
 
 NOW_S = START_MS // 1000
 
 
-def nudge(at_s: int, parked_s: int, shard: str = "a") -> Sent:
-    """Return the nudge of a shard as it is sent."""
-    return Sent(NUDGES, {"shard": shard, "at": at_s}, parked_s)
+@pytest.fixture
+async def lossy(connection_string: str) -> AsyncIterator[LossyProxy]:
+    """Give a proxy that loses requests on their way to the account's queues."""
+    endpoint = dict(part.partition("=")[::2] for part in connection_string.split(";"))["QueueEndpoint"]
+    async with LossyProxy("queue", urlsplit(endpoint).port or 80) as proxy:
+        yield proxy
+
+
+def is_message(request: StorageRequest) -> bool:
+    """Say whether a request puts a message on a queue."""
+    return request.method == "POST"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +76,32 @@ async def test_a_nudge_for_now_is_always_sent(stage: Stage) -> None:
     for _ in range(2):
         await stage.world.nudges.sweep("a", START_MS)
     assert stage.sent == [nudge(NOW_S, 0)] * 2
+
+
+async def test_a_nudge_that_was_lost_is_sent_when_it_is_asked_for_again(
+    lossy: LossyProxy, connection_string: str
+) -> None:
+    """Only one that a queue has taken is not repeated."""
+    async with Stage(lossy.through(connection_string)) as stage:
+        lossy.lose(is_message)
+        for _ in range(3):
+            await stage.world.nudges.sweep("a", START_MS + 2_000)
+        assert stage.sent == [nudge(NOW_S + 2, 2)] * 2
+
+
+async def test_a_message_whose_connection_dies_is_sent_again(lossy: LossyProxy, connection_string: str) -> None:
+    """Within the deadline of a send, as the service is set up: nobody who waits for its alarm has to."""
+    settings = {"UPSTREAM_BASE_URL": "https://api.example.com/v1", "CALLERS": '[{"name": "ann"}]'}
+    world = _world(load({"AzureWebJobsStorage": lossy.through(connection_string), **settings}))
+    await world.nudges.prepare()
+    lost = lossy.lose(is_message)
+    await world.nudges.deliver("key")
+    await Engine(world).aclose()
+    assert lost.happened.is_set()
+    async with Stage(connection_string) as stage, stage.queue(DELIVERIES) as queue:
+        message = await queue.receive_message()
+    assert message is not None
+    assert orjson.loads(message.content) == {"alarm": "key"}
 
 
 async def test_a_delivery_is_asked_for_at_once_by_the_key_of_its_alarm(stage: Stage) -> None:
