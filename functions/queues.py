@@ -26,14 +26,14 @@ async def sweep(message: func.QueueMessage) -> None:
     """Ring the due alarms of the shard that a nudge names."""
     try:
         nudge = orjson.loads(message.get_body())
-        shard, at_s = str(nudge["shard"]), int(nudge["at"])
+        shard, at_s, until_s = str(nudge["shard"]), int(nudge["at"]), int(nudge.get("until", 0))
     except (ValueError, KeyError, TypeError):
-        shard, at_s = "", 0
+        shard, at_s, until_s = "", 0, 0
     if len(shard) != 1 or shard not in SHARDS:
         _log.error("nudge.unreadable", extra={"message_id": message.id})
         return
     try:
-        await (await service()).engine.sweep(shard, at_s)
+        await (await service()).engine.sweep(shard, at_s, until_s)
     except StoreError:
         _log.warning("sweep.storage_failed", extra={"shard": shard})
 

@@ -123,9 +123,9 @@ class Engine:
 
     # For the service itself
 
-    async def sweep(self, shard: str, at_s: int) -> int:
+    async def sweep(self, shard: str, at_s: int, until_s: int = 0) -> int:
         """Ring the due alarms of a shard; return how many."""
-        return await sweeping.sweep(self._world, shard, at_s)
+        return await sweeping.sweep(self._world, shard, at_s, until_s)
 
     async def run(self, response_id: str, epoch: int) -> None:
         """Drive the run that a message offers."""

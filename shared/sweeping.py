@@ -31,23 +31,27 @@ RETRY_AFTER_GIVING_UP_MS = 3_600_000
 AT_ONCE = 64
 
 
-async def sweep(world: World, shard: str, at_s: int) -> int:
+async def sweep(world: World, shard: str, at_s: int, until_s: int = 0) -> int:
     """Ring the alarms of a shard that are due by its clock, or by the time the nudge was for if that is later.
 
-    Takes at most 500 alarms or 60 s, and nudges for what is left. Returns how many it rang.
+    Takes at most 500 alarms or 60 s, and nudges for what is left; before `until_s`, also where nothing was due.
+    Returns how many it rang.
     """
     clock_ms = world.now_ms()
     now_ms = max(clock_ms, min(at_s * 1000, clock_ms + AHEAD_MAX_MS))
+    if now_ms >= until_s * 1000:
+        until_s = 0  # the next heartbeat has looked
     due, bad = await world.store.due(shard, now_ms, MAX_ALARMS)
     for key in bad:
         _log.error("alarm.unreadable", extra={"key": key})
-    if not due and not bad:
+    if not due and not bad and not until_s:
         return 0
     async with asyncio.TaskGroup() as group:
         rings = await _take(world, shard, due, now_ms - clock_ms, group)
         if rings:
             await asyncio.wait(rings, timeout=NUDGE_AFTER_S)
-        await _nudge_on(world, shard, now_ms, more=len(rings) < len(due) or len(due) + len(bad) == MAX_ALARMS)
+        more = len(rings) < len(due) or len(due) + len(bad) == MAX_ALARMS
+        await _nudge_on(world, shard, now_ms, until_s, more=more)
     return len(rings)
 
 
@@ -95,7 +99,10 @@ async def _has_room(rings: Sequence[asyncio.Task[None]], wait_s: float) -> bool:
 
 
 async def heartbeat(world: World) -> None:
-    """Nudge every shard whose first alarm is overdue or due within a minute: 16 point queries, the only scan."""
+    """Nudge every shard whose first alarm is overdue or due within a minute: 16 point queries, the only scan.
+
+    These nudges go on until the next heartbeat, past alarms that go before they ring.
+    """
     now_ms = world.now_ms()
     async with asyncio.TaskGroup() as group:
         for shard in SHARDS:
@@ -110,7 +117,7 @@ async def _check(world: World, shard: str, now_ms: int) -> None:
         return
     measures.overdue.record(max(0, now_ms - (due_ms or now_ms)) / 1000)
     if due_ms is not None and due_ms < now_ms + HEARTBEAT_MS:
-        await world.nudges.sweep(shard, due_ms)
+        await world.nudges.sweep(shard, due_ms, (now_ms + HEARTBEAT_MS) // 1000)
 
 
 def _next(world: World, alarm: Alarm, now_ms: int) -> Alarm:
@@ -130,14 +137,14 @@ def _is_hopeless(alarm: Alarm) -> bool:
     return alarm.attempt > uncounted + MAX_UNEXPECTED
 
 
-async def _nudge_on(world: World, shard: str, now_ms: int, *, more: bool) -> None:
+async def _nudge_on(world: World, shard: str, now_ms: int, until_s: int, *, more: bool) -> None:
     """Nudge for the first alarm after those that were due: a row that is no alarm stays before it for good."""
     try:
         due_ms = world.now_ms() if more else await world.store.first_due(shard, now_ms)
     except StoreError:
         return  # the heartbeat finds it
     if due_ms is not None:
-        await world.nudges.sweep(shard, due_ms)
+        await world.nudges.sweep(shard, due_ms, until_s)
 
 
 async def _ring_safely(world: World, alarm: Alarm, now_ms: int) -> None:

@@ -18,7 +18,7 @@ from tests.stacks import Json, Service, following, streaming
 THREADS = 8
 ACCEPTED_S = 90.0
 READ_S = 80.0
-SETTLED_S = 90.0  # what was due happens within this time of the later of its due time and the start of a process
+SETTLED_S = 90.0  # a death costs up to 67 s, see test_deaths.py; the rest is for a machine that is busy
 ENDS = {
     "sim-instant": "completed",
     "sim-1s": "completed",
@@ -118,10 +118,8 @@ class Load:
 
     def _lost(self) -> str:
         """Say what the service knows of what has not called back."""
-        known = [
-            [self._get(f"/responses/{one}{part}").text for part in ("", "/deliveries")]
-            for one in sorted(self._missing())
-        ]
+        paths = [f"/responses/{one}{part}" for one in sorted(self._missing()) for part in ("", "/deliveries")]
+        known = [self._get(path).text for path in paths]
         return f"no callback in time: {known}"
 
     def _read(self, response_id: str) -> Json:

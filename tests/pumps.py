@@ -20,13 +20,18 @@ async def queue_host(stage: Stage, *engines: Engine, copies: int = 1) -> AsyncIt
     turns = itertools.cycle(engines)
     async with asyncio.TaskGroup() as group:
         pumps = [
-            group.create_task(_pump(stage, NUDGES, copies, lambda said: next(turns).sweep(said["shard"], said["at"]))),
+            group.create_task(_pump(stage, NUDGES, copies, lambda said: swept(next(turns), said))),
             group.create_task(_pump(stage, DELIVERIES, copies, lambda said: next(turns).deliver(said["alarm"]))),
             group.create_task(_pump(stage, RUNS, copies, lambda said: next(turns).run(said["id"], said["epoch"]))),
         ]
         yield
         for pump in pumps:
             pump.cancel()
+
+
+async def swept(engine: Engine, said: dict[str, Any]) -> int:
+    """Sweep as a nudge asks for; return how many alarms that rang."""
+    return await engine.sweep(said["shard"], said["at"], said.get("until", 0))
 
 
 async def _pump(

@@ -22,7 +22,10 @@ from tests.stacks import Json, Service, create, finished, service
 
 SEED = int(os.environ.get("CHAOS_SEED") or 1)
 OUTAGE_S = 20.0
-UNREADABLE = ("x", "[]", "{}", "5", '{"shard": "g", "at": 1}', '{"shard": "0", "at": "x"}', '{"alarm": "alarm|x|y|z"}')
+UNREADABLE = (
+    *("x", "[]", "{}", "5", '{"alarm": "alarm|x|y|z"}', '{"shard": "g", "at": 1}'),
+    *('{"shard": "0", "at": "x"}', '{"shard": "0", "at": 1, "until": "x"}'),
+)
 WRITES = 6  # transactions in the life of a response: open, start, move of the poll, end, claim, record
 
 

@@ -84,9 +84,9 @@ class Sent:
     parked_s: int
 
 
-def nudge(at_s: int, parked_s: int, shard: str = "a") -> Sent:
-    """Return the nudge of a shard as it is sent."""
-    return Sent(NUDGES, {"shard": shard, "at": at_s}, parked_s)
+def nudge(at_s: int, parked_s: int, shard: str = "a", **until: int) -> Sent:
+    """Return the nudge of a shard as it is sent; the heartbeat's says until when it goes on."""
+    return Sent(NUDGES, {"shard": shard, "at": at_s, **until}, parked_s)
 
 
 class Stage:
