@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from shared.schedule import Dice, retry_after_s
+from shared.schedule import EARLY_MS, Dice, retry_after_s
 
 HOUR_MS = 3_600_000
 # SCHEDULE_MS[n] is the wait after attempt n; attempt 1 has none before it.
@@ -136,7 +136,7 @@ def _wait_ms(attempt: Attempt, now_ms: int, dice: Dice) -> int:
     if asked_s is None:
         return scheduled_ms
     cap_ms = min(scheduled_ms + RETRY_AFTER_EXTRA_MS, RETRY_AFTER_MAX_MS)
-    return max(scheduled_ms, int(min(asked_s * 1000, cap_ms)))
+    return max(scheduled_ms, int(min(asked_s * 1000 + EARLY_MS, cap_ms)))
 
 
 def _scheduled_ms(attempt: Attempt, dice: Dice) -> int:

@@ -10,6 +10,7 @@ POLL_MIN_MS = 1_000
 POLL_MAX_MS = 30_000
 RETRY_MAX_MS = 60_000
 RETRY_AFTER_MAX_MS = 3_600_000
+EARLY_MS = 1_000  # a sweep may come so much before what it was asked for: nudges are parked in whole seconds
 ASKED_MAX_S = 31_536_000.0
 MAX_UNEXPECTED = 5
 
@@ -27,12 +28,12 @@ def poll_delay(elapsed_ms: int, dice: Dice, least_ms: int = POLL_MIN_MS) -> int:
 def retry_delay(tries: int, dice: Dice, *, retry_after_s: float | None = None) -> int:
     """Return the wait after the given number of errors in a row: 1, 2, 4 ... 60 s, half of it jitter.
 
-    A Retry-After of the upstream is a floor, honoured up to an hour.
+    A Retry-After of the upstream is a floor, also for a sweep that comes early, and honoured up to an hour.
     """
     delay = min(POLL_MIN_MS << min(tries, 10), RETRY_MAX_MS)
     delay = delay // 2 + int(delay * dice() / 2)
     if retry_after_s is not None:
-        delay = max(delay, min(int(retry_after_s * 1000), RETRY_AFTER_MAX_MS))
+        delay = max(delay, min(int(retry_after_s * 1000) + EARLY_MS, RETRY_AFTER_MAX_MS))
     return max(delay, POLL_MIN_MS)
 
 

@@ -113,8 +113,8 @@ RECEIVERS: dict[str, tuple[Script, tuple[str, Any, int | None]]] = {
     "finds it too large": (reply(413), ("failed", 413, None)),
     "fails": (reply(500), (OPEN, 500, 5)),
     "is overloaded": (reply(503), (OPEN, 503, 60)),
-    "asks for two minutes": (reply(429, "Retry-After: 120"), (OPEN, 429, 120)),
-    "asks for a date": (reply(429, f"Retry-After: {DATE}"), (OPEN, 429, 1200)),
+    "asks for two minutes": (reply(429, "Retry-After: 120"), (OPEN, 429, 121)),
+    "asks for a date": (reply(429, f"Retry-After: {DATE}"), (OPEN, 429, 1201)),
     "asks for a month": (reply(503, "Retry-After: 2592000"), (OPEN, 503, 7260)),
     "asks for rubbish": (reply(429, "Retry-After: soon"), (OPEN, 429, 60)),
 }

@@ -46,9 +46,9 @@ def test_a_retry_waits_a_second_to_an_hour(tries: int, roll: float, asked_s: flo
     assert 1_000 <= wait_ms <= (MINUTE if asked_s is None else HOUR)
 
 
-@pytest.mark.parametrize(("asked_s", "expected_ms"), [(0.0, 1_000), (0.5, 1_000), (7.5, 7_500), (7_200.0, HOUR)])
+@pytest.mark.parametrize(("asked_s", "expected_ms"), [(0.0, 1_000), (0.5, 1_500), (7.5, 8_500), (7_200.0, HOUR)])
 def test_what_the_upstream_asks_for_is_a_floor(asked_s: float, expected_ms: int) -> None:
-    """It is honoured up to an hour, and never shortens a wait."""
+    """It is honoured up to an hour, by a second more than a sweep may be early, and never shortens a wait."""
     assert retry_delay(0, lambda: 0.0, retry_after_s=asked_s) == expected_ms
 
 

@@ -70,7 +70,7 @@ async def test_a_refused_request_is_passed_on_and_nothing_is_kept(stage: Stage) 
     assert await stage.kinds(response_id) == []
 
 
-@pytest.mark.parametrize(("error", "wait_ms"), [(OUTAGE, 1_000), (TIMEOUT, 1_000), (THROTTLED, 17_000)])
+@pytest.mark.parametrize(("error", "wait_ms"), [(OUTAGE, 1_000), (TIMEOUT, 1_000), (THROTTLED, 18_000)])
 async def test_trouble_at_the_start_is_not_the_callers(stage: Stage, error: UpstreamError, wait_ms: int) -> None:
     """The caller gets its ticket; the start is tried again later, no sooner than the upstream asked."""
     stage.upstream.start_errors = [error]
