@@ -115,6 +115,11 @@ var hostSettings = [
     value: 'azure'
   }
   {
+    // Azure's front end and the host mark every trace as not recorded (open-telemetry/opentelemetry-js#3057).
+    name: 'OTEL_TRACES_SAMPLER'
+    value: 'always_on'
+  }
+  {
     // An instance may be gone a minute after its last request: its figures go before.
     name: 'OTEL_METRIC_EXPORT_INTERVAL'
     value: '15000'
