@@ -2,15 +2,18 @@
 
 The platform's Python worker passes on the text of a record and drops what stands beside it
 (Azure/azure-functions-python-worker#1681), so a line that is to be searched by its fields has them in its text.
+
+An exception is told by its type and the places in the code: its text may hold what somebody has sent us.
 """
 
 import logging
+import sys
 from collections.abc import MutableMapping
 from typing import Any
 
 import orjson
 
-from shared import tracing
+from shared import agent_errors, tracing
 
 
 class EventLogger(logging.LoggerAdapter[logging.Logger]):
@@ -18,8 +21,14 @@ class EventLogger(logging.LoggerAdapter[logging.Logger]):
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
         """Return the line; a value that JSON has no form for is told by its text."""
-        line = {"event": msg, **(kwargs.get("extra") or {}), **tracing.named()}
+        line = {"event": msg, **(kwargs.get("extra") or {}), **_failed(kwargs.pop("exc_info", None)), **tracing.named()}
         return orjson.dumps(line, default=str).decode(), kwargs
+
+
+def _failed(given: Any) -> dict[str, Any]:
+    """Return what is told of an exception: the one that is given, or where it is only asked for, the current one."""
+    error = given if isinstance(given, BaseException) else sys.exception() if given else None
+    return agent_errors.logged(error) if error else {}
 
 
 def logger(name: str) -> EventLogger:

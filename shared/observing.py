@@ -5,6 +5,7 @@ its span, or without telemetry those of whoever began the trace.
 """
 
 import time
+from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -21,6 +22,7 @@ from shared.tracing import Attributes
 
 SYSTEM = "azure_storage_queue"  # messaging.system has no well-known value for it
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+_ENOUGH = (GeneratorExit, CancelledError)  # a stream that nobody reads on, work that another holds now
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -48,8 +50,8 @@ class Exchange:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _at: TracebackType | None) -> None:
-        """End it; an exception is known by its type alone, and a reader who has enough is none."""
-        self.end(kind.__qualname__ if kind and kind is not GeneratorExit else None)
+        """End it; an exception is known by its type alone, and that we have had enough is none."""
+        self.end(kind.__qualname__ if kind and not issubclass(kind, _ENOUGH) else None)
 
     def answered(self, status: int | None, error: str | None = None) -> None:
         """Note the status of an HTTP answer, or the kind of error that there is none for."""
@@ -60,8 +62,8 @@ class Exchange:
         self._error = error or (str(status) if failed else None)
 
     def end(self, error: str | None = None) -> None:
-        """End it, failed by that kind of error if there is one."""
-        error = error or self._error
+        """End it, failed by that kind of error if there is one, and if the answer itself was none."""
+        error = self._error or error
         if error:
             self.common["error.type"] = error
         tracing.judge(self._span, error)

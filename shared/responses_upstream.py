@@ -108,8 +108,7 @@ class ResponsesUpstream:
         headers: Mapping[str, str] | None = None,
     ) -> answers.Answer:
         try:
-            async with asyncio.timeout(deadline_s):
-                return await self._exchange(method, path, body, headers or {})
+            return await self._exchange(method, path, deadline_s, body, headers or {})
         except httpx.HTTPError as error:
             raise UpstreamUnavailable(type(error).__name__) from error
         except TimeoutError as error:
@@ -176,15 +175,17 @@ class ResponsesUpstream:
         return await self._client.send(request, stream=True)
 
     async def _exchange(
-        self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str]
+        self, method: str, path: str, deadline_s: float, body: dict[str, Any] | None, headers: Mapping[str, str]
     ) -> answers.Answer:
+        # The deadline is inside: so that an exchange which takes too long says so, and not that it was given up.
         with self._asking(method, path) as exchange:
-            response = await self._send(method, path, body, {**headers, **exchange.headers()})
-            exchange.answered(response.status_code)
-            try:
-                content = await answers.bounded(response)
-            finally:
-                await response.aclose()
+            async with asyncio.timeout(deadline_s):
+                response = await self._send(method, path, body, {**headers, **exchange.headers()})
+                exchange.answered(response.status_code)
+                try:
+                    content = await answers.bounded(response)
+                finally:
+                    await response.aclose()
         return answers.judged(response, content, missing=method != "POST" or bool(path))
 
     def _asking(self, method: str, path: str) -> Exchange:

@@ -1,5 +1,6 @@
 """Traces without telemetry: a caller's trace is kept, carried through every step, and passed on as it came."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from shared import alarms, logs, observing, tracing
 from shared.alarms import Alarm, Kind
 from shared.intake import Message, opened
+from shared.observing import Exchange
 from shared.responses_upstream import ResponsesUpstream
 from tests.worlds import CALLBACK_URL, Stage, told
 
@@ -111,6 +113,47 @@ def test_a_method_nobody_knows_has_one_name(method: str, name: str) -> None:
     exchange = observing.serving(method, None, "https://a.example/x?key=secret", "")
     with exchange:
         assert exchange.common == {"http.request.method": name, "url.scheme": "https"}
+
+
+def test_an_exception_is_told_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    """By types and places in the code: what it says may be a prompt or a key. Its line is one line."""
+    log, prompt = logs.logger("shared.example"), "geheim"
+    with pytest.raises(ValueError, match=prompt) as caught:
+        float(prompt)
+    log.error("run.failed", extra={"response": "resp_1"}, exc_info=caught.value)
+    try:
+        float(prompt)
+    except ValueError:
+        log.exception("run.failed")
+    given, current = told(caplog)
+    assert (given["response"], given["errors"], current["errors"]) == ("resp_1", ["ValueError"], ["ValueError"])
+    assert "test_tracing.py" in given["places"]
+    assert prompt not in caplog.text
+    assert [text.count("\n") for text in caplog.messages] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("status", "raised", "error"),
+    [
+        (None, httpx.ConnectError("geheim"), "ConnectError"),
+        (200, ValueError("geheim"), "ValueError"),
+        (503, ValueError("geheim"), "503"),  # as the conventions say: the answer is the error
+        (200, GeneratorExit(), None),
+        (200, asyncio.CancelledError(), None),  # we have had enough, or another has the work now
+    ],
+)
+def test_an_exchange_fails_by_what_it_failed_of(status: int | None, raised: BaseException, error: str | None) -> None:
+    """Never by the text of an exception, and not where we have given it up."""
+
+    def ask(exchange: Exchange) -> None:
+        with exchange:
+            exchange.answered(status)
+            raise raised
+
+    exchange = observing.asking("GET", "/x", "https://a.example/x")
+    with pytest.raises(type(raised)):
+        ask(exchange)
+    assert exchange.common.get("error.type") == error
 
 
 def test_a_line_is_one_json_object(caplog: pytest.LogCaptureFixture) -> None:
