@@ -8,6 +8,7 @@ from shared.tracing import Life
 from shared.upstreams import Kind
 
 _log = logger(__name__)
+_WITHDRAWN = "withdrawn"  # the status of no record: there is none any more
 
 
 def told(before: Record | None, write: Write, kind: Kind) -> None:
@@ -24,11 +25,15 @@ def told(before: Record | None, write: Write, kind: Kind) -> None:
             _log.info(f"response.{now.status}", extra=_line(now))
 
 
-def withdrawn(record: Record) -> None:
+def withdrawn(record: Record, kind: Kind, now_ms: int) -> None:
     """Tell of a response whose upstream refused the request, so that nothing of it is kept."""
     with tracing.under(record.trace):
         _log.info("response.withdrawn", extra=_line(record))
-    measures.ended.add(1, {"status": "withdrawn"})
+    measures.ended.add(1, {"status": _WITHDRAWN})
+    if record.trace_parent:
+        named = {"gen_ai.operation.name": kind.operation, "gen_ai.provider.name": kind.provider}
+        details = named | _details(record) | {"background_responses.status": _WITHDRAWN}
+        tracing.lived(_life(record, kind, now_ms), details, _WITHDRAWN)
 
 
 def _accepted(record: Record) -> None:
@@ -37,7 +42,7 @@ def _accepted(record: Record) -> None:
 
 
 def _ended(record: Record, write: Write, kind: Kind) -> None:
-    age_ms = record.ended_ms - record.created_ms
+    age_ms = _age_ms(record)
     found = {
         "age_ms": age_ms,
         "mode": record.mode,
@@ -67,13 +72,17 @@ def _lived(record: Record, write: Write, kind: Kind) -> None:
     common = _common(record, write, kind)
     used = {"input": write.said.get("input_tokens"), "output": write.said.get("output_tokens")}
     counts = {of: count for of, count in used.items() if isinstance(count, int)}
-    duration_s = (record.ended_ms - record.created_ms) / 1000
-    measures.operation.record(duration_s, common | ({"error.type": failure} if failure else {}))
+    measures.operation.record(_age_ms(record) / 1000, common | ({"error.type": failure} if failure else {}))
     for of, count in counts.items():
         measures.tokens.record(count, common | {"gen_ai.token.type": of})
     if record.trace_parent:
         details = _details(record) | {f"gen_ai.usage.{of}_tokens": count for of, count in counts.items()}
-        tracing.lived(_life(record, kind), common | details, failure)
+        tracing.lived(_life(record, kind, record.ended_ms), common | details, failure)
+
+
+def _age_ms(record: Record) -> int:
+    """Return how old it is at its end; two processes have told these times, and their clocks may differ."""
+    return max(0, record.ended_ms - record.created_ms)
 
 
 def _common(record: Record, write: Write, kind: Kind) -> dict[str, str | int | bool]:
@@ -101,6 +110,6 @@ def _details(record: Record) -> dict[str, str | int | bool]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _life(record: Record, kind: Kind) -> Life:
+def _life(record: Record, kind: Kind, ended_ms: int) -> Life:
     name = f"{kind.operation} {record.model}" if record.model else kind.operation
-    return Life(name, record.trace, record.trace_parent, record.created_ms, record.ended_ms)
+    return Life(name, record.trace, record.trace_parent, record.created_ms, ended_ms)

@@ -222,7 +222,7 @@ def _tell_made(record: Record, delivery: Delivery, made: _Made, now_ms: int) -> 
     if state != "pending":
         measures.deliveries.add(1, target | {"state": state})
     if state == "delivered" and not delivery.before:
-        measures.delivered.record((now_ms - record.ended_ms) / 1000, target)
+        measures.delivered.record(max(0, now_ms - record.ended_ms) / 1000, target)  # two clocks
 
 
 async def _persist(world: World, record: Record | None, made: _Made) -> None:

@@ -1,5 +1,6 @@
 """How a response ends. One way for all: the upstream's end, a cancel, a deadline, a failure of our own."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,8 @@ from shared.world import World, decide
 _log = logger(__name__)
 
 MAX_SAID = 200  # characters of what an upstream names
+MAX_TOKENS = 10**12
+_CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,80}")
 
 Decide = Callable[[Record], Ending]
 
@@ -180,13 +183,28 @@ def _said(shown: Mapping[str, Any]) -> dict[str, str | int]:
     """Return what may be told of a final object: the model that answered, what it used, the code of an error."""
     usage, error = (_fields(shown, name) for name in ("usage", "error"))
     said = {
-        "response_model": shown.get("model"),
-        "input_tokens": usage.get("input_tokens"),
-        "output_tokens": usage.get("output_tokens"),
-        "error": error.get("code"),
+        "response_model": _text(shown.get("model")),
+        "input_tokens": _count(usage.get("input_tokens")),
+        "output_tokens": _count(usage.get("output_tokens")),
+        "error": _code(error.get("code")),
     }
-    texts = {name: value[:MAX_SAID] for name, value in said.items() if isinstance(value, str)}
-    return texts | {name: value for name, value in said.items() if isinstance(value, int)}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _text(value: object) -> str | None:
+    return value[:MAX_SAID] if isinstance(value, str) else None
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= MAX_TOKENS else None
+
+
+def _code(value: object) -> str | None:
+    """Return the code of an error; where an upstream puts a sentence, anything could be in it."""
+    text = str(value) if isinstance(value, str | int) else None
+    return text if text is None or _CODE.fullmatch(text) else "_OTHER"
 
 
 def _fields(shown: Mapping[str, Any], name: str) -> dict[str, Any]:

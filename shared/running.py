@@ -75,7 +75,8 @@ class Run:
             self._vanishes = False
             self.begun()
             return False
-        changes.withdrawn(self._lease.record)
+        record = self._lease.record
+        changes.withdrawn(record, self._world.upstreams.of(record.model).kind, self._world.now_ms())
         self.refusal = refusal
         return True
 

@@ -86,16 +86,18 @@ class Life:
 
 
 def lived(life: Life, attributes: Attributes, error: str | None) -> None:
-    """Make the span that stands for a life, under the id that its children have known it by."""
-    version, trace_id, own_id, flags = life.trace.split("-")
-    request = remote(f"{version}-{trace_id}-{life.parent}-{flags}")
-    token = span_id.set(int(own_id, 16))
+    """Make the span that stands for a life, under the id that its children have known it by; none if that is none."""
+    own = trace.get_current_span(remote(life.trace)).get_span_context()
+    if not own.is_valid:
+        return
+    request = remote(f"00-{own.trace_id:032x}-{life.parent}-{own.trace_flags:02x}")
+    token = span_id.set(own.span_id)
     span = tracer.start_span(
         life.name, request, SpanKind.CLIENT, dict(attributes), start_time=life.began_ms * 1_000_000
     )
     span_id.reset(token)
     judge(span, error)
-    span.end(end_time=life.ended_ms * 1_000_000)
+    span.end(end_time=max(life.began_ms, life.ended_ms) * 1_000_000)  # two clocks may have told them
 
 
 def judge(span: Span, error: str | None) -> None:

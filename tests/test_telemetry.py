@@ -1,82 +1,18 @@
 """Telemetry through the whole service: what a collector is sent, and what nobody is."""
 
 import json
-import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from local.azurite import Azurite
 from local.process import wait_for
-from tests.collectors import Collector, Span, collector
-from tests.stacks import Json, Service, finished, output_text, service, streamed
+from tests.collectors import Collector
+from tests.observed import CLIENT_ID, REQUEST, SOON_S, WELL, asked, named, observed, of_trace
+from tests.stacks import Json, Service, finished, output_text, streamed
 
-CLIENT_ID = "00f067aa0ba902b7"
 SECRETS = ("geheime-Frage", "geheimer-Pfad", "geheimer-Parameter", "Geheimes-Metadatum", "simulated-upstream-key")
-REQUEST = "POST /openai/v1/responses"
-SOON_S = 30.0
-DEAD = "http://127.0.0.1:9"
-KEY = "00000000-0000-0000-0000-000000000001"
-
-
-@contextmanager
-def observed(directory: Path, connection: str) -> Iterator[tuple[Service, Collector]]:
-    """Run the service with a collector of its own, which is sent everything quickly."""
-    with (
-        collector() as collecting,
-        service(
-            directory,
-            connection,
-            TELEMETRY="otlp",
-            OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url,
-            OTEL_BSP_SCHEDULE_DELAY="100",
-            OTEL_METRIC_EXPORT_INTERVAL="300",
-            UPSTREAM_API_KEY="simulated-upstream-key",
-        ) as running,
-    ):
-        yield running, collecting
-
-
-def asked(running: Service, trace_id: str, model: str = "sim-2s", *, sampled: bool = True) -> Json:
-    """Ask as a client that traces itself; return the claim ticket."""
-    request = running.with_callback(
-        model=model,
-        input="geheime-Frage",
-        instructions="geheime-Frage",
-        metadata={"name": "Geheimes-Metadatum"},
-        callback_url=f"{running.receiver.url}/geheimer-Pfad?key=geheimer-Parameter",
-    )
-    headers = {"traceparent": f"00-{trace_id}-{CLIENT_ID}-0{sampled:d}"}
-    answer = running.client().post("/responses", json=request, headers=headers)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
-
-
-def of_trace(collecting: Collector, trace_id: str, *names: str) -> list[Span]:
-    """Wait for spans of these names in a trace, and return all of it."""
-
-    def complete() -> list[Span]:
-        spans = [span for span in collecting.spans() if span.trace_id == trace_id]
-        return [] if Counter(names) - Counter(span.name for span in spans) else spans
-
-    spans = wait_for(complete, SOON_S)
-    assert spans, [(span.name, span.trace_id) for span in collecting.spans()]
-    return spans
-
-
-def named(spans: list[Span], name: str) -> Span:
-    """Return the first span of that name, which must be there."""
-    found = [span for span in spans if span.name == name]
-    assert found, [span.name for span in spans]
-    return found[0]
-
-
-WELL, FAILING = "4bf92f3577b34da6a3ce929d0e0e4736", "a1f92f3577b34da6a3ce929d0e0e4736"
-UNSAMPLED = "b1f92f3577b34da6a3ce929d0e0e4736"
+FAILING, UNSAMPLED = "a1f92f3577b34da6a3ce929d0e0e4736", "b1f92f3577b34da6a3ce929d0e0e4736"
 
 
 @dataclass
@@ -133,6 +69,16 @@ def test_one_trace_shows_a_whole_life(story: Story) -> None:
     assert life.began_s == pytest.approx(request.began_s, abs=1)
     assert life.began_s <= begun.began_s < polled.began_s < life.ended_s <= first.began_s < second.began_s
     assert story.callback["traceparent"] == f"00-{WELL}-{second.span_id}-01"
+
+
+def test_no_span_is_below_one_that_is_not_there(story: Story) -> None:
+    """Each is a root, a client's child, or the child of a span that was sent; that of a refused request, too."""
+    spans = story.collecting.spans()
+    there = {"", CLIENT_ID, *(span.span_id for span in spans)}
+    assert [span for span in spans if span.parent_id not in there] == []
+    (refused,) = (span for span in spans if span.attributes.get("background_responses.status") == "withdrawn")
+    assert (refused.name, refused.failed, refused.kind) == ("chat sim-refuse", True, "client")
+    assert {span.name for span in spans if span.parent_id == refused.span_id} == {"POST /responses"}
 
 
 def test_names_are_those_of_the_conventions(story: Story) -> None:
@@ -242,71 +188,3 @@ def test_each_change_is_one_line_that_names_its_trace(story: Story) -> None:
     assert {line["trace_id"] for line in told} == {WELL}
     assert told[2]["age_ms"] >= 2000
     assert [(line["state"], line["status"]) for line in told[3:]] == [("pending", 500), ("delivered", 204)]
-
-
-def test_a_trace_outlives_the_process_it_began_in(connection_string: str, tmp_path: Path) -> None:
-    """The request is served by one process, which is killed; another tells of the rest under the same trace."""
-    with observed(tmp_path, connection_string) as (running, collecting):
-        asked(running, WELL, "sim-3s")
-        of_trace(collecting, WELL, REQUEST)
-        running.hosts[0].kill()
-        running.hosts[0].start()
-        spans = of_trace(collecting, WELL, "POST")
-    request, life = named(spans, REQUEST), named(spans, "chat sim-3s")
-    assert life.parent_id == request.span_id
-    assert named(spans, "POST").parent_id == life.span_id
-    assert named(spans, "POST").process == life.process != request.process
-
-
-def test_without_telemetry_a_callers_trace_goes_on(connection_string: str, tmp_path: Path) -> None:
-    """Nothing is sent anywhere, and the receiver still learns which trace its callback belongs to."""
-    with (
-        collector() as collecting,
-        service(tmp_path, connection_string, OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url) as running,
-    ):
-        callback = running.receiver.first(asked(running, WELL)["id"])
-        untraced = running.client().post("/responses", json=running.with_callback()).json()
-        assert running.receiver.first(untraced["id"])["traceparent"] is None
-    assert callback["traceparent"] == f"00-{WELL}-{CLIENT_ID}-01"
-    assert collecting.posted == []
-
-
-def test_a_collector_that_does_not_answer_delays_nobody(connection_string: str, tmp_path: Path) -> None:
-    """What cannot be sent is dropped; requests are answered as ever."""
-    with service(tmp_path, connection_string, TELEMETRY="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=DEAD) as running:
-        began_s = time.monotonic()
-        running.receiver.first(asked(running, WELL, "sim-1s")["id"], 10)
-        assert time.monotonic() - began_s < 10
-
-
-def test_application_insights_is_sent_the_same(connection_string: str, tmp_path: Path) -> None:
-    """Microsoft's exporter and sampler as the deployment sets them: request, dependency and metrics are there.
-
-    Also of what Azure's front end has marked as not recorded, which is everything.
-    """
-    with (
-        collector() as insights,
-        service(
-            tmp_path,
-            connection_string,
-            TELEMETRY="azure",
-            APPLICATIONINSIGHTS_CONNECTION_STRING=f"InstrumentationKey={KEY};IngestionEndpoint={insights.url}/",
-            APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL="true",
-            APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED="true",
-            OTEL_BSP_SCHEDULE_DELAY="100",
-            OTEL_METRIC_EXPORT_INTERVAL="1000",
-            OTEL_TRACES_SAMPLER="always_on",
-        ) as running,
-    ):
-        running.receiver.first(asked(running, WELL, sampled=False)["id"])
-        assert wait_for(lambda: _has_all(insights), SOON_S), [item["name"] for item in insights.items()]
-    told = [item for item in insights.items() if item["tags"].get("ai.operation.id") == WELL]
-    assert {item["data"]["baseType"] for item in told} == {"RequestData", "RemoteDependencyData"}
-    assert {REQUEST, "chat sim-2s"} <= {item["data"]["baseData"]["name"] for item in told}
-    assert {item["tags"]["ai.cloud.role"] for item in told} == {"background-responses"}
-
-
-def _has_all(insights: Collector) -> bool:
-    items = [item["data"]["baseData"] for item in insights.items()]
-    measured = {metric["name"] for item in items for metric in item.get("metrics", ())}
-    return "background_responses.delivery.time" in measured and "chat sim-2s" in {item.get("name") for item in items}
