@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import orjson
 
-from shared import delivering, polling, responses, signing
+from shared import delivering, polling, responses, signing, tracing
 from shared.alarms import Alarm, Kind
 from shared.errors import Conflict, NotFound, Unauthorized
 from shared.logs import logger
@@ -102,7 +102,8 @@ async def _look(world: World, upstream_id: str) -> Record | None:
     if record and not record.token:
         record = await decide(world, record, record.id, _woken)
     if record and record.token and record.mode == "poll" and not record.status.is_terminal:
-        return await polling.finish(world, record)
+        with tracing.under(record.trace):
+            return await polling.finish(world, record)
     return None
 
 

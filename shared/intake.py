@@ -148,7 +148,7 @@ async def refuse(world: World, message: Message, envelope: Envelope, refusal: Se
         return
     _log.error("request.rejected", extra=extra)
     rejected = {"reason": refusal.message, "code": refusal.code}
-    said = {"id": envelope.id, "request": envelope.request, "rejected": rejected}
+    said = {"id": envelope.id, "request": envelope.request, "rejected": rejected, "traceparent": envelope.traceparent}
     await world.queues.put(REQUESTS + POISON, orjson.dumps(said))
 
 

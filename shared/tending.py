@@ -6,7 +6,7 @@ there. A request that no trigger could take is given one more chance, under its 
 
 import orjson
 
-from shared import intake
+from shared import intake, tracing
 from shared.alarms import read_key
 from shared.errors import BadRequest, ServiceError, StoreError
 from shared.ids import SHARDS, is_id, shard_of
@@ -76,7 +76,8 @@ async def _request(world: World, letter: Letter) -> None:
             "poison.failed",
             extra={"message_id": letter.id, "response": envelope.response_id, "reason": refusal.message},
         )
-        await intake.fail(world, envelope, refusal)
+        with tracing.under(envelope.traceparent):
+            await intake.fail(world, envelope, refusal)
         return
     _log.error("poison.rearmed", extra={"queue": REQUESTS, "message_id": letter.id, "response": envelope.response_id})
     await world.queues.put(REQUESTS, orjson.dumps({"id": letter.id, **orjson.loads(message.body), "returned": True}))

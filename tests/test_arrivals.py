@@ -8,16 +8,19 @@ from typing import Any
 import orjson
 import pytest
 
-from shared import arrivals, signing
+from shared import arrivals, signing, tracing
 from shared.alarms import Kind
 from shared.arrivals import MARKED_MS, row_key
 from shared.errors import NotFound, Unauthorized, Unavailable, UpstreamMissing, UpstreamUnavailable
 from shared.records import Record, record_key
 from shared.states import Status
+from shared.upstreams import Step, Upstreams
+from tests.scripted import ScriptedUpstream
 from tests.worlds import CALLBACK_URL, SECRET, START_MS, Stage, until
 
 pytestmark = pytest.mark.anyio
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 
@@ -67,6 +70,24 @@ async def test_an_event_ends_the_response_at_once(told: Stage) -> None:
     await told.deliver()
     assert len(told.receiver.posts) == 1
     assert told.upstream.polls == 1
+
+
+async def test_what_an_event_makes_us_ask_is_of_the_responses_trace(told: Stage) -> None:
+    """The poll that sees the end is a piece of its life, not of the upstream's call."""
+    traces: list[dict[str, str]] = []
+
+    class Traced(ScriptedUpstream):
+        async def advance(self, token: str) -> Step:
+            traces.append(tracing.named())
+            return await super().advance(token)
+
+    told.upstream = Traced()
+    told.change(upstreams=Upstreams(told.upstream))
+    with tracing.under(TRACEPARENT):
+        record = await told.create()
+    end(told, token_of(record))
+    await tell(told, event(token_of(record)))
+    assert traces == [{"trace_id": TRACEPARENT.split("-")[1]}]
 
 
 async def test_the_callback_does_not_wait_for_its_message(told: Stage) -> None:

@@ -18,6 +18,7 @@ from tests.worlds import ANN, CALLBACK_URL, Stage, events, told
 
 pytestmark = pytest.mark.anyio
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 ASK = {"model": "m", "input": "question"}
 
 
@@ -146,6 +147,14 @@ async def test_what_was_rejected_is_a_failed_response(stage: Stage, caplog: pyte
     assert kept["content"][0]["text"] == "{\N{REPLACEMENT CHARACTER}"
     record = await stage.record(id_of("m-1"))
     assert (record.caller, record.deliveries, await left(stage, REQUESTS)) == (ANN.name, (), 0)
+
+
+async def test_what_fails_here_is_of_the_trace_its_message_names(stage: Stage) -> None:
+    """Whether it could not be handled, or was rejected."""
+    await poisoned(stage, REQUESTS, encoded({"id": "r-1", "request": ASK, "returned": True, "traceparent": TRACE}))
+    await stage.engine.take_request(Message("r-2", orjson.dumps({"request": [], "traceparent": TRACE})))
+    await stage.engine.tend_poison()
+    assert [(await stage.record(id_of(name))).trace for name in ("r-1", "r-2")] == [TRACE, TRACE]
 
 
 async def test_more_than_a_batch_is_emptied(stage: Stage) -> None:
