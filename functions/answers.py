@@ -131,15 +131,19 @@ class EventStream(StreamingResponse):
         """Send the events until their end, or until the client has gone; it resumes from wherever this stops."""
         measures.readers.add(1)
         try:
-            await super().__call__(scope, receive, send)
-        except ClientDisconnect:
-            _log.debug("stream.left")
+            with self.until_sent:
+                await self._send(scope, receive, send)
         except Exception:  # noqa: BLE001 - the edge: what breaks here breaks the connection, and the client resumes
             _log.exception("stream.failed")
         finally:
             measures.readers.add(-1)
-            self.until_sent.close()
             await self._chunks.aclose()
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except ClientDisconnect:
+            _log.debug("stream.left")
 
 
 def _json(body: bytes, status: int, headers: Mapping[str, str] | None) -> Response:

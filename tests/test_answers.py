@@ -3,20 +3,21 @@
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 from azurefunctions.extensions.http.fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
-from functions.answers import as_json, as_response, for_anyone, read_json
+from functions.answers import EventStream, as_json, as_response, for_anyone, read_json
 from shared import errors
 from shared.errors import ServiceError, TooLarge, UnsupportedMediaType
 from shared.records import Record
 from shared.requests import MAX_BODY
 from shared.service import now_ms
 from shared.states import Status
+from shared.streaming import Stream
 from tests.worlds import events
 
 SECRET = "sk-geheim"
@@ -47,6 +48,22 @@ def answered(error: BaseException | None) -> Response:
         return await for_anyone(handle)(request())
 
     return asyncio.run(main())
+
+
+class Broken:
+    """A stream that raises that, or ends if it is none."""
+
+    def __init__(self, raised: Exception | None) -> None:
+        self._raised = raised
+
+    def __aiter__(self) -> "Broken":
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise self._raised or StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Do nothing."""
 
 
 def body_of(response: Response) -> Any:
@@ -169,6 +186,23 @@ def test_a_client_that_goes_away_is_no_failure_of_ours(caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO):
         assert answered(ClientDisconnect()).status_code == 400
     assert events(caplog) == events(caplog, logging.INFO) == ["request.abandoned"]
+
+
+@pytest.mark.parametrize(("raised", "by"), [(ValueError("x"), ValueError), (ClientDisconnect(), None), (None, None)])
+def test_a_stream_says_how_it_ended(raised: Exception | None, by: type[Exception] | None) -> None:
+    """To what lasts as long as it: a stream that broke is no success; that its client has left is no failure."""
+    ends: list[object] = []
+    stream = EventStream(cast("Stream", Broken(raised)))
+    stream.until_sent.push(lambda kind, _error, _at: ends.append(kind))
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(_: Any) -> None:
+        return
+
+    asyncio.run(stream({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send))
+    assert ends == [by]
 
 
 def test_a_compressed_body_is_refused() -> None:
