@@ -19,7 +19,7 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.metrics.view import DropAggregation, View
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -37,15 +37,17 @@ _DELTAS: dict[type, AggregationTemporality] = dict.fromkeys((Counter, Histogram)
 def start(target: str) -> None:
     """Send the traces and metrics of this process to that target from now on: once, for the platform may load us again.
 
-    Raises ValueError for a target that is none.
+    Raises ValueError for a target that is none, or where a variable of OpenTelemetry's own is wrong: nothing is sent.
     """
     spans, measured = _exporters(target)
-    resource = Resource.create({SERVICE_NAME: NAME})
+    # What the environment says of the service goes before what we call it, which `create` would see the other way.
+    resource = Resource.create({SERVICE_NAME: NAME}).merge(OTELResourceDetector().detect())
     tracers = TracerProvider(resource=resource, id_generator=_Ids())
     tracers.add_span_processor(_Spans(spans))
-    trace.set_tracer_provider(tracers)
     views = [View(meter_name=_TOLD_TWICE, aggregation=DropAggregation())]
-    metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(measured)], resource, views=views))
+    meters = MeterProvider([PeriodicExportingMetricReader(measured)], resource, views=views)
+    trace.set_tracer_provider(tracers)
+    metrics.set_meter_provider(meters)
 
 
 def _exporters(target: str) -> tuple[SpanExporter, MetricExporter]:

@@ -34,4 +34,9 @@ asked = _seconds("http.client.request.duration", "Duration of requests made, of 
 sent = _seconds("messaging.client.operation.duration", "Duration of sending a message.")
 processed = _seconds("messaging.process.duration", "Duration of taking a queued request.")
 operation = _seconds("gen_ai.client.operation.duration", "Duration of a response, from its acceptance to its end.")
-tokens = _meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens used by a response.")
+tokens = _meter.create_histogram(
+    "gen_ai.client.token.usage",
+    "{token}",
+    "Tokens used by a response.",
+    explicit_bucket_boundaries_advisory=[4**power for power in range(14)],  # as the conventions say
+)

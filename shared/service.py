@@ -5,7 +5,6 @@ import random
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, cast
 
 import httpx
@@ -19,6 +18,7 @@ from shared.agents import Agents
 from shared.callbacks import CallbackSender
 from shared.engine import Engine
 from shared.errors import SettingsError
+from shared.logs import logger
 from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
 from shared.queues import Queues
 from shared.records import CALLBACK, REPLY_QUEUE
@@ -29,6 +29,8 @@ from shared.store import Store
 from shared.table import Table
 from shared.upstreams import Authorize, Upstreams
 from shared.world import Limits, Pace, Rules, World
+
+_log = logger(__name__)
 
 TABLE = "responses"
 _QUEUE_READ_S = 3.0  # well below the deadline of a send, so that a connection that has died leaves time for another
@@ -63,12 +65,19 @@ async def service() -> Service:
 
 
 def observe() -> None:
-    """Send traces and metrics from now on where the setting says so; one that is wrong is told by every request."""
-    with suppress(SettingsError):
+    """Send traces and metrics from now on where the setting says so; one that is wrong is told by every request.
+
+    Where OpenTelemetry refuses a setting of its own, the service does its work without telemetry.
+    """
+    try:
         if target := telemetry():
             from shared import exporting  # noqa: PLC0415 - takes time that only those pay who want it
 
             exporting.start(target)
+    except SettingsError:
+        return
+    except Exception:  # noqa: BLE001 - the edge: what only watches the product does not end it
+        _log.exception("telemetry.failed")
 
 
 async def build(settings: Settings) -> Service:

@@ -47,6 +47,7 @@ EDGES = {
     "shared/agent_upstream.py": 2,  # whatever an agent raises, and whatever stopping its work does
     "shared/agents.py": 1,  # whatever the deployment's module raises
     "shared/responses_upstream.py": 1,  # whatever a credential raises
+    "shared/service.py": 1,  # whatever OpenTelemetry says of its own settings
     "shared/sweeping.py": 1,  # one alarm does not stop the others
 }
 

@@ -26,7 +26,7 @@ var signals = {
   attempted: 'delivery.attempted'
   breaker: 'breaker.opened'
   poison: ['poison.rearmed', 'poison.unreadable', 'poison.unread']
-  faults: ['alarm.given_up', 'alarm.failed', 'alarm.unreadable', 'run.given_up', 'stop.given_up', 'request.failed', 'stream.failed', 'settings.wrong', 'delivery.unrecorded', 'upstream.credentials_refused']
+  faults: ['alarm.given_up', 'alarm.failed', 'alarm.unreadable', 'run.given_up', 'stop.given_up', 'request.failed', 'stream.failed', 'settings.wrong', 'telemetry.failed', 'delivery.unrecorded', 'upstream.credentials_refused']
   deferred: ['start.deferred', 'poll.deferred', 'run.deferred']
   throttled: 'status 429'
   ended: ['failed', 'blocked']
@@ -44,7 +44,7 @@ var faults = '"${join(signals.faults, '", "')}"'
 var deferred = '"${join(signals.deferred, '", "')}"'
 var ended = '"${join(signals.ended, '", "')}"'
 
-// A line of the app as an object, without the stack that may follow it.
+// A line of the app as an object, without what may follow it.
 var lines = 'AppTraces | where Message startswith "{" | extend line = parse_json(extract("^[{].*", 0, Message)) | extend event = tostring(line.event)'
 
 var overdueQuery = 'AppMetrics | where Name == "${signals.overdueMetric}" | where Max > 120 | project TimeGenerated | union (${lines} | where event in (${missed}) | project TimeGenerated)'
