@@ -4,6 +4,7 @@ Whatever OpenTelemetry and Azure Monitor call their own is set by their own envi
 `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_METRIC_EXPORT_INTERVAL`.
 """
 
+import logging
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -65,6 +66,8 @@ def _to_collector() -> tuple[SpanExporter, MetricExporter]:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
+    # Its warning of a header that is written wrong repeats the header, mostly a key; the collector's 401 remains.
+    logging.getLogger("opentelemetry.util.re").setLevel(logging.ERROR)
     return OTLPSpanExporter(), OTLPMetricExporter()
 
 

@@ -74,7 +74,7 @@ async def _take(
         except StoreError:
             _log.warning("sweep.cut_short", extra={"shard": shard})
             break
-        _measure(batch, moved, now_ms)
+        _measure(batch, moved, now_ms - ahead_ms)
         rings += [group.create_task(_ring_safely(world, alarm, now_ms)) for alarm in moved]
     return rings
 

@@ -104,6 +104,43 @@ asyncio.run(main())
     assert (span["name"], span["attributes"]["error.type"]) == ("GET /responses/{id}", "TimeoutError")
 
 
+def test_a_key_that_is_written_wrong_is_not_told() -> None:
+    """OpenTelemetry's own warning would repeat the header."""
+    printed, complained = run(SPANS.format(program=""), OTEL_EXPORTER_OTLP_HEADERS="authorization: Bearer geheim")
+    assert "geheim" not in printed + complained
+
+
+def test_a_poll_that_begins_early_is_not_late(connection_string: str) -> None:
+    """A nudge is for a whole second, and may come before it."""
+    printed, _ = run(
+        """
+import asyncio, os
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from shared.ids import shard_of
+from tests.worlds import Stage
+
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+
+async def main():
+    async with Stage(os.environ["STORAGE"]) as stage:
+        record = await stage.create()
+        (alarm,) = await stage.alarms(record.id)
+        stage.clock.ms = alarm.due_ms - 500
+        await stage.engine.sweep(shard_of(record.id), alarm.due_ms // 1000 + 1)
+
+asyncio.run(main())
+found = [one for scope in reader.get_metrics_data().resource_metrics[0].scope_metrics for one in scope.metrics]
+(lag,) = [one.data.data_points[0] for one in found if one.name == "background_responses.poll.lag"]
+print(lag.count, lag.sum)
+""",
+        STORAGE=connection_string,
+    )
+    assert printed.split() == ["1", "0.0"]
+
+
 def test_tokens_are_counted_in_the_conventions_buckets() -> None:
     """From one to 67 million: a prompt is more than the ten thousand at which the SDK's own end."""
     printed, _ = run(
