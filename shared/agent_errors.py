@@ -1,53 +1,31 @@
 """What an agent's exception means for its response, told without a word that a prompt, a key or a URL could be in."""
 
 import re
-import traceback
-from collections.abc import Iterator
-from typing import Any
+
+from shared import causes
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CONNECTIONS = frozenset({"ConnectionError", "APIConnectionError", "TimeoutError", "TransportError"})
 _PASSING = frozenset({408, 409, 425, 429, *range(500, 600)})
-_NAME_MAX = 80
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Give an exception, what caused it, what caused that."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def told(error: BaseException) -> dict[str, str]:
     """Return code and message of a response that has failed with it: names of types, nothing of their text."""
-    names = [_name(one) for one in causes(error)]
+    names = [causes.name(one) for one in causes.chain(error)]
     by = f", caused by {names[-1]}" if len(names) > 1 else ""
     return {"code": _CAMEL.sub("_", names[0]).lower(), "message": f"The agent failed with {names[0]}{by}."}
 
 
-def logged(error: BaseException) -> dict[str, Any]:
-    """Return what the log says of it: the types and the places in the code, none of the values."""
-    chain = list(causes(error))
-    places = [place for one in chain for place in traceback.format_tb(one.__traceback__)]
-    return {"errors": [_name(one) for one in chain], "places": "".join(places)}
-
-
 def is_passing(error: BaseException) -> bool:
     """Say whether another try may find the service that the agent asks in a better state."""
-    return any(_is_connection(one) or getattr(one, "status_code", None) in _PASSING for one in causes(error))
+    return any(_is_connection(one) or getattr(one, "status_code", None) in _PASSING for one in causes.chain(error))
 
 
 def is_about_background(error: BaseException) -> bool:
     """Say whether a chat client refuses background work: it, or its service, names the option."""
-    return any("background" in str(one) for one in causes(error))
+    return any("background" in str(one) for one in causes.chain(error))
 
 
 def _is_connection(error: BaseException) -> bool:
     """Say whether a connection is at fault, in the words of whatever HTTP client the agent's SDK brings along."""
     return any(one.__name__ in _CONNECTIONS for one in type(error).__mro__)
-
-
-def _name(error: BaseException) -> str:
-    return type(error).__name__[:_NAME_MAX]

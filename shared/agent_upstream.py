@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared import agent_errors, agent_input
+from shared import agent_errors, agent_input, causes
 from shared.agent_run import AgentRun, Course, ended
 from shared.agents import Agents
 from shared.errors import (
@@ -43,7 +43,7 @@ class AgentUpstream:
     """The agents of the deployment. A token of theirs is the prefix and, as JSON, whose work it stops, and which."""
 
     replays = False
-    kind = Kind("invoke_agent", "microsoft.agent_framework")
+    kind = Kind("invoke_agent", "microsoft.agent_framework", "gen_ai.agent.name", PREFIX)
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
@@ -86,7 +86,7 @@ class AgentUpstream:
             if course.token and agent_errors.is_passing(error):
                 raise UpstreamUnavailable(type(error).__name__) from error
             failure = agent_errors.told(error)
-            known = {"response": key, "agent": _name(request), **agent_errors.logged(error)}
+            known = {"response": key, "agent": _name(request), **causes.logged(error)}
             _log.error("agent.failed", extra=known)
         else:
             return

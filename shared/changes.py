@@ -32,7 +32,7 @@ def withdrawn(record: Record, kind: Kind, now_ms: int) -> None:
     measures.ended.add(1, {"status": _WITHDRAWN})
     if record.trace_parent:
         named = {"gen_ai.operation.name": kind.operation, "gen_ai.provider.name": kind.provider}
-        details = named | _details(record) | {"background_responses.status": _WITHDRAWN}
+        details = named | _details(record, kind) | {"background_responses.status": _WITHDRAWN}
         tracing.lived(_life(record, kind, now_ms), details, _WITHDRAWN)
 
 
@@ -76,7 +76,7 @@ def _lived(record: Record, write: Write, kind: Kind) -> None:
     for of, count in counts.items():
         measures.tokens.record(count, common | {"gen_ai.token.type": of})
     if record.trace_parent:
-        details = _details(record) | {f"gen_ai.usage.{of}_tokens": count for of, count in counts.items()}
+        details = _details(record, kind) | {f"gen_ai.usage.{of}_tokens": count for of, count in counts.items()}
         tracing.lived(_life(record, kind, record.ended_ms), common | details, failure)
 
 
@@ -95,10 +95,10 @@ def _common(record: Record, write: Write, kind: Kind) -> dict[str, str | int | b
     return common | {"gen_ai.response.model": model} if model else common
 
 
-def _details(record: Record) -> dict[str, str | int | bool]:
+def _details(record: Record, kind: Kind) -> dict[str, str | int | bool]:
     """Return what a span may say beside, where it is known."""
     known = {
-        "gen_ai.request.model": record.model,
+        kind.subject: kind.named(record.model) or None,
         "gen_ai.response.id": record.upstream_id,
         "background_responses.id": record.id,
         "background_responses.status": record.status.value,
@@ -111,5 +111,5 @@ def _details(record: Record) -> dict[str, str | int | bool]:
 
 
 def _life(record: Record, kind: Kind, ended_ms: int) -> Life:
-    name = f"{kind.operation} {record.model}" if record.model else kind.operation
-    return Life(name, record.trace, record.trace_parent, record.created_ms, ended_ms)
+    name = f"{kind.operation} {kind.named(record.model)}"
+    return Life(name.strip(), record.trace, record.trace_parent, record.created_ms, ended_ms)

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from shared import agent_errors, tracing
+from shared import causes, tracing
 
 
 class EventLogger(logging.LoggerAdapter[logging.Logger]):
@@ -28,7 +28,7 @@ class EventLogger(logging.LoggerAdapter[logging.Logger]):
 def _failed(given: Any) -> dict[str, Any]:
     """Return what is told of an exception: the one that is given, or where it is only asked for, the current one."""
     error = given if isinstance(given, BaseException) else sys.exception() if given else None
-    return agent_errors.logged(error) if error else {}
+    return causes.logged(error) if error else {}
 
 
 def logger(name: str) -> EventLogger:

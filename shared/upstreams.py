@@ -88,10 +88,19 @@ class NoMemory:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What OpenTelemetry's GenAI conventions call an upstream: the operation, and its provider."""
+    """What OpenTelemetry's GenAI conventions call an upstream: the operation, its provider, and what a model names.
+
+    The prefix is ours: it is not part of the name.
+    """
 
     operation: str = "chat"
     provider: str = "openai"
+    subject: str = "gen_ai.request.model"
+    prefix: str = ""
+
+    def named(self, model: str | None) -> str:
+        """Return the name of the model or agent, empty if there is none."""
+        return (model or "").removeprefix(self.prefix)
 
 
 class Upstream(Protocol):

@@ -18,6 +18,7 @@ PURE = {
     "agent_input",
     "alarms",
     "callers",
+    "causes",
     "errors",
     "events",
     "ids",

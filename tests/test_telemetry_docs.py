@@ -8,6 +8,7 @@ from shared.states import Status
 from tests.infra.deploying import logged, measured
 
 ROOT = Path(__file__).parent.parent
+PLACES = ("changes.py", "measures.py", "upstreams.py", "agent_upstream.py")
 TEXT = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
 
 
@@ -36,7 +37,7 @@ def test_the_events_are_those_of_the_code() -> None:
 
 def test_the_attributes_are_those_of_the_code() -> None:
     """Every attribute of ours, and of the GenAI conventions, that the page names is one that the code sets."""
-    sources = "".join((ROOT / "shared" / name).read_text("utf-8") for name in ("changes.py", "measures.py"))
+    sources = "".join((ROOT / "shared" / name).read_text("utf-8") for name in PLACES)
     names = {one.value for one in ast.walk(ast.parse(sources)) if isinstance(one, ast.Constant)}
     told = set(re.findall(r"`(gen_ai\.[a-z_.]+)`", TEXT))
     assert told <= names | {"gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"}

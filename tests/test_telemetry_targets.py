@@ -48,7 +48,10 @@ def test_a_collector_that_does_not_answer_delays_nobody(connection_string: str, 
 
 
 def test_application_insights_is_sent_the_same(connection_string: str, tmp_path: Path) -> None:
-    """Microsoft's exporter, with the connection string as the deployment sets it: request, dependency, metrics."""
+    """Microsoft's exporter and sampler as the deployment sets them: request, dependency and metrics are there.
+
+    Also of what Azure's front end has marked as not recorded, which is everything.
+    """
     with (
         collector() as insights,
         service(
@@ -60,9 +63,10 @@ def test_application_insights_is_sent_the_same(connection_string: str, tmp_path:
             APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED="true",
             OTEL_BSP_SCHEDULE_DELAY="100",
             OTEL_METRIC_EXPORT_INTERVAL="1000",
+            OTEL_TRACES_SAMPLER="always_on",
         ) as running,
     ):
-        running.receiver.first(asked(running, WELL)["id"])
+        running.receiver.first(asked(running, WELL, sampled=False)["id"])
         assert wait_for(lambda: _has_all(insights), SOON_S), [item["name"] for item in insights.items()]
     told = [item for item in insights.items() if item["tags"].get("ai.operation.id") == WELL]
     assert {item["data"]["baseType"] for item in told} == {"RequestData", "RemoteDependencyData"}
