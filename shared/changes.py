@@ -19,7 +19,7 @@ def told(before: Record | None, write: Write, kind: Kind) -> None:
             _accepted(now)
         if now.status.is_terminal and not (before and before.status.is_terminal):
             _ended(now, write, kind)
-        elif before and now.token and not before.token:
+        elif before and now.token and not before.token and not now.status.is_terminal:
             _log.info("response.started", extra=_line(now) | {"status": now.status, "upstream": now.upstream_id})
         elif before and before.status is not now.status:
             _log.info(f"response.{now.status}", extra=_line(now))

@@ -23,6 +23,7 @@ from shared.tracing import Attributes
 SYSTEM = "azure_storage_queue"  # messaging.system has no well-known value for it
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _ENOUGH = (GeneratorExit, CancelledError)  # a stream that nobody reads on, work that another holds now
+MAX_PATH = 256  # characters; of a request for nobody it is whatever somebody sends
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -90,7 +91,7 @@ def serving(method: str, route: str | None, url: str, traceparent: str) -> Excha
         common["http.route"] = f"/{route}"
     name = f"{known} /{route}" if route is not None else known.replace("_OTHER", "HTTP")
     parent = tracing.remote(traceparent)
-    return Exchange(name, SpanKind.SERVER, measures.served, common, {"url.path": parts.path}, parent)
+    return Exchange(name, SpanKind.SERVER, measures.served, common, {"url.path": parts.path[:MAX_PATH]}, parent)
 
 
 def asking(method: str, template: str, url: str) -> Exchange:

@@ -56,7 +56,7 @@ async def open_stream(world: World, record: Record, request: dict[str, Any]) -> 
     feed = Feed()
     feed.put(0, opened.first_frame)
     run = Run(world, opened.record, opened.alarm, request, feed)
-    _hold(world, run, opened.record.trace)
+    _hold(world, run, opened.record)
     stream = Stream(world, opened.record, -1, feed)
     async with AsyncExitStack() as unless_begun:
         unless_begun.push_async_callback(stream.aclose)
@@ -76,18 +76,18 @@ async def _decided(world: World, run: Run) -> None:
         raise RefusedByUpstream(refusal) from refusal
 
 
-def _hold(world: World, run: Run, trace: str) -> None:
+def _hold(world: World, run: Run, record: Record) -> None:
     """Drive a run beside its reader; what nobody expected is logged, and the lease runs out."""
 
     def over(task: asyncio.Task[None]) -> None:
         world.runs.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            _log.error("run.failed", exc_info=error)
+            _log.error("run.failed", extra={"response": record.id}, exc_info=error)
 
-    with tracing.under(trace):
+    with tracing.under(record.trace):
         task = asyncio.ensure_future(run.drive())
+        task.add_done_callback(over)
     world.runs.add(task)
-    task.add_done_callback(over)
 
 
 async def _frames(world: World, record: Record, after: int, feed: Feed | None = None) -> AsyncGenerator[bytes, None]:
