@@ -27,7 +27,7 @@ from shared.logs import logger
 from shared.narrating import Narrative
 from shared.records import Record
 from shared.states import Status
-from shared.upstreams import Kind, Memory, Sent, Step
+from shared.upstreams import Memory, Operation, Sent, Step
 
 if TYPE_CHECKING:
     from agent_framework import Agent
@@ -43,7 +43,7 @@ class AgentUpstream:
     """The agents of the deployment. A token of theirs is the prefix and, as JSON, whose work it stops, and which."""
 
     replays = False
-    kind = Kind("invoke_agent", "microsoft.agent_framework", "gen_ai.agent.name", PREFIX)
+    operation = Operation("invoke_agent", "microsoft.agent_framework", "gen_ai.agent.name", PREFIX)
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents

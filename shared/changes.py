@@ -5,35 +5,34 @@ from shared.logs import logger
 from shared.records import TARGETS, Record, Write
 from shared.states import Status
 from shared.tracing import Life
-from shared.upstreams import Kind
+from shared.upstreams import Operation
 
 _log = logger(__name__)
 _WITHDRAWN = "withdrawn"  # the status of no record: there is none any more
 
 
-def told(before: Record | None, write: Write, kind: Kind) -> None:
+def told(before: Record | None, write: Write, operation: Operation) -> None:
     """Tell of a response that was accepted, or whose status is another now; of every other write nothing."""
     now = write.record
     with tracing.under(now.trace):
         if before is None or not before.etag:
             _accepted(now)
         if now.status.is_terminal and not (before and before.status.is_terminal):
-            _ended(now, write, kind)
+            _ended(now, write, operation)
         elif before and now.token and not before.token and not now.status.is_terminal:
             _log.info("response.started", extra=_line(now) | {"status": now.status, "upstream": now.upstream_id})
         elif before and before.status is not now.status:
             _log.info(f"response.{now.status}", extra=_line(now))
 
 
-def withdrawn(record: Record, kind: Kind, now_ms: int) -> None:
+def withdrawn(record: Record, operation: Operation, now_ms: int) -> None:
     """Tell of a response whose upstream refused the request, so that nothing of it is kept."""
     with tracing.under(record.trace):
         _log.info("response.withdrawn", extra=_line(record))
     measures.ended.add(1, {"status": _WITHDRAWN})
     if record.trace_parent:
-        named = {"gen_ai.operation.name": kind.operation, "gen_ai.provider.name": kind.provider}
-        details = named | _details(record, kind) | {"background_responses.status": _WITHDRAWN}
-        tracing.lived(_life(record, kind, now_ms), details, _WITHDRAWN)
+        details = _named(operation) | _details(record, operation) | {"background_responses.status": _WITHDRAWN}
+        tracing.lived(_life(record, operation, now_ms), details, _WITHDRAWN)
 
 
 def _accepted(record: Record) -> None:
@@ -41,7 +40,7 @@ def _accepted(record: Record) -> None:
     measures.accepted.add(1, {"background": record.background, "stream": record.stream})
 
 
-def _ended(record: Record, write: Write, kind: Kind) -> None:
+def _ended(record: Record, write: Write, operation: Operation) -> None:
     age_ms = _age_ms(record)
     found = {
         "age_ms": age_ms,
@@ -53,7 +52,7 @@ def _ended(record: Record, write: Write, kind: Kind) -> None:
     _log.info(f"response.{record.status}", extra=_line(record) | found)
     measures.ended.add(1, {"status": record.status})
     measures.age.record(age_ms / 1000, {"status": record.status})
-    _lived(record, write, kind)
+    _lived(record, write, operation)
 
 
 def _line(record: Record) -> dict[str, object]:
@@ -66,18 +65,18 @@ def _line(record: Record) -> dict[str, object]:
     }
 
 
-def _lived(record: Record, write: Write, kind: Kind) -> None:
+def _lived(record: Record, write: Write, operation: Operation) -> None:
     """Tell of the response as of a call of its model, in the words of the GenAI conventions."""
     failure = str(write.said.get("error", "failed")) if record.status is Status.FAILED else None
-    common = _common(record, write, kind)
+    common = _common(record, write, operation)
     used = {"input": write.said.get("input_tokens"), "output": write.said.get("output_tokens")}
     counts = {of: count for of, count in used.items() if isinstance(count, int)}
     measures.operation.record(_age_ms(record) / 1000, common | ({"error.type": failure} if failure else {}))
     for of, count in counts.items():
         measures.tokens.record(count, common | {"gen_ai.token.type": of})
     if record.trace_parent:
-        details = _details(record, kind) | {f"gen_ai.usage.{of}_tokens": count for of, count in counts.items()}
-        tracing.lived(_life(record, kind, record.ended_ms), common | details, failure)
+        details = _details(record, operation) | {f"gen_ai.usage.{of}_tokens": count for of, count in counts.items()}
+        tracing.lived(_life(record, operation, record.ended_ms), common | details, failure)
 
 
 def _age_ms(record: Record) -> int:
@@ -85,20 +84,21 @@ def _age_ms(record: Record) -> int:
     return max(0, record.ended_ms - record.created_ms)
 
 
-def _common(record: Record, write: Write, kind: Kind) -> dict[str, str | int | bool]:
+def _common(record: Record, write: Write, operation: Operation) -> dict[str, str | int | bool]:
     """Return what few values are known of; a model only where its upstream has taken the work."""
-    common: dict[str, str | int | bool] = {
-        "gen_ai.operation.name": kind.operation,
-        "gen_ai.provider.name": kind.provider,
-    }
+    common = _named(operation)
     model = write.said.get("response_model") if record.upstream_id else None
     return common | {"gen_ai.response.model": model} if model else common
 
 
-def _details(record: Record, kind: Kind) -> dict[str, str | int | bool]:
+def _named(operation: Operation) -> dict[str, str | int | bool]:
+    return {"gen_ai.operation.name": operation.name, "gen_ai.provider.name": operation.provider}
+
+
+def _details(record: Record, operation: Operation) -> dict[str, str | int | bool]:
     """Return what a span may say beside, where it is known."""
     known = {
-        kind.subject: kind.named(record.model) or None,
+        operation.subject: operation.named(record.model) or None,
         "gen_ai.response.id": record.upstream_id,
         "background_responses.id": record.id,
         "background_responses.status": record.status.value,
@@ -110,6 +110,6 @@ def _details(record: Record, kind: Kind) -> dict[str, str | int | bool]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _life(record: Record, kind: Kind, ended_ms: int) -> Life:
-    name = f"{kind.operation} {kind.named(record.model)}"
+def _life(record: Record, operation: Operation, ended_ms: int) -> Life:
+    name = f"{operation.name} {operation.named(record.model)}"
     return Life(name.strip(), record.trace, record.trace_parent, record.created_ms, ended_ms)

@@ -23,7 +23,7 @@ from shared.errors import (
 from shared.logs import logger
 from shared.observing import Exchange
 from shared.records import Record
-from shared.upstreams import Authorize, Kind, Memory, Sent, Step
+from shared.upstreams import Authorize, Memory, Operation, Sent, Step
 
 START_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 10.0
@@ -40,7 +40,7 @@ class ResponsesUpstream:
 
     def __init__(self, client: httpx.AsyncClient, base_url: str, authorize: Authorize, *, replays: bool = True) -> None:
         self.replays = replays
-        self.kind = Kind(provider=_provider(httpx.URL(base_url).host))
+        self.operation = Operation(provider=_provider(httpx.URL(base_url).host))
         self._client = client
         self._url = f"{base_url.rstrip('/')}/responses"
         self._shown_url = str(httpx.URL(self._url).copy_with(userinfo=b""))

@@ -76,7 +76,7 @@ class Run:
             self.begun()
             return False
         record = self._lease.record
-        changes.withdrawn(record, self._world.upstreams.of(record.model).kind, self._world.now_ms())
+        changes.withdrawn(record, self._world.upstreams.of(record.model).operation, self._world.now_ms())
         self.refusal = refusal
         return True
 

@@ -205,7 +205,7 @@ async def _refuse(world: World, record: Record, held: Alarm, refusal: UpstreamRe
         return await _fail(world, record, held, ending.refused(refusal, world.now_ms()))
     try:
         await world.store.remove_all(record, held.key)
-        changes.withdrawn(record, world.upstreams.of(record.model).kind, world.now_ms())
+        changes.withdrawn(record, world.upstreams.of(record.model).operation, world.now_ms())
     except Conflict:
         ended = await ending.end(world, None, record.id, ending.refused(refusal, world.now_ms()), held)
         if ended:

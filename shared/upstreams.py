@@ -87,13 +87,13 @@ class NoMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What OpenTelemetry's GenAI conventions call an upstream: the operation, its provider, and what a model names.
+class Operation:
+    """What an upstream does, in the words of OpenTelemetry's GenAI conventions.
 
-    The prefix is ours: it is not part of the name.
+    `subject` is the attribute that a model's name is of. The prefix is ours: it is not part of the name.
     """
 
-    operation: str = "chat"
+    name: str = "chat"
     provider: str = "openai"
     subject: str = "gen_ai.request.model"
     prefix: str = ""
@@ -107,12 +107,12 @@ class Upstream(Protocol):
     """What produces answers. Every method has a deadline of its own and raises only UpstreamError.
 
     `replays` says that it works in the background: work goes on without a reader, and its stream can be read again
-    from any event. Where it does not, the stream is the work: closing it stops the work. `kind` is what telemetry calls
-    what it does.
+    from any event. Where it does not, the stream is the work: closing it stops the work. Telemetry tells of its work
+    as of that `operation`.
     """
 
     replays: bool
-    kind: Kind
+    operation: Operation
 
     def admit(self, request: Mapping[str, Any], previous: Record | None) -> None:
         """Raise BadRequest about a request that is wrong for this upstream, as far as that is known without asking.

@@ -145,7 +145,7 @@ async def commit(world: World, before: Record | None, write: Write) -> Record:
     `before` is the record it was decided from, None for a new one.
     """
     record = await world.store.commit(write)
-    changes.told(before, write, world.upstreams.of(record.model).kind)
+    changes.told(before, write, world.upstreams.of(record.model).operation)
     for alarm in write.delivers:
         await world.nudges.deliver(alarm.key)
     for alarm in write.wakes:

@@ -11,7 +11,7 @@ from shared.records import Record
 from shared.redelivery import Answer, SendError
 from shared.slots import Busy
 from shared.states import Status
-from shared.upstreams import Kind, Memory, Sent, Step
+from shared.upstreams import Memory, Operation, Sent, Step
 from tests.scripted_streams import Gate, Streams
 
 __all__ = ["Gate", "Outcome", "Post", "ScriptedReceiver", "ScriptedUpstream", "Work", "head_of"]
@@ -43,7 +43,7 @@ class ScriptedUpstream:
 
     def __init__(self) -> None:
         self.replays = True
-        self.kind = Kind()
+        self.operation = Operation()
         self.forgets = True
         self.streams = Streams()
         self.honours_keys = True
