@@ -1,7 +1,5 @@
 """An upstream without background mode: what is promised holds all the same, because a runner of ours stays with it."""
 
-import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +12,7 @@ import pytest
 from local.azurite import Azurite
 from local.ports import free_port
 from local.process import Process, wait_for
+from tests.environments import need
 from tests.loads import Reader, reading
 from tests.peers import Event, eventually
 from tests.stacks import (
@@ -30,7 +29,6 @@ from tests.stacks import (
     text_of,
 )
 
-LLMOCK = Path(sys.prefix) / "llmock" / "bin" / "llmock"
 """An upstream that is not ours, in an environment of its own: what it brings along would change how our servers run."""
 
 STOPPED_S = 2.0
@@ -232,11 +230,8 @@ def test_a_runner_that_dies_is_replaced(running: Service, client: httpx.Client) 
 @pytest.fixture(scope="module")
 def llmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Run llmock and give a client of it; where it is not installed it is skipped on a laptop, and fails in CI."""
-    if not LLMOCK.exists():
-        reason = f"{LLMOCK} is not there"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    port = free_port()
-    command = [str(LLMOCK), "serve", "--host", "127.0.0.1", "--port", str(port), "--stream-chunk-delay-ms", "20"]
+    program, port = need("llmock") / "bin" / "llmock", free_port()
+    command = [str(program), "serve", "--host", "127.0.0.1", "--port", str(port), "--stream-chunk-delay-ms", "20"]
     process = Process("llmock", command, env={}, log=tmp_path_factory.mktemp("llmock") / "llmock.log")
     try:
         with closing(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)) as client:

@@ -15,6 +15,7 @@ import pytest
 
 from local.azurite import Azurite
 from local.process import ROOT
+from tests.environments import need
 from tests.stacks import Json, Service, service
 
 REPORT_DEADLINE_S = 120
@@ -61,9 +62,7 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def framework(request: pytest.FixtureRequest) -> Framework:
     """Give each framework in turn; one that is not installed is skipped on a laptop, and fails in CI."""
     framework: Framework = request.param
-    if not (framework.home / ".requirements-installed").exists():
-        reason = f"{framework.name} is not installed: `make test` does that"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    need(framework.name)
     return framework
 
 

@@ -1,15 +1,16 @@
 """Azurite as a Node.js process, from the npm package that package.json pins."""
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 
 from local.azurite.emulator import FLAGS, Azurite
+from local.environments import catalogue
+from local.environments.environment import SetupError
+from local.environments.installing import ensure
 from local.process import ROOT, PartError, Process
 
-INSTALL_DEADLINE_S = 600
 MODULES = ROOT / "node_modules"
 PROGRAM = MODULES / "azurite" / "dist" / "src" / "azurite.js"
 LAST_TO_LISTEN = "Table service is successfully listening"
@@ -71,20 +72,7 @@ class NpmAzurite(Azurite):
 
 def install() -> None:
     """Install what package-lock.json names into node_modules, unless that is there already."""
-    if _is_installed():
-        return
-    command = ["npm", "ci", "--no-audit", "--no-fund"]
     try:
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=INSTALL_DEADLINE_S)
-    except FileNotFoundError:
-        raise PartError("azurite", "needs a Docker engine, or Node.js 20 or later with npm") from None
-    except subprocess.CalledProcessError as error:
-        raise PartError("azurite", "npm ci failed", error.stderr) from None
-    except subprocess.TimeoutExpired:
-        raise PartError("azurite", f"npm ci did not end within {INSTALL_DEADLINE_S} s") from None
-
-
-def _is_installed() -> bool:
-    # npm writes this file when everything else is in place.
-    finished = MODULES / ".package-lock.json"
-    return finished.exists() and finished.stat().st_mtime >= (ROOT / "package-lock.json").stat().st_mtime
+        ensure(catalogue.azurite())
+    except SetupError as error:
+        raise PartError("azurite", f"needs a Docker engine, or Node.js 20 or later with npm: {error}") from None

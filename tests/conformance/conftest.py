@@ -1,7 +1,6 @@
 """Microsoft's worker with the app in it, its storage, its upstream and a receiver of callbacks."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ import pytest
 
 from local.azurite import Azurite
 from local.keys import Credentials, new_credentials
-from tests.conformance.hosting import HOME, Worker, client, worker
+from tests.conformance.hosting import Worker, client, worker
 from tests.conformance.listening import Listeners, listeners
+from tests.environments import need
 from tests.packages import unpack
 from tests.peers import peer
 from tests.stacks import ReceiverPeer, receiver_peer
@@ -47,9 +47,7 @@ def settings_of(account: str, model_url: str, caller: Credentials) -> Mapping[st
 @pytest.fixture(scope="package")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the app as it is deployed; where nothing can run it, for want of a Python 3.13, skip, or in CI fail."""
-    if not (HOME / ".requirements-installed").exists():
-        reason = "Microsoft's runtime library is not installed: `make conformance` does that, with a Python 3.13"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    need("conformance")
     return unpack(tmp_path_factory.mktemp("app"))
 
 

@@ -21,7 +21,9 @@ def main(kept: Path, files: list[Path]) -> None:
     data: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     if missing := sorted(wanted - data.keys()):
         data.update(_asked(missing))
-        kept.write_text(json.dumps(data), encoding="utf-8")
+        whole = kept.with_suffix(".new")
+        whole.write_text(json.dumps(data), encoding="utf-8")
+        whole.replace(kept)
 
 
 def _asked(names: list[str]) -> dict[str, Any]:

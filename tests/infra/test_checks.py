@@ -1,10 +1,10 @@
 """The checks of the infrastructure, on the real files and on faults planted in them."""
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.environments import need
 from tests.infra import deploying, hardening, project, roles, settings, typedata
 from tests.infra.mutants import MUTANTS, Mutant
 from tests.infra.project import Project, projects, texts
@@ -39,9 +39,8 @@ CHECKS: dict[str, Check] = {check.__name__: check for check in ALL}
 @pytest.fixture(scope="session")
 def versions() -> dict[str, Project]:
     """Read the real files and every mutant at once; without the tools skip, and in CI fail."""
-    if not TYPES.exists():
-        text = "the tools of the infrastructure checks are not installed: make .venv/infra/types.json"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(text)
+    need("infra")
+    assert TYPES.exists(), "the types of the Bicep files are not there: `make test` fetches them"
     real = texts()
     return projects({"real": real, **{one.name: planted(real, one) for one in MUTANTS}})
 

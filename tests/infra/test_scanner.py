@@ -1,15 +1,13 @@
 """Microsoft's rules as a scanner knows them: no failure, and a written reason for each rule that is left out."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.environments import need
 from tests.infra.trees import ENVIRONMENT, ROOT
 
 CHECKOV = ENVIRONMENT / "bin" / "checkov"
@@ -28,9 +26,7 @@ LEAST = 24
 
 def scanned(folder: Path) -> tuple[dict[str, Any], str]:
     """Return what the scanner says of a folder, and what it complains about."""
-    if not CHECKOV.exists():
-        text = "the tools of the infrastructure checks are not installed: make .venv/infra/types.json"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(text)
+    need("infra")
     command = [str(CHECKOV), "--framework", "bicep", "--skip-download", "--output", "json", "--directory", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     found: dict[str, Any] = json.loads(done.stdout)

@@ -1,0 +1,30 @@
+"""Installs environments: `python -m local.environments NAME ...`."""
+
+import sys
+
+from local.environments.catalogue import ENVIRONMENTS, LeftOut
+from local.environments.environment import Environment, SetupError
+from local.environments.installing import ensure
+
+
+def main(names: list[str]) -> int:
+    """Install what is named and not there yet; return the exit code."""
+    for name in names:
+        try:
+            ensure(_environment(name))
+        except LeftOut as reason:
+            print(f"{name} is left out: {reason}")
+        except SetupError as error:
+            print(f"setting up failed: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _environment(name: str) -> Environment:
+    if name not in ENVIRONMENTS:
+        raise SetupError(f"there is no environment {name!r}, only {', '.join(ENVIRONMENTS)}")
+    return ENVIRONMENTS[name]()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""Every environment of this project, by name."""
+
+import shutil
+from collections.abc import Callable
+
+from local.environments.environment import ROOT, Environment, SetupError
+from local.environments.node_packages import NodePackages
+from local.environments.python_packages import PythonPackages, newest
+
+VENV = ROOT / ".venv"
+NODE_CLIENTS = ROOT / "tests" / "clients"
+_NPMRC = ROOT / ".npmrc"
+
+
+class LeftOut(SetupError):
+    """This machine lacks what the environment needs, and the commands do without: the text says what."""
+
+
+def app() -> Environment:
+    """Return what the app, the local stack and the tests run in."""
+    return PythonPackages(VENV, ROOT / "requirements-dev.txt")
+
+
+def azurite() -> Environment:
+    """Return the storage emulator from npm, for machines without a Docker engine."""
+    return NodePackages(ROOT, _NPMRC)
+
+
+def peer(name: str) -> Callable[[], Environment]:
+    """Return an environment for a program that the tests run beside the service."""
+    return lambda: PythonPackages(VENV / name, NODE_CLIENTS / f"{name}.txt")
+
+
+def node_clients() -> Environment:
+    """Return the OpenAI SDK for Node.js, which the tests call the service with."""
+    if shutil.which("npm") is None:
+        raise LeftOut("there is no npm here")
+    return NodePackages(NODE_CLIENTS, _NPMRC)
+
+
+def infra() -> Environment:
+    """Return the tools that check the Bicep files."""
+    return PythonPackages(VENV / "infra", ROOT / "tests" / "infra" / "requirements.txt")
+
+
+def conformance() -> Environment:
+    """Return Microsoft's runtime library, which needs Python 3.13."""
+    python = newest("3.13")
+    if python is None:
+        raise LeftOut("there is no Python 3.13 here")
+    requirements = ROOT / "tests" / "conformance" / "requirements.txt"
+    return PythonPackages(VENV / "conformance", requirements, ROOT / "requirements.txt", python=python)
+
+
+ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
+    "app": app,
+    "azurite": azurite,
+    **{name: peer(name) for name in ("openai-2", "langchain", "agents-sdk", "llmock")},
+    "node-clients": node_clients,
+    "infra": infra,
+    "conformance": conformance,
+}

@@ -1,0 +1,71 @@
+"""Installing environments: one at a time, in a temporary place, and never half.
+
+An environment is built under a temporary name and renamed when it is whole, so an interrupted installer leaves nothing
+that counts as installed. A lock lets any number of processes ask for the same environment at once: the first one
+builds it, the others wait and find it.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local.environments.environment import ROOT, Environment
+
+WORKPLACE = ROOT / ".setup"
+MARK = ".installed.json"
+
+
+def ensure(environment: Environment, workplace: Path = WORKPLACE) -> None:
+    """Install the environment unless it is whole; raise SetupError if that fails.
+
+    The workplace holds the lock and what is being built. It must be on the file system of the environment's home.
+    """
+    if is_whole(environment):
+        return
+    with _lock(workplace):
+        if not is_whole(environment):  # another process may have built it while this one waited
+            _install(environment, workplace)
+
+
+def is_whole(environment: Environment) -> bool:
+    """Return whether the environment is installed from the files as they are now, and nothing of it is missing."""
+    try:
+        mark = json.loads((environment.home / MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(mark == environment.fingerprint()) and environment.missing(environment.home) is None
+
+
+@contextmanager
+def _lock(workplace: Path) -> Iterator[None]:
+    workplace.mkdir(exist_ok=True)
+    with (workplace / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left_behind in workplace.glob("new-*"):  # whoever made it has died: the lock is ours
+            shutil.rmtree(left_behind, ignore_errors=True)
+        yield
+
+
+def _install(environment: Environment, workplace: Path) -> None:
+    print(f"setting up {os.path.relpath(environment.home)}", flush=True)
+    # The fingerprint of the files that were read: if one changes meanwhile, the next command installs again.
+    fingerprint = environment.fingerprint()
+    with tempfile.TemporaryDirectory(prefix="new-", dir=workplace) as directory:
+        built = environment.build(Path(directory))
+        (built / MARK).write_text(json.dumps(fingerprint), encoding="utf-8")
+        _put_in_place(built, environment.home, Path(directory) / "replaced")
+
+
+def _put_in_place(built: Path, home: Path, replaced: Path) -> None:
+    """Rename what was built to its home; environments inside the one that it replaces are kept."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    if home.exists():
+        for inner in home.glob(f"*/{MARK}"):
+            inner.parent.rename(built / inner.parent.name)
+        home.rename(replaced)
+    built.rename(home)

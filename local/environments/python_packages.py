@@ -1,0 +1,83 @@
+"""A virtual environment of Python packages."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from local.environments.environment import hash_of
+from local.environments.running import run
+
+INSTALLED = ".distributions"
+
+
+class PythonPackages:
+    """The packages of a requirements file, in a virtual environment of their own."""
+
+    def __init__(self, home: Path, requirements: Path, *others: Path, python: str = sys.executable) -> None:
+        """Name the requirements, the other files that they include, and the Python they are installed for."""
+        self.name = home.name
+        self.home = home
+        self._requirements = requirements
+        self._files = (requirements, *others)
+        self._python = python
+
+    def fingerprint(self) -> str:
+        """Return a hash over the requirements and the version of Python."""
+        return hash_of(self._files, *_version(self._python))
+
+    def build(self, directory: Path) -> Path:
+        """Make the virtual environment and install the requirements with pip."""
+        built = directory / "environment"
+        run(self.name, [self._python, "-m", "venv", str(built)])
+        pip = [str(built / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        run(self.name, [*pip, "--requirement", str(self._requirements)])
+        (built / INSTALLED).write_text("\n".join(sorted(_distributions(built))), encoding="utf-8")
+        _name_its_home(built, self.home)
+        return built
+
+    def missing(self, built: Path) -> str | None:
+        """Return the interpreter or the first distribution that is not there any more."""
+        if not os.access(built / "bin" / "python", os.X_OK):
+            return "bin/python"
+        try:
+            wanted = (built / INSTALLED).read_text(encoding="utf-8").split("\n")
+        except OSError:
+            return INSTALLED
+        there = _distributions(built)
+        return next((name for name in wanted if name not in there), None)
+
+
+def newest(version: str) -> str | None:
+    """Return an interpreter of that version, on the path or from pyenv; None if there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    found = [shutil.which(f"python{version}"), *map(str, sorted(pyenv.glob(f"{version}*/bin/python{version}")))]
+    return next((python for python in found if python and _works(python)), None)
+
+
+def _works(python: str) -> bool:
+    # A shim of pyenv is on the path for versions that are not active, too, and then fails.
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def _version(python: str) -> tuple[str, ...]:
+    if python == sys.executable:
+        return tuple(map(str, sys.version_info[:3]))
+    command = [python, "-c", "import sys; print(*sys.version_info[:3])"]
+    return tuple(subprocess.run(command, capture_output=True, check=True, text=True).stdout.split())
+
+
+def _distributions(built: Path) -> set[str]:
+    """Return the names of what is installed, each with its version."""
+    return {record.parent.name for record in built.glob("lib/python*/site-packages/*.dist-info/RECORD")}
+
+
+def _name_its_home(built: Path, home: Path) -> None:
+    """Put the final path into the scripts: pip writes that of the interpreter that runs it."""
+    for script in (built / "pyvenv.cfg", *(built / "bin").iterdir()):
+        if script.is_symlink() or not script.is_file():
+            continue
+        text = script.read_bytes()
+        if (changed := text.replace(os.fsencode(built), os.fsencode(home))) != text:
+            script.write_bytes(changed)
