@@ -5,7 +5,7 @@ import logging
 import azure.functions as func
 
 from functions import http, queues
-from shared.service import observe
+from shared.bootstrap import observe
 
 for chatty in ("azure", "httpx", "httpcore", "openai", "agent_framework"):
     logging.getLogger(chatty).setLevel(logging.WARNING)  # one line per call, with its URL, at INFO

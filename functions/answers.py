@@ -11,10 +11,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from shared import measures, observing
-from shared.callers import Caller
-from shared.engine import Engine
-from shared.errors import (
+from shared.bootstrap import now_ms, service
+from shared.contract.callers import Caller
+from shared.contract.requests import MAX_BODY
+from shared.core.backoff import POLL_MIN_MS, poll_delay
+from shared.core.errors import (
     BadRequest,
     ServiceError,
     SettingsError,
@@ -23,12 +24,11 @@ from shared.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from shared.logs import logger
-from shared.records import Record
-from shared.requests import MAX_BODY
-from shared.schedule import POLL_MIN_MS, poll_delay
-from shared.service import now_ms, service
-from shared.streaming import Stream
+from shared.core.records import Record
+from shared.engine import Engine
+from shared.runs.streams import Stream
+from shared.telemetry import metrics, spans
+from shared.telemetry.logs import logger
 
 _log = logger(__name__)
 
@@ -82,7 +82,7 @@ def observed(route: str | None, answer: Answer) -> Answer:
     async def served(req: Request) -> Response:
         traceparent = req.headers.get("traceparent", "")
         with ExitStack() as until_sent:
-            exchange = until_sent.enter_context(observing.serving(req.method, route, str(req.url), traceparent))
+            exchange = until_sent.enter_context(spans.serving(req.method, route, str(req.url), traceparent))
             with exchange.current():
                 response = await answer(req)
             exchange.answered(response.status_code)
@@ -129,14 +129,14 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until their end, or until the client has gone; it resumes from wherever this stops."""
-        measures.readers.add(1)
+        metrics.readers.add(1)
         try:
             with self.until_sent:
                 await self._send(scope, receive, send)
         except Exception:  # noqa: BLE001 - the edge: what breaks here breaks the connection, and the client resumes
             _log.exception("stream.failed")
         finally:
-            measures.readers.add(-1)
+            metrics.readers.add(-1)
             await self._chunks.aclose()
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,11 +16,11 @@ from functions.answers import (
     observed,
     read_json,
 )
-from shared import pages, requests
-from shared.callers import Caller
+from shared.bootstrap import service
+from shared.contract import pages, requests
+from shared.contract.callers import Caller
+from shared.core.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, Unavailable
 from shared.engine import Engine
-from shared.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, Unavailable
-from shared.service import service
 
 blueprint = func.Blueprint()
 

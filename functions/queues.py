@@ -7,13 +7,13 @@ is more than a hint: it comes back until it is taken.
 import azure.functions as func
 import orjson
 
-from shared.alarms import read_key
-from shared.errors import StoreError
-from shared.ids import SHARDS, is_id
-from shared.intake import Message
-from shared.logs import logger
-from shared.nudges import DELIVERIES, NUDGES, REQUESTS, RUNS
-from shared.service import service
+from shared.bootstrap import service
+from shared.core.alarms import read_key
+from shared.core.errors import StoreError
+from shared.core.ids import SHARDS, is_id
+from shared.lifecycle.queue_intake import Message
+from shared.storage.wakeups import DELIVERIES, NUDGES, REQUESTS, RUNS
+from shared.telemetry.logs import logger
 
 blueprint = func.Blueprint()
 _log = logger(__name__)

@@ -13,7 +13,7 @@ from local.process import PartError, interrupt_on_signals
 from local.rotation import rotated
 from local.stack import stack
 from local.stream_demo import stream_demo
-from shared.signing import is_asymmetric, public_key
+from shared.contract.signatures import is_asymmetric, public_key
 
 DEFAULT_PORT = "7071"
 INTERRUPTED = 130

@@ -8,7 +8,7 @@ polls at the same times: 15 storage requests and 3 executions a step.
 import argparse
 from dataclasses import dataclass
 
-from shared.schedule import poll_delay
+from shared.core.backoff import poll_delay
 
 DURATIONS = {"2 s": 2, "30 s": 30, "2 min": 120, "10 min": 600, "1 h": 3_600, "4 h": 14_400}
 SHARDS = 16

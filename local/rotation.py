@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from local.keys import new_private_key, new_signing_secret
 from local.process import PartError
-from shared import callers
-from shared.callers import Caller, SigningSecret
-from shared.errors import SettingsError
-from shared.signing import is_asymmetric
+from shared.contract import callers
+from shared.contract.callers import Caller, SigningSecret
+from shared.contract.signatures import is_asymmetric
+from shared.core.errors import SettingsError
 
 
 @dataclass(frozen=True)

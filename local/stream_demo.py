@@ -16,8 +16,8 @@ from local.process import PartError
 from local.screen import Screen
 from local.stack import Stack, stack
 from local.transcript import Disorder, Transcript
-from shared import sse
-from shared.alarms import LEASE_MS, Kind
+from shared.contract import sse
+from shared.core.alarms import LEASE_MS, Kind
 
 DELTAS = 12  # of text, on a connection before it ends in a mishap
 SILENCE_S = 2.0  # after which the client says that it waits

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from shared import callers
-from shared.callers import Callers
-from shared.errors import SettingsError
-from shared.signing import verifying_key
+from shared.contract import callers
+from shared.contract.callers import Callers
+from shared.contract.signatures import verifying_key
+from shared.core.errors import SettingsError
 
 _UNRESOLVED = "@Microsoft.KeyVault("
 _DAY_S = 86_400

@@ -10,13 +10,14 @@ import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from shared.callbacks import CallbackSender
+from shared.bootstrap import _world
+from shared.core.changesets import Write
+from shared.core.outcomes import Answer
+from shared.core.records import CALLBACK, Record
 from shared.engine import Engine
-from shared.records import CALLBACK, Record, Write
-from shared.redelivery import Answer
-from shared.service import _world
+from shared.senders.callbacks import CallbackSender
 from shared.settings import load
-from shared.store import Store
+from shared.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,16 @@ from urllib.parse import urlsplit
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
-from shared import operations, packing, plans, responses
-from shared.ids import derived_id, event_id, shard_of
-from shared.plans import DAY_MS, Ending
-from shared.records import Record, Write
-from shared.redelivery import Answer, SendError
-from shared.states import Status
-from shared.table import Table
+from shared.contract import responses
+from shared.core import blobs, response_transitions, states
+from shared.core.changesets import Write
+from shared.core.ids import derived_id, event_id, shard_of
+from shared.core.outcomes import Answer, SendError
+from shared.core.records import Record
+from shared.core.response_transitions import DAY_MS, Ending
+from shared.core.states import Status
+from shared.storage import operations
+from shared.storage.table_client import Table
 from tests.scripted import ScriptedReceiver, head_of
 from tests.worlds import START_MS, Clock
 
@@ -66,7 +69,7 @@ class Course:
     @property
     def webhook_id(self) -> str:
         """The id of its event, whichever attempt it is."""
-        return event_id(self.id, responses.event_type(ENDED))
+        return event_id(self.id, states.event_type(ENDED))
 
 
 def courses(count: int, dice: random.Random) -> list[Course]:
@@ -103,7 +106,7 @@ def _ended(course: Course) -> Write:
     born_ms = START_MS - 5_000
     record = Record(course.id, course.caller, born_ms, START_MS + DAY_MS, background=True, callback_url=course.url)
     body = responses.present(record, ENDED, {"output": [{"number": course.n}]}, {}, START_MS)
-    return plans.ended(record, Ending(ENDED, packing.pack(body)), START_MS, 30 * DAY_MS)
+    return response_transitions.ended(record, Ending(ENDED, blobs.pack(body)), START_MS, 30 * DAY_MS)
 
 
 @dataclass

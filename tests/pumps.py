@@ -10,7 +10,7 @@ import orjson
 from azure.core.exceptions import ResourceNotFoundError
 
 from shared.engine import Engine
-from shared.nudges import DELIVERIES, NUDGES, RUNS
+from shared.storage.wakeups import DELIVERIES, NUDGES, RUNS
 from tests.worlds import Stage
 
 

@@ -6,12 +6,12 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from shared import sse
+from shared.contract import sse
+from shared.contract.requests import parse
+from shared.core.ids import read_token
 from shared.engine import Engine
-from shared.ids import read_token
-from shared.nudges import RUNS
-from shared.requests import parse
-from shared.streaming import Stream
+from shared.runs.streams import Stream
+from shared.storage.wakeups import RUNS
 from tests.worlds import ANN, DEADLINE_S, Stage
 
 Told: TypeAlias = tuple[int, dict[str, Any]]

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from shared.core.records import Record
 from shared.engine import Engine
-from shared.records import Record
 from tests.readers import offers
 from tests.scripted_streams import Gate
 from tests.worlds import DEADLINE_S, Stage, until

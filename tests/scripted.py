@@ -6,12 +6,13 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from shared.errors import UpstreamError, UpstreamMissing
-from shared.records import Record
-from shared.redelivery import Answer, SendError
-from shared.slots import Busy
-from shared.states import Status
-from shared.upstreams import Memory, Operation, Sent, Step
+from shared.core.errors import UpstreamError, UpstreamMissing
+from shared.core.outcomes import Answer, SendError
+from shared.core.records import Record
+from shared.core.states import Status
+from shared.senders.bulkhead import Busy
+from shared.telemetry.operations import Operation
+from shared.upstreams.protocol import Memory, Sent, Step
 from tests.scripted_streams import Gate, Streams
 
 __all__ = ["Gate", "Outcome", "Post", "ScriptedReceiver", "ScriptedUpstream", "Work", "head_of"]

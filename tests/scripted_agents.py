@@ -17,8 +17,8 @@ from agent_framework import (
     Message,
 )
 
-from shared.agent_upstream import PREFIX, AgentUpstream
-from shared.agents import Agents
+from shared.upstreams.agents.registry import Agents
+from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
 from tests.readers import Reader, streamed
 from tests.scripted_streams import Gate
 from tests.worlds import Stage

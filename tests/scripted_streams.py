@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.errors import UpstreamBroken
-from shared.upstreams import Sent
+from shared.core.errors import UpstreamBroken
+from shared.upstreams.protocol import Sent
 
 LIFE = frozenset({"created", "queued", "in_progress", "completed", "failed", "incomplete"})
 KEEPALIVE = {"type": "keepalive"}

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from shared.engine import Engine
-from shared.nudges import DELIVERIES, NUDGES
+from shared.storage.wakeups import DELIVERIES, NUDGES
 from tests.pumps import swept
 from tests.worlds import Sent, Stage
 

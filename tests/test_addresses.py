@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.addresses import CallbackUrlRefused, Target, admit, check_url, is_refused
+from shared.senders.url_policy import CallbackUrlRefused, Target, admit, check_url, is_refused
 
 SAMPLES: list[dict[str, Any]] = [
     json.loads(line) for line in (Path(__file__).parent / "data" / "callback_urls.jsonl").read_text().splitlines()

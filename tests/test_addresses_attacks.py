@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.addresses import CallbackUrlRefused, admit, check_url, is_refused
+from shared.senders.url_policy import CallbackUrlRefused, admit, check_url, is_refused
 
 SAMPLES = (Path(__file__).parent / "data" / "callback_urls.jsonl").read_text().splitlines()
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from agent_framework import Message
 
-from shared.agent_input import messages, options
-from shared.errors import BadRequest
+from shared.core.errors import BadRequest
+from shared.upstreams.agents.inputs import messages, options
 
 ITEMS: list[tuple[Any, list[dict[str, Any]]]] = [
     ("hi", [{"role": "user", "contents": [{"type": "text", "text": "hi"}]}]),

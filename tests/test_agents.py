@@ -3,7 +3,7 @@
 import pytest
 from agent_framework import Content
 
-from shared.errors import BadRequest
+from shared.core.errors import BadRequest
 from tests.readers import QUICK, kinds, numbers, offers, replayed, streamed, text
 from tests.scripted_agents import AGENT, Script, Weather, employ, rainy, ran, says, spoken, told
 from tests.worlds import CALLBACK_URL, Stage

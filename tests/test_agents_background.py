@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from shared.alarms import Kind
-from shared.records import Write
-from shared.states import Status
+from shared.core.alarms import Kind
+from shared.core.changesets import Write
+from shared.core.states import Status
 from tests.readers import QUICK, offers
 from tests.runners import run_on
 from tests.scripted_agents import AGENT, Script, Weather, calls, employ, says, spoken

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from agent_framework import Content
 
-from shared import leases
-from shared.alarms import Kind
-from shared.errors import BadRequest
-from shared.records import Record
-from shared.states import Status
+from shared.core import run_transitions
+from shared.core.alarms import Kind
+from shared.core.errors import BadRequest
+from shared.core.records import Record
+from shared.core.states import Status
 from tests.readers import QUICK, kinds, streamed, text
 from tests.runners import claimed, die, driving, reaches
 from tests.scripted_agents import AGENT, Script, Weather, calls, employ, rainy, ran, says, spoken
@@ -102,7 +102,7 @@ async def test_a_run_that_is_lost_calls_no_tool(stage: Stage, tool: Weather) -> 
     older = driving(stage.engine, made.id, 1)
     await gate.reached.wait()
     await stage.ring(made.id)
-    await stage.world.store.commit(leases.claimed(await stage.record(made.id), stage.clock.ms))
+    await stage.world.store.commit(run_transitions.claimed(await stage.record(made.id), stage.clock.ms))
     gate.open()
     await reaches(stage, made.id, lambda _: bool(tool.asked))
     await asyncio.sleep(0)

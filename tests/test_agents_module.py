@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.agents import Agents
-from shared.errors import BadRequest, Misconfigured, SettingsError
+from shared.core.errors import BadRequest, Misconfigured, SettingsError
 from shared.settings import load
+from shared.upstreams.agents.registry import Agents
 from tests.test_settings import LEAST
 from tests.worlds import events
 

@@ -10,9 +10,9 @@ from agent_framework import Agent
 from agent_framework.openai import OpenAIChatClient
 from openai import AsyncOpenAI
 
-from shared.agent_upstream import PREFIX, AgentUpstream
-from shared.alarms import Kind
-from shared.records import Record
+from shared.core.alarms import Kind
+from shared.core.records import Record
+from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
 from tests.peers import ModelPeer
 from tests.readers import QUICK, kinds, numbers, replayed, streamed, text
 from tests.runners import die, driving, reaches, run_on

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.alarms import LEASE_MS, PREFIX, Alarm, Kind, bound, read, read_key
+from shared.core.alarms import LEASE_MS, PREFIX, Alarm, Kind, bound, read, read_key
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 NOW_MS = 1_800_000_000_000

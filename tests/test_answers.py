@@ -11,13 +11,13 @@ from azurefunctions.extensions.http.fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
 from functions.answers import EventStream, as_json, as_response, for_anyone, read_json
-from shared import errors
-from shared.errors import ServiceError, TooLarge, UnsupportedMediaType
-from shared.records import Record
-from shared.requests import MAX_BODY
-from shared.service import now_ms
-from shared.states import Status
-from shared.streaming import Stream
+from shared.bootstrap import now_ms
+from shared.contract.requests import MAX_BODY
+from shared.core import errors
+from shared.core.errors import ServiceError, TooLarge, UnsupportedMediaType
+from shared.core.records import Record
+from shared.core.states import Status
+from shared.runs.streams import Stream
 from tests.worlds import events
 
 SECRET = "sk-geheim"

@@ -12,44 +12,47 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PRODUCT = ("shared", "functions", "function_app.py")
-PURE = {
-    "addresses",
-    "agent_answers",
-    "agent_input",
-    "alarms",
-    "callers",
-    "causes",
-    "errors",
-    "events",
-    "ids",
-    "journal",
-    "leases",
-    "narrating",
-    "packing",
-    "plans",
-    "records",
-    "redelivery",
-    "requests",
-    "responses",
-    "restating",
-    "schedule",
-    "signing",
-    "sse",
-    "states",
+# A package of the product imports the packages before it in this list, and never one after it.
+LAYERS = [
+    "core",
+    "telemetry",
+    "contract",
+    "storage",
+    "senders",
+    "upstreams",
+    "runtime",
+    "deliveries",
+    "lifecycle",
+    "runs",
+    "scheduler",
+    "engine",
+    "bootstrap",
+]
+RANKS = {name: rank for rank, name in enumerate(LAYERS)} | {"settings": LAYERS.index("engine")}
+PURE = ("core", "contract")
+# Pure rules that need a layer above the core, or that stand beside what uses them.
+PURE_MODULES = {
+    "shared.telemetry.exceptions",
+    "shared.senders.url_policy",
+    "shared.deliveries.retry_policy",
+    "shared.upstreams.agents.inputs",
+    "shared.upstreams.agents.output_events",
+    "shared.upstreams.agents.updates",
 }
 # Libraries that only compute, beside orjson, and the pure module that each is for.
-COMPUTING = {"signing": {"cryptography"}}
+COMPUTING = {"shared.contract.signatures": {"cryptography"}}
+MAX_FILES = 15
 # Clock, dice, network, threads, environment and files: a pure rule gets such things as parameters.
 WORLD = {"asyncio", "io", "logging", "os", "pathlib", "random", "socket", "ssl", "subprocess", "threading", "time"}
 CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "TableClient", "Table"}
 EDGES = {
     "functions/answers.py": 2,  # HTTP: nothing may leave a function, nor a stream it has begun
-    "shared/agent_run.py": 1,  # whatever a chat client says of an option it does not know
-    "shared/agent_upstream.py": 2,  # whatever an agent raises, and whatever stopping its work does
-    "shared/agents.py": 1,  # whatever the deployment's module raises
-    "shared/responses_upstream.py": 1,  # whatever a credential raises
-    "shared/service.py": 1,  # whatever OpenTelemetry says of its own settings
-    "shared/sweeping.py": 1,  # one alarm does not stop the others
+    "shared/bootstrap.py": 1,  # whatever OpenTelemetry says of its own settings
+    "shared/scheduler/sweeps.py": 1,  # one alarm does not stop the others
+    "shared/upstreams/agents/registry.py": 1,  # whatever the deployment's module raises
+    "shared/upstreams/agents/run.py": 1,  # whatever a chat client says of an option it does not know
+    "shared/upstreams/agents/upstream.py": 2,  # whatever an agent raises, and whatever stopping its work does
+    "shared/upstreams/responses_api.py": 1,  # whatever a credential raises
 }
 
 
@@ -67,6 +70,8 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in sources(*PRODUCT)}
+
+PACKAGES = {name for name in MODULES if any(other.startswith(f"{name}.") for other in MODULES)}
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -112,14 +117,46 @@ def product(*names: str) -> dict[str, ast.Module]:
     return {name: tree for name, tree in MODULES.items() if name.partition(".")[0] in names}
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
+def layer(name: str) -> str:
+    """Return the layer of a module of the product: its package, or itself beside the packages."""
+    return name.split(".")[1]
+
+
+def modules_of(package: str) -> set[str]:
+    """Return the names of the modules of a package of the product, and of those in it."""
+    return {name for name in MODULES if name.startswith(f"shared.{package}.")}
+
+
+def test_a_layer_imports_only_layers_below_it() -> None:
+    """The list above is the order, and every package of the product is in it."""
+    assert {layer(name) for name in product("shared") if name != "shared"} == RANKS.keys()
+    for name, tree in product("shared").items():
+        upward = [one for one in ours(tree) if layer(one) != layer(name) and RANKS[layer(one)] >= RANKS[layer(name)]]
+        assert not upward, name
+
+
+def ours(tree: ast.AST) -> set[str]:
+    """Return the modules of the product's packages that a module imports."""
+    return {one for one in imported(tree) & MODULES.keys() if one.startswith("shared.")}
+
+
+@pytest.mark.parametrize("name", sorted(PURE_MODULES.union(*map(modules_of, PURE))))
 def test_a_pure_module_imports_only_rules(name: str) -> None:
     """The standard library but for the world, what only computes, and other pure modules."""
-    tree = MODULES[f"shared.{name}"]
-    ours = {one.removeprefix("shared.") for one in imported(tree) & MODULES.keys() - {"shared"}}
-    assert ours <= PURE
+    tree = MODULES[name]
+    assert {one for one in ours(tree) if layer(one) not in PURE} <= PURE_MODULES | {
+        "shared.telemetry",
+        "shared.upstreams",
+    }
     assert packages(tree) - {"shared", "orjson"} - COMPUTING.get(name, set()) <= sys.stdlib_module_names - WORLD
     assert not used(tree) & {"now", "today", "utcnow", "open", "print", "environ", "getenv"}
+
+
+def test_a_package_holds_no_more_than_a_reader_can_survey() -> None:
+    """At most 15 modules each."""
+    folders = {path.parent for path in sources("shared")}
+    counts = {folder.name: len([path for path in folder.glob("*.py") if path.stem != "__init__"]) for folder in folders}
+    assert {name for name, count in counts.items() if count > MAX_FILES} == set()
 
 
 def test_only_the_settings_read_the_environment() -> None:
@@ -131,7 +168,7 @@ def test_only_the_settings_read_the_environment() -> None:
 def test_clients_are_made_in_one_place() -> None:
     """Connections live as long as the process, so whoever needs one is given it."""
     makers = {name for name, tree in MODULES.items() if called(tree) & CLIENTS}
-    assert makers == {"shared.service"}
+    assert makers == {"shared.bootstrap"}
 
 
 def test_imports_run_one_way() -> None:
@@ -151,15 +188,15 @@ def test_nothing_of_the_product_knows_its_surroundings() -> None:
 def test_agent_framework_is_imported_where_an_agent_runs() -> None:
     """By these modules, and by none of them before it runs one: until then only annotations name it."""
     using = {name for name, tree in MODULES.items() if "agent_framework" in packages(tree)}
-    assert using == {"shared.agent_run", "shared.agent_tools", "shared.agent_upstream", "shared.agents"}
+    assert using == {f"shared.upstreams.agents.{name}" for name in ("registry", "run", "tools", "upstream")}
     for name in using:
         assert "agent_framework" not in packages(ast.Module(at_import(MODULES[name]), [])), name
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
     """The graph of imports has an order; functions that import when they are called are part of it."""
-    graph = {name: (imported(tree) & MODULES.keys()) - {name, "shared", "functions"} for name, tree in MODULES.items()}
-    assert set(TopologicalSorter(graph).static_order()) >= MODULES.keys() - {"shared", "functions"}
+    graph = {name: (imported(tree) & MODULES.keys()) - {name} - PACKAGES for name, tree in MODULES.items()}
+    assert set(TopologicalSorter(graph).static_order()) >= MODULES.keys() - PACKAGES
 
 
 def test_a_broad_except_stands_only_at_an_edge() -> None:
@@ -205,8 +242,8 @@ import importlib, sys
 sys.modules.update(dict.fromkeys({barred!r}))
 for name in {names!r}:
     importlib.import_module(name)
-from shared.agents import Agents
-from shared.errors import BadRequest
+from shared.upstreams.agents.registry import Agents
+from shared.core.errors import BadRequest
 try:
     Agents("shared").check("clerk")
 except BadRequest as error:

@@ -8,13 +8,15 @@ from typing import Any
 import orjson
 import pytest
 
-from shared import arrivals, signing, tracing
-from shared.alarms import Kind
-from shared.arrivals import MARKED_MS, row_key
-from shared.errors import NotFound, Unauthorized, Unavailable, UpstreamMissing, UpstreamUnavailable
-from shared.records import Record, record_key
-from shared.states import Status
-from shared.upstreams import Step, Upstreams
+from shared.contract import signatures
+from shared.core.alarms import Kind
+from shared.core.errors import NotFound, Unauthorized, Unavailable, UpstreamMissing, UpstreamUnavailable
+from shared.core.records import Record, record_key
+from shared.core.states import Status
+from shared.lifecycle import upstream_webhooks
+from shared.lifecycle.upstream_webhooks import MARKED_MS, row_key
+from shared.telemetry import tracing
+from shared.upstreams.protocol import Step, Upstreams
 from tests.scripted import ScriptedUpstream
 from tests.worlds import CALLBACK_URL, SECRET, START_MS, Stage, until
 
@@ -41,7 +43,7 @@ def event(upstream_id: str, kind: str = "response.completed", **fields: Any) -> 
 
 def signed(stage: Stage, body: bytes, secret: str = SECRET, *, age_s: int = 0) -> Mapping[str, str]:
     """Return the headers of a webhook."""
-    return signing.headers([secret], "wh_1", stage.clock.ms // 1000 - age_s, body)
+    return signatures.headers([secret], "wh_1", stage.clock.ms // 1000 - age_s, body)
 
 
 async def tell(stage: Stage, body: bytes) -> None:
@@ -149,7 +151,7 @@ async def test_an_event_between_the_two_writes_is_not_lost(told: Stage) -> None:
     await gate.reached.wait()
     (token,) = told.upstream.works
     (accepted,) = told.upstream.starts
-    await arrivals.name(told.world, await told.record(accepted), token)
+    await upstream_webhooks.name(told.world, await told.record(accepted), token)
     end(told, token)
     await tell(told, event(token))
     assert (await told.record(accepted)).woken
@@ -166,7 +168,7 @@ async def test_whoever_dies_between_the_two_writes_is_made_good(told: Stage) -> 
     await gate.reached.wait()
     (token,) = told.upstream.works
     (accepted,) = told.upstream.starts
-    await arrivals.name(told.world, await told.record(accepted), token)
+    await upstream_webhooks.name(told.world, await told.record(accepted), token)
     creating.cancel()
     told.upstream.start_gate = None
     await told.ring(accepted)
@@ -180,7 +182,7 @@ async def test_whoever_dies_between_the_two_writes_is_made_good(told: Stage) -> 
 async def test_an_event_about_anothers_work_is_forgotten_after_a_while(told: Stage) -> None:
     """The upstream's account may have other users: their events leave a mark that removes itself."""
     await tell(told, event("resp_of_somebody_else"))
-    name = arrivals._name("resp_of_somebody_else")
+    name = upstream_webhooks._name("resp_of_somebody_else")
     assert await told.world.store.find(name, row_key(name))
     told.clock.ms += MARKED_MS
     await told.sweep(name)
@@ -191,7 +193,7 @@ async def test_an_event_about_anothers_work_is_forgotten_after_a_while(told: Sta
 async def test_the_names_of_ended_work_are_removed(told: Stage) -> None:
     """The row goes after the response's deadline; its alarm goes with it."""
     record = await told.create()
-    name = arrivals._name(token_of(record))
+    name = upstream_webhooks._name(token_of(record))
     assert await told.kinds(name) == [Kind.PURGE]
     told.clock.ms = (await told.alarms(name))[0].due_ms
     assert told.clock.ms > record.deadline_ms
@@ -263,7 +265,7 @@ async def test_without_the_setting_there_is_nothing_to_tell(stage: Stage) -> Non
     body = event(token_of(record))
     with pytest.raises(NotFound):
         await stage.engine.hear_upstream(signed(stage, body), body)
-    name = arrivals._name(token_of(record))
+    name = upstream_webhooks._name(token_of(record))
     assert await stage.world.store.find(name, row_key(name)) is None
     assert (await stage.alarms(record.id))[0].due_ms == START_MS + 1_000
 

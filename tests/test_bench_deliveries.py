@@ -12,8 +12,8 @@ from local.bench.driver import Driver
 from local.bench.figures import Callback, Observed, Submission, Usage, figures
 from local.bench.report import table
 from local.bench.stage import stage
-from shared.callbacks import CallbackSender
-from shared.redelivery import SendError
+from shared.core.outcomes import SendError
+from shared.senders.callbacks import CallbackSender
 
 OBSERVED = Observed(
     submissions=[Submission(10.0, 10.1, "resp_a"), Submission(10.1, 10.2, "resp_b"), Submission(10.2, 10.3, "resp_c")],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.breakers import MAX_KNOWN, OPEN_MAX_MS, OPEN_MS, PROBE_MS, WINDOW_MS, Breakers, Line
+from shared.senders.circuit_breaker import MAX_KNOWN, OPEN_MAX_MS, OPEN_MS, PROBE_MS, WINDOW_MS, Breakers, Line
 
 ANN = Line("ann", "hooks.contoso.com")
 START_MS = 1_800_000_000_000

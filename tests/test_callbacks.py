@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.callbacks import MAX_SENDS, CallbackSender
-from shared.redelivery import Answer, SendError
-from shared.slots import Busy
+from shared.core.outcomes import Answer, SendError
+from shared.senders.bulkhead import Busy
+from shared.senders.callbacks import MAX_SENDS, CallbackSender
 from tests.receivers import Receiver, Script, drip, endless, hang_up, raw, reply, silence
 
 BODY = b'{"type": "response.completed"}'

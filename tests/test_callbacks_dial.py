@@ -10,9 +10,9 @@ from typing import Any
 import httpcore
 import pytest
 
-from shared.callbacks import CallbackSender
-from shared.dialling import PinnedBackend, Resolve, absolute, system_resolve
-from shared.redelivery import Answer, SendError
+from shared.core.outcomes import Answer, SendError
+from shared.senders.callbacks import CallbackSender
+from shared.senders.pinned_dialer import PinnedBackend, Resolve, absolute, system_resolve
 from tests.receivers import Certificate, Detour, Receiver, Script, reply
 
 BODY = b"{}"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.callbacks import MAX_SENDS, CallbackSender
-from shared.dialling import HEARD_MAX
-from shared.redelivery import SendError
+from shared.core.outcomes import SendError
+from shared.senders.callbacks import MAX_SENDS, CallbackSender
+from shared.senders.pinned_dialer import HEARD_MAX
 from tests.receivers import Certificate, Detour, Receiver, Script, broken_off, drip, raw, replies, reply, silence
 from tests.worlds import until
 

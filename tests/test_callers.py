@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.callers import Caller, SigningSecret, parse
-from shared.errors import SettingsError, Unauthorized
+from shared.contract.callers import Caller, SigningSecret, parse
+from shared.core.errors import SettingsError, Unauthorized
 
 KEY, OTHER_KEY = "br_ann_0123456789", "br_bob_0123456789"
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -6,10 +6,10 @@ import logging
 import orjson
 import pytest
 
-from shared.alarms import Kind
-from shared.errors import BadRequest, UpstreamUnavailable
-from shared.records import Record
-from shared.states import Status
+from shared.core.alarms import Kind
+from shared.core.errors import BadRequest, UpstreamUnavailable
+from shared.core.records import Record
+from shared.core.states import Status
 from tests.worlds import ANN, CALLBACK_URL, Stage, events
 
 pytestmark = pytest.mark.anyio

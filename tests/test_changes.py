@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from shared import ending
+from shared.core.records import Record
+from shared.core.states import Status
 from shared.engine import Engine
-from shared.records import Record
-from shared.states import Status
-from shared.upstreams import Step
+from shared.lifecycle import completion
+from shared.upstreams.protocol import Step
 from tests.worlds import ANN, START_MS, Stage, told
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +36,7 @@ SENTENCE = "The prompt 'geheim' is not allowed."
 )
 def test_of_an_end_words_and_counts_are_told(answer: dict[str, Any], said: dict[str, Any]) -> None:
     """Nothing else that an upstream may write there: no sentence, no number that is no count, no object."""
-    told_of = ending.by_step(Step(Status.FAILED, None, {"output": [], **answer}), 1)(RECORD).said
+    told_of = completion.by_step(Step(Status.FAILED, None, {"output": [], **answer}), 1)(RECORD).said
     expected = {"response_model": "m", "error": "server_error"} | said
     assert told_of == {name: value for name, value in expected.items() if value is not None}
 

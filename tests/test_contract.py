@@ -13,15 +13,15 @@ import pytest
 from azurefunctions.extensions.http.fastapi import Request
 
 from functions import http
-from shared import callers
-from shared.alarms import Kind
-from shared.callers import Caller
+from shared.contract import callers
+from shared.contract.callers import Caller
+from shared.contract.requests import MAX_ITEMS, parse
+from shared.core.alarms import Kind
+from shared.core.errors import BadRequest, RefusedByUpstream, SettingsError, UpstreamRefused, UpstreamUnavailable
+from shared.core.states import Status
 from shared.engine import Engine
-from shared.errors import BadRequest, RefusedByUpstream, SettingsError, UpstreamRefused, UpstreamUnavailable
-from shared.requests import MAX_ITEMS, parse
-from shared.responses_upstream import ResponsesUpstream
-from shared.states import Status
-from shared.upstreams import Upstreams
+from shared.upstreams.protocol import Upstreams
+from shared.upstreams.responses_api import ResponsesUpstream
 from tests.worlds import ANN, CALLBACK_URL, Stage
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.ids import derived_id, shard_of
-from shared.records import CALLBACK
-from shared.states import Status
+from shared.core.ids import derived_id, shard_of
+from shared.core.records import CALLBACK
+from shared.core.states import Status
 from tests.scripted import Gate
 from tests.survivors import Survivor
 from tests.worlds import ANN, CALLBACK_URL, Stage

@@ -20,10 +20,10 @@ import pytest
 
 from local.azurite import Azurite
 from local.process import ROOT
-from shared import signing
-from shared.callbacks import CallbackSender
-from shared.records import CALLBACK
-from shared.world import Rules
+from shared.contract import signatures
+from shared.core.records import CALLBACK
+from shared.runtime.config import Rules
+from shared.senders.callbacks import CallbackSender
 from tests.fault_proxy import StorageRequest
 from tests.holding_proxy import HoldingProxy
 from tests.receivers import Receiver, reply
@@ -105,7 +105,7 @@ class Scene:
         assert self.posts >= 1
         assert len({(one.headers["webhook-id"], one.body) for one in self.receiver.requests}) == 1
         for one in self.receiver.requests:
-            signing.verify((SECRET,), one.headers, one.body, int(one.headers["webhook-timestamp"]))
+            signatures.verify((SECRET,), one.headers, one.body, int(one.headers["webhook-timestamp"]))
 
     async def attempts(self) -> list[Any]:
         """Return the status that each attempt which was recorded has brought."""

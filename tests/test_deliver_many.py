@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 import pytest
 from azure.core.pipeline.transport import AioHttpTransport
 
-from shared import records
-from shared.alarms import Alarm, Kind
-from shared.callers import Caller, Callers, SigningSecret
+from shared.contract.callers import Caller, Callers, SigningSecret
+from shared.core import records
+from shared.core.alarms import Alarm, Kind
+from shared.core.errors import StoreError
+from shared.core.ids import SHARDS
+from shared.core.records import CALLBACK, REPLY_QUEUE, Record
+from shared.core.response_transitions import DAY_MS, DELIVER_SOON_MS
 from shared.engine import Engine
-from shared.errors import StoreError
-from shared.ids import SHARDS
-from shared.plans import DAY_MS, DELIVER_SOON_MS
-from shared.records import CALLBACK, REPLY_QUEUE, Record
-from shared.store import Store
-from shared.table import Table
-from shared.world import World
+from shared.runtime.ports import World
+from shared.storage.store import Store
+from shared.storage.table_client import Table
 from tests.fleets import CALLERS, Carrier, Course, Fleet, LossyTable, courses, plant
 from tests.worlds import SECRET, START_MS, Say, Stage
 

@@ -6,12 +6,13 @@ from typing import Any
 import orjson
 import pytest
 
-from shared import deliveries
-from shared.alarms import Alarm, Kind
-from shared.errors import BadRequest, NotFound
-from shared.records import CALLBACK, REPLY_QUEUE, Delivery, Record, record_key
-from shared.redelivery import MAX_ATTEMPTS, SendError
-from shared.states import Status
+from shared.core.alarms import Alarm, Kind
+from shared.core.errors import BadRequest, NotFound
+from shared.core.outcomes import SendError
+from shared.core.records import CALLBACK, REPLY_QUEUE, Delivery, Record, record_key
+from shared.core.states import Status
+from shared.deliveries import redelivery
+from shared.deliveries.retry_policy import MAX_ATTEMPTS
 from tests.worlds import ANN, BOB, CALLBACK_URL, START_MS, Stage
 
 pytestmark = pytest.mark.anyio
@@ -148,9 +149,9 @@ async def test_nobody_redelivers_anothers_event(stage: Stage) -> None:
 async def test_a_log_has_an_end(stage: Stage) -> None:
     """After 400 attempts no more are made for a target: its log could not be shown."""
     record = await failed(stage)
-    full = record.with_delivery(Delivery(CALLBACK, "gone", deliveries.MAX_ATTEMPTS_LOGGED))
+    full = record.with_delivery(Delivery(CALLBACK, "gone", redelivery.MAX_ATTEMPTS_LOGGED))
     with pytest.raises(BadRequest) as refused:
-        await deliveries.redeliver(stage.world, full, None)
+        await redelivery.redeliver(stage.world, full, None)
     assert refused.value.code == "too_many_attempts"
 
 

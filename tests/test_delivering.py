@@ -8,12 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from shared import signing
-from shared.alarms import Kind
-from shared.callers import Caller, Callers, SigningSecret
+from shared.contract import signatures
+from shared.contract.callers import Caller, Callers, SigningSecret
+from shared.core.alarms import Kind
+from shared.core.outcomes import SendError
+from shared.core.records import CALLBACK, REPLY_QUEUE, Delivery
+from shared.deliveries.retry_policy import SCHEDULE_MS
 from shared.engine import Engine
-from shared.records import CALLBACK, REPLY_QUEUE, Delivery
-from shared.redelivery import SCHEDULE_MS, SendError
 from tests.worlds import ANN, CALLBACK_URL, SECRET, START_MS, Stage
 
 OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -34,7 +35,7 @@ async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
     (post,) = stage.receiver.posts
     event = orjson.loads(post.body)
     assert post.address == CALLBACK_URL
-    assert post.headers == signing.headers([SECRET], event["id"], START_MS // 1000, post.body)
+    assert post.headers == signatures.headers([SECRET], event["id"], START_MS // 1000, post.body)
     assert (event["object"], event["type"]) == ("event", "response.completed")
     assert (event["created_at"], event["timestamp"]) == (START_MS // 1000, "2027-01-15T08:00:00.000Z")
     assert event["data"] == await stage.shown(response_id)
@@ -190,7 +191,7 @@ async def test_a_previous_secret_signs_until_its_time(stage: Stage) -> None:
     await stage.ring(response_id)
     for post, signers in zip(stage.receiver.posts, ([SECRET, OLD], [SECRET]), strict=True):
         sent_s = int(post.headers["webhook-timestamp"])
-        assert post.headers == signing.headers(signers, post.headers["webhook-id"], sent_s, post.body)
+        assert post.headers == signatures.headers(signers, post.headers["webhook-id"], sent_s, post.body)
 
 
 async def test_an_event_too_large_for_a_message_goes_by_name(stage: Stage) -> None:

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from shared.alarms import Kind
-from shared.breakers import OPEN_MS, Line
-from shared.callers import Caller
-from shared.records import Record
-from shared.redelivery import SendError
+from shared.contract.callers import Caller
+from shared.core.alarms import Kind
+from shared.core.outcomes import SendError
+from shared.core.records import Record
+from shared.senders.circuit_breaker import OPEN_MS, Line
 from tests.worlds import ANN, BOB, CALLBACK_URL, START_MS, Stage
 
 pytestmark = pytest.mark.anyio

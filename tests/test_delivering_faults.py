@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from shared.alarms import Kind
-from shared.ids import shard_of
-from shared.records import CALLBACK, Delivery
-from shared.sweeping import sweep
+from shared.core.alarms import Kind
+from shared.core.ids import shard_of
+from shared.core.records import CALLBACK, Delivery
+from shared.scheduler.sweeps import sweep
 from tests.fault_proxy import StorageRequest
 from tests.worlds import ANN, CALLBACK_URL, START_MS, Stage
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from shared.callbacks import CallbackSender
-from shared.callers import Callers
-from shared.records import CALLBACK, REPLY_QUEUE
-from shared.redelivery import SendError
+from shared.contract.callers import Callers
+from shared.core.outcomes import SendError
+from shared.core.records import CALLBACK, REPLY_QUEUE
+from shared.senders.callbacks import CallbackSender
 from tests.worlds import ANN, CALLBACK_URL, Stage
 
 pytestmark = pytest.mark.anyio

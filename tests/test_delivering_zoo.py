@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.callbacks import CallbackSender
-from shared.dialling import Resolve
-from shared.records import CALLBACK, REPLY_QUEUE
+from shared.core.records import CALLBACK, REPLY_QUEUE
+from shared.senders.callbacks import CallbackSender
+from shared.senders.pinned_dialer import Resolve
 from tests.receivers import Certificate, Detour, Receiver, Script, drip, endless, hang_up, raw, replies, reply, silence
 from tests.worlds import ANN, CALLBACK_URL, START_MS, Stage
 

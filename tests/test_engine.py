@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.callers import Caller, SigningSecret
+from shared.contract.callers import Caller, SigningSecret
+from shared.contract.pages import Page
+from shared.contract.requests import parse
+from shared.core.errors import BadRequest, NotFound, StoreUnavailable, TooLarge
+from shared.core.ids import new_id, shard_of, token_for
+from shared.core.states import Status
 from shared.engine import Engine
-from shared.errors import BadRequest, NotFound, StoreUnavailable, TooLarge
-from shared.ids import new_id, shard_of, token_for
-from shared.pages import Page
-from shared.requests import parse
-from shared.states import Status
 from tests.worlds import ANN, BOB, CALLBACK_URL, SECRET, START_MS, Stage
 
 pytestmark = pytest.mark.anyio

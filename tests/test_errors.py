@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared import errors
-from shared.errors import Conflict, RefusedByUpstream, ServiceError, UpstreamRefused, UpstreamUnavailable
+from shared.core import errors
+from shared.core.errors import Conflict, RefusedByUpstream, ServiceError, UpstreamRefused, UpstreamUnavailable
 
 CLASSES: dict[str, Any] = {
     name: one for name, one in vars(errors).items() if inspect.isclass(one) and one.__module__ == errors.__name__

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import events, responses
-from shared.events import Event
-from shared.ids import read_token
-from shared.records import Record
-from shared.states import Status
+from shared.contract import responses, stream_events
+from shared.core import states
+from shared.core.event_log import Event
+from shared.core.ids import read_token
+from shared.core.records import Record
+from shared.core.states import Status
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 RECORD = Record(ID, "ann", created_ms=1_800_000_000_000, deadline_ms=1_800_000_060_000, stream=True)
@@ -32,12 +33,12 @@ def told(event: Event | None) -> dict[str, Any]:
 
 def translated(sent: dict[str, Any], *, again: bool = False) -> Event | None:
     """Return what callers see of an upstream's event."""
-    return events.translated(RECORD, BASE, sent, again=again)
+    return stream_events.translated(RECORD, BASE, sent, again=again)
 
 
 def frames(first: int, shown: list[Event], *, ends: bool = False) -> list[dict[str, str]]:
     """Return the fields of each frame."""
-    *found, rest = events.rendered(ID, first, shown, ends=ends).decode().split("\n\n")
+    *found, rest = stream_events.rendered(ID, first, shown, ends=ends).decode().split("\n\n")
     assert rest == ""
     return [dict(line.split(": ", 1) for line in frame.split("\n")) for frame in found]
 
@@ -46,12 +47,12 @@ def ended(status: Status) -> tuple[Event, ...]:
     """Return the events that end a stream with this status."""
     answer = responses.failure("server_error", "Broken.") if status is Status.FAILED else {}
     record = replace(RECORD, status=status, ended_ms=RECORD.created_ms)
-    return events.terminal(status, responses.present(record, status, answer, BASE, 0))
+    return stream_events.terminal(status, responses.present(record, status, answer, BASE, 0))
 
 
 def test_the_first_event_shows_the_response_as_accepted() -> None:
     """Ours, not the upstream's: with our id, queued, and what the request said."""
-    shown = told(events.created(RECORD, BASE))
+    shown = told(stream_events.created(RECORD, BASE))
     assert (shown["type"], shown["response"]["id"]) == ("response.created", ID)
     assert (shown["response"]["status"], shown["response"]["temperature"]) == ("queued", 0.2)
 
@@ -89,7 +90,7 @@ def test_work_begun_anew_is_opened_once() -> None:
     for kind in ("response.created", "response.queued", "response.in_progress"):
         assert translated({"type": kind, "response": {}}, again=True) is None
     assert told(translated(DELTA, again=True)) == DELTA
-    assert told(events.restarted(RECORD, BASE))["response"]["output"] == []
+    assert told(stream_events.restarted(RECORD, BASE))["response"]["output"] == []
 
 
 @given(
@@ -101,8 +102,8 @@ def test_work_begun_anew_is_opened_once() -> None:
 )  # fmt: skip
 def test_no_event_is_an_error(sent: dict[str, Any]) -> None:
     """What an upstream sends is foreign: it becomes one line of JSON with our id, or nothing."""
-    events.end_of(sent)
-    assert events.progress_of(sent) in (Status.QUEUED, Status.IN_PROGRESS)
+    stream_events.end_of(sent)
+    assert stream_events.progress_of(sent) in (Status.QUEUED, Status.IN_PROGRESS)
     if event := translated(sent):
         assert b"\n" not in event.body
         (fields,) = frames(3, [event])
@@ -124,7 +125,7 @@ def test_no_event_is_an_error(sent: dict[str, Any]) -> None:
 )
 def test_the_end_is_told_by_the_type(sent: dict[str, Any], status: Status | None) -> None:
     """There is no event for a cancelled response: it is a failed one that says so."""
-    assert events.end_of(sent) is status
+    assert stream_events.end_of(sent) is status
 
 
 @pytest.mark.parametrize("status", TERMINAL)
@@ -134,7 +135,7 @@ def test_a_stream_ends_with_its_response(status: Status) -> None:
     kind = "failed" if status is Status.CANCELLED else status.value
     assert shown[-1]["type"] == f"response.{kind}"
     assert shown[-1]["response"]["status"] == status
-    assert len(shown) == events.terminal_count(status) == 1 + (status is Status.FAILED)
+    assert len(shown) == states.terminal_count(status) == 1 + (status is Status.FAILED)
     if status is Status.FAILED:
         assert shown[0] == {"type": "error", "code": "server_error", "message": "Broken.", "param": None}
 
@@ -169,7 +170,7 @@ def test_an_error_has_no_type_of_its_frame() -> None:
 
 def test_a_finished_output_is_told_from_the_beginning() -> None:
     """First `in_progress` without output, which makes void what came before, then the output, without numbers."""
-    first, *rest = events.retold(RECORD, {"id": ID, "status": "completed", "output": [MESSAGE]})
+    first, *rest = stream_events.retold(RECORD, {"id": ID, "status": "completed", "output": [MESSAGE]})
     assert (told(first)["type"], told(first)["response"]["output"]) == ("response.in_progress", [])
     assert "hello" in [told(event).get("delta") for event in rest]
     assert told(rest[-1])["type"] == "response.output_item.done"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.feeds import MAX_BYTES, Feed
+from shared.runs.live_feed import MAX_BYTES, Feed
 
 pytestmark = pytest.mark.anyio
 

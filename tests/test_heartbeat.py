@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.alarms import Alarm, Kind
-from shared.sweeping import heartbeat, sweep
+from shared.core.alarms import Alarm, Kind
+from shared.scheduler.sweeps import heartbeat, sweep
 from tests.pumps import swept
 from tests.worlds import NO_ALARMS, START_MS, Stage, nudge
 

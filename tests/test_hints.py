@@ -9,10 +9,10 @@ from collections import Counter
 import orjson
 import pytest
 
+from shared.contract.requests import parse
+from shared.core.states import Status
 from shared.engine import Engine
-from shared.nudges import DELIVERIES, NUDGES
-from shared.requests import parse
-from shared.states import Status
+from shared.storage.wakeups import DELIVERIES, NUDGES
 from tests.pumps import queue_host
 from tests.worlds import ANN, CALLBACK_URL, Stage, clock_ahead, until
 

@@ -5,9 +5,9 @@ from itertools import combinations
 
 import pytest
 
-from shared.errors import BadRequest, RefusedByUpstream, UpstreamRefused
-from shared.records import Record
-from shared.states import Status
+from shared.core.errors import BadRequest, RefusedByUpstream, UpstreamRefused
+from shared.core.records import Record
+from shared.core.states import Status
 from tests.worlds import ANN, BOB, Stage, until
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import ids
-from shared.ids import SHARDS, Cursor, derived_id, event_id, is_id, new_id, read_token, shard_of, tag, token_for
+from shared.core import ids
+from shared.core.ids import SHARDS, Cursor, derived_id, event_id, is_id, new_id, read_token, shard_of, tag, token_for
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 

@@ -6,13 +6,13 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.errors import StoreUnavailable, UpstreamRefused, UpstreamUnavailable
-from shared.ids import derived_id
-from shared.intake import PUT_BACK_S, Message, opened
-from shared.nudges import REQUESTS
-from shared.queues import POISON
-from shared.records import REPLY_QUEUE
-from shared.states import Status
+from shared.core.errors import StoreUnavailable, UpstreamRefused, UpstreamUnavailable
+from shared.core.ids import derived_id
+from shared.core.records import REPLY_QUEUE
+from shared.core.states import Status
+from shared.lifecycle.queue_intake import PUT_BACK_S, Message, opened
+from shared.storage.request_queue import POISON
+from shared.storage.wakeups import REQUESTS
 from tests.worlds import ANN, CALLBACK_URL, Stage
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,8 @@ from standardwebhooks import Webhook
 
 from local.keys import Credentials, kept_credentials, new_credentials
 from local.process import ROOT
-from shared.callers import SigningSecret, parse
-from shared.signing import check_secret, public_key
+from shared.contract.callers import SigningSecret, parse
+from shared.contract.signatures import check_secret, public_key
 
 
 def test_credentials_have_256_random_bits_each() -> None:

@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import ending, leases, plans
-from shared.alarms import Alarm, Kind
-from shared.leases import RESERVED_BLOCK, Place, Whose
-from shared.records import Record, Write
-from shared.states import IllegalTransition, Status
-from shared.upstreams import Step
+from shared.core import response_transitions as plans
+from shared.core import run_transitions
+from shared.core.alarms import Alarm, Kind
+from shared.core.changesets import Write
+from shared.core.records import Record
+from shared.core.run_transitions import RESERVED_BLOCK, Place, Whose
+from shared.core.states import IllegalTransition, Status
+from shared.lifecycle import completion
+from shared.upstreams.protocol import Step
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 BORN_MS = 1_800_000_000_000
@@ -33,7 +36,7 @@ def run_alarm(write: Write) -> Alarm:
 @pytest.mark.parametrize(("held", "due_s"), [(True, 30), (False, 60)])
 def test_a_run_is_accepted_held_or_offered(held: bool, due_s: int) -> None:
     """Its alarm replaces the start alarm: a lease of 30 s, or a minute for somebody to claim it."""
-    write = leases.opened(plans.opened(NEW, b"request", BORN_MS), BORN_MS, held=held)
+    write = run_transitions.opened(plans.opened(NEW, b"request", BORN_MS), BORN_MS, held=held)
     assert run_alarm(write).due_ms == BORN_MS + due_s * 1_000
     assert (write.record.mode, write.record.claimed, write.grants) == ("run", held, not held)
     assert write.record.promised is not held
@@ -41,7 +44,7 @@ def test_a_run_is_accepted_held_or_offered(held: bool, due_s: int) -> None:
 
 def test_a_run_whose_lease_has_lapsed_is_offered_for_the_next_epoch() -> None:
     """Whoever held it has lost; its death counts."""
-    write = leases.granted(RUN, HELD, NOW_MS, lapsed=True)
+    write = run_transitions.granted(RUN, HELD, NOW_MS, lapsed=True)
     after = write.record
     assert (after.epoch, after.claimed, after.lapses, write.grants) == (4, False, 3, True)
     assert run_alarm(write).due_ms == NOW_MS + 60_000
@@ -49,14 +52,14 @@ def test_a_run_whose_lease_has_lapsed_is_offered_for_the_next_epoch() -> None:
 
 def test_a_hand_over_is_no_death() -> None:
     """The next epoch, and nothing is counted."""
-    after = leases.granted(RUN, HELD, NOW_MS).record
+    after = run_transitions.granted(RUN, HELD, NOW_MS).record
     assert (after.epoch, after.claimed, after.lapses) == (4, False, 2)
 
 
 @pytest.mark.parametrize(("tries", "minutes"), [(0, 2), (1, 4), (2, 8), (3, 15), (4, 15), (99, 15)])
 def test_an_offer_that_nobody_claims_is_repeated_ever_more_rarely(tries: int, minutes: int) -> None:
     """The epoch stays: nobody has held it."""
-    write = leases.granted(replace(RUN, claimed=False), replace(HELD, tries=tries), NOW_MS, lapsed=True)
+    write = run_transitions.granted(replace(RUN, claimed=False), replace(HELD, tries=tries), NOW_MS, lapsed=True)
     assert (write.record.epoch, write.record.lapses) == (3, 2)
     assert run_alarm(write).due_ms == NOW_MS + minutes * 60_000
 
@@ -64,15 +67,15 @@ def test_an_offer_that_nobody_claims_is_repeated_ever_more_rarely(tries: int, mi
 def test_no_alarm_sleeps_through_the_deadline() -> None:
     """Neither a repeated offer nor a run that waits for its upstream; past it a second is the least."""
     short = replace(RUN, deadline_ms=NOW_MS + 10_000)
-    assert run_alarm(leases.granted(short, HELD, NOW_MS)).due_ms == NOW_MS + 10_000
-    assert run_alarm(leases.released(short, NOW_MS + 60_000, NOW_MS)).due_ms == NOW_MS + 10_000
+    assert run_alarm(run_transitions.granted(short, HELD, NOW_MS)).due_ms == NOW_MS + 10_000
+    assert run_alarm(run_transitions.released(short, NOW_MS + 60_000, NOW_MS)).due_ms == NOW_MS + 10_000
     late = replace(RUN, deadline_ms=NOW_MS - 1)
-    assert run_alarm(leases.released(late, NOW_MS + 60_000, NOW_MS)).due_ms == NOW_MS + 1_000
+    assert run_alarm(run_transitions.released(late, NOW_MS + 60_000, NOW_MS)).due_ms == NOW_MS + 1_000
 
 
 def test_a_run_is_claimed_with_its_alarm() -> None:
     """Two messages for one epoch take out the same alarm: one of them fails."""
-    write = leases.claimed(replace(RUN, claimed=False), NOW_MS)
+    write = run_transitions.claimed(replace(RUN, claimed=False), NOW_MS)
     assert write.alarms_out == ("alarm|1",)
     assert write.record.claimed
     assert run_alarm(write).due_ms == NOW_MS + 30_000
@@ -83,7 +86,7 @@ def test_a_run_is_claimed_with_its_alarm() -> None:
 
 def begun(record: Record, token: str, *, epoch: int = 3, replays: bool = True) -> tuple[Write | None, Whose]:
     """Return what it means that the upstream has taken work up."""
-    return leases.begun(record, epoch, token, Status.IN_PROGRESS, NOW_MS, replays=replays, live=True)
+    return run_transitions.begun(record, epoch, token, Status.IN_PROGRESS, NOW_MS, replays=replays, live=True)
 
 
 def test_the_first_name_is_noted_with_numbers_for_the_live_reader() -> None:
@@ -139,7 +142,7 @@ def test_without_background_mode_every_start_counts() -> None:
 def test_half_a_block_stays_reserved_for_a_live_reader(upto: int, live: bool, reserved: int) -> None:
     """It rarely waits for a number; without one nothing above the log is reserved, and nothing is given back."""
     record = replace(RUN, reserved=257)
-    write = leases.logged(record, (), Place(upto, 40, 0), Status.IN_PROGRESS, live=live)
+    write = run_transitions.logged(record, (), Place(upto, 40, 0), Status.IN_PROGRESS, live=live)
     after = write.record
     assert (after.next_seq, after.upstream_next, after.reserved, after.lapses) == (upto, 40, reserved, 0)
 
@@ -147,7 +150,7 @@ def test_half_a_block_stays_reserved_for_a_live_reader(upto: int, live: bool, re
 def test_a_run_that_is_polled_from_now_on_has_no_holder() -> None:
     """The next epoch, no run alarm, a poll alarm that a sweep is asked for."""
     poll = Alarm(NOW_MS + 1_000, Kind.POLL, ID, token="up_1")
-    write = leases.polled(RUN, poll)
+    write = run_transitions.polled(RUN, poll)
     after = write.record
     assert (after.mode, after.epoch, after.claimed, after.run) == ("poll", 4, False, "")
     assert (write.alarms_in, write.wakes) == ((poll,), (poll,))
@@ -161,11 +164,11 @@ flags = st.booleans()
 unfinished = st.sampled_from([Status.QUEUED, Status.IN_PROGRESS])
 alarms = st.builds(lambda tries, due_ms: Alarm(due_ms, Kind.RUN, ID, tries=tries), st.integers(0, 50), moments)
 endings = st.one_of(
-    st.builds(ending.by_cancel, moments),
-    st.builds(ending.deadline, moments),
-    st.builds(ending.by_failure, st.just("upstream_lost"), st.text(max_size=3), moments),
+    st.builds(completion.by_cancel, moments),
+    st.builds(completion.deadline, moments),
+    st.builds(completion.by_failure, st.just("upstream_lost"), st.text(max_size=3), moments),
     st.builds(
-        ending.by_step, st.builds(Step, st.sampled_from(Status), st.none(), st.just({"output": []})), moments,
+        completion.by_step, st.builds(Step, st.sampled_from(Status), st.none(), st.just({"output": []})), moments,
         retells=flags,
     ),
 )  # fmt: skip
@@ -173,28 +176,28 @@ endings = st.one_of(
 
 def logs(ahead: int, upstream_next: int, status: Status, live: bool) -> Event:
     """Return the event that so many events are logged."""
-    return lambda record: leases.logged(
+    return lambda record: run_transitions.logged(
         record, (), Place(record.next_seq + ahead, upstream_next, record.restarted), status, live=live
     )
 
 
 def begins(epoch_back: int, token: str, status: Status, replays: bool, live: bool) -> Event:
     """Return the event that a holder, perhaps an older one, learns a name."""
-    return lambda record: leases.begun(
+    return lambda record: run_transitions.begun(
         record, record.epoch - epoch_back, token, status, NOW_MS, replays=replays, live=live
     )[0]
 
 
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(
-        lambda held, now, lapsed: lambda record: leases.granted(record, held, now, lapsed=lapsed),
+        lambda held, now, lapsed: lambda record: run_transitions.granted(record, held, now, lapsed=lapsed),
         alarms, moments, flags,
     ),
-    st.builds(lambda due, now: lambda record: leases.released(record, due, now), moments, moments),
-    st.builds(lambda now: lambda record: leases.claimed(record, now), moments),
+    st.builds(lambda due, now: lambda record: run_transitions.released(record, due, now), moments, moments),
+    st.builds(lambda now: lambda record: run_transitions.claimed(record, now), moments),
     st.builds(begins, st.integers(0, 1), st.sampled_from(["up_1", "up_2"]), unfinished, flags, flags),
     st.builds(logs, st.integers(0, 400), st.integers(0, 400), unfinished, flags),
-    st.builds(lambda poll: lambda record: leases.polled(record, poll), alarms),
+    st.builds(lambda poll: lambda record: run_transitions.polled(record, poll), alarms),
     st.builds(lambda how, now: lambda record: plans.ended(record, how(record), now, HOUR_MS), endings, moments),
 )  # fmt: skip
 

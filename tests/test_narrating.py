@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.narrating import Narrative, Piece, usage
+from shared.upstreams.agents.output_events import Narrative, Piece, usage
 
 TEXT, DONE = Piece("text", "a", "m"), Piece("text", "ab", "m", is_whole=True)
 

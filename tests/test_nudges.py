@@ -8,13 +8,13 @@ import orjson
 import pytest
 
 from local.ports import free_port
-from shared.alarms import Alarm, Kind
+from shared.bootstrap import _world
+from shared.core.alarms import Alarm, Kind
+from shared.core.errors import StoreUnavailable
+from shared.core.ids import new_id
 from shared.engine import Engine
-from shared.errors import StoreUnavailable
-from shared.ids import new_id
-from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
-from shared.service import _world
 from shared.settings import load
+from shared.storage.wakeups import DELIVERIES, NUDGES, RUNS, Nudges
 from tests.fault_proxy import StorageRequest
 from tests.lossy_proxy import LossyProxy
 from tests.worlds import START_MS, Stage, nudge

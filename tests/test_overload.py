@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from shared import packing, plans
-from shared.alarms import LEASE_MS, Kind
-from shared.errors import UpstreamUnavailable
-from shared.ids import shard_of
-from shared.polling import GET_PAUSE_S
-from shared.records import CALLBACK, Delivery, Record
-from shared.responses_upstream import CALL_DEADLINE_S, START_DEADLINE_S
-from shared.states import Status
-from shared.store import MOVES_A_TRANSACTION
-from shared.sweeping import MAX_S, sweep
-from shared.upstreams import Step
-from shared.world import World
+from shared.core import blobs, response_transitions
+from shared.core.alarms import LEASE_MS, Kind
+from shared.core.errors import UpstreamUnavailable
+from shared.core.ids import shard_of
+from shared.core.records import CALLBACK, Delivery, Record
+from shared.core.states import Status
+from shared.lifecycle.polling import GET_PAUSE_S
+from shared.runtime.ports import World
+from shared.scheduler.sweeps import MAX_S, sweep
+from shared.storage.store import MOVES_A_TRANSACTION
+from shared.upstreams.protocol import Step
+from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S
 from tests.scripted import Gate, Outcome, ScriptedUpstream
 from tests.skipping import BACKEND, skip
 from tests.worlds import CALLBACK_URL, START_MS, Stage, nudge, until
@@ -149,7 +149,7 @@ class HangingUpstream(ScriptedUpstream):
 async def accept(stage: Stage, response_id: str) -> None:
     """Accept a response whose starter dies before it starts."""
     record = Record(response_id, "ann", created_ms=START_MS, deadline_ms=START_MS + HOUR_MS)
-    await stage.world.store.commit(plans.opened(record, packing.pack({"input": "question"}), START_MS))
+    await stage.world.store.commit(response_transitions.opened(record, blobs.pack({"input": "question"}), START_MS))
 
 
 async def test_a_backlog_fails_nothing_and_charges_only_what_it_acts_on(stage: Stage) -> None:

@@ -36,7 +36,7 @@ OUTSIDE = [
     *("requirements.in", "requirements-dev.in", "requirements-dev.txt", "pyproject.toml", "package-lock.json"),
 ]
 INSIDE = [
-    *("function_app.py", "host.json", "requirements.txt", "requirements-agents.txt", "agents.py", "shared/ids.py"),
+    *("function_app.py", "host.json", "requirements.txt", "requirements-agents.txt", "agents.py", "shared/core/ids.py"),
     *("functions/http.py", "clerks/tests/x.py", "clerks/local/x.py", "clerks/docs.py"),
     *(".python_packages/lib/site-packages/httpx/__init__.py", ".python_packages/lib/site-packages/x/tests/.y"),
 ]

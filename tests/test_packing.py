@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.packing import MAX_PACKED, Oversized, expand, from_rows, is_deeper, pack, to_rows, unpack
+from shared.core.blobs import MAX_PACKED, Oversized, expand, from_rows, is_deeper, pack, to_rows, unpack
 
 PROPERTY, ROW = 64 * 1024, 640 * 1024
 EDGES = [n * PROPERTY for n in (1, 2, 9, 10, 11, 20)] + [MAX_PACKED]

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from shared import operations, plans
-from shared.alarms import LEASE_MS, Alarm, Kind
-from shared.packing import MAX_PACKED, from_rows
-from shared.plans import DAY_MS, Ending
-from shared.records import INLINE_BODY, Delivery, Record, Row, Write
-from shared.states import IllegalTransition, Status
+from shared.core import response_transitions as plans
+from shared.core.alarms import LEASE_MS, Alarm, Kind
+from shared.core.blobs import MAX_PACKED, from_rows
+from shared.core.changesets import Row, Write
+from shared.core.records import INLINE_BODY, Delivery, Record
+from shared.core.response_transitions import DAY_MS, Ending
+from shared.core.states import IllegalTransition, Status
+from shared.storage import operations
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 BORN_MS = 1_800_000_000_000

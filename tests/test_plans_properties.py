@@ -11,14 +11,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import ending, packing, plans
-from shared.alarms import Alarm, Kind
-from shared.ending import Decide
-from shared.plans import DAY_MS
-from shared.records import Delivery, Record, Row, Write
-from shared.responses import event_type
-from shared.states import TRANSITIONS, IllegalTransition, Status, later
-from shared.upstreams import Step
+from shared.core import blobs
+from shared.core import response_transitions as plans
+from shared.core.alarms import Alarm, Kind
+from shared.core.changesets import Row, Write
+from shared.core.records import Delivery, Record
+from shared.core.response_transitions import DAY_MS
+from shared.core.states import TRANSITIONS, IllegalTransition, Status, event_type, later
+from shared.lifecycle import completion
+from shared.lifecycle.completion import Decide
+from shared.upstreams.protocol import Step
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 BORN_MS = 1_800_000_000_000
@@ -95,13 +97,13 @@ def concludes(state: str) -> Event:
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(starts, st.sampled_from(Status), tokens, moments),
     st.builds(notes, st.sampled_from(Status)),
-    st.builds(ends, st.builds(ending.by_cancel, moments), moments),
-    st.builds(ends, st.builds(ending.deadline, moments), moments),
-    st.builds(ends, st.builds(ending.by_fault, moments), moments),
-    st.builds(ends, st.builds(ending.by_failure, st.just("upstream_lost"), st.text(), moments), moments),
+    st.builds(ends, st.builds(completion.by_cancel, moments), moments),
+    st.builds(ends, st.builds(completion.deadline, moments), moments),
+    st.builds(ends, st.builds(completion.by_fault, moments), moments),
+    st.builds(ends, st.builds(completion.by_failure, st.just("upstream_lost"), st.text(), moments), moments),
     st.builds(
         ends,
-        st.builds(ending.by_step, st.builds(Step, st.sampled_from(Status), st.none(), answers, tokens), moments),
+        st.builds(completion.by_step, st.builds(Step, st.sampled_from(Status), st.none(), answers, tokens), moments),
         moments,
     ),
     st.builds(lambda token, now_ms: lambda record: plans.learned(record, token, token, now_ms), tokens, moments),
@@ -148,7 +150,7 @@ def assert_whole(before: Record, write: Write) -> None:
             before.targets(event_type(write.record.status))
         )
         assert [alarm.key for alarm in write.alarms_in if alarm.kind is Kind.PURGE] == [write.record.purge]
-        assert packing.unpack(write.record.body)["status"] == write.record.status
+        assert blobs.unpack(write.record.body)["status"] == write.record.status
         assert write.writes_body
     elif not write.record.status.is_terminal:
         assert not {alarm.kind for alarm in write.alarms_in} & {Kind.DELIVER, Kind.PURGE}
@@ -171,7 +173,7 @@ def test_no_course_of_events_leaves_a_terminal_status(record: Record, course: li
 @given(records, events, st.integers(0, 2))
 def test_a_terminal_write_is_refused_to_whoever_comes_second(record: Record, event: Event, n: int) -> None:
     """Two ends that race: whoever reads the other's record has nothing to write about status and output."""
-    first = plans.ended(record, ending.by_cancel(BORN_MS)(record), BORN_MS + n, RETENTION_MS).record
+    first = plans.ended(record, completion.by_cancel(BORN_MS)(record), BORN_MS + n, RETENTION_MS).record
     write = written(event, first)
     assert write is None or outcome(write.record) == outcome(first)
 
@@ -179,5 +181,5 @@ def test_a_terminal_write_is_refused_to_whoever_comes_second(record: Record, eve
 def test_a_delivery_is_pending_until_something_says_otherwise() -> None:
     """The deliveries of a fresh end are open, each with its one alarm."""
     record = Record(ID, "ann", BORN_MS, BORN_MS + DAY_MS, callback_url="https://example.com/hook")
-    after = plans.ended(record, ending.by_cancel(BORN_MS)(record), BORN_MS, RETENTION_MS).record
+    after = plans.ended(record, completion.by_cancel(BORN_MS)(record), BORN_MS, RETENTION_MS).record
     assert after.deliveries == (Delivery("c", alarm=Alarm(BORN_MS + 15_000, Kind.DELIVER, ID, "c").key),)

@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from shared.alarms import Alarm, Kind
-from shared.errors import UpstreamMissing, UpstreamOversized, UpstreamUnavailable
-from shared.ids import new_id, shard_of
-from shared.records import Record
-from shared.states import Status
-from shared.sweeping import sweep
+from shared.core.alarms import Alarm, Kind
+from shared.core.errors import UpstreamMissing, UpstreamOversized, UpstreamUnavailable
+from shared.core.ids import new_id, shard_of
+from shared.core.records import Record
+from shared.core.states import Status
+from shared.scheduler.sweeps import sweep
 from tests.scripted import Outcome
 from tests.worlds import ANN, CALLBACK_URL, START_MS, Stage, until
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from shared.alarms import Kind
-from shared.errors import BadRequest, NotFound, UpstreamUnavailable
-from shared.ids import shard_of
-from shared.records import CALLBACK
+from shared.core.alarms import Kind
+from shared.core.errors import BadRequest, NotFound, UpstreamUnavailable
+from shared.core.ids import shard_of
+from shared.core.records import CALLBACK
 from tests.fault_proxy import StorageRequest
 from tests.worlds import ANN, CALLBACK_URL, START_MS, Stage
 

@@ -14,8 +14,8 @@ from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64E
 
 from local.azurite import Azurite
 from local.process import wait_for
-from shared.ids import derived_id
-from shared.nudges import REQUESTS
+from shared.core.ids import derived_id
+from shared.storage.wakeups import REQUESTS
 from tests.hosts import await_empty, await_texts, length, put
 from tests.stacks import FINISHED_S, TERMINAL, Json, Service, output_text, service
 

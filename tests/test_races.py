@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from shared.alarms import Kind
-from shared.delivering import deliver
-from shared.errors import NotFound
-from shared.ids import shard_of
-from shared.records import CALLBACK, Delivery, Record
-from shared.sweeping import sweep
+from shared.core.alarms import Kind
+from shared.core.errors import NotFound
+from shared.core.ids import shard_of
+from shared.core.records import CALLBACK, Delivery, Record
+from shared.deliveries.attempts import deliver
+from shared.scheduler.sweeps import sweep
 from tests.scripted import Gate, ScriptedReceiver
 from tests.worlds import ANN, CALLBACK_URL, START_MS, Stage, until
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import requests
-from shared.records import (
+from shared.contract import requests
+from shared.core.records import (
     CALLBACK,
     REPLY_QUEUE,
     Delivery,
@@ -19,7 +19,7 @@ from shared.records import (
     read_failure_key,
     record_key,
 )
-from shared.states import Status
+from shared.core.states import Status
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 FRESH = Record(ID, "ann", created_ms=1_800_000_000_000, deadline_ms=1_800_000_060_000)

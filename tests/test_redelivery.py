@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.redelivery import (
-    SCHEDULE_MS,
-    Answer,
-    Attempt,
-    Decision,
-    Delivered,
-    GiveUp,
-    Retry,
-    SendError,
-    decide,
-)
+from shared.core.outcomes import Answer, SendError
+from shared.deliveries.retry_policy import SCHEDULE_MS, Attempt, Decision, Delivered, GiveUp, Retry, decide
 
 SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 NOW_MS = 1_800_000_000_000

@@ -6,12 +6,13 @@ import string
 
 import pytest
 
-from shared import granting, packing
-from shared.holding import Lease
-from shared.ids import shard_of
-from shared.packing import Oversized
-from shared.records import child_key
-from shared.remembering import Notes
+from shared.core import blobs
+from shared.core.blobs import Oversized
+from shared.core.ids import shard_of
+from shared.core.records import child_key
+from shared.runs import claims
+from shared.runs.lease import Lease
+from shared.runs.memory import Notes
 from tests.fault_proxy import StorageRequest
 from tests.worlds import Stage
 
@@ -27,7 +28,7 @@ async def holder(stage: Stage) -> Lease:
     """Return the lease of a run that was just claimed."""
     stage.upstream.replays = False
     made = await stage.create()
-    claimed = await granting.claim(stage.world, made.id, made.epoch)
+    claimed = await claims.claim(stage.world, made.id, made.epoch)
     assert claimed
     return Lease(stage.world, *claimed)
 
@@ -46,7 +47,7 @@ async def test_facts_come_back_in_the_order_they_were_kept(stage: Stage) -> None
 async def test_more_facts_than_a_page_of_the_table_are_all_found(stage: Stage) -> None:
     """Page by page."""
     lease = await holder(stage)
-    table, owner = await stage.table(), {"PartitionKey": shard_of(lease.record.id), "p0": packing.pack({})}
+    table, owner = await stage.table(), {"PartitionKey": shard_of(lease.record.id), "p0": blobs.pack({})}
     rows = [owner | {"RowKey": child_key(lease.record.id, f"memo|{n:06d}|00")} for n in range(1_050)]
     for start in range(0, len(rows), 100):
         await table.submit_transaction([("create", row) for row in rows[start : start + 100]])
@@ -84,7 +85,7 @@ async def test_whoever_has_lost_the_run_keeps_nothing(stage: Stage) -> None:
 
 async def taken_over(stage: Stage, response_id: str) -> Lease:
     """Return the lease of the next holder."""
-    claimed = await granting.claim(stage.world, response_id, 2)
+    claimed = await claims.claim(stage.world, response_id, 2)
     assert claimed
     return Lease(stage.world, *claimed)
 

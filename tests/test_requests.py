@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import BadRequest
-from shared.requests import NewResponse, Preference, idempotency_key, parse, preference
+from shared.contract.requests import NewResponse, Preference, idempotency_key, parse, preference
+from shared.core.errors import BadRequest
 
 
 def parsed(**fields: object) -> NewResponse:

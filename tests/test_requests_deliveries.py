@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import BadRequest
-from shared.requests import EVENTS, NewResponse, delivery_target, parse, since
+from shared.contract.requests import EVENTS, NewResponse, delivery_target, parse, since
+from shared.core.errors import BadRequest
 
 URL = "https://example.com/hook"
 

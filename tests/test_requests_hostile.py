@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import BadRequest
-from shared.requests import MAX_DEPTH, parse
+from shared.contract.requests import MAX_DEPTH, parse
+from shared.core.errors import BadRequest
 
 
 def refusal(raw: bytes) -> BadRequest:

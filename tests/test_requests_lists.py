@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import BadRequest
-from shared.pages import Page, input_items, listed, page
+from shared.contract.pages import Page, input_items, listed, page
+from shared.core.errors import BadRequest
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 ITEMS = [{"id": f"msg_{n}"} for n in range(5)]

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 from openai.types.webhooks import ResponseCompletedWebhookEvent
 
-from shared.ids import event_id, read_token, token_for
-from shared.records import Record
-from shared.responses import MAX_MESSAGE, echo, encode, event, event_type, failure, fitting, present, restated
-from shared.states import Status
+from shared.contract.responses import MAX_MESSAGE, echo, encode, event, failure, fitting, present, restated
+from shared.core.ids import event_id, read_token, token_for
+from shared.core.records import Record
+from shared.core.states import Status, event_type
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 BORN_MS = 1_800_000_000_000

@@ -14,7 +14,7 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ParsedResponse, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from shared.restating import restated
+from shared.contract.synthesized_events import restated
 
 Json = dict[str, Any]
 ID = "resp_0123456789abcdef0123456789abcdef"

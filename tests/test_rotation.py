@@ -13,8 +13,8 @@ from standardwebhooks import Webhook
 from local.keys import new_credentials
 from local.process import ROOT, PartError
 from local.rotation import rotated
-from shared.callers import Caller, parse
-from shared.signing import check_secret, headers, is_asymmetric, public_key
+from shared.contract.callers import Caller, parse
+from shared.contract.signatures import check_secret, headers, is_asymmetric, public_key
 from tests.vectors import BODY, EVENT, NEW, OLD, OLD_PRIVATE, PRIVATE, openai_unwraps
 
 NOW_S = 1_800_000_000  # 2027-01-15T08:00:00Z

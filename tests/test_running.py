@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from shared.alarms import Kind
-from shared.states import Status
+from shared.core.alarms import Kind
+from shared.core.states import Status
 from tests.readers import QUICK, offers, replayed, streamed, told_by, told_of
 from tests.runners import claimed, die, driving, held, logged, offered, released
 from tests.scripted_streams import story

@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.errors import UpstreamRefused
-from shared.states import Status
+from shared.core.errors import UpstreamRefused
+from shared.core.states import Status
 from tests.readers import QUICK, kinds, numbers, replayed, streamed, text
 from tests.runners import die, driving, logged
 from tests.scripted_streams import story

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from shared.alarms import Kind
-from shared.states import Status
+from shared.core.alarms import Kind
+from shared.core.states import Status
 from tests.readers import QUICK, kinds, numbers, replayed, resumed, streamed
 from tests.runners import die, held, logged, reaches, released
 from tests.scripted_streams import KEEPALIVE, story

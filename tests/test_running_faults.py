@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.errors import UpstreamMissing, UpstreamRefused, UpstreamUnavailable
-from shared.states import Status
+from shared.core.errors import UpstreamMissing, UpstreamRefused, UpstreamUnavailable
+from shared.core.states import Status
 from tests.fault_proxy import StorageRequest
 from tests.readers import QUICK, Told, kinds, numbers, offers, replayed, resumed, streamed, text, told_by, told_of
 from tests.runners import die, held, logged, offered, released

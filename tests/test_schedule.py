@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.schedule import ASKED_MAX_S, poll_delay, retry_after_s, retry_delay
+from shared.core.backoff import ASKED_MAX_S, poll_delay, retry_after_s, retry_delay
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)

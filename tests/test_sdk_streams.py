@@ -15,7 +15,7 @@ import pytest
 
 from local.azurite import Azurite
 from local.process import ROOT
-from shared import sse
+from shared.contract import sse
 from tests.environments import need
 from tests.receivers import Receiver, reply
 from tests.stacks import Json, Service, output_text, service

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from shared.errors import SettingsError
+from shared.core.errors import SettingsError
 from shared.settings import Settings, load
 
 CALLERS = '[{"name": "ann"}]'

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from openai import InvalidWebhookSignatureError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from shared.signing import headers, secret_key, sign
+from shared.contract.signatures import headers, secret_key, sign
 from tests.vectors import BODY, EVENT, NEW, OLD, STRANGE, VECTORS, Vector, openai_unwraps
 
 

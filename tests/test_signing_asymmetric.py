@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
 from local.process import ROOT
-from shared.signing import check_secret, headers, public_key, sign, signed_content
+from shared.contract.signatures import check_secret, headers, public_key, sign, signed_content
 from tests.vectors import BODY, EVENT, NEW, OLD, OLD_PRIVATE, PRIVATE, PUBLIC, VECTORS, Vector, openai_unwraps
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 from starlette.datastructures import Headers
 
-from shared.signing import NotVerified, headers, sign, signed_content, verify
+from shared.contract.signatures import NotVerified, headers, sign, signed_content, verify
 from tests.vectors import BODY, NEW, OLD, PRIVATE, PUBLIC, STRANGE, VECTORS, Vector, openai_unwraps
 
 NOW_S = 1_800_000_000

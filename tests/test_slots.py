@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from shared.slots import Busy, Lane
+from shared.senders.bulkhead import Busy, Lane
 
 LONG_S = 30.0
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sse import HEARTBEAT, Message, Oversized, frame, messages
+from shared.contract.sse import HEARTBEAT, Message, Oversized, frame, messages
 
 AMPLE = 1_000_000
 BOM = b"\xef\xbb\xbf"

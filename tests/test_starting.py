@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from shared.alarms import Kind
-from shared.errors import (
+from shared.core.alarms import Kind
+from shared.core.errors import (
     RefusedByUpstream,
     StoreUnavailable,
     UpstreamError,
@@ -14,8 +14,8 @@ from shared.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
 )
-from shared.records import Record
-from shared.states import Status
+from shared.core.records import Record
+from shared.core.states import Status
 from tests.fault_proxy import StorageRequest
 from tests.worlds import CALLBACK_URL, START_MS, Sent, Stage, events
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from shared.states import TRANSITIONS, IllegalTransition, Status, advance, finish, follow, later
+from shared.core.states import TRANSITIONS, IllegalTransition, Status, advance, finish, follow, later
 
 TERMINAL = {Status.COMPLETED, Status.FAILED, Status.INCOMPLETE, Status.CANCELLED}
 ALL_PAIRS = set(itertools.product(Status, Status))

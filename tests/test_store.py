@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from shared import packing, plans
-from shared.alarms import Alarm, Kind
-from shared.errors import Conflict, StoreUnavailable
-from shared.ids import new_id
-from shared.packing import MAX_PACKED
-from shared.plans import Ending
-from shared.records import Record, Write
-from shared.states import Status
-from shared.store import Store
+from shared.core import blobs, response_transitions
+from shared.core.alarms import Alarm, Kind
+from shared.core.blobs import MAX_PACKED
+from shared.core.changesets import Write
+from shared.core.errors import Conflict, StoreUnavailable
+from shared.core.ids import new_id
+from shared.core.records import Record
+from shared.core.response_transitions import Ending
+from shared.core.states import Status
+from shared.storage.store import Store
 from tests.fault_proxy import StorageRequest
 from tests.worlds import FOREVER_MS, START_MS, Stage
 
@@ -39,7 +40,7 @@ def is_transaction(request: StorageRequest) -> bool:
 def opening(request: bytes = b"packed") -> Write:
     """Return the write that accepts a fresh response."""
     record = Record(new_id(), "ann", created_ms=START_MS, deadline_ms=START_MS + 1_000)
-    return plans.opened(record, request, START_MS)
+    return response_transitions.opened(record, request, START_MS)
 
 
 def alarms_at(due_ms: int, count: int) -> list[Alarm]:
@@ -81,7 +82,7 @@ async def test_whoever_has_read_an_older_record_loses(stage: Stage) -> None:
     store = stage.world.store
     old = await store.commit(opening())
     new = await store.commit(Write(replace(old, promised=True)))
-    alarm = plans.stop(old, "token", START_MS)
+    alarm = response_transitions.stop(old, "token", START_MS)
     with pytest.raises(Conflict):
         await store.commit(Write(replace(old, deleted=True), alarms_in=(alarm,)))
     assert await stage.record(old.id) == new
@@ -91,7 +92,7 @@ async def test_whoever_has_read_an_older_record_loses(stage: Stage) -> None:
 async def test_a_conflict_names_the_alarm_that_was_gone(stage: Stage) -> None:
     """Whoever holds an alarm that another has moved learns that, and not only that something was wrong."""
     record = await stage.world.store.commit(opening())
-    gone = plans.stop(record, "token", START_MS).key
+    gone = response_transitions.stop(record, "token", START_MS).key
     with pytest.raises(Conflict) as conflict:
         await stage.world.store.commit(Write(record, alarms_out=(gone,)))
     assert conflict.value.gone == gone
@@ -115,7 +116,7 @@ async def test_bodies_and_requests_of_every_size_are_kept(stage: Stage, size: in
     record = await store.commit(opening(packed))
     assert await store.request(record.id) == packed
 
-    await store.commit(plans.ended(record, Ending(Status.COMPLETED, packed), START_MS, RETENTION_MS))
+    await store.commit(response_transitions.ended(record, Ending(Status.COMPLETED, packed), START_MS, RETENTION_MS))
     assert await store.body(await stage.record(record.id)) == packed
 
 
@@ -134,8 +135,8 @@ async def test_an_update_whose_answer_was_lost_is_recognised(lossy: Stage) -> No
     """The record that comes back can be written again: its ETag is the one of our own write."""
     record = await lossy.world.store.commit(opening())
     fault = lossy.proxy.drop_answer(is_transaction)
-    ending = Ending(Status.COMPLETED, packing.pack({}))
-    ended = await lossy.world.store.commit(plans.ended(record, ending, START_MS, RETENTION_MS))
+    ending = Ending(Status.COMPLETED, blobs.pack({}))
+    ended = await lossy.world.store.commit(response_transitions.ended(record, ending, START_MS, RETENTION_MS))
     assert fault.happened.is_set()
     assert await lossy.world.store.commit(Write(replace(ended, deleted=True)))
     assert await lossy.kinds(record.id) == [Kind.START, Kind.PURGE]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from shared.alarms import Kind
-from shared.errors import UpstreamBroken, UpstreamError, UpstreamSilent, UpstreamUnavailable
-from shared.states import Status
-from shared.upstreams import Sent
+from shared.core.alarms import Kind
+from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamSilent, UpstreamUnavailable
+from shared.core.states import Status
+from shared.upstreams.protocol import Sent
 from tests.readers import QUICK, Reader, kinds, streamed, text, told_by, told_of
 from tests.runners import driving, logged, released
 from tests.scripted_streams import KEEPALIVE, Streams, story

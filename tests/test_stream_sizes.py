@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from shared import journal
-from shared.errors import StoreError, TooLarge, UpstreamRefused
-from shared.packing import MAX_PACKED
-from shared.states import Status
-from shared.upstreams import Sent
+from shared.core import event_log
+from shared.core.blobs import MAX_PACKED
+from shared.core.errors import StoreError, TooLarge, UpstreamRefused
+from shared.core.states import Status
+from shared.upstreams.protocol import Sent
 from tests.fault_proxy import StorageRequest
 from tests.readers import QUICK, kinds, numbers, replayed, resumed, streamed, told_by, told_of
 from tests.runners import driving, logged, released
@@ -147,8 +147,8 @@ async def test_an_output_that_does_not_fit_beside_its_events_is_told_by_the_end_
 
 async def test_the_end_of_a_long_stream_is_read_without_its_log(stage: Stage) -> None:
     """Whoever heard it live goes on from there: one look at the end of the log, not at all of its pages."""
-    large = [delta(f"{n}".ljust(journal.MAX_TEXT)) for n in range(3 * journal.ROWS_A_PAGE)]
-    events = stage.upstream.streams.events = story(journal.MAX_EVENTS)
+    large = [delta(f"{n}".ljust(event_log.MAX_TEXT)) for n in range(3 * event_log.ROWS_A_PAGE)]
+    events = stage.upstream.streams.events = story(event_log.MAX_EVENTS)
     events[2:2] = large
     gate = stage.upstream.streams.hold(len(events) - 1)
     reader = await streamed(stage)
@@ -163,12 +163,12 @@ async def test_the_end_of_a_long_stream_is_read_without_its_log(stage: Stage) ->
 
 async def test_a_reader_holds_what_it_reads_as_it_is_stored(stage: Stage) -> None:
     """Events that pack well are unpacked one batch at a time: memory does not grow with what a page could hold."""
-    size, count = 4 * MB, journal.ROWS_A_PAGE - 2
+    size, count = 4 * MB, event_log.ROWS_A_PAGE - 2
     stage.upstream.streams.events[2:2] = [delta("x" * size)] * count
     reader = await streamed(stage)
     await reader.rest()
     tracemalloc.start()
-    page = await stage.world.store.log(reader.id, journal.first_key(reader.id, -1))
+    page = await stage.world.store.log(reader.id, event_log.first_key(reader.id, -1))
     held, _ = tracemalloc.get_traced_memory()
     async for _ in await stage.engine.stream(ANN, reader.id, None, None):
         pass

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from shared import sse
-from shared.alarms import Kind
-from shared.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
-from shared.feeds import MAX_BYTES
-from shared.leases import RESERVED_BLOCK
+from shared.contract import sse
+from shared.core.alarms import Kind
+from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
+from shared.core.run_transitions import RESERVED_BLOCK
+from shared.runs.live_feed import MAX_BYTES
 from tests.readers import QUICK, kinds, numbers, offers, replayed, resumed, streamed, told_by, told_of
 from tests.runners import logged, taken_over
 from tests.scripted_streams import KEEPALIVE, story

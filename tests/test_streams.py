@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from local.azurite import Azurite
-from shared.ids import read_token
+from shared.core.ids import read_token
 from tests.peers import Event, error_of, eventually
 from tests.stacks import (
     CALL_S,

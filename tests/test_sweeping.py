@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from shared.alarms import Alarm, Kind
-from shared.errors import UpstreamUnavailable
-from shared.ids import shard_of
-from shared.records import CALLBACK, Record, Write
-from shared.states import Status
-from shared.sweeping import sweep
+from shared.core.alarms import Alarm, Kind
+from shared.core.changesets import Write
+from shared.core.errors import UpstreamUnavailable
+from shared.core.ids import shard_of
+from shared.core.records import CALLBACK, Record
+from shared.core.states import Status
+from shared.scheduler.sweeps import sweep
 from tests.scripted import Work
 from tests.worlds import ANN, CALLBACK_URL, NO_ALARMS, START_MS, Stage, events, nudge, told, until
 

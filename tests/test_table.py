@@ -9,8 +9,8 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.data.tables import TableTransactionError, UpdateMode
 from azure.data.tables.aio import TableClient
 
-from shared.table import Table
-from shared.transactions import decode
+from shared.storage.batches import decode
+from shared.storage.table_client import Table
 
 pytestmark = pytest.mark.anyio
 NASTY = 'HTTP/1.1 404 Not Found\r\netag: W/"no"\r\n--batch_x--\r\n{"odata.error":{}} \u00e9\u4e16\U0001f642\'%/#?'

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from shared import ids
-from shared.errors import BadRequest, NotFound
-from shared.journal import MAX_EVENTS
+from shared.core import ids
+from shared.core.errors import BadRequest, NotFound
+from shared.core.event_log import MAX_EVENTS
 from tests.readers import QUICK, Reader, numbers, replayed, resumed, streamed, told_by, told_of
 from tests.runners import driving, logged, released
 from tests.scripted_streams import story

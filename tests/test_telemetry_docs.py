@@ -4,11 +4,11 @@ import ast
 import re
 from pathlib import Path
 
-from shared.states import Status
+from shared.core.states import Status
 from tests.infra.deploying import logged, measured
 
 ROOT = Path(__file__).parent.parent
-PLACES = ("changes.py", "measures.py", "upstreams.py", "agent_upstream.py")
+PLACES = ("telemetry/lifecycle.py", "telemetry/metrics.py", "telemetry/operations.py", "upstreams/agents/upstream.py")
 TEXT = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
 
 

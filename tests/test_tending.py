@@ -8,12 +8,12 @@ import orjson
 import pytest
 from azure.storage.queue.aio import QueueClient
 
-from shared.ids import derived_id
-from shared.intake import Message
-from shared.nudges import DELIVERIES, NUDGES, REQUESTS, RUNS
-from shared.pages import Page
-from shared.queues import POISON, Letter
-from shared.states import Status
+from shared.contract.pages import Page
+from shared.core.ids import derived_id
+from shared.core.states import Status
+from shared.lifecycle.queue_intake import Message
+from shared.storage.request_queue import POISON, Letter
+from shared.storage.wakeups import DELIVERIES, NUDGES, REQUESTS, RUNS
 from tests.worlds import ANN, CALLBACK_URL, Stage, events, told
 
 pytestmark = pytest.mark.anyio

@@ -9,11 +9,12 @@ import httpx
 import orjson
 import pytest
 
-from shared import alarms, logs, observing, tracing
-from shared.alarms import Alarm, Kind
-from shared.intake import Message, opened
-from shared.observing import Exchange
-from shared.responses_upstream import ResponsesUpstream
+from shared.core import alarms
+from shared.core.alarms import Alarm, Kind
+from shared.lifecycle.queue_intake import Message, opened
+from shared.telemetry import logs, spans, tracing
+from shared.telemetry.spans import Exchange
+from shared.upstreams.responses_api import ResponsesUpstream
 from tests.worlds import CALLBACK_URL, Stage, told
 
 pytestmark = pytest.mark.anyio
@@ -110,7 +111,7 @@ def test_an_alarm_is_read_with_its_trace() -> None:
 @pytest.mark.parametrize(("method", "name"), [("GET", "GET"), ("BREW", "_OTHER"), ("get", "_OTHER")])
 def test_a_method_nobody_knows_has_one_name(method: str, name: str) -> None:
     """Whoever invents methods does not multiply the figures."""
-    exchange = observing.serving(method, None, "https://a.example/x?key=secret", "")
+    exchange = spans.serving(method, None, "https://a.example/x?key=secret", "")
     with exchange:
         assert exchange.common == {"http.request.method": name, "url.scheme": "https"}
 
@@ -150,7 +151,7 @@ def test_an_exchange_fails_by_what_it_failed_of(status: int | None, raised: Base
             exchange.answered(status)
             raise raised
 
-    exchange = observing.asking("GET", "/x", "https://a.example/x")
+    exchange = spans.asking("GET", "/x", "https://a.example/x")
     with pytest.raises(type(raised)):
         ask(exchange)
     assert exchange.common.get("error.type") == error

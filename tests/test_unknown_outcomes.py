@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from shared.alarms import Alarm, Kind
-from shared.errors import StoreUnavailable
-from shared.ids import new_id, shard_of
-from shared.records import CALLBACK, INLINE_BODY, Delivery, Record, Write
-from shared.requests import parse
-from shared.states import Status
+from shared.contract.requests import parse
+from shared.core.alarms import Alarm, Kind
+from shared.core.changesets import Write
+from shared.core.errors import StoreUnavailable
+from shared.core.ids import new_id, shard_of
+from shared.core.records import CALLBACK, INLINE_BODY, Delivery, Record
+from shared.core.states import Status
 from tests.fault_proxy import StorageRequest
 from tests.lossy_proxy import LossyProxy
 from tests.scripted import Gate

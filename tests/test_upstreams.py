@@ -12,12 +12,12 @@ import httpx
 import orjson
 import pytest
 
-from shared import errors
-from shared.errors import UpstreamError, UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
-from shared.responses_upstream import ResponsesUpstream
-from shared.states import Status
-from shared.upstream_answers import MAX_ANSWER, MAX_DEPTH
-from shared.upstreams import MAX_ID, Authorize, Step
+from shared.core import errors
+from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
+from shared.core.states import Status
+from shared.upstreams.answers import MAX_ANSWER, MAX_DEPTH
+from shared.upstreams.protocol import MAX_ID, Authorize, Step
+from shared.upstreams.responses_api import ResponsesUpstream
 from tests.worlds import events
 
 BASE, KEY = "https://model.example.com/v1", "sk-geheim-0123456789"

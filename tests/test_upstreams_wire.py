@@ -12,8 +12,8 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from shared.errors import UpstreamUnavailable
-from shared.responses_upstream import CALL_DEADLINE_S, START_DEADLINE_S, ResponsesUpstream
+from shared.core.errors import UpstreamUnavailable
+from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S, ResponsesUpstream
 
 KEY = "sk-geheim-0123456789"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

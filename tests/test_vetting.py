@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from shared.addresses import CallbackUrlRefused
-from shared.callbacks import CallbackSender
-from shared.dialling import Resolve
+from shared.senders.callbacks import CallbackSender
+from shared.senders.pinned_dialer import Resolve
+from shared.senders.url_policy import CallbackUrlRefused
 
 URL = "https://hooks.contoso.com/cb"
 OWN_NUMBER = "20.50.2.1"

@@ -11,8 +11,8 @@ import pytest
 from local.azurite import Azurite
 from local.keys import new_signing_secret
 from local.process import wait_for
-from shared import signing
-from shared.world import TOLD_POLL_MS
+from shared.contract import signatures
+from shared.runtime.config import TOLD_POLL_MS
 from tests.peers import error_of
 from tests.stacks import Json, Service, create, output_text, service
 
@@ -124,7 +124,7 @@ def posted(
     event: Json = {"id": "evt_1", "object": "event", "type": "response.completed", "data": {"id": "resp_x"}}
     body = json.dumps(event).encode()
     theirs = secret or running.hosts[0]._settings["UPSTREAM_WEBHOOK_SECRET"]
-    signed = signing.headers([theirs], "wh_1", int(time.time()) - age_s, body)
+    signed = signatures.headers([theirs], "wh_1", int(time.time()) - age_s, body)
     return running.stranger().post(PATH, content=body, headers={**signed, **(changes or {})})
 
 

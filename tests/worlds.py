@@ -15,19 +15,20 @@ import pytest
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
-from shared.alarms import Alarm, Kind
-from shared.callers import Caller, Callers, SigningSecret
+from shared.contract.callers import Caller, Callers, SigningSecret
+from shared.contract.requests import parse
+from shared.core.alarms import Alarm, Kind
+from shared.core.ids import shard_of
+from shared.core.records import CALLBACK, REPLY_QUEUE, Delivery, Record
+from shared.core.states import Status
 from shared.engine import Engine
-from shared.ids import shard_of
-from shared.nudges import DELIVERIES, NUDGES, RUNS, Nudges
-from shared.queues import Queues
-from shared.records import CALLBACK, REPLY_QUEUE, Delivery, Record
-from shared.requests import parse
-from shared.states import Status
-from shared.store import Store
-from shared.table import Table
-from shared.upstreams import Upstream, Upstreams
-from shared.world import Rules, World
+from shared.runtime.config import Rules
+from shared.runtime.ports import World
+from shared.storage.request_queue import Queues
+from shared.storage.store import Store
+from shared.storage.table_client import Table
+from shared.storage.wakeups import DELIVERIES, NUDGES, RUNS, Nudges
+from shared.upstreams.protocol import Upstream, Upstreams
 from tests.fault_proxy import FaultProxy
 from tests.scripted import ScriptedReceiver, ScriptedUpstream
 

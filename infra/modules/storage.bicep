@@ -20,7 +20,7 @@ param isPrivate bool
 @description('Queues that callers may name in reply_to; patterns are not made here.')
 param replyQueues array
 
-// Whom the app wakes (shared/nudges.py), and what a trigger gave up on: the platform moves it to <queue>-poison.
+// Whom the app wakes (shared/storage/wakeups.py), and what a trigger gave up on: the platform moves it to <queue>-poison.
 var queueNames = [
   'nudges'
   'deliveries'

@@ -18,8 +18,8 @@ from local.bench.detour import Detour
 from local.bench.load import burst
 from local.keys import new_signing_secret
 from local.process import PartError, Process
-from shared import signing
-from shared.callbacks import MAX_FIRSTS, CallbackSender
+from shared.contract import signatures
+from shared.senders.callbacks import MAX_FIRSTS, CallbackSender
 
 RUN_DEADLINE_S = 60.0
 START_DEADLINE_S = 20.0
@@ -69,7 +69,7 @@ async def _send(sender: CallbackSender, deliveries: int) -> Counter[int | None]:
         number = next(numbers)
         url = f"https://{HOSTS[number % len(HOSTS)]}/callback"
         async with sender.slot(url, first=True, patience_s=RUN_DEADLINE_S):
-            headers = signing.headers([secret], f"evt_{number}", int(time.time()), BODY)
+            headers = signatures.headers([secret], f"evt_{number}", int(time.time()), BODY)
             answer = await sender.post(url, headers, BODY)
         statuses[answer.status] += 1
 

@@ -15,9 +15,9 @@ DEADLINE_S = 60
 PROGRAMS = {
     "the platform's libraries alone": "import azure.functions, azurefunctions.extensions.http.fastapi",
     "the functions, as every instance starts": "import function_app",
-    "and OpenTelemetry's SDK, where telemetry is on": "import function_app; import shared.exporting",
+    "and OpenTelemetry's SDK, where telemetry is on": "import function_app; import shared.telemetry.exporters",
     "and Microsoft's exporter, in the background, when the first batch goes": (
-        "import function_app, shared.exporting; import azure.monitor.opentelemetry.exporter"
+        "import function_app, shared.telemetry.exporters; import azure.monitor.opentelemetry.exporter"
     ),
     "and Agent Framework with its OpenAI client, where an agent runs": (
         "import function_app, agent_framework.openai; agent_framework.openai.OpenAIChatClient; agent_framework.Agent"

@@ -11,7 +11,7 @@ from azure.storage.queue import QueueClient, QueueMessage
 
 from functions.queues import LAST_TRY
 from local.process import wait_for
-from shared.alarms import Alarm, Kind
+from shared.core.alarms import Alarm, Kind
 from tests.conformance.conftest import REPLIES, Running, settings_of
 from tests.conformance.hosting import Worker, client, worker
 from tests.conformance.listening import metadata_of

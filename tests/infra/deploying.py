@@ -6,13 +6,15 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 
-from shared import exporting, schedule, settings
-from shared.errors import SettingsError
+from shared import settings
+from shared.core import backoff
+from shared.core.errors import SettingsError
+from shared.telemetry import exporters
 from tests.infra.bicep import at, fields
 from tests.infra.project import Project
 from tests.infra.trees import ROOT, Node
 
-CODE = [*(ROOT / "shared").glob("*.py"), *(ROOT / "functions").glob("*.py")]
+CODE = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").glob("*.py")]
 # A setting that is a number, its parameter, and the field that holds it in the code.
 NUMBERS = {
     "RESPONSE_DEADLINE_S": ("responseDeadlineS", "deadline_s"),
@@ -158,7 +160,7 @@ def logged() -> set[str]:
 
 def measured() -> set[str]:
     """Return the names of the metrics, as the code makes them."""
-    tree = ast.parse((ROOT / "shared" / "measures.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "shared" / "telemetry" / "metrics.py").read_text(encoding="utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return {str(one.value) for call in calls for one in call.args[:1] if isinstance(one, ast.Constant)}
 
@@ -178,11 +180,11 @@ def alerts(project: Project) -> Iterator[str]:
     yield from (f"{event} is logged nowhere" for event in sorted(events - logged()))
     yield from (f"{one} is no metric" for one in texts["overdueMetric"] if one not in measured())
     yield from (f"a delivery is never {one}" for one in texts["ended"] if one not in STATES)
-    if texts["role"] != [exporting.NAME]:
+    if texts["role"] != [exporters.NAME]:
         yield "the app tells of its requests under another name"
     queues = (ROOT / "functions" / "queues.py").read_text(encoding="utf-8")
     yield from (f"{one} is no function" for one in texts["timer"] if f"async def {one}(" not in queues)
-    if texts["throttled"] != ["status 429"] or schedule.RETRY_MAX_MS != 60_000:
+    if texts["throttled"] != ["status 429"] or backoff.RETRY_MAX_MS != 60_000:
         yield "a refusal of the upstream is told in other words"
     rules = {at(one, "id").literal() or "": one for one in file.variables["rules"].children}
     wanted = {"overdue", "silent", "faults", "refused", "deliveries-failed", "breaker-open", "poison", "throttled"}

@@ -35,7 +35,7 @@ CLIENTS = {
 DEPLOYER = {("Key Vault Secrets Officer", "vault")}
 
 
-def needed(service: Path = ROOT / "shared" / "service.py") -> set[tuple[str, str]]:
+def needed(service: Path = ROOT / "shared" / "bootstrap.py") -> set[tuple[str, str]]:
     """Return the roles that the app's identity must have: for the clients that the code makes, and the platform's."""
     text = service.read_text(encoding="utf-8")
     return PLATFORM | {role for client, role in CLIENTS.items() if re.search(rf"\b{client}(\.\w+)?\(", text)}

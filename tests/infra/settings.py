@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.nudges import INTERNAL
-from shared.queues import POISON
-from shared.service import TABLE
+from shared.bootstrap import TABLE
+from shared.storage.request_queue import POISON
+from shared.storage.wakeups import INTERNAL
 from tests.infra.bicep import at, fields
 from tests.infra.project import Project
 from tests.infra.trees import ROOT, Node

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from shared import callers
+from shared.contract import callers
 
 KEY = "br_key"
 KNOWN = callers.parse(json.dumps([{"name": "ann", "keys": [hashlib.sha256(KEY.encode()).hexdigest()]}]))

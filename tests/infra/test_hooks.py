@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import callers
+from shared.contract import callers
 from tests.infra.trees import ROOT
 from tests.infra.vaults import TOKEN, Vault, running_vault, signed_in
 

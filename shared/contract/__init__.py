@@ -1,0 +1,1 @@
+"""What callers see: requests, response objects, stream events, signatures. Pure."""

@@ -1,0 +1,174 @@
+"""Callers: who may use the service, configured as one JSON secret.
+
+Each element names a caller, the SHA-256 of its API keys, its signing secrets (a current one first, previous ones with
+the end of their time), and the hosts its callbacks may go to (none named: any that the address rule allows).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from shared.contract.signatures import check_secret
+from shared.core.errors import SettingsError, Unauthorized
+
+# A key of ours comes first: with Entra ID in front, `Authorization` holds the platform's token.
+_HEADERS = ("api-key", "x-functions-key", "authorization")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_S = 253_402_300_799  # the year 9999 ends; milliseconds, taken for seconds, lie beyond
+
+
+@dataclass(frozen=True, slots=True)
+class SigningSecret:
+    """What signs a caller's callbacks: a current secret, or a previous one until its time is over."""
+
+    text: str = field(repr=False)
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated client."""
+
+    name: str
+    keys: tuple[bytes, ...] = field(repr=False)  # SHA-256 digests
+    secrets: tuple[SigningSecret, ...] = field(repr=False)
+    callback_hosts: tuple[str, ...] = ()
+
+    def signing(self, now_ms: int) -> tuple[str, ...]:
+        """Return the secrets that sign now, the current ones first."""
+        current = [secret.text for secret in self.secrets if secret.until_ms is None]
+        previous = [secret.text for secret in self.secrets if secret.until_ms is not None and now_ms < secret.until_ms]
+        return (*current, *previous)
+
+
+class Callers:
+    """All callers of the deployment."""
+
+    def __init__(self, callers: Sequence[Caller]) -> None:
+        self._by_name = {caller.name: caller for caller in callers}
+        self._keys = [(digest, caller) for caller in callers for digest in caller.keys]
+
+    @property
+    def first(self) -> Caller:
+        """The caller that is named first."""
+        return next(iter(self._by_name.values()))
+
+    def named(self, name: str) -> Caller | None:
+        """Return the caller of that name, None if it is not configured any more."""
+        return self._by_name.get(name)
+
+    def authenticate(self, headers: Mapping[str, str]) -> Caller:
+        """Return the caller whose key the headers carry; raise Unauthorized if none has it.
+
+        Every configured key is compared, each in constant time, so that the time tells nothing.
+        """
+        presented = hashlib.sha256(_key(headers).encode()).digest()
+        found = None
+        for digest, caller in self._keys:
+            if hmac.compare_digest(digest, presented):
+                found = caller
+        if found is None:
+            raise Unauthorized(
+                "Incorrect API key provided. Send it as 'Authorization: Bearer', 'api-key' or 'x-functions-key'.",
+                code="invalid_api_key",
+            )
+        return found
+
+
+def parse(text: str) -> Callers:
+    """Read the JSON secret; raise SettingsError saying what is wrong with it, without showing any of it."""
+    try:
+        elements = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise SettingsError("CALLERS is not valid JSON") from None
+    if not isinstance(elements, list) or not elements:
+        raise SettingsError("CALLERS must be a JSON list of at least one caller")
+    callers = [_caller(n, element) for n, element in enumerate(elements)]
+    if len({caller.name for caller in callers}) < len(callers):
+        raise SettingsError("CALLERS names a caller twice")
+    digests = [digest for caller in callers for digest in caller.keys]
+    if len(set(digests)) < len(digests):
+        raise SettingsError("CALLERS holds a key twice: it could not be told whose it is")
+    return Callers(callers)
+
+
+def _caller(n: int, element: object) -> Caller:
+    where = f"CALLERS[{n}]"
+    if not isinstance(element, dict):
+        raise SettingsError(f"{where} must be an object")
+    name = element.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= 64:
+        raise SettingsError(f"{where}.name must be a string of 1 to 64 characters")
+    return Caller(
+        name,
+        tuple(_digest(where, text) for text in _texts(where, element, "keys")),
+        _secrets(f"{where}.signing_secrets", element.get("signing_secrets", [])),
+        tuple(_texts(where, element, "callback_hosts")),
+    )
+
+
+def _texts(where: str, element: dict[str, Any], name: str) -> list[str]:
+    values = element.get(name, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise SettingsError(f"{where}.{name} must be a list of strings")
+    return values
+
+
+def _digest(where: str, text: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != hashlib.sha256().digest_size:
+        raise SettingsError(f"{where}.keys must hold SHA-256 digests, 64 hex digits each, never keys")
+    return digest
+
+
+def _secrets(where: str, values: object) -> tuple[SigningSecret, ...]:
+    if not isinstance(values, list):
+        raise SettingsError(f"{where} must be a list")
+    secrets = tuple(_secret(f"{where}[{n}]", value) for n, value in enumerate(values))
+    if secrets and secrets[0].until_ms is not None:
+        raise SettingsError(f"{where} must begin with a current secret, one without 'until'")
+    return secrets
+
+
+def _secret(where: str, value: object) -> SigningSecret:
+    fields = value if isinstance(value, dict) else {"secret": value}
+    text = fields.get("secret")
+    # a field that is misspelt must not make a previous secret a current one
+    if not isinstance(text, str) or not fields.keys() <= {"secret", "until"}:
+        raise SettingsError(f"{where} must be a string, or an object of 'secret' and 'until'")
+    try:
+        check_secret(text)
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from None
+    return SigningSecret(text, _until_ms(where, fields["until"]) if "until" in fields else None)
+
+
+def _until_ms(where: str, value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LAST_S:
+        return value * 1000
+    try:
+        when = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        when = None
+    if when is None or when.utcoffset() is None:
+        raise SettingsError(f"{where}.until must be a time in ISO 8601 with its zone, or in Unix seconds")
+    return (when - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _key(headers: Mapping[str, str]) -> str:
+    for name in _HEADERS:
+        value = headers.get(name, "")
+        if name == "authorization":
+            scheme, _, value = value.partition(" ")
+            value = value.strip() if scheme.lower() == "bearer" else ""
+        if value:
+            return value
+    return ""

@@ -1,0 +1,80 @@
+"""Lists as the contract pages them, and the input of a request as such a list."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.core import ids
+from shared.core.errors import BadRequest
+
+_LIMIT = re.compile(r"[1-9][0-9]?|100")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for."""
+
+    limit: int = 20
+    descending: bool = True
+    after: str | None = None
+
+
+def page(query: Mapping[str, str]) -> Page:
+    """Read `limit`, `order` and `after`; raise BadRequest naming the one that is wrong."""
+    limit = query.get("limit", "20")
+    if not _LIMIT.fullmatch(limit):
+        raise BadRequest("'limit' must be an integer from 1 to 100.", param="limit", code="invalid_value")
+    order = query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise BadRequest("'order' must be 'asc' or 'desc'.", param="order", code="invalid_value")
+    return Page(int(limit), order == "desc", query.get("after"))
+
+
+def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the input of a request as items with ids, in the order given."""
+    given = body.get("input")
+    if given is None:
+        return []
+    items = [{"role": "user", "content": [{"type": "input_text", "text": given}]}] if isinstance(given, str) else given
+    found: dict[str, dict[str, Any]] = {}
+    for n, item in enumerate(items):
+        if isinstance(item, dict):
+            name = _item_id(response_id, n, item)
+            found[name if name not in found else _item_id(response_id, n, {})] = item
+    return [{"id": name, **_item(item)} for name, item in found.items()]
+
+
+def listed(items: list[dict[str, Any]], page: Page) -> dict[str, Any]:
+    """Return one page of items as the contract lists them; raise BadRequest if `after` is none of them."""
+    ordered = items[::-1] if page.descending else items
+    if page.after is not None:
+        names = [item["id"] for item in ordered]
+        if page.after not in names:
+            raise BadRequest("'after' is not the id of an item of this list.", param="after", code="invalid_value")
+        ordered = ordered[names.index(page.after) + 1 :]
+    data = ordered[: page.limit]
+    return {
+        "object": "list",
+        "data": data,
+        "has_more": len(ordered) > len(data),
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+    }
+
+
+def _item_id(response_id: str, n: int, item: dict[str, Any]) -> str:
+    """Return the caller's own id of an item, else one that the same item of the same response always has."""
+    own = item.get("id")
+    prefix = "msg" if (item.get("type") or "message") == "message" else "item"
+    return own if isinstance(own, str) and own else f"{prefix}_{ids.tag(f'{response_id}|{n}')}"
+
+
+def _item(item: dict[str, Any]) -> dict[str, Any]:
+    kind = item.get("type") or "message"
+    shown = {"type": kind, "status": "completed"} if kind == "message" else {"type": kind}
+    content = item.get("content")
+    if isinstance(content, str):
+        part = "output_text" if item.get("role") == "assistant" else "input_text"
+        item = {**item, "content": [{"type": part, "text": content}]}
+    return shown | {name: value for name, value in item.items() if value is not None and name != "id"}

@@ -1,0 +1,158 @@
+"""The response object and the events about it, as callers read them.
+
+Every field that any known reader requires is always there, null where it is empty: that satisfies the strictest
+(reference: the Open Responses suite) and the loosest alike. What an upstream omits is filled in from the request.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from shared.core import ids
+from shared.core.records import Record
+from shared.core.states import Status, event_type
+
+MAX_MESSAGE = 49_152  # a queue message holds 64 KiB of base64
+_DEFAULTS: dict[str, Any] = {
+    "id": None,
+    "object": "response",
+    "created_at": 0,
+    "status": None,
+    "completed_at": None,
+    "error": None,
+    "incomplete_details": None,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "model": None,
+    "output": [],
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": None,
+    "safety_identifier": None,
+    "service_tier": "auto",
+    "store": True,
+    "background": False,
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "truncation": "disabled",
+    "usage": None,
+    "metadata": {},
+}
+_ECHOED = frozenset(_DEFAULTS) - {"id", "object", "created_at", "status", "completed_at", "error", "incomplete_details",
+                                  "output", "usage", "metadata", "background", "store"}  # fmt: skip
+
+
+def echo(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a response repeats of its request."""
+    return {name: request[name] for name in _ECHOED if request.get(name) is not None}
+
+
+def present(
+    record: Record, status: Status, answer: Mapping[str, Any], base: Mapping[str, Any], now_ms: int
+) -> dict[str, Any]:
+    """Return the response object: the upstream's answer over what is known, with our identity.
+
+    The answer may be partial or hold nulls where the contract wants values (Azure, while queued).
+    """
+    shown = {**_DEFAULTS, **_present(base), **_present(answer)}
+    return shown | _identity(record, status) | _outcome(status, shown, record.ended_ms or now_ms)
+
+
+def restated(record: Record, known: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
+    """Return the object as it was last known, with the status the record has now."""
+    return present(record, record.status, {}, known, now_ms)
+
+
+def failure(code: str, message: str) -> dict[str, Any]:
+    """Return the part of an answer that says why a response failed."""
+    return {"error": {"code": code, "message": message}, "output": []}
+
+
+def encode(value: Mapping[str, Any]) -> bytes:
+    """Return the JSON text of an object; equal objects give equal bytes."""
+    return orjson.dumps(value)
+
+
+def event(record: Record, response: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the event of a terminal response: OpenAI's shape, the whole object in `data`, the time in both forms."""
+    kind = event_type(record.status)
+    moment = datetime.fromtimestamp(record.ended_ms / 1000, UTC)
+    return {
+        "id": ids.event_id(record.id, kind),
+        "object": "event",
+        "type": kind,
+        "created_at": record.ended_ms // 1000,
+        "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        **({"correlation_id": record.correlation_id} if record.correlation_id else {}),
+        "data": response,
+    }
+
+
+def fitting(event: Mapping[str, Any]) -> bytes:
+    """Return an event as the text of a queue message: only the response's id where the whole is over 48 KiB."""
+    text = encode(event)
+    if len(text) <= MAX_MESSAGE:
+        return text
+    return encode({**event, "data": {"id": event["data"]["id"], "object": "response"}, "truncated": True})
+
+
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _identity(record: Record, status: Status) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "object": "response",
+        "created_at": record.created_ms // 1000,
+        "status": str(status),
+        # whatever comes back unfinished is background work now: the .NET client makes no token without the flag
+        "background": record.background or not status.is_terminal,
+        "store": record.store,
+        "previous_response_id": record.previous,
+        "metadata": record.metadata or {},
+        "continuation_token": None if status.is_terminal else ids.token_for(record.id),
+    }
+
+
+def _outcome(status: Status, shown: Mapping[str, Any], ended_ms: int) -> dict[str, Any]:
+    """Return the fields whose value the status decides."""
+    failed, incomplete = status is Status.FAILED, status is Status.INCOMPLETE
+    output = [item for item in shown["output"] if isinstance(item, dict)] if isinstance(shown["output"], list) else []
+    return {
+        "completed_at": ended_ms // 1000 if status is Status.COMPLETED else None,
+        "error": _error(shown["error"]) if failed else None,
+        "incomplete_details": shown["incomplete_details"] if incomplete else None,
+        "output": [] if status is Status.CANCELLED else output,
+        "usage": _usage(shown["usage"]),
+    }
+
+
+def _error(error: object) -> dict[str, Any]:
+    unnamed = {"code": "server_error", "message": "The upstream gave no reason."}
+    return {**unnamed, **_given(error)}
+
+
+def _usage(usage: object) -> dict[str, Any] | None:
+    if not isinstance(usage, dict):
+        return None
+    return {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0, **_present(usage)} | {
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}
+        | _given(usage.get("input_tokens_details")),
+        "output_tokens_details": {"reasoning_tokens": 0} | _given(usage.get("output_tokens_details")),
+    }
+
+
+def _given(values: object) -> dict[str, Any]:
+    """Return what an object of the upstream holds; nothing where it is none."""
+    return _present(values) if isinstance(values, dict) else {}

@@ -1,0 +1,1 @@
+"""Delivering the terminal event: attempts, retries, redelivery."""

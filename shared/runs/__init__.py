@@ -1,0 +1,1 @@
+"""Streamed responses: who drives one, its event log, and those who read it."""

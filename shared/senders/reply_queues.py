@@ -1,0 +1,70 @@
+"""Reply queues: the terminal event as a message on a queue that the deployment allows."""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from fnmatch import fnmatchcase
+
+from azure.core.exceptions import AzureError, HttpResponseError
+from azure.storage.queue import TextBase64EncodePolicy
+from azure.storage.queue.aio import QueueServiceClient
+
+from shared.core.outcomes import Answer, SendError
+from shared.storage.wakeups import DEADLINE_S, INTERNAL, KEPT_S
+
+
+def is_allowed(name: str, patterns: tuple[str, ...]) -> bool:
+    """Say whether callers may name the queue: it fits a pattern of the deployment and is not one of our own."""
+    ours = any(name in (queue, f"{queue}-poison") for queue in INTERNAL)
+    return not ours and any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+class ReplySender:
+    """Puts events on reply queues of the deployment's own storage account."""
+
+    def __init__(self, queues: QueueServiceClient) -> None:
+        self._queues = queues
+
+    async def vet(self, address: str) -> None:
+        """Know nothing of a queue before an event is to go there."""
+
+    def slot(
+        self,
+        _address: str,
+        *,
+        first: bool,  # noqa: ARG002 - every message goes at once
+        patience_s: float,  # noqa: ARG002
+    ) -> AbstractAsyncContextManager[None]:
+        """Queues of one account need no share each."""
+        return nullcontext()
+
+    async def post(
+        self,
+        address: str,
+        _headers: Mapping[str, str],
+        body: bytes,
+        *,
+        hosts: Collection[str] = (),  # noqa: ARG002 - a queue has none
+    ) -> Answer:
+        """Put one message, base64 as the Functions runtime reads it; a queue that is not there is a 404."""
+        started = time.monotonic()
+        status, error = None, None
+        try:
+            async with (
+                asyncio.timeout(DEADLINE_S),
+                self._queues.get_queue_client(address, message_encode_policy=TextBase64EncodePolicy()) as queue,
+            ):
+                await queue.send_message(body.decode(), time_to_live=KEPT_S)
+                status = 201
+        except TimeoutError:
+            error = SendError.TIMEOUT
+        except HttpResponseError as refused:
+            status = refused.status_code
+        except AzureError:
+            error = SendError.CONNECT
+        return Answer(status, error, None, int((time.monotonic() - started) * 1000))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._queues.close()

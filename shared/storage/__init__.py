@@ -1,0 +1,1 @@
+"""Table Storage and the queues: every byte that is written or read there."""

@@ -1,0 +1,110 @@
+"""A client of the table that costs little: azure-data-tables, with its three dear methods written anew.
+
+The library writes and reads the multipart bodies of a transaction through the standard library's email package, and
+each entity it reads through generated code: 2.5 ms of CPU for a transaction of three rows, here 0.6; 0.55 ms for a
+query of one, here 0.4 (CPython 3.11, against Azurite). A response takes five transactions in its life, and two reads
+beside its share of queries. Here the bytes are joined and split directly. Authentication, retries (of bodies up to
+1 MiB), the entities that are written and everything else stay the library's; what is used of its inside is
+`_batch_send`, which `submit_transaction` calls, and `_client.send_request` (tests/test_table.py says so when a later
+version has them no more).
+"""
+
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+from azure.core.exceptions import HttpResponseError
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.data.tables.aio import TableClient
+
+from shared.storage import batches
+
+_LARGE = 1_048_576  # above it aiohttp wants a file, which it sends piece by piece
+_READ = {"Accept": "application/json;odata=minimalmetadata", "DataServiceVersion": "3.0"}
+_NEXT = {"NextPartitionKey": "x-ms-continuation-nextpartitionkey", "NextRowKey": "x-ms-continuation-nextrowkey"}
+
+
+class Entity(dict[str, Any]):
+    """The properties of a row, text and bytes, and its ETag."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        super().__init__((name, _value(raw, name)) for name in raw if "." not in name)
+        self.etag = str(raw["odata.etag"])
+
+
+class Table(TableClient):
+    """The library's asynchronous client of a table, with lean transactions and reads."""
+
+    async def find(self, partition: str, key: str, select: Sequence[str] = ()) -> Entity | None:
+        """Return a row, None if there is none; raise AzureError if storage does not give it."""
+        path = f"{self.table_name}(PartitionKey='{_quoted(partition)}',RowKey='{_quoted(key)}')"
+        response = await self._read(path, {"$select": ",".join(select)} if select else {})
+        if response.status_code == 404:
+            return None
+        return Entity(orjson.loads(_content(response)))
+
+    async def scan(self, partition: str, first: str, end: str, limit: int, select: Sequence[str] = ()) -> list[Entity]:
+        """Return up to `limit` rows from the key `first` on and below `end`, in order; raise AzureError as `find`."""
+        bounds = (
+            f"PartitionKey eq '{_escaped(partition)}' and RowKey ge '{_escaped(first)}' and RowKey lt '{_escaped(end)}'"
+        )
+        query = {"$filter": bounds} | ({"$select": ",".join(select)} if select else {})
+        found: list[Entity] = []
+        following: dict[str, str] = {}
+        while len(found) < limit:
+            response = await self._read(f"{self.table_name}()", {**query, "$top": str(limit - len(found)), **following})
+            found += map(Entity, orjson.loads(_content(response))["value"])
+            following = {name: response.headers[header] for name, header in _NEXT.items() if header in response.headers}
+            if not following:
+                break
+        return found
+
+    async def _read(self, path: str, query: Mapping[str, str]) -> AsyncHttpResponse:
+        url = f"{self.scheme}://{self._primary_hostname}/{path}?{urlencode(query, quote_via=quote)}".rstrip("?")
+        request = HttpRequest("GET", url, headers={**_READ, "x-ms-version": self.api_version})
+        # as a stream, so that the library does not decode what is decoded here
+        response = await self._client.send_request(request, stream=True)
+        await response.read()
+        return response
+
+    async def _batch_send(self, table_name: str, *reqs: HttpRequest, **kwargs: Any) -> list[Mapping[str, Any]]:
+        batch, content = batches.encode(reqs)
+        request = HttpRequest(
+            "POST",
+            f"{self.scheme}://{self._primary_hostname}/$batch",
+            headers={
+                "x-ms-version": self.api_version,
+                "DataServiceVersion": "3.0",
+                "MaxDataServiceVersion": "3.0;NetFx",
+                "Content-Type": f"multipart/mixed; boundary={batch}",
+                "Accept": "application/json",
+            },
+            content=content if len(content) < _LARGE else BytesIO(content),
+        )
+        # as a stream, because the library reads no other multipart answer
+        response = await self._client.send_request(request, stream=True, **kwargs)
+        content = await response.read()
+        if response.status_code != 202:
+            raise HttpResponseError(f"transaction on {table_name} was not taken", response=response)
+        return batches.decode(content)
+
+
+def _content(response: AsyncHttpResponse) -> bytes:
+    if response.status_code != 200:
+        raise HttpResponseError("a read was refused", response=response)
+    return response.content
+
+
+def _value(raw: Mapping[str, Any], name: str) -> Any:
+    return b64decode(raw[name]) if raw.get(f"{name}@odata.type") == "Edm.Binary" else raw[name]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _quoted(text: str) -> str:
+    return quote(_escaped(text), safe="")

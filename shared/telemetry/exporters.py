@@ -1,0 +1,126 @@
+"""Where telemetry goes: OpenTelemetry's SDK, loaded only where a deployment asks for it.
+
+Whatever OpenTelemetry and Azure Monitor call their own is set by their own environment variables, such as
+`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_METRIC_EXPORT_INTERVAL`.
+"""
+
+import logging
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    ConsoleMetricExporter,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.metrics.view import DropAggregation, View
+from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+from shared.telemetry import tracing
+
+NAME = "background-responses"
+# FastAPI, inside the platform's HTTP extension, tells of requests by itself; it knows none of our routes.
+_TOLD_TWICE = "fastapi"
+# What Azure Monitor takes: sums since the last export. As its exporter says when it is loaded.
+_DELTAS: dict[type, AggregationTemporality] = dict.fromkeys((Counter, Histogram), AggregationTemporality.DELTA)
+
+
+@cache
+def start(target: str) -> None:
+    """Send the traces and metrics of this process to that target from now on: once, for the platform may load us again.
+
+    Raises ValueError for a target that is none, or where a variable of OpenTelemetry's own is wrong: nothing is sent.
+    """
+    spans, measured = _exporters(target)
+    # What the environment says of the service goes before what we call it, which `create` would see the other way.
+    resource = Resource.create({SERVICE_NAME: NAME}).merge(OTELResourceDetector().detect())
+    tracers = TracerProvider(resource=resource, id_generator=_Ids())
+    tracers.add_span_processor(_Spans(spans))
+    views = [View(meter_name=_TOLD_TWICE, aggregation=DropAggregation())]
+    meters = MeterProvider([PeriodicExportingMetricReader(measured)], resource, views=views)
+    trace.set_tracer_provider(tracers)
+    metrics.set_meter_provider(meters)
+
+
+def _exporters(target: str) -> tuple[SpanExporter, MetricExporter]:
+    match target:
+        case "console":
+            return ConsoleSpanExporter(), ConsoleMetricExporter()
+        case "otlp":
+            return _to_collector()
+        case "azure":
+            return _LaterSpans(), _LaterMetrics()
+    raise ValueError(target)
+
+
+def _to_collector() -> tuple[SpanExporter, MetricExporter]:
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+    # Its warning of a header that is written wrong repeats the header, mostly a key; the collector's 401 remains.
+    logging.getLogger("opentelemetry.util.re").setLevel(logging.ERROR)
+    return OTLPSpanExporter(), OTLPMetricExporter()
+
+
+class _Ids(RandomIdGenerator):
+    """Random ids, but for a span whose id was known before it was made."""
+
+    def generate_span_id(self) -> int:
+        return tracing.span_id.get() or super().generate_span_id()
+
+
+class _Spans(BatchSpanProcessor):
+    """Batches of spans, without those that tell of a request a second time."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.instrumentation_scope is None or span.instrumentation_scope.name != _TOLD_TWICE:
+            super().on_end(span)
+
+
+class _LaterSpans(SpanExporter):
+    """Application Insights for spans. Its library takes as long to load as the app: it is when the first batch goes."""
+
+    _exporter: SpanExporter | None = None
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self._exporter is None:
+            from azure.monitor.opentelemetry.exporter import AzureMonitorTraceExporter  # noqa: PLC0415
+
+            self._exporter = AzureMonitorTraceExporter(disable_offline_storage=True)
+        return self._exporter.export(spans)
+
+    def shutdown(self) -> None:
+        if self._exporter:
+            self._exporter.shutdown()
+
+
+class _LaterMetrics(MetricExporter):
+    """Application Insights for metrics, loaded when the first are sent."""
+
+    _exporter: MetricExporter | None = None
+
+    def __init__(self) -> None:
+        super().__init__(preferred_temporality=_DELTAS)
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **options: Any) -> MetricExportResult:
+        if self._exporter is None:
+            from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter  # noqa: PLC0415
+
+            self._exporter = AzureMonitorMetricExporter(disable_offline_storage=True)
+        return self._exporter.export(metrics_data, timeout_millis, **options)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return self._exporter is None or self._exporter.force_flush(timeout_millis)
+
+    def shutdown(self, timeout_millis: float = 30_000, **options: Any) -> None:
+        if self._exporter:
+            self._exporter.shutdown(timeout_millis, **options)

@@ -1,0 +1,1 @@
+"""Agents of Microsoft Agent Framework as an upstream."""
