@@ -7,8 +7,9 @@ SETUP := $(PYTHON) -m local.environments
 BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 # What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock node-clients infra conformance
+PYTEST := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo start test conformance bench check fmt lock
+.PHONY: setup demo start test test-unit test-storage conformance bench check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -22,7 +23,15 @@ start: setup
 test: check
 	@$(SETUP) $(TOOLS)
 	@$(VENV)/infra/bin/python tests/infra/fetching.py $(VENV)/infra/types.json $(BICEP)
-	$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest $(PYTEST)
+
+# The rules alone: no storage, no process of the service.
+test-unit: setup
+	$(RUN) -m pytest $(PYTEST) tests/unit
+
+# The flows of the engine on real storage, in the test's own process.
+test-storage: setup
+	$(RUN) -m pytest $(PYTEST) tests/storage
 
 conformance: setup
 	@$(SETUP) conformance

@@ -7,12 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-from local.demo import SAMPLE, demo
-from local.keys import new_credentials
-from local.process import PartError, interrupt_on_signals
-from local.rotation import rotated
-from local.stack import stack
-from local.stream_demo import stream_demo
+from local.credentials.keys import new_credentials
+from local.credentials.rotation import rotated
+from local.demo.demo import SAMPLE, demo
+from local.demo.stream_demo import stream_demo
+from local.stack.process import PartError, interrupt_on_signals
+from local.stack.stack import stack
 from shared.contract.signatures import is_asymmetric, public_key
 
 DEFAULT_PORT = "7071"

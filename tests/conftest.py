@@ -8,9 +8,9 @@ import pytest
 
 from local.azurite import Azurite
 from local.azurite import azurite as run_azurite
-from local.process import interrupt_on_signals
-from tests.peers import ModelPeer, model_peer
-from tests.worlds import Say, Stage
+from local.stack.process import interrupt_on_signals
+from tests.support.peer_processes import ModelPeer, model_peer
+from tests.support.stage import Say, Stage
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from local.azurite.container import ContainerAzurite, engine_trouble
 from local.azurite.emulator import Azurite
 from local.azurite.npm import NpmAzurite
-from local.keys import kept_text
-from local.process import ROOT, PartError
+from local.credentials.keys import kept_text
+from local.stack.process import ROOT, PartError
 
 VERSION: str = json.loads((ROOT / "package.json").read_text())["dependencies"]["azurite"]
 IMAGE = f"mcr.microsoft.com/azure-storage/azurite:{VERSION}"

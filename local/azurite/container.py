@@ -15,7 +15,7 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from local.azurite.emulator import FLAGS, SERVICES, Azurite
-from local.process import LOG_LINES, PartError
+from local.stack.process import LOG_LINES, PartError
 
 # Of any one answer of the Docker engine; a pull reports its progress more often than that.
 ENGINE_DEADLINE_S = 60

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-from local.ports import free_port
-from local.process import PartError, wait_for
+from local.stack.ports import free_port
+from local.stack.process import PartError, wait_for
 
 SERVICES = ("blob", "queue", "table")
 # The SDKs speak newer API versions than Azurite knows, and nothing is to leave the machine.

@@ -9,7 +9,7 @@ from local.azurite.emulator import FLAGS, Azurite
 from local.environments import catalogue
 from local.environments.environment import SetupError
 from local.environments.installing import ensure
-from local.process import ROOT, PartError, Process
+from local.stack.process import ROOT, PartError, Process
 
 MODULES = ROOT / "node_modules"
 PROGRAM = MODULES / "azurite" / "dist" / "src" / "azurite.js"

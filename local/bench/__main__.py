@@ -17,7 +17,7 @@ from local.bench.report import Machine, page, table
 from local.bench.runs import BURST, COUNTED, PACED, TOLD, run
 from local.bench.stream_figures import Line, requested, timed, used
 from local.bench.streams import count_requests, time_streams
-from local.process import PartError, interrupt_on_signals
+from local.stack.process import PartError, interrupt_on_signals
 
 INTERRUPTED = 130
 RUNS = {"burst": BURST, "paced": PACED}

@@ -11,8 +11,8 @@ from local.bench.delivery_figures import Beside, waits_ms
 from local.bench.driver import Driver
 from local.bench.load import burst, paced
 from local.bench.stage import stage
-from local.process import PartError
-from local.stack import Stack
+from local.stack.process import PartError
+from local.stack.stack import Stack
 
 RUN_DEADLINE_S = 300.0
 MODEL = "sim-instant"

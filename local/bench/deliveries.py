@@ -16,8 +16,8 @@ from local.bench.certificate import Certificate, certificate
 from local.bench.delivery_figures import Sent
 from local.bench.detour import Detour
 from local.bench.load import burst
-from local.keys import new_signing_secret
-from local.process import PartError, Process
+from local.credentials.keys import new_signing_secret
+from local.stack.process import PartError, Process
 from shared.contract import signatures
 from shared.senders.callbacks import MAX_FIRSTS, CallbackSender
 

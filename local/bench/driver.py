@@ -8,8 +8,8 @@ from typing import Any, Self
 import httpx
 
 from local.bench.figures import Callback, Submission
-from local.process import PartError
-from local.stack import START_DEADLINE_S, Stack
+from local.stack.process import PartError
+from local.stack.stack import START_DEADLINE_S, Stack
 
 CALL_DEADLINE_S = 30.0
 CALLBACKS_DEADLINE_S = 90.0

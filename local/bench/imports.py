@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from local.process import ROOT
+from local.stack.process import ROOT
 
 TIMES = 5
 DEADLINE_S = 60

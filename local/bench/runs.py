@@ -12,7 +12,7 @@ from local.bench.load import Load, burst, paced
 from local.bench.meters import Meter, metered
 from local.bench.stage import Stage, stage
 from local.bench.storage_requests import Count, counts
-from local.process import PartError
+from local.stack.process import PartError
 
 MODEL = "sim-2s"
 RUN_DEADLINE_S = 300.0

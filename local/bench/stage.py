@@ -9,7 +9,7 @@ from anyio.from_thread import start_blocking_portal
 
 from local.azurite import Azurite
 from local.bench.tap import Tap, tap
-from local.stack import Stack, stack
+from local.stack.stack import Stack, stack
 
 TAPPED = ("table", "queue")
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from local.process import PartError
+from local.stack.process import PartError
 
 CHUNK = 262_144
 TICK = re.compile(rb'"delta":"(\d{13}) "')

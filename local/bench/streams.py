@@ -15,8 +15,8 @@ from local.bench.stage import Stage, stage
 from local.bench.storage_requests import Count, counts
 from local.bench.stream_client import Pieces, StreamClient, late_ms
 from local.bench.stream_figures import Streamed
-from local.process import PartError
-from local.stack import START_DEADLINE_S, Stack
+from local.stack.process import PartError
+from local.stack.stack import START_DEADLINE_S, Stack
 
 RUN_DEADLINE_S = 120.0
 WARM_UP = 5

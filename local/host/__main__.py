@@ -13,7 +13,7 @@ from local.host import logs
 from local.host.app import App, load
 from local.host.errors import LoadError
 from local.host.server import serve
-from local.loopback import listen
+from local.stack.loopback import listen
 
 
 def main() -> int:

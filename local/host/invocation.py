@@ -17,7 +17,7 @@ from local.host import bindings
 from local.host.bindings import RETURN
 from local.host.functions import Function
 from local.host.messages import output_bodies
-from local.host.outbox import Outbox
+from local.host.queue_outputs import Outbox
 
 
 class Invoker:

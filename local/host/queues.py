@@ -12,7 +12,7 @@ from azure.storage.queue.aio import QueueClient
 from local.host import bindings, storage
 from local.host.functions import Function
 from local.host.invocation import Invoker
-from local.host.lease import Lease
+from local.host.message_visibility import Lease
 from local.host.messages import decode_text, trigger_datum, trigger_metadata
 from local.host.queue_policy import VISIBILITY_S, Verdict, pause_s, verdict
 from local.host.settings import QueueSettings

@@ -11,10 +11,10 @@ from concurrent.futures import Executor
 import uvicorn
 
 from local.host.app import App, QueueTrigger
-from local.host.exchange import BufferedExchange, StreamingExchange
+from local.host.http_styles import BufferedExchange, StreamingExchange
 from local.host.invocation import Invoker
-from local.host.outbox import Outbox
 from local.host.parameters import is_streaming
+from local.host.queue_outputs import Outbox
 from local.host.queues import QueueListener, QueuePair
 from local.host.storage import QueueStorage
 from local.host.timers import TimerListener

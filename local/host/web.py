@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from local.host.exchange import Exchange
 from local.host.functions import Function
+from local.host.http_styles import Exchange
 from local.host.invocation import Invoker
 from local.host.routes import Route, find
 

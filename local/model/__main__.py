@@ -4,12 +4,12 @@ import argparse
 import os
 import time
 
-from local.loopback import serve
 from local.model.app import create_app
 from local.model.connection import CuttableProtocol
 from local.model.faults import Faults, Switches
 from local.model.simulation import Simulation
 from local.model.webhooks import Endpoint, Webhooks
+from local.stack.loopback import serve
 
 BANNER = "simulated model listening on http://127.0.0.1:{port}/v1"
 

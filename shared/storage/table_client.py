@@ -5,7 +5,7 @@ each entity it reads through generated code: 2.5 ms of CPU for a transaction of 
 query of one, here 0.4 (CPython 3.11, against Azurite). A response takes five transactions in its life, and two reads
 beside its share of queries. Here the bytes are joined and split directly. Authentication, retries (of bodies up to
 1 MiB), the entities that are written and everything else stay the library's; what is used of its inside is
-`_batch_send`, which `submit_transaction` calls, and `_client.send_request` (tests/test_table.py says so when a later
+`_batch_send`, which `submit_transaction` calls, and `_client.send_request` (tests/storage/storage/test_table_client.py says so when a later
 version has them no more).
 """
 

@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from local.azurite import Azurite
-from local.keys import Credentials, new_credentials
+from local.credentials.keys import Credentials, new_credentials
 from tests.conformance.hosting import Worker, client, worker
 from tests.conformance.listening import Listeners, listeners
-from tests.environments import need
-from tests.packages import unpack
-from tests.peers import peer
-from tests.stacks import ReceiverPeer, receiver_peer
+from tests.support.deployment_package import unpack
+from tests.support.environments import need
+from tests.support.peer_processes import peer
+from tests.support.service_process import ReceiverPeer, receiver_peer
 
 REPLIES = "replies"
 

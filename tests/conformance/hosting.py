@@ -14,9 +14,9 @@ import httpx
 from local.host import bindings
 from local.host.functions import Function
 from local.host.routes import Route, find, in_order, route_of
-from local.ports import free_port
-from local.process import ROOT, Process, wait_for
-from tests.stacks import CALL_S, UNEXPECTED, Json
+from local.stack.ports import free_port
+from local.stack.process import ROOT, Process, wait_for
+from tests.support.service_process import CALL_S, UNEXPECTED, Json
 
 HOME = Path(sys.prefix) / "conformance"
 START_S = 60.0

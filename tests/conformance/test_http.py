@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from local.process import wait_for
+from local.stack.process import wait_for
 from tests.conformance.conftest import Running
 from tests.conformance.hosting import client, http_input
-from tests.peers import error_of
-from tests.stacks import (
+from tests.support.peer_processes import error_of
+from tests.support.service_process import (
     CALL_S,
     FINISHED_S,
     create,
@@ -26,7 +26,7 @@ from tests.stacks import (
     output_text,
     streaming,
 )
-from tests.test_function_app import BASES, OPERATIONS
+from tests.unit.functions.test_function_app import BASES, OPERATIONS
 
 FIRST_EVENT_S = 1.0
 WHOLE_S = 4.0

@@ -7,7 +7,7 @@ import re
 
 from tests.conformance.conftest import Running
 from tests.conformance.hosting import routes
-from tests.test_function_app import AT_ROOT, BASES, ELSEWHERE, OPERATIONS
+from tests.unit.functions.test_function_app import AT_ROOT, BASES, ELSEWHERE, OPERATIONS
 
 QUEUES = {"sweep": "nudges", "deliver": "deliveries", "run": "runs", "take_request": "requests"}
 TIMERS = {"heartbeat": "0 * * * * *", "tend_poison": "30 */5 * * * *"}

@@ -10,15 +10,15 @@ import pytest
 from azure.storage.queue import QueueClient, QueueMessage
 
 from functions.queues import LAST_TRY
-from local.process import wait_for
+from local.stack.process import wait_for
 from shared.core.alarms import Alarm, Kind
 from tests.conformance.conftest import REPLIES, Running, settings_of
 from tests.conformance.hosting import Worker, client, worker
 from tests.conformance.listening import metadata_of
 from tests.conformance.test_indexing import QUEUES, TIMERS
-from tests.hosts import await_texts, put
-from tests.peers import error_of
-from tests.stacks import FINISHED_S, Json
+from tests.support.host_process import await_texts, put
+from tests.support.peer_processes import error_of
+from tests.support.service_process import FINISHED_S, Json
 
 NOWHERE = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==" + "".join(
     f";{service}Endpoint=http://127.0.0.1:9/a" for service in ("Blob", "Queue", "Table")

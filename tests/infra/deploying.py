@@ -46,7 +46,7 @@ def azd(project: Project) -> Iterator[str]:
     service = {"project": ".", "host": "function", "language": "python", "remoteBuild": True}
     if azure.get("services") != {"app": service}:
         yield "the service is not the function app of this folder, built in Azure"
-    wanted = {"postprovision": "local.deploy.first_caller", "postdeploy": "local.deploy.readiness"}
+    wanted = {"postprovision": "infra.hooks.first_caller", "postdeploy": "infra.hooks.readiness"}
     for name in wanted.keys() ^ azure.get("hooks", {}).keys():
         yield f"hook {name}: not on both sides"
     for name, hook in azure.get("hooks", {}).items():

@@ -139,7 +139,7 @@ def _mutants() -> list[Mutant]:
         ("other-variable", "infra/main.parameters.json", "${RETENTION_S=", "${RETAIN_S=", "passed_on"),
         ("azd-host", "azure.yaml", "host: function", "host: appservice", "azd"),
         ("azd-service", "azure.yaml", "  app:\n", "  api:\n", "azd"),
-        ("azd-hook", "azure.yaml", "python3 -m local.deploy.first_caller", "python3 -m local.first_caller", "azd"),
+        ("azd-hook", "azure.yaml", "python3 -m infra.hooks.first_caller", "python3 -m hooks.first_caller", "azd"),
         ("azd-build", "azure.yaml", "remoteBuild: true", "remoteBuild: false", "azd"),
         ("batch", "host.json", '"newBatchThreshold": 16', '"newBatchThreshold": 8', "host"),
         ("encoding", "host.json", '"messageEncoding": "base64"', '"messageEncoding": "none"', "host"),

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.environments import need
 from tests.infra import deploying, hardening, project, roles, settings, typedata
 from tests.infra.mutants import MUTANTS, Mutant
 from tests.infra.project import Project, projects, texts
 from tests.infra.trees import TYPES
+from tests.support.environments import need
 
 Check = Callable[[Project], Iterator[str]]
 ALL: list[Check] = [

@@ -39,7 +39,7 @@ def run(module: str, folder: Path, vault: Vault, path: str | None = None) -> sub
         "ROLE_WAIT_S": "2",
         "READY_WAIT_S": "0.05",
     }
-    command = [sys.executable, "-S", "-m", f"local.deploy.{module}"]  # -S: the standard library and nothing else
+    command = [sys.executable, "-S", "-m", f"infra.hooks.{module}"]  # -S: the standard library and nothing else
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from local.costs import IDLE_REQUESTS, Plan, polled, polls, table
+from local.bench.costs import IDLE_REQUESTS, Plan, polled, polls, table
 from tests.infra.trees import ROOT
 
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.environments import need
 from tests.infra.trees import ENVIRONMENT, ROOT
+from tests.support.environments import need
 
 CHECKOV = ENVIRONMENT / "bin" / "checkov"
 REASON = re.compile(r"// checkov:skip=(CKV_AZURE_\d+):(.+)")

@@ -1,0 +1,116 @@
+"""What responses cost, in units that Azure bills: `python -m local.bench.costs` prints the table of docs/operations.md.
+
+A model, not a measurement: the counts of requests are those of the design, held against `make bench` (14.7 for a
+response of 2 s at 25 a second; here 13.9 and, a month later, 4 for the purge). Durable Functions are a monitor that
+polls at the same times: 15 storage requests and 3 executions a step.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+from shared.core.backoff import poll_delay
+
+DURATIONS = {"2 s": 2, "30 s": 30, "2 min": 120, "10 min": 600, "1 h": 3_600, "4 h": 14_400}
+SHARDS = 16
+OWN_REQUESTS = 10  # 5 transactions, 2 reads, and a delivery's message put, fetched and deleted
+PURGE_REQUESTS = 4  # its alarm moved, the children read, two deletions
+SWEEP_REQUESTS = 6  # a nudge put, fetched and deleted, alarms read and moved, the next one looked up
+MOVED_AT_ONCE = 50  # alarms in one transaction
+OWN_EXECUTIONS = 2  # the create and the delivery
+GROUPS = 3  # HTTP, sweeps, deliveries: each scales by itself
+EXECUTION_S = 1.0  # the least that is billed
+STREAM_WRITES_S = 1.8  # a stream's, at 20 events a second
+DURABLE_REQUESTS, DURABLE_EXECUTIONS = 15, 3
+IDLE_REQUESTS = 24 * 60 * SHARDS + 24 * 12 * 4 + 2 * 24 * 120  # a day: heartbeats, poison queues, two timers' leases
+DURABLE_IDLE_REQUESTS = 49_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the app runs: responses a second, memory of an instance, streams on one at once."""
+
+    rate: float
+    memory_gb: float
+    streams: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a thousand responses use."""
+
+    requests: float
+    executions: float
+    gb_s: float
+
+
+def polls(duration_s: int) -> int:
+    """Return how often a response of that duration is polled, the poll that finds its end among them."""
+    at_ms = count = 0
+    while at_ms < duration_s * 1000:
+        at_ms += poll_delay(at_ms, lambda: 0.0)
+        count += 1
+    return count
+
+
+def polled(duration_s: int, plan: Plan) -> Cost:
+    """Return the cost of responses that are polled. A sweep serves all alarms of its shard, at most one a second."""
+    sweeps = min(polls(duration_s), SHARDS / plan.rate)
+    moves = (polls(duration_s) - sweeps) / MOVED_AT_ONCE
+    requests = OWN_REQUESTS + PURGE_REQUESTS + duration_s / 60 + SWEEP_REQUESTS * sweeps + moves
+    executions = OWN_EXECUTIONS + sweeps
+    gb_s = plan.memory_gb * min(executions * EXECUTION_S, GROUPS / plan.rate)
+    return Cost(1000 * requests, 1000 * executions, 1000 * gb_s)
+
+
+def streamed(duration_s: int, plan: Plan) -> Cost:
+    """Return the cost of responses that are streamed to one client. An open stream bills the instance it is on."""
+    at_once = min(plan.streams, max(1.0, plan.rate * duration_s))
+    requests = OWN_REQUESTS + PURGE_REQUESTS + STREAM_WRITES_S * duration_s
+    gb_s = plan.memory_gb * (max(duration_s, EXECUTION_S) / at_once + EXECUTION_S)
+    return Cost(1000 * requests, 1000.0 * OWN_EXECUTIONS, 1000 * gb_s)
+
+
+def durable(duration_s: int, plan: Plan) -> Cost:
+    """Return the cost of a monitor of Durable Functions that polls at the same times."""
+    steps = polls(duration_s)
+    executions = DURABLE_EXECUTIONS * steps
+    gb_s = plan.memory_gb * min(executions * EXECUTION_S, GROUPS / plan.rate)
+    return Cost(1000.0 * DURABLE_REQUESTS * steps, 1000.0 * executions, 1000 * gb_s)
+
+
+def table(plan: Plan) -> str:
+    """Return a table in Markdown: for each duration what 1,000 responses use."""
+    lines = [
+        "| takes | polls | requests | executions | GB-s | streamed: requests | GB-s | Durable: requests | executions |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for label, duration_s in DURATIONS.items():
+        ours, stream, theirs = (kind(duration_s, plan) for kind in (polled, streamed, durable))
+        cells = [
+            label,
+            f"{polls(duration_s)}",
+            f"{ours.requests:,.0f}",
+            f"{ours.executions:,.0f}",
+            f"{ours.gb_s:,.0f}",
+            f"{stream.requests:,.0f}",
+            f"{stream.gb_s:,.0f}",
+            f"{theirs.requests:,.0f}",
+            f"{theirs.executions:,.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m local.bench.costs", description="Units that 1,000 responses use.")
+    parser.add_argument("--rate", type=float, default=0.01, help="responses a second (default: one every 100 s)")
+    parser.add_argument("--memory-mb", type=int, default=2048, help="memory of an instance")
+    parser.add_argument("--streams", type=int, default=50, help="streams that an instance holds at once")
+    given = parser.parse_args()
+    print(table(Plan(given.rate, given.memory_mb / 1024, given.streams)))
+    print(f"\nIdle, a day: {IDLE_REQUESTS:,} storage requests; Durable Functions {DURABLE_IDLE_REQUESTS:,}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The credentials of callers: new ones, and their rotation."""

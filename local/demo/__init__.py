@@ -1,0 +1,1 @@
+"""The demos: one response from end to end, and a stream through cut connections and a killed host."""

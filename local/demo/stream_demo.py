@@ -1,0 +1,175 @@
+"""One streamed response whose connections are cut and whose host is killed, as its client sees it."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import httpx
+import orjson
+
+from local.demo.caller import CALL_DEADLINE_S, Response
+from local.demo.demo import INSTRUCTIONS, RESULT_DEADLINE_S, TICK_S, output_text
+from local.demo.screen import Screen
+from local.demo.transcript import Disorder, Transcript
+from local.stack.process import PartError
+from local.stack.stack import Stack, stack
+from shared.contract import sse
+from shared.core.alarms import LEASE_MS, Kind
+
+DELTAS = 12  # of text, on a connection before it ends in a mishap
+SILENCE_S = 2.0  # after which the client says that it waits
+FILE_TICK_S = 5.0
+MAX_EVENT = 16 * 2**20
+
+
+def stream_demo(text: str, model: str) -> None:
+    """Stream one response on a stack of its own, through two cuts and a crash; PartError says what failed."""
+    screen = Screen(sys.stdout)
+    screen.notice("starting Azurite, the model, the callback receiver and the Functions host")
+    with stack() as running:
+        screen.notice(f"ready at {running.base_url}, state in Azurite from {running.storage.kind}")
+        try:
+            asyncio.run(_demo(running, text, model, screen))
+        except TimeoutError:
+            raise PartError("model", f"no end after {RESULT_DEADLINE_S:g} s") from None
+    screen.notice("everything is stopped")
+
+
+async def _demo(running: Stack, text: str, model: str, screen: Screen) -> None:
+    async with (
+        asyncio.timeout(RESULT_DEADLINE_S),
+        httpx.AsyncClient(
+            base_url=running.base_url,
+            headers={"Authorization": f"Bearer {running.credentials.api_key}"},
+            timeout=CALL_DEADLINE_S,  # above the longest silence of a stream, which has heartbeats
+            trust_env=False,
+        ) as http,
+    ):
+        client = _Client(running, http, screen)
+        screen.notice(f"streaming what {model} makes of {len(text)} characters")
+        screen.blank()
+        try:
+            await client.follow({"model": model, "input": text, "instructions": INSTRUCTIONS})
+        finally:
+            screen.blank()
+        await client.prove()
+
+
+class _Client:
+    """Reads one stream over as many connections as it takes."""
+
+    def __init__(self, running: Stack, http: httpx.AsyncClient, screen: Screen) -> None:
+        self._running = running
+        self._http = http
+        self._screen = screen
+        self._told = Transcript()
+        self._heard_s = time.monotonic()
+        self._awaited = "the model"
+        self._connections = 0
+
+    async def follow(self, request: dict[str, Any]) -> None:
+        """Read from the first event to the last, with three mishaps on the way."""
+        waiting = asyncio.create_task(self._show_silence())
+        try:
+            await self._read("POST", "/responses", json={**request, "background": True, "stream": True})
+            await self._mishap(f"cut the connection after event {self._told.last}")
+            await self._resume()
+            await self._mishap(f"cut it again after event {self._told.last}")
+            await self._resume()
+            await self._kill_host()
+            while not self._told.has_ended:
+                await self._resume(most=None)
+        finally:
+            waiting.cancel()
+
+    async def prove(self) -> None:
+        """Compare what was told with what is kept; PartError if they differ."""
+        told, kept = self._told, output_text(await self._completed())
+        if told.text != kept:
+            raise PartError("host", f"the {len(told.text)} characters streamed are not the {len(kept)} that are stored")
+        self._screen.notice(f"completed: {told.events} events over {self._connections} connections")
+        self._screen.notice(f"their numbers only grew, from 0 to {told.last}")
+        self._screen.notice(f"the text streamed equals the stored result, {len(kept)} characters")
+
+    async def _completed(self) -> Response:
+        async with self._answer("GET", f"/responses/{self._told.response_id}") as answer:
+            stored: Response = orjson.loads(await answer.aread())
+        if stored["status"] != "completed":
+            raise PartError("model", f"the response is {stored['status']}: {stored['error']}")
+        return stored
+
+    async def _mishap(self, what: str) -> None:
+        if self._told.has_ended:
+            await self._completed()
+            raise PartError("model", "the answer ended before all mishaps had come: a longer one is needed")
+        self._screen.notice(what)
+
+    async def _kill_host(self) -> None:
+        await self._mishap(f"killing the host after event {self._told.last}")
+        began_s = time.monotonic()
+        pid = self._running.kill_host()
+        self._running.start_host()
+        self._screen.notice(f"killed process {pid}, started the host again after {time.monotonic() - began_s:.1f} s")
+        self._awaited = f"the lease of the killed host, at most {LEASE_MS[Kind.RUN] // 1000} s"
+
+    async def _resume(self, most: int | None = DELTAS) -> None:
+        self._screen.notice(f"resuming after event {self._told.last}, by its continuation token")
+        await self._read("GET", f"/responses/{self._told.token}?stream=true", most=most)
+
+    async def _read(self, method: str, path: str, *, most: int | None = DELTAS, **body: Any) -> None:
+        """Read one connection up to its end, or until so many deltas of text have come."""
+        end = self._told.deltas + most if most else None
+        self._connections += 1
+        async with self._stream(method, path, **body) as messages:
+            async for message in messages:
+                self._take(orjson.loads(message.data))
+                if self._told.deltas == end:
+                    return
+
+    def _take(self, event: dict[str, Any]) -> None:
+        told = self._told
+        restarts = told.restarts
+        try:
+            text = told.take(event)
+        except Disorder as error:
+            raise PartError("host", str(error)) from error
+        self._note_arrival()
+        if told.restarts > restarts:
+            self._screen.notice("the work was begun anew, and what was told before is void")
+            self._screen.blank()
+        self._screen.text(text)
+
+    def _note_arrival(self) -> None:
+        heard_s, self._heard_s = self._heard_s, time.monotonic()
+        if (silent_s := self._heard_s - heard_s) > SILENCE_S:
+            self._screen.notice(f"goes on after {silent_s:.0f} s")
+
+    @asynccontextmanager
+    async def _stream(self, method: str, path: str, **body: Any) -> AsyncIterator[AsyncIterator[sse.Message]]:
+        async with (
+            self._answer(method, path, **body) as answer,
+            aclosing(sse.messages(answer.aiter_bytes(), MAX_EVENT)) as messages,
+        ):
+            yield messages
+
+    @asynccontextmanager
+    async def _answer(self, method: str, path: str, **body: Any) -> AsyncIterator[httpx.Response]:
+        """Give the answer to a call before its body has been read; PartError if the call fails."""
+        try:
+            async with self._http.stream(method, path, **body) as answer:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise PartError("host", f"{method} {path} answered {answer.status_code}: {answer.text}")
+                yield answer
+        except httpx.TransportError as error:
+            self._running.check()
+            raise PartError("host", f"{method} {path}: {error}") from error
+
+    async def _show_silence(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S if self._screen.is_terminal else FILE_TICK_S)
+            if (silent_s := time.monotonic() - self._heard_s) > SILENCE_S:
+                self._screen.passing(f"nothing for {silent_s:.0f} s, waiting for {self._awaited}")

@@ -1,0 +1,1 @@
+"""The local stack: its processes, their ports, and the receiver of callbacks."""

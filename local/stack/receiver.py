@@ -1,0 +1,136 @@
+"""A callback receiver that verifies and keeps what it got: `python -m local.stack.receiver --secret whsec_...`."""
+
+import argparse
+import asyncio
+import time
+from collections import Counter, deque
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+from standardwebhooks import Webhook, WebhookVerificationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from local.stack.loopback import serve
+
+BANNER = "receiver listening on http://127.0.0.1:{port}"
+KEPT = 100_000
+
+
+class Switches(BaseModel):
+    """What the receiver does wrong: by default nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+    fail: int = 0
+    fail_first_per_id: int = 0
+    status: int = 500
+    delay_s: float = 0
+    headers: dict[str, str] = {}
+
+
+class Receiver:
+    """Takes callbacks on every path and lists them at /_received."""
+
+    def __init__(self, secret: str | None) -> None:
+        self._webhook = Webhook(secret) if secret else None
+        self._received: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._attempts: Counter[str | None] = Counter()
+        self._switches = Switches()
+
+    def app(self) -> Starlette:
+        """Return the app that serves it."""
+        return Starlette(
+            routes=[
+                Route("/_received", self._list, methods=["GET"]),
+                Route("/_received", self._forget, methods=["DELETE"]),
+                Route("/_faults", self._change_faults, methods=["POST"]),
+                Route("/{path:path}", self._callback, methods=["POST"]),
+            ]
+        )
+
+    async def _callback(self, request: Request) -> Response:
+        received_at = time.time()
+        body = await request.body()
+        webhook_id = request.headers.get("webhook-id")
+        self._attempts[webhook_id] += 1
+        status = self._next_status(webhook_id)
+        self._received.append(
+            {
+                "path": request.url.path,
+                "webhook_id": webhook_id,
+                "traceparent": request.headers.get("traceparent"),
+                "verified": self._verified(body, request),
+                **_event_fields(body),
+                "received_at": received_at,
+                "body_bytes": len(body),
+                "answered": status,
+            }
+        )
+        await asyncio.sleep(self._switches.delay_s)
+        return Response(status_code=status, headers=self._switches.headers)
+
+    def _next_status(self, webhook_id: str | None) -> int:
+        if self._attempts[webhook_id] <= self._switches.fail_first_per_id:
+            return self._switches.status
+        if self._switches.fail > 0:
+            self._switches.fail -= 1
+            return self._switches.status
+        return 204
+
+    def _verified(self, body: bytes, request: Request) -> bool:
+        if self._webhook is None:
+            return False
+        try:
+            self._webhook.verify(body, dict(request.headers), json_parse=False)
+        except (WebhookVerificationError, ValueError):  # malformed headers escape its own error class
+            return False
+        return True
+
+    async def _list(self, _request: Request) -> Response:
+        return _json(list(self._received))
+
+    async def _forget(self, _request: Request) -> Response:
+        self._received.clear()
+        self._attempts.clear()
+        return _json([])
+
+    async def _change_faults(self, request: Request) -> Response:
+        """Set the switches that a JSON object names and leave the others; 400 if one is unknown or wrong."""
+        try:
+            changed = self._switches.model_dump() | orjson.loads(await request.body())
+            self._switches = Switches.model_validate(changed)
+        except (TypeError, ValueError) as error:
+            return Response(str(error), status_code=400)
+        return _json(self._switches.model_dump())
+
+
+def _event_fields(body: bytes) -> dict[str, object]:
+    """Return the event's type and response id, null where the body is no event."""
+    try:
+        event = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        event = None
+    match event:
+        case {"type": kind, "data": {"id": response_id}}:
+            return {"type": kind, "response_id": response_id}
+    return {"type": None, "response_id": None}
+
+
+def _json(body: object) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+def main() -> None:
+    """Serve until a signal."""
+    parser = argparse.ArgumentParser(prog="local.stack.receiver", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
+    parser.add_argument("--secret", help="whsec_... that callbacks are signed with")
+    given = parser.parse_args()
+    serve(Receiver(given.secret).app(), given.port, BANNER)
+
+
+if __name__ == "__main__":
+    main()

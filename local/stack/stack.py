@@ -1,0 +1,156 @@
+"""The local stack as one block: Azurite, the callback receiver, the simulated model, the Functions host."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.queue import QueueClient
+
+from local.azurite import Azurite, azurite
+from local.credentials.keys import Credentials, kept_credentials
+from local.stack.hook import Hook
+from local.stack.ports import free_port
+from local.stack.process import PartError, Process, wait_for
+
+START_DEADLINE_S = 60.0
+CALLER = "local"
+REPLIES = "replies"  # the queue that is there for events
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack: where it listens and with what a caller gets in."""
+
+    host_url: str
+    receiver_url: str
+    credentials: Credentials
+    storage: Azurite
+    connection: str = field(repr=False)
+    parts: Mapping[str, Process]
+    _start_host: Callable[[], str] = field(repr=False)
+
+    @property
+    def base_url(self) -> str:
+        """What the SDKs take as their base URL."""
+        return f"{self.host_url}/openai/v1"
+
+    def check(self) -> None:
+        """Raise PartError, which names the part, when one has ended."""
+        self.storage.check()
+        for process in self.parts.values():
+            process.check()
+
+    def kill_host(self) -> int:
+        """End the host as a crash does, at whatever line it is; return the id of the process that it was."""
+        host = self.parts["host"]
+        os.kill(host.pid, signal.SIGKILL)
+        host.stop()
+        return host.pid
+
+    def start_host(self) -> None:
+        """Start the killed host again, at the same address; return once it listens."""
+        self._start_host()
+
+
+@contextmanager
+def stack(
+    directory: Path | None = None,
+    port: int = 0,
+    connect: Callable[[Azurite], str] = Azurite.account,
+    *,
+    webhooks: bool = False,
+) -> Iterator[Stack]:
+    """Run the whole stack until the end of the block, then end its parts in reverse order.
+
+    A directory keeps the data and the caller's key for the next time. Port 0 takes a free one. With UPSTREAM_BASE_URL
+    in the environment the service uses that upstream, otherwise the simulated model. `connect` gives the host's
+    connection string. With `webhooks`, the simulated model tells the host when work has ended.
+    """
+    port = port or free_port()
+    hook = Hook(f"http://127.0.0.1:{port}") if webhooks else None
+    with ExitStack() as cleanup:
+        credentials = kept_credentials(directory, CALLER)
+        storage = cleanup.enter_context(azurite(directory))
+        parts = _Parts(cleanup, Path(cleanup.enter_context(TemporaryDirectory(prefix="stack-"))))
+        receiver_url = parts.start("stack.receiver", "--secret", credentials.signing_secret)
+        connection = connect(storage)
+        _make_queue(connection, REPLIES)
+        settings = {**_settings(connection, credentials), **_upstream(parts, hook)}
+        start_host = partial(parts.start, "host", "--port", str(port), **settings)
+        running = Stack(start_host(), receiver_url, credentials, storage, connection, parts.processes, start_host)
+        _wait_until_ready(running)
+        yield running
+
+
+@dataclass(frozen=True)
+class _Parts:
+    cleanup: ExitStack
+    logs: Path
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    def start(self, module: str, *arguments: str, **settings: str) -> str:
+        """Start `python -m local.<module>` and return the address it says it listens on."""
+        name = module.rpartition(".")[2]
+        command = [sys.executable, "-m", f"local.{module}", *arguments]
+        process = Process(name, command, env=settings, log=self.logs / f"{name}.log")
+        self.cleanup.callback(process.stop)
+        self.processes[name] = process
+        return process.url(START_DEADLINE_S)
+
+
+def _make_queue(connection: str, name: str) -> None:
+    with QueueClient.from_connection_string(connection, name) as queue, suppress(ResourceExistsError):
+        queue.create_queue()
+
+
+def _settings(connection: str, credentials: Credentials) -> dict[str, str]:
+    return {
+        "AzureWebJobsStorage": connection,
+        "CALLERS": json.dumps([credentials.configuration()]),
+        "CALLBACK_ALLOW_LOOPBACK": "true",
+        "REPLY_QUEUES": f"{REPLIES},{REPLIES}-*",
+        "PYTHON_ENABLE_INIT_INDEXING": "1",
+    }
+
+
+def _upstream(parts: _Parts, hook: Hook | None) -> dict[str, str]:
+    if os.environ.get("UPSTREAM_BASE_URL"):
+        return {}
+    flags, settings = (hook.flags, hook.settings) if hook else ([], {})
+    return {
+        "UPSTREAM_BASE_URL": parts.start("model", "--port", "0", *flags),
+        "UPSTREAM_API_KEY": "simulated",
+        "UPSTREAM_HONOURS_IDEMPOTENCY_KEY": "true",
+        **settings,
+    }
+
+
+def _wait_until_ready(running: Stack) -> None:
+    answer = "no answer"
+
+    def is_ready() -> bool:
+        nonlocal answer
+        running.check()
+        status, answer = _health(running.host_url)
+        return status == httpx.codes.OK
+
+    if not wait_for(is_ready, START_DEADLINE_S):
+        log = running.parts["host"].log()
+        raise PartError("host", f"not ready after {START_DEADLINE_S:g} s, last answer: {answer}", log)
+
+
+def _health(host_url: str) -> tuple[int, str]:
+    try:
+        answer = httpx.get(f"{host_url}/health/ready", timeout=10.0, trust_env=False)
+    except httpx.TransportError as error:
+        return 0, str(error)
+    return answer.status_code, f"{answer.status_code} {answer.text}"

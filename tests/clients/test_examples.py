@@ -1,0 +1,156 @@
+"""The programs in examples/ do what they say: each is run as it stands, against the running service."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.azurite import Azurite
+from local.stack.process import ROOT, Process, wait_for
+from tests.support.connection_cutter import cutter
+from tests.support.service_process import Service, create, service
+
+EXAMPLES = ROOT / "examples"
+NODE_MODULES = ROOT / "tests" / "clients" / "node_modules"
+DEADLINE_S = 60
+CUTS = (0, 900, 4_000)
+"""The first connection breaks before the answer, the second within its first event, the third within its text."""
+
+POLLS = ("agent_framework_poll.py", "openai_poll.py", "node/poll.mjs")
+STREAMS = ("agent_framework_stream.py", "openai_stream.py", "node/stream.mjs")
+CURL = ("curl/poll.sh", "curl/stream.sh")
+RECEIVERS = ("callback_receiver.py", "node/callback_receiver.mjs")
+NOT_RUN = ("node/.npmrc", "node/package.json", "dotnet/Program.cs", "dotnet/BackgroundResponses.csproj")
+
+
+@pytest.fixture(scope="module")
+def account(azurite: Azurite) -> str:
+    """Give the storage account of the service."""
+    return azurite.account()
+
+
+@pytest.fixture(scope="module")
+def running(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run one service for all examples; by the end it has logged nothing unexpected."""
+    with service(tmp_path_factory.mktemp("examples"), account, REPLY_QUEUES="answers") as running:
+        yield running
+        assert running.unexpected() == []
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the examples for Node where their package is; without it they are skipped, and in CI they fail."""
+    if not (NODE_MODULES / ".package-lock.json").exists():
+        reason = "the openai SDK for Node is not installed: `make test` does that, with npm"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    home = tmp_path_factory.mktemp("node")
+    shutil.copytree(EXAMPLES / "node", home, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
+    (home / "node_modules").symlink_to(NODE_MODULES)
+    return home
+
+
+def command(name: str, request: pytest.FixtureRequest) -> list[str]:
+    """Return how an example is run."""
+    if name.endswith(".mjs"):
+        return ["node", str(request.getfixturevalue("node") / Path(name).name)]
+    return [sys.executable if name.endswith(".py") else "bash", str(EXAMPLES / name)]
+
+
+def ended(command: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    given = {**os.environ, **environment}
+    return subprocess.run(command, env=given, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+
+def printed(command: Sequence[str], **environment: str) -> str:
+    """Run a program to its end and return what it prints, which is all it says."""
+    ran = ended(command, **environment)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return ran.stdout
+
+
+def test_every_example_is_known_here() -> None:
+    """Whoever adds one says how it is tested; those for .NET are compiled by nobody here."""
+    found = (path for path in EXAMPLES.rglob("*") if path.is_file() and "node_modules" not in path.parts)
+    names = {path.relative_to(EXAMPLES).as_posix() for path in found if path.suffix != ".pyc"}
+    assert names - {"agents.py"} == {*POLLS, *STREAMS, *CURL, *RECEIVERS, "queue_request.py", *NOT_RUN}
+
+
+@pytest.mark.parametrize("name", [*POLLS, *STREAMS, *CURL])
+def test_a_client_prints_the_whole_answer(running: Service, name: str, request: pytest.FixtureRequest) -> None:
+    """It waits for the end of background work, by whatever way, and has the text once."""
+    url, key = running.hosts[0].url, running.callers["first"].api_key
+    text = printed(command(name, request), BASE=f"{url}/openai/v1", KEY=key, MODEL="sim-1s")
+    assert "completed" in text
+    assert text.count("This answer is simulated by sim-1s") == 1
+    assert "1. Why do long calls break?" in text
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_streaming_client_survives_cuts(running: Service, name: str, request: pytest.FixtureRequest) -> None:
+    """However often the connection breaks, the text is whole and stands there once, and the work was begun once."""
+    key = running.callers["first"].api_key
+    with cutter(running.hosts[0].port, *CUTS) as (url, relay):
+        text = printed(command(name, request), BASE=f"{url}/openai/v1", KEY=key, MODEL="sim-2s")
+    assert relay.cuts == len(CUTS)
+    assert text.startswith("completed This answer is simulated by sim-2s")
+    assert text.count("This answer") == 1
+    assert text.endswith("1. Why do long calls break?\n")
+    assert running.model.stats()["started_twice"] == 0
+
+
+def test_curl_survives_cuts(running: Service) -> None:
+    """The same; curl says of each cut what it thinks of it."""
+    program, key = ["bash", str(EXAMPLES / "curl" / "stream.sh")], running.callers["first"].api_key
+    with cutter(running.hosts[0].port, *CUTS) as (url, relay):
+        ran = ended(program, BASE=f"{url}/openai/v1", KEY=key, MODEL="sim-2s")
+    assert (ran.returncode, relay.cuts) == (0, len(CUTS))
+    assert ran.stdout.count('"status":"completed"') == 2  # of the response, and of its message
+    assert ran.stderr.count("curl: ") == len(CUTS)
+
+
+@pytest.mark.parametrize("name", [*POLLS, *STREAMS])
+def test_a_client_fails_with_the_model(running: Service, name: str, request: pytest.FixtureRequest) -> None:
+    """A failed run is no empty success: the program ends with an error that says why."""
+    url, key = running.hosts[0].url, running.callers["first"].api_key
+    ran = ended(command(name, request), BASE=f"{url}/openai/v1", KEY=key, MODEL="sim-fail-0.5s")
+    assert ran.returncode == 1
+    assert "Simulated failure, as the model sim-fail-0.5s promises." in ran.stderr
+
+
+@contextmanager
+def receiving(command: Sequence[str], secret: str, log: Path) -> Iterator[tuple[str, Process]]:
+    """Run a receiver until the end of the block; give its address and itself."""
+    process = Process("receiver", command, env={"SECRET": secret}, log=log)
+    try:
+        yield process.url(DEADLINE_S), process
+    finally:
+        process.stop()
+
+
+@pytest.mark.parametrize("name", RECEIVERS)
+def test_a_receiver_verifies(running: Service, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """It takes our callback, and refuses what anybody else sends."""
+    secret = running.callers["first"].signing_secret
+    with receiving(command(name, request), secret, tmp_path / "log") as (url, process):
+        assert httpx.post(url, json={"type": "response.completed"}, trust_env=False).status_code == 400
+        response = create(running.client(), "sim-0.5s", callback_url=f"{url}/callback")
+        assert wait_for(lambda: f'response.completed "{response["id"]}"' in process.log(), DEADLINE_S)
+        assert "refused: " in process.log()
+    attempts = running.client().get(f"/responses/{response['id']}/deliveries").text
+    assert '"state":"delivered"' in attempts
+
+
+@pytest.mark.usefixtures("running")
+def test_a_request_by_queue(account: str) -> None:
+    """The program's request is answered on the reply queue, under its own name for it."""
+    program = [sys.executable, str(EXAMPLES / "queue_request.py")]
+    text = printed(program, STORAGE=account, REPLY_TO="answers", MODEL="sim-1s")
+    assert text.startswith("response.completed This answer is simulated by sim-1s")
+    assert text.endswith("1. Why do long calls break?\n")

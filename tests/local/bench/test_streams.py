@@ -1,0 +1,144 @@
+"""The benchmark of streams: how it reads them, what it reckons, and that its runs measure something."""
+
+import asyncio
+import time
+
+import pytest
+
+from local.bench.figures import Usage
+from local.bench.report import table
+from local.bench.storage_requests import Count
+from local.bench.stream_client import Piece, StreamClient, late_ms, pieces
+from local.bench.stream_figures import Streamed, requested, timed, used
+from local.bench.streams import WINDOWS, Size, count_requests, time_streams
+from local.stack.process import PartError
+from tests.support.peer_processes import ModelPeer
+
+FRAMES = [
+    b'id: a\nevent: response.created\ndata: {"response":{"id":"resp_%b"},"sequence_number":0}\n\n' % (b"0a" * 16),
+    b'event: response.output_text.delta\ndata: {"delta":"1700000000050 ","sequence_number":1}\n\n',
+    b'event: response.output_text.delta\ndata: {"delta":"1700000000100 ","sequence_number":2}\n\n',
+]
+ON_THE_WIRE = b"".join(b"%x\r\n%b\r\n" % (len(frame), frame) for frame in FRAMES) + b"0\r\n\r\n"
+SEEN = Streamed(
+    first_ms=[9.0, 7.0, 8.0],
+    live_ms=[2.0, 1.0, 40.0],
+    tail_ms=[300.0],
+    finished_ms=[10.0],
+    growing_ms=[],
+    at_once_ms=[5.0] * 199,
+    usage=Usage(host_cpu_s=0.1, azurite_cpu_s=0.05, host_peak_bytes=64 * 2**20),
+    streamed_s=10,
+)
+TINY = Size(first_events=2, alone_s=1, logged=300, resumes=2, growing_s=2, at_once=2, at_once_s=1, window_s=2)
+
+
+def _line(shown: str, label: str) -> list[str]:
+    return next(line.removeprefix(label).split() for line in shown.splitlines() if line.startswith(label))
+
+
+async def _cut(at: int) -> list[Piece]:
+    """Return what is read when the rest of the wire comes only after its first so many bytes have been read."""
+    reader = asyncio.StreamReader()
+    reader.feed_data(ON_THE_WIRE[:at])
+    reading = asyncio.create_task(_read(reader))
+    await asyncio.sleep(0)
+    reader.feed_data(ON_THE_WIRE[at:])
+    reader.feed_eof()
+    return await reading
+
+
+async def _read(reader: asyncio.StreamReader) -> list[Piece]:
+    return [piece async for piece in pieces(reader)]
+
+
+@pytest.mark.anyio
+async def test_frames_are_read_whole_wherever_the_wire_is_cut() -> None:
+    """Each event is seen once, and the sizes of HTTP chunks hide none."""
+    for at in range(len(ON_THE_WIRE)):
+        found = await _cut(at)
+        assert [number for piece in found for number in piece.numbers] == [0, 1, 2]
+        assert found[0].response_id == "resp_" + "0a" * 16
+        assert sum(len(piece.late_ms) for piece in found) == 2
+
+
+@pytest.mark.anyio
+async def test_a_piece_has_the_time_at_which_it_came() -> None:
+    """Unix milliseconds."""
+    before_ms = time.time() * 1000
+    found = await _cut(0)
+    assert all(before_ms <= piece.at_ms <= time.time() * 1000 for piece in found)
+
+
+def test_a_delta_is_late_by_what_its_text_says() -> None:
+    """Its text is the unix ms at which it was due; other events have no time."""
+    assert Piece(1_700_000_000_112.5, b"".join(FRAMES)).late_ms == [62.5, 12.5]
+    assert Piece(1_700_000_000_112.5, FRAMES[0]).late_ms == []
+
+
+@pytest.mark.anyio
+async def test_a_stream_is_read_live_and_resumed(model: ModelPeer) -> None:
+    """Each delta is stamped as it comes, soon after it was due; events above a number come again."""
+    client = StreamClient(f"{model.http.base_url}/v1", "any")
+    async with client.create("sim-clock-0.5s") as live:
+        first = await anext(live)
+        late = first.late_ms + await late_ms(live)
+    assert len(late) == 10
+    assert all(-1 < one < 250 for one in late)
+    async with client.resume(first.response_id, 4) as resumed:
+        numbers = [number async for piece in resumed for number in piece.numbers]
+    assert numbers[0] == 5
+    assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.anyio
+async def test_a_stream_that_is_refused_names_the_host(model: ModelPeer) -> None:
+    """An answer other than 200 is no stream to measure."""
+    client = StreamClient(f"{model.http.base_url}/v1", "any")
+    with pytest.raises(PartError, match=r"host: GET .* answered HTTP/1.1 404"):
+        async with client.resume("resp_" + "0" * 32, 0):
+            pass
+
+
+def test_the_page_shows_latencies_beside_their_aims() -> None:
+    """p50 and p99 of each, a dash where there was nothing to measure."""
+    shown = table(timed(SEEN))
+    assert _line(shown, "event, live ") == ["2.0", "ms", "40.0", "ms", "p50", "<", "10", "ms"]
+    assert _line(shown, "resume, growing log") == ["-", "-", "<", "150", "ms"]
+
+
+def test_the_page_shows_what_streams_use_and_lose() -> None:
+    """CPU is for each streamed second; an event that never came shows as less than was due."""
+    shown = table(used(SEEN))
+    assert _line(shown, "events that came") == [",", "of", "those", "due", "199", "of", "200"]
+    assert _line(shown, "CPU of the host, per streamed second") == ["10.0", "ms"]
+    assert _line(shown, "peak memory of the host") == ["64", "MiB"]
+
+
+def test_the_page_shows_own_storage_requests_per_second() -> None:
+    """Writes are those that change something; what no window had is left out, shared work too."""
+    one = [Count("table transaction", 1.8, 5.0), Count("table query", 0.0, 3.0), Count("queue put", 0.1, 0.0)]
+    two = [Count("table transaction", 1.9, 5.0), Count("table query", 6.5, 3.0)]
+    shown = table(requested({"live": one, "and one tail": two}))
+    assert _line(shown, "table query") == ["0.00", "6.50"]
+    assert _line(shown, "writes") == ["1.90", "1.90", "<=", "2"]
+    assert _line(shown, "all") == ["1.90", "8.40"]
+    assert "queue delete" not in shown
+
+
+def test_the_run_that_is_timed_measures_everything() -> None:
+    """Over the real stack, though small: every event that was due has come, and nothing came before it was due."""
+    seen = time_streams(TINY)
+    assert (len(seen.first_ms), len(seen.finished_ms), len(seen.growing_ms)) == (2, 2, 2)
+    assert (len(seen.live_ms), len(seen.tail_ms), len(seen.at_once_ms)) == (20, 20, 40)
+    assert all(one > -1 for one in (*seen.first_ms, *seen.live_ms, *seen.tail_ms, *seen.at_once_ms))
+    assert sum(seen.tail_ms) > sum(seen.live_ms)
+    assert seen.usage.host_cpu_s > 0
+
+
+def test_the_run_that_is_counted_sees_the_log_written_and_read() -> None:
+    """A live stream writes its log; a second reader adds queries and no writes to speak of."""
+    found = {window: {one.name: one.own for one in counts} for window, counts in count_requests(TINY).items()}
+    assert list(found) == list(WINDOWS)
+    assert all(1 <= own["table transaction"] <= 2.5 for own in found.values())
+    assert found[WINDOWS[0]]["table query"] < 1 < found[WINDOWS[1]]["table query"]

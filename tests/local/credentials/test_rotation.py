@@ -1,0 +1,168 @@
+"""Rotation: fresh secrets sign at once, the old ones beside them until their time, and nothing else changes."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from local.credentials.keys import new_credentials
+from local.credentials.rotation import rotated
+from local.stack.process import ROOT, PartError
+from shared.contract.callers import Caller, parse
+from shared.contract.signatures import check_secret, headers, is_asymmetric, public_key
+from tests.support.signature_vectors import BODY, EVENT, NEW, OLD, OLD_PRIVATE, PRIVATE, openai_unwraps
+
+NOW_S = 1_800_000_000  # 2027-01-15T08:00:00Z
+HOUR_S = 3600
+BOB = {"name": "b\u00f6b", "keys": [], "signing_secrets": [OLD], "note": "kept"}
+
+
+def setting(*secrets: object) -> str:
+    """Return CALLERS with these secrets of ann, between two other callers."""
+    ann = {"name": "ann", "callback_hosts": ["example.com"], "signing_secrets": list(secrets)}
+    return json.dumps([BOB, ann, {"name": "cy"}])
+
+
+def caller(text: str) -> Caller:
+    """Return ann as the service reads her."""
+    found = parse(text).named("ann")
+    assert found is not None
+    return found
+
+
+def test_a_fresh_secret_signs_at_once_and_the_old_one_until_its_time() -> None:
+    """The service reads what comes out; at the end of the grace the old secret is gone."""
+    rotation = rotated(setting(OLD), "ann", NOW_S, HOUR_S)
+    (fresh,) = rotation.fresh
+    check_secret(fresh)
+    ann = caller(rotation.setting)
+    assert ann.signing(NOW_S * 1000) == ann.signing((NOW_S + HOUR_S) * 1000 - 1) == (fresh, OLD)
+    assert ann.signing((NOW_S + HOUR_S) * 1000) == (fresh,)
+
+
+def test_only_the_secrets_of_one_caller_change() -> None:
+    """Other callers, other fields, and the order of all stay as they are; the time is written for people."""
+    bob, ann, cy = json.loads(rotated(setting(OLD), "ann", NOW_S, HOUR_S).setting)
+    assert (bob, cy) == (BOB, {"name": "cy"})
+    assert (ann.pop("name"), ann.pop("callback_hosts")) == ("ann", ["example.com"])
+    assert ann.pop("signing_secrets")[1:] == [{"secret": OLD, "until": "2027-01-15T09:00:00Z"}]
+    assert ann == {}
+
+
+@pytest.mark.parametrize(
+    ("secrets", "kinds"),
+    [
+        ([OLD], [False]),
+        ([PRIVATE], [True]),
+        ([OLD, PRIVATE], [False, True]),
+        ([PRIVATE, OLD], [True, False]),
+        ([NEW, {"secret": OLD}], [False]),
+        ([NEW, {"secret": PRIVATE, "until": NOW_S + 1}], [False]),
+    ],
+)
+def test_each_kind_that_is_current_is_replaced(secrets: list[object], kinds: list[bool]) -> None:
+    """Once each, in their order; whoever verifies with a kind goes on to verify with that kind."""
+    rotation = rotated(setting(*secrets), "ann", NOW_S, HOUR_S)
+    assert [is_asymmetric(secret) for secret in rotation.fresh] == kinds
+    before, after = (caller(text).signing(NOW_S * 1000) for text in (setting(*secrets), rotation.setting))
+    assert after == (*rotation.fresh, *before)
+
+
+def test_previous_secrets_keep_their_time_and_are_dropped_after_it() -> None:
+    """However the time is written."""
+    ends: list[Any] = [
+        {"secret": OLD_PRIVATE, "until": NOW_S + 1},
+        {"secret": OLD, "until": "2027-01-15T08:00:00Z"},
+        {"secret": PRIVATE, "until": "9999-12-31T23:59:59-14:00"},
+        {"secret": OLD, "until": 0},
+    ]
+    _, ann, _ = json.loads(rotated(setting(NEW, *ends), "ann", NOW_S, HOUR_S).setting)
+    assert ann["signing_secrets"][1:] == [{"secret": NEW, "until": "2027-01-15T09:00:00Z"}, ends[0], ends[2]]
+
+
+def test_without_grace_the_old_secret_ends_at_once() -> None:
+    """A secret that has leaked signs nothing more."""
+    rotation = rotated(setting(OLD, PRIVATE), "ann", NOW_S, 0)
+    assert caller(rotation.setting).signing(0) == rotation.fresh
+
+
+def test_a_rotation_shows_no_secret() -> None:
+    """Its text form, as it may appear in an error, is empty."""
+    assert repr(rotated(setting(OLD), "ann", NOW_S, HOUR_S)) == "Rotation()"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "reason"),
+    [
+        ("", "ann", "CALLERS is not valid JSON"),
+        (setting(OLD)[:-1], "ann", "CALLERS is not valid JSON"),
+        ("{}", "ann", "CALLERS must be a JSON list"),
+        (setting(OLD[:-1]), "ann", r"CALLERS\[1\].signing_secrets\[0\]: a signing secret must be standard base64"),
+        (setting(OLD), "dan", "CALLERS names no caller 'dan'"),
+        (setting(), "ann", "caller 'ann' has no signing secret"),
+        (setting(OLD), "cy", "caller 'cy' has no signing secret"),
+    ],
+)
+def test_what_cannot_be_rotated_is_said(text: str, name: str, reason: str) -> None:
+    """The part and the reason are named, and no secret."""
+    with pytest.raises(PartError, match=f"settings: {reason}") as failure:
+        rotated(text, name, NOW_S, HOUR_S)
+    assert OLD[6:20] not in str(failure.value)
+
+
+def command(given: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the command on an input."""
+    line = [sys.executable, "-m", "local", "rotate-secret", *arguments]
+    return subprocess.run(line, cwd=ROOT, input=given, capture_output=True, timeout=60, check=False)
+
+
+def test_the_command_turns_a_setting_into_the_next() -> None:
+    """From input to output, what to give the receiver beside it; both libraries accept what is signed then."""
+    credentials = new_credentials("ann", asymmetric=True)
+    ran = command(json.dumps([credentials.configuration()]).encode(), "ann", "--grace-hours", "0.5")
+    assert ran.returncode == 0, ran.stderr
+    now_ms = int(time.time() * 1000)
+    ann = caller(ran.stdout.decode())
+    secret, private_key, *old = signing = ann.signing(now_ms)
+    assert old == [credentials.signing_secret, credentials.private_key]
+    assert ann.signing(now_ms + 1_800_000) == (secret, private_key)
+    shown = [line.split(": ")[1].strip() for line in ran.stderr.decode().splitlines()]
+    assert shown == [secret, public_key(private_key)]
+    assert ann.keys == (hashlib.sha256(credentials.api_key.encode()).digest(),)
+
+    fields = headers(signing, "wh_1", now_ms // 1000, BODY)
+    for held in (secret, credentials.signing_secret):
+        assert Webhook(held).verify(BODY, fields) == EVENT
+        assert openai_unwraps(held, BODY, fields) == "response.completed"
+
+
+def test_the_command_gives_a_day_unless_told_otherwise() -> None:
+    """Long enough for a receiver to be changed by hand."""
+    ran = command(setting(OLD).encode(), "ann")
+    now_ms = int(time.time() * 1000)
+    ann = caller(ran.stdout.decode())
+    assert OLD in ann.signing(now_ms + 23 * HOUR_S * 1000)
+    assert OLD not in ann.signing(now_ms + 24 * HOUR_S * 1000)
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments", "reason"),
+    [
+        (b"\xff", ["ann"], "CALLERS is not valid JSON"),
+        (b"no JSON", ["ann"], "CALLERS is not valid JSON"),
+        (setting(OLD).encode(), ["dan"], "CALLERS names no caller 'dan'"),
+        (b"", ["ann", "--grace-hours", "168.1"], "--grace-hours is 168.1, which is not 0 to 168"),
+        (b"", ["ann", "--grace-hours", "-1"], "--grace-hours is -1, which is not 0 to 168"),
+        (b"", ["ann", "--grace-hours", "nan"], "--grace-hours is nan, which is not 0 to 168"),
+    ],
+)
+def test_a_command_that_fails_prints_no_setting(given: bytes, arguments: list[str], reason: str) -> None:
+    """Exit code 1, one line that says why, and nothing that could be taken for a setting."""
+    ran = command(given, *arguments)
+    assert (ran.returncode, ran.stdout) == (1, b"")
+    assert ran.stderr.decode() == f"rotate-secret failed: settings: {reason}\n"

@@ -1,0 +1,220 @@
+"""Setting up: what is installed is whole, whoever is interrupted and however many ask at once."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from local.environments.environment import SetupError
+from local.environments.installing import ensure, is_whole
+from local.environments.node_packages import NodePackages
+from local.environments.python_packages import PythonPackages
+from local.stack.process import ROOT
+
+
+@dataclass
+class Fake:
+    """An environment of two files, which can be interrupted between them."""
+
+    home: Path
+    version: str = "1"
+    is_interrupted: bool = False
+    name: str = "fake"
+    built: list[Path] = field(default_factory=list)
+
+    def fingerprint(self) -> str:
+        """Return the version."""
+        return self.version
+
+    def build(self, directory: Path) -> Path:
+        """Write one file, and the other unless interrupted."""
+        made = directory / "made"
+        made.mkdir()
+        (made / "first").write_text(self.version)
+        if self.is_interrupted:
+            raise SetupError("interrupted")
+        (made / "second").write_text(self.version)
+        self.built.append(made)
+        return made
+
+    def missing(self, built: Path) -> str | None:
+        """Return the file that is not there."""
+        return next((name for name in ("first", "second") if not (built / name).exists()), None)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Fake:
+    """Give an environment that is not installed."""
+    return Fake(tmp_path / "home")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """Give a place to build in."""
+    return tmp_path / "workplace"
+
+
+def test_what_is_there_is_left_alone(fake: Fake, workplace: Path) -> None:
+    """A second command installs nothing."""
+    ensure(fake, workplace)
+    ensure(fake, workplace)
+    assert len(fake.built) == 1
+    assert is_whole(fake)
+
+
+def test_an_interrupted_installer_leaves_nothing_that_counts(fake: Fake, workplace: Path) -> None:
+    """The next command installs everything."""
+    fake.is_interrupted = True
+    with pytest.raises(SetupError):
+        ensure(fake, workplace)
+    assert not fake.home.exists()
+    assert [path.name for path in workplace.iterdir()] == ["lock"]
+
+    fake.is_interrupted = False
+    ensure(fake, workplace)
+    assert is_whole(fake)
+
+
+def test_what_a_killed_installer_left_is_removed(fake: Fake, workplace: Path) -> None:
+    """Nobody had the time to clean up."""
+    (workplace / "new-killed").mkdir(parents=True)
+    (workplace / "new-killed" / "first").write_text("1")
+    ensure(fake, workplace)
+    assert [path.name for path in workplace.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("name", ["first", "second", ".installed.json"])
+def test_an_environment_that_lacks_something_is_installed_again(fake: Fake, workplace: Path, name: str) -> None:
+    """Whoever deleted it."""
+    ensure(fake, workplace)
+    (fake.home / name).unlink()
+    assert not is_whole(fake)
+    ensure(fake, workplace)
+    assert is_whole(fake)
+    assert len(fake.built) == 2
+
+
+def test_a_changed_input_installs_again(fake: Fake, workplace: Path) -> None:
+    """And what was there before is gone."""
+    ensure(fake, workplace)
+    (fake.home / "stray").write_text("")
+    fake.version = "2"
+    ensure(fake, workplace)
+    assert (fake.home / "first").read_text() == "2"
+    assert not (fake.home / "stray").exists()
+
+
+def test_an_environment_inside_another_outlives_it(fake: Fake, workplace: Path) -> None:
+    """The peers stand in .venv, which is replaced when its requirements change."""
+    ensure(fake, workplace)
+    inner = Fake(fake.home / "inner")
+    ensure(inner, workplace)
+    fake.version = "2"
+    ensure(fake, workplace)
+    assert is_whole(fake)
+    assert is_whole(inner)
+
+
+def test_a_failed_update_leaves_the_old_one_in_place(fake: Fake, workplace: Path) -> None:
+    """It does not count as whole, but nothing of it is lost."""
+    ensure(fake, workplace)
+    fake.version, fake.is_interrupted = "2", True
+    with pytest.raises(SetupError):
+        ensure(fake, workplace)
+    assert (fake.home / "second").read_text() == "1"
+    assert not is_whole(fake)
+
+
+def test_of_many_that_ask_at_once_one_installs(fake: Fake, workplace: Path) -> None:
+    """The others wait, and find it whole."""
+    with ThreadPoolExecutor(8) as asking:
+        list(asking.map(lambda _: ensure(fake, workplace), range(8)))
+    assert len(fake.built) == 1
+    assert is_whole(fake)
+
+
+def test_of_many_processes_that_ask_at_once_one_installs(tmp_path: Path) -> None:
+    """The lock is one of the system's: each worker of a test run is a process."""
+    program = """
+import sys, time
+from pathlib import Path
+from local.environments.installing import ensure
+class Slow:
+    name, home = "slow", Path(sys.argv[1]) / "home"
+    def fingerprint(self): return "1"
+    def missing(self, built): return None
+    def build(self, directory):
+        with open(sys.argv[1] + "/builds", "a") as log: print("built", file=log)
+        (directory / "made").mkdir(); time.sleep(0.3)
+        return directory / "made"
+ensure(Slow(), Path(sys.argv[1]) / "workplace")
+"""
+    asking = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT) for _ in range(3)]
+    assert [process.wait(60) for process in asking] == [0, 0, 0]
+    assert (tmp_path / "builds").read_text() == "built\n"
+
+
+def package(folder: Path, name: str, version: str) -> None:
+    """Write an installed package of Node.js."""
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / name / "package.json").write_text(json.dumps({"name": name, "version": version}))
+
+
+def test_node_packages_are_whole_when_every_package_of_the_lock_is_there(tmp_path: Path) -> None:
+    """In its version; npm's own mark of an installation, which a killed npm may leave, does not count."""
+    packages: dict[str, dict[str, object]] = {
+        "": {},
+        "node_modules/a": {"version": "1.0.0"},
+        "node_modules/b": {"version": "2.0.0"},
+        "node_modules/c": {"version": "3.0.0", "optional": True},
+    }
+    (tmp_path / "package.json").write_text("{}")
+    (tmp_path / "package-lock.json").write_text(json.dumps({"packages": packages}))
+    environment, there = NodePackages(tmp_path, tmp_path / "package.json"), tmp_path / "node_modules"
+    there.mkdir()
+    (there / ".package-lock.json").write_text("{}")
+
+    assert environment.missing(there) == "node_modules/a"
+    package(there, "a", "1.0.0")
+    package(there, "b", "1.9.0")
+    assert environment.missing(there) == "node_modules/b"
+    package(there, "b", "2.0.0")
+    assert environment.missing(there) is None
+
+
+def test_python_packages_work_where_they_stand_and_miss_what_is_taken(tmp_path: Path, workplace: Path) -> None:
+    """Scripts name the interpreter by its final path, though they were installed under another."""
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("")
+    environment = PythonPackages(tmp_path / "home", requirements)
+    ensure(environment, workplace)
+
+    pip = environment.home / "bin" / "pip"
+    said = subprocess.run([str(pip), "--version"], capture_output=True, text=True, check=True).stdout
+    assert str(environment.home) in said
+    (environment.home / "bin" / "python").unlink()
+    assert environment.missing(environment.home) == "bin/python"
+
+
+def test_a_failed_installer_says_which_and_why(tmp_path: Path, workplace: Path) -> None:
+    """The text ends with what the installer wrote, and nothing stands in the home."""
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("-r nowhere.txt\n")
+    environment = PythonPackages(tmp_path / "home", requirements)
+    with pytest.raises(SetupError, match=r"(?s)^home: .*pip.* failed:\n.*nowhere\.txt"):
+        ensure(environment, workplace)
+    assert not environment.home.exists()
+
+
+def test_an_unknown_name_is_told() -> None:
+    """The command says what there is."""
+    command = [sys.executable, "-m", "local.environments", "nowhere"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ})
+    assert ran.returncode == 1
+    assert "'nowhere'" in ran.stderr
+    assert "azurite" in ran.stderr

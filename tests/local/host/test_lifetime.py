@@ -1,0 +1,130 @@
+"""What the local host does with messages when it is stopped, killed, or left without storage, over Azurite."""
+
+import asyncio
+import signal
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from azure.storage.queue.aio import QueueClient as AsyncQueueClient
+
+from local.azurite import azurite as run_azurite
+from local.host.message_visibility import Lease
+from tests.support.host_process import DEADLINE_S, HEAD, length, put, queue, running, write_app
+
+SLOW_APP = (
+    HEAD
+    + """
+    @app.queue_trigger(arg_name="msg", queue_name="slow", connection=STORAGE)
+    async def slow(msg: func.QueueMessage) -> None:
+        logging.info("slow started")
+        await asyncio.sleep(float(msg.get_body()))
+        logging.info("slow ended")
+
+    @app.queue_trigger(arg_name="msg", queue_name="stuck", connection=STORAGE)
+    def stuck(msg: func.QueueMessage) -> None:
+        logging.info("stuck started")
+        time.sleep(float(msg.get_body()))
+"""
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_what_runs_finish(connection_string: str, tmp_path: Path, number: int) -> None:
+    """On SIGTERM or SIGINT a running function ends, its message is deleted, and the host exits with 0."""
+    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
+        put(connection_string, "slow", b"1")
+        host.await_text("slow started")
+        host.process.send_signal(number)
+        assert host.process.wait(DEADLINE_S) == 0
+    assert "slow ended" in host.written
+    assert length(connection_string, "slow") == 0
+
+
+@pytest.mark.parametrize("name", ["slow", "stuck"])
+def test_a_signal_does_not_wait_for_ever(connection_string: str, tmp_path: Path, name: str) -> None:
+    """What still runs after the grace is given up, a thread too; its message stays invisible, as after a crash."""
+    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
+        put(connection_string, name, b"120")
+        host.await_text(f"{name} started")
+        host.process.terminate()
+        assert host.process.wait(DEADLINE_S) == 0
+    assert "slow ended" not in host.written
+    assert length(connection_string, name) == 1
+
+
+def test_a_crash_leaves_the_message_invisible(connection_string: str, tmp_path: Path) -> None:
+    """After kill -9 the message is still there, and nobody sees it before its ten minutes are over."""
+    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
+        put(connection_string, "slow", b"120")
+        host.await_text("slow started")
+        host.process.kill()
+        host.process.wait()
+    assert length(connection_string, "slow") == 1
+    with closing(queue(connection_string, "slow")) as client:
+        assert client.peek_messages() == []
+
+
+ECHO_APP = (
+    HEAD
+    + """
+    @app.queue_trigger(arg_name="msg", queue_name="messages", connection=STORAGE)
+    async def message(msg: str) -> None:
+        logging.info("message %s", msg)
+"""
+)
+
+
+def test_an_outage_is_outlived(tmp_path: Path) -> None:
+    """While storage is away the host serves on; when it is back, messages flow again."""
+    with run_azurite() as storage:
+        account = storage.account()
+        with running(write_app(tmp_path, ECHO_APP), AzureWebJobsStorage=account) as host:
+            put(account, "messages", b"before")
+            host.await_text("message before")
+            storage.stop()
+            host.await_text("queue.unavailable queue=messages")
+            storage.start()
+            put(account, "messages", b"after")
+            host.await_text("message after")
+            assert host.process.poll() is None
+
+
+def test_a_lease_outlives_its_visibility(connection_string: str) -> None:
+    """A message stays invisible for longer than one visibility, and is settled with the newest receipt."""
+
+    async def scenario() -> None:
+        async with AsyncQueueClient.from_connection_string(connection_string, "leased") as client:
+            await client.create_queue()
+            await client.send_message("x")
+            message = await client.receive_message(visibility_timeout=2)
+            assert message is not None
+            async with Lease(client, message, visibility_s=2) as lease:
+                async with asyncio.timeout(DEADLINE_S):
+                    receipts = {lease.receipt}
+                    while len(receipts) < 4:
+                        receipts.add(lease.receipt)
+                        assert await client.peek_messages() == []
+                        await asyncio.sleep(0.05)
+            await client.delete_message(message.id, lease.receipt)
+            assert (await client.get_queue_properties()).approximate_message_count == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_lost_lease_is_not_renewed(connection_string: str) -> None:
+    """A message that another receiver has taken is left to him: it is visible again when his time is over."""
+
+    async def scenario() -> None:
+        async with AsyncQueueClient.from_connection_string(connection_string, "leased") as client:
+            await client.create_queue()
+            await client.send_message("x")
+            message = await client.receive_message(visibility_timeout=30)
+            assert message is not None
+            await client.update_message(message.id, message.pop_receipt, visibility_timeout=2)
+            async with Lease(client, message, visibility_s=1) as lease, asyncio.timeout(DEADLINE_S):
+                while not await client.peek_messages():  # noqa: ASYNC110 - storage sets no event
+                    await asyncio.sleep(0.05)
+            assert lease.receipt == message.pop_receipt
+
+    asyncio.run(scenario())

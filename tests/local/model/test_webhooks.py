@@ -1,0 +1,233 @@
+"""How the simulated model tells that background work has ended, seen from the endpoint that is told."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from anyio.from_thread import start_blocking_portal
+from openai.types.webhooks import ResponseCompletedWebhookEvent
+
+from local.credentials.keys import new_credentials
+from local.model.webhooks import ATTEMPT_S
+from local.stack.hook import Hook
+from local.stack.process import PartError
+from tests.support.callback_receivers import Receiver, Script, hang_up, reply
+from tests.support.peer_processes import ModelPeer, eventually, model_peer, peer
+from tests.support.service_process import ReceiverPeer, receiver_peer
+
+OWNER = new_credentials("owner")
+SECRET = OWNER.signing_secret
+ENDS = {
+    "sim-0.1s": "response.completed",
+    "sim-instant": "response.completed",
+    "sim-fail-0.1s": "response.failed",
+    "sim-incomplete-0.1s": "response.incomplete",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A model, and the endpoint that it tells of ends."""
+
+    model: ModelPeer
+    endpoint: ReceiverPeer
+
+    def start(self, model: str, **fields: Any) -> str:
+        """Start background work and return its id."""
+        response_id: str = self.model.create(model, **fields).json()["id"]
+        return response_id
+
+    def attempts(self, response_id: str, count: int = 1) -> list[tuple[str, int]]:
+        """Wait for that many attempts to tell of one end; return the type and the answer of each there is."""
+        eventually(lambda: len(self.endpoint.of(response_id)) >= count)
+        return [(one["type"], one["answered"]) for one in self.endpoint.of(response_id)]
+
+    def counted(self) -> tuple[int, int]:
+        """Return how many attempts the model has made, and how many of them have failed."""
+        stats = self.model.stats()
+        return stats["webhooks_sent"], stats["webhooks_refused"]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    """Run one model and its endpoint for all tests here."""
+    directory = tmp_path_factory.mktemp("told")
+    with receiver_peer(directory, OWNER) as endpoint, told_model(directory, endpoint.url) as model:
+        yield Told(model, endpoint)
+
+
+@pytest.fixture
+def told(running: Told) -> Told:
+    """Give a model that has forgotten everything and an endpoint that takes everything."""
+    running.model.reset()
+    running.endpoint.faults(fail=0, fail_first_per_id=0, status=500, delay_s=0)
+    return running
+
+
+@contextmanager
+def told_model(directory: Path, url: str) -> Iterator[ModelPeer]:
+    """Run a model that tells what listens at this address."""
+    with model_peer(directory, *Hook(url, SECRET).flags) as model:
+        yield model
+
+
+@contextmanager
+def endpoint_that(script: Script) -> Iterator[Receiver]:
+    """Run an endpoint that plays this script, and keeps requests as they came over the wire."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(Receiver(script)) as endpoint:
+        yield endpoint
+
+
+def test_an_event_comes_as_openai_sends_it(tmp_path: Path) -> None:
+    """Thin, named by its headers, and signed so that the SDK verifies and reads it."""
+    with endpoint_that(reply(200)) as endpoint, told_model(tmp_path, f"http://127.0.0.1:{endpoint.port}") as model:
+        response_id = model.create("sim-instant").json()["id"]
+        eventually(lambda: len(endpoint.requests) == 1)
+    (request,) = endpoint.requests
+    assert request.line == "POST /webhooks/upstream HTTP/1.1"
+    assert request.headers["webhook-id"].startswith("wh_")
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"].startswith("OpenAI/1.0 (+")
+    event = openai.OpenAI(api_key="any").webhooks.unwrap(request.body, request.headers, secret=SECRET)
+    assert isinstance(event, ResponseCompletedWebhookEvent)
+    assert (event.type, event.object, event.data.id) == ("response.completed", "event", response_id)
+    assert event.id.startswith("evt_")
+    assert abs(event.created_at - time.time()) < 10
+
+
+@pytest.mark.parametrize(
+    "script", [reply(503), reply(307, "Location: /elsewhere"), hang_up], ids=["refused", "redirected", "reset"]
+)
+def test_anything_but_a_2xx_brings_the_event_again(tmp_path: Path, script: Script) -> None:
+    """To the same address, with the same id and body, each time with a good signature; no redirect is followed."""
+    with endpoint_that(script) as endpoint, told_model(tmp_path, f"http://127.0.0.1:{endpoint.port}") as model:
+        model.create("sim-instant")
+        eventually(lambda: len(endpoint.requests) == 3)
+    assert len({(one.line, one.headers["webhook-id"], one.body) for one in endpoint.requests}) == 1
+    first, _, third = (int(one.headers["webhook-timestamp"]) for one in endpoint.requests)
+    assert third > first
+    for one in endpoint.requests:
+        openai.OpenAI(api_key="any").webhooks.unwrap(one.body, one.headers, secret=SECRET)
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_every_end_of_background_work_is_told(told: Told, name: str) -> None:
+    """Once each, when it has come, with its type."""
+    begun = time.time()
+    response_id = told.start(name)
+    assert told.attempts(response_id) == [(ENDS[name], 204)]
+    (event,) = told.endpoint.of(response_id)
+    assert event["verified"]
+    assert event["received_at"] - begun > (0 if name == "sim-instant" else 0.1)
+    assert told.counted() == (1, 0)
+
+
+def test_a_cancel_is_told_at_once(told: Told) -> None:
+    """The end that would have come later is not told any more."""
+    response_id = told.start("sim-60s")
+    told.model.http.post(f"/v1/responses/{response_id}/cancel").raise_for_status()
+    assert told.attempts(response_id) == [("response.cancelled", 204)]
+
+
+def test_a_streamed_response_is_told_of_too(told: Told) -> None:
+    """If it runs in the background; whether anybody reads the stream does not matter."""
+    (first, *_) = told.model.streamed("sim-instant", background=True)
+    assert told.attempts(first["response"]["id"]) == [("response.completed", 204)]
+
+
+def test_only_background_work_that_is_remembered_is_told_of(told: Told) -> None:
+    """Not foreground work, not a repeated create call for itself, not what was lost or reset before its end."""
+    told.start("sim-0.2s")
+    told.model.reset()
+    told.start("sim-0.2s")
+    told.model.faults(forget_unfinished=True)
+    told.model.create("sim-instant", background=False)
+    told.model.faults(forget_unfinished=False)
+    repeated = [told.model.create_with_key("k", model="sim-0.4s").json()["id"] for _ in range(2)]
+    assert told.attempts(repeated[0]) == [("response.completed", 204)]
+    assert told.counted() == (1, 0)
+
+
+def test_the_end_is_told_whoever_heard_of_the_start(told: Told) -> None:
+    """Work whose create answer was lost is told of like any other."""
+    told.model.faults(lose_answers=1)
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        told.model.create_with_key("k", model="sim-instant")
+    response_id = told.model.create_with_key("k", model="sim-instant").json()["id"]
+    assert told.attempts(response_id) == [("response.completed", 204)]
+
+
+def test_an_endpoint_that_does_not_answer_is_told_again(told: Told) -> None:
+    """Each attempt has a deadline, and counts as one that failed."""
+    told.endpoint.faults(delay_s=60)
+    response_id = told.start("sim-instant")
+    told.attempts(response_id)
+    told.endpoint.faults(delay_s=0)
+    told.attempts(response_id, 2)
+    first, second = told.endpoint.of(response_id)
+    assert first["webhook_id"] == second["webhook_id"]
+    assert second["received_at"] - first["received_at"] >= ATTEMPT_S
+    eventually(lambda: told.counted() == (2, 1))
+
+
+def test_an_early_event_comes_before_the_answer(told: Told) -> None:
+    """Of work that ends at once; the event's repeat, if it was refused, comes after the answer."""
+    told.model.faults(webhook_early=True)
+    told.endpoint.faults(fail=1)
+    response_id = told.start("sim-instant")
+    assert [one["answered"] for one in told.endpoint.of(response_id)] == [500]
+    assert told.attempts(response_id, 2) == [("response.completed", 500), ("response.completed", 204)]
+    assert told.counted() == (2, 1)
+
+
+def test_an_early_event_waits_for_an_end(told: Told) -> None:
+    """Work that goes on is answered first, and nothing is told of it before it has ended."""
+    told.model.faults(webhook_early=True)
+    begun = time.time()
+    response_id = told.start("sim-0.5s")
+    assert time.time() - begun < 0.5
+    told.attempts(response_id)
+    assert told.endpoint.of(response_id)[0]["received_at"] - begun >= 0.5
+
+
+def test_an_event_can_be_lost(told: Told) -> None:
+    """It is never sent, though the work has ended like any other."""
+    told.model.faults(webhook_lost=True)
+    lost = told.model.finished("sim-0.1s")["id"]
+    told.model.faults(webhook_lost=False)
+    told.attempts(told.start("sim-instant"))
+    assert told.endpoint.of(lost) == []
+
+
+def test_an_event_can_come_twice(told: Told) -> None:
+    """Both with one id, side by side; one that is refused is repeated for itself."""
+    told.model.faults(webhook_twice=True)
+    told.endpoint.faults(fail=1)
+    response_id = told.start("sim-instant")
+    answers = [answer for _, answer in told.attempts(response_id, 3)]
+    assert sorted(answers) == [204, 204, 500]
+    assert len({one["webhook_id"] for one in told.endpoint.of(response_id)}) == 1
+    assert told.counted() == (3, 1)
+
+
+def test_a_model_and_its_host_share_a_secret_that_nobody_else_has() -> None:
+    """Each pair has its own; the host gets it as a setting."""
+    one, other = Hook("http://127.0.0.1:9"), Hook("http://127.0.0.1:9")
+    assert one.settings == {"UPSTREAM_WEBHOOK_SECRET": one.flags[-1]}
+    assert one.secret != other.secret
+
+
+@pytest.mark.parametrize("flag", [("--webhook-url", "http://127.0.0.1:9"), ("--webhook-secret", SECRET)])
+def test_an_address_and_a_secret_go_together(tmp_path: Path, flag: tuple[str, str]) -> None:
+    """One without the other is refused at the start."""
+    with (
+        pytest.raises(PartError, match="--webhook-url and --webhook-secret go together"),
+        peer(tmp_path, "local.model", *flag),
+    ):
+        pass

@@ -1,0 +1,60 @@
+"""Hosts that die at whatever line they are, under load: what was accepted ends once, and is told.
+
+CHAOS_SEED in the environment repeats a run's choices; the moments are then the same, the lines they hit are not.
+"""
+
+import random
+import time
+from pathlib import Path
+
+from tests.support.chaos_load import Load
+from tests.support.service_process import Host, service
+from tests.support.stage import Say
+
+
+def _kill_again_and_again(host: Host, times: int, dice: random.Random) -> None:
+    for _ in range(times):
+        time.sleep(dice.uniform(0.2, 3.0))  # the moment is the test's input
+        host.kill()
+        host.start()
+
+
+def _outcome(load: Load) -> str:
+    """Wait for the end of everything, check it, and say in figures how it went."""
+    settled_s, repeated = load.settle(), load.check()
+    return f"answers {dict(load.answers)}, all called back after {settled_s:.0f} s, callbacks repeated {repeated}"
+
+
+def test_kills_lose_nothing_and_repeat_nothing(connection_string: str, tmp_path: Path, seed: int, say: Say) -> None:
+    """Under kill -9 at random moments every accepted response reaches one terminal status, and its callback comes."""
+    with service(tmp_path, connection_string) as running:
+        load = Load(running, seed, count=80)
+        with load.sending():
+            _kill_again_and_again(running.hosts[0], 4, random.Random(seed))
+        say(_outcome(load))
+
+
+def test_kills_inside_the_create_call_start_nothing_twice(
+    connection_string: str, tmp_path: Path, seed: int, say: Say
+) -> None:
+    """With 300 ms per create call kills land inside it; a key repeated by us starts once, one by the caller too."""
+    with service(tmp_path, connection_string) as running:
+        running.model.faults(create_latency_s=0.3)
+        load = Load(running, seed, count=80, keyed=True, pause_s=1.5)
+        with load.sending():
+            _kill_again_and_again(running.hosts[0], 4, random.Random(seed))
+        client = running.client()
+        for n, response_id in load.accepted.items():
+            assert load.post(n, client).json()["id"] == response_id
+        say(_outcome(load))
+        assert set(running.model.stats()["started"]) == set(load.accepted.values())
+
+
+def test_one_of_two_hosts_dies(connection_string: str, tmp_path: Path, seed: int, say: Say) -> None:
+    """Two hosts share the work without doing any of it twice, and one goes on with what the other had."""
+    with service(tmp_path, connection_string, hosts=2) as running:
+        load = Load(running, seed, count=80)
+        with load.sending():
+            time.sleep(random.Random(seed).uniform(2, 8))  # the moment is the test's input
+            running.hosts[1].kill()
+        say(_outcome(load))

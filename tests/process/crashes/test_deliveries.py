@@ -1,0 +1,205 @@
+"""kill -9 at every step of a delivery, for real: the event arrives, and twice only where nobody can know that it has.
+
+A child process makes one attempt with the engine of production (deliverer.py); what it leaves behind is gone on with
+by another process, this one, whose clock is moved to when the alarm rings.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from local.azurite import Azurite
+from local.stack.process import ROOT
+from shared.contract import signatures
+from shared.core.records import CALLBACK
+from shared.runtime.config import Rules
+from shared.senders.callbacks import CallbackSender
+from tests.support.callback_receivers import Receiver, reply
+from tests.support.fakes.peers import Gate
+from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.proxies.holding_proxy import HoldingProxy
+from tests.support.stage import ANN, SECRET, Say, Stage
+
+pytestmark = pytest.mark.anyio
+CLAIM, RECORD = 1, 2  # the transactions of an attempt, in their order
+DEADLINE_S = 60.0
+LOST = 30  # requests in a row: several times what is repeated before a process pauses and begins again
+
+
+class Door:
+    """How the receiver answers: well, and at once unless it is held."""
+
+    gate: Gate | None = None
+
+    def hold(self) -> Gate:
+        """Hold every answer from now on, until the gate is opened."""
+        self.gate = Gate()
+        return self.gate
+
+    async def answer(self, writer: asyncio.StreamWriter) -> None:
+        """Answer a request that has arrived."""
+        if self.gate:
+            await self.gate.wait()
+        await reply(204)(writer)
+
+
+@dataclass
+class Scene:
+    """A receiver and its door, storage behind a proxy of the child's own, and the process that goes on."""
+
+    stage: Stage
+    receiver: Receiver
+    door: Door
+    proxy: HoldingProxy
+    settings: dict[str, str]
+    log: Path
+    response_id: str = ""
+
+    @property
+    def posts(self) -> int:
+        """How many POSTs have arrived."""
+        return len(self.receiver.requests)
+
+    async def begin(self, *flags: str) -> Process:
+        """Create what is to be delivered, and let a child attempt it."""
+        record = await self.stage.ended(callback_url=self.receiver.url)
+        self.response_id = record.id
+        with self.log.open("wb") as log:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tests.support.doomed_delivery", *flags, *self.stage.deliveries()),
+                cwd=ROOT,
+                env={**os.environ, **self.settings},
+                stdout=log,
+                stderr=log,
+            )
+
+    async def kill_at(self, gate: Gate, *flags: str) -> None:
+        """Let a child attempt it and kill it when the gate is reached; nobody is stopped there any more."""
+        child = await self.begin(*flags)
+        async with asyncio.timeout(DEADLINE_S):
+            await gate.reached.wait()
+        child.kill()
+        await self.end(child, -signal.SIGKILL)
+        gate.open()
+
+    async def end(self, child: Process, code: int) -> None:
+        """Wait for the end of a child, which must be this one."""
+        async with asyncio.timeout(DEADLINE_S):
+            assert await child.wait() == code, self.log.read_text()
+
+    async def go_on(self) -> None:
+        """Do what is left when its time has come, and check what has arrived."""
+        while (await self.stage.delivery(self.response_id)).is_open:
+            await self.stage.ring(self.response_id)
+        assert (await self.stage.delivery(self.response_id)).state == "delivered"
+        assert self.posts >= 1
+        assert len({(one.headers["webhook-id"], one.body) for one in self.receiver.requests}) == 1
+        for one in self.receiver.requests:
+            signatures.verify((SECRET,), one.headers, one.body, int(one.headers["webhook-timestamp"]))
+
+    async def attempts(self) -> list[Any]:
+        """Return the status that each attempt which was recorded has brought."""
+        (delivery,) = (await self.stage.engine.deliveries(ANN, self.response_id))["data"]
+        return [attempt["status"] for attempt in delivery["attempts"]]
+
+
+@pytest.fixture
+async def scene(azurite: Azurite, connection_string: str, stage: Stage, tmp_path: Path) -> AsyncIterator[Scene]:
+    """Give everything but the child."""
+    door, sender = Door(), CallbackSender(allow_loopback=True)
+    stage.clock.ms = time.time_ns() // 1_000_000  # the child's clock is the machine's
+    stage.change(senders={**stage.world.senders, CALLBACK: sender}, rules=Rules(allow_loopback=True))
+    async with HoldingProxy("table", azurite.ports["table"]) as proxy, Receiver(door.answer) as receiver:
+        settings = deployment(proxy.through(connection_string))
+        yield Scene(stage, receiver, door, proxy, settings, tmp_path / "log")
+        await sender.aclose()
+
+
+def deployment(connection: str) -> dict[str, str]:
+    """Return the settings of a deployment whose one caller is Ann."""
+    return {
+        "AzureWebJobsStorage": connection,
+        "CALLERS": orjson.dumps([{"name": ANN.name, "keys": [], "signing_secrets": [SECRET]}]).decode(),
+        "CALLBACK_ALLOW_LOOPBACK": "true",
+        "UPSTREAM_BASE_URL": "http://127.0.0.1:9/v1",
+    }
+
+
+def is_transaction(request: StorageRequest) -> bool:
+    """Whether storage is asked to carry out a transaction."""
+    return request.kind == "POST $batch"
+
+
+def is_any(_request: StorageRequest) -> bool:
+    """Whether storage is asked for anything at all."""
+    return True
+
+
+async def reckon(scene: Scene, say: Say, posts: int, recorded: list[int]) -> None:
+    """Go on, and compare what arrived and what was recorded with what must have."""
+    await scene.go_on()
+    say(f"{scene.posts} POST, {(await scene.stage.delivery(scene.response_id)).attempt} attempts claimed")
+    assert (scene.posts, await scene.attempts()) == (posts, recorded)
+
+
+@pytest.mark.parametrize(
+    ("moment", "posts"),
+    [
+        ("before the claim", 1),
+        ("after the claim", 1),
+        ("before the post", 1),
+        ("after the post", 2),
+        ("before the record", 2),
+        ("after the record", 1),
+    ],
+)
+async def test_a_process_dies_at_a_line_of_its_own(scene: Scene, say: Say, moment: str, posts: int) -> None:
+    """Only one that dies with an answer it has not recorded leaves a delivery that is made twice."""
+    await scene.end(await scene.begin("--dies", moment), -signal.SIGKILL)
+    await reckon(scene, say, posts, [204])
+
+
+@pytest.mark.parametrize(
+    ("nth", "carried_out", "posts"),
+    [(CLAIM, False, 1), (CLAIM, True, 1), (RECORD, False, 2), (RECORD, True, 1)],
+    ids=["claim lost", "claim unanswered", "record lost", "record unanswered"],
+)
+async def test_a_process_dies_while_it_waits_for_storage(
+    scene: Scene, say: Say, nth: int, carried_out: bool, posts: int
+) -> None:
+    """What storage has carried out counts, though nobody has read the answer; what it never got, does not."""
+    await scene.kill_at(scene.proxy.hold(is_transaction, nth, carried_out=carried_out))
+    await reckon(scene, say, posts, [204])
+
+
+async def test_a_process_dies_while_the_receiver_has_the_event(scene: Scene, say: Say) -> None:
+    """The request has arrived and is not answered: it is sent again, under the same id."""
+    await scene.kill_at(scene.door.hold())
+    assert scene.posts == 1
+    await reckon(scene, say, 2, [204])
+
+
+@pytest.mark.parametrize("carried_out", [False, True], ids=["requests lost", "answers lost"])
+async def test_an_outage_of_storage_is_no_death(scene: Scene, say: Say, carried_out: bool) -> None:
+    """A process that lives writes its record when storage is back, and has sent nothing again meanwhile."""
+    answering = scene.door.hold()
+    child = await scene.begin()
+    await answering.reached.wait()
+    began, before = time.monotonic(), scene.proxy.counts.total()
+    for nth in range(1, LOST + 1):
+        (scene.proxy.drop_answer if carried_out else scene.proxy.lose)(is_any, nth)
+    answering.open()
+    await scene.end(child, 0)
+    assert scene.proxy.counts.total() - before > LOST
+    say(f"{LOST} {'answers' if carried_out else 'requests'} lost within {time.monotonic() - began:.1f} s")
+    await reckon(scene, say, 1, [204])

@@ -1,0 +1,236 @@
+"""Thousands of deliveries under random faults, by two processes at once: none is lost, none is made twice.
+
+DELIVERIES in the environment says how many. The default is what fits into two and a half minutes: 4,000 took 99 s of
+two nearly idle cores, half of it this process's. 10,000 do not fit; they took 18 minutes beside five other loads.
+CHAOS_SEED repeats what every receiver answers; which request is lost, and to whom, depends on who comes first.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from azure.core.pipeline.transport import AioHttpTransport
+
+from shared.contract.callers import Caller, Callers, SigningSecret
+from shared.core import records
+from shared.core.alarms import Alarm, Kind
+from shared.core.errors import StoreError
+from shared.core.ids import SHARDS
+from shared.core.records import CALLBACK, REPLY_QUEUE, Record
+from shared.core.response_transitions import DAY_MS, DELIVER_SOON_MS
+from shared.engine import Engine
+from shared.runtime.ports import World
+from shared.storage.store import Store
+from shared.storage.table_client import Table
+from tests.support.delivery_load import CALLERS, Carrier, Course, Fleet, LossyTable, courses, plant
+from tests.support.stage import SECRET, START_MS, Say, Stage
+
+pytestmark = pytest.mark.anyio
+COUNT = int(os.environ.get("DELIVERIES") or 4_000)
+DEATHS_COUNT = 400
+LOSSES = 0.01
+AT_ONCE = 32
+STEP_MS = 60_000  # what comes due within a minute is done together: alarms may be late, never early
+PURGE_MS = START_MS + 30 * DAY_MS
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of the processes that deliver: its engine, what carries its events, and the table as it reaches it."""
+
+    engine: Engine
+    carrier: Carrier
+    table: LossyTable
+
+    async def attempt(self, alarms: Sequence[Alarm]) -> None:
+        """Handle the messages that ask for these attempts."""
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def handle(alarm: Alarm) -> None:
+            async with room:
+                await _as_a_trigger(self.engine.deliver(alarm.key))
+
+        async with asyncio.TaskGroup() as group:
+            for alarm in alarms:
+                group.create_task(handle(alarm))
+
+    async def sweep(self, shards: Sequence[str]) -> None:
+        """Handle the nudges of these shards, one after another, each until nothing is due any more."""
+        for shard in shards:
+            while await _as_a_trigger(self.engine.sweep(shard, 0)) != 0:
+                pass
+
+
+async def _as_a_trigger(work: Awaitable[int | None]) -> int | None:
+    """Do it; what storage refuses is dropped, as triggers do: the alarm has it."""
+    try:
+        return await work
+    except StoreError:
+        return None
+
+
+@dataclass
+class Yard:
+    """All deliveries of a test, and the processes that work on them; one that dies is followed by another."""
+
+    stage: Stage
+    connection: str
+    table: Table
+    dice: random.Random
+    count: int
+    lost: Counter[str] = field(default_factory=Counter)
+    orphans: set[str] = field(default_factory=set)  # had their receiver's last word when the process that has it died
+    deaths: int = 0
+    rounds: int = 0
+
+    def __post_init__(self) -> None:
+        self.planned = courses(self.count, self.dice)
+        self.fleet = Fleet(self.planned, self.stage.clock, self.dice)
+        self.processes: list[Process] = []
+
+    async def add_process(self, *, dies_at: int = 0) -> None:
+        """Let one more process work."""
+        transport = AioHttpTransport(use_env_settings=False)  # as the service does: it halves the time
+        table = LossyTable.from_connection_string(self.connection, "responses", retry_total=0, transport=transport)
+        assert isinstance(table, LossyTable)
+        table.dice, table.share, table.lost = self.dice, LOSSES, self.lost
+        carrier = Carrier(self.fleet, dies_at=dies_at)
+        world = World(
+            store=Store(table),
+            nudges=self.stage.world.nudges,
+            queues=self.stage.world.queues,
+            upstreams=self.stage.world.upstreams,
+            senders={CALLBACK: carrier, REPLY_QUEUE: self.stage.replies},
+            callers=Callers([Caller(name, (), (SigningSecret(SECRET),)) for name in CALLERS]),
+            now_ms=self.stage.clock,
+            dice=self.dice.random,
+        )
+        self.processes.append(Process(Engine(world), carrier, table))
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for process in self.processes:
+            await process.table.close()
+
+    async def work_off(self) -> None:
+        """Deliver everything: half of the first attempts as messages ask for, the rest as alarms ring."""
+        asked = [one for one in self.planned if self.dice.random() < 0.5]
+        alarms = [Alarm(START_MS + DELIVER_SOON_MS, Kind.DELIVER, one.id, CALLBACK) for one in asked]
+        await self._at_once(lambda process: process.attempt(self._share(alarms, process)))
+        while (due_ms := await self._first_due()) < PURGE_MS:
+            self.stage.clock.ms = max(self.stage.clock.ms, due_ms) + STEP_MS
+            await self._at_once(lambda process: process.sweep(self.dice.sample(SHARDS, len(SHARDS))))
+            self.rounds += 1
+
+    def _share(self, alarms: Sequence[Alarm], process: Process) -> list[Alarm]:
+        """Return the messages that a process gets: its part, and some that another gets too."""
+        n, of = self.processes.index(process), len(self.processes)
+        return [one for m, one in enumerate(alarms) if m % of == n or self.dice.random() < 0.1]
+
+    async def _first_due(self) -> int:
+        """Return when the next alarm is due."""
+        store = Store(self.table)
+        return min([await store.first_due(shard) or PURGE_MS for shard in SHARDS])
+
+    async def _at_once(self, work: Callable[[Process], Awaitable[None]]) -> None:
+        """Let all processes work beside each other until each has done its part, or has died."""
+        tasks = [asyncio.ensure_future(work(process)) for process in self.processes]
+        for process, task in zip(self.processes, tasks, strict=True):
+            process.carrier.process = task
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for process, outcome in zip(list(self.processes), outcomes, strict=True):
+            if isinstance(outcome, asyncio.CancelledError):
+                await self._bury(process)
+            elif outcome:
+                raise outcome
+
+    async def _bury(self, process: Process) -> None:
+        """Note what has died with a process, and let another come in its place."""
+        self.deaths += 1
+        for one in self.planned:
+            if one.url in process.carrier.sent and one.url in self.fleet.over and await self._is_open(one):
+                self.orphans.add(one.url)
+        self.processes.remove(process)
+        await process.table.close()
+        await self.add_process()
+
+    async def _is_open(self, course: Course) -> bool:
+        record = await Store(self.table).read(course.id)
+        return record is not None and record.deliveries[0].is_open
+
+    async def check(self) -> int:
+        """Check that every delivery has come to its end, and how; return how many attempts were recorded."""
+        found, attempts = await self._stored()
+        states = {one.id: found[one.id].deliveries[0].state for one in self.planned}
+        assert states == {one.id: one.end for one in self.planned}
+        assert self.fleet.webhook_ids == {one.url: {one.webhook_id} for one in self.planned}, "lost, or two ids"
+        return attempts
+
+    async def _stored(self) -> tuple[dict[str, Record], int]:
+        found, attempts = dict[str, Record](), 0
+        for shard in SHARDS:
+            rows = await self.table.scan(shard, "resp|", "resp|~", 1_000_000, ("RowKey", "facts"))
+            for row in rows:
+                _, response_id, *child = row["RowKey"].split("|")
+                if child:
+                    attempts += 1
+                else:
+                    found[response_id] = records.read(row["facts"], body=b"", write_id="", etag=row.etag)
+        return found, attempts
+
+    def figures(self, attempts: int, elapsed_s: float) -> str:
+        """Say how it went."""
+        ends = Counter(one.end for one in self.planned)
+        return (
+            f"{self.count} deliveries: {ends['delivered']} delivered, {ends['gone']} gone, "
+            f"{self.fleet.posts.total()} POSTs, {attempts} attempts recorded, "
+            f"{self.fleet.repeats.total()} duplicates, {self.deaths} deaths, "
+            f"lost {dict(self.lost)}, {self.rounds} rounds, {elapsed_s:.0f} s"
+        )
+
+
+@asynccontextmanager
+async def yard(stage: Stage, connection: str, seed: int, count: int) -> AsyncIterator[Yard]:
+    """Plant so many deliveries."""
+    async with Table.from_connection_string(connection, "responses") as table:
+        assert isinstance(table, Table)
+        opened = Yard(stage, connection, table, random.Random(seed), count)
+        await plant(table, opened.planned)
+        yield opened
+        await opened.aclose()
+
+
+@pytest.mark.timeout(1_800)
+async def test_thousands_are_delivered_once_each(stage: Stage, connection_string: str, seed: int, say: Say) -> None:
+    """Two processes share them under losses of every kind: each ends as its receiver says, with no duplicate.
+
+    Every POST is recorded, though storage loses one request and one answer in a hundred.
+    """
+    began = time.monotonic()
+    async with yard(stage, connection_string, seed, COUNT) as all_of_them:
+        await all_of_them.add_process()
+        await all_of_them.add_process()
+        await all_of_them.work_off()
+        attempts = await all_of_them.check()
+        say(all_of_them.figures(attempts, time.monotonic() - began))
+        assert all_of_them.fleet.repeats.total() == 0
+        assert attempts == all_of_them.fleet.posts.total()
+
+
+async def test_only_a_death_makes_a_duplicate(stage: Stage, connection_string: str, seed: int, say: Say) -> None:
+    """Processes die among their POSTs: what is sent again is what had the last word of its receiver unrecorded then."""
+    began = time.monotonic()
+    async with yard(stage, connection_string, seed, DEATHS_COUNT) as all_of_them:
+        for dies_at in (DEATHS_COUNT // 8, DEATHS_COUNT // 4, DEATHS_COUNT // 3):
+            await all_of_them.add_process(dies_at=dies_at)
+        await all_of_them.work_off()
+        attempts = await all_of_them.check()
+        say(all_of_them.figures(attempts, time.monotonic() - began))
+        assert all_of_them.deaths
+        assert set(all_of_them.fleet.repeats) <= all_of_them.orphans

@@ -1,0 +1,300 @@
+"""The service while something around it fails: queues, storage, the upstream, the network, the receiver."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+from anyio.from_thread import start_blocking_portal
+from azure.storage.queue import QueueServiceClient, TextBase64EncodePolicy
+
+from local.azurite import Azurite
+from local.azurite import azurite as run_azurite
+from local.stack.process import wait_for
+from tests.support.chaos_load import Load
+from tests.support.peer_processes import error_of
+from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
+from tests.support.service_process import Json, Service, create, finished, service
+
+SEED = int(os.environ.get("CHAOS_SEED") or 1)
+OUTAGE_S = 20.0
+UNREADABLE = (
+    *("x", "[]", "{}", "5", '{"alarm": "alarm|x|y|z"}', '{"shard": "g", "at": 1}'),
+    *('{"shard": "0", "at": "x"}', '{"shard": "0", "at": 1, "until": "x"}'),
+)
+WRITES = 6  # transactions in the life of a response: open, start, move of the poll, end, claim, record
+
+
+@pytest.fixture(scope="module")
+def account(azurite: Azurite) -> str:
+    """Give the service that tests share its storage account."""
+    return azurite.account()
+
+
+@pytest.fixture(scope="module")
+def shared(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run one service for the tests that break the model, the receiver or a message."""
+    with service(tmp_path_factory.mktemp("failures"), account) as running:
+        yield running
+        assert running.unexpected() == []
+
+
+@pytest.fixture
+def running(shared: Service) -> Iterator[Service]:
+    """Give the service; model and receiver are well again afterwards."""
+    shared.model.reset()
+    yield shared
+    shared.model.reset()
+    shared.receiver.faults(fail=0, fail_first_per_id=0, status=500, delay_s=0)
+
+
+@pytest.fixture
+def client(running: Service) -> Iterator[httpx.Client]:
+    """Give a client of the service."""
+    with closing(running.client()) as client:
+        yield client
+
+
+# Storage
+
+
+def test_messages_deleted_in_mid_run_lose_nothing(connection_string: str, tmp_path: Path) -> None:
+    """All messages of all queues are deleted again and again: alarms are the truth, and the heartbeat finds them."""
+    with (
+        service(tmp_path, connection_string) as running,
+        QueueServiceClient.from_connection_string(connection_string) as queues,
+    ):
+        load, dice = Load(running, SEED, count=60), random.Random(SEED)
+        with load.sending():
+            for _ in range(10):
+                time.sleep(dice.uniform(0.2, 1.5))  # the moment is the test's input
+                for queue in queues.list_queues():
+                    with queues.get_queue_client(queue) as found:
+                        found.clear_messages()
+        load.settle()
+        load.check()
+        assert set(load.answers) == {200}
+
+
+def test_messages_that_cannot_be_read_are_dropped(running: Service, client: httpx.Client, account: str) -> None:
+    """Each is logged once; none is tried again, poisons anything or stops the next."""
+    with QueueServiceClient.from_connection_string(account) as queues:
+        for name in ("nudges", "deliveries"):
+            queue = queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
+            for text in UNREADABLE:
+                queue.send_message(text)
+        expected = 2 * len(UNREADABLE)
+        assert wait_for(lambda: running.hosts[0].written().count(".unreadable") == expected, 30)
+        response = create(client, callback_url=f"{running.receiver.url}/callback")
+        assert running.receiver.first(response["id"])["type"] == "response.completed"
+        poison = [queue.name for queue in queues.list_queues() if queue.name.endswith("-poison")]
+        assert poison == ["requests-poison"]  # which is there from the start
+        assert not queues.get_queue_client("requests-poison").peek_messages()
+    assert running.unexpected() == []
+
+
+def test_a_storage_outage_loses_nothing_that_was_accepted(tmp_path: Path) -> None:
+    """During 20 s without storage the answer is a 503 in the envelope; what was accepted before ends after it."""
+    with run_azurite() as storage, service(tmp_path, storage.account()) as running:
+        load, client = Load(running, SEED, count=60, pause_s=4), running.client()
+        early = create(client, "sim-3s", callback_url=f"{running.receiver.url}/early")
+        with load.sending():
+            assert wait_for(lambda: len(load.accepted) > 10, 60)
+            storage.stop()
+            until = time.monotonic() + OUTAGE_S
+            refused = client.get(f"/responses/{early['id']}")
+            assert error_of(refused)[0] == 503
+            assert refused.headers["retry-after"]
+            time.sleep(until - time.monotonic())  # the length of the outage is the test's input
+            storage.start()
+        load.settle()
+        load.check()
+        assert load.answers[503] > 0
+        assert running.receiver.first(early["id"])["type"] == "response.completed"
+
+
+def _is_transaction(request: StorageRequest) -> bool:
+    return request.kind == "POST $batch"
+
+
+def test_an_answer_lost_after_the_commit_is_recognised(
+    azurite: Azurite, connection_string: str, tmp_path: Path
+) -> None:
+    """Whichever write of a response it is whose answer is lost: it is found to be ours, and done once."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(FaultProxy("table", azurite.ports["table"])) as proxy,
+        service(tmp_path, proxy.through(connection_string)) as running,
+    ):
+        client = running.client()
+        for nth in range(1, WRITES + 1):
+            fault = proxy.drop_answer(_is_transaction, nth)
+            answer = client.post("/responses", json=running.with_callback())
+            assert answer.status_code == 200, answer.text
+            response_id = answer.json()["id"]
+            assert running.receiver.first(response_id, 90)["type"] == "response.completed"
+            assert wait_for(fault.happened.is_set, 30), f"there is no transaction {nth}"
+            proxy.heal()
+            assert client.get(f"/responses/{response_id}").json()["status"] == "completed"
+            assert running.model.stats()["started"][response_id] == 1
+            assert len(running.receiver.of(response_id)) == 1
+        assert running.unexpected() == []
+
+
+def test_answers_lost_all_over_lose_nothing(azurite: Azurite, connection_string: str, tmp_path: Path) -> None:
+    """Under load, one answer of the table in twelve is lost, whatever it was about."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(FaultProxy("table", azurite.ports["table"])) as proxy,
+        service(tmp_path, proxy.through(connection_string)) as running,
+    ):
+        load, dice = Load(running, SEED, count=30), random.Random(SEED)
+        for nth in range(1, 1200):
+            if dice.random() < 1 / 12:
+                proxy.drop_answer(lambda _: True, nth)
+        with load.sending():
+            pass
+        load.settle()
+        proxy.heal()
+        load.check()
+        assert set(load.answers) == {200}
+
+
+# The upstream
+
+
+@pytest.mark.parametrize("outage", ["drop", "503"])
+def test_an_upstream_that_is_away_at_the_start(running: Service, client: httpx.Client, outage: str) -> None:
+    """The caller gets a token and `queued`; the work starts once the upstream is back, and once only."""
+    running.model.faults(outage=outage)
+    response = client.post("/responses", json=running.with_callback()).json()
+    assert (response["status"], bool(response["continuation_token"])) == ("queued", True)
+    assert wait_for(lambda: running.model.stats()["creates"] >= 2, 30)
+    assert client.get(f"/responses/{response['id']}").json()["status"] == "queued"
+    running.model.faults(outage=False)
+    assert running.receiver.first(response["id"], 60)["type"] == "response.completed"
+    assert running.model.stats()["started"] == {response["id"]: 1}
+
+
+def test_an_upstream_that_is_away_while_polled(running: Service, client: httpx.Client) -> None:
+    """Polls go on with back-off, and a caller reads what is known; the end is told when the upstream is back."""
+    response = client.post("/responses", json=running.with_callback(model="sim-2s")).json()
+    running.model.faults(outage="drop")
+    assert wait_for(lambda: running.model.stats()["retrieves"] >= 3, 30)
+    shown = client.get(f"/responses/{response['id']}")
+    assert (shown.status_code, shown.json()["status"]) == (200, response["status"])
+    running.model.faults(outage=False)
+    assert running.receiver.first(response["id"], 60)["type"] == "response.completed"
+
+
+def test_an_upstream_that_asks_for_patience(running: Service, client: httpx.Client) -> None:
+    """A 429 is nobody's failure: `queued` for the caller, and no second try before its Retry-After is over."""
+    running.model.faults(rate_limit={"n": 1, "retry_after": 4})
+    began = time.time()
+    response = client.post("/responses", json=running.with_callback(model="sim-instant")).json()
+    assert response["status"] == "queued"
+    callback = running.receiver.first(response["id"])
+    assert (callback["type"], callback["received_at"] - began > 4) == ("response.completed", True)
+    assert running.model.stats()["creates"] == 2
+
+
+def test_an_upstream_that_asks_for_patience_while_polled(running: Service, client: httpx.Client) -> None:
+    """Its Retry-After on an unfinished answer is the time of the next poll."""
+    running.model.faults(retry_after_s=5)
+    response = client.post("/responses", json=running.with_callback(model="sim-1s")).json()
+    assert running.receiver.first(response["id"])["type"] == "response.completed"
+    assert running.model.stats()["retrieves"] <= 2
+
+
+def test_an_upstream_that_errs_in_three_calls_of_ten(running: Service) -> None:
+    """Errors of the upstream are expected: they fail nothing and start nothing twice."""
+    running.model.faults(error_rate=0.3)
+    load = Load(running, SEED, count=24, pause_s=1)
+    with load.sending():
+        pass
+    load.settle()
+    load.check()
+    assert set(load.answers) == {200}
+
+
+def test_an_upstream_with_the_quirks_of_azure(running: Service, client: httpx.Client) -> None:
+    """A 404 soon after the create, and nulls while queued, are borne and never shown."""
+    running.model.faults(missing_s=2.5, null_while_queued=True)
+    response = client.post("/responses", json=running.with_callback(model="sim-20s")).json()
+    for _ in range(2):
+        assert isinstance(response["created_at"], int)
+        assert response["output"] == []
+        response = client.get(f"/responses/{response['id']}").json()
+    quick = client.post("/responses", json=running.with_callback(model="sim-0.5s")).json()
+    assert running.receiver.first(quick["id"])["type"] == "response.completed"
+    assert client.post(f"/responses/{response['id']}/cancel").json()["status"] == "cancelled"
+
+
+def test_an_upstream_whose_create_answers_are_lost(running: Service, client: httpx.Client) -> None:
+    """The create is repeated with the same key, so the work that was begun is found and not begun again."""
+    running.model.faults(lose_answers=3)
+    response = client.post("/responses", json=running.with_callback()).json()
+    assert response["status"] == "queued"
+    assert running.receiver.first(response["id"])["type"] == "response.completed"
+    assert (running.model.stats()["creates"], running.model.stats()["started"]) == (4, {response["id"]: 1})
+
+
+def test_an_upstream_that_refuses_the_request(running: Service, client: httpx.Client) -> None:
+    """Its 4xx about the request is the caller's, in its own words, and nothing is kept."""
+    running.model.faults(refuse_creates={"status": 422, "message": "Not this one."})
+    answer = client.post("/responses", json=running.with_callback(), headers={"Idempotency-Key": "refused"})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (422, "Not this one.")
+    running.model.faults(refuse_creates=None)
+    again = client.post("/responses", json=running.with_callback(), headers={"Idempotency-Key": "refused"})
+    assert finished(client, again.json())["status"] == "completed"
+
+
+# The receiver
+
+
+def _delivery(client: httpx.Client, response_id: str) -> Json:
+    (delivery,) = client.get(f"/responses/{response_id}/deliveries").json()["data"]
+    found: Json = delivery
+    return found
+
+
+def _ended(client: httpx.Client, response_id: str, state: str) -> Json:
+    assert wait_for(lambda: _delivery(client, response_id)["state"] == state, 30), _delivery(client, response_id)
+    return _delivery(client, response_id)
+
+
+def test_a_receiver_that_fails_first_gets_the_same_event_again(running: Service, client: httpx.Client) -> None:
+    """A 500 is followed by another attempt after 5 to 10 s, under the same id, signed anew."""
+    running.receiver.faults(fail_first_per_id=1)
+    response = client.post("/responses", json=running.with_callback(model="sim-instant")).json()
+    assert wait_for(lambda: _delivery(client, response["id"])["attempts"], 10)
+    waiting = _delivery(client, response["id"])
+    assert (waiting["state"], waiting["next_attempt_at"] > time.time()) == ("pending", True)
+    delivery = _ended(client, response["id"], "delivered")
+    assert [attempt["status"] for attempt in delivery["attempts"]] == [500, 204]
+    first, second = running.receiver.of(response["id"])
+    assert first["webhook_id"] == second["webhook_id"] == delivery["webhook_id"]
+    assert (first["verified"], second["verified"]) == (True, True)
+    assert 5 <= second["received_at"] - first["received_at"] < 15
+
+
+def test_a_slow_receiver_is_waited_for(running: Service, client: httpx.Client) -> None:
+    """An answer after 3 s is an answer: one attempt."""
+    running.receiver.faults(delay_s=3)
+    response = client.post("/responses", json=running.with_callback(model="sim-instant")).json()
+    (attempt,) = _ended(client, response["id"], "delivered")["attempts"]
+    assert (attempt["status"], attempt["duration_ms"] >= 3000) == (204, True)
+
+
+def test_a_receiver_that_is_gone_is_left_alone(running: Service, client: httpx.Client) -> None:
+    """410 is the last word; the response itself is not touched by it."""
+    running.receiver.faults(fail_first_per_id=9, status=410)
+    response = client.post("/responses", json=running.with_callback(model="sim-instant")).json()
+    delivery = _ended(client, response["id"], "gone")
+    assert [attempt["status"] for attempt in delivery["attempts"]] == [410]
+    assert delivery["next_attempt_at"] is None
+    assert client.get(f"/responses/{response['id']}").json()["status"] == "completed"

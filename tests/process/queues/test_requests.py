@@ -1,0 +1,218 @@
+"""Requests by queue, through the running service: what a sender puts on `requests` comes back on his reply queue."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
+
+from local.azurite import Azurite
+from local.stack.process import wait_for
+from shared.core.ids import derived_id
+from shared.storage.wakeups import REQUESTS
+from tests.support.host_process import await_empty, await_texts, length, put
+from tests.support.service_process import FINISHED_S, TERMINAL, Json, Service, output_text, service
+
+POISON = "requests-poison"
+EVENT_S = 90.0  # usually one; this much where the message that asks for a delivery is lost, or its process
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who speaks to the service by queues only, and reads one reply queue."""
+
+    account: str
+    replies: QueueClient
+
+    def send(self, **message: object) -> str:
+        """Send a message that asks for replies here; return its id in the queue."""
+        with closing(base64_queue(self.account, REQUESTS)) as queue:
+            sent = queue.send_message(json.dumps({"reply_to": self.replies.queue_name, **message}))
+        return str(sent.id)
+
+    def event(self) -> Json:
+        """Wait for the next event and take it."""
+        message = wait_for(self.replies.receive_message, EVENT_S)
+        assert message, f"no event within {EVENT_S:g} s"
+        self.replies.delete_message(message)
+        event: Json = json.loads(message.content)
+        return event
+
+    def left(self) -> int:
+        """Return how many more events there are."""
+        return self.replies.get_queue_properties().approximate_message_count or 0
+
+
+def base64_queue(account: str, name: str) -> QueueClient:
+    """Return a client of a queue that encodes as Functions read it."""
+    return QueueClient.from_connection_string(
+        account,
+        name,
+        message_encode_policy=TextBase64EncodePolicy(),
+        message_decode_policy=TextBase64DecodePolicy(),
+    )
+
+
+def id_of(message_id: str) -> str:
+    """Return the id of the response that a message starts."""
+    return derived_id(REQUESTS.encode(), message_id.encode())
+
+
+@contextmanager
+def sending(account: str, name: str) -> Iterator[Sender]:
+    """Give a sender with a reply queue of this name."""
+    with closing(base64_queue(account, name)) as replies:
+        replies.create_queue()
+        yield Sender(account, replies)
+
+
+@pytest.fixture(scope="module")
+def account(azurite: Azurite) -> str:
+    """Give the service of these tests its storage account."""
+    return azurite.account()
+
+
+@pytest.fixture(scope="module")
+def running(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run one service for all tests here but one; by the end it has logged nothing unexpected."""
+    with service(tmp_path_factory.mktemp("queues"), account, REPLY_QUEUES="replies*") as running:
+        yield running
+        assert running.unexpected() == []
+
+
+@pytest.fixture(scope="module")
+def client(running: Service) -> httpx.Client:
+    """Give a client of the service: the caller for whom queued requests are made."""
+    return running.client()
+
+
+@pytest.fixture
+def sender(running: Service, account: str) -> Iterator[Sender]:
+    """Give a sender with a reply queue of his own."""
+    del running
+    with sending(account, f"replies-{uuid4().hex}") as sender:
+        yield sender
+
+
+def test_a_message_comes_back_as_an_event(client: httpx.Client, sender: Sender) -> None:
+    """The event carries the sender's own name for it and the whole result, which can be fetched as well."""
+    sent = sender.send(request={"model": "sim-1s", "input": "One. Two."}, correlation_id="order-7")
+    event = sender.event()
+    assert (event["type"], event["correlation_id"]) == ("response.completed", "order-7")
+    assert event["data"]["id"] == id_of(sent)
+    assert "One." in output_text(event["data"])
+    assert client.get(f"/responses/{event['data']['id']}").json() == event["data"]
+
+
+def test_many_messages_come_back_each_under_its_name(sender: Sender) -> None:
+    """Forty at once: as many events, none twice."""
+    for n in range(40):
+        sender.send(request={"model": "sim-0.5s", "input": f"Number {n}."}, correlation_id=f"c-{n}")
+    names = [sender.event()["correlation_id"] for _ in range(40)]
+    assert sorted(names) == sorted(f"c-{n}" for n in range(40))
+    assert sender.left() == 0
+
+
+def test_copies_of_a_message_are_one_response(running: Service, account: str, sender: Sender) -> None:
+    """A sender that may send twice names the message itself: at once or later, it is started once and told once."""
+    for _ in range(3):
+        sender.send(id="job-1", request={"model": "sim-0.5s"})
+    assert sender.event()["data"]["id"] == id_of("job-1")
+    sender.send(id="job-1", request={"model": "sim-0.5s"})
+    await_empty(account, REQUESTS)
+    assert running.model.stats()["started"][id_of("job-1")] == 1
+    assert sender.left() == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "named"),
+    [
+        ({"request": {"model": 5}}, "invalid_type", "'model'"),
+        ({"request": "One."}, "invalid_type", "'request'"),
+        ({}, "invalid_type", "'request'"),
+        ({"id": 7, "request": {"model": "sim-1s"}}, "invalid_type", "'id'"),
+        ({"request": {"model": "sim-1s", "callback_url": "https://10.0.0.1/"}}, "callback_url_address", "address"),
+        ({"request": {"model": "gpt-none"}}, "model_not_found", "gpt-none"),
+    ],
+    ids=["field", "no object", "no request", "id", "callback", "upstream"],
+)
+def test_a_bad_request_is_answered_with_what_is_wrong(
+    client: httpx.Client, account: str, sender: Sender, message: Json, code: str, named: str
+) -> None:
+    """Whether we judge it or the upstream does: a response that has failed, told where the sender reads."""
+    sender.send(**message, correlation_id="bad-1")
+    event = sender.event()
+    assert (event["type"], event["correlation_id"]) == ("response.failed", "bad-1")
+    assert event["data"]["error"]["code"] == code
+    assert named in event["data"]["error"]["message"]
+    assert client.get(f"/responses/{event['data']['id']}").json()["error"] == event["data"]["error"]
+    await_empty(account, REQUESTS)
+
+
+def test_what_is_not_base64_is_kept_as_poison(account: str, sender: Sender) -> None:
+    """It reaches no function and stands in nobody's way: the next message is answered."""
+    put(account, REQUESTS, b'{"request": {"model": "sim-1s"}}', encode=False)
+    sender.send(request={"model": "sim-instant"})
+    assert sender.event()["type"] == "response.completed"
+    assert '{"request": {"model": "sim-1s"}}' in await_texts(account, POISON, 1)
+    await_empty(account, REQUESTS)
+
+
+@pytest.mark.parametrize("reply_to", ["nudges", "requests-poison", "others", "Replies!", 7])
+def test_a_reply_queue_that_is_not_allowed_is_noted_once(
+    running: Service, client: httpx.Client, account: str, sender: Sender, reply_to: object
+) -> None:
+    """Nobody may be told: the reason is kept with the poison, to become a response, and nothing is tried again."""
+    rejected = running.hosts[0].written().count("request.rejected")
+    sent = sender.send(request={"model": "sim-1s"}, reply_to=reply_to)
+    reason = wait_for(lambda: noted(account, sent) or shown(client, sent), FINISHED_S)
+    assert reason
+    assert "'reply_to'" in reason
+    await_empty(account, REQUESTS)
+    assert running.hosts[0].written().count("request.rejected") == rejected + 1
+    assert sender.left() == 0
+
+
+def noted(account: str, message_id: str) -> str | None:
+    """Return why a message was rejected, as it is noted in the poison queue."""
+    with closing(QueueClient.from_connection_string(account, POISON)) as queue:
+        texts = [message.content for message in queue.peek_messages(max_messages=32)]
+    letters = [json.loads(base64.b64decode(text)) for text in texts if not text.startswith("{")]
+    return next((str(one["rejected"]["reason"]) for one in letters if one["id"] == message_id), None)
+
+
+def shown(client: httpx.Client, message_id: str) -> str | None:
+    """Return why a message was rejected, as its response says once the timer has seen to the poison queue."""
+    response = client.get(f"/responses/{id_of(message_id)}").json()
+    return str(response["error"]["message"]) if response.get("status") == "failed" else None
+
+
+def test_a_death_inside_the_start_loses_nothing(connection_string: str, tmp_path: Path) -> None:
+    """The host dies between a message and its answer: the response goes on by its alarms, a copy starts nothing."""
+    with (
+        service(tmp_path, connection_string, REPLY_QUEUES="replies*") as running,
+        sending(connection_string, "replies") as sender,
+    ):
+        running.model.faults(create_latency_s=3)
+        client, path = running.client(), f"/responses/{id_of('job-2')}"
+        sender.send(id="job-2", request={"model": "sim-0.5s"}, correlation_id="late")
+        assert wait_for(lambda: client.get(path).status_code == 200, FINISHED_S)
+        assert client.get(path).json()["status"] not in TERMINAL
+        running.hosts[0].kill()
+        running.model.faults(create_latency_s=0)
+        running.hosts[0].start()
+
+        event = sender.event()
+        assert (event["type"], event["correlation_id"]) == ("response.completed", "late")
+        assert event["data"]["id"] == id_of("job-2")
+        sender.send(id="job-2", request={"model": "sim-0.5s"})
+        # the message of the process that died stays hidden for ten minutes
+        assert wait_for(lambda: length(connection_string, REQUESTS) == 1, FINISHED_S)
+        assert running.model.stats()["started"] == {id_of("job-2"): 1}
+        assert (sender.left(), running.unexpected()) == (0, [])

@@ -1,0 +1,289 @@
+"""An upstream without background mode: what is promised holds all the same, because a runner of ours stays with it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local.azurite import Azurite
+from local.stack.ports import free_port
+from local.stack.process import Process, wait_for
+from tests.support.chaos_load import Reader, reading
+from tests.support.environments import need
+from tests.support.peer_processes import Event, eventually
+from tests.support.service_process import (
+    Service,
+    create,
+    finished,
+    followed,
+    kinds,
+    numbers,
+    output_text,
+    service,
+    streamed,
+    streaming,
+    text_of,
+)
+
+"""An upstream that is not ours, in an environment of its own: what it brings along would change how our servers run."""
+
+STOPPED_S = 2.0
+"""A cancel stops the upstream call within this time."""
+
+
+@pytest.fixture(scope="module")
+def shared_service(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run one service for most tests here; by the end it has logged nothing unexpected."""
+    with service(tmp_path_factory.mktemp("foreground"), azurite.account(), UPSTREAM_MODE="foreground") as running:
+        yield running
+        assert running.unexpected() == []
+
+
+@pytest.fixture
+def running(shared_service: Service) -> Service:
+    """Give the service with a model that has forgotten everything, and refuses background work."""
+    shared_service.model.reset()
+    shared_service.model.faults(no_background=True)
+    return shared_service
+
+
+@pytest.fixture
+def client(running: Service) -> httpx.Client:
+    """Give a client of the service."""
+    return running.client()
+
+
+# As if the upstream had background mode
+
+
+@pytest.mark.parametrize(
+    ("model", "status"), [("sim-1s", "completed"), ("sim-fail-0.5s", "failed"), ("sim-incomplete-0.5s", "incomplete")]
+)
+def test_background_work_is_held_by_a_runner(running: Service, client: httpx.Client, model: str, status: str) -> None:
+    """The caller has a claim ticket at once, polls to the end, and is called back."""
+    began = time.monotonic()
+    response = create(client, **running.with_callback(model=model))
+    assert time.monotonic() - began < 1
+    assert response["status"] in {"queued", "in_progress"}
+    assert response["continuation_token"]
+    ended = finished(client, response)
+    assert (ended["status"], ended["background"]) == (status, True)
+    callback = running.receiver.first(response["id"])
+    assert (callback["verified"], callback["type"]) == (True, f"response.{status}")
+    assert running.model.stats()["started"] == {response["id"]: 1}
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_stream_is_logged_and_read_from_the_log(client: httpx.Client, background: bool) -> None:
+    """From created to completed without a gap; whoever comes later reads the same."""
+    events = streamed(client, background=background)
+    assert numbers(events) == list(range(len(events)))
+    assert (kinds(events)[0], kinds(events)[-1]) == ("created", "completed")
+    stored = client.get(f"/responses/{events[0]['response']['id']}").json()
+    assert stored["background"] is background
+    assert events[-1]["response"] == stored
+    assert text_of(events) == output_text(stored)
+    assert followed(client, stored["id"]) == events
+
+
+def test_a_stream_flows_while_the_model_writes(client: httpx.Client) -> None:
+    """The first words are there long before the last."""
+    began = time.monotonic()
+    with streaming(client, "sim-clock-60s") as events:
+        assert next(event for event in events if event["type"] == "response.output_text.delta")
+        assert time.monotonic() - began < 3
+        client.post(f"/responses/{next(events)['continuation_token']}/cancel").raise_for_status()
+
+
+def test_a_synchronous_request_waits_for_its_end(client: httpx.Client) -> None:
+    """Its answer is the finished response."""
+    answer = client.post("/responses", json={"model": "sim-1s", "input": "Bees dance."}).json()
+    assert (answer["status"], answer["background"], answer["continuation_token"]) == ("completed", False, None)
+    assert "Bees dance." in output_text(answer)
+
+
+def test_a_finished_response_can_be_continued(client: httpx.Client) -> None:
+    """The upstream's id was learned from its stream."""
+    first = finished(client, create(client, "sim-0.5s", input="Whales sing in the ocean."))
+    following = create(client, "sim-0.5s", input="And bees?", previous_response_id=first["id"])
+    assert "Whales sing in the ocean." in output_text(finished(client, following))
+
+
+def test_a_refusal_fails_what_was_promised(running: Service, client: httpx.Client) -> None:
+    """The caller has his ticket before the upstream is asked, so its words are the response's error."""
+    running.model.faults(refuse_creates={"status": 400, "message": "Not this."})
+    events = streamed(client)
+    assert kinds(events) == ["created", "error", "failed"]
+    assert events[-1]["response"]["error"]["message"] == "Not this."
+
+
+def test_an_upstream_that_is_down_is_waited_for(running: Service, client: httpx.Client) -> None:
+    """The response waits in `queued`, and is begun once when the upstream is back."""
+    running.model.faults(outage="drop")
+    response = create(client)
+    eventually(lambda: running.model.stats()["creates"] > 1)
+    running.model.faults(outage=False)
+    assert finished(client, response)["status"] == "completed"
+    assert running.model.stats()["started"] == {response["id"]: 1}
+
+
+# Cancel and deadline
+
+
+def test_a_cancel_stops_the_upstream_call(running: Service, client: httpx.Client) -> None:
+    """The connection is the work: it is closed within 2 s, and not made again."""
+    response = create(client, "sim-60s")
+    eventually(lambda: running.model.stats()["open_streams"] == 1)
+    assert client.post(f"/responses/{response['id']}/cancel").json()["status"] == "cancelled"
+    eventually(lambda: running.model.stats()["aborted"] == 1, STOPPED_S)
+    assert running.model.stats()["started"] == {response["id"]: 1}
+
+
+def test_a_cancel_ends_the_stream(running: Service, client: httpx.Client) -> None:
+    """The terminal event is the last, its number the highest, for those who come later, too."""
+    with streaming(client, "sim-clock-60s") as stream:
+        events = [next(stream) for _ in range(5)]
+        client.post(f"/responses/{events[0]['response']['id']}/cancel").raise_for_status()
+        eventually(lambda: running.model.stats()["aborted"] == 1, STOPPED_S)
+        events += stream
+    assert kinds(events)[-1] == "failed"
+    assert events[-1]["response"]["status"] == "cancelled"
+    assert numbers(events) == sorted(set(numbers(events)))
+    assert followed(client, events[0]["response"]["id"]) == events
+
+
+def test_a_deadline_ends_polled_and_streamed_work(connection_string: str, tmp_path: Path) -> None:
+    """Both fail in time, with the same code, and their upstream calls end."""
+    with service(tmp_path, connection_string, UPSTREAM_MODE="foreground", RESPONSE_DEADLINE_S="3") as running:
+        client, began = running.client(), time.monotonic()
+        response = create(client, "sim-60s")
+        events = streamed(client, "sim-60s")
+        ended = finished(client, response)
+        assert 3 <= time.monotonic() - began < 8
+        for one in (ended, events[-1]["response"]):
+            assert (one["status"], one["error"]["code"]) == ("failed", "deadline_exceeded")
+        eventually(lambda: running.model.stats()["aborted"] == 2, STOPPED_S)
+        assert running.unexpected() == []
+
+
+# The work is lost, and begun anew
+
+
+def check_begun_anew(running: Service, events: list[Event]) -> None:
+    """Check a stream whose work was begun anew: its readers are told so, once, and end with the right text."""
+    stored = running.client().get(f"/responses/{events[0]['response']['id']}").json()
+    assert kinds(events)[-1] == stored["status"] == "completed"
+    assert text_of(events) == output_text(stored)
+    assert numbers(events) == sorted(set(numbers(events)))
+    assert (kinds(events).count("created"), kinds(events).count("in_progress")) == (1, 2)
+    assert running.model.stats()["started"][stored["id"]] == 2
+
+
+BREAKS = {
+    "between frames": {"stream_drop_after": 8},
+    "inside a frame": {"stream_drop_after": 8, "stream_cut_inside": True},
+    "an event that is no JSON": {"stream_malformed_at": 8},
+}
+
+
+@pytest.mark.parametrize("switches", BREAKS.values(), ids=BREAKS)
+def test_a_stream_that_breaks_is_begun_anew(running: Service, client: httpx.Client, switches: dict[str, Any]) -> None:
+    """Nobody can replay it: readers drop what they have and read it from the start."""
+    running.model.faults(**switches)
+    with streaming(client) as stream:
+        eventually(lambda: running.model.stats()["aborted"] == 1)
+        running.model.faults(stream_drop_after=None, stream_malformed_at=None)
+        check_begun_anew(running, list(stream))
+
+
+def test_a_stream_that_always_breaks_is_given_up(running: Service, client: httpx.Client) -> None:
+    """Begun and begun anew three times, it is lost, and its caller is told so."""
+    running.model.faults(stream_drop_after=8, stream_drops=100)
+    events = streamed(client)
+    assert kinds(events)[-2:] == ["error", "failed"]
+    assert events[-1]["response"]["error"]["code"] == "upstream_lost"
+    assert running.model.stats()["started"] == {events[0]["response"]["id"]: 4}
+
+
+def test_a_runner_that_dies_is_replaced(running: Service, client: httpx.Client) -> None:
+    """Kill -9 in mid-run: another process begins the work anew, a reader goes on, and a polled response calls back."""
+    reader = Reader([client], "sim-3s", "killed")
+    with reading([reader]):
+        response = create(client, **running.with_callback(model="sim-3s"))
+        eventually(lambda: "output_text.delta" in kinds(reader.events), 30)
+        running.hosts[0].kill()
+        running.hosts[0].start()
+    check_begun_anew(running, reader.events)
+    callback = running.receiver.first(response["id"])
+    assert (callback["verified"], callback["type"]) == (True, "response.completed")
+    assert finished(client, response)["status"] == "completed"
+    assert running.model.stats()["started"][response["id"]] == 2
+
+
+# An upstream that is not ours
+
+
+@pytest.fixture(scope="module")
+def llmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Run llmock and give a client of it; where it is not installed it is skipped on a laptop, and fails in CI."""
+    program, port = need("llmock") / "bin" / "llmock", free_port()
+    command = [str(program), "serve", "--host", "127.0.0.1", "--port", str(port), "--stream-chunk-delay-ms", "20"]
+    process = Process("llmock", command, env={}, log=tmp_path_factory.mktemp("llmock") / "llmock.log")
+    try:
+        with closing(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)) as client:
+            assert wait_for(lambda: answers(client), 30), process.log()
+            yield client
+    finally:
+        process.stop()
+
+
+def answers(client: httpx.Client) -> bool:
+    """Say whether llmock can be asked yet."""
+    try:
+        return client.get("/_llmock/scenario").is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def over_llmock(
+    azurite: Azurite, tmp_path_factory: pytest.TempPathFactory, llmock: httpx.Client
+) -> Iterator[httpx.Client]:
+    """Give a client of a service whose upstream is llmock."""
+    directory, upstream = tmp_path_factory.mktemp("over_llmock"), str(llmock.base_url.join("/v1"))
+    with service(directory, azurite.account(), UPSTREAM_MODE="foreground", UPSTREAM_BASE_URL=upstream) as running:
+        yield running.client()
+        assert running.unexpected() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "begins"), [(None, 1), ("stall", 1), ("disconnect", 2), ("truncate", 2), ("malformed", 2)]
+)
+def test_a_foreign_upstream_may_break_once(
+    llmock: httpx.Client, over_llmock: httpx.Client, kind: str | None, begins: int
+) -> None:
+    """What goes on is waited for, what is over is begun anew; the end is the same."""
+    if kind:
+        spoil(llmock, kind)
+    events = streamed(over_llmock, "gpt-4o")
+    assert kinds(events)[-1] == "completed"
+    assert kinds(events).count("in_progress") == begins
+    assert text_of(events) == output_text(events[-1]["response"])
+    assert numbers(events) == sorted(set(numbers(events)))
+
+
+def test_a_foreign_upstream_that_always_breaks_is_given_up(llmock: httpx.Client, over_llmock: httpx.Client) -> None:
+    """Whichever way it breaks: the response fails, and is never stuck."""
+    spoil(llmock, "disconnect", "truncate", "malformed", "truncate")
+    response = finished(over_llmock, create(over_llmock, "gpt-4o"))
+    assert (response["status"], response["error"]["code"]) == ("failed", "upstream_lost")
+
+
+def spoil(llmock: httpx.Client, *faults: str) -> None:
+    """Break the next streams, one after another, each in its way."""
+    behaviors = [{"type": "stream_fault", "kind": kind, "after_chunks": 5, "stall_seconds": 2} for kind in faults]
+    llmock.post("/_llmock/scenario", json={"behaviors": behaviors}).raise_for_status()

@@ -1,0 +1,160 @@
+"""OpenTelemetry's SDK under our hands, in processes of their own: what its settings do, and what odd values do."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from local.stack.process import ROOT
+
+SPANS = """
+import asyncio, json, httpx
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from shared import exporting, tracing
+from shared.responses_upstream import ResponsesUpstream
+from shared.tracing import Life
+
+exporting.start("otlp")
+seen = InMemorySpanExporter()
+trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(seen))
+{program}
+print(json.dumps([json.loads(span.to_json()) for span in seen.get_finished_spans()]))
+"""
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def run(program: str, **environment: str) -> tuple[str, str]:
+    """Run a program of ours to its end; return what it printed, and what it complained of."""
+    away = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | away | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def spans(program: str, **environment: str) -> list[dict[str, Any]]:
+    """Return the spans that a program makes."""
+    return list(json.loads(run(SPANS.format(program=program), **environment)[0].splitlines()[-1]))
+
+
+def test_a_deployment_may_call_the_service_by_another_name() -> None:
+    """OpenTelemetry's own variables say it, and are heard; without them it has the name we gave it."""
+    program = 'tracing.tracer.start_span("x").end()'
+    for environment, name in (
+        ({}, "background-responses"),
+        ({"OTEL_SERVICE_NAME": "ours"}, "ours"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=theirs"}, "theirs"),
+    ):
+        (span,) = spans(program, **environment)
+        assert span["resource"]["attributes"]["service.name"] == name
+
+
+def test_a_setting_that_opentelemetry_refuses_costs_telemetry_alone() -> None:
+    """The app is loaded all the same, and its log says why nothing is sent."""
+    for environment in ({"OTEL_BSP_MAX_QUEUE_SIZE": "0"}, {"OTEL_METRIC_EXPORT_INTERVAL": "0"}):
+        program = "import function_app; from opentelemetry import trace; print(trace.get_tracer_provider())"
+        printed, complained = run(program, TELEMETRY="otlp", **environment)
+        assert "ProxyTracerProvider" in printed
+        line = next(line for line in complained.splitlines() if line.startswith("{"))
+        assert json.loads(line)["event"] == "telemetry.failed"
+
+
+def test_a_life_that_ended_before_it_began_has_no_length() -> None:
+    """Two processes have told these times, and their clocks differ."""
+    (span,) = spans(f'tracing.lived(Life("x", {TRACE!r}, "00f067aa0ba902b8", 2_000, 1_000), {{}}, None)')
+    assert span["start_time"] == span["end_time"]
+    assert (span["context"]["span_id"], span["parent_id"]) == ("0x00f067aa0ba902b7", "0x00f067aa0ba902b8")
+
+
+def test_a_life_under_no_trace_is_not_told() -> None:
+    """A row that somebody has spoilt breaks nothing: this runs where an end has just been written."""
+    for trace in ("", "x", "a-b-c-d-e", TRACE.replace("00f067aa0ba902b7", "nonsense")):
+        assert spans(f'tracing.lived(Life("x", {trace!r}, "00f067aa0ba902b8", 1, 2), {{}}, None)') == []
+
+
+def test_an_upstream_that_takes_too_long_is_told_so() -> None:
+    """Not as a call that was given up."""
+    program = """
+async def slow(request):
+    await asyncio.sleep(30)
+
+async def nobody():
+    return {}
+
+async def main():
+    client = httpx.AsyncClient(transport=httpx.MockTransport(slow))
+    try:
+        await ResponsesUpstream(client, "https://model.example.com/v1", nobody)._call("GET", "/up_1", 0.05)
+    except Exception:
+        pass
+
+asyncio.run(main())
+"""
+    (span,) = spans(program)
+    assert (span["name"], span["attributes"]["error.type"]) == ("GET /responses/{id}", "TimeoutError")
+
+
+def test_a_key_that_is_written_wrong_is_not_told() -> None:
+    """OpenTelemetry's own warning would repeat the header."""
+    printed, complained = run(SPANS.format(program=""), OTEL_EXPORTER_OTLP_HEADERS="authorization: Bearer geheim")
+    assert "geheim" not in printed + complained
+
+
+def test_a_poll_that_begins_early_is_not_late(connection_string: str) -> None:
+    """A nudge is for a whole second, and may come before it."""
+    printed, _ = run(
+        """
+import asyncio, os
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from shared.ids import shard_of
+from tests.worlds import Stage
+
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+
+async def main():
+    async with Stage(os.environ["STORAGE"]) as stage:
+        record = await stage.create()
+        (alarm,) = await stage.alarms(record.id)
+        stage.clock.ms = alarm.due_ms - 500
+        await stage.engine.sweep(shard_of(record.id), alarm.due_ms // 1000 + 1)
+
+asyncio.run(main())
+found = [one for scope in reader.get_metrics_data().resource_metrics[0].scope_metrics for one in scope.metrics]
+(lag,) = [one.data.data_points[0] for one in found if one.name == "background_responses.poll.lag"]
+print(lag.count, lag.sum)
+""",
+        STORAGE=connection_string,
+    )
+    assert printed.split() == ["1", "0.0"]
+
+
+def test_tokens_are_counted_in_the_conventions_buckets() -> None:
+    """From one to 67 million: a prompt is more than the ten thousand at which the SDK's own end."""
+    printed, _ = run(
+        """
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from shared import measures
+
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+measures.tokens.record(200_000)
+(metric,) = reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+print(metric.data.data_points[0].explicit_bounds)
+"""
+    )
+    assert printed.strip().startswith("(1.0, 4.0, 16.0, 64.0") or printed.strip().startswith("(1, 4, 16, 64")

@@ -1,0 +1,190 @@
+"""Telemetry through the whole service: what a collector is sent, and what nobody is."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from local.azurite import Azurite
+from local.stack.process import wait_for
+from tests.support.service_process import Json, Service, finished, output_text, streamed
+from tests.support.telemetry_collectors import Collector
+from tests.support.traced_service import CLIENT_ID, REQUEST, SOON_S, WELL, asked, named, observed, of_trace
+
+SECRETS = ("geheime-Frage", "geheimer-Pfad", "geheimer-Parameter", "Geheimes-Metadatum", "simulated-upstream-key")
+FAILING, UNSAMPLED = "a1f92f3577b34da6a3ce929d0e0e4736", "b1f92f3577b34da6a3ce929d0e0e4736"
+
+
+@dataclass
+class Story:
+    """A service that was asked for some responses and a stream, told to its end: what everybody has seen of it."""
+
+    collecting: Collector
+    response: Json
+    callback: Json
+    unsampled: Json
+    failing: Json
+    log: str
+    private: list[str]
+
+
+@pytest.fixture(scope="module")
+def story(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Tell the story once: one response that completes, one that fails, one refused, one streamed."""
+    with observed(tmp_path_factory.mktemp("telemetry"), azurite.account()) as (running, collecting):
+        unsampled = running.receiver.first(asked(running, UNSAMPLED, "sim-1s", sampled=False)["id"])
+        running.receiver.faults(fail_first_per_id=1, status=500)
+        response, failing = asked(running, WELL), asked(running, FAILING, "sim-fail-1s")
+        assert running.client().post("/responses", json={"model": "sim-refuse", "input": "x"}).status_code == 400
+        assert streamed(running.client(), "sim-1s")[-1]["type"] == "response.completed"
+        assert wait_for(lambda: _delivered(running, response, failing), SOON_S)
+        of_trace(collecting, WELL, "POST", "POST")
+        of_trace(collecting, FAILING, "POST", "POST")
+        assert wait_for(lambda: _counted(collecting, "background_responses.deliveries") == 3, SOON_S)
+        answer, caller = finished(running.client(), response), running.callers["first"]
+        private = [*SECRETS, output_text(answer), caller.api_key, caller.signing_secret]
+        callback = running.receiver.of(response["id"])[-1]
+        return Story(collecting, answer, callback, unsampled, failing, running.hosts[0].written(), private)
+
+
+def _delivered(running: Service, *responses: Json) -> bool:
+    answered = [[one["answered"] for one in running.receiver.of(response["id"])] for response in responses]
+    return answered == [[500, 204]] * len(responses)
+
+
+def _counted(collecting: Collector, name: str) -> float:
+    return sum(one.value for one in collecting.metrics().get(name, ()))
+
+
+def test_one_trace_shows_a_whole_life(story: Story) -> None:
+    """From the client's own span to the request, to the model's work, to each poll and to each callback."""
+    spans = of_trace(story.collecting, WELL)
+    request, life = named(spans, REQUEST), named(spans, "chat sim-2s")
+    assert (request.kind, request.parent_id) == ("server", CLIENT_ID)
+    assert (life.kind, life.parent_id) == ("client", request.span_id)
+    begun, polled = named(spans, "POST /responses"), named(spans, "GET /responses/{id}")
+    first, second = (span for span in spans if span.name == "POST")
+    assert {span.parent_id for span in (begun, polled, first, second)} == {life.span_id}
+    assert {span.kind for span in (begun, polled, first, second)} == {"client"}
+    assert life.began_s == pytest.approx(request.began_s, abs=1)
+    assert life.began_s <= begun.began_s < polled.began_s < life.ended_s <= first.began_s < second.began_s
+    assert story.callback["traceparent"] == f"00-{WELL}-{second.span_id}-01"
+
+
+def test_no_span_is_below_one_that_is_not_there(story: Story) -> None:
+    """Each is a root, a client's child, or the child of a span that was sent; that of a refused request, too."""
+    spans = story.collecting.spans()
+    there = {"", CLIENT_ID, *(span.span_id for span in spans)}
+    assert [span for span in spans if span.parent_id not in there] == []
+    (refused,) = (span for span in spans if span.attributes.get("background_responses.status") == "withdrawn")
+    assert (refused.name, refused.failed, refused.kind) == ("chat sim-refuse", True, "client")
+    assert {span.name for span in spans if span.parent_id == refused.span_id} == {"POST /responses"}
+
+
+def test_names_are_those_of_the_conventions(story: Story) -> None:
+    """HTTP and GenAI attributes, with what the response used."""
+    spans = of_trace(story.collecting, WELL)
+    assert named(spans, REQUEST).attributes == {
+        "http.request.method": "POST",
+        "http.route": "/openai/v1/responses",
+        "http.response.status_code": 200,
+        "url.scheme": "http",
+        "url.path": "/openai/v1/responses",
+    }
+    life = dict(named(spans, "chat sim-2s").attributes)
+    upstream_id = life.pop("gen_ai.response.id")
+    assert life == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "sim-2s",
+        "gen_ai.response.model": "sim-2s",
+        "gen_ai.usage.input_tokens": story.response["usage"]["input_tokens"],
+        "gen_ai.usage.output_tokens": story.response["usage"]["output_tokens"],
+        "background_responses.id": story.response["id"],
+        "background_responses.status": "completed",
+        "background_responses.caller": "first",
+        "background_responses.background": True,
+        "background_responses.stream": False,
+        "background_responses.starts": 0,
+    }
+    polled = named(spans, "GET /responses/{id}").attributes
+    assert polled["url.full"].endswith(f"/v1/responses/{upstream_id}")
+    assert (polled["http.response.status_code"], polled["server.address"]) == (200, "127.0.0.1")
+
+
+def test_what_failed_says_by_what(story: Story) -> None:
+    """A response that fails, a callback that is refused and tried again; no exception's text goes with them."""
+    spans = of_trace(story.collecting, FAILING)
+    life, (first, second) = named(spans, "chat sim-fail-1s"), [span for span in spans if span.name == "POST"]
+    assert (life.failed, life.attributes["background_responses.status"]) == (True, "failed")
+    assert life.attributes["error.type"] == "server_error"
+    assert (first.failed, first.attributes["error.type"]) == (True, "500")
+    assert (second.failed, second.attributes["http.request.resend_count"]) == (False, 1)
+    told = {"http.request.method", "http.response.status_code", "server.address", "server.port", "error.type"}
+    assert first.attributes.keys() == told
+    assert not any(span.events for span in story.collecting.spans())
+
+
+def test_what_the_client_does_not_record_is_not_recorded(story: Story) -> None:
+    """Its trace goes on all the same, marked as it was; its figures count."""
+    assert UNSAMPLED not in {span.trace_id for span in story.collecting.spans()}
+    version, trace_id, _, flags = story.unsampled["traceparent"].split("-")
+    assert (version, trace_id, flags) == ("00", UNSAMPLED, "00")
+
+
+def test_a_streamed_response_is_traced_to_the_end_of_its_stream(story: Story) -> None:
+    """The span of its request lasts as long as the answer; a reader who has gone is counted no more."""
+    (life,) = (span for span in story.collecting.spans() if span.name == "chat sim-1s")
+    trace = [span for span in story.collecting.spans() if span.trace_id == life.trace_id]
+    request = named(trace, REQUEST)
+    assert request.ended_s - request.began_s >= 0.9
+    assert life.attributes["background_responses.stream"] is True
+    (readers,) = story.collecting.metrics()["background_responses.stream.readers"]
+    assert readers.value == 0
+
+
+def test_every_figure_is_measured(story: Story) -> None:
+    """What three completed, a failed and a withdrawn response leave in the metrics."""
+    found = story.collecting.metrics()
+    by_status = {one.attributes["status"]: one.value for one in found["background_responses.ended"]}
+    assert by_status == {"completed": 3, "failed": 1, "withdrawn": 1}
+    assert _counted(story.collecting, "background_responses.accepted") == 5
+    ages = {one.attributes["status"]: one for one in found["background_responses.age"]}
+    assert (ages["completed"].count, ages["failed"].count) == (3, 1)
+    assert 4 <= ages["completed"].value < 40
+    assert sum(one.count for one in found["background_responses.poll.lag"]) >= 2
+    assert sum(one.count for one in found["background_responses.alarms.overdue"]) >= 16
+    attempts = {one.attributes["class"]: one.value for one in found["background_responses.delivery.attempts"]}
+    assert attempts == {"2xx": 3, "5xx": 2}
+    (delivered,) = found["background_responses.delivery.time"]
+    assert (delivered.attributes, delivered.count) == ({"target": "callback"}, 3)
+    (over,) = found["background_responses.deliveries"]
+    assert (over.attributes, over.value) == ({"target": "callback", "state": "delivered"}, 3)
+    assert {one.attributes["gen_ai.token.type"] for one in found["gen_ai.client.token.usage"]} == {"input", "output"}
+    assert sum(one.count for one in found["gen_ai.client.operation.duration"]) == 4
+    assert {"http.server.request.duration", "http.client.request.duration"} < found.keys()
+
+
+def test_nothing_private_leaves(story: Story) -> None:
+    """Not the input, the output, metadata, a key or secret, nor the path and query of a callback."""
+    sent = b"".join(body for _, body in story.collecting.posted)
+    assert all(story.private)
+    for secret in story.private:
+        assert secret.encode() not in sent, secret
+        assert secret not in story.log, secret
+
+
+def test_requests_are_told_of_once(story: Story) -> None:
+    """FastAPI, inside the platform's HTTP extension, would tell of each a second time, without its route."""
+    assert story.collecting.scopes() == {"background_responses"}
+
+
+def test_each_change_is_one_line_that_names_its_trace(story: Story) -> None:
+    """The story of a response by its id: accepted, started, completed, each attempt to deliver."""
+    lines = [line for line in story.log.splitlines() if story.response["id"] in line and "{" in line]
+    told = [json.loads(line[line.index("{") :]) for line in lines]
+    changes = ["response.accepted", "response.started", "response.completed"]
+    assert [line["event"] for line in told] == [*changes, "delivery.attempted", "delivery.attempted"]
+    assert {line["trace_id"] for line in told} == {WELL}
+    assert told[2]["age_ms"] >= 2000
+    assert [(line["state"], line["status"]) for line in told[3:]] == [("pending", 500), ("delivered", 204)]

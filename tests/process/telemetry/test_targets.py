@@ -1,0 +1,80 @@
+"""Where telemetry goes: from one process after another, to nobody, to a collector that is away, to Azure."""
+
+import time
+from pathlib import Path
+
+from local.stack.process import wait_for
+from tests.support.service_process import service
+from tests.support.telemetry_collectors import Collector, collector
+from tests.support.traced_service import CLIENT_ID, REQUEST, SOON_S, WELL, asked, named, observed, of_trace
+
+DEAD = "http://127.0.0.1:9"
+KEY = "00000000-0000-0000-0000-000000000001"
+
+
+def test_a_trace_outlives_the_process_it_began_in(connection_string: str, tmp_path: Path) -> None:
+    """The request is served by one process, which is killed; another tells of the rest under the same trace."""
+    with observed(tmp_path, connection_string) as (running, collecting):
+        asked(running, WELL, "sim-3s")
+        of_trace(collecting, WELL, REQUEST)
+        running.hosts[0].kill()
+        running.hosts[0].start()
+        spans = of_trace(collecting, WELL, "POST")
+    request, life = named(spans, REQUEST), named(spans, "chat sim-3s")
+    assert life.parent_id == request.span_id
+    assert named(spans, "POST").parent_id == life.span_id
+    assert named(spans, "POST").process == life.process != request.process
+
+
+def test_without_telemetry_a_callers_trace_goes_on(connection_string: str, tmp_path: Path) -> None:
+    """Nothing is sent anywhere, and the receiver still learns which trace its callback belongs to."""
+    with (
+        collector() as collecting,
+        service(tmp_path, connection_string, OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url) as running,
+    ):
+        callback = running.receiver.first(asked(running, WELL)["id"])
+        untraced = running.client().post("/responses", json=running.with_callback()).json()
+        assert running.receiver.first(untraced["id"])["traceparent"] is None
+    assert callback["traceparent"] == f"00-{WELL}-{CLIENT_ID}-01"
+    assert collecting.posted == []
+
+
+def test_a_collector_that_does_not_answer_delays_nobody(connection_string: str, tmp_path: Path) -> None:
+    """What cannot be sent is dropped; requests are answered as ever."""
+    with service(tmp_path, connection_string, TELEMETRY="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=DEAD) as running:
+        began_s = time.monotonic()
+        running.receiver.first(asked(running, WELL, "sim-1s")["id"], 10)
+        assert time.monotonic() - began_s < 10
+
+
+def test_application_insights_is_sent_the_same(connection_string: str, tmp_path: Path) -> None:
+    """Microsoft's exporter and sampler as the deployment sets them: request, dependency and metrics are there.
+
+    Also of what Azure's front end has marked as not recorded, which is everything.
+    """
+    with (
+        collector() as insights,
+        service(
+            tmp_path,
+            connection_string,
+            TELEMETRY="azure",
+            APPLICATIONINSIGHTS_CONNECTION_STRING=f"InstrumentationKey={KEY};IngestionEndpoint={insights.url}/",
+            APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL="true",
+            APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED="true",
+            OTEL_BSP_SCHEDULE_DELAY="100",
+            OTEL_METRIC_EXPORT_INTERVAL="1000",
+            OTEL_TRACES_SAMPLER="always_on",
+        ) as running,
+    ):
+        running.receiver.first(asked(running, WELL, sampled=False)["id"])
+        assert wait_for(lambda: _has_all(insights), SOON_S), [item["name"] for item in insights.items()]
+    told = [item for item in insights.items() if item["tags"].get("ai.operation.id") == WELL]
+    assert {item["data"]["baseType"] for item in told} == {"RequestData", "RemoteDependencyData"}
+    assert {REQUEST, "chat sim-2s"} <= {item["data"]["baseData"]["name"] for item in told}
+    assert {item["tags"]["ai.cloud.role"] for item in told} == {"background-responses"}
+
+
+def _has_all(insights: Collector) -> bool:
+    items = [item["data"]["baseData"] for item in insights.items()]
+    measured = {metric["name"] for item in items for metric in item.get("metrics", ())}
+    return "background_responses.delivery.time" in measured and "chat sim-2s" in {item.get("name") for item in items}

@@ -1,0 +1,216 @@
+"""What a wrong or hostile request gets, over HTTP: a 4xx that says what is wrong, and never a 500."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from local.azurite import Azurite
+from tests.support.peer_processes import error_of
+from tests.support.service_process import Service, create, service
+
+MIB = 1_048_576
+JSON = {"Content-Type": "application/json"}
+DEEP = b'{"model":"sim-1s","input":%b%b}'
+
+UNREADABLE = {
+    "empty": b"",
+    "cut off": b'{"model": "sim-1s"',
+    "a list": b"[]",
+    "null": b"null",
+    "a string": b'"resp"',
+    "NaN": b'{"model": "sim-1s", "temperature": NaN}',
+    "infinity": b'{"model": "sim-1s", "temperature": -Infinity}',
+    "lone surrogate": b'{"model": "sim-1s", "input": "\\ud800"}',
+    "invalid UTF-8": b'{"model": "sim-1s", "input": "\xff\xfe"}',
+    "UTF-16": '{"model": "sim-1s"}'.encode("utf-16"),
+    "control character": b'{"model": "sim-1s", "input": "\x00"}',
+    "a hundred thousand brackets": DEEP % (b"[" * 100_000, b"]" * 100_000),
+    "another thing behind it": b'{"model": "sim-1s"} {}',
+}
+WRONG_FIELDS: dict[str, list[object]] = {
+    "model": [5, "", "x" * 257, ["sim-1s"], "gpt-none"],
+    "input": [5, True, {"text": "x"}, [1, 2]],
+    "background": ["yes", 1],
+    "stream": ["yes", 1],
+    "store": [0, "true"],
+    "metadata": [[], "x", {"a": 1}, {"a": None}, {"k" * 65: "v"}, {"k": "v" * 513}, {f"k{n}": "v" for n in range(17)}],
+    "previous_response_id": [5, "", "resp_x", "x" * 200, "resp_" + "g" * 32, "ct_AAAA"],
+    "callback_url": [5, "", "not a url", "ftp://example.com/", "http://example.com/", "https://10.0.0.1/", "x" * 3000],
+    "reply_to": [5, "", "Upper", "results", "a--b"],
+    "tools": [5, "x", [1]],
+}
+STRANGE_IDS = [
+    "resp_",
+    "resp_x",
+    "resp_" + "0" * 31,
+    "resp_" + "G" * 32,
+    "ct_",
+    "ct_%00",
+    "%00",
+    "x" * 2000,
+    "a'b",
+    "ü",
+]
+
+
+@pytest.fixture(scope="module")
+def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run one service for all tests here; by the end it has logged nothing unexpected."""
+    with service(tmp_path_factory.mktemp("errors"), azurite.account()) as running:
+        yield running
+        assert running.unexpected() == []
+
+
+@pytest.fixture(scope="module")
+def client(running: Service) -> httpx.Client:
+    """Give a client of the service."""
+    return running.client()
+
+
+def _of_size(size: int) -> bytes:
+    empty = b'{"model":"sim-instant","input":""}'
+    return empty.replace(b'""', b'"%b"' % (b"x" * (size - len(empty))))
+
+
+def _is_well(client: httpx.Client) -> bool:
+    return bool(create(client, "sim-instant")["status"] == "completed")
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_body_that_is_no_json_object_is_400(client: httpx.Client, body: bytes) -> None:
+    """The envelope is whole, and the connection goes on."""
+    status, _, code = error_of(client.post("/responses", content=body, headers=JSON))
+    assert (status, code) in {(400, "invalid_json"), (400, "invalid_type")}
+    assert _is_well(client)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in WRONG_FIELDS.items() for value in values]
+)
+def test_a_wrong_field_is_named(client: httpx.Client, field: str, value: object) -> None:
+    """Of the wrong type, too long or not allowed: 400 with `param`, whether we judge it or the upstream does."""
+    status, param, _ = error_of(client.post("/responses", json={"model": "sim-1s", field: value}))
+    assert (status, param) == (400, field)
+
+
+def test_nesting_is_limited_and_the_field_named(client: httpx.Client) -> None:
+    """A hundred levels pass, a hundred and one do not."""
+    passing, refused = (
+        client.post("/responses", content=DEEP % (b"[" * depth, b"]" * depth), headers=JSON) for depth in (99, 101)
+    )
+    assert error_of(refused) == (400, "input", "invalid_value")
+    assert passing.status_code != 500
+    assert _is_well(client)
+
+
+@pytest.mark.parametrize("size", [8 * MIB + 1, 20 * MIB])
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+def test_a_body_over_the_limit_is_413(client: httpx.Client, size: int, chunked: bool) -> None:
+    """Whether its length is declared or it comes in chunks; the service goes on."""
+    body = _of_size(size)
+    content = (body[start : start + MIB] for start in range(0, size, MIB)) if chunked else body
+    answer = client.post("/responses", content=content, headers=JSON)
+    assert error_of(answer) == (413, None, "request_too_large")
+    assert _is_well(client)
+
+
+def test_a_body_at_the_limit_is_taken(client: httpx.Client) -> None:
+    """8 MiB to the byte."""
+    answer = client.post("/responses", content=_of_size(8 * MIB), headers=JSON)
+    assert answer.json()["status"] == "completed"
+
+
+def test_what_is_too_large_when_compressed_is_413(client: httpx.Client) -> None:
+    """Under 8 MiB, but more than a record keeps."""
+    noise = "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(2 * MIB))
+    answer = client.post("/responses", json={"model": "sim-instant", "input": noise})
+    assert error_of(answer) == (413, None, "request_too_large")
+
+
+def test_a_chunked_body_within_the_limit_is_taken(client: httpx.Client) -> None:
+    """No Content-Length is needed."""
+    chunks = (part for part in (b'{"model":', b'"sim-instant",', b'"input":"One."}'))
+    assert client.post("/responses", content=chunks, headers=JSON).json()["status"] == "completed"
+
+
+def test_a_body_that_is_no_json_by_its_own_word_is_415(client: httpx.Client) -> None:
+    """Forms and text are refused; JSON dialects and a missing type are not."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        answer = client.post("/responses", content=b"{}", headers={"Content-Type": kind})
+        assert error_of(answer)[:2] == (415, "Content-Type")
+    for headers in ({"Content-Type": "application/vnd.api+json; charset=utf-8"}, {}):
+        answer = client.post("/responses", content=b'{"model":"sim-instant"}', headers=headers)
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("key", [b"", b"with space", b"x" * 256, "ü".encode()])
+def test_a_wrong_idempotency_key_is_400(client: httpx.Client, key: bytes) -> None:
+    """1 to 255 visible ASCII characters, else the header is named."""
+    answer = client.post("/responses", json={"model": "sim-1s"}, headers={b"Idempotency-Key": key})
+    assert error_of(answer)[:2] == (400, "Idempotency-Key")
+
+
+@pytest.mark.parametrize("prefer", ["wait=-1", "wait=x", "wait", "respond-asynchronously", ";;=,", "wait=1e9"])
+def test_a_preference_that_is_none_is_ignored(client: httpx.Client, prefer: str) -> None:
+    """RFC 7240: a preference is never an error."""
+    answer = client.post("/responses", json={"model": "sim-instant"}, headers={"Prefer": prefer})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("named", STRANGE_IDS)
+def test_an_id_that_is_none_is_404(client: httpx.Client, named: str) -> None:
+    """Whatever its form."""
+    for answer in (client.get(f"/responses/{named}"), client.post(f"/responses/{named}/cancel")):
+        assert error_of(answer) == (404, None, None)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "order=up", "after=msg_none"])
+def test_a_wrong_page_is_400(client: httpx.Client, query: str) -> None:
+    """The parameter is named."""
+    response_id = create(client, "sim-instant")["id"]
+    answer = client.get(f"/responses/{response_id}/input_items?{query}")
+    assert error_of(answer)[:2] == (400, query.partition("=")[0])
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eA=="}, {"api-key": ""}]
+)
+def test_without_a_key_of_a_caller_everything_is_401(running: Service, headers: dict[str, str]) -> None:
+    """Also what does not exist: nothing can be learned without a key."""
+    stranger = running.stranger()
+    for method, path in (("POST", "/v1/responses"), ("GET", f"/openai/v1/responses/resp_{'0' * 32}")):
+        answer = stranger.request(method, path, headers=headers)
+        assert error_of(answer) == (401, None, "invalid_api_key")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/none", 404),
+        ("GET", "/", 404),
+        ("GET", "/v1/responses", 405),
+        ("PUT", "/openai/v1/responses", 405),
+        ("PATCH", "/openai/responses/resp_1", 405),
+        ("GET", "/v1/responses/resp_1/cancel", 405),
+        ("POST", "/health/ready", 405),
+    ],
+)
+def test_what_no_route_takes_is_404_or_405(running: Service, method: str, path: str, status: int) -> None:
+    """In the envelope, too."""
+    assert error_of(running.stranger().request(method, path))[0] == status
+
+
+def test_every_answer_has_a_request_id(running: Service, client: httpx.Client) -> None:
+    """Good or bad, and never the same twice."""
+    paths = ["/responses/resp_none", "/responses/resp_none", "/none"]
+    answers = [*map(client.get, paths), running.stranger().get("/health/live"), client.post("/responses", json={})]
+    ids = {answer.headers["x-request-id"] for answer in answers}
+    assert len(ids) == len(answers)
+    assert all(request_id.startswith("req_") for request_id in ids)
+
+
+def test_health_needs_no_key(running: Service) -> None:
+    """Live says that the process answers, ready that storage and upstream credentials can be used."""
+    for name in ("live", "ready"):
+        assert running.stranger().get(f"/health/{name}").json() == {"status": name}

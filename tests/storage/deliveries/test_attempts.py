@@ -1,0 +1,205 @@
+"""Deliveries: every target gets the terminal event at least once, always under the same id."""
+
+import asyncio
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.contract import signatures
+from shared.contract.callers import Caller, Callers, SigningSecret
+from shared.core.alarms import Kind
+from shared.core.outcomes import SendError
+from shared.core.records import CALLBACK, REPLY_QUEUE, Delivery
+from shared.deliveries.retry_policy import SCHEDULE_MS
+from shared.engine import Engine
+from tests.support.stage import ANN, CALLBACK_URL, SECRET, START_MS, Stage
+
+OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+pytestmark = pytest.mark.anyio
+
+
+async def listed(stage: Stage, response_id: str) -> dict[str, Any]:
+    """Return a response's one delivery as its caller sees it."""
+    (delivery,) = (await stage.engine.deliveries(ANN, response_id))["data"]
+    found: dict[str, Any] = delivery
+    return found
+
+
+async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
+    """The message asks for the first attempt: the whole response, in OpenAI's shape, signed as Standard Webhooks."""
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    (post,) = stage.receiver.posts
+    event = orjson.loads(post.body)
+    assert post.address == CALLBACK_URL
+    assert post.headers == signatures.headers([SECRET], event["id"], START_MS // 1000, post.body)
+    assert (event["object"], event["type"]) == ("event", "response.completed")
+    assert (event["created_at"], event["timestamp"]) == (START_MS // 1000, "2027-01-15T08:00:00.000Z")
+    assert event["data"] == await stage.shown(response_id)
+    assert await stage.delivery(response_id) == Delivery(CALLBACK, "delivered", 1)
+    assert await stage.kinds(response_id) == [Kind.PURGE]
+
+
+async def test_the_attempts_are_listed(stage: Stage) -> None:
+    """The caller sees each attempt with what it brought, and when the next one is."""
+    stage.receiver.answers = [500, SendError.TIMEOUT, 204]
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    await stage.ring(response_id)
+    delivery = await listed(stage, response_id)
+    begin_s = START_MS / 1000
+    assert (delivery["target"], delivery["state"]) == ("callback", "pending")
+    assert delivery["next_attempt_at"] == begin_s + 305
+    row = {"attempt": 1, "at": begin_s, "status": 500, "error": None, "duration_ms": 1, "next_at": begin_s + 5}
+    assert delivery["attempts"][0] == row
+    assert delivery["attempts"][1]["error"] == "timeout"
+
+    await stage.ring(response_id)
+    delivery = await listed(stage, response_id)
+    assert (delivery["state"], delivery["next_attempt_at"]) == ("delivered", None)
+    assert [attempt["status"] for attempt in delivery["attempts"]] == [500, None, 204]
+    assert delivery["webhook_id"] == stage.receiver.posts[0].headers["webhook-id"]
+
+
+async def test_a_lost_message_costs_fifteen_seconds(stage: Stage) -> None:
+    """The alarm is the message's safety net."""
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.ring(response_id)
+    assert stage.clock.ms == START_MS + 15_000
+    assert (await stage.delivery(response_id)).state == "delivered"
+
+
+async def test_a_repeated_message_sends_nothing_again(stage: Stage) -> None:
+    """Messages come twice, at once or later: the claim is taken once."""
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await asyncio.gather(stage.deliver(), stage.deliver(), stage.deliver())
+    await stage.deliver()
+    assert len(stage.receiver.posts) == 1
+    assert (await stage.delivery(response_id)).attempt == 1
+
+
+async def test_a_message_and_a_sweep_at_once_send_once(stage: Stage) -> None:
+    """A message that was late by just the time of its alarm does not double the attempt."""
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    stage.clock.advance(15)
+    await asyncio.gather(stage.deliver(), stage.sweep(response_id))
+    assert len(stage.receiver.posts) == 1
+
+
+async def test_two_targets_of_one_response_do_not_collide(stage: Stage) -> None:
+    """Callback and reply queue are due in the same millisecond, each with its own alarm, and both arrive."""
+    response_id = (await stage.ended(callback_url=CALLBACK_URL, reply_to="replies-1")).id
+    first, second = (alarm for alarm in await stage.alarms(response_id) if alarm.kind is Kind.DELIVER)
+    assert first.due_ms == second.due_ms
+    await stage.deliver()
+    assert {(await stage.delivery(response_id, target)).state for target in (CALLBACK, REPLY_QUEUE)} == {"delivered"}
+    (callback,), (reply,) = stage.receiver.posts, stage.replies.posts
+    assert (reply.address, reply.headers) == ("replies-1", {})
+    assert reply.body == callback.body
+    listing = (await stage.engine.deliveries(ANN, response_id))["data"]
+    assert [delivery["target"] for delivery in listing] == ["callback", "reply_queue"]
+
+
+async def test_one_targets_trouble_is_not_the_others(stage: Stage) -> None:
+    """A callback that fails keeps its schedule while the reply is delivered."""
+    stage.receiver.answers = [500]
+    response_id = (await stage.ended(callback_url=CALLBACK_URL, reply_to="replies-1")).id
+    await stage.deliver()
+    assert (await stage.delivery(response_id)).state == "pending"
+    assert (await stage.delivery(response_id, REPLY_QUEUE)).state == "delivered"
+    assert await stage.kinds(response_id) == [Kind.DELIVER, Kind.PURGE]
+
+
+async def test_the_whole_schedule_takes_75_hours(stage: Stage) -> None:
+    """Ten attempts at the times of Standard Webhooks, each signed anew, with the same id and the same bytes."""
+    stage.receiver.answers = [500]
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    while (await stage.delivery(response_id)).is_open:
+        await stage.ring(response_id)
+
+    posts = stage.receiver.posts
+    sent_s = [int(post.headers["webhook-timestamp"]) for post in posts]
+    waits_ms = [(later - earlier) * 1000 for earlier, later in pairwise(sent_s)]
+    assert waits_ms == list(SCHEDULE_MS[1:])
+    assert len({post.headers["webhook-id"] for post in posts}) == 1
+    assert len({post.body for post in posts}) == 1
+    assert len({post.headers["webhook-signature"] for post in posts}) == 10
+    delivery = await listed(stage, response_id)
+    assert delivery["state"] == "failed"
+    assert [attempt["attempt"] for attempt in delivery["attempts"]] == list(range(1, 11))
+    assert await stage.kinds(response_id) == [Kind.PURGE]
+
+
+@pytest.mark.parametrize(
+    ("answers", "final", "count"),
+    [
+        ([410], "gone", 1),
+        ([413], "failed", 1),
+        ([404], "failed", 4),
+        ([SendError.URL_REFUSED], "blocked", 1),
+        ([SendError.ADDRESS_REFUSED], "blocked", 2),
+        ([500, 410], "gone", 2),
+        ([SendError.ADDRESS_REFUSED, 500, SendError.ADDRESS_REFUSED, 200], "delivered", 4),
+    ],
+)
+async def test_answers_end_a_delivery_as_the_policy_says(
+    stage: Stage, answers: list[int | SendError], final: str, count: int
+) -> None:
+    """What is final ends at once, what may be corrected has a short budget, and nothing is sent after that."""
+    stage.receiver.answers = answers
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    while (await stage.delivery(response_id)).is_open:
+        await stage.ring(response_id)
+    assert (await stage.delivery(response_id)).state == final
+    assert len(stage.receiver.posts) == count
+
+
+async def test_no_attempt_is_made_after_the_response_has_gone(stage: Stage) -> None:
+    """A wait that would outlast the retention is the end of the delivery."""
+    stage.limit(retention_ms=600_000)
+    stage.receiver.answers = [500]
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    for _ in range(2):
+        await stage.ring(response_id)
+    assert len(stage.receiver.posts) == 3
+    assert (await stage.delivery(response_id)).state == "failed"
+
+
+@pytest.mark.parametrize("callers", [(), (Caller("ann", (), (SigningSecret(SECRET, START_MS),)),)])
+async def test_a_caller_without_a_secret_gets_nothing_unsigned(stage: Stage, callers: tuple[Caller, ...]) -> None:
+    """A secret that was taken away, or whose time is over, makes failed attempts, not unsigned events."""
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    unsigned = replace(stage.world, callers=Callers(callers))
+    await Engine(unsigned).deliver(stage.deliveries()[0])
+    assert stage.receiver.posts == []
+    assert (await listed(stage, response_id))["attempts"][0]["error"] == "unsigned"
+
+
+async def test_a_previous_secret_signs_until_its_time(stage: Stage) -> None:
+    """The first attempt carries the signatures of both, the next, when the time is over, that of the current one."""
+    secrets = (SigningSecret(SECRET), SigningSecret(OLD, START_MS + 5_000))
+    stage.change(callers=Callers((Caller("ann", (), secrets),)))
+    stage.receiver.answers = [500, 204]
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    await stage.ring(response_id)
+    for post, signers in zip(stage.receiver.posts, ([SECRET, OLD], [SECRET]), strict=True):
+        sent_s = int(post.headers["webhook-timestamp"])
+        assert post.headers == signatures.headers(signers, post.headers["webhook-id"], sent_s, post.body)
+
+
+async def test_an_event_too_large_for_a_message_goes_by_name(stage: Stage) -> None:
+    """A reply over 48 KiB says which response to fetch; the callback holds it whole."""
+    stage.upstream.output = "x" * 60_000
+    response_id = (await stage.ended(callback_url=CALLBACK_URL, reply_to="replies-1")).id
+    await stage.deliver()
+    (reply,), (callback,) = stage.replies.posts, stage.receiver.posts
+    assert orjson.loads(reply.body)["data"] == {"id": response_id, "object": "response"}
+    assert orjson.loads(reply.body)["truncated"] is True
+    assert orjson.loads(callback.body)["data"] == await stage.shown(response_id)

@@ -1,0 +1,204 @@
+"""Deliveries to receivers of every kind, by the real engine with the real sender: what becomes of them, and when."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.core.records import CALLBACK, REPLY_QUEUE
+from shared.senders.callbacks import CallbackSender
+from shared.senders.pinned_dialer import Resolve
+from tests.support.callback_receivers import (
+    Certificate,
+    Detour,
+    Receiver,
+    Script,
+    drip,
+    endless,
+    hang_up,
+    raw,
+    replies,
+    reply,
+    silence,
+)
+from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage
+
+PUBLIC = "93.184.216.34"
+OPEN = "pending"
+DATE = "Fri, 15 Jan 2027 08:20:00 GMT"  # 20 minutes after the clock of a stage
+pytestmark = pytest.mark.anyio
+
+
+def answering(*rounds: list[str] | OSError) -> Resolve:
+    """Return a resolver that gives one round of answers after the other, the last one again and again."""
+    left = list(rounds)
+
+    async def resolve(_host: str, _port: int) -> list[str]:
+        answers = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answers, OSError):
+            raise answers
+        return answers
+
+    return resolve
+
+
+async def never(_host: str, _port: int) -> list[str]:
+    """Resolve for ever."""
+    await asyncio.Event().wait()
+    return []
+
+
+class Zoo:
+    """A stage whose callbacks go out over TLS, every public number leading to the receiver that is let in."""
+
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        self._stage = stage
+        self._folder = folder
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> "Zoo":
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._open.aclose()
+
+    async def let_in(
+        self,
+        script: Script = reply(200),  # noqa: B008 - a constant
+        *,
+        resolve: Resolve = answering([PUBLIC]),  # noqa: B008
+        names: tuple[str, ...] = ("hooks.contoso.com",),
+        **certified: Any,
+    ) -> str:
+        """Finish a response whose callback goes to this receiver, make the first attempt, and return its id."""
+        certificate = Certificate(self._folder, *names, **certified)
+        self.receiver = await self._open.enter_async_context(Receiver(script, certificate.server))
+        self.detour = Detour(self.receiver.port)
+        sender = CallbackSender(
+            resolve=resolve,
+            resolve_s=0.2,
+            connect_s=5.0,
+            deadline_s=1.0,
+            drain_s=0.1,
+            ssl_context=certificate.client,
+            dialer=self.detour,
+        )
+        self._open.push_async_callback(sender.aclose)
+        response_id = (
+            await self._stage.ended(callback_url=CALLBACK_URL)
+        ).id  # a create is what test_vetting.py is about
+        self._stage.change(senders={CALLBACK: sender, REPLY_QUEUE: self._stage.replies})
+        await self._stage.deliver()
+        return response_id
+
+    async def became(self, response_id: str) -> tuple[str, Any, int | None]:
+        """Return a delivery's state, what its last attempt brought, and in how many seconds the next one is."""
+        (delivery,) = (await self._stage.engine.deliveries(ANN, response_id))["data"]
+        attempt, next_s = delivery["attempts"][-1], delivery["next_attempt_at"]
+        wait_s = None if next_s is None else round(next_s - self._stage.clock.ms / 1000)
+        return delivery["state"], attempt["status"] or attempt["error"], wait_s
+
+
+@pytest.fixture
+async def zoo(stage: Stage, tmp_path: Path) -> AsyncIterator[Zoo]:
+    """Give the test an engine and a place for one receiver."""
+    async with Zoo(stage, tmp_path) as zoo:
+        yield zoo
+
+
+RECEIVERS: dict[str, tuple[Script, tuple[str, Any, int | None]]] = {
+    "takes it": (reply(202, body=b"thanks"), ("delivered", 202, None)),
+    "takes it and talks on": (drip(endless(200), b"x" * 1_000), ("delivered", 200, None)),
+    "takes it after 100": (raw(b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 204 Done\r\n\r\n"), ("delivered", 204, None)),
+    "says nothing": (silence, (OPEN, "timeout", 60)),
+    "hangs up": (raw(b""), (OPEN, "protocol", 5)),
+    "resets": (hang_up, (OPEN, "connect", 5)),
+    "speaks rubbish": (raw(b"<html>200 OK</html>\r\n"), (OPEN, "protocol", 5)),
+    "floods": (drip(b"", b"HTTP/1.1 100 Go\r\n\r\n" * 1_000), (OPEN, "protocol", 5)),
+    "sends elsewhere": (reply(307, "Location: https://other.contoso.com/"), (OPEN, 307, 5)),
+    "is gone": (reply(410), ("gone", 410, None)),
+    "finds it too large": (reply(413), ("failed", 413, None)),
+    "fails": (reply(500), (OPEN, 500, 5)),
+    "is overloaded": (reply(503), (OPEN, 503, 60)),
+    "asks for two minutes": (reply(429, "Retry-After: 120"), (OPEN, 429, 121)),
+    "asks for a date": (reply(429, f"Retry-After: {DATE}"), (OPEN, 429, 1201)),
+    "asks for a month": (reply(503, "Retry-After: 2592000"), (OPEN, 503, 7260)),
+    "asks for rubbish": (reply(429, "Retry-After: soon"), (OPEN, 429, 60)),
+}
+
+
+@pytest.mark.parametrize(("script", "expected"), RECEIVERS.values(), ids=RECEIVERS)
+async def test_a_receiver_decides_what_becomes_of_a_delivery(
+    zoo: Zoo, script: Script, expected: tuple[str, Any, int | None]
+) -> None:
+    """One attempt over one connection: its state, what is told to the caller, and when the next attempt is."""
+    assert await zoo.became(await zoo.let_in(script)) == expected
+    assert (zoo.detour.dialled, zoo.receiver.connections) == ([PUBLIC], 1)
+    assert [orjson.loads(request.body)["type"] for request in zoo.receiver.requests] == ["response.completed"]
+
+
+@pytest.mark.parametrize(
+    "certified",
+    [{"expired": True}, {"names": ("other.contoso.com", PUBLIC)}],
+    ids=["expired", "of another name"],
+)
+async def test_a_certificate_that_is_not_good_is_tried_again(zoo: Zoo, certified: dict[str, Any]) -> None:
+    """Certificates are renewed: the full schedule, and nothing is said to whoever shows a bad one."""
+    assert await zoo.became(await zoo.let_in(**certified)) == (OPEN, "tls", 5)
+    assert zoo.receiver.requests == []
+
+
+NAMES: dict[str, Callable[[], Resolve]] = {
+    "gone": lambda: answering(socket.gaierror(socket.EAI_NONAME, "")),
+    "without an answer": lambda: answering([]),
+    "slow": lambda: never,
+    "inside": lambda: answering(["10.0.0.1"]),
+    "of seventeen": lambda: answering([f"93.184.0.{n}" for n in range(17)]),
+    "public and inside": lambda: answering([PUBLIC, "169.254.169.254"]),
+}
+
+
+@pytest.mark.parametrize("resolve", NAMES.values(), ids=NAMES)
+async def test_a_name_that_leads_nowhere_is_tried_again_and_not_dialled(
+    zoo: Zoo, resolve: Callable[[], Resolve]
+) -> None:
+    """Name servers have bad moments. Nobody is connected to, and the caller cannot tell which of these it was."""
+    assert await zoo.became(await zoo.let_in(resolve=resolve())) == (OPEN, "no_public_address", 5)
+    assert zoo.detour.dialled == []
+
+
+async def test_a_name_that_turns_inside_is_never_followed(zoo: Zoo, stage: Stage) -> None:
+    """Public at the first attempt, metadata at the second and third: the public number alone was dialled, once."""
+    rebinding = answering([PUBLIC], ["169.254.169.254"])
+    response_id = await zoo.let_in(reply(500, "connection: close"), resolve=rebinding)
+    await stage.ring(response_id)
+    assert await zoo.became(response_id) == (OPEN, "no_public_address", 300)
+    await stage.ring(response_id)
+    assert await zoo.became(response_id) == ("blocked", "no_public_address", None)
+    assert (zoo.detour.dialled, len(zoo.receiver.requests)) == ([PUBLIC], 1)
+
+
+async def test_a_name_that_comes_back_is_delivered_to(zoo: Zoo, stage: Stage) -> None:
+    """A name that was gone, and for a moment led inside, costs two attempts."""
+    healing = answering(socket.gaierror(socket.EAI_NONAME, ""), ["10.0.0.1"], [PUBLIC])
+    response_id = await zoo.let_in(resolve=healing)
+    await stage.ring(response_id)
+    await stage.ring(response_id)
+    assert await zoo.became(response_id) == ("delivered", 200, None)
+    assert stage.clock.ms == START_MS + 305_000
+
+
+async def test_a_receiver_that_comes_back_gets_the_same_event(zoo: Zoo, stage: Stage) -> None:
+    """After a failure, a reset and rubbish the event arrives, with the id and the bytes that it always had."""
+    response_id = await zoo.let_in(replies(reply(500), hang_up, raw(b"oops"), reply(200)))
+    for _ in range(3):
+        await stage.ring(response_id)
+    assert await zoo.became(response_id) == ("delivered", 200, None)
+    requests = zoo.receiver.requests
+    assert len(requests) == 4
+    assert len({(request.headers["webhook-id"], request.body) for request in requests}) == 1

@@ -1,0 +1,248 @@
+"""What a caller sees and asks of deliveries: redelivery, recovery, and which events are sent at all."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.core.alarms import Alarm, Kind
+from shared.core.errors import BadRequest, NotFound
+from shared.core.outcomes import SendError
+from shared.core.records import CALLBACK, REPLY_QUEUE, Delivery, Record, record_key
+from shared.core.states import Status
+from shared.deliveries import redelivery
+from shared.deliveries.retry_policy import MAX_ATTEMPTS
+from tests.support.stage import ANN, BOB, CALLBACK_URL, START_MS, Stage
+
+pytestmark = pytest.mark.anyio
+
+
+async def failed(stage: Stage, answer: int | SendError = 413, **fields: Any) -> Record:
+    """Return a response whose callback has failed for good."""
+    stage.receiver.answers = [answer]
+    record = await stage.ended(callback_url=CALLBACK_URL, **fields)
+    await stage.deliver()
+    while (await stage.delivery(record.id)).is_open:
+        await stage.ring(record.id)
+    stage.receiver.answers = [200]
+    return await stage.record(record.id)
+
+
+async def redelivered(stage: Stage, response_id: str, target: str | None = None) -> list[dict[str, Any]]:
+    """Ask for another delivery, have it made, and return the listing that was the answer."""
+    listing = await stage.engine.redeliver(ANN, response_id, target)
+    await stage.engine.deliver(stage.deliveries()[-1])
+    found: list[dict[str, Any]] = listing["data"]
+    return found
+
+
+async def deliver_alarms(response_id: str, stage: Stage) -> list[Alarm]:
+    """Return the alarms of a response's deliveries."""
+    return [alarm for alarm in await stage.alarms(response_id) if alarm.kind is Kind.DELIVER]
+
+
+@pytest.mark.parametrize(("answer", "state"), [(413, "failed"), (410, "gone"), (SendError.ADDRESS_REFUSED, "blocked")])
+async def test_what_has_failed_is_delivered_when_asked_for(stage: Stage, answer: int | SendError, state: str) -> None:
+    """Whatever ended the delivery, another one is made at once, under the id of the first."""
+    record = await failed(stage, answer)
+    assert (await stage.delivery(record.id)).state == state
+    (listed,) = await redelivered(stage, record.id)
+    assert (listed["state"], listed["next_attempt_at"]) == ("pending", stage.clock.ms / 1000 + 15)
+    assert (await stage.delivery(record.id)).state == "delivered"
+    assert len({post.headers["webhook-id"] for post in stage.receiver.posts}) == 1
+    assert await deliver_alarms(record.id, stage) == []
+
+
+async def test_what_was_delivered_is_delivered_again(stage: Stage) -> None:
+    """A receiver that lost the event may have it again, any number of times."""
+    record = await stage.ended(callback_url=CALLBACK_URL)
+    await stage.deliver()
+    for _ in range(3):
+        await redelivered(stage, record.id)
+    assert len(stage.receiver.posts) == 4
+    assert len({post.body for post in stage.receiver.posts}) == 1
+    (listed,) = (await stage.engine.deliveries(ANN, record.id))["data"]
+    assert [attempt["attempt"] for attempt in listed["attempts"]] == [1, 2, 3, 4]
+
+
+async def test_a_redelivery_has_a_schedule_of_its_own(stage: Stage) -> None:
+    """It is as patient as the first was: ten attempts in all."""
+    record = await failed(stage)
+    stage.receiver.answers = [500]
+    await redelivered(stage, record.id)
+    while (await stage.delivery(record.id)).is_open:
+        await stage.ring(record.id)
+    assert len(stage.receiver.posts) == 1 + MAX_ATTEMPTS
+
+
+async def test_a_delivery_that_waits_is_brought_forward(stage: Stage) -> None:
+    """Its one alarm is moved: no second one is made, and the old time passes without an attempt."""
+    stage.receiver.answers = [500, 500, 200]
+    record = await stage.ended(callback_url=CALLBACK_URL)
+    await stage.deliver()
+    await stage.ring(record.id)
+    assert len(await deliver_alarms(record.id, stage)) == 1
+    await stage.engine.redeliver(ANN, record.id, None)
+    (alarm,) = await deliver_alarms(record.id, stage)
+    assert alarm.due_ms == stage.clock.ms + 15_000
+    await stage.engine.deliver(stage.deliveries()[-1])
+    assert [(await stage.delivery(record.id)).state, await deliver_alarms(record.id, stage)] == ["delivered", []]
+
+
+async def test_asking_often_sends_once(stage: Stage) -> None:
+    """Redeliveries at once, or while one is on its way, are one."""
+    record = await failed(stage)
+    await asyncio.gather(*(stage.engine.redeliver(ANN, record.id, None) for _ in range(5)))
+    assert len(await deliver_alarms(record.id, stage)) == 1
+    gate = stage.receiver.hold()
+    attempt = asyncio.create_task(stage.engine.deliver(stage.deliveries()[-1]))
+    await gate.reached.wait()
+    (listed,) = (await stage.engine.redeliver(ANN, record.id, None))["data"]
+    assert (listed["state"], listed["next_attempt_at"]) == ("pending", None)
+    gate.open()
+    await attempt
+    await stage.deliver()
+    assert len(stage.receiver.posts) == 2
+
+
+async def test_a_delivery_whose_alarm_is_being_rung_is_left_alone(stage: Stage) -> None:
+    """A sweep has it in its hands: its attempt is the one that was asked for."""
+    stage.receiver.answers = [500, 200]
+    record = await stage.ended(callback_url=CALLBACK_URL)
+    await stage.deliver()
+    (alarm,) = await deliver_alarms(record.id, stage)
+    await stage.world.store.move(record.id[5], [(alarm, alarm.moved(stage.clock.ms + 25_000))])
+    (listed,) = (await stage.engine.redeliver(ANN, record.id, None))["data"]
+    assert listed["state"] == "pending"
+    assert len(await deliver_alarms(record.id, stage)) == 1
+
+
+async def test_one_target_is_chosen_by_name(stage: Stage) -> None:
+    """The reply goes again, the callback does not."""
+    record = await stage.ended(callback_url=CALLBACK_URL, reply_to="replies-1")
+    await stage.deliver()
+    await redelivered(stage, record.id, "reply_queue")
+    assert (len(stage.receiver.posts), len(stage.replies.posts)) == (1, 2)
+
+
+async def test_there_is_nothing_to_redeliver_before_the_end_or_without_a_target(stage: Stage) -> None:
+    """Each reason has a code of its own."""
+    unfinished = await stage.create(callback_url=CALLBACK_URL)
+    with pytest.raises(BadRequest) as not_yet:
+        await stage.engine.redeliver(ANN, unfinished.id, None)
+    with pytest.raises(BadRequest) as nowhere:
+        await stage.engine.redeliver(ANN, (await stage.ended()).id, None)
+    with pytest.raises(BadRequest) as not_there:
+        await stage.engine.redeliver(ANN, (await failed(stage)).id, "reply_queue")
+    codes = [error.value.code for error in (not_yet, nowhere, not_there)]
+    assert codes == ["response_not_finished", "no_delivery", "no_delivery"]
+
+
+async def test_nobody_redelivers_anothers_event(stage: Stage) -> None:
+    """Another caller's response does not exist here either."""
+    record = await failed(stage)
+    with pytest.raises(NotFound):
+        await stage.engine.redeliver(BOB, record.id, None)
+
+
+async def test_a_log_has_an_end(stage: Stage) -> None:
+    """After 400 attempts no more are made for a target: its log could not be shown."""
+    record = await failed(stage)
+    full = record.with_delivery(Delivery(CALLBACK, "gone", redelivery.MAX_ATTEMPTS_LOGGED))
+    with pytest.raises(BadRequest) as refused:
+        await redelivery.redeliver(stage.world, full, None)
+    assert refused.value.code == "too_many_attempts"
+
+
+# Recovery
+
+
+async def test_a_recovery_begins_all_that_has_failed_since_then(stage: Stage) -> None:
+    """What failed before, what the receiver ended itself, and what is another caller's stay as they are."""
+    old = await failed(stage)
+    stage.clock.advance(3_600)
+    since_ms = stage.clock.ms
+    recent = [await failed(stage, answer) for answer in (413, 404, SendError.URL_REFUSED, SendError.ADDRESS_REFUSED)]
+    gone = await failed(stage, 410)
+    theirs = await stage.ended(BOB, callback_url=CALLBACK_URL)
+    stage.receiver.answers = [413]
+    await stage.engine.deliver(stage.deliveries()[-1])
+    stage.receiver.answers = [200]
+
+    assert await stage.engine.recover(ANN, since_ms) == {
+        "object": "delivery.recovery",
+        "recovered": len(recent),
+        "has_more": False,
+    }
+    await stage.deliver()
+    assert {(await stage.delivery(one.id)).state for one in recent} == {"delivered"}
+    states = [(await stage.delivery(one.id)).state for one in (old, gone, theirs)]
+    assert states == ["failed", "gone", "failed"]
+
+
+async def test_what_is_recovered_is_not_recovered_twice(stage: Stage) -> None:
+    """A second call finds what has failed again, and nothing else."""
+    record = await failed(stage)
+    assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
+    assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 0
+    stage.receiver.answers = [413]
+    await stage.engine.deliver(stage.deliveries()[-1])
+    assert (await stage.delivery(record.id)).state == "failed"
+    assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
+
+
+async def test_recoveries_at_once_share_the_work(stage: Stage) -> None:
+    """Each delivery begins again once."""
+    records = [await failed(stage) for _ in range(6)]
+    await asyncio.gather(*(stage.engine.recover(ANN, START_MS) for _ in range(3)))
+    await stage.deliver()
+    assert len(stage.receiver.posts) == 2 * len(records)
+
+
+async def test_a_fault_of_our_own_is_recovered_too(stage: Stage) -> None:
+    """A delivery that was given up because its function failed again and again is one that has failed."""
+    record = await stage.ended(callback_url=CALLBACK_URL)
+    await stage.put(record.id, record_key(record.id), body=b"damaged")
+    while (await stage.delivery(record.id)).is_open:
+        await stage.ring(record.id)
+    await stage.put(record.id, record_key(record.id), body=record.body)
+    assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
+    await stage.engine.deliver(stage.deliveries()[-1])
+    assert (await stage.delivery(record.id)).state == "delivered"
+
+
+async def test_what_was_purged_leaves_nothing_to_recover(stage: Stage) -> None:
+    """The row by which a failed delivery is found goes with its response."""
+    record = await failed(stage)
+    await stage.engine.delete(ANN, record.id)
+    stage.clock.advance(120)
+    for _ in range(3):
+        await stage.sweep(record.id)
+    assert await stage.world.store.read(record.id) is None
+    assert await stage.world.store.failures(record.id[5], f"failed|{'0' * 16}|", 100) == []
+    assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 0
+
+
+# Which events
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sent"), [(["response.completed"], True), (["response.failed", "response.incomplete"], False)]
+)
+async def test_a_callback_gets_the_events_it_was_asked_for(stage: Stage, wanted: list[str], sent: bool) -> None:
+    """An event that nobody wants makes no delivery; the reply queue gets every one."""
+    record = await stage.ended(callback_url=CALLBACK_URL, callback_events=wanted, reply_to="replies-1")
+    await stage.deliver()
+    targets = [one.target for one in (await stage.record(record.id)).deliveries]
+    assert targets == ([CALLBACK] if sent else []) + [REPLY_QUEUE]
+    assert (len(stage.receiver.posts), len(stage.replies.posts)) == (int(sent), 1)
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.INCOMPLETE])
+async def test_without_a_choice_every_end_is_told(stage: Stage, status: Status) -> None:
+    """However a response ends, its callback is told."""
+    stage.upstream.first = status
+    await stage.create(callback_url=CALLBACK_URL)
+    await stage.deliver()
+    assert orjson.loads(stage.receiver.posts[0].body)["type"] == f"response.{status}"

@@ -1,0 +1,214 @@
+"""Cancelling: the caller's word is final, and it reaches the upstream even where its token is not known yet."""
+
+import asyncio
+import logging
+
+import orjson
+import pytest
+
+from shared.core.alarms import Kind
+from shared.core.errors import BadRequest, UpstreamUnavailable
+from shared.core.records import Record
+from shared.core.states import Status
+from tests.support.stage import ANN, CALLBACK_URL, Stage, events
+
+pytestmark = pytest.mark.anyio
+
+OUTAGE = UpstreamUnavailable("ConnectError")
+HOUR_S, DAY_S = 3_600, 86_400
+
+
+async def cancel(stage: Stage, response_id: str) -> Record:
+    """Cancel a response as its caller."""
+    record, _ = await stage.engine.cancel(ANN, response_id)
+    return record
+
+
+async def held_start(stage: Stage) -> "tuple[asyncio.Task[Record], str]":
+    """Begin a response whose start does not come back; return its starter and its id."""
+    gate = stage.upstream.hold_starts()
+    starter = asyncio.create_task(stage.create())
+    await gate.reached.wait()
+    ((response_id, _),) = stage.upstream.starts.items()
+    return starter, response_id
+
+
+async def cancelled_before_its_token(stage: Stage) -> str:
+    """Return a cancelled response whose starter died before it knew what to stop."""
+    starter, response_id = await held_start(stage)
+    await cancel(stage, response_id)
+    starter.cancel()
+    await asyncio.wait([starter])
+    stage.upstream.start_gate = None
+    return response_id
+
+
+async def run_out(stage: Stage, response_id: str) -> None:
+    """Ring every alarm of a response but its purge."""
+    while (await stage.kinds(response_id))[0] is not Kind.PURGE:
+        await stage.ring(response_id)
+
+
+async def test_a_cancel_ends_the_response_and_stops_the_work(stage: Stage) -> None:
+    """The response is cancelled at once; the upstream is told by the next sweep, which is asked for."""
+    made = await stage.create()
+    assert (await cancel(stage, made.id)).status is Status.CANCELLED
+    shown = await stage.shown(made.id)
+    assert (shown["status"], shown["output"], shown["continuation_token"]) == ("cancelled", [], None)
+    assert await stage.kinds(made.id) == [Kind.STOP, Kind.POLL, Kind.PURGE]
+    assert stage.nudges(made.id)[-1].parked_s == 0
+
+    await stage.sweep(made.id)
+    assert stage.upstream.stopped == ["up_0"]
+    await run_out(stage, made.id)
+    assert (await stage.record(made.id)).status is Status.CANCELLED
+
+
+async def test_cancelling_again_changes_nothing(stage: Stage) -> None:
+    """A cancelled response can be cancelled: same answer, and the upstream is told once."""
+    made = await stage.create()
+    first, second = await cancel(stage, made.id), await cancel(stage, made.id)
+    assert first == second
+    await run_out(stage, made.id)
+    assert stage.upstream.stopped == ["up_0"]
+
+
+@pytest.mark.parametrize(
+    ("status", "background", "message"),
+    [
+        (Status.COMPLETED, True, "Cannot cancel a completed response."),
+        (Status.FAILED, True, "Cannot cancel a failed response."),
+        (Status.INCOMPLETE, True, "Cannot cancel an incomplete response."),
+        (Status.COMPLETED, False, "Cannot cancel a synchronous response."),
+    ],
+)
+async def test_what_has_ended_cannot_be_cancelled(stage: Stage, status: Status, background: bool, message: str) -> None:
+    """The contract's words, by how it ended."""
+    stage.upstream.first = status
+    made = await stage.create(background=background)
+    with pytest.raises(BadRequest) as refused:
+        await cancel(stage, made.id)
+    assert refused.value.message == message
+    assert await stage.record(made.id) == made
+
+
+# Before the token is known
+
+
+async def test_a_cancel_during_the_start_stops_the_work_once_it_is_known(stage: Stage) -> None:
+    """The starter finds the response ended and writes the stop alarm before anything else."""
+    starter, response_id = await held_start(stage)
+    assert (await cancel(stage, response_id)).status is Status.CANCELLED
+    assert stage.upstream.start_gate is not None
+    stage.upstream.start_gate.open()
+    assert (await starter).status is Status.CANCELLED
+    assert await stage.kinds(response_id) == [Kind.STOP, Kind.PURGE]
+    await stage.sweep(response_id)
+    assert stage.upstream.stopped == ["up_0"]
+
+
+async def test_a_dead_starters_work_is_learned_and_stopped(stage: Stage) -> None:
+    """Where keys are honoured the start alarm repeats the create only to learn what to stop."""
+    stage.limit(honours_keys=True)
+    response_id = await cancelled_before_its_token(stage)
+    await run_out(stage, response_id)
+    assert stage.upstream.stopped == ["up_0"]
+    assert list(stage.upstream.works) == ["up_0"]
+    assert (await stage.record(response_id)).status is Status.CANCELLED
+
+
+async def test_work_is_not_started_again_only_to_be_stopped(stage: Stage) -> None:
+    """Where keys are not honoured a repeated create would be new work: the alarm goes and nothing is asked."""
+    response_id = await cancelled_before_its_token(stage)
+    await run_out(stage, response_id)
+    assert stage.upstream.starts == {response_id: 1}
+    assert stage.upstream.stopped == []
+
+
+async def test_learning_what_to_stop_backs_off_and_ends_after_a_day(stage: Stage) -> None:
+    """An upstream that stays away is asked once a minute at most, past the deadline too, and given up in the end."""
+    stage.limit(honours_keys=True, deadline_ms=2 * HOUR_S * 1000)
+    response_id = await cancelled_before_its_token(stage)
+    stage.upstream.start_errors = [OUTAGE] * 100_000
+    stage.clock.advance(2 * HOUR_S)
+    before = stage.upstream.starts[response_id]
+    until_ms = stage.clock.ms + 600_000
+    while stage.clock.ms < until_ms:
+        await stage.ring(response_id)
+    assert stage.upstream.starts[response_id] - before <= 40
+
+    stage.clock.advance(DAY_S)
+    await stage.sweep(response_id)
+    assert await stage.kinds(response_id) == [Kind.PURGE]
+
+
+# Telling the upstream
+
+
+async def test_an_upstream_that_cannot_be_told_is_told_again(stage: Stage) -> None:
+    """The stop alarm stays, with back-off, until the upstream confirms."""
+    made = await stage.create()
+    stage.upstream.stop_errors = [OUTAGE] * 4
+    await cancel(stage, made.id)
+    began_ms = stage.clock.ms
+    await run_out(stage, made.id)
+    assert stage.upstream.stopped == ["up_0"]
+    assert stage.clock.ms - began_ms == 8_000  # 1 + 1 + 2 + 4 s
+
+
+async def test_a_stop_is_given_up_after_a_day(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Work that nobody can stop is told to the operator, and forgotten."""
+    made = await stage.create()
+    stage.upstream.stop_errors = [OUTAGE] * 10
+    await cancel(stage, made.id)
+    await stage.sweep(made.id)
+    stage.clock.advance(DAY_S)
+    await run_out(stage, made.id)
+    assert events(caplog, logging.ERROR) == ["stop.given_up"]
+    assert stage.upstream.stopped == []
+
+
+# Races
+
+
+async def test_an_end_that_comes_after_the_cancel_is_ignored(stage: Stage) -> None:
+    """A poll that brings the answer when the response has been cancelled changes nothing."""
+    stage.upstream.course = [Status.COMPLETED]
+    made = await stage.create()
+    gate = stage.upstream.hold_polls()
+    poll = asyncio.create_task(stage.ring(made.id))
+    await gate.reached.wait()
+    cancelled = await cancel(stage, made.id)
+    gate.open()
+    await poll
+    assert await stage.record(made.id) == cancelled
+    assert (await stage.shown(made.id))["output"] == []
+
+
+@pytest.mark.parametrize("turn", range(5))
+async def test_a_cancel_and_an_end_at_once_leave_one_terminal_status(stage: Stage, turn: int) -> None:
+    """Caller, sweep and another caller's GET end the response at the same time: one wins, and one event tells."""
+    stage.upstream.course = [Status.COMPLETED]
+    made = await stage.create(callback_url=CALLBACK_URL, input=str(turn))
+    stage.clock.advance(1)
+    enders = [stage.engine.retrieve(ANN, made.id), cancel(stage, made.id), stage.sweep(made.id)]
+    results = await asyncio.gather(*enders[turn % 3 :], *enders[: turn % 3], return_exceptions=True)
+    ended = await stage.record(made.id)
+    assert ended.status in {Status.CANCELLED, Status.COMPLETED}
+    assert all(isinstance(result, BadRequest) for result in results if isinstance(result, Exception))
+
+    assert (await stage.kinds(made.id)).count(Kind.DELIVER) == 1
+    await run_out(stage, made.id)
+    (post,) = stage.receiver.posts
+    assert orjson.loads(post.body)["type"] == f"response.{ended.status}"
+    assert orjson.loads(post.body)["data"]["status"] == ended.status
+
+
+async def test_a_cancel_whose_answer_was_lost_is_done(stage: Stage) -> None:
+    """Storage has committed: the caller gets its cancelled response and the work is stopped."""
+    made = await stage.create()
+    lost = stage.proxy.drop_answer(lambda request: request.kind == "POST $batch")
+    assert (await cancel(stage, made.id)).status is Status.CANCELLED
+    assert lost.happened.is_set()
+    await run_out(stage, made.id)
+    assert stage.upstream.stopped == ["up_0"]

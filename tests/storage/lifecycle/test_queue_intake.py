@@ -1,0 +1,250 @@
+"""Requests that come by queue: each message is one response, and whoever may be told is told."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.core.errors import StoreUnavailable, UpstreamRefused, UpstreamUnavailable
+from shared.core.ids import derived_id
+from shared.core.records import REPLY_QUEUE
+from shared.core.states import Status
+from shared.lifecycle.queue_intake import PUT_BACK_S, Message, opened
+from shared.storage.request_queue import POISON
+from shared.storage.wakeups import REQUESTS
+from tests.support.stage import ANN, CALLBACK_URL, Stage
+
+pytestmark = pytest.mark.anyio
+
+ASK = {"model": "m", "input": "question"}
+
+
+def message(name: str = "m-1", **fields: Any) -> Message:
+    """Return a message as a sender puts it on the queue."""
+    return Message(name, orjson.dumps({"request": ASK, "reply_to": "replies-1", "correlation_id": "order 7", **fields}))
+
+
+def id_of(name: str) -> str:
+    """Return the id of the response that a message of this name starts."""
+    return derived_id(REQUESTS.encode(), name.encode())
+
+
+async def event_of(stage: Stage) -> dict[str, Any]:
+    """Have everything delivered and return the one event on the reply queue."""
+    await stage.deliver()
+    (reply,) = stage.replies.posts
+    assert reply.address == "replies-1"
+    event: dict[str, Any] = orjson.loads(reply.body)
+    return event
+
+
+async def poison(stage: Stage) -> list[dict[str, Any]]:
+    """Return what lies in the poison queue of requests."""
+    letters = await stage.world.queues.take(REQUESTS + POISON)
+    return [orjson.loads(letter.body or b"null") for letter in letters]
+
+
+async def test_a_message_starts_a_response_and_its_event_comes_back(stage: Stage) -> None:
+    """The response is the configured caller's, and its event repeats the sender's own name of the request."""
+    await stage.engine.take_request(message())
+    record = await stage.finish(id_of("m-1"))
+    assert (record.caller, record.background, record.status) == (ANN.name, True, Status.COMPLETED)
+    event = await event_of(stage)
+    assert (event["type"], event["correlation_id"]) == ("response.completed", "order 7")
+    assert event["data"] == await stage.shown(record.id)
+
+
+async def test_without_a_name_of_the_senders_the_event_has_none(stage: Stage) -> None:
+    """`correlation_id` is there only where it was given."""
+    await stage.engine.take_request(Message("m-1", orjson.dumps({"request": ASK, "reply_to": "replies-1"})))
+    await stage.finish(id_of("m-1"))
+    assert "correlation_id" not in await event_of(stage)
+
+
+async def test_a_message_may_name_a_callback(stage: Stage) -> None:
+    """What an HTTP request may say, the request in a message may: each target is told on its own."""
+    await stage.engine.take_request(message(request={**ASK, "callback_url": CALLBACK_URL}))
+    await stage.finish(id_of("m-1"))
+    await stage.deliver()
+    (callback,), (reply,) = stage.receiver.posts, stage.replies.posts
+    assert callback.body == reply.body
+
+
+async def test_copies_of_a_message_start_one_response(stage: Stage) -> None:
+    """At least once: at the same time, and later again."""
+    await asyncio.gather(*(stage.engine.take_request(message()) for _ in range(3)))
+    await stage.finish(id_of("m-1"))
+    await stage.engine.take_request(message())
+    assert stage.upstream.starts.total() == 1
+    assert (await event_of(stage))["data"]["id"] == id_of("m-1")
+
+
+async def test_a_sender_that_may_send_twice_names_its_message(stage: Stage) -> None:
+    """Two messages with the same `id` are copies, whatever the queue calls them."""
+    for name in ("m-1", "m-2"):
+        await stage.engine.take_request(message(name, id="order-7"))
+    assert stage.upstream.starts.total() == 1
+    assert (await stage.record(id_of("order-7"))).reply_to == "replies-1"
+
+
+async def test_a_copy_whose_first_died_on_the_way_finds_it_under_way(stage: Stage) -> None:
+    """The first was accepted and its process died: the copy waits for nothing, and the alarm goes on."""
+    gate = stage.upstream.hold_starts()
+    first = asyncio.create_task(stage.engine.take_request(message()))
+    await gate.reached.wait()
+    first.cancel()
+    stage.upstream.start_gate = None
+    await stage.engine.take_request(message())
+    assert (await stage.finish(id_of("m-1"))).status is Status.COMPLETED
+    assert stage.upstream.begun.total() == 1
+
+
+async def test_an_upstream_that_cannot_be_asked_costs_the_message_nothing(stage: Stage) -> None:
+    """It is accepted, and started by its alarm."""
+    stage.upstream.start_errors = [UpstreamUnavailable("away")] * 3
+    await stage.engine.take_request(message())
+    assert (await stage.finish(id_of("m-1"))).status is Status.COMPLETED
+
+
+async def test_a_refusal_of_the_upstream_is_an_event(stage: Stage) -> None:
+    """Nobody waits for an answer, so the response stays and fails in the upstream's words."""
+    stage.upstream.start_errors = [UpstreamRefused(400, "no such model", code="model_not_found")]
+    await stage.engine.take_request(message())
+    event = await event_of(stage)
+    assert event["type"] == "response.failed"
+    assert event["data"]["error"] == {"code": "model_not_found", "message": "no such model"}
+    assert (await stage.record(id_of("m-1"))).status is Status.FAILED
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("replays", [False, True])
+async def test_a_streamed_request_and_a_foreground_upstream_are_runs(
+    stage: Stage, streams: bool, replays: bool
+) -> None:
+    """A message has no reader: what is streamed is logged for whoever reads it later."""
+    stage.upstream.replays = replays
+    await stage.engine.take_request(message(request={**ASK, "stream": streams}))
+    record = await stage.record(id_of("m-1"))
+    assert record.mode == ("run" if streams or not replays else "poll")
+    assert record.stream is streams
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no request": ({"request": None}, "'request' must be an object."),
+    "a request that is no object": ({"request": "question"}, "'request' must be an object."),
+    "a wrong field": ({"request": {**ASK, "background": "yes", "metadata": 7}}, "'metadata' must be an object."),
+    "a callback that is not allowed": (
+        {"request": {**ASK, "callback_url": "http://hooks.contoso.com"}},
+        "The callback URL must start with https://.",
+    ),
+    "a previous response that is not there": (
+        {"request": {**ASK, "previous_response_id": "resp_1"}},
+        "Previous response with id 'resp_1' not found.",
+    ),
+    "a name that is no text": ({"correlation_id": 7}, "'correlation_id' must be a string of 1 to 256 characters."),
+    "a name that is too long": ({"id": "x" * 257}, "'id' must be a string of 1 to 256 characters."),
+}
+
+
+@pytest.mark.parametrize(("fields", "reason"), BAD.values(), ids=BAD.keys())
+async def test_a_bad_message_is_answered_on_its_reply_queue(stage: Stage, fields: dict[str, Any], reason: str) -> None:
+    """The event of a failed response says what is wrong, once, whatever copies come; nothing is started."""
+    for _ in range(2):
+        await stage.engine.take_request(message(**fields))
+    event = await event_of(stage)
+    assert (event["type"], event["data"]["error"]["message"]) == ("response.failed", reason)
+    assert event.get("correlation_id") == (None if "correlation_id" in fields else "order 7")
+    assert (await stage.record(id_of("m-1"))).status is Status.FAILED
+    assert (stage.upstream.starts.total(), await poison(stage)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{", "The message is not valid JSON."),
+        (b"[]", "The message must be a JSON object."),
+        (orjson.dumps({"request": "question"}), "'request' must be an object."),
+        (orjson.dumps({"request": ASK, "reply_to": "nudges"}), "'reply_to' names a queue that is not allowed."),
+        (
+            orjson.dumps({"request": ASK, "reply_to": "requests-poison"}),
+            "'reply_to' names a queue that is not allowed.",
+        ),
+        (
+            orjson.dumps({"request": ASK, "reply_to": ["replies-1"]}),
+            "'reply_to' must be a string of 1 to 256 characters.",
+        ),
+        (message(request={"input": "x" * 46_000}).body, "The message is over 46000 bytes."),
+        (b'{"request": {}, "reply_to": "\\ud800"}', "The message is not valid JSON."),
+    ],
+)
+async def test_a_bad_message_that_nobody_may_be_told_of_goes_to_poison(stage: Stage, body: bytes, reason: str) -> None:
+    """At once and with its reason: it is not tried again and again."""
+    await stage.engine.take_request(Message("m-1", body))
+    (rejected,) = await poison(stage)
+    assert (rejected["id"], rejected["rejected"]["reason"]) == ("m-1", reason)
+    assert stage.upstream.starts.total() == 0
+
+
+async def test_the_largest_message_can_be_sent_on(stage: Stage) -> None:
+    """What is added to it, when it is rejected or put back, still fits a message."""
+    name, filled = "\N{GRINNING FACE}" * 256, {"input": "x" * 44_000, "metadata": 7}
+    body = message(request=filled, id=name, reply_to=None, correlation_id=None).body
+    assert len(body) > 45_000
+    await stage.engine.take_request(Message("m-1", body))
+    (rejected,) = await poison(stage)
+    assert (rejected["id"], rejected["request"]) == (name, filled)
+    await stage.engine.put_back(Message("m-1", body))
+
+
+async def test_our_own_queues_cannot_be_named_whatever_is_allowed(stage: Stage) -> None:
+    """Neither those of the triggers nor their poison queues, though a pattern fits them all."""
+    stage.change(rules=stage.world.rules.__class__(reply_queues=("*",), requests_caller=ANN.name))
+    ours = [f"{name}{end}" for name in ("nudges", "deliveries", "runs", "requests") for end in ("", "-poison")]
+    for n, name in enumerate(ours):
+        await stage.engine.take_request(message(f"m-{n}", reply_to=name))
+    assert len(await poison(stage)) == len(ours)
+
+
+async def test_what_was_accepted_once_is_not_judged_again(stage: Stage) -> None:
+    """A copy that comes after the rules have changed finds the response that its first has started."""
+    await stage.engine.take_request(message())
+    stage.change(rules=stage.world.rules.__class__(requests_caller=ANN.name))
+    await stage.engine.take_request(message())
+    assert (await stage.finish(id_of("m-1"))).status is Status.COMPLETED
+
+
+async def test_storage_that_is_away_is_for_the_message_to_wait_for(stage: Stage) -> None:
+    """The error reaches the trigger, which lets the message come back, under its own name at the end."""
+    async with stage.proxy.refusing():
+        with pytest.raises(StoreUnavailable):
+            await stage.engine.take_request(message())
+    await stage.engine.put_back(message())
+    (sent,) = [one for one in stage.sent if one.queue == REQUESTS]
+    assert sent.parked_s == PUT_BACK_S
+    await stage.engine.take_request(Message("another", orjson.dumps(sent.content)))
+    assert (await stage.finish(id_of("m-1"))).status is Status.COMPLETED
+
+
+def test_a_message_is_read_as_far_as_it_can_be() -> None:
+    """What is right about a wrong message is kept: where to answer, and by which name."""
+    envelope = opened(message(request=3, id="order-7"))
+    assert envelope.wrong
+    assert (envelope.id, envelope.reply_to, envelope.correlation_id) == ("order-7", "replies-1", "order 7")
+
+
+def test_the_envelope_of_no_object_has_the_queues_name() -> None:
+    """There is nothing else to call it by."""
+    assert opened(Message("m-9", b"7")).response_id == id_of("m-9")
+
+
+async def test_the_reply_is_a_delivery_like_any_other(stage: Stage) -> None:
+    """It is listed, and tried again when its queue does not take it."""
+    stage.replies.answers = [503, 201]
+    await stage.engine.take_request(message())
+    await stage.finish(id_of("m-1"))
+    await stage.deliver()
+    (listed,) = (await stage.engine.deliveries(ANN, id_of("m-1")))["data"]
+    assert (listed["target"], listed["state"]) == ("reply_queue", "pending")
+    await stage.ring(id_of("m-1"))
+    assert (await stage.delivery(id_of("m-1"), REPLY_QUEUE)).state == "delivered"

@@ -1,0 +1,215 @@
+"""Starting: what is accepted is started once and for all, whoever fails or dies on the way."""
+
+import asyncio
+import logging
+
+import pytest
+
+from shared.core.alarms import Kind
+from shared.core.errors import (
+    RefusedByUpstream,
+    StoreUnavailable,
+    UpstreamError,
+    UpstreamOversized,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+from shared.core.records import Record
+from shared.core.states import Status
+from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.stage import CALLBACK_URL, START_MS, Sent, Stage, events
+
+pytestmark = pytest.mark.anyio
+
+OUTAGE = UpstreamUnavailable("ConnectError")
+TIMEOUT = UpstreamUnavailable("no answer within 20 s")
+THROTTLED = UpstreamUnavailable("status 429", retry_after_s=17)
+REFUSAL = UpstreamRefused(400, "No such model.", param="model", code="model_not_found")
+
+
+def is_transaction(request: StorageRequest) -> bool:
+    """Say whether a request is an entity group transaction."""
+    return request.kind == "POST $batch"
+
+
+async def killed(starter: "asyncio.Task[Record]") -> None:
+    """End a starter where it is, as a death of its process would."""
+    starter.cancel()
+    await asyncio.wait([starter])
+    assert starter.cancelled()
+
+
+async def test_a_start_leaves_a_poll_and_a_nudge_for_it(stage: Stage) -> None:
+    """The record has the upstream's token, the start alarm has become a poll, and a sweep is asked for."""
+    made = await stage.create()
+    assert (made.status, made.token) == (Status.QUEUED, "up_0")
+    assert await stage.record(made.id) == made
+    (poll,) = await stage.alarms(made.id)
+    assert (poll.kind, poll.token, poll.due_ms) == (Kind.POLL, "up_0", START_MS + 1_000)
+    assert stage.sent == [Sent("nudges", {"shard": made.id[5], "at": poll.due_ms // 1000}, 1)]
+    assert stage.upstream.starts == {made.id: 1}
+
+
+async def test_work_that_is_done_at_once_needs_no_poll(stage: Stage) -> None:
+    """An upstream that answers with the end ends the response in the same request."""
+    stage.upstream.first = Status.COMPLETED
+    made = await stage.create(callback_url=CALLBACK_URL)
+    assert made.status is Status.COMPLETED
+    assert await stage.kinds(made.id) == [Kind.DELIVER, Kind.PURGE]
+
+
+async def test_a_refused_request_is_passed_on_and_nothing_is_kept(stage: Stage) -> None:
+    """The caller gets the upstream's own words; record, request and alarm are gone."""
+    stage.upstream.start_errors = [REFUSAL]
+    with pytest.raises(RefusedByUpstream) as refused:
+        await stage.create(key="k")
+    assert (refused.value.status, refused.value.param, refused.value.code) == (400, "model", "model_not_found")
+    ((response_id, _),) = stage.upstream.starts.items()
+    assert await stage.world.store.read(response_id) is None
+    assert await stage.world.store.request(response_id) is None
+    assert await stage.kinds(response_id) == []
+
+
+@pytest.mark.parametrize(("error", "wait_ms"), [(OUTAGE, 1_000), (TIMEOUT, 1_000), (THROTTLED, 18_000)])
+async def test_trouble_at_the_start_is_not_the_callers(stage: Stage, error: UpstreamError, wait_ms: int) -> None:
+    """The caller gets its ticket; the start is tried again later, no sooner than the upstream asked."""
+    stage.upstream.start_errors = [error]
+    made = await stage.create()
+    assert (made.status, made.token) == (Status.QUEUED, None)
+    (start,) = await stage.alarms(made.id)
+    assert (start.kind, start.due_ms) == (Kind.START, START_MS + wait_ms)
+
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+    assert stage.upstream.starts == {made.id: 2}
+
+
+async def test_tries_back_off_and_never_count_as_failures(stage: Stage) -> None:
+    """Expected errors in a row wait longer and longer, up to a minute, and do not end the response."""
+    stage.upstream.start_errors = [OUTAGE] * 9
+    made = await stage.create()
+    waits_s = []
+    for _ in range(8):
+        (start,) = await stage.alarms(made.id)
+        waits_s.append((start.due_ms - stage.clock.ms) // 1000)
+        await stage.ring(made.id)
+    assert waits_s == [1, 1, 2, 4, 8, 16, 30, 30]
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+
+
+async def test_a_later_try_that_is_refused_fails_the_response(stage: Stage) -> None:
+    """The ticket is out, so the refusal becomes the response's error; what was asked is still told."""
+    stage.upstream.start_errors = [OUTAGE, REFUSAL]
+    made = await stage.create(instructions="be brief")
+    failed = await stage.finish(made.id)
+    assert failed.status is Status.FAILED
+    shown = await stage.shown(made.id)
+    assert shown["error"] == {"code": "model_not_found", "message": "No such model."}
+    assert shown["instructions"] == "be brief"
+    assert await stage.kinds(made.id) == [Kind.PURGE]
+
+
+@pytest.mark.parametrize("errors", [[UpstreamOversized()], [OUTAGE, UpstreamOversized()]], ids=["first", "later"])
+async def test_a_first_answer_over_the_limit_fails_the_response(stage: Stage, errors: list[Exception]) -> None:
+    """The next try would be answered the same: the response ends with output_too_large, never stuck."""
+    stage.upstream.start_errors = errors
+    made = await stage.create()
+    assert (await stage.finish(made.id)).status is Status.FAILED
+    assert (await stage.shown(made.id))["error"]["code"] == "output_too_large"
+    assert await stage.kinds(made.id) == [Kind.PURGE]
+
+
+async def test_an_upstream_that_stays_away_is_given_up_at_the_deadline(stage: Stage) -> None:
+    """No response waits for ever: without a start it fails with deadline_exceeded, and its alarm goes."""
+    stage.limit(deadline_ms=100_000)
+    stage.upstream.start_errors = [OUTAGE] * 100
+    made = await stage.create()
+    failed = await stage.finish(made.id)
+    assert failed.status is Status.FAILED
+    assert (await stage.shown(made.id))["error"]["code"] == "deadline_exceeded"
+    assert 100_000 <= failed.ended_ms - START_MS <= 101_000
+    await stage.ring(made.id)
+    assert await stage.kinds(made.id) == [Kind.PURGE]
+
+
+async def test_a_sweep_starts_what_a_dead_process_had_accepted(stage: Stage) -> None:
+    """The start alarm is a lease of 30 s; the same key makes the upstream find the work it has begun."""
+    gate = stage.upstream.hold_starts()
+    starter = asyncio.create_task(stage.create(key="k"))
+    await gate.reached.wait()
+    await killed(starter)
+    gate.open()
+
+    ((response_id, _),) = stage.upstream.starts.items()
+    (lease,) = await stage.alarms(response_id)
+    assert (lease.kind, lease.due_ms) == (Kind.START, START_MS + 30_000)
+    assert (await stage.finish(response_id)).status is Status.COMPLETED
+    assert stage.upstream.starts == {response_id: 2}
+    assert list(stage.upstream.works) == ["up_0"]
+
+
+async def started_by_two(stage: Stage) -> Record:
+    """Let a sweep start a response whose slow starter has begun it and still waits, then let that one go on."""
+    gate = stage.upstream.hold_starts()
+    starter = asyncio.create_task(stage.create())
+    await gate.reached.wait()
+    ((response_id, _),) = stage.upstream.starts.items()
+    stage.upstream.start_gate = None
+    await stage.ring(response_id)
+    assert (await stage.record(response_id)).token
+    gate.open()
+    return await starter
+
+
+async def test_work_that_was_started_twice_is_stopped_and_told(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Where keys are ignored the second token is nobody's: one work stays, the other is stopped, a line is logged."""
+    stage.upstream.honours_keys = False
+    with caplog.at_level(logging.WARNING):
+        made = await started_by_two(stage)
+    assert made.token == "up_1"
+    assert events(caplog).count("start.orphaned") == 1
+
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+    assert stage.upstream.stopped == ["up_0"]
+    assert stage.upstream.works["up_0"].polls == 0
+
+
+async def test_two_starters_with_one_key_share_their_work(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Where keys are honoured both learn the same token, and nothing is stopped."""
+    with caplog.at_level(logging.WARNING):
+        made = await started_by_two(stage)
+    assert "start.orphaned" not in events(caplog)
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+    assert stage.upstream.stopped == []
+    assert list(stage.upstream.works) == ["up_0"]
+
+
+async def test_storage_that_fails_first_accepts_nothing(stage: Stage) -> None:
+    """Without the first transaction there is no ticket, and the upstream is not asked."""
+    async with stage.proxy.refusing():
+        with pytest.raises(StoreUnavailable):
+            await stage.create()
+    assert stage.upstream.starts == {}
+
+
+async def test_storage_that_fails_second_costs_no_ticket(stage: Stage) -> None:
+    """The work has begun and its token cannot be noted: the caller gets its ticket, a later try learns the token."""
+    gate = stage.upstream.hold_starts()
+    starter = asyncio.create_task(stage.create())
+    await gate.reached.wait()
+    async with stage.proxy.refusing():
+        gate.open()
+        made = await starter
+    assert (made.status, made.token) == (Status.QUEUED, None)
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+    assert list(stage.upstream.works) == ["up_0"]
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+async def test_an_answer_of_storage_that_is_lost_changes_nothing(stage: Stage, nth: int) -> None:
+    """Both transactions of a start recognise their own write."""
+    lost = stage.proxy.drop_answer(is_transaction, nth)
+    made = await stage.create()
+    assert lost.happened.is_set()
+    assert made.token == "up_0"
+    assert await stage.kinds(made.id) == [Kind.POLL]
+    assert stage.upstream.starts == {made.id: 1}

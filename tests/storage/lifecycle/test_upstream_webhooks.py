@@ -1,0 +1,279 @@
+"""The upstream's webhooks: whatever their order and number, the response ends at once, once, and none is lost."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.contract import signatures
+from shared.core.alarms import Kind
+from shared.core.errors import NotFound, Unauthorized, Unavailable, UpstreamMissing, UpstreamUnavailable
+from shared.core.records import Record, record_key
+from shared.core.states import Status
+from shared.lifecycle import upstream_webhooks
+from shared.lifecycle.upstream_webhooks import MARKED_MS, row_key
+from shared.telemetry import tracing
+from shared.upstreams.protocol import Step, Upstreams
+from tests.support.fakes.peers import ScriptedUpstream
+from tests.support.stage import CALLBACK_URL, SECRET, START_MS, Stage, until
+
+pytestmark = pytest.mark.anyio
+
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+
+
+@pytest.fixture
+async def told(stage: Stage) -> Stage:
+    """Give a stage whose upstream tells of its ends, and does not end by itself."""
+    stage.limit(is_told=True)
+    stage.change(rules=replace(stage.world.rules, upstream_secrets=(SECRET,)))
+    stage.upstream.course = [Status.IN_PROGRESS]
+    return stage
+
+
+def event(upstream_id: str, kind: str = "response.completed", **fields: Any) -> bytes:
+    """Return the body of a webhook as OpenAI sends it."""
+    data = {"id": upstream_id}
+    return orjson.dumps({"id": "evt_1", "object": "event", "type": kind, "created_at": 1, "data": data, **fields})
+
+
+def signed(stage: Stage, body: bytes, secret: str = SECRET, *, age_s: int = 0) -> Mapping[str, str]:
+    """Return the headers of a webhook."""
+    return signatures.headers([secret], "wh_1", stage.clock.ms // 1000 - age_s, body)
+
+
+async def tell(stage: Stage, body: bytes) -> None:
+    """Let the upstream tell."""
+    await stage.engine.hear_upstream(signed(stage, body), body)
+
+
+def end(stage: Stage, token: str) -> None:
+    """Let work end upstream."""
+    stage.upstream.works[token].course = [Status.COMPLETED]
+
+
+def token_of(record: Record) -> str:
+    """Return what the upstream calls the response."""
+    assert record.token
+    return record.token
+
+
+async def test_an_event_ends_the_response_at_once(told: Stage) -> None:
+    """Its callback is on its way before any poll was due."""
+    record = await told.create(callback_url=CALLBACK_URL)
+    end(told, token_of(record))
+    await tell(told, event(token_of(record)))
+    ended = await told.record(record.id)
+    assert (ended.status, ended.ended_ms) == (Status.COMPLETED, START_MS)
+    await told.deliver()
+    assert len(told.receiver.posts) == 1
+    assert told.upstream.polls == 1
+
+
+async def test_what_an_event_makes_us_ask_is_of_the_responses_trace(told: Stage) -> None:
+    """The poll that sees the end is a piece of its life, not of the upstream's call."""
+    traces: list[dict[str, str]] = []
+
+    class Traced(ScriptedUpstream):
+        async def advance(self, token: str) -> Step:
+            traces.append(tracing.named())
+            return await super().advance(token)
+
+    told.upstream = Traced()
+    told.change(upstreams=Upstreams(told.upstream))
+    with tracing.under(TRACEPARENT):
+        record = await told.create()
+    end(told, token_of(record))
+    await tell(told, event(token_of(record)))
+    assert traces == [{"trace_id": TRACEPARENT.split("-")[1]}]
+
+
+async def test_the_callback_does_not_wait_for_its_message(told: Stage) -> None:
+    """It is on its way when the upstream has its answer; the message that comes later finds it done."""
+    record = await told.create(callback_url=CALLBACK_URL)
+    end(told, token_of(record))
+    await tell(told, event(token_of(record)))
+
+    async def is_delivered() -> bool:
+        return (await told.delivery(record.id)).state == "delivered"
+
+    await until(is_delivered)
+    await told.deliver()
+    assert len(told.receiver.posts) == 1
+
+
+async def test_polls_are_only_the_safety_net(told: Stage) -> None:
+    """Without an event the upstream is asked once a minute, from the beginning to the end."""
+    record = await told.create()
+    for n in range(1, 4):
+        await told.ring(record.id)
+        assert told.clock.ms == START_MS + n * 60_000
+    end(told, token_of(record))
+    assert (await told.finish(record.id)).ended_ms == START_MS + 4 * 60_000
+
+
+@pytest.mark.parametrize("times", [2, 5])
+async def test_an_event_that_comes_again_changes_nothing(told: Stage, times: int) -> None:
+    """At once or later: there is one end and one delivery, and the ended response is not asked for."""
+    record = await told.create(callback_url=CALLBACK_URL)
+    end(told, token_of(record))
+    await asyncio.gather(*(tell(told, event(token_of(record))) for _ in range(times)))
+    polls = told.upstream.polls
+    await tell(told, event(token_of(record)))
+    assert (await told.record(record.id)).status is Status.COMPLETED
+    assert (len(told.deliveries()), told.upstream.polls) == (1, polls)
+
+
+async def test_an_event_before_the_create_is_answered_is_not_lost(told: Stage) -> None:
+    """The work has ended before its id is known here: the first poll is due at once."""
+    gate = told.upstream.hold_starts()
+    creating = asyncio.create_task(told.create())
+    await gate.reached.wait()
+    (token,) = told.upstream.works
+    end(told, token)
+    await tell(told, event(token))
+    gate.open()
+    record = await creating
+    assert record.token == token
+    await told.ring(record.id)
+    ended = await told.record(record.id)
+    assert (ended.status, told.clock.ms) == (Status.COMPLETED, START_MS)
+
+
+async def test_an_event_between_the_two_writes_is_not_lost(told: Stage) -> None:
+    """The upstream's id is noted, and the record does not know it yet: the record is marked, and polled at once."""
+    gate = told.upstream.hold_starts()
+    creating = asyncio.create_task(told.create())
+    await gate.reached.wait()
+    (token,) = told.upstream.works
+    (accepted,) = told.upstream.starts
+    await upstream_webhooks.name(told.world, await told.record(accepted), token)
+    end(told, token)
+    await tell(told, event(token))
+    assert (await told.record(accepted)).woken
+    gate.open()
+    record = await creating
+    await told.ring(record.id)
+    assert (await told.record(record.id)).ended_ms == START_MS
+
+
+async def test_whoever_dies_between_the_two_writes_is_made_good(told: Stage) -> None:
+    """The start is repeated with the same key, and finds the id noted."""
+    gate = told.upstream.hold_starts()
+    creating = asyncio.create_task(told.create())
+    await gate.reached.wait()
+    (token,) = told.upstream.works
+    (accepted,) = told.upstream.starts
+    await upstream_webhooks.name(told.world, await told.record(accepted), token)
+    creating.cancel()
+    told.upstream.start_gate = None
+    await told.ring(accepted)
+    record = await told.record(accepted)
+    assert record.token == token
+    end(told, token)
+    await tell(told, event(token))
+    assert (await told.record(accepted)).status is Status.COMPLETED
+
+
+async def test_an_event_about_anothers_work_is_forgotten_after_a_while(told: Stage) -> None:
+    """The upstream's account may have other users: their events leave a mark that removes itself."""
+    await tell(told, event("resp_of_somebody_else"))
+    name = upstream_webhooks._name("resp_of_somebody_else")
+    assert await told.world.store.find(name, row_key(name))
+    told.clock.ms += MARKED_MS
+    await told.sweep(name)
+    assert await told.world.store.find(name, row_key(name)) is None
+    assert await told.alarms(name) == []
+
+
+async def test_the_names_of_ended_work_are_removed(told: Stage) -> None:
+    """The row goes after the response's deadline; its alarm goes with it."""
+    record = await told.create()
+    name = upstream_webhooks._name(token_of(record))
+    assert await told.kinds(name) == [Kind.PURGE]
+    told.clock.ms = (await told.alarms(name))[0].due_ms
+    assert told.clock.ms > record.deadline_ms
+    await told.sweep(name)
+    assert await told.world.store.find(name, row_key(name)) is None
+
+
+async def test_an_end_that_cannot_be_seen_yet_is_told_again(told: Stage) -> None:
+    """The upstream's own copies may lag: it gets no 2xx, and repeats its event."""
+    record = await told.create()
+    with pytest.raises(Unavailable):
+        await tell(told, event(token_of(record)))
+    end(told, token_of(record))
+    await tell(told, event(token_of(record)))
+    assert (await told.record(record.id)).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("error", [UpstreamMissing(), UpstreamUnavailable("away")])
+async def test_an_upstream_that_cannot_be_asked_tells_again(told: Stage, error: Exception) -> None:
+    """The response is as it was, and its alarm too."""
+    record = await told.create()
+    told.upstream.poll_errors = [error]
+    with pytest.raises(Unavailable):
+        await tell(told, event(token_of(record)))
+    assert (await told.record(record.id)).status is Status.QUEUED
+    assert await told.kinds(record.id) == [Kind.POLL]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [event("resp_1", "response.created"), event("batch_1", "batch.completed"), b"{}", b"[]", b"not json", event("")],
+)
+async def test_what_is_no_end_of_a_response_is_taken_and_left(told: Stage, body: bytes) -> None:
+    """Signed as it is, it is answered well: the upstream need not send it again."""
+    await tell(told, body)
+    assert told.upstream.polls == 0
+
+
+async def test_only_the_upstreams_word_counts(told: Stage) -> None:
+    """A wrong secret, another body, a missing header and an old message are refused, and change nothing."""
+    record = await told.create()
+    end(told, token_of(record))
+    body = event(token_of(record))
+    bad = [
+        (signed(told, body, OTHER_SECRET), body),
+        (signed(told, b"{}"), body),
+        (signed(told, body, age_s=301), body),
+        ({name: text for name, text in signed(told, body).items() if name != "webhook-id"}, body),
+    ]
+    for headers, sent in bad:
+        with pytest.raises(Unauthorized) as refused:
+            await told.engine.hear_upstream(headers, sent)
+        assert refused.value.code == "invalid_signature"
+    assert (await told.record(record.id)).status is Status.QUEUED
+
+
+async def test_either_secret_of_a_rotation_is_the_upstreams(told: Stage) -> None:
+    """While a secret is changed, both verify."""
+    told.change(rules=replace(told.world.rules, upstream_secrets=(OTHER_SECRET, SECRET)))
+    record = await told.create()
+    end(told, token_of(record))
+    await tell(told, event(token_of(record)))
+    assert (await told.record(record.id)).status is Status.COMPLETED
+
+
+async def test_without_the_setting_there_is_nothing_to_tell(stage: Stage) -> None:
+    """The path does not exist, polls go at their own pace, and no row is spent on names."""
+    record = await stage.create()
+    body = event(token_of(record))
+    with pytest.raises(NotFound):
+        await stage.engine.hear_upstream(signed(stage, body), body)
+    name = upstream_webhooks._name(token_of(record))
+    assert await stage.world.store.find(name, row_key(name)) is None
+    assert (await stage.alarms(record.id))[0].due_ms == START_MS + 1_000
+
+
+async def test_a_run_is_its_holders(told: Stage) -> None:
+    """What is streamed ends by its stream: an event about it only reads."""
+    record = await told.create()
+    await told.put(record.id, record_key(record.id), facts=replace(record, mode="run").facts())
+    end(told, token_of(record))
+    await tell(told, event(token_of(record)))
+    assert ((await told.record(record.id)).status, told.upstream.polls) == (Status.QUEUED, 0)

@@ -1,0 +1,205 @@
+"""Reading the log of a stream: from anywhere, while it grows, by any number of readers."""
+
+import asyncio
+
+import pytest
+
+from shared.core import ids
+from shared.core.errors import BadRequest, NotFound
+from shared.core.event_log import MAX_EVENTS
+from tests.support.fakes.streams import story
+from tests.support.run_holders import driving, logged, released
+from tests.support.stage import ANN, BOB, Stage, until
+from tests.support.stream_clients import QUICK, Reader, numbers, replayed, resumed, streamed, told_by, told_of
+
+pytestmark = pytest.mark.anyio
+
+LONG = story(1_000)
+
+
+@pytest.fixture(autouse=True)
+def quick(stage: Stage) -> None:
+    """Let nothing wait for long."""
+    stage.pace(**QUICK)
+
+
+async def ended(stage: Stage, events: list[dict[str, object]] | None = None) -> Reader:
+    """Return the reader of a stream, at its end."""
+    stage.upstream.streams.events = events or story(6)
+    reader = await streamed(stage)
+    await reader.rest()
+    return reader
+
+
+async def grown(stage: Stage) -> str:
+    """Return a response whose log was written in batches of two events, and has ended."""
+    gates = [stage.upstream.streams.hold(place) for place in range(3, 9, 2)]
+    reader = await streamed(stage)
+    for place, gate in zip(range(3, 9, 2), gates, strict=True):
+        await logged(stage, reader.id, place)
+        gate.open()
+    await reader.rest()
+    return reader.id
+
+
+async def test_a_log_is_read_from_every_event_on(stage: Stage) -> None:
+    """Whatever batch that is in, its border or its middle; after the last there is nothing."""
+    response_id = await grown(stage)
+    rows = await stage.world.store.children(response_id, "event")
+    assert len(rows) >= 5
+    whole = await replayed(stage, response_id)
+    assert told_of(whole) == told_by(story(6))
+    for after in range(-1, 9):
+        assert await replayed(stage, response_id, None if after < 0 else after) == whole[after + 1 :]
+
+
+@pytest.mark.parametrize("after", [8, 9, 300, 9_999_999_999])
+async def test_a_cursor_at_the_end_or_beyond_it_reads_nothing(stage: Stage, after: int) -> None:
+    """The stream of a finished response has nothing above it, and ends at once."""
+    reader = await ended(stage)
+    assert await replayed(stage, reader.id, after) == []
+
+
+@pytest.mark.parametrize("after", [MAX_EVENTS - 2, MAX_EVENTS - 1, MAX_EVENTS, MAX_EVENTS + 1, 700, 1_000, 1_001])
+async def test_a_long_log_is_read_from_the_middle(stage: Stage, after: int) -> None:
+    """The batch of the cursor is found without reading what is before it."""
+    reader = await ended(stage, LONG)
+    assert told_of(await replayed(stage, reader.id, after)) == told_by(LONG)[after + 1 :]
+
+
+async def test_the_last_event_is_named_in_three_ways(stage: Stage) -> None:
+    """By its number, by its token as `Last-Event-ID` or `starting_after`, by the token in place of the id."""
+    reader = await ended(stage)
+    token = ids.token_for(reader.id, 3)
+    for named, after, last in [
+        (reader.id, "3", None),
+        (reader.id, token, None),
+        (reader.id, None, token),
+        (reader.id, None, "3"),
+        (token, None, None),
+        (token, "3", "5"),
+        (ids.token_for(reader.id, 6), "3", None),
+    ]:
+        again = Reader(reader.id, await stage.engine.stream(ANN, named, after, last))
+        assert await again.rest() == reader.told[4:]
+
+
+@pytest.mark.parametrize("wrong", ["-1", "x", "1.5", " "])
+async def test_a_wrong_cursor_is_named(stage: Stage, wrong: str) -> None:
+    """It is no number, negative, or another response's."""
+    reader, other = await ended(stage), await ended(stage)
+    for cursor in (wrong, ids.token_for(other.id, 1)):
+        for place, param in (((cursor, None), "starting_after"), ((None, cursor), "Last-Event-ID")):
+            with pytest.raises(BadRequest) as refused:
+                await stage.engine.stream(ANN, reader.id, *place)
+            assert refused.value.param == param
+
+
+async def test_a_stream_is_its_callers_own(stage: Stage) -> None:
+    """For anybody else there is no such response."""
+    reader = await ended(stage)
+    with pytest.raises(NotFound):
+        await stage.engine.stream(BOB, reader.id, None, None)
+
+
+# While it grows
+
+
+async def test_many_readers_read_the_same(stage: Stage) -> None:
+    """In this process and another, from the start and from within, before the first event and after the last."""
+    stage.upstream.replays = False
+    gate, middle = stage.upstream.streams.hold(0), stage.upstream.streams.hold(5)
+    reader = await streamed(stage)
+    running = driving(stage.engine, reader.id, 1)
+    other = await stage.process()
+    early = [await resumed(stage, reader.id, None, engine) for engine in (stage.engine, other) for _ in range(3)]
+    reading = [asyncio.create_task(one.rest()) for one in early]
+    gate.open()
+    await logged(stage, reader.id, 5)
+    within = asyncio.create_task((await resumed(stage, reader.id, 2, other)).rest())
+    ahead = asyncio.create_task((await resumed(stage, reader.id, 6, other)).rest())
+    middle.open()
+    await running
+    whole = await reader.rest()
+    assert told_of(whole) == told_by(story(6))
+    assert [await one for one in reading] == [whole] * 6
+    assert await within == whole[3:]
+    assert await ahead == whole[7:]
+    assert await replayed(stage, reader.id) == whole
+
+
+async def test_a_reader_that_does_not_read_holds_nobody_up(stage: Stage) -> None:
+    """The run ends and others read on; later it reads all there is."""
+    stage.upstream.streams.events = LONG
+    stage.upstream.replays = False
+    reader = await streamed(stage)
+    slow = await resumed(stage, reader.id)
+    running = driving(stage.engine, reader.id, 1)
+    await slow.take(1)
+    assert told_of(await reader.rest()) == told_by(LONG)
+    await running
+    assert told_of(await slow.rest()) == told_by(LONG)
+
+
+async def test_a_reader_that_leaves_disturbs_nobody(stage: Stage) -> None:
+    """Neither the run nor the others."""
+    gate = stage.upstream.streams.hold(4)
+    reader = await streamed(stage)
+    leaver = await resumed(stage, reader.id)
+    await leaver.take(2)
+    await leaver.leave()
+    gate.open()
+    assert told_of(await reader.rest()) == told_by(story(6))
+
+
+async def test_a_deleted_response_ends_the_streams_of_its_readers(stage: Stage) -> None:
+    """A reader that waits for what cannot come notices, and its stream just ends."""
+    stage.pace(nudge_s=0.1)
+    reader = await ended(stage)
+    await stage.put(reader.id, f"resp|{reader.id}|event|0000000008|00", rows=2)  # its end cannot be read any more
+    other = await resumed(stage, reader.id)
+    await other.take(8)
+    await stage.engine.delete(ANN, reader.id)
+    assert numbers(await other.rest()) == list(range(8))
+
+
+async def test_a_purged_response_ends_the_streams_of_its_readers(stage: Stage) -> None:
+    """Its rows are gone under the reader."""
+    stage.pace(nudge_s=0.1)
+    reader = await ended(stage, LONG)
+    other = await resumed(stage, reader.id)
+    await other.take(1)
+    await stage.engine.delete(ANN, reader.id)
+    await stage.ring(reader.id)
+    assert await stage.world.store.read(reader.id) is None
+    assert told_of(await other.rest()) == told_by(LONG)[: len(other.told)]
+
+
+async def test_a_reader_in_silence_asks_for_a_look_at_the_shard(stage: Stage) -> None:
+    """The holder may have died: a lease that has run out is found sooner than by the heartbeat."""
+    stage.pace(nudge_s=0.1)
+    stage.upstream.replays = False
+    reader = await streamed(stage)
+    waiting = asyncio.create_task(reader.rest())
+    for count in (1, 2):
+
+        async def has_asked(count: int = count) -> bool:
+            return len(stage.nudges(reader.id)) >= count
+
+        await until(has_asked)
+        assert 0 <= stage.nudges(reader.id)[-1].content["at"] - stage.clock.ms // 1_000 <= 1
+        stage.clock.advance(5)
+    waiting.cancel()
+
+
+async def test_an_outage_delays_a_reader_and_takes_nothing_from_it(stage: Stage) -> None:
+    """While storage is away nothing comes; then everything does."""
+    gate = stage.upstream.streams.hold(4)
+    reader = await streamed(stage)
+    other = await resumed(stage, reader.id)
+    await other.take(3)
+    async with stage.proxy.refusing():
+        gate.open()
+        await reader.take(5)
+    assert told_of(await other.rest()) == told_by(story(6))
+    await released(stage)

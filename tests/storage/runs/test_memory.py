@@ -1,0 +1,114 @@
+"""What a run keeps beyond its process: in order, once each, whole, and only while it is held."""
+
+import asyncio
+import random
+import string
+
+import pytest
+
+from shared.core import blobs
+from shared.core.blobs import Oversized
+from shared.core.ids import shard_of
+from shared.core.records import child_key
+from shared.runs import claims
+from shared.runs.lease import Lease
+from shared.runs.memory import Notes
+from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.stage import Stage
+
+pytestmark = pytest.mark.anyio
+
+
+def noise(size: int) -> str:
+    """Return a text that does not become smaller by packing as texts do."""
+    return "".join(random.Random(1).choices(string.printable[:94], k=size))
+
+
+async def holder(stage: Stage) -> Lease:
+    """Return the lease of a run that was just claimed."""
+    stage.upstream.replays = False
+    made = await stage.create()
+    claimed = await claims.claim(stage.world, made.id, made.epoch)
+    assert claimed
+    return Lease(stage.world, *claimed)
+
+
+async def test_facts_come_back_in_the_order_they_were_kept(stage: Stage) -> None:
+    """Also where they were kept at the same time, and whatever their size; another holder finds them."""
+    lease = await holder(stage)
+    notes = Notes(stage.world, lease)
+    facts = [{"n": n, "text": noise(1_000_000) if n == 3 else ""} for n in range(12)]
+    await asyncio.gather(*(notes.keep(fact) for fact in facts))
+    assert await notes.recall() == facts
+    assert await Notes(stage.world, Lease(stage.world, lease.record, lease.alarm)).recall() == facts
+    assert (await stage.record(lease.record.id)).memos == 12
+
+
+async def test_more_facts_than_a_page_of_the_table_are_all_found(stage: Stage) -> None:
+    """Page by page."""
+    lease = await holder(stage)
+    table, owner = await stage.table(), {"PartitionKey": shard_of(lease.record.id), "p0": blobs.pack({})}
+    rows = [owner | {"RowKey": child_key(lease.record.id, f"memo|{n:06d}|00")} for n in range(1_050)]
+    for start in range(0, len(rows), 100):
+        await table.submit_transaction([("create", row) for row in rows[start : start + 100]])
+    assert len(await Notes(stage.world, lease).recall()) == 1_050
+
+
+async def test_a_fact_whose_answer_was_lost_is_kept_once(stage: Stage) -> None:
+    """Storage had written it: what is repeated finds it there."""
+    lease = await holder(stage)
+    notes = Notes(stage.world, lease)
+    lost = stage.proxy.drop_answer(is_transaction)
+    await notes.keep({"n": 1})
+    await notes.keep({"n": 2})
+    assert lost.happened.is_set()
+    assert await notes.recall() == [{"n": 1}, {"n": 2}]
+
+
+def is_transaction(request: StorageRequest) -> bool:
+    """Say whether a request is an entity group transaction."""
+    return request.kind == "POST $batch"
+
+
+async def test_whoever_has_lost_the_run_keeps_nothing(stage: Stage) -> None:
+    """And goes no further: the call does not return."""
+    lease = await holder(stage)
+    await stage.ring(lease.record.id)
+    keeping = asyncio.create_task(Notes(stage.world, lease).keep({"n": 1}))
+    other = Notes(stage.world, await taken_over(stage, lease.record.id))
+    await other.keep({"n": 2})
+    done, _ = await asyncio.wait({keeping}, timeout=0.2)
+    assert not done
+    keeping.cancel()
+    assert await other.recall() == [{"n": 2}]
+
+
+async def taken_over(stage: Stage, response_id: str) -> Lease:
+    """Return the lease of the next holder."""
+    claimed = await claims.claim(stage.world, response_id, 2)
+    assert claimed
+    return Lease(stage.world, *claimed)
+
+
+async def test_a_token_is_kept_with_its_fact(stage: Stage) -> None:
+    """It is what the work is stopped by from then on, and says that it goes on."""
+    lease = await holder(stage)
+    notes = Notes(stage.world, lease)
+    await notes.keep({"n": 1}, "t1")
+    await notes.keep({"n": 2})
+    record = await stage.record(lease.record.id)
+    assert (record.token, record.goes_on) == ("t1", True)
+
+
+async def test_a_fact_over_the_limit_is_refused(stage: Stage) -> None:
+    """Before anything is written; the next one is kept."""
+    notes = Notes(stage.world, await holder(stage))
+    with pytest.raises(Oversized):
+        await notes.keep({"text": noise(4_000_000)})
+    await notes.keep({"n": 1})
+    assert await notes.recall() == [{"n": 1}]
+
+
+async def test_a_response_that_continues_none_inherits_nothing(stage: Stage) -> None:
+    """Nor is anything read."""
+    assert await Notes(stage.world, await holder(stage)).inherited() is None

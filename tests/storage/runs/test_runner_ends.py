@@ -1,0 +1,136 @@
+"""How a run ends: cancelled or overdue from outside, failed, as its upstream says; the last number is the highest."""
+
+import asyncio
+
+import pytest
+
+from shared.core.alarms import Kind
+from shared.core.states import Status
+from tests.support.fakes.streams import KEEPALIVE, story
+from tests.support.run_holders import die, held, logged, reaches, released
+from tests.support.stage import ANN, CALLBACK_URL, Stage, until
+from tests.support.stream_clients import QUICK, kinds, numbers, replayed, resumed, streamed
+
+pytestmark = pytest.mark.anyio
+
+MINUTE_MS = 60_000
+
+
+@pytest.fixture(autouse=True)
+def quick(stage: Stage) -> None:
+    """Let nothing wait for long."""
+    stage.pace(**QUICK)
+
+
+async def test_a_cancel_ends_the_stream_above_everything_sent(stage: Stage) -> None:
+    """The terminal event comes last with the highest number; the holder leaves its upstream, which is told to stop."""
+    stage.upstream.streams.hold(5)
+    reader = await streamed(stage)
+    await reader.take(4)
+    reserved = (await logged(stage, reader.id, 5)).reserved
+    await stage.engine.cancel(ANN, reader.id)
+    await released(stage)
+    told = await reader.rest()
+    assert numbers(told) == [0, 1, 2, 3, 4, reserved]
+    assert (kinds(told)[-1], told[-1][1]["response"]["status"]) == ("failed", "cancelled")
+    assert stage.upstream.streams.closed == 1
+    await stage.sweep(reader.id)
+    assert stage.upstream.stopped == ["up_0"]
+    assert await replayed(stage, reader.id) == told
+
+
+@pytest.mark.parametrize("watch_s", [600, 0.05])
+async def test_a_name_learned_after_the_cancel_is_stopped(stage: Stage, watch_s: float) -> None:
+    """The create was under way: nobody else would ever stop that work, so a holder that knows of the end waits, too."""
+    stage.pace(watch_s=watch_s)
+    gate = stage.upstream.streams.hold(0)
+    creating = asyncio.create_task(streamed(stage))
+    await gate.reached.wait()
+    (response_id,) = stage.upstream.streams.runs
+    await stage.engine.cancel(ANN, response_id)
+    looks = stage.proxy.counts["GET responses(key)"]
+
+    async def has_looked() -> bool:
+        return stage.proxy.counts["GET responses(key)"] > looks
+
+    if watch_s < 1:
+        await until(has_looked)
+    gate.open()
+    await asyncio.wait_for(creating, 10)
+    await reaches(stage, response_id, lambda record: record.token == "up_0")
+    await stage.sweep(response_id)
+    assert stage.upstream.stopped == ["up_0"]
+
+
+@pytest.mark.parametrize("honours", [True, False])
+async def test_a_name_that_nobody_learned_is_asked_for_where_keys_are_honoured(stage: Stage, honours: bool) -> None:
+    """The process died before the upstream's first word, then the response was cancelled: the same key tells."""
+    stage.limit(honours_keys=honours)
+    stage.upstream.streams.events.insert(0, KEEPALIVE)
+    gate = stage.upstream.streams.hold(0)
+    creating = asyncio.create_task(streamed(stage))
+    await gate.reached.wait()
+    (response_id,) = stage.upstream.streams.runs
+    await die(held(stage))
+    creating.cancel()
+    await stage.engine.cancel(ANN, response_id)
+    gate.open()
+    for _ in range(1 + honours):
+        await stage.ring(response_id)
+    assert stage.upstream.stopped == ["up_0"] * honours
+    assert stage.upstream.begun == {response_id: 1}
+    assert await stage.kinds(response_id) == [Kind.PURGE]
+
+
+@pytest.mark.parametrize("has_holder", [True, False])
+async def test_a_run_past_its_deadline_fails(stage: Stage, has_holder: bool) -> None:
+    """By its holder, or by its alarm; the upstream is told to stop, and the end is above everything sent."""
+    stage.limit(deadline_ms=MINUTE_MS)
+    stage.upstream.streams.hold(4)
+    reader = await streamed(stage)
+    await reader.take(3)
+    await logged(stage, reader.id, 4)
+    if not has_holder:
+        await die(held(stage))
+    stage.clock.advance(61)
+    if not has_holder:
+        await stage.ring(reader.id)
+    ended = await reaches(stage, reader.id, lambda record: record.status is Status.FAILED)
+    told = await reader.rest()
+    assert numbers(told) == [0, 1, 2, 3, ended.reserved, ended.reserved + 1]
+    assert told[-1][1]["response"]["error"]["code"] == "deadline_exceeded"
+    await stage.sweep(reader.id)
+    assert stage.upstream.stopped == ["up_0"]
+
+
+async def test_a_failure_is_told_twice(stage: Stage) -> None:
+    """Agent Framework is silent about `response.failed` and raises at an `error`; only the last has no token."""
+    failure = {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "Broken."}}}
+    stage.upstream.streams.events = [*story(2)[:-1], failure]
+    reader = await streamed(stage)
+    told = await reader.rest()
+    assert kinds(told)[-2:] == ["error", "failed"]
+    assert (told[-2][1]["code"], told[-2][1]["message"]) == ("server_error", "Broken.")
+    assert told[-1][1]["response"]["status"] == "failed"
+    assert await replayed(stage, reader.id, numbers(told)[-2]) == told[-1:]
+
+
+async def test_a_terminal_transaction_of_a_run_delivers_like_any_other(stage: Stage) -> None:
+    """Callback, purge and result of a run are those of a polled response; no run alarm is left."""
+    reader = await streamed(stage, callback_url=CALLBACK_URL)
+    told = await reader.rest()
+    await stage.deliver()
+    (post,) = stage.receiver.posts
+    assert told[-1][1]["response"]["id"].encode() in post.body
+    assert await stage.kinds(reader.id) == [Kind.PURGE]
+
+
+async def test_a_reader_elsewhere_hears_of_a_cancel_too(stage: Stage) -> None:
+    """It tails the log, whose end the cancel has written."""
+    stage.upstream.streams.hold(3)
+    reader = await streamed(stage)
+    await reader.take(2)
+    other = await resumed(stage, reader.id, engine=await stage.process())
+    await other.take(3)
+    await stage.engine.cancel(ANN, reader.id)
+    assert await other.rest() == await reader.rest()

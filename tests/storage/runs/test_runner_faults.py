@@ -1,0 +1,259 @@
+"""Runs and their peers' faults: streams that break, windows that close, work begun anew, storage that is away."""
+
+import pytest
+
+from shared.core.errors import UpstreamMissing, UpstreamRefused, UpstreamUnavailable
+from shared.core.states import Status
+from tests.support.fakes.streams import story
+from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.run_holders import die, held, logged, offered, released
+from tests.support.stage import Stage, events, until
+from tests.support.stream_clients import (
+    QUICK,
+    Told,
+    kinds,
+    numbers,
+    offers,
+    replayed,
+    resumed,
+    streamed,
+    text,
+    told_by,
+    told_of,
+)
+
+pytestmark = pytest.mark.anyio
+
+TOO_LATE = UpstreamRefused(400, "This response can no longer be streamed because it is more than 5 minutes old.")
+ANSWER = "question answered"
+
+
+@pytest.fixture(autouse=True)
+def quick(stage: Stage) -> None:
+    """Let nothing wait for long."""
+    stage.pace(**QUICK)
+
+
+async def orphaned(stage: Stage) -> list[Told]:
+    """Leave a run without a holder, after its client has seen more than was logged; return what it saw."""
+    pace, stage.upstream.streams.gates = stage.world.pace, {}
+    stage.pace(flush_s=600)
+    gate = stage.upstream.streams.hold(6)
+    reader = await streamed(stage)
+    await reader.take(5)
+    await die(held(stage))
+    gate.open()
+    stage.change(pace=pace)
+    await stage.ring(reader.id)
+    return reader.told
+
+
+def id_of(told: list[Told]) -> str:
+    """Return the response that events are of."""
+    return str(told[0][1]["response"]["id"])
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4, 8])
+async def test_a_stream_that_breaks_is_followed_from_the_event_after_the_last(stage: Stage, cut: int) -> None:
+    """Its client notices nothing, wherever it was."""
+    stage.upstream.streams.breaks = [cut]
+    reader = await streamed(stage)
+    assert told_of(await reader.rest()) == told_by(story(6))
+    assert stage.upstream.streams.follows == [("up_0", cut - 1)]
+    assert stage.upstream.begun == {reader.id: 1}
+
+
+async def test_what_an_upstream_tells_again_is_not_told_again(stage: Stage) -> None:
+    """It ignores the cursor and begins at its first event: each has its number there."""
+    stage.upstream.streams.resumes = False
+    stage.upstream.streams.breaks = [5, 6]
+    reader = await streamed(stage)
+    assert told_of(await reader.rest()) == told_by(story(6))
+
+
+async def test_events_without_numbers_are_read_from_the_start_or_not_at_all(stage: Stage) -> None:
+    """Nobody could say where to resume: the work goes on without a reader, and its output is retold."""
+    stage.upstream.streams.numbered = False
+    stage.upstream.streams.breaks = [4]
+    reader = await streamed(stage)
+    await reader.take(3)
+    await released(stage)
+    await stage.finish(reader.id)
+    told = await reader.rest()
+    assert text(told) == ANSWER
+    assert stage.upstream.streams.follows == []
+    assert stage.upstream.begun == {reader.id: 1}
+
+
+@pytest.mark.parametrize("error", [TOO_LATE, UpstreamMissing()])
+async def test_a_stream_that_cannot_be_had_any_more_is_polled(stage: Stage, error: Exception) -> None:
+    """Readers keep what they have, then are told anew above it: `in_progress`, the output, the end."""
+    seen = await orphaned(stage)
+    stage.upstream.streams.follow_errors = [error]
+    await (await stage.process()).run(id_of(seen), 2)
+    record = await stage.record(id_of(seen))
+    assert (record.mode, record.claimed) == ("poll", False)
+    reader = await resumed(stage, record.id, 5)
+    ended = await stage.finish(record.id)
+    told = await reader.rest()
+    assert kinds(told)[:2] == ["in_progress", "output_item.added"]
+    assert (numbers(told)[0], ended.restarted) == (record.reserved, record.reserved)
+    assert numbers(told) == list(range(record.reserved, ended.next_seq))
+    assert (text([*seen, *told]), kinds(told)[-1]) == (ANSWER, "completed")
+    assert stage.upstream.begun == {record.id: 1}
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.INCOMPLETE])
+async def test_polled_work_may_end_otherwise(stage: Stage, status: Status) -> None:
+    """Its end is told like any other."""
+    stage.upstream.course = [Status.IN_PROGRESS, status]
+    seen = await orphaned(stage)
+    stage.upstream.streams.follow_errors = [TOO_LATE]
+    await (await stage.process()).run(id_of(seen), 2)
+    await stage.finish(id_of(seen))
+    told = await replayed(stage, id_of(seen), 5)
+    assert kinds(told)[-1] == status.value
+    assert numbers(told)[0] > 5
+
+
+async def test_an_answer_in_one_piece_is_told_above_everything_sent(stage: Stage) -> None:
+    """The stream was begun, its holder died, and now the upstream answers with JSON: nobody is contradicted."""
+    seen = await orphaned(stage)
+    reserved = (await stage.record(id_of(seen))).reserved
+    stage.upstream.streams.whole = True
+    stage.upstream.works["up_0"].course = [Status.COMPLETED]
+    await (await stage.process()).run(id_of(seen), 2)
+    told = await replayed(stage, id_of(seen), 5)
+    assert kinds(told)[0] == "in_progress"
+    assert numbers(told)[0] >= reserved
+    assert text([*seen, *told]) == ANSWER
+
+
+async def test_an_upstream_that_does_not_stream_is_told_from_its_answer(stage: Stage) -> None:
+    """It ignores `stream` and answers with the finished object: its output becomes events."""
+    stage.upstream.streams.whole = True
+    stage.upstream.course = [Status.COMPLETED]
+    reader = await streamed(stage)
+    told = await reader.rest()
+    assert (kinds(told)[:2], kinds(told)[-1]) == (["created", "in_progress"], "completed")
+    assert text(told) == ANSWER
+    assert await replayed(stage, reader.id) == told
+
+
+async def test_an_upstream_that_ignores_stream_is_polled(stage: Stage) -> None:
+    """Its answer is that the work is queued: there are no events to be had, and the work is not begun again."""
+    stage.upstream.streams.whole = True
+    stage.upstream.course = [*[Status.IN_PROGRESS] * 10, Status.COMPLETED]
+    reader = await streamed(stage)
+    await released(stage)
+    await stage.finish(reader.id)
+    told = await reader.rest()
+    assert (text(told), kinds(told)[-1]) == (ANSWER, "completed")
+    assert stage.upstream.begun == {reader.id: 1}
+
+
+async def test_an_error_in_the_stream_is_not_the_end_of_the_work(stage: Stage) -> None:
+    """Where the upstream replays, what became of the response is asked for."""
+    stage.upstream.streams.events = [*story(3)[:-1], {"type": "error", "code": "server_error", "message": "x"}]
+    reader = await streamed(stage)
+    await reader.take(4)
+    await released(stage)
+    await stage.finish(reader.id)
+    told = await reader.rest()
+    assert (text(told), kinds(told)[-1]) == (ANSWER, "completed")
+
+
+async def test_an_upstream_that_is_away_for_long_costs_no_holder(stage: Stage) -> None:
+    """The run is given up for a while, and offered again later; nothing counts as a death."""
+    stage.pace(patience_s=0.5)
+    stage.upstream.streams.breaks = [4]
+    stage.upstream.streams.follow_errors = [UpstreamUnavailable("ConnectError")] * 3
+    reader = await streamed(stage)
+    await released(stage)
+    record = await stage.record(reader.id)
+    assert (record.epoch, record.claimed, record.lapses) == (2, False, 0)
+    stage.upstream.streams.follow_errors = []
+    await stage.ring(reader.id)
+    await stage.engine.run(reader.id, offers(stage, reader.id)[-1])
+    assert told_of(await reader.rest()) == told_by(story(6))
+
+
+# Storage
+
+
+async def test_an_outage_while_events_flow_loses_none(stage: Stage) -> None:
+    """The live client hears on; the log catches up when storage is back."""
+    gate, last = stage.upstream.streams.hold(3), stage.upstream.streams.hold(8)
+    reader = await streamed(stage)
+    await reader.take(2)
+    await logged(stage, reader.id, 3)
+    async with stage.proxy.refusing():
+        gate.open()
+        assert numbers(await reader.take(5)) == [3, 4, 5, 6, 7]
+        last.open()
+    assert told_of(await reader.rest()) == told_by(story(6))
+    assert await replayed(stage, reader.id) == reader.told
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+async def test_a_lost_answer_doubles_no_event(stage: Stage, nth: int) -> None:
+    """Storage carries a transaction out and its answer is lost: accepting, naming, logging twice, ending."""
+    gate = stage.upstream.streams.hold(4)
+    last = stage.upstream.streams.hold(8)
+    fault = stage.proxy.drop_answer(is_transaction, nth)
+    reader = await streamed(stage)
+    await reader.take(3)
+    await logged(stage, reader.id, 4)
+    gate.open()
+    await logged(stage, reader.id, 8)
+    last.open()
+    assert told_of(await reader.rest()) == told_by(story(6))
+    assert await replayed(stage, reader.id) == reader.told
+    assert fault.happened.is_set()
+    assert stage.upstream.begun == {reader.id: 1}
+
+
+async def test_a_flush_whose_outcome_stays_unknown_doubles_no_event(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was carried out, and storage went away before anybody could look: the next try finds it done."""
+    gate = stage.upstream.streams.hold(3)
+    reader = await streamed(stage)
+    await reader.take(2)
+    await logged(stage, reader.id, 3)
+    fault = stage.proxy.drop_answer(is_transaction)
+    stage.proxy.delay(is_read, 60)
+    gate.open()
+    await fault.happened.wait()
+    async with stage.proxy.refusing():
+        stage.proxy.heal()
+
+        async def has_failed() -> bool:
+            return "run.unwritten" in events(caplog)
+
+        await until(has_failed)
+    assert told_of(await reader.rest()) == told_by(story(6))
+    assert await replayed(stage, reader.id) == reader.told
+
+
+async def test_an_outage_at_a_hand_over_loses_nothing(stage: Stage) -> None:
+    """The run is offered once storage is back; until then the lease stands."""
+    gate = stage.upstream.streams.hold(5)
+    reader = await streamed(stage)
+    await reader.take(4)
+    async with stage.proxy.refusing():
+        await reader.leave()
+    await offered(stage, reader.id, 2)
+    gate.open()
+    await (await stage.process()).run(reader.id, 2)
+    assert told_of(await replayed(stage, reader.id)) == told_by(story(6))
+
+
+def is_transaction(request: StorageRequest) -> bool:
+    """Say whether a request is an entity group transaction."""
+    return request.kind == "POST $batch"
+
+
+def is_read(request: StorageRequest) -> bool:
+    """Say whether a request reads one row."""
+    return request.method == "GET"

@@ -1,0 +1,209 @@
+"""The stream of a response as the client that began it sees it: live, in bounded memory, never ahead of the table."""
+
+import asyncio
+
+import pytest
+
+from shared.contract import sse
+from shared.core.alarms import Kind
+from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
+from shared.core.run_transitions import RESERVED_BLOCK
+from shared.runs.live_feed import MAX_BYTES
+from tests.support.fakes.streams import KEEPALIVE, story
+from tests.support.run_holders import logged, taken_over
+from tests.support.stage import Stage, events, until
+from tests.support.stream_clients import QUICK, kinds, numbers, offers, replayed, resumed, streamed, told_by, told_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def quick(stage: Stage) -> None:
+    """Let nothing wait for long."""
+    stage.pace(**QUICK)
+
+
+@pytest.mark.parametrize("background", [True, False])
+async def test_every_event_reaches_the_client_with_number_token_and_our_id(stage: Stage, background: bool) -> None:
+    """The upstream's events in its order, then the end with its output; the log repeats them word for word."""
+    reader = await streamed(stage, background=background)
+    told = await reader.rest()
+    assert told_of(told) == told_by(story(6))
+    lives = [event["response"] for _, event in told if "response" in event]
+    assert {shown["id"] for shown in lives} == {reader.id}
+    assert lives[-1] == await stage.shown(reader.id)
+    assert lives[-1]["output"]
+    assert await replayed(stage, reader.id) == told
+
+
+async def test_keepalives_stay_with_us(stage: Stage) -> None:
+    """They take a number of the upstream's and none of ours: ours have no gap, live and after a takeover."""
+    events = story(4)
+    stage.upstream.streams.events = [*events[:3], KEEPALIVE, KEEPALIVE, *events[3:5], KEEPALIVE, *events[5:]]
+    gate = stage.upstream.streams.hold(6)
+    reader = await streamed(stage)
+    await reader.take(3)
+    await reader.leave()
+    await taken_over(stage, reader.id, gate)
+    assert told_of(await replayed(stage, reader.id)) == told_by(events)
+    assert stage.upstream.streams.follows == [("up_0", 5)]
+
+
+# Never ahead of the table
+
+
+async def test_nothing_is_sent_before_the_upstreams_name_of_the_work_is_stored(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever takes the run over must find the same work: until then its client waits, whatever the upstream says."""
+    gate = stage.upstream.streams.hold(0)
+    creating = asyncio.create_task(streamed(stage))
+    await gate.reached.wait()
+    async with stage.proxy.refusing():
+        gate.open()
+
+        async def has_failed() -> bool:
+            return "run.unwritten" in events(caplog)
+
+        await until(has_failed)
+        assert stage.upstream.streams.given == 1
+        assert not creating.done()
+    reader = await creating
+    assert (await stage.record(reader.id)).token == "up_0"
+    assert told_of(await reader.rest()) == told_by(story(6))
+
+
+async def test_no_number_is_sent_before_it_is_reserved(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """While storage is away a live stream goes on up to the numbers that are reserved, and no further."""
+    stage.upstream.streams.events = story(1_000)
+    gate = stage.upstream.streams.hold(3)
+    reader = await streamed(stage)
+    await reader.take(2)
+    reserved = (await logged(stage, reader.id, 3)).reserved
+    assert reserved == 1 + RESERVED_BLOCK
+    async with stage.proxy.refusing():
+        gate.open()
+        assert numbers(await reader.take(reserved - 3))[-1] == reserved - 1
+
+        async def has_failed() -> bool:
+            return "run.unwritten" in events(caplog)
+
+        await until(has_failed)
+        assert stage.upstream.streams.given == reserved + 1
+    assert told_of(await reader.rest()) == told_by(story(1_000))
+    assert told_of(await replayed(stage, reader.id)) == told_by(story(1_000))
+
+
+# Placement and leaving
+
+
+async def test_a_client_that_leaves_hands_its_run_over(stage: Stage) -> None:
+    """All it was sent is logged, the next epoch is offered and unclaimed, and the upstream is read no more."""
+    stage.pace(flush_s=600)
+    stage.upstream.streams.hold(5)
+    reader = await streamed(stage)
+    await reader.take(4)
+    await reader.leave()
+
+    async def is_offered() -> bool:
+        return offers(stage, reader.id) == [2]
+
+    await until(is_offered)
+    record = await stage.record(reader.id)
+    assert (record.epoch, record.claimed, record.next_seq, record.lapses) == (2, False, 5, 0)
+    assert await stage.kinds(reader.id) == [Kind.RUN]
+    assert stage.upstream.streams.closed == stage.upstream.streams.opened == 1
+
+
+@pytest.mark.parametrize("place", range(1, 9))
+async def test_another_process_continues_exactly_where_the_client_left(stage: Stage, place: int) -> None:
+    """After whichever event it was, what the first client and the next have read is the undisturbed stream."""
+    gate = stage.upstream.streams.hold(place)
+    reader = await streamed(stage)
+    seen = [*reader.told, *await reader.take(place - 1)]
+    await reader.leave()
+    await taken_over(stage, reader.id, gate)
+    told = [*seen, *await replayed(stage, reader.id, place - 1)]
+    assert told_of(told) == told_by(story(6))
+    assert await replayed(stage, reader.id) == told
+    assert stage.upstream.begun == {reader.id: 1}
+
+
+async def test_where_the_upstream_does_not_replay_the_client_holds_nothing(stage: Stage) -> None:
+    """The run is offered on the queue from the start; the client reads, and its leaving changes nothing."""
+    stage.upstream.replays = False
+    reader = await streamed(stage)
+    assert offers(stage, reader.id) == [1]
+    assert stage.upstream.streams.runs == []
+    running = asyncio.create_task(stage.engine.run(reader.id, 1))
+    await reader.take(3)
+    await reader.leave()
+    await running
+    assert told_of(await replayed(stage, reader.id)) == told_by(story(6))
+    assert stage.upstream.streams.runs == [reader.id]
+
+
+async def test_a_repeat_with_the_same_key_reads_the_same_stream(stage: Stage) -> None:
+    """It joins the first: one piece of work, and all events again."""
+    first = await streamed(stage, key="k")
+    second = await streamed(stage, await stage.process(), key="k")
+    assert second.id == first.id
+    assert await second.rest() == await first.rest()
+    assert stage.upstream.begun == {first.id: 1}
+
+
+async def test_a_request_that_the_upstream_refuses_leaves_nothing(stage: Stage) -> None:
+    """The client gets the refusal instead of a stream."""
+    stage.upstream.streams.run_errors = [UpstreamRefused(400, "No such model.", code="model_not_found")]
+    with pytest.raises(RefusedByUpstream, match="No such model"):
+        await streamed(stage)
+    (key,) = stage.upstream.streams.runs
+    assert await stage.world.store.read(key) is None
+    assert await stage.alarms(key) == []
+
+
+async def test_an_upstream_that_is_away_costs_the_client_no_error(stage: Stage) -> None:
+    """The response is accepted and told so at once; its events come when the upstream is back."""
+    stage.upstream.streams.run_errors = [UpstreamUnavailable("ConnectError")]
+    reader = await streamed(stage)
+    assert kinds(reader.told) == ["created"]
+    assert told_of(await reader.rest()) == told_by(story(6))
+
+
+# How long, how much
+
+
+async def test_a_silent_stream_is_kept_open_by_comments_alone(stage: Stage) -> None:
+    """One line without a blank line after it: nothing that a client could take for an event."""
+    stage.pace(heartbeat_s=0.05)
+    gate = stage.upstream.streams.hold(2)
+    reader = await streamed(stage)
+    await reader.take(1)
+    async with asyncio.timeout(10):
+        assert [await anext(reader.chunks) for _ in range(3)] == [sse.HEARTBEAT] * 3
+    gate.open()
+    assert told_of(await reader.rest()) == told_by(story(6))
+
+
+async def test_an_answer_that_has_lasted_its_time_ends_without_a_terminal_event(stage: Stage) -> None:
+    """The run is handed over, and the client resumes from the last token."""
+    stage.pace(stream_s=0.5)
+    gate = stage.upstream.streams.hold(4)
+    reader = await streamed(stage)
+    seen = await reader.rest()
+    assert numbers(seen) == [0, 1, 2, 3]
+    await reader.leave()
+    await taken_over(stage, reader.id, gate)
+    assert told_of([*seen, *await replayed(stage, reader.id, 3)]) == told_by(story(6))
+
+
+async def test_a_slow_client_is_cut_off_from_the_feed_and_misses_nothing(stage: Stage) -> None:
+    """The run does not wait for it, nor do others; what the feed did not take, it reads from the log."""
+    events = story(300, text="x" * 8_000)
+    assert sum(len(event.get("delta", "")) for event in events) > 2 * MAX_BYTES
+    stage.upstream.streams.events = events
+    slow = await streamed(stage)
+    other = await resumed(stage, slow.id)
+    assert told_of(await other.rest()) == told_by(events)
+    assert (await stage.record(slow.id)).status.is_terminal
+    assert told_of(await slow.rest()) == told_by(events)

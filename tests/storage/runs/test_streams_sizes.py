@@ -1,0 +1,300 @@
+"""Streams at their limits: events, requests and outputs too large, many readers, storage that fails at a bad moment."""
+
+import asyncio
+import random
+import tracemalloc
+from base64 import b64encode
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from shared.core import event_log
+from shared.core.blobs import MAX_PACKED
+from shared.core.errors import StoreError, TooLarge, UpstreamRefused
+from shared.core.states import Status
+from shared.upstreams.protocol import Sent
+from tests.support.fakes.streams import KEEPALIVE, Streams, story
+from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.run_holders import driving, logged, released
+from tests.support.stage import ANN, Stage, events, until
+from tests.support.stream_clients import QUICK, kinds, numbers, replayed, resumed, streamed, told_by, told_of
+
+pytestmark = pytest.mark.anyio
+
+TRANSACTION_MAX = 4_194_304
+"""Bytes of an entity group transaction on the wire, at most: Azure refuses more, and Azurite may not."""
+MB = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def quick(stage: Stage) -> None:
+    """Let nothing wait for long."""
+    stage.pace(**QUICK)
+
+
+def noise(size: int) -> str:
+    """Return a text of about this size when packed: it can hardly be compressed."""
+    return b64encode(random.Random(size).randbytes(size)).decode()
+
+
+def sent_sizes(stage: Stage) -> list[int]:
+    """Return the sizes of all transactions from now on, as they come."""
+    sizes: list[int] = []
+
+    def notes(request: StorageRequest) -> bool:
+        sizes.append(len(request.body) if request.kind == "POST $batch" else 0)
+        return False
+
+    stage.proxy.delay(notes, 0)
+    return sizes
+
+
+def delta(text: str) -> dict[str, Any]:
+    """Return an event with this text."""
+    return {"type": "response.output_text.delta", "delta": text}
+
+
+# Writing
+
+
+async def test_a_large_event_beside_a_nearly_full_batch_goes_by_itself(stage: Stage) -> None:
+    """Each would fit, and both together would not: two transactions."""
+    stage.pace(flush_s=0.5)
+    sizes = sent_sizes(stage)
+    events = stage.upstream.streams.events = story(2)
+    events[3:3] = [delta(noise(3 * MB // 4)), delta(noise(5 * MB // 2))]
+    gate = stage.upstream.streams.hold(3)
+    reader = await streamed(stage)
+    await logged(stage, reader.id, 3)
+    gate.open()
+    assert told_of(await reader.rest()) == told_by(events)
+    assert max(sizes) < TRANSACTION_MAX
+    assert sum(sizes) > TRANSACTION_MAX
+
+
+async def test_an_event_too_large_to_keep_ends_the_response_though_its_client_leaves(stage: Stage) -> None:
+    """Storage is slow, so the event waits to be stored: handed over, it would kill every later holder."""
+    stage.upstream.streams.events[1:1] = [KEEPALIVE, delta(noise(2 * MAX_PACKED))]
+    progress, large, beyond = (stage.upstream.streams.hold(n) for n in (1, 2, 3))
+    reader = await streamed(stage)
+    await progress.reached.wait()
+    stage.proxy.delay(is_transaction, 60)
+    before = stage.proxy.counts["POST $batch"]
+    progress.open()
+
+    async def is_writing() -> bool:
+        return stage.proxy.counts["POST $batch"] > before
+
+    await until(is_writing)
+    stage.proxy.heal()
+    large.open()
+    await beyond.reached.wait()
+    await reader.leave()
+    await released(stage)
+    assert max(numbers(reader.told), default=0) < 2  # nobody has seen what no log can hold
+    assert (await stage.shown(reader.id))["error"]["code"] == "output_too_large"
+
+
+def is_transaction(request: StorageRequest) -> bool:
+    """Say whether a request is an entity group transaction."""
+    return request.kind == "POST $batch"
+
+
+# Requests and their echo
+
+
+async def test_a_request_whose_echo_does_not_fit_is_too_large_for_a_stream(stage: Stage) -> None:
+    """It is kept, and repeated in `response.created`: together that is over the limit. Without a stream it fits."""
+    instructions = noise(MAX_PACKED * 3 // 5)
+    with pytest.raises(TooLarge) as refused:
+        await streamed(stage, instructions=instructions)
+    assert (refused.value.status, refused.value.code) == (413, "request_too_large")
+    assert stage.upstream.streams.runs == []
+    made = await stage.create(instructions=instructions)
+    assert made.status is Status.QUEUED
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("replays", [True, False], ids=["replays", "foreground"])
+async def test_a_request_over_the_limit_is_too_large_in_any_way(stage: Stage, stream: bool, replays: bool) -> None:
+    """Streamed or not, whatever the upstream can do: refused before anything is kept or asked."""
+    stage.upstream.replays = replays
+    creating = streamed if stream else Stage.create
+    with pytest.raises(TooLarge) as refused:
+        await creating(stage, instructions=noise(MAX_PACKED * 21 // 20))
+    assert refused.value.code == "request_too_large"
+    assert stage.upstream.begun.total() == 0
+
+
+async def test_an_output_that_does_not_fit_beside_its_events_is_told_by_the_end_alone(stage: Stage) -> None:
+    """The end repeats the instructions and holds the output; not even the event before them fits beside that."""
+    sizes = sent_sizes(stage)
+    stage.upstream.streams.whole = True
+    stage.upstream.course = [Status.COMPLETED]
+    stage.upstream.output = noise(MAX_PACKED * 2 // 5)
+    reader = await streamed(stage, instructions=noise(MAX_PACKED * 9 // 20))
+    told = await reader.rest()
+    assert (kinds(told)[0], kinds(told)[-1]) == ("created", "completed")
+    assert "output_text.delta" not in kinds(told)
+    (item,) = told[-1][1]["response"]["output"]
+    assert item["content"][0]["text"].endswith(stage.upstream.output)
+    assert max(sizes) < TRANSACTION_MAX
+
+
+# Reading
+
+
+async def test_the_end_of_a_long_stream_is_read_without_its_log(stage: Stage) -> None:
+    """Whoever heard it live goes on from there: one look at the end of the log, not at all of its pages."""
+    large = [delta(f"{n}".ljust(event_log.MAX_TEXT)) for n in range(3 * event_log.ROWS_A_PAGE)]
+    events = stage.upstream.streams.events = story(event_log.MAX_EVENTS)
+    events[2:2] = large
+    gate = stage.upstream.streams.hold(len(events) - 1)
+    reader = await streamed(stage)
+    await reader.take(len(events) - 2)
+    await logged(stage, reader.id, len(events) - 1)
+    assert len(await stage.world.store.children(reader.id, "event")) > len(large)
+    before = stage.proxy.counts["GET responses()"]
+    gate.open()
+    assert told_of(await reader.rest()) == told_by(events)
+    assert stage.proxy.counts["GET responses()"] - before <= 2
+
+
+async def test_a_reader_holds_what_it_reads_as_it_is_stored(stage: Stage) -> None:
+    """Events that pack well are unpacked one batch at a time: memory does not grow with what a page could hold."""
+    size, count = 4 * MB, event_log.ROWS_A_PAGE - 2
+    stage.upstream.streams.events[2:2] = [delta("x" * size)] * count
+    reader = await streamed(stage)
+    await reader.rest()
+    tracemalloc.start()
+    page = await stage.world.store.log(reader.id, event_log.first_key(reader.id, -1))
+    held, _ = tracemalloc.get_traced_memory()
+    async for _ in await stage.engine.stream(ANN, reader.id, None, None):
+        pass
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(page.batches) > count
+    assert held < MB
+    assert most < size * count / 2
+
+
+async def test_many_silent_readers_ask_with_one_voice(stage: Stage) -> None:
+    """However many they are in a process, and however long they wait: one nudge for a shard and second."""
+    stage.pace(nudge_s=0.1)
+    stage.upstream.replays = False
+    reader = await streamed(stage)
+    readers = [await resumed(stage, reader.id) for _ in range(30)]
+    before = stage.proxy.counts["GET responses(key)"]
+    waiting = [asyncio.create_task(one.rest()) for one in readers]
+
+    async def have_asked() -> bool:  # whoever asks looks at the record, too
+        return stage.proxy.counts["GET responses(key)"] >= before + 3 * len(readers)
+
+    await until(have_asked)
+    asked = Counter(sent.content["at"] for sent in stage.nudges(reader.id))
+    assert list(asked.values()) == [1]
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+# Storage that fails at a bad moment
+
+
+class Refusing(Streams):
+    """Streams of an upstream that takes its time, and then refuses."""
+
+    def _sent(self, *_event: Any) -> Sent:
+        raise UpstreamRefused(400, "Not this.")
+
+
+async def test_a_refusal_while_storage_is_away_becomes_the_end(stage: Stage) -> None:
+    """The response cannot be removed, so it is kept: its caller is answered in time, and it fails."""
+    stage.upstream.streams = Refusing()
+    gate = stage.upstream.streams.hold(0)
+    creating = asyncio.create_task(streamed(stage))
+    await gate.reached.wait()
+    async with stage.proxy.refusing():
+        gate.open()
+        async with asyncio.timeout(5):
+            reader = await creating
+    assert kinds(await reader.rest()) == ["created", "error", "failed"]
+    assert (await stage.shown(reader.id))["error"]["message"] == "Not this."
+
+
+async def test_a_renewal_whose_outcome_stays_unknown_does_not_lose_the_run(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was carried out, and storage went away before anybody could look: the next one finds the alarm it made."""
+    stage.pace(renew_s=0.1)
+    stage.upstream.replays = False
+    gate = stage.upstream.streams.hold(3)
+    reader = await streamed(stage)
+    running = driving(stage.engine, reader.id, 1)
+    await logged(stage, reader.id, 3)
+    fault = stage.proxy.drop_answer(is_renewal)
+    stage.proxy.delay(is_read, 60)
+    await fault.happened.wait()
+    async with stage.proxy.refusing():
+        stage.proxy.heal()
+        await warned(caplog, "run.unrenewed")
+    stage.clock.advance(1)
+
+    async def is_renewed() -> bool:
+        return (await stage.alarms(reader.id))[0].due_ms >= stage.clock.ms + 30_000
+
+    await until(is_renewed)
+    gate.open()
+    await running
+    assert told_of(await reader.rest()) == told_by(story(6))
+    assert stage.upstream.begun == {reader.id: 1}
+
+
+async def warned(caplog: pytest.LogCaptureFixture, event: str) -> None:
+    """Wait until this has been logged."""
+
+    async def is_logged() -> bool:
+        return event in events(caplog)
+
+    await until(is_logged)
+
+
+def is_renewal(request: StorageRequest) -> bool:
+    """Say whether a request moves the alarm of a run, and writes nothing else."""
+    return request.kind == "POST $batch" and b"|run|" in request.body and b"resp|" not in request.body
+
+
+def is_read(request: StorageRequest) -> bool:
+    """Say whether a request reads one row."""
+    return request.method == "GET"
+
+
+async def test_a_replay_does_not_begin_in_the_middle(stage: Stage) -> None:
+    """Storage fails at the very first event, of a response that was begun anew: better no stream than half of one."""
+    stage.upstream.replays = False
+    stage.upstream.streams.breaks = [4]
+    reader = await streamed(stage)
+    await stage.engine.run(reader.id, 1)
+    broken = await resumed(stage, reader.id)
+    async with stage.proxy.refusing():
+        with pytest.raises(StoreError):
+            await broken.take(1)
+    whole = await replayed(stage, reader.id)
+    assert kinds(whole)[:3] == ["created", "in_progress", "output_text.delta"]
+    assert numbers(whole)[:3] == [0, 4, 5]
+
+
+async def test_an_end_during_an_outage_keeps_nobody_longer(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """An event is too large to keep, storage is away, and the client leaves: once the end is written, all is over."""
+    stage.upstream.streams.events[2:2] = [delta(noise(2 * MAX_PACKED))]
+    gate = stage.upstream.streams.hold(2)
+    reader = await streamed(stage)
+    await logged(stage, reader.id, 2)
+    async with stage.proxy.refusing():
+        gate.open()
+        await warned(caplog, "run.unwritten")
+        await reader.leave()
+    async with asyncio.timeout(5):
+        await released(stage)
+    assert (await stage.shown(reader.id))["error"]["code"] == "output_too_large"

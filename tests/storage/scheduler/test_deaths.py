@@ -1,0 +1,86 @@
+"""A death costs a minute: what a process leaves behind, at whatever it was, when another one goes on with it."""
+
+import asyncio
+import itertools
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.core.ids import derived_id, shard_of
+from shared.core.records import CALLBACK
+from shared.core.states import Status
+from tests.support.failover import Survivor
+from tests.support.fakes.peers import Gate
+from tests.support.stage import ANN, CALLBACK_URL, Stage
+
+pytestmark = pytest.mark.anyio
+
+SHARD = "a"
+ASKED: dict[str, Any] = {"model": "m", "input": "question", "background": True, "callback_url": CALLBACK_URL}
+# The longest lease is a claim's, 60 s. The others are shorter, and a heartbeat finds them after 60 s at the latest;
+# what a start has begun is polled for the first time after a tenth of its age.
+COSTS_MS = 60_000 + 7_000
+
+
+def keys() -> Iterator[str]:
+    """Give idempotency keys whose responses are all of one shard."""
+    for key in map(str, itertools.count()):
+        if shard_of(derived_id(ANN.name.encode(), key.encode(), orjson.dumps(ASKED))) == SHARD:
+            yield key
+
+
+async def dies(process: Coroutine[Any, Any, object], gate: Gate) -> None:
+    """Let a process die while it is held."""
+    task = asyncio.create_task(process)
+    await gate.reached.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    gate.open()
+
+
+async def polls(stage: Stage, key: str) -> None:
+    """Die with the answer of a poll."""
+    made = await stage.create(key=key, **ASKED)
+    stage.clock.advance(1)
+    await dies(stage.sweep(made.id), stage.upstream.hold_polls())
+
+
+async def waits(stage: Stage, key: str) -> None:
+    """Die with the nudge for a poll."""
+    await stage.create(key=key, **ASKED)
+
+
+async def starts(stage: Stage, key: str) -> None:
+    """Die with the answer of a create call."""
+    await dies(stage.create(key=key, **ASKED), stage.upstream.hold_starts())
+
+
+async def ends(stage: Stage, key: str) -> None:
+    """Die with the message that asks for a delivery."""
+    await stage.ended(key=key, **ASKED)
+
+
+async def delivers(stage: Stage, key: str) -> None:
+    """Die after the claim of an attempt."""
+    delivery = (await stage.ended(key=key, **ASKED)).delivery(CALLBACK)
+    assert delivery
+    await dies(stage.engine.deliver(delivery.alarm), stage.receiver.hold())
+    stage.receiver.posts.clear()
+
+
+@pytest.mark.parametrize("beat_s", [*range(0, 60, 5), 59])
+async def test_a_death_costs_a_minute_whenever_the_heartbeat_comes(stage: Stage, beat_s: int) -> None:
+    """All of one shard, so that what rings in between and what has gone meanwhile is before the next alarm."""
+    stage.upstream.course = [Status.COMPLETED]
+    given = keys()
+    for dying in (polls, waits, starts, ends, delivers):
+        await dying(stage, next(given))
+    died_ms = stage.clock.ms
+    survivor = Survivor(stage, await stage.process(), died_ms + beat_s * 1000)
+
+    async def are_told() -> bool:
+        return len({orjson.loads(post.body)["data"]["id"] for post in stage.receiver.posts}) == 5
+
+    await survivor.go_on_until(are_told, died_ms + COSTS_MS)

@@ -1,0 +1,203 @@
+"""More work than can be done in time: what waits is not charged, nothing fails for it, and nothing piles up.
+
+The clock of these tests' loop can be put forward, so that nobody waits for a deadline.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import pytest
+
+from shared.core import blobs, response_transitions
+from shared.core.alarms import LEASE_MS, Kind
+from shared.core.errors import UpstreamUnavailable
+from shared.core.ids import shard_of
+from shared.core.records import CALLBACK, Delivery, Record
+from shared.core.states import Status
+from shared.lifecycle.polling import GET_PAUSE_S
+from shared.runtime.ports import World
+from shared.scheduler.sweeps import MAX_S, sweep
+from shared.storage.store import MOVES_A_TRANSACTION
+from shared.upstreams.protocol import Step
+from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S
+from tests.support.fakes.peers import Gate, Outcome, ScriptedUpstream
+from tests.support.fast_loop import BACKEND, skip
+from tests.support.stage import CALLBACK_URL, START_MS, Stage, nudge, until
+
+pytestmark = pytest.mark.anyio
+
+BACKLOG = 400
+HOUR_MS = 3_600_000
+HANGING = UpstreamUnavailable("no answer within 10 s")
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Run the tests on a loop whose clock can be put forward."""
+    return BACKEND
+
+
+async def renew(stage: Stage) -> None:
+    """Give the stage a process that knows the peers it has now."""
+    stage.world = await stage.new_world(stage.clock)
+    stage.limit()
+
+
+# Slow polls
+
+
+class SlowUpstream(ScriptedUpstream):
+    """An upstream whose polls wait in a line until the test lets the first of them go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line: deque[Gate] = deque()
+
+    async def advance(self, token: str) -> Step:
+        """Answer when it is this poll's turn."""
+        self.line.append(gate := Gate())
+        await gate.wait()
+        return await super().advance(token)
+
+
+async def ring_apart(world: World, response_id: str, line: deque[Gate]) -> "asyncio.Task[int]":
+    """Let a process ring a response's alarm; return its sweep once the poll has joined the line, or it has ended."""
+    waiting = len(line)
+    ring = asyncio.create_task(sweep(world, shard_of(response_id), 0))
+
+    async def is_asking() -> bool:
+        return len(line) > waiting or ring.done()
+
+    await until(is_asking)
+    return ring
+
+
+async def play(stage: Stage, upstream: SlowUpstream, response_id: str, delay_s: float) -> Record:
+    """Ring every poll in time, each by another process, and let each answer come that late; return the ended record."""
+    answers: deque[tuple[int, asyncio.Task[int]]] = deque()
+    while not (record := await stage.record(response_id)).status.is_terminal:
+        due_ms = (await stage.alarms(response_id))[0].due_ms
+        if answers and answers[0][0] <= due_ms:
+            stage.clock.ms, ring = answers.popleft()
+            upstream.line.popleft().open()
+            await ring
+        else:
+            stage.clock.ms = max(stage.clock.ms, due_ms)
+            ring = await ring_apart(await stage.new_world(stage.clock), response_id, upstream.line)
+            answers.append((stage.clock.ms + int(delay_s * 1000), ring))
+    for gate in upstream.line:
+        gate.open()
+    await asyncio.gather(*(ring for _, ring in answers))
+    return record
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "course"),
+    [(2.5, [Status.IN_PROGRESS] * 20), (CALL_DEADLINE_S, [HANGING] * 10)],
+    ids=["slow", "hanging"],
+)
+async def test_polls_that_overlap_are_not_held_against_the_response(
+    stage: Stage, delay_s: float, course: list[Outcome]
+) -> None:
+    """The next poll is due before the last has been answered, again and again: the response completes all the same."""
+    upstream = stage.upstream = SlowUpstream()
+    upstream.course = [*course, Status.COMPLETED]
+    await renew(stage)
+    made = await stage.create()
+    ended = await play(stage, upstream, made.id, delay_s)
+    assert ended.status is Status.COMPLETED
+    assert upstream.polls > len(course)
+
+
+async def test_polls_leave_nothing_behind(stage: Stage) -> None:
+    """A second after the last poll, no poll is kept, whether a sweep or a caller asked."""
+    stage.upstream.course = [Status.IN_PROGRESS]
+    made = [await stage.create() for _ in range(3)]
+    stage.clock.advance(1)
+    for record in made:
+        await stage.sweep(record.id)
+        await stage.shown(record.id)
+    assert stage.world.polls
+
+    async def is_empty() -> bool:
+        return not stage.world.polls
+
+    skip(GET_PAUSE_S)
+    await until(is_empty, GET_PAUSE_S)
+
+
+# A backlog
+
+
+class HangingUpstream(ScriptedUpstream):
+    """An upstream that answers no start: each is given up at its deadline."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hanging = 0
+
+    async def start(self, request: dict[str, Any], key: str) -> Step:
+        """Let the call reach its deadline."""
+        self.hanging += 1
+        await asyncio.sleep(START_DEADLINE_S)
+        self.hanging -= 1
+        self.start_errors.append(HANGING)
+        return await super().start(request, key)
+
+
+async def accept(stage: Stage, response_id: str) -> None:
+    """Accept a response whose starter dies before it starts."""
+    record = Record(response_id, "ann", created_ms=START_MS, deadline_ms=START_MS + HOUR_MS)
+    await stage.world.store.commit(response_transitions.opened(record, blobs.pack({"input": "question"}), START_MS))
+
+
+async def test_a_backlog_fails_nothing_and_charges_only_what_it_acts_on(stage: Stage) -> None:
+    """400 starts are due and the upstream hangs: a sweep takes what it can in a minute and nudges for the rest.
+
+    What was taken comes back as an expected error, what was not is as it was: no alarm is nearer to being given up.
+    """
+    upstream = stage.upstream = HangingUpstream()
+    await renew(stage)
+    ids = [f"resp_a{n:031x}" for n in range(BACKLOG)]
+    for start in range(0, BACKLOG, 50):
+        await asyncio.gather(*(accept(stage, one) for one in ids[start : start + 50]))
+    stage.clock.advance(LEASE_MS[Kind.START] / 1000)
+    before, _ = await stage.world.store.due("a", stage.clock.ms, BACKLOG)
+    sweeping = asyncio.create_task(stage.sweep(ids[0]))
+
+    for batch in range(int(MAX_S / START_DEADLINE_S)):
+
+        async def is_stuck(put_back: int = batch * MOVES_A_TRANSACTION) -> bool:
+            alarms, _ = await stage.world.store.due("a", stage.clock.ms + HOUR_MS, BACKLOG)
+            return upstream.hanging >= MOVES_A_TRANSACTION and sum(alarm.tries for alarm in alarms) == put_back
+
+        await until(is_stuck)
+        skip(START_DEADLINE_S)
+        stage.clock.advance(START_DEADLINE_S)
+
+    taken = await sweeping
+    assert taken == upstream.starts.total() == 3 * MOVES_A_TRANSACTION
+    assert nudge(stage.clock.ms // 1000, 0) in stage.sent
+    after, _ = await stage.world.store.due("a", stage.clock.ms + HOUR_MS, BACKLOG)
+    assert [(alarm.kind, alarm.attempt) for alarm in after] == [(Kind.START, 0)] * BACKLOG
+    assert {alarm.key for alarm in after if not alarm.tries} == {alarm.key for alarm in before[taken:]}
+
+
+# A slow receiver
+
+
+async def test_a_callback_that_finds_no_slot_is_neither_charged_nor_given_up(stage: Stage) -> None:
+    """Others hold a slow host's slots for minutes: the delivery waits, and is made once one is free."""
+    stage.receiver.is_busy = True
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    for _ in range(12):
+        await stage.ring(response_id)
+    delivery = await stage.delivery(response_id)
+    assert (delivery.state, delivery.attempt) == ("pending", 0)
+    assert stage.clock.ms < START_MS + 300_000
+
+    stage.receiver.is_busy = False
+    await stage.ring(response_id)
+    assert await stage.delivery(response_id) == Delivery(CALLBACK, "delivered", 1)

@@ -1,0 +1,92 @@
+"""Messages are hints: chains of nudges hold by themselves, and whatever becomes of them, nothing is lost.
+
+The clocks of these tests run, because a queue hides its messages by the real time.
+"""
+
+import asyncio
+from collections import Counter
+
+import orjson
+import pytest
+
+from shared.contract.requests import parse
+from shared.core.states import Status
+from shared.engine import Engine
+from shared.storage.wakeups import DELIVERIES, NUDGES
+from tests.support.queue_pump import queue_host
+from tests.support.stage import ANN, CALLBACK_URL, Stage, clock_ahead, until
+
+pytestmark = pytest.mark.anyio
+
+RESPONSES = 12
+
+
+async def engine(stage: Stage, ahead_ms: int) -> Engine:
+    """Return the engine of another process on the same storage, whose clock is ahead by this time."""
+    return Engine(await stage.new_world(clock_ahead(ahead_ms)))
+
+
+async def submitted(maker: Engine) -> list[str]:
+    """Create responses with callbacks, all at once; return their ids."""
+    body = orjson.dumps({"model": "m", "input": "q", "background": True, "callback_url": CALLBACK_URL})
+    made = await asyncio.gather(*(maker.create(ANN, parse(body), None, None) for _ in range(RESPONSES)))
+    return [record.id for record, _ in made]
+
+
+async def finished(stage: Stage, ids: list[str]) -> None:
+    """Wait until every response has completed and its callback has arrived, once."""
+
+    async def all_delivered() -> bool:
+        return len(stage.receiver.posts) >= len(ids)
+
+    await until(all_delivered, 60)
+    assert {(await stage.record(one)).status for one in ids} == {Status.COMPLETED}
+    arrived = Counter(orjson.loads(post.body)["data"]["id"] for post in stage.receiver.posts)
+    assert arrived == Counter(ids)
+    assert stage.upstream.starts == Counter(ids)
+
+
+@pytest.mark.parametrize(
+    ("maker_ms", "sweepers_ms"),
+    [(0, [0]), (2_000, [0]), (0, [2_000]), (0, [0, 2_000])],
+    ids=["one clock", "maker ahead", "sweeper ahead", "both sweep"],
+)
+async def test_chains_survive_clocks_that_differ(stage: Stage, maker_ms: int, sweepers_ms: list[int]) -> None:
+    """Without one heartbeat, nudges alone take every response to its end, whichever process handles them."""
+    stage.upstream.course = [Status.IN_PROGRESS, Status.IN_PROGRESS, Status.COMPLETED]
+    maker = await engine(stage, maker_ms)
+    sweepers = [await engine(stage, ahead_ms) for ahead_ms in sweepers_ms]
+    async with queue_host(stage, *sweepers):
+        await finished(stage, await submitted(maker))
+
+
+async def test_clearing_every_queue_again_and_again_loses_nothing(stage: Stage) -> None:
+    """What was due is found by the heartbeat; here it beats every second."""
+    stage.upstream.course = [Status.IN_PROGRESS, Status.COMPLETED]
+    worker = await engine(stage, 0)
+
+    async def beat() -> None:
+        while True:
+            await clear(stage)
+            await worker.heartbeat()
+            await asyncio.sleep(1)
+
+    async with queue_host(stage, worker):
+        beating = asyncio.create_task(beat())
+        await finished(stage, await submitted(worker))
+        beating.cancel()
+
+
+async def test_a_message_repeated_at_will_changes_nothing(stage: Stage) -> None:
+    """Queues deliver at least once: every message is handled three times, and nothing happens twice."""
+    worker = await engine(stage, 0)
+    ids = await submitted(worker)
+    async with queue_host(stage, worker, copies=3):
+        await finished(stage, ids)
+
+
+async def clear(stage: Stage) -> None:
+    """Delete every message of every queue."""
+    for name in (NUDGES, DELIVERIES):
+        async with stage.queue(name) as queue:
+            await queue.clear_messages()

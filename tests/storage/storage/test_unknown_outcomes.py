@@ -1,0 +1,187 @@
+"""Requests to storage that bring no answer: what is sent again, what is recognised, and what nobody notices."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+
+from shared.contract.requests import parse
+from shared.core.alarms import Alarm, Kind
+from shared.core.changesets import Write
+from shared.core.errors import StoreUnavailable
+from shared.core.ids import new_id, shard_of
+from shared.core.records import CALLBACK, INLINE_BODY, Delivery, Record
+from shared.core.states import Status
+from tests.support.fakes.peers import Gate
+from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.proxies.lossy_proxy import LossyProxy
+from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage, nudge
+
+pytestmark = pytest.mark.anyio
+
+NOW_S = START_MS // 1000
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+async def lossy(connection_string: str) -> AsyncIterator[LossyProxy]:
+    """Give the proxy that loses requests on their way to the stage's table."""
+    endpoint = dict(part.partition("=")[::2] for part in connection_string.split(";"))["TableEndpoint"]
+    async with LossyProxy("table", urlsplit(endpoint).port or 80) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def stage(lossy: LossyProxy, connection_string: str) -> AsyncIterator[Stage]:
+    """Give the test an engine whose table is behind that proxy."""
+    async with Stage(lossy.through(connection_string)) as stage:
+        yield stage
+
+
+def is_transaction(request: StorageRequest) -> bool:
+    """Say whether a request is an entity group transaction."""
+    return request.kind == "POST $batch"
+
+
+def is_read(request: StorageRequest) -> bool:
+    """Say whether a request only reads."""
+    return request.method == "GET"
+
+
+def record() -> Record:
+    """Return a fresh record."""
+    return Record(new_id(), "ann", created_ms=START_MS, deadline_ms=START_MS + HOUR_MS)
+
+
+# Sent again
+
+
+@pytest.mark.parametrize("nth", range(1, 6), ids=["open", "start", "move", "end", "claim"])
+async def test_a_transaction_that_never_arrived_is_sent_again(stage: Stage, lossy: LossyProxy, nth: int) -> None:
+    """One dropped connection anywhere in the life of a response: nobody sees an error, and nothing happens twice."""
+    stage.upstream.course = [Status.COMPLETED]
+    lost = lossy.lose(is_transaction, nth)
+    made = await stage.create(callback_url=CALLBACK_URL)
+    await stage.ring(made.id)
+    await stage.deliver()
+    assert lost.happened.is_set()
+    assert stage.upstream.starts == {made.id: 1}
+    assert stage.upstream.polls == len(stage.receiver.posts) == 1
+    assert await stage.delivery(made.id) == Delivery(CALLBACK, "delivered", 1)
+    assert await stage.kinds(made.id) == [Kind.PURGE]
+
+
+async def test_a_cancel_that_never_arrived_is_sent_again(stage: Stage, lossy: LossyProxy) -> None:
+    """The caller gets its cancelled response, and the work is stopped."""
+    made = await stage.create()
+    lost = lossy.lose(is_transaction)
+    cancelled, _ = await stage.engine.cancel(ANN, made.id)
+    assert lost.happened.is_set()
+    assert cancelled == await stage.record(made.id)
+    assert cancelled.status is Status.CANCELLED
+    await stage.sweep(made.id)
+    assert stage.upstream.stopped == ["up_0"]
+
+
+async def test_what_is_sent_again_is_still_our_own_write(stage: Stage, lossy: LossyProxy) -> None:
+    """The first request is lost, the answer to the second, too: the same write_id is in both, and is recognised."""
+    bodies = []
+
+    def is_noted(request: StorageRequest) -> bool:
+        if is_transaction(request):
+            bodies.append(request.body)
+        return is_transaction(request)
+
+    lost = lossy.lose(is_noted, 1)
+    unanswered = stage.proxy.drop_answer(is_transaction, 2)
+    committed = await stage.world.store.commit(Write(record()))
+    assert lost.happened.is_set()
+    assert unanswered.happened.is_set()
+    assert await stage.record(committed.id) == committed
+    assert [committed.write_id.encode() in body for body in bodies] == [True, True]
+
+
+async def test_a_commit_is_given_up_after_three_tries(stage: Stage, lossy: LossyProxy) -> None:
+    """Storage that does not answer is StoreUnavailable; what never arrived has changed nothing."""
+    committed = await stage.world.store.commit(Write(record()))
+    before = lossy.counts["POST $batch"]
+    lossy.lose(is_transaction, None)
+    with pytest.raises(StoreUnavailable):
+        await stage.world.store.commit(Write(replace(committed, promised=True)))
+    assert lossy.counts["POST $batch"] - before == 3
+    assert await stage.record(committed.id) == committed
+
+
+async def test_a_move_is_given_up_after_three_tries(stage: Stage, lossy: LossyProxy) -> None:
+    """The alarm stays where it was, so that the next sweep finds it."""
+    alarm = Alarm(START_MS, Kind.POLL, new_id(), token="t", born_ms=START_MS)
+    await stage.plant([alarm])
+    before = lossy.counts["POST $batch"]
+    lossy.lose(is_transaction, None)
+    with pytest.raises(StoreUnavailable):
+        await stage.world.store.move(shard_of(alarm.id), [(alarm, alarm.moved(START_MS + 1_000))])
+    assert lossy.counts["POST $batch"] - before == 3
+    assert [found.key for found in await stage.alarms(alarm.id)] == [alarm.key]
+
+
+async def test_a_sweep_acts_on_what_it_has_moved_before_storage_failed(stage: Stage, lossy: LossyProxy) -> None:
+    """The second of two transactions fails: the first 50 are polled, and a nudge for now asks for the other 50."""
+    ids = [f"resp_a{n:031x}" for n in range(100)]
+    poll = Alarm(START_MS, Kind.POLL, "", born_ms=START_MS, deadline_ms=START_MS + HOUR_MS, read_ms=START_MS - 1)
+    stage.upstream.course = [Status.IN_PROGRESS]
+    for one in ids:
+        await stage.upstream.start({}, one)
+    await stage.plant(
+        [replace(poll, id=one, token=token) for one, token in zip(ids, stage.upstream.works, strict=True)]
+    )
+    lossy.lose(lambda request: is_transaction(request) and ids[50].encode() in request.body, None)
+    assert await stage.sweep(ids[0]) == 50
+    assert [work.polls for work in stage.upstream.works.values()] == [1] * 50 + [0] * 50
+    assert stage.sent == [nudge(NOW_S, 0)]
+
+    lossy.heal()
+    assert await stage.sweep(ids[0]) == 50
+    assert {work.polls for work in stage.upstream.works.values()} == {1}
+
+
+# Not needed
+
+
+async def test_a_large_first_answer_is_passed_on_without_a_read(stage: Stage, lossy: LossyProxy) -> None:
+    """The end is committed with its first answer; that storage refuses every read then costs the caller nothing."""
+    stage.upstream.first = Status.COMPLETED
+    stage.upstream.output = os.urandom(INLINE_BODY).hex()
+    lossy.lose(is_read, None)
+    made, body = await stage.engine.create(ANN, parse(b'{"model":"m","input":"q","background":true}'), None, None)
+    (message,) = orjson.loads(body)["output"]
+    assert message["content"][0]["text"].endswith(stage.upstream.output)
+    assert made.body_rows > 0
+
+    lossy.heal()
+    assert orjson.loads(body) == await stage.shown(made.id)
+
+
+async def test_an_event_that_was_received_is_not_sent_again_while_its_note_waits(stage: Stage) -> None:
+    """Storage is away for far longer than the claim: sweeps of this process neither send again nor give up."""
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    received, pause = stage.receiver.hold(), Gate()
+    stage.world = replace(stage.world, sleep=lambda _: pause.wait())
+    stage.limit()
+    attempt = asyncio.create_task(stage.deliver())
+    await received.reached.wait()
+    async with stage.proxy.refusing():
+        received.open()
+        await pause.reached.wait()
+    for _ in range(8):
+        await stage.ring(response_id)
+    assert stage.clock.ms >= START_MS + 60_000
+    assert (await stage.delivery(response_id)).is_open
+
+    pause.open()
+    await attempt
+    assert await stage.delivery(response_id) == Delivery(CALLBACK, "delivered", 1)
+    assert len(stage.receiver.posts) == 1

@@ -1,0 +1,52 @@
+"""What is told of a change: whatever an upstream puts into an object, and whatever clocks say."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from shared.core.records import Record
+from shared.core.states import Status
+from shared.engine import Engine
+from shared.lifecycle import completion
+from shared.upstreams.protocol import Step
+from tests.support.stage import ANN, START_MS, Stage, told
+
+pytestmark = pytest.mark.anyio
+
+RECORD = Record("resp_0123456789abcdef0123456789abcdef", "ann", created_ms=0, deadline_ms=1, model="m")
+SENTENCE = "The prompt 'geheim' is not allowed."
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"usage": {"input_tokens": 3, "output_tokens": 0}}, {"input_tokens": 3, "output_tokens": 0}),
+        ({"usage": {"input_tokens": -1, "output_tokens": True}}, {}),
+        ({"usage": {"input_tokens": 2**63, "output_tokens": "7"}}, {}),
+        ({"usage": {"input_tokens": 1.5, "output_tokens": [7]}}, {}),
+        ({"usage": [7], "model": "x" * 999}, {"response_model": "x" * 200}),
+        ({"model": {"name": "geheim"}}, {"response_model": None}),
+        ({"error": {"code": "rate_limit_exceeded"}}, {"error": "rate_limit_exceeded"}),
+        ({"error": {"code": 429}}, {"error": "429"}),
+        ({"error": {"code": SENTENCE}}, {"error": "_OTHER"}),
+        ({"error": {"code": ["geheim"]}}, {"error": None}),
+        ({"error": SENTENCE}, {"error": "server_error"}),
+    ],
+)
+def test_of_an_end_words_and_counts_are_told(answer: dict[str, Any], said: dict[str, Any]) -> None:
+    """Nothing else that an upstream may write there: no sentence, no number that is no count, no object."""
+    told_of = completion.by_step(Step(Status.FAILED, None, {"output": [], **answer}), 1)(RECORD).said
+    expected = {"response_model": "m", "error": "server_error"} | said
+    assert told_of == {name: value for name, value in expected.items() if value is not None}
+
+
+async def test_nothing_is_younger_than_new(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the process that sees the end has a clock behind that of the one that accepted it."""
+    stage.upstream.course = [Status.COMPLETED]
+    record = await stage.create()
+    late = Engine(await stage.new_world(lambda: START_MS - 5_000))
+    with caplog.at_level(logging.INFO):
+        await late.retrieve(ANN, record.id)
+    (line,) = [line for line in told(caplog) if line["event"] == "response.completed"]
+    assert line["age_ms"] == 0

@@ -1,0 +1,246 @@
+"""The engine as its callers see it: one life of a response, waiting, continuing, and who may see what."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.contract.callers import Caller, SigningSecret
+from shared.contract.pages import Page
+from shared.contract.requests import parse
+from shared.core.errors import BadRequest, NotFound, StoreUnavailable, TooLarge
+from shared.core.ids import new_id, shard_of, token_for
+from shared.core.states import Status
+from shared.engine import Engine
+from tests.support.stage import ANN, BOB, CALLBACK_URL, SECRET, START_MS, Stage
+
+pytestmark = pytest.mark.anyio
+
+# What sweeps do once for all alarms of a shard that are due: ask what is due, and what comes next.
+SHARED = Counter({"GET responses()": 2})
+
+
+async def created(stage: Stage, wait_s: float | None, **fields: Any) -> dict[str, Any]:
+    """Create a response, waiting for its end; return the object that is answered."""
+    body = orjson.dumps({"model": "m", "input": "question", **fields})
+    _, answer = await stage.engine.create(ANN, parse(body), None, wait_s)
+    found: dict[str, Any] = orjson.loads(answer)
+    return found
+
+
+async def test_the_life_of_a_response_takes_nine_storage_requests(stage: Stage) -> None:
+    """Accept, note the start, two polls, the end, claim and note the callback; reads only before end and callback."""
+    before = stage.proxy.counts.copy()
+    made = await stage.create(callback_url=CALLBACK_URL)
+    for _ in range(2):
+        stage.clock.advance(1)
+        await stage.sweep(made.id)
+    await stage.deliver()
+    spent = stage.proxy.counts - before - SHARED - SHARED
+
+    assert len(stage.receiver.posts) == 1
+    assert spent == {"POST $batch": 7, "GET responses(key)": 2}
+    assert spent.total() == 9
+
+
+# Waiting
+
+
+async def test_background_work_is_answered_at_once(stage: Stage) -> None:
+    """A ticket: unfinished, with a token in place of a result."""
+    shown = await created(stage, None, background=True)
+    assert (shown["status"], shown["output"]) == ("queued", [])
+    assert shown["continuation_token"] == token_for(shown["id"])
+    assert stage.upstream.polls == 0
+
+
+@pytest.mark.parametrize(("background", "wait_s"), [(False, None), (True, 30)])
+async def test_waiting_ends_with_the_response(stage: Stage, background: bool, wait_s: float | None) -> None:
+    """A request that is no background work, or that says how long to wait, is answered with the end."""
+    stage.upstream.course = [Status.COMPLETED]
+    shown = await created(stage, wait_s, background=background)
+    assert (shown["status"], shown["background"]) == ("completed", background)
+    assert shown["continuation_token"] is None
+
+
+async def test_waiting_ends_with_its_time(stage: Stage) -> None:
+    """What is not finished then comes back with a token, as background work: never a gateway time-out."""
+    stage.upstream.course = [Status.IN_PROGRESS]
+    shown = await created(stage, 0.2, background=False)
+    assert (shown["status"], shown["background"]) == ("in_progress", True)
+    assert shown["continuation_token"]
+
+
+async def test_waiting_outlasts_an_outage_of_storage(stage: Stage) -> None:
+    """The response is accepted: a fault while its creator waits costs no ticket."""
+    stage.upstream.course = [Status.IN_PROGRESS]
+    waiting = asyncio.Event()
+
+    async def sleep(delay_s: float) -> None:
+        waiting.set()
+        await asyncio.sleep(delay_s)
+
+    stage.engine = Engine(replace(stage.world, sleep=sleep))
+    create = asyncio.create_task(created(stage, 0.2))
+    await waiting.wait()
+    async with stage.proxy.refusing():
+        shown = await create
+    assert shown["continuation_token"]
+
+
+async def test_a_get_may_wait_too(stage: Stage) -> None:
+    """A caller who comes back can wait for the end."""
+    stage.upstream.course = [Status.IN_PROGRESS, Status.COMPLETED]
+    made = await stage.create()
+    record, _ = await stage.engine.retrieve(ANN, made.id, 30)
+    assert record.status is Status.COMPLETED
+
+
+async def test_a_token_stands_for_the_id(stage: Stage) -> None:
+    """Every call takes the continuation token in place of the id."""
+    made = await stage.create()
+    assert (await stage.shown(token_for(made.id)))["id"] == made.id
+    assert (await stage.engine.cancel(ANN, token_for(made.id)))[0].id == made.id
+
+
+# Continuing
+
+
+async def test_a_response_continues_another_under_the_upstreams_name(stage: Stage) -> None:
+    """Callers name our ids, the upstream gets its own; the answer shows ours."""
+    first = await stage.ended()
+    second = await stage.create(previous_response_id=first.id)
+    assert stage.upstream.works["up_1"].request["previous_response_id"] == "up_0"
+    assert (await stage.shown(second.id))["previous_response_id"] == first.id
+
+
+async def test_only_a_response_that_has_ended_can_be_continued(stage: Stage) -> None:
+    """One that still runs is refused with its status; nothing is started."""
+    first = await stage.create()
+    with pytest.raises(BadRequest, match=r"is still queued; wait for its end") as refused:
+        await stage.create(previous_response_id=first.id)
+    assert (refused.value.param, refused.value.code) == ("previous_response_id", "previous_response_not_finished")
+    assert stage.upstream.starts == {first.id: 1}
+
+
+async def test_what_is_not_there_cannot_be_continued(stage: Stage) -> None:
+    """Unknown, deleted, another caller's, and never known to the upstream: all are the same refusal."""
+    deleted, others = await stage.ended(), await stage.ended(BOB)
+    await stage.engine.delete(ANN, deleted.id)
+    gate = stage.upstream.hold_starts()
+    starter = asyncio.create_task(stage.create(key="k"))
+    await gate.reached.wait()
+    unknown_upstream = next(name for name in stage.upstream.starts if name not in (deleted.id, others.id))
+    await stage.engine.cancel(ANN, unknown_upstream)
+    for named in (new_id(), "no id", deleted.id, others.id, unknown_upstream):
+        with pytest.raises(BadRequest) as refused:
+            await stage.create(previous_response_id=named)
+        assert (refused.value.param, refused.value.code) == ("previous_response_id", "previous_response_not_found")
+    gate.open()
+    await starter
+
+
+# Who may see what
+
+
+CALLS: list[Callable[[Engine, Caller, str], Awaitable[object]]] = [
+    lambda engine, caller, named: engine.retrieve(caller, named),
+    lambda engine, caller, named: engine.cancel(caller, named),
+    lambda engine, caller, named: engine.delete(caller, named),
+    lambda engine, caller, named: engine.input_items(caller, named, Page()),
+    lambda engine, caller, named: engine.deliveries(caller, named),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=["retrieve", "cancel", "delete", "input_items", "deliveries"])
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.COMPLETED])
+async def test_anothers_response_does_not_exist(
+    stage: Stage, call: Callable[[Engine, Caller, str], Awaitable[object]], status: Status
+) -> None:
+    """Another's id and one that never was get the same answer, and nothing happens to the response."""
+    stage.upstream.first = status
+    made = await stage.create()
+    for named in (made.id, token_for(made.id), new_id(), "resp_1", "", "../x"):
+        with pytest.raises(NotFound) as refused:
+            await call(stage.engine, BOB, named)
+        assert refused.value.message == f"Response with id '{named}' not found."
+    assert await stage.record(made.id) == made
+    assert stage.upstream.polls == 0
+
+
+# What is accepted
+
+
+async def test_the_input_can_be_listed(stage: Stage) -> None:
+    """The request's input as items, for as long as the response is kept."""
+    made = await stage.create(input=[{"role": "user", "content": "one"}, {"role": "user", "content": "two"}])
+    listing = await stage.engine.input_items(ANN, made.id, Page(descending=False))
+    assert [item["content"][0]["text"] for item in listing["data"]] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({"callback_url": "http://hooks.contoso.com/"}, "callback_url", "callback_url_scheme"),
+        ({"callback_url": "https://127.0.0.1/"}, "callback_url", "callback_url_address"),
+        ({"metadata": {"callback_url": "https://169.254.169.254/"}}, "callback_url", "callback_url_address"),
+        ({"reply_to": "nudges"}, "reply_to", "queue_not_allowed"),
+        ({"metadata": {"reply_to": "others"}}, "reply_to", "queue_not_allowed"),
+    ],
+)
+async def test_a_target_that_is_not_allowed_is_refused_at_once(
+    stage: Stage, fields: dict[str, Any], param: str, code: str
+) -> None:
+    """The field is named, and neither storage nor upstream has been touched."""
+    before = stage.proxy.counts.copy()
+    with pytest.raises(BadRequest) as refused:
+        await stage.create(**fields)
+    assert (refused.value.param, refused.value.code) == (param, code)
+    assert stage.upstream.starts == {}
+    assert stage.proxy.counts == before
+
+
+async def test_callbacks_need_a_secret_and_an_allowed_host(stage: Stage) -> None:
+    """Nothing is sent unsigned, nor to a host that the caller's configuration does not name."""
+    for caller, code in (
+        (Caller("ann", (), ()), "callback_url_unsigned"),
+        (Caller("ann", (), (SigningSecret(SECRET, START_MS),)), "callback_url_unsigned"),
+        (Caller("ann", (), ANN.secrets, ("fabrikam.com",)), "callback_url_host_denied"),
+    ):
+        with pytest.raises(BadRequest) as refused:
+            await stage.create(caller, callback_url=CALLBACK_URL)
+        assert refused.value.code == code
+
+
+async def test_a_request_that_cannot_be_kept_is_too_large(stage: Stage) -> None:
+    """A request over the limit when packed is refused before anything is written."""
+    with pytest.raises(TooLarge) as refused:
+        await stage.create(input=os.urandom(3_000_000).hex())
+    assert refused.value.code == "request_too_large"
+    assert stage.upstream.starts == {}
+
+
+async def test_readiness_needs_table_and_queues(stage: Stage) -> None:
+    """A check passes where everything answers, and fails where storage does not."""
+    await stage.engine.check()
+    async with stage.proxy.refusing():
+        with pytest.raises(StoreUnavailable):
+            await stage.engine.check()
+
+
+async def test_a_response_keeps_to_its_shard(stage: Stage) -> None:
+    """Everything of a response is in the partition that its id names, so that one transaction can hold it."""
+    made = await stage.ended(callback_url=CALLBACK_URL)
+    rows = [row async for row in (await stage.table()).list_entities(select=["PartitionKey", "RowKey"])]
+    assert {row["PartitionKey"] for row in rows} == {shard_of(made.id)}
+    assert sorted(row["RowKey"] for row in rows) == [
+        f"alarm|{START_MS + 15_000}|deliver|{made.id}|c",
+        f"alarm|{START_MS + 30 * 86_400_000}|purge|{made.id}",
+        f"resp|{made.id}",
+        f"resp|{made.id}|input|00",
+    ]

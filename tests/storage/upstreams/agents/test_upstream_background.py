@@ -1,0 +1,112 @@
+"""Agents whose chat client works in the background: nobody waits for them, and no process has to live as long."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from shared.core.alarms import Kind
+from shared.core.changesets import Write
+from shared.core.states import Status
+from tests.support.fakes.agents import AGENT, Script, Weather, calls, employ, says, spoken
+from tests.support.run_holders import run_on
+from tests.support.stage import Stage
+from tests.support.stream_clients import QUICK, offers
+
+pytestmark = pytest.mark.anyio
+
+Employ = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def quick(stage: Stage) -> None:
+    """Let nothing wait for long."""
+    stage.pace(**QUICK)
+
+
+@pytest.fixture
+def tool() -> Weather:
+    """Give a tool that nobody has called."""
+    return Weather()
+
+
+async def test_an_agent_that_waits_is_left(stage: Stage) -> None:
+    """Between two looks nobody holds the run; the agent goes on with its token in another process, and counts once."""
+    script = employ(stage, Script(polls=2))
+    made = await stage.create(model=AGENT)
+    await stage.engine.run(made.id, 1)
+    paused = await stage.record(made.id)
+    assert (paused.status, paused.claimed, paused.epoch, paused.memos) == (Status.IN_PROGRESS, False, 2, 1)
+    (alarm,) = await stage.alarms(made.id)
+    assert (alarm.kind, alarm.due_ms - stage.clock.ms) == (Kind.RUN, 1_000)
+    assert await run_on(stage, made.id) == 2
+    ended = await stage.record(made.id)
+    assert (ended.starts, ended.lapses, ended.memos, script.begun) == (1, 0, 1, 1)
+    assert spoken(await stage.shown(made.id)) == "All well."
+    assert [options.get("continuation_token") for options in script.options] == [None, *[{"response_id": "work_1"}] * 2]
+
+
+async def test_an_agent_that_was_begun_anew_may_wait(stage: Stage) -> None:
+    """As often as is allowed it was begun anew before it had a token; to look again is not to begin."""
+    employ(stage, Script(polls=2))
+    made = await stage.create(model=AGENT)
+    await stage.world.store.commit(Write(replace(made, starts=3)))
+    await run_on(stage, made.id)
+    ended = await stage.record(made.id)
+    assert (ended.status, ended.starts) == (Status.COMPLETED, 4)
+
+
+async def test_the_looks_become_rarer(stage: Stage) -> None:
+    """As polls do: after a tenth of the time, up to half a minute."""
+    employ(stage, Script(polls=8))
+    made = await stage.create(model=AGENT)
+    waits = []
+    for epoch in range(1, 9):
+        await stage.engine.run(made.id, epoch)
+        (alarm,) = await stage.alarms(made.id)
+        waits.append((alarm.due_ms - stage.clock.ms) // 1000)
+        stage.clock.advance(epoch * 6)
+        await stage.ring(made.id)
+    assert waits == sorted(waits)
+    assert (waits[0], 10 < waits[-1] <= 30) == (1, True)
+    assert offers(stage, made.id) == list(range(1, 10))
+
+
+async def test_a_run_that_only_pauses_may_last_longer_than_an_invocation(stage: Stage) -> None:
+    """It is held for a moment at a time."""
+    stage.limit(deadline_ms=7 * 86_400_000)
+    employ(stage, Script(polls=2))
+    made = await stage.create(model=AGENT)
+    await stage.engine.run(made.id, 1)
+    stage.clock.advance(100_000)
+    await run_on(stage, made.id)
+    assert (await stage.record(made.id)).status is Status.COMPLETED
+
+
+async def test_a_deadline_ends_a_run_that_is_paused(stage: Stage) -> None:
+    """It is not slept through."""
+    employ(stage, Script(polls=1_000))
+    made = await stage.create(model=AGENT)
+    await stage.engine.run(made.id, 1)
+    stage.clock.ms = made.deadline_ms
+    await stage.sweep(made.id)
+    assert (await stage.shown(made.id))["error"]["code"] == "deadline_exceeded"
+
+
+async def test_a_follow_up_continues_a_session_that_was_paused(stage: Stage) -> None:
+    """Question and answer came in different processes, and both are remembered."""
+    script = employ(stage, Script(polls=2))
+    first = await stage.create(model=AGENT, input="one")
+    await run_on(stage, first.id)
+    second = await stage.create(model=AGENT, input="two", previous_response_id=first.id)
+    await run_on(stage, second.id)
+    assert [words.split() for words in script.asked[-1]] == [["one"], ["All", "well."], ["two"]]
+
+
+async def test_equal_calls_before_and_after_a_token_are_told_apart(stage: Stage, tool: Weather) -> None:
+    """What was called before the token is part of the work; what comes after it is called again."""
+    turns = [[calls("weather", city="Bonn")], [calls("weather", city="Bonn")], says("Twice.")]
+    employ(stage, Script(turns, polls=1), tool.weather)
+    made = await stage.create(model=AGENT)
+    await run_on(stage, made.id)
+    assert tool.asked == ["Bonn", "Bonn"]

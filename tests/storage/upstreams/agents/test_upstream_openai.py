@@ -1,0 +1,223 @@
+"""Agents whose model works in the background, by Agent Framework's OpenAI client and the simulated model."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+from agent_framework import Agent
+from agent_framework.openai import OpenAIChatClient
+from openai import AsyncOpenAI
+
+from shared.core.alarms import Kind
+from shared.core.records import Record
+from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
+from tests.support.fakes.agents import AGENT, Script, StaffOf, Weather, spoken
+from tests.support.peer_processes import ModelPeer
+from tests.support.run_holders import die, driving, reaches, run_on
+from tests.support.stage import ANN, Stage, until
+from tests.support.stream_clients import QUICK, kinds, numbers, replayed, streamed, text
+
+pytestmark = pytest.mark.anyio
+
+Employ = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def quick(stage: Stage) -> None:
+    """Let nothing wait for long."""
+    stage.pace(**QUICK)
+
+
+@pytest.fixture
+def tool() -> Weather:
+    """Give a tool that nobody has called."""
+    return Weather()
+
+
+class OpenAIStaff:
+    """One agent whose model is the simulated one, by Agent Framework's own client of the Responses API."""
+
+    def __init__(self, sdk: AsyncOpenAI, model: str, tools: list[Callable[..., Any]]) -> None:
+        self.scripts: Mapping[str, Script | None] = {"clerk": None}
+        self._sdk, self._model, self._tools = sdk, model, tools
+
+    def made(self, _name: str) -> Agent[Any]:
+        """Return a new agent."""
+        return Agent(client=OpenAIChatClient(model=self._model, async_client=self._sdk), tools=self._tools)
+
+
+@pytest.fixture
+async def hire(stage: Stage, model: ModelPeer) -> AsyncIterator[Employ]:
+    """Give a way to employ an agent with a model's name and some tools."""
+    async with AsyncOpenAI(base_url=str(model.sdk.base_url), api_key="any", max_retries=0, timeout=10) as sdk:
+
+        def employ_over(name: str, *tools: Callable[..., Any]) -> None:
+            stage.employ(PREFIX, AgentUpstream(StaffOf(OpenAIStaff(sdk, name, list(tools)))))
+
+        yield employ_over
+
+
+async def test_a_model_in_the_background_is_polled_by_runners(stage: Stage, hire: Employ, model: ModelPeer) -> None:
+    """Its work is created once; the answer is the model's."""
+    hire("sim-0.5s")
+    made = await stage.create(model=AGENT)
+    assert await run_on(stage, made.id) > 1
+    shown = await stage.shown(made.id)
+    assert (shown["status"], shown["usage"]["output_tokens"] > 0) == ("completed", True)
+    assert spoken(shown).startswith("This answer is simulated")
+    assert (model.stats()["creates"], (await stage.record(made.id)).starts) == (1, 1)
+
+
+async def test_tools_run_between_two_pieces_of_background_work(
+    stage: Stage, hire: Employ, model: ModelPeer, tool: Weather
+) -> None:
+    """The first ends with a call, the second is begun with its result, and each is waited for by nobody."""
+    hire("sim-tool", tool.weather)
+    made = await stage.create(model=AGENT, input="Bonn")
+    await run_on(stage, made.id)
+    shown = await stage.shown(made.id)
+    assert [item["type"] for item in shown["output"]] == ["function_call", "function_call_output", "message"]
+    assert "the output of weather" in spoken(shown)
+    assert shown["usage"]["input_tokens"] == used(model)
+    assert (tool.asked, model.stats()["creates"]) == (["Bonn"], 2)
+
+
+def used(model: ModelPeer) -> int:
+    """Return the input tokens of all that the model has answered."""
+    return sum(model.get(one).json()["usage"]["input_tokens"] for one in model.stats()["started"])
+
+
+async def test_a_tool_is_not_run_again_after_a_death_between_two_pieces(
+    stage: Stage, hire: Employ, model: ModelPeer, tool: Weather
+) -> None:
+    """The process dies while it hands the result on; the next one finds the call by the token, and the result."""
+    hire("sim-tool", tool.weather)
+    made = await stage.create(model=AGENT, input="Bonn")
+    await stage.engine.run(made.id, 1)
+    model.faults(create_latency_s=60)
+    epoch = 2
+    while not tool.asked:
+        await stage.ring(made.id)
+        running = driving(stage.engine, made.id, epoch)
+        await reaches(stage, made.id, partial(_is_paused_or_called, epoch))
+        epoch += 1
+    await die(running)
+    model.faults(create_latency_s=0)
+    await stage.ring(made.id)
+    await run_on(stage, made.id)
+    assert (tool.asked, (await stage.shown(made.id))["status"]) == (["Bonn"], "completed")
+
+
+def _is_paused_or_called(epoch: int, record: Record) -> bool:
+    return record.epoch > epoch or record.memos > 1
+
+
+async def test_a_cancel_reaches_the_model_of_a_run_that_is_paused(stage: Stage, hire: Employ, model: ModelPeer) -> None:
+    """Nobody holds the run: the `stop` alarm tells the SDK under the chat client."""
+    hire("sim-60s")
+    made = await stage.create(model=AGENT)
+    await stage.engine.run(made.id, 1)
+    await stage.engine.cancel(ANN, made.id)
+    model.faults(outage="503")
+    await stage.sweep(made.id)
+    assert Kind.STOP in await stage.kinds(made.id)
+    model.faults(outage=False)
+    stage.clock.advance(120)
+    await stage.sweep(made.id)
+    assert await stage.kinds(made.id) == [Kind.PURGE]
+    assert model.stats()["cancels"] == 2
+    assert (await stage.shown(made.id))["status"] == "cancelled"
+
+
+async def test_a_stream_is_followed_by_its_token_after_a_death(stage: Stage, hire: Employ, model: ModelPeer) -> None:
+    """From its start, which readers are told; nothing is begun anew."""
+    hire("sim-0.5s")
+    model.faults(stream_stall_after=8)
+    reader = await streamed(stage, model=AGENT)
+    running = driving(stage.engine, reader.id, 1)
+    await reader.take(5)
+    await reaches(stage, reader.id, lambda record: record.next_seq > 4)
+    await die(running)
+    await stage.ring(reader.id)
+    await (await stage.process()).run(reader.id, 2)
+    seen = await reader.rest()
+    shown = await stage.shown(reader.id)
+    assert (kinds(seen).count("in_progress"), text(seen)) == (2, spoken(shown))
+    assert numbers(seen) == sorted(set(numbers(seen)))
+    assert (model.stats()["creates"], (await stage.record(reader.id)).starts) == (1, 1)
+
+
+async def test_what_came_before_the_token_is_told_again(
+    stage: Stage, hire: Employ, model: ModelPeer, tool: Weather
+) -> None:
+    """The process dies in the second piece of work: its follower tells the call and its result, then the piece."""
+    hire("sim-tool", tool.weather)
+    model.faults(stream_stall_after=12)
+    reader = await streamed(stage, model=AGENT, input="Bonn")
+    running = driving(stage.engine, reader.id, 1)
+    await reaches(stage, reader.id, lambda record: record.memos == 3)
+    await die(running)
+    await stage.ring(reader.id)
+    await (await stage.process()).run(reader.id, 2)
+    seen = await replayed(stage, reader.id)
+    output = (await stage.shown(reader.id))["output"]
+    assert [item["type"] for item in output] == ["function_call", "function_call_output", "message"]
+    assert [event["item"] for _, event in seen if event["type"] == "response.output_item.done"] == output
+    assert (tool.asked, model.stats()["creates"]) == (["Bonn"], 2)
+
+
+async def test_a_stream_that_breaks_is_followed_by_its_token(stage: Stage, hire: Employ, model: ModelPeer) -> None:
+    """Agent Framework says nothing of the break: the token that is left does."""
+    hire("sim-0.5s")
+    model.faults(stream_drop_after=6)
+    reader = await streamed(stage, model=AGENT)
+    await stage.engine.run(reader.id, 1)
+    seen = await reader.rest()
+    assert kinds(seen)[-1] == "completed"
+    assert text(seen) == spoken(await stage.shown(reader.id))
+    assert model.stats()["creates"] == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("name", "status"), [("sim-fail-0.2s", "failed"), ("sim-incomplete-0.2s", "incomplete")])
+async def test_the_model_says_how_it_ended(stage: Stage, hire: Employ, name: str, status: str, *, stream: bool) -> None:
+    """Agent Framework shows a failure nowhere but in the SDK's object: it is not taken for an answer."""
+    hire(name)
+    response_id = (await streamed(stage, model=AGENT)).id if stream else (await stage.create(model=AGENT)).id
+    await run_on(stage, response_id)
+    shown = await stage.shown(response_id)
+    assert shown["status"] == status
+    assert shown["error"] or shown["incomplete_details"]["reason"] == "max_output_tokens"
+
+
+async def test_a_model_that_cannot_be_asked_now_is_asked_later(stage: Stage, hire: Employ, model: ModelPeer) -> None:
+    """Its work goes on meanwhile: an outage between two looks fails nothing."""
+    hire("sim-0.2s")
+    made = await stage.create(model=AGENT)
+    await stage.engine.run(made.id, 1)
+    model.faults(outage="503")
+    await stage.ring(made.id)
+    running = asyncio.create_task(run_on(stage, made.id))
+
+    async def is_asked() -> bool:
+        return bool(model.stats()["retrieves"] > 0)
+
+    await until(is_asked)
+    model.faults(outage=False)
+    await running
+    assert (await stage.shown(made.id))["status"] == "completed"
+
+
+async def test_a_session_of_the_service_is_continued(stage: Stage, hire: Employ, model: ModelPeer) -> None:
+    """The conversation is kept where the model is; the next turn names its last response."""
+    hire("sim-0.2s")
+    first = await stage.create(model=AGENT, input="Rivers rise.")
+    await run_on(stage, first.id)
+    second = await stage.create(model=AGENT, input="Lakes lie.", previous_response_id=first.id)
+    await run_on(stage, second.id)
+    answer = spoken(await stage.shown(second.id))
+    assert "Rivers rise" in answer
+    assert "Lakes lie" in answer
+    assert model.stats()["creates"] == 2

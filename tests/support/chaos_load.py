@@ -1,0 +1,186 @@
+"""Load on a service while it is made to fail, and what must have come of everything it accepted."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event as Flag
+
+import httpx
+
+from local.stack.process import wait_for
+from tests.support.peer_processes import Event, error_of
+from tests.support.service_process import Json, Service, following, streaming
+
+THREADS = 8
+ACCEPTED_S = 90.0
+READ_S = 80.0
+SETTLED_S = 90.0  # a death costs up to 67 s, see test_deaths.py; the rest is for a machine that is busy
+ENDS = {
+    "sim-instant": "completed",
+    "sim-1s": "completed",
+    "sim-2s": "completed",
+    "sim-3s": "completed",
+    "sim-fail-1s": "failed",
+    "sim-incomplete-1s": "incomplete",
+}
+
+
+@dataclass
+class Load:
+    """Callers who send, each request again until they read a 2xx; the seed decides what and when.
+
+    `accepted` holds what they were promised, `answers` counts what they got. Without keys, a repeat is a new request.
+    """
+
+    running: Service
+    seed: int
+    count: int
+    keyed: bool = False
+    pause_s: float = 2.0
+    accepted: dict[int, str] = field(default_factory=dict)
+    answers: Counter[int | None] = field(default_factory=Counter)
+    _over: Flag = field(default_factory=Flag, repr=False)
+
+    def __post_init__(self) -> None:
+        dice = random.Random(self.seed)
+        self._clients = [self.running.client(host=n) for n in range(len(self.running.hosts))]
+        self._plan = [(dice.choice([*ENDS]), dice.uniform(0, self.pause_s)) for _ in range(self.count)]
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Send during the block; at its end, wait until everything is accepted. A failure in it ends the sending."""
+        pool = ThreadPoolExecutor(THREADS)
+        try:
+            sent = [pool.submit(self._send, n) for n in range(self.count)]
+            yield
+            for one in sent:
+                one.result()
+        finally:
+            self._over.set()
+            pool.shutdown(cancel_futures=True)
+
+    def settle(self) -> float:
+        """Wait until everything has called back; return the seconds that took. Nobody asks: that would be a poll."""
+        began = time.monotonic()
+        assert wait_for(lambda: not self._missing(), SETTLED_S), self._lost()
+        return time.monotonic() - began
+
+    def check(self) -> int:
+        """Check every promise; return how many callbacks came more than once."""
+        for n, response_id in self.accepted.items():
+            assert self._read(response_id)["status"] == ENDS[self._plan[n][0]]
+            self._await_delivered(response_id)
+        callbacks = self.running.receiver.received()
+        told = {(one["response_id"], one["type"], one["webhook_id"], one["verified"]) for one in callbacks}
+        assert len(told) == len({response_id for response_id, *_ in told}), "one response, two events"
+        for n, response_id in self.accepted.items():
+            assert (response_id, f"response.{ENDS[self._plan[n][0]]}") in {one[:2] for one in told}
+        assert all(verified for *_, verified in told)
+        assert self.running.model.stats()["started_twice"] == 0
+        assert not (unexpected := self.running.unexpected()), unexpected
+        return len(callbacks) - len(told)
+
+    def post(self, n: int, client: httpx.Client) -> httpx.Response:
+        """Send the n-th request, as every time."""
+        request = self.running.with_callback(model=self._plan[n][0], input=f"Request number {n}.")
+        return client.post("/responses", json=request, headers={"Idempotency-Key": f"key-{n}"} if self.keyed else {})
+
+    def _send(self, n: int) -> None:
+        time.sleep(self._plan[n][1])  # the time between two requests of one caller
+        end, tries = time.monotonic() + ACCEPTED_S, n
+        while n not in self.accepted and not self._over.is_set():
+            assert time.monotonic() < end, f"request {n} was not accepted within {ACCEPTED_S:g} s"
+            self._try(n, self._clients[tries % len(self._clients)])
+            tries += 1
+
+    def _try(self, n: int, client: httpx.Client) -> None:
+        try:
+            answer = self.post(n, client)
+        except httpx.TransportError:
+            self.answers[None] += 1
+            time.sleep(0.1)
+            return
+        self.answers[answer.status_code] += 1
+        if answer.is_success:
+            self.accepted[n] = answer.json()["id"]
+        else:
+            assert error_of(answer)[0] == 503, answer.text
+            time.sleep(0.1)
+
+    def _missing(self) -> set[str]:
+        """Return what was accepted, or started for a caller who did not read the answer, and has not called back."""
+        told = {one["response_id"] for one in self.running.receiver.received()}
+        return {*self.accepted.values(), *self.running.model.stats()["started"]} - told
+
+    def _lost(self) -> str:
+        """Say what the service knows of what has not called back."""
+        paths = [f"/responses/{one}{part}" for one in sorted(self._missing()) for part in ("", "/deliveries")]
+        known = [self._get(path).text for path in paths]
+        return f"no callback in time: {known}"
+
+    def _read(self, response_id: str) -> Json:
+        first, second = (self._get(f"/responses/{response_id}").json() for _ in range(2))
+        assert first == second
+        found: Json = first
+        return found
+
+    def _await_delivered(self, response_id: str) -> None:
+        """Wait for the record of the delivery: a death between a callback and its record lets it be sent again."""
+
+        def is_delivered() -> bool:
+            (delivery,) = self._get(f"/responses/{response_id}/deliveries").json()["data"]
+            return bool(delivery["state"] == "delivered")
+
+        assert wait_for(is_delivered, SETTLED_S), f"the delivery of {response_id} is not recorded"
+
+    def _get(self, path: str) -> httpx.Response:
+        return self._clients[0].get(path)
+
+
+@dataclass
+class Reader:
+    """A client of one stream, who goes on after every break, at whichever host answers, up to the terminal event."""
+
+    clients: Sequence[httpx.Client]
+    model: str
+    key: str
+    fields: Json = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    connections: int = 0
+
+    @property
+    def token(self) -> str | None:
+        """Where the reader is; None at the end, and before anything has come."""
+        return self.events[-1]["continuation_token"] if self.events else None
+
+    def read(self) -> None:
+        """Read all events."""
+        end = time.monotonic() + READ_S
+        while self.token or not self.events:
+            assert time.monotonic() < end, f"{self.key} has not ended, after {len(self.events)} events"
+            self._read_on(self.clients[self.connections % len(self.clients)])
+            self.connections += 1
+
+    def _read_on(self, client: httpx.Client) -> None:
+        token = self.token
+        opened = following(client, token) if token else streaming(client, self.model, key=self.key, **self.fields)
+        try:
+            with opened as events:
+                for event in events:
+                    self.events.append(event)
+        except httpx.TransportError:
+            time.sleep(0.1)
+
+
+@contextmanager
+def reading(readers: Sequence[Reader]) -> Iterator[None]:
+    """Let all of them read beside the block; at its end, wait until each has read everything."""
+    with ThreadPoolExecutor(len(readers)) as pool:
+        read = [pool.submit(reader.read) for reader in readers]
+        yield
+        for one in read:
+            one.result()

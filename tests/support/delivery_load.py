@@ -1,0 +1,200 @@
+"""Thousands of deliveries: what each receiver will answer, the receivers, and storage that loses things on the way."""
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+
+from shared.contract import responses
+from shared.core import blobs, response_transitions, states
+from shared.core.changesets import Write
+from shared.core.ids import derived_id, event_id, shard_of
+from shared.core.outcomes import Answer, SendError
+from shared.core.records import Record
+from shared.core.response_transitions import DAY_MS, Ending
+from shared.core.states import Status
+from shared.storage import operations
+from shared.storage.table_client import Table
+from tests.support.fakes.peers import ScriptedReceiver, head_of
+from tests.support.stage import START_MS, Clock
+
+Outcome = int | SendError
+ENDED = Status.COMPLETED
+CALLERS = ("ann", "bob", "cem", "dee", "eve")
+HOSTS = 40
+DOWN_HOST = "h0.contoso.com"
+DOWN_MS = 180_000  # for so long after the start it answers 503 to everything
+LATENCY_S = 0.02
+GONE_SHARE = 0.03
+# What some receivers answer before anything else: how many of them, and how many times at most.
+TROUBLE: tuple[tuple[Outcome, float, int], ...] = (
+    (500, 0.05, 3),
+    (429, 0.03, 2),
+    (SendError.TIMEOUT, 0.03, 2),
+    (SendError.CONNECT, 0.03, 3),
+    (404, 0.01, 1),
+)
+OPERATIONS = 100
+
+
+@dataclass(frozen=True)
+class Course:
+    """One delivery: its number, its caller, and what its receiver answers, of which the last stays."""
+
+    n: int
+    caller: str
+    answers: tuple[Outcome, ...]
+
+    @property
+    def id(self) -> str:
+        """The id of the response."""
+        return derived_id(b"fleet", str(self.n).encode())
+
+    @property
+    def url(self) -> str:
+        """Where it goes."""
+        return f"https://h{self.n % HOSTS}.contoso.com/{self.n}"
+
+    @property
+    def end(self) -> str:
+        """The state it must come to."""
+        return "gone" if self.answers[-1] == 410 else "delivered"
+
+    @property
+    def webhook_id(self) -> str:
+        """The id of its event, whichever attempt it is."""
+        return event_id(self.id, states.event_type(ENDED))
+
+
+def courses(count: int, dice: random.Random) -> list[Course]:
+    """Return so many deliveries, most of which succeed at once."""
+    return [Course(n, dice.choice(CALLERS), (*_before(dice), _last(dice))) for n in range(count)]
+
+
+def _before(dice: random.Random) -> Iterator[Outcome]:
+    drawn = dice.random()
+    for outcome, share, most in TROUBLE:
+        if 0 <= drawn < share:
+            yield from [outcome] * dice.randint(1, most)
+        drawn -= share
+
+
+def _last(dice: random.Random) -> Outcome:
+    return 410 if dice.random() < GONE_SHARE else dice.choice((200, 202, 204))
+
+
+async def plant(table: Table, planned: Iterable[Course]) -> None:
+    """Write each response as it is at its end, with its alarms: as many in a transaction as it holds."""
+    waiting: dict[str, list[Any]] = defaultdict(list)
+    for course in planned:
+        shard = shard_of(course.id)
+        rows, _ = operations.of_write(_ended(course), "planted")
+        if len(waiting[shard]) + len(rows) > OPERATIONS:
+            await table.submit_transaction(waiting.pop(shard))
+        waiting[shard] += rows
+    for left in waiting.values():
+        await table.submit_transaction(left)
+
+
+def _ended(course: Course) -> Write:
+    born_ms = START_MS - 5_000
+    record = Record(course.id, course.caller, born_ms, START_MS + DAY_MS, background=True, callback_url=course.url)
+    body = responses.present(record, ENDED, {"output": [{"number": course.n}]}, {}, START_MS)
+    return response_transitions.ended(record, Ending(ENDED, blobs.pack(body)), START_MS, 30 * DAY_MS)
+
+
+@dataclass
+class Fleet:
+    """The receivers of all deliveries, and what they have seen, by URL."""
+
+    planned: Sequence[Course]
+    clock: Clock
+    dice: random.Random
+    posts: Counter[str] = field(default_factory=Counter)
+    repeats: Counter[str] = field(default_factory=Counter)  # POSTs of what had been answered with its last word
+    webhook_ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def __post_init__(self) -> None:
+        self._left = {one.url: list(one.answers) for one in self.planned}
+        self.over: set[str] = set()
+
+    def take(self, url: str, webhook_id: str) -> Outcome:
+        """Take an event and return what its receiver answers."""
+        self.posts[url] += 1
+        self.webhook_ids[url].add(webhook_id)
+        if url in self.over:
+            self.repeats[url] += 1
+        if self.clock.ms < START_MS + DOWN_MS and urlsplit(url).hostname == DOWN_HOST:
+            return 503
+        if len(self._left[url]) == 1:
+            self.over.add(url)
+        return head_of(self._left[url])
+
+
+class Carrier(ScriptedReceiver):
+    """The sender of one process. At its n-th POST, if a number is named, the process dies: its task is cancelled."""
+
+    def __init__(self, fleet: Fleet, *, dies_at: int = 0) -> None:
+        super().__init__()
+        self._fleet = fleet
+        self._dies_at = dies_at
+        self.process: asyncio.Task[None] | None = None
+        self.sent: list[str] = []
+
+    async def post(
+        self,
+        address: str,
+        headers: Mapping[str, str],
+        body: bytes,  # noqa: ARG002 - the same at every attempt, as other tests show
+        *,
+        hosts: Collection[str] = (),  # noqa: ARG002
+    ) -> Answer:
+        """Make one attempt, which takes its time."""
+        outcome = self._fleet.take(address, headers["webhook-id"])
+        self.sent.append(address)
+        number = len(self.sent)
+        await asyncio.sleep(self._fleet.dice.random() * LATENCY_S)
+        if number == self._dies_at and self.process:
+            self.process.cancel()
+        if isinstance(outcome, SendError):
+            return Answer(None, outcome, None, duration_ms=1)
+        return Answer(outcome, None, "30" if outcome == 429 else None, duration_ms=1)
+
+
+class LossyTable(Table):
+    """A table on the way to which a share of the requests is lost, and on the way back the same share of the answers.
+
+    To whoever waits both look alike. Here and not in a proxy, because that would take as long as all the rest.
+    """
+
+    dice: random.Random
+    share: float
+    lost: Counter[str]  # what was lost, by kind
+
+    async def _batch_send(self, table_name: str, *reqs: HttpRequest, **kwargs: Any) -> list[Mapping[str, Any]]:
+        self._lose_request()
+        done = await super()._batch_send(table_name, *reqs, **kwargs)
+        self._lose_answer("transaction carried out")
+        return done
+
+    async def _read(self, path: str, query: Mapping[str, str]) -> AsyncHttpResponse:
+        self._lose_request()
+        response = await super()._read(path, query)
+        self._lose_answer("row read")
+        return response
+
+    def _lose_request(self) -> None:
+        if self.dice.random() < self.share:
+            self.lost["request"] += 1
+            raise ServiceRequestError("the request is lost")
+
+    def _lose_answer(self, what: str) -> None:
+        if self.dice.random() < self.share:
+            self.lost[what] += 1
+            raise ServiceResponseError("the answer is lost")

@@ -1,0 +1,88 @@
+"""One delivery in a child process that dies at a chosen step of it.
+
+    python -m tests.support.doomed_delivery ALARM --dies MOMENT
+
+It is the engine of production, built from the settings in the environment, but for two seams that count its steps.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from shared.bootstrap import _world
+from shared.core.changesets import Write
+from shared.core.outcomes import Answer
+from shared.core.records import CALLBACK, Record
+from shared.engine import Engine
+from shared.senders.callbacks import CallbackSender
+from shared.settings import load
+from shared.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Doom:
+    """The moment at which this process dies as if by kill -9; an empty one never comes."""
+
+    moment: str
+
+    def passes(self, moment: str) -> None:
+        """Go on, unless this is the moment."""
+        if moment == self.moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DoomedStore(Store):
+    """Storage at whose transactions the process may die: before one is sent, or once its answer is read."""
+
+    def __init__(self, store: Store, doom: Doom) -> None:
+        super().__init__(store._table)
+        self._doom = doom
+
+    async def commit(self, write: Write) -> Record:
+        """Carry out the claim of an attempt, or its record."""
+        name = "claim" if any(one.sending for one in write.record.deliveries) else "record"
+        self._doom.passes(f"before the {name}")
+        record = await super().commit(write)
+        self._doom.passes(f"after the {name}")
+        return record
+
+
+@dataclass(eq=False)
+class DoomedSender(CallbackSender):
+    """A sender at whose POST the process may die: before it is sent, or once its answer is read."""
+
+    doom: Doom = field(default_factory=lambda: Doom(""))
+
+    async def post(
+        self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
+    ) -> Answer:
+        """Make one attempt."""
+        self.doom.passes("before the post")
+        answer = await super().post(address, headers, body, hosts=hosts)
+        self.doom.passes("after the post")
+        return answer
+
+
+async def deliver(alarm_key: str, doom: Doom) -> None:
+    """Make the attempt that a message with this key asks for."""
+    world = _world(load())
+    senders = {**world.senders, CALLBACK: DoomedSender(allow_loopback=True, doom=doom)}
+    engine = Engine(replace(world, store=DoomedStore(world.store, doom), senders=senders))
+    await engine.deliver(alarm_key)
+    await engine.aclose()
+
+
+def main() -> None:
+    """Deliver, or die."""
+    parser = argparse.ArgumentParser(prog="tests.support.doomed_delivery", description=__doc__)
+    parser.add_argument("alarm", help="the key of the delivery's alarm")
+    parser.add_argument("--dies", default="", metavar="MOMENT", help="such as 'after the claim'")
+    given = parser.parse_args()
+    asyncio.run(deliver(given.alarm, Doom(given.dies)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What goes on after a death: a process that hears its own messages and its heartbeat, on a stage's clock."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from shared.engine import Engine
+from shared.storage.wakeups import DELIVERIES, NUDGES
+from tests.support.queue_pump import swept
+from tests.support.stage import Sent, Stage
+
+HEARTBEAT_MS = 60_000
+
+
+@dataclass
+class Survivor:
+    """The process that is left, from now on. What was sent before is lost: the dead had taken those messages."""
+
+    stage: Stage
+    engine: Engine
+    next_beat_ms: int
+    _heard: int = 0
+    _waiting: list[tuple[int, Sent]] = field(default_factory=list)  # messages, and when each can be seen
+
+    def __post_init__(self) -> None:
+        self._heard = len(self.stage.sent)
+
+    async def go_on_until(self, holds: Callable[[], Awaitable[bool]], deadline_ms: int) -> None:
+        """Do what comes next, and so move the clock, until the condition holds; fail where it takes too long."""
+        while not await holds():
+            await self._next()
+            assert self.stage.clock.ms <= deadline_ms, "still not"
+
+    async def _next(self) -> None:
+        self._listen()
+        visible_ms = min((at_ms for at_ms, _ in self._waiting), default=self.next_beat_ms)
+        self.stage.clock.ms = max(self.stage.clock.ms, min(visible_ms, self.next_beat_ms))
+        if self.next_beat_ms <= self.stage.clock.ms:
+            self.next_beat_ms += HEARTBEAT_MS
+            await self.engine.heartbeat()
+            return
+        first = min(self._waiting, key=lambda waiting: waiting[0])
+        self._waiting.remove(first)
+        await self._handle(first[1])
+
+    def _listen(self) -> None:
+        new = self.stage.sent[self._heard :]
+        self._heard += len(new)
+        self._waiting += [(self.stage.clock.ms + sent.parked_s * 1000, sent) for sent in new]
+
+    async def _handle(self, sent: Sent) -> None:
+        if sent.queue == NUDGES:
+            await swept(self.engine, sent.content)
+        elif sent.queue == DELIVERIES:
+            await self.engine.deliver(sent.content["alarm"])

@@ -1,0 +1,218 @@
+"""Agents whose chat client follows a script: real Agent Framework, with a fake where it would call a model."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from agent_framework import (
+    Agent,
+    BaseChatClient,
+    ChatMiddlewareLayer,
+    ChatResponse,
+    ChatResponseUpdate,
+    Content,
+    FunctionInvocationLayer,
+    Message,
+)
+
+from shared.upstreams.agents.registry import Agents
+from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
+from tests.support.fakes.streams import Gate
+from tests.support.stage import Stage
+from tests.support.stream_clients import Reader, streamed
+
+AGENT = "agent:clerk"
+USAGE: Any = {"input_token_count": 5, "output_token_count": 2, "total_token_count": 7}
+
+
+def says(*words: str) -> list[Content]:
+    """Return the contents of a turn in which the model says this, a word at a time, and counts its tokens."""
+    return [*(Content.from_text(word) for word in words), Content.from_usage(USAGE)]
+
+
+def calls(tool: str, **arguments: Any) -> Content:
+    """Return the model's wish to call a tool."""
+    return Content.from_function_call(f"call_{tool}_{len(arguments)}", tool, arguments=arguments)
+
+
+@dataclass
+class Script:
+    """What the model of an agent does, and what it has seen.
+
+    A turn follows on so many tool results in the conversation; the last turn stays. A gate stops the model before its
+    turn. With `polls`, work in the background is seen unfinished so often.
+    """
+
+    turns: list[list[Content]] = field(default_factory=lambda: [says("All ", "well.")])
+    gates: dict[int, Gate] = field(default_factory=dict)
+    errors: list[Exception] = field(default_factory=list)
+    polls: int | None = None  # None: the client knows nothing of background work
+    refuses_background: bool = False
+    finish_reason: Any = None
+    asked: list[list[str]] = field(default_factory=list)  # the texts of each request
+    options: list[dict[str, Any]] = field(default_factory=list)
+    closed: int = 0  # requests that were broken off
+    begun: int = 0  # pieces of work in the background
+
+    def hold(self, turn: int) -> Gate:
+        """Stop the model before this turn."""
+        self.gates[turn] = Gate()
+        return self.gates[turn]
+
+
+class ScriptedChat(FunctionInvocationLayer[Any], ChatMiddlewareLayer[Any], BaseChatClient[Any]):
+    """A chat client as Agent Framework's own are, that asks a script instead of a model."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self._script = script
+
+    def _inner_get_response(
+        self, *, messages: Sequence[Message], stream: bool, options: Mapping[str, Any], **_: Any
+    ) -> Any:
+        self._script.options.append(dict(options))
+        if stream:
+            return self._build_response_stream(self._updates(messages, options))
+        return self._response(messages, options)
+
+    async def _response(self, messages: Sequence[Message], options: Mapping[str, Any]) -> ChatResponse[Any]:
+        if (token := self._awaited(options)) is not None:
+            return ChatResponse(messages=[], continuation_token=token)
+        contents = await self._turn(messages)
+        used: Any = {}
+        for content in contents:
+            used |= content.usage_details or {}
+        told = [content for content in contents if content.type != "usage"]
+        message = Message("assistant", told)
+        return ChatResponse(messages=[message], usage_details=used or None, finish_reason=self._script.finish_reason)
+
+    async def _updates(
+        self, messages: Sequence[Message], options: Mapping[str, Any]
+    ) -> AsyncIterator[ChatResponseUpdate]:
+        token: Any = None
+        if self._script.polls is not None and options.get("background"):
+            token = self._token(options)
+            yield ChatResponseUpdate(role="assistant", continuation_token=token)
+        for content in await self._turn(messages):
+            yield ChatResponseUpdate(role="assistant", contents=[content])
+
+    async def _turn(self, messages: Sequence[Message]) -> list[Content]:
+        script = self._script
+        if script.refuses_background and script.options[-1].get("background"):
+            raise TypeError("create() got an unexpected keyword argument 'background'")
+        script.asked.append([message.text for message in messages])
+        done = _results_since_the_question(messages)
+        try:
+            if gate := script.gates.get(done):
+                await gate.wait()
+        except asyncio.CancelledError:
+            script.closed += 1
+            raise
+        if script.errors:
+            raise script.errors.pop(0)
+        return script.turns[min(done, len(script.turns) - 1)]
+
+    def _awaited(self, options: Mapping[str, Any]) -> Any:
+        """Return the token of work that goes on in the background, None once it is over or where there is none."""
+        script = self._script
+        if script.polls is None or not options.get("background"):
+            return None
+        if script.polls == 0:
+            return None
+        script.polls -= 1
+        return self._token(options)
+
+    def _token(self, options: Mapping[str, Any]) -> Any:
+        if token := options.get("continuation_token"):
+            return token
+        self._script.begun += 1
+        return {"response_id": f"work_{self._script.begun}"}
+
+
+def _results_since_the_question(messages: Sequence[Message]) -> int:
+    count = 0
+    for message in messages:
+        count = 0 if message.role == "user" else count
+        count += sum(content.type == "function_result" for content in message.contents)
+    return count
+
+
+class Employees(Protocol):
+    """Agents that can be had by name."""
+
+    scripts: Mapping[str, Script | None]
+
+    def made(self, name: str) -> Agent[Any]:
+        """Return a new agent."""
+
+
+@dataclass
+class Staff:
+    """The agents of a deployment as a test sees them: each follows its script, and has the tools it is given."""
+
+    scripts: Mapping[str, Script | None] = field(default_factory=dict)
+    tools: dict[str, list[Callable[..., Any]]] = field(default_factory=dict)
+
+    def made(self, name: str) -> Agent[Any]:
+        """Return a new agent."""
+        client = ScriptedChat(self.scripts[name] or Script())
+        return Agent(client=client, name=name, instructions="Be brief.", tools=self.tools.get(name))
+
+
+class StaffOf(Agents):
+    """The agents of a staff, in place of those of a module."""
+
+    def __init__(self, staff: Employees) -> None:
+        super().__init__("tests.scripted_agents")
+        self._staff = staff
+
+    def _known(self) -> Mapping[str, Callable[[], Agent[Any]]]:
+        return {name: partial(self._staff.made, name) for name in self._staff.scripts}
+
+
+def employ(stage: Stage, script: Script | None = None, *tools: Callable[..., Any], name: str = "clerk") -> Script:
+    """Give the stage one agent, `agent:clerk`, that follows a script and has these tools; return the script."""
+    script = script or Script()
+    staff = Staff({name: script}, {name: list(tools)})
+    stage.employ(PREFIX, AgentUpstream(StaffOf(staff)))
+    return script
+
+
+class Weather:
+    """A tool that counts its calls."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def weather(self, city: str) -> str:
+        """Tell the weather of a city."""
+        self.asked.append(city)
+        return f"rain in {city}"
+
+
+def rainy(stage: Stage, tool: Weather) -> Script:
+    """Employ an agent that asks for the weather of one city, then says it."""
+    return employ(stage, Script([[calls("weather", city="Bonn")], says("It ", "rains.")]), tool.weather)
+
+
+async def ran(stage: Stage, **fields: Any) -> dict[str, Any]:
+    """Return the response of an agent that was run to its end."""
+    made = await stage.create(model=AGENT, **fields)
+    await stage.engine.run(made.id, 1)
+    return await stage.shown(made.id)
+
+
+async def told(stage: Stage, **fields: Any) -> Reader:
+    """Return the stream of an agent that was run to its end, read whole."""
+    reader = await streamed(stage, model=AGENT, **fields)
+    await stage.engine.run(reader.id, 1)
+    await reader.rest()
+    return reader
+
+
+def spoken(response: dict[str, Any]) -> str:
+    """Return the text of a response."""
+    messages = [item for item in response["output"] if item["type"] == "message"]
+    return "".join(part["text"] for item in messages for part in item["content"])

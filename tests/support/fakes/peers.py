@@ -1,0 +1,262 @@
+"""The two peers of the engine as fakes that follow a script: an upstream and a receiver of callbacks."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from shared.core.errors import UpstreamError, UpstreamMissing
+from shared.core.outcomes import Answer, SendError
+from shared.core.records import Record
+from shared.core.states import Status
+from shared.senders.bulkhead import Busy
+from shared.telemetry.operations import Operation
+from shared.upstreams.protocol import Memory, Sent, Step
+from tests.support.fakes.streams import Gate, Streams
+
+__all__ = ["Gate", "Outcome", "Post", "ScriptedReceiver", "ScriptedUpstream", "Work", "head_of"]
+
+Outcome = Status | UpstreamError
+T = TypeVar("T")
+
+
+@dataclass
+class Work:
+    """One piece of work of the upstream: its token, its request, what is left of its course."""
+
+    token: str
+    request: dict[str, Any] = field(repr=False)
+    course: list[Outcome]
+    status: Status
+    events: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    polls: int = 0
+
+
+class ScriptedUpstream:
+    """An upstream in memory. Work follows the course it began with, whose last element stays.
+
+    A start counts, and begins its work, before it stops at the gate: what is lost there is the answer. A repeated
+    key begins nothing new while keys are honoured. The errors in `start_errors` and the like are used up first.
+
+    Where it `replays`, work goes on without a reader; else it `forgets` what is left before its end.
+    """
+
+    def __init__(self) -> None:
+        self.replays = True
+        self.operation = Operation()
+        self.forgets = True
+        self.streams = Streams()
+        self.honours_keys = True
+        self.first = Status.QUEUED
+        self.course: list[Outcome] = [Status.IN_PROGRESS, Status.COMPLETED]
+        self.output = ""
+        self.retry_after_s: float | None = None
+        self.start_errors: list[Exception] = []
+        self.poll_errors: list[Exception] = []
+        self.stop_errors: list[Exception] = []
+        self.forget_errors: list[Exception] = []
+        self.start_gate: Gate | None = None
+        self.poll_gate: Gate | None = None
+        self.starts: Counter[str] = Counter()
+        self.begun: Counter[str] = Counter()  # pieces of work, by key
+        self.works: dict[str, Work] = {}
+        self.stopped: list[str] = []
+        self.forgotten: list[str] = []
+        self._by_key: dict[str, Work] = {}
+
+    @property
+    def polls(self) -> int:
+        """How often any work was asked for."""
+        return sum(work.polls for work in self.works.values())
+
+    def hold_starts(self) -> Gate:
+        """Stop every start after its work has begun, before its answer."""
+        self.start_gate = Gate()
+        return self.start_gate
+
+    def hold_polls(self) -> Gate:
+        """Stop every poll after its answer is decided, before it is given."""
+        self.poll_gate = Gate()
+        return self.poll_gate
+
+    async def start(self, request: dict[str, Any], key: str) -> Step:
+        """Begin work, or find what this key has begun."""
+        self.starts[key] += 1
+        error = self.start_errors.pop(0) if self.start_errors else None
+        work = None if error else self._begun(request, key)
+        if self.start_gate:
+            await self.start_gate.wait()
+        if work is None:
+            raise error or AssertionError
+        return self._step(work)
+
+    def admit(self, request: Mapping[str, Any], previous: Record | None) -> None:
+        """Find nothing wrong."""
+
+    async def run(self, request: dict[str, Any], key: str, _memory: Memory) -> AsyncGenerator[Sent, None]:
+        """Begin work, or find what this key has begun, and tell it."""
+        self.streams.runs.append(key)
+        if self.streams.run_errors:
+            raise self.streams.run_errors.pop(0)
+        work = self._begun(request, key)
+        is_over = False
+        try:
+            async with aclosing(self._told(work, -1)) as told:
+                async for sent in told:
+                    is_over = sent.data["type"] == work.events[-1]["type"]
+                    yield sent
+        finally:
+            if self.forgets and not (self.replays or is_over):
+                self.forget_work(key)
+
+    async def follow(self, token: str, after: int | None) -> AsyncGenerator[Sent, None]:
+        """Tell work under way from the event after that number."""
+        self.streams.follows.append((token, after))
+        if self.streams.follow_errors:
+            raise self.streams.follow_errors.pop(0)
+        if token not in self.works:
+            raise UpstreamMissing
+        async with aclosing(
+            self._told(self.works[token], -1 if after is None or not self.streams.resumes else after)
+        ) as told:
+            async for sent in told:
+                yield sent
+
+    def forget_work(self, key: str) -> None:
+        """Know nothing any more of the work that this key has begun."""
+        self.works.pop(self._by_key.pop(key).token, None)
+
+    async def advance(self, token: str) -> Step:
+        """Take the work one element of its course further."""
+        if self.poll_errors:
+            raise self.poll_errors.pop(0)
+        work = self.works.get(token)
+        if work is None:
+            raise UpstreamMissing
+        work.polls += 1
+        step = self._advanced(work)
+        if self.poll_gate:
+            await self.poll_gate.wait()
+        return step
+
+    async def stop(self, token: str) -> None:
+        """Note that the work is to stop; it has then been cancelled."""
+        if self.stop_errors:
+            raise self.stop_errors.pop(0)
+        self.stopped.append(token)
+        if token in self.works:
+            self.works[token].course = [Status.CANCELLED]
+
+    async def forget(self, upstream_id: str) -> None:
+        """Note that the upstream's copy is to go."""
+        if self.forget_errors:
+            raise self.forget_errors.pop(0)
+        self.forgotten.append(upstream_id)
+        self.works.pop(upstream_id, None)
+
+    async def check(self) -> None:
+        """Raise nothing: there is always a credential."""
+
+    async def aclose(self) -> None:
+        """Close nothing."""
+
+    def _begun(self, request: dict[str, Any], key: str) -> Work:
+        work = self._by_key.get(key) if self.honours_keys else None
+        if work is None:
+            self.begun[key] += 1
+            token = f"up_{self.begun.total() - 1}"
+            work = Work(token, request, list(self.course), self.first, list(self.streams.events))
+            self.works[work.token] = self._by_key[key] = work
+        return work
+
+    def _advanced(self, work: Work) -> Step:
+        outcome = head_of(work.course)
+        if isinstance(outcome, UpstreamError):
+            raise outcome
+        work.status = outcome
+        return self._step(work)
+
+    def _told(self, work: Work, after: int) -> AsyncGenerator[Sent, None]:
+        if self.streams.whole:
+            return self._told_whole(work)
+        return self.streams.tell(after + 1, work.events, self._answer(work) | {"output": self._output(work)})
+
+    async def _told_whole(self, work: Work) -> AsyncGenerator[Sent, None]:
+        step = self._advanced(work)
+        yield Sent(None, {"type": f"response.{step.status}", "response": step.answer}, whole=True)
+
+    def _step(self, work: Work) -> Step:
+        answer = self._answer(work)
+        if work.status.is_terminal:
+            answer["output"] = self._output(work)
+        token = None if work.status.is_terminal else work.token
+        return Step(work.status, token, answer, work.token, self.retry_after_s)
+
+    def _answer(self, work: Work) -> dict[str, Any]:
+        return {"id": work.token, "status": str(work.status), "model": work.request.get("model")}
+
+    def _output(self, work: Work) -> list[dict[str, Any]]:
+        text = f"{work.request.get('input')} answered{self.output}"
+        return [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}]
+
+
+@dataclass(frozen=True)
+class Post:
+    """One event as a receiver got it."""
+
+    address: str
+    headers: Mapping[str, str]
+    body: bytes
+    hosts: tuple[str, ...] = ()  # the caller's allow-list
+
+
+class ScriptedReceiver:
+    """A sender whose receivers give these answers, the last one again and again. It keeps every post.
+
+    There is a slot for everyone, and for no one while it is busy.
+    """
+
+    def __init__(self, *answers: int | SendError) -> None:
+        self.answers: list[int | SendError] = list(answers) or [200]
+        self.retry_after: str | None = None
+        self.posts: list[Post] = []
+        self.gate: Gate | None = None
+        self.is_busy = False
+        self.asked: list[tuple[bool, float]] = []  # for a slot: whether for a first attempt, with what patience
+
+    def hold(self) -> Gate:
+        """Stop every post after the receiver has it, before its answer."""
+        self.gate = Gate()
+        return self.gate
+
+    async def vet(self, _address: str) -> None:
+        """Find nothing wrong."""
+
+    @asynccontextmanager
+    async def slot(self, _address: str, *, first: bool, patience_s: float) -> AsyncIterator[None]:
+        """Give a slot."""
+        self.asked.append((first, patience_s))
+        if self.is_busy:
+            raise Busy
+        yield
+
+    async def post(
+        self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
+    ) -> Answer:
+        """Keep the event and give the next answer."""
+        self.posts.append(Post(address, headers, body, tuple(hosts)))
+        outcome = head_of(self.answers)
+        if self.gate:
+            await self.gate.wait()
+        if isinstance(outcome, SendError):
+            return Answer(None, outcome, None, duration_ms=1)
+        return Answer(outcome, None, self.retry_after, duration_ms=1)
+
+    async def aclose(self) -> None:
+        """Close nothing."""
+
+
+def head_of(script: list[T]) -> T:
+    """Take the first of a script; the last stays."""
+    return script.pop(0) if len(script) > 1 else script[0]

@@ -1,0 +1,150 @@
+"""A proxy between an app and one Azurite service: it counts requests and makes the network fail on demand.
+
+Azurite's signatures cover the path and not the address, so an app goes through the proxy as soon as its
+connection string names the proxy's port.
+"""
+
+import asyncio
+import io
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from local.stack.ports import free_port
+
+# The client adds these by itself where a request has none; the content type is signed.
+OWN_HEADERS = {"Accept", "Accept-Encoding", "Content-Type", "User-Agent"}
+DEADLINE = aiohttp.ClientTimeout(total=60)
+# These speak about one connection, not about the message: RFC 9110, 7.6.1 and RFC 9112, 6.
+HOP_BY_HOP = {"connection", "keep-alive", "content-length", "transfer-encoding"}
+
+
+@dataclass(frozen=True)
+class StorageRequest:
+    """One request as Azurite gets it."""
+
+    method: str
+    path: str
+    body: bytes
+
+    @property
+    def kind(self) -> str:
+        """The method and the shape of the path, such as `POST $batch` or `DELETE nudges/messages/id`."""
+        _, _, resource = self.path.partition("?")[0].lstrip("/").partition("/")
+        resource = re.sub(r"\(.+\)$", "(key)", resource)
+        return f"{self.method} {re.sub('(?<=/messages/).+', 'id', resource)}"
+
+
+Matching = Callable[[StorageRequest], bool]
+
+
+@dataclass
+class Fault:
+    """What is done to the n-th matching request, or to every one; `happened` is set when it was done."""
+
+    matching: Matching
+    nth: int | None
+    delay_s: float = 0.0
+    drops_answer: bool = False
+    happened: asyncio.Event = field(default_factory=asyncio.Event)
+    _seen: int = 0
+
+    def strikes(self, request: StorageRequest) -> bool:
+        """Return whether this request is one to fail, which a request may be asked once."""
+        if not self.matching(request):
+            return False
+        self._seen += 1
+        return self.nth in {None, self._seen}
+
+
+class FaultProxy:
+    """Listens on a port of its own, the same before and after an outage, while its block lasts."""
+
+    def __init__(self, service: str, target_port: int) -> None:
+        self.port = free_port()
+        self.counts: Counter[str] = Counter()
+        self._service = service
+        self._target = f"http://127.0.0.1:{target_port}"
+        self._faults: list[Fault] = []
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=OWN_HEADERS, timeout=DEADLINE)
+        await self._listen()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+
+    def through(self, connection_string: str) -> str:
+        """Return the connection string that leads to the same account through this proxy."""
+        endpoint = f"{self._service.title()}Endpoint=http://127.0.0.1:"
+        return re.sub(rf"(?<={re.escape(endpoint)})\d+", str(self.port), connection_string)
+
+    def drop_answer(self, matching: Matching, nth: int = 1) -> Fault:
+        """Let Azurite carry out the n-th matching request from now on, and lose its answer."""
+        return self._add(Fault(matching, nth, drops_answer=True))
+
+    def delay(self, matching: Matching, delay_s: float, nth: int | None = None) -> Fault:
+        """Hold back the answers to the matching requests from now on, or to the n-th of them."""
+        return self._add(Fault(matching, nth, delay_s=delay_s))
+
+    def heal(self) -> None:
+        """Forget all faults."""
+        self._faults.clear()
+
+    @asynccontextmanager
+    async def refusing(self) -> AsyncIterator[None]:
+        """Cut all connections and refuse new ones until the end of the block."""
+        await self._runner.cleanup()
+        try:
+            yield
+        finally:
+            await self._listen()
+
+    def _add(self, fault: Fault) -> Fault:
+        self._faults.append(fault)
+        return fault
+
+    async def _listen(self) -> None:
+        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+
+    async def _handle(self, incoming: web.BaseRequest) -> web.Response:
+        request = StorageRequest(incoming.method, incoming.raw_path, await incoming.content.read())
+        self.counts[request.kind] += 1
+        faults = [fault for fault in self._faults if fault.strikes(request)]
+        try:
+            answer = await self._forward(incoming, request)
+        except aiohttp.ClientError:
+            return _cut(incoming)
+        for fault in faults:
+            await asyncio.sleep(fault.delay_s)
+            fault.happened.set()
+        return _cut(incoming) if any(fault.drops_answer for fault in faults) else answer
+
+    async def _forward(self, incoming: web.BaseRequest, request: StorageRequest) -> web.Response:
+        url = URL(self._target + request.path, encoded=True)
+        headers = [(name, value) for name, value in incoming.headers.items() if _is_end_to_end(name)]
+        async with self._session.request(request.method, url, headers=headers, data=io.BytesIO(request.body)) as answer:
+            kept = [(name, value) for name, value in answer.headers.items() if _is_end_to_end(name)]
+            return web.Response(status=answer.status, reason=answer.reason, headers=kept, body=await answer.read())
+
+
+def _is_end_to_end(header: str) -> bool:
+    return header.lower() not in HOP_BY_HOP
+
+
+def _cut(incoming: web.BaseRequest) -> web.Response:
+    """Close the connection without an answer; the empty one returned goes nowhere."""
+    if incoming.transport:
+        incoming.transport.abort()
+    return web.Response()

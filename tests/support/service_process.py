@@ -1,0 +1,299 @@
+"""The whole service as it runs: hosts, model and receiver as processes, over real storage, spoken to by HTTP."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from local.credentials.keys import Credentials, new_credentials
+from local.stack.hook import Hook
+from local.stack.ports import free_port
+from local.stack.process import Process, wait_for
+from tests.support.peer_processes import Event, ModelPeer, peer
+
+READY_S = 60.0
+CALL_S = 30.0
+FINISHED_S = 30.0
+STREAM_S = 75.0  # longer than any stream that is well, a lease that has to run out included
+TERMINAL = frozenset({"completed", "failed", "incomplete", "cancelled"})
+# What a host logs when something happened that nobody had thought of.
+UNEXPECTED = (
+    *("request.failed", "run.failed", "run.given_up", "alarm.failed", "alarm.given_up", "function.failed"),
+    "never retrieved",
+)
+
+Json = dict[str, Any]
+
+
+class Host:
+    """A Functions host that may be killed, and comes back at the same address."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, str], port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._directory = directory
+        self._settings = settings
+        self._logs: list[Path] = []
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        """Start it; return once it is ready for requests."""
+        self._logs.append(self._directory / f"host-{self.port}-{len(self._logs)}.log")
+        command = [sys.executable, "-m", "local.host", "--port", str(self.port)]
+        self._process = Process("host", command, env=self._settings, log=self._logs[-1])
+        assert wait_for(self._is_ready, READY_S), self.written()
+
+    def kill(self) -> None:
+        """End it as a crash does, at whatever line it is."""
+        assert self._process
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.stop()
+
+    def stop(self) -> None:
+        """End it in good order, if it runs."""
+        if self._process:
+            self._process.stop()
+
+    def memory(self) -> int:
+        """Return how many bytes of memory it holds."""
+        assert self._process
+        return int(psutil.Process(self._process.pid).memory_info().rss)
+
+    def written(self) -> str:
+        """Return everything that it has logged, from its first start on."""
+        return "\n".join(log.read_text() for log in self._logs)
+
+    def _is_ready(self) -> bool:
+        assert self._process
+        self._process.check()
+        try:
+            return httpx.get(f"{self.url}/health/ready", timeout=CALL_S, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+
+class ReceiverPeer:
+    """A callback receiver, and what it got."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, timeout=CALL_S, trust_env=False)
+
+    def close(self) -> None:
+        """Close the client."""
+        self._http.close()
+
+    def faults(self, **switches: object) -> None:
+        """Set what it does wrong from now on."""
+        self._http.post("/_faults", json=switches).raise_for_status()
+
+    def received(self) -> list[Json]:
+        """Return every callback, in the order they came."""
+        callbacks: list[Json] = self._http.get("/_received").json()
+        return callbacks
+
+    def of(self, response_id: str) -> list[Json]:
+        """Return the callbacks about one response."""
+        return [callback for callback in self.received() if callback["response_id"] == response_id]
+
+    def first(self, response_id: str, deadline_s: float = FINISHED_S) -> Json:
+        """Wait for the first callback about a response and return it."""
+        callbacks = wait_for(lambda: self.of(response_id), deadline_s)
+        assert callbacks, f"no callback about {response_id} within {deadline_s:g} s"
+        return callbacks[0]
+
+
+@contextmanager
+def receiver_peer(directory: Path, credentials: Credentials) -> Iterator[ReceiverPeer]:
+    """Run a receiver that verifies with this caller's secret."""
+    directory.mkdir(exist_ok=True)
+    with (
+        peer(directory, "local.stack.receiver", "--secret", credentials.signing_secret) as url,
+        closing(ReceiverPeer(url)) as receiver,
+    ):
+        yield receiver
+
+
+@dataclass(frozen=True)
+class Service:
+    """The running service: its hosts, what stands around them, and who may call."""
+
+    hosts: list[Host]
+    model: ModelPeer
+    receiver: ReceiverPeer
+    callers: dict[str, Credentials]
+    _cleanup: ExitStack = field(repr=False)
+
+    def client(self, caller: str = "first", *, host: int = 0, base: str = "openai/v1") -> httpx.Client:
+        """Return a client of one host that calls as that caller; closed with the service."""
+        client = httpx.Client(
+            base_url=f"{self.hosts[host].url}/{base}",
+            headers={"Authorization": f"Bearer {self.callers[caller].api_key}"},
+            timeout=CALL_S,
+            trust_env=False,
+        )
+        return self._cleanup.enter_context(client)
+
+    def stranger(self) -> httpx.Client:
+        """Return a client of the first host without a key."""
+        return self._cleanup.enter_context(httpx.Client(base_url=self.hosts[0].url, timeout=CALL_S, trust_env=False))
+
+    def with_callback(self, **fields: object) -> Json:
+        """Return a request for background work with a callback to the receiver."""
+        request: Json = {"model": "sim-1s", "input": "One. Two.", "background": True}
+        return {**request, "callback_url": f"{self.receiver.url}/callback", **fields}
+
+    def unexpected(self) -> list[str]:
+        """Return what the hosts have logged of things that must not happen."""
+        lines = [line for host in self.hosts for line in host.written().splitlines()]
+        return [line for line in lines if any(text in line for text in UNEXPECTED)]
+
+
+@contextmanager
+def service(
+    directory: Path,
+    connection: str,
+    *,
+    hosts: int = 1,
+    callers: Sequence[str] = ("first",),
+    webhooks: bool = False,
+    **settings: str,
+) -> Iterator[Service]:
+    """Run the service over a storage account; the receiver is the first caller's, `webhooks` lead to the first host."""
+    known = {name: new_credentials(name) for name in callers}
+    ports = [free_port() for _ in range(hosts)]
+    hook = Hook(f"http://127.0.0.1:{ports[0]}")
+    with ExitStack() as cleanup:
+        model_url = cleanup.enter_context(peer(directory, "local.model", *(hook.flags if webhooks else ())))
+        model = cleanup.enter_context(closing(ModelPeer(model_url)))
+        receiver = cleanup.enter_context(receiver_peer(directory, known[callers[0]]))
+        environment = _settings(connection, model_url, known.values()) | (hook.settings if webhooks else {}) | settings
+        running = Service([Host(directory, environment, port) for port in ports], model, receiver, known, cleanup)
+        for host in running.hosts:
+            cleanup.callback(host.stop)
+            host.start()
+        yield running
+
+
+def _settings(connection: str, model_url: str, callers: Iterable[Credentials]) -> dict[str, str]:
+    return {
+        "AzureWebJobsStorage": connection,
+        "CALLERS": json.dumps([caller.configuration() for caller in callers]),
+        "CALLBACK_ALLOW_LOOPBACK": "true",
+        "PYTHON_ENABLE_INIT_INDEXING": "1",
+        "UPSTREAM_BASE_URL": model_url,
+        "UPSTREAM_API_KEY": "simulated",
+        "UPSTREAM_HONOURS_IDEMPOTENCY_KEY": "true",
+    }
+
+
+def create(client: httpx.Client, model: str = "sim-1s", **fields: object) -> Json:
+    """Start background work and return its claim ticket."""
+    answer = client.post("/responses", json={"model": model, "input": "One. Two.", "background": True, **fields})
+    assert answer.status_code == 200, answer.text
+    response: Json = answer.json()
+    return response
+
+
+def finished(client: httpx.Client, response: Json, deadline_s: float = FINISHED_S) -> Json:
+    """Poll with the token as a caller does; return the response as it reads at its end."""
+
+    def ended() -> Json | None:
+        answer = client.get(f"/responses/{response['continuation_token'] or response['id']}")
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        return found if found["status"] in TERMINAL else None
+
+    found = wait_for(ended, deadline_s)
+    assert found, f"{response['id']} has not ended within {deadline_s:g} s"
+    return found
+
+
+def output_text(response: Json) -> str:
+    """Return the text of a response's output."""
+    parts = [part for item in response["output"] for part in item.get("content", ())]
+    return "\n".join(part["text"] for part in parts)
+
+
+@contextmanager
+def streaming(
+    client: httpx.Client, model: str = "sim-1s", *, key: str | None = None, **fields: object
+) -> Iterator[Iterator[Event]]:
+    """Give the events of streamed background work as they come; the client leaves when the block ends."""
+    request = {"model": model, "input": "One. Two.", "background": True, "stream": True, **fields}
+    headers = {"Idempotency-Key": key} if key else {}
+    with client.stream("POST", "/responses", json=request, headers=headers) as answer:
+        yield told(answer)
+
+
+def streamed(client: httpx.Client, model: str = "sim-1s", **fields: Any) -> list[Event]:
+    """Return all events of streamed background work."""
+    with streaming(client, model, **fields) as events:
+        return list(events)
+
+
+@contextmanager
+def following(
+    client: httpx.Client, named: str, after: object = None, *, last_event_id: str | None = None
+) -> Iterator[Iterator[Event]]:
+    """Give the events of a response, named by id or token, after a cursor; the client leaves when the block ends."""
+    query = {"stream": "true"} if after is None else {"stream": "true", "starting_after": str(after)}
+    headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+    with client.stream("GET", f"/responses/{named}", params=query, headers=headers) as answer:
+        yield told(answer)
+
+
+def followed(client: httpx.Client, named: str, after: object = None) -> list[Event]:
+    """Return all events of a response after a cursor."""
+    with following(client, named, after) as events:
+        return list(events)
+
+
+def told(answer: httpx.Response) -> Iterator[Event]:
+    """Yield the events of a stream, each of which must be named by its type and identified by its token.
+
+    An `error` has no name: some clients would stop reading at it.
+    """
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    fields: dict[str, str] = {}
+    end = time.monotonic() + STREAM_S
+    for line in answer.iter_lines():
+        assert time.monotonic() < end, "heartbeats, and no end"
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+            continue
+        event: Event = json.loads(fields["data"])
+        assert fields.get("event", "error") == event["type"]
+        assert fields.get("id") == event["continuation_token"]
+        yield event
+        fields = {}
+
+
+def numbers(events: Iterable[Event]) -> list[int]:
+    """Return the numbers of events."""
+    return [event["sequence_number"] for event in events]
+
+
+def kinds(events: Iterable[Event]) -> list[str]:
+    """Return the types of events without their common prefix."""
+    return [event["type"].removeprefix("response.") for event in events]
+
+
+def text_of(events: Iterable[Event]) -> str:
+    """Return the text that a reader puts together: a `response.in_progress` makes void what came before it."""
+    text = ""
+    for event in events:
+        if event["type"] == "response.in_progress":
+            text = ""
+        text += event["delta"] if event["type"] == "response.output_text.delta" else ""
+    return text

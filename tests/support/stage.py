@@ -1,0 +1,298 @@
+"""A world for the engine: real storage behind a proxy, peers that follow a script, a clock that obeys."""
+
+import asyncio
+import re
+import time
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
+
+from shared.contract.callers import Caller, Callers, SigningSecret
+from shared.contract.requests import parse
+from shared.core.alarms import Alarm, Kind
+from shared.core.ids import shard_of
+from shared.core.records import CALLBACK, REPLY_QUEUE, Delivery, Record
+from shared.core.states import Status
+from shared.engine import Engine
+from shared.runtime.config import Rules
+from shared.runtime.ports import World
+from shared.storage.request_queue import Queues
+from shared.storage.store import Store
+from shared.storage.table_client import Table
+from shared.storage.wakeups import DELIVERIES, NUDGES, RUNS, Nudges
+from shared.upstreams.protocol import Upstream, Upstreams
+from tests.support.fakes.peers import ScriptedReceiver, ScriptedUpstream
+from tests.support.proxies.fault_proxy import FaultProxy
+
+START_MS = 1_800_000_000_000
+FOREVER_MS = 10**13 - 1
+DEADLINE_S = 20.0
+CALLBACK_URL = "https://hooks.contoso.com/done"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+ANN = Caller("ann", (), (SigningSecret(SECRET),))
+BOB = Caller("bob", (), (SigningSecret(SECRET),))
+RETRY_PAUSE_S = 0.01
+NO_ALARMS = ["alarm|0", "alarm|0000000000001|poll|no-id", f"alarm|0000000000002|poll|resp_{'a' * 32}"]
+T = TypeVar("T")
+Say = Callable[[str], None]  # prints a line after the run
+_TEXT = re.compile(rb"<MessageText>(.+)</MessageText>")
+
+
+def told(caplog: pytest.LogCaptureFixture, *levels: int) -> list[dict[str, Any]]:
+    """Return what the product has logged, at one of these levels if any are named: each line is one JSON object."""
+    records = [one for one in caplog.records if one.name.startswith(("shared", "functions"))]
+    return [orjson.loads(one.getMessage()) for one in records if not levels or one.levelno in levels]
+
+
+def events(caplog: pytest.LogCaptureFixture, *levels: int) -> list[str]:
+    """Return the names of the events in those lines."""
+    return [line["event"] for line in told(caplog, *levels)]
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.ms = START_MS
+
+    def __call__(self) -> int:
+        return self.ms
+
+    def advance(self, seconds: float) -> None:
+        """Move on by this time."""
+        self.ms += int(seconds * 1000)
+
+
+def clock_ahead(by_ms: int) -> Callable[[], int]:
+    """Return a running clock that differs from the machine's by this time."""
+    return lambda: time.time_ns() // 1_000_000 + by_ms
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that was sent to a queue, to stay invisible for this time."""
+
+    queue: str
+    content: dict[str, Any]
+    parked_s: int
+
+
+def nudge(at_s: int, parked_s: int, shard: str = "a", **until: int) -> Sent:
+    """Return the nudge of a shard as it is sent; the heartbeat's says until when it goes on."""
+    return Sent(NUDGES, {"shard": shard, "at": at_s, **until}, parked_s)
+
+
+class Stage:
+    """An engine on a storage account of its own, and everything around it within a test's reach.
+
+    The clock stands still, dice always give 0, and the table is reached through a proxy. No queue is served: a test
+    sweeps when it wants to, or asks for a `queue_host` (pumps.py).
+    """
+
+    def __init__(self, connection_string: str, *, sdk_retries: int = 0) -> None:
+        self.clock = Clock()
+        self.upstream = ScriptedUpstream()
+        self.others: dict[str, Upstream] = {}
+        self.receiver = ScriptedReceiver()
+        self.replies = ScriptedReceiver()
+        self.sent: list[Sent] = []
+        self._connection = connection_string
+        self._sdk_retries = sdk_retries
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        endpoint = dict(part.partition("=")[::2] for part in self._connection.split(";"))["TableEndpoint"]
+        self.proxy = await self._enter(FaultProxy("table", urlsplit(endpoint).port or 80))
+        self.world = await self.new_world(self.clock)
+        self.engine = Engine(self.world)
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._open.aclose()
+
+    async def new_world(self, now_ms: Callable[[], int]) -> World:
+        """Return the world as another process with another clock would have it: same storage, same peers."""
+        nudges, deliveries, runs = [await self._enter(self.queue(name)) for name in (NUDGES, DELIVERIES, RUNS)]
+        senders = Nudges(nudges, deliveries, runs, now_ms)
+        store, queues = Store(await self.table()), Queues(await self._enter(self._queues()))
+        for part in (store, senders, queues):
+            await part.prepare()
+        world = World(
+            store=store,
+            nudges=senders,
+            queues=queues,
+            upstreams=Upstreams(self.upstream, self.others),
+            senders={CALLBACK: self.receiver, REPLY_QUEUE: self.replies},
+            callers=Callers((ANN, BOB)),
+            now_ms=now_ms,
+            dice=lambda: 0.0,
+            rules=Rules(reply_queues=("replies*",), requests_caller=ANN.name),
+        )
+        self._open.callback(lambda: [task.cancel() for task in (*world.runs, *world.deliveries)])
+        return world
+
+    async def process(self) -> Engine:
+        """Return the engine of another process: the same clock, storage and peers."""
+        world = await self.new_world(self.clock)
+        return Engine(replace(world, limits=self.world.limits, pace=self.world.pace))
+
+    async def table(self) -> Table:
+        """Return a client of the table, through the proxy."""
+        client = Table.from_connection_string(
+            self.proxy.through(self._connection),
+            "responses",
+            retry_total=self._sdk_retries,
+            retry_backoff_factor=RETRY_PAUSE_S,
+        )
+        assert isinstance(client, Table)
+        return await self._enter(client)
+
+    def limit(self, **changes: Any) -> None:
+        """Change what the deployment decides."""
+        self.change(limits=replace(self.world.limits, **changes))
+
+    def pace(self, **changes: float) -> None:
+        """Change how often things are done while a stream flows."""
+        self.change(pace=replace(self.world.pace, **changes))
+
+    def employ(self, prefix: str, upstream: Upstream) -> None:
+        """Have what begins so answered by another upstream, in every process from now on."""
+        self.others[prefix] = upstream
+        self.change(upstreams=Upstreams(self.upstream, self.others))
+
+    def change(self, **seams: Any) -> None:
+        """Act in another world from now on."""
+        self.world = replace(self.world, **seams)
+        self.engine = Engine(self.world)
+
+    # Callers
+
+    async def create(self, caller: Caller = ANN, *, key: str | None = None, **fields: Any) -> Record:
+        """Create a background response unless the fields say otherwise."""
+        body = {"model": "m", "input": "question", "background": True, **fields}
+        record, _ = await self.engine.create(caller, parse(orjson.dumps(body)), key, None)
+        return record
+
+    async def ended(self, caller: Caller = ANN, **fields: Any) -> Record:
+        """Create a response that the upstream has finished in its first answer."""
+        self.upstream.first = Status.COMPLETED
+        record = await self.create(caller, **fields)
+        self.upstream.first = Status.QUEUED
+        return record
+
+    async def shown(self, response_id: str, caller: Caller = ANN) -> dict[str, Any]:
+        """Return the response object as the caller reads it."""
+        _, body = await self.engine.retrieve(caller, response_id)
+        return dict(orjson.loads(body))
+
+    # Storage
+
+    async def record(self, response_id: str) -> Record:
+        """Return the record, which must be there."""
+        record = await self.world.store.read(response_id)
+        assert record, "no record"
+        return record
+
+    async def delivery(self, response_id: str, target: str = CALLBACK) -> Delivery:
+        """Return how far a delivery is, which must be there."""
+        delivery = (await self.record(response_id)).delivery(target)
+        assert delivery, "no delivery"
+        return delivery
+
+    async def alarms(self, response_id: str) -> list[Alarm]:
+        """Return the alarms of a response, earliest first."""
+        found, _ = await self.world.store.due(shard_of(response_id), FOREVER_MS, 1_000)
+        return [alarm for alarm in found if alarm.id == response_id]
+
+    async def kinds(self, response_id: str) -> list[Kind]:
+        """Return the kinds of a response's alarms, earliest first."""
+        return [alarm.kind for alarm in await self.alarms(response_id)]
+
+    async def put(self, response_id: str, key: str, **properties: Any) -> None:
+        """Write a row of the response's shard as it is, past all rules."""
+        entity = {"PartitionKey": shard_of(response_id), "RowKey": key, **properties}
+        await (await self.table()).upsert_entity(entity)
+
+    async def plant(self, alarms: Sequence[Alarm]) -> None:
+        """Write alarms of one shard without their records."""
+        empty = {"write_id": ""}
+        rows = [{"PartitionKey": shard_of(one.id), "RowKey": one.key, "facts": one.facts()} | empty for one in alarms]
+        table = await self.table()
+        for start in range(0, len(rows), 100):
+            await table.submit_transaction([("create", row) for row in rows[start : start + 100]])
+
+    # Time
+
+    async def ring(self, response_id: str) -> None:
+        """Move the clock to the first alarm of the response, unless it is past that, and sweep its shard."""
+        first, *_ = await self.alarms(response_id)
+        self.clock.ms = max(self.clock.ms, first.due_ms)
+        await self.sweep(response_id)
+
+    async def sweep(self, response_id: str) -> int:
+        """Sweep the shard of a response now."""
+        return await self.engine.sweep(shard_of(response_id), self.clock.ms // 1000)
+
+    async def finish(self, response_id: str) -> Record:
+        """Ring the alarms of a response until it has ended."""
+        for _ in range(100):
+            record = await self.record(response_id)
+            if record.status.is_terminal:
+                return record
+            await self.ring(response_id)
+        raise AssertionError("the response does not end")
+
+    # Queues
+
+    def nudges(self, response_id: str) -> list[Sent]:
+        """Return the nudges sent so far for the response's shard."""
+        shard = shard_of(response_id)
+        return [sent for sent in self.sent if sent.queue == NUDGES and sent.content["shard"] == shard]
+
+    def deliveries(self) -> list[str]:
+        """Return the alarm keys of the deliveries that messages asked for so far."""
+        return [sent.content["alarm"] for sent in self.sent if sent.queue == DELIVERIES]
+
+    async def deliver(self) -> None:
+        """Handle every message that asked for a delivery so far, all at once."""
+        await asyncio.gather(*(self.engine.deliver(key) for key in self.deliveries()))
+
+    def queue(self, name: str) -> QueueClient:
+        """Return a client of a queue that notes what it sends."""
+        return QueueClient.from_connection_string(
+            self._connection,
+            name,
+            message_encode_policy=TextBase64EncodePolicy(),
+            message_decode_policy=TextBase64DecodePolicy(),
+            raw_request_hook=self._note,
+            retry_total=self._sdk_retries,
+        )
+
+    def _queues(self) -> QueueServiceClient:
+        return QueueServiceClient.from_connection_string(
+            self._connection, retry_total=self._sdk_retries, raw_request_hook=self._note
+        )
+
+    async def _enter(self, client: AbstractAsyncContextManager[T]) -> T:
+        return await self._open.enter_async_context(client)
+
+    def _note(self, request: Any) -> None:
+        http = request.http_request
+        if text := _TEXT.search(http.body or b"") if http.method == "POST" else None:
+            parked_s = int(http.query.get("visibilitytimeout", 0))
+            self.sent.append(Sent(urlsplit(http.url).path.split("/")[2], orjson.loads(b64decode(text[1])), parked_s))
+
+
+async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
+    """Return once the condition holds; fail at the deadline."""
+    async with asyncio.timeout(deadline_s):
+        while not await holds():  # noqa: ASYNC110 - it comes to hold in storage, which tells no one
+            await asyncio.sleep(0.05)

@@ -1,0 +1,125 @@
+"""Clients of a stream: what they read, checked as any client would check it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import orjson
+
+from shared.contract import sse
+from shared.contract.requests import parse
+from shared.core.ids import read_token
+from shared.engine import Engine
+from shared.runs.streams import Stream
+from shared.storage.wakeups import RUNS
+from tests.support.stage import ANN, DEADLINE_S, Stage
+
+Told: TypeAlias = tuple[int, dict[str, Any]]
+"""An event as read: its number, and its object without number and token."""
+Line: TypeAlias = tuple[int, str, str]
+"""What tests compare of an event: number, type, text."""
+
+MAX_EVENT = 40_000_000
+QUICK = {"flush_s": 0.02, "watch_s": 0.05, "tail_s": 0.02, "tail_max_s": 0.05}
+TERMINAL = ("response.completed", "response.failed", "response.incomplete")
+
+
+class Reader:
+    """One client of a stream. Each frame must name its event, and carry a token that names its place."""
+
+    def __init__(self, response_id: str, chunks: Stream) -> None:
+        self.id = response_id
+        self.told: list[Told] = []
+        self.chunks = chunks
+        self._messages = sse.messages(chunks, MAX_EVENT)
+
+    async def take(self, count: int) -> list[Told]:
+        """Read so many more events."""
+        async with asyncio.timeout(DEADLINE_S):
+            return [self._read(await anext(self._messages)) for _ in range(count)]
+
+    async def rest(self) -> list[Told]:
+        """Read up to the end of the stream; return everything read so far."""
+        async with asyncio.timeout(DEADLINE_S):
+            async for message in self._messages:
+                self._read(message)
+        return self.told
+
+    async def leave(self) -> None:
+        """Close the connection."""
+        await self._messages.aclose()
+        await self.chunks.aclose()
+
+    def _read(self, message: sse.Message) -> Told:
+        event = orjson.loads(message.data)
+        assert message.kind == ("message" if event["type"] == "error" else event["type"])
+        number, token = event.pop("sequence_number"), event.pop("continuation_token")
+        if token is not None:
+            assert message.id == token
+            cursor = read_token(token)
+            assert cursor is not None
+            assert (cursor.id, cursor.after) == (self.id, number)
+        assert (token is None) == (event["type"] in TERMINAL)
+        assert not self.told or number > self.told[-1][0]
+        self.told.append((number, event))
+        return number, event
+
+
+async def streamed(stage: Stage, engine: Engine | None = None, *, key: str | None = None, **fields: Any) -> Reader:
+    """Create a streamed response, in the background unless the fields say otherwise, and read it."""
+    body = {"model": "m", "input": "question", "background": True, "stream": True, **fields}
+    chunks = await (engine or stage.engine).create_stream(ANN, parse(orjson.dumps(body)), key)
+    reader = Reader("", chunks)
+    first = await anext(reader._messages)
+    reader.id = orjson.loads(first.data)["response"]["id"]
+    reader._read(first)
+    return reader
+
+
+async def resumed(stage: Stage, response_id: str, after: int | None = None, engine: Engine | None = None) -> Reader:
+    """Read the stream of a response, above a number or from the start."""
+    cursor = None if after is None else str(after)
+    return Reader(response_id, await (engine or stage.engine).stream(ANN, response_id, cursor, None))
+
+
+async def replayed(stage: Stage, response_id: str, after: int | None = None) -> list[Told]:
+    """Return the rest of the stream of a response above a number."""
+    return await (await resumed(stage, response_id, after)).rest()
+
+
+def offers(stage: Stage, response_id: str) -> list[int]:
+    """Return the epochs for which a holder of the run was asked for, by messages so far."""
+    sent = [one.content for one in stage.sent if one.queue == RUNS]
+    return [message["epoch"] for message in sent if message["id"] == response_id]
+
+
+def numbers(told: Sequence[Told]) -> list[int]:
+    """Return the numbers of events."""
+    return [number for number, _ in told]
+
+
+def kinds(told: Sequence[Told]) -> list[str]:
+    """Return the types of events, without their common beginning."""
+    return [event["type"].removeprefix("response.") for _, event in told]
+
+
+def told_of(told: Sequence[Told]) -> list[Line]:
+    """Return number, type and text of events as read."""
+    return [(number, event["type"], event.get("delta", "")) for number, event in told]
+
+
+def told_by(events: Sequence[dict[str, Any]]) -> list[Line]:
+    """Return number, type and text of an upstream's events as every reader is to read them."""
+    shown = [event for event in events if event["type"] != "keepalive"]
+    return [(number, event["type"], event.get("delta", "")) for number, event in enumerate(shown)]
+
+
+def text(told: Sequence[Told]) -> str:
+    """Return what a client has of the text: a second `response.in_progress` makes void what came before it."""
+    deltas: list[str] = []
+    for kind, (_, event) in zip(kinds(told), told, strict=True):
+        if kind == "in_progress":
+            deltas.clear()
+        elif kind == "output_text.delta":
+            deltas.append(event["delta"])
+    return "".join(deltas)

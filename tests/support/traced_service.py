@@ -1,0 +1,67 @@
+"""The service with a collector, asked by a client that traces itself, and how to find a trace in what was sent."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local.stack.process import wait_for
+from tests.support.service_process import Json, Service, service
+from tests.support.telemetry_collectors import Collector, Span, collector
+
+CLIENT_ID = "00f067aa0ba902b7"
+REQUEST = "POST /openai/v1/responses"
+WELL = "4bf92f3577b34da6a3ce929d0e0e4736"
+SOON_S = 30.0
+
+
+@contextmanager
+def observed(directory: Path, connection: str) -> Iterator[tuple[Service, Collector]]:
+    """Run the service with a collector of its own, which is sent everything quickly."""
+    with (
+        collector() as collecting,
+        service(
+            directory,
+            connection,
+            TELEMETRY="otlp",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url,
+            OTEL_BSP_SCHEDULE_DELAY="100",
+            OTEL_METRIC_EXPORT_INTERVAL="300",
+            UPSTREAM_API_KEY="simulated-upstream-key",
+        ) as running,
+    ):
+        yield running, collecting
+
+
+def asked(running: Service, trace_id: str, model: str = "sim-2s", *, sampled: bool = True) -> Json:
+    """Ask as a client that traces itself; return the claim ticket."""
+    request = running.with_callback(
+        model=model,
+        input="geheime-Frage",
+        instructions="geheime-Frage",
+        metadata={"name": "Geheimes-Metadatum"},
+        callback_url=f"{running.receiver.url}/geheimer-Pfad?key=geheimer-Parameter",
+    )
+    headers = {"traceparent": f"00-{trace_id}-{CLIENT_ID}-0{sampled:d}"}
+    answer = running.client().post("/responses", json=request, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def of_trace(collecting: Collector, trace_id: str, *names: str) -> list[Span]:
+    """Wait for spans of these names in a trace, and return all of it."""
+
+    def complete() -> list[Span]:
+        spans = [span for span in collecting.spans() if span.trace_id == trace_id]
+        return [] if Counter(names) - Counter(span.name for span in spans) else spans
+
+    spans = wait_for(complete, SOON_S)
+    assert spans, [(span.name, span.trace_id) for span in collecting.spans()]
+    return spans
+
+
+def named(spans: list[Span], name: str) -> Span:
+    """Return the first span of that name, which must be there."""
+    found = [span for span in spans if span.name == name]
+    assert found, [span.name for span in spans]
+    return found[0]

@@ -1,0 +1,211 @@
+"""The edge of every HTTP function: what goes in within limits, what comes out whatever happens inside."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any, cast
+
+import orjson
+import pytest
+from azurefunctions.extensions.http.fastapi import Request, Response
+from starlette.requests import ClientDisconnect
+
+from functions.answers import EventStream, as_json, as_response, for_anyone, read_json
+from shared.bootstrap import now_ms
+from shared.contract.requests import MAX_BODY
+from shared.core import errors
+from shared.core.errors import ServiceError, TooLarge, UnsupportedMediaType
+from shared.core.records import Record
+from shared.core.states import Status
+from shared.runs.streams import Stream
+from tests.support.stage import events
+
+SECRET = "sk-geheim"
+RECORD = Record("resp_0123456789abcdef0123456789abcdef", "ann", created_ms=0, deadline_ms=1)
+
+
+def request(chunks: Iterable[bytes] = (), **headers: str) -> Request:
+    """Return a request as the platform hands it over, its body in these chunks."""
+    fields = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+    left = iter(chunks)
+
+    async def receive() -> Any:
+        chunk = next(left, None)
+        return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
+
+    return Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": fields}, receive)
+
+
+def answered(error: BaseException | None) -> Response:
+    """Return the answer of a function whose handler raises that, or answers if it is none."""
+
+    async def handle(_: Request) -> Response:
+        if error:
+            raise error
+        return as_json({"fine": True}, 201, {"X-More": "1"})
+
+    async def main() -> Response:
+        return await for_anyone(handle)(request())
+
+    return asyncio.run(main())
+
+
+class Broken:
+    """A stream that raises that, or ends if it is none."""
+
+    def __init__(self, raised: Exception | None) -> None:
+        self._raised = raised
+
+    def __aiter__(self) -> "Broken":
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise self._raised or StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+def body_of(response: Response) -> Any:
+    """Return the JSON of an answer."""
+    return orjson.loads(response.body)
+
+
+def test_an_answer_is_json_with_a_request_id() -> None:
+    """Status, headers and body are the handler's; every answer can be asked about by its id."""
+    first, second = answered(None), answered(None)
+    assert (first.status_code, body_of(first), first.headers["x-more"]) == (201, {"fine": True}, "1")
+    assert first.headers["content-type"] == "application/json"
+    assert first.headers["x-request-id"].startswith("req_")
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.BadRequest("No.", param="model", code="c"),
+        errors.Unauthorized("No."),
+        errors.NotFound("No."),
+        errors.MethodNotAllowed("No."),
+        errors.TooLarge("No."),
+        errors.UnsupportedMediaType("No."),
+        errors.RefusedByUpstream(errors.UpstreamRefused(422, "No.", code="c")),
+        errors.Unavailable("No.", retry_after_s=5),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_the_service_is_answered_as_it_says(error: ServiceError) -> None:
+    """Its status and its envelope, with a request id; Retry-After where it says when."""
+    response = answered(error)
+    assert (response.status_code, body_of(response)) == (error.status, error.envelope())
+    assert response.headers["x-request-id"]
+    assert response.headers.get("retry-after") == (str(error.retry_after_s) if error.retry_after_s else None)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.StoreUnavailable(SECRET), 503),
+        (errors.Conflict(SECRET), 503),
+        (errors.SettingsError(SECRET), 500),
+        (errors.UpstreamUnavailable(SECRET), 500),
+        (RuntimeError(SECRET), 500),
+        (RecursionError(SECRET), 500),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_nothing_internal_is_in_an_answer(error: Exception, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """What the caller cannot mend is a 5xx in the envelope without a word of what happened; the log has it."""
+    caplog.set_level(logging.ERROR)
+    response = answered(error)
+    assert response.status_code == status
+    assert body_of(response)["error"].keys() == {"message", "type", "param", "code"}
+    assert SECRET not in str(body_of(response)) + str(response.headers)
+    assert len(caplog.records) == 1
+    assert response.headers.get("retry-after") == ("5" if status == 503 else None)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [None, "application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json", "application/json ;"],
+)
+def test_a_json_body_is_read(kind: str | None) -> None:
+    """However it is cut on its way; a client that says nothing of its type means JSON."""
+    headers = {"content_type": kind} if kind else {}
+    assert asyncio.run(read_json(request([b'{"a":', b"", b"1}"], **headers))) == b'{"a":1}'
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "json", "", "application/jsonp"])
+def test_any_other_body_is_refused_unread(kind: str) -> None:
+    """The header is named."""
+    with pytest.raises(UnsupportedMediaType) as refused:
+        asyncio.run(read_json(request([b"{}"], content_type=kind)))
+    assert refused.value.param == "Content-Type"
+
+
+@pytest.mark.parametrize("declared", [None, "0", str(MAX_BODY), "²", "-1", "0" * 5_000])
+def test_a_body_at_the_limit_is_read_and_no_more(declared: str | None) -> None:
+    """8 MiB, counted as they come, whatever the client has declared."""
+    headers = {"content_length": declared} if declared else {}
+    whole = [bytes(MAX_BODY // 2)] * 2
+    assert len(asyncio.run(read_json(request(whole, **headers)))) == MAX_BODY
+    with pytest.raises(TooLarge):
+        asyncio.run(read_json(request([*whole, b"x"], **headers)))
+
+
+@pytest.mark.parametrize("declared", [str(MAX_BODY + 1), "9" * 5_000])
+def test_a_body_that_is_declared_too_large_is_not_read(declared: str) -> None:
+    """The answer comes before the first byte is taken."""
+
+    def unread() -> Iterable[bytes]:
+        yield pytest.fail("the body was read")
+
+    with pytest.raises(TooLarge):
+        asyncio.run(read_json(request(unread(), content_length=declared)))
+
+
+@pytest.mark.parametrize(("age_ms", "wait_s", "wait_ms"), [(0, 1, 1_000), (25_000, 3, 2_500), (3_600_000, 30, 30_000)])
+def test_an_unfinished_response_says_when_to_ask_again(age_ms: int, wait_s: int, wait_ms: int) -> None:
+    """In whole seconds, rounded up, and in the milliseconds that the SDK's poll methods read."""
+    record = Record(RECORD.id, "ann", created_ms=now_ms() - age_ms, deadline_ms=1)
+    response = as_response((record, b"{}"), 202, {"Location": "/x"})
+    assert (response.status_code, response.body, response.headers["location"]) == (202, b"{}", "/x")
+    assert int(response.headers["retry-after"]) in (wait_s, wait_s + 1)
+    assert abs(int(response.headers["openai-poll-after-ms"]) - wait_ms) < 100
+
+
+def test_an_ended_response_has_nothing_to_ask_for() -> None:
+    """No hint is given with what will not change."""
+    ended = Record(RECORD.id, "ann", created_ms=0, deadline_ms=1, status=Status.COMPLETED)
+    headers = as_response((ended, b"{}")).headers
+    assert not {"retry-after", "openai-poll-after-ms"} & {*headers}
+
+
+def test_a_client_that_goes_away_is_no_failure_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """An upload that breaks off is told apart from a fault: no error is logged."""
+    with caplog.at_level(logging.INFO):
+        assert answered(ClientDisconnect()).status_code == 400
+    assert events(caplog) == events(caplog, logging.INFO) == ["request.abandoned"]
+
+
+@pytest.mark.parametrize(("raised", "by"), [(ValueError("x"), ValueError), (ClientDisconnect(), None), (None, None)])
+def test_a_stream_says_how_it_ended(raised: Exception | None, by: type[Exception] | None) -> None:
+    """To what lasts as long as it: a stream that broke is no success; that its client has left is no failure."""
+    ends: list[object] = []
+    stream = EventStream(cast("Stream", Broken(raised)))
+    stream.until_sent.push(lambda kind, _error, _at: ends.append(kind))
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(_: Any) -> None:
+        return
+
+    asyncio.run(stream({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send))
+    assert ends == [by]
+
+
+def test_a_compressed_body_is_refused() -> None:
+    """It would be taken for broken JSON."""
+    with pytest.raises(UnsupportedMediaType):
+        asyncio.run(read_json(request([b"{}"], content_encoding="gzip")))

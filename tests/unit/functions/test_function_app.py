@@ -1,0 +1,116 @@
+"""The app as the platform sees it: imported in a fresh interpreter, indexed, its names by the host's rules."""
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from functions.queues import LAST_TRY
+from local.stack.process import ROOT
+
+PROGRAM = """
+import json, sys
+from function_app import app
+found = {one.get_function_name(): one.get_raw_bindings() for one in app.get_functions()}
+functions = {name: [json.loads(text) for text in bindings] for name, bindings in found.items()}
+json.dump({"functions": functions, "modules": sorted(sys.modules)}, sys.stdout)
+"""
+BASES = {"": "openai/v1", "_v1": "v1", "_azure": "openai"}
+OPERATIONS = {
+    "create_response": ("POST", "responses"),
+    "retrieve_response": ("GET", "responses/{id}"),
+    "delete_response": ("DELETE", "responses/{id}"),
+    "cancel_response": ("POST", "responses/{id}/cancel"),
+    "list_input_items": ("GET", "responses/{id}/input_items"),
+    "list_deliveries": ("GET", "responses/{id}/deliveries"),
+    "redeliver": ("POST", "responses/{id}/deliveries/redeliver"),
+    "recover_deliveries": ("POST", "deliveries/recover"),
+    "health_live": ("GET", "health/live"),
+    "health_ready": ("GET", "health/ready"),
+}
+ELSEWHERE = {"hear_upstream": ("POST", "webhooks/upstream"), "unmatched": ("", "{*path}")}
+AT_ROOT = {f"{name}_root": route for name, route in OPERATIONS.items() if name.startswith("health")}
+
+
+@pytest.fixture(scope="module")
+def indexed() -> dict[str, Any]:
+    """Import the app with warnings as errors; give its functions with their bindings, and what it imported."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM], cwd=ROOT, check=True, capture_output=True, timeout=120
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def functions(indexed: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Give the bindings of each function."""
+    found: dict[str, list[dict[str, Any]]] = indexed["functions"]
+    return found
+
+
+def routes(functions: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[str, str]]:
+    """Return method and route of each HTTP function."""
+    triggers = {name: bindings[0] for name, bindings in functions.items() if bindings[0]["type"] == "httpTrigger"}
+    return {name: (" ".join(one.get("methods", [])), one["route"]) for name, one in triggers.items()}
+
+
+def test_the_registered_functions_are_exactly_these(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """Every operation under every base path, four queues, two timers, and the answer to everything else."""
+    expected = {
+        name + suffix: (method, f"{base}/{route}")
+        for suffix, base in BASES.items()
+        for name, (method, route) in OPERATIONS.items()
+    }
+    assert routes(functions) == {**expected, **AT_ROOT, **ELSEWHERE}
+    others = {"sweep", "deliver", "run", "take_request", "heartbeat", "tend_poison"}
+    assert functions.keys() - routes(functions).keys() == others
+
+
+def test_names_pass_the_hosts_rules(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """The host refuses an app for one bad name, which neither worker nor library says."""
+    for name, bindings in functions.items():
+        assert re.fullmatch(r"(?i)(?!host$)[a-z][a-z0-9_-]{0,127}", name)
+        for binding in bindings:
+            assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9]{0,127}|\$return", binding["name"])
+
+
+def test_the_answer_to_everything_else_comes_last(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """Routes are tried in the order of the functions' names, whatever their case."""
+    assert max(routes(functions), key=str.lower) == "unmatched"
+
+
+def test_no_two_functions_share_a_route(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """Method and route together are one function's."""
+    all_routes = list(routes(functions).values())
+    assert len(set(all_routes)) == len(all_routes)
+
+
+def test_queues_and_storage_are_those_of_the_deployment(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """All queues are read with the app's own storage connection; the timer rings every minute and at a start."""
+    queues = {"sweep": "nudges", "deliver": "deliveries", "run": "runs", "take_request": "requests"}
+    assert {name: functions[name][0]["queueName"] for name in queues} == queues
+    assert {functions[name][0]["connection"] for name in queues} == {"AzureWebJobsStorage"}
+    timer = functions["heartbeat"][0]
+    assert (timer["schedule"], timer["runOnStartup"]) == ("0 * * * * *", True)
+
+
+def test_the_last_try_is_the_platforms() -> None:
+    """A queued request is sent to the end of its queue before the platform would take it for poison."""
+    host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
+    assert host["extensions"]["queues"]["maxDequeueCount"] == LAST_TRY
+
+
+def test_callers_are_known_by_their_own_keys(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """The platform asks for no key of its own: its own keys are one of our headers."""
+    levels = {bindings[0]["authLevel"] for bindings in functions.values() if bindings[0]["type"] == "httpTrigger"}
+    assert {str(level).lower() for level in levels} == {"anonymous"}
+
+
+def test_the_app_starts_without_what_it_does_not_need(indexed: dict[str, Any]) -> None:
+    """A cold start pays for every import: no client library, nothing of the laptop or the tests."""
+    packages = {name.partition(".")[0] for name in indexed["modules"]}
+    assert not packages & {"agent_framework", "local", "openai", "pytest", "tests"}

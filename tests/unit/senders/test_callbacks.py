@@ -1,0 +1,205 @@
+"""The sender against real servers: what it sends, what it makes of every answer, how much it does at once."""
+
+import asyncio
+import logging
+import socket
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+import pytest
+
+from shared.core.outcomes import Answer, SendError
+from shared.senders.bulkhead import Busy
+from shared.senders.callbacks import MAX_SENDS, CallbackSender
+from tests.support.callback_receivers import Receiver, Script, drip, endless, hang_up, raw, reply, silence
+
+BODY = b'{"type": "response.completed"}'
+FIELDS = {"webhook-id": "wh_1", "webhook-signature": "v1,secret", "content-type": "application/json"}
+NAME_URL = "https://hooks.contoso.com/cb"
+
+pytestmark = pytest.mark.anyio
+
+
+def post_to(script: Script, **settings: Any) -> tuple[Answer, Receiver]:
+    """Post once to a receiver on loopback, with local use switched on."""
+
+    async def scenario() -> tuple[Answer, Receiver]:
+        settings.setdefault("deadline_s", 5.0)
+        async with (
+            Receiver(script) as receiver,
+            aclosing(CallbackSender(allow_loopback=True, **settings)) as sender,
+        ):
+            return await sender.post(receiver.url, FIELDS, BODY), receiver
+
+    return asyncio.run(scenario())
+
+
+def test_a_callback_arrives_as_it_was_signed() -> None:
+    """One POST of the exact bytes to the path and query, with the given headers and the sender's own."""
+    answer, receiver = post_to(reply(200, body=b"thanks"))
+    (request,) = receiver.requests
+    assert (answer.status, answer.error) == (200, None)
+    assert (request.line, request.body) == ("POST /cb?key=hidden HTTP/1.1", BODY)
+    assert request.headers == FIELDS | {
+        "host": f"127.0.0.1:{receiver.port}",
+        "content-length": str(len(BODY)),
+        "user-agent": "background-responses/1",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+    }
+
+
+def test_the_senders_own_headers_cannot_be_replaced() -> None:
+    """A header given under another spelling does not move Host or the length."""
+
+    async def scenario() -> dict[str, str]:
+        async with Receiver(reply(200)) as receiver, aclosing(CallbackSender(allow_loopback=True)) as sender:
+            await sender.post(receiver.url, {"Host": "evil.example", "Content-Length": "1"}, BODY)
+            return receiver.requests[0].headers
+
+    fields = asyncio.run(scenario())
+    assert fields["host"].startswith("127.0.0.1:")
+    assert fields["content-length"] == str(len(BODY))
+
+
+@pytest.mark.parametrize("status", [202, 204, 301, 307, 404, 410, 429, 503])
+def test_a_status_is_the_answer(status: int) -> None:
+    """Every status comes back as it is, with Retry-After; a redirect is not followed."""
+    answer, receiver = post_to(reply(status, "Retry-After: 120", f"Location: /{status}"))
+    assert (answer.status, answer.error, answer.retry_after) == (status, None, "120")
+    assert len(receiver.requests) == 1
+
+
+def test_a_long_retry_after_is_cut() -> None:
+    """A receiver cannot make us keep more than a line of its text."""
+    answer, _ = post_to(reply(503, "Retry-After: " + "9" * 5000))
+    assert answer.retry_after == "9" * 64
+
+
+def test_a_dripping_body_does_not_undo_the_status() -> None:
+    """A body that never ends is left at the deadline; the status stands, so nothing is sent twice."""
+    answer, _ = post_to(drip(endless(200), b"x"), deadline_s=0.3)
+    assert (answer.status, answer.error) == (200, None)
+    assert answer.duration_ms < 2000
+
+
+def test_a_huge_body_is_left_after_its_first_bytes() -> None:
+    """After 4 KiB of a flood the sender hangs up, long before the deadline."""
+    answer, _ = post_to(drip(endless(200), b"x" * 65536), deadline_s=10.0)
+    assert (answer.status, answer.error) == (200, None)
+    assert answer.duration_ms < 5000
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (silence, SendError.TIMEOUT),
+        (drip(b"HTTP/1.1 ", b"2"), SendError.TIMEOUT),
+        (drip(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"), SendError.TIMEOUT),
+        (drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), SendError.TIMEOUT),
+        (raw(b"SSH-2.0-OpenSSH_9.6\r\n"), SendError.PROTOCOL),
+        (raw(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000), SendError.PROTOCOL),
+        (raw(b""), SendError.PROTOCOL),
+        (hang_up, SendError.CONNECT),
+    ],
+    ids=[
+        "silent",
+        "dripping status",
+        "dripping headers",
+        "only 100s",
+        "not http",
+        "huge header",
+        "closed",
+        "reset",
+    ],
+)
+def test_a_bad_answer_is_a_word(script: Script, error: SendError) -> None:
+    """Whatever a receiver does in place of answering is told by one word, within the deadline."""
+    answer, _ = post_to(script, deadline_s=0.5)
+    assert (answer.status, answer.error, answer.retry_after) == (None, error, None)
+    assert answer.duration_ms < 2000
+
+
+def test_a_closed_port_is_a_word() -> None:
+    """Nobody listening is trouble on the way, found at once."""
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        port = unheard.getsockname()[1]
+        answer = asyncio.run(CallbackSender(allow_loopback=True).post(f"http://localhost:{port}/", {}, b""))
+    assert answer.error is SendError.CONNECT
+
+
+def test_a_receiver_that_accepts_no_connection_is_a_time_out() -> None:
+    """A full backlog swallows the attempt for the time to connect and no longer."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for filler in (first, second):
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        sender = CallbackSender(allow_loopback=True, connect_s=0.3, deadline_s=1.0)
+        answer = asyncio.run(sender.post(f"http://127.0.0.1:{full.getsockname()[1]}/", {}, b""))
+    assert answer.error is SendError.TIMEOUT
+    assert answer.duration_ms < 2000
+
+
+def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy would resolve the name itself, so none is used whatever the environment says."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert post_to(reply(200))[0].status == 200
+
+
+def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Even at the finest level no log line has the path, the query, the signature or the body."""
+    caplog.set_level(logging.DEBUG)
+    post_to(reply(200))
+    assert not any(secret in caplog.text for secret in ("hidden", "/cb", "v1,secret", "response.completed"))
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["https://hooks.contoso.com/other", "https://HOOKS.contoso.com.:8443/", "https://hooks.contoso.com"],
+)
+@pytest.mark.parametrize(("first", "share"), [(True, 6), (False, 3)], ids=["first attempts", "retries"])
+async def test_one_host_has_a_quarter_of_a_lane(spelling: str, first: bool, share: int) -> None:
+    """However its name is spelled, a host has 6 first attempts and 3 retries at once; neither waits for the other."""
+    sender = CallbackSender()
+    async with AsyncExitStack() as held:
+        for url in ([NAME_URL, spelling] * share)[:share]:
+            await held.enter_async_context(sender.slot(url, first=first, patience_s=0))
+        for url in (NAME_URL, spelling):
+            with pytest.raises(Busy):
+                await held.enter_async_context(sender.slot(url, first=first, patience_s=0))
+        await held.enter_async_context(sender.slot(NAME_URL, first=not first, patience_s=0))
+        await held.enter_async_context(sender.slot("https://other.contoso.com/", first=first, patience_s=0))
+
+
+@pytest.mark.parametrize(("first", "most"), [(True, 24), (False, 12)], ids=["first attempts", "retries"])
+async def test_a_lane_has_an_end(first: bool, most: int) -> None:
+    """24 first attempts and 12 retries are under way at once, however many hosts there are."""
+    sender = CallbackSender()
+    async with AsyncExitStack() as held:
+        for number in range(most):
+            url = f"https://host{number}.contoso.com/"
+            await held.enter_async_context(sender.slot(url, first=first, patience_s=0))
+        with pytest.raises(Busy):
+            await held.enter_async_context(sender.slot(NAME_URL, first=first, patience_s=0))
+        await held.enter_async_context(sender.slot(NAME_URL, first=not first, patience_s=0))
+
+
+def test_time_outs_leave_no_connection_behind() -> None:
+    """After as many time-outs at once as there are slots, the next callback goes out as the first did."""
+
+    async def scenario() -> tuple[list[Answer], Answer]:
+        sender = CallbackSender(allow_loopback=True, deadline_s=0.5)
+        async with Receiver(silence) as hole, Receiver(reply(200)) as receiver, aclosing(sender):
+            lost = await asyncio.gather(*(sender.post(hole.url, FIELDS, BODY) for _ in range(MAX_SENDS)))
+            assert len(hole.requests) == MAX_SENDS
+            return lost, await sender.post(receiver.url, FIELDS, BODY)
+
+    lost, answer = asyncio.run(scenario())
+    assert {each.error for each in lost} == {SendError.TIMEOUT}
+    assert answer.status == 200

@@ -1,0 +1,116 @@
+"""What is deployed: the files that .funcignore lets through, and the exact libraries of requirements.txt."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from local.stack.process import ROOT
+from tests.support.deployment_package import Excludes, by_core_tools, by_git, deployed
+
+READERS = [pytest.param(by_git, id="git"), pytest.param(by_core_tools, id="core tools")]
+PYTHONS = ["3.11", "3.12", "3.13"]
+LOCKS = ["requirements", "requirements-agents", "requirements-dev"]
+OUTSIDE = [
+    *(
+        ".env",
+        ".git/config",
+        ".github/workflows/ci.yml",
+        ".venv/.installed.json",
+        ".setup/lock",
+        ".venv/bin/python",
+        ".funcignore",
+    ),
+    *("tests/test_ids.py", "tests/.hidden", "tests/data/x.json", "local/host/app.py", "local.settings.json"),
+    *(
+        "infra/main.bicep",
+        "examples/agents.py",
+        "docs/agents.md",
+        "README.md",
+        "azure.yaml",
+        "node_modules/azurite/x.js",
+    ),
+    *("shared/__pycache__/ids.cpython-312.pyc", "__pycache__/function_app.cpython-312.pyc"),
+    *("requirements.in", "requirements-dev.in", "requirements-dev.txt", "pyproject.toml", "package-lock.json"),
+]
+INSIDE = [
+    *("function_app.py", "host.json", "requirements.txt", "requirements-agents.txt", "agents.py", "shared/core/ids.py"),
+    *("functions/http.py", "clerks/tests/x.py", "clerks/local/x.py", "clerks/docs.py"),
+    *(".python_packages/lib/site-packages/httpx/__init__.py", ".python_packages/lib/site-packages/x/tests/.y"),
+]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_deployment_takes_the_app_and_nothing_else(reader: Callable[[], Excludes]) -> None:
+    """Of all that lies here: the triggers, what they import, what the host and the build read."""
+    taken = list(deployed(reader()))
+    tops = {path.partition("/")[0] for path in taken}
+    files = {"function_app.py", "host.json", "requirements.txt", "requirements-agents.txt"}
+    assert tops == files | {"functions", "shared"}
+    assert all(path.endswith(".py") for path in taken if "/" in path)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_else_may_lie_here_stays_out(reader: Callable[[], Excludes]) -> None:
+    """Secrets, caches and environments among it, hidden files too."""
+    excludes = reader()
+    assert [path for path in OUTSIDE if not excludes(path)] == []
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_a_deployment_adds_is_taken(reader: Callable[[], Excludes]) -> None:
+    """Modules of agents, whatever they are named, and packages that were installed beforehand."""
+    excludes = reader()
+    assert [path for path in INSIDE if excludes(path)] == []
+
+
+def text_of(name: str) -> str:
+    """Return a file of requirements, its continued lines joined, without comments."""
+    text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+    return "\n".join(line for line in text.splitlines() if line and not line.lstrip().startswith("#"))
+
+
+def pins(name: str) -> Iterator[Requirement]:
+    """Give the requirements of a lock, each of which must be exact and come with hashes."""
+    for line in text_of(f"{name}.txt").splitlines():
+        pin, *hashes = line.split(" --hash=")
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64} *", one) for one in hashes)
+        assert hashes, line
+        requirement = Requirement(pin)
+        assert [one.operator for one in requirement.specifier] == ["=="]
+        yield requirement
+
+
+def versions(name: str, python: str) -> dict[str, str]:
+    """Return what a lock installs under a Python on Linux; nothing may be named twice."""
+    system = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
+    here = [one for one in pins(name) if one.marker is None or one.marker.evaluate({**system})]
+    found = {str(canonicalize_name(one.name)): next(iter(one.specifier)).version for one in here}
+    assert len(found) == len(here)
+    return found
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_requirement_is_locked_within_its_bounds(name: str, python: str) -> None:
+    """`make lock` has been run since somebody changed a bound."""
+    locked = versions(name, python)
+    asked = [Requirement(line) for line in text_of(f"{name}.in").splitlines() if not line.startswith("-r")]
+    assert [str(one) for one in asked if not one.specifier.contains(locked[canonicalize_name(one.name)])] == []
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_what_is_tested_is_what_is_deployed(python: str) -> None:
+    """The tests, and agents, get the very versions of the deployment."""
+    app, agents, dev = (versions(name, python) for name in LOCKS)
+    assert app.items() <= dev.items()
+    assert agents.items() <= dev.items()
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_names_no_place(name: str) -> None:
+    """Where packages come from is the business of the machine that installs them."""
+    text = (ROOT / f"{name}.txt").read_text(encoding="utf-8")
+    assert not re.search(r"://|--\S*index|--find-links|--trusted-host", text)
