@@ -1,4 +1,4 @@
-"""The edge of every HTTP function: read the request within limits, find the caller, shape answer and error."""
+"""The edge of every HTTP function: reads the request within limits, authenticates, and builds answers and errors."""
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from shared.bootstrap import now_ms, service
+from shared.bootstrap import service
 from shared.contract.callers import Caller
 from shared.contract.requests import MAX_BODY
 from shared.core.backoff import POLL_MIN_MS, poll_delay
@@ -27,19 +27,21 @@ from shared.core.errors import (
 from shared.core.records import Record
 from shared.engine import Engine
 from shared.runs.streams import Stream
+from shared.runtime.clock import SystemClock
 from shared.telemetry import metrics, spans
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
+_clock = SystemClock()
 
 Handle = Callable[[Engine, Caller, Request], Awaitable[Response]]
 Answer = Callable[[Request], Awaitable[Response]]
 
 
 def for_callers(handle: Handle) -> Answer:
-    """Return the trigger of a handler: the caller is authenticated, and no exception leaves it.
+    """Return the trigger of a handler: it authenticates the caller, and no exception leaves it.
 
-    An exception that left an HTTP function would close the client's connection, too.
+    An exception that leaves an HTTP function also closes the client's connection.
     """
 
     async def authenticated(req: Request) -> Response:
@@ -50,7 +52,7 @@ def for_callers(handle: Handle) -> Answer:
 
 
 def for_anyone(handle: Answer) -> Answer:
-    """Return the trigger of a handler that needs no caller."""
+    """Return the trigger of a handler that needs no caller. No exception leaves it."""
 
     async def answer(req: Request) -> Response:
         request_id = f"req_{secrets.token_hex(16)}"
@@ -76,16 +78,16 @@ def for_anyone(handle: Answer) -> Answer:
     return answer
 
 
-def observed(route: str | None, answer: Answer) -> Answer:
-    """Return the trigger as one whose requests are traced and measured, streams to their end."""
+def traced(route: str | None, answer: Answer) -> Answer:
+    """Return a trigger whose requests are traced and measured, streams to their end."""
 
     async def served(req: Request) -> Response:
         traceparent = req.headers.get("traceparent", "")
         with ExitStack() as until_sent:
-            exchange = until_sent.enter_context(spans.serving(req.method, route, str(req.url), traceparent))
-            with exchange.current():
+            span = until_sent.enter_context(spans.server_span(req.method, route, str(req.url), traceparent))
+            with span.activated():
                 response = await answer(req)
-            exchange.answered(response.status_code)
+            span.record_answer(response.status_code)
             if isinstance(response, EventStream):
                 response.until_sent.push(until_sent.pop_all())
         return response
@@ -104,11 +106,11 @@ def as_json(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, s
 
 
 def as_response(shown: tuple[Record, bytes], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a response object; one about unfinished work says when to ask again."""
+    """Return a response object. One that is unfinished says when to ask again."""
     record, body = shown
     hints: dict[str, str] = {}
     if not record.status.is_terminal:
-        wait_ms = poll_delay(now_ms() - record.created_ms, lambda: 0.0)
+        wait_ms = poll_delay(_clock.now_ms() - record.created_ms, lambda: 0.0)
         hints = {"Retry-After": str(-(-wait_ms // POLL_MIN_MS)), "openai-poll-after-ms": str(wait_ms)}
     return _json(body, status, {**hints, **(headers or {})})
 
@@ -120,23 +122,23 @@ def as_stream(chunks: Stream) -> Response:
 
 
 class EventStream(StreamingResponse):
-    """A stream that is closed whatever happens, when its client leaves too, and that no exception leaves."""
+    """A stream that is always closed, also when its client leaves, and that no exception leaves."""
 
     def __init__(self, chunks: Stream, **options: Any) -> None:
         super().__init__(chunks, **options)
         self._chunks = chunks
-        self.until_sent = ExitStack()  # what lasts until the stream is over
+        self.until_sent = ExitStack()  # what ends with the stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events until their end, or until the client has gone; it resumes from wherever this stops."""
-        metrics.readers.add(1)
+        """Send the events until their end, or until the client leaves. It can resume from there."""
+        metrics.stream_readers.add(1)
         try:
             with self.until_sent:
                 await self._send(scope, receive, send)
-        except Exception:  # noqa: BLE001 - the edge: what breaks here breaks the connection, and the client resumes
+        except Exception:  # noqa: BLE001 - the edge: the connection breaks, and the client resumes
             _log.exception("stream.failed")
         finally:
-            metrics.readers.add(-1)
+            metrics.stream_readers.add(-1)
             await self._chunks.aclose()
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:

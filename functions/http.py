@@ -1,4 +1,4 @@
-"""HTTP triggers: the Responses contract, under every base path that official clients use."""
+"""HTTP triggers: the Responses API, under every base path that official clients use."""
 
 import re
 
@@ -13,11 +13,11 @@ from functions.answers import (
     as_stream,
     for_anyone,
     for_callers,
-    observed,
     read_json,
+    traced,
 )
 from shared.bootstrap import service
-from shared.contract import pages, requests
+from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
 from shared.core.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, Unavailable
 from shared.engine import Engine
@@ -31,9 +31,9 @@ _allowed: dict[re.Pattern[str], list[str]] = {}
 async def create(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /responses."""
     prefer = _preference(req)
-    key = requests.idempotency_key(req.headers.get("idempotency-key"))
+    key = parameters.check_idempotency_key(req.headers.get("idempotency-key"))
     wait_s = 0 if prefer.respond_async and prefer.wait_s is None else prefer.wait_s
-    new = requests.parse(await read_json(req))
+    new = requests.parse_request(await read_json(req))
     if new.stream:
         return as_stream(await engine.create_stream(caller, new, key))
     record, body = await engine.create(caller, new, key, wait_s)
@@ -52,8 +52,8 @@ async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
     return as_response(await engine.retrieve(caller, req.path_params["id"], prefer.wait_s or 0))
 
 
-def _preference(req: Request) -> requests.Preference:
-    return requests.preference(", ".join(req.headers.getlist("prefer")))
+def _preference(req: Request) -> parameters.Preference:
+    return parameters.parse_preference(", ".join(req.headers.getlist("prefer")))
 
 
 async def cancel(engine: Engine, caller: Caller, req: Request) -> Response:
@@ -69,7 +69,7 @@ async def delete(engine: Engine, caller: Caller, req: Request) -> Response:
 
 async def list_input_items(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}/input_items."""
-    return as_json(await engine.input_items(caller, req.path_params["id"], pages.page(req.query_params)))
+    return as_json(await engine.input_items(caller, req.path_params["id"], pages.parse_page(req.query_params)))
 
 
 async def list_deliveries(engine: Engine, caller: Caller, req: Request) -> Response:
@@ -79,19 +79,19 @@ async def list_deliveries(engine: Engine, caller: Caller, req: Request) -> Respo
 
 async def redeliver(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /responses/{id}/deliveries/redeliver."""
-    target = requests.delivery_target(await read_json(req))
+    target = requests.parse_redelivery(await read_json(req))
     return as_json(await engine.redeliver(caller, req.path_params["id"], target))
 
 
 async def recover(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /deliveries/recover?since=."""
-    return as_json(await engine.recover(caller, requests.since(req.query_params)))
+    return as_json(await engine.recover(caller, parameters.parse_since(req.query_params)))
 
 
-async def hear_upstream(req: Request) -> Response:
-    """POST /webhooks/upstream: the upstream tells that one of its responses has ended."""
+async def receive_webhook(req: Request) -> Response:
+    """POST /webhooks/upstream: the upstream announces that one of its responses has ended."""
     body = await read_json(req)
-    await (await service()).engine.hear_upstream(req.headers, body)
+    await (await service()).engine.receive_webhook(req.headers, body)
     return as_json({"received": True})
 
 
@@ -101,7 +101,7 @@ async def live(_req: Request) -> Response:
 
 
 async def ready(_req: Request) -> Response:
-    """GET /health/ready: table, queues and the upstream's credentials can be used."""
+    """GET /health/ready: the table, the queues and the upstream's credentials are usable."""
     try:
         await (await service()).engine.check()
     except SettingsError as error:
@@ -112,7 +112,7 @@ async def ready(_req: Request) -> Response:
 
 
 async def unmatched(req: Request) -> Response:
-    """Answer what no route takes: 405 where the path is one of ours, else 404."""
+    """Answer a request that no route takes: 405 if the path is one of ours, or else 404."""
     path = req.url.path.removeprefix("/").removesuffix("/")
     allowed = sorted(method for pattern, methods in _allowed.items() if pattern.fullmatch(path) for method in methods)
     if not allowed:
@@ -134,7 +134,7 @@ def _health(name: str, handle: Answer) -> None:
 
 def _register(name: str, method: str, route: str, answer: Answer) -> None:
     _allowed.setdefault(_pattern(route), []).append(method)
-    blueprint.function_name(name)(blueprint.route(route, methods=[method])(observed(route, answer)))
+    blueprint.function_name(name)(blueprint.route(route, methods=[method])(traced(route, answer)))
 
 
 def _pattern(route: str) -> re.Pattern[str]:
@@ -149,8 +149,8 @@ _for_callers("list_input_items", "GET", "/responses/{id}/input_items", list_inpu
 _for_callers("list_deliveries", "GET", "/responses/{id}/deliveries", list_deliveries)
 _for_callers("redeliver", "POST", "/responses/{id}/deliveries/redeliver", redeliver)
 _for_callers("recover_deliveries", "POST", "/deliveries/recover", recover)
-_register("hear_upstream", "POST", "webhooks/upstream", for_anyone(hear_upstream))
+_register("hear_upstream", "POST", "webhooks/upstream", for_anyone(receive_webhook))
 _health("live", live)
 _health("ready", ready)
-# Routes are tried in the order of the functions' names: this one comes after all others.
-blueprint.function_name("unmatched")(blueprint.route("{*path}")(observed(None, for_anyone(unmatched))))
+# Routes are tried in the order of the functions' names, so this one is tried last.
+blueprint.function_name("unmatched")(blueprint.route("{*path}")(traced(None, for_anyone(unmatched))))

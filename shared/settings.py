@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from shared.contract import callers
-from shared.contract.callers import Callers
+from shared.contract.callers import Callers, parse_callers
 from shared.contract.signatures import verifying_key
 from shared.core.errors import SettingsError
 
@@ -18,14 +17,14 @@ _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a deployment decides; the table in the README says what each means."""
+    """The settings of a deployment. The table in the README says what each one means."""
 
     callers: Callers
     upstream_base_url: str
     upstream_api_key: str | None = field(repr=False)
     upstream_scope: str
     upstream_honours_keys: bool
-    upstream_replays: bool
+    upstream_is_background: bool
     storage_connection: str | None = field(repr=False)
     storage_account: str | None
     identity_client_id: str | None
@@ -38,24 +37,24 @@ class Settings:
     requests_caller: str
     allow_loopback: bool
     agents_module: str
-    own_hosts: frozenset[str]  # never called back: the platform's identity endpoint and ourselves
+    own_hosts: frozenset[str]  # never called back: the platform's identity endpoint, and this app
 
 
-def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read and check all settings; raise SettingsError naming the first that is missing or wrong."""
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check all settings; raise SettingsError naming the first one that is missing or wrong."""
     connection = _secret(environment, "AzureWebJobsStorage")
     account = environment.get("AzureWebJobsStorage__accountName") or None
     if not connection and not account:
         raise SettingsError("AzureWebJobsStorage or AzureWebJobsStorage__accountName must be set")
-    telemetry(environment)
-    known = callers.parse(_secret(environment, "CALLERS") or _missing("CALLERS"))
+    telemetry_target(environment)
+    known = parse_callers(_secret(environment, "CALLERS") or _missing("CALLERS"))
     return Settings(
         callers=known,
         upstream_base_url=_url(environment, "UPSTREAM_BASE_URL"),
         upstream_api_key=_key(environment, "UPSTREAM_API_KEY"),
         upstream_scope=environment.get("UPSTREAM_SCOPE") or "https://cognitiveservices.azure.com/.default",
         upstream_honours_keys=_flag(environment, "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"),
-        upstream_replays=_mode(environment) == "background",
+        upstream_is_background=_mode(environment) == "background",
         stream_max_s=_decimal(environment, "STREAM_MAX_S", 1200.0, most=18_000.0),
         stream_heartbeat_s=_decimal(environment, "STREAM_HEARTBEAT_S", 15.0, most=60.0),
         storage_connection=connection,
@@ -72,10 +71,10 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
-def telemetry(environment: Mapping[str, str] = os.environ) -> str:
-    """Return where traces and metrics go, nowhere if empty; raise SettingsError if that is no place.
+def telemetry_target(environment: Mapping[str, str] = os.environ) -> str:
+    """Return where traces and metrics go, nowhere if empty; raise SettingsError for an unknown target.
 
-    Azure's exporter reads its connection string by itself.
+    Azure's exporter reads its connection string from the environment.
     """
     target = environment.get("TELEMETRY", "").strip().lower()
     insights = environment.get("APPLICATIONINSIGHTS_CONNECTION_STRING")
@@ -91,7 +90,7 @@ def _listed(text: str | None) -> tuple[str, ...]:
 
 
 def _webhook_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the secrets that sign the upstream's webhooks: one, or two while they are rotated."""
+    """Return the secrets that sign the upstream's webhooks: one, or two during a rotation."""
     secrets = _listed(_secret(environment, "UPSTREAM_WEBHOOK_SECRET"))
     for secret in secrets:
         try:
@@ -102,7 +101,7 @@ def _webhook_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _requests_caller(environment: Mapping[str, str], known: Callers) -> str:
-    """Return the caller that queued requests are made for: the one that is named, else the first."""
+    """Return the caller on whose behalf queued requests are made: the one in the setting, or the first caller."""
     name = environment.get("REQUESTS_CALLER", "").strip() or known.first.name
     if known.named(name) is None:
         raise SettingsError("REQUESTS_CALLER must be the name of one of the CALLERS")
@@ -110,7 +109,7 @@ def _requests_caller(environment: Mapping[str, str], known: Callers) -> str:
 
 
 def _own_hosts(environment: Mapping[str, str]) -> frozenset[str]:
-    """Return the hosts of the identity endpoint and of this app: a callback there is an attack, or a loop."""
+    """Return the hosts of the identity endpoint and of this app. A callback there would be an attack or a loop."""
     endpoints = (environment.get(name, "") for name in ("IDENTITY_ENDPOINT", "MSI_ENDPOINT"))
     hosts = [urlsplit(endpoint).hostname for endpoint in endpoints]
     return frozenset(host.lower() for host in (*hosts, environment.get("WEBSITE_HOSTNAME")) if host)
@@ -121,7 +120,7 @@ def _missing(name: str) -> str:
 
 
 def _secret(environment: Mapping[str, str], name: str) -> str | None:
-    """Return a secret; refuse the literal text that an unresolved Key Vault reference leaves: anyone can guess it."""
+    """Return a secret. The text of an unresolved Key Vault reference is rejected, because anyone can guess it."""
     text = environment.get(name) or None
     if text and text.strip().startswith(_UNRESOLVED):
         raise SettingsError(f"{name} is a Key Vault reference that was not resolved")
@@ -129,7 +128,7 @@ def _secret(environment: Mapping[str, str], name: str) -> str | None:
 
 
 def _key(environment: Mapping[str, str], name: str) -> str | None:
-    """Return a key fit for a header, without the white space that copying leaves around it."""
+    """Return a key that a header can carry, without the white space that copying may leave around it."""
     key = (_secret(environment, name) or "").strip()
     if not (key.isascii() and key.isprintable()):
         raise SettingsError(f"{name} must be printable ASCII")
@@ -140,7 +139,7 @@ def _url(environment: Mapping[str, str], name: str) -> str:
     text = environment.get(name, "").strip()
     try:
         parts = urlsplit(text)
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
@@ -170,7 +169,7 @@ def _mode(environment: Mapping[str, str]) -> str:
 
 
 def _longest_s(environment: Mapping[str, str]) -> int:
-    """Return the longest deadline: without background mode a run must end before `functionTimeout`, which is 6 h."""
+    """Return the longest deadline: without background mode, a run must end before `functionTimeout`, which is 6 h."""
     return 7 * _DAY_S if _mode(environment) == "background" else 21_000
 
 

@@ -19,7 +19,8 @@ from local.bench.load import burst
 from local.credentials.keys import new_signing_secret
 from local.stack.process import PartError, Process
 from shared.contract import signatures
-from shared.senders.callbacks import MAX_FIRSTS, CallbackSender
+from shared.senders.admission import MAX_FIRSTS
+from shared.senders.callbacks import CallbackSender
 
 RUN_DEADLINE_S = 60.0
 START_DEADLINE_S = 20.0
@@ -68,8 +69,8 @@ async def _send(sender: CallbackSender, deliveries: int) -> Counter[int | None]:
     async def deliver() -> None:
         number = next(numbers)
         url = f"https://{HOSTS[number % len(HOSTS)]}/callback"
-        async with sender.slot(url, first=True, patience_s=RUN_DEADLINE_S):
-            headers = signatures.headers([secret], f"evt_{number}", int(time.time()), BODY)
+        async with sender.admit(url, "bench", first=True, patience_s=RUN_DEADLINE_S):
+            headers = signatures.signed_headers([secret], f"evt_{number}", int(time.time()), BODY)
             answer = await sender.post(url, headers, BODY)
         statuses[answer.status] += 1
 

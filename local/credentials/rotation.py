@@ -40,7 +40,7 @@ def rotated(setting: str, name: str, now_s: int, grace_s: int) -> Rotation:
 
 def _caller(setting: str, name: str) -> Caller:
     try:
-        caller = callers.parse(setting).named(name)
+        caller = callers.parse_callers(setting).named(name)
     except SettingsError as error:
         raise PartError("settings", str(error)) from None
     if caller is None:

@@ -1,7 +1,7 @@
-"""Callers: who may use the service, configured as one JSON secret.
+"""Callers: the clients that may use the service, configured as one JSON secret.
 
-Each element names a caller, the SHA-256 of its API keys, its signing secrets (a current one first, previous ones with
-the end of their time), and the hosts its callbacks may go to (none named: any that the address rule allows).
+Each element has the name of a caller, the SHA-256 of its API keys, its signing secrets (current ones first, then
+previous ones with their end) and the hosts that its callbacks may go to (none: any that the URL policy allows).
 """
 
 import hashlib
@@ -16,15 +16,15 @@ import orjson
 from shared.contract.signatures import check_secret
 from shared.core.errors import SettingsError, Unauthorized
 
-# A key of ours comes first: with Entra ID in front, `Authorization` holds the platform's token.
+# Our own headers come first: with Entra ID in front, `Authorization` holds the platform's token.
 _HEADERS = ("api-key", "x-functions-key", "authorization")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_S = 253_402_300_799  # the year 9999 ends; milliseconds, taken for seconds, lie beyond
+_LAST_S = 253_402_300_799  # the end of the year 9999; a time in milliseconds is above it
 
 
 @dataclass(frozen=True, slots=True)
 class SigningSecret:
-    """What signs a caller's callbacks: a current secret, or a previous one until its time is over."""
+    """A secret that signs a caller's callbacks: a current one, or a previous one until its end."""
 
     text: str = field(repr=False)
     until_ms: int | None = None
@@ -55,17 +55,17 @@ class Callers:
 
     @property
     def first(self) -> Caller:
-        """The caller that is named first."""
+        """The first caller in the setting."""
         return next(iter(self._by_name.values()))
 
     def named(self, name: str) -> Caller | None:
-        """Return the caller of that name, None if it is not configured any more."""
+        """Return the caller with this name, None if none is configured."""
         return self._by_name.get(name)
 
     def authenticate(self, headers: Mapping[str, str]) -> Caller:
-        """Return the caller whose key the headers carry; raise Unauthorized if none has it.
+        """Return the caller whose key the headers carry; raise Unauthorized if no caller has it.
 
-        Every configured key is compared, each in constant time, so that the time tells nothing.
+        Every configured key is compared, each in constant time, so that the time reveals nothing.
         """
         presented = hashlib.sha256(_key(headers).encode()).digest()
         found = None
@@ -80,8 +80,8 @@ class Callers:
         return found
 
 
-def parse(text: str) -> Callers:
-    """Read the JSON secret; raise SettingsError saying what is wrong with it, without showing any of it."""
+def parse_callers(text: str) -> Callers:
+    """Read the JSON secret; raise SettingsError, which says what is wrong and shows nothing of it."""
     try:
         elements = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -93,7 +93,7 @@ def parse(text: str) -> Callers:
         raise SettingsError("CALLERS names a caller twice")
     digests = [digest for caller in callers for digest in caller.keys]
     if len(set(digests)) < len(digests):
-        raise SettingsError("CALLERS holds a key twice: it could not be told whose it is")
+        raise SettingsError("CALLERS has the same key twice")
     return Callers(callers)
 
 
@@ -141,7 +141,7 @@ def _secrets(where: str, values: object) -> tuple[SigningSecret, ...]:
 def _secret(where: str, value: object) -> SigningSecret:
     fields = value if isinstance(value, dict) else {"secret": value}
     text = fields.get("secret")
-    # a field that is misspelt must not make a previous secret a current one
+    # a misspelt field must not turn a previous secret into a current one
     if not isinstance(text, str) or not fields.keys() <= {"secret", "until"}:
         raise SettingsError(f"{where} must be a string, or an object of 'secret' and 'until'")
     try:

@@ -1,9 +1,12 @@
-"""Lists as the contract pages them, and the input of a request as such a list."""
+"""Paged lists, and the input items of a request as such a list.
+
+https://platform.openai.com/docs/api-reference/responses/input-items
+"""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from shared.core import ids
 from shared.core.errors import BadRequest
@@ -11,16 +14,26 @@ from shared.core.errors import BadRequest
 _LIMIT = re.compile(r"[1-9][0-9]?|100")
 
 
+class ItemList(TypedDict):
+    """One page of a list."""
+
+    object: str  # "list"
+    data: list[dict[str, Any]]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for."""
+    """Which part of a list is asked for: `after` is the id of the item before its first one."""
 
     limit: int = 20
     descending: bool = True
     after: str | None = None
 
 
-def page(query: Mapping[str, str]) -> Page:
+def parse_page(query: Mapping[str, str]) -> Page:
     """Read `limit`, `order` and `after`; raise BadRequest naming the one that is wrong."""
     limit = query.get("limit", "20")
     if not _LIMIT.fullmatch(limit):
@@ -32,7 +45,7 @@ def page(query: Mapping[str, str]) -> Page:
 
 
 def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the input of a request as items with ids, in the order given."""
+    """Return the input of a request as items with ids, in their order."""
     given = body.get("input")
     if given is None:
         return []
@@ -45,8 +58,8 @@ def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any
     return [{"id": name, **_item(item)} for name, item in found.items()]
 
 
-def listed(items: list[dict[str, Any]], page: Page) -> dict[str, Any]:
-    """Return one page of items as the contract lists them; raise BadRequest if `after` is none of them."""
+def page_of(items: list[dict[str, Any]], page: Page) -> ItemList:
+    """Return one page of items; raise BadRequest if `after` is not the id of one of them."""
     ordered = items[::-1] if page.descending else items
     if page.after is not None:
         names = [item["id"] for item in ordered]
@@ -64,7 +77,7 @@ def listed(items: list[dict[str, Any]], page: Page) -> dict[str, Any]:
 
 
 def _item_id(response_id: str, n: int, item: dict[str, Any]) -> str:
-    """Return the caller's own id of an item, else one that the same item of the same response always has."""
+    """Return the caller's own id of an item, or one that the same item of the same response always gets."""
     own = item.get("id")
     prefix = "msg" if (item.get("type") or "message") == "message" else "item"
     return own if isinstance(own, str) and own else f"{prefix}_{ids.tag(f'{response_id}|{n}')}"

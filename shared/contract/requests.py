@@ -1,50 +1,36 @@
-"""A request to create a response, checked: from the caller's bytes to what is kept and what the upstream is sent.
+"""A request to create a response: the caller's bytes checked, what is kept of them, and what the upstream is sent.
 
-Only what this service acts on is judged; every other field passes through, and the upstream judges it.
+Only the fields that this service acts on are checked. All others pass through, and the upstream checks them.
+https://platform.openai.com/docs/api-reference/responses/create
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import orjson
 
-from shared.core import blobs, ids
+from shared.core import blobs
 from shared.core.errors import BadRequest
 from shared.core.states import Status, event_type
 
 MAX_BODY = 8_388_608
 MAX_DEPTH = 100
 MAX_ITEMS = 10_000
-MAX_WAIT_S = 60
 EVENTS = tuple(event_type(status) for status in Status if status.is_terminal)
 FOREGROUND_WAIT_S = 200.0
 _OURS = ("callback_url", "callback_events", "reply_to")
 _QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-# JSON writes each of these in six characters: sixteen pairs of them would not fit a property of the table
+# JSON needs six characters for each of these, so sixteen pairs of them would not fit a property of the table.
 _CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
-_NUMBER = re.compile(r"[0-9]{1,20}")
-_UNIX = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d+)\"?\s*(?=[,;]|$)", re.IGNORECASE)
-_RESPOND_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Preference:
-    """What `Prefer` asks for (RFC 7240): seconds to wait, and whether to answer 202."""
-
-    wait_s: int | None = None
-    respond_async: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NewResponse:
-    """A checked request."""
+    """A checked request. `body` is the object as the caller sent it, `raw` its bytes."""
 
-    body: dict[str, Any] = field(repr=False)  # as the caller sent it
+    body: dict[str, Any] = field(repr=False)
     raw: bytes = field(repr=False)
     background: bool
     stream: bool
@@ -54,12 +40,12 @@ class NewResponse:
     previous: str | None
     callback_url: str | None = field(repr=False)
     reply_to: str | None
-    callback_events: tuple[str, ...] = ()  # none named: all
+    callback_events: tuple[str, ...] = ()  # the types of events that the callback gets; empty means all
 
     def for_upstream(self, previous_upstream_id: str | None, *, in_background: bool = True) -> dict[str, Any]:
-        """Return what the upstream is sent: our own fields taken out, its own previous id put in.
+        """Return what the upstream is sent: without our own fields, and with its own id of the previous response.
 
-        In background mode the work is stored there, without that mode as the caller asked.
+        A background upstream is asked to store the work. Any other gets the caller's `store`.
         """
         sent = {name: value for name, value in self.body.items() if name not in (*_OURS, "previous_response_id")}
         if in_background:
@@ -77,8 +63,8 @@ class NewResponse:
         return sent
 
 
-def parse(raw: bytes) -> NewResponse:
-    """Check a request body; raise BadRequest naming the field that is wrong."""
+def parse_request(raw: bytes) -> NewResponse:
+    """Check a request body of at most 8 MiB; raise BadRequest naming the field that is wrong."""
     body = _object(raw)
     metadata = _metadata(body)
     if body.get("input") is not None and not isinstance(body["input"], str | list):
@@ -102,52 +88,6 @@ def parse(raw: bytes) -> NewResponse:
         reply_to=_queue(_text(body, "reply_to", 63) or (metadata or {}).get("reply_to")),
         callback_events=_events(body, metadata or {}),
     )
-
-
-def preference(header: str | None) -> Preference:
-    """Read a Prefer header; what it says beside `wait` and `respond-async` is ignored, as RFC 7240 asks."""
-    if not header:
-        return Preference()
-    wait = _WAIT.search(header)
-    return Preference(min(int(wait[1][:9]), MAX_WAIT_S) if wait else None, _RESPOND_ASYNC.search(header) is not None)
-
-
-def idempotency_key(header: str | None) -> str | None:
-    """Check an Idempotency-Key header; raise BadRequest if it is not 1 to 255 visible ASCII characters."""
-    if header is not None and not _KEY.fullmatch(header):
-        raise BadRequest(
-            "'Idempotency-Key' must be 1 to 255 visible ASCII characters.",
-            param="Idempotency-Key",
-            code="invalid_value",
-        )
-    return header
-
-
-def cursor(named: ids.Cursor, starting_after: str | None, last_event_id: str | None) -> int:
-    """Return the number of the last stream event that a reader has seen, -1 for none.
-
-    It may be said by `starting_after`, by `Last-Event-ID`, or by the token in place of the id, in this order; the first
-    two take a number or an event's token. Raises BadRequest naming the one that is wrong.
-    """
-    for param, given in (("starting_after", starting_after), ("Last-Event-ID", last_event_id)):
-        if given:
-            return _event_number(named.id, param, given.strip())
-    return -1 if named.after is None else named.after
-
-
-def _event_number(response_id: str, param: str, text: str) -> int:
-    if _NUMBER.fullmatch(text):
-        return min(int(text), ids.MAX_EVENT)
-    token = ids.read_token(text)
-    if token is None or token.after is None:
-        raise BadRequest(
-            f"'{param}' must be the sequence number of an event, or its continuation token.",
-            param=param,
-            code="invalid_value",
-        )
-    if token.id != response_id:
-        raise BadRequest(f"'{param}' is a token of another response.", param=param, code="invalid_value")
-    return token.after
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -199,7 +139,7 @@ def _queue(name: str | None) -> str | None:
 
 
 def _events(body: dict[str, Any], metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Return which events the callback is sent; in the metadata they are one text, with commas."""
+    """Return the types of events that the callback gets. In the metadata they are one string, with commas."""
     given = body.get("callback_events")
     if given is None and "callback_events" in metadata:
         given = [name.strip() for name in metadata["callback_events"].split(",")]
@@ -216,33 +156,12 @@ def _events(body: dict[str, Any], metadata: Mapping[str, str]) -> tuple[str, ...
     return tuple(dict.fromkeys(given))
 
 
-def delivery_target(raw: bytes) -> str | None:
-    """Return the target that a redelivery names in its body, None for all; raise BadRequest if it is not one."""
+def parse_redelivery(raw: bytes) -> str | None:
+    """Return the target that the body of a redelivery names, None for all; raise BadRequest if there is no such one."""
     target = _object(raw).get("target") if raw else None
     if target not in (None, "callback", "reply_queue"):
         raise BadRequest("'target' must be 'callback' or 'reply_queue'.", param="target", code="invalid_value")
     return target
-
-
-def since(query: Mapping[str, str]) -> int:
-    """Return the moment that `since` names, unix milliseconds: unix seconds, or ISO 8601 with its zone."""
-    text = query.get("since", "")
-    try:
-        moment = float(text) if _UNIX.fullmatch(text) else _moment(text)
-    except ValueError:
-        raise BadRequest(
-            "'since' must be a time: unix seconds, or ISO 8601 such as 2027-01-31T08:00:00Z.",
-            param="since",
-            code="invalid_value",
-        ) from None
-    return int(moment * 1000)
-
-
-def _moment(text: str) -> float:
-    moment = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign that nobody encoded
-    if moment.tzinfo is None or moment.year < 1970:
-        raise ValueError("a moment needs a zone")
-    return max(0.0, moment.timestamp())
 
 
 def _metadata(body: dict[str, Any]) -> dict[str, str] | None:

@@ -1,12 +1,13 @@
-"""The response object and the events about it, as callers read them.
+"""The response object, and the webhook event about it, as callers read them.
 
-Every field that any known reader requires is always there, null where it is empty: that satisfies the strictest
-(reference: the Open Responses suite) and the loosest alike. What an upstream omits is filled in from the request.
+Every field that any known reader requires is always there, null if it is empty: that satisfies strict readers (the Open
+Responses suite) and tolerant ones. Fields that an upstream omits are taken from the request.
+https://platform.openai.com/docs/api-reference/responses/object
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 
@@ -14,7 +15,7 @@ from shared.core import ids
 from shared.core.records import Record
 from shared.core.states import Status, event_type
 
-MAX_MESSAGE = 49_152  # a queue message holds 64 KiB of base64
+MAX_MESSAGE = 49_152  # bytes; a queue message holds 64 KiB of base64
 _DEFAULTS: dict[str, Any] = {
     "id": None,
     "object": "response",
@@ -48,58 +49,88 @@ _DEFAULTS: dict[str, Any] = {
     "usage": None,
     "metadata": {},
 }
-_ECHOED = frozenset(_DEFAULTS) - {"id", "object", "created_at", "status", "completed_at", "error", "incomplete_details",
-                                  "output", "usage", "metadata", "background", "store"}  # fmt: skip
+_ECHOED = frozenset(_DEFAULTS) - {
+    *("id", "object", "created_at", "status", "completed_at", "error", "incomplete_details"),
+    *("output", "usage", "metadata", "background", "store"),
+}
+
+
+class ErrorDetails(TypedDict):
+    """Why a response failed."""
+
+    code: str
+    message: str
+
+
+class Failure(TypedDict):
+    """The part of an answer that says why a response failed."""
+
+    error: ErrorDetails
+    output: list[Any]
+
+
+class WebhookEvent(TypedDict, total=False):
+    """The event about a terminal response, in OpenAI's shape. `correlation_id` and `truncated` are ours."""
+
+    id: str  # `evt_...`, the same on every attempt
+    object: str  # "event"
+    type: str  # such as "response.completed"
+    created_at: int  # unix seconds
+    timestamp: str  # the same time in ISO 8601, UTC
+    correlation_id: str
+    data: Mapping[str, Any]  # the response object
+    truncated: bool  # `data` has only the id of the response
 
 
 def echo(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a response repeats of its request."""
+    """Return the fields that a response repeats from its request."""
     return {name: request[name] for name in _ECHOED if request.get(name) is not None}
 
 
 def present(
     record: Record, status: Status, answer: Mapping[str, Any], base: Mapping[str, Any], now_ms: int
 ) -> dict[str, Any]:
-    """Return the response object: the upstream's answer over what is known, with our identity.
+    """Return the response object: the upstream's answer over what is known already (`base`), with our identity.
 
-    The answer may be partial or hold nulls where the contract wants values (Azure, while queued).
+    The answer may be partial. It may also have nulls where the contract wants values, as Azure's have while queued.
     """
     shown = {**_DEFAULTS, **_present(base), **_present(answer)}
     return shown | _identity(record, status) | _outcome(status, shown, record.ended_ms or now_ms)
 
 
-def restated(record: Record, known: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
-    """Return the object as it was last known, with the status the record has now."""
+def present_known(record: Record, known: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
+    """Return the response object as last known, with the status that the record has now."""
     return present(record, record.status, {}, known, now_ms)
 
 
-def failure(code: str, message: str) -> dict[str, Any]:
+def failure(code: str, message: str) -> Failure:
     """Return the part of an answer that says why a response failed."""
     return {"error": {"code": code, "message": message}, "output": []}
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
-    """Return the JSON text of an object; equal objects give equal bytes."""
+    """Return the JSON text of an object. Equal objects give equal bytes."""
     return orjson.dumps(value)
 
 
-def event(record: Record, response: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the event of a terminal response: OpenAI's shape, the whole object in `data`, the time in both forms."""
+def webhook_event(record: Record, response: Mapping[str, Any]) -> WebhookEvent:
+    """Return the event about a terminal response, with the whole response object in `data`."""
     kind = event_type(record.status)
     moment = datetime.fromtimestamp(record.ended_ms / 1000, UTC)
-    return {
+    event: WebhookEvent = {
         "id": ids.event_id(record.id, kind),
         "object": "event",
         "type": kind,
         "created_at": record.ended_ms // 1000,
         "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        **({"correlation_id": record.correlation_id} if record.correlation_id else {}),
-        "data": response,
     }
+    if record.request.correlation_id:
+        event["correlation_id"] = record.request.correlation_id
+    return {**event, "data": response}
 
 
-def fitting(event: Mapping[str, Any]) -> bytes:
-    """Return an event as the text of a queue message: only the response's id where the whole is over 48 KiB."""
+def encode_for_queue(event: WebhookEvent) -> bytes:
+    """Return an event as the text of a queue message. Above 48 KiB its `data` has only the id of the response."""
     text = encode(event)
     if len(text) <= MAX_MESSAGE:
         return text
@@ -116,17 +147,17 @@ def _identity(record: Record, status: Status) -> dict[str, Any]:
         "object": "response",
         "created_at": record.created_ms // 1000,
         "status": str(status),
-        # whatever comes back unfinished is background work now: the .NET client makes no token without the flag
-        "background": record.background or not status.is_terminal,
-        "store": record.store,
-        "previous_response_id": record.previous,
-        "metadata": record.metadata or {},
+        # true for everything unfinished: the .NET client makes no continuation token without it
+        "background": record.request.background or not status.is_terminal,
+        "store": record.request.store,
+        "previous_response_id": record.request.previous_id,
+        "metadata": record.request.metadata or {},
         "continuation_token": None if status.is_terminal else ids.token_for(record.id),
     }
 
 
 def _outcome(status: Status, shown: Mapping[str, Any], ended_ms: int) -> dict[str, Any]:
-    """Return the fields whose value the status decides."""
+    """Return the fields whose value depends on the status."""
     failed, incomplete = status is Status.FAILED, status is Status.INCOMPLETE
     output = [item for item in shown["output"] if isinstance(item, dict)] if isinstance(shown["output"], list) else []
     return {
@@ -154,5 +185,5 @@ def _usage(usage: object) -> dict[str, Any] | None:
 
 
 def _given(values: object) -> dict[str, Any]:
-    """Return what an object of the upstream holds; nothing where it is none."""
+    """Return the members of an object from the upstream that are not null; nothing if it is not an object."""
     return _present(values) if isinstance(values, dict) else {}

@@ -1,8 +1,8 @@
-"""Signatures of webhooks, ours going out and others' coming in: Standard Webhooks 1.0.0. Pure: the time is a parameter.
+"""Signatures of webhooks, ours and the upstream's: Standard Webhooks 1.0.0. Pure: the time is a parameter.
 
-A `whsec_` secret signs by HMAC (`v1`), a `whsk_` one by ed25519 (`v1a`), whose receivers hold only the public `whpk_`.
-Every attempt is signed anew: same id, same bytes, its own timestamp. There is one signature per secret, and a receiver
-accepts any of them: so secrets rotate, and both kinds stand side by side.
+A `whsec_` secret signs with HMAC (`v1`). A `whsk_` secret signs with ed25519 (`v1a`), and its receivers hold only the
+public `whpk_`. Every attempt is signed with its own timestamp, the same id and the same bytes. There is one signature
+per secret, and a receiver accepts any of them: so secrets can rotate, and both kinds can be used together.
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
@@ -26,11 +26,11 @@ _SECONDS = re.compile(r"0|[1-9][0-9]{0,11}")  # one spelling per number, so that
 
 
 class NotVerified(ValueError):
-    """A message is not shown to be its sender's; the text names the broken rule and nothing of a secret."""
+    """A message does not prove its sender. The text names the broken rule and contains no secret."""
 
 
 def check_secret(secret: str) -> None:
-    """Raise a ValueError that names the broken rule, and never the secret, unless the secret can sign."""
+    """Raise ValueError unless the secret can sign. The message names the broken rule, never the secret."""
     if is_asymmetric(secret):
         private_key(secret)
     elif secret.startswith(SECRET_PREFIX):
@@ -40,14 +40,14 @@ def check_secret(secret: str) -> None:
 
 
 def is_asymmetric(secret: str) -> bool:
-    """Say whether a secret signs by ed25519 (`v1a`)."""
+    """Return whether a secret signs with ed25519 (`v1a`)."""
     return secret.startswith(PRIVATE_PREFIX)
 
 
 def secret_key(secret: str) -> bytes:
-    """Return the key bytes of a `whsec_` secret; a ValueError names the broken rule and never the secret.
+    """Return the key bytes of a `whsec_` secret; raise ValueError, which never shows the secret.
 
-    Strict because verifiers differ on everything looser: without a prefix they derive different keys.
+    Strict, because verifiers disagree about everything else: without a prefix they derive different keys.
     """
     key = _decode(secret, SECRET_PREFIX)
     if len(key) < MIN_KEY_BYTES:
@@ -56,8 +56,8 @@ def secret_key(secret: str) -> bytes:
 
 
 def private_key(secret: str) -> "Ed25519PrivateKey":
-    """Return the key of a `whsk_` secret; a ValueError names the broken rule and never the secret."""
-    # imported here because it takes 9 to 13 ms, and most callers have no such secret
+    """Return the key of a `whsk_` secret; raise ValueError, which never shows the secret."""
+    # imported here because it takes 9 to 13 ms and most callers have no such secret
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
     halves = _decode(secret, PRIVATE_PREFIX)
@@ -70,12 +70,12 @@ def private_key(secret: str) -> "Ed25519PrivateKey":
 
 
 def public_key(secret: str) -> str:
-    """Return the `whpk_` text that verifies what a `whsk_` secret signs."""
+    """Return the `whpk_` key that verifies the signatures of a `whsk_` secret."""
     return PUBLIC_PREFIX + _base64(private_key(secret).public_key().public_bytes_raw())
 
 
 def signed_content(message_id: str, timestamp_s: int, body: bytes) -> bytes:
-    """Return the bytes that a signature covers: id, time and body, which the id must not be able to blur."""
+    """Return the bytes that a signature covers: id, time and body. The id must not contain the separator."""
     if "." in message_id:
         raise ValueError("a webhook id must not contain a full stop")
     return f"{message_id}.{timestamp_s}.".encode() + body
@@ -89,8 +89,8 @@ def sign(secrets: Sequence[str], message_id: str, timestamp_s: int, body: bytes)
     return " ".join(_signature(secret, content) for secret in secrets)
 
 
-def headers(secrets: Sequence[str], message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    """Return the headers of one attempt; `body` must be the exact bytes that are sent."""
+def signed_headers(secrets: Sequence[str], message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
+    """Return the headers of one attempt. `body` must be the exact bytes that are sent."""
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp_s),
@@ -100,10 +100,10 @@ def headers(secrets: Sequence[str], message_id: str, timestamp_s: int, body: byt
 
 
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_s: int, tolerance_s: int = 300) -> None:
-    """Raise NotVerified unless one of the secrets made one of the message's `v1` signatures, and lately.
+    """Raise NotVerified unless one of the secrets made one of the message's `v1` signatures within `tolerance_s`.
 
-    Headers are asked for in lower case. Whatever is malformed is refused like what is forged. A plain ValueError means
-    that a secret of ours is unusable.
+    Header names must be in lower case. A malformed message is rejected like a forged one. A ValueError of another type
+    means that one of our secrets is unusable.
     """
     keys = [verifying_key(secret) for secret in secrets]
     message_id = _required(headers, "webhook-id")
@@ -115,16 +115,16 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_
         raise NotVerified(f"webhook-timestamp must lie within {tolerance_s} s of now")
     content = signed_content(message_id, timestamp_s, body)
     expected = [_symmetric(key, content).encode() for key in keys]
-    # every pair is compared, each in constant time: the time tells nothing
+    # every pair is compared, each in constant time, so that the time reveals nothing
     matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in presented]
     if not any(matches):
         raise NotVerified("no v1 signature in webhook-signature matches")
 
 
 def verifying_key(secret: str) -> bytes:
-    """Return the key bytes that verify with a secret: those of `whsec_`, else, as in OpenAI's SDK, those of the text.
+    """Return the key bytes of a secret that verifies: those in `whsec_`, or those of the text, as in OpenAI's SDK.
 
-    Keys of the other kind are refused: their public half would verify whatever its readers sign with it.
+    Raises ValueError for asymmetric keys: everybody who can read the public half could sign with its text.
     """
     if secret.startswith(SECRET_PREFIX):
         return secret_key(secret)
@@ -170,7 +170,7 @@ def _decode(secret: str, prefix: str) -> bytes:
         value = base64.b64decode(text)
     except (binascii.Error, ValueError):
         value = b""
-    # the decoder skips foreign characters and spare bits: only an exact round trip proves the standard form
+    # the decoder skips foreign characters and spare bits, so only an exact round trip proves the standard form
     if _base64(value) != text:
         raise ValueError("a signing secret must be standard base64 with padding")
     return value

@@ -1,19 +1,19 @@
 """Server-sent events: frames out, messages in. Pure: bytes in, bytes or messages out.
 
-Reading follows the standard, and never holds much more than it was allowed to:
+Reading follows the standard, and never holds much more than the limit:
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
-Lines are cut before they are decoded, since no byte of a longer UTF-8 sequence is CR or LF.
+Lines are cut before they are decoded, because no byte of a longer UTF-8 sequence is CR or LF.
 
-Why not httpx-sse 0.4.3: it makes events of blank lines after an `id:` or `event:` without data, and nobody can tell
-them from those with empty data; it reads a byte order mark into the first field; an event that ends in CR waits for the
-next chunk; it has no limit, and its decoders are private.
+Why not httpx-sse 0.4.3: it makes events of blank lines after an `id:` or `event:` without data, which cannot be told
+from events with empty data. It reads a byte order mark into the first field. An event that ends in CR waits for the
+next chunk. It has no limit, and its decoders are private.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
-# No blank line after it: openai-python remembers the last `id:` and makes of the next blank line an event without
-# data, which it then fails to parse. A comment closed by a single newline suits every SDK measured.
+# No blank line after it: openai-python remembers the last `id:` and turns the next blank line into an event without
+# data, which it then fails to parse. A comment that ends in one newline works with every SDK that was tried.
 HEARTBEAT = b": heartbeat\n"
 _BOM = b"\xef\xbb\xbf"
 
@@ -24,7 +24,7 @@ class Oversized(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event: its type, its data lines joined by LF, and the last event id of the stream up to here."""
+    """One event: its type, its data lines joined by LF, and the last event id so far."""
 
     kind: str
     data: str
@@ -32,7 +32,7 @@ class Message:
 
 
 def frame(kind: str | None, data: bytes, event_id: str | None = None) -> bytes:
-    """Return an event as it is sent; raise ValueError if a field holds a line end, which would begin another."""
+    """Return an event as it is sent; raise ValueError if a field contains a line end, which would begin a new field."""
     named = ((b"id", event_id), (b"event", kind))
     fields = [b"%b: %b" % (name, value.encode()) for name, value in named if value is not None] + [b"data: " + data]
     if any(b"\n" in field or b"\r" in field for field in fields):
@@ -41,10 +41,10 @@ def frame(kind: str | None, data: bytes, event_id: str | None = None) -> bytes:
 
 
 async def messages(chunks: AsyncIterator[bytes], most: int) -> AsyncGenerator[Message, None]:
-    """Yield the events of a stream, however it is cut into chunks; what has no blank line after it is no event.
+    """Yield the events of a stream, however it is cut into chunks. Without a blank line after it, an event is ignored.
 
-    Raises Oversized as soon as an event, finished or not, is over `most` bytes: its lines without their ends and
-    without comments, and the line that has begun. Closing `chunks` is left to the caller.
+    Raises Oversized as soon as an event, finished or not, is over `most` bytes. Comments and line ends do not count,
+    but the unfinished line does. The caller must close `chunks`.
     """
     lines, event = _Lines(), _Event(most)
     async for chunk in chunks:
@@ -55,7 +55,7 @@ async def messages(chunks: AsyncIterator[bytes], most: int) -> AsyncGenerator[Me
 
 
 class _Lines:
-    """Cuts chunks into lines that end in CR LF, LF or CR; each byte is looked at once."""
+    """Cuts chunks into lines that end in CR LF, LF or CR. Each byte is scanned once."""
 
     __slots__ = ("_bom", "_last", "_rest")
 
@@ -66,11 +66,11 @@ class _Lines:
 
     @property
     def begun(self) -> int:
-        """The length of the line that has no end yet."""
+        """The length of the unfinished line."""
         return len(self._rest)
 
     def cut(self, chunk: bytes) -> list[bytes]:
-        """Return the lines that end in this chunk. A CR ends its line at once: the LF after it may come much later."""
+        """Return the lines that end in this chunk. A CR ends its line at once: its LF may come much later."""
         text = chunk.removeprefix(b"\n") if self._last == b"\r" else chunk
         self._last = chunk[-1:] or self._last
         *lines, rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
@@ -83,7 +83,7 @@ class _Lines:
 
 
 class _Event:
-    """The event that is being read, field by field."""
+    """The event that is being read."""
 
     __slots__ = ("_data", "_id", "_kind", "_most", "_size")
 
@@ -100,11 +100,11 @@ class _Event:
             raise Oversized
 
     def take(self, line: bytes) -> Message | None:
-        """Read one line; a blank one ends the event, which is none if it had no data."""
+        """Read one line. A blank one ends the event, which is ignored if it has no data."""
         self.check(len(line))
         if not line:
             return self._end()
-        # a comment is forgotten at once, so heartbeats in a long silence do not add up
+        # comments do not count, so the heartbeats of a long silence do not add up
         if not line.startswith(b":"):
             self._size += len(line)
             name, _, value = line.partition(b":")

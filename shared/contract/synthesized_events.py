@@ -1,7 +1,7 @@
-"""A finished output told anew as stream events, for readers whom the upstream's own can no longer reach. Pure.
+"""A finished output as stream events, for readers whom the upstream's own events did not reach. Pure.
 
-They follow a `response.in_progress`, which means "drop what you have accumulated", and bring a reader that has done so
-to the same output, each text in one delta. Types, fields and order are those of OpenAI's own streams.
+They follow a `response.in_progress`, which tells readers to discard what they have. A reader that does so gets the same
+output, each text in one delta. Types, fields and order are those of OpenAI's own streams.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,16 +9,16 @@ from typing import Any, TypeAlias
 
 _Object: TypeAlias = dict[str, Any]
 
-# What comes later, by the type of an item and of whatever part.
+# The fields that are filled in later, by the type of an item, and those of any part.
 _EMPTY_ITEM: dict[str, _Object] = {
     "message": {"content": []},
     "reasoning": {"summary": [], "content": []},
     "function_call": {"arguments": ""},
 }
 _EMPTY_PART: _Object = {"text": "", "refusal": "", "annotations": [], "logprobs": []}
-# For each list of parts: the name of a part's events, and the field that numbers it in them.
+# For each list of parts: the name of the events of a part, and the field that holds its index.
 _PARTS = {"summary": ("reasoning_summary_part", "summary_index"), "content": ("content_part", "content_index")}
-# For each type of part that has a text: the name of the text's events, and the field that holds it.
+# For each type of part with a text: the name of the events of the text, and the field that holds it.
 _TEXTS = {
     "output_text": ("output_text", "text"),
     "refusal": ("refusal", "refusal"),
@@ -27,19 +27,19 @@ _TEXTS = {
 }
 
 
-def restated(output: Sequence[Any]) -> list[_Object]:
-    """Return the events that tell a finished output, in order, without `sequence_number`.
+def output_events(output: Sequence[Any]) -> list[_Object]:
+    """Return the events of a finished output, in order, without `sequence_number`.
 
-    The output is foreign, so nothing in it is an error: items and parts that are no objects with a type are left out,
-    the others numbered without a gap, and an item without an id gets one by its place, the same every time.
+    The output comes from the upstream, so nothing in it raises. Items and parts that are not objects with a type are
+    left out, and the others are numbered without gaps. An item without an id gets one from its index, always the same.
     """
-    return [event for index, item in enumerate(_typed(output)) for event in restated_item(index, item)]
+    return [event for index, item in enumerate(_typed(output)) for event in item_events(index, item)]
 
 
-def restated_item(index: int, item: _Object) -> Iterator[_Object]:
-    """Give the events that tell one finished item of an output; it must say its type."""
+def item_events(index: int, item: _Object) -> Iterator[_Object]:
+    """Yield the events of one finished item of an output, which must have a type."""
     place, item_id = {"output_index": index}, _id(index, item)
-    # a call is known by its call id, and openai-python refuses one that has an id here and none in the final response
+    # openai-python rejects a call that has an id here and none in the final response; its call id identifies it
     done = item if "call_id" in item else item | {"id": item_id}
     added = done | _EMPTY_ITEM.get(item["type"], {}) | _replaced(item, {"status": "in_progress"})
     yield _event("output_item.added", place, item=added)
@@ -87,14 +87,14 @@ def _event(kind: str, place: _Object, **fields: Any) -> _Object:
 
 
 def _typed(values: object) -> list[_Object]:
-    """Return the objects of a list that say what they are."""
+    """Return the objects of a list that have a type."""
     if not isinstance(values, list | tuple):
         return []
     return [value for value in values if isinstance(value, dict) and isinstance(value.get("type"), str)]
 
 
 def _replaced(value: _Object, empty: _Object) -> _Object:
-    """Return the fields of `empty` that the value has."""
+    """Return those fields of `empty` that the value has, too."""
     return {name: empty[name] for name in empty.keys() & value.keys()}
 
 

@@ -1,32 +1,29 @@
 """Alarms: rows that say "at this time, do this for that response".
 
-The row key starts with the due time, so the due alarms of a shard are the first rows of its partition. An alarm carries
-what its action needs, so that a poll that finds no change reads no record.
+An alarm carries what its action needs, so a poll that finds no change does not read the record.
 """
 
-import re
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-import orjson
-
-PREFIX = "alarm|"
-_KEY = re.compile(r"alarm\|([0-9]{13})\|([a-z]+)\|(resp_[0-9a-f]{32})(?:\|([0-9a-z]+))?")
+from shared.core import keys
 
 
 class Kind(StrEnum):
     """What an alarm asks for."""
 
-    START = "start"  # start the response upstream, or learn whether that has been done
-    POLL = "poll"  # ask the upstream how far it is
-    RUN = "run"  # drive the response; rings when its runner has stopped renewing
-    DELIVER = "deliver"  # push the terminal event to a target
+    START = "start"  # start the response upstream, or find out whether it was started
+    POLL = "poll"  # ask the upstream for the response's status
+    RUN = "run"  # find a holder for the run; rings when its holder has stopped renewing the lease
+    DELIVER = "deliver"  # send the terminal event to a target
     STOP = "stop"  # tell the upstream to stop
     PURGE = "purge"  # remove the rows
 
 
-# How long the action of a kind may take, plus 10 s: where a rung alarm is moved to, so that a death delays it, no more.
+# How far an alarm is moved before its action begins: the deadline of the action and 10 s. If the process dies, the
+# alarm rings again then.
 LEASE_MS = {
     Kind.POLL: 20_000,
     Kind.START: 30_000,
@@ -45,61 +42,33 @@ class Alarm:
     kind: Kind
     id: str
     target: str = ""
-    attempt: int = 0  # rings since one last ended well
+    attempt: int = 0  # rings since the last one that ended well
     tries: int = 0  # expected errors of the upstream in a row
-    token: str = ""  # the upstream's
-    born_ms: int = 0  # what the wait between polls grows with
+    token: str = ""  # the upstream's continuation token
+    born_ms: int = 0  # when the response was created: the wait between polls grows with its age
     deadline_ms: int = 0  # when the response is given up
     read_ms: int = 0  # when the record was last read on behalf of this alarm
     missing_ms: int = 0  # since when the upstream answers 404
-    epoch: int = 0  # of the run it belongs to
-    trace: str = ""  # the traceparent that what it asks for is done under
+    epoch: int = 0  # of the run that it belongs to
+    trace: str = ""  # the traceparent of the response
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # columns of a newer version
     etag: str = ""
 
     @property
     def key(self) -> str:
         """The row key."""
-        key = f"{PREFIX}{self.due_ms:013d}|{self.kind}|{self.id}"
-        return f"{key}|{self.target}" if self.target else key
+        return keys.alarm_key(self.due_ms, self.kind, self.id, self.target)
 
     def moved(self, due_ms: int, **changes: Any) -> "Alarm":
         """Return this alarm at a later time, at least 1 ms later, so that its key is a new one."""
         return replace(self, due_ms=max(due_ms, self.due_ms + 1), etag="", **changes)
 
     def at(self, due_ms: int, **changes: Any) -> "Alarm":
-        """Return this alarm at another time, earlier or later; never at the same, so that its key is a new one."""
+        """Return this alarm at another time, earlier or later but never the same, so that its key is a new one."""
         return replace(self, due_ms=due_ms + (due_ms == self.due_ms), etag="", **changes)
 
-    def facts(self) -> str:
-        """Return, as JSON, what the row says beside its key."""
-        facts = {name: value for name, value in asdict(self).items() if name in _FACTS and value}
-        return orjson.dumps(facts).decode()
 
-
-_TEXTS = frozenset({"token", "trace"})
-_FACTS = frozenset(field.name for field in fields(Alarm)) - {"due_ms", "kind", "id", "target", "etag"}
-
-
-def bound(due_ms: int) -> str:
-    """Return the row key just above every alarm due at that time or earlier."""
-    return f"{PREFIX}{due_ms:013d}}}"
-
-
-def read_key(key: str) -> Alarm:
-    """Return the alarm a row key names, without its facts; raise ValueError if it names none."""
-    match = _KEY.fullmatch(key)
-    if match is None:
-        raise ValueError(f"not an alarm: {key}")
-    due, kind, response_id, target = match.groups("")
-    return Alarm(int(due), Kind(kind), response_id, target)
-
-
-def read(key: str, facts: str, etag: str) -> Alarm:
-    """Return the alarm of a row; raise ValueError or TypeError if the row is not one."""
-    loaded = orjson.loads(facts)
-    if not isinstance(loaded, dict):
-        raise TypeError(f"no facts of an alarm: {key}")
-    known = {name: value for name, value in loaded.items() if name in _FACTS}
-    if not all(isinstance(value, str if name in _TEXTS else int) for name, value in known.items()):
-        raise TypeError(f"facts of the wrong type: {key}")
-    return replace(read_key(key), etag=etag, **known)
+def alarm_of(key: str) -> Alarm:
+    """Return the alarm that a row key names, without its columns; raise ValueError if it names none."""
+    named = keys.parse_alarm_key(key)
+    return Alarm(named.due_ms, Kind(named.kind), named.id, named.target)

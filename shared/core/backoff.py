@@ -1,46 +1,50 @@
-"""When things are done again. Pure: the moment and the dice are parameters. All times are unix milliseconds."""
+"""When something is done again. Pure: the time and the random numbers are parameters.
+
+All times are unix milliseconds.
+"""
 
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-Dice = Callable[[], float]
+Random = Callable[[], float]
+"""Gives numbers from 0 up to 1, for jitter."""
 
 POLL_MIN_MS = 1_000
 POLL_MAX_MS = 30_000
 RETRY_MAX_MS = 60_000
 RETRY_AFTER_MAX_MS = 3_600_000
-EARLY_MS = 1_000  # a sweep may come so much before what it was asked for: nudges are parked in whole seconds
+EARLY_MS = 1_000  # how much too early a sweep may come: queue messages are delayed by whole seconds
 ASKED_MAX_S = 31_536_000.0
-MAX_UNEXPECTED = 5
+MAX_UNEXPECTED = 5  # unexpected failures in a row
 
 
-def poll_delay(elapsed_ms: int, dice: Dice, least_ms: int = POLL_MIN_MS) -> int:
-    """Return the wait before the next poll: a tenth of the elapsed time, 1 s to 30 s, up to 10 % more by the dice.
+def poll_delay(elapsed_ms: int, random: Random, least_ms: int = POLL_MIN_MS) -> int:
+    """Return the wait before the next poll: a tenth of the elapsed time, from 1 s to 30 s, plus up to 10 % jitter.
 
-    An upstream that tells of its ends by itself is left alone for `least_ms`. The jitter only adds: a nudge is parked
-    in whole seconds and must not be early by more than that rounding.
+    `least_ms` is a longer minimum, for an upstream that announces its ends. The jitter only adds, because a sweep may
+    already come a second early.
     """
     delay = max(min(max(elapsed_ms // 10, POLL_MIN_MS), POLL_MAX_MS), least_ms)
-    return delay + int(delay * dice() / 10)
+    return delay + int(delay * random() / 10)
 
 
-def retry_delay(tries: int, dice: Dice, *, retry_after_s: float | None = None) -> int:
-    """Return the wait after the given number of errors in a row: 1, 2, 4 ... 60 s, half of it jitter.
+def retry_delay(tries: int, random: Random, *, retry_after_s: float | None = None) -> int:
+    """Return the wait after this number of errors in a row: 1, 2, 4 ... 60 s, half of it jitter.
 
-    A Retry-After of the upstream is a floor, also for a sweep that comes early, and honoured up to an hour.
+    The upstream's Retry-After is a minimum, also for a sweep that comes early. It is honoured up to an hour.
     """
     delay = min(POLL_MIN_MS << min(tries, 10), RETRY_MAX_MS)
-    delay = delay // 2 + int(delay * dice() / 2)
+    delay = delay // 2 + int(delay * random() / 2)
     if retry_after_s is not None:
         delay = max(delay, min(int(retry_after_s * 1000) + EARLY_MS, RETRY_AFTER_MAX_MS))
     return max(delay, POLL_MIN_MS)
 
 
-def retry_after_s(header: str | None, now_ms: int) -> float | None:
-    """Return the seconds a Retry-After header asks for (RFC 9110: seconds or a date), None if it is neither.
+def parse_retry_after(header: str | None, now_ms: int) -> float | None:
+    """Return the seconds that a Retry-After header asks for, at most a year; None if it is neither seconds nor a date.
 
-    At most a year, so that whoever reckons with it gets a time.
+    RFC 9110, section 10.2.3.
     """
     if not header:
         return None

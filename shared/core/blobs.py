@@ -1,8 +1,9 @@
-"""JSON objects as rows of a table.
+"""Large JSON values as rows of the table.
 
-An entity holds 1 MiB, a property 64 KiB, a transaction 4 MiB on the wire, where binary is base64: about 3,000 KiB
-of data. Hence: packed at most 2.5 MiB, in rows of at most 640 KiB, checked here, before anything is sent, because
-Azurite does not refuse everything that Azure refuses. Nesting has a limit because an encoder has one.
+An entity holds 1 MiB, a property 64 KiB, a transaction 4 MiB on the wire, where binary is base64: about 3,000 KiB of
+data. So a packed value is at most 2.5 MiB, in rows of at most 640 KiB. That is checked here, before anything is sent,
+because Azurite accepts some of what Azure refuses.
+https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
 
 import zlib
@@ -11,23 +12,13 @@ from typing import Any
 
 import orjson
 
-MAX_PACKED = 2_621_440
+MAX_PACKED = 2_621_440  # bytes
 _ROW = 655_360
 _PROPERTY = 65_536
 
 
-def is_deeper(value: Any, levels: int) -> bool:
-    """Say whether objects and lists are nested in each other over more levels than that."""
-    level = _containers([value])
-    for _ in range(levels):
-        level = _containers(inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
-        if not level:
-            return False
-    return bool(level)
-
-
 class Oversized(Exception):
-    """A packed object is over MAX_PACKED."""
+    """A packed value is over MAX_PACKED."""
 
 
 def compress(text: bytes) -> bytes:
@@ -44,7 +35,7 @@ def pack(value: Any) -> bytes:
 
 
 def expand(packed: bytes) -> bytes:
-    """Return the text that was packed; raise ValueError if the bytes are not ours."""
+    """Return the text that was packed; raise ValueError if the bytes are damaged."""
     try:
         return zlib.decompress(packed)
     except zlib.error as error:
@@ -52,21 +43,31 @@ def expand(packed: bytes) -> bytes:
 
 
 def unpack(packed: bytes) -> Any:
-    """Return the value that was packed; raise ValueError if the bytes are not ours."""
+    """Return the value that was packed; raise ValueError if the bytes are damaged."""
     return orjson.loads(expand(packed))
 
 
-def to_rows(packed: bytes) -> list[dict[str, bytes]]:
+def split(packed: bytes) -> list[dict[str, bytes]]:
     """Return the properties of the rows that hold the bytes, in order; at least one row."""
     rows = [packed[start : start + _ROW] for start in range(0, len(packed), _ROW)] or [b""]
     return [_properties(row) for row in rows]
 
 
-def from_rows(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return the bytes that `to_rows` cut, given its rows in order."""
+def joined(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return the bytes that `split` cut, from its rows in order."""
     return b"".join(
         row[name] for row in rows for name in sorted(name for name in row if name[0] == "p" and name[1:].isdigit())
     )
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Return whether objects and lists are nested over more levels than that. The JSON encoder has such a limit."""
+    level = _containers([value])
+    for _ in range(levels):
+        level = _containers(inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
+        if not level:
+            return False
+    return bool(level)
 
 
 def _containers(values: Iterable[Any]) -> list[Any]:

@@ -8,28 +8,33 @@ ServiceError                 answered to the caller, in OpenAI's envelope
   TooLarge                   413
   UnsupportedMediaType       415
   Unavailable                503, storage does not answer: try again
-  Misconfigured              500, something that the deployment brings along is broken
-UpstreamError                the upstream's doing
-  UpstreamRefused            it judged the request and will judge it so again
-  UpstreamUnavailable        it could not be asked now: try again
-  UpstreamMissing            it does not know the response (yet, or any more)
+  Misconfigured              500, something in the deployment is broken
+  RefusedByUpstream          the upstream's own 4xx about the request
+UpstreamError                the upstream's fault
+  UpstreamRefused            it rejects the request, and would reject it again
+  UpstreamUnavailable        it cannot be asked now: try again
+  UpstreamMissing            it does not know the response, or has no stream of it
   UpstreamBroken             its stream broke off, or cannot be read
   UpstreamPaused             its work goes on without a reader: look again later
-  UpstreamSilent             its stream has said nothing for so long that the connection may be dead
-  UpstreamUnusable           its answer cannot be taken
+  UpstreamSilent             its stream has been silent for so long that the connection may be dead
+  UpstreamFailed             it reported an error in its stream
+  UpstreamUnusable           its answer cannot be used
     UpstreamOversized        it is larger, or nested deeper, than we keep
-    UpstreamInvalid          it is no response object
-StoreError                   storage's doing
+    UpstreamInvalid          it is not a response object
+StoreError                   storage's fault
   Conflict                   another write came first: read again, decide again
   StoreUnavailable           storage did not answer
-SettingsError                the deployment's configuration is wrong: names the setting, never its value
+Unreadable                   stored data that this version cannot read
+  UnreadableRow              a row of the table
+  UnreadableMessage          a queue message
+SettingsError                the configuration is wrong: names the setting, never its value
 """
 
 from typing import Any
 
 
 class ServiceError(Exception):
-    """An error the caller is told about; the class says the status and type of the answer."""
+    """An error that the caller is told about. The class gives the status and type of the answer."""
 
     status = 500
     type = "server_error"
@@ -49,7 +54,7 @@ class ServiceError(Exception):
         self.retry_after_s = retry_after_s
 
     def envelope(self) -> dict[str, Any]:
-        """Return the body of the answer: OpenAI's error envelope, all four fields present."""
+        """Return the body of the answer: OpenAI's error envelope, with all four fields."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
@@ -68,7 +73,7 @@ class Unauthorized(ServiceError):
 
 
 class NotFound(ServiceError):
-    """There is no such thing for this caller."""
+    """This caller has no such thing."""
 
     status = 404
     type = "invalid_request_error"
@@ -89,24 +94,24 @@ class TooLarge(ServiceError):
 
 
 class UnsupportedMediaType(ServiceError):
-    """The body is not JSON by its own word."""
+    """The Content-Type or Content-Encoding of the body is not accepted."""
 
     status = 415
     type = "invalid_request_error"
 
 
 class Unavailable(ServiceError):
-    """Something this service needs does not answer; the caller may try again."""
+    """Something that this service needs does not answer. The caller may try again."""
 
     status = 503
 
 
 class Misconfigured(ServiceError):
-    """Something that the deployment brings along cannot be used; what is wrong with it is in the log."""
+    """Something in the deployment cannot be used. The log says what is wrong with it."""
 
 
 class RefusedByUpstream(ServiceError):
-    """The upstream's own 4xx about the request, passed on with its status and words."""
+    """The upstream's own 4xx about the request, passed on with its status and message."""
 
     def __init__(self, refusal: "UpstreamRefused") -> None:
         super().__init__(refusal.message, param=refusal.param, code=refusal.code)
@@ -115,11 +120,13 @@ class RefusedByUpstream(ServiceError):
 
 
 class UpstreamError(Exception):
-    """The upstream did not give a step."""
+    """A call of the upstream failed. `retry_after_s` is the wait that the upstream asked for, if it did."""
+
+    retry_after_s: float | None = None
 
 
 class UpstreamRefused(UpstreamError):
-    """A 4xx about the request itself: another try would be answered the same."""
+    """A 4xx about the request itself: another try would get the same answer."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(f"upstream refused with status {status}")
@@ -130,7 +137,7 @@ class UpstreamRefused(UpstreamError):
 
 
 class UpstreamUnavailable(UpstreamError):
-    """No usable answer: unreachable, too slow, overloaded, or our credentials are not accepted."""
+    """No usable answer: the upstream is unreachable, too slow or overloaded, or rejects our credentials."""
 
     def __init__(self, reason: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -138,23 +145,32 @@ class UpstreamUnavailable(UpstreamError):
 
 
 class UpstreamMissing(UpstreamError):
-    """The upstream answers 404 for a token it gave, or has no such stream of it."""
+    """The upstream answers 404 for a token that it gave, or has no stream of it."""
 
 
 class UpstreamBroken(UpstreamError):
-    """A stream of the upstream ended before its terminal event, or holds what is no event."""
+    """A stream of the upstream ended before its terminal event, or contains something that is not an event."""
 
 
 class UpstreamPaused(UpstreamError):
-    """Nothing is to be done for the work now, which goes on elsewhere; no failure, and nothing is begun anew."""
+    """The work goes on elsewhere and needs no reader now. This is not a failure."""
 
 
 class UpstreamSilent(UpstreamError):
-    """A stream of the upstream has been silent for longer than its keepalives allow; the work may well go on."""
+    """A stream of the upstream has been silent for longer than its keepalives allow. The work may go on."""
+
+
+class UpstreamFailed(UpstreamError):
+    """The upstream reported an error in its stream; `code` and `message` are its own."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__("the stream reported an error")
+        self.code = code
+        self.message = message
 
 
 class UpstreamUnusable(UpstreamError):
-    """The upstream answered, and its answer cannot be taken: how a response fails for it, and in which words."""
+    """The upstream answered, but the answer cannot be used. `code` and `message` are what the caller reads."""
 
     code: str
     message: str
@@ -171,10 +187,10 @@ class UpstreamOversized(UpstreamUnusable):
 
 
 class UpstreamInvalid(UpstreamUnusable):
-    """The upstream's answer is a success, and no response object."""
+    """The upstream answered with a success that is not a response object."""
 
     code = "upstream_invalid"
-    message = "The upstream's answer is no response object."
+    message = "The upstream's answer is not a response object."
 
 
 class StoreError(Exception):
@@ -191,6 +207,22 @@ class Conflict(StoreError):
 
 class StoreUnavailable(StoreError):
     """Storage did not answer, or answered with a fault of its own."""
+
+
+class Unreadable(Exception):
+    """Stored data that this version of the service cannot read."""
+
+
+class UnreadableRow(Unreadable):
+    """A row of the table whose columns do not have the expected types; the message names the column, not its value."""
+
+
+class UnreadableMessage(Unreadable):
+    """A queue message that is not what its queue carries; `body` is what was received."""
+
+    def __init__(self, reason: str, body: bytes) -> None:
+        super().__init__(reason)
+        self.body = body
 
 
 class SettingsError(Exception):

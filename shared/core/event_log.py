@@ -1,26 +1,25 @@
-"""The event log of a response as rows of its partition.
+"""The event log of a response as rows of the table.
 
-A row holds a batch of events, one line each, compressed; its key ends in the number of the first. A batch has at most
-256 events, so whoever resumes after N finds the batch that N + 1 is in without reading from the start. A large event
-spans rows. The end of a stream is a row of its own without events: they are made from the record.
+A row holds a batch of events, one line each, compressed. Its key ends in the number of the batch's first event. A batch
+has at most 256 events, so a reader that resumes after N finds the batch of N + 1 without reading from the start. A
+large event spans several rows. The end of a stream is a row without events: they are made from the record.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.core import blobs
+from shared.core import blobs, keys
 from shared.core.changesets import Row
-from shared.core.records import child_key
 
 MAX_EVENTS = 256
-MAX_TEXT = 1_048_576
-ROWS_A_PAGE = 16  # rows; more than the largest batch has
+MAX_TEXT = 1_048_576  # bytes
+ROWS_A_PAGE = 16  # more than the largest batch has
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event: its type, and its JSON text without number and token."""
+    """One stream event: its type, and its JSON text without its number and token."""
 
     kind: str
     body: bytes = field(repr=False)
@@ -28,7 +27,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events that follow each other, the first with the number `first`; `ends`: the stream ends at that number."""
+    """Consecutive events, the first of which has the number `first`. With `ends`, the stream ends at that number."""
 
     key: str
     first: int
@@ -37,30 +36,30 @@ class Batch:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """The events, unpacked anew at every call: a page holds them packed, so that its size is bounded."""
+        """The events, unpacked at every call: a page keeps them packed, so that its size is bounded."""
         return tuple(_event(line) for line in blobs.expand(self.packed).split(b"\n"))
 
     @property
     def next_key(self) -> str:
         """A row key above all rows of this batch, and below those of the next."""
-        return f"{self.key[:-2]}~"
+        return keys.after_batch(self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Batches that follow each other; `is_full`: there may be more of them now."""
+    """Consecutive batches. With `is_full` there may be more of them now."""
 
     batches: list[Batch]
     is_full: bool
 
 
 def is_full(count: int, size: int) -> bool:
-    """Say whether a batch of so many events and bytes of text takes no more."""
+    """Return whether a batch with this number of events and bytes of text takes no more."""
     return count >= MAX_EVENTS or size >= MAX_TEXT
 
 
 def batches(events: Iterable[Event]) -> list[list[Event]]:
-    """Return the events in batches that are not over the limits; an event that is over them alone is one."""
+    """Return the events in batches within the limits. An event that alone is over them has a batch to itself."""
     found: list[list[Event]] = []
     size = 0
     for event in events:
@@ -72,7 +71,7 @@ def batches(events: Iterable[Event]) -> list[list[Event]]:
     return found
 
 
-def rows(first: int, events: Iterable[Event]) -> tuple[Row, ...]:
+def event_rows(first: int, events: Iterable[Event]) -> tuple[Row, ...]:
     """Return the rows of events numbered from `first`; raise Oversized if a batch is over the limit when packed."""
     made: list[Row] = []
     for batch in batches(events):
@@ -82,54 +81,45 @@ def rows(first: int, events: Iterable[Event]) -> tuple[Row, ...]:
 
 
 def end_row(number: int) -> Row:
-    """Return the row that says: the stream ends with the events from this number on."""
-    return Row(_suffix(number, 0), {"ends": True, "rows": 1})
+    """Return the row that says that the stream ends with the events from this number on."""
+    return Row(keys.event_suffix(number, 0), {"ends": True, "rows": 1})
 
 
-def size(made: Sequence[Row]) -> int:
+def size_of(rows: Iterable[Row]) -> int:
     """Return how many bytes of data the rows have."""
-    return sum(len(value) for row in made for value in row.properties.values() if isinstance(value, bytes))
+    return sum(len(value) for row in rows for value in row.properties.values() if isinstance(value, bytes))
 
 
-def first_key(response_id: str, after: int) -> str:
-    """Return a row key at or before the batch that the event after this number is in."""
-    return child_key(response_id, f"event|{max(0, after + 2 - MAX_EVENTS):010d}|")
+def batch_key_before(response_id: str, after: int) -> str:
+    """Return a row key at or before the batch that contains the event after this number."""
+    return keys.events_from(response_id, max(0, after + 2 - MAX_EVENTS))
 
 
-def last_key(response_id: str) -> str:
-    """Return a key above every row of the log."""
-    return child_key(response_id, "event|~")
-
-
-def read(found: Sequence[Mapping[str, Any]]) -> Page:
-    """Return the whole batches that some rows hold; the rows of one that is cut off are left for the next page."""
+def read_page(found: Sequence[Mapping[str, Any]]) -> Page:
+    """Return the whole batches in some rows. The rows of a batch that is cut off are left for the next page."""
     whole: list[Batch] = []
     at = 0
     while at < len(found):
         count = found[at].get("rows", 1)
         if at + count > len(found):
             break
-        whole.append(_read(found[at : at + count]))
+        whole.append(_batch(found[at : at + count]))
         at += count
     return Page(whole, is_full=len(found) == ROWS_A_PAGE)
 
 
-def _read(found: Sequence[Mapping[str, Any]]) -> Batch:
+def _batch(found: Sequence[Mapping[str, Any]]) -> Batch:
     key = str(found[0]["RowKey"])
-    first = int(key.split("|")[3])
+    first = keys.first_event_of(key)
     if found[0].get("ends"):
         return Batch(key, first, b"", ends=True)
-    return Batch(key, first, blobs.from_rows(found))
+    return Batch(key, first, blobs.joined(found))
 
 
 def _batch_rows(first: int, batch: Sequence[Event]) -> list[Row]:
     text = b"\n".join(b"%b %b" % (event.kind.encode(), event.body) for event in batch)
-    cut = blobs.to_rows(blobs.compress(text))
-    return [Row(_suffix(first, n), {**properties, "rows": len(cut)}) for n, properties in enumerate(cut)]
-
-
-def _suffix(first: int, n: int) -> str:
-    return f"event|{first:010d}|{n:02d}"
+    parts = blobs.split(blobs.compress(text))
+    return [Row(keys.event_suffix(first, n), {**part, "rows": len(parts)}) for n, part in enumerate(parts)]
 
 
 def _event(line: bytes) -> Event:

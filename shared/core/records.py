@@ -1,100 +1,175 @@
-"""The record: the row that is the truth about a response, and what may be written beside it.
+"""The record: the row that is the truth about a response.
 
-The record is the fence. Every transaction about one response, except a pure move of an alarm, updates its record with
-If-Match and a fresh `write_id`; whoever has read an older record loses and decides again.
+The record is an optimistic lock. Every transaction about one response, except a pure move of an alarm, updates its
+record with If-Match and a fresh `write_id`. Whoever has read an older record loses, and must read and decide again.
+
+An attribute is stored under its own name, or under the name that `column` gives it: the names in the table are older
+than those in the code, and renaming a column would be a migration.
 """
 
-import re
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
 
-import orjson
+from shared.core.states import DeliveryState, RunState, Status
 
-from shared.core.states import Status
+INLINE_BODY = 60_000  # bytes; a larger packed object has rows of its own, because a property holds at most 64 KiB
 
-INLINE_BODY = 60_000  # a larger packed object does not go into the record's row: a property holds 64 KiB
-CALLBACK = "c"
-REPLY_QUEUE = "q"
-TARGETS = {CALLBACK: "callback", REPLY_QUEUE: "reply_queue"}  # as callers and operators know them
-FAILURES = "failed|"
-_FAILURE = re.compile(r"failed\|[0-9a-f]{16}\|[0-9]{13}\|(resp_[0-9a-f]{32})\|([0-9a-z]+)")
+
+def column(name: str) -> Mapping[str, str]:
+    """Return the metadata of a field that is stored under another name."""
+    return {"column": name}
+
+
+class Target(StrEnum):
+    """Where a terminal event goes, as row keys name it."""
+
+    CALLBACK = "c"
+    REPLY_QUEUE = "q"
+
+    @property
+    def label(self) -> str:
+        """The target as callers and operators know it."""
+        return "callback" if self is Target.CALLBACK else "reply_queue"
+
+
+class ExecutionMode(StrEnum):
+    """How the end of the work is found."""
+
+    POLL = "poll"  # alarms ask the upstream
+    RUN = "run"  # a process reads the upstream's stream
+
+
+class Postponed(StrEnum):
+    """Why the next attempt was postponed without being counted."""
+
+    NO = ""
+    BREAKER = "breaker"  # the circuit breaker of the host is open
+    CAPACITY = "slot"  # this process had no free slot for it
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How far the delivery to one target is."""
+    """The delivery of the terminal event to one target."""
 
-    target: str
-    state: str = "pending"  # pending | delivered | failed | gone | blocked
+    target: Target
+    state: DeliveryState = DeliveryState.PENDING
     attempt: int = 0  # attempts claimed, over all schedules
-    before: int = 0  # of them, those of schedules that are over: a redelivery begins a new one
-    alarm: str = ""  # the key of its one alarm
-    sending: bool = False  # an attempt is claimed, and what it brought is not noted
-    refused: bool = False  # the last attempt met a refused address
-    waits: str = ""  # why the next attempt was put off, uncharged: "breaker" or "slot"
-    failed: str = ""  # the key of the row by which a recovery finds it
+    attempts_before: int = field(default=0, metadata=column("before"))  # of them, those of earlier schedules
+    alarm_key: str = field(default="", metadata=column("alarm"))  # of its only alarm
+    sending: bool = False  # an attempt is claimed, and its outcome is not recorded
+    address_refused: bool = field(default=False, metadata=column("refused"))  # the last attempt met such an address
+    postponed: Postponed = field(default=Postponed.NO, metadata=column("waits"))
+    failure_key: str = field(default="", metadata=column("failed"))  # of the index row by which a recovery finds it
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # columns of a newer version
 
     @property
     def is_open(self) -> bool:
-        """Say whether another attempt may follow."""
-        return self.state == "pending"
+        """Whether another attempt may follow."""
+        return self.state is DeliveryState.PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """What the caller asked for."""
+
+    background: bool = False
+    store: bool = False
+    stream: bool = False
+    model: str | None = None
+    metadata: dict[str, str] | None = None
+    previous_id: str | None = field(default=None, metadata=column("previous"))  # our id of the previous response
+    callback_url: str | None = field(default=None, repr=False)
+    reply_to: str | None = None
+    callback_events: tuple[str, ...] = ()  # the types of events that the callback gets; empty means all
+    correlation_id: str | None = None  # the sender's own name of a queued request, repeated on its events
+
+    def targets(self, event: str) -> tuple[Target, ...]:
+        """Return where a terminal event of this type goes."""
+        wanted = not self.callback_events or event in self.callback_events
+        addresses = {Target.CALLBACK: self.callback_url if wanted else None, Target.REPLY_QUEUE: self.reply_to}
+        return tuple(target for target, address in addresses.items() if address)
+
+    def address(self, target: Target) -> str:
+        """Return the URL or the queue of a target; empty if there is none."""
+        return (self.callback_url if target is Target.CALLBACK else self.reply_to) or ""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamInfo:
+    """What is known of the work upstream."""
+
+    token: str | None = None  # the upstream's continuation token, as last known
+    id: str | None = field(default=None, metadata=column("upstream_id"))  # the upstream's id of the response
+    starts: int = 0  # how often the upstream has accepted the work
+    end_announced: bool = field(default=False, metadata=column("woken"))  # by a webhook, before the token was known
+    checkpoints: int = field(default=0, metadata=column("memos"))  # how many the run has saved
+    # One of the checkpoints names work that goes on: a new holder of the run resumes it instead of starting again.
+    has_checkpoint: bool = field(default=False, metadata=column("goes_on"))
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """Who drives the response, if a run does."""
+
+    mode: ExecutionMode = ExecutionMode.POLL
+    epoch: int = 1  # the fencing token: whoever holds an older one has lost the run
+    claimed: bool = False  # the run of this epoch has a holder
+    alarm_key: str = field(default="", metadata=column("run"))  # as of the last offer or claim; renewals move the alarm
+    expirations: int = field(default=0, metadata=column("lapses"))  # of the lease, in a row and without progress
+
+    @property
+    def state(self) -> RunState:
+        """The state of the run."""
+        if self.mode is ExecutionMode.POLL:
+            return RunState.POLLED
+        return RunState.HELD if self.claimed else RunState.OFFERED
+
+
+@dataclass(frozen=True, slots=True)
+class LogInfo:
+    """How far the event log goes."""
+
+    next_seq: int = 0  # the sequence number of the next event
+    # The high-water mark: above every number that any client may have seen, so a new holder continues from there.
+    high_water_mark: int = field(default=0, metadata=column("reserved"))
+    # The replay point: the number of the event that voided all earlier ones; 0 means none did.
+    valid_from: int = field(default=0, metadata=column("restarted"))
+    upstream_next: int = 0  # the upstream's own number after the last event that is stored
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is true of a response. Times are unix milliseconds; 0 means not yet."""
+    """Everything that is true of a response but its large parts. Times are unix milliseconds; 0 means not yet."""
 
     id: str
     caller: str
     created_ms: int
     deadline_ms: int
     status: Status = Status.QUEUED
-    mode: str = "poll"  # poll | run
-    epoch: int = 1  # the number of the holder of a run; taken by whoever ends the response from outside
-    background: bool = False
-    store: bool = True
-    stream: bool = False
-    model: str | None = None
-    metadata: dict[str, str] | None = None
-    previous: str | None = None  # our id of the previous response
-    token: str | None = None  # the upstream's continuation token, last known
-    upstream_id: str | None = None  # what the upstream calls the response
-    callback_url: str | None = None
-    reply_to: str | None = None
-    callback_events: tuple[str, ...] = ()  # the events the callback is sent; none named: all
-    correlation_id: str | None = None  # the sender's own name of a queued request, repeated on its events
-    trace: str = ""  # the traceparent of the span that stands for its life
-    trace_parent: str = ""  # the id of the span that one is a child of; empty where nothing is recorded
-    woken: bool = False  # the upstream has told of its end before its token was known here
-    promised: bool = False  # somebody was given the id before the start was confirmed: the rows may not vanish
-    deleted: bool = False
+    # A caller knows the id although the start is not confirmed: the rows must not be removed.
+    acknowledged: bool = field(default=False, metadata=column("promised"))
+    deleted: bool = False  # a tombstone: callers get 404 until the purge has removed the rows
     ended_ms: int = 0
-    purge: str = ""  # the key of its purge alarm
-    claimed: bool = False  # whether the run of this epoch has a holder
-    run: str = ""  # the key of its run alarm when the run was last granted or claimed; renewals move it on
-    starts: int = 0  # how often the upstream has taken the work up
-    lapses: int = 0  # leases in a row that ran out without a step forward
-    next_seq: int = 0  # the next number of the event log
-    reserved: int = 0  # above any event number ever sent
-    restarted: int = 0  # the number of the event that made void what had been told before; 0: there is none
-    upstream_next: int = 0  # the upstream's own number after the last event that is logged
-    body_rows: int = 0  # overflow rows of the body; 0: it is in the record
-    memos: int = 0  # facts that the upstream has kept with the run
-    goes_on: bool = False  # among them what the work goes on with: whoever takes it over begins nothing anew
-    legacy_rows: int = 0  # rows of what a response that continues this one needs of it
+    purge_key: str = field(default="", metadata=column("purge"))  # of its purge alarm
+    trace: str = ""  # the traceparent of the span that stands for the response
+    trace_parent: str = ""  # the id of that span's parent; empty where nothing is recorded
+    body_rows: int = 0  # rows of the response object; 0 means that it is in the record
+    session_rows: int = field(default=0, metadata=column("legacy_rows"))  # rows of an agent's session
     deliveries: tuple[Delivery, ...] = ()
-    # packed: the response object as last known, before that what the request says of it; not stored here if it is large
+    request: RequestInfo = field(default_factory=RequestInfo)
+    upstream: UpstreamInfo = field(default_factory=UpstreamInfo)
+    run: RunInfo = field(default_factory=RunInfo)
+    log: LogInfo = field(default_factory=LogInfo)
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # columns of a newer version
+    # The packed response object as last known, or before there is one, what the request says of it.
     body: bytes = field(default=b"", repr=False)
     write_id: str = ""
     etag: str = ""
 
-    def targets(self, event: str) -> tuple[str, ...]:
-        """Return where a terminal event of that type goes."""
-        wanted = not self.callback_events or event in self.callback_events
-        named = ((CALLBACK, self.callback_url if wanted else None), (REPLY_QUEUE, self.reply_to))
-        return tuple(target for target, address in named if address)
-
     def delivery(self, target: str) -> Delivery | None:
-        """Return the delivery to the target, if there is one."""
+        """Return the delivery to a target, None if there is none."""
         return next((delivery for delivery in self.deliveries if delivery.target == target), None)
 
     def with_delivery(self, changed: Delivery) -> "Record":
@@ -103,50 +178,3 @@ class Record:
             self,
             deliveries=tuple(changed if one.target == changed.target else one for one in self.deliveries),
         )
-
-    def facts(self) -> str:
-        """Return, as JSON, everything but the body and what storage says of the row."""
-        return orjson.dumps({name: value for name, value in asdict(self).items() if name in _FACTS and value}).decode()
-
-
-_FACTS = frozenset(one.name for one in fields(Record)) - {"body", "write_id", "etag"}
-
-
-def read(facts: str, *, body: bytes, write_id: str, etag: str) -> Record:
-    """Return the record of a row; raise ValueError or TypeError if the row is not one."""
-    loaded = orjson.loads(facts)
-    if not isinstance(loaded, dict):
-        raise TypeError("the facts of a record are an object")
-    known = {name: value for name, value in loaded.items() if name in _FACTS}
-    known["status"] = Status(known.get("status", Status.QUEUED))
-    known["deliveries"] = tuple(Delivery(**one) for one in known.get("deliveries", ()))
-    known["callback_events"] = tuple(known.get("callback_events", ()))
-    for flag in _FLAGS:
-        known.setdefault(flag, False)
-    return Record(**known, body=body, write_id=write_id, etag=etag)
-
-
-_FLAGS = ("background", "store")
-
-
-def failure_key(caller_tag: str, failed_ms: int, response_id: str = "", target: str = "") -> str:
-    """Return the row key by which a failed delivery is found: by caller, then by time. Bare, it starts a range."""
-    return f"{FAILURES}{caller_tag}|{failed_ms:013d}" + (f"|{response_id}|{target}" if target else "")
-
-
-def read_failure_key(key: str) -> tuple[str, str]:
-    """Return the response and the target that such a key names; raise ValueError if it names none."""
-    match = _FAILURE.fullmatch(key)
-    if match is None:
-        raise ValueError(f"not a failed delivery: {key}")
-    return match[1], match[2]
-
-
-def record_key(response_id: str) -> str:
-    """Return the row key of a record."""
-    return f"resp|{response_id}"
-
-
-def child_key(response_id: str, suffix: str) -> str:
-    """Return the row key of a row that belongs to a record."""
-    return f"resp|{response_id}|{suffix}"

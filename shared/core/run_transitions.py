@@ -1,159 +1,174 @@
-"""Who drives a run, decided without touching the world: a record as read in, a Write out.
+"""What each step of a run writes. Pure: a record as read in, a change set out.
 
-A run has one holder, named by the record's epoch, who renews the lease that the `run` alarm is. To grant is to ask for
-a new holder: the next epoch, not yet claimed, and a message on the `runs` queue. Whoever holds an older epoch has lost.
-Where a Write sets an alarm, to take out the one that it replaces is for the caller of this: he holds it.
+A run has one holder, which the record's epoch names. The holder renews the lease, which is the `run` alarm. To offer a
+run is to ask for a new holder: the next epoch, not claimed yet, and a message on the `runs` queue. A process with an
+older epoch has lost the run.
+
+Where a change set sets a new `run` alarm, the caller must also remove the one that it replaces: only the caller knows
+the key, because renewals have moved the alarm.
 """
 
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from shared.core import blobs, response_transitions
+from shared.core import blobs, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
-from shared.core.changesets import Row, Write
-from shared.core.records import Record
-from shared.core.states import Status, advance, later
+from shared.core.changesets import ChangeSet, Row
+from shared.core.records import ExecutionMode, Record
+from shared.core.response_transitions import stop_orphan
+from shared.core.states import RunState, Status, advance, follow, later
 
 CLAIM_WITHIN_MS = 60_000
 RESEND_MAX_MS = 900_000
-RESERVED_BLOCK = 256
+RESERVED_BLOCK = 256  # sequence numbers
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a log has come to: the next number, the upstream's next number, the number of the last restart."""
+class LogPosition:
+    """Where a log ends: its next number, the upstream's next number, and the replay point."""
 
-    next: int
+    next_seq: int
     upstream_next: int
-    restarted: int
+    valid_from: int
 
 
-class Whose(Enum):
-    """Whose the work is that an upstream has just taken up."""
+class Ownership(Enum):
+    """Whose the work is that an upstream has just accepted."""
 
     OURS = "ours"
-    OTHERS = "others"  # the response has another piece of work already
-    LOST = "lost"  # the run is not ours any more
+    OTHERS = "others"  # the response has other work already
+    LOST = "lost"  # this process does not hold the run any more
 
 
-def lease(record: Record, now_ms: int) -> Alarm:
+def lease_alarm(record: Record, now_ms: int) -> Alarm:
     """Return the alarm that rings when the holder of the record's epoch has stopped renewing it."""
     return _alarm(record, now_ms + LEASE_MS[Kind.RUN])
 
 
-def opened(write: Write, now_ms: int, *, held: bool) -> Write:
-    """Make a Write that accepts a response accept a run: held by whoever writes it, or granted to `runs`."""
-    alarm = lease(write.record, now_ms) if held else _alarm(write.record, now_ms + CLAIM_WITHIN_MS)
-    record = replace(write.record, mode="run", claimed=held, promised=not held, run=alarm.key)
-    return replace(write, record=record, alarms_in=(alarm,), grants=not held)
+def accept_run(change: ChangeSet, now_ms: int, *, held: bool) -> ChangeSet:
+    """Turn a change set that accepts a response into one that accepts a run: held by its writer, or offered."""
+    alarm = lease_alarm(change.record, now_ms) if held else _alarm(change.record, now_ms + CLAIM_WITHIN_MS)
+    run = replace(change.record.run, mode=ExecutionMode.RUN, claimed=held, alarm_key=alarm.key)
+    record = replace(change.record, run=run, acknowledged=not held)
+    return replace(change, record=record, alarms_in=(alarm,), offers_run=not held)
 
 
-def granted(record: Record, held: Alarm, now_ms: int, *, lapsed: bool = False) -> Write:
-    """Ask for a new holder. A grant that nobody has claimed is only asked for again, at a growing distance."""
-    tries = 0 if record.claimed else held.tries + 1
-    changed = replace(
-        record,
-        epoch=record.epoch + record.claimed,
-        claimed=False,
-        lapses=record.lapses + (lapsed and record.claimed),
-    )
-    distance_ms = min(CLAIM_WITHIN_MS << min(tries, 10), RESEND_MAX_MS)
-    return _set(changed, _alarm(changed, _before_deadline(record, now_ms + distance_ms, now_ms), tries), grants=True)
+def offer(record: Record, current: Alarm, now_ms: int, *, expired: bool = False) -> ChangeSet:
+    """Ask for a new holder. If nobody has claimed the last offer, repeat it after a growing wait.
 
-
-def released(record: Record, due_ms: int, now_ms: int) -> Write:
-    """Give the run up until a later time, when a new holder is asked for."""
-    changed = replace(record, epoch=record.epoch + 1, claimed=False)
-    alarm = _alarm(changed, _before_deadline(record, due_ms, now_ms))
-    return replace(_set(changed, alarm), wakes=(alarm,))
-
-
-def claimed(record: Record, now_ms: int) -> Write:
-    """Become the holder of the record's epoch."""
-    changed = replace(record, claimed=True)
-    return replace(_set(changed, lease(changed, now_ms)), alarms_out=(record.run,))
-
-
-def continued(record: Record, epoch: int) -> tuple[Write | None, Whose]:
-    """Note that work goes on which was under way: it counts as no start, and the token by which it is stopped stays."""
-    if record.status.is_terminal or record.epoch != epoch:
-        return None, Whose.LOST
-    status = advance(record.status, later(record.status, Status.IN_PROGRESS))
-    return (None if status is record.status else Write(replace(record, status=status))), Whose.OURS
-
-
-def begun(
-    record: Record, epoch: int, token: str | None, status: Status, now_ms: int, *, replays: bool, live: bool
-) -> tuple[Write | None, Whose]:
-    """Note that the upstream has taken the work up, and say whose it is.
-
-    Where the upstream works in the background, a token that is learned too late, or beside another, is stopped: nobody
-    else would. With a live reader, the numbers it may be sent are reserved.
+    `expired` says that the lease has run out.
     """
-    known = record.token if replays else None
-    is_lost = record.status.is_terminal or record.epoch != epoch
+    follow(record.run.state, RunState.OFFERED)
+    claimed = record.run.claimed
+    tries = 0 if claimed else current.tries + 1
+    run = replace(
+        record.run,
+        epoch=record.run.epoch + claimed,
+        claimed=False,
+        expirations=record.run.expirations + (expired and claimed),
+    )
+    wait_ms = min(CLAIM_WITHIN_MS << min(tries, 10), RESEND_MAX_MS)
+    changed = replace(record, run=run)
+    alarm = _alarm(changed, _until_deadline(record, now_ms + wait_ms, now_ms), tries)
+    return replace(_with_alarm(changed, alarm), offers_run=True)
+
+
+def release(record: Record, due_ms: int, now_ms: int) -> ChangeSet:
+    """Give the run up. A new holder is asked for at that time."""
+    follow(record.run.state, RunState.OFFERED)
+    changed = replace(record, run=replace(record.run, epoch=record.run.epoch + 1, claimed=False))
+    alarm = _alarm(changed, _until_deadline(record, due_ms, now_ms))
+    return replace(_with_alarm(changed, alarm), wake_for=(alarm,))
+
+
+def claim_run(record: Record, now_ms: int) -> ChangeSet:
+    """Become the holder of the record's epoch."""
+    follow(record.run.state, RunState.HELD)
+    changed = replace(record, run=replace(record.run, claimed=True))
+    return replace(_with_alarm(changed, lease_alarm(changed, now_ms)), alarms_out=(record.run.alarm_key,))
+
+
+def record_resumption(record: Record, epoch: int) -> tuple[ChangeSet | None, Ownership]:
+    """Record that work under way goes on. It does not count as a start, and keeps the token that stops it."""
+    if record.status.is_terminal or record.run.epoch != epoch:
+        return None, Ownership.LOST
+    status = advance(record.status, later(record.status, Status.IN_PROGRESS))
+    return (None if status is record.status else ChangeSet(replace(record, status=status))), Ownership.OURS
+
+
+def record_upstream_start(
+    record: Record, epoch: int, token: str | None, status: Status, now_ms: int, *, is_background: bool, live: bool
+) -> tuple[ChangeSet | None, Ownership]:
+    """Record that the upstream has accepted the work, and return whose it is.
+
+    A background upstream goes on with work that belongs to nobody, so that work is stopped. With a live reader, the
+    sequence numbers that it may be sent are reserved.
+    """
+    known = record.upstream.token if is_background else None
+    is_lost = record.status.is_terminal or record.run.epoch != epoch
     if known and known != token:
-        return _orphaned(record, token, now_ms), Whose.LOST if is_lost else Whose.OTHERS
+        return _orphan(record, token, now_ms), Ownership.LOST if is_lost else Ownership.OTHERS
     if is_lost:
-        return None if known or not replays else _orphaned(record, token, now_ms), Whose.LOST
+        return None if known or not is_background else _orphan(record, token, now_ms), Ownership.LOST
+    reserved = record.log.next_seq + RESERVED_BLOCK if live else 0
     changed = replace(
         record,
         status=advance(record.status, later(record.status, status)),
-        token=token,
-        upstream_id=token,
-        starts=record.starts + (not known),
-        reserved=max(record.reserved, record.next_seq + RESERVED_BLOCK if live else 0),
+        upstream=replace(record.upstream, token=token, id=token, starts=record.upstream.starts + (not known)),
+        log=replace(record.log, high_water_mark=max(record.log.high_water_mark, reserved)),
     )
-    return (None if known else Write(changed)), Whose.OURS
+    return (None if known else ChangeSet(changed)), Ownership.OURS
 
 
-def _orphaned(record: Record, token: str | None, now_ms: int) -> Write | None:
-    """Note a token that was learned too late, for whoever holds the run now; stop what nobody will ever read."""
+def _orphan(record: Record, token: str | None, now_ms: int) -> ChangeSet | None:
+    """Keep a token that was learned too late for whoever holds the run now; stop the work if nobody will read it."""
     if token is None:
         return None
-    if record.token or record.status.is_terminal:
-        return response_transitions.learned(record, token, token, now_ms)
-    return Write(replace(record, token=token, upstream_id=token))
+    if record.upstream.token or record.status.is_terminal:
+        return stop_orphan(record, token, token, now_ms)
+    return ChangeSet(replace(record, upstream=replace(record.upstream, token=token, id=token)))
 
 
-def logged(record: Record, rows: tuple[Row, ...], place: Place, status: Status, *, live: bool) -> Write:
-    """Append to the event log, up to a place; keep at least half a block reserved for a live reader."""
-    upto = place.next
-    reserved = upto + RESERVED_BLOCK if live and record.reserved < upto + RESERVED_BLOCK // 2 else upto
-    changed = replace(
-        record,
-        next_seq=upto,
-        upstream_next=place.upstream_next,
-        restarted=place.restarted,
-        reserved=max(record.reserved, reserved),
-        status=advance(record.status, later(record.status, status)),
-        lapses=0,
+def append_events(
+    record: Record, rows: tuple[Row, ...], position: LogPosition, status: Status, *, live: bool
+) -> ChangeSet:
+    """Append to the event log up to a position. For a live reader, keep at least half a block reserved."""
+    next_seq, mark = position.next_seq, record.log.high_water_mark
+    reserved = next_seq + RESERVED_BLOCK if live and mark < next_seq + RESERVED_BLOCK // 2 else next_seq
+    log = replace(
+        record.log,
+        next_seq=next_seq,
+        upstream_next=position.upstream_next,
+        valid_from=position.valid_from,
+        high_water_mark=max(mark, reserved),
     )
-    return Write(changed, rows=rows)
+    status = advance(record.status, later(record.status, status))
+    return ChangeSet(replace(record, log=log, status=status, run=replace(record.run, expirations=0)), rows=rows)
 
 
-def noted(record: Record, before: int, packed: bytes, token: str | None) -> Write | None:
-    """Keep a fact of the work, the one after so many others; the token is what the work is stopped by from now on."""
-    if record.memos > before:
-        return None  # by an earlier try that was carried out after all
-    cut = blobs.to_rows(packed)
-    rows = tuple(Row(f"memo|{before:06d}|{n:02d}", properties) for n, properties in enumerate(cut))
-    goes_on = record.goes_on or token is not None
-    changed = replace(record, memos=before + 1, token=token or record.token, goes_on=goes_on, lapses=0)
-    return Write(changed, rows=rows)
-
-
-def polled(record: Record, poll: Alarm) -> Write:
-    """Turn a run whose stream cannot be had any more into work that is polled."""
-    return Write(
-        replace(record, mode="poll", epoch=record.epoch + 1, claimed=False, run=""),
-        alarms_in=(poll,),
-        wakes=(poll,),
+def save_checkpoint(record: Record, saved: int, packed: bytes, token: str | None) -> ChangeSet | None:
+    """Save a checkpoint after this number of earlier ones. From now on the token, if there is one, stops the work."""
+    if record.upstream.checkpoints > saved:
+        return None  # an earlier try of this write was carried out after all
+    rows = tuple(Row(keys.checkpoint_suffix(saved, n), part) for n, part in enumerate(blobs.split(packed)))
+    upstream = replace(
+        record.upstream,
+        checkpoints=saved + 1,
+        token=token or record.upstream.token,
+        has_checkpoint=record.upstream.has_checkpoint or token is not None,
     )
+    return ChangeSet(replace(record, upstream=upstream, run=replace(record.run, expirations=0)), rows=rows)
 
 
-def _set(record: Record, alarm: Alarm, *, grants: bool = False) -> Write:
-    return Write(replace(record, run=alarm.key), alarms_in=(alarm,), grants=grants)
+def switch_to_polling(record: Record, poll: Alarm) -> ChangeSet:
+    """Turn a run whose stream cannot be resumed into work that is polled."""
+    follow(record.run.state, RunState.POLLED)
+    run = replace(record.run, mode=ExecutionMode.POLL, epoch=record.run.epoch + 1, claimed=False, alarm_key="")
+    return ChangeSet(replace(record, run=run), alarms_in=(poll,), wake_for=(poll,))
+
+
+def _with_alarm(record: Record, alarm: Alarm) -> ChangeSet:
+    return ChangeSet(replace(record, run=replace(record.run, alarm_key=alarm.key)), alarms_in=(alarm,))
 
 
 def _alarm(record: Record, due_ms: int, tries: int = 0) -> Alarm:
@@ -162,13 +177,13 @@ def _alarm(record: Record, due_ms: int, tries: int = 0) -> Alarm:
         Kind.RUN,
         record.id,
         tries=tries,
-        epoch=record.epoch,
+        epoch=record.run.epoch,
         born_ms=record.created_ms,
         deadline_ms=record.deadline_ms,
         trace=record.trace,
     )
 
 
-def _before_deadline(record: Record, due_ms: int, now_ms: int) -> int:
-    """Return the time, at most the deadline: it is not slept through."""
+def _until_deadline(record: Record, due_ms: int, now_ms: int) -> int:
+    """Return the time, but no later than the deadline, at which somebody must look."""
     return min(due_ms, max(record.deadline_ms, now_ms + 1_000))

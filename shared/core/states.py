@@ -1,30 +1,53 @@
-"""The states of a response. Everything that changes a status goes through this table.
+"""The states of a response, of a run and of a delivery. Every change of a state goes through these tables.
 
-    queued -> in_progress -> completed | failed | incomplete | cancelled
+    response   queued -> in_progress -> completed | failed | incomplete | cancelled
+    run        offered -> held -> offered | polled
+    delivery   pending -> delivered | failed | gone | blocked -> pending
 
-An unfinished response may skip ahead; a terminal one has no way out.
+An unfinished response may skip states. A terminal one never leaves its state. A delivery that is over becomes pending
+again only when its caller asks for a redelivery.
 """
 
 from enum import StrEnum
+from typing import Any, TypeVar
 
 
 class Status(StrEnum):
-    """OpenAI's words for where a response is."""
+    """The status of a response, in OpenAI's words."""
 
-    QUEUED = "queued"  # accepted; the upstream may not have begun
-    IN_PROGRESS = "in_progress"  # the upstream works on it
+    QUEUED = "queued"  # accepted; the upstream may not have started
+    IN_PROGRESS = "in_progress"  # the upstream is working on it
     COMPLETED = "completed"  # there is an answer
-    FAILED = "failed"  # there will be none; `error` says why
-    INCOMPLETE = "incomplete"  # there is a part of one; `incomplete_details` says why
-    CANCELLED = "cancelled"  # the caller did not want it any more
+    FAILED = "failed"  # there is no answer; `error` says why
+    INCOMPLETE = "incomplete"  # there is part of an answer; `incomplete_details` says why
+    CANCELLED = "cancelled"  # the caller cancelled it
 
     @property
     def is_terminal(self) -> bool:
-        """Say whether this status is final."""
+        """Whether this status is final."""
         return not TRANSITIONS[self]
 
 
+class RunState(StrEnum):
+    """Who drives a response whose upstream is read as a stream."""
+
+    OFFERED = "offered"  # no process drives it; a message offers it
+    HELD = "held"  # one process holds its lease
+    POLLED = "polled"  # it is not driven by a run: alarms poll the upstream
+
+
+class DeliveryState(StrEnum):
+    """The state of the delivery to one target."""
+
+    PENDING = "pending"  # another attempt will follow, or is under way
+    DELIVERED = "delivered"  # the receiver answered with a 2xx
+    FAILED = "failed"  # the schedule is used up, or the receiver refused for good
+    GONE = "gone"  # the receiver answered 410
+    BLOCKED = "blocked"  # the target must not be called
+
+
 _TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.INCOMPLETE, Status.CANCELLED})
+_PENDING = frozenset({DeliveryState.PENDING})
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.QUEUED, Status.IN_PROGRESS}) | _TERMINAL,
@@ -34,31 +57,50 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.INCOMPLETE: frozenset(),
     Status.CANCELLED: frozenset(),
 }
+RUN_TRANSITIONS: dict[RunState, frozenset[RunState]] = {
+    RunState.OFFERED: frozenset({RunState.OFFERED, RunState.HELD}),
+    RunState.HELD: frozenset({RunState.OFFERED, RunState.POLLED}),
+    RunState.POLLED: frozenset(),
+}
+DELIVERY_TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
+    DeliveryState.PENDING: frozenset(DeliveryState),
+    DeliveryState.DELIVERED: _PENDING,
+    DeliveryState.FAILED: _PENDING,
+    DeliveryState.GONE: _PENDING,
+    DeliveryState.BLOCKED: _PENDING,
+}
+_TABLES: dict[type[StrEnum], Any] = {
+    Status: TRANSITIONS,
+    RunState: RUN_TRANSITIONS,
+    DeliveryState: DELIVERY_TRANSITIONS,
+}
+
+S = TypeVar("S", Status, RunState, DeliveryState)
 
 
 class IllegalTransition(Exception):
-    """A status was to follow another that does not allow it."""
+    """A state was about to follow another one that does not allow it."""
 
-    def __init__(self, before: Status, after: Status) -> None:
+    def __init__(self, before: StrEnum, after: StrEnum) -> None:
         super().__init__(f"{after} cannot follow {before}")
 
 
-def follow(before: Status, after: Status) -> Status:
-    """Return `after` if it may follow `before`; raise IllegalTransition if not."""
-    if after not in TRANSITIONS[before]:
+def follow(before: S, after: S) -> S:
+    """Return `after` if its table allows it after `before`; raise IllegalTransition if not."""
+    if after not in _TABLES[type(before)][before]:
         raise IllegalTransition(before, after)
     return after
 
 
 def advance(before: Status, after: Status) -> Status:
-    """Return the unfinished status that follows another; raise IllegalTransition also if it is terminal."""
+    """Return the unfinished status `after` if it may follow; raise IllegalTransition if not, or if it is terminal."""
     if after.is_terminal:
         raise IllegalTransition(before, after)
     return follow(before, after)
 
 
 def finish(before: Status, after: Status) -> Status:
-    """Return the terminal status that follows another; raise IllegalTransition also if it is not terminal."""
+    """Return the terminal status `after` if it may follow; raise IllegalTransition if not, or if it is unfinished."""
     if not after.is_terminal:
         raise IllegalTransition(before, after)
     return follow(before, after)
@@ -70,10 +112,10 @@ def later(before: Status, after: Status) -> Status:
 
 
 def terminal_count(status: Status) -> int:
-    """Return how many events end a stream with that status."""
+    """Return how many events end a stream with this status: a failed one ends with `error` and `response.failed`."""
     return 2 if status is Status.FAILED else 1
 
 
 def event_type(status: Status) -> str:
-    """Return the type of the event that tells of a terminal status."""
+    """Return the type of the event about a terminal status, such as `response.completed`."""
     return f"response.{status}"

@@ -1,4 +1,4 @@
-"""Admitting a request: whether this caller may ask for this, and the record that it begins with."""
+"""Admission: whether a caller may have what it asks for, and the record that its response begins with."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse
 from shared.core import ids
 from shared.core.errors import BadRequest, NotFound
-from shared.core.records import CALLBACK, Record
+from shared.core.records import Record, RequestInfo, Target
 from shared.lifecycle import submission
-from shared.runtime.ports import World
+from shared.runtime.ports import Ports
 from shared.senders.reply_queues import is_allowed
 from shared.senders.url_policy import CallbackUrlRefused, check_url
 from shared.telemetry import tracing
@@ -16,63 +16,70 @@ from shared.upstreams.protocol import Upstream
 
 
 async def admit(
-    world: World, caller: Caller, new: NewResponse, response_id: str, *, is_repeatable: bool
+    ports: Ports, caller: Caller, new: NewResponse, response_id: str, *, is_repeatable: bool
 ) -> tuple[Record, dict[str, Any] | None]:
-    """Return the response to open, and what its upstream is sent; raise BadRequest if it may not be asked for.
+    """Return the record of a new response, and what its upstream is to be sent.
 
-    One whose first request was accepted is judged by no rule a second time: it comes as it is, without a request.
+    Raises BadRequest if the caller may not have it. The repeat of a request that was accepted before is not checked
+    again: its response is returned as it is, and None instead of a request.
     """
-    upstream = world.upstreams.of(new.model)
+    upstream = ports.upstreams.of(new.model)
     try:
-        await check_targets(world, caller, new)
-        previous = await _previous(world, caller, new.previous) if new.previous else None
-        _check_same(world, upstream, previous)
-        upstream.admit(new.body, previous)
+        await check_targets(ports, caller, new)
+        previous = await _previous(ports, caller, new.previous) if new.previous else None
+        _check_same_upstream(ports, upstream, previous)
+        upstream.validate(new.body, previous)
     except BadRequest:
-        if is_repeatable and (first := await submission.join(world, response_id)):
+        if is_repeatable and (first := await submission.join(ports, response_id)):
             return first, None
         raise
-    record = opened(world, response_id, caller, new, previous.id if previous else None)
-    theirs = previous.upstream_id if previous else None
-    return record, new.for_upstream(theirs, in_background=upstream.replays)
+    record = new_record(ports, response_id, caller, new, previous.id if previous else None)
+    previous_upstream_id = previous.upstream.id if previous else None
+    return record, new.for_upstream(previous_upstream_id, in_background=upstream.is_background)
 
 
-def _check_same(world: World, upstream: Upstream, previous: Record | None) -> None:
-    """Raise BadRequest if the response to continue is kept by another upstream."""
-    if previous and world.upstreams.of(previous.model) is not upstream:
+def _check_same_upstream(ports: Ports, upstream: Upstream, previous: Record | None) -> None:
+    """Raise BadRequest if the response to continue belongs to another upstream."""
+    if previous and ports.upstreams.of(previous.request.model) is not upstream:
         raise BadRequest(
-            f"Previous response with id '{previous.id}' is one of '{previous.model}' and can only be continued there.",
+            f"Previous response with id '{previous.id}' is one of '{previous.request.model}' "
+            "and can only be continued there.",
             param="previous_response_id",
         )
 
 
-def opened(world: World, response_id: str, caller: Caller, new: NewResponse, previous: str | None = None) -> Record:
+def new_record(
+    ports: Ports, response_id: str, caller: Caller, new: NewResponse, previous_id: str | None = None
+) -> Record:
     """Return the record of a response that begins now."""
-    now_ms = world.now_ms()
-    trace, trace_parent = tracing.conceived()
-    return Record(
-        response_id,
-        caller.name,
-        created_ms=now_ms,
-        deadline_ms=now_ms + world.limits.deadline_ms,
+    now_ms = ports.clock.now_ms()
+    trace, trace_parent = tracing.new_response_trace()
+    request = RequestInfo(
         background=new.background,
         store=new.store,
         stream=new.stream,
         model=new.model,
         metadata=new.metadata,
-        previous=previous,
+        previous_id=previous_id,
         callback_url=new.callback_url,
         callback_events=new.callback_events,
         reply_to=new.reply_to,
+    )
+    return Record(
+        response_id,
+        caller.name,
+        created_ms=now_ms,
+        deadline_ms=now_ms + ports.config.limits.deadline_ms,
         trace=trace,
         trace_parent=trace_parent,
+        request=request,
     )
 
 
-async def own(world: World, caller: Caller, named: str) -> Record:
-    """Return a caller's response, by its id or a token; another's does not exist, nor does a deleted one."""
+async def own(ports: Ports, caller: Caller, named: str) -> Record:
+    """Return a caller's response by its id or a token; raise NotFound for another caller's, and for a deleted one."""
     cursor = ids.read_token(named)
-    record = await world.store.read(cursor.id) if cursor else None
+    record = await ports.store.read(cursor.id) if cursor else None
     if record is None or record.caller != caller.name or record.deleted:
         raise not_found(named)
     return record
@@ -83,33 +90,33 @@ def not_found(named: str) -> NotFound:
     return NotFound(f"Response with id '{named[:100]}' not found.")
 
 
-async def check_targets(world: World, caller: Caller, new: NewResponse) -> None:
-    """Raise BadRequest, naming the field, if the terminal event may not be sent where the request says."""
+async def check_targets(ports: Ports, caller: Caller, new: NewResponse) -> None:
+    """Raise BadRequest naming the field if the terminal event must not be sent where the request says."""
     if new.callback_url is not None:
-        await _check_callback(world, caller, new.callback_url)
-    if new.reply_to is not None and not is_allowed(new.reply_to, world.rules.reply_queues):
+        await _check_callback(ports, caller, new.callback_url)
+    if new.reply_to is not None and not is_allowed(new.reply_to, ports.config.rules.reply_queues):
         raise BadRequest("'reply_to' names a queue that is not allowed.", param="reply_to", code="queue_not_allowed")
 
 
-async def _check_callback(world: World, caller: Caller, url: str) -> None:
-    if not caller.signing(world.now_ms()):
+async def _check_callback(ports: Ports, caller: Caller, url: str) -> None:
+    if not caller.signing(ports.clock.now_ms()):
         raise BadRequest(
             "Callbacks are signed, and no signing secret is configured for this caller.",
             param="callback_url",
             code="callback_url_unsigned",
         )
-    rules = world.rules
+    rules = ports.config.rules
     try:
         check_url(url, hosts=caller.callback_hosts, refused_hosts=rules.own_hosts, allow_loopback=rules.allow_loopback)
-        await world.senders[CALLBACK].vet(url)
+        await ports.senders[Target.CALLBACK].vet(url)
     except CallbackUrlRefused as refused:
         raise BadRequest(str(refused), param="callback_url", code=refused.code) from None
 
 
-async def _previous(world: World, caller: Caller, named: str) -> Record:
+async def _previous(ports: Ports, caller: Caller, named: str) -> Record:
     """Return the response that a new one continues; raise BadRequest if it cannot be continued."""
     try:
-        record = await own(world, caller, named)
+        record = await own(ports, caller, named)
     except NotFound:
         raise BadRequest(
             f"Previous response with id '{named[:100]}' not found.",
@@ -122,7 +129,7 @@ async def _previous(world: World, caller: Caller, named: str) -> Record:
             param="previous_response_id",
             code="previous_response_not_finished",
         )
-    if record.upstream_id is None:
+    if record.upstream.id is None:
         raise BadRequest(
             f"Previous response with id '{record.id}' never reached the upstream and cannot be continued.",
             param="previous_response_id",

@@ -1,87 +1,95 @@
-"""Who drives a run: the alarm that finds it without a holder, and the message that offers it to a new one."""
+"""Offers and claims: the alarm that finds a run without a holder, and the message by which a process becomes it."""
 
 from contextlib import aclosing
 
 from shared.core import blobs, response_transitions, run_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import MAX_UNEXPECTED
-from shared.core.changesets import Write
+from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, UpstreamError, UpstreamRefused
 from shared.core.records import Record
-from shared.lifecycle import completion, submission
-from shared.runtime.ports import World
-from shared.runtime.unit_of_work import commit, decide
+from shared.core.states import RunState
+from shared.lifecycle import completion, endings, submission
+from shared.runtime.ports import Ports
+from shared.runtime.unit_of_work import commit, update
 from shared.telemetry.logs import logger
-from shared.upstreams.protocol import NoMemory
+from shared.upstreams.protocol import BackgroundUpstream
 
 _log = logger(__name__)
 
 
-async def ring(world: World, alarm: Alarm) -> None:
+async def on_run_alarm(ports: Ports, alarm: Alarm) -> None:
     """Ask for a holder: the lease has run out, or nobody has claimed the run that was offered."""
-    record = await world.store.read(alarm.id)
-    now_ms = world.now_ms()
-    if record and _must_learn(world, record, alarm):
-        await _learn(world, record, alarm)
-    elif record is None or record.status.is_terminal or record.epoch != alarm.epoch:
-        await world.store.remove(alarm)
+    record = await ports.store.read(alarm.id)
+    now_ms = ports.clock.now_ms()
+    if record and (upstream := _unknown_work(ports, record, alarm)):
+        await _learn_token(ports, upstream, record, alarm)
+    elif record is None or record.status.is_terminal or record.run.epoch != alarm.epoch:
+        await ports.store.remove(alarm)
     elif now_ms >= alarm.deadline_ms:
-        await completion.end(world, record, record.id, completion.deadline(now_ms), alarm)
-    elif record.claimed and record.lapses >= MAX_UNEXPECTED:
+        await completion.end(ports, record, record.id, endings.deadline_exceeded(now_ms), alarm)
+    elif record.run.claimed and record.run.expirations >= MAX_UNEXPECTED:
         _log.error("run.given_up", extra={"response": record.id})
-        await completion.end(world, record, record.id, completion.by_fault(now_ms), alarm, reads_request=False)
+        await completion.end(ports, record, record.id, endings.internal_error(now_ms), alarm)
     else:
-        _log.info("run.granted", extra={"response": record.id, "epoch": record.epoch, "lapsed": record.claimed})
-        await decide(world, record, record.id, lambda current: _granted(current, alarm, now_ms), alarm)
+        granted = {"response": record.id, "epoch": record.run.epoch, "lapsed": record.run.claimed}
+        _log.info("run.granted", extra=granted)
+        await update(ports, record, record.id, lambda current: _offer(current, alarm, now_ms), alarm)
 
 
-def _granted(record: Record, alarm: Alarm, now_ms: int) -> Write | None:
-    if record.status.is_terminal or record.epoch != alarm.epoch:
+def _offer(record: Record, alarm: Alarm, now_ms: int) -> ChangeSet | None:
+    if record.status.is_terminal or record.run.epoch != alarm.epoch:
         return None
-    return run_transitions.granted(record, alarm, now_ms, lapsed=True)
+    return run_transitions.offer(record, alarm, now_ms, expired=True)
 
 
-async def claim(world: World, response_id: str, epoch: int) -> tuple[Record, Alarm] | None:
-    """Become the holder of a run that was offered for that epoch; None if it is not to be had."""
-    record = await world.store.read(response_id)
-    if record is None or record.status.is_terminal or record.claimed or record.epoch != epoch:
+async def claim(ports: Ports, response_id: str, epoch: int) -> tuple[Record, Alarm] | None:
+    """Become the holder of a run that was offered for this epoch; return None if the offer is not open any more."""
+    record = await ports.store.read(response_id)
+    if record is None or record.status.is_terminal or record.run.epoch != epoch:
         return None
-    write = run_transitions.claimed(record, world.now_ms())
+    if record.run.state is not RunState.OFFERED:
+        return None
+    change = run_transitions.claim_run(record, ports.clock.now_ms())
     try:
-        return await commit(world, record, write), write.alarms_in[0]
+        return await commit(ports, record, change), change.alarms_in[0]
     except Conflict:
-        return None  # another message came first, or the alarm rings and asks again
+        return None  # another message came first, or the alarm rings and will offer the run again
 
 
-def _must_learn(world: World, record: Record, alarm: Alarm) -> bool:
-    """Say whether work may go on upstream that nobody knows the token of, and can be learned."""
-    unknown = record.status.is_terminal and not record.token
-    return unknown and world.upstreams.of(record.model).replays and submission.may_learn(world, alarm)
+# Work whose token nobody knows
 
 
-async def _learn(world: World, record: Record, alarm: Alarm) -> None:
-    """Repeat the create with the same key, only to learn what to stop."""
-    request = blobs.unpack(await world.store.request(record.id) or b"")
+def _unknown_work(ports: Ports, record: Record, alarm: Alarm) -> BackgroundUpstream | None:
+    """Return the upstream if work may go on there whose token is unknown but can be found out."""
+    upstream = ports.upstreams.of(record.request.model)
+    is_unknown = record.status.is_terminal and not record.upstream.token
+    return upstream if upstream.is_background and is_unknown and submission.may_learn_token(ports, alarm) else None
+
+
+async def _learn_token(ports: Ports, upstream: BackgroundUpstream, record: Record, alarm: Alarm) -> None:
+    """Repeat the create with the same key, only to find out what to stop."""
+    request = blobs.unpack(await ports.store.request(record.id) or b"")
     try:
-        token = await _first_token(world, record, request)
+        token = await _first_id(upstream, record, request)
     except UpstreamRefused:
-        await world.store.remove(alarm)
+        await ports.store.remove(alarm)
     except UpstreamError as error:
-        await submission.defer(world, alarm, error)
+        await submission.defer(ports, alarm, error)
     else:
-        await decide(world, record, record.id, lambda current: _learned(world, current, token), alarm)
+        now_ms = ports.clock.now_ms()
+        await update(ports, record, record.id, lambda current: _stop_orphan(current, token, now_ms), alarm)
 
 
-async def _first_token(world: World, record: Record, request: dict[str, object]) -> str | None:
-    upstream = world.upstreams.of(record.model)
-    async with aclosing(upstream.run(request, record.id, NoMemory())) as sent:
-        async for one in sent:
-            if one.response_id:
-                return one.response_id
+async def _first_id(upstream: BackgroundUpstream, record: Record, request: dict[str, object]) -> str | None:
+    async with aclosing(upstream.stream(request, record.id)) as events:
+        async for event in events:
+            if event.response_id:
+                return event.response_id
     return None
 
 
-def _learned(world: World, record: Record, token: str | None) -> Write | None:
-    if token is None or token == record.token:
+def _stop_orphan(record: Record, token: str | None, now_ms: int) -> ChangeSet | None:
+    if token is None or token == record.upstream.token:
         return None
-    return response_transitions.learned(record, token, token, world.now_ms())
+    return response_transitions.stop_orphan(record, token, token, now_ms)

@@ -1,15 +1,14 @@
-"""Reading the upstream of a run: its stream, again and again where it breaks, up to the end of the response.
+"""The consumer of an upstream: reads its stream, again and again if it breaks, up to the end of the response.
 
-Where the upstream replays, a stream that breaks is followed from the event after the last; one that cannot be had any
-more is given up for polls, since the work goes on without a reader. Where it does not, the stream is the work: what
-breaks is begun anew, at most three times, and readers are told so.
+background upstream   reconnect after the last event, then fall back to polling
+foreground upstream   the connection is the work, so restart it, at most 3 times, and tell the readers
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import aclosing
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from shared.contract import stream_events
 from shared.core import response_transitions, run_transitions
@@ -17,6 +16,7 @@ from shared.core.backoff import poll_delay, retry_delay
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
+    UpstreamFailed,
     UpstreamMissing,
     UpstreamPaused,
     UpstreamRefused,
@@ -25,258 +25,172 @@ from shared.core.errors import (
 )
 from shared.core.records import Record
 from shared.core.states import Status
-from shared.lifecycle import completion, upstream_webhooks
+from shared.lifecycle import endings, upstream_ids
+from shared.lifecycle.endings import Outcome
 from shared.runs.lease import Lease
-from shared.runs.log_writer import Log
-from shared.runs.memory import Notes
-from shared.runtime.ports import World
+from shared.runs.log_writer import LogWriter
+from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
-from shared.upstreams.protocol import Sent, Step
+from shared.upstreams.protocol import Progress, UpstreamEvent
 
 _log = logger(__name__)
 
-MAX_RESTARTS = 3
-MAX_BROKEN = 3  # streams in a row that broke off without a new event
 
+class Consumer(ABC):
+    """Reads the upstream of one run. What differs between the two kinds of upstream is in the subclasses."""
 
-class Begins(Protocol):
-    """Whoever waits for the upstream's word on a request."""
-
-    def begun(self) -> None:
-        """Learn that the upstream has taken the work up, or could not be asked."""
-
-    def refused(self, refusal: UpstreamRefused) -> Awaitable[bool]:
-        """Learn that the upstream judges the request wrong; say whether nothing is left of the response."""
-
-
-class Listener:
-    """Reads the upstream of one run."""
-
-    def __init__(self, world: World, lease: Lease, log: Log, request: dict[str, Any], waiting: Begins) -> None:
-        self._world = world
-        self._upstream = world.upstreams.of(lease.record.model)
-        self._notes = Notes(world, lease)
+    def __init__(
+        self, ports: Ports, lease: Lease, log: LogWriter, request: dict[str, Any], decided: asyncio.Event
+    ) -> None:
+        """Take the run's parts, and an event to set when the upstream has accepted the work or cannot be asked."""
+        self._ports = ports
         self._lease = lease
         self._log = log
         self._request = request
-        self._waiting = waiting
-        self._base = completion.known(completion.echoing(lease.record, request))
-        self._is_again = False  # readers have been told that the work was begun anew
-        self._failed = 0  # errors in a row
+        self._decided = decided
+        self._base = endings.known_object(endings.echoing(lease.record, request))
+        self._readers_restarted = False  # readers have been told that the work was started again
+        self._errors = 0  # in a row
         self._broken = 0  # of them, streams that broke off
-        self.settled = asyncio.Event()  # not while work may have begun in the background that has no name yet
-        self.settled.set()
         self._failing_since_s: float | None = None
+        self.settled = asyncio.Event()  # cleared while background work may have begun whose id is not known yet
+        self.settled.set()
 
     @property
     def _record(self) -> Record:
         return self._lease.record
 
-    async def listen(self) -> None:
-        """Read until the response has ended, is polled from now on, or has to wait for its upstream."""
+    async def consume(self) -> UpstreamRefused | None:
+        """Read until the response has ended, is polled from now on, or must wait for its upstream.
+
+        Returns the upstream's refusal if it rejects the request. Then nothing is decided about the response.
+        """
         while True:
-            before = self._log.next
+            before = self._log.next_seq
             try:
-                return await self._listen_once()
+                await self._read()
             except UpstreamRefused as refusal:
-                return await self._refused(refusal)
-            except (UpstreamMissing, _Told) as error:
-                return await self._give_up_stream(error)
+                return await self._on_refused(endings.with_our_ids(refusal, self._record, self._request))
+            except (UpstreamMissing, UpstreamFailed) as error:
+                await self._log.drain()
+                await self._on_stream_lost(error)
             except UpstreamPaused:
-                return await self._pause()
+                await self._pause()
             except UpstreamUnusable as error:
-                return await self._lease.end(completion.unusable(error, self._now_ms(), stop=True))
+                await self._lease.end(endings.unusable(error, self._now_ms(), stop=True))
             except UpstreamError as error:
-                if not await self._bear(error, progressed=self._log.next > before):
-                    return None
-
-    async def _listen_once(self) -> None:
-        if not self._upstream.replays and self._record.starts and await self._has_finished():
+                if await self._tolerate(error, progressed=self._log.next_seq > before):
+                    continue
             return None
-        resumes = self._upstream.replays and self._record.token is not None
-        async with aclosing(self._stream(resumes=resumes)) as sent:
-            async for one in sent:
-                if stream_events.kind_of(one.data) == "error":
-                    raise _Told(one.data)
-                if not resumes:
-                    if one.response_id is None and (
-                        self._upstream.replays or not stream_events.is_for_callers(one.data)
-                    ):
-                        continue  # a heartbeat before the work has a name
-                    await self._begin(one)
-                    resumes = True
-                if status := stream_events.end_of(one.data):
-                    return await self._finish(one, status)
-                if one.whole and self._upstream.replays:
-                    raise UpstreamMissing("the work is answered for, but not as a stream")
-                await self._take(one)
-        raise UpstreamBroken("the stream ended before its terminal event")
 
-    def _stream(self, *, resumes: bool) -> AsyncGenerator[Sent, None]:
-        if not resumes:
-            if self._upstream.replays:
-                self._note_start()
-            return self._upstream.run(self._request, self._record.id, self._notes)
-        if self._log.next > 1 and not self._log.upstream_next:
-            raise UpstreamMissing("the events of the stream have no numbers to resume from")
-        upstream_next = self._log.upstream_next
-        return self._upstream.follow(self._record.token or "", upstream_next - 1 if upstream_next else None)
+    @abstractmethod
+    async def _read(self) -> None:
+        """Read one stream up to the end of the response; raise UpstreamError if it ends before."""
 
-    def _note_start(self) -> None:
-        """Say that work may begin in the background whose name is not known yet."""
-        self.settled.clear()
-        if self._record.epoch > 1:
-            # counted: an upstream that ignores the key may have begun before
-            _log.info("start.repeated", extra={"response": self._record.id, "epoch": self._record.epoch})
+    @abstractmethod
+    async def _on_refused(self, refusal: UpstreamRefused) -> UpstreamRefused | None:
+        """Return the refusal if it is about the request; handle it and return None if it is about the stream."""
 
-    async def _begin(self, one: Sent) -> None:
-        """Note what the upstream calls the work, before anything of it is shown to anybody."""
-        is_again = not self._upstream.replays and self._record.starts > 0
-        live = self._log.is_live and not one.whole
-        status = stream_events.progress_of(one.data)
-        if not await self._lease.begin(one.response_id, status, live=live, continues=one.continues):
-            raise UpstreamBroken("the work had been begun before")
-        self.settled.set()
-        self._waiting.begun()
-        if is_again:
-            if not one.continues:
-                _log.warning("run.restarted", extra={"response": self._record.id, "starts": self._record.starts})
-            await self._tell_restart()
+    @abstractmethod
+    async def _on_stream_lost(self, error: UpstreamError) -> None:
+        """End or hand over a response whose stream is not available any more."""
 
-    async def _take(self, one: Sent) -> None:
-        """Log an event, unless it was logged before or is not for callers."""
-        if self._upstream.replays and one.number is not None and one.number < self._log.upstream_next:
-            return
-        event = stream_events.translated(self._record, self._base, one.data, again=self._is_again)
-        upstream_next = self._log.upstream_next if one.number is None else one.number + 1
-        await self._log.append(event, upstream_next, stream_events.progress_of(one.data))
+    @abstractmethod
+    def _may_reconnect(self) -> bool:
+        """Return whether another stream is worth a try after so many have broken off."""
 
-    async def _finish(self, one: Sent, status: Status) -> None:
-        answer = one.data.get("response")
+    # Events
+
+    def _check_error(self, event: UpstreamEvent) -> None:
+        """Raise UpstreamFailed if the upstream reports an error."""
+        if stream_events.kind_of(event.data) == "error":
+            raise _failed(event.data)
+
+    async def _append(self, event: UpstreamEvent) -> None:
+        """Append an event to the log, as callers see it."""
+        ours = stream_events.translated(self._record, self._base, event.data, is_restarted=self._readers_restarted)
+        upstream_next = self._log.upstream_next if event.number is None else event.number + 1
+        await self._log.append(ours, upstream_next, stream_events.status_after(event.data))
+
+    async def _finish(self, event: UpstreamEvent, status: Status) -> None:
+        """End the response as its terminal event says."""
+        answer = event.data.get("response")
         if not isinstance(answer, dict):
             raise UpstreamBroken("the terminal event has no response")
-        await self._end(Step(status, None, answer, one.response_id, legacy=one.legacy), retells=one.whole)
+        progress = Progress(status, None, answer, event.response_id, session=event.session)
+        await self._end(progress, synthesize=event.is_whole)
 
-    async def _end(self, step: Step, *, retells: bool) -> None:
+    async def _end(self, progress: Progress, *, synthesize: bool) -> None:
         await self._log.drain()
-        await self._lease.end(completion.by_step(step, self._now_ms(), retells=retells))
+        await self._lease.end(endings.by_progress(progress, self._now_ms(), synthesize=synthesize))
+
+    async def _restart_readers(self) -> None:
+        """Tell readers to discard what they have, if they can have anything but `response.created`."""
+        if self._log.next_seq > 1:
+            await self._log.restart(stream_events.restart_event(self._record, self._base))
+            self._readers_restarted = True
+
+    # Leaving
 
     async def _pause(self) -> None:
-        """Leave work that goes on without a reader, until it would be polled."""
+        """Leave work that goes on without a reader until it would be polled."""
         await self._log.drain()
-        wait_ms = poll_delay(self._now_ms() - self._record.created_ms, self._world.dice)
+        wait_ms = poll_delay(self._now_ms() - self._record.created_ms, self._ports.random)
         await self._lease.hand_over(self._now_ms() + wait_ms)
 
-    # Trouble
+    async def _switch_to_polling(self, token: str) -> None:
+        """Poll the work from now on instead of reading its stream."""
+        end_announced = await self._lease.insist(lambda: upstream_ids.register(self._ports, self._record, token))
+        info = replace(self._record.upstream, end_announced=end_announced)
+        poll = response_transitions.poll_alarm(
+            replace(self._record, upstream=info),
+            token,
+            self._now_ms(),
+            self._ports.random,
+            self._ports.config.limits.poll_min_ms,
+        )
+        await self._lease.write(lambda current: run_transitions.switch_to_polling(current, poll), gives_up=True)
 
-    def _count(self, error: UpstreamError, *, progressed: bool) -> None:
-        if progressed:
-            self._failed, self._broken, self._failing_since_s = 0, 0, None
-        self._failed += 1
-        self._broken += isinstance(error, UpstreamBroken)
-        self._failing_since_s = self._failing_since_s or _now_s()
+    # Errors
 
-    async def _bear(self, error: UpstreamError, *, progressed: bool) -> bool:
-        """Wait for another try and return True; give the stream up, or the run for a while, if that has no point."""
+    async def _tolerate(self, error: UpstreamError, *, progressed: bool) -> bool:
+        """Wait for another try and return True. If that is pointless, give up the stream or release the run."""
         self.settled.set()
-        self._waiting.begun()
-        if isinstance(error, UpstreamSilent) and self._record.token:
-            return True  # a model that thinks: only the connection is made anew
+        self._decided.set()
+        if isinstance(error, UpstreamSilent) and self._record.upstream.token:
+            return True  # a model that thinks: only the connection is renewed
         self._count(error, progressed=progressed)
-        _log.warning("run.deferred", extra={"response": self._record.id, "reason": str(error), "tries": self._failed})
-        if self._broken > MAX_BROKEN and self._upstream.replays and self._record.token:
-            await self._give_up_stream(error)
+        _log.warning("run.deferred", extra={"response": self._record.id, "reason": str(error), "tries": self._errors})
+        if not self._may_reconnect():
+            await self._log.drain()
+            await self._on_stream_lost(error)
             return False
-        wait_ms = retry_delay(self._failed - 1, self._world.dice, retry_after_s=getattr(error, "retry_after_s", None))
-        patience_s = self._world.pace.patience_s
-        if _now_s() - (self._failing_since_s or 0) + wait_ms / 1000 > patience_s:
+        wait_ms = retry_delay(self._errors - 1, self._ports.random, retry_after_s=error.retry_after_s)
+        clock, patience_s = self._ports.clock, self._ports.config.pace.patience_s
+        if clock.elapsed_s() - (self._failing_since_s or 0) + wait_ms / 1000 > patience_s:
             await self._log.drain()
             await self._lease.hand_over(self._now_ms() + max(wait_ms, int(patience_s * 1000)))
             return False
-        await self._world.sleep(wait_ms / 1000)
+        await clock.sleep(wait_ms / 1000)
         return True
 
-    async def _refused(self, refusal: UpstreamRefused) -> None:
-        """End as failed: the request is wrong. About a stream that was begun it means that there is no more of it."""
-        if self._record.token and self._upstream.replays:
-            await self._give_up_stream(refusal)
-        elif not await self._waiting.refused(completion.in_our_words(refusal, self._record, self._request)):
-            await self._log.drain()
-            await self._lease.end(completion.refused(refusal, self._now_ms()))
+    def _count(self, error: UpstreamError, *, progressed: bool) -> None:
+        if progressed:
+            self._errors, self._broken, self._failing_since_s = 0, 0, None
+        self._errors += 1
+        self._broken += isinstance(error, UpstreamBroken)
+        self._failing_since_s = self._failing_since_s or self._ports.clock.elapsed_s()
 
-    async def _give_up_stream(self, error: UpstreamError) -> None:
-        """Poll from now on, if the work goes on without a reader; else it has failed."""
-        await self._log.drain()
-        if self._upstream.replays and self._record.token:
-            _log.warning("run.polled", extra={"response": self._record.id, "reason": str(error)})
-            await self._go_on_polling()
-        elif isinstance(error, _Told):
-            await self._lease.end(completion.by_failure(error.code, error.message, self._now_ms()))
-        else:
-            await self._lease.end(_lost(self._now_ms()))
-
-    async def _go_on_polling(self) -> None:
-        token, least_ms = self._record.token or "", self._world.limits.poll_min_ms
-        is_over = await self._lease.insist(lambda: upstream_webhooks.name(self._world, self._record, token))
-        record = replace(self._record, woken=is_over)
-        poll = response_transitions.poll(record, token, self._now_ms(), self._world.dice, least_ms)
-        await self._lease.write(lambda current: run_transitions.polled(current, poll), gives_up=True)
-
-    # Beginning anew
-
-    async def _has_finished(self) -> bool:
-        """Look before the work is begun anew: what is running or finished upstream is never started again."""
-        if self._record.goes_on:
-            return False
-        if self._record.starts > MAX_RESTARTS:
-            await self._log.drain()
-            await self._lease.end(_lost(self._now_ms()))
-            return True
-        step = await self._found()
-        if step is None:
-            return False
-        if step.token is None:
-            await self._end(step, retells=True)
-        else:
-            await self._log.drain()
-            await self._go_on_polling()
-        return True
-
-    async def _found(self) -> Step | None:
-        """Return where the work is that was begun before; None if the upstream has stopped or forgotten it."""
-        if self._record.token is None:
-            return None
-        try:
-            step = await self._upstream.advance(self._record.token)
-        except (UpstreamMissing, UpstreamRefused, UpstreamUnusable):
-            return None
-        return None if step.status is Status.CANCELLED else step
-
-    async def _tell_restart(self) -> None:
-        """Tell readers to drop what they have, if they can have anything but `response.created`."""
-        if self._log.next <= 1:
-            return
-        await self._log.restart(stream_events.restarted(self._record, self._base))
-        self._is_again = True
+    def _lost(self) -> Outcome:
+        return endings.lost("The upstream broke this response off.", self._now_ms())
 
     def _now_ms(self) -> int:
-        return self._world.now_ms()
+        return self._ports.clock.now_ms()
 
 
-class _Told(UpstreamError):
-    """The upstream said in its stream that it has failed."""
-
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        super().__init__("the stream tells of an error")
-        nested = data.get("error")
-        told = nested if isinstance(nested, dict) else data
-        self.code = str(told.get("code") or "server_error")[:100]
-        self.message = str(told.get("message") or "The upstream gave no reason.")[:2_000]
-
-
-def _lost(now_ms: int) -> completion.Decide:
-    return completion.by_failure("upstream_lost", "The upstream broke this response off.", now_ms)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
+def _failed(data: Mapping[str, Any]) -> UpstreamFailed:
+    """Return the error that an upstream reports in its stream, nested or not."""
+    nested = data.get("error")
+    reported = nested if isinstance(nested, dict) else data
+    code = str(reported.get("code") or "server_error")[:100]
+    return UpstreamFailed(code, str(reported.get("message") or "The upstream gave no reason.")[:2_000])

@@ -1,4 +1,4 @@
-"""A feed: events on their way from a run to the one client whose request began it, before they are logged."""
+"""The live feed: a bounded buffer between a run and the one client whose request began it, ahead of the event log."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 MAX_BYTES = 1_048_576
 
 
-class Feed:
-    """Frames for a live reader, in bounded memory: one who lags behind is cut off, and goes on from the log."""
+class LiveFeed:
+    """Frames for a live reader. A reader that falls behind by over 1 MiB is cut off, and goes on from the log."""
 
     def __init__(self) -> None:
         self._frames: list[bytes] = []
@@ -15,10 +15,10 @@ class Feed:
         self._more = asyncio.Event()
         self.is_open = True
         self.last = -1  # the number of the last event that was put in
-        self.left = asyncio.Event()  # set when the client has gone
+        self.left = asyncio.Event()  # set when the client has left
 
     def put(self, number: int, frame: bytes) -> None:
-        """Pass a frame on, unless the reader lags too far behind: then the feed is closed."""
+        """Pass a frame on. If the reader is too far behind, the feed is closed instead."""
         if not self.is_open:
             return
         if self._size > MAX_BYTES:
@@ -30,12 +30,12 @@ class Feed:
         self._more.set()
 
     def close(self) -> None:
-        """Put no more in."""
+        """Accept no more frames."""
         self.is_open = False
         self._more.set()
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Give whatever there is, joined, until the feed is closed and empty."""
+        """Yield what has come, joined, until the feed is closed and empty."""
         while self.is_open or self._frames:
             await self._more.wait()
             self._more.clear()

@@ -1,57 +1,57 @@
-"""What a run remembers beyond the process that drives it: facts kept one by one, and the legacy of the response before.
+"""The memory of a run: checkpoints, and the session of the previous response.
 
-A fact is written with the record as its fence, so whoever has lost the run keeps nothing any more.
+A checkpoint is written with the record as its fence, so a process that has lost the run cannot save one.
 """
 
 import asyncio
 from functools import partial
 from typing import Any
 
-from shared.core import blobs, run_transitions
+from shared.core import blobs, keys, run_transitions
 from shared.runs.lease import Lease, Lost
-from shared.runtime.ports import World
+from shared.runtime.ports import Ports
 from shared.storage.store import CHILDREN_A_PAGE
 from shared.storage.table_client import Entity
 
 
-class Notes:
-    """The memory of one run that this process holds."""
+class RunCheckpoints:
+    """The checkpoints of a run that this process holds."""
 
-    def __init__(self, world: World, lease: Lease) -> None:
-        self._world = world
+    def __init__(self, ports: Ports, lease: Lease) -> None:
+        self._ports = ports
         self._lease = lease
-        self._keeping = asyncio.Lock()
+        self._saving = asyncio.Lock()
 
-    async def recall(self) -> list[dict[str, Any]]:
-        """Return what earlier holders of the run have kept, in order."""
-        facts: dict[str, list[Entity]] = {}
+    async def load(self) -> list[dict[str, Any]]:
+        """Return the checkpoints that earlier holders of the run have saved, in order."""
+        parts: dict[str, list[Entity]] = {}
         for row in await self._rows():
-            facts.setdefault(str(row["RowKey"]).rsplit("|", 1)[0], []).append(row)
-        return [blobs.unpack(blobs.from_rows(rows)) for rows in facts.values()]
+            parts.setdefault(keys.checkpoint_of(str(row["RowKey"])), []).append(row)
+        return [blobs.unpack(blobs.joined(rows)) for rows in parts.values()]
 
-    async def keep(self, fact: dict[str, Any], token: str | None = None) -> None:
-        """Keep a fact, however long storage is away; never return where the run is lost. Raises Oversized."""
-        packed = blobs.pack(fact)
-        async with self._keeping:
-            before = self._lease.record.memos
+    async def save(self, checkpoint: dict[str, Any], token: str | None = None) -> None:
+        """Save a checkpoint, however long storage is away; never return if the run is lost. Raises Oversized."""
+        packed = blobs.pack(checkpoint)
+        async with self._saving:
+            saved = self._lease.record.upstream.checkpoints
             try:
-                await self._lease.write(lambda current: run_transitions.noted(current, before, packed, token))
+                await self._lease.write(lambda current: run_transitions.save_checkpoint(current, saved, packed, token))
             except Lost:
-                await asyncio.Event().wait()  # whoever drives the run sees it as well, and ends the work
+                await asyncio.Event().wait()  # the run's own watch sees the loss, too, and cancels this
 
-    async def inherited(self) -> dict[str, Any] | None:
-        """Return the legacy of the previous response, None if there is none."""
-        previous = self._lease.record.previous
-        rows = await self._lease.insist(lambda: self._world.store.children(previous, "legacy")) if previous else []
-        legacy: dict[str, Any] | None = blobs.unpack(blobs.from_rows(rows)) if rows else None
-        return legacy
+    async def previous_session(self) -> dict[str, Any] | None:
+        """Return the session that the previous response left, None if there is none."""
+        previous = self._lease.record.request.previous_id
+        packed = await self._lease.insist(lambda: self._ports.store.session(previous)) if previous else None
+        session: dict[str, Any] | None = blobs.unpack(packed) if packed else None
+        return session
 
     async def _rows(self) -> list[Entity]:
-        """Return the rows of all facts, however long storage is away."""
+        """Return the rows of all checkpoints, however long storage is away."""
         found: list[Entity] = []
         while True:
             after = str(found[-1]["RowKey"]) if found else ""
-            read = partial(self._world.store.children, self._lease.record.id, "memo", after)
+            read = partial(self._ports.store.children, self._lease.record.id, keys.CHECKPOINTS, after)
             page = await self._lease.insist(read)
             found += page
             if len(page) < CHILDREN_A_PAGE:

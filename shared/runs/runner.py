@@ -1,6 +1,6 @@
-"""Driving a run: whoever holds it reads the upstream, stores the log, renews the lease and watches the record.
+"""Driving a run: its holder reads the upstream, stores the event log, renews the lease and watches the record.
 
-These go on side by side, and the run is over for this holder as soon as one of them is.
+These parts go on side by side. The run is over for this holder as soon as one of them ends.
 """
 
 import asyncio
@@ -12,13 +12,16 @@ from shared.core.alarms import Alarm
 from shared.core.blobs import Oversized
 from shared.core.errors import StoreError, UpstreamOversized, UpstreamRefused
 from shared.core.records import Record
-from shared.lifecycle import completion
+from shared.lifecycle import endings
+from shared.lifecycle.endings import Outcome
 from shared.runs import claims
-from shared.runs.consumer import Listener
+from shared.runs.background_consumer import BackgroundConsumer
+from shared.runs.consumer import Consumer
+from shared.runs.foreground_consumer import ForegroundConsumer
 from shared.runs.lease import Lease, Lost
-from shared.runs.live_feed import Feed
-from shared.runs.log_writer import Log
-from shared.runtime.ports import World
+from shared.runs.live_feed import LiveFeed
+from shared.runs.log_writer import LogWriter
+from shared.runtime.ports import Ports
 from shared.telemetry import lifecycle, tracing
 from shared.telemetry.logs import logger
 
@@ -28,71 +31,56 @@ LEAVE_WITHIN_S = 10.0
 CONCLUDE_WITHIN_S = 30.0
 
 
-async def run(world: World, response_id: str, epoch: int) -> None:
-    """Hold the run that was offered for that epoch until it is over or handed over; nothing if it is not to be had."""
-    claimed = await claims.claim(world, response_id, epoch)
+async def drive_offered_run(ports: Ports, response_id: str, epoch: int) -> None:
+    """Claim a run that was offered for this epoch, and drive it until it is over or handed over."""
+    claimed = await claims.claim(ports, response_id, epoch)
     if claimed:
         record, alarm = claimed
-        request = blobs.unpack(await world.store.request(response_id) or b"")
+        request = blobs.unpack(await ports.store.request(response_id) or b"")
         with tracing.under(record.trace):
-            await Run(world, record, alarm, request).drive()
+            await Run(ports, record, alarm, request).drive()
 
 
 class Run:
     """A run that this process holds, for a live reader or for none."""
 
     def __init__(
-        self, world: World, record: Record, alarm: Alarm, request: dict[str, Any], feed: Feed | None = None
+        self, ports: Ports, record: Record, alarm: Alarm, request: dict[str, Any], feed: LiveFeed | None = None
     ) -> None:
-        self._world = world
+        self._ports = ports
         self._feed = feed
-        self._lease = Lease(world, record, alarm)
-        self._log = Log(world, self._lease, feed)
-        self._listener = Listener(world, self._lease, self._log, request, self)
-        self._may_vanish = feed is not None
-        self._vanishes = False
-        self.refusal: UpstreamRefused | None = None
-        self.decided = asyncio.Event()
+        self._upstream = ports.upstreams.of(record.request.model)
+        self._lease = Lease(ports, record, alarm)
+        self._log = LogWriter(ports, self._lease, feed)
+        self.decided = asyncio.Event()  # set when the upstream has accepted the work, rejected it, or cannot be asked
+        self._consumer = self._new_consumer(request)
+        self._is_known = feed is None  # a caller knows the response, so it cannot be withdrawn
+        self._is_withdrawing = False
+        self._refusal: UpstreamRefused | None = None
 
-    async def promise(self) -> None:
-        """Keep the response from now on, for its caller knows it; raise UpstreamRefused if it is gone already."""
-        self._may_vanish = False
-        if self._vanishes:
+    def _new_consumer(self, request: dict[str, Any]) -> Consumer:
+        if self._upstream.is_background:
+            return BackgroundConsumer(self._ports, self._lease, self._log, request, self.decided, self._upstream)
+        return ForegroundConsumer(self._ports, self._lease, self._log, request, self.decided, self._upstream)
+
+    async def acknowledge(self) -> None:
+        """Keep the response from now on, because its caller will know it; raise UpstreamRefused if it is withdrawn."""
+        self._is_known = True
+        if self._is_withdrawing:
             await self.decided.wait()
-        if self.refusal:
-            raise self.refusal
-
-    def begun(self) -> None:
-        """Let the caller know the response: the upstream has taken it up, or could not be asked."""
-        self._may_vanish = False
-        self.decided.set()
-
-    async def refused(self, refusal: UpstreamRefused) -> bool:
-        """Remove the response if nobody knows it; say whether it is gone."""
-        if not self._may_vanish:
-            return False
-        self._vanishes = True
-        try:
-            await self._world.store.remove_all(self._lease.record, self._lease.alarm.key)
-        except StoreError:
-            self._vanishes = False
-            self.begun()
-            return False
-        record = self._lease.record
-        lifecycle.withdrawn(record, self._world.upstreams.of(record.model).operation, self._world.now_ms())
-        self.refusal = refusal
-        return True
+        if self._refusal:
+            raise self._refusal
 
     async def drive(self) -> None:
         """Hold the run until it is over, lost, or handed over."""
-        leaving, listening = asyncio.create_task(self._leaving()), asyncio.create_task(self._listener.listen())
+        leaving, consuming = asyncio.create_task(self._leaving()), asyncio.create_task(self._consume())
         others = [asyncio.create_task(part) for part in (self._store(), self._lease.renew(), self._lease.watch())]
-        parts = [leaving, listening, *others]
+        parts = [leaving, consuming, *others]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             if self._feed:
                 self._feed.close()
-            await self._let_conclude(listening)
+            await self._let_conclude(consuming)
         finally:
             for part in parts:
                 part.cancel()
@@ -106,44 +94,73 @@ class Run:
             with suppress(Lost):
                 part.result()
 
-    async def _let_conclude(self, listening: asyncio.Task[None]) -> None:
-        """Let what nobody else would write be written: an end that has come, or the token of what was begun."""
-        concluded = asyncio.create_task(self._concluded(listening))
-        await asyncio.wait([listening, concluded], timeout=CONCLUDE_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
-        concluded.cancel()
+    # Parts
 
-    async def _concluded(self, listening: asyncio.Task[None]) -> None:
-        if self._vanishes:
-            await asyncio.wait([listening])
-        await self._lease.concluded.wait()
-        await self._listener.settled.wait()
+    async def _consume(self) -> None:
+        if refusal := await self._consumer.consume():
+            await self._refuse(refusal)
 
     async def _store(self) -> None:
         try:
             await self._log.write()
         except Oversized:
-            await self._lease.end(_too_large(self._world))
+            await self._lease.end(self._too_large())
 
     async def _leaving(self) -> None:
-        """Return when there is a reason to leave; the stream of an upstream that does not replay is never left."""
-        if not self._world.upstreams.of(self._lease.record.model).replays:
+        """Return when there is a reason to leave. A foreground upstream is never left: its stream is the work."""
+        if not self._upstream.is_background:
             await asyncio.Event().wait()
         left = self._feed.left if self._feed else asyncio.Event()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._world.pace.hold_s):
+            async with asyncio.timeout(self._ports.config.pace.hold_s):
                 await left.wait()
 
+    # A refused request
+
+    async def _refuse(self, refusal: UpstreamRefused) -> None:
+        """Withdraw the response if nobody knows it; otherwise it has failed."""
+        if self._is_known or self.decided.is_set() or not await self._withdraw(refusal):
+            await self._log.drain()
+            await self._lease.end(endings.refused(refusal, self._ports.clock.now_ms()))
+
+    async def _withdraw(self, refusal: UpstreamRefused) -> bool:
+        """Remove the response, and return whether it is gone."""
+        self._is_withdrawing = True
+        try:
+            await self._ports.store.remove_all(self._lease.record, self._lease.alarm.key)
+        except StoreError:
+            self._is_withdrawing = False
+            self.decided.set()
+            return False
+        lifecycle.record_withdrawal(self._lease.record, self._upstream.operation, self._ports.clock.now_ms())
+        self._refusal = refusal
+        return True
+
+    # Leaving
+
+    async def _let_conclude(self, consuming: asyncio.Task[None]) -> None:
+        """Wait for what only this process can write: an end that has come, or the token of work that was started."""
+        concluded = asyncio.create_task(self._concluded(consuming))
+        await asyncio.wait([consuming, concluded], timeout=CONCLUDE_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        concluded.cancel()
+
+    async def _concluded(self, consuming: asyncio.Task[None]) -> None:
+        if self._is_withdrawing:
+            await asyncio.wait([consuming])
+        await self._lease.concluded.wait()
+        await self._consumer.settled.wait()
+
     async def _hand_over(self) -> None:
-        _log.info("run.handed_over", extra={"response": self._lease.record.id, "epoch": self._lease.record.epoch})
+        record = self._lease.record
+        _log.info("run.handed_over", extra={"response": record.id, "epoch": record.run.epoch})
         with suppress(TimeoutError, Lost):
             async with asyncio.timeout(LEAVE_WITHIN_S):
                 try:
                     await self._log.flush()
                 except Oversized:
-                    await self._lease.end(_too_large(self._world))
+                    await self._lease.end(self._too_large())
                 else:
                     await self._lease.hand_over()
 
-
-def _too_large(world: World) -> completion.Decide:
-    return completion.unusable(UpstreamOversized(), world.now_ms(), stop=True)
+    def _too_large(self) -> Outcome:
+        return endings.unusable(UpstreamOversized(), self._ports.clock.now_ms(), stop=True)

@@ -1,7 +1,7 @@
-"""What a client of a stream is sent: events as they come, heartbeats in between, an end in time.
+"""What the client of a stream gets: events as they come, heartbeats in between, and an end in time.
 
-The client whose request began a run hears it live, and holds it for as long as it listens; when that feed ends, for
-whatever reason, it goes on from the log like every other reader.
+The client whose request began a run reads it live, and holds it for as long as it listens. When that feed ends, for
+whatever reason, the client goes on from the log like every other reader.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from shared.contract import sse
 from shared.core.errors import RefusedByUpstream, UpstreamRefused
 from shared.core.records import Record
 from shared.lifecycle import submission
-from shared.runs.live_feed import Feed
-from shared.runs.log_reader import tail
+from shared.runs.live_feed import LiveFeed
+from shared.runs.log_reader import read_log
 from shared.runs.runner import Run
-from shared.runtime.ports import World
+from shared.runtime.ports import Ports
 from shared.telemetry import tracing
 from shared.telemetry.logs import logger
 
@@ -25,11 +25,12 @@ _log = logger(__name__)
 
 
 class Stream:
-    """The frames of one answer, as chunks. To stop listening is to close it, whether it was begun or not."""
+    """The frames of one answer, as chunks. Whoever stops listening closes it, even if nothing was read."""
 
-    def __init__(self, world: World, record: Record, after: int, feed: Feed | None = None) -> None:
+    def __init__(self, ports: Ports, record: Record, after: int, feed: LiveFeed | None = None) -> None:
+        """Read the stream of a response above a number, from a live feed first if there is one."""
         self._feed = feed
-        self._frames = _frames(world, record, after, feed)
+        self._frames = _frames(ports, record, after, feed)
 
     def __aiter__(self) -> Self:
         """Return itself."""
@@ -40,67 +41,63 @@ class Stream:
         return await anext(self._frames)
 
     async def aclose(self) -> None:
-        """Listen no longer: a run that was held for this reader is handed over."""
+        """Stop listening. A run that is held for this reader is handed over."""
         if self._feed:
             self._feed.left.set()
         await self._frames.aclose()
 
 
-async def open_stream(world: World, record: Record, request: dict[str, Any]) -> Stream:
-    """Accept a response that is streamed, and return its stream from the first event on.
+async def open_stream(ports: Ports, record: Record, request: dict[str, Any]) -> Stream:
+    """Accept a response that is streamed; return its stream from the first event on.
 
-    Where the upstream replays, the reader of this stream holds the run; else the `runs` queue offers it. Raises as
-    `open_and_start` does.
+    If its upstream is a background one, the reader of this stream holds the run. Otherwise the `runs` queue offers it.
+    Raises RefusedByUpstream and StoreError as `submission.submit_polled` does.
     """
-    opened = await submission.open_run(world, record, request, held=world.upstreams.of(record.model).replays)
-    if opened.alarm is None:
-        return Stream(world, opened.record, -1)
-    feed = Feed()
-    feed.put(0, opened.first_frame)
-    run = Run(world, opened.record, opened.alarm, request, feed)
-    _hold(world, run, opened.record)
-    stream = Stream(world, opened.record, -1, feed)
+    is_background = ports.upstreams.of(record.request.model).is_background
+    submitted = await submission.submit_run(ports, record, request, held=is_background)
+    if submitted.alarm is None:
+        return Stream(ports, submitted.record, -1)
+    feed = LiveFeed()
+    feed.put(0, submitted.first_frame)
+    run = Run(ports, submitted.record, submitted.alarm, request, feed)
+    _drive(ports, run, submitted.record)
+    stream = Stream(ports, submitted.record, -1, feed)
     async with AsyncExitStack() as unless_begun:
         unless_begun.push_async_callback(stream.aclose)
-        await _decided(world, run)
+        await _wait_for_decision(ports, run)
         unless_begun.pop_all()
     return stream
 
 
-async def _decided(world: World, run: Run) -> None:
-    """Wait for the upstream's word on the request, as long as a create may take; raise RefusedByUpstream."""
+async def _wait_for_decision(ports: Ports, run: Run) -> None:
+    """Wait for the upstream's answer to the request, for as long as a create may take; raise RefusedByUpstream."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(world.limits.start_wait_s):
+        async with asyncio.timeout(ports.config.limits.start_wait_s):
             await run.decided.wait()
     try:
-        await run.promise()
+        await run.acknowledge()
     except UpstreamRefused as refusal:
         raise RefusedByUpstream(refusal) from refusal
 
 
-def _hold(world: World, run: Run, record: Record) -> None:
-    """Drive a run beside its reader; what nobody expected is logged, and the lease runs out."""
-
-    def over(task: asyncio.Task[None]) -> None:
-        world.runs.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            _log.error("run.failed", extra={"response": record.id}, exc_info=error)
-
+def _drive(ports: Ports, run: Run, record: Record) -> None:
+    """Drive a run beside its reader. An unexpected error is logged, and the lease runs out."""
     with tracing.under(record.trace):
-        task = asyncio.ensure_future(run.drive())
-        task.add_done_callback(over)
-    world.runs.add(task)
+        ports.background.start(
+            run.drive(), lambda error: _log.error("run.failed", extra={"response": record.id}, exc_info=error)
+        )
 
 
-async def _frames(world: World, record: Record, after: int, feed: Feed | None = None) -> AsyncGenerator[bytes, None]:
-    """Give the stream of a response above a number, for as long as one answer may last."""
-    pace = world.pace
-    loop = asyncio.get_running_loop()
-    until_s = loop.time() + pace.stream_s
-    chunks = _chunks(world, record, after, feed)
+async def _frames(
+    ports: Ports, record: Record, after: int, feed: LiveFeed | None = None
+) -> AsyncGenerator[bytes, None]:
+    """Yield the stream of a response above a number, for as long as one answer may last."""
+    clock, pace = ports.clock, ports.config.pace
+    until_s = clock.elapsed_s() + pace.stream_s
+    chunks = _chunks(ports, record, after, feed)
     coming: asyncio.Task[bytes | None] | None = None
     try:
-        while (left_s := until_s - loop.time()) > 0:
+        while (left_s := until_s - clock.elapsed_s()) > 0:
             coming = coming or asyncio.ensure_future(_next(chunks))
             if not (await asyncio.wait({coming}, timeout=min(pace.heartbeat_s, left_s)))[0]:
                 yield sse.HEARTBEAT
@@ -116,13 +113,14 @@ async def _frames(world: World, record: Record, after: int, feed: Feed | None = 
         await chunks.aclose()
 
 
-async def _chunks(world: World, record: Record, after: int, feed: Feed | None) -> AsyncGenerator[bytes, None]:
+async def _chunks(ports: Ports, record: Record, after: int, feed: LiveFeed | None) -> AsyncGenerator[bytes, None]:
     if feed:
         async with aclosing(feed.chunks()) as live:
             async for chunk in live:
                 yield chunk
-        after, record = feed.last, replace(record, next_seq=feed.last + 1)  # so far the log goes, or soon will
-    async with aclosing(tail(world, record, after)) as logged:
+        # the log goes as far as the feed went, or soon will
+        after, record = feed.last, replace(record, log=replace(record.log, next_seq=feed.last + 1))
+    async with aclosing(read_log(ports, record, after)) as logged:
         async for chunk in logged:
             yield chunk
 

@@ -1,106 +1,76 @@
-"""Seeing to the poison queues: what a trigger could not handle is armed again, or made visible as failed.
+"""Dead letters: messages that no trigger could handle are turned into wake-ups, or shown as failed responses.
 
-A message that named an alarm or a run was a hint; its alarm is in the table, and a sweep of its shard takes it from
-there. A request that no trigger could take is given one more chance, under its own name, and then fails.
+A message about an alarm or a run was a hint: the alarm is in the table, and a sweep of its shard finds it. A request
+that no trigger could take gets one more chance, under its own id, and then fails.
 """
 
-import orjson
-
-from shared.core.alarms import read_key
-from shared.core.errors import BadRequest, ServiceError, StoreError
-from shared.core.ids import SHARDS, is_id, shard_of
+from shared.core.errors import BadRequest, ServiceError, StoreError, UnreadableMessage
 from shared.lifecycle import queue_intake
-from shared.lifecycle.queue_intake import Envelope, Message
-from shared.runtime.ports import World
-from shared.storage.request_queue import BATCH, POISON, Letter
-from shared.storage.wakeups import DELIVERIES, NUDGES, REQUESTS, RUNS
+from shared.runtime.ports import Ports
+from shared.storage import messages
+from shared.storage.messages import HINTS, INTERNAL, POISON, REQUESTS, QueuedRequest
+from shared.storage.request_queue import BATCH, DeadLetter
 from shared.telemetry import tracing
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
 
-BATCHES = 10  # of 32 messages, for each queue and visit
+BATCHES = 10  # of 32 messages, per queue and visit
 
 
-async def tend(world: World) -> None:
-    """Empty the poison queues of all triggers, at most 320 messages each; what storage refuses is left for later."""
-    for name in (NUDGES, DELIVERIES, RUNS, REQUESTS):
+async def drain(ports: Ports) -> None:
+    """Empty the poison queues of all triggers, at most 320 messages each. If storage fails, the rest waits."""
+    for name in INTERNAL:
         try:
-            await _empty(world, name)
+            await _drain_queue(ports, name)
         except StoreError:
             _log.warning("poison.unread", extra={"queue": name})
 
 
-async def _empty(world: World, name: str) -> None:
+async def _drain_queue(ports: Ports, name: str) -> None:
     for _ in range(BATCHES):
-        letters = await world.queues.take(name + POISON)
+        letters = await ports.requests.receive(name + POISON)
         for letter in letters:
-            await (_request(world, letter) if name == REQUESTS else _rearm(world, name, letter))
-            await world.queues.drop(name + POISON, letter)
+            await (_handle_request(ports, letter) if name == REQUESTS else _wake_shard(ports, name, letter))
+            await ports.requests.delete(name + POISON, letter)
         if len(letters) < BATCH:
             return
 
 
-async def _rearm(world: World, name: str, letter: Letter) -> None:
-    """Ask for a sweep of the shard that a message was about."""
+async def _wake_shard(ports: Ports, name: str, letter: DeadLetter) -> None:
+    """Ask for a sweep of the shard that a hint is about."""
     try:
-        shard = _shard(name, orjson.loads(letter.body or b""))
-    except (ValueError, KeyError, TypeError):
+        shard = HINTS[name].decode(letter.body or b"").shard
+    except UnreadableMessage:
         _log.error("poison.unreadable", extra={"queue": name, "message_id": letter.id})
         return
     _log.error("poison.rearmed", extra={"queue": name, "message_id": letter.id, "shard": shard})
-    await world.nudges.sweep(shard, world.now_ms())
+    await ports.wakeups.sweep(shard, ports.clock.now_ms())
 
 
-def _shard(name: str, said: dict[str, object]) -> str:
-    """Return the shard that a message of a queue is about; raise ValueError, KeyError or TypeError if it names none."""
-    if name == NUDGES:
-        return _known_shard(str(said["shard"]))
-    named = read_key(str(said["alarm"])).id if name == DELIVERIES else str(said["id"])
-    if not is_id(named):
-        raise ValueError(f"no response: {named}")
-    return shard_of(named)
-
-
-def _known_shard(shard: str) -> str:
-    if len(shard) != 1 or shard not in SHARDS:
-        raise ValueError(f"no shard: {shard}")
-    return shard
-
-
-async def _request(world: World, letter: Letter) -> None:
-    """Send a request that was never refused once more; make any other visible as a response that has failed."""
-    message = Message(letter.id, letter.body if letter.body is not None else letter.text.encode())
-    envelope, refusal = _judged(letter, queue_intake.opened(message))
-    if refusal:
+async def _handle_request(ports: Ports, letter: DeadLetter) -> None:
+    """Send a request that was never refused once more. Any other becomes a failed response."""
+    body = letter.body if letter.body is not None else letter.text.encode()
+    queued = QueuedRequest.read(letter.id, body)
+    if refusal := _refusal(letter, queued):
         _log.error(
             "poison.failed",
-            extra={"message_id": letter.id, "response": envelope.response_id, "reason": refusal.message},
+            extra={"message_id": letter.id, "response": queued.response_id, "reason": refusal.message},
         )
-        with tracing.under(envelope.traceparent):
-            await queue_intake.fail(world, envelope, refusal)
+        with tracing.under(queued.traceparent):
+            await queue_intake.fail(ports, queued, refusal)
         return
-    _log.error("poison.rearmed", extra={"queue": REQUESTS, "message_id": letter.id, "response": envelope.response_id})
-    await world.queues.put(REQUESTS, orjson.dumps({"id": letter.id, **orjson.loads(message.body), "returned": True}))
+    _log.error("poison.rearmed", extra={"queue": REQUESTS, "message_id": letter.id, "response": queued.response_id})
+    await ports.requests.send(REQUESTS, messages.returned_request(letter.id, body))
 
 
-def _judged(letter: Letter, envelope: Envelope) -> tuple[Envelope, ServiceError | None]:
-    """Return what a message said and why it fails; no reason for one that deserves another chance."""
+def _refusal(letter: DeadLetter, queued: QueuedRequest) -> ServiceError | None:
+    """Return why a request fails; None if it gets another chance."""
     if letter.body is None:
         text = "The message is not base64, in which the messages of this queue must be sent."
-        return envelope, BadRequest(text, code="invalid_encoding")
-    if rejected := _rejected(letter.body):
-        return envelope, BadRequest(str(rejected["reason"]), code=str(rejected["code"]))
-    if envelope.returned:
-        return envelope, ServiceError("The service failed to handle this request.", code="internal_error")
-    return envelope, envelope.wrong
-
-
-def _rejected(body: bytes) -> dict[str, object] | None:
-    """Return what the intake noted about a message that it could tell nobody about."""
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    note = fields.get("rejected") if isinstance(fields, dict) else None
-    return note if isinstance(note, dict) and note.keys() == {"reason", "code"} else None
+        return BadRequest(text, code="invalid_encoding")
+    if queued.rejected:
+        return BadRequest(queued.rejected.reason, code=queued.rejected.code)
+    if queued.returned:
+        return ServiceError("The service failed to handle this request.", code="internal_error")
+    return queued.wrong

@@ -2,31 +2,30 @@
 
 What holds for every attempt, whatever the receiver, its name server or the network do:
 
-* the URL passes `check_url` again, its name is resolved once, and only judged numbers are dialled;
-* the name stays in TLS (SNI and certificate), in the Host header and in the key of the connection pool;
-* no redirect, proxy, compression or cookie: httpcore, the transport under httpx, has none of them;
-* one deadline around it all, at most 4 KiB or a second of the answer's body, and no exception: an answer is a value.
+* the URL passes `check_url` again, its name is resolved once, and only checked addresses are dialled
+* the name stays in TLS (SNI and certificate), in the Host header and in the key of the connection pool
+* no redirects, proxies, compression or cookies: httpcore, the transport under httpx, has none of them
+* one deadline for everything, at most 4 KiB or one second of the answer's body, and no exception: an answer is a value
 """
 
 import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import KW_ONLY, dataclass, field
 
 import httpcore
 
 from shared.core.outcomes import Answer, SendError
-from shared.senders.bulkhead import Lane
-from shared.senders.pinned_dialer import PinnedBackend, ResolutionFailed, Resolve, system_resolve
-from shared.senders.url_policy import PORTS, CallbackUrlRefused, Target, admit, check_url, is_address
+from shared.senders.admission import MAX_FIRSTS, MAX_RETRIES, Admission, AdmissionControl
+from shared.senders.circuit_breaker import BreakerKey
+from shared.senders.pinned_dialer import PinnedDialer, ResolutionFailed, Resolve, system_resolve
+from shared.senders.url_policy import PORTS, CallbackUrlRefused, CheckedUrl, check_addresses, check_url, is_address
 
-MAX_FIRSTS = 24  # first attempts at once
-MAX_RETRIES = 12  # in a lane of their own: first attempts never wait behind them
 MAX_SENDS = MAX_FIRSTS + MAX_RETRIES
-SEND_THREADS = 2 * MAX_SENDS  # the system looks up for longer than an attempt waits for it
+SEND_THREADS = 2 * MAX_SENDS  # the system's lookup may go on when the attempt has given up waiting for it
 VET_THREADS = 8
 KEEPALIVE_S = 3.0
 ANSWER_BYTES = 4096
@@ -43,66 +42,74 @@ _TROUBLE = (
 )
 
 
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 @dataclass(eq=False)
 class CallbackSender:
-    """Posts callbacks. Make one per process, `vet` URLs at create, and hold a slot around each `post`."""
+    """Posts callbacks. Make one per process, `vet` URLs when a response is created, and `admit` each `post`."""
 
     _: KW_ONLY
+    now_ms: Callable[[], int] = _wall_clock_ms
     allow_loopback: bool = False
     ports: Collection[int] = PORTS
     refused_hosts: Collection[str] = frozenset()
     deadline_s: float = 15.0
-    drain_s: float = 1.0  # for the body of an answer, which only the connection needs
+    drain_s: float = 1.0  # to read the body of an answer, so that its connection can be reused
     connect_s: float = 5.0
     resolve_s: float = 5.0
     vet_s: float = 1.0
-    resolve: Resolve | None = None  # none: the system's
+    resolve: Resolve | None = None  # None: the system's resolver
     ssl_context: ssl.SSLContext = field(default_factory=ssl.create_default_context)
     dialer: httpcore.AsyncNetworkBackend = field(default_factory=httpcore.AnyIOBackend)
 
     def __post_init__(self) -> None:
-        self._firsts, self._retries = Lane(MAX_FIRSTS), Lane(MAX_RETRIES)
-        self._vet_resolve = self.resolve or system_resolve(VET_THREADS)  # what create waits for delays no attempt
+        self._admission = AdmissionControl(self.now_ms)
+        # threads of its own: lookups for creates and lookups for attempts do not wait for each other
+        self._vet_resolve = self.resolve or system_resolve(VET_THREADS)
         resolve = self.resolve or system_resolve(SEND_THREADS)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=self.ssl_context,
             max_connections=MAX_SENDS,
             keepalive_expiry=KEEPALIVE_S,
-            network_backend=PinnedBackend(
-                resolve, self.refused_hosts, self.allow_loopback, self.resolve_s, self.dialer
-            ),
+            network_backend=PinnedDialer(resolve, self.refused_hosts, self.allow_loopback, self.resolve_s, self.dialer),
         )
 
     async def vet(self, url: str) -> None:
-        """Raise CallbackUrlRefused if the URL breaks a rule or its name leads nowhere we may go, as far as DNS says.
+        """Raise CallbackUrlRefused if the URL breaks a rule, or if DNS says that its name has no public address.
 
-        A name that does not exist and one that leads inside are told apart by nothing; DNS in trouble is no refusal.
+        The error is the same for a name that does not exist and for one with a private address. If DNS fails, the URL
+        passes: it is checked again before each attempt.
         """
-        target = self._check(url)
-        if not is_address(target.host) and not await self._may_be_public(target):
+        checked = self._check(url)
+        if not is_address(checked.host) and not await self._may_be_public(checked):
             raise CallbackUrlRefused("unresolvable", "The host does not lead to a public address.")
 
-    def slot(self, address: str, *, first: bool, patience_s: float) -> AbstractAsyncContextManager[None]:
-        """Hold one of the lane's slots, at most a quarter of them for one host; raise Busy if none is to be had."""
-        return (self._firsts if first else self._retries).slot(self._host(address), patience_s)
+    def admit(
+        self, address: str, caller: str, *, first: bool, patience_s: float
+    ) -> AbstractAsyncContextManager[Admission]:
+        """Hold the right to make one attempt, as `AdmissionControl.admit`; raise CircuitOpen or NoCapacity."""
+        key = BreakerKey(caller, self._host(address))
+        return self._admission.admit(key, first=first, patience_s=patience_s)
 
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
     ) -> Answer:
-        """Make one attempt; never raises for what a receiver or a network does. `hosts`: see `check_url`."""
+        """Make one attempt, to one of the caller's `hosts` if it has any. Never raises: every fault is an answer."""
         started = time.monotonic()
         status, error, retry_after = None, None, None
         try:
             status, retry_after = await self._exchange(self._check(address, hosts), headers, body)
         except _TROUBLE as trouble:
-            error = _word(trouble)
+            error = _error(trouble)
         return Answer(status, error, retry_after, duration_ms=int((time.monotonic() - started) * 1000))
 
     async def aclose(self) -> None:
         """Close the connections that are kept for reuse."""
         await self._pool.aclose()
 
-    def _check(self, url: str, hosts: Collection[str] = ()) -> Target:
+    def _check(self, url: str, hosts: Collection[str] = ()) -> CheckedUrl:
         return check_url(
             url,
             hosts=hosts,
@@ -111,11 +118,11 @@ class CallbackSender:
             allow_loopback=self.allow_loopback,
         )
 
-    async def _may_be_public(self, target: Target) -> bool:
+    async def _may_be_public(self, url: CheckedUrl) -> bool:
         try:
             async with asyncio.timeout(self.vet_s):
-                answers = await self._vet_resolve(target.host, target.port)
-            admit(target.host, answers, refused_hosts=self.refused_hosts, allow_loopback=self.allow_loopback)
+                answers = await self._vet_resolve(url.host, url.port)
+            check_addresses(url.host, answers, refused_hosts=self.refused_hosts, allow_loopback=self.allow_loopback)
         except CallbackUrlRefused:
             return False
         except socket.gaierror as failure:
@@ -128,22 +135,22 @@ class CallbackSender:
         try:
             return self._check(url).host
         except CallbackUrlRefused:
-            return ""  # will be answered without any sending
+            return ""  # nothing will be sent to it
 
-    async def _exchange(self, target: Target, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
+    async def _exchange(self, url: CheckedUrl, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.deadline_s
         async with asyncio.timeout_at(deadline):
-            response = await self._pool.handle_async_request(self._request(target, headers, body))
-        # a status is an answer, whatever becomes of the body: to send again would be a duplicate
+            response = await self._pool.handle_async_request(self._request(url, headers, body))
+        # a status is an answer even if its body breaks off: sending again would make a duplicate
         with suppress(*_TROUBLE):
             async with asyncio.timeout_at(min(deadline, loop.time() + self.drain_s)), aclosing(response):
                 await _drain(response)
         return response.status, _retry_after(response)
 
-    def _request(self, target: Target, headers: Mapping[str, str], body: bytes) -> httpcore.Request:
+    def _request(self, url: CheckedUrl, headers: Mapping[str, str], body: bytes) -> httpcore.Request:
         own_headers = {
-            "host": target.authority,
+            "host": url.authority,
             "content-length": str(len(body)),
             "user-agent": USER_AGENT,
             "accept": "*/*",
@@ -152,7 +159,7 @@ class CallbackSender:
         fields = {name.lower(): value for name, value in headers.items()} | own_headers
         return httpcore.Request(
             "POST",
-            httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path),
+            httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.path),
             headers=[*fields.items()],
             content=body,
             extensions={"timeout": {"connect": self.connect_s}},
@@ -160,7 +167,7 @@ class CallbackSender:
 
 
 async def _drain(response: httpcore.Response) -> None:
-    """Read a short answer to its end, so that the connection can be used again; leave a long one."""
+    """Read a short answer to its end, so that the connection can be reused. A long one is abandoned."""
     read = 0
     async for chunk in response.aiter_stream():
         read += len(chunk)
@@ -174,7 +181,7 @@ def _retry_after(response: httpcore.Response) -> str | None:
     return first.decode("latin-1")[:RETRY_AFTER_CHARACTERS] if first else None
 
 
-def _word(trouble: Exception) -> SendError:
+def _error(trouble: Exception) -> SendError:
     match trouble:
         case CallbackUrlRefused(code=code):
             return SendError.ADDRESS_REFUSED if code == "callback_url_address" else SendError.URL_REFUSED

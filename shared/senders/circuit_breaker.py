@@ -1,11 +1,11 @@
-"""Circuit breakers: a host in trouble is left alone. Pure: the time is a parameter, unix milliseconds.
+"""Circuit breakers: a host in trouble is left alone for a while. Pure: the time is a parameter, in unix milliseconds.
 
-    closed      everything is sent; 5 failures in a row, or 70 % of at least 10 within 5 minutes, open it
-    open        nothing is sent, for 30 s, doubled each time it opens again, to 15 minutes
-    half-open   one attempt is sent, to see; a success closes, a failure opens again
+    closed      every attempt is made; 5 failures in a row, or 70 % of at least 10 within 5 minutes, open the breaker
+    open        no attempt is made, for 30 s, doubled each time it opens again, up to 15 minutes
+    half-open   one attempt is made as a probe; a success closes the breaker, a failure opens it again
 
-There is one per caller and host, so that no caller can cut another off. Each process has its own: what it forgets when
-it ends is learned again at the price of five attempts.
+There is one breaker per caller and host, so no caller can cut another one off. Each process has its own: what is lost
+when a process ends costs five attempts to learn again.
 """
 
 from collections import deque
@@ -18,11 +18,11 @@ WINDOW_MIN = 10
 WINDOW_SHARE = 0.7
 OPEN_MS = 30_000
 OPEN_MAX_MS = 900_000
-PROBE_MS = 30_000  # after it a probe that was never heard of again is given up for another
+PROBE_MS = 30_000  # after this time a probe whose outcome was never recorded is given up, and another one is made
 MAX_KNOWN = 10_000
 
 
-class Line(NamedTuple):
+class BreakerKey(NamedTuple):
     """Whose callbacks, and to which host."""
 
     caller: str
@@ -33,7 +33,7 @@ class Line(NamedTuple):
 class _Breaker:
     in_a_row: int = 0
     recent: deque[tuple[int, bool]] = field(default_factory=deque)  # when, and whether it failed
-    opened: int = 0  # times in a row; 0: it is closed
+    opened: int = 0  # times in a row; 0 means closed
     until_ms: int = 0
     probe_until_ms: int = 0
 
@@ -49,24 +49,24 @@ class _Breaker:
         in_window = len(self.recent) >= WINDOW_MIN and failed >= WINDOW_SHARE * len(self.recent)
         return self.in_a_row >= FAILURES_IN_A_ROW or in_window
 
-    def open(self, now_ms: int) -> None:
+    def trip(self, now_ms: int) -> None:
         self.opened += 1
         self.until_ms = now_ms + min(OPEN_MS << min(self.opened - 1, 10), OPEN_MAX_MS)
         self.probe_until_ms = 0
 
 
-class Breakers:
+class CircuitBreakers:
     """The breakers of one process."""
 
     def __init__(self) -> None:
-        self._known: dict[Line, _Breaker] = {}
+        self._known: dict[BreakerKey, _Breaker] = {}
 
-    def admit(self, line: Line, now_ms: int) -> int:
-        """Return 0 where an attempt may be sent now, else the time at which to ask again.
+    def admit(self, key: BreakerKey, now_ms: int) -> int:
+        """Return 0 if an attempt may be made now, or else the time at which to ask again.
 
-        Whoever is admitted says by `note` what came of it, or by `leave` that nothing was sent.
+        After a 0 the caller must `record` the outcome, or `release` the breaker if nothing was sent.
         """
-        breaker = self._known.get(line)
+        breaker = self._known.get(key)
         if breaker is None or not breaker.opened:
             return 0
         if (wait_ms := max(breaker.until_ms, breaker.probe_until_ms)) > now_ms:
@@ -74,28 +74,28 @@ class Breakers:
         breaker.probe_until_ms = now_ms + PROBE_MS
         return 0
 
-    def note(self, line: Line, now_ms: int, *, failed: bool) -> int:
-        """Count what an attempt brought; return until when the breaker is open if that has opened it, else 0."""
-        breaker = self._of(line)
+    def record(self, key: BreakerKey, now_ms: int, *, failed: bool) -> int:
+        """Count an outcome. Return until when the breaker is open if this has opened it, or else 0."""
+        breaker = self._of(key)
         if breaker.opened and not failed:
-            del self._known[line]
+            del self._known[key]
             return 0
         if breaker.opened and now_ms < breaker.until_ms:
             return 0  # sent before it opened
         breaker.count(now_ms, failed=failed)
         if not (breaker.opened or breaker.is_bad):
             return 0
-        breaker.open(now_ms)
+        breaker.trip(now_ms)
         return breaker.until_ms
 
-    def leave(self, line: Line) -> None:
-        """Let another be the probe: this one was not sent, or says nothing about the host."""
-        if breaker := self._known.get(line):
+    def release(self, key: BreakerKey) -> None:
+        """Let another attempt be the probe: this one was not sent, or says nothing about the host."""
+        if breaker := self._known.get(key):
             breaker.probe_until_ms = 0
 
-    def _of(self, line: Line) -> _Breaker:
-        """Return the breaker, as the one used last; the one used longest ago is forgotten when there are too many."""
-        breaker = self._known[line] = self._known.pop(line, _Breaker())
+    def _of(self, key: BreakerKey) -> _Breaker:
+        """Return the breaker and mark it as used last. If there are too many, the one used longest ago is forgotten."""
+        breaker = self._known[key] = self._known.pop(key, _Breaker())
         if len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
         return breaker

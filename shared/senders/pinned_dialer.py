@@ -1,7 +1,7 @@
-"""Dialling: from the name in a checked URL to a connection with a number that was judged.
+"""The pinned dialer: connects to the name in a checked URL, and only to addresses that were checked.
 
-A name is resolved once per connection, every answer is judged, and only numbers are dialled; the peer must be the
-number. So a name that changes its mind between check and connection gains nothing.
+A name is resolved once per connection and every address is checked. Only addresses are dialled, and the peer must have
+the address that was dialled. So a name that changes between check and connection gains nothing.
 """
 
 import asyncio
@@ -16,25 +16,25 @@ from typing import Any, NoReturn
 
 import httpcore
 
-from shared.senders.url_policy import admit, is_address
+from shared.senders.url_policy import check_addresses, is_address
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 MAX_DIALS = 3
-HEARD_MAX = 32_768  # bytes of one answer, head and all: servers send heads of 16 KiB at most
+ANSWER_MAX = 32_768  # bytes of one answer with its head; servers send heads of at most 16 KiB
 
 
 class ResolutionFailed(httpcore.ConnectError):
-    """The name has no address, or its name server did not say in time."""
+    """The name has no address, or its name server did not answer in time."""
 
 
 def absolute(host: str) -> str:
-    """Return a full name as one that is not looked up under this machine's own domains too."""
+    """Return a full name with a trailing dot, so that this machine's search domains are not tried."""
     return f"{host}." if "." in host else host
 
 
 def system_resolve(threads: int) -> Resolve:
-    """Return the system's resolver in threads of its own: slow name servers hold up nobody else's threads."""
+    """Return the system's resolver in a pool of threads for itself: slow name servers hold up no other work."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix="callback-dns")
 
     def look_up(host: str, port: int) -> list[str]:
@@ -48,8 +48,8 @@ def system_resolve(threads: int) -> Resolve:
 
 
 @dataclass(frozen=True)
-class PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Dials only judged numbers: resolves once per connection, and the peer must be the number dialled."""
+class PinnedDialer(httpcore.AsyncNetworkBackend):
+    """Dials only checked addresses. Resolves once per connection; the peer must have the address that was dialled."""
 
     resolve: Resolve
     refused_hosts: Collection[str] = ()
@@ -60,21 +60,21 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *_: object, **__: object
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first admitted number that answers; each gets its share of the time."""
-        numbers = (await self._admitted(host, port))[:MAX_DIALS]
-        share_s = timeout / len(numbers) if timeout else timeout
-        for number in numbers[:-1]:
+        """Connect to the first checked address that answers. The time is shared between them."""
+        addresses = (await self._checked(host, port))[:MAX_DIALS]
+        share_s = timeout / len(addresses) if timeout else timeout
+        for address in addresses[:-1]:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                return await self._dial(number, port, share_s)
-        return await self._dial(numbers[-1], port, share_s)
+                return await self._dial(address, port, share_s)
+        return await self._dial(addresses[-1], port, share_s)
 
     async def connect_unix_socket(self, *_: object, **__: object) -> NoReturn:
-        """Refuse: a callback never leads to this machine's own sockets."""
+        """Refuse: a callback never goes to a socket of this machine."""
         raise httpcore.ConnectError
 
-    async def _admitted(self, host: str, port: int) -> list[str]:
+    async def _checked(self, host: str, port: int) -> list[str]:
         answers = [host] if is_address(host) else await self._answers(host, port)
-        admit(host, answers, refused_hosts=self.refused_hosts, allow_loopback=self.allow_loopback)
+        check_addresses(host, answers, refused_hosts=self.refused_hosts, allow_loopback=self.allow_loopback)
         return answers
 
     async def _answers(self, host: str, port: int) -> list[str]:
@@ -87,23 +87,23 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
             raise ResolutionFailed
         return answers
 
-    async def _dial(self, number: str, port: int, timeout: float | None) -> httpcore.AsyncNetworkStream:
-        stream = await self.dialer.connect_tcp(number, port, timeout)
-        if not _is_peer(stream, number):
+    async def _dial(self, address: str, port: int, timeout: float | None) -> httpcore.AsyncNetworkStream:
+        stream = await self.dialer.connect_tcp(address, port, timeout)
+        if not _is_peer(stream, address):
             await stream.aclose()
             raise httpcore.ConnectError
-        return _Dialled(stream)
+        return _BoundedStream(stream)
 
 
-class _Dialled(httpcore.AsyncNetworkStream):
-    """A connection that hears only so much of an answer, and that a TLS handshake which breaks off does not leave open.
+class _BoundedStream(httpcore.AsyncNetworkStream):
+    """A connection that reads at most ANSWER_MAX bytes per answer, and is closed if its TLS handshake fails.
 
-    httpcore has no end for answers that go before the answer, and forgets what it was shaking hands with.
+    httpcore has no limit for informational answers, and does not close the connection of a failed handshake.
     """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
-        self._left = HEARD_MAX
+        self._left = ANSWER_MAX
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if not self._left:
@@ -113,7 +113,7 @@ class _Dialled(httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._left = HEARD_MAX  # another request, another answer
+        self._left = ANSWER_MAX  # the next answer begins
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -126,12 +126,12 @@ class _Dialled(httpcore.AsyncNetworkStream):
             unfinished.push_async_callback(self.aclose)
             secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
             unfinished.pop_all()
-        return _Dialled(secured)
+        return _BoundedStream(secured)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
-def _is_peer(stream: httpcore.AsyncNetworkStream, number: str) -> bool:
+def _is_peer(stream: httpcore.AsyncNetworkStream, address: str) -> bool:
     peer = stream.get_extra_info("server_addr")  # None once it is disconnected
-    return peer is not None and ip_address(peer[0]) == ip_address(number)
+    return peer is not None and ip_address(peer[0]) == ip_address(address)

@@ -11,33 +11,36 @@ from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.core.outcomes import Answer, SendError
-from shared.storage.wakeups import DEADLINE_S, INTERNAL, KEPT_S
+from shared.senders.admission import Admission
+from shared.storage.messages import INTERNAL, POISON
+from shared.storage.wakeups import DEADLINE_S, KEPT_S
 
 
 def is_allowed(name: str, patterns: tuple[str, ...]) -> bool:
-    """Say whether callers may name the queue: it fits a pattern of the deployment and is not one of our own."""
-    ours = any(name in (queue, f"{queue}-poison") for queue in INTERNAL)
+    """Return whether callers may name the queue: it matches a pattern of the deployment and is not one of our own."""
+    ours = any(name in (queue, queue + POISON) for queue in INTERNAL)
     return not ours and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 class ReplySender:
-    """Puts events on reply queues of the deployment's own storage account."""
+    """Sends events to reply queues of the deployment's own storage account."""
 
     def __init__(self, queues: QueueServiceClient) -> None:
         self._queues = queues
 
     async def vet(self, address: str) -> None:
-        """Know nothing of a queue before an event is to go there."""
+        """Accept every queue: whether it exists shows when an event is sent."""
 
-    def slot(
+    def admit(
         self,
         _address: str,
+        _caller: str,
         *,
-        first: bool,  # noqa: ARG002 - every message goes at once
+        first: bool,  # noqa: ARG002 - every message is sent at once
         patience_s: float,  # noqa: ARG002
-    ) -> AbstractAsyncContextManager[None]:
-        """Queues of one account need no share each."""
-        return nullcontext()
+    ) -> AbstractAsyncContextManager[Admission]:
+        """Admit every attempt: all queues are on one account."""
+        return nullcontext(Admission())
 
     async def post(
         self,
@@ -47,7 +50,7 @@ class ReplySender:
         *,
         hosts: Collection[str] = (),  # noqa: ARG002 - a queue has none
     ) -> Answer:
-        """Put one message, base64 as the Functions runtime reads it; a queue that is not there is a 404."""
+        """Send one message, in base64 as the Functions runtime reads it. A queue that does not exist is a 404."""
         started = time.monotonic()
         status, error = None, None
         try:

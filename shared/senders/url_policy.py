@@ -1,10 +1,11 @@
-"""Where a callback may go. Pure: no name is resolved here.
+"""The URL policy: where a callback may go, against SSRF. Pure: no name is resolved here.
 
-Two gates stand one behind the other. `check_url` judges the text of a URL, at create and again before each
-attempt. `admit` judges the numbers its name resolved to, at the moment of dialling; it is the control that
-holds when a name changes its mind. Both say no to whatever they do not know: IPv6 outside 2000::/3, odd
-spellings of IPv4, anything that two parsers could read differently.
-`allow_loopback` is for local use: it lets loopback through, and only under loopback's own hosts.
+There are two gates. `check_url` checks the text of a URL, when a response is created and again before each attempt.
+`check_addresses` checks the addresses that its name resolved to, when the connection is made: it is the one that holds
+if a name is changed in between. Both refuse what they do not know: IPv6 outside 2000::/3, odd spellings of IPv4, and
+anything that two parsers could read differently.
+
+`allow_loopback` is for local use. It permits loopback addresses, and only for loopback's own host names.
 """
 
 import re
@@ -19,7 +20,7 @@ MAX_URL_CHARACTERS = 2048
 MAX_NAME_CHARACTERS = 253
 MAX_ANSWERS = 16
 
-# Not `is_global`: its verdict changes between patch releases of Python.
+# Not `ipaddress.is_global`: its answers change between patch releases of Python.
 _REFUSED_IPV4 = tuple(
     IPv4Network(prefix)
     for prefix in (
@@ -96,7 +97,7 @@ _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 class CallbackUrlRefused(ValueError):
-    """A URL or its address breaks a rule; `code` is for machines, the message names the rule, no address."""
+    """A URL or its address breaks a rule. `code` is for machines; the message names the rule and shows no address."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -104,8 +105,8 @@ class CallbackUrlRefused(ValueError):
 
 
 @dataclass(frozen=True)
-class Target:
-    """A checked URL in the parts it is sent to: canonical host, port, and path with query."""
+class CheckedUrl:
+    """The parts of a checked URL: scheme, canonical host, port, and path with query."""
 
     scheme: str
     host: str
@@ -120,7 +121,7 @@ class Target:
 
 
 def is_refused(address: Address | str, *, allow_loopback: bool = False) -> bool:
-    """Tell whether an address must never be dialled; text that is not a canonical address is refused too."""
+    """Return whether an address must never be dialled. Text that is not a canonical address is refused, too."""
     try:
         number = ip_address(address)
     except ValueError:
@@ -132,7 +133,7 @@ def is_refused(address: Address | str, *, allow_loopback: bool = False) -> bool:
 
 
 def is_address(host: str) -> bool:
-    """Tell whether a host is an address itself, so that there is no name to resolve."""
+    """Return whether a host is an address, so that there is no name to resolve."""
     try:
         ip_address(host)
     except ValueError:
@@ -140,10 +141,10 @@ def is_address(host: str) -> bool:
     return True
 
 
-def admit(
+def check_addresses(
     host: str, answers: Sequence[str], *, refused_hosts: Collection[str] = (), allow_loopback: bool = False
 ) -> Sequence[str]:
-    """Return the answers of a name as they came, for dialling; one refused answer refuses them all."""
+    """Return the addresses of a name unchanged; raise CallbackUrlRefused if one of them must not be dialled."""
     local = allow_loopback and _is_local(host)
     if len(answers) > MAX_ANSWERS:
         raise _address_refused()
@@ -159,46 +160,45 @@ def check_url(
     refused_hosts: Collection[str] = (),
     ports: Collection[int] = PORTS,
     allow_loopback: bool = False,
-) -> Target:
-    """Return where a URL leads or raise CallbackUrlRefused.
+) -> CheckedUrl:
+    """Return the parts of a URL; raise CallbackUrlRefused if it breaks a rule.
 
-    `hosts` is the caller's allow-list, exact or `*.sub` (which leaves `sub` itself out); empty allows every
-    public host. `refused_hosts`, written the same way, are refused whatever that list says. With
-    `allow_loopback`, `localhost` and loopback addresses may be called over http and on any port; all others
-    keep all rules.
+    `hosts` is the caller's allow-list: exact names, or `*.sub`, which does not include `sub` itself. An empty list
+    allows every public host. `refused_hosts` are written the same way, and refused whatever the allow-list says. With
+    `allow_loopback`, `localhost` and loopback addresses may be called over http and on any port.
     """
-    target = _parse(url)
-    if not (allow_loopback and _is_local(target.host)):
-        _check_public(target, ports)
-    if _is_listed(target.host, refused_hosts) or (hosts and not _is_listed(target.host, hosts)):
+    checked = _parse(url)
+    if not (allow_loopback and _is_local(checked.host)):
+        _check_public(checked, ports)
+    if _is_listed(checked.host, refused_hosts) or (hosts and not _is_listed(checked.host, hosts)):
         raise _host_denied()
-    return target
+    return checked
 
 
-def _check_public(target: Target, ports: Collection[int]) -> None:
-    if target.scheme != "https":
+def _check_public(url: CheckedUrl, ports: Collection[int]) -> None:
+    if url.scheme != "https":
         raise CallbackUrlRefused("scheme", "The callback URL must start with https://.")
-    if target.port not in ports:
+    if url.port not in ports:
         raise CallbackUrlRefused("port", f"The port must be {' or '.join(map(str, sorted(ports)))}.")
-    if is_address(target.host):
-        if is_refused(target.host):
+    if is_address(url.host):
+        if is_refused(url.host):
             raise _address_refused()
-    elif target.host in _REFUSED_NAMES or f".{target.host}".endswith(_REFUSED_SUFFIXES):
+    elif url.host in _REFUSED_NAMES or f".{url.host}".endswith(_REFUSED_SUFFIXES):
         raise _host_denied()
-    elif "." not in target.host:
+    elif "." not in url.host:
         raise _malformed("The host must be a full name of at least two parts.")
 
 
-def _parse(url: str) -> Target:
+def _parse(url: str) -> CheckedUrl:
     if len(url) > MAX_URL_CHARACTERS:
         raise _malformed(f"The callback URL must not be longer than {MAX_URL_CHARACTERS} characters.")
     if not _CHARACTERS.issuperset(url):
-        raise _malformed("The callback URL holds a character that is not allowed; encode it.")
+        raise _malformed("The callback URL contains a character that is not allowed; encode it.")
     match = _URL.fullmatch(url)
     if not match or match["scheme"] not in {"http", "https"}:
         raise CallbackUrlRefused("scheme", "The callback URL must start with https://.")
     host, port = _split(match["authority"])
-    return Target(match["scheme"], _host(host), _port(match["scheme"], port), match["path"] or "/")
+    return CheckedUrl(match["scheme"], _host(host), _port(match["scheme"], port), match["path"] or "/")
 
 
 def _split(authority: str) -> tuple[str, str | None]:
@@ -270,7 +270,7 @@ def _is_local(host: str) -> bool:
 
 
 def _is_listed(host: str, patterns: Collection[str]) -> bool:
-    """Tell whether a list names a host, whatever spelling of a name or an address either has."""
+    """Return whether a list has a host, however its name or address is spelt."""
     name = _plain(host)
     return any(
         name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:]))

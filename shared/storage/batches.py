@@ -1,6 +1,5 @@
-"""Entity group transactions on the wire.
+"""Entity group transactions on the wire. Pure: requests in, bytes out; the bytes of the answer in, its results out.
 
-Pure: the requests of the operations in, the bytes of the transaction out; the bytes of the answer in, its meaning out.
 https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
 """
 
@@ -20,7 +19,7 @@ _ETAG = re.compile(rb"^etag: *(.+?)\r?$", re.MULTILINE | re.IGNORECASE)
 
 
 def encode(requests: Sequence[HttpRequest]) -> tuple[str, bytes]:
-    """Return the boundary and the body of a transaction of these requests; none of them asks for its entity back."""
+    """Return the boundary and the body of a transaction of these requests. No entity is asked back."""
     batch, changeset = f"batch_{uuid4()}", f"changeset_{uuid4()}"
     opening = f"--{batch}\r\nContent-Type: multipart/mixed; boundary={changeset}\r\n\r\n".encode()
     between = f"--{changeset}\r\n".encode()
@@ -29,7 +28,7 @@ def encode(requests: Sequence[HttpRequest]) -> tuple[str, bytes]:
 
 
 def decode(content: bytes) -> list[Mapping[str, Any]]:
-    """Return the metadata of each operation, in order; raise TableTransactionError if one of them failed."""
+    """Return the ETag of each operation, in order; raise TableTransactionError if one of them failed."""
     starts = list(_RESPONSE.finditer(content))
     ends = [match.start() for match in starts[1:]] + [len(content)]
     parts = [(int(match[1]), content[match.end() : end]) for match, end in zip(starts, ends, strict=True)]

@@ -1,4 +1,4 @@
-"""An exception without its text, in which a prompt, a key or a URL could be: its types, and the places in the code."""
+"""Exceptions without their texts, which may contain a prompt, a key or a URL: types and places in the code."""
 
 import traceback
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ NAME_MAX = 80  # characters
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Give an exception, what caused it, what caused that."""
+    """Yield an exception, its cause, the cause of that, and so on."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -16,13 +16,13 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def name(error: BaseException) -> str:
-    """Return the name of its type."""
+def type_name(error: BaseException) -> str:
+    """Return the name of an exception's type, at most 80 characters."""
     return type(error).__name__[:NAME_MAX]
 
 
-def logged(error: BaseException) -> dict[str, Any]:
-    """Return what the log says of it: the types and the places in the code, none of the values."""
+def redacted(error: BaseException) -> dict[str, Any]:
+    """Return what may be logged of an exception: `errors`, the types of its chain, and `places`, its stack traces."""
     links = list(chain(error))
     places = [place for one in links for place in traceback.format_tb(one.__traceback__)]
-    return {"errors": [name(one) for one in links], "places": "".join(places)}
+    return {"errors": [type_name(one) for one in links], "places": "".join(places)}

@@ -1,7 +1,7 @@
-"""Where telemetry goes: OpenTelemetry's SDK, loaded only where a deployment asks for it.
+"""Where telemetry is sent. OpenTelemetry's SDK is loaded only if a deployment asks for it.
 
-Whatever OpenTelemetry and Azure Monitor call their own is set by their own environment variables, such as
-`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_METRIC_EXPORT_INTERVAL`.
+Details are set with the environment variables of OpenTelemetry and Azure Monitor, such as `OTEL_SERVICE_NAME`,
+`OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_METRIC_EXPORT_INTERVAL`.
 """
 
 import logging
@@ -28,24 +28,25 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from shared.telemetry import tracing
 
 NAME = "background-responses"
-# FastAPI, inside the platform's HTTP extension, tells of requests by itself; it knows none of our routes.
-_TOLD_TWICE = "fastapi"
-# What Azure Monitor takes: sums since the last export. As its exporter says when it is loaded.
+# FastAPI, inside the platform's HTTP extension, also emits requests, without knowing our routes.
+_DUPLICATES = "fastapi"
+# Azure Monitor takes sums since the last export. Its exporter says so, but it is loaded later.
 _DELTAS: dict[type, AggregationTemporality] = dict.fromkeys((Counter, Histogram), AggregationTemporality.DELTA)
 
 
 @cache
 def start(target: str) -> None:
-    """Send the traces and metrics of this process to that target from now on: once, for the platform may load us again.
+    """Send the traces and metrics of this process to `console`, `otlp` or `azure` from now on.
 
-    Raises ValueError for a target that is none, or where a variable of OpenTelemetry's own is wrong: nothing is sent.
+    The first call counts, because the platform may load the app again. Raises ValueError for another target, or if
+    OpenTelemetry rejects one of its own variables: then nothing is sent.
     """
     spans, measured = _exporters(target)
-    # What the environment says of the service goes before what we call it, which `create` would see the other way.
+    # OTEL_SERVICE_NAME overrides our name, hence the merge.
     resource = Resource.create({SERVICE_NAME: NAME}).merge(OTELResourceDetector().detect())
     tracers = TracerProvider(resource=resource, id_generator=_Ids())
     tracers.add_span_processor(_Spans(spans))
-    views = [View(meter_name=_TOLD_TWICE, aggregation=DropAggregation())]
+    views = [View(meter_name=_DUPLICATES, aggregation=DropAggregation())]
     meters = MeterProvider([PeriodicExportingMetricReader(measured)], resource, views=views)
     trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
@@ -58,7 +59,7 @@ def _exporters(target: str) -> tuple[SpanExporter, MetricExporter]:
         case "otlp":
             return _to_collector()
         case "azure":
-            return _LaterSpans(), _LaterMetrics()
+            return _LazySpans(), _LazyMetrics()
     raise ValueError(target)
 
 
@@ -66,28 +67,29 @@ def _to_collector() -> tuple[SpanExporter, MetricExporter]:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
-    # Its warning of a header that is written wrong repeats the header, mostly a key; the collector's 401 remains.
+    # Its warning about a malformed header repeats the header, which is mostly a key. The collector's 401 is logged
+    # anyway.
     logging.getLogger("opentelemetry.util.re").setLevel(logging.ERROR)
     return OTLPSpanExporter(), OTLPMetricExporter()
 
 
 class _Ids(RandomIdGenerator):
-    """Random ids, but for a span whose id was known before it was made."""
+    """Random ids, except for a span whose id is known before it is made."""
 
     def generate_span_id(self) -> int:
-        return tracing.span_id.get() or super().generate_span_id()
+        return tracing.next_span_id.get() or super().generate_span_id()
 
 
 class _Spans(BatchSpanProcessor):
-    """Batches of spans, without those that tell of a request a second time."""
+    """Batches of spans without the duplicates."""
 
     def on_end(self, span: ReadableSpan) -> None:
-        if span.instrumentation_scope is None or span.instrumentation_scope.name != _TOLD_TWICE:
+        if span.instrumentation_scope is None or span.instrumentation_scope.name != _DUPLICATES:
             super().on_end(span)
 
 
-class _LaterSpans(SpanExporter):
-    """Application Insights for spans. Its library takes as long to load as the app: it is when the first batch goes."""
+class _LazySpans(SpanExporter):
+    """Application Insights for spans. Its library loads as slowly as the app, so it is loaded with the first batch."""
 
     _exporter: SpanExporter | None = None
 
@@ -103,8 +105,8 @@ class _LaterSpans(SpanExporter):
             self._exporter.shutdown()
 
 
-class _LaterMetrics(MetricExporter):
-    """Application Insights for metrics, loaded when the first are sent."""
+class _LazyMetrics(MetricExporter):
+    """Application Insights for metrics, loaded with the first export."""
 
     _exporter: MetricExporter | None = None
 

@@ -1,9 +1,9 @@
-"""Log lines: each is one JSON object, whole in the message itself.
+"""Log lines: each is one JSON object, and all of it is in the message.
 
-The platform's Python worker passes on the text of a record and drops what stands beside it
-(Azure/azure-functions-python-worker#1681), so a line that is to be searched by its fields has them in its text.
+The platform's Python worker passes the text of a record on and drops its other fields
+(Azure/azure-functions-python-worker#1681). So everything that somebody may search for is in the text.
 
-An exception is told by its type and the places in the code: its text may hold what somebody has sent us.
+An exception is logged as its type and the places in the code. Its text may contain what a caller has sent.
 """
 
 import logging
@@ -17,18 +17,21 @@ from shared.telemetry import exceptions, tracing
 
 
 class EventLogger(logging.LoggerAdapter[logging.Logger]):
-    """Takes an event's name as the message and its fields as `extra`, and adds the trace it belongs to."""
+    """Takes an event's name as the message and its fields as `extra`, and adds the current trace."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
-        """Return the line; a value that JSON has no form for is told by its text."""
-        line = {"event": msg, **(kwargs.get("extra") or {}), **_failed(kwargs.pop("exc_info", None)), **tracing.named()}
+        """Return the line as JSON text. A value that JSON cannot express is written as its `str`."""
+        error = _exception(kwargs.pop("exc_info", None))
+        fields = kwargs.get("extra") or {}
+        line = {"event": msg, **fields, **(exceptions.redacted(error) if error else {}), **tracing.trace_fields()}
         return orjson.dumps(line, default=str).decode(), kwargs
 
 
-def _failed(given: Any) -> dict[str, Any]:
-    """Return what is told of an exception: the one that is given, or where it is only asked for, the current one."""
-    error = given if isinstance(given, BaseException) else sys.exception() if given else None
-    return exceptions.logged(error) if error else {}
+def _exception(given: Any) -> BaseException | None:
+    """Return the exception that `exc_info` gives; the current one if it is only true."""
+    if isinstance(given, BaseException):
+        return given
+    return sys.exception() if given else None
 
 
 def logger(name: str) -> EventLogger:

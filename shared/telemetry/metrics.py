@@ -1,8 +1,8 @@
-"""Metrics: what is counted and measured, each under its name. Without telemetry they cost nothing.
+"""Metrics: everything that is counted and measured, each under its name. Without telemetry they cost nothing.
 
-`gen_ai.*`, `http.*` and `messaging.*` are those of OpenTelemetry's semantic conventions 1.44; ours begin with
-`background_responses`. What callers choose freely is no attribute of theirs, so that nobody can multiply them: a model
-is named once its upstream has taken the work.
+`gen_ai.*`, `http.*` and `messaging.*` are the names of OpenTelemetry's semantic conventions 1.44. Ours begin with
+`background_responses`. Values that callers choose freely are never attributes, because each one would make another time
+series. A model becomes one only when its upstream has accepted the work.
 """
 
 from opentelemetry import metrics
@@ -21,20 +21,20 @@ def _seconds(name: str, description: str) -> metrics.Histogram:
 
 accepted = _counter("background_responses.accepted", "{response}", "Responses accepted.")
 ended = _counter("background_responses.ended", "{response}", "Responses ended, by status.")
-age = _seconds("background_responses.age", "Age of a response when it ends, by status.")
+response_age = _seconds("background_responses.age", "Age of a response when it ends, by status.")
 poll_lag = _seconds("background_responses.poll.lag", "How late a poll begins.")
-overdue = _seconds("background_responses.alarms.overdue", "How late a shard's first alarm is; asked every minute.")
-attempts = _counter("background_responses.delivery.attempts", "{attempt}", "Attempts to deliver, by target and class.")
-deliveries = _counter("background_responses.deliveries", "{delivery}", "Deliveries that are over, by target and state.")
-delivered = _seconds("background_responses.delivery.time", "From the end of a response to its first 2xx, by target.")
-readers = _meter.create_up_down_counter("background_responses.stream.readers", "{reader}", "Streams being read.")
+alarms_overdue = _seconds("background_responses.alarms.overdue", "How late a shard's first alarm is, once a minute.")
+attempts = _counter("background_responses.delivery.attempts", "{attempt}", "Delivery attempts, by target and class.")
+deliveries = _counter("background_responses.deliveries", "{delivery}", "Finished deliveries, by target and state.")
+delivery_time = _seconds("background_responses.delivery.time", "From a response's end to its first 2xx, by target.")
+stream_readers = _meter.create_up_down_counter("background_responses.stream.readers", "{reader}", "Streams being read.")
 
-served = _seconds("http.server.request.duration", "Duration of requests served, streams to their end.")
-asked = _seconds("http.client.request.duration", "Duration of requests made, of the upstream and of receivers.")
-sent = _seconds("messaging.client.operation.duration", "Duration of sending a message.")
-processed = _seconds("messaging.process.duration", "Duration of taking a queued request.")
-operation = _seconds("gen_ai.client.operation.duration", "Duration of a response, from its acceptance to its end.")
-tokens = _meter.create_histogram(
+server_duration = _seconds("http.server.request.duration", "Duration of requests served, streams to their end.")
+client_duration = _seconds("http.client.request.duration", "Duration of requests to the upstream and to receivers.")
+send_duration = _seconds("messaging.client.operation.duration", "Duration of sending a message.")
+process_duration = _seconds("messaging.process.duration", "Duration of handling a queued request.")
+operation_duration = _seconds("gen_ai.client.operation.duration", "Duration of a response, from acceptance to end.")
+token_usage = _meter.create_histogram(
     "gen_ai.client.token.usage",
     "{token}",
     "Tokens used by a response.",

@@ -1,13 +1,13 @@
-"""What an upstream does, in OpenTelemetry's words."""
+"""What an upstream does, in the words of OpenTelemetry's GenAI conventions."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What an upstream does, in the words of OpenTelemetry's GenAI conventions.
+    """How telemetry names an upstream's work.
 
-    `subject` is the attribute that a model's name is of. The prefix is ours: it is not part of the name.
+    `subject` is the attribute that holds the model's name. The prefix is ours and not part of that name.
     """
 
     name: str = "chat"
@@ -15,6 +15,6 @@ class Operation:
     subject: str = "gen_ai.request.model"
     prefix: str = ""
 
-    def named(self, model: str | None) -> str:
-        """Return the name of the model or agent, empty if there is none."""
+    def model_name(self, model: str | None) -> str:
+        """Return the name of a model or agent without our prefix; empty if there is none."""
         return (model or "").removeprefix(self.prefix)

@@ -1,7 +1,7 @@
-"""What goes in and out, as spans and measured durations: requests served and made, messages taken and sent.
+"""Client, server and messaging spans, each with its duration as a metric: requests, callbacks, messages.
 
-A block is one exchange; what is known only later is noted while it lasts. To the one who is asked go the headers of
-its span, or without telemetry those of whoever began the trace.
+A span lasts as long as its block. Outgoing requests carry its traceparent; with telemetry off they carry the incoming
+one.
 """
 
 import time
@@ -21,14 +21,14 @@ from shared.telemetry import metrics, tracing
 from shared.telemetry.tracing import Attributes
 
 SYSTEM = "azure_storage_queue"  # messaging.system has no well-known value for it
+MAX_PATH = 256  # characters; the path of a request that no route takes is whatever somebody sends
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
-_ENOUGH = (GeneratorExit, CancelledError)  # a stream that nobody reads on, work that another holds now
-MAX_PATH = 256  # characters; of a request for nobody it is whatever somebody sends
+_NOT_ERRORS = (GeneratorExit, CancelledError)  # the reader has left, or another process holds the work now
 _PORTS = {"http": 80, "https": 443}
 
 
-class Exchange:
-    """One exchange: a span, and its duration with those of its attributes that few values are known of."""
+class MeasuredSpan:
+    """A span, and a duration metric with those of the span's attributes that have few values."""
 
     def __init__(
         self,
@@ -39,10 +39,11 @@ class Exchange:
         details: Attributes | None = None,
         parent: Context | None = None,
     ) -> None:
+        """Start the span. `common` are attributes of span and metric, `details` of the span alone."""
         self._span = tracing.tracer.start_span(name, parent, kind, {**common, **(details or {})})
         self._fails_from = 500 if kind is SpanKind.SERVER else 400
         self._duration = duration
-        self.common = dict(common)
+        self._common = dict(common)
         self._error: str | None = None
         self._began_s = time.perf_counter()
 
@@ -51,71 +52,72 @@ class Exchange:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _at: TracebackType | None) -> None:
-        """End it; an exception is known by its type alone, and that we have had enough is none."""
-        self.end(kind.__qualname__ if kind and not issubclass(kind, _ENOUGH) else None)
+        """End the span. Of an exception only the type is recorded; cancellation is not an error."""
+        self.end(kind.__qualname__ if kind and not issubclass(kind, _NOT_ERRORS) else None)
 
-    def answered(self, status: int | None, error: str | None = None) -> None:
-        """Note the status of an HTTP answer, or the kind of error that there is none for."""
+    def record_answer(self, status: int | None, error: str | None = None) -> None:
+        """Record the HTTP status of the answer, or the kind of error if there is no answer."""
         if status is not None:
             self._span.set_attribute("http.response.status_code", status)
-            self.common["http.response.status_code"] = status
+            self._common["http.response.status_code"] = status
         failed = status is not None and status >= self._fails_from
         self._error = error or (str(status) if failed else None)
 
     def end(self, error: str | None = None) -> None:
-        """End it, failed by that kind of error if there is one, and if the answer itself was none."""
+        """End the span, failed if the answer was an error or if this is one."""
         error = self._error or error
         if error:
-            self.common["error.type"] = error
-        tracing.judge(self._span, error)
+            self._common["error.type"] = error
+        tracing.set_error(self._span, error)
         self._span.end()
-        self._duration.record(time.perf_counter() - self._began_s, self.common)
+        self._duration.record(time.perf_counter() - self._began_s, self._common)
 
     @contextmanager
-    def current(self) -> Iterator[None]:
-        """Have what is done in the block be part of it."""
+    def activated(self) -> Iterator[None]:
+        """Make it the current span of the block."""
         with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
             yield
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that carry its trace to the one who is asked."""
-        return tracing.headers(self._span)
+        """Return the headers that propagate it to the receiver of the request."""
+        return tracing.trace_headers(self._span)
 
 
-def serving(method: str, route: str | None, url: str, traceparent: str) -> Exchange:
-    """Begin to serve a request; without a route it is one for nobody. Of the URL the query is not told."""
+def server_span(method: str, route: str | None, url: str, traceparent: str) -> MeasuredSpan:
+    """Start the span of a request that is served. A request that no route takes has None. The query is left out."""
     parts = urlsplit(url)
     known = method if method in _METHODS else "_OTHER"
     common = {"http.request.method": known, "url.scheme": parts.scheme}
     if route is not None:
         common["http.route"] = f"/{route}"
     name = f"{known} /{route}" if route is not None else known.replace("_OTHER", "HTTP")
-    parent = tracing.remote(traceparent)
-    return Exchange(name, SpanKind.SERVER, metrics.served, common, {"url.path": parts.path[:MAX_PATH]}, parent)
+    path = {"url.path": parts.path[:MAX_PATH]}
+    parent = tracing.remote_context(traceparent)
+    return MeasuredSpan(name, SpanKind.SERVER, metrics.server_duration, common, path, parent)
 
 
-def asking(method: str, template: str, url: str) -> Exchange:
-    """Begin to ask the upstream; the URL is without credentials and of our own making."""
+def upstream_span(method: str, template: str, url: str) -> MeasuredSpan:
+    """Start the span of a request to the upstream. The URL has no credentials in it."""
     common = {"http.request.method": method, "url.template": template, **_server(url)}
-    return Exchange(f"{method} {template}", SpanKind.CLIENT, metrics.asked, common, {"url.full": url})
+    return MeasuredSpan(f"{method} {template}", SpanKind.CLIENT, metrics.client_duration, common, {"url.full": url})
 
 
-def calling_back(url: str, attempt: int) -> Exchange:
-    """Begin an attempt to call back. Of the URL only the server is told: path and query may be secret."""
+def callback_span(url: str, attempt: int) -> MeasuredSpan:
+    """Start the span of a callback attempt. Only the server of the URL is recorded: path and query may be secret."""
     details = {"http.request.resend_count": attempt - 1} if attempt > 1 else {}
     common = {"http.request.method": "POST"}
-    return Exchange("POST", SpanKind.CLIENT, metrics.asked, common, {**_server(url), **details})
+    return MeasuredSpan("POST", SpanKind.CLIENT, metrics.client_duration, common, {**_server(url), **details})
 
 
-def replying(queue: str) -> Exchange:
-    """Begin to send a message to a reply queue."""
+def reply_span(queue: str) -> MeasuredSpan:
+    """Start the span of a message to a reply queue."""
     common = {"messaging.system": SYSTEM, "messaging.operation.name": "send", "messaging.operation.type": "send"}
     destination = {"messaging.destination.name": queue}
-    return Exchange(f"send {queue}", SpanKind.PRODUCER, metrics.sent, common, destination)
+    return MeasuredSpan(f"send {queue}", SpanKind.PRODUCER, metrics.send_duration, common, destination)
 
 
-def taking(queue: str, message_id: str, traceparent: str) -> Exchange:
-    """Begin to take a message from a queue of ours."""
+def queued_request_span(queue: str, message_id: str, traceparent: str) -> MeasuredSpan:
+    """Start the span of a message that is taken from one of our queues."""
     common = {
         "messaging.system": SYSTEM,
         "messaging.operation.name": "process",
@@ -123,8 +125,8 @@ def taking(queue: str, message_id: str, traceparent: str) -> Exchange:
         "messaging.destination.name": queue,
     }
     details = {"messaging.message.id": message_id}
-    parent = tracing.remote(traceparent)
-    return Exchange(f"process {queue}", SpanKind.CONSUMER, metrics.processed, common, details, parent)
+    parent = tracing.remote_context(traceparent)
+    return MeasuredSpan(f"process {queue}", SpanKind.CONSUMER, metrics.process_duration, common, details, parent)
 
 
 def _server(url: str) -> dict[str, str | int]:

@@ -1,4 +1,4 @@
-"""What an upstream's HTTP answers mean: a step, an event of a stream, or one of the errors."""
+"""What the HTTP answers of an upstream mean: progress, an event of a stream, or an error."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import httpx
 import orjson
 
 from shared.core import blobs
-from shared.core.backoff import retry_after_s
+from shared.core.backoff import parse_retry_after
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamInvalid,
@@ -19,9 +19,9 @@ from shared.core.errors import (
 )
 from shared.core.states import Status
 from shared.telemetry.logs import logger
-from shared.upstreams.protocol import MAX_ID, Sent, Step
+from shared.upstreams.protocol import MAX_ID, Progress, UpstreamEvent
 
-MAX_ANSWER = 33_554_432
+MAX_ANSWER = 33_554_432  # bytes
 MAX_DEPTH = 200
 MAX_NUMBER = 10**10
 _REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
@@ -30,16 +30,16 @@ _log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A 2xx, read whole."""
+class Success:
+    """A 2xx with its whole body."""
 
     content: bytes = field(repr=False)
     retry_after_s: float | None
 
 
-def step(answer: Answer) -> Step:
-    """Return what a response object says of the work."""
-    body = object_of(answer.content)
+def progress_in(answer: Success) -> Progress:
+    """Return the progress that a response object shows; raise UpstreamInvalid if it is not one."""
+    body = parse_object(answer.content)
     upstream_id = body.get("id")
     try:
         status = Status(str(body.get("status")))
@@ -47,26 +47,26 @@ def step(answer: Answer) -> Step:
         raise UpstreamInvalid from None
     if not isinstance(upstream_id, str) or not 0 < len(upstream_id) <= MAX_ID:
         raise UpstreamInvalid
-    return Step(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
+    return Progress(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
 
 
-def sent(text: str) -> Sent:
-    """Return the event that a message of the stream is; what is no JSON object breaks the stream."""
+def parse_event(text: str) -> UpstreamEvent:
+    """Return the event in the data of a message; raise UpstreamBroken if it is not a JSON object."""
     try:
-        data = object_of(text)
+        data = parse_object(text)
     except UpstreamInvalid:
         raise UpstreamBroken("an event is not a JSON object") from None
     number = data.get("sequence_number")
-    return Sent(number if isinstance(number, int) and 0 <= number < MAX_NUMBER else None, data)
+    return UpstreamEvent(number if isinstance(number, int) and 0 <= number < MAX_NUMBER else None, data)
 
 
-def whole(answer: dict[str, Any]) -> Sent:
+def whole_event(answer: dict[str, Any]) -> UpstreamEvent:
     """Return the one event that an answer without a stream amounts to."""
-    return Sent(None, {"type": f"response.{answer.get('status')}", "response": answer}, whole=True)
+    return UpstreamEvent(None, {"type": f"response.{answer.get('status')}", "response": answer}, is_whole=True)
 
 
-def object_of(content: bytes | str) -> dict[str, Any]:
-    """Return a JSON object; raise UpstreamInvalid if it is none, UpstreamOversized if it is too deep to be written."""
+def parse_object(content: bytes | str) -> dict[str, Any]:
+    """Return a JSON object; raise UpstreamInvalid if it is not one, UpstreamOversized if it is nested too deep."""
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -78,8 +78,8 @@ def object_of(content: bytes | str) -> dict[str, Any]:
     return body
 
 
-async def bounded(response: httpx.Response) -> bytes:
-    """Return the whole body, if it is not over the limit."""
+async def read_bounded(response: httpx.Response) -> bytes:
+    """Return the whole body; raise UpstreamOversized if it is over 32 MiB."""
     chunks, size = [], 0
     async for chunk in response.aiter_bytes():
         size += len(chunk)
@@ -89,15 +89,18 @@ async def bounded(response: httpx.Response) -> bytes:
     return b"".join(chunks)
 
 
-def is_stream(response: httpx.Response) -> bool:
-    """Say whether an answer is server-sent events."""
+def is_event_stream(response: httpx.Response) -> bool:
+    """Return whether an answer is server-sent events."""
     kind: str = response.headers.get("content-type", "")
     return kind.partition(";")[0].strip().lower() == "text/event-stream"
 
 
-def judged(response: httpx.Response, content: bytes, *, missing: bool) -> Answer:
-    """Return the answer, or raise what its status means."""
-    wait_s = retry_after_s(response.headers.get("retry-after"), int(time.time() * 1000))
+def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> Success:
+    """Return the answer if it is a success, or raise the error that its status means.
+
+    `missing` says whether a 404 is about the response that was asked for, and not about the request.
+    """
+    wait_s = parse_retry_after(response.headers.get("retry-after"), int(time.time() * 1000))
     status = response.status_code
     if status == 404 and missing:
         raise UpstreamMissing
@@ -107,11 +110,11 @@ def judged(response: httpx.Response, content: bytes, *, missing: bool) -> Answer
         if status in (401, 403):
             _log.error("upstream.credentials_refused", extra={"status": status})
         raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
-    return Answer(content, wait_s)
+    return Success(content, wait_s)
 
 
 def _refusal(status: int, content: bytes) -> UpstreamRefused:
-    """Return the upstream's own words about the request, as far as they have OpenAI's form."""
+    """Return the refusal with the upstream's own message, if it has OpenAI's form."""
     try:
         error = orjson.loads(content)["error"]
         message, param, code = _text(error["message"]), error.get("param"), error.get("code")

@@ -1,16 +1,20 @@
-"""Whatever produces the answer, behind one small protocol: start, advance, stop, forget; run and follow for streams.
+"""What an upstream is: whatever produces the answers. There are two kinds.
 
-A kind of upstream is one class. What it answers for begins with its prefix, models and tokens alike; the default one
-answers for everything else.
+    background   works without a reader. It is started and polled, and its stream can be resumed from any event.
+    foreground   works while its stream is read. To close the stream is to stop the work.
 
-`start` and `advance` return a step. A step whose token is null is the end; until then the token is what `advance`
-takes. This is Agent Framework's own idea of a background response.
+A kind of upstream is one class. Each upstream serves the models that begin with its prefix, and its tokens begin with
+that prefix as well. The default upstream serves everything else.
+
+`start` and `poll` return how far the work is, with a token to poll with, or with none at the end. This is Agent
+Framework's own idea of a background response.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
+from shared.core.errors import UpstreamMissing
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.telemetry.operations import Operation
@@ -19,132 +23,138 @@ MAX_ID = 512  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """Where the work is: its status, the token to go on with (None: this is the end), the upstream's object."""
+class Progress:
+    """How far the work is: its status, the token to go on with (None at the end), and the upstream's object."""
 
     status: Status
     token: str | None
     answer: dict[str, Any] = field(repr=False)
     upstream_id: str | None = None
     retry_after_s: float | None = None
-    legacy: dict[str, Any] | None = field(default=None, repr=False)  # of an end: for a response that continues it
+    session: dict[str, Any] | None = field(default=None, repr=False)  # at the end, for a response that continues it
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """One event of an upstream's stream: its number there, if it has one, and its object.
+class UpstreamEvent:
+    """One event of an upstream's stream: its sequence number there, if it has one, and its object.
 
-    `whole`: the upstream did not stream; this is the one event that its JSON answer amounts to. `continues`: what is
-    told from here on is work that was under way, not begun anew. `legacy`: as of a step.
+    `is_whole`: the upstream did not stream; its JSON answer amounts to this one event. `is_resumed`: from here on the
+    events are about work that was under way, not started again. `session`: as in Progress.
     """
 
     number: int | None
     data: dict[str, Any] = field(repr=False)
-    whole: bool = False
-    continues: bool = False
-    legacy: dict[str, Any] | None = field(default=None, repr=False)
+    is_whole: bool = False
+    is_resumed: bool = False
+    session: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def response_id(self) -> str | None:
-        """What the upstream calls the response, where the event says so."""
+        """The upstream's id of the response, if the event has it."""
         response = self.data.get("response")
         name = response.get("id") if isinstance(response, dict) else None
         return name if isinstance(name, str) and 0 < len(name) <= MAX_ID else None
 
 
 Authorize = Callable[[], Awaitable[Mapping[str, str]]]
-"""Gives the headers that authorize a call."""
+"""Returns the headers that authorize a call."""
 
 
-class Memory(Protocol):
-    """What an upstream that lives in our process knows of a run after that process has died."""
+class Checkpoints(Protocol):
+    """What a run keeps so that another process can go on with it."""
 
-    async def recall(self) -> list[dict[str, Any]]:
-        """Return what earlier holders of the run have kept, in order."""
+    async def load(self) -> list[dict[str, Any]]:
+        """Return the checkpoints that earlier holders of the run have saved, in order."""
 
-    async def keep(self, fact: dict[str, Any], token: str | None = None) -> None:
-        """Keep a fact: it is durable once this returns, which it never does for a run that is lost.
+    async def save(self, checkpoint: dict[str, Any], token: str | None = None) -> None:
+        """Save a checkpoint. It is durable when this returns; if the run is lost, this never returns.
 
-        The token is what the work can be stopped by from now on. Raises Oversized if the fact is over the limit.
+        From now on the token, if there is one, stops the work. Raises Oversized if the checkpoint is over the limit.
         """
 
-    async def inherited(self) -> dict[str, Any] | None:
-        """Return the legacy of the previous response, None if there is none."""
+    async def previous_session(self) -> dict[str, Any] | None:
+        """Return the session that the previous response left, None if there is none."""
 
 
-class NoMemory:
-    """The memory of work that needs none: it goes on elsewhere."""
+class _Upstream(Protocol):
+    """What both kinds do. Every call has a deadline of its own and raises only UpstreamError."""
 
-    async def recall(self) -> list[dict[str, Any]]:
-        """Return nothing."""
-        return []
-
-    async def keep(self, fact: dict[str, Any], token: str | None = None) -> None:
-        """Keep nothing."""
-
-    async def inherited(self) -> dict[str, Any] | None:
-        """Return nothing."""
-        return None
-
-
-class Upstream(Protocol):
-    """What produces answers. Every method has a deadline of its own and raises only UpstreamError.
-
-    `replays` says that it works in the background: work goes on without a reader, and its stream can be read again
-    from any event. Where it does not, the stream is the work: closing it stops the work. Telemetry tells of its work
-    as of that `operation`.
-    """
-
-    replays: bool
     operation: Operation
 
-    def admit(self, request: Mapping[str, Any], previous: Record | None) -> None:
-        """Raise BadRequest about a request that is wrong for this upstream, as far as that is known without asking.
+    def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
+        """Raise BadRequest if the request is wrong for this upstream, as far as that is known without asking it.
 
-        It continues the previous response, if there is one, which is this upstream's as well.
+        `previous` is the response that it continues, which is this upstream's as well.
         """
-
-    async def start(self, request: dict[str, Any], key: str) -> Step:
-        """Begin the work; the key is the same on every try, so that an upstream which honours it begins once."""
-
-    async def advance(self, token: str) -> Step:
-        """Ask how far the work is."""
-
-    def run(self, request: dict[str, Any], key: str, memory: Memory) -> AsyncGenerator[Sent, None]:
-        """Begin the work and give its events; the key as for `start`.
-
-        Raises UpstreamBroken if they break off, UpstreamPaused where the work goes on without a reader for a while.
-        """
-
-    def follow(self, token: str, after: int | None) -> AsyncGenerator[Sent, None]:
-        """Give the events of work under way above a number, or all. Raises UpstreamRefused if they cannot be had."""
 
     async def stop(self, token: str) -> None:
-        """Stop the work; returns once the upstream has confirmed or does not know it."""
+        """Stop the work; return when the upstream has confirmed that, or does not know the work."""
 
-    async def forget(self, upstream_id: str) -> None:
-        """Delete what the upstream keeps of the work."""
+    async def forget(self, _upstream_id: str) -> None:
+        """Delete what the upstream keeps of the work. By default nothing is kept."""
+        return
 
     async def check(self) -> None:
-        """Raise UpstreamUnavailable if there are no credentials to call with."""
+        """Raise UpstreamUnavailable if there are no credentials to call with. By default none are needed."""
+        return
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections. By default there are none."""
+        return
+
+
+class BackgroundUpstream(_Upstream, Protocol):
+    """Works without a reader. The same key on every try makes an upstream that honours it start only once."""
+
+    is_background: Literal[True]
+
+    async def start(self, request: dict[str, Any], key: str) -> Progress:
+        """Start the work."""
+
+    async def poll(self, token: str) -> Progress:
+        """Ask how far the work is."""
+
+    def stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
+        """Start the work and yield its events; raise UpstreamBroken if they break off."""
+
+    def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
+        """Yield the events of work under way above a number, or all; raise UpstreamRefused if there are none."""
+
+
+class ForegroundUpstream(_Upstream, Protocol):
+    """Works while its stream is read."""
+
+    is_background: Literal[False]
+
+    def stream(
+        self, request: dict[str, Any], key: str, checkpoints: Checkpoints
+    ) -> AsyncGenerator[UpstreamEvent, None]:
+        """Start the work, or go on from its checkpoints, and yield its events.
+
+        Raises UpstreamBroken if they break off, and UpstreamPaused if the work goes on without a reader for a while.
+        """
+
+    async def poll(self, _token: str) -> Progress:
+        """Ask how far earlier work is; raise UpstreamMissing if it is unknown, as it always is by default."""
+        raise UpstreamMissing
+
+
+Upstream: TypeAlias = BackgroundUpstream | ForegroundUpstream
 
 
 class Upstreams:
-    """The upstreams of a deployment: the default one, and others by the prefix of what they answer for."""
+    """The upstreams of a deployment: the default one, and others by the prefix of their models and tokens."""
 
     def __init__(self, default: Upstream, others: Mapping[str, Upstream] | None = None) -> None:
         self.default = default
         self._others = dict(others or {})
 
-    def of(self, named: str | None) -> Upstream:
-        """Return the upstream that a model or a token belongs to."""
-        found = (upstream for prefix, upstream in self._others.items() if (named or "").startswith(prefix))
+    def of(self, name: str | None) -> Upstream:
+        """Return the upstream of a model or a token."""
+        found = (upstream for prefix, upstream in self._others.items() if (name or "").startswith(prefix))
         return next(found, self.default)
 
     async def aclose(self) -> None:
-        """Close the connections of all."""
+        """Close the connections of all upstreams."""
         for upstream in (self.default, *self._others.values()):
             await upstream.aclose()

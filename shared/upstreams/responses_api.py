@@ -1,10 +1,10 @@
-"""Any server with the Responses contract as an upstream, over HTTP."""
+"""Any server of the Responses API as an upstream, over HTTP: OpenAI, Azure OpenAI, a gateway."""
 
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 import httpx
@@ -21,11 +21,17 @@ from shared.core.errors import (
 )
 from shared.core.records import Record
 from shared.telemetry import spans
-from shared.telemetry.logs import logger
 from shared.telemetry.operations import Operation
-from shared.telemetry.spans import Exchange
+from shared.telemetry.spans import MeasuredSpan
 from shared.upstreams import answers
-from shared.upstreams.protocol import Authorize, Memory, Sent, Step
+from shared.upstreams.protocol import (
+    Authorize,
+    BackgroundUpstream,
+    Checkpoints,
+    ForegroundUpstream,
+    Progress,
+    UpstreamEvent,
+)
 
 START_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 10.0
@@ -34,60 +40,44 @@ _DONE = "[DONE]"
 _ID = re.compile("/[^/]+")
 _AS_STREAM = {"Accept": "text/event-stream, application/json"}
 
-_log = logger(__name__)
 
+class _ResponsesApi:
+    """The calls that both kinds of upstream make."""
 
-class ResponsesUpstream:
-    """Any server with the Responses contract: OpenAI, Azure OpenAI, a gateway; with background mode or without."""
+    # how long a stream may take to begin, and be silent; None: as long as the response's deadline allows
+    _stream_deadline_s: ClassVar[float | None]
+    _silence_s: ClassVar[float | None]
 
-    def __init__(self, client: httpx.AsyncClient, base_url: str, authorize: Authorize, *, replays: bool = True) -> None:
-        self.replays = replays
+    def __init__(self, client: httpx.AsyncClient, base_url: str, authorize: Authorize) -> None:
         self.operation = Operation(provider=_provider(httpx.URL(base_url).host))
         self._client = client
         self._url = f"{base_url.rstrip('/')}/responses"
         self._shown_url = str(httpx.URL(self._url).copy_with(userinfo=b""))
         self._authorize = authorize
 
-    def admit(self, request: Mapping[str, Any], previous: Record | None) -> None:
-        """Find nothing wrong: the upstream judges for itself."""
+    def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
+        """Accept every request: the upstream validates it."""
 
-    async def start(self, request: dict[str, Any], key: str) -> Step:
-        """POST /responses with the key as Idempotency-Key; deadline 20 s."""
-        return answers.step(await self._call("POST", "", START_DEADLINE_S, request, {"Idempotency-Key": key}))
-
-    async def advance(self, token: str) -> Step:
-        """GET /responses/{id}; raises UpstreamMissing on 404. Azure answers that soon after a create, too."""
-        return answers.step(await self._call("GET", _path(token), CALL_DEADLINE_S))
-
-    def run(self, request: dict[str, Any], key: str, _memory: Memory) -> AsyncGenerator[Sent, None]:
-        """POST /responses, answered as a stream.
-
-        Without background mode the answer may begin only with the first output, and be silent while the model thinks:
-        the deadline then is the caller's.
-        """
-        return self._stream("POST", "", request | {"stream": True}, {"Idempotency-Key": key})
-
-    def follow(self, token: str, after: int | None) -> AsyncGenerator[Sent, None]:
-        """GET /responses/{id}?stream=true; raises UpstreamMissing on 404, UpstreamRefused when it is too late."""
-        cursor = "" if after is None else f"&starting_after={after}"
-        return self._stream("GET", f"{_path(token)}?stream=true{cursor}")
+    async def poll(self, token: str) -> Progress:
+        """GET /responses/{id}; raise UpstreamMissing on 404, which Azure also answers soon after a create."""
+        return answers.progress_in(await self._call("GET", _path(token), CALL_DEADLINE_S))
 
     async def stop(self, token: str) -> None:
-        """POST /responses/{id}/cancel. A 400 is an answer about a response that has just ended: confirmed."""
+        """POST /responses/{id}/cancel. A 400 confirms: it is about a response that has just ended."""
         try:
             await self._call("POST", f"{_path(token)}/cancel", CALL_DEADLINE_S)
         except (UpstreamMissing, UpstreamRefused):
             return
 
     async def forget(self, upstream_id: str) -> None:
-        """DELETE /responses/{id}; gone already is as good."""
+        """DELETE /responses/{id}. It is not an error if the response is gone."""
         try:
             await self._call("DELETE", _path(upstream_id), CALL_DEADLINE_S)
         except (UpstreamMissing, UpstreamRefused):
             return
 
     async def check(self) -> None:
-        """Raise UpstreamUnavailable if no credential can be had."""
+        """Raise UpstreamUnavailable if no credential is available."""
         await self._headers()
 
     async def aclose(self) -> None:
@@ -98,8 +88,10 @@ class ResponsesUpstream:
         try:
             async with asyncio.timeout(CALL_DEADLINE_S):
                 return await self._authorize()
-        except Exception as error:  # whatever a credential raises means: no call can be made now
+        except Exception as error:  # whatever a credential raises, no call can be made now
             raise UpstreamUnavailable("no credential for the upstream") from error
+
+    # Calls
 
     async def _call(
         self,
@@ -108,7 +100,7 @@ class ResponsesUpstream:
         deadline_s: float,
         body: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> answers.Answer:
+    ) -> answers.Success:
         try:
             return await self._exchange(method, path, deadline_s, body, headers or {})
         except httpx.HTTPError as error:
@@ -116,26 +108,45 @@ class ResponsesUpstream:
         except TimeoutError as error:
             raise UpstreamUnavailable(f"no answer within {deadline_s:g} s") from error
 
+    async def _exchange(
+        self, method: str, path: str, deadline_s: float, body: dict[str, Any] | None, headers: Mapping[str, str]
+    ) -> answers.Success:
+        # The deadline is inside the span, so that the span ends with a timeout and not as cancelled.
+        with self._span(method, path) as span:
+            async with asyncio.timeout(deadline_s):
+                response = await self._send(method, path, body, {**headers, **span.headers()}, SILENCE_S)
+                span.record_answer(response.status_code)
+                try:
+                    content = await answers.read_bounded(response)
+                finally:
+                    await response.aclose()
+        return answers.check_status(response, content, missing=method != "POST" or bool(path))
+
+    # Streams
+
+    def _start_stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
+        return self._stream("POST", "", request | {"stream": True}, {"Idempotency-Key": key})
+
     async def _stream(
         self, method: str, path: str, body: dict[str, Any] | None = None, headers: Mapping[str, str] | None = None
-    ) -> AsyncGenerator[Sent, None]:
-        with self._asking(method, path) as exchange:
-            response = await self._opened_stream(method, path, body, {**(headers or {}), **exchange.headers()})
-            exchange.answered(response.status_code)
-            async with aclosing(self._told(response, method)) as told:
-                async for one in told:
-                    yield one
+    ) -> AsyncGenerator[UpstreamEvent, None]:
+        with self._span(method, path) as span:
+            response = await self._open_stream(method, path, body, {**(headers or {}), **span.headers()})
+            span.record_answer(response.status_code)
+            async with aclosing(self._events(response, method)) as events:
+                async for event in events:
+                    yield event
 
-    async def _told(self, response: httpx.Response, method: str) -> AsyncGenerator[Sent, None]:
+    async def _events(self, response: httpx.Response, method: str) -> AsyncGenerator[UpstreamEvent, None]:
         try:
-            if not response.is_success or not answers.is_stream(response):
-                answer = answers.judged(response, await answers.bounded(response), missing=method != "POST")
-                yield answers.whole(answers.object_of(answer.content))
+            if not response.is_success or not answers.is_event_stream(response):
+                answer = answers.check_status(response, await answers.read_bounded(response), missing=method != "POST")
+                yield answers.whole_event(answers.parse_object(answer.content))
                 return
             async with aclosing(sse.messages(response.aiter_bytes(), answers.MAX_ANSWER)) as messages:
                 async for message in messages:
                     if message.data != _DONE:
-                        yield answers.sent(message.data)
+                        yield answers.parse_event(message.data)
         except httpx.ReadTimeout as error:
             raise UpstreamSilent(f"nothing for {SILENCE_S:g} s") from error
         except httpx.HTTPError as error:
@@ -145,25 +156,19 @@ class ResponsesUpstream:
         finally:
             await response.aclose()
 
-    async def _opened_stream(
+    async def _open_stream(
         self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str]
     ) -> httpx.Response:
-        silence_s = SILENCE_S if self.replays else None
         try:
-            async with asyncio.timeout(START_DEADLINE_S if self.replays else None):
-                return await self._send(method, path, body, {**headers, **_AS_STREAM}, silence_s)
+            async with asyncio.timeout(self._stream_deadline_s):
+                return await self._send(method, path, body, {**headers, **_AS_STREAM}, self._silence_s)
         except httpx.HTTPError as error:
             raise UpstreamUnavailable(type(error).__name__) from error
         except TimeoutError as error:
-            raise UpstreamUnavailable(f"no stream within {START_DEADLINE_S:g} s") from error
+            raise UpstreamUnavailable(f"no stream within {self._stream_deadline_s:g} s") from error
 
     async def _send(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None,
-        headers: Mapping[str, str],
-        silence_s: float | None = SILENCE_S,
+        self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str], silence_s: float | None
     ) -> httpx.Response:
         content = None if body is None else orjson.dumps(body)
         sent = {"Content-Type": "application/json"} if content else {}
@@ -176,30 +181,56 @@ class ResponsesUpstream:
         )
         return await self._client.send(request, stream=True)
 
-    async def _exchange(
-        self, method: str, path: str, deadline_s: float, body: dict[str, Any] | None, headers: Mapping[str, str]
-    ) -> answers.Answer:
-        # The deadline is inside: so that an exchange which takes too long says so, and not that it was given up.
-        with self._asking(method, path) as exchange:
-            async with asyncio.timeout(deadline_s):
-                response = await self._send(method, path, body, {**headers, **exchange.headers()})
-                exchange.answered(response.status_code)
-                try:
-                    content = await answers.bounded(response)
-                finally:
-                    await response.aclose()
-        return answers.judged(response, content, missing=method != "POST" or bool(path))
-
-    def _asking(self, method: str, path: str) -> Exchange:
+    def _span(self, method: str, path: str) -> MeasuredSpan:
         template = "/responses" + _ID.sub("/{id}", path.partition("?")[0], count=1)
-        return spans.asking(method, template, self._shown_url + path)
+        return spans.upstream_span(method, template, self._shown_url + path)
+
+
+class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
+    """A server with background mode."""
+
+    is_background: Literal[True] = True
+    _stream_deadline_s = START_DEADLINE_S
+    _silence_s = SILENCE_S
+
+    async def start(self, request: dict[str, Any], key: str) -> Progress:
+        """POST /responses with the key as Idempotency-Key; the deadline is 20 s."""
+        headers = {"Idempotency-Key": key}
+        return answers.progress_in(await self._call("POST", "", START_DEADLINE_S, request, headers))
+
+    def stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
+        """POST /responses, answered as a stream."""
+        return self._start_stream(request, key)
+
+    def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
+        """GET /responses/{id}?stream=true; raise UpstreamMissing on 404, UpstreamRefused when it is too late."""
+        cursor = "" if after is None else f"&starting_after={after}"
+        return self._stream("GET", f"{_path(token)}?stream=true{cursor}")
+
+
+class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
+    """A server without background mode.
+
+    Its stream may begin only with the first output, and be silent while the model thinks. So only the deadline of the
+    response limits it.
+    """
+
+    is_background: Literal[False] = False
+    _stream_deadline_s = None
+    _silence_s = None
+
+    def stream(
+        self, request: dict[str, Any], key: str, _checkpoints: Checkpoints
+    ) -> AsyncGenerator[UpstreamEvent, None]:
+        """POST /responses, answered as a stream."""
+        return self._start_stream(request, key)
 
 
 def _provider(host: str) -> str:
-    """Return who OpenTelemetry says answers there; a server that only speaks OpenAI's contract counts as OpenAI."""
+    """Return OpenTelemetry's name of the provider; a server that only speaks OpenAI's API counts as OpenAI."""
     return "azure.ai.openai" if host.endswith((".azure.com", ".azure.us", ".azure.cn")) else "openai"
 
 
 def _path(token: str) -> str:
-    """Return the upstream's id as one segment of a path, whatever characters it holds."""
+    """Return the upstream's id as one segment of a path, whatever characters it contains."""
     return f"/{quote(token, safe='')}"

@@ -131,7 +131,7 @@ def ranges(project: Project) -> Iterator[str]:
         elif _takes(name, str(most + 1)) or _takes(name, str(least - 1)):
             yield f"{parameter}: the code takes more than {least} to {most}"
         default = declared[parameter].default
-        if default is None or getattr(settings.load(LEAST), field) != float(default.text):
+        if default is None or getattr(settings.load_settings(LEAST), field) != float(default.text):
             yield f"{parameter}: its default is not the code's"
     for name, parameter in CHOICES.items():
         for choice in declared[parameter].allowed() or ["any"]:
@@ -141,7 +141,7 @@ def ranges(project: Project) -> Iterator[str]:
 
 def _takes(name: str, value: str) -> bool:
     try:
-        settings.load({**LEAST, name: value})
+        settings.load_settings({**LEAST, name: value})
     except SettingsError:
         return False
     return True

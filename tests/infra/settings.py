@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.bootstrap import TABLE
-from shared.storage.request_queue import POISON
-from shared.storage.wakeups import INTERNAL
+from shared.storage.messages import INTERNAL, POISON
 from tests.infra.bicep import at, fields
 from tests.infra.project import Project
 from tests.infra.trees import ROOT, Node

@@ -8,7 +8,7 @@ import pytest
 from shared.contract import callers
 
 KEY = "br_key"
-KNOWN = callers.parse(json.dumps([{"name": "ann", "keys": [hashlib.sha256(KEY.encode()).hexdigest()]}]))
+KNOWN = callers.parse_callers(json.dumps([{"name": "ann", "keys": [hashlib.sha256(KEY.encode()).hexdigest()]}]))
 
 
 @pytest.mark.parametrize("header", ["api-key", "x-functions-key"])

@@ -49,7 +49,7 @@ def test_the_first_caller_is_made(tmp_path: Path, vault: Vault) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     kept = json.loads((tmp_path / FILE).read_text())
     assert vault.secret
-    caller = callers.parse(vault.secret).named("first")
+    caller = callers.parse_callers(vault.secret).named("first")
     assert caller
     assert [secret.text for secret in caller.secrets] == [kept["signing_secret"]]
     assert hashlib.sha256(kept["api_key"].encode()).hexdigest() in vault.secret

@@ -32,7 +32,7 @@ def test_the_names_found_in_the_syntax_are_those_asked_for() -> None:
     """No name is missed and none is made up, whatever way the code reads it."""
     least = {"CALLERS": '[{"name": "ann"}]', "UPSTREAM_BASE_URL": "https://a.example/v1", "AzureWebJobsStorage": "x"}
     environment = Watched(least)
-    settings.load(environment)
+    settings.load_settings(environment)
     assert environment.asked == read_by_code()
 
 

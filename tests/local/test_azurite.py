@@ -146,7 +146,7 @@ def test_sigterm_leaves_nothing_behind(kind: str) -> None:
     script = (
         "import time\n"
         "from local.azurite import azurite\n"
-        "from local.process import interrupt_on_signals\n"
+        "from local.stack.process import interrupt_on_signals\n"
         "interrupt_on_signals()\n"
         f"with azurite(kind={kind!r}) as storage:\n"
         "    print(storage.ports['table'], flush=True)\n"

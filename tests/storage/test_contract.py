@@ -15,13 +15,13 @@ from azurefunctions.extensions.http.fastapi import Request
 from functions import http
 from shared.contract import callers
 from shared.contract.callers import Caller
-from shared.contract.requests import MAX_ITEMS, parse
+from shared.contract.requests import MAX_ITEMS, parse_request
 from shared.core.alarms import Kind
 from shared.core.errors import BadRequest, RefusedByUpstream, SettingsError, UpstreamRefused, UpstreamUnavailable
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.upstreams.protocol import Upstreams
-from shared.upstreams.responses_api import ResponsesUpstream
+from shared.upstreams.responses_api import BackgroundResponses
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 pytestmark = pytest.mark.anyio
@@ -53,7 +53,7 @@ async def test_what_was_asked_is_shown_while_the_response_waits(stage: Stage) ->
     """Before the upstream has said a word, in the first answer and in every later one."""
     stage.upstream.start_errors = [OUTAGE]
     body = orjson.dumps({"model": "m", "input": "question", "background": True, **ASKED})
-    made, first = await stage.engine.create(ANN, parse(body), None, None)
+    made, first = await stage.engine.create(ANN, parse_request(body), None, None)
     for shown in (orjson.loads(first), await stage.shown(made.id)):
         assert (shown["status"], repeated(shown)) == ("queued", ASKED)
 
@@ -137,8 +137,8 @@ async def test_a_success_that_is_no_response_object_fails_the_response(stage: St
         return {}
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        upstream = ResponsesUpstream(client, "https://model.example.com/v1", no_headers)
-        stage.engine = Engine(replace(stage.world, upstreams=Upstreams(upstream)))
+        upstream = BackgroundResponses(client, "https://model.example.com/v1", no_headers)
+        stage.engine = Engine(replace(stage.ports, upstreams=Upstreams(upstream)))
         made = await stage.create()
         assert made.status is Status.FAILED
         assert (await stage.shown(made.id))["error"]["code"] == "upstream_invalid"
@@ -153,7 +153,7 @@ async def test_a_success_that_is_no_response_object_fails_the_response(stage: St
 async def test_what_was_not_created_as_a_stream_is_not_streamed(stage: Stage, background: bool, flag: str) -> None:
     """The contract's words, by what was missing when it was created; the upstream is not asked."""
     body = orjson.dumps({"model": "m", "input": "question", "background": background})
-    made, _ = await stage.engine.create(ANN, parse(body), None, 0)
+    made, _ = await stage.engine.create(ANN, parse_request(body), None, 0)
     with pytest.raises(BadRequest) as refused:
         await http.retrieve(stage.engine, ANN, request("GET", "/", "stream=true", id=made.id))
     assert refused.value.message == f"This response cannot be streamed because it was not created with {flag}=true."
@@ -202,17 +202,17 @@ def test_a_key_belongs_to_one_caller() -> None:
     """One digest under two names is a wrong setting: it could not be told who calls; the digest is not shown."""
     digest = sha256(b"key").hexdigest()
     text = orjson.dumps([{"name": name, "keys": [digest]} for name in ("ann", "bob")]).decode()
-    with pytest.raises(SettingsError, match="CALLERS holds a key twice") as refused:
-        callers.parse(text)
+    with pytest.raises(SettingsError, match="CALLERS has the same key twice") as refused:
+        callers.parse_callers(text)
     assert digest not in str(refused.value)
 
 
 def test_an_input_has_at_most_ten_thousand_items() -> None:
     """One more is refused, and the field is named."""
     assert MAX_ITEMS == 10_000
-    parse(orjson.dumps({"model": "m", "input": [{}] * MAX_ITEMS}))
+    parse_request(orjson.dumps({"model": "m", "input": [{}] * MAX_ITEMS}))
     with pytest.raises(BadRequest) as refused:
-        parse(orjson.dumps({"model": "m", "input": [{}] * (MAX_ITEMS + 1)}))
+        parse_request(orjson.dumps({"model": "m", "input": [{}] * (MAX_ITEMS + 1)}))
     assert refused.value.param == "input"
 
 
@@ -235,7 +235,7 @@ def test_a_method_that_is_not_allowed_learns_which_are(path: str, allowed: str) 
 async def test_a_refusal_names_the_previous_response_as_its_caller_knows_it(stage: Stage) -> None:
     """What the upstream calls a response is nobody's business, also in the upstream's own words."""
     first = await stage.ended()
-    theirs = str((await stage.record(first.id)).upstream_id)
+    theirs = str((await stage.record(first.id)).upstream.id)
     stage.upstream.start_errors = [UpstreamRefused(400, f"Previous response with id '{theirs}' has not finished.")]
     with pytest.raises(RefusedByUpstream) as refused:
         await stage.create(previous_response_id=first.id)

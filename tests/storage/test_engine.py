@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,12 +11,12 @@ import pytest
 
 from shared.contract.callers import Caller, SigningSecret
 from shared.contract.pages import Page
-from shared.contract.requests import parse
+from shared.contract.requests import parse_request
 from shared.core.errors import BadRequest, NotFound, StoreUnavailable, TooLarge
 from shared.core.ids import new_id, shard_of, token_for
 from shared.core.states import Status
 from shared.engine import Engine
-from tests.support.stage import ANN, BOB, CALLBACK_URL, SECRET, START_MS, Stage
+from tests.support.stage import ANN, BOB, CALLBACK_URL, SECRET, START_MS, Clock, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +27,7 @@ SHARED = Counter({"GET responses()": 2})
 async def created(stage: Stage, wait_s: float | None, **fields: Any) -> dict[str, Any]:
     """Create a response, waiting for its end; return the object that is answered."""
     body = orjson.dumps({"model": "m", "input": "question", **fields})
-    _, answer = await stage.engine.create(ANN, parse(body), None, wait_s)
+    _, answer = await stage.engine.create(ANN, parse_request(body), None, wait_s)
     found: dict[str, Any] = orjson.loads(answer)
     return found
 
@@ -81,11 +80,12 @@ async def test_waiting_outlasts_an_outage_of_storage(stage: Stage) -> None:
     stage.upstream.course = [Status.IN_PROGRESS]
     waiting = asyncio.Event()
 
-    async def sleep(delay_s: float) -> None:
-        waiting.set()
-        await asyncio.sleep(delay_s)
+    class WatchedClock(Clock):
+        async def sleep(self, seconds: float) -> None:
+            waiting.set()
+            await super().sleep(seconds)
 
-    stage.engine = Engine(replace(stage.world, sleep=sleep))
+    stage.change(clock=WatchedClock())
     create = asyncio.create_task(created(stage, 0.2))
     await waiting.wait()
     async with stage.proxy.refusing():

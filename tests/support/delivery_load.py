@@ -13,10 +13,10 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from shared.contract import responses
 from shared.core import blobs, response_transitions, states
-from shared.core.changesets import Write
+from shared.core.changesets import ChangeSet
 from shared.core.ids import derived_id, event_id, shard_of
 from shared.core.outcomes import Answer, SendError
-from shared.core.records import Record
+from shared.core.records import Record, RequestInfo
 from shared.core.response_transitions import DAY_MS, Ending
 from shared.core.states import Status
 from shared.storage import operations
@@ -94,7 +94,7 @@ async def plant(table: Table, planned: Iterable[Course]) -> None:
     waiting: dict[str, list[Any]] = defaultdict(list)
     for course in planned:
         shard = shard_of(course.id)
-        rows, _ = operations.of_write(_ended(course), "planted")
+        rows, _ = operations.of_change_set(_ended(course), "planted")
         if len(waiting[shard]) + len(rows) > OPERATIONS:
             await table.submit_transaction(waiting.pop(shard))
         waiting[shard] += rows
@@ -102,11 +102,17 @@ async def plant(table: Table, planned: Iterable[Course]) -> None:
         await table.submit_transaction(left)
 
 
-def _ended(course: Course) -> Write:
+def _ended(course: Course) -> ChangeSet:
     born_ms = START_MS - 5_000
-    record = Record(course.id, course.caller, born_ms, START_MS + DAY_MS, background=True, callback_url=course.url)
+    record = Record(
+        course.id,
+        course.caller,
+        born_ms,
+        START_MS + DAY_MS,
+        request=RequestInfo(store=True, background=True, callback_url=course.url),
+    )
     body = responses.present(record, ENDED, {"output": [{"number": course.n}]}, {}, START_MS)
-    return response_transitions.ended(record, Ending(ENDED, blobs.pack(body)), START_MS, 30 * DAY_MS)
+    return response_transitions.end(record, Ending(ENDED, blobs.pack(body)), START_MS, 30 * DAY_MS)
 
 
 @dataclass
@@ -141,7 +147,7 @@ class Carrier(ScriptedReceiver):
     """The sender of one process. At its n-th POST, if a number is named, the process dies: its task is cancelled."""
 
     def __init__(self, fleet: Fleet, *, dies_at: int = 0) -> None:
-        super().__init__()
+        super().__init__(now_ms=lambda: fleet.clock.ms)
         self._fleet = fleet
         self._dies_at = dies_at
         self.process: asyncio.Task[None] | None = None

@@ -12,13 +12,14 @@ import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from shared.bootstrap import _world
-from shared.core.changesets import Write
+from shared.bootstrap import build_ports
+from shared.core.changesets import ChangeSet
 from shared.core.outcomes import Answer
-from shared.core.records import CALLBACK, Record
+from shared.core.records import Record, Target
 from shared.engine import Engine
 from shared.senders.callbacks import CallbackSender
-from shared.settings import load
+from shared.settings import load_settings
+from shared.storage.messages import DeliverNow
 from shared.storage.store import Store
 
 
@@ -41,11 +42,11 @@ class DoomedStore(Store):
         super().__init__(store._table)
         self._doom = doom
 
-    async def commit(self, write: Write) -> Record:
+    async def commit(self, change: ChangeSet) -> Record:
         """Carry out the claim of an attempt, or its record."""
-        name = "claim" if any(one.sending for one in write.record.deliveries) else "record"
+        name = "claim" if any(one.sending for one in change.record.deliveries) else "record"
         self._doom.passes(f"before the {name}")
-        record = await super().commit(write)
+        record = await super().commit(change)
         self._doom.passes(f"after the {name}")
         return record
 
@@ -68,10 +69,10 @@ class DoomedSender(CallbackSender):
 
 async def deliver(alarm_key: str, doom: Doom) -> None:
     """Make the attempt that a message with this key asks for."""
-    world = _world(load())
-    senders = {**world.senders, CALLBACK: DoomedSender(allow_loopback=True, doom=doom)}
-    engine = Engine(replace(world, store=DoomedStore(world.store, doom), senders=senders))
-    await engine.deliver(alarm_key)
+    ports = build_ports(load_settings())
+    senders = {**ports.senders, Target.CALLBACK: DoomedSender(allow_loopback=True, doom=doom)}
+    engine = Engine(replace(ports, store=DoomedStore(ports.store, doom), senders=senders))
+    await engine.deliver(DeliverNow(alarm_key))
     await engine.aclose()
 
 

@@ -1,11 +1,13 @@
-"""What goes on after a death: a process that hears its own messages and its heartbeat, on a stage's clock."""
+"""Failover: the process that is left after a death, with its own messages and heartbeat, on a stage's clock."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import orjson
+
 from shared.engine import Engine
-from shared.storage.wakeups import DELIVERIES, NUDGES
-from tests.support.queue_pump import swept
+from shared.storage.messages import DELIVERIES, WAKEUPS
+from tests.support.queue_pump import delivered, swept
 from tests.support.stage import Sent, Stage
 
 HEARTBEAT_MS = 60_000
@@ -45,10 +47,10 @@ class Survivor:
     def _listen(self) -> None:
         new = self.stage.sent[self._heard :]
         self._heard += len(new)
-        self._waiting += [(self.stage.clock.ms + sent.parked_s * 1000, sent) for sent in new]
+        self._waiting += [(self.stage.clock.ms + sent.delay_s * 1000, sent) for sent in new]
 
     async def _handle(self, sent: Sent) -> None:
-        if sent.queue == NUDGES:
-            await swept(self.engine, sent.content)
+        if sent.queue == WAKEUPS:
+            await swept(self.engine, orjson.dumps(sent.content))
         elif sent.queue == DELIVERIES:
-            await self.engine.deliver(sent.content["alarm"])
+            await delivered(self.engine, orjson.dumps(sent.content))

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import orjson
 from azure.core.exceptions import ResourceNotFoundError
 
 from shared.engine import Engine
-from shared.storage.wakeups import DELIVERIES, NUDGES, RUNS
+from shared.storage.messages import DELIVERIES, RUNS, WAKEUPS, DeliverNow, RunOffer, Wakeup
 from tests.support.stage import Stage
 
 
@@ -20,28 +19,31 @@ async def queue_host(stage: Stage, *engines: Engine, copies: int = 1) -> AsyncIt
     turns = itertools.cycle(engines)
     async with asyncio.TaskGroup() as group:
         pumps = [
-            group.create_task(_pump(stage, NUDGES, copies, lambda said: swept(next(turns), said))),
-            group.create_task(_pump(stage, DELIVERIES, copies, lambda said: next(turns).deliver(said["alarm"]))),
-            group.create_task(_pump(stage, RUNS, copies, lambda said: next(turns).run(said["id"], said["epoch"]))),
+            group.create_task(_pump(stage, WAKEUPS, copies, lambda body: swept(next(turns), body))),
+            group.create_task(_pump(stage, DELIVERIES, copies, lambda body: delivered(next(turns), body))),
+            group.create_task(_pump(stage, RUNS, copies, lambda body: next(turns).drive(RunOffer.decode(body)))),
         ]
         yield
         for pump in pumps:
             pump.cancel()
 
 
-async def swept(engine: Engine, said: dict[str, Any]) -> int:
-    """Sweep as a nudge asks for; return how many alarms that rang."""
-    return await engine.sweep(said["shard"], said["at"], said.get("until", 0))
+async def swept(engine: Engine, body: bytes) -> int:
+    """Sweep as a wake-up asks for; return how many alarms that rang."""
+    return await engine.sweep(Wakeup.decode(body))
 
 
-async def _pump(
-    stage: Stage, name: str, copies: int, handle: Callable[[dict[str, Any]], Coroutine[Any, Any, object]]
-) -> None:
+async def delivered(engine: Engine, body: bytes) -> None:
+    """Make the attempt that a message asks for."""
+    await engine.deliver(DeliverNow.decode(body))
+
+
+async def _pump(stage: Stage, name: str, copies: int, handle: Callable[[bytes], Coroutine[Any, Any, object]]) -> None:
     async with stage.queue(name) as queue, asyncio.TaskGroup() as group:
         while True:
             async for message in queue.receive_messages(messages_per_page=32, max_messages=32, visibility_timeout=600):
                 with suppress(ResourceNotFoundError):  # the queue may be cleared at any moment
                     await queue.delete_message(message)
                 for _ in range(copies):
-                    group.create_task(handle(orjson.loads(message.content)))
+                    group.create_task(handle(message.content.encode()))
             await asyncio.sleep(0.05)

@@ -1,13 +1,12 @@
-"""A world for the engine: real storage behind a proxy, peers that follow a script, a clock that obeys."""
+"""A stage for the engine: real storage behind a proxy, peers that follow a script, and a clock that obeys."""
 
 import asyncio
 import re
-import time
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -16,18 +15,21 @@ from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared.contract.callers import Caller, Callers, SigningSecret
-from shared.contract.requests import parse
+from shared.contract.requests import parse_request
 from shared.core.alarms import Alarm, Kind
 from shared.core.ids import shard_of
-from shared.core.records import CALLBACK, REPLY_QUEUE, Delivery, Record
+from shared.core.records import Delivery, Record, Target
 from shared.core.states import Status
 from shared.engine import Engine
-from shared.runtime.config import Rules
-from shared.runtime.ports import World
-from shared.storage.request_queue import Queues
+from shared.runtime.clock import SystemClock
+from shared.runtime.config import Config, Rules
+from shared.runtime.ports import Ports
+from shared.storage.codec import encode_alarm
+from shared.storage.messages import DELIVERIES, HINTS, WAKEUPS, DeliverNow, Wakeup
+from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.table_client import Table
-from shared.storage.wakeups import DELIVERIES, NUDGES, RUNS, Nudges
+from shared.storage.wakeups import Wakeups
 from shared.upstreams.protocol import Upstream, Upstreams
 from tests.support.fakes.peers import ScriptedReceiver, ScriptedUpstream
 from tests.support.proxies.fault_proxy import FaultProxy
@@ -57,23 +59,30 @@ def events(caplog: pytest.LogCaptureFixture, *levels: int) -> list[str]:
     return [line["event"] for line in told(caplog, *levels)]
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
+class Clock(SystemClock):
+    """A wall clock that stands still until it is moved. Durations and waiting are real."""
 
-    def __init__(self) -> None:
-        self.ms = START_MS
+    def __init__(self, ms: int = START_MS) -> None:
+        self.ms = ms
 
-    def __call__(self) -> int:
+    def now_ms(self) -> int:
+        """Return the time that was set."""
         return self.ms
 
     def advance(self, seconds: float) -> None:
-        """Move on by this time."""
+        """Move the time on."""
         self.ms += int(seconds * 1000)
 
 
-def clock_ahead(by_ms: int) -> Callable[[], int]:
-    """Return a running clock that differs from the machine's by this time."""
-    return lambda: time.time_ns() // 1_000_000 + by_ms
+class SkewedClock(SystemClock):
+    """A running clock that differs from the machine's by some milliseconds."""
+
+    def __init__(self, by_ms: int) -> None:
+        self._by_ms = by_ms
+
+    def now_ms(self) -> int:
+        """Return the machine's time and the difference."""
+        return super().now_ms() + self._by_ms
 
 
 @dataclass(frozen=True)
@@ -82,27 +91,27 @@ class Sent:
 
     queue: str
     content: dict[str, Any]
-    parked_s: int
+    delay_s: int
 
 
-def nudge(at_s: int, parked_s: int, shard: str = "a", **until: int) -> Sent:
-    """Return the nudge of a shard as it is sent; the heartbeat's says until when it goes on."""
-    return Sent(NUDGES, {"shard": shard, "at": at_s, **until}, parked_s)
+def wakeup(at_s: int, delay_s: int, shard: str = "a", **until: int) -> Sent:
+    """Return the wake-up of a shard as it is sent; the heartbeat's says until when it goes on."""
+    return Sent(WAKEUPS, {"shard": shard, "at": at_s, **until}, delay_s)
 
 
 class Stage:
     """An engine on a storage account of its own, and everything around it within a test's reach.
 
-    The clock stands still, dice always give 0, and the table is reached through a proxy. No queue is served: a test
-    sweeps when it wants to, or asks for a `queue_host` (pumps.py).
+    The clock stands still, there is no jitter, and the table is reached through a proxy. No queue is served: a test
+    sweeps when it wants to, or asks for a `queue_host` (queue_pump.py).
     """
 
     def __init__(self, connection_string: str, *, sdk_retries: int = 0) -> None:
         self.clock = Clock()
         self.upstream = ScriptedUpstream()
         self.others: dict[str, Upstream] = {}
-        self.receiver = ScriptedReceiver()
-        self.replies = ScriptedReceiver()
+        self.receiver = ScriptedReceiver(now_ms=self.clock.now_ms)
+        self.replies = ScriptedReceiver(now_ms=self.clock.now_ms)
         self.sent: list[Sent] = []
         self._connection = connection_string
         self._sdk_retries = sdk_retries
@@ -111,38 +120,38 @@ class Stage:
     async def __aenter__(self) -> Self:
         endpoint = dict(part.partition("=")[::2] for part in self._connection.split(";"))["TableEndpoint"]
         self.proxy = await self._enter(FaultProxy("table", urlsplit(endpoint).port or 80))
-        self.world = await self.new_world(self.clock)
-        self.engine = Engine(self.world)
+        self.ports = await self.new_ports(self.clock)
+        self.engine = Engine(self.ports)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
         await self._open.aclose()
 
-    async def new_world(self, now_ms: Callable[[], int]) -> World:
-        """Return the world as another process with another clock would have it: same storage, same peers."""
-        nudges, deliveries, runs = [await self._enter(self.queue(name)) for name in (NUDGES, DELIVERIES, RUNS)]
-        senders = Nudges(nudges, deliveries, runs, now_ms)
-        store, queues = Store(await self.table()), Queues(await self._enter(self._queues()))
-        for part in (store, senders, queues):
+    async def new_ports(self, clock: Clock | SystemClock) -> Ports:
+        """Return the ports as another process with another clock would have them: same storage, same peers."""
+        queues = {name: await self._enter(self.queue(name)) for name in HINTS}
+        wakeups = Wakeups(queues, clock.now_ms)
+        store, requests = Store(await self.table()), RequestQueue(await self._enter(self._queues()))
+        for part in (store, wakeups, requests):
             await part.prepare()
-        world = World(
+        ports = Ports(
             store=store,
-            nudges=senders,
-            queues=queues,
-            upstreams=Upstreams(self.upstream, self.others),
-            senders={CALLBACK: self.receiver, REPLY_QUEUE: self.replies},
+            wakeups=wakeups,
+            requests=requests,
+            upstreams=self._upstreams(),
+            senders={Target.CALLBACK: self.receiver, Target.REPLY_QUEUE: self.replies},
             callers=Callers((ANN, BOB)),
-            now_ms=now_ms,
-            dice=lambda: 0.0,
-            rules=Rules(reply_queues=("replies*",), requests_caller=ANN.name),
+            clock=clock,
+            random=lambda: 0.0,
+            config=Config(rules=Rules(reply_queues=("replies*",), requests_caller=ANN.name)),
         )
-        self._open.callback(lambda: [task.cancel() for task in (*world.runs, *world.deliveries)])
-        return world
+        self._open.callback(lambda: [task.cancel() for task in ports.background.tasks])
+        return ports
 
     async def process(self) -> Engine:
-        """Return the engine of another process: the same clock, storage and peers."""
-        world = await self.new_world(self.clock)
-        return Engine(replace(world, limits=self.world.limits, pace=self.world.pace))
+        """Return the engine of another process: the same clock, storage, peers and configuration."""
+        ports = await self.new_ports(self.clock)
+        return Engine(replace(ports, config=self.ports.config))
 
     async def table(self) -> Table:
         """Return a client of the table, through the proxy."""
@@ -156,29 +165,44 @@ class Stage:
         return await self._enter(client)
 
     def limit(self, **changes: Any) -> None:
-        """Change what the deployment decides."""
-        self.change(limits=replace(self.world.limits, **changes))
+        """Change the limits."""
+        config = self.ports.config
+        self.change(config=replace(config, limits=replace(config.limits, **changes)))
 
     def pace(self, **changes: float) -> None:
-        """Change how often things are done while a stream flows."""
-        self.change(pace=replace(self.world.pace, **changes))
+        """Change how often things are done while a response is streamed."""
+        config = self.ports.config
+        self.change(config=replace(config, pace=replace(config.pace, **changes)))
+
+    def rule(self, **changes: Any) -> None:
+        """Change where events may be sent."""
+        config = self.ports.config
+        self.change(config=replace(config, rules=replace(config.rules, **changes)))
+
+    def cast(self, upstream: ScriptedUpstream) -> None:
+        """Give the part of the default upstream to another one."""
+        self.upstream = upstream
+        self.change(upstreams=self._upstreams())
 
     def employ(self, prefix: str, upstream: Upstream) -> None:
-        """Have what begins so answered by another upstream, in every process from now on."""
+        """Have models with this prefix served by another upstream, in every process from now on."""
         self.others[prefix] = upstream
-        self.change(upstreams=Upstreams(self.upstream, self.others))
+        self.change(upstreams=self._upstreams())
 
-    def change(self, **seams: Any) -> None:
-        """Act in another world from now on."""
-        self.world = replace(self.world, **seams)
-        self.engine = Engine(self.world)
+    def _upstreams(self) -> Upstreams:
+        return Upstreams(cast("Upstream", self.upstream), self.others)  # of either kind, as the test says
+
+    def change(self, **ports: Any) -> None:
+        """Act through other ports from now on."""
+        self.ports = replace(self.ports, **ports)
+        self.engine = Engine(self.ports)
 
     # Callers
 
     async def create(self, caller: Caller = ANN, *, key: str | None = None, **fields: Any) -> Record:
         """Create a background response unless the fields say otherwise."""
         body = {"model": "m", "input": "question", "background": True, **fields}
-        record, _ = await self.engine.create(caller, parse(orjson.dumps(body)), key, None)
+        record, _ = await self.engine.create(caller, parse_request(orjson.dumps(body)), key, None)
         return record
 
     async def ended(self, caller: Caller = ANN, **fields: Any) -> Record:
@@ -197,11 +221,11 @@ class Stage:
 
     async def record(self, response_id: str) -> Record:
         """Return the record, which must be there."""
-        record = await self.world.store.read(response_id)
+        record = await self.ports.store.read(response_id)
         assert record, "no record"
         return record
 
-    async def delivery(self, response_id: str, target: str = CALLBACK) -> Delivery:
+    async def delivery(self, response_id: str, target: str = Target.CALLBACK) -> Delivery:
         """Return how far a delivery is, which must be there."""
         delivery = (await self.record(response_id)).delivery(target)
         assert delivery, "no delivery"
@@ -209,7 +233,7 @@ class Stage:
 
     async def alarms(self, response_id: str) -> list[Alarm]:
         """Return the alarms of a response, earliest first."""
-        found, _ = await self.world.store.due(shard_of(response_id), FOREVER_MS, 1_000)
+        found, _ = await self.ports.store.due(shard_of(response_id), FOREVER_MS, 1_000)
         return [alarm for alarm in found if alarm.id == response_id]
 
     async def kinds(self, response_id: str) -> list[Kind]:
@@ -224,7 +248,9 @@ class Stage:
     async def plant(self, alarms: Sequence[Alarm]) -> None:
         """Write alarms of one shard without their records."""
         empty = {"write_id": ""}
-        rows = [{"PartitionKey": shard_of(one.id), "RowKey": one.key, "facts": one.facts()} | empty for one in alarms]
+        rows = [
+            {"PartitionKey": shard_of(one.id), "RowKey": one.key, "facts": encode_alarm(one)} | empty for one in alarms
+        ]
         table = await self.table()
         for start in range(0, len(rows), 100):
             await table.submit_transaction([("create", row) for row in rows[start : start + 100]])
@@ -239,7 +265,7 @@ class Stage:
 
     async def sweep(self, response_id: str) -> int:
         """Sweep the shard of a response now."""
-        return await self.engine.sweep(shard_of(response_id), self.clock.ms // 1000)
+        return await self.engine.sweep(Wakeup(shard_of(response_id), self.clock.ms // 1000))
 
     async def finish(self, response_id: str) -> Record:
         """Ring the alarms of a response until it has ended."""
@@ -252,18 +278,18 @@ class Stage:
 
     # Queues
 
-    def nudges(self, response_id: str) -> list[Sent]:
-        """Return the nudges sent so far for the response's shard."""
+    def wakeups(self, response_id: str) -> list[Sent]:
+        """Return the wake-ups sent so far for the response's shard."""
         shard = shard_of(response_id)
-        return [sent for sent in self.sent if sent.queue == NUDGES and sent.content["shard"] == shard]
+        return [sent for sent in self.sent if sent.queue == WAKEUPS and sent.content["shard"] == shard]
 
-    def deliveries(self) -> list[str]:
-        """Return the alarm keys of the deliveries that messages asked for so far."""
-        return [sent.content["alarm"] for sent in self.sent if sent.queue == DELIVERIES]
+    def deliveries(self) -> list[DeliverNow]:
+        """Return the messages that asked for a delivery so far."""
+        return [DeliverNow(sent.content["alarm"]) for sent in self.sent if sent.queue == DELIVERIES]
 
     async def deliver(self) -> None:
         """Handle every message that asked for a delivery so far, all at once."""
-        await asyncio.gather(*(self.engine.deliver(key) for key in self.deliveries()))
+        await asyncio.gather(*map(self.engine.deliver, self.deliveries()))
 
     def queue(self, name: str) -> QueueClient:
         """Return a client of a queue that notes what it sends."""
@@ -287,8 +313,8 @@ class Stage:
     def _note(self, request: Any) -> None:
         http = request.http_request
         if text := _TEXT.search(http.body or b"") if http.method == "POST" else None:
-            parked_s = int(http.query.get("visibilitytimeout", 0))
-            self.sent.append(Sent(urlsplit(http.url).path.split("/")[2], orjson.loads(b64decode(text[1])), parked_s))
+            delay_s = int(http.query.get("visibilitytimeout", 0))
+            self.sent.append(Sent(urlsplit(http.url).path.split("/")[2], orjson.loads(b64decode(text[1])), delay_s))
 
 
 async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:

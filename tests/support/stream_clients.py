@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 import orjson
 
 from shared.contract import sse
-from shared.contract.requests import parse
+from shared.contract.requests import parse_request
 from shared.core.ids import read_token
 from shared.engine import Engine
 from shared.runs.streams import Stream
-from shared.storage.wakeups import RUNS
+from shared.storage.messages import RUNS
 from tests.support.stage import ANN, DEADLINE_S, Stage
 
 Told: TypeAlias = tuple[int, dict[str, Any]]
@@ -68,7 +68,7 @@ class Reader:
 async def streamed(stage: Stage, engine: Engine | None = None, *, key: str | None = None, **fields: Any) -> Reader:
     """Create a streamed response, in the background unless the fields say otherwise, and read it."""
     body = {"model": "m", "input": "question", "background": True, "stream": True, **fields}
-    chunks = await (engine or stage.engine).create_stream(ANN, parse(orjson.dumps(body)), key)
+    chunks = await (engine or stage.engine).create_stream(ANN, parse_request(orjson.dumps(body)), key)
     reader = Reader("", chunks)
     first = await anext(reader._messages)
     reader.id = orjson.loads(first.data)["response"]["id"]

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from shared.core.errors import SettingsError
-from shared.settings import Settings, load
+from shared.settings import Settings, load_settings
 
 CALLERS = '[{"name": "ann"}]'
 LEAST = {
@@ -17,12 +17,12 @@ UNRESOLVED = "@Microsoft.KeyVault(SecretUri=https://vault.example.com/secrets/x)
 
 def loaded(**changes: str) -> Settings:
     """Return the settings of the least environment, changed as given."""
-    return load({**LEAST, **changes})
+    return load_settings({**LEAST, **changes})
 
 
 def test_three_settings_are_enough() -> None:
     """Everything else has a default; loopback callbacks and honoured keys are off."""
-    settings = load(LEAST)
+    settings = load_settings(LEAST)
     assert settings.callers.named("ann")
     assert settings.storage_connection == "UseDevelopmentStorage=true"
     assert settings.upstream_base_url == "https://api.example.com/v1"
@@ -32,14 +32,14 @@ def test_three_settings_are_enough() -> None:
     assert not settings.upstream_honours_keys
     assert settings.reply_queues == ()
     assert settings.own_hosts == frozenset()
-    assert settings.upstream_replays
+    assert settings.upstream_is_background
     assert (settings.stream_heartbeat_s, settings.stream_max_s) == (15.0, 1200.0)
     assert (settings.upstream_api_key, settings.storage_account, settings.identity_client_id) == (None, None, None)
 
 
 def test_every_setting_is_read() -> None:
     """Each name of the table in the README."""
-    settings = load(
+    settings = load_settings(
         {
             "AzureWebJobsStorage__accountName": "store1",
             "AZURE_CLIENT_ID": "id-1",
@@ -68,7 +68,7 @@ def test_every_setting_is_read() -> None:
     assert (settings.deadline_s, settings.retention_s) == (60, 3600)
     assert settings.reply_queues == ("answers", "team-*")
     assert settings.identity_client_id == "id-1"
-    assert not settings.upstream_replays
+    assert not settings.upstream_is_background
     assert (settings.stream_heartbeat_s, settings.stream_max_s) == (0.5, 230.0)
     assert settings.own_hosts == {"127.0.0.1", "localhost", "app.example.com"}
 
@@ -79,7 +79,7 @@ def test_what_is_missing_is_named(missing: str, empty: bool) -> None:
     """An empty value is a missing one."""
     environment = {name: value for name, value in LEAST.items() if name != missing}
     with pytest.raises(SettingsError, match=missing):
-        load({**environment, missing: ""} if empty else environment)
+        load_settings({**environment, missing: ""} if empty else environment)
 
 
 @pytest.mark.parametrize(

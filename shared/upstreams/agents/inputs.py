@@ -1,7 +1,7 @@
-"""What a request asks of an agent, in the form in which Agent Framework reads it. Pure.
+"""The input of a request in the form in which Agent Framework reads it. Pure.
 
-A message is a role and contents, a content an object with a type. What an agent has no use for is refused where to
-ignore it would change the answer: tools are the agent's own.
+A message is a role and contents, a content an object with a type. Fields that an agent cannot use are rejected if
+ignoring them would change the answer: tools are the agent's own.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from shared.core.errors import BadRequest
 
 _Object: TypeAlias = dict[str, Any]
 
-_OTHERS = ("tools", "conversation", "prompt")
+_AGENTS_OWN = ("tools", "conversation", "prompt")
 _OPTIONS = {
     "instructions": "instructions",
     "temperature": "temperature",
@@ -22,14 +22,14 @@ _ROLES = frozenset({"user", "assistant", "system", "developer"})
 _TEXTS = frozenset({"input_text", "output_text", "text"})
 
 
-def options(request: Mapping[str, Any]) -> _Object:
-    """Return the options of the run that a request sets."""
+def run_options(request: Mapping[str, Any]) -> _Object:
+    """Return the options of a run that the request sets, under Agent Framework's names."""
     return {theirs: request[ours] for ours, theirs in _OPTIONS.items() if request.get(ours) is not None}
 
 
-def messages(request: Mapping[str, Any]) -> list[_Object]:
-    """Return the messages of a request; raise BadRequest, naming the field, about what an agent cannot be given."""
-    for name in _OTHERS:
+def input_messages(request: Mapping[str, Any]) -> list[_Object]:
+    """Return the messages of a request; raise BadRequest naming the field if an agent cannot be given one of them."""
+    for name in _AGENTS_OWN:
         if request.get(name):
             raise BadRequest(f"'{name}' cannot be given to an agent, which has its own.", param=name)
     given = request.get("input")
@@ -39,7 +39,7 @@ def messages(request: Mapping[str, Any]) -> list[_Object]:
 
 
 def _is_reasoning(item: object) -> bool:
-    """Say whether an item is what another model thought: it comes along where an output is given back as input."""
+    """Return whether an item is the reasoning of another model, which is in an output that is sent back as input."""
     return isinstance(item, dict) and item.get("type") == "reasoning"
 
 
@@ -89,4 +89,4 @@ def _text(text: str) -> _Object:
 
 def _unknown(value: object) -> BadRequest:
     kind = value.get("type", "message") if isinstance(value, dict) else type(value).__name__
-    return BadRequest(f"'input' holds what an agent cannot be given: {str(kind)[:60]}.", param="input")
+    return BadRequest(f"'input' contains an item that an agent cannot be given: {str(kind)[:60]}.", param="input")

@@ -1,33 +1,51 @@
-"""An agent's answer told as the events of a response while it comes, and its output as it then is. Pure.
+"""The output builder: turns the deltas of an agent's answer into stream events, and into the output so far. Pure.
 
-An item is opened by the first piece of it and closed by what cannot belong to it any more; its events are those by
-which a finished item is told (restating.py), with the pieces where there the whole text is. Calls may be open side by
-side, since models write several at once; anything else is told one after the other.
+An item emits `added`, deltas and `done`. Deltas carry only new text, `done` carries all of it. The first delta opens an
+item; a delta that cannot belong to it closes it. Tool calls may be open side by side, because models write several at
+once. Everything else comes one after the other.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from itertools import dropwhile, takewhile
 from typing import Any, TypeAlias
 
-from shared.contract.synthesized_events import restated, restated_item
+from shared.contract.synthesized_events import item_events, output_events
 
 _Object: TypeAlias = dict[str, Any]
 
-_IDS = {"text": "msg", "refusal": "msg", "reasoning": "rs", "call": "fc", "result": "fco"}
 _COUNTS = ("input_token_count", "output_token_count", "total_token_count")
 _CACHED, _REASONING = "cache_read_input_token_count", "reasoning_output_token_count"
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of an answer: of a text, a refusal, reasoning, the arguments of a call; or the result of a call.
+class DeltaKind(StrEnum):
+    """What a delta is a part of."""
 
-    `name` is a call's id or a message's, what pieces of one item have in common. `is_whole`: it replaces what came of
-    the item before, and is the end of it.
+    TEXT = "text"
+    REFUSAL = "refusal"
+    REASONING = "reasoning"
+    CALL = "call"  # the arguments of a tool call
+    RESULT = "result"  # the result of a tool call
+
+
+_IDS = {
+    DeltaKind.TEXT: "msg",
+    DeltaKind.REFUSAL: "msg",
+    DeltaKind.REASONING: "rs",
+    DeltaKind.CALL: "fc",
+    DeltaKind.RESULT: "fco",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A part of an answer. The parts of one item have the same `name`: the id of a call or of a message.
+
+    `is_whole`: the text replaces what came of the item before, and ends the item.
     """
 
-    kind: str  # text | refusal | reasoning | call | result
+    kind: DeltaKind
     text: str = field(default="", repr=False)
     name: str = ""
     tool: str = ""
@@ -35,111 +53,112 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
-    """An item that is being told: its place, and all pieces in one."""
+class _OpenItem:
+    """An item that is not finished: its index, its id, and all its deltas in one."""
 
     index: int
     id: str
-    so_far: Piece
+    so_far: Delta
 
     def finished(self) -> _Object:
-        """Return the item as it is with what there is of it."""
-        piece = self.so_far
-        match piece.kind:
-            case "call":
-                named = {"call_id": piece.name, "name": piece.tool, "arguments": piece.text}
+        """Return the item as if it ended here."""
+        delta = self.so_far
+        match delta.kind:
+            case DeltaKind.CALL:
+                named = {"call_id": delta.name, "name": delta.tool, "arguments": delta.text}
                 return {"id": self.id, "type": "function_call", "status": "completed", **named}
-            case "result":
-                named = {"call_id": piece.name, "output": piece.text}
+            case DeltaKind.RESULT:
+                named = {"call_id": delta.name, "output": delta.text}
                 return {"id": self.id, "type": "function_call_output", "status": "completed", **named}
-            case "reasoning":
-                summary = [{"type": "summary_text", "text": piece.text}]
+            case DeltaKind.REASONING:
+                summary = [{"type": "summary_text", "text": delta.text}]
                 return {"id": self.id, "type": "reasoning", "summary": summary}
-        part = {"type": "output_text", "text": piece.text, "annotations": [], "logprobs": []}
-        if piece.kind == "refusal":
-            part = {"type": "refusal", "refusal": piece.text}
+        part = {"type": "output_text", "text": delta.text, "annotations": [], "logprobs": []}
+        if delta.kind is DeltaKind.REFUSAL:
+            part = {"type": "refusal", "refusal": delta.text}
         return {"id": self.id, "type": "message", "status": "completed", "role": "assistant", "content": [part]}
 
     def events(self) -> list[_Object]:
-        """Return the events of the item as finished."""
-        return list(restated_item(self.index, self.finished()))
+        """Return the events of the item as if it ended here."""
+        return list(item_events(self.index, self.finished()))
 
 
-class Narrative:
-    """The answer of a response, in the order of its items; `suffix` makes their ids unique.
+class OutputBuilder:
+    """The output of a response, in the order of its items.
 
-    It may have come to some items before, in another process.
+    `suffix` makes the ids of the items unique. `before` are items from another process that worked on the response.
     """
 
     def __init__(self, suffix: str, before: Sequence[_Object] = ()) -> None:
         self._suffix = suffix
-        self._open: list[_Open] = []
+        self._open: list[_OpenItem] = []
         self._closed: dict[int, _Object] = dict(enumerate(before))
-        self._calls = {str(item["call_id"]) for item in before if item["type"] == "function_call"}  # that are closed
+        self._closed_calls = {str(item["call_id"]) for item in before if item["type"] == "function_call"}
 
     @property
     def output(self) -> list[_Object]:
-        """The items told so far, those that are still open as far as they go."""
+        """The items so far; unfinished ones as if they ended here."""
         items = self._closed | {one.index: one.finished() for one in self._open}
         return [items[index] for index in sorted(items)]
 
-    def begin(self) -> list[_Object]:
-        """Return the events that tell again what it had come to before."""
-        return restated(list(self._closed.values()))
+    def replay(self) -> list[_Object]:
+        """Return the events of the items from before."""
+        return output_events(list(self._closed.values()))
 
-    def tell(self, piece: Piece) -> list[_Object]:
-        """Return the events that tell a piece."""
-        found = self._found(piece)
+    def add(self, delta: Delta) -> list[_Object]:
+        """Add a delta; return its events."""
+        found = self._found(delta)
         if found:
-            return self._go_on(found, piece)
-        if piece.kind == "call" and piece.name in self._calls:
+            return self._extend(found, delta)
+        if delta.kind is DeltaKind.CALL and delta.name in self._closed_calls:
             return []
-        if piece.kind != "result" and not piece.text and not piece.tool:
+        if delta.kind is not DeltaKind.RESULT and not delta.text and not delta.tool:
             return []
-        return self._begin(piece)
+        return self._begin(delta)
 
-    def end(self) -> list[_Object]:
-        """Return the events that close whatever is open."""
+    def close(self) -> list[_Object]:
+        """Finish every unfinished item; return the events."""
         return [event for one in list(self._open) for event in self._close(one)]
 
-    def _found(self, piece: Piece) -> _Open | None:
-        """Return the open item that a piece belongs to; a call's later pieces may not say whose they are."""
-        same = [one for one in self._open if one.so_far.kind == piece.kind]
-        if piece.kind == "call" and not piece.name:
+    def _found(self, delta: Delta) -> _OpenItem | None:
+        """Return the open item that a delta belongs to. Later deltas of a call may not name it."""
+        same = [one for one in self._open if one.so_far.kind is delta.kind]
+        if delta.kind is DeltaKind.CALL and not delta.name:
             return same[-1] if same else None
-        return next((one for one in same if one.so_far.name == piece.name), None)
+        return next((one for one in same if one.so_far.name == delta.name), None)
 
-    def _begin(self, piece: Piece) -> list[_Object]:
-        over = [one for one in self._open if not piece.kind == one.so_far.kind == "call"]
-        told = [event for one in over for event in self._close(one)]
+    def _begin(self, delta: Delta) -> list[_Object]:
+        is_call = delta.kind is DeltaKind.CALL
+        over = [one for one in self._open if not (is_call and one.so_far.kind is DeltaKind.CALL)]
+        events = [event for one in over for event in self._close(one)]
         index = len(self._closed) + len(self._open)
-        begun = _Open(index, f"{_IDS[piece.kind]}_{self._suffix}{index:04x}", replace(piece, text=""))
-        if piece.kind == "result":
-            return told + self._close(replace(begun, so_far=piece))
+        begun = _OpenItem(index, f"{_IDS[delta.kind]}_{self._suffix}{index:04x}", replace(delta, text=""))
+        if delta.kind is DeltaKind.RESULT:
+            return events + self._close(replace(begun, so_far=delta))
         self._open.append(begun)
-        return told + _before_delta(begun.events()) + self._go_on(begun, piece)
+        return events + _before_delta(begun.events()) + self._extend(begun, delta)
 
-    def _go_on(self, one: _Open, piece: Piece) -> list[_Object]:
+    def _extend(self, one: _OpenItem, delta: Delta) -> list[_Object]:
         before = one.so_far.text
-        after = piece.text if piece.is_whole else before + piece.text
-        more = after[len(before) :] if after.startswith(before) else ""
+        after = delta.text if delta.is_whole else before + delta.text
+        new = after[len(before) :] if after.startswith(before) else ""
         longer = replace(one, so_far=replace(one.so_far, text=after))
         self._open[self._open.index(one)] = longer
-        told = [event | {"delta": more} for event in one.events() if _is_delta(event)] if more else []
-        return told + (self._close(longer) if piece.is_whole else [])
+        events = [event | {"delta": new} for event in one.events() if _is_delta(event)] if new else []
+        return events + (self._close(longer) if delta.is_whole else [])
 
-    def _close(self, one: _Open) -> list[_Object]:
+    def _close(self, one: _OpenItem) -> list[_Object]:
         self._open = [other for other in self._open if other.index != one.index]
         self._closed[one.index] = one.finished()
-        if one.so_far.kind == "result":
+        if one.so_far.kind is DeltaKind.RESULT:
             return one.events()
-        if one.so_far.kind == "call":
-            self._calls.add(one.so_far.name)
+        if one.so_far.kind is DeltaKind.CALL:
+            self._closed_calls.add(one.so_far.name)
         return list(dropwhile(lambda event: not _is_delta(event), one.events()))[1:]
 
 
-def usage(details: Iterable[Mapping[str, Any]]) -> _Object | None:
-    """Return what the parts of an answer have used together, as a response says it; None if nobody counted."""
+def total_usage(details: Iterable[Mapping[str, Any]]) -> _Object | None:
+    """Return the sum of several usage details, as a response shows it; None if there are none."""
     counted = list(details)
     if not counted:
         return None

@@ -1,8 +1,8 @@
-"""The agents of a deployment: a Python module that it brings along, with a mapping from names to factories.
+"""The agents of a deployment: a Python module of its own, with a mapping from names to factories.
 
     AGENTS: Mapping[str, Callable[[], Agent]]
 
-The module is imported when the first request names an agent, Agent Framework only where an agent is run.
+The module is imported when the first request names an agent. Agent Framework is imported only where an agent is run.
 """
 
 import importlib
@@ -21,7 +21,7 @@ _FRAMEWORK = "agent_framework"
 
 
 class Agents:
-    """What the module of that name brings along; nothing where there is no such module."""
+    """The agents in the module of this name; none if there is no such module."""
 
     def __init__(self, module: str) -> None:
         self._module = module
@@ -30,15 +30,15 @@ class Agents:
         """Raise BadRequest if there is no such agent, Misconfigured if the module cannot be used."""
         self._factory(name)
 
-    def made(self, name: str) -> "Agent":
-        """Return a new agent; raises as `check`, and whatever its factory raises."""
+    def create(self, name: str) -> "Agent":
+        """Return a new agent; raise as `check` does, or whatever its factory raises."""
         return self._factory(name)()
 
     def _factory(self, name: str) -> "Callable[[], Agent]":
-        if not _is_there(_FRAMEWORK):
+        if not _exists(_FRAMEWORK):
             raise _unknown(name, "Agent Framework is not installed (requirements-agents.txt)")
-        if not _is_there(self._module):
-            raise _unknown(name, f"the deployment has no module '{self._module}' of agents")
+        if not _exists(self._module):
+            raise _unknown(name, f"the deployment has no module '{self._module}' with agents")
         known = self._known()
         if name not in known:
             raise _unknown(name, f"there are: {', '.join(f'agent:{one}' for one in sorted(known)) or 'none'}")
@@ -52,15 +52,15 @@ class Agents:
             raise Misconfigured("The agents of this deployment cannot be loaded.", code="agents_broken") from error
         if not isinstance(known, Mapping):
             _log.error("agents.broken", extra={"module_name": self._module, "found": type(known).__name__})
-            raise Misconfigured("The agents of this deployment are no mapping.", code="agents_broken")
+            raise Misconfigured("AGENTS of this deployment is not a mapping.", code="agents_broken")
         return known
 
 
-def _is_there(module: str) -> bool:
+def _exists(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
-        return False  # not even the package that it would be in
+        return False  # the package that it would be in does not exist
 
 
 def _unknown(name: str, why: str) -> BadRequest:

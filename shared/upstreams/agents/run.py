@@ -1,4 +1,4 @@
-"""One holder's share of an agent's work: from its beginning, or from its continuation token, to its end or a pause."""
+"""One run of an agent: from its beginning, or from a continuation token, to its end or to a pause."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -10,35 +10,37 @@ from shared.core.blobs import Oversized
 from shared.core.errors import UpstreamBroken, UpstreamOversized, UpstreamPaused
 from shared.core.states import Status
 from shared.telemetry.logs import logger
-from shared.upstreams.agents import inputs, output_events, updates
+from shared.upstreams.agents import inputs, updates
 from shared.upstreams.agents.failures import is_about_background
-from shared.upstreams.agents.output_events import Narrative
-from shared.upstreams.agents.tools import Journal, keeping
-from shared.upstreams.agents.updates import COMPLETED, Verdict
-from shared.upstreams.protocol import Memory, Sent
+from shared.upstreams.agents.output_events import OutputBuilder, total_usage
+from shared.upstreams.agents.tools import ToolResults, saving_results
+from shared.upstreams.agents.updates import COMPLETED, Result
+from shared.upstreams.protocol import Checkpoints, UpstreamEvent
 
 if TYPE_CHECKING:
     from agent_framework import Agent, AgentSession
 
 _log = logger(__name__)
-_NEEDS_INPUT = Verdict(
+_NEEDS_INPUT = Result(
     Status.FAILED,
     {"error": {"code": "agent_needs_input", "message": "The agent asks for an approval or an input."}},
 )
 
 
-class Course:
-    """How far the work of a response has come, by the facts that were kept of it."""
+class AgentState:
+    """How far the work of a response is, from its checkpoints or from the session of the previous response."""
 
-    def __init__(self, memory: Memory, facts: Sequence[Mapping[str, Any]], legacy: Mapping[str, Any] | None) -> None:
-        tokens = [place for place, fact in enumerate(facts) if "token" in fact]
-        last = facts[tokens[-1]] if tokens else legacy or {}
-        self.journal = Journal(memory, facts, tokens[-1] if tokens else 0)
+    def __init__(
+        self, checkpoints: Checkpoints, saved: Sequence[Mapping[str, Any]], previous: Mapping[str, Any] | None
+    ) -> None:
+        tokens = [place for place, one in enumerate(saved) if "token" in one]
+        last = saved[tokens[-1]] if tokens else previous or {}
+        self.tool_results = ToolResults(checkpoints, saved, tokens[-1] if tokens else 0)
         self.token: dict[str, Any] | None = last.get("token")
-        self.told: list[dict[str, Any]] = last.get("told", [])  # the items of the output before that token
-        self.used: list[Mapping[str, Any]] = last.get("used", [])  # the tokens of models that they took
+        self.output: list[dict[str, Any]] = last.get("told", [])  # the items before that token
+        self.usage: list[Mapping[str, Any]] = last.get("used", [])  # of those items
         self._session = last.get("session")
-        self._memory = memory
+        self._checkpoints = checkpoints
 
     def session(self, response_id: str) -> "AgentSession":
         """Return the agent's session as it was left, or a new one."""
@@ -46,61 +48,79 @@ class Course:
 
         return AgentSession.from_dict(self._session) if self._session else AgentSession(session_id=response_id)
 
-    async def keep(self, token: Mapping[str, Any], named: str, **known: Any) -> None:
-        """Keep the token by which the work goes on, unless it is the one that is known; raises UpstreamOversized."""
+    async def save_token(
+        self,
+        token: Mapping[str, Any],
+        stops_by: str,
+        session: Mapping[str, Any] | None,
+        output: Sequence[Mapping[str, Any]],
+        usage: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Save a new continuation token with what came before it; raise UpstreamOversized.
+
+        `stops_by` is the token by which the work can be stopped from now on.
+        """
         if self.token == token:
             return
         self.token = dict(token)
+        checkpoint = {"token": self.token, "session": session, "told": list(output), "used": list(usage)}
         try:
-            await self._memory.keep({"token": self.token, **known}, named)
+            await self._checkpoints.save(checkpoint, stops_by)
         except Oversized:
             raise UpstreamOversized from None
 
 
 class AgentRun:
-    """An agent at work for one response. `asks_background` becomes false where its chat client refuses that."""
+    """An agent at work for one response. `asks_background` becomes false if its chat client rejects that."""
 
     def __init__(
-        self, agent: "Agent", request: Mapping[str, Any], narrative: Narrative, course: Course, session: "AgentSession"
+        self,
+        agent: "Agent",
+        request: Mapping[str, Any],
+        builder: OutputBuilder,
+        state: AgentState,
+        session: "AgentSession",
     ) -> None:
         self._agent = agent
         self._request = request
-        self._narrative = narrative
-        self._course = course
+        self._builder = builder
+        self._state = state
         self._session = session
         self._streams = bool(request.get("stream"))
-        self._verdict: Verdict | None = None
-        self._used = list(course.used)
+        self._result: Result | None = None
+        self._usage = list(state.usage)
         self.asks_background = True
 
-    async def events(self, named: Callable[[Mapping[str, Any]], str]) -> AsyncGenerator[Sent, None]:
-        """Give the answer as events up to the terminal one; `named` makes a token one that the work is stopped by.
+    async def events(self, stopping: Callable[[Mapping[str, Any]], str]) -> AsyncGenerator[UpstreamEvent, None]:
+        """Yield the answer as events, up to the terminal one.
 
-        Raises UpstreamPaused where the work goes on without us, UpstreamBroken where a stream ends without its end.
+        `stopping` turns a continuation token into one that stops the work. Raises UpstreamPaused if the work goes on
+        without us, UpstreamBroken if a stream ends too early.
         """
         async with self._agent, aclosing(self._answers()) as answers:
             async for answer in answers:
-                for event in self._told(answer):
-                    yield Sent(None, event)
+                for event in self._events_of(answer):
+                    yield UpstreamEvent(None, event)
                 if answer.continuation_token is not None:
-                    await self._go_on_later(answer, named)
-        for event in self._narrative.end():
-            yield Sent(None, event)
-        yield self._terminal()
+                    await self._save_token(answer, stopping)
+        for event in self._builder.close():
+            yield UpstreamEvent(None, event)
+        yield self._terminal_event()
 
-    async def _go_on_later(self, answer: Any, named: Callable[[Mapping[str, Any]], str]) -> None:
-        """Keep the token of an update; leave at that of a whole response, whose work goes on without us."""
+    async def _save_token(self, answer: Any, stopping: Callable[[Mapping[str, Any]], str]) -> None:
+        """Save the token of an update. The token of a whole response also ends the run: its work goes on without us."""
+        token = answer.continuation_token
         if self.asks_background:
-            known = {"session": portable(self._session), "told": self._narrative.output, "used": self._used}
-            await self._course.keep(answer.continuation_token, named(answer.continuation_token), **known)
+            session = portable(self._session)
+            await self._state.save_token(token, stopping(token), session, self._builder.output, self._usage)
         if _is_whole(answer):
             raise UpstreamBroken("the stream ended before its end") if self._streams else UpstreamPaused
 
     async def _answers(self) -> AsyncGenerator[Any, None]:
-        """Give what the agent answers, asked for background work first; a chat client may not know such a thing."""
+        """Yield the agent's answers. Background work is asked for first, but a chat client may not support it."""
         has_begun = False
         try:
-            async with aclosing(self._asked()) as answers:
+            async with aclosing(self._run_once()) as answers:
                 async for answer in answers:
                     has_begun = True
                     yield answer
@@ -110,19 +130,19 @@ class AgentRun:
         else:
             return
         self.asks_background = False
-        async with aclosing(self._asked()) as answers:
+        async with aclosing(self._run_once()) as answers:
             async for answer in answers:
                 yield answer
 
-    async def _asked(self) -> AsyncGenerator[Any, None]:
-        """Give the updates of a stream, and in any case the whole response last."""
+    async def _run_once(self) -> AsyncGenerator[Any, None]:
+        """Yield the updates of a stream, and last the whole response."""
         given: Any = {
             "session": self._session,
             "options": self._options(),
-            "middleware": [keeping(self._course.journal)],
+            "middleware": [saving_results(self._state.tool_results)],
         }
         if not self._streams:
-            yield await self._agent.run(None if self._course.token else self._messages(), **given)
+            yield await self._agent.run(None if self._state.token else self._messages(), **given)
             return
         stream = self._agent.run(self._messages(), stream=True, **given)
         try:
@@ -135,44 +155,45 @@ class AgentRun:
     def _messages(self) -> Any:
         from agent_framework import Message  # noqa: PLC0415 - only where an agent is run
 
-        return [Message(one["role"], one["contents"]) for one in inputs.messages(self._request)]
+        return [Message(one["role"], one["contents"]) for one in inputs.input_messages(self._request)]
 
     def _options(self) -> dict[str, Any]:
-        options = inputs.options(self._request)
+        options = inputs.run_options(self._request)
         if self.asks_background:
             options["background"] = True
-        if self._course.token:
-            options["continuation_token"] = self._course.token
+        if self._state.token:
+            options["continuation_token"] = self._state.token
         return options
 
-    def _told(self, answer: Any) -> list[dict[str, Any]]:
-        """Return the events of an answer; the whole response after a stream tells only how it ended."""
-        self._verdict = updates.verdict(answer) or self._verdict
+    def _events_of(self, answer: Any) -> list[dict[str, Any]]:
+        """Return the events of an answer. The whole response after a stream only says how it ended."""
+        self._result = updates.result_of(answer) or self._result
         if self._streams and _is_whole(answer):
             return []
         found = updates.contents(answer)
-        if updates.asks_back(found):
-            self._verdict = _NEEDS_INPUT
-        self._used += updates.usage(found)
+        if updates.needs_input(found):
+            self._result = _NEEDS_INPUT
+        self._usage += updates.usage_details(found)
         if _is_whole(answer) and answer.usage_details:
-            self._used = [*self._course.used, answer.usage_details]
-        pieces = [piece for message, content in found for piece in updates.pieces(message, content)]
-        return [event for piece in pieces for event in self._narrative.tell(piece)]
+            self._usage = [*self._state.usage, answer.usage_details]
+        deltas = [delta for message, content in found for delta in updates.deltas(message, content)]
+        return [event for delta in deltas for event in self._builder.add(delta)]
 
-    def _terminal(self) -> Sent:
-        verdict = self._verdict or COMPLETED
-        answer = {"output": self._narrative.output, "usage": output_events.usage(self._used), **verdict.fields}
-        session = portable(self._session) if verdict.status is not Status.FAILED else None
-        return ended(verdict.status, answer, {"session": session} if session else None)
+    def _terminal_event(self) -> UpstreamEvent:
+        result = self._result or COMPLETED
+        answer = {"output": self._builder.output, "usage": total_usage(self._usage), **result.fields}
+        session = portable(self._session) if result.status is not Status.FAILED else None
+        return terminal_event(result.status, answer, {"session": session} if session else None)
 
 
-def ended(status: Status, answer: Mapping[str, Any], legacy: dict[str, Any] | None = None) -> Sent:
+def terminal_event(status: Status, answer: Mapping[str, Any], session: dict[str, Any] | None = None) -> UpstreamEvent:
     """Return the event that an agent's work has ended."""
-    return Sent(None, {"type": f"response.{status}", "response": {"status": str(status), **answer}}, legacy=legacy)
+    data = {"type": f"response.{status}", "response": {"status": str(status), **answer}}
+    return UpstreamEvent(None, data, session=session)
 
 
 def portable(session: "AgentSession") -> dict[str, Any] | None:
-    """Return a session as JSON; None if its state is none."""
+    """Return a session as JSON; None if its state cannot be expressed in JSON."""
     try:
         kept: dict[str, Any] = orjson.loads(orjson.dumps(session.to_dict(), option=orjson.OPT_NON_STR_KEYS))
     except TypeError:

@@ -1,7 +1,7 @@
-"""Tools that are run once: the result of each finished call is kept before the model sees it, and found again.
+"""Tools that run once: the result of each finished call is saved before the model sees it, and found after a death.
 
-A call is known by tool, arguments and how many equal ones came before it in the course of the work. Where the work
-goes on by a token, the calls before that token are part of it; where it is begun anew, none is.
+A call is identified by its tool, its arguments and the number of equal calls before it. If the work goes on from a
+token, the calls before that token are part of it. If it starts again, no call is.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ import orjson
 
 from shared.core.blobs import Oversized
 from shared.telemetry.logs import logger
-from shared.upstreams.protocol import Memory
+from shared.upstreams.protocol import Checkpoints
 
 if TYPE_CHECKING:
     from agent_framework import FunctionInvocationContext, FunctionMiddleware
@@ -20,68 +20,69 @@ if TYPE_CHECKING:
 _log = logger(__name__)
 
 
-class Journal:
-    """The calls of one response; `facts` are what was kept of it, `settled` how many of them are part of the work."""
+class ToolResults:
+    """The results of the tool calls of one response."""
 
-    def __init__(self, memory: Memory, facts: Sequence[Mapping[str, Any]], settled: int) -> None:
-        self._memory = memory
-        self._results = {_key(fact): fact["result"] for fact in facts if "tool" in fact}
-        self._calls = Counter(_key(fact)[:2] for fact in facts[:settled] if "tool" in fact)
+    def __init__(self, checkpoints: Checkpoints, saved: Sequence[Mapping[str, Any]], settled: int) -> None:
+        """Take what is saved of the response, and how many of those checkpoints the work goes on from."""
+        self._checkpoints = checkpoints
+        self._results = {_key(one): one["result"] for one in saved if "tool" in one}
+        self._calls = Counter(_key(one)[:2] for one in saved[:settled] if "tool" in one)
 
-    def called(self, tool: str, arguments: str) -> int:
-        """Return how many equal calls came before this one, which is counted."""
+    def count_call(self, tool: str, arguments: str) -> int:
+        """Count a call; return how many equal calls there were before it."""
         self._calls[tool, arguments] += 1
         return self._calls[tool, arguments] - 1
 
-    def result(self, tool: str, arguments: str, nth: int) -> Any:
-        """Return the result that was kept of a call; None if there is none."""
+    def result_of(self, tool: str, arguments: str, nth: int) -> Any:
+        """Return the saved result of a call; None if there is none."""
         return self._results.get((tool, arguments, nth))
 
-    async def keep(self, tool: str, arguments: str, nth: int, result: Any) -> None:
-        """Keep the result of a call; one that is too large would be got anew after a death."""
+    async def save(self, tool: str, arguments: str, nth: int, result: Any) -> None:
+        """Save the result of a call. One that is too large is not saved: after a death the call is made again."""
         try:
-            await self._memory.keep({"tool": tool, "arguments": arguments, "nth": nth, "result": result})
+            await self._checkpoints.save({"tool": tool, "arguments": arguments, "nth": nth, "result": result})
         except Oversized:
             _log.warning("tool.not_kept", extra={"tool": tool})
 
 
-def keeping(journal: Journal) -> "FunctionMiddleware":
-    """Return what stands between the model and each tool: a call that has finished before is not made again."""
+def saving_results(results: ToolResults) -> "FunctionMiddleware":
+    """Return a middleware around each tool: a call that has finished before is not made again."""
     from agent_framework import FunctionMiddleware  # noqa: PLC0415 - only where an agent is run
 
-    class Keeping(FunctionMiddleware):
+    class SavingResults(FunctionMiddleware):
         async def process(self, context: "FunctionInvocationContext", call_next: Callable[[], Awaitable[None]]) -> None:
             tool, arguments = context.function.name, _canonical(context.arguments)
-            nth = journal.called(tool, arguments)
-            if (kept := journal.result(tool, arguments, nth)) is not None:
+            nth = results.count_call(tool, arguments)
+            if (saved := results.result_of(tool, arguments, nth)) is not None:
                 _log.info("tool.recalled", extra={"tool": tool})
-                context.result = _restored(kept)
+                context.result = _restored(saved)
                 return
             await call_next()
-            if (result := _kept_form(context.result)) is not None:
-                await journal.keep(tool, arguments, nth, result)
+            if (result := _saved_form(context.result)) is not None:
+                await results.save(tool, arguments, nth, result)
 
-    return Keeping()
+    return SavingResults()
 
 
-def _key(fact: Mapping[str, Any]) -> tuple[str, str, int]:
-    return fact["tool"], fact["arguments"], fact["nth"]
+def _key(checkpoint: Mapping[str, Any]) -> tuple[str, str, int]:
+    return checkpoint["tool"], checkpoint["arguments"], checkpoint["nth"]
 
 
 def _canonical(arguments: Any) -> str:
-    """Return arguments as JSON text; equal ones give equal text."""
+    """Return arguments as JSON text. Equal ones give equal text."""
     plain = arguments.model_dump() if hasattr(arguments, "model_dump") else dict(arguments)
     return orjson.dumps(plain, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
 
 
-def _kept_form(result: Any) -> Any:
-    """Return a result as JSON; None for a request for approval, which is no result."""
+def _saved_form(result: Any) -> Any:
+    """Return a result as JSON; None for a request for approval, which is not a result."""
     if isinstance(result, list):
         return [content.to_dict() for content in result]
     return None if getattr(result, "type", None) == "function_approval_request" else str(result)
 
 
-def _restored(kept: Any) -> Any:
+def _restored(saved: Any) -> Any:
     from agent_framework import Content  # noqa: PLC0415 - only where an agent is run
 
-    return [Content.from_dict(one) for one in kept] if isinstance(kept, list) else kept
+    return [Content.from_dict(one) for one in saved] if isinstance(saved, list) else saved

@@ -1,7 +1,7 @@
-"""What Agent Framework's updates and responses say, read from their public fields: the framework is not imported here.
+"""What Agent Framework's updates and responses say, read from their public fields. The framework is not imported here.
 
-How a run of the Responses API ended is shown only by the object of the SDK that its answers carry along: a failure
-raises nothing, and the text is just shorter.
+How a run of the Responses API ended shows only in the SDK's object that its answers carry. A failure raises nothing:
+the text is only shorter.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from shared.core.states import Status
-from shared.upstreams.agents.output_events import Piece
+from shared.upstreams.agents.output_events import Delta, DeltaKind
 
 _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _REFUSAL = ("model_output_kind", "refusal")
@@ -19,75 +19,75 @@ _DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Result:
     """How an answer ended, and the fields of the response that say why."""
 
     status: Status
     fields: Mapping[str, Any]
 
 
-COMPLETED = Verdict(Status.COMPLETED, {})
+COMPLETED = Result(Status.COMPLETED, {})
 
 
 def contents(answer: Any) -> list[tuple[str, Any]]:
-    """Return the contents of an update or of a whole response, each with a name of the message that it belongs to."""
+    """Return the contents of an update or of a whole response, each with a name of its message."""
     if not hasattr(answer, "messages"):
         return [(answer.message_id or "", content) for content in answer.contents]
     return [(str(place), content) for place, message in enumerate(answer.messages) for content in message.contents]
 
 
-def pieces(message: str, content: Any) -> Iterator[Piece]:
-    """Give what a content of that message tells."""
+def deltas(message: str, content: Any) -> Iterator[Delta]:
+    """Yield the deltas in a content of this message."""
     is_whole = getattr(content, "merge_mode", None) == "replace"
     match content.type:
         case "text":
-            kind = "refusal" if _is_refusal(content) else "text"
-            yield Piece(kind, content.text or "", message, is_whole=is_whole)
+            kind = DeltaKind.REFUSAL if _is_refusal(content) else DeltaKind.TEXT
+            yield Delta(kind, content.text or "", message, is_whole=is_whole)
         case "text_reasoning":
-            yield Piece("reasoning", content.text or "", content.id or "", is_whole=is_whole)
+            yield Delta(DeltaKind.REASONING, content.text or "", content.id or "", is_whole=is_whole)
         case "function_call":
             name, tool = content.call_id or "", content.name or ""
             is_whole = is_whole or isinstance(content.arguments, Mapping)
-            yield Piece("call", text_of(content.arguments), name, tool, is_whole=is_whole)
+            yield Delta(DeltaKind.CALL, text_of(content.arguments), name, tool, is_whole=is_whole)
         case "function_result":
-            yield Piece("result", text_of(content.result), content.call_id or "")
+            yield Delta(DeltaKind.RESULT, text_of(content.result), content.call_id or "")
 
 
-def usage(found: Sequence[tuple[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return what some contents say of tokens used."""
+def usage_details(found: Sequence[tuple[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the usage details in some contents."""
     return [content.usage_details for _, content in found if content.type == "usage" and content.usage_details]
 
 
-def asks_back(found: Sequence[tuple[str, Any]]) -> bool:
-    """Say whether the agent waits for an approval or an input of its user."""
+def needs_input(found: Sequence[tuple[str, Any]]) -> bool:
+    """Return whether the agent waits for an approval or an input of its user."""
     return any(getattr(content, "user_input_request", None) for _, content in found)
 
 
-def verdict(answer: Any) -> Verdict | None:
-    """Return how the answer ended as far as it says so; None if it says nothing."""
-    for raw in _raws(answer):
+def result_of(answer: Any) -> Result | None:
+    """Return how the answer ended; None if it does not say."""
+    for raw in _raw_answers(answer):
         status = getattr(raw, "status", None)
         if status in ("failed", "cancelled"):
-            return Verdict(Status.FAILED, {"error": _fields(getattr(raw, "error", None))})
+            return Result(Status.FAILED, {"error": _fields(getattr(raw, "error", None))})
         if status == "incomplete":
             details = _fields(getattr(raw, "incomplete_details", None))
-            return Verdict(Status.INCOMPLETE, {"incomplete_details": details})
+            return Result(Status.INCOMPLETE, {"incomplete_details": details})
         if status == "completed":
             return COMPLETED
     if reason := _REASONS.get(str(getattr(answer, "finish_reason", None))):
-        return Verdict(Status.INCOMPLETE, {"incomplete_details": {"reason": reason}})
+        return Result(Status.INCOMPLETE, {"incomplete_details": {"reason": reason}})
     return None
 
 
 def text_of(value: Any) -> str:
-    """Return a value as the text that the contract has in its place: JSON, if it is none."""
+    """Return a value as the text that the contract has in its place: JSON if it is not a text."""
     if isinstance(value, str):
         return value
     return "" if value is None else orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-def _raws(answer: Any) -> Iterator[Any]:
-    """Give what an answer was made from, and in the end the response of the SDK, or of its event, if there is one."""
+def _raw_answers(answer: Any) -> Iterator[Any]:
+    """Yield what an answer was made from, down to the SDK's response, or the response of the SDK's event."""
     for _ in range(_DEPTH):
         answer = getattr(answer, "raw_representation", None)
         if isinstance(answer, list):

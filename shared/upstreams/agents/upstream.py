@@ -1,35 +1,29 @@
 """Agents of Microsoft Agent Framework as an upstream: `model: "agent:<name>"`.
 
-An agent lives in the runner that drives its response. Where its chat client works in the background, the agent's own
-continuation token is kept, and the run is left until a later look; any other agent is run to its end, and begun anew
-if its process dies, with the results of the tools that had finished. Agent Framework is imported where an agent is run.
+An agent lives in the process that drives its response. If its chat client works in the background, the agent's own
+continuation token is saved and the run is left until a later look. Any other agent runs to its end. If its process dies
+it starts again, with the results of the tools that had finished. Agent Framework is imported only where an agent is
+run.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from shared.core.errors import (
-    BadRequest,
-    Misconfigured,
-    UpstreamError,
-    UpstreamMissing,
-    UpstreamRefused,
-    UpstreamUnavailable,
-)
+from shared.core.errors import BadRequest, Misconfigured, UpstreamError, UpstreamRefused, UpstreamUnavailable
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.telemetry import exceptions
 from shared.telemetry.logs import logger
 from shared.telemetry.operations import Operation
 from shared.upstreams.agents import failures, inputs
-from shared.upstreams.agents.output_events import Narrative
+from shared.upstreams.agents.output_events import OutputBuilder
 from shared.upstreams.agents.registry import Agents
-from shared.upstreams.agents.run import AgentRun, Course, ended
-from shared.upstreams.protocol import Memory, Sent, Step
+from shared.upstreams.agents.run import AgentRun, AgentState, terminal_event
+from shared.upstreams.protocol import Checkpoints, ForegroundUpstream, UpstreamEvent
 
 if TYPE_CHECKING:
     from agent_framework import Agent
@@ -41,94 +35,84 @@ _GONE = frozenset({400, 404})
 _log = logger(__name__)
 
 
-class AgentUpstream:
-    """The agents of the deployment. A token of theirs is the prefix and, as JSON, whose work it stops, and which."""
+class AgentUpstream(ForegroundUpstream):
+    """The agents of the deployment. Their tokens are the prefix and, as JSON, which agent's work is to be stopped."""
 
-    replays = False
+    is_background: Literal[False] = False
     operation = Operation("invoke_agent", "microsoft.agent_framework", "gen_ai.agent.name", PREFIX)
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
-        self._without_background: set[str] = set()  # the agents whose chat clients have refused it
+        self._without_background: set[str] = set()  # the agents whose chat clients have rejected it
 
-    def admit(self, request: Mapping[str, Any], previous: Record | None) -> None:
-        """Raise BadRequest about an unknown agent, about input it cannot be given, or a session it cannot continue."""
+    def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
+        """Raise BadRequest for an unknown agent, for input it cannot be given, or for a session it cannot continue."""
         self._agents.check(_name(request))
-        inputs.messages(request)
-        if previous and (previous.model != request["model"] or not previous.legacy_rows):
-            why = "left no session" if previous.legacy_rows == 0 else f"is one of '{previous.model}'"
+        inputs.input_messages(request)
+        if previous and (previous.request.model != request["model"] or not previous.session_rows):
+            why = "left no session" if previous.session_rows == 0 else f"is one of '{previous.request.model}'"
             raise BadRequest(
                 f"Previous response with id '{previous.id}' {why} and cannot be continued by this agent.",
                 param="previous_response_id",
                 code="session_not_found",
             )
 
-    async def start(self, _request: dict[str, Any], _key: str) -> Step:
-        """Raise UpstreamUnavailable: an agent is run."""
-        raise UpstreamUnavailable("an agent is run")
-
-    async def advance(self, _token: str) -> Step:
-        """Raise UpstreamMissing: what an agent does is known where it runs."""
-        raise UpstreamMissing
-
-    async def run(self, request: dict[str, Any], key: str, memory: Memory) -> AsyncGenerator[Sent, None]:
-        """Run the agent, or go on with what it has begun, and give its answer as events."""
-        course = Course(memory, await memory.recall(), await memory.inherited())
-        narrative = Narrative(key.removeprefix("resp_"), course.told)
-        yield _opening(key, continues=course.token is not None)
-        for event in narrative.begin():
-            yield Sent(None, event)
+    async def stream(
+        self, request: dict[str, Any], key: str, checkpoints: Checkpoints
+    ) -> AsyncGenerator[UpstreamEvent, None]:
+        """Run the agent, or go on with work that is under way, and yield its answer as events."""
+        state = AgentState(checkpoints, await checkpoints.load(), await checkpoints.previous_session())
+        builder = OutputBuilder(key.removeprefix("resp_"), state.output)
+        yield _opening_event(key, is_resumed=state.token is not None)
+        for event in builder.replay():
+            yield UpstreamEvent(None, event)
         try:
-            async with aclosing(self._worked(request, key, narrative, course)) as told:
-                async for one in told:
+            async with aclosing(self._run(request, key, builder, state)) as events:
+                async for one in events:
                     yield one
         except UpstreamError:
             raise
         except Exception as error:  # whatever an agent raises
-            if course.token and failures.is_passing(error):
+            if state.token and failures.is_temporary(error):
                 raise UpstreamUnavailable(type(error).__name__) from error
-            failure = failures.told(error)
-            known = {"response": key, "agent": _name(request), **exceptions.logged(error)}
+            failure = failures.error_details(error)
+            known = {"response": key, "agent": _name(request), **exceptions.redacted(error)}
             _log.error("agent.failed", extra=known)
         else:
             return
-        for event in narrative.end():
-            yield Sent(None, event)
-        yield ended(Status.FAILED, {"error": failure, "output": narrative.output})
+        for event in builder.close():
+            yield UpstreamEvent(None, event)
+        yield terminal_event(Status.FAILED, {"error": failure, "output": builder.output})
 
-    async def _worked(
-        self, request: dict[str, Any], key: str, narrative: Narrative, course: Course
-    ) -> AsyncGenerator[Sent, None]:
+    async def _run(
+        self, request: dict[str, Any], key: str, builder: OutputBuilder, state: AgentState
+    ) -> AsyncGenerator[UpstreamEvent, None]:
         name = _name(request)
-        run = AgentRun(self._made(name), request, narrative, course, course.session(key))
+        run = AgentRun(self._create(name), request, builder, state, state.session(key))
         run.asks_background = name not in self._without_background
         try:
-            async with aclosing(run.events(lambda token: _token(name, token))) as told:
-                async for one in told:
+            async with aclosing(run.events(lambda token: _stopping_token(name, token))) as events:
+                async for one in events:
                     yield one
         finally:
             if not run.asks_background:
                 self._without_background.add(name)
 
-    def _made(self, name: str) -> "Agent":
+    def _create(self, name: str) -> "Agent":
         try:
-            return self._agents.made(name)
+            return self._agents.create(name)
         except BadRequest as error:
             raise UpstreamRefused(400, error.message, param=error.param, code=error.code) from error
         except Misconfigured as error:
             raise UpstreamUnavailable("the module of agents is broken") from error
 
-    def follow(self, _token: str, _after: int | None) -> AsyncGenerator[Sent, None]:
-        """Raise UpstreamMissing: whoever holds the run goes on with it."""
-        raise UpstreamMissing
-
     async def stop(self, token: str) -> None:
-        """Cancel what the agent's chat client has under way in the background, if it can be told to.
+        """Cancel what the agent's chat client has under way in the background, if it can be cancelled.
 
-        Nothing where there is no such work, or no way: the agent itself ended with its run.
+        Otherwise there is nothing to stop: the agent itself ended with its run.
         """
-        name, response_id = _stoppable(token)
-        cancel = _canceller(self._made_to_stop(name)) if response_id else None
+        name, response_id = _work_of(token)
+        cancel = _canceller(self._create_to_stop(name)) if response_id else None
         if cancel is None:
             return
         try:
@@ -138,37 +122,28 @@ class AgentUpstream:
             if getattr(error, "status_code", None) not in _GONE:
                 raise UpstreamUnavailable(type(error).__name__) from error
 
-    def _made_to_stop(self, name: str) -> "Agent | None":
+    def _create_to_stop(self, name: str) -> "Agent | None":
         try:
-            return self._made(name)
+            return self._create(name)
         except UpstreamRefused:
-            return None  # the deployment has dropped it
-
-    async def forget(self, upstream_id: str) -> None:
-        """Forget nothing: the session went with the rows of the response."""
-
-    async def check(self) -> None:
-        """Find nothing missing: credentials are the agents' own."""
-
-    async def aclose(self) -> None:
-        """Close nothing: each agent was closed at the end of its run."""
+            return None  # the deployment has removed it
 
 
 def _name(request: Mapping[str, Any]) -> str:
     return str(request["model"]).removeprefix(PREFIX)
 
 
-def _opening(key: str, *, continues: bool) -> Sent:
+def _opening_event(key: str, *, is_resumed: bool) -> UpstreamEvent:
     answer = {"id": f"{PREFIX}{key}", "status": "in_progress"}
-    return Sent(None, {"type": "response.in_progress", "response": answer}, continues=continues)
+    return UpstreamEvent(None, {"type": "response.in_progress", "response": answer}, is_resumed=is_resumed)
 
 
-def _token(name: str, token: Mapping[str, Any]) -> str:
+def _stopping_token(name: str, token: Mapping[str, Any]) -> str:
     return PREFIX + orjson.dumps({"agent": name, "token": token}).decode()
 
 
-def _stoppable(token: str) -> tuple[str, str | None]:
-    """Return whose work a token stops, and what its chat client calls that; None if there is nothing to stop."""
+def _work_of(token: str) -> tuple[str, str | None]:
+    """Return the agent whose work a token stops, and its chat client's id of that work; None if there is none."""
     try:
         match orjson.loads(token.removeprefix(PREFIX)):
             case {"agent": str(name), "token": {"response_id": str(response_id)}}:
@@ -179,7 +154,7 @@ def _stoppable(token: str) -> tuple[str, str | None]:
 
 
 def _canceller(agent: "Agent | None") -> Callable[[str | None], Awaitable[object]] | None:
-    """Return what cancels a response of the SDK under the agent's chat client, if it is one that can."""
+    """Return the function that cancels a response of the SDK under the agent's chat client, if the SDK has one."""
     sdk = getattr(getattr(agent, "client", None), "client", None)
     cancel: Callable[[str | None], Awaitable[object]] | None = getattr(getattr(sdk, "responses", None), "cancel", None)
     return cancel

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from local.credentials.keys import Credentials, kept_credentials, new_credentials
 from local.stack.process import ROOT
-from shared.contract.callers import SigningSecret, parse
+from shared.contract.callers import SigningSecret, parse_callers
 from shared.contract.signatures import check_secret, public_key
 
 
@@ -43,7 +43,7 @@ def test_a_private_key_is_made_where_it_is_asked_for() -> None:
     assert first.private_key != second.private_key
     check_secret(first.private_key)
     assert first.configuration()["signing_secrets"] == [first.signing_secret, first.private_key]
-    caller = parse(json.dumps([first.configuration()])).named("a")
+    caller = parse_callers(json.dumps([first.configuration()])).named("a")
     assert caller is not None
     assert caller.secrets == (SigningSecret(first.signing_secret), SigningSecret(first.private_key))
 

@@ -13,8 +13,8 @@ from standardwebhooks import Webhook
 from local.credentials.keys import new_credentials
 from local.credentials.rotation import rotated
 from local.stack.process import ROOT, PartError
-from shared.contract.callers import Caller, parse
-from shared.contract.signatures import check_secret, headers, is_asymmetric, public_key
+from shared.contract.callers import Caller, parse_callers
+from shared.contract.signatures import check_secret, is_asymmetric, public_key, signed_headers
 from tests.support.signature_vectors import BODY, EVENT, NEW, OLD, OLD_PRIVATE, PRIVATE, openai_unwraps
 
 NOW_S = 1_800_000_000  # 2027-01-15T08:00:00Z
@@ -30,7 +30,7 @@ def setting(*secrets: object) -> str:
 
 def caller(text: str) -> Caller:
     """Return ann as the service reads her."""
-    found = parse(text).named("ann")
+    found = parse_callers(text).named("ann")
     assert found is not None
     return found
 
@@ -135,7 +135,7 @@ def test_the_command_turns_a_setting_into_the_next() -> None:
     assert shown == [secret, public_key(private_key)]
     assert ann.keys == (hashlib.sha256(credentials.api_key.encode()).digest(),)
 
-    fields = headers(signing, "wh_1", now_ms // 1000, BODY)
+    fields = signed_headers(signing, "wh_1", now_ms // 1000, BODY)
     for held in (secret, credentials.signing_secret):
         assert Webhook(held).verify(BODY, fields) == EVENT
         assert openai_unwraps(held, BODY, fields) == "response.completed"

@@ -21,8 +21,7 @@ import pytest
 from local.azurite import Azurite
 from local.stack.process import ROOT
 from shared.contract import signatures
-from shared.core.records import CALLBACK
-from shared.runtime.config import Rules
+from shared.core.records import Target
 from shared.senders.callbacks import CallbackSender
 from tests.support.callback_receivers import Receiver, reply
 from tests.support.fakes.peers import Gate
@@ -76,7 +75,13 @@ class Scene:
         self.response_id = record.id
         with self.log.open("wb") as log:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.support.doomed_delivery", *flags, *self.stage.deliveries()),
+                *(
+                    sys.executable,
+                    "-m",
+                    "tests.support.doomed_delivery",
+                    *flags,
+                    *(one.alarm_key for one in self.stage.deliveries()),
+                ),
                 cwd=ROOT,
                 env={**os.environ, **self.settings},
                 stdout=log,
@@ -118,7 +123,8 @@ async def scene(azurite: Azurite, connection_string: str, stage: Stage, tmp_path
     """Give everything but the child."""
     door, sender = Door(), CallbackSender(allow_loopback=True)
     stage.clock.ms = time.time_ns() // 1_000_000  # the child's clock is the machine's
-    stage.change(senders={**stage.world.senders, CALLBACK: sender}, rules=Rules(allow_loopback=True))
+    stage.change(senders={**stage.ports.senders, Target.CALLBACK: sender})
+    stage.rule(allow_loopback=True)
     async with HoldingProxy("table", azurite.ports["table"]) as proxy, Receiver(door.answer) as receiver:
         settings = deployment(proxy.through(connection_string))
         yield Scene(stage, receiver, door, proxy, settings, tmp_path / "log")

@@ -18,14 +18,16 @@ import pytest
 from azure.core.pipeline.transport import AioHttpTransport
 
 from shared.contract.callers import Caller, Callers, SigningSecret
-from shared.core import records
 from shared.core.alarms import Alarm, Kind
+from shared.core.delivery_transitions import DELIVER_SOON_MS
 from shared.core.errors import StoreError
 from shared.core.ids import SHARDS
-from shared.core.records import CALLBACK, REPLY_QUEUE, Record
-from shared.core.response_transitions import DAY_MS, DELIVER_SOON_MS
+from shared.core.records import Record, Target
+from shared.core.response_transitions import DAY_MS
 from shared.engine import Engine
-from shared.runtime.ports import World
+from shared.runtime.ports import Ports
+from shared.storage import codec
+from shared.storage.messages import DeliverNow, Wakeup
 from shared.storage.store import Store
 from shared.storage.table_client import Table
 from tests.support.delivery_load import CALLERS, Carrier, Course, Fleet, LossyTable, courses, plant
@@ -54,7 +56,7 @@ class Process:
 
         async def handle(alarm: Alarm) -> None:
             async with room:
-                await _as_a_trigger(self.engine.deliver(alarm.key))
+                await _as_a_trigger(self.engine.deliver(DeliverNow(alarm.key)))
 
         async with asyncio.TaskGroup() as group:
             for alarm in alarms:
@@ -63,7 +65,7 @@ class Process:
     async def sweep(self, shards: Sequence[str]) -> None:
         """Handle the nudges of these shards, one after another, each until nothing is due any more."""
         for shard in shards:
-            while await _as_a_trigger(self.engine.sweep(shard, 0)) != 0:
+            while await _as_a_trigger(self.engine.sweep(Wakeup(shard, 0))) != 0:
                 pass
 
 
@@ -101,17 +103,17 @@ class Yard:
         assert isinstance(table, LossyTable)
         table.dice, table.share, table.lost = self.dice, LOSSES, self.lost
         carrier = Carrier(self.fleet, dies_at=dies_at)
-        world = World(
+        ports = Ports(
             store=Store(table),
-            nudges=self.stage.world.nudges,
-            queues=self.stage.world.queues,
-            upstreams=self.stage.world.upstreams,
-            senders={CALLBACK: carrier, REPLY_QUEUE: self.stage.replies},
+            wakeups=self.stage.ports.wakeups,
+            requests=self.stage.ports.requests,
+            upstreams=self.stage.ports.upstreams,
+            senders={Target.CALLBACK: carrier, Target.REPLY_QUEUE: self.stage.replies},
             callers=Callers([Caller(name, (), (SigningSecret(SECRET),)) for name in CALLERS]),
-            now_ms=self.stage.clock,
-            dice=self.dice.random,
+            clock=self.stage.clock,
+            random=self.dice.random,
         )
-        self.processes.append(Process(Engine(world), carrier, table))
+        self.processes.append(Process(Engine(ports), carrier, table))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -121,7 +123,7 @@ class Yard:
     async def work_off(self) -> None:
         """Deliver everything: half of the first attempts as messages ask for, the rest as alarms ring."""
         asked = [one for one in self.planned if self.dice.random() < 0.5]
-        alarms = [Alarm(START_MS + DELIVER_SOON_MS, Kind.DELIVER, one.id, CALLBACK) for one in asked]
+        alarms = [Alarm(START_MS + DELIVER_SOON_MS, Kind.DELIVER, one.id, Target.CALLBACK) for one in asked]
         await self._at_once(lambda process: process.attempt(self._share(alarms, process)))
         while (due_ms := await self._first_due()) < PURGE_MS:
             self.stage.clock.ms = max(self.stage.clock.ms, due_ms) + STEP_MS
@@ -181,7 +183,7 @@ class Yard:
                 if child:
                     attempts += 1
                 else:
-                    found[response_id] = records.read(row["facts"], body=b"", write_id="", etag=row.etag)
+                    found[response_id] = codec.decode_record(row["facts"], body=b"", write_id="", etag=row.etag)
         return found, attempts
 
     def figures(self, attempts: int, elapsed_s: float) -> str:

@@ -15,7 +15,7 @@ from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64E
 from local.azurite import Azurite
 from local.stack.process import wait_for
 from shared.core.ids import derived_id
-from shared.storage.wakeups import REQUESTS
+from shared.storage.messages import REQUESTS
 from tests.support.host_process import await_empty, await_texts, length, put
 from tests.support.service_process import FINISHED_S, TERMINAL, Json, Service, output_text, service
 

@@ -12,12 +12,12 @@ from local.azurite import Azurite
 from local.credentials.keys import new_signing_secret
 from local.stack.process import wait_for
 from shared.contract import signatures
-from shared.runtime.config import TOLD_POLL_MS
+from shared.runtime.config import ANNOUNCED_POLL_MS
 from tests.support.peer_processes import error_of
 from tests.support.service_process import Json, Service, create, output_text, service
 
 SOON_S = 15.0  # a quarter of the wait for the first poll
-LOST_S = 2 * TOLD_POLL_MS / 1000 + 15.0
+LOST_S = 2 * ANNOUNCED_POLL_MS / 1000 + 15.0
 PATH = "/webhooks/upstream"
 
 
@@ -124,7 +124,7 @@ def posted(
     event: Json = {"id": "evt_1", "object": "event", "type": "response.completed", "data": {"id": "resp_x"}}
     body = json.dumps(event).encode()
     theirs = secret or running.hosts[0]._settings["UPSTREAM_WEBHOOK_SECRET"]
-    signed = signatures.headers([theirs], "wh_1", int(time.time()) - age_s, body)
+    signed = signatures.signed_headers([theirs], "wh_1", int(time.time()) - age_s, body)
     return running.stranger().post(PATH, content=body, headers={**signed, **(changes or {})})
 
 

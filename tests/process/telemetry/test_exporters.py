@@ -13,11 +13,11 @@ import asyncio, json, httpx
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from shared import exporting, tracing
-from shared.responses_upstream import ResponsesUpstream
-from shared.tracing import Life
+from shared.telemetry import exporters, tracing
+from shared.telemetry.tracing import ResponseSpan
+from shared.upstreams.responses_api import BackgroundResponses
 
-exporting.start("otlp")
+exporters.start("otlp")
 seen = InMemorySpanExporter()
 trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(seen))
 {program}
@@ -71,7 +71,9 @@ def test_a_setting_that_opentelemetry_refuses_costs_telemetry_alone() -> None:
 
 def test_a_life_that_ended_before_it_began_has_no_length() -> None:
     """Two processes have told these times, and their clocks differ."""
-    (span,) = spans(f'tracing.lived(Life("x", {TRACE!r}, "00f067aa0ba902b8", 2_000, 1_000), {{}}, None)')
+    (span,) = spans(
+        f'tracing.emit_response_span(ResponseSpan("x", {TRACE!r}, "00f067aa0ba902b8", 2_000, 1_000), {{}}, None)'
+    )
     assert span["start_time"] == span["end_time"]
     assert (span["context"]["span_id"], span["parent_id"]) == ("0x00f067aa0ba902b7", "0x00f067aa0ba902b8")
 
@@ -79,7 +81,10 @@ def test_a_life_that_ended_before_it_began_has_no_length() -> None:
 def test_a_life_under_no_trace_is_not_told() -> None:
     """A row that somebody has spoilt breaks nothing: this runs where an end has just been written."""
     for trace in ("", "x", "a-b-c-d-e", TRACE.replace("00f067aa0ba902b7", "nonsense")):
-        assert spans(f'tracing.lived(Life("x", {trace!r}, "00f067aa0ba902b8", 1, 2), {{}}, None)') == []
+        assert (
+            spans(f'tracing.emit_response_span(ResponseSpan("x", {trace!r}, "00f067aa0ba902b8", 1, 2), {{}}, None)')
+            == []
+        )
 
 
 def test_an_upstream_that_takes_too_long_is_told_so() -> None:
@@ -94,7 +99,7 @@ async def nobody():
 async def main():
     client = httpx.AsyncClient(transport=httpx.MockTransport(slow))
     try:
-        await ResponsesUpstream(client, "https://model.example.com/v1", nobody)._call("GET", "/up_1", 0.05)
+        await BackgroundResponses(client, "https://model.example.com/v1", nobody)._call("GET", "/up_1", 0.05)
     except Exception:
         pass
 
@@ -118,8 +123,9 @@ import asyncio, os
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from shared.ids import shard_of
-from tests.worlds import Stage
+from shared.core.ids import shard_of
+from shared.storage.messages import Wakeup
+from tests.support.stage import Stage
 
 reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider([reader]))
@@ -129,7 +135,7 @@ async def main():
         record = await stage.create()
         (alarm,) = await stage.alarms(record.id)
         stage.clock.ms = alarm.due_ms - 500
-        await stage.engine.sweep(shard_of(record.id), alarm.due_ms // 1000 + 1)
+        await stage.engine.sweep(Wakeup(shard_of(record.id), alarm.due_ms // 1000 + 1))
 
 asyncio.run(main())
 found = [one for scope in reader.get_metrics_data().resource_metrics[0].scope_metrics for one in scope.metrics]
@@ -148,11 +154,11 @@ def test_tokens_are_counted_in_the_conventions_buckets() -> None:
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from shared import measures
+from shared.telemetry import metrics as ours
 
 reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider([reader]))
-measures.tokens.record(200_000)
+ours.token_usage.record(200_000)
 (metric,) = reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
 print(metric.data.data_points[0].explicit_bounds)
 """

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import orjson
 import pytest
@@ -12,7 +11,9 @@ from shared.contract import signatures
 from shared.contract.callers import Caller, Callers, SigningSecret
 from shared.core.alarms import Kind
 from shared.core.outcomes import SendError
-from shared.core.records import CALLBACK, REPLY_QUEUE, Delivery
+from shared.core.records import Delivery, Target
+from shared.core.states import DeliveryState
+from shared.deliveries.redelivery import DeliveryView
 from shared.deliveries.retry_policy import SCHEDULE_MS
 from shared.engine import Engine
 from tests.support.stage import ANN, CALLBACK_URL, SECRET, START_MS, Stage
@@ -21,11 +22,10 @@ OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 pytestmark = pytest.mark.anyio
 
 
-async def listed(stage: Stage, response_id: str) -> dict[str, Any]:
+async def listed(stage: Stage, response_id: str) -> DeliveryView:
     """Return a response's one delivery as its caller sees it."""
     (delivery,) = (await stage.engine.deliveries(ANN, response_id))["data"]
-    found: dict[str, Any] = delivery
-    return found
+    return delivery
 
 
 async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
@@ -35,11 +35,11 @@ async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
     (post,) = stage.receiver.posts
     event = orjson.loads(post.body)
     assert post.address == CALLBACK_URL
-    assert post.headers == signatures.headers([SECRET], event["id"], START_MS // 1000, post.body)
+    assert post.headers == signatures.signed_headers([SECRET], event["id"], START_MS // 1000, post.body)
     assert (event["object"], event["type"]) == ("event", "response.completed")
     assert (event["created_at"], event["timestamp"]) == (START_MS // 1000, "2027-01-15T08:00:00.000Z")
     assert event["data"] == await stage.shown(response_id)
-    assert await stage.delivery(response_id) == Delivery(CALLBACK, "delivered", 1)
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
     assert await stage.kinds(response_id) == [Kind.PURGE]
 
 
@@ -95,7 +95,9 @@ async def test_two_targets_of_one_response_do_not_collide(stage: Stage) -> None:
     first, second = (alarm for alarm in await stage.alarms(response_id) if alarm.kind is Kind.DELIVER)
     assert first.due_ms == second.due_ms
     await stage.deliver()
-    assert {(await stage.delivery(response_id, target)).state for target in (CALLBACK, REPLY_QUEUE)} == {"delivered"}
+    assert {(await stage.delivery(response_id, target)).state for target in (Target.CALLBACK, Target.REPLY_QUEUE)} == {
+        "delivered"
+    }
     (callback,), (reply,) = stage.receiver.posts, stage.replies.posts
     assert (reply.address, reply.headers) == ("replies-1", {})
     assert reply.body == callback.body
@@ -109,7 +111,7 @@ async def test_one_targets_trouble_is_not_the_others(stage: Stage) -> None:
     response_id = (await stage.ended(callback_url=CALLBACK_URL, reply_to="replies-1")).id
     await stage.deliver()
     assert (await stage.delivery(response_id)).state == "pending"
-    assert (await stage.delivery(response_id, REPLY_QUEUE)).state == "delivered"
+    assert (await stage.delivery(response_id, Target.REPLY_QUEUE)).state == "delivered"
     assert await stage.kinds(response_id) == [Kind.DELIVER, Kind.PURGE]
 
 
@@ -175,7 +177,7 @@ async def test_no_attempt_is_made_after_the_response_has_gone(stage: Stage) -> N
 async def test_a_caller_without_a_secret_gets_nothing_unsigned(stage: Stage, callers: tuple[Caller, ...]) -> None:
     """A secret that was taken away, or whose time is over, makes failed attempts, not unsigned events."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    unsigned = replace(stage.world, callers=Callers(callers))
+    unsigned = replace(stage.ports, callers=Callers(callers))
     await Engine(unsigned).deliver(stage.deliveries()[0])
     assert stage.receiver.posts == []
     assert (await listed(stage, response_id))["attempts"][0]["error"] == "unsigned"
@@ -191,7 +193,7 @@ async def test_a_previous_secret_signs_until_its_time(stage: Stage) -> None:
     await stage.ring(response_id)
     for post, signers in zip(stage.receiver.posts, ([SECRET, OLD], [SECRET]), strict=True):
         sent_s = int(post.headers["webhook-timestamp"])
-        assert post.headers == signatures.headers(signers, post.headers["webhook-id"], sent_s, post.body)
+        assert post.headers == signatures.signed_headers(signers, post.headers["webhook-id"], sent_s, post.body)
 
 
 async def test_an_event_too_large_for_a_message_goes_by_name(stage: Stage) -> None:

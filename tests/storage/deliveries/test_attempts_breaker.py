@@ -8,7 +8,7 @@ from shared.contract.callers import Caller
 from shared.core.alarms import Kind
 from shared.core.outcomes import SendError
 from shared.core.records import Record
-from shared.senders.circuit_breaker import OPEN_MS, Line
+from shared.senders.circuit_breaker import OPEN_MS, BreakerKey
 from tests.support.stage import ANN, BOB, CALLBACK_URL, START_MS, Stage
 
 pytestmark = pytest.mark.anyio
@@ -40,12 +40,12 @@ async def test_five_failures_keep_the_sixth_back(stage: Stage, answer: int | Sen
     await rung_once(stage, record)
     assert len(stage.receiver.posts) == 5
     delivery = await stage.delivery(record.id)
-    assert (delivery.state, delivery.attempt, delivery.waits) == ("pending", 0, "breaker")
+    assert (delivery.state, delivery.attempt, delivery.postponed) == ("pending", 0, "breaker")
     (listed,) = (await stage.engine.deliveries(ANN, record.id))["data"]
     assert (listed["waiting_for"], listed["attempts"]) == ("circuit_breaker", [])
     assert listed["next_attempt_at"] == (START_MS + OPEN_MS) / 1000
     (alarm,) = [one for one in await stage.alarms(record.id) if one.kind is Kind.DELIVER]
-    assert (alarm.key, alarm.due_ms) == (delivery.alarm, START_MS + OPEN_MS)
+    assert (alarm.key, alarm.due_ms) == (delivery.alarm_key, START_MS + OPEN_MS)
 
 
 async def test_after_the_pause_one_probes_and_a_success_frees_the_others(stage: Stage) -> None:
@@ -86,12 +86,14 @@ async def test_waits_are_not_charged_to_the_schedule(stage: Stage) -> None:
     await in_trouble(stage)
     record = await stage.ended(callback_url=CALLBACK_URL)
     await rung_once(stage, record)
-    line = Line(ANN.name, "hooks.contoso.com")
+    line = BreakerKey(ANN.name, "hooks.contoso.com")
     while stage.clock.ms < START_MS + 86_400_000:
         (alarm,) = [one for one in await stage.alarms(record.id) if one.kind is Kind.DELIVER]
         stage.clock.ms = alarm.due_ms
-        assert stage.world.breakers.admit(line, stage.clock.ms) == 0  # another delivery is the probe, and fails
-        stage.world.breakers.note(line, stage.clock.ms, failed=True)
+        assert (
+            stage.receiver.admission.breakers.admit(line, stage.clock.ms) == 0
+        )  # another delivery is the probe, and fails
+        stage.receiver.admission.breakers.record(line, stage.clock.ms, failed=True)
         await stage.sweep(record.id)
     assert (await stage.delivery(record.id)).attempt == 0
 
@@ -106,7 +108,7 @@ async def test_a_slot_that_is_not_to_be_had_is_not_charged_either(stage: Stage) 
     stage.receiver.is_busy = False
     await stage.ring(record.id)
     delivery = await stage.delivery(record.id)
-    assert (delivery.state, delivery.attempt, delivery.waits) == ("delivered", 1, "")
+    assert (delivery.state, delivery.attempt, delivery.postponed) == ("delivered", 1, "")
 
 
 async def test_a_probe_without_a_slot_lets_another_be_the_probe(stage: Stage) -> None:
@@ -116,7 +118,7 @@ async def test_a_probe_without_a_slot_lets_another_be_the_probe(stage: Stage) ->
     await rung_once(stage, record)
     stage.receiver.is_busy = True
     await stage.ring(record.id)
-    assert stage.world.breakers.admit(Line(ANN.name, "hooks.contoso.com"), stage.clock.ms) == 0
+    assert stage.receiver.admission.breakers.admit(BreakerKey(ANN.name, "hooks.contoso.com"), stage.clock.ms) == 0
 
 
 async def test_a_held_delivery_can_be_asked_for(stage: Stage) -> None:
@@ -139,13 +141,15 @@ async def test_a_death_leaves_nothing_that_cannot_be_asked_for(stage: Stage) -> 
     stage.receiver.gate = None
     await in_trouble(stage, seen=1)
     stage.clock.ms = START_MS + 60_000
-    stage.world.breakers.admit(Line(ANN.name, "hooks.contoso.com"), stage.clock.ms)  # another is the probe
+    stage.receiver.admission.breakers.admit(
+        BreakerKey(ANN.name, "hooks.contoso.com"), stage.clock.ms
+    )  # another is the probe
     await stage.sweep(record.id)
     delivery = await stage.delivery(record.id)
-    assert (delivery.attempt, delivery.sending, delivery.waits) == (1, False, "breaker")
+    assert (delivery.attempt, delivery.sending, delivery.postponed) == (1, False, "breaker")
     stage.receiver.answers = [200]
     await stage.engine.redeliver(ANN, record.id, None)
-    assert (await stage.delivery(record.id)).before == 1
+    assert (await stage.delivery(record.id)).attempts_before == 1
 
 
 async def test_first_attempts_have_a_lane_of_their_own(stage: Stage) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.contract.callers import Callers
 from shared.core.outcomes import SendError
-from shared.core.records import CALLBACK, REPLY_QUEUE
+from shared.core.records import Target
 from shared.senders.callbacks import CallbackSender
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
@@ -52,7 +52,7 @@ async def test_a_host_taken_off_the_list_gets_nothing_any_more(stage: Stage) -> 
         asked.append(host)
         return ["93.184.216.34"]
 
-    stage.change(senders={CALLBACK: CallbackSender(resolve=resolve), REPLY_QUEUE: stage.replies})
+    stage.change(senders={Target.CALLBACK: CallbackSender(resolve=resolve), Target.REPLY_QUEUE: stage.replies})
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     assert asked == ["hooks.contoso.com"]
     stage.change(callers=Callers((replace(ANN, callback_hosts=("other.contoso.com",)),)))

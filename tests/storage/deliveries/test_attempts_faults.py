@@ -6,7 +6,8 @@ import pytest
 
 from shared.core.alarms import Kind
 from shared.core.ids import shard_of
-from shared.core.records import CALLBACK, Delivery
+from shared.core.records import Delivery, Target
+from shared.core.states import DeliveryState
 from shared.scheduler.sweeps import sweep
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage
@@ -36,7 +37,7 @@ async def test_a_death_after_the_claim_is_made_good_after_a_minute(stage: Stage)
     assert stage.clock.ms == START_MS + 60_000
     first, second = stage.receiver.posts
     assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
-    assert await stage.delivery(response_id) == Delivery(CALLBACK, "delivered", 2)
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 2)
 
 
 async def test_a_living_process_repeats_the_record_not_the_event(stage: Stage) -> None:
@@ -51,7 +52,7 @@ async def test_a_living_process_repeats_the_record_not_the_event(stage: Stage) -
         assert not done
     await attempt
     assert len(stage.receiver.posts) == 1
-    assert await stage.delivery(response_id) == Delivery(CALLBACK, "delivered", 1)
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
     assert await statuses(stage, response_id) == [200]
 
 
@@ -97,7 +98,7 @@ async def slow_and_overtaken(stage: Stage, slow: int, quick: int) -> str:
     await gate.reached.wait()
     stage.receiver.gate = None
     stage.clock.advance(61)
-    await sweep(await stage.new_world(stage.clock), shard_of(response_id), 0)
+    await sweep(await stage.new_ports(stage.clock), shard_of(response_id), 0)
     gate.open()
     await attempt
     return response_id

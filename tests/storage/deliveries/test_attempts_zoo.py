@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.core.records import CALLBACK, REPLY_QUEUE
+from shared.core.records import Target
 from shared.senders.callbacks import CallbackSender
 from shared.senders.pinned_dialer import Resolve
 from tests.support.callback_receivers import (
@@ -92,7 +92,7 @@ class Zoo:
         response_id = (
             await self._stage.ended(callback_url=CALLBACK_URL)
         ).id  # a create is what test_vetting.py is about
-        self._stage.change(senders={CALLBACK: sender, REPLY_QUEUE: self._stage.replies})
+        self._stage.change(senders={Target.CALLBACK: sender, Target.REPLY_QUEUE: self._stage.replies})
         await self._stage.deliver()
         return response_id
 

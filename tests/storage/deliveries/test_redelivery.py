@@ -8,10 +8,12 @@ import pytest
 
 from shared.core.alarms import Alarm, Kind
 from shared.core.errors import BadRequest, NotFound
+from shared.core.keys import record_key
 from shared.core.outcomes import SendError
-from shared.core.records import CALLBACK, REPLY_QUEUE, Delivery, Record, record_key
-from shared.core.states import Status
+from shared.core.records import Delivery, Record, Target
+from shared.core.states import DeliveryState, Status
 from shared.deliveries import redelivery
+from shared.deliveries.redelivery import DeliveryView
 from shared.deliveries.retry_policy import MAX_ATTEMPTS
 from tests.support.stage import ANN, BOB, CALLBACK_URL, START_MS, Stage
 
@@ -29,12 +31,11 @@ async def failed(stage: Stage, answer: int | SendError = 413, **fields: Any) -> 
     return await stage.record(record.id)
 
 
-async def redelivered(stage: Stage, response_id: str, target: str | None = None) -> list[dict[str, Any]]:
+async def redelivered(stage: Stage, response_id: str, target: str | None = None) -> list[DeliveryView]:
     """Ask for another delivery, have it made, and return the listing that was the answer."""
     listing = await stage.engine.redeliver(ANN, response_id, target)
     await stage.engine.deliver(stage.deliveries()[-1])
-    found: list[dict[str, Any]] = listing["data"]
-    return found
+    return listing["data"]
 
 
 async def deliver_alarms(response_id: str, stage: Stage) -> list[Alarm]:
@@ -112,7 +113,7 @@ async def test_a_delivery_whose_alarm_is_being_rung_is_left_alone(stage: Stage) 
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.deliver()
     (alarm,) = await deliver_alarms(record.id, stage)
-    await stage.world.store.move(record.id[5], [(alarm, alarm.moved(stage.clock.ms + 25_000))])
+    await stage.ports.store.move(record.id[5], [(alarm, alarm.moved(stage.clock.ms + 25_000))])
     (listed,) = (await stage.engine.redeliver(ANN, record.id, None))["data"]
     assert listed["state"] == "pending"
     assert len(await deliver_alarms(record.id, stage)) == 1
@@ -149,9 +150,9 @@ async def test_nobody_redelivers_anothers_event(stage: Stage) -> None:
 async def test_a_log_has_an_end(stage: Stage) -> None:
     """After 400 attempts no more are made for a target: its log could not be shown."""
     record = await failed(stage)
-    full = record.with_delivery(Delivery(CALLBACK, "gone", redelivery.MAX_ATTEMPTS_LOGGED))
+    full = record.with_delivery(Delivery(Target.CALLBACK, DeliveryState.GONE, redelivery.MAX_ATTEMPTS_LOGGED))
     with pytest.raises(BadRequest) as refused:
-        await redelivery.redeliver(stage.world, full, None)
+        await redelivery.redeliver(stage.ports, full, None)
     assert refused.value.code == "too_many_attempts"
 
 
@@ -219,8 +220,8 @@ async def test_what_was_purged_leaves_nothing_to_recover(stage: Stage) -> None:
     stage.clock.advance(120)
     for _ in range(3):
         await stage.sweep(record.id)
-    assert await stage.world.store.read(record.id) is None
-    assert await stage.world.store.failures(record.id[5], f"failed|{'0' * 16}|", 100) == []
+    assert await stage.ports.store.read(record.id) is None
+    assert await stage.ports.store.failed_deliveries(record.id[5], ANN.name, "failed|", 100) == []
     assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 0
 
 
@@ -235,7 +236,7 @@ async def test_a_callback_gets_the_events_it_was_asked_for(stage: Stage, wanted:
     record = await stage.ended(callback_url=CALLBACK_URL, callback_events=wanted, reply_to="replies-1")
     await stage.deliver()
     targets = [one.target for one in (await stage.record(record.id)).deliveries]
-    assert targets == ([CALLBACK] if sent else []) + [REPLY_QUEUE]
+    assert targets == ([Target.CALLBACK] if sent else []) + [Target.REPLY_QUEUE]
     assert (len(stage.receiver.posts), len(stage.replies.posts)) == (int(sent), 1)
 
 

@@ -56,7 +56,7 @@ async def test_a_cancel_ends_the_response_and_stops_the_work(stage: Stage) -> No
     shown = await stage.shown(made.id)
     assert (shown["status"], shown["output"], shown["continuation_token"]) == ("cancelled", [], None)
     assert await stage.kinds(made.id) == [Kind.STOP, Kind.POLL, Kind.PURGE]
-    assert stage.nudges(made.id)[-1].parked_s == 0
+    assert stage.wakeups(made.id)[-1].delay_s == 0
 
     await stage.sweep(made.id)
     assert stage.upstream.stopped == ["up_0"]

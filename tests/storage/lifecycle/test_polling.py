@@ -11,6 +11,7 @@ from shared.core.errors import UpstreamMissing, UpstreamOversized, UpstreamUnava
 from shared.core.ids import new_id, shard_of
 from shared.core.records import Record
 from shared.core.states import Status
+from shared.runtime.single_flight import SingleFlight
 from shared.scheduler.sweeps import sweep
 from tests.support.fakes.peers import Outcome
 from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage, until
@@ -218,7 +219,7 @@ async def test_a_status_never_goes_back(stage: Stage) -> None:
     """Once a caller has read in_progress, an upstream that says queued again is not repeated."""
     made = await running(stage, Status.IN_PROGRESS, Status.QUEUED)
     assert (await stage.shown(made.id))["status"] == "in_progress"
-    stage.world.polls.clear()
+    stage.change(polls=SingleFlight())
     assert (await stage.shown(made.id))["status"] == "in_progress"
     assert stage.upstream.polls == 2
 
@@ -252,7 +253,7 @@ async def test_two_processes_that_both_see_the_end_write_it_once(stage: Stage) -
     stage.clock.advance(1)
     gate = stage.upstream.hold_polls()
     get = asyncio.create_task(stage.shown(made.id))
-    ring = asyncio.create_task(sweep(await stage.new_world(stage.clock), shard_of(made.id), 0))
+    ring = asyncio.create_task(sweep(await stage.new_ports(stage.clock), shard_of(made.id), 0))
 
     async def both_hold() -> bool:
         return stage.upstream.polls == 2

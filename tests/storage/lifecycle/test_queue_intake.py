@@ -8,11 +8,10 @@ import pytest
 
 from shared.core.errors import StoreUnavailable, UpstreamRefused, UpstreamUnavailable
 from shared.core.ids import derived_id
-from shared.core.records import REPLY_QUEUE
+from shared.core.records import Target
 from shared.core.states import Status
-from shared.lifecycle.queue_intake import PUT_BACK_S, Message, opened
-from shared.storage.request_queue import POISON
-from shared.storage.wakeups import REQUESTS
+from shared.lifecycle.queue_intake import REQUEUE_DELAY_S, QueueMessage
+from shared.storage.messages import POISON, REQUESTS, QueuedRequest
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 pytestmark = pytest.mark.anyio
@@ -20,9 +19,11 @@ pytestmark = pytest.mark.anyio
 ASK = {"model": "m", "input": "question"}
 
 
-def message(name: str = "m-1", **fields: Any) -> Message:
+def message(name: str = "m-1", **fields: Any) -> QueueMessage:
     """Return a message as a sender puts it on the queue."""
-    return Message(name, orjson.dumps({"request": ASK, "reply_to": "replies-1", "correlation_id": "order 7", **fields}))
+    return QueueMessage(
+        name, orjson.dumps({"request": ASK, "reply_to": "replies-1", "correlation_id": "order 7", **fields})
+    )
 
 
 def id_of(name: str) -> str:
@@ -41,7 +42,7 @@ async def event_of(stage: Stage) -> dict[str, Any]:
 
 async def poison(stage: Stage) -> list[dict[str, Any]]:
     """Return what lies in the poison queue of requests."""
-    letters = await stage.world.queues.take(REQUESTS + POISON)
+    letters = await stage.ports.requests.receive(REQUESTS + POISON)
     return [orjson.loads(letter.body or b"null") for letter in letters]
 
 
@@ -49,7 +50,7 @@ async def test_a_message_starts_a_response_and_its_event_comes_back(stage: Stage
     """The response is the configured caller's, and its event repeats the sender's own name of the request."""
     await stage.engine.take_request(message())
     record = await stage.finish(id_of("m-1"))
-    assert (record.caller, record.background, record.status) == (ANN.name, True, Status.COMPLETED)
+    assert (record.caller, record.request.background, record.status) == (ANN.name, True, Status.COMPLETED)
     event = await event_of(stage)
     assert (event["type"], event["correlation_id"]) == ("response.completed", "order 7")
     assert event["data"] == await stage.shown(record.id)
@@ -57,7 +58,7 @@ async def test_a_message_starts_a_response_and_its_event_comes_back(stage: Stage
 
 async def test_without_a_name_of_the_senders_the_event_has_none(stage: Stage) -> None:
     """`correlation_id` is there only where it was given."""
-    await stage.engine.take_request(Message("m-1", orjson.dumps({"request": ASK, "reply_to": "replies-1"})))
+    await stage.engine.take_request(QueueMessage("m-1", orjson.dumps({"request": ASK, "reply_to": "replies-1"})))
     await stage.finish(id_of("m-1"))
     assert "correlation_id" not in await event_of(stage)
 
@@ -85,7 +86,7 @@ async def test_a_sender_that_may_send_twice_names_its_message(stage: Stage) -> N
     for name in ("m-1", "m-2"):
         await stage.engine.take_request(message(name, id="order-7"))
     assert stage.upstream.starts.total() == 1
-    assert (await stage.record(id_of("order-7"))).reply_to == "replies-1"
+    assert (await stage.record(id_of("order-7"))).request.reply_to == "replies-1"
 
 
 async def test_a_copy_whose_first_died_on_the_way_finds_it_under_way(stage: Stage) -> None:
@@ -118,16 +119,16 @@ async def test_a_refusal_of_the_upstream_is_an_event(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("streams", [False, True])
-@pytest.mark.parametrize("replays", [False, True])
+@pytest.mark.parametrize("is_background", [False, True])
 async def test_a_streamed_request_and_a_foreground_upstream_are_runs(
-    stage: Stage, streams: bool, replays: bool
+    stage: Stage, streams: bool, is_background: bool
 ) -> None:
     """A message has no reader: what is streamed is logged for whoever reads it later."""
-    stage.upstream.replays = replays
+    stage.upstream.is_background = is_background
     await stage.engine.take_request(message(request={**ASK, "stream": streams}))
     record = await stage.record(id_of("m-1"))
-    assert record.mode == ("run" if streams or not replays else "poll")
-    assert record.stream is streams
+    assert record.run.mode == ("run" if streams or not is_background else "poll")
+    assert record.request.stream is streams
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -180,7 +181,7 @@ async def test_a_bad_message_is_answered_on_its_reply_queue(stage: Stage, fields
 )
 async def test_a_bad_message_that_nobody_may_be_told_of_goes_to_poison(stage: Stage, body: bytes, reason: str) -> None:
     """At once and with its reason: it is not tried again and again."""
-    await stage.engine.take_request(Message("m-1", body))
+    await stage.engine.take_request(QueueMessage("m-1", body))
     (rejected,) = await poison(stage)
     assert (rejected["id"], rejected["rejected"]["reason"]) == ("m-1", reason)
     assert stage.upstream.starts.total() == 0
@@ -191,15 +192,15 @@ async def test_the_largest_message_can_be_sent_on(stage: Stage) -> None:
     name, filled = "\N{GRINNING FACE}" * 256, {"input": "x" * 44_000, "metadata": 7}
     body = message(request=filled, id=name, reply_to=None, correlation_id=None).body
     assert len(body) > 45_000
-    await stage.engine.take_request(Message("m-1", body))
+    await stage.engine.take_request(QueueMessage("m-1", body))
     (rejected,) = await poison(stage)
     assert (rejected["id"], rejected["request"]) == (name, filled)
-    await stage.engine.put_back(Message("m-1", body))
+    await stage.engine.requeue_request(QueueMessage("m-1", body))
 
 
 async def test_our_own_queues_cannot_be_named_whatever_is_allowed(stage: Stage) -> None:
     """Neither those of the triggers nor their poison queues, though a pattern fits them all."""
-    stage.change(rules=stage.world.rules.__class__(reply_queues=("*",), requests_caller=ANN.name))
+    stage.rule(reply_queues=("*",))
     ours = [f"{name}{end}" for name in ("nudges", "deliveries", "runs", "requests") for end in ("", "-poison")]
     for n, name in enumerate(ours):
         await stage.engine.take_request(message(f"m-{n}", reply_to=name))
@@ -209,7 +210,7 @@ async def test_our_own_queues_cannot_be_named_whatever_is_allowed(stage: Stage) 
 async def test_what_was_accepted_once_is_not_judged_again(stage: Stage) -> None:
     """A copy that comes after the rules have changed finds the response that its first has started."""
     await stage.engine.take_request(message())
-    stage.change(rules=stage.world.rules.__class__(requests_caller=ANN.name))
+    stage.rule(reply_queues=())
     await stage.engine.take_request(message())
     assert (await stage.finish(id_of("m-1"))).status is Status.COMPLETED
 
@@ -219,23 +220,24 @@ async def test_storage_that_is_away_is_for_the_message_to_wait_for(stage: Stage)
     async with stage.proxy.refusing():
         with pytest.raises(StoreUnavailable):
             await stage.engine.take_request(message())
-    await stage.engine.put_back(message())
+    await stage.engine.requeue_request(message())
     (sent,) = [one for one in stage.sent if one.queue == REQUESTS]
-    assert sent.parked_s == PUT_BACK_S
-    await stage.engine.take_request(Message("another", orjson.dumps(sent.content)))
+    assert sent.delay_s == REQUEUE_DELAY_S
+    await stage.engine.take_request(QueueMessage("another", orjson.dumps(sent.content)))
     assert (await stage.finish(id_of("m-1"))).status is Status.COMPLETED
 
 
 def test_a_message_is_read_as_far_as_it_can_be() -> None:
     """What is right about a wrong message is kept: where to answer, and by which name."""
-    envelope = opened(message(request=3, id="order-7"))
+    sent = message(request=3, id="order-7")
+    envelope = QueuedRequest.read(sent.id, sent.body)
     assert envelope.wrong
     assert (envelope.id, envelope.reply_to, envelope.correlation_id) == ("order-7", "replies-1", "order 7")
 
 
 def test_the_envelope_of_no_object_has_the_queues_name() -> None:
     """There is nothing else to call it by."""
-    assert opened(Message("m-9", b"7")).response_id == id_of("m-9")
+    assert QueuedRequest.read("m-9", b"7").response_id == id_of("m-9")
 
 
 async def test_the_reply_is_a_delivery_like_any_other(stage: Stage) -> None:
@@ -247,4 +249,4 @@ async def test_the_reply_is_a_delivery_like_any_other(stage: Stage) -> None:
     (listed,) = (await stage.engine.deliveries(ANN, id_of("m-1")))["data"]
     assert (listed["target"], listed["state"]) == ("reply_queue", "pending")
     await stage.ring(id_of("m-1"))
-    assert (await stage.delivery(id_of("m-1"), REPLY_QUEUE)).state == "delivered"
+    assert (await stage.delivery(id_of("m-1"), Target.REPLY_QUEUE)).state == "delivered"

@@ -9,9 +9,11 @@ import pytest
 from shared.core.alarms import Kind
 from shared.core.errors import NotFound
 from shared.core.ids import shard_of
-from shared.core.records import CALLBACK, Delivery, Record
-from shared.deliveries.attempts import deliver
+from shared.core.records import Delivery, Record, Target
+from shared.core.states import DeliveryState
+from shared.deliveries.attempts import deliver_now
 from shared.scheduler.sweeps import sweep
+from shared.senders.admission import Admission
 from tests.support.fakes.peers import Gate, ScriptedReceiver
 from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage, until
 
@@ -50,14 +52,14 @@ async def test_a_purge_waits_for_the_start_to_tell_what_to_stop(stage: Stage) ->
     await run_out(stage, response_id)
     assert stage.upstream.stopped == stage.upstream.forgotten == ["up_0"]
     assert stage.clock.ms == START_MS + 60_000
-    assert await stage.world.store.read(response_id) is None
+    assert await stage.ports.store.read(response_id) is None
 
 
 async def test_work_whose_record_is_gone_is_stopped_at_once(stage: Stage) -> None:
     """The start takes longer than a purge waits: no row can hold what to stop, so its starter tells the upstream."""
     starter, gate, response_id = await deleted_while_starting(stage)
     await run_out(stage, response_id)
-    assert await stage.world.store.read(response_id) is None
+    assert await stage.ports.store.read(response_id) is None
     gate.open()
     with pytest.raises(NotFound):
         await starter
@@ -68,33 +70,35 @@ async def test_work_whose_record_is_gone_is_stopped_at_once(stage: Stage) -> Non
 
 
 class SlowDoor(ScriptedReceiver):
-    """A receiver at which the first to ask for a slot waits until the test lets him in; all others go past him."""
+    """A receiver at which the first attempt waits to be admitted until the test lets it in; all others go past it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.door = Gate()
 
     @asynccontextmanager
-    async def slot(self, address: str, *, first: bool, patience_s: float) -> AsyncIterator[None]:
-        """Give a slot, to the first when his door is opened."""
+    async def admit(self, address: str, caller: str, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
+        """Admit an attempt, the first one when its door is opened."""
         if not self.door.reached.is_set():
             await self.door.wait()
-        async with super().slot(address, first=first, patience_s=patience_s):
-            yield
+        async with super().admit(address, caller, first=first, patience_s=patience_s) as admission:
+            yield admission
 
 
 @pytest.mark.parametrize("by_sweep", [False, True], ids=["two messages", "message and sweep"])
 async def test_two_that_claim_in_the_same_millisecond_send_once(stage: Stage, by_sweep: bool) -> None:
     """Two processes have read the same record and make the same claim, down to its key: only the first one sends."""
     receiver = stage.receiver = SlowDoor()
-    ours, theirs = await stage.new_world(stage.clock), await stage.new_world(stage.clock)
+    ours, theirs = await stage.new_ports(stage.clock), await stage.new_ports(stage.clock)
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    (key,) = stage.deliveries()
+    (hint,) = stage.deliveries()
     stage.clock.advance(15)
-    second = asyncio.create_task(deliver(ours, key))
+    second = asyncio.create_task(deliver_now(ours, hint.alarm_key))
     await receiver.door.reached.wait()
     received = receiver.hold()
-    first = asyncio.ensure_future(sweep(theirs, shard_of(response_id), 0) if by_sweep else deliver(theirs, key))
+    first = asyncio.ensure_future(
+        sweep(theirs, shard_of(response_id), 0) if by_sweep else deliver_now(theirs, hint.alarm_key)
+    )
     await received.reached.wait()
     receiver.door.open()
 
@@ -105,4 +109,4 @@ async def test_two_that_claim_in_the_same_millisecond_send_once(stage: Stage, by
     received.open()
     await asyncio.gather(first, second)
     assert len(receiver.posts) == 1
-    assert await stage.delivery(response_id) == Delivery(CALLBACK, "delivered", 1)
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)

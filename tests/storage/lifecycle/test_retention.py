@@ -7,7 +7,7 @@ import pytest
 from shared.core.alarms import Kind
 from shared.core.errors import BadRequest, NotFound, UpstreamUnavailable
 from shared.core.ids import shard_of
-from shared.core.records import CALLBACK
+from shared.core.records import Target
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage
 
@@ -63,7 +63,7 @@ async def test_a_delete_asks_for_the_purge_at_once(stage: Stage) -> None:
     made = await stage.ended()
     await delete(stage, made.id)
     assert await stage.kinds(made.id) == [Kind.PURGE]
-    assert stage.nudges(made.id)[-1].parked_s == 0
+    assert stage.wakeups(made.id)[-1].delay_s == 0
     assert await purged_after_ms(stage, made.id) == 0
 
 
@@ -90,7 +90,7 @@ async def test_a_delete_while_the_purge_is_under_way_still_hides(stage: Stage) -
     """The purge alarm has been moved by a sweep: the response is hidden, and the purge finds it so."""
     made = await stage.ended()
     (purge,) = await stage.alarms(made.id)
-    await stage.world.store.move(shard_of(made.id), [(purge, purge.moved(purge.due_ms + MINUTE_MS))])
+    await stage.ports.store.move(shard_of(made.id), [(purge, purge.moved(purge.due_ms + MINUTE_MS))])
     await delete(stage, made.id)
     assert (await stage.record(made.id)).deleted
     await purged_after_ms(stage, made.id)
@@ -205,7 +205,7 @@ async def test_an_open_delivery_is_not_waited_for_beyond_retention(stage: Stage,
     """A delivery that never ends keeps nothing for ever: retention, or a day for what is not stored."""
     made = await stage.ended(callback_url=CALLBACK_URL, store=store)
     (delivery, *_) = await stage.alarms(made.id)
-    await stage.world.store.remove(delivery)
+    await stage.ports.store.remove(delivery)
     assert await purged_after_ms(stage, made.id) == kept_ms
 
 
@@ -218,7 +218,7 @@ async def test_a_delete_during_an_attempt_loses_neither(stage: Stage) -> None:
     await delete(stage, made.id)
     gate.open()
     await attempt
-    delivery = (await stage.record(made.id)).delivery(CALLBACK)
+    delivery = (await stage.record(made.id)).delivery(Target.CALLBACK)
     assert delivery is not None
     assert delivery.state == "delivered"
     await purged_after_ms(stage, made.id)

@@ -42,7 +42,7 @@ async def killed(starter: "asyncio.Task[Record]") -> None:
 async def test_a_start_leaves_a_poll_and_a_nudge_for_it(stage: Stage) -> None:
     """The record has the upstream's token, the start alarm has become a poll, and a sweep is asked for."""
     made = await stage.create()
-    assert (made.status, made.token) == (Status.QUEUED, "up_0")
+    assert (made.status, made.upstream.token) == (Status.QUEUED, "up_0")
     assert await stage.record(made.id) == made
     (poll,) = await stage.alarms(made.id)
     assert (poll.kind, poll.token, poll.due_ms) == (Kind.POLL, "up_0", START_MS + 1_000)
@@ -65,8 +65,8 @@ async def test_a_refused_request_is_passed_on_and_nothing_is_kept(stage: Stage) 
         await stage.create(key="k")
     assert (refused.value.status, refused.value.param, refused.value.code) == (400, "model", "model_not_found")
     ((response_id, _),) = stage.upstream.starts.items()
-    assert await stage.world.store.read(response_id) is None
-    assert await stage.world.store.request(response_id) is None
+    assert await stage.ports.store.read(response_id) is None
+    assert await stage.ports.store.request(response_id) is None
     assert await stage.kinds(response_id) == []
 
 
@@ -75,7 +75,7 @@ async def test_trouble_at_the_start_is_not_the_callers(stage: Stage, error: Upst
     """The caller gets its ticket; the start is tried again later, no sooner than the upstream asked."""
     stage.upstream.start_errors = [error]
     made = await stage.create()
-    assert (made.status, made.token) == (Status.QUEUED, None)
+    assert (made.status, made.upstream.token) == (Status.QUEUED, None)
     (start,) = await stage.alarms(made.id)
     assert (start.kind, start.due_ms) == (Kind.START, START_MS + wait_ms)
 
@@ -155,7 +155,7 @@ async def started_by_two(stage: Stage) -> Record:
     ((response_id, _),) = stage.upstream.starts.items()
     stage.upstream.start_gate = None
     await stage.ring(response_id)
-    assert (await stage.record(response_id)).token
+    assert (await stage.record(response_id)).upstream.token
     gate.open()
     return await starter
 
@@ -165,7 +165,7 @@ async def test_work_that_was_started_twice_is_stopped_and_told(stage: Stage, cap
     stage.upstream.honours_keys = False
     with caplog.at_level(logging.WARNING):
         made = await started_by_two(stage)
-    assert made.token == "up_1"
+    assert made.upstream.token == "up_1"
     assert events(caplog).count("start.orphaned") == 1
 
     assert (await stage.finish(made.id)).status is Status.COMPLETED
@@ -199,7 +199,7 @@ async def test_storage_that_fails_second_costs_no_ticket(stage: Stage) -> None:
     async with stage.proxy.refusing():
         gate.open()
         made = await starter
-    assert (made.status, made.token) == (Status.QUEUED, None)
+    assert (made.status, made.upstream.token) == (Status.QUEUED, None)
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert list(stage.upstream.works) == ["up_0"]
 
@@ -210,6 +210,6 @@ async def test_an_answer_of_storage_that_is_lost_changes_nothing(stage: Stage, n
     lost = stage.proxy.drop_answer(is_transaction, nth)
     made = await stage.create()
     assert lost.happened.is_set()
-    assert made.token == "up_0"
+    assert made.upstream.token == "up_0"
     assert await stage.kinds(made.id) == [Kind.POLL]
     assert stage.upstream.starts == {made.id: 1}

@@ -27,7 +27,7 @@ async def test_repeats_at_the_same_time_start_once(stage: Stage) -> None:
     await gate.reached.wait()
     gate.open()
     made = await asyncio.gather(*repeats)
-    assert {(record.id, record.token) for record in made} == {(made[0].id, "up_0")}
+    assert {(record.id, record.upstream.token) for record in made} == {(made[0].id, "up_0")}
     assert stage.upstream.starts == {made[0].id: 1}
 
 
@@ -60,7 +60,7 @@ async def test_a_repeat_that_was_answered_turns_a_refusal_into_a_failure(stage: 
     first = repeat(stage)
     await gate.reached.wait()
     answered = await repeat(stage)
-    assert (answered.status, answered.token, answered.promised) == (Status.QUEUED, None, True)
+    assert (answered.status, answered.upstream.token, answered.acknowledged) == (Status.QUEUED, None, True)
 
     gate.open()
     assert (await first).status is Status.FAILED
@@ -75,7 +75,7 @@ async def test_a_promised_response_is_started_like_any_other(stage: Stage) -> No
     await gate.reached.wait()
     answered = await repeat(stage)
     gate.open()
-    assert (await first).token == "up_0"
+    assert (await first).upstream.token == "up_0"
     assert (await stage.finish(answered.id)).status is Status.COMPLETED
     assert stage.upstream.starts == {answered.id: 1}
 
@@ -97,7 +97,7 @@ async def test_a_repeat_that_waits_starts_anew_where_the_first_was_refused(stage
     with pytest.raises(RefusedByUpstream):
         await first
     made = await second
-    assert made.token == "up_0"
+    assert made.upstream.token == "up_0"
     assert stage.upstream.starts == {made.id: 2}
 
 
@@ -107,7 +107,7 @@ async def test_a_repeat_after_a_refusal_is_judged_anew(stage: Stage) -> None:
     for _ in range(2):
         with pytest.raises(RefusedByUpstream):
             await stage.create(key="k")
-    assert (await stage.create(key="k")).token == "up_0"
+    assert (await stage.create(key="k")).upstream.token == "up_0"
 
 
 async def test_a_deleted_response_is_not_started_again(stage: Stage) -> None:

@@ -11,12 +11,14 @@ import pytest
 from shared.contract import signatures
 from shared.core.alarms import Kind
 from shared.core.errors import NotFound, Unauthorized, Unavailable, UpstreamMissing, UpstreamUnavailable
-from shared.core.records import Record, record_key
+from shared.core.keys import record_key, upstream_key, upstream_owner
+from shared.core.records import ExecutionMode, Record
 from shared.core.states import Status
-from shared.lifecycle import upstream_webhooks
-from shared.lifecycle.upstream_webhooks import MARKED_MS, row_key
+from shared.lifecycle import upstream_ids
+from shared.lifecycle.upstream_ids import MARK_MS
+from shared.storage.codec import encode_record
 from shared.telemetry import tracing
-from shared.upstreams.protocol import Step, Upstreams
+from shared.upstreams.protocol import Progress
 from tests.support.fakes.peers import ScriptedUpstream
 from tests.support.stage import CALLBACK_URL, SECRET, START_MS, Stage, until
 
@@ -29,8 +31,8 @@ OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 @pytest.fixture
 async def told(stage: Stage) -> Stage:
     """Give a stage whose upstream tells of its ends, and does not end by itself."""
-    stage.limit(is_told=True)
-    stage.change(rules=replace(stage.world.rules, upstream_secrets=(SECRET,)))
+    stage.limit(upstream_webhooks_enabled=True)
+    stage.rule(upstream_secrets=(SECRET,))
     stage.upstream.course = [Status.IN_PROGRESS]
     return stage
 
@@ -43,12 +45,12 @@ def event(upstream_id: str, kind: str = "response.completed", **fields: Any) -> 
 
 def signed(stage: Stage, body: bytes, secret: str = SECRET, *, age_s: int = 0) -> Mapping[str, str]:
     """Return the headers of a webhook."""
-    return signatures.headers([secret], "wh_1", stage.clock.ms // 1000 - age_s, body)
+    return signatures.signed_headers([secret], "wh_1", stage.clock.ms // 1000 - age_s, body)
 
 
 async def tell(stage: Stage, body: bytes) -> None:
     """Let the upstream tell."""
-    await stage.engine.hear_upstream(signed(stage, body), body)
+    await stage.engine.receive_webhook(signed(stage, body), body)
 
 
 def end(stage: Stage, token: str) -> None:
@@ -58,8 +60,8 @@ def end(stage: Stage, token: str) -> None:
 
 def token_of(record: Record) -> str:
     """Return what the upstream calls the response."""
-    assert record.token
-    return record.token
+    assert record.upstream.token
+    return record.upstream.token
 
 
 async def test_an_event_ends_the_response_at_once(told: Stage) -> None:
@@ -79,12 +81,11 @@ async def test_what_an_event_makes_us_ask_is_of_the_responses_trace(told: Stage)
     traces: list[dict[str, str]] = []
 
     class Traced(ScriptedUpstream):
-        async def advance(self, token: str) -> Step:
-            traces.append(tracing.named())
-            return await super().advance(token)
+        async def poll(self, token: str) -> Progress:
+            traces.append(tracing.trace_fields())
+            return await super().poll(token)
 
-    told.upstream = Traced()
-    told.change(upstreams=Upstreams(told.upstream))
+    told.cast(Traced())
     with tracing.under(TRACEPARENT):
         record = await told.create()
     end(told, token_of(record))
@@ -138,7 +139,7 @@ async def test_an_event_before_the_create_is_answered_is_not_lost(told: Stage) -
     await tell(told, event(token))
     gate.open()
     record = await creating
-    assert record.token == token
+    assert record.upstream.token == token
     await told.ring(record.id)
     ended = await told.record(record.id)
     assert (ended.status, told.clock.ms) == (Status.COMPLETED, START_MS)
@@ -151,10 +152,10 @@ async def test_an_event_between_the_two_writes_is_not_lost(told: Stage) -> None:
     await gate.reached.wait()
     (token,) = told.upstream.works
     (accepted,) = told.upstream.starts
-    await upstream_webhooks.name(told.world, await told.record(accepted), token)
+    await upstream_ids.register(told.ports, await told.record(accepted), token)
     end(told, token)
     await tell(told, event(token))
-    assert (await told.record(accepted)).woken
+    assert (await told.record(accepted)).upstream.end_announced
     gate.open()
     record = await creating
     await told.ring(record.id)
@@ -168,12 +169,12 @@ async def test_whoever_dies_between_the_two_writes_is_made_good(told: Stage) -> 
     await gate.reached.wait()
     (token,) = told.upstream.works
     (accepted,) = told.upstream.starts
-    await upstream_webhooks.name(told.world, await told.record(accepted), token)
+    await upstream_ids.register(told.ports, await told.record(accepted), token)
     creating.cancel()
     told.upstream.start_gate = None
     await told.ring(accepted)
     record = await told.record(accepted)
-    assert record.token == token
+    assert record.upstream.token == token
     end(told, token)
     await tell(told, event(token))
     assert (await told.record(accepted)).status is Status.COMPLETED
@@ -182,23 +183,23 @@ async def test_whoever_dies_between_the_two_writes_is_made_good(told: Stage) -> 
 async def test_an_event_about_anothers_work_is_forgotten_after_a_while(told: Stage) -> None:
     """The upstream's account may have other users: their events leave a mark that removes itself."""
     await tell(told, event("resp_of_somebody_else"))
-    name = upstream_webhooks._name("resp_of_somebody_else")
-    assert await told.world.store.find(name, row_key(name))
-    told.clock.ms += MARKED_MS
+    name = upstream_owner("resp_of_somebody_else")
+    assert await told.ports.store.find(name, upstream_key(name))
+    told.clock.ms += MARK_MS
     await told.sweep(name)
-    assert await told.world.store.find(name, row_key(name)) is None
+    assert await told.ports.store.find(name, upstream_key(name)) is None
     assert await told.alarms(name) == []
 
 
 async def test_the_names_of_ended_work_are_removed(told: Stage) -> None:
     """The row goes after the response's deadline; its alarm goes with it."""
     record = await told.create()
-    name = upstream_webhooks._name(token_of(record))
+    name = upstream_owner(token_of(record))
     assert await told.kinds(name) == [Kind.PURGE]
     told.clock.ms = (await told.alarms(name))[0].due_ms
     assert told.clock.ms > record.deadline_ms
     await told.sweep(name)
-    assert await told.world.store.find(name, row_key(name)) is None
+    assert await told.ports.store.find(name, upstream_key(name)) is None
 
 
 async def test_an_end_that_cannot_be_seen_yet_is_told_again(told: Stage) -> None:
@@ -245,14 +246,14 @@ async def test_only_the_upstreams_word_counts(told: Stage) -> None:
     ]
     for headers, sent in bad:
         with pytest.raises(Unauthorized) as refused:
-            await told.engine.hear_upstream(headers, sent)
+            await told.engine.receive_webhook(headers, sent)
         assert refused.value.code == "invalid_signature"
     assert (await told.record(record.id)).status is Status.QUEUED
 
 
 async def test_either_secret_of_a_rotation_is_the_upstreams(told: Stage) -> None:
     """While a secret is changed, both verify."""
-    told.change(rules=replace(told.world.rules, upstream_secrets=(OTHER_SECRET, SECRET)))
+    told.rule(upstream_secrets=(OTHER_SECRET, SECRET))
     record = await told.create()
     end(told, token_of(record))
     await tell(told, event(token_of(record)))
@@ -264,16 +265,17 @@ async def test_without_the_setting_there_is_nothing_to_tell(stage: Stage) -> Non
     record = await stage.create()
     body = event(token_of(record))
     with pytest.raises(NotFound):
-        await stage.engine.hear_upstream(signed(stage, body), body)
-    name = upstream_webhooks._name(token_of(record))
-    assert await stage.world.store.find(name, row_key(name)) is None
+        await stage.engine.receive_webhook(signed(stage, body), body)
+    name = upstream_owner(token_of(record))
+    assert await stage.ports.store.find(name, upstream_key(name)) is None
     assert (await stage.alarms(record.id))[0].due_ms == START_MS + 1_000
 
 
 async def test_a_run_is_its_holders(told: Stage) -> None:
     """What is streamed ends by its stream: an event about it only reads."""
     record = await told.create()
-    await told.put(record.id, record_key(record.id), facts=replace(record, mode="run").facts())
+    run = replace(record, run=replace(record.run, mode=ExecutionMode.RUN))
+    await told.put(record.id, record_key(record.id), facts=encode_record(run))
     end(told, token_of(record))
     await tell(told, event(token_of(record)))
     assert ((await told.record(record.id)).status, told.upstream.polls) == (Status.QUEUED, 0)

@@ -45,7 +45,7 @@ async def grown(stage: Stage) -> str:
 async def test_a_log_is_read_from_every_event_on(stage: Stage) -> None:
     """Whatever batch that is in, its border or its middle; after the last there is nothing."""
     response_id = await grown(stage)
-    rows = await stage.world.store.children(response_id, "event")
+    rows = await stage.ports.store.children(response_id, "event")
     assert len(rows) >= 5
     whole = await replayed(stage, response_id)
     assert told_of(whole) == told_by(story(6))
@@ -107,7 +107,7 @@ async def test_a_stream_is_its_callers_own(stage: Stage) -> None:
 
 async def test_many_readers_read_the_same(stage: Stage) -> None:
     """In this process and another, from the start and from within, before the first event and after the last."""
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     gate, middle = stage.upstream.streams.hold(0), stage.upstream.streams.hold(5)
     reader = await streamed(stage)
     running = driving(stage.engine, reader.id, 1)
@@ -131,7 +131,7 @@ async def test_many_readers_read_the_same(stage: Stage) -> None:
 async def test_a_reader_that_does_not_read_holds_nobody_up(stage: Stage) -> None:
     """The run ends and others read on; later it reads all there is."""
     stage.upstream.streams.events = LONG
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     reader = await streamed(stage)
     slow = await resumed(stage, reader.id)
     running = driving(stage.engine, reader.id, 1)
@@ -154,7 +154,7 @@ async def test_a_reader_that_leaves_disturbs_nobody(stage: Stage) -> None:
 
 async def test_a_deleted_response_ends_the_streams_of_its_readers(stage: Stage) -> None:
     """A reader that waits for what cannot come notices, and its stream just ends."""
-    stage.pace(nudge_s=0.1)
+    stage.pace(wake_s=0.1)
     reader = await ended(stage)
     await stage.put(reader.id, f"resp|{reader.id}|event|0000000008|00", rows=2)  # its end cannot be read any more
     other = await resumed(stage, reader.id)
@@ -165,29 +165,29 @@ async def test_a_deleted_response_ends_the_streams_of_its_readers(stage: Stage) 
 
 async def test_a_purged_response_ends_the_streams_of_its_readers(stage: Stage) -> None:
     """Its rows are gone under the reader."""
-    stage.pace(nudge_s=0.1)
+    stage.pace(wake_s=0.1)
     reader = await ended(stage, LONG)
     other = await resumed(stage, reader.id)
     await other.take(1)
     await stage.engine.delete(ANN, reader.id)
     await stage.ring(reader.id)
-    assert await stage.world.store.read(reader.id) is None
+    assert await stage.ports.store.read(reader.id) is None
     assert told_of(await other.rest()) == told_by(LONG)[: len(other.told)]
 
 
 async def test_a_reader_in_silence_asks_for_a_look_at_the_shard(stage: Stage) -> None:
     """The holder may have died: a lease that has run out is found sooner than by the heartbeat."""
-    stage.pace(nudge_s=0.1)
-    stage.upstream.replays = False
+    stage.pace(wake_s=0.1)
+    stage.upstream.is_background = False
     reader = await streamed(stage)
     waiting = asyncio.create_task(reader.rest())
     for count in (1, 2):
 
         async def has_asked(count: int = count) -> bool:
-            return len(stage.nudges(reader.id)) >= count
+            return len(stage.wakeups(reader.id)) >= count
 
         await until(has_asked)
-        assert 0 <= stage.nudges(reader.id)[-1].content["at"] - stage.clock.ms // 1_000 <= 1
+        assert 0 <= stage.wakeups(reader.id)[-1].content["at"] - stage.clock.ms // 1_000 <= 1
         stage.clock.advance(5)
     waiting.cancel()
 

@@ -7,6 +7,7 @@ import pytest
 
 from shared.core.alarms import Kind
 from shared.core.states import Status
+from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
 from tests.support.run_holders import claimed, die, driving, held, logged, offered, released
 from tests.support.stage import CALLBACK_URL, START_MS, Stage, until
@@ -34,11 +35,11 @@ async def test_a_death_between_sending_and_logging_contradicts_nobody(stage: Sta
     reader = await streamed(stage)
     await reader.take(place - 1)
     await die(held(stage))
-    assert (await stage.record(reader.id)).next_seq < place
+    assert (await stage.record(reader.id)).log.next_seq < place
     await stage.ring(reader.id)
     assert offers(stage, reader.id) == [2]
     gate.open()
-    await (await stage.process()).run(reader.id, 2)
+    await (await stage.process()).drive(RunOffer(reader.id, 2))
     again = await replayed(stage, reader.id)
     assert again[:place] == reader.told
     assert told_of(again) == told_by(story(6))
@@ -54,7 +55,7 @@ async def test_a_death_before_the_first_event_begins_nothing_twice(stage: Stage)
     (response_id,) = stage.upstream.streams.runs
     await stage.ring(response_id)
     gate.open()
-    await (await stage.process()).run(response_id, 2)
+    await (await stage.process()).drive(RunOffer(response_id, 2))
     assert told_of(await (await creating).rest()) == told_by(story(6))
     assert (stage.upstream.streams.runs, stage.upstream.begun) == ([response_id] * 2, {response_id: 1})
 
@@ -71,8 +72,8 @@ async def test_a_holder_that_has_lost_can_neither_append_nor_end(stage: Stage, p
     gate.open()
     await released(stage)
     left = await stage.record(reader.id)
-    assert (left.status, left.epoch, left.next_seq) == (Status.IN_PROGRESS, 2, place)
-    await (await stage.process()).run(reader.id, 2)
+    assert (left.status, left.run.epoch, left.log.next_seq) == (Status.IN_PROGRESS, 2, place)
+    await (await stage.process()).drive(RunOffer(reader.id, 2))
     assert told_of(await reader.rest()) == told_by(story(6))
     assert await replayed(stage, reader.id) == reader.told
 
@@ -106,13 +107,13 @@ async def test_a_holder_that_has_lost_stops_reading_within_its_watch(stage: Stag
     await stage.ring(reader.id)
     await released(stage)
     assert stage.upstream.streams.closed == stage.upstream.streams.opened
-    assert (await stage.record(reader.id)).epoch == 2
+    assert (await stage.record(reader.id)).run.epoch == 2
 
 
 async def test_a_silent_upstream_is_not_asked_twice(stage: Stage) -> None:
     """It thinks for much longer than a lease: the lease is renewed, events or not."""
     stage.pace(renew_s=0.05)
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     gate = stage.upstream.streams.hold(0)
     made = await stage.create(stream=True)
     running = driving(stage.engine, made.id, 1)
@@ -137,13 +138,13 @@ async def renewed(stage: Stage, response_id: str) -> None:
 
 
 async def test_a_long_run_is_handed_over_in_time(stage: Stage) -> None:
-    """No invocation lasts for ever: where the upstream replays, another process continues."""
+    """No invocation lasts for ever: where the upstream is_background, another process continues."""
     stage.pace(hold_s=0.3)
     gate = stage.upstream.streams.hold(4)
     reader = await streamed(stage)
     await offered(stage, reader.id, 2)
     gate.open()
-    await (await stage.process()).run(reader.id, 2)
+    await (await stage.process()).drive(RunOffer(reader.id, 2))
     assert told_of(await reader.rest()) == told_by(story(6))
 
 
@@ -152,7 +153,7 @@ async def test_a_long_run_is_handed_over_in_time(stage: Stage) -> None:
 
 async def test_a_run_that_nobody_claims_is_offered_again_and_again(stage: Stage) -> None:
     """Each time at twice the distance, up to a quarter of an hour; the epoch stays, for nobody has held it."""
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     made = await stage.create()
     rung_ms = [START_MS]
     for _ in range(7):
@@ -162,31 +163,31 @@ async def test_a_run_that_nobody_claims_is_offered_again_and_again(stage: Stage)
     assert minutes == [1, 2, 4, 8, 15, 15, 15]
     assert offers(stage, made.id) == [1] * 8
     record = await stage.record(made.id)
-    assert (record.claimed, record.lapses) == (False, 0)
+    assert (record.run.claimed, record.run.expirations) == (False, 0)
 
 
 @pytest.mark.parametrize("epoch", [0, 2, 9])
 async def test_a_message_of_another_epoch_is_dropped(stage: Stage, epoch: int) -> None:
     """It is late, or was never true."""
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     made = await stage.create()
-    await stage.engine.run(made.id, epoch)
+    await stage.engine.drive(RunOffer(made.id, epoch))
     assert stage.upstream.streams.runs == []
     assert await stage.record(made.id) == made
 
 
 async def test_a_message_that_comes_twice_makes_one_holder(stage: Stage) -> None:
     """At the same time, while the run is held, and after its end."""
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     gate = stage.upstream.streams.hold(3)
     made = await stage.create(stream=True)
     other = await stage.process()
     running = [driving(engine, made.id, 1) for engine in (stage.engine, other, stage.engine)]
     await gate.reached.wait()
-    await other.run(made.id, 1)
+    await other.drive(RunOffer(made.id, 1))
     gate.open()
     await asyncio.gather(*running)
-    await other.run(made.id, 1)
+    await other.drive(RunOffer(made.id, 1))
     assert stage.upstream.streams.runs == [made.id]
     assert told_of(await replayed(stage, made.id)) == told_by(story(6))
 
@@ -194,7 +195,7 @@ async def test_a_message_that_comes_twice_makes_one_holder(stage: Stage) -> None
 async def test_what_kills_every_holder_fails(stage: Stage) -> None:
     """Five leases in a row ran out without a step forward: that is no accident."""
     stage.upstream.streams.hold(0)
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     made = await stage.create(callback_url=CALLBACK_URL)
     for epoch in range(1, 7):
         running = driving(stage.engine, made.id, epoch)
@@ -202,7 +203,7 @@ async def test_what_kills_every_holder_fails(stage: Stage) -> None:
         await die(running)
         await stage.ring(made.id)
     ended = await stage.record(made.id)
-    assert (ended.status, ended.lapses) == (Status.FAILED, 5)
+    assert (ended.status, ended.run.expirations) == (Status.FAILED, 5)
     assert (await stage.shown(made.id))["error"]["code"] == "internal_error"
 
 

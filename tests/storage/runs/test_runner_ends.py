@@ -27,7 +27,7 @@ async def test_a_cancel_ends_the_stream_above_everything_sent(stage: Stage) -> N
     stage.upstream.streams.hold(5)
     reader = await streamed(stage)
     await reader.take(4)
-    reserved = (await logged(stage, reader.id, 5)).reserved
+    reserved = (await logged(stage, reader.id, 5)).log.high_water_mark
     await stage.engine.cancel(ANN, reader.id)
     await released(stage)
     told = await reader.rest()
@@ -57,7 +57,7 @@ async def test_a_name_learned_after_the_cancel_is_stopped(stage: Stage, watch_s:
         await until(has_looked)
     gate.open()
     await asyncio.wait_for(creating, 10)
-    await reaches(stage, response_id, lambda record: record.token == "up_0")
+    await reaches(stage, response_id, lambda record: record.upstream.token == "up_0")
     await stage.sweep(response_id)
     assert stage.upstream.stopped == ["up_0"]
 
@@ -97,7 +97,7 @@ async def test_a_run_past_its_deadline_fails(stage: Stage, has_holder: bool) -> 
         await stage.ring(reader.id)
     ended = await reaches(stage, reader.id, lambda record: record.status is Status.FAILED)
     told = await reader.rest()
-    assert numbers(told) == [0, 1, 2, 3, ended.reserved, ended.reserved + 1]
+    assert numbers(told) == [0, 1, 2, 3, ended.log.high_water_mark, ended.log.high_water_mark + 1]
     assert told[-1][1]["response"]["error"]["code"] == "deadline_exceeded"
     await stage.sweep(reader.id)
     assert stage.upstream.stopped == ["up_0"]

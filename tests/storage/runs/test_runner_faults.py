@@ -4,6 +4,7 @@ import pytest
 
 from shared.core.errors import UpstreamMissing, UpstreamRefused, UpstreamUnavailable
 from shared.core.states import Status
+from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.run_holders import die, held, logged, offered, released
@@ -36,14 +37,14 @@ def quick(stage: Stage) -> None:
 
 async def orphaned(stage: Stage) -> list[Told]:
     """Leave a run without a holder, after its client has seen more than was logged; return what it saw."""
-    pace, stage.upstream.streams.gates = stage.world.pace, {}
+    config, stage.upstream.streams.gates = stage.ports.config, {}
     stage.pace(flush_s=600)
     gate = stage.upstream.streams.hold(6)
     reader = await streamed(stage)
     await reader.take(5)
     await die(held(stage))
     gate.open()
-    stage.change(pace=pace)
+    stage.change(config=config)
     await stage.ring(reader.id)
     return reader.told
 
@@ -90,15 +91,15 @@ async def test_a_stream_that_cannot_be_had_any_more_is_polled(stage: Stage, erro
     """Readers keep what they have, then are told anew above it: `in_progress`, the output, the end."""
     seen = await orphaned(stage)
     stage.upstream.streams.follow_errors = [error]
-    await (await stage.process()).run(id_of(seen), 2)
+    await (await stage.process()).drive(RunOffer(id_of(seen), 2))
     record = await stage.record(id_of(seen))
-    assert (record.mode, record.claimed) == ("poll", False)
+    assert (record.run.mode, record.run.claimed) == ("poll", False)
     reader = await resumed(stage, record.id, 5)
     ended = await stage.finish(record.id)
     told = await reader.rest()
     assert kinds(told)[:2] == ["in_progress", "output_item.added"]
-    assert (numbers(told)[0], ended.restarted) == (record.reserved, record.reserved)
-    assert numbers(told) == list(range(record.reserved, ended.next_seq))
+    assert (numbers(told)[0], ended.log.valid_from) == (record.log.high_water_mark, record.log.high_water_mark)
+    assert numbers(told) == list(range(record.log.high_water_mark, ended.log.next_seq))
     assert (text([*seen, *told]), kinds(told)[-1]) == (ANSWER, "completed")
     assert stage.upstream.begun == {record.id: 1}
 
@@ -109,7 +110,7 @@ async def test_polled_work_may_end_otherwise(stage: Stage, status: Status) -> No
     stage.upstream.course = [Status.IN_PROGRESS, status]
     seen = await orphaned(stage)
     stage.upstream.streams.follow_errors = [TOO_LATE]
-    await (await stage.process()).run(id_of(seen), 2)
+    await (await stage.process()).drive(RunOffer(id_of(seen), 2))
     await stage.finish(id_of(seen))
     told = await replayed(stage, id_of(seen), 5)
     assert kinds(told)[-1] == status.value
@@ -119,10 +120,10 @@ async def test_polled_work_may_end_otherwise(stage: Stage, status: Status) -> No
 async def test_an_answer_in_one_piece_is_told_above_everything_sent(stage: Stage) -> None:
     """The stream was begun, its holder died, and now the upstream answers with JSON: nobody is contradicted."""
     seen = await orphaned(stage)
-    reserved = (await stage.record(id_of(seen))).reserved
+    reserved = (await stage.record(id_of(seen))).log.high_water_mark
     stage.upstream.streams.whole = True
     stage.upstream.works["up_0"].course = [Status.COMPLETED]
-    await (await stage.process()).run(id_of(seen), 2)
+    await (await stage.process()).drive(RunOffer(id_of(seen), 2))
     told = await replayed(stage, id_of(seen), 5)
     assert kinds(told)[0] == "in_progress"
     assert numbers(told)[0] >= reserved
@@ -153,7 +154,7 @@ async def test_an_upstream_that_ignores_stream_is_polled(stage: Stage) -> None:
 
 
 async def test_an_error_in_the_stream_is_not_the_end_of_the_work(stage: Stage) -> None:
-    """Where the upstream replays, what became of the response is asked for."""
+    """Where the upstream is_background, what became of the response is asked for."""
     stage.upstream.streams.events = [*story(3)[:-1], {"type": "error", "code": "server_error", "message": "x"}]
     reader = await streamed(stage)
     await reader.take(4)
@@ -171,10 +172,10 @@ async def test_an_upstream_that_is_away_for_long_costs_no_holder(stage: Stage) -
     reader = await streamed(stage)
     await released(stage)
     record = await stage.record(reader.id)
-    assert (record.epoch, record.claimed, record.lapses) == (2, False, 0)
+    assert (record.run.epoch, record.run.claimed, record.run.expirations) == (2, False, 0)
     stage.upstream.streams.follow_errors = []
     await stage.ring(reader.id)
-    await stage.engine.run(reader.id, offers(stage, reader.id)[-1])
+    await stage.engine.drive(RunOffer(reader.id, offers(stage, reader.id)[-1]))
     assert told_of(await reader.rest()) == told_by(story(6))
 
 
@@ -245,7 +246,7 @@ async def test_an_outage_at_a_hand_over_loses_nothing(stage: Stage) -> None:
         await reader.leave()
     await offered(stage, reader.id, 2)
     gate.open()
-    await (await stage.process()).run(reader.id, 2)
+    await (await stage.process()).drive(RunOffer(reader.id, 2))
     assert told_of(await replayed(stage, reader.id)) == told_by(story(6))
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from shared.core.errors import UpstreamRefused
 from shared.core.states import Status
+from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
 from tests.support.run_holders import die, driving, logged
 from tests.support.stage import CALLBACK_URL, Stage, until
@@ -17,7 +18,7 @@ ANSWER = "question answered"
 @pytest.fixture(autouse=True)
 def foreground(stage: Stage) -> None:
     """Let the upstream be one without background mode, and nothing wait for long."""
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     stage.pace(**QUICK)
 
 
@@ -25,7 +26,7 @@ async def test_work_that_breaks_off_is_begun_anew_at_most_three_times(stage: Sta
     """Then the response fails; what had been told stands, each try begins with one `in_progress`."""
     stage.upstream.streams.breaks = [4] * 10
     reader = await streamed(stage)
-    await stage.engine.run(reader.id, 1)
+    await stage.engine.drive(RunOffer(reader.id, 1))
     told = await reader.rest()
     assert stage.upstream.begun == {reader.id: 4}
     tries = ["in_progress", "output_text.delta", "output_text.delta"]
@@ -38,11 +39,11 @@ async def test_readers_are_told_that_the_work_was_begun_anew(stage: Stage) -> No
     """One `in_progress` makes void what came before it; a full replay is spared what is void."""
     stage.upstream.streams.breaks = [5]
     reader = await streamed(stage)
-    await stage.engine.run(reader.id, 1)
+    await stage.engine.drive(RunOffer(reader.id, 1))
     told = await reader.rest()
     assert kinds(told).count("in_progress") == 2
     assert text(told) == "d0d1d2d3d4d5"
-    restarted = (await stage.record(reader.id)).restarted
+    restarted = (await stage.record(reader.id)).log.valid_from
     assert told[restarted][1]["type"] == "response.in_progress"
     again = await replayed(stage, reader.id)
     assert again == [told[0], *told[restarted:]]
@@ -54,11 +55,11 @@ async def test_work_begun_anew_goes_on_above_everything_sent(stage: Stage) -> No
     reader = await streamed(stage)
     running = driving(stage.engine, reader.id, 1)
     await reader.take(5)
-    reserved = (await logged(stage, reader.id, 6)).reserved
+    reserved = (await logged(stage, reader.id, 6)).log.high_water_mark
     await die(running)
     stage.upstream.streams.gates = {}
     await stage.ring(reader.id)
-    await (await stage.process()).run(reader.id, 2)
+    await (await stage.process()).drive(RunOffer(reader.id, 2))
     told = await reader.rest()
     assert told[6][0] >= reserved
     assert kinds(told)[6:8] == ["in_progress", "output_text.delta"]
@@ -73,7 +74,7 @@ async def test_work_that_goes_on_upstream_is_not_begun_anew(stage: Stage, course
     stage.upstream.course = list(course)
     stage.upstream.streams.breaks = [4] * 10
     reader = await streamed(stage)
-    await stage.engine.run(reader.id, 1)
+    await stage.engine.drive(RunOffer(reader.id, 1))
     await stage.finish(reader.id)
     told = await reader.rest()
     assert (text(told), kinds(told)[-1]) == (ANSWER, "completed")
@@ -96,7 +97,7 @@ async def test_a_response_that_is_not_streamed_has_no_log(stage: Stage) -> None:
     await running
     shown = await stage.shown(made.id)
     assert (shown["status"], shown["output"][0]["content"][0]["text"]) == ("completed", ANSWER)
-    assert await stage.world.store.children(made.id, "event") == []
+    assert await stage.ports.store.children(made.id, "event") == []
     await stage.deliver()
     assert len(stage.receiver.posts) == 1
 
@@ -105,7 +106,7 @@ async def test_an_error_in_the_stream_is_the_end_of_the_work(stage: Stage) -> No
     """Nothing is left to ask: the response fails in the upstream's words."""
     stage.upstream.streams.events = [*story(1)[:-1], {"type": "error", "code": "rate_limit", "message": "Too much."}]
     reader = await streamed(stage)
-    await stage.engine.run(reader.id, 1)
+    await stage.engine.drive(RunOffer(reader.id, 1))
     told = await reader.rest()
     assert kinds(told)[-2:] == ["error", "failed"]
     assert told[-1][1]["response"]["error"] == {"code": "rate_limit", "message": "Too much."}
@@ -115,6 +116,6 @@ async def test_a_request_that_is_refused_later_fails(stage: Stage) -> None:
     """Its caller knows the response already."""
     stage.upstream.streams.run_errors = [UpstreamRefused(400, "No such model.", code="model_not_found")]
     reader = await streamed(stage)
-    await stage.engine.run(reader.id, 1)
+    await stage.engine.drive(RunOffer(reader.id, 1))
     told = await reader.rest()
     assert told[-1][1]["response"]["error"] == {"code": "model_not_found", "message": "No such model."}

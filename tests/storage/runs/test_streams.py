@@ -9,6 +9,7 @@ from shared.core.alarms import Kind
 from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
 from shared.core.run_transitions import RESERVED_BLOCK
 from shared.runs.live_feed import MAX_BYTES
+from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import KEEPALIVE, story
 from tests.support.run_holders import logged, taken_over
 from tests.support.stage import Stage, events, until
@@ -69,7 +70,7 @@ async def test_nothing_is_sent_before_the_upstreams_name_of_the_work_is_stored(
         assert stage.upstream.streams.given == 1
         assert not creating.done()
     reader = await creating
-    assert (await stage.record(reader.id)).token == "up_0"
+    assert (await stage.record(reader.id)).upstream.token == "up_0"
     assert told_of(await reader.rest()) == told_by(story(6))
 
 
@@ -79,7 +80,7 @@ async def test_no_number_is_sent_before_it_is_reserved(stage: Stage, caplog: pyt
     gate = stage.upstream.streams.hold(3)
     reader = await streamed(stage)
     await reader.take(2)
-    reserved = (await logged(stage, reader.id, 3)).reserved
+    reserved = (await logged(stage, reader.id, 3)).log.high_water_mark
     assert reserved == 1 + RESERVED_BLOCK
     async with stage.proxy.refusing():
         gate.open()
@@ -110,7 +111,7 @@ async def test_a_client_that_leaves_hands_its_run_over(stage: Stage) -> None:
 
     await until(is_offered)
     record = await stage.record(reader.id)
-    assert (record.epoch, record.claimed, record.next_seq, record.lapses) == (2, False, 5, 0)
+    assert (record.run.epoch, record.run.claimed, record.log.next_seq, record.run.expirations) == (2, False, 5, 0)
     assert await stage.kinds(reader.id) == [Kind.RUN]
     assert stage.upstream.streams.closed == stage.upstream.streams.opened == 1
 
@@ -131,11 +132,11 @@ async def test_another_process_continues_exactly_where_the_client_left(stage: St
 
 async def test_where_the_upstream_does_not_replay_the_client_holds_nothing(stage: Stage) -> None:
     """The run is offered on the queue from the start; the client reads, and its leaving changes nothing."""
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     reader = await streamed(stage)
     assert offers(stage, reader.id) == [1]
     assert stage.upstream.streams.runs == []
-    running = asyncio.create_task(stage.engine.run(reader.id, 1))
+    running = asyncio.create_task(stage.engine.drive(RunOffer(reader.id, 1)))
     await reader.take(3)
     await reader.leave()
     await running
@@ -158,7 +159,7 @@ async def test_a_request_that_the_upstream_refuses_leaves_nothing(stage: Stage) 
     with pytest.raises(RefusedByUpstream, match="No such model"):
         await streamed(stage)
     (key,) = stage.upstream.streams.runs
-    assert await stage.world.store.read(key) is None
+    assert await stage.ports.store.read(key) is None
     assert await stage.alarms(key) == []
 
 

@@ -10,10 +10,11 @@ import pytest
 from shared.core.alarms import Kind
 from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamSilent, UpstreamUnavailable
 from shared.core.states import Status
-from shared.upstreams.protocol import Sent
+from shared.storage.messages import RunOffer
+from shared.upstreams.protocol import UpstreamEvent
 from tests.support.fakes.streams import KEEPALIVE, Streams, story
 from tests.support.run_holders import driving, logged, released
-from tests.support.stage import ANN, Stage, until
+from tests.support.stage import ANN, Clock, Stage, until
 from tests.support.stream_clients import QUICK, Reader, kinds, streamed, text, told_by, told_of
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,7 @@ GROWING_S = [1, 1, 2, 4, 8]
 SLACK_S = 0.3
 """What a busy machine may add to a time."""
 
-BOTH = pytest.mark.parametrize("replays", [True, False], ids=["replays", "foreground"])
+BOTH = pytest.mark.parametrize("is_background", [True, False], ids=["background", "foreground"])
 
 
 @pytest.fixture(autouse=True)
@@ -37,20 +38,21 @@ def hurry(stage: Stage) -> list[float]:
     """Let waits pass a hundred times as fast from now on; return those of holders for their upstream, as they come."""
     waits: list[float] = []
 
-    async def sleep(seconds: float) -> None:
-        if 1 <= seconds <= PATIENCE_S:
-            waits.append(seconds)
-        await asyncio.sleep(seconds / 100)
+    class FastClock(Clock):
+        async def sleep(self, seconds: float) -> None:
+            if 1 <= seconds <= PATIENCE_S:
+                waits.append(seconds)
+            await super().sleep(seconds / 100)
 
     stage.pace(patience_s=PATIENCE_S, renew_s=6_000, watch_s=100, tail_s=0.9, tail_max_s=0.9)
-    stage.change(sleep=sleep)
+    stage.change(clock=FastClock(stage.clock.ms))
     return waits
 
 
 async def driven(stage: Stage) -> tuple[Reader, asyncio.Task[Any]]:
     """Create a streamed response; return its reader, and the run that drives it, wherever that is held."""
     reader = await streamed(stage)
-    if stage.upstream.replays:
+    if stage.upstream.is_background:
         return reader, asyncio.ensure_future(released(stage))
     return reader, driving(stage.engine, reader.id, 1)
 
@@ -61,28 +63,28 @@ async def driven(stage: Stage) -> tuple[Reader, asyncio.Task[Any]]:
 @BOTH
 @pytest.mark.parametrize("error", [UpstreamSilent("x"), UpstreamBroken("x"), UpstreamUnavailable("x")])
 async def test_an_upstream_that_begins_nothing_is_asked_at_a_growing_distance(
-    stage: Stage, error: UpstreamError, replays: bool
+    stage: Stage, error: UpstreamError, is_background: bool
 ) -> None:
     """Silent, broken off or down, again and again: the run is given up for a while, and the response is not failed."""
     waits = hurry(stage)
-    stage.upstream.replays = replays
+    stage.upstream.is_background = is_background
     stage.upstream.streams.run_errors = [error] * 100
     reader, running = await driven(stage)
     await running
     assert waits == GROWING_S
     assert len(stage.upstream.streams.runs) == len(GROWING_S) + 1
     record = await stage.record(reader.id)
-    assert (record.status, record.epoch, record.claimed) == (Status.QUEUED, 2, False)
+    assert (record.status, record.run.epoch, record.run.claimed) == (Status.QUEUED, 2, False)
     stage.upstream.streams.run_errors = []
     await stage.ring(reader.id)
-    await stage.engine.run(reader.id, 2)
+    await stage.engine.drive(RunOffer(reader.id, 2))
     assert told_of(await reader.rest()) == told_by(story(6))
 
 
 @BOTH
-async def test_an_error_in_place_of_the_first_event_fails_in_its_own_words(stage: Stage, replays: bool) -> None:
+async def test_an_error_in_place_of_the_first_event_fails_in_its_own_words(stage: Stage, is_background: bool) -> None:
     """The upstream said no to this request, as a stream: it is not asked again."""
-    stage.upstream.replays = replays
+    stage.upstream.is_background = is_background
     stage.upstream.streams.events = [{"type": "error", "code": "rate_limit_exceeded", "message": "Slow down, please."}]
     reader, running = await driven(stage)
     await running
@@ -93,14 +95,14 @@ async def test_an_error_in_place_of_the_first_event_fails_in_its_own_words(stage
 
 
 @BOTH
-async def test_heartbeats_before_the_first_event_are_skipped(stage: Stage, replays: bool) -> None:
+async def test_heartbeats_before_the_first_event_are_skipped(stage: Stage, is_background: bool) -> None:
     """They do not say what the work is called; the first event that does is the beginning."""
-    stage.upstream.replays = replays
+    stage.upstream.is_background = is_background
     stage.upstream.streams.events = [KEEPALIVE, {"type": ""}, *story(3)]
     reader, running = await driven(stage)
     await running
     assert told_of(await reader.rest()) == told_by(story(3))
-    assert (await stage.record(reader.id)).token == "up_0"
+    assert (await stage.record(reader.id)).upstream.token == "up_0"
     assert stage.upstream.streams.runs == [reader.id]
 
 
@@ -143,7 +145,7 @@ async def test_work_that_is_answered_for_but_not_streamed_is_polled(stage: Stage
     stage.upstream.streams.whole = True
     gate.open()
     await released(stage)
-    assert (await stage.record(reader.id)).mode == "poll"
+    assert (await stage.record(reader.id)).run.mode == "poll"
     assert len(stage.upstream.streams.follows) == 1
     await stage.finish(reader.id)
     told = await reader.rest()
@@ -154,7 +156,7 @@ async def test_work_that_is_answered_for_but_not_streamed_is_polled(stage: Stage
 async def test_an_upstream_that_is_down_floods_nobody(stage: Stage) -> None:
     """Its stream broke off and cannot be begun anew: readers are told of the new beginning once there is one."""
     hurry(stage)
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     stage.upstream.streams.breaks = [4]
     gate = stage.upstream.streams.hold(3)
     reader, running = await driven(stage)
@@ -163,10 +165,10 @@ async def test_an_upstream_that_is_down_floods_nobody(stage: Stage) -> None:
     gate.open()
     await running
     record = await stage.record(reader.id)
-    assert (record.epoch, record.claimed, record.next_seq) == (2, False, 4)
+    assert (record.run.epoch, record.run.claimed, record.log.next_seq) == (2, False, 4)
     stage.upstream.streams.run_errors = []
     await stage.ring(reader.id)
-    await stage.engine.run(reader.id, 2)
+    await stage.engine.drive(RunOffer(reader.id, 2))
     told = await reader.rest()
     again = [event for event in story(6) if event["type"] != "response.created"]
     assert told_of(told) == [*told_by(story(6))[:4], *((n + 3, *line[1:]) for n, line in enumerate(told_by(again), 1))]
@@ -176,13 +178,13 @@ async def test_an_upstream_that_is_down_floods_nobody(stage: Stage) -> None:
 class Zeros(Streams):
     """Streams of an upstream that gives every event the same number."""
 
-    def _sent(self, place: int, event: dict[str, Any], answer: dict[str, Any]) -> Sent:
+    def _sent(self, place: int, event: dict[str, Any], answer: dict[str, Any]) -> UpstreamEvent:
         return replace(super()._sent(place, event, answer), number=0)
 
 
 async def test_numbers_that_do_not_grow_cost_no_event(stage: Stage) -> None:
     """Where the upstream does not replay, its numbers mean nothing."""
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     stage.upstream.streams = Zeros()
     reader, running = await driven(stage)
     await running
@@ -191,7 +193,7 @@ async def test_numbers_that_do_not_grow_cost_no_event(stage: Stage) -> None:
 
 async def test_numbers_of_heartbeats_cost_no_event(stage: Stage) -> None:
     """The stream broke off after some of them: what is begun anew has lower numbers, and all of it is told."""
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     streams = stage.upstream.streams
     streams.events = [*story(0)[:1], *[KEEPALIVE] * 3, *story(0)[1:]]
     streams.breaks = [4]
@@ -205,10 +207,10 @@ async def test_numbers_of_heartbeats_cost_no_event(stage: Stage) -> None:
 
 
 @BOTH
-async def test_work_that_was_cancelled_upstream_ends_as_cancelled(stage: Stage, replays: bool) -> None:
+async def test_work_that_was_cancelled_upstream_ends_as_cancelled(stage: Stage, is_background: bool) -> None:
     """By an event that is in nobody's contract, and sent all the same; callers see their own id."""
     cancelled = {"id": "up_0", "status": "cancelled", "output": []}
-    stage.upstream.replays = replays
+    stage.upstream.is_background = is_background
     stage.upstream.streams.events = [*story(1)[:-1], {"type": "response.cancelled", "response": cancelled}]
     reader, running = await driven(stage)
     await running
@@ -224,7 +226,7 @@ async def test_work_that_was_cancelled_upstream_ends_as_cancelled(stage: Stage, 
 async def test_a_cancel_right_after_a_write_is_seen_in_time(stage: Stage) -> None:
     """A holder looks again that long after it last knew its record, not at the next beat of a clock."""
     stage.pace(watch_s=1.0)
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     streams = stage.upstream.streams
     gate, _ = streams.hold(2), streams.hold(3)
     reader, running = await driven(stage)
@@ -250,9 +252,9 @@ async def looked(stage: Stage) -> None:
 
 
 @BOTH
-async def test_an_end_that_is_written_keeps_nobody(stage: Stage, replays: bool) -> None:
+async def test_an_end_that_is_written_keeps_nobody(stage: Stage, is_background: bool) -> None:
     """The deadline has passed and the upstream is silent: its holder is free, and its call closed, at once."""
-    stage.upstream.replays = replays
+    stage.upstream.is_background = is_background
     stage.upstream.streams.hold(3)
     reader, running = await driven(stage)
     await logged(stage, reader.id, 3)
@@ -265,7 +267,7 @@ async def test_an_end_that_is_written_keeps_nobody(stage: Stage, replays: bool) 
 
 async def test_a_cancel_closes_a_call_that_has_said_nothing(stage: Stage) -> None:
     """Where the upstream does not replay, the call is the work: there is no name to wait for."""
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     gate = stage.upstream.streams.hold(0)
     reader, running = await driven(stage)
     await gate.reached.wait()
@@ -285,4 +287,4 @@ async def test_a_client_that_leaves_early_hands_over_what_is_just_beginning(stag
     async with asyncio.timeout(5):
         await released(stage)
     record = await stage.record(reader.id)
-    assert (record.token, record.epoch, record.claimed) == ("up_0", 2, False)
+    assert (record.upstream.token, record.run.epoch, record.run.claimed) == ("up_0", 2, False)

@@ -13,7 +13,8 @@ from shared.core import event_log
 from shared.core.blobs import MAX_PACKED
 from shared.core.errors import StoreError, TooLarge, UpstreamRefused
 from shared.core.states import Status
-from shared.upstreams.protocol import Sent
+from shared.storage.messages import RunOffer
+from shared.upstreams.protocol import UpstreamEvent
 from tests.support.fakes.streams import KEEPALIVE, Streams, story
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.run_holders import driving, logged, released
@@ -116,10 +117,12 @@ async def test_a_request_whose_echo_does_not_fit_is_too_large_for_a_stream(stage
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("replays", [True, False], ids=["replays", "foreground"])
-async def test_a_request_over_the_limit_is_too_large_in_any_way(stage: Stage, stream: bool, replays: bool) -> None:
+@pytest.mark.parametrize("is_background", [True, False], ids=["is_background", "foreground"])
+async def test_a_request_over_the_limit_is_too_large_in_any_way(
+    stage: Stage, stream: bool, is_background: bool
+) -> None:
     """Streamed or not, whatever the upstream can do: refused before anything is kept or asked."""
-    stage.upstream.replays = replays
+    stage.upstream.is_background = is_background
     creating = streamed if stream else Stage.create
     with pytest.raises(TooLarge) as refused:
         await creating(stage, instructions=noise(MAX_PACKED * 21 // 20))
@@ -154,7 +157,7 @@ async def test_the_end_of_a_long_stream_is_read_without_its_log(stage: Stage) ->
     reader = await streamed(stage)
     await reader.take(len(events) - 2)
     await logged(stage, reader.id, len(events) - 1)
-    assert len(await stage.world.store.children(reader.id, "event")) > len(large)
+    assert len(await stage.ports.store.children(reader.id, "event")) > len(large)
     before = stage.proxy.counts["GET responses()"]
     gate.open()
     assert told_of(await reader.rest()) == told_by(events)
@@ -168,7 +171,7 @@ async def test_a_reader_holds_what_it_reads_as_it_is_stored(stage: Stage) -> Non
     reader = await streamed(stage)
     await reader.rest()
     tracemalloc.start()
-    page = await stage.world.store.log(reader.id, event_log.first_key(reader.id, -1))
+    page = await stage.ports.store.log(reader.id, event_log.batch_key_before(reader.id, -1))
     held, _ = tracemalloc.get_traced_memory()
     async for _ in await stage.engine.stream(ANN, reader.id, None, None):
         pass
@@ -181,8 +184,8 @@ async def test_a_reader_holds_what_it_reads_as_it_is_stored(stage: Stage) -> Non
 
 async def test_many_silent_readers_ask_with_one_voice(stage: Stage) -> None:
     """However many they are in a process, and however long they wait: one nudge for a shard and second."""
-    stage.pace(nudge_s=0.1)
-    stage.upstream.replays = False
+    stage.pace(wake_s=0.1)
+    stage.upstream.is_background = False
     reader = await streamed(stage)
     readers = [await resumed(stage, reader.id) for _ in range(30)]
     before = stage.proxy.counts["GET responses(key)"]
@@ -192,7 +195,7 @@ async def test_many_silent_readers_ask_with_one_voice(stage: Stage) -> None:
         return stage.proxy.counts["GET responses(key)"] >= before + 3 * len(readers)
 
     await until(have_asked)
-    asked = Counter(sent.content["at"] for sent in stage.nudges(reader.id))
+    asked = Counter(sent.content["at"] for sent in stage.wakeups(reader.id))
     assert list(asked.values()) == [1]
     for one in waiting:
         one.cancel()
@@ -205,7 +208,7 @@ async def test_many_silent_readers_ask_with_one_voice(stage: Stage) -> None:
 class Refusing(Streams):
     """Streams of an upstream that takes its time, and then refuses."""
 
-    def _sent(self, *_event: Any) -> Sent:
+    def _sent(self, *_event: Any) -> UpstreamEvent:
         raise UpstreamRefused(400, "Not this.")
 
 
@@ -228,7 +231,7 @@ async def test_a_renewal_whose_outcome_stays_unknown_does_not_lose_the_run(
 ) -> None:
     """It was carried out, and storage went away before anybody could look: the next one finds the alarm it made."""
     stage.pace(renew_s=0.1)
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     gate = stage.upstream.streams.hold(3)
     reader = await streamed(stage)
     running = driving(stage.engine, reader.id, 1)
@@ -272,10 +275,10 @@ def is_read(request: StorageRequest) -> bool:
 
 async def test_a_replay_does_not_begin_in_the_middle(stage: Stage) -> None:
     """Storage fails at the very first event, of a response that was begun anew: better no stream than half of one."""
-    stage.upstream.replays = False
+    stage.upstream.is_background = False
     stage.upstream.streams.breaks = [4]
     reader = await streamed(stage)
-    await stage.engine.run(reader.id, 1)
+    await stage.engine.drive(RunOffer(reader.id, 1))
     broken = await resumed(stage, reader.id)
     async with stage.proxy.refusing():
         with pytest.raises(StoreError):

@@ -11,9 +11,9 @@ from azure.storage.queue.aio import QueueClient
 from shared.contract.pages import Page
 from shared.core.ids import derived_id
 from shared.core.states import Status
-from shared.lifecycle.queue_intake import Message
-from shared.storage.request_queue import POISON, Letter
-from shared.storage.wakeups import DELIVERIES, NUDGES, REQUESTS, RUNS
+from shared.lifecycle.queue_intake import QueueMessage
+from shared.storage.messages import DELIVERIES, POISON, REQUESTS, RUNS, WAKEUPS
+from shared.storage.request_queue import DeadLetter
 from tests.support.stage import ANN, CALLBACK_URL, Stage, events, told
 
 pytestmark = pytest.mark.anyio
@@ -22,13 +22,13 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 ASK = {"model": "m", "input": "question"}
 
 
-async def poisoned(stage: Stage, queue: str, *texts: str) -> list[Letter]:
+async def poisoned(stage: Stage, queue: str, *texts: str) -> list[DeadLetter]:
     """Put messages into a poison queue as the platform does, and return them as they lie there."""
     async with QueueClient.from_connection_string(stage._connection, queue + POISON) as client:
         if queue != REQUESTS:
             await client.create_queue()
         sent = [await client.send_message(text) for text in texts]
-    return [Letter(str(one.id), str(one.pop_receipt), text) for one, text in zip(sent, texts, strict=True)]
+    return [DeadLetter(str(one.id), str(one.pop_receipt), text) for one, text in zip(sent, texts, strict=True)]
 
 
 def encoded(said: Any) -> str:
@@ -52,31 +52,33 @@ async def test_a_hint_is_given_again(stage: Stage) -> None:
     record = await stage.ended(callback_url=CALLBACK_URL)
     shard, delivery = record.id[5], await stage.delivery(record.id)
     said = {
-        NUDGES: {"shard": shard, "at": 1},
-        DELIVERIES: {"alarm": delivery.alarm},
+        WAKEUPS: {"shard": shard, "at": 1},
+        DELIVERIES: {"alarm": delivery.alarm_key},
         RUNS: {"id": record.id, "epoch": 1},
     }
     for queue, message in said.items():
         await poisoned(stage, queue, encoded(message))
         stage.sent.clear()
-        await stage.engine.tend_poison()
-        (nudge,) = stage.nudges(record.id)
-        assert (nudge.parked_s, await left(stage, queue)) == (0, 0)
+        await stage.engine.drain_dead_letters()
+        (nudge,) = stage.wakeups(record.id)
+        assert (nudge.delay_s, await left(stage, queue)) == (0, 0)
 
 
-@pytest.mark.parametrize("queue", [NUDGES, DELIVERIES, RUNS])
+@pytest.mark.parametrize("queue", [WAKEUPS, DELIVERIES, RUNS])
 async def test_a_hint_that_says_nothing_is_logged_and_gone(
     stage: Stage, queue: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One that cannot be read stops no other."""
-    shard = {"shard": "a", "at": 1, "alarm": f"alarm|{1:013d}|deliver|resp_{'a' * 32}|c", "id": f"resp_{'a' * 32}"}
+    response_id = f"resp_{'a' * 32}"
+    alarm_key = f"alarm|{1:013d}|deliver|{response_id}|c"
+    good = {"shard": "a", "at": 1, "alarm": alarm_key, "id": response_id, "epoch": 1}
     bad = ["%%%", encoded(7), encoded({}), encoded({"shard": "ab", "alarm": "alarm|1", "id": "resp_1"}), encoded(None)]
-    await poisoned(stage, queue, *bad, encoded(shard))
+    await poisoned(stage, queue, *bad, encoded(good))
     stage.sent.clear()
     with caplog.at_level(logging.ERROR, "shared.scheduler.dead_letters"):
-        await stage.engine.tend_poison()
+        await stage.engine.drain_dead_letters()
     assert events(caplog).count("poison.unreadable") == len(bad)
-    assert (await left(stage, queue), len(stage.nudges(f"resp_{'a' * 32}"))) == (0, 1)
+    assert (await left(stage, queue), len(stage.wakeups(response_id))) == (0, 1)
 
 
 async def test_a_request_that_failed_for_no_reason_of_its_own_has_another_chance(stage: Stage) -> None:
@@ -84,10 +86,10 @@ async def test_a_request_that_failed_for_no_reason_of_its_own_has_another_chance
     message = {"request": ASK, "reply_to": "replies-1", "correlation_id": "order 7"}
     (letter,) = await poisoned(stage, REQUESTS, encoded(message))
     stage.sent.clear()
-    await stage.engine.tend_poison()
+    await stage.engine.drain_dead_letters()
     (sent,) = [one for one in stage.sent if one.queue == REQUESTS]
     assert sent.content == {**message, "id": letter.id, "returned": True}
-    await stage.engine.take_request(Message("another", orjson.dumps(sent.content)))
+    await stage.engine.take_request(QueueMessage("another", orjson.dumps(sent.content)))
     assert (await stage.finish(id_of(letter.id))).status is Status.COMPLETED
 
 
@@ -95,7 +97,7 @@ async def test_a_request_keeps_the_name_its_sender_gave_it(stage: Stage) -> None
     """So that a copy that got through after all is the same response."""
     await poisoned(stage, REQUESTS, encoded({"request": ASK, "id": "order-7"}))
     stage.sent.clear()
-    await stage.engine.tend_poison()
+    await stage.engine.drain_dead_letters()
     (sent,) = [one for one in stage.sent if one.queue == REQUESTS]
     assert sent.content["id"] == "order-7"
 
@@ -104,7 +106,7 @@ async def test_a_request_that_comes_back_fails_visibly(stage: Stage) -> None:
     """Its function failed ten times: the sender is told, and the response can be read."""
     message = {"request": ASK, "reply_to": "replies-1", "id": "order-7", "returned": True}
     await poisoned(stage, REQUESTS, encoded(message))
-    await stage.engine.tend_poison()
+    await stage.engine.drain_dead_letters()
     shown = await stage.shown(id_of("order-7"))
     assert (shown["status"], shown["error"]["code"]) == ("failed", "internal_error")
     await stage.deliver()
@@ -114,9 +116,9 @@ async def test_a_request_that_comes_back_fails_visibly(stage: Stage) -> None:
 async def test_a_request_that_has_started_is_not_failed(stage: Stage) -> None:
     """A message that was handled before its function failed changes nothing any more."""
     message = {"request": ASK, "id": "order-7", "returned": True}
-    await stage.engine.take_request(Message("m-1", orjson.dumps(message)))
+    await stage.engine.take_request(QueueMessage("m-1", orjson.dumps(message)))
     await poisoned(stage, REQUESTS, encoded(message))
-    await stage.engine.tend_poison()
+    await stage.engine.drain_dead_letters()
     assert (await stage.finish(id_of("order-7"))).status is Status.COMPLETED
 
 
@@ -124,7 +126,7 @@ async def test_a_message_that_is_not_base64_is_told_so(stage: Stage) -> None:
     """The commonest mistake of senders: the platform moves such a message to the poison queue without a word."""
     text = orjson.dumps({"request": ASK, "reply_to": "replies-1", "correlation_id": "order 7"}).decode()
     await poisoned(stage, REQUESTS, text)
-    await stage.engine.tend_poison()
+    await stage.engine.drain_dead_letters()
     await stage.deliver()
     event = orjson.loads(stage.replies.posts[0].body)
     assert event["correlation_id"] == "order 7"
@@ -136,9 +138,9 @@ async def test_a_message_that_is_not_base64_is_told_so(stage: Stage) -> None:
 
 async def test_what_was_rejected_is_a_failed_response(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody could be told: the reason is logged, and read under the name of the message."""
-    await stage.engine.take_request(Message("m-1", b"{\xff"))
+    await stage.engine.take_request(QueueMessage("m-1", b"{\xff"))
     with caplog.at_level(logging.ERROR, "shared.scheduler.dead_letters"):
-        await stage.engine.tend_poison()
+        await stage.engine.drain_dead_letters()
     shown = await stage.shown(id_of("m-1"))
     assert shown["error"] == {"code": "invalid_json", "message": "The message is not valid JSON."}
     said = [(line["event"], line["reason"]) for line in told(caplog)]
@@ -152,22 +154,22 @@ async def test_what_was_rejected_is_a_failed_response(stage: Stage, caplog: pyte
 async def test_what_fails_here_is_of_the_trace_its_message_names(stage: Stage) -> None:
     """Whether it could not be handled, or was rejected."""
     await poisoned(stage, REQUESTS, encoded({"id": "r-1", "request": ASK, "returned": True, "traceparent": TRACE}))
-    await stage.engine.take_request(Message("r-2", orjson.dumps({"request": [], "traceparent": TRACE})))
-    await stage.engine.tend_poison()
+    await stage.engine.take_request(QueueMessage("r-2", orjson.dumps({"request": [], "traceparent": TRACE})))
+    await stage.engine.drain_dead_letters()
     assert [(await stage.record(id_of(name))).trace for name in ("r-1", "r-2")] == [TRACE, TRACE]
 
 
 async def test_more_than_a_batch_is_emptied(stage: Stage) -> None:
     """All of them are seen to in one visit."""
-    await poisoned(stage, NUDGES, *(encoded({"shard": "a", "at": n}) for n in range(70)))
-    await stage.engine.tend_poison()
-    assert await left(stage, NUDGES) == 0
+    await poisoned(stage, WAKEUPS, *(encoded({"shard": "a", "at": n}) for n in range(70)))
+    await stage.engine.drain_dead_letters()
+    assert await left(stage, WAKEUPS) == 0
 
 
 async def test_what_storage_refuses_is_left_for_later(stage: Stage) -> None:
     """The message stays, and the other queues are seen to all the same."""
-    await poisoned(stage, NUDGES, encoded({"shard": "a", "at": 1}))
+    await poisoned(stage, WAKEUPS, encoded({"shard": "a", "at": 1}))
     await poisoned(stage, REQUESTS, encoded({"request": None}))
     async with stage.proxy.refusing():
-        await stage.engine.tend_poison()
-    assert (await left(stage, NUDGES), await left(stage, REQUESTS)) == (0, 1)
+        await stage.engine.drain_dead_letters()
+    assert (await left(stage, WAKEUPS), await left(stage, REQUESTS)) == (0, 1)

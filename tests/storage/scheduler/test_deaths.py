@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from shared.core.ids import derived_id, shard_of
-from shared.core.records import CALLBACK
+from shared.core.records import Target
 from shared.core.states import Status
+from shared.storage.messages import DeliverNow
 from tests.support.failover import Survivor
 from tests.support.fakes.peers import Gate
 from tests.support.stage import ANN, CALLBACK_URL, Stage
@@ -64,9 +65,9 @@ async def ends(stage: Stage, key: str) -> None:
 
 async def delivers(stage: Stage, key: str) -> None:
     """Die after the claim of an attempt."""
-    delivery = (await stage.ended(key=key, **ASKED)).delivery(CALLBACK)
+    delivery = (await stage.ended(key=key, **ASKED)).delivery(Target.CALLBACK)
     assert delivery
-    await dies(stage.engine.deliver(delivery.alarm), stage.receiver.hold())
+    await dies(stage.engine.deliver(DeliverNow(delivery.alarm_key)), stage.receiver.hold())
     stage.receiver.posts.clear()
 
 

@@ -13,17 +13,17 @@ from shared.core import blobs, response_transitions
 from shared.core.alarms import LEASE_MS, Kind
 from shared.core.errors import UpstreamUnavailable
 from shared.core.ids import shard_of
-from shared.core.records import CALLBACK, Delivery, Record
-from shared.core.states import Status
-from shared.lifecycle.polling import GET_PAUSE_S
-from shared.runtime.ports import World
+from shared.core.records import Delivery, Record, Target
+from shared.core.states import DeliveryState, Status
+from shared.runtime.ports import Ports
+from shared.runtime.single_flight import KEPT_S
 from shared.scheduler.sweeps import MAX_S, sweep
 from shared.storage.store import MOVES_A_TRANSACTION
-from shared.upstreams.protocol import Step
+from shared.upstreams.protocol import Progress
 from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S
 from tests.support.fakes.peers import Gate, Outcome, ScriptedUpstream
 from tests.support.fast_loop import BACKEND, skip
-from tests.support.stage import CALLBACK_URL, START_MS, Stage, nudge, until
+from tests.support.stage import CALLBACK_URL, START_MS, Stage, until, wakeup
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 async def renew(stage: Stage) -> None:
     """Give the stage a process that knows the peers it has now."""
-    stage.world = await stage.new_world(stage.clock)
+    stage.ports = await stage.new_ports(stage.clock)
     stage.limit()
 
 
@@ -54,14 +54,14 @@ class SlowUpstream(ScriptedUpstream):
         super().__init__()
         self.line: deque[Gate] = deque()
 
-    async def advance(self, token: str) -> Step:
+    async def poll(self, token: str) -> Progress:
         """Answer when it is this poll's turn."""
         self.line.append(gate := Gate())
         await gate.wait()
-        return await super().advance(token)
+        return await super().poll(token)
 
 
-async def ring_apart(world: World, response_id: str, line: deque[Gate]) -> "asyncio.Task[int]":
+async def ring_apart(world: Ports, response_id: str, line: deque[Gate]) -> "asyncio.Task[int]":
     """Let a process ring a response's alarm; return its sweep once the poll has joined the line, or it has ended."""
     waiting = len(line)
     ring = asyncio.create_task(sweep(world, shard_of(response_id), 0))
@@ -84,7 +84,7 @@ async def play(stage: Stage, upstream: SlowUpstream, response_id: str, delay_s: 
             await ring
         else:
             stage.clock.ms = max(stage.clock.ms, due_ms)
-            ring = await ring_apart(await stage.new_world(stage.clock), response_id, upstream.line)
+            ring = await ring_apart(await stage.new_ports(stage.clock), response_id, upstream.line)
             answers.append((stage.clock.ms + int(delay_s * 1000), ring))
     for gate in upstream.line:
         gate.open()
@@ -118,13 +118,13 @@ async def test_polls_leave_nothing_behind(stage: Stage) -> None:
     for record in made:
         await stage.sweep(record.id)
         await stage.shown(record.id)
-    assert stage.world.polls
+    assert stage.ports.polls
 
     async def is_empty() -> bool:
-        return not stage.world.polls
+        return not stage.ports.polls
 
-    skip(GET_PAUSE_S)
-    await until(is_empty, GET_PAUSE_S)
+    skip(KEPT_S)
+    await until(is_empty, KEPT_S)
 
 
 # A backlog
@@ -137,7 +137,7 @@ class HangingUpstream(ScriptedUpstream):
         super().__init__()
         self.hanging = 0
 
-    async def start(self, request: dict[str, Any], key: str) -> Step:
+    async def start(self, request: dict[str, Any], key: str) -> Progress:
         """Let the call reach its deadline."""
         self.hanging += 1
         await asyncio.sleep(START_DEADLINE_S)
@@ -149,7 +149,7 @@ class HangingUpstream(ScriptedUpstream):
 async def accept(stage: Stage, response_id: str) -> None:
     """Accept a response whose starter dies before it starts."""
     record = Record(response_id, "ann", created_ms=START_MS, deadline_ms=START_MS + HOUR_MS)
-    await stage.world.store.commit(response_transitions.opened(record, blobs.pack({"input": "question"}), START_MS))
+    await stage.ports.store.commit(response_transitions.accept(record, blobs.pack({"input": "question"}), START_MS))
 
 
 async def test_a_backlog_fails_nothing_and_charges_only_what_it_acts_on(stage: Stage) -> None:
@@ -163,13 +163,13 @@ async def test_a_backlog_fails_nothing_and_charges_only_what_it_acts_on(stage: S
     for start in range(0, BACKLOG, 50):
         await asyncio.gather(*(accept(stage, one) for one in ids[start : start + 50]))
     stage.clock.advance(LEASE_MS[Kind.START] / 1000)
-    before, _ = await stage.world.store.due("a", stage.clock.ms, BACKLOG)
+    before, _ = await stage.ports.store.due("a", stage.clock.ms, BACKLOG)
     sweeping = asyncio.create_task(stage.sweep(ids[0]))
 
     for batch in range(int(MAX_S / START_DEADLINE_S)):
 
         async def is_stuck(put_back: int = batch * MOVES_A_TRANSACTION) -> bool:
-            alarms, _ = await stage.world.store.due("a", stage.clock.ms + HOUR_MS, BACKLOG)
+            alarms, _ = await stage.ports.store.due("a", stage.clock.ms + HOUR_MS, BACKLOG)
             return upstream.hanging >= MOVES_A_TRANSACTION and sum(alarm.tries for alarm in alarms) == put_back
 
         await until(is_stuck)
@@ -178,8 +178,8 @@ async def test_a_backlog_fails_nothing_and_charges_only_what_it_acts_on(stage: S
 
     taken = await sweeping
     assert taken == upstream.starts.total() == 3 * MOVES_A_TRANSACTION
-    assert nudge(stage.clock.ms // 1000, 0) in stage.sent
-    after, _ = await stage.world.store.due("a", stage.clock.ms + HOUR_MS, BACKLOG)
+    assert wakeup(stage.clock.ms // 1000, 0) in stage.sent
+    after, _ = await stage.ports.store.due("a", stage.clock.ms + HOUR_MS, BACKLOG)
     assert [(alarm.kind, alarm.attempt) for alarm in after] == [(Kind.START, 0)] * BACKLOG
     assert {alarm.key for alarm in after if not alarm.tries} == {alarm.key for alarm in before[taken:]}
 
@@ -200,4 +200,4 @@ async def test_a_callback_that_finds_no_slot_is_neither_charged_nor_given_up(sta
 
     stage.receiver.is_busy = False
     await stage.ring(response_id)
-    assert await stage.delivery(response_id) == Delivery(CALLBACK, "delivered", 1)
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from shared.core.alarms import Alarm, Kind
-from shared.core.changesets import Write
+from shared.core.changesets import ChangeSet
 from shared.core.errors import UpstreamUnavailable
 from shared.core.ids import shard_of
-from shared.core.records import CALLBACK, Record
+from shared.core.records import Record, Target
 from shared.core.states import Status
 from shared.scheduler.sweeps import sweep
 from tests.support.fakes.peers import Work
-from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, START_MS, Stage, events, nudge, told, until
+from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, START_MS, Stage, events, told, until, wakeup
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ async def beside(stage: Stage, response_id: str) -> Work:
     stage.upstream.course = [Status.IN_PROGRESS]
     while shard_of((other := await stage.create()).id) != shard_of(response_id):
         continue
-    return stage.upstream.works[str(other.token)]
+    return stage.upstream.works[str(other.upstream.token)]
 
 
 async def ring_until_ended(stage: Stage, response_id: str, rings: int) -> Record:
@@ -66,16 +66,16 @@ async def ring_until_ended(stage: Stage, response_id: str, rings: int) -> Record
 async def test_a_sweep_takes_what_is_due_and_nudges_for_what_comes_next(stage: Stage) -> None:
     """What is due is moved and acted on; the next nudge is for the shard's earliest alarm."""
     works = await running(stage, 3)
-    assert await sweep(stage.world, "a", NOW_S) == 3
+    assert await sweep(stage.ports, "a", NOW_S) == 3
     assert [work.polls for work in works] == [1, 1, 1]
-    assert stage.sent == [nudge(NOW_S + 1, 1)]
+    assert stage.sent == [wakeup(NOW_S + 1, 1)]
 
 
 async def test_a_sweep_that_finds_nothing_ends(stage: Stage) -> None:
     """It moves nothing and nudges for nothing, so that chains of nudges merge."""
     await running(stage, 1)
     stage.clock.ms -= 2_000
-    assert await sweep(stage.world, "a", 0) == 0
+    assert await sweep(stage.ports, "a", 0) == 0
     assert stage.sent == []
 
 
@@ -86,29 +86,29 @@ async def test_the_time_of_the_message_counts_up_to_five_seconds_ahead(
     """A sweeper whose clock is behind that of the one who nudged still takes the alarm; a wild time is not believed."""
     await running(stage, 1)
     stage.clock.ms -= behind_ms
-    assert await sweep(stage.world, "a", NOW_S) == taken
+    assert await sweep(stage.ports, "a", NOW_S) == taken
 
 
 async def test_a_late_message_does_not_turn_the_clock_back(stage: Stage) -> None:
     """An old nudge is as good as one for now."""
     await running(stage, 1)
-    assert await sweep(stage.world, "a", NOW_S - 500) == 1
+    assert await sweep(stage.ports, "a", NOW_S - 500) == 1
 
 
 async def test_more_than_500_alarms_are_the_next_sweeps(stage: Stage) -> None:
     """A sweep takes 500 and nudges for now; the next one takes the rest."""
     works = await running(stage, 520)
-    assert await sweep(stage.world, "a", NOW_S) == 500
-    assert stage.sent == [nudge(NOW_S, 0)]
-    assert await sweep(stage.world, "a", NOW_S) == 20
+    assert await sweep(stage.ports, "a", NOW_S) == 500
+    assert stage.sent == [wakeup(NOW_S, 0)]
+    assert await sweep(stage.ports, "a", NOW_S) == 20
     assert {work.polls for work in works} == {1}
 
 
 async def test_two_sweeps_at_once_share_the_alarms(stage: Stage) -> None:
     """Every alarm is acted on by exactly one of them."""
     works = await running(stage, 120)
-    other = await stage.new_world(stage.clock)
-    taken = await asyncio.gather(sweep(stage.world, "a", NOW_S), sweep(other, "a", NOW_S))
+    other = await stage.new_ports(stage.clock)
+    taken = await asyncio.gather(sweep(stage.ports, "a", NOW_S), sweep(other, "a", NOW_S))
     assert sum(taken) == 120
     assert {work.polls for work in works} == {1}
 
@@ -117,10 +117,10 @@ async def test_a_slow_alarm_holds_no_nudge_up(stage: Stage) -> None:
     """The next nudge is sent after a second at the latest, while the slow one is still under way."""
     await running(stage, 1)
     gate = stage.upstream.hold_polls()
-    slow = asyncio.create_task(sweep(stage.world, "a", NOW_S))
+    slow = asyncio.create_task(sweep(stage.ports, "a", NOW_S))
 
     async def is_nudged() -> bool:
-        return stage.sent == [nudge(NOW_S + 1, 1)]
+        return stage.sent == [wakeup(NOW_S + 1, 1)]
 
     await until(is_nudged)
     assert not slow.done()
@@ -183,7 +183,7 @@ async def test_a_death_counts_like_a_failure(stage: Stage) -> None:
         gate = stage.upstream.hold_polls()
         (alarm,) = await stage.alarms(made.id)
         stage.clock.ms = alarm.due_ms
-        process = asyncio.create_task(sweep(await stage.new_world(stage.clock), shard_of(made.id), 0))
+        process = asyncio.create_task(sweep(await stage.new_ports(stage.clock), shard_of(made.id), 0))
         await gate.reached.wait()
         process.cancel()
         await asyncio.wait([process])
@@ -196,12 +196,12 @@ async def test_a_damaged_result_fails_its_delivery(stage: Stage) -> None:
     """What cannot be read cannot be sent: the delivery ends failed, the response keeps its status and its purge."""
     stage.upstream.first = Status.COMPLETED
     made = await stage.create(callback_url=CALLBACK_URL)
-    await stage.world.store.commit(Write(replace(made, body=b"damaged"), writes_body=True))
+    await stage.ports.store.commit(ChangeSet(replace(made, body=b"damaged"), writes_body=True))
     for _ in range(6):
         await stage.ring(made.id)
     ended = await stage.record(made.id)
     assert ended.status is Status.COMPLETED
-    delivery = ended.delivery(CALLBACK)
+    delivery = ended.delivery(Target.CALLBACK)
     assert delivery is not None
     assert delivery.state == "failed"
     assert stage.receiver.posts == []
@@ -209,17 +209,19 @@ async def test_a_damaged_result_fails_its_delivery(stage: Stage) -> None:
 
 
 async def test_a_damaged_record_delays_no_other(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A row that is no record can be neither handled nor ended: its alarm backs off, and says so every time."""
+    """A row that is not a record can neither be handled nor ended: its alarm gets five tries, then one every hour."""
     stage.upstream.course = [Status.COMPLETED]
     made = await stage.create()
     await stage.put(made.id, f"resp|{made.id}", facts="damaged")
     work = await beside(stage, made.id)
-    for _ in range(8):
-        await stage.ring(made.id)
-    assert work.polls >= 8
-    assert events(caplog).count("alarm.failed") == 8
-    (alarm,) = await stage.alarms(made.id)
-    assert alarm.due_ms - stage.clock.ms >= 15_000
+    for failures in (5, 1, 1):
+        caplog.clear()
+        while "row.unreadable" not in events(caplog):
+            await stage.ring(made.id)
+        assert events(caplog).count("alarm.failed") == failures
+        (alarm,) = await stage.alarms(made.id)
+        assert alarm.due_ms - stage.clock.ms == HOUR_MS
+    assert work.polls >= 5
 
 
 async def test_a_stop_that_always_raises_is_tried_every_hour(stage: Stage) -> None:
@@ -243,7 +245,7 @@ async def test_a_purge_that_always_raises_is_tried_every_hour(stage: Stage) -> N
         await stage.ring(made.id)
         assert stage.clock.ms < START_MS + 2 * HOUR_MS
     assert stage.clock.ms > START_MS + HOUR_MS
-    assert await stage.world.store.read(made.id) is None
+    assert await stage.ports.store.read(made.id) is None
 
 
 async def test_rows_that_are_no_alarms_stop_nobody(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -251,8 +253,8 @@ async def test_rows_that_are_no_alarms_stop_nobody(stage: Stage, caplog: pytest.
     for key in NO_ALARMS:
         await stage.put("resp_a", key, facts="damaged", write_id="")
     (work,) = await running(stage, 1)
-    assert await sweep(stage.world, "a", NOW_S) == 1
+    assert await sweep(stage.ports, "a", NOW_S) == 1
     assert work.polls == 1
-    assert stage.sent == [nudge(NOW_S + 1, 1)]
+    assert stage.sent == [wakeup(NOW_S + 1, 1)]
     logged = {line["key"] for line in told(caplog) if line["event"] == "alarm.unreadable"}
     assert logged == set(NO_ALARMS)

@@ -9,12 +9,12 @@ from collections import Counter
 import orjson
 import pytest
 
-from shared.contract.requests import parse
+from shared.contract.requests import parse_request
 from shared.core.states import Status
 from shared.engine import Engine
-from shared.storage.wakeups import DELIVERIES, NUDGES
+from shared.storage.messages import DELIVERIES, WAKEUPS
 from tests.support.queue_pump import queue_host
-from tests.support.stage import ANN, CALLBACK_URL, Stage, clock_ahead, until
+from tests.support.stage import ANN, CALLBACK_URL, SkewedClock, Stage, until
 
 pytestmark = pytest.mark.anyio
 
@@ -23,13 +23,13 @@ RESPONSES = 12
 
 async def engine(stage: Stage, ahead_ms: int) -> Engine:
     """Return the engine of another process on the same storage, whose clock is ahead by this time."""
-    return Engine(await stage.new_world(clock_ahead(ahead_ms)))
+    return Engine(await stage.new_ports(SkewedClock(ahead_ms)))
 
 
 async def submitted(maker: Engine) -> list[str]:
     """Create responses with callbacks, all at once; return their ids."""
     body = orjson.dumps({"model": "m", "input": "q", "background": True, "callback_url": CALLBACK_URL})
-    made = await asyncio.gather(*(maker.create(ANN, parse(body), None, None) for _ in range(RESPONSES)))
+    made = await asyncio.gather(*(maker.create(ANN, parse_request(body), None, None) for _ in range(RESPONSES)))
     return [record.id for record, _ in made]
 
 
@@ -87,6 +87,6 @@ async def test_a_message_repeated_at_will_changes_nothing(stage: Stage) -> None:
 
 async def clear(stage: Stage) -> None:
     """Delete every message of every queue."""
-    for name in (NUDGES, DELIVERIES):
+    for name in (WAKEUPS, DELIVERIES):
         async with stage.queue(name) as queue:
             await queue.clear_messages()

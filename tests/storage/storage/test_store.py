@@ -9,7 +9,7 @@ import pytest
 from shared.core import blobs, response_transitions
 from shared.core.alarms import Alarm, Kind
 from shared.core.blobs import MAX_PACKED
-from shared.core.changesets import Write
+from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, StoreUnavailable
 from shared.core.ids import new_id
 from shared.core.records import Record
@@ -37,10 +37,10 @@ def is_transaction(request: StorageRequest) -> bool:
     return request.kind == "POST $batch"
 
 
-def opening(request: bytes = b"packed") -> Write:
+def opening(request: bytes = b"packed") -> ChangeSet:
     """Return the write that accepts a fresh response."""
     record = Record(new_id(), "ann", created_ms=START_MS, deadline_ms=START_MS + 1_000)
-    return response_transitions.opened(record, request, START_MS)
+    return response_transitions.accept(record, request, START_MS)
 
 
 def alarms_at(due_ms: int, count: int) -> list[Alarm]:
@@ -64,46 +64,48 @@ async def due(store: Store) -> list[Alarm]:
 
 async def test_a_commit_returns_the_record_as_it_can_be_read(stage: Stage) -> None:
     """What a commit returns has the ETag that the next write needs."""
-    committed = await stage.world.store.commit(opening())
+    committed = await stage.ports.store.commit(opening())
     assert await stage.record(committed.id) == committed
 
 
 async def test_a_record_is_inserted_once(stage: Stage) -> None:
     """Of two inserts of one id the second loses, and changes nothing."""
     write = opening()
-    committed = await stage.world.store.commit(write)
+    committed = await stage.ports.store.commit(write)
     with pytest.raises(Conflict):
-        await stage.world.store.commit(replace(write, record=replace(write.record, model="other")))
+        await stage.ports.store.commit(
+            replace(write, record=replace(write.record, request=replace(write.record.request, model="other")))
+        )
     assert await stage.record(committed.id) == committed
 
 
 async def test_whoever_has_read_an_older_record_loses(stage: Stage) -> None:
     """The record is the fence: a write decided from an old record is a Conflict and leaves no trace."""
-    store = stage.world.store
+    store = stage.ports.store
     old = await store.commit(opening())
-    new = await store.commit(Write(replace(old, promised=True)))
-    alarm = response_transitions.stop(old, "token", START_MS)
+    new = await store.commit(ChangeSet(replace(old, acknowledged=True)))
+    alarm = response_transitions.stop_alarm(old, "token", START_MS)
     with pytest.raises(Conflict):
-        await store.commit(Write(replace(old, deleted=True), alarms_in=(alarm,)))
+        await store.commit(ChangeSet(replace(old, deleted=True), alarms_in=(alarm,)))
     assert await stage.record(old.id) == new
     assert await stage.kinds(old.id) == [Kind.START]
 
 
 async def test_a_conflict_names_the_alarm_that_was_gone(stage: Stage) -> None:
     """Whoever holds an alarm that another has moved learns that, and not only that something was wrong."""
-    record = await stage.world.store.commit(opening())
-    gone = response_transitions.stop(record, "token", START_MS).key
+    record = await stage.ports.store.commit(opening())
+    gone = response_transitions.stop_alarm(record, "token", START_MS).key
     with pytest.raises(Conflict) as conflict:
-        await stage.world.store.commit(Write(record, alarms_out=(gone,)))
+        await stage.ports.store.commit(ChangeSet(record, alarms_out=(gone,)))
     assert conflict.value.gone == gone
     assert await stage.record(record.id) == record
 
 
 async def test_a_record_can_be_read_without_what_is_packed(stage: Stage) -> None:
     """Without the body a damaged one cannot do harm."""
-    record = await stage.world.store.commit(opening())
-    await stage.world.store.commit(Write(replace(record, body=b"damaged"), writes_body=True))
-    bare = await stage.world.store.read(record.id, with_body=False)
+    record = await stage.ports.store.commit(opening())
+    await stage.ports.store.commit(ChangeSet(replace(record, body=b"damaged"), writes_body=True))
+    bare = await stage.ports.store.read(record.id, with_body=False)
     assert bare is not None
     assert bare.body == b""
     assert (await stage.record(record.id)).body == b"damaged"
@@ -112,11 +114,11 @@ async def test_a_record_can_be_read_without_what_is_packed(stage: Stage) -> None
 @pytest.mark.parametrize("size", [0, 60_000, 60_001, 655_360, 655_361, MAX_PACKED])
 async def test_bodies_and_requests_of_every_size_are_kept(stage: Stage, size: int) -> None:
     """What is packed reads back byte by byte, in the record or in rows beside it, up to the limit."""
-    store, packed = stage.world.store, bytes(range(256)) * (size // 256) + bytes(size % 256)
+    store, packed = stage.ports.store, bytes(range(256)) * (size // 256) + bytes(size % 256)
     record = await store.commit(opening(packed))
     assert await store.request(record.id) == packed
 
-    await store.commit(response_transitions.ended(record, Ending(Status.COMPLETED, packed), START_MS, RETENTION_MS))
+    await store.commit(response_transitions.end(record, Ending(Status.COMPLETED, packed), START_MS, RETENTION_MS))
     assert await store.body(await stage.record(record.id)) == packed
 
 
@@ -126,54 +128,54 @@ async def test_bodies_and_requests_of_every_size_are_kept(stage: Stage, size: in
 async def test_an_insert_whose_answer_was_lost_is_recognised(lossy: Stage) -> None:
     """Our own write_id in the record means that the write succeeded."""
     fault = lossy.proxy.drop_answer(is_transaction)
-    committed = await lossy.world.store.commit(opening())
+    committed = await lossy.ports.store.commit(opening())
     assert fault.happened.is_set()
     assert await lossy.record(committed.id) == committed
 
 
 async def test_an_update_whose_answer_was_lost_is_recognised(lossy: Stage) -> None:
     """The record that comes back can be written again: its ETag is the one of our own write."""
-    record = await lossy.world.store.commit(opening())
+    record = await lossy.ports.store.commit(opening())
     fault = lossy.proxy.drop_answer(is_transaction)
     ending = Ending(Status.COMPLETED, blobs.pack({}))
-    ended = await lossy.world.store.commit(response_transitions.ended(record, ending, START_MS, RETENTION_MS))
+    ended = await lossy.ports.store.commit(response_transitions.end(record, ending, START_MS, RETENTION_MS))
     assert fault.happened.is_set()
-    assert await lossy.world.store.commit(Write(replace(ended, deleted=True)))
+    assert await lossy.ports.store.commit(ChangeSet(replace(ended, deleted=True)))
     assert await lossy.kinds(record.id) == [Kind.START, Kind.PURGE]
 
 
 async def test_a_move_whose_answer_was_lost_is_recognised(lossy: Stage) -> None:
     """A move has no record: its write_id is in the alarm's new row. All of the batch count as moved."""
     await lossy.plant(alarms_at(START_MS, 5))
-    planned = later(await due(lossy.world.store))
+    planned = later(await due(lossy.ports.store))
     fault = lossy.proxy.drop_answer(is_transaction)
-    moved = await lossy.world.store.move(SHARD, planned)
+    moved = await lossy.ports.store.move(SHARD, planned)
     assert fault.happened.is_set()
     assert [alarm.key for alarm in moved] == [new.key for _, new in planned]
-    assert [alarm.key for alarm in await due(lossy.world.store)] == [alarm.key for alarm in moved]
+    assert [alarm.key for alarm in await due(lossy.ports.store)] == [alarm.key for alarm in moved]
 
 
 async def test_a_removal_whose_answer_was_lost_is_recognised(lossy: Stage) -> None:
     """A record that is gone was removed, whoever says so."""
     write = opening()
-    record = await lossy.world.store.commit(write)
+    record = await lossy.ports.store.commit(write)
     fault = lossy.proxy.drop_answer(is_transaction)
-    assert await lossy.world.store.remove_all(record, write.alarms_in[0].key)
+    assert await lossy.ports.store.remove_all(record, write.alarms_in[0].key)
     assert fault.happened.is_set()
 
 
 async def test_a_write_that_never_arrived_is_no_success(stage: Stage) -> None:
     """Storage that cannot be reached is StoreUnavailable, for records and for alarms."""
-    record = await stage.world.store.commit(opening())
+    record = await stage.ports.store.commit(opening())
     await stage.plant(alarms_at(START_MS, 1))
-    alarms = await due(stage.world.store)
+    alarms = await due(stage.ports.store)
     async with stage.proxy.refusing():
         with pytest.raises(StoreUnavailable):
-            await stage.world.store.commit(Write(replace(record, promised=True)))
+            await stage.ports.store.commit(ChangeSet(replace(record, acknowledged=True)))
         with pytest.raises(StoreUnavailable):
-            await stage.world.store.move(SHARD, later(alarms))
+            await stage.ports.store.move(SHARD, later(alarms))
         with pytest.raises(StoreUnavailable):
-            await stage.world.store.read(record.id)
+            await stage.ports.store.read(record.id)
     assert await stage.record(record.id) == record
 
 
@@ -183,29 +185,29 @@ async def test_a_write_that_never_arrived_is_no_success(stage: Stage) -> None:
 async def test_one_alarm_that_is_gone_does_not_stop_the_other_49(stage: Stage) -> None:
     """A failed transaction names one operation: that alarm is dropped and the rest is sent again."""
     await stage.plant(alarms_at(START_MS, 50))
-    alarms = await due(stage.world.store)
-    await stage.world.store.remove(alarms[17])
-    moved = await stage.world.store.move(SHARD, later(alarms))
+    alarms = await due(stage.ports.store)
+    await stage.ports.store.remove(alarms[17])
+    moved = await stage.ports.store.move(SHARD, later(alarms))
     assert {alarm.id for alarm in moved} == {alarm.id for alarm in alarms} - {alarms[17].id}
-    assert {alarm.key for alarm in await due(stage.world.store)} == {alarm.key for alarm in moved}
+    assert {alarm.key for alarm in await due(stage.ports.store)} == {alarm.key for alarm in moved}
 
 
 async def test_an_alarm_that_has_been_written_anew_is_not_moved(stage: Stage) -> None:
     """An alarm is moved only as it was read: the same key with another ETag is another's."""
     await stage.plant(alarms_at(START_MS, 3))
-    alarms = await due(stage.world.store)
+    alarms = await due(stage.ports.store)
     await stage.put(alarms[1].id, alarms[1].key, facts="{}", write_id="")
-    moved = await stage.world.store.move(SHARD, later(alarms))
+    moved = await stage.ports.store.move(SHARD, later(alarms))
     assert [alarm.id for alarm in moved] == [alarms[0].id, alarms[2].id]
 
 
 async def test_of_two_that_move_the_same_alarms_each_gets_its_own(stage: Stage) -> None:
     """Moves of one shard at the same time: every alarm is moved by exactly one of the two."""
     await stage.plant(alarms_at(START_MS, 120))
-    alarms = await due(stage.world.store)
-    other = (await stage.new_world(stage.clock)).store
+    alarms = await due(stage.ports.store)
+    other = (await stage.new_ports(stage.clock)).store
     ours, theirs = await asyncio.gather(
-        stage.world.store.move(SHARD, later(alarms)), other.move(SHARD, later(alarms)[::-1])
+        stage.ports.store.move(SHARD, later(alarms)), other.move(SHARD, later(alarms)[::-1])
     )
     assert sorted(alarm.id for alarm in ours + theirs) == [alarm.id for alarm in alarms]
 
@@ -214,10 +216,10 @@ async def test_due_alarms_come_by_time_up_to_the_one_asked_for(stage: Stage) -> 
     """Alarms due at the given millisecond belong to it, those of the next do not; the limit takes the earliest."""
     early, on_time, late = (alarms_at(due_ms, 2) for due_ms in (START_MS - 1, START_MS, START_MS + 1))
     await stage.plant([*late, *on_time, *early])
-    found, _ = await stage.world.store.due(SHARD, START_MS, 1_000)
+    found, _ = await stage.ports.store.due(SHARD, START_MS, 1_000)
     assert [alarm.key for alarm in found] == [alarm.key for alarm in early + on_time]
-    assert len((await stage.world.store.due(SHARD, START_MS, 3))[0]) == 3
-    assert await stage.world.store.first_due(SHARD) == START_MS - 1
+    assert len((await stage.ports.store.due(SHARD, START_MS, 3))[0]) == 3
+    assert await stage.ports.store.first_due(SHARD) == START_MS - 1
 
 
 BAD_ROWS = [
@@ -239,7 +241,7 @@ async def test_a_row_that_is_no_alarm_is_told_apart(stage: Stage, key: str, fact
     good = alarms_at(START_MS, 1)
     await stage.plant(good)
     await stage.put(good[0].id, key, facts=facts, write_id="")
-    found, bad = await stage.world.store.due(SHARD, FOREVER_MS, 1_000)
+    found, bad = await stage.ports.store.due(SHARD, FOREVER_MS, 1_000)
     assert [alarm.key for alarm in found] == [alarm.key for alarm in good]
     assert bad == [key]
 
@@ -248,7 +250,7 @@ async def test_a_row_without_properties_is_no_alarm(stage: Stage) -> None:
     """A row that lacks what every alarm has is reported as well."""
     key = "alarm|0000000000001|poll|resp_a" + "0" * 31
     await stage.put("resp_a", key)
-    assert (await stage.world.store.due(SHARD, FOREVER_MS, 1_000))[1] == [key]
+    assert (await stage.ports.store.due(SHARD, FOREVER_MS, 1_000))[1] == [key]
 
 
 async def test_the_first_alarm_is_found_behind_rows_that_are_none(stage: Stage) -> None:
@@ -256,6 +258,6 @@ async def test_the_first_alarm_is_found_behind_rows_that_are_none(stage: Stage) 
     await stage.plant(alarms_at(START_MS, 1))
     for key in ("alarm|!", "alarm|0|poll", "alarm|000|dance|resp_a", "alarm|junk"):
         await stage.put("resp_a", key, facts="{}", write_id="")
-    assert await stage.world.store.first_due(SHARD) == START_MS
-    assert await stage.world.store.first_due(SHARD, START_MS) is None
-    assert await stage.world.store.first_due("b") is None
+    assert await stage.ports.store.first_due(SHARD) == START_MS
+    assert await stage.ports.store.first_due(SHARD, START_MS) is None
+    assert await stage.ports.store.first_due("b") is None

@@ -9,17 +9,17 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from shared.contract.requests import parse
+from shared.contract.requests import parse_request
 from shared.core.alarms import Alarm, Kind
-from shared.core.changesets import Write
+from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreUnavailable
 from shared.core.ids import new_id, shard_of
-from shared.core.records import CALLBACK, INLINE_BODY, Delivery, Record
-from shared.core.states import Status
+from shared.core.records import INLINE_BODY, Delivery, Record, Target
+from shared.core.states import DeliveryState, Status
 from tests.support.fakes.peers import Gate
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.proxies.lossy_proxy import LossyProxy
-from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage, nudge
+from tests.support.stage import ANN, CALLBACK_URL, START_MS, Clock, Stage, wakeup
 
 pytestmark = pytest.mark.anyio
 
@@ -71,7 +71,7 @@ async def test_a_transaction_that_never_arrived_is_sent_again(stage: Stage, loss
     assert lost.happened.is_set()
     assert stage.upstream.starts == {made.id: 1}
     assert stage.upstream.polls == len(stage.receiver.posts) == 1
-    assert await stage.delivery(made.id) == Delivery(CALLBACK, "delivered", 1)
+    assert await stage.delivery(made.id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
     assert await stage.kinds(made.id) == [Kind.PURGE]
 
 
@@ -98,7 +98,7 @@ async def test_what_is_sent_again_is_still_our_own_write(stage: Stage, lossy: Lo
 
     lost = lossy.lose(is_noted, 1)
     unanswered = stage.proxy.drop_answer(is_transaction, 2)
-    committed = await stage.world.store.commit(Write(record()))
+    committed = await stage.ports.store.commit(ChangeSet(record()))
     assert lost.happened.is_set()
     assert unanswered.happened.is_set()
     assert await stage.record(committed.id) == committed
@@ -107,11 +107,11 @@ async def test_what_is_sent_again_is_still_our_own_write(stage: Stage, lossy: Lo
 
 async def test_a_commit_is_given_up_after_three_tries(stage: Stage, lossy: LossyProxy) -> None:
     """Storage that does not answer is StoreUnavailable; what never arrived has changed nothing."""
-    committed = await stage.world.store.commit(Write(record()))
+    committed = await stage.ports.store.commit(ChangeSet(record()))
     before = lossy.counts["POST $batch"]
     lossy.lose(is_transaction, None)
     with pytest.raises(StoreUnavailable):
-        await stage.world.store.commit(Write(replace(committed, promised=True)))
+        await stage.ports.store.commit(ChangeSet(replace(committed, acknowledged=True)))
     assert lossy.counts["POST $batch"] - before == 3
     assert await stage.record(committed.id) == committed
 
@@ -123,7 +123,7 @@ async def test_a_move_is_given_up_after_three_tries(stage: Stage, lossy: LossyPr
     before = lossy.counts["POST $batch"]
     lossy.lose(is_transaction, None)
     with pytest.raises(StoreUnavailable):
-        await stage.world.store.move(shard_of(alarm.id), [(alarm, alarm.moved(START_MS + 1_000))])
+        await stage.ports.store.move(shard_of(alarm.id), [(alarm, alarm.moved(START_MS + 1_000))])
     assert lossy.counts["POST $batch"] - before == 3
     assert [found.key for found in await stage.alarms(alarm.id)] == [alarm.key]
 
@@ -141,7 +141,7 @@ async def test_a_sweep_acts_on_what_it_has_moved_before_storage_failed(stage: St
     lossy.lose(lambda request: is_transaction(request) and ids[50].encode() in request.body, None)
     assert await stage.sweep(ids[0]) == 50
     assert [work.polls for work in stage.upstream.works.values()] == [1] * 50 + [0] * 50
-    assert stage.sent == [nudge(NOW_S, 0)]
+    assert stage.sent == [wakeup(NOW_S, 0)]
 
     lossy.heal()
     assert await stage.sweep(ids[0]) == 50
@@ -156,7 +156,9 @@ async def test_a_large_first_answer_is_passed_on_without_a_read(stage: Stage, lo
     stage.upstream.first = Status.COMPLETED
     stage.upstream.output = os.urandom(INLINE_BODY).hex()
     lossy.lose(is_read, None)
-    made, body = await stage.engine.create(ANN, parse(b'{"model":"m","input":"q","background":true}'), None, None)
+    made, body = await stage.engine.create(
+        ANN, parse_request(b'{"model":"m","input":"q","background":true}'), None, None
+    )
     (message,) = orjson.loads(body)["output"]
     assert message["content"][0]["text"].endswith(stage.upstream.output)
     assert made.body_rows > 0
@@ -165,12 +167,28 @@ async def test_a_large_first_answer_is_passed_on_without_a_read(stage: Stage, lo
     assert orjson.loads(body) == await stage.shown(made.id)
 
 
+class PausingClock(Clock):
+    """The clock of a stage, on which every wait lasts until a gate is opened."""
+
+    def __init__(self, clock: Clock, pause: Gate) -> None:
+        super().__init__()
+        self._clock = clock
+        self._pause = pause
+
+    def now_ms(self) -> int:
+        """Return the stage's time."""
+        return self._clock.ms
+
+    async def sleep(self, seconds: float) -> None:  # noqa: ARG002
+        """Wait until the gate is opened."""
+        await self._pause.wait()
+
+
 async def test_an_event_that_was_received_is_not_sent_again_while_its_note_waits(stage: Stage) -> None:
     """Storage is away for far longer than the claim: sweeps of this process neither send again nor give up."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     received, pause = stage.receiver.hold(), Gate()
-    stage.world = replace(stage.world, sleep=lambda _: pause.wait())
-    stage.limit()
+    stage.change(clock=PausingClock(stage.clock, pause))
     attempt = asyncio.create_task(stage.deliver())
     await received.reached.wait()
     async with stage.proxy.refusing():
@@ -183,5 +201,5 @@ async def test_an_event_that_was_received_is_not_sent_again_while_its_note_waits
 
     pause.open()
     await attempt
-    assert await stage.delivery(response_id) == Delivery(CALLBACK, "delivered", 1)
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
     assert len(stage.receiver.posts) == 1

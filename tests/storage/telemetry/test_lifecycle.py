@@ -5,16 +5,22 @@ from typing import Any
 
 import pytest
 
-from shared.core.records import Record
+from shared.core.records import Record, RequestInfo
 from shared.core.states import Status
 from shared.engine import Engine
-from shared.lifecycle import completion
-from shared.upstreams.protocol import Step
-from tests.support.stage import ANN, START_MS, Stage, told
+from shared.lifecycle import endings
+from shared.upstreams.protocol import Progress
+from tests.support.stage import ANN, START_MS, Clock, Stage, told
 
 pytestmark = pytest.mark.anyio
 
-RECORD = Record("resp_0123456789abcdef0123456789abcdef", "ann", created_ms=0, deadline_ms=1, model="m")
+RECORD = Record(
+    "resp_0123456789abcdef0123456789abcdef",
+    "ann",
+    created_ms=0,
+    deadline_ms=1,
+    request=RequestInfo(store=True, model="m"),
+)
 SENTENCE = "The prompt 'geheim' is not allowed."
 
 
@@ -36,7 +42,8 @@ SENTENCE = "The prompt 'geheim' is not allowed."
 )
 def test_of_an_end_words_and_counts_are_told(answer: dict[str, Any], said: dict[str, Any]) -> None:
     """Nothing else that an upstream may write there: no sentence, no number that is no count, no object."""
-    told_of = completion.by_step(Step(Status.FAILED, None, {"output": [], **answer}), 1)(RECORD).said
+    outcome = endings.by_progress(Progress(Status.FAILED, None, {"output": [], **answer}), 1)
+    told_of = endings.ending_of(RECORD, outcome).attributes
     expected = {"response_model": "m", "error": "server_error"} | said
     assert told_of == {name: value for name, value in expected.items() if value is not None}
 
@@ -45,7 +52,7 @@ async def test_nothing_is_younger_than_new(stage: Stage, caplog: pytest.LogCaptu
     """Where the process that sees the end has a clock behind that of the one that accepted it."""
     stage.upstream.course = [Status.COMPLETED]
     record = await stage.create()
-    late = Engine(await stage.new_world(lambda: START_MS - 5_000))
+    late = Engine(await stage.new_ports(Clock(START_MS - 5_000)))
     with caplog.at_level(logging.INFO):
         await late.retrieve(ANN, record.id)
     (line,) = [line for line in told(caplog) if line["event"] == "response.completed"]

@@ -9,12 +9,14 @@ import httpx
 import orjson
 import pytest
 
-from shared.core import alarms
 from shared.core.alarms import Alarm, Kind
-from shared.lifecycle.queue_intake import Message, opened
+from shared.core.errors import UnreadableRow
+from shared.lifecycle.queue_intake import QueueMessage
+from shared.storage import codec
+from shared.storage.messages import QueuedRequest
 from shared.telemetry import logs, spans, tracing
-from shared.telemetry.spans import Exchange
-from shared.upstreams.responses_api import ResponsesUpstream
+from shared.telemetry.spans import MeasuredSpan
+from shared.upstreams.responses_api import BackgroundResponses
 from tests.support.stage import CALLBACK_URL, Stage, told
 
 pytestmark = pytest.mark.anyio
@@ -58,18 +60,18 @@ async def test_without_a_trace_nothing_is_carried(stage: Stage) -> None:
     await stage.deliver()
     (post,) = stage.receiver.posts
     assert (record.trace, "traceparent" in post.headers) == ("", False)
-    assert "trace" not in record.facts()
+    assert "trace" not in codec.encode_record(record)
 
 
 async def test_a_queued_request_may_name_its_trace(stage: Stage) -> None:
     """Queues have no headers; one that is malformed is no mistake to fail for."""
     body = {"request": {"model": "m", "input": "question"}, "traceparent": TRACEPARENT}
-    message = Message("m-1", orjson.dumps(body))
+    message = QueueMessage("m-1", orjson.dumps(body))
     await stage.engine.take_request(message)
-    assert (await stage.record(opened(message).response_id)).trace == TRACEPARENT
-    odd = Message("m-2", orjson.dumps({**body, "traceparent": 7}))
+    assert (await stage.record(QueuedRequest.read(message.id, message.body).response_id)).trace == TRACEPARENT
+    odd = QueueMessage("m-2", orjson.dumps({**body, "traceparent": 7}))
     await stage.engine.take_request(odd)
-    assert (await stage.record(opened(odd).response_id)).trace == ""
+    assert (await stage.record(QueuedRequest.read(odd.id, odd.body).response_id)).trace == ""
 
 
 @pytest.mark.parametrize("given", [*WRONG, TRACEPARENT])
@@ -86,34 +88,34 @@ async def test_the_upstream_learns_a_trace_that_is_one(given: str) -> None:
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
     with tracing.under(given):
-        await ResponsesUpstream(client, "https://model.example.com/v1", nobody).advance("up_1")
+        await BackgroundResponses(client, "https://model.example.com/v1", nobody).poll("up_1")
     assert [request.headers.get("traceparent") for request in seen] == [given if given == TRACEPARENT else None]
 
 
 def test_work_for_one_response_is_of_no_others_trace() -> None:
     """What has no trace is not part of the one around it, as when a sweep rings many alarms."""
     with tracing.under(TRACEPARENT):
-        assert tracing.named() == {"trace_id": TRACE_ID}
+        assert tracing.trace_fields() == {"trace_id": TRACE_ID}
         with tracing.under(""):
-            assert tracing.named() == {}
-        assert tracing.named() == {"trace_id": TRACE_ID}
-    assert tracing.named() == {}
+            assert tracing.trace_fields() == {}
+        assert tracing.trace_fields() == {"trace_id": TRACE_ID}
+    assert tracing.trace_fields() == {}
 
 
 def test_an_alarm_is_read_with_its_trace() -> None:
     """And one whose trace is no text is no alarm."""
     alarm = Alarm(1, Kind.POLL, f"resp_{'a' * 32}", token="up_1", trace=TRACEPARENT)
-    assert alarms.read(alarm.key, alarm.facts(), "") == alarm
-    with pytest.raises(TypeError):
-        alarms.read(alarm.key, '{"trace": 7}', "")
+    assert codec.decode_alarm(alarm.key, codec.encode_alarm(alarm), "") == alarm
+    with pytest.raises(UnreadableRow):
+        codec.decode_alarm(alarm.key, '{"trace": 7}', "")
 
 
 @pytest.mark.parametrize(("method", "name"), [("GET", "GET"), ("BREW", "_OTHER"), ("get", "_OTHER")])
 def test_a_method_nobody_knows_has_one_name(method: str, name: str) -> None:
     """Whoever invents methods does not multiply the figures."""
-    exchange = spans.serving(method, None, "https://a.example/x?key=secret", "")
+    exchange = spans.server_span(method, None, "https://a.example/x?key=secret", "")
     with exchange:
-        assert exchange.common == {"http.request.method": name, "url.scheme": "https"}
+        assert exchange._common == {"http.request.method": name, "url.scheme": "https"}
 
 
 def test_an_exception_is_told_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
@@ -146,15 +148,15 @@ def test_an_exception_is_told_without_its_text(caplog: pytest.LogCaptureFixture)
 def test_an_exchange_fails_by_what_it_failed_of(status: int | None, raised: BaseException, error: str | None) -> None:
     """Never by the text of an exception, and not where we have given it up."""
 
-    def ask(exchange: Exchange) -> None:
+    def ask(exchange: MeasuredSpan) -> None:
         with exchange:
-            exchange.answered(status)
+            exchange.record_answer(status)
             raise raised
 
-    exchange = spans.asking("GET", "/x", "https://a.example/x")
+    exchange = spans.upstream_span("GET", "/x", "https://a.example/x")
     with pytest.raises(type(raised)):
         ask(exchange)
-    assert exchange.common.get("error.type") == error
+    assert exchange._common.get("error.type") == error
 
 
 def test_a_line_is_one_json_object(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from agent_framework import (
     Message,
 )
 
+from shared.storage.messages import RunOffer
 from shared.upstreams.agents.registry import Agents
 from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
 from tests.support.fakes.streams import Gate
@@ -165,7 +166,7 @@ class StaffOf(Agents):
     """The agents of a staff, in place of those of a module."""
 
     def __init__(self, staff: Employees) -> None:
-        super().__init__("tests.scripted_agents")
+        super().__init__(__name__)
         self._staff = staff
 
     def _known(self) -> Mapping[str, Callable[[], Agent[Any]]]:
@@ -200,14 +201,14 @@ def rainy(stage: Stage, tool: Weather) -> Script:
 async def ran(stage: Stage, **fields: Any) -> dict[str, Any]:
     """Return the response of an agent that was run to its end."""
     made = await stage.create(model=AGENT, **fields)
-    await stage.engine.run(made.id, 1)
+    await stage.engine.drive(RunOffer(made.id, 1))
     return await stage.shown(made.id)
 
 
 async def told(stage: Stage, **fields: Any) -> Reader:
     """Return the stream of an agent that was run to its end, read whole."""
     reader = await streamed(stage, model=AGENT, **fields)
-    await stage.engine.run(reader.id, 1)
+    await stage.engine.drive(RunOffer(reader.id, 1))
     await reader.rest()
     return reader
 

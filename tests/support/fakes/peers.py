@@ -1,18 +1,21 @@
 """The two peers of the engine as fakes that follow a script: an upstream and a receiver of callbacks."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from shared.core.errors import UpstreamError, UpstreamMissing
 from shared.core.outcomes import Answer, SendError
 from shared.core.records import Record
 from shared.core.states import Status
-from shared.senders.bulkhead import Busy
+from shared.senders.admission import Admission, AdmissionControl
+from shared.senders.bulkhead import NoCapacity
+from shared.senders.circuit_breaker import BreakerKey
 from shared.telemetry.operations import Operation
-from shared.upstreams.protocol import Memory, Sent, Step
+from shared.upstreams.protocol import Checkpoints, Progress, UpstreamEvent
 from tests.support.fakes.streams import Gate, Streams
 
 __all__ = ["Gate", "Outcome", "Post", "ScriptedReceiver", "ScriptedUpstream", "Work", "head_of"]
@@ -39,11 +42,11 @@ class ScriptedUpstream:
     A start counts, and begins its work, before it stops at the gate: what is lost there is the answer. A repeated
     key begins nothing new while keys are honoured. The errors in `start_errors` and the like are used up first.
 
-    Where it `replays`, work goes on without a reader; else it `forgets` what is left before its end.
+    A background one works without a reader. A foreground one `forgets` work that is left before its end.
     """
 
     def __init__(self) -> None:
-        self.replays = True
+        self.is_background = True
         self.operation = Operation()
         self.forgets = True
         self.streams = Streams()
@@ -80,7 +83,7 @@ class ScriptedUpstream:
         self.poll_gate = Gate()
         return self.poll_gate
 
-    async def start(self, request: dict[str, Any], key: str) -> Step:
+    async def start(self, request: dict[str, Any], key: str) -> Progress:
         """Begin work, or find what this key has begun."""
         self.starts[key] += 1
         error = self.start_errors.pop(0) if self.start_errors else None
@@ -91,11 +94,13 @@ class ScriptedUpstream:
             raise error or AssertionError
         return self._step(work)
 
-    def admit(self, request: Mapping[str, Any], previous: Record | None) -> None:
+    def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
         """Find nothing wrong."""
 
-    async def run(self, request: dict[str, Any], key: str, _memory: Memory) -> AsyncGenerator[Sent, None]:
-        """Begin work, or find what this key has begun, and tell it."""
+    async def stream(
+        self, request: dict[str, Any], key: str, _checkpoints: Checkpoints | None = None
+    ) -> AsyncGenerator[UpstreamEvent, None]:
+        """Begin work, or find what this key has begun, and yield its events."""
         self.streams.runs.append(key)
         if self.streams.run_errors:
             raise self.streams.run_errors.pop(0)
@@ -107,11 +112,11 @@ class ScriptedUpstream:
                     is_over = sent.data["type"] == work.events[-1]["type"]
                     yield sent
         finally:
-            if self.forgets and not (self.replays or is_over):
+            if self.forgets and not (self.is_background or is_over):
                 self.forget_work(key)
 
-    async def follow(self, token: str, after: int | None) -> AsyncGenerator[Sent, None]:
-        """Tell work under way from the event after that number."""
+    async def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
+        """Yield the events of work under way after that number."""
         self.streams.follows.append((token, after))
         if self.streams.follow_errors:
             raise self.streams.follow_errors.pop(0)
@@ -127,7 +132,7 @@ class ScriptedUpstream:
         """Know nothing any more of the work that this key has begun."""
         self.works.pop(self._by_key.pop(key).token, None)
 
-    async def advance(self, token: str) -> Step:
+    async def poll(self, token: str) -> Progress:
         """Take the work one element of its course further."""
         if self.poll_errors:
             raise self.poll_errors.pop(0)
@@ -170,28 +175,28 @@ class ScriptedUpstream:
             self.works[work.token] = self._by_key[key] = work
         return work
 
-    def _advanced(self, work: Work) -> Step:
+    def _advanced(self, work: Work) -> Progress:
         outcome = head_of(work.course)
         if isinstance(outcome, UpstreamError):
             raise outcome
         work.status = outcome
         return self._step(work)
 
-    def _told(self, work: Work, after: int) -> AsyncGenerator[Sent, None]:
+    def _told(self, work: Work, after: int) -> AsyncGenerator[UpstreamEvent, None]:
         if self.streams.whole:
             return self._told_whole(work)
         return self.streams.tell(after + 1, work.events, self._answer(work) | {"output": self._output(work)})
 
-    async def _told_whole(self, work: Work) -> AsyncGenerator[Sent, None]:
+    async def _told_whole(self, work: Work) -> AsyncGenerator[UpstreamEvent, None]:
         step = self._advanced(work)
-        yield Sent(None, {"type": f"response.{step.status}", "response": step.answer}, whole=True)
+        yield UpstreamEvent(None, {"type": f"response.{step.status}", "response": step.answer}, is_whole=True)
 
-    def _step(self, work: Work) -> Step:
+    def _step(self, work: Work) -> Progress:
         answer = self._answer(work)
         if work.status.is_terminal:
             answer["output"] = self._output(work)
         token = None if work.status.is_terminal else work.token
-        return Step(work.status, token, answer, work.token, self.retry_after_s)
+        return Progress(work.status, token, answer, work.token, self.retry_after_s)
 
     def _answer(self, work: Work) -> dict[str, Any]:
         return {"id": work.token, "status": str(work.status), "model": work.request.get("model")}
@@ -214,16 +219,17 @@ class Post:
 class ScriptedReceiver:
     """A sender whose receivers give these answers, the last one again and again. It keeps every post.
 
-    There is a slot for everyone, and for no one while it is busy.
+    It admits attempts as the sender of callbacks does. While it `is_busy` it has no capacity.
     """
 
-    def __init__(self, *answers: int | SendError) -> None:
+    def __init__(self, *answers: int | SendError, now_ms: Callable[[], int] = lambda: 0) -> None:
         self.answers: list[int | SendError] = list(answers) or [200]
         self.retry_after: str | None = None
         self.posts: list[Post] = []
         self.gate: Gate | None = None
         self.is_busy = False
-        self.asked: list[tuple[bool, float]] = []  # for a slot: whether for a first attempt, with what patience
+        self.asked: list[tuple[bool, float]] = []  # for admission: whether for a first attempt, with what patience
+        self.admission = AdmissionControl(now_ms)
 
     def hold(self) -> Gate:
         """Stop every post after the receiver has it, before its answer."""
@@ -234,12 +240,14 @@ class ScriptedReceiver:
         """Find nothing wrong."""
 
     @asynccontextmanager
-    async def slot(self, _address: str, *, first: bool, patience_s: float) -> AsyncIterator[None]:
-        """Give a slot."""
-        self.asked.append((first, patience_s))
-        if self.is_busy:
-            raise Busy
-        yield
+    async def admit(self, address: str, caller: str, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
+        """Admit an attempt unless its host's circuit breaker is open."""
+        key = BreakerKey(caller, urlsplit(address).hostname or "")
+        async with self.admission.admit(key, first=first, patience_s=patience_s) as admission:
+            self.asked.append((first, patience_s))
+            if self.is_busy:
+                raise NoCapacity
+            yield admission
 
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.core.errors import UpstreamBroken
-from shared.upstreams.protocol import Sent
+from shared.upstreams.protocol import UpstreamEvent
 
 LIFE = frozenset({"created", "queued", "in_progress", "completed", "failed", "incomplete"})
 KEEPALIVE = {"type": "keepalive"}
@@ -69,7 +69,7 @@ class Streams:
 
     async def tell(
         self, first: int, events: list[dict[str, Any]], answer: dict[str, Any]
-    ) -> AsyncGenerator[Sent, None]:
+    ) -> AsyncGenerator[UpstreamEvent, None]:
         """Give events of one piece of work, from a place on; those that tell of the response hold this answer."""
         self.opened += 1
         end = self.breaks.pop(0) if self.breaks else None
@@ -86,7 +86,7 @@ class Streams:
         finally:
             self.closed += 1
 
-    def _sent(self, place: int, event: dict[str, Any], answer: dict[str, Any]) -> Sent:
+    def _sent(self, place: int, event: dict[str, Any], answer: dict[str, Any]) -> UpstreamEvent:
         data = dict(event)
         if is_life(event):
             status = str(event["type"]).removeprefix("response.")
@@ -94,4 +94,4 @@ class Streams:
             data["response"] = shown if status in ("completed", "incomplete") else shown | {"output": []}
         if self.numbered:
             data["sequence_number"] = place
-        return Sent(place if self.numbered else None, data)
+        return UpstreamEvent(place if self.numbered else None, data)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.callers import Caller, SigningSecret, parse
+from shared.contract.callers import Caller, SigningSecret, parse_callers
 from shared.core.errors import SettingsError, Unauthorized
 
 KEY, OTHER_KEY = "br_ann_0123456789", "br_bob_0123456789"
@@ -30,14 +30,14 @@ def secret(**changes: Any) -> str:
     return orjson.dumps([{**ann, **changes}]).decode()
 
 
-TWO = parse(
+TWO = parse_callers(
     orjson.dumps([{"name": "ann", "keys": [digest(KEY)]}, {"name": "bob", "keys": [digest(OTHER_KEY)]}]).decode()
 )
 
 
 def test_a_caller_is_read_from_the_secret() -> None:
     """Name, key digests, signing secrets with the current one first, and the hosts of its callbacks."""
-    caller = parse(secret()).named("ann")
+    caller = parse_callers(secret()).named("ann")
     assert caller == Caller("ann", (bytes.fromhex(digest(KEY)),), (SigningSecret(SIGNING),), ("example.com",))
 
 
@@ -53,7 +53,7 @@ def test_a_caller_is_read_from_the_secret() -> None:
 )
 def test_a_previous_secret_signs_until_its_time(until: int | str) -> None:
     """To the millisecond, whichever way the time is written; then only the current one is left."""
-    caller = parse(secret(signing_secrets=[SIGNING, {"secret": OLD, "until": until}])).named("ann")
+    caller = parse_callers(secret(signing_secrets=[SIGNING, {"secret": OLD, "until": until}])).named("ann")
     assert caller is not None
     assert caller.secrets == (SigningSecret(SIGNING), SigningSecret(OLD, UNTIL_S * 1000))
     assert caller.signing(0) == caller.signing(UNTIL_S * 1000 - 1) == (SIGNING, OLD)
@@ -63,7 +63,7 @@ def test_a_previous_secret_signs_until_its_time(until: int | str) -> None:
 def test_both_kinds_of_secret_may_be_current() -> None:
     """Those without an end come first when it is signed, each for as long as it has."""
     previous = [{"secret": OLD, "until": UNTIL_S}, {"secret": OLD_PRIVATE, "until": UNTIL_S + 1}]
-    caller = parse(secret(signing_secrets=[SIGNING, *previous, {"secret": PRIVATE}])).named("ann")
+    caller = parse_callers(secret(signing_secrets=[SIGNING, *previous, {"secret": PRIVATE}])).named("ann")
     assert caller is not None
     assert caller.signing(UNTIL_S * 1000 - 1) == (SIGNING, PRIVATE, OLD, OLD_PRIVATE)
     assert caller.signing(UNTIL_S * 1000) == (SIGNING, PRIVATE, OLD_PRIVATE)
@@ -72,7 +72,7 @@ def test_both_kinds_of_secret_may_be_current() -> None:
 
 def test_a_name_is_enough() -> None:
     """A caller without keys can be configured before it has any; nobody gets in as that."""
-    callers = parse('[{"name": "ann"}]')
+    callers = parse_callers('[{"name": "ann"}]')
     assert callers.named("ann") == Caller("ann", (), ())
     assert callers.named("bob") is None
     with pytest.raises(Unauthorized):
@@ -99,7 +99,7 @@ def test_a_key_may_come_in_three_headers(headers: dict[str, str]) -> None:
 def test_each_key_names_its_caller() -> None:
     """Two callers are two; during a rotation both keys of one are good."""
     assert TWO.authenticate({"api-key": OTHER_KEY}).name == "bob"
-    rotating = parse(secret(keys=[digest("new"), digest("old")]))
+    rotating = parse_callers(secret(keys=[digest("new"), digest("old")]))
     assert {rotating.authenticate({"api-key": key}).name for key in ("new", "old")} == {"ann"}
 
 
@@ -138,7 +138,7 @@ def test_no_guess_is_a_key(guess: str) -> None:
 
 def test_a_caller_shows_no_secret() -> None:
     """What may end up in a log says who it is, and nothing that opens a door."""
-    caller = parse(secret(signing_secrets=[SIGNING, {"secret": OLD, "until": UNTIL_S}])).named("ann")
+    caller = parse_callers(secret(signing_secrets=[SIGNING, {"secret": OLD, "until": UNTIL_S}])).named("ann")
     assert caller is not None
     text = repr(caller) + repr(caller.secrets)
     assert "ann" in text
@@ -182,7 +182,7 @@ TIME = r"CALLERS\[0\].signing_secrets\[1\].until must be a time in ISO 8601 with
 def test_a_wrong_previous_secret_is_refused_without_showing_it(previous: object, named: str) -> None:
     """A time without zone, milliseconds and a misspelt field among it: nothing signs longer than was meant."""
     with pytest.raises(SettingsError, match=named) as refused:
-        parse(secret(signing_secrets=[SIGNING, previous]))
+        parse_callers(secret(signing_secrets=[SIGNING, previous]))
     assert not any(part in str(refused.value) for part in (SIGNING, OLD, "geheim"))
 
 
@@ -190,8 +190,8 @@ def test_a_wrong_previous_secret_is_refused_without_showing_it(previous: object,
 def test_the_first_secret_has_no_end(until: int | str) -> None:
     """A caller would be left without a signature; any time that there is may end a previous one."""
     with pytest.raises(SettingsError, match=r"CALLERS\[0\].signing_secrets must begin with a current secret"):
-        parse(secret(signing_secrets=[{"secret": SIGNING, "until": until}, OLD]))
-    assert parse(secret(signing_secrets=[OLD, {"secret": SIGNING, "until": until}])).named("ann")
+        parse_callers(secret(signing_secrets=[{"secret": SIGNING, "until": until}, OLD]))
+    assert parse_callers(secret(signing_secrets=[OLD, {"secret": SIGNING, "until": until}])).named("ann")
 
 
 @pytest.mark.parametrize(
@@ -226,6 +226,6 @@ def test_the_first_secret_has_no_end(until: int | str) -> None:
 def test_a_wrong_secret_is_refused_without_showing_it(text: str, named: str) -> None:
     """The error names the place; neither keys nor signing secrets are in it."""
     with pytest.raises(SettingsError, match=named) as refused:
-        parse(text)
+        parse_callers(text)
     shown = str(refused.value)
     assert not any(part in shown for part in (KEY, digest(KEY), SIGNING, "geheim", "c2hvcnQ"))

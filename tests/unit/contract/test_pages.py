@@ -1,17 +1,20 @@
 """The input of a request as a list of items, page by page."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.pages import Page, input_items, listed, page
+from shared.contract.pages import Page, input_items, page_of, parse_page
 from shared.core.errors import BadRequest
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 ITEMS = [{"id": f"msg_{n}"} for n in range(5)]
 
 
-def numbers_of(listing: dict[str, object]) -> list[int]:
+def numbers_of(listing: Mapping[str, Any]) -> list[int]:
     """Return which items a page shows."""
     data = listing["data"]
     assert isinstance(data, list)
@@ -58,7 +61,7 @@ def test_names_of_items_stay_the_same() -> None:
 @pytest.mark.parametrize("body", [{}, {"input": None}, {"input": []}])
 def test_no_input_is_an_empty_list(body: dict[str, object]) -> None:
     """All five fields are there, the names of first and last null."""
-    assert listed(input_items(ID, body), Page()) == {
+    assert page_of(input_items(ID, body), Page()) == {
         "object": "list",
         "data": [],
         "has_more": False,
@@ -69,15 +72,15 @@ def test_no_input_is_an_empty_list(body: dict[str, object]) -> None:
 
 def test_the_newest_comes_first_unless_asked_otherwise() -> None:
     """The contract's order is descending."""
-    assert numbers_of(listed(ITEMS, page({}))) == [4, 3, 2, 1, 0]
-    assert numbers_of(listed(ITEMS, page({"order": "asc"}))) == [0, 1, 2, 3, 4]
+    assert numbers_of(page_of(ITEMS, parse_page({}))) == [4, 3, 2, 1, 0]
+    assert numbers_of(page_of(ITEMS, parse_page({"order": "asc"}))) == [0, 1, 2, 3, 4]
 
 
 def test_a_page_begins_after_the_last() -> None:
     """`has_more`, `first_id` and `last_id` lead through the list."""
-    first = listed(ITEMS, page({"limit": "2"}))
+    first = page_of(ITEMS, parse_page({"limit": "2"}))
     assert (first["has_more"], first["first_id"], first["last_id"]) == (True, "msg_4", "msg_3")
-    last = listed(ITEMS, page({"limit": "3", "after": "msg_3"}))
+    last = page_of(ITEMS, parse_page({"limit": "3", "after": "msg_3"}))
     assert (numbers_of(last), last["has_more"]) == ([2, 1, 0], False)
 
 
@@ -88,7 +91,7 @@ def test_pages_show_every_item_once(limit: int, order: str, count: int) -> None:
     seen: list[int] = []
     query = {"limit": str(limit), "order": order}
     while True:
-        shown = listed(items, page(query))
+        shown = page_of(items, parse_page(query))
         seen += numbers_of(shown)
         if not shown["has_more"]:
             break
@@ -107,26 +110,26 @@ def test_pages_show_every_item_once(limit: int, order: str, count: int) -> None:
 def test_a_query_that_is_wrong_names_its_field(name: str, value: str) -> None:
     """A limit is an integer from 1 to 100, an order one of two words."""
     with pytest.raises(BadRequest) as refused:
-        page({name: value})
+        parse_page({name: value})
     assert refused.value.param == name
 
 
 @pytest.mark.parametrize("limit", ["1", "9", "10", "99", "100"])
 def test_a_limit_is_1_to_100(limit: str) -> None:
     """The ends of the range are in it."""
-    assert page({"limit": limit}).limit == int(limit)
+    assert parse_page({"limit": limit}).limit == int(limit)
 
 
 def test_after_must_be_of_the_list() -> None:
     """The id of another list's item is refused, not taken for the beginning."""
     with pytest.raises(BadRequest) as refused:
-        listed(ITEMS, page({"after": "msg_9"}))
+        page_of(ITEMS, parse_page({"after": "msg_9"}))
     assert refused.value.param == "after"
 
 
 def test_other_query_parameters_are_ignored() -> None:
     """Azure's clients send an api-version, others `include[]`."""
-    assert page({"api-version": "preview", "include[]": "x", "beta": "true"}) == Page()
+    assert parse_page({"api-version": "preview", "include[]": "x", "beta": "true"}) == Page()
 
 
 def test_items_that_repeat_an_id_are_told_apart() -> None:

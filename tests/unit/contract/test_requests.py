@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.requests import NewResponse, Preference, idempotency_key, parse, preference
+from shared.contract.parameters import Preference, check_idempotency_key, parse_preference
+from shared.contract.requests import NewResponse, parse_request
 from shared.core.errors import BadRequest
 
 
 def parsed(**fields: object) -> NewResponse:
     """Return the checked request of a body with these fields."""
-    return parse(orjson.dumps(fields))
+    return parse_request(orjson.dumps(fields))
 
 
 def test_an_empty_object_is_a_request() -> None:
@@ -84,7 +85,7 @@ def test_depth_is_not_length() -> None:
 
 def test_the_last_of_equal_keys_counts() -> None:
     """What is judged is what is kept and sent: no reader further on sees another value."""
-    new = parse(b'{"background":"no","background":true,"model":"a","model":"b"}')
+    new = parse_request(b'{"background":"no","background":true,"model":"a","model":"b"}')
     assert (new.background, new.model, new.body) == (True, "b", {"background": True, "model": "b"})
 
 
@@ -146,24 +147,24 @@ def test_the_upstream_is_sent_its_own_previous_id() -> None:
 )
 def test_a_preference_is_read_or_ignored(header: str | None, expected: Preference) -> None:
     """RFC 7240: what is not understood is no error; a wait is at most 60 s."""
-    assert preference(header) == expected
+    assert parse_preference(header) == expected
 
 
 @given(st.text())
 def test_any_prefer_header_is_read(header: str) -> None:
     """No header raises, and no wait is out of bounds."""
-    assert (preference(header).wait_s or 0) in range(61)
+    assert (parse_preference(header).wait_s or 0) in range(61)
 
 
 @pytest.mark.parametrize("header", [None, "k", "!~" * 100, "a" * 255])
 def test_an_idempotency_key_is_visible_ascii(header: str | None) -> None:
     """1 to 255 characters; none given is none."""
-    assert idempotency_key(header) == header
+    assert check_idempotency_key(header) == header
 
 
 @pytest.mark.parametrize("header", ["", "a" * 256, "a b", "a\n", "ä", "\x7f"])
 def test_any_other_idempotency_key_is_refused(header: str) -> None:
     """The header is named."""
     with pytest.raises(BadRequest) as refused:
-        idempotency_key(header)
+        check_idempotency_key(header)
     assert refused.value.param == "Idempotency-Key"

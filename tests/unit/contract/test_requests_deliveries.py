@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.requests import EVENTS, NewResponse, delivery_target, parse, since
+from shared.contract.parameters import parse_since
+from shared.contract.requests import EVENTS, NewResponse, parse_redelivery, parse_request
 from shared.core.errors import BadRequest
 
 URL = "https://example.com/hook"
@@ -15,7 +16,7 @@ URL = "https://example.com/hook"
 
 def parsed(**fields: Any) -> NewResponse:
     """Return the checked request of these fields."""
-    return parse(orjson.dumps(fields))
+    return parse_request(orjson.dumps(fields))
 
 
 def test_the_events_are_those_of_the_four_ends() -> None:
@@ -67,14 +68,14 @@ def test_events_without_a_callback_are_a_mistake() -> None:
 )
 def test_a_redelivery_may_name_its_target(raw: bytes, target: str | None) -> None:
     """Without a body, or without the field, it is all of them."""
-    assert delivery_target(raw) == target
+    assert parse_redelivery(raw) == target
 
 
 @pytest.mark.parametrize("raw", [b'{"target": "c"}', b'{"target": ["callback"]}', b"[]", b"x"])
 def test_any_other_target_is_refused(raw: bytes) -> None:
     """There are two."""
     with pytest.raises(BadRequest):
-        delivery_target(raw)
+        parse_redelivery(raw)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_any_other_target_is_refused(raw: bytes) -> None:
 )
 def test_a_time_is_unix_seconds_or_iso(text: str, moment_ms: int) -> None:
     """With its zone."""
-    assert since({"since": text}) == moment_ms
+    assert parse_since({"since": text}) == moment_ms
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_a_time_is_unix_seconds_or_iso(text: str, moment_ms: int) -> None:
 def test_any_other_time_is_refused(text: str) -> None:
     """The parameter is named, with an example."""
     with pytest.raises(BadRequest, match="ISO 8601") as refused:
-        since({"since": text})
+        parse_since({"since": text})
     assert refused.value.param == "since"
 
 
@@ -108,6 +109,6 @@ def test_any_other_time_is_refused(text: str) -> None:
 def test_no_text_makes_the_time_fail(text: str) -> None:
     """It is a time or a clear refusal."""
     try:
-        assert 0 <= since({"since": text}) < 10**13 * 100
+        assert 0 <= parse_since({"since": text}) < 10**13 * 100
     except BadRequest:
         return

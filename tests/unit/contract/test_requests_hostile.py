@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract.requests import MAX_DEPTH, parse
+from shared.contract.requests import MAX_DEPTH, parse_request
 from shared.core.errors import BadRequest
 
 
 def refusal(raw: bytes) -> BadRequest:
     """Return why a body is refused; its envelope is whole."""
     with pytest.raises(BadRequest) as refused:
-        parse(raw)
+        parse_request(raw)
     assert refused.value.envelope()["error"].keys() == {"message", "type", "param", "code"}
     return refused.value
 
@@ -88,7 +88,7 @@ def test_a_value_of_the_wrong_type_names_its_field(name: str, value: object) -> 
 )
 def test_a_text_has_a_limit(name: str, longest: int) -> None:
     """A text of that length is accepted; one more character, or none, is refused."""
-    parse(orjson.dumps({name: "a" * longest}))
+    parse_request(orjson.dumps({name: "a" * longest}))
     for wrong in ("a" * (longest + 1), ""):
         refused = refusal(orjson.dumps({name: wrong}))
         assert (refused.param, refused.code) == (name, "invalid_value")
@@ -125,8 +125,8 @@ def test_a_conversation_excludes_a_previous_response() -> None:
     """The contract allows one of them; each alone is fine, and a null is none."""
     both = {"previous_response_id": "resp_1", "conversation": "conv_1"}
     assert refusal(orjson.dumps(both)).param == "previous_response_id"
-    assert parse(b'{"conversation":{"id":"conv_1"}}').previous is None
-    assert parse(orjson.dumps({**both, "conversation": None})).previous == "resp_1"
+    assert parse_request(b'{"conversation":{"id":"conv_1"}}').previous is None
+    assert parse_request(orjson.dumps({**both, "conversation": None})).previous == "resp_1"
 
 
 def nested(levels: int, opening: bytes, innermost: bytes, closing: bytes) -> bytes:
@@ -137,8 +137,8 @@ def nested(levels: int, opening: bytes, innermost: bytes, closing: bytes) -> byt
 @pytest.mark.parametrize("innermost", [b"7", b'"[[["', b"null"])
 def test_a_field_may_be_nested_to_the_limit(innermost: bytes) -> None:
     """A hundred levels, whatever stands in the innermost; one more is refused and the field named."""
-    parse(nested(MAX_DEPTH, b"[", innermost, b"]"))
-    parse(nested(MAX_DEPTH // 2, b'[{"a":', innermost, b"}]"))
+    parse_request(nested(MAX_DEPTH, b"[", innermost, b"]"))
+    parse_request(nested(MAX_DEPTH // 2, b'[{"a":', innermost, b"}]"))
     refused = refusal(nested(MAX_DEPTH + 1, b"[", innermost, b"]"))
     assert (refused.param, refused.code) == ("input", "invalid_value")
 
@@ -162,7 +162,7 @@ bodies = st.dictionaries(st.sampled_from([*TYPES, "conversation", "tools", "call
 def test_any_bytes_are_a_request_or_a_bad_request(raw: bytes) -> None:
     """Nothing else comes of them; what is accepted can be kept and sent."""
     try:
-        new = parse(raw)
+        new = parse_request(raw)
     except BadRequest:
         return
     assert orjson.loads(orjson.dumps(new.for_upstream("up_1")))["previous_response_id"] == "up_1"

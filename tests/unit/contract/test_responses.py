@@ -1,5 +1,6 @@
 """The response object: every field always there, and each status as the contract's table says."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,15 +11,24 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 from openai.types.webhooks import ResponseCompletedWebhookEvent
 
-from shared.contract.responses import MAX_MESSAGE, echo, encode, event, failure, fitting, present, restated
+from shared.contract.responses import (
+    MAX_MESSAGE,
+    echo,
+    encode,
+    encode_for_queue,
+    failure,
+    present,
+    present_known,
+    webhook_event,
+)
 from shared.core.ids import event_id, read_token, token_for
-from shared.core.records import Record
+from shared.core.records import Record, RequestInfo
 from shared.core.states import Status, event_type
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 BORN_MS = 1_800_000_000_000
 ENDED_MS = BORN_MS + 5_678
-NEW = Record(ID, "ann", BORN_MS, BORN_MS + 60_000, background=True, model="sim-2s")
+NEW = Record(ID, "ann", BORN_MS, BORN_MS + 60_000, request=RequestInfo(store=True, background=True, model="sim-2s"))
 TERMINAL = [status for status in Status if status.is_terminal]
 
 # What the strictest reader, the Open Responses suite, requires.
@@ -77,7 +87,7 @@ every_status = pytest.mark.parametrize("status", Status)
 every_answer = pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 
 
-def shown(status: Status, answer: dict[str, Any], record: Record = NEW, base: dict[str, Any] | None = None) -> Any:
+def shown(status: Status, answer: Mapping[str, Any], record: Record = NEW, base: dict[str, Any] | None = None) -> Any:
     """Return the object as a caller reads it of a record that has that status."""
     ended_ms = ENDED_MS if status.is_terminal else 0
     record = replace(record, status=status, ended_ms=ended_ms)
@@ -132,7 +142,9 @@ def test_a_token_is_there_exactly_while_there_is_something_to_continue(status: S
 @every_status
 def test_who_it_is_comes_from_us(status: Status) -> None:
     """Id, times, metadata, previous id, store and background are the caller's, not the upstream's."""
-    record = replace(NEW, metadata={"callback_url": "u"}, previous="resp_0", store=False)
+    record = replace(
+        NEW, request=replace(NEW.request, metadata={"callback_url": "u"}, previous_id="resp_0", store=False)
+    )
     response = shown(status, FULL, record)
     names = ("id", "created_at", "metadata", "previous_response_id", "store", "background", "status", "object")
     expected = [ID, BORN_MS // 1000, {"callback_url": "u"}, "resp_0", False, True, status, "response"]
@@ -142,7 +154,7 @@ def test_who_it_is_comes_from_us(status: Status) -> None:
 @every_status
 def test_unfinished_work_is_background_work(status: Status) -> None:
     """Whoever gets an unfinished answer to a request in the foreground needs the flag to go on."""
-    response = shown(status, MINIMAL, replace(NEW, background=False))
+    response = shown(status, MINIMAL, replace(NEW, request=replace(NEW.request, background=False)))
     assert response["background"] is not status.is_terminal
 
 
@@ -244,7 +256,7 @@ def test_what_was_asked_for_is_repeated() -> None:
 def test_an_object_is_restated_with_the_status_of_now() -> None:
     """What was kept while it was queued is shown as the record says today."""
     kept = shown(Status.QUEUED, FULL)
-    later = restated(replace(NEW, status=Status.IN_PROGRESS), kept, BORN_MS)
+    later = present_known(replace(NEW, status=Status.IN_PROGRESS), kept, BORN_MS)
     assert later == {**kept, "status": "in_progress"}
 
 
@@ -253,7 +265,7 @@ def test_the_event_has_openais_shape_and_the_whole_object(status: Status) -> Non
     """Type by status, the id constant, the time in both forms."""
     record = replace(NEW, status=status, ended_ms=ENDED_MS)
     response = shown(status, FULL)
-    assert event(record, response) == {
+    assert webhook_event(record, response) == {
         "id": event_id(ID, f"response.{status}"),
         "object": "event",
         "type": event_type(status),
@@ -266,7 +278,7 @@ def test_the_event_has_openais_shape_and_the_whole_object(status: Status) -> Non
 def test_the_sdk_reads_the_event() -> None:
     """The official type of the webhook accepts it."""
     record = replace(NEW, status=Status.COMPLETED, ended_ms=ENDED_MS)
-    read = ResponseCompletedWebhookEvent.model_validate(event(record, shown(Status.COMPLETED, FULL)))
+    read = ResponseCompletedWebhookEvent.model_validate(webhook_event(record, shown(Status.COMPLETED, FULL)))
     assert (read.type, read.data.id) == ("response.completed", ID)
 
 
@@ -274,10 +286,10 @@ def test_the_sdk_reads_the_event() -> None:
 def test_an_event_that_does_not_fit_a_message_names_the_response(over: int) -> None:
     """At 48 KiB it goes whole; one byte more, and the reader fetches the object itself."""
     record = replace(NEW, status=Status.COMPLETED, ended_ms=ENDED_MS)
-    bare = event(record, {"id": ID, "object": "response", "text": ""})
+    bare = webhook_event(record, {"id": ID, "object": "response", "text": ""})
     filler = "x" * (MAX_MESSAGE - len(encode(bare)) + over)
-    whole = event(record, {"id": ID, "object": "response", "text": filler})
-    text = fitting(whole)
+    whole = webhook_event(record, {"id": ID, "object": "response", "text": filler})
+    text = encode_for_queue(whole)
     assert len(text) <= MAX_MESSAGE
     truncated = {**whole, "data": {"id": ID, "object": "response"}, "truncated": True}
     assert orjson.loads(text) == (truncated if over else whole)

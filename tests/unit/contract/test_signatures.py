@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from openai import InvalidWebhookSignatureError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from shared.contract.signatures import headers, secret_key, sign
+from shared.contract.signatures import secret_key, sign, signed_headers
 from tests.support.signature_vectors import BODY, EVENT, NEW, OLD, STRANGE, VECTORS, Vector, openai_unwraps
 
 
@@ -22,14 +22,14 @@ def test_a_published_vector_is_reproduced(vector: Vector) -> None:
 @pytest.mark.parametrize("secret", [NEW, OLD])
 def test_receivers_accept_each_secret_of_a_rotation(secret: str) -> None:
     """Signed with the new and the old secret, a callback verifies with either, in both common libraries."""
-    fields = headers([NEW, OLD], "wh_1", int(time.time()), BODY)
+    fields = signed_headers([NEW, OLD], "wh_1", int(time.time()), BODY)
     assert Webhook(secret).verify(BODY, fields) == EVENT
     assert openai_unwraps(secret, BODY, fields) == "response.completed"
 
 
 def test_receivers_refuse_a_secret_that_did_not_sign() -> None:
     """A receiver that holds another secret refuses the callback."""
-    fields = headers([NEW, OLD], "wh_1", int(time.time()), BODY)
+    fields = signed_headers([NEW, OLD], "wh_1", int(time.time()), BODY)
     with pytest.raises(WebhookVerificationError):
         Webhook(STRANGE).verify(BODY, fields)
     with pytest.raises(InvalidWebhookSignatureError):
@@ -39,7 +39,7 @@ def test_receivers_refuse_a_secret_that_did_not_sign() -> None:
 @pytest.mark.parametrize("offset_s", [-302, 302])
 def test_receivers_refuse_a_time_outside_the_tolerance(offset_s: int) -> None:
     """A signature of more than 300 s ago or ahead is stale, so every attempt must be signed anew."""
-    fields = headers([NEW], "wh_1", int(time.time()) + offset_s, BODY)
+    fields = signed_headers([NEW], "wh_1", int(time.time()) + offset_s, BODY)
     with pytest.raises(WebhookVerificationError):
         Webhook(NEW).verify(BODY, fields)
     with pytest.raises(InvalidWebhookSignatureError):
@@ -49,7 +49,7 @@ def test_receivers_refuse_a_time_outside_the_tolerance(offset_s: int) -> None:
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 def test_receivers_need_each_header(name: str) -> None:
     """Without any one of the three headers the callback does not verify."""
-    fields = headers([NEW], "wh_1", int(time.time()), BODY)
+    fields = signed_headers([NEW], "wh_1", int(time.time()), BODY)
     del fields[name]
     with pytest.raises(WebhookVerificationError):
         Webhook(NEW).verify(BODY, fields)
@@ -58,7 +58,7 @@ def test_receivers_need_each_header(name: str) -> None:
 @pytest.mark.parametrize("others", ["v1a,AAAA {}", "v2,AAAA {} v1,AAAA"])
 def test_our_signature_is_found_among_others(others: str) -> None:
     """Signatures of other versions and wrong ones around ours do not disturb a receiver."""
-    fields = headers([NEW], "wh_1", int(time.time()), BODY)
+    fields = signed_headers([NEW], "wh_1", int(time.time()), BODY)
     fields["webhook-signature"] = others.format(fields["webhook-signature"])
     assert Webhook(NEW).verify(BODY, fields) == EVENT
 
@@ -66,7 +66,7 @@ def test_our_signature_is_found_among_others(others: str) -> None:
 def test_the_headers_of_an_attempt_are_complete() -> None:
     """An attempt carries id, time in whole seconds, signatures and the type of the body, and nothing else."""
     vector = VECTORS[0]
-    assert headers([vector.secret], vector.message_id, vector.timestamp_s, vector.body) == {
+    assert signed_headers([vector.secret], vector.message_id, vector.timestamp_s, vector.body) == {
         "webhook-id": vector.message_id,
         "webhook-timestamp": "1614265330",
         "webhook-signature": vector.signature,
@@ -76,14 +76,14 @@ def test_the_headers_of_an_attempt_are_complete() -> None:
 
 def test_a_repeat_keeps_the_id_and_changes_the_signature() -> None:
     """A later attempt of the same event has the same id and another signature."""
-    first, second = (headers([NEW], "wh_1", now_s, BODY) for now_s in (1_000, 1_005))
+    first, second = (signed_headers([NEW], "wh_1", now_s, BODY) for now_s in (1_000, 1_005))
     assert first["webhook-id"] == second["webhook-id"]
     assert first["webhook-signature"] != second["webhook-signature"]
 
 
 def test_an_empty_body_is_signed() -> None:
     """The signature of no bytes is one like any other."""
-    fields = headers([NEW], "wh_1", int(time.time()), b"")
+    fields = signed_headers([NEW], "wh_1", int(time.time()), b"")
     Webhook(NEW).verify(b"", fields, json_parse=False)
 
 
@@ -92,7 +92,7 @@ def test_any_secret_and_body_verify(key: bytes, body: str) -> None:
     """Whatever the key bytes and the text of the body, the reference library accepts the signature."""
     secret = "whsec_" + base64.b64encode(key).decode()
     assert secret_key(secret) == key
-    Webhook(secret).verify(body, headers([secret], "wh_1", int(time.time()), body.encode()), json_parse=False)
+    Webhook(secret).verify(body, signed_headers([secret], "wh_1", int(time.time()), body.encode()), json_parse=False)
 
 
 @pytest.mark.parametrize(

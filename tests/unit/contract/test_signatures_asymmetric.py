@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
 from local.stack.process import ROOT
-from shared.contract.signatures import check_secret, headers, public_key, sign, signed_content
+from shared.contract.signatures import check_secret, public_key, sign, signed_content, signed_headers
 from tests.support.signature_vectors import (
     BODY,
     EVENT,
@@ -61,7 +61,7 @@ def test_a_published_vector_verifies_with_its_public_key() -> None:
 def test_receivers_of_each_kind_accept_a_mixed_list(secrets: list[str]) -> None:
     """Wherever `v1a` signatures stand, both libraries find their `v1`, and a holder of a public key finds his."""
     vector = Vector("", "wh_1", int(time.time()), BODY, "")
-    fields = headers(secrets, *vector[1:4])
+    fields = signed_headers(secrets, *vector[1:4])
     for secret in (NEW, OLD):
         assert Webhook(secret).verify(BODY, fields) == EVENT
         assert openai_unwraps(secret, BODY, fields) == "response.completed"

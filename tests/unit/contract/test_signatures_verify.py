@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 from starlette.datastructures import Headers
 
-from shared.contract.signatures import NotVerified, headers, sign, signed_content, verify
+from shared.contract.signatures import NotVerified, sign, signed_content, signed_headers, verify
 from tests.support.signature_vectors import BODY, NEW, OLD, PRIVATE, PUBLIC, STRANGE, VECTORS, Vector, openai_unwraps
 
 NOW_S = 1_800_000_000
@@ -49,7 +49,7 @@ def test_what_the_reference_library_signs_verifies() -> None:
 def test_a_secret_without_prefix_is_its_own_bytes() -> None:
     """As in OpenAI's SDK, which accepts the same message with the same text."""
     now_s = int(datetime.now(UTC).timestamp())
-    fields = headers([written(RAW.encode())], "wh_1", now_s, BODY)
+    fields = signed_headers([written(RAW.encode())], "wh_1", now_s, BODY)
     verify([RAW], fields, BODY, now_s)
     assert openai_unwraps(RAW, BODY, fields) == "response.completed"
     with pytest.raises(NotVerified):
@@ -94,14 +94,14 @@ def test_the_right_signature_is_found_among_others(signatures: str) -> None:
 def test_either_secret_of_a_rotation_verifies() -> None:
     """Ours rotate as theirs do: any signature may match any secret."""
     for signer in ([OLD], [NEW], [STRANGE, OLD]):
-        verify([NEW, OLD], headers(signer, "wh_1", NOW_S, BODY), BODY, NOW_S)
+        verify([NEW, OLD], signed_headers(signer, "wh_1", NOW_S, BODY), BODY, NOW_S)
     with pytest.raises(NotVerified):
-        verify([NEW, OLD], headers([STRANGE, PRIVATE], "wh_1", NOW_S, BODY), BODY, NOW_S)
+        verify([NEW, OLD], signed_headers([STRANGE, PRIVATE], "wh_1", NOW_S, BODY), BODY, NOW_S)
 
 
 def test_an_empty_body_verifies() -> None:
     """No bytes are signed like any others."""
-    verify([NEW], headers([NEW], "wh_1", NOW_S, b""), b"", NOW_S)
+    verify([NEW], signed_headers([NEW], "wh_1", NOW_S, b""), b"", NOW_S)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_malformed_or_forged_message_is_refused(changes: dict[str, str | None]
 def test_what_we_sign_verifies(key: bytes, message_id: str, timestamp_s: int, body: bytes, drift_s: int) -> None:
     """Whatever the key, the id, the time and the bytes."""
     secret = written(key)
-    verify([secret], headers([secret], message_id, timestamp_s, body), body, timestamp_s + drift_s)
+    verify([secret], signed_headers([secret], message_id, timestamp_s, body), body, timestamp_s + drift_s)
 
 
 @given(data=st.data(), key=KEYS, message_id=IDS, timestamp_s=TIMES, body=st.binary(min_size=1, max_size=200))
@@ -164,7 +164,7 @@ def test_one_changed_byte_is_refused(
 ) -> None:
     """Of the body, of the id or of the time, in any place."""
     secret = written(key)
-    fields = headers([secret], message_id, timestamp_s, body)
+    fields = signed_headers([secret], message_id, timestamp_s, body)
     at, flip = data.draw(st.integers(0, len(body) - 1)), data.draw(st.integers(1, 255))
     changed = body[:at] + bytes([body[at] ^ flip]) + body[at + 1 :]
     at, letter = data.draw(st.integers(0, len(message_id) - 1)), data.draw(IDS)[0]

@@ -1,5 +1,6 @@
 """The events of a stream: what becomes of an upstream's, what ends a stream, how they look on the wire."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,13 @@ from shared.contract import responses, stream_events
 from shared.core import states
 from shared.core.event_log import Event
 from shared.core.ids import read_token
-from shared.core.records import Record
+from shared.core.records import Record, RequestInfo
 from shared.core.states import Status
 
 ID = "resp_0123456789abcdef0123456789abcdef"
-RECORD = Record(ID, "ann", created_ms=1_800_000_000_000, deadline_ms=1_800_000_060_000, stream=True)
+RECORD = Record(
+    ID, "ann", created_ms=1_800_000_000_000, deadline_ms=1_800_000_060_000, request=RequestInfo(store=True, stream=True)
+)
 BASE = {"model": "m", "temperature": 0.2}
 DELTA = {"type": "response.output_text.delta", "delta": "a", "item_id": "msg_1", "output_index": 0}
 MESSAGE = {"type": "message", "id": "msg_1", "content": [{"type": "output_text", "text": "hello"}]}
@@ -33,26 +36,26 @@ def told(event: Event | None) -> dict[str, Any]:
 
 def translated(sent: dict[str, Any], *, again: bool = False) -> Event | None:
     """Return what callers see of an upstream's event."""
-    return stream_events.translated(RECORD, BASE, sent, again=again)
+    return stream_events.translated(RECORD, BASE, sent, is_restarted=again)
 
 
 def frames(first: int, shown: list[Event], *, ends: bool = False) -> list[dict[str, str]]:
     """Return the fields of each frame."""
-    *found, rest = stream_events.rendered(ID, first, shown, ends=ends).decode().split("\n\n")
+    *found, rest = stream_events.frames(ID, first, shown, ends=ends).decode().split("\n\n")
     assert rest == ""
     return [dict(line.split(": ", 1) for line in frame.split("\n")) for frame in found]
 
 
 def ended(status: Status) -> tuple[Event, ...]:
     """Return the events that end a stream with this status."""
-    answer = responses.failure("server_error", "Broken.") if status is Status.FAILED else {}
+    answer: Mapping[str, Any] = responses.failure("server_error", "Broken.") if status is Status.FAILED else {}
     record = replace(RECORD, status=status, ended_ms=RECORD.created_ms)
-    return stream_events.terminal(status, responses.present(record, status, answer, BASE, 0))
+    return stream_events.terminal_events(status, responses.present(record, status, answer, BASE, 0))
 
 
 def test_the_first_event_shows_the_response_as_accepted() -> None:
     """Ours, not the upstream's: with our id, queued, and what the request said."""
-    shown = told(stream_events.created(RECORD, BASE))
+    shown = told(stream_events.created_event(RECORD, BASE))
     assert (shown["type"], shown["response"]["id"]) == ("response.created", ID)
     assert (shown["response"]["status"], shown["response"]["temperature"]) == ("queued", 0.2)
 
@@ -90,7 +93,7 @@ def test_work_begun_anew_is_opened_once() -> None:
     for kind in ("response.created", "response.queued", "response.in_progress"):
         assert translated({"type": kind, "response": {}}, again=True) is None
     assert told(translated(DELTA, again=True)) == DELTA
-    assert told(stream_events.restarted(RECORD, BASE))["response"]["output"] == []
+    assert told(stream_events.restart_event(RECORD, BASE))["response"]["output"] == []
 
 
 @given(
@@ -102,8 +105,8 @@ def test_work_begun_anew_is_opened_once() -> None:
 )  # fmt: skip
 def test_no_event_is_an_error(sent: dict[str, Any]) -> None:
     """What an upstream sends is foreign: it becomes one line of JSON with our id, or nothing."""
-    stream_events.end_of(sent)
-    assert stream_events.progress_of(sent) in (Status.QUEUED, Status.IN_PROGRESS)
+    stream_events.terminal_status(sent)
+    assert stream_events.status_after(sent) in (Status.QUEUED, Status.IN_PROGRESS)
     if event := translated(sent):
         assert b"\n" not in event.body
         (fields,) = frames(3, [event])
@@ -125,7 +128,7 @@ def test_no_event_is_an_error(sent: dict[str, Any]) -> None:
 )
 def test_the_end_is_told_by_the_type(sent: dict[str, Any], status: Status | None) -> None:
     """There is no event for a cancelled response: it is a failed one that says so."""
-    assert stream_events.end_of(sent) is status
+    assert stream_events.terminal_status(sent) is status
 
 
 @pytest.mark.parametrize("status", TERMINAL)
@@ -170,7 +173,7 @@ def test_an_error_has_no_type_of_its_frame() -> None:
 
 def test_a_finished_output_is_told_from_the_beginning() -> None:
     """First `in_progress` without output, which makes void what came before, then the output, without numbers."""
-    first, *rest = stream_events.retold(RECORD, {"id": ID, "status": "completed", "output": [MESSAGE]})
+    first, *rest = stream_events.synthesized(RECORD, {"id": ID, "status": "completed", "output": [MESSAGE]})
     assert (told(first)["type"], told(first)["response"]["output"]) == ("response.in_progress", [])
     assert "hello" in [told(event).get("delta") for event in rest]
     assert told(rest[-1])["type"] == "response.output_item.done"

@@ -14,7 +14,7 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ParsedResponse, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from shared.contract.synthesized_events import restated
+from shared.contract.synthesized_events import output_events
 
 Json = dict[str, Any]
 ID = "resp_0123456789abcdef0123456789abcdef"
@@ -64,7 +64,7 @@ def stream(output: list[Any]) -> list[Json]:
     events = [
         {"type": "response.created", "response": response("queued")},
         {"type": "response.in_progress", "response": response("in_progress")},
-        *restated(output),
+        *output_events(output),
         {"type": "response.completed", "response": response("completed", output)},
     ]
     return [json.loads(orjson.dumps(event | {"sequence_number": number})) for number, event in enumerate(events)]
@@ -105,12 +105,12 @@ def without(name: str, value: Json) -> Json:
 
 def kinds(output: list[Any]) -> list[str]:
     """Return the types of the events that tell an output, without their common prefix."""
-    return [event["type"].removeprefix("response.") for event in restated(output)]
+    return [event["type"].removeprefix("response.") for event in output_events(output)]
 
 
 def of(kind: str, output: list[Any]) -> list[Json]:
     """Return what the events of one type say."""
-    return [without("type", event) for event in restated(output) if event["type"] == f"response.{kind}"]
+    return [without("type", event) for event in output_events(output) if event["type"] == f"response.{kind}"]
 
 
 def test_the_sdk_ends_with_the_text() -> None:
@@ -133,7 +133,7 @@ def test_the_sdk_accumulates_messages_and_calls_as_they_are() -> None:
 @pytest.mark.parametrize("output", [[], [HELLO], [CALL], [REASONING], [SEARCH], [REFUSAL], ALL])
 def test_every_event_has_the_fields_that_the_sdk_declares(output: list[Json]) -> None:
     """Checked strictly against the SDK's types, which it does not do itself."""
-    for number, event in enumerate(restated(output)):
+    for number, event in enumerate(output_events(output)):
         assert STRICT.validate_python(event | {"sequence_number": number}).type == event["type"]
 
 
@@ -142,7 +142,7 @@ def test_a_message_is_told_part_by_part() -> None:
     place = {"output_index": 0, "item_id": "msg_1"}
     first, second = place | {"content_index": 0}, place | {"content_index": 1}
     begun = HELLO | {"content": [], "status": "in_progress"}
-    assert restated([HELLO]) == [
+    assert output_events([HELLO]) == [
         {"type": "response.output_item.added", "output_index": 0, "item": begun},
         {"type": "response.content_part.added", **first, "part": part("")},
         {"type": "response.output_text.delta", **first, "delta": "Hello ", "logprobs": []},
@@ -200,7 +200,7 @@ def test_reasoning_is_told_summary_first() -> None:
 def test_any_other_item_is_told_as_begun_and_done(item: Json) -> None:
     """Two events; only an item that has a status is first in progress."""
     begun = {"status": "in_progress"} if "status" in item else {}
-    assert restated([item]) == [
+    assert output_events([item]) == [
         {"type": "response.output_item.added", "output_index": 0, "item": item | begun},
         {"type": "response.output_item.done", "output_index": 0, "item": item},
     ]
@@ -209,7 +209,7 @@ def test_any_other_item_is_told_as_begun_and_done(item: Json) -> None:
 def test_items_without_an_id_get_one_by_their_place() -> None:
     """The same every time and different from each other: the SDK refuses two items it cannot tell apart."""
     nameless = [without("id", HELLO), HELLO | {"id": None}]
-    assert restated(nameless) == restated(nameless)
+    assert output_events(nameless) == output_events(nameless)
     assert [one["item"]["id"] for one in of("output_item.done", nameless)] == ["item_0", "item_1"]
     assert {one["item_id"] for one in of("output_text.delta", nameless)} == {"item_0", "item_1"}
     assert final_of(nameless).output_text == "Hello world" * 2
@@ -237,7 +237,7 @@ def test_what_is_no_item_or_part_is_left_out() -> None:
 def test_the_output_given_is_not_changed() -> None:
     """The same object becomes the terminal event."""
     before = json.dumps(ALL)
-    restated(ALL)
+    output_events(ALL)
     assert json.dumps(ALL) == before
 
 
@@ -281,7 +281,7 @@ items = spoiled(st.sampled_from(ALL)) | spoiled(messages)
 @given(st.lists(hostile | items, max_size=5) | st.lists(items, max_size=3))
 def test_no_output_makes_the_telling_fail(output: list[Any]) -> None:
     """Whatever an upstream calls its output: events that can be sent, each item added, then done, numbered from 0."""
-    events = json.loads(orjson.dumps(restated(output)))
+    events = json.loads(orjson.dumps(output_events(output)))
     assert {event["type"] for event in events} <= KNOWN
     ends = [(event["type"], event["output_index"]) for event in events if ".output_item." in event["type"]]
     places = range(len(ends) // 2)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.backoff import ASKED_MAX_S, poll_delay, retry_after_s, retry_delay
+from shared.core.backoff import ASKED_MAX_S, parse_retry_after, poll_delay, retry_delay
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -76,14 +76,14 @@ def test_what_the_upstream_asks_for_is_a_floor(asked_s: float, expected_ms: int)
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, expected_s: float | None) -> None:
     """RFC 9110's two forms are read, a time in the past means now, everything else means nothing."""
-    assert retry_after_s(header, NOW_MS) == expected_s
+    assert parse_retry_after(header, NOW_MS) == expected_s
 
 
 @given(st.integers(0, 10**7))
 def test_a_date_means_the_seconds_until_then(wait_s: int) -> None:
     """A date in the form that HTTP servers send gives the seconds from now to it."""
     moment = datetime.fromtimestamp(NOW.timestamp() + wait_s, UTC)
-    assert retry_after_s(format_datetime(moment, usegmt=True), NOW_MS) == wait_s
+    assert parse_retry_after(format_datetime(moment, usegmt=True), NOW_MS) == wait_s
 
 
 numbers = st.one_of(st.integers().map(str), st.floats().map(str))
@@ -93,6 +93,6 @@ dates = st.from_regex(r"\A\w{3}, \d{1,20} (Jan|Nov) -?\d{1,20} \d{1,20}:\d\d:\d\
 @given(st.text(max_size=40) | numbers | dates)
 def test_any_header_gives_a_time_that_can_be_reckoned_with(header: str) -> None:
     """No header raises; what is read is finite and not negative."""
-    asked_s = retry_after_s(header, NOW_MS)
+    asked_s = parse_retry_after(header, NOW_MS)
     assert asked_s is None or 0 <= asked_s <= ASKED_MAX_S
     assert retry_delay(0, lambda: 0.0, retry_after_s=asked_s) >= 1_000

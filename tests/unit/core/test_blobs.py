@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.blobs import MAX_PACKED, Oversized, expand, from_rows, is_deeper, pack, to_rows, unpack
+from shared.core.blobs import MAX_PACKED, Oversized, expand, is_deeper, joined, pack, split, unpack
 
 PROPERTY, ROW = 64 * 1024, 640 * 1024
 EDGES = [n * PROPERTY for n in (1, 2, 9, 10, 11, 20)] + [MAX_PACKED]
@@ -28,7 +28,7 @@ def noise(size: int) -> bytes:
 @given(json_values.filter(lambda value: value == orjson.loads(orjson.dumps(value))))
 def test_a_packed_value_unpacks_to_itself(value: object) -> None:
     """What was packed is there again, as a value and as JSON text, whether it went through rows or not."""
-    packed = from_rows(to_rows(pack(value)))
+    packed = joined(split(pack(value)))
     assert unpack(packed) == value
     assert expand(packed) == orjson.dumps(value)
 
@@ -37,8 +37,8 @@ def test_a_packed_value_unpacks_to_itself(value: object) -> None:
 def test_bytes_come_back_from_their_rows_at_every_boundary(size: int) -> None:
     """At each multiple of a property and of a row, and one byte beside it, up to the limit and just over it."""
     data = noise(size)
-    rows = to_rows(data)
-    assert from_rows(rows) == data
+    rows = split(data)
+    assert joined(rows) == data
     assert len(rows) == max(1, -(-size // ROW))
     assert all(sum(map(len, row.values())) <= ROW for row in rows)
     assert all(len(value) <= PROPERTY for row in rows for value in row.values())
@@ -46,13 +46,13 @@ def test_bytes_come_back_from_their_rows_at_every_boundary(size: int) -> None:
 
 def test_the_properties_of_storage_are_not_taken_for_data() -> None:
     """A row comes back with its keys and perhaps more: only the numbered properties hold bytes."""
-    rows = [{"PartitionKey": "0", "RowKey": "k", "phase": "x", **row} for row in to_rows(noise(ROW + 1))]
-    assert from_rows(rows) == noise(ROW + 1)
+    rows = [{"PartitionKey": "0", "RowKey": "k", "phase": "x", **row} for row in split(noise(ROW + 1))]
+    assert joined(rows) == noise(ROW + 1)
 
 
 def test_the_largest_result_fits_a_transaction() -> None:
     """Base64 on the wire included, the rows of the largest result leave room in 4 MiB for the rest of a write."""
-    rows = to_rows(noise(MAX_PACKED))
+    rows = split(noise(MAX_PACKED))
     on_the_wire = sum(len(base64.b64encode(value)) for row in rows for value in row.values())
     assert on_the_wire < 4 * 1024 * 1024 - 256 * 1024
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core import event_log
+from shared.core import event_log, keys
 from shared.core.blobs import Oversized
 from shared.core.changesets import Row
 from shared.core.event_log import MAX_EVENTS, MAX_TEXT, ROWS_A_PAGE, Event
-from shared.core.records import child_key
+from shared.core.keys import child_key
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 
@@ -41,8 +41,8 @@ def table(rows: Sequence[Row]) -> Table:
 def pages(rows: Table, key: str) -> Iterator[event_log.Page]:
     """Read page after page as a reader does, up to the one that is not full."""
     while True:
-        found = [row for at, row in rows.items() if key <= at < event_log.last_key(ID)]
-        page = event_log.read(found[:ROWS_A_PAGE])
+        found = [row for at, row in rows.items() if key <= at < keys.events_end(ID)]
+        page = event_log.read_page(found[:ROWS_A_PAGE])
         yield page
         if not page.is_full:
             return
@@ -51,7 +51,7 @@ def pages(rows: Table, key: str) -> Iterator[event_log.Page]:
 
 def read_after(rows: Table, after: int) -> list[tuple[int, Event]]:
     """Return the numbered events above a number."""
-    batches = [batch for page in pages(rows, event_log.first_key(ID, after)) for batch in page.batches]
+    batches = [batch for page in pages(rows, event_log.batch_key_before(ID, after)) for batch in page.batches]
     told = [(number, one) for batch in batches for number, one in enumerate(batch.events, batch.first)]
     return [(number, one) for number, one in told if number > after]
 
@@ -71,7 +71,7 @@ def test_any_events_in_any_batches_read_back_from_any_cursor(
     rows, rest, number = list[Row](), iter(told), first
     for size in sizes:
         batch = list(islice(rest, size))
-        rows += event_log.rows(number, batch)
+        rows += event_log.event_rows(number, batch)
         number += len(batch)
     after = data.draw(st.integers(first - 1, number))
     whole = list(enumerate(told, first))
@@ -83,10 +83,10 @@ def test_a_batch_has_at_most_so_many_events(count: int) -> None:
     """So whoever looks for an event reads no more than one batch before it, wherever it is."""
     told = [event(str(number)) for number in range(count)]
     assert [len(batch) for batch in event_log.batches(told)][:-1] == [MAX_EVENTS] * ((count - 1) // MAX_EVENTS)
-    rows = table(event_log.rows(7, told))
+    rows = table(event_log.event_rows(7, told))
     for after in (6, 7, 7 + count // 2, 5 + count, 6 + count):
         assert read_after(rows, after) == list(enumerate(told, 7))[after - 6 :]
-        skipped = [key for key in rows if key < event_log.first_key(ID, after)]
+        skipped = [key for key in rows if key < event_log.batch_key_before(ID, after)]
         assert len(rows) - len(skipped) <= -(-(count - after + 6) // MAX_EVENTS) + 1
 
 
@@ -99,17 +99,17 @@ def test_a_batch_has_at_most_so_much_text() -> None:
 def test_a_large_event_spans_rows_and_reads_back() -> None:
     """Two megabytes that hardly compress, as base64 images do."""
     told = [event("a"), event(noise(3_000_000)), event("b")]
-    rows = event_log.rows(0, told)
+    rows = event_log.event_rows(0, told)
     assert len(rows) > 3
     assert read_after(table(rows), -1) == list(enumerate(told))
-    assert all(event_log.size([row]) <= 655_360 for row in rows)
+    assert all(event_log.size_of([row]) <= 655_360 for row in rows)
 
 
 def test_a_page_that_ends_within_a_batch_leaves_it_to_the_next() -> None:
     """No event is read from half a batch."""
     told = [event(str(number)) for number in range(ROWS_A_PAGE - 1)] + [event(noise(3_000_000)), event("last")]
-    rows = table([row for number, one in enumerate(told) for row in event_log.rows(number, [one])])
-    first, *others = pages(rows, event_log.first_key(ID, -1))
+    rows = table([row for number, one in enumerate(told) for row in event_log.event_rows(number, [one])])
+    first, *others = pages(rows, event_log.batch_key_before(ID, -1))
     assert first.is_full
     assert len(first.batches) == ROWS_A_PAGE - 1
     assert [one for page in (first, *others) for batch in page.batches for one in batch.events] == told
@@ -117,31 +117,31 @@ def test_a_page_that_ends_within_a_batch_leaves_it_to_the_next() -> None:
 
 def test_the_largest_batch_is_smaller_than_a_page() -> None:
     """Else a reader would never get beyond it."""
-    rows = event_log.rows(0, [event(noise(4_000_000))])
+    rows = event_log.event_rows(0, [event(noise(4_000_000))])
     assert 1 < len(rows) < ROWS_A_PAGE
 
 
 def test_an_event_too_large_for_storage_is_refused_before_it_is_sent() -> None:
     """Azurite would not refuse everything that Azure refuses."""
     with pytest.raises(Oversized):
-        event_log.rows(0, [event(noise(6_000_000))])
+        event_log.event_rows(0, [event(noise(6_000_000))])
 
 
 def test_the_end_is_a_row_of_its_own() -> None:
     """It says at which number the events from the record begin, after a gap too."""
-    rows = table([*event_log.rows(0, [event("a"), event("b")]), event_log.end_row(256)])
-    (page,) = pages(rows, event_log.first_key(ID, -1))
+    rows = table([*event_log.event_rows(0, [event("a"), event("b")]), event_log.end_row(256)])
+    (page,) = pages(rows, event_log.batch_key_before(ID, -1))
     assert [(batch.first, batch.ends) for batch in page.batches] == [(0, False), (256, True)]
 
 
 def test_keys_of_the_log_are_those_of_one_response() -> None:
     """Between the first and the last there is no row of another kind or response."""
-    assert event_log.first_key(ID, -1) == f"resp|{ID}|event|0000000000|"
+    assert event_log.batch_key_before(ID, -1) == f"resp|{ID}|event|0000000000|"
     others = [f"resp|{ID}|body|00", f"resp|{ID}|input|00", f"resp|{ID}", f"resp|{ID[:-1]}a|event|0000000000|00"]
-    assert not [key for key in others if event_log.first_key(ID, -1) <= key < event_log.last_key(ID)]
+    assert not [key for key in others if event_log.batch_key_before(ID, -1) <= key < keys.events_end(ID)]
 
 
 def test_a_batch_goes_into_one_transaction() -> None:
     """Its rows are inserted: none of them may be there before."""
-    rows = event_log.rows(3, [event("a")])
+    rows = event_log.event_rows(3, [event("a")])
     assert [row.suffix for row in rows] == ["event|0000000003|00"]

@@ -5,33 +5,32 @@ no upstream, caller and clock together would bring about.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core import blobs
-from shared.core import response_transitions as plans
+from shared.core import blobs, delivery_transitions, retention_transitions
+from shared.core import response_transitions as transitions
 from shared.core.alarms import Alarm, Kind
-from shared.core.changesets import Row, Write
-from shared.core.records import Delivery, Record
+from shared.core.changesets import ChangeSet, Row
+from shared.core.records import Delivery, Record, RequestInfo, Target, UpstreamInfo
 from shared.core.response_transitions import DAY_MS
-from shared.core.states import TRANSITIONS, IllegalTransition, Status, event_type, later
-from shared.lifecycle import completion
-from shared.lifecycle.completion import Decide
-from shared.upstreams.protocol import Step
+from shared.core.states import TRANSITIONS, DeliveryState, IllegalTransition, Status, event_type, later
+from shared.lifecycle import endings
+from shared.lifecycle.endings import Outcome
+from shared.upstreams.protocol import Progress
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 BORN_MS = 1_800_000_000_000
 RETENTION_MS = 30 * DAY_MS
 UNFINISHED = [status for status in Status if not status.is_terminal]
 
-Event = Callable[[Record], Write | None]
+Event = Callable[[Record], ChangeSet | None]
 
 moments = st.integers(BORN_MS, BORN_MS + DAY_MS)
 tokens = st.sampled_from(["up_1", "up_2"])
-states = st.sampled_from(["pending", "delivered", "failed", "gone", "blocked"])
+states = st.sampled_from(DeliveryState)
 answers: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
     st.sampled_from(["output", "error", "usage", "incomplete_details", "status"]),
     st.none() | st.text(max_size=3) | st.just([]) | st.just({"code": None}),
@@ -43,28 +42,36 @@ records = st.builds(
     created_ms=st.just(BORN_MS),
     deadline_ms=st.just(BORN_MS + DAY_MS),
     status=st.sampled_from(UNFINISHED),
-    store=st.booleans(),
-    background=st.booleans(),
-    token=st.none() | tokens,
-    callback_url=st.none() | st.just("https://example.com/hook"),
-    reply_to=st.none() | st.just("answers"),
+    request=st.builds(
+        RequestInfo,
+        store=st.booleans(),
+        background=st.booleans(),
+        callback_url=st.none() | st.just("https://example.com/hook"),
+        reply_to=st.none() | st.just("answers"),
+    ),
+    upstream=st.builds(UpstreamInfo, token=st.none() | tokens),
 )
 
 
-def ends(decide: Decide, now_ms: int) -> Event:
-    """Return the event that ends a response as decided."""
-    return lambda record: plans.ended(record, decide(record), now_ms, RETENTION_MS)
+def ended(record: Record, outcome: Outcome, now_ms: int) -> ChangeSet:
+    """Return what ends a record with an outcome."""
+    return transitions.end(record, endings.ending_of(record, outcome), now_ms, RETENTION_MS)
+
+
+def ends(outcome: Outcome, now_ms: int) -> Event:
+    """Return the event that ends a response with an outcome."""
+    return lambda record: ended(record, outcome, now_ms)
 
 
 def starts(status: Status, token: str, now_ms: int) -> Event:
     """Return the event that an upstream has accepted the work."""
     poll = Alarm(now_ms, Kind.POLL, ID, token=token)
-    return lambda record: plans.started(record, status, token, token, poll, b"")
+    return lambda record: transitions.record_start(record, status, token, token, poll, b"")
 
 
 def notes(status: Status) -> Event:
     """Return the event that an upstream's answer shows an unfinished status."""
-    return lambda record: plans.noted(record, later(record.status, status))
+    return lambda record: transitions.record_progress(record, later(record.status, status))
 
 
 def of_an_ended(write: Event) -> Event:
@@ -73,45 +80,56 @@ def of_an_ended(write: Event) -> Event:
 
 
 def claims(now_ms: int) -> Event:
-    """Return the event that each open delivery is taken for an attempt."""
+    """Return the event that an attempt of the first open delivery is claimed."""
 
-    def claim(record: Record) -> Write | None:
+    def claim(record: Record) -> ChangeSet | None:
         delivery = next((one for one in record.deliveries if one.is_open), None)
-        alarm = Alarm(now_ms, Kind.DELIVER, ID, delivery.target) if delivery else None
-        return plans.claimed(record, delivery, alarm, alarm.moved(now_ms)) if delivery and alarm else None
+        if delivery is None:
+            return None
+        alarm = Alarm(now_ms, Kind.DELIVER, ID, delivery.target)
+        return delivery_transitions.claim_attempt(record, delivery, alarm, alarm.moved(now_ms))
 
     return claim
 
 
-def concludes(state: str) -> Event:
-    """Return the event that each delivery's attempt is noted."""
+def records_attempt(state: DeliveryState) -> Event:
+    """Return the event that the outcome of the first delivery's attempt is recorded."""
 
-    def conclude(record: Record) -> Write | None:
-        delivery = next(iter(record.deliveries), None)
-        row = Row("attempt|c|0001", {})
-        return plans.concluded(record, replace(delivery, state=state), row, (), None, BORN_MS) if delivery else None
+    def record_attempt(record: Record) -> ChangeSet | None:
+        delivery, row = next(iter(record.deliveries), None), Row("attempt|c|0001", {})
+        if delivery is None:
+            return None
+        return delivery_transitions.record_attempt(
+            record, delivery, state, row, claim=None, following=None, now_ms=BORN_MS
+        )
 
-    return conclude
+    return record_attempt
 
 
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(starts, st.sampled_from(Status), tokens, moments),
     st.builds(notes, st.sampled_from(Status)),
-    st.builds(ends, st.builds(completion.by_cancel, moments), moments),
-    st.builds(ends, st.builds(completion.deadline, moments), moments),
-    st.builds(ends, st.builds(completion.by_fault, moments), moments),
-    st.builds(ends, st.builds(completion.by_failure, st.just("upstream_lost"), st.text(), moments), moments),
+    st.builds(ends, st.builds(endings.cancelled, moments), moments),
+    st.builds(ends, st.builds(endings.deadline_exceeded, moments), moments),
+    st.builds(ends, st.builds(endings.internal_error, moments), moments),
+    st.builds(ends, st.builds(endings.by_failure, st.just("upstream_lost"), st.text(), moments), moments),
     st.builds(
         ends,
-        st.builds(completion.by_step, st.builds(Step, st.sampled_from(Status), st.none(), answers, tokens), moments),
+        st.builds(
+            endings.by_progress, st.builds(Progress, st.sampled_from(Status), st.none(), answers, tokens), moments
+        ),
         moments,
     ),
-    st.builds(lambda token, now_ms: lambda record: plans.learned(record, token, token, now_ms), tokens, moments),
+    st.builds(
+        lambda token, now_ms: lambda record: transitions.stop_orphan(record, token, token, now_ms), tokens, moments
+    ),
     st.builds(claims, moments),
-    st.builds(concludes, states),
-    st.builds(lambda now_ms: of_an_ended(lambda record: plans.deleted(record, now_ms)), moments),
-    st.builds(lambda now_ms: of_an_ended(lambda record: plans.put_off(record, purge(now_ms))), moments),
-    st.just(of_an_ended(plans.hidden)),
+    st.builds(records_attempt, states),
+    st.builds(lambda now_ms: of_an_ended(lambda record: retention_transitions.delete(record, now_ms)), moments),
+    st.builds(
+        lambda now_ms: of_an_ended(lambda record: retention_transitions.postpone_purge(record, purge(now_ms))), moments
+    ),
+    st.just(of_an_ended(retention_transitions.hide)),
 )
 
 
@@ -120,7 +138,7 @@ def purge(now_ms: int) -> Alarm:
     return Alarm(now_ms, Kind.PURGE, ID)
 
 
-def written(event: Event, record: Record) -> Write | None:
+def written(event: Event, record: Record) -> ChangeSet | None:
     """Return what an event writes, None where the table of states refuses it."""
     try:
         return event(record)
@@ -130,10 +148,17 @@ def written(event: Event, record: Record) -> Write | None:
 
 def outcome(record: Record) -> tuple[object, ...]:
     """Return what no event may change once a response has ended."""
-    return record.status, record.body, record.body_rows, record.ended_ms, record.callback_url, record.reply_to
+    return (
+        record.status,
+        record.body,
+        record.body_rows,
+        record.ended_ms,
+        record.request.callback_url,
+        record.request.reply_to,
+    )
 
 
-def assert_legal(before: Record, write: Write) -> None:
+def assert_legal(before: Record, write: ChangeSet) -> None:
     """Fail unless the status is the same or may follow, and what has ended keeps status, output and time."""
     after = write.record
     assert after.status is before.status or after.status in TRANSITIONS[before.status]
@@ -142,19 +167,19 @@ def assert_legal(before: Record, write: Write) -> None:
         assert not write.writes_body
 
 
-def assert_whole(before: Record, write: Write) -> None:
+def assert_whole(before: Record, write: ChangeSet) -> None:
     """Fail unless terminal status, output, delivery alarms and purge alarm come together, or none of them."""
     ends_now = write.record.status.is_terminal and not before.status.is_terminal
     if ends_now:
         assert [alarm.target for alarm in write.alarms_in if alarm.kind is Kind.DELIVER] == list(
-            before.targets(event_type(write.record.status))
+            before.request.targets(event_type(write.record.status))
         )
-        assert [alarm.key for alarm in write.alarms_in if alarm.kind is Kind.PURGE] == [write.record.purge]
+        assert [alarm.key for alarm in write.alarms_in if alarm.kind is Kind.PURGE] == [write.record.purge_key]
         assert blobs.unpack(write.record.body)["status"] == write.record.status
         assert write.writes_body
     elif not write.record.status.is_terminal:
         assert not {alarm.kind for alarm in write.alarms_in} & {Kind.DELIVER, Kind.PURGE}
-        assert (write.record.ended_ms, write.record.deliveries, write.record.purge) == (0, (), "")
+        assert (write.record.ended_ms, write.record.deliveries, write.record.purge_key) == (0, (), "")
 
 
 @settings(deadline=None)
@@ -173,13 +198,17 @@ def test_no_course_of_events_leaves_a_terminal_status(record: Record, course: li
 @given(records, events, st.integers(0, 2))
 def test_a_terminal_write_is_refused_to_whoever_comes_second(record: Record, event: Event, n: int) -> None:
     """Two ends that race: whoever reads the other's record has nothing to write about status and output."""
-    first = plans.ended(record, completion.by_cancel(BORN_MS)(record), BORN_MS + n, RETENTION_MS).record
+    first = ended(record, endings.cancelled(BORN_MS), BORN_MS + n).record
     write = written(event, first)
     assert write is None or outcome(write.record) == outcome(first)
 
 
 def test_a_delivery_is_pending_until_something_says_otherwise() -> None:
     """The deliveries of a fresh end are open, each with its one alarm."""
-    record = Record(ID, "ann", BORN_MS, BORN_MS + DAY_MS, callback_url="https://example.com/hook")
-    after = plans.ended(record, completion.by_cancel(BORN_MS)(record), BORN_MS, RETENTION_MS).record
-    assert after.deliveries == (Delivery("c", alarm=Alarm(BORN_MS + 15_000, Kind.DELIVER, ID, "c").key),)
+    record = Record(
+        ID, "ann", BORN_MS, BORN_MS + DAY_MS, request=RequestInfo(store=True, callback_url="https://example.com/hook")
+    )
+    after = ended(record, endings.cancelled(BORN_MS), BORN_MS).record
+    assert after.deliveries == (
+        Delivery(Target.CALLBACK, alarm_key=Alarm(BORN_MS + 15_000, Kind.DELIVER, ID, "c").key),
+    )

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.outcomes import Answer, SendError
-from shared.deliveries.retry_policy import SCHEDULE_MS, Attempt, Decision, Delivered, GiveUp, Retry, decide
+from shared.core.states import DeliveryState
+from shared.deliveries.retry_policy import SCHEDULE_MS, AttemptMade, Decision, decide
 
 SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 NOW_MS = 1_800_000_000_000
@@ -38,13 +39,19 @@ def decided(
     until_ms: int = FAR_MS,
 ) -> Decision:
     """Return the decision after one attempt at NOW_MS with fixed dice."""
-    attempt = Attempt(number, answer(outcome, retry_after))
-    return decide(attempt, now_ms=NOW_MS, until_ms=until_ms, dice=lambda: dice)
+    attempt = AttemptMade(number, answer(outcome, retry_after))
+    return decide(attempt, now_ms=NOW_MS, until_ms=until_ms, random=lambda: dice)
+
+
+def pending(at_ms: int) -> Decision:
+    """Return the decision to try again at that time."""
+    return Decision(DeliveryState.PENDING, at_ms)
 
 
 def wait_ms(decision: Decision) -> int:
     """Return how long after NOW_MS a retry is due."""
-    assert isinstance(decision, Retry)
+    assert decision.state is DeliveryState.PENDING
+    assert decision.at_ms is not None
     return decision.at_ms - NOW_MS
 
 
@@ -60,15 +67,14 @@ def test_the_schedule_is_that_of_standard_webhooks() -> None:
 @pytest.mark.parametrize("number", [1, 10])
 def test_any_2xx_delivers(status: int, number: int) -> None:
     """Every status from 200 to 299 ends the delivery, whichever attempt it was."""
-    assert decided(status, number) == Delivered()
+    assert decided(status, number) == Decision(DeliveryState.DELIVERED)
 
 
 @pytest.mark.parametrize(("outcome", "state"), [(410, "gone"), (413, "failed"), (SendError.URL_REFUSED, "blocked")])
 def test_some_answers_end_a_delivery_at_once(outcome: Outcome, state: str) -> None:
     """Gone, too large and a URL that breaks our rules will not change by trying again."""
     decision = decided(outcome)
-    assert isinstance(decision, GiveUp)
-    assert decision.state == state
+    assert (decision.state, decision.at_ms) == (state, None)
 
 
 @pytest.mark.parametrize("status", SHORT_STATUSES)
@@ -76,7 +82,7 @@ def test_a_refusing_receiver_gets_the_short_budget(status: int) -> None:
     """A redirect or a client error is tried four times within about 35 minutes and has then failed."""
     waits = [wait_ms(decided(status, number)) for number in (1, 2, 3)]
     assert waits == [5 * SECOND, 5 * MINUTE, 30 * MINUTE]
-    assert decided(status, 4) == GiveUp("failed")
+    assert decided(status, 4) == Decision(DeliveryState.FAILED)
 
 
 @pytest.mark.parametrize("outcome", FULL_OUTCOMES)
@@ -84,7 +90,7 @@ def test_passing_trouble_gets_the_full_schedule(outcome: Outcome) -> None:
     """Overload, server errors and trouble on the way are tried ten times."""
     waits = [wait_ms(decided(outcome, number)) for number in range(2, 10)]
     assert waits == list(SCHEDULE_MS[2:])
-    assert decided(outcome, 10) == GiveUp("failed")
+    assert decided(outcome, 10) == Decision(DeliveryState.FAILED)
 
 
 @pytest.mark.parametrize("outcome", FULL_OUTCOMES)
@@ -95,13 +101,13 @@ def test_a_throttling_receiver_is_left_alone_for_a_minute(outcome: Outcome) -> N
 
 def test_a_refused_address_is_blocked_at_the_second_sighting() -> None:
     """A name that leads inside once may be a slip of DNS; twice in a row it is not tried again."""
-    first = Attempt(3, answer(SendError.ADDRESS_REFUSED))
-    second = Attempt(4, answer(SendError.ADDRESS_REFUSED), refused_before=True)
-    other = Attempt(4, answer(SendError.DNS), refused_before=True)
+    first = AttemptMade(3, answer(SendError.ADDRESS_REFUSED))
+    second = AttemptMade(4, answer(SendError.ADDRESS_REFUSED), refused_before=True)
+    other = AttemptMade(4, answer(SendError.DNS), refused_before=True)
     decisions = [
-        decide(attempt, now_ms=NOW_MS, until_ms=FAR_MS, dice=lambda: 0.0) for attempt in (first, second, other)
+        decide(attempt, now_ms=NOW_MS, until_ms=FAR_MS, random=lambda: 0.0) for attempt in (first, second, other)
     ]
-    assert decisions == [Retry(NOW_MS + 30 * MINUTE), GiveUp("blocked"), Retry(NOW_MS + 2 * HOUR)]
+    assert decisions == [pending(NOW_MS + 30 * MINUTE), Decision(DeliveryState.BLOCKED), pending(NOW_MS + 2 * HOUR)]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +167,9 @@ def test_retry_after_is_not_lengthened_by_jitter() -> None:
     assert wait_ms(decided(500, 1, retry_after="120", dice=0.9)) == 2 * MINUTE + SECOND
 
 
-@pytest.mark.parametrize(("left_ms", "expected"), [(5_001, Retry(NOW_MS + 5_000)), (5_000, GiveUp("failed"))])
+@pytest.mark.parametrize(
+    ("left_ms", "expected"), [(5_001, pending(NOW_MS + 5_000)), (5_000, Decision(DeliveryState.FAILED))]
+)
 def test_retention_ends_the_schedule(left_ms: int, expected: Decision) -> None:
     """A retry that would come when the response is purged is not made."""
     assert decided(500, until_ms=NOW_MS + left_ms) == expected
@@ -183,7 +191,7 @@ def test_a_retry_is_never_early_and_never_beyond_the_cap(
 ) -> None:
     """A wait is at least the schedule's, at most its jitter and 2 h more, and ends within retention."""
     decision = decided(outcome, number, retry_after=retry_after, dice=dice, until_ms=NOW_MS + left_ms)
-    if not isinstance(decision, Retry):
+    if decision.state is not DeliveryState.PENDING:
         return
     base_ms = max(SCHEDULE_MS[number], MINUTE if outcome in THROTTLED else 0)
     jittered_ms = base_ms * (2 if number == 1 else 1.25)
@@ -195,5 +203,5 @@ def test_a_retry_is_never_early_and_never_beyond_the_cap(
 def test_every_delivery_ends(history: list[Outcome]) -> None:
     """No run of answers keeps a delivery open after ten attempts."""
     decisions = [decided(outcome, number) for number, outcome in enumerate(history, start=1)]
-    retries = list(itertools.takewhile(lambda decision: isinstance(decision, Retry), decisions))
+    retries = list(itertools.takewhile(lambda decision: decision.state is DeliveryState.PENDING, decisions))
     assert len(retries) < len(decisions)

@@ -11,13 +11,13 @@ from azurefunctions.extensions.http.fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
 from functions.answers import EventStream, as_json, as_response, for_anyone, read_json
-from shared.bootstrap import now_ms
 from shared.contract.requests import MAX_BODY
 from shared.core import errors
 from shared.core.errors import ServiceError, TooLarge, UnsupportedMediaType
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.runs.streams import Stream
+from shared.runtime.clock import SystemClock
 from tests.support.stage import events
 
 SECRET = "sk-geheim"
@@ -167,7 +167,7 @@ def test_a_body_that_is_declared_too_large_is_not_read(declared: str) -> None:
 @pytest.mark.parametrize(("age_ms", "wait_s", "wait_ms"), [(0, 1, 1_000), (25_000, 3, 2_500), (3_600_000, 30, 30_000)])
 def test_an_unfinished_response_says_when_to_ask_again(age_ms: int, wait_s: int, wait_ms: int) -> None:
     """In whole seconds, rounded up, and in the milliseconds that the SDK's poll methods read."""
-    record = Record(RECORD.id, "ann", created_ms=now_ms() - age_ms, deadline_ms=1)
+    record = Record(RECORD.id, "ann", created_ms=SystemClock().now_ms() - age_ms, deadline_ms=1)
     response = as_response((record, b"{}"), 202, {"Location": "/x"})
     assert (response.status_code, response.body, response.headers["location"]) == (202, b"{}", "/x")
     assert int(response.headers["retry-after"]) in (wait_s, wait_s + 1)

@@ -4,20 +4,20 @@ import asyncio
 
 import pytest
 
-from shared.runs.live_feed import MAX_BYTES, Feed
+from shared.runs.live_feed import MAX_BYTES, LiveFeed
 
 pytestmark = pytest.mark.anyio
 
 
-def filled(*frames: bytes) -> Feed:
+def filled(*frames: bytes) -> LiveFeed:
     """Return a feed with these frames, numbered from 0."""
-    feed = Feed()
+    feed = LiveFeed()
     for number, frame in enumerate(frames):
         feed.put(number, frame)
     return feed
 
 
-async def drained(feed: Feed) -> list[bytes]:
+async def drained(feed: LiveFeed) -> list[bytes]:
     """Return all chunks up to the end."""
     return [chunk async for chunk in feed.chunks()]
 
@@ -32,7 +32,7 @@ async def test_what_has_gathered_is_one_chunk() -> None:
 
 async def test_a_reader_that_waits_gets_each_frame_as_it_comes() -> None:
     """Nothing is held back."""
-    feed = Feed()
+    feed = LiveFeed()
     chunks = feed.chunks()
     for number, frame in enumerate([b"a", b"b"]):
         coming = asyncio.ensure_future(anext(chunks))
@@ -61,7 +61,7 @@ async def test_a_reader_that_lags_is_cut_off_and_keeps_what_it_was_given() -> No
 
 async def test_what_has_been_read_counts_no_more() -> None:
     """A reader that keeps up is never cut off, however much passes."""
-    feed, frame = Feed(), b"x" * MAX_BYTES
+    feed, frame = LiveFeed(), b"x" * MAX_BYTES
     chunks = feed.chunks()
     for number in range(5):
         feed.put(number, frame)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.core.outcomes import Answer, SendError
-from shared.senders.bulkhead import Busy
+from shared.senders.bulkhead import NoCapacity
 from shared.senders.callbacks import MAX_SENDS, CallbackSender
 from tests.support.callback_receivers import Receiver, Script, drip, endless, hang_up, raw, reply, silence
 
@@ -164,30 +164,30 @@ def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     ["https://hooks.contoso.com/other", "https://HOOKS.contoso.com.:8443/", "https://hooks.contoso.com"],
 )
 @pytest.mark.parametrize(("first", "share"), [(True, 6), (False, 3)], ids=["first attempts", "retries"])
-async def test_one_host_has_a_quarter_of_a_lane(spelling: str, first: bool, share: int) -> None:
+async def test_one_host_has_a_quarter_of_the_slots(spelling: str, first: bool, share: int) -> None:
     """However its name is spelled, a host has 6 first attempts and 3 retries at once; neither waits for the other."""
     sender = CallbackSender()
     async with AsyncExitStack() as held:
         for url in ([NAME_URL, spelling] * share)[:share]:
-            await held.enter_async_context(sender.slot(url, first=first, patience_s=0))
+            await held.enter_async_context(sender.admit(url, "ann", first=first, patience_s=0))
         for url in (NAME_URL, spelling):
-            with pytest.raises(Busy):
-                await held.enter_async_context(sender.slot(url, first=first, patience_s=0))
-        await held.enter_async_context(sender.slot(NAME_URL, first=not first, patience_s=0))
-        await held.enter_async_context(sender.slot("https://other.contoso.com/", first=first, patience_s=0))
+            with pytest.raises(NoCapacity):
+                await held.enter_async_context(sender.admit(url, "ann", first=first, patience_s=0))
+        await held.enter_async_context(sender.admit(NAME_URL, "ann", first=not first, patience_s=0))
+        await held.enter_async_context(sender.admit("https://other.contoso.com/", "ann", first=first, patience_s=0))
 
 
 @pytest.mark.parametrize(("first", "most"), [(True, 24), (False, 12)], ids=["first attempts", "retries"])
-async def test_a_lane_has_an_end(first: bool, most: int) -> None:
+async def test_there_is_an_end_of_slots(first: bool, most: int) -> None:
     """24 first attempts and 12 retries are under way at once, however many hosts there are."""
     sender = CallbackSender()
     async with AsyncExitStack() as held:
         for number in range(most):
             url = f"https://host{number}.contoso.com/"
-            await held.enter_async_context(sender.slot(url, first=first, patience_s=0))
-        with pytest.raises(Busy):
-            await held.enter_async_context(sender.slot(NAME_URL, first=first, patience_s=0))
-        await held.enter_async_context(sender.slot(NAME_URL, first=not first, patience_s=0))
+            await held.enter_async_context(sender.admit(url, "ann", first=first, patience_s=0))
+        with pytest.raises(NoCapacity):
+            await held.enter_async_context(sender.admit(NAME_URL, "ann", first=first, patience_s=0))
+        await held.enter_async_context(sender.admit(NAME_URL, "ann", first=not first, patience_s=0))
 
 
 def test_time_outs_leave_no_connection_behind() -> None:

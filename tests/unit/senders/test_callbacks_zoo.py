@@ -10,7 +10,7 @@ import pytest
 
 from shared.core.outcomes import SendError
 from shared.senders.callbacks import MAX_SENDS, CallbackSender
-from shared.senders.pinned_dialer import HEARD_MAX
+from shared.senders.pinned_dialer import ANSWER_MAX
 from tests.support.callback_receivers import (
     Certificate,
     Detour,
@@ -114,7 +114,7 @@ async def test_every_receiver_is_answered_for(script: Script, outcome: int | Sen
         answer = await sender.post(receiver.url, {}, BODY)
         assert (answer.status or answer.error) == outcome
         assert answer.duration_ms < 3_000
-        assert detour.heard <= HEARD_MAX
+        assert detour.heard <= ANSWER_MAX
         assert len(receiver.requests) == receiver.connections == 1
 
 
@@ -137,7 +137,7 @@ async def test_a_connection_lasts_for_more_answers_than_one_may_be_long() -> Non
         for _ in range(20):
             assert (await sender.post(receiver.url, {}, BODY)).status == 200
         assert receiver.connections == 1
-        assert detour.heard > 20 * len(body) > HEARD_MAX
+        assert detour.heard > 20 * len(body) > ANSWER_MAX
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

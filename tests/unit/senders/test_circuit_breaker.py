@@ -6,27 +6,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.senders.circuit_breaker import MAX_KNOWN, OPEN_MAX_MS, OPEN_MS, PROBE_MS, WINDOW_MS, Breakers, Line
+from shared.senders.circuit_breaker import (
+    MAX_KNOWN,
+    OPEN_MAX_MS,
+    OPEN_MS,
+    PROBE_MS,
+    WINDOW_MS,
+    BreakerKey,
+    CircuitBreakers,
+)
 
-ANN = Line("ann", "hooks.contoso.com")
+ANN = BreakerKey("ann", "hooks.contoso.com")
 START_MS = 1_800_000_000_000
 
 
-def failed(breakers: Breakers, times: int, line: Line = ANN, now_ms: int = START_MS) -> int:
+def failed(breakers: CircuitBreakers, times: int, line: BreakerKey = ANN, now_ms: int = START_MS) -> int:
     """Let attempts fail; return until when the last of them has opened the breaker."""
-    return [breakers.note(line, now_ms, failed=True) for _ in range(times)][-1]
+    return [breakers.record(line, now_ms, failed=True) for _ in range(times)][-1]
 
 
-def opened() -> Breakers:
+def opened() -> CircuitBreakers:
     """Return breakers of which Ann's has just opened."""
-    breakers = Breakers()
+    breakers = CircuitBreakers()
     failed(breakers, 5)
     return breakers
 
 
 def test_the_fifth_failure_in_a_row_opens() -> None:
     """Four failures say nothing yet; the fifth closes the line for 30 s."""
-    breakers = Breakers()
+    breakers = CircuitBreakers()
     assert failed(breakers, 4) == 0
     assert breakers.admit(ANN, START_MS) == 0
     assert failed(breakers, 1) == START_MS + OPEN_MS
@@ -35,26 +43,26 @@ def test_the_fifth_failure_in_a_row_opens() -> None:
 
 def test_a_success_between_them_begins_the_row_anew() -> None:
     """Five failures that are not in a row do not open, while there are few."""
-    breakers = Breakers()
+    breakers = CircuitBreakers()
     failed(breakers, 4)
-    breakers.note(ANN, START_MS, failed=False)
+    breakers.record(ANN, START_MS, failed=False)
     assert failed(breakers, 4) == 0
 
 
 @pytest.mark.parametrize(("outcomes", "opens"), [("--+--+--+-", True), ("--+--+--++", False), ("--+--+--+", False)])
 def test_seven_failures_of_ten_in_five_minutes_open(outcomes: str, opens: bool) -> None:
     """A host that mostly fails is left alone, too, though no five of its failures are in a row."""
-    breakers = Breakers()
-    until_ms = [breakers.note(ANN, START_MS, failed=one == "-") for one in outcomes][-1]
+    breakers = CircuitBreakers()
+    until_ms = [breakers.record(ANN, START_MS, failed=one == "-") for one in outcomes][-1]
     assert (until_ms > 0) is opens
 
 
 def test_what_is_older_than_five_minutes_does_not_count() -> None:
     """Nine outcomes of long ago and one of now are one outcome."""
-    breakers = Breakers()
+    breakers = CircuitBreakers()
     for n in range(9):
-        breakers.note(ANN, START_MS, failed=n % 3 > 0)
-    assert breakers.note(ANN, START_MS + WINDOW_MS, failed=True) == 0
+        breakers.record(ANN, START_MS, failed=n % 3 > 0)
+    assert breakers.record(ANN, START_MS + WINDOW_MS, failed=True) == 0
 
 
 def test_one_attempt_probes_and_the_others_wait_for_it() -> None:
@@ -63,7 +71,7 @@ def test_one_attempt_probes_and_the_others_wait_for_it() -> None:
     now_ms = START_MS + OPEN_MS
     assert breakers.admit(ANN, now_ms) == 0
     assert breakers.admit(ANN, now_ms) == now_ms + PROBE_MS
-    breakers.note(ANN, now_ms, failed=False)
+    breakers.record(ANN, now_ms, failed=False)
     assert [breakers.admit(ANN, now_ms) for _ in range(3)] == [0, 0, 0]
 
 
@@ -83,7 +91,7 @@ def test_a_success_forgets_how_often_it_has_opened() -> None:
     breakers = opened()
     now_ms = START_MS + OPEN_MS
     breakers.admit(ANN, now_ms)
-    breakers.note(ANN, now_ms, failed=False)
+    breakers.record(ANN, now_ms, failed=False)
     assert failed(breakers, 4, now_ms=now_ms) == 0
     assert failed(breakers, 1, now_ms=now_ms) == now_ms + OPEN_MS
 
@@ -93,7 +101,7 @@ def test_what_was_on_its_way_when_it_opened_changes_nothing() -> None:
     breakers = opened()
     assert failed(breakers, 3, now_ms=START_MS + 1_000) == 0
     assert breakers.admit(ANN, START_MS + 1_000) == START_MS + OPEN_MS
-    breakers.note(ANN, START_MS + 2_000, failed=False)
+    breakers.record(ANN, START_MS + 2_000, failed=False)
     assert breakers.admit(ANN, START_MS + 2_000) == 0
 
 
@@ -102,13 +110,13 @@ def test_a_probe_that_was_not_sent_leaves_its_place() -> None:
     breakers = opened()
     now_ms = START_MS + OPEN_MS
     breakers.admit(ANN, now_ms)
-    breakers.leave(ANN)
+    breakers.release(ANN)
     assert breakers.admit(ANN, now_ms) == 0
     assert breakers.admit(ANN, now_ms + PROBE_MS) == 0
 
 
-@pytest.mark.parametrize("other", [Line("bob", ANN.host), Line(ANN.caller, "other.contoso.com")])
-def test_nobody_is_cut_off_by_another(other: Line) -> None:
+@pytest.mark.parametrize("other", [BreakerKey("bob", ANN.host), BreakerKey(ANN.caller, "other.contoso.com")])
+def test_nobody_is_cut_off_by_another(other: BreakerKey) -> None:
     """A breaker is that of one caller and one host."""
     assert opened().admit(other, START_MS) == 0
 
@@ -117,19 +125,19 @@ def test_memory_is_bounded() -> None:
     """What was used longest ago is forgotten, and so is let through again."""
     breakers = opened()
     for n in range(MAX_KNOWN):
-        breakers.note(Line("ann", f"{n}.contoso.com"), START_MS, failed=True)
+        breakers.record(BreakerKey("ann", f"{n}.contoso.com"), START_MS, failed=True)
     assert breakers.admit(ANN, START_MS) == 0
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 600_000)), max_size=60))
 def test_nothing_is_kept_back_for_longer_than_the_longest_pause(outcomes: list[tuple[bool, int]]) -> None:
     """Whatever happens, the time to ask again is at most 15 minutes away, and later than now."""
-    breakers, now_ms = Breakers(), START_MS
+    breakers, now_ms = CircuitBreakers(), START_MS
     for has_failed, later_ms in outcomes:
         now_ms += later_ms
         wait_ms = breakers.admit(ANN, now_ms)
         assert wait_ms == 0 or now_ms < wait_ms <= now_ms + OPEN_MAX_MS
-        breakers.note(ANN, now_ms, failed=has_failed)
+        breakers.record(ANN, now_ms, failed=has_failed)
 
 
 def test_waiting_as_told_always_leads_to_an_attempt() -> None:
@@ -141,6 +149,6 @@ def test_waiting_as_told_always_leads_to_an_attempt() -> None:
             now_ms = wait_ms
         else:
             admitted.append(now_ms)
-            breakers.note(ANN, now_ms, failed=True)
+            breakers.record(ANN, now_ms, failed=True)
     assert all(OPEN_MS <= later - earlier <= OPEN_MAX_MS for earlier, later in pairwise(admitted))
     assert len(admitted) == 10

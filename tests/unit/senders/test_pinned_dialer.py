@@ -12,7 +12,7 @@ import pytest
 
 from shared.core.outcomes import Answer, SendError
 from shared.senders.callbacks import CallbackSender
-from shared.senders.pinned_dialer import PinnedBackend, Resolve, absolute, system_resolve
+from shared.senders.pinned_dialer import PinnedDialer, Resolve, absolute, system_resolve
 from tests.support.callback_receivers import Certificate, Detour, Receiver, Script, reply
 
 BODY = b"{}"
@@ -195,7 +195,7 @@ def test_the_local_setting_lets_no_public_name_in() -> None:
 def test_unix_sockets_are_refused() -> None:
     """No URL leads to a socket file."""
     with pytest.raises(httpcore.ConnectError):
-        asyncio.run(PinnedBackend(system_resolve(1)).connect_unix_socket("/var/run/docker.sock"))
+        asyncio.run(PinnedDialer(system_resolve(1)).connect_unix_socket("/var/run/docker.sock"))
 
 
 @pytest.mark.parametrize(("host", "name"), [("hooks.contoso.com", "hooks.contoso.com."), ("localhost", "localhost")])

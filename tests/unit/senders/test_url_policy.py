@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.senders.url_policy import CallbackUrlRefused, Target, admit, check_url, is_refused
+from shared.senders.url_policy import CallbackUrlRefused, CheckedUrl, check_addresses, check_url, is_refused
 
 SAMPLES: list[dict[str, Any]] = [
     json.loads(line) for line in (Path(__file__).parent / "callback_urls.jsonl").read_text().splitlines()
@@ -113,10 +113,10 @@ def test_every_sample_url_has_its_verdict(sample: dict[str, Any]) -> None:
     host = check_url(sample["url"]).host
     answers = sample["dns"] or [host]
     if sample["layer"] in ALLOWED_LAYERS:
-        assert admit(host, answers) == answers
+        assert check_addresses(host, answers) == answers
     else:
         with pytest.raises(CallbackUrlRefused) as refusal:
-            admit(host, answers)
+            check_addresses(host, answers)
         assert refusal.value.code == "callback_url_address"
 
 
@@ -128,22 +128,22 @@ def test_the_address_layer_stands_alone(sample: dict[str, Any]) -> None:
     """With the gate left out, whatever the scheme and port, the answers alone are refused."""
     host = urlsplit(sample["url"]).netloc.strip("[]")
     with pytest.raises(CallbackUrlRefused):
-        admit(host, sample["dns"] or [host])
+        check_addresses(host, sample["dns"] or [host])
 
 
 def test_more_than_sixteen_answers_are_refused() -> None:
     """A name with a crowd behind it is not judged number by number."""
     answers = [f"93.184.0.{number}" for number in range(17)]
-    assert admit("hooks.contoso.com", answers[:16]) == answers[:16]
+    assert check_addresses("hooks.contoso.com", answers[:16]) == answers[:16]
     with pytest.raises(CallbackUrlRefused):
-        admit("hooks.contoso.com", answers)
+        check_addresses("hooks.contoso.com", answers)
 
 
 def test_a_public_name_never_leads_to_loopback() -> None:
     """Even with the local setting, only loopback's own hosts may resolve to it."""
-    assert admit("localhost", ["127.0.0.1", "::1"], allow_loopback=True)
+    assert check_addresses("localhost", ["127.0.0.1", "::1"], allow_loopback=True)
     with pytest.raises(CallbackUrlRefused):
-        admit("hooks.contoso.com", ["127.0.0.1"], allow_loopback=True)
+        check_addresses("hooks.contoso.com", ["127.0.0.1"], allow_loopback=True)
 
 
 def test_a_refused_host_is_refused_by_name_and_by_number() -> None:
@@ -152,23 +152,23 @@ def test_a_refused_host_is_refused_by_name_and_by_number() -> None:
     assert code_of("https://API.contoso.com/", refused_hosts=own) == "callback_url_host_denied"
     assert code_of("https://20.50.2.1/", refused_hosts=own) == "callback_url_host_denied"
     with pytest.raises(CallbackUrlRefused):
-        admit("alias.example.org", ["20.50.2.1"], refused_hosts=own)
+        check_addresses("alias.example.org", ["20.50.2.1"], refused_hosts=own)
 
 
 @pytest.mark.parametrize(
     ("url", "target", "authority"),
     [
-        ("https://Hooks.Contoso.COM", Target("https", "hooks.contoso.com", 443, "/"), "hooks.contoso.com"),
-        ("https://a.co./x?y=1", Target("https", "a.co", 443, "/x?y=1"), "a.co"),
-        ("https://a.co:8443/", Target("https", "a.co", 8443, "/"), "a.co:8443"),
-        ("https://a.co:443/", Target("https", "a.co", 443, "/"), "a.co"),
-        ("https://xn--bcher-kva.co/", Target("https", "xn--bcher-kva.co", 443, "/"), "xn--bcher-kva.co"),
-        ("https://my_app.a.co/", Target("https", "my_app.a.co", 443, "/"), "my_app.a.co"),
-        ("https://8.8.8.8./", Target("https", "8.8.8.8", 443, "/"), "8.8.8.8"),
-        ("https://[2606:4700:0::1]:8443/", Target("https", "2606:4700::1", 8443, "/"), "[2606:4700::1]:8443"),
+        ("https://Hooks.Contoso.COM", CheckedUrl("https", "hooks.contoso.com", 443, "/"), "hooks.contoso.com"),
+        ("https://a.co./x?y=1", CheckedUrl("https", "a.co", 443, "/x?y=1"), "a.co"),
+        ("https://a.co:8443/", CheckedUrl("https", "a.co", 8443, "/"), "a.co:8443"),
+        ("https://a.co:443/", CheckedUrl("https", "a.co", 443, "/"), "a.co"),
+        ("https://xn--bcher-kva.co/", CheckedUrl("https", "xn--bcher-kva.co", 443, "/"), "xn--bcher-kva.co"),
+        ("https://my_app.a.co/", CheckedUrl("https", "my_app.a.co", 443, "/"), "my_app.a.co"),
+        ("https://8.8.8.8./", CheckedUrl("https", "8.8.8.8", 443, "/"), "8.8.8.8"),
+        ("https://[2606:4700:0::1]:8443/", CheckedUrl("https", "2606:4700::1", 8443, "/"), "[2606:4700::1]:8443"),
     ],
 )
-def test_a_checked_url_is_canonical(url: str, target: Target, authority: str) -> None:
+def test_a_checked_url_is_canonical(url: str, target: CheckedUrl, authority: str) -> None:
     """Host in lower case without its last full stop, the default port filled in, path and query untouched."""
     assert check_url(url) == target
     assert target.authority == authority

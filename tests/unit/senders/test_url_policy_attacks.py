@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.senders.url_policy import CallbackUrlRefused, admit, check_url, is_refused
+from shared.senders.url_policy import CallbackUrlRefused, check_addresses, check_url, is_refused
 
 SAMPLES = (Path(__file__).parent / "callback_urls.jsonl").read_text().splitlines()
 
@@ -155,7 +155,7 @@ def test_an_answer_that_is_no_plain_number_is_refused(answer: str) -> None:
     """A resolver that says more or less than a number is not understood, though the number in it be public."""
     assert is_refused(answer)
     with pytest.raises(CallbackUrlRefused):
-        admit("hooks.contoso.com", ["93.184.216.34", answer])
+        check_addresses("hooks.contoso.com", ["93.184.216.34", answer])
 
 
 OWN = ["20.50.2.1", "2603:1030:7:0::5", "API.contoso.com.", "[2603:1030:7::6]"]
@@ -172,7 +172,7 @@ OWN = ["20.50.2.1", "2603:1030:7:0::5", "API.contoso.com.", "[2603:1030:7::6]"]
 def test_a_refused_number_is_refused_in_every_spelling(answer: str) -> None:
     """The platform's endpoints and our own: mapped, written out, or translated into another range."""
     with pytest.raises(CallbackUrlRefused):
-        admit("alias.fabrikam.com", [answer], refused_hosts=OWN)
+        check_addresses("alias.fabrikam.com", [answer], refused_hosts=OWN)
     assert refusal_of(f"https://[{answer}]/" if ":" in answer else f"https://{answer}/", refused_hosts=OWN)
 
 
@@ -185,7 +185,7 @@ def test_a_refused_name_may_be_written_with_a_last_full_stop(host: str) -> None:
 def test_what_is_beside_a_refused_number_is_let_through() -> None:
     """A list names hosts, not networks."""
     answers = ["20.50.2.2", "2603:1030:7::7"]
-    assert admit("alias.fabrikam.com", answers, refused_hosts=OWN) == answers
+    assert check_addresses("alias.fabrikam.com", answers, refused_hosts=OWN) == answers
 
 
 @pytest.mark.parametrize("entry", ["2606:4700:0::1", "[2606:4700::1]", "2606:4700::0001"])

@@ -16,14 +16,14 @@ from shared.core import errors
 from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
 from shared.core.states import Status
 from shared.upstreams.answers import MAX_ANSWER, MAX_DEPTH
-from shared.upstreams.protocol import MAX_ID, Authorize, Step
-from shared.upstreams.responses_api import ResponsesUpstream
+from shared.upstreams.protocol import MAX_ID, Authorize, Progress
+from shared.upstreams.responses_api import BackgroundResponses
 from tests.support.stage import events
 
 BASE, KEY = "https://model.example.com/v1", "sk-geheim-0123456789"
 CREATED = {"id": "up_1", "object": "response", "status": "queued"}
 Handler = Callable[[httpx.Request], httpx.Response]
-Call = Callable[[ResponsesUpstream], Awaitable[Any]]
+Call = Callable[[BackgroundResponses], Awaitable[Any]]
 
 
 async def with_key() -> Mapping[str, str]:
@@ -35,7 +35,7 @@ def asked(call: Call, handler: Handler, authorize: Authorize = with_key, base: s
     """Make one call to an upstream that answers by the handler."""
 
     async def main() -> Any:
-        upstream = ResponsesUpstream(httpx.AsyncClient(transport=httpx.MockTransport(handler)), base, authorize)
+        upstream = BackgroundResponses(httpx.AsyncClient(transport=httpx.MockTransport(handler)), base, authorize)
         try:
             return await call(upstream)
         finally:
@@ -51,22 +51,22 @@ def answering(status: int = 200, body: object = CREATED, **headers: str) -> Hand
     return lambda _: httpx.Response(status, content=content, headers=named)
 
 
-def start(upstream: ResponsesUpstream) -> Awaitable[Step]:
+def start(upstream: BackgroundResponses) -> Awaitable[Progress]:
     """Begin some work."""
     return upstream.start({"model": "m"}, "resp_1")
 
 
-def advance(upstream: ResponsesUpstream) -> Awaitable[Step]:
+def advance(upstream: BackgroundResponses) -> Awaitable[Progress]:
     """Ask how far it is."""
-    return upstream.advance("up_1")
+    return upstream.poll("up_1")
 
 
-def stop(upstream: ResponsesUpstream) -> Awaitable[None]:
+def stop(upstream: BackgroundResponses) -> Awaitable[None]:
     """Stop it."""
     return upstream.stop("up_1")
 
 
-def forget(upstream: ResponsesUpstream) -> Awaitable[None]:
+def forget(upstream: BackgroundResponses) -> Awaitable[None]:
     """Delete it."""
     return upstream.forget("up_1")
 
@@ -110,7 +110,7 @@ def test_a_token_is_one_segment_of_the_path(token: str) -> None:
         seen.append(request.url.raw_path)
         return httpx.Response(200, json=CREATED)
 
-    asked(lambda upstream: upstream.advance(token), record)
+    asked(lambda upstream: upstream.poll(token), record)
     (path,) = seen
     assert path.startswith(b"/v1/responses/")
     assert not set(path.removeprefix(b"/v1/responses/")) & set(b"/?# \n")
@@ -122,7 +122,7 @@ def test_a_token_is_one_segment_of_the_path(token: str) -> None:
 def test_a_step_says_where_the_work_is(call: Call, status: Status) -> None:
     """The token to go on with is the upstream's id; a terminal step has none, and keeps the id for later."""
     body = {**CREATED, "status": status, "output": [], "unknown": 1}
-    assert asked(call, answering(body=body)) == Step(status, None if status.is_terminal else "up_1", body, "up_1")
+    assert asked(call, answering(body=body)) == Progress(status, None if status.is_terminal else "up_1", body, "up_1")
 
 
 @every_step
@@ -136,7 +136,7 @@ def test_any_2xx_is_an_answer(call: Call, status: int) -> None:
 def test_nulls_while_queued_are_no_error(call: Call) -> None:
     """Azure leaves `created_at` and `output` null while the work is queued."""
     body = {**CREATED, "created_at": None, "output": None, "error": None, "usage": None}
-    assert asked(call, answering(body=body)) == Step(Status.QUEUED, "up_1", body, "up_1")
+    assert asked(call, answering(body=body)) == Progress(Status.QUEUED, "up_1", body, "up_1")
 
 
 @every_step

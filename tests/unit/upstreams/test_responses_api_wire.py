@@ -13,15 +13,15 @@ import httpx
 import pytest
 
 from shared.core.errors import UpstreamUnavailable
-from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S, ResponsesUpstream
+from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S, BackgroundResponses
 
 KEY = "sk-geheim-0123456789"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
-Call = Callable[[ResponsesUpstream], Awaitable[Any]]
+Call = Callable[[BackgroundResponses], Awaitable[Any]]
 CALLS: list[Call] = [
     lambda upstream: upstream.start({"model": "m"}, "resp_1"),
-    lambda upstream: upstream.advance("up_1"),
+    lambda upstream: upstream.poll("up_1"),
     lambda upstream: upstream.stop("up_1"),
     lambda upstream: upstream.forget("up_1"),
 ]
@@ -75,9 +75,9 @@ class Exchange(socketserver.StreamRequestHandler):
 
 
 @contextlib.asynccontextmanager
-async def upstream_at(url: str) -> AsyncIterator[ResponsesUpstream]:
+async def upstream_at(url: str) -> AsyncIterator[BackgroundResponses]:
     """Give an upstream over a real client; its connections are closed at the end."""
-    upstream = ResponsesUpstream(httpx.AsyncClient(timeout=5), url, with_key)
+    upstream = BackgroundResponses(httpx.AsyncClient(timeout=5), url, with_key)
     async with contextlib.aclosing(upstream):
         yield upstream
 
@@ -136,7 +136,7 @@ def test_one_connection_serves_many_calls() -> None:
     async def main() -> None:
         async with upstream_at(server.url) as upstream:
             for _ in range(5):
-                await upstream.advance("up_1")
+                await upstream.poll("up_1")
 
     body = b'{"id":"up_1","status":"queued"}'
     with Server(HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body), keeps_open=True) as server:
@@ -167,7 +167,9 @@ def elapsed_at_deadline(call: Call, step_s: float) -> float:
                 await asyncio.sleep(0)
 
         client = httpx.AsyncClient(transport=httpx.MockTransport(silent), timeout=None)
-        async with contextlib.aclosing(ResponsesUpstream(client, "https://model.example.com/v1", with_key)) as upstream:
+        async with contextlib.aclosing(
+            BackgroundResponses(client, "https://model.example.com/v1", with_key)
+        ) as upstream:
             with pytest.raises(UpstreamUnavailable, match="no answer within"):
                 await call(upstream)
         return loop.skipped_s
@@ -196,7 +198,7 @@ def test_a_credential_has_a_deadline_too() -> None:
                 loop.skipped_s += 0.5
                 await asyncio.sleep(0)
 
-        async with contextlib.aclosing(ResponsesUpstream(httpx.AsyncClient(), "https://x/v1", silent)) as upstream:
+        async with contextlib.aclosing(BackgroundResponses(httpx.AsyncClient(), "https://x/v1", silent)) as upstream:
             with pytest.raises(UpstreamUnavailable, match="no credential"):
                 await upstream.check()
         assert loop.skipped_s <= CALL_DEADLINE_S + 2

@@ -4,6 +4,7 @@ import pytest
 from agent_framework import Content
 
 from shared.core.errors import BadRequest
+from shared.storage.messages import RunOffer
 from tests.support.fakes.agents import AGENT, Script, Weather, employ, rainy, ran, says, spoken, told
 from tests.support.stage import CALLBACK_URL, Stage
 from tests.support.stream_clients import QUICK, kinds, numbers, offers, replayed, streamed, text
@@ -88,7 +89,7 @@ async def test_a_chat_client_that_refuses_background_work_is_asked_without(stage
     script = employ(stage, Script(refuses_background=True))
     for _ in range(2):
         reader = await streamed(stage, model=AGENT) if stream else await stage.create(model=AGENT)
-        await stage.engine.run(reader.id, 1)
+        await stage.engine.drive(RunOffer(reader.id, 1))
         assert spoken(await stage.shown(reader.id)) == "All well."
     assert [options.get("background") for options in script.options] == [True, None, None]
 
@@ -115,7 +116,7 @@ async def test_a_follow_up_continues_the_session(stage: Stage, stream: bool) -> 
     for question in ("one", "two", "three"):
         made = await streamed(stage, model=AGENT, input=question, previous_response_id=previous) if stream else None
         previous = (made or await stage.create(model=AGENT, input=question, previous_response_id=previous)).id
-        await (await stage.process()).run(previous, 1)
+        await (await stage.process()).drive(RunOffer(previous, 1))
     shown = await stage.shown(previous or "")
     assert (shown["status"], shown["previous_response_id"]) == ("completed", shown["previous_response_id"])
     answered = [words.replace(" ", "") for words in script.asked[2]]
@@ -128,7 +129,7 @@ async def test_a_session_that_is_too_large_ends_with_its_response(stage: Stage) 
     employ(stage, Script([says("".join(dice))]))
     shown = await ran(stage)
     assert shown["status"] == "completed"
-    assert (await stage.record(shown["id"])).legacy_rows == 0
+    assert (await stage.record(shown["id"])).session_rows == 0
     with pytest.raises(BadRequest, match="left no session") as refused:
         await stage.create(model=AGENT, previous_response_id=shown["id"])
     assert (refused.value.param, refused.value.code) == ("previous_response_id", "session_not_found")
@@ -149,8 +150,8 @@ async def test_a_purge_removes_all_that_an_agent_left(stage: Stage, tool: Weathe
     rainy(stage, tool)
     reader = await told(stage)
     for name in ("memo", "legacy", "event"):
-        assert await stage.world.store.children(reader.id, name)
+        assert await stage.ports.store.children(reader.id, name)
     await stage.ring(reader.id)
     for name in ("memo", "legacy", "event", "input"):
-        assert await stage.world.store.children(reader.id, name) == []
-    assert await stage.world.store.read(reader.id) is None
+        assert await stage.ports.store.children(reader.id, name) == []
+    assert await stage.ports.store.read(reader.id) is None

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from shared.core.alarms import Kind
-from shared.core.changesets import Write
+from shared.core.changesets import ChangeSet
 from shared.core.states import Status
+from shared.storage.messages import RunOffer
 from tests.support.fakes.agents import AGENT, Script, Weather, calls, employ, says, spoken
 from tests.support.run_holders import run_on
 from tests.support.stage import Stage
@@ -34,14 +35,19 @@ async def test_an_agent_that_waits_is_left(stage: Stage) -> None:
     """Between two looks nobody holds the run; the agent goes on with its token in another process, and counts once."""
     script = employ(stage, Script(polls=2))
     made = await stage.create(model=AGENT)
-    await stage.engine.run(made.id, 1)
+    await stage.engine.drive(RunOffer(made.id, 1))
     paused = await stage.record(made.id)
-    assert (paused.status, paused.claimed, paused.epoch, paused.memos) == (Status.IN_PROGRESS, False, 2, 1)
+    assert (paused.status, paused.run.claimed, paused.run.epoch, paused.upstream.checkpoints) == (
+        Status.IN_PROGRESS,
+        False,
+        2,
+        1,
+    )
     (alarm,) = await stage.alarms(made.id)
     assert (alarm.kind, alarm.due_ms - stage.clock.ms) == (Kind.RUN, 1_000)
     assert await run_on(stage, made.id) == 2
     ended = await stage.record(made.id)
-    assert (ended.starts, ended.lapses, ended.memos, script.begun) == (1, 0, 1, 1)
+    assert (ended.upstream.starts, ended.run.expirations, ended.upstream.checkpoints, script.begun) == (1, 0, 1, 1)
     assert spoken(await stage.shown(made.id)) == "All well."
     assert [options.get("continuation_token") for options in script.options] == [None, *[{"response_id": "work_1"}] * 2]
 
@@ -50,10 +56,10 @@ async def test_an_agent_that_was_begun_anew_may_wait(stage: Stage) -> None:
     """As often as is allowed it was begun anew before it had a token; to look again is not to begin."""
     employ(stage, Script(polls=2))
     made = await stage.create(model=AGENT)
-    await stage.world.store.commit(Write(replace(made, starts=3)))
+    await stage.ports.store.commit(ChangeSet(replace(made, upstream=replace(made.upstream, starts=3))))
     await run_on(stage, made.id)
     ended = await stage.record(made.id)
-    assert (ended.status, ended.starts) == (Status.COMPLETED, 4)
+    assert (ended.status, ended.upstream.starts) == (Status.COMPLETED, 4)
 
 
 async def test_the_looks_become_rarer(stage: Stage) -> None:
@@ -62,7 +68,7 @@ async def test_the_looks_become_rarer(stage: Stage) -> None:
     made = await stage.create(model=AGENT)
     waits = []
     for epoch in range(1, 9):
-        await stage.engine.run(made.id, epoch)
+        await stage.engine.drive(RunOffer(made.id, epoch))
         (alarm,) = await stage.alarms(made.id)
         waits.append((alarm.due_ms - stage.clock.ms) // 1000)
         stage.clock.advance(epoch * 6)
@@ -77,7 +83,7 @@ async def test_a_run_that_only_pauses_may_last_longer_than_an_invocation(stage: 
     stage.limit(deadline_ms=7 * 86_400_000)
     employ(stage, Script(polls=2))
     made = await stage.create(model=AGENT)
-    await stage.engine.run(made.id, 1)
+    await stage.engine.drive(RunOffer(made.id, 1))
     stage.clock.advance(100_000)
     await run_on(stage, made.id)
     assert (await stage.record(made.id)).status is Status.COMPLETED
@@ -87,7 +93,7 @@ async def test_a_deadline_ends_a_run_that_is_paused(stage: Stage) -> None:
     """It is not slept through."""
     employ(stage, Script(polls=1_000))
     made = await stage.create(model=AGENT)
-    await stage.engine.run(made.id, 1)
+    await stage.engine.drive(RunOffer(made.id, 1))
     stage.clock.ms = made.deadline_ms
     await stage.sweep(made.id)
     assert (await stage.shown(made.id))["error"]["code"] == "deadline_exceeded"

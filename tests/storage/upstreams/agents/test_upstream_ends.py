@@ -12,6 +12,7 @@ from shared.core.alarms import Kind
 from shared.core.errors import BadRequest
 from shared.core.records import Record
 from shared.core.states import Status
+from shared.storage.messages import RunOffer
 from tests.support.fakes.agents import AGENT, Script, Weather, calls, employ, rainy, ran, says, spoken
 from tests.support.run_holders import claimed, die, driving, reaches
 from tests.support.stage import ANN, Stage, told
@@ -47,11 +48,11 @@ async def test_a_tool_that_has_finished_is_not_run_again(stage: Stage, tool: Wea
     await die(first)
     await stage.ring(response_id)
     gate.open()
-    await (await stage.process()).run(response_id, 2)
+    await (await stage.process()).drive(RunOffer(response_id, 2))
     shown = await stage.shown(response_id)
     assert (shown["status"], spoken(shown), tool.asked) == ("completed", "It rains.", ["Bonn"])
     assert shown["output"][1]["output"] == "rain in Bonn"
-    assert (await stage.record(response_id)).starts == 2
+    assert (await stage.record(response_id)).upstream.starts == 2
     if reader:
         seen = await reader.rest()
         assert (kinds(seen).count("in_progress"), text(seen)) == (2, "It rains.")
@@ -68,7 +69,7 @@ async def test_equal_calls_are_told_apart(stage: Stage, tool: Weather) -> None:
     await die(first)
     await stage.ring(made.id)
     gate.open()
-    await stage.engine.run(made.id, 2)
+    await stage.engine.drive(RunOffer(made.id, 2))
     assert (tool.asked, spoken(await stage.shown(made.id))) == (["Bonn", "Bonn"], "Twice.")
 
 
@@ -89,7 +90,7 @@ async def test_a_tool_that_fails_is_tried_again_after_a_death(stage: Stage) -> N
     await die(first)
     await stage.ring(made.id)
     gate.open()
-    await stage.engine.run(made.id, 2)
+    await stage.engine.drive(RunOffer(made.id, 2))
     assert (tries, (await stage.shown(made.id))["status"]) == (["Bonn", "Bonn"], "completed")
 
 
@@ -102,11 +103,11 @@ async def test_a_run_that_is_lost_calls_no_tool(stage: Stage, tool: Weather) -> 
     older = driving(stage.engine, made.id, 1)
     await gate.reached.wait()
     await stage.ring(made.id)
-    await stage.world.store.commit(run_transitions.claimed(await stage.record(made.id), stage.clock.ms))
+    await stage.ports.store.commit(run_transitions.claim_run(await stage.record(made.id), stage.clock.ms))
     gate.open()
     await reaches(stage, made.id, lambda _: bool(tool.asked))
     await asyncio.sleep(0)
-    assert (await stage.record(made.id)).memos == 0
+    assert (await stage.record(made.id)).upstream.checkpoints == 0
     assert len(script.asked) == 1
     await die(older)
 
@@ -164,7 +165,7 @@ async def test_a_failure_names_the_type_and_tells_nothing(
     employ(stage, Script(errors=[RuntimeError(secret)]))
     reader = await streamed(stage, model=AGENT) if stream else None
     response_id = (reader or await stage.create(model=AGENT)).id
-    await stage.engine.run(response_id, 1)
+    await stage.engine.drive(RunOffer(response_id, 1))
     shown = await stage.shown(response_id)
     assert shown["error"] == {"code": "runtime_error", "message": "The agent failed with RuntimeError."}
     failures = [line for line in told(caplog) if line["event"] == "agent.failed"]
@@ -180,7 +181,7 @@ async def test_an_answer_that_was_cut_is_incomplete(stage: Stage, reason: str, s
     employ(stage, Script(finish_reason=reason))
     response = await ran(stage)
     assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": shown})
-    assert (await stage.record(response["id"])).legacy_rows == 1
+    assert (await stage.record(response["id"])).session_rows == 1
 
 
 async def test_a_dead_process_is_followed_three_times(stage: Stage) -> None:
@@ -195,14 +196,14 @@ async def test_a_dead_process_is_followed_three_times(stage: Stage) -> None:
         await die(running)
         await stage.ring(made.id)
     gate.open()
-    await stage.engine.run(made.id, 5)
+    await stage.engine.drive(RunOffer(made.id, 5))
     ended = await stage.record(made.id)
-    assert (ended.status, ended.starts) == (Status.FAILED, 4)
+    assert (ended.status, ended.upstream.starts) == (Status.FAILED, 4)
     assert (await stage.shown(made.id))["error"]["code"] == "upstream_lost"
 
 
 def _has_begun(times: int, record: Record) -> bool:
-    return record.starts == times
+    return record.upstream.starts == times
 
 
 # What is refused
@@ -236,7 +237,7 @@ async def test_an_agent_that_is_dropped_fails_what_was_accepted(stage: Stage) ->
     made = await stage.create(model=AGENT)
     stage.others.clear()
     employ(stage, name="other")
-    await stage.engine.run(made.id, 1)
+    await stage.engine.drive(RunOffer(made.id, 1))
     assert (await stage.shown(made.id))["error"]["code"] == "model_not_found"
 
 

@@ -12,6 +12,7 @@ from openai import AsyncOpenAI
 
 from shared.core.alarms import Kind
 from shared.core.records import Record
+from shared.storage.messages import RunOffer
 from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
 from tests.support.fakes.agents import AGENT, Script, StaffOf, Weather, spoken
 from tests.support.peer_processes import ModelPeer
@@ -67,7 +68,7 @@ async def test_a_model_in_the_background_is_polled_by_runners(stage: Stage, hire
     shown = await stage.shown(made.id)
     assert (shown["status"], shown["usage"]["output_tokens"] > 0) == ("completed", True)
     assert spoken(shown).startswith("This answer is simulated")
-    assert (model.stats()["creates"], (await stage.record(made.id)).starts) == (1, 1)
+    assert (model.stats()["creates"], (await stage.record(made.id)).upstream.starts) == (1, 1)
 
 
 async def test_tools_run_between_two_pieces_of_background_work(
@@ -95,7 +96,7 @@ async def test_a_tool_is_not_run_again_after_a_death_between_two_pieces(
     """The process dies while it hands the result on; the next one finds the call by the token, and the result."""
     hire("sim-tool", tool.weather)
     made = await stage.create(model=AGENT, input="Bonn")
-    await stage.engine.run(made.id, 1)
+    await stage.engine.drive(RunOffer(made.id, 1))
     model.faults(create_latency_s=60)
     epoch = 2
     while not tool.asked:
@@ -111,14 +112,14 @@ async def test_a_tool_is_not_run_again_after_a_death_between_two_pieces(
 
 
 def _is_paused_or_called(epoch: int, record: Record) -> bool:
-    return record.epoch > epoch or record.memos > 1
+    return record.run.epoch > epoch or record.upstream.checkpoints > 1
 
 
 async def test_a_cancel_reaches_the_model_of_a_run_that_is_paused(stage: Stage, hire: Employ, model: ModelPeer) -> None:
     """Nobody holds the run: the `stop` alarm tells the SDK under the chat client."""
     hire("sim-60s")
     made = await stage.create(model=AGENT)
-    await stage.engine.run(made.id, 1)
+    await stage.engine.drive(RunOffer(made.id, 1))
     await stage.engine.cancel(ANN, made.id)
     model.faults(outage="503")
     await stage.sweep(made.id)
@@ -138,15 +139,15 @@ async def test_a_stream_is_followed_by_its_token_after_a_death(stage: Stage, hir
     reader = await streamed(stage, model=AGENT)
     running = driving(stage.engine, reader.id, 1)
     await reader.take(5)
-    await reaches(stage, reader.id, lambda record: record.next_seq > 4)
+    await reaches(stage, reader.id, lambda record: record.log.next_seq > 4)
     await die(running)
     await stage.ring(reader.id)
-    await (await stage.process()).run(reader.id, 2)
+    await (await stage.process()).drive(RunOffer(reader.id, 2))
     seen = await reader.rest()
     shown = await stage.shown(reader.id)
     assert (kinds(seen).count("in_progress"), text(seen)) == (2, spoken(shown))
     assert numbers(seen) == sorted(set(numbers(seen)))
-    assert (model.stats()["creates"], (await stage.record(reader.id)).starts) == (1, 1)
+    assert (model.stats()["creates"], (await stage.record(reader.id)).upstream.starts) == (1, 1)
 
 
 async def test_what_came_before_the_token_is_told_again(
@@ -157,10 +158,10 @@ async def test_what_came_before_the_token_is_told_again(
     model.faults(stream_stall_after=12)
     reader = await streamed(stage, model=AGENT, input="Bonn")
     running = driving(stage.engine, reader.id, 1)
-    await reaches(stage, reader.id, lambda record: record.memos == 3)
+    await reaches(stage, reader.id, lambda record: record.upstream.checkpoints == 3)
     await die(running)
     await stage.ring(reader.id)
-    await (await stage.process()).run(reader.id, 2)
+    await (await stage.process()).drive(RunOffer(reader.id, 2))
     seen = await replayed(stage, reader.id)
     output = (await stage.shown(reader.id))["output"]
     assert [item["type"] for item in output] == ["function_call", "function_call_output", "message"]
@@ -173,7 +174,7 @@ async def test_a_stream_that_breaks_is_followed_by_its_token(stage: Stage, hire:
     hire("sim-0.5s")
     model.faults(stream_drop_after=6)
     reader = await streamed(stage, model=AGENT)
-    await stage.engine.run(reader.id, 1)
+    await stage.engine.drive(RunOffer(reader.id, 1))
     seen = await reader.rest()
     assert kinds(seen)[-1] == "completed"
     assert text(seen) == spoken(await stage.shown(reader.id))
@@ -196,7 +197,7 @@ async def test_a_model_that_cannot_be_asked_now_is_asked_later(stage: Stage, hir
     """Its work goes on meanwhile: an outage between two looks fails nothing."""
     hire("sim-0.2s")
     made = await stage.create(model=AGENT)
-    await stage.engine.run(made.id, 1)
+    await stage.engine.drive(RunOffer(made.id, 1))
     model.faults(outage="503")
     await stage.ring(made.id)
     running = asyncio.create_task(run_on(stage, made.id))

@@ -6,7 +6,7 @@ import pytest
 from agent_framework import Message
 
 from shared.core.errors import BadRequest
-from shared.upstreams.agents.inputs import messages, options
+from shared.upstreams.agents.inputs import input_messages, run_options
 
 ITEMS: list[tuple[Any, list[dict[str, Any]]]] = [
     ("hi", [{"role": "user", "contents": [{"type": "text", "text": "hi"}]}]),
@@ -36,7 +36,7 @@ ITEMS: list[tuple[Any, list[dict[str, Any]]]] = [
 @pytest.mark.parametrize(("given", "expected"), ITEMS)
 def test_the_input_becomes_messages(given: Any, expected: list[dict[str, Any]]) -> None:
     """Of the framework's form, which takes them."""
-    found = messages({"input": given})
+    found = input_messages({"input": given})
     assert found == expected
     assert [Message(one["role"], one["contents"]).role for one in found] == [one["role"] for one in expected]
 
@@ -47,13 +47,13 @@ def test_the_input_becomes_messages(given: Any, expected: list[dict[str, Any]]) 
 def test_other_items_are_refused(item: Any) -> None:
     """By the name of the field: to leave them out would change the answer."""
     with pytest.raises(BadRequest) as refused:
-        messages({"input": [item]})
+        input_messages({"input": [item]})
     assert refused.value.param == "input"
 
 
 def test_options_have_the_names_of_the_framework() -> None:
     """Those that are null are not set."""
-    assert options({"max_output_tokens": 5, "temperature": 0.0, "top_p": None, "seed": 1}) == {
+    assert run_options({"max_output_tokens": 5, "temperature": 0.0, "top_p": None, "seed": 1}) == {
         "max_tokens": 5,
         "temperature": 0.0,
     }

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.upstreams.agents.output_events import Narrative, Piece, usage
+from shared.upstreams.agents.output_events import Delta, DeltaKind, OutputBuilder, total_usage
 
-TEXT, DONE = Piece("text", "a", "m"), Piece("text", "ab", "m", is_whole=True)
+TEXT, DONE = Delta(DeltaKind.TEXT, "a", "m"), Delta(DeltaKind.TEXT, "ab", "m", is_whole=True)
 
 
-def told(*pieces: Piece) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def told(*pieces: Delta) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the events of all pieces, and the output."""
-    narrative = Narrative("x")
-    events = [event for piece in pieces for event in narrative.tell(piece)]
-    return [*events, *narrative.end()], narrative.output
+    narrative = OutputBuilder("x")
+    events = [event for piece in pieces for event in narrative.add(piece)]
+    return [*events, *narrative.close()], narrative.output
 
 
 def kinds(events: list[dict[str, Any]]) -> list[str]:
@@ -34,14 +34,14 @@ def rebuilt(events: list[dict[str, Any]]) -> dict[int, str]:
 
 def test_the_whole_text_after_its_pieces_is_not_told_twice() -> None:
     """Agent Framework says it once more at the end: only what is missing is a delta, and the item is over."""
-    events, output = told(TEXT, DONE, Piece("text", "c", "m"))
+    events, output = told(TEXT, DONE, Delta(DeltaKind.TEXT, "c", "m"))
     assert rebuilt(events) == {0: "ab", 1: "c"}
     assert [item["content"][0]["text"] for item in output] == ["ab", "c"]
 
 
 def test_a_text_that_was_rewritten_is_right_in_the_end() -> None:
     """What was told cannot be taken back; the `done` events and the output hold what is valid."""
-    events, output = told(Piece("text", "xy", "m"), DONE)
+    events, output = told(Delta(DeltaKind.TEXT, "xy", "m"), DONE)
     assert rebuilt(events) == {0: "xy"}
     assert [event["text"] for event in events if event["type"].endswith("text.done")] == ["ab"]
     assert output[0]["content"][0]["text"] == "ab"
@@ -50,11 +50,11 @@ def test_a_text_that_was_rewritten_is_right_in_the_end() -> None:
 def test_calls_are_written_side_by_side() -> None:
     """Their arguments may come in turns, and later pieces need not say whose they are."""
     events, output = told(
-        Piece("call", "{", "c1", "one"),
-        Piece("call", "[", "c2", "two"),
-        Piece("call", "}", "c1"),
-        Piece("call", "]"),
-        Piece("result", "1", "c1"),
+        Delta(DeltaKind.CALL, "{", "c1", "one"),
+        Delta(DeltaKind.CALL, "[", "c2", "two"),
+        Delta(DeltaKind.CALL, "}", "c1"),
+        Delta(DeltaKind.CALL, "]"),
+        Delta(DeltaKind.RESULT, "1", "c1"),
     )
     assert [(item.get("name"), item.get("arguments"), item.get("output")) for item in output] == [
         ("one", "{}", None),
@@ -67,25 +67,27 @@ def test_calls_are_written_side_by_side() -> None:
 
 def test_a_call_that_is_told_again_is_told_once() -> None:
     """Some clients repeat it whole once it is over."""
-    events, output = told(Piece("call", "{}", "c", "t", is_whole=True), Piece("call", "{}", "c", "t", is_whole=True))
+    events, output = told(
+        Delta(DeltaKind.CALL, "{}", "c", "t", is_whole=True), Delta(DeltaKind.CALL, "{}", "c", "t", is_whole=True)
+    )
     assert kinds(events).count("output_item.added") == len(output) == 1
 
 
 def test_nothing_is_not_an_item() -> None:
     """Clients announce parts with an empty text, and close them so."""
-    assert told(Piece("text", "", "m"), Piece("reasoning", "", "r")) == ([], [])
+    assert told(Delta(DeltaKind.TEXT, "", "m"), Delta(DeltaKind.REASONING, "", "r")) == ([], [])
 
 
 def test_a_refusal_is_a_part_of_its_own_kind() -> None:
     """With its own events."""
-    events, output = told(Piece("refusal", "No.", "m"))
+    events, output = told(Delta(DeltaKind.REFUSAL, "No.", "m"))
     assert output[0]["content"] == [{"type": "refusal", "refusal": "No."}]
     assert "refusal.delta" in kinds(events)
 
 
 PIECES = st.builds(
-    Piece,
-    st.sampled_from(["text", "refusal", "reasoning", "call", "result"]),
+    Delta,
+    st.sampled_from(DeltaKind),
     st.text("ab", max_size=3),
     st.sampled_from(["1", "2", ""]),
     st.sampled_from(["tool", ""]),
@@ -94,7 +96,7 @@ PIECES = st.builds(
 
 
 @given(st.lists(PIECES, max_size=12))
-def test_every_item_opens_and_closes_once(pieces: list[Piece]) -> None:
+def test_every_item_opens_and_closes_once(pieces: list[Delta]) -> None:
     """In whatever order pieces come: places have no gap, events are within their item, and `done` is the output."""
     events, output = told(*pieces)
     opened = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
@@ -121,5 +123,5 @@ def test_every_item_opens_and_closes_once(pieces: list[Piece]) -> None:
 )
 def test_usage_is_the_sum_of_all_requests(details: list[dict[str, Any]], expected: tuple[int, int, int] | None) -> None:
     """Where nobody counted there is none; a total that nobody told is the sum."""
-    used = usage(details)
+    used = total_usage(details)
     assert (used and (used["input_tokens"], used["output_tokens"], used["total_tokens"])) == expected

@@ -8,7 +8,7 @@ import pytest
 
 from local.stack.process import ROOT
 from shared.core.errors import BadRequest, Misconfigured, SettingsError
-from shared.settings import load
+from shared.settings import load_settings
 from shared.upstreams.agents.registry import Agents
 from tests.support.stage import events
 from tests.unit.test_settings import LEAST
@@ -41,7 +41,7 @@ def test_agents_are_made_by_their_factories(directory: Path) -> None:
     """A new one each time, and none by looking for it."""
     agents = written(directory, "staff_good", "made = []\nAGENTS = {'clerk': lambda: made.append(1) or len(made)}\n")
     agents.check("clerk")
-    assert [str(agents.made("clerk")) for _ in range(2)] == ["1", "2"]
+    assert [str(agents.create("clerk")) for _ in range(2)] == ["1", "2"]
 
 
 def test_an_unknown_agent_is_told_who_there_is(directory: Path) -> None:
@@ -93,5 +93,5 @@ def test_the_examples_are_such_a_module() -> None:
 def test_the_setting_is_a_modules_name(name: str) -> None:
     """Anything else is refused at the start."""
     with pytest.raises(SettingsError, match="AGENTS_MODULE"):
-        load({**LEAST, "AGENTS_MODULE": name})
-    assert load(LEAST).agents_module == "agents"
+        load_settings({**LEAST, "AGENTS_MODULE": name})
+    assert load_settings(LEAST).agents_module == "agents"

@@ -1,0 +1,91 @@
+"""Headers and query parameters of a request, checked."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.core import ids
+from shared.core.errors import BadRequest
+
+MAX_WAIT_S = 60
+_NUMBER = re.compile(r"[0-9]{1,20}")
+_UNIX = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d+)\"?\s*(?=[,;]|$)", re.IGNORECASE)
+_RESPOND_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What `Prefer` asks for (RFC 7240): how many seconds to wait, and whether to answer 202."""
+
+    wait_s: int | None = None
+    respond_async: bool = False
+
+
+def parse_preference(header: str | None) -> Preference:
+    """Read a Prefer header. Preferences other than `wait` and `respond-async` are ignored, as RFC 7240 says."""
+    if not header:
+        return Preference()
+    wait = _WAIT.search(header)
+    return Preference(min(int(wait[1][:9]), MAX_WAIT_S) if wait else None, _RESPOND_ASYNC.search(header) is not None)
+
+
+def check_idempotency_key(header: str | None) -> str | None:
+    """Return an Idempotency-Key header; raise BadRequest if it is not 1 to 255 visible ASCII characters."""
+    if header is not None and not _KEY.fullmatch(header):
+        raise BadRequest(
+            "'Idempotency-Key' must be 1 to 255 visible ASCII characters.",
+            param="Idempotency-Key",
+            code="invalid_value",
+        )
+    return header
+
+
+def last_seen(named: ids.Cursor, starting_after: str | None, last_event_id: str | None) -> int:
+    """Return the sequence number of the last stream event that a reader has seen, -1 for none.
+
+    It comes from `starting_after`, from `Last-Event-ID` or from the token in place of the id, in this order. The first
+    two are a number or an event's token. Raises BadRequest naming the one that is wrong.
+    """
+    for param, given in (("starting_after", starting_after), ("Last-Event-ID", last_event_id)):
+        if given:
+            return _event_number(named.id, param, given.strip())
+    return -1 if named.after is None else named.after
+
+
+def _event_number(response_id: str, param: str, text: str) -> int:
+    if _NUMBER.fullmatch(text):
+        return min(int(text), ids.MAX_EVENT)
+    token = ids.read_token(text)
+    if token is None or token.after is None:
+        raise BadRequest(
+            f"'{param}' must be the sequence number of an event, or its continuation token.",
+            param=param,
+            code="invalid_value",
+        )
+    if token.id != response_id:
+        raise BadRequest(f"'{param}' is a token of another response.", param=param, code="invalid_value")
+    return token.after
+
+
+def parse_since(query: Mapping[str, str]) -> int:
+    """Return the time that `since` gives, in unix milliseconds. It is unix seconds, or ISO 8601 with a time zone."""
+    text = query.get("since", "")
+    try:
+        moment = float(text) if _UNIX.fullmatch(text) else _moment(text)
+    except ValueError:
+        raise BadRequest(
+            "'since' must be a time: unix seconds, or ISO 8601 such as 2027-01-31T08:00:00Z.",
+            param="since",
+            code="invalid_value",
+        ) from None
+    return int(moment * 1000)
+
+
+def _moment(text: str) -> float:
+    moment = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign that was not percent-encoded
+    if moment.tzinfo is None or moment.year < 1970:
+        raise ValueError("the time needs a zone")
+    return max(0.0, moment.timestamp())

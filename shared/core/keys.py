@@ -1,0 +1,182 @@
+"""The row keys of the table: how each is built and read. PartitionKey is the shard, one hex digit.
+
+| RowKey | row |
+|---|---|
+| `alarm|<due, 13-digit unix ms>|<kind>|<id>[|<target>]` | an alarm: "at this time, do this for that response" |
+| `failed|<caller tag>|<failed, 13-digit unix ms>|<id>|<target>` | an index row: a delivery that was given up |
+| `resp|<id>` | the record, which is the truth about a response |
+| `resp|<id>|attempt|<target>|<number, 4 digits>` | one delivery attempt |
+| `resp|<id>|body|<nn>` | a part of the response object, where it does not fit into the record |
+| `resp|<id>|event|<number of the first event, 10 digits>|<nn>` | a batch of stream events, or a part of one |
+| `resp|<id>|input|<nn>` | a part of the request |
+| `resp|<id>|legacy|<nn>` | a part of an agent's session, for the response that continues this one |
+| `resp|<id>|memo|<number, 6 digits>|<nn>` | a part of a checkpoint of an agent's run |
+| `upstream|<32 hex digits>` | which response of ours an upstream's id belongs to |
+
+Azure compares row keys as text, so numbers have a fixed width. Everything of a response is in its shard, and so are its
+alarms: one entity group transaction can change them together. The due alarms of a shard are its first rows.
+"""
+
+import hashlib
+import re
+from typing import NamedTuple
+
+_ALARM = re.compile(r"alarm\|([0-9]{13})\|([a-z]+)\|(resp_[0-9a-f]{32})(?:\|([0-9a-z]+))?")
+_FAILURE = re.compile(r"failed\|[0-9a-f]{16}\|[0-9]{13}\|(resp_[0-9a-f]{32})\|([0-9a-z]+)")
+ALARMS = "alarm|"
+AFTER = "!"  # below every character that a key goes on with: KEY + AFTER is the first key after KEY
+END = "~"  # above every character of a key: PREFIX + END is above all keys with that prefix
+INPUT = "input"
+BODY = "body"
+SESSION = "legacy"
+CHECKPOINTS = "memo"
+ATTEMPTS = "attempt"
+
+
+class AlarmKey(NamedTuple):
+    """What the row key of an alarm says: when it is due, its kind, the response, and its target if it has one."""
+
+    due_ms: int
+    kind: str
+    id: str
+    target: str
+
+
+class FailureKey(NamedTuple):
+    """What the row key of a failed delivery says."""
+
+    id: str
+    target: str
+
+
+# Alarms
+
+
+def alarm_key(due_ms: int, kind: str, response_id: str, target: str = "") -> str:
+    """Return the row key of an alarm."""
+    key = f"{ALARMS}{due_ms:013d}|{kind}|{response_id}"
+    return f"{key}|{target}" if target else key
+
+
+def alarms_until(due_ms: int) -> str:
+    """Return a key above every alarm that is due at that time or earlier, and below every later one."""
+    return f"{ALARMS}{due_ms:013d}}}"
+
+
+def parse_alarm_key(key: str) -> AlarmKey:
+    """Return what the row key of an alarm says; raise ValueError if it is not one."""
+    match = _ALARM.fullmatch(key)
+    if match is None:
+        raise ValueError(f"not an alarm: {key}")
+    due, kind, response_id, target = match.groups("")
+    return AlarmKey(int(due), kind, response_id, target)
+
+
+# Failed deliveries
+
+
+def failure_key(caller_tag: str, failed_ms: int, response_id: str, target: str) -> str:
+    """Return the row key of the index row of a failed delivery."""
+    return f"{failures_from(caller_tag, failed_ms)}|{response_id}|{target}"
+
+
+def failures_from(caller_tag: str, failed_ms: int) -> str:
+    """Return a key at or below every delivery of a caller that failed at that time or later."""
+    return f"failed|{caller_tag}|{failed_ms:013d}"
+
+
+def failures_end(caller_tag: str) -> str:
+    """Return a key above every failed delivery of a caller."""
+    return f"failed|{caller_tag}|{END}"
+
+
+def parse_failure_key(key: str) -> FailureKey:
+    """Return which delivery the row key of a failed one names; raise ValueError if it is not one."""
+    match = _FAILURE.fullmatch(key)
+    if match is None:
+        raise ValueError(f"not a failed delivery: {key}")
+    return FailureKey(match[1], match[2])
+
+
+# Responses
+
+
+def record_key(response_id: str) -> str:
+    """Return the row key of a record."""
+    return f"resp|{response_id}"
+
+
+def child_key(response_id: str, suffix: str) -> str:
+    """Return the row key of a row beside a record."""
+    return f"resp|{response_id}|{suffix}"
+
+
+def children_from(response_id: str, name: str = "") -> str:
+    """Return a key below every row beside a record, or below those of one name."""
+    return child_key(response_id, f"{name}|" if name else "")
+
+
+def part_suffix(name: str, part: int) -> str:
+    """Return the suffix of one part of a large value."""
+    return f"{name}|{part:02d}"
+
+
+def checkpoint_suffix(number: int, part: int) -> str:
+    """Return the suffix of one part of a checkpoint."""
+    return f"{CHECKPOINTS}|{number:06d}|{part:02d}"
+
+
+def checkpoint_of(key: str) -> str:
+    """Return what the row keys of all parts of a checkpoint have in common."""
+    return key.rpartition("|")[0]
+
+
+def attempt_suffix(target: str, number: int) -> str:
+    """Return the suffix of a delivery attempt."""
+    return f"{ATTEMPTS}|{target}|{number:04d}"
+
+
+def attempt_target(key: str) -> str:
+    """Return the target of a delivery attempt, from its row key."""
+    return key.split("|")[3]
+
+
+# Stream events
+
+
+def event_suffix(first: int, part: int) -> str:
+    """Return the suffix of one part of a batch of events, the first of which has this number."""
+    return f"event|{first:010d}|{part:02d}"
+
+
+def events_from(response_id: str, first: int) -> str:
+    """Return a key at or below the batch whose first event has this number."""
+    return child_key(response_id, f"event|{first:010d}|")
+
+
+def events_end(response_id: str) -> str:
+    """Return a key above every row of the event log."""
+    return child_key(response_id, f"event|{END}")
+
+
+def first_event_of(key: str) -> int:
+    """Return the number of the first event of a batch, from the row key of one of its parts."""
+    return int(key.split("|")[3])
+
+
+def after_batch(key: str) -> str:
+    """Return a key above every part of a batch and below the next batch, from the row key of its first part."""
+    return f"{key[:-2]}{END}"
+
+
+# Upstream ids
+
+
+def upstream_owner(upstream_id: str) -> str:
+    """Return an id in our form that stands for an upstream's id. Its first hex digit is the shard of the row."""
+    return f"resp_{hashlib.sha256(upstream_id.encode()).hexdigest()[:32]}"
+
+
+def upstream_key(owner: str) -> str:
+    """Return the key of the row that says whose an upstream's id is; `owner` as `upstream_owner` returns it."""
+    return f"upstream|{owner.removeprefix('resp_')}"

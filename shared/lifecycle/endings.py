@@ -1,0 +1,202 @@
+"""How a response ends: each reason as a value, and what that value makes of a record. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from shared.contract import responses, stream_events
+from shared.core import blobs, event_log
+from shared.core.blobs import Oversized
+from shared.core.errors import UpstreamRefused, UpstreamUnusable
+from shared.core.event_log import Event
+from shared.core.records import ExecutionMode, Record
+from shared.core.response_transitions import Ending
+from shared.core.states import Status
+from shared.upstreams.protocol import Progress
+
+MAX_NAME = 200  # characters of a model's name that are logged
+MAX_TOKENS = 10**12
+_CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,80}")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Why and how a response ends.
+
+    `answer` is the upstream's final object, or the part of it that says why there is none. `synthesize`: the readers of
+    its stream have not seen the output as events. `reads_body`: what is known of the object is used, too.
+    """
+
+    status: Status
+    answer: Mapping[str, Any] = field(repr=False)
+    now_ms: int
+    stop: bool = False  # tell the upstream to stop
+    upstream_id: str | None = None
+    session: Mapping[str, Any] | None = field(default=None, repr=False)
+    synthesize: bool = False
+    reads_body: bool = True
+
+
+def by_progress(progress: Progress, now_ms: int, *, synthesize: bool = False) -> Outcome:
+    """End as the upstream's last progress says."""
+    return Outcome(
+        progress.status,
+        progress.answer,
+        now_ms,
+        upstream_id=progress.upstream_id,
+        session=progress.session,
+        synthesize=synthesize,
+    )
+
+
+def by_failure(code: str, message: str, now_ms: int, *, stop: bool = False) -> Outcome:
+    """End as failed, with this error."""
+    return Outcome(Status.FAILED, responses.failure(code, message), now_ms, stop=stop)
+
+
+def cancelled(now_ms: int) -> Outcome:
+    """End as cancelled, and tell the upstream."""
+    return Outcome(Status.CANCELLED, {}, now_ms, stop=True)
+
+
+def internal_error(now_ms: int) -> Outcome:
+    """End as failed because of a fault of this service. Nothing packed is read, because reading may be what failed."""
+    failure = by_failure("internal_error", "The service failed to handle this response.", now_ms, stop=True)
+    return replace(failure, reads_body=False)
+
+
+def deadline_exceeded(now_ms: int) -> Outcome:
+    """End as failed because the deadline has passed."""
+    return by_failure("deadline_exceeded", "The response was not finished before its deadline.", now_ms, stop=True)
+
+
+def unusable(error: UpstreamUnusable, now_ms: int, *, stop: bool = False) -> Outcome:
+    """End as failed because the upstream's answer cannot be used."""
+    return by_failure(error.code, error.message, now_ms, stop=stop)
+
+
+def refused(refusal: UpstreamRefused, now_ms: int) -> Outcome:
+    """End as failed with the upstream's refusal."""
+    return by_failure(refusal.code or "upstream_refused", refusal.message, now_ms)
+
+
+def lost(message: str, now_ms: int) -> Outcome:
+    """End as failed because the upstream does not have the work any more."""
+    return by_failure("upstream_lost", message, now_ms)
+
+
+def with_our_ids(refusal: UpstreamRefused, record: Record, request: Mapping[str, Any]) -> UpstreamRefused:
+    """Return a refusal that names the previous response by the id that its caller knows."""
+    theirs = request.get("previous_response_id")
+    if theirs and record.request.previous_id:
+        refusal.message = refusal.message.replace(theirs, record.request.previous_id)
+    return refusal
+
+
+def echoing(record: Record, request: Mapping[str, Any]) -> Record:
+    """Return a record that has an object: its own, or else what the request says of it."""
+    return record if record.body else replace(record, body=blobs.pack(responses.echo(request)))
+
+
+def known_object(record: Record) -> dict[str, Any]:
+    """Return the response object as last known. It has at least the model."""
+    base: dict[str, Any] = {"model": record.request.model}
+    return base | blobs.unpack(record.body) if record.body else base
+
+
+def ending_of(record: Record, outcome: Outcome) -> Ending:
+    """Return how this record ends with that outcome. An output that is too large makes it fail."""
+    known = known_object(record) if outcome.reads_body else {"model": record.request.model}
+    shown = responses.present(record, outcome.status, outcome.answer, known, outcome.now_ms)
+    try:
+        ending = _packed(outcome.status, shown, outcome)
+    except Oversized:
+        return _too_large(record, outcome)
+    if outcome.session is not None:
+        ending = _with_session(ending, outcome.session)
+    is_polled = record.run.mode is ExecutionMode.POLL
+    if record.request.stream and (outcome.synthesize or is_polled):
+        return _with_synthesized_events(record, ending, shown)
+    return ending
+
+
+def lost_session(outcome: Outcome, ending: Ending) -> bool:
+    """Return whether an agent's session was left out because there was no room for it."""
+    return outcome.session is not None and not ending.session
+
+
+def _packed(status: Status, shown: Mapping[str, Any], outcome: Outcome) -> Ending:
+    return Ending(status, blobs.pack(shown), outcome.stop, outcome.upstream_id, attributes=_attributes(shown))
+
+
+def _too_large(record: Record, outcome: Outcome) -> Ending:
+    message = f"The output is over {blobs.MAX_PACKED} bytes, compressed."
+    failure = responses.failure("output_too_large", message)
+    model = {"model": record.request.model}
+    shown = responses.present(record, Status.FAILED, failure, model, outcome.now_ms)
+    return _packed(Status.FAILED, shown, outcome)
+
+
+def _with_session(ending: Ending, session: Mapping[str, Any]) -> Ending:
+    """Keep the session for a response that continues this one. If there is no room, this one ends well all the same."""
+    try:
+        packed = blobs.pack(session)
+    except Oversized:
+        return ending
+    return ending if len(ending.body) + len(packed) > blobs.MAX_PACKED else replace(ending, session=packed)
+
+
+def _with_synthesized_events(record: Record, ending: Ending, shown: Mapping[str, Any]) -> Ending:
+    """Add the output as events, in the same transaction as the end.
+
+    If they do not fit, only the first one is added, which tells readers to discard what they have.
+    """
+    if not shown["output"]:
+        return ending
+    events = stream_events.synthesized(record, shown)
+    room = blobs.MAX_PACKED - len(ending.body)
+    return replace(ending, synthesized=next((some for some in (events, events[:1]) if _fits(some, room)), ()))
+
+
+def _fits(events: tuple[Event, ...], room: int) -> bool:
+    try:
+        return event_log.size_of(event_log.event_rows(0, events)) <= room
+    except Oversized:
+        return False
+
+
+# What is logged of a final object
+
+
+def _attributes(shown: Mapping[str, Any]) -> dict[str, str | int]:
+    """Return the model that answered, the tokens that it used, and the code of an error."""
+    usage, error = (_fields(shown, name) for name in ("usage", "error"))
+    found = {
+        "response_model": _text(shown.get("model")),
+        "input_tokens": _count(usage.get("input_tokens")),
+        "output_tokens": _count(usage.get("output_tokens")),
+        "error": _code(error.get("code")),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _text(value: object) -> str | None:
+    return value[:MAX_NAME] if isinstance(value, str) else None
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= MAX_TOKENS else None
+
+
+def _code(value: object) -> str | None:
+    """Return the code of an error. Some upstreams put a sentence there, which could contain anything."""
+    text = str(value) if isinstance(value, str | int) else None
+    return text if text is None or _CODE.fullmatch(text) else "_OTHER"
+
+
+def _fields(shown: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = shown.get(name)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,53 @@
+"""Upstream ids: which response of ours an upstream's id belongs to. Only kept if the upstream sends webhooks.
+
+The id is registered, in the shard of its hash, before our response records it. A webhook that comes earlier leaves a
+mark there, which the registration finds. One that comes between the two writes marks the record. So no webhook is lost.
+"""
+
+from shared.core import keys
+from shared.core.alarms import Alarm, Kind
+from shared.core.errors import Conflict
+from shared.core.records import Record
+from shared.runtime.ports import Ports
+
+TARGET = "u"  # of the alarm that removes such a row
+MARK_MS = 600_000  # how long a webhook about a response that is not ours (yet) is remembered
+SPARE_MS = 3_600_000
+
+
+async def register(ports: Ports, record: Record, upstream_id: str) -> bool:
+    """Register an upstream's id; return whether the upstream has announced its end already."""
+    if not ports.config.limits.upstream_webhooks_enabled:
+        return False
+    owner = keys.upstream_owner(upstream_id)
+    if await _insert(ports, owner, record.id, record.deadline_ms + SPARE_MS):
+        return False
+    key = keys.upstream_key(owner)
+    row = await ports.store.find(owner, key)
+    if row is None or row["response"]:
+        return False
+    try:
+        await ports.store.replace(owner, key, {"response": record.id}, row.etag)
+    except Conflict:
+        return False  # our own write came first: its answer was lost
+    return True
+
+
+async def response_of(ports: Ports, upstream_id: str) -> Record | None:
+    """Return the response that an upstream's id belongs to. If there is none, leave a mark for its registration."""
+    owner = keys.upstream_owner(upstream_id)
+    if await _insert(ports, owner, "", ports.clock.now_ms() + MARK_MS):
+        return None
+    row = await ports.store.find(owner, keys.upstream_key(owner))
+    return await ports.store.read(row["response"]) if row and row["response"] else None
+
+
+async def purge(ports: Ports, alarm: Alarm) -> None:
+    """Remove the row of an upstream's id that is due."""
+    await ports.store.discard(alarm.id, keys.upstream_key(alarm.id))
+    await ports.store.remove(alarm)
+
+
+async def _insert(ports: Ports, owner: str, response_id: str, until_ms: int) -> bool:
+    alarm = Alarm(until_ms, Kind.PURGE, owner, TARGET)
+    return await ports.store.insert(owner, keys.upstream_key(owner), {"response": response_id}, alarm)

@@ -1,0 +1,96 @@
+"""Reading a background upstream: its work goes on without a reader, so a lost stream is no lost work."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from shared.contract import stream_events
+from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamFailed, UpstreamMissing, UpstreamRefused
+from shared.lifecycle import endings
+from shared.runs.consumer import Consumer
+from shared.runs.lease import Lease
+from shared.runs.log_writer import LogWriter
+from shared.runtime.ports import Ports
+from shared.telemetry.logs import logger
+from shared.upstreams.protocol import BackgroundUpstream, UpstreamEvent
+
+_log = logger(__name__)
+
+MAX_BROKEN = 3  # streams in a row that broke off without a new event
+
+
+class BackgroundConsumer(Consumer):
+    """Reconnects after the last event, and falls back to polling."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        lease: Lease,
+        log: LogWriter,
+        request: dict[str, Any],
+        decided: asyncio.Event,
+        upstream: BackgroundUpstream,
+    ) -> None:
+        super().__init__(ports, lease, log, request, decided)
+        self._upstream = upstream
+
+    async def _read(self) -> None:
+        token = self._record.upstream.token
+        is_known = token is not None
+        async with aclosing(self._start() if token is None else self._resume(token)) as events:
+            async for event in events:
+                self._check_error(event)
+                if not is_known:
+                    if event.response_id is None:
+                        continue  # a keepalive before the work has an id
+                    await self._begin(event)
+                    is_known = True
+                if status := stream_events.terminal_status(event.data):
+                    return await self._finish(event, status)
+                if event.is_whole:
+                    raise UpstreamMissing("the upstream has answered, but not with a stream")
+                if event.number is None or event.number >= self._log.upstream_next:
+                    await self._append(event)
+        raise UpstreamBroken("the stream ended before its terminal event")
+
+    def _start(self) -> AsyncGenerator[UpstreamEvent, None]:
+        self.settled.clear()
+        if self._record.run.epoch > 1:
+            # counted, because an upstream that ignores the key may have started the work before
+            _log.info("start.repeated", extra={"response": self._record.id, "epoch": self._record.run.epoch})
+        return self._upstream.stream(self._request, self._record.id)
+
+    def _resume(self, token: str) -> AsyncGenerator[UpstreamEvent, None]:
+        upstream_next = self._log.upstream_next
+        if self._log.next_seq > 1 and not upstream_next:
+            raise UpstreamMissing("the events of the stream have no numbers to resume from")
+        return self._upstream.resume(token, upstream_next - 1 if upstream_next else None)
+
+    async def _begin(self, event: UpstreamEvent) -> None:
+        """Record the upstream's id of the work, before anybody sees anything of it."""
+        live = self._log.is_live and not event.is_whole
+        status = stream_events.status_after(event.data)
+        if not await self._lease.record_start(event.response_id, status, is_background=True, live=live):
+            raise UpstreamBroken("the work was started before")
+        self.settled.set()
+        self._decided.set()
+
+    async def _on_refused(self, refusal: UpstreamRefused) -> UpstreamRefused | None:
+        if self._record.upstream.token is None:
+            return refusal
+        await self._log.drain()
+        await self._on_stream_lost(refusal)
+        return None
+
+    async def _on_stream_lost(self, error: UpstreamError) -> None:
+        if token := self._record.upstream.token:
+            _log.warning("run.polled", extra={"response": self._record.id, "reason": str(error)})
+            await self._switch_to_polling(token)
+        elif isinstance(error, UpstreamFailed):
+            await self._lease.end(endings.by_failure(error.code, error.message, self._now_ms()))
+        else:
+            await self._lease.end(self._lost())
+
+    def _may_reconnect(self) -> bool:
+        return self._broken <= MAX_BROKEN or self._record.upstream.token is None

@@ -1,0 +1,125 @@
+"""Reading a foreground upstream: the connection is the work. Work that breaks off is started again."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+from shared.contract import stream_events
+from shared.core.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamMissing,
+    UpstreamRefused,
+    UpstreamUnusable,
+)
+from shared.core.states import Status
+from shared.lifecycle import endings
+from shared.runs.consumer import Consumer
+from shared.runs.lease import Lease
+from shared.runs.log_writer import LogWriter
+from shared.runs.memory import RunCheckpoints
+from shared.runtime.ports import Ports
+from shared.telemetry.logs import logger
+from shared.upstreams.protocol import ForegroundUpstream, Progress, UpstreamEvent
+
+_log = logger(__name__)
+
+MAX_RESTARTS = 3
+
+
+class ForegroundConsumer(Consumer):
+    """Restarts the work, at most three times."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        lease: Lease,
+        log: LogWriter,
+        request: dict[str, Any],
+        decided: asyncio.Event,
+        upstream: ForegroundUpstream,
+    ) -> None:
+        super().__init__(ports, lease, log, request, decided)
+        self._upstream = upstream
+        self._checkpoints = RunCheckpoints(ports, lease)
+
+    async def _read(self) -> None:
+        if self._record.upstream.starts and await self._was_finished():
+            return None
+        has_begun = False
+        stream = self._upstream.stream(self._request, self._record.id, self._checkpoints)
+        async with aclosing(stream) as events:
+            async for event in events:
+                self._check_error(event)
+                if not has_begun:
+                    if event.response_id is None and not stream_events.is_for_callers(event.data):
+                        continue  # a keepalive before the work has begun
+                    await self._begin(event)
+                    has_begun = True
+                if status := stream_events.terminal_status(event.data):
+                    return await self._finish(event, status)
+                await self._append(event)
+        raise UpstreamBroken("the stream ended before its terminal event")
+
+    async def _begin(self, event: UpstreamEvent) -> None:
+        """Record that the work has begun or goes on, before anybody sees anything of it."""
+        is_restart = self._record.upstream.starts > 0
+        if event.is_resumed:
+            await self._lease.record_resumption()
+        else:
+            live = self._log.is_live and not event.is_whole
+            status = stream_events.status_after(event.data)
+            await self._lease.record_start(event.response_id, status, is_background=False, live=live)
+        self._decided.set()
+        if is_restart:
+            if not event.is_resumed:
+                extra = {"response": self._record.id, "starts": self._record.upstream.starts}
+                _log.warning("run.restarted", extra=extra)
+            await self._restart_readers()
+
+    async def _on_refused(self, refusal: UpstreamRefused) -> UpstreamRefused | None:
+        return refusal
+
+    async def _on_stream_lost(self, error: UpstreamError) -> None:
+        if isinstance(error, UpstreamFailed):
+            await self._lease.end(endings.by_failure(error.code, error.message, self._now_ms()))
+        else:
+            await self._lease.end(self._lost())
+
+    def _may_reconnect(self) -> bool:
+        return True
+
+    # Before a restart
+
+    async def _was_finished(self) -> bool:
+        """Look before the work is started again; return whether that has settled the response.
+
+        Work that is running or finished upstream is never started again.
+        """
+        if self._record.upstream.has_checkpoint:
+            return False
+        if self._record.upstream.starts > MAX_RESTARTS:
+            await self._log.drain()
+            await self._lease.end(self._lost())
+            return True
+        progress = await self._earlier_progress()
+        if progress is None:
+            return False
+        if progress.token is None:
+            await self._end(progress, synthesize=True)
+        else:
+            await self._log.drain()
+            await self._switch_to_polling(progress.token)
+        return True
+
+    async def _earlier_progress(self) -> Progress | None:
+        """Return how far the work is that was started before; None if the upstream has stopped or forgotten it."""
+        token = self._record.upstream.token
+        if token is None:
+            return None
+        try:
+            progress = await self._upstream.poll(token)
+        except (UpstreamMissing, UpstreamRefused, UpstreamUnusable):
+            return None
+        return None if progress.status is Status.CANCELLED else progress

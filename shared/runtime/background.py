@@ -1,0 +1,35 @@
+"""Tasks that go on when the call that started them has returned."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+class BackgroundTasks:
+    """Keeps references to tasks until they end: the event loop alone would let them be collected.
+
+    Nothing waits for these tasks when a process ends, so whatever they do must survive their death.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(
+        self, work: "Coroutine[Any, Any, None]", on_error: Callable[[BaseException], None] | None = None
+    ) -> "asyncio.Task[None]":
+        """Start a task. An exception that leaves it goes to `on_error`, or to the event loop's exception handler."""
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if on_error and not task.cancelled() and (error := task.exception()):
+                on_error(error)
+
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(over)
+        return task
+
+    @property
+    def tasks(self) -> "tuple[asyncio.Task[None], ...]":
+        """The tasks that have not ended."""
+        return tuple(self._tasks)

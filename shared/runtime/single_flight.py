@@ -1,0 +1,62 @@
+"""Work that this process does at most once at a time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+KEPT_S = 1.0
+
+
+class SingleFlight(Generic[T]):
+    """Shares one call between everybody who asks for the same thing, and its result for a second afterwards."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Hashable, asyncio.Task[T]] = {}
+
+    def __len__(self) -> int:
+        """Return how many calls are kept."""
+        return len(self._calls)
+
+    async def call(
+        self, key: Hashable, start: Callable[[], Coroutine[Any, Any, T]], *, accepts_past: bool = False
+    ) -> T:
+        """Return the result of the call that is under way, or of one that `start` begins if there is none.
+
+        With `accepts_past`, the result of a call that ended less than a second ago is good enough. The call goes on if
+        a caller of this is cancelled, because others may wait for it.
+        """
+        call = self._calls.get(key)
+        if call is None or (call.done() and not accepts_past):
+            call = self._calls[key] = asyncio.ensure_future(start())
+            call.add_done_callback(lambda done: self._forget_later(key, done))
+        return await asyncio.shield(call)
+
+    def _forget_later(self, key: Hashable, call: "asyncio.Task[T]") -> None:
+        def forget() -> None:
+            if self._calls.get(key) is call:
+                del self._calls[key]
+
+        if not call.cancelled():
+            call.exception()  # retrieved here, because everybody who waited may have left
+        asyncio.get_running_loop().call_later(KEPT_S, forget)
+
+
+class InProgress:
+    """Which work this process has under way."""
+
+    def __init__(self) -> None:
+        self._keys: set[Hashable] = set()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._keys
+
+    @contextmanager
+    def mark(self, key: Hashable) -> Iterator[None]:
+        """Have the work under way for as long as the block runs."""
+        self._keys.add(key)
+        try:
+            yield
+        finally:
+            self._keys.discard(key)

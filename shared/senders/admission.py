@@ -1,0 +1,60 @@
+"""Admission of delivery attempts: a host in trouble is left alone, and a slow one does not hold up the others."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from shared.core.outcomes import Answer
+from shared.senders.bulkhead import Bulkhead
+from shared.senders.circuit_breaker import BreakerKey, CircuitBreakers
+from shared.telemetry.logs import logger
+
+MAX_FIRSTS = 24  # first attempts at once
+MAX_RETRIES = 12  # in a bulkhead of their own: first attempts never wait behind retries
+
+_log = logger(__name__)
+
+
+class CircuitOpen(Exception):
+    """The circuit breaker of the host is open until that time, in unix milliseconds."""
+
+    def __init__(self, until_ms: int) -> None:
+        super().__init__("the circuit breaker is open")
+        self.until_ms = until_ms
+
+
+class Admission:
+    """The right to make one attempt. Whoever makes it sets the answer, which the circuit breaker learns from."""
+
+    answer: Answer | None = None
+
+
+class AdmissionControl:
+    """Admits attempts to the hosts of callbacks."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self.breakers = CircuitBreakers()
+        self._firsts, self._retries = Bulkhead(MAX_FIRSTS), Bulkhead(MAX_RETRIES)
+
+    @asynccontextmanager
+    async def admit(self, key: BreakerKey, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
+        """Hold the right to make one attempt, first or not, waiting up to `patience_s` for a slot.
+
+        Raises CircuitOpen or NoCapacity.
+        """
+        if until_ms := self.breakers.admit(key, self._now_ms()):
+            raise CircuitOpen(until_ms)
+        admission = Admission()
+        try:
+            async with (self._firsts if first else self._retries).slot(key.host, patience_s):
+                yield admission
+        finally:
+            self._learn(key, admission.answer)
+
+    def _learn(self, key: BreakerKey, answer: Answer | None) -> None:
+        failed = answer.host_failed if answer else None
+        if failed is None:
+            self.breakers.release(key)
+        elif until_ms := self.breakers.record(key, self._now_ms(), failed=failed):
+            seconds = (until_ms - self._now_ms()) // 1000
+            _log.warning("breaker.opened", extra={"caller": key.caller, "host": key.host, "seconds": seconds})

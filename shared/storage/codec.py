@@ -1,0 +1,235 @@
+"""The one codec for rows: what is kept of records, alarms and attempts, as the JSON of a row's column `facts`.
+
+    encode   leaves out what has its default value; a group of a record is flattened
+    decode   takes defaults for what is missing, and keeps what it does not know
+
+So an older version reads what a newer one wrote: members that it does not know, at any depth, are kept in `unknown` and
+written again. A member that both know but that has an unexpected value makes the row unreadable; the error names it.
+
+Every row carries the version of its format. A change that only adds members keeps the version. A change of a member's
+meaning raises it, and must be preceded by a release that understands both.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from enum import StrEnum
+from functools import partial
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import orjson
+
+from shared.core.alarms import Alarm, alarm_of
+from shared.core.errors import UnreadableRow
+from shared.core.outcomes import AttemptEntry
+from shared.core.records import Record
+
+ROW_VERSION = 2  # 1 had no number
+VERSION = "row_version"
+# What a row says in its key, in a column of its own, or by its ETag.
+_ELSEWHERE: Mapping[type[Any], frozenset[str]] = {
+    Record: frozenset({"body", "write_id", "etag"}),
+    Alarm: frozenset({"due_ms", "kind", "id", "target", "etag"}),
+}
+_UNKNOWN = "unknown"
+T = TypeVar("T")
+
+
+def encode_record(record: Record) -> str:
+    """Return everything that a record's row says in its column `facts`."""
+    return _text(_encoded(record))
+
+
+def decode_record(facts: str, *, body: bytes, write_id: str, etag: str) -> Record:
+    """Return the record of a row; raise UnreadableRow if the row is not one."""
+    return _built(Record, _object(facts), body=body, write_id=write_id, etag=etag)
+
+
+def encode_alarm(alarm: Alarm) -> str:
+    """Return everything that an alarm's row says beside its key."""
+    return _text(_encoded(alarm))
+
+
+def decode_alarm(key: str, facts: str, etag: str) -> Alarm:
+    """Return the alarm of a row; raise UnreadableRow if the row is not one."""
+    try:
+        due_ms, kind, response_id, target = (named := alarm_of(key)).due_ms, named.kind, named.id, named.target
+    except ValueError:
+        raise UnreadableRow("RowKey: not the key of an alarm") from None
+    return _built(Alarm, _object(facts), due_ms=due_ms, kind=kind, id=response_id, target=target, etag=etag)
+
+
+def encode_attempt(entry: AttemptEntry) -> str:
+    """Return everything that the row of a delivery attempt says beside its key."""
+    return _text({name: getattr(entry, name) for name in _codec(AttemptEntry).columns})
+
+
+def decode_attempt(facts: str) -> AttemptEntry:
+    """Return the entry of a delivery attempt; raise UnreadableRow if the row is not one."""
+    return _built(AttemptEntry, _object(facts))
+
+
+def _text(said: dict[str, Any]) -> str:
+    """Return a row's JSON with the version of its format, which may be that of a newer version that wrote it before."""
+    return orjson.dumps({VERSION: ROW_VERSION, **said}).decode()
+
+
+def _object(facts: object) -> dict[str, Any]:
+    """Return a row's JSON object, without its version unless that is newer than ours."""
+    try:
+        loaded = orjson.loads(facts) if isinstance(facts, str) else None
+    except orjson.JSONDecodeError:
+        loaded = None
+    if not isinstance(loaded, dict):
+        raise UnreadableRow("facts: not a JSON object")
+    version = loaded.pop(VERSION, None)
+    if isinstance(version, int) and version > ROW_VERSION:
+        loaded[VERSION] = version
+    return loaded
+
+
+# The mechanism
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A member of a row: where its value is kept, its default, and how the value is read and written."""
+
+    group: str  # the attribute of the record that the value is in; empty if it is in the record itself
+    attribute: str
+    default: Any
+    read: Callable[[Any], Any]
+    write: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Codec:
+    """The columns of a class by name, and the classes of its groups."""
+
+    columns: Mapping[str, _Column]
+    groups: Mapping[str, type[Any]]
+    required: frozenset[str]  # attributes without a default
+    keeps_unknown: bool
+
+
+_codecs: dict[type[Any], _Codec] = {}
+
+
+def _codec(cls: type[Any]) -> _Codec:
+    """Return how instances of a class are read and written. It is worked out once per class."""
+    if cls not in _codecs:
+        _codecs[cls] = _new_codec(cls)
+    return _codecs[cls]
+
+
+def _new_codec(cls: type[Any]) -> _Codec:
+    hints = get_type_hints(cls)
+    groups: dict[str, type[Any]] = {name: kind for name, kind in hints.items() if _is_class(kind)}
+    columns = _columns(cls)
+    for group, kind in groups.items():
+        columns |= _columns(kind, group)
+    required = frozenset(column.attribute for column in columns.values() if column.default is MISSING)
+    return _Codec(columns, groups, required, _UNKNOWN in hints)
+
+
+def _columns(cls: type[Any], group: str = "") -> dict[str, _Column]:
+    hints, leaves_out = get_type_hints(cls), {*_ELSEWHERE.get(cls, ()), _UNKNOWN}
+    return {
+        field.metadata.get("column", field.name): _Column(
+            group, field.name, _default(field), *_conversion(hints[field.name])
+        )
+        for field in fields(cls)
+        if field.name not in leaves_out and not _is_class(hints[field.name])
+    }
+
+
+def _encoded(value: Any) -> dict[str, Any]:
+    codec = _codec(type(value))
+    parts = {"": value, **{group: getattr(value, group) for group in codec.groups}}
+    said = {
+        name: column.write(found)
+        for name, column in codec.columns.items()
+        if (found := getattr(parts[column.group], column.attribute)) != column.default
+    }
+    return {**said, **value.unknown} if codec.keeps_unknown else said
+
+
+def _built(cls: type[T], loaded: Mapping[str, Any], **elsewhere: Any) -> T:
+    """Build an instance from a row's object and from what the row says elsewhere."""
+    codec = _codec(cls)
+    parts: dict[str, dict[str, Any]] = {"": elsewhere}
+    unknown: dict[str, Any] = {}
+    for name, value in loaded.items():
+        if column := codec.columns.get(name):
+            parts.setdefault(column.group, {})[column.attribute] = _read(name, column, value)
+        else:
+            unknown[name] = value
+    given = parts.pop("")
+    given |= {group: codec.groups[group](**values) for group, values in parts.items()}
+    if codec.keeps_unknown:
+        given[_UNKNOWN] = unknown
+    if missing := codec.required - given.keys():
+        raise UnreadableRow(f"{cls.__name__}: {min(missing)} is missing")
+    return cls(**given)
+
+
+def _read(name: str, column: _Column, value: Any) -> Any:
+    try:
+        return column.read(value)
+    except (TypeError, ValueError):
+        raise UnreadableRow(f"{name}: not a value that this version knows") from None
+
+
+def _conversion(kind: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Return how a value of a type is read from JSON, and how it is written."""
+    if get_origin(kind) is tuple:
+        element = get_args(kind)[0]
+        read, write = (partial(_member, element), _encoded) if _is_class(element) else _conversion(element)
+        return (lambda given: tuple(map(read, _list(given)))), (lambda values: list(map(write, values)))
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return kind, str
+    return partial(_plain, _plain_types(kind)), _same
+
+
+def _plain_types(kind: Any) -> tuple[type, ...]:
+    """Return the types that a value from JSON may have; JSON does not tell whole numbers from others."""
+    kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    types = tuple(get_origin(one) or one for one in kinds)
+    return (*types, int) if float in types else types
+
+
+def _plain(types: tuple[type, ...], value: Any) -> Any:
+    """Return a value of one of the types; raise TypeError if it has another. The values of a dict are strings."""
+    if type(value) not in types:
+        raise TypeError
+    if isinstance(value, dict) and not all(isinstance(text, str) for text in value.values()):
+        raise TypeError
+    return value
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _member(cls: type[Any], value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise TypeError
+    return _built(cls, value)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError
+    return value
+
+
+def _is_class(kind: Any) -> bool:
+    """Return whether a type is a dataclass."""
+    return isinstance(kind, type) and is_dataclass(kind)
+
+
+def _default(field: Field[Any]) -> Any:
+    """Return the default of a field, or MISSING."""
+    if field.default is not MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not MISSING else MISSING

@@ -1,0 +1,227 @@
+"""Every message of our own queues: what it says, how it is written and how it is read.
+
+    nudges       {"shard": "a", "at": 1800000000, "until": 1800000060}     Wakeup
+    deliveries   {"alarm": "alarm|..."}                                    DeliverNow
+    runs         {"id": "resp_...", "epoch": 2}                            RunOffer
+    requests     {"request": {...}, "reply_to": ..., ...}                  QueuedRequest
+
+A message that cannot be read raises UnreadableMessage, which carries the bytes. Members that are not known are ignored,
+so an older version reads what a newer one sends.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from shared.core.alarms import alarm_of
+from shared.core.errors import BadRequest, UnreadableMessage
+from shared.core.ids import SHARDS, derived_id, is_id, shard_of
+
+WAKEUPS = "nudges"
+DELIVERIES = "deliveries"
+RUNS = "runs"
+REQUESTS = "requests"
+INTERNAL = (WAKEUPS, DELIVERIES, RUNS, REQUESTS)
+POISON = "-poison"  # the platform's suffix of the queue for what a trigger has given up
+
+MAX_NAME = 256  # characters of a message's own id, and of a correlation id
+MAX_REQUEST = 46_000  # bytes: with what is added when it is sent on, it fits a message of 64 KiB in base64
+MAX_UNREAD = 8_192  # characters that are kept of a message that cannot be read
+
+
+@dataclass(frozen=True, slots=True)
+class Wakeup:
+    """A hint to sweep a shard at a time. Until `until_s` it goes on even if nothing was due. Times are unix seconds."""
+
+    shard: str
+    at_s: int
+    until_s: int = 0
+
+    def encode(self) -> bytes:
+        """Return the message."""
+        until = {"until": self.until_s} if self.until_s else {}
+        return orjson.dumps({"shard": self.shard, "at": self.at_s, **until})
+
+    @classmethod
+    def decode(cls, body: bytes) -> "Wakeup":
+        """Return what a message says; raise UnreadableMessage."""
+        match {"until": 0} | _object(body):
+            case {"shard": str(shard), "at": int(at_s), "until": int(until_s)} if len(shard) == 1 and shard in SHARDS:
+                return cls(shard, at_s, until_s)
+        raise UnreadableMessage("not a shard and a time", body)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverNow:
+    """A hint to make the delivery attempt of an alarm at once."""
+
+    alarm_key: str
+
+    @property
+    def shard(self) -> str:
+        """The shard of the alarm."""
+        return shard_of(alarm_of(self.alarm_key).id)
+
+    def encode(self) -> bytes:
+        """Return the message."""
+        return orjson.dumps({"alarm": self.alarm_key})
+
+    @classmethod
+    def decode(cls, body: bytes) -> "DeliverNow":
+        """Return what a message says; raise UnreadableMessage."""
+        key = _object(body).get("alarm")
+        try:
+            return cls(alarm_of(str(key)).key)
+        except ValueError:
+            raise UnreadableMessage("not the key of an alarm", body) from None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOffer:
+    """An offer to drive a run, for one epoch and no other."""
+
+    id: str
+    epoch: int
+
+    @property
+    def shard(self) -> str:
+        """The shard of the response."""
+        return shard_of(self.id)
+
+    def encode(self) -> bytes:
+        """Return the message."""
+        return orjson.dumps({"id": self.id, "epoch": self.epoch})
+
+    @classmethod
+    def decode(cls, body: bytes) -> "RunOffer":
+        """Return what a message says; raise UnreadableMessage."""
+        match _object(body):
+            case {"id": str(response_id), "epoch": int(epoch)} if is_id(response_id):
+                return cls(response_id, epoch)
+        raise UnreadableMessage("not a response and an epoch", body)
+
+
+HINTS: dict[str, type[Wakeup | DeliverNow | RunOffer]] = {WAKEUPS: Wakeup, DELIVERIES: DeliverNow, RUNS: RunOffer}
+"""The queues whose messages are only hints: each names a shard, and a sweep of that shard finds what is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a queued request was moved to the poison queue: no reply queue could be told."""
+
+    reason: str
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRequest:
+    """A request that came by queue, as much of it as can be read. `wrong` is the first thing that is wrong with it.
+
+    {"request": {...}, "reply_to": "queue", "correlation_id": "...", "id": "...", "traceparent": "..."}
+    """
+
+    id: str  # all copies of a message share it
+    request: dict[str, Any] = field(repr=False)  # what is asked for; the text of the message where that is unreadable
+    reply_to: str | None = None
+    correlation_id: str | None = None
+    traceparent: str = ""
+    returned: bool = False  # it was in the poison queue before
+    wrong: BadRequest | None = None
+    rejected: Rejection | None = None
+
+    @property
+    def response_id(self) -> str:
+        """The id of the one response that the message and its copies start."""
+        return derived_id(REQUESTS.encode(), self.id.encode())
+
+    @classmethod
+    def read(cls, message_id: str, body: bytes) -> "QueuedRequest":
+        """Return what a message says. This never fails, because the sender is to be told what is wrong."""
+        said, wrong = _loaded(body)
+        members = said if isinstance(said, dict) else {}
+        rejected, unread = _rejection(members.get("rejected")), {"input": body.decode(errors="replace")[:MAX_UNREAD]}
+        if wrong:
+            return cls(message_id, unread, wrong=wrong, rejected=rejected)
+        names = {name: members.get(name) for name in ("id", "reply_to", "correlation_id")}
+        bad = [name for name, value in names.items() if not _is_name(value)]
+        good = {name: value for name, value in names.items() if name not in bad}
+        request = members.get("request")
+        return cls(
+            good.get("id") or message_id,
+            request if isinstance(request, dict) else unread,
+            reply_to=good.get("reply_to"),
+            correlation_id=good.get("correlation_id"),
+            traceparent=_text(members.get("traceparent")),
+            returned=members.get("returned") is True,
+            wrong=_wrong_member(bad, request),
+            rejected=rejected,
+        )
+
+
+def returned_request(message_id: str, body: bytes) -> bytes:
+    """Return a message of the `requests` queue as it is sent there once more, under the id of the first message."""
+    return orjson.dumps({"id": message_id, **_object(body), "returned": True})
+
+
+def requeued_request(message_id: str, body: bytes) -> bytes:
+    """Return a message of the `requests` queue as it is sent to the queue's end, under the id of the first message."""
+    return orjson.dumps({"id": message_id, **_object(body)})
+
+
+def rejected_request(queued: QueuedRequest, rejection: Rejection) -> bytes:
+    """Return a request as it is moved to the poison queue, with the reason."""
+    return orjson.dumps(
+        {
+            "id": queued.id,
+            "request": queued.request,
+            "rejected": {"reason": rejection.reason, "code": rejection.code},
+            "traceparent": queued.traceparent,
+        }
+    )
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        loaded = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise UnreadableMessage("not valid JSON", body) from None
+    if not isinstance(loaded, dict):
+        raise UnreadableMessage("not a JSON object", body)
+    return loaded
+
+
+def _loaded(body: bytes) -> tuple[object, BadRequest | None]:
+    """Return what a message says, and what is wrong with it as a whole."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None, BadRequest("The message is not valid JSON.", code="invalid_json")
+    if len(body) > MAX_REQUEST:
+        return said, BadRequest(f"The message is over {MAX_REQUEST} bytes.", code="too_large")
+    wrong = None if isinstance(said, dict) else BadRequest("The message must be a JSON object.", code="invalid_type")
+    return said, wrong
+
+
+def _wrong_member(bad: list[str], request: object) -> BadRequest | None:
+    if bad:
+        text = f"'{bad[0]}' must be a string of 1 to {MAX_NAME} characters."
+        return BadRequest(text, param=bad[0], code="invalid_type")
+    if isinstance(request, dict):
+        return None
+    return BadRequest("'request' must be an object.", param="request", code="invalid_type")
+
+
+def _rejection(said: object) -> Rejection | None:
+    match said:
+        case {"reason": str(reason), "code": str() | None as code, **others} if not others:
+            return Rejection(reason, code)
+    return None
+
+
+def _is_name(value: object) -> bool:
+    return value is None or (isinstance(value, str) and 0 < len(value) <= MAX_NAME)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""  # nobody's request fails because of an unreadable trace

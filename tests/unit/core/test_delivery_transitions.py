@@ -1,0 +1,118 @@
+"""What each step of a delivery writes."""
+
+from dataclasses import replace
+
+import pytest
+
+from shared.core import delivery_transitions as transitions
+from shared.core.alarms import Alarm, Kind
+from shared.core.changesets import ChangeSet, Row
+from shared.core.ids import tag
+from shared.core.records import Delivery, Postponed, Record, RequestInfo, Target
+from shared.core.states import DeliveryState, IllegalTransition, Status
+
+ID = "resp_0123456789abcdef0123456789abcdef"
+NOW_MS = 1_800_000_000_000
+DUE = Alarm(NOW_MS + 15_000, Kind.DELIVER, ID, "c")
+CLAIM = DUE.moved(NOW_MS + 60_000)
+FOLLOWING = CLAIM.at(NOW_MS + 5_000)
+PENDING = Delivery(Target.CALLBACK, alarm_key=DUE.key)
+OTHER = Delivery(Target.REPLY_QUEUE, alarm_key="other")
+OVER = Record(
+    ID,
+    "ann",
+    created_ms=NOW_MS - 5_000,
+    deadline_ms=NOW_MS + 60_000,
+    status=Status.COMPLETED,
+    ended_ms=NOW_MS,
+    deliveries=(PENDING, OTHER),
+    request=RequestInfo(store=True, callback_url="https://example.com/hook", reply_to="answers"),
+)
+SENDING = replace(PENDING, attempt=1, sending=True, alarm_key=CLAIM.key)
+ROW = Row("attempt|c|0001", {"facts": "{}"})
+FINAL = [state for state in DeliveryState if state is not DeliveryState.PENDING]
+
+
+def recorded(state: DeliveryState, following: Alarm | None = None, claim: Alarm | None = CLAIM) -> ChangeSet:
+    """Return what an attempt with this outcome writes."""
+    return transitions.record_attempt(
+        OVER.with_delivery(SENDING), SENDING, state, ROW, claim=claim, following=following, now_ms=NOW_MS
+    )
+
+
+def test_a_claim_counts_the_attempt_and_replaces_the_alarm() -> None:
+    """The delivery knows the new alarm, which rings only after a death, and the other delivery is left alone."""
+    change = transitions.claim_attempt(OVER, replace(PENDING, postponed=Postponed.BREAKER), DUE, CLAIM)
+    assert change.record.deliveries == (SENDING, OTHER)
+    assert (change.alarms_in, change.alarms_out) == ((CLAIM,), (DUE.key,))
+    assert transitions.claim_alarm(DUE, NOW_MS) == CLAIM
+
+
+def test_an_attempt_that_failed_is_recorded_with_the_next_one() -> None:
+    """Its row, its alarm and the alarm of the next attempt, for which a sweep is asked, are one change set."""
+    change = recorded(DeliveryState.PENDING, FOLLOWING)
+    expected = replace(SENDING, sending=False, alarm_key=FOLLOWING.key)
+    assert change.record.delivery("c") == expected
+    assert (change.rows, change.alarms_out, change.index_in) == ((ROW,), (CLAIM.key,), ())
+    assert change.alarms_in == change.wake_for == (FOLLOWING,)
+
+
+@pytest.mark.parametrize("state", FINAL)
+def test_the_last_attempt_ends_the_delivery(state: DeliveryState) -> None:
+    """No alarm is left. What a recovery may begin again gets an index row, which the delivery knows."""
+    change = recorded(state)
+    delivery = change.record.delivery("c")
+    assert delivery
+    assert (delivery.state, delivery.alarm_key, delivery.sending, change.alarms_in) == (state, "", False, ())
+    key = f"failed|{tag('ann')}|{NOW_MS}|{ID}|c"
+    is_recoverable = state in (DeliveryState.FAILED, DeliveryState.BLOCKED)
+    assert (change.index_in, delivery.failure_key) == (((key,), key) if is_recoverable else ((), ""))
+
+
+def test_an_alarm_that_a_sweep_has_taken_is_left_to_it() -> None:
+    """The attempt is recorded all the same."""
+    assert recorded(DeliveryState.DELIVERED, claim=None).alarms_out == ()
+
+
+@pytest.mark.parametrize("state", FINAL)
+def test_a_delivery_that_is_over_takes_no_other_outcome(state: DeliveryState) -> None:
+    """The table of states refuses it; only a redelivery makes it pending again."""
+    over = replace(SENDING, state=state)
+    with pytest.raises(IllegalTransition):
+        transitions.record_attempt(OVER, over, DeliveryState.DELIVERED, ROW, claim=None, following=None, now_ms=NOW_MS)
+    with pytest.raises(IllegalTransition):
+        transitions.fail_delivery(OVER, over, NOW_MS)
+    assert transitions.redeliver(OVER, over, NOW_MS).record.delivery("c") == Delivery(
+        Target.CALLBACK, attempt=1, attempts_before=1, alarm_key=Alarm(NOW_MS + 15_000, Kind.DELIVER, ID, "c").key
+    )
+
+
+def test_a_fault_of_ours_fails_a_delivery() -> None:
+    """A recovery finds it."""
+    change = transitions.fail_delivery(OVER.with_delivery(SENDING), SENDING, NOW_MS)
+    delivery = change.record.delivery("c")
+    assert delivery
+    assert (delivery.state, delivery.sending, (delivery.failure_key,)) == (DeliveryState.FAILED, False, change.index_in)
+
+
+def test_an_attempt_is_postponed_without_being_counted() -> None:
+    """Its alarm moves, and the delivery says why."""
+    later = DUE.at(NOW_MS + 30_000)
+    change = transitions.postpone_attempt(OVER, PENDING, DUE, later, Postponed.CAPACITY)
+    assert change.record.delivery("c") == replace(PENDING, alarm_key=later.key, postponed=Postponed.CAPACITY)
+    assert (change.alarms_in, change.alarms_out, change.wake_for) == ((later,), (DUE.key,), (later,))
+
+
+def test_a_redelivery_replaces_the_alarm_and_the_index_row() -> None:
+    """Of a pending delivery the alarm moves, by a millisecond if it is due at the same time."""
+    change = transitions.redeliver(OVER, PENDING, NOW_MS)
+    assert [alarm.due_ms for alarm in change.alarms_in] == [DUE.due_ms + 1]
+    assert (change.alarms_out, change.deliver_now) == ((DUE.key,), change.alarms_in)
+    failed = replace(PENDING, state=DeliveryState.FAILED, alarm_key="", failure_key="failed|x")
+    change = transitions.redeliver(OVER, failed, NOW_MS)
+    assert (change.alarms_out, change.index_out) == ((), ("failed|x",))
+
+
+def test_the_row_of_an_attempt_is_named_by_target_and_number() -> None:
+    """Its key is built with all the others."""
+    assert transitions.attempt_row(Target.CALLBACK, 1, "{}") == ROW

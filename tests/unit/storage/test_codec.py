@@ -1,0 +1,339 @@
+"""The codec for rows: everything is read back, and neither an older nor a newer version loses anything."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.contract import requests
+from shared.core.alarms import Alarm, Kind
+from shared.core.errors import UnreadableRow
+from shared.core.outcomes import AttemptEntry
+from shared.core.records import (
+    Delivery,
+    ExecutionMode,
+    LogInfo,
+    Postponed,
+    Record,
+    RequestInfo,
+    RunInfo,
+    Target,
+    UpstreamInfo,
+)
+from shared.core.states import DeliveryState, Status
+from shared.storage.codec import (
+    ROW_VERSION,
+    decode_alarm,
+    decode_attempt,
+    decode_record,
+    encode_alarm,
+    encode_attempt,
+    encode_record,
+)
+
+ID = "resp_0123456789abcdef0123456789abcdef"
+FRESH = Record(ID, "ann", created_ms=1_800_000_000_000, deadline_ms=1_800_000_060_000)
+LONGEST_STRING = 32 * 1024  # UTF-16 code units of a string property
+
+texts = st.text(max_size=20)
+names = st.text(min_size=1, max_size=20)
+numbers = st.integers(0, 2**53)
+flags = st.booleans()
+unknown = st.dictionaries(st.sampled_from(["colour", "size"]), st.integers(0, 9) | st.lists(st.integers(0, 9)))
+deliveries = st.builds(
+    Delivery,
+    st.sampled_from(Target),
+    state=st.sampled_from(DeliveryState),
+    attempt=numbers,
+    attempts_before=numbers,
+    alarm_key=texts,
+    sending=flags,
+    address_refused=flags,
+    postponed=st.sampled_from(Postponed),
+    failure_key=texts,
+    unknown=unknown,
+)
+records = st.builds(
+    Record,
+    id=st.just(ID),
+    caller=names,
+    created_ms=st.integers(1, 2**53),
+    deadline_ms=st.integers(1, 2**53),
+    status=st.sampled_from(Status),
+    acknowledged=flags,
+    deleted=flags,
+    ended_ms=numbers,
+    purge_key=texts,
+    trace=texts,
+    trace_parent=texts,
+    body_rows=numbers,
+    session_rows=numbers,
+    deliveries=st.lists(deliveries, max_size=2).map(tuple),
+    request=st.builds(
+        RequestInfo,
+        background=flags,
+        store=flags,
+        stream=flags,
+        model=st.none() | texts,
+        metadata=st.none() | st.dictionaries(names, texts, min_size=1),
+        previous_id=st.none() | texts,
+        callback_url=st.none() | texts,
+        reply_to=st.none() | texts,
+        callback_events=st.lists(names, max_size=2).map(tuple),
+        correlation_id=st.none() | texts,
+    ),
+    upstream=st.builds(
+        UpstreamInfo,
+        token=st.none() | texts,
+        id=st.none() | texts,
+        starts=numbers,
+        end_announced=flags,
+        checkpoints=numbers,
+        has_checkpoint=flags,
+    ),
+    run=st.builds(
+        RunInfo,
+        mode=st.sampled_from(ExecutionMode),
+        epoch=st.integers(1, 2**53),
+        claimed=flags,
+        alarm_key=texts,
+        expirations=numbers,
+    ),
+    log=st.builds(LogInfo, next_seq=numbers, high_water_mark=numbers, valid_from=numbers, upstream_next=numbers),
+    unknown=unknown,
+    body=st.binary(max_size=20),
+    write_id=names,
+    etag=names,
+)
+
+
+def read(facts: str) -> Record:
+    """Return the record in these facts."""
+    return decode_record(facts, body=b"", write_id="", etag="")
+
+
+alarms = st.builds(
+    Alarm,
+    due_ms=st.integers(0, 9_999_999_999_999),
+    kind=st.sampled_from(Kind),
+    id=st.binary(min_size=16, max_size=16).map(lambda digits: f"resp_{digits.hex()}"),
+    target=st.sampled_from(["", "c", "q", "0123456789abcdef"]),
+    attempt=numbers,
+    tries=numbers,
+    token=texts,
+    born_ms=numbers,
+    deadline_ms=numbers,
+    read_ms=numbers,
+    missing_ms=numbers,
+    epoch=numbers,
+    trace=texts,
+    unknown=unknown,
+    etag=texts,
+)
+
+
+@given(alarms)
+def test_an_alarm_is_read_back_from_its_row(alarm: Alarm) -> None:
+    """The key, the facts and the ETag together are the alarm."""
+    assert decode_alarm(alarm.key, encode_alarm(alarm), alarm.etag) == alarm
+
+
+def test_a_new_alarm_costs_its_row_only_the_version() -> None:
+    """Everything else has its default."""
+    assert encode_alarm(Alarm(1, Kind.PURGE, ID)) == '{"row_version":2}'
+
+
+@given(records)
+def test_a_record_is_read_back_from_its_row(record: Record) -> None:
+    """The facts, the body, the write id and the ETag together are the record."""
+    facts = encode_record(record)
+    assert decode_record(facts, body=record.body, write_id=record.write_id, etag=record.etag) == record
+
+
+def test_a_row_has_nothing_that_it_says_elsewhere_or_that_is_a_default() -> None:
+    """Body, write id and ETag have columns of their own."""
+    said = orjson.loads(encode_record(replace(FRESH, body=b"x", write_id="w", etag="e")))
+    assert said.keys() == {"row_version", "id", "caller", "created_ms", "deadline_ms"}
+
+
+def test_columns_keep_the_names_that_they_have_in_storage() -> None:
+    """The names in the code are newer than those in the table."""
+    record = replace(
+        FRESH,
+        acknowledged=True,
+        purge_key="p",
+        upstream=UpstreamInfo(end_announced=True, id="u", checkpoints=1, has_checkpoint=True),
+        run=RunInfo(alarm_key="r", expirations=2),
+        log=LogInfo(high_water_mark=3, valid_from=4),
+        deliveries=(Delivery(Target.CALLBACK, attempts_before=5, alarm_key="a", postponed=Postponed.CAPACITY),),
+    )
+    said = orjson.loads(encode_record(record))
+    assert said["deliveries"] == [{"target": "c", "before": 5, "alarm": "a", "waits": "slot"}]
+    names = ("promised", "purge", "woken", "upstream_id", "memos", "goes_on", "run", "lapses", "reserved", "restarted")
+    assert [said[name] for name in names] == [True, "p", True, "u", 1, True, "r", 2, 3, 4]
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_an_absent_flag_is_false(store: bool) -> None:
+    """Also where a new response has true by default."""
+    record = replace(FRESH, request=RequestInfo(store=store))
+    assert read(encode_record(record)).request.store is store
+
+
+# Other versions
+
+
+def newer(record: Record) -> str:
+    """Return the row of a record as a newer version may write it: more members, at every depth."""
+    said: dict[str, Any] = orjson.loads(encode_record(record))
+    said |= {"row_version": ROW_VERSION + 1, "colour": "red", "parts": {"a": [1, {"b": None}]}}
+    for delivery in said.get("deliveries", []):
+        delivery |= {"colour": "blue", "parts": {"c": 2}}
+    return json.dumps(said)
+
+
+def test_a_row_of_a_newer_version_is_read() -> None:
+    """Members that this version does not know change nothing, in a record and in its deliveries."""
+    record = replace(FRESH, deliveries=(Delivery(Target.CALLBACK, attempt=3), Delivery(Target.REPLY_QUEUE)))
+    there = read(newer(record))
+    assert [(one.target, one.attempt) for one in there.deliveries] == [(Target.CALLBACK, 3), (Target.REPLY_QUEUE, 0)]
+    assert replace(there, unknown={}, deliveries=record.deliveries) == record
+
+
+def test_what_a_newer_version_wrote_is_written_again() -> None:
+    """An older version that changes a record loses none of the members that it does not know."""
+    record = replace(FRESH, deliveries=(Delivery(Target.CALLBACK),))
+    there = read(newer(record))
+    changed = replace(there, deleted=True).with_delivery(replace(there.deliveries[0], attempt=1))
+    said = orjson.loads(encode_record(changed))
+    expected = orjson.loads(newer(replace(record, deleted=True)))
+    expected["deliveries"][0]["attempt"] = 1
+    assert said == expected
+
+
+def test_an_alarm_is_where_its_key_says() -> None:
+    """Time, kind and id are those of the key, also where a row of another version has members of these names."""
+    key = Alarm(1, Kind.POLL, ID).key
+    there = decode_alarm(key, '{"attempt":2,"due_ms":9,"id":"x"}', "e")
+    assert replace(there, unknown={}) == Alarm(1, Kind.POLL, ID, attempt=2, etag="e")
+
+
+def test_an_alarm_of_a_newer_version_keeps_its_members_when_it_moves() -> None:
+    """A sweep of an older version moves it before it acts on it."""
+    alarm = Alarm(1, Kind.POLL, ID, token="t")
+    there = decode_alarm(alarm.key, '{"row_version":3,"token":"t","colour":{"a":1}}', "e")
+    assert (there.token, there.etag) == ("t", "e")
+    moved = there.moved(5, attempt=1)
+    assert orjson.loads(encode_alarm(moved)) == {"row_version": 3, "token": "t", "attempt": 1, "colour": {"a": 1}}
+
+
+def test_a_row_carries_the_version_of_its_format() -> None:
+    """A newer number stays, because its writer may rely on it; an older or a damaged one becomes ours."""
+    assert orjson.loads(encode_record(FRESH))["row_version"] == ROW_VERSION
+    for there, written in ((1, ROW_VERSION), (ROW_VERSION + 5, ROW_VERSION + 5), ("x", ROW_VERSION)):
+        facts = json.dumps(orjson.loads(encode_record(FRESH)) | {"row_version": there})
+        assert orjson.loads(encode_record(read(facts)))["row_version"] == written
+
+
+# Damaged rows
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ("", "not a JSON object"),
+        ("{", "not a JSON object"),
+        ("[]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("{}", "is missing"),
+        ('{"id":"x"}', "is missing"),
+        ('{"status":"lost"}', "status"),
+        ('{"created_ms":"1"}', "created_ms"),
+        ('{"created_ms":true}', "created_ms"),
+        ('{"deleted":1}', "deleted"),
+        ('{"metadata":{"a":1}}', "metadata"),
+        ('{"callback_events":[1]}', "callback_events"),
+        ('{"callback_events":"x"}', "callback_events"),
+        ('{"mode":"walk"}', "mode"),
+        ('{"deliveries":7}', "deliveries"),
+        ('{"deliveries":[7]}', "deliveries"),
+        ('{"deliveries":[{}]}', "target is missing"),
+        ('{"deliveries":[{"target":"c","state":"odd"}]}', "state"),
+    ],
+)
+def test_a_damaged_record_is_an_error_that_names_the_column(facts: str, reason: str) -> None:
+    """It is never half a record, and the error shows no value."""
+    with pytest.raises(UnreadableRow, match=reason) as error:
+        read(facts)
+    assert "lost" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "facts"),
+    [
+        ("alarm|1|poll|x", "{}"),
+        (f"alarm|1800000000000|dream|{ID}", "{}"),
+        (Alarm(1, Kind.POLL, ID).key, ""),
+        (Alarm(1, Kind.POLL, ID).key, "{"),
+        (Alarm(1, Kind.POLL, ID).key, "[]"),
+        (Alarm(1, Kind.POLL, ID).key, "null"),
+        (Alarm(1, Kind.POLL, ID).key, "7"),
+        (Alarm(1, Kind.POLL, ID).key, '{"born_ms":null}'),
+        (Alarm(1, Kind.POLL, ID).key, '{"attempt":"1"}'),
+        (Alarm(1, Kind.POLL, ID).key, '{"token":1}'),
+    ],
+)
+def test_a_damaged_alarm_is_an_error(key: str, facts: str) -> None:
+    """A sweep reports it and goes on with the others."""
+    with pytest.raises(UnreadableRow):
+        decode_alarm(key, facts, "")
+
+
+# Attempts
+
+
+def test_an_attempt_is_read_back_with_every_member() -> None:
+    """Callers read all of them, also those that are null."""
+    entry = AttemptEntry(attempt=2, at=1_800_000_000.5, status=None, error="dns", duration_ms=7, next_at=None)
+    facts = encode_attempt(entry)
+    assert orjson.loads(facts).keys() == {"row_version", "attempt", "at", "status", "error", "duration_ms", "next_at"}
+    assert decode_attempt(facts) == entry
+
+
+def test_an_attempt_of_another_version_is_read() -> None:
+    """Whole seconds are numbers, too."""
+    facts = '{"attempt":1,"at":5,"status":200,"error":null,"duration_ms":7,"next_at":null,"colour":"red"}'
+    assert decode_attempt(facts) == AttemptEntry(1, 5, 200, None, 7, None)
+    with pytest.raises(UnreadableRow):
+        decode_attempt('{"attempt":1}')
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("character", ["x", '"', "\\", "\n", "é", "語", "😀"])
+def test_the_largest_record_fits_a_property(character: str) -> None:
+    """Sixteen metadata pairs at their limits and the longest of everything else still fit a string of the table."""
+    metadata = {f"{n:02d}{character * 62}": character * 512 for n in range(16)}
+    new = requests.parse_request(orjson.dumps({"metadata": metadata, "model": character * 256}))
+    record = replace(
+        FRESH,
+        caller="c" * 64,
+        purge_key="p" * 80,
+        request=RequestInfo(
+            model=new.model,
+            metadata=new.metadata,
+            previous_id=ID,
+            callback_url="u" * 2048,
+            reply_to="q" * 63,
+            callback_events=("response.completed", "response.failed", "response.incomplete", "response.cancelled"),
+            correlation_id="c" * 256,
+        ),
+        upstream=UpstreamInfo(token="t" * 512, id="t" * 512),
+        deliveries=tuple(Delivery(target, alarm_key="a" * 80, failure_key="f" * 80) for target in Target),
+    )
+    assert len(encode_record(record).encode("utf-16-le")) // 2 <= LONGEST_STRING
