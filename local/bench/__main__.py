@@ -12,7 +12,7 @@ from local.azurite.choice import VERSION
 from local.bench import imports
 from local.bench.black_hole import time_beside_hole
 from local.bench.deliveries import time_deliveries
-from local.bench.delivery_figures import delivered, swallowed, told
+from local.bench.delivery_figures import callback_lines, delivered, swallowed
 from local.bench.report import Machine, page, table
 from local.bench.runs import BURST, COUNTED, PACED, TOLD, run
 from local.bench.stream_figures import Line, requested, timed, used
@@ -82,7 +82,7 @@ def _streams() -> Iterator[list[Line]]:
 def _deliveries() -> Iterator[list[Line]]:
     yield delivered(time_deliveries(1000, answer_s=0), time_deliveries(400, answer_s=0.2))
     yield swallowed(time_beside_hole())
-    yield told(run(TOLD, webhooks=True).figures)
+    yield callback_lines(run(TOLD, webhooks=True).figures)
 
 
 def _shown(tables: Iterable[list[Line]]) -> dict[str, Sequence[str]]:

@@ -75,7 +75,7 @@ def swallowed(seen: Beside) -> list[Line]:
     ]
 
 
-def told(found: Figures) -> list[Line]:
+def callback_lines(found: Figures) -> list[Line]:
     """Return a line for each thing to know of a run in which the upstream tells of ends."""
     return [
         Line("upstream webhooks, 5 responses a second", ["p50", "p99"], "aim"),

@@ -11,7 +11,7 @@ from agent_framework.openai import OpenAIChatClient
 from pydantic import BaseModel
 
 from local.azurite import Azurite
-from tests.support.agent_clients import BACKGROUND, agent, polled, ran, told
+from tests.support.agent_clients import BACKGROUND, agent, polled, ran, received
 from tests.support.service_process import Service, service
 
 pytestmark = pytest.mark.anyio
@@ -55,8 +55,8 @@ async def test_a_run_is_polled_until_its_token_is_null(running: Service) -> None
     assert {answer.continuation_token["response_id"] for answer in waiting} == {ended.response_id}
     assert ended.text.startswith("This answer is simulated by sim-1s")
     assert ended.text.endswith("Instructions: Be brief.\n1. Whales sing.")
-    assert [told(answer)["background"] for answer in answers] == [True] * len(answers)
-    assert told(ended)["status"] == "completed"
+    assert [received(answer)["background"] for answer in answers] == [True] * len(answers)
+    assert received(ended)["status"] == "completed"
 
 
 async def test_a_token_outlives_the_program_that_got_it(running: Service) -> None:
@@ -104,8 +104,8 @@ async def test_tools_run_where_the_agent_is_polled(running: Service) -> None:
     assert weather.places == ["Oslo", "Thanks."]
     assert "the output of get_weather" in ended.text
     assert ended.text.endswith("1. It snows in Oslo.")
-    assert told(ended)["previous_response_id"] == begun.response_id != ended.response_id
-    assert told(ended)["background"] is True
+    assert received(ended)["previous_response_id"] == begun.response_id != ended.response_id
+    assert received(ended)["background"] is True
     assert following.text.endswith("1. It snows in Thanks..")
 
 
@@ -118,7 +118,7 @@ async def test_a_long_foreground_call_of_the_tool_loop_becomes_background(runnin
     assert weather.places == ["Oslo"]
     unfinished = [answer for answer in answers if answer.response_id == answers[-1].response_id][:-1]
     assert unfinished
-    assert all(told(answer)["background"] is True for answer in unfinished)
+    assert all(received(answer)["background"] is True for answer in unfinished)
     assert all(answer.continuation_token for answer in unfinished)
     assert answers[-1].text.endswith("1. It snows in Oslo.")
 
@@ -176,8 +176,8 @@ async def test_a_failure_shows_in_the_response(running: Service) -> None:
     async with agent(running, "sim-fail-0.5s") as asked:
         failed = await ran(asked, "Whales sing.")
     assert (failed.text, failed.continuation_token) == ("", None)
-    assert told(failed)["status"] == "failed"
-    assert told(failed)["error"]["message"] == "Simulated failure, as the model sim-fail-0.5s promises."
+    assert received(failed)["status"] == "failed"
+    assert received(failed)["error"]["message"] == "Simulated failure, as the model sim-fail-0.5s promises."
 
 
 async def test_half_an_answer_says_why(running: Service) -> None:
@@ -195,7 +195,7 @@ async def test_cancel_and_delete_by_the_wrapped_sdk(running: Service) -> None:
         token, sdk = begun.continuation_token, asked.client.client
         await sdk.responses.cancel(token["response_id"])
         cancelled = await asked.run(options={"continuation_token": token})
-        assert (told(cancelled)["status"], cancelled.continuation_token) == ("cancelled", None)
+        assert (received(cancelled)["status"], cancelled.continuation_token) == ("cancelled", None)
         await sdk.responses.delete(token["response_id"])
         with pytest.raises(ChatClientException, match="404"):
             await asked.run(options={"continuation_token": token})

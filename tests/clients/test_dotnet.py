@@ -122,12 +122,12 @@ def test_a_stream_of_eighteen_events(client: httpx.Client) -> None:
     """Numbers from 0 to 17, each but the last with a token that names it; the text is in nine deltas."""
     events = streamed(client, f"sim-events-{DELTAS}")
     assert [event["type"] for event in events] == EIGHTEEN
-    told = list(dotnet.updates(events))
+    received = list(dotnet.updates(events))
     response_id = events[0]["response"]["id"]
     tokens = [{"responseId": response_id, "sequenceNumber": number} for number in range(17)]
-    assert [update.token for update in told] == [*tokens, None]
-    assert "".join(update.text for update in told) == output_text(events[-1]["response"])
-    assert told[-1].finish == "stop"
+    assert [update.token for update in received] == [*tokens, None]
+    assert "".join(update.text for update in received) == output_text(events[-1]["response"])
+    assert received[-1].finish == "stop"
 
 
 def test_a_resumption_after_the_ninth_event(client: httpx.Client) -> None:
@@ -138,9 +138,9 @@ def test_a_resumption_after_the_ninth_event(client: httpx.Client) -> None:
     assert dotnet.resumption(token) == {"stream": "true", "starting_after": "9"}
     resumed = followed(client, token["responseId"], 9)
     assert resumed == events[10:]
-    told = list(dotnet.updates(resumed, resumed=token["responseId"]))
-    assert [update.number for update in told] == list(range(10, 18))
-    assert [update.token for update in told] == [*({**token, "sequenceNumber": n} for n in range(10, 17)), None]
+    received = list(dotnet.updates(resumed, resumed=token["responseId"]))
+    assert [update.number for update in received] == list(range(10, 18))
+    assert [update.token for update in received] == [*({**token, "sequenceNumber": n} for n in range(10, 17)), None]
 
 
 def test_a_resumption_while_the_response_runs(client: httpx.Client) -> None:
@@ -150,10 +150,10 @@ def test_a_resumption_while_the_response_runs(client: httpx.Client) -> None:
     with following(client, heard[0]["response"]["id"], 9) as events:
         heard += events
     assert numbers(heard) == list(range(len(heard)))
-    told = list(dotnet.updates(heard))
-    assert "".join(update.text for update in told) == output_text(heard[-1]["response"]) != ""
-    assert all(update.token for update in told[:-1])
-    assert told[-1].token is None
+    received = list(dotnet.updates(heard))
+    assert "".join(update.text for update in received) == output_text(heard[-1]["response"]) != ""
+    assert all(update.token for update in received[:-1])
+    assert received[-1].token is None
 
 
 def test_a_failure_in_a_stream(client: httpx.Client) -> None:

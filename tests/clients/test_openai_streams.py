@@ -154,9 +154,9 @@ def test_resume_after_every_number(report: Json) -> None:
 def test_resume_after_a_token(report: Json, way: str) -> None:
     """A token as Last-Event-ID, or in place of the id, gives what came after its event."""
     events = _events(report["created"])
-    told = [_events(section) for section in report[way]]
-    assert told == [events[n + 1 :] for n in range(0, len(events) - 1, 10)]
-    assert len(told) > 2
+    received = [_events(section) for section in report[way]]
+    assert received == [events[n + 1 :] for n in range(0, len(events) - 1, 10)]
+    assert len(received) > 2
 
 
 def test_the_helper_accumulates_a_live_stream(report: Json) -> None:
@@ -175,8 +175,8 @@ def test_the_helper_accumulates_a_replay(report: Json) -> None:
 def test_the_helper_starts_after_a_number(report: Json) -> None:
     """With `starting_after` it shows only the events above, and still knows the whole text."""
     events = _outline(_events(report["created"]))
-    told = [_outline(_events(section)) for section in report["helper_after"]]
-    assert told == [events[n + 1 :] for n in range(0, len(events), 10)]
+    received = [_outline(_events(section)) for section in report["helper_after"]]
+    assert received == [events[n + 1 :] for n in range(0, len(events), 10)]
     assert {section["text"] for section in report["helper_after"]} == {output_text(report["stored"])}
 
 
@@ -236,7 +236,7 @@ def test_heartbeats_flow_and_ids_are_tokens(running: Service) -> None:
         assert _sent(resumed.text) == (ids[number + 1 :], events[number + 1 :])
 
 
-async def _told(body: bytes) -> list[int]:
+async def _stream(body: bytes) -> list[int]:
     """Return the numbers of the events that the newest SDK for Python reads from these bytes."""
     answer = reply(200, "content-type: text/event-stream", body=body)
     async with (
@@ -255,6 +255,6 @@ async def test_why_a_heartbeat_has_no_blank_line() -> None:
     """
     kind = "response.output_text.delta"
     frames = [sse.frame(kind, b'{"type":"%b","sequence_number":%d}' % (kind.encode(), n), f"ct_{n}") for n in range(2)]
-    assert await _told(sse.HEARTBEAT.join([b"", *frames, b""])) == [0, 1]
+    assert await _stream(sse.HEARTBEAT.join([b"", *frames, b""])) == [0, 1]
     with pytest.raises(json.JSONDecodeError):
-        await _told((sse.HEARTBEAT + b"\n").join(frames))
+        await _stream((sse.HEARTBEAT + b"\n").join(frames))

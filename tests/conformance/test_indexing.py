@@ -51,10 +51,10 @@ def test_a_function_has_one_trigger(running: Running) -> None:
 
 def test_queues_and_schedules_are_reported(running: Running) -> None:
     """The host polls and rings by what it is told here."""
-    told = {name: one["raw_bindings"][0] for name, one in running.worker.reported.items()}
-    assert {name: told[name]["queueName"] for name in QUEUES} == QUEUES
-    assert {told[name]["connection"] for name in QUEUES} == {"AzureWebJobsStorage"}
-    assert {name: told[name]["schedule"] for name in TIMERS} == TIMERS
+    received = {name: one["raw_bindings"][0] for name, one in running.worker.reported.items()}
+    assert {name: received[name]["queueName"] for name in QUEUES} == QUEUES
+    assert {received[name]["connection"] for name in QUEUES} == {"AzureWebJobsStorage"}
+    assert {name: received[name]["schedule"] for name in TIMERS} == TIMERS
 
 
 def test_routes_lead_to_what_they_name(running: Running) -> None:

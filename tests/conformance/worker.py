@@ -72,8 +72,8 @@ PROTOS = SimpleNamespace(
 
 async def initialise(directory: str) -> Json:
     """Index the app, which starts the HTTP server; return what the worker is capable of, or end the program."""
-    told = Message(capabilities={}, function_app_directory=directory)
-    answer = await runtime.worker_init_request(_event(worker_init_request=told))
+    received = Message(capabilities={}, function_app_directory=directory)
+    answer = await runtime.worker_init_request(_event(worker_init_request=received))
     if answer.result.status != StatusResult.Success:
         sys.exit(answer.result.exception.stack_trace)
     return dict(answer.capabilities)

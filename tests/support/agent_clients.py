@@ -52,7 +52,7 @@ async def ran(asked: Any, prompt: str, session: AgentSession | None = None, **op
     return (await polled(asked, await asked.run(prompt, session=session, options=given), session, **given))[-1]
 
 
-def told(reply: Reply) -> Json:
+def received(reply: Reply) -> Json:
     """Return the response object as the service sent it."""
     response: Json = reply.raw_representation.raw_representation.to_dict()
     return response

@@ -46,9 +46,9 @@ class Load:
     _over: Flag = field(default_factory=Flag, repr=False)
 
     def __post_init__(self) -> None:
-        dice = random.Random(self.seed)
+        rng = random.Random(self.seed)
         self._clients = [self.running.client(host=n) for n in range(len(self.running.hosts))]
-        self._plan = [(dice.choice([*ENDS]), dice.uniform(0, self.pause_s)) for _ in range(self.count)]
+        self._plan = [(rng.choice([*ENDS]), rng.uniform(0, self.pause_s)) for _ in range(self.count)]
 
     @contextmanager
     def sending(self) -> Iterator[None]:
@@ -75,14 +75,14 @@ class Load:
             assert self._read(response_id)["status"] == ENDS[self._plan[n][0]]
             self._await_delivered(response_id)
         callbacks = self.running.receiver.received()
-        told = {(one["response_id"], one["type"], one["webhook_id"], one["verified"]) for one in callbacks}
-        assert len(told) == len({response_id for response_id, *_ in told}), "one response, two events"
+        received = {(one["response_id"], one["type"], one["webhook_id"], one["verified"]) for one in callbacks}
+        assert len(received) == len({response_id for response_id, *_ in received}), "one response, two events"
         for n, response_id in self.accepted.items():
-            assert (response_id, f"response.{ENDS[self._plan[n][0]]}") in {one[:2] for one in told}
-        assert all(verified for *_, verified in told)
+            assert (response_id, f"response.{ENDS[self._plan[n][0]]}") in {one[:2] for one in received}
+        assert all(verified for *_, verified in received)
         assert self.running.model.stats()["started_twice"] == 0
         assert not (unexpected := self.running.unexpected()), unexpected
-        return len(callbacks) - len(told)
+        return len(callbacks) - len(received)
 
     def post(self, n: int, client: httpx.Client) -> httpx.Response:
         """Send the n-th request, as every time."""
@@ -113,8 +113,8 @@ class Load:
 
     def _missing(self) -> set[str]:
         """Return what was accepted, or started for a caller who did not read the answer, and has not called back."""
-        told = {one["response_id"] for one in self.running.receiver.received()}
-        return {*self.accepted.values(), *self.running.model.stats()["started"]} - told
+        received = {one["response_id"] for one in self.running.receiver.received()}
+        return {*self.accepted.values(), *self.running.model.stats()["started"]} - received
 
     def _lost(self) -> str:
         """Say what the service knows of what has not called back."""

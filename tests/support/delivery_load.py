@@ -72,21 +72,21 @@ class Course:
         return event_id(self.id, states.event_type(ENDED))
 
 
-def courses(count: int, dice: random.Random) -> list[Course]:
+def courses(count: int, rng: random.Random) -> list[Course]:
     """Return so many deliveries, most of which succeed at once."""
-    return [Course(n, dice.choice(CALLERS), (*_before(dice), _last(dice))) for n in range(count)]
+    return [Course(n, rng.choice(CALLERS), (*_before(rng), _last(rng))) for n in range(count)]
 
 
-def _before(dice: random.Random) -> Iterator[Outcome]:
-    drawn = dice.random()
+def _before(rng: random.Random) -> Iterator[Outcome]:
+    drawn = rng.random()
     for outcome, share, most in TROUBLE:
         if 0 <= drawn < share:
-            yield from [outcome] * dice.randint(1, most)
+            yield from [outcome] * rng.randint(1, most)
         drawn -= share
 
 
-def _last(dice: random.Random) -> Outcome:
-    return 410 if dice.random() < GONE_SHARE else dice.choice((200, 202, 204))
+def _last(rng: random.Random) -> Outcome:
+    return 410 if rng.random() < GONE_SHARE else rng.choice((200, 202, 204))
 
 
 async def plant(table: Table, planned: Iterable[Course]) -> None:
@@ -121,7 +121,7 @@ class Fleet:
 
     planned: Sequence[Course]
     clock: Clock
-    dice: random.Random
+    rng: random.Random
     posts: Counter[str] = field(default_factory=Counter)
     repeats: Counter[str] = field(default_factory=Counter)  # POSTs of what had been answered with its last word
     webhook_ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -165,7 +165,7 @@ class Carrier(ScriptedReceiver):
         outcome = self._fleet.take(address, headers["webhook-id"])
         self.sent.append(address)
         number = len(self.sent)
-        await asyncio.sleep(self._fleet.dice.random() * LATENCY_S)
+        await asyncio.sleep(self._fleet.rng.random() * LATENCY_S)
         if number == self._dies_at and self.process:
             self.process.cancel()
         if isinstance(outcome, SendError):
@@ -179,7 +179,7 @@ class LossyTable(Table):
     To whoever waits both look alike. Here and not in a proxy, because that would take as long as all the rest.
     """
 
-    dice: random.Random
+    rng: random.Random
     share: float
     lost: Counter[str]  # what was lost, by kind
 
@@ -196,11 +196,11 @@ class LossyTable(Table):
         return response
 
     def _lose_request(self) -> None:
-        if self.dice.random() < self.share:
+        if self.rng.random() < self.share:
             self.lost["request"] += 1
             raise ServiceRequestError("the request is lost")
 
     def _lose_answer(self, what: str) -> None:
-        if self.dice.random() < self.share:
+        if self.rng.random() < self.share:
             self.lost[what] += 1
             raise ServiceResponseError("the answer is lost")

@@ -232,7 +232,7 @@ def streaming(
     request = {"model": model, "input": "One. Two.", "background": True, "stream": True, **fields}
     headers = {"Idempotency-Key": key} if key else {}
     with client.stream("POST", "/responses", json=request, headers=headers) as answer:
-        yield told(answer)
+        yield events_in(answer)
 
 
 def streamed(client: httpx.Client, model: str = "sim-1s", **fields: Any) -> list[Event]:
@@ -249,7 +249,7 @@ def following(
     query = {"stream": "true"} if after is None else {"stream": "true", "starting_after": str(after)}
     headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
     with client.stream("GET", f"/responses/{named}", params=query, headers=headers) as answer:
-        yield told(answer)
+        yield events_in(answer)
 
 
 def followed(client: httpx.Client, named: str, after: object = None) -> list[Event]:
@@ -258,7 +258,7 @@ def followed(client: httpx.Client, named: str, after: object = None) -> list[Eve
         return list(events)
 
 
-def told(answer: httpx.Response) -> Iterator[Event]:
+def events_in(answer: httpx.Response) -> Iterator[Event]:
     """Yield the events of a stream, each of which must be named by its type and identified by its token.
 
     An `error` has no name: some clients would stop reading at it.

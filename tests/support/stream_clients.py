@@ -14,7 +14,7 @@ from shared.runs.streams import Stream
 from shared.storage.messages import RUNS
 from tests.support.stage import ANN, DEADLINE_S, Stage
 
-Told: TypeAlias = tuple[int, dict[str, Any]]
+Received: TypeAlias = tuple[int, dict[str, Any]]
 """An event as read: its number, and its object without number and token."""
 Line: TypeAlias = tuple[int, str, str]
 """What tests compare of an event: number, type, text."""
@@ -29,28 +29,28 @@ class Reader:
 
     def __init__(self, response_id: str, chunks: Stream) -> None:
         self.id = response_id
-        self.told: list[Told] = []
+        self.received: list[Received] = []
         self.chunks = chunks
         self._messages = sse.messages(chunks, MAX_EVENT)
 
-    async def take(self, count: int) -> list[Told]:
+    async def take(self, count: int) -> list[Received]:
         """Read so many more events."""
         async with asyncio.timeout(DEADLINE_S):
             return [self._read(await anext(self._messages)) for _ in range(count)]
 
-    async def rest(self) -> list[Told]:
+    async def rest(self) -> list[Received]:
         """Read up to the end of the stream; return everything read so far."""
         async with asyncio.timeout(DEADLINE_S):
             async for message in self._messages:
                 self._read(message)
-        return self.told
+        return self.received
 
     async def leave(self) -> None:
         """Close the connection."""
         await self._messages.aclose()
         await self.chunks.aclose()
 
-    def _read(self, message: sse.Message) -> Told:
+    def _read(self, message: sse.Message) -> Received:
         event = orjson.loads(message.data)
         assert message.kind == ("message" if event["type"] == "error" else event["type"])
         number, token = event.pop("sequence_number"), event.pop("continuation_token")
@@ -60,8 +60,8 @@ class Reader:
             assert cursor is not None
             assert (cursor.id, cursor.after) == (self.id, number)
         assert (token is None) == (event["type"] in TERMINAL)
-        assert not self.told or number > self.told[-1][0]
-        self.told.append((number, event))
+        assert not self.received or number > self.received[-1][0]
+        self.received.append((number, event))
         return number, event
 
 
@@ -82,7 +82,7 @@ async def resumed(stage: Stage, response_id: str, after: int | None = None, engi
     return Reader(response_id, await (engine or stage.engine).stream(ANN, response_id, cursor, None))
 
 
-async def replayed(stage: Stage, response_id: str, after: int | None = None) -> list[Told]:
+async def replayed(stage: Stage, response_id: str, after: int | None = None) -> list[Received]:
     """Return the rest of the stream of a response above a number."""
     return await (await resumed(stage, response_id, after)).rest()
 
@@ -93,31 +93,31 @@ def offers(stage: Stage, response_id: str) -> list[int]:
     return [message["epoch"] for message in sent if message["id"] == response_id]
 
 
-def numbers(told: Sequence[Told]) -> list[int]:
+def numbers(received: Sequence[Received]) -> list[int]:
     """Return the numbers of events."""
-    return [number for number, _ in told]
+    return [number for number, _ in received]
 
 
-def kinds(told: Sequence[Told]) -> list[str]:
+def kinds(received: Sequence[Received]) -> list[str]:
     """Return the types of events, without their common beginning."""
-    return [event["type"].removeprefix("response.") for _, event in told]
+    return [event["type"].removeprefix("response.") for _, event in received]
 
 
-def told_of(told: Sequence[Told]) -> list[Line]:
+def lines_of(received: Sequence[Received]) -> list[Line]:
     """Return number, type and text of events as read."""
-    return [(number, event["type"], event.get("delta", "")) for number, event in told]
+    return [(number, event["type"], event.get("delta", "")) for number, event in received]
 
 
-def told_by(events: Sequence[dict[str, Any]]) -> list[Line]:
+def expected_lines(events: Sequence[dict[str, Any]]) -> list[Line]:
     """Return number, type and text of an upstream's events as every reader is to read them."""
     shown = [event for event in events if event["type"] != "keepalive"]
     return [(number, event["type"], event.get("delta", "")) for number, event in enumerate(shown)]
 
 
-def text(told: Sequence[Told]) -> str:
+def text(received: Sequence[Received]) -> str:
     """Return what a client has of the text: a second `response.in_progress` makes void what came before it."""
     deltas: list[str] = []
-    for kind, (_, event) in zip(kinds(told), told, strict=True):
+    for kind, (_, event) in zip(kinds(received), received, strict=True):
         if kind == "in_progress":
             deltas.clear()
         elif kind == "output_text.delta":

@@ -7,7 +7,7 @@ import pytest
 
 from local.bench.black_hole import Size, black_hole, time_beside_hole
 from local.bench.deliveries import time_deliveries
-from local.bench.delivery_figures import NEVER, Beside, Sent, delivered, swallowed, told, waits_ms
+from local.bench.delivery_figures import NEVER, Beside, Sent, callback_lines, delivered, swallowed, waits_ms
 from local.bench.driver import Driver
 from local.bench.figures import Callback, Observed, Submission, Usage, figures
 from local.bench.report import table
@@ -67,12 +67,12 @@ def test_callbacks_that_never_came_make_a_ratio_endless(well_ms: list[float], ho
 
 def test_the_page_shows_how_soon_a_told_end_is_passed_on() -> None:
     """A response that was never called back about shows as one less."""
-    shown = table(told(figures(OBSERVED)))
+    shown = table(callback_lines(figures(OBSERVED)))
     assert _line(shown, "completion to callback") == ["40", "ms", "80", "ms", "p50", "<", "150", "ms"]
     assert _line(shown, "called back, of those accepted") == ["2", "of", "3", "all"]
     assert _line(shown, "upstream calls per response") == ["2.00"]
     nothing = replace(OBSERVED, submissions=[], completions={}, callbacks=[])
-    assert _line(table(told(figures(nothing))), "upstream calls per response") == ["-"]
+    assert _line(table(callback_lines(figures(nothing))), "upstream calls per response") == ["-"]
 
 
 @pytest.mark.parametrize("answer_s", [0, 0.1])

@@ -17,7 +17,7 @@ def _delta(number: int, delta: str, *, item: int = 0, part: int = 0) -> dict[str
     return _event(number, "response.output_text.delta", output_index=item, content_index=part, delta=delta)
 
 
-def _told(*events: dict[str, Any]) -> Transcript:
+def _stream(*events: dict[str, Any]) -> Transcript:
     transcript = Transcript()
     for event in events:
         transcript.take(event)
@@ -35,13 +35,13 @@ def test_a_transcript_knows_where_to_go_on() -> None:
 
 def test_a_transcript_ends_with_the_event_that_has_no_token() -> None:
     """A null token says that there is nothing to go on to."""
-    assert _told(_delta(0, "One"), _event(1) | {"continuation_token": None}).has_ended
+    assert _stream(_delta(0, "One"), _event(1) | {"continuation_token": None}).has_ended
 
 
 @pytest.mark.parametrize("number", [0, 4, 5])
 def test_a_number_that_has_not_grown_is_refused(number: int) -> None:
     """Neither a repeated event nor an older one is taken in."""
-    transcript = _told(_delta(5, "One"))
+    transcript = _stream(_delta(5, "One"))
     with pytest.raises(Disorder, match=f"event {number} came after event 5"):
         transcript.take(_delta(number, "Two"))
     assert (transcript.text, transcript.last) == ("One", 5)
@@ -49,14 +49,14 @@ def test_a_number_that_has_not_grown_is_refused(number: int) -> None:
 
 def test_the_text_is_joined_part_by_part() -> None:
     """Parts are in the order of the output, each on lines of its own, as the stored text is read."""
-    parts = _told(_delta(0, "Two", item=1), _delta(1, "On"), _delta(2, "Half", part=1), _delta(3, "e"))
+    parts = _stream(_delta(0, "Two", item=1), _delta(1, "On"), _delta(2, "Half", part=1), _delta(3, "e"))
     assert parts.text == "One\nHalf\nTwo"
 
 
 def test_a_restart_makes_void_what_was_told() -> None:
     """A second `response.in_progress` drops the text; the first has none to drop."""
     progress = "response.in_progress"
-    transcript = _told(_event(0, progress), _delta(1, "On"), _event(2, progress), _delta(3, "One"))
+    transcript = _stream(_event(0, progress), _delta(1, "On"), _event(2, progress), _delta(3, "One"))
     assert (transcript.text, transcript.restarts) == ("One", 1)
 
 

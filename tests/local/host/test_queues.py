@@ -242,9 +242,9 @@ def test_listeners_are_told_of_an_output(connection_string: str) -> None:
         async with QueueStorage() as storage:
             outbox = Outbox(storage, is_base64=True)
             wanted, other = QueueAddress("wanted", connection_string), QueueAddress("other", connection_string)
-            told, untold = outbox.subscribe(wanted), outbox.subscribe(other)
+            received, untold = outbox.subscribe(wanted), outbox.subscribe(other)
             await outbox.send(wanted, [b"one", b"two"])
-            assert (told.is_set(), untold.is_set()) == (True, False)
+            assert (received.is_set(), untold.is_set()) == (True, False)
 
     asyncio.run(scenario())
     assert await_texts(connection_string, "wanted", 2) == ["b25l", "dHdv"]

@@ -32,7 +32,7 @@ ENDS = {
 
 
 @dataclass(frozen=True)
-class Told:
+class Received:
     """A model, and the endpoint that it tells of ends."""
 
     model: ModelPeer
@@ -55,15 +55,15 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
     """Run one model and its endpoint for all tests here."""
     directory = tmp_path_factory.mktemp("told")
     with receiver_peer(directory, OWNER) as endpoint, told_model(directory, endpoint.url) as model:
-        yield Told(model, endpoint)
+        yield Received(model, endpoint)
 
 
 @pytest.fixture
-def told(running: Told) -> Told:
+def received(running: Received) -> Received:
     """Give a model that has forgotten everything and an endpoint that takes everything."""
     running.model.reset()
     running.endpoint.faults(fail=0, fail_first_per_id=0, status=500, delay_s=0)
@@ -117,103 +117,103 @@ def test_anything_but_a_2xx_brings_the_event_again(tmp_path: Path, script: Scrip
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_every_end_of_background_work_is_told(told: Told, name: str) -> None:
+def test_every_end_of_background_work_is_told(received: Received, name: str) -> None:
     """Once each, when it has come, with its type."""
     begun = time.time()
-    response_id = told.start(name)
-    assert told.attempts(response_id) == [(ENDS[name], 204)]
-    (event,) = told.endpoint.of(response_id)
+    response_id = received.start(name)
+    assert received.attempts(response_id) == [(ENDS[name], 204)]
+    (event,) = received.endpoint.of(response_id)
     assert event["verified"]
     assert event["received_at"] - begun > (0 if name == "sim-instant" else 0.1)
-    assert told.counted() == (1, 0)
+    assert received.counted() == (1, 0)
 
 
-def test_a_cancel_is_told_at_once(told: Told) -> None:
+def test_a_cancel_is_told_at_once(received: Received) -> None:
     """The end that would have come later is not told any more."""
-    response_id = told.start("sim-60s")
-    told.model.http.post(f"/v1/responses/{response_id}/cancel").raise_for_status()
-    assert told.attempts(response_id) == [("response.cancelled", 204)]
+    response_id = received.start("sim-60s")
+    received.model.http.post(f"/v1/responses/{response_id}/cancel").raise_for_status()
+    assert received.attempts(response_id) == [("response.cancelled", 204)]
 
 
-def test_a_streamed_response_is_told_of_too(told: Told) -> None:
+def test_a_streamed_response_is_told_of_too(received: Received) -> None:
     """If it runs in the background; whether anybody reads the stream does not matter."""
-    (first, *_) = told.model.streamed("sim-instant", background=True)
-    assert told.attempts(first["response"]["id"]) == [("response.completed", 204)]
+    (first, *_) = received.model.streamed("sim-instant", background=True)
+    assert received.attempts(first["response"]["id"]) == [("response.completed", 204)]
 
 
-def test_only_background_work_that_is_remembered_is_told_of(told: Told) -> None:
+def test_only_background_work_that_is_remembered_is_told_of(received: Received) -> None:
     """Not foreground work, not a repeated create call for itself, not what was lost or reset before its end."""
-    told.start("sim-0.2s")
-    told.model.reset()
-    told.start("sim-0.2s")
-    told.model.faults(forget_unfinished=True)
-    told.model.create("sim-instant", background=False)
-    told.model.faults(forget_unfinished=False)
-    repeated = [told.model.create_with_key("k", model="sim-0.4s").json()["id"] for _ in range(2)]
-    assert told.attempts(repeated[0]) == [("response.completed", 204)]
-    assert told.counted() == (1, 0)
+    received.start("sim-0.2s")
+    received.model.reset()
+    received.start("sim-0.2s")
+    received.model.faults(forget_unfinished=True)
+    received.model.create("sim-instant", background=False)
+    received.model.faults(forget_unfinished=False)
+    repeated = [received.model.create_with_key("k", model="sim-0.4s").json()["id"] for _ in range(2)]
+    assert received.attempts(repeated[0]) == [("response.completed", 204)]
+    assert received.counted() == (1, 0)
 
 
-def test_the_end_is_told_whoever_heard_of_the_start(told: Told) -> None:
+def test_the_end_is_told_whoever_heard_of_the_start(received: Received) -> None:
     """Work whose create answer was lost is told of like any other."""
-    told.model.faults(lose_answers=1)
+    received.model.faults(lose_answers=1)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-        told.model.create_with_key("k", model="sim-instant")
-    response_id = told.model.create_with_key("k", model="sim-instant").json()["id"]
-    assert told.attempts(response_id) == [("response.completed", 204)]
+        received.model.create_with_key("k", model="sim-instant")
+    response_id = received.model.create_with_key("k", model="sim-instant").json()["id"]
+    assert received.attempts(response_id) == [("response.completed", 204)]
 
 
-def test_an_endpoint_that_does_not_answer_is_told_again(told: Told) -> None:
+def test_an_endpoint_that_does_not_answer_is_told_again(received: Received) -> None:
     """Each attempt has a deadline, and counts as one that failed."""
-    told.endpoint.faults(delay_s=60)
-    response_id = told.start("sim-instant")
-    told.attempts(response_id)
-    told.endpoint.faults(delay_s=0)
-    told.attempts(response_id, 2)
-    first, second = told.endpoint.of(response_id)
+    received.endpoint.faults(delay_s=60)
+    response_id = received.start("sim-instant")
+    received.attempts(response_id)
+    received.endpoint.faults(delay_s=0)
+    received.attempts(response_id, 2)
+    first, second = received.endpoint.of(response_id)
     assert first["webhook_id"] == second["webhook_id"]
     assert second["received_at"] - first["received_at"] >= ATTEMPT_S
-    eventually(lambda: told.counted() == (2, 1))
+    eventually(lambda: received.counted() == (2, 1))
 
 
-def test_an_early_event_comes_before_the_answer(told: Told) -> None:
+def test_an_early_event_comes_before_the_answer(received: Received) -> None:
     """Of work that ends at once; the event's repeat, if it was refused, comes after the answer."""
-    told.model.faults(webhook_early=True)
-    told.endpoint.faults(fail=1)
-    response_id = told.start("sim-instant")
-    assert [one["answered"] for one in told.endpoint.of(response_id)] == [500]
-    assert told.attempts(response_id, 2) == [("response.completed", 500), ("response.completed", 204)]
-    assert told.counted() == (2, 1)
+    received.model.faults(webhook_early=True)
+    received.endpoint.faults(fail=1)
+    response_id = received.start("sim-instant")
+    assert [one["answered"] for one in received.endpoint.of(response_id)] == [500]
+    assert received.attempts(response_id, 2) == [("response.completed", 500), ("response.completed", 204)]
+    assert received.counted() == (2, 1)
 
 
-def test_an_early_event_waits_for_an_end(told: Told) -> None:
+def test_an_early_event_waits_for_an_end(received: Received) -> None:
     """Work that goes on is answered first, and nothing is told of it before it has ended."""
-    told.model.faults(webhook_early=True)
+    received.model.faults(webhook_early=True)
     begun = time.time()
-    response_id = told.start("sim-0.5s")
+    response_id = received.start("sim-0.5s")
     assert time.time() - begun < 0.5
-    told.attempts(response_id)
-    assert told.endpoint.of(response_id)[0]["received_at"] - begun >= 0.5
+    received.attempts(response_id)
+    assert received.endpoint.of(response_id)[0]["received_at"] - begun >= 0.5
 
 
-def test_an_event_can_be_lost(told: Told) -> None:
+def test_an_event_can_be_lost(received: Received) -> None:
     """It is never sent, though the work has ended like any other."""
-    told.model.faults(webhook_lost=True)
-    lost = told.model.finished("sim-0.1s")["id"]
-    told.model.faults(webhook_lost=False)
-    told.attempts(told.start("sim-instant"))
-    assert told.endpoint.of(lost) == []
+    received.model.faults(webhook_lost=True)
+    lost = received.model.finished("sim-0.1s")["id"]
+    received.model.faults(webhook_lost=False)
+    received.attempts(received.start("sim-instant"))
+    assert received.endpoint.of(lost) == []
 
 
-def test_an_event_can_come_twice(told: Told) -> None:
+def test_an_event_can_come_twice(received: Received) -> None:
     """Both with one id, side by side; one that is refused is repeated for itself."""
-    told.model.faults(webhook_twice=True)
-    told.endpoint.faults(fail=1)
-    response_id = told.start("sim-instant")
-    answers = [answer for _, answer in told.attempts(response_id, 3)]
+    received.model.faults(webhook_twice=True)
+    received.endpoint.faults(fail=1)
+    response_id = received.start("sim-instant")
+    answers = [answer for _, answer in received.attempts(response_id, 3)]
     assert sorted(answers) == [204, 204, 500]
-    assert len({one["webhook_id"] for one in told.endpoint.of(response_id)}) == 1
-    assert told.counted() == (3, 1)
+    assert len({one["webhook_id"] for one in received.endpoint.of(response_id)}) == 1
+    assert received.counted() == (3, 1)
 
 
 def test_a_model_and_its_host_share_a_secret_that_nobody_else_has() -> None:

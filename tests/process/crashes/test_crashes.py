@@ -12,9 +12,9 @@ from tests.support.service_process import Host, service
 from tests.support.stage import Say
 
 
-def _kill_again_and_again(host: Host, times: int, dice: random.Random) -> None:
+def _kill_again_and_again(host: Host, times: int, rng: random.Random) -> None:
     for _ in range(times):
-        time.sleep(dice.uniform(0.2, 3.0))  # the moment is the test's input
+        time.sleep(rng.uniform(0.2, 3.0))  # the moment is the test's input
         host.kill()
         host.start()
 

@@ -84,7 +84,7 @@ class Yard:
     stage: Stage
     connection: str
     table: Table
-    dice: random.Random
+    rng: random.Random
     count: int
     lost: Counter[str] = field(default_factory=Counter)
     orphans: set[str] = field(default_factory=set)  # had their receiver's last word when the process that has it died
@@ -92,8 +92,8 @@ class Yard:
     rounds: int = 0
 
     def __post_init__(self) -> None:
-        self.planned = courses(self.count, self.dice)
-        self.fleet = Fleet(self.planned, self.stage.clock, self.dice)
+        self.planned = courses(self.count, self.rng)
+        self.fleet = Fleet(self.planned, self.stage.clock, self.rng)
         self.processes: list[Process] = []
 
     async def add_process(self, *, dies_at: int = 0) -> None:
@@ -101,7 +101,7 @@ class Yard:
         transport = AioHttpTransport(use_env_settings=False)  # as the service does: it halves the time
         table = LossyTable.from_connection_string(self.connection, "responses", retry_total=0, transport=transport)
         assert isinstance(table, LossyTable)
-        table.dice, table.share, table.lost = self.dice, LOSSES, self.lost
+        table.rng, table.share, table.lost = self.rng, LOSSES, self.lost
         carrier = Carrier(self.fleet, dies_at=dies_at)
         ports = Ports(
             store=Store(table),
@@ -111,7 +111,7 @@ class Yard:
             senders={Target.CALLBACK: carrier, Target.REPLY_QUEUE: self.stage.replies},
             callers=Callers([Caller(name, (), (SigningSecret(SECRET),)) for name in CALLERS]),
             clock=self.stage.clock,
-            random=self.dice.random,
+            random=self.rng.random,
         )
         self.processes.append(Process(Engine(ports), carrier, table))
 
@@ -122,18 +122,18 @@ class Yard:
 
     async def work_off(self) -> None:
         """Deliver everything: half of the first attempts as messages ask for, the rest as alarms ring."""
-        asked = [one for one in self.planned if self.dice.random() < 0.5]
+        asked = [one for one in self.planned if self.rng.random() < 0.5]
         alarms = [Alarm(START_MS + DELIVER_SOON_MS, Kind.DELIVER, one.id, Target.CALLBACK) for one in asked]
         await self._at_once(lambda process: process.attempt(self._share(alarms, process)))
         while (due_ms := await self._first_due()) < PURGE_MS:
             self.stage.clock.ms = max(self.stage.clock.ms, due_ms) + STEP_MS
-            await self._at_once(lambda process: process.sweep(self.dice.sample(SHARDS, len(SHARDS))))
+            await self._at_once(lambda process: process.sweep(self.rng.sample(SHARDS, len(SHARDS))))
             self.rounds += 1
 
     def _share(self, alarms: Sequence[Alarm], process: Process) -> list[Alarm]:
         """Return the messages that a process gets: its part, and some that another gets too."""
         n, of = self.processes.index(process), len(self.processes)
-        return [one for m, one in enumerate(alarms) if m % of == n or self.dice.random() < 0.1]
+        return [one for m, one in enumerate(alarms) if m % of == n or self.rng.random() < 0.1]
 
     async def _first_due(self) -> int:
         """Return when the next alarm is due."""

@@ -68,10 +68,10 @@ def test_messages_deleted_in_mid_run_lose_nothing(connection_string: str, tmp_pa
         service(tmp_path, connection_string) as running,
         QueueServiceClient.from_connection_string(connection_string) as queues,
     ):
-        load, dice = Load(running, SEED, count=60), random.Random(SEED)
+        load, rng = Load(running, SEED, count=60), random.Random(SEED)
         with load.sending():
             for _ in range(10):
-                time.sleep(dice.uniform(0.2, 1.5))  # the moment is the test's input
+                time.sleep(rng.uniform(0.2, 1.5))  # the moment is the test's input
                 for queue in queues.list_queues():
                     with queues.get_queue_client(queue) as found:
                         found.clear_messages()
@@ -152,9 +152,9 @@ def test_answers_lost_all_over_lose_nothing(azurite: Azurite, connection_string:
         portal.wrap_async_context_manager(FaultProxy("table", azurite.ports["table"])) as proxy,
         service(tmp_path, proxy.through(connection_string)) as running,
     ):
-        load, dice = Load(running, SEED, count=30), random.Random(SEED)
+        load, rng = Load(running, SEED, count=30), random.Random(SEED)
         for nth in range(1, 1200):
-            if dice.random() < 1 / 12:
+            if rng.random() < 1 / 12:
                 proxy.drop_answer(lambda _: True, nth)
         with load.sending():
             pass

@@ -51,10 +51,10 @@ def scene(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory, seed: int)
         assert running.unexpected() == []
 
 
-def kill_again_and_again(host: Host, dice: random.Random) -> None:
+def kill_again_and_again(host: Host, rng: random.Random) -> None:
     """Kill it at random moments of a stream's life; it comes back at the same address each time."""
     for _ in range(KILLS):
-        time.sleep(dice.uniform(0.2, 2.0))  # the moment is the test's input
+        time.sleep(rng.uniform(0.2, 2.0))  # the moment is the test's input
         host.kill()
         host.start()
 

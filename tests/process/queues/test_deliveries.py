@@ -130,11 +130,11 @@ def test_there_is_nothing_to_redeliver(running: Service, based: httpx.Client) ->
     """Before the end, without a target, or to a target that the response does not have: 400, each with its code."""
     unfinished = create(based, **running.with_callback(model="sim-60s"))["id"]
     untold = create(based, "sim-instant")["id"]
-    told = create(based, **running.with_callback(model="sim-instant"))["id"]
+    received = create(based, **running.with_callback(model="sim-instant"))["id"]
     refused = [
         based.post(REDELIVER.format(id=unfinished)),
         based.post(REDELIVER.format(id=untold)),
-        based.post(REDELIVER.format(id=told), json={"target": "reply_queue"}),
+        based.post(REDELIVER.format(id=received), json={"target": "reply_queue"}),
     ]
     codes = ["response_not_finished", "no_delivery", "no_delivery"]
     assert [error_of(answer) for answer in refused] == [(400, None, code) for code in codes]

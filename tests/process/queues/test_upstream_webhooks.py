@@ -45,7 +45,7 @@ def fault(running: Service, name: str) -> Iterator[None]:
         running.model.faults(**{name: False})
 
 
-def told_of(running: Service, client: httpx.Client, models: list[str], deadline_s: float = SOON_S) -> list[str]:
+def lines_of(running: Service, client: httpx.Client, models: list[str], deadline_s: float = SOON_S) -> list[str]:
     """Start one response of each model; wait until each has called back, and return their ids."""
     ids = [str(create(client, **running.with_callback(model=model))["id"]) for model in models]
     assert wait_for(lambda: all(running.receiver.of(one) for one in ids), deadline_s), f"not within {deadline_s:g} s"
@@ -69,14 +69,14 @@ def callbacks(running: Service, ids: list[str]) -> list[tuple[str, bool]]:
 )
 def test_an_end_is_told_at_once(running: Service, client: httpx.Client, model: str, status: str) -> None:
     """Whatever the end, long before the first poll; nobody has asked for the response."""
-    (response_id,) = told_of(running, client, [model])
+    (response_id,) = lines_of(running, client, [model])
     assert callbacks(running, [response_id]) == [(f"response.{status}", True)]
     assert client.get(f"/responses/{response_id}").json()["status"] == status
 
 
 def test_many_ends_are_told_at_once(running: Service, client: httpx.Client) -> None:
     """Thirty that end within two seconds: one callback each."""
-    ids = told_of(running, client, ["sim-1s", "sim-2s", "sim-instant"] * 10)
+    ids = lines_of(running, client, ["sim-1s", "sim-2s", "sim-instant"] * 10)
     assert callbacks(running, ids) == [("response.completed", True)] * 30
     assert started_by(running, ids) == {1}
 
@@ -92,7 +92,7 @@ def test_a_caller_who_waits_reads_the_result(client: httpx.Client) -> None:
 def test_an_event_may_come_before_the_answer(running: Service, client: httpx.Client, model: str) -> None:
     """What is told before the create call is answered is neither lost nor told twice."""
     with fault(running, "webhook_early"):
-        ids = told_of(running, client, [model] * 5)
+        ids = lines_of(running, client, [model] * 5)
     assert callbacks(running, ids) == [("response.completed", True)] * 5
     assert started_by(running, ids) == {1}
 
@@ -100,7 +100,7 @@ def test_an_event_may_come_before_the_answer(running: Service, client: httpx.Cli
 def test_an_event_that_comes_twice_is_told_once(running: Service, client: httpx.Client) -> None:
     """Two at once about one end: one terminal status, one callback."""
     with fault(running, "webhook_twice"):
-        ids = told_of(running, client, ["sim-1s", "sim-instant", "sim-fail-1s"])
+        ids = lines_of(running, client, ["sim-1s", "sim-instant", "sim-fail-1s"])
     kinds = ["response.completed", "response.completed", "response.failed"]
     assert callbacks(running, ids) == [(kind, True) for kind in kinds]
 
@@ -109,7 +109,7 @@ def test_an_event_that_is_lost_costs_a_minute(running: Service, client: httpx.Cl
     """The poll, once a minute, is the safety net."""
     with fault(running, "webhook_lost"):
         began = time.monotonic()
-        ids = told_of(running, client, ["sim-1s"], LOST_S)
+        ids = lines_of(running, client, ["sim-1s"], LOST_S)
     assert time.monotonic() - began > SOON_S, "nothing was lost"
     assert callbacks(running, ids) == [("response.completed", True)]
 

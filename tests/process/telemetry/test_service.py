@@ -120,8 +120,8 @@ def test_what_failed_says_by_what(story: Story) -> None:
     assert life.attributes["error.type"] == "server_error"
     assert (first.failed, first.attributes["error.type"]) == (True, "500")
     assert (second.failed, second.attributes["http.request.resend_count"]) == (False, 1)
-    told = {"http.request.method", "http.response.status_code", "server.address", "server.port", "error.type"}
-    assert first.attributes.keys() == told
+    received = {"http.request.method", "http.response.status_code", "server.address", "server.port", "error.type"}
+    assert first.attributes.keys() == received
     assert not any(span.events for span in story.collecting.spans())
 
 
@@ -182,9 +182,9 @@ def test_requests_are_told_of_once(story: Story) -> None:
 def test_each_change_is_one_line_that_names_its_trace(story: Story) -> None:
     """The story of a response by its id: accepted, started, completed, each attempt to deliver."""
     lines = [line for line in story.log.splitlines() if story.response["id"] in line and "{" in line]
-    told = [json.loads(line[line.index("{") :]) for line in lines]
+    received = [json.loads(line[line.index("{") :]) for line in lines]
     changes = ["response.accepted", "response.started", "response.completed"]
-    assert [line["event"] for line in told] == [*changes, "delivery.attempted", "delivery.attempted"]
-    assert {line["trace_id"] for line in told} == {WELL}
-    assert told[2]["age_ms"] >= 2000
-    assert [(line["state"], line["status"]) for line in told[3:]] == [("pending", 500), ("delivered", 204)]
+    assert [line["event"] for line in received] == [*changes, "delivery.attempted", "delivery.attempted"]
+    assert {line["trace_id"] for line in received} == {WELL}
+    assert received[2]["age_ms"] >= 2000
+    assert [(line["state"], line["status"]) for line in received[3:]] == [("pending", 500), ("delivered", 204)]

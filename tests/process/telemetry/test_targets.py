@@ -68,10 +68,10 @@ def test_application_insights_is_sent_the_same(connection_string: str, tmp_path:
     ):
         running.receiver.first(asked(running, WELL, sampled=False)["id"])
         assert wait_for(lambda: _has_all(insights), SOON_S), [item["name"] for item in insights.items()]
-    told = [item for item in insights.items() if item["tags"].get("ai.operation.id") == WELL]
-    assert {item["data"]["baseType"] for item in told} == {"RequestData", "RemoteDependencyData"}
-    assert {REQUEST, "chat sim-2s"} <= {item["data"]["baseData"]["name"] for item in told}
-    assert {item["tags"]["ai.cloud.role"] for item in told} == {"background-responses"}
+    received = [item for item in insights.items() if item["tags"].get("ai.operation.id") == WELL]
+    assert {item["data"]["baseType"] for item in received} == {"RequestData", "RemoteDependencyData"}
+    assert {REQUEST, "chat sim-2s"} <= {item["data"]["baseData"]["name"] for item in received}
+    assert {item["tags"]["ai.cloud.role"] for item in received} == {"background-responses"}
 
 
 def _has_all(insights: Collector) -> bool:

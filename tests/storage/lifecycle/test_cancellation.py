@@ -10,7 +10,7 @@ from shared.core.alarms import Kind
 from shared.core.errors import BadRequest, UpstreamUnavailable
 from shared.core.records import Record
 from shared.core.states import Status
-from tests.support.stage import ANN, CALLBACK_URL, Stage, events
+from tests.support.stage import ANN, CALLBACK_URL, Stage, log_events
 
 pytestmark = pytest.mark.anyio
 
@@ -164,7 +164,7 @@ async def test_a_stop_is_given_up_after_a_day(stage: Stage, caplog: pytest.LogCa
     await stage.sweep(made.id)
     stage.clock.advance(DAY_S)
     await run_out(stage, made.id)
-    assert events(caplog, logging.ERROR) == ["stop.given_up"]
+    assert log_events(caplog, logging.ERROR) == ["stop.given_up"]
     assert stage.upstream.stopped == []
 
 

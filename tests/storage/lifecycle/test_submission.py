@@ -17,7 +17,7 @@ from shared.core.errors import (
 from shared.core.records import Record
 from shared.core.states import Status
 from tests.support.proxies.fault_proxy import StorageRequest
-from tests.support.stage import CALLBACK_URL, START_MS, Sent, Stage, events
+from tests.support.stage import CALLBACK_URL, START_MS, Sent, Stage, log_events
 
 pytestmark = pytest.mark.anyio
 
@@ -166,7 +166,7 @@ async def test_work_that_was_started_twice_is_stopped_and_told(stage: Stage, cap
     with caplog.at_level(logging.WARNING):
         made = await started_by_two(stage)
     assert made.upstream.token == "up_1"
-    assert events(caplog).count("start.orphaned") == 1
+    assert log_events(caplog).count("start.orphaned") == 1
 
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert stage.upstream.stopped == ["up_0"]
@@ -177,7 +177,7 @@ async def test_two_starters_with_one_key_share_their_work(stage: Stage, caplog: 
     """Where keys are honoured both learn the same token, and nothing is stopped."""
     with caplog.at_level(logging.WARNING):
         made = await started_by_two(stage)
-    assert "start.orphaned" not in events(caplog)
+    assert "start.orphaned" not in log_events(caplog)
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert stage.upstream.stopped == []
     assert list(stage.upstream.works) == ["up_0"]

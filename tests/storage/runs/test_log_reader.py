@@ -10,7 +10,7 @@ from shared.core.event_log import MAX_EVENTS
 from tests.support.fakes.streams import story
 from tests.support.run_holders import driving, logged, released
 from tests.support.stage import ANN, BOB, Stage, until
-from tests.support.stream_clients import QUICK, Reader, numbers, replayed, resumed, streamed, told_by, told_of
+from tests.support.stream_clients import QUICK, Reader, expected_lines, lines_of, numbers, replayed, resumed, streamed
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ async def test_a_log_is_read_from_every_event_on(stage: Stage) -> None:
     rows = await stage.ports.store.children(response_id, "event")
     assert len(rows) >= 5
     whole = await replayed(stage, response_id)
-    assert told_of(whole) == told_by(story(6))
+    assert lines_of(whole) == expected_lines(story(6))
     for after in range(-1, 9):
         assert await replayed(stage, response_id, None if after < 0 else after) == whole[after + 1 :]
 
@@ -64,7 +64,7 @@ async def test_a_cursor_at_the_end_or_beyond_it_reads_nothing(stage: Stage, afte
 async def test_a_long_log_is_read_from_the_middle(stage: Stage, after: int) -> None:
     """The batch of the cursor is found without reading what is before it."""
     reader = await ended(stage, LONG)
-    assert told_of(await replayed(stage, reader.id, after)) == told_by(LONG)[after + 1 :]
+    assert lines_of(await replayed(stage, reader.id, after)) == expected_lines(LONG)[after + 1 :]
 
 
 async def test_the_last_event_is_named_in_three_ways(stage: Stage) -> None:
@@ -81,7 +81,7 @@ async def test_the_last_event_is_named_in_three_ways(stage: Stage) -> None:
         (ids.token_for(reader.id, 6), "3", None),
     ]:
         again = Reader(reader.id, await stage.engine.stream(ANN, named, after, last))
-        assert await again.rest() == reader.told[4:]
+        assert await again.rest() == reader.received[4:]
 
 
 @pytest.mark.parametrize("wrong", ["-1", "x", "1.5", " "])
@@ -121,7 +121,7 @@ async def test_many_readers_read_the_same(stage: Stage) -> None:
     middle.open()
     await running
     whole = await reader.rest()
-    assert told_of(whole) == told_by(story(6))
+    assert lines_of(whole) == expected_lines(story(6))
     assert [await one for one in reading] == [whole] * 6
     assert await within == whole[3:]
     assert await ahead == whole[7:]
@@ -136,9 +136,9 @@ async def test_a_reader_that_does_not_read_holds_nobody_up(stage: Stage) -> None
     slow = await resumed(stage, reader.id)
     running = driving(stage.engine, reader.id, 1)
     await slow.take(1)
-    assert told_of(await reader.rest()) == told_by(LONG)
+    assert lines_of(await reader.rest()) == expected_lines(LONG)
     await running
-    assert told_of(await slow.rest()) == told_by(LONG)
+    assert lines_of(await slow.rest()) == expected_lines(LONG)
 
 
 async def test_a_reader_that_leaves_disturbs_nobody(stage: Stage) -> None:
@@ -149,7 +149,7 @@ async def test_a_reader_that_leaves_disturbs_nobody(stage: Stage) -> None:
     await leaver.take(2)
     await leaver.leave()
     gate.open()
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
 async def test_a_deleted_response_ends_the_streams_of_its_readers(stage: Stage) -> None:
@@ -172,7 +172,7 @@ async def test_a_purged_response_ends_the_streams_of_its_readers(stage: Stage) -
     await stage.engine.delete(ANN, reader.id)
     await stage.ring(reader.id)
     assert await stage.ports.store.read(reader.id) is None
-    assert told_of(await other.rest()) == told_by(LONG)[: len(other.told)]
+    assert lines_of(await other.rest()) == expected_lines(LONG)[: len(other.received)]
 
 
 async def test_a_reader_in_silence_asks_for_a_look_at_the_shard(stage: Stage) -> None:
@@ -201,5 +201,5 @@ async def test_an_outage_delays_a_reader_and_takes_nothing_from_it(stage: Stage)
     async with stage.proxy.refusing():
         gate.open()
         await reader.take(5)
-    assert told_of(await other.rest()) == told_by(story(6))
+    assert lines_of(await other.rest()) == expected_lines(story(6))
     await released(stage)

@@ -11,7 +11,7 @@ from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
 from tests.support.run_holders import claimed, die, driving, held, logged, offered, released
 from tests.support.stage import CALLBACK_URL, START_MS, Stage, until
-from tests.support.stream_clients import QUICK, offers, replayed, streamed, told_by, told_of
+from tests.support.stream_clients import QUICK, expected_lines, lines_of, offers, replayed, streamed
 
 pytestmark = pytest.mark.anyio
 
@@ -41,8 +41,8 @@ async def test_a_death_between_sending_and_logging_contradicts_nobody(stage: Sta
     gate.open()
     await (await stage.process()).drive(RunOffer(reader.id, 2))
     again = await replayed(stage, reader.id)
-    assert again[:place] == reader.told
-    assert told_of(again) == told_by(story(6))
+    assert again[:place] == reader.received
+    assert lines_of(again) == expected_lines(story(6))
     assert stage.upstream.begun == {reader.id: 1}
 
 
@@ -56,7 +56,7 @@ async def test_a_death_before_the_first_event_begins_nothing_twice(stage: Stage)
     await stage.ring(response_id)
     gate.open()
     await (await stage.process()).drive(RunOffer(response_id, 2))
-    assert told_of(await (await creating).rest()) == told_by(story(6))
+    assert lines_of(await (await creating).rest()) == expected_lines(story(6))
     assert (stage.upstream.streams.runs, stage.upstream.begun) == ([response_id] * 2, {response_id: 1})
 
 
@@ -74,8 +74,8 @@ async def test_a_holder_that_has_lost_can_neither_append_nor_end(stage: Stage, p
     left = await stage.record(reader.id)
     assert (left.status, left.run.epoch, left.log.next_seq) == (Status.IN_PROGRESS, 2, place)
     await (await stage.process()).drive(RunOffer(reader.id, 2))
-    assert told_of(await reader.rest()) == told_by(story(6))
-    assert await replayed(stage, reader.id) == reader.told
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
+    assert await replayed(stage, reader.id) == reader.received
 
 
 @pytest.mark.parametrize("place", [5, 8])
@@ -93,8 +93,8 @@ async def test_of_two_holders_only_the_newer_writes(stage: Stage, place: int) ->
     gate.open()
     await asyncio.wait({older, newer}, timeout=20)
     assert (older.exception(), newer.exception()) == (None, None)
-    assert told_of(await reader.rest()) == told_by(story(6))
-    assert await replayed(stage, reader.id) == reader.told
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
+    assert await replayed(stage, reader.id) == reader.received
     assert stage.upstream.streams.closed == stage.upstream.streams.opened == 2
     assert await stage.kinds(reader.id) == [Kind.PURGE]
 
@@ -124,7 +124,7 @@ async def test_a_silent_upstream_is_not_asked_twice(stage: Stage) -> None:
         assert await stage.sweep(made.id) == 0
     gate.open()
     await running
-    assert told_of(await replayed(stage, made.id)) == told_by(story(6))
+    assert lines_of(await replayed(stage, made.id)) == expected_lines(story(6))
     assert stage.upstream.streams.runs == [made.id]
 
 
@@ -145,7 +145,7 @@ async def test_a_long_run_is_handed_over_in_time(stage: Stage) -> None:
     await offered(stage, reader.id, 2)
     gate.open()
     await (await stage.process()).drive(RunOffer(reader.id, 2))
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
 # Messages and the run alarm
@@ -189,7 +189,7 @@ async def test_a_message_that_comes_twice_makes_one_holder(stage: Stage) -> None
     await asyncio.gather(*running)
     await other.drive(RunOffer(made.id, 1))
     assert stage.upstream.streams.runs == [made.id]
-    assert told_of(await replayed(stage, made.id)) == told_by(story(6))
+    assert lines_of(await replayed(stage, made.id)) == expected_lines(story(6))
 
 
 async def test_what_kills_every_holder_fails(stage: Stage) -> None:
@@ -220,5 +220,5 @@ async def test_a_step_forward_clears_the_count_of_deaths(stage: Stage) -> None:
         gate.open()
         running = driving(stage.engine, reader.id, epoch)
     await running
-    assert told_of(await replayed(stage, reader.id)) == told_by(events)
+    assert lines_of(await replayed(stage, reader.id)) == expected_lines(events)
     assert len(offers(stage, reader.id)) == 8

@@ -30,13 +30,13 @@ async def test_a_cancel_ends_the_stream_above_everything_sent(stage: Stage) -> N
     reserved = (await logged(stage, reader.id, 5)).log.high_water_mark
     await stage.engine.cancel(ANN, reader.id)
     await released(stage)
-    told = await reader.rest()
-    assert numbers(told) == [0, 1, 2, 3, 4, reserved]
-    assert (kinds(told)[-1], told[-1][1]["response"]["status"]) == ("failed", "cancelled")
+    received = await reader.rest()
+    assert numbers(received) == [0, 1, 2, 3, 4, reserved]
+    assert (kinds(received)[-1], received[-1][1]["response"]["status"]) == ("failed", "cancelled")
     assert stage.upstream.streams.closed == 1
     await stage.sweep(reader.id)
     assert stage.upstream.stopped == ["up_0"]
-    assert await replayed(stage, reader.id) == told
+    assert await replayed(stage, reader.id) == received
 
 
 @pytest.mark.parametrize("watch_s", [600, 0.05])
@@ -96,9 +96,9 @@ async def test_a_run_past_its_deadline_fails(stage: Stage, has_holder: bool) -> 
     if not has_holder:
         await stage.ring(reader.id)
     ended = await reaches(stage, reader.id, lambda record: record.status is Status.FAILED)
-    told = await reader.rest()
-    assert numbers(told) == [0, 1, 2, 3, ended.log.high_water_mark, ended.log.high_water_mark + 1]
-    assert told[-1][1]["response"]["error"]["code"] == "deadline_exceeded"
+    received = await reader.rest()
+    assert numbers(received) == [0, 1, 2, 3, ended.log.high_water_mark, ended.log.high_water_mark + 1]
+    assert received[-1][1]["response"]["error"]["code"] == "deadline_exceeded"
     await stage.sweep(reader.id)
     assert stage.upstream.stopped == ["up_0"]
 
@@ -108,20 +108,20 @@ async def test_a_failure_is_told_twice(stage: Stage) -> None:
     failure = {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "Broken."}}}
     stage.upstream.streams.events = [*story(2)[:-1], failure]
     reader = await streamed(stage)
-    told = await reader.rest()
-    assert kinds(told)[-2:] == ["error", "failed"]
-    assert (told[-2][1]["code"], told[-2][1]["message"]) == ("server_error", "Broken.")
-    assert told[-1][1]["response"]["status"] == "failed"
-    assert await replayed(stage, reader.id, numbers(told)[-2]) == told[-1:]
+    received = await reader.rest()
+    assert kinds(received)[-2:] == ["error", "failed"]
+    assert (received[-2][1]["code"], received[-2][1]["message"]) == ("server_error", "Broken.")
+    assert received[-1][1]["response"]["status"] == "failed"
+    assert await replayed(stage, reader.id, numbers(received)[-2]) == received[-1:]
 
 
 async def test_a_terminal_transaction_of_a_run_delivers_like_any_other(stage: Stage) -> None:
     """Callback, purge and result of a run are those of a polled response; no run alarm is left."""
     reader = await streamed(stage, callback_url=CALLBACK_URL)
-    told = await reader.rest()
+    received = await reader.rest()
     await stage.deliver()
     (post,) = stage.receiver.posts
-    assert told[-1][1]["response"]["id"].encode() in post.body
+    assert received[-1][1]["response"]["id"].encode() in post.body
     assert await stage.kinds(reader.id) == [Kind.PURGE]
 
 

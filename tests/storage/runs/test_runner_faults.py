@@ -8,19 +8,19 @@ from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.run_holders import die, held, logged, offered, released
-from tests.support.stage import Stage, events, until
+from tests.support.stage import Stage, log_events, until
 from tests.support.stream_clients import (
     QUICK,
-    Told,
+    Received,
+    expected_lines,
     kinds,
+    lines_of,
     numbers,
     offers,
     replayed,
     resumed,
     streamed,
     text,
-    told_by,
-    told_of,
 )
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ def quick(stage: Stage) -> None:
     stage.pace(**QUICK)
 
 
-async def orphaned(stage: Stage) -> list[Told]:
+async def orphaned(stage: Stage) -> list[Received]:
     """Leave a run without a holder, after its client has seen more than was logged; return what it saw."""
     config, stage.upstream.streams.gates = stage.ports.config, {}
     stage.pace(flush_s=600)
@@ -46,12 +46,12 @@ async def orphaned(stage: Stage) -> list[Told]:
     gate.open()
     stage.change(config=config)
     await stage.ring(reader.id)
-    return reader.told
+    return reader.received
 
 
-def id_of(told: list[Told]) -> str:
+def id_of(received: list[Received]) -> str:
     """Return the response that events are of."""
-    return str(told[0][1]["response"]["id"])
+    return str(received[0][1]["response"]["id"])
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4, 8])
@@ -59,7 +59,7 @@ async def test_a_stream_that_breaks_is_followed_from_the_event_after_the_last(st
     """Its client notices nothing, wherever it was."""
     stage.upstream.streams.breaks = [cut]
     reader = await streamed(stage)
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
     assert stage.upstream.streams.follows == [("up_0", cut - 1)]
     assert stage.upstream.begun == {reader.id: 1}
 
@@ -69,7 +69,7 @@ async def test_what_an_upstream_tells_again_is_not_told_again(stage: Stage) -> N
     stage.upstream.streams.resumes = False
     stage.upstream.streams.breaks = [5, 6]
     reader = await streamed(stage)
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
 async def test_events_without_numbers_are_read_from_the_start_or_not_at_all(stage: Stage) -> None:
@@ -80,8 +80,8 @@ async def test_events_without_numbers_are_read_from_the_start_or_not_at_all(stag
     await reader.take(3)
     await released(stage)
     await stage.finish(reader.id)
-    told = await reader.rest()
-    assert text(told) == ANSWER
+    received = await reader.rest()
+    assert text(received) == ANSWER
     assert stage.upstream.streams.follows == []
     assert stage.upstream.begun == {reader.id: 1}
 
@@ -96,11 +96,11 @@ async def test_a_stream_that_cannot_be_had_any_more_is_polled(stage: Stage, erro
     assert (record.run.mode, record.run.claimed) == ("poll", False)
     reader = await resumed(stage, record.id, 5)
     ended = await stage.finish(record.id)
-    told = await reader.rest()
-    assert kinds(told)[:2] == ["in_progress", "output_item.added"]
-    assert (numbers(told)[0], ended.log.valid_from) == (record.log.high_water_mark, record.log.high_water_mark)
-    assert numbers(told) == list(range(record.log.high_water_mark, ended.log.next_seq))
-    assert (text([*seen, *told]), kinds(told)[-1]) == (ANSWER, "completed")
+    received = await reader.rest()
+    assert kinds(received)[:2] == ["in_progress", "output_item.added"]
+    assert (numbers(received)[0], ended.log.valid_from) == (record.log.high_water_mark, record.log.high_water_mark)
+    assert numbers(received) == list(range(record.log.high_water_mark, ended.log.next_seq))
+    assert (text([*seen, *received]), kinds(received)[-1]) == (ANSWER, "completed")
     assert stage.upstream.begun == {record.id: 1}
 
 
@@ -112,9 +112,9 @@ async def test_polled_work_may_end_otherwise(stage: Stage, status: Status) -> No
     stage.upstream.streams.follow_errors = [TOO_LATE]
     await (await stage.process()).drive(RunOffer(id_of(seen), 2))
     await stage.finish(id_of(seen))
-    told = await replayed(stage, id_of(seen), 5)
-    assert kinds(told)[-1] == status.value
-    assert numbers(told)[0] > 5
+    received = await replayed(stage, id_of(seen), 5)
+    assert kinds(received)[-1] == status.value
+    assert numbers(received)[0] > 5
 
 
 async def test_an_answer_in_one_piece_is_told_above_everything_sent(stage: Stage) -> None:
@@ -124,10 +124,10 @@ async def test_an_answer_in_one_piece_is_told_above_everything_sent(stage: Stage
     stage.upstream.streams.whole = True
     stage.upstream.works["up_0"].course = [Status.COMPLETED]
     await (await stage.process()).drive(RunOffer(id_of(seen), 2))
-    told = await replayed(stage, id_of(seen), 5)
-    assert kinds(told)[0] == "in_progress"
-    assert numbers(told)[0] >= reserved
-    assert text([*seen, *told]) == ANSWER
+    received = await replayed(stage, id_of(seen), 5)
+    assert kinds(received)[0] == "in_progress"
+    assert numbers(received)[0] >= reserved
+    assert text([*seen, *received]) == ANSWER
 
 
 async def test_an_upstream_that_does_not_stream_is_told_from_its_answer(stage: Stage) -> None:
@@ -135,10 +135,10 @@ async def test_an_upstream_that_does_not_stream_is_told_from_its_answer(stage: S
     stage.upstream.streams.whole = True
     stage.upstream.course = [Status.COMPLETED]
     reader = await streamed(stage)
-    told = await reader.rest()
-    assert (kinds(told)[:2], kinds(told)[-1]) == (["created", "in_progress"], "completed")
-    assert text(told) == ANSWER
-    assert await replayed(stage, reader.id) == told
+    received = await reader.rest()
+    assert (kinds(received)[:2], kinds(received)[-1]) == (["created", "in_progress"], "completed")
+    assert text(received) == ANSWER
+    assert await replayed(stage, reader.id) == received
 
 
 async def test_an_upstream_that_ignores_stream_is_polled(stage: Stage) -> None:
@@ -148,8 +148,8 @@ async def test_an_upstream_that_ignores_stream_is_polled(stage: Stage) -> None:
     reader = await streamed(stage)
     await released(stage)
     await stage.finish(reader.id)
-    told = await reader.rest()
-    assert (text(told), kinds(told)[-1]) == (ANSWER, "completed")
+    received = await reader.rest()
+    assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
     assert stage.upstream.begun == {reader.id: 1}
 
 
@@ -160,8 +160,8 @@ async def test_an_error_in_the_stream_is_not_the_end_of_the_work(stage: Stage) -
     await reader.take(4)
     await released(stage)
     await stage.finish(reader.id)
-    told = await reader.rest()
-    assert (text(told), kinds(told)[-1]) == (ANSWER, "completed")
+    received = await reader.rest()
+    assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
 
 
 async def test_an_upstream_that_is_away_for_long_costs_no_holder(stage: Stage) -> None:
@@ -176,7 +176,7 @@ async def test_an_upstream_that_is_away_for_long_costs_no_holder(stage: Stage) -
     stage.upstream.streams.follow_errors = []
     await stage.ring(reader.id)
     await stage.engine.drive(RunOffer(reader.id, offers(stage, reader.id)[-1]))
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
 # Storage
@@ -192,8 +192,8 @@ async def test_an_outage_while_events_flow_loses_none(stage: Stage) -> None:
         gate.open()
         assert numbers(await reader.take(5)) == [3, 4, 5, 6, 7]
         last.open()
-    assert told_of(await reader.rest()) == told_by(story(6))
-    assert await replayed(stage, reader.id) == reader.told
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
+    assert await replayed(stage, reader.id) == reader.received
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
@@ -208,8 +208,8 @@ async def test_a_lost_answer_doubles_no_event(stage: Stage, nth: int) -> None:
     gate.open()
     await logged(stage, reader.id, 8)
     last.open()
-    assert told_of(await reader.rest()) == told_by(story(6))
-    assert await replayed(stage, reader.id) == reader.told
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
+    assert await replayed(stage, reader.id) == reader.received
     assert fault.happened.is_set()
     assert stage.upstream.begun == {reader.id: 1}
 
@@ -230,11 +230,11 @@ async def test_a_flush_whose_outcome_stays_unknown_doubles_no_event(
         stage.proxy.heal()
 
         async def has_failed() -> bool:
-            return "run.unwritten" in events(caplog)
+            return "run.unwritten" in log_events(caplog)
 
         await until(has_failed)
-    assert told_of(await reader.rest()) == told_by(story(6))
-    assert await replayed(stage, reader.id) == reader.told
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
+    assert await replayed(stage, reader.id) == reader.received
 
 
 async def test_an_outage_at_a_hand_over_loses_nothing(stage: Stage) -> None:
@@ -247,7 +247,7 @@ async def test_an_outage_at_a_hand_over_loses_nothing(stage: Stage) -> None:
     await offered(stage, reader.id, 2)
     gate.open()
     await (await stage.process()).drive(RunOffer(reader.id, 2))
-    assert told_of(await replayed(stage, reader.id)) == told_by(story(6))
+    assert lines_of(await replayed(stage, reader.id)) == expected_lines(story(6))
 
 
 def is_transaction(request: StorageRequest) -> bool:

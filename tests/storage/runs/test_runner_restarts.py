@@ -27,12 +27,12 @@ async def test_work_that_breaks_off_is_begun_anew_at_most_three_times(stage: Sta
     stage.upstream.streams.breaks = [4] * 10
     reader = await streamed(stage)
     await stage.engine.drive(RunOffer(reader.id, 1))
-    told = await reader.rest()
+    received = await reader.rest()
     assert stage.upstream.begun == {reader.id: 4}
     tries = ["in_progress", "output_text.delta", "output_text.delta"]
-    assert kinds(told) == ["created", *tries * 4, "error", "failed"]
-    assert told[-1][1]["response"]["error"]["code"] == "upstream_lost"
-    assert numbers(told) == list(range(len(told)))
+    assert kinds(received) == ["created", *tries * 4, "error", "failed"]
+    assert received[-1][1]["response"]["error"]["code"] == "upstream_lost"
+    assert numbers(received) == list(range(len(received)))
 
 
 async def test_readers_are_told_that_the_work_was_begun_anew(stage: Stage) -> None:
@@ -40,13 +40,13 @@ async def test_readers_are_told_that_the_work_was_begun_anew(stage: Stage) -> No
     stage.upstream.streams.breaks = [5]
     reader = await streamed(stage)
     await stage.engine.drive(RunOffer(reader.id, 1))
-    told = await reader.rest()
-    assert kinds(told).count("in_progress") == 2
-    assert text(told) == "d0d1d2d3d4d5"
+    received = await reader.rest()
+    assert kinds(received).count("in_progress") == 2
+    assert text(received) == "d0d1d2d3d4d5"
     restarted = (await stage.record(reader.id)).log.valid_from
-    assert told[restarted][1]["type"] == "response.in_progress"
+    assert received[restarted][1]["type"] == "response.in_progress"
     again = await replayed(stage, reader.id)
-    assert again == [told[0], *told[restarted:]]
+    assert again == [received[0], *received[restarted:]]
 
 
 async def test_work_begun_anew_goes_on_above_everything_sent(stage: Stage) -> None:
@@ -60,10 +60,10 @@ async def test_work_begun_anew_goes_on_above_everything_sent(stage: Stage) -> No
     stage.upstream.streams.gates = {}
     await stage.ring(reader.id)
     await (await stage.process()).drive(RunOffer(reader.id, 2))
-    told = await reader.rest()
-    assert told[6][0] >= reserved
-    assert kinds(told)[6:8] == ["in_progress", "output_text.delta"]
-    assert text(told) == "d0d1d2d3d4d5"
+    received = await reader.rest()
+    assert received[6][0] >= reserved
+    assert kinds(received)[6:8] == ["in_progress", "output_text.delta"]
+    assert text(received) == "d0d1d2d3d4d5"
     assert stage.upstream.begun == {reader.id: 2}
 
 
@@ -76,8 +76,8 @@ async def test_work_that_goes_on_upstream_is_not_begun_anew(stage: Stage, course
     reader = await streamed(stage)
     await stage.engine.drive(RunOffer(reader.id, 1))
     await stage.finish(reader.id)
-    told = await reader.rest()
-    assert (text(told), kinds(told)[-1]) == (ANSWER, "completed")
+    received = await reader.rest()
+    assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
     assert stage.upstream.begun == {reader.id: 1}
     assert stage.upstream.streams.runs == [reader.id]
 
@@ -107,9 +107,9 @@ async def test_an_error_in_the_stream_is_the_end_of_the_work(stage: Stage) -> No
     stage.upstream.streams.events = [*story(1)[:-1], {"type": "error", "code": "rate_limit", "message": "Too much."}]
     reader = await streamed(stage)
     await stage.engine.drive(RunOffer(reader.id, 1))
-    told = await reader.rest()
-    assert kinds(told)[-2:] == ["error", "failed"]
-    assert told[-1][1]["response"]["error"] == {"code": "rate_limit", "message": "Too much."}
+    received = await reader.rest()
+    assert kinds(received)[-2:] == ["error", "failed"]
+    assert received[-1][1]["response"]["error"] == {"code": "rate_limit", "message": "Too much."}
 
 
 async def test_a_request_that_is_refused_later_fails(stage: Stage) -> None:
@@ -117,5 +117,5 @@ async def test_a_request_that_is_refused_later_fails(stage: Stage) -> None:
     stage.upstream.streams.run_errors = [UpstreamRefused(400, "No such model.", code="model_not_found")]
     reader = await streamed(stage)
     await stage.engine.drive(RunOffer(reader.id, 1))
-    told = await reader.rest()
-    assert told[-1][1]["response"]["error"] == {"code": "model_not_found", "message": "No such model."}
+    received = await reader.rest()
+    assert received[-1][1]["response"]["error"] == {"code": "model_not_found", "message": "No such model."}

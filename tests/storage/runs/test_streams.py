@@ -12,8 +12,18 @@ from shared.runs.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import KEEPALIVE, story
 from tests.support.run_holders import logged, taken_over
-from tests.support.stage import Stage, events, until
-from tests.support.stream_clients import QUICK, kinds, numbers, offers, replayed, resumed, streamed, told_by, told_of
+from tests.support.stage import Stage, log_events, until
+from tests.support.stream_clients import (
+    QUICK,
+    expected_lines,
+    kinds,
+    lines_of,
+    numbers,
+    offers,
+    replayed,
+    resumed,
+    streamed,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -28,13 +38,13 @@ def quick(stage: Stage) -> None:
 async def test_every_event_reaches_the_client_with_number_token_and_our_id(stage: Stage, background: bool) -> None:
     """The upstream's events in its order, then the end with its output; the log repeats them word for word."""
     reader = await streamed(stage, background=background)
-    told = await reader.rest()
-    assert told_of(told) == told_by(story(6))
-    lives = [event["response"] for _, event in told if "response" in event]
+    received = await reader.rest()
+    assert lines_of(received) == expected_lines(story(6))
+    lives = [event["response"] for _, event in received if "response" in event]
     assert {shown["id"] for shown in lives} == {reader.id}
     assert lives[-1] == await stage.shown(reader.id)
     assert lives[-1]["output"]
-    assert await replayed(stage, reader.id) == told
+    assert await replayed(stage, reader.id) == received
 
 
 async def test_keepalives_stay_with_us(stage: Stage) -> None:
@@ -46,7 +56,7 @@ async def test_keepalives_stay_with_us(stage: Stage) -> None:
     await reader.take(3)
     await reader.leave()
     await taken_over(stage, reader.id, gate)
-    assert told_of(await replayed(stage, reader.id)) == told_by(events)
+    assert lines_of(await replayed(stage, reader.id)) == expected_lines(events)
     assert stage.upstream.streams.follows == [("up_0", 5)]
 
 
@@ -64,14 +74,14 @@ async def test_nothing_is_sent_before_the_upstreams_name_of_the_work_is_stored(
         gate.open()
 
         async def has_failed() -> bool:
-            return "run.unwritten" in events(caplog)
+            return "run.unwritten" in log_events(caplog)
 
         await until(has_failed)
         assert stage.upstream.streams.given == 1
         assert not creating.done()
     reader = await creating
     assert (await stage.record(reader.id)).upstream.token == "up_0"
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
 async def test_no_number_is_sent_before_it_is_reserved(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -87,12 +97,12 @@ async def test_no_number_is_sent_before_it_is_reserved(stage: Stage, caplog: pyt
         assert numbers(await reader.take(reserved - 3))[-1] == reserved - 1
 
         async def has_failed() -> bool:
-            return "run.unwritten" in events(caplog)
+            return "run.unwritten" in log_events(caplog)
 
         await until(has_failed)
         assert stage.upstream.streams.given == reserved + 1
-    assert told_of(await reader.rest()) == told_by(story(1_000))
-    assert told_of(await replayed(stage, reader.id)) == told_by(story(1_000))
+    assert lines_of(await reader.rest()) == expected_lines(story(1_000))
+    assert lines_of(await replayed(stage, reader.id)) == expected_lines(story(1_000))
 
 
 # Placement and leaving
@@ -121,12 +131,12 @@ async def test_another_process_continues_exactly_where_the_client_left(stage: St
     """After whichever event it was, what the first client and the next have read is the undisturbed stream."""
     gate = stage.upstream.streams.hold(place)
     reader = await streamed(stage)
-    seen = [*reader.told, *await reader.take(place - 1)]
+    seen = [*reader.received, *await reader.take(place - 1)]
     await reader.leave()
     await taken_over(stage, reader.id, gate)
-    told = [*seen, *await replayed(stage, reader.id, place - 1)]
-    assert told_of(told) == told_by(story(6))
-    assert await replayed(stage, reader.id) == told
+    received = [*seen, *await replayed(stage, reader.id, place - 1)]
+    assert lines_of(received) == expected_lines(story(6))
+    assert await replayed(stage, reader.id) == received
     assert stage.upstream.begun == {reader.id: 1}
 
 
@@ -140,7 +150,7 @@ async def test_where_the_upstream_does_not_replay_the_client_holds_nothing(stage
     await reader.take(3)
     await reader.leave()
     await running
-    assert told_of(await replayed(stage, reader.id)) == told_by(story(6))
+    assert lines_of(await replayed(stage, reader.id)) == expected_lines(story(6))
     assert stage.upstream.streams.runs == [reader.id]
 
 
@@ -167,8 +177,8 @@ async def test_an_upstream_that_is_away_costs_the_client_no_error(stage: Stage) 
     """The response is accepted and told so at once; its events come when the upstream is back."""
     stage.upstream.streams.run_errors = [UpstreamUnavailable("ConnectError")]
     reader = await streamed(stage)
-    assert kinds(reader.told) == ["created"]
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert kinds(reader.received) == ["created"]
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
 # How long, how much
@@ -183,7 +193,7 @@ async def test_a_silent_stream_is_kept_open_by_comments_alone(stage: Stage) -> N
     async with asyncio.timeout(10):
         assert [await anext(reader.chunks) for _ in range(3)] == [sse.HEARTBEAT] * 3
     gate.open()
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
 async def test_an_answer_that_has_lasted_its_time_ends_without_a_terminal_event(stage: Stage) -> None:
@@ -195,7 +205,7 @@ async def test_an_answer_that_has_lasted_its_time_ends_without_a_terminal_event(
     assert numbers(seen) == [0, 1, 2, 3]
     await reader.leave()
     await taken_over(stage, reader.id, gate)
-    assert told_of([*seen, *await replayed(stage, reader.id, 3)]) == told_by(story(6))
+    assert lines_of([*seen, *await replayed(stage, reader.id, 3)]) == expected_lines(story(6))
 
 
 async def test_a_slow_client_is_cut_off_from_the_feed_and_misses_nothing(stage: Stage) -> None:
@@ -205,6 +215,6 @@ async def test_a_slow_client_is_cut_off_from_the_feed_and_misses_nothing(stage: 
     stage.upstream.streams.events = events
     slow = await streamed(stage)
     other = await resumed(stage, slow.id)
-    assert told_of(await other.rest()) == told_by(events)
+    assert lines_of(await other.rest()) == expected_lines(events)
     assert (await stage.record(slow.id)).status.is_terminal
-    assert told_of(await slow.rest()) == told_by(events)
+    assert lines_of(await slow.rest()) == expected_lines(events)

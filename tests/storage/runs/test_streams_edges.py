@@ -15,7 +15,7 @@ from shared.upstreams.protocol import UpstreamEvent
 from tests.support.fakes.streams import KEEPALIVE, Streams, story
 from tests.support.run_holders import driving, logged, released
 from tests.support.stage import ANN, Clock, Stage, until
-from tests.support.stream_clients import QUICK, Reader, kinds, streamed, text, told_by, told_of
+from tests.support.stream_clients import QUICK, Reader, expected_lines, kinds, lines_of, streamed, text
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +78,7 @@ async def test_an_upstream_that_begins_nothing_is_asked_at_a_growing_distance(
     stage.upstream.streams.run_errors = []
     await stage.ring(reader.id)
     await stage.engine.drive(RunOffer(reader.id, 2))
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
 @BOTH
@@ -101,7 +101,7 @@ async def test_heartbeats_before_the_first_event_are_skipped(stage: Stage, is_ba
     stage.upstream.streams.events = [KEEPALIVE, {"type": ""}, *story(3)]
     reader, running = await driven(stage)
     await running
-    assert told_of(await reader.rest()) == told_by(story(3))
+    assert lines_of(await reader.rest()) == expected_lines(story(3))
     assert (await stage.record(reader.id)).upstream.token == "up_0"
     assert stage.upstream.streams.runs == [reader.id]
 
@@ -129,7 +129,7 @@ async def test_a_silent_stream_is_only_followed_anew(stage: Stage) -> None:
     stage.upstream.streams.breaks = [4]
     stage.upstream.streams.follow_errors = [UpstreamSilent("x")] * 20
     reader = await streamed(stage)
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
     assert stage.upstream.streams.follows == [("up_0", 3)] * 21
     assert waits == [1]  # for the stream that broke off
 
@@ -148,9 +148,9 @@ async def test_work_that_is_answered_for_but_not_streamed_is_polled(stage: Stage
     assert (await stage.record(reader.id)).run.mode == "poll"
     assert len(stage.upstream.streams.follows) == 1
     await stage.finish(reader.id)
-    told = await reader.rest()
-    assert (text(told), kinds(told)[-1]) == ("question answered", "completed")
-    assert kinds(told).count("in_progress") == 2  # as it was told, and before it is told anew
+    received = await reader.rest()
+    assert (text(received), kinds(received)[-1]) == ("question answered", "completed")
+    assert kinds(received).count("in_progress") == 2  # as it was told, and before it is told anew
 
 
 async def test_an_upstream_that_is_down_floods_nobody(stage: Stage) -> None:
@@ -169,9 +169,12 @@ async def test_an_upstream_that_is_down_floods_nobody(stage: Stage) -> None:
     stage.upstream.streams.run_errors = []
     await stage.ring(reader.id)
     await stage.engine.drive(RunOffer(reader.id, 2))
-    told = await reader.rest()
+    received = await reader.rest()
     again = [event for event in story(6) if event["type"] != "response.created"]
-    assert told_of(told) == [*told_by(story(6))[:4], *((n + 3, *line[1:]) for n, line in enumerate(told_by(again), 1))]
+    assert lines_of(received) == [
+        *expected_lines(story(6))[:4],
+        *((n + 3, *line[1:]) for n, line in enumerate(expected_lines(again), 1)),
+    ]
 
 
 @dataclass
@@ -188,7 +191,7 @@ async def test_numbers_that_do_not_grow_cost_no_event(stage: Stage) -> None:
     stage.upstream.streams = Zeros()
     reader, running = await driven(stage)
     await running
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
 async def test_numbers_of_heartbeats_cost_no_event(stage: Stage) -> None:
@@ -203,7 +206,7 @@ async def test_numbers_of_heartbeats_cost_no_event(stage: Stage) -> None:
     streams.events = story(6)
     gate.open()
     await running
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
 @BOTH
@@ -214,9 +217,9 @@ async def test_work_that_was_cancelled_upstream_ends_as_cancelled(stage: Stage, 
     stage.upstream.streams.events = [*story(1)[:-1], {"type": "response.cancelled", "response": cancelled}]
     reader, running = await driven(stage)
     await running
-    told = await reader.rest()
-    assert kinds(told) == ["created", "in_progress", "output_text.delta", "failed"]
-    assert (told[-1][1]["response"]["status"], told[-1][1]["response"]["id"]) == ("cancelled", reader.id)
+    received = await reader.rest()
+    assert kinds(received) == ["created", "in_progress", "output_text.delta", "failed"]
+    assert (received[-1][1]["response"]["status"], received[-1][1]["response"]["id"]) == ("cancelled", reader.id)
     assert (await stage.record(reader.id)).status is Status.CANCELLED
 
 

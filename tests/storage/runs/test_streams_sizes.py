@@ -18,8 +18,8 @@ from shared.upstreams.protocol import UpstreamEvent
 from tests.support.fakes.streams import KEEPALIVE, Streams, story
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.run_holders import driving, logged, released
-from tests.support.stage import ANN, Stage, events, until
-from tests.support.stream_clients import QUICK, kinds, numbers, replayed, resumed, streamed, told_by, told_of
+from tests.support.stage import ANN, Stage, log_events, until
+from tests.support.stream_clients import QUICK, expected_lines, kinds, lines_of, numbers, replayed, resumed, streamed
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +69,7 @@ async def test_a_large_event_beside_a_nearly_full_batch_goes_by_itself(stage: St
     reader = await streamed(stage)
     await logged(stage, reader.id, 3)
     gate.open()
-    assert told_of(await reader.rest()) == told_by(events)
+    assert lines_of(await reader.rest()) == expected_lines(events)
     assert max(sizes) < TRANSACTION_MAX
     assert sum(sizes) > TRANSACTION_MAX
 
@@ -93,7 +93,7 @@ async def test_an_event_too_large_to_keep_ends_the_response_though_its_client_le
     await beyond.reached.wait()
     await reader.leave()
     await released(stage)
-    assert max(numbers(reader.told), default=0) < 2  # nobody has seen what no log can hold
+    assert max(numbers(reader.received), default=0) < 2  # nobody has seen what no log can hold
     assert (await stage.shown(reader.id))["error"]["code"] == "output_too_large"
 
 
@@ -137,10 +137,10 @@ async def test_an_output_that_does_not_fit_beside_its_events_is_told_by_the_end_
     stage.upstream.course = [Status.COMPLETED]
     stage.upstream.output = noise(MAX_PACKED * 2 // 5)
     reader = await streamed(stage, instructions=noise(MAX_PACKED * 9 // 20))
-    told = await reader.rest()
-    assert (kinds(told)[0], kinds(told)[-1]) == ("created", "completed")
-    assert "output_text.delta" not in kinds(told)
-    (item,) = told[-1][1]["response"]["output"]
+    received = await reader.rest()
+    assert (kinds(received)[0], kinds(received)[-1]) == ("created", "completed")
+    assert "output_text.delta" not in kinds(received)
+    (item,) = received[-1][1]["response"]["output"]
     assert item["content"][0]["text"].endswith(stage.upstream.output)
     assert max(sizes) < TRANSACTION_MAX
 
@@ -160,7 +160,7 @@ async def test_the_end_of_a_long_stream_is_read_without_its_log(stage: Stage) ->
     assert len(await stage.ports.store.children(reader.id, "event")) > len(large)
     before = stage.proxy.counts["GET responses()"]
     gate.open()
-    assert told_of(await reader.rest()) == told_by(events)
+    assert lines_of(await reader.rest()) == expected_lines(events)
     assert stage.proxy.counts["GET responses()"] - before <= 2
 
 
@@ -250,7 +250,7 @@ async def test_a_renewal_whose_outcome_stays_unknown_does_not_lose_the_run(
     await until(is_renewed)
     gate.open()
     await running
-    assert told_of(await reader.rest()) == told_by(story(6))
+    assert lines_of(await reader.rest()) == expected_lines(story(6))
     assert stage.upstream.begun == {reader.id: 1}
 
 
@@ -258,7 +258,7 @@ async def warned(caplog: pytest.LogCaptureFixture, event: str) -> None:
     """Wait until this has been logged."""
 
     async def is_logged() -> bool:
-        return event in events(caplog)
+        return event in log_events(caplog)
 
     await until(is_logged)
 

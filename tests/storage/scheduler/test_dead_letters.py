@@ -14,7 +14,7 @@ from shared.core.states import Status
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.storage.messages import DELIVERIES, POISON, REQUESTS, RUNS, WAKEUPS
 from shared.storage.request_queue import DeadLetter
-from tests.support.stage import ANN, CALLBACK_URL, Stage, events, told
+from tests.support.stage import ANN, CALLBACK_URL, Stage, log_events, log_lines
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +77,7 @@ async def test_a_hint_that_says_nothing_is_logged_and_gone(
     stage.sent.clear()
     with caplog.at_level(logging.ERROR, "shared.scheduler.dead_letters"):
         await stage.engine.drain_dead_letters()
-    assert events(caplog).count("poison.unreadable") == len(bad)
+    assert log_events(caplog).count("poison.unreadable") == len(bad)
     assert (await left(stage, queue), len(stage.wakeups(response_id))) == (0, 1)
 
 
@@ -143,7 +143,7 @@ async def test_what_was_rejected_is_a_failed_response(stage: Stage, caplog: pyte
         await stage.engine.drain_dead_letters()
     shown = await stage.shown(id_of("m-1"))
     assert shown["error"] == {"code": "invalid_json", "message": "The message is not valid JSON."}
-    said = [(line["event"], line["reason"]) for line in told(caplog)]
+    said = [(line["event"], line["reason"]) for line in log_lines(caplog)]
     assert said == [(name, "The message is not valid JSON.") for name in ("request.rejected", "poison.failed")]
     (kept,) = (await stage.engine.input_items(ANN, id_of("m-1"), Page()))["data"]
     assert kept["content"][0]["text"] == "{\N{REPLACEMENT CHARACTER}"

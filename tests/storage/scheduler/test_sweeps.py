@@ -13,7 +13,7 @@ from shared.core.records import Record, Target
 from shared.core.states import Status
 from shared.scheduler.sweeps import sweep
 from tests.support.fakes.peers import Work
-from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, START_MS, Stage, events, told, until, wakeup
+from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, START_MS, Stage, log_events, log_lines, until, wakeup
 
 pytestmark = pytest.mark.anyio
 
@@ -216,9 +216,9 @@ async def test_a_damaged_record_delays_no_other(stage: Stage, caplog: pytest.Log
     work = await beside(stage, made.id)
     for failures in (5, 1, 1):
         caplog.clear()
-        while "row.unreadable" not in events(caplog):
+        while "row.unreadable" not in log_events(caplog):
             await stage.ring(made.id)
-        assert events(caplog).count("alarm.failed") == failures
+        assert log_events(caplog).count("alarm.failed") == failures
         (alarm,) = await stage.alarms(made.id)
         assert alarm.due_ms - stage.clock.ms == HOUR_MS
     assert work.polls >= 5
@@ -256,5 +256,5 @@ async def test_rows_that_are_no_alarms_stop_nobody(stage: Stage, caplog: pytest.
     assert await sweep(stage.ports, "a", NOW_S) == 1
     assert work.polls == 1
     assert stage.sent == [wakeup(NOW_S + 1, 1)]
-    logged = {line["key"] for line in told(caplog) if line["event"] == "alarm.unreadable"}
+    logged = {line["key"] for line in log_lines(caplog) if line["event"] == "alarm.unreadable"}
     assert logged == set(NO_ALARMS)

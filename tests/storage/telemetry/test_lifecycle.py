@@ -10,7 +10,7 @@ from shared.core.states import Status
 from shared.engine import Engine
 from shared.lifecycle import endings
 from shared.upstreams.protocol import Progress
-from tests.support.stage import ANN, START_MS, Clock, Stage, told
+from tests.support.stage import ANN, START_MS, Clock, Stage, log_lines
 
 pytestmark = pytest.mark.anyio
 
@@ -55,5 +55,5 @@ async def test_nothing_is_younger_than_new(stage: Stage, caplog: pytest.LogCaptu
     late = Engine(await stage.new_ports(Clock(START_MS - 5_000)))
     with caplog.at_level(logging.INFO):
         await late.retrieve(ANN, record.id)
-    (line,) = [line for line in told(caplog) if line["event"] == "response.completed"]
+    (line,) = [line for line in log_lines(caplog) if line["event"] == "response.completed"]
     assert line["age_ms"] == 0

@@ -17,7 +17,7 @@ from shared.storage.messages import QueuedRequest
 from shared.telemetry import logs, spans, tracing
 from shared.telemetry.spans import MeasuredSpan
 from shared.upstreams.responses_api import BackgroundResponses
-from tests.support.stage import CALLBACK_URL, Stage, told
+from tests.support.stage import CALLBACK_URL, Stage, log_lines
 
 pytestmark = pytest.mark.anyio
 
@@ -128,7 +128,7 @@ def test_an_exception_is_told_without_its_text(caplog: pytest.LogCaptureFixture)
         float(prompt)
     except ValueError:
         log.exception("run.failed")
-    given, current = told(caplog)
+    given, current = log_lines(caplog)
     assert (given["response"], given["errors"], current["errors"]) == ("resp_1", ["ValueError"], ["ValueError"])
     assert "test_tracing.py" in given["places"]
     assert prompt not in caplog.text
@@ -165,7 +165,7 @@ def test_a_line_is_one_json_object(caplog: pytest.LogCaptureFixture) -> None:
     fields: dict[str, Any] = {"response": "resp_1", "count": 3, "kind": Kind.POLL, "odd": ValueError("100 %s")}
     with caplog.at_level(logging.INFO), tracing.under(TRACEPARENT):
         log.info("poll.deferred", extra=fields)
-    (line,) = told(caplog)
+    (line,) = log_lines(caplog)
     assert line == {
         "event": "poll.deferred",
         "response": "resp_1",

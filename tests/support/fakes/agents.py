@@ -85,8 +85,8 @@ class ScriptedChat(FunctionInvocationLayer[Any], ChatMiddlewareLayer[Any], BaseC
         used: Any = {}
         for content in contents:
             used |= content.usage_details or {}
-        told = [content for content in contents if content.type != "usage"]
-        message = Message("assistant", told)
+        received = [content for content in contents if content.type != "usage"]
+        message = Message("assistant", received)
         return ChatResponse(messages=[message], usage_details=used or None, finish_reason=self._script.finish_reason)
 
     async def _updates(
@@ -205,7 +205,7 @@ async def ran(stage: Stage, **fields: Any) -> dict[str, Any]:
     return await stage.shown(made.id)
 
 
-async def told(stage: Stage, **fields: Any) -> Reader:
+async def received(stage: Stage, **fields: Any) -> Reader:
     """Return the stream of an agent that was run to its end, read whole."""
     reader = await streamed(stage, model=AGENT, **fields)
     await stage.engine.drive(RunOffer(reader.id, 1))

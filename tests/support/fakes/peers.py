@@ -107,8 +107,8 @@ class ScriptedUpstream:
         work = self._begun(request, key)
         is_over = False
         try:
-            async with aclosing(self._told(work, -1)) as told:
-                async for sent in told:
+            async with aclosing(self._stream(work, -1)) as received:
+                async for sent in received:
                     is_over = sent.data["type"] == work.events[-1]["type"]
                     yield sent
         finally:
@@ -123,9 +123,9 @@ class ScriptedUpstream:
         if token not in self.works:
             raise UpstreamMissing
         async with aclosing(
-            self._told(self.works[token], -1 if after is None or not self.streams.resumes else after)
-        ) as told:
-            async for sent in told:
+            self._stream(self.works[token], -1 if after is None or not self.streams.resumes else after)
+        ) as received:
+            async for sent in received:
                 yield sent
 
     def forget_work(self, key: str) -> None:
@@ -182,7 +182,7 @@ class ScriptedUpstream:
         work.status = outcome
         return self._step(work)
 
-    def _told(self, work: Work, after: int) -> AsyncGenerator[UpstreamEvent, None]:
+    def _stream(self, work: Work, after: int) -> AsyncGenerator[UpstreamEvent, None]:
         if self.streams.whole:
             return self._told_whole(work)
         return self.streams.tell(after + 1, work.events, self._answer(work) | {"output": self._output(work)})

@@ -31,8 +31,8 @@ class Gate:
 
 def story(deltas: int, *, text: str = "d") -> list[dict[str, Any]]:
     """Return the events of work that tells so many pieces of text and completes; event n + 2 is piece n."""
-    told = [{"type": "response.output_text.delta", "delta": f"{text}{n}"} for n in range(deltas)]
-    return [{"type": "response.created"}, {"type": "response.in_progress"}, *told, {"type": "response.completed"}]
+    received = [{"type": "response.output_text.delta", "delta": f"{text}{n}"} for n in range(deltas)]
+    return [{"type": "response.created"}, {"type": "response.in_progress"}, *received, {"type": "response.completed"}]
 
 
 def is_life(event: dict[str, Any]) -> bool:

@@ -26,7 +26,7 @@ MESSAGE = {"type": "message", "id": "msg_1", "content": [{"type": "output_text",
 TERMINAL = [status for status in Status if status.is_terminal]
 
 
-def told(event: Event | None) -> dict[str, Any]:
+def decoded(event: Event | None) -> dict[str, Any]:
     """Return the object of an event."""
     assert event
     found: dict[str, Any] = orjson.loads(event.body)
@@ -55,7 +55,7 @@ def ended(status: Status) -> tuple[Event, ...]:
 
 def test_the_first_event_shows_the_response_as_accepted() -> None:
     """Ours, not the upstream's: with our id, queued, and what the request said."""
-    shown = told(stream_events.created_event(RECORD, BASE))
+    shown = decoded(stream_events.created_event(RECORD, BASE))
     assert (shown["type"], shown["response"]["id"]) == ("response.created", ID)
     assert (shown["response"]["status"], shown["response"]["temperature"]) == ("queued", 0.2)
 
@@ -63,15 +63,18 @@ def test_the_first_event_shows_the_response_as_accepted() -> None:
 def test_an_event_passes_as_it_is_but_for_number_and_token() -> None:
     """Unknown ones and unknown fields, too; these two are ours."""
     sent = {**DELTA, "sequence_number": 7, "continuation_token": "theirs", "obfuscation": "x"}
-    assert told(translated(sent)) == {**DELTA, "obfuscation": "x"}
-    assert told(translated({"type": "response.new_thing.v2", "x": [1]})) == {"type": "response.new_thing.v2", "x": [1]}
+    assert decoded(translated(sent)) == {**DELTA, "obfuscation": "x"}
+    assert decoded(translated({"type": "response.new_thing.v2", "x": [1]})) == {
+        "type": "response.new_thing.v2",
+        "x": [1],
+    }
 
 
 @pytest.mark.parametrize("kind", ["response.queued", "response.in_progress"])
 def test_an_event_of_progress_shows_our_response(kind: str) -> None:
     """Our id and status, whatever the upstream calls it."""
     sent = {"type": kind, "response": {"id": "up_1", "status": "completed", "instructions": "brief"}}
-    shown = told(translated(sent))["response"]
+    shown = decoded(translated(sent))["response"]
     assert (shown["id"], shown["status"]) == (ID, kind.removeprefix("response."))
     assert (shown["instructions"], shown["temperature"]) == ("brief", 0.2)
 
@@ -92,8 +95,8 @@ def test_work_begun_anew_is_opened_once() -> None:
     """Readers have been told by us; the upstream's own opening would be a second one."""
     for kind in ("response.created", "response.queued", "response.in_progress"):
         assert translated({"type": kind, "response": {}}, again=True) is None
-    assert told(translated(DELTA, again=True)) == DELTA
-    assert told(stream_events.restart_event(RECORD, BASE))["response"]["output"] == []
+    assert decoded(translated(DELTA, again=True)) == DELTA
+    assert decoded(stream_events.restart_event(RECORD, BASE))["response"]["output"] == []
 
 
 @given(
@@ -134,7 +137,7 @@ def test_the_end_is_told_by_the_type(sent: dict[str, Any], status: Status | None
 @pytest.mark.parametrize("status", TERMINAL)
 def test_a_stream_ends_with_its_response(status: Status) -> None:
     """The last event holds the final object; a failure is told by an `error` before it; nothing else is."""
-    shown = [told(event) for event in ended(status)]
+    shown = [decoded(event) for event in ended(status)]
     kind = "failed" if status is Status.CANCELLED else status.value
     assert shown[-1]["type"] == f"response.{kind}"
     assert shown[-1]["response"]["status"] == status
@@ -174,6 +177,6 @@ def test_an_error_has_no_type_of_its_frame() -> None:
 def test_a_finished_output_is_told_from_the_beginning() -> None:
     """First `in_progress` without output, which makes void what came before, then the output, without numbers."""
     first, *rest = stream_events.synthesized(RECORD, {"id": ID, "status": "completed", "output": [MESSAGE]})
-    assert (told(first)["type"], told(first)["response"]["output"]) == ("response.in_progress", [])
-    assert "hello" in [told(event).get("delta") for event in rest]
-    assert told(rest[-1])["type"] == "response.output_item.done"
+    assert (decoded(first)["type"], decoded(first)["response"]["output"]) == ("response.in_progress", [])
+    assert "hello" in [decoded(event).get("delta") for event in rest]
+    assert decoded(rest[-1])["type"] == "response.output_item.done"

@@ -52,8 +52,8 @@ def pages(rows: Table, key: str) -> Iterator[event_log.Page]:
 def read_after(rows: Table, after: int) -> list[tuple[int, Event]]:
     """Return the numbered events above a number."""
     batches = [batch for page in pages(rows, event_log.batch_key_before(ID, after)) for batch in page.batches]
-    told = [(number, one) for batch in batches for number, one in enumerate(batch.events, batch.first)]
-    return [(number, one) for number, one in told if number > after]
+    received = [(number, one) for batch in batches for number, one in enumerate(batch.events, batch.first)]
+    return [(number, one) for number, one in received if number > after]
 
 
 names = st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True)
@@ -65,27 +65,27 @@ cuts = st.lists(st.integers(1, 9), min_size=60, max_size=60)
 @settings(deadline=None)
 @given(told_events, cuts, st.integers(0, 10**9), st.data())
 def test_any_events_in_any_batches_read_back_from_any_cursor(
-    told: list[Event], sizes: list[int], first: int, data: st.DataObject
+    received: list[Event], sizes: list[int], first: int, data: st.DataObject
 ) -> None:
     """Numbers and events are what was written, without gap or repeat, through all pages."""
-    rows, rest, number = list[Row](), iter(told), first
+    rows, rest, number = list[Row](), iter(received), first
     for size in sizes:
         batch = list(islice(rest, size))
         rows += event_log.event_rows(number, batch)
         number += len(batch)
     after = data.draw(st.integers(first - 1, number))
-    whole = list(enumerate(told, first))
+    whole = list(enumerate(received, first))
     assert read_after(table(rows), after) == [one for one in whole if one[0] > after]
 
 
 @pytest.mark.parametrize("count", [1, MAX_EVENTS - 1, MAX_EVENTS, MAX_EVENTS + 1, 3 * MAX_EVENTS])
 def test_a_batch_has_at_most_so_many_events(count: int) -> None:
     """So whoever looks for an event reads no more than one batch before it, wherever it is."""
-    told = [event(str(number)) for number in range(count)]
-    assert [len(batch) for batch in event_log.batches(told)][:-1] == [MAX_EVENTS] * ((count - 1) // MAX_EVENTS)
-    rows = table(event_log.event_rows(7, told))
+    received = [event(str(number)) for number in range(count)]
+    assert [len(batch) for batch in event_log.batches(received)][:-1] == [MAX_EVENTS] * ((count - 1) // MAX_EVENTS)
+    rows = table(event_log.event_rows(7, received))
     for after in (6, 7, 7 + count // 2, 5 + count, 6 + count):
-        assert read_after(rows, after) == list(enumerate(told, 7))[after - 6 :]
+        assert read_after(rows, after) == list(enumerate(received, 7))[after - 6 :]
         skipped = [key for key in rows if key < event_log.batch_key_before(ID, after)]
         assert len(rows) - len(skipped) <= -(-(count - after + 6) // MAX_EVENTS) + 1
 
@@ -98,21 +98,21 @@ def test_a_batch_has_at_most_so_much_text() -> None:
 
 def test_a_large_event_spans_rows_and_reads_back() -> None:
     """Two megabytes that hardly compress, as base64 images do."""
-    told = [event("a"), event(noise(3_000_000)), event("b")]
-    rows = event_log.event_rows(0, told)
+    received = [event("a"), event(noise(3_000_000)), event("b")]
+    rows = event_log.event_rows(0, received)
     assert len(rows) > 3
-    assert read_after(table(rows), -1) == list(enumerate(told))
+    assert read_after(table(rows), -1) == list(enumerate(received))
     assert all(event_log.size_of([row]) <= 655_360 for row in rows)
 
 
 def test_a_page_that_ends_within_a_batch_leaves_it_to_the_next() -> None:
     """No event is read from half a batch."""
-    told = [event(str(number)) for number in range(ROWS_A_PAGE - 1)] + [event(noise(3_000_000)), event("last")]
-    rows = table([row for number, one in enumerate(told) for row in event_log.event_rows(number, [one])])
+    received = [event(str(number)) for number in range(ROWS_A_PAGE - 1)] + [event(noise(3_000_000)), event("last")]
+    rows = table([row for number, one in enumerate(received) for row in event_log.event_rows(number, [one])])
     first, *others = pages(rows, event_log.batch_key_before(ID, -1))
     assert first.is_full
     assert len(first.batches) == ROWS_A_PAGE - 1
-    assert [one for page in (first, *others) for batch in page.batches for one in batch.events] == told
+    assert [one for page in (first, *others) for batch in page.batches for one in batch.events] == received
 
 
 def test_the_largest_batch_is_smaller_than_a_page() -> None:

@@ -18,7 +18,7 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.runs.streams import Stream
 from shared.runtime.clock import SystemClock
-from tests.support.stage import events
+from tests.support.stage import log_events
 
 SECRET = "sk-geheim"
 RECORD = Record("resp_0123456789abcdef0123456789abcdef", "ann", created_ms=0, deadline_ms=1)
@@ -185,7 +185,7 @@ def test_a_client_that_goes_away_is_no_failure_of_ours(caplog: pytest.LogCapture
     """An upload that breaks off is told apart from a fault: no error is logged."""
     with caplog.at_level(logging.INFO):
         assert answered(ClientDisconnect()).status_code == 400
-    assert events(caplog) == events(caplog, logging.INFO) == ["request.abandoned"]
+    assert log_events(caplog) == log_events(caplog, logging.INFO) == ["request.abandoned"]
 
 
 @pytest.mark.parametrize(("raised", "by"), [(ValueError("x"), ValueError), (ClientDisconnect(), None), (None, None)])

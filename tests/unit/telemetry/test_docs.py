@@ -38,5 +38,5 @@ def test_the_attributes_are_those_of_the_code() -> None:
     """Every attribute of ours, and of the GenAI conventions, that the page names is one that the code sets."""
     sources = "".join((ROOT / "shared" / name).read_text("utf-8") for name in PLACES)
     names = {one.value for one in ast.walk(ast.parse(sources)) if isinstance(one, ast.Constant)}
-    told = set(re.findall(r"`(gen_ai\.[a-z_.]+)`", TEXT))
-    assert told <= names | {"gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"}
+    received = set(re.findall(r"`(gen_ai\.[a-z_.]+)`", TEXT))
+    assert received <= names | {"gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"}

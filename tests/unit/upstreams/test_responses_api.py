@@ -18,7 +18,7 @@ from shared.core.states import Status
 from shared.upstreams.answers import MAX_ANSWER, MAX_DEPTH
 from shared.upstreams.protocol import MAX_ID, Authorize, Progress
 from shared.upstreams.responses_api import BackgroundResponses
-from tests.support.stage import events
+from tests.support.stage import log_events
 
 BASE, KEY = "https://model.example.com/v1", "sk-geheim-0123456789"
 CREATED = {"id": "up_1", "object": "response", "status": "queued"}
@@ -297,4 +297,4 @@ def test_no_error_and_no_log_shows_the_credential(call: Call, status: int, caplo
     error = raised(call, answering(status, {"error": {"type": KEY}}))
     assert KEY not in f"{error!s} {error!r} {vars(error) if error else error}"
     assert KEY not in str([vars(record) for record in caplog.records])
-    assert events(caplog) == ["upstream.credentials_refused"] * (status in (401, 403))
+    assert log_events(caplog) == ["upstream.credentials_refused"] * (status in (401, 403))

@@ -5,7 +5,7 @@ from agent_framework import Content
 
 from shared.core.errors import BadRequest
 from shared.storage.messages import RunOffer
-from tests.support.fakes.agents import AGENT, Script, Weather, employ, rainy, ran, says, spoken, told
+from tests.support.fakes.agents import AGENT, Script, Weather, employ, rainy, ran, received, says, spoken
 from tests.support.stage import CALLBACK_URL, Stage
 from tests.support.stream_clients import QUICK, kinds, numbers, offers, replayed, streamed, text
 
@@ -55,32 +55,32 @@ async def test_nothing_is_run_before_a_runner_holds_it(stage: Stage, tool: Weath
 async def test_the_updates_of_an_agent_are_the_events_of_a_stream(stage: Stage, tool: Weather) -> None:
     """In the order of the contract and numbered without a gap; the last one holds the same output."""
     rainy(stage, tool)
-    reader = await told(stage)
+    reader = await received(stage)
     closing = ["content_part.done", "output_item.done"]
-    assert kinds(reader.told) == ["created", "in_progress", *CALL, *ITEM, *TEXT, *closing, "completed"]
-    assert numbers(reader.told) == list(range(len(reader.told)))
-    last = reader.told[-1][1]["response"]
-    done = [event["item"] for _, event in reader.told if event["type"] == "response.output_item.done"]
-    assert (last["output"], text(reader.told)) == (done, "It rains.")
+    assert kinds(reader.received) == ["created", "in_progress", *CALL, *ITEM, *TEXT, *closing, "completed"]
+    assert numbers(reader.received) == list(range(len(reader.received)))
+    last = reader.received[-1][1]["response"]
+    done = [event["item"] for _, event in reader.received if event["type"] == "response.output_item.done"]
+    assert (last["output"], text(reader.received)) == (done, "It rains.")
     assert last["usage"]["output_tokens"] == 2
-    assert await replayed(stage, reader.id) == reader.told
+    assert await replayed(stage, reader.id) == reader.received
 
 
 async def test_what_a_model_thinks_is_a_reasoning_item(stage: Stage) -> None:
     """Its summary is told piece by piece, before the text."""
     thought = [Content.from_text_reasoning(id="r", text=word) for word in ("Rain", "?")]
     employ(stage, Script([[*thought, *says("No.")]]))
-    reader = await told(stage)
-    assert kinds(reader.told)[2:8] == [
+    reader = await received(stage)
+    assert kinds(reader.received)[2:8] == [
         "output_item.added",
         "reasoning_summary_part.added",
         *["reasoning_summary_text.delta"] * 2,
         "reasoning_summary_text.done",
         "reasoning_summary_part.done",
     ]
-    output = reader.told[-1][1]["response"]["output"]
+    output = reader.received[-1][1]["response"]["output"]
     assert output[0]["summary"] == [{"type": "summary_text", "text": "Rain?"}]
-    assert (output[1]["type"], text(reader.told)) == ("message", "No.")
+    assert (output[1]["type"], text(reader.received)) == ("message", "No.")
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -125,8 +125,8 @@ async def test_a_follow_up_continues_the_session(stage: Stage, stream: bool) -> 
 
 async def test_a_session_that_is_too_large_ends_with_its_response(stage: Stage) -> None:
     """The response is completed all the same; to continue it is refused, with the reason."""
-    dice = [chr(33 + n * n * 7919 % 90) + str(n * 2654435761 % 10**9) for n in range(330_000)]
-    employ(stage, Script([says("".join(dice))]))
+    rng = [chr(33 + n * n * 7919 % 90) + str(n * 2654435761 % 10**9) for n in range(330_000)]
+    employ(stage, Script([says("".join(rng))]))
     shown = await ran(stage)
     assert shown["status"] == "completed"
     assert (await stage.record(shown["id"])).session_rows == 0
@@ -148,7 +148,7 @@ async def test_a_session_is_continued_where_it_began(stage: Stage) -> None:
 async def test_a_purge_removes_all_that_an_agent_left(stage: Stage, tool: Weather) -> None:
     """Facts, session, events: no row of the response is left."""
     rainy(stage, tool)
-    reader = await told(stage)
+    reader = await received(stage)
     for name in ("memo", "legacy", "event"):
         assert await stage.ports.store.children(reader.id, name)
     await stage.ring(reader.id)

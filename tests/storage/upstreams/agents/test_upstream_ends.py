@@ -15,7 +15,7 @@ from shared.core.states import Status
 from shared.storage.messages import RunOffer
 from tests.support.fakes.agents import AGENT, Script, Weather, calls, employ, rainy, ran, says, spoken
 from tests.support.run_holders import claimed, die, driving, reaches
-from tests.support.stage import ANN, Stage, told
+from tests.support.stage import ANN, Stage, log_lines
 from tests.support.stream_clients import QUICK, kinds, streamed, text
 
 pytestmark = pytest.mark.anyio
@@ -168,7 +168,7 @@ async def test_a_failure_names_the_type_and_tells_nothing(
     await stage.engine.drive(RunOffer(response_id, 1))
     shown = await stage.shown(response_id)
     assert shown["error"] == {"code": "runtime_error", "message": "The agent failed with RuntimeError."}
-    failures = [line for line in told(caplog) if line["event"] == "agent.failed"]
+    failures = [line for line in log_lines(caplog) if line["event"] == "agent.failed"]
     assert [line["errors"] for line in failures] == [["RuntimeError"]]
     assert "sk-geheim" not in str([vars(one) for one in caplog.records])
     if reader:

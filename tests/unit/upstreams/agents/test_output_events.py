@@ -11,7 +11,7 @@ from shared.upstreams.agents.output_events import Delta, DeltaKind, OutputBuilde
 TEXT, DONE = Delta(DeltaKind.TEXT, "a", "m"), Delta(DeltaKind.TEXT, "ab", "m", is_whole=True)
 
 
-def told(*pieces: Delta) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def received(*pieces: Delta) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the events of all pieces, and the output."""
     narrative = OutputBuilder("x")
     events = [event for piece in pieces for event in narrative.add(piece)]
@@ -34,14 +34,14 @@ def rebuilt(events: list[dict[str, Any]]) -> dict[int, str]:
 
 def test_the_whole_text_after_its_pieces_is_not_told_twice() -> None:
     """Agent Framework says it once more at the end: only what is missing is a delta, and the item is over."""
-    events, output = told(TEXT, DONE, Delta(DeltaKind.TEXT, "c", "m"))
+    events, output = received(TEXT, DONE, Delta(DeltaKind.TEXT, "c", "m"))
     assert rebuilt(events) == {0: "ab", 1: "c"}
     assert [item["content"][0]["text"] for item in output] == ["ab", "c"]
 
 
 def test_a_text_that_was_rewritten_is_right_in_the_end() -> None:
     """What was told cannot be taken back; the `done` events and the output hold what is valid."""
-    events, output = told(Delta(DeltaKind.TEXT, "xy", "m"), DONE)
+    events, output = received(Delta(DeltaKind.TEXT, "xy", "m"), DONE)
     assert rebuilt(events) == {0: "xy"}
     assert [event["text"] for event in events if event["type"].endswith("text.done")] == ["ab"]
     assert output[0]["content"][0]["text"] == "ab"
@@ -49,7 +49,7 @@ def test_a_text_that_was_rewritten_is_right_in_the_end() -> None:
 
 def test_calls_are_written_side_by_side() -> None:
     """Their arguments may come in turns, and later pieces need not say whose they are."""
-    events, output = told(
+    events, output = received(
         Delta(DeltaKind.CALL, "{", "c1", "one"),
         Delta(DeltaKind.CALL, "[", "c2", "two"),
         Delta(DeltaKind.CALL, "}", "c1"),
@@ -67,7 +67,7 @@ def test_calls_are_written_side_by_side() -> None:
 
 def test_a_call_that_is_told_again_is_told_once() -> None:
     """Some clients repeat it whole once it is over."""
-    events, output = told(
+    events, output = received(
         Delta(DeltaKind.CALL, "{}", "c", "t", is_whole=True), Delta(DeltaKind.CALL, "{}", "c", "t", is_whole=True)
     )
     assert kinds(events).count("output_item.added") == len(output) == 1
@@ -75,12 +75,12 @@ def test_a_call_that_is_told_again_is_told_once() -> None:
 
 def test_nothing_is_not_an_item() -> None:
     """Clients announce parts with an empty text, and close them so."""
-    assert told(Delta(DeltaKind.TEXT, "", "m"), Delta(DeltaKind.REASONING, "", "r")) == ([], [])
+    assert received(Delta(DeltaKind.TEXT, "", "m"), Delta(DeltaKind.REASONING, "", "r")) == ([], [])
 
 
 def test_a_refusal_is_a_part_of_its_own_kind() -> None:
     """With its own events."""
-    events, output = told(Delta(DeltaKind.REFUSAL, "No.", "m"))
+    events, output = received(Delta(DeltaKind.REFUSAL, "No.", "m"))
     assert output[0]["content"] == [{"type": "refusal", "refusal": "No."}]
     assert "refusal.delta" in kinds(events)
 
@@ -98,7 +98,7 @@ PIECES = st.builds(
 @given(st.lists(PIECES, max_size=12))
 def test_every_item_opens_and_closes_once(pieces: list[Delta]) -> None:
     """In whatever order pieces come: places have no gap, events are within their item, and `done` is the output."""
-    events, output = told(*pieces)
+    events, output = received(*pieces)
     opened = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
     done = {event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"}
     assert opened == list(range(len(output)))

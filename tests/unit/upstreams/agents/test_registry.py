@@ -10,7 +10,7 @@ from local.stack.process import ROOT
 from shared.core.errors import BadRequest, Misconfigured, SettingsError
 from shared.settings import load_settings
 from shared.upstreams.agents.registry import Agents
-from tests.support.stage import events
+from tests.support.stage import log_events
 from tests.unit.test_settings import LEAST
 
 
@@ -79,7 +79,7 @@ def test_a_broken_module_is_the_deployments_fault(
             agents.check("clerk")
         assert (broken.value.status, broken.value.code) == (500, "agents_broken")
         assert "geheim" not in broken.value.message
-    assert events(caplog) == ["agents.broken"] * 2
+    assert log_events(caplog) == ["agents.broken"] * 2
 
 
 def test_the_examples_are_such_a_module() -> None:
