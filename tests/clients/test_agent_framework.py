@@ -14,8 +14,6 @@ from local.azurite import Azurite
 from tests.support.agent_clients import BACKGROUND, agent, polled, ran, received
 from tests.support.service_process import Service, service
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:

@@ -17,8 +17,6 @@ from tests.support.agent_clients import BACKGROUND, PAUSE_S, RUN_S, Reply, Updat
 from tests.support.connection_cutter import cutter
 from tests.support.service_process import Json, Service, output_text, service
 
-pytestmark = pytest.mark.anyio
-
 # Bytes of an answer: between the first delta of a text and its end; within the answer to a tool's output.
 IN_THE_TEXT = 6_000
 AFTER_A_CALL = 11_500

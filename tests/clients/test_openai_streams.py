@@ -247,7 +247,6 @@ async def _stream(body: bytes) -> list[int]:
         return [event.sequence_number async for event in stream]
 
 
-@pytest.mark.anyio
 async def test_why_a_heartbeat_has_no_blank_line() -> None:
     """After an `id:` the SDK for Python makes an event of every blank line, and cannot read one without data.
 

@@ -14,8 +14,6 @@ from azure.storage.queue.aio import QueueClient
 from local.azurite import Azurite
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
 async def proxy(azurite: Azurite) -> AsyncIterator[FaultProxy]:

@@ -24,8 +24,6 @@ from shared.upstreams.protocol import Upstreams
 from shared.upstreams.responses_api import BackgroundResponses
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
-pytestmark = pytest.mark.anyio
-
 OUTAGE = UpstreamUnavailable("ConnectError")
 REFUSAL = UpstreamRefused(400, "No such model.", code="model_not_found")
 ASKED: dict[str, Any] = {

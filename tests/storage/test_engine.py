@@ -16,9 +16,8 @@ from shared.core.errors import BadRequest, NotFound, StoreUnavailable, TooLarge
 from shared.core.ids import new_id, shard_of, token_for
 from shared.core.states import Status
 from shared.engine import Engine
-from tests.support.stage import ANN, BOB, CALLBACK_URL, SECRET, START_MS, Clock, Stage
-
-pytestmark = pytest.mark.anyio
+from tests.support.clocks import START_MS, Clock
+from tests.support.stage import ANN, BOB, CALLBACK_URL, SECRET, Stage
 
 # What sweeps do once for all alarms of a shard that are due: ask what is due, and what comes next.
 SHARED = Counter({"GET responses()": 2})

@@ -21,8 +21,8 @@ from shared.core.response_transitions import DAY_MS, Ending
 from shared.core.states import Status
 from shared.storage import operations
 from shared.storage.table_client import Table
+from tests.support.clocks import START_MS, Clock
 from tests.support.fakes.peers import ScriptedReceiver, head_of
-from tests.support.stage import START_MS, Clock
 
 Outcome = int | SendError
 ENDED = Status.COMPLETED

@@ -10,7 +10,6 @@ from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import orjson
-import pytest
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
@@ -31,10 +30,10 @@ from shared.storage.store import Store
 from shared.storage.table_client import Table
 from shared.storage.wakeups import Wakeups
 from shared.upstreams.protocol import Upstream, Upstreams
+from tests.support.clocks import Clock
 from tests.support.fakes.peers import ScriptedReceiver, ScriptedUpstream
 from tests.support.proxies.fault_proxy import FaultProxy
 
-START_MS = 1_800_000_000_000
 FOREVER_MS = 10**13 - 1
 DEADLINE_S = 20.0
 CALLBACK_URL = "https://hooks.contoso.com/done"
@@ -46,43 +45,6 @@ NO_ALARMS = ["alarm|0", "alarm|0000000000001|poll|no-id", f"alarm|0000000000002|
 T = TypeVar("T")
 Say = Callable[[str], None]  # prints a line after the run
 _TEXT = re.compile(rb"<MessageText>(.+)</MessageText>")
-
-
-def log_lines(caplog: pytest.LogCaptureFixture, *levels: int) -> list[dict[str, Any]]:
-    """Return what the product has logged, at one of these levels if any are named: each line is one JSON object."""
-    records = [one for one in caplog.records if one.name.startswith(("shared", "functions"))]
-    return [orjson.loads(one.getMessage()) for one in records if not levels or one.levelno in levels]
-
-
-def log_events(caplog: pytest.LogCaptureFixture, *levels: int) -> list[str]:
-    """Return the names of the events in those lines."""
-    return [line["event"] for line in log_lines(caplog, *levels)]
-
-
-class Clock(SystemClock):
-    """A wall clock that stands still until it is moved. Durations and waiting are real."""
-
-    def __init__(self, ms: int = START_MS) -> None:
-        self.ms = ms
-
-    def now_ms(self) -> int:
-        """Return the time that was set."""
-        return self.ms
-
-    def advance(self, seconds: float) -> None:
-        """Move the time on."""
-        self.ms += int(seconds * 1000)
-
-
-class SkewedClock(SystemClock):
-    """A running clock that differs from the machine's by some milliseconds."""
-
-    def __init__(self, by_ms: int) -> None:
-        self._by_ms = by_ms
-
-    def now_ms(self) -> int:
-        """Return the machine's time and the difference."""
-        return super().now_ms() + self._by_ms
 
 
 @dataclass(frozen=True)

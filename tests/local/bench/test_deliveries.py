@@ -84,7 +84,6 @@ def test_the_run_of_deliveries_makes_every_one_on_a_connection_of_its_own(answer
     assert sent.cpu_s > 0
 
 
-@pytest.mark.anyio
 async def test_a_black_hole_takes_everything_and_says_nothing() -> None:
     """A sender that may call this machine waits for as long as it has patience, each time."""
     sender = CallbackSender(allow_loopback=True, deadline_s=0.2)
@@ -100,7 +99,6 @@ def test_the_run_beside_a_black_hole_measures_the_others() -> None:
     assert all(0 < one < NEVER for one in (*seen.well_ms, *seen.hole_ms))
 
 
-@pytest.mark.anyio
 async def test_on_a_stage_with_webhooks_the_model_tells_the_host() -> None:
     """Of each end, while the callback goes out in any case."""
     with stage(tapped=False, webhooks=True) as running:

@@ -52,7 +52,6 @@ async def _read(reader: asyncio.StreamReader) -> list[Piece]:
     return [piece async for piece in pieces(reader)]
 
 
-@pytest.mark.anyio
 async def test_frames_are_read_whole_wherever_the_wire_is_cut() -> None:
     """Each event is seen once, and the sizes of HTTP chunks hide none."""
     for at in range(len(ON_THE_WIRE)):
@@ -62,7 +61,6 @@ async def test_frames_are_read_whole_wherever_the_wire_is_cut() -> None:
         assert sum(len(piece.late_ms) for piece in found) == 2
 
 
-@pytest.mark.anyio
 async def test_a_piece_has_the_time_at_which_it_came() -> None:
     """Unix milliseconds."""
     before_ms = time.time() * 1000
@@ -76,7 +74,6 @@ def test_a_delta_is_late_by_what_its_text_says() -> None:
     assert Piece(1_700_000_000_112.5, FRAMES[0]).late_ms == []
 
 
-@pytest.mark.anyio
 async def test_a_stream_is_read_live_and_resumed(model: ModelPeer) -> None:
     """Each delta is stamped as it comes, soon after it was due; events above a number come again."""
     client = StreamClient(f"{model.http.base_url}/v1", "any")
@@ -91,7 +88,6 @@ async def test_a_stream_is_read_live_and_resumed(model: ModelPeer) -> None:
     assert numbers == sorted(set(numbers))
 
 
-@pytest.mark.anyio
 async def test_a_stream_that_is_refused_names_the_host(model: ModelPeer) -> None:
     """An answer other than 200 is no stream to measure."""
     client = StreamClient(f"{model.http.base_url}/v1", "any")

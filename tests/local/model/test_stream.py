@@ -142,7 +142,6 @@ def test_events_are_paced_over_the_seconds_of_the_model() -> None:
     assert all(1 < after_s < 10 for after_s in ages[3:-1])
 
 
-@pytest.mark.anyio
 async def test_a_slow_reader_is_not_told_what_a_stop_prevented() -> None:
     """Who reads on long after a cancel sees what came before it, then the end, as any replay does."""
     work = Simulation(0).start({"model": "sim-10s", "background": True, "input": TEXT}, None, now_s=0)

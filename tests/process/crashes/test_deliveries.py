@@ -25,11 +25,10 @@ from shared.core.records import Target
 from shared.senders.callbacks import CallbackSender
 from tests.support.callback_receivers import Receiver, reply
 from tests.support.fakes.peers import Gate
-from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
 from tests.support.proxies.holding_proxy import HoldingProxy
 from tests.support.stage import ANN, SECRET, Say, Stage
 
-pytestmark = pytest.mark.anyio
 CLAIM, RECORD = 1, 2  # the transactions of an attempt, in their order
 DEADLINE_S = 60.0
 LOST = 30  # requests in a row: several times what is repeated before a process pauses and begins again
@@ -139,11 +138,6 @@ def deployment(connection: str) -> dict[str, str]:
         "CALLBACK_ALLOW_LOOPBACK": "true",
         "UPSTREAM_BASE_URL": "http://127.0.0.1:9/v1",
     }
-
-
-def is_transaction(request: StorageRequest) -> bool:
-    """Whether storage is asked to carry out a transaction."""
-    return request.kind == "POST $batch"
 
 
 def is_any(_request: StorageRequest) -> bool:

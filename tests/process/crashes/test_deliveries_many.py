@@ -30,10 +30,10 @@ from shared.storage import codec
 from shared.storage.messages import DeliverNow, Wakeup
 from shared.storage.store import Store
 from shared.storage.table_client import Table
+from tests.support.clocks import START_MS
 from tests.support.delivery_load import CALLERS, Carrier, Course, Fleet, LossyTable, courses, plant
-from tests.support.stage import SECRET, START_MS, Say, Stage
+from tests.support.stage import SECRET, Say, Stage
 
-pytestmark = pytest.mark.anyio
 COUNT = int(os.environ.get("DELIVERIES") or 4_000)
 DEATHS_COUNT = 400
 LOSSES = 0.01

@@ -16,10 +16,10 @@ from shared.core.states import DeliveryState
 from shared.deliveries.redelivery import DeliveryView
 from shared.deliveries.retry_policy import SCHEDULE_MS
 from shared.engine import Engine
-from tests.support.stage import ANN, CALLBACK_URL, SECRET, START_MS, Stage
+from tests.support.clocks import START_MS
+from tests.support.stage import ANN, CALLBACK_URL, SECRET, Stage
 
 OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
-pytestmark = pytest.mark.anyio
 
 
 async def listed(stage: Stage, response_id: str) -> DeliveryView:

@@ -9,9 +9,8 @@ from shared.core.alarms import Kind
 from shared.core.outcomes import SendError
 from shared.core.records import Record
 from shared.senders.circuit_breaker import OPEN_MS, BreakerKey
-from tests.support.stage import ANN, BOB, CALLBACK_URL, START_MS, Stage
-
-pytestmark = pytest.mark.anyio
+from tests.support.clocks import START_MS
+from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
 
 OTHER_URL = "https://other.contoso.com/done"
 

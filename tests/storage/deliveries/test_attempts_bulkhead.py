@@ -2,15 +2,11 @@
 
 from dataclasses import replace
 
-import pytest
-
 from shared.contract.callers import Callers
 from shared.core.outcomes import SendError
 from shared.core.records import Target
 from shared.senders.callbacks import CallbackSender
 from tests.support.stage import ANN, CALLBACK_URL, Stage
-
-pytestmark = pytest.mark.anyio
 
 
 async def test_a_retry_takes_no_slot_of_a_first_attempt(stage: Stage) -> None:

@@ -9,10 +9,9 @@ from shared.core.ids import shard_of
 from shared.core.records import Delivery, Target
 from shared.core.states import DeliveryState
 from shared.scheduler.sweeps import sweep
-from tests.support.proxies.fault_proxy import StorageRequest
-from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage
-
-pytestmark = pytest.mark.anyio
+from tests.support.clocks import START_MS
+from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 
 async def statuses(stage: Stage, response_id: str) -> list[int]:
@@ -77,9 +76,6 @@ async def test_a_long_outage_of_storage_sends_nothing_again(stage: Stage) -> Non
 async def test_an_answer_of_storage_that_is_lost_sends_nothing_twice(stage: Stage, nth: int) -> None:
     """Claim and record recognise their own write."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-
-    def is_transaction(request: StorageRequest) -> bool:
-        return request.kind == "POST $batch"
 
     lost = stage.proxy.drop_answer(is_transaction, nth)
     await stage.deliver()

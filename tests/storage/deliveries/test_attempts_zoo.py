@@ -26,12 +26,12 @@ from tests.support.callback_receivers import (
     reply,
     silence,
 )
-from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage
+from tests.support.clocks import START_MS
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 PUBLIC = "93.184.216.34"
 OPEN = "pending"
 DATE = "Fri, 15 Jan 2027 08:20:00 GMT"  # 20 minutes after the clock of a stage
-pytestmark = pytest.mark.anyio
 
 
 def answering(*rounds: list[str] | OSError) -> Resolve:

@@ -15,9 +15,8 @@ from shared.core.states import DeliveryState, Status
 from shared.deliveries import redelivery
 from shared.deliveries.redelivery import DeliveryView
 from shared.deliveries.retry_policy import MAX_ATTEMPTS
-from tests.support.stage import ANN, BOB, CALLBACK_URL, START_MS, Stage
-
-pytestmark = pytest.mark.anyio
+from tests.support.clocks import START_MS
+from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
 
 
 async def failed(stage: Stage, answer: int | SendError = 413, **fields: Any) -> Record:

@@ -10,9 +10,8 @@ from shared.core.alarms import Kind
 from shared.core.errors import BadRequest, UpstreamUnavailable
 from shared.core.records import Record
 from shared.core.states import Status
-from tests.support.stage import ANN, CALLBACK_URL, Stage, log_events
-
-pytestmark = pytest.mark.anyio
+from tests.support.log_capture import log_events
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 HOUR_S, DAY_S = 3_600, 86_400

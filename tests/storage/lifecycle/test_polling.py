@@ -13,10 +13,9 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.runtime.single_flight import SingleFlight
 from shared.scheduler.sweeps import sweep
+from tests.support.clocks import START_MS
 from tests.support.fakes.peers import Outcome
-from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage, until
-
-pytestmark = pytest.mark.anyio
+from tests.support.stage import ANN, CALLBACK_URL, Stage, until
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 RUNNING: list[Outcome] = [Status.IN_PROGRESS]

@@ -14,8 +14,6 @@ from shared.lifecycle.queue_intake import REQUEUE_DELAY_S, QueueMessage
 from shared.storage.messages import POISON, REQUESTS, QueuedRequest
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
-pytestmark = pytest.mark.anyio
-
 ASK = {"model": "m", "input": "question"}
 
 

@@ -14,11 +14,9 @@ from shared.core.states import DeliveryState
 from shared.deliveries.attempts import deliver_now
 from shared.scheduler.sweeps import sweep
 from shared.senders.admission import Admission
+from tests.support.clocks import START_MS
 from tests.support.fakes.peers import Gate, ScriptedReceiver
-from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage, until
-
-pytestmark = pytest.mark.anyio
-
+from tests.support.stage import ANN, CALLBACK_URL, Stage, until
 
 # A delete during a start
 

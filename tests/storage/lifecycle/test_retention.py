@@ -8,10 +8,9 @@ from shared.core.alarms import Kind
 from shared.core.errors import BadRequest, NotFound, UpstreamUnavailable
 from shared.core.ids import shard_of
 from shared.core.records import Target
-from tests.support.proxies.fault_proxy import StorageRequest
-from tests.support.stage import ANN, CALLBACK_URL, START_MS, Stage
-
-pytestmark = pytest.mark.anyio
+from tests.support.clocks import START_MS
+from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 
@@ -100,9 +99,6 @@ async def test_a_delete_while_the_purge_is_under_way_still_hides(stage: Stage) -
 async def test_a_delete_whose_answer_was_lost_is_done(stage: Stage) -> None:
     """Storage has committed: the caller is told so."""
     made = await stage.ended()
-
-    def is_transaction(request: StorageRequest) -> bool:
-        return request.kind == "POST $batch"
 
     lost = stage.proxy.drop_answer(is_transaction)
     await delete(stage, made.id)

@@ -16,20 +16,15 @@ from shared.core.errors import (
 )
 from shared.core.records import Record
 from shared.core.states import Status
-from tests.support.proxies.fault_proxy import StorageRequest
-from tests.support.stage import CALLBACK_URL, START_MS, Sent, Stage, log_events
-
-pytestmark = pytest.mark.anyio
+from tests.support.clocks import START_MS
+from tests.support.log_capture import log_events
+from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.stage import CALLBACK_URL, Sent, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 TIMEOUT = UpstreamUnavailable("no answer within 20 s")
 THROTTLED = UpstreamUnavailable("status 429", retry_after_s=17)
 REFUSAL = UpstreamRefused(400, "No such model.", param="model", code="model_not_found")
-
-
-def is_transaction(request: StorageRequest) -> bool:
-    """Say whether a request is an entity group transaction."""
-    return request.kind == "POST $batch"
 
 
 async def killed(starter: "asyncio.Task[Record]") -> None:

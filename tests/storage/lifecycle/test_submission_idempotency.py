@@ -10,8 +10,6 @@ from shared.core.records import Record
 from shared.core.states import Status
 from tests.support.stage import ANN, BOB, Stage, until
 
-pytestmark = pytest.mark.anyio
-
 REFUSAL = UpstreamRefused(422, "No such tool.", code="unknown_tool")
 
 

@@ -19,10 +19,9 @@ from shared.lifecycle.upstream_ids import MARK_MS
 from shared.storage.codec import encode_record
 from shared.telemetry import tracing
 from shared.upstreams.protocol import Progress
+from tests.support.clocks import START_MS
 from tests.support.fakes.peers import ScriptedUpstream
-from tests.support.stage import CALLBACK_URL, SECRET, START_MS, Stage, until
-
-pytestmark = pytest.mark.anyio
+from tests.support.stage import CALLBACK_URL, SECRET, Stage, until
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

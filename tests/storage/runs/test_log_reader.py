@@ -10,17 +10,9 @@ from shared.core.event_log import MAX_EVENTS
 from tests.support.fakes.streams import story
 from tests.support.run_holders import driving, logged, released
 from tests.support.stage import ANN, BOB, Stage, until
-from tests.support.stream_clients import QUICK, Reader, expected_lines, lines_of, numbers, replayed, resumed, streamed
-
-pytestmark = pytest.mark.anyio
+from tests.support.stream_clients import Reader, expected_lines, lines_of, numbers, replayed, resumed, streamed
 
 LONG = story(1_000)
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
 
 
 async def ended(stage: Stage, events: list[dict[str, object]] | None = None) -> Reader:

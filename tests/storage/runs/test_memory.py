@@ -13,10 +13,8 @@ from shared.core.keys import child_key
 from shared.runs import claims
 from shared.runs.lease import Lease
 from shared.runs.memory import RunCheckpoints
-from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.stage import Stage
-
-pytestmark = pytest.mark.anyio
 
 
 def noise(size: int) -> str:
@@ -63,11 +61,6 @@ async def test_a_fact_whose_answer_was_lost_is_kept_once(stage: Stage) -> None:
     await notes.save({"n": 2})
     assert lost.happened.is_set()
     assert await notes.load() == [{"n": 1}, {"n": 2}]
-
-
-def is_transaction(request: StorageRequest) -> bool:
-    """Say whether a request is an entity group transaction."""
-    return request.kind == "POST $batch"
 
 
 async def test_whoever_has_lost_the_run_keeps_nothing(stage: Stage) -> None:

@@ -8,20 +8,13 @@ import pytest
 from shared.core.alarms import Kind
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
+from tests.support.clocks import START_MS
 from tests.support.fakes.streams import story
 from tests.support.run_holders import claimed, die, driving, held, logged, offered, released
-from tests.support.stage import CALLBACK_URL, START_MS, Stage, until
-from tests.support.stream_clients import QUICK, expected_lines, lines_of, offers, replayed, streamed
-
-pytestmark = pytest.mark.anyio
+from tests.support.stage import CALLBACK_URL, Stage, until
+from tests.support.stream_clients import expected_lines, lines_of, offers, replayed, streamed
 
 MINUTE_MS = 60_000
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
 
 
 # Death and takeover

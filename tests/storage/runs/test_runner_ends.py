@@ -9,17 +9,9 @@ from shared.core.states import Status
 from tests.support.fakes.streams import KEEPALIVE, story
 from tests.support.run_holders import die, held, logged, reaches, released
 from tests.support.stage import ANN, CALLBACK_URL, Stage, until
-from tests.support.stream_clients import QUICK, kinds, numbers, replayed, resumed, streamed
-
-pytestmark = pytest.mark.anyio
+from tests.support.stream_clients import kinds, numbers, replayed, resumed, streamed
 
 MINUTE_MS = 60_000
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
 
 
 async def test_a_cancel_ends_the_stream_above_everything_sent(stage: Stage) -> None:

@@ -6,11 +6,11 @@ from shared.core.errors import UpstreamMissing, UpstreamRefused, UpstreamUnavail
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
-from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.log_capture import log_events
+from tests.support.proxies.fault_proxy import is_read, is_transaction
 from tests.support.run_holders import die, held, logged, offered, released
-from tests.support.stage import Stage, log_events, until
+from tests.support.stage import Stage, until
 from tests.support.stream_clients import (
-    QUICK,
     Received,
     expected_lines,
     kinds,
@@ -23,16 +23,8 @@ from tests.support.stream_clients import (
     text,
 )
 
-pytestmark = pytest.mark.anyio
-
 TOO_LATE = UpstreamRefused(400, "This response can no longer be streamed because it is more than 5 minutes old.")
 ANSWER = "question answered"
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
 
 
 async def orphaned(stage: Stage) -> list[Received]:
@@ -248,13 +240,3 @@ async def test_an_outage_at_a_hand_over_loses_nothing(stage: Stage) -> None:
     gate.open()
     await (await stage.process()).drive(RunOffer(reader.id, 2))
     assert lines_of(await replayed(stage, reader.id)) == expected_lines(story(6))
-
-
-def is_transaction(request: StorageRequest) -> bool:
-    """Say whether a request is an entity group transaction."""
-    return request.kind == "POST $batch"
-
-
-def is_read(request: StorageRequest) -> bool:
-    """Say whether a request reads one row."""
-    return request.method == "GET"

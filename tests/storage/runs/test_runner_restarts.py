@@ -10,8 +10,6 @@ from tests.support.run_holders import die, driving, logged
 from tests.support.stage import CALLBACK_URL, Stage, until
 from tests.support.stream_clients import QUICK, kinds, numbers, replayed, streamed, text
 
-pytestmark = pytest.mark.anyio
-
 ANSWER = "question answered"
 
 

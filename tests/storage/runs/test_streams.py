@@ -11,10 +11,10 @@ from shared.core.run_transitions import RESERVED_BLOCK
 from shared.runs.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import KEEPALIVE, story
+from tests.support.log_capture import log_events
 from tests.support.run_holders import logged, taken_over
-from tests.support.stage import Stage, log_events, until
+from tests.support.stage import Stage, until
 from tests.support.stream_clients import (
-    QUICK,
     expected_lines,
     kinds,
     lines_of,
@@ -24,14 +24,6 @@ from tests.support.stream_clients import (
     resumed,
     streamed,
 )
-
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
 
 
 @pytest.mark.parametrize("background", [True, False])

@@ -12,12 +12,11 @@ from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamSilent, Up
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
 from shared.upstreams.protocol import UpstreamEvent
+from tests.support.clocks import Clock
 from tests.support.fakes.streams import KEEPALIVE, Streams, story
 from tests.support.run_holders import driving, logged, released
-from tests.support.stage import ANN, Clock, Stage, until
-from tests.support.stream_clients import QUICK, Reader, expected_lines, kinds, lines_of, streamed, text
-
-pytestmark = pytest.mark.anyio
+from tests.support.stage import ANN, Stage, until
+from tests.support.stream_clients import Reader, expected_lines, kinds, lines_of, streamed, text
 
 PATIENCE_S = 10.0
 GROWING_S = [1, 1, 2, 4, 8]
@@ -26,12 +25,6 @@ SLACK_S = 0.3
 """What a busy machine may add to a time."""
 
 BOTH = pytest.mark.parametrize("is_background", [True, False], ids=["background", "foreground"])
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
 
 
 def hurry(stage: Stage) -> list[float]:

@@ -16,22 +16,15 @@ from shared.core.states import Status
 from shared.storage.messages import RunOffer
 from shared.upstreams.protocol import UpstreamEvent
 from tests.support.fakes.streams import KEEPALIVE, Streams, story
-from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.log_capture import log_events
+from tests.support.proxies.fault_proxy import StorageRequest, is_read, is_transaction
 from tests.support.run_holders import driving, logged, released
-from tests.support.stage import ANN, Stage, log_events, until
-from tests.support.stream_clients import QUICK, expected_lines, kinds, lines_of, numbers, replayed, resumed, streamed
-
-pytestmark = pytest.mark.anyio
+from tests.support.stage import ANN, Stage, until
+from tests.support.stream_clients import expected_lines, kinds, lines_of, numbers, replayed, resumed, streamed
 
 TRANSACTION_MAX = 4_194_304
 """Bytes of an entity group transaction on the wire, at most: Azure refuses more, and Azurite may not."""
 MB = 1_000_000
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
 
 
 def noise(size: int) -> str:
@@ -95,11 +88,6 @@ async def test_an_event_too_large_to_keep_ends_the_response_though_its_client_le
     await released(stage)
     assert max(numbers(reader.received), default=0) < 2  # nobody has seen what no log can hold
     assert (await stage.shown(reader.id))["error"]["code"] == "output_too_large"
-
-
-def is_transaction(request: StorageRequest) -> bool:
-    """Say whether a request is an entity group transaction."""
-    return request.kind == "POST $batch"
 
 
 # Requests and their echo
@@ -266,11 +254,6 @@ async def warned(caplog: pytest.LogCaptureFixture, event: str) -> None:
 def is_renewal(request: StorageRequest) -> bool:
     """Say whether a request moves the alarm of a run, and writes nothing else."""
     return request.kind == "POST $batch" and b"|run|" in request.body and b"resp|" not in request.body
-
-
-def is_read(request: StorageRequest) -> bool:
-    """Say whether a request reads one row."""
-    return request.method == "GET"
 
 
 async def test_a_replay_does_not_begin_in_the_middle(stage: Stage) -> None:

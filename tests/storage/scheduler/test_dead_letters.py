@@ -14,9 +14,8 @@ from shared.core.states import Status
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.storage.messages import DELIVERIES, POISON, REQUESTS, RUNS, WAKEUPS
 from shared.storage.request_queue import DeadLetter
-from tests.support.stage import ANN, CALLBACK_URL, Stage, log_events, log_lines
-
-pytestmark = pytest.mark.anyio
+from tests.support.log_capture import log_events, log_lines
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 ASK = {"model": "m", "input": "question"}

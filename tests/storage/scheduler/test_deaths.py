@@ -16,8 +16,6 @@ from tests.support.failover import Survivor
 from tests.support.fakes.peers import Gate
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
-pytestmark = pytest.mark.anyio
-
 SHARD = "a"
 ASKED: dict[str, Any] = {"model": "m", "input": "question", "background": True, "callback_url": CALLBACK_URL}
 # The longest lease is a claim's, 60 s. The others are shorter, and a heartbeat finds them after 60 s at the latest;

@@ -1,16 +1,14 @@
 """The heartbeat: the only scan, and what finds everything that no message tells of."""
 
 import orjson
-import pytest
 
 from shared.core.alarms import Alarm, Kind
 from shared.scheduler.heartbeat import beat
 from shared.scheduler.sweeps import sweep
 from shared.storage.messages import Wakeup
+from tests.support.clocks import START_MS
 from tests.support.queue_pump import swept
-from tests.support.stage import NO_ALARMS, START_MS, Stage, wakeup
-
-pytestmark = pytest.mark.anyio
+from tests.support.stage import NO_ALARMS, Stage, wakeup
 
 NOW_S = START_MS // 1000
 NEXT_S = NOW_S + 60  # when the next heartbeat is due

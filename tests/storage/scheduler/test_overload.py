@@ -21,11 +21,10 @@ from shared.scheduler.sweeps import MAX_S, sweep
 from shared.storage.store import MOVES_A_TRANSACTION
 from shared.upstreams.protocol import Progress
 from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S
+from tests.support.clocks import START_MS
 from tests.support.fakes.peers import Gate, Outcome, ScriptedUpstream
 from tests.support.fast_loop import BACKEND, skip
-from tests.support.stage import CALLBACK_URL, START_MS, Stage, until, wakeup
-
-pytestmark = pytest.mark.anyio
+from tests.support.stage import CALLBACK_URL, Stage, until, wakeup
 
 BACKLOG = 400
 HOUR_MS = 3_600_000

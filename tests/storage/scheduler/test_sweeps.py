@@ -12,10 +12,10 @@ from shared.core.ids import shard_of
 from shared.core.records import Record, Target
 from shared.core.states import Status
 from shared.scheduler.sweeps import sweep
+from tests.support.clocks import START_MS
 from tests.support.fakes.peers import Work
-from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, START_MS, Stage, log_events, log_lines, until, wakeup
-
-pytestmark = pytest.mark.anyio
+from tests.support.log_capture import log_events, log_lines
+from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, Stage, until, wakeup
 
 NOW_S = START_MS // 1000
 HOUR_MS = 3_600_000

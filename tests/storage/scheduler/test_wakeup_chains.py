@@ -13,10 +13,9 @@ from shared.contract.requests import parse_request
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.storage.messages import DELIVERIES, WAKEUPS
+from tests.support.clocks import SkewedClock
 from tests.support.queue_pump import queue_host
-from tests.support.stage import ANN, CALLBACK_URL, SkewedClock, Stage, until
-
-pytestmark = pytest.mark.anyio
+from tests.support.stage import ANN, CALLBACK_URL, Stage, until
 
 RESPONSES = 12
 

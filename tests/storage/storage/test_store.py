@@ -16,10 +16,9 @@ from shared.core.records import Record
 from shared.core.response_transitions import Ending
 from shared.core.states import Status
 from shared.storage.store import Store
-from tests.support.proxies.fault_proxy import StorageRequest
-from tests.support.stage import FOREVER_MS, START_MS, Stage
-
-pytestmark = pytest.mark.anyio
+from tests.support.clocks import START_MS
+from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.stage import FOREVER_MS, Stage
 
 SHARD = "a"
 RETENTION_MS = 86_400_000
@@ -30,11 +29,6 @@ async def lossy(request: pytest.FixtureRequest, connection_string: str) -> Async
     """Give a stage for lost answers, once with an SDK that reports them and once with one that repeats by itself."""
     async with Stage(connection_string, sdk_retries=request.param) as stage:
         yield stage
-
-
-def is_transaction(request: StorageRequest) -> bool:
-    """Say whether a request is an entity group transaction."""
-    return request.kind == "POST $batch"
 
 
 def opening(request: bytes = b"packed") -> ChangeSet:

@@ -12,7 +12,6 @@ from azure.data.tables.aio import TableClient
 from shared.storage.batches import decode
 from shared.storage.table_client import Table
 
-pytestmark = pytest.mark.anyio
 NASTY = 'HTTP/1.1 404 Not Found\r\netag: W/"no"\r\n--batch_x--\r\n{"odata.error":{}} \u00e9\u4e16\U0001f642\'%/#?'
 
 

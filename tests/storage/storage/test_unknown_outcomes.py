@@ -16,12 +16,11 @@ from shared.core.errors import StoreUnavailable
 from shared.core.ids import new_id, shard_of
 from shared.core.records import INLINE_BODY, Delivery, Record, Target
 from shared.core.states import DeliveryState, Status
+from tests.support.clocks import START_MS, Clock
 from tests.support.fakes.peers import Gate
-from tests.support.proxies.fault_proxy import StorageRequest
+from tests.support.proxies.fault_proxy import StorageRequest, is_read, is_transaction
 from tests.support.proxies.lossy_proxy import LossyProxy
-from tests.support.stage import ANN, CALLBACK_URL, START_MS, Clock, Stage, wakeup
-
-pytestmark = pytest.mark.anyio
+from tests.support.stage import ANN, CALLBACK_URL, Stage, wakeup
 
 NOW_S = START_MS // 1000
 HOUR_MS = 3_600_000
@@ -40,16 +39,6 @@ async def stage(lossy: LossyProxy, connection_string: str) -> AsyncIterator[Stag
     """Give the test an engine whose table is behind that proxy."""
     async with Stage(lossy.through(connection_string)) as stage:
         yield stage
-
-
-def is_transaction(request: StorageRequest) -> bool:
-    """Say whether a request is an entity group transaction."""
-    return request.kind == "POST $batch"
-
-
-def is_read(request: StorageRequest) -> bool:
-    """Say whether a request only reads."""
-    return request.method == "GET"
 
 
 def record() -> Record:

@@ -17,11 +17,10 @@ from shared.engine import Engine
 from shared.settings import load_settings
 from shared.storage.messages import DELIVERIES, HINTS, RUNS
 from shared.storage.wakeups import Wakeups
+from tests.support.clocks import START_MS
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.proxies.lossy_proxy import LossyProxy
-from tests.support.stage import START_MS, Stage, wakeup
-
-pytestmark = pytest.mark.anyio
+from tests.support.stage import Stage, wakeup
 
 NOW_S = START_MS // 1000
 

@@ -10,9 +10,9 @@ from shared.core.states import Status
 from shared.engine import Engine
 from shared.lifecycle import endings
 from shared.upstreams.protocol import Progress
-from tests.support.stage import ANN, START_MS, Clock, Stage, log_lines
-
-pytestmark = pytest.mark.anyio
+from tests.support.clocks import START_MS, Clock
+from tests.support.log_capture import log_lines
+from tests.support.stage import ANN, Stage
 
 RECORD = Record(
     "resp_0123456789abcdef0123456789abcdef",

@@ -17,9 +17,8 @@ from shared.storage.messages import QueuedRequest
 from shared.telemetry import logs, spans, tracing
 from shared.telemetry.spans import MeasuredSpan
 from shared.upstreams.responses_api import BackgroundResponses
-from tests.support.stage import CALLBACK_URL, Stage, log_lines
-
-pytestmark = pytest.mark.anyio
+from tests.support.log_capture import log_lines
+from tests.support.stage import CALLBACK_URL, Stage
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"

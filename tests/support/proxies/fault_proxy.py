@@ -45,6 +45,16 @@ class StorageRequest:
 Matching = Callable[[StorageRequest], bool]
 
 
+def is_read(request: StorageRequest) -> bool:
+    """Return whether a request only reads."""
+    return request.method == "GET"
+
+
+def is_transaction(request: StorageRequest) -> bool:
+    """Return whether a request is an entity group transaction."""
+    return request.kind == "POST $batch"
+
+
 @dataclass
 class Fault:
     """What is done to the n-th matching request, or to every one; `happened` is set when it was done."""

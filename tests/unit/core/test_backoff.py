@@ -13,7 +13,7 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
 MINUTE, HOUR = 60_000, 3_600_000
 
-rng = st.floats(0, 1, exclude_max=True)
+jitters = st.floats(0, 1, exclude_max=True)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_poll_waits_a_tenth_of_the_elapsed_time(elapsed_ms: int, expected_ms: 
     assert poll_delay(elapsed_ms, lambda: 0.0) == expected_ms
 
 
-@given(st.integers(-HOUR, 1000 * HOUR), rng)
+@given(st.integers(-HOUR, 1000 * HOUR), jitters)
 def test_the_jitter_of_a_poll_only_adds(elapsed_ms: int, roll: float) -> None:
     """At most a tenth is added: a poll is never earlier than the nudge that is parked for it."""
     least = poll_delay(elapsed_ms, lambda: 0.0)
@@ -34,12 +34,12 @@ def test_the_jitter_of_a_poll_only_adds(elapsed_ms: int, roll: float) -> None:
 
 @pytest.mark.parametrize(("tries", "most_ms"), [(0, 1_000), (1, 2_000), (2, 4_000), (5, 32_000), (6, MINUTE)])
 def test_errors_in_a_row_double_the_wait(tries: int, most_ms: int) -> None:
-    """1, 2, 4 … 60 s, of which the dice take away up to a half; never less than a second."""
+    """1, 2, 4 … 60 s, of which the jitter takes away up to a half; never less than a second."""
     assert retry_delay(tries, lambda: 0.0) == max(most_ms // 2, 1_000)
     assert retry_delay(tries, lambda: 1.0) == most_ms
 
 
-@given(st.integers(0, 10**6), rng, st.none() | st.floats(0, 10**9))
+@given(st.integers(0, 10**6), jitters, st.none() | st.floats(0, 10**9))
 def test_a_retry_waits_a_second_to_an_hour(tries: int, roll: float, asked_s: float | None) -> None:
     """However many errors there were and whatever was asked for, the wait has bounds."""
     wait_ms = retry_delay(tries, lambda: roll, retry_after_s=asked_s)

@@ -35,12 +35,12 @@ def decided(
     number: int = 1,
     *,
     retry_after: str | None = None,
-    rng: float = 0.0,
+    jitter: float = 0.0,
     until_ms: int = FAR_MS,
 ) -> Decision:
-    """Return the decision after one attempt at NOW_MS with fixed dice."""
+    """Return the decision after one attempt at NOW_MS with a fixed jitter."""
     attempt = AttemptMade(number, answer(outcome, retry_after))
-    return decide(attempt, now_ms=NOW_MS, until_ms=until_ms, random=lambda: rng)
+    return decide(attempt, now_ms=NOW_MS, until_ms=until_ms, random=lambda: jitter)
 
 
 def pending(at_ms: int) -> Decision:
@@ -111,7 +111,7 @@ def test_a_refused_address_is_blocked_at_the_second_sighting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "number", "dice", "expected_ms"),
+    ("outcome", "number", "jitter", "expected_ms"),
     [
         (500, 1, 0.0, 5 * SECOND),
         (500, 1, 0.5, 7_500),
@@ -122,9 +122,9 @@ def test_a_refused_address_is_blocked_at_the_second_sighting() -> None:
         (500, 9, 1.0, 30 * HOUR),
     ],
 )
-def test_jitter_only_lengthens(outcome: Outcome, number: int, rng: float, expected_ms: int) -> None:
+def test_jitter_only_lengthens(outcome: Outcome, number: int, jitter: float, expected_ms: int) -> None:
     """The first retry is spread over twice its wait, later ones over a quarter more, floors included."""
-    assert wait_ms(decided(outcome, number, rng=rng)) == expected_ms
+    assert wait_ms(decided(outcome, number, jitter=jitter)) == expected_ms
 
 
 def in_http_date(delay_ms: int) -> str:
@@ -164,7 +164,7 @@ def test_retry_after_moves_a_retry_within_bounds(status: int, number: int, retry
 
 def test_retry_after_is_not_lengthened_by_jitter() -> None:
     """What a receiver asked for, where it is later than the spread schedule, is the time."""
-    assert wait_ms(decided(500, 1, retry_after="120", rng=0.9)) == 2 * MINUTE + SECOND
+    assert wait_ms(decided(500, 1, retry_after="120", jitter=0.9)) == 2 * MINUTE + SECOND
 
 
 @pytest.mark.parametrize(
@@ -183,14 +183,14 @@ retry_afters = st.one_of(st.none(), st.text(max_size=64), st.integers(0, 10**9).
     outcome=outcomes,
     number=st.integers(1, 10),
     retry_after=retry_afters,
-    rng=st.floats(0, 1, exclude_max=True),
+    jitter=st.floats(0, 1, exclude_max=True),
     left_ms=st.integers(-HOUR, 100 * HOUR),
 )
 def test_a_retry_is_never_early_and_never_beyond_the_cap(
-    outcome: Outcome, number: int, retry_after: str | None, rng: float, left_ms: int
+    outcome: Outcome, number: int, retry_after: str | None, jitter: float, left_ms: int
 ) -> None:
     """A wait is at least the schedule's, at most its jitter and 2 h more, and ends within retention."""
-    decision = decided(outcome, number, retry_after=retry_after, rng=rng, until_ms=NOW_MS + left_ms)
+    decision = decided(outcome, number, retry_after=retry_after, jitter=jitter, until_ms=NOW_MS + left_ms)
     if decision.state is not DeliveryState.PENDING:
         return
     base_ms = max(SCHEDULE_MS[number], MINUTE if outcome in THROTTLED else 0)

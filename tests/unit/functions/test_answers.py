@@ -18,7 +18,7 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.runs.streams import Stream
 from shared.runtime.clock import SystemClock
-from tests.support.stage import log_events
+from tests.support.log_capture import log_events
 
 SECRET = "sk-geheim"
 RECORD = Record("resp_0123456789abcdef0123456789abcdef", "ann", created_ms=0, deadline_ms=1)

@@ -2,11 +2,7 @@
 
 import asyncio
 
-import pytest
-
 from shared.runs.live_feed import MAX_BYTES, LiveFeed
-
-pytestmark = pytest.mark.anyio
 
 
 def filled(*frames: bytes) -> LiveFeed:

@@ -9,7 +9,6 @@ import pytest
 from shared.senders.bulkhead import Bulkhead, NoCapacity
 
 LONG_S = 30.0
-pytestmark = pytest.mark.anyio
 
 
 async def take(bulkhead: Bulkhead, *hosts: str) -> AsyncExitStack:

@@ -17,8 +17,6 @@ BODY = b'{"type": "response.completed"}'
 FIELDS = {"webhook-id": "wh_1", "webhook-signature": "v1,secret", "content-type": "application/json"}
 NAME_URL = "https://hooks.contoso.com/cb"
 
-pytestmark = pytest.mark.anyio
-
 
 def post_to(script: Script, **settings: Any) -> tuple[Answer, Receiver]:
     """Post once to a receiver on loopback, with local use switched on."""

@@ -11,7 +11,6 @@ from shared.senders.url_policy import CallbackUrlRefused
 
 URL = "https://hooks.contoso.com/cb"
 OWN_NUMBER = "20.50.2.1"
-pytestmark = pytest.mark.anyio
 
 
 def saying(*answers: str) -> Resolve:

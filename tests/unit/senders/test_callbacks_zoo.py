@@ -33,7 +33,6 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
 BOMB = gzip.compress(bytes(50_000_000))
 DATE = "Fri, 15 Jan 2027 09:00:00 GMT"
-pytestmark = pytest.mark.anyio
 
 
 async def public(_host: str, _port: int) -> list[str]:

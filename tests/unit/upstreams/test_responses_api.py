@@ -18,7 +18,7 @@ from shared.core.states import Status
 from shared.upstreams.answers import MAX_ANSWER, MAX_DEPTH
 from shared.upstreams.protocol import MAX_ID, Authorize, Progress
 from shared.upstreams.responses_api import BackgroundResponses
-from tests.support.stage import log_events
+from tests.support.log_capture import log_events
 
 BASE, KEY = "https://model.example.com/v1", "sk-geheim-0123456789"
 CREATED = {"id": "up_1", "object": "response", "status": "queued"}

@@ -7,25 +7,11 @@ from shared.core.errors import BadRequest
 from shared.storage.messages import RunOffer
 from tests.support.fakes.agents import AGENT, Script, Weather, employ, rainy, ran, received, says, spoken
 from tests.support.stage import CALLBACK_URL, Stage
-from tests.support.stream_clients import QUICK, kinds, numbers, offers, replayed, streamed, text
-
-pytestmark = pytest.mark.anyio
+from tests.support.stream_clients import kinds, numbers, offers, replayed, streamed, text
 
 ITEM = ["output_item.added", "output_item.done"]
 TEXT = ["output_item.added", "content_part.added", "output_text.delta", "output_text.delta", "output_text.done"]
 CALL = ["output_item.added", "function_call_arguments.delta", "function_call_arguments.done", "output_item.done"]
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
-
-
-@pytest.fixture
-def tool() -> Weather:
-    """Give a tool that nobody has called."""
-    return Weather()
 
 
 # To the end

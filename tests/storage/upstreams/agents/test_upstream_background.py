@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
-
 from shared.core.alarms import Kind
 from shared.core.changesets import ChangeSet
 from shared.core.states import Status
@@ -12,23 +10,9 @@ from shared.storage.messages import RunOffer
 from tests.support.fakes.agents import AGENT, Script, Weather, calls, employ, says, spoken
 from tests.support.run_holders import run_on
 from tests.support.stage import Stage
-from tests.support.stream_clients import QUICK, offers
-
-pytestmark = pytest.mark.anyio
+from tests.support.stream_clients import offers
 
 Employ = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
-
-
-@pytest.fixture
-def tool() -> Weather:
-    """Give a tool that nobody has called."""
-    return Weather()
 
 
 async def test_an_agent_that_waits_is_left(stage: Stage) -> None:

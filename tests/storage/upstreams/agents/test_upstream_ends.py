@@ -14,24 +14,10 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
 from tests.support.fakes.agents import AGENT, Script, Weather, calls, employ, rainy, ran, says, spoken
+from tests.support.log_capture import log_lines
 from tests.support.run_holders import claimed, die, driving, reaches
-from tests.support.stage import ANN, Stage, log_lines
-from tests.support.stream_clients import QUICK, kinds, streamed, text
-
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
-
-
-@pytest.fixture
-def tool() -> Weather:
-    """Give a tool that nobody has called."""
-    return Weather()
-
+from tests.support.stage import ANN, Stage
+from tests.support.stream_clients import kinds, streamed, text
 
 # Death
 

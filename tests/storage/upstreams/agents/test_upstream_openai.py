@@ -18,23 +18,9 @@ from tests.support.fakes.agents import AGENT, Script, StaffOf, Weather, spoken
 from tests.support.peer_processes import ModelPeer
 from tests.support.run_holders import die, driving, reaches, run_on
 from tests.support.stage import ANN, Stage, until
-from tests.support.stream_clients import QUICK, kinds, numbers, replayed, streamed, text
-
-pytestmark = pytest.mark.anyio
+from tests.support.stream_clients import kinds, numbers, replayed, streamed, text
 
 Employ = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def quick(stage: Stage) -> None:
-    """Let nothing wait for long."""
-    stage.pace(**QUICK)
-
-
-@pytest.fixture
-def tool() -> Weather:
-    """Give a tool that nobody has called."""
-    return Weather()
 
 
 class OpenAIStaff:

@@ -10,7 +10,7 @@ from local.stack.process import ROOT
 from shared.core.errors import BadRequest, Misconfigured, SettingsError
 from shared.settings import load_settings
 from shared.upstreams.agents.registry import Agents
-from tests.support.stage import log_events
+from tests.support.log_capture import log_events
 from tests.unit.test_settings import LEAST
 
 

@@ -1,0 +1,31 @@
+"""Clocks that obey a test."""
+
+from shared.runtime.clock import SystemClock
+
+START_MS = 1_800_000_000_000
+
+
+class Clock(SystemClock):
+    """A wall clock that stands still until it is moved. Durations and waiting are real."""
+
+    def __init__(self, ms: int = START_MS) -> None:
+        self.ms = ms
+
+    def now_ms(self) -> int:
+        """Return the time that was set."""
+        return self.ms
+
+    def advance(self, seconds: float) -> None:
+        """Move the time on."""
+        self.ms += int(seconds * 1000)
+
+
+class SkewedClock(SystemClock):
+    """A running clock that differs from the machine's by some milliseconds."""
+
+    def __init__(self, by_ms: int) -> None:
+        self._by_ms = by_ms
+
+    def now_ms(self) -> int:
+        """Return the machine's time and the difference."""
+        return super().now_ms() + self._by_ms
