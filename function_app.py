@@ -1,4 +1,4 @@
-"""The Functions app: every trigger, registered."""
+"""The Functions app, with all triggers registered."""
 
 import logging
 

@@ -1,6 +1,6 @@
 """Stream an agent of Microsoft Agent Framework, and resume after the last event when the connection breaks.
 
-pip install agent-framework-openai; BASE, KEY and, if you like, MODEL come from the environment.
+pip install agent-framework-openai. Set BASE, KEY and optionally MODEL in the environment.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ class Listener:
 
     def __init__(self, agent: Any) -> None:
         self._agent = agent
-        self._key = str(uuid.uuid4())  # to repeat the start is then to get the same stream
+        self._key = str(uuid.uuid4())  # a repeated start then returns the same stream
         self._token: Any = None
         self.event: Any = None
         self.text = ""
@@ -35,22 +35,22 @@ class Listener:
             headers = {"Idempotency-Key": self._key}
             return self._agent.run(PROMPT, stream=True, options=options, client_kwargs={"extra_headers": headers})
         options["continuation_token"] = self._token
-        headers = {"Last-Event-ID": str(self.event.sequence_number)}  # without it, all events come again
+        headers = {"Last-Event-ID": str(self.event.sequence_number)}  # without it, the stream starts over
         return self._agent.run(stream=True, options=options, client_kwargs={"extra_headers": headers})
 
     async def listen(self) -> None:
-        """Read one connection to its end, or to where it breaks."""
+        """Read one connection until it ends or breaks."""
         async for update in self._connect():
             self._token = update.continuation_token or self._token
             self.event = update.raw_representation.raw_representation
             if self.event.type == "response.in_progress":
-                self.text = ""  # a second one: what follows replaces what came before
+                self.text = ""  # after a restart, the text begins again
             elif self.event.type == "response.output_text.delta":
                 self.text += self.event.delta
 
 
 async def main() -> None:
-    """Print the whole text, however often the connection breaks; a failed run raises."""
+    """Print the status and the whole text, however often the connection breaks."""
     model = os.environ.get("MODEL", "sim-5s")
     client = OpenAIChatClient(model=model, base_url=os.environ["BASE"], api_key=os.environ["KEY"])
     listener = Listener(Agent(client=client))

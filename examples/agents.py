@@ -1,7 +1,7 @@
 """Two agents for `AGENTS_MODULE=examples.agents`: one that only answers, one with tools.
 
-Agent Framework is imported in the factories: the functions that answer HTTP requests need the names alone. A chat
-client may be shared by all runs of a process; an agent belongs to one run, so that each factory makes a new one.
+Agent Framework is imported in the factories, because functions that answer HTTP requests need only the names. All runs
+of a process may share a chat client. An agent belongs to one run, so each factory makes a new one.
 """
 
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @cache
 def chat_client(model: str) -> "OpenAIChatClient[Any]":
-    """Return the chat client of a model, at the upstream that this service uses as well."""
+    """Return the chat client of a model, on the same upstream as this service."""
     from agent_framework.openai import OpenAIChatClient  # noqa: PLC0415
 
     base_url, api_key = os.environ["UPSTREAM_BASE_URL"], os.environ.get("UPSTREAM_API_KEY", "none")
@@ -25,7 +25,7 @@ def chat_client(model: str) -> "OpenAIChatClient[Any]":
 
 
 def editor() -> "Agent[Any]":
-    """Return an agent that answers by itself."""
+    """Return an agent that answers without tools."""
     from agent_framework import Agent  # noqa: PLC0415
 
     model = os.environ.get("EDITOR_MODEL", "sim-2s")

@@ -1,7 +1,7 @@
-"""Receive callbacks: verify each, answer at once, and take none twice.
+"""Receive callbacks: verify each one, answer at once, and handle none twice.
 
-pip install standardwebhooks; SECRET (whsec_...) and, if you like, PORT come from the environment. Ask for a callback
-by "callback_url": "http://127.0.0.1:PORT/callback" (in a deployment, https and a public name).
+pip install standardwebhooks. Set SECRET (whsec_...) and optionally PORT in the environment. Ask for a callback with
+"callback_url": "http://127.0.0.1:PORT/callback". A deployment needs https and a public name.
 """
 
 import json
@@ -11,14 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from standardwebhooks import Webhook, WebhookVerificationError
 
 webhook = Webhook(os.environ["SECRET"])
-seen: set[str] = set()  # in a database, if you have more than one process
+seen: set[str] = set()  # use a database if you have more than one process
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Takes callbacks on every path."""
+    """Accepts callbacks on every path."""
 
     def do_POST(self) -> None:
-        """Verify the raw body: 204 if it is ours, 400 if not, and then it is not read."""
+        """Verify the raw body. Answer 204 if the signature is valid, and 400 without reading the event if not."""
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         try:
             event = webhook.verify(body, dict(self.headers.items()))
@@ -37,7 +37,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing of each request."""
+        """Do not log requests."""
 
 
 with ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "0"))), Receiver) as server:

@@ -1,6 +1,6 @@
 """Stream a background response with the openai SDK, and resume after the last event when the connection breaks.
 
-pip install openai; BASE, KEY and, if you like, MODEL come from the environment.
+pip install openai. Set BASE, KEY and optionally MODEL in the environment.
 """
 
 import os
@@ -18,7 +18,7 @@ ask: dict[str, Any] = {
     "input": "Why do long calls break?",
     "background": True,
     "stream": True,
-    "extra_headers": {"Idempotency-Key": str(uuid.uuid4())},  # to repeat the POST is then to get the same stream
+    "extra_headers": {"Idempotency-Key": str(uuid.uuid4())},  # a repeated POST then returns the same stream
 }
 text, response_id, event = "", "", None
 while event is None or event.type not in ENDS:
@@ -31,7 +31,7 @@ while event is None or event.type not in ENDS:
             if event.type == "response.created":
                 response_id = event.response.id
             elif event.type == "response.in_progress":
-                text = ""  # a second one: what follows replaces what came before
+                text = ""  # after a restart, the text begins again
             elif event.type == "response.output_text.delta":
                 text += event.delta
     except (APIConnectionError, httpx.TransportError):

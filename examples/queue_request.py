@@ -1,7 +1,7 @@
-"""Ask by queue, without HTTP: put a request on `requests`, and read its event from a reply queue.
+"""Start a response without HTTP: put a request on the queue `requests`, and read its event from a reply queue.
 
-pip install azure-storage-queue; STORAGE (a connection string of the app's storage account), REPLY_TO (a queue that
-REPLY_QUEUES of the app allows) and, if you like, MODEL come from the environment.
+pip install azure-storage-queue. Set STORAGE (a connection string of the app's storage account), REPLY_TO (a queue that
+the app's REPLY_QUEUES allows) and optionally MODEL in the environment.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ mine = str(uuid.uuid4())
 message = {
     "request": {"model": os.environ.get("MODEL", "sim-5s"), "input": "Why do long calls break?"},
     "reply_to": reply_to,
-    "correlation_id": mine,  # comes back on the event
-    "id": mine,  # to send the message twice is then to ask once
+    "correlation_id": mine,  # repeated on the event
+    "id": mine,  # a message that is sent twice then starts one response
 }
 requests.send_message(json.dumps(message))
 
@@ -32,10 +32,10 @@ event = None
 while event is None:
     for found in replies.receive_messages(visibility_timeout=5):
         told = json.loads(found.content)
-        if told.get("correlation_id") == mine:  # others' come into sight again for others
+        if told.get("correlation_id") == mine:  # other events become visible to their readers again
             event = told
             replies.delete_message(found)
     time.sleep(1)
-response = event["data"]  # of an event over 48 KiB only the id: then GET /responses/{id}
+response = event["data"]  # an event over 48 KiB has only the id, so GET /responses/{id}
 texts = [part["text"] for item in response["output"] for part in item.get("content", [])]
 print(event["type"], *texts)

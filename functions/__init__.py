@@ -1,1 +1,1 @@
-"""Triggers: read the input, call the engine, shape the output."""
+"""Triggers: they read the input, call the engine and shape the output."""

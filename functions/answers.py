@@ -39,7 +39,7 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 def for_callers(handle: Handle) -> Answer:
-    """Return the trigger of a handler: it authenticates the caller, and no exception leaves it.
+    """Return a trigger that authenticates the caller and calls the handler. No exception leaves it.
 
     An exception that leaves an HTTP function also closes the client's connection.
     """
@@ -52,7 +52,7 @@ def for_callers(handle: Handle) -> Answer:
 
 
 def for_anyone(handle: Answer) -> Answer:
-    """Return the trigger of a handler that needs no caller. No exception leaves it."""
+    """Return a trigger that calls a handler for any client. Errors become answers, and no exception leaves it."""
 
     async def answer(req: Request) -> Response:
         request_id = f"req_{secrets.token_hex(16)}"
@@ -79,7 +79,10 @@ def for_anyone(handle: Answer) -> Answer:
 
 
 def traced(route: str | None, answer: Answer) -> Answer:
-    """Return a trigger whose requests are traced and measured, streams to their end."""
+    """Return a trigger whose requests are traced and measured. A stream is measured to its end.
+
+    `route` is the template of the path, or None if no route matches.
+    """
 
     async def served(req: Request) -> Response:
         traceparent = req.headers.get("traceparent", "")
@@ -106,7 +109,10 @@ def as_json(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, s
 
 
 def as_response(shown: tuple[Record, bytes], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a response object. One that is unfinished says when to ask again."""
+    """Return an answer with a response object. If it is unfinished, the headers say when to poll again.
+
+    These are `Retry-After` in seconds, and `openai-poll-after-ms`, which the polling helpers of OpenAI's SDKs read.
+    """
     record, body = shown
     hints: dict[str, str] = {}
     if not record.status.is_terminal:
@@ -122,15 +128,15 @@ def as_stream(chunks: Stream) -> Response:
 
 
 class EventStream(StreamingResponse):
-    """A stream that is always closed, also when its client leaves, and that no exception leaves."""
+    """A stream that is always closed, also if the client disconnects. No exception leaves it."""
 
     def __init__(self, chunks: Stream, **options: Any) -> None:
         super().__init__(chunks, **options)
         self._chunks = chunks
-        self.until_sent = ExitStack()  # what ends with the stream
+        self.until_sent = ExitStack()  # contexts that end with the stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events until their end, or until the client leaves. It can resume from there."""
+        """Send the events until they end or the client disconnects. A client can resume after its last event."""
         metrics.stream_readers.add(1)
         try:
             with self.until_sent:
@@ -153,7 +159,10 @@ def _json(body: bytes, status: int, headers: Mapping[str, str] | None) -> Respon
 
 
 async def read_json(req: Request) -> bytes:
-    """Return the body; raise UnsupportedMediaType if it is not JSON, TooLarge before more than 8 MiB are read."""
+    """Return the body. Raise TooLarge before more than 8 MiB are read.
+
+    Raises UnsupportedMediaType if the Content-Type is not JSON or the body is compressed.
+    """
     kind = req.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("The body must be JSON: 'Content-Type: application/json'.", param="Content-Type")

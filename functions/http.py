@@ -1,4 +1,7 @@
-"""HTTP triggers: the Responses API, under every base path that official clients use."""
+"""HTTP triggers: the Responses API, under every base path that official clients use.
+
+https://platform.openai.com/docs/api-reference/responses
+"""
 
 import re
 
@@ -29,7 +32,7 @@ _allowed: dict[re.Pattern[str], list[str]] = {}
 
 
 async def create(engine: Engine, caller: Caller, req: Request) -> Response:
-    """POST /responses."""
+    """POST /responses, with `Idempotency-Key` and `Prefer: wait, respond-async` (RFC 7240)."""
     prefer = _preference(req)
     key = parameters.check_idempotency_key(req.headers.get("idempotency-key"))
     wait_s = 0 if prefer.respond_async and prefer.wait_s is None else prefer.wait_s
@@ -44,7 +47,7 @@ async def create(engine: Engine, caller: Caller, req: Request) -> Response:
 
 
 async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
-    """GET /responses/{id}."""
+    """GET /responses/{id}, with `Prefer: wait`, or as a stream with `stream=true` and a cursor."""
     if req.query_params.get("stream", "").lower() == "true":
         cursors = req.query_params.get("starting_after"), req.headers.get("last-event-id")
         return as_stream(await engine.stream(caller, req.path_params["id"], *cursors))
@@ -84,24 +87,24 @@ async def redeliver(engine: Engine, caller: Caller, req: Request) -> Response:
 
 
 async def recover(engine: Engine, caller: Caller, req: Request) -> Response:
-    """POST /deliveries/recover?since=."""
+    """POST /deliveries/recover?since={time}."""
     return as_json(await engine.recover(caller, parameters.parse_since(req.query_params)))
 
 
 async def receive_webhook(req: Request) -> Response:
-    """POST /webhooks/upstream: the upstream announces that one of its responses has ended."""
+    """POST /webhooks/upstream. The upstream announces that one of its responses has ended."""
     body = await read_json(req)
     await (await service()).engine.receive_webhook(req.headers, body)
     return as_json({"received": True})
 
 
 async def live(_req: Request) -> Response:
-    """GET /health/live: this process answers."""
+    """GET /health/live. This process answers."""
     return as_json({"status": "live"})
 
 
 async def ready(_req: Request) -> Response:
-    """GET /health/ready: the table, the queues and the upstream's credentials are usable."""
+    """GET /health/ready. 200 if the table, the hint queues and the upstream's credentials are usable, or else 503."""
     try:
         await (await service()).engine.check()
     except SettingsError as error:
@@ -112,7 +115,7 @@ async def ready(_req: Request) -> Response:
 
 
 async def unmatched(req: Request) -> Response:
-    """Answer a request that no route takes: 405 if the path is one of ours, or else 404."""
+    """Answer a request that no route matches, with 405 if the path is one of ours, or else with 404."""
     path = req.url.path.removeprefix("/").removesuffix("/")
     allowed = sorted(method for pattern, methods in _allowed.items() if pattern.fullmatch(path) for method in methods)
     if not allowed:

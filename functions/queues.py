@@ -1,7 +1,7 @@
 """Queue and timer triggers. A hint that cannot be read, or that cannot be acted on now, is dropped.
 
-Nothing is lost by that: alarms are the truth, and the heartbeat wakes the shards of overdue ones. Only a queued request
-is more than a hint: it comes back until it is taken.
+That loses nothing, because the alarms are in the table, and the heartbeat wakes the shards of overdue ones. Only a
+queued request is more than a hint. It is delivered again until it is handled.
 """
 
 import azure.functions as func
@@ -15,7 +15,7 @@ from shared.telemetry.logs import logger
 blueprint = func.Blueprint()
 _log = logger(__name__)
 
-LAST_TRY = 5  # maxDequeueCount in host.json: then the platform moves a message to the poison queue
+LAST_TRY = 5  # maxDequeueCount in host.json, after which the platform moves a message to the poison queue
 
 
 @blueprint.queue_trigger("message", WAKEUPS, "AzureWebJobsStorage")
@@ -60,7 +60,7 @@ async def run(message: func.QueueMessage) -> None:
 
 @blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage")
 async def take_request(message: func.QueueMessage) -> None:
-    """Start the response that a message asks for. At the last try, send the message to the end of its queue."""
+    """Start the response that a message asks for. If storage fails at the last try, requeue the message."""
     given = QueueMessage(str(message.id), message.get_body())
     engine = (await service()).engine
     try:
@@ -74,11 +74,11 @@ async def take_request(message: func.QueueMessage) -> None:
 
 @blueprint.timer_trigger("timer", "30 */5 * * * *", use_monitor=False)
 async def tend_poison(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
-    """Handle the dead letters: every five minutes."""
+    """Handle the dead letters, every five minutes."""
     await (await service()).engine.drain_dead_letters()
 
 
 @blueprint.timer_trigger("timer", "0 * * * * *", run_on_startup=True, use_monitor=False)
 async def heartbeat(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
-    """Wake every shard that has something to do: every minute, and once when a process starts."""
+    """Wake every shard that has something to do, every minute and once when a process starts."""
     await (await service()).engine.heartbeat()

@@ -1,1 +1,1 @@
-"""Background Responses, the product: pure rules and the parts that touch the world, joined by the engine."""
+"""Background Responses, the product: pure rules, the modules that do I/O, and the engine that joins them."""

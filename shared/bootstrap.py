@@ -1,4 +1,4 @@
-"""The composition root: builds the engine from the settings. Clients are made here and nowhere else."""
+"""The composition root: builds the engine from the settings. All clients are made here."""
 
 import asyncio
 import random
@@ -35,20 +35,20 @@ from shared.upstreams.responses_api import BackgroundResponses, ForegroundRespon
 _log = logger(__name__)
 
 TABLE = "responses"
-_QUEUE_READ_S = 3.0  # well below the deadline of a send, so that a dead connection leaves time for another one
+_QUEUE_READ_S = 3.0  # well below the deadline of a send, so that a dead connection leaves time for another try
 _CONNECTIONS = 1_000  # more than the sweeps of one process can poll at once
 _PROBES = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *(
         (socket.IPPROTO_TCP, getattr(socket, name), value)
         for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4))
-        if hasattr(socket, name)  # not on every system
+        if hasattr(socket, name)  # not every system has all of them
     ),
 ]
 
 
 class Service:
-    """The engine and the settings that it was built from."""
+    """The engine, and the callers that the settings name."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.callers = settings.callers
@@ -59,7 +59,10 @@ _building: asyncio.Task[Service] | None = None
 
 
 async def service() -> Service:
-    """Return the service of this process. It is built at the first call; if that fails, again at the next one."""
+    """Return the service of this process. The first call builds it. If that fails, the next call tries again.
+
+    Raises SettingsError if a setting is missing or wrong, and StoreUnavailable if storage does not answer.
+    """
     global _building  # noqa: PLW0603 - one per process: clients live as long as the worker
     if _building is None or (_building.done() and (_building.cancelled() or _building.exception())):
         _building = asyncio.ensure_future(build(load_settings()))
@@ -67,30 +70,33 @@ async def service() -> Service:
 
 
 def start_telemetry() -> None:
-    """Send traces and metrics from now on if the setting says so. A wrong setting is reported by every request.
+    """Start to send traces and metrics if the setting `TELEMETRY` says so. Every request reports a wrong setting.
 
-    If OpenTelemetry rejects one of its own settings, the service works without telemetry.
+    If OpenTelemetry rejects one of its settings, the service works without telemetry.
     """
     try:
         if target := telemetry_target():
-            from shared.telemetry import exporters  # noqa: PLC0415 - slow to import, and not everybody needs it
+            from shared.telemetry import exporters  # noqa: PLC0415 - slow to import, and often not needed
 
             exporters.start(target)
     except SettingsError:
         return
-    except Exception:  # noqa: BLE001 - the edge: telemetry does not end the product
+    except Exception:  # noqa: BLE001 - the edge: telemetry must not stop the service
         _log.exception("telemetry.failed")
 
 
 async def build(settings: Settings) -> Service:
-    """Build the service, and create the table and the queues that do not exist."""
+    """Build the service, and create the table and the queues that do not exist.
+
+    Raises StoreUnavailable if storage does not answer.
+    """
     ports = build_ports(settings)
     await asyncio.gather(ports.store.prepare(), ports.wakeups.prepare(), ports.requests.prepare())
     return Service(settings, Engine(ports))
 
 
 def build_ports(settings: Settings) -> Ports:
-    """Return the ports to the real world."""
+    """Return the ports to Azure Storage, the upstreams, the receivers and the system's clock."""
     clock = SystemClock()
     table, queues = _storage(settings)
     callbacks = CallbackSender(
@@ -151,14 +157,14 @@ def _table_options() -> dict[str, Any]:
 
 
 def _queue_options() -> dict[str, Any]:
-    """Return options that make the queue library repeat a call within 2 s. By default it first waits for 15 s."""
+    """Return options that make the queue library retry within 2 s. By default, its first retry comes after 15 s."""
     return {**_options(_QUEUE_READ_S), "initial_backoff": 0, "increment_base": 1, "random_jitter_range": 1}
 
 
 def _options(read_s: float) -> dict[str, Any]:
     """Return the options of every storage client.
 
-    Environment settings are off: to look for proxies and netrc, aiohttp uses two threads per request.
+    Environment settings are off, because aiohttp uses two threads per request to look for proxies and netrc.
     """
     transport = AioHttpTransport(use_env_settings=False, connection_timeout=5, read_timeout=read_s)
     return {"transport": transport, "retry_total": 3}
@@ -192,7 +198,7 @@ def _upstream(settings: Settings) -> Upstream:
 
 
 def _authorization(settings: Settings) -> Authorize:
-    """Return what gives the headers of a call: the key, or an Entra ID token, which the library caches and renews."""
+    """Return a function that authorizes calls with the key, or with an Entra ID token that the library renews."""
     if settings.upstream_api_key:
         with_key = {"Authorization": f"Bearer {settings.upstream_api_key}"}
 

@@ -1,4 +1,4 @@
-"""The engine: everything that the triggers call. It joins the flows, each of which has a module of its own."""
+"""The engine: everything that the triggers call. It joins the flows, and each flow has its own module."""
 
 import asyncio
 from collections.abc import Mapping
@@ -36,14 +36,14 @@ _log = logger(__name__)
 
 
 class DeliveryList(TypedDict):
-    """The deliveries of a response."""
+    """The deliveries of a response, as callers read them."""
 
     object: str  # "list"
     data: list[DeliveryView]
 
 
 class RecoveryView(TypedDict):
-    """What a recovery has done."""
+    """The result of a recovery, as callers read it."""
 
     object: str  # "delivery.recovery"
     recovered: int
@@ -51,7 +51,11 @@ class RecoveryView(TypedDict):
 
 
 class Engine:
-    """Everything that the service does, for an authenticated caller or for itself. Raises ServiceError for callers."""
+    """Everything that the service does, for an authenticated caller or for itself.
+
+    `named` is the id of a response or a continuation token. A response of another caller raises NotFound, as if it did
+    not exist. Methods for callers raise a ServiceError with the answer for the caller, and StoreError if storage fails.
+    """
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
@@ -61,10 +65,10 @@ class Engine:
     async def create(
         self, caller: Caller, new: NewResponse, key: str | None, wait_s: float | None
     ) -> tuple[Record, bytes]:
-        """Accept a response and start it; wait for its end, 200 s by default if it is not background work.
+        """Accept a response, start it, and wait up to `wait_s` seconds for its end.
 
-        Returns the record, and the response object as JSON. With an idempotency key, requests with the same caller, key
-        and body get the same response.
+        By default, it waits 200 s, or not at all for background work. Returns the record, and the response object as
+        JSON text. With an idempotency key, requests with the same caller, key and body get the same response.
         """
         began_s = self._ports.clock.elapsed_s()
         record, request = await self._admit(caller, new, key)
@@ -76,19 +80,26 @@ class Engine:
         return await self._wait_for_end(shown, wait_s - (self._ports.clock.elapsed_s() - began_s))
 
     async def retrieve(self, caller: Caller, named: str, wait_s: float = 0) -> tuple[Record, bytes]:
-        """Return a response by its id or a continuation token, after waiting up to `wait_s` for its end."""
+        """Return a response after waiting up to `wait_s` seconds for its end.
+
+        It is returned as the record, and the response object as JSON text.
+        """
         record = await admission.own(self._ports, caller, named)
         return await self._wait_for_end(await polling.look(self._ports, record), wait_s)
 
     async def create_stream(self, caller: Caller, new: NewResponse, key: str | None) -> Stream:
-        """Accept a response; return its stream of server-sent events from the first one on. Key as in `create`."""
+        """Accept a response and return its stream from the first event on. The key is as in `create`."""
         record, request = await self._admit(caller, new, key)
         if request is None:
             return Stream(self._ports, record, -1)
         return await streams.open_stream(self._ports, record, request)
 
     async def stream(self, caller: Caller, named: str, starting_after: str | None, last_event_id: str | None) -> Stream:
-        """Return the stream of a response after an event: what is in the log, then what comes, up to its end."""
+        """Return the stream of a response after the event that a reader has seen last.
+
+        `starting_after` and `last_event_id` are the parameter and the header, as `parameters.last_seen` reads them.
+        Raises BadRequest if one of them is wrong, or if the response was not created as a stream.
+        """
         record = await admission.own(self._ports, caller, named)
         if not record.request.stream:
             flag = "stream" if record.request.background else "background"
@@ -99,12 +110,12 @@ class Engine:
         return Stream(self._ports, record, after)
 
     async def cancel(self, caller: Caller, named: str) -> tuple[Record, bytes]:
-        """Cancel a response, and its work upstream."""
+        """Cancel a response and its work upstream. Return the record, and the response object as JSON text."""
         record = await cancellation.cancel(self._ports, await admission.own(self._ports, caller, named))
         return record, await polling.stored_object(self._ports, record)
 
     async def delete(self, caller: Caller, named: str) -> str:
-        """Delete an ended response; return its id."""
+        """Delete an ended response and return its id. Raise BadRequest if it has not ended."""
         record = await admission.own(self._ports, caller, named)
         await retention.delete(self._ports, record)
         return record.id
@@ -121,12 +132,18 @@ class Engine:
         return await self._deliveries(await admission.own(self._ports, caller, named))
 
     async def redeliver(self, caller: Caller, named: str, target: str | None) -> DeliveryList:
-        """Begin the deliveries of a response again, or the one to a target; return their state."""
+        """Begin the deliveries of a response again, or only the one to `target`, and return their state.
+
+        Raises BadRequest as `redelivery.redeliver` does.
+        """
         record = await admission.own(self._ports, caller, named)
         return await self._deliveries(await redelivery.redeliver(self._ports, record, target))
 
     async def recover(self, caller: Caller, since_ms: int) -> RecoveryView:
-        """Begin every delivery of the caller again that has failed since a time in unix milliseconds."""
+        """Begin the caller's deliveries again that failed or were blocked since a time in unix milliseconds.
+
+        One call works for at most 20 s. Call again while `has_more` is true.
+        """
         recovery = await redelivery.recover(self._ports, caller.name, since_ms)
         return {"object": "delivery.recovery", "recovered": recovery.recovered, "has_more": recovery.has_more}
 
@@ -136,7 +153,7 @@ class Engine:
     # For the service itself
 
     async def sweep(self, wakeup: Wakeup) -> int:
-        """Act on the due alarms of a shard; return how many."""
+        """Act on the due alarms of a shard and return how many there were."""
         return await sweeps.sweep(self._ports, wakeup.shard, wakeup.at_s, wakeup.until_s)
 
     async def drive(self, offer: RunOffer) -> None:
@@ -152,23 +169,29 @@ class Engine:
         await attempts.deliver_now(self._ports, hint.alarm_key)
 
     async def take_request(self, message: QueueMessage) -> None:
-        """Start what a message of the `requests` queue asks for."""
+        """Start the response that a message of the `requests` queue asks for. Raise StoreError if storage fails."""
         await queue_intake.take(self._ports, message)
 
     async def requeue_request(self, message: QueueMessage) -> None:
-        """Send a message of that queue to its end: it cannot be handled now."""
+        """Send a message of the `requests` queue to its end, because it cannot be handled now."""
         await queue_intake.requeue(self._ports, message)
 
     async def receive_webhook(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Look at the response whose end the upstream announces; raise Unauthorized for anybody else's webhook."""
+        """Poll the response whose end the upstream announces. Raise Unauthorized if the signature is not its own.
+
+        Raises NotFound and Unavailable as `upstream_webhooks.receive` does.
+        """
         await upstream_webhooks.receive(self._ports, headers, body)
 
     async def drain_dead_letters(self) -> None:
-        """Handle every message that no trigger could handle."""
+        """Handle the messages that no trigger could handle."""
         await dead_letters.drain(self._ports)
 
     async def check(self) -> None:
-        """Raise StoreUnavailable or Unavailable if table, queues or the upstream's credentials are not usable."""
+        """Raise StoreUnavailable if the table, or a queue of wake-ups, deliveries or runs, is not usable.
+
+        Raises Unavailable if there are no credentials for the default upstream.
+        """
         await asyncio.gather(self._ports.store.check(), self._ports.wakeups.check())
         try:
             await self._ports.upstreams.default.check()
@@ -200,7 +223,7 @@ class Engine:
         return shown
 
     async def _look_again(self, shown: tuple[Record, bytes]) -> tuple[Record, bytes]:
-        """Return the response as it is now, or as it was last seen while storage does not answer."""
+        """Return the response as it is now, or as it was last seen if storage does not answer."""
         try:
             current = await self._ports.store.read(shown[0].id)
             if current is None or current.deleted:

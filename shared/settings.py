@@ -1,4 +1,4 @@
-"""Settings. The only module that reads the environment."""
+"""The settings of a deployment. Only this module reads the environment."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of a deployment. The table in the README says what each one means."""
+    """The settings of a deployment. docs/settings.md says what each one means."""
 
     callers: Callers
     upstream_base_url: str
@@ -37,11 +37,11 @@ class Settings:
     requests_caller: str
     allow_loopback: bool
     agents_module: str
-    own_hosts: frozenset[str]  # never called back: the platform's identity endpoint, and this app
+    own_hosts: frozenset[str]  # never called back, because they are the platform's identity endpoint and this app
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read and check all settings; raise SettingsError naming the first one that is missing or wrong."""
+    """Read and check all settings. Raise SettingsError naming the first one that is missing or wrong."""
     connection = _secret(environment, "AzureWebJobsStorage")
     account = environment.get("AzureWebJobsStorage__accountName") or None
     if not connection and not account:
@@ -72,9 +72,10 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def telemetry_target(environment: Mapping[str, str] = os.environ) -> str:
-    """Return where traces and metrics go, nowhere if empty; raise SettingsError for an unknown target.
+    """Return where traces and metrics go: `console`, `otlp`, `azure`, or an empty string for nowhere.
 
-    Azure's exporter reads its connection string from the environment.
+    Raises SettingsError for any other target, and if `azure` has no connection string. Azure's exporter reads that from
+    the environment.
     """
     target = environment.get("TELEMETRY", "").strip().lower()
     insights = environment.get("APPLICATIONINSIGHTS_CONNECTION_STRING")
@@ -109,7 +110,7 @@ def _requests_caller(environment: Mapping[str, str], known: Callers) -> str:
 
 
 def _own_hosts(environment: Mapping[str, str]) -> frozenset[str]:
-    """Return the hosts of the identity endpoint and of this app. A callback there would be an attack or a loop."""
+    """Return the hosts of the identity endpoint and of this app. A callback to one is an attack or makes a loop."""
     endpoints = (environment.get(name, "") for name in ("IDENTITY_ENDPOINT", "MSI_ENDPOINT"))
     hosts = [urlsplit(endpoint).hostname for endpoint in endpoints]
     return frozenset(host.lower() for host in (*hosts, environment.get("WEBSITE_HOSTNAME")) if host)
@@ -128,7 +129,7 @@ def _secret(environment: Mapping[str, str], name: str) -> str | None:
 
 
 def _key(environment: Mapping[str, str], name: str) -> str | None:
-    """Return a key that a header can carry, without the white space that copying may leave around it."""
+    """Return a key that a header can carry, without the white space around it that copying may leave."""
     key = (_secret(environment, name) or "").strip()
     if not (key.isascii() and key.isprintable()):
         raise SettingsError(f"{name} must be printable ASCII")
@@ -169,7 +170,7 @@ def _mode(environment: Mapping[str, str]) -> str:
 
 
 def _longest_s(environment: Mapping[str, str]) -> int:
-    """Return the longest deadline: without background mode, a run must end before `functionTimeout`, which is 6 h."""
+    """Return the longest deadline in seconds. In foreground mode, a run must end before `functionTimeout`, 6 h."""
     return 7 * _DAY_S if _mode(environment) == "background" else 21_000
 
 

@@ -1,4 +1,4 @@
-"""What every test may ask for: the event loop's kind and storage."""
+"""The fixtures that every test may use: the event loop's backend, storage, the stage and the simulated model."""
 
 import os
 import time
@@ -21,20 +21,20 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def say(record_property: Callable[[str, object], None], request: pytest.FixtureRequest) -> Say:
-    """Give a way to say something that is printed after the run, also when the test passes and wherever it ran."""
+    """Return a function that records a line to print after the run, also for a test that passes in another process."""
     return lambda text: record_property("said", f"{request.node.name}: {text}")
 
 
 @pytest.fixture
 def seed(say: Say) -> int:
-    """Give the seed of this run, printed."""
+    """Return the seed of this run, which `CHAOS_SEED` sets. It is printed after the run."""
     seed = int(os.environ.get("CHAOS_SEED") or time.time_ns() % 1_000_000)
     say(f"CHAOS_SEED={seed}")
     return seed
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the tests have said."""
+    """Print the lines that tests recorded with `say`."""
     ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     said = [
         text for report in ended if report.when == "call" for name, text in report.user_properties if name == "said"
@@ -47,7 +47,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Azurite]:
-    """Run one Azurite for all tests; it is gone afterwards, even after SIGTERM."""
+    """Run one Azurite for the test session. It is stopped at the end, even after SIGTERM."""
     interrupt_on_signals()
     with run_azurite() as storage:
         yield storage
@@ -55,26 +55,26 @@ def azurite() -> Iterator[Azurite]:
 
 @pytest.fixture
 def connection_string(azurite: Azurite) -> str:
-    """Give the test a storage account that nobody has used."""
+    """Return the connection string of a storage account that is new for this test."""
     return azurite.account()
 
 
 @pytest.fixture
 async def stage(connection_string: str) -> AsyncIterator[Stage]:
-    """Give the test an engine on that account, with peers and a clock of its own."""
+    """Return a stage on that account: an engine with its own scripted peers and its own clock."""
     async with Stage(connection_string) as stage:
         yield stage
 
 
 @pytest.fixture(scope="session")
 def one_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelPeer]:
-    """Run one simulated model for all tests that ask for no other."""
+    """Run the simulated model that tests share for the session."""
     with model_peer(tmp_path_factory.mktemp("model")) as peer:
         yield peer
 
 
 @pytest.fixture
 def model(one_model: ModelPeer) -> ModelPeer:
-    """Give a simulated model that has forgotten everything."""
+    """Return the shared simulated model, reset to its initial state."""
     one_model.reset()
     return one_model

@@ -1,1 +1,1 @@
-"""What `azd` runs beside a deployment. Of the standard library only: no environment need be there."""
+"""Hooks that `azd` runs with a deployment. They use only the standard library, so they need no environment."""

@@ -1,4 +1,7 @@
-"""Calls to Azure in the name of whoever is signed in to `azd`. A token is in no argument, no variable and no output."""
+"""Calls to Azure as the user who is signed in to `azd`.
+
+A token never appears in an argument, an environment variable or the output.
+"""
 
 import json
 import subprocess
@@ -11,7 +14,7 @@ TIMEOUT_S = 30
 
 
 class AzureError(Exception):
-    """Azure, or azd, gave no usable answer."""
+    """Azure or azd gave no usable answer. `status` is the HTTP status, or 0 if there was none."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
@@ -19,7 +22,7 @@ class AzureError(Exception):
 
 
 def call(method: str, url: str, scope: str, body: object = None) -> Any:
-    """Make a call with a token for the scope and return the JSON of its answer; raise AzureError for all but 2xx."""
+    """Make a call with a token for the scope and return the JSON of its answer. Raise AzureError unless it is a 2xx."""
     content = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {_token(scope)}", "Content-Type": "application/json"}
     try:
@@ -33,7 +36,7 @@ def call(method: str, url: str, scope: str, body: object = None) -> Any:
 
 
 def patiently(method: str, url: str, scope: str, *, body: object = None, wait_s: float) -> Any:
-    """Make a call until the roles that it needs have arrived: a 403 is asked again for so long."""
+    """Make a call and retry a 403 for up to `wait_s` seconds, because new roles take time to arrive."""
     end, pause_s = time.monotonic() + wait_s, wait_s / 30
     while True:
         try:

@@ -1,7 +1,7 @@
-"""The first caller's credentials, made once after `azd provision`: `python -m infra.hooks.first_caller`.
+"""Makes the first caller's credentials, once, after `azd provision`: `python -m infra.hooks.first_caller`.
 
-The vault gets what the app needs, the API key only as a hash. The key itself goes into a file that its owner alone can
-read, never into a log, an argument or the environment.
+The vault gets what the app needs, with the API key only as a hash. The key itself goes into a file that only its owner
+can read. It never goes into a log, an argument or the environment.
 """
 
 import base64
@@ -24,7 +24,10 @@ ROLES_S = 300.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where things are: the vault, the app, and the file for the credentials."""
+    """Where things are: the vault, the app, and the file for the credentials.
+
+    `roles_s` is how many seconds to wait for the roles of a new deployment.
+    """
 
     vault_url: str
     app_id: str
@@ -34,18 +37,18 @@ class Place:
 
     @property
     def secret_url(self) -> str:
-        """The secret that the setting CALLERS refers to."""
+        """The URL of the secret that the setting CALLERS refers to."""
         return f"{self.vault_url.rstrip('/')}/secrets/callers?api-version=7.4"
 
     @property
     def refresh_url(self) -> str:
-        """What makes the app look at its references again."""
+        """The URL that makes the app read its Key Vault references again."""
         action = "config/configreferences/appsettings/refresh?api-version=2024-11-01"
         return f"{self.management_url}{self.app_id}/{action}"
 
 
 def place(environment: Mapping[str, str]) -> Place:
-    """Return where things are, from what azd gives a hook."""
+    """Return where things are, from the environment that azd gives a hook. Raise KeyError if a variable is missing."""
     folder = Path(".azure") / environment["AZURE_ENV_NAME"]
     return Place(
         vault_url=environment["AZURE_KEY_VAULT_ENDPOINT"],
@@ -57,7 +60,10 @@ def place(environment: Mapping[str, str]) -> Place:
 
 
 def make(where: Place) -> str:
-    """Make the credentials unless the vault has callers; return what to tell whoever deploys."""
+    """Make the credentials unless the vault has callers, and return a message for the person who deploys.
+
+    Raises AzureError.
+    """
     if _has_callers(where):
         return "The vault has callers; nothing is changed."
     given = _kept(where.file)
@@ -85,7 +91,7 @@ def _has_callers(where: Place) -> bool:
 
 
 def _kept(file: Path) -> dict[str, str]:
-    """Return the credentials of the file, made if it is not there: a try that failed half-way goes on with them."""
+    """Return the credentials in the file. Make the file if it does not exist, so that a failed try can be repeated."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         signing = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -97,7 +103,7 @@ def _kept(file: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Make them, and say so."""
+    """Make the credentials and print the result. Return the exit code."""
     try:
         print(make(place(os.environ)))
     except AzureError as error:

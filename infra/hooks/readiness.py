@@ -1,4 +1,4 @@
-"""Waits, after `azd deploy`, until the app says that it is ready: `python -m infra.hooks.readiness`."""
+"""Waits until the app is ready, after `azd deploy`: `python -m infra.hooks.readiness`."""
 
 import json
 import os
@@ -12,7 +12,7 @@ PAUSE_S = 5.0
 
 
 def state(app_url: str) -> tuple[int, str]:
-    """Return the status of /health/ready and what it says; 0 if there is no answer."""
+    """Return the status and the message of /health/ready. The status is 0 if there is no answer."""
     try:
         url = f"{app_url}/health/ready"
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - azd's own output
@@ -31,7 +31,7 @@ def _message(body: bytes) -> str:
 
 
 def main() -> int:
-    """Wait and say how it ended."""
+    """Wait and print the result. Return the exit code."""
     app_url = os.environ.get("APP_URL", "")
     end = time.monotonic() + float(os.environ.get("READY_WAIT_S", WAIT_S))
     pause_s = min(PAUSE_S, float(os.environ.get("READY_WAIT_S", WAIT_S)))

@@ -1,1 +1,1 @@
-"""What callers see: requests, response objects, stream events, signatures. Pure."""
+"""The HTTP contract: requests, response objects, stream events, webhook signatures. Pure."""

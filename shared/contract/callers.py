@@ -1,7 +1,8 @@
 """Callers: the clients that may use the service, configured as one JSON secret.
 
-Each element has the name of a caller, the SHA-256 of its API keys, its signing secrets (current ones first, then
-previous ones with their end) and the hosts that its callbacks may go to (none: any that the URL policy allows).
+Each element has the name of a caller, the SHA-256 digests of its API keys, its signing secrets and the hosts that its
+callbacks may go to. Current secrets come first, then previous ones with the time of their end. Without hosts, callbacks
+may go to any host that the URL policy allows.
 """
 
 import hashlib
@@ -16,15 +17,18 @@ import orjson
 from shared.contract.signatures import check_secret
 from shared.core.errors import SettingsError, Unauthorized
 
-# Our own headers come first: with Entra ID in front, `Authorization` holds the platform's token.
+# Our own headers come first, because with Entra ID in front `Authorization` holds the platform's token.
 _HEADERS = ("api-key", "x-functions-key", "authorization")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_S = 253_402_300_799  # the end of the year 9999; a time in milliseconds is above it
+_LAST_S = 253_402_300_799  # the end of the year 9999, so a time given in milliseconds is rejected
 
 
 @dataclass(frozen=True, slots=True)
 class SigningSecret:
-    """A secret that signs a caller's callbacks: a current one, or a previous one until its end."""
+    """A secret that signs a caller's callbacks.
+
+    A current secret has no end. A previous one signs until `until_ms`, in unix milliseconds.
+    """
 
     text: str = field(repr=False)
     until_ms: int | None = None
@@ -32,7 +36,7 @@ class SigningSecret:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated client."""
+    """A client that may use the service."""
 
     name: str
     keys: tuple[bytes, ...] = field(repr=False)  # SHA-256 digests
@@ -40,7 +44,7 @@ class Caller:
     callback_hosts: tuple[str, ...] = ()
 
     def signing(self, now_ms: int) -> tuple[str, ...]:
-        """Return the secrets that sign now, the current ones first."""
+        """Return the secrets that sign at a time in unix milliseconds, the current ones first."""
         current = [secret.text for secret in self.secrets if secret.until_ms is None]
         previous = [secret.text for secret in self.secrets if secret.until_ms is not None and now_ms < secret.until_ms]
         return (*current, *previous)
@@ -59,11 +63,11 @@ class Callers:
         return next(iter(self._by_name.values()))
 
     def named(self, name: str) -> Caller | None:
-        """Return the caller with this name, None if none is configured."""
+        """Return the caller with this name, or None."""
         return self._by_name.get(name)
 
     def authenticate(self, headers: Mapping[str, str]) -> Caller:
-        """Return the caller whose key the headers carry; raise Unauthorized if no caller has it.
+        """Return the caller whose key the headers carry. Raises Unauthorized if no caller has it.
 
         Every configured key is compared, each in constant time, so that the time reveals nothing.
         """
@@ -81,7 +85,10 @@ class Callers:
 
 
 def parse_callers(text: str) -> Callers:
-    """Read the JSON secret; raise SettingsError, which says what is wrong and shows nothing of it."""
+    """Return the callers that the JSON secret configures.
+
+    Raises SettingsError, which names the rule that is broken and shows nothing of the secret.
+    """
     try:
         elements = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -15,7 +15,7 @@ _LIMIT = re.compile(r"[1-9][0-9]?|100")
 
 
 class ItemList(TypedDict):
-    """One page of a list."""
+    """One page of a list, as callers read it."""
 
     object: str  # "list"
     data: list[dict[str, Any]]
@@ -26,7 +26,7 @@ class ItemList(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for: `after` is the id of the item before its first one."""
+    """The part of a list that a caller asks for. `after` is the id of the item before the first one of the part."""
 
     limit: int = 20
     descending: bool = True
@@ -34,7 +34,10 @@ class Page:
 
 
 def parse_page(query: Mapping[str, str]) -> Page:
-    """Read `limit`, `order` and `after`; raise BadRequest naming the one that is wrong."""
+    """Return the page that the query parameters `limit`, `order` and `after` ask for.
+
+    Raises BadRequest, which names the parameter that is wrong.
+    """
     limit = query.get("limit", "20")
     if not _LIMIT.fullmatch(limit):
         raise BadRequest("'limit' must be an integer from 1 to 100.", param="limit", code="invalid_value")
@@ -45,7 +48,11 @@ def parse_page(query: Mapping[str, str]) -> Page:
 
 
 def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the input of a request as items with ids, in their order."""
+    """Return the input of a request as items with ids, in their order.
+
+    A string becomes one message of the user. Elements that are not objects are left out. An id that is missing or
+    repeated is replaced with a derived one.
+    """
     given = body.get("input")
     if given is None:
         return []
@@ -59,7 +66,7 @@ def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any
 
 
 def page_of(items: list[dict[str, Any]], page: Page) -> ItemList:
-    """Return one page of items; raise BadRequest if `after` is not the id of one of them."""
+    """Return one page of items. Raises BadRequest if `after` is not the id of one of them."""
     ordered = items[::-1] if page.descending else items
     if page.after is not None:
         names = [item["id"] for item in ordered]
@@ -77,7 +84,7 @@ def page_of(items: list[dict[str, Any]], page: Page) -> ItemList:
 
 
 def _item_id(response_id: str, n: int, item: dict[str, Any]) -> str:
-    """Return the caller's own id of an item, or one that the same item of the same response always gets."""
+    """Return the caller's own id of item `n`, or an id that is derived from the response and `n`."""
     own = item.get("id")
     prefix = "msg" if (item.get("type") or "message") == "message" else "item"
     return own if isinstance(own, str) and own else f"{prefix}_{ids.tag(f'{response_id}|{n}')}"

@@ -1,4 +1,4 @@
-"""Headers and query parameters of a request, checked."""
+"""Checks of the headers and query parameters of a request."""
 
 import re
 from collections.abc import Mapping
@@ -18,14 +18,17 @@ _RESPOND_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECA
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """What `Prefer` asks for (RFC 7240): how many seconds to wait, and whether to answer 202."""
+    """The content of a `Prefer` header (RFC 7240): how many seconds to wait, and whether to answer 202."""
 
     wait_s: int | None = None
     respond_async: bool = False
 
 
 def parse_preference(header: str | None) -> Preference:
-    """Read a Prefer header. Preferences other than `wait` and `respond-async` are ignored, as RFC 7240 says."""
+    """Return the preferences `wait`, at most 60 s, and `respond-async`.
+
+    Other preferences are ignored, as RFC 7240 says.
+    """
     if not header:
         return Preference()
     wait = _WAIT.search(header)
@@ -33,7 +36,10 @@ def parse_preference(header: str | None) -> Preference:
 
 
 def check_idempotency_key(header: str | None) -> str | None:
-    """Return an Idempotency-Key header; raise BadRequest if it is not 1 to 255 visible ASCII characters."""
+    """Return an Idempotency-Key header, or None without one.
+
+    Raises BadRequest if it is not 1 to 255 visible ASCII characters.
+    """
     if header is not None and not _KEY.fullmatch(header):
         raise BadRequest(
             "'Idempotency-Key' must be 1 to 255 visible ASCII characters.",
@@ -44,10 +50,10 @@ def check_idempotency_key(header: str | None) -> str | None:
 
 
 def last_seen(named: ids.Cursor, starting_after: str | None, last_event_id: str | None) -> int:
-    """Return the sequence number of the last stream event that a reader has seen, -1 for none.
+    """Return the sequence number of the last stream event that a reader has seen, or -1.
 
     It comes from `starting_after`, from `Last-Event-ID` or from the token in place of the id, in this order. The first
-    two are a number or an event's token. Raises BadRequest naming the one that is wrong.
+    two are a number or the token of an event. Raises BadRequest, which names the one that is wrong.
     """
     for param, given in (("starting_after", starting_after), ("Last-Event-ID", last_event_id)):
         if given:
@@ -71,7 +77,10 @@ def _event_number(response_id: str, param: str, text: str) -> int:
 
 
 def parse_since(query: Mapping[str, str]) -> int:
-    """Return the time that `since` gives, in unix milliseconds. It is unix seconds, or ISO 8601 with a time zone."""
+    """Return the time in the query parameter `since`, in unix milliseconds.
+
+    It is given in unix seconds, or in ISO 8601 with a time zone. Raises BadRequest if it is neither.
+    """
     text = query.get("since", "")
     try:
         moment = float(text) if _UNIX.fullmatch(text) else _moment(text)

@@ -1,4 +1,4 @@
-"""A request to create a response: the caller's bytes checked, what is kept of them, and what the upstream is sent.
+"""Requests to create a response: checks of the caller's body, and the body that the upstream gets.
 
 Only the fields that this service acts on are checked. All others pass through, and the upstream checks them.
 https://platform.openai.com/docs/api-reference/responses/create
@@ -15,20 +15,23 @@ from shared.core import blobs
 from shared.core.errors import BadRequest
 from shared.core.states import Status, event_type
 
-MAX_BODY = 8_388_608
+MAX_BODY = 8_388_608  # bytes
 MAX_DEPTH = 100
 MAX_ITEMS = 10_000
 EVENTS = tuple(event_type(status) for status in Status if status.is_terminal)
 FOREGROUND_WAIT_S = 200.0
 _OURS = ("callback_url", "callback_events", "reply_to")
 _QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-# JSON needs six characters for each of these, so sixteen pairs of them would not fit a property of the table.
+# JSON needs six characters for each of these, so sixteen pairs of them would not fit into a property of the table.
 _CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
 class NewResponse:
-    """A checked request. `body` is the object as the caller sent it, `raw` its bytes."""
+    """A checked request. `body` is the object as the caller sent it, and `raw` its bytes.
+
+    `previous` is the id or the continuation token of the response that this one continues.
+    """
 
     body: dict[str, Any] = field(repr=False)
     raw: bytes = field(repr=False)
@@ -40,12 +43,12 @@ class NewResponse:
     previous: str | None
     callback_url: str | None = field(repr=False)
     reply_to: str | None
-    callback_events: tuple[str, ...] = ()  # the types of events that the callback gets; empty means all
+    callback_events: tuple[str, ...] = ()  # the event types that the callback gets, or empty for all
 
     def for_upstream(self, previous_upstream_id: str | None, *, in_background: bool = True) -> dict[str, Any]:
-        """Return what the upstream is sent: without our own fields, and with its own id of the previous response.
+        """Return the body for the upstream, without our fields and with its id of the previous response.
 
-        A background upstream is asked to store the work. Any other gets the caller's `store`.
+        A background upstream is asked to store the work. A foreground upstream gets the caller's `store`.
         """
         sent = {name: value for name, value in self.body.items() if name not in (*_OURS, "previous_response_id")}
         if in_background:
@@ -64,7 +67,10 @@ class NewResponse:
 
 
 def parse_request(raw: bytes) -> NewResponse:
-    """Check a request body of at most 8 MiB; raise BadRequest naming the field that is wrong."""
+    """Return the request that a body of at most 8 MiB contains. The caller checks the size.
+
+    Raises BadRequest, which names the field that is wrong.
+    """
     body = _object(raw)
     metadata = _metadata(body)
     if body.get("input") is not None and not isinstance(body["input"], str | list):
@@ -139,7 +145,7 @@ def _queue(name: str | None) -> str | None:
 
 
 def _events(body: dict[str, Any], metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the types of events that the callback gets. In the metadata they are one string, with commas."""
+    """Return the event types that the callback gets. In the metadata they are one string, separated by commas."""
     given = body.get("callback_events")
     if given is None and "callback_events" in metadata:
         given = [name.strip() for name in metadata["callback_events"].split(",")]
@@ -157,7 +163,10 @@ def _events(body: dict[str, Any], metadata: Mapping[str, str]) -> tuple[str, ...
 
 
 def parse_redelivery(raw: bytes) -> str | None:
-    """Return the target that the body of a redelivery names, None for all; raise BadRequest if there is no such one."""
+    """Return the target that the body of a redelivery names, or None for all targets.
+
+    An empty body means all targets. Raises BadRequest for an unknown target.
+    """
     target = _object(raw).get("target") if raw else None
     if target not in (None, "callback", "reply_queue"):
         raise BadRequest("'target' must be 'callback' or 'reply_queue'.", param="target", code="invalid_value")

@@ -1,8 +1,9 @@
-"""The response object, and the webhook event about it, as callers read them.
+"""The response object and the webhook event about it, as callers read them.
 
-Every field that any known reader requires is always there, null if it is empty: that satisfies strict readers (the Open
-Responses suite) and tolerant ones. Fields that an upstream omits are taken from the request.
+Every field that any known client requires is always present, and null if it is empty. That satisfies strict clients
+(the Open Responses suite) and tolerant ones. Fields that an upstream omits are taken from the request.
 https://platform.openai.com/docs/api-reference/responses/object
+https://platform.openai.com/docs/api-reference/webhook-events
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from shared.core import ids
 from shared.core.records import Record
 from shared.core.states import Status, event_type
 
-MAX_MESSAGE = 49_152  # bytes; a queue message holds 64 KiB of base64
+MAX_MESSAGE = 49_152  # bytes, because a queue message holds 64 KiB of base64
 _DEFAULTS: dict[str, Any] = {
     "id": None,
     "object": "response",
@@ -63,7 +64,7 @@ class ErrorDetails(TypedDict):
 
 
 class Failure(TypedDict):
-    """The part of an answer that says why a response failed."""
+    """The fields of a response that say why it failed."""
 
     error: ErrorDetails
     output: list[Any]
@@ -83,33 +84,34 @@ class WebhookEvent(TypedDict, total=False):
 
 
 def echo(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that a response repeats from its request."""
+    """Return the fields of a request that its response repeats."""
     return {name: request[name] for name in _ECHOED if request.get(name) is not None}
 
 
 def present(
     record: Record, status: Status, answer: Mapping[str, Any], base: Mapping[str, Any], now_ms: int
 ) -> dict[str, Any]:
-    """Return the response object: the upstream's answer over what is known already (`base`), with our identity.
+    """Return the response object: the fields of the record, over the upstream's `answer`, over what is known (`base`).
 
-    The answer may be partial. It may also have nulls where the contract wants values, as Azure's have while queued.
+    The answer may be partial. It may also have nulls where the contract requires values, as Azure's have while queued.
+    `now_ms` is the time of the end, in unix milliseconds, if the record has none yet.
     """
     shown = {**_DEFAULTS, **_present(base), **_present(answer)}
     return shown | _identity(record, status) | _outcome(status, shown, record.ended_ms or now_ms)
 
 
 def present_known(record: Record, known: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
-    """Return the response object as last known, with the status that the record has now."""
+    """Return the response object as last known (`known`), with the status that the record has now."""
     return present(record, record.status, {}, known, now_ms)
 
 
 def failure(code: str, message: str) -> Failure:
-    """Return the part of an answer that says why a response failed."""
+    """Return the fields of a response that say why it failed."""
     return {"error": {"code": code, "message": message}, "output": []}
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
-    """Return the JSON text of an object. Equal objects give equal bytes."""
+    """Return the JSON text of an object. The same object always gives the same bytes."""
     return orjson.dumps(value)
 
 
@@ -130,7 +132,10 @@ def webhook_event(record: Record, response: Mapping[str, Any]) -> WebhookEvent:
 
 
 def encode_for_queue(event: WebhookEvent) -> bytes:
-    """Return an event as the text of a queue message. Above 48 KiB its `data` has only the id of the response."""
+    """Return an event as the text of a queue message.
+
+    Above 48 KiB its `data` has only the `id` and `object` of the response, and `truncated` is true.
+    """
     text = encode(event)
     if len(text) <= MAX_MESSAGE:
         return text
@@ -147,7 +152,7 @@ def _identity(record: Record, status: Status) -> dict[str, Any]:
         "object": "response",
         "created_at": record.created_ms // 1000,
         "status": str(status),
-        # true for everything unfinished: the .NET client makes no continuation token without it
+        # true for every unfinished response, because the .NET client makes no continuation token without it
         "background": record.request.background or not status.is_terminal,
         "store": record.request.store,
         "previous_response_id": record.request.previous_id,
@@ -185,5 +190,5 @@ def _usage(usage: object) -> dict[str, Any] | None:
 
 
 def _given(values: object) -> dict[str, Any]:
-    """Return the members of an object from the upstream that are not null; nothing if it is not an object."""
+    """Return the members of an upstream's object that are not null, or nothing if it is not an object."""
     return _present(values) if isinstance(values, dict) else {}

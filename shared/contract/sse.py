@@ -1,25 +1,25 @@
 """Server-sent events: frames out, messages in. Pure: bytes in, bytes or messages out.
 
-Reading follows the standard, and never holds much more than the limit:
+Reading follows the standard, and never holds much more than the limit in memory:
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
-Lines are cut before they are decoded, because no byte of a longer UTF-8 sequence is CR or LF.
+Lines are cut before they are decoded. That is safe, because no byte of a longer UTF-8 sequence is CR or LF.
 
-Why not httpx-sse 0.4.3: it makes events of blank lines after an `id:` or `event:` without data, which cannot be told
-from events with empty data. It reads a byte order mark into the first field. An event that ends in CR waits for the
-next chunk. It has no limit, and its decoders are private.
+httpx-sse 0.4.3 is not used, for these reasons. It makes an event of the blank line after an `id:` or `event:` without
+data, which looks like an event with empty data. It reads a byte order mark into the first field. It delays an event
+that ends in CR until the next chunk. It has no limit, and its decoders are private.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
-# No blank line after it: openai-python remembers the last `id:` and turns the next blank line into an event without
+# No blank line follows it. openai-python remembers the last `id:` and turns the next blank line into an event without
 # data, which it then fails to parse. A comment that ends in one newline works with every SDK that was tried.
 HEARTBEAT = b": heartbeat\n"
 _BOM = b"\xef\xbb\xbf"
 
 
 class Oversized(Exception):
-    """An event is over the limit."""
+    """An event is larger than the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,10 @@ class Message:
 
 
 def frame(kind: str | None, data: bytes, event_id: str | None = None) -> bytes:
-    """Return an event as it is sent; raise ValueError if a field contains a line end, which would begin a new field."""
+    """Return the bytes of an event.
+
+    Raises ValueError if a field contains a line end, which would begin a new field.
+    """
     named = ((b"id", event_id), (b"event", kind))
     fields = [b"%b: %b" % (name, value.encode()) for name, value in named if value is not None] + [b"data: " + data]
     if any(b"\n" in field or b"\r" in field for field in fields):
@@ -41,10 +44,11 @@ def frame(kind: str | None, data: bytes, event_id: str | None = None) -> bytes:
 
 
 async def messages(chunks: AsyncIterator[bytes], most: int) -> AsyncGenerator[Message, None]:
-    """Yield the events of a stream, however it is cut into chunks. Without a blank line after it, an event is ignored.
+    """Yield the events of a stream, however it is cut into chunks.
 
-    Raises Oversized as soon as an event, finished or not, is over `most` bytes. Comments and line ends do not count,
-    but the unfinished line does. The caller must close `chunks`.
+    An event is ignored unless a blank line follows it. Raises Oversized as soon as an event, finished or not, is larger
+    than `most` bytes. Comments and line ends do not count, but the unfinished line does. The caller must close
+    `chunks`.
     """
     lines, event = _Lines(), _Event(most)
     async for chunk in chunks:
@@ -66,11 +70,11 @@ class _Lines:
 
     @property
     def begun(self) -> int:
-        """The length of the unfinished line."""
+        """The length of the unfinished line, in bytes."""
         return len(self._rest)
 
     def cut(self, chunk: bytes) -> list[bytes]:
-        """Return the lines that end in this chunk. A CR ends its line at once: its LF may come much later."""
+        """Return the lines that end in this chunk. A CR ends its line at once, because its LF may come much later."""
         text = chunk.removeprefix(b"\n") if self._last == b"\r" else chunk
         self._last = chunk[-1:] or self._last
         *lines, rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
@@ -95,12 +99,12 @@ class _Event:
         self._id = ""
 
     def check(self, length: int) -> None:
-        """Raise Oversized if there is no room for a line of that length."""
+        """Raise Oversized if there is no room for a line of `length` bytes."""
         if self._size + length > self._most:
             raise Oversized
 
     def take(self, line: bytes) -> Message | None:
-        """Read one line. A blank one ends the event, which is ignored if it has no data."""
+        """Read one line. A blank line ends the event, which is returned if it has data."""
         self.check(len(line))
         if not line:
             return self._end()

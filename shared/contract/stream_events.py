@@ -1,7 +1,8 @@
-"""The events of a stream as callers read them: the upstream's events with our identity, numbers and tokens.
+"""The events of a stream as callers read them: the upstream's events with our ids, numbers and tokens.
 
-An event is made once and kept as JSON text without its number and token, which follow from its position in the log. So
-it is encoded once, however many readers it has, and reads the same live, from the log and after any number of crashes.
+An event is created once, and stored as JSON text without its number and token. These follow from its position in the
+log. So an event is encoded once for any number of readers. It reads the same live, from the log, and after any number
+of crashes.
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
@@ -26,12 +27,15 @@ _TERMINAL = {
 }
 _OPENING = frozenset({"response.created", *_PROGRESS})
 _OURS = frozenset({"type", "sequence_number", "continuation_token"})
-# We send our own `created`. An `error` is followed by the end, which says the same. Keepalives break clients.
+# We send our own `created`. An `error` is followed by the end, which reports the same error. Keepalives break clients.
 _HIDDEN = frozenset({"response.created", "error", "keepalive"})
 
 
 def created_event(record: Record, base: Mapping[str, Any]) -> Event:
-    """Return the event with number 0: the response is accepted."""
+    """Return the event with number 0, which says that the response is accepted.
+
+    `base` is what is known of the response object.
+    """
     return _status_event("response.created", record, Status.QUEUED, {}, base)
 
 
@@ -41,7 +45,10 @@ def restart_event(record: Record, base: Mapping[str, Any]) -> Event:
 
 
 def synthesized(record: Record, response: Mapping[str, Any]) -> tuple[Event, ...]:
-    """Return a finished output as events, for readers whom the upstream's own events did not reach."""
+    """Return a finished output as events, for readers that the upstream's own events did not reach.
+
+    The first event tells readers to discard what they have. `response` is the final response object.
+    """
     events = [_event(one["type"], one) for one in output_events(response["output"])]
     return (restart_event(record, {**response, "output": []}), *events)
 
@@ -49,9 +56,9 @@ def synthesized(record: Record, response: Mapping[str, Any]) -> tuple[Event, ...
 def translated(
     record: Record, base: Mapping[str, Any], sent: Mapping[str, Any], *, is_restarted: bool = False
 ) -> Event | None:
-    """Return an upstream's event with our identity; None for one that callers do not see.
+    """Return an upstream's event with our ids, or None for one that callers do not see.
 
-    `is_restarted`: the work was started again and readers know it, so its opening events are left out.
+    If `is_restarted` is true, the work was started again and readers know it. Its opening events are then left out.
     """
     kind = kind_of(sent)
     if kind is None or kind in _HIDDEN or (is_restarted and kind in _OPENING):
@@ -68,20 +75,23 @@ def is_for_callers(sent: Mapping[str, Any]) -> bool:
 
 
 def kind_of(sent: Mapping[str, Any]) -> str | None:
-    """Return the type of an upstream's event; None if it has none, as the keepalives of some gateways."""
+    """Return the type of an upstream's event, or None if it has no valid type.
+
+    The keepalives of some gateways have none.
+    """
     kind = sent.get("type")
     return kind if isinstance(kind, str) and _KIND.fullmatch(kind) else None
 
 
 def status_after(sent: Mapping[str, Any]) -> Status:
-    """Return the unfinished status of work whose upstream has sent this event."""
+    """Return the unfinished status of the work after its upstream has sent this event."""
     return Status.QUEUED if kind_of(sent) in ("response.created", "response.queued") else Status.IN_PROGRESS
 
 
 def terminal_status(sent: Mapping[str, Any]) -> Status | None:
-    """Return the terminal status in an upstream's event; None if the event is not the end.
+    """Return the terminal status in an upstream's event, or None if the event does not end the stream.
 
-    The contract has no event for a cancelled response: it is a failed one whose response object says "cancelled".
+    The contract has no event for a cancelled response. It is a failed one whose response object says "cancelled".
     """
     status = _TERMINAL.get(kind_of(sent) or "")
     answer = sent.get("response")
@@ -92,7 +102,8 @@ def terminal_status(sent: Mapping[str, Any]) -> Status | None:
 def terminal_events(status: Status, response: Mapping[str, Any]) -> tuple[Event, ...]:
     """Return the events that end a stream, as many as `terminal_count` says.
 
-    A failure has two: Agent Framework ignores `response.failed` and raises at an `error`.
+    `response` is the final response object. A failure has two events, because Agent Framework ignores `response.failed`
+    and raises at an `error`.
     """
     event = _event(f"response.{Status.FAILED if status is Status.CANCELLED else status}", {"response": response})
     if status is not Status.FAILED:
@@ -102,7 +113,10 @@ def terminal_events(status: Status, response: Mapping[str, Any]) -> tuple[Event,
 
 
 def frames(response_id: str, first: int, events: Sequence[Event], *, ends: bool = False) -> bytes:
-    """Return events as server-sent events, numbered from `first`. With `ends`, the last one ends the stream."""
+    """Return events as server-sent events, numbered from `first`.
+
+    If `ends` is true, the last one ends the stream: it has no continuation token and no `id:`.
+    """
     rendered = []
     for number, event in enumerate(events, first):
         token = None if ends and number == first + len(events) - 1 else ids.token_for(response_id, number)
@@ -113,7 +127,10 @@ def frames(response_id: str, first: int, events: Sequence[Event], *, ends: bool 
 
 
 def _frame_name(kind: str) -> str | None:
-    """Return the `event:` field of a frame; none for an `error`, because openai-node stops reading at that name."""
+    """Return the `event:` field of a frame.
+
+    An `error` gets none, because openai-node stops reading at that name.
+    """
     return None if kind == "error" else kind
 
 

@@ -1,7 +1,8 @@
-"""A finished output as stream events, for readers whom the upstream's own events did not reach. Pure.
+"""A finished output as stream events, for readers that the upstream's own events did not reach. Pure.
 
-They follow a `response.in_progress`, which tells readers to discard what they have. A reader that does so gets the same
-output, each text in one delta. Types, fields and order are those of OpenAI's own streams.
+The events follow a `response.in_progress`, which tells readers to discard what they have. A reader that does so gets
+the same output, with each text in one delta. Types, fields and order are those of OpenAI's own streams.
+https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,12 +10,13 @@ from typing import Any, TypeAlias
 
 _Object: TypeAlias = dict[str, Any]
 
-# The fields that are filled in later, by the type of an item, and those of any part.
+# The fields that later events fill in, by the type of an item.
 _EMPTY_ITEM: dict[str, _Object] = {
     "message": {"content": []},
     "reasoning": {"summary": [], "content": []},
     "function_call": {"arguments": ""},
 }
+# The same for a part of any type.
 _EMPTY_PART: _Object = {"text": "", "refusal": "", "annotations": [], "logprobs": []}
 # For each list of parts: the name of the events of a part, and the field that holds its index.
 _PARTS = {"summary": ("reasoning_summary_part", "summary_index"), "content": ("content_part", "content_index")}
@@ -31,15 +33,15 @@ def output_events(output: Sequence[Any]) -> list[_Object]:
     """Return the events of a finished output, in order, without `sequence_number`.
 
     The output comes from the upstream, so nothing in it raises. Items and parts that are not objects with a type are
-    left out, and the others are numbered without gaps. An item without an id gets one from its index, always the same.
+    left out, and the others are numbered without gaps. An item without an id gets an id that is derived from its index.
     """
     return [event for index, item in enumerate(_typed(output)) for event in item_events(index, item)]
 
 
 def item_events(index: int, item: _Object) -> Iterator[_Object]:
-    """Yield the events of one finished item of an output, which must have a type."""
+    """Yield the events of one finished item of an output. The item must have a type."""
     place, item_id = {"output_index": index}, _id(index, item)
-    # openai-python rejects a call that has an id here and none in the final response; its call id identifies it
+    # openai-python rejects a call with an id here and none in the final response. The call id identifies it.
     done = item if "call_id" in item else item | {"id": item_id}
     added = done | _EMPTY_ITEM.get(item["type"], {}) | _replaced(item, {"status": "in_progress"})
     yield _event("output_item.added", place, item=added)
@@ -94,7 +96,7 @@ def _typed(values: object) -> list[_Object]:
 
 
 def _replaced(value: _Object, empty: _Object) -> _Object:
-    """Return those fields of `empty` that the value has, too."""
+    """Return the fields of `empty` that `value` also has."""
     return {name: empty[name] for name in empty.keys() & value.keys()}
 
 

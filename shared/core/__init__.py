@@ -1,1 +1,4 @@
-"""What is true: records, alarms, states, keys, and the change sets that transitions make of them. Pure."""
+"""The domain: records, alarms, states, row keys, and the transitions that produce change sets.
+
+Everything here is pure: no clock, environment, thread or network.
+"""

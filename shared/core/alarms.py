@@ -12,18 +12,18 @@ from shared.core import keys
 
 
 class Kind(StrEnum):
-    """What an alarm asks for."""
+    """The action that an alarm asks for."""
 
     START = "start"  # start the response upstream, or find out whether it was started
     POLL = "poll"  # ask the upstream for the response's status
-    RUN = "run"  # find a holder for the run; rings when its holder has stopped renewing the lease
+    RUN = "run"  # find a holder for the run: its lease has expired, or no process has claimed it
     DELIVER = "deliver"  # send the terminal event to a target
     STOP = "stop"  # tell the upstream to stop
-    PURGE = "purge"  # remove the rows
+    PURGE = "purge"  # remove rows that are no longer kept
 
 
-# How far an alarm is moved before its action begins: the deadline of the action and 10 s. If the process dies, the
-# alarm rings again then.
+# How far ahead an alarm is moved before its action begins: the deadline of the action plus 10 s. If the process
+# crashes, the alarm is due again at that time.
 LEASE_MS = {
     Kind.POLL: 20_000,
     Kind.START: 30_000,
@@ -36,39 +36,49 @@ LEASE_MS = {
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One alarm. Times are unix milliseconds; 0 means never."""
+    """An alarm. Times are unix milliseconds. 0 means never."""
 
     due_ms: int
     kind: Kind
     id: str
     target: str = ""
-    attempt: int = 0  # rings since the last one that ended well
-    tries: int = 0  # expected errors of the upstream in a row
+    attempt: int = 0  # times it has fired since a success last reset the count
+    tries: int = 0  # errors of the upstream in a row, or unclaimed offers of a run in a row
     token: str = ""  # the upstream's continuation token
-    born_ms: int = 0  # when the response was created: the wait between polls grows with its age
-    deadline_ms: int = 0  # when the response is given up
-    read_ms: int = 0  # when the record was last read on behalf of this alarm
-    missing_ms: int = 0  # since when the upstream answers 404
-    epoch: int = 0  # of the run that it belongs to
-    trace: str = ""  # the traceparent of the response
-    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # columns of a newer version
+    born_ms: int = 0  # when the response was created. The wait between polls grows with its age.
+    deadline_ms: int = 0  # when the response, or stopping it upstream, is given up
+    read_ms: int = 0  # when the record was last read for this alarm
+    missing_ms: int = 0  # when the upstream began to answer 404
+    epoch: int = 0  # the epoch of the run that it belongs to
+    trace: str = ""  # the W3C traceparent of the response
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # members that only a newer version knows
     etag: str = ""
 
     @property
     def key(self) -> str:
-        """The row key."""
+        """The row key of the alarm."""
         return keys.alarm_key(self.due_ms, self.kind, self.id, self.target)
 
     def moved(self, due_ms: int, **changes: Any) -> "Alarm":
-        """Return this alarm at a later time, at least 1 ms later, so that its key is a new one."""
+        """Return a copy that is due at `due_ms`, and at least 1 ms later than this alarm, so that its row key is new.
+
+        `changes` are other fields to replace. The ETag is cleared, because the copy is not stored yet.
+        """
         return replace(self, due_ms=max(due_ms, self.due_ms + 1), etag="", **changes)
 
     def at(self, due_ms: int, **changes: Any) -> "Alarm":
-        """Return this alarm at another time, earlier or later but never the same, so that its key is a new one."""
+        """Return a copy that is due at `due_ms`, which may be earlier or later than this alarm.
+
+        If this alarm is due at the same time, the copy is due 1 ms later, so that its row key is new. `changes` are
+        other fields to replace. The ETag is cleared, because the copy is not stored yet.
+        """
         return replace(self, due_ms=due_ms + (due_ms == self.due_ms), etag="", **changes)
 
 
 def alarm_of(key: str) -> Alarm:
-    """Return the alarm that a row key names, without its columns; raise ValueError if it names none."""
+    """Return the alarm that a row key names. Fields that are not in the key have their defaults.
+
+    Raises ValueError if the key is not that of an alarm.
+    """
     named = keys.parse_alarm_key(key)
     return Alarm(named.due_ms, Kind(named.kind), named.id, named.target)

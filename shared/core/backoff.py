@@ -1,6 +1,6 @@
-"""When something is done again. Pure: the time and the random numbers are parameters.
+"""Delays before the next poll or the next try. Pure: the time and the random numbers are parameters.
 
-All times are unix milliseconds.
+Points in time are unix milliseconds.
 """
 
 from collections.abc import Callable
@@ -8,31 +8,33 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 Random = Callable[[], float]
-"""Gives numbers from 0 up to 1, for jitter."""
+"""Returns a random number from 0 up to 1, for jitter."""
 
 POLL_MIN_MS = 1_000
 POLL_MAX_MS = 30_000
 RETRY_MAX_MS = 60_000
 RETRY_AFTER_MAX_MS = 3_600_000
-EARLY_MS = 1_000  # how much too early a sweep may come: queue messages are delayed by whole seconds
-ASKED_MAX_S = 31_536_000.0
-MAX_UNEXPECTED = 5  # unexpected failures in a row
+EARLY_MS = 1_000  # a sweep may run this much early, because queue messages are delayed by whole seconds
+ASKED_MAX_S = 31_536_000.0  # a year
+MAX_UNEXPECTED = 5  # unexpected failures in a row, after which work is given up
 
 
 def poll_delay(elapsed_ms: int, random: Random, least_ms: int = POLL_MIN_MS) -> int:
-    """Return the wait before the next poll: a tenth of the elapsed time, from 1 s to 30 s, plus up to 10 % jitter.
+    """Return the milliseconds to wait before the next poll: a tenth of the elapsed time, plus jitter.
 
-    `least_ms` is a longer minimum, for an upstream that announces its ends. The jitter only adds, because a sweep may
-    already come a second early.
+    `elapsed_ms` is the age of the response. The wait is between 1 s and 30 s, and up to 10 % jitter is added to it.
+    `least_ms` is a longer minimum, for an upstream that announces its ends. Jitter never shortens the wait, because a
+    sweep may already run a second early.
     """
     delay = max(min(max(elapsed_ms // 10, POLL_MIN_MS), POLL_MAX_MS), least_ms)
     return delay + int(delay * random() / 10)
 
 
 def retry_delay(tries: int, random: Random, *, retry_after_s: float | None = None) -> int:
-    """Return the wait after this number of errors in a row: 1, 2, 4 ... 60 s, half of it jitter.
+    """Return the milliseconds to wait before the next try: between half of a limit and the limit, at least 1 s.
 
-    The upstream's Retry-After is a minimum, also for a sweep that comes early. It is honoured up to an hour.
+    The limit is 1 s for 0 tries and doubles with each try up to 60 s. `retry_after_s` is the upstream's Retry-After. It
+    is a minimum, also for a sweep that runs early, and is honoured up to an hour.
     """
     delay = min(POLL_MIN_MS << min(tries, 10), RETRY_MAX_MS)
     delay = delay // 2 + int(delay * random() / 2)
@@ -42,9 +44,9 @@ def retry_delay(tries: int, random: Random, *, retry_after_s: float | None = Non
 
 
 def parse_retry_after(header: str | None, now_ms: int) -> float | None:
-    """Return the seconds that a Retry-After header asks for, at most a year; None if it is neither seconds nor a date.
+    """Return the seconds that a Retry-After header asks for, at most a year (RFC 9110, section 10.2.3).
 
-    RFC 9110, section 10.2.3.
+    Returns None if the header is missing, or neither a number of seconds nor a date. A date is compared with `now_ms`.
     """
     if not header:
         return None
@@ -61,5 +63,5 @@ def _until_date(header: str, now_ms: int) -> float | None:
     except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)  # asctime dates and "-0000" name no zone; RFC 9110 dates are all GMT
+        moment = moment.replace(tzinfo=UTC)  # asctime dates and "-0000" have no zone, and all dates of RFC 9110 are GMT
     return min(max(0.0, moment.timestamp() - now_ms / 1000), ASKED_MAX_S)

@@ -1,8 +1,8 @@
-"""Large JSON values as rows of the table.
+"""Large JSON values, compressed and split into rows of the table.
 
-An entity holds 1 MiB, a property 64 KiB, a transaction 4 MiB on the wire, where binary is base64: about 3,000 KiB of
-data. So a packed value is at most 2.5 MiB, in rows of at most 640 KiB. That is checked here, before anything is sent,
-because Azurite accepts some of what Azure refuses.
+Table Storage limits an entity to 1 MiB, a property to 64 KiB, and a transaction to 4 MiB on the wire. Binary is sent as
+base64, which leaves about 3,000 KiB of data for a transaction. So a packed value is at most 2.5 MiB, in rows of at most
+640 KiB. The limit is checked here, before anything is sent, because Azurite accepts some of what Azure rejects.
 https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
 
@@ -13,16 +13,16 @@ from typing import Any
 import orjson
 
 MAX_PACKED = 2_621_440  # bytes
-_ROW = 655_360
-_PROPERTY = 65_536
+_ROW = 655_360  # bytes
+_PROPERTY = 65_536  # bytes
 
 
 class Oversized(Exception):
-    """A packed value is over MAX_PACKED."""
+    """A packed value is larger than MAX_PACKED."""
 
 
 def compress(text: bytes) -> bytes:
-    """Return the text packed; raise Oversized if it is over the limit then."""
+    """Return the compressed text. Raises Oversized if that is larger than MAX_PACKED."""
     packed = zlib.compress(text, 1)
     if len(packed) > MAX_PACKED:
         raise Oversized
@@ -30,12 +30,12 @@ def compress(text: bytes) -> bytes:
 
 
 def pack(value: Any) -> bytes:
-    """Return the value as compressed JSON; raise Oversized if it is over the limit."""
+    """Return the value as compressed JSON. Raises Oversized if that is larger than MAX_PACKED."""
     return compress(orjson.dumps(value))
 
 
 def expand(packed: bytes) -> bytes:
-    """Return the text that was packed; raise ValueError if the bytes are damaged."""
+    """Return the text that `compress` was given. Raises ValueError if the bytes are damaged."""
     try:
         return zlib.decompress(packed)
     except zlib.error as error:
@@ -43,25 +43,28 @@ def expand(packed: bytes) -> bytes:
 
 
 def unpack(packed: bytes) -> Any:
-    """Return the value that was packed; raise ValueError if the bytes are damaged."""
+    """Return the value that `pack` was given. Raises ValueError if the bytes are damaged."""
     return orjson.loads(expand(packed))
 
 
 def split(packed: bytes) -> list[dict[str, bytes]]:
-    """Return the properties of the rows that hold the bytes, in order; at least one row."""
+    """Return the properties of each row that holds a part of the bytes, in order.
+
+    They are named `p0`, `p1` and so on. Empty bytes give one row without properties.
+    """
     rows = [packed[start : start + _ROW] for start in range(0, len(packed), _ROW)] or [b""]
     return [_properties(row) for row in rows]
 
 
 def joined(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return the bytes that `split` cut, from its rows in order."""
+    """Return the bytes that `split` was given, from its rows in order. Other properties are ignored."""
     return b"".join(
         row[name] for row in rows for name in sorted(name for name in row if name[0] == "p" and name[1:].isdigit())
     )
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Return whether objects and lists are nested over more levels than that. The JSON encoder has such a limit."""
+    """Return whether objects and lists are nested deeper than `levels`. The JSON encoder has such a limit."""
     level = _containers([value])
     for _ in range(levels):
         level = _containers(inner for one in level for inner in (one.values() if isinstance(one, dict) else one))

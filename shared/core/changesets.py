@@ -1,6 +1,6 @@
-"""A change set: one transaction about one response, decided from its record as it was read.
+"""A change set: one transaction about one response, decided from its record as read.
 
-Change sets are built in the `*_transitions` modules and nowhere else.
+Change sets are built only in the `*_transitions` modules.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from shared.core.records import Record
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row beside the record: the suffix of its key, and its properties."""
+    """A row beside the record: the suffix of its row key, and its properties."""
 
     suffix: str
     properties: Mapping[str, Any] = field(repr=False)
@@ -21,9 +21,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """What is written together, and which messages follow once it is written.
+    """The rows that one transaction writes, and the messages to send once it is committed.
 
-    `record` is the record as it is to be, with the ETag it was read with. An empty ETag inserts it.
+    `record` is the new record, with the ETag of the record as read. An empty ETag inserts it.
     """
 
     record: Record
@@ -32,12 +32,12 @@ class ChangeSet:
     rows: tuple[Row, ...] = ()
     index_in: tuple[str, ...] = ()  # row keys of index rows, which have no columns
     index_out: tuple[str, ...] = ()
-    writes_body: bool = False
-    wake_for: tuple[Alarm, ...] = ()  # the new alarms for which a sweep is asked
-    deliver_now: tuple[Alarm, ...] = ()  # the new alarms for which a delivery is asked at once
-    offers_run: bool = False  # whether a holder is asked for, for the record's epoch
-    attributes: Mapping[str, str | int] = field(default_factory=dict, compare=False)  # for the log line about it
+    writes_body: bool = False  # whether the body of the record is written as well
+    wake_for: tuple[Alarm, ...] = ()  # the new alarms that a wake-up is sent for
+    deliver_now: tuple[Alarm, ...] = ()  # the new alarms that a message asks to deliver at once
+    offers_run: bool = False  # whether the run is offered to a new holder, for the record's epoch
+    attributes: Mapping[str, str | int] = field(default_factory=dict, compare=False)  # for telemetry about the change
 
     def removing(self, alarm: Alarm | None) -> "ChangeSet":
-        """Return this change set, which also removes an alarm if there is one."""
+        """Return the change set with the removal of `alarm` added. Without an alarm, return it unchanged."""
         return self if alarm is None else replace(self, alarms_out=(*self.alarms_out, alarm.key))

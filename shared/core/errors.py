@@ -1,13 +1,13 @@
-"""Everything that can go wrong, by whose fault it is.
+"""The exceptions of the service, grouped by whose fault they are.
 
-ServiceError                 answered to the caller, in OpenAI's envelope
+ServiceError                 sent to the caller, in OpenAI's envelope
   BadRequest                 400, names the field
   Unauthorized               401
   NotFound                   404, also for another caller's response
   MethodNotAllowed           405
   TooLarge                   413
   UnsupportedMediaType       415
-  Unavailable                503, storage does not answer: try again
+  Unavailable                503, something the service needs does not answer: try again
   Misconfigured              500, something in the deployment is broken
   RefusedByUpstream          the upstream's own 4xx about the request
 UpstreamError                the upstream's fault
@@ -34,7 +34,10 @@ from typing import Any
 
 
 class ServiceError(Exception):
-    """An error that the caller is told about. The class gives the status and type of the answer."""
+    """An error that is sent to the caller. The class gives the HTTP status and the type of the error.
+
+    `param` is the field that is wrong, `code` is for programs, and `retry_after_s` becomes the Retry-After header.
+    """
 
     status = 500
     type = "server_error"
@@ -54,12 +57,12 @@ class ServiceError(Exception):
         self.retry_after_s = retry_after_s
 
     def envelope(self) -> dict[str, Any]:
-        """Return the body of the answer: OpenAI's error envelope, with all four fields."""
+        """Return the body of the answer: OpenAI's error envelope. Its four fields are always present."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
 class BadRequest(ServiceError):
-    """The request is wrong; `param` names the field."""
+    """The request is wrong. `param` names the field."""
 
     status = 400
     type = "invalid_request_error"
@@ -73,14 +76,14 @@ class Unauthorized(ServiceError):
 
 
 class NotFound(ServiceError):
-    """This caller has no such thing."""
+    """The caller has no such object."""
 
     status = 404
     type = "invalid_request_error"
 
 
 class MethodNotAllowed(ServiceError):
-    """The path exists, the method does not."""
+    """The path exists, but not with this method."""
 
     status = 405
     type = "invalid_request_error"
@@ -120,13 +123,13 @@ class RefusedByUpstream(ServiceError):
 
 
 class UpstreamError(Exception):
-    """A call of the upstream failed. `retry_after_s` is the wait that the upstream asked for, if it did."""
+    """A call to the upstream failed. `retry_after_s` is the wait that the upstream asked for, or None."""
 
     retry_after_s: float | None = None
 
 
 class UpstreamRefused(UpstreamError):
-    """A 4xx about the request itself: another try would get the same answer."""
+    """The upstream answered with a 4xx about the request itself. Another try would get the same answer."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(f"upstream refused with status {status}")
@@ -137,7 +140,10 @@ class UpstreamRefused(UpstreamError):
 
 
 class UpstreamUnavailable(UpstreamError):
-    """No usable answer: the upstream is unreachable, too slow or overloaded, or rejects our credentials."""
+    """The upstream gave no usable answer, and another try may get one.
+
+    It is unreachable, too slow or overloaded, or rejects our credentials.
+    """
 
     def __init__(self, reason: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -145,7 +151,7 @@ class UpstreamUnavailable(UpstreamError):
 
 
 class UpstreamMissing(UpstreamError):
-    """The upstream answers 404 for a token that it gave, or has no stream of it."""
+    """The upstream answers 404 for a token that it issued, or has no stream for it."""
 
 
 class UpstreamBroken(UpstreamError):
@@ -161,7 +167,7 @@ class UpstreamSilent(UpstreamError):
 
 
 class UpstreamFailed(UpstreamError):
-    """The upstream reported an error in its stream; `code` and `message` are its own."""
+    """The upstream reported an error in its stream. `code` and `message` are those of the upstream."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__("the stream reported an error")
@@ -170,7 +176,7 @@ class UpstreamFailed(UpstreamError):
 
 
 class UpstreamUnusable(UpstreamError):
-    """The upstream answered, but the answer cannot be used. `code` and `message` are what the caller reads."""
+    """The upstream answered, but the answer cannot be used. `code` and `message` are sent to the caller."""
 
     code: str
     message: str
@@ -180,25 +186,25 @@ class UpstreamUnusable(UpstreamError):
 
 
 class UpstreamOversized(UpstreamUnusable):
-    """The upstream's answer is larger, or nested deeper, than the limits."""
+    """The upstream's answer is larger, or nested deeper, than the limits allow."""
 
     code = "output_too_large"
     message = "The upstream's answer is larger than this service keeps."
 
 
 class UpstreamInvalid(UpstreamUnusable):
-    """The upstream answered with a success that is not a response object."""
+    """The upstream answered with a success status, but not with a response object."""
 
     code = "upstream_invalid"
     message = "The upstream's answer is not a response object."
 
 
 class StoreError(Exception):
-    """Storage did not do what was asked."""
+    """Storage did not carry out an operation."""
 
 
 class Conflict(StoreError):
-    """Another write came first; `gone` is the row key of the row that was missing, if one was."""
+    """Another write came first. `gone` is the key of a row that the write expected and that is missing, or None."""
 
     def __init__(self, gone: str | None = None) -> None:
         super().__init__("another write came first")
@@ -206,7 +212,7 @@ class Conflict(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """Storage did not answer, or answered with a fault of its own."""
+    """Storage did not answer, or answered with an error."""
 
 
 class Unreadable(Exception):
@@ -214,11 +220,14 @@ class Unreadable(Exception):
 
 
 class UnreadableRow(Unreadable):
-    """A row of the table whose columns do not have the expected types; the message names the column, not its value."""
+    """A row of the table whose columns do not have the expected types.
+
+    The message names the column and never shows its value.
+    """
 
 
 class UnreadableMessage(Unreadable):
-    """A queue message that is not what its queue carries; `body` is what was received."""
+    """A queue message that does not have the form of its queue's messages. `body` has the bytes received."""
 
     def __init__(self, reason: str, body: bytes) -> None:
         super().__init__(reason)
@@ -226,4 +235,4 @@ class UnreadableMessage(Unreadable):
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong; the message names it and never shows a secret."""
+    """A setting is missing or wrong. The message names the setting and never shows a secret."""

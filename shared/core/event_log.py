@@ -1,8 +1,9 @@
 """The event log of a response as rows of the table.
 
-A row holds a batch of events, one line each, compressed. Its key ends in the number of the batch's first event. A batch
-has at most 256 events, so a reader that resumes after N finds the batch of N + 1 without reading from the start. A
-large event spans several rows. The end of a stream is a row without events: they are made from the record.
+A row holds a batch of events, one line each, compressed. Its key contains the number of the batch's first event. A
+batch has at most 256 events, so a reader that resumes after event N finds the batch of N + 1 without reading from the
+start. A large event spans several rows. The end of a stream is a row without events, because the terminal events are
+made from the record.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,12 +15,12 @@ from shared.core.changesets import Row
 
 MAX_EVENTS = 256
 MAX_TEXT = 1_048_576  # bytes
-ROWS_A_PAGE = 16  # more than the largest batch has
+ROWS_A_PAGE = 16  # more rows than the largest batch has
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One stream event: its type, and its JSON text without its number and token."""
+    """One stream event: its type, and its JSON text without sequence number and continuation token."""
 
     kind: str
     body: bytes = field(repr=False)
@@ -27,7 +28,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive events, the first of which has the number `first`. With `ends`, the stream ends at that number."""
+    """Consecutive events, compressed. The first event has the number `first`.
+
+    If `ends` is true, the batch has no events. The stream ends, and its first terminal event has the number `first`.
+    """
 
     key: str
     first: int
@@ -36,30 +40,30 @@ class Batch:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """The events, unpacked at every call: a page keeps them packed, so that its size is bounded."""
+        """The events. They are decompressed at every call, so that the size of a page stays bounded."""
         return tuple(_event(line) for line in blobs.expand(self.packed).split(b"\n"))
 
     @property
     def next_key(self) -> str:
-        """A row key above all rows of this batch, and below those of the next."""
+        """A row key above all rows of this batch and below those of the next batch."""
         return keys.after_batch(self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Consecutive batches. With `is_full` there may be more of them now."""
+    """Consecutive batches. If `is_full` is true, more of them may be stored already."""
 
     batches: list[Batch]
     is_full: bool
 
 
 def is_full(count: int, size: int) -> bool:
-    """Return whether a batch with this number of events and bytes of text takes no more."""
+    """Return whether a batch with `count` events and `size` bytes of text takes no more events."""
     return count >= MAX_EVENTS or size >= MAX_TEXT
 
 
 def batches(events: Iterable[Event]) -> list[list[Event]]:
-    """Return the events in batches within the limits. An event that alone is over them has a batch to itself."""
+    """Return the events in batches within the limits. An event that exceeds the size limit gets a batch alone."""
     found: list[list[Event]] = []
     size = 0
     for event in events:
@@ -72,7 +76,10 @@ def batches(events: Iterable[Event]) -> list[list[Event]]:
 
 
 def event_rows(first: int, events: Iterable[Event]) -> tuple[Row, ...]:
-    """Return the rows of events numbered from `first`; raise Oversized if a batch is over the limit when packed."""
+    """Return the rows of events that are numbered from `first`.
+
+    Raises Oversized if a batch is larger than MAX_PACKED when compressed.
+    """
     made: list[Row] = []
     for batch in batches(events):
         made += _batch_rows(first, batch)
@@ -81,17 +88,17 @@ def event_rows(first: int, events: Iterable[Event]) -> tuple[Row, ...]:
 
 
 def end_row(number: int) -> Row:
-    """Return the row that says that the stream ends with the events from this number on."""
+    """Return the row that marks the end of a stream, whose first terminal event has this number."""
     return Row(keys.event_suffix(number, 0), {"ends": True, "rows": 1})
 
 
 def size_of(rows: Iterable[Row]) -> int:
-    """Return how many bytes of data the rows have."""
+    """Return the number of bytes in the binary properties of the rows."""
     return sum(len(value) for row in rows for value in row.properties.values() if isinstance(value, bytes))
 
 
 def batch_key_before(response_id: str, after: int) -> str:
-    """Return a row key at or before the batch that contains the event after this number."""
+    """Return a row key at or below the batch that contains the event after number `after`."""
     return keys.events_from(response_id, max(0, after + 2 - MAX_EVENTS))
 
 

@@ -1,7 +1,7 @@
-"""Names of things: response ids, shards, continuation tokens, event ids.
+"""Response ids, shards, continuation tokens and event ids.
 
-A response id is `resp_` and 32 hex digits; the first digit is its shard. A derived id makes a repeated
-request find its first: same caller, same key, same body, same id.
+A response id is `resp_` and 32 hex digits. The first digit is its shard. The id of an idempotent request is derived
+from the caller, the key and the body, so a repeat of the request gets the same id.
 """
 
 import base64
@@ -12,7 +12,7 @@ import secrets
 from dataclasses import dataclass
 
 SHARDS = "0123456789abcdef"
-MAX_EVENT = 9_999_999_999  # the largest number an event can have: it is ten digits of a row key
+MAX_EVENT = 9_999_999_999  # the largest number of an event, which has ten digits in a row key
 _ID = re.compile(r"resp_[0-9a-f]{32}")
 _TOKEN_PREFIX = "ct_"  # noqa: S105 - the public prefix of every token, not one of them
 _TOKEN_VERSION = b"\x01"
@@ -21,19 +21,22 @@ _TOKEN_BYTES = 17
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What a continuation token says: the response, and the last stream event seen, if any."""
+    """The content of a continuation token: the response, and the number of the last stream event seen, or None."""
 
     id: str
     after: int | None = None
 
 
 def new_id() -> str:
-    """Return a fresh response id."""
+    """Return a new random response id."""
     return f"resp_{secrets.token_hex(16)}"
 
 
 def derived_id(*parts: bytes) -> str:
-    """Return the response id that belongs to these parts; length prefixes keep ("ab", "c") from ("a", "bc")."""
+    """Return the response id that belongs to these parts. Equal parts give an equal id.
+
+    Each part is hashed with its length, so ("ab", "c") and ("a", "bc") give different ids.
+    """
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
@@ -41,17 +44,21 @@ def derived_id(*parts: bytes) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Say whether the text has the form of a response id."""
+    """Return whether the text has the form of a response id."""
     return _ID.fullmatch(text) is not None
 
 
 def shard_of(response_id: str) -> str:
-    """Return the shard, one hex digit, which is the partition key of everything of the response."""
+    """Return the shard of a response: one hex digit, the partition key of all its rows."""
     return response_id[5]
 
 
 def token_for(response_id: str, after: int | None = None) -> str:
-    """Return the continuation token of a response, or of one event of its stream."""
+    """Return the continuation token of a response, or of the stream event with the number `after`.
+
+    The token is `ct_` and the base64url text, without padding, of a version byte, the 16 bytes of the id, and the
+    number.
+    """
     data = _TOKEN_VERSION + bytes.fromhex(response_id[5:])
     if after is not None:
         data += after.to_bytes(max(1, (after.bit_length() + 7) // 8), "big")
@@ -59,7 +66,7 @@ def token_for(response_id: str, after: int | None = None) -> str:
 
 
 def read_token(text: str) -> Cursor | None:
-    """Return what an id or a continuation token names; None if the text is neither."""
+    """Return what a response id or a continuation token names, or None if the text is neither."""
     if is_id(text):
         return Cursor(text)
     if not text.startswith(_TOKEN_PREFIX) or len(text) > 64:
@@ -77,10 +84,13 @@ def read_token(text: str) -> Cursor | None:
 
 
 def event_id(response_id: str, event_type: str) -> str:
-    """Return the id of a response's event; derived, so that repeating a step makes no second event."""
+    """Return the id of a response's webhook event, such as `response.completed`.
+
+    It is derived, so a step that is repeated does not create a second event.
+    """
     return f"evt_{hashlib.sha256(f'{response_id}|{event_type}'.encode()).hexdigest()[:32]}"
 
 
 def tag(token: str) -> str:
-    """Return a short name of an upstream's token, fit for a row key."""
+    """Return 16 hex digits that identify a text, such as an upstream's token, in a row key."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@
 | `resp|<id>|input|<nn>` | a part of the request |
 | `resp|<id>|legacy|<nn>` | a part of an agent's session, for the response that continues this one |
 | `resp|<id>|memo|<number, 6 digits>|<nn>` | a part of a checkpoint of an agent's run |
-| `upstream|<32 hex digits>` | which response of ours an upstream's id belongs to |
+| `upstream|<32 hex digits>` | the response that an upstream's id belongs to |
 
 Azure compares row keys as text, so numbers have a fixed width. Everything of a response is in its shard, and so are its
 alarms: one entity group transaction can change them together. The due alarms of a shard are its first rows.
@@ -24,7 +24,7 @@ from typing import NamedTuple
 _ALARM = re.compile(r"alarm\|([0-9]{13})\|([a-z]+)\|(resp_[0-9a-f]{32})(?:\|([0-9a-z]+))?")
 _FAILURE = re.compile(r"failed\|[0-9a-f]{16}\|[0-9]{13}\|(resp_[0-9a-f]{32})\|([0-9a-z]+)")
 ALARMS = "alarm|"
-AFTER = "!"  # below every character that a key goes on with: KEY + AFTER is the first key after KEY
+AFTER = "!"  # below every character that follows in a longer key, so KEY + AFTER comes right after KEY
 END = "~"  # above every character of a key: PREFIX + END is above all keys with that prefix
 INPUT = "input"
 BODY = "body"
@@ -34,7 +34,7 @@ ATTEMPTS = "attempt"
 
 
 class AlarmKey(NamedTuple):
-    """What the row key of an alarm says: when it is due, its kind, the response, and its target if it has one."""
+    """The content of an alarm's row key. `due_ms` is unix milliseconds, and `target` is empty if there is no target."""
 
     due_ms: int
     kind: str
@@ -43,7 +43,7 @@ class AlarmKey(NamedTuple):
 
 
 class FailureKey(NamedTuple):
-    """What the row key of a failed delivery says."""
+    """The content of the row key of a failed delivery."""
 
     id: str
     target: str
@@ -53,18 +53,18 @@ class FailureKey(NamedTuple):
 
 
 def alarm_key(due_ms: int, kind: str, response_id: str, target: str = "") -> str:
-    """Return the row key of an alarm."""
+    """Return the row key of an alarm that is due at `due_ms`, in unix milliseconds."""
     key = f"{ALARMS}{due_ms:013d}|{kind}|{response_id}"
     return f"{key}|{target}" if target else key
 
 
 def alarms_until(due_ms: int) -> str:
-    """Return a key above every alarm that is due at that time or earlier, and below every later one."""
+    """Return a key above every alarm that is due at `due_ms` or earlier, and below every later one."""
     return f"{ALARMS}{due_ms:013d}}}"
 
 
 def parse_alarm_key(key: str) -> AlarmKey:
-    """Return what the row key of an alarm says; raise ValueError if it is not one."""
+    """Return the content of an alarm's row key. Raises ValueError if the key is not that of an alarm."""
     match = _ALARM.fullmatch(key)
     if match is None:
         raise ValueError(f"not an alarm: {key}")
@@ -76,12 +76,12 @@ def parse_alarm_key(key: str) -> AlarmKey:
 
 
 def failure_key(caller_tag: str, failed_ms: int, response_id: str, target: str) -> str:
-    """Return the row key of the index row of a failed delivery."""
+    """Return the row key of the index row of a delivery that failed at `failed_ms`, in unix milliseconds."""
     return f"{failures_from(caller_tag, failed_ms)}|{response_id}|{target}"
 
 
 def failures_from(caller_tag: str, failed_ms: int) -> str:
-    """Return a key at or below every delivery of a caller that failed at that time or later."""
+    """Return a key at or below every delivery of a caller that failed at `failed_ms` or later."""
     return f"failed|{caller_tag}|{failed_ms:013d}"
 
 
@@ -91,7 +91,10 @@ def failures_end(caller_tag: str) -> str:
 
 
 def parse_failure_key(key: str) -> FailureKey:
-    """Return which delivery the row key of a failed one names; raise ValueError if it is not one."""
+    """Return the delivery that the row key of an index row names.
+
+    Raises ValueError if the key is not that of a failed delivery.
+    """
     match = _FAILURE.fullmatch(key)
     if match is None:
         raise ValueError(f"not a failed delivery: {key}")
@@ -112,7 +115,7 @@ def child_key(response_id: str, suffix: str) -> str:
 
 
 def children_from(response_id: str, name: str = "") -> str:
-    """Return a key below every row beside a record, or below those of one name."""
+    """Return a key below every row beside a record, or below those with one name."""
     return child_key(response_id, f"{name}|" if name else "")
 
 
@@ -127,7 +130,7 @@ def checkpoint_suffix(number: int, part: int) -> str:
 
 
 def checkpoint_of(key: str) -> str:
-    """Return what the row keys of all parts of a checkpoint have in common."""
+    """Return the common prefix of the row keys of a checkpoint's parts, from one of these keys."""
     return key.rpartition("|")[0]
 
 
@@ -145,12 +148,12 @@ def attempt_target(key: str) -> str:
 
 
 def event_suffix(first: int, part: int) -> str:
-    """Return the suffix of one part of a batch of events, the first of which has this number."""
+    """Return the suffix of one part of a batch of events whose first event has the number `first`."""
     return f"event|{first:010d}|{part:02d}"
 
 
 def events_from(response_id: str, first: int) -> str:
-    """Return a key at or below the batch whose first event has this number."""
+    """Return a key at or below the batch whose first event has the number `first`."""
     return child_key(response_id, f"event|{first:010d}|")
 
 
@@ -173,10 +176,16 @@ def after_batch(key: str) -> str:
 
 
 def upstream_owner(upstream_id: str) -> str:
-    """Return an id in our form that stands for an upstream's id. Its first hex digit is the shard of the row."""
+    """Return an id that is derived from an upstream's id and has the form of a response id.
+
+    Its first hex digit is the shard of the row.
+    """
     return f"resp_{hashlib.sha256(upstream_id.encode()).hexdigest()[:32]}"
 
 
 def upstream_key(owner: str) -> str:
-    """Return the key of the row that says whose an upstream's id is; `owner` as `upstream_owner` returns it."""
+    """Return the key of the row that says which response an upstream's id belongs to.
+
+    `owner` is what `upstream_owner` returns.
+    """
     return f"upstream|{owner.removeprefix('resp_')}"

@@ -1,4 +1,4 @@
-"""The outcome of one delivery attempt: a status, or one word for why there is none."""
+"""The outcome of a delivery attempt: an HTTP status, or one word for why there was no answer."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ _OVERLOADED = frozenset({408, 429})
 
 
 class SendError(StrEnum):
-    """Why an attempt got no status. One word, never an address or somebody else's text."""
+    """Why an attempt got no status: one word, which never contains an address or text from outside."""
 
     TIMEOUT = "timeout"
     DNS = "dns"
@@ -24,18 +24,19 @@ _ON_THE_WAY = frozenset({SendError.TIMEOUT, SendError.DNS, SendError.CONNECT, Se
 
 @dataclass(frozen=True)
 class Answer:
-    """The outcome of one attempt: an HTTP status, or an error where there is none."""
+    """The outcome of one attempt: an HTTP status, or the error that prevented one."""
 
     status: int | None
     error: SendError | None
-    retry_after: str | None  # the header as it was sent
+    retry_after: str | None  # the Retry-After header as received
     duration_ms: int
 
     @property
     def host_failed(self) -> bool | None:
-        """Whether the receiver's host is in trouble; None where the attempt does not show it.
+        """Whether the receiver's host is in trouble, or None if the attempt does not show it.
 
-        A refusal is not trouble: one caller's outdated URLs must not cut off the other callers of a shared host.
+        A 5xx, a 408, a 429 and an error of the network are trouble. Another status is not: one outdated URL must not
+        block the deliveries to other URLs on the same host.
         """
         if self.status is not None:
             return self.status >= 500 or self.status in _OVERLOADED
@@ -44,11 +45,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEntry:
-    """One attempt as it is kept and as callers read it. Times are unix seconds."""
+    """One attempt as it is stored and as callers read it. Times are unix seconds."""
 
     attempt: int  # its number, from 1 over all schedules
     at: float
     status: int | None
     error: str | None
     duration_ms: int
-    next_at: float | None  # when the next attempt is due; None if there is none
+    next_at: float | None  # when the next attempt is due, or None if no attempt follows

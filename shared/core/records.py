@@ -1,10 +1,11 @@
 """The record: the row that is the truth about a response.
 
 The record is an optimistic lock. Every transaction about one response, except a pure move of an alarm, updates its
-record with If-Match and a fresh `write_id`. Whoever has read an older record loses, and must read and decide again.
+record with If-Match and a new `write_id`. A writer that has read an older record gets a Conflict, and must read and
+decide again.
 
-An attribute is stored under its own name, or under the name that `column` gives it: the names in the table are older
-than those in the code, and renaming a column would be a migration.
+An attribute is stored under the name that `column` gives it, or else under its own name. The names in the table are
+older than those in the code, and renaming a column would be a migration.
 """
 
 from collections.abc import Mapping
@@ -14,28 +15,28 @@ from typing import Any
 
 from shared.core.states import DeliveryState, RunState, Status
 
-INLINE_BODY = 60_000  # bytes; a larger packed object has rows of its own, because a property holds at most 64 KiB
+INLINE_BODY = 60_000  # bytes. A larger packed object has separate rows, because a property holds at most 64 KiB.
 
 
 def column(name: str) -> Mapping[str, str]:
-    """Return the metadata of a field that is stored under another name."""
+    """Return the metadata of a dataclass field that is stored under `name`."""
     return {"column": name}
 
 
 class Target(StrEnum):
-    """Where a terminal event goes, as row keys name it."""
+    """Where a terminal event is sent. The values are part of row keys."""
 
     CALLBACK = "c"
     REPLY_QUEUE = "q"
 
     @property
     def label(self) -> str:
-        """The target as callers and operators know it."""
+        """The name of the target for callers and operators."""
         return "callback" if self is Target.CALLBACK else "reply_queue"
 
 
 class ExecutionMode(StrEnum):
-    """How the end of the work is found."""
+    """How the service learns that the upstream's work has ended."""
 
     POLL = "poll"  # alarms ask the upstream
     RUN = "run"  # a process reads the upstream's stream
@@ -46,7 +47,7 @@ class Postponed(StrEnum):
 
     NO = ""
     BREAKER = "breaker"  # the circuit breaker of the host is open
-    CAPACITY = "slot"  # this process had no free slot for it
+    CAPACITY = "slot"  # the bulkhead of this process had no free slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,13 @@ class Delivery:
     target: Target
     state: DeliveryState = DeliveryState.PENDING
     attempt: int = 0  # attempts claimed, over all schedules
-    attempts_before: int = field(default=0, metadata=column("before"))  # of them, those of earlier schedules
-    alarm_key: str = field(default="", metadata=column("alarm"))  # of its only alarm
-    sending: bool = False  # an attempt is claimed, and its outcome is not recorded
-    address_refused: bool = field(default=False, metadata=column("refused"))  # the last attempt met such an address
+    attempts_before: int = field(default=0, metadata=column("before"))  # attempts in earlier schedules
+    alarm_key: str = field(default="", metadata=column("alarm"))  # the row key of its only alarm
+    sending: bool = False  # an attempt is claimed, and its outcome is not recorded yet
+    address_refused: bool = field(default=False, metadata=column("refused"))  # the last attempt met a refused address
     postponed: Postponed = field(default=Postponed.NO, metadata=column("waits"))
-    failure_key: str = field(default="", metadata=column("failed"))  # of the index row by which a recovery finds it
-    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # columns of a newer version
+    failure_key: str = field(default="", metadata=column("failed"))  # the key of the index row for recoveries
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # members that only a newer version knows
 
     @property
     def is_open(self) -> bool:
@@ -82,42 +83,42 @@ class RequestInfo:
     previous_id: str | None = field(default=None, metadata=column("previous"))  # our id of the previous response
     callback_url: str | None = field(default=None, repr=False)
     reply_to: str | None = None
-    callback_events: tuple[str, ...] = ()  # the types of events that the callback gets; empty means all
-    correlation_id: str | None = None  # the sender's own name of a queued request, repeated on its events
+    callback_events: tuple[str, ...] = ()  # the event types that the callback gets, or empty for all
+    correlation_id: str | None = None  # the sender's id of a queued request, repeated on its events
 
     def targets(self, event: str) -> tuple[Target, ...]:
-        """Return where a terminal event of this type goes."""
+        """Return the targets that a terminal event of this type, such as `response.completed`, is sent to."""
         wanted = not self.callback_events or event in self.callback_events
         addresses = {Target.CALLBACK: self.callback_url if wanted else None, Target.REPLY_QUEUE: self.reply_to}
         return tuple(target for target, address in addresses.items() if address)
 
     def address(self, target: Target) -> str:
-        """Return the URL or the queue of a target; empty if there is none."""
+        """Return the URL or the queue name of a target, or an empty string."""
         return (self.callback_url if target is Target.CALLBACK else self.reply_to) or ""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamInfo:
-    """What is known of the work upstream."""
+    """What is known about the work upstream."""
 
     token: str | None = None  # the upstream's continuation token, as last known
     id: str | None = field(default=None, metadata=column("upstream_id"))  # the upstream's id of the response
     starts: int = 0  # how often the upstream has accepted the work
     end_announced: bool = field(default=False, metadata=column("woken"))  # by a webhook, before the token was known
     checkpoints: int = field(default=0, metadata=column("memos"))  # how many the run has saved
-    # One of the checkpoints names work that goes on: a new holder of the run resumes it instead of starting again.
+    # One of the checkpoints names work that goes on. A new holder of the run resumes it instead of starting again.
     has_checkpoint: bool = field(default=False, metadata=column("goes_on"))
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """Who drives the response, if a run does."""
+    """The run that drives the response, if one does."""
 
     mode: ExecutionMode = ExecutionMode.POLL
-    epoch: int = 1  # the fencing token: whoever holds an older one has lost the run
+    epoch: int = 1  # the fencing token: a process with an older one has lost the run
     claimed: bool = False  # the run of this epoch has a holder
-    alarm_key: str = field(default="", metadata=column("run"))  # as of the last offer or claim; renewals move the alarm
-    expirations: int = field(default=0, metadata=column("lapses"))  # of the lease, in a row and without progress
+    alarm_key: str = field(default="", metadata=column("run"))  # as of the last offer or claim, since renewals move it
+    expirations: int = field(default=0, metadata=column("lapses"))  # of the lease, in a row without progress
 
     @property
     def state(self) -> RunState:
@@ -129,51 +130,51 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class LogInfo:
-    """How far the event log goes."""
+    """The positions in the event log."""
 
     next_seq: int = 0  # the sequence number of the next event
-    # The high-water mark: above every number that any client may have seen, so a new holder continues from there.
+    # The high-water mark is above every number that any client may have seen, so a new holder continues from there.
     high_water_mark: int = field(default=0, metadata=column("reserved"))
-    # The replay point: the number of the event that voided all earlier ones; 0 means none did.
+    # The replay point is the number of the event that voided all earlier ones, or 0.
     valid_from: int = field(default=0, metadata=column("restarted"))
-    upstream_next: int = 0  # the upstream's own number after the last event that is stored
+    upstream_next: int = 0  # the upstream's number after the last event that is stored
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Everything that is true of a response but its large parts. Times are unix milliseconds; 0 means not yet."""
+    """The state of a response without its large parts. Times are unix milliseconds. 0 means not yet."""
 
     id: str
     caller: str
     created_ms: int
     deadline_ms: int
     status: Status = Status.QUEUED
-    # A caller knows the id although the start is not confirmed: the rows must not be removed.
+    # A caller knows the id although the start is not confirmed, so the rows must not be removed.
     acknowledged: bool = field(default=False, metadata=column("promised"))
-    deleted: bool = False  # a tombstone: callers get 404 until the purge has removed the rows
+    deleted: bool = False  # a tombstone: callers get a 404 until the purge has removed the rows
     ended_ms: int = 0
-    purge_key: str = field(default="", metadata=column("purge"))  # of its purge alarm
-    trace: str = ""  # the traceparent of the span that stands for the response
-    trace_parent: str = ""  # the id of that span's parent; empty where nothing is recorded
-    body_rows: int = 0  # rows of the response object; 0 means that it is in the record
-    session_rows: int = field(default=0, metadata=column("legacy_rows"))  # rows of an agent's session
+    purge_key: str = field(default="", metadata=column("purge"))  # the row key of its purge alarm
+    trace: str = ""  # the W3C traceparent of the response's span
+    trace_parent: str = ""  # the id of that span's parent, or empty if nothing is recorded
+    body_rows: int = 0  # the number of rows of the response object, or 0 if it is in the record
+    session_rows: int = field(default=0, metadata=column("legacy_rows"))  # of an agent's session
     deliveries: tuple[Delivery, ...] = ()
     request: RequestInfo = field(default_factory=RequestInfo)
     upstream: UpstreamInfo = field(default_factory=UpstreamInfo)
     run: RunInfo = field(default_factory=RunInfo)
     log: LogInfo = field(default_factory=LogInfo)
-    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # columns of a newer version
-    # The packed response object as last known, or before there is one, what the request says of it.
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # members that only a newer version knows
+    # The packed response object as last known. Before one is known, the fields that it repeats from the request.
     body: bytes = field(default=b"", repr=False)
     write_id: str = ""
     etag: str = ""
 
     def delivery(self, target: str) -> Delivery | None:
-        """Return the delivery to a target, None if there is none."""
+        """Return the delivery to a target, or None."""
         return next((delivery for delivery in self.deliveries if delivery.target == target), None)
 
     def with_delivery(self, changed: Delivery) -> "Record":
-        """Return the record with one delivery replaced."""
+        """Return the record with the delivery to the same target replaced."""
         return replace(
             self,
             deliveries=tuple(changed if one.target == changed.target else one for one in self.deliveries),

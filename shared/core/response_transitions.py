@@ -1,7 +1,10 @@
-"""What each step in the life of a response writes. Pure: a record as read in, a change set out.
+"""The transitions of a response. Pure: a record as read in, a change set out. Times are unix milliseconds.
 
-Invariants kept here: a terminal record is never ended again, because `finish` raises; only `end` writes a terminal
-status; and that status, its output, its delivery alarms and its purge alarm are one change set.
+A status that cannot follow that of the record raises IllegalTransition. These invariants are kept here:
+
+* A terminal record is never ended again, because `finish` raises.
+* Only `end` writes a terminal status.
+* That status, the output, the delivery alarms and the purge alarm are one change set.
 """
 
 from collections.abc import Mapping
@@ -22,10 +25,10 @@ UNSTORED_MS = 600_000  # how long a response with `store: false` is kept after i
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a response ends: its status, its final object packed, and whether the upstream must be told to stop.
+    """How a response ends: its status, its packed final object, and whether to stop the work upstream.
 
-    `synthesized` are events that bring the readers of its stream to its output before the terminal event. `session` is
-    an agent's session, packed. `attributes` are for the log line about the end.
+    `synthesized` are events that give the readers of the stream the output before the terminal event. `session` is an
+    agent's packed session. `attributes` are for telemetry about the end.
     """
 
     status: Status
@@ -40,7 +43,7 @@ class Ending:
 def accept(record: Record, request: bytes, now_ms: int, events: tuple[Event, ...] = ()) -> ChangeSet:
     """Accept a response: its record, its packed request, its first events, and a `start` alarm.
 
-    The alarm is the lease of the process that starts the response: it rings if that process dies.
+    The alarm is the lease of the process that starts the response. It fires if that process crashes.
     """
     start = Alarm(
         now_ms + LEASE_MS[Kind.START],
@@ -56,7 +59,10 @@ def accept(record: Record, request: bytes, now_ms: int, events: tuple[Event, ...
 
 
 def accept_ended(record: Record, request: bytes, ending: Ending, now_ms: int, retention_ms: int) -> ChangeSet:
-    """Accept a response that has ended: its request could not be carried out, and somebody is to be told why."""
+    """Accept a response that has ended already, because its request could not be carried out.
+
+    The event about its end gives the reason.
+    """
     ended = end(record, ending, now_ms, retention_ms)
     return replace(ended, rows=(*ended.rows, *request_rows(request)))
 
@@ -69,7 +75,10 @@ def request_rows(packed: bytes) -> tuple[Row, ...]:
 def record_start(
     record: Record, status: Status, token: str, upstream_id: str | None, poll: Alarm, body: bytes
 ) -> ChangeSet:
-    """Record that the upstream has accepted the work, and set the first poll."""
+    """Record that the upstream has accepted the work, and set the first poll.
+
+    `token` is the upstream's continuation token. `body` is the packed response object, or empty.
+    """
     changed = replace(
         record,
         status=advance(record.status, status),
@@ -80,7 +89,11 @@ def record_start(
 
 
 def poll_alarm(record: Record, token: str, now_ms: int, random: Random, least_ms: int = POLL_MIN_MS) -> Alarm:
-    """Return the alarm of the first poll of a record just read; it is due at once if the end is announced."""
+    """Return the alarm of the first poll, for a record that was read at `now_ms`.
+
+    It is due at once if the upstream has announced the end, and otherwise after `poll_delay`, of which `least_ms` is
+    the minimum.
+    """
     wait_ms = 0 if record.upstream.end_announced else poll_delay(now_ms - record.created_ms, random, least_ms)
     return Alarm(
         now_ms + wait_ms,
@@ -95,24 +108,34 @@ def poll_alarm(record: Record, token: str, now_ms: int, random: Random, least_ms
 
 
 def record_progress(record: Record, status: Status) -> ChangeSet:
-    """Record another unfinished status."""
+    """Record a new unfinished status."""
     return ChangeSet(replace(record, status=advance(record.status, status)))
 
 
 def acknowledge(record: Record) -> ChangeSet | None:
-    """Record that a caller knows the id before the start is confirmed; None if that is recorded already."""
+    """Record that a caller knows the id before the start is confirmed.
+
+    Returns None if that is recorded already.
+    """
     return None if record.acknowledged else ChangeSet(replace(record, acknowledged=True))
 
 
 def announce_end(record: Record) -> ChangeSet | None:
-    """Record that the upstream has announced the end before its token was known; None where that changes nothing."""
+    """Record that the upstream announced the end before its token was known.
+
+    Returns None if that changes nothing.
+    """
     if record.upstream.token or record.upstream.end_announced or record.status.is_terminal:
         return None
     return ChangeSet(replace(record, upstream=replace(record.upstream, end_announced=True)))
 
 
 def end(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> ChangeSet:
-    """End the response: its status, its output, its delivery alarms, its purge alarm, and a `stop` alarm if needed."""
+    """End the response: its status, its output, its delivery alarms, its purge alarm, and a `stop` alarm if needed.
+
+    `retention_ms` is how long a response with `store: true` is kept after its end. If the work must stop, the epoch
+    advances, so that the holder of the run loses it.
+    """
     targets = record.request.targets(event_type(ending.status))
     alarms = {target: first_attempt_alarm(record, target, now_ms) for target in targets}
     purge_ms = now_ms + (retention_ms if record.request.store else UNSTORED_MS)
@@ -144,7 +167,7 @@ def end(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Chang
 
 
 def stop_alarm(record: Record, token: str, now_ms: int) -> Alarm:
-    """Return the alarm that tells the upstream to stop, due at once and kept for a day."""
+    """Return the alarm that tells the upstream to stop. It is due at once, and retried for a day."""
     return Alarm(
         now_ms,
         Kind.STOP,
@@ -158,17 +181,20 @@ def stop_alarm(record: Record, token: str, now_ms: int) -> Alarm:
 
 
 def stop_orphan(record: Record, token: str, upstream_id: str | None, now_ms: int) -> ChangeSet:
-    """Stop work that belongs to nobody: the response had ended before its token was known, or has other work."""
+    """Stop work that belongs to no response.
+
+    The response ended before the token of the work was known, or it has other work.
+    """
     upstream = record.upstream if record.upstream.token else replace(record.upstream, token=token, id=upstream_id)
     stops = (stop_alarm(record, token, now_ms),)
     return ChangeSet(replace(record, upstream=upstream), alarms_in=stops, wake_for=stops)
 
 
 def _with_end_of_stream(record: Record, ending: Ending) -> tuple[Record, tuple[Row, ...]]:
-    """Give the end of a stream its number.
+    """Return the record and the rows that end its stream.
 
-    The holder of the run ends it right after its last event. Anybody else ends it above every number that a reader may
-    have seen.
+    The holder of the run ends the stream right after its last event. Another process ends it above every number that a
+    reader may have seen.
     """
     if not record.request.stream:
         return record, ()
@@ -186,7 +212,10 @@ def _with_end_of_stream(record: Record, ending: Ending) -> tuple[Record, tuple[R
 
 
 def _with_body(record: Record, body: bytes) -> tuple[Record, tuple[Row, ...]]:
-    """Give the record its packed object. A final one that does not fit into the record's row gets rows of its own."""
+    """Return the record with its packed object, and the rows of the object if it has any.
+
+    A final object that does not fit into the record's row gets separate rows.
+    """
     if len(body) <= INLINE_BODY or not record.status.is_terminal:
         return replace(record, body=body, body_rows=0), ()
     rows = _rows(keys.BODY, body)

@@ -1,11 +1,11 @@
-"""What each step of a run writes. Pure: a record as read in, a change set out.
+"""The transitions of a run. Pure: a record as read in, a change set out. Times are unix milliseconds.
 
-A run has one holder, which the record's epoch names. The holder renews the lease, which is the `run` alarm. To offer a
-run is to ask for a new holder: the next epoch, not claimed yet, and a message on the `runs` queue. A process with an
-older epoch has lost the run.
+A run has at most one holder, which the record's epoch identifies. The holder renews the lease, which is the `run`
+alarm. An offer asks for a new holder: it sets the next epoch, not claimed yet, and sends a message on the `runs` queue.
+A process with an older epoch has lost the run. A state that cannot follow that of the run raises IllegalTransition.
 
-Where a change set sets a new `run` alarm, the caller must also remove the one that it replaces: only the caller knows
-the key, because renewals have moved the alarm.
+If a change set replaces the `run` alarm, the caller must also remove the old one. Only the caller knows its key,
+because renewals have moved the alarm. The alarm of an offer is never renewed, so `claim_run` removes it.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ RESERVED_BLOCK = 256  # sequence numbers
 
 @dataclass(frozen=True, slots=True)
 class LogPosition:
-    """Where a log ends: its next number, the upstream's next number, and the replay point."""
+    """The end of an event log: its next number, the upstream's next number, and the replay point."""
 
     next_seq: int
     upstream_next: int
@@ -33,20 +33,23 @@ class LogPosition:
 
 
 class Ownership(Enum):
-    """Whose the work is that an upstream has just accepted."""
+    """Who owns the work that an upstream has just accepted."""
 
     OURS = "ours"
     OTHERS = "others"  # the response has other work already
-    LOST = "lost"  # this process does not hold the run any more
+    LOST = "lost"  # this process no longer holds the run
 
 
 def lease_alarm(record: Record, now_ms: int) -> Alarm:
-    """Return the alarm that rings when the holder of the record's epoch has stopped renewing it."""
+    """Return the lease of the record's epoch: an alarm that fires in 30 s if the holder does not renew it."""
     return _alarm(record, now_ms + LEASE_MS[Kind.RUN])
 
 
 def accept_run(change: ChangeSet, now_ms: int, *, held: bool) -> ChangeSet:
-    """Turn a change set that accepts a response into one that accepts a run: held by its writer, or offered."""
+    """Turn a change set that accepts a response into one that accepts a run.
+
+    The writer holds the run if `held` is true. Otherwise the run is offered.
+    """
     alarm = lease_alarm(change.record, now_ms) if held else _alarm(change.record, now_ms + CLAIM_WITHIN_MS)
     run = replace(change.record.run, mode=ExecutionMode.RUN, claimed=held, alarm_key=alarm.key)
     record = replace(change.record, run=run, acknowledged=not held)
@@ -54,9 +57,10 @@ def accept_run(change: ChangeSet, now_ms: int, *, held: bool) -> ChangeSet:
 
 
 def offer(record: Record, current: Alarm, now_ms: int, *, expired: bool = False) -> ChangeSet:
-    """Ask for a new holder. If nobody has claimed the last offer, repeat it after a growing wait.
+    """Offer the run to a new holder. If no process has claimed the last offer, repeat it.
 
-    `expired` says that the lease has run out.
+    `current` is the run's alarm. The new alarm is due in 60 s, doubled for each repeat up to 15 minutes, but not after
+    the deadline. `expired` means that the lease has run out.
     """
     follow(record.run.state, RunState.OFFERED)
     claimed = record.run.claimed
@@ -74,7 +78,7 @@ def offer(record: Record, current: Alarm, now_ms: int, *, expired: bool = False)
 
 
 def release(record: Record, due_ms: int, now_ms: int) -> ChangeSet:
-    """Give the run up. A new holder is asked for at that time."""
+    """Give up the run. It is offered to a new holder at `due_ms`."""
     follow(record.run.state, RunState.OFFERED)
     changed = replace(record, run=replace(record.run, epoch=record.run.epoch + 1, claimed=False))
     alarm = _alarm(changed, _until_deadline(record, due_ms, now_ms))
@@ -82,14 +86,18 @@ def release(record: Record, due_ms: int, now_ms: int) -> ChangeSet:
 
 
 def claim_run(record: Record, now_ms: int) -> ChangeSet:
-    """Become the holder of the record's epoch."""
+    """Claim the run of the record's epoch: the alarm of the offer is replaced with a lease."""
     follow(record.run.state, RunState.HELD)
     changed = replace(record, run=replace(record.run, claimed=True))
     return replace(_with_alarm(changed, lease_alarm(changed, now_ms)), alarms_out=(record.run.alarm_key,))
 
 
 def record_resumption(record: Record, epoch: int) -> tuple[ChangeSet | None, Ownership]:
-    """Record that work under way goes on. It does not count as a start, and keeps the token that stops it."""
+    """Record that the holder of `epoch` resumes work under way, and return who owns the work.
+
+    A resumption does not count as a start, and keeps the token that stops the work. Without a change, None is returned
+    in place of the change set.
+    """
     if record.status.is_terminal or record.run.epoch != epoch:
         return None, Ownership.LOST
     status = advance(record.status, later(record.status, Status.IN_PROGRESS))
@@ -99,10 +107,10 @@ def record_resumption(record: Record, epoch: int) -> tuple[ChangeSet | None, Own
 def record_upstream_start(
     record: Record, epoch: int, token: str | None, status: Status, now_ms: int, *, is_background: bool, live: bool
 ) -> tuple[ChangeSet | None, Ownership]:
-    """Record that the upstream has accepted the work, and return whose it is.
+    """Record that the upstream has accepted the work, and return who owns it.
 
-    A background upstream goes on with work that belongs to nobody, so that work is stopped. With a live reader, the
-    sequence numbers that it may be sent are reserved.
+    A background upstream continues work that no response owns, so such work is stopped. For a live reader, the next 256
+    sequence numbers are reserved. Without a change, None is returned in place of the change set.
     """
     known = record.upstream.token if is_background else None
     is_lost = record.status.is_terminal or record.run.epoch != epoch
@@ -121,7 +129,10 @@ def record_upstream_start(
 
 
 def _orphan(record: Record, token: str | None, now_ms: int) -> ChangeSet | None:
-    """Keep a token that was learned too late for whoever holds the run now; stop the work if nobody will read it."""
+    """Keep a token that was learned too late, for the present holder of the run.
+
+    If no process will read the work, stop it.
+    """
     if token is None:
         return None
     if record.upstream.token or record.status.is_terminal:
@@ -132,7 +143,10 @@ def _orphan(record: Record, token: str | None, now_ms: int) -> ChangeSet | None:
 def append_events(
     record: Record, rows: tuple[Row, ...], position: LogPosition, status: Status, *, live: bool
 ) -> ChangeSet:
-    """Append to the event log up to a position. For a live reader, keep at least half a block reserved."""
+    """Append rows to the event log, whose end is then `position`.
+
+    For a live reader, at least half a block of sequence numbers stays reserved.
+    """
     next_seq, mark = position.next_seq, record.log.high_water_mark
     reserved = next_seq + RESERVED_BLOCK if live and mark < next_seq + RESERVED_BLOCK // 2 else next_seq
     log = replace(
@@ -147,9 +161,12 @@ def append_events(
 
 
 def save_checkpoint(record: Record, saved: int, packed: bytes, token: str | None) -> ChangeSet | None:
-    """Save a checkpoint after this number of earlier ones. From now on the token, if there is one, stops the work."""
+    """Save a packed checkpoint that follows `saved` earlier ones. Returns None if it is saved already.
+
+    From then on the token, if one is given, stops the work.
+    """
     if record.upstream.checkpoints > saved:
-        return None  # an earlier try of this write was carried out after all
+        return None  # an earlier try of this write succeeded, although its answer was lost
     rows = tuple(Row(keys.checkpoint_suffix(saved, n), part) for n, part in enumerate(blobs.split(packed)))
     upstream = replace(
         record.upstream,
@@ -161,7 +178,7 @@ def save_checkpoint(record: Record, saved: int, packed: bytes, token: str | None
 
 
 def switch_to_polling(record: Record, poll: Alarm) -> ChangeSet:
-    """Turn a run whose stream cannot be resumed into work that is polled."""
+    """Turn a run whose stream cannot be resumed into work that is polled, first by the alarm `poll`."""
     follow(record.run.state, RunState.POLLED)
     run = replace(record.run, mode=ExecutionMode.POLL, epoch=record.run.epoch + 1, claimed=False, alarm_key="")
     return ChangeSet(replace(record, run=run), alarms_in=(poll,), wake_for=(poll,))
@@ -185,5 +202,5 @@ def _alarm(record: Record, due_ms: int, tries: int = 0) -> Alarm:
 
 
 def _until_deadline(record: Record, due_ms: int, now_ms: int) -> int:
-    """Return the time, but no later than the deadline, at which somebody must look."""
+    """Return `due_ms`, but no later than the deadline. If that has passed, return at most a second from now."""
     return min(due_ms, max(record.deadline_ms, now_ms + 1_000))

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 class Status(StrEnum):
     """The status of a response, in OpenAI's words."""
 
-    QUEUED = "queued"  # accepted; the upstream may not have started
+    QUEUED = "queued"  # accepted, but the upstream may not have started
     IN_PROGRESS = "in_progress"  # the upstream is working on it
     COMPLETED = "completed"  # there is an answer
-    FAILED = "failed"  # there is no answer; `error` says why
-    INCOMPLETE = "incomplete"  # there is part of an answer; `incomplete_details` says why
+    FAILED = "failed"  # there is no answer, and `error` says why
+    INCOMPLETE = "incomplete"  # there is part of an answer, and `incomplete_details` says why
     CANCELLED = "cancelled"  # the caller cancelled it
 
     @property
@@ -29,19 +29,19 @@ class Status(StrEnum):
 
 
 class RunState(StrEnum):
-    """Who drives a response whose upstream is read as a stream."""
+    """Whether a process drives a response whose upstream is read as a stream."""
 
-    OFFERED = "offered"  # no process drives it; a message offers it
+    OFFERED = "offered"  # no process drives it, and a message offers it
     HELD = "held"  # one process holds its lease
-    POLLED = "polled"  # it is not driven by a run: alarms poll the upstream
+    POLLED = "polled"  # no process drives it, because alarms poll the upstream
 
 
 class DeliveryState(StrEnum):
     """The state of the delivery to one target."""
 
-    PENDING = "pending"  # another attempt will follow, or is under way
+    PENDING = "pending"  # another attempt follows, or is under way
     DELIVERED = "delivered"  # the receiver answered with a 2xx
-    FAILED = "failed"  # the schedule is used up, or the receiver refused for good
+    FAILED = "failed"  # the schedule is used up, or the receiver rejected the event for good
     GONE = "gone"  # the receiver answered 410
     BLOCKED = "blocked"  # the target must not be called
 
@@ -79,40 +79,43 @@ S = TypeVar("S", Status, RunState, DeliveryState)
 
 
 class IllegalTransition(Exception):
-    """A state was about to follow another one that does not allow it."""
+    """A state cannot follow another one."""
 
     def __init__(self, before: StrEnum, after: StrEnum) -> None:
         super().__init__(f"{after} cannot follow {before}")
 
 
 def follow(before: S, after: S) -> S:
-    """Return `after` if its table allows it after `before`; raise IllegalTransition if not."""
+    """Return `after`. Raises IllegalTransition if it cannot follow `before`."""
     if after not in _TABLES[type(before)][before]:
         raise IllegalTransition(before, after)
     return after
 
 
 def advance(before: Status, after: Status) -> Status:
-    """Return the unfinished status `after` if it may follow; raise IllegalTransition if not, or if it is terminal."""
+    """Return the unfinished status `after`. Raises IllegalTransition if it is terminal or cannot follow `before`."""
     if after.is_terminal:
         raise IllegalTransition(before, after)
     return follow(before, after)
 
 
 def finish(before: Status, after: Status) -> Status:
-    """Return the terminal status `after` if it may follow; raise IllegalTransition if not, or if it is unfinished."""
+    """Return the terminal status `after`. Raises IllegalTransition if it is unfinished or cannot follow `before`."""
     if not after.is_terminal:
         raise IllegalTransition(before, after)
     return follow(before, after)
 
 
 def later(before: Status, after: Status) -> Status:
-    """Return the further of two unfinished statuses: an upstream's `queued` never takes back `in_progress`."""
+    """Return the later of two unfinished statuses. An upstream's `queued` never replaces `in_progress`."""
     return before if before is Status.IN_PROGRESS and after is Status.QUEUED else after
 
 
 def terminal_count(status: Status) -> int:
-    """Return how many events end a stream with this status: a failed one ends with `error` and `response.failed`."""
+    """Return how many events end a stream with this status.
+
+    A failed response ends with two: `error` and `response.failed`.
+    """
     return 2 if status is Status.FAILED else 1
 
 

@@ -1,1 +1,1 @@
-"""Delivering the terminal event: attempts, retries, redelivery."""
+"""Deliveries of the terminal event: attempts, retries and redelivery."""

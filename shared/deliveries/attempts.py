@@ -1,8 +1,9 @@
-"""Delivery attempts: sending the terminal event to its targets, at least once and always with the same id.
+"""Delivery attempts: send the terminal event to its targets, at least once and always with the same id.
 
-Every attempt goes through the same steps: admission (circuit breaker and bulkhead), claim, sign, send, record. The
-claim counts the attempt and sets its alarm to a time that only a death lets it reach; the record is its fence. An
-attempt that is not admitted is postponed and not counted. After a 2xx a living process repeats only the recording.
+Every attempt has the same steps: admission (circuit breaker and bulkhead), claim, sign, send, record. The claim counts
+the attempt in the record, so only one process can make it. The claim also moves the alarm to a time that it reaches
+only if the process crashes. An attempt that is not admitted is postponed and not counted. After a 2xx, a process that
+is still alive repeats only the recording.
 """
 
 from contextlib import suppress
@@ -31,9 +32,9 @@ _log = logger(__name__)
 
 PATIENCE_S = 10.0
 RECORDING_S = 300.0
-SPREAD_MS = 10_000  # those that wait for a circuit breaker do not all come back at once
+SPREAD_MS = 10_000  # jitter, so that attempts that wait for a circuit breaker do not all return at once
 _PAUSE_MAX_S = 5.0
-_POSTPONED_TRIES = 4  # the wait is that after four errors in a row: about 15 s
+_POSTPONED_TRIES = 4  # a postponed attempt waits as after four errors in a row, 8 to 16 s
 
 
 async def on_deliver_alarm(ports: Ports, alarm: Alarm) -> None:
@@ -48,9 +49,10 @@ async def on_deliver_alarm(ports: Ports, alarm: Alarm) -> None:
 
 
 async def deliver_now(ports: Ports, alarm_key: str) -> None:
-    """Make the attempt that a message asks for, if its alarm is still the delivery's only alarm.
+    """Make the attempt that a queue message asks for, if its alarm is still the delivery's only alarm.
 
-    An attempt that must wait is left to that alarm: a message that waits would hold up others.
+    `alarm_key` is the row key of that alarm. An attempt that must wait is left to the alarm, because a message that
+    waits would hold up others.
     """
     alarm = alarm_of(alarm_key)
     record = await ports.store.read(alarm.id)
@@ -61,9 +63,9 @@ async def deliver_now(ports: Ports, alarm_key: str) -> None:
 
 
 def begin_first_attempts(ports: Ports, record: Record) -> None:
-    """Begin the first attempts of a response that has just ended, without waiting for their messages.
+    """Begin the first attempts of a response that has just ended, without waiting for their queue messages.
 
-    If they fail, or die with the process, the messages and the alarms are still there.
+    If an attempt fails, or the process is killed, the messages and the alarms remain.
     """
     for delivery in record.deliveries:
         ports.background.start(_begin_first_attempt(ports, delivery.alarm_key))
@@ -76,7 +78,7 @@ async def _begin_first_attempt(ports: Ports, alarm_key: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Postponement:
-    """Why an attempt cannot be made now, and when it is tried again."""
+    """Why an attempt cannot be made now, and when it is tried again, in unix milliseconds."""
 
     why: Postponed
     at_ms: int
@@ -85,7 +87,7 @@ class _Postponement:
 async def _attempt(ports: Ports, record: Record, delivery: Delivery, alarm: Alarm) -> _Postponement | None:
     """Make an attempt, unless another process has claimed it.
 
-    Returns a postponement if it is not admitted, or if this process is still recording the attempt before it.
+    Returns a postponement if it is not admitted, or if this process is still recording the previous attempt.
     """
     key = (record.id, delivery.target)
     if key in ports.recording:
@@ -117,7 +119,7 @@ def _soon(ports: Ports, why: Postponed) -> _Postponement:
 async def _postpone(
     ports: Ports, record: Record, delivery: Delivery, alarm: Alarm, postponement: _Postponement
 ) -> None:
-    """Set the alarm to a later time and record that. Nothing if another attempt has been claimed meanwhile."""
+    """Move the alarm to a later time and record why, unless another attempt has been claimed meanwhile."""
     later = alarm.at(postponement.at_ms, attempt=0)
 
     def transition(current: Record) -> ChangeSet | None:
@@ -140,7 +142,7 @@ class _Claim:
 
 
 async def _claim(ports: Ports, record: Record, delivery: Delivery, alarm: Alarm) -> _Claim | None:
-    """Claim the next attempt; return None if somebody else has claimed it."""
+    """Claim the next attempt. Return None if another process has claimed it."""
     claim = delivery_transitions.claim_alarm(alarm, ports.clock.now_ms())
 
     def transition(current: Record) -> tuple[ChangeSet | None, bool]:
@@ -159,7 +161,7 @@ async def _claim(ports: Ports, record: Record, delivery: Delivery, alarm: Alarm)
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """An attempt that was made: its claim, its number, when it began, its answer, and what follows."""
+    """An attempt that was made: its claim, its number, its start in unix milliseconds, its answer, and what follows."""
 
     claim: _Claim
     number: int
@@ -169,13 +171,13 @@ class _Attempt:
 
     @property
     def following(self) -> Alarm | None:
-        """The alarm of the next attempt, if there is one."""
+        """The alarm of the next attempt, or None."""
         at_ms = self.decision.at_ms
         return None if at_ms is None else self.claim.alarm.at(at_ms, attempt=0)
 
     @property
     def entry(self) -> AttemptEntry:
-        """What is kept of the attempt."""
+        """The attempt as it is stored."""
         return AttemptEntry(
             attempt=self.number,
             at=self.at_ms / 1000,
@@ -202,7 +204,7 @@ async def _send(ports: Ports, claim: _Claim) -> _Attempt:
 
 
 def _emit(attempt: _Attempt, now_ms: int) -> None:
-    """Emit the outcome of an attempt, before it is recorded: its receiver has seen it."""
+    """Emit the outcome of an attempt before it is recorded, because the receiver has already seen the event."""
     record, delivery = attempt.claim.record, attempt.claim.delivery
     answer, state, at_ms = attempt.answer, attempt.decision.state, attempt.decision.at_ms
     _log.info(
@@ -229,7 +231,7 @@ def _emit(attempt: _Attempt, now_ms: int) -> None:
 
 
 async def _record(ports: Ports, attempt: _Attempt) -> None:
-    """Record the outcome of an attempt, trying for up to 5 minutes: the receiver has its event already."""
+    """Record the outcome of an attempt, trying for up to 5 minutes, because the receiver already has the event."""
     clock, record, pause_s = ports.clock, attempt.claim.record, 0.2
     owned: Alarm | None = attempt.claim.alarm
     known: Record | None = record
@@ -251,9 +253,10 @@ async def _record(ports: Ports, attempt: _Attempt) -> None:
 
 
 def _outcome_transition(record: Record, attempt: _Attempt, owned: Alarm | None, now_ms: int) -> ChangeSet | None:
-    """Decide what an attempt changes; None if the delivery is over, or if another attempt has the final say.
+    """Return what an attempt changes, or None if the delivery is over or another attempt decides.
 
-    `owned` is the alarm of the attempt, if this process still owns it.
+    A success always counts. Any other outcome counts only if no later attempt is claimed and this process still owns
+    the alarm of the attempt, `owned`.
     """
     claim, state = attempt.claim, attempt.decision.state
     delivery = record.delivery(claim.delivery.target)

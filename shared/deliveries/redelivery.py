@@ -1,4 +1,4 @@
-"""What a caller sees of deliveries and asks of them: their log, a redelivery, and the recovery of all that failed."""
+"""What callers can do with deliveries: read their log, redeliver, and recover all that have failed."""
 
 import asyncio
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ MAX_ATTEMPTS_LOGGED = 400  # per target: the attempts of both are read in one pa
 RECOVER_WITHIN_S = 20.0
 _PAGE = 100
 _WAITING_FOR = {Postponed.NO: None, Postponed.BREAKER: "circuit_breaker", Postponed.CAPACITY: "capacity"}
-# One word for both: callers must not learn which names exist in the deployment's network.
+# Callers see one word for both, so that they do not learn which names exist in the deployment's network.
 _UNREACHABLE = (SendError.DNS, SendError.ADDRESS_REFUSED)
 
 
@@ -29,11 +29,11 @@ class DeliveryView(TypedDict):
     """One delivery as callers read it. Times are unix seconds."""
 
     target: str  # "callback" or "reply_queue"
-    state: str
+    state: str  # as in DeliveryState
     webhook_id: str
     attempts: list[dict[str, Any]]  # as in AttemptEntry
     next_attempt_at: float | None
-    waiting_for: str | None
+    waiting_for: str | None  # "circuit_breaker", "capacity" or None
 
 
 async def deliveries_of(ports: Ports, record: Record) -> list[DeliveryView]:
@@ -53,7 +53,7 @@ async def deliveries_of(ports: Ports, record: Record) -> list[DeliveryView]:
 
 
 def _next_attempt_s(delivery: Delivery) -> float | None:
-    """Return when the next attempt is due; None if there is none, and while one is under way."""
+    """Return when the next attempt is due, in unix seconds, or None if none follows or one is under way."""
     due = delivery.is_open and delivery.alarm_key and not delivery.sending
     return alarm_of(delivery.alarm_key).due_ms / 1000 if due else None
 
@@ -63,9 +63,11 @@ def _shown(entry: AttemptEntry) -> dict[str, Any]:
 
 
 async def redeliver(ports: Ports, record: Record, target: str | None) -> Record:
-    """Begin the deliveries of a response again, or the one to a target; the id of the event stays the same.
+    """Begin the deliveries of a response again, or only the one to `target`, and return the record.
 
-    A delivery that is being sent now is left alone. Raises BadRequest if there is nothing to deliver.
+    `target` is "callback", "reply_queue", or None for both. The id of the event stays the same. A delivery that is
+    being sent now is left alone. Raises BadRequest if the response has not ended, if it has no such delivery, or if 400
+    attempts were made.
     """
     if not record.status.is_terminal:
         raise BadRequest("The response has not ended yet: there is nothing to deliver.", code="response_not_finished")
@@ -80,7 +82,7 @@ async def redeliver(ports: Ports, record: Record, target: str | None) -> Record:
 
 
 async def _redeliver(ports: Ports, record: Record, target: str) -> Record | None:
-    """Begin a delivery again, unless it is being sent."""
+    """Begin a delivery again, unless it is being sent. Return the record, or None if it does not exist."""
 
     def transition(current: Record) -> ChangeSet | None:
         delivery = current.delivery(target)
@@ -91,19 +93,22 @@ async def _redeliver(ports: Ports, record: Record, target: str) -> Record | None
     try:
         return await update(ports, record, record.id, transition)
     except Conflict:
-        return await ports.store.read(record.id)  # its alarm is ringing: an attempt is about to be made
+        return await ports.store.read(record.id)  # its alarm fires now, so an attempt is about to be made
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """How many deliveries a recovery has begun again, and whether there are more."""
+    """How many deliveries a recovery has begun again, and whether more are left."""
 
     recovered: int
     has_more: bool
 
 
 async def recover(ports: Ports, caller: str, since_ms: int) -> Recovery:
-    """Begin every delivery of a caller again that has failed since a time in unix milliseconds, for at most 20 s."""
+    """Begin the deliveries of a caller again that failed or were blocked since a time, for at most 20 s.
+
+    `since_ms` is that time in unix milliseconds.
+    """
     until_s = ports.clock.elapsed_s() + RECOVER_WITHIN_S
     shards = await asyncio.gather(*(_recover_shard(ports, shard, caller, since_ms, until_s) for shard in ids.SHARDS))
     recovery = Recovery(sum(one.recovered for one in shards), any(one.has_more for one in shards))
@@ -123,7 +128,7 @@ async def _recover_shard(ports: Ports, shard: str, caller: str, since_ms: int, u
 
 
 async def _recover_one(ports: Ports, key: str) -> bool:
-    """Begin the failed delivery of an index row again; return False if that has been done already."""
+    """Begin the failed delivery of an index row again. Return False if that has been done already."""
     try:
         failed = keys.parse_failure_key(key)
     except ValueError:

@@ -1,14 +1,17 @@
 """The retry policy of webhooks: what follows a delivery attempt. Pure: the time and the jitter are parameters.
 
+The full schedule and the meaning of 2xx, 3xx, 410 and Retry-After are those of Standard Webhooks 1.0.0.
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+
     2xx                                            delivered
     410                                            gone
     413                                            failed
     other 3xx and 4xx                              short schedule: 4 attempts in about 35 minutes, time for a deploy
     408, 425, 429, 5xx, errors of the network      full schedule: 10 attempts in about 76 hours
-    URL refused; address refused twice in a row    blocked
+    URL refused, or address refused twice in a row blocked
 
-Jitter only lengthens a wait, so a Retry-After is never undercut. A wait that would outlast the response's retention
-ends the delivery: there would be nothing left to fetch.
+Jitter only lengthens a wait, so no attempt is made before its Retry-After. A wait that would outlast the response's
+retention ends the delivery, because there would be nothing left to fetch.
 """
 
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from shared.core.outcomes import Answer, SendError
 from shared.core.states import DeliveryState
 
 HOUR_MS = 3_600_000
-# SCHEDULE_MS[n] is the wait after attempt n. Attempt 1 has none before it.
+# SCHEDULE_MS[n] is the wait after attempt n. Attempt 1 is made at once.
 SCHEDULE_MS = (0, 5_000, 300_000, 1_800_000, *(hours * HOUR_MS for hours in (2, 5, 10, 14, 20, 24)))
 MAX_ATTEMPTS = len(SCHEDULE_MS)
 SHORT_ATTEMPTS = 4
@@ -32,7 +35,10 @@ _TEMPORARY = frozenset({408, 425, 429})
 
 @dataclass(frozen=True)
 class AttemptMade:
-    """The attempt just made: its number, from 1 in its schedule, and whether the one before met a refused address."""
+    """The attempt just made.
+
+    `number` counts from 1 in its schedule. `refused_before`: the previous attempt met a refused address.
+    """
 
     number: int
     answer: Answer
@@ -41,14 +47,17 @@ class AttemptMade:
 
 @dataclass(frozen=True)
 class Decision:
-    """The state of the delivery after the attempt, and if that is pending, the time of the next one in unix ms."""
+    """The state of the delivery after the attempt. If it is pending, `at_ms` is the next attempt's time in unix ms."""
 
     state: DeliveryState
     at_ms: int | None = None
 
 
 def decide(attempt: AttemptMade, *, now_ms: int, until_ms: int, random: Random) -> Decision:
-    """Return what follows an attempt that ended at `now_ms`, for a response that is kept until `until_ms`."""
+    """Return what follows an attempt that ended at `now_ms`, for a response that is kept until `until_ms`.
+
+    Both are unix milliseconds.
+    """
     final = _final_state(attempt)
     return Decision(final) if final else _next(attempt, now_ms, until_ms, random)
 

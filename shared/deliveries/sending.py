@@ -1,4 +1,4 @@
-"""Sending the event of one attempt to its target, signed if that is a URL, as part of the response's trace."""
+"""Sends the event of one attempt to its target as part of the response's trace. Callbacks are signed."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,11 @@ from shared.telemetry.spans import MeasuredSpan
 
 
 async def send_event(ports: Ports, record: Record, delivery: Delivery) -> Answer:
-    """Send the event about a terminal response; return the answer."""
+    """Send the event about a terminal response to the delivery's target, and return the outcome.
+
+    A callback is signed with all current secrets of the caller. If it has none, nothing is sent, and the outcome is the
+    error `unsigned`.
+    """
     event = responses.webhook_event(record, blobs.unpack(await ports.store.body(record)))
     with _span(record, delivery) as span:
         if delivery.target is Target.CALLBACK:

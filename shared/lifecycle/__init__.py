@@ -1,1 +1,1 @@
-"""The way of a response: admission, submission, polling, completion, cancellation, retention."""
+"""The lifecycle of a response: admission, submission, polling, completion, cancellation, retention."""

@@ -1,4 +1,4 @@
-"""Admission: whether a caller may have what it asks for, and the record that its response begins with."""
+"""Admission: checks what a caller asks for, and makes the record of the new response."""
 
 from typing import Any
 
@@ -18,10 +18,11 @@ from shared.upstreams.protocol import Upstream
 async def admit(
     ports: Ports, caller: Caller, new: NewResponse, response_id: str, *, is_repeatable: bool
 ) -> tuple[Record, dict[str, Any] | None]:
-    """Return the record of a new response, and what its upstream is to be sent.
+    """Return the record of a new response, and the request body for its upstream.
 
-    Raises BadRequest if the caller may not have it. The repeat of a request that was accepted before is not checked
-    again: its response is returned as it is, and None instead of a request.
+    Raises BadRequest naming the field if the request is not allowed, and Misconfigured if its agent cannot be loaded.
+    `is_repeatable`: the request has an idempotency key. If it fails a check but was accepted before, return the record
+    of its response, and None instead of a body.
     """
     upstream = ports.upstreams.of(new.model)
     try:
@@ -77,7 +78,10 @@ def new_record(
 
 
 async def own(ports: Ports, caller: Caller, named: str) -> Record:
-    """Return a caller's response by its id or a token; raise NotFound for another caller's, and for a deleted one."""
+    """Return a caller's response by its id or a continuation token.
+
+    Raises NotFound if it does not exist, is deleted, or belongs to another caller.
+    """
     cursor = ids.read_token(named)
     record = await ports.store.read(cursor.id) if cursor else None
     if record is None or record.caller != caller.name or record.deleted:
@@ -86,12 +90,12 @@ async def own(ports: Ports, caller: Caller, named: str) -> Record:
 
 
 def not_found(named: str) -> NotFound:
-    """Return the error about a response that a caller does not have."""
+    """Return the error for a response that a caller does not have."""
     return NotFound(f"Response with id '{named[:100]}' not found.")
 
 
 async def check_targets(ports: Ports, caller: Caller, new: NewResponse) -> None:
-    """Raise BadRequest naming the field if the terminal event must not be sent where the request says."""
+    """Raise BadRequest naming the field if the terminal event must not go to the request's URL or queue."""
     if new.callback_url is not None:
         await _check_callback(ports, caller, new.callback_url)
     if new.reply_to is not None and not is_allowed(new.reply_to, ports.config.rules.reply_queues):
@@ -114,7 +118,7 @@ async def _check_callback(ports: Ports, caller: Caller, url: str) -> None:
 
 
 async def _previous(ports: Ports, caller: Caller, named: str) -> Record:
-    """Return the response that a new one continues; raise BadRequest if it cannot be continued."""
+    """Return the response that a new one continues. Raise BadRequest if it cannot be continued."""
     try:
         record = await own(ports, caller, named)
     except NotFound:

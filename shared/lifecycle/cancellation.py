@@ -1,4 +1,4 @@
-"""Cancellation, and telling the upstream to stop."""
+"""Cancellation of a response, and of its work upstream."""
 
 from shared.core.alarms import Alarm
 from shared.core.backoff import retry_delay
@@ -14,7 +14,10 @@ _log = logger(__name__)
 
 
 async def cancel(ports: Ports, record: Record) -> Record:
-    """Cancel a response. A cancelled one stays as it is. Raises BadRequest if it has ended otherwise."""
+    """Cancel a response and return its record. A cancelled response stays as it is.
+
+    Raises BadRequest if it has ended otherwise, and NotFound if it has been purged.
+    """
     ended = await completion.end(ports, record, record.id, endings.cancelled(ports.clock.now_ms()))
     if ended is None:
         raise NotFound(f"Response with id '{record.id}' not found.")
@@ -25,7 +28,7 @@ async def cancel(ports: Ports, record: Record) -> Record:
 
 
 async def on_stop_alarm(ports: Ports, alarm: Alarm) -> None:
-    """Tell the upstream to stop, again and again until it confirms, does not know the work, or a day has passed."""
+    """Stop the work upstream. Retry until the upstream confirms, does not know the work, or a day has passed."""
     now_ms = ports.clock.now_ms()
     if now_ms >= alarm.deadline_ms:
         _log.error("stop.given_up", extra={"response": alarm.id})

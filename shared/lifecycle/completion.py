@@ -1,4 +1,4 @@
-"""Completion: ending a response. There is one way for all ends, the upstream's, a cancel, a deadline and a fault."""
+"""Completion: ends a response. All ends take this path: the upstream's, a cancel, a deadline and a fault."""
 
 from shared.core import blobs, response_transitions
 from shared.core.alarms import Alarm
@@ -22,10 +22,11 @@ async def end(
     *,
     epoch: int | None = None,
 ) -> Record | None:
-    """End a response unless it has ended; return its record as it then is, None if there is none.
+    """End a response unless it has ended. Return its record as it then is, or None if it does not exist.
 
-    `record` is the record as last read, if it was. With an epoch, the response is ended only while that epoch holds its
-    run. The alarm `held`, which the caller owns, is removed in the same transaction, also if the response had ended.
+    `record` is the record as last read, or None if it was not read. With an epoch, the response is ended only while its
+    run has that epoch. The alarm `held`, which the caller owns, is removed in the same transaction, also if the
+    response had ended before.
     """
     record = record or await ports.store.read(response_id)
     if record and outcome.reads_body:
@@ -43,9 +44,9 @@ async def end(
 
 
 async def with_object(ports: Ports, record: Record) -> Record:
-    """Return a record that has an object.
+    """Return the record with a response object.
 
-    If it has none, or if its object was too large to be kept before it was final, the request is read for it.
+    If it has none, or if the object was too large to be kept before it was final, the object is made from the request.
     """
     if record.body or record.status.is_terminal:
         return record

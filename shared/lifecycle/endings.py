@@ -1,4 +1,4 @@
-"""How a response ends: each reason as a value, and what that value makes of a record. Pure."""
+"""How a response ends: every reason as an outcome, and the ending that an outcome gives a record. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -24,8 +24,9 @@ _CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,80}")
 class Outcome:
     """Why and how a response ends.
 
-    `answer` is the upstream's final object, or the part of it that says why there is none. `synthesize`: the readers of
-    its stream have not seen the output as events. `reads_body`: what is known of the object is used, too.
+    `answer` is the upstream's final response object, or the part that says why it has no output. `synthesize`: the
+    readers of the stream have not seen the output as events. `reads_body`: fields that the answer lacks are taken from
+    the stored object.
     """
 
     status: Status
@@ -39,7 +40,7 @@ class Outcome:
 
 
 def by_progress(progress: Progress, now_ms: int, *, synthesize: bool = False) -> Outcome:
-    """End as the upstream's last progress says."""
+    """Return the outcome that the upstream's last progress shows."""
     return Outcome(
         progress.status,
         progress.answer,
@@ -51,43 +52,43 @@ def by_progress(progress: Progress, now_ms: int, *, synthesize: bool = False) ->
 
 
 def by_failure(code: str, message: str, now_ms: int, *, stop: bool = False) -> Outcome:
-    """End as failed, with this error."""
+    """Return a failure with this error."""
     return Outcome(Status.FAILED, responses.failure(code, message), now_ms, stop=stop)
 
 
 def cancelled(now_ms: int) -> Outcome:
-    """End as cancelled, and tell the upstream."""
+    """Return a cancellation, which also stops the upstream."""
     return Outcome(Status.CANCELLED, {}, now_ms, stop=True)
 
 
 def internal_error(now_ms: int) -> Outcome:
-    """End as failed because of a fault of this service. Nothing packed is read, because reading may be what failed."""
+    """Return a failure for a fault of this service. Nothing packed is read, because that may be what failed."""
     failure = by_failure("internal_error", "The service failed to handle this response.", now_ms, stop=True)
     return replace(failure, reads_body=False)
 
 
 def deadline_exceeded(now_ms: int) -> Outcome:
-    """End as failed because the deadline has passed."""
+    """Return a failure because the deadline has passed, which also stops the upstream."""
     return by_failure("deadline_exceeded", "The response was not finished before its deadline.", now_ms, stop=True)
 
 
 def unusable(error: UpstreamUnusable, now_ms: int, *, stop: bool = False) -> Outcome:
-    """End as failed because the upstream's answer cannot be used."""
+    """Return a failure because the upstream's answer cannot be used."""
     return by_failure(error.code, error.message, now_ms, stop=stop)
 
 
 def refused(refusal: UpstreamRefused, now_ms: int) -> Outcome:
-    """End as failed with the upstream's refusal."""
+    """Return a failure with the code and message of the upstream's refusal."""
     return by_failure(refusal.code or "upstream_refused", refusal.message, now_ms)
 
 
 def lost(message: str, now_ms: int) -> Outcome:
-    """End as failed because the upstream does not have the work any more."""
+    """Return a failure because the upstream no longer has the work."""
     return by_failure("upstream_lost", message, now_ms)
 
 
 def with_our_ids(refusal: UpstreamRefused, record: Record, request: Mapping[str, Any]) -> UpstreamRefused:
-    """Return a refusal that names the previous response by the id that its caller knows."""
+    """Return the refusal with our id of the previous response in its message, which the caller knows."""
     theirs = request.get("previous_response_id")
     if theirs and record.request.previous_id:
         refusal.message = refusal.message.replace(theirs, record.request.previous_id)
@@ -95,7 +96,7 @@ def with_our_ids(refusal: UpstreamRefused, record: Record, request: Mapping[str,
 
 
 def echoing(record: Record, request: Mapping[str, Any]) -> Record:
-    """Return a record that has an object: its own, or else what the request says of it."""
+    """Return the record with a response object, its own or else one made from the fields of the request."""
     return record if record.body else replace(record, body=blobs.pack(responses.echo(request)))
 
 
@@ -106,7 +107,7 @@ def known_object(record: Record) -> dict[str, Any]:
 
 
 def ending_of(record: Record, outcome: Outcome) -> Ending:
-    """Return how this record ends with that outcome. An output that is too large makes it fail."""
+    """Return how the record ends with an outcome. If the output is over 2.5 MiB when packed, it fails."""
     known = known_object(record) if outcome.reads_body else {"model": record.request.model}
     shown = responses.present(record, outcome.status, outcome.answer, known, outcome.now_ms)
     try:
@@ -139,7 +140,7 @@ def _too_large(record: Record, outcome: Outcome) -> Ending:
 
 
 def _with_session(ending: Ending, session: Mapping[str, Any]) -> Ending:
-    """Keep the session for a response that continues this one. If there is no room, this one ends well all the same."""
+    """Add the session for a response that continues this one. If it does not fit, end without it."""
     try:
         packed = blobs.pack(session)
     except Oversized:
@@ -150,7 +151,7 @@ def _with_session(ending: Ending, session: Mapping[str, Any]) -> Ending:
 def _with_synthesized_events(record: Record, ending: Ending, shown: Mapping[str, Any]) -> Ending:
     """Add the output as events, in the same transaction as the end.
 
-    If they do not fit, only the first one is added, which tells readers to discard what they have.
+    If they do not fit, add only the first one, which makes readers discard the events that they have.
     """
     if not shown["output"]:
         return ending
@@ -166,11 +167,11 @@ def _fits(events: tuple[Event, ...], room: int) -> bool:
         return False
 
 
-# What is logged of a final object
+# Log attributes of a final object
 
 
 def _attributes(shown: Mapping[str, Any]) -> dict[str, str | int]:
-    """Return the model that answered, the tokens that it used, and the code of an error."""
+    """Return the model that answered, the tokens that it used, and the code of an error, as far as they are known."""
     usage, error = (_fields(shown, name) for name in ("usage", "error"))
     found = {
         "response_model": _text(shown.get("model")),
@@ -192,7 +193,7 @@ def _count(value: object) -> int | None:
 
 
 def _code(value: object) -> str | None:
-    """Return the code of an error. Some upstreams put a sentence there, which could contain anything."""
+    """Return the code of an error, or `_OTHER` for a sentence. Some upstreams send one, which may contain anything."""
     text = str(value) if isinstance(value, str | int) else None
     return text if text is None or _CODE.fullmatch(text) else "_OTHER"
 

@@ -1,8 +1,8 @@
-"""Polling: asking the upstream how far it is, when an alarm rings and when a caller asks.
+"""Polling: asks the upstream how far it is, when an alarm fires and when a caller asks.
 
-A poll that finds no change writes nothing: its alarm was moved before. Only every fourth poll in a row is checked. Its
-alarm is leased for as long as the poll may take, and set back with its count of attempts when the poll ends well.
-Otherwise a long healthy wait would look like a poll that kills its process.
+A poll that finds no change writes nothing, because its alarm was moved before. Only every fourth poll in a row is
+checked. Its alarm is leased for as long as the poll may take. When the poll ends well, the alarm is set back and its
+count of attempts becomes 0. Without that, a long healthy wait would look like a poll that crashes its process.
 """
 
 from shared.contract import responses
@@ -28,9 +28,9 @@ _MAX_WAIT_MS = 3_600_000
 
 
 async def on_poll_alarm(ports: Ports, alarm: Alarm, now_ms: int) -> None:
-    """Poll for an alarm that has been moved to its next time. `now_ms` is the moment of that move."""
+    """Poll for an alarm that a sweep has moved to its next time. `now_ms` is when it moved, in unix milliseconds."""
     record = None
-    if alarm.read_ms == now_ms:  # the move has noted that the record was last read over a minute ago
+    if alarm.read_ms == now_ms:  # the sweep sets this if the record was last read over a minute ago
         record = await ports.store.read(alarm.id)
         if record is None or record.status.is_terminal:
             await ports.store.remove(alarm)
@@ -65,7 +65,7 @@ async def _on_progress(ports: Ports, record: Record | None, alarm: Alarm, progre
 
 
 async def _on_missing(ports: Ports, alarm: Alarm, now_ms: int) -> None:
-    """Tolerate a 404 for two minutes: Azure answers one soon after a create, and for 33 s after a stream's end."""
+    """Tolerate a 404 for two minutes. Azure answers it soon after a create, and for 33 s after a stream's end."""
     if now_ms - (alarm.missing_ms or now_ms) < MISSING_GRACE_MS:
         wait_ms = poll_delay(now_ms - alarm.born_ms, ports.random)
         await rearm(ports, alarm, now_ms + wait_ms, missing_ms=alarm.missing_ms or now_ms)
@@ -81,7 +81,7 @@ async def _on_error(ports: Ports, alarm: Alarm, error: UpstreamError) -> None:
 
 
 async def record_progress(ports: Ports, record: Record, progress: Progress) -> Record:
-    """Record an unfinished status if it has changed, so that no reader sees it go back."""
+    """Record an unfinished status if it has changed, so that no reader sees it go back. Return the record."""
     if later(record.status, progress.status) == record.status:
         return record
 
@@ -98,9 +98,10 @@ async def record_progress(ports: Ports, record: Record, progress: Progress) -> R
 
 
 async def look(ports: Ports, record: Record) -> tuple[Record, bytes]:
-    """Return a response as a caller reads it. The upstream is asked first, at most once a second per response.
+    """Return the record of a response, and its object as JSON text for a caller.
 
-    If the upstream cannot be asked, what is known is returned. The alarm is left alone.
+    The upstream is asked first, at most once a second per response. If it cannot be asked, the stored object is
+    returned. The alarm is left alone.
     """
     upstream = record.upstream
     if not record.status.is_terminal and upstream.token and record.run.mode is ExecutionMode.POLL:
@@ -129,9 +130,9 @@ async def _look_upstream(ports: Ports, record: Record, token: str) -> tuple[Reco
 
 
 async def end_announced(ports: Ports, record: Record, token: str) -> Record | None:
-    """End a response whose end the upstream has announced; return its record.
+    """End a response whose end the upstream has announced, and return its record.
 
-    Raises Unavailable if the upstream does not show the end yet.
+    Raises Unavailable if the upstream cannot be asked, or does not show the end yet.
     """
     try:
         progress = await _poll(ports, record.id, token)
@@ -147,13 +148,13 @@ async def end_announced(ports: Ports, record: Record, token: str) -> Record | No
 
 
 async def _poll(ports: Ports, response_id: str, token: str, *, accepts_past: bool = False) -> Progress:
-    """Ask the upstream. All polls of one response in this process at the same time are one."""
+    """Ask the upstream. Simultaneous polls of one response in this process share one call."""
     upstream = ports.upstreams.of(token)
     return await ports.polls.call(response_id, lambda: upstream.poll(token), accepts_past=accepts_past)
 
 
 async def stored_object(ports: Ports, record: Record) -> bytes:
-    """Return the response object as JSON from what is stored of it."""
+    """Return the stored response object as JSON text."""
     if record.status.is_terminal:
         return blobs.expand(await ports.store.body(record))
     known = endings.known_object(await completion.with_object(ports, record))

@@ -1,8 +1,8 @@
 """Queue intake: each message of the `requests` queue starts one response, as an HTTP request would.
 
-The response's id derives from the message's, so copies of a message start nothing new. A sender that may send twice
+The response's id derives from the message's id, so copies of a message start nothing new. A sender that may send twice
 sets `id` in the message. If a request cannot be carried out, its response fails, and the event about that goes to the
-reply queue. If the message names no reply queue that is allowed, it goes to the poison queue.
+reply queue. If the message names no allowed reply queue, it goes to the poison queue.
 """
 
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,10 @@ class QueueMessage:
 
 
 async def take(ports: Ports, message: QueueMessage) -> None:
-    """Start what a message asks for, unless a copy of it has. Raises StoreError if that is not possible now."""
+    """Start the response that a message asks for, unless a copy of the message has started it.
+
+    Raises StoreError if that is not possible now.
+    """
     queued = QueuedRequest.read(message.id, message.body)
     with spans.queued_request_span(REQUESTS, message.id, queued.traceparent) as span, span.activated():
         await _take(ports, message, queued)
@@ -61,7 +64,7 @@ async def _admit(ports: Ports, caller: Caller, queued: QueuedRequest) -> tuple[R
         raise queued.wrong
     new = _new_response(queued)
     record, request = await admission.admit(ports, caller, new, queued.response_id, is_repeatable=True)
-    # acknowledged, because a refusal can only be told by the event of a response
+    # acknowledged, because the sender learns of a refusal only by the event of a failed response
     info = replace(record.request, correlation_id=queued.correlation_id)
     return replace(record, acknowledged=True, request=info), request
 
@@ -74,7 +77,7 @@ def _new_response(queued: QueuedRequest) -> NewResponse:
 
 
 def requests_caller(ports: Ports) -> Caller:
-    """Return the caller on whose behalf queued requests are made."""
+    """Return the caller on whose behalf queued requests are made. Raise SettingsError if it does not exist."""
     caller = ports.callers.named(ports.config.rules.requests_caller)
     if caller is None:
         raise SettingsError("REQUESTS_CALLER must be the name of a caller")
@@ -82,7 +85,7 @@ def requests_caller(ports: Ports) -> Caller:
 
 
 async def _refuse(ports: Ports, message: QueueMessage, queued: QueuedRequest, refusal: ServiceError) -> None:
-    """Tell the reply queue why nothing was started. If none is allowed, move the message to the poison queue."""
+    """Send the reason to the reply queue. If the message names none that is allowed, move it to the poison queue."""
     extra = {"message_id": message.id, "response": queued.response_id, "reason": refusal.message}
     if _may_reply(ports, queued):
         _log.warning("request.refused", extra=extra)
@@ -98,9 +101,9 @@ def _may_reply(ports: Ports, queued: QueuedRequest) -> bool:
 
 
 async def fail(ports: Ports, queued: QueuedRequest, refusal: ServiceError) -> None:
-    """Make the message's response a failed one, which tells its reply queue if that is allowed.
+    """Create the message's response as a failed one. The event about it goes to the reply queue, if that is allowed.
 
-    The request is kept, as that of any other response. A response that the message has started is left as it is.
+    The request is kept, as for any other response. A response that the message has already started is left as it is.
     """
     now_ms = ports.clock.now_ms()
     trace, trace_parent = tracing.new_response_trace()
@@ -137,6 +140,9 @@ def _model(request: dict[str, Any]) -> str | None:
 
 
 async def requeue(ports: Ports, message: QueueMessage) -> None:
-    """Send a message to the end of its queue, under its own id: it could not be handled so far."""
+    """Send a message to the end of its queue, under its own id, because it could not be handled so far.
+
+    The new copy becomes visible after 55 s. Raises StoreError.
+    """
     body = messages.requeued_request(message.id, message.body)
     await ports.requests.send(REQUESTS, body, delay_s=REQUEUE_DELAY_S)

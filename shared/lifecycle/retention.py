@@ -1,4 +1,4 @@
-"""Retention: what a caller deletes is hidden at once and purged soon. Everything else is purged when it is old."""
+"""Retention: a deleted response is hidden at once and purged soon. All others are purged when they are old."""
 
 from shared.core import retention_transitions
 from shared.core.alarms import Alarm
@@ -17,21 +17,21 @@ STARTING_MS = 60_000
 
 
 async def delete(ports: Ports, record: Record) -> None:
-    """Hide an ended response for good; raise BadRequest if it has not ended."""
+    """Hide an ended response for good. Raise BadRequest if it has not ended, and NotFound if it has been purged."""
     if not record.status.is_terminal:
         raise BadRequest("Cannot delete an in-flight response.")
     now_ms = ports.clock.now_ms()
     try:
         hidden = await update(ports, record, record.id, lambda current: retention_transitions.delete(current, now_ms))
     except Conflict:
-        # its purge alarm has been moved: the purge is under way, and will find the tombstone
+        # its purge alarm has been moved, so the purge is under way and will find the tombstone
         hidden = await update(ports, None, record.id, retention_transitions.hide)
     if hidden is None:
         raise NotFound(f"Response with id '{record.id}' not found.")
 
 
 async def on_purge_alarm(ports: Ports, alarm: Alarm) -> None:
-    """Remove a response that is due, at most 20 batches of its rows. An open delivery is waited for."""
+    """Remove a response that is due, at most 20 batches of its rows at once. Wait while a delivery is open."""
     if alarm.target == upstream_ids.TARGET:
         await upstream_ids.purge(ports, alarm)
         return
@@ -66,7 +66,7 @@ async def _postpone(ports: Ports, record: Record, alarm: Alarm, due_ms: int) -> 
 
 
 async def _forget_upstream(ports: Ports, model: str | None, upstream_id: str) -> None:
-    """Ask the upstream to delete its copy. If it cannot now, its own retention will."""
+    """Ask the upstream to delete its copy. If that fails, the upstream's own retention deletes it later."""
     try:
         await ports.upstreams.of(model).forget(upstream_id)
     except UpstreamError as error:

@@ -1,8 +1,14 @@
-"""Submission: accepting a response and starting it upstream.
+"""Submission: accepts a response and starts it upstream.
 
-There is one path for everyone: (a) insert the record, the request and a `start` alarm; (b) start the work upstream,
-with our id as the idempotency key; (c) record the upstream's token and set the first poll; (d) ask for a sweep. If the
-process dies on the way, the alarm is left, and a sweep goes on from (b).
+A response that is polled takes four steps.
+
+    a   insert the record, the request and a `start` alarm
+    b   start the work upstream, with our id as the idempotency key
+    c   record the upstream's token and set the first poll
+    d   ask for a sweep
+
+If the process crashes on the way, the alarm remains, and a sweep continues from (b). A response that a run drives has a
+`run` alarm instead, and the holder of the run starts the work.
 """
 
 from collections.abc import Mapping
@@ -41,7 +47,10 @@ _JOIN_PAUSE_S = 0.2
 
 
 async def submit(ports: Ports, record: Record, request: dict[str, Any]) -> Record:
-    """Accept a response that nobody reads as a stream now, and have it started; raise as the two functions below."""
+    """Accept a response that no client reads as a stream now, have it started, and return its record.
+
+    `request` is the body for the upstream. Raises as `submit_polled` and `submit_run` do.
+    """
     upstream = ports.upstreams.of(record.request.model)
     if upstream.is_background and not record.request.stream:
         return await submit_polled(ports, upstream, record, request)
@@ -49,10 +58,10 @@ async def submit(ports: Ports, record: Record, request: dict[str, Any]) -> Recor
 
 
 async def submit_polled(ports: Ports, upstream: BackgroundUpstream, record: Record, request: dict[str, Any]) -> Record:
-    """Accept a response and start it; return its record. A repeat of an idempotent request joins the first one.
+    """Accept a response, start it, and return its record. A repeat of an idempotent request joins the first one.
 
-    Raises RefusedByUpstream if the upstream rejects the request: then nothing is kept. Raises StoreError if nothing
-    could be accepted.
+    Raises RefusedByUpstream if the upstream rejects the request, and then nothing is kept. Raises TooLarge if the
+    request is over 2.5 MiB when packed, BadRequest as `join` does, and StoreError if nothing could be accepted.
     """
     packed = _packed(request)
     change = response_transitions.accept(endings.echoing(record, request), packed, ports.clock.now_ms())
@@ -65,14 +74,17 @@ async def submit_polled(ports: Ports, upstream: BackgroundUpstream, record: Reco
         with tracing.under(accepted.trace):
             return await _start(ports, upstream, accepted, change.alarms_in[0], request)
     except StoreError:
-        # the response is accepted: the start alarm goes on from wherever this stopped
+        # the response is accepted, and its start alarm continues from here
         _log.warning("start.unrecorded", extra={"response": record.id})
         return accepted
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedRun:
-    """A run that was accepted. Without an alarm this process does not hold it."""
+    """A run that was accepted. If this process holds it, `alarm` is its lease, and otherwise None.
+
+    `first_frame` is the `response.created` event as a client reads it.
+    """
 
     record: Record
     alarm: Alarm | None = None
@@ -80,9 +92,10 @@ class SubmittedRun:
 
 
 async def submit_run(ports: Ports, record: Record, request: dict[str, Any], *, held: bool) -> SubmittedRun:
-    """Accept a response that a run drives: held by the caller of this, or offered on the `runs` queue.
+    """Accept a response that a run drives. With `held`, this process holds the run. If not, the `runs` queue offers it.
 
-    A repeat of an idempotent request joins the first one. Raises StoreError if nothing could be accepted.
+    A repeat of an idempotent request joins the first one. Raises TooLarge if the request and its first event are over
+    2.5 MiB when packed, BadRequest as `join` does, and StoreError if nothing could be accepted.
     """
     packed, now_ms = _packed(request), ports.clock.now_ms()
     echoing = endings.echoing(record, request)
@@ -119,7 +132,10 @@ async def _start(
 
 
 async def record_start(ports: Ports, record: Record, held: Alarm, progress: Progress) -> Record:
-    """Record the first progress of the upstream, whatever has become of the response meanwhile."""
+    """Record the first progress of the upstream, whatever has happened to the response meanwhile.
+
+    `held` is the alarm that the caller owns. Returns the record. Raises NotFound if the response has been purged.
+    """
     token = progress.token
     if token is None and not record.upstream.token:
         outcome = endings.by_progress(progress, ports.clock.now_ms())
@@ -136,7 +152,7 @@ async def record_start(ports: Ports, record: Record, held: Alarm, progress: Prog
 
 
 async def _stop_at_once(ports: Ports, response_id: str, token: str) -> None:
-    """Stop the work of a response that was ended, deleted and purged meanwhile: no row can hold a `stop` alarm."""
+    """Stop the work of a response that has been purged meanwhile. It has no row that could hold a `stop` alarm."""
     try:
         await ports.upstreams.of(token).stop(token)
     except UpstreamError as error:
@@ -165,7 +181,7 @@ def _start_transition(
 
 
 async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
-    """Start a response whose first start was not recorded, or find out the token of one that ended meanwhile."""
+    """Start a response whose first start was not recorded, or learn the token of one that has ended meanwhile."""
     record = await ports.store.read(alarm.id)
     if record is None or record.upstream.token or (record.status.is_terminal and not may_learn_token(ports, alarm)):
         await ports.store.remove(alarm)
@@ -175,13 +191,16 @@ async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
         await completion.end(ports, record, record.id, endings.deadline_exceeded(now_ms))
         return
     request = blobs.unpack(await ports.store.request(record.id) or b"")
-    # counted, because an upstream that ignores the key may have started the work before
+    # logged, because an upstream that ignores the key may have started the work before
     _log.info("start.repeated", extra={"response": record.id, "tries": alarm.tries})
     await _start_again(ports, endings.echoing(record, request), alarm, request)
 
 
 def may_learn_token(ports: Ports, alarm: Alarm) -> bool:
-    """Return whether to repeat a create only to find out what to stop: for a day, and only if keys are honoured."""
+    """Return whether a create may be repeated only to learn what to stop.
+
+    It may until a day after the deadline, if the upstream honours the idempotency key.
+    """
     limits = ports.config.limits
     return limits.honours_keys and ports.clock.now_ms() < alarm.deadline_ms + response_transitions.DAY_MS
 
@@ -210,13 +229,13 @@ async def _fail(ports: Ports, record: Record, held: Alarm, outcome: Outcome) -> 
 
 
 async def defer(ports: Ports, alarm: Alarm, error: UpstreamError) -> None:
-    """Set a `start` alarm to the time of the next try. An expected error does not count as a failed attempt."""
+    """Set an alarm to the time of the next try. An error of the upstream does not count as a failed attempt."""
     wait_ms = retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
     await rearm(ports, alarm, ports.clock.now_ms() + wait_ms, tries=alarm.tries + 1)
 
 
 async def _refuse(ports: Ports, record: Record, held: Alarm, refusal: UpstreamRefused) -> Record:
-    """Remove what was inserted and pass the refusal on. A response whose id somebody knows fails instead."""
+    """Remove the inserted rows and raise RefusedByUpstream. If a caller knows the id, the response fails instead."""
     if record.acknowledged:
         return await _fail(ports, record, held, endings.refused(refusal, ports.clock.now_ms()))
     try:
@@ -233,9 +252,11 @@ async def _refuse(ports: Ports, record: Record, held: Alarm, refusal: UpstreamRe
 
 
 async def join(ports: Ports, response_id: str) -> Record | None:
-    """Wait for the first of two equal requests; return None if its rows are gone, so that this one may be the first.
+    """Wait for the first of two equal requests and return its record.
 
-    Whoever answers before the start is confirmed acknowledges the response first: then its rows are not removed.
+    Returns None if its rows are gone, so that this request may be the first. If the start is not confirmed in time, the
+    response is acknowledged before it is returned, so that its rows are not removed. Raises BadRequest if the response
+    was deleted.
     """
     until_s = ports.clock.elapsed_s() + ports.config.limits.start_wait_s
     while record := await ports.store.read(response_id):
@@ -250,7 +271,7 @@ async def join(ports: Ports, response_id: str) -> Record | None:
 
 
 def _existing(record: Record | None) -> Record:
-    """Return the record; raise NotFound if it was deleted and purged while it was being started."""
+    """Return the record. Raise NotFound if it was deleted and purged during its start."""
     if record is None:
         raise NotFound("The response was deleted.")
     return record
@@ -268,7 +289,7 @@ def _too_large(what: str) -> TooLarge:
 
 
 def _packed_or_nothing(shown: Mapping[str, Any]) -> bytes:
-    """Return the packed object; nothing if it is too large to be kept before it is final."""
+    """Return the packed object, or empty bytes if it is too large to be kept before it is final."""
     try:
         return blobs.pack(shown)
     except Oversized:

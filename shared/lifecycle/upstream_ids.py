@@ -1,7 +1,8 @@
-"""Upstream ids: which response of ours an upstream's id belongs to. Only kept if the upstream sends webhooks.
+"""Upstream ids: which of our responses an upstream's id belongs to. They are kept only if the upstream sends webhooks.
 
-The id is registered, in the shard of its hash, before our response records it. A webhook that comes earlier leaves a
-mark there, which the registration finds. One that comes between the two writes marks the record. So no webhook is lost.
+The id is registered in the shard of its hash, before our record has it. A webhook that arrives earlier leaves a mark
+there, which the registration finds. A webhook that arrives between the two writes marks the record. So no webhook is
+lost.
 """
 
 from shared.core import keys
@@ -10,13 +11,13 @@ from shared.core.errors import Conflict
 from shared.core.records import Record
 from shared.runtime.ports import Ports
 
-TARGET = "u"  # of the alarm that removes such a row
-MARK_MS = 600_000  # how long a webhook about a response that is not ours (yet) is remembered
-SPARE_MS = 3_600_000
+TARGET = "u"  # the target of the alarm that removes such a row
+MARK_MS = 600_000  # how long a webhook about an unknown response is remembered
+SPARE_MS = 3_600_000  # how long after the response's deadline its row is kept
 
 
 async def register(ports: Ports, record: Record, upstream_id: str) -> bool:
-    """Register an upstream's id; return whether the upstream has announced its end already."""
+    """Register the upstream's id of a response. Return whether the upstream has announced its end already."""
     if not ports.config.limits.upstream_webhooks_enabled:
         return False
     owner = keys.upstream_owner(upstream_id)
@@ -29,12 +30,12 @@ async def register(ports: Ports, record: Record, upstream_id: str) -> bool:
     try:
         await ports.store.replace(owner, key, {"response": record.id}, row.etag)
     except Conflict:
-        return False  # our own write came first: its answer was lost
+        return False  # our own write came first, and its answer was lost
     return True
 
 
 async def response_of(ports: Ports, upstream_id: str) -> Record | None:
-    """Return the response that an upstream's id belongs to. If there is none, leave a mark for its registration."""
+    """Return the response that an upstream's id belongs to, or None. An unknown id leaves a mark for `register`."""
     owner = keys.upstream_owner(upstream_id)
     if await _insert(ports, owner, "", ports.clock.now_ms() + MARK_MS):
         return None
@@ -43,7 +44,7 @@ async def response_of(ports: Ports, upstream_id: str) -> Record | None:
 
 
 async def purge(ports: Ports, alarm: Alarm) -> None:
-    """Remove the row of an upstream's id that is due."""
+    """Remove the row of an upstream's id whose alarm is due."""
     await ports.store.discard(alarm.id, keys.upstream_key(alarm.id))
     await ports.store.remove(alarm)
 

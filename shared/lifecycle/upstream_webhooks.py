@@ -1,6 +1,7 @@
 """Inbound webhooks: the upstream announces that one of its responses has ended.
 
-A webhook changes nothing by itself. It only makes us poll at once, instead of within the minute.
+A webhook only triggers a poll at once, instead of within the minute. The poll then ends the response.
+https://platform.openai.com/docs/guides/webhooks
 """
 
 from collections.abc import Mapping
@@ -24,10 +25,11 @@ _ENDS = frozenset(event_type(status) for status in Status if status.is_terminal)
 
 
 async def receive(ports: Ports, headers: Mapping[str, str], body: bytes) -> None:
-    """Poll the response whose end a webhook announces, and send its callbacks. Header names are in lower case.
+    """Poll the response whose end a webhook announces, and begin its deliveries.
 
-    Raises NotFound if webhooks are not configured, Unauthorized if the webhook is not the upstream's, and Unavailable
-    if the upstream does not show the end yet: then it repeats the webhook.
+    `headers` have names in lower case, and `body` is the exact bytes that are signed. Raises NotFound if webhooks are
+    not configured, and Unauthorized if the signature is not the upstream's. Raises Unavailable if the upstream does not
+    show the end yet, so that it repeats the webhook.
     """
     secrets = ports.config.rules.upstream_secrets
     if not secrets:
@@ -41,7 +43,7 @@ async def receive(ports: Ports, headers: Mapping[str, str], body: bytes) -> None
 
 
 def _ended_id(body: bytes) -> str | None:
-    """Return the upstream's id of the response that has ended; None for an event about something else."""
+    """Return the upstream's id of the response that has ended, or None for an event about something else."""
     try:
         event = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -53,7 +55,7 @@ def _ended_id(body: bytes) -> str | None:
 
 
 async def _end(ports: Ports, upstream_id: str) -> Record | None:
-    """Return the response as it then is if this ends it."""
+    """Poll the response that the upstream's id belongs to, and return its record if it has ended, or None."""
     record = await upstream_ids.response_of(ports, upstream_id)
     if record and not record.upstream.token:
         record = await update(ports, record, record.id, response_transitions.announce_end)

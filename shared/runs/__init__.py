@@ -1,1 +1,1 @@
-"""Streamed responses: who drives one, its event log, and those who read it."""
+"""Runs: the process that drives a response, the event log of its stream, and the readers of that log."""

@@ -1,4 +1,4 @@
-"""Reading a background upstream: its work goes on without a reader, so a lost stream is no lost work."""
+"""Reads a background upstream. Its work goes on without a reader, so a lost stream does not lose the work."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -57,7 +57,7 @@ class BackgroundConsumer(Consumer):
     def _start(self) -> AsyncGenerator[UpstreamEvent, None]:
         self.settled.clear()
         if self._record.run.epoch > 1:
-            # counted, because an upstream that ignores the key may have started the work before
+            # logged, because an upstream that ignores the key may have started the work before
             _log.info("start.repeated", extra={"response": self._record.id, "epoch": self._record.run.epoch})
         return self._upstream.stream(self._request, self._record.id)
 
@@ -68,7 +68,7 @@ class BackgroundConsumer(Consumer):
         return self._upstream.resume(token, upstream_next - 1 if upstream_next else None)
 
     async def _begin(self, event: UpstreamEvent) -> None:
-        """Record the upstream's id of the work, before anybody sees anything of it."""
+        """Record the upstream's id of the work before any reader sees an event of it."""
         live = self._log.is_live and not event.is_whole
         status = stream_events.status_after(event.data)
         if not await self._lease.record_start(event.response_id, status, is_background=True, live=live):

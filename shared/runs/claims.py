@@ -1,4 +1,4 @@
-"""Offers and claims: the alarm that finds a run without a holder, and the message by which a process becomes it."""
+"""Offers and claims: an alarm finds a run without a holder, and a queue message lets a process claim it."""
 
 from contextlib import aclosing
 
@@ -19,7 +19,10 @@ _log = logger(__name__)
 
 
 async def on_run_alarm(ports: Ports, alarm: Alarm) -> None:
-    """Ask for a holder: the lease has run out, or nobody has claimed the run that was offered."""
+    """Offer a run again, because its lease has expired or no process has claimed the last offer.
+
+    A run that is past its deadline, or whose lease keeps expiring without progress, ends instead.
+    """
     record = await ports.store.read(alarm.id)
     now_ms = ports.clock.now_ms()
     if record and (upstream := _unknown_work(ports, record, alarm)):
@@ -44,7 +47,10 @@ def _offer(record: Record, alarm: Alarm, now_ms: int) -> ChangeSet | None:
 
 
 async def claim(ports: Ports, response_id: str, epoch: int) -> tuple[Record, Alarm] | None:
-    """Become the holder of a run that was offered for this epoch; return None if the offer is not open any more."""
+    """Claim a run that was offered for this epoch, and return its record and the alarm that is its lease.
+
+    Returns None if the offer is no longer open.
+    """
     record = await ports.store.read(response_id)
     if record is None or record.status.is_terminal or record.run.epoch != epoch:
         return None
@@ -54,21 +60,21 @@ async def claim(ports: Ports, response_id: str, epoch: int) -> tuple[Record, Ala
     try:
         return await commit(ports, record, change), change.alarms_in[0]
     except Conflict:
-        return None  # another message came first, or the alarm rings and will offer the run again
+        return None  # another message came first, or the alarm fires and will offer the run again
 
 
-# Work whose token nobody knows
+# Work with an unknown token
 
 
 def _unknown_work(ports: Ports, record: Record, alarm: Alarm) -> BackgroundUpstream | None:
-    """Return the upstream if work may go on there whose token is unknown but can be found out."""
+    """Return the upstream if it may have work whose token is unknown but can be learned, or None."""
     upstream = ports.upstreams.of(record.request.model)
     is_unknown = record.status.is_terminal and not record.upstream.token
     return upstream if upstream.is_background and is_unknown and submission.may_learn_token(ports, alarm) else None
 
 
 async def _learn_token(ports: Ports, upstream: BackgroundUpstream, record: Record, alarm: Alarm) -> None:
-    """Repeat the create with the same key, only to find out what to stop."""
+    """Repeat the create with the same key, only to learn what to stop."""
     request = blobs.unpack(await ports.store.request(record.id) or b"")
     try:
         token = await _first_id(upstream, record, request)

@@ -1,7 +1,7 @@
-"""The consumer of an upstream: reads its stream, again and again if it breaks, up to the end of the response.
+"""The consumer of an upstream: reads its stream up to the end of the response, and tries again if it breaks off.
 
-background upstream   reconnect after the last event, then fall back to polling
-foreground upstream   the connection is the work, so restart it, at most 3 times, and tell the readers
+For a background upstream, it reconnects after the last event, and then falls back to polling. For a foreground
+upstream, the connection is the work. So it restarts the work, at most 3 times, and makes the readers start over.
 """
 
 import asyncio
@@ -37,21 +37,21 @@ _log = logger(__name__)
 
 
 class Consumer(ABC):
-    """Reads the upstream of one run. What differs between the two kinds of upstream is in the subclasses."""
+    """Reads the upstream of one run. The subclasses have what differs between the two kinds of upstream."""
 
     def __init__(
         self, ports: Ports, lease: Lease, log: LogWriter, request: dict[str, Any], decided: asyncio.Event
     ) -> None:
-        """Take the run's parts, and an event to set when the upstream has accepted the work or cannot be asked."""
+        """Take the run's parts. `decided` is set when the upstream has accepted the work or cannot be asked."""
         self._ports = ports
         self._lease = lease
         self._log = log
         self._request = request
         self._decided = decided
         self._base = endings.known_object(endings.echoing(lease.record, request))
-        self._readers_restarted = False  # readers have been told that the work was started again
-        self._errors = 0  # in a row
-        self._broken = 0  # of them, streams that broke off
+        self._readers_restarted = False  # the event that makes readers start over is in the log
+        self._errors = 0  # errors in a row
+        self._broken = 0  # how many of them are streams that broke off
         self._failing_since_s: float | None = None
         self.settled = asyncio.Event()  # cleared while background work may have begun whose id is not known yet
         self.settled.set()
@@ -63,7 +63,8 @@ class Consumer(ABC):
     async def consume(self) -> UpstreamRefused | None:
         """Read until the response has ended, is polled from now on, or must wait for its upstream.
 
-        Returns the upstream's refusal if it rejects the request. Then nothing is decided about the response.
+        Returns the upstream's refusal if it rejects the request, so that the caller withdraws or ends the response.
+        Returns None otherwise. Raises Lost if this process has lost the run.
         """
         while True:
             before = self._log.next_seq
@@ -85,19 +86,19 @@ class Consumer(ABC):
 
     @abstractmethod
     async def _read(self) -> None:
-        """Read one stream up to the end of the response; raise UpstreamError if it ends before."""
+        """Read one stream up to the end of the response. Raise UpstreamError if the stream ends before."""
 
     @abstractmethod
     async def _on_refused(self, refusal: UpstreamRefused) -> UpstreamRefused | None:
-        """Return the refusal if it is about the request; handle it and return None if it is about the stream."""
+        """Return the refusal if it is about the request. If it is about the stream, handle it and return None."""
 
     @abstractmethod
     async def _on_stream_lost(self, error: UpstreamError) -> None:
-        """End or hand over a response whose stream is not available any more."""
+        """End a response whose stream is no longer available, or switch it to polling."""
 
     @abstractmethod
     def _may_reconnect(self) -> bool:
-        """Return whether another stream is worth a try after so many have broken off."""
+        """Return whether another stream is worth a try after `_broken` streams have broken off."""
 
     # Events
 
@@ -107,13 +108,13 @@ class Consumer(ABC):
             raise _failed(event.data)
 
     async def _append(self, event: UpstreamEvent) -> None:
-        """Append an event to the log, as callers see it."""
+        """Append an event to the log in the form that callers see."""
         ours = stream_events.translated(self._record, self._base, event.data, is_restarted=self._readers_restarted)
         upstream_next = self._log.upstream_next if event.number is None else event.number + 1
         await self._log.append(ours, upstream_next, stream_events.status_after(event.data))
 
     async def _finish(self, event: UpstreamEvent, status: Status) -> None:
-        """End the response as its terminal event says."""
+        """End the response with the status and the response object of its terminal event."""
         answer = event.data.get("response")
         if not isinstance(answer, dict):
             raise UpstreamBroken("the terminal event has no response")
@@ -125,7 +126,7 @@ class Consumer(ABC):
         await self._lease.end(endings.by_progress(progress, self._now_ms(), synthesize=synthesize))
 
     async def _restart_readers(self) -> None:
-        """Tell readers to discard what they have, if they can have anything but `response.created`."""
+        """Make readers discard what they have, unless they can have only `response.created`."""
         if self._log.next_seq > 1:
             await self._log.restart(stream_events.restart_event(self._record, self._base))
             self._readers_restarted = True
@@ -133,7 +134,7 @@ class Consumer(ABC):
     # Leaving
 
     async def _pause(self) -> None:
-        """Leave work that goes on without a reader until it would be polled."""
+        """Release the run until its work would be polled. The work goes on without a reader."""
         await self._log.drain()
         wait_ms = poll_delay(self._now_ms() - self._record.created_ms, self._ports.random)
         await self._lease.hand_over(self._now_ms() + wait_ms)
@@ -154,11 +155,11 @@ class Consumer(ABC):
     # Errors
 
     async def _tolerate(self, error: UpstreamError, *, progressed: bool) -> bool:
-        """Wait for another try and return True. If that is pointless, give up the stream or release the run."""
+        """Wait for another try and return True. If it is pointless, give up the stream or the run and return False."""
         self.settled.set()
         self._decided.set()
         if isinstance(error, UpstreamSilent) and self._record.upstream.token:
-            return True  # a model that thinks: only the connection is renewed
+            return True  # the model may be thinking, so only the connection is renewed
         self._count(error, progressed=progressed)
         _log.warning("run.deferred", extra={"response": self._record.id, "reason": str(error), "tries": self._errors})
         if not self._may_reconnect():
@@ -189,7 +190,7 @@ class Consumer(ABC):
 
 
 def _failed(data: Mapping[str, Any]) -> UpstreamFailed:
-    """Return the error that an upstream reports in its stream, nested or not."""
+    """Return the error that an upstream reports in its stream. Its fields may be nested under `error`."""
     nested = data.get("error")
     reported = nested if isinstance(nested, dict) else data
     code = str(reported.get("code") or "server_error")[:100]

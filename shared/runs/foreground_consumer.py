@@ -1,4 +1,4 @@
-"""Reading a foreground upstream: the connection is the work. Work that breaks off is started again."""
+"""Reads a foreground upstream. The connection is the work, so work that breaks off is started again."""
 
 import asyncio
 from contextlib import aclosing
@@ -63,7 +63,7 @@ class ForegroundConsumer(Consumer):
         raise UpstreamBroken("the stream ended before its terminal event")
 
     async def _begin(self, event: UpstreamEvent) -> None:
-        """Record that the work has begun or goes on, before anybody sees anything of it."""
+        """Record that the work has begun or resumed, before any reader sees an event of it."""
         is_restart = self._record.upstream.starts > 0
         if event.is_resumed:
             await self._lease.record_resumption()
@@ -93,7 +93,7 @@ class ForegroundConsumer(Consumer):
     # Before a restart
 
     async def _was_finished(self) -> bool:
-        """Look before the work is started again; return whether that has settled the response.
+        """Poll earlier work before it is started again, and return whether that has settled the response.
 
         Work that is running or finished upstream is never started again.
         """
@@ -114,7 +114,7 @@ class ForegroundConsumer(Consumer):
         return True
 
     async def _earlier_progress(self) -> Progress | None:
-        """Return how far the work is that was started before; None if the upstream has stopped or forgotten it."""
+        """Return how far the earlier work is, or None if the upstream has stopped or forgotten it."""
         token = self._record.upstream.token
         if token is None:
             return None

@@ -1,4 +1,4 @@
-"""The lease of a run. The holder renews it, and writes the record only while there is no newer epoch."""
+"""The lease of a run. The holder renews it, and writes the record only while its epoch is the newest."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ from shared.telemetry.logs import logger
 _log = logger(__name__)
 _PAUSE_S = 1.0
 _LOOK_MIN_S = 0.02
-HOLD_MAX_MS = 21_000_000  # an invocation is ended after `functionTimeout`, which is 6 h
+HOLD_MAX_MS = 21_000_000  # the platform ends an invocation after `functionTimeout`, which is 6 h
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -31,7 +31,7 @@ class Lost(Exception):
 
 
 class Lease:
-    """A run that this process holds: its record as last known, and the alarm that rings if it stops renewing."""
+    """A run that this process holds: its record as last known, and the alarm that fires if the renewals stop."""
 
     def __init__(self, ports: Ports, record: Record, alarm: Alarm) -> None:
         self._ports = ports
@@ -49,9 +49,10 @@ class Lease:
     # Writing
 
     async def write(self, transition: Callable[[Record], ChangeSet | None], *, gives_up: bool = False) -> None:
-        """Write what a transition says, however long storage is away; raise Lost if this process has lost the run.
+        """Write what a transition decides, and retry while storage is unavailable.
 
-        With `gives_up`, the alarm is removed in the same transaction.
+        With `gives_up`, the alarm is removed in the same transaction, and the run is lost from then on. Raises Lost if
+        this process has lost the run.
         """
 
         def fenced(current: Record) -> tuple[ChangeSet | None, None]:
@@ -65,7 +66,11 @@ class Lease:
         self._is_given_up = gives_up
 
     async def record_start(self, token: str | None, status: Status, *, is_background: bool, live: bool) -> bool:
-        """Record that the upstream has accepted work; return whether it is this response's. Raises Lost."""
+        """Record that the upstream has accepted work, and return whether this response keeps it.
+
+        `token` is the upstream's id of the work. `live`: reserve event numbers for a live reader. The response does not
+        keep work of a background upstream if it already has other work. Raises Lost if this process has lost the run.
+        """
         epoch, now_ms = self.record.run.epoch, self._ports.clock.now_ms()
         return await self._begin(
             lambda current: run_transitions.record_upstream_start(
@@ -74,7 +79,7 @@ class Lease:
         )
 
     async def record_resumption(self) -> bool:
-        """Record that work under way goes on; return whether it is this response's. Raises Lost."""
+        """Record that work under way has resumed, and return True. Raise Lost if this process has lost the run."""
         epoch = self.record.run.epoch
         return await self._begin(lambda current: run_transitions.record_resumption(current, epoch))
 
@@ -86,7 +91,7 @@ class Lease:
         return ownership is Ownership.OURS
 
     async def end(self, outcome: Outcome) -> None:
-        """End the response, however long storage is away, unless this process has lost the run."""
+        """End the response unless this process has lost the run, and retry while storage is unavailable."""
         response_id, epoch = self.record.id, self.record.run.epoch
         self.concluded.clear()
         try:
@@ -95,7 +100,10 @@ class Lease:
             self.concluded.set()
 
     async def hand_over(self, due_ms: int | None = None) -> None:
-        """Give the run up and ask for another holder, at once or at a time in unix ms; raise Lost."""
+        """Give up the run and ask for another holder, now or at `due_ms` in unix milliseconds.
+
+        Raises Lost if this process has lost the run.
+        """
         now_ms = self._ports.clock.now_ms()
 
         def transition(current: Record) -> ChangeSet:
@@ -113,7 +121,7 @@ class Lease:
             return await self.insist(lambda: apply(self._ports, self.record, self.record.id, transition, held))
 
     async def insist(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Do something that needs storage, again and again while storage is away."""
+        """Return the result of `act`. While it raises StoreError, repeat it every second."""
         while True:
             try:
                 return await act()
@@ -121,10 +129,10 @@ class Lease:
                 _log.warning("run.unwritten", extra={"response": self.record.id, "error": type(error).__name__})
                 await self._ports.clock.sleep(_PAUSE_S)
 
-    # Keeping it
+    # Renewal
 
     async def renew(self) -> None:
-        """Renew the lease for as long as this runs; raise Lost when somebody else has moved the alarm."""
+        """Renew the lease until cancelled, every `renew_s` seconds. Raise Lost if the alarm is no longer there."""
         while True:
             await self._ports.clock.sleep(self._ports.config.pace.renew_s)
             try:
@@ -133,7 +141,10 @@ class Lease:
                 _log.warning("run.unrenewed", extra={"response": self.record.id, "error": type(error).__name__})
 
     async def watch(self) -> None:
-        """Read the record at least every second; raise Lost. A response past its deadline is ended."""
+        """Read the record until cancelled, whenever it is `watch_s` seconds old. Raise Lost if the run is lost or over.
+
+        A response that is past its deadline is ended first.
+        """
         clock, pace = self._ports.clock, self._ports.config.pace
         while True:
             await clock.sleep(max(self._seen_s + pace.watch_s - clock.elapsed_s(), _LOOK_MIN_S))
@@ -161,7 +172,7 @@ class Lease:
         try:
             there = await self._ports.store.read(self.record.id, with_body=False)
         except StoreError:
-            return  # while storage is away, nobody can take the lease either
+            return  # while storage is unavailable, no other process can claim the run either
         if there is None or there.run.epoch != self.record.run.epoch or there.status.is_terminal:
             raise Lost
         self._seen_s = self._ports.clock.elapsed_s()

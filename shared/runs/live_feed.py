@@ -7,7 +7,10 @@ MAX_BYTES = 1_048_576
 
 
 class LiveFeed:
-    """Frames for a live reader. A reader that falls behind by over 1 MiB is cut off, and goes on from the log."""
+    """Events for a live reader, each as a frame of bytes.
+
+    A reader that falls behind by over 1 MiB is cut off, and continues from the log.
+    """
 
     def __init__(self) -> None:
         self._frames: list[bytes] = []
@@ -18,7 +21,7 @@ class LiveFeed:
         self.left = asyncio.Event()  # set when the client has left
 
     def put(self, number: int, frame: bytes) -> None:
-        """Pass a frame on. If the reader is too far behind, the feed is closed instead."""
+        """Add the frame of the event with this number. If the reader is too far behind, close the feed instead."""
         if not self.is_open:
             return
         if self._size > MAX_BYTES:
@@ -35,7 +38,7 @@ class LiveFeed:
         self._more.set()
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield what has come, joined, until the feed is closed and empty."""
+        """Yield the frames that have arrived, joined, until the feed is closed and empty."""
         while self.is_open or self._frames:
             await self._more.wait()
             self._more.clear()

@@ -1,4 +1,4 @@
-"""Reading an event log while it grows: every event after a number and then the end, for any number of readers.
+"""Reads an event log while it grows: every event after a number and then the end, for any number of readers.
 
 A reader holds one page of the log at a time, so a slow reader costs the others nothing.
 """
@@ -21,11 +21,12 @@ _log = logger(__name__)
 
 
 async def read_log(ports: Ports, record: Record, after: int) -> AsyncGenerator[bytes, None]:
-    """Yield the frames of all events above a number as they come, up to the end of the stream. `record` is as read.
+    """Yield all events with numbers above `after` as they arrive, up to the end of the stream.
 
-    A reader that starts at the beginning is not given the events between `response.created` and the last restart, which
-    voids them. Ends early only if the response is removed. While storage is away nothing comes; at the first event and
-    at the end it may raise StoreError.
+    `record` is the record as last read. The events are server-sent events, in chunks of bytes. A reader that starts at
+    the beginning does not get the events between `response.created` and the last restart, which voids them. This ends
+    early only if the response is removed. While storage does not answer, it yields nothing. Only at the first event and
+    at the end may it raise StoreError.
     """
     response_id = record.id
     if after < 0 and record.log.valid_from:
@@ -64,7 +65,7 @@ async def _created_frame(ports: Ports, response_id: str) -> bytes:
 
 
 async def _end_frames(ports: Ports, response_id: str, first: int, after: int) -> bytes:
-    """Return the frames of the end above a number. They are made from the record."""
+    """Return the events above a number that end the stream. They are made from the record."""
     record = await ports.store.read(response_id)
     if record is None:
         return b""
@@ -83,14 +84,14 @@ class _Silence:
         self.reset()
 
     def reset(self) -> None:
-        """Note that an event has come."""
+        """Note that an event has arrived."""
         self._since_s = self._asked_s = self._ports.clock.elapsed_s()
 
     async def wait(self) -> bool:
-        """Wait before the next look, longer in a longer silence; return whether the response still exists.
+        """Wait before the next read, longer in a longer silence. Return whether the response still exists.
 
-        A silent stream may have lost its holder. So its readers ask for a sweep now and then, which finds an expired
-        lease sooner than the heartbeat does.
+        A silent stream may have lost its holder. So its readers ask for a sweep every few seconds, which finds an
+        expired lease sooner than the heartbeat does.
         """
         clock, pace = self._ports.clock, self._ports.config.pace
         now_s = clock.elapsed_s()

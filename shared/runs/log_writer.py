@@ -1,4 +1,4 @@
-"""Writing the event log of a run: events are numbered at once, passed to the live reader, and stored in batches."""
+"""Writes the event log of a run. Events are numbered at once, passed to the live reader, and stored in batches."""
 
 import asyncio
 
@@ -18,8 +18,8 @@ from shared.runtime.ports import Ports
 class LogWriter:
     """The end of an event log whose last events are not stored yet.
 
-    A live reader gets a number only when the record has reserved it, so no later holder gives it to another event. A
-    response that was not created as a stream has no log: only its status is kept.
+    A live reader gets an event only when the record has reserved its number, so no later holder gives that number to
+    another event. A response that was not created as a stream has no log, and only its status is kept.
     """
 
     def __init__(self, ports: Ports, lease: Lease, feed: LiveFeed | None) -> None:
@@ -35,7 +35,7 @@ class LogWriter:
         self._changed = asyncio.Condition()
         self._valid_from = record.log.valid_from
         self.next_seq = record.log.next_seq  # the number of the next event
-        self.upstream_next = record.log.upstream_next  # the upstream's number after its last event
+        self.upstream_next = record.log.upstream_next  # the number of the upstream's next event
 
     @property
     def is_live(self) -> bool:
@@ -43,9 +43,10 @@ class LogWriter:
         return self._feed is not None and self._feed.is_open
 
     async def append(self, event: Event | None, upstream_next: int, status: Status) -> None:
-        """Append an event. Waits while a batch is full, or until the event's number is reserved for the live reader.
+        """Append an event. Wait while a batch is full, or until the event's number is reserved for the live reader.
 
-        Without an event, only the upstream's number and the status advance.
+        `upstream_next` is the number of the upstream's next event, and `status` the response's status after this one.
+        Without an event, only these two advance.
         """
         async with self._changed:
             await self._changed.wait_for(lambda: self._has_room(event))
@@ -70,13 +71,13 @@ class LogWriter:
         self.next_seq += 1
 
     async def restart(self, event: Event) -> None:
-        """Append the event that voids all earlier ones, above every number that a reader may have seen."""
+        """Append an event that voids all earlier ones, with a number above all that a reader may have seen."""
         await self.drain()
         self.next_seq = self._valid_from = max(self.next_seq, self._lease.record.log.high_water_mark)
         await self.append(event, 0, Status.IN_PROGRESS)
 
     async def drain(self) -> None:
-        """Wait until everything is stored. Batches are not gathered meanwhile."""
+        """Wait until everything is stored. Meanwhile, events are stored without waiting for a batch to gather."""
         async with self._changed:
             self._drains = True
             self._changed.notify_all()
@@ -84,7 +85,10 @@ class LogWriter:
             self._drains = False
 
     async def write(self) -> None:
-        """Store events while this runs, at most every `flush_s`; raise Lost, or Oversized for a large event."""
+        """Store events until cancelled, at most once every `flush_s` seconds.
+
+        Raises Lost if this process has lost the run, and Oversized if an event is too large to be stored.
+        """
         while True:
             async with self._changed:
                 await self._changed.wait_for(self._is_due)
@@ -103,13 +107,13 @@ class LogWriter:
         return bool(self._pending) or later(self._lease.record.status, self._status) != self._lease.record.status
 
     async def flush(self) -> None:
-        """Store the pending events in one transaction, however long storage is away."""
+        """Store the pending events in one transaction, and retry while storage is unavailable. Raises as `write`."""
         taken, size = tuple(self._pending), self._size
         position = LogPosition(self.next_seq, self.upstream_next, self._valid_from)
         status, first = self._status, self.next_seq - len(taken)
 
         def transition(current: Record) -> ChangeSet | None:
-            done = max(0, current.log.next_seq - first)  # by an earlier try that was carried out after all
+            done = max(0, current.log.next_seq - first)  # stored by an earlier try whose answer was lost
             rows = event_log.event_rows(first + done, taken[done:])
             return run_transitions.append_events(current, rows, position, status, live=self.is_live)
 

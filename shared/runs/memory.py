@@ -1,6 +1,6 @@
-"""The memory of a run: checkpoints, and the session of the previous response.
+"""The memory of a run: its checkpoints, and the session of the previous response.
 
-A checkpoint is written with the record as its fence, so a process that has lost the run cannot save one.
+A checkpoint is written in one transaction with the record, so a process that has lost the run cannot save one.
 """
 
 import asyncio
@@ -15,7 +15,10 @@ from shared.storage.table_client import Entity
 
 
 class RunCheckpoints:
-    """The checkpoints of a run that this process holds."""
+    """The checkpoints of a run that this process holds, as the `Checkpoints` of its upstream.
+
+    All calls retry while storage is unavailable.
+    """
 
     def __init__(self, ports: Ports, lease: Lease) -> None:
         self._ports = ports
@@ -30,24 +33,27 @@ class RunCheckpoints:
         return [blobs.unpack(blobs.joined(rows)) for rows in parts.values()]
 
     async def save(self, checkpoint: dict[str, Any], token: str | None = None) -> None:
-        """Save a checkpoint, however long storage is away; never return if the run is lost. Raises Oversized."""
+        """Save a checkpoint. If the run is lost, never return. Raise Oversized if it is over 2.5 MiB when packed.
+
+        If `token` is given, it stops the work from now on.
+        """
         packed = blobs.pack(checkpoint)
         async with self._saving:
             saved = self._lease.record.upstream.checkpoints
             try:
                 await self._lease.write(lambda current: run_transitions.save_checkpoint(current, saved, packed, token))
             except Lost:
-                await asyncio.Event().wait()  # the run's own watch sees the loss, too, and cancels this
+                await asyncio.Event().wait()  # the run's own watch also sees the loss, and cancels this
 
     async def previous_session(self) -> dict[str, Any] | None:
-        """Return the session that the previous response left, None if there is none."""
+        """Return the session that the previous response left, or None."""
         previous = self._lease.record.request.previous_id
         packed = await self._lease.insist(lambda: self._ports.store.session(previous)) if previous else None
         session: dict[str, Any] | None = blobs.unpack(packed) if packed else None
         return session
 
     async def _rows(self) -> list[Entity]:
-        """Return the rows of all checkpoints, however long storage is away."""
+        """Return the rows of all checkpoints, in order."""
         found: list[Entity] = []
         while True:
             after = str(found[-1]["RowKey"]) if found else ""

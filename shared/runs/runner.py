@@ -1,6 +1,6 @@
-"""Driving a run: its holder reads the upstream, stores the event log, renews the lease and watches the record.
+"""Drives a run: its holder reads the upstream, stores the event log, renews the lease and watches the record.
 
-These parts go on side by side. The run is over for this holder as soon as one of them ends.
+These parts run concurrently. The run is over for this holder as soon as one of them ends.
 """
 
 import asyncio
@@ -32,7 +32,10 @@ CONCLUDE_WITHIN_S = 30.0
 
 
 async def drive_offered_run(ports: Ports, response_id: str, epoch: int) -> None:
-    """Claim a run that was offered for this epoch, and drive it until it is over or handed over."""
+    """Claim a run that was offered for this epoch, and drive it until it is over or handed over.
+
+    Nothing happens if the offer is no longer open.
+    """
     claimed = await claims.claim(ports, response_id, epoch)
     if claimed:
         record, alarm = claimed
@@ -42,7 +45,10 @@ async def drive_offered_run(ports: Ports, response_id: str, epoch: int) -> None:
 
 
 class Run:
-    """A run that this process holds, for a live reader or for none."""
+    """A run that this process holds, with a live reader or without one.
+
+    `alarm` is the lease of the run, and `request` the body for the upstream.
+    """
 
     def __init__(
         self, ports: Ports, record: Record, alarm: Alarm, request: dict[str, Any], feed: LiveFeed | None = None
@@ -64,7 +70,7 @@ class Run:
         return ForegroundConsumer(self._ports, self._lease, self._log, request, self.decided, self._upstream)
 
     async def acknowledge(self) -> None:
-        """Keep the response from now on, because its caller will know it; raise UpstreamRefused if it is withdrawn."""
+        """Keep the response from now on, because its caller will know it. Raise UpstreamRefused if it is withdrawn."""
         self._is_known = True
         if self._is_withdrawing:
             await self.decided.wait()
@@ -72,7 +78,7 @@ class Run:
             raise self._refusal
 
     async def drive(self) -> None:
-        """Hold the run until it is over, lost, or handed over."""
+        """Hold the run until it is over, lost or handed over. Raise an unexpected error of one of its parts."""
         leaving, consuming = asyncio.create_task(self._leaving()), asyncio.create_task(self._consume())
         others = [asyncio.create_task(part) for part in (self._store(), self._lease.renew(), self._lease.watch())]
         parts = [leaving, consuming, *others]
@@ -107,7 +113,7 @@ class Run:
             await self._lease.end(self._too_large())
 
     async def _leaving(self) -> None:
-        """Return when there is a reason to leave. A foreground upstream is never left: its stream is the work."""
+        """Return when there is a reason to leave. A foreground upstream is never left, as its stream is the work."""
         if not self._upstream.is_background:
             await asyncio.Event().wait()
         left = self._feed.left if self._feed else asyncio.Event()
@@ -118,13 +124,13 @@ class Run:
     # A refused request
 
     async def _refuse(self, refusal: UpstreamRefused) -> None:
-        """Withdraw the response if nobody knows it; otherwise it has failed."""
+        """Withdraw the response if no caller knows it. If one does, end it as failed."""
         if self._is_known or self.decided.is_set() or not await self._withdraw(refusal):
             await self._log.drain()
             await self._lease.end(endings.refused(refusal, self._ports.clock.now_ms()))
 
     async def _withdraw(self, refusal: UpstreamRefused) -> bool:
-        """Remove the response, and return whether it is gone."""
+        """Remove the rows of the response, and return whether they are gone."""
         self._is_withdrawing = True
         try:
             await self._ports.store.remove_all(self._lease.record, self._lease.alarm.key)
@@ -139,7 +145,7 @@ class Run:
     # Leaving
 
     async def _let_conclude(self, consuming: asyncio.Task[None]) -> None:
-        """Wait for what only this process can write: an end that has come, or the token of work that was started."""
+        """Wait for what only this process can write: an end that has arrived, or the token of work that has started."""
         concluded = asyncio.create_task(self._concluded(consuming))
         await asyncio.wait([consuming, concluded], timeout=CONCLUDE_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
         concluded.cancel()

@@ -1,7 +1,7 @@
-"""What the client of a stream gets: events as they come, heartbeats in between, and an end in time.
+"""Streams for clients: events as they arrive, heartbeats in between, and a time limit for each answer.
 
-The client whose request began a run reads it live, and holds it for as long as it listens. When that feed ends, for
-whatever reason, the client goes on from the log like every other reader.
+The client whose request begins a run reads it live, and this process holds the run while that client listens. When the
+live feed ends, for any reason, the client continues from the log like every other reader.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ _log = logger(__name__)
 
 
 class Stream:
-    """The frames of one answer, as chunks. Whoever stops listening closes it, even if nothing was read."""
+    """The server-sent events of one answer, as chunks of bytes. Close it in every case, even if nothing was read."""
 
     def __init__(self, ports: Ports, record: Record, after: int, feed: LiveFeed | None = None) -> None:
-        """Read the stream of a response above a number, from a live feed first if there is one."""
+        """Read the events with numbers above `after`, from a live feed first if it is given."""
         self._feed = feed
         self._frames = _frames(ports, record, after, feed)
 
@@ -37,21 +37,22 @@ class Stream:
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next chunk; raise StoreError if storage does not give the end of the stream."""
+        """Return the next chunk. Raise StoreError if storage does not return the end of the stream."""
         return await anext(self._frames)
 
     async def aclose(self) -> None:
-        """Stop listening. A run that is held for this reader is handed over."""
+        """Stop listening. If this process holds the run for this reader, the run is handed over."""
         if self._feed:
             self._feed.left.set()
         await self._frames.aclose()
 
 
 async def open_stream(ports: Ports, record: Record, request: dict[str, Any]) -> Stream:
-    """Accept a response that is streamed; return its stream from the first event on.
+    """Accept a response that is streamed, and return its stream from the first event on.
 
-    If its upstream is a background one, the reader of this stream holds the run. Otherwise the `runs` queue offers it.
-    Raises RefusedByUpstream and StoreError as `submission.submit_polled` does.
+    `request` is the body for the upstream. If the upstream is a background one, this process holds the run for the
+    reader of the stream. If not, the `runs` queue offers the run. Raises RefusedByUpstream if the upstream rejects the
+    request, and otherwise as `submission.submit_run` does.
     """
     is_background = ports.upstreams.of(record.request.model).is_background
     submitted = await submission.submit_run(ports, record, request, held=is_background)
@@ -70,7 +71,7 @@ async def open_stream(ports: Ports, record: Record, request: dict[str, Any]) -> 
 
 
 async def _wait_for_decision(ports: Ports, run: Run) -> None:
-    """Wait for the upstream's answer to the request, for as long as a create may take; raise RefusedByUpstream."""
+    """Wait for the upstream's answer to the request, as long as a create may take. Raise RefusedByUpstream."""
     with suppress(TimeoutError):
         async with asyncio.timeout(ports.config.limits.start_wait_s):
             await run.decided.wait()
@@ -81,7 +82,7 @@ async def _wait_for_decision(ports: Ports, run: Run) -> None:
 
 
 def _drive(ports: Ports, run: Run, record: Record) -> None:
-    """Drive a run beside its reader. An unexpected error is logged, and the lease runs out."""
+    """Drive a run beside its reader. An unexpected error is logged, and then the lease expires."""
     with tracing.under(record.trace):
         ports.background.start(
             run.drive(), lambda error: _log.error("run.failed", extra={"response": record.id}, exc_info=error)
@@ -91,7 +92,7 @@ def _drive(ports: Ports, run: Run, record: Record) -> None:
 async def _frames(
     ports: Ports, record: Record, after: int, feed: LiveFeed | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the stream of a response above a number, for as long as one answer may last."""
+    """Yield the events above a number and heartbeats, up to the end of the stream or the time limit of an answer."""
     clock, pace = ports.clock, ports.config.pace
     until_s = clock.elapsed_s() + pace.stream_s
     chunks = _chunks(ports, record, after, feed)
@@ -118,7 +119,7 @@ async def _chunks(ports: Ports, record: Record, after: int, feed: LiveFeed | Non
         async with aclosing(feed.chunks()) as live:
             async for chunk in live:
                 yield chunk
-        # the log goes as far as the feed went, or soon will
+        # the log has everything that the feed had, or soon will
         after, record = feed.last, replace(record, log=replace(record.log, next_seq=feed.last + 1))
     async with aclosing(read_log(ports, record, after)) as logged:
         async for chunk in logged:

@@ -1,1 +1,1 @@
-"""What every flow is given to act with: the ports to the outside, the configuration, the unit of work."""
+"""What every flow runs on: the ports to the outside, the configuration and the unit of work."""

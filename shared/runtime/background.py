@@ -1,4 +1,4 @@
-"""Tasks that go on when the call that started them has returned."""
+"""Tasks that go on after the call that started them has returned."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -6,9 +6,9 @@ from typing import Any
 
 
 class BackgroundTasks:
-    """Keeps references to tasks until they end: the event loop alone would let them be collected.
+    """Keeps references to tasks until they end, because the event loop alone would let them be garbage-collected.
 
-    Nothing waits for these tasks when a process ends, so whatever they do must survive their death.
+    Nothing waits for these tasks when a process ends, so what they do must survive being cut off.
     """
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class BackgroundTasks:
     def start(
         self, work: "Coroutine[Any, Any, None]", on_error: Callable[[BaseException], None] | None = None
     ) -> "asyncio.Task[None]":
-        """Start a task. An exception that leaves it goes to `on_error`, or to the event loop's exception handler."""
+        """Start and return a task. An exception in it goes to `on_error`, or to the loop's exception handler."""
 
         def over(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)

@@ -6,20 +6,20 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where flows get the time from, so that tests can set it."""
+    """The source of time for the flows. Tests replace it."""
 
     def now_ms(self) -> int:
         """Return the wall-clock time in unix milliseconds."""
 
     def elapsed_s(self) -> float:
-        """Return seconds of a clock that only measures durations. It never goes back."""
+        """Return the seconds of a monotonic clock, which only measures durations."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
 
 
 class SystemClock:
-    """The machine's clock, and the event loop's for durations and waiting."""
+    """The machine's clock, and the event loop's clock for durations and waiting."""
 
     def now_ms(self) -> int:
         """Return the wall-clock time in unix milliseconds."""
@@ -30,5 +30,5 @@ class SystemClock:
         return asyncio.get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
         await asyncio.sleep(seconds)

@@ -1,21 +1,21 @@
-"""The configuration of the flows: what the deployment decides, and how often things are done."""
+"""The configuration of the flows: what the deployment decides, and how often the flows act."""
 
 from dataclasses import dataclass, field
 
 from shared.core.backoff import POLL_MIN_MS
 
-ANNOUNCED_POLL_MS = 60_000  # between polls of an upstream that announces its ends
+ANNOUNCED_POLL_MS = 60_000  # between two polls of an upstream that announces its ends
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of a response."""
 
-    deadline_ms: int = 4 * 3_600_000  # when an unfinished response is given up
-    retention_ms: int = 30 * 86_400_000  # how long a stored response is kept after its end
+    deadline_ms: int = 4 * 3_600_000  # how long after its creation an unfinished response fails
+    retention_ms: int = 30 * 86_400_000  # how long after its end a stored response is kept
     honours_keys: bool = False  # whether the upstream starts once per Idempotency-Key
-    upstream_webhooks_enabled: bool = False  # whether the upstream announces its ends: then polls are the safety net
-    start_wait_s: float = 20.0  # how long a repeated request waits for the first one
+    upstream_webhooks_enabled: bool = False  # whether the upstream announces its ends, so that polls are a safety net
+    start_wait_s: float = 20.0  # how long a repeat waits for the first request, and a stream for the upstream
 
     @property
     def poll_min_ms(self) -> int:
@@ -27,26 +27,26 @@ class Limits:
 class Rules:
     """Where events may be sent, and whose webhooks are accepted."""
 
-    reply_queues: tuple[str, ...] = ()  # patterns of the queue names that callers may give
+    reply_queues: tuple[str, ...] = ()  # patterns of the queue names that callers may use
     own_hosts: frozenset[str] = frozenset()  # never called back
     requests_caller: str = ""  # the caller on whose behalf queued requests are made
-    upstream_secrets: tuple[str, ...] = field(default=(), repr=False)  # that sign the upstream's webhooks
+    upstream_secrets: tuple[str, ...] = field(default=(), repr=False)  # the secrets of the upstream's webhooks
     allow_loopback: bool = False  # for local use only
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often things are done while a response is streamed. Seconds."""
+    """How often the flows act while a response is streamed, in seconds."""
 
-    flush_s: float = 0.55  # the event log is written at most this often: with renewals, below 2 writes a second
+    flush_s: float = 0.55  # the event log is written at most this often, which with renewals is below 2 writes a second
     renew_s: float = 10.0  # a lease is renewed this often
     watch_s: float = 1.0  # the holder of a run reads its record this often, unless it has just written it
     tail_s: float = 0.15  # a reader looks for new events this often, and less often in a long silence
-    tail_max_s: float = 1.0  # the longest time between two looks of a reader
-    wake_s: float = 5.0  # a reader that has waited this long asks for a sweep: the holder may have died
+    tail_max_s: float = 1.0  # the longest time between two reads of the log by a reader
+    wake_s: float = 5.0  # a reader that sees no event asks for a sweep this often, because the holder may have crashed
     heartbeat_s: float = 15.0  # the longest silence of a stream
-    stream_s: float = 1200.0  # the longest time that one answer streams; the client resumes
-    hold_s: float = 1200.0  # the longest time that a run is held at a stretch, if its upstream is a background one
+    stream_s: float = 1200.0  # the longest time that one answer streams, after which the client resumes
+    hold_s: float = 1200.0  # the longest time that one process holds a run whose upstream is a background one
     patience_s: float = 60.0  # how long a holder tries to reach the upstream before it releases the run for a while
 
 

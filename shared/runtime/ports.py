@@ -1,4 +1,4 @@
-"""The ports: everything outside the flows, one seam each."""
+"""The ports: everything outside the flows, one field each."""
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -20,20 +20,27 @@ from shared.upstreams.protocol import Progress, Upstreams
 
 
 class Sender(Protocol):
-    """Takes terminal events to one kind of target."""
+    """Sends terminal events to one kind of target. An address is a URL or the name of a queue."""
 
     def admit(
         self, address: str, caller: str, *, first: bool, patience_s: float
     ) -> AbstractAsyncContextManager[Admission]:
-        """Hold the right to make one attempt for a caller; raise CircuitOpen, or NoCapacity after `patience_s`."""
+        """Hold the right to make one attempt for a caller. `first`: the delivery has had no attempt before.
+
+        Raises CircuitOpen if the circuit breaker of the host is open, and NoCapacity if no slot is free within
+        `patience_s` seconds.
+        """
 
     async def vet(self, address: str) -> None:
-        """Raise CallbackUrlRefused if nothing can be sent to the address, as far as that is known."""
+        """Raise CallbackUrlRefused if nothing can be sent to the address, as far as that is known now."""
 
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
     ) -> Answer:
-        """Make one attempt, to one of the caller's `hosts` if it has any. Never raises: every fault is an answer."""
+        """Make one attempt and return its outcome. If the caller has `hosts`, the address must have one of them.
+
+        This never raises, because every fault is an answer.
+        """
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -41,7 +48,10 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last three are what this process keeps track of between its invocations."""
+    """What the flows act with. The last three fields hold what this process keeps between its invocations.
+
+    A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
+    """
 
     store: Store
     wakeups: Wakeups
@@ -50,8 +60,8 @@ class Ports:
     senders: Mapping[Target, Sender]
     callers: Callers
     clock: Clock
-    random: Callable[[], float]  # gives numbers from 0 up to 1, for jitter
+    random: Callable[[], float]  # returns numbers from 0 up to 1, for jitter
     config: Config = field(default_factory=Config)
-    polls: SingleFlight[Progress] = field(default_factory=SingleFlight)  # by response
+    polls: SingleFlight[Progress] = field(default_factory=SingleFlight)  # by id of the response
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
-    recording: InProgress = field(default_factory=InProgress)  # outcomes of attempts, by response and target
+    recording: InProgress = field(default_factory=InProgress)  # attempts being recorded, by response and target

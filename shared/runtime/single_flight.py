@@ -10,7 +10,7 @@ KEPT_S = 1.0
 
 
 class SingleFlight(Generic[T]):
-    """Shares one call between everybody who asks for the same thing, and its result for a second afterwards."""
+    """Shares one call among all waiters for the same key, and keeps its result for a second afterwards."""
 
     def __init__(self) -> None:
         self._calls: dict[Hashable, asyncio.Task[T]] = {}
@@ -22,10 +22,10 @@ class SingleFlight(Generic[T]):
     async def call(
         self, key: Hashable, start: Callable[[], Coroutine[Any, Any, T]], *, accepts_past: bool = False
     ) -> T:
-        """Return the result of the call that is under way, or of one that `start` begins if there is none.
+        """Return the result of the call under way for `key`, or begin one with `start` and return its result.
 
-        With `accepts_past`, the result of a call that ended less than a second ago is good enough. The call goes on if
-        a caller of this is cancelled, because others may wait for it.
+        With `accepts_past`, the result of a call that ended less than a second ago is good enough. If a waiter is
+        cancelled, the call goes on, because others may wait for it.
         """
         call = self._calls.get(key)
         if call is None or (call.done() and not accepts_past):
@@ -39,12 +39,12 @@ class SingleFlight(Generic[T]):
                 del self._calls[key]
 
         if not call.cancelled():
-            call.exception()  # retrieved here, because everybody who waited may have left
+            call.exception()  # retrieved here, because all waiters may have left
         asyncio.get_running_loop().call_later(KEPT_S, forget)
 
 
 class InProgress:
-    """Which work this process has under way."""
+    """The keys of the work that this process has under way."""
 
     def __init__(self) -> None:
         self._keys: set[Hashable] = set()
@@ -54,7 +54,7 @@ class InProgress:
 
     @contextmanager
     def mark(self, key: Hashable) -> Iterator[None]:
-        """Have the work under way for as long as the block runs."""
+        """Mark the work as under way for as long as the block runs."""
         self._keys.add(key)
         try:
             yield

@@ -1,4 +1,4 @@
-"""The unit of work: read a record, decide, write, and start over while other writes come first (optimistic locking)."""
+"""The unit of work: read a record, decide, write. If another write came first, start over (optimistic locking)."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,16 +15,16 @@ _TRIES = 10
 R = TypeVar("R")
 
 Transition = Callable[[Record], ChangeSet | None]
-"""Decides what is written about a record as it is now; None for nothing."""
+"""Takes a record as it is now, and returns what to write, or None for nothing."""
 
 TransitionWithResult = Callable[[Record], tuple[ChangeSet | None, R]]
-"""A transition that also returns what it has found out."""
+"""A transition that also returns a result to its caller."""
 
 
 async def update(
     ports: Ports, record: Record | None, response_id: str, transition: Transition, held: Alarm | None = None
 ) -> Record | None:
-    """Apply a transition that has no result; return the record. See `apply`."""
+    """Apply a transition that has no result, and return the record. See `apply`."""
     record, _ = await apply(ports, record, response_id, lambda current: (transition(current), None), held)
     return record
 
@@ -36,11 +36,11 @@ async def apply(
     transition: TransitionWithResult[R],
     held: Alarm | None = None,
 ) -> tuple[Record | None, R | None]:
-    """Write what the transition says about a record, deciding again for as long as other writes come first.
+    """Write what the transition decides about a record. If another write came first, read and decide again.
 
-    `record` is the record as last read, if it was. `held` is an alarm that the caller owns: it is removed in the same
-    transaction, or alone if there is nothing to write. Returns the record as it then is and the transition's last
-    result; None and None if there is no record.
+    `record` is the record as last read, or None if it was not read. `held` is an alarm that the caller owns. It is
+    removed in the same transaction, or alone if there is nothing to write. Returns the record as it then is and the
+    transition's last result, or None and None if the record does not exist.
 
     Raises Conflict if another row that was to be removed is gone while the record is unchanged, or after ten tries.
     """
@@ -62,9 +62,10 @@ async def apply(
 
 
 async def commit(ports: Ports, before: Record | None, change: ChangeSet) -> Record:
-    """Write a change set, emit it, and send the messages that it asks for; raises as `Store.commit` does.
+    """Write a change set, emit its telemetry, and send the messages that it asks for.
 
-    `before` is the record that it was decided from, None for a new response.
+    `before` is the record that it was decided from, or None for a new response. Returns the record as written. Raises
+    as `Store.commit` does.
     """
     record = await ports.store.commit(change)
     lifecycle.record_transition(before, change, ports.upstreams.of(record.request.model).operation)
@@ -78,9 +79,12 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet) -> Reco
 
 
 async def rearm(ports: Ports, alarm: Alarm, due_ms: int, **changes: Any) -> None:
-    """Set an alarm that the caller owns to another time and ask for a sweep then. Its attempt counts as ended well."""
+    """Set an alarm that the caller owns to another time in unix milliseconds, and ask for a sweep then.
+
+    `changes` are other attributes of the alarm. Its count of attempts becomes 0, unless `changes` has it.
+    """
     now_ms = ports.clock.now_ms()
-    if now_ms < alarm.deadline_ms:  # not later than the deadline; past the deadline the back-off goes on
+    if now_ms < alarm.deadline_ms:  # not later than the deadline, but past the deadline the back-off goes on
         due_ms = min(due_ms, max(alarm.deadline_ms, now_ms + 1_000))
     following = alarm.at(due_ms, **{"attempt": 0, **changes})
     if await ports.store.move(shard_of(alarm.id), [(alarm, following)]):

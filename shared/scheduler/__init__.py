@@ -1,1 +1,1 @@
-"""What makes things happen in time: sweeps of due alarms, the heartbeat, the dead letters."""
+"""The scheduler: sweeps of due alarms, the heartbeat, and the dead letters."""

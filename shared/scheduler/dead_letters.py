@@ -1,7 +1,7 @@
-"""Dead letters: messages that no trigger could handle are turned into wake-ups, or shown as failed responses.
+"""Dead letters: messages that no trigger could handle become wake-ups or failed responses.
 
-A message about an alarm or a run was a hint: the alarm is in the table, and a sweep of its shard finds it. A request
-that no trigger could take gets one more chance, under its own id, and then fails.
+A message about an alarm or a run was only a hint. Its alarm is in the table, and a sweep of the shard finds it. A
+request that no trigger could handle gets one more try, under its own id, and then fails.
 """
 
 from shared.core.errors import BadRequest, ServiceError, StoreError, UnreadableMessage
@@ -19,7 +19,7 @@ BATCHES = 10  # of 32 messages, per queue and visit
 
 
 async def drain(ports: Ports) -> None:
-    """Empty the poison queues of all triggers, at most 320 messages each. If storage fails, the rest waits."""
+    """Empty the poison queues of all triggers, at most 320 messages each. If storage fails, the rest stays there."""
     for name in INTERNAL:
         try:
             await _drain_queue(ports, name)
@@ -49,7 +49,7 @@ async def _wake_shard(ports: Ports, name: str, letter: DeadLetter) -> None:
 
 
 async def _handle_request(ports: Ports, letter: DeadLetter) -> None:
-    """Send a request that was never refused once more. Any other becomes a failed response."""
+    """Send a request to its queue once more, or make it a failed response if `_refusal` returns a reason."""
     body = letter.body if letter.body is not None else letter.text.encode()
     queued = QueuedRequest.read(letter.id, body)
     if refusal := _refusal(letter, queued):
@@ -65,7 +65,7 @@ async def _handle_request(ports: Ports, letter: DeadLetter) -> None:
 
 
 def _refusal(letter: DeadLetter, queued: QueuedRequest) -> ServiceError | None:
-    """Return why a request fails; None if it gets another chance."""
+    """Return why a request fails, or None if it gets another try."""
     if letter.body is None:
         text = "The message is not base64, in which the messages of this queue must be sent."
         return BadRequest(text, code="invalid_encoding")

@@ -1,4 +1,4 @@
-"""The heartbeat: once a minute, wake every shard that has something to do. The only scan of all shards."""
+"""The heartbeat: once a minute, it wakes every shard that has something to do. No other scan covers all shards."""
 
 import asyncio
 
@@ -14,9 +14,10 @@ HEARTBEAT_MS = 60_000
 
 
 async def beat(ports: Ports) -> None:
-    """Send a wake-up for every shard whose first alarm is overdue or due within a minute: 16 point queries.
+    """Send a wake-up for every shard whose first alarm is overdue or due within a minute.
 
-    These wake-ups go on until the next heartbeat, past alarms that disappear before they ring.
+    This takes 16 queries of one row each. These wake-ups repeat until the next heartbeat, past alarms that disappear
+    before they fire.
     """
     now_ms = ports.clock.now_ms()
     async with asyncio.TaskGroup() as group:

@@ -1,9 +1,9 @@
-"""The sweep: acts on the due alarms of a shard. Move first, act after.
+"""The sweep: acts on the due alarms of a shard. It moves an alarm first and acts on it after that.
 
 A due alarm is moved to its next time before anything is done about it, in transactions of up to 50. Only alarms whose
-move was committed are acted on. So a process that dies delays the alarms that it had taken, and never loses them. Each
-alarm is handled apart: an exception ends only that one. Its attempt was counted before, and the fifth exception in a
-row ends the response in a way that reads nothing that could raise again.
+move was committed are acted on. So a process that crashes delays the alarms that it had taken, and never loses them.
+Each alarm is handled separately, and an exception ends only that one. Its attempt was counted before. The fifth
+exception in a row ends the response in a way that reads nothing that could raise again.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ async def sweep(ports: Ports, shard: str, at_s: int, until_s: int = 0) -> int:
     clock_ms = ports.clock.now_ms()
     now_ms = max(clock_ms, min(at_s * 1000, clock_ms + AHEAD_MAX_MS))
     if now_ms >= until_s * 1000:
-        until_s = 0  # the next heartbeat has looked
+        until_s = 0  # by now the next heartbeat has looked at the shard
     due, bad = await ports.store.due(shard, now_ms, MAX_ALARMS)
     for key in bad:
         _log.error("alarm.unreadable", extra={"key": key})
@@ -64,7 +64,7 @@ async def _take(
 ) -> list[asyncio.Task[None]]:
     """Move alarms and act on them, a transaction at a time, as many at once as can be acted on within their lease.
 
-    Alarms for which there is no room within a minute are not touched: they stay due, and no attempt is counted.
+    Alarms for which there is no room within a minute are not touched. They stay due, and no attempt is counted.
     """
     until_s, actions = ports.clock.elapsed_s() + MAX_S, list[asyncio.Task[None]]()
     for start in range(0, len(due), MOVES_A_TRANSACTION):
@@ -83,7 +83,7 @@ async def _take(
 
 
 def _measure_lag(due: Sequence[Alarm], moved: Sequence[Alarm], now_ms: int) -> None:
-    """Measure how late the polls are that begin now."""
+    """Measure how late the polls that begin now are."""
     taken = {alarm.id for alarm in moved if alarm.kind is Kind.POLL}
     for alarm in due:
         if alarm.kind is Kind.POLL and alarm.id in taken:
@@ -91,7 +91,7 @@ def _measure_lag(due: Sequence[Alarm], moved: Sequence[Alarm], now_ms: int) -> N
 
 
 async def _has_room(ports: Ports, actions: Sequence[asyncio.Task[None]], until_s: float) -> bool:
-    """Wait until another batch can be acted on at once; return whether that happened in time."""
+    """Wait until another batch can be acted on at once. Return whether that happened in time."""
     while (left_s := until_s - ports.clock.elapsed_s()) > 0:
         running = [action for action in actions if not action.done()]
         if len(running) <= AT_ONCE - MOVES_A_TRANSACTION:
@@ -101,7 +101,7 @@ async def _has_room(ports: Ports, actions: Sequence[asyncio.Task[None]], until_s
 
 
 def _next(ports: Ports, alarm: Alarm, now_ms: int) -> Alarm:
-    """Return the alarm where it is moved to before it is acted on, with its attempt counted."""
+    """Return the alarm as it is moved before it is acted on, with its attempt counted."""
     if alarm.kind is not Kind.POLL:
         return alarm.moved(now_ms + LEASE_MS[alarm.kind], attempt=alarm.attempt + 1)
     delay_ms = poll_delay(now_ms - alarm.born_ms, ports.random, ports.config.limits.poll_min_ms)
@@ -112,7 +112,7 @@ def _next(ports: Ports, alarm: Alarm, now_ms: int) -> Alarm:
 
 
 async def _wake_next(ports: Ports, shard: str, now_ms: int, until_s: int, *, more: bool) -> None:
-    """Send a wake-up for the first alarm after those that were due. An unreadable row stays before it for good."""
+    """Send a wake-up for the first alarm after those that were due. Unreadable due rows stay there and are skipped."""
     try:
         due_ms = ports.clock.now_ms() if more else await ports.store.first_due(shard, now_ms)
     except StoreError:
@@ -162,7 +162,7 @@ def _last_attempt(alarm: Alarm) -> int:
 
 
 async def _back_off(ports: Ports, alarm: Alarm) -> None:
-    # a poll that has raised here is a counted attempt, also before the first checked one
+    # a poll that raises an unexpected error is a counted attempt, also before the first checked one
     attempt = max(alarm.attempt, polling.CHECKED_ATTEMPT) if alarm.kind is Kind.POLL else alarm.attempt
     try:
         due_ms = ports.clock.now_ms() + retry_delay(attempt, ports.random)
@@ -171,11 +171,11 @@ async def _back_off(ports: Ports, alarm: Alarm) -> None:
         return  # it stays where it was moved to
 
 
-# Giving one up
+# Giving up an alarm
 
 
 async def _give_up(ports: Ports, alarm: Alarm) -> None:
-    """End what cannot be handled. Nothing is read that may be the cause; an unreadable record rests for an hour."""
+    """End what cannot be handled, without reading what may be the cause. An unreadable record waits for an hour."""
     _log.error("alarm.given_up", extra={"key": alarm.key})
     now_ms = ports.clock.now_ms()
     if alarm.kind in (Kind.STOP, Kind.PURGE):

@@ -1,1 +1,1 @@
-"""What takes an event to a receiver: callbacks over HTTP, and reply queues."""
+"""Senders of terminal events: callbacks over HTTP, and reply queues."""

@@ -1,4 +1,4 @@
-"""Admission of delivery attempts: a host in trouble is left alone, and a slow one does not hold up the others."""
+"""Admission of delivery attempts: a host in trouble is left alone, and a slow host does not hold up the others."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,13 +9,13 @@ from shared.senders.circuit_breaker import BreakerKey, CircuitBreakers
 from shared.telemetry.logs import logger
 
 MAX_FIRSTS = 24  # first attempts at once
-MAX_RETRIES = 12  # in a bulkhead of their own: first attempts never wait behind retries
+MAX_RETRIES = 12  # in a separate bulkhead, so that first attempts never wait behind retries
 
 _log = logger(__name__)
 
 
 class CircuitOpen(Exception):
-    """The circuit breaker of the host is open until that time, in unix milliseconds."""
+    """The circuit breaker of the host is open until `until_ms`, in unix milliseconds."""
 
     def __init__(self, until_ms: int) -> None:
         super().__init__("the circuit breaker is open")
@@ -23,7 +23,7 @@ class CircuitOpen(Exception):
 
 
 class Admission:
-    """The right to make one attempt. Whoever makes it sets the answer, which the circuit breaker learns from."""
+    """The right to make one attempt. The sender sets `answer`, which the circuit breaker then counts."""
 
     answer: Answer | None = None
 
@@ -38,9 +38,10 @@ class AdmissionControl:
 
     @asynccontextmanager
     async def admit(self, key: BreakerKey, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
-        """Hold the right to make one attempt, first or not, waiting up to `patience_s` for a slot.
+        """Hold the right to make one attempt, after waiting up to `patience_s` for a slot.
 
-        Raises CircuitOpen or NoCapacity.
+        `first` is true for the first attempt of a delivery. Raises CircuitOpen, or NoCapacity if no slot was free in
+        time.
         """
         if until_ms := self.breakers.admit(key, self._now_ms()):
             raise CircuitOpen(until_ms)

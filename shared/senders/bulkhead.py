@@ -1,8 +1,10 @@
-"""The bulkhead: how many attempts may be under way at once, and how many of them to one host.
+"""The bulkhead: limits how many attempts are under way at once, in total and to one host.
 
-An attempt that finds no free slot waits. Slots go out in the order of arrival, past those whose host has its share. A
-waiter gives up after its patience, or at once if its host uses its whole share and has released none for a second: such
-a host swallows packets. A host that is only slow under a burst releases slots all the time.
+An attempt that finds no free slot waits. Slots are given out in the order of arrival. A waiter whose host uses its
+whole share is passed over.
+
+A waiter gives up after `patience_s`, or at once if its host uses its whole share and has released no slot for 1 s. Such
+a host drops packets. A host that is only slow under a burst releases slots all the time.
 """
 
 import asyncio
@@ -20,14 +22,14 @@ class NoCapacity(Exception):
 
 @dataclass
 class _Share:
-    """How many slots a host has taken, and when the last of them."""
+    """How many slots a host has taken, and the loop's time when it took the last one."""
 
     taken: int = 0
     last_s: float = 0.0
 
 
 class Bulkhead:
-    """A number of slots, of which one host gets at most a quarter."""
+    """A fixed number of slots. One host gets at most a quarter of them."""
 
     def __init__(self, slots: int, *, stall_s: float = STALL_S) -> None:
         self._free = slots
@@ -38,7 +40,7 @@ class Bulkhead:
 
     @asynccontextmanager
     async def slot(self, host: str, patience_s: float) -> AsyncIterator[None]:
-        """Hold a slot for a host; raise NoCapacity if there is none within `patience_s`."""
+        """Hold a slot for a host. Raises NoCapacity if the host does not get one within `patience_s`."""
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._waiters[turn] = host
@@ -58,7 +60,7 @@ class Bulkhead:
             await asyncio.wait([turn], timeout=left_s)
 
     def _stalls_at(self, host: str) -> float:
-        """Return the earliest time at which the host may have released nothing for too long, as things stand."""
+        """Return the earliest time at which the host may have released no slot for too long."""
         since_s = asyncio.get_running_loop().time() if self._has_share_left(host) else self._shares[host].last_s
         return since_s + self._stall_s
 

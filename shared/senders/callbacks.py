@@ -1,11 +1,12 @@
-"""Sending callbacks: one guarded POST to a URL that somebody else chose.
+"""Sending callbacks: one guarded POST to a URL that a caller chose.
 
-What holds for every attempt, whatever the receiver, its name server or the network do:
+These rules hold for every attempt, whatever the receiver, its name server or the network do:
 
 * the URL passes `check_url` again, its name is resolved once, and only checked addresses are dialled
 * the name stays in TLS (SNI and certificate), in the Host header and in the key of the connection pool
-* no redirects, proxies, compression or cookies: httpcore, the transport under httpx, has none of them
-* one deadline for everything, at most 4 KiB or one second of the answer's body, and no exception: an answer is a value
+* no redirects, proxies, compression or cookies, because httpcore, the transport under httpx, has none of them
+* one deadline for everything, and at most 4 KiB or one second of the answer's body
+* no exception, because every fault is an answer
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from shared.senders.pinned_dialer import PinnedDialer, ResolutionFailed, Resolve
 from shared.senders.url_policy import PORTS, CallbackUrlRefused, CheckedUrl, check_addresses, check_url, is_address
 
 MAX_SENDS = MAX_FIRSTS + MAX_RETRIES
-SEND_THREADS = 2 * MAX_SENDS  # the system's lookup may go on when the attempt has given up waiting for it
+SEND_THREADS = 2 * MAX_SENDS  # a lookup may go on after its attempt has given up waiting for it
 VET_THREADS = 8
 KEEPALIVE_S = 3.0
 ANSWER_BYTES = 4096
@@ -48,7 +49,10 @@ def _wall_clock_ms() -> int:
 
 @dataclass(eq=False)
 class CallbackSender:
-    """Posts callbacks. Make one per process, `vet` URLs when a response is created, and `admit` each `post`."""
+    """Posts callbacks. Times are seconds, except `now_ms`, which returns unix milliseconds.
+
+    Create one per process, `vet` URLs when a response is created, and `admit` each `post`.
+    """
 
     _: KW_ONLY
     now_ms: Callable[[], int] = _wall_clock_ms
@@ -66,7 +70,7 @@ class CallbackSender:
 
     def __post_init__(self) -> None:
         self._admission = AdmissionControl(self.now_ms)
-        # threads of its own: lookups for creates and lookups for attempts do not wait for each other
+        # separate threads, so that lookups for creates and for attempts do not wait for each other
         self._vet_resolve = self.resolve or system_resolve(VET_THREADS)
         resolve = self.resolve or system_resolve(SEND_THREADS)
         self._pool = httpcore.AsyncConnectionPool(
@@ -80,7 +84,7 @@ class CallbackSender:
         """Raise CallbackUrlRefused if the URL breaks a rule, or if DNS says that its name has no public address.
 
         The error is the same for a name that does not exist and for one with a private address. If DNS fails, the URL
-        passes: it is checked again before each attempt.
+        passes, because it is checked again before each attempt.
         """
         checked = self._check(url)
         if not is_address(checked.host) and not await self._may_be_public(checked):
@@ -89,14 +93,17 @@ class CallbackSender:
     def admit(
         self, address: str, caller: str, *, first: bool, patience_s: float
     ) -> AbstractAsyncContextManager[Admission]:
-        """Hold the right to make one attempt, as `AdmissionControl.admit`; raise CircuitOpen or NoCapacity."""
+        """Hold the right to make one attempt, as `AdmissionControl.admit`. Raises CircuitOpen or NoCapacity."""
         key = BreakerKey(caller, self._host(address))
         return self._admission.admit(key, first=first, patience_s=patience_s)
 
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
     ) -> Answer:
-        """Make one attempt, to one of the caller's `hosts` if it has any. Never raises: every fault is an answer."""
+        """Make one attempt, to one of the caller's `hosts` if any are given.
+
+        `body` is sent as it is, with our own headers added. Never raises, because every fault is an answer.
+        """
         started = time.monotonic()
         status, error, retry_after = None, None, None
         try:
@@ -142,7 +149,7 @@ class CallbackSender:
         deadline = loop.time() + self.deadline_s
         async with asyncio.timeout_at(deadline):
             response = await self._pool.handle_async_request(self._request(url, headers, body))
-        # a status is an answer even if its body breaks off: sending again would make a duplicate
+        # a status is an answer even if its body breaks off, because sending again would make a duplicate
         with suppress(*_TROUBLE):
             async with asyncio.timeout_at(min(deadline, loop.time() + self.drain_s)), aclosing(response):
                 await _drain(response)

@@ -1,11 +1,11 @@
 """Circuit breakers: a host in trouble is left alone for a while. Pure: the time is a parameter, in unix milliseconds.
 
-    closed      every attempt is made; 5 failures in a row, or 70 % of at least 10 within 5 minutes, open the breaker
-    open        no attempt is made, for 30 s, doubled each time it opens again, up to 15 minutes
-    half-open   one attempt is made as a probe; a success closes the breaker, a failure opens it again
+    closed      every attempt is made, until 5 in a row fail, or 70 % of at least 10 within 5 minutes
+    open        no attempt is made, for 30 s, doubled each time the breaker opens again, up to 15 minutes
+    half-open   one attempt is made as a probe: a success closes the breaker, a failure opens it again
 
-There is one breaker per caller and host, so no caller can cut another one off. Each process has its own: what is lost
-when a process ends costs five attempts to learn again.
+There is one breaker per caller and host, so no caller can block the deliveries of another. Each process has separate
+breakers. What they have learned is lost when the process ends, and costs five attempts to learn again.
 """
 
 from collections import deque
@@ -18,12 +18,12 @@ WINDOW_MIN = 10
 WINDOW_SHARE = 0.7
 OPEN_MS = 30_000
 OPEN_MAX_MS = 900_000
-PROBE_MS = 30_000  # after this time a probe whose outcome was never recorded is given up, and another one is made
+PROBE_MS = 30_000  # a probe whose outcome is not recorded by then is given up, and another one is made
 MAX_KNOWN = 10_000
 
 
 class BreakerKey(NamedTuple):
-    """Whose callbacks, and to which host."""
+    """The caller whose callbacks a breaker stops, and the host that they go to."""
 
     caller: str
     host: str
@@ -32,8 +32,8 @@ class BreakerKey(NamedTuple):
 @dataclass
 class _Breaker:
     in_a_row: int = 0
-    recent: deque[tuple[int, bool]] = field(default_factory=deque)  # when, and whether it failed
-    opened: int = 0  # times in a row; 0 means closed
+    recent: deque[tuple[int, bool]] = field(default_factory=deque)  # the time, and whether the attempt failed
+    opened: int = 0  # times in a row, or 0 if it is closed
     until_ms: int = 0
     probe_until_ms: int = 0
 
@@ -62,7 +62,7 @@ class CircuitBreakers:
         self._known: dict[BreakerKey, _Breaker] = {}
 
     def admit(self, key: BreakerKey, now_ms: int) -> int:
-        """Return 0 if an attempt may be made now, or else the time at which to ask again.
+        """Return 0 if an attempt may be made now, or else the time at which to ask again, in unix milliseconds.
 
         After a 0 the caller must `record` the outcome, or `release` the breaker if nothing was sent.
         """
@@ -75,13 +75,13 @@ class CircuitBreakers:
         return 0
 
     def record(self, key: BreakerKey, now_ms: int, *, failed: bool) -> int:
-        """Count an outcome. Return until when the breaker is open if this has opened it, or else 0."""
+        """Count an outcome. Returns the time until which this has opened the breaker, or 0 if it has not."""
         breaker = self._of(key)
         if breaker.opened and not failed:
             del self._known[key]
             return 0
         if breaker.opened and now_ms < breaker.until_ms:
-            return 0  # sent before it opened
+            return 0  # the attempt was sent before the breaker opened
         breaker.count(now_ms, failed=failed)
         if not (breaker.opened or breaker.is_bad):
             return 0
@@ -89,12 +89,18 @@ class CircuitBreakers:
         return breaker.until_ms
 
     def release(self, key: BreakerKey) -> None:
-        """Let another attempt be the probe: this one was not sent, or says nothing about the host."""
+        """Let another attempt be the probe.
+
+        This one was not sent, or its outcome shows nothing about the host.
+        """
         if breaker := self._known.get(key):
             breaker.probe_until_ms = 0
 
     def _of(self, key: BreakerKey) -> _Breaker:
-        """Return the breaker and mark it as used last. If there are too many, the one used longest ago is forgotten."""
+        """Return the breaker of a key, and mark it as the last one used.
+
+        If there are too many, the breaker that was used longest ago is dropped.
+        """
         breaker = self._known[key] = self._known.pop(key, _Breaker())
         if len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]

@@ -1,7 +1,7 @@
 """The pinned dialer: connects to the name in a checked URL, and only to addresses that were checked.
 
-A name is resolved once per connection and every address is checked. Only addresses are dialled, and the peer must have
-the address that was dialled. So a name that changes between check and connection gains nothing.
+A name is resolved once per connection, and every address is checked. Only addresses are dialled, and the peer must have
+the address that was dialled. So an attacker gains nothing from changing a name between the check and the connection.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from shared.senders.url_policy import check_addresses, is_address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 MAX_DIALS = 3
-ANSWER_MAX = 32_768  # bytes of one answer with its head; servers send heads of at most 16 KiB
+ANSWER_MAX = 32_768  # bytes of one answer with its head. Servers send heads of at most 16 KiB.
 
 
 class ResolutionFailed(httpcore.ConnectError):
@@ -29,12 +29,15 @@ class ResolutionFailed(httpcore.ConnectError):
 
 
 def absolute(host: str) -> str:
-    """Return a full name with a trailing dot, so that this machine's search domains are not tried."""
+    """Return a full name with a trailing dot, so that the search domains of this machine are not tried."""
     return f"{host}." if "." in host else host
 
 
 def system_resolve(threads: int) -> Resolve:
-    """Return the system's resolver in a pool of threads for itself: slow name servers hold up no other work."""
+    """Return the system's resolver in a separate pool of threads.
+
+    Slow name servers then hold up no other work.
+    """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="callback-dns")
 
     def look_up(host: str, port: int) -> list[str]:
@@ -49,7 +52,10 @@ def system_resolve(threads: int) -> Resolve:
 
 @dataclass(frozen=True)
 class PinnedDialer(httpcore.AsyncNetworkBackend):
-    """Dials only checked addresses. Resolves once per connection; the peer must have the address that was dialled."""
+    """Dials only checked addresses. A name is resolved once per connection.
+
+    The peer must have the address that was dialled. `resolve_s` is the deadline of the resolver in seconds.
+    """
 
     resolve: Resolve
     refused_hosts: Collection[str] = ()
@@ -60,7 +66,11 @@ class PinnedDialer(httpcore.AsyncNetworkBackend):
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *_: object, **__: object
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first checked address that answers. The time is shared between them."""
+        """Connect to the first checked address that answers, out of at most 3, which share the timeout in seconds.
+
+        Raises CallbackUrlRefused if an address must not be dialled, ResolutionFailed if there is no address, and
+        httpcore's errors if no address answers.
+        """
         addresses = (await self._checked(host, port))[:MAX_DIALS]
         share_s = timeout / len(addresses) if timeout else timeout
         for address in addresses[:-1]:
@@ -69,7 +79,7 @@ class PinnedDialer(httpcore.AsyncNetworkBackend):
         return await self._dial(addresses[-1], port, share_s)
 
     async def connect_unix_socket(self, *_: object, **__: object) -> NoReturn:
-        """Refuse: a callback never goes to a socket of this machine."""
+        """Raise ConnectError, because a callback never goes to a socket of this machine."""
         raise httpcore.ConnectError
 
     async def _checked(self, host: str, port: int) -> list[str]:

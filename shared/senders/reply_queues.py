@@ -17,7 +17,10 @@ from shared.storage.wakeups import DEADLINE_S, KEPT_S
 
 
 def is_allowed(name: str, patterns: tuple[str, ...]) -> bool:
-    """Return whether callers may name the queue: it matches a pattern of the deployment and is not one of our own."""
+    """Return whether callers may name the queue.
+
+    It must match a pattern of the deployment, with the wildcards of `fnmatch`, and must not be one of our own queues.
+    """
     ours = any(name in (queue, queue + POISON) for queue in INTERNAL)
     return not ours and any(fnmatchcase(name, pattern) for pattern in patterns)
 
@@ -29,7 +32,7 @@ class ReplySender:
         self._queues = queues
 
     async def vet(self, address: str) -> None:
-        """Accept every queue: whether it exists shows when an event is sent."""
+        """Accept every queue. A missing one is found only when an event is sent."""
 
     def admit(
         self,
@@ -39,7 +42,7 @@ class ReplySender:
         first: bool,  # noqa: ARG002 - every message is sent at once
         patience_s: float,  # noqa: ARG002
     ) -> AbstractAsyncContextManager[Admission]:
-        """Admit every attempt: all queues are on one account."""
+        """Admit every attempt, because all queues are on one account."""
         return nullcontext(Admission())
 
     async def post(
@@ -50,7 +53,10 @@ class ReplySender:
         *,
         hosts: Collection[str] = (),  # noqa: ARG002 - a queue has none
     ) -> Answer:
-        """Send one message, in base64 as the Functions runtime reads it. A queue that does not exist is a 404."""
+        """Send one message, in base64 as the Functions runtime reads it.
+
+        Never raises, because every fault of storage is an answer. A queue that does not exist is a 404.
+        """
         started = time.monotonic()
         status, error = None, None
         try:

@@ -1,8 +1,8 @@
 """The URL policy: where a callback may go, against SSRF. Pure: no name is resolved here.
 
-There are two gates. `check_url` checks the text of a URL, when a response is created and again before each attempt.
-`check_addresses` checks the addresses that its name resolved to, when the connection is made: it is the one that holds
-if a name is changed in between. Both refuse what they do not know: IPv6 outside 2000::/3, odd spellings of IPv4, and
+There are two checks. `check_url` checks the text of a URL, when a response is created and again before each attempt.
+`check_addresses` checks the addresses that its name resolved to, when the connection is made. The second one holds even
+if the name is changed in between. Both refuse what they do not know: IPv6 outside 2000::/3, odd spellings of IPv4, and
 anything that two parsers could read differently.
 
 `allow_loopback` is for local use. It permits loopback addresses, and only for loopback's own host names.
@@ -20,7 +20,7 @@ MAX_URL_CHARACTERS = 2048
 MAX_NAME_CHARACTERS = 253
 MAX_ANSWERS = 16
 
-# Not `ipaddress.is_global`: its answers change between patch releases of Python.
+# `ipaddress.is_global` is not used, because its answers change between patch releases of Python.
 _REFUSED_IPV4 = tuple(
     IPv4Network(prefix)
     for prefix in (
@@ -97,7 +97,10 @@ _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 class CallbackUrlRefused(ValueError):
-    """A URL or its address breaks a rule. `code` is for machines; the message names the rule and shows no address."""
+    """A URL or its address breaks a rule.
+
+    `code` is for programs. The message names the rule and shows no address.
+    """
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -121,7 +124,7 @@ class CheckedUrl:
 
 
 def is_refused(address: Address | str, *, allow_loopback: bool = False) -> bool:
-    """Return whether an address must never be dialled. Text that is not a canonical address is refused, too."""
+    """Return whether an address must never be dialled. Text that is not a canonical address is also refused."""
     try:
         number = ip_address(address)
     except ValueError:
@@ -144,7 +147,11 @@ def is_address(host: str) -> bool:
 def check_addresses(
     host: str, answers: Sequence[str], *, refused_hosts: Collection[str] = (), allow_loopback: bool = False
 ) -> Sequence[str]:
-    """Return the addresses of a name unchanged; raise CallbackUrlRefused if one of them must not be dialled."""
+    """Return the addresses that the name `host` resolved to, unchanged.
+
+    Raises CallbackUrlRefused if one of them must not be dialled, or if there are more than 16. `refused_hosts` are
+    written as in `check_url`.
+    """
     local = allow_loopback and _is_local(host)
     if len(answers) > MAX_ANSWERS:
         raise _address_refused()
@@ -161,7 +168,7 @@ def check_url(
     ports: Collection[int] = PORTS,
     allow_loopback: bool = False,
 ) -> CheckedUrl:
-    """Return the parts of a URL; raise CallbackUrlRefused if it breaks a rule.
+    """Return the parts of a URL. Raises CallbackUrlRefused if it breaks a rule.
 
     `hosts` is the caller's allow-list: exact names, or `*.sub`, which does not include `sub` itself. An empty list
     allows every public host. `refused_hosts` are written the same way, and refused whatever the allow-list says. With
@@ -270,7 +277,7 @@ def _is_local(host: str) -> bool:
 
 
 def _is_listed(host: str, patterns: Collection[str]) -> bool:
-    """Return whether a list has a host, however its name or address is spelt."""
+    """Return whether a list contains a host, in any spelling of its name or address."""
     name = _plain(host)
     return any(
         name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:]))

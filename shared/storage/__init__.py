@@ -1,1 +1,1 @@
-"""Table Storage and the queues: every byte that is written or read there."""
+"""Table Storage and Queue Storage: all access to the table and to the service's own queues."""

@@ -1,4 +1,4 @@
-"""Entity group transactions on the wire. Pure: requests in, bytes out; the bytes of the answer in, its results out.
+"""Entity group transactions on the wire. Pure: requests and answers in, bytes and results out.
 
 https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
 """
@@ -19,7 +19,7 @@ _ETAG = re.compile(rb"^etag: *(.+?)\r?$", re.MULTILINE | re.IGNORECASE)
 
 
 def encode(requests: Sequence[HttpRequest]) -> tuple[str, bytes]:
-    """Return the boundary and the body of a transaction of these requests. No entity is asked back."""
+    """Return the boundary and the body of a transaction of these requests. Storage returns no entities."""
     batch, changeset = f"batch_{uuid4()}", f"changeset_{uuid4()}"
     opening = f"--{batch}\r\nContent-Type: multipart/mixed; boundary={changeset}\r\n\r\n".encode()
     between = f"--{changeset}\r\n".encode()
@@ -28,7 +28,10 @@ def encode(requests: Sequence[HttpRequest]) -> tuple[str, bytes]:
 
 
 def decode(content: bytes) -> list[Mapping[str, Any]]:
-    """Return the ETag of each operation, in order; raise TableTransactionError if one of them failed."""
+    """Return the ETag of each operation, in order, from the body of an answer.
+
+    Raises TableTransactionError if an operation failed.
+    """
     starts = list(_RESPONSE.finditer(content))
     ends = [match.start() for match in starts[1:]] + [len(content)]
     parts = [(int(match[1]), content[match.end() : end]) for match, end in zip(starts, ends, strict=True)]
@@ -50,7 +53,7 @@ def _part(request: HttpRequest) -> bytes:
 
 
 def _error(status: int, part: bytes) -> TableTransactionError:
-    """Return the error of the operation that failed; storage puts its index before the message."""
+    """Return the error of the operation that failed. Storage puts its index before the message."""
     try:
         said = orjson.loads(part[part.index(b"{") : part.rindex(b"}") + 1])["odata.error"]
         code, message = said["code"], said["message"]["value"]

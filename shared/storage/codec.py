@@ -1,10 +1,10 @@
-"""The one codec for rows: what is kept of records, alarms and attempts, as the JSON of a row's column `facts`.
+"""The codec for rows: records, alarms and attempts as the JSON of a row's column `facts`.
 
-    encode   leaves out what has its default value; a group of a record is flattened
-    decode   takes defaults for what is missing, and keeps what it does not know
+    encode   omits what has its default value, and flattens the groups of a record
+    decode   uses defaults for what is missing, and keeps what it does not know
 
-So an older version reads what a newer one wrote: members that it does not know, at any depth, are kept in `unknown` and
-written again. A member that both know but that has an unexpected value makes the row unreadable; the error names it.
+So an older version reads what a newer one wrote. Members that it does not know, at any depth, are kept in `unknown` and
+written again. If a member is known but its value is not, the row cannot be read, and the error names the member.
 
 Every row carries the version of its format. A change that only adds members keeps the version. A change of a member's
 meaning raises it, and must be preceded by a release that understands both.
@@ -24,9 +24,9 @@ from shared.core.errors import UnreadableRow
 from shared.core.outcomes import AttemptEntry
 from shared.core.records import Record
 
-ROW_VERSION = 2  # 1 had no number
+ROW_VERSION = 2  # version 1 wrote no number
 VERSION = "row_version"
-# What a row says in its key, in a column of its own, or by its ETag.
+# Attributes that a row has in its key, in a separate column, or as its ETag.
 _ELSEWHERE: Mapping[type[Any], frozenset[str]] = {
     Record: frozenset({"body", "write_id", "etag"}),
     Alarm: frozenset({"due_ms", "kind", "id", "target", "etag"}),
@@ -36,22 +36,22 @@ T = TypeVar("T")
 
 
 def encode_record(record: Record) -> str:
-    """Return everything that a record's row says in its column `facts`."""
+    """Return the column `facts` of a record's row: everything but the body, the write id and the ETag."""
     return _text(_encoded(record))
 
 
 def decode_record(facts: str, *, body: bytes, write_id: str, etag: str) -> Record:
-    """Return the record of a row; raise UnreadableRow if the row is not one."""
+    """Return the record of a row. Raises UnreadableRow if `facts` does not contain one."""
     return _built(Record, _object(facts), body=body, write_id=write_id, etag=etag)
 
 
 def encode_alarm(alarm: Alarm) -> str:
-    """Return everything that an alarm's row says beside its key."""
+    """Return the column `facts` of an alarm's row: everything that is not in its row key."""
     return _text(_encoded(alarm))
 
 
 def decode_alarm(key: str, facts: str, etag: str) -> Alarm:
-    """Return the alarm of a row; raise UnreadableRow if the row is not one."""
+    """Return the alarm of a row. Raises UnreadableRow if the key or `facts` is not that of an alarm."""
     try:
         due_ms, kind, response_id, target = (named := alarm_of(key)).due_ms, named.kind, named.id, named.target
     except ValueError:
@@ -60,22 +60,28 @@ def decode_alarm(key: str, facts: str, etag: str) -> Alarm:
 
 
 def encode_attempt(entry: AttemptEntry) -> str:
-    """Return everything that the row of a delivery attempt says beside its key."""
+    """Return the column `facts` of a delivery attempt's row."""
     return _text({name: getattr(entry, name) for name in _codec(AttemptEntry).columns})
 
 
 def decode_attempt(facts: str) -> AttemptEntry:
-    """Return the entry of a delivery attempt; raise UnreadableRow if the row is not one."""
+    """Return the entry of a delivery attempt. Raises UnreadableRow if `facts` does not contain one."""
     return _built(AttemptEntry, _object(facts))
 
 
 def _text(said: dict[str, Any]) -> str:
-    """Return a row's JSON with the version of its format, which may be that of a newer version that wrote it before."""
+    """Return the JSON text of a row with the version of its format.
+
+    If a newer version wrote the row before, its version is kept.
+    """
     return orjson.dumps({VERSION: ROW_VERSION, **said}).decode()
 
 
 def _object(facts: object) -> dict[str, Any]:
-    """Return a row's JSON object, without its version unless that is newer than ours."""
+    """Return a row's JSON object, without its version unless that is newer than ours.
+
+    Raises UnreadableRow if `facts` is not a JSON object.
+    """
     try:
         loaded = orjson.loads(facts) if isinstance(facts, str) else None
     except orjson.JSONDecodeError:
@@ -88,14 +94,14 @@ def _object(facts: object) -> dict[str, Any]:
     return loaded
 
 
-# The mechanism
+# How rows are read and written
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
     """A member of a row: where its value is kept, its default, and how the value is read and written."""
 
-    group: str  # the attribute of the record that the value is in; empty if it is in the record itself
+    group: str  # the attribute of the record that has the value, or empty for the record
     attribute: str
     default: Any
     read: Callable[[Any], Any]
@@ -116,7 +122,7 @@ _codecs: dict[type[Any], _Codec] = {}
 
 
 def _codec(cls: type[Any]) -> _Codec:
-    """Return how instances of a class are read and written. It is worked out once per class."""
+    """Return the codec of a class. It is built once per class."""
     if cls not in _codecs:
         _codecs[cls] = _new_codec(cls)
     return _codecs[cls]
@@ -155,7 +161,10 @@ def _encoded(value: Any) -> dict[str, Any]:
 
 
 def _built(cls: type[T], loaded: Mapping[str, Any], **elsewhere: Any) -> T:
-    """Build an instance from a row's object and from what the row says elsewhere."""
+    """Return an instance from a row's JSON object and from the values that the row has elsewhere.
+
+    Raises UnreadableRow if a value has the wrong type or a required one is missing.
+    """
     codec = _codec(cls)
     parts: dict[str, dict[str, Any]] = {"": elsewhere}
     unknown: dict[str, Any] = {}
@@ -181,7 +190,7 @@ def _read(name: str, column: _Column, value: Any) -> Any:
 
 
 def _conversion(kind: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Return how a value of a type is read from JSON, and how it is written."""
+    """Return two functions for values of a type: one reads them from JSON, the other writes them."""
     if get_origin(kind) is tuple:
         element = get_args(kind)[0]
         read, write = (partial(_member, element), _encoded) if _is_class(element) else _conversion(element)
@@ -192,14 +201,17 @@ def _conversion(kind: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
 
 
 def _plain_types(kind: Any) -> tuple[type, ...]:
-    """Return the types that a value from JSON may have; JSON does not tell whole numbers from others."""
+    """Return the types that a value from JSON may have. JSON does not distinguish whole numbers from others."""
     kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
     types = tuple(get_origin(one) or one for one in kinds)
     return (*types, int) if float in types else types
 
 
 def _plain(types: tuple[type, ...], value: Any) -> Any:
-    """Return a value of one of the types; raise TypeError if it has another. The values of a dict are strings."""
+    """Return a value that has one of the types. The values of a dict must be strings.
+
+    Raises TypeError for any other value.
+    """
     if type(value) not in types:
         raise TypeError
     if isinstance(value, dict) and not all(isinstance(text, str) for text in value.values()):

@@ -1,4 +1,4 @@
-"""Faults of storage: every call has a deadline, and what fails becomes one error."""
+"""Faults of storage: every call has a deadline, and every fault becomes one error."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,9 +11,9 @@ from shared.core.errors import StoreUnavailable
 
 @asynccontextmanager
 async def reaching(deadline_s: float) -> AsyncIterator[None]:
-    """Put a deadline on the calls in the block, and raise StoreUnavailable for every fault of storage.
+    """Put a deadline in seconds on the calls in the block, and raise StoreUnavailable for every fault of storage.
 
-    "Not found" and "exists already" are answers, not faults: ResourceNotFoundError and ResourceExistsError pass.
+    "Not found" and "exists already" are answers, not faults. ResourceNotFoundError and ResourceExistsError pass.
     """
     try:
         async with asyncio.timeout(deadline_s):

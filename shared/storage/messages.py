@@ -1,12 +1,12 @@
-"""Every message of our own queues: what it says, how it is written and how it is read.
+"""The messages of our own queues: what they contain, and how they are encoded and decoded.
 
     nudges       {"shard": "a", "at": 1800000000, "until": 1800000060}     Wakeup
     deliveries   {"alarm": "alarm|..."}                                    DeliverNow
     runs         {"id": "resp_...", "epoch": 2}                            RunOffer
     requests     {"request": {...}, "reply_to": ..., ...}                  QueuedRequest
 
-A message that cannot be read raises UnreadableMessage, which carries the bytes. Members that are not known are ignored,
-so an older version reads what a newer one sends.
+A message that cannot be read raises UnreadableMessage, which carries the bytes. Unknown members are ignored, so an
+older version reads what a newer one sends.
 """
 
 from dataclasses import dataclass, field
@@ -23,29 +23,32 @@ DELIVERIES = "deliveries"
 RUNS = "runs"
 REQUESTS = "requests"
 INTERNAL = (WAKEUPS, DELIVERIES, RUNS, REQUESTS)
-POISON = "-poison"  # the platform's suffix of the queue for what a trigger has given up
+POISON = "-poison"  # the platform's suffix for the queue of messages that a trigger gave up
 
-MAX_NAME = 256  # characters of a message's own id, and of a correlation id
-MAX_REQUEST = 46_000  # bytes: with what is added when it is sent on, it fits a message of 64 KiB in base64
+MAX_NAME = 256  # characters of `id`, `reply_to` and `correlation_id`
+MAX_REQUEST = 46_000  # bytes. With what is added when it is sent again, it fits into 64 KiB of base64.
 MAX_UNREAD = 8_192  # characters that are kept of a message that cannot be read
 
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """A hint to sweep a shard at a time. Until `until_s` it goes on even if nothing was due. Times are unix seconds."""
+    """A hint to sweep a shard at a time. Times are unix seconds.
+
+    Before `until_s` the sweep sends another wake-up even if nothing was due.
+    """
 
     shard: str
     at_s: int
     until_s: int = 0
 
     def encode(self) -> bytes:
-        """Return the message."""
+        """Return the message as JSON."""
         until = {"until": self.until_s} if self.until_s else {}
         return orjson.dumps({"shard": self.shard, "at": self.at_s, **until})
 
     @classmethod
     def decode(cls, body: bytes) -> "Wakeup":
-        """Return what a message says; raise UnreadableMessage."""
+        """Return the wake-up in a message. Raises UnreadableMessage."""
         match {"until": 0} | _object(body):
             case {"shard": str(shard), "at": int(at_s), "until": int(until_s)} if len(shard) == 1 and shard in SHARDS:
                 return cls(shard, at_s, until_s)
@@ -64,12 +67,12 @@ class DeliverNow:
         return shard_of(alarm_of(self.alarm_key).id)
 
     def encode(self) -> bytes:
-        """Return the message."""
+        """Return the message as JSON."""
         return orjson.dumps({"alarm": self.alarm_key})
 
     @classmethod
     def decode(cls, body: bytes) -> "DeliverNow":
-        """Return what a message says; raise UnreadableMessage."""
+        """Return the hint in a message. Raises UnreadableMessage."""
         key = _object(body).get("alarm")
         try:
             return cls(alarm_of(str(key)).key)
@@ -79,7 +82,7 @@ class DeliverNow:
 
 @dataclass(frozen=True, slots=True)
 class RunOffer:
-    """An offer to drive a run, for one epoch and no other."""
+    """An offer to drive a run, for one epoch only."""
 
     id: str
     epoch: int
@@ -90,12 +93,12 @@ class RunOffer:
         return shard_of(self.id)
 
     def encode(self) -> bytes:
-        """Return the message."""
+        """Return the message as JSON."""
         return orjson.dumps({"id": self.id, "epoch": self.epoch})
 
     @classmethod
     def decode(cls, body: bytes) -> "RunOffer":
-        """Return what a message says; raise UnreadableMessage."""
+        """Return the offer in a message. Raises UnreadableMessage."""
         match _object(body):
             case {"id": str(response_id), "epoch": int(epoch)} if is_id(response_id):
                 return cls(response_id, epoch)
@@ -103,12 +106,15 @@ class RunOffer:
 
 
 HINTS: dict[str, type[Wakeup | DeliverNow | RunOffer]] = {WAKEUPS: Wakeup, DELIVERIES: DeliverNow, RUNS: RunOffer}
-"""The queues whose messages are only hints: each names a shard, and a sweep of that shard finds what is due."""
+"""The queues whose messages are only hints. Each message names a shard, and a sweep of that shard finds what is due."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a queued request was moved to the poison queue: no reply queue could be told."""
+    """Why a queued request was rejected.
+
+    It is then moved to the poison queue, because it names no reply queue that is allowed.
+    """
 
     reason: str
     code: str | None
@@ -116,13 +122,13 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class QueuedRequest:
-    """A request that came by queue, as much of it as can be read. `wrong` is the first thing that is wrong with it.
+    """A request that came by queue, as far as it can be read. `wrong` is the first error in it.
 
     {"request": {...}, "reply_to": "queue", "correlation_id": "...", "id": "...", "traceparent": "..."}
     """
 
     id: str  # all copies of a message share it
-    request: dict[str, Any] = field(repr=False)  # what is asked for; the text of the message where that is unreadable
+    request: dict[str, Any] = field(repr=False)  # or the text of the message as `input`, if it is unreadable
     reply_to: str | None = None
     correlation_id: str | None = None
     traceparent: str = ""
@@ -137,7 +143,7 @@ class QueuedRequest:
 
     @classmethod
     def read(cls, message_id: str, body: bytes) -> "QueuedRequest":
-        """Return what a message says. This never fails, because the sender is to be told what is wrong."""
+        """Return the request in a message. Never raises, because the sender must learn what is wrong."""
         said, wrong = _loaded(body)
         members = said if isinstance(said, dict) else {}
         rejected, unread = _rejection(members.get("rejected")), {"input": body.decode(errors="replace")[:MAX_UNREAD]}
@@ -160,17 +166,23 @@ class QueuedRequest:
 
 
 def returned_request(message_id: str, body: bytes) -> bytes:
-    """Return a message of the `requests` queue as it is sent there once more, under the id of the first message."""
+    """Return the body that sends a request from the poison queue to its queue once more.
+
+    It carries the id of the first message. Raises UnreadableMessage if `body` is not a JSON object.
+    """
     return orjson.dumps({"id": message_id, **_object(body), "returned": True})
 
 
 def requeued_request(message_id: str, body: bytes) -> bytes:
-    """Return a message of the `requests` queue as it is sent to the queue's end, under the id of the first message."""
+    """Return the body that sends a request to the end of its queue.
+
+    It carries the id of the first message. Raises UnreadableMessage if `body` is not a JSON object.
+    """
     return orjson.dumps({"id": message_id, **_object(body)})
 
 
 def rejected_request(queued: QueuedRequest, rejection: Rejection) -> bytes:
-    """Return a request as it is moved to the poison queue, with the reason."""
+    """Return the body that moves a request to the poison queue, with the reason."""
     return orjson.dumps(
         {
             "id": queued.id,
@@ -192,7 +204,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _loaded(body: bytes) -> tuple[object, BadRequest | None]:
-    """Return what a message says, and what is wrong with it as a whole."""
+    """Return the JSON value of a message, and the error in the message as a whole, or None."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -224,4 +236,4 @@ def _is_name(value: object) -> bool:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""  # nobody's request fails because of an unreadable trace
+    return value if isinstance(value, str) else ""  # no request fails because of an unreadable trace

@@ -1,4 +1,4 @@
-"""What the table is sent: change sets and moves of alarms as the operations of a transaction."""
+"""The operations of a transaction, made from change sets and from moves of alarms."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from shared.storage import codec
 
 
 def of_change_set(change: ChangeSet, write_id: str) -> tuple[list[Any], list[str]]:
-    """Return the operations of a change set, the record first, and the row key of each."""
+    """Return the operations of a change set, the record's first, and the row key of each."""
     record, shard = change.record, shard_of(change.record.id)
     operations: list[Any] = [_record(record, write_id, change.writes_body)]
     operations += [delete(shard, key) for key in (*change.alarms_out, *change.index_out)]
@@ -26,7 +26,10 @@ def of_change_set(change: ChangeSet, write_id: str) -> tuple[list[Any], list[str
 
 
 def of_move(shard: str, old: Alarm, new: Alarm, write_id: str) -> Iterable[Any]:
-    """Yield the two operations that move an alarm: the old row out as it was read, the new row in."""
+    """Yield the two operations that move an alarm: delete the old row, and insert the new one.
+
+    If the old alarm has an ETag, the move fails if its row has changed.
+    """
     yield delete(shard, old.key, old.etag)
     yield ("create", _alarm(shard, new, write_id))
 
@@ -37,19 +40,19 @@ def of_row(shard: str, key: str, properties: Mapping[str, str], alarm: Alarm) ->
 
 
 def update(shard: str, key: str, properties: Mapping[str, str], etag: str) -> Any:
-    """Return the operation that changes a row as it was read."""
+    """Return the operation that changes properties of a row. It fails if the row no longer has this ETag."""
     return ("update", {**_entity(shard, key), **properties}, {"mode": UpdateMode.MERGE, **_if_match(etag)})
 
 
 def delete(shard: str, key: str, etag: str = "") -> Any:
-    """Return the operation that deletes a row: as it was read, or whatever is in it if no ETag is given."""
+    """Return the operation that deletes a row. With an ETag, it fails if the row no longer has it."""
     entity = _entity(shard, key)
     return ("delete", entity, _if_match(etag)) if etag else ("delete", entity)
 
 
 def _record(record: Record, write_id: str, writes_body: bool) -> Any:
     entity = _entity(shard_of(record.id), keys.record_key(record.id))
-    # status and caller have columns of their own for people who look into the table
+    # status and caller have separate columns for people who look into the table
     entity |= {
         "status": str(record.status),
         "caller": record.caller,

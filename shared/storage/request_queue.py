@@ -1,7 +1,7 @@
-"""The queue of requests and the poison queues: messages that are more than hints.
+"""The queue of requests and the poison queues, whose messages are more than hints.
 
-Poison queues are read here and not by a trigger. A message that is not base64 reaches no trigger: the platform moves it
-to the poison queue without a word, and a trigger there would not see it either.
+Poison queues are read here and not by a trigger. A message that is not base64 reaches no trigger. The platform silently
+moves it to the poison queue, and a trigger there would not receive it either.
 """
 
 import base64
@@ -18,13 +18,13 @@ from shared.storage.faults import reaching
 from shared.storage.messages import POISON, REQUESTS
 from shared.storage.wakeups import DEADLINE_S, KEPT_S
 
-BATCH = 32
-HIDDEN_S = 600  # while a message is handled; one whose handling fails comes back then
+BATCH = 32  # the most messages that storage returns at once
+HIDDEN_S = 600  # while a message is handled. If that fails, it becomes visible again.
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message as it lies in a queue."""
+    """A message as stored in a queue. `receipt` is needed to delete it."""
 
     id: str
     receipt: str = field(repr=False)
@@ -32,7 +32,7 @@ class DeadLetter:
 
     @property
     def body(self) -> bytes | None:
-        """What a trigger would be given; None if the text is not base64."""
+        """The bytes that a trigger would get, or None if the text is not base64."""
         try:
             return base64.b64decode(self.text, validate=True)
         except (binascii.Error, ValueError):
@@ -46,7 +46,7 @@ class RequestQueue:
         self._queues = queues
 
     async def prepare(self) -> None:
-        """Create the queues that do not exist; raise StoreUnavailable."""
+        """Create the queues that do not exist. Raises StoreUnavailable."""
         for name in (REQUESTS, REQUESTS + POISON):
             async with self._reaching(name) as queue:
                 try:
@@ -55,13 +55,19 @@ class RequestQueue:
                     continue
 
     async def send(self, name: str, body: bytes, *, delay_s: int = 0) -> None:
-        """Send a message as triggers read it, in base64; raise StoreUnavailable if the queue does not take it."""
+        """Send a message in base64, as triggers read it. It becomes visible after `delay_s` seconds.
+
+        Raises StoreUnavailable if the queue does not accept it.
+        """
         async with self._reaching(name) as queue:
             text = base64.b64encode(body).decode()
             await queue.send_message(text, visibility_timeout=delay_s or None, time_to_live=KEPT_S)
 
     async def receive(self, name: str) -> list[DeadLetter]:
-        """Return up to 32 messages, hidden from others for 10 minutes; none if the queue does not exist."""
+        """Return up to 32 messages, and hide them from other readers for 10 minutes.
+
+        A queue that does not exist has none. Raises StoreUnavailable.
+        """
         async with self._reaching(name) as queue:
             try:
                 found = queue.receive_messages(messages_per_page=BATCH, max_messages=BATCH, visibility_timeout=HIDDEN_S)
@@ -70,7 +76,10 @@ class RequestQueue:
                 return []
 
     async def delete(self, name: str, letter: DeadLetter) -> None:
-        """Delete a message that was received."""
+        """Delete a message that was received. It is not an error if the message is gone.
+
+        Raises StoreUnavailable.
+        """
         async with self._reaching(name) as queue:
             try:
                 await queue.delete_message(letter.id, letter.receipt)
@@ -79,7 +88,7 @@ class RequestQueue:
 
     @asynccontextmanager
     async def _reaching(self, name: str) -> AsyncIterator[QueueClient]:
-        """Give a client of the queue; raise StoreUnavailable for every fault of storage, a missing queue included."""
+        """Yield a client of the queue. Raises StoreUnavailable for every fault, including a missing queue."""
         try:
             async with reaching(DEADLINE_S), self._queues.get_queue_client(name) as queue:
                 yield queue

@@ -1,8 +1,8 @@
-"""The table, which is the truth. The only module that speaks to Table Storage.
+"""The table, which is the truth. Only this module and its helpers in this package use Table Storage.
 
-A change set is one entity group transaction. Storage may commit it and lose the answer. Whoever repeats it then, the
-SDK or this module, gets a conflict with our own write. So after a conflict or an unknown outcome the row is read again:
-if it carries our own `write_id`, the write succeeded. Only otherwise did somebody else come first.
+A change set is one entity group transaction. Storage may commit it and lose the answer. If the SDK or this module then
+repeats it, the repeat conflicts with our own write. So after a conflict or an unknown outcome the row is read again. If
+it has our `write_id`, the write succeeded. Otherwise another write came first.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from shared.telemetry.logs import logger
 MOVES_A_TRANSACTION = 50
 CHILDREN_A_TRANSACTION = 100
 CHILDREN_A_PAGE = 1_000
-_BESIDE_CHILDREN = 4  # rows that go with the last children: the record, its purge alarm, two failed deliveries
+_BESIDE_CHILDREN = 4  # rows removed with the last children: the record, its alarm, two failed deliveries
 _TRIES = 3
 _WITHOUT_BODY = ("facts", "write_id")
 
@@ -37,7 +37,7 @@ _log = logger(__name__)
 
 
 class Store:
-    """Records, the rows beside them, and their alarms, in one table. Every call raises StoreUnavailable if it fails."""
+    """Records, the rows beside them, and their alarms. Every method raises StoreUnavailable if storage fails."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -61,7 +61,10 @@ class Store:
     # Records
 
     async def read(self, response_id: str, *, with_body: bool = True) -> Record | None:
-        """Return the record, None if there is none; raise UnreadableRow. Without the body nothing packed is read."""
+        """Return the record of a response, or None if it does not exist. Raises UnreadableRow.
+
+        With `with_body` false, the packed response object is not read.
+        """
         select = () if with_body else _WITHOUT_BODY
         async with reaching(DEADLINE_S):
             row = await self._table.find(shard_of(response_id), keys.record_key(response_id), select)
@@ -71,10 +74,10 @@ class Store:
         return codec.decode_record(facts, body=body, write_id=write_id, etag=row.etag)
 
     async def commit(self, change: ChangeSet) -> Record:
-        """Write a change set; return the record as it now is.
+        """Write a change set and return the record as it is now.
 
-        Raises Conflict if the record, or an alarm that was to be removed, is not as the change set assumed;
-        StoreUnavailable if storage did not answer, three times.
+        Raises Conflict if the record, or an alarm to remove, is not as the change set assumed. Raises StoreUnavailable
+        if storage did not answer three times.
         """
         write_id = uuid4().hex
         sent, row_keys = operations.of_change_set(change, write_id)
@@ -94,7 +97,10 @@ class Store:
     # Alarms
 
     async def due(self, shard: str, until_ms: int, limit: int) -> tuple[list[Alarm], list[str]]:
-        """Return the alarms of a shard that are due by then, earliest first, and the keys of unreadable ones."""
+        """Return the alarms of a shard that are due at `until_ms`, earliest first, and the keys of unreadable ones.
+
+        At most `limit` rows are read. Times are unix milliseconds.
+        """
         found, bad = [], []
         for row in await self._rows(shard, keys.ALARMS, keys.alarms_until(until_ms), limit):
             try:
@@ -104,21 +110,22 @@ class Store:
         return found, bad
 
     async def first_due(self, shard: str, after_ms: int = 0) -> int | None:
-        """Return when the first alarm of a shard after that time is due, None if there is none."""
+        """Return the due time of the first alarm of a shard after `after_ms`, or None. Times are unix milliseconds."""
         first = keys.alarms_until(after_ms)
         while rows := await self._rows(shard, first, keys.ALARMS + keys.END, 1, select=("RowKey",)):
             key = rows[0]["RowKey"]
             try:
                 return alarm_of(key).due_ms
             except ValueError:
-                first = key + keys.AFTER  # a row that is not an alarm hides no alarm
+                first = key + keys.AFTER  # skip a row that is not an alarm
         return None
 
     async def move(self, shard: str, moves: Sequence[tuple[Alarm, Alarm]]) -> list[Alarm]:
-        """Move alarms, up to 50 in a transaction; return those whose move was committed, as they now are.
+        """Move alarms, up to 50 in a transaction, and return those whose move was committed, as they are now.
 
-        A transaction that fails names one operation. That alarm is dropped, and with it all others that are gone, and
-        the rest is sent again. So two sweeps of one shard at the same time lose no alarm.
+        `moves` are pairs of the alarm as read and the alarm to write. A transaction that fails names one operation.
+        That alarm is dropped, with all others that are gone, and the rest is sent again. So two sweeps of one shard at
+        the same time lose no alarm.
         """
         moved: list[Alarm] = []
         for start in range(0, len(moves), MOVES_A_TRANSACTION):
@@ -162,18 +169,21 @@ class Store:
     # Beside a record
 
     async def children(self, response_id: str, name: str, after: str = "") -> list[Entity]:
-        """Return the rows of one name beside a record, in order: the first 1,000 above the row key `after`."""
+        """Return the rows of one name beside a record, in order: the first 1,000 above the row key `after`.
+
+        `name` is one of the names in `keys`, such as `keys.INPUT`.
+        """
         prefix = keys.children_from(response_id, name)
         first = after + keys.AFTER if after else prefix
         return await self._rows(shard_of(response_id), first, prefix + keys.END, CHILDREN_A_PAGE)
 
     async def request(self, response_id: str) -> bytes | None:
-        """Return the packed request of a response, None if its rows are gone."""
+        """Return the packed request of a response, or None if its rows are gone."""
         rows = await self.children(response_id, keys.INPUT)
         return blobs.joined(rows) if rows else None
 
     async def session(self, response_id: str) -> bytes | None:
-        """Return the packed session that an agent left with this response, None if it left none."""
+        """Return the packed session that an agent left with this response, or None."""
         rows = await self.children(response_id, keys.SESSION)
         return blobs.joined(rows) if rows else None
 
@@ -194,15 +204,15 @@ class Store:
         return found
 
     async def log(self, response_id: str, from_key: str) -> Page:
-        """Return whole batches of the event log from a row key on, as many as a page holds."""
+        """Return whole batches of the event log from the row key `from_key` on, as many as a page holds."""
         last = keys.events_end(response_id)
         return event_log.read_page(await self._rows(shard_of(response_id), from_key, last, event_log.ROWS_A_PAGE))
 
     async def remove_all(self, record: Record, alarm_key: str) -> bool:
-        """Remove a batch of a response's rows; return whether it was the last one.
+        """Remove up to 100 rows of a response, and return whether those were the last ones.
 
-        The last batch also removes the record, as it was read, and the alarm. Raises Conflict if the record has
-        changed or the alarm is gone.
+        The last call also removes the record, as it was read, and the alarm. Raises Conflict if the record has changed
+        or the alarm is gone.
         """
         shard, prefix = shard_of(record.id), keys.children_from(record.id)
         rows = await self._rows(shard, prefix, prefix + keys.END, CHILDREN_A_TRANSACTION, select=("RowKey",))
@@ -221,15 +231,21 @@ class Store:
             raise failed.meaning([one[1]["RowKey"] for one in sent]) from failed
         return True
 
-    # Apart from records
+    # Rows without a record
 
     async def failed_deliveries(self, shard: str, caller: str, from_key: str, limit: int) -> list[str]:
-        """Return the keys of a caller's failed deliveries from a key on, in the order in which they failed."""
+        """Return the row keys of a caller's failed deliveries from `from_key` on, in the order in which they failed.
+
+        At most `limit` keys are returned.
+        """
         rows = await self._rows(shard, from_key, keys.failures_end(tag(caller)), limit, select=("RowKey",))
         return [row["RowKey"] for row in rows]
 
     async def insert(self, owner: str, key: str, properties: dict[str, str], alarm: Alarm) -> bool:
-        """Insert a row into the shard of an id, with the alarm that removes it; return False if the row exists."""
+        """Insert a row into the shard of the id `owner`, with the alarm that removes it.
+
+        Returns False if the row exists, even if an earlier try of this call inserted it.
+        """
         shard = shard_of(owner)
         try:
             await submit(self._table, operations.of_row(shard, key, properties, alarm))
@@ -240,28 +256,28 @@ class Store:
         return True
 
     async def find(self, owner: str, key: str) -> Entity | None:
-        """Return a row from the shard of an id, None if there is none."""
+        """Return a row from the shard of the id `owner`, or None if it does not exist."""
         return await self._row(shard_of(owner), key)
 
     async def replace(self, owner: str, key: str, properties: dict[str, str], etag: str) -> None:
-        """Change a row as it was read; raise Conflict if it has changed since."""
+        """Change properties of a row. Raises Conflict if the row no longer has this ETag."""
         try:
             await submit(self._table, [operations.update(shard_of(owner), key, properties, etag)])
         except TransactionFailed as failed:
             raise failed.meaning([key]) from failed
 
     async def discard(self, owner: str, key: str) -> None:
-        """Remove a row from the shard of an id. It is not an error if the row is gone."""
+        """Remove a row from the shard of the id `owner`. It is not an error if the row is gone."""
         async with reaching(DEADLINE_S):
             try:
                 await self._table.delete_entity(shard_of(owner), key)
             except ResourceNotFoundError:
                 return
 
-    # The wire
+    # Access to the table
 
     async def _written(self, response_id: str) -> Entity | None:
-        """Return what says who wrote a record last; nothing of its content is decoded."""
+        """Return only the `write_id` and the ETag of a record, or None if it does not exist."""
         async with reaching(DEADLINE_S):
             return await self._table.find(shard_of(response_id), keys.record_key(response_id), ("write_id",))
 
@@ -274,7 +290,10 @@ class Store:
             return await self._table.scan(shard, first, end, limit, select)
 
     async def _submit_or_leave(self, sent: list[Any]) -> None:
-        """Carry out deletions. If somebody else has deleted some of the rows, the rest is left for the next listing."""
+        """Delete rows in one transaction.
+
+        If another process has deleted some of them, the others are left for the next listing.
+        """
         try:
             await submit(self._table, sent)
         except TransactionFailed as failed:

@@ -1,4 +1,4 @@
-"""Sending a transaction: what a failure says about its outcome."""
+"""Sends transactions, and distinguishes failures from unknown outcomes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from shared.core.errors import Conflict, StoreError, StoreUnavailable
 from shared.storage.table_client import Table
 
 DEADLINE_S = 20.0
-_LOST = frozenset({404, 409, 412})  # the row is gone, it exists, it has changed
+_LOST = frozenset({404, 409, 412})  # the row is missing, exists already, or has changed
 
 
 class TransactionFailed(Exception):
-    """A transaction failed: at the operation that `index` names, or with an unknown outcome if it is None."""
+    """A transaction failed. `index` is the operation that failed, or None if the outcome is unknown."""
 
     def __init__(self, index: int | None, status: int | None) -> None:
         super().__init__(f"transaction failed with status {status} at operation {index}")
@@ -23,14 +23,21 @@ class TransactionFailed(Exception):
         self.status = status
 
     def meaning(self, row_keys: Sequence[str]) -> StoreError:
-        """Return what it means once it is known that our own write is not there. The record is operation 0."""
+        """Return the error for the caller, once it is known that our write did not succeed.
+
+        `row_keys` are the keys of the operations, in order. Operation 0 is the record. If another row was missing, its
+        key is in `Conflict.gone`.
+        """
         if self.index is None:
             return StoreUnavailable("storage did not confirm a write")
         return Conflict(row_keys[self.index] if self.status == 404 and self.index else None)
 
 
 async def submit(table: Table, operations: list[Any]) -> Sequence[Any]:
-    """Send a transaction; return the result of each operation, or raise TransactionFailed."""
+    """Send a transaction and return the result of each operation, in order. Raises TransactionFailed.
+
+    The deadline is 20 s. A result has the new ETag as `etag`.
+    """
     try:
         async with asyncio.timeout(DEADLINE_S):
             return await table.submit_transaction(operations)

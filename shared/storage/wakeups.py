@@ -1,14 +1,14 @@
-"""Wake-ups and the other hints: queue messages that make a function look.
+"""Wake-ups and the other hints: queue messages that make a function look for work.
 
-They are never the truth: each may be lost, repeated or late.
+A hint is never the truth. It may be lost, repeated or late.
 
-A wake-up names a shard and a time: the due time of an alarm, rounded up to the second, because queue delays are whole
-seconds. It is delayed by less than a minute, or not sent: an invisible message makes the platform scale out, and a
-later alarm is found by the heartbeat.
+A wake-up names a shard and the due time of an alarm, rounded up to the second, because queue delays are whole seconds.
+If the alarm is due in a minute or more, no wake-up is sent. An invisible message would make the platform scale out, and
+the heartbeat finds the alarm later.
 
-A wake-up that finds nothing due ends there, so those of many processes merge. Only the heartbeat's go on until the next
-heartbeat: the first alarm of a shard is often a lease that disappears before it rings, and the alarm behind it, left by
-a process that has died, has no wake-up of its own.
+A wake-up that finds nothing due sends no other, so the wake-ups of many processes merge. Only those of the heartbeat
+continue until the next heartbeat. The first alarm of a shard is often a lease that disappears before it is due. The
+alarm behind it may have been left by a process that crashed, and then no wake-up for it exists.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,16 +30,19 @@ _log = logger(__name__)
 
 
 class Wakeups:
-    """Sends hints. Sending never raises: what a hint says is in the table as well."""
+    """Sends hints. Sending never raises, because what a hint says is in the table as well."""
 
     def __init__(self, queues: Mapping[str, QueueClient], now_ms: Callable[[], int]) -> None:
-        """Take the clients of the queues `nudges`, `deliveries` and `runs`, by name, and the clock."""
+        """Take the clients of the queues `nudges`, `deliveries` and `runs`, by name, and the clock.
+
+        `now_ms` returns unix milliseconds.
+        """
         self._queues = queues
         self._now_ms = now_ms
-        self._sent: dict[tuple[str, int], int] = {}  # by shard and second, until when that wake-up goes on
+        self._sent: dict[tuple[str, int], int] = {}  # the `until_s` of each wake-up, by shard and second
 
     async def prepare(self) -> None:
-        """Create the queues that do not exist; raise StoreUnavailable."""
+        """Create the queues that do not exist. Raises StoreUnavailable."""
         for queue in self._queues.values():
             async with reaching(DEADLINE_S):
                 try:
@@ -48,7 +51,7 @@ class Wakeups:
                     continue
 
     async def check(self) -> None:
-        """Raise StoreUnavailable if a queue does not answer, or does not exist."""
+        """Raise StoreUnavailable if a queue does not answer or does not exist."""
         for queue in self._queues.values():
             try:
                 async with reaching(DEADLINE_S):
@@ -62,27 +65,28 @@ class Wakeups:
             await queue.close()
 
     async def sweep(self, shard: str, due_ms: int, until_s: int = 0) -> None:
-        """Ask for a sweep of the shard when an alarm of that time is due, if that is within a minute.
+        """Ask for a sweep of the shard when an alarm with this due time is due, if that is within a minute.
 
-        Until `until_s`, in unix seconds, the sweep goes on to the shard's next alarm even if it finds nothing due.
+        `due_ms` is unix milliseconds. Before `until_s`, in unix seconds, the sweep sends another wake-up for the next
+        alarm of the shard even if it finds nothing due.
         """
         at_s = -(-due_ms // 1000)
         delay_s = max(0, (at_s * 1000 - self._now_ms()) // 1000)
         if delay_s > DELAY_MAX_S or self._is_sent(shard, at_s, until_s, delay_s):
             return
         if not await self._send(WAKEUPS, Wakeup(shard, at_s, until_s).encode(), delay_s):
-            self._sent.pop((shard, at_s), None)  # the next one who asks tries again
+            self._sent.pop((shard, at_s), None)  # the next call tries again
 
     async def deliver(self, alarm_key: str) -> None:
-        """Ask for a delivery attempt now."""
+        """Ask for the delivery attempt of an alarm at once."""
         await self._send(DELIVERIES, DeliverNow(alarm_key).encode(), 0)
 
     async def offer(self, response_id: str, epoch: int) -> None:
-        """Offer a run to a holder, for that epoch."""
+        """Offer the run of a response to a new holder, for this epoch."""
         await self._send(RUNS, RunOffer(response_id, epoch).encode(), 0)
 
     def _is_sent(self, shard: str, at_s: int, until_s: int, delay_s: int) -> bool:
-        """Return whether this process has sent that wake-up already, or one that goes on for longer.
+        """Return whether this process has sent that wake-up already, or one with a later `until_s`.
 
         Immediate wake-ups are never deduplicated, because the earlier one may have been consumed.
         """

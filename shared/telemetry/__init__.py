@@ -1,1 +1,1 @@
-"""What the service tells about itself: log lines, metrics, traces."""
+"""Telemetry: log lines, metrics and traces."""

@@ -1,4 +1,4 @@
-"""Exceptions without their texts, which may contain a prompt, a key or a URL: types and places in the code."""
+"""Redacted exceptions: their types and places in the code. Their texts may contain a prompt, a key or a URL."""
 
 import traceback
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ NAME_MAX = 80  # characters
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception, its cause, the cause of that, and so on."""
+    """Yield an exception, its cause or context, the cause of that, and so on. Each exception is yielded once."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -22,7 +22,10 @@ def type_name(error: BaseException) -> str:
 
 
 def redacted(error: BaseException) -> dict[str, Any]:
-    """Return what may be logged of an exception: `errors`, the types of its chain, and `places`, its stack traces."""
+    """Return what may be logged of an exception and its chain.
+
+    `errors` has the names of the types, and `places` the stack traces as text.
+    """
     links = list(chain(error))
     places = [place for one in links for place in traceback.format_tb(one.__traceback__)]
     return {"errors": [type_name(one) for one in links], "places": "".join(places)}

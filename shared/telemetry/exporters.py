@@ -1,6 +1,6 @@
-"""Where telemetry is sent. OpenTelemetry's SDK is loaded only if a deployment asks for it.
+"""Where telemetry is sent. The SDK of OpenTelemetry is loaded only if a deployment configures a target.
 
-Details are set with the environment variables of OpenTelemetry and Azure Monitor, such as `OTEL_SERVICE_NAME`,
+The environment variables of OpenTelemetry and Azure Monitor set the details, such as `OTEL_SERVICE_NAME`,
 `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_METRIC_EXPORT_INTERVAL`.
 """
 
@@ -28,9 +28,9 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from shared.telemetry import tracing
 
 NAME = "background-responses"
-# FastAPI, inside the platform's HTTP extension, also emits requests, without knowing our routes.
+# FastAPI, inside the platform's HTTP extension, also emits spans and metrics of requests, but without our routes.
 _DUPLICATES = "fastapi"
-# Azure Monitor takes sums since the last export. Its exporter says so, but it is loaded later.
+# Azure Monitor takes sums since the last export. Its exporter declares that, but it is loaded later.
 _DELTAS: dict[type, AggregationTemporality] = dict.fromkeys((Counter, Histogram), AggregationTemporality.DELTA)
 
 
@@ -38,8 +38,8 @@ _DELTAS: dict[type, AggregationTemporality] = dict.fromkeys((Counter, Histogram)
 def start(target: str) -> None:
     """Send the traces and metrics of this process to `console`, `otlp` or `azure` from now on.
 
-    The first call counts, because the platform may load the app again. Raises ValueError for another target, or if
-    OpenTelemetry rejects one of its own variables: then nothing is sent.
+    Only the first call has an effect, because the platform may load the app again. Raises ValueError for another
+    target, or if OpenTelemetry rejects one of its variables. Nothing is sent in that case.
     """
     spans, measured = _exporters(target)
     # OTEL_SERVICE_NAME overrides our name, hence the merge.
@@ -67,21 +67,21 @@ def _to_collector() -> tuple[SpanExporter, MetricExporter]:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
-    # Its warning about a malformed header repeats the header, which is mostly a key. The collector's 401 is logged
+    # A warning about a malformed header would repeat the header, which usually is a key. The collector's 401 is logged
     # anyway.
     logging.getLogger("opentelemetry.util.re").setLevel(logging.ERROR)
     return OTLPSpanExporter(), OTLPMetricExporter()
 
 
 class _Ids(RandomIdGenerator):
-    """Random ids, except for a span whose id is known before it is made."""
+    """Generates random ids, except for a span whose id is known before the span exists."""
 
     def generate_span_id(self) -> int:
         return tracing.next_span_id.get() or super().generate_span_id()
 
 
 class _Spans(BatchSpanProcessor):
-    """Batches of spans without the duplicates."""
+    """Exports spans in batches, without the duplicates."""
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.instrumentation_scope is None or span.instrumentation_scope.name != _DUPLICATES:
@@ -89,7 +89,10 @@ class _Spans(BatchSpanProcessor):
 
 
 class _LazySpans(SpanExporter):
-    """Application Insights for spans. Its library loads as slowly as the app, so it is loaded with the first batch."""
+    """Exports spans to Application Insights.
+
+    Its library takes as long to load as the app, so it is loaded with the first batch.
+    """
 
     _exporter: SpanExporter | None = None
 
@@ -106,7 +109,7 @@ class _LazySpans(SpanExporter):
 
 
 class _LazyMetrics(MetricExporter):
-    """Application Insights for metrics, loaded with the first export."""
+    """Exports metrics to Application Insights. Its library is loaded with the first export."""
 
     _exporter: MetricExporter | None = None
 

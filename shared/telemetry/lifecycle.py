@@ -1,4 +1,4 @@
-"""What is emitted about a change of a response once it is written: a log line, metrics, and at the end its span."""
+"""Telemetry about changes of a response, emitted once they are written: log lines, metrics, and at its end a span."""
 
 from shared.core.changesets import ChangeSet
 from shared.core.records import Record
@@ -9,11 +9,14 @@ from shared.telemetry.operations import Operation
 from shared.telemetry.tracing import ResponseSpan
 
 _log = logger(__name__)
-_WITHDRAWN = "withdrawn"  # a status for telemetry only: there is no record any more
+_WITHDRAWN = "withdrawn"  # a status for telemetry only, because the record no longer exists
 
 
 def record_transition(before: Record | None, change: ChangeSet, operation: Operation) -> None:
-    """Emit what happened if a response was accepted or has another status now. Other changes are not emitted."""
+    """Emit that a response was accepted, was started upstream, or has another status. Emit nothing else.
+
+    `before` is the record that `change` was decided from, or None for a new response.
+    """
     now = change.record
     with tracing.under(now.trace):
         if before is None or not before.etag:
@@ -27,7 +30,10 @@ def record_transition(before: Record | None, change: ChangeSet, operation: Opera
 
 
 def record_withdrawal(record: Record, operation: Operation, now_ms: int) -> None:
-    """Emit that the upstream refused the request of a response, so that nothing of the response is kept."""
+    """Emit that the upstream refused the request of a response, and that the response is removed.
+
+    `now_ms` is the end of its span, in unix milliseconds.
+    """
     with tracing.under(record.trace):
         _log.info("response.withdrawn", extra=_line(record))
     metrics.ended.add(1, {"status": _WITHDRAWN})
@@ -68,7 +74,7 @@ def _line(record: Record) -> dict[str, object]:
 
 
 def _emit_operation(record: Record, change: ChangeSet, operation: Operation) -> None:
-    """Emit the response as a call of its model, in the words of the GenAI conventions."""
+    """Emit the response as one call of its model, in the terms of OpenTelemetry's GenAI conventions."""
     failure = str(change.attributes.get("error", "failed")) if record.status is Status.FAILED else None
     common = _common(record, change, operation)
     used = {"input": change.attributes.get("input_tokens"), "output": change.attributes.get("output_tokens")}

@@ -1,8 +1,8 @@
-"""Metrics: everything that is counted and measured, each under its name. Without telemetry they cost nothing.
+"""The metrics of the service. Without telemetry they cost nothing.
 
-`gen_ai.*`, `http.*` and `messaging.*` are the names of OpenTelemetry's semantic conventions 1.44. Ours begin with
-`background_responses`. Values that callers choose freely are never attributes, because each one would make another time
-series. A model becomes one only when its upstream has accepted the work.
+`gen_ai.*`, `http.*` and `messaging.*` are names of OpenTelemetry's semantic conventions 1.44. Ours begin with
+`background_responses`. A value that callers choose freely is never an attribute, because each value would create
+another time series. A model becomes an attribute only when its upstream has accepted the work.
 """
 
 from opentelemetry import metrics
@@ -38,5 +38,5 @@ token_usage = _meter.create_histogram(
     "gen_ai.client.token.usage",
     "{token}",
     "Tokens used by a response.",
-    explicit_bucket_boundaries_advisory=[4**power for power in range(14)],  # as the conventions say
+    explicit_bucket_boundaries_advisory=[4**power for power in range(14)],  # the boundaries in the conventions
 )

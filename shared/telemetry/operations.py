@@ -1,13 +1,14 @@
-"""What an upstream does, in the words of OpenTelemetry's GenAI conventions."""
+"""The work of an upstream, in the terms of OpenTelemetry's GenAI conventions."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """How telemetry names an upstream's work.
+    """How telemetry names the work of an upstream.
 
-    `subject` is the attribute that holds the model's name. The prefix is ours and not part of that name.
+    `subject` is the attribute that holds the model's name. `prefix` is what we put before that name, and telemetry
+    leaves it out.
     """
 
     name: str = "chat"
@@ -16,5 +17,5 @@ class Operation:
     prefix: str = ""
 
     def model_name(self, model: str | None) -> str:
-        """Return the name of a model or agent without our prefix; empty if there is none."""
+        """Return the name of a model or agent without our prefix, or an empty string."""
         return (model or "").removeprefix(self.prefix)

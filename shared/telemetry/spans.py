@@ -1,7 +1,7 @@
-"""Client, server and messaging spans, each with its duration as a metric: requests, callbacks, messages.
+"""Client, server and messaging spans for requests, callbacks and messages, each with its duration as a metric.
 
-A span lasts as long as its block. Outgoing requests carry its traceparent; with telemetry off they carry the incoming
-one.
+A span lasts as long as its block. Outgoing requests carry the traceparent of their span. With telemetry off, they carry
+the incoming one.
 """
 
 import time
@@ -20,15 +20,15 @@ from opentelemetry.trace import SpanKind
 from shared.telemetry import metrics, tracing
 from shared.telemetry.tracing import Attributes
 
-SYSTEM = "azure_storage_queue"  # messaging.system has no well-known value for it
-MAX_PATH = 256  # characters; the path of a request that no route takes is whatever somebody sends
+SYSTEM = "azure_storage_queue"  # `messaging.system`, which has no well-known value for Queue Storage
+MAX_PATH = 256  # characters, because a client may send any path, even one without a route
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _NOT_ERRORS = (GeneratorExit, CancelledError)  # the reader has left, or another process holds the work now
 _PORTS = {"http": 80, "https": 443}
 
 
 class MeasuredSpan:
-    """A span, and a duration metric with those of the span's attributes that have few values."""
+    """A span and a metric of its duration in seconds. The metric has only the attributes that have few values."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class MeasuredSpan:
         details: Attributes | None = None,
         parent: Context | None = None,
     ) -> None:
-        """Start the span. `common` are attributes of span and metric, `details` of the span alone."""
+        """Start the span. `common` are attributes of the span and the metric, `details` only of the span."""
         self._span = tracing.tracer.start_span(name, parent, kind, {**common, **(details or {})})
         self._fails_from = 500 if kind is SpanKind.SERVER else 400
         self._duration = duration
@@ -48,15 +48,18 @@ class MeasuredSpan:
         self._began_s = time.perf_counter()
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return this object."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _at: TracebackType | None) -> None:
-        """End the span. Of an exception only the type is recorded; cancellation is not an error."""
+        """End the span. Only the type of an exception is recorded, and cancellation is not an error."""
         self.end(kind.__qualname__ if kind and not issubclass(kind, _NOT_ERRORS) else None)
 
     def record_answer(self, status: int | None, error: str | None = None) -> None:
-        """Record the HTTP status of the answer, or the kind of error if there is no answer."""
+        """Record the HTTP status of the answer, or the kind of error if there is no answer.
+
+        A server span fails with a status of 500 or more, any other span with 400 or more.
+        """
         if status is not None:
             self._span.set_attribute("http.response.status_code", status)
             self._common["http.response.status_code"] = status
@@ -64,7 +67,7 @@ class MeasuredSpan:
         self._error = error or (str(status) if failed else None)
 
     def end(self, error: str | None = None) -> None:
-        """End the span, failed if the answer was an error or if this is one."""
+        """End the span. It has failed if the answer was an error, or if `error` is given."""
         error = self._error or error
         if error:
             self._common["error.type"] = error
@@ -74,17 +77,21 @@ class MeasuredSpan:
 
     @contextmanager
     def activated(self) -> Iterator[None]:
-        """Make it the current span of the block."""
+        """Make this the current span of the block."""
         with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
             yield
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that propagate it to the receiver of the request."""
+        """Return the headers that propagate the span to the receiver of the request."""
         return tracing.trace_headers(self._span)
 
 
 def server_span(method: str, route: str | None, url: str, traceparent: str) -> MeasuredSpan:
-    """Start the span of a request that is served. A request that no route takes has None. The query is left out."""
+    """Start the span of a request that is served.
+
+    `route` is the route without its leading slash, or None if no route takes the request. `url` may have a query, which
+    is not recorded. `traceparent` is that of the client, or empty.
+    """
     parts = urlsplit(url)
     known = method if method in _METHODS else "_OTHER"
     common = {"http.request.method": known, "url.scheme": parts.scheme}
@@ -97,13 +104,19 @@ def server_span(method: str, route: str | None, url: str, traceparent: str) -> M
 
 
 def upstream_span(method: str, template: str, url: str) -> MeasuredSpan:
-    """Start the span of a request to the upstream. The URL has no credentials in it."""
+    """Start the span of a request to the upstream.
+
+    `template` is the path with placeholders for ids. `url` must not contain credentials, because it is recorded.
+    """
     common = {"http.request.method": method, "url.template": template, **_server(url)}
     return MeasuredSpan(f"{method} {template}", SpanKind.CLIENT, metrics.client_duration, common, {"url.full": url})
 
 
 def callback_span(url: str, attempt: int) -> MeasuredSpan:
-    """Start the span of a callback attempt. Only the server of the URL is recorded: path and query may be secret."""
+    """Start the span of a callback attempt. `attempt` counts from 1.
+
+    Only the host and the port of the URL are recorded, because its path and query may be secret.
+    """
     details = {"http.request.resend_count": attempt - 1} if attempt > 1 else {}
     common = {"http.request.method": "POST"}
     return MeasuredSpan("POST", SpanKind.CLIENT, metrics.client_duration, common, {**_server(url), **details})
@@ -117,7 +130,7 @@ def reply_span(queue: str) -> MeasuredSpan:
 
 
 def queued_request_span(queue: str, message_id: str, traceparent: str) -> MeasuredSpan:
-    """Start the span of a message that is taken from one of our queues."""
+    """Start the span of handling a message from one of our queues. `traceparent` is its sender's, or empty."""
     common = {
         "messaging.system": SYSTEM,
         "messaging.operation.name": "process",

@@ -1,8 +1,9 @@
-"""Traces: one for the whole life of a response, from its request over every poll to its callbacks.
+"""Traces: one for the whole life of a response, from its request through every poll to its callbacks.
 
-A response keeps the W3C `traceparent` of the span that stands for it, and so does each of its alarms. Whatever any
-process does for the response is a child of that span. The span itself is emitted when the response has ended, because
-no process lives as long. Without telemetry no span is made, and a caller's traceparent is passed on unchanged.
+A response and each of its alarms keep the W3C `traceparent` of the response's span. Everything that a process does for
+the response is recorded as a child of that span. The span is emitted when the response has ended, because no process
+lives that long. Without telemetry no span is created, and a caller's traceparent is passed on unchanged.
+https://www.w3.org/TR/trace-context/
 
 Names are those of OpenTelemetry's semantic conventions 1.44 (HTTP, GenAI, messaging). A URL chosen by a caller, input,
 output and the text of an exception are never attributes.
@@ -24,13 +25,13 @@ Attributes = Mapping[str, str | int | float | bool]
 
 tracer = trace.get_tracer(SCOPE)
 _w3c = TraceContextTextMapPropagator()
-# The id that the next span of this context gets: a response's span is known by its id long before it is made.
+# The id of the next span in this context. The id of a response's span is in use long before the span exists.
 next_span_id: ContextVar[int | None] = ContextVar("next_span_id", default=None)
 
 
 @contextmanager
 def under(traceparent: str) -> Iterator[None]:
-    """Run the block as part of this trace and of no other; of none if the traceparent is empty or malformed."""
+    """Run the block as part of this trace only, or of no trace if the traceparent is empty or malformed."""
     token = context.attach(remote_context(traceparent))
     try:
         yield
@@ -39,27 +40,28 @@ def under(traceparent: str) -> Iterator[None]:
 
 
 def trace_fields() -> dict[str, str]:
-    """Return the id of the current trace for a log line; nothing if there is none."""
+    """Return the id of the current trace as a field of a log line, or no field outside a trace."""
     current = trace.get_current_span().get_span_context()
     return {"trace_id": f"{current.trace_id:032x}"} if current.is_valid else {}
 
 
 def remote_context(traceparent: str) -> Context:
-    """Return the context of a span elsewhere; an empty one if the traceparent is empty or malformed."""
+    """Return the context of a span in another process, or an empty one if the traceparent is not valid."""
     return _w3c.extract({"traceparent": traceparent}, context=Context())
 
 
 def trace_headers(span: Span) -> dict[str, str]:
-    """Return the headers that propagate a span."""
+    """Return the headers that propagate a span: `traceparent`, and `tracestate` if it has one."""
     carrier: dict[str, str] = {}
     _w3c.inject(carrier, context=trace.set_span_in_context(span, Context()))
     return carrier
 
 
 def new_response_trace() -> tuple[str, str]:
-    """Return the traceparent of a response that begins now, and the id of the span that is to be its parent.
+    """Return the traceparent of a response that begins now, and the id of its span's parent, in hex.
 
-    If the current span is not recorded there will be no span of the response: its children become the caller's.
+    If the current span is not recorded, the response gets no span. The traceparent is then that of the current span,
+    and the parent's id is empty. Outside a trace both are empty.
     """
     current = trace.get_current_span()
     parent = current.get_span_context()
@@ -76,7 +78,7 @@ def _traceparent(of: SpanContext, child: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ResponseSpan:
-    """The span of a response that has ended: its name, traceparent and parent, its begin and end in unix ms."""
+    """The span of a response that has ended. `parent` is the id of a span in hex. Times are unix milliseconds."""
 
     name: str
     trace: str
@@ -86,7 +88,10 @@ class ResponseSpan:
 
 
 def emit_response_span(response: ResponseSpan, attributes: Attributes, error: str | None) -> None:
-    """Emit the span of a response under the id that its children know; nothing if its traceparent is not valid."""
+    """Emit the span of a response under the id in its traceparent, which its children refer to.
+
+    `error` is the kind of failure, or None. If the traceparent is not valid, nothing is emitted.
+    """
     own = trace.get_current_span(remote_context(response.trace)).get_span_context()
     if not own.is_valid:
         return
@@ -97,12 +102,12 @@ def emit_response_span(response: ResponseSpan, attributes: Attributes, error: st
     )
     next_span_id.reset(token)
     set_error(span, error)
-    # begin and end may come from two clocks
+    # the two times may come from two clocks
     span.end(end_time=max(response.began_ms, response.ended_ms) * 1_000_000)
 
 
 def set_error(span: Span, error: str | None) -> None:
-    """Mark a span as failed with this kind of error, if there is one."""
+    """Mark a span as failed with this kind of error, if one is given."""
     if error:
         span.set_attribute("error.type", error)
         span.set_status(StatusCode.ERROR)

@@ -1,1 +1,1 @@
-"""What produces the answers: any server of the Responses API, and agents of Microsoft Agent Framework."""
+"""The upstreams, which produce the answers: servers of the Responses API, and agents of Microsoft Agent Framework."""

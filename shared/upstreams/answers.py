@@ -1,4 +1,4 @@
-"""What the HTTP answers of an upstream mean: progress, an event of a stream, or an error."""
+"""Reads the HTTP answers of an upstream as progress, as events of a stream, or as errors."""
 
 import time
 from dataclasses import dataclass, field
@@ -31,14 +31,17 @@ _log = logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A 2xx with its whole body."""
+    """A 2xx answer: its whole body, and the wait that its Retry-After asks for, in seconds."""
 
     content: bytes = field(repr=False)
     retry_after_s: float | None
 
 
 def progress_in(answer: Success) -> Progress:
-    """Return the progress that a response object shows; raise UpstreamInvalid if it is not one."""
+    """Return the progress that a response object shows. Its id is the token until its status is terminal.
+
+    Raises UpstreamInvalid if the body is not a response object, and UpstreamOversized if it is nested too deeply.
+    """
     body = parse_object(answer.content)
     upstream_id = body.get("id")
     try:
@@ -51,7 +54,10 @@ def progress_in(answer: Success) -> Progress:
 
 
 def parse_event(text: str) -> UpstreamEvent:
-    """Return the event in the data of a message; raise UpstreamBroken if it is not a JSON object."""
+    """Return the event in the `data` of a server-sent event.
+
+    Raises UpstreamBroken if it is not a JSON object, and UpstreamOversized if it is nested too deeply.
+    """
     try:
         data = parse_object(text)
     except UpstreamInvalid:
@@ -61,12 +67,15 @@ def parse_event(text: str) -> UpstreamEvent:
 
 
 def whole_event(answer: dict[str, Any]) -> UpstreamEvent:
-    """Return the one event that an answer without a stream amounts to."""
+    """Return a JSON answer, a response object without a stream, as one event."""
     return UpstreamEvent(None, {"type": f"response.{answer.get('status')}", "response": answer}, is_whole=True)
 
 
 def parse_object(content: bytes | str) -> dict[str, Any]:
-    """Return a JSON object; raise UpstreamInvalid if it is not one, UpstreamOversized if it is nested too deep."""
+    """Return a JSON object.
+
+    Raises UpstreamInvalid if the content is not a JSON object, and UpstreamOversized if it has over 200 levels.
+    """
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -79,7 +88,7 @@ def parse_object(content: bytes | str) -> dict[str, Any]:
 
 
 async def read_bounded(response: httpx.Response) -> bytes:
-    """Return the whole body; raise UpstreamOversized if it is over 32 MiB."""
+    """Return the whole body. Raise UpstreamOversized if it is over 32 MiB."""
     chunks, size = [], 0
     async for chunk in response.aiter_bytes():
         size += len(chunk)
@@ -90,15 +99,16 @@ async def read_bounded(response: httpx.Response) -> bytes:
 
 
 def is_event_stream(response: httpx.Response) -> bool:
-    """Return whether an answer is server-sent events."""
+    """Return whether the content type of an answer is `text/event-stream`."""
     kind: str = response.headers.get("content-type", "")
     return kind.partition(";")[0].strip().lower() == "text/event-stream"
 
 
 def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> Success:
-    """Return the answer if it is a success, or raise the error that its status means.
+    """Return the answer if its status is a 2xx, or raise the error that its status means.
 
-    `missing` says whether a 404 is about the response that was asked for, and not about the request.
+    400, 404, 405, 413, 415 and 422 raise UpstreamRefused. With `missing`, a 404 is about the response that was asked
+    for, and raises UpstreamMissing. Every other status raises UpstreamUnavailable, with the wait of its Retry-After.
     """
     wait_s = parse_retry_after(response.headers.get("retry-after"), int(time.time() * 1000))
     status = response.status_code
@@ -114,7 +124,7 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
 
 
 def _refusal(status: int, content: bytes) -> UpstreamRefused:
-    """Return the refusal with the upstream's own message, if it has OpenAI's form."""
+    """Return the refusal, with the upstream's own message if the body is OpenAI's error envelope."""
     try:
         error = orjson.loads(content)["error"]
         message, param, code = _text(error["message"]), error.get("param"), error.get("code")

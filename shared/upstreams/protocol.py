@@ -1,13 +1,13 @@
-"""What an upstream is: whatever produces the answers. There are two kinds.
+"""The protocol of an upstream, the service that produces the answers. There are two kinds.
 
     background   works without a reader. It is started and polled, and its stream can be resumed from any event.
-    foreground   works while its stream is read. To close the stream is to stop the work.
+    foreground   works while its stream is read. Closing the stream stops the work.
 
-A kind of upstream is one class. Each upstream serves the models that begin with its prefix, and its tokens begin with
-that prefix as well. The default upstream serves everything else.
+Each implementation is one class. An upstream serves the models that begin with its prefix, and its tokens begin with
+the same prefix. The default upstream serves all other models.
 
-`start` and `poll` return how far the work is, with a token to poll with, or with none at the end. This is Agent
-Framework's own idea of a background response.
+`start` and `poll` return how far the work is, with a token for the next poll, or without a token at the end. Background
+responses of Agent Framework have the same form.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -24,22 +24,27 @@ MAX_ID = 512  # characters
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the work is: its status, the token to go on with (None at the end), and the upstream's object."""
+    """How far the work is.
+
+    `token` is for the next poll, or None at the end. `answer` is the upstream's response object, decoded from JSON
+    and possibly partial. `upstream_id` is the upstream's id of the response.
+    """
 
     status: Status
     token: str | None
     answer: dict[str, Any] = field(repr=False)
     upstream_id: str | None = None
-    retry_after_s: float | None = None
+    retry_after_s: float | None = None  # how long the upstream asks us to wait before the next poll
     session: dict[str, Any] | None = field(default=None, repr=False)  # at the end, for a response that continues it
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamEvent:
-    """One event of an upstream's stream: its sequence number there, if it has one, and its object.
+    """One event of an upstream's stream.
 
-    `is_whole`: the upstream did not stream; its JSON answer amounts to this one event. `is_resumed`: from here on the
-    events are about work that was under way, not started again. `session`: as in Progress.
+    `number` is its sequence number in that stream, if it has one. `data` is the event object, decoded from JSON.
+    `is_whole`: the upstream did not stream, and this one event carries its JSON answer. `is_resumed`: the events from
+    here on belong to work that was already under way. `session` is as in Progress.
     """
 
     number: int | None
@@ -50,45 +55,49 @@ class UpstreamEvent:
 
     @property
     def response_id(self) -> str | None:
-        """The upstream's id of the response, if the event has it."""
+        """The upstream's id of the response, or None if the event has no id of 1 to 512 characters."""
         response = self.data.get("response")
         name = response.get("id") if isinstance(response, dict) else None
         return name if isinstance(name, str) and 0 < len(name) <= MAX_ID else None
 
 
 Authorize = Callable[[], Awaitable[Mapping[str, str]]]
-"""Returns the headers that authorize a call."""
+"""Returns the headers that authorize one call."""
 
 
 class Checkpoints(Protocol):
-    """What a run keeps so that another process can go on with it."""
+    """What a run saves so that another process can resume it."""
 
     async def load(self) -> list[dict[str, Any]]:
         """Return the checkpoints that earlier holders of the run have saved, in order."""
 
     async def save(self, checkpoint: dict[str, Any], token: str | None = None) -> None:
-        """Save a checkpoint. It is durable when this returns; if the run is lost, this never returns.
+        """Save a checkpoint, which is a JSON object. It is durable when this returns.
 
-        From now on the token, if there is one, stops the work. Raises Oversized if the checkpoint is over the limit.
+        If `token` is given, it stops the work from now on. If this process has lost the run, this never returns. Raises
+        Oversized if the checkpoint is over 2.5 MiB when packed.
         """
 
     async def previous_session(self) -> dict[str, Any] | None:
-        """Return the session that the previous response left, None if there is none."""
+        """Return the session that the previous response left, or None."""
 
 
 class _Upstream(Protocol):
-    """What both kinds do. Every call has a deadline of its own and raises only UpstreamError."""
+    """What both kinds do. A call to the upstream raises only UpstreamError.
+
+    Every call has its own deadline, except for the stream of a foreground upstream.
+    """
 
     operation: Operation
 
     def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
-        """Raise BadRequest if the request is wrong for this upstream, as far as that is known without asking it.
+        """Raise BadRequest if the request is wrong for this upstream, as far as that is known without a call.
 
-        `previous` is the response that it continues, which is this upstream's as well.
+        `request` is the caller's body. `previous` is the response that it continues, which has the same upstream.
         """
 
     async def stop(self, token: str) -> None:
-        """Stop the work; return when the upstream has confirmed that, or does not know the work."""
+        """Stop the work. Return when the upstream has confirmed that, or does not know the work."""
 
     async def forget(self, _upstream_id: str) -> None:
         """Delete what the upstream keeps of the work. By default nothing is kept."""
@@ -104,21 +113,29 @@ class _Upstream(Protocol):
 
 
 class BackgroundUpstream(_Upstream, Protocol):
-    """Works without a reader. The same key on every try makes an upstream that honours it start only once."""
+    """Works without a reader.
+
+    `request` is the body of the create. `key` is the id of our response, so it is the same on every try. An upstream
+    that honours it starts the work only once.
+    """
 
     is_background: Literal[True]
 
     async def start(self, request: dict[str, Any], key: str) -> Progress:
-        """Start the work."""
+        """Start the work and return its first progress."""
 
     async def poll(self, token: str) -> Progress:
-        """Ask how far the work is."""
+        """Return how far the work is. Raise UpstreamMissing if the upstream does not know it."""
 
     def stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
-        """Start the work and yield its events; raise UpstreamBroken if they break off."""
+        """Start the work and yield its events. Raise UpstreamBroken if they break off."""
 
     def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
-        """Yield the events of work under way above a number, or all; raise UpstreamRefused if there are none."""
+        """Yield the events of work under way with numbers above `after`, or all of them for None.
+
+        Raises UpstreamMissing or UpstreamRefused if the stream is no longer available, and UpstreamBroken if it breaks
+        off.
+        """
 
 
 class ForegroundUpstream(_Upstream, Protocol):
@@ -129,13 +146,14 @@ class ForegroundUpstream(_Upstream, Protocol):
     def stream(
         self, request: dict[str, Any], key: str, checkpoints: Checkpoints
     ) -> AsyncGenerator[UpstreamEvent, None]:
-        """Start the work, or go on from its checkpoints, and yield its events.
+        """Start the work, or resume it from its checkpoints, and yield its events.
 
-        Raises UpstreamBroken if they break off, and UpstreamPaused if the work goes on without a reader for a while.
+        `request` and `key` are as in BackgroundUpstream. Raises UpstreamBroken if the events break off, and
+        UpstreamPaused if the work goes on without a reader for a while.
         """
 
     async def poll(self, _token: str) -> Progress:
-        """Ask how far earlier work is; raise UpstreamMissing if it is unknown, as it always is by default."""
+        """Return how far earlier work is. Raise UpstreamMissing if it is unknown, which is the default."""
         raise UpstreamMissing
 
 
@@ -143,14 +161,14 @@ Upstream: TypeAlias = BackgroundUpstream | ForegroundUpstream
 
 
 class Upstreams:
-    """The upstreams of a deployment: the default one, and others by the prefix of their models and tokens."""
+    """The upstreams of a deployment: the default one, and the others by the prefix of their models and tokens."""
 
     def __init__(self, default: Upstream, others: Mapping[str, Upstream] | None = None) -> None:
         self.default = default
         self._others = dict(others or {})
 
     def of(self, name: str | None) -> Upstream:
-        """Return the upstream of a model or a token."""
+        """Return the upstream that serves a model or has issued a token. For None, return the default one."""
         found = (upstream for prefix, upstream in self._others.items() if (name or "").startswith(prefix))
         return next(found, self.default)
 

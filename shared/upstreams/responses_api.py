@@ -1,4 +1,7 @@
-"""Any server of the Responses API as an upstream, over HTTP: OpenAI, Azure OpenAI, a gateway."""
+"""Any server of the Responses API as an upstream, over HTTP: OpenAI, Azure OpenAI, a gateway.
+
+https://platform.openai.com/docs/api-reference/responses
+"""
 
 import asyncio
 import re
@@ -44,7 +47,7 @@ _AS_STREAM = {"Accept": "text/event-stream, application/json"}
 class _ResponsesApi:
     """The calls that both kinds of upstream make."""
 
-    # how long a stream may take to begin, and be silent; None: as long as the response's deadline allows
+    # How long a stream may take to begin, and how long it may be silent. None means until the response's deadline.
     _stream_deadline_s: ClassVar[float | None]
     _silence_s: ClassVar[float | None]
 
@@ -56,14 +59,14 @@ class _ResponsesApi:
         self._authorize = authorize
 
     def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
-        """Accept every request: the upstream validates it."""
+        """Accept every request, because the upstream validates it."""
 
     async def poll(self, token: str) -> Progress:
-        """GET /responses/{id}; raise UpstreamMissing on 404, which Azure also answers soon after a create."""
+        """GET /responses/{id}. Raise UpstreamMissing on 404, which Azure also answers soon after a create."""
         return answers.progress_in(await self._call("GET", _path(token), CALL_DEADLINE_S))
 
     async def stop(self, token: str) -> None:
-        """POST /responses/{id}/cancel. A 400 confirms: it is about a response that has just ended."""
+        """POST /responses/{id}/cancel. A 400 also confirms the stop, because the response has just ended."""
         try:
             await self._call("POST", f"{_path(token)}/cancel", CALL_DEADLINE_S)
         except (UpstreamMissing, UpstreamRefused):
@@ -77,7 +80,7 @@ class _ResponsesApi:
             return
 
     async def check(self) -> None:
-        """Raise UpstreamUnavailable if no credential is available."""
+        """Raise UpstreamUnavailable if no credential is available within 10 s."""
         await self._headers()
 
     async def aclose(self) -> None:
@@ -88,7 +91,7 @@ class _ResponsesApi:
         try:
             async with asyncio.timeout(CALL_DEADLINE_S):
                 return await self._authorize()
-        except Exception as error:  # whatever a credential raises, no call can be made now
+        except Exception as error:  # without a credential no call can be made, whatever the reason
             raise UpstreamUnavailable("no credential for the upstream") from error
 
     # Calls
@@ -187,23 +190,29 @@ class _ResponsesApi:
 
 
 class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
-    """A server with background mode."""
+    """A server with background mode.
+
+    https://platform.openai.com/docs/guides/background
+    """
 
     is_background: Literal[True] = True
     _stream_deadline_s = START_DEADLINE_S
     _silence_s = SILENCE_S
 
     async def start(self, request: dict[str, Any], key: str) -> Progress:
-        """POST /responses with the key as Idempotency-Key; the deadline is 20 s."""
+        """POST /responses with the key as Idempotency-Key. The deadline is 20 s."""
         headers = {"Idempotency-Key": key}
         return answers.progress_in(await self._call("POST", "", START_DEADLINE_S, request, headers))
 
     def stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
-        """POST /responses, answered as a stream."""
+        """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events."""
         return self._start_stream(request, key)
 
     def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
-        """GET /responses/{id}?stream=true; raise UpstreamMissing on 404, UpstreamRefused when it is too late."""
+        """GET /responses/{id}?stream=true&starting_after={after}.
+
+        Raises UpstreamMissing on 404, and UpstreamRefused if it is too late to read the stream.
+        """
         cursor = "" if after is None else f"&starting_after={after}"
         return self._stream("GET", f"{_path(token)}?stream=true{cursor}")
 
@@ -211,8 +220,8 @@ class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
 class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
     """A server without background mode.
 
-    Its stream may begin only with the first output, and be silent while the model thinks. So only the deadline of the
-    response limits it.
+    Its stream may begin only with the first output, and may be silent while the model thinks. So only the deadline of
+    the response limits it.
     """
 
     is_background: Literal[False] = False
@@ -222,15 +231,15 @@ class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
     def stream(
         self, request: dict[str, Any], key: str, _checkpoints: Checkpoints
     ) -> AsyncGenerator[UpstreamEvent, None]:
-        """POST /responses, answered as a stream."""
+        """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events."""
         return self._start_stream(request, key)
 
 
 def _provider(host: str) -> str:
-    """Return OpenTelemetry's name of the provider; a server that only speaks OpenAI's API counts as OpenAI."""
+    """Return the value of `gen_ai.provider.name`. A server that only speaks OpenAI's API counts as OpenAI."""
     return "azure.ai.openai" if host.endswith((".azure.com", ".azure.us", ".azure.cn")) else "openai"
 
 
 def _path(token: str) -> str:
-    """Return the upstream's id as one segment of a path, whatever characters it contains."""
+    """Return the upstream's id as one segment of a path, with every other character escaped."""
     return f"/{quote(token, safe='')}"

@@ -1,8 +1,8 @@
-"""What the OpenAI Agents SDK makes of our answers, as one JSON object on standard output.
+"""Reports what the OpenAI Agents SDK makes of our answers, as one JSON object on standard output.
 
     python agents_sdk_report.py BASE_URL KEY
 
-Runs in an environment of its own; what the sections ought to say stands in test_frameworks.py.
+It runs in a separate environment. test_frameworks.py checks the report.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ PAUSE_S = 0.2
 
 
 class Headline(BaseModel):
-    """What a program may want instead of a text."""
+    """A type of structured output."""
 
     headline: str
 
@@ -35,13 +35,13 @@ def get_weather(place: str) -> str:
 
 async def main(base_url: str, key: str) -> None:
     """Print the report."""
-    set_tracing_disabled(disabled=True)  # it would be sent to OpenAI
+    set_tracing_disabled(disabled=True)  # traces would be sent to OpenAI
     async with AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=60) as sdk:
         json.dump({"version": version("openai-agents"), **await report(sdk)}, sys.stdout)
 
 
 async def report(sdk: AsyncOpenAI) -> Json:
-    """Return what became of every way to ask."""
+    """Ask in every way and return the answers, by name."""
 
     def agent(model: str, **fields: Any) -> Any:
         return Agent(name="tester", model=OpenAIResponsesModel(model, sdk), **fields)
@@ -63,7 +63,7 @@ async def report(sdk: AsyncOpenAI) -> Json:
 
 
 async def streamed(agent: Any) -> str:
-    """Return the answer of a run whose events are read to the end."""
+    """Run an agent, read all its events and return the answer."""
     run = Runner.run_streamed(agent, PROMPT)
     async for _ in run.stream_events():
         pass
@@ -72,7 +72,7 @@ async def streamed(agent: Any) -> str:
 
 
 async def fetched(sdk: AsyncOpenAI, agent: Any) -> Json:
-    """Ask, and get by the SDK below what had not ended; the runner takes it for an empty answer."""
+    """Ask, then poll with the SDK below until the response ends. The runner returns an empty answer in between."""
     asked = await Runner.run(agent, PROMPT)
     response = first = await sdk.responses.retrieve(asked.last_response_id)
     while response.status in {"queued", "in_progress"}:
@@ -82,10 +82,10 @@ async def fetched(sdk: AsyncOpenAI, agent: Any) -> Json:
 
 
 async def raised(asking: Awaitable[object]) -> str:
-    """Return what the SDK raises."""
+    """Return the exception that the SDK raises, as text."""
     try:
         return f"nothing: {await asking}"
-    except Exception as error:  # noqa: BLE001 - whatever it raises is what this program is to tell
+    except Exception as error:  # noqa: BLE001 - this program reports any exception
         return repr(error)
 
 

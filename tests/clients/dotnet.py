@@ -1,7 +1,7 @@
-"""The .NET client of the Responses contract as data: what Microsoft.Extensions.AI sends, and what it makes of answers.
+"""The .NET client of the Responses contract as data: what Microsoft.Extensions.AI sends, and how it reads answers.
 
-Agent Framework for .NET stands on it. None of it runs here; the rules were read in its source of August 2026, and are
-told again in Python. A kind that is not the one in a table is an exception there.
+Agent Framework for .NET is built on it. No .NET code runs here. The rules come from its source of August 2026, and are
+rewritten in Python. If a field has a kind that its table does not list, the .NET client raises an exception.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,11 +13,11 @@ Kinds: TypeAlias = Mapping[str, tuple[type, ...]]
 
 NULL = type(None)
 
-# What it sends
+# Requests
 
 
 def message(text: str) -> Json:
-    """Return a message of the user."""
+    """Return a user message."""
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
 
 
@@ -36,26 +36,26 @@ TOOL: Json = {
 }
 START: Json = {"background": True, "input": [message("hello")]}
 STREAM: Json = {**START, "stream": True}
-FOREGROUND: Json = {"background": False, "input": [message("hello")]}  # it says so, where others leave it out
+FOREGROUND: Json = {"background": False, "input": [message("hello")]}  # other clients leave the field out
 WITH_TOOL: Json = {**START, "tools": [TOOL], "tool_choice": "auto"}
 
 
 def tool_result(call: Json, output: str, previous: str) -> Json:
-    """Return the request that answers a call: chained to the response that made it."""
+    """Return the request that answers a tool call. It is chained to the response that made the call."""
     result = {"type": "function_call_output", "call_id": call["call_id"], "output": output}
     return {**WITH_TOOL, "input": [result], "previous_response_id": previous}
 
 
 def resumption(token: Json) -> dict[str, str]:
-    """Return the query of the GET by which a stream is resumed."""
+    """Return the query of the GET request that resumes a stream."""
     after = token.get("sequenceNumber")
     return {"stream": "true"} if after is None else {"stream": "true", "starting_after": str(after)}
 
 
-# What it reads
+# Answers
 
 STATUSES = {
-    "queued": True,  # whether a token is made of it
+    "queued": True,  # whether the client makes a token for this status
     "in_progress": True,
     "completed": False,
     "failed": False,
@@ -67,7 +67,7 @@ RESPONSE: Kinds = {
     "object": (str,),
     "created_at": (int,),
     "status": (str,),
-    "background": (bool,),  # without `true` it makes no token
+    "background": (bool,),  # the client makes a token only if this is `true`
     "model": (str,),
     "output": (list,),
     "error": (dict, NULL),
@@ -77,7 +77,7 @@ RESPONSE: Kinds = {
     "metadata": (dict,),
     "parallel_tool_calls": (bool,),
     "previous_response_id": (str, NULL),
-    "store": (bool,),  # with `false` the next turn is not chained
+    "store": (bool,),  # if this is `false`, the client does not chain the next turn
     "temperature": (int, float, NULL),
     "text": (dict, NULL),
     "tool_choice": (str, dict),
@@ -123,14 +123,14 @@ EVENTS: Mapping[str, Kinds] = {
 
 
 def _wrong(given: Json, kinds: Kinds, where: str) -> Iterator[str]:
-    """Yield the fields that are missing or of another kind; a boolean is no number."""
+    """Yield the fields that are missing or have the wrong kind. A boolean does not count as a number."""
     for name, allowed in kinds.items():
         if name not in given or type(given[name]) not in allowed:
             yield f"{where}.{name}: {given.get(name, 'missing')!r}"
 
 
 def wrong_in_response(response: Json) -> Iterator[str]:
-    """Yield what the client could not read in a response object."""
+    """Yield the fields of a response object that the client cannot read."""
     yield from _wrong(response, RESPONSE, "response")
     if response.get("status") not in STATUSES:
         yield f"response.status: {response.get('status')!r}"
@@ -143,14 +143,14 @@ def wrong_in_response(response: Json) -> Iterator[str]:
 
 
 def wrong_in_item(item: Json) -> Iterator[str]:
-    """Yield what the client could not read in an output item."""
+    """Yield the fields of an output item that the client cannot read."""
     yield from _wrong(item, ITEMS[item["type"]], item["type"])
     for part in item.get("content") or []:
         yield from _wrong(part, PART, "part")
 
 
 def wrong_in_event(event: Json) -> Iterator[str]:
-    """Yield what the client could not read in an event of a stream."""
+    """Yield the fields of a stream event that the client cannot read."""
     yield from _wrong(event, {"type": (str,), "sequence_number": (int,), **EVENTS[event["type"]]}, event["type"])
     if "response" in event:
         yield from wrong_in_response(event["response"])
@@ -158,13 +158,13 @@ def wrong_in_event(event: Json) -> Iterator[str]:
         yield from wrong_in_item(event["item"])
 
 
-# What it makes of it
+# Tokens and updates
 
 
 def token(response_id: str, status: str | None, background: bool | None, number: int | None = None) -> Json | None:
-    """Return the continuation token: none without background, and none at an end.
+    """Return the continuation token, or None if the response is not in the background or has ended.
 
-    Of a resumed stream the status is not known until an event tells it: then the number alone is enough.
+    In a resumed stream the status is unknown (None) until an event contains it. A sequence number is then enough.
     """
     unfinished = number is not None if status is None else STATUSES[status]
     if background is not True or not unfinished:
@@ -173,13 +173,13 @@ def token(response_id: str, status: str | None, background: bool | None, number:
 
 
 def token_of(response: Json) -> Json | None:
-    """Return the token of a response that was not streamed: by what it says itself about `background`."""
+    """Return the token of a response that was not streamed. Its own `background` field counts, not the request's."""
     return token(response["id"], response["status"], response.get("background"))
 
 
 @dataclass(frozen=True)
 class Update:
-    """What a program gets for an event."""
+    """The update that a program receives for an event."""
 
     number: int
     token: Json | None
@@ -189,7 +189,10 @@ class Update:
 
 
 def updates(events: Iterable[Json], *, background: bool = True, resumed: str | None = None) -> Iterator[Update]:
-    """Yield an update for each event; `background` is what was asked for, `resumed` the id that a token named."""
+    """Yield an update for each event.
+
+    `background` is the value in the request. `resumed` is the response id in the token, if the stream is resumed.
+    """
     response_id, status, called = resumed or "", None, False
     for event in events:
         if "response" in event:

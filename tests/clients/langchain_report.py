@@ -1,8 +1,8 @@
-"""What LangChain's ChatOpenAI makes of our answers, as one JSON object on standard output.
+"""Reports what LangChain's ChatOpenAI makes of our answers, as one JSON object on standard output.
 
     python langchain_report.py BASE_URL KEY
 
-Runs in an environment of its own; what the sections ought to say stands in test_frameworks.py.
+It runs in a separate environment. test_frameworks.py checks the report.
 """
 
 import json
@@ -23,7 +23,7 @@ PAUSE_S = 0.2
 
 
 class Headline(BaseModel):
-    """What a program may want instead of a text."""
+    """A type of structured output."""
 
     headline: str
 
@@ -44,7 +44,7 @@ def main(base_url: str, key: str) -> None:
 
 
 def report(chat: Callable[..., Any]) -> Json:
-    """Return what became of every way to ask."""
+    """Ask in every way and return the answers, by name."""
     impatient = {"Prefer": "wait=1"}
     return {
         "foreground": chat("sim-1s").invoke(PROMPT).text,
@@ -60,7 +60,7 @@ def report(chat: Callable[..., Any]) -> Json:
 
 
 def fetched(chat: Any) -> Json:
-    """Ask, and get by the wrapped SDK what had not ended; LangChain itself has no call for that."""
+    """Ask, then poll with the wrapped SDK until the response ends. LangChain itself cannot poll."""
     asked = chat.invoke(PROMPT)
     response = chat.root_client.responses.retrieve(asked.id)
     while response.status in {"queued", "in_progress"}:
@@ -70,7 +70,7 @@ def fetched(chat: Any) -> Json:
 
 
 def answered(chat: Any) -> str:
-    """Ask, run the tool that is called for, and give its output to a response chained to the first."""
+    """Ask, run the requested tool, and return the answer to its output, chained to the first response."""
     question = HumanMessage("Oslo")
     asking = chat.invoke([question])
     [call] = asking.tool_calls
@@ -79,10 +79,10 @@ def answered(chat: Any) -> str:
 
 
 def raised(ask: Callable[[], object]) -> str:
-    """Return what LangChain raises."""
+    """Return the exception that LangChain raises, as text."""
     try:
         return f"nothing: {ask()}"
-    except Exception as error:  # noqa: BLE001 - whatever it raises is what this program is to tell
+    except Exception as error:  # noqa: BLE001 - this program reports any exception
         return repr(error)
 
 

@@ -1,9 +1,9 @@
-"""What the openai Python SDK makes of our streams, as one JSON object on standard output.
+"""Reports what the openai Python SDK makes of our streams, as one JSON object on standard output.
 
     python matrix.py BASE_URL KEY MODEL
 
-Runs under the newest major and the one before. Each section has the events as the SDK gave them, whole, and the error
-it raised, or null; what they ought to be is said in test_sdk_streams.py. matrix.mjs does the same for Node.
+It runs under the newest major version and the one before. Each section has the complete events that the SDK returned,
+and the error that it raised, or null. test_openai_streams.py checks them. matrix.mjs does the same for Node.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import openai
 from openai.resources.responses import Responses
 
 INPUT = "Wale singen im Chor. Bienen tanzen \U0001f41d naïv."
-# U+2028 ends a line for str.splitlines; in a stream it does not.
+# U+2028 ends a line for str.splitlines, but not in an event stream.
 METADATA = {"note": "one\u2028line"}
 FAILING_MODEL = "sim-fail-1s"
 LONG_MODEL = "sim-10s"
@@ -37,7 +37,7 @@ def main(base_url: str, key: str, model: str) -> None:
 
 
 def report(responses: Responses, request: Json) -> Json:
-    """Return what became of every way to open a stream."""
+    """Open a stream in every way and return the sections, by name."""
     created = section(lambda: responses.create(stream=True, background=True, **request))
     events = created["events"]
     if not events:
@@ -62,37 +62,37 @@ def report(responses: Responses, request: Json) -> Json:
 
 
 def section(start: Callable[[], Iterable[Any]]) -> Json:
-    """Read a stream to its end, or to what the SDK raises."""
+    """Read a stream until it ends or the SDK raises. Return the events and the error."""
     events: list[Json] = []
     try:
         events.extend(event.to_dict() for event in start())
-    except Exception as error:  # noqa: BLE001 - whatever the SDK raises is what this program is to tell
+    except Exception as error:  # noqa: BLE001 - this program reports any exception
         return {"events": events, "error": repr(error)}
     return {"events": events, "error": None}
 
 
 def numbers(events: Iterable[Json]) -> list[int]:
-    """Return the number of every event."""
+    """Return the sequence number of every event."""
     return [event["sequence_number"] for event in events]
 
 
 def tokens(events: Iterable[Json]) -> list[str]:
-    """Return the tokens of every tenth event but the last, whose token is null."""
+    """Return the tokens of every tenth event. The last event is left out, because its token is null."""
     return [token for event in list(events)[:-1:10] if (token := event.get("continuation_token"))]
 
 
 def resumed(responses: Responses, known: str, after: int) -> Iterable[Any]:
-    """Open the stream after an event, by number."""
+    """Open the stream after the event with this number."""
     return responses.retrieve(known, stream=True, starting_after=after)
 
 
 def resumed_by_header(responses: Responses, known: str, token: str) -> Iterable[Any]:
-    """Open the stream after an event, by the header with which a browser resumes."""
+    """Open the stream after the event with this token, using the header with which a browser resumes."""
     return responses.retrieve(known, stream=True, extra_headers={"Last-Event-ID": token})
 
 
 def continued(responses: Responses, request: Json) -> Iterator[Any]:
-    """Leave a stream while it runs, and go on where it was left."""
+    """Leave a stream while it runs, then resume it after the last event received."""
     with responses.create(stream=True, background=True, **request) as stream:
         first: list[Any] = [next(stream) for _ in range(LEFT_AFTER)]
     yield from first
@@ -100,7 +100,7 @@ def continued(responses: Responses, request: Json) -> Iterator[Any]:
 
 
 def cancelled(responses: Responses) -> Iterator[Any]:
-    """Cancel a response once its text flows, and read its stream to the end."""
+    """Cancel a response after its first text delta, and yield the events of its stream to the end."""
     stream: Iterator[Any] = responses.create(model=LONG_MODEL, input=INPUT, stream=True, background=True)
     created = next(stream)
     yield created
@@ -113,7 +113,10 @@ def cancelled(responses: Responses) -> Iterator[Any]:
 
 
 def helper(responses: Responses, **given: Any) -> Json:
-    """Read a stream by the SDK's own accumulator: numbers and types of its events, and the text of its response."""
+    """Read a stream with the SDK's own accumulator.
+
+    Return the numbers and types of the events, the error, and the text of the final response.
+    """
     events: list[Json] = []
     try:
         with responses.stream(**given) as stream:
@@ -124,7 +127,7 @@ def helper(responses: Responses, **given: Any) -> Json:
 
 
 async def created_asynchronously(given: Json, request: Json) -> list[Any]:
-    """Return the events of a stream by the asynchronous client, whose decoder has a loop of its own."""
+    """Return the events of a stream, read by the asynchronous client. Its decoder has a separate loop."""
     async with openai.AsyncOpenAI(**given) as sdk:
         stream = await sdk.responses.create(stream=True, background=True, **request)
         return [event async for event in stream]

@@ -1,4 +1,4 @@
-"""Microsoft Agent Framework for Python as a client: its agents run in the background of the service, and are polled."""
+"""Microsoft Agent Framework for Python works as a client: its agents run in the background and are polled."""
 
 import json
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from tests.support.service_process import Service, service
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all tests here; by the end it has logged nothing unexpected."""
+    """Run one service for all tests here. At the end it has logged nothing unexpected."""
     with service(tmp_path_factory.mktemp("agents"), azurite.account()) as running:
         yield running
         assert running.unexpected() == []
 
 
 class Weather:
-    """A tool, and where it was asked to look."""
+    """A weather tool that records the places it was called with."""
 
     def __init__(self) -> None:
         self.places: list[str] = []
@@ -36,7 +36,7 @@ class Weather:
 
 
 class Report(BaseModel):
-    """What a program may want instead of a text."""
+    """A type of structured output."""
 
     headline: str
     degrees: int
@@ -44,7 +44,7 @@ class Report(BaseModel):
 
 
 async def test_a_run_is_polled_until_its_token_is_null(running: Service) -> None:
-    """The first answer is a token and no text; the last has the text, and `background` is said all the way."""
+    """Every answer but the last has a token and no text. The last has the text. All of them have `background` true."""
     async with agent(running, "sim-1s", instructions="Be brief.") as asked:
         answers = await polled(asked, await asked.run("Whales sing.", options=BACKGROUND), **BACKGROUND)
     *waiting, ended = answers
@@ -58,7 +58,7 @@ async def test_a_run_is_polled_until_its_token_is_null(running: Service) -> None
 
 
 async def test_a_token_outlives_the_program_that_got_it(running: Service) -> None:
-    """As JSON, with the session, it is enough for another agent object to get the answer and to go on."""
+    """With the token and the session as JSON, another agent object gets the answer and continues the session."""
     async with agent(running, "sim-1s") as asked:
         session = asked.create_session()
         begun = await asked.run("Whales sing.", session=session, options=BACKGROUND)
@@ -73,7 +73,7 @@ async def test_a_token_outlives_the_program_that_got_it(running: Service) -> Non
 
 
 async def test_a_run_that_ends_at_once_has_no_token(running: Service) -> None:
-    """The first answer is the last; so is the answer of a run without background."""
+    """If a response ends at once, the first answer has the text and no token. The same is true of a foreground run."""
     async with agent(running, "sim-instant") as asked:
         at_once = await asked.run("Whales sing.", options=BACKGROUND)
     async with agent(running, "sim-1s") as asked:
@@ -83,16 +83,16 @@ async def test_a_run_that_ends_at_once_has_no_token(running: Service) -> None:
         assert answer.text.endswith("1. Whales sing.")
 
 
-async def test_the_azure_form_of_the_client(running: Service) -> None:
-    """With `azure_endpoint` it has its own path, header and `api-version`."""
+async def test_the_client_works_in_its_azure_form(running: Service) -> None:
+    """With `azure_endpoint` the client uses another path and header, and an `api-version`."""
     url, key = running.hosts[0].url, running.callers["first"].api_key
     client: Any = OpenAIChatClient(model="sim-1s", azure_endpoint=url, api_key=key)
     async with client.client:
         assert (await ran(client.as_agent(), "Whales sing.")).text.endswith("1. Whales sing.")
 
 
-async def test_tools_run_where_the_agent_is_polled(running: Service) -> None:
-    """Their output goes into a second background response, chained to the first; they run once."""
+async def test_tools_run_in_the_program_that_polls(running: Service) -> None:
+    """Each tool runs once. Its output goes into a second background response, chained to the first."""
     weather = Weather()
     async with agent(running, "sim-tool", weather.get_weather) as asked:
         session = asked.create_session()
@@ -108,7 +108,10 @@ async def test_tools_run_where_the_agent_is_polled(running: Service) -> None:
 
 
 async def test_a_long_foreground_call_of_the_tool_loop_becomes_background(running: Service) -> None:
-    """Polled without `background`, the loop posts the tool's output in the foreground; it may come back unfinished."""
+    """A client that polls without `background` posts the tool's output in the foreground.
+
+    If that call comes back unfinished, it is a background response with a token, and the client polls it.
+    """
     weather = Weather()
     async with agent(running, "sim-tool-1.5s", weather.get_weather) as asked:
         begun = await asked.run("Oslo", options=BACKGROUND)
@@ -121,8 +124,8 @@ async def test_a_long_foreground_call_of_the_tool_loop_becomes_background(runnin
     assert answers[-1].text.endswith("1. It snows in Oslo.")
 
 
-async def test_one_idempotency_key_for_a_whole_tool_loop(running: Service) -> None:
-    """The client sends it with each request of the loop, whose bodies differ: none of them is refused or mixed up."""
+async def test_one_idempotency_key_serves_a_whole_tool_loop(running: Service) -> None:
+    """The client sends the key with each request of the loop. The bodies differ, and none is refused or mixed up."""
     weather = Weather()
     kwargs = {"extra_headers": {"Idempotency-Key": "one-for-all"}}
     async with agent(running, "sim-tool", weather.get_weather) as asked:
@@ -133,7 +136,7 @@ async def test_one_idempotency_key_for_a_whole_tool_loop(running: Service) -> No
 
 
 async def test_a_session_of_several_turns(running: Service) -> None:
-    """Each turn is chained to the one before, whether it ran in the background or not."""
+    """Each turn is chained to the one before, in the background and in the foreground."""
     async with agent(running, "sim-0.5s") as asked:
         session = asked.create_session()
         await ran(asked, "Whales sing.", session)
@@ -143,7 +146,10 @@ async def test_a_session_of_several_turns(running: Service) -> None:
 
 
 async def test_a_turn_after_one_that_is_still_running_is_refused(running: Service) -> None:
-    """The client chains it all the same; it learns why that cannot be, and the running turn goes on."""
+    """The service refuses a turn that the client chains to one that is still running, and gives the reason.
+
+    The running turn continues.
+    """
     async with agent(running, "sim-1s") as asked:
         session = asked.create_session()
         begun = await asked.run("Whales sing.", session=session, options=BACKGROUND)
@@ -153,7 +159,7 @@ async def test_a_turn_after_one_that_is_still_running_is_refused(running: Servic
 
 
 async def test_structured_output(running: Service) -> None:
-    """The value is parsed from the polled answer when the format is given with the poll, too."""
+    """The client parses the value from the polled answer if the format is also given with each poll."""
     async with agent(running, "sim-0.5s") as asked:
         value = (await ran(asked, "Whales sing.", response_format=Report)).value
     assert isinstance(value, Report)
@@ -162,7 +168,7 @@ async def test_structured_output(running: Service) -> None:
 
 
 async def test_reasoning(running: Service) -> None:
-    """A reasoning item arrives before the text."""
+    """The reasoning item comes before the text."""
     async with agent(running, "sim-reason-0.5s") as asked:
         ended = await ran(asked, "Whales sing.")
     kinds = [content.type for message in ended.messages for content in message.contents]
@@ -170,7 +176,7 @@ async def test_reasoning(running: Service) -> None:
 
 
 async def test_a_failure_shows_in_the_response(running: Service) -> None:
-    """A polled failure raises nothing in this client: `status` and `error` of the response tell it."""
+    """This client raises nothing for a polled failure. The `status` and `error` of the response show it."""
     async with agent(running, "sim-fail-0.5s") as asked:
         failed = await ran(asked, "Whales sing.")
     assert (failed.text, failed.continuation_token) == ("", None)
@@ -178,16 +184,19 @@ async def test_a_failure_shows_in_the_response(running: Service) -> None:
     assert received(failed)["error"]["message"] == "Simulated failure, as the model sim-fail-0.5s promises."
 
 
-async def test_half_an_answer_says_why(running: Service) -> None:
-    """An incomplete response has its text so far, and the reason for which it stops."""
+async def test_an_incomplete_answer_says_why(running: Service) -> None:
+    """An incomplete response has its text so far and the reason why it stopped."""
     async with agent(running, "sim-incomplete-0.5s") as asked:
         half = await ran(asked, "Whales sing.")
     assert half.text.startswith("This answer")
     assert half.finish_reason == "length"
 
 
-async def test_cancel_and_delete_by_the_wrapped_sdk(running: Service) -> None:
-    """The agent has no call for them; its client does. What was cancelled has no token, what was deleted is 404."""
+async def test_cancel_and_delete_work_through_the_wrapped_sdk(running: Service) -> None:
+    """The agent cannot cancel or delete, but the SDK that it wraps can.
+
+    A cancelled response has no token, and a deleted response is answered with 404.
+    """
     async with agent(running, "sim-60s") as asked:
         begun = await asked.run("Whales sing.", options=BACKGROUND)
         token, sdk = begun.continuation_token, asked.client.client
@@ -199,8 +208,8 @@ async def test_cancel_and_delete_by_the_wrapped_sdk(running: Service) -> None:
             await asked.run(options={"continuation_token": token})
 
 
-async def test_a_callback_asked_for_in_the_metadata(running: Service) -> None:
-    """The client refuses options that it does not know, so a callback's address travels as metadata."""
+async def test_a_callback_can_be_requested_in_the_metadata(running: Service) -> None:
+    """The client refuses unknown options, so the callback URL is sent in the metadata."""
     metadata = {"callback_url": f"{running.receiver.url}/callback"}
     async with agent(running, "sim-0.5s") as asked:
         begun = await asked.run("Whales sing.", options={**BACKGROUND, "metadata": metadata})
@@ -209,7 +218,7 @@ async def test_a_callback_asked_for_in_the_metadata(running: Service) -> None:
 
 
 async def test_a_wrong_key_is_an_exception(running: Service) -> None:
-    """It says 401, and not a word about why."""
+    """The client raises an exception that contains the status 401."""
     client: Any = OpenAIChatClient(model="sim-1s", api_key="wrong", base_url=f"{running.hosts[0].url}/openai/v1")
     async with client.client:
         with pytest.raises(ChatClientException, match="401"):

@@ -1,6 +1,6 @@
-"""Agent Framework for Python streams from the service: over broken connections, with tools, and failures are loud.
+"""Agent Framework for Python can stream from the service: over broken connections, with tools, and with failures.
 
-The streams of this service end after two seconds, so that whoever streams longer has to resume.
+The streams of this service end after two seconds, so a client must resume the stream of a longer response.
 """
 
 import asyncio
@@ -17,14 +17,15 @@ from tests.support.agent_clients import BACKGROUND, PAUSE_S, RUN_S, Reply, Updat
 from tests.support.connection_cutter import cutter
 from tests.support.service_process import Json, Service, output_text, service
 
-# Bytes of an answer: between the first delta of a text and its end; within the answer to a tool's output.
+# The bytes of an answer after which a connection is cut. The first number is between the first delta of a text and its
+# end. The second is within the answer to a tool's output.
 IN_THE_TEXT = 6_000
 AFTER_A_CALL = 11_500
 
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all tests here; by the end it has logged nothing unexpected."""
+    """Run one service for all tests here. At the end it has logged nothing unexpected."""
     with service(tmp_path_factory.mktemp("agents"), azurite.account(), STREAM_MAX_S="2") as running:
         yield running
         assert running.unexpected() == []
@@ -32,14 +33,14 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def cut(running: Service, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give an address of the service at which the first connection breaks after so many bytes."""
+    """Yield a URL of the service whose first connection is cut after the given number of bytes."""
     with cutter(running.hosts[0].port, request.param) as (url, relay):
         yield url
         assert relay.cuts == 1
 
 
 class Weather:
-    """A tool, and where it was asked to look."""
+    """A weather tool that records the places it was called with."""
 
     def __init__(self) -> None:
         self.places: list[str] = []
@@ -51,7 +52,7 @@ class Weather:
 
 
 class Heard:
-    """What a program keeps of a stream that may break: the updates of each connection, and the latest token."""
+    """What a program keeps of a stream: the updates of each connection, the latest token and the final reply."""
 
     def __init__(self) -> None:
         self.connections: list[list[Update]] = []
@@ -61,7 +62,7 @@ class Heard:
     async def listen(
         self, asked: Any, *prompt: str, session: AgentSession | None = None, last: str = "", **options: Any
     ) -> None:
-        """Read one connection to its end, or to where it breaks; `last` is a Last-Event-ID."""
+        """Read one connection until it ends or breaks. `last` is sent as Last-Event-ID."""
         headers = {"Last-Event-ID": last} if last else {}
         given = BACKGROUND | options | ({"continuation_token": self.token} if self.token else {})
         kwargs = {"extra_headers": headers} if headers else {}
@@ -74,7 +75,7 @@ class Heard:
         self.token = self.reply.continuation_token
 
     async def listen_on(self, asked: Any, session: AgentSession | None = None, **options: Any) -> None:
-        """Resume until the response has ended, whatever breaks."""
+        """Resume the stream until the response has ended."""
         async with asyncio.timeout(RUN_S):
             while self.token is not None:
                 await asyncio.sleep(PAUSE_S)
@@ -82,18 +83,18 @@ class Heard:
 
     @property
     def events(self) -> list[Json]:
-        """The events of all connections, in their order; a tool's result is an update without one."""
+        """The events of all connections, in order. The update for a tool's result has no event."""
         found = [event_of(update) for updates in self.connections for update in updates]
         return [event.to_dict() for event in found if event is not None]
 
 
 def deltas(events: list[Json]) -> str:
-    """Return the text that events add up to."""
+    """Return the joined text deltas of the events."""
     return "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
 
 
-async def test_a_stream_that_does_not_break(running: Service) -> None:
-    """Every event is an update, numbered from 0 without a gap; the tokens come early, and the end has none."""
+async def test_an_unbroken_stream_is_complete(running: Service) -> None:
+    """Every event is an update, numbered from 0 without a gap. The first updates have tokens and the end has none."""
     heard = Heard()
     async with agent(running, "sim-0.5s") as asked:
         await heard.listen(asked, "Whales sing.")
@@ -106,7 +107,7 @@ async def test_a_stream_that_does_not_break(running: Service) -> None:
 
 
 async def test_a_stream_that_ends_early_leaves_a_token(running: Service) -> None:
-    """Nothing is raised: whoever looks at the token resumes, and hears everything again from the first event on."""
+    """Nothing is raised if a stream ends early. A client that resumes with the token gets all events again."""
     heard = Heard()
     async with agent(running, "sim-4s") as asked:
         await heard.listen(asked, "Whales sing.")
@@ -120,7 +121,7 @@ async def test_a_stream_that_ends_early_leaves_a_token(running: Service) -> None
 
 @pytest.mark.parametrize("cut", [IN_THE_TEXT], indirect=True)
 async def test_a_cut_connection_is_resumed_by_another_program(running: Service, cut: str) -> None:
-    """The client raises where it is cut; the token is enough for an agent object made afterwards."""
+    """The client raises an exception at the cut. With the token, a new agent object resumes the stream."""
     heard = Heard()
     async with agent(running, "sim-1s", url=cut) as asked:
         with pytest.raises(ChatClientException):
@@ -135,7 +136,7 @@ async def test_a_cut_connection_is_resumed_by_another_program(running: Service, 
 
 @pytest.mark.parametrize("cut", [IN_THE_TEXT], indirect=True)
 async def test_a_cut_connection_is_continued_after_the_last_event(running: Service, cut: str) -> None:
-    """With the last number as Last-Event-ID, which the client passes on, no event comes twice and none is missing."""
+    """With the last number as Last-Event-ID, which the client passes on, no event is repeated and none is missing."""
     heard = Heard()
     async with agent(running, "sim-1s", url=cut) as asked:
         with pytest.raises(ChatClientException):
@@ -149,7 +150,7 @@ async def test_a_cut_connection_is_continued_after_the_last_event(running: Servi
 
 @pytest.mark.parametrize("cut", [AFTER_A_CALL], indirect=True)
 async def test_a_tool_loop_in_a_stream(running: Service, cut: str) -> None:
-    """The call and the answer are two responses in one stream; to resume the second runs no tool again."""
+    """The call and the answer are two responses in one stream. No tool runs again when the second is resumed."""
     weather, heard = Weather(), Heard()
     async with agent(running, "sim-tool", weather.get_weather, url=cut) as asked:
         session = asked.create_session()
@@ -165,7 +166,7 @@ async def test_a_tool_loop_in_a_stream(running: Service, cut: str) -> None:
 
 
 async def test_a_stream_that_ends_within_a_call_runs_no_tool(running: Service) -> None:
-    """The client takes half a call for a whole one and answers it; that is refused, and its token resumes."""
+    """The client takes half a call for a whole one and answers it. The service refuses this, and the token resumes."""
     weather, heard = Weather(), Heard()
     prompt = "A town by a fjord, far in the north, where whales sing all day and all night"
     async with agent(running, "sim-tool-4s", weather.get_weather) as asked:
@@ -180,7 +181,10 @@ async def test_a_stream_that_ends_within_a_call_runs_no_tool(running: Service) -
 
 
 async def test_a_failure_is_raised(running: Service) -> None:
-    """The client is silent at `response.failed`; so an `error` comes before it, live and when resumed."""
+    """The client raises an exception for a failure, in a live stream and in a resumed one.
+
+    It ignores `response.failed`, so the service sends an `error` event before it.
+    """
     message = "Simulated failure, as the model sim-fail-0.5s promises."
     heard = Heard()
     async with agent(running, "sim-fail-0.5s") as asked:
@@ -192,8 +196,8 @@ async def test_a_failure_is_raised(running: Service) -> None:
     assert heard.reply is None
 
 
-async def test_leaving_a_stream_stops_nothing(running: Service) -> None:
-    """The client sends nothing when it is left in mid-stream; the response goes on to its end."""
+async def test_leaving_a_stream_does_not_stop_the_response(running: Service) -> None:
+    """The client sends nothing when a program leaves a stream. The response runs to its end."""
     async with agent(running, "sim-1s") as asked:
         stream = asked.run("Whales sing.", stream=True, options=BACKGROUND)
         first = await anext(aiter(stream))
@@ -204,7 +208,7 @@ async def test_leaving_a_stream_stops_nothing(running: Service) -> None:
 
 
 async def test_reasoning_in_a_stream(running: Service) -> None:
-    """Its summary comes before the text, as content of a kind of its own."""
+    """The reasoning summary comes before the text, as content of the kind `text_reasoning`."""
     heard = Heard()
     async with agent(running, "sim-reason-0.5s") as asked:
         await heard.listen(asked, "Whales sing.")
@@ -214,14 +218,14 @@ async def test_reasoning_in_a_stream(running: Service) -> None:
 
 
 class Report(BaseModel):
-    """What a program may want instead of a text."""
+    """A type of structured output."""
 
     headline: str
     sky: Literal["clear", "grey"]
 
 
 async def test_structured_output_in_a_stream(running: Service) -> None:
-    """The value is parsed from the whole text, also of a stream that had to be resumed."""
+    """The client parses the value from the complete text, also if the stream was resumed."""
     for model in ("sim-0.5s", "sim-4s"):
         heard = Heard()
         async with agent(running, model) as asked:

@@ -1,4 +1,4 @@
-"""What Agent Framework for .NET asks, and how it reads our answers: by the rules in tests/clients/dotnet.py."""
+"""The requests of Agent Framework for .NET work, and it can read our answers by the rules in dotnet.py."""
 
 import json
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ EIGHTEEN = [
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all tests here; by the end it has logged nothing unexpected."""
+    """Run one service for all tests here. At the end it has logged nothing unexpected."""
     with service(tmp_path_factory.mktemp("dotnet"), azurite.account()) as running:
         yield running
         assert running.unexpected() == []
@@ -46,14 +46,14 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def client(running: Service) -> httpx.Client:
-    """Give a client that calls with the headers of the .NET one."""
+    """Return an HTTP client that sends the headers of the .NET client."""
     client = running.client()
     client.headers.update(dotnet.HEADERS)
     return client
 
 
 def posted(client: httpx.Client, model: str, request: Json, prefer: str = "") -> Json:
-    """Send a request that is not streamed, and return the response, which the .NET client can read."""
+    """Send a request without streaming. Return the response, after checking that the .NET client can read it."""
     answer = client.post("/responses", json={"model": model, **request}, headers={"Prefer": prefer} if prefer else {})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     response: Json = answer.json()
@@ -62,13 +62,13 @@ def posted(client: httpx.Client, model: str, request: Json, prefer: str = "") ->
 
 
 def streamed(client: httpx.Client, model: str, request: Json = dotnet.STREAM) -> list[Json]:
-    """Send a request that is streamed, and return its events."""
+    """Send a streamed request and return all its events."""
     with streaming(client, model, **request) as events:
         return list(events)
 
 
-def test_polling_until_an_end(client: httpx.Client) -> None:
-    """Each answer but the last makes a token, which is enough to ask again; the last has the text."""
+def test_a_response_is_polled_until_it_ends(client: httpx.Client) -> None:
+    """Each answer but the last has a token, with which the client polls again. The last answer has the text."""
     response = posted(client, "sim-0.5s", dotnet.START)
     seen = [response["status"]]
     while token := dotnet.token_of(response):
@@ -91,8 +91,8 @@ def test_polling_until_an_end(client: httpx.Client) -> None:
         ("sim-silent-60s", "cancelled"),
     ],
 )
-def test_each_status_as_it_reads(client: httpx.Client, model: str, status: str) -> None:
-    """All six can be read, and a token is made of the first two only."""
+def test_each_status_can_be_read(client: httpx.Client, model: str, status: str) -> None:
+    """The client can read all six statuses. It makes a token only for `queued` and `in_progress`."""
     response = posted(client, model, dotnet.START)
     if status == "cancelled":
         client.post(f"/responses/{response['id']}/cancel").raise_for_status()
@@ -102,15 +102,18 @@ def test_each_status_as_it_reads(client: httpx.Client, model: str, status: str) 
     assert dotnet.token_of(found) == ({"responseId": found["id"]} if dotnet.STATUSES[status] else None)
 
 
-def test_a_failure_is_told_as_error(client: httpx.Client) -> None:
-    """The client raises nothing: a failed response has no token, and an error with code and message."""
+def test_a_failure_is_returned_with_its_error(client: httpx.Client) -> None:
+    """The client raises nothing for a failed response, which has no token and an error with code and message."""
     failed = posted(client, "sim-fail-0s", dotnet.START)
     assert dotnet.token_of(failed) is None
     assert failed["error"]["message"] == "Simulated failure, as the model sim-fail-0s promises."
 
 
 def test_a_foreground_call_that_comes_back_unfinished(client: httpx.Client) -> None:
-    """It says `background: true` until it has ended, although it was asked with `false`: else there were no token."""
+    """An unfinished answer to a foreground request has `background: true` until the response ends.
+
+    The request had `false`. Without `true` in the answer, the client would make no token.
+    """
     response = posted(client, "sim-2s", dotnet.FOREGROUND, prefer="wait=1")
     assert dotnet.token_of(response) == {"responseId": response["id"]}
     ended = finished(client, response)
@@ -119,7 +122,7 @@ def test_a_foreground_call_that_comes_back_unfinished(client: httpx.Client) -> N
 
 
 def test_a_stream_of_eighteen_events(client: httpx.Client) -> None:
-    """Numbers from 0 to 17, each but the last with a token that names it; the text is in nine deltas."""
+    """Events are numbered from 0 to 17. Each but the last has a token with its number. The text is in nine deltas."""
     events = streamed(client, f"sim-events-{DELTAS}")
     assert [event["type"] for event in events] == EIGHTEEN
     received = list(dotnet.updates(events))
@@ -130,8 +133,11 @@ def test_a_stream_of_eighteen_events(client: httpx.Client) -> None:
     assert received[-1].finish == "stop"
 
 
-def test_a_resumption_after_the_ninth_event(client: httpx.Client) -> None:
-    """Events 10 to 17, the same as before; the client has a token for each though none tells a status until the end."""
+def test_a_stream_resumes_after_event_9(client: httpx.Client) -> None:
+    """The resumed stream has events 10 to 17, equal to those of the first stream.
+
+    The client makes a token for each event but the last, although only the last contains a status.
+    """
     events = streamed(client, f"sim-events-{DELTAS}")
     token = list(dotnet.updates(events))[9].token
     assert token
@@ -143,8 +149,8 @@ def test_a_resumption_after_the_ninth_event(client: httpx.Client) -> None:
     assert [update.token for update in received] == [*({**token, "sequenceNumber": n} for n in range(10, 17)), None]
 
 
-def test_a_resumption_while_the_response_runs(client: httpx.Client) -> None:
-    """Left after event 9 and resumed, the stream goes on with event 10 and comes to its end."""
+def test_a_stream_resumes_while_the_response_runs(client: httpx.Client) -> None:
+    """A client that leaves after event 9 and resumes gets event 10 next, and all events to the end."""
     with streaming(client, "sim-2s", **dotnet.STREAM) as events:
         heard = list(islice(events, 10))
     with following(client, heard[0]["response"]["id"], 9) as events:
@@ -157,7 +163,7 @@ def test_a_resumption_while_the_response_runs(client: httpx.Client) -> None:
 
 
 def test_a_failure_in_a_stream(client: httpx.Client) -> None:
-    """The client makes an error of the `error` event, and an end without token of `response.failed`."""
+    """The client turns the `error` event into an error, and makes no token for `response.failed`."""
     events = streamed(client, "sim-fail-0s")
     *_, error, failed = dotnet.updates(events)
     assert error.error == "Simulated failure, as the model sim-fail-0s promises."
@@ -165,7 +171,7 @@ def test_a_failure_in_a_stream(client: httpx.Client) -> None:
 
 
 def test_a_tool_and_its_result(client: httpx.Client) -> None:
-    """The arguments of a call are JSON in a string; its output is chained to the background response that asked."""
+    """The arguments of a call are a JSON string. The output is chained to the background response of the call."""
     asking = finished(client, posted(client, "sim-tool", dotnet.WITH_TOOL))
     [call] = asking["output"]
     assert list(dotnet.wrong_in_item(call)) == []
@@ -175,14 +181,14 @@ def test_a_tool_and_its_result(client: httpx.Client) -> None:
 
 
 def test_a_call_in_a_stream(client: httpx.Client) -> None:
-    """The last update of a stream that calls a tool says so."""
+    """The last update of a stream with a tool call has the finish reason `tool_calls`."""
     events = streamed(client, "sim-tool", {**dotnet.WITH_TOOL, "stream": True})
     assert [update.finish for update in dotnet.updates(events)][-1] == "tool_calls"
 
 
 @pytest.mark.parametrize("name", ["created_at", "background", "output"])
-def test_the_rules_notice_what_is_wrong(client: httpx.Client, name: str) -> None:
-    """A field that the client needs is missed, and one that is null where it may not be."""
+def test_the_rules_find_missing_and_null_fields(client: httpx.Client, name: str) -> None:
+    """The rules report a required field that is missing, and one that is null although it must not be."""
     response = posted(client, "sim-instant", dotnet.START)
     assert len(list(dotnet.wrong_in_response(response | {name: None}))) == 1
     del response[name]
@@ -191,13 +197,13 @@ def test_the_rules_notice_what_is_wrong(client: httpx.Client, name: str) -> None
 
 @pytest.mark.parametrize("model", ["sim-events-3", "sim-reason-0s", "sim-tool-0s", "sim-fail-0s", "sim-incomplete-0s"])
 def test_every_event_can_be_read(client: httpx.Client, model: str) -> None:
-    """Each field that the client reads is there, and of the kind that it expects."""
+    """Each event has every field that the client reads, with the kind that it expects."""
     for event in streamed(client, model, {**dotnet.WITH_TOOL, "stream": True}):
         assert list(dotnet.wrong_in_event(event)) == []
 
 
 def test_a_stream_that_is_cancelled(client: httpx.Client) -> None:
-    """It ends with `response.failed`, whose status is `cancelled`: the client makes no token of it."""
+    """A cancelled stream ends with `response.failed` and the status `cancelled`. The client makes no token for it."""
     with streaming(client, "sim-60s", **dotnet.STREAM) as events:
         heard = [next(events)]
         client.post(f"/responses/{heard[0]['response']['id']}/cancel").raise_for_status()

@@ -1,4 +1,4 @@
-"""The programs in examples/ do what they say: each is run as it stands, against the running service."""
+"""The programs in examples/ do what they say. Each is run unchanged against the running service."""
 
 import os
 import shutil
@@ -20,7 +20,10 @@ EXAMPLES = ROOT / "examples"
 NODE_MODULES = ROOT / "tests" / "clients" / "node_modules"
 DEADLINE_S = 60
 CUTS = (0, 900, 4_000)
-"""The first connection breaks before the answer, the second within its first event, the third within its text."""
+"""The number of bytes after which each of the first connections is cut.
+
+The first is cut before the answer, the second within the first event, and the third within the text.
+"""
 
 POLLS = ("agent_framework_poll.py", "openai_poll.py", "node/poll.mjs")
 STREAMS = ("agent_framework_stream.py", "openai_stream.py", "node/stream.mjs")
@@ -31,13 +34,13 @@ NOT_RUN = ("node/.npmrc", "node/package.json", "dotnet/Program.cs", "dotnet/Back
 
 @pytest.fixture(scope="module")
 def account(azurite: Azurite) -> str:
-    """Give the storage account of the service."""
+    """Return the connection string of the service's storage account."""
     return azurite.account()
 
 
 @pytest.fixture(scope="module")
 def running(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all examples; by the end it has logged nothing unexpected."""
+    """Run one service for all examples. At the end it has logged nothing unexpected."""
     with service(tmp_path_factory.mktemp("examples"), account, REPLY_QUEUES="answers") as running:
         yield running
         assert running.unexpected() == []
@@ -45,7 +48,10 @@ def running(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the examples for Node where their package is; without it they are skipped, and in CI they fail."""
+    """Return a copy of the Node examples beside the openai package.
+
+    Without the package the tests are skipped on a laptop and fail in CI.
+    """
     if not (NODE_MODULES / ".package-lock.json").exists():
         reason = "the openai SDK for Node is not installed: `make test` does that, with npm"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
@@ -56,27 +62,27 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(name: str, request: pytest.FixtureRequest) -> list[str]:
-    """Return how an example is run."""
+    """Return the command that runs an example."""
     if name.endswith(".mjs"):
         return ["node", str(request.getfixturevalue("node") / Path(name).name)]
     return [sys.executable if name.endswith(".py") else "bash", str(EXAMPLES / name)]
 
 
 def ended(command: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
+    """Run a program to its end and return the result."""
     given = {**os.environ, **environment}
     return subprocess.run(command, env=given, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
 
 def printed(command: Sequence[str], **environment: str) -> str:
-    """Run a program to its end and return what it prints, which is all it says."""
+    """Run a program to its end and return its output. It must succeed and write nothing to standard error."""
     ran = ended(command, **environment)
     assert (ran.returncode, ran.stderr) == (0, "")
     return ran.stdout
 
 
-def test_every_example_is_known_here() -> None:
-    """Whoever adds one says how it is tested; those for .NET are compiled by nobody here."""
+def test_every_example_is_listed_here() -> None:
+    """A new example must be listed with the way it is tested. The .NET examples are not compiled here."""
     found = (path for path in EXAMPLES.rglob("*") if path.is_file() and "node_modules" not in path.parts)
     names = {path.relative_to(EXAMPLES).as_posix() for path in found if path.suffix != ".pyc"}
     assert names - {"agents.py"} == {*POLLS, *STREAMS, *CURL, *RECEIVERS, "queue_request.py", *NOT_RUN}
@@ -84,7 +90,7 @@ def test_every_example_is_known_here() -> None:
 
 @pytest.mark.parametrize("name", [*POLLS, *STREAMS, *CURL])
 def test_a_client_prints_the_whole_answer(running: Service, name: str, request: pytest.FixtureRequest) -> None:
-    """It waits for the end of background work, by whatever way, and has the text once."""
+    """The program polls or streams until the background work ends, and prints the text once."""
     url, key = running.hosts[0].url, running.callers["first"].api_key
     text = printed(command(name, request), BASE=f"{url}/openai/v1", KEY=key, MODEL="sim-1s")
     assert "completed" in text
@@ -94,7 +100,7 @@ def test_a_client_prints_the_whole_answer(running: Service, name: str, request: 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_streaming_client_survives_cuts(running: Service, name: str, request: pytest.FixtureRequest) -> None:
-    """However often the connection breaks, the text is whole and stands there once, and the work was begun once."""
+    """The program prints the complete text once although the connection breaks. The work is started only once."""
     key = running.callers["first"].api_key
     with cutter(running.hosts[0].port, *CUTS) as (url, relay):
         text = printed(command(name, request), BASE=f"{url}/openai/v1", KEY=key, MODEL="sim-2s")
@@ -106,18 +112,18 @@ def test_a_streaming_client_survives_cuts(running: Service, name: str, request: 
 
 
 def test_curl_survives_cuts(running: Service) -> None:
-    """The same; curl says of each cut what it thinks of it."""
+    """The curl example also completes although the connection breaks. It prints one curl error for each cut."""
     program, key = ["bash", str(EXAMPLES / "curl" / "stream.sh")], running.callers["first"].api_key
     with cutter(running.hosts[0].port, *CUTS) as (url, relay):
         ran = ended(program, BASE=f"{url}/openai/v1", KEY=key, MODEL="sim-2s")
     assert (ran.returncode, relay.cuts) == (0, len(CUTS))
-    assert ran.stdout.count('"status":"completed"') == 2  # of the response, and of its message
+    assert ran.stdout.count('"status":"completed"') == 2  # in the response and in its message
     assert ran.stderr.count("curl: ") == len(CUTS)
 
 
 @pytest.mark.parametrize("name", [*POLLS, *STREAMS])
-def test_a_client_fails_with_the_model(running: Service, name: str, request: pytest.FixtureRequest) -> None:
-    """A failed run is no empty success: the program ends with an error that says why."""
+def test_a_client_fails_if_the_model_fails(running: Service, name: str, request: pytest.FixtureRequest) -> None:
+    """If the run fails, the program exits with status 1 and prints the reason."""
     url, key = running.hosts[0].url, running.callers["first"].api_key
     ran = ended(command(name, request), BASE=f"{url}/openai/v1", KEY=key, MODEL="sim-fail-0.5s")
     assert ran.returncode == 1
@@ -126,7 +132,7 @@ def test_a_client_fails_with_the_model(running: Service, name: str, request: pyt
 
 @contextmanager
 def receiving(command: Sequence[str], secret: str, log: Path) -> Iterator[tuple[str, Process]]:
-    """Run a receiver until the end of the block; give its address and itself."""
+    """Run a receiver until the end of the block, and yield its URL and its process."""
     process = Process("receiver", command, env={"SECRET": secret}, log=log)
     try:
         yield process.url(DEADLINE_S), process
@@ -135,8 +141,10 @@ def receiving(command: Sequence[str], secret: str, log: Path) -> Iterator[tuple[
 
 
 @pytest.mark.parametrize("name", RECEIVERS)
-def test_a_receiver_verifies(running: Service, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """It takes our callback, and refuses what anybody else sends."""
+def test_a_receiver_verifies_callbacks(
+    running: Service, name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The receiver accepts our callback and refuses a request without a signature."""
     secret = running.callers["first"].signing_secret
     with receiving(command(name, request), secret, tmp_path / "log") as (url, process):
         assert httpx.post(url, json={"type": "response.completed"}, trust_env=False).status_code == 400
@@ -149,7 +157,7 @@ def test_a_receiver_verifies(running: Service, name: str, request: pytest.Fixtur
 
 @pytest.mark.usefixtures("running")
 def test_a_request_by_queue(account: str) -> None:
-    """The program's request is answered on the reply queue, under its own name for it."""
+    """The program finds the answer to its request on the reply queue by its own correlation id."""
     program = [sys.executable, str(EXAMPLES / "queue_request.py")]
     text = printed(program, STORAGE=account, REPLY_TO="answers", MODEL="sim-1s")
     assert text.startswith("response.completed This answer is simulated by sim-1s")

@@ -1,7 +1,7 @@
-"""LangChain and the OpenAI Agents SDK against the running service: neither can poll, and each gets its answer.
+"""LangChain and the OpenAI Agents SDK get their answers from the running service, although neither can poll.
 
-What a framework made of our answers is told by a program of its own in tests/clients. It runs where no proxy lets it
-out, and without the telemetry that it would send.
+For each framework, a separate program in tests/clients reports what it makes of our answers. The program cannot reach
+other hosts, because its proxy does not answer, and its telemetry is off.
 """
 
 import json
@@ -29,7 +29,7 @@ CONFINED = {
 
 @dataclass(frozen=True)
 class Framework:
-    """A framework: the environment it is in, the program that reports, and how it shows work that has not ended."""
+    """A framework: its environment's name, its major version, and what it shows for a response that has not ended."""
 
     name: str
     major: str
@@ -37,11 +37,11 @@ class Framework:
 
     @property
     def home(self) -> Path:
-        """Where it is installed."""
+        """The directory of its environment."""
         return ROOT / ".venv" / self.name
 
     def command(self, *arguments: str) -> list[str]:
-        """Return how its program is run."""
+        """Return the command that runs its report program."""
         program = ROOT / "tests" / "clients" / f"{self.name.replace('-', '_')}_report.py"
         return [str(self.home / "bin" / "python"), str(program), *arguments]
 
@@ -52,7 +52,7 @@ AGENTS_SDK = Framework("agents-sdk", "0", ("",))
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all frameworks; by the end it has logged nothing unexpected."""
+    """Run one service for all frameworks. At the end it has logged nothing unexpected."""
     with service(tmp_path_factory.mktemp("frameworks"), azurite.account()) as running:
         yield running
         assert running.unexpected() == []
@@ -60,7 +60,7 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module", params=[LANGCHAIN, AGENTS_SDK], ids=lambda framework: framework.name)
 def framework(request: pytest.FixtureRequest) -> Framework:
-    """Give each framework in turn; one that is not installed is skipped on a laptop, and fails in CI."""
+    """Return each framework in turn. One that is not installed is skipped on a laptop and fails in CI."""
     framework: Framework = request.param
     need(framework.name)
     return framework
@@ -68,7 +68,7 @@ def framework(request: pytest.FixtureRequest) -> Framework:
 
 @pytest.fixture(scope="module")
 def report(framework: Framework, running: Service) -> Json:
-    """Run a framework's program once and give its report."""
+    """Run a framework's program once and return its report."""
     command = framework.command(f"{running.hosts[0].url}/openai/v1", running.callers["first"].api_key)
     ran = subprocess.run(
         command, capture_output=True, text=True, timeout=REPORT_DEADLINE_S, env={**os.environ, **CONFINED}, check=False
@@ -78,39 +78,39 @@ def report(framework: Framework, running: Service) -> Json:
     return report
 
 
-def test_the_framework_is_the_one_meant(framework: Framework, report: Json) -> None:
-    """Each report comes from the major that was tried."""
+def test_the_framework_has_the_expected_major_version(framework: Framework, report: Json) -> None:
+    """Each report comes from the major version of the framework that we support."""
     assert report["version"].partition(".")[0] == framework.major
 
 
 @pytest.mark.parametrize("way", ["foreground", "streamed", "long"])
-def test_an_answer_is_whole(report: Json, way: str) -> None:
-    """In the foreground, streamed, and streamed where a call that waits would come back unfinished."""
+def test_an_answer_is_complete(report: Json, way: str) -> None:
+    """An answer is complete in the foreground and in a stream, also where a foreground call would return unfinished."""
     assert report[way].startswith("This answer is simulated by sim-")
     assert report[way].endswith("1. Whales sing.")
     assert report[way].count("This answer") == 1
 
 
 @pytest.mark.parametrize("way", ["background", "unfinished"])
-def test_what_has_not_ended_is_fetched_by_its_id(framework: Framework, report: Json, way: str) -> None:
-    """The framework shows an empty answer and has no call to wait; the id that it gives is enough for the SDK below."""
+def test_an_unfinished_response_is_fetched_by_its_id(framework: Framework, report: Json, way: str) -> None:
+    """The framework shows an unfinished response and cannot wait for its end. The SDK below it fetches it by id."""
     assert report[way]["first"] in framework.unfinished
     assert report[way]["text"].endswith("1. Whales sing.")
 
 
 def test_a_tool_loop(report: Json) -> None:
-    """The tool's output is chained to the response that asked for it."""
+    """The tool's output is sent in a request chained to the response that called the tool."""
     assert "the output of get_weather" in report["tool"]
     assert report["tool"].endswith("1. It snows in Oslo.")
 
 
 def test_structured_output(report: Json) -> None:
-    """The value is parsed by the framework."""
+    """The framework parses the value from the answer."""
     assert report["structured"].startswith("This answer is simulated by sim-0.5s")
 
 
 @pytest.mark.parametrize("way", ["failed", "failed_stream"])
 def test_a_failure_is_raised(report: Json, way: str) -> None:
-    """What the upstream said is in the exception."""
+    """The framework raises an exception that contains the upstream's error message."""
     assert "Simulated failure, as the model sim-fail-0.5s promises." in report[way]
     assert not report[way].startswith("nothing")

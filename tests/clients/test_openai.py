@@ -1,4 +1,4 @@
-"""The openai Python SDK against the running service: it works by changing the base URL and the key."""
+"""The openai Python SDK works with the running service if only its base URL and key are changed."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.support.service_process import TERMINAL, Service, service
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all tests here; by the end it has logged nothing unexpected."""
+    """Run one service for all tests here. At the end it has logged nothing unexpected."""
     with service(tmp_path_factory.mktemp("sdk"), azurite.account()) as running:
         yield running
         assert running.unexpected() == []
@@ -24,7 +24,7 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def sdk(running: Service) -> Iterator[openai.OpenAI]:
-    """Give an SDK client that repeats nothing by itself."""
+    """Yield an SDK client without automatic retries."""
     first = running.callers["first"]
     with openai.OpenAI(
         base_url=f"{running.hosts[0].url}/openai/v1",
@@ -46,7 +46,7 @@ def _finished(sdk: openai.OpenAI, response_id: str) -> Response:
 
 
 def test_create_and_retrieve(sdk: openai.OpenAI) -> None:
-    """Background work is created, polled by id or by token, and read; the token is an extra field of the model."""
+    """A background response is created and polled by id or token. The token is an extra field of the SDK's model."""
     created = sdk.responses.create(model="sim-1s", input="Whales sing.", background=True)
     assert created.status in {"queued", "in_progress"}
     assert created.model_extra
@@ -60,12 +60,12 @@ def test_create_and_retrieve(sdk: openai.OpenAI) -> None:
 
 
 def test_foreground(sdk: openai.OpenAI) -> None:
-    """Without `background` the SDK gets the finished response."""
+    """Without `background` the SDK returns the finished response."""
     assert sdk.responses.create(model="sim-1s", input="Bees dance.").status == "completed"
 
 
 def test_cancel(sdk: openai.OpenAI) -> None:
-    """The SDK's cancel ends a response, and one that has ended otherwise is its BadRequestError."""
+    """The SDK cancels a running response. For one that has completed it raises BadRequestError."""
     created = sdk.responses.create(model="sim-60s", input="Long.", background=True)
     assert sdk.responses.cancel(created.id).status == "cancelled"
     assert sdk.responses.retrieve(created.id).status == "cancelled"
@@ -75,7 +75,7 @@ def test_cancel(sdk: openai.OpenAI) -> None:
 
 
 def test_delete(sdk: openai.OpenAI) -> None:
-    """What was deleted is the SDK's NotFoundError, which shows our request id."""
+    """Retrieving a deleted response raises the SDK's NotFoundError, which contains our request id."""
     created = sdk.responses.create(model="sim-instant", input="Short.")
     sdk.responses.delete(created.id)
     with pytest.raises(openai.NotFoundError) as caught:
@@ -85,7 +85,7 @@ def test_delete(sdk: openai.OpenAI) -> None:
 
 
 def test_input_items(sdk: openai.OpenAI) -> None:
-    """The SDK pages through the input by itself."""
+    """The SDK fetches all pages of the input items."""
     texts = [f"Number {n}." for n in range(5)]
     created = sdk.responses.create(model="sim-instant", input=[{"role": "user", "content": text} for text in texts])
     items = [item.to_dict() for item in sdk.responses.input_items.list(created.id, order="asc", limit=2)]
@@ -93,7 +93,7 @@ def test_input_items(sdk: openai.OpenAI) -> None:
 
 
 def test_the_older_azure_client(running: Service) -> None:
-    """AzureOpenAI has its own base path, header and `api-version`."""
+    """The AzureOpenAI client works, with its own base path, header and `api-version`."""
     with openai.AzureOpenAI(
         azure_endpoint=running.hosts[0].url,
         api_key=running.callers["first"].api_key,
@@ -105,7 +105,7 @@ def test_the_older_azure_client(running: Service) -> None:
 
 
 def test_a_wrong_key(running: Service) -> None:
-    """It is the SDK's AuthenticationError."""
+    """The SDK raises AuthenticationError for a wrong key."""
     with (
         openai.OpenAI(base_url=f"{running.hosts[0].url}/v1", api_key="wrong", max_retries=0) as sdk,
         pytest.raises(openai.AuthenticationError),
@@ -114,7 +114,7 @@ def test_a_wrong_key(running: Service) -> None:
 
 
 def test_callbacks_are_unwrapped(sdk: openai.OpenAI) -> None:
-    """`client.webhooks.unwrap` verifies a callback and gives the event; with another secret it refuses it."""
+    """`client.webhooks.unwrap` verifies a callback and returns the event. With another secret it raises an error."""
 
     async def callback() -> tuple[str, httpx.Headers, bytes]:
         arrived = asyncio.Event()

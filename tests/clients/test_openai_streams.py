@@ -1,7 +1,7 @@
-"""The official SDKs read our streams: two majors for Python and one for Node, each over every way to open a stream.
+"""The official SDKs read our streams: two major versions for Python and one for Node, with every way to open a stream.
 
-What an SDK gave is told by a program of its own in tests/clients; here stands what it ought to be. Heartbeats flow
-between the events all the time.
+For each SDK, a separate program in tests/clients reports what it received, and the tests here check the report.
+Heartbeats are sent between the events all the time.
 """
 
 import json
@@ -27,12 +27,12 @@ CLIENTS = ROOT / "tests" / "clients"
 
 @dataclass(frozen=True)
 class Client:
-    """An SDK: how its program is run, the major it must be, and the environment it is installed in."""
+    """An SDK: the command of its program, its expected major version, and the environment it is installed in."""
 
     name: str
     command: tuple[str, ...]
     major: str
-    environment: str | None  # that it needs besides this one
+    environment: str | None  # in addition to the main one, or None
 
     @property
     def is_python(self) -> bool:
@@ -52,7 +52,7 @@ NODE_7 = Client("node-7", ("node", str(CLIENTS / "matrix.mjs")), "7", "node-clie
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all clients; by the end it has logged nothing unexpected."""
+    """Run one service for all clients. At the end it has logged nothing unexpected."""
     with service(tmp_path_factory.mktemp("streams"), azurite.account(), STREAM_HEARTBEAT_S="0.05") as running:
         yield running
         assert running.unexpected() == []
@@ -60,7 +60,7 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module", params=[PYTHON_3, PYTHON_2, NODE_7], ids=lambda client: client.name)
 def client(request: pytest.FixtureRequest) -> Client:
-    """Give each SDK in turn; one that is not installed is skipped on a laptop, and fails in CI."""
+    """Return each SDK in turn. One that is not installed is skipped on a laptop and fails in CI."""
     client: Client = request.param
     if client.environment:
         need(client.environment)
@@ -69,7 +69,7 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 @pytest.fixture(scope="module")
 def report(client: Client, running: Service) -> Json:
-    """Run a client's program once and give its report."""
+    """Run an SDK's program once and return its report."""
     key = running.callers["first"].api_key
     command = [*client.command, f"{running.hosts[0].url}/openai/v1", key, "sim-2s"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=REPORT_DEADLINE_S, check=False)
@@ -79,7 +79,7 @@ def report(client: Client, running: Service) -> Json:
 
 
 def _events(section: Json) -> list[Json]:
-    """Return the events of a section in which the SDK raised nothing."""
+    """Return the events of a section, in which the SDK must have raised nothing."""
     assert section["error"] is None
     events: list[Json] = section["events"]
     return events
@@ -101,13 +101,13 @@ def _text(events: list[Json]) -> str:
     return "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
 
 
-def test_the_sdk_is_the_one_meant(client: Client, report: Json) -> None:
-    """Each report comes from the major that it is named for."""
+def test_the_sdk_has_the_expected_major_version(client: Client, report: Json) -> None:
+    """Each report comes from the major version in its client's name."""
     assert report["sdk"].partition(".")[0] == client.major
 
 
-def test_a_live_stream_is_whole(client: Client, report: Json) -> None:
-    """Numbers run from 0 without a gap, from `created` to `completed`; also when a client has left and come back."""
+def test_a_live_stream_is_complete(client: Client, report: Json) -> None:
+    """Numbers run from 0 without a gap, from `created` to `completed`. This also holds for a client that resumes."""
     for section in ("created", "foreground", "continued", *(["asynchronous"] if client.is_python else [])):
         events = _events(report[section])
         assert _numbers(events) == list(range(len(events))), section
@@ -117,22 +117,22 @@ def test_a_live_stream_is_whole(client: Client, report: Json) -> None:
         assert events[0]["response"]["metadata"] == {"note": "one\u2028line"}
 
 
-def test_the_text_is_the_stored_one(report: Json) -> None:
-    """The deltas, joined, are the text of the response as it is retrieved afterwards; so is the terminal event's."""
+def test_the_streamed_text_is_the_stored_text(report: Json) -> None:
+    """The joined deltas and the text of the terminal event equal the text of the response as retrieved later."""
     events = _events(report["created"])
     assert _text(events) == output_text(report["stored"]) != ""
     assert events[-1]["response"]["output"] == report["stored"]["output"]
 
 
 def test_all_events_are_of_one_response(report: Json) -> None:
-    """Every event that carries a response carries ours, by our id."""
+    """Every event that contains a response has the id that we gave to this response."""
     seen = {event["response"]["id"] for event in _events(report["created"]) if "response" in event}
     assert seen == {report["stored"]["id"]}
     assert report["stored"]["id"].startswith("resp_")
 
 
-def test_every_event_has_a_token_of_its_own(report: Json) -> None:
-    """The SDK passes it on as an extra field; the last event has one too, and it is null."""
+def test_every_event_has_its_own_token(report: Json) -> None:
+    """The SDK returns the token of each event as an extra field. The token of the last event is null."""
     *others, last = [event["continuation_token"] for event in _events(report["created"])]
     assert last is None
     assert all(others)
@@ -140,19 +140,19 @@ def test_every_event_has_a_token_of_its_own(report: Json) -> None:
 
 
 def test_a_replay_is_the_same_stream(report: Json) -> None:
-    """Without a cursor the stream is told again from its first event on, every field the same."""
+    """Without a cursor the stream is sent again from its first event, with every field the same."""
     assert _events(report["replayed"]) == _events(report["created"])
 
 
-def test_resume_after_every_number(report: Json) -> None:
-    """`starting_after=N` gives what came after N, every field the same; after the last event, nothing."""
+def test_a_stream_resumes_after_every_number(report: Json) -> None:
+    """`starting_after=N` returns the events after N, with every field the same. After the last event there are none."""
     events = _events(report["created"])
     assert [_events(section) for section in report["after"]] == [events[n + 1 :] for n in range(len(events))]
 
 
 @pytest.mark.parametrize("way", ["by_header", "by_token"])
-def test_resume_after_a_token(report: Json, way: str) -> None:
-    """A token as Last-Event-ID, or in place of the id, gives what came after its event."""
+def test_a_stream_resumes_after_a_token(report: Json, way: str) -> None:
+    """A token as Last-Event-ID or in place of the response id returns the events after its own."""
     events = _events(report["created"])
     received = [_events(section) for section in report[way]]
     assert received == [events[n + 1 :] for n in range(0, len(events) - 1, 10)]
@@ -160,20 +160,20 @@ def test_resume_after_a_token(report: Json, way: str) -> None:
 
 
 def test_the_helper_accumulates_a_live_stream(report: Json) -> None:
-    """`responses.stream(input=...)` gives every event, and a final response with the whole text."""
+    """`responses.stream(input=...)` returns every event, and a final response with the complete text."""
     events = _events(report["helper_created"])
     assert _numbers(events) == list(range(len(events)))
     assert report["helper_created"]["text"] == output_text(report["stored"])
 
 
 def test_the_helper_accumulates_a_replay(report: Json) -> None:
-    """`responses.stream(response_id=...)` gives the same events, and a final response with the whole text."""
+    """`responses.stream(response_id=...)` returns the same events, and a final response with the complete text."""
     assert _outline(_events(report["helper"])) == _outline(_events(report["created"]))
     assert report["helper"]["text"] == output_text(report["stored"])
 
 
 def test_the_helper_starts_after_a_number(report: Json) -> None:
-    """With `starting_after` it shows only the events above, and still knows the whole text."""
+    """With `starting_after` the helper returns only the later events, and still the complete text."""
     events = _outline(_events(report["created"]))
     received = [_outline(_events(section)) for section in report["helper_after"]]
     assert received == [events[n + 1 :] for n in range(0, len(events), 10)]
@@ -181,7 +181,10 @@ def test_the_helper_starts_after_a_number(report: Json) -> None:
 
 
 def test_a_failure_reaches_the_caller(report: Json) -> None:
-    """The events `error` and `response.failed`, the first without a type of its frame: Node would raise at one."""
+    """A failure is the two events `error` and `response.failed`.
+
+    The frame of `error` has no `event:` field, because the Node SDK would raise an exception for one.
+    """
     failed = report["failed"]
     message = "Simulated failure, as the model sim-fail-1s promises."
     assert _numbers(failed["events"]) == list(range(len(failed["events"])))
@@ -192,7 +195,7 @@ def test_a_failure_reaches_the_caller(report: Json) -> None:
 
 
 def test_the_helper_does_not_hide_a_failure(client: Client, report: Json) -> None:
-    """Python's shows `response.failed` and has no final response to give; Node's raises with the message."""
+    """The Python helper returns `response.failed` and no final response. The Node helper raises the error message."""
     failed = report["helper_failed"]
     if client.is_python:
         assert _types(failed["events"])[-1] == "response.failed"
@@ -203,7 +206,7 @@ def test_the_helper_does_not_hide_a_failure(client: Client, report: Json) -> Non
 
 
 def test_a_cancel_ends_the_stream(report: Json) -> None:
-    """The last event, with the highest number, tells of a response that is cancelled; the SDK raises nothing."""
+    """The last event has the highest number and contains a cancelled response. The SDK raises nothing."""
     events = _events(report["cancelled"])
     numbers = _numbers(events)
     assert numbers == sorted(set(numbers))
@@ -214,14 +217,14 @@ def test_a_cancel_ends_the_stream(report: Json) -> None:
 
 
 def _sent(text: str) -> tuple[list[str], list[Json]]:
-    """Return the ids and the events of a stream as it came over the wire."""
+    """Return the `id:` fields and the events in the text of a stream."""
     lines = text.split("\n")
     found = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
     return found, [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
-def test_heartbeats_flow_and_ids_are_tokens(running: Service) -> None:
-    """On the wire: comments of one line between the events, and an `id:` from which a stream can be resumed."""
+def test_heartbeats_are_sent_and_ids_are_tokens(running: Service) -> None:
+    """Heartbeats are comments of one line between events. The `id:` of an event is a token that resumes the stream."""
     caller = running.client()
     body = {"model": "sim-2s", "input": "One. Two.", "stream": True, "background": True}
     text = caller.post("/responses", json=body).text
@@ -237,7 +240,7 @@ def test_heartbeats_flow_and_ids_are_tokens(running: Service) -> None:
 
 
 async def _stream(body: bytes) -> list[int]:
-    """Return the numbers of the events that the newest SDK for Python reads from these bytes."""
+    """Return the numbers of the events that the newest Python SDK reads from these bytes."""
     answer = reply(200, "content-type: text/event-stream", body=body)
     async with (
         Receiver(answer) as server,
@@ -247,10 +250,10 @@ async def _stream(body: bytes) -> list[int]:
         return [event.sequence_number async for event in stream]
 
 
-async def test_why_a_heartbeat_has_no_blank_line() -> None:
-    """After an `id:` the SDK for Python makes an event of every blank line, and cannot read one without data.
+async def test_a_blank_line_after_a_heartbeat_breaks_the_python_sdk() -> None:
+    """After an `id:` the Python SDK makes an event of every blank line, and cannot parse one without data.
 
-    If this fails at `raises`, the SDK has been repaired.
+    This is why our heartbeat has no blank line. If this test fails at `raises`, the SDK has been fixed.
     """
     kind = "response.output_text.delta"
     frames = [sse.frame(kind, b'{"type":"%b","sequence_number":%d}' % (kind.encode(), n), f"ct_{n}") for n in range(2)]

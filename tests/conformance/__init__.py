@@ -1,1 +1,1 @@
-"""The app in Microsoft's own runtime library for Python 3.13."""
+"""Tests of the app in Microsoft's own runtime library for Python 3.13."""

@@ -1,4 +1,4 @@
-"""Microsoft's worker with the app in it, its storage, its upstream and a receiver of callbacks."""
+"""Fixtures: Microsoft's worker with the app, its storage, its upstream and a receiver of callbacks."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ REPLIES = "replies"
 
 @dataclass(frozen=True)
 class Running:
-    """The worker at work, and what is around it."""
+    """A running worker, with its queue listeners, callback receiver, caller and storage account."""
 
     worker: Worker
     queues: Listeners
@@ -32,7 +32,7 @@ class Running:
 
 
 def settings_of(account: str, model_url: str, caller: Credentials) -> Mapping[str, str]:
-    """Return the settings of the app."""
+    """Return the settings of the app, by name."""
     return {
         "AzureWebJobsStorage": account,
         "CALLERS": json.dumps([caller.configuration()]),
@@ -46,14 +46,20 @@ def settings_of(account: str, model_url: str, caller: Credentials) -> Mapping[st
 
 @pytest.fixture(scope="package")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the app as it is deployed; where nothing can run it, for want of a Python 3.13, skip, or in CI fail."""
+    """Return the directory of the app as it is deployed.
+
+    Without an environment of Python 3.13 that can run it, skip the tests on a laptop and fail them in CI.
+    """
     need("conformance")
     return unpack(tmp_path_factory.mktemp("app"))
 
 
 @pytest.fixture(scope="package")
 def running(app: Path, azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run one worker for all tests; by the end every queue function has succeeded and nothing unexpected is logged."""
+    """Run one worker for all tests.
+
+    At the end, every queue function has succeeded and the worker has logged nothing unexpected.
+    """
     directory, account = tmp_path_factory.mktemp("conformance"), azurite.account()
     caller = new_credentials("first")
     with peer(directory, "local.model") as model_url, receiver_peer(directory / "receiver", caller) as receiver:
@@ -67,7 +73,7 @@ def running(app: Path, azurite: Azurite, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def http(running: Running) -> Iterator[httpx.Client]:
-    """Give a client of a caller; by the end of the test every function that answered has succeeded."""
+    """Yield an HTTP client of a caller. At the end of the test, every function that it invoked has succeeded."""
     with client(running.worker, "openai/v1", running.caller.api_key) as (http, forwarding):
         yield http
         assert [one for one in forwarding.results() if not one[1]["succeeded"]] == []

@@ -1,4 +1,4 @@
-"""The host's part beside Microsoft's worker: routes, forwarded HTTP, and messages that are invocations."""
+"""The part of the Functions host that Microsoft's worker needs: routes, forwarded HTTP requests and invocations."""
 
 import json
 import socket
@@ -20,11 +20,11 @@ from tests.support.service_process import CALL_S, UNEXPECTED, Json
 
 HOME = Path(sys.prefix) / "conformance"
 START_S = 60.0
-CONNECTS = 10  # the host's, too
+CONNECTS = 10  # connection retries, as many as the host makes
 
 
 class Invocation:
-    """A function that runs, or has run, in the worker."""
+    """The invocation of a function in the worker. It begins when this object is made."""
 
     def __init__(self, channel: int, function_id: str, inputs: Json, metadata: Json) -> None:
         self.id = str(uuid4())
@@ -32,11 +32,11 @@ class Invocation:
         self._connection = _called(channel, call="invoke", **call)
 
     def result(self) -> Json:
-        """Wait for the function's end and return whether it succeeded, else its exception."""
+        """Wait until the function ends. Return `succeeded` and `exception`, which is null on success."""
         return _answer(self._connection)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close the connection, without waiting for the result."""
         self._connection.close()
 
 
@@ -54,7 +54,7 @@ def _answer(connection: socket.socket) -> Json:
 
 @dataclass(frozen=True)
 class Worker:
-    """Microsoft's worker as it runs: what it has reported, and what it has been asked to do."""
+    """A running worker of Microsoft's: its addresses, its log, and the functions that it has reported, by name."""
 
     url: str
     channel: int
@@ -62,25 +62,25 @@ class Worker:
     reported: Mapping[str, Json]
 
     def load(self, name: str) -> Json:
-        """Let it load a function; return how that went."""
+        """Make the worker load a function, and return the result."""
         return _answer(_called(self.channel, call="load", function_id=self.reported[name]["id"]))
 
     def invoke(self, name: str, inputs: Json, metadata: Json | None = None) -> Invocation:
-        """Begin an invocation."""
+        """Begin an invocation of a function."""
         return Invocation(self.channel, self.reported[name]["id"], inputs, metadata or {})
 
     def named(self, trigger: str) -> list[str]:
-        """Return the names of all functions with triggers of a type."""
+        """Return the names of all functions with this type of trigger."""
         return [name for name, one in self.reported.items() if one["raw_bindings"][0]["type"] == trigger]
 
     def unexpected(self) -> list[str]:
-        """Return what it has logged of things that must not happen."""
+        """Return the log lines that report something unexpected."""
         return [line for line in self.log.read_text().splitlines() if any(text in line for text in UNEXPECTED)]
 
 
 @contextmanager
 def worker(directory: Path, app: Path, settings: Mapping[str, str]) -> Iterator[Worker]:
-    """Run a worker over an app until the end of the block."""
+    """Run a worker with an app until the end of the block."""
     channel, log = free_port(), directory / "worker.log"
     program = ROOT / "tests" / "conformance" / "worker.py"
     command = [str(HOME / "bin" / "python"), str(program), str(app), str(channel)]
@@ -99,7 +99,7 @@ def _listens(port: int) -> bool:
 
 
 class Forwarding(httpx.BaseTransport):
-    """Takes each request where its route leads: forwards it to the worker, beside the invocation it belongs to."""
+    """Acts as the host: invokes the function that a request's route names, and forwards the request to the worker."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -108,7 +108,7 @@ class Forwarding(httpx.BaseTransport):
         self.invocations: list[tuple[str, Invocation]] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Start the function; give its answer as it comes."""
+        """Invoke the function. Return its response, whose body is streamed."""
         found = find(self._routes, request.method, request.url.path)
         assert found, f"no function for {request.method} {request.url.path}"
         route, parameters = found
@@ -124,18 +124,18 @@ class Forwarding(httpx.BaseTransport):
             invocation.close()
 
     def results(self) -> list[tuple[str, Json]]:
-        """Wait for every function that was asked for, and return its name and how it went."""
+        """Wait until every invoked function has ended. Return the name and result of each."""
         return [(name, invocation.result()) for name, invocation in self.invocations]
 
 
 def http_input(parameters: Mapping[str, str]) -> Json:
-    """Return what an invocation says of a request that comes by HTTP: its route's parameters."""
+    """Return the input of an invocation whose request is forwarded by HTTP. It has only the parameters of the route."""
     return {"http": {"method": "", "url": "", "headers": {}, "query": {}, "params": dict(parameters)}}
 
 
 @contextmanager
 def client(worker: Worker, base: str = "", key: str = "") -> Iterator[tuple[httpx.Client, Forwarding]]:
-    """Give a client whose requests the host forwards, with the API key of a caller."""
+    """Yield a client with an API key, and the transport that forwards its requests to the worker."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     forwarding = Forwarding(worker)
     with httpx.Client(
@@ -145,7 +145,7 @@ def client(worker: Worker, base: str = "", key: str = "") -> Iterator[tuple[http
 
 
 def routes(worker: Worker) -> Sequence[Route]:
-    """Return the routes of what the worker has reported, in the order in which the host tries them."""
+    """Return the routes of the reported functions, in the order in which the host tries them."""
     functions = [_function(name, worker.reported[name]["raw_bindings"]) for name in worker.named("httpTrigger")]
     return in_order(route_of(one, one.trigger.fields["route"], "") for one in functions)
 
@@ -156,4 +156,4 @@ def _function(name: str, raw_bindings: Sequence[Json]) -> Function:
 
 
 def _elsewhere() -> None:
-    """Stand for a function that only the worker can call."""
+    """Do nothing. This is a placeholder for a function that only the worker can call."""

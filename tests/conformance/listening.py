@@ -1,4 +1,4 @@
-"""The host's queue listeners beside Microsoft's worker: each message an invocation, deleted if that succeeded."""
+"""The host's queue listeners: each message is an invocation, and is deleted if the invocation succeeds."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ VISIBILITY_S = 600
 
 @dataclass(frozen=True)
 class Listeners:
-    """What has been asked of the functions of queues, by name, and how each invocation went."""
+    """The listeners of all queue functions. They record the names of invoked functions and the results."""
 
     worker: Worker
     account: str
@@ -29,7 +29,7 @@ class Listeners:
     handled: list[tuple[str, Json]] = field(default_factory=list)
 
     def listen(self, name: str, running: ThreadPoolExecutor) -> list[Future[None]]:
-        """Hand every message of a function's queue to it, until all stop; return what has been begun."""
+        """Invoke a function with every message of its queue until `stopping` is set. Return the futures."""
         begun: list[Future[None]] = []
         with closing(self.queue(name)) as queue:
             with suppress(ResourceExistsError):
@@ -40,7 +40,7 @@ class Listeners:
         return begun
 
     def queue(self, name: str) -> QueueClient:
-        """Return a client of a function's queue, whose messages are the text on the wire."""
+        """Return a client of a function's queue. It does not decode the text of messages."""
         return QueueClient.from_connection_string(
             self.account, self.worker.reported[name]["raw_bindings"][0]["queueName"]
         )
@@ -56,7 +56,7 @@ class Listeners:
 
 
 def metadata_of(message: QueueMessage) -> Json:
-    """Return what an invocation says of a message beside its body: JSON, numbers as numbers."""
+    """Return the trigger metadata of a message. Each value is JSON, and the dequeue count is a number."""
     values = {name: datum.value for name, datum in trigger_metadata(message).items()}
     values["DequeueCount"] = message.dequeue_count
     return {name: {"json": json.dumps(value)} for name, value in values.items()}
@@ -64,7 +64,7 @@ def metadata_of(message: QueueMessage) -> Json:
 
 @contextmanager
 def listeners(worker: Worker, account: str) -> Iterator[Listeners]:
-    """Listen to the queues of all functions until the end of the block; every invocation has then ended."""
+    """Listen to all queues until the end of the block, and then wait until every invocation has ended."""
     all_of_them = Listeners(worker, account)
     names = worker.named("queueTrigger")
     with ThreadPoolExecutor() as running, ThreadPoolExecutor(len(names)) as threads:

@@ -1,6 +1,6 @@
-"""Every HTTP function through Microsoft's worker: real requests to its own server, each beside an invocation.
+"""Every HTTP function works in Microsoft's worker: real requests reach its server, each with an invocation.
 
-What the host does before that cannot be had without it: its limits of size and time, its keys, its own proxy.
+The host's own part is not tested: its limits of size and time, its keys and its proxy.
 """
 
 import socket
@@ -34,7 +34,7 @@ WHOLE_S = 4.0
 
 @pytest.mark.parametrize(("suffix", "base"), BASES.items(), ids=BASES.values())
 def test_every_operation_is_invoked(running: Running, suffix: str, base: str) -> None:
-    """Under each base path: a response from its ticket to its deletion, by all functions there are."""
+    """Every operation works under each base path, from the creation of a response to its deletion."""
     with client(running.worker, base, running.caller.api_key) as (http, forwarding):
         assert http.get("/health/live").json() == {"status": "live"}
         assert http.get("/health/ready").json() == {"status": "ready"}
@@ -54,8 +54,11 @@ def test_every_operation_is_invoked(running: Running, suffix: str, base: str) ->
     assert all(result["succeeded"] for _, result in results)
 
 
-def test_what_lies_outside_the_bases_is_invoked(running: Running) -> None:
-    """The root's health, the upstream's webhook, which is not set up here, and the answer to everything else."""
+def test_routes_outside_the_base_paths_are_invoked(running: Running) -> None:
+    """Health checks at the root, the upstream's webhook and unknown routes invoke their functions.
+
+    The webhook answers 404, because it is not set up here.
+    """
     with client(running.worker) as (http, forwarding):
         assert http.get("/health/live").is_success
         assert http.get("/health/ready").is_success
@@ -69,8 +72,11 @@ def test_what_lies_outside_the_bases_is_invoked(running: Running) -> None:
     assert all(result["succeeded"] for _, result in results)
 
 
-def test_an_error_is_an_answer(http: httpx.Client) -> None:
-    """No exception leaves a function: the worker would answer with an empty 500 and close the connection."""
+def test_an_error_becomes_an_error_response(http: httpx.Client) -> None:
+    """A refused request gets our error and a request id.
+
+    No exception leaves a function, because the worker would answer with an empty 500 and close the connection.
+    """
     refusals = [
         http.post("/responses", json={"model": "sim-1s", "input": "One."}, headers={"Authorization": "Bearer no"}),
         http.post("/responses", content=b"{", headers={"Content-Type": "application/json"}),
@@ -82,14 +88,14 @@ def test_an_error_is_an_answer(http: httpx.Client) -> None:
 
 
 def test_a_body_without_a_length_is_read(http: httpx.Client) -> None:
-    """A chunked upload comes through: only without streaming would the platform drop it."""
+    """A chunked upload is read. The platform would drop it only if HTTP streaming were off."""
     body = (part for part in (b'{"model": "sim-instant", "background": true, ', b'"input": "One. Two."}'))
     answer = http.post("/responses", content=body, headers={"Content-Type": "application/json"})
     assert answer.is_success, answer.text
 
 
 def test_a_stream_is_sent_event_by_event(http: httpx.Client) -> None:
-    """The first event is there at once, the first words while the model still writes; every number once."""
+    """The first event arrives at once, and the first text arrives while the model is still writing."""
     began = time.monotonic()
     with streaming(http, "sim-4s") as stream:
         events = [next(stream)]
@@ -102,8 +108,8 @@ def test_a_stream_is_sent_event_by_event(http: httpx.Client) -> None:
     assert followed(http, events[0]["response"]["id"])[-1] == events[-1]
 
 
-def test_a_client_that_leaves_resumes(running: Running, http: httpx.Client) -> None:
-    """The worker ends the stream with its connection; another function goes on with the run, and nothing is lost."""
+def test_a_stream_resumes_after_the_client_disconnects(running: Running, http: httpx.Client) -> None:
+    """The worker ends a stream whose client disconnects. Another function continues the run, and no event is lost."""
     with streaming(http, "sim-3s") as stream:
         left = [next(stream) for _ in range(3)]
     assert wait_for(lambda: "run" in running.queues.begun, FINISHED_S)
@@ -113,8 +119,8 @@ def test_a_client_that_leaves_resumes(running: Running, http: httpx.Client) -> N
     assert kinds(events)[-1] == "completed"
 
 
-def test_a_client_that_leaves_in_its_body_is_answered(running: Running) -> None:
-    """The function ends at once, and not by an exception."""
+def test_a_client_that_disconnects_while_it_sends_causes_no_exception(running: Running) -> None:
+    """If the client disconnects before its body is complete, the function ends at once and without an exception."""
     invocation = running.worker.invoke("create_response", {"req": http_input({})})
     url = httpx.URL(running.worker.url)
     head = (
@@ -126,8 +132,8 @@ def test_a_client_that_leaves_in_its_body_is_answered(running: Running) -> None:
     assert invocation.result() == {"succeeded": True, "exception": None}
 
 
-def test_requests_at_once_get_their_own_answers(http: httpx.Client) -> None:
-    """The worker pairs each request with its invocation, and answers a quick one while others wait."""
+def test_simultaneous_requests_get_their_own_answers(http: httpx.Client) -> None:
+    """The worker matches each request with its invocation, and answers fast requests while slow ones wait."""
     models = ["sim-2s", "sim-instant"] * 6
     bodies = [{"model": model, "input": f"Number {number}."} for number, model in enumerate(models)]
     with ThreadPoolExecutor(len(models)) as callers:

@@ -1,6 +1,6 @@
-"""What Microsoft's worker reports to the host about the app: every function, by the host's own rules.
+"""Microsoft's worker reports every function of the app, in the form that the host requires.
 
-Neither the host's own refusals nor its key checks can be shown without the host: the rules for names are repeated here.
+The host's refusals and key checks cannot be tested without the host, so its rules for names are repeated here.
 """
 
 import re
@@ -15,7 +15,7 @@ HTTP = {name + suffix for name in OPERATIONS for suffix in BASES} | AT_ROOT.keys
 
 
 def test_every_function_is_reported(running: Running) -> None:
-    """The same as the app registers, none left out and none invented."""
+    """The worker reports exactly the functions that the app registers."""
     worker = running.worker
     assert set(worker.named("httpTrigger")) == HTTP
     assert set(worker.named("queueTrigger")) == QUEUES.keys()
@@ -24,17 +24,17 @@ def test_every_function_is_reported(running: Running) -> None:
 
 
 def test_every_function_can_be_loaded(running: Running) -> None:
-    """The host asks for each by its id before it sends anything."""
+    """The host loads each function by its id before it sends invocations."""
     assert all(running.worker.load(name)["succeeded"] for name in running.worker.reported)
 
 
 def test_the_ids_are_distinct(running: Running) -> None:
-    """An invocation names its function by nothing else."""
+    """Each function has its own id, because an invocation names its function only by the id."""
     assert len({one["id"] for one in running.worker.reported.values()}) == len(running.worker.reported)
 
 
 def test_names_pass_the_hosts_rules(running: Running) -> None:
-    """The worker passes on what the host then refuses: a function named so, a binding named so."""
+    """Names of functions and bindings are valid. The worker does not check them, and the host refuses invalid ones."""
     for name, one in running.worker.reported.items():
         assert re.fullmatch(r"(?i)(?!host$)[a-z][a-z0-9_-]{0,127}", name)
         for binding in one["raw_bindings"]:
@@ -42,7 +42,7 @@ def test_names_pass_the_hosts_rules(running: Running) -> None:
 
 
 def test_a_function_has_one_trigger(running: Running) -> None:
-    """It is the first binding; what comes with an HTTP trigger is its answer, and nothing else has an output."""
+    """The first binding is the trigger. An HTTP function also has an HTTP output, others have no output."""
     for one in running.worker.reported.values():
         trigger, *others = ((binding["type"], binding["direction"].lower()) for binding in one["raw_bindings"])
         assert trigger[1] == "in"
@@ -50,13 +50,13 @@ def test_a_function_has_one_trigger(running: Running) -> None:
 
 
 def test_queues_and_schedules_are_reported(running: Running) -> None:
-    """The host polls and rings by what it is told here."""
+    """The worker reports queues, connections and schedules. The host polls queues and fires timers accordingly."""
     received = {name: one["raw_bindings"][0] for name, one in running.worker.reported.items()}
     assert {name: received[name]["queueName"] for name in QUEUES} == QUEUES
     assert {received[name]["connection"] for name in QUEUES} == {"AzureWebJobsStorage"}
     assert {name: received[name]["schedule"] for name in TIMERS} == TIMERS
 
 
-def test_routes_lead_to_what_they_name(running: Running) -> None:
-    """In the order of names the answer to everything else comes last, so every other route is reached."""
+def test_the_route_of_unmatched_is_tried_last(running: Running) -> None:
+    """The host tries routes in the order of function names. `unmatched` is last, so every other route is reached."""
     assert routes(running.worker)[-1].function.name == "unmatched"

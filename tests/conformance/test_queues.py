@@ -1,4 +1,4 @@
-"""Every queue and timer function through Microsoft's worker, and what the host is told when one fails."""
+"""Queue and timer functions work in Microsoft's worker, which reports a failure to the host."""
 
 import base64
 import json
@@ -28,12 +28,12 @@ UNREADABLE = ["", "{}", "no JSON", '{"shard": 7}', '{"alarm": "x"}', '{"id": "re
 
 
 def ticked(*, is_past_due: bool) -> Json:
-    """Return what the host tells a timer function."""
+    """Return the input of a timer function."""
     return {"timer": {"json": json.dumps({"Schedule": {"AdjustForDST": True}, "IsPastDue": is_past_due})}}
 
 
 def test_a_request_by_queue_is_answered_by_queue(running: Running) -> None:
-    """Taken, started, swept and delivered: each step by a function of its own, none over HTTP."""
+    """Separate queue functions accept the request, sweep its alarms and deliver the answer. None of this uses HTTP."""
     with closing(QueueClient.from_connection_string(running.account, REPLIES)) as replies:
         replies.create_queue()
     ask = {"request": {"model": "sim-1s", "input": "One. Two."}, "reply_to": REPLIES, "correlation_id": "7"}
@@ -46,29 +46,32 @@ def test_a_request_by_queue_is_answered_by_queue(running: Running) -> None:
 
 @pytest.mark.parametrize("name", QUEUES)
 def test_an_unreadable_message_is_dropped(running: Running, name: str) -> None:
-    """It succeeds, whatever is in it, so that the host deletes it."""
+    """The function succeeds for any unreadable message, so the host deletes the message."""
     calls = [running.worker.invoke(name, {"message": {"string": text}}, received()) for text in UNREADABLE]
     assert all(call.result()["succeeded"] for call in calls)
 
 
 @pytest.mark.parametrize("is_past_due", [False, True])
 @pytest.mark.parametrize("name", TIMERS)
-def test_a_timer_rings(running: Running, name: str, is_past_due: bool) -> None:
-    """In time or late."""
+def test_a_timer_function_succeeds(running: Running, name: str, is_past_due: bool) -> None:
+    """A timer function succeeds whether the host calls it on time or late."""
     assert running.worker.invoke(name, ticked(is_past_due=is_past_due)).result()["succeeded"]
 
 
 @pytest.fixture(scope="module")
 def failing(running: Running, app: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """Run a worker whose storage does not answer."""
+    """Yield a worker whose storage does not answer."""
     settings = settings_of(NOWHERE, "http://127.0.0.1:9/v1", running.caller)
     with worker(tmp_path_factory.mktemp("failing"), app, settings) as failing:
         yield failing
 
 
 @pytest.mark.parametrize("dequeue_count", [1, LAST_TRY])
-def test_what_must_be_tried_again_fails(failing: Worker, dequeue_count: int) -> None:
-    """The host learns of the exception, and the queued request comes back; at the last try it becomes poison."""
+def test_a_queued_request_fails_if_storage_does_not_answer(failing: Worker, dequeue_count: int) -> None:
+    """The worker reports the exception, so the host delivers the queued request again.
+
+    After the last try the host moves it to the poison queue.
+    """
     message = {"message": {"string": json.dumps({"request": {"model": "sim-1s", "input": "One."}})}}
     result = failing.invoke("take_request", message, received(dequeue_count)).result()
     assert not result["succeeded"]
@@ -84,14 +87,14 @@ def test_what_must_be_tried_again_fails(failing: Worker, dequeue_count: int) -> 
         ("run", {"id": NOBODY, "epoch": 1}),
     ],
 )
-def test_what_the_table_remembers_does_not_fail(failing: Worker, name: str, body: Json) -> None:
-    """A message that is but a hint is dropped: an alarm comes again by itself."""
+def test_a_hint_is_dropped_if_storage_does_not_answer(failing: Worker, name: str, body: Json) -> None:
+    """The function succeeds, so the host deletes the message. The alarm in the table causes another attempt."""
     call = failing.invoke(name, {"message": {"string": json.dumps(body)}}, received())
     assert call.result() == {"succeeded": True, "exception": None}
 
 
-def test_without_storage_requests_are_still_answered(failing: Worker, running: Running) -> None:
-    """With our own error."""
+def test_http_requests_are_answered_without_storage(failing: Worker, running: Running) -> None:
+    """If storage does not answer, a request gets our error 503 and the liveness check succeeds."""
     with client(failing, "v1", running.caller.api_key) as (http, forwarding):
         answer = http.get(f"/responses/{NOBODY}")
         assert error_of(answer)[0] == 503
@@ -100,7 +103,7 @@ def test_without_storage_requests_are_still_answered(failing: Worker, running: R
 
 
 def received(dequeue_count: int = 1) -> Json:
-    """Return what the host says of a message."""
+    """Return the trigger metadata that the host sends with a message."""
     message = QueueMessage()
     message.id, message.dequeue_count = "7f0a", dequeue_count
     return metadata_of(message)

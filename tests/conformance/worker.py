@@ -1,7 +1,8 @@
-"""Microsoft's runtime library with the app in it, driven as the host drives a worker, but without gRPC.
+"""Runs the app in Microsoft's runtime library, driven as the host drives a worker, but without gRPC.
 
-A program for an environment of its own: `python worker.py APP_DIRECTORY CHANNEL_PORT`. It says where the HTTP server of
-the streaming extension listens. A connection to the channel is one call: a line of JSON there, a line of JSON back.
+Run it in an environment that has the library: `python worker.py APP_DIRECTORY CHANNEL_PORT`. It prints the address of
+the HTTP server of the streaming extension. Each connection to the channel is one call: one line of JSON as the request,
+and one line of JSON as the answer.
 """
 
 import asyncio
@@ -21,11 +22,11 @@ Json = dict[str, Any]
 
 
 class Message(SimpleNamespace):
-    """A message of the worker's protocol, as far as the library can tell: named fields."""
+    """A message of the worker's protocol. The library only reads its named fields."""
 
 
 class TypedData(Message):
-    """A value that is one of several kinds: its only field."""
+    """A value of one of several kinds. The name of its only field is the kind."""
 
     def WhichOneof(self, _group: str) -> str | None:  # noqa: N802 - the name is protobuf's
         """Return the kind."""
@@ -33,22 +34,22 @@ class TypedData(Message):
 
 
 class ParameterBinding(Message):
-    """A value under the name of its binding."""
+    """The value of a binding, and the name of the binding."""
 
     def WhichOneof(self, _group: str) -> str:  # noqa: N802 - the name is protobuf's
-        """Return where the value is."""
+        """Return the name of the field that holds the value."""
         return "data"
 
 
 class StatusResult(Message):
-    """How a call went."""
+    """The result of a call."""
 
     Failure = 0
     Success = 1
 
 
 class BindingInfo(Message):
-    """What the worker says about a binding."""
+    """The direction of a binding, as the worker reports it."""
 
     undefined = 0
     out = 1
@@ -71,7 +72,7 @@ PROTOS = SimpleNamespace(
 
 
 async def initialise(directory: str) -> Json:
-    """Index the app, which starts the HTTP server; return what the worker is capable of, or end the program."""
+    """Index the app, which starts the HTTP server. Return the worker's capabilities, or exit if indexing failed."""
     received = Message(capabilities={}, function_app_directory=directory)
     answer = await runtime.worker_init_request(_event(worker_init_request=received))
     if answer.result.status != StatusResult.Success:
@@ -80,7 +81,7 @@ async def initialise(directory: str) -> Json:
 
 
 async def describe() -> Json:
-    """Return what the host is told about each function, by its name."""
+    """Return the metadata that the worker reports to the host, by function name."""
     answer = await runtime.functions_metadata_request(_event(functions_metadata_request=Message()))
     return {
         one.name: {"id": one.function_id, "raw_bindings": [json.loads(raw) for raw in one.raw_bindings]}
@@ -89,13 +90,13 @@ async def describe() -> Json:
 
 
 async def load(function_id: str) -> Json:
-    """Load a function; return how that went."""
+    """Load a function and return the result."""
     answer = await runtime.function_load_request(_event(function_load_request=Message(function_id=function_id)))
     return _result(answer)
 
 
 async def invoke(invocation_id: str, function_id: str, inputs: Json, metadata: Json) -> Json:
-    """Invoke a function; return how that went. Values are objects of one field, whose name is their kind."""
+    """Invoke a function and return the result. Each value is an object with one field, whose name is its kind."""
     call = Message(
         invocation_id=invocation_id,
         function_id=function_id,
@@ -126,7 +127,7 @@ CALLS: dict[str, Callable[..., Awaitable[Json]]] = {"describe": describe, "load"
 
 
 async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer the one call of a connection."""
+    """Read the single call of a connection and answer it."""
     call = json.loads(await reader.readline())
     answer = await CALLS[call.pop("call")](**call)
     writer.write(json.dumps(answer).encode() + b"\n")
@@ -135,11 +136,11 @@ async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 async def main(directory: str, port: int) -> None:
-    """Serve the app until the process is ended."""
+    """Serve the app until the process is stopped."""
     runtime.start_threadpool_executor()
     capabilities = await initialise(directory)
     channel = await asyncio.start_server(converse, HOST, port)
-    print(f"listening on {capabilities['HttpUri']}", flush=True)  # noqa: T201 - whoever has started it reads this
+    print(f"listening on {capabilities['HttpUri']}", flush=True)  # noqa: T201 - the parent process reads this
     await channel.serve_forever()
 
 

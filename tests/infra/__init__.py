@@ -1,1 +1,1 @@
-"""What can be checked of the infrastructure without a deployment: grammar, types, meaning, and the checks."""
+"""Checks of the infrastructure that need no deployment: grammar, types, meaning, and tests of the checks."""

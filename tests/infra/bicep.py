@@ -1,4 +1,4 @@
-"""What a Bicep file declares, from its tree: the dialect of this project, and nothing more of the language."""
+"""Reads what a Bicep file declares from its syntax tree. Covers only the dialect that this project uses."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ LOOPING = {"identifier", "loop_variable", "loop_enumerator"}
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter: its type as written, its default if it has one, and what its decorators say."""
+    """A parameter: its type as written, its default or None, and the arguments of its decorators by name."""
 
     name: str
     type: str
@@ -19,19 +19,19 @@ class Parameter:
     decorators: dict[str, tuple[Node, ...]]
 
     def number(self, decorator: str) -> int | None:
-        """Return the number that a decorator gives."""
+        """Return the number in a decorator, or None without it."""
         given = self.decorators.get(decorator)
         return int(given[0].text) if given else None
 
     def allowed(self) -> list[str]:
-        """Return the values that are allowed, as text; empty if any is."""
+        """Return the allowed values as text. The list is empty if any value is allowed."""
         (given,) = self.decorators.get("allowed") or (ABSENT,)
         return [child.literal() or child.text for child in given.children]
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A resource or module: what it is, on which condition, in which loop, and its body."""
+    """A resource or module: its type, condition, loop variables and body."""
 
     name: str
     type: str
@@ -49,7 +49,7 @@ class Resource:
 
 @dataclass(slots=True)
 class File:
-    """What one file declares."""
+    """The declarations of one file, by name."""
 
     tree: Node
     scope: str = "resourceGroup"
@@ -63,7 +63,7 @@ class File:
 
 
 def declared(tree: Node) -> File:
-    """Return what a tree declares."""
+    """Return the declarations in a tree."""
     file = File(tree)
     decorators: dict[str, tuple[Node, ...]] = {}
     for node in tree.children:
@@ -88,7 +88,7 @@ def _declare(file: File, node: Node, decorators: dict[str, tuple[Node, ...]]) ->
         return
     name, *rest = node.children
     if node.kind != "output_declaration":
-        file.names.append(name.text)  # outputs have a space of their own
+        file.names.append(name.text)  # outputs have a separate namespace
     plain = {"variable": file.variables, "output": file.outputs, "type": file.types}
     things = {"resource": file.resources, "module": file.modules}
     kind = node.kind.removesuffix("_declaration")
@@ -115,7 +115,7 @@ def _resource(node: Node) -> Resource:
 
 
 def fields(node: Node) -> dict[str, Node]:
-    """Return the properties of an object by name; those of anything else are none."""
+    """Return the properties of an object by name. Any other node has none."""
     found = {}
     for one in node.children if node.kind == "object" else ():
         if one.kind == "object_property" and len(one.children) > 1:
@@ -125,7 +125,7 @@ def fields(node: Node) -> dict[str, Node]:
 
 
 def at(node: Node, *path: str) -> Node:
-    """Return what lies at a path of property names and places in lists; a null that is nowhere if nothing does."""
+    """Return the node at a path of property names and list indexes, or ABSENT."""
     for name in path:
         if node.kind == "array" and name.isdecimal():
             node = node.children[int(name)] if int(name) < len(node.children) else ABSENT

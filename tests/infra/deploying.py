@@ -1,4 +1,4 @@
-"""How it is deployed, hosted and watched: azure.yaml, host.json, what is put out, and what alerts rest on."""
+"""Checks deployment, hosting and monitoring: azure.yaml, host.json, outputs, parameters and alerts."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ from tests.infra.project import Project
 from tests.infra.trees import ROOT, Node
 
 CODE = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").glob("*.py")]
-# A setting that is a number, its parameter, and the field that holds it in the code.
+# Each numeric setting, with its Bicep parameter and the field of `Settings` that holds it.
 NUMBERS = {
     "RESPONSE_DEADLINE_S": ("responseDeadlineS", "deadline_s"),
     "RETENTION_S": ("retentionS", "retention_s"),
@@ -28,7 +28,7 @@ LEAST = {
     "AzureWebJobsStorage__accountName": "a",
 }
 BASE_URL = "'${account.properties.endpoints['OpenAI Language Model Instance API']}openai/v1'"
-STATES = {"pending", "delivered", "failed", "gone", "blocked"}  # of a delivery
+STATES = {"pending", "delivered", "failed", "gone", "blocked"}  # the states of a delivery
 LINES = (
     '\'AppTraces | where Message startswith "{" | extend line = parse_json(extract("^[{].*", 0, Message))'
     " | extend event = tostring(line.event)'"
@@ -37,7 +37,7 @@ CHOICES = {"UPSTREAM_MODE": "upstreamMode"}
 
 
 def azd(project: Project) -> Iterator[str]:
-    """azure.yaml says what azd needs, and its hooks run modules that are there, on every system."""
+    """azure.yaml holds what azd needs, and its hooks run existing modules on every operating system."""
     azure = project.azure
     if azure.keys() != {"name", "requiredVersions", "infra", "services", "hooks"}:
         yield f"azure.yaml holds {sorted(azure)}"
@@ -60,7 +60,7 @@ def azd(project: Project) -> Iterator[str]:
 
 
 def host(project: Project) -> Iterator[str]:
-    """host.json holds the limits that the design reckons with; docs/operations.md has the reasons."""
+    """host.json holds the limits that the design assumes. docs/operations.md gives the reasons."""
     found = project.json("host.json")
     queues = {
         "batchSize": 16,
@@ -91,7 +91,7 @@ def _flex(project: Project) -> Node:
 
 
 def outputs(project: Project) -> Iterator[str]:
-    """Nothing that is put out or taken in is a secret, and hooks and operators find what they need."""
+    """No output or parameter holds a secret, and the outputs that hooks and operators need exist."""
     needed = {
         "AZURE_KEY_VAULT_ENDPOINT": "vault.outputs.uri",
         "AZURE_RESOURCE_GROUP": "group.name",
@@ -111,7 +111,10 @@ def outputs(project: Project) -> Iterator[str]:
 
 
 def choices(project: Project) -> Iterator[str]:
-    """Regions are asked for as regions, and a model that is deployed is the upstream."""
+    """Azd prompts for the region, and a deployed model is the upstream.
+
+    A model is deployed exactly when no other upstream is given.
+    """
     main = project.file("main")
     if project.file("model").outputs["baseUrl"].text != BASE_URL:
         yield "the upstream is not the model's endpoint"
@@ -122,7 +125,7 @@ def choices(project: Project) -> Iterator[str]:
 
 
 def ranges(project: Project) -> Iterator[str]:
-    """Parameters allow what the code takes, and forbid what the code refuses."""
+    """Parameters allow exactly the values that the code accepts, and have the same defaults."""
     declared = project.file("main").parameters
     for name, (parameter, field) in NUMBERS.items():
         least, most = declared[parameter].number("minValue"), declared[parameter].number("maxValue")
@@ -149,7 +152,7 @@ def _takes(name: str, value: str) -> bool:
 
 @cache
 def logged() -> set[str]:
-    """Return the names of all events that the code logs."""
+    """Return the names of all log events in the code."""
     found = set()
     for path in CODE:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -159,7 +162,7 @@ def logged() -> set[str]:
 
 
 def measured() -> set[str]:
-    """Return the names of the metrics, as the code makes them."""
+    """Return the names of the metrics that the code creates."""
     tree = ast.parse((ROOT / "shared" / "telemetry" / "metrics.py").read_text(encoding="utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return {str(one.value) for call in calls for one in call.args[:1] if isinstance(one, ast.Constant)}
@@ -170,7 +173,7 @@ def _is_log(node: ast.expr) -> bool:
 
 
 def alerts(project: Project) -> Iterator[str]:
-    """Each alert rests on what the code says, and the handbook says what it means."""
+    """Each alert uses log events, metrics and names that the code emits, and the handbook explains it."""
     file = project.file("alerts")
     signals = fields(file.variables["signals"])
     texts = {name: [text for one in node.walk() if (text := one.literal())] for name, node in signals.items()}

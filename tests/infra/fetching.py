@@ -1,6 +1,6 @@
 """Fetches the compiler's type data for the types that Bicep files name: `fetching.py TYPES.json FILE...`.
 
-One run of Microsoft's MCP server, asked over its own protocol, without sign-in; types that are there already are kept.
+Runs Microsoft's MCP server once and queries it over MCP, without signing in. Types that the file already has are kept.
 """
 
 import json
@@ -16,7 +16,7 @@ SERVER = Path(sys.executable).parent / "azmcp"
 
 
 def main(kept: Path, files: list[Path]) -> None:
-    """Add to the file what it lacks. Of a type without data only that is noted."""
+    """Add the missing types to the file `kept`. A type that the server has no data for is recorded as null."""
     wanted = {name for file in files for name in NAMED.findall(file.read_text(encoding="utf-8"))}
     data: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     if missing := sorted(wanted - data.keys()):

@@ -1,4 +1,4 @@
-"""What must hold for a deployment to be signed off: values, resource by resource, with the reason for each."""
+"""Checks that a deployment is secure and complete: property values, alert rules, defaults, tags and the network."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from tests.infra.bicep import ABSENT, File, Resource, at, fields
 from tests.infra.project import Project
 from tests.infra.values import FLEX, RULES, VALUES
 
-# What Flex Consumption refuses in siteConfig (ARM error 51021).
+# Properties of siteConfig that Flex Consumption refuses (ARM error 51021).
 REFUSED = {
     "alwaysOn", "ftpsState", "functionAppScaleLimit", "functionsRuntimeScaleMonitoringEnabled", "linuxFxVersion",
     "netFrameworkVersion", "preWarmedInstanceCount", "pythonVersion", "use32BitWorkerProcess",
@@ -22,7 +22,7 @@ WITHOUT_TAGS = {"Microsoft.Insights/diagnosticSettings", "Microsoft.Authorizatio
 
 
 def hardening(project: Project) -> Iterator[str]:
-    """Every value that keeps the deployment closed, and the app running, is as it must be."""
+    """Every value that keeps the deployment closed and the app running is set as listed in `values.py`."""
     flex = [("app", "site", f"properties.functionAppConfig.{path}", value, why) for path, value, why in FLEX]
     for module, name, path, value, why in VALUES + flex:
         resource = project.file(module).resources.get(name)
@@ -35,7 +35,7 @@ def hardening(project: Project) -> Iterator[str]:
 
 
 def rules(project: Project) -> Iterator[str]:
-    """Alerts ask as often, and fire at as much, as the handbook says."""
+    """Each alert rule has the severity, window and threshold listed in `values.py`."""
     listed = project.file("alerts").variables["rules"].children
     found = {at(one, "id").literal() or "": one for one in listed}
     for name, values in RULES.items():
@@ -50,7 +50,7 @@ def rules(project: Project) -> Iterator[str]:
 
 
 def defaults(project: Project) -> Iterator[str]:
-    """Nothing unsafe or costly is there unless somebody chooses it."""
+    """By default, nothing unsafe or costly is deployed."""
     wanted = {
         "vaultPurgeProtection": "true",
         "vaultRecover": "false",
@@ -73,7 +73,10 @@ def defaults(project: Project) -> Iterator[str]:
 
 
 def tags(project: Project) -> Iterator[str]:
-    """Everything has the environment's tag, by which `azd down` and invoices find it, and the app azd's name for it."""
+    """Every resource has the environment's tag, by which `azd down` and invoices find it.
+
+    The app also has the tag with azd's name for the service.
+    """
     for path, file in project.files.items():
         yield from (f"{path}:{one.line}: {one.name} has no tags" for one in _untagged(file))
         for one in file.modules.values():
@@ -100,7 +103,7 @@ def _has_tags(one: Resource) -> bool:
 
 
 def network(project: Project) -> Iterator[str]:
-    """With a network: the app's subnet is delegated, and each thing that is closed has an endpoint and its zones."""
+    """With a network, the app's subnet is delegated, and each closed resource has a private endpoint and DNS zones."""
     file = project.file("network")
     subnets = at(file.resources["network"].body, "properties", "subnets").children
     delegated = [at(subnet, "name").literal() for subnet in subnets if "'Microsoft.App/environments'" in subnet.text]

@@ -1,11 +1,11 @@
-"""Faults planted in our own files, each of which a check must find: file, what is replaced, by what, and who finds it."""
+"""Faults to plant in our own files, each of which a check must find."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One fault, at the first place where the text is that is replaced."""
+    """One fault: `new` replaces the first occurrence of `old` in a file, and the check `finder` must report it."""
 
     name: str
     path: str

@@ -1,4 +1,4 @@
-"""Checks names: that all that is used is declared and all that is declared is used, and how files fit together."""
+"""Checks names: every name used is declared, every name declared is used, and modules fit where they are used."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,13 +12,13 @@ FUNCTIONS = {
     "concat", "contains", "empty", "environment", "guid", "join", "replace", "resourceId", "split", "string",
     "subscription", "subscriptionResourceId", "tenant", "toLower", "union", "uniqueString",
 }  # fmt: skip
-# Each of these blinds a tool, or shows a secret.
+# Syntax that a tool cannot analyse, or that exposes a secret.
 BANNED = re.compile(r"\.\.\.|resourceInput<|\bdeployer\(|\bbr[:/]|'ts[:/]|\blist[A-Z]\w*\(|AccountKey=|\$\{\s*\}|'''")
 Files = Mapping[str, File]
 
 
 def grammar_faults(file: File, text: str) -> Iterator[str]:
-    """Give what the grammar does not take, and what this project does not write."""
+    """Yield syntax errors, and syntax that this project does not allow."""
     for node in file.tree.walk():
         if node.is_wrong:
             yield f"{node.line}: this is no Bicep: {node.text[:40]!r}"
@@ -33,7 +33,7 @@ def grammar_faults(file: File, text: str) -> Iterator[str]:
 
 
 def name_faults(file: File) -> Iterator[str]:
-    """Give names that are used and not declared, functions that nobody knows, and what is declared for nothing."""
+    """Yield names that are used and not declared, unknown functions, and names that are declared and not used."""
     used: set[str] = set()
     for node in file.tree.children:
         if node.kind == "decorators" or not node.children:
@@ -60,7 +60,7 @@ def _used(node: Node) -> Iterator[str]:
 
 
 def parameter_faults(file: File) -> Iterator[str]:
-    """Give parameters without description or range, or with a default outside of it."""
+    """Yield parameters without a description, without a range, or with a default outside the range."""
     for parameter in file.parameters.values():
         if not parameter.decorators.get("description"):
             yield f"{parameter.name} has no description"
@@ -77,7 +77,7 @@ def parameter_faults(file: File) -> Iterator[str]:
 
 
 def module_faults(files: Files, name: str) -> Iterator[str]:
-    """Give what is wrong with the modules that a file uses: parameters, outputs, order."""
+    """Yield the faults of the modules that a file uses: their parameters, scopes and outputs."""
     file = files[name]
     for module in file.modules.values():
         target = files.get(f"infra/{module.type}")

@@ -1,6 +1,7 @@
-"""Reads Bicep and YAML, in the environment that has their grammars: texts by name in, trees by name out, as JSON.
+"""Parses Bicep and YAML. It runs in the environment that has their grammars.
 
-A tree is `[kind, text, line, is_wrong, children]`, comments left out.
+Reads texts by name from standard input and writes trees by name to standard output, both as JSON. A Bicep tree is
+`[kind, text, line, is_wrong, children]`, without comments.
 """
 
 import json
@@ -13,7 +14,7 @@ from tree_sitter import Language, Node, Parser
 
 
 def tree(node: Node) -> list[Any]:
-    """Return a node with all below it."""
+    """Return a node and its descendants as nested lists."""
     children = [tree(child) for child in node.children if _counts(child)]
     return [node.type, node.text.decode(), node.start_point.row + 1, node.is_error or node.is_missing, children]
 
@@ -23,7 +24,7 @@ def _counts(node: Node) -> bool:
 
 
 def main() -> None:
-    """Read everything that is given."""
+    """Parse every text on standard input and print the trees."""
     parser = Parser(Language(tree_sitter_bicep.language()))
     texts: dict[str, str] = json.load(sys.stdin)
     read: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Who may do what: the roles that the code and the platform need, and nothing more, their ids by Azure's own table."""
+"""Checks role assignments: exactly the roles that the code and the platform need, with the ids that Azure publishes."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from tests.infra.bicep import Resource, at
 from tests.infra.project import Project
 from tests.infra.trees import ROOT
 
-# Built-in roles by id, as Azure publishes them, apart from the names that our Bicep gives them.
+# The names of built-in roles by id, as Azure publishes them, independent of the names in our Bicep.
 BUILT_IN = {
     "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
     "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
@@ -18,13 +18,13 @@ BUILT_IN = {
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
     "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd": "Cognitive Services OpenAI User",
 }
-# What the platform needs for itself: leases, host keys and the package; references to secrets; telemetry.
+# Roles that the platform needs: for leases, host keys and the package, for references to secrets, and for telemetry.
 PLATFORM = {
     ("Storage Blob Data Owner", "storage"),
     ("Key Vault Secrets User", "vault"),
     ("Monitoring Metrics Publisher", "insights"),
 }
-# A client that the code makes, by the name of its class, and the role that it calls for.
+# The clients that the code creates, by class name, and the role that each one needs.
 CLIENTS = {
     "QueueServiceClient": ("Storage Queue Data Contributor", "storage"),
     "Table": ("Storage Table Data Contributor", "storage"),
@@ -36,13 +36,13 @@ DEPLOYER = {("Key Vault Secrets Officer", "vault")}
 
 
 def needed(service: Path = ROOT / "shared" / "bootstrap.py") -> set[tuple[str, str]]:
-    """Return the roles that the app's identity must have: for the clients that the code makes, and the platform's."""
+    """Return the roles that the app's identity needs for the platform and for the clients that the code creates."""
     text = service.read_text(encoding="utf-8")
     return PLATFORM | {role for client, role in CLIENTS.items() if re.search(rf"\b{client}(\.\w+)?\(", text)}
 
 
 def roles(project: Project) -> Iterator[str]:
-    """No role is missing and none is too many: the app's as it needs them, the deployer's one, each at one resource."""
+    """No role is missing or superfluous. The deployer has one role, and each role is limited to one resource."""
     held: dict[str, set[tuple[str, str]]] = {"appPrincipalId": set(), "deployerPrincipalId": set()}
     for path, file in project.files.items():
         for one in file.resources.values():

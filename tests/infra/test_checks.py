@@ -1,4 +1,4 @@
-"""The checks of the infrastructure, on the real files and on faults planted in them."""
+"""The infrastructure checks pass on the real files and find the faults planted in copies of them."""
 
 from collections.abc import Callable, Iterator
 
@@ -38,7 +38,10 @@ CHECKS: dict[str, Check] = {check.__name__: check for check in ALL}
 
 @pytest.fixture(scope="session")
 def versions() -> dict[str, Project]:
-    """Read the real files and every mutant at once; without the tools skip, and in CI fail."""
+    """Return the project of the real files and that of each mutant, by name.
+
+    Without the tools the tests are skipped on a laptop and fail in CI.
+    """
     need("infra")
     assert TYPES.exists(), "the types of the Bicep files are not there: `make test` fetches them"
     real = texts()
@@ -46,30 +49,30 @@ def versions() -> dict[str, Project]:
 
 
 def planted(real: dict[str, str], mutant: Mutant) -> dict[str, str]:
-    """Return the files with the fault in them."""
+    """Return a copy of the files with the fault of the mutant."""
     return {**real, mutant.path: real[mutant.path].replace(mutant.old, mutant.new, 1)}
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 def test_the_infrastructure_passes(check: Check, versions: dict[str, Project]) -> None:
-    """Each check says in its docstring what holds."""
+    """No check finds a fault in the real files. The docstring of each check says what it requires."""
     assert list(check(versions["real"])) == []
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one.name)
 def test_a_planted_fault_is_found(mutant: Mutant, versions: dict[str, Project]) -> None:
-    """By the check that is there for its kind, whoever else finds it."""
+    """Each planted fault is found by the check for its kind. Other checks may find it too."""
     assert versions[mutant.name].texts != versions["real"].texts
     assert list(CHECKS[mutant.finder](versions[mutant.name])) != []
 
 
 def test_every_check_has_a_fault_to_find() -> None:
-    """A check that finds nothing could be empty; the faults are far more than thirty, each under its own name."""
+    """Each check has a planted fault, because a check that finds nothing could be empty. All fault names are unique."""
     assert {one.finder for one in MUTANTS} == CHECKS.keys()
     assert len({one.name for one in MUTANTS}) == len(MUTANTS) >= 30
 
 
 @pytest.mark.usefixtures("versions")
 def test_the_types_without_data_are_those_written_by_hand() -> None:
-    """A new one cannot slip in unchecked."""
+    """The types that the package has no data for are exactly those in `shapes.json`, so none is left unchecked."""
     assert typedata.without_data() == typedata.by_hand().keys()

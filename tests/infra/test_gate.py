@@ -1,4 +1,4 @@
-"""Entra authentication in front: a caller brings a token for the gate, and a key for the app."""
+"""With Entra authentication in front of the app, a caller sends a token for Entra and a key for the app."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ KNOWN = callers.parse_callers(json.dumps([{"name": "ann", "keys": [hashlib.sha25
 
 
 @pytest.mark.parametrize("header", ["api-key", "x-functions-key"])
-def test_a_token_for_the_gate_is_not_taken_for_the_key(header: str) -> None:
-    """The platform reads its token from Authorization, the only place that it knows."""
+def test_an_entra_token_is_not_taken_for_the_key(header: str) -> None:
+    """The key comes from another header. The platform reads its token only from `Authorization`."""
     found = KNOWN.authenticate({"authorization": "Bearer eyJ.token.of-entra", header: KEY})
     assert found.name == "ann"

@@ -1,4 +1,4 @@
-"""What azd runs beside a deployment: the first caller is made once, and its key is seen nowhere but in its file."""
+"""The deployment hooks that azd runs: one creates the first caller once, and one waits until the app is ready."""
 
 import hashlib
 import json
@@ -21,13 +21,13 @@ FILE = Path(".azure") / "test" / "first-caller.json"
 
 @pytest.fixture
 def vault() -> Iterator[Vault]:
-    """Run a vault without secrets."""
+    """Yield a running vault without secrets."""
     with running_vault() as vault:
         yield vault
 
 
 def run(module: str, folder: Path, vault: Vault, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a hook as azd does, with its outputs as variables, outside of any environment of ours."""
+    """Run a hook as azd does: with azd's outputs as environment variables, and outside our virtual environment."""
     environment = {
         "PATH": path if path is not None else f"{signed_in(folder / 'bin')}{os.pathsep}/usr/bin:/bin",
         "PYTHONPATH": str(ROOT),
@@ -44,7 +44,10 @@ def run(module: str, folder: Path, vault: Vault, path: str | None = None) -> sub
 
 
 def test_the_first_caller_is_made(tmp_path: Path, vault: Vault) -> None:
-    """The vault gets a setting that the code reads, with the key as a hash; the app is told to look again."""
+    """The vault receives a setting that the code can read, with the key as a hash.
+
+    The hook then makes the app refresh its references to the vault.
+    """
     done = run("first_caller", tmp_path, vault)
     assert (done.returncode, done.stderr) == (0, "")
     kept = json.loads((tmp_path / FILE).read_text())
@@ -61,7 +64,10 @@ def test_the_first_caller_is_made(tmp_path: Path, vault: Vault) -> None:
 
 
 def test_the_key_is_in_its_file_and_nowhere_else(tmp_path: Path, vault: Vault) -> None:
-    """Not in what is printed, which may be a pipeline's log, not in the vault, and only its owner can read the file."""
+    """The key is not printed, because the output may be a pipeline's log, and it is not in the vault.
+
+    Only the owner can read the file.
+    """
     done = run("first_caller", tmp_path, vault)
     kept = json.loads((tmp_path / FILE).read_text())
     shown = done.stdout + done.stderr
@@ -73,7 +79,7 @@ def test_the_key_is_in_its_file_and_nowhere_else(tmp_path: Path, vault: Vault) -
 
 
 def test_a_vault_with_callers_is_left_alone(tmp_path: Path, vault: Vault) -> None:
-    """Every `azd up` runs the hook; only the first makes a caller."""
+    """The hook changes nothing if the vault has callers. Every `azd up` runs it, and only the first makes a caller."""
     vault.secret = "[]"
     done = run("first_caller", tmp_path, vault)
     assert (done.returncode, vault.secret) == (0, "[]")
@@ -81,15 +87,15 @@ def test_a_vault_with_callers_is_left_alone(tmp_path: Path, vault: Vault) -> Non
     assert len(vault.calls) == 1
 
 
-def test_roles_that_arrive_late_are_waited_for(tmp_path: Path, vault: Vault) -> None:
-    """Azure hands them on within minutes: until then the vault refuses its own deployer."""
+def test_the_hook_waits_for_roles_that_arrive_late(tmp_path: Path, vault: Vault) -> None:
+    """The hook repeats its request while the vault refuses. Role assignments take minutes to become active in Azure."""
     vault.refusals = 5
     assert run("first_caller", tmp_path, vault).returncode == 0
     assert vault.secret
 
 
-def test_roles_that_never_arrive_end_the_hook(tmp_path: Path, vault: Vault) -> None:
-    """After a bounded time, with the status and where to read on."""
+def test_the_hook_fails_if_roles_never_arrive(tmp_path: Path, vault: Vault) -> None:
+    """The hook fails after a limited time. It prints the status and the document to read."""
     vault.refusals = 1_000
     done = run("first_caller", tmp_path, vault)
     assert done.returncode == 1
@@ -97,8 +103,8 @@ def test_roles_that_never_arrive_end_the_hook(tmp_path: Path, vault: Vault) -> N
     assert "docs/operations.md" in done.stderr
 
 
-def test_a_try_that_failed_goes_on_with_the_same_key(tmp_path: Path, vault: Vault) -> None:
-    """What lies in the file is what the vault gets, so whoever copied it has the right one."""
+def test_a_retry_uses_the_key_that_is_in_the_file(tmp_path: Path, vault: Vault) -> None:
+    """If the file exists, its key is written to the vault. A key that was copied after a failed run stays valid."""
     (tmp_path / FILE.parent).mkdir(parents=True)
     (tmp_path / FILE).write_text(json.dumps({"api_key": "br_kept", "signing_secret": f"whsec_{'A' * 44}"}))
     assert run("first_caller", tmp_path, vault).returncode == 0
@@ -106,8 +112,8 @@ def test_a_try_that_failed_goes_on_with_the_same_key(tmp_path: Path, vault: Vaul
     assert hashlib.sha256(b"br_kept").hexdigest() in vault.secret
 
 
-def test_without_signing_in_nothing_is_made(tmp_path: Path, vault: Vault) -> None:
-    """It says what to do."""
+def test_nothing_is_made_without_signing_in(tmp_path: Path, vault: Vault) -> None:
+    """If azd is not signed in, the hook fails, names the command that signs in, and makes no request."""
     done = run("first_caller", tmp_path, vault, path="/nowhere")
     assert done.returncode == 1
     assert "azd auth login" in done.stderr
@@ -117,10 +123,10 @@ def test_without_signing_in_nothing_is_made(tmp_path: Path, vault: Vault) -> Non
 @pytest.mark.parametrize(
     ("answers", "code", "text"), [([503, 200], 0, "Ready:"), ([503] * 9, 1, "CALLERS must be set")]
 )
-def test_a_deployment_is_over_when_the_app_is_ready(
+def test_the_readiness_hook_waits_for_the_app(
     tmp_path: Path, vault: Vault, answers: list[int], code: int, text: str
 ) -> None:
-    """Asked until it is, for a bounded time; what is wrong is told in the app's words."""
+    """The hook polls the app until it is ready. After a limited time it fails and prints the app's error message."""
     vault.ready = answers
     done = run("readiness", tmp_path, vault)
     assert done.returncode == code

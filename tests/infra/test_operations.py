@@ -1,4 +1,4 @@
-"""The handbook of operations: what it says of parameters, of the host and of costs is what is there."""
+"""The operations handbook agrees with the real parameters, host limits and costs."""
 
 import json
 import re
@@ -9,12 +9,12 @@ from local.bench.costs import IDLE_REQUESTS, Plan, polled, polls, table
 from tests.infra.trees import ROOT
 
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-# What azd fills in by itself.
+# Variables that azd sets itself.
 BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID"}
 
 
 def test_every_choice_is_explained() -> None:
-    """The variables that azd hands to the deployment are those of the table."""
+    """The handbook's table lists exactly the variables that azd passes to the deployment and does not set itself."""
     given = json.loads((ROOT / "infra" / "main.parameters.json").read_text(encoding="utf-8"))["parameters"]
     variables = {re.sub(r"\$\{(\w+).*", r"\1", one["value"]) for one in given.values()}
     chapter = TEXT.partition("### What can be chosen")[2].partition("\n### ")[0]
@@ -23,7 +23,7 @@ def test_every_choice_is_explained() -> None:
 
 
 def test_the_hosts_limits_are_explained() -> None:
-    """Each number of the queues' settings, and the time-out, has its reason."""
+    """The handbook explains each queue setting, the function timeout and the concurrency per instance."""
     chapter = TEXT.partition("### Limits of the host")[2].partition("\n## ")[0]
     host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
     for name in (*host["extensions"]["queues"], "functionTimeout", "perInstanceConcurrency"):
@@ -31,25 +31,25 @@ def test_the_hosts_limits_are_explained() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.01, 1])
-def test_the_tables_of_costs_are_those_of_the_script(rate: float) -> None:
-    """Whoever changes the model changes the handbook."""
+def test_the_cost_tables_are_those_of_the_script(rate: float) -> None:
+    """The handbook contains the tables that the cost model prints. A change of the model requires a change there."""
     assert table(Plan(rate, 2.0, 50)) in TEXT
     assert f"{IDLE_REQUESTS:,} storage requests" in TEXT
 
 
-def test_the_model_of_costs_is_near_what_was_measured() -> None:
-    """The measured figure for a response of 2 s at 25 a second, in which no purge is, within a tenth."""
+def test_the_cost_model_is_near_the_measured_figure() -> None:
+    """The model is within 10 % of the figure measured for 2 s responses at 25 a second, without the purge."""
     measured = float(re.findall(r"([\d.]+) with its share of sweeps", (ROOT / "docs/figures.md").read_text("utf-8"))[0])
     assert polled(2, Plan(25, 2.0, 50)).requests / 1000 - 4 == pytest.approx(measured, rel=0.1)
 
 
-def test_polls_are_counted_as_they_are_made() -> None:
-    """Every second at first, every 30 s in the end."""
+def test_the_cost_model_counts_polls_on_the_real_schedule() -> None:
+    """A response is polled every second at first, and every 30 s in the end."""
     assert (polls(2), polls(10)) == (2, 10)
     assert polls(7_200) - polls(3_600) == 120
 
 
-def test_a_rule_of_the_project_is_kept() -> None:
-    """What was not checked is said plainly, here and in the workflow."""
+def test_the_docs_say_what_was_not_run() -> None:
+    """The handbook says that nothing has been deployed, and the workflow says that it has not been run."""
     assert "**Nothing here has been deployed yet.**" in TEXT
     assert "NOT RUN" in (ROOT / ".github" / "workflows" / "infra.yml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Microsoft's rules as a scanner knows them: no failure, and a written reason for each rule that is left out."""
+"""The Checkov scanner finds no failure, and each rule that is left out has a written reason."""
 
 import json
 import re
@@ -12,20 +12,20 @@ from tests.support.environments import need
 
 CHECKOV = ENVIRONMENT / "bin" / "checkov"
 REASON = re.compile(r"// checkov:skip=(CKV_AZURE_\d+):(.+)")
-# Rules left out, by module and how often; the reasons stand in the Bicep, beside what they are about.
+# The rules left out, by module. The reasons are in the Bicep files, beside the resources.
 LEFT_OUT = {
     "storage": {"CKV_AZURE_35", "CKV_AZURE_206"},
     "vault": {"CKV_AZURE_42", "CKV_AZURE_109", "CKV_AZURE_110"},
     "model": {"CKV_AZURE_134", "CKV_AZURE_238"},
     "app": {f"CKV_AZURE_{number}" for number in (13, 17, 63, 65, 66, 78, 80, 88, 212, 213, 222, 225)},
 }
-# Rules of this version that break on what they read, and so say nothing: of ternaries, and of a configuration.
+# Rules that crash in this version of the scanner and so give no result: on ternaries, and on a configuration.
 BROKEN = {("CKV_AZURE_189", "vault.bicep"), ("CKV_AZURE_70", "app.bicep")}
 LEAST = 24
 
 
 def scanned(folder: Path) -> tuple[dict[str, Any], str]:
-    """Return what the scanner says of a folder, and what it complains about."""
+    """Return the scanner's report about a folder, its exit code included, and its standard error."""
     need("infra")
     command = [str(CHECKOV), "--framework", "bicep", "--skip-download", "--output", "json", "--directory", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
@@ -34,7 +34,10 @@ def scanned(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def test_the_scanner_finds_nothing_and_reads_everything() -> None:
-    """No failure, no file that it cannot parse (which it would pass over), the rules left out are the written ones."""
+    """The scanner reports no failure and skips only the listed rules.
+
+    It parses every file. It would silently pass over a file that it cannot parse.
+    """
     found, complaints = scanned(ROOT / "infra")
     summary = found["summary"]
     assert (found["code"], summary["failed"], summary["parsing_errors"]) == (0, 0, 0)
@@ -47,15 +50,15 @@ def test_the_scanner_finds_nothing_and_reads_everything() -> None:
 
 
 def test_every_rule_left_out_has_a_reason() -> None:
-    """In a sentence, beside the resource."""
+    """Each rule left out has a reason of at least four words in a comment in the module's file."""
     for name, rules in LEFT_OUT.items():
         reasons = REASON.findall((ROOT / "infra" / "modules" / f"{name}.bicep").read_text(encoding="utf-8"))
         assert {rule for rule, _reason in reasons} == rules
         assert all(len(reason.split()) >= 4 for _rule, reason in reasons)
 
 
-def test_the_scanner_bites(tmp_path: Path) -> None:
-    """Faults that it must know, planted in our own files, are failures."""
+def test_the_scanner_finds_planted_faults(tmp_path: Path) -> None:
+    """Well-known faults are reported as failures when they are planted in our files."""
     shutil.copytree(ROOT / "infra", tmp_path / "infra")
     for name, old, new in [
         ("storage", "'TLS1_2'", "'TLS1_0'"),

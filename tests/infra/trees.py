@@ -1,4 +1,4 @@
-"""Syntax trees of Bicep: read in the environment of the grammar, many texts at once."""
+"""Syntax trees of Bicep. A process in the environment that has the grammar parses many texts at once."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).parent / "reading.py"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A piece of Bicep and its parts."""
+    """A node of the syntax tree, with its text and line number."""
 
     kind: str
     text: str
@@ -24,24 +24,24 @@ class Node:
     children: tuple["Node", ...]
 
     def walk(self) -> Iterator["Node"]:
-        """Give the node and all below it."""
+        """Yield this node and all its descendants."""
         yield self
         for child in self.children:
             yield from child.walk()
 
     def all(self, kind: str) -> Iterator["Node"]:
-        """Give every node of a kind."""
+        """Return an iterator over every node of a kind, this one included."""
         return (node for node in self.walk() if node.kind == kind)
 
     def literal(self) -> str | None:
-        """Return the text of a string; None of anything else, and of one with something to fill in."""
+        """Return the text of a plain string. Return None for other nodes and for strings with interpolations."""
         if self.kind != "string" or any(child.kind == "interpolation" for child in self.children):
             return None
         return self.text[1:-1].replace("\\'", "'")
 
 
 def read(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the texts are: a Node of Bicep, plain values of YAML."""
+    """Return the parsed texts, by name: a Node for Bicep, plain values for YAML."""
     python = str(ENVIRONMENT / "bin" / "python")
     done = subprocess.run(
         [python, str(PROGRAM)], input=json.dumps(dict(texts)), capture_output=True, text=True, check=True, timeout=60

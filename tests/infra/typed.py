@@ -1,4 +1,4 @@
-"""Checks the bodies of resources against the type data: names, kinds, values, what must and must not be set."""
+"""Checks resource bodies against the type data: names, kinds, values, required and read-only properties."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from tests.infra.bicep import ABSENT, File, Resource, at, fields
 from tests.infra.trees import Node
 from tests.infra.typedata import Shapes, known, properties
 
-# What Bicep itself gives every resource.
+# Properties that Bicep adds to every resource.
 GENERAL = {"dependsOn", "parent", "scope"}
 PRIMITIVES = {"string", "int", "bool", "any", "object"}
 MADE_BY_FUNCTIONS = {
@@ -22,14 +22,14 @@ OF_KIND = {"string": "string", "number": "int", "boolean": "bool", "object": "ob
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value stands: its file and the resource's shapes."""
+    """The context of a value: its file and the shapes of its resource."""
 
     file: File
     shapes: Shapes
 
 
 def faults(file: File) -> Iterator[str]:
-    """Give what is wrong with each resource of a file."""
+    """Yield the faults of each resource in a file."""
     for resource in file.resources.values():
         shapes = known().get(resource.kind)
         if shapes is None:
@@ -83,7 +83,7 @@ def _object_faults(place: Place, shape: dict[str, Any], given: dict[str, Node], 
 
 
 def _faults(place: Place, expected: str, value: Node, path: str) -> Iterator[str]:
-    """Give what is wrong with a value for a type; what only a deployment knows is taken as right."""
+    """Yield the faults of a value of the expected type. A value that only a deployment knows counts as correct."""
     value = _resolved(place.file, value)
     if value.kind == "ternary_expression":
         for branch in value.children[1:]:
@@ -131,7 +131,7 @@ def _resolved(file: File, value: Node) -> Node:
 
 
 def kind_of(file: File, value: Node) -> str | None:
-    """Return what kind of value an expression has, None if that cannot be told."""
+    """Return the kind of an expression's value, or None if it is unknown."""
     value = _resolved(file, value)
     if value.kind == "identifier" and value.text in file.parameters:
         declared = file.parameters[value.text].type

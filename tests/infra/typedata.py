@@ -1,4 +1,4 @@
-"""The compiler's type data, and what stands in for it where the package has none."""
+"""The compiler's type data, and handwritten shapes for the types that the package has no data for."""
 
 import json
 from functools import cache
@@ -11,7 +11,7 @@ SHAPES = Path(__file__).parent / "shapes.json"
 
 
 class Shapes:
-    """The types of one resource type: its body, and the objects that the body names."""
+    """The shapes of one resource type: its body, and the objects that the body refers to."""
 
     def __init__(self, version: str, scopes: str, body: dict[str, Any], objects: dict[str, dict[str, Any]]) -> None:
         self.version = version
@@ -20,7 +20,7 @@ class Shapes:
         self.objects = objects
 
     def of(self, name: str | None) -> dict[str, Any]:
-        """Return the body, or that form of it whose name is given, where the name decides about the form."""
+        """Return the shape of the body. If its shape depends on the resource's name, return the one for this name."""
         if self.body["$type"] != "DiscriminatedObject":
             return self.body
         forms = [form for form in self.body["elements"] if properties(form)["name"]["type"] == name]
@@ -28,13 +28,13 @@ class Shapes:
 
 
 def properties(shape: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the properties of an object's shape by name."""
+    """Return the properties of an object's shape, by name."""
     return {one["name"]: one for one in shape.get("properties", [])}
 
 
 @cache
 def known() -> dict[str, Shapes]:
-    """Return the shapes of every type that there is data for, by the package or by hand."""
+    """Return the shapes of all known types, by type name. Handwritten shapes replace those of the package."""
     fetched = json.loads(TYPES.read_text(encoding="utf-8"))
     found = {name: _fetched(entries) for name, entries in fetched.items() if entries}
     return found | by_hand()
@@ -42,7 +42,7 @@ def known() -> dict[str, Shapes]:
 
 @cache
 def by_hand() -> dict[str, Shapes]:
-    """Return the shapes written from Microsoft's published types, for which the package has no data.
+    """Return the handwritten shapes, by type name: types that Microsoft publishes and the package lacks.
 
     Sources: Azure/bicep-types-az, generated/monitor and generated/privatedns, and azure-mgmt-monitor 7.0.0.
     """
@@ -51,7 +51,7 @@ def by_hand() -> dict[str, Shapes]:
 
 
 def without_data() -> set[str]:
-    """Return the types that the package was asked for and has no data of."""
+    """Return the types that were requested from the package and for which it has no data."""
     return {name for name, entries in json.loads(TYPES.read_text(encoding="utf-8")).items() if not entries}
 
 

@@ -1,4 +1,4 @@
-"""The values that a deployment must have, resource by resource, as they are written, and why."""
+"""The property values that each resource of a deployment must have, as written in Bicep, with the reasons."""
 
 PRIVATE = "isPrivate ? 'Disabled' : 'Enabled'"
 DENIED = "isPrivate ? 'Deny' : 'Allow'"
@@ -21,7 +21,7 @@ ZONES = """[for zone in endpoint.zones: {
       }
     }]"""
 
-# module, resource, path, value as written, why
+# module, resource, path, value as written, reason
 VALUES = [
     ("storage", "account", "properties.allowSharedKeyAccess", "false", "no keys"),
     ("storage", "account", "properties.defaultToOAuthAuthentication", "true", "no keys in the portal either"),

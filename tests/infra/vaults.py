@@ -1,4 +1,4 @@
-"""A vault, a resource manager and an app, as far as a deployment's hooks speak to them, and an `azd` that signs in."""
+"""A fake vault, resource manager and app that answer the deployment hooks, and a fake `azd` that signs in."""
 
 import json
 import threading
@@ -11,7 +11,11 @@ TOKEN = "token-of-the-deployer"
 
 
 class Vault(ThreadingHTTPServer):
-    """Holds one secret; refuses as long as it is told to, as a vault does whose roles have not arrived."""
+    """Holds one secret.
+
+    It answers 403 to the next `refusals` authorised requests, like a vault whose role assignments are not active yet.
+    It answers health checks with the statuses in `ready`, in order.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -22,7 +26,7 @@ class Vault(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The base URL of the server."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -30,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Vault
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         if self.path == "/health/ready":
@@ -80,7 +84,7 @@ def running_vault() -> Iterator[Vault]:
 
 
 def signed_in(folder: Path) -> Path:
-    """Return a folder with an `azd` that gives the token, and nothing to anybody who asks otherwise."""
+    """Return a folder with an `azd` that prints the token for `azd auth token --scope`, and otherwise fails."""
     folder.mkdir()
     program = folder / "azd"
     answer = json.dumps({"token": TOKEN, "expiresOn": "2027-01-15T08:00:00Z"})

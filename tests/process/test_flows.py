@@ -1,4 +1,4 @@
-"""The main job end to end, over HTTP: start, poll, finish, call back, against every simulated model."""
+"""The main job over HTTP, against every simulated model: create, poll, finish and call back."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from local.stack.process import wait_for
 from tests.support.peer_processes import error_of
 from tests.support.service_process import Json, Service, create, finished, output_text, service
 
-# What the Open Responses suite, the strictest reader known, requires, and our token.
+# The fields that the Open Responses suite requires (the strictest reader known), and our token.
 FIELDS = {
     *("id", "object", "created_at", "completed_at", "status", "incomplete_details", "model", "previous_response_id"),
     *("instructions", "output", "error", "tools", "tool_choice", "truncation", "parallel_tool_calls", "text", "top_p"),
@@ -37,13 +37,13 @@ WEATHER = {
 
 @pytest.fixture(scope="module")
 def account(azurite: Azurite) -> str:
-    """Give the service of these tests its storage account."""
+    """Return the connection string of the service's storage account."""
     return azurite.account()
 
 
 @pytest.fixture(scope="module")
 def running(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all tests here; by the end it has logged nothing unexpected."""
+    """Run one service for all tests of this module. It must have logged nothing unexpected at the end."""
     with service(tmp_path_factory.mktemp("flows"), account, REPLY_QUEUES="results") as running:
         yield running
         assert running.unexpected() == []
@@ -51,13 +51,16 @@ def running(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def client(running: Service) -> httpx.Client:
-    """Give a client of the service."""
+    """Return a client of the service."""
     return running.client()
 
 
 @pytest.mark.parametrize("model", ENDS)
-def test_every_model_comes_to_its_end_and_calls_back(running: Service, client: httpx.Client, model: str) -> None:
-    """Nobody polls: the end is told by one verified callback, and reads the same from then on."""
+def test_every_model_ends_and_calls_back(running: Service, client: httpx.Client, model: str) -> None:
+    """A verified callback announces each end, although the caller does not poll.
+
+    Every later read returns the same terminal response.
+    """
     first = create(client, **running.with_callback(model=model))
     response_id = first["id"]
     callback = running.receiver.first(response_id)
@@ -75,7 +78,7 @@ def test_every_model_comes_to_its_end_and_calls_back(running: Service, client: h
 
 
 def _check_complete(response: Json) -> None:
-    """Check that no reader stumbles: all fields are there, `output` is a list and `created_at` a number."""
+    """Assert that a response has all fields, a list as `output` and an integer as `created_at`."""
     assert response.keys() >= FIELDS
     assert isinstance(response["output"], list)
     assert isinstance(response["created_at"], int)
@@ -83,7 +86,7 @@ def _check_complete(response: Json) -> None:
 
 
 def test_the_token_leads_to_the_result(client: httpx.Client) -> None:
-    """Unfinished work has a token, finished work none; different inputs give different answers."""
+    """The token of an unfinished response leads to its own result. A finished response has no token."""
     first = create(client, "sim-0.5s", input="Whales sing in the ocean.")
     second = create(client, "sim-0.5s", input="Bees dance in the hive.")
     assert first["continuation_token"]
@@ -95,13 +98,13 @@ def test_the_token_leads_to_the_result(client: httpx.Client) -> None:
 
 
 def test_an_instant_answer_needs_no_token(client: httpx.Client) -> None:
-    """What is finished in the create answer is given back finished."""
+    """A response that the upstream finishes in its create answer is returned finished, without a token."""
     response = create(client, "sim-instant")
     assert (response["status"], response["continuation_token"]) == ("completed", None)
 
 
 def test_a_tool_loop_goes_through_previous_response_id(client: httpx.Client) -> None:
-    """Our id of the previous response is the upstream's on its side and ours on the caller's."""
+    """The service translates `previous_response_id` to the upstream's id. The caller reads the service's own id."""
     asking = finished(client, create(client, "sim-tool", input="Is it raining?", tools=[WEATHER]))
     (call,) = asking["output"]
     assert (call["type"], call["name"]) == ("function_call", "weather")
@@ -112,8 +115,8 @@ def test_a_tool_loop_goes_through_previous_response_id(client: httpx.Client) -> 
     assert "Heavy rain in Bergen." in output_text(ended)
 
 
-def test_only_what_is_finished_can_be_continued(client: httpx.Client) -> None:
-    """An unknown previous response and a running one are each a 400 that names the field."""
+def test_only_a_finished_response_can_be_continued(client: httpx.Client) -> None:
+    """An unknown or unfinished `previous_response_id` is a 400 that names the field."""
     running_id = create(client, "sim-60s")["id"]
     for previous, code in (("resp_" + "0" * 32, "not_found"), (running_id, "not_finished")):
         answer = client.post("/responses", json={"model": "sim-1s", "previous_response_id": previous})
@@ -130,8 +133,8 @@ def test_waiting_ends_with_the_response(client: httpx.Client) -> None:
     assert got.json()["status"] == "completed"
 
 
-def test_waiting_ends_with_the_time_asked_for(client: httpx.Client) -> None:
-    """What is not finished then comes back with its token and the time of the next look."""
+def test_waiting_ends_after_the_requested_time(client: httpx.Client) -> None:
+    """A response that is unfinished after the wait comes back with its token. Headers say when to poll again."""
     began = time.monotonic()
     body = {"model": "sim-60s", "background": True}
     answer = client.post("/responses", json=body, headers={"Prefer": "wait=1"})
@@ -143,7 +146,7 @@ def test_waiting_ends_with_the_time_asked_for(client: httpx.Client) -> None:
 
 
 def test_respond_async_answers_202_with_a_location(running: Service, client: httpx.Client) -> None:
-    """The location is where the response is."""
+    """The response can be fetched at the `Location` of the 202."""
     answer = client.post("/responses", json={"model": "sim-1s"}, headers={"Prefer": "respond-async"})
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "respond-async")
     assert int(answer.headers["retry-after"]) >= 1
@@ -153,7 +156,7 @@ def test_respond_async_answers_202_with_a_location(running: Service, client: htt
 
 @pytest.mark.parametrize("fields", [{}, {"background": False}])
 def test_foreground_work_waits_for_its_end(client: httpx.Client, fields: Json) -> None:
-    """Without `background` the answer is the finished response."""
+    """Without `background`, or with `false`, the answer is the finished response."""
     answer = client.post("/responses", json={"model": "sim-1s", "input": "One.", **fields})
     response = answer.json()
     assert (response["status"], response["background"], response["continuation_token"]) == ("completed", False, None)
@@ -161,7 +164,7 @@ def test_foreground_work_waits_for_its_end(client: httpx.Client, fields: Json) -
 
 @pytest.mark.parametrize("base", ["openai/v1", "v1", "openai"])
 def test_every_base_path_serves_the_whole_contract(running: Service, base: str) -> None:
-    """Create, retrieve, list, cancel and delete, with or without the `api-version` of older Azure clients."""
+    """Create, retrieve, list, cancel and delete work with the `api-version` parameter of older Azure clients."""
     client = running.client(base=base)
     client.params = {"api-version": "2025-04-01-preview"}
     response = create(client, "sim-60s", input="One.")
@@ -176,7 +179,7 @@ def test_every_base_path_serves_the_whole_contract(running: Service, base: str) 
 
 @pytest.mark.parametrize("header", ["Authorization", "api-key", "x-functions-key"])
 def test_the_key_may_come_in_any_of_three_headers(running: Service, header: str) -> None:
-    """A bearer token, Azure's own header, and that of the Functions platform."""
+    """The key is accepted as a bearer token, in Azure's `api-key` and in the Functions platform's `x-functions-key`."""
     key = running.callers["first"].api_key
     value = f"Bearer {key}" if header == "Authorization" else key
     answer = running.stranger().post("/v1/responses", json={"model": "sim-instant"}, headers={header: value})
@@ -184,7 +187,7 @@ def test_the_key_may_come_in_any_of_three_headers(running: Service, header: str)
 
 
 def test_input_items_are_paged(client: httpx.Client) -> None:
-    """The request's input, newest first unless asked otherwise, in pages with their ends named."""
+    """Input items come newest first unless `order` says otherwise, in pages that name their last item."""
     texts = [{"role": "user", "content": f"Number {n}."} for n in range(5)]
     path = f"/responses/{create(client, 'sim-instant', input=texts)['id']}/input_items"
     newest = client.get(path, params={"limit": 2}).json()
@@ -197,7 +200,7 @@ def test_input_items_are_paged(client: httpx.Client) -> None:
 
 
 def test_deliveries_show_every_attempt(running: Service, client: httpx.Client) -> None:
-    """The state of the callback and what each attempt brought; the id is the one the receiver saw."""
+    """The list shows the state of the callback and each attempt. Its `webhook_id` is the one that the receiver got."""
     response_id = client.post("/responses", json=running.with_callback(model="sim-instant")).json()["id"]
     callback = running.receiver.first(response_id)
 
@@ -213,7 +216,7 @@ def test_deliveries_show_every_attempt(running: Service, client: httpx.Client) -
 
 
 def test_metadata_may_carry_the_callback_url(running: Service, client: httpx.Client) -> None:
-    """For clients that cannot add fields; the metadata itself is given back as sent."""
+    """Clients that cannot add fields send `callback_url` in `metadata`. The metadata is returned as sent."""
     metadata = {"callback_url": f"{running.receiver.url}/metadata", "purpose": "test"}
     response = create(client, "sim-instant", metadata=metadata)
     assert response["metadata"] == metadata
@@ -222,7 +225,7 @@ def test_metadata_may_carry_the_callback_url(running: Service, client: httpx.Cli
 
 
 def test_a_reply_queue_gets_the_event(client: httpx.Client, account: str) -> None:
-    """The terminal event arrives as a message on a queue that the deployment allows, and on no other."""
+    """The terminal event arrives on a reply queue that the deployment allows. Any other queue is a 400."""
     with QueueClient.from_connection_string(
         account, "results", message_decode_policy=TextBase64DecodePolicy()
     ) as queue:
@@ -236,8 +239,8 @@ def test_a_reply_queue_gets_the_event(client: httpx.Client, account: str) -> Non
     assert error_of(refused) == (400, "reply_to", "queue_not_allowed")
 
 
-def test_cancel_reaches_the_upstream_and_is_told(running: Service, client: httpx.Client) -> None:
-    """A cancelled response is cancelled at once, for good, and the upstream stops working on it."""
+def test_a_cancel_reaches_the_upstream_and_calls_back(running: Service, client: httpx.Client) -> None:
+    """A cancelled response is terminal at once. A callback announces it, and the upstream stops its work."""
     before = running.model.stats()["cancelled"]
     response = client.post("/responses", json=running.with_callback(model="sim-60s")).json()
     path = f"/responses/{response['id']}"
@@ -249,8 +252,8 @@ def test_cancel_reaches_the_upstream_and_is_told(running: Service, client: httpx
     assert client.get(path).json() == cancelled
 
 
-def test_what_has_ended_cannot_be_cancelled_nor_what_runs_deleted(client: httpx.Client) -> None:
-    """Each is a 400 in the words of the contract."""
+def test_an_ended_response_cannot_be_cancelled_nor_a_running_one_deleted(client: httpx.Client) -> None:
+    """Each request is a 400 with the message of the contract."""
     ended, unfinished = create(client, "sim-instant")["id"], create(client, "sim-60s")["id"]
     refused = [client.post(f"/responses/{ended}/cancel"), client.delete(f"/responses/{unfinished}")]
     assert [answer.status_code for answer in refused] == [400, 400]
@@ -259,7 +262,7 @@ def test_what_has_ended_cannot_be_cancelled_nor_what_runs_deleted(client: httpx.
 
 
 def test_a_repeat_with_the_same_key_is_the_same_response(running: Service, client: httpx.Client) -> None:
-    """Also when all come at once; the body is part of the identity."""
+    """Eight concurrent requests with one key and one body create one response. Another body creates another."""
     body = {"model": "sim-1s", "input": "Same.", "background": True}
     headers = {"Idempotency-Key": "k1"}
     with ThreadPoolExecutor(8) as pool:

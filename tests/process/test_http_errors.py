@@ -1,4 +1,4 @@
-"""What a wrong or hostile request gets, over HTTP: a 4xx that says what is wrong, and never a 500."""
+"""A wrong or hostile HTTP request gets a 4xx that says what is wrong, and never a 500."""
 
 from collections.abc import Iterator
 
@@ -56,7 +56,7 @@ STRANGE_IDS = [
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all tests here; by the end it has logged nothing unexpected."""
+    """Run one service for all tests of this module. It must have logged nothing unexpected at the end."""
     with service(tmp_path_factory.mktemp("errors"), azurite.account()) as running:
         yield running
         assert running.unexpected() == []
@@ -64,7 +64,7 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def client(running: Service) -> httpx.Client:
-    """Give a client of the service."""
+    """Return a client of the service."""
     return running.client()
 
 
@@ -78,8 +78,8 @@ def _is_well(client: httpx.Client) -> bool:
 
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_body_that_is_no_json_object_is_400(client: httpx.Client, body: bytes) -> None:
-    """The envelope is whole, and the connection goes on."""
+def test_a_body_that_is_not_a_json_object_is_400(client: httpx.Client, body: bytes) -> None:
+    """The error has the full envelope, and the service answers the next request."""
     status, _, code = error_of(client.post("/responses", content=body, headers=JSON))
     assert (status, code) in {(400, "invalid_json"), (400, "invalid_type")}
     assert _is_well(client)
@@ -89,13 +89,13 @@ def test_a_body_that_is_no_json_object_is_400(client: httpx.Client, body: bytes)
     ("field", "value"), [(field, value) for field, values in WRONG_FIELDS.items() for value in values]
 )
 def test_a_wrong_field_is_named(client: httpx.Client, field: str, value: object) -> None:
-    """Of the wrong type, too long or not allowed: 400 with `param`, whether we judge it or the upstream does."""
+    """A field of a wrong type, length or value is a 400 with `param`. The service or the upstream refuses it."""
     status, param, _ = error_of(client.post("/responses", json={"model": "sim-1s", field: value}))
     assert (status, param) == (400, field)
 
 
 def test_nesting_is_limited_and_the_field_named(client: httpx.Client) -> None:
-    """A hundred levels pass, a hundred and one do not."""
+    """A body with 100 levels is read. A deeper one is a 400 with `param`."""
     passing, refused = (
         client.post("/responses", content=DEEP % (b"[" * depth, b"]" * depth), headers=JSON) for depth in (99, 101)
     )
@@ -107,7 +107,7 @@ def test_nesting_is_limited_and_the_field_named(client: httpx.Client) -> None:
 @pytest.mark.parametrize("size", [8 * MIB + 1, 20 * MIB])
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
 def test_a_body_over_the_limit_is_413(client: httpx.Client, size: int, chunked: bool) -> None:
-    """Whether its length is declared or it comes in chunks; the service goes on."""
+    """A body over 8 MiB is a 413, with a declared length or in chunks. The service answers the next request."""
     body = _of_size(size)
     content = (body[start : start + MIB] for start in range(0, size, MIB)) if chunked else body
     answer = client.post("/responses", content=content, headers=JSON)
@@ -115,27 +115,27 @@ def test_a_body_over_the_limit_is_413(client: httpx.Client, size: int, chunked: 
     assert _is_well(client)
 
 
-def test_a_body_at_the_limit_is_taken(client: httpx.Client) -> None:
-    """8 MiB to the byte."""
+def test_a_body_at_the_limit_is_accepted(client: httpx.Client) -> None:
+    """A body of exactly 8 MiB is accepted."""
     answer = client.post("/responses", content=_of_size(8 * MIB), headers=JSON)
     assert answer.json()["status"] == "completed"
 
 
-def test_what_is_too_large_when_compressed_is_413(client: httpx.Client) -> None:
-    """Under 8 MiB, but more than a record keeps."""
+def test_a_body_that_is_too_large_when_compressed_is_413(client: httpx.Client) -> None:
+    """A body under 8 MiB is refused if it is still too large for a record after compression."""
     noise = "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(2 * MIB))
     answer = client.post("/responses", json={"model": "sim-instant", "input": noise})
     assert error_of(answer) == (413, None, "request_too_large")
 
 
-def test_a_chunked_body_within_the_limit_is_taken(client: httpx.Client) -> None:
-    """No Content-Length is needed."""
+def test_a_chunked_body_within_the_limit_is_accepted(client: httpx.Client) -> None:
+    """A request needs no `Content-Length`."""
     chunks = (part for part in (b'{"model":', b'"sim-instant",', b'"input":"One."}'))
     assert client.post("/responses", content=chunks, headers=JSON).json()["status"] == "completed"
 
 
-def test_a_body_that_is_no_json_by_its_own_word_is_415(client: httpx.Client) -> None:
-    """Forms and text are refused; JSON dialects and a missing type are not."""
+def test_a_content_type_other_than_json_is_415(client: httpx.Client) -> None:
+    """Forms and plain text are refused. Types such as `application/vnd.api+json` and a missing type are accepted."""
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         answer = client.post("/responses", content=b"{}", headers={"Content-Type": kind})
         assert error_of(answer)[:2] == (415, "Content-Type")
@@ -146,28 +146,28 @@ def test_a_body_that_is_no_json_by_its_own_word_is_415(client: httpx.Client) -> 
 
 @pytest.mark.parametrize("key", [b"", b"with space", b"x" * 256, "ü".encode()])
 def test_a_wrong_idempotency_key_is_400(client: httpx.Client, key: bytes) -> None:
-    """1 to 255 visible ASCII characters, else the header is named."""
+    """A key that is not 1 to 255 visible ASCII characters is a 400 that names the header."""
     answer = client.post("/responses", json={"model": "sim-1s"}, headers={b"Idempotency-Key": key})
     assert error_of(answer)[:2] == (400, "Idempotency-Key")
 
 
 @pytest.mark.parametrize("prefer", ["wait=-1", "wait=x", "wait", "respond-asynchronously", ";;=,", "wait=1e9"])
-def test_a_preference_that_is_none_is_ignored(client: httpx.Client, prefer: str) -> None:
-    """RFC 7240: a preference is never an error."""
+def test_an_unknown_or_invalid_preference_is_ignored(client: httpx.Client, prefer: str) -> None:
+    """A preference never causes an error (RFC 7240)."""
     answer = client.post("/responses", json={"model": "sim-instant"}, headers={"Prefer": prefer})
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("named", STRANGE_IDS)
-def test_an_id_that_is_none_is_404(client: httpx.Client, named: str) -> None:
-    """Whatever its form."""
+def test_an_id_of_no_response_is_404(client: httpx.Client, named: str) -> None:
+    """Retrieve and cancel answer 404 whatever the form of the id."""
     for answer in (client.get(f"/responses/{named}"), client.post(f"/responses/{named}/cancel")):
         assert error_of(answer) == (404, None, None)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "order=up", "after=msg_none"])
-def test_a_wrong_page_is_400(client: httpx.Client, query: str) -> None:
-    """The parameter is named."""
+def test_a_wrong_page_parameter_is_400(client: httpx.Client, query: str) -> None:
+    """A wrong `limit`, `order` or `after` is a 400 that names the parameter."""
     response_id = create(client, "sim-instant")["id"]
     answer = client.get(f"/responses/{response_id}/input_items?{query}")
     assert error_of(answer)[:2] == (400, query.partition("=")[0])
@@ -176,8 +176,8 @@ def test_a_wrong_page_is_400(client: httpx.Client, query: str) -> None:
 @pytest.mark.parametrize(
     "headers", [{}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eA=="}, {"api-key": ""}]
 )
-def test_without_a_key_of_a_caller_everything_is_401(running: Service, headers: dict[str, str]) -> None:
-    """Also what does not exist: nothing can be learned without a key."""
+def test_every_request_without_a_valid_key_is_401(running: Service, headers: dict[str, str]) -> None:
+    """A path that does not exist is a 401 too, so a client without a key learns nothing."""
     stranger = running.stranger()
     for method, path in (("POST", "/v1/responses"), ("GET", f"/openai/v1/responses/resp_{'0' * 32}")):
         answer = stranger.request(method, path, headers=headers)
@@ -196,13 +196,13 @@ def test_without_a_key_of_a_caller_everything_is_401(running: Service, headers: 
         ("POST", "/health/ready", 405),
     ],
 )
-def test_what_no_route_takes_is_404_or_405(running: Service, method: str, path: str, status: int) -> None:
-    """In the envelope, too."""
+def test_a_request_that_no_route_accepts_is_404_or_405(running: Service, method: str, path: str, status: int) -> None:
+    """The error has the full envelope."""
     assert error_of(running.stranger().request(method, path))[0] == status
 
 
 def test_every_answer_has_a_request_id(running: Service, client: httpx.Client) -> None:
-    """Good or bad, and never the same twice."""
+    """Success and error answers carry an `x-request-id`, and no two are equal."""
     paths = ["/responses/resp_none", "/responses/resp_none", "/none"]
     answers = [*map(client.get, paths), running.stranger().get("/health/live"), client.post("/responses", json={})]
     ids = {answer.headers["x-request-id"] for answer in answers}
@@ -211,6 +211,6 @@ def test_every_answer_has_a_request_id(running: Service, client: httpx.Client) -
 
 
 def test_health_needs_no_key(running: Service) -> None:
-    """Live says that the process answers, ready that storage and upstream credentials can be used."""
+    """`live` says that the process answers. `ready` says that storage and upstream credentials can be used."""
     for name in ("live", "ready"):
         assert running.stranger().get(f"/health/{name}").json() == {"status": name}

@@ -1,4 +1,4 @@
-"""Two callers of one service, who must not see each other: not a status, and not that there is one."""
+"""Two callers of one service cannot see each other's responses, nor that such responses exist."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ UNKNOWN = "resp_" + "0" * 32
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service with two callers; by the end it has logged nothing unexpected."""
+    """Run one service with two callers. It must have logged nothing unexpected at the end."""
     with service(tmp_path_factory.mktemp("isolation"), azurite.account(), callers=("alice", "bob")) as running:
         yield running
         assert running.unexpected() == []
@@ -30,13 +30,13 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def alice(running: Service) -> httpx.Client:
-    """Give a client that calls as Alice, whose secret the receiver has."""
+    """Return a client that calls as Alice. The shared receiver verifies with Alice's secret."""
     return running.client("alice")
 
 
 @pytest.fixture(scope="module")
 def bob(running: Service) -> httpx.Client:
-    """Give a client that calls as Bob."""
+    """Return a client that calls as Bob."""
     return running.client("bob")
 
 
@@ -45,7 +45,10 @@ def bob(running: Service) -> httpx.Client:
 def test_another_callers_response_does_not_exist(
     alice: httpx.Client, bob: httpx.Client, model: str, method: str, path: str
 ) -> None:
-    """By id or token, every call answers as for an id that nobody has; and nothing has happened to it."""
+    """A call with the id or token of another caller's response is answered like a call with an unknown id.
+
+    The call does not change the response.
+    """
     response = create(alice, model)
     unknown = bob.request(method, f"/responses/{UNKNOWN}{path}")
     for name in (response["id"], response["continuation_token"] or response["id"]):
@@ -57,15 +60,15 @@ def test_another_callers_response_does_not_exist(
 
 
 def test_another_callers_response_cannot_be_continued(alice: httpx.Client, bob: httpx.Client) -> None:
-    """Running or ended, it is as unknown as one that never was."""
+    """Another caller's response is an unknown `previous_response_id`, whether it runs or has ended."""
     for model in ("sim-60s", "sim-instant"):
         previous = create(alice, model)["id"]
         answer = bob.post("/responses", json={"model": "sim-instant", "previous_response_id": previous})
         assert error_of(answer) == (400, "previous_response_id", "previous_response_not_found")
 
 
-def test_equal_idempotency_keys_of_two_callers_are_two(alice: httpx.Client, bob: httpx.Client) -> None:
-    """A key belongs to its caller, even with the very same body."""
+def test_equal_idempotency_keys_of_two_callers_name_two_responses(alice: httpx.Client, bob: httpx.Client) -> None:
+    """An idempotency key belongs to its caller, even with the same body."""
     body, headers = {"model": "sim-0.5s", "input": "One.", "background": True}, {"Idempotency-Key": "same"}
     first, second = (client.post("/responses", json=body, headers=headers).json() for client in (alice, bob))
     assert first["id"] != second["id"]

@@ -1,4 +1,4 @@
-"""The small print of the contract: what a response repeats, and what is refused in which words."""
+"""Details of the HTTP contract: what a response object repeats of its request, and how requests are refused."""
 
 import asyncio
 import random
@@ -34,21 +34,21 @@ ASKED: dict[str, Any] = {
 
 
 def request(method: str, path: str, query: str = "", **path_params: str) -> Request:
-    """Return a request without a body as the platform hands it over."""
+    """Return a request without a body, as the platform passes it to a function."""
     scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": []}
     return Request(scope | {"path_params": path_params})
 
 
 def repeated(shown: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a response object that the request has said."""
+    """Return the part of a response object that repeats the request."""
     return {name: shown[name] for name in ASKED}
 
 
-# What a response repeats
+# What a response repeats of its request
 
 
-async def test_what_was_asked_is_shown_while_the_response_waits(stage: Stage) -> None:
-    """Before the upstream has said a word, in the first answer and in every later one."""
+async def test_the_requests_fields_are_shown_before_the_upstream_accepts(stage: Stage) -> None:
+    """A response repeats its request's fields before its upstream accepts it, in the first and every later answer."""
     stage.upstream.start_errors = [OUTAGE]
     body = orjson.dumps({"model": "m", "input": "question", "background": True, **ASKED})
     made, first = await stage.engine.create(ANN, parse_request(body), None, None)
@@ -74,10 +74,13 @@ async def overdue(stage: Stage, response_id: str) -> None:
 
 
 @pytest.mark.parametrize("end", [cancelled, refused, overdue])
-async def test_what_was_asked_is_shown_after_an_end_without_an_answer(
+async def test_the_requests_fields_are_shown_after_an_end_without_an_answer(
     stage: Stage, end: Callable[[Stage, str], Awaitable[None]]
 ) -> None:
-    """However a response ends that the upstream never took: in its object and in the event of its callback."""
+    """A response that its upstream never accepted repeats the request's fields however it ends.
+
+    The object and the event of its callback both show them.
+    """
     stage.limit(deadline_ms=60_000)
     stage.upstream.start_errors = [OUTAGE]
     made = await stage.create(callback_url=CALLBACK_URL, **ASKED)
@@ -91,10 +94,10 @@ async def test_what_was_asked_is_shown_after_an_end_without_an_answer(
 
 
 @pytest.mark.parametrize("end", [cancelled, overdue])
-async def test_fields_too_large_to_stand_beside_the_record_are_shown_too(
+async def test_fields_too_large_for_the_record_are_shown_too(
     stage: Stage, end: Callable[[Stage, str], Awaitable[None]]
 ) -> None:
-    """What does not fit there is read from the request: while the response waits, while it runs, when it has ended."""
+    """Fields that are too large for the record are read from the request, before and after the response's end."""
     stage.limit(deadline_ms=60_000)
     stage.upstream.course = [Status.IN_PROGRESS]
     instructions = random.Random(1).randbytes(70_000).hex()
@@ -106,7 +109,7 @@ async def test_fields_too_large_to_stand_beside_the_record_are_shown_too(
     assert shown["instructions"] == instructions
 
 
-# A first answer that is none
+# A first answer that is not a response object
 
 
 @pytest.mark.parametrize(
@@ -122,8 +125,11 @@ async def test_fields_too_large_to_stand_beside_the_record_are_shown_too(
         b'{"id":1,"status":"queued"}',
     ],
 )
-async def test_a_success_that_is_no_response_object_fails_the_response(stage: Stage, content: bytes) -> None:
-    """The work may have begun and cost money: it is not begun again, and the response says what was wrong."""
+async def test_a_success_without_a_response_object_fails_the_response(stage: Stage, content: bytes) -> None:
+    """A 200 without a response object fails the response with `upstream_invalid`.
+
+    The work may have begun and cost money, so it is not started again.
+    """
     starts = 0
 
     async def answer(_: httpx.Request) -> httpx.Response:
@@ -148,8 +154,8 @@ async def test_a_success_that_is_no_response_object_fails_the_response(stage: St
 
 
 @pytest.mark.parametrize(("background", "flag"), [(False, "background"), (True, "stream")])
-async def test_what_was_not_created_as_a_stream_is_not_streamed(stage: Stage, background: bool, flag: str) -> None:
-    """The contract's words, by what was missing when it was created; the upstream is not asked."""
+async def test_a_response_not_created_as_a_stream_is_not_streamed(stage: Stage, background: bool, flag: str) -> None:
+    """The refusal to stream names the flag that was missing at creation. The upstream is not polled."""
     body = orjson.dumps({"model": "m", "input": "question", "background": background})
     made, _ = await stage.engine.create(ANN, parse_request(body), None, 0)
     with pytest.raises(BadRequest) as refused:
@@ -162,8 +168,8 @@ async def test_what_was_not_created_as_a_stream_is_not_streamed(stage: Stage, ba
 # Idempotent repeats
 
 
-async def test_a_repeat_outlives_what_it_continued(stage: Stage) -> None:
-    """The previous response has been deleted since: the repeat is the same response, not a refusal."""
+async def test_a_repeat_succeeds_after_its_previous_response_was_deleted(stage: Stage) -> None:
+    """A repeat of a request returns the same response, even if the previous response has been deleted since."""
     previous = await stage.ended()
     first = await stage.create(key="k", previous_response_id=previous.id)
     await stage.engine.delete(ANN, previous.id)
@@ -171,8 +177,11 @@ async def test_a_repeat_outlives_what_it_continued(stage: Stage) -> None:
     assert stage.upstream.starts[first.id] == 1
 
 
-async def test_a_repeat_outlives_the_permission_for_its_callback(stage: Stage) -> None:
-    """The callback's host has left the allow-list since: the repeat is the same response, a new one is refused."""
+async def test_a_repeat_succeeds_after_its_callback_host_was_barred(stage: Stage) -> None:
+    """A repeat returns the same response after the callback's host has left the allow-list.
+
+    A new request is refused.
+    """
     allowed = Caller("ann", (), ANN.secrets, ("hooks.contoso.com",))
     barred = Caller("ann", (), ANN.secrets, ("fabrikam.com",))
     first = await stage.create(allowed, key="k", callback_url=CALLBACK_URL)
@@ -182,8 +191,8 @@ async def test_a_repeat_outlives_the_permission_for_its_callback(stage: Stage) -
     assert stage.upstream.starts == {first.id: 1}
 
 
-async def test_a_repeat_of_a_deleted_response_does_not_bring_it_back(stage: Stage) -> None:
-    """Both were deleted: the repeat shows nothing of the response."""
+async def test_a_repeat_does_not_restore_a_deleted_response(stage: Stage) -> None:
+    """If a response and its previous one are both deleted, a repeat is refused and shows nothing of the response."""
     previous = await stage.ended()
     first = await stage.ended(key="k", previous_response_id=previous.id)
     for one in (previous, first):
@@ -197,7 +206,7 @@ async def test_a_repeat_of_a_deleted_response_does_not_bring_it_back(stage: Stag
 
 
 def test_a_key_belongs_to_one_caller() -> None:
-    """One digest under two names is a wrong setting: it could not be told who calls; the digest is not shown."""
+    """The settings must not give the same key digest to two callers. The error does not show the digest."""
     digest = sha256(b"key").hexdigest()
     text = orjson.dumps([{"name": name, "keys": [digest]} for name in ("ann", "bob")]).decode()
     with pytest.raises(SettingsError, match="CALLERS has the same key twice") as refused:
@@ -206,7 +215,7 @@ def test_a_key_belongs_to_one_caller() -> None:
 
 
 def test_an_input_has_at_most_ten_thousand_items() -> None:
-    """One more is refused, and the field is named."""
+    """An input of 10,000 items is accepted. One of 10,001 is refused, and the error names the field."""
     assert MAX_ITEMS == 10_000
     parse_request(orjson.dumps({"model": "m", "input": [{}] * MAX_ITEMS}))
     with pytest.raises(BadRequest) as refused:
@@ -223,15 +232,15 @@ def test_an_input_has_at_most_ten_thousand_items() -> None:
         ("/health/live", "GET"),
     ],
 )
-def test_a_method_that_is_not_allowed_learns_which_are(path: str, allowed: str) -> None:
-    """A 405 names them in its Allow header, as RFC 9110 demands, and in the envelope."""
+def test_a_405_names_the_allowed_methods(path: str, allowed: str) -> None:
+    """A 405 names the allowed methods in its Allow header, as RFC 9110 demands, and in the error's message."""
     answer = asyncio.run(http.unmatched(request("PATCH", path)))
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
     assert orjson.loads(answer.body)["error"]["message"] == f"PATCH is not allowed here; allowed: {allowed}."
 
 
-async def test_a_refusal_names_the_previous_response_as_its_caller_knows_it(stage: Stage) -> None:
-    """What the upstream calls a response is nobody's business, also in the upstream's own words."""
+async def test_a_refusal_names_the_previous_response_by_our_id(stage: Stage) -> None:
+    """When the upstream's refusal names the previous response, its id is replaced by the one that the caller knows."""
     first = await stage.ended()
     theirs = str((await stage.record(first.id)).upstream.id)
     stage.upstream.start_errors = [UpstreamRefused(400, f"Previous response with id '{theirs}' has not finished.")]

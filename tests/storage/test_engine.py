@@ -1,4 +1,4 @@
-"""The engine as its callers see it: one life of a response, waiting, continuing, and who may see what."""
+"""The engine as its callers see it: the life of a response, waiting, continuing, and access to responses."""
 
 import asyncio
 import os
@@ -19,12 +19,12 @@ from shared.engine import Engine
 from tests.support.clocks import START_MS, Clock
 from tests.support.stage import ANN, BOB, CALLBACK_URL, SECRET, Stage
 
-# What sweeps do once for all alarms of a shard that are due: ask what is due, and what comes next.
+# The two queries that a sweep makes once for a whole shard: which alarms are due, and when the next one is.
 SHARED = Counter({"GET responses()": 2})
 
 
 async def created(stage: Stage, wait_s: float | None, **fields: Any) -> dict[str, Any]:
-    """Create a response, waiting for its end; return the object that is answered."""
+    """Create a response and wait up to `wait_s` seconds for its end. Return the response object of the answer."""
     body = orjson.dumps({"model": "m", "input": "question", **fields})
     _, answer = await stage.engine.create(ANN, parse_request(body), None, wait_s)
     found: dict[str, Any] = orjson.loads(answer)
@@ -32,7 +32,11 @@ async def created(stage: Stage, wait_s: float | None, **fields: Any) -> dict[str
 
 
 async def test_the_life_of_a_response_takes_nine_storage_requests(stage: Stage) -> None:
-    """Accept, note the start, two polls, the end, claim and note the callback; reads only before end and callback."""
+    """A response with two polls and one callback takes seven transactions and two reads.
+
+    The transactions accept it, record its start, move its alarm for each poll, end it, claim the attempt and record it.
+    Only the end and the callback read the record.
+    """
     before = stage.proxy.counts.copy()
     made = await stage.create(callback_url=CALLBACK_URL)
     for _ in range(2):
@@ -50,7 +54,7 @@ async def test_the_life_of_a_response_takes_nine_storage_requests(stage: Stage) 
 
 
 async def test_background_work_is_answered_at_once(stage: Stage) -> None:
-    """A ticket: unfinished, with a token in place of a result."""
+    """The answer to a background request is a queued response with a continuation token. The upstream is not polled."""
     shown = await created(stage, None, background=True)
     assert (shown["status"], shown["output"]) == ("queued", [])
     assert shown["continuation_token"] == token_for(shown["id"])
@@ -59,15 +63,15 @@ async def test_background_work_is_answered_at_once(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("background", "wait_s"), [(False, None), (True, 30)])
 async def test_waiting_ends_with_the_response(stage: Stage, background: bool, wait_s: float | None) -> None:
-    """A request that is no background work, or that says how long to wait, is answered with the end."""
+    """A foreground request, or one that says how long it waits, is answered with the ended response."""
     stage.upstream.course = [Status.COMPLETED]
     shown = await created(stage, wait_s, background=background)
     assert (shown["status"], shown["background"]) == ("completed", background)
     assert shown["continuation_token"] is None
 
 
-async def test_waiting_ends_with_its_time(stage: Stage) -> None:
-    """What is not finished then comes back with a token, as background work: never a gateway time-out."""
+async def test_waiting_ends_after_its_time(stage: Stage) -> None:
+    """A response that has not ended within the wait is answered as background work with a token, not as a time-out."""
     stage.upstream.course = [Status.IN_PROGRESS]
     shown = await created(stage, 0.2, background=False)
     assert (shown["status"], shown["background"]) == ("in_progress", True)
@@ -75,7 +79,7 @@ async def test_waiting_ends_with_its_time(stage: Stage) -> None:
 
 
 async def test_waiting_outlasts_an_outage_of_storage(stage: Stage) -> None:
-    """The response is accepted: a fault while its creator waits costs no ticket."""
+    """If storage fails while a creator waits for an accepted response, the creator still gets its token."""
     stage.upstream.course = [Status.IN_PROGRESS]
     waiting = asyncio.Event()
 
@@ -93,15 +97,15 @@ async def test_waiting_outlasts_an_outage_of_storage(stage: Stage) -> None:
 
 
 async def test_a_get_may_wait_too(stage: Stage) -> None:
-    """A caller who comes back can wait for the end."""
+    """A caller that retrieves a response can wait for its end."""
     stage.upstream.course = [Status.IN_PROGRESS, Status.COMPLETED]
     made = await stage.create()
     record, _ = await stage.engine.retrieve(ANN, made.id, 30)
     assert record.status is Status.COMPLETED
 
 
-async def test_a_token_stands_for_the_id(stage: Stage) -> None:
-    """Every call takes the continuation token in place of the id."""
+async def test_a_token_can_be_used_instead_of_the_id(stage: Stage) -> None:
+    """A caller can retrieve and cancel a response by its continuation token instead of its id."""
     made = await stage.create()
     assert (await stage.shown(token_for(made.id)))["id"] == made.id
     assert (await stage.engine.cancel(ANN, token_for(made.id)))[0].id == made.id
@@ -110,8 +114,11 @@ async def test_a_token_stands_for_the_id(stage: Stage) -> None:
 # Continuing
 
 
-async def test_a_response_continues_another_under_the_upstreams_name(stage: Stage) -> None:
-    """Callers name our ids, the upstream gets its own; the answer shows ours."""
+async def test_a_response_continues_another_by_the_upstreams_id(stage: Stage) -> None:
+    """Callers name the previous response by our id.
+
+    The upstream receives its own id, and the response object shows ours.
+    """
     first = await stage.ended()
     second = await stage.create(previous_response_id=first.id)
     assert stage.upstream.works["up_1"].request["previous_response_id"] == "up_0"
@@ -119,7 +126,7 @@ async def test_a_response_continues_another_under_the_upstreams_name(stage: Stag
 
 
 async def test_only_a_response_that_has_ended_can_be_continued(stage: Stage) -> None:
-    """One that still runs is refused with its status; nothing is started."""
+    """Continuing a response that still runs is refused with its status, and nothing is started."""
     first = await stage.create()
     with pytest.raises(BadRequest, match=r"is still queued; wait for its end") as refused:
         await stage.create(previous_response_id=first.id)
@@ -127,8 +134,11 @@ async def test_only_a_response_that_has_ended_can_be_continued(stage: Stage) -> 
     assert stage.upstream.starts == {first.id: 1}
 
 
-async def test_what_is_not_there_cannot_be_continued(stage: Stage) -> None:
-    """Unknown, deleted, another caller's, and never known to the upstream: all are the same refusal."""
+async def test_a_response_that_is_not_available_cannot_be_continued(stage: Stage) -> None:
+    """A previous response that cannot be continued is always refused in the same way.
+
+    This holds for an unknown id, a deleted response, one of another caller, and one without an upstream id.
+    """
     deleted, others = await stage.ended(), await stage.ended(BOB)
     await stage.engine.delete(ANN, deleted.id)
     gate = stage.upstream.hold_starts()
@@ -144,7 +154,7 @@ async def test_what_is_not_there_cannot_be_continued(stage: Stage) -> None:
     await starter
 
 
-# Who may see what
+# Access to responses
 
 
 CALLS: list[Callable[[Engine, Caller, str], Awaitable[object]]] = [
@@ -158,10 +168,10 @@ CALLS: list[Callable[[Engine, Caller, str], Awaitable[object]]] = [
 
 @pytest.mark.parametrize("call", CALLS, ids=["retrieve", "cancel", "delete", "input_items", "deliveries"])
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.COMPLETED])
-async def test_anothers_response_does_not_exist(
+async def test_another_callers_response_is_not_found(
     stage: Stage, call: Callable[[Engine, Caller, str], Awaitable[object]], status: Status
 ) -> None:
-    """Another's id and one that never was get the same answer, and nothing happens to the response."""
+    """Another caller's id gets the same answer as an id that never existed. The response does not change."""
     stage.upstream.first = status
     made = await stage.create()
     for named in (made.id, token_for(made.id), new_id(), "resp_1", "", "../x"):
@@ -176,7 +186,7 @@ async def test_anothers_response_does_not_exist(
 
 
 async def test_the_input_can_be_listed(stage: Stage) -> None:
-    """The request's input as items, for as long as the response is kept."""
+    """The input of a request can be listed as items."""
     made = await stage.create(input=[{"role": "user", "content": "one"}, {"role": "user", "content": "two"}])
     listing = await stage.engine.input_items(ANN, made.id, Page(descending=False))
     assert [item["content"][0]["text"] for item in listing["data"]] == ["one", "two"]
@@ -195,7 +205,7 @@ async def test_the_input_can_be_listed(stage: Stage) -> None:
 async def test_a_target_that_is_not_allowed_is_refused_at_once(
     stage: Stage, fields: dict[str, Any], param: str, code: str
 ) -> None:
-    """The field is named, and neither storage nor upstream has been touched."""
+    """The refusal of a callback URL or reply queue names the field. Neither storage nor the upstream is called."""
     before = stage.proxy.counts.copy()
     with pytest.raises(BadRequest) as refused:
         await stage.create(**fields)
@@ -205,7 +215,7 @@ async def test_a_target_that_is_not_allowed_is_refused_at_once(
 
 
 async def test_callbacks_need_a_secret_and_an_allowed_host(stage: Stage) -> None:
-    """Nothing is sent unsigned, nor to a host that the caller's configuration does not name."""
+    """A callback is refused if its caller has no valid signing secret or does not allow its host."""
     for caller, code in (
         (Caller("ann", (), ()), "callback_url_unsigned"),
         (Caller("ann", (), (SigningSecret(SECRET, START_MS),)), "callback_url_unsigned"),
@@ -217,7 +227,7 @@ async def test_callbacks_need_a_secret_and_an_allowed_host(stage: Stage) -> None
 
 
 async def test_a_request_that_cannot_be_kept_is_too_large(stage: Stage) -> None:
-    """A request over the limit when packed is refused before anything is written."""
+    """A request that is over the limit when compressed is refused, and nothing is started."""
     with pytest.raises(TooLarge) as refused:
         await stage.create(input=os.urandom(3_000_000).hex())
     assert refused.value.code == "request_too_large"
@@ -225,15 +235,15 @@ async def test_a_request_that_cannot_be_kept_is_too_large(stage: Stage) -> None:
 
 
 async def test_readiness_needs_table_and_queues(stage: Stage) -> None:
-    """A check passes where everything answers, and fails where storage does not."""
+    """The readiness check passes while storage answers, and raises StoreUnavailable while it does not."""
     await stage.engine.check()
     async with stage.proxy.refusing():
         with pytest.raises(StoreUnavailable):
             await stage.engine.check()
 
 
-async def test_a_response_keeps_to_its_shard(stage: Stage) -> None:
-    """Everything of a response is in the partition that its id names, so that one transaction can hold it."""
+async def test_all_rows_of_a_response_are_in_its_shard(stage: Stage) -> None:
+    """All rows of a response are in the partition that its id names, so one transaction can change them together."""
     made = await stage.ended(callback_url=CALLBACK_URL)
     rows = [row async for row in (await stage.table()).list_entities(select=["PartitionKey", "RowKey"])]
     assert {row["PartitionKey"] for row in rows} == {shard_of(made.id)}

@@ -1,6 +1,7 @@
-"""Agent Framework agents that call the running service, and how a program runs them in the background.
+"""Agent Framework agents that call the running service, and helpers that run them in the background.
 
-Agents are of any type here: their options are dictionaries typed by client, and what one does not declare is passed on.
+Agents have type Any here: their options are dictionaries that are typed by client, and an option that the type does not
+declare is passed on too.
 """
 
 import asyncio
@@ -25,7 +26,10 @@ Update = AgentResponseUpdate
 async def agent(
     running: Service, model: str, *tools: Callable[..., object], url: str | None = None, instructions: str | None = None
 ) -> AsyncIterator[Any]:
-    """Give an agent whose client calls the service, or what stands before it at that address; closed afterwards."""
+    """Yield an agent whose client calls the service, or the given URL in front of it.
+
+    The client is closed with the block.
+    """
     key = running.callers["first"].api_key
     client = OpenAIChatClient(model=model, api_key=key, base_url=f"{url or running.hosts[0].url}/openai/v1")
     async with client.client:
@@ -35,7 +39,7 @@ async def agent(
 async def polled(
     asked: Any, reply: Reply, session: AgentSession | None = None, *, headers: Json | None = None, **options: object
 ) -> list[Reply]:
-    """Poll until the token is null, with these options; return every answer, the given one first."""
+    """Poll with these options until the token is null. Return every answer, starting with the given one."""
     answers = [reply]
     async with asyncio.timeout(RUN_S):
         while (token := answers[-1].continuation_token) is not None:
@@ -47,7 +51,7 @@ async def polled(
 
 
 async def ran(asked: Any, prompt: str, session: AgentSession | None = None, **options: object) -> Reply:
-    """Run in the background, poll to the end, and return the last answer."""
+    """Run a prompt in the background, poll to the end, and return the last answer."""
     given = BACKGROUND | options
     return (await polled(asked, await asked.run(prompt, session=session, options=given), session, **given))[-1]
 
@@ -59,6 +63,6 @@ def received(reply: Reply) -> Json:
 
 
 def event_of(update: Update) -> Any:
-    """Return the event that an update was made from."""
+    """Return the stream event from which an update was made."""
     chat_update: Any = update.raw_representation
     return chat_update.raw_representation

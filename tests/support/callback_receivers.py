@@ -1,4 +1,4 @@
-"""Receivers of callbacks as the world has them: loopback servers that answer well, badly or never."""
+"""Receivers of callbacks as loopback servers that answer well, badly or never."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came over the wire: its first line, its headers in lower case, its body."""
+    """One request as it was received: its request line, its headers with names in lower case, and its body."""
 
     line: str
     headers: dict[str, str]
@@ -33,7 +33,7 @@ class Request:
 
 
 class Receiver:
-    """A loopback server that keeps every request and then plays its script."""
+    """A loopback server that records every request and then plays its script."""
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self._script = script
@@ -57,12 +57,12 @@ class Receiver:
 
     @property
     def connections(self) -> int:
-        """How many connections were made so far."""
+        """The number of connections made so far."""
         return len(self._writers)
 
     @property
     def open_connections(self) -> int:
-        """How many of them are open."""
+        """The number of connections that are open."""
         return sum(not writer.is_closing() for writer in self._writers)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,7 +81,7 @@ async def _read_request(reader: asyncio.StreamReader) -> Request:
 
 
 def reply(status: int, *fields: str, body: bytes = b"") -> Script:
-    """Answer at once, and well."""
+    """Return a script that sends a complete answer at once."""
 
     async def play(writer: asyncio.StreamWriter) -> None:
         writer.write(_head(status, f"content-length: {len(body)}", *fields) + body)
@@ -91,7 +91,7 @@ def reply(status: int, *fields: str, body: bytes = b"") -> Script:
 
 
 def raw(data: bytes, *, after_s: float = 0) -> Script:
-    """Send these bytes, after a while, and hang up."""
+    """Return a script that waits, sends these bytes and closes the connection."""
 
     async def play(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(after_s)
@@ -103,7 +103,7 @@ def raw(data: bytes, *, after_s: float = 0) -> Script:
 
 
 def replies(*scripts: Script) -> Script:
-    """Play one script after the other, the last one again and again."""
+    """Return a script that plays the given ones in turn and repeats the last one."""
     left = list(scripts)
 
     async def play(writer: asyncio.StreamWriter) -> None:
@@ -113,19 +113,19 @@ def replies(*scripts: Script) -> Script:
 
 
 def broken_off(data: bytes) -> Script:
-    """Send these bytes and reset the connection."""
+    """Return a script that sends these bytes and resets the connection."""
 
     async def play(writer: asyncio.StreamWriter) -> None:
         writer.write(data)
         await writer.drain()
-        await asyncio.sleep(0.05)  # a reset takes back what the peer has not read yet
+        await asyncio.sleep(0.05)  # a reset discards what the peer has not read yet
         await hang_up(writer)
 
     return play
 
 
 def drip(start: bytes, drop: bytes) -> Script:
-    """Send the start, then a drop every few milliseconds without end."""
+    """Return a script that sends the start, then a drop every 5 ms without end."""
 
     async def play(writer: asyncio.StreamWriter) -> None:
         writer.write(start)
@@ -143,14 +143,14 @@ async def silence(_writer: asyncio.StreamWriter) -> None:
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
-    """Reset the connection without a word."""
+    """Reset the connection without an answer."""
     lingers_not = struct.pack("ii", 1, 0)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingers_not)
     writer.transport.abort()
 
 
 def endless(status: int) -> bytes:
-    """Return the head of an answer whose body is promised to be huge."""
+    """Return the head of an answer that announces a body of 10^12 bytes."""
     return _head(status, f"content-length: {10**12}")
 
 
@@ -159,10 +159,10 @@ def _head(status: int, *fields: str) -> bytes:
 
 
 class Detour(httpcore.AsyncNetworkBackend):
-    """A network in which every number leads to one loopback port, but for those that are dead.
+    """A network in which every address leads to one loopback port, and those in `dead` cannot be connected to.
 
-    `dialled` holds the numbers in their order, `heard` counts the bytes read where there is no TLS. A connection
-    names its number as its peer, unless `exposed`.
+    `dialled` holds the addresses in the order of the connections. `heard` counts the bytes read, without TLS. A
+    connection reports the dialled address as its peer unless `exposed` is set.
     """
 
     def __init__(self, port: int, *, dead: tuple[str, ...] = (), exposed: bool = False) -> None:
@@ -175,7 +175,7 @@ class Detour(httpcore.AsyncNetworkBackend):
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *_: object, **__: object
     ) -> httpcore.AsyncNetworkStream:
-        """Record the number and connect to the receiver."""
+        """Record the address and connect to the receiver."""
         self.dialled.append(host)
         if host in self._dead:
             raise httpcore.ConnectError
@@ -210,7 +210,7 @@ class _Posing(httpcore.AsyncNetworkStream):
 
 
 class Certificate:
-    """A self-made certificate: the server's side of it, and a client that trusts nothing else."""
+    """A self-signed certificate with a server context that uses it and a client context that trusts only it."""
 
     def __init__(self, folder: Path, *names: str, expired: bool = False) -> None:
         key = ec.generate_private_key(ec.SECP256R1())

@@ -1,4 +1,4 @@
-"""Load on a service while it is made to fail, and what must have come of everything it accepted."""
+"""Load on a service while it is made to fail, and checks of everything that it has accepted."""
 
 import random
 import time
@@ -18,7 +18,7 @@ from tests.support.service_process import Json, Service, following, streaming
 THREADS = 8
 ACCEPTED_S = 90.0
 READ_S = 80.0
-SETTLED_S = 90.0  # a death costs up to 67 s, see test_deaths.py; the rest is for a machine that is busy
+SETTLED_S = 90.0  # a crash costs up to 67 s, see test_deaths.py, and a busy machine needs the rest
 ENDS = {
     "sim-instant": "completed",
     "sim-1s": "completed",
@@ -31,9 +31,10 @@ ENDS = {
 
 @dataclass
 class Load:
-    """Callers who send, each request again until they read a 2xx; the seed decides what and when.
+    """Callers that send requests, and repeat each until they read a 2xx. The seed decides the models and the pauses.
 
-    `accepted` holds what they were promised, `answers` counts what they got. Without keys, a repeat is a new request.
+    `accepted` maps the number of a request to the id of its response. `answers` counts status codes, with None for a
+    broken connection. Without idempotency keys a repeat is a new request.
     """
 
     running: Service
@@ -52,7 +53,10 @@ class Load:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Send during the block; at its end, wait until everything is accepted. A failure in it ends the sending."""
+        """Send during the block. At its end, wait until every request is accepted.
+
+        An exception in the block ends the sending.
+        """
         pool = ThreadPoolExecutor(THREADS)
         try:
             sent = [pool.submit(self._send, n) for n in range(self.count)]
@@ -64,13 +68,16 @@ class Load:
             pool.shutdown(cancel_futures=True)
 
     def settle(self) -> float:
-        """Wait until everything has called back; return the seconds that took. Nobody asks: that would be a poll."""
+        """Wait until everything has called back, and return how many seconds that took.
+
+        No response is read meanwhile, because a read would poll the upstream.
+        """
         began = time.monotonic()
         assert wait_for(lambda: not self._missing(), SETTLED_S), self._lost()
         return time.monotonic() - began
 
     def check(self) -> int:
-        """Check every promise; return how many callbacks came more than once."""
+        """Check everything that the service guarantees. Return how many callbacks were repeated."""
         for n, response_id in self.accepted.items():
             assert self._read(response_id)["status"] == ENDS[self._plan[n][0]]
             self._await_delivered(response_id)
@@ -85,12 +92,12 @@ class Load:
         return len(callbacks) - len(received)
 
     def post(self, n: int, client: httpx.Client) -> httpx.Response:
-        """Send the n-th request, as every time."""
+        """Send the request with this number, which is the same every time."""
         request = self.running.with_callback(model=self._plan[n][0], input=f"Request number {n}.")
         return client.post("/responses", json=request, headers={"Idempotency-Key": f"key-{n}"} if self.keyed else {})
 
     def _send(self, n: int) -> None:
-        time.sleep(self._plan[n][1])  # the time between two requests of one caller
+        time.sleep(self._plan[n][1])  # the pause between two requests of one caller
         end, tries = time.monotonic() + ACCEPTED_S, n
         while n not in self.accepted and not self._over.is_set():
             assert time.monotonic() < end, f"request {n} was not accepted within {ACCEPTED_S:g} s"
@@ -112,12 +119,15 @@ class Load:
             time.sleep(0.1)
 
     def _missing(self) -> set[str]:
-        """Return what was accepted, or started for a caller who did not read the answer, and has not called back."""
+        """Return the ids of all responses that have not called back.
+
+        They include responses that started for a caller that did not read the answer.
+        """
         received = {one["response_id"] for one in self.running.receiver.received()}
         return {*self.accepted.values(), *self.running.model.stats()["started"]} - received
 
     def _lost(self) -> str:
-        """Say what the service knows of what has not called back."""
+        """Return an error message with the state of every response that has not called back."""
         paths = [f"/responses/{one}{part}" for one in sorted(self._missing()) for part in ("", "/deliveries")]
         known = [self._get(path).text for path in paths]
         return f"no callback in time: {known}"
@@ -129,7 +139,10 @@ class Load:
         return found
 
     def _await_delivered(self, response_id: str) -> None:
-        """Wait for the record of the delivery: a death between a callback and its record lets it be sent again."""
+        """Wait until the delivery is recorded.
+
+        If the process crashes between a callback and its record, the callback is sent again.
+        """
 
         def is_delivered() -> bool:
             (delivery,) = self._get(f"/responses/{response_id}/deliveries").json()["data"]
@@ -143,7 +156,7 @@ class Load:
 
 @dataclass
 class Reader:
-    """A client of one stream, who goes on after every break, at whichever host answers, up to the terminal event."""
+    """A client of one stream. It resumes after every break, at the next host, until the terminal event."""
 
     clients: Sequence[httpx.Client]
     model: str
@@ -154,7 +167,7 @@ class Reader:
 
     @property
     def token(self) -> str | None:
-        """Where the reader is; None at the end, and before anything has come."""
+        """The token of the last event, or None after the terminal event and before the first one."""
         return self.events[-1]["continuation_token"] if self.events else None
 
     def read(self) -> None:
@@ -178,7 +191,7 @@ class Reader:
 
 @contextmanager
 def reading(readers: Sequence[Reader]) -> Iterator[None]:
-    """Let all of them read beside the block; at its end, wait until each has read everything."""
+    """Let the readers read during the block. At its end, wait until each has read everything."""
     with ThreadPoolExecutor(len(readers)) as pool:
         read = [pool.submit(reader.read) for reader in readers]
         yield

@@ -1,4 +1,4 @@
-"""A relay that cuts connections: what a client sees of a network that breaks, by real sockets."""
+"""A relay that cuts connections, as a broken network does, with real sockets."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Cutter:
-    """Relays to a port; of the first connections, each passes so many bytes of the answer and is then cut."""
+    """A relay to a port. It cuts each of the first connections after a given number of bytes of the answer."""
 
     def __init__(self, target_port: int, passes: Sequence[int]) -> None:
         self._target_port = target_port
@@ -16,7 +16,7 @@ class Cutter:
         self.cuts = 0
 
     async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
+        """Relay one connection."""
         left = self._passes.pop(0) if self._passes else None
         there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
         asking = asyncio.create_task(_copy(reader, back))
@@ -31,7 +31,7 @@ class Cutter:
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter, left: int | None = None) -> bool:
-    """Copy to the end, or up to so many bytes; say whether it came to the end."""
+    """Copy everything, or at most `left` bytes. Return whether the end was reached."""
     with contextlib.suppress(ConnectionError):
         while chunk := await source.read(65_536):
             target.write(chunk if left is None else chunk[:left])
@@ -43,7 +43,7 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter, left
 
 @contextmanager
 def cutter(target_port: int, *passes: int) -> Iterator[tuple[str, Cutter]]:
-    """Run a relay in a thread until the end of the block; give its address and itself."""
+    """Run a relay in a thread until the end of the block. Yield its URL and the relay."""
     loop = asyncio.new_event_loop()
     relay = Cutter(target_port, passes)
     server = loop.run_until_complete(asyncio.start_server(relay.relay, "127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Thousands of deliveries: what each receiver will answer, the receivers, and storage that loses things on the way."""
+"""A load of thousands of deliveries: planned answers, receivers, and storage that loses requests and answers."""
 
 import asyncio
 import random
@@ -29,10 +29,10 @@ ENDED = Status.COMPLETED
 CALLERS = ("ann", "bob", "cem", "dee", "eve")
 HOSTS = 40
 DOWN_HOST = "h0.contoso.com"
-DOWN_MS = 180_000  # for so long after the start it answers 503 to everything
+DOWN_MS = 180_000  # for this time after the start, that host answers 503 to everything
 LATENCY_S = 0.02
 GONE_SHARE = 0.03
-# What some receivers answer before anything else: how many of them, and how many times at most.
+# What some receivers answer first: the outcome, the share of receivers, and how many times at most.
 TROUBLE: tuple[tuple[Outcome, float, int], ...] = (
     (500, 0.05, 3),
     (429, 0.03, 2),
@@ -45,7 +45,7 @@ OPERATIONS = 100
 
 @dataclass(frozen=True)
 class Course:
-    """One delivery: its number, its caller, and what its receiver answers, of which the last stays."""
+    """The plan of one delivery: its number, its caller, and its receiver's answers, of which the last is repeated."""
 
     n: int
     caller: str
@@ -58,22 +58,22 @@ class Course:
 
     @property
     def url(self) -> str:
-        """Where it goes."""
+        """The callback URL."""
         return f"https://h{self.n % HOSTS}.contoso.com/{self.n}"
 
     @property
     def end(self) -> str:
-        """The state it must come to."""
+        """The state that the delivery must reach."""
         return "gone" if self.answers[-1] == 410 else "delivered"
 
     @property
     def webhook_id(self) -> str:
-        """The id of its event, whichever attempt it is."""
+        """The id of the event, which is the same on every attempt."""
         return event_id(self.id, states.event_type(ENDED))
 
 
 def courses(count: int, rng: random.Random) -> list[Course]:
-    """Return so many deliveries, most of which succeed at once."""
+    """Return the plans of this number of deliveries, most of which succeed at once."""
     return [Course(n, rng.choice(CALLERS), (*_before(rng), _last(rng))) for n in range(count)]
 
 
@@ -90,7 +90,7 @@ def _last(rng: random.Random) -> Outcome:
 
 
 async def plant(table: Table, planned: Iterable[Course]) -> None:
-    """Write each response as it is at its end, with its alarms: as many in a transaction as it holds."""
+    """Write each response as it is at its end, with its alarms, in transactions of up to 100 operations."""
     waiting: dict[str, list[Any]] = defaultdict(list)
     for course in planned:
         shard = shard_of(course.id)
@@ -117,13 +117,13 @@ def _ended(course: Course) -> ChangeSet:
 
 @dataclass
 class Fleet:
-    """The receivers of all deliveries, and what they have seen, by URL."""
+    """The receivers of all deliveries, and what they have received, by URL."""
 
     planned: Sequence[Course]
     clock: Clock
     rng: random.Random
     posts: Counter[str] = field(default_factory=Counter)
-    repeats: Counter[str] = field(default_factory=Counter)  # POSTs of what had been answered with its last word
+    repeats: Counter[str] = field(default_factory=Counter)  # POSTs after the final answer
     webhook_ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class Fleet:
         self.over: set[str] = set()
 
     def take(self, url: str, webhook_id: str) -> Outcome:
-        """Take an event and return what its receiver answers."""
+        """Record an event and return its receiver's answer."""
         self.posts[url] += 1
         self.webhook_ids[url].add(webhook_id)
         if url in self.over:
@@ -144,7 +144,7 @@ class Fleet:
 
 
 class Carrier(ScriptedReceiver):
-    """The sender of one process. At its n-th POST, if a number is named, the process dies: its task is cancelled."""
+    """The sender of one process. At POST number `dies_at`, unless that is 0, the task of the process is cancelled."""
 
     def __init__(self, fleet: Fleet, *, dies_at: int = 0) -> None:
         super().__init__(now_ms=lambda: fleet.clock.ms)
@@ -161,7 +161,7 @@ class Carrier(ScriptedReceiver):
         *,
         hosts: Collection[str] = (),  # noqa: ARG002
     ) -> Answer:
-        """Make one attempt, which takes its time."""
+        """Make one attempt, which takes up to 20 ms."""
         outcome = self._fleet.take(address, headers["webhook-id"])
         self.sent.append(address)
         number = len(self.sent)
@@ -174,9 +174,9 @@ class Carrier(ScriptedReceiver):
 
 
 class LossyTable(Table):
-    """A table on the way to which a share of the requests is lost, and on the way back the same share of the answers.
+    """A table client that loses a share of the requests before storage, and the same share of the answers after it.
 
-    To whoever waits both look alike. Here and not in a proxy, because that would take as long as all the rest.
+    Both look alike to the caller. A proxy would do the same, but would take as long as everything else together.
     """
 
     rng: random.Random

@@ -1,4 +1,4 @@
-"""What a deployment would take with it, by .funcignore."""
+"""The files of a deployment, selected by .funcignore."""
 
 import re
 import shutil
@@ -19,12 +19,15 @@ def lines() -> list[str]:
 
 
 def by_git() -> Excludes:
-    """Return whether a path stays out by the rules of .gitignore."""
+    """Return a predicate that says whether a path is excluded by the rules of .gitignore."""
     return GitIgnoreSpec.from_lines(lines()).match_file
 
 
 def by_core_tools() -> Excludes:
-    """Return whether a path stays out by the rules of Core Tools: a pattern is a path's beginning, to a word's end."""
+    """Return a predicate that says whether a path is excluded by the rules of Core Tools.
+
+    There a pattern matches the beginning of a path, up to the end of a word.
+    """
     kept = [_beginning(line[1:]) for line in lines() if line.startswith("!")]
     out = [_beginning(line) for line in lines() if not line.startswith("!")]
     return lambda path: any(one.match(path) for one in out) and not any(one.match(path) for one in kept)
@@ -36,7 +39,7 @@ def _beginning(pattern: str) -> re.Pattern[str]:
 
 
 def deployed(excludes: Excludes, folder: Path = ROOT) -> Iterator[str]:
-    """Give the paths of all files that a deployment takes; what stays out is not even looked into."""
+    """Yield the paths of all files that a deployment contains. Excluded folders are not read."""
     for path in sorted(folder.iterdir()):
         name = path.relative_to(ROOT).as_posix()
         if path.is_dir() and not excludes(f"{name}/x"):
@@ -46,7 +49,7 @@ def deployed(excludes: Excludes, folder: Path = ROOT) -> Iterator[str]:
 
 
 def unpack(directory: Path) -> Path:
-    """Copy what a deployment takes into a directory, and return that."""
+    """Copy the files of a deployment into a directory, and return the directory."""
     for path in deployed(by_core_tools()):
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / path, directory / path)

@@ -1,8 +1,9 @@
-"""One delivery in a child process that dies at a chosen step of it.
+"""Make one delivery attempt in a process that kills itself at a chosen step.
 
     python -m tests.support.doomed_delivery ALARM --dies MOMENT
 
-It is the engine of production, built from the settings in the environment, but for two seams that count its steps.
+The process runs the production engine, built from the settings in the environment. Only the store and the sender are
+replaced, by subclasses that know each step.
 """
 
 import argparse
@@ -25,25 +26,25 @@ from shared.storage.store import Store
 
 @dataclass(frozen=True)
 class Doom:
-    """The moment at which this process dies as if by kill -9; an empty one never comes."""
+    """The step at which this process kills itself with SIGKILL, or an empty text for never."""
 
     moment: str
 
     def passes(self, moment: str) -> None:
-        """Go on, unless this is the moment."""
+        """Kill the process if this is the step."""
         if moment == self.moment:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 class DoomedStore(Store):
-    """Storage at whose transactions the process may die: before one is sent, or once its answer is read."""
+    """A store whose transactions can kill the process: before one is sent, or after its answer is read."""
 
     def __init__(self, store: Store, doom: Doom) -> None:
         super().__init__(store._table)
         self._doom = doom
 
     async def commit(self, change: ChangeSet) -> Record:
-        """Carry out the claim of an attempt, or its record."""
+        """Commit the claim of an attempt, or its record."""
         name = "claim" if any(one.sending for one in change.record.deliveries) else "record"
         self._doom.passes(f"before the {name}")
         record = await super().commit(change)
@@ -53,7 +54,7 @@ class DoomedStore(Store):
 
 @dataclass(eq=False)
 class DoomedSender(CallbackSender):
-    """A sender at whose POST the process may die: before it is sent, or once its answer is read."""
+    """A sender whose POST can kill the process: before it is sent, or after its answer is read."""
 
     doom: Doom = field(default_factory=lambda: Doom(""))
 
@@ -68,7 +69,7 @@ class DoomedSender(CallbackSender):
 
 
 async def deliver(alarm_key: str, doom: Doom) -> None:
-    """Make the attempt that a message with this key asks for."""
+    """Make the attempt of the alarm with this key."""
     ports = build_ports(load_settings())
     senders = {**ports.senders, Target.CALLBACK: DoomedSender(allow_loopback=True, doom=doom)}
     engine = Engine(replace(ports, store=DoomedStore(ports.store, doom), senders=senders))
@@ -77,7 +78,7 @@ async def deliver(alarm_key: str, doom: Doom) -> None:
 
 
 def main() -> None:
-    """Deliver, or die."""
+    """Make the attempt that the command line names."""
     parser = argparse.ArgumentParser(prog="tests.support.doomed_delivery", description=__doc__)
     parser.add_argument("alarm", help="the key of the delivery's alarm")
     parser.add_argument("--dies", default="", metavar="MOMENT", help="such as 'after the claim'")

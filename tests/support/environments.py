@@ -11,7 +11,7 @@ from local.environments.installing import is_whole
 
 
 def need(name: str) -> Path:
-    """Return where an environment is installed. Where it is not, skip the test on a laptop and fail it in CI."""
+    """Return the folder of an environment. If it is not installed, skip the test on a laptop and fail it in CI."""
     try:
         environment = ENVIRONMENTS[name]()
     except LeftOut as missing:

@@ -1,4 +1,4 @@
-"""Failover: the process that is left after a death, with its own messages and heartbeat, on a stage's clock."""
+"""Failover: the process that remains after a crash, with its own messages and heartbeat, on a stage's clock."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,19 +15,25 @@ HEARTBEAT_MS = 60_000
 
 @dataclass
 class Survivor:
-    """The process that is left, from now on. What was sent before is lost: the dead had taken those messages."""
+    """The process that remains, from now on.
+
+    Messages that were sent before are lost, because the crashed process had received them.
+    """
 
     stage: Stage
     engine: Engine
     next_beat_ms: int
     _heard: int = 0
-    _waiting: list[tuple[int, Sent]] = field(default_factory=list)  # messages, and when each can be seen
+    _waiting: list[tuple[int, Sent]] = field(default_factory=list)  # when each message is visible, in unix ms
 
     def __post_init__(self) -> None:
         self._heard = len(self.stage.sent)
 
     async def go_on_until(self, holds: Callable[[], Awaitable[bool]], deadline_ms: int) -> None:
-        """Do what comes next, and so move the clock, until the condition holds; fail where it takes too long."""
+        """Handle the next message or heartbeat, and move the clock to it, until the condition holds.
+
+        Fail when the clock has passed the deadline.
+        """
         while not await holds():
             await self._next()
             assert self.stage.clock.ms <= deadline_ms, "still not"

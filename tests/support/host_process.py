@@ -1,4 +1,4 @@
-"""Running the local Functions host as the process it is, over small apps written for one test, and its queues."""
+"""The local Functions host as a process that runs a small app of the test, and the queues of that app."""
 
 import base64
 import json
@@ -25,12 +25,12 @@ HEAD = """
     app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
     STORAGE = "AzureWebJobsStorage"
 """
-"""How the app of a queue test begins."""
+"""The first lines of the app of a queue test."""
 
 
 @dataclass(frozen=True)
 class RunningHost:
-    """A host that listens: its address, a client for it, and what it wrote."""
+    """A host that listens: its process, a client of it, and its log."""
 
     process: subprocess.Popen[bytes]
     client: httpx.Client
@@ -38,16 +38,16 @@ class RunningHost:
 
     @property
     def written(self) -> str:
-        """Everything the host has written to standard output and standard error."""
+        """Everything that the host has written to standard output and standard error."""
         return self.log.read_text()
 
     def await_text(self, text: str, times: int = 1) -> None:
-        """Wait until the host, or a function in it, has written the text that many times."""
+        """Wait until the host, or a function in it, has written the text this number of times."""
         assert wait_for(lambda: self.written.count(text) >= times, DEADLINE_S), self.written
 
 
 def write_app(directory: Path, source: str, queues: Mapping[str, object] | None = None, **http: object) -> Path:
-    """Write an app of the given function_app.py into the directory, with `http` and `queues` in its host.json."""
+    """Write an app with this function_app.py into the directory. `http` and `queues` go into its host.json."""
     polling = {"maxPollingInterval": "00:00:00.200", "batchSize": 4, "newBatchThreshold": 0}
     extensions = {"http": http, "queues": {**polling, **(queues or {})}}
     (directory / "host.json").write_text(json.dumps({"version": "2.0", "extensions": extensions}))
@@ -56,7 +56,7 @@ def write_app(directory: Path, source: str, queues: Mapping[str, object] | None 
 
 
 def start(app: Path, log: Path, settings: Mapping[str, str], port: int = 0) -> subprocess.Popen[bytes]:
-    """Start a host over the app, on a free port unless one is given; its output goes to the log."""
+    """Start a host over the app, on a free port unless one is given. Its output goes to the log."""
     with log.open("wb") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "local.host", "--port", str(port), "--app", str(app)],
@@ -81,7 +81,7 @@ def running(app: Path, **settings: str) -> Iterator[RunningHost]:
 
 
 def refusal(app: Path, *, port: int = 0, **settings: str) -> str:
-    """Return what a host says that refuses to run the app."""
+    """Return the output of a host that refuses to run the app."""
     log = app / "host.log"
     process = start(app, log, settings, port)
     assert process.wait(DEADLINE_S) == 1, log.read_text()
@@ -89,12 +89,12 @@ def refusal(app: Path, *, port: int = 0, **settings: str) -> str:
 
 
 def queue(account: str, name: str) -> QueueClient:
-    """Return a client of the queue whose messages are the text on the wire."""
+    """Return a client of the queue that does not encode: a message's content is the text on the wire."""
     return QueueClient.from_connection_string(account, name)
 
 
 def put(account: str, name: str, body: bytes, *, encode: bool = True) -> None:
-    """Put a message on a queue, once the host has created it."""
+    """Put a message on a queue as soon as the host has created it."""
     text = base64.b64encode(body).decode() if encode else body.decode()
     with closing(queue(account, name)) as client:
         assert wait_for(lambda: exists(client), DEADLINE_S)
@@ -102,7 +102,7 @@ def put(account: str, name: str, body: bytes, *, encode: bool = True) -> None:
 
 
 def exists(client: QueueClient) -> bool:
-    """Whether the queue is there."""
+    """Return whether the queue exists."""
     try:
         client.get_queue_properties()
     except ResourceNotFoundError:
@@ -111,20 +111,20 @@ def exists(client: QueueClient) -> bool:
 
 
 def length(account: str, name: str) -> int | None:
-    """Return how many messages a queue has, invisible ones included; None for no queue."""
+    """Return how many messages a queue has, including invisible ones, or None if it does not exist."""
     with closing(queue(account, name)) as client:
         return client.get_queue_properties().approximate_message_count if exists(client) else None
 
 
 def await_texts(account: str, name: str, count: int) -> list[str]:
-    """Wait for that many messages and return their texts as they are on the wire."""
+    """Wait for this number of messages and return their texts as they are on the wire."""
     with closing(queue(account, name)) as client:
         assert wait_for(lambda: exists(client) and len(client.peek_messages(max_messages=32)) >= count, DEADLINE_S)
         return [message.content for message in client.peek_messages(max_messages=32)]
 
 
 def await_empty(account: str, name: str) -> None:
-    """Wait until every message of the queue is settled."""
+    """Wait until the queue has no message, visible or not."""
     assert wait_for(lambda: length(account, name) == 0, DEADLINE_S)
 
 

@@ -1,4 +1,4 @@
-"""What the product has logged."""
+"""Reads the log lines of the product."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import pytest
 
 
 def log_lines(caplog: pytest.LogCaptureFixture, *levels: int) -> list[dict[str, Any]]:
-    """Return what the product has logged, at one of these levels if any are named: each line is one JSON object."""
+    """Return the product's log lines as JSON objects, of these levels if any are given."""
     records = [one for one in caplog.records if one.name.startswith(("shared", "functions"))]
     return [orjson.loads(one.getMessage()) for one in records if not levels or one.levelno in levels]
 
 
 def log_events(caplog: pytest.LogCaptureFixture, *levels: int) -> list[str]:
-    """Return the names of the events in those lines."""
+    """Return the event names of those lines."""
     return [line["event"] for line in log_lines(caplog, *levels)]

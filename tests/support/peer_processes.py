@@ -1,4 +1,4 @@
-"""Test peers as they run for real: each a process of its own, reached over a socket."""
+"""The peers of the tests, each as a separate process that is reached over a socket."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ Event: TypeAlias = dict[str, Any]
 
 @contextlib.contextmanager
 def peer(directory: Path, module: str, *arguments: str) -> Iterator[str]:
-    """Run `python -m module` and give the URL that it announces; it has ended when the block ends."""
+    """Run `python -m module` until the end of the block, and yield the URL that it announces."""
     command = [sys.executable, "-m", module, *arguments]
     process = Process(module, command, env={}, log=directory / f"{module}.log")
     try:
@@ -30,7 +30,7 @@ def peer(directory: Path, module: str, *arguments: str) -> Iterator[str]:
 
 
 def eventually(holds: Callable[[], bool], deadline_s: float = 5) -> None:
-    """Return once the condition holds; fail at the deadline."""
+    """Return once the condition holds, and fail at the deadline."""
     end = time.monotonic() + deadline_s
     while not holds():
         assert time.monotonic() < end, "the condition did not come to hold"
@@ -38,7 +38,7 @@ def eventually(holds: Callable[[], bool], deadline_s: float = 5) -> None:
 
 
 class ModelPeer:
-    """A simulated model as clients see it: over plain HTTP and through an SDK that repeats nothing."""
+    """A client of a simulated model, over plain HTTP and through an SDK that does not retry."""
 
     def __init__(self, url: str) -> None:
         self.http = httpx.Client(base_url=url.removesuffix("/v1"), timeout=10)
@@ -50,7 +50,7 @@ class ModelPeer:
         self.sdk.close()
 
     def reset(self) -> None:
-        """Let it forget everything."""
+        """Reset the model to its initial state."""
         self.http.post("/_sim/reset").raise_for_status()
 
     def faults(self, **switches: object) -> None:
@@ -58,7 +58,7 @@ class ModelPeer:
         self.http.post("/_sim/faults", json=switches).raise_for_status()
 
     def stats(self) -> dict[str, Any]:
-        """Return what it counted."""
+        """Return the model's counters."""
         counted: dict[str, Any] = self.http.get("/_sim/stats").json()
         return counted
 
@@ -77,14 +77,14 @@ class ModelPeer:
 
     @contextlib.contextmanager
     def streaming(self, model: str, **fields: Any) -> Iterator[Iterator[Event]]:
-        """Give the events of a streamed create call; its client leaves when the block ends."""
+        """Yield the events of a streamed create call. The connection closes with the block."""
         with self.http.stream("POST", "/v1/responses", json={"model": model, "stream": True, **fields}) as answer:
             assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
             yield events_of(answer)
 
     @contextlib.contextmanager
     def replaying(self, response_id: str, after: int = -1) -> Iterator[Iterator[Event]]:
-        """Give all events above a number; the client leaves when the block ends."""
+        """Yield all events after a number. The connection closes with the block."""
         query = {"stream": "true", "starting_after": str(after)}
         with self.http.stream("GET", f"/v1/responses/{response_id}", params=query) as answer:
             assert answer.status_code == 200
@@ -96,12 +96,12 @@ class ModelPeer:
             return list(events)
 
     def replayed(self, response_id: str, after: int = -1) -> list[Event]:
-        """Return all events above a number."""
+        """Return all events after a number."""
         with self.replaying(response_id, after) as events:
             return list(events)
 
     def finished(self, model: str, **fields: Any) -> dict[str, Any]:
-        """Create a background response and return it as it reads at its end."""
+        """Create a background response and return it when it is terminal."""
         response_id = self.create(model, **fields).json()["id"]
         eventually(lambda: self.get(response_id).json()["status"] not in {"queued", "in_progress"})
         found: dict[str, Any] = self.get(response_id).json()
@@ -110,13 +110,13 @@ class ModelPeer:
 
 @contextlib.contextmanager
 def model_peer(directory: Path, *arguments: str) -> Iterator[ModelPeer]:
-    """Run a simulated model with these flags and give a client of it."""
+    """Run a simulated model with these flags until the end of the block, and yield a client of it."""
     with peer(directory, "local.model", *arguments) as url, contextlib.closing(ModelPeer(url)) as model:
         yield model
 
 
 def events_of(answer: httpx.Response) -> Iterator[Event]:
-    """Yield the events of a stream, whose frames must name them."""
+    """Yield the events of a stream. Assert that each frame has the event's type as its name."""
     name = ""
     for line in answer.iter_lines():
         field, _, value = line.partition(": ")
@@ -129,7 +129,7 @@ def events_of(answer: httpx.Response) -> Iterator[Event]:
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str | None, str | None]:
-    """Return status, param and code of an error answer, whose envelope must be whole."""
+    """Return status, `param` and `code` of an error answer. Assert that its envelope is complete."""
     error = answer.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     return answer.status_code, error["param"], error["code"]

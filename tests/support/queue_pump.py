@@ -1,4 +1,4 @@
-"""The platform's part between queues and engines, as a block: every message is handed on, or several copies of it."""
+"""The platform's part between queues and engines: every message, or several copies of it, goes to an engine."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ from tests.support.stage import Stage
 
 @asynccontextmanager
 async def queue_host(stage: Stage, *engines: Engine, copies: int = 1) -> AsyncIterator[None]:
-    """Play the platform until the end of the block: give each message, or copies of it, to the engines in turn."""
+    """Play the platform until the end of the block: hand each message, or copies of it, to the engines in turn."""
     turns = itertools.cycle(engines)
     async with asyncio.TaskGroup() as group:
         pumps = [
@@ -29,12 +29,12 @@ async def queue_host(stage: Stage, *engines: Engine, copies: int = 1) -> AsyncIt
 
 
 async def swept(engine: Engine, body: bytes) -> int:
-    """Sweep as a wake-up asks for; return how many alarms that rang."""
+    """Sweep as a wake-up message asks. Return how many alarms were acted on."""
     return await engine.sweep(Wakeup.decode(body))
 
 
 async def delivered(engine: Engine, body: bytes) -> None:
-    """Make the attempt that a message asks for."""
+    """Make the delivery attempt that a message asks for."""
     await engine.deliver(DeliverNow.decode(body))
 
 

@@ -1,4 +1,4 @@
-"""Processes that hold runs: they claim, they die, others take over."""
+"""Processes that hold runs: they claim a run, crash, or claim a run that another process has released."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.support.stream_clients import offers
 
 
 async def reaches(stage: Stage, response_id: str, holds: Callable[[Record], bool]) -> Record:
-    """Wait until the record is so; return it."""
+    """Wait until the condition holds for the record, and return the record."""
 
     async def is_so() -> bool:
         return holds(await stage.record(response_id))
@@ -23,17 +23,17 @@ async def reaches(stage: Stage, response_id: str, holds: Callable[[Record], bool
 
 
 async def logged(stage: Stage, response_id: str, next_seq: int) -> Record:
-    """Wait until the log has come to this number; return the record."""
+    """Wait until the event log has reached this number, and return the record."""
     return await reaches(stage, response_id, lambda record: record.log.next_seq >= next_seq)
 
 
 async def claimed(stage: Stage, response_id: str, epoch: int) -> Record:
-    """Wait until the run of this epoch has a holder; return the record."""
+    """Wait until a process has claimed the run for this epoch, and return the record."""
     return await reaches(stage, response_id, lambda record: record.run.claimed and record.run.epoch == epoch)
 
 
 async def offered(stage: Stage, response_id: str, epoch: int) -> None:
-    """Wait until a holder is asked for, for this epoch."""
+    """Wait until the run is offered for this epoch."""
 
     async def is_offered() -> bool:
         return offers(stage, response_id)[-1:] == [epoch]
@@ -42,19 +42,19 @@ async def offered(stage: Stage, response_id: str, epoch: int) -> None:
 
 
 def driving(engine: Engine, response_id: str, epoch: int) -> asyncio.Task[None]:
-    """Let a process take the run that is offered for this epoch."""
+    """Let a process claim and drive the run that is offered for this epoch. Return its task."""
     return asyncio.create_task(engine.drive(RunOffer(response_id, epoch)))
 
 
 async def taken_over(stage: Stage, response_id: str, gate: Gate) -> None:
-    """Let another process drive a run that is handed over, past this gate, to its end."""
+    """Wait until the run is offered again, open the gate, and let another process drive the run to its end."""
     await offered(stage, response_id, 2)
     gate.open()
     await (await stage.process()).drive(RunOffer(response_id, 2))
 
 
 async def die(*runs: asyncio.Task[None]) -> None:
-    """End runs as a death of their process does: nothing of what was under way is written or handed over."""
+    """Cancel runs as a crash of their process would: nothing under way is written or handed over."""
     for run in runs:
         run.cancel()
         with suppress(asyncio.CancelledError):
@@ -62,19 +62,19 @@ async def die(*runs: asyncio.Task[None]) -> None:
 
 
 def held(stage: Stage) -> asyncio.Task[None]:
-    """Return the run that this process holds for a client."""
+    """Return the one run that this process holds for a client."""
     (run,) = stage.ports.background.tasks
     return run
 
 
 async def released(stage: Stage) -> None:
-    """Wait until this process holds no run any more."""
+    """Wait until this process holds no run."""
     async with asyncio.timeout(DEADLINE_S):
         await asyncio.gather(*stage.ports.background.tasks)
 
 
 async def run_on(stage: Stage, response_id: str) -> int:
-    """Let one process after another look at a response until it has ended; return how many there were."""
+    """Let one process after another drive the run until the response has ended. Return the number of processes."""
     for processes in range(1, 200):
         if offers(stage, response_id)[-1] != (await stage.record(response_id)).run.epoch:
             await stage.ring(response_id)

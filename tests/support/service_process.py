@@ -1,4 +1,4 @@
-"""The whole service as it runs: hosts, model and receiver as processes, over real storage, spoken to by HTTP."""
+"""The whole service as processes over real storage: hosts, model and receiver. Tests call it over HTTP."""
 
 import json
 import os
@@ -23,9 +23,9 @@ from tests.support.peer_processes import Event, ModelPeer, peer
 READY_S = 60.0
 CALL_S = 30.0
 FINISHED_S = 30.0
-STREAM_S = 75.0  # longer than any stream that is well, a lease that has to run out included
+STREAM_S = 75.0  # longer than any healthy stream, including one that waits for a lease to expire
 TERMINAL = frozenset({"completed", "failed", "incomplete", "cancelled"})
-# What a host logs when something happened that nobody had thought of.
+# What a host logs about an error that the code does not expect.
 UNEXPECTED = (
     *("request.failed", "run.failed", "run.given_up", "alarm.failed", "alarm.given_up", "function.failed"),
     "never retrieved",
@@ -35,7 +35,7 @@ Json = dict[str, Any]
 
 
 class Host:
-    """A Functions host that may be killed, and comes back at the same address."""
+    """A Functions host that can be killed and restarted at the same address."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str], port: int) -> None:
         self.port = port
@@ -46,30 +46,30 @@ class Host:
         self._process: Process | None = None
 
     def start(self) -> None:
-        """Start it; return once it is ready for requests."""
+        """Start the host and return when it is ready for requests."""
         self._logs.append(self._directory / f"host-{self.port}-{len(self._logs)}.log")
         command = [sys.executable, "-m", "local.host", "--port", str(self.port)]
         self._process = Process("host", command, env=self._settings, log=self._logs[-1])
         assert wait_for(self._is_ready, READY_S), self.written()
 
     def kill(self) -> None:
-        """End it as a crash does, at whatever line it is."""
+        """Kill the host with SIGKILL, as a crash would."""
         assert self._process
         os.kill(self._process.pid, signal.SIGKILL)
         self._process.stop()
 
     def stop(self) -> None:
-        """End it in good order, if it runs."""
+        """Stop the host in an orderly way, if it runs."""
         if self._process:
             self._process.stop()
 
     def memory(self) -> int:
-        """Return how many bytes of memory it holds."""
+        """Return the resident memory of the host in bytes."""
         assert self._process
         return int(psutil.Process(self._process.pid).memory_info().rss)
 
     def written(self) -> str:
-        """Return everything that it has logged, from its first start on."""
+        """Return everything that the host has logged since its first start."""
         return "\n".join(log.read_text() for log in self._logs)
 
     def _is_ready(self) -> bool:
@@ -82,7 +82,7 @@ class Host:
 
 
 class ReceiverPeer:
-    """A callback receiver, and what it got."""
+    """A client of a callback receiver process."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -93,11 +93,11 @@ class ReceiverPeer:
         self._http.close()
 
     def faults(self, **switches: object) -> None:
-        """Set what it does wrong from now on."""
+        """Set the receiver's faults from now on."""
         self._http.post("/_faults", json=switches).raise_for_status()
 
     def received(self) -> list[Json]:
-        """Return every callback, in the order they came."""
+        """Return every callback, in order of arrival."""
         callbacks: list[Json] = self._http.get("/_received").json()
         return callbacks
 
@@ -125,7 +125,7 @@ def receiver_peer(directory: Path, credentials: Credentials) -> Iterator[Receive
 
 @dataclass(frozen=True)
 class Service:
-    """The running service: its hosts, what stands around them, and who may call."""
+    """The running service: its hosts, its model and receiver, and the credentials of its callers."""
 
     hosts: list[Host]
     model: ModelPeer
@@ -134,7 +134,7 @@ class Service:
     _cleanup: ExitStack = field(repr=False)
 
     def client(self, caller: str = "first", *, host: int = 0, base: str = "openai/v1") -> httpx.Client:
-        """Return a client of one host that calls as that caller; closed with the service."""
+        """Return a client of one host that calls as this caller. It is closed with the service."""
         client = httpx.Client(
             base_url=f"{self.hosts[host].url}/{base}",
             headers={"Authorization": f"Bearer {self.callers[caller].api_key}"},
@@ -153,7 +153,7 @@ class Service:
         return {**request, "callback_url": f"{self.receiver.url}/callback", **fields}
 
     def unexpected(self) -> list[str]:
-        """Return what the hosts have logged of things that must not happen."""
+        """Return the log lines of all hosts about events that must not happen."""
         lines = [line for host in self.hosts for line in host.written().splitlines()]
         return [line for line in lines if any(text in line for text in UNEXPECTED)]
 
@@ -168,7 +168,11 @@ def service(
     webhooks: bool = False,
     **settings: str,
 ) -> Iterator[Service]:
-    """Run the service over a storage account; the receiver is the first caller's, `webhooks` lead to the first host."""
+    """Run the service over a storage account until the end of the block.
+
+    The receiver verifies with the first caller's secret. With `webhooks`, the model sends webhooks to the first host.
+    Further keywords are settings of the hosts.
+    """
     known = {name: new_credentials(name) for name in callers}
     ports = [free_port() for _ in range(hosts)]
     hook = Hook(f"http://127.0.0.1:{ports[0]}")
@@ -197,7 +201,7 @@ def _settings(connection: str, model_url: str, callers: Iterable[Credentials]) -
 
 
 def create(client: httpx.Client, model: str = "sim-1s", **fields: object) -> Json:
-    """Start background work and return its claim ticket."""
+    """Start background work and return the response object."""
     answer = client.post("/responses", json={"model": model, "input": "One. Two.", "background": True, **fields})
     assert answer.status_code == 200, answer.text
     response: Json = answer.json()
@@ -205,7 +209,7 @@ def create(client: httpx.Client, model: str = "sim-1s", **fields: object) -> Jso
 
 
 def finished(client: httpx.Client, response: Json, deadline_s: float = FINISHED_S) -> Json:
-    """Poll with the token as a caller does; return the response as it reads at its end."""
+    """Poll with the continuation token, as a caller does, and return the response when it is terminal."""
 
     def ended() -> Json | None:
         answer = client.get(f"/responses/{response['continuation_token'] or response['id']}")
@@ -228,7 +232,7 @@ def output_text(response: Json) -> str:
 def streaming(
     client: httpx.Client, model: str = "sim-1s", *, key: str | None = None, **fields: object
 ) -> Iterator[Iterator[Event]]:
-    """Give the events of streamed background work as they come; the client leaves when the block ends."""
+    """Create streamed background work and yield its events as they arrive. The connection closes with the block."""
     request = {"model": model, "input": "One. Two.", "background": True, "stream": True, **fields}
     headers = {"Idempotency-Key": key} if key else {}
     with client.stream("POST", "/responses", json=request, headers=headers) as answer:
@@ -245,7 +249,10 @@ def streamed(client: httpx.Client, model: str = "sim-1s", **fields: Any) -> list
 def following(
     client: httpx.Client, named: str, after: object = None, *, last_event_id: str | None = None
 ) -> Iterator[Iterator[Event]]:
-    """Give the events of a response, named by id or token, after a cursor; the client leaves when the block ends."""
+    """Yield the events of a response after a cursor. The connection closes with the block.
+
+    `named` is the id of the response or a token.
+    """
     query = {"stream": "true"} if after is None else {"stream": "true", "starting_after": str(after)}
     headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
     with client.stream("GET", f"/responses/{named}", params=query, headers=headers) as answer:
@@ -259,9 +266,9 @@ def followed(client: httpx.Client, named: str, after: object = None) -> list[Eve
 
 
 def events_in(answer: httpx.Response) -> Iterator[Event]:
-    """Yield the events of a stream, each of which must be named by its type and identified by its token.
+    """Yield the events of a stream. Assert that each frame has the event's type as its name and its token as its id.
 
-    An `error` has no name: some clients would stop reading at it.
+    An `error` frame has no name, because some clients would stop reading at it.
     """
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     fields: dict[str, str] = {}
@@ -280,7 +287,7 @@ def events_in(answer: httpx.Response) -> Iterator[Event]:
 
 
 def numbers(events: Iterable[Event]) -> list[int]:
-    """Return the numbers of events."""
+    """Return the sequence numbers of events."""
     return [event["sequence_number"] for event in events]
 
 
@@ -290,7 +297,7 @@ def kinds(events: Iterable[Event]) -> list[str]:
 
 
 def text_of(events: Iterable[Event]) -> str:
-    """Return the text that a reader puts together: a `response.in_progress` makes void what came before it."""
+    """Return the text that a reader puts together. A `response.in_progress` makes the text before it void."""
     text = ""
     for event in events:
         if event["type"] == "response.in_progress":

@@ -1,4 +1,4 @@
-"""Signatures that others have published, and one of the verifiers that our receivers use."""
+"""Signatures that other projects have published, and one of the verifiers that our receivers use."""
 
 import json
 from typing import NamedTuple
@@ -63,6 +63,6 @@ VECTORS = (
 
 
 def openai_unwraps(secret: str, body: bytes, fields: dict[str, str]) -> str:
-    """Return the type of the event that the openai SDK reads, once it has verified the signature."""
+    """Return the type of the event that the openai SDK reads after it has verified the signature."""
     with OpenAI(api_key="unused", webhook_secret=secret) as client:
         return client.webhooks.unwrap(body, fields).type

@@ -1,4 +1,4 @@
-"""A stage for the engine: real storage behind a proxy, peers that follow a script, and a clock that obeys."""
+"""The stage of the engine's tests: real storage behind a proxy, scripted peers, and a clock that the test controls."""
 
 import asyncio
 import re
@@ -49,7 +49,7 @@ _TEXT = re.compile(rb"<MessageText>(.+)</MessageText>")
 
 @dataclass(frozen=True)
 class Sent:
-    """A message that was sent to a queue, to stay invisible for this time."""
+    """A message that was sent to a queue, and the seconds for which it stays invisible."""
 
     queue: str
     content: dict[str, Any]
@@ -57,15 +57,18 @@ class Sent:
 
 
 def wakeup(at_s: int, delay_s: int, shard: str = "a", **until: int) -> Sent:
-    """Return the wake-up of a shard as it is sent; the heartbeat's says until when it goes on."""
+    """Return the wake-up of a shard as it is sent.
+
+    One from the heartbeat also has `until`, the unix time up to which sweeps send further ones.
+    """
     return Sent(WAKEUPS, {"shard": shard, "at": at_s, **until}, delay_s)
 
 
 class Stage:
-    """An engine on a storage account of its own, and everything around it within a test's reach.
+    """An engine on its own storage account, with everything around it under the test's control.
 
-    The clock stands still, there is no jitter, and the table is reached through a proxy. No queue is served: a test
-    sweeps when it wants to, or asks for a `queue_host` (queue_pump.py).
+    The clock stands still, there is no jitter, and the table is reached through a proxy. No queue is served. A test
+    sweeps when it wants to, or uses a `queue_host` (queue_pump.py).
     """
 
     def __init__(self, connection_string: str, *, sdk_retries: int = 0) -> None:
@@ -90,7 +93,7 @@ class Stage:
         await self._open.aclose()
 
     async def new_ports(self, clock: Clock | SystemClock) -> Ports:
-        """Return the ports as another process with another clock would have them: same storage, same peers."""
+        """Return the ports of another process, which may have another clock. Storage and peers are the same."""
         queues = {name: await self._enter(self.queue(name)) for name in HINTS}
         wakeups = Wakeups(queues, clock.now_ms)
         store, requests = Store(await self.table()), RequestQueue(await self._enter(self._queues()))
@@ -111,7 +114,7 @@ class Stage:
         return ports
 
     async def process(self) -> Engine:
-        """Return the engine of another process: the same clock, storage, peers and configuration."""
+        """Return the engine of another process, with the same clock, storage, peers and configuration."""
         ports = await self.new_ports(self.clock)
         return Engine(replace(ports, config=self.ports.config))
 
@@ -132,37 +135,37 @@ class Stage:
         self.change(config=replace(config, limits=replace(config.limits, **changes)))
 
     def pace(self, **changes: float) -> None:
-        """Change how often things are done while a response is streamed."""
+        """Change the intervals of streaming."""
         config = self.ports.config
         self.change(config=replace(config, pace=replace(config.pace, **changes)))
 
     def rule(self, **changes: Any) -> None:
-        """Change where events may be sent."""
+        """Change the rules, such as where events may be sent."""
         config = self.ports.config
         self.change(config=replace(config, rules=replace(config.rules, **changes)))
 
     def cast(self, upstream: ScriptedUpstream) -> None:
-        """Give the part of the default upstream to another one."""
+        """Replace the default upstream."""
         self.upstream = upstream
         self.change(upstreams=self._upstreams())
 
     def employ(self, prefix: str, upstream: Upstream) -> None:
-        """Have models with this prefix served by another upstream, in every process from now on."""
+        """Let another upstream serve models with this prefix, in every process from now on."""
         self.others[prefix] = upstream
         self.change(upstreams=self._upstreams())
 
     def _upstreams(self) -> Upstreams:
-        return Upstreams(cast("Upstream", self.upstream), self.others)  # of either kind, as the test says
+        return Upstreams(cast("Upstream", self.upstream), self.others)  # background or foreground, as the test sets it
 
     def change(self, **ports: Any) -> None:
-        """Act through other ports from now on."""
+        """Replace ports from now on."""
         self.ports = replace(self.ports, **ports)
         self.engine = Engine(self.ports)
 
     # Callers
 
     async def create(self, caller: Caller = ANN, *, key: str | None = None, **fields: Any) -> Record:
-        """Create a background response unless the fields say otherwise."""
+        """Create a response, in the background unless the fields say otherwise."""
         body = {"model": "m", "input": "question", "background": True, **fields}
         record, _ = await self.engine.create(caller, parse_request(orjson.dumps(body)), key, None)
         return record
@@ -182,13 +185,13 @@ class Stage:
     # Storage
 
     async def record(self, response_id: str) -> Record:
-        """Return the record, which must be there."""
+        """Return the record, which must exist."""
         record = await self.ports.store.read(response_id)
         assert record, "no record"
         return record
 
     async def delivery(self, response_id: str, target: str = Target.CALLBACK) -> Delivery:
-        """Return how far a delivery is, which must be there."""
+        """Return the delivery to a target, which must exist."""
         delivery = (await self.record(response_id)).delivery(target)
         assert delivery, "no delivery"
         return delivery
@@ -203,7 +206,7 @@ class Stage:
         return [alarm.kind for alarm in await self.alarms(response_id)]
 
     async def put(self, response_id: str, key: str, **properties: Any) -> None:
-        """Write a row of the response's shard as it is, past all rules."""
+        """Write a row into the response's shard directly, without any checks."""
         entity = {"PartitionKey": shard_of(response_id), "RowKey": key, **properties}
         await (await self.table()).upsert_entity(entity)
 
@@ -220,7 +223,7 @@ class Stage:
     # Time
 
     async def ring(self, response_id: str) -> None:
-        """Move the clock to the first alarm of the response, unless it is past that, and sweep its shard."""
+        """Move the clock to the response's first alarm, unless it is already later, and sweep the shard."""
         first, *_ = await self.alarms(response_id)
         self.clock.ms = max(self.clock.ms, first.due_ms)
         await self.sweep(response_id)
@@ -230,7 +233,7 @@ class Stage:
         return await self.engine.sweep(Wakeup(shard_of(response_id), self.clock.ms // 1000))
 
     async def finish(self, response_id: str) -> Record:
-        """Ring the alarms of a response until it has ended."""
+        """Act on the alarms of a response until it has ended."""
         for _ in range(100):
             record = await self.record(response_id)
             if record.status.is_terminal:
@@ -241,20 +244,20 @@ class Stage:
     # Queues
 
     def wakeups(self, response_id: str) -> list[Sent]:
-        """Return the wake-ups sent so far for the response's shard."""
+        """Return the wake-ups that were sent so far for the response's shard."""
         shard = shard_of(response_id)
         return [sent for sent in self.sent if sent.queue == WAKEUPS and sent.content["shard"] == shard]
 
     def deliveries(self) -> list[DeliverNow]:
-        """Return the messages that asked for a delivery so far."""
+        """Return the delivery messages that were sent so far."""
         return [DeliverNow(sent.content["alarm"]) for sent in self.sent if sent.queue == DELIVERIES]
 
     async def deliver(self) -> None:
-        """Handle every message that asked for a delivery so far, all at once."""
+        """Handle all delivery messages that were sent so far, concurrently."""
         await asyncio.gather(*map(self.engine.deliver, self.deliveries()))
 
     def queue(self, name: str) -> QueueClient:
-        """Return a client of a queue that notes what it sends."""
+        """Return a client of a queue that records what it sends."""
         return QueueClient.from_connection_string(
             self._connection,
             name,
@@ -280,7 +283,7 @@ class Stage:
 
 
 async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
-    """Return once the condition holds; fail at the deadline."""
+    """Return once the condition holds, and fail at the deadline."""
     async with asyncio.timeout(deadline_s):
-        while not await holds():  # noqa: ASYNC110 - it comes to hold in storage, which tells no one
+        while not await holds():  # noqa: ASYNC110 - the condition is about storage, which sends no signal
             await asyncio.sleep(0.05)

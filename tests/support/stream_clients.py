@@ -1,4 +1,4 @@
-"""Clients of a stream: what they read, checked as any client would check it."""
+"""Clients of a stream, which check everything they read as any client could."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from shared.storage.messages import RUNS
 from tests.support.stage import ANN, DEADLINE_S, Stage
 
 Received: TypeAlias = tuple[int, dict[str, Any]]
-"""An event as read: its number, and its object without number and token."""
+"""An event as read: its sequence number, and its object without number and token."""
 Line: TypeAlias = tuple[int, str, str]
-"""What tests compare of an event: number, type, text."""
+"""What tests compare of an event: its number, type and text."""
 
 MAX_EVENT = 40_000_000
 QUICK = {"flush_s": 0.02, "watch_s": 0.05, "tail_s": 0.02, "tail_max_s": 0.05}
@@ -25,7 +25,7 @@ TERMINAL = ("response.completed", "response.failed", "response.incomplete")
 
 
 class Reader:
-    """One client of a stream. Each frame must name its event, and carry a token that names its place."""
+    """A client of one stream. It checks that each frame names its event and carries a token of its position."""
 
     def __init__(self, response_id: str, chunks: Stream) -> None:
         self.id = response_id
@@ -34,12 +34,12 @@ class Reader:
         self._messages = sse.messages(chunks, MAX_EVENT)
 
     async def take(self, count: int) -> list[Received]:
-        """Read so many more events."""
+        """Read this number of further events and return them."""
         async with asyncio.timeout(DEADLINE_S):
             return [self._read(await anext(self._messages)) for _ in range(count)]
 
     async def rest(self) -> list[Received]:
-        """Read up to the end of the stream; return everything read so far."""
+        """Read to the end of the stream and return everything read so far."""
         async with asyncio.timeout(DEADLINE_S):
             async for message in self._messages:
                 self._read(message)
@@ -66,7 +66,10 @@ class Reader:
 
 
 async def streamed(stage: Stage, engine: Engine | None = None, *, key: str | None = None, **fields: Any) -> Reader:
-    """Create a streamed response, in the background unless the fields say otherwise, and read it."""
+    """Create a streamed response, in the background unless the fields say otherwise.
+
+    Return its reader, which has read the first event.
+    """
     body = {"model": "m", "input": "question", "background": True, "stream": True, **fields}
     chunks = await (engine or stage.engine).create_stream(ANN, parse_request(orjson.dumps(body)), key)
     reader = Reader("", chunks)
@@ -77,29 +80,29 @@ async def streamed(stage: Stage, engine: Engine | None = None, *, key: str | Non
 
 
 async def resumed(stage: Stage, response_id: str, after: int | None = None, engine: Engine | None = None) -> Reader:
-    """Read the stream of a response, above a number or from the start."""
+    """Return a reader of a response's stream, after a number or from the start."""
     cursor = None if after is None else str(after)
     return Reader(response_id, await (engine or stage.engine).stream(ANN, response_id, cursor, None))
 
 
 async def replayed(stage: Stage, response_id: str, after: int | None = None) -> list[Received]:
-    """Return the rest of the stream of a response above a number."""
+    """Return all further events of a response's stream, after a number or from the start."""
     return await (await resumed(stage, response_id, after)).rest()
 
 
 def offers(stage: Stage, response_id: str) -> list[int]:
-    """Return the epochs for which a holder of the run was asked for, by messages so far."""
+    """Return the epochs for which the run has been offered by message so far."""
     sent = [one.content for one in stage.sent if one.queue == RUNS]
     return [message["epoch"] for message in sent if message["id"] == response_id]
 
 
 def numbers(received: Sequence[Received]) -> list[int]:
-    """Return the numbers of events."""
+    """Return the sequence numbers of events."""
     return [number for number, _ in received]
 
 
 def kinds(received: Sequence[Received]) -> list[str]:
-    """Return the types of events, without their common beginning."""
+    """Return the types of events without their common prefix."""
     return [event["type"].removeprefix("response.") for _, event in received]
 
 
@@ -109,13 +112,13 @@ def lines_of(received: Sequence[Received]) -> list[Line]:
 
 
 def expected_lines(events: Sequence[dict[str, Any]]) -> list[Line]:
-    """Return number, type and text of an upstream's events as every reader is to read them."""
+    """Return number, type and text of an upstream's events as every reader must read them."""
     shown = [event for event in events if event["type"] != "keepalive"]
     return [(number, event["type"], event.get("delta", "")) for number, event in enumerate(shown)]
 
 
 def text(received: Sequence[Received]) -> str:
-    """Return what a client has of the text: a second `response.in_progress` makes void what came before it."""
+    """Return the text that a client has. A second `response.in_progress` makes the text before it void."""
     deltas: list[str] = []
     for kind, (_, event) in zip(kinds(received), received, strict=True):
         if kind == "in_progress":

@@ -1,4 +1,4 @@
-"""What telemetry is sent to: an OTLP collector and Application Insights, on loopback, keeping everything."""
+"""An OTLP collector and Application Insights in one loopback server that keeps everything it receives."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 
 @dataclass(frozen=True)
 class Span:
-    """A span as it was exported. Ids are hexadecimal, times seconds since 1970; `process` made it."""
+    """A span as it was exported: ids in hexadecimal, times in unix seconds, and the `process` that made it."""
 
     name: str
     kind: str
@@ -35,7 +35,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Point:
-    """What a metric says for one set of attributes: a sum, or the count and sum of a histogram."""
+    """The value of a metric for one set of attributes: a sum, or the sum and count of a histogram."""
 
     attributes: dict[str, Any]
     value: float
@@ -44,7 +44,7 @@ class Point:
 
 @dataclass
 class Collector:
-    """Everything that was posted, by path, newest last."""
+    """Everything that was posted, as path and body, newest last."""
 
     url: str = ""
     posted: list[tuple[str, bytes]] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Collector:
             return [body for where, body in self.posted if where == path]
 
     def spans(self) -> list[Span]:
-        """Return the spans of an OTLP collector, in the order of their beginnings."""
+        """Return the spans that were sent over OTLP, in order of their start."""
         found = [
             _span(one, _attributes(of.resource.attributes)["service.instance.id"])
             for body in self.bodies("/v1/traces")
@@ -67,7 +67,7 @@ class Collector:
         return sorted(found, key=lambda span: span.began_s)
 
     def scopes(self) -> set[str]:
-        """Return who made the spans and metrics of an OTLP collector."""
+        """Return the names of the scopes of all spans and metrics that were sent over OTLP."""
         traces = [ExportTraceServiceRequest.FromString(body) for body in self.bodies("/v1/traces")]
         measured = [ExportMetricsServiceRequest.FromString(body) for body in self.bodies("/v1/metrics")]
         scopes = [scope for one in traces for of in one.resource_spans for scope in of.scope_spans]
@@ -75,7 +75,7 @@ class Collector:
         return {scope.scope.name for scope in scopes}
 
     def metrics(self) -> dict[str, list[Point]]:
-        """Return the points of each metric, as they were last sent by each process."""
+        """Return the points of each metric, as each process last sent them."""
         latest: dict[tuple[str, str], list[Point]] = {}
         for body in self.bodies("/v1/metrics"):
             for of in ExportMetricsServiceRequest.FromString(body).resource_metrics:
@@ -88,7 +88,7 @@ class Collector:
         return found
 
     def items(self) -> list[dict[str, Any]]:
-        """Return the items that Application Insights was sent."""
+        """Return the items that Application Insights has received."""
         return [item for body in self.bodies("/v2.1/track") for item in json.loads(body)]
 
 
@@ -125,7 +125,7 @@ def _value(one: KeyValue) -> Any:
 
 @contextmanager
 def collector() -> Iterator[Collector]:
-    """Run a server that takes everything that is posted to it."""
+    """Run a server that accepts everything that is posted to it."""
     kept = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -145,7 +145,7 @@ def collector() -> Iterator[Collector]:
             self.wfile.write(answer if is_azure else b"")
 
         def log_message(self, *_args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever)

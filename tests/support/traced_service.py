@@ -1,4 +1,4 @@
-"""The service with a collector, asked by a client that traces itself, and how to find a trace in what was sent."""
+"""The service with a telemetry collector, requests from a client that traces, and a way to find a trace."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ SOON_S = 30.0
 
 @contextmanager
 def observed(directory: Path, connection: str) -> Iterator[tuple[Service, Collector]]:
-    """Run the service with a collector of its own, which is sent everything quickly."""
+    """Run the service with its own collector, to which telemetry is exported quickly."""
     with (
         collector() as collecting,
         service(
@@ -34,7 +34,7 @@ def observed(directory: Path, connection: str) -> Iterator[tuple[Service, Collec
 
 
 def asked(running: Service, trace_id: str, model: str = "sim-2s", *, sampled: bool = True) -> Json:
-    """Ask as a client that traces itself; return the claim ticket."""
+    """Send a background request with a `traceparent`, and return the response object."""
     request = running.with_callback(
         model=model,
         input="geheime-Frage",
@@ -49,7 +49,7 @@ def asked(running: Service, trace_id: str, model: str = "sim-2s", *, sampled: bo
 
 
 def of_trace(collecting: Collector, trace_id: str, *names: str) -> list[Span]:
-    """Wait for spans of these names in a trace, and return all of it."""
+    """Wait until a trace has spans of these names, and return all its spans."""
 
     def complete() -> list[Span]:
         spans = [span for span in collecting.spans() if span.trace_id == trace_id]
@@ -61,7 +61,7 @@ def of_trace(collecting: Collector, trace_id: str, *names: str) -> list[Span]:
 
 
 def named(spans: list[Span], name: str) -> Span:
-    """Return the first span of that name, which must be there."""
+    """Return the first span of this name, which must exist."""
     found = [span for span in spans if span.name == name]
     assert found, [span.name for span in spans]
     return found[0]

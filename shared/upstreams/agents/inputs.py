@@ -1,7 +1,7 @@
-"""The input of a request in the form in which Agent Framework reads it. Pure.
+"""Converts the input of a request to the form that Agent Framework reads. Pure.
 
-A message is a role and contents, a content an object with a type. Fields that an agent cannot use are rejected if
-ignoring them would change the answer: tools are the agent's own.
+A message is a role and contents. A content is an object with a type. Fields that an agent cannot use are rejected if
+ignoring them would change the answer. Tools, for example, come from the agent.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,15 @@ _TEXTS = frozenset({"input_text", "output_text", "text"})
 
 
 def run_options(request: Mapping[str, Any]) -> _Object:
-    """Return the options of a run that the request sets, under Agent Framework's names."""
+    """Return the options that the request sets, such as `temperature`, under Agent Framework's names."""
     return {theirs: request[ours] for ours, theirs in _OPTIONS.items() if request.get(ours) is not None}
 
 
 def input_messages(request: Mapping[str, Any]) -> list[_Object]:
-    """Return the messages of a request; raise BadRequest naming the field if an agent cannot be given one of them."""
+    """Return the input of a request as messages, `{"role": ..., "contents": [...]}`.
+
+    Raises BadRequest naming the field if the request has an item or a field that an agent cannot use.
+    """
     for name in _AGENTS_OWN:
         if request.get(name):
             raise BadRequest(f"'{name}' cannot be given to an agent, which has its own.", param=name)
@@ -39,7 +42,7 @@ def input_messages(request: Mapping[str, Any]) -> list[_Object]:
 
 
 def _is_reasoning(item: object) -> bool:
-    """Return whether an item is the reasoning of another model, which is in an output that is sent back as input."""
+    """Return whether an item is a model's reasoning. An earlier output that is sent back as input contains it."""
     return isinstance(item, dict) and item.get("type") == "reasoning"
 
 

@@ -1,8 +1,8 @@
 """The output builder: turns the deltas of an agent's answer into stream events, and into the output so far. Pure.
 
 An item emits `added`, deltas and `done`. Deltas carry only new text, `done` carries all of it. The first delta opens an
-item; a delta that cannot belong to it closes it. Tool calls may be open side by side, because models write several at
-once. Everything else comes one after the other.
+item. A delta that cannot belong to the open item closes it. Several tool calls may be open at once, because models
+write them in parallel. All other items follow one another.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,9 +40,10 @@ _IDS = {
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A part of an answer. The parts of one item have the same `name`: the id of a call or of a message.
+    """A part of one item of the output. All deltas of an item have the same `name`, its call's or message's id.
 
-    `is_whole`: the text replaces what came of the item before, and ends the item.
+    `tool` is the name of the function that is called. `is_whole`: the text replaces the earlier text of the item, and
+    ends the item.
     """
 
     kind: DeltaKind
@@ -54,7 +55,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class _OpenItem:
-    """An item that is not finished: its index, its id, and all its deltas in one."""
+    """An unfinished item: its index in the output, its id, and all its deltas merged into one."""
 
     index: int
     id: str
@@ -86,7 +87,8 @@ class _OpenItem:
 class OutputBuilder:
     """The output of a response, in the order of its items.
 
-    `suffix` makes the ids of the items unique. `before` are items from another process that worked on the response.
+    `suffix` is a part of every item's id and makes the ids unique. `before` are the finished items of another process
+    that worked on the response. Events are objects without `sequence_number`.
     """
 
     def __init__(self, suffix: str, before: Sequence[_Object] = ()) -> None:
@@ -97,16 +99,16 @@ class OutputBuilder:
 
     @property
     def output(self) -> list[_Object]:
-        """The items so far; unfinished ones as if they ended here."""
+        """The items so far, unfinished ones as if they ended here."""
         items = self._closed | {one.index: one.finished() for one in self._open}
         return [items[index] for index in sorted(items)]
 
     def replay(self) -> list[_Object]:
-        """Return the events of the items from before."""
+        """Return the events of the items in `before`. Call this before the first `add`."""
         return output_events(list(self._closed.values()))
 
     def add(self, delta: Delta) -> list[_Object]:
-        """Add a delta; return its events."""
+        """Add a delta and return its events."""
         found = self._found(delta)
         if found:
             return self._extend(found, delta)
@@ -117,11 +119,11 @@ class OutputBuilder:
         return self._begin(delta)
 
     def close(self) -> list[_Object]:
-        """Finish every unfinished item; return the events."""
+        """Finish every unfinished item and return the events."""
         return [event for one in list(self._open) for event in self._close(one)]
 
     def _found(self, delta: Delta) -> _OpenItem | None:
-        """Return the open item that a delta belongs to. Later deltas of a call may not name it."""
+        """Return the open item that a delta belongs to, or None. Later deltas of a call may have no name."""
         same = [one for one in self._open if one.so_far.kind is delta.kind]
         if delta.kind is DeltaKind.CALL and not delta.name:
             return same[-1] if same else None
@@ -158,7 +160,7 @@ class OutputBuilder:
 
 
 def total_usage(details: Iterable[Mapping[str, Any]]) -> _Object | None:
-    """Return the sum of several usage details, as a response shows it; None if there are none."""
+    """Return the sum of Agent Framework's usage details as the `usage` of a response, or None for no details."""
     counted = list(details)
     if not counted:
         return None

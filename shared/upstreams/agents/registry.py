@@ -1,8 +1,8 @@
-"""The agents of a deployment: a Python module of its own, with a mapping from names to factories.
+"""The agents of a deployment. One of its Python modules maps their names to factories.
 
     AGENTS: Mapping[str, Callable[[], Agent]]
 
-The module is imported when the first request names an agent. Agent Framework is imported only where an agent is run.
+The module is imported when the first request names an agent. Agent Framework is imported only where an agent runs.
 """
 
 import importlib
@@ -21,17 +21,17 @@ _FRAMEWORK = "agent_framework"
 
 
 class Agents:
-    """The agents in the module of this name; none if there is no such module."""
+    """The agents in the module with this dotted name. If it does not exist, the deployment has no agents."""
 
     def __init__(self, module: str) -> None:
         self._module = module
 
     def check(self, name: str) -> None:
-        """Raise BadRequest if there is no such agent, Misconfigured if the module cannot be used."""
+        """Raise BadRequest if the agent does not exist, and Misconfigured if the module cannot be used."""
         self._factory(name)
 
     def create(self, name: str) -> "Agent":
-        """Return a new agent; raise as `check` does, or whatever its factory raises."""
+        """Return a new agent. Raises as `check` does, and passes on what the factory raises."""
         return self._factory(name)()
 
     def _factory(self, name: str) -> "Callable[[], Agent]":
@@ -60,7 +60,7 @@ def _exists(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
-        return False  # the package that it would be in does not exist
+        return False  # the package that would contain it does not exist
 
 
 def _unknown(name: str, why: str) -> BadRequest:

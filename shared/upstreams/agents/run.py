@@ -1,4 +1,4 @@
-"""One run of an agent: from its beginning, or from a continuation token, to its end or to a pause."""
+"""One run of an agent, from its beginning or a continuation token to its end or a pause."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -28,7 +28,7 @@ _NEEDS_INPUT = Result(
 
 
 class AgentState:
-    """How far the work of a response is, from its checkpoints or from the session of the previous response."""
+    """How far the work of a response is, read from its checkpoints or from the session of the previous response."""
 
     def __init__(
         self, checkpoints: Checkpoints, saved: Sequence[Mapping[str, Any]], previous: Mapping[str, Any] | None
@@ -38,12 +38,12 @@ class AgentState:
         self.tool_results = ToolResults(checkpoints, saved, tokens[-1] if tokens else 0)
         self.token: dict[str, Any] | None = last.get("token")
         self.output: list[dict[str, Any]] = last.get("told", [])  # the items before that token
-        self.usage: list[Mapping[str, Any]] = last.get("used", [])  # of those items
+        self.usage: list[Mapping[str, Any]] = last.get("used", [])  # for those items
         self._session = last.get("session")
         self._checkpoints = checkpoints
 
     def session(self, response_id: str) -> "AgentSession":
-        """Return the agent's session as it was left, or a new one."""
+        """Return the agent's session as it was saved, or a new one whose id is our id of the response."""
         from agent_framework import AgentSession  # noqa: PLC0415 - only where an agent is run
 
         return AgentSession.from_dict(self._session) if self._session else AgentSession(session_id=response_id)
@@ -56,9 +56,10 @@ class AgentState:
         output: Sequence[Mapping[str, Any]],
         usage: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Save a new continuation token with what came before it; raise UpstreamOversized.
+        """Save a new continuation token, with the session, the output and the usage before it.
 
-        `stops_by` is the token by which the work can be stopped from now on.
+        `stops_by` is the token that stops the work from now on. Nothing is saved if the continuation token is not new.
+        Raises UpstreamOversized if the checkpoint is over 2.5 MiB when packed.
         """
         if self.token == token:
             return
@@ -71,7 +72,7 @@ class AgentState:
 
 
 class AgentRun:
-    """An agent at work for one response. `asks_background` becomes false if its chat client rejects that."""
+    """One run of an agent for one response. `asks_background` becomes False if the chat client rejects that option."""
 
     def __init__(
         self,
@@ -92,10 +93,11 @@ class AgentRun:
         self.asks_background = True
 
     async def events(self, stopping: Callable[[Mapping[str, Any]], str]) -> AsyncGenerator[UpstreamEvent, None]:
-        """Yield the answer as events, up to the terminal one.
+        """Yield the answer as events, up to and including the terminal one.
 
-        `stopping` turns a continuation token into one that stops the work. Raises UpstreamPaused if the work goes on
-        without us, UpstreamBroken if a stream ends too early.
+        `stopping` turns the chat client's continuation token into a token for `AgentUpstream.stop`. Raises
+        UpstreamPaused if the work goes on without a reader, and UpstreamBroken if a stream ends too early. Exceptions
+        of the agent pass through.
         """
         async with self._agent, aclosing(self._answers()) as answers:
             async for answer in answers:
@@ -108,7 +110,7 @@ class AgentRun:
         yield self._terminal_event()
 
     async def _save_token(self, answer: Any, stopping: Callable[[Mapping[str, Any]], str]) -> None:
-        """Save the token of an update. The token of a whole response also ends the run: its work goes on without us."""
+        """Save the token of an answer. A whole response with a token ends the run, as its work goes on elsewhere."""
         token = answer.continuation_token
         if self.asks_background:
             session = portable(self._session)
@@ -117,7 +119,7 @@ class AgentRun:
             raise UpstreamBroken("the stream ended before its end") if self._streams else UpstreamPaused
 
     async def _answers(self) -> AsyncGenerator[Any, None]:
-        """Yield the agent's answers. Background work is asked for first, but a chat client may not support it."""
+        """Yield the agent's answers. Ask for background work first, and run without it if that is rejected."""
         has_begun = False
         try:
             async with aclosing(self._run_once()) as answers:
@@ -135,7 +137,7 @@ class AgentRun:
                 yield answer
 
     async def _run_once(self) -> AsyncGenerator[Any, None]:
-        """Yield the updates of a stream, and last the whole response."""
+        """Yield the updates of a stream and then the whole response, or only the latter if nothing is streamed."""
         given: Any = {
             "session": self._session,
             "options": self._options(),
@@ -166,7 +168,7 @@ class AgentRun:
         return options
 
     def _events_of(self, answer: Any) -> list[dict[str, Any]]:
-        """Return the events of an answer. The whole response after a stream only says how it ended."""
+        """Return the events of an answer. The whole response after a stream has none, it only shows the result."""
         self._result = updates.result_of(answer) or self._result
         if self._streams and _is_whole(answer):
             return []
@@ -187,13 +189,13 @@ class AgentRun:
 
 
 def terminal_event(status: Status, answer: Mapping[str, Any], session: dict[str, Any] | None = None) -> UpstreamEvent:
-    """Return the event that an agent's work has ended."""
+    """Return the event that ends an agent's work. `answer` holds the other fields of its response object."""
     data = {"type": f"response.{status}", "response": {"status": str(status), **answer}}
     return UpstreamEvent(None, data, session=session)
 
 
 def portable(session: "AgentSession") -> dict[str, Any] | None:
-    """Return a session as JSON; None if its state cannot be expressed in JSON."""
+    """Return a session as a JSON object, or None if JSON cannot express its state."""
     try:
         kept: dict[str, Any] = orjson.loads(orjson.dumps(session.to_dict(), option=orjson.OPT_NON_STR_KEYS))
     except TypeError:

@@ -1,7 +1,7 @@
-"""Tools that run once: the result of each finished call is saved before the model sees it, and found after a death.
+"""Tools that run once. The result of each finished call is saved before the model sees it, and reused after a crash.
 
-A call is identified by its tool, its arguments and the number of equal calls before it. If the work goes on from a
-token, the calls before that token are part of it. If it starts again, no call is.
+A call is identified by its tool, its arguments and the number of equal calls before it. If the work resumes from a
+token, the calls before that token are already counted. If it starts again, the count starts at zero.
 """
 
 from collections import Counter
@@ -24,22 +24,22 @@ class ToolResults:
     """The results of the tool calls of one response."""
 
     def __init__(self, checkpoints: Checkpoints, saved: Sequence[Mapping[str, Any]], settled: int) -> None:
-        """Take what is saved of the response, and how many of those checkpoints the work goes on from."""
+        """Take the saved checkpoints. The first `settled` of them precede the token that the work resumes from."""
         self._checkpoints = checkpoints
         self._results = {_key(one): one["result"] for one in saved if "tool" in one}
         self._calls = Counter(_key(one)[:2] for one in saved[:settled] if "tool" in one)
 
     def count_call(self, tool: str, arguments: str) -> int:
-        """Count a call; return how many equal calls there were before it."""
+        """Count a call and return how many equal calls came before it."""
         self._calls[tool, arguments] += 1
         return self._calls[tool, arguments] - 1
 
     def result_of(self, tool: str, arguments: str, nth: int) -> Any:
-        """Return the saved result of a call; None if there is none."""
+        """Return the saved result of a call that has `nth` equal calls before it, or None."""
         return self._results.get((tool, arguments, nth))
 
     async def save(self, tool: str, arguments: str, nth: int, result: Any) -> None:
-        """Save the result of a call. One that is too large is not saved: after a death the call is made again."""
+        """Save the result of a call. A result that is too large is not saved, so a crash repeats the call."""
         try:
             await self._checkpoints.save({"tool": tool, "arguments": arguments, "nth": nth, "result": result})
         except Oversized:
@@ -47,7 +47,7 @@ class ToolResults:
 
 
 def saving_results(results: ToolResults) -> "FunctionMiddleware":
-    """Return a middleware around each tool: a call that has finished before is not made again."""
+    """Return a middleware around each tool that does not repeat a call whose result is saved."""
     from agent_framework import FunctionMiddleware  # noqa: PLC0415 - only where an agent is run
 
     class SavingResults(FunctionMiddleware):
@@ -70,13 +70,13 @@ def _key(checkpoint: Mapping[str, Any]) -> tuple[str, str, int]:
 
 
 def _canonical(arguments: Any) -> str:
-    """Return arguments as JSON text. Equal ones give equal text."""
+    """Return arguments as JSON text. Equal arguments give equal text."""
     plain = arguments.model_dump() if hasattr(arguments, "model_dump") else dict(arguments)
     return orjson.dumps(plain, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _saved_form(result: Any) -> Any:
-    """Return a result as JSON; None for a request for approval, which is not a result."""
+    """Return a result as a JSON value, or None for a request for approval, which is not a result."""
     if isinstance(result, list):
         return [content.to_dict() for content in result]
     return None if getattr(result, "type", None) == "function_approval_request" else str(result)

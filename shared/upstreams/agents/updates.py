@@ -1,7 +1,7 @@
-"""What Agent Framework's updates and responses say, read from their public fields. The framework is not imported here.
+"""Reads the public fields of Agent Framework's updates and responses. The framework is not imported here.
 
-How a run of the Responses API ended shows only in the SDK's object that its answers carry. A failure raises nothing:
-the text is only shorter.
+A run on the Responses API that fails raises nothing, and its text is only shorter. Only the SDK's object inside the
+answer shows how the run ended.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ _DEPTH = 4
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How an answer ended, and the fields of the response that say why."""
+    """How an answer ended, and the fields of the response object that say why."""
 
     status: Status
     fields: Mapping[str, Any]
@@ -30,14 +30,17 @@ COMPLETED = Result(Status.COMPLETED, {})
 
 
 def contents(answer: Any) -> list[tuple[str, Any]]:
-    """Return the contents of an update or of a whole response, each with a name of its message."""
+    """Return the contents of an update or of a whole response, as pairs of a message's name and a content.
+
+    In an update, the name is the id of the message, or empty. In a whole response, it is the index of the message.
+    """
     if not hasattr(answer, "messages"):
         return [(answer.message_id or "", content) for content in answer.contents]
     return [(str(place), content) for place, message in enumerate(answer.messages) for content in message.contents]
 
 
 def deltas(message: str, content: Any) -> Iterator[Delta]:
-    """Yield the deltas in a content of this message."""
+    """Yield the deltas in one content of the message with this name."""
     is_whole = getattr(content, "merge_mode", None) == "replace"
     match content.type:
         case "text":
@@ -54,17 +57,17 @@ def deltas(message: str, content: Any) -> Iterator[Delta]:
 
 
 def usage_details(found: Sequence[tuple[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the usage details in some contents."""
+    """Return the usage details among the pairs that `contents` returns."""
     return [content.usage_details for _, content in found if content.type == "usage" and content.usage_details]
 
 
 def needs_input(found: Sequence[tuple[str, Any]]) -> bool:
-    """Return whether the agent waits for an approval or an input of its user."""
+    """Return whether the agent waits for its user's approval or input."""
     return any(getattr(content, "user_input_request", None) for _, content in found)
 
 
 def result_of(answer: Any) -> Result | None:
-    """Return how the answer ended; None if it does not say."""
+    """Return how the answer ended, or None if it does not say."""
     for raw in _raw_answers(answer):
         status = getattr(raw, "status", None)
         if status in ("failed", "cancelled"):
@@ -80,14 +83,14 @@ def result_of(answer: Any) -> Result | None:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as the text that the contract has in its place: JSON if it is not a text."""
+    """Return a value as text, because the Responses API has strings here. Other values become JSON, None is empty."""
     if isinstance(value, str):
         return value
     return "" if value is None else orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _raw_answers(answer: Any) -> Iterator[Any]:
-    """Yield what an answer was made from, down to the SDK's response, or the response of the SDK's event."""
+    """Yield the objects that an answer was made from, down to the SDK's response. An SDK event gives its response."""
     for _ in range(_DEPTH):
         answer = getattr(answer, "raw_representation", None)
         if isinstance(answer, list):

@@ -1,9 +1,9 @@
-"""Agents of Microsoft Agent Framework as an upstream: `model: "agent:<name>"`.
+"""Agents of Microsoft Agent Framework as an upstream. A request names one as `model: "agent:<name>"`.
 
-An agent lives in the process that drives its response. If its chat client works in the background, the agent's own
-continuation token is saved and the run is left until a later look. Any other agent runs to its end. If its process dies
-it starts again, with the results of the tools that had finished. Agent Framework is imported only where an agent is
-run.
+An agent lives in the process that drives its response. If its chat client works in the background, the agent's
+continuation token is saved. Unless the response is streamed, the run then pauses until its next alarm. Any other agent
+runs to its end. If its process is killed, it starts again, with the results of the tools that had finished. Agent
+Framework is imported only where an agent runs.
 """
 
 import asyncio
@@ -36,17 +36,20 @@ _log = logger(__name__)
 
 
 class AgentUpstream(ForegroundUpstream):
-    """The agents of the deployment. Their tokens are the prefix and, as JSON, which agent's work is to be stopped."""
+    """The agents of the deployment. A token is the prefix and a JSON object that names the agent and its work."""
 
     is_background: Literal[False] = False
     operation = Operation("invoke_agent", "microsoft.agent_framework", "gen_ai.agent.name", PREFIX)
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
-        self._without_background: set[str] = set()  # the agents whose chat clients have rejected it
+        self._without_background: set[str] = set()  # agents whose chat clients have rejected it
 
     def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
-        """Raise BadRequest for an unknown agent, for input it cannot be given, or for a session it cannot continue."""
+        """Raise BadRequest for an unknown agent, for input that it cannot use, or for a session it cannot continue.
+
+        Raises Misconfigured if the deployment's agents cannot be loaded.
+        """
         self._agents.check(_name(request))
         inputs.input_messages(request)
         if previous and (previous.request.model != request["model"] or not previous.session_rows):
@@ -60,7 +63,11 @@ class AgentUpstream(ForegroundUpstream):
     async def stream(
         self, request: dict[str, Any], key: str, checkpoints: Checkpoints
     ) -> AsyncGenerator[UpstreamEvent, None]:
-        """Run the agent, or go on with work that is under way, and yield its answer as events."""
+        """Run the agent, or resume its work, and yield the answer as events.
+
+        `key` is our id of the response. If the agent raises, the events end with a failed response. Raises
+        UpstreamUnavailable if its failure is temporary and the work can be resumed. Other UpstreamErrors pass through.
+        """
         state = AgentState(checkpoints, await checkpoints.load(), await checkpoints.previous_session())
         builder = OutputBuilder(key.removeprefix("resp_"), state.output)
         yield _opening_event(key, is_resumed=state.token is not None)
@@ -72,7 +79,7 @@ class AgentUpstream(ForegroundUpstream):
                     yield one
         except UpstreamError:
             raise
-        except Exception as error:  # whatever an agent raises
+        except Exception as error:  # an agent may raise anything
             if state.token and failures.is_temporary(error):
                 raise UpstreamUnavailable(type(error).__name__) from error
             failure = failures.error_details(error)
@@ -107,9 +114,10 @@ class AgentUpstream(ForegroundUpstream):
             raise UpstreamUnavailable("the module of agents is broken") from error
 
     async def stop(self, token: str) -> None:
-        """Cancel what the agent's chat client has under way in the background, if it can be cancelled.
+        """Cancel the background work of the agent's chat client, if its SDK can cancel it.
 
-        Otherwise there is nothing to stop: the agent itself ended with its run.
+        Otherwise there is nothing to stop, because the agent ended with its run. A 400 or 404 means that the work has
+        ended or is unknown. Raises UpstreamUnavailable if the cancel fails otherwise, or takes over 10 s.
         """
         name, response_id = _work_of(token)
         cancel = _canceller(self._create_to_stop(name)) if response_id else None
@@ -126,7 +134,7 @@ class AgentUpstream(ForegroundUpstream):
         try:
             return self._create(name)
         except UpstreamRefused:
-            return None  # the deployment has removed it
+            return None  # the deployment no longer has this agent
 
 
 def _name(request: Mapping[str, Any]) -> str:
@@ -143,7 +151,7 @@ def _stopping_token(name: str, token: Mapping[str, Any]) -> str:
 
 
 def _work_of(token: str) -> tuple[str, str | None]:
-    """Return the agent whose work a token stops, and its chat client's id of that work; None if there is none."""
+    """Return the agent that a token names and the chat client's id of its work, or ("", None) if it names none."""
     try:
         match orjson.loads(token.removeprefix(PREFIX)):
             case {"agent": str(name), "token": {"response_id": str(response_id)}}:
@@ -154,7 +162,7 @@ def _work_of(token: str) -> tuple[str, str | None]:
 
 
 def _canceller(agent: "Agent | None") -> Callable[[str | None], Awaitable[object]] | None:
-    """Return the function that cancels a response of the SDK under the agent's chat client, if the SDK has one."""
+    """Return the function of the agent's SDK that cancels a response, or None if the SDK has none."""
     sdk = getattr(getattr(agent, "client", None), "client", None)
     cancel: Callable[[str | None], Awaitable[object]] | None = getattr(getattr(sdk, "responses", None), "cancel", None)
     return cancel

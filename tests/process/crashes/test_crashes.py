@@ -1,6 +1,6 @@
-"""Hosts that die at whatever line they are, under load: what was accepted ends once, and is told.
+"""Hosts are killed at random moments under load. Every accepted response ends once and calls back.
 
-CHAOS_SEED in the environment repeats a run's choices; the moments are then the same, the lines they hit are not.
+`CHAOS_SEED` in the environment repeats a run's choices and moments, but not the lines at which the kills land.
 """
 
 import random
@@ -20,13 +20,13 @@ def _kill_again_and_again(host: Host, times: int, rng: random.Random) -> None:
 
 
 def _outcome(load: Load) -> str:
-    """Wait for the end of everything, check it, and say in figures how it went."""
+    """Wait until everything has ended, check it, and return a summary in figures."""
     settled_s, repeated = load.settle(), load.check()
     return f"answers {dict(load.answers)}, all called back after {settled_s:.0f} s, callbacks repeated {repeated}"
 
 
 def test_kills_lose_nothing_and_repeat_nothing(connection_string: str, tmp_path: Path, seed: int, say: Say) -> None:
-    """Under kill -9 at random moments every accepted response reaches one terminal status, and its callback comes."""
+    """Under kill -9 at random moments every accepted response reaches one terminal status and calls back."""
     with service(tmp_path, connection_string) as running:
         load = Load(running, seed, count=80)
         with load.sending():
@@ -37,7 +37,10 @@ def test_kills_lose_nothing_and_repeat_nothing(connection_string: str, tmp_path:
 def test_kills_inside_the_create_call_start_nothing_twice(
     connection_string: str, tmp_path: Path, seed: int, say: Say
 ) -> None:
-    """With 300 ms per create call kills land inside it; a key repeated by us starts once, one by the caller too."""
+    """Work is started once per key, whether the service or the caller repeats the create.
+
+    Each create call takes 300 ms, so that kills land inside it.
+    """
     with service(tmp_path, connection_string) as running:
         running.model.faults(create_latency_s=0.3)
         load = Load(running, seed, count=80, keyed=True, pause_s=1.5)
@@ -50,8 +53,8 @@ def test_kills_inside_the_create_call_start_nothing_twice(
         assert set(running.model.stats()["started"]) == set(load.accepted.values())
 
 
-def test_one_of_two_hosts_dies(connection_string: str, tmp_path: Path, seed: int, say: Say) -> None:
-    """Two hosts share the work without doing any of it twice, and one goes on with what the other had."""
+def test_one_of_two_hosts_is_killed(connection_string: str, tmp_path: Path, seed: int, say: Say) -> None:
+    """Two hosts do no work twice, and one continues the work of the other after a kill."""
     with service(tmp_path, connection_string, hosts=2) as running:
         load = Load(running, seed, count=80)
         with load.sending():

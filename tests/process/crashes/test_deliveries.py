@@ -1,7 +1,8 @@
-"""kill -9 at every step of a delivery, for real: the event arrives, and twice only where nobody can know that it has.
+"""A process is killed with kill -9 at every step of a delivery, and the event still arrives.
 
-A child process makes one attempt with the engine of production (deliverer.py); what it leaves behind is gone on with
-by another process, this one, whose clock is moved to when the alarm rings.
+It arrives twice only where no process can know that it has arrived already. A child process makes one attempt with the
+production engine (doomed_delivery.py). This process then continues the delivery. Its clock is moved to the time at
+which the alarm is due.
 """
 
 import asyncio
@@ -29,18 +30,18 @@ from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
 from tests.support.proxies.holding_proxy import HoldingProxy
 from tests.support.stage import ANN, SECRET, Say, Stage
 
-CLAIM, RECORD = 1, 2  # the transactions of an attempt, in their order
+CLAIM, RECORD = 1, 2  # the transactions of an attempt, in order
 DEADLINE_S = 60.0
-LOST = 30  # requests in a row: several times what is repeated before a process pauses and begins again
+LOST = 30  # requests in a row, several times as many as a process retries before it pauses
 
 
 class Door:
-    """How the receiver answers: well, and at once unless it is held."""
+    """The answers of the receiver: always a 204, at once unless they are held."""
 
     gate: Gate | None = None
 
     def hold(self) -> Gate:
-        """Hold every answer from now on, until the gate is opened."""
+        """Hold every answer from now on, until the returned gate is opened."""
         self.gate = Gate()
         return self.gate
 
@@ -53,7 +54,7 @@ class Door:
 
 @dataclass
 class Scene:
-    """A receiver and its door, storage behind a proxy of the child's own, and the process that goes on."""
+    """A receiver, storage behind the child's proxy, and the stage that continues the delivery."""
 
     stage: Stage
     receiver: Receiver
@@ -65,11 +66,11 @@ class Scene:
 
     @property
     def posts(self) -> int:
-        """How many POSTs have arrived."""
+        """The number of POSTs that have arrived."""
         return len(self.receiver.requests)
 
     async def begin(self, *flags: str) -> Process:
-        """Create what is to be delivered, and let a child attempt it."""
+        """Create an ended response with a callback, and start a child that attempts its delivery."""
         record = await self.stage.ended(callback_url=self.receiver.url)
         self.response_id = record.id
         with self.log.open("wb") as log:
@@ -88,7 +89,7 @@ class Scene:
             )
 
     async def kill_at(self, gate: Gate, *flags: str) -> None:
-        """Let a child attempt it and kill it when the gate is reached; nobody is stopped there any more."""
+        """Start a child, kill it when it reaches the gate, and open the gate for later requests."""
         child = await self.begin(*flags)
         async with asyncio.timeout(DEADLINE_S):
             await gate.reached.wait()
@@ -97,12 +98,12 @@ class Scene:
         gate.open()
 
     async def end(self, child: Process, code: int) -> None:
-        """Wait for the end of a child, which must be this one."""
+        """Wait until the child has ended with this exit code."""
         async with asyncio.timeout(DEADLINE_S):
             assert await child.wait() == code, self.log.read_text()
 
     async def go_on(self) -> None:
-        """Do what is left when its time has come, and check what has arrived."""
+        """Act on the delivery's alarms until it is over, and check that all POSTs carry one signed event."""
         while (await self.stage.delivery(self.response_id)).is_open:
             await self.stage.ring(self.response_id)
         assert (await self.stage.delivery(self.response_id)).state == "delivered"
@@ -112,16 +113,16 @@ class Scene:
             signatures.verify((SECRET,), one.headers, one.body, int(one.headers["webhook-timestamp"]))
 
     async def attempts(self) -> list[Any]:
-        """Return the status that each attempt which was recorded has brought."""
+        """Return the status of each recorded attempt."""
         (delivery,) = (await self.stage.engine.deliveries(ANN, self.response_id))["data"]
         return [attempt["status"] for attempt in delivery["attempts"]]
 
 
 @pytest.fixture
 async def scene(azurite: Azurite, connection_string: str, stage: Stage, tmp_path: Path) -> AsyncIterator[Scene]:
-    """Give everything but the child."""
+    """Return a scene in which no child has started."""
     door, sender = Door(), CallbackSender(allow_loopback=True)
-    stage.clock.ms = time.time_ns() // 1_000_000  # the child's clock is the machine's
+    stage.clock.ms = time.time_ns() // 1_000_000  # the child uses the machine's clock
     stage.change(senders={**stage.ports.senders, Target.CALLBACK: sender})
     stage.rule(allow_loopback=True)
     async with HoldingProxy("table", azurite.ports["table"]) as proxy, Receiver(door.answer) as receiver:
@@ -141,12 +142,12 @@ def deployment(connection: str) -> dict[str, str]:
 
 
 def is_any(_request: StorageRequest) -> bool:
-    """Whether storage is asked for anything at all."""
+    """Match every request to storage."""
     return True
 
 
 async def reckon(scene: Scene, say: Say, posts: int, recorded: list[int]) -> None:
-    """Go on, and compare what arrived and what was recorded with what must have."""
+    """Finish the delivery, then assert the number of POSTs and the statuses of the recorded attempts."""
     await scene.go_on()
     say(f"{scene.posts} POST, {(await scene.stage.delivery(scene.response_id)).attempt} attempts claimed")
     assert (scene.posts, await scene.attempts()) == (posts, recorded)
@@ -163,8 +164,8 @@ async def reckon(scene: Scene, say: Say, posts: int, recorded: list[int]) -> Non
         ("after the record", 1),
     ],
 )
-async def test_a_process_dies_at_a_line_of_its_own(scene: Scene, say: Say, moment: str, posts: int) -> None:
-    """Only one that dies with an answer it has not recorded leaves a delivery that is made twice."""
+async def test_a_process_is_killed_at_a_step_of_its_attempt(scene: Scene, say: Say, moment: str, posts: int) -> None:
+    """The event is sent twice only if the process is killed between the receiver's answer and its record."""
     await scene.end(await scene.begin("--dies", moment), -signal.SIGKILL)
     await reckon(scene, say, posts, [204])
 
@@ -174,24 +175,27 @@ async def test_a_process_dies_at_a_line_of_its_own(scene: Scene, say: Say, momen
     [(CLAIM, False, 1), (CLAIM, True, 1), (RECORD, False, 2), (RECORD, True, 1)],
     ids=["claim lost", "claim unanswered", "record lost", "record unanswered"],
 )
-async def test_a_process_dies_while_it_waits_for_storage(
+async def test_a_process_is_killed_while_it_waits_for_storage(
     scene: Scene, say: Say, nth: int, carried_out: bool, posts: int
 ) -> None:
-    """What storage has carried out counts, though nobody has read the answer; what it never got, does not."""
+    """A transaction that storage has carried out counts, even if its answer is never read.
+
+    A transaction that never reached storage does not count.
+    """
     await scene.kill_at(scene.proxy.hold(is_transaction, nth, carried_out=carried_out))
     await reckon(scene, say, posts, [204])
 
 
-async def test_a_process_dies_while_the_receiver_has_the_event(scene: Scene, say: Say) -> None:
-    """The request has arrived and is not answered: it is sent again, under the same id."""
+async def test_a_process_is_killed_before_the_receiver_answers(scene: Scene, say: Say) -> None:
+    """A request that has arrived and is not answered is sent again under the same id."""
     await scene.kill_at(scene.door.hold())
     assert scene.posts == 1
     await reckon(scene, say, 2, [204])
 
 
 @pytest.mark.parametrize("carried_out", [False, True], ids=["requests lost", "answers lost"])
-async def test_an_outage_of_storage_is_no_death(scene: Scene, say: Say, carried_out: bool) -> None:
-    """A process that lives writes its record when storage is back, and has sent nothing again meanwhile."""
+async def test_a_storage_outage_causes_no_duplicate(scene: Scene, say: Say, carried_out: bool) -> None:
+    """A process that stays alive records its attempt when storage is back, and sends nothing again."""
     answering = scene.door.hold()
     child = await scene.begin()
     await answering.reached.wait()

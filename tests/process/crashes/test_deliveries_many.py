@@ -1,8 +1,11 @@
-"""Thousands of deliveries under random faults, by two processes at once: none is lost, none is made twice.
+"""Two processes make thousands of deliveries under random faults. None is lost, and none is made twice.
 
-DELIVERIES in the environment says how many. The default is what fits into two and a half minutes: 4,000 took 99 s of
-two nearly idle cores, half of it this process's. 10,000 do not fit; they took 18 minutes beside five other loads.
-CHAOS_SEED repeats what every receiver answers; which request is lost, and to whom, depends on who comes first.
+`DELIVERIES` in the environment sets their number. The default of 4,000 fits into two and a half minutes. It took 99 s
+on two nearly idle cores, half of it in this process. A run of 10,000 does not fit: it took 18 minutes beside five other
+loads.
+
+`CHAOS_SEED` repeats the answers of every receiver. Which request is lost, and in which process, depends on the order in
+which the requests are made.
 """
 
 import asyncio
@@ -38,20 +41,20 @@ COUNT = int(os.environ.get("DELIVERIES") or 4_000)
 DEATHS_COUNT = 400
 LOSSES = 0.01
 AT_ONCE = 32
-STEP_MS = 60_000  # what comes due within a minute is done together: alarms may be late, never early
+STEP_MS = 60_000  # alarms due within a minute are handled together: they may be late, never early
 PURGE_MS = START_MS + 30 * DAY_MS
 
 
 @dataclass(frozen=True)
 class Process:
-    """One of the processes that deliver: its engine, what carries its events, and the table as it reaches it."""
+    """A process that makes deliveries: its engine, its sender and its table client."""
 
     engine: Engine
     carrier: Carrier
     table: LossyTable
 
     async def attempt(self, alarms: Sequence[Alarm]) -> None:
-        """Handle the messages that ask for these attempts."""
+        """Handle the messages for these attempts, at most 32 at once."""
         room = asyncio.Semaphore(AT_ONCE)
 
         async def handle(alarm: Alarm) -> None:
@@ -63,14 +66,14 @@ class Process:
                 group.create_task(handle(alarm))
 
     async def sweep(self, shards: Sequence[str]) -> None:
-        """Handle the nudges of these shards, one after another, each until nothing is due any more."""
+        """Sweep these shards one after another, each until nothing is due."""
         for shard in shards:
             while await _as_a_trigger(self.engine.sweep(Wakeup(shard, 0))) != 0:
                 pass
 
 
 async def _as_a_trigger(work: Awaitable[int | None]) -> int | None:
-    """Do it; what storage refuses is dropped, as triggers do: the alarm has it."""
+    """Return the result of the work. Drop a storage error, as triggers do, because the alarm remains."""
     try:
         return await work
     except StoreError:
@@ -79,7 +82,7 @@ async def _as_a_trigger(work: Awaitable[int | None]) -> int | None:
 
 @dataclass
 class Yard:
-    """All deliveries of a test, and the processes that work on them; one that dies is followed by another."""
+    """All deliveries of a test, and the processes that make them. A process that crashes is replaced."""
 
     stage: Stage
     connection: str
@@ -87,7 +90,7 @@ class Yard:
     rng: random.Random
     count: int
     lost: Counter[str] = field(default_factory=Counter)
-    orphans: set[str] = field(default_factory=set)  # had their receiver's last word when the process that has it died
+    orphans: set[str] = field(default_factory=set)  # URLs whose final answer was unrecorded when their process crashed
     deaths: int = 0
     rounds: int = 0
 
@@ -97,8 +100,8 @@ class Yard:
         self.processes: list[Process] = []
 
     async def add_process(self, *, dies_at: int = 0) -> None:
-        """Let one more process work."""
-        transport = AioHttpTransport(use_env_settings=False)  # as the service does: it halves the time
+        """Add a process. `dies_at` is the number of the POST at which it crashes, 0 for never."""
+        transport = AioHttpTransport(use_env_settings=False)  # as the service does, which halves the time
         table = LossyTable.from_connection_string(self.connection, "responses", retry_total=0, transport=transport)
         assert isinstance(table, LossyTable)
         table.rng, table.share, table.lost = self.rng, LOSSES, self.lost
@@ -121,7 +124,7 @@ class Yard:
             await process.table.close()
 
     async def work_off(self) -> None:
-        """Deliver everything: half of the first attempts as messages ask for, the rest as alarms ring."""
+        """Make all deliveries: half of the first attempts by messages, everything else by alarms."""
         asked = [one for one in self.planned if self.rng.random() < 0.5]
         alarms = [Alarm(START_MS + DELIVER_SOON_MS, Kind.DELIVER, one.id, Target.CALLBACK) for one in asked]
         await self._at_once(lambda process: process.attempt(self._share(alarms, process)))
@@ -131,17 +134,17 @@ class Yard:
             self.rounds += 1
 
     def _share(self, alarms: Sequence[Alarm], process: Process) -> list[Alarm]:
-        """Return the messages that a process gets: its part, and some that another gets too."""
+        """Return the alarms in a process's messages: its own share, and copies of a tenth of the rest."""
         n, of = self.processes.index(process), len(self.processes)
         return [one for m, one in enumerate(alarms) if m % of == n or self.rng.random() < 0.1]
 
     async def _first_due(self) -> int:
-        """Return when the next alarm is due."""
+        """Return when the next alarm is due, in unix ms."""
         store = Store(self.table)
         return min([await store.first_due(shard) or PURGE_MS for shard in SHARDS])
 
     async def _at_once(self, work: Callable[[Process], Awaitable[None]]) -> None:
-        """Let all processes work beside each other until each has done its part, or has died."""
+        """Run the work in all processes at once, until each has finished or crashed."""
         tasks = [asyncio.ensure_future(work(process)) for process in self.processes]
         for process, task in zip(self.processes, tasks, strict=True):
             process.carrier.process = task
@@ -153,7 +156,7 @@ class Yard:
                 raise outcome
 
     async def _bury(self, process: Process) -> None:
-        """Note what has died with a process, and let another come in its place."""
+        """Replace a process that has crashed, and add the deliveries that it left unrecorded to the orphans."""
         self.deaths += 1
         for one in self.planned:
             if one.url in process.carrier.sent and one.url in self.fleet.over and await self._is_open(one):
@@ -167,7 +170,7 @@ class Yard:
         return record is not None and record.deliveries[0].is_open
 
     async def check(self) -> int:
-        """Check that every delivery has come to its end, and how; return how many attempts were recorded."""
+        """Assert that every delivery has ended as planned. Return the number of recorded attempts."""
         found, attempts = await self._stored()
         states = {one.id: found[one.id].deliveries[0].state for one in self.planned}
         assert states == {one.id: one.end for one in self.planned}
@@ -187,7 +190,7 @@ class Yard:
         return found, attempts
 
     def figures(self, attempts: int, elapsed_s: float) -> str:
-        """Say how it went."""
+        """Return a summary of the run."""
         ends = Counter(one.end for one in self.planned)
         return (
             f"{self.count} deliveries: {ends['delivered']} delivered, {ends['gone']} gone, "
@@ -199,7 +202,7 @@ class Yard:
 
 @asynccontextmanager
 async def yard(stage: Stage, connection: str, seed: int, count: int) -> AsyncIterator[Yard]:
-    """Plant so many deliveries."""
+    """Write the responses of this number of deliveries, and yield the yard that makes them."""
     async with Table.from_connection_string(connection, "responses") as table:
         assert isinstance(table, Table)
         opened = Yard(stage, connection, table, random.Random(seed), count)
@@ -210,9 +213,9 @@ async def yard(stage: Stage, connection: str, seed: int, count: int) -> AsyncIte
 
 @pytest.mark.timeout(1_800)
 async def test_thousands_are_delivered_once_each(stage: Stage, connection_string: str, seed: int, say: Say) -> None:
-    """Two processes share them under losses of every kind: each ends as its receiver says, with no duplicate.
+    """Two processes make each delivery once under losses of every kind, and each ends as its receiver answers.
 
-    Every POST is recorded, though storage loses one request and one answer in a hundred.
+    Every POST is recorded, although storage loses one request and one answer in a hundred.
     """
     began = time.monotonic()
     async with yard(stage, connection_string, seed, COUNT) as all_of_them:
@@ -225,8 +228,11 @@ async def test_thousands_are_delivered_once_each(stage: Stage, connection_string
         assert attempts == all_of_them.fleet.posts.total()
 
 
-async def test_only_a_death_makes_a_duplicate(stage: Stage, connection_string: str, seed: int, say: Say) -> None:
-    """Processes die among their POSTs: what is sent again is what had the last word of its receiver unrecorded then."""
+async def test_only_a_crash_causes_a_duplicate(stage: Stage, connection_string: str, seed: int, say: Say) -> None:
+    """A delivery is repeated only if its final answer was not recorded when its process crashed.
+
+    Three processes crash in the middle of their POSTs.
+    """
     began = time.monotonic()
     async with yard(stage, connection_string, seed, DEATHS_COUNT) as all_of_them:
         for dies_at in (DEATHS_COUNT // 8, DEATHS_COUNT // 4, DEATHS_COUNT // 3):

@@ -1,4 +1,4 @@
-"""The service while something around it fails: queues, storage, the upstream, the network, the receiver."""
+"""The service while something around it fails: queues, storage, the upstream, the network or the receiver."""
 
 import os
 import random
@@ -26,12 +26,12 @@ UNREADABLE = (
     *("x", "[]", "{}", "5", '{"alarm": "alarm|x|y|z"}', '{"shard": "g", "at": 1}'),
     *('{"shard": "0", "at": "x"}', '{"shard": "0", "at": 1, "until": "x"}'),
 )
-WRITES = 6  # transactions in the life of a response: open, start, move of the poll, end, claim, record
+WRITES = 6  # transactions of a response: accept, start, move of the poll, end, claim, record
 
 
 @pytest.fixture(scope="module")
 def account(azurite: Azurite) -> str:
-    """Give the service that tests share its storage account."""
+    """Return the connection string of the account of the shared service."""
     return azurite.account()
 
 
@@ -45,7 +45,7 @@ def shared(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture
 def running(shared: Service) -> Iterator[Service]:
-    """Give the service; model and receiver are well again afterwards."""
+    """Return the shared service. Faults of the model and the receiver are switched off after the test."""
     shared.model.reset()
     yield shared
     shared.model.reset()
@@ -54,7 +54,7 @@ def running(shared: Service) -> Iterator[Service]:
 
 @pytest.fixture
 def client(running: Service) -> Iterator[httpx.Client]:
-    """Give a client of the service."""
+    """Return a client of the service."""
     with closing(running.client()) as client:
         yield client
 
@@ -62,8 +62,8 @@ def client(running: Service) -> Iterator[httpx.Client]:
 # Storage
 
 
-def test_messages_deleted_in_mid_run_lose_nothing(connection_string: str, tmp_path: Path) -> None:
-    """All messages of all queues are deleted again and again: alarms are the truth, and the heartbeat finds them."""
+def test_messages_deleted_under_load_lose_nothing(connection_string: str, tmp_path: Path) -> None:
+    """All messages of all queues are deleted ten times under load. The heartbeat finds every alarm that is due."""
     with (
         service(tmp_path, connection_string) as running,
         QueueServiceClient.from_connection_string(connection_string) as queues,
@@ -81,7 +81,10 @@ def test_messages_deleted_in_mid_run_lose_nothing(connection_string: str, tmp_pa
 
 
 def test_messages_that_cannot_be_read_are_dropped(running: Service, client: httpx.Client, account: str) -> None:
-    """Each is logged once; none is tried again, poisons anything or stops the next."""
+    """Each unreadable message is logged once.
+
+    It is not retried, does not become poison, and does not stop the next message.
+    """
     with QueueServiceClient.from_connection_string(account) as queues:
         for name in ("nudges", "deliveries"):
             queue = queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
@@ -92,13 +95,16 @@ def test_messages_that_cannot_be_read_are_dropped(running: Service, client: http
         response = create(client, callback_url=f"{running.receiver.url}/callback")
         assert running.receiver.first(response["id"])["type"] == "response.completed"
         poison = [queue.name for queue in queues.list_queues() if queue.name.endswith("-poison")]
-        assert poison == ["requests-poison"]  # which is there from the start
+        assert poison == ["requests-poison"]  # which always exists
         assert not queues.get_queue_client("requests-poison").peek_messages()
     assert running.unexpected() == []
 
 
 def test_a_storage_outage_loses_nothing_that_was_accepted(tmp_path: Path) -> None:
-    """During 20 s without storage the answer is a 503 in the envelope; what was accepted before ends after it."""
+    """During 20 s without storage, requests get a 503 in the error envelope.
+
+    Responses that were accepted before the outage end after it.
+    """
     with run_azurite() as storage, service(tmp_path, storage.account()) as running:
         load, client = Load(running, SEED, count=60, pause_s=4), running.client()
         early = create(client, "sim-3s", callback_url=f"{running.receiver.url}/early")
@@ -124,7 +130,7 @@ def _is_transaction(request: StorageRequest) -> bool:
 def test_an_answer_lost_after_the_commit_is_recognised(
     azurite: Azurite, connection_string: str, tmp_path: Path
 ) -> None:
-    """Whichever write of a response it is whose answer is lost: it is found to be ours, and done once."""
+    """Whichever transaction loses its answer, the service recognises its own write and repeats nothing."""
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(FaultProxy("table", azurite.ports["table"])) as proxy,
@@ -145,8 +151,8 @@ def test_an_answer_lost_after_the_commit_is_recognised(
         assert running.unexpected() == []
 
 
-def test_answers_lost_all_over_lose_nothing(azurite: Azurite, connection_string: str, tmp_path: Path) -> None:
-    """Under load, one answer of the table in twelve is lost, whatever it was about."""
+def test_answers_lost_at_random_lose_nothing(azurite: Azurite, connection_string: str, tmp_path: Path) -> None:
+    """Every response ends and calls back under load while one in twelve of the table's answers is lost."""
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(FaultProxy("table", azurite.ports["table"])) as proxy,
@@ -168,8 +174,8 @@ def test_answers_lost_all_over_lose_nothing(azurite: Azurite, connection_string:
 
 
 @pytest.mark.parametrize("outage", ["drop", "503"])
-def test_an_upstream_that_is_away_at_the_start(running: Service, client: httpx.Client, outage: str) -> None:
-    """The caller gets a token and `queued`; the work starts once the upstream is back, and once only."""
+def test_work_starts_when_the_upstream_is_back(running: Service, client: httpx.Client, outage: str) -> None:
+    """The caller gets a `queued` response with a token. The work starts once, when the upstream is back."""
     running.model.faults(outage=outage)
     response = client.post("/responses", json=running.with_callback()).json()
     assert (response["status"], bool(response["continuation_token"])) == ("queued", True)
@@ -180,8 +186,11 @@ def test_an_upstream_that_is_away_at_the_start(running: Service, client: httpx.C
     assert running.model.stats()["started"] == {response["id"]: 1}
 
 
-def test_an_upstream_that_is_away_while_polled(running: Service, client: httpx.Client) -> None:
-    """Polls go on with back-off, and a caller reads what is known; the end is told when the upstream is back."""
+def test_polls_continue_after_an_outage_of_the_upstream(running: Service, client: httpx.Client) -> None:
+    """Polls continue with back-off, and a caller reads the last known status.
+
+    The callback is sent when the upstream is back.
+    """
     response = client.post("/responses", json=running.with_callback(model="sim-2s")).json()
     running.model.faults(outage="drop")
     assert wait_for(lambda: running.model.stats()["retrieves"] >= 3, 30)
@@ -191,8 +200,8 @@ def test_an_upstream_that_is_away_while_polled(running: Service, client: httpx.C
     assert running.receiver.first(response["id"], 60)["type"] == "response.completed"
 
 
-def test_an_upstream_that_asks_for_patience(running: Service, client: httpx.Client) -> None:
-    """A 429 is nobody's failure: `queued` for the caller, and no second try before its Retry-After is over."""
+def test_a_create_is_retried_after_a_429(running: Service, client: httpx.Client) -> None:
+    """A 429 fails nothing: the response stays `queued`, and the create is retried after the `Retry-After`."""
     running.model.faults(rate_limit={"n": 1, "retry_after": 4})
     began = time.time()
     response = client.post("/responses", json=running.with_callback(model="sim-instant")).json()
@@ -202,16 +211,16 @@ def test_an_upstream_that_asks_for_patience(running: Service, client: httpx.Clie
     assert running.model.stats()["creates"] == 2
 
 
-def test_an_upstream_that_asks_for_patience_while_polled(running: Service, client: httpx.Client) -> None:
-    """Its Retry-After on an unfinished answer is the time of the next poll."""
+def test_an_upstream_sets_the_time_of_the_next_poll(running: Service, client: httpx.Client) -> None:
+    """The `Retry-After` of an unfinished answer sets the time of the next poll."""
     running.model.faults(retry_after_s=5)
     response = client.post("/responses", json=running.with_callback(model="sim-1s")).json()
     assert running.receiver.first(response["id"])["type"] == "response.completed"
     assert running.model.stats()["retrieves"] <= 2
 
 
-def test_an_upstream_that_errs_in_three_calls_of_ten(running: Service) -> None:
-    """Errors of the upstream are expected: they fail nothing and start nothing twice."""
+def test_an_upstream_may_fail_three_calls_in_ten(running: Service) -> None:
+    """Errors of the upstream fail no response and start no work twice."""
     running.model.faults(error_rate=0.3)
     load = Load(running, SEED, count=24, pause_s=1)
     with load.sending():
@@ -221,8 +230,8 @@ def test_an_upstream_that_errs_in_three_calls_of_ten(running: Service) -> None:
     assert set(load.answers) == {200}
 
 
-def test_an_upstream_with_the_quirks_of_azure(running: Service, client: httpx.Client) -> None:
-    """A 404 soon after the create, and nulls while queued, are borne and never shown."""
+def test_the_quirks_of_azure_are_tolerated(running: Service, client: httpx.Client) -> None:
+    """A 404 soon after the create, and nulls while queued, are tolerated and never shown."""
     running.model.faults(missing_s=2.5, null_while_queued=True)
     response = client.post("/responses", json=running.with_callback(model="sim-20s")).json()
     for _ in range(2):
@@ -234,8 +243,8 @@ def test_an_upstream_with_the_quirks_of_azure(running: Service, client: httpx.Cl
     assert client.post(f"/responses/{response['id']}/cancel").json()["status"] == "cancelled"
 
 
-def test_an_upstream_whose_create_answers_are_lost(running: Service, client: httpx.Client) -> None:
-    """The create is repeated with the same key, so the work that was begun is found and not begun again."""
+def test_a_create_whose_answers_are_lost_starts_nothing_twice(running: Service, client: httpx.Client) -> None:
+    """The create is repeated with the same key, so the upstream finds the work that it has started."""
     running.model.faults(lose_answers=3)
     response = client.post("/responses", json=running.with_callback()).json()
     assert response["status"] == "queued"
@@ -243,8 +252,11 @@ def test_an_upstream_whose_create_answers_are_lost(running: Service, client: htt
     assert (running.model.stats()["creates"], running.model.stats()["started"]) == (4, {response["id"]: 1})
 
 
-def test_an_upstream_that_refuses_the_request(running: Service, client: httpx.Client) -> None:
-    """Its 4xx about the request is the caller's, in its own words, and nothing is kept."""
+def test_a_refusal_of_the_upstream_is_passed_on(running: Service, client: httpx.Client) -> None:
+    """The upstream's 4xx is passed on with its message, and nothing is stored.
+
+    A later request may use the same idempotency key.
+    """
     running.model.faults(refuse_creates={"status": 422, "message": "Not this one."})
     answer = client.post("/responses", json=running.with_callback(), headers={"Idempotency-Key": "refused"})
     assert (answer.status_code, answer.json()["error"]["message"]) == (422, "Not this one.")
@@ -268,7 +280,7 @@ def _ended(client: httpx.Client, response_id: str, state: str) -> Json:
 
 
 def test_a_receiver_that_fails_first_gets_the_same_event_again(running: Service, client: httpx.Client) -> None:
-    """A 500 is followed by another attempt after 5 to 10 s, under the same id, signed anew."""
+    """A 500 is followed by another attempt after 5 to 10 s, with the same id and a new signature."""
     running.receiver.faults(fail_first_per_id=1)
     response = client.post("/responses", json=running.with_callback(model="sim-instant")).json()
     assert wait_for(lambda: _delivery(client, response["id"])["attempts"], 10)
@@ -283,15 +295,15 @@ def test_a_receiver_that_fails_first_gets_the_same_event_again(running: Service,
 
 
 def test_a_slow_receiver_is_waited_for(running: Service, client: httpx.Client) -> None:
-    """An answer after 3 s is an answer: one attempt."""
+    """An answer after 3 s is accepted, and there is only one attempt."""
     running.receiver.faults(delay_s=3)
     response = client.post("/responses", json=running.with_callback(model="sim-instant")).json()
     (attempt,) = _ended(client, response["id"], "delivered")["attempts"]
     assert (attempt["status"], attempt["duration_ms"] >= 3000) == (204, True)
 
 
-def test_a_receiver_that_is_gone_is_left_alone(running: Service, client: httpx.Client) -> None:
-    """410 is the last word; the response itself is not touched by it."""
+def test_a_receiver_that_answers_410_gets_no_retry(running: Service, client: httpx.Client) -> None:
+    """A 410 ends the delivery and does not change the response."""
     running.receiver.faults(fail_first_per_id=9, status=410)
     response = client.post("/responses", json=running.with_callback(model="sim-instant")).json()
     delivery = _ended(client, response["id"], "gone")

@@ -1,6 +1,6 @@
-"""Hosts that die while streams flow: each client goes on elsewhere, and is neither contradicted nor told a thing twice.
+"""Hosts are killed while streams flow. Each client continues at another host and reads one consistent stream.
 
-CHAOS_SEED in the environment repeats a run's choices; the moments are then the same, the lines they hit are not.
+`CHAOS_SEED` in the environment repeats a run's choices and moments, but not the lines at which the kills land.
 """
 
 import os
@@ -18,12 +18,12 @@ from tests.support.service_process import CALL_S, Host, Service, followed, kinds
 
 KILLS = 3
 SILENCE = "sim-silent-33s"
-"""A model that thinks for longer than a lease lasts."""
+"""A model that is silent for longer than a lease lasts."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What was read while a host was killed again and again."""
+    """The service, and what its readers read while a host was killed several times."""
 
     running: Service
     readers: list[Reader]
@@ -32,7 +32,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def seed() -> int:
-    """Give the seed of this run; it is shown when a test fails."""
+    """Return the seed of this run. It is shown when a test fails."""
     seed = int(os.environ.get("CHAOS_SEED") or time.time_ns() % 1_000_000)
     print(f"CHAOS_SEED={seed}")  # noqa: T201 - pytest shows it with a failure
     return seed
@@ -40,7 +40,10 @@ def seed() -> int:
 
 @pytest.fixture(scope="module")
 def scene(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[Scene]:
-    """Let 20 clients read while one of two hosts dies at random moments; one more listens at the other host."""
+    """Let 20 clients read while one of two hosts is killed at random moments.
+
+    One more client reads from the other host.
+    """
     with service(tmp_path_factory.mktemp("crashes"), azurite.account(), hosts=2) as running:
         dying, living = running.client(), running.client(host=1)
         readers = [Reader([dying, living], "sim-8s", f"key-{n}") for n in range(20)]
@@ -52,7 +55,7 @@ def scene(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory, seed: int)
 
 
 def kill_again_and_again(host: Host, rng: random.Random) -> None:
-    """Kill it at random moments of a stream's life; it comes back at the same address each time."""
+    """Kill the host three times at random moments of a stream, and restart it at the same address."""
     for _ in range(KILLS):
         time.sleep(rng.uniform(0.2, 2.0))  # the moment is the test's input
         host.kill()
@@ -60,42 +63,48 @@ def kill_again_and_again(host: Host, rng: random.Random) -> None:
 
 
 def test_every_client_reads_every_event_once(scene: Scene) -> None:
-    """Without a gap, up to the end; the last host that lives tells any other reader the very same events."""
+    """A client's events have no gap up to the end. A new reader at the other host gets the same events."""
     for reader in scene.readers:
         assert numbers(reader.events) == list(range(len(reader.events)))
         assert followed(reader.clients[-1], reader.events[0]["response"]["id"]) == reader.events
 
 
 def test_every_text_is_the_result(scene: Scene) -> None:
-    """What a client has put together is what is stored."""
+    """The text that a client puts together is the stored output."""
     for reader in scene.readers:
         stored = reader.clients[-1].get(f"/responses/{reader.events[0]['response']['id']}").json()
         assert kinds(reader.events)[-1] == stored["status"] == "completed"
         assert text_of(reader.events) == output_text(stored)
 
 
-def test_a_death_is_noticed_by_clients_at_all(scene: Scene) -> None:
-    """The kills did hit streams: some clients needed more than one connection."""
+def test_the_kills_interrupted_some_clients(scene: Scene) -> None:
+    """At least five clients needed more than one connection, so the kills did hit streams."""
     assert sum(reader.connections > 1 for reader in scene.readers) >= 5
 
 
-def test_no_work_was_begun_twice(scene: Scene) -> None:
-    """Neither by a host that took over, nor for a client who asked again with his key."""
+def test_no_work_was_started_twice(scene: Scene) -> None:
+    """Neither a new holder nor a client that repeats its idempotency key starts the work again."""
     stats = scene.running.model.stats()
     assert stats["started_twice"] == 0
     assert len(stats["started"]) == len(scene.readers) + 1
 
 
-def test_silence_longer_than_the_lease_is_no_death(scene: Scene) -> None:
-    """The holder renews its lease while the model thinks: one connection, no restart."""
+def test_a_silence_longer_than_the_lease_does_not_lose_the_run(scene: Scene) -> None:
+    """The holder renews its lease while the model is silent.
+
+    The client needs one connection, and the work is not restarted.
+    """
     assert scene.silent.connections == 1
     assert numbers(scene.silent.events) == list(range(len(scene.silent.events)))
     assert kinds(scene.silent.events).count("in_progress") == 1
     assert kinds(scene.silent.events)[-1] == "completed"
 
 
-def test_a_replay_that_is_refused_after_a_death_is_polled_for(scene: Scene) -> None:
-    """By the time another host takes over, the upstream replays no more; it is asked for the result, not to begin."""
+def test_a_replay_that_is_refused_after_a_crash_is_replaced_by_polls(scene: Scene) -> None:
+    """The upstream no longer replays its stream when another host claims the run.
+
+    That host polls for the result and does not start the work again.
+    """
     running = scene.running
     reader = Reader([running.client(), running.client(host=1)], "sim-5s", "late")
     with reading([reader]):

@@ -1,4 +1,4 @@
-"""Redelivery and recovery over HTTP, under every base path: what has failed is sent again, under its first id."""
+"""Redelivery and recovery over HTTP, under every base path. A failed event is sent again under its first id."""
 
 import time
 from collections.abc import Iterator
@@ -13,14 +13,17 @@ from tests.support.peer_processes import error_of
 from tests.support.service_process import Json, Service, create, service
 
 BASES = ["openai/v1", "v1", "openai"]
-DELIVERED_S = 90.0  # usually one; this much where the message that asks for a delivery is lost
+DELIVERED_S = 90.0  # usually one second, this much if the message that starts the delivery is lost
 UNKNOWN = "resp_" + "0" * 32
 REDELIVER = "/responses/{id}/deliveries/redeliver"
 
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all tests here; the first caller's callbacks are verified. It logs nothing unexpected."""
+    """Run one service for all tests of this module. It must have logged nothing unexpected at the end.
+
+    The receiver verifies the callbacks of the first caller.
+    """
     directory = tmp_path_factory.mktemp("deliveries")
     with service(directory, azurite.account(), callers=("first", "second"), REPLY_QUEUES="replies*") as running:
         yield running
@@ -29,20 +32,20 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def client(running: Service) -> httpx.Client:
-    """Give a client of the service."""
+    """Return a client of the service."""
     return running.client()
 
 
 @pytest.fixture(params=BASES)
 def based(running: Service, request: pytest.FixtureRequest) -> httpx.Client:
-    """Give a client that uses one of the base paths, as older Azure clients do it too."""
+    """Return a client that uses one of the base paths and the `api-version` of older Azure clients."""
     client = running.client(base=request.param)
     client.params = {"api-version": "2025-04-01-preview"}
     return client
 
 
 def failed(running: Service, client: httpx.Client) -> str:
-    """Return a response whose callback was refused for good."""
+    """Return the id of a response whose callback the receiver refused for good, with a 413."""
     running.receiver.faults(fail=1, status=413)
     response_id = str(create(client, **running.with_callback(model="sim-instant"))["id"])
     assert wait_for(lambda: delivery(client, response_id)["state"] == "failed", DELIVERED_S)
@@ -50,14 +53,14 @@ def failed(running: Service, client: httpx.Client) -> str:
 
 
 def delivery(client: httpx.Client, response_id: str) -> Json:
-    """Return the one delivery of a response as its caller sees it."""
+    """Return the only delivery of a response, as its caller sees it."""
     (found,) = client.get(f"/responses/{response_id}/deliveries").json()["data"]
     shown: Json = found
     return shown
 
 
 def await_attempts(client: httpx.Client, response_id: str, *statuses: int) -> Json:
-    """Wait until the delivery has been made after these attempts; return it."""
+    """Wait until the delivery has succeeded and return it. Its attempts must have these statuses."""
     assert wait_for(lambda: delivery(client, response_id)["state"] == "delivered", DELIVERED_S)
     found = delivery(client, response_id)
     assert [attempt["status"] for attempt in found["attempts"]] == [*statuses]
@@ -65,8 +68,11 @@ def await_attempts(client: httpx.Client, response_id: str, *statuses: int) -> Js
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"target": "callback"}'], ids=["no body", "empty", "named"])
-def test_what_has_failed_is_delivered_again(running: Service, based: httpx.Client, body: bytes) -> None:
-    """The answer shows it as begun; the event comes under the id of the first, verified."""
+def test_a_failed_event_is_delivered_again(running: Service, based: httpx.Client, body: bytes) -> None:
+    """The answer shows the delivery as pending.
+
+    The receiver then gets the event with a valid signature, under the id of the first attempt.
+    """
     response_id = failed(running, based)
     answer = based.post(REDELIVER.format(id=response_id), content=body)
     assert answer.status_code == 200, answer.text
@@ -77,16 +83,19 @@ def test_what_has_failed_is_delivered_again(running: Service, based: httpx.Clien
     assert {(one["webhook_id"], one["verified"]) for one in callbacks} == {(made["webhook_id"], True)}
 
 
-def test_what_was_delivered_is_delivered_again(running: Service, client: httpx.Client) -> None:
-    """Whoever has lost the event asks for it."""
+def test_a_delivered_event_is_delivered_again(running: Service, client: httpx.Client) -> None:
+    """A receiver that has lost an event can get it again."""
     response_id = str(create(client, **running.with_callback(model="sim-instant"))["id"])
     await_attempts(client, response_id, 204)
     client.post(REDELIVER.format(id=response_id)).raise_for_status()
     await_attempts(client, response_id, 204, 204)
 
 
-def test_a_recovery_begins_all_that_has_failed_since(running: Service, based: httpx.Client) -> None:
-    """Since a moment in unix seconds: each delivery once, whichever path it is asked for by."""
+def test_a_recovery_redelivers_every_event_that_has_failed_since(running: Service, based: httpx.Client) -> None:
+    """A recovery sends each event that has failed since the given unix time, once.
+
+    A second recovery from the same time finds nothing.
+    """
     since = f"{time.time():.3f}"
     lost = [failed(running, based) for _ in range(3)]
     answer = based.post("/deliveries/recover", params={"since": since})
@@ -97,8 +106,8 @@ def test_a_recovery_begins_all_that_has_failed_since(running: Service, based: ht
     assert again.json()["recovered"] == 0
 
 
-def test_a_moment_may_be_written_in_iso_8601(running: Service, client: httpx.Client) -> None:
-    """What failed before it is left as it is."""
+def test_a_recovery_accepts_a_time_in_iso_8601(running: Service, client: httpx.Client) -> None:
+    """A recovery accepts an ISO 8601 time. A delivery that failed before it stays failed."""
     before = failed(running, client)
     since = datetime.now(UTC).isoformat()
     after = failed(running, client)
@@ -107,8 +116,8 @@ def test_a_moment_may_be_written_in_iso_8601(running: Service, client: httpx.Cli
     assert delivery(client, before)["state"] == "failed"
 
 
-def test_nobody_recovers_anothers_deliveries(running: Service, client: httpx.Client) -> None:
-    """To another caller there is no such response, and nothing that has failed."""
+def test_a_caller_cannot_recover_the_deliveries_of_another(running: Service, client: httpx.Client) -> None:
+    """For another caller the response is a 404, and a recovery finds no failed delivery."""
     since = f"{time.time():.3f}"
     response_id = failed(running, client)
     other = running.client("second")
@@ -121,13 +130,16 @@ def test_nobody_recovers_anothers_deliveries(running: Service, client: httpx.Cli
 
 @pytest.mark.parametrize("path", [REDELIVER.format(id=UNKNOWN), "/deliveries/recover?since=0"])
 def test_a_key_is_needed(running: Service, path: str) -> None:
-    """Before anything else is looked at."""
+    """The key is checked before anything else."""
     for base in BASES:
         assert error_of(running.stranger().post(f"/{base}{path}")) == (401, None, "invalid_api_key")
 
 
-def test_there_is_nothing_to_redeliver(running: Service, based: httpx.Client) -> None:
-    """Before the end, without a target, or to a target that the response does not have: 400, each with its code."""
+def test_a_redelivery_of_nothing_is_400(running: Service, based: httpx.Client) -> None:
+    """A redelivery is a 400 with its own code for each reason.
+
+    The reasons are an unfinished response, a response without a target, and a target that the response does not have.
+    """
     unfinished = create(based, **running.with_callback(model="sim-60s"))["id"]
     untold = create(based, "sim-instant")["id"]
     received = create(based, **running.with_callback(model="sim-instant"))["id"]
@@ -149,30 +161,30 @@ def test_there_is_nothing_to_redeliver(running: Service, based: httpx.Client) ->
         (b"[]", None, "invalid_type"),
     ],
 )
-def test_a_redelivery_names_a_target_or_none(based: httpx.Client, body: bytes, param: str | None, code: str) -> None:
-    """Anything else is a 400 that says what is wrong."""
+def test_a_wrong_redelivery_body_is_400(based: httpx.Client, body: bytes, param: str | None, code: str) -> None:
+    """A body without a valid target is a 400 that says what is wrong."""
     answer = based.post(REDELIVER.format(id=UNKNOWN), content=body, headers={"Content-Type": "application/json"})
     assert error_of(answer) == (400, param, code)
 
 
 @pytest.mark.parametrize("since", [None, "", "yesterday", "-1", "2027-01-31", "2027-01-31T08:00:00", "1e9", "NaN"])
-def test_a_recovery_needs_a_moment(based: httpx.Client, since: str | None) -> None:
-    """A moment without a zone is none."""
+def test_a_recovery_needs_a_time(based: httpx.Client, since: str | None) -> None:
+    """A missing or malformed `since` is a 400. A time without a zone is malformed."""
     answer = based.post("/deliveries/recover", params={} if since is None else {"since": since})
     assert error_of(answer) == (400, "since", "invalid_value")
 
 
 @pytest.mark.parametrize("path", [REDELIVER.format(id=UNKNOWN), "/deliveries/recover"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_only_a_post_asks_for_deliveries(based: httpx.Client, method: str, path: str) -> None:
-    """Any other method is a 405 that names the right one."""
+def test_only_post_starts_deliveries(based: httpx.Client, method: str, path: str) -> None:
+    """Any other method is a 405 whose `Allow` header says POST."""
     answer = based.request(method, path)
     assert error_of(answer) == (405, None, None)
     assert answer.headers["allow"] == "POST"
 
 
-def test_webhooks_of_the_upstream_are_unknown_without_their_secret(running: Service) -> None:
-    """A POST is a 404 where they are not set up; a GET is a 405 everywhere."""
+def test_upstream_webhooks_are_404_without_their_secret(running: Service) -> None:
+    """Without the secret a POST is a 404. A GET is a 405, as it is everywhere."""
     answers = [running.stranger().post("/webhooks/upstream", json={}), running.stranger().get("/webhooks/upstream")]
     assert [error_of(answer) for answer in answers] == [(404, None, None), (405, None, None)]
     assert answers[1].headers["allow"] == "POST"

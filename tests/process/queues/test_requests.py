@@ -1,4 +1,4 @@
-"""Requests by queue, through the running service: what a sender puts on `requests` comes back on his reply queue."""
+"""Requests by queue through the running service: a message on `requests` is answered on the sender's reply queue."""
 
 import base64
 import json
@@ -20,24 +20,24 @@ from tests.support.host_process import await_empty, await_texts, length, put
 from tests.support.service_process import FINISHED_S, TERMINAL, Json, Service, output_text, service
 
 POISON = "requests-poison"
-EVENT_S = 90.0  # usually one; this much where the message that asks for a delivery is lost, or its process
+EVENT_S = 90.0  # usually one second, this much if the message that starts the delivery or its process is lost
 
 
 @dataclass(frozen=True)
 class Sender:
-    """Who speaks to the service by queues only, and reads one reply queue."""
+    """A client that uses queues only and reads one reply queue."""
 
     account: str
     replies: QueueClient
 
     def send(self, **message: object) -> str:
-        """Send a message that asks for replies here; return its id in the queue."""
+        """Send a request with this sender's reply queue, and return the id of the message."""
         with closing(base64_queue(self.account, REQUESTS)) as queue:
             sent = queue.send_message(json.dumps({"reply_to": self.replies.queue_name, **message}))
         return str(sent.id)
 
     def event(self) -> Json:
-        """Wait for the next event and take it."""
+        """Wait for the next event, delete its message and return it."""
         message = wait_for(self.replies.receive_message, EVENT_S)
         assert message, f"no event within {EVENT_S:g} s"
         self.replies.delete_message(message)
@@ -45,12 +45,12 @@ class Sender:
         return event
 
     def left(self) -> int:
-        """Return how many more events there are."""
+        """Return how many events are left on the reply queue."""
         return self.replies.get_queue_properties().approximate_message_count or 0
 
 
 def base64_queue(account: str, name: str) -> QueueClient:
-    """Return a client of a queue that encodes as Functions read it."""
+    """Return a client of a queue that encodes messages in base64, as Functions expects."""
     return QueueClient.from_connection_string(
         account,
         name,
@@ -66,7 +66,7 @@ def id_of(message_id: str) -> str:
 
 @contextmanager
 def sending(account: str, name: str) -> Iterator[Sender]:
-    """Give a sender with a reply queue of this name."""
+    """Yield a sender with a new reply queue of this name."""
     with closing(base64_queue(account, name)) as replies:
         replies.create_queue()
         yield Sender(account, replies)
@@ -74,13 +74,13 @@ def sending(account: str, name: str) -> Iterator[Sender]:
 
 @pytest.fixture(scope="module")
 def account(azurite: Azurite) -> str:
-    """Give the service of these tests its storage account."""
+    """Return the connection string of the service's storage account."""
     return azurite.account()
 
 
 @pytest.fixture(scope="module")
 def running(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all tests here but one; by the end it has logged nothing unexpected."""
+    """Run one service for all tests of this module but one. It must have logged nothing unexpected at the end."""
     with service(tmp_path_factory.mktemp("queues"), account, REPLY_QUEUES="replies*") as running:
         yield running
         assert running.unexpected() == []
@@ -88,20 +88,23 @@ def running(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def client(running: Service) -> httpx.Client:
-    """Give a client of the service: the caller for whom queued requests are made."""
+    """Return a client that calls as the caller of queued requests."""
     return running.client()
 
 
 @pytest.fixture
 def sender(running: Service, account: str) -> Iterator[Sender]:
-    """Give a sender with a reply queue of his own."""
+    """Return a sender with its own reply queue."""
     del running
     with sending(account, f"replies-{uuid4().hex}") as sender:
         yield sender
 
 
 def test_a_message_comes_back_as_an_event(client: httpx.Client, sender: Sender) -> None:
-    """The event carries the sender's own name for it and the whole result, which can be fetched as well."""
+    """The event carries the sender's correlation id and the whole response.
+
+    The response can also be fetched over HTTP.
+    """
     sent = sender.send(request={"model": "sim-1s", "input": "One. Two."}, correlation_id="order-7")
     event = sender.event()
     assert (event["type"], event["correlation_id"]) == ("response.completed", "order-7")
@@ -110,8 +113,8 @@ def test_a_message_comes_back_as_an_event(client: httpx.Client, sender: Sender) 
     assert client.get(f"/responses/{event['data']['id']}").json() == event["data"]
 
 
-def test_many_messages_come_back_each_under_its_name(sender: Sender) -> None:
-    """Forty at once: as many events, none twice."""
+def test_many_messages_come_back_each_with_its_correlation_id(sender: Sender) -> None:
+    """Forty messages sent at once give forty events, each with its own correlation id."""
     for n in range(40):
         sender.send(request={"model": "sim-0.5s", "input": f"Number {n}."}, correlation_id=f"c-{n}")
     names = [sender.event()["correlation_id"] for _ in range(40)]
@@ -120,7 +123,7 @@ def test_many_messages_come_back_each_under_its_name(sender: Sender) -> None:
 
 
 def test_copies_of_a_message_are_one_response(running: Service, account: str, sender: Sender) -> None:
-    """A sender that may send twice names the message itself: at once or later, it is started once and told once."""
+    """Messages with the same `id` start one response and send one event, whether the copies come at once or later."""
     for _ in range(3):
         sender.send(id="job-1", request={"model": "sim-0.5s"})
     assert sender.event()["data"]["id"] == id_of("job-1")
@@ -142,10 +145,13 @@ def test_copies_of_a_message_are_one_response(running: Service, account: str, se
     ],
     ids=["field", "no object", "no request", "id", "callback", "upstream"],
 )
-def test_a_bad_request_is_answered_with_what_is_wrong(
+def test_a_bad_request_is_answered_with_its_error(
     client: httpx.Client, account: str, sender: Sender, message: Json, code: str, named: str
 ) -> None:
-    """Whether we judge it or the upstream does: a response that has failed, told where the sender reads."""
+    """The sender gets the `response.failed` event of a failed response, whose error says what is wrong.
+
+    That holds whether the service or the upstream refuses the request.
+    """
     sender.send(**message, correlation_id="bad-1")
     event = sender.event()
     assert (event["type"], event["correlation_id"]) == ("response.failed", "bad-1")
@@ -155,8 +161,8 @@ def test_a_bad_request_is_answered_with_what_is_wrong(
     await_empty(account, REQUESTS)
 
 
-def test_what_is_not_base64_is_kept_as_poison(account: str, sender: Sender) -> None:
-    """It reaches no function and stands in nobody's way: the next message is answered."""
+def test_a_message_that_is_not_base64_goes_to_the_poison_queue(account: str, sender: Sender) -> None:
+    """The message goes to the poison queue without reaching a function. The next message is answered."""
     put(account, REQUESTS, b'{"request": {"model": "sim-1s"}}', encode=False)
     sender.send(request={"model": "sim-instant"})
     assert sender.event()["type"] == "response.completed"
@@ -165,10 +171,13 @@ def test_what_is_not_base64_is_kept_as_poison(account: str, sender: Sender) -> N
 
 
 @pytest.mark.parametrize("reply_to", ["nudges", "requests-poison", "others", "Replies!", 7])
-def test_a_reply_queue_that_is_not_allowed_is_noted_once(
+def test_a_reply_queue_that_is_not_allowed_is_recorded_once(
     running: Service, client: httpx.Client, account: str, sender: Sender, reply_to: object
 ) -> None:
-    """Nobody may be told: the reason is kept with the poison, to become a response, and nothing is tried again."""
+    """The message goes to the poison queue with the reason and is not retried. No event is sent.
+
+    The reason later becomes the error of a failed response.
+    """
     rejected = running.hosts[0].written().count("request.rejected")
     sent = sender.send(request={"model": "sim-1s"}, reply_to=reply_to)
     reason = wait_for(lambda: noted(account, sent) or shown(client, sent), FINISHED_S)
@@ -180,7 +189,7 @@ def test_a_reply_queue_that_is_not_allowed_is_noted_once(
 
 
 def noted(account: str, message_id: str) -> str | None:
-    """Return why a message was rejected, as it is noted in the poison queue."""
+    """Return why a message was rejected, from the poison queue, or None if it is not there."""
     with closing(QueueClient.from_connection_string(account, POISON)) as queue:
         texts = [message.content for message in queue.peek_messages(max_messages=32)]
     letters = [json.loads(base64.b64decode(text)) for text in texts if not text.startswith("{")]
@@ -188,13 +197,16 @@ def noted(account: str, message_id: str) -> str | None:
 
 
 def shown(client: httpx.Client, message_id: str) -> str | None:
-    """Return why a message was rejected, as its response says once the timer has seen to the poison queue."""
+    """Return why a message was rejected, from its failed response. The timer makes that from the poison message."""
     response = client.get(f"/responses/{id_of(message_id)}").json()
     return str(response["error"]["message"]) if response.get("status") == "failed" else None
 
 
-def test_a_death_inside_the_start_loses_nothing(connection_string: str, tmp_path: Path) -> None:
-    """The host dies between a message and its answer: the response goes on by its alarms, a copy starts nothing."""
+def test_a_crash_during_the_start_loses_nothing(connection_string: str, tmp_path: Path) -> None:
+    """The response continues by its alarms if the host is killed between the message and its answer.
+
+    A copy of the message starts no second response.
+    """
     with (
         service(tmp_path, connection_string, REPLY_QUEUES="replies*") as running,
         sending(connection_string, "replies") as sender,
@@ -212,7 +224,7 @@ def test_a_death_inside_the_start_loses_nothing(connection_string: str, tmp_path
         assert (event["type"], event["correlation_id"]) == ("response.completed", "late")
         assert event["data"]["id"] == id_of("job-2")
         sender.send(id="job-2", request={"model": "sim-0.5s"})
-        # the message of the process that died stays hidden for ten minutes
+        # the message that the killed process had received stays invisible for ten minutes
         assert wait_for(lambda: length(connection_string, REQUESTS) == 1, FINISHED_S)
         assert running.model.stats()["started"] == {id_of("job-2"): 1}
         assert (sender.left(), running.unexpected()) == (0, [])

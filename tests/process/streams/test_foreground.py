@@ -1,4 +1,4 @@
-"""An upstream without background mode: what is promised holds all the same, because a runner of ours stays with it."""
+"""An upstream without background mode. Callers get the same service, because a process of ours holds each call."""
 
 import time
 from collections.abc import Iterator
@@ -29,15 +29,15 @@ from tests.support.service_process import (
     text_of,
 )
 
-"""An upstream that is not ours, in an environment of its own: what it brings along would change how our servers run."""
+"""llmock runs in its own environment, because its dependencies would change how our servers run."""
 
 STOPPED_S = 2.0
-"""A cancel stops the upstream call within this time."""
+"""The time within which a cancel stops the upstream call."""
 
 
 @pytest.fixture(scope="module")
 def shared_service(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for most tests here; by the end it has logged nothing unexpected."""
+    """Run one service for most tests of this module. It must have logged nothing unexpected at the end."""
     with service(tmp_path_factory.mktemp("foreground"), azurite.account(), UPSTREAM_MODE="foreground") as running:
         yield running
         assert running.unexpected() == []
@@ -45,7 +45,7 @@ def shared_service(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def running(shared_service: Service) -> Service:
-    """Give the service with a model that has forgotten everything, and refuses background work."""
+    """Return the service, with its model reset and refusing background work."""
     shared_service.model.reset()
     shared_service.model.faults(no_background=True)
     return shared_service
@@ -53,18 +53,20 @@ def running(shared_service: Service) -> Service:
 
 @pytest.fixture
 def client(running: Service) -> httpx.Client:
-    """Give a client of the service."""
+    """Return a client of the service."""
     return running.client()
 
 
-# As if the upstream had background mode
+# The same as with background mode
 
 
 @pytest.mark.parametrize(
     ("model", "status"), [("sim-1s", "completed"), ("sim-fail-0.5s", "failed"), ("sim-incomplete-0.5s", "incomplete")]
 )
-def test_background_work_is_held_by_a_runner(running: Service, client: httpx.Client, model: str, status: str) -> None:
-    """The caller has a claim ticket at once, polls to the end, and is called back."""
+def test_background_work_is_held_by_the_service(
+    running: Service, client: httpx.Client, model: str, status: str
+) -> None:
+    """The caller gets a token within a second, polls to the end, and is called back."""
     began = time.monotonic()
     response = create(client, **running.with_callback(model=model))
     assert time.monotonic() - began < 1
@@ -79,7 +81,10 @@ def test_background_work_is_held_by_a_runner(running: Service, client: httpx.Cli
 
 @pytest.mark.parametrize("background", [True, False])
 def test_a_stream_is_logged_and_read_from_the_log(client: httpx.Client, background: bool) -> None:
-    """From created to completed without a gap; whoever comes later reads the same."""
+    """The stream goes from created to completed without a gap.
+
+    A later reader gets the same events.
+    """
     events = streamed(client, background=background)
     assert numbers(events) == list(range(len(events)))
     assert (kinds(events)[0], kinds(events)[-1]) == ("created", "completed")
@@ -91,7 +96,7 @@ def test_a_stream_is_logged_and_read_from_the_log(client: httpx.Client, backgrou
 
 
 def test_a_stream_flows_while_the_model_writes(client: httpx.Client) -> None:
-    """The first words are there long before the last."""
+    """The first text arrives long before the last."""
     began = time.monotonic()
     with streaming(client, "sim-clock-60s") as events:
         assert next(event for event in events if event["type"] == "response.output_text.delta")
@@ -100,21 +105,24 @@ def test_a_stream_flows_while_the_model_writes(client: httpx.Client) -> None:
 
 
 def test_a_synchronous_request_waits_for_its_end(client: httpx.Client) -> None:
-    """Its answer is the finished response."""
+    """The answer is the finished response."""
     answer = client.post("/responses", json={"model": "sim-1s", "input": "Bees dance."}).json()
     assert (answer["status"], answer["background"], answer["continuation_token"]) == ("completed", False, None)
     assert "Bees dance." in output_text(answer)
 
 
 def test_a_finished_response_can_be_continued(client: httpx.Client) -> None:
-    """The upstream's id was learned from its stream."""
+    """The service has learned the upstream's id from its stream."""
     first = finished(client, create(client, "sim-0.5s", input="Whales sing in the ocean."))
     following = create(client, "sim-0.5s", input="And bees?", previous_response_id=first["id"])
     assert "Whales sing in the ocean." in output_text(finished(client, following))
 
 
-def test_a_refusal_fails_what_was_promised(running: Service, client: httpx.Client) -> None:
-    """The caller has his ticket before the upstream is asked, so its words are the response's error."""
+def test_a_refusal_fails_the_accepted_response(running: Service, client: httpx.Client) -> None:
+    """The caller has the token before the upstream is called.
+
+    The upstream's message therefore becomes the response's error.
+    """
     running.model.faults(refuse_creates={"status": 400, "message": "Not this."})
     events = streamed(client)
     assert kinds(events) == ["created", "error", "failed"]
@@ -122,7 +130,7 @@ def test_a_refusal_fails_what_was_promised(running: Service, client: httpx.Clien
 
 
 def test_an_upstream_that_is_down_is_waited_for(running: Service, client: httpx.Client) -> None:
-    """The response waits in `queued`, and is begun once when the upstream is back."""
+    """The response waits, and its work is started once when the upstream is back."""
     running.model.faults(outage="drop")
     response = create(client)
     eventually(lambda: running.model.stats()["creates"] > 1)
@@ -135,7 +143,7 @@ def test_an_upstream_that_is_down_is_waited_for(running: Service, client: httpx.
 
 
 def test_a_cancel_stops_the_upstream_call(running: Service, client: httpx.Client) -> None:
-    """The connection is the work: it is closed within 2 s, and not made again."""
+    """The upstream works only while it is connected. The connection is closed within 2 s and not opened again."""
     response = create(client, "sim-60s")
     eventually(lambda: running.model.stats()["open_streams"] == 1)
     assert client.post(f"/responses/{response['id']}/cancel").json()["status"] == "cancelled"
@@ -144,7 +152,7 @@ def test_a_cancel_stops_the_upstream_call(running: Service, client: httpx.Client
 
 
 def test_a_cancel_ends_the_stream(running: Service, client: httpx.Client) -> None:
-    """The terminal event is the last, its number the highest, for those who come later, too."""
+    """The terminal event comes last and has the highest number, also for later readers."""
     with streaming(client, "sim-clock-60s") as stream:
         events = [next(stream) for _ in range(5)]
         client.post(f"/responses/{events[0]['response']['id']}/cancel").raise_for_status()
@@ -157,7 +165,7 @@ def test_a_cancel_ends_the_stream(running: Service, client: httpx.Client) -> Non
 
 
 def test_a_deadline_ends_polled_and_streamed_work(connection_string: str, tmp_path: Path) -> None:
-    """Both fail in time, with the same code, and their upstream calls end."""
+    """Both responses fail in time with the same code, and their upstream calls end."""
     with service(tmp_path, connection_string, UPSTREAM_MODE="foreground", RESPONSE_DEADLINE_S="3") as running:
         client, began = running.client(), time.monotonic()
         response = create(client, "sim-60s")
@@ -170,11 +178,14 @@ def test_a_deadline_ends_polled_and_streamed_work(connection_string: str, tmp_pa
         assert running.unexpected() == []
 
 
-# The work is lost, and begun anew
+# Work that is lost and restarted
 
 
 def check_begun_anew(running: Service, events: list[Event]) -> None:
-    """Check a stream whose work was begun anew: its readers are told so, once, and end with the right text."""
+    """Check a stream whose work was restarted once.
+
+    Its readers got a second `response.in_progress` and the right text.
+    """
     stored = running.client().get(f"/responses/{events[0]['response']['id']}").json()
     assert kinds(events)[-1] == stored["status"] == "completed"
     assert text_of(events) == output_text(stored)
@@ -191,8 +202,8 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("switches", BREAKS.values(), ids=BREAKS)
-def test_a_stream_that_breaks_is_begun_anew(running: Service, client: httpx.Client, switches: dict[str, Any]) -> None:
-    """Nobody can replay it: readers drop what they have and read it from the start."""
+def test_a_stream_that_breaks_is_restarted(running: Service, client: httpx.Client, switches: dict[str, Any]) -> None:
+    """The stream cannot be replayed, so readers drop what they have and read it from the start."""
     running.model.faults(**switches)
     with streaming(client) as stream:
         eventually(lambda: running.model.stats()["aborted"] == 1)
@@ -201,7 +212,7 @@ def test_a_stream_that_breaks_is_begun_anew(running: Service, client: httpx.Clie
 
 
 def test_a_stream_that_always_breaks_is_given_up(running: Service, client: httpx.Client) -> None:
-    """Begun and begun anew three times, it is lost, and its caller is told so."""
+    """After three restarts the response fails as `upstream_lost`."""
     running.model.faults(stream_drop_after=8, stream_drops=100)
     events = streamed(client)
     assert kinds(events)[-2:] == ["error", "failed"]
@@ -209,8 +220,11 @@ def test_a_stream_that_always_breaks_is_given_up(running: Service, client: httpx
     assert running.model.stats()["started"] == {events[0]["response"]["id"]: 4}
 
 
-def test_a_runner_that_dies_is_replaced(running: Service, client: httpx.Client) -> None:
-    """Kill -9 in mid-run: another process begins the work anew, a reader goes on, and a polled response calls back."""
+def test_a_holder_that_is_killed_is_replaced(running: Service, client: httpx.Client) -> None:
+    """After kill -9 in the middle of a run, another process restarts the work.
+
+    The reader continues, and a polled response calls back.
+    """
     reader = Reader([client], "sim-3s", "killed")
     with reading([reader]):
         response = create(client, **running.with_callback(model="sim-3s"))
@@ -224,12 +238,12 @@ def test_a_runner_that_dies_is_replaced(running: Service, client: httpx.Client) 
     assert running.model.stats()["started"][response["id"]] == 2
 
 
-# An upstream that is not ours
+# A third-party upstream
 
 
 @pytest.fixture(scope="module")
 def llmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Run llmock and give a client of it; where it is not installed it is skipped on a laptop, and fails in CI."""
+    """Run llmock and return a client of it. If it is not installed, skip on a laptop and fail in CI."""
     program, port = need("llmock") / "bin" / "llmock", free_port()
     command = [str(program), "serve", "--host", "127.0.0.1", "--port", str(port), "--stream-chunk-delay-ms", "20"]
     process = Process("llmock", command, env={}, log=tmp_path_factory.mktemp("llmock") / "llmock.log")
@@ -242,7 +256,7 @@ def llmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def answers(client: httpx.Client) -> bool:
-    """Say whether llmock can be asked yet."""
+    """Return whether llmock answers yet."""
     try:
         return client.get("/_llmock/scenario").is_success
     except httpx.TransportError:
@@ -253,7 +267,7 @@ def answers(client: httpx.Client) -> bool:
 def over_llmock(
     azurite: Azurite, tmp_path_factory: pytest.TempPathFactory, llmock: httpx.Client
 ) -> Iterator[httpx.Client]:
-    """Give a client of a service whose upstream is llmock."""
+    """Return a client of a service whose upstream is llmock."""
     directory, upstream = tmp_path_factory.mktemp("over_llmock"), str(llmock.base_url.join("/v1"))
     with service(directory, azurite.account(), UPSTREAM_MODE="foreground", UPSTREAM_BASE_URL=upstream) as running:
         yield running.client()
@@ -263,10 +277,10 @@ def over_llmock(
 @pytest.mark.parametrize(
     ("kind", "begins"), [(None, 1), ("stall", 1), ("disconnect", 2), ("truncate", 2), ("malformed", 2)]
 )
-def test_a_foreign_upstream_may_break_once(
+def test_a_third_party_upstream_may_break_once(
     llmock: httpx.Client, over_llmock: httpx.Client, kind: str | None, begins: int
 ) -> None:
-    """What goes on is waited for, what is over is begun anew; the end is the same."""
+    """A stream that stalls is waited for, and one that breaks is restarted. Either way the response completes."""
     if kind:
         spoil(llmock, kind)
     events = streamed(over_llmock, "gpt-4o")
@@ -276,14 +290,14 @@ def test_a_foreign_upstream_may_break_once(
     assert numbers(events) == sorted(set(numbers(events)))
 
 
-def test_a_foreign_upstream_that_always_breaks_is_given_up(llmock: httpx.Client, over_llmock: httpx.Client) -> None:
-    """Whichever way it breaks: the response fails, and is never stuck."""
+def test_a_third_party_upstream_that_always_breaks_is_given_up(llmock: httpx.Client, over_llmock: httpx.Client) -> None:
+    """The response fails as `upstream_lost` in whichever ways the streams break."""
     spoil(llmock, "disconnect", "truncate", "malformed", "truncate")
     response = finished(over_llmock, create(over_llmock, "gpt-4o"))
     assert (response["status"], response["error"]["code"]) == ("failed", "upstream_lost")
 
 
 def spoil(llmock: httpx.Client, *faults: str) -> None:
-    """Break the next streams, one after another, each in its way."""
+    """Let llmock break its next streams, each with one of these faults."""
     behaviors = [{"type": "stream_fault", "kind": kind, "after_chunks": 5, "stall_seconds": 2} for kind in faults]
     llmock.post("/_llmock/scenario", json={"behaviors": behaviors}).raise_for_status()

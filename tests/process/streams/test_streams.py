@@ -1,4 +1,4 @@
-"""Streams with resume, over HTTP: whoever reads, from wherever, as often as he is cut off, reads the same events."""
+"""Streams with resume, over HTTP. Every reader gets the same events, from any point and after any number of cuts."""
 
 import socket
 import time
@@ -38,7 +38,7 @@ CUTS = 100  # more than the stream has events
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all tests here, with many heartbeats; by the end it has logged nothing unexpected."""
+    """Run one service for all tests of this module, with a heartbeat every 0.1 s."""
     directory = tmp_path_factory.mktemp("streams")
     with service(directory, azurite.account(), callers=("first", "second"), STREAM_HEARTBEAT_S="0.1") as running:
         yield running
@@ -47,18 +47,18 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def client(running: Service) -> httpx.Client:
-    """Give a client of the service."""
+    """Return a client of the service."""
     return running.client()
 
 
 @pytest.fixture(scope="module")
 def ended(client: httpx.Client) -> list[Event]:
-    """Give all events of a stream that has ended."""
+    """Return all events of a stream that has ended."""
     return streamed(client, "sim-instant")
 
 
 def id_of(events: list[Event]) -> str:
-    """Return the id of the response whose stream begins so."""
+    """Return the id of the response whose stream begins with these events."""
     response_id: str = events[0]["response"]["id"]
     return response_id
 
@@ -67,8 +67,11 @@ def id_of(events: list[Event]) -> str:
 
 
 @pytest.mark.parametrize("background", [True, False])
-def test_a_stream_tells_the_whole_response(client: httpx.Client, background: bool) -> None:
-    """From created to completed without a gap; its text is the stored result, its end is the stored response."""
+def test_a_stream_holds_the_whole_response(client: httpx.Client, background: bool) -> None:
+    """The stream goes from created to completed without a gap.
+
+    Its text is the stored output, and its last event holds the stored response.
+    """
     events = streamed(client, background=background)
     assert kinds(events)[0] == "created"
     assert kinds(events)[-1] == "completed"
@@ -81,15 +84,15 @@ def test_a_stream_tells_the_whole_response(client: httpx.Client, background: boo
 
 
 def test_a_failure_ends_the_stream(client: httpx.Client) -> None:
-    """It is told as an error, then as the failed response, whose number is the last."""
+    """A failure is emitted as an `error`, then as `response.failed`, which has the last number."""
     events = streamed(client, "sim-fail-0.5s")
     assert kinds(events)[-2:] == ["error", "failed"]
     assert numbers(events) == list(range(len(events)))
     assert events[-1]["response"]["error"]["code"] == events[-2]["code"] == "server_error"
 
 
-def test_events_come_as_the_upstream_makes_them(client: httpx.Client) -> None:
-    """The first words are there while the model still writes the last."""
+def test_events_arrive_as_the_upstream_sends_them(client: httpx.Client) -> None:
+    """The first text arrives while the model still writes the last."""
     with streaming(client, "sim-3s") as events:
         began = time.monotonic()
         assert next(event for event in events if event["type"] == "response.output_text.delta")
@@ -102,7 +105,7 @@ RESUMES: tuple[Resume, ...] = (
     lambda client, last: following(client, last["continuation_token"]),
     lambda client, last: following(client, _named(last), last["continuation_token"]),
 )
-"""The ways to go on after an event."""
+"""The ways to resume after an event."""
 
 
 def _named(last: Event) -> str:
@@ -111,8 +114,11 @@ def _named(last: Event) -> str:
     return cursor.id
 
 
-def test_who_is_cut_off_after_every_event_reads_the_same(client: httpx.Client) -> None:
-    """Whichever way he says where he was, he misses nothing, gets nothing twice, and is not contradicted."""
+def test_a_reader_that_is_cut_off_after_every_event_reads_the_same(client: httpx.Client) -> None:
+    """The reader resumes in each of the possible ways in turn.
+
+    It misses nothing, gets nothing twice, and sees no contradiction.
+    """
     with streaming(client) as stream:
         events = [next(stream)]
     for resume in islice(cycle(RESUMES), CUTS):
@@ -125,25 +131,27 @@ def test_who_is_cut_off_after_every_event_reads_the_same(client: httpx.Client) -
 
 
 @pytest.mark.parametrize("resume", RESUMES, ids=["number", "header", "token", "token as number"])
-def test_every_way_to_resume_gives_what_is_left(client: httpx.Client, ended: list[Event], resume: Resume) -> None:
-    """After the end as before: all that follows the event, and nothing else."""
+def test_every_way_to_resume_gives_the_remaining_events(
+    client: httpx.Client, ended: list[Event], resume: Resume
+) -> None:
+    """A resume gives exactly the events after the named one, also when the response has ended."""
     with resume(client, ended[3]) as rest:
         assert list(rest) == ended[4:]
 
 
-def test_the_number_is_heeded_before_the_token(client: httpx.Client, ended: list[Event]) -> None:
-    """A client that repeats an old token as the id, and adds where it is now, is understood."""
+def test_the_number_takes_precedence_over_the_token(client: httpx.Client, ended: list[Event]) -> None:
+    """A client may repeat an old token in place of the id and add the number where it is now."""
     assert followed(client, ended[1]["continuation_token"], after=5) == ended[6:]
 
 
 def test_after_the_last_event_there_is_nothing(client: httpx.Client, ended: list[Event]) -> None:
-    """A cursor at the end of a finished response or beyond it: an empty stream."""
+    """A cursor at or beyond the end of a finished response gives an empty stream."""
     for after in (len(ended) - 1, len(ended), 10**9, 10**15):
         assert followed(client, id_of(ended), after) == []
 
 
 def test_a_stream_is_kept_for_longer_than_its_upstream_keeps_it(running: Service, client: httpx.Client) -> None:
-    """Nothing of a finished stream is asked of the upstream."""
+    """A finished stream can be read without calling the upstream."""
     events = streamed(client, "sim-0.5s")
     running.model.faults(outage="drop")
     try:
@@ -152,12 +160,12 @@ def test_a_stream_is_kept_for_longer_than_its_upstream_keeps_it(running: Service
         running.model.faults(outage=False)
 
 
-# Who may read what
+# Cursors and access
 
 
 @pytest.mark.parametrize("cursor", ["abc", "-1", "1.5", "1e3", "resp_" + "0" * 32, "9" * 21])
 def test_a_bad_cursor_is_named(client: httpx.Client, ended: list[Event], cursor: str) -> None:
-    """Neither a number nor a token of an event: 400, with the name of the parameter."""
+    """A cursor that is neither a number nor a token of an event is a 400 that names its parameter or header."""
     path = f"/responses/{id_of(ended)}?stream=true"
     by_query = client.get(path, params={"stream": "true", "starting_after": cursor})
     assert error_of(by_query) == (400, "starting_after", "invalid_value")
@@ -166,22 +174,22 @@ def test_a_bad_cursor_is_named(client: httpx.Client, ended: list[Event], cursor:
 
 
 def test_a_token_of_another_response_is_refused(client: httpx.Client, ended: list[Event]) -> None:
-    """It would name events of a stream that is not this one."""
+    """Such a token would name events of another stream."""
     token = streamed(client, "sim-instant")[2]["continuation_token"]
     answer = client.get(f"/responses/{id_of(ended)}?stream=true&starting_after={token}")
     assert error_of(answer) == (400, "starting_after", "invalid_value")
 
 
-def test_only_what_was_created_as_a_stream_can_be_streamed(client: httpx.Client) -> None:
-    """Anything else is OpenAI's own 400."""
+def test_only_a_response_created_as_a_stream_can_be_streamed(client: httpx.Client) -> None:
+    """Any other response is a 400 with OpenAI's message."""
     answer = client.get(f"/responses/{create(client, 'sim-instant')['id']}?stream=true")
     assert error_of(answer)[:2] == (400, "stream")
     expected = "This response cannot be streamed because it was not created with stream=true."
     assert answer.json()["error"]["message"] == expected
 
 
-def test_nobody_reads_the_stream_of_another(running: Service, ended: list[Event]) -> None:
-    """It does not exist for him, by whatever name he has of it."""
+def test_a_caller_cannot_read_the_stream_of_another(running: Service, ended: list[Event]) -> None:
+    """For another caller the response does not exist, by its id or by a token."""
     stranger = running.client("second")
     for named in (id_of(ended), ended[2]["continuation_token"]):
         assert error_of(stranger.get(f"/responses/{named}?stream=true"))[0] == 404
@@ -190,8 +198,8 @@ def test_nobody_reads_the_stream_of_another(running: Service, ended: list[Event]
 # Many readers
 
 
-def test_a_reader_may_come_before_the_first_word(client: httpx.Client) -> None:
-    """He waits, with a cursor beyond what there is, too, and gets what comes after it."""
+def test_a_reader_may_connect_before_the_first_text(client: httpx.Client) -> None:
+    """The reader waits, even with a cursor beyond the last event, and gets the events after it."""
     with streaming(client, "sim-silent-2s") as stream, ThreadPoolExecutor(2) as pool:
         first = [next(stream)]
         readers = [pool.submit(followed, client, id_of(first), after) for after in (None, 8)]
@@ -200,14 +208,17 @@ def test_a_reader_may_come_before_the_first_word(client: httpx.Client) -> None:
 
 
 def small_buffer(running: Service) -> httpx.Client:
-    """Return a client that takes hardly anything before it is read from."""
+    """Return a client with a small receive buffer, so that little is sent to it while it does not read."""
     transport = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)])
     known = running.client()
     return httpx.Client(base_url=known.base_url, headers=known.headers, timeout=CALL_S, transport=transport)
 
 
-def test_a_slow_reader_costs_nobody_anything(running: Service, client: httpx.Client) -> None:
-    """The one whose request began it rests after an event: others read on, in bounded memory; he misses nothing."""
+def test_a_slow_reader_does_not_hold_up_the_others(running: Service, client: httpx.Client) -> None:
+    """The client that created the stream stops reading after one event.
+
+    Other readers continue, in bounded memory. The slow reader later gets every event.
+    """
     before = running.hosts[0].memory()
     with small_buffer(running) as slow, streaming(slow, "sim-events-60000") as resting:
         first = next(resting)
@@ -223,7 +234,7 @@ def test_a_slow_reader_costs_nobody_anything(running: Service, client: httpx.Cli
 
 
 def test_two_equal_requests_at_once_read_one_stream(running: Service, client: httpx.Client) -> None:
-    """With the same key and body the work is begun once, and both get all of its events."""
+    """Two requests with one key and one body start the work once, and both get all of its events."""
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(streamed, client, "sim-1s", key="twice") for _ in range(2)]
         one, other = (reader.result() for reader in both)
@@ -231,11 +242,14 @@ def test_two_equal_requests_at_once_read_one_stream(running: Service, client: ht
     assert running.model.stats()["started"][id_of(one)] == 1
 
 
-# Ends before the end
+# Streams that end early
 
 
 def test_a_foreground_stream_survives_its_client(client: httpx.Client) -> None:
-    """Nobody listens for a while, and nothing is lost, though the request was not for background work."""
+    """The client leaves, although the request was not for background work.
+
+    The work continues, and a later reader misses nothing.
+    """
     with streaming(client, "sim-2s", background=False) as stream:
         events = [next(stream) for _ in range(5)]
     events += followed(client, events[-1]["continuation_token"])
@@ -244,9 +258,10 @@ def test_a_foreground_stream_survives_its_client(client: httpx.Client) -> None:
 
 
 def test_a_stream_is_cancelled_while_it_flows(running: Service, client: httpx.Client) -> None:
-    """Its end comes at once, as the last event with the highest number, and the upstream stops.
+    """The end comes at once as the last event, with the highest number, and the upstream stops.
 
-    What the last second brought may be known to the live reader only; nobody reads anything else.
+    Events of the last second may reach only the live reader. No other reader gets an event that the live one did not
+    get.
     """
     stopped = running.model.stats()["cancelled"]
     with streaming(client, "sim-clock-60s") as stream:
@@ -262,8 +277,8 @@ def test_a_stream_is_cancelled_while_it_flows(running: Service, client: httpx.Cl
     eventually(lambda: bool(running.model.stats()["cancelled"] == stopped + 1))
 
 
-def test_what_still_runs_cannot_be_deleted(client: httpx.Client) -> None:
-    """It has to be cancelled first; the deleted stream is gone then."""
+def test_a_running_response_cannot_be_deleted(client: httpx.Client) -> None:
+    """A running response must be cancelled first. After the deletion its stream is a 404."""
     with streaming(client, "sim-clock-60s") as stream:
         response_id = id_of([next(stream)])
         assert error_of(client.delete(f"/responses/{response_id}"))[0] == 400
@@ -273,8 +288,11 @@ def test_what_still_runs_cannot_be_deleted(client: httpx.Client) -> None:
     assert error_of(client.get(f"/responses/{response_id}?stream=true"))[0] == 404
 
 
-def test_one_answer_lasts_as_long_as_it_may(connection_string: str, tmp_path: Path) -> None:
-    """After the configured time it ends without a terminal event; the client resumes and has everything."""
+def test_one_connection_lasts_for_the_configured_time(connection_string: str, tmp_path: Path) -> None:
+    """After `STREAM_MAX_S` a connection ends without a terminal event.
+
+    The client resumes and gets the rest.
+    """
     with service(tmp_path, connection_string, STREAM_MAX_S="2") as running:
         client, began = running.client(), time.monotonic()
         events = streamed(client, "sim-3s")

@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK under our hands, in processes of their own: what its settings do, and what odd values do."""
+"""OpenTelemetry's SDK as the service starts it, each time in its own process: settings, and odd values."""
 
 import json
 import os
@@ -27,7 +27,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def run(program: str, **environment: str) -> tuple[str, str]:
-    """Run a program of ours to its end; return what it printed, and what it complained of."""
+    """Run a program in a child process, which must succeed. Return its standard output and standard error."""
     away = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -43,12 +43,12 @@ def run(program: str, **environment: str) -> tuple[str, str]:
 
 
 def spans(program: str, **environment: str) -> list[dict[str, Any]]:
-    """Return the spans that a program makes."""
+    """Return the spans that a program emits, as the SDK writes them in JSON."""
     return list(json.loads(run(SPANS.format(program=program), **environment)[0].splitlines()[-1]))
 
 
-def test_a_deployment_may_call_the_service_by_another_name() -> None:
-    """OpenTelemetry's own variables say it, and are heard; without them it has the name we gave it."""
+def test_a_deployment_may_override_the_service_name() -> None:
+    """OpenTelemetry's own variables override the service name `background-responses`."""
     program = 'tracing.tracer.start_span("x").end()'
     for environment, name in (
         ({}, "background-responses"),
@@ -59,8 +59,8 @@ def test_a_deployment_may_call_the_service_by_another_name() -> None:
         assert span["resource"]["attributes"]["service.name"] == name
 
 
-def test_a_setting_that_opentelemetry_refuses_costs_telemetry_alone() -> None:
-    """The app is loaded all the same, and its log says why nothing is sent."""
+def test_a_setting_that_opentelemetry_refuses_turns_off_only_telemetry() -> None:
+    """The app still loads without telemetry, and logs why as `telemetry.failed`."""
     for environment in ({"OTEL_BSP_MAX_QUEUE_SIZE": "0"}, {"OTEL_METRIC_EXPORT_INTERVAL": "0"}):
         program = "import function_app; from opentelemetry import trace; print(trace.get_tracer_provider())"
         printed, complained = run(program, TELEMETRY="otlp", **environment)
@@ -69,8 +69,8 @@ def test_a_setting_that_opentelemetry_refuses_costs_telemetry_alone() -> None:
         assert json.loads(line)["event"] == "telemetry.failed"
 
 
-def test_a_life_that_ended_before_it_began_has_no_length() -> None:
-    """Two processes have told these times, and their clocks differ."""
+def test_a_response_span_that_ends_before_it_begins_has_no_length() -> None:
+    """An end before the start is set to the start: the two times may come from processes whose clocks differ."""
     (span,) = spans(
         f'tracing.emit_response_span(ResponseSpan("x", {TRACE!r}, "00f067aa0ba902b8", 2_000, 1_000), {{}}, None)'
     )
@@ -78,8 +78,11 @@ def test_a_life_that_ended_before_it_began_has_no_length() -> None:
     assert (span["context"]["span_id"], span["parent_id"]) == ("0x00f067aa0ba902b7", "0x00f067aa0ba902b8")
 
 
-def test_a_life_under_no_trace_is_not_told() -> None:
-    """A row that somebody has spoilt breaks nothing: this runs where an end has just been written."""
+def test_a_response_span_without_a_valid_trace_is_not_emitted() -> None:
+    """A malformed traceparent emits no span and raises nothing.
+
+    The span is emitted just after the end of a response is written, where an exception would do harm.
+    """
     for trace in ("", "x", "a-b-c-d-e", TRACE.replace("00f067aa0ba902b7", "nonsense")):
         assert (
             spans(f'tracing.emit_response_span(ResponseSpan("x", {trace!r}, "00f067aa0ba902b8", 1, 2), {{}}, None)')
@@ -87,8 +90,8 @@ def test_a_life_under_no_trace_is_not_told() -> None:
         )
 
 
-def test_an_upstream_that_takes_too_long_is_told_so() -> None:
-    """Not as a call that was given up."""
+def test_an_upstream_call_that_times_out_is_recorded_as_a_timeout() -> None:
+    """The span's `error.type` is `TimeoutError`, not a cancelled call."""
     program = """
 async def slow(request):
     await asyncio.sleep(30)
@@ -109,14 +112,14 @@ asyncio.run(main())
     assert (span["name"], span["attributes"]["error.type"]) == ("GET /responses/{id}", "TimeoutError")
 
 
-def test_a_key_that_is_written_wrong_is_not_told() -> None:
-    """OpenTelemetry's own warning would repeat the header."""
+def test_a_malformed_exporter_key_is_not_logged() -> None:
+    """A malformed exporter header appears in no output, although OpenTelemetry's own warning would repeat it."""
     printed, complained = run(SPANS.format(program=""), OTEL_EXPORTER_OTLP_HEADERS="authorization: Bearer geheim")
     assert "geheim" not in printed + complained
 
 
-def test_a_poll_that_begins_early_is_not_late(connection_string: str) -> None:
-    """A nudge is for a whole second, and may come before it."""
+def test_a_poll_that_begins_early_has_no_lag(connection_string: str) -> None:
+    """The lag of a poll is never negative. A wake-up names a whole second, which may be later than the clock."""
     printed, _ = run(
         """
 import asyncio, os
@@ -147,8 +150,8 @@ print(lag.count, lag.sum)
     assert printed.split() == ["1", "0.0"]
 
 
-def test_tokens_are_counted_in_the_conventions_buckets() -> None:
-    """From one to 67 million: a prompt is more than the ten thousand at which the SDK's own end."""
+def test_token_usage_has_the_buckets_of_the_conventions() -> None:
+    """The buckets go from 1 to 67 million. The SDK's own end at 10,000, which a prompt may exceed."""
     printed, _ = run(
         """
 from opentelemetry import metrics

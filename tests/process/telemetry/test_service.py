@@ -1,4 +1,4 @@
-"""Telemetry through the whole service: what a collector is sent, and what nobody is."""
+"""Traces, metrics and logs of the whole service: those that a collector receives, and the data that is never sent."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FAILING, UNSAMPLED = "a1f92f3577b34da6a3ce929d0e0e4736", "b1f92f3577b34da6a3ce92
 
 @dataclass
 class Story:
-    """A service that was asked for some responses and a stream, told to its end: what everybody has seen of it."""
+    """Everything that the collector, the receiver and the log received after a fixed set of requests."""
 
     collecting: Collector
     response: Json
@@ -30,7 +30,11 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """Tell the story once: one response that completes, one that fails, one refused, one streamed."""
+    """Run the requests once.
+
+    Three responses complete, one of them unsampled and one streamed. One fails, and one is refused. The receiver
+    refuses the first attempt of some callbacks.
+    """
     with observed(tmp_path_factory.mktemp("telemetry"), azurite.account()) as (running, collecting):
         unsampled = running.receiver.first(asked(running, UNSAMPLED, "sim-1s", sampled=False)["id"])
         running.receiver.faults(fail_first_per_id=1, status=500)
@@ -56,8 +60,8 @@ def _counted(collecting: Collector, name: str) -> float:
     return sum(one.value for one in collecting.metrics().get(name, ()))
 
 
-def test_one_trace_shows_a_whole_life(story: Story) -> None:
-    """From the client's own span to the request, to the model's work, to each poll and to each callback."""
+def test_one_trace_shows_the_whole_life_of_a_response(story: Story) -> None:
+    """One trace holds the client's span, the request, the response, each upstream call and each callback."""
     spans = of_trace(story.collecting, WELL)
     request, life = named(spans, REQUEST), named(spans, "chat sim-2s")
     assert (request.kind, request.parent_id) == ("server", CLIENT_ID)
@@ -71,8 +75,11 @@ def test_one_trace_shows_a_whole_life(story: Story) -> None:
     assert story.callback["traceparent"] == f"00-{WELL}-{second.span_id}-01"
 
 
-def test_no_span_is_below_one_that_is_not_there(story: Story) -> None:
-    """Each is a root, a client's child, or the child of a span that was sent; that of a refused request, too."""
+def test_no_span_has_a_parent_that_was_not_sent(story: Story) -> None:
+    """Every span's parent was sent or is the client's span, also for a request that was refused.
+
+    The other spans are roots.
+    """
     spans = story.collecting.spans()
     there = {"", CLIENT_ID, *(span.span_id for span in spans)}
     assert [span for span in spans if span.parent_id not in there] == []
@@ -82,7 +89,7 @@ def test_no_span_is_below_one_that_is_not_there(story: Story) -> None:
 
 
 def test_names_are_those_of_the_conventions(story: Story) -> None:
-    """HTTP and GenAI attributes, with what the response used."""
+    """Spans carry the HTTP and GenAI attributes of the conventions, with the token usage of the response."""
     spans = of_trace(story.collecting, WELL)
     assert named(spans, REQUEST).attributes == {
         "http.request.method": "POST",
@@ -112,8 +119,8 @@ def test_names_are_those_of_the_conventions(story: Story) -> None:
     assert (polled["http.response.status_code"], polled["server.address"]) == (200, "127.0.0.1")
 
 
-def test_what_failed_says_by_what(story: Story) -> None:
-    """A response that fails, a callback that is refused and tried again; no exception's text goes with them."""
+def test_a_failed_span_carries_its_error_type(story: Story) -> None:
+    """A failed response and a refused callback carry an `error.type`. No span carries an exception's text."""
     spans = of_trace(story.collecting, FAILING)
     life, (first, second) = named(spans, "chat sim-fail-1s"), [span for span in spans if span.name == "POST"]
     assert (life.failed, life.attributes["background_responses.status"]) == (True, "failed")
@@ -125,15 +132,18 @@ def test_what_failed_says_by_what(story: Story) -> None:
     assert not any(span.events for span in story.collecting.spans())
 
 
-def test_what_the_client_does_not_record_is_not_recorded(story: Story) -> None:
-    """Its trace goes on all the same, marked as it was; its figures count."""
+def test_a_trace_that_the_client_does_not_sample_is_not_recorded(story: Story) -> None:
+    """A trace that the client does not sample is passed on unsampled and not exported."""
     assert UNSAMPLED not in {span.trace_id for span in story.collecting.spans()}
     version, trace_id, _, flags = story.unsampled["traceparent"].split("-")
     assert (version, trace_id, flags) == ("00", UNSAMPLED, "00")
 
 
 def test_a_streamed_response_is_traced_to_the_end_of_its_stream(story: Story) -> None:
-    """The span of its request lasts as long as the answer; a reader who has gone is counted no more."""
+    """The span of a streamed request lasts until the stream ends.
+
+    A reader that has left no longer counts in `background_responses.stream.readers`.
+    """
     (life,) = (span for span in story.collecting.spans() if span.name == "chat sim-1s")
     trace = [span for span in story.collecting.spans() if span.trace_id == life.trace_id]
     request = named(trace, REQUEST)
@@ -143,8 +153,8 @@ def test_a_streamed_response_is_traced_to_the_end_of_its_stream(story: Story) ->
     assert readers.value == 0
 
 
-def test_every_figure_is_measured(story: Story) -> None:
-    """What three completed, a failed and a withdrawn response leave in the metrics."""
+def test_every_metric_is_measured(story: Story) -> None:
+    """The metrics count three completed responses, a failed one and a withdrawn one."""
     found = story.collecting.metrics()
     by_status = {one.attributes["status"]: one.value for one in found["background_responses.ended"]}
     assert by_status == {"completed": 3, "failed": 1, "withdrawn": 1}
@@ -165,8 +175,11 @@ def test_every_figure_is_measured(story: Story) -> None:
     assert {"http.server.request.duration", "http.client.request.duration"} < found.keys()
 
 
-def test_nothing_private_leaves(story: Story) -> None:
-    """Not the input, the output, metadata, a key or secret, nor the path and query of a callback."""
+def test_nothing_private_is_sent_or_logged(story: Story) -> None:
+    """Neither telemetry nor the log holds private data.
+
+    That is input, output, metadata, a key, a secret, or the path and query of a callback URL.
+    """
     sent = b"".join(body for _, body in story.collecting.posted)
     assert all(story.private)
     for secret in story.private:
@@ -174,13 +187,16 @@ def test_nothing_private_leaves(story: Story) -> None:
         assert secret not in story.log, secret
 
 
-def test_requests_are_told_of_once(story: Story) -> None:
-    """FastAPI, inside the platform's HTTP extension, would tell of each a second time, without its route."""
+def test_requests_are_recorded_once(story: Story) -> None:
+    """All telemetry comes from the scope `background_responses`.
+
+    FastAPI, inside the platform's HTTP extension, would emit each request a second time, without its route.
+    """
     assert story.collecting.scopes() == {"background_responses"}
 
 
-def test_each_change_is_one_line_that_names_its_trace(story: Story) -> None:
-    """The story of a response by its id: accepted, started, completed, each attempt to deliver."""
+def test_each_change_is_one_log_line_with_its_trace_id(story: Story) -> None:
+    """The log has one line for each change of a response: accepted, started, completed, and each delivery attempt."""
     lines = [line for line in story.log.splitlines() if story.response["id"] in line and "{" in line]
     received = [json.loads(line[line.index("{") :]) for line in lines]
     changes = ["response.accepted", "response.started", "response.completed"]

@@ -1,4 +1,4 @@
-"""Where telemetry goes: from one process after another, to nobody, to a collector that is away, to Azure."""
+"""Where telemetry goes: from successive processes, without an exporter, to a collector that is down, and to Azure."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,7 @@ KEY = "00000000-0000-0000-0000-000000000001"
 
 
 def test_a_trace_outlives_the_process_it_began_in(connection_string: str, tmp_path: Path) -> None:
-    """The request is served by one process, which is killed; another tells of the rest under the same trace."""
+    """After the process that served the request is killed, another emits the remaining spans in the same trace."""
     with observed(tmp_path, connection_string) as (running, collecting):
         asked(running, WELL, "sim-3s")
         of_trace(collecting, WELL, REQUEST)
@@ -26,8 +26,8 @@ def test_a_trace_outlives_the_process_it_began_in(connection_string: str, tmp_pa
     assert named(spans, "POST").process == life.process != request.process
 
 
-def test_without_telemetry_a_callers_trace_goes_on(connection_string: str, tmp_path: Path) -> None:
-    """Nothing is sent anywhere, and the receiver still learns which trace its callback belongs to."""
+def test_without_telemetry_a_callers_trace_is_passed_on(connection_string: str, tmp_path: Path) -> None:
+    """Nothing is exported. The callback still carries the caller's `traceparent`."""
     with (
         collector() as collecting,
         service(tmp_path, connection_string, OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url) as running,
@@ -39,18 +39,19 @@ def test_without_telemetry_a_callers_trace_goes_on(connection_string: str, tmp_p
     assert collecting.posted == []
 
 
-def test_a_collector_that_does_not_answer_delays_nobody(connection_string: str, tmp_path: Path) -> None:
-    """What cannot be sent is dropped; requests are answered as ever."""
+def test_a_collector_that_does_not_answer_delays_no_response(connection_string: str, tmp_path: Path) -> None:
+    """Spans that cannot be sent are dropped, and the response ends as quickly as usual."""
     with service(tmp_path, connection_string, TELEMETRY="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=DEAD) as running:
         began_s = time.monotonic()
         running.receiver.first(asked(running, WELL, "sim-1s")["id"], 10)
         assert time.monotonic() - began_s < 10
 
 
-def test_application_insights_is_sent_the_same(connection_string: str, tmp_path: Path) -> None:
-    """Microsoft's exporter and sampler as the deployment sets them: request, dependency and metrics are there.
+def test_application_insights_receives_the_same_telemetry(connection_string: str, tmp_path: Path) -> None:
+    """Application Insights receives the request, the dependency and the metrics.
 
-    Also of what Azure's front end has marked as not recorded, which is everything.
+    Microsoft's exporter and the sampler are set as in the deployment. Azure's front end marks every trace as not
+    sampled, and such a trace is sent too.
     """
     with (
         collector() as insights,

@@ -1,4 +1,4 @@
-"""Deliveries: every target gets the terminal event at least once, always under the same id."""
+"""Delivery attempts: every target gets the terminal event at least once, always under the same id."""
 
 import asyncio
 from dataclasses import replace
@@ -29,7 +29,10 @@ async def listed(stage: Stage, response_id: str) -> DeliveryView:
 
 
 async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
-    """The message asks for the first attempt: the whole response, in OpenAI's shape, signed as Standard Webhooks."""
+    """The first attempt is made at once, on a message.
+
+    It sends the whole response in OpenAI's format, signed by Standard Webhooks.
+    """
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
     (post,) = stage.receiver.posts
@@ -44,7 +47,7 @@ async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
 
 
 async def test_the_attempts_are_listed(stage: Stage) -> None:
-    """The caller sees each attempt with what it brought, and when the next one is."""
+    """The caller sees the outcome of each attempt and when the next one is due."""
     stage.receiver.answers = [500, SendError.TIMEOUT, 204]
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
@@ -65,7 +68,7 @@ async def test_the_attempts_are_listed(stage: Stage) -> None:
 
 
 async def test_a_lost_message_costs_fifteen_seconds(stage: Stage) -> None:
-    """The alarm is the message's safety net."""
+    """If the message is lost, the alarm makes the attempt 15 s later."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.ring(response_id)
     assert stage.clock.ms == START_MS + 15_000
@@ -73,7 +76,7 @@ async def test_a_lost_message_costs_fifteen_seconds(stage: Stage) -> None:
 
 
 async def test_a_repeated_message_sends_nothing_again(stage: Stage) -> None:
-    """Messages come twice, at once or later: the claim is taken once."""
+    """Copies of a message, at once or later, send the event once, because only one of them gets the claim."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await asyncio.gather(stage.deliver(), stage.deliver(), stage.deliver())
     await stage.deliver()
@@ -82,7 +85,7 @@ async def test_a_repeated_message_sends_nothing_again(stage: Stage) -> None:
 
 
 async def test_a_message_and_a_sweep_at_once_send_once(stage: Stage) -> None:
-    """A message that was late by just the time of its alarm does not double the attempt."""
+    """A message that arrives when its alarm is due does not repeat the attempt."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     stage.clock.advance(15)
     await asyncio.gather(stage.deliver(), stage.sweep(response_id))
@@ -90,7 +93,7 @@ async def test_a_message_and_a_sweep_at_once_send_once(stage: Stage) -> None:
 
 
 async def test_two_targets_of_one_response_do_not_collide(stage: Stage) -> None:
-    """Callback and reply queue are due in the same millisecond, each with its own alarm, and both arrive."""
+    """The callback and the reply queue are due in the same millisecond. Each has its alarm, and both events arrive."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL, reply_to="replies-1")).id
     first, second = (alarm for alarm in await stage.alarms(response_id) if alarm.kind is Kind.DELIVER)
     assert first.due_ms == second.due_ms
@@ -105,7 +108,7 @@ async def test_two_targets_of_one_response_do_not_collide(stage: Stage) -> None:
     assert [delivery["target"] for delivery in listing] == ["callback", "reply_queue"]
 
 
-async def test_one_targets_trouble_is_not_the_others(stage: Stage) -> None:
+async def test_a_failure_of_one_target_does_not_affect_the_other(stage: Stage) -> None:
     """A callback that fails keeps its schedule while the reply is delivered."""
     stage.receiver.answers = [500]
     response_id = (await stage.ended(callback_url=CALLBACK_URL, reply_to="replies-1")).id
@@ -116,7 +119,7 @@ async def test_one_targets_trouble_is_not_the_others(stage: Stage) -> None:
 
 
 async def test_the_whole_schedule_takes_75_hours(stage: Stage) -> None:
-    """Ten attempts at the times of Standard Webhooks, each signed anew, with the same id and the same bytes."""
+    """Ten attempts follow the schedule of Standard Webhooks, with the same id and bytes and a new signature each."""
     stage.receiver.answers = [500]
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
@@ -151,7 +154,10 @@ async def test_the_whole_schedule_takes_75_hours(stage: Stage) -> None:
 async def test_answers_end_a_delivery_as_the_policy_says(
     stage: Stage, answers: list[int | SendError], final: str, count: int
 ) -> None:
-    """What is final ends at once, what may be corrected has a short budget, and nothing is sent after that."""
+    """A final answer ends the delivery at once, and an error that may be corrected gets few attempts.
+
+    Nothing is sent after the end.
+    """
     stage.receiver.answers = answers
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
@@ -161,8 +167,8 @@ async def test_answers_end_a_delivery_as_the_policy_says(
     assert len(stage.receiver.posts) == count
 
 
-async def test_no_attempt_is_made_after_the_response_has_gone(stage: Stage) -> None:
-    """A wait that would outlast the retention is the end of the delivery."""
+async def test_no_attempt_is_made_after_the_response_is_purged(stage: Stage) -> None:
+    """A delivery fails if its next attempt would be after the response's retention."""
     stage.limit(retention_ms=600_000)
     stage.receiver.answers = [500]
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
@@ -175,7 +181,7 @@ async def test_no_attempt_is_made_after_the_response_has_gone(stage: Stage) -> N
 
 @pytest.mark.parametrize("callers", [(), (Caller("ann", (), (SigningSecret(SECRET, START_MS),)),)])
 async def test_a_caller_without_a_secret_gets_nothing_unsigned(stage: Stage, callers: tuple[Caller, ...]) -> None:
-    """A secret that was taken away, or whose time is over, makes failed attempts, not unsigned events."""
+    """If the caller's secret is removed or has expired, the attempt fails and no unsigned event is sent."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     unsigned = replace(stage.ports, callers=Callers(callers))
     await Engine(unsigned).deliver(stage.deliveries()[0])
@@ -183,8 +189,11 @@ async def test_a_caller_without_a_secret_gets_nothing_unsigned(stage: Stage, cal
     assert (await listed(stage, response_id))["attempts"][0]["error"] == "unsigned"
 
 
-async def test_a_previous_secret_signs_until_its_time(stage: Stage) -> None:
-    """The first attempt carries the signatures of both, the next, when the time is over, that of the current one."""
+async def test_a_previous_secret_signs_until_it_expires(stage: Stage) -> None:
+    """Until a previous secret expires, attempts carry its signature and the current one's.
+
+    After that they carry one.
+    """
     secrets = (SigningSecret(SECRET), SigningSecret(OLD, START_MS + 5_000))
     stage.change(callers=Callers((Caller("ann", (), secrets),)))
     stage.receiver.answers = [500, 204]
@@ -196,8 +205,8 @@ async def test_a_previous_secret_signs_until_its_time(stage: Stage) -> None:
         assert post.headers == signatures.signed_headers(signers, post.headers["webhook-id"], sent_s, post.body)
 
 
-async def test_an_event_too_large_for_a_message_goes_by_name(stage: Stage) -> None:
-    """A reply over 48 KiB says which response to fetch; the callback holds it whole."""
+async def test_an_event_too_large_for_a_message_is_sent_as_an_id(stage: Stage) -> None:
+    """A reply over 48 KiB has only the id of the response to fetch. The callback has the whole response."""
     stage.upstream.output = "x" * 60_000
     response_id = (await stage.ended(callback_url=CALLBACK_URL, reply_to="replies-1")).id
     await stage.deliver()

@@ -1,4 +1,4 @@
-"""Deliveries and the circuit breaker: a host in trouble is left alone, nobody else, and it costs no attempt."""
+"""Deliveries and the circuit breaker: a failing host is left alone, other hosts are not, and no attempt is counted."""
 
 import asyncio
 
@@ -16,7 +16,10 @@ OTHER_URL = "https://other.contoso.com/done"
 
 
 async def in_trouble(stage: Stage, answer: int | SendError = 503, *, seen: int = 0) -> None:
-    """Let five responses of Ann's fail to call back once, in a row, at the one host that has seen so many events."""
+    """Let the first callback attempts of five of Ann's responses fail in a row, at one host.
+
+    `seen` is the number of events that the host has received before.
+    """
     stage.receiver.answers = [answer]
     for _ in range(5):
         await stage.ended(callback_url=CALLBACK_URL)
@@ -25,15 +28,18 @@ async def in_trouble(stage: Stage, answer: int | SendError = 503, *, seen: int =
 
 
 async def rung_once(stage: Stage, record: Record) -> None:
-    """Ring the response's delivery as the message does, then as its alarm does."""
+    """Handle a response's delivery message, then sweep its alarm when it is due."""
     await stage.engine.deliver(stage.deliveries()[-1])
     stage.clock.ms = max(stage.clock.ms, START_MS + 15_000)
     await stage.sweep(record.id)
 
 
 @pytest.mark.parametrize("answer", [500, 503, 429, 408, SendError.TIMEOUT, SendError.CONNECT, SendError.TLS])
-async def test_five_failures_keep_the_sixth_back(stage: Stage, answer: int | SendError) -> None:
-    """The next delivery to that host waits, uncharged and visibly, until the breaker lets one through."""
+async def test_five_failures_postpone_the_sixth_delivery(stage: Stage, answer: int | SendError) -> None:
+    """After five failures, the next delivery to that host is postponed until the breaker lets a probe through.
+
+    No attempt is counted, and the caller sees what the delivery waits for.
+    """
     await in_trouble(stage, answer)
     record = await stage.ended(callback_url=CALLBACK_URL)
     await rung_once(stage, record)
@@ -47,8 +53,8 @@ async def test_five_failures_keep_the_sixth_back(stage: Stage, answer: int | Sen
     assert (alarm.key, alarm.due_ms) == (delivery.alarm_key, START_MS + OPEN_MS)
 
 
-async def test_after_the_pause_one_probes_and_a_success_frees_the_others(stage: Stage) -> None:
-    """What waited is delivered, each with its first attempt."""
+async def test_after_the_pause_a_successful_probe_closes_the_breaker(stage: Stage) -> None:
+    """After the pause, a successful probe closes the breaker. All waiting deliveries succeed at their first attempt."""
     await in_trouble(stage)
     waiting = [await stage.ended(callback_url=CALLBACK_URL) for _ in range(3)]
     for record in waiting:
@@ -61,8 +67,8 @@ async def test_after_the_pause_one_probes_and_a_success_frees_the_others(stage: 
 
 
 @pytest.mark.parametrize("answer", [400, 401, 404, 410, SendError.ADDRESS_REFUSED, SendError.URL_REFUSED])
-async def test_a_refusal_is_no_trouble_of_the_host(stage: Stage, answer: int | SendError) -> None:
-    """A shared host answers 404 to one's outdated URLs; the others' go on."""
+async def test_a_refusal_does_not_open_the_breaker(stage: Stage, answer: int | SendError) -> None:
+    """A refusal does not open the breaker. A shared host may answer 404 to some outdated URLs and still take others."""
     await in_trouble(stage, answer)
     stage.receiver.answers = [200]
     record = await stage.ended(callback_url=CALLBACK_URL)
@@ -71,8 +77,8 @@ async def test_a_refusal_is_no_trouble_of_the_host(stage: Stage, answer: int | S
 
 
 @pytest.mark.parametrize(("caller", "url"), [(BOB, CALLBACK_URL), (ANN, OTHER_URL)])
-async def test_another_caller_or_host_is_not_kept_back(stage: Stage, caller: Caller, url: str) -> None:
-    """The breaker is that of one caller and one host."""
+async def test_another_caller_or_host_is_not_postponed(stage: Stage, caller: Caller, url: str) -> None:
+    """A breaker affects only one caller and one host."""
     await in_trouble(stage)
     stage.receiver.answers = [200]
     record = await stage.ended(caller, callback_url=url)
@@ -80,8 +86,8 @@ async def test_another_caller_or_host_is_not_kept_back(stage: Stage, caller: Cal
     assert (await stage.delivery(record.id)).state == "delivered"
 
 
-async def test_waits_are_not_charged_to_the_schedule(stage: Stage) -> None:
-    """A delivery behind a breaker that stays open for a day has all ten attempts left after it."""
+async def test_waits_are_not_counted_in_the_schedule(stage: Stage) -> None:
+    """A delivery that waits a whole day for the breaker has used none of its ten attempts."""
     await in_trouble(stage)
     record = await stage.ended(callback_url=CALLBACK_URL)
     await rung_once(stage, record)
@@ -97,8 +103,11 @@ async def test_waits_are_not_charged_to_the_schedule(stage: Stage) -> None:
     assert (await stage.delivery(record.id)).attempt == 0
 
 
-async def test_a_slot_that_is_not_to_be_had_is_not_charged_either(stage: Stage) -> None:
-    """The delivery says that it waits for capacity, and is made when there is some."""
+async def test_a_wait_for_a_slot_is_not_counted_either(stage: Stage) -> None:
+    """A delivery without a free slot shows that it waits for capacity, and is made when a slot is free.
+
+    The wait is not counted as an attempt.
+    """
     stage.receiver.is_busy = True
     record = await stage.ended(callback_url=CALLBACK_URL)
     await rung_once(stage, record)
@@ -111,7 +120,7 @@ async def test_a_slot_that_is_not_to_be_had_is_not_charged_either(stage: Stage) 
 
 
 async def test_a_probe_without_a_slot_lets_another_be_the_probe(stage: Stage) -> None:
-    """What was admitted and not sent does not keep the line closed."""
+    """If a probe finds no slot, the next delivery becomes the probe."""
     await in_trouble(stage)
     record = await stage.ended(callback_url=CALLBACK_URL)
     await rung_once(stage, record)
@@ -120,8 +129,8 @@ async def test_a_probe_without_a_slot_lets_another_be_the_probe(stage: Stage) ->
     assert stage.receiver.admission.breakers.admit(BreakerKey(ANN.name, "hooks.contoso.com"), stage.clock.ms) == 0
 
 
-async def test_a_held_delivery_can_be_asked_for(stage: Stage) -> None:
-    """The record knows the alarm that waits, so a redelivery moves it and makes no second one."""
+async def test_a_postponed_delivery_can_be_redelivered(stage: Stage) -> None:
+    """A redelivery of a postponed delivery moves its alarm and adds no second one."""
     await in_trouble(stage)
     record = await stage.ended(callback_url=CALLBACK_URL)
     await rung_once(stage, record)
@@ -129,8 +138,11 @@ async def test_a_held_delivery_can_be_asked_for(stage: Stage) -> None:
     assert await stage.kinds(record.id) == [Kind.DELIVER, Kind.PURGE]
 
 
-async def test_a_death_leaves_nothing_that_cannot_be_asked_for(stage: Stage) -> None:
-    """A claim whose process died, and which then waits for the breaker, is not being sent any more."""
+async def test_a_delivery_postponed_after_a_crash_can_be_redelivered(stage: Stage) -> None:
+    """After a crash, a claimed delivery that then waits for the breaker is no longer being sent.
+
+    So it can be redelivered.
+    """
     record = await stage.ended(callback_url=CALLBACK_URL)
     key = stage.deliveries()[-1]
     gate = stage.receiver.hold()
@@ -142,7 +154,7 @@ async def test_a_death_leaves_nothing_that_cannot_be_asked_for(stage: Stage) -> 
     stage.clock.ms = START_MS + 60_000
     stage.receiver.admission.breakers.admit(
         BreakerKey(ANN.name, "hooks.contoso.com"), stage.clock.ms
-    )  # another is the probe
+    )  # another delivery is the probe
     await stage.sweep(record.id)
     delivery = await stage.delivery(record.id)
     assert (delivery.attempt, delivery.sending, delivery.postponed) == (1, False, "breaker")
@@ -151,8 +163,8 @@ async def test_a_death_leaves_nothing_that_cannot_be_asked_for(stage: Stage) -> 
     assert (await stage.delivery(record.id)).attempts_before == 1
 
 
-async def test_first_attempts_have_a_lane_of_their_own(stage: Stage) -> None:
-    """Whoever asks for a slot says whether it is for a first attempt."""
+async def test_first_attempts_have_their_own_bulkhead(stage: Stage) -> None:
+    """Each request for a slot says whether it is for a first attempt."""
     stage.receiver.answers = [500, 200]
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.deliver()

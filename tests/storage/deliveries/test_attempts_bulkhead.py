@@ -1,4 +1,4 @@
-"""What every attempt is sent with: the lane it belongs to, and the hosts its caller may call back as of now."""
+"""What every attempt uses at the time of sending: the bulkhead of its kind and the caller's current callback hosts."""
 
 from dataclasses import replace
 
@@ -10,7 +10,10 @@ from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 
 async def test_a_retry_takes_no_slot_of_a_first_attempt(stage: Stage) -> None:
-    """The first attempt asks for a slot of its lane, all others for one of theirs."""
+    """The first attempt takes a slot of the bulkhead for first attempts.
+
+    All others take slots of the one for retries.
+    """
     stage.receiver.answers = [500, 500, 200]
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
@@ -19,8 +22,8 @@ async def test_a_retry_takes_no_slot_of_a_first_attempt(stage: Stage) -> None:
     assert [first for first, _ in stage.receiver.asked] == [True, False, False]
 
 
-async def test_a_first_attempt_that_found_no_slot_stays_one(stage: Stage) -> None:
-    """Waiting is not charged, so it does not move a delivery among the retries."""
+async def test_a_first_attempt_without_a_slot_stays_a_first_attempt(stage: Stage) -> None:
+    """A first attempt that was postponed for lack of a slot is not counted, and stays a first attempt."""
     stage.receiver.is_busy = True
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
@@ -30,8 +33,8 @@ async def test_a_first_attempt_that_found_no_slot_stays_one(stage: Stage) -> Non
     assert (await stage.delivery(response_id)).attempt == 1
 
 
-async def test_the_callers_hosts_of_now_go_with_every_attempt(stage: Stage) -> None:
-    """The list is not that of the create but the one the deployment has at the moment of sending."""
+async def test_every_attempt_uses_the_callers_current_hosts(stage: Stage) -> None:
+    """Every attempt uses the callback hosts that the caller has at the time of sending, not those of the create."""
     stage.receiver.answers = [500, 200]
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
@@ -40,8 +43,8 @@ async def test_the_callers_hosts_of_now_go_with_every_attempt(stage: Stage) -> N
     assert [post.hosts for post in stage.receiver.posts] == [(), ("*.contoso.com",)]
 
 
-async def test_a_host_taken_off_the_list_gets_nothing_any_more(stage: Stage) -> None:
-    """What was allowed at create and is not now is refused at the attempt, for good, without a look at its name."""
+async def test_a_host_removed_from_the_allow_list_gets_nothing(stage: Stage) -> None:
+    """A host that was removed from the allow-list after the create is refused for good, without a DNS lookup."""
     asked = []
 
     async def resolve(host: str, _port: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Deliveries through deaths, outages and rivals: at least once, and not twice without need."""
+"""Delivery attempts under crashes, outages and concurrency: at least once, and not twice without need."""
 
 import asyncio
 
@@ -15,13 +15,16 @@ from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 
 async def statuses(stage: Stage, response_id: str) -> list[int]:
-    """Return what each attempt that was noted brought."""
+    """Return the status of each recorded attempt."""
     (delivery,) = (await stage.engine.deliveries(ANN, response_id))["data"]
     return [attempt["status"] for attempt in delivery["attempts"]]
 
 
-async def test_a_death_after_the_claim_is_made_good_after_a_minute(stage: Stage) -> None:
-    """The claim keeps everybody else away for 60 s; then the event is sent again, and both count as attempts."""
+async def test_a_crash_after_the_claim_is_repaired_after_a_minute(stage: Stage) -> None:
+    """If a process crashes after its claim, no other process sends the event for 60 s.
+
+    Then the event is sent again, and both count as attempts.
+    """
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     gate = stage.receiver.hold()
     attempt = asyncio.create_task(stage.deliver())
@@ -39,8 +42,11 @@ async def test_a_death_after_the_claim_is_made_good_after_a_minute(stage: Stage)
     assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 2)
 
 
-async def test_a_living_process_repeats_the_record_not_the_event(stage: Stage) -> None:
-    """After a 2xx storage goes away: what is tried again is the note of it, until storage is back."""
+async def test_a_live_process_repeats_the_record_and_not_the_event(stage: Stage) -> None:
+    """If storage fails after a 2xx, the process tries to record the attempt until storage is back.
+
+    It does not send the event again.
+    """
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     gate = stage.receiver.hold()
     attempt = asyncio.create_task(stage.deliver())
@@ -56,7 +62,7 @@ async def test_a_living_process_repeats_the_record_not_the_event(stage: Stage) -
 
 
 async def test_a_long_outage_of_storage_sends_nothing_again(stage: Stage) -> None:
-    """The claim has run out when storage is back: a sweep of the process that has the 2xx leaves the rest to it."""
+    """If a claim expires while its process cannot record a 2xx, a sweep in that process does not send again."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     gate = stage.receiver.hold()
     attempt = asyncio.create_task(stage.deliver())
@@ -73,8 +79,8 @@ async def test_a_long_outage_of_storage_sends_nothing_again(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("nth", [1, 2], ids=["claim", "record"])
-async def test_an_answer_of_storage_that_is_lost_sends_nothing_twice(stage: Stage, nth: int) -> None:
-    """Claim and record recognise their own write."""
+async def test_a_lost_answer_of_storage_sends_nothing_twice(stage: Stage, nth: int) -> None:
+    """If storage loses the answer to a claim or a record, the write is recognised and the event is sent once."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
 
     lost = stage.proxy.drop_answer(is_transaction, nth)
@@ -86,7 +92,10 @@ async def test_an_answer_of_storage_that_is_lost_sends_nothing_twice(stage: Stag
 
 
 async def slow_and_overtaken(stage: Stage, slow: int, quick: int) -> str:
-    """Let an attempt outlast its claim, so that another process makes one more; return the response."""
+    """Let an attempt outlast its claim while another process makes a second one. Return the response's id.
+
+    `slow` and `quick` are the statuses that the first and the second attempt get.
+    """
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     stage.receiver.answers = [slow, quick, 200]
     gate = stage.receiver.hold()
@@ -100,8 +109,8 @@ async def slow_and_overtaken(stage: Stage, slow: int, quick: int) -> str:
     return response_id
 
 
-async def test_a_success_that_comes_late_is_final(stage: Stage) -> None:
-    """The overtaken attempt was received: nothing more is sent, whatever the other one brought."""
+async def test_a_late_success_is_final(stage: Stage) -> None:
+    """A late 2xx of the first attempt ends the delivery as delivered, although the second attempt failed."""
     response_id = await slow_and_overtaken(stage, 200, 500)
     assert (await stage.delivery(response_id)).state == "delivered"
     while await stage.kinds(response_id) != [Kind.PURGE]:
@@ -109,8 +118,8 @@ async def test_a_success_that_comes_late_is_final(stage: Stage) -> None:
     assert len(stage.receiver.posts) == 2
 
 
-async def test_a_failure_that_comes_late_takes_nothing_back(stage: Stage) -> None:
-    """The overtaken attempt has lost its word: the delivery stays delivered."""
+async def test_a_late_failure_changes_nothing(stage: Stage) -> None:
+    """A late failure of the first attempt does not change a delivery that the second attempt has made."""
     response_id = await slow_and_overtaken(stage, 500, 200)
     assert (await stage.delivery(response_id)).state == "delivered"
     assert await stage.kinds(response_id) == [Kind.PURGE]

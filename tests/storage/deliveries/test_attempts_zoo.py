@@ -1,4 +1,4 @@
-"""Deliveries to receivers of every kind, by the real engine with the real sender: what becomes of them, and when."""
+"""Deliveries to receivers of every kind, with the real engine and the real sender: their outcomes and retries."""
 
 import asyncio
 import socket
@@ -35,7 +35,7 @@ DATE = "Fri, 15 Jan 2027 08:20:00 GMT"  # 20 minutes after the clock of a stage
 
 
 def answering(*rounds: list[str] | OSError) -> Resolve:
-    """Return a resolver that gives one round of answers after the other, the last one again and again."""
+    """Return a resolver that gives one round of addresses after the other, and repeats the last one."""
     left = list(rounds)
 
     async def resolve(_host: str, _port: int) -> list[str]:
@@ -48,13 +48,13 @@ def answering(*rounds: list[str] | OSError) -> Resolve:
 
 
 async def never(_host: str, _port: int) -> list[str]:
-    """Resolve for ever."""
+    """Wait forever instead of resolving a name."""
     await asyncio.Event().wait()
     return []
 
 
 class Zoo:
-    """A stage whose callbacks go out over TLS, every public number leading to the receiver that is let in."""
+    """A stage whose callbacks go out over TLS. Every public address leads to the one receiver that was let in."""
 
     def __init__(self, stage: Stage, folder: Path) -> None:
         self._stage = stage
@@ -75,7 +75,7 @@ class Zoo:
         names: tuple[str, ...] = ("hooks.contoso.com",),
         **certified: Any,
     ) -> str:
-        """Finish a response whose callback goes to this receiver, make the first attempt, and return its id."""
+        """End a response whose callback goes to this receiver, and make the first attempt. Return the response's id."""
         certificate = Certificate(self._folder, *names, **certified)
         self.receiver = await self._open.enter_async_context(Receiver(script, certificate.server))
         self.detour = Detour(self.receiver.port)
@@ -91,13 +91,13 @@ class Zoo:
         self._open.push_async_callback(sender.aclose)
         response_id = (
             await self._stage.ended(callback_url=CALLBACK_URL)
-        ).id  # a create is what test_vetting.py is about
+        ).id  # created with the scripted sender: test_callbacks_vetting.py tests the checks of a create
         self._stage.change(senders={Target.CALLBACK: sender, Target.REPLY_QUEUE: self._stage.replies})
         await self._stage.deliver()
         return response_id
 
     async def became(self, response_id: str) -> tuple[str, Any, int | None]:
-        """Return a delivery's state, what its last attempt brought, and in how many seconds the next one is."""
+        """Return a delivery's state, the status or error of its last attempt, and the seconds until its next one."""
         (delivery,) = (await self._stage.engine.deliveries(ANN, response_id))["data"]
         attempt, next_s = delivery["attempts"][-1], delivery["next_attempt_at"]
         wait_s = None if next_s is None else round(next_s - self._stage.clock.ms / 1000)
@@ -133,10 +133,10 @@ RECEIVERS: dict[str, tuple[Script, tuple[str, Any, int | None]]] = {
 
 
 @pytest.mark.parametrize(("script", "expected"), RECEIVERS.values(), ids=RECEIVERS)
-async def test_a_receiver_decides_what_becomes_of_a_delivery(
+async def test_the_answer_of_a_receiver_decides_what_follows(
     zoo: Zoo, script: Script, expected: tuple[str, Any, int | None]
 ) -> None:
-    """One attempt over one connection: its state, what is told to the caller, and when the next attempt is."""
+    """One attempt over one connection gives the state, error and next attempt that belong to the receiver's answer."""
     assert await zoo.became(await zoo.let_in(script)) == expected
     assert (zoo.detour.dialled, zoo.receiver.connections) == ([PUBLIC], 1)
     assert [orjson.loads(request.body)["type"] for request in zoo.receiver.requests] == ["response.completed"]
@@ -147,8 +147,8 @@ async def test_a_receiver_decides_what_becomes_of_a_delivery(
     [{"expired": True}, {"names": ("other.contoso.com", PUBLIC)}],
     ids=["expired", "of another name"],
 )
-async def test_a_certificate_that_is_not_good_is_tried_again(zoo: Zoo, certified: dict[str, Any]) -> None:
-    """Certificates are renewed: the full schedule, and nothing is said to whoever shows a bad one."""
+async def test_a_bad_certificate_is_retried(zoo: Zoo, certified: dict[str, Any]) -> None:
+    """A bad certificate is retried on the full schedule, because certificates are renewed. No request is sent."""
     assert await zoo.became(await zoo.let_in(**certified)) == (OPEN, "tls", 5)
     assert zoo.receiver.requests == []
 
@@ -164,16 +164,22 @@ NAMES: dict[str, Callable[[], Resolve]] = {
 
 
 @pytest.mark.parametrize("resolve", NAMES.values(), ids=NAMES)
-async def test_a_name_that_leads_nowhere_is_tried_again_and_not_dialled(
+async def test_a_name_without_a_public_address_is_retried_and_not_dialled(
     zoo: Zoo, resolve: Callable[[], Resolve]
 ) -> None:
-    """Name servers have bad moments. Nobody is connected to, and the caller cannot tell which of these it was."""
+    """A name that gives no usable public address is retried, because DNS fails at times. No connection is made.
+
+    The caller sees the same error for every cause.
+    """
     assert await zoo.became(await zoo.let_in(resolve=resolve())) == (OPEN, "no_public_address", 5)
     assert zoo.detour.dialled == []
 
 
-async def test_a_name_that_turns_inside_is_never_followed(zoo: Zoo, stage: Stage) -> None:
-    """Public at the first attempt, metadata at the second and third: the public number alone was dialled, once."""
+async def test_a_name_that_turns_to_an_internal_address_is_not_dialled(zoo: Zoo, stage: Stage) -> None:
+    """A name that turns to an internal address after the first attempt is not dialled again.
+
+    The second such refusal in a row blocks the delivery.
+    """
     rebinding = answering([PUBLIC], ["169.254.169.254"])
     response_id = await zoo.let_in(reply(500, "connection: close"), resolve=rebinding)
     await stage.ring(response_id)
@@ -183,8 +189,8 @@ async def test_a_name_that_turns_inside_is_never_followed(zoo: Zoo, stage: Stage
     assert (zoo.detour.dialled, len(zoo.receiver.requests)) == ([PUBLIC], 1)
 
 
-async def test_a_name_that_comes_back_is_delivered_to(zoo: Zoo, stage: Stage) -> None:
-    """A name that was gone, and for a moment led inside, costs two attempts."""
+async def test_a_name_that_recovers_is_delivered_to(zoo: Zoo, stage: Stage) -> None:
+    """A name that is missing and then has an internal address costs two attempts, and the third is delivered."""
     healing = answering(socket.gaierror(socket.EAI_NONAME, ""), ["10.0.0.1"], [PUBLIC])
     response_id = await zoo.let_in(resolve=healing)
     await stage.ring(response_id)
@@ -193,8 +199,8 @@ async def test_a_name_that_comes_back_is_delivered_to(zoo: Zoo, stage: Stage) ->
     assert stage.clock.ms == START_MS + 305_000
 
 
-async def test_a_receiver_that_comes_back_gets_the_same_event(zoo: Zoo, stage: Stage) -> None:
-    """After a failure, a reset and rubbish the event arrives, with the id and the bytes that it always had."""
+async def test_a_receiver_that_recovers_gets_the_same_event(zoo: Zoo, stage: Stage) -> None:
+    """After an error, a reset and an invalid answer, the event arrives with the same id and bytes."""
     response_id = await zoo.let_in(replies(reply(500), hang_up, raw(b"oops"), reply(200)))
     for _ in range(3):
         await stage.ring(response_id)

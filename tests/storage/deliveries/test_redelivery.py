@@ -1,4 +1,4 @@
-"""What a caller sees and asks of deliveries: redelivery, recovery, and which events are sent at all."""
+"""Deliveries as callers see and request them: redelivery, recovery, and the choice of events."""
 
 import asyncio
 from typing import Any
@@ -31,7 +31,7 @@ async def failed(stage: Stage, answer: int | SendError = 413, **fields: Any) -> 
 
 
 async def redelivered(stage: Stage, response_id: str, target: str | None = None) -> list[DeliveryView]:
-    """Ask for another delivery, have it made, and return the listing that was the answer."""
+    """Request a redelivery and make its attempt. Return the listing of the request's answer."""
     listing = await stage.engine.redeliver(ANN, response_id, target)
     await stage.engine.deliver(stage.deliveries()[-1])
     return listing["data"]
@@ -43,8 +43,8 @@ async def deliver_alarms(response_id: str, stage: Stage) -> list[Alarm]:
 
 
 @pytest.mark.parametrize(("answer", "state"), [(413, "failed"), (410, "gone"), (SendError.ADDRESS_REFUSED, "blocked")])
-async def test_what_has_failed_is_delivered_when_asked_for(stage: Stage, answer: int | SendError, state: str) -> None:
-    """Whatever ended the delivery, another one is made at once, under the id of the first."""
+async def test_a_failed_delivery_is_made_again_on_request(stage: Stage, answer: int | SendError, state: str) -> None:
+    """A redelivery is made at once, whatever ended the delivery before it, and has the same webhook id."""
     record = await failed(stage, answer)
     assert (await stage.delivery(record.id)).state == state
     (listed,) = await redelivered(stage, record.id)
@@ -54,8 +54,8 @@ async def test_what_has_failed_is_delivered_when_asked_for(stage: Stage, answer:
     assert await deliver_alarms(record.id, stage) == []
 
 
-async def test_what_was_delivered_is_delivered_again(stage: Stage) -> None:
-    """A receiver that lost the event may have it again, any number of times."""
+async def test_a_delivered_event_can_be_delivered_again(stage: Stage) -> None:
+    """An event that was delivered can be delivered again any number of times."""
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.deliver()
     for _ in range(3):
@@ -66,8 +66,8 @@ async def test_what_was_delivered_is_delivered_again(stage: Stage) -> None:
     assert [attempt["attempt"] for attempt in listed["attempts"]] == [1, 2, 3, 4]
 
 
-async def test_a_redelivery_has_a_schedule_of_its_own(stage: Stage) -> None:
-    """It is as patient as the first was: ten attempts in all."""
+async def test_a_redelivery_has_the_full_schedule(stage: Stage) -> None:
+    """A redelivery gets the full schedule of ten attempts."""
     record = await failed(stage)
     stage.receiver.answers = [500]
     await redelivered(stage, record.id)
@@ -77,7 +77,7 @@ async def test_a_redelivery_has_a_schedule_of_its_own(stage: Stage) -> None:
 
 
 async def test_a_delivery_that_waits_is_brought_forward(stage: Stage) -> None:
-    """Its one alarm is moved: no second one is made, and the old time passes without an attempt."""
+    """A redelivery moves the one alarm of a delivery that waits. No attempt is made at the old time."""
     stage.receiver.answers = [500, 500, 200]
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.deliver()
@@ -90,8 +90,8 @@ async def test_a_delivery_that_waits_is_brought_forward(stage: Stage) -> None:
     assert [(await stage.delivery(record.id)).state, await deliver_alarms(record.id, stage)] == ["delivered", []]
 
 
-async def test_asking_often_sends_once(stage: Stage) -> None:
-    """Redeliveries at once, or while one is on its way, are one."""
+async def test_repeated_requests_for_a_redelivery_send_once(stage: Stage) -> None:
+    """Redeliveries that are requested at once, or during an attempt, send the event once."""
     record = await failed(stage)
     await asyncio.gather(*(stage.engine.redeliver(ANN, record.id, None) for _ in range(5)))
     assert len(await deliver_alarms(record.id, stage)) == 1
@@ -106,8 +106,8 @@ async def test_asking_often_sends_once(stage: Stage) -> None:
     assert len(stage.receiver.posts) == 2
 
 
-async def test_a_delivery_whose_alarm_is_being_rung_is_left_alone(stage: Stage) -> None:
-    """A sweep has it in its hands: its attempt is the one that was asked for."""
+async def test_a_delivery_that_a_sweep_is_about_to_make_is_left_alone(stage: Stage) -> None:
+    """A redelivery adds no alarm while a sweep acts on the delivery's alarm, because an attempt is about to be made."""
     stage.receiver.answers = [500, 200]
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.deliver()
@@ -119,15 +119,15 @@ async def test_a_delivery_whose_alarm_is_being_rung_is_left_alone(stage: Stage) 
 
 
 async def test_one_target_is_chosen_by_name(stage: Stage) -> None:
-    """The reply goes again, the callback does not."""
+    """A redelivery to the reply queue does not repeat the callback."""
     record = await stage.ended(callback_url=CALLBACK_URL, reply_to="replies-1")
     await stage.deliver()
     await redelivered(stage, record.id, "reply_queue")
     assert (len(stage.receiver.posts), len(stage.replies.posts)) == (1, 2)
 
 
-async def test_there_is_nothing_to_redeliver_before_the_end_or_without_a_target(stage: Stage) -> None:
-    """Each reason has a code of its own."""
+async def test_a_redelivery_before_the_end_or_without_a_target_is_refused(stage: Stage) -> None:
+    """A redelivery is refused before the response's end and for a target without a delivery, with different codes."""
     unfinished = await stage.create(callback_url=CALLBACK_URL)
     with pytest.raises(BadRequest) as not_yet:
         await stage.engine.redeliver(ANN, unfinished.id, None)
@@ -139,15 +139,15 @@ async def test_there_is_nothing_to_redeliver_before_the_end_or_without_a_target(
     assert codes == ["response_not_finished", "no_delivery", "no_delivery"]
 
 
-async def test_nobody_redelivers_anothers_event(stage: Stage) -> None:
-    """Another caller's response does not exist here either."""
+async def test_another_callers_event_cannot_be_redelivered(stage: Stage) -> None:
+    """For another caller, the response of a redelivery does not exist."""
     record = await failed(stage)
     with pytest.raises(NotFound):
         await stage.engine.redeliver(BOB, record.id, None)
 
 
-async def test_a_log_has_an_end(stage: Stage) -> None:
-    """After 400 attempts no more are made for a target: its log could not be shown."""
+async def test_a_target_has_at_most_400_attempts(stage: Stage) -> None:
+    """After 400 attempts, further ones are refused for a target, because a longer log could not be shown."""
     record = await failed(stage)
     full = record.with_delivery(Delivery(Target.CALLBACK, DeliveryState.GONE, redelivery.MAX_ATTEMPTS_LOGGED))
     with pytest.raises(BadRequest) as refused:
@@ -158,8 +158,11 @@ async def test_a_log_has_an_end(stage: Stage) -> None:
 # Recovery
 
 
-async def test_a_recovery_begins_all_that_has_failed_since_then(stage: Stage) -> None:
-    """What failed before, what the receiver ended itself, and what is another caller's stay as they are."""
+async def test_a_recovery_begins_all_deliveries_that_failed_since_a_time(stage: Stage) -> None:
+    """A recovery begins every delivery of the caller again that has failed since the given time.
+
+    Earlier failures, deliveries that the receiver ended with 410 and other callers' deliveries do not change.
+    """
     old = await failed(stage)
     stage.clock.advance(3_600)
     since_ms = stage.clock.ms
@@ -181,8 +184,8 @@ async def test_a_recovery_begins_all_that_has_failed_since_then(stage: Stage) ->
     assert states == ["failed", "gone", "failed"]
 
 
-async def test_what_is_recovered_is_not_recovered_twice(stage: Stage) -> None:
-    """A second call finds what has failed again, and nothing else."""
+async def test_a_recovered_delivery_is_not_recovered_twice(stage: Stage) -> None:
+    """A second recovery finds only deliveries that have failed again."""
     record = await failed(stage)
     assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
     assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 0
@@ -193,15 +196,15 @@ async def test_what_is_recovered_is_not_recovered_twice(stage: Stage) -> None:
 
 
 async def test_recoveries_at_once_share_the_work(stage: Stage) -> None:
-    """Each delivery begins again once."""
+    """When recoveries run at the same time, each delivery begins again once."""
     records = [await failed(stage) for _ in range(6)]
     await asyncio.gather(*(stage.engine.recover(ANN, START_MS) for _ in range(3)))
     await stage.deliver()
     assert len(stage.receiver.posts) == 2 * len(records)
 
 
-async def test_a_fault_of_our_own_is_recovered_too(stage: Stage) -> None:
-    """A delivery that was given up because its function failed again and again is one that has failed."""
+async def test_a_delivery_that_failed_by_our_fault_is_recovered_too(stage: Stage) -> None:
+    """A recovery includes a delivery that was given up because this service failed again and again."""
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.put(record.id, record_key(record.id), body=b"damaged")
     while (await stage.delivery(record.id)).is_open:
@@ -212,8 +215,8 @@ async def test_a_fault_of_our_own_is_recovered_too(stage: Stage) -> None:
     assert (await stage.delivery(record.id)).state == "delivered"
 
 
-async def test_what_was_purged_leaves_nothing_to_recover(stage: Stage) -> None:
-    """The row by which a failed delivery is found goes with its response."""
+async def test_a_purged_response_leaves_nothing_to_recover(stage: Stage) -> None:
+    """A purge removes the index row of a failed delivery with its response."""
     record = await failed(stage)
     await stage.engine.delete(ANN, record.id)
     stage.clock.advance(120)
@@ -224,14 +227,14 @@ async def test_what_was_purged_leaves_nothing_to_recover(stage: Stage) -> None:
     assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 0
 
 
-# Which events
+# The choice of events
 
 
 @pytest.mark.parametrize(
     ("wanted", "sent"), [(["response.completed"], True), (["response.failed", "response.incomplete"], False)]
 )
-async def test_a_callback_gets_the_events_it_was_asked_for(stage: Stage, wanted: list[str], sent: bool) -> None:
-    """An event that nobody wants makes no delivery; the reply queue gets every one."""
+async def test_a_callback_gets_the_events_its_caller_chose(stage: Stage, wanted: list[str], sent: bool) -> None:
+    """A callback is sent only for the events that its caller chose. The reply queue receives every event."""
     record = await stage.ended(callback_url=CALLBACK_URL, callback_events=wanted, reply_to="replies-1")
     await stage.deliver()
     targets = [one.target for one in (await stage.record(record.id)).deliveries]
@@ -240,8 +243,8 @@ async def test_a_callback_gets_the_events_it_was_asked_for(stage: Stage, wanted:
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.INCOMPLETE])
-async def test_without_a_choice_every_end_is_told(stage: Stage, status: Status) -> None:
-    """However a response ends, its callback is told."""
+async def test_without_a_choice_every_end_is_sent(stage: Stage, status: Status) -> None:
+    """Without a choice of events, the callback is sent however the response ends."""
     stage.upstream.first = status
     await stage.create(callback_url=CALLBACK_URL)
     await stage.deliver()

@@ -1,4 +1,4 @@
-"""Cancelling: the caller's word is final, and it reaches the upstream even where its token is not known yet."""
+"""Cancelling: a cancel is final, and the upstream's work is stopped even if its token is not known yet."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ async def cancel(stage: Stage, response_id: str) -> Record:
 
 
 async def held_start(stage: Stage) -> "tuple[asyncio.Task[Record], str]":
-    """Begin a response whose start does not come back; return its starter and its id."""
+    """Begin a response whose start gets no answer. Return the task that starts it, and its id."""
     gate = stage.upstream.hold_starts()
     starter = asyncio.create_task(stage.create())
     await gate.reached.wait()
@@ -33,7 +33,7 @@ async def held_start(stage: Stage) -> "tuple[asyncio.Task[Record], str]":
 
 
 async def cancelled_before_its_token(stage: Stage) -> str:
-    """Return a cancelled response whose starter died before it knew what to stop."""
+    """Return the id of a cancelled response whose process crashed before it knew what to stop."""
     starter, response_id = await held_start(stage)
     await cancel(stage, response_id)
     starter.cancel()
@@ -43,13 +43,13 @@ async def cancelled_before_its_token(stage: Stage) -> str:
 
 
 async def run_out(stage: Stage, response_id: str) -> None:
-    """Ring every alarm of a response but its purge."""
+    """Act on every alarm of a response except its purge."""
     while (await stage.kinds(response_id))[0] is not Kind.PURGE:
         await stage.ring(response_id)
 
 
 async def test_a_cancel_ends_the_response_and_stops_the_work(stage: Stage) -> None:
-    """The response is cancelled at once; the upstream is told by the next sweep, which is asked for."""
+    """A cancel ends the response at once, and the sweep that it asks for stops the upstream's work."""
     made = await stage.create()
     assert (await cancel(stage, made.id)).status is Status.CANCELLED
     shown = await stage.shown(made.id)
@@ -64,7 +64,7 @@ async def test_a_cancel_ends_the_response_and_stops_the_work(stage: Stage) -> No
 
 
 async def test_cancelling_again_changes_nothing(stage: Stage) -> None:
-    """A cancelled response can be cancelled: same answer, and the upstream is told once."""
+    """A second cancel returns the same response, and the upstream's work is stopped once."""
     made = await stage.create()
     first, second = await cancel(stage, made.id), await cancel(stage, made.id)
     assert first == second
@@ -81,8 +81,10 @@ async def test_cancelling_again_changes_nothing(stage: Stage) -> None:
         (Status.COMPLETED, False, "Cannot cancel a synchronous response."),
     ],
 )
-async def test_what_has_ended_cannot_be_cancelled(stage: Stage, status: Status, background: bool, message: str) -> None:
-    """The contract's words, by how it ended."""
+async def test_an_ended_response_cannot_be_cancelled(
+    stage: Stage, status: Status, background: bool, message: str
+) -> None:
+    """A cancel of an ended or synchronous response is refused in the contract's words."""
     stage.upstream.first = status
     made = await stage.create(background=background)
     with pytest.raises(BadRequest) as refused:
@@ -95,7 +97,7 @@ async def test_what_has_ended_cannot_be_cancelled(stage: Stage, status: Status, 
 
 
 async def test_a_cancel_during_the_start_stops_the_work_once_it_is_known(stage: Stage) -> None:
-    """The starter finds the response ended and writes the stop alarm before anything else."""
+    """If a response is cancelled during its start, its starter writes a stop alarm as soon as it knows the token."""
     starter, response_id = await held_start(stage)
     assert (await cancel(stage, response_id)).status is Status.CANCELLED
     assert stage.upstream.start_gate is not None
@@ -106,8 +108,11 @@ async def test_a_cancel_during_the_start_stops_the_work_once_it_is_known(stage: 
     assert stage.upstream.stopped == ["up_0"]
 
 
-async def test_a_dead_starters_work_is_learned_and_stopped(stage: Stage) -> None:
-    """Where keys are honoured the start alarm repeats the create only to learn what to stop."""
+async def test_the_work_of_a_crashed_starter_is_learned_and_stopped(stage: Stage) -> None:
+    """If the starter crashed and keys are honoured, the start alarm repeats the create to learn the token to stop.
+
+    No second work is started.
+    """
     stage.limit(honours_keys=True)
     response_id = await cancelled_before_its_token(stage)
     await run_out(stage, response_id)
@@ -117,7 +122,7 @@ async def test_a_dead_starters_work_is_learned_and_stopped(stage: Stage) -> None
 
 
 async def test_work_is_not_started_again_only_to_be_stopped(stage: Stage) -> None:
-    """Where keys are not honoured a repeated create would be new work: the alarm goes and nothing is asked."""
+    """If keys are not honoured, a repeated create would start new work. So the alarm is removed without a create."""
     response_id = await cancelled_before_its_token(stage)
     await run_out(stage, response_id)
     assert stage.upstream.starts == {response_id: 1}
@@ -125,7 +130,10 @@ async def test_work_is_not_started_again_only_to_be_stopped(stage: Stage) -> Non
 
 
 async def test_learning_what_to_stop_backs_off_and_ends_after_a_day(stage: Stage) -> None:
-    """An upstream that stays away is asked once a minute at most, past the deadline too, and given up in the end."""
+    """While the upstream is unavailable, the create that learns the token is repeated at growing intervals.
+
+    This goes on after the deadline and is given up a day later.
+    """
     stage.limit(honours_keys=True, deadline_ms=2 * HOUR_S * 1000)
     response_id = await cancelled_before_its_token(stage)
     stage.upstream.start_errors = [OUTAGE] * 100_000
@@ -141,11 +149,11 @@ async def test_learning_what_to_stop_backs_off_and_ends_after_a_day(stage: Stage
     assert await stage.kinds(response_id) == [Kind.PURGE]
 
 
-# Telling the upstream
+# Stopping the work upstream
 
 
-async def test_an_upstream_that_cannot_be_told_is_told_again(stage: Stage) -> None:
-    """The stop alarm stays, with back-off, until the upstream confirms."""
+async def test_a_stop_that_fails_is_repeated(stage: Stage) -> None:
+    """A stop that fails is repeated with back-off until the upstream confirms it."""
     made = await stage.create()
     stage.upstream.stop_errors = [OUTAGE] * 4
     await cancel(stage, made.id)
@@ -156,7 +164,7 @@ async def test_an_upstream_that_cannot_be_told_is_told_again(stage: Stage) -> No
 
 
 async def test_a_stop_is_given_up_after_a_day(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """Work that nobody can stop is told to the operator, and forgotten."""
+    """A stop that has failed for a day is given up and logged as an error."""
     made = await stage.create()
     stage.upstream.stop_errors = [OUTAGE] * 10
     await cancel(stage, made.id)
@@ -170,8 +178,8 @@ async def test_a_stop_is_given_up_after_a_day(stage: Stage, caplog: pytest.LogCa
 # Races
 
 
-async def test_an_end_that_comes_after_the_cancel_is_ignored(stage: Stage) -> None:
-    """A poll that brings the answer when the response has been cancelled changes nothing."""
+async def test_an_end_after_the_cancel_is_ignored(stage: Stage) -> None:
+    """A poll that returns the answer after the response was cancelled changes nothing."""
     stage.upstream.course = [Status.COMPLETED]
     made = await stage.create()
     gate = stage.upstream.hold_polls()
@@ -186,7 +194,7 @@ async def test_an_end_that_comes_after_the_cancel_is_ignored(stage: Stage) -> No
 
 @pytest.mark.parametrize("turn", range(5))
 async def test_a_cancel_and_an_end_at_once_leave_one_terminal_status(stage: Stage, turn: int) -> None:
-    """Caller, sweep and another caller's GET end the response at the same time: one wins, and one event tells."""
+    """If a cancel, a sweep and a GET end a response at the same time, one of them wins and one event is sent."""
     stage.upstream.course = [Status.COMPLETED]
     made = await stage.create(callback_url=CALLBACK_URL, input=str(turn))
     stage.clock.advance(1)
@@ -203,8 +211,8 @@ async def test_a_cancel_and_an_end_at_once_leave_one_terminal_status(stage: Stag
     assert orjson.loads(post.body)["data"]["status"] == ended.status
 
 
-async def test_a_cancel_whose_answer_was_lost_is_done(stage: Stage) -> None:
-    """Storage has committed: the caller gets its cancelled response and the work is stopped."""
+async def test_a_cancel_whose_answer_was_lost_succeeds(stage: Stage) -> None:
+    """If storage loses the answer to a cancel, the caller still gets the cancelled response and the work is stopped."""
     made = await stage.create()
     lost = stage.proxy.drop_answer(lambda request: request.kind == "POST $batch")
     assert (await cancel(stage, made.id)).status is Status.CANCELLED

@@ -1,4 +1,4 @@
-"""Polling: what a poll costs, when the next one is, what it bears, and how it ends a response."""
+"""Polling: the cost of a poll, when the next one is due, which errors are tolerated, and how a poll ends a response."""
 
 import asyncio
 import os
@@ -19,18 +19,18 @@ from tests.support.stage import ANN, CALLBACK_URL, Stage, until
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 RUNNING: list[Outcome] = [Status.IN_PROGRESS]
-# A sweep asks what is due, moves it, and asks what is next.
+# A sweep queries the due alarms, moves them, and queries when the next one is due.
 SWEEP = Counter({"GET responses()": 2, "POST $batch": 1})
 
 
 async def running(stage: Stage, *course: Outcome) -> Record:
-    """Return a response whose work goes on for ever, or takes the course given."""
+    """Return a response whose work never ends, or follows the given course."""
     stage.upstream.course = list(course) or RUNNING
     return await stage.create()
 
 
 async def poll(stage: Stage, response_id: str) -> Counter[str]:
-    """Ring the poll of a response when it is due; return the storage requests of that."""
+    """Sweep the poll of a response when it is due. Return the storage requests that this took."""
     (alarm,) = await stage.alarms(response_id)
     stage.clock.ms = alarm.due_ms
     before = stage.proxy.counts.copy()
@@ -39,7 +39,7 @@ async def poll(stage: Stage, response_id: str) -> Counter[str]:
 
 
 async def waits_s(stage: Stage, response_id: str, count: int) -> list[int]:
-    """Return the seconds from one poll to the next, that many times."""
+    """Return the next `count` waits before a poll, in seconds."""
     waits = []
     for _ in range(count):
         (alarm,) = await stage.alarms(response_id)
@@ -49,17 +49,17 @@ async def waits_s(stage: Stage, response_id: str, count: int) -> list[int]:
 
 
 async def error_code(stage: Stage, response_id: str) -> str:
-    """Return the code with which a response has failed."""
+    """Return the error code of a failed response."""
     shown = await stage.shown(response_id)
     assert shown["status"] == "failed"
     return str(shown["error"]["code"])
 
 
-# What a poll costs
+# The cost of a poll
 
 
-async def test_a_poll_without_news_writes_nothing_and_reads_no_record(stage: Stage) -> None:
-    """Its alarm was moved before, and that is all; every fourth in a row puts the count of attempts back."""
+async def test_a_poll_without_change_writes_nothing_and_reads_no_record(stage: Stage) -> None:
+    """A poll that finds no change only moves its alarm. Every fourth in a row also resets the count of attempts."""
     made = await running(stage)
     costs = [await poll(stage, made.id) for _ in range(8)]
     back = Counter({"POST $batch": 1})
@@ -68,7 +68,7 @@ async def test_a_poll_without_news_writes_nothing_and_reads_no_record(stage: Sta
 
 
 async def test_the_record_is_read_once_a_minute(stage: Stage) -> None:
-    """However often it polls, an alarm looks at its record once a minute; what it learned is then written there."""
+    """The polls of a response read its record once a minute, and write a changed status then."""
     made = await running(stage)
     reads = 0
     while stage.clock.ms < START_MS + 600_000:
@@ -77,8 +77,8 @@ async def test_the_record_is_read_once_a_minute(stage: Stage) -> None:
     assert (await stage.record(made.id)).status is Status.IN_PROGRESS
 
 
-async def test_a_poll_whose_response_is_over_goes_without_effect(stage: Stage) -> None:
-    """Within a minute an alarm learns that its record is terminal, and does not ask the upstream again."""
+async def test_a_poll_whose_response_has_ended_has_no_effect(stage: Stage) -> None:
+    """Within a minute, a poll alarm finds that its response has ended and is removed without a poll."""
     made = await running(stage)
     await stage.engine.cancel(ANN, made.id)
     stage.clock.advance(61)
@@ -87,8 +87,8 @@ async def test_a_poll_whose_response_is_over_goes_without_effect(stage: Stage) -
     assert stage.upstream.polls == 0
 
 
-async def test_a_poll_whose_response_is_gone_goes_without_effect(stage: Stage) -> None:
-    """An alarm without a record is nobody's, and is removed."""
+async def test_a_poll_whose_response_does_not_exist_has_no_effect(stage: Stage) -> None:
+    """A poll alarm without a record is removed without a poll."""
     orphan = Alarm(START_MS, Kind.POLL, new_id(), token="up_0", born_ms=START_MS)
     await stage.plant([orphan])
     await stage.sweep(orphan.id)
@@ -96,11 +96,11 @@ async def test_a_poll_whose_response_is_gone_goes_without_effect(stage: Stage) -
     assert stage.upstream.polls == 0
 
 
-# When the next one is
+# The next poll
 
 
-async def test_the_wait_is_a_tenth_of_the_time_that_has_passed(stage: Stage) -> None:
-    """From one second up to thirty, as long as the response runs."""
+async def test_the_wait_is_a_tenth_of_the_elapsed_time(stage: Stage) -> None:
+    """The wait before the next poll grows with the response's age, from 1 s to 30 s."""
     made = await running(stage)
     waits = await waits_s(stage, made.id, 60)
     assert waits[:10] == [1] * 10
@@ -108,8 +108,8 @@ async def test_the_wait_is_a_tenth_of_the_time_that_has_passed(stage: Stage) -> 
     assert waits[-1] == 30
 
 
-async def test_an_upstream_that_asks_for_patience_gets_it(stage: Stage) -> None:
-    """Retry-After of an unfinished answer is the least wait, at the cost of one more move, and at most an hour."""
+async def test_the_retry_after_of_an_unfinished_answer_is_the_minimum_wait(stage: Stage) -> None:
+    """The Retry-After of an unfinished answer is the minimum wait, up to an hour."""
     made = await running(stage)
     stage.upstream.retry_after_s = 45
     await stage.ring(made.id)
@@ -119,8 +119,11 @@ async def test_an_upstream_that_asks_for_patience_gets_it(stage: Stage) -> None:
     assert await waits_s(stage, made.id, 1) == [3_600]
 
 
-async def test_an_upstream_outage_is_borne_with_growing_waits(stage: Stage) -> None:
-    """Errors never end the response before its deadline; when the upstream is back, polling is as before."""
+async def test_an_upstream_outage_is_tolerated_with_growing_waits(stage: Stage) -> None:
+    """Errors of the upstream lengthen the waits and do not end the response.
+
+    After the outage the usual waits return.
+    """
     made = await running(stage)
     stage.upstream.poll_errors = [OUTAGE] * 8
     assert await waits_s(stage, made.id, 9) == [1, 1, 1, 2, 4, 8, 16, 30, 30]
@@ -128,26 +131,26 @@ async def test_an_upstream_outage_is_borne_with_growing_waits(stage: Stage) -> N
     assert (await stage.record(made.id)).status is not Status.FAILED
 
 
-async def test_a_throttled_poll_waits_as_long_as_it_is_told(stage: Stage) -> None:
-    """A 429 with Retry-After sets the time of the next poll, a second later for a sweep that is early."""
+async def test_a_throttled_poll_waits_for_its_retry_after(stage: Stage) -> None:
+    """A 429 with Retry-After sets the time of the next poll. One second is added, because a sweep may be early."""
     made = await running(stage)
     stage.upstream.poll_errors = [UpstreamUnavailable("status 429", retry_after_s=90)]
     await stage.ring(made.id)
     assert await waits_s(stage, made.id, 1) == [91]
 
 
-# What it bears, and what it does not
+# Errors that are tolerated, and ends
 
 
-async def test_a_404_is_borne_for_two_minutes(stage: Stage) -> None:
-    """Azure answers 404 soon after a create: what is found again in time has lost nothing."""
+async def test_a_404_is_tolerated_for_two_minutes(stage: Stage) -> None:
+    """A 404 does not end the response for two minutes, because Azure may answer 404 soon after a create."""
     made = await running(stage, *[UpstreamMissing()] * 30, Status.IN_PROGRESS, Status.COMPLETED)
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert stage.clock.ms > START_MS + 60_000
 
 
 async def test_a_response_that_stays_missing_is_lost(stage: Stage) -> None:
-    """After two minutes of 404 the response fails with upstream_lost; an answer between starts the time anew."""
+    """After two minutes of 404 the response fails with `upstream_lost`. Any other answer restarts the two minutes."""
     made = await running(stage, *[UpstreamMissing()] * 20, Status.IN_PROGRESS, UpstreamMissing())
     failed = await stage.finish(made.id)
     assert await error_code(stage, made.id) == "upstream_lost"
@@ -156,7 +159,7 @@ async def test_a_response_that_stays_missing_is_lost(stage: Stage) -> None:
 
 
 async def test_the_deadline_ends_the_response_and_stops_the_work(stage: Stage) -> None:
-    """A response that runs too long fails with deadline_exceeded, and its upstream is told."""
+    """At its deadline a response fails with `deadline_exceeded`, and the upstream's work is stopped."""
     stage.limit(deadline_ms=120_000)
     made = await running(stage)
     failed = await stage.finish(made.id)
@@ -167,7 +170,7 @@ async def test_the_deadline_ends_the_response_and_stops_the_work(stage: Stage) -
 
 
 async def test_an_answer_over_the_upstreams_limit_fails_the_response(stage: Stage) -> None:
-    """What cannot be read whole will not be smaller next time: output_too_large, not a stuck response."""
+    """An answer too large to read fails the response with `output_too_large`. Another poll would get the same."""
     made = await running(stage, UpstreamOversized())
     await stage.finish(made.id)
     assert await error_code(stage, made.id) == "output_too_large"
@@ -175,7 +178,7 @@ async def test_an_answer_over_the_upstreams_limit_fails_the_response(stage: Stag
 
 @pytest.mark.parametrize("by", ["sweep", "caller"])
 async def test_an_output_that_cannot_be_kept_fails_the_response(stage: Stage, by: str) -> None:
-    """An output that is over the limit when packed ends the response with output_too_large, whoever finds it."""
+    """An output over the limit when packed fails the response with `output_too_large`, for a sweep and for a GET."""
     stage.upstream.output = os.urandom(3_000_000).hex()
     made = await running(stage, Status.COMPLETED)
     if by == "sweep":
@@ -185,7 +188,7 @@ async def test_an_output_that_cannot_be_kept_fails_the_response(stage: Stage, by
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.INCOMPLETE, Status.CANCELLED])
 async def test_every_end_of_the_upstream_is_an_end_here(stage: Stage, status: Status) -> None:
-    """The response takes over status and output, and only its purge is left."""
+    """The response gets the upstream's final status and output, and only its purge alarm is left."""
     made = await running(stage, Status.IN_PROGRESS, status)
     assert (await stage.finish(made.id)).status is status
     shown = await stage.shown(made.id)
@@ -195,11 +198,11 @@ async def test_every_end_of_the_upstream_is_an_end_here(stage: Stage, status: St
     assert stage.upstream.stopped == []
 
 
-# Callers who ask
+# Callers that read
 
 
 async def test_a_get_is_a_poll_at_most_once_a_second(stage: Stage) -> None:
-    """Callers who ask together share one question to the upstream, and the alarm is left alone."""
+    """Callers that read a response at the same time share one poll per second. The poll alarm does not change."""
     made = await running(stage)
     alarms = await stage.alarms(made.id)
     for shown in await asyncio.gather(*(stage.shown(made.id) for _ in range(10))):
@@ -215,7 +218,7 @@ async def test_a_get_is_a_poll_at_most_once_a_second(stage: Stage) -> None:
 
 
 async def test_a_status_never_goes_back(stage: Stage) -> None:
-    """Once a caller has read in_progress, an upstream that says queued again is not repeated."""
+    """If an upstream says queued after in_progress, callers still read in_progress."""
     made = await running(stage, Status.IN_PROGRESS, Status.QUEUED)
     assert (await stage.shown(made.id))["status"] == "in_progress"
     stage.change(polls=SingleFlight())
@@ -224,7 +227,7 @@ async def test_a_status_never_goes_back(stage: Stage) -> None:
 
 
 async def test_a_get_during_an_outage_shows_what_is_known(stage: Stage) -> None:
-    """An upstream that cannot be asked is no error of the caller."""
+    """If the upstream cannot be polled, a GET returns the response as last known and no error."""
     made = await running(stage)
     stage.upstream.poll_errors = [OUTAGE]
     shown = await stage.shown(made.id)
@@ -233,7 +236,7 @@ async def test_a_get_during_an_outage_shows_what_is_known(stage: Stage) -> None:
 
 
 async def test_a_get_and_a_sweep_of_one_process_share_a_poll(stage: Stage) -> None:
-    """The upstream is asked once for both, and the end is written once."""
+    """A GET and a sweep in one process share a poll, and the end is written once."""
     stage.upstream.course = [Status.COMPLETED]
     made = await stage.create(callback_url=CALLBACK_URL)
     gate = stage.upstream.hold_polls()
@@ -246,7 +249,7 @@ async def test_a_get_and_a_sweep_of_one_process_share_a_poll(stage: Stage) -> No
 
 
 async def test_two_processes_that_both_see_the_end_write_it_once(stage: Stage) -> None:
-    """Both have the upstream's last word in hand: one terminal transaction, one delivery."""
+    """If two processes see the upstream's end at once, there is one terminal transaction and one delivery."""
     stage.upstream.course = [Status.COMPLETED]
     made = await stage.create(callback_url=CALLBACK_URL)
     stage.clock.advance(1)

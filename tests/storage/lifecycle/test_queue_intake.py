@@ -1,4 +1,4 @@
-"""Requests that come by queue: each message is one response, and whoever may be told is told."""
+"""Queued requests: each message starts one response, and its reply queue receives the event or a refusal."""
 
 import asyncio
 from typing import Any
@@ -25,12 +25,12 @@ def message(name: str = "m-1", **fields: Any) -> QueueMessage:
 
 
 def id_of(name: str) -> str:
-    """Return the id of the response that a message of this name starts."""
+    """Return the id of the response that a message with this id starts."""
     return derived_id(REQUESTS.encode(), name.encode())
 
 
 async def event_of(stage: Stage) -> dict[str, Any]:
-    """Have everything delivered and return the one event on the reply queue."""
+    """Make all deliveries. Return the one event on the reply queue."""
     await stage.deliver()
     (reply,) = stage.replies.posts
     assert reply.address == "replies-1"
@@ -39,13 +39,13 @@ async def event_of(stage: Stage) -> dict[str, Any]:
 
 
 async def poison(stage: Stage) -> list[dict[str, Any]]:
-    """Return what lies in the poison queue of requests."""
+    """Return the messages in the poison queue of requests."""
     letters = await stage.ports.requests.receive(REQUESTS + POISON)
     return [orjson.loads(letter.body or b"null") for letter in letters]
 
 
-async def test_a_message_starts_a_response_and_its_event_comes_back(stage: Stage) -> None:
-    """The response is the configured caller's, and its event repeats the sender's own name of the request."""
+async def test_a_message_starts_a_response_and_gets_its_event(stage: Stage) -> None:
+    """A message starts a response of the configured caller. Its event repeats the sender's correlation id."""
     await stage.engine.take_request(message())
     record = await stage.finish(id_of("m-1"))
     assert (record.caller, record.request.background, record.status) == (ANN.name, True, Status.COMPLETED)
@@ -54,15 +54,18 @@ async def test_a_message_starts_a_response_and_its_event_comes_back(stage: Stage
     assert event["data"] == await stage.shown(record.id)
 
 
-async def test_without_a_name_of_the_senders_the_event_has_none(stage: Stage) -> None:
-    """`correlation_id` is there only where it was given."""
+async def test_without_a_correlation_id_the_event_has_none(stage: Stage) -> None:
+    """An event has a `correlation_id` only if its message has one."""
     await stage.engine.take_request(QueueMessage("m-1", orjson.dumps({"request": ASK, "reply_to": "replies-1"})))
     await stage.finish(id_of("m-1"))
     assert "correlation_id" not in await event_of(stage)
 
 
 async def test_a_message_may_name_a_callback(stage: Stage) -> None:
-    """What an HTTP request may say, the request in a message may: each target is told on its own."""
+    """The request in a message can name a callback as in HTTP.
+
+    Both the callback and the reply queue receive the event.
+    """
     await stage.engine.take_request(message(request={**ASK, "callback_url": CALLBACK_URL}))
     await stage.finish(id_of("m-1"))
     await stage.deliver()
@@ -71,7 +74,7 @@ async def test_a_message_may_name_a_callback(stage: Stage) -> None:
 
 
 async def test_copies_of_a_message_start_one_response(stage: Stage) -> None:
-    """At least once: at the same time, and later again."""
+    """Queues deliver at least once. Copies of a message, at once or later, start one response."""
     await asyncio.gather(*(stage.engine.take_request(message()) for _ in range(3)))
     await stage.finish(id_of("m-1"))
     await stage.engine.take_request(message())
@@ -79,16 +82,16 @@ async def test_copies_of_a_message_start_one_response(stage: Stage) -> None:
     assert (await event_of(stage))["data"]["id"] == id_of("m-1")
 
 
-async def test_a_sender_that_may_send_twice_names_its_message(stage: Stage) -> None:
-    """Two messages with the same `id` are copies, whatever the queue calls them."""
+async def test_messages_with_the_same_id_are_copies(stage: Stage) -> None:
+    """Two messages with the same `id` are copies, even if the queue's ids differ."""
     for name in ("m-1", "m-2"):
         await stage.engine.take_request(message(name, id="order-7"))
     assert stage.upstream.starts.total() == 1
     assert (await stage.record(id_of("order-7"))).request.reply_to == "replies-1"
 
 
-async def test_a_copy_whose_first_died_on_the_way_finds_it_under_way(stage: Stage) -> None:
-    """The first was accepted and its process died: the copy waits for nothing, and the alarm goes on."""
+async def test_a_copy_of_a_message_whose_process_crashed_starts_nothing(stage: Stage) -> None:
+    """If the process of the first message crashes after accepting it, a copy starts nothing and the alarm goes on."""
     gate = stage.upstream.hold_starts()
     first = asyncio.create_task(stage.engine.take_request(message()))
     await gate.reached.wait()
@@ -99,15 +102,15 @@ async def test_a_copy_whose_first_died_on_the_way_finds_it_under_way(stage: Stag
     assert stage.upstream.begun.total() == 1
 
 
-async def test_an_upstream_that_cannot_be_asked_costs_the_message_nothing(stage: Stage) -> None:
-    """It is accepted, and started by its alarm."""
+async def test_a_message_is_accepted_while_the_upstream_is_unavailable(stage: Stage) -> None:
+    """A message is accepted while the upstream is unavailable, and its alarm starts the work later."""
     stage.upstream.start_errors = [UpstreamUnavailable("away")] * 3
     await stage.engine.take_request(message())
     assert (await stage.finish(id_of("m-1"))).status is Status.COMPLETED
 
 
 async def test_a_refusal_of_the_upstream_is_an_event(stage: Stage) -> None:
-    """Nobody waits for an answer, so the response stays and fails in the upstream's words."""
+    """If the upstream refuses a queued request, the response fails with its error and the event is sent."""
     stage.upstream.start_errors = [UpstreamRefused(400, "no such model", code="model_not_found")]
     await stage.engine.take_request(message())
     event = await event_of(stage)
@@ -121,7 +124,10 @@ async def test_a_refusal_of_the_upstream_is_an_event(stage: Stage) -> None:
 async def test_a_streamed_request_and_a_foreground_upstream_are_runs(
     stage: Stage, streams: bool, is_background: bool
 ) -> None:
-    """A message has no reader: what is streamed is logged for whoever reads it later."""
+    """A queued request is a run if it is streamed or its upstream is a foreground one.
+
+    Its events are logged for later readers.
+    """
     stage.upstream.is_background = is_background
     await stage.engine.take_request(message(request={**ASK, "stream": streams}))
     record = await stage.record(id_of("m-1"))
@@ -148,7 +154,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("fields", "reason"), BAD.values(), ids=BAD.keys())
 async def test_a_bad_message_is_answered_on_its_reply_queue(stage: Stage, fields: dict[str, Any], reason: str) -> None:
-    """The event of a failed response says what is wrong, once, whatever copies come; nothing is started."""
+    """A bad message gets one event of a failed response that says what is wrong, also for copies.
+
+    Nothing is started.
+    """
     for _ in range(2):
         await stage.engine.take_request(message(**fields))
     event = await event_of(stage)
@@ -177,8 +186,8 @@ async def test_a_bad_message_is_answered_on_its_reply_queue(stage: Stage, fields
         (b'{"request": {}, "reply_to": "\\ud800"}', "The message is not valid JSON."),
     ],
 )
-async def test_a_bad_message_that_nobody_may_be_told_of_goes_to_poison(stage: Stage, body: bytes, reason: str) -> None:
-    """At once and with its reason: it is not tried again and again."""
+async def test_a_bad_message_without_a_reply_queue_goes_to_poison(stage: Stage, body: bytes, reason: str) -> None:
+    """A bad message without an allowed reply queue goes to the poison queue at once, with its reason."""
     await stage.engine.take_request(QueueMessage("m-1", body))
     (rejected,) = await poison(stage)
     assert (rejected["id"], rejected["rejected"]["reason"]) == ("m-1", reason)
@@ -186,7 +195,7 @@ async def test_a_bad_message_that_nobody_may_be_told_of_goes_to_poison(stage: St
 
 
 async def test_the_largest_message_can_be_sent_on(stage: Stage) -> None:
-    """What is added to it, when it is rejected or put back, still fits a message."""
+    """The largest message still fits the queue with the members that are added when it is rejected or sent back."""
     name, filled = "\N{GRINNING FACE}" * 256, {"input": "x" * 44_000, "metadata": 7}
     body = message(request=filled, id=name, reply_to=None, correlation_id=None).body
     assert len(body) > 45_000
@@ -196,8 +205,8 @@ async def test_the_largest_message_can_be_sent_on(stage: Stage) -> None:
     await stage.engine.requeue_request(QueueMessage("m-1", body))
 
 
-async def test_our_own_queues_cannot_be_named_whatever_is_allowed(stage: Stage) -> None:
-    """Neither those of the triggers nor their poison queues, though a pattern fits them all."""
+async def test_internal_queues_are_never_allowed_as_reply_queues(stage: Stage) -> None:
+    """The triggers' queues and their poison queues are not allowed as reply queues, even if a pattern fits them."""
     stage.rule(reply_queues=("*",))
     ours = [f"{name}{end}" for name in ("nudges", "deliveries", "runs", "requests") for end in ("", "-poison")]
     for n, name in enumerate(ours):
@@ -205,16 +214,16 @@ async def test_our_own_queues_cannot_be_named_whatever_is_allowed(stage: Stage) 
     assert len(await poison(stage)) == len(ours)
 
 
-async def test_what_was_accepted_once_is_not_judged_again(stage: Stage) -> None:
-    """A copy that comes after the rules have changed finds the response that its first has started."""
+async def test_an_accepted_message_is_not_checked_again(stage: Stage) -> None:
+    """A copy of an accepted message finds its response, even after the rules have changed."""
     await stage.engine.take_request(message())
     stage.rule(reply_queues=())
     await stage.engine.take_request(message())
     assert (await stage.finish(id_of("m-1"))).status is Status.COMPLETED
 
 
-async def test_storage_that_is_away_is_for_the_message_to_wait_for(stage: Stage) -> None:
-    """The error reaches the trigger, which lets the message come back, under its own name at the end."""
+async def test_a_message_waits_while_storage_is_unavailable(stage: Stage) -> None:
+    """If storage fails, the trigger gets the error and sends the message to the end of its queue, under its id."""
     async with stage.proxy.refusing():
         with pytest.raises(StoreUnavailable):
             await stage.engine.take_request(message())
@@ -225,21 +234,21 @@ async def test_storage_that_is_away_is_for_the_message_to_wait_for(stage: Stage)
     assert (await stage.finish(id_of("m-1"))).status is Status.COMPLETED
 
 
-def test_a_message_is_read_as_far_as_it_can_be() -> None:
-    """What is right about a wrong message is kept: where to answer, and by which name."""
+def test_the_readable_members_of_a_bad_message_are_kept() -> None:
+    """The id, reply queue and correlation id of a bad message are read, so that it can be answered."""
     sent = message(request=3, id="order-7")
     envelope = QueuedRequest.read(sent.id, sent.body)
     assert envelope.wrong
     assert (envelope.id, envelope.reply_to, envelope.correlation_id) == ("order-7", "replies-1", "order 7")
 
 
-def test_the_envelope_of_no_object_has_the_queues_name() -> None:
-    """There is nothing else to call it by."""
+def test_a_message_that_is_not_an_object_has_the_queues_id() -> None:
+    """A message that is not an object gets its id from the queue."""
     assert QueuedRequest.read("m-9", b"7").response_id == id_of("m-9")
 
 
 async def test_the_reply_is_a_delivery_like_any_other(stage: Stage) -> None:
-    """It is listed, and tried again when its queue does not take it."""
+    """A reply is listed as a delivery, and sent again if its queue does not take it."""
     stage.replies.answers = [503, 201]
     await stage.engine.take_request(message())
     await stage.finish(id_of("m-1"))

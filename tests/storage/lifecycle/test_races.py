@@ -1,4 +1,4 @@
-"""Two at the same time: a delete during a start, two claims in one millisecond."""
+"""Races: a delete during a start, and two claims in the same millisecond."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,10 @@ from tests.support.stage import ANN, CALLBACK_URL, Stage, until
 
 
 async def deleted_while_starting(stage: Stage) -> "tuple[asyncio.Task[Record], Gate, str]":
-    """Cancel and delete a response whose start is at the upstream; return the starter, what holds it, and the id."""
+    """Cancel and delete a response during its start.
+
+    Returns the task that starts it, the gate that holds the start, and the id.
+    """
     gate = stage.upstream.hold_starts()
     starter = asyncio.create_task(stage.create())
     await gate.reached.wait()
@@ -33,13 +36,16 @@ async def deleted_while_starting(stage: Stage) -> "tuple[asyncio.Task[Record], G
 
 
 async def run_out(stage: Stage, response_id: str) -> None:
-    """Ring every alarm of a response."""
+    """Act on every alarm of a response."""
     while await stage.alarms(response_id):
         await stage.ring(response_id)
 
 
-async def test_a_purge_waits_for_the_start_to_tell_what_to_stop(stage: Stage) -> None:
-    """The record outlives the delete by a minute: the token that comes then is stopped, and its copy deleted."""
+async def test_a_purge_waits_for_a_start_that_is_under_way(stage: Stage) -> None:
+    """A purge keeps the record for a minute, in which a start under way can still return the upstream's token.
+
+    Then the work is stopped and the upstream's copy is deleted.
+    """
     starter, gate, response_id = await deleted_while_starting(stage)
     await stage.sweep(response_id)
     assert (await stage.record(response_id)).deleted
@@ -54,7 +60,10 @@ async def test_a_purge_waits_for_the_start_to_tell_what_to_stop(stage: Stage) ->
 
 
 async def test_work_whose_record_is_gone_is_stopped_at_once(stage: Stage) -> None:
-    """The start takes longer than a purge waits: no row can hold what to stop, so its starter tells the upstream."""
+    """If a start takes longer than the purge waits, its process stops the work itself.
+
+    No row is left that could hold a stop alarm.
+    """
     starter, gate, response_id = await deleted_while_starting(stage)
     await run_out(stage, response_id)
     assert await stage.ports.store.read(response_id) is None
@@ -68,7 +77,7 @@ async def test_work_whose_record_is_gone_is_stopped_at_once(stage: Stage) -> Non
 
 
 class SlowDoor(ScriptedReceiver):
-    """A receiver at which the first attempt waits to be admitted until the test lets it in; all others go past it."""
+    """A receiver that admits the first attempt when the test opens its door, and all others at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +85,7 @@ class SlowDoor(ScriptedReceiver):
 
     @asynccontextmanager
     async def admit(self, address: str, caller: str, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
-        """Admit an attempt, the first one when its door is opened."""
+        """Admit an attempt, the first one when the door is open."""
         if not self.door.reached.is_set():
             await self.door.wait()
         async with super().admit(address, caller, first=first, patience_s=patience_s) as admission:
@@ -84,8 +93,8 @@ class SlowDoor(ScriptedReceiver):
 
 
 @pytest.mark.parametrize("by_sweep", [False, True], ids=["two messages", "message and sweep"])
-async def test_two_that_claim_in_the_same_millisecond_send_once(stage: Stage, by_sweep: bool) -> None:
-    """Two processes have read the same record and make the same claim, down to its key: only the first one sends."""
+async def test_two_claims_in_the_same_millisecond_send_once(stage: Stage, by_sweep: bool) -> None:
+    """If two processes read the same record and make the same claim, only the first one sends the event."""
     receiver = stage.receiver = SlowDoor()
     ours, theirs = await stage.new_ports(stage.clock), await stage.new_ports(stage.clock)
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id

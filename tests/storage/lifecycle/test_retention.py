@@ -1,4 +1,4 @@
-"""Deleting and purging: hidden at once, removed row by row, and never before the last event is out."""
+"""Deleting and purging: a response is hidden at once, and its rows are removed after its event is delivered."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ async def delete(stage: Stage, response_id: str) -> None:
 
 
 async def grow(stage: Stage, response_id: str, count: int) -> None:
-    """Give a response children until it has that many rows beside its record."""
+    """Add event rows to a response until it has `count` rows beside its record."""
     table = await stage.table()
     there = len(await rows(stage, response_id)) - 1
     keys = [f"resp|{response_id}|event|{n:010d}|00" for n in range(count - there)]
@@ -31,13 +31,13 @@ async def grow(stage: Stage, response_id: str, count: int) -> None:
 
 
 async def rows(stage: Stage, response_id: str) -> list[str]:
-    """Return the keys of every row of a response, alarms included."""
+    """Return the keys of all rows of a response except its purge alarm."""
     query = (await stage.table()).query_entities(f"PartitionKey eq '{shard_of(response_id)}'", select=["RowKey"])
     return [row["RowKey"] async for row in query if response_id in row["RowKey"] and "|purge|" not in row["RowKey"]]
 
 
 async def purged_after_ms(stage: Stage, response_id: str) -> int:
-    """Ring the alarms of a response until none is left; return how long after its creation that was."""
+    """Act on the alarms of a response until none is left. Return how long after its creation that was, in ms."""
     while await stage.alarms(response_id):
         await stage.ring(response_id)
     assert await rows(stage, response_id) == []
@@ -47,8 +47,8 @@ async def purged_after_ms(stage: Stage, response_id: str) -> int:
 # Deleting
 
 
-async def test_a_deleted_response_is_gone_for_its_caller(stage: Stage) -> None:
-    """From the delete on every call about it is a 404, before anything has been removed."""
+async def test_a_deleted_response_is_not_found_by_its_caller(stage: Stage) -> None:
+    """After a delete, every call for the response gets a 404, even before its rows are removed."""
     made = await stage.ended()
     await delete(stage, made.id)
     assert (await stage.record(made.id)).deleted
@@ -58,7 +58,7 @@ async def test_a_deleted_response_is_gone_for_its_caller(stage: Stage) -> None:
 
 
 async def test_a_delete_asks_for_the_purge_at_once(stage: Stage) -> None:
-    """Its purge alarm moves to now, a sweep is asked for, and that leaves no row."""
+    """A delete moves the purge alarm to now and sends an immediate wake-up. The purge leaves no row."""
     made = await stage.ended()
     await delete(stage, made.id)
     assert await stage.kinds(made.id) == [Kind.PURGE]
@@ -67,7 +67,7 @@ async def test_a_delete_asks_for_the_purge_at_once(stage: Stage) -> None:
 
 
 async def test_a_response_under_way_cannot_be_deleted(stage: Stage) -> None:
-    """Only what is terminal can go."""
+    """Deleting a response that has not ended is refused."""
     made = await stage.create()
     with pytest.raises(BadRequest) as refused:
         await stage.engine.delete(ANN, made.id)
@@ -76,7 +76,7 @@ async def test_a_response_under_way_cannot_be_deleted(stage: Stage) -> None:
 
 
 async def test_deletes_at_the_same_time_are_one(stage: Stage) -> None:
-    """Whoever comes second finds nothing any more or is told the same; one purge follows."""
+    """Deletes at the same time succeed or find nothing, and one purge follows."""
     made = await stage.ended()
     deletes = [stage.engine.delete(ANN, made.id) for _ in range(3)]
     results = await asyncio.gather(*deletes, return_exceptions=True)
@@ -86,7 +86,10 @@ async def test_deletes_at_the_same_time_are_one(stage: Stage) -> None:
 
 
 async def test_a_delete_while_the_purge_is_under_way_still_hides(stage: Stage) -> None:
-    """The purge alarm has been moved by a sweep: the response is hidden, and the purge finds it so."""
+    """A delete hides the response even if a sweep has moved its purge alarm.
+
+    The purge deletes the upstream's copy as well.
+    """
     made = await stage.ended()
     (purge,) = await stage.alarms(made.id)
     await stage.ports.store.move(shard_of(made.id), [(purge, purge.moved(purge.due_ms + MINUTE_MS))])
@@ -96,8 +99,8 @@ async def test_a_delete_while_the_purge_is_under_way_still_hides(stage: Stage) -
     assert stage.upstream.forgotten == ["up_0"]
 
 
-async def test_a_delete_whose_answer_was_lost_is_done(stage: Stage) -> None:
-    """Storage has committed: the caller is told so."""
+async def test_a_delete_whose_answer_was_lost_succeeds(stage: Stage) -> None:
+    """If storage loses the answer to a delete, the delete still succeeds."""
     made = await stage.ended()
 
     lost = stage.proxy.drop_answer(is_transaction)
@@ -111,7 +114,7 @@ async def test_a_delete_whose_answer_was_lost_is_done(stage: Stage) -> None:
 
 @pytest.mark.parametrize("count", [1, 97, 98, 99, 100, 250])
 async def test_rows_of_any_number_are_removed(stage: Stage, count: int) -> None:
-    """In batches of up to 100, the record and its alarm with the last of them."""
+    """A purge removes any number of rows in batches of up to 100. The last batch has the record and its alarm."""
     made = await stage.ended()
     await grow(stage, made.id, count)
     assert len(await rows(stage, made.id)) == count + 1
@@ -122,7 +125,7 @@ async def test_rows_of_any_number_are_removed(stage: Stage, count: int) -> None:
 
 
 async def test_a_response_without_children_is_removed(stage: Stage) -> None:
-    """A record whose request is gone already is no obstacle."""
+    """A record without any rows beside it is purged."""
     made = await stage.ended()
     await (await stage.table()).delete_entity(shard_of(made.id), f"resp|{made.id}|input|00")
     await delete(stage, made.id)
@@ -130,8 +133,8 @@ async def test_a_response_without_children_is_removed(stage: Stage) -> None:
     assert await rows(stage, made.id) == []
 
 
-async def test_a_purge_takes_at_most_twenty_batches_a_ring(stage: Stage) -> None:
-    """What is left goes a second later, and the record stays until it does."""
+async def test_a_purge_removes_at_most_twenty_batches_at_a_time(stage: Stage) -> None:
+    """A purge removes at most 20 batches at a time. The rest and the record are removed a second later."""
     made = await stage.ended()
     await grow(stage, made.id, 2_050)
     await delete(stage, made.id)
@@ -144,7 +147,7 @@ async def test_a_purge_takes_at_most_twenty_batches_a_ring(stage: Stage) -> None
 
 
 async def test_a_purge_interrupted_between_batches_goes_on(stage: Stage) -> None:
-    """Storage fails in the middle: the alarm was moved before, and rings for what is left."""
+    """If storage fails during a purge, the rest is removed when its alarm, which was moved before, is due again."""
     made = await stage.ended()
     await grow(stage, made.id, 250)
     await delete(stage, made.id)
@@ -156,7 +159,7 @@ async def test_a_purge_interrupted_between_batches_goes_on(stage: Stage) -> None
 
 
 async def test_neighbours_are_left_alone(stage: Stage) -> None:
-    """Only rows of that very response go, also where another's id sorts just beside it."""
+    """A purge removes only the rows of its response, even if another id sorts right beside it."""
     made = await stage.ended()
     neighbour = made.id[:-1] + ("1" if made.id[-1] == "0" else chr(ord(made.id[-1]) - 1))
     await stage.put(neighbour, f"resp|{neighbour}", facts="{}")
@@ -167,27 +170,30 @@ async def test_neighbours_are_left_alone(stage: Stage) -> None:
     assert len(await rows(stage, neighbour)) == 2
 
 
-# How long it is kept
+# Retention
 
 
 @pytest.mark.parametrize(("store", "kept_ms"), [(True, 30 * DAY_MS), (False, 10 * MINUTE_MS)])
-async def test_a_response_is_kept_as_long_as_asked(stage: Stage, store: bool, kept_ms: int) -> None:
-    """Thirty days after its end; one that is not to be stored for ten minutes, time enough to fetch it."""
+async def test_a_response_is_kept_for_its_retention(stage: Stage, store: bool, kept_ms: int) -> None:
+    """A response is kept for 30 days after its end, or for ten minutes with `store` false.
+
+    If it was not to be stored, the purge deletes the upstream's copy as well.
+    """
     made = await stage.ended(store=store)
     assert await purged_after_ms(stage, made.id) == kept_ms
     assert stage.upstream.forgotten == ([] if store else ["up_0"])
 
 
 async def test_the_upstreams_copy_of_a_deleted_response_is_deleted(stage: Stage) -> None:
-    """What the caller deletes is deleted there too; an upstream that cannot be told does not keep our rows."""
+    """The purge of a deleted response deletes the upstream's copy."""
     made = await stage.ended()
     await delete(stage, made.id)
     await purged_after_ms(stage, made.id)
     assert stage.upstream.forgotten == ["up_0"]
 
 
-async def test_an_open_delivery_is_waited_for(stage: Stage) -> None:
-    """A deleted response goes when its event has been delivered, ten minutes at a time."""
+async def test_a_purge_waits_for_an_open_delivery(stage: Stage) -> None:
+    """A deleted response is kept until its event is delivered. The purge is postponed by ten minutes at a time."""
     stage.receiver.answers = [500, 500, 500, 200]
     made = await stage.ended(callback_url=CALLBACK_URL)
     await delete(stage, made.id)
@@ -197,16 +203,18 @@ async def test_an_open_delivery_is_waited_for(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("store", "kept_ms"), [(True, 30 * DAY_MS), (False, DAY_MS)])
-async def test_an_open_delivery_is_not_waited_for_beyond_retention(stage: Stage, store: bool, kept_ms: int) -> None:
-    """A delivery that never ends keeps nothing for ever: retention, or a day for what is not stored."""
+async def test_a_purge_does_not_wait_for_an_open_delivery_beyond_retention(
+    stage: Stage, store: bool, kept_ms: int
+) -> None:
+    """A delivery that never ends delays the purge no longer than the retention, or than a day with `store` false."""
     made = await stage.ended(callback_url=CALLBACK_URL, store=store)
     (delivery, *_) = await stage.alarms(made.id)
     await stage.ports.store.remove(delivery)
     assert await purged_after_ms(stage, made.id) == kept_ms
 
 
-async def test_a_delete_during_an_attempt_loses_neither(stage: Stage) -> None:
-    """The receiver has the event when the response is deleted: the attempt is noted, then everything goes."""
+async def test_a_delete_during_an_attempt_loses_nothing(stage: Stage) -> None:
+    """If a response is deleted during a delivery attempt, the attempt is recorded before everything is removed."""
     made = await stage.ended(callback_url=CALLBACK_URL)
     gate = stage.receiver.hold()
     attempt = asyncio.create_task(stage.ring(made.id))
@@ -221,8 +229,8 @@ async def test_a_delete_during_an_attempt_loses_neither(stage: Stage) -> None:
     assert len(stage.receiver.posts) == 1
 
 
-async def test_an_upstream_that_is_away_does_not_hold_a_purge_up(stage: Stage) -> None:
-    """Its copy goes with its own retention; ours goes now."""
+async def test_an_unavailable_upstream_does_not_delay_a_purge(stage: Stage) -> None:
+    """If the upstream is unavailable, the purge goes on. The upstream's copy is left to its own retention."""
     made = await stage.ended()
     stage.upstream.forget_errors = [UpstreamUnavailable("ConnectError")]
     await delete(stage, made.id)

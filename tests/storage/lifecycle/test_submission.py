@@ -1,4 +1,4 @@
-"""Starting: what is accepted is started once and for all, whoever fails or dies on the way."""
+"""Submission: an accepted response is started exactly once, whatever fails or crashes on the way."""
 
 import asyncio
 import logging
@@ -28,14 +28,14 @@ REFUSAL = UpstreamRefused(400, "No such model.", param="model", code="model_not_
 
 
 async def killed(starter: "asyncio.Task[Record]") -> None:
-    """End a starter where it is, as a death of its process would."""
+    """Cancel the task that starts a response, as a crash of its process would."""
     starter.cancel()
     await asyncio.wait([starter])
     assert starter.cancelled()
 
 
-async def test_a_start_leaves_a_poll_and_a_nudge_for_it(stage: Stage) -> None:
-    """The record has the upstream's token, the start alarm has become a poll, and a sweep is asked for."""
+async def test_a_start_leaves_a_poll_and_a_wakeup_for_it(stage: Stage) -> None:
+    """After a start the record has the upstream's token, the alarm is a poll, and a wake-up is sent for it."""
     made = await stage.create()
     assert (made.status, made.upstream.token) == (Status.QUEUED, "up_0")
     assert await stage.record(made.id) == made
@@ -46,7 +46,7 @@ async def test_a_start_leaves_a_poll_and_a_nudge_for_it(stage: Stage) -> None:
 
 
 async def test_work_that_is_done_at_once_needs_no_poll(stage: Stage) -> None:
-    """An upstream that answers with the end ends the response in the same request."""
+    """If the upstream's first answer is final, the response ends in the same request."""
     stage.upstream.first = Status.COMPLETED
     made = await stage.create(callback_url=CALLBACK_URL)
     assert made.status is Status.COMPLETED
@@ -54,7 +54,7 @@ async def test_work_that_is_done_at_once_needs_no_poll(stage: Stage) -> None:
 
 
 async def test_a_refused_request_is_passed_on_and_nothing_is_kept(stage: Stage) -> None:
-    """The caller gets the upstream's own words; record, request and alarm are gone."""
+    """The caller gets the upstream's refusal, and the record, request and alarm are removed."""
     stage.upstream.start_errors = [REFUSAL]
     with pytest.raises(RefusedByUpstream) as refused:
         await stage.create(key="k")
@@ -66,8 +66,13 @@ async def test_a_refused_request_is_passed_on_and_nothing_is_kept(stage: Stage) 
 
 
 @pytest.mark.parametrize(("error", "wait_ms"), [(OUTAGE, 1_000), (TIMEOUT, 1_000), (THROTTLED, 18_000)])
-async def test_trouble_at_the_start_is_not_the_callers(stage: Stage, error: UpstreamError, wait_ms: int) -> None:
-    """The caller gets its ticket; the start is tried again later, no sooner than the upstream asked."""
+async def test_an_unavailable_upstream_is_not_an_error_for_the_caller(
+    stage: Stage, error: UpstreamError, wait_ms: int
+) -> None:
+    """If the upstream is unavailable, the caller still gets a queued response.
+
+    The start is tried again later, no sooner than the upstream asked for.
+    """
     stage.upstream.start_errors = [error]
     made = await stage.create()
     assert (made.status, made.upstream.token) == (Status.QUEUED, None)
@@ -79,7 +84,7 @@ async def test_trouble_at_the_start_is_not_the_callers(stage: Stage, error: Upst
 
 
 async def test_tries_back_off_and_never_count_as_failures(stage: Stage) -> None:
-    """Expected errors in a row wait longer and longer, up to a minute, and do not end the response."""
+    """Expected errors in a row lengthen the wait, up to a minute, and do not end the response."""
     stage.upstream.start_errors = [OUTAGE] * 9
     made = await stage.create()
     waits_s = []
@@ -92,7 +97,7 @@ async def test_tries_back_off_and_never_count_as_failures(stage: Stage) -> None:
 
 
 async def test_a_later_try_that_is_refused_fails_the_response(stage: Stage) -> None:
-    """The ticket is out, so the refusal becomes the response's error; what was asked is still told."""
+    """If a later try is refused, the response fails with the refusal and still repeats its request's fields."""
     stage.upstream.start_errors = [OUTAGE, REFUSAL]
     made = await stage.create(instructions="be brief")
     failed = await stage.finish(made.id)
@@ -105,7 +110,7 @@ async def test_a_later_try_that_is_refused_fails_the_response(stage: Stage) -> N
 
 @pytest.mark.parametrize("errors", [[UpstreamOversized()], [OUTAGE, UpstreamOversized()]], ids=["first", "later"])
 async def test_a_first_answer_over_the_limit_fails_the_response(stage: Stage, errors: list[Exception]) -> None:
-    """The next try would be answered the same: the response ends with output_too_large, never stuck."""
+    """A first answer that is too large fails the response, because another try would get the same answer."""
     stage.upstream.start_errors = errors
     made = await stage.create()
     assert (await stage.finish(made.id)).status is Status.FAILED
@@ -113,8 +118,8 @@ async def test_a_first_answer_over_the_limit_fails_the_response(stage: Stage, er
     assert await stage.kinds(made.id) == [Kind.PURGE]
 
 
-async def test_an_upstream_that_stays_away_is_given_up_at_the_deadline(stage: Stage) -> None:
-    """No response waits for ever: without a start it fails with deadline_exceeded, and its alarm goes."""
+async def test_an_upstream_that_stays_unavailable_is_given_up_at_the_deadline(stage: Stage) -> None:
+    """A response that is not started by its deadline fails with `deadline_exceeded`, and its start alarm is removed."""
     stage.limit(deadline_ms=100_000)
     stage.upstream.start_errors = [OUTAGE] * 100
     made = await stage.create()
@@ -126,8 +131,11 @@ async def test_an_upstream_that_stays_away_is_given_up_at_the_deadline(stage: St
     assert await stage.kinds(made.id) == [Kind.PURGE]
 
 
-async def test_a_sweep_starts_what_a_dead_process_had_accepted(stage: Stage) -> None:
-    """The start alarm is a lease of 30 s; the same key makes the upstream find the work it has begun."""
+async def test_a_sweep_starts_a_response_that_a_crashed_process_accepted(stage: Stage) -> None:
+    """If a process crashes during a start, a sweep starts the response after the lease of 30 s.
+
+    The upstream finds the work by the same key.
+    """
     gate = stage.upstream.hold_starts()
     starter = asyncio.create_task(stage.create(key="k"))
     await gate.reached.wait()
@@ -143,7 +151,7 @@ async def test_a_sweep_starts_what_a_dead_process_had_accepted(stage: Stage) -> 
 
 
 async def started_by_two(stage: Stage) -> Record:
-    """Let a sweep start a response whose slow starter has begun it and still waits, then let that one go on."""
+    """Let a sweep start a response while its first starter still waits for its answer, then let that one continue."""
     gate = stage.upstream.hold_starts()
     starter = asyncio.create_task(stage.create())
     await gate.reached.wait()
@@ -155,8 +163,10 @@ async def started_by_two(stage: Stage) -> Record:
     return await starter
 
 
-async def test_work_that_was_started_twice_is_stopped_and_told(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """Where keys are ignored the second token is nobody's: one work stays, the other is stopped, a line is logged."""
+async def test_work_that_was_started_twice_is_stopped_and_logged(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the upstream ignores keys and work is started twice, one stays. The other is stopped, and a line is logged."""
     stage.upstream.honours_keys = False
     with caplog.at_level(logging.WARNING):
         made = await started_by_two(stage)
@@ -169,7 +179,7 @@ async def test_work_that_was_started_twice_is_stopped_and_told(stage: Stage, cap
 
 
 async def test_two_starters_with_one_key_share_their_work(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """Where keys are honoured both learn the same token, and nothing is stopped."""
+    """If the upstream honours keys, two starters get the same token and nothing is stopped."""
     with caplog.at_level(logging.WARNING):
         made = await started_by_two(stage)
     assert "start.orphaned" not in log_events(caplog)
@@ -178,16 +188,16 @@ async def test_two_starters_with_one_key_share_their_work(stage: Stage, caplog: 
     assert list(stage.upstream.works) == ["up_0"]
 
 
-async def test_storage_that_fails_first_accepts_nothing(stage: Stage) -> None:
-    """Without the first transaction there is no ticket, and the upstream is not asked."""
+async def test_storage_that_fails_before_the_start_accepts_nothing(stage: Stage) -> None:
+    """If the first transaction fails, no response is accepted and the upstream is not called."""
     async with stage.proxy.refusing():
         with pytest.raises(StoreUnavailable):
             await stage.create()
     assert stage.upstream.starts == {}
 
 
-async def test_storage_that_fails_second_costs_no_ticket(stage: Stage) -> None:
-    """The work has begun and its token cannot be noted: the caller gets its ticket, a later try learns the token."""
+async def test_storage_that_fails_after_the_start_loses_no_response(stage: Stage) -> None:
+    """If storage fails after the work has started, the caller still gets its response. A later try learns the token."""
     gate = stage.upstream.hold_starts()
     starter = asyncio.create_task(stage.create())
     await gate.reached.wait()
@@ -200,8 +210,8 @@ async def test_storage_that_fails_second_costs_no_ticket(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-async def test_an_answer_of_storage_that_is_lost_changes_nothing(stage: Stage, nth: int) -> None:
-    """Both transactions of a start recognise their own write."""
+async def test_a_lost_answer_of_storage_changes_nothing(stage: Stage, nth: int) -> None:
+    """If storage loses the answer to either transaction of a start, the write is recognised and nothing changes."""
     lost = stage.proxy.drop_answer(is_transaction, nth)
     made = await stage.create()
     assert lost.happened.is_set()

@@ -1,4 +1,4 @@
-"""Idempotency keys: a repeat finds its first, whatever becomes of that one meanwhile."""
+"""Idempotency keys: a repeat finds the first response, whatever has happened to it meanwhile."""
 
 import asyncio
 from itertools import combinations
@@ -14,12 +14,12 @@ REFUSAL = UpstreamRefused(422, "No such tool.", code="unknown_tool")
 
 
 def repeat(stage: Stage) -> "asyncio.Task[Record]":
-    """Send the one request of these tests, once more."""
+    """Send the one request of these tests again."""
     return asyncio.create_task(stage.create(key="k"))
 
 
 async def test_repeats_at_the_same_time_start_once(stage: Stage) -> None:
-    """All of them get the same response, and the upstream is asked once."""
+    """All repeats at the same time get the same response, and the upstream's work is started once."""
     gate = stage.upstream.hold_starts()
     repeats = [repeat(stage) for _ in range(8)]
     await gate.reached.wait()
@@ -30,7 +30,7 @@ async def test_repeats_at_the_same_time_start_once(stage: Stage) -> None:
 
 
 async def test_a_repeat_after_the_end_finds_the_result(stage: Stage) -> None:
-    """However late the repeat comes, as long as the response is kept it is the same one."""
+    """A repeat finds the same response for as long as it is kept."""
     ended = await stage.finish((await stage.create(key="k")).id)
     again = await stage.create(key="k")
     assert (again.id, again.status) == (ended.id, Status.COMPLETED)
@@ -38,7 +38,7 @@ async def test_a_repeat_after_the_end_finds_the_result(stage: Stage) -> None:
 
 
 async def test_the_caller_the_key_and_the_body_are_the_identity(stage: Stage) -> None:
-    """Another caller, another key or another body is another response; without a key each is its own."""
+    """A different caller, key or body gives a different response. Without a key, every request gives a new one."""
     made = [
         await stage.create(ANN, key="k"),
         await stage.create(BOB, key="k"),
@@ -51,7 +51,7 @@ async def test_the_caller_the_key_and_the_body_are_the_identity(stage: Stage) ->
 
 
 async def test_a_repeat_that_was_answered_turns_a_refusal_into_a_failure(stage: Stage) -> None:
-    """The repeat has waited long enough and has the id: the response fails, it does not vanish, for either of them."""
+    """If a repeat has been answered with the id, a later refusal fails the response instead of removing it."""
     stage.limit(start_wait_s=0)
     stage.upstream.start_errors = [REFUSAL]
     gate = stage.upstream.hold_starts()
@@ -65,8 +65,8 @@ async def test_a_repeat_that_was_answered_turns_a_refusal_into_a_failure(stage: 
     assert (await stage.shown(answered.id))["error"] == {"code": "unknown_tool", "message": "No such tool."}
 
 
-async def test_a_promised_response_is_started_like_any_other(stage: Stage) -> None:
-    """A promise changes nothing where the upstream accepts the request."""
+async def test_an_acknowledged_response_is_started_like_any_other(stage: Stage) -> None:
+    """A response that a repeat has acknowledged is started and completes like any other."""
     stage.limit(start_wait_s=0)
     gate = stage.upstream.hold_starts()
     first = repeat(stage)
@@ -78,8 +78,8 @@ async def test_a_promised_response_is_started_like_any_other(stage: Stage) -> No
     assert stage.upstream.starts == {answered.id: 1}
 
 
-async def test_a_repeat_that_waits_starts_anew_where_the_first_was_refused(stage: Stage) -> None:
-    """The first is refused and removed; the repeat, not answered yet, is then the first."""
+async def test_a_repeat_that_waits_starts_the_work_if_the_first_was_refused(stage: Stage) -> None:
+    """If the first request is refused and removed while a repeat waits, the repeat starts the work."""
     stage.upstream.start_errors = [REFUSAL]
     gate = stage.upstream.hold_starts()
     first = repeat(stage)
@@ -99,8 +99,8 @@ async def test_a_repeat_that_waits_starts_anew_where_the_first_was_refused(stage
     assert stage.upstream.starts == {made.id: 2}
 
 
-async def test_a_repeat_after_a_refusal_is_judged_anew(stage: Stage) -> None:
-    """A refusal leaves nothing behind that could answer the repeat."""
+async def test_a_repeat_after_a_refusal_is_sent_to_the_upstream_again(stage: Stage) -> None:
+    """A refusal leaves nothing behind, so a repeat is sent to the upstream again."""
     stage.upstream.start_errors = [REFUSAL, REFUSAL]
     for _ in range(2):
         with pytest.raises(RefusedByUpstream):
@@ -109,7 +109,7 @@ async def test_a_repeat_after_a_refusal_is_judged_anew(stage: Stage) -> None:
 
 
 async def test_a_deleted_response_is_not_started_again(stage: Stage) -> None:
-    """The key still names the deleted response: the repeat is told so, and nothing is started."""
+    """A repeat of a deleted response is refused, and nothing is started."""
     ended = await stage.finish((await stage.create(key="k")).id)
     await stage.engine.delete(ANN, ended.id)
     with pytest.raises(BadRequest) as refused:

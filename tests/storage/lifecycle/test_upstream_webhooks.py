@@ -1,4 +1,4 @@
-"""The upstream's webhooks: whatever their order and number, the response ends at once, once, and none is lost."""
+"""The upstream's webhooks: in any order and number, they end a response at once and only once, and none is lost."""
 
 import asyncio
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 @pytest.fixture
 async def received(stage: Stage) -> Stage:
-    """Give a stage whose upstream tells of its ends, and does not end by itself."""
+    """Give a stage whose upstream sends webhooks, and whose work ends only when the test says so."""
     stage.limit(upstream_webhooks_enabled=True)
     stage.rule(upstream_secrets=(SECRET,))
     stage.upstream.course = [Status.IN_PROGRESS]
@@ -43,12 +43,12 @@ def event(upstream_id: str, kind: str = "response.completed", **fields: Any) -> 
 
 
 def signed(stage: Stage, body: bytes, secret: str = SECRET, *, age_s: int = 0) -> Mapping[str, str]:
-    """Return the headers of a webhook."""
+    """Return the headers of a webhook that was signed `age_s` seconds ago."""
     return signatures.signed_headers([secret], "wh_1", stage.clock.ms // 1000 - age_s, body)
 
 
 async def tell(stage: Stage, body: bytes) -> None:
-    """Let the upstream tell."""
+    """Send a signed webhook of the upstream."""
     await stage.engine.receive_webhook(signed(stage, body), body)
 
 
@@ -58,13 +58,13 @@ def end(stage: Stage, token: str) -> None:
 
 
 def token_of(record: Record) -> str:
-    """Return what the upstream calls the response."""
+    """Return the upstream's token of the response."""
     assert record.upstream.token
     return record.upstream.token
 
 
 async def test_an_event_ends_the_response_at_once(received: Stage) -> None:
-    """Its callback is on its way before any poll was due."""
+    """A webhook ends the response and its callback is sent, before any poll is due."""
     record = await received.create(callback_url=CALLBACK_URL)
     end(received, token_of(record))
     await tell(received, event(token_of(record)))
@@ -75,8 +75,8 @@ async def test_an_event_ends_the_response_at_once(received: Stage) -> None:
     assert received.upstream.polls == 1
 
 
-async def test_what_an_event_makes_us_ask_is_of_the_responses_trace(received: Stage) -> None:
-    """The poll that sees the end is a piece of its life, not of the upstream's call."""
+async def test_the_poll_of_an_event_belongs_to_the_responses_trace(received: Stage) -> None:
+    """The poll that a webhook causes belongs to the response's trace, not to the webhook's."""
     traces: list[dict[str, str]] = []
 
     class Traced(ScriptedUpstream):
@@ -93,7 +93,7 @@ async def test_what_an_event_makes_us_ask_is_of_the_responses_trace(received: St
 
 
 async def test_the_callback_does_not_wait_for_its_message(received: Stage) -> None:
-    """It is on its way when the upstream has its answer; the message that comes later finds it done."""
+    """A webhook starts the callback itself. The delivery message that arrives later sends nothing."""
     record = await received.create(callback_url=CALLBACK_URL)
     end(received, token_of(record))
     await tell(received, event(token_of(record)))
@@ -107,7 +107,7 @@ async def test_the_callback_does_not_wait_for_its_message(received: Stage) -> No
 
 
 async def test_polls_are_only_the_safety_net(received: Stage) -> None:
-    """Without an event the upstream is asked once a minute, from the beginning to the end."""
+    """If webhooks are enabled, the upstream is polled only once a minute."""
     record = await received.create()
     for n in range(1, 4):
         await received.ring(record.id)
@@ -117,8 +117,8 @@ async def test_polls_are_only_the_safety_net(received: Stage) -> None:
 
 
 @pytest.mark.parametrize("times", [2, 5])
-async def test_an_event_that_comes_again_changes_nothing(received: Stage, times: int) -> None:
-    """At once or later: there is one end and one delivery, and the ended response is not asked for."""
+async def test_a_repeated_event_changes_nothing(received: Stage, times: int) -> None:
+    """Copies of a webhook, at once or later, cause one end and one delivery. An ended response is not polled."""
     record = await received.create(callback_url=CALLBACK_URL)
     end(received, token_of(record))
     await asyncio.gather(*(tell(received, event(token_of(record))) for _ in range(times)))
@@ -129,7 +129,7 @@ async def test_an_event_that_comes_again_changes_nothing(received: Stage, times:
 
 
 async def test_an_event_before_the_create_is_answered_is_not_lost(received: Stage) -> None:
-    """The work has ended before its id is known here: the first poll is due at once."""
+    """If a webhook comes before the create's answer, the first poll is due at once."""
     gate = received.upstream.hold_starts()
     creating = asyncio.create_task(received.create())
     await gate.reached.wait()
@@ -145,7 +145,10 @@ async def test_an_event_before_the_create_is_answered_is_not_lost(received: Stag
 
 
 async def test_an_event_between_the_two_writes_is_not_lost(received: Stage) -> None:
-    """The upstream's id is noted, and the record does not know it yet: the record is marked, and polled at once."""
+    """A webhook may come after the upstream's id is registered and before the record has it.
+
+    The record is then marked, and its first poll is due at once.
+    """
     gate = received.upstream.hold_starts()
     creating = asyncio.create_task(received.create())
     await gate.reached.wait()
@@ -161,8 +164,8 @@ async def test_an_event_between_the_two_writes_is_not_lost(received: Stage) -> N
     assert (await received.record(record.id)).ended_ms == START_MS
 
 
-async def test_whoever_dies_between_the_two_writes_is_made_good(received: Stage) -> None:
-    """The start is repeated with the same key, and finds the id noted."""
+async def test_a_crash_between_the_two_writes_is_repaired(received: Stage) -> None:
+    """If a process crashes between the two writes, the start is repeated and finds the id registered."""
     gate = received.upstream.hold_starts()
     creating = asyncio.create_task(received.create())
     await gate.reached.wait()
@@ -179,8 +182,11 @@ async def test_whoever_dies_between_the_two_writes_is_made_good(received: Stage)
     assert (await received.record(accepted)).status is Status.COMPLETED
 
 
-async def test_an_event_about_anothers_work_is_forgotten_after_a_while(received: Stage) -> None:
-    """The upstream's account may have other users: their events leave a mark that removes itself."""
+async def test_an_event_about_unknown_work_is_forgotten_after_ten_minutes(received: Stage) -> None:
+    """A webhook about unknown work leaves a mark that is removed after ten minutes.
+
+    The upstream's account may have other users.
+    """
     await tell(received, event("resp_of_somebody_else"))
     name = upstream_owner("resp_of_somebody_else")
     assert await received.ports.store.find(name, upstream_key(name))
@@ -190,8 +196,8 @@ async def test_an_event_about_anothers_work_is_forgotten_after_a_while(received:
     assert await received.alarms(name) == []
 
 
-async def test_the_names_of_ended_work_are_removed(received: Stage) -> None:
-    """The row goes after the response's deadline; its alarm goes with it."""
+async def test_the_ids_of_ended_work_are_removed(received: Stage) -> None:
+    """The row of an upstream's id is removed after the response's deadline, with its alarm."""
     record = await received.create()
     name = upstream_owner(token_of(record))
     assert await received.kinds(name) == [Kind.PURGE]
@@ -201,8 +207,8 @@ async def test_the_names_of_ended_work_are_removed(received: Stage) -> None:
     assert await received.ports.store.find(name, upstream_key(name)) is None
 
 
-async def test_an_end_that_cannot_be_seen_yet_is_told_again(received: Stage) -> None:
-    """The upstream's own copies may lag: it gets no 2xx, and repeats its event."""
+async def test_an_end_that_is_not_visible_yet_must_be_announced_again(received: Stage) -> None:
+    """If the upstream does not show the end yet, the webhook gets no 2xx, so that the upstream repeats it."""
     record = await received.create()
     with pytest.raises(Unavailable):
         await tell(received, event(token_of(record)))
@@ -212,8 +218,8 @@ async def test_an_end_that_cannot_be_seen_yet_is_told_again(received: Stage) -> 
 
 
 @pytest.mark.parametrize("error", [UpstreamMissing(), UpstreamUnavailable("away")])
-async def test_an_upstream_that_cannot_be_asked_tells_again(received: Stage, error: Exception) -> None:
-    """The response is as it was, and its alarm too."""
+async def test_an_event_whose_poll_fails_must_be_sent_again(received: Stage, error: Exception) -> None:
+    """If the upstream cannot be polled, the webhook gets no 2xx. The response and its alarm do not change."""
     record = await received.create()
     received.upstream.poll_errors = [error]
     with pytest.raises(Unavailable):
@@ -226,14 +232,14 @@ async def test_an_upstream_that_cannot_be_asked_tells_again(received: Stage, err
     "body",
     [event("resp_1", "response.created"), event("batch_1", "batch.completed"), b"{}", b"[]", b"not json", event("")],
 )
-async def test_what_is_no_end_of_a_response_is_taken_and_left(received: Stage, body: bytes) -> None:
-    """Signed as it is, it is answered well: the upstream need not send it again."""
+async def test_an_event_that_is_not_an_end_is_accepted_and_ignored(received: Stage, body: bytes) -> None:
+    """A signed webhook that does not announce an end gets a 2xx and is ignored."""
     await tell(received, body)
     assert received.upstream.polls == 0
 
 
-async def test_only_the_upstreams_word_counts(received: Stage) -> None:
-    """A wrong secret, another body, a missing header and an old message are refused, and change nothing."""
+async def test_an_event_that_is_not_verified_is_refused(received: Stage) -> None:
+    """A webhook with a wrong secret, another body, a missing header or an old timestamp is refused without effect."""
     record = await received.create()
     end(received, token_of(record))
     body = event(token_of(record))
@@ -250,8 +256,8 @@ async def test_only_the_upstreams_word_counts(received: Stage) -> None:
     assert (await received.record(record.id)).status is Status.QUEUED
 
 
-async def test_either_secret_of_a_rotation_is_the_upstreams(received: Stage) -> None:
-    """While a secret is changed, both verify."""
+async def test_both_secrets_of_a_rotation_are_accepted(received: Stage) -> None:
+    """While a secret is rotated, a webhook that is signed with either secret is accepted."""
     received.rule(upstream_secrets=(OTHER_SECRET, SECRET))
     record = await received.create()
     end(received, token_of(record))
@@ -259,8 +265,8 @@ async def test_either_secret_of_a_rotation_is_the_upstreams(received: Stage) -> 
     assert (await received.record(record.id)).status is Status.COMPLETED
 
 
-async def test_without_the_setting_there_is_nothing_to_tell(stage: Stage) -> None:
-    """The path does not exist, polls go at their own pace, and no row is spent on names."""
+async def test_without_the_setting_events_are_not_found(stage: Stage) -> None:
+    """If webhooks are not configured, the path is not found, polls keep their usual times and no id is registered."""
     record = await stage.create()
     body = event(token_of(record))
     with pytest.raises(NotFound):
@@ -270,8 +276,8 @@ async def test_without_the_setting_there_is_nothing_to_tell(stage: Stage) -> Non
     assert (await stage.alarms(record.id))[0].due_ms == START_MS + 1_000
 
 
-async def test_a_run_is_its_holders(received: Stage) -> None:
-    """What is streamed ends by its stream: an event about it only reads."""
+async def test_a_run_is_ended_only_by_its_holder(received: Stage) -> None:
+    """A webhook about a run causes no poll, because the run ends by its stream."""
     record = await received.create()
     run = replace(record, run=replace(record.run, mode=ExecutionMode.RUN))
     await received.put(record.id, record_key(record.id), facts=encode_record(run))

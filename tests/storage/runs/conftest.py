@@ -1,4 +1,4 @@
-"""What every test of runs gets."""
+"""Fixtures of every test of runs."""
 
 import pytest
 

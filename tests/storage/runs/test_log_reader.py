@@ -1,4 +1,4 @@
-"""Reading the log of a stream: from anywhere, while it grows, by any number of readers."""
+"""Reading the event log of a stream: from any event, while it grows, and by any number of readers."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ LONG = story(1_000)
 
 
 async def ended(stage: Stage, events: list[dict[str, object]] | None = None) -> Reader:
-    """Return the reader of a stream, at its end."""
+    """Create a streamed response and read it to its end. Return its reader."""
     stage.upstream.streams.events = events or story(6)
     reader = await streamed(stage)
     await reader.rest()
@@ -24,7 +24,7 @@ async def ended(stage: Stage, events: list[dict[str, object]] | None = None) -> 
 
 
 async def grown(stage: Stage) -> str:
-    """Return a response whose log was written in batches of two events, and has ended."""
+    """Create a response whose log is written in batches of two events, and read it to its end. Return its id."""
     gates = [stage.upstream.streams.hold(place) for place in range(3, 9, 2)]
     reader = await streamed(stage)
     for place, gate in zip(range(3, 9, 2), gates, strict=True):
@@ -35,7 +35,7 @@ async def grown(stage: Stage) -> str:
 
 
 async def test_a_log_is_read_from_every_event_on(stage: Stage) -> None:
-    """Whatever batch that is in, its border or its middle; after the last there is nothing."""
+    """A log can be read from any event, at the border of a batch or within it. After the last event nothing follows."""
     response_id = await grown(stage)
     rows = await stage.ports.store.children(response_id, "event")
     assert len(rows) >= 5
@@ -47,20 +47,23 @@ async def test_a_log_is_read_from_every_event_on(stage: Stage) -> None:
 
 @pytest.mark.parametrize("after", [8, 9, 300, 9_999_999_999])
 async def test_a_cursor_at_the_end_or_beyond_it_reads_nothing(stage: Stage, after: int) -> None:
-    """The stream of a finished response has nothing above it, and ends at once."""
+    """A cursor at or beyond the last event of an ended response gives an empty stream, which ends at once."""
     reader = await ended(stage)
     assert await replayed(stage, reader.id, after) == []
 
 
 @pytest.mark.parametrize("after", [MAX_EVENTS - 2, MAX_EVENTS - 1, MAX_EVENTS, MAX_EVENTS + 1, 700, 1_000, 1_001])
 async def test_a_long_log_is_read_from_the_middle(stage: Stage, after: int) -> None:
-    """The batch of the cursor is found without reading what is before it."""
+    """A log of 1,000 events is read correctly from a cursor at the border of a batch or within it."""
     reader = await ended(stage, LONG)
     assert lines_of(await replayed(stage, reader.id, after)) == expected_lines(LONG)[after + 1 :]
 
 
-async def test_the_last_event_is_named_in_three_ways(stage: Stage) -> None:
-    """By its number, by its token as `Last-Event-ID` or `starting_after`, by the token in place of the id."""
+async def test_the_last_event_can_be_named_by_number_or_token(stage: Stage) -> None:
+    """A client names its last event by number or token, as `starting_after` or `Last-Event-ID`.
+
+    It can also use the token instead of the response's id.
+    """
     reader = await ended(stage)
     token = ids.token_for(reader.id, 3)
     for named, after, last in [
@@ -78,7 +81,7 @@ async def test_the_last_event_is_named_in_three_ways(stage: Stage) -> None:
 
 @pytest.mark.parametrize("wrong", ["-1", "x", "1.5", " "])
 async def test_a_wrong_cursor_is_named(stage: Stage, wrong: str) -> None:
-    """It is no number, negative, or another response's."""
+    """A cursor that is negative, not a number or of another response is refused, and the error names the parameter."""
     reader, other = await ended(stage), await ended(stage)
     for cursor in (wrong, ids.token_for(other.id, 1)):
         for place, param in (((cursor, None), "starting_after"), ((None, cursor), "Last-Event-ID")):
@@ -87,8 +90,8 @@ async def test_a_wrong_cursor_is_named(stage: Stage, wrong: str) -> None:
             assert refused.value.param == param
 
 
-async def test_a_stream_is_its_callers_own(stage: Stage) -> None:
-    """For anybody else there is no such response."""
+async def test_a_stream_is_not_found_for_another_caller(stage: Stage) -> None:
+    """For another caller the response of a stream does not exist."""
     reader = await ended(stage)
     with pytest.raises(NotFound):
         await stage.engine.stream(BOB, reader.id, None, None)
@@ -98,7 +101,10 @@ async def test_a_stream_is_its_callers_own(stage: Stage) -> None:
 
 
 async def test_many_readers_read_the_same(stage: Stage) -> None:
-    """In this process and another, from the start and from within, before the first event and after the last."""
+    """All readers read the same events, in this process and in another.
+
+    They start at the beginning or in the middle, before the first event is there or after the last.
+    """
     stage.upstream.is_background = False
     gate, middle = stage.upstream.streams.hold(0), stage.upstream.streams.hold(5)
     reader = await streamed(stage)
@@ -120,8 +126,8 @@ async def test_many_readers_read_the_same(stage: Stage) -> None:
     assert await replayed(stage, reader.id) == whole
 
 
-async def test_a_reader_that_does_not_read_holds_nobody_up(stage: Stage) -> None:
-    """The run ends and others read on; later it reads all there is."""
+async def test_a_reader_that_does_not_read_delays_nothing(stage: Stage) -> None:
+    """A reader that does not read delays neither the run nor other readers. Later it reads all events."""
     stage.upstream.streams.events = LONG
     stage.upstream.is_background = False
     reader = await streamed(stage)
@@ -133,8 +139,8 @@ async def test_a_reader_that_does_not_read_holds_nobody_up(stage: Stage) -> None
     assert lines_of(await slow.rest()) == expected_lines(LONG)
 
 
-async def test_a_reader_that_leaves_disturbs_nobody(stage: Stage) -> None:
-    """Neither the run nor the others."""
+async def test_a_reader_that_leaves_affects_no_other(stage: Stage) -> None:
+    """A reader that leaves affects neither the run nor other readers."""
     gate = stage.upstream.streams.hold(4)
     reader = await streamed(stage)
     leaver = await resumed(stage, reader.id)
@@ -145,10 +151,10 @@ async def test_a_reader_that_leaves_disturbs_nobody(stage: Stage) -> None:
 
 
 async def test_a_deleted_response_ends_the_streams_of_its_readers(stage: Stage) -> None:
-    """A reader that waits for what cannot come notices, and its stream just ends."""
+    """When a response is deleted, the streams of readers that wait for more events end."""
     stage.pace(wake_s=0.1)
     reader = await ended(stage)
-    await stage.put(reader.id, f"resp|{reader.id}|event|0000000008|00", rows=2)  # its end cannot be read any more
+    await stage.put(reader.id, f"resp|{reader.id}|event|0000000008|00", rows=2)  # its end can no longer be read
     other = await resumed(stage, reader.id)
     await other.take(8)
     await stage.engine.delete(ANN, reader.id)
@@ -156,7 +162,7 @@ async def test_a_deleted_response_ends_the_streams_of_its_readers(stage: Stage) 
 
 
 async def test_a_purged_response_ends_the_streams_of_its_readers(stage: Stage) -> None:
-    """Its rows are gone under the reader."""
+    """When the rows of a response are purged while a reader reads them, its stream ends."""
     stage.pace(wake_s=0.1)
     reader = await ended(stage, LONG)
     other = await resumed(stage, reader.id)
@@ -167,8 +173,11 @@ async def test_a_purged_response_ends_the_streams_of_its_readers(stage: Stage) -
     assert lines_of(await other.rest()) == expected_lines(LONG)[: len(other.received)]
 
 
-async def test_a_reader_in_silence_asks_for_a_look_at_the_shard(stage: Stage) -> None:
-    """The holder may have died: a lease that has run out is found sooner than by the heartbeat."""
+async def test_a_reader_without_events_wakes_the_shard(stage: Stage) -> None:
+    """A reader that receives no events sends wake-ups for the shard.
+
+    The holder may have crashed, and a sweep finds its expired lease sooner than the heartbeat does.
+    """
     stage.pace(wake_s=0.1)
     stage.upstream.is_background = False
     reader = await streamed(stage)
@@ -184,8 +193,8 @@ async def test_a_reader_in_silence_asks_for_a_look_at_the_shard(stage: Stage) ->
     waiting.cancel()
 
 
-async def test_an_outage_delays_a_reader_and_takes_nothing_from_it(stage: Stage) -> None:
-    """While storage is away nothing comes; then everything does."""
+async def test_an_outage_delays_a_reader_and_loses_no_event(stage: Stage) -> None:
+    """During an outage of storage a reader receives nothing. Afterwards it receives every event."""
     gate = stage.upstream.streams.hold(4)
     reader = await streamed(stage)
     other = await resumed(stage, reader.id)

@@ -1,4 +1,4 @@
-"""What a run keeps beyond its process: in order, once each, whole, and only while it is held."""
+"""Checkpoints of a run: they are kept in order, once each, and only by the holder of the run."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ from tests.support.stage import Stage
 
 
 def noise(size: int) -> str:
-    """Return a text that does not become smaller by packing as texts do."""
+    """Return a text that hardly becomes smaller when it is packed."""
     return "".join(random.Random(1).choices(string.printable[:94], k=size))
 
 
@@ -31,8 +31,11 @@ async def holder(stage: Stage) -> Lease:
     return Lease(stage.ports, *claimed)
 
 
-async def test_facts_come_back_in_the_order_they_were_kept(stage: Stage) -> None:
-    """Also where they were kept at the same time, and whatever their size; another holder finds them."""
+async def test_checkpoints_are_loaded_in_the_order_they_were_saved(stage: Stage) -> None:
+    """Checkpoints are loaded in the order in which they were saved, even if they were saved at once.
+
+    This holds for large ones and for another holder.
+    """
     lease = await holder(stage)
     notes = RunCheckpoints(stage.ports, lease)
     facts = [{"n": n, "text": noise(1_000_000) if n == 3 else ""} for n in range(12)]
@@ -42,8 +45,8 @@ async def test_facts_come_back_in_the_order_they_were_kept(stage: Stage) -> None
     assert (await stage.record(lease.record.id)).upstream.checkpoints == 12
 
 
-async def test_more_facts_than_a_page_of_the_table_are_all_found(stage: Stage) -> None:
-    """Page by page."""
+async def test_more_checkpoints_than_a_page_of_the_table_are_all_loaded(stage: Stage) -> None:
+    """All checkpoints are loaded, even if they fill more than one page of the table."""
     lease = await holder(stage)
     table, owner = await stage.table(), {"PartitionKey": shard_of(lease.record.id), "p0": blobs.pack({})}
     rows = [owner | {"RowKey": child_key(lease.record.id, f"memo|{n:06d}|00")} for n in range(1_050)]
@@ -52,8 +55,8 @@ async def test_more_facts_than_a_page_of_the_table_are_all_found(stage: Stage) -
     assert len(await RunCheckpoints(stage.ports, lease).load()) == 1_050
 
 
-async def test_a_fact_whose_answer_was_lost_is_kept_once(stage: Stage) -> None:
-    """Storage had written it: what is repeated finds it there."""
+async def test_a_checkpoint_whose_answer_was_lost_is_kept_once(stage: Stage) -> None:
+    """If the answer to a save is lost, the repeat finds the checkpoint and does not save it twice."""
     lease = await holder(stage)
     notes = RunCheckpoints(stage.ports, lease)
     lost = stage.proxy.drop_answer(is_transaction)
@@ -63,8 +66,8 @@ async def test_a_fact_whose_answer_was_lost_is_kept_once(stage: Stage) -> None:
     assert await notes.load() == [{"n": 1}, {"n": 2}]
 
 
-async def test_whoever_has_lost_the_run_keeps_nothing(stage: Stage) -> None:
-    """And goes no further: the call does not return."""
+async def test_a_process_that_has_lost_the_run_saves_nothing(stage: Stage) -> None:
+    """A process that has lost the run cannot save a checkpoint, and its call does not return."""
     lease = await holder(stage)
     await stage.ring(lease.record.id)
     keeping = asyncio.create_task(RunCheckpoints(stage.ports, lease).save({"n": 1}))
@@ -83,8 +86,8 @@ async def taken_over(stage: Stage, response_id: str) -> Lease:
     return Lease(stage.ports, *claimed)
 
 
-async def test_a_token_is_kept_with_its_fact(stage: Stage) -> None:
-    """It is what the work is stopped by from then on, and says that it goes on."""
+async def test_a_token_is_kept_with_its_checkpoint(stage: Stage) -> None:
+    """A token that is saved with a checkpoint is kept in the record. The record then says that it has a checkpoint."""
     lease = await holder(stage)
     notes = RunCheckpoints(stage.ports, lease)
     await notes.save({"n": 1}, "t1")
@@ -93,8 +96,8 @@ async def test_a_token_is_kept_with_its_fact(stage: Stage) -> None:
     assert (record.upstream.token, record.upstream.has_checkpoint) == ("t1", True)
 
 
-async def test_a_fact_over_the_limit_is_refused(stage: Stage) -> None:
-    """Before anything is written; the next one is kept."""
+async def test_a_checkpoint_over_the_limit_is_refused(stage: Stage) -> None:
+    """A checkpoint over the size limit raises Oversized before anything is written. The next one is kept."""
     notes = RunCheckpoints(stage.ports, await holder(stage))
     with pytest.raises(Oversized):
         await notes.save({"text": noise(4_000_000)})
@@ -102,6 +105,6 @@ async def test_a_fact_over_the_limit_is_refused(stage: Stage) -> None:
     assert await notes.load() == [{"n": 1}]
 
 
-async def test_a_response_that_continues_none_inherits_nothing(stage: Stage) -> None:
-    """Nor is anything read."""
+async def test_a_response_without_a_previous_one_has_no_previous_session(stage: Stage) -> None:
+    """A response without a previous one has no previous session."""
     assert await RunCheckpoints(stage.ports, await holder(stage)).previous_session() is None

@@ -1,4 +1,4 @@
-"""Runs and their holders: takeover after a death, two that both believe to hold, messages, the run alarm."""
+"""Runs and their holders: crashes, two processes that both believe to hold a run, offers, and the run alarm."""
 
 import asyncio
 from itertools import pairwise
@@ -17,12 +17,12 @@ from tests.support.stream_clients import expected_lines, lines_of, offers, repla
 MINUTE_MS = 60_000
 
 
-# Death and takeover
+# Crashes and later holders
 
 
 @pytest.mark.parametrize("place", [3, 5, 8])
-async def test_a_death_between_sending_and_logging_contradicts_nobody(stage: Stage, place: int) -> None:
-    """What the client had seen comes again under the same numbers, though next to nothing of it had been logged."""
+async def test_a_crash_between_sending_and_logging_changes_no_number(stage: Stage, place: int) -> None:
+    """After a crash, events that were sent to the client but not logged are logged again under the same numbers."""
     stage.pace(flush_s=600)
     gate = stage.upstream.streams.hold(place)
     reader = await streamed(stage)
@@ -39,8 +39,11 @@ async def test_a_death_between_sending_and_logging_contradicts_nobody(stage: Sta
     assert stage.upstream.begun == {reader.id: 1}
 
 
-async def test_a_death_before_the_first_event_begins_nothing_twice(stage: Stage) -> None:
-    """Nobody knows what the upstream calls the work: the same key is asked again."""
+async def test_a_crash_before_the_first_event_starts_no_second_work(stage: Stage) -> None:
+    """If a holder crashes before it knows the upstream's id, the next one repeats the create with the same key.
+
+    No second work is started.
+    """
     gate = stage.upstream.streams.hold(0)
     creating = asyncio.create_task(streamed(stage))
     await gate.reached.wait()
@@ -54,8 +57,11 @@ async def test_a_death_before_the_first_event_begins_nothing_twice(stage: Stage)
 
 
 @pytest.mark.parametrize("place", [5, 8])
-async def test_a_holder_that_has_lost_can_neither_append_nor_end(stage: Stage, place: int) -> None:
-    """Its lease ran out while it was alive, and nobody is there yet: what it had sent is logged by the next holder."""
+async def test_a_holder_that_has_lost_its_run_can_neither_append_nor_end(stage: Stage, place: int) -> None:
+    """A live holder whose lease has expired can neither append events nor end the response.
+
+    Events that it had sent are logged by the next holder.
+    """
     stage.pace(watch_s=600)
     gate = stage.upstream.streams.hold(place)
     reader = await streamed(stage)
@@ -73,7 +79,10 @@ async def test_a_holder_that_has_lost_can_neither_append_nor_end(stage: Stage, p
 
 @pytest.mark.parametrize("place", [5, 8])
 async def test_of_two_holders_only_the_newer_writes(stage: Stage, place: int) -> None:
-    """Both are alive and read the same events at the same time: nothing comes twice, and both leave the upstream."""
+    """When two holders read the same events, only the newer one writes them.
+
+    No event comes twice, and both close their upstream connections.
+    """
     stage.pace(watch_s=600)
     gate = stage.upstream.streams.hold(place)
     reader = await streamed(stage)
@@ -92,8 +101,8 @@ async def test_of_two_holders_only_the_newer_writes(stage: Stage, place: int) ->
     assert await stage.kinds(reader.id) == [Kind.PURGE]
 
 
-async def test_a_holder_that_has_lost_stops_reading_within_its_watch(stage: Stage) -> None:
-    """Nothing happens upstream that could make it write: it looks at its record."""
+async def test_a_holder_that_has_lost_its_run_stops_reading_within_its_watch(stage: Stage) -> None:
+    """A holder that has lost its run notices within its watch interval, even if the upstream sends nothing."""
     stage.upstream.streams.hold(3)
     reader = await streamed(stage)
     await reader.take(2)
@@ -103,8 +112,8 @@ async def test_a_holder_that_has_lost_stops_reading_within_its_watch(stage: Stag
     assert (await stage.record(reader.id)).run.epoch == 2
 
 
-async def test_a_silent_upstream_is_not_asked_twice(stage: Stage) -> None:
-    """It thinks for much longer than a lease: the lease is renewed, events or not."""
+async def test_a_silent_upstream_is_not_called_twice(stage: Stage) -> None:
+    """While an upstream is silent for longer than a lease, its lease is renewed and its work is not started again."""
     stage.pace(renew_s=0.05)
     stage.upstream.is_background = False
     gate = stage.upstream.streams.hold(0)
@@ -122,7 +131,7 @@ async def test_a_silent_upstream_is_not_asked_twice(stage: Stage) -> None:
 
 
 async def renewed(stage: Stage, response_id: str) -> None:
-    """Wait until the lease counts from now."""
+    """Wait until the lease has been renewed at the current time."""
 
     async def is_renewed() -> bool:
         return (await stage.alarms(response_id))[0].due_ms >= stage.clock.ms + 30_000
@@ -131,7 +140,10 @@ async def renewed(stage: Stage, response_id: str) -> None:
 
 
 async def test_a_long_run_is_handed_over_in_time(stage: Stage) -> None:
-    """No invocation lasts for ever: where the upstream is_background, another process continues."""
+    """After its longest time, a holder hands the run of a background upstream over to another process.
+
+    An invocation has a time limit.
+    """
     stage.pace(hold_s=0.3)
     gate = stage.upstream.streams.hold(4)
     reader = await streamed(stage)
@@ -141,11 +153,14 @@ async def test_a_long_run_is_handed_over_in_time(stage: Stage) -> None:
     assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
-# Messages and the run alarm
+# Offers and the run alarm
 
 
-async def test_a_run_that_nobody_claims_is_offered_again_and_again(stage: Stage) -> None:
-    """Each time at twice the distance, up to a quarter of an hour; the epoch stays, for nobody has held it."""
+async def test_a_run_that_no_process_claims_is_offered_again(stage: Stage) -> None:
+    """A run that no process claims is offered again at doubling intervals, up to 15 minutes.
+
+    Its epoch stays the same, because no process has held it.
+    """
     stage.upstream.is_background = False
     made = await stage.create()
     rung_ms = [START_MS]
@@ -160,8 +175,8 @@ async def test_a_run_that_nobody_claims_is_offered_again_and_again(stage: Stage)
 
 
 @pytest.mark.parametrize("epoch", [0, 2, 9])
-async def test_a_message_of_another_epoch_is_dropped(stage: Stage, epoch: int) -> None:
-    """It is late, or was never true."""
+async def test_an_offer_of_another_epoch_is_ignored(stage: Stage, epoch: int) -> None:
+    """An offer for another epoch than the record's is ignored, because it is late or was never valid."""
     stage.upstream.is_background = False
     made = await stage.create()
     await stage.engine.drive(RunOffer(made.id, epoch))
@@ -169,8 +184,8 @@ async def test_a_message_of_another_epoch_is_dropped(stage: Stage, epoch: int) -
     assert await stage.record(made.id) == made
 
 
-async def test_a_message_that_comes_twice_makes_one_holder(stage: Stage) -> None:
-    """At the same time, while the run is held, and after its end."""
+async def test_copies_of_an_offer_make_one_holder(stage: Stage) -> None:
+    """Copies of an offer make only one holder, whether they arrive at once, during the run or after its end."""
     stage.upstream.is_background = False
     gate = stage.upstream.streams.hold(3)
     made = await stage.create(stream=True)
@@ -185,8 +200,8 @@ async def test_a_message_that_comes_twice_makes_one_holder(stage: Stage) -> None
     assert lines_of(await replayed(stage, made.id)) == expected_lines(story(6))
 
 
-async def test_what_kills_every_holder_fails(stage: Stage) -> None:
-    """Five leases in a row ran out without a step forward: that is no accident."""
+async def test_a_response_that_crashes_every_holder_fails(stage: Stage) -> None:
+    """After five leases in a row that expire without progress, the response fails with `internal_error`."""
     stage.upstream.streams.hold(0)
     stage.upstream.is_background = False
     made = await stage.create(callback_url=CALLBACK_URL)
@@ -200,8 +215,8 @@ async def test_what_kills_every_holder_fails(stage: Stage) -> None:
     assert (await stage.shown(made.id))["error"]["code"] == "internal_error"
 
 
-async def test_a_step_forward_clears_the_count_of_deaths(stage: Stage) -> None:
-    """A long stream may outlive any number of processes."""
+async def test_progress_resets_the_count_of_crashes(stage: Stage) -> None:
+    """Progress resets the count of expired leases, so a long stream survives any number of crashes."""
     events = stage.upstream.streams.events = story(12)
     gates = [stage.upstream.streams.hold(place) for place in range(3, 11)]
     reader = await streamed(stage)

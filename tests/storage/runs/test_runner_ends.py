@@ -1,4 +1,7 @@
-"""How a run ends: cancelled or overdue from outside, failed, as its upstream says; the last number is the highest."""
+"""How a run ends: by a cancel, by its deadline, by a failure, or as its upstream says.
+
+The last event's number is highest.
+"""
 
 import asyncio
 
@@ -15,7 +18,10 @@ MINUTE_MS = 60_000
 
 
 async def test_a_cancel_ends_the_stream_above_everything_sent(stage: Stage) -> None:
-    """The terminal event comes last with the highest number; the holder leaves its upstream, which is told to stop."""
+    """After a cancel, the terminal event comes last and has the highest number.
+
+    The holder closes its upstream connection, and the upstream's work is stopped.
+    """
     stage.upstream.streams.hold(5)
     reader = await streamed(stage)
     await reader.take(4)
@@ -32,8 +38,11 @@ async def test_a_cancel_ends_the_stream_above_everything_sent(stage: Stage) -> N
 
 
 @pytest.mark.parametrize("watch_s", [600, 0.05])
-async def test_a_name_learned_after_the_cancel_is_stopped(stage: Stage, watch_s: float) -> None:
-    """The create was under way: nobody else would ever stop that work, so a holder that knows of the end waits, too."""
+async def test_an_upstream_id_that_is_learned_after_the_cancel_is_stopped(stage: Stage, watch_s: float) -> None:
+    """If a response is cancelled while its create is under way, the work is stopped once the upstream's id is known.
+
+    No other process could stop that work, so a holder that knows of the end still waits for the id.
+    """
     stage.pace(watch_s=watch_s)
     gate = stage.upstream.streams.hold(0)
     creating = asyncio.create_task(streamed(stage))
@@ -55,8 +64,11 @@ async def test_a_name_learned_after_the_cancel_is_stopped(stage: Stage, watch_s:
 
 
 @pytest.mark.parametrize("honours", [True, False])
-async def test_a_name_that_nobody_learned_is_asked_for_where_keys_are_honoured(stage: Stage, honours: bool) -> None:
-    """The process died before the upstream's first word, then the response was cancelled: the same key tells."""
+async def test_an_unknown_upstream_id_is_requested_again_if_keys_are_honoured(stage: Stage, honours: bool) -> None:
+    """If a process crashes before it knows the upstream's id and the response is cancelled, the create is repeated.
+
+    The repeat with the same key returns the id of the work to stop. It is made only if the upstream honours keys.
+    """
     stage.limit(honours_keys=honours)
     stage.upstream.streams.events.insert(0, KEEPALIVE)
     gate = stage.upstream.streams.hold(0)
@@ -76,7 +88,10 @@ async def test_a_name_that_nobody_learned_is_asked_for_where_keys_are_honoured(s
 
 @pytest.mark.parametrize("has_holder", [True, False])
 async def test_a_run_past_its_deadline_fails(stage: Stage, has_holder: bool) -> None:
-    """By its holder, or by its alarm; the upstream is told to stop, and the end is above everything sent."""
+    """A run past its deadline is ended by its holder, or by its alarm if there is no holder.
+
+    The upstream's work is stopped, and the end is numbered above everything sent.
+    """
     stage.limit(deadline_ms=MINUTE_MS)
     stage.upstream.streams.hold(4)
     reader = await streamed(stage)
@@ -95,8 +110,11 @@ async def test_a_run_past_its_deadline_fails(stage: Stage, has_holder: bool) -> 
     assert stage.upstream.stopped == ["up_0"]
 
 
-async def test_a_failure_is_told_twice(stage: Stage) -> None:
-    """Agent Framework is silent about `response.failed` and raises at an `error`; only the last has no token."""
+async def test_a_failure_is_sent_as_two_events(stage: Stage) -> None:
+    """A failed response ends its stream with `error` and then `response.failed`. Only the last event has no token.
+
+    Agent Framework ignores `response.failed` and raises at an `error`.
+    """
     failure = {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "Broken."}}}
     stage.upstream.streams.events = [*story(2)[:-1], failure]
     reader = await streamed(stage)
@@ -107,8 +125,8 @@ async def test_a_failure_is_told_twice(stage: Stage) -> None:
     assert await replayed(stage, reader.id, numbers(received)[-2]) == received[-1:]
 
 
-async def test_a_terminal_transaction_of_a_run_delivers_like_any_other(stage: Stage) -> None:
-    """Callback, purge and result of a run are those of a polled response; no run alarm is left."""
+async def test_the_end_of_a_run_is_delivered_like_any_other(stage: Stage) -> None:
+    """The end of a run sends its callback and leaves only the purge alarm, like that of a polled response."""
     reader = await streamed(stage, callback_url=CALLBACK_URL)
     received = await reader.rest()
     await stage.deliver()
@@ -117,8 +135,8 @@ async def test_a_terminal_transaction_of_a_run_delivers_like_any_other(stage: St
     assert await stage.kinds(reader.id) == [Kind.PURGE]
 
 
-async def test_a_reader_elsewhere_hears_of_a_cancel_too(stage: Stage) -> None:
-    """It tails the log, whose end the cancel has written."""
+async def test_a_reader_in_another_process_receives_a_cancel(stage: Stage) -> None:
+    """A reader in another process, which reads the log, receives the end of a cancelled response."""
     stage.upstream.streams.hold(3)
     reader = await streamed(stage)
     await reader.take(2)

@@ -1,4 +1,4 @@
-"""Runs and their peers' faults: streams that break, windows that close, work begun anew, storage that is away."""
+"""Runs when the upstream or storage fails: streams that break or can no longer be resumed, outages, lost answers."""
 
 import pytest
 
@@ -28,7 +28,7 @@ ANSWER = "question answered"
 
 
 async def orphaned(stage: Stage) -> list[Received]:
-    """Leave a run without a holder, after its client has seen more than was logged; return what it saw."""
+    """Kill the holder of a run after its client has read more events than were logged. Return those events."""
     config, stage.upstream.streams.gates = stage.ports.config, {}
     stage.pace(flush_s=600)
     gate = stage.upstream.streams.hold(6)
@@ -42,13 +42,13 @@ async def orphaned(stage: Stage) -> list[Received]:
 
 
 def id_of(received: list[Received]) -> str:
-    """Return the response that events are of."""
+    """Return the id of the response that events belong to."""
     return str(received[0][1]["response"]["id"])
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4, 8])
-async def test_a_stream_that_breaks_is_followed_from_the_event_after_the_last(stage: Stage, cut: int) -> None:
-    """Its client notices nothing, wherever it was."""
+async def test_a_stream_that_breaks_is_resumed_after_its_last_event(stage: Stage, cut: int) -> None:
+    """A broken stream is resumed after its last event. The client reads the complete stream, wherever it broke."""
     stage.upstream.streams.breaks = [cut]
     reader = await streamed(stage)
     assert lines_of(await reader.rest()) == expected_lines(story(6))
@@ -56,16 +56,19 @@ async def test_a_stream_that_breaks_is_followed_from_the_event_after_the_last(st
     assert stage.upstream.begun == {reader.id: 1}
 
 
-async def test_what_an_upstream_tells_again_is_not_told_again(stage: Stage) -> None:
-    """It ignores the cursor and begins at its first event: each has its number there."""
+async def test_events_that_the_upstream_repeats_are_not_sent_again(stage: Stage) -> None:
+    """If a resumed stream begins at its first event instead of the cursor, known events are not sent again."""
     stage.upstream.streams.resumes = False
     stage.upstream.streams.breaks = [5, 6]
     reader = await streamed(stage)
     assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
-async def test_events_without_numbers_are_read_from_the_start_or_not_at_all(stage: Stage) -> None:
-    """Nobody could say where to resume: the work goes on without a reader, and its output is retold."""
+async def test_a_stream_without_event_numbers_is_not_resumed(stage: Stage) -> None:
+    """A broken stream whose events have no numbers is not resumed.
+
+    The work is polled, and its output reaches the reader as synthesized events.
+    """
     stage.upstream.streams.numbered = False
     stage.upstream.streams.breaks = [4]
     reader = await streamed(stage)
@@ -79,8 +82,11 @@ async def test_events_without_numbers_are_read_from_the_start_or_not_at_all(stag
 
 
 @pytest.mark.parametrize("error", [TOO_LATE, UpstreamMissing()])
-async def test_a_stream_that_cannot_be_had_any_more_is_polled(stage: Stage, error: Exception) -> None:
-    """Readers keep what they have, then are told anew above it: `in_progress`, the output, the end."""
+async def test_work_whose_stream_can_no_longer_be_resumed_is_polled(stage: Stage, error: Exception) -> None:
+    """If the stream can no longer be resumed, the work is polled.
+
+    Readers keep their events, and then get `in_progress`, the whole output and the end under higher numbers.
+    """
     seen = await orphaned(stage)
     stage.upstream.streams.follow_errors = [error]
     await (await stage.process()).drive(RunOffer(id_of(seen), 2))
@@ -97,8 +103,8 @@ async def test_a_stream_that_cannot_be_had_any_more_is_polled(stage: Stage, erro
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.INCOMPLETE])
-async def test_polled_work_may_end_otherwise(stage: Stage, status: Status) -> None:
-    """Its end is told like any other."""
+async def test_polled_work_may_fail_or_be_incomplete(stage: Stage, status: Status) -> None:
+    """Polled work that fails or is incomplete ends its stream with that event."""
     stage.upstream.course = [Status.IN_PROGRESS, status]
     seen = await orphaned(stage)
     stage.upstream.streams.follow_errors = [TOO_LATE]
@@ -109,8 +115,8 @@ async def test_polled_work_may_end_otherwise(stage: Stage, status: Status) -> No
     assert numbers(received)[0] > 5
 
 
-async def test_an_answer_in_one_piece_is_told_above_everything_sent(stage: Stage) -> None:
-    """The stream was begun, its holder died, and now the upstream answers with JSON: nobody is contradicted."""
+async def test_an_answer_in_one_piece_is_numbered_above_everything_sent(stage: Stage) -> None:
+    """If a later holder gets the whole answer as JSON, its events are numbered above everything sent before."""
     seen = await orphaned(stage)
     reserved = (await stage.record(id_of(seen))).log.high_water_mark
     stage.upstream.streams.whole = True
@@ -122,8 +128,8 @@ async def test_an_answer_in_one_piece_is_told_above_everything_sent(stage: Stage
     assert text([*seen, *received]) == ANSWER
 
 
-async def test_an_upstream_that_does_not_stream_is_told_from_its_answer(stage: Stage) -> None:
-    """It ignores `stream` and answers with the finished object: its output becomes events."""
+async def test_a_finished_answer_instead_of_a_stream_becomes_events(stage: Stage) -> None:
+    """If the upstream ignores `stream` and answers with a finished object, its output is sent as synthesized events."""
     stage.upstream.streams.whole = True
     stage.upstream.course = [Status.COMPLETED]
     reader = await streamed(stage)
@@ -133,8 +139,8 @@ async def test_an_upstream_that_does_not_stream_is_told_from_its_answer(stage: S
     assert await replayed(stage, reader.id) == received
 
 
-async def test_an_upstream_that_ignores_stream_is_polled(stage: Stage) -> None:
-    """Its answer is that the work is queued: there are no events to be had, and the work is not begun again."""
+async def test_an_unfinished_answer_instead_of_a_stream_is_polled(stage: Stage) -> None:
+    """If the upstream ignores `stream` and answers with unfinished work, the work is polled and not started again."""
     stage.upstream.streams.whole = True
     stage.upstream.course = [*[Status.IN_PROGRESS] * 10, Status.COMPLETED]
     reader = await streamed(stage)
@@ -145,8 +151,8 @@ async def test_an_upstream_that_ignores_stream_is_polled(stage: Stage) -> None:
     assert stage.upstream.begun == {reader.id: 1}
 
 
-async def test_an_error_in_the_stream_is_not_the_end_of_the_work(stage: Stage) -> None:
-    """Where the upstream is_background, what became of the response is asked for."""
+async def test_an_error_in_a_background_stream_does_not_end_the_work(stage: Stage) -> None:
+    """After an `error` event of a background upstream, the work is polled, because it may have completed."""
     stage.upstream.streams.events = [*story(3)[:-1], {"type": "error", "code": "server_error", "message": "x"}]
     reader = await streamed(stage)
     await reader.take(4)
@@ -156,8 +162,11 @@ async def test_an_error_in_the_stream_is_not_the_end_of_the_work(stage: Stage) -
     assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
 
 
-async def test_an_upstream_that_is_away_for_long_costs_no_holder(stage: Stage) -> None:
-    """The run is given up for a while, and offered again later; nothing counts as a death."""
+async def test_an_upstream_that_is_unavailable_for_long_releases_the_run(stage: Stage) -> None:
+    """If the upstream is unavailable for long, the run is released and offered again later.
+
+    This does not count as an expired lease.
+    """
     stage.pace(patience_s=0.5)
     stage.upstream.streams.breaks = [4]
     stage.upstream.streams.follow_errors = [UpstreamUnavailable("ConnectError")] * 3
@@ -174,8 +183,8 @@ async def test_an_upstream_that_is_away_for_long_costs_no_holder(stage: Stage) -
 # Storage
 
 
-async def test_an_outage_while_events_flow_loses_none(stage: Stage) -> None:
-    """The live client hears on; the log catches up when storage is back."""
+async def test_an_outage_during_a_stream_loses_no_event(stage: Stage) -> None:
+    """During an outage of storage the live client reads on. The log catches up when storage is back."""
     gate, last = stage.upstream.streams.hold(3), stage.upstream.streams.hold(8)
     reader = await streamed(stage)
     await reader.take(2)
@@ -189,8 +198,11 @@ async def test_an_outage_while_events_flow_loses_none(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
-async def test_a_lost_answer_doubles_no_event(stage: Stage, nth: int) -> None:
-    """Storage carries a transaction out and its answer is lost: accepting, naming, logging twice, ending."""
+async def test_a_lost_answer_repeats_no_event(stage: Stage, nth: int) -> None:
+    """No event comes twice if the answer to any transaction is lost.
+
+    The transactions accept the response, record the upstream's id, append events twice and end the response.
+    """
     gate = stage.upstream.streams.hold(4)
     last = stage.upstream.streams.hold(8)
     fault = stage.proxy.drop_answer(is_transaction, nth)
@@ -206,10 +218,13 @@ async def test_a_lost_answer_doubles_no_event(stage: Stage, nth: int) -> None:
     assert stage.upstream.begun == {reader.id: 1}
 
 
-async def test_a_flush_whose_outcome_stays_unknown_doubles_no_event(
+async def test_a_flush_whose_outcome_stays_unknown_repeats_no_event(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It was carried out, and storage went away before anybody could look: the next try finds it done."""
+    """No event comes twice if a flush is committed, its answer is lost, and storage fails before the row is read again.
+
+    The next try finds the events in the log.
+    """
     gate = stage.upstream.streams.hold(3)
     reader = await streamed(stage)
     await reader.take(2)
@@ -230,7 +245,7 @@ async def test_a_flush_whose_outcome_stays_unknown_doubles_no_event(
 
 
 async def test_an_outage_at_a_hand_over_loses_nothing(stage: Stage) -> None:
-    """The run is offered once storage is back; until then the lease stands."""
+    """If storage fails while a run is handed over, the run is offered once storage is back, and no event is lost."""
     gate = stage.upstream.streams.hold(5)
     reader = await streamed(stage)
     await reader.take(4)

@@ -1,4 +1,4 @@
-"""Runs of an upstream without background mode: its stream is the work, and what breaks off is begun anew."""
+"""Runs of a foreground upstream: its connection is the work, and work that breaks off is started again."""
 
 import pytest
 
@@ -15,13 +15,16 @@ ANSWER = "question answered"
 
 @pytest.fixture(autouse=True)
 def foreground(stage: Stage) -> None:
-    """Let the upstream be one without background mode, and nothing wait for long."""
+    """Make the upstream a foreground one, and all waits short."""
     stage.upstream.is_background = False
     stage.pace(**QUICK)
 
 
-async def test_work_that_breaks_off_is_begun_anew_at_most_three_times(stage: Stage) -> None:
-    """Then the response fails; what had been told stands, each try begins with one `in_progress`."""
+async def test_work_that_breaks_off_is_started_again_at_most_three_times(stage: Stage) -> None:
+    """Work that breaks off is started again three times, then the response fails with `upstream_lost`.
+
+    Events that were sent stay in the stream, and each try begins with one `in_progress`.
+    """
     stage.upstream.streams.breaks = [4] * 10
     reader = await streamed(stage)
     await stage.engine.drive(RunOffer(reader.id, 1))
@@ -33,8 +36,11 @@ async def test_work_that_breaks_off_is_begun_anew_at_most_three_times(stage: Sta
     assert numbers(received) == list(range(len(received)))
 
 
-async def test_readers_are_told_that_the_work_was_begun_anew(stage: Stage) -> None:
-    """One `in_progress` makes void what came before it; a full replay is spared what is void."""
+async def test_readers_see_that_the_work_was_started_again(stage: Stage) -> None:
+    """When the work is started again, a second `in_progress` voids the events before it.
+
+    A full replay leaves them out.
+    """
     stage.upstream.streams.breaks = [5]
     reader = await streamed(stage)
     await stage.engine.drive(RunOffer(reader.id, 1))
@@ -47,8 +53,8 @@ async def test_readers_are_told_that_the_work_was_begun_anew(stage: Stage) -> No
     assert again == [received[0], *received[restarted:]]
 
 
-async def test_work_begun_anew_goes_on_above_everything_sent(stage: Stage) -> None:
-    """The holder died; the next begins with `in_progress` at the number that was reserved, or above."""
+async def test_work_started_again_is_numbered_above_everything_sent(stage: Stage) -> None:
+    """After a crash, the next holder's `in_progress` has a number at or above the reserved ones."""
     stage.upstream.streams.hold(6)
     reader = await streamed(stage)
     running = driving(stage.engine, reader.id, 1)
@@ -66,8 +72,11 @@ async def test_work_begun_anew_goes_on_above_everything_sent(stage: Stage) -> No
 
 
 @pytest.mark.parametrize("course", [[Status.COMPLETED], [Status.IN_PROGRESS, Status.COMPLETED]])
-async def test_work_that_goes_on_upstream_is_not_begun_anew(stage: Stage, course: list[Status]) -> None:
-    """Whoever takes over asks first: what is finished is taken, what is running is polled."""
+async def test_work_that_goes_on_upstream_is_not_started_again(stage: Stage, course: list[Status]) -> None:
+    """Before it starts work again, a holder asks the upstream for it.
+
+    If the work has finished, its result is used. If it is still running, it is polled.
+    """
     stage.upstream.forgets = False
     stage.upstream.course = list(course)
     stage.upstream.streams.breaks = [4] * 10
@@ -81,7 +90,7 @@ async def test_work_that_goes_on_upstream_is_not_begun_anew(stage: Stage, course
 
 
 async def test_a_response_that_is_not_streamed_has_no_log(stage: Stage) -> None:
-    """The same run without event rows: status, result and callback are those of any response."""
+    """A run without a stream writes no event rows. Its status, result and callback are those of any response."""
     gate = stage.upstream.streams.hold(4)
     made = await stage.create(callback_url=CALLBACK_URL)
     running = driving(stage.engine, made.id, 1)
@@ -100,8 +109,8 @@ async def test_a_response_that_is_not_streamed_has_no_log(stage: Stage) -> None:
     assert len(stage.receiver.posts) == 1
 
 
-async def test_an_error_in_the_stream_is_the_end_of_the_work(stage: Stage) -> None:
-    """Nothing is left to ask: the response fails in the upstream's words."""
+async def test_an_error_in_a_foreground_stream_ends_the_work(stage: Stage) -> None:
+    """An `error` event of a foreground upstream fails the response with the upstream's code and message."""
     stage.upstream.streams.events = [*story(1)[:-1], {"type": "error", "code": "rate_limit", "message": "Too much."}]
     reader = await streamed(stage)
     await stage.engine.drive(RunOffer(reader.id, 1))
@@ -111,7 +120,7 @@ async def test_an_error_in_the_stream_is_the_end_of_the_work(stage: Stage) -> No
 
 
 async def test_a_request_that_is_refused_later_fails(stage: Stage) -> None:
-    """Its caller knows the response already."""
+    """If the upstream refuses a request after its caller knows the response, the response fails with that refusal."""
     stage.upstream.streams.run_errors = [UpstreamRefused(400, "No such model.", code="model_not_found")]
     reader = await streamed(stage)
     await stage.engine.drive(RunOffer(reader.id, 1))

@@ -1,4 +1,4 @@
-"""The stream of a response as the client that began it sees it: live, in bounded memory, never ahead of the table."""
+"""The stream that the creator of a response reads: live, in bounded memory, and never ahead of the table."""
 
 import asyncio
 
@@ -28,7 +28,10 @@ from tests.support.stream_clients import (
 
 @pytest.mark.parametrize("background", [True, False])
 async def test_every_event_reaches_the_client_with_number_token_and_our_id(stage: Stage, background: bool) -> None:
-    """The upstream's events in its order, then the end with its output; the log repeats them word for word."""
+    """The client reads the upstream's events in order, each with our number, token and id.
+
+    The last event has the output. A replay from the log returns the same events.
+    """
     reader = await streamed(stage, background=background)
     received = await reader.rest()
     assert lines_of(received) == expected_lines(story(6))
@@ -39,8 +42,12 @@ async def test_every_event_reaches_the_client_with_number_token_and_our_id(stage
     assert await replayed(stage, reader.id) == received
 
 
-async def test_keepalives_stay_with_us(stage: Stage) -> None:
-    """They take a number of the upstream's and none of ours: ours have no gap, live and after a takeover."""
+async def test_keepalives_of_the_upstream_are_not_sent_to_clients(stage: Stage) -> None:
+    """Keepalives of the upstream are not sent to clients.
+
+    They count among the upstream's numbers and not among ours, so our numbers have no gap, even after another holder
+    continues.
+    """
     events = story(4)
     stage.upstream.streams.events = [*events[:3], KEEPALIVE, KEEPALIVE, *events[3:5], KEEPALIVE, *events[5:]]
     gate = stage.upstream.streams.hold(6)
@@ -55,10 +62,14 @@ async def test_keepalives_stay_with_us(stage: Stage) -> None:
 # Never ahead of the table
 
 
-async def test_nothing_is_sent_before_the_upstreams_name_of_the_work_is_stored(
+async def test_nothing_is_sent_before_the_upstreams_id_is_stored(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever takes the run over must find the same work: until then its client waits, whatever the upstream says."""
+    """No event is sent to the client before the upstream's id of the work is stored.
+
+    A later holder must find the same work, so while storage is away the client waits and the upstream is not read
+    further.
+    """
     gate = stage.upstream.streams.hold(0)
     creating = asyncio.create_task(streamed(stage))
     await gate.reached.wait()
@@ -77,7 +88,7 @@ async def test_nothing_is_sent_before_the_upstreams_name_of_the_work_is_stored(
 
 
 async def test_no_number_is_sent_before_it_is_reserved(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """While storage is away a live stream goes on up to the numbers that are reserved, and no further."""
+    """During an outage of storage, a live stream goes on up to the last number that is reserved, and no further."""
     stage.upstream.streams.events = story(1_000)
     gate = stage.upstream.streams.hold(3)
     reader = await streamed(stage)
@@ -97,11 +108,14 @@ async def test_no_number_is_sent_before_it_is_reserved(stage: Stage, caplog: pyt
     assert lines_of(await replayed(stage, reader.id)) == expected_lines(story(1_000))
 
 
-# Placement and leaving
+# Holders, and clients that leave
 
 
 async def test_a_client_that_leaves_hands_its_run_over(stage: Stage) -> None:
-    """All it was sent is logged, the next epoch is offered and unclaimed, and the upstream is read no more."""
+    """When its client leaves, a holder logs the events that it has sent and offers the next epoch.
+
+    It stops reading the upstream.
+    """
     stage.pace(flush_s=600)
     stage.upstream.streams.hold(5)
     reader = await streamed(stage)
@@ -120,7 +134,7 @@ async def test_a_client_that_leaves_hands_its_run_over(stage: Stage) -> None:
 
 @pytest.mark.parametrize("place", range(1, 9))
 async def test_another_process_continues_exactly_where_the_client_left(stage: Stage, place: int) -> None:
-    """After whichever event it was, what the first client and the next have read is the undisturbed stream."""
+    """Wherever the first client leaves, it and the next one together read the complete stream."""
     gate = stage.upstream.streams.hold(place)
     reader = await streamed(stage)
     seen = [*reader.received, *await reader.take(place - 1)]
@@ -132,8 +146,11 @@ async def test_another_process_continues_exactly_where_the_client_left(stage: St
     assert stage.upstream.begun == {reader.id: 1}
 
 
-async def test_where_the_upstream_does_not_replay_the_client_holds_nothing(stage: Stage) -> None:
-    """The run is offered on the queue from the start; the client reads, and its leaving changes nothing."""
+async def test_the_client_of_a_foreground_upstream_does_not_hold_the_run(stage: Stage) -> None:
+    """The run of a foreground upstream is offered on the queue from the start.
+
+    The client only reads it, so nothing changes when the client leaves.
+    """
     stage.upstream.is_background = False
     reader = await streamed(stage)
     assert offers(stage, reader.id) == [1]
@@ -147,7 +164,7 @@ async def test_where_the_upstream_does_not_replay_the_client_holds_nothing(stage
 
 
 async def test_a_repeat_with_the_same_key_reads_the_same_stream(stage: Stage) -> None:
-    """It joins the first: one piece of work, and all events again."""
+    """A repeat with the same idempotency key reads all events of the first stream, and starts no second work."""
     first = await streamed(stage, key="k")
     second = await streamed(stage, await stage.process(), key="k")
     assert second.id == first.id
@@ -156,7 +173,7 @@ async def test_a_repeat_with_the_same_key_reads_the_same_stream(stage: Stage) ->
 
 
 async def test_a_request_that_the_upstream_refuses_leaves_nothing(stage: Stage) -> None:
-    """The client gets the refusal instead of a stream."""
+    """If the upstream refuses the request, the client gets the refusal instead of a stream and no row is left."""
     stage.upstream.streams.run_errors = [UpstreamRefused(400, "No such model.", code="model_not_found")]
     with pytest.raises(RefusedByUpstream, match="No such model"):
         await streamed(stage)
@@ -165,19 +182,22 @@ async def test_a_request_that_the_upstream_refuses_leaves_nothing(stage: Stage) 
     assert await stage.alarms(key) == []
 
 
-async def test_an_upstream_that_is_away_costs_the_client_no_error(stage: Stage) -> None:
-    """The response is accepted and told so at once; its events come when the upstream is back."""
+async def test_an_unavailable_upstream_causes_no_error_at_the_client(stage: Stage) -> None:
+    """If the upstream is unavailable, the client still reads `response.created`.
+
+    The other events follow when the upstream is back.
+    """
     stage.upstream.streams.run_errors = [UpstreamUnavailable("ConnectError")]
     reader = await streamed(stage)
     assert kinds(reader.received) == ["created"]
     assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
-# How long, how much
+# Limits of time and memory
 
 
 async def test_a_silent_stream_is_kept_open_by_comments_alone(stage: Stage) -> None:
-    """One line without a blank line after it: nothing that a client could take for an event."""
+    """While the upstream is silent, the client receives SSE comment lines, which no client takes for an event."""
     stage.pace(heartbeat_s=0.05)
     gate = stage.upstream.streams.hold(2)
     reader = await streamed(stage)
@@ -188,8 +208,11 @@ async def test_a_silent_stream_is_kept_open_by_comments_alone(stage: Stage) -> N
     assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
-async def test_an_answer_that_has_lasted_its_time_ends_without_a_terminal_event(stage: Stage) -> None:
-    """The run is handed over, and the client resumes from the last token."""
+async def test_an_answer_that_reaches_its_time_limit_ends_without_a_terminal_event(stage: Stage) -> None:
+    """After the longest time for one answer, the stream ends without a terminal event and the run is handed over.
+
+    The client resumes after its last event.
+    """
     stage.pace(stream_s=0.5)
     gate = stage.upstream.streams.hold(4)
     reader = await streamed(stage)
@@ -201,7 +224,10 @@ async def test_an_answer_that_has_lasted_its_time_ends_without_a_terminal_event(
 
 
 async def test_a_slow_client_is_cut_off_from_the_feed_and_misses_nothing(stage: Stage) -> None:
-    """The run does not wait for it, nor do others; what the feed did not take, it reads from the log."""
+    """A client that falls behind the live buffer reads the rest from the log.
+
+    Neither the run nor other readers wait for it.
+    """
     events = story(300, text="x" * 8_000)
     assert sum(len(event.get("delta", "")) for event in events) > 2 * MAX_BYTES
     stage.upstream.streams.events = events

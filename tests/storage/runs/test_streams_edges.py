@@ -1,4 +1,4 @@
-"""The edges of a stream: what comes before the first event, what an upstream does not say after it, hasty ends."""
+"""Edge cases of a stream: before the first event, errors of the upstream after it, and ends at awkward moments."""
 
 import asyncio
 import time
@@ -20,15 +20,18 @@ from tests.support.stream_clients import Reader, expected_lines, kinds, lines_of
 
 PATIENCE_S = 10.0
 GROWING_S = [1, 1, 2, 4, 8]
-"""The waits of a holder whose upstream gives nothing, by dice that always give 0; the next would be beyond patience."""
+"""The waits in seconds of a holder whose upstream gives nothing, without jitter. The next exceeds its patience."""
 SLACK_S = 0.3
-"""What a busy machine may add to a time."""
+"""Seconds that a busy machine may add to a duration."""
 
 BOTH = pytest.mark.parametrize("is_background", [True, False], ids=["background", "foreground"])
 
 
 def hurry(stage: Stage) -> list[float]:
-    """Let waits pass a hundred times as fast from now on; return those of holders for their upstream, as they come."""
+    """Let waits pass a hundred times as fast from now on.
+
+    Return a list that gets the seconds of every wait of a holder for its upstream.
+    """
     waits: list[float] = []
 
     class FastClock(Clock):
@@ -43,7 +46,7 @@ def hurry(stage: Stage) -> list[float]:
 
 
 async def driven(stage: Stage) -> tuple[Reader, asyncio.Task[Any]]:
-    """Create a streamed response; return its reader, and the run that drives it, wherever that is held."""
+    """Create a streamed response. Return its reader, and a task for the run that drives it."""
     reader = await streamed(stage)
     if stage.upstream.is_background:
         return reader, asyncio.ensure_future(released(stage))
@@ -55,10 +58,13 @@ async def driven(stage: Stage) -> tuple[Reader, asyncio.Task[Any]]:
 
 @BOTH
 @pytest.mark.parametrize("error", [UpstreamSilent("x"), UpstreamBroken("x"), UpstreamUnavailable("x")])
-async def test_an_upstream_that_begins_nothing_is_asked_at_a_growing_distance(
+async def test_an_upstream_that_starts_nothing_is_called_at_growing_intervals(
     stage: Stage, error: UpstreamError, is_background: bool
 ) -> None:
-    """Silent, broken off or down, again and again: the run is given up for a while, and the response is not failed."""
+    """If an upstream starts nothing, a holder tries again at growing intervals, then releases the run.
+
+    The response does not fail. A later holder starts it.
+    """
     waits = hurry(stage)
     stage.upstream.is_background = is_background
     stage.upstream.streams.run_errors = [error] * 100
@@ -75,8 +81,11 @@ async def test_an_upstream_that_begins_nothing_is_asked_at_a_growing_distance(
 
 
 @BOTH
-async def test_an_error_in_place_of_the_first_event_fails_in_its_own_words(stage: Stage, is_background: bool) -> None:
-    """The upstream said no to this request, as a stream: it is not asked again."""
+async def test_an_error_as_the_first_event_fails_the_response(stage: Stage, is_background: bool) -> None:
+    """An `error` as the first event fails the response with the upstream's code and message.
+
+    The upstream is not called again.
+    """
     stage.upstream.is_background = is_background
     stage.upstream.streams.events = [{"type": "error", "code": "rate_limit_exceeded", "message": "Slow down, please."}]
     reader, running = await driven(stage)
@@ -88,8 +97,8 @@ async def test_an_error_in_place_of_the_first_event_fails_in_its_own_words(stage
 
 
 @BOTH
-async def test_heartbeats_before_the_first_event_are_skipped(stage: Stage, is_background: bool) -> None:
-    """They do not say what the work is called; the first event that does is the beginning."""
+async def test_keepalives_before_the_first_event_are_skipped(stage: Stage, is_background: bool) -> None:
+    """Keepalives before the first event are skipped, because they do not name the work."""
     stage.upstream.is_background = is_background
     stage.upstream.streams.events = [KEEPALIVE, {"type": ""}, *story(3)]
     reader, running = await driven(stage)
@@ -99,8 +108,8 @@ async def test_heartbeats_before_the_first_event_are_skipped(stage: Stage, is_ba
     assert stage.upstream.streams.runs == [reader.id]
 
 
-async def test_a_cancel_stops_work_that_is_just_beginning(stage: Stage) -> None:
-    """The upstream has the request, and has not said what it calls the work: whoever learns it has it stopped."""
+async def test_a_cancel_stops_work_that_is_just_starting(stage: Stage) -> None:
+    """If a response is cancelled before the upstream's id is known, the work is stopped once the id arrives."""
     stage.limit(start_wait_s=0.1)
     gate = stage.upstream.streams.hold(0)
     reader = await streamed(stage)
@@ -113,22 +122,25 @@ async def test_a_cancel_stops_work_that_is_just_beginning(stage: Stage) -> None:
     assert stage.upstream.stopped == ["up_0"]
 
 
-# After it
+# After the first event
 
 
-async def test_a_silent_stream_is_only_followed_anew(stage: Stage) -> None:
-    """A model that thinks: the connection is made anew as often as it takes, at once, and nothing is given up."""
+async def test_a_silent_stream_is_only_reconnected(stage: Stage) -> None:
+    """If a stream is silent again and again, a holder reconnects at once each time and never gives up.
+
+    The model may be thinking.
+    """
     waits = hurry(stage)
     stage.upstream.streams.breaks = [4]
     stage.upstream.streams.follow_errors = [UpstreamSilent("x")] * 20
     reader = await streamed(stage)
     assert lines_of(await reader.rest()) == expected_lines(story(6))
     assert stage.upstream.streams.follows == [("up_0", 3)] * 21
-    assert waits == [1]  # for the stream that broke off
+    assert waits == [1]  # after the stream that broke off
 
 
-async def test_work_that_is_answered_for_but_not_streamed_is_polled(stage: Stage) -> None:
-    """Asked for the rest of a stream, the upstream answers with the unfinished object: that is no event."""
+async def test_work_whose_stream_is_not_resumed_is_polled(stage: Stage) -> None:
+    """If the upstream answers a resume with the unfinished object instead of events, the work is polled."""
     hurry(stage)
     stage.upstream.course = [Status.IN_PROGRESS, Status.IN_PROGRESS, Status.COMPLETED]
     stage.upstream.streams.breaks = [4]
@@ -143,11 +155,14 @@ async def test_work_that_is_answered_for_but_not_streamed_is_polled(stage: Stage
     await stage.finish(reader.id)
     received = await reader.rest()
     assert (text(received), kinds(received)[-1]) == ("question answered", "completed")
-    assert kinds(received).count("in_progress") == 2  # as it was told, and before it is told anew
+    assert kinds(received).count("in_progress") == 2  # once in the stream, and once before the synthesized events
 
 
-async def test_an_upstream_that_is_down_floods_nobody(stage: Stage) -> None:
-    """Its stream broke off and cannot be begun anew: readers are told of the new beginning once there is one."""
+async def test_an_unavailable_upstream_does_not_flood_readers(stage: Stage) -> None:
+    """While work that broke off cannot be started again, readers get no event.
+
+    They get one `in_progress` once it has started.
+    """
     hurry(stage)
     stage.upstream.is_background = False
     stage.upstream.streams.breaks = [4]
@@ -178,8 +193,8 @@ class Zeros(Streams):
         return replace(super()._sent(place, event, answer), number=0)
 
 
-async def test_numbers_that_do_not_grow_cost_no_event(stage: Stage) -> None:
-    """Where the upstream does not replay, its numbers mean nothing."""
+async def test_numbers_that_do_not_grow_lose_no_event(stage: Stage) -> None:
+    """The event numbers of a foreground upstream are ignored, so events whose numbers do not grow are all sent."""
     stage.upstream.is_background = False
     stage.upstream.streams = Zeros()
     reader, running = await driven(stage)
@@ -187,8 +202,11 @@ async def test_numbers_that_do_not_grow_cost_no_event(stage: Stage) -> None:
     assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 
-async def test_numbers_of_heartbeats_cost_no_event(stage: Stage) -> None:
-    """The stream broke off after some of them: what is begun anew has lower numbers, and all of it is told."""
+async def test_numbers_of_keepalives_lose_no_event(stage: Stage) -> None:
+    """If work is started again after a break, its lower event numbers are not mistaken for known events.
+
+    The first stream had reached a higher number through keepalives.
+    """
     stage.upstream.is_background = False
     streams = stage.upstream.streams
     streams.events = [*story(0)[:1], *[KEEPALIVE] * 3, *story(0)[1:]]
@@ -204,7 +222,10 @@ async def test_numbers_of_heartbeats_cost_no_event(stage: Stage) -> None:
 
 @BOTH
 async def test_work_that_was_cancelled_upstream_ends_as_cancelled(stage: Stage, is_background: bool) -> None:
-    """By an event that is in nobody's contract, and sent all the same; callers see their own id."""
+    """The upstream's `response.cancelled`, an event that no contract names, ends the response as cancelled.
+
+    The final object has our id.
+    """
     cancelled = {"id": "up_0", "status": "cancelled", "output": []}
     stage.upstream.is_background = is_background
     stage.upstream.streams.events = [*story(1)[:-1], {"type": "response.cancelled", "response": cancelled}]
@@ -216,11 +237,14 @@ async def test_work_that_was_cancelled_upstream_ends_as_cancelled(stage: Stage, 
     assert (await stage.record(reader.id)).status is Status.CANCELLED
 
 
-# Hasty ends
+# Ends at awkward moments
 
 
-async def test_a_cancel_right_after_a_write_is_seen_in_time(stage: Stage) -> None:
-    """A holder looks again that long after it last knew its record, not at the next beat of a clock."""
+async def test_a_cancel_right_after_a_write_is_noticed_in_time(stage: Stage) -> None:
+    """A holder reads its record one watch interval after it last knew it, not at fixed times.
+
+    So it notices a cancel right after a write within that interval.
+    """
     stage.pace(watch_s=1.0)
     stage.upstream.is_background = False
     streams = stage.upstream.streams
@@ -238,7 +262,7 @@ async def test_a_cancel_right_after_a_write_is_seen_in_time(stage: Stage) -> Non
 
 
 async def looked(stage: Stage) -> None:
-    """Wait until somebody reads a record."""
+    """Wait until a record is read."""
     before = stage.proxy.counts["GET responses(key)"]
 
     async def is_read_again() -> bool:
@@ -248,8 +272,8 @@ async def looked(stage: Stage) -> None:
 
 
 @BOTH
-async def test_an_end_that_is_written_keeps_nobody(stage: Stage, is_background: bool) -> None:
-    """The deadline has passed and the upstream is silent: its holder is free, and its call closed, at once."""
+async def test_an_end_by_deadline_frees_its_holder_at_once(stage: Stage, is_background: bool) -> None:
+    """At the deadline of a silent response, its holder ends it, closes the upstream connection and is free at once."""
     stage.upstream.is_background = is_background
     stage.upstream.streams.hold(3)
     reader, running = await driven(stage)
@@ -261,8 +285,8 @@ async def test_an_end_that_is_written_keeps_nobody(stage: Stage, is_background: 
     assert stage.upstream.streams.closed == stage.upstream.streams.opened
 
 
-async def test_a_cancel_closes_a_call_that_has_said_nothing(stage: Stage) -> None:
-    """Where the upstream does not replay, the call is the work: there is no name to wait for."""
+async def test_a_cancel_closes_a_connection_that_has_sent_nothing(stage: Stage) -> None:
+    """A cancel closes a foreground upstream's connection that has sent nothing, because there is no id to wait for."""
     stage.upstream.is_background = False
     gate = stage.upstream.streams.hold(0)
     reader, running = await driven(stage)
@@ -273,8 +297,11 @@ async def test_a_cancel_closes_a_call_that_has_said_nothing(stage: Stage) -> Non
     assert stage.upstream.streams.closed == stage.upstream.streams.opened == 1
 
 
-async def test_a_client_that_leaves_early_hands_over_what_is_just_beginning(stage: Stage) -> None:
-    """Once the upstream has said what it calls the work, and no later: its events are for the next holder."""
+async def test_a_client_that_leaves_early_hands_over_work_that_is_just_starting(stage: Stage) -> None:
+    """If the client leaves before the upstream's id is known, the run is handed over as soon as it is.
+
+    The next holder reads the events that follow.
+    """
     stage.limit(start_wait_s=0.1)
     gate, _ = stage.upstream.streams.hold(0), stage.upstream.streams.hold(1)
     reader = await streamed(stage)

@@ -1,4 +1,4 @@
-"""Streams at their limits: events, requests and outputs too large, many readers, storage that fails at a bad moment."""
+"""Streams at their limits: events, requests and outputs that are too large, many readers, and failures of storage."""
 
 import asyncio
 import random
@@ -23,17 +23,17 @@ from tests.support.stage import ANN, Stage, until
 from tests.support.stream_clients import expected_lines, kinds, lines_of, numbers, replayed, resumed, streamed
 
 TRANSACTION_MAX = 4_194_304
-"""Bytes of an entity group transaction on the wire, at most: Azure refuses more, and Azurite may not."""
+"""The largest entity group transaction in bytes, as sent. Azure refuses a larger one, Azurite may not."""
 MB = 1_000_000
 
 
 def noise(size: int) -> str:
-    """Return a text of about this size when packed: it can hardly be compressed."""
+    """Return a text that hardly becomes smaller when it is packed, of about this size in bytes."""
     return b64encode(random.Random(size).randbytes(size)).decode()
 
 
 def sent_sizes(stage: Stage) -> list[int]:
-    """Return the sizes of all transactions from now on, as they come."""
+    """Return a list that gets the size in bytes of every transaction from now on."""
     sizes: list[int] = []
 
     def notes(request: StorageRequest) -> bool:
@@ -52,8 +52,8 @@ def delta(text: str) -> dict[str, Any]:
 # Writing
 
 
-async def test_a_large_event_beside_a_nearly_full_batch_goes_by_itself(stage: Stage) -> None:
-    """Each would fit, and both together would not: two transactions."""
+async def test_a_large_event_after_a_nearly_full_batch_is_written_alone(stage: Stage) -> None:
+    """Two events that fit one transaction each, but not together, are written in two transactions."""
     stage.pace(flush_s=0.5)
     sizes = sent_sizes(stage)
     events = stage.upstream.streams.events = story(2)
@@ -67,8 +67,11 @@ async def test_a_large_event_beside_a_nearly_full_batch_goes_by_itself(stage: St
     assert sum(sizes) > TRANSACTION_MAX
 
 
-async def test_an_event_too_large_to_keep_ends_the_response_though_its_client_leaves(stage: Stage) -> None:
-    """Storage is slow, so the event waits to be stored: handed over, it would kill every later holder."""
+async def test_an_event_too_large_to_keep_fails_the_response_after_its_client_left(stage: Stage) -> None:
+    """An event that is too large to keep fails the response, even if its client leaves before the event is stored.
+
+    If the run were handed over instead, the event would fail every later holder.
+    """
     stage.upstream.streams.events[1:1] = [KEEPALIVE, delta(noise(2 * MAX_PACKED))]
     progress, large, beyond = (stage.upstream.streams.hold(n) for n in (1, 2, 3))
     reader = await streamed(stage)
@@ -86,15 +89,18 @@ async def test_an_event_too_large_to_keep_ends_the_response_though_its_client_le
     await beyond.reached.wait()
     await reader.leave()
     await released(stage)
-    assert max(numbers(reader.received), default=0) < 2  # nobody has seen what no log can hold
+    assert max(numbers(reader.received), default=0) < 2  # no reader has seen the event that the log cannot hold
     assert (await stage.shown(reader.id))["error"]["code"] == "output_too_large"
 
 
-# Requests and their echo
+# Requests, and responses that repeat them
 
 
 async def test_a_request_whose_echo_does_not_fit_is_too_large_for_a_stream(stage: Stage) -> None:
-    """It is kept, and repeated in `response.created`: together that is over the limit. Without a stream it fits."""
+    """A streamed request is refused if it does not fit together with `response.created`, which repeats it.
+
+    The same request is accepted without a stream.
+    """
     instructions = noise(MAX_PACKED * 3 // 5)
     with pytest.raises(TooLarge) as refused:
         await streamed(stage, instructions=instructions)
@@ -106,10 +112,8 @@ async def test_a_request_whose_echo_does_not_fit_is_too_large_for_a_stream(stage
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("is_background", [True, False], ids=["is_background", "foreground"])
-async def test_a_request_over_the_limit_is_too_large_in_any_way(
-    stage: Stage, stream: bool, is_background: bool
-) -> None:
-    """Streamed or not, whatever the upstream can do: refused before anything is kept or asked."""
+async def test_a_request_over_the_limit_is_always_refused(stage: Stage, stream: bool, is_background: bool) -> None:
+    """A request over the size limit is refused before work is started, streamed or not, for both kinds of upstream."""
     stage.upstream.is_background = is_background
     creating = streamed if stream else Stage.create
     with pytest.raises(TooLarge) as refused:
@@ -118,8 +122,11 @@ async def test_a_request_over_the_limit_is_too_large_in_any_way(
     assert stage.upstream.begun.total() == 0
 
 
-async def test_an_output_that_does_not_fit_beside_its_events_is_told_by_the_end_alone(stage: Stage) -> None:
-    """The end repeats the instructions and holds the output; not even the event before them fits beside that."""
+async def test_an_output_whose_events_do_not_fit_is_shown_only_by_the_end(stage: Stage) -> None:
+    """If the synthesized events of an output do not fit beside the final object, only the terminal event shows it.
+
+    Here not even the first of these events fits, because it repeats the instructions.
+    """
     sizes = sent_sizes(stage)
     stage.upstream.streams.whole = True
     stage.upstream.course = [Status.COMPLETED]
@@ -137,7 +144,7 @@ async def test_an_output_that_does_not_fit_beside_its_events_is_told_by_the_end_
 
 
 async def test_the_end_of_a_long_stream_is_read_without_its_log(stage: Stage) -> None:
-    """Whoever heard it live goes on from there: one look at the end of the log, not at all of its pages."""
+    """A client that has read a long stream live reads only the end of the log after it, not all pages."""
     large = [delta(f"{n}".ljust(event_log.MAX_TEXT)) for n in range(3 * event_log.ROWS_A_PAGE)]
     events = stage.upstream.streams.events = story(event_log.MAX_EVENTS)
     events[2:2] = large
@@ -152,8 +159,8 @@ async def test_the_end_of_a_long_stream_is_read_without_its_log(stage: Stage) ->
     assert stage.proxy.counts["GET responses()"] - before <= 2
 
 
-async def test_a_reader_holds_what_it_reads_as_it_is_stored(stage: Stage) -> None:
-    """Events that pack well are unpacked one batch at a time: memory does not grow with what a page could hold."""
+async def test_a_reader_unpacks_one_batch_at_a_time(stage: Stage) -> None:
+    """A reader keeps a page packed and unpacks one batch at a time, so events that pack well do not fill its memory."""
     size, count = 4 * MB, event_log.ROWS_A_PAGE - 2
     stage.upstream.streams.events[2:2] = [delta("x" * size)] * count
     reader = await streamed(stage)
@@ -170,8 +177,8 @@ async def test_a_reader_holds_what_it_reads_as_it_is_stored(stage: Stage) -> Non
     assert most < size * count / 2
 
 
-async def test_many_silent_readers_ask_with_one_voice(stage: Stage) -> None:
-    """However many they are in a process, and however long they wait: one nudge for a shard and second."""
+async def test_many_waiting_readers_send_one_wakeup(stage: Stage) -> None:
+    """Any number of waiting readers in a process send one wake-up per shard and second."""
     stage.pace(wake_s=0.1)
     stage.upstream.is_background = False
     reader = await streamed(stage)
@@ -179,7 +186,7 @@ async def test_many_silent_readers_ask_with_one_voice(stage: Stage) -> None:
     before = stage.proxy.counts["GET responses(key)"]
     waiting = [asyncio.create_task(one.rest()) for one in readers]
 
-    async def have_asked() -> bool:  # whoever asks looks at the record, too
+    async def have_asked() -> bool:  # a reader that sends a wake-up also reads the record
         return stage.proxy.counts["GET responses(key)"] >= before + 3 * len(readers)
 
     await until(have_asked)
@@ -190,18 +197,21 @@ async def test_many_silent_readers_ask_with_one_voice(stage: Stage) -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-# Storage that fails at a bad moment
+# Storage that fails at an awkward moment
 
 
 class Refusing(Streams):
-    """Streams of an upstream that takes its time, and then refuses."""
+    """Streams of an upstream that waits at the gate and then refuses the request."""
 
     def _sent(self, *_event: Any) -> UpstreamEvent:
         raise UpstreamRefused(400, "Not this.")
 
 
 async def test_a_refusal_while_storage_is_away_becomes_the_end(stage: Stage) -> None:
-    """The response cannot be removed, so it is kept: its caller is answered in time, and it fails."""
+    """If storage fails during a refusal, the response cannot be removed.
+
+    It is kept and fails with the refusal, and its caller is answered in time.
+    """
     stage.upstream.streams = Refusing()
     gate = stage.upstream.streams.hold(0)
     creating = asyncio.create_task(streamed(stage))
@@ -217,7 +227,10 @@ async def test_a_refusal_while_storage_is_away_becomes_the_end(stage: Stage) -> 
 async def test_a_renewal_whose_outcome_stays_unknown_does_not_lose_the_run(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It was carried out, and storage went away before anybody could look: the next one finds the alarm it made."""
+    """A renewal may be committed and its answer lost, and storage may fail before the alarm is read again.
+
+    The next renewal finds the alarm where that one moved it.
+    """
     stage.pace(renew_s=0.1)
     stage.upstream.is_background = False
     gate = stage.upstream.streams.hold(3)
@@ -243,7 +256,7 @@ async def test_a_renewal_whose_outcome_stays_unknown_does_not_lose_the_run(
 
 
 async def warned(caplog: pytest.LogCaptureFixture, event: str) -> None:
-    """Wait until this has been logged."""
+    """Wait until an event has been logged."""
 
     async def is_logged() -> bool:
         return event in log_events(caplog)
@@ -252,12 +265,15 @@ async def warned(caplog: pytest.LogCaptureFixture, event: str) -> None:
 
 
 def is_renewal(request: StorageRequest) -> bool:
-    """Say whether a request moves the alarm of a run, and writes nothing else."""
+    """Return whether a request moves the alarm of a run and writes nothing else."""
     return request.kind == "POST $batch" and b"|run|" in request.body and b"resp|" not in request.body
 
 
 async def test_a_replay_does_not_begin_in_the_middle(stage: Stage) -> None:
-    """Storage fails at the very first event, of a response that was begun anew: better no stream than half of one."""
+    """A full replay of a restarted response raises StoreError if storage fails at its first event.
+
+    It does not begin at the restart instead, because the reader would miss `response.created`.
+    """
     stage.upstream.is_background = False
     stage.upstream.streams.breaks = [4]
     reader = await streamed(stage)
@@ -271,8 +287,8 @@ async def test_a_replay_does_not_begin_in_the_middle(stage: Stage) -> None:
     assert numbers(whole)[:3] == [0, 4, 5]
 
 
-async def test_an_end_during_an_outage_keeps_nobody_longer(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """An event is too large to keep, storage is away, and the client leaves: once the end is written, all is over."""
+async def test_an_end_after_an_outage_frees_its_holder_at_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """If an event is too large, storage fails and the client leaves, the run is over as soon as the end is written."""
     stage.upstream.streams.events[2:2] = [delta(noise(2 * MAX_PACKED))]
     gate = stage.upstream.streams.hold(2)
     reader = await streamed(stage)

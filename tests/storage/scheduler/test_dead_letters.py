@@ -1,4 +1,4 @@
-"""Poison queues: what no trigger could handle is armed again or shown as failed, and nothing stays there unseen."""
+"""Dead letters: a message that no trigger could handle becomes a wake-up or a failed response, and is then deleted."""
 
 import base64
 import logging
@@ -22,7 +22,7 @@ ASK = {"model": "m", "input": "question"}
 
 
 async def poisoned(stage: Stage, queue: str, *texts: str) -> list[DeadLetter]:
-    """Put messages into a poison queue as the platform does, and return them as they lie there."""
+    """Put messages into a poison queue as the platform does. Return them as they lie there."""
     async with QueueClient.from_connection_string(stage._connection, queue + POISON) as client:
         if queue != REQUESTS:
             await client.create_queue()
@@ -36,18 +36,18 @@ def encoded(said: Any) -> str:
 
 
 def id_of(name: str) -> str:
-    """Return the id of the response that a request of this name starts."""
+    """Return the id of the response that a queued request with this `id` starts."""
     return derived_id(REQUESTS.encode(), name.encode())
 
 
 async def left(stage: Stage, queue: str) -> int:
-    """Return how many messages a poison queue holds, hidden ones too."""
+    """Return how many messages a poison queue holds, including invisible ones."""
     async with QueueClient.from_connection_string(stage._connection, queue + POISON) as client:
         return int((await client.get_queue_properties()).approximate_message_count or 0)
 
 
-async def test_a_hint_is_given_again(stage: Stage) -> None:
-    """Whatever the message was about, its shard is swept: there its alarm is."""
+async def test_a_hint_wakes_its_shard_again(stage: Stage) -> None:
+    """A dead letter that was a hint becomes an immediate wake-up of its shard, where its alarm is."""
     record = await stage.ended(callback_url=CALLBACK_URL)
     shard, delivery = record.id[5], await stage.delivery(record.id)
     said = {
@@ -64,10 +64,10 @@ async def test_a_hint_is_given_again(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("queue", [WAKEUPS, DELIVERIES, RUNS])
-async def test_a_hint_that_says_nothing_is_logged_and_gone(
+async def test_a_hint_that_cannot_be_read_is_logged_and_deleted(
     stage: Stage, queue: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One that cannot be read stops no other."""
+    """A hint that cannot be read is logged and deleted, and the messages behind it are handled."""
     response_id = f"resp_{'a' * 32}"
     alarm_key = f"alarm|{1:013d}|deliver|{response_id}|c"
     good = {"shard": "a", "at": 1, "alarm": alarm_key, "id": response_id, "epoch": 1}
@@ -80,8 +80,8 @@ async def test_a_hint_that_says_nothing_is_logged_and_gone(
     assert (await left(stage, queue), len(stage.wakeups(response_id))) == (0, 1)
 
 
-async def test_a_request_that_failed_for_no_reason_of_its_own_has_another_chance(stage: Stage) -> None:
-    """It is sent to its queue again, by the name it has now, and marked: there is no second chance."""
+async def test_a_request_that_was_not_refused_gets_another_chance(stage: Stage) -> None:
+    """A request that was never refused is sent to its queue once more, with its id and marked as returned."""
     message = {"request": ASK, "reply_to": "replies-1", "correlation_id": "order 7"}
     (letter,) = await poisoned(stage, REQUESTS, encoded(message))
     stage.sent.clear()
@@ -92,8 +92,8 @@ async def test_a_request_that_failed_for_no_reason_of_its_own_has_another_chance
     assert (await stage.finish(id_of(letter.id))).status is Status.COMPLETED
 
 
-async def test_a_request_keeps_the_name_its_sender_gave_it(stage: Stage) -> None:
-    """So that a copy that got through after all is the same response."""
+async def test_a_request_keeps_the_id_its_sender_gave_it(stage: Stage) -> None:
+    """A request that is sent again keeps the `id` of its sender, so that a copy of it starts no second response."""
     await poisoned(stage, REQUESTS, encoded({"request": ASK, "id": "order-7"}))
     stage.sent.clear()
     await stage.engine.drain_dead_letters()
@@ -101,8 +101,8 @@ async def test_a_request_keeps_the_name_its_sender_gave_it(stage: Stage) -> None
     assert sent.content["id"] == "order-7"
 
 
-async def test_a_request_that_comes_back_fails_visibly(stage: Stage) -> None:
-    """Its function failed ten times: the sender is told, and the response can be read."""
+async def test_a_request_that_returns_to_the_poison_queue_fails_visibly(stage: Stage) -> None:
+    """A request that reaches the poison queue again becomes a failed response. Its reply queue receives the event."""
     message = {"request": ASK, "reply_to": "replies-1", "id": "order-7", "returned": True}
     await poisoned(stage, REQUESTS, encoded(message))
     await stage.engine.drain_dead_letters()
@@ -113,7 +113,7 @@ async def test_a_request_that_comes_back_fails_visibly(stage: Stage) -> None:
 
 
 async def test_a_request_that_has_started_is_not_failed(stage: Stage) -> None:
-    """A message that was handled before its function failed changes nothing any more."""
+    """A dead letter does not fail a response that the same message has already started."""
     message = {"request": ASK, "id": "order-7", "returned": True}
     await stage.engine.take_request(QueueMessage("m-1", orjson.dumps(message)))
     await poisoned(stage, REQUESTS, encoded(message))
@@ -121,8 +121,12 @@ async def test_a_request_that_has_started_is_not_failed(stage: Stage) -> None:
     assert (await stage.finish(id_of("order-7"))).status is Status.COMPLETED
 
 
-async def test_a_message_that_is_not_base64_is_told_so(stage: Stage) -> None:
-    """The commonest mistake of senders: the platform moves such a message to the poison queue without a word."""
+async def test_a_message_that_is_not_base64_fails_with_invalid_encoding(stage: Stage) -> None:
+    """A message that is not base64 fails with `invalid_encoding`, and its reply queue receives the event.
+
+    This is the commonest mistake of senders. The platform moves such a message to the poison queue without reporting
+    it.
+    """
     text = orjson.dumps({"request": ASK, "reply_to": "replies-1", "correlation_id": "order 7"}).decode()
     await poisoned(stage, REQUESTS, text)
     await stage.engine.drain_dead_letters()
@@ -135,8 +139,11 @@ async def test_a_message_that_is_not_base64_is_told_so(stage: Stage) -> None:
     }
 
 
-async def test_what_was_rejected_is_a_failed_response(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody could be told: the reason is logged, and read under the name of the message."""
+async def test_a_rejected_message_becomes_a_failed_response(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A rejected message without a reply queue becomes a failed response under the message's id.
+
+    The reason is logged.
+    """
     await stage.engine.take_request(QueueMessage("m-1", b"{\xff"))
     with caplog.at_level(logging.ERROR, "shared.scheduler.dead_letters"):
         await stage.engine.drain_dead_letters()
@@ -150,23 +157,26 @@ async def test_what_was_rejected_is_a_failed_response(stage: Stage, caplog: pyte
     assert (record.caller, record.deliveries, await left(stage, REQUESTS)) == (ANN.name, (), 0)
 
 
-async def test_what_fails_here_is_of_the_trace_its_message_names(stage: Stage) -> None:
-    """Whether it could not be handled, or was rejected."""
+async def test_a_failed_dead_letter_belongs_to_the_trace_of_its_message(stage: Stage) -> None:
+    """A response that fails because of a dead letter belongs to the trace that its message names.
+
+    This holds for a request that could not be handled and for one that was rejected.
+    """
     await poisoned(stage, REQUESTS, encoded({"id": "r-1", "request": ASK, "returned": True, "traceparent": TRACE}))
     await stage.engine.take_request(QueueMessage("r-2", orjson.dumps({"request": [], "traceparent": TRACE})))
     await stage.engine.drain_dead_letters()
     assert [(await stage.record(id_of(name))).trace for name in ("r-1", "r-2")] == [TRACE, TRACE]
 
 
-async def test_more_than_a_batch_is_emptied(stage: Stage) -> None:
-    """All of them are seen to in one visit."""
+async def test_more_than_one_batch_is_drained(stage: Stage) -> None:
+    """One visit empties a poison queue that holds more than one batch."""
     await poisoned(stage, WAKEUPS, *(encoded({"shard": "a", "at": n}) for n in range(70)))
     await stage.engine.drain_dead_letters()
     assert await left(stage, WAKEUPS) == 0
 
 
-async def test_what_storage_refuses_is_left_for_later(stage: Stage) -> None:
-    """The message stays, and the other queues are seen to all the same."""
+async def test_a_dead_letter_that_storage_refuses_is_left_for_later(stage: Stage) -> None:
+    """If the table fails, the request stays in its poison queue, and the other poison queues are still drained."""
     await poisoned(stage, WAKEUPS, encoded({"shard": "a", "at": 1}))
     await poisoned(stage, REQUESTS, encoded({"request": None}))
     async with stage.proxy.refusing():

@@ -1,4 +1,4 @@
-"""A death costs a minute: what a process leaves behind, at whatever it was, when another one goes on with it."""
+"""A crash delays work by about a minute, whatever the process was doing. Then another process continues it."""
 
 import asyncio
 import itertools
@@ -18,20 +18,20 @@ from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 SHARD = "a"
 ASKED: dict[str, Any] = {"model": "m", "input": "question", "background": True, "callback_url": CALLBACK_URL}
-# The longest lease is a claim's, 60 s. The others are shorter, and a heartbeat finds them after 60 s at the latest;
-# what a start has begun is polled for the first time after a tenth of its age.
+# The longest lease is a claim's, 60 s. The others are shorter, and a heartbeat finds them after 60 s at the latest.
+# After a repeated start, the first poll follows after a tenth of the response's age.
 COSTS_MS = 60_000 + 7_000
 
 
 def keys() -> Iterator[str]:
-    """Give idempotency keys whose responses are all of one shard."""
+    """Yield idempotency keys whose responses are all in one shard."""
     for key in map(str, itertools.count()):
         if shard_of(derived_id(ANN.name.encode(), key.encode(), orjson.dumps(ASKED))) == SHARD:
             yield key
 
 
 async def dies(process: Coroutine[Any, Any, object], gate: Gate) -> None:
-    """Let a process die while it is held."""
+    """Kill a process while it is held at a gate."""
     task = asyncio.create_task(process)
     await gate.reached.wait()
     task.cancel()
@@ -40,29 +40,29 @@ async def dies(process: Coroutine[Any, Any, object], gate: Gate) -> None:
 
 
 async def polls(stage: Stage, key: str) -> None:
-    """Die with the answer of a poll."""
+    """Crash before the answer of a poll is used."""
     made = await stage.create(key=key, **ASKED)
     stage.clock.advance(1)
     await dies(stage.sweep(made.id), stage.upstream.hold_polls())
 
 
 async def waits(stage: Stage, key: str) -> None:
-    """Die with the nudge for a poll."""
+    """Crash after taking the wake-up for a poll."""
     await stage.create(key=key, **ASKED)
 
 
 async def starts(stage: Stage, key: str) -> None:
-    """Die with the answer of a create call."""
+    """Crash before the answer of a create call is used."""
     await dies(stage.create(key=key, **ASKED), stage.upstream.hold_starts())
 
 
 async def ends(stage: Stage, key: str) -> None:
-    """Die with the message that asks for a delivery."""
+    """Crash after taking the message that asks for a delivery."""
     await stage.ended(key=key, **ASKED)
 
 
 async def delivers(stage: Stage, key: str) -> None:
-    """Die after the claim of an attempt."""
+    """Crash after the claim of an attempt."""
     delivery = (await stage.ended(key=key, **ASKED)).delivery(Target.CALLBACK)
     assert delivery
     await dies(stage.engine.deliver(DeliverNow(delivery.alarm_key)), stage.receiver.hold())
@@ -70,8 +70,11 @@ async def delivers(stage: Stage, key: str) -> None:
 
 
 @pytest.mark.parametrize("beat_s", [*range(0, 60, 5), 59])
-async def test_a_death_costs_a_minute_whenever_the_heartbeat_comes(stage: Stage, beat_s: int) -> None:
-    """All of one shard, so that what rings in between and what has gone meanwhile is before the next alarm."""
+async def test_a_crash_costs_a_minute_whenever_the_heartbeat_is_due(stage: Stage, beat_s: int) -> None:
+    """After a crash, all callbacks arrive within 67 s, whenever the next heartbeat is due.
+
+    All responses are in one shard, so alarms that are handled or removed meanwhile come before the next alarm.
+    """
     stage.upstream.course = [Status.COMPLETED]
     given = keys()
     for dying in (polls, waits, starts, ends, delivers):

@@ -1,6 +1,6 @@
-"""More work than can be done in time: what waits is not charged, nothing fails for it, and nothing piles up.
+"""Overload: work that cannot be done in time is not counted as an attempt, fails nothing and leaves nothing behind.
 
-The clock of these tests' loop can be put forward, so that nobody waits for a deadline.
+The clock of these tests' event loop can be put forward, so that no test waits for a real deadline.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 async def renew(stage: Stage) -> None:
-    """Give the stage a process that knows the peers it has now."""
+    """Replace the stage's ports, so that its process uses the peers that the stage has now."""
     stage.ports = await stage.new_ports(stage.clock)
     stage.limit()
 
@@ -47,21 +47,24 @@ async def renew(stage: Stage) -> None:
 
 
 class SlowUpstream(ScriptedUpstream):
-    """An upstream whose polls wait in a line until the test lets the first of them go."""
+    """An upstream whose polls wait in a line until the test opens the gate of the first one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.line: deque[Gate] = deque()
 
     async def poll(self, token: str) -> Progress:
-        """Answer when it is this poll's turn."""
+        """Join the line, and answer once the gate is open."""
         self.line.append(gate := Gate())
         await gate.wait()
         return await super().poll(token)
 
 
 async def ring_apart(world: Ports, response_id: str, line: deque[Gate]) -> "asyncio.Task[int]":
-    """Let a process ring a response's alarm; return its sweep once the poll has joined the line, or it has ended."""
+    """Sweep the shard of a response in another process.
+
+    Return the sweep once its poll is in the line, or once it ended.
+    """
     waiting = len(line)
     ring = asyncio.create_task(sweep(world, shard_of(response_id), 0))
 
@@ -73,7 +76,10 @@ async def ring_apart(world: Ports, response_id: str, line: deque[Gate]) -> "asyn
 
 
 async def play(stage: Stage, upstream: SlowUpstream, response_id: str, delay_s: float) -> Record:
-    """Ring every poll in time, each by another process, and let each answer come that late; return the ended record."""
+    """Sweep at the due time of every poll, each time in another process, and delay each answer by `delay_s` seconds.
+
+    Returns the ended record.
+    """
     answers: deque[tuple[int, asyncio.Task[int]]] = deque()
     while not (record := await stage.record(response_id)).status.is_terminal:
         due_ms = (await stage.alarms(response_id))[0].due_ms
@@ -96,10 +102,8 @@ async def play(stage: Stage, upstream: SlowUpstream, response_id: str, delay_s: 
     [(2.5, [Status.IN_PROGRESS] * 20), (CALL_DEADLINE_S, [HANGING] * 10)],
     ids=["slow", "hanging"],
 )
-async def test_polls_that_overlap_are_not_held_against_the_response(
-    stage: Stage, delay_s: float, course: list[Outcome]
-) -> None:
-    """The next poll is due before the last has been answered, again and again: the response completes all the same."""
+async def test_polls_that_overlap_do_not_fail_the_response(stage: Stage, delay_s: float, course: list[Outcome]) -> None:
+    """A response completes even if every poll becomes due before the one before it has been answered."""
     upstream = stage.upstream = SlowUpstream()
     upstream.course = [*course, Status.COMPLETED]
     await renew(stage)
@@ -110,7 +114,7 @@ async def test_polls_that_overlap_are_not_held_against_the_response(
 
 
 async def test_polls_leave_nothing_behind(stage: Stage) -> None:
-    """A second after the last poll, no poll is kept, whether a sweep or a caller asked."""
+    """One second after the last poll, the process keeps no poll of a sweep or a caller."""
     stage.upstream.course = [Status.IN_PROGRESS]
     made = [await stage.create() for _ in range(3)]
     stage.clock.advance(1)
@@ -130,7 +134,7 @@ async def test_polls_leave_nothing_behind(stage: Stage) -> None:
 
 
 class HangingUpstream(ScriptedUpstream):
-    """An upstream that answers no start: each is given up at its deadline."""
+    """An upstream that answers no start, so that each start reaches its deadline."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,15 +150,16 @@ class HangingUpstream(ScriptedUpstream):
 
 
 async def accept(stage: Stage, response_id: str) -> None:
-    """Accept a response whose starter dies before it starts."""
+    """Accept a response whose process crashes before it starts the work."""
     record = Record(response_id, "ann", created_ms=START_MS, deadline_ms=START_MS + HOUR_MS)
     await stage.ports.store.commit(response_transitions.accept(record, blobs.pack({"input": "question"}), START_MS))
 
 
-async def test_a_backlog_fails_nothing_and_charges_only_what_it_acts_on(stage: Stage) -> None:
-    """400 starts are due and the upstream hangs: a sweep takes what it can in a minute and nudges for the rest.
+async def test_a_backlog_fails_nothing_and_counts_only_attempts_that_were_made(stage: Stage) -> None:
+    """If 400 starts are due and the upstream hangs, a sweep takes as many as fit in a minute and wakes the shard again.
 
-    What was taken comes back as an expected error, what was not is as it was: no alarm is nearer to being given up.
+    The starts that it took fail with an expected error, and the others do not change. No alarm comes nearer to being
+    given up.
     """
     upstream = stage.upstream = HangingUpstream()
     await renew(stage)
@@ -186,8 +191,11 @@ async def test_a_backlog_fails_nothing_and_charges_only_what_it_acts_on(stage: S
 # A slow receiver
 
 
-async def test_a_callback_that_finds_no_slot_is_neither_charged_nor_given_up(stage: Stage) -> None:
-    """Others hold a slow host's slots for minutes: the delivery waits, and is made once one is free."""
+async def test_a_callback_without_a_slot_is_neither_counted_nor_given_up(stage: Stage) -> None:
+    """A callback without a free bulkhead slot stays pending for minutes with no attempt counted.
+
+    It is delivered once a slot is free.
+    """
     stage.receiver.is_busy = True
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()

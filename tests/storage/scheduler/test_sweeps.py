@@ -1,4 +1,4 @@
-"""Sweeps: move first, act after; every alarm on its own, whatever the others do."""
+"""Sweeps: an alarm is moved before it is acted on, and a failure of one alarm does not affect the others."""
 
 import asyncio
 from dataclasses import replace
@@ -24,7 +24,10 @@ BUG = ZeroDivisionError("a bug of ours")
 
 
 async def running(stage: Stage, count: int, shard: str = "a") -> list[Work]:
-    """Plant the polls of as many responses of a shard, due now, whose work goes on for ever."""
+    """Plant the polls of `count` responses of a shard.
+
+    They are due now, and their work never ends. Return the works.
+    """
     works = [Work(f"t{n}", {}, [Status.IN_PROGRESS], Status.QUEUED) for n in range(count)]
     stage.upstream.works |= {work.token: work for work in works}
     await stage.plant(
@@ -45,7 +48,7 @@ async def running(stage: Stage, count: int, shard: str = "a") -> list[Work]:
 
 
 async def beside(stage: Stage, response_id: str) -> Work:
-    """Return the work of another response of the same shard, which goes on for ever."""
+    """Create another response in the same shard whose work never ends. Return its work."""
     stage.upstream.course = [Status.IN_PROGRESS]
     while shard_of((other := await stage.create()).id) != shard_of(response_id):
         continue
@@ -53,7 +56,7 @@ async def beside(stage: Stage, response_id: str) -> Work:
 
 
 async def ring_until_ended(stage: Stage, response_id: str, rings: int) -> Record:
-    """Ring the first alarm of a response that often, after which it must have ended."""
+    """Act on the first alarm of a response `rings` times, and check that it runs until then. Return its record."""
     for _ in range(rings):
         assert not (await stage.record(response_id)).status.is_terminal
         await stage.ring(response_id)
@@ -63,8 +66,8 @@ async def ring_until_ended(stage: Stage, response_id: str, rings: int) -> Record
 # One sweep
 
 
-async def test_a_sweep_takes_what_is_due_and_nudges_for_what_comes_next(stage: Stage) -> None:
-    """What is due is moved and acted on; the next nudge is for the shard's earliest alarm."""
+async def test_a_sweep_acts_on_due_alarms_and_wakes_for_the_next_one(stage: Stage) -> None:
+    """A sweep moves and acts on the due alarms. Its wake-up is for the earliest alarm that follows."""
     works = await running(stage, 3)
     assert await sweep(stage.ports, "a", NOW_S) == 3
     assert [work.polls for work in works] == [1, 1, 1]
@@ -72,7 +75,7 @@ async def test_a_sweep_takes_what_is_due_and_nudges_for_what_comes_next(stage: S
 
 
 async def test_a_sweep_that_finds_nothing_ends(stage: Stage) -> None:
-    """It moves nothing and nudges for nothing, so that chains of nudges merge."""
+    """A sweep that finds nothing due sends no wake-up, so that chains of wake-ups merge."""
     await running(stage, 1)
     stage.clock.ms -= 2_000
     assert await sweep(stage.ports, "a", 0) == 0
@@ -83,20 +86,23 @@ async def test_a_sweep_that_finds_nothing_ends(stage: Stage) -> None:
 async def test_the_time_of_the_message_counts_up_to_five_seconds_ahead(
     stage: Stage, behind_ms: int, taken: int
 ) -> None:
-    """A sweeper whose clock is behind that of the one who nudged still takes the alarm; a wild time is not believed."""
+    """A sweep takes alarms up to its wake-up's time even if its clock is behind by up to 5 s.
+
+    A time further ahead is ignored.
+    """
     await running(stage, 1)
     stage.clock.ms -= behind_ms
     assert await sweep(stage.ports, "a", NOW_S) == taken
 
 
 async def test_a_late_message_does_not_turn_the_clock_back(stage: Stage) -> None:
-    """An old nudge is as good as one for now."""
+    """A wake-up for a time in the past has the same effect as one for now."""
     await running(stage, 1)
     assert await sweep(stage.ports, "a", NOW_S - 500) == 1
 
 
-async def test_more_than_500_alarms_are_the_next_sweeps(stage: Stage) -> None:
-    """A sweep takes 500 and nudges for now; the next one takes the rest."""
+async def test_alarms_beyond_500_are_left_to_the_next_sweep(stage: Stage) -> None:
+    """A sweep takes at most 500 alarms and sends an immediate wake-up. The next sweep takes the rest."""
     works = await running(stage, 520)
     assert await sweep(stage.ports, "a", NOW_S) == 500
     assert stage.sent == [wakeup(NOW_S, 0)]
@@ -105,7 +111,7 @@ async def test_more_than_500_alarms_are_the_next_sweeps(stage: Stage) -> None:
 
 
 async def test_two_sweeps_at_once_share_the_alarms(stage: Stage) -> None:
-    """Every alarm is acted on by exactly one of them."""
+    """When two processes sweep a shard at once, each alarm is acted on exactly once."""
     works = await running(stage, 120)
     other = await stage.new_ports(stage.clock)
     taken = await asyncio.gather(sweep(stage.ports, "a", NOW_S), sweep(other, "a", NOW_S))
@@ -113,8 +119,8 @@ async def test_two_sweeps_at_once_share_the_alarms(stage: Stage) -> None:
     assert {work.polls for work in works} == {1}
 
 
-async def test_a_slow_alarm_holds_no_nudge_up(stage: Stage) -> None:
-    """The next nudge is sent after a second at the latest, while the slow one is still under way."""
+async def test_a_slow_alarm_does_not_delay_the_next_wakeup(stage: Stage) -> None:
+    """A sweep sends its next wake-up although one of its alarms is still being acted on."""
     await running(stage, 1)
     gate = stage.upstream.hold_polls()
     slow = asyncio.create_task(sweep(stage.ports, "a", NOW_S))
@@ -128,8 +134,8 @@ async def test_a_slow_alarm_holds_no_nudge_up(stage: Stage) -> None:
     assert await slow == 1
 
 
-async def test_an_alarm_of_a_kind_that_nobody_needs_is_removed(stage: Stage) -> None:
-    """No response of this version runs: such an alarm goes without effect."""
+async def test_a_run_alarm_without_a_record_is_removed(stage: Stage) -> None:
+    """A `run` alarm without a record is removed and has no other effect."""
     run = Alarm(START_MS, Kind.RUN, "resp_" + "a" * 32)
     await stage.plant([run])
     await stage.sweep(run.id)
@@ -140,7 +146,10 @@ async def test_an_alarm_of_a_kind_that_nobody_needs_is_removed(stage: Stage) -> 
 
 
 async def test_damaged_input_fails_its_response_and_delays_no_other(stage: Stage) -> None:
-    """After five failures in a row the response ends with internal_error, without its input being read again."""
+    """After five failures in a row a response ends with `internal_error`, without another read of its damaged input.
+
+    The polls of another response of the shard go on.
+    """
     stage.upstream.start_errors = [OUTAGE]
     made = await stage.create(callback_url=CALLBACK_URL)
     await stage.put(made.id, f"resp|{made.id}|input|00", p0=b"damaged")
@@ -155,7 +164,7 @@ async def test_damaged_input_fails_its_response_and_delays_no_other(stage: Stage
 
 
 async def test_a_poll_that_always_raises_fails_its_response(stage: Stage) -> None:
-    """Five times the unexpected, with back-off; then the response ends and its work is stopped."""
+    """After five polls that raise an unexpected error, the response fails and its work upstream is stopped."""
     made = await stage.create()
     stage.upstream.poll_errors = [BUG] * 5
     failed = await ring_until_ended(stage, made.id, 6)
@@ -164,8 +173,8 @@ async def test_a_poll_that_always_raises_fails_its_response(stage: Stage) -> Non
     assert stage.upstream.stopped == ["up_0"]
 
 
-async def test_the_unexpected_is_forgotten_once_it_ends(stage: Stage) -> None:
-    """Four failures, one poll that ends well, four failures again: only five in a row count."""
+async def test_a_success_resets_the_count_of_failures(stage: Stage) -> None:
+    """A poll that succeeds resets the count of failures. Only five in a row end the response."""
     stage.upstream.course = [Status.IN_PROGRESS]
     made = await stage.create()
     for _ in range(2):
@@ -175,8 +184,8 @@ async def test_the_unexpected_is_forgotten_once_it_ends(stage: Stage) -> None:
     assert not (await stage.record(made.id)).status.is_terminal
 
 
-async def test_a_death_counts_like_a_failure(stage: Stage) -> None:
-    """The attempt is counted before the action, so a poll that kills every process ends the response, too."""
+async def test_a_crash_counts_like_a_failure(stage: Stage) -> None:
+    """The attempt is counted before the action, so a poll that kills every process fails the response in the end."""
     stage.upstream.course = [Status.IN_PROGRESS]
     made = await stage.create()
     for _ in range(8):
@@ -193,7 +202,7 @@ async def test_a_death_counts_like_a_failure(stage: Stage) -> None:
 
 
 async def test_a_damaged_result_fails_its_delivery(stage: Stage) -> None:
-    """What cannot be read cannot be sent: the delivery ends failed, the response keeps its status and its purge."""
+    """A result that cannot be read fails its delivery. The response keeps its status and its purge alarm."""
     stage.upstream.first = Status.COMPLETED
     made = await stage.create(callback_url=CALLBACK_URL)
     await stage.ports.store.commit(ChangeSet(replace(made, body=b"damaged"), writes_body=True))
@@ -209,7 +218,10 @@ async def test_a_damaged_result_fails_its_delivery(stage: Stage) -> None:
 
 
 async def test_a_damaged_record_delays_no_other(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A row that is not a record can neither be handled nor ended: its alarm gets five tries, then one every hour."""
+    """An alarm whose record cannot be read gets five attempts, then one every hour.
+
+    Other responses are polled on time.
+    """
     stage.upstream.course = [Status.COMPLETED]
     made = await stage.create()
     await stage.put(made.id, f"resp|{made.id}", facts="damaged")
@@ -225,7 +237,7 @@ async def test_a_damaged_record_delays_no_other(stage: Stage, caplog: pytest.Log
 
 
 async def test_a_stop_that_always_raises_is_tried_every_hour(stage: Stage) -> None:
-    """The upstream's work costs money: five failures slow its stop down and do not end it."""
+    """A stop that fails five times is tried again every hour, because the upstream's work costs money."""
     made = await stage.create()
     stage.upstream.stop_errors = [BUG] * 5
     await stage.engine.cancel(ANN, made.id)
@@ -236,7 +248,7 @@ async def test_a_stop_that_always_raises_is_tried_every_hour(stage: Stage) -> No
 
 
 async def test_a_purge_that_always_raises_is_tried_every_hour(stage: Stage) -> None:
-    """What was deleted must go in the end, whatever keeps it now."""
+    """A purge that fails five times is tried again every hour until the response is removed."""
     stage.upstream.first = Status.COMPLETED
     made = await stage.create()
     stage.upstream.forget_errors = [BUG] * 5
@@ -248,8 +260,8 @@ async def test_a_purge_that_always_raises_is_tried_every_hour(stage: Stage) -> N
     assert await stage.ports.store.read(made.id) is None
 
 
-async def test_rows_that_are_no_alarms_stop_nobody(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """They are logged, and the alarms behind them ring in time, one sweep leading to the next."""
+async def test_rows_that_are_not_alarms_stop_nothing(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Rows with unreadable alarm keys are logged. The alarms behind them are acted on, and the next wake-up is sent."""
     for key in NO_ALARMS:
         await stage.put("resp_a", key, facts="damaged", write_id="")
     (work,) = await running(stage, 1)

@@ -1,6 +1,6 @@
-"""Messages are hints: chains of nudges hold by themselves, and whatever becomes of them, nothing is lost.
+"""Chains of wake-ups drive every response to its end, and lost, late or repeated messages lose no work.
 
-The clocks of these tests run, because a queue hides its messages by the real time.
+The clocks of these tests run, because a queue hides its messages by real time.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ RESPONSES = 12
 
 
 async def engine(stage: Stage, ahead_ms: int) -> Engine:
-    """Return the engine of another process on the same storage, whose clock is ahead by this time."""
+    """Return the engine of another process on the same storage, whose clock is `ahead_ms` ahead."""
     return Engine(await stage.new_ports(SkewedClock(ahead_ms)))
 
 
 async def submitted(maker: Engine) -> list[str]:
-    """Create responses with callbacks, all at once; return their ids."""
+    """Create responses with callbacks, all at once. Return their ids."""
     body = orjson.dumps({"model": "m", "input": "q", "background": True, "callback_url": CALLBACK_URL})
     made = await asyncio.gather(*(maker.create(ANN, parse_request(body), None, None) for _ in range(RESPONSES)))
     return [record.id for record, _ in made]
 
 
 async def finished(stage: Stage, ids: list[str]) -> None:
-    """Wait until every response has completed and its callback has arrived, once."""
+    """Wait until every response has completed and its callback has arrived exactly once."""
 
     async def all_delivered() -> bool:
         return len(stage.receiver.posts) >= len(ids)
@@ -50,8 +50,8 @@ async def finished(stage: Stage, ids: list[str]) -> None:
     [(0, [0]), (2_000, [0]), (0, [2_000]), (0, [0, 2_000])],
     ids=["one clock", "maker ahead", "sweeper ahead", "both sweep"],
 )
-async def test_chains_survive_clocks_that_differ(stage: Stage, maker_ms: int, sweepers_ms: list[int]) -> None:
-    """Without one heartbeat, nudges alone take every response to its end, whichever process handles them."""
+async def test_chains_work_with_clocks_that_differ(stage: Stage, maker_ms: int, sweepers_ms: list[int]) -> None:
+    """Wake-ups alone drive every response to its end, without a heartbeat and even with clocks that differ by 2 s."""
     stage.upstream.course = [Status.IN_PROGRESS, Status.IN_PROGRESS, Status.COMPLETED]
     maker = await engine(stage, maker_ms)
     sweepers = [await engine(stage, ahead_ms) for ahead_ms in sweepers_ms]
@@ -59,8 +59,8 @@ async def test_chains_survive_clocks_that_differ(stage: Stage, maker_ms: int, sw
         await finished(stage, await submitted(maker))
 
 
-async def test_clearing_every_queue_again_and_again_loses_nothing(stage: Stage) -> None:
-    """What was due is found by the heartbeat; here it beats every second."""
+async def test_clearing_every_queue_every_second_loses_nothing(stage: Stage) -> None:
+    """If all messages are deleted every second, a heartbeat every second still drives every response to its end."""
     stage.upstream.course = [Status.IN_PROGRESS, Status.COMPLETED]
     worker = await engine(stage, 0)
 
@@ -76,8 +76,8 @@ async def test_clearing_every_queue_again_and_again_loses_nothing(stage: Stage) 
         beating.cancel()
 
 
-async def test_a_message_repeated_at_will_changes_nothing(stage: Stage) -> None:
-    """Queues deliver at least once: every message is handled three times, and nothing happens twice."""
+async def test_a_repeated_message_changes_nothing(stage: Stage) -> None:
+    """Queues deliver at least once. If every message is handled three times, nothing is started or delivered twice."""
     worker = await engine(stage, 0)
     ids = await submitted(worker)
     async with queue_host(stage, worker, copies=3):
@@ -85,7 +85,7 @@ async def test_a_message_repeated_at_will_changes_nothing(stage: Stage) -> None:
 
 
 async def clear(stage: Stage) -> None:
-    """Delete every message of every queue."""
+    """Delete all messages of the `nudges` and `deliveries` queues."""
     for name in (WAKEUPS, DELIVERIES):
         async with stage.queue(name) as queue:
             await queue.clear_messages()

@@ -1,4 +1,4 @@
-"""The table: what is committed, what loses, and what is known when storage loses its answer."""
+"""The table: what is committed, which write loses, and how a write whose answer was lost is recognised."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,24 +26,24 @@ RETENTION_MS = 86_400_000
 
 @pytest.fixture(params=[0, 2], ids=["sdk gives up", "sdk repeats"])
 async def lossy(request: pytest.FixtureRequest, connection_string: str) -> AsyncIterator[Stage]:
-    """Give a stage for lost answers, once with an SDK that reports them and once with one that repeats by itself."""
+    """Give a stage for lost answers, once with an SDK that reports them and once with an SDK that repeats requests."""
     async with Stage(connection_string, sdk_retries=request.param) as stage:
         yield stage
 
 
 def opening(request: bytes = b"packed") -> ChangeSet:
-    """Return the write that accepts a fresh response."""
+    """Return the change set that accepts a new response."""
     record = Record(new_id(), "ann", created_ms=START_MS, deadline_ms=START_MS + 1_000)
     return response_transitions.accept(record, request, START_MS)
 
 
 def alarms_at(due_ms: int, count: int) -> list[Alarm]:
-    """Return the alarms of as many responses of one shard, due at the same time."""
+    """Return the alarms of `count` responses of one shard, due at the same time."""
     return [Alarm(due_ms, Kind.POLL, f"resp_{SHARD}{n:031x}", token="t", born_ms=due_ms) for n in range(count)]
 
 
 def later(alarms: list[Alarm]) -> list[tuple[Alarm, Alarm]]:
-    """Return the moves of alarms by a second."""
+    """Return the moves that set alarms to a second later."""
     return [(alarm, alarm.moved(alarm.due_ms + 1_000, attempt=1)) for alarm in alarms]
 
 
@@ -57,13 +57,13 @@ async def due(store: Store) -> list[Alarm]:
 
 
 async def test_a_commit_returns_the_record_as_it_can_be_read(stage: Stage) -> None:
-    """What a commit returns has the ETag that the next write needs."""
+    """A commit returns the record as a read would, with the ETag that the next write needs."""
     committed = await stage.ports.store.commit(opening())
     assert await stage.record(committed.id) == committed
 
 
 async def test_a_record_is_inserted_once(stage: Stage) -> None:
-    """Of two inserts of one id the second loses, and changes nothing."""
+    """The second of two inserts with the same id raises Conflict and changes nothing."""
     write = opening()
     committed = await stage.ports.store.commit(write)
     with pytest.raises(Conflict):
@@ -73,8 +73,8 @@ async def test_a_record_is_inserted_once(stage: Stage) -> None:
     assert await stage.record(committed.id) == committed
 
 
-async def test_whoever_has_read_an_older_record_loses(stage: Stage) -> None:
-    """The record is the fence: a write decided from an old record is a Conflict and leaves no trace."""
+async def test_a_write_based_on_an_older_record_loses(stage: Stage) -> None:
+    """A write based on an old version of the record raises Conflict and changes nothing."""
     store = stage.ports.store
     old = await store.commit(opening())
     new = await store.commit(ChangeSet(replace(old, acknowledged=True)))
@@ -85,8 +85,8 @@ async def test_whoever_has_read_an_older_record_loses(stage: Stage) -> None:
     assert await stage.kinds(old.id) == [Kind.START]
 
 
-async def test_a_conflict_names_the_alarm_that_was_gone(stage: Stage) -> None:
-    """Whoever holds an alarm that another has moved learns that, and not only that something was wrong."""
+async def test_a_conflict_names_the_alarm_that_did_not_exist(stage: Stage) -> None:
+    """A change set that removes an alarm that does not exist raises a Conflict that names it, and changes nothing."""
     record = await stage.ports.store.commit(opening())
     gone = response_transitions.stop_alarm(record, "token", START_MS).key
     with pytest.raises(Conflict) as conflict:
@@ -95,8 +95,8 @@ async def test_a_conflict_names_the_alarm_that_was_gone(stage: Stage) -> None:
     assert await stage.record(record.id) == record
 
 
-async def test_a_record_can_be_read_without_what_is_packed(stage: Stage) -> None:
-    """Without the body a damaged one cannot do harm."""
+async def test_a_record_can_be_read_without_its_body(stage: Stage) -> None:
+    """A record with a damaged body can be read without its body."""
     record = await stage.ports.store.commit(opening())
     await stage.ports.store.commit(ChangeSet(replace(record, body=b"damaged"), writes_body=True))
     bare = await stage.ports.store.read(record.id, with_body=False)
@@ -107,7 +107,7 @@ async def test_a_record_can_be_read_without_what_is_packed(stage: Stage) -> None
 
 @pytest.mark.parametrize("size", [0, 60_000, 60_001, 655_360, 655_361, MAX_PACKED])
 async def test_bodies_and_requests_of_every_size_are_kept(stage: Stage, size: int) -> None:
-    """What is packed reads back byte by byte, in the record or in rows beside it, up to the limit."""
+    """A packed body or request up to the size limit is read back unchanged, from the record or from rows beside it."""
     store, packed = stage.ports.store, bytes(range(256)) * (size // 256) + bytes(size % 256)
     record = await store.commit(opening(packed))
     assert await store.request(record.id) == packed
@@ -116,11 +116,11 @@ async def test_bodies_and_requests_of_every_size_are_kept(stage: Stage, size: in
     assert await store.body(await stage.record(record.id)) == packed
 
 
-# Answers that are lost after the commit
+# Answers that are lost after a commit
 
 
 async def test_an_insert_whose_answer_was_lost_is_recognised(lossy: Stage) -> None:
-    """Our own write_id in the record means that the write succeeded."""
+    """An insert whose answer is lost succeeds, because the record carries its `write_id`."""
     fault = lossy.proxy.drop_answer(is_transaction)
     committed = await lossy.ports.store.commit(opening())
     assert fault.happened.is_set()
@@ -128,7 +128,7 @@ async def test_an_insert_whose_answer_was_lost_is_recognised(lossy: Stage) -> No
 
 
 async def test_an_update_whose_answer_was_lost_is_recognised(lossy: Stage) -> None:
-    """The record that comes back can be written again: its ETag is the one of our own write."""
+    """An update whose answer is lost succeeds. The record that it returns has the ETag that the next write needs."""
     record = await lossy.ports.store.commit(opening())
     fault = lossy.proxy.drop_answer(is_transaction)
     ending = Ending(Status.COMPLETED, blobs.pack({}))
@@ -139,7 +139,10 @@ async def test_an_update_whose_answer_was_lost_is_recognised(lossy: Stage) -> No
 
 
 async def test_a_move_whose_answer_was_lost_is_recognised(lossy: Stage) -> None:
-    """A move has no record: its write_id is in the alarm's new row. All of the batch count as moved."""
+    """A move whose answer is lost succeeds for the whole batch.
+
+    A move changes no record, so its `write_id` is in the new row of the alarm.
+    """
     await lossy.plant(alarms_at(START_MS, 5))
     planned = later(await due(lossy.ports.store))
     fault = lossy.proxy.drop_answer(is_transaction)
@@ -150,7 +153,7 @@ async def test_a_move_whose_answer_was_lost_is_recognised(lossy: Stage) -> None:
 
 
 async def test_a_removal_whose_answer_was_lost_is_recognised(lossy: Stage) -> None:
-    """A record that is gone was removed, whoever says so."""
+    """A removal whose answer is lost succeeds, because the record no longer exists."""
     write = opening()
     record = await lossy.ports.store.commit(write)
     fault = lossy.proxy.drop_answer(is_transaction)
@@ -158,8 +161,8 @@ async def test_a_removal_whose_answer_was_lost_is_recognised(lossy: Stage) -> No
     assert fault.happened.is_set()
 
 
-async def test_a_write_that_never_arrived_is_no_success(stage: Stage) -> None:
-    """Storage that cannot be reached is StoreUnavailable, for records and for alarms."""
+async def test_a_write_that_never_arrived_does_not_succeed(stage: Stage) -> None:
+    """If storage cannot be reached, commits, moves and reads raise StoreUnavailable, and the record does not change."""
     record = await stage.ports.store.commit(opening())
     await stage.plant(alarms_at(START_MS, 1))
     alarms = await due(stage.ports.store)
@@ -177,7 +180,10 @@ async def test_a_write_that_never_arrived_is_no_success(stage: Stage) -> None:
 
 
 async def test_one_alarm_that_is_gone_does_not_stop_the_other_49(stage: Stage) -> None:
-    """A failed transaction names one operation: that alarm is dropped and the rest is sent again."""
+    """If one alarm of a batch is gone, the other 49 are moved.
+
+    The failed transaction names one operation. That alarm is dropped and the rest is sent again.
+    """
     await stage.plant(alarms_at(START_MS, 50))
     alarms = await due(stage.ports.store)
     await stage.ports.store.remove(alarms[17])
@@ -186,8 +192,8 @@ async def test_one_alarm_that_is_gone_does_not_stop_the_other_49(stage: Stage) -
     assert {alarm.key for alarm in await due(stage.ports.store)} == {alarm.key for alarm in moved}
 
 
-async def test_an_alarm_that_has_been_written_anew_is_not_moved(stage: Stage) -> None:
-    """An alarm is moved only as it was read: the same key with another ETag is another's."""
+async def test_an_alarm_that_was_written_again_is_not_moved(stage: Stage) -> None:
+    """An alarm that was written again since it was read is not moved, because its ETag differs."""
     await stage.plant(alarms_at(START_MS, 3))
     alarms = await due(stage.ports.store)
     await stage.put(alarms[1].id, alarms[1].key, facts="{}", write_id="")
@@ -195,8 +201,8 @@ async def test_an_alarm_that_has_been_written_anew_is_not_moved(stage: Stage) ->
     assert [alarm.id for alarm in moved] == [alarms[0].id, alarms[2].id]
 
 
-async def test_of_two_that_move_the_same_alarms_each_gets_its_own(stage: Stage) -> None:
-    """Moves of one shard at the same time: every alarm is moved by exactly one of the two."""
+async def test_two_moves_of_the_same_alarms_share_them(stage: Stage) -> None:
+    """When two processes move the same alarms at the same time, each alarm is moved by exactly one of them."""
     await stage.plant(alarms_at(START_MS, 120))
     alarms = await due(stage.ports.store)
     other = (await stage.new_ports(stage.clock)).store
@@ -206,8 +212,11 @@ async def test_of_two_that_move_the_same_alarms_each_gets_its_own(stage: Stage) 
     assert sorted(alarm.id for alarm in ours + theirs) == [alarm.id for alarm in alarms]
 
 
-async def test_due_alarms_come_by_time_up_to_the_one_asked_for(stage: Stage) -> None:
-    """Alarms due at the given millisecond belong to it, those of the next do not; the limit takes the earliest."""
+async def test_due_alarms_are_returned_by_time_up_to_the_given_one(stage: Stage) -> None:
+    """Due alarms are returned in the order of their times, up to and including the given millisecond.
+
+    A limit returns the earliest.
+    """
     early, on_time, late = (alarms_at(due_ms, 2) for due_ms in (START_MS - 1, START_MS, START_MS + 1))
     await stage.plant([*late, *on_time, *early])
     found, _ = await stage.ports.store.due(SHARD, START_MS, 1_000)
@@ -230,8 +239,8 @@ BAD_ROWS = [
 
 
 @pytest.mark.parametrize(("key", "facts"), BAD_ROWS)
-async def test_a_row_that_is_no_alarm_is_told_apart(stage: Stage, key: str, facts: object) -> None:
-    """What cannot be read as an alarm is reported by its key, and the alarms beside it are returned."""
+async def test_a_row_that_is_not_an_alarm_is_reported(stage: Stage, key: str, facts: object) -> None:
+    """The key of a row that cannot be read as an alarm is reported, and the alarms beside it are returned."""
     good = alarms_at(START_MS, 1)
     await stage.plant(good)
     await stage.put(good[0].id, key, facts=facts, write_id="")
@@ -240,15 +249,15 @@ async def test_a_row_that_is_no_alarm_is_told_apart(stage: Stage, key: str, fact
     assert bad == [key]
 
 
-async def test_a_row_without_properties_is_no_alarm(stage: Stage) -> None:
-    """A row that lacks what every alarm has is reported as well."""
+async def test_a_row_without_properties_is_reported(stage: Stage) -> None:
+    """An alarm row without its properties is reported as unreadable."""
     key = "alarm|0000000000001|poll|resp_a" + "0" * 31
     await stage.put("resp_a", key)
     assert (await stage.ports.store.due(SHARD, FOREVER_MS, 1_000))[1] == [key]
 
 
-async def test_the_first_alarm_is_found_behind_rows_that_are_none(stage: Stage) -> None:
-    """Keys that cannot be read do not hide when a shard has something to do."""
+async def test_the_first_alarm_is_found_behind_rows_that_are_not_alarms(stage: Stage) -> None:
+    """The first alarm of a shard is found behind rows with unreadable alarm keys."""
     await stage.plant(alarms_at(START_MS, 1))
     for key in ("alarm|!", "alarm|0|poll", "alarm|000|dance|resp_a", "alarm|junk"):
         await stage.put("resp_a", key, facts="{}", write_id="")

@@ -1,4 +1,4 @@
-"""The table's client: the same outcome as the library's own methods, for less."""
+"""The table's client: its methods have the same outcome as the library's own, at lower cost."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,7 +17,7 @@ NASTY = 'HTTP/1.1 404 Not Found\r\netag: W/"no"\r\n--batch_x--\r\n{"odata.error"
 
 @pytest.fixture
 async def table(connection_string: str) -> AsyncIterator[Table]:
-    """Give a fresh table."""
+    """Give a new table."""
     client = Table.from_connection_string(connection_string, "lean", retry_total=0)
     async with client:
         await client.create_table()
@@ -30,13 +30,19 @@ def row(key: str, **properties: Any) -> dict[str, Any]:
     return {"PartitionKey": "a", "RowKey": key, **properties}
 
 
-async def test_the_library_still_sends_its_transactions_through_the_method_that_is_replaced() -> None:
-    """If this fails, the library has been rewritten: transactions work, and cost four times as much."""
+async def test_the_library_sends_its_transactions_through_the_overridden_method() -> None:
+    """The library's `submit_transaction` calls `_batch_send`, which our client overrides.
+
+    If this fails, a newer library no longer calls it. Transactions then work and cost four times as much CPU.
+    """
     assert "_batch_send" in TableClient.submit_transaction.__wrapped__.__code__.co_names  # type: ignore[attr-defined]
 
 
-async def test_a_row_is_found_as_it_was_written(table: Table) -> None:
-    """Text, bytes and ETag, whatever the key; what is not there is None, and so is what was not selected."""
+async def test_a_row_is_read_as_it_was_written(table: Table) -> None:
+    """A row is found with its text, bytes and ETag, whatever its key.
+
+    Only selected properties are returned, and None for a row that does not exist.
+    """
     key, data = "it's|a key, 100 \u00e9&=+", bytes(range(256))
     await table.create_entity(row(key, text=NASTY, data=data, empty=b""))
     found = await table.find("a", key)
@@ -48,8 +54,8 @@ async def test_a_row_is_found_as_it_was_written(table: Table) -> None:
     assert await table.find("a", "it") is None
 
 
-async def test_a_scan_gives_a_range_of_keys_in_order(table: Table) -> None:
-    """From the first key on, below the last, of one partition only, and no more than the limit."""
+async def test_a_scan_returns_a_range_of_keys_in_order(table: Table) -> None:
+    """A scan returns the rows of one partition in order, from the first key to below the last, up to its limit."""
     for start in range(0, 1_300, 100):
         await table.submit_transaction([("create", row(f"k|{n:04d}", n=str(n))) for n in range(start, start + 100)])
     await table.create_entity({"PartitionKey": "b", "RowKey": "k|0500"})
@@ -60,7 +66,7 @@ async def test_a_scan_gives_a_range_of_keys_in_order(table: Table) -> None:
 
 
 async def test_a_read_that_storage_refuses_is_an_error(connection_string: str) -> None:
-    """A table that is not there has no rows to scan."""
+    """A scan of a table that does not exist raises an error."""
     async with Table.from_connection_string(connection_string, "absent", retry_total=0) as absent:
         assert isinstance(absent, Table)
         with pytest.raises(HttpResponseError) as refused:
@@ -68,8 +74,8 @@ async def test_a_read_that_storage_refuses_is_an_error(connection_string: str) -
     assert refused.value.status_code == 404
 
 
-async def test_each_operation_gets_the_etag_that_storage_gave_its_row(table: Table) -> None:
-    """Created and updated rows answer with their ETag, in order; a deleted one with none."""
+async def test_each_operation_returns_the_etag_of_its_row(table: Table) -> None:
+    """A transaction returns the ETags of created and updated rows, in order, and None for a deleted row."""
     await table.create_entity(row("old"))
     await table.create_entity(row("gone"))
     results = await table.submit_transaction(
@@ -80,7 +86,7 @@ async def test_each_operation_gets_the_etag_that_storage_gave_its_row(table: Tab
 
 
 async def test_text_and_bytes_arrive_as_they_were_sent(table: Table) -> None:
-    """Nothing in a value can be taken for framing, not even an answer's own form."""
+    """No value is taken for multipart framing, even one that looks like an answer."""
     data = bytes(range(256)) * 200
     await table.submit_transaction([("create", row("nasty", text=NASTY, data=data)), ("create", row("plain"))])
     read = await table.get_entity("a", "nasty")
@@ -97,7 +103,7 @@ async def test_text_and_bytes_arrive_as_they_were_sent(table: Table) -> None:
     ],
 )
 async def test_a_failed_operation_is_named_and_nothing_is_written(table: Table, operation: Any, status: int) -> None:
-    """The error carries the status and the index of the operation that failed, and the others left no trace."""
+    """The error has the status and the index of the operation that failed. The other operations have no effect."""
     await table.create_entity(row("there", n=1))
     with pytest.raises(TableTransactionError) as failed:
         await table.submit_transaction([("create", row("one")), ("create", row("two")), operation])
@@ -107,7 +113,7 @@ async def test_a_failed_operation_is_named_and_nothing_is_written(table: Table, 
 
 
 async def test_a_merge_leaves_the_properties_it_does_not_name(table: Table) -> None:
-    """If-Match and the merge of the library's update operation are kept."""
+    """An update keeps the library's If-Match condition and its merge mode."""
     await table.create_entity(row("r", body=b"kept", status="queued"))
     etag = (await table.get_entity("a", "r")).metadata["etag"]
     condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified, "mode": UpdateMode.MERGE}
@@ -116,24 +122,24 @@ async def test_a_merge_leaves_the_properties_it_does_not_name(table: Table) -> N
     assert (read["body"], read["status"]) == (b"kept", "completed")
 
 
-async def test_a_hundred_operations_and_nearly_three_megabytes_go_in_one_transaction(table: Table) -> None:
-    """The limits that the store checks are within what storage takes."""
+async def test_a_hundred_operations_and_nearly_three_megabytes_fit_in_one_transaction(table: Table) -> None:
+    """Storage accepts 100 operations, and nearly 3 MB, in one transaction. The store's limits are below these."""
     await table.submit_transaction([("create", row(f"{n:03d}")) for n in range(100)])
     part = b"\xff" * 65_536
     large = [("create", row(f"large{n}", **{f"p{m}": part for m in range(10)})) for n in range(4)]
     assert len(await table.submit_transaction(large)) == 4
 
 
-async def test_a_refusal_of_the_whole_is_an_error_of_its_own(connection_string: str) -> None:
-    """A table that is not there is not the fault of one operation."""
+async def test_a_refusal_of_the_whole_transaction_names_no_operation(connection_string: str) -> None:
+    """A transaction on a table that does not exist raises HttpResponseError, which names no operation."""
     async with Table.from_connection_string(connection_string, "absent", retry_total=0) as absent:
         with pytest.raises(HttpResponseError) as refused:
             await absent.submit_transaction([("create", row("x"))])
     assert refused.value.status_code == 404
 
 
-def test_an_answer_that_is_no_answer_is_a_failure_of_the_first_operation() -> None:
-    """An error part without storage's JSON still fails the transaction."""
+def test_an_error_part_without_json_fails_the_first_operation() -> None:
+    """An error part without storage's JSON still fails the transaction, at the first operation."""
     with pytest.raises(TableTransactionError) as failed:
         decode(b"--x\r\n\r\nHTTP/1.1 500 Internal Server Error\r\n\r\noops\r\n--x--")
     assert (failed.value.index, failed.value.status_code) == (0, 500)

@@ -1,4 +1,4 @@
-"""Requests to storage that bring no answer: what is sent again, what is recognised, and what nobody notices."""
+"""Storage requests without an answer: which are sent again, how our own writes are recognised, and when we give up."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ async def stage(lossy: LossyProxy, connection_string: str) -> AsyncIterator[Stag
 
 
 def record() -> Record:
-    """Return a fresh record."""
+    """Return a new record."""
     return Record(new_id(), "ann", created_ms=START_MS, deadline_ms=START_MS + HOUR_MS)
 
 
@@ -51,7 +51,7 @@ def record() -> Record:
 
 @pytest.mark.parametrize("nth", range(1, 6), ids=["open", "start", "move", "end", "claim"])
 async def test_a_transaction_that_never_arrived_is_sent_again(stage: Stage, lossy: LossyProxy, nth: int) -> None:
-    """One dropped connection anywhere in the life of a response: nobody sees an error, and nothing happens twice."""
+    """A lost transaction anywhere in the life of a response causes no error, and nothing happens twice."""
     stage.upstream.course = [Status.COMPLETED]
     lost = lossy.lose(is_transaction, nth)
     made = await stage.create(callback_url=CALLBACK_URL)
@@ -65,7 +65,7 @@ async def test_a_transaction_that_never_arrived_is_sent_again(stage: Stage, loss
 
 
 async def test_a_cancel_that_never_arrived_is_sent_again(stage: Stage, lossy: LossyProxy) -> None:
-    """The caller gets its cancelled response, and the work is stopped."""
+    """If the transaction of a cancel is lost, the caller still gets the cancelled response and the work is stopped."""
     made = await stage.create()
     lost = lossy.lose(is_transaction)
     cancelled, _ = await stage.engine.cancel(ANN, made.id)
@@ -76,8 +76,11 @@ async def test_a_cancel_that_never_arrived_is_sent_again(stage: Stage, lossy: Lo
     assert stage.upstream.stopped == ["up_0"]
 
 
-async def test_what_is_sent_again_is_still_our_own_write(stage: Stage, lossy: LossyProxy) -> None:
-    """The first request is lost, the answer to the second, too: the same write_id is in both, and is recognised."""
+async def test_a_write_that_is_sent_again_is_recognised(stage: Stage, lossy: LossyProxy) -> None:
+    """A commit succeeds if its first request and the answer to its second are lost.
+
+    Both requests carry the same `write_id`, by which the write is recognised.
+    """
     bodies = []
 
     def is_noted(request: StorageRequest) -> bool:
@@ -95,7 +98,7 @@ async def test_what_is_sent_again_is_still_our_own_write(stage: Stage, lossy: Lo
 
 
 async def test_a_commit_is_given_up_after_three_tries(stage: Stage, lossy: LossyProxy) -> None:
-    """Storage that does not answer is StoreUnavailable; what never arrived has changed nothing."""
+    """A commit that gets no answer three times raises StoreUnavailable, and the record does not change."""
     committed = await stage.ports.store.commit(ChangeSet(record()))
     before = lossy.counts["POST $batch"]
     lossy.lose(is_transaction, None)
@@ -106,7 +109,10 @@ async def test_a_commit_is_given_up_after_three_tries(stage: Stage, lossy: Lossy
 
 
 async def test_a_move_is_given_up_after_three_tries(stage: Stage, lossy: LossyProxy) -> None:
-    """The alarm stays where it was, so that the next sweep finds it."""
+    """A move that gets no answer three times raises StoreUnavailable.
+
+    The alarm stays where it was, for the next sweep.
+    """
     alarm = Alarm(START_MS, Kind.POLL, new_id(), token="t", born_ms=START_MS)
     await stage.plant([alarm])
     before = lossy.counts["POST $batch"]
@@ -117,8 +123,11 @@ async def test_a_move_is_given_up_after_three_tries(stage: Stage, lossy: LossyPr
     assert [found.key for found in await stage.alarms(alarm.id)] == [alarm.key]
 
 
-async def test_a_sweep_acts_on_what_it_has_moved_before_storage_failed(stage: Stage, lossy: LossyProxy) -> None:
-    """The second of two transactions fails: the first 50 are polled, and a nudge for now asks for the other 50."""
+async def test_a_sweep_acts_on_alarms_that_it_moved_before_storage_failed(stage: Stage, lossy: LossyProxy) -> None:
+    """If the second of two moves fails, a sweep polls the first 50 responses and sends an immediate wake-up.
+
+    The next sweep polls the other 50.
+    """
     ids = [f"resp_a{n:031x}" for n in range(100)]
     poll = Alarm(START_MS, Kind.POLL, "", born_ms=START_MS, deadline_ms=START_MS + HOUR_MS, read_ms=START_MS - 1)
     stage.upstream.course = [Status.IN_PROGRESS]
@@ -137,11 +146,11 @@ async def test_a_sweep_acts_on_what_it_has_moved_before_storage_failed(stage: St
     assert {work.polls for work in stage.upstream.works.values()} == {1}
 
 
-# Not needed
+# Reads and posts that are not repeated
 
 
-async def test_a_large_first_answer_is_passed_on_without_a_read(stage: Stage, lossy: LossyProxy) -> None:
-    """The end is committed with its first answer; that storage refuses every read then costs the caller nothing."""
+async def test_a_large_first_answer_is_returned_without_a_read(stage: Stage, lossy: LossyProxy) -> None:
+    """If the first answer ends a response, its creator gets the object even while storage refuses every read."""
     stage.upstream.first = Status.COMPLETED
     stage.upstream.output = os.urandom(INLINE_BODY).hex()
     lossy.lose(is_read, None)
@@ -157,7 +166,7 @@ async def test_a_large_first_answer_is_passed_on_without_a_read(stage: Stage, lo
 
 
 class PausingClock(Clock):
-    """The clock of a stage, on which every wait lasts until a gate is opened."""
+    """A stage's clock on which every wait lasts until a gate is opened."""
 
     def __init__(self, clock: Clock, pause: Gate) -> None:
         super().__init__()
@@ -173,8 +182,11 @@ class PausingClock(Clock):
         await self._pause.wait()
 
 
-async def test_an_event_that_was_received_is_not_sent_again_while_its_note_waits(stage: Stage) -> None:
-    """Storage is away for far longer than the claim: sweeps of this process neither send again nor give up."""
+async def test_a_received_event_is_not_sent_again_while_its_attempt_is_unrecorded(stage: Stage) -> None:
+    """An event that was received is not sent again while this process cannot record the attempt.
+
+    This holds for an outage of storage that is far longer than the claim's lease. The delivery is not given up either.
+    """
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     received, pause = stage.receiver.hold(), Gate()
     stage.change(clock=PausingClock(stage.clock, pause))

@@ -1,4 +1,4 @@
-"""Rows and messages of format version 1 are read, and so are rows of a newer version, with members at every depth.
+"""Rows and messages of format version 1 can be read, and so can rows of a newer version with unknown members.
 
 The files in version_1/ were written by the last commit before row versions. Each holds the whole storage of one service
 at a moment in the life of a response.
@@ -62,7 +62,7 @@ async def keys(stage: Stage) -> list[str]:
 
 @pytest.mark.parametrize("name", OPEN)
 async def test_an_open_response_goes_on(stage: Stage, name: str, change: Callable[[Json], Json]) -> None:
-    """It is shown, it completes, and its event reaches each target."""
+    """An open response is shown and completes, and its event reaches each target."""
     storage = await restored(stage, name, change)
     await stage.shown(storage.id)
     record = await stage.finish(storage.id)
@@ -79,7 +79,7 @@ async def test_an_open_response_goes_on(stage: Stage, name: str, change: Callabl
 async def test_an_ended_response_is_shown_and_its_event_delivered(
     stage: Stage, name: str, change: Callable[[Json], Json]
 ) -> None:
-    """The result is whole, the attempts so far are listed, and an open or failed delivery succeeds."""
+    """An ended response is shown with its attempts so far, and its open or failed delivery succeeds."""
     storage = await restored(stage, name, change)
     assert (await stage.shown(storage.id))["status"] == "completed"
     before = await stage.engine.deliveries(ANN, storage.id)
@@ -112,7 +112,7 @@ async def test_a_run_goes_on_and_its_log_is_read(
 
 
 async def test_an_agent_resumes_after_its_checkpoint(stage: Stage, change: Callable[[Json], Json]) -> None:
-    """The tool whose result was saved is not called again."""
+    """An agent resumes after its checkpoint and does not call the tool again whose result was saved."""
     tool = Weather()
     rainy(stage, tool)
     storage = await restored(stage, "agent_with_checkpoint", change)
@@ -123,7 +123,7 @@ async def test_an_agent_resumes_after_its_checkpoint(stage: Stage, change: Calla
 
 
 async def test_a_session_is_continued(stage: Stage, change: Callable[[Json], Json]) -> None:
-    """The agent of the next response knows what was said before."""
+    """The agent of the next response receives what was said before."""
     script = rainy(stage, Weather())
     storage = await restored(stage, "agent_session", change)
     assert spoken(await stage.shown(storage.id)) == "It rains."
@@ -133,7 +133,7 @@ async def test_a_session_is_continued(stage: Stage, change: Callable[[Json], Jso
 
 
 async def test_work_is_stopped_after_a_cancel(stage: Stage, change: Callable[[Json], Json]) -> None:
-    """The stop that the upstream did not confirm is repeated."""
+    """A stop that the upstream did not confirm is repeated."""
     storage = await restored(stage, "cancelled_not_stopped", change)
     assert (await stage.shown(storage.id))["status"] == "cancelled"
     await stage.ring(storage.id)
@@ -141,7 +141,7 @@ async def test_work_is_stopped_after_a_cancel(stage: Stage, change: Callable[[Js
 
 
 async def test_a_webhook_ends_its_response(stage: Stage, change: Callable[[Json], Json]) -> None:
-    """The row that leads from the upstream's id to the response is found."""
+    """A webhook finds its response through the row of the upstream's id."""
     storage = await restored(stage, "upstream_webhook_expected", change)
     stage.limit(upstream_webhooks_enabled=True)
     stage.rule(upstream_secrets=(SECRET,))
@@ -153,8 +153,8 @@ async def test_a_webhook_ends_its_response(stage: Stage, change: Callable[[Json]
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_every_row_is_swept_in_the_end(stage: Stage, name: str, change: Callable[[Json], Json]) -> None:
-    """When retention is over no row is left, whatever it held."""
+async def test_every_row_is_removed_in_the_end(stage: Stage, name: str, change: Callable[[Json], Json]) -> None:
+    """After the retention no row is left, whatever the storage held."""
     rainy(stage, Weather())
     storage = await restored(stage, name, change)
     while (first := min((row for row in await keys(stage) if row.startswith("alarm|")), default=None)) is not None:
@@ -168,14 +168,14 @@ async def test_every_row_is_swept_in_the_end(stage: Stage, name: str, change: Ca
 
 
 async def test_a_deleted_response_stays_deleted(stage: Stage, change: Callable[[Json], Json]) -> None:
-    """Its tombstone is read: callers get 404."""
+    """A deleted response is not found by its caller, because its tombstone is read."""
     storage = await restored(stage, "deleted_not_purged", change)
     with pytest.raises(NotFound):
         await stage.shown(storage.id)
 
 
-async def test_what_a_newer_version_wrote_outlives_a_change(stage: Stage) -> None:
-    """This version changes the record, and keeps the members that it does not know."""
+async def test_a_change_keeps_the_members_of_a_newer_version(stage: Stage) -> None:
+    """When this version changes a record, it keeps the members that it does not know."""
     storage = await restored(stage, "delivery_retried", with_unknown_members)
     await stage.ring(storage.id)
     table = await stage.table()
@@ -192,8 +192,8 @@ async def test_what_a_newer_version_wrote_outlives_a_change(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("queue", [WAKEUPS, DELIVERIES, RUNS])
-def test_a_hint_is_read_and_written_as_it_was(queue: str) -> None:
-    """Both versions send and receive the same bytes."""
+def test_a_hint_is_read_and_written_unchanged(queue: str) -> None:
+    """A hint is read and written with the same content as in version 1."""
     sent = Storage.load(FOLDER / "messages.json").sent(queue)
     assert sent
     for content in sent:
@@ -201,7 +201,7 @@ def test_a_hint_is_read_and_written_as_it_was(queue: str) -> None:
 
 
 async def test_a_queued_request_is_taken(stage: Stage) -> None:
-    """Both as its sender sent it and as the service put it back."""
+    """A queued request is accepted as its sender sent it and as the service returned it to its queue."""
     contents = Storage.load(FOLDER / "messages.json").sent(REQUESTS)
     assert [bool(content.get("returned")) for content in contents] == [True, False]
     for content in contents:
@@ -212,8 +212,8 @@ async def test_a_queued_request_is_taken(stage: Stage) -> None:
         assert (await stage.finish(queued.response_id)).status is Status.COMPLETED
 
 
-def test_a_rejected_request_says_why() -> None:
-    """Its reason and its code are read from the poison queue."""
+def test_a_rejected_request_has_its_reason() -> None:
+    """The reason and code of a rejected request are read from the poison queue."""
     rejected = [
         QueuedRequest.read("another", orjson.dumps(content)).rejected
         for content in Storage.load(FOLDER / "messages.json").sent(REQUESTS + POISON)

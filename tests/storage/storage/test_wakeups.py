@@ -1,4 +1,4 @@
-"""Nudges: when one is sent, for what moment, how long it is parked, and that none is ever missed."""
+"""Wake-ups: when one is sent, for which second, with which delay, and that a lost one is sent again."""
 
 import re
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ async def lossy(connection_string: str) -> AsyncIterator[LossyProxy]:
 
 
 def is_message(request: StorageRequest) -> bool:
-    """Say whether a request puts a message on a queue."""
+    """Return whether a request puts a message on a queue."""
     return request.method == "POST"
 
 
@@ -42,47 +42,54 @@ def is_message(request: StorageRequest) -> bool:
     ("due_ms", "at_s", "delay_s"),
     [(-90_000, -90, 0), (0, 0, 0), (1, 1, 1), (1_000, 1, 1), (1_001, 2, 2), (58_001, 59, 59), (59_000, 59, 59)],
 )
-async def test_a_nudge_is_for_the_second_in_which_the_alarm_is_due(
+async def test_a_wakeup_is_for_the_second_in_which_the_alarm_is_due(
     stage: Stage, due_ms: int, at_s: int, delay_s: int
 ) -> None:
-    """The due time is rounded up to the second, because queues count in seconds; what is overdue is for now."""
+    """A wake-up names the alarm's due time, rounded up to the second because queues count in seconds.
+
+    The wake-up for an overdue alarm is visible at once.
+    """
     await stage.ports.wakeups.sweep("a", START_MS + due_ms)
     assert stage.sent == [wakeup(NOW_S + at_s, delay_s)]
 
 
-async def test_a_nudge_is_never_parked_beyond_the_second_it_is_for(stage: Stage) -> None:
-    """Within a second the wait is rounded down: early is harmless, the message's time counts, late is not."""
+async def test_a_wakeup_is_never_delayed_beyond_its_second(stage: Stage) -> None:
+    """The delay is rounded down to the second, so a wake-up may be early but not late.
+
+    An early one is harmless, because the sweep uses the time in the message.
+    """
     stage.clock.advance(0.3)
     await stage.ports.wakeups.sweep("a", START_MS + 1_500)
     assert stage.sent == [wakeup(NOW_S + 2, 1)]
 
 
 @pytest.mark.parametrize("due_ms", [59_001, 60_000, 3_600_000])
-async def test_what_is_due_in_a_minute_or_later_gets_no_message(stage: Stage, due_ms: int) -> None:
-    """Invisible messages make the platform scale out: a later alarm is the heartbeat's."""
+async def test_an_alarm_due_in_a_minute_or_later_gets_no_message(stage: Stage, due_ms: int) -> None:
+    """An alarm that is due in more than 59 s gets no message, because invisible messages make the platform scale out.
+
+    The heartbeat finds it.
+    """
     await stage.ports.wakeups.sweep("a", START_MS + due_ms)
     assert stage.sent == []
 
 
-async def test_one_process_nudges_once_for_a_shard_and_second(stage: Stage) -> None:
-    """All alarms of a shard that are due in the same second share one message; other shards have their own."""
+async def test_a_process_sends_one_wakeup_per_shard_and_second(stage: Stage) -> None:
+    """All alarms of a shard that are due in the same second share one message. Other shards have their own."""
     for due_ms in (1_001, 1_500, 2_000, 2_001):
         await stage.ports.wakeups.sweep("a", START_MS + due_ms)
     await stage.ports.wakeups.sweep("b", START_MS + 1_001)
     assert stage.sent == [wakeup(NOW_S + 2, 2), wakeup(NOW_S + 3, 3), wakeup(NOW_S + 2, 2, "b")]
 
 
-async def test_a_nudge_for_now_is_always_sent(stage: Stage) -> None:
-    """The one before it may have been used up before this alarm was written."""
+async def test_an_immediate_wakeup_is_always_sent(stage: Stage) -> None:
+    """An immediate wake-up is always sent, because an earlier one may be consumed before this alarm is written."""
     for _ in range(2):
         await stage.ports.wakeups.sweep("a", START_MS)
     assert stage.sent == [wakeup(NOW_S, 0)] * 2
 
 
-async def test_a_nudge_that_was_lost_is_sent_when_it_is_asked_for_again(
-    lossy: LossyProxy, connection_string: str
-) -> None:
-    """Only one that a queue has taken is not repeated."""
+async def test_a_lost_wakeup_is_sent_when_it_is_requested_again(lossy: LossyProxy, connection_string: str) -> None:
+    """A wake-up that the queue did not take is sent at the next request for it. One that it took is not sent again."""
     async with Stage(lossy.through(connection_string)) as stage:
         lossy.lose(is_message)
         for _ in range(3):
@@ -90,8 +97,8 @@ async def test_a_nudge_that_was_lost_is_sent_when_it_is_asked_for_again(
         assert stage.sent == [wakeup(NOW_S + 2, 2)] * 2
 
 
-async def test_a_message_whose_connection_dies_is_sent_again(lossy: LossyProxy, connection_string: str) -> None:
-    """Within the deadline of a send, as the service is set up: nobody who waits for its alarm has to."""
+async def test_a_message_whose_connection_breaks_is_sent_again(lossy: LossyProxy, connection_string: str) -> None:
+    """With the service's own settings, a message whose connection breaks is sent again within the same call."""
     settings = {"UPSTREAM_BASE_URL": "https://api.example.com/v1", "CALLERS": '[{"name": "ann"}]'}
     world = build_ports(load_settings({"AzureWebJobsStorage": lossy.through(connection_string), **settings}))
     await world.wakeups.prepare()
@@ -105,8 +112,8 @@ async def test_a_message_whose_connection_dies_is_sent_again(lossy: LossyProxy, 
     assert orjson.loads(message.content) == {"alarm": "key"}
 
 
-async def test_a_delivery_is_asked_for_at_once_by_the_key_of_its_alarm(stage: Stage) -> None:
-    """The message names the alarm and nothing else; the queue holds it as the trigger reads it."""
+async def test_a_delivery_is_requested_at_once_by_the_key_of_its_alarm(stage: Stage) -> None:
+    """A delivery message is visible at once, in the trigger's format, and names only the alarm."""
     key = Alarm(START_MS, Kind.DELIVER, new_id(), "c").key
     await stage.ports.wakeups.deliver(key)
     async with stage.queue(DELIVERIES) as queue:
@@ -116,7 +123,7 @@ async def test_a_delivery_is_asked_for_at_once_by_the_key_of_its_alarm(stage: St
 
 
 async def test_a_run_is_offered_at_once_for_one_epoch(stage: Stage) -> None:
-    """The message names the response and the epoch of its next holder, and nothing else."""
+    """The offer of a run is visible at once, and names only the response and the epoch of its next holder."""
     response_id = new_id()
     await stage.ports.wakeups.offer(response_id, 3)
     async with stage.queue(RUNS) as queue:
@@ -125,14 +132,17 @@ async def test_a_run_is_offered_at_once_for_one_epoch(stage: Stage) -> None:
     assert orjson.loads(message.content) == {"id": response_id, "epoch": 3}
 
 
-async def test_queues_are_made_once(stage: Stage) -> None:
-    """Preparing again finds what is there, and a check passes."""
+async def test_queues_are_created_once(stage: Stage) -> None:
+    """Preparing queues that exist raises nothing, and the check passes."""
     await stage.ports.wakeups.prepare()
     await stage.ports.wakeups.check()
 
 
 async def test_sending_never_raises(stage: Stage, connection_string: str) -> None:
-    """What was to be said is in the table: a queue that cannot be reached costs no one an answer."""
+    """Sending to a queue that cannot be reached raises nothing, because the table holds the same information.
+
+    The check and the preparation of the queues raise StoreUnavailable.
+    """
     dead = re.sub(r"(?<=QueueEndpoint=http://127.0.0.1:)\d+", str(free_port()), connection_string)
     lost = Stage(dead)
     async with AsyncExitStack() as opened:

@@ -1,4 +1,4 @@
-"""What is told of a change: whatever an upstream puts into an object, and whatever clocks say."""
+"""What is emitted about a change of a response, for any object of an upstream and any clocks."""
 
 import logging
 from typing import Any
@@ -40,16 +40,19 @@ SENTENCE = "The prompt 'geheim' is not allowed."
         ({"error": SENTENCE}, {"error": "server_error"}),
     ],
 )
-def test_of_an_end_words_and_counts_are_told(answer: dict[str, Any], said: dict[str, Any]) -> None:
-    """Nothing else that an upstream may write there: no sentence, no number that is no count, no object."""
+def test_only_names_codes_and_counts_of_an_end_are_emitted(answer: dict[str, Any], said: dict[str, Any]) -> None:
+    """Of the upstream's final object, only the model, the token counts and the error code are emitted.
+
+    A sentence, an object or a number that is not a count is left out.
+    """
     outcome = endings.by_progress(Progress(Status.FAILED, None, {"output": [], **answer}), 1)
     told_of = endings.ending_of(RECORD, outcome).attributes
     expected = {"response_model": "m", "error": "server_error"} | said
     assert told_of == {name: value for name, value in expected.items() if value is not None}
 
 
-async def test_nothing_is_younger_than_new(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """Where the process that sees the end has a clock behind that of the one that accepted it."""
+async def test_an_age_is_never_negative(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """The logged age of a response is 0 if the process that sees its end has a clock behind the creator's."""
     stage.upstream.course = [Status.COMPLETED]
     record = await stage.create()
     late = Engine(await stage.new_ports(Clock(START_MS - 5_000)))

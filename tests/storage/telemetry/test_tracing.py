@@ -1,4 +1,4 @@
-"""Traces without telemetry: a caller's trace is kept, carried through every step, and passed on as it came."""
+"""Traces without telemetry: a caller's trace is kept, carried through every step, and passed on unchanged."""
 
 import asyncio
 import logging
@@ -25,8 +25,11 @@ TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
 WRONG = ["", "nonsense", TRACEPARENT.upper(), f"00-{'0' * 32}-00f067aa0ba902b7-01", f"ff{TRACEPARENT[2:]}", "00-1-2-3"]
 
 
-async def test_a_response_and_its_alarms_carry_the_trace_it_began_in(stage: Stage) -> None:
-    """From its acceptance to its purge; nothing is made of it, for nothing is recorded."""
+async def test_a_response_and_its_alarms_carry_the_trace_of_the_request(stage: Stage) -> None:
+    """A response and its alarms carry its caller's traceparent from acceptance to purge, and its callback sends it.
+
+    No span of our own is made, because nothing is recorded.
+    """
     with tracing.under(TRACEPARENT):
         record = await stage.create(callback_url=CALLBACK_URL)
     assert (record.trace, record.trace_parent) == (TRACEPARENT, "")
@@ -39,8 +42,8 @@ async def test_a_response_and_its_alarms_carry_the_trace_it_began_in(stage: Stag
     assert post.headers["traceparent"] == TRACEPARENT
 
 
-async def test_a_retried_delivery_is_of_the_same_trace(stage: Stage) -> None:
-    """The alarm of the next attempt is made by one that a message has begun."""
+async def test_a_retried_delivery_carries_the_same_trace(stage: Stage) -> None:
+    """A retry of a delivery carries the trace, even if a message and not the alarm caused the attempt before it."""
     stage.receiver.answers = [500, 204]
     with tracing.under(TRACEPARENT):
         record = await stage.create(callback_url=CALLBACK_URL)
@@ -53,7 +56,7 @@ async def test_a_retried_delivery_is_of_the_same_trace(stage: Stage) -> None:
 
 
 async def test_without_a_trace_nothing_is_carried(stage: Stage) -> None:
-    """No row has a fact more, and no receiver a header."""
+    """Without a trace, the record has no trace and the callback has no traceparent header."""
     record = await stage.create(callback_url=CALLBACK_URL)
     await stage.finish(record.id)
     await stage.deliver()
@@ -63,7 +66,10 @@ async def test_without_a_trace_nothing_is_carried(stage: Stage) -> None:
 
 
 async def test_a_queued_request_may_name_its_trace(stage: Stage) -> None:
-    """Queues have no headers; one that is malformed is no mistake to fail for."""
+    """A queued request names its trace in its message, because queues have no headers.
+
+    A malformed one is ignored and does not fail the request.
+    """
     body = {"request": {"model": "m", "input": "question"}, "traceparent": TRACEPARENT}
     message = QueueMessage("m-1", orjson.dumps(body))
     await stage.engine.take_request(message)
@@ -74,8 +80,8 @@ async def test_a_queued_request_may_name_its_trace(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("given", [*WRONG, TRACEPARENT])
-async def test_the_upstream_learns_a_trace_that_is_one(given: str) -> None:
-    """A traceparent that the specification calls invalid is none."""
+async def test_only_a_valid_trace_is_sent_to_the_upstream(given: str) -> None:
+    """A traceparent is sent to the upstream only if the W3C specification calls it valid."""
     seen: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -91,8 +97,8 @@ async def test_the_upstream_learns_a_trace_that_is_one(given: str) -> None:
     assert [request.headers.get("traceparent") for request in seen] == [given if given == TRACEPARENT else None]
 
 
-def test_work_for_one_response_is_of_no_others_trace() -> None:
-    """What has no trace is not part of the one around it, as when a sweep rings many alarms."""
+def test_work_without_a_trace_does_not_join_the_trace_around_it() -> None:
+    """Work without a trace is not part of the trace around it, for example in a sweep that acts on many alarms."""
     with tracing.under(TRACEPARENT):
         assert tracing.trace_fields() == {"trace_id": TRACE_ID}
         with tracing.under(""):
@@ -102,7 +108,7 @@ def test_work_for_one_response_is_of_no_others_trace() -> None:
 
 
 def test_an_alarm_is_read_with_its_trace() -> None:
-    """And one whose trace is no text is no alarm."""
+    """An alarm is read with its trace. An alarm whose trace is not a string is unreadable."""
     alarm = Alarm(1, Kind.POLL, f"resp_{'a' * 32}", token="up_1", trace=TRACEPARENT)
     assert codec.decode_alarm(alarm.key, codec.encode_alarm(alarm), "") == alarm
     with pytest.raises(UnreadableRow):
@@ -110,15 +116,18 @@ def test_an_alarm_is_read_with_its_trace() -> None:
 
 
 @pytest.mark.parametrize(("method", "name"), [("GET", "GET"), ("BREW", "_OTHER"), ("get", "_OTHER")])
-def test_a_method_nobody_knows_has_one_name(method: str, name: str) -> None:
-    """Whoever invents methods does not multiply the figures."""
+def test_unknown_methods_share_one_name(method: str, name: str) -> None:
+    """All unknown HTTP methods have the same name in metrics, so clients cannot multiply the time series."""
     exchange = spans.server_span(method, None, "https://a.example/x?key=secret", "")
     with exchange:
         assert exchange._common == {"http.request.method": name, "url.scheme": "https"}
 
 
-def test_an_exception_is_told_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
-    """By types and places in the code: what it says may be a prompt or a key. Its line is one line."""
+def test_an_exception_is_logged_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception is logged with its type and its places in the code, on one line.
+
+    Its text is left out, because it may be a prompt or a key.
+    """
     log, prompt = logs.logger("shared.example"), "geheim"
     with pytest.raises(ValueError, match=prompt) as caught:
         float(prompt)
@@ -139,13 +148,18 @@ def test_an_exception_is_told_without_its_text(caplog: pytest.LogCaptureFixture)
     [
         (None, httpx.ConnectError("geheim"), "ConnectError"),
         (200, ValueError("geheim"), "ValueError"),
-        (503, ValueError("geheim"), "503"),  # as the conventions say: the answer is the error
+        (503, ValueError("geheim"), "503"),  # by the semantic conventions, the status is the error
         (200, GeneratorExit(), None),
-        (200, asyncio.CancelledError(), None),  # we have had enough, or another has the work now
+        (200, asyncio.CancelledError(), None),  # this process stopped reading, or another process holds the run
     ],
 )
-def test_an_exchange_fails_by_what_it_failed_of(status: int | None, raised: BaseException, error: str | None) -> None:
-    """Never by the text of an exception, and not where we have given it up."""
+def test_the_error_of_a_span_is_a_status_or_an_exception_type(
+    status: int | None, raised: BaseException, error: str | None
+) -> None:
+    """The error of a span is a status or an exception's type, never its text.
+
+    A call that this process gave up has no error.
+    """
 
     def ask(exchange: MeasuredSpan) -> None:
         with exchange:
@@ -159,7 +173,7 @@ def test_an_exchange_fails_by_what_it_failed_of(status: int | None, raised: Base
 
 
 def test_a_line_is_one_json_object(caplog: pytest.LogCaptureFixture) -> None:
-    """With its fields, whatever their values are, and the trace; percent signs are text."""
+    """A log line is one JSON object with its fields, of any type, and the trace id. Percent signs are plain text."""
     log = logs.logger("shared.example")
     fields: dict[str, Any] = {"response": "resp_1", "count": 3, "kind": Kind.POLL, "odd": ValueError("100 %s")}
     with caplog.at_level(logging.INFO), tracing.under(TRACEPARENT):

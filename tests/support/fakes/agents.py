@@ -1,4 +1,4 @@
-"""Agents whose chat client follows a script: real Agent Framework, with a fake where it would call a model."""
+"""Agents of the real Agent Framework whose chat client follows a script instead of calling a model."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -29,42 +29,42 @@ USAGE: Any = {"input_token_count": 5, "output_token_count": 2, "total_token_coun
 
 
 def says(*words: str) -> list[Content]:
-    """Return the contents of a turn in which the model says this, a word at a time, and counts its tokens."""
+    """Return the contents of a turn in which the model says these words, one content each, and reports its usage."""
     return [*(Content.from_text(word) for word in words), Content.from_usage(USAGE)]
 
 
 def calls(tool: str, **arguments: Any) -> Content:
-    """Return the model's wish to call a tool."""
+    """Return the content with which the model calls a tool."""
     return Content.from_function_call(f"call_{tool}_{len(arguments)}", tool, arguments=arguments)
 
 
 @dataclass
 class Script:
-    """What the model of an agent does, and what it has seen.
+    """What the model of an agent does, and a record of its requests.
 
-    A turn follows on so many tool results in the conversation; the last turn stays. A gate stops the model before its
-    turn. With `polls`, work in the background is seen unfinished so often.
+    The number of tool results since the last user message selects the turn. The last turn is repeated. A gate holds the
+    model before its turn. `polls` is how often background work is reported as unfinished.
     """
 
     turns: list[list[Content]] = field(default_factory=lambda: [says("All ", "well.")])
     gates: dict[int, Gate] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
-    polls: int | None = None  # None: the client knows nothing of background work
+    polls: int | None = None  # None if the client has no background mode
     refuses_background: bool = False
     finish_reason: Any = None
     asked: list[list[str]] = field(default_factory=list)  # the texts of each request
     options: list[dict[str, Any]] = field(default_factory=list)
-    closed: int = 0  # requests that were broken off
-    begun: int = 0  # pieces of work in the background
+    closed: int = 0  # requests that were cancelled
+    begun: int = 0  # pieces of background work that were started
 
     def hold(self, turn: int) -> Gate:
-        """Stop the model before this turn."""
+        """Hold the model before this turn."""
         self.gates[turn] = Gate()
         return self.gates[turn]
 
 
 class ScriptedChat(FunctionInvocationLayer[Any], ChatMiddlewareLayer[Any], BaseChatClient[Any]):
-    """A chat client as Agent Framework's own are, that asks a script instead of a model."""
+    """A chat client with the layers of Agent Framework's own clients, which asks a script instead of a model."""
 
     def __init__(self, script: Script) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class ScriptedChat(FunctionInvocationLayer[Any], ChatMiddlewareLayer[Any], BaseC
         return script.turns[min(done, len(script.turns) - 1)]
 
     def _awaited(self, options: Mapping[str, Any]) -> Any:
-        """Return the token of work that goes on in the background, None once it is over or where there is none."""
+        """Return the token of background work that is still unfinished, or None."""
         script = self._script
         if script.polls is None or not options.get("background"):
             return None
@@ -141,7 +141,7 @@ def _results_since_the_question(messages: Sequence[Message]) -> int:
 
 
 class Employees(Protocol):
-    """Agents that can be had by name."""
+    """Agents that can be made by name."""
 
     scripts: Mapping[str, Script | None]
 
@@ -151,7 +151,7 @@ class Employees(Protocol):
 
 @dataclass
 class Staff:
-    """The agents of a deployment as a test sees them: each follows its script, and has the tools it is given."""
+    """The agents of a deployment. Each follows its script and has the tools that it is given."""
 
     scripts: Mapping[str, Script | None] = field(default_factory=dict)
     tools: dict[str, list[Callable[..., Any]]] = field(default_factory=dict)
@@ -163,7 +163,7 @@ class Staff:
 
 
 class StaffOf(Agents):
-    """The agents of a staff, in place of those of a module."""
+    """A registry with the agents of a staff in place of those of a module."""
 
     def __init__(self, staff: Employees) -> None:
         super().__init__(__name__)
@@ -174,7 +174,10 @@ class StaffOf(Agents):
 
 
 def employ(stage: Stage, script: Script | None = None, *tools: Callable[..., Any], name: str = "clerk") -> Script:
-    """Give the stage one agent, `agent:clerk`, that follows a script and has these tools; return the script."""
+    """Give the stage one agent that follows a script and has these tools, and return the script.
+
+    By default its model is `agent:clerk`.
+    """
     script = script or Script()
     staff = Staff({name: script}, {name: list(tools)})
     stage.employ(PREFIX, AgentUpstream(StaffOf(staff)))
@@ -182,7 +185,7 @@ def employ(stage: Stage, script: Script | None = None, *tools: Callable[..., Any
 
 
 class Weather:
-    """A tool that counts its calls."""
+    """A tool that records its calls."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -194,19 +197,19 @@ class Weather:
 
 
 def rainy(stage: Stage, tool: Weather) -> Script:
-    """Employ an agent that asks for the weather of one city, then says it."""
+    """Employ an agent that calls the weather tool for one city and then answers. Return its script."""
     return employ(stage, Script([[calls("weather", city="Bonn")], says("It ", "rains.")]), tool.weather)
 
 
 async def ran(stage: Stage, **fields: Any) -> dict[str, Any]:
-    """Return the response of an agent that was run to its end."""
+    """Run an agent to its end and return its response."""
     made = await stage.create(model=AGENT, **fields)
     await stage.engine.drive(RunOffer(made.id, 1))
     return await stage.shown(made.id)
 
 
 async def received(stage: Stage, **fields: Any) -> Reader:
-    """Return the stream of an agent that was run to its end, read whole."""
+    """Run a streamed agent to its end and return the reader, which has read the whole stream."""
     reader = await streamed(stage, model=AGENT, **fields)
     await stage.engine.drive(RunOffer(reader.id, 1))
     await reader.rest()
@@ -214,6 +217,6 @@ async def received(stage: Stage, **fields: Any) -> Reader:
 
 
 def spoken(response: dict[str, Any]) -> str:
-    """Return the text of a response."""
+    """Return the text of a response's messages."""
     messages = [item for item in response["output"] if item["type"] == "message"]
     return "".join(part["text"] for item in messages for part in item["content"])

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass
 class Work:
-    """One piece of work of the upstream: its token, its request, what is left of its course."""
+    """A piece of the upstream's work: its token, its request, and what is left of its course."""
 
     token: str
     request: dict[str, Any] = field(repr=False)
@@ -37,12 +37,14 @@ class Work:
 
 
 class ScriptedUpstream:
-    """An upstream in memory. Work follows the course it began with, whose last element stays.
+    """An upstream in memory, whose work follows a course.
 
-    A start counts, and begins its work, before it stops at the gate: what is lost there is the answer. A repeated
-    key begins nothing new while keys are honoured. The errors in `start_errors` and the like are used up first.
+    Each poll takes the work to the next outcome of its course, and the last outcome is repeated. A start is counted and
+    begins its work before it waits at the gate, so only its answer can be lost there. A repeated key starts nothing new
+    while `honours_keys` is set. The errors in `start_errors` and the similar lists are raised first.
 
-    A background one works without a reader. A foreground one `forgets` work that is left before its end.
+    With `is_background`, work continues without a reader. Otherwise work that is left before its end is lost, if
+    `forgets` is set.
     """
 
     def __init__(self) -> None:
@@ -62,7 +64,7 @@ class ScriptedUpstream:
         self.start_gate: Gate | None = None
         self.poll_gate: Gate | None = None
         self.starts: Counter[str] = Counter()
-        self.begun: Counter[str] = Counter()  # pieces of work, by key
+        self.begun: Counter[str] = Counter()  # number of pieces of work that were started, by key
         self.works: dict[str, Work] = {}
         self.stopped: list[str] = []
         self.forgotten: list[str] = []
@@ -70,21 +72,21 @@ class ScriptedUpstream:
 
     @property
     def polls(self) -> int:
-        """How often any work was asked for."""
+        """The number of polls of all work."""
         return sum(work.polls for work in self.works.values())
 
     def hold_starts(self) -> Gate:
-        """Stop every start after its work has begun, before its answer."""
+        """Hold every start after its work has begun and before its answer."""
         self.start_gate = Gate()
         return self.start_gate
 
     def hold_polls(self) -> Gate:
-        """Stop every poll after its answer is decided, before it is given."""
+        """Hold every poll after its answer is decided and before it is returned."""
         self.poll_gate = Gate()
         return self.poll_gate
 
     async def start(self, request: dict[str, Any], key: str) -> Progress:
-        """Begin work, or find what this key has begun."""
+        """Start work, or find the work that this key has started."""
         self.starts[key] += 1
         error = self.start_errors.pop(0) if self.start_errors else None
         work = None if error else self._begun(request, key)
@@ -95,12 +97,12 @@ class ScriptedUpstream:
         return self._step(work)
 
     def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
-        """Find nothing wrong."""
+        """Accept every request."""
 
     async def stream(
         self, request: dict[str, Any], key: str, _checkpoints: Checkpoints | None = None
     ) -> AsyncGenerator[UpstreamEvent, None]:
-        """Begin work, or find what this key has begun, and yield its events."""
+        """Start work, or find the work that this key has started, and yield its events."""
         self.streams.runs.append(key)
         if self.streams.run_errors:
             raise self.streams.run_errors.pop(0)
@@ -116,7 +118,7 @@ class ScriptedUpstream:
                 self.forget_work(key)
 
     async def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
-        """Yield the events of work under way after that number."""
+        """Yield the events of running work after this number."""
         self.streams.follows.append((token, after))
         if self.streams.follow_errors:
             raise self.streams.follow_errors.pop(0)
@@ -129,11 +131,11 @@ class ScriptedUpstream:
                 yield sent
 
     def forget_work(self, key: str) -> None:
-        """Know nothing any more of the work that this key has begun."""
+        """Forget the work that this key has started."""
         self.works.pop(self._by_key.pop(key).token, None)
 
     async def poll(self, token: str) -> Progress:
-        """Take the work one element of its course further."""
+        """Take the work to the next outcome of its course, and return its progress."""
         if self.poll_errors:
             raise self.poll_errors.pop(0)
         work = self.works.get(token)
@@ -146,7 +148,7 @@ class ScriptedUpstream:
         return step
 
     async def stop(self, token: str) -> None:
-        """Note that the work is to stop; it has then been cancelled."""
+        """Record that the work is to stop. Its next outcome is `cancelled`."""
         if self.stop_errors:
             raise self.stop_errors.pop(0)
         self.stopped.append(token)
@@ -154,14 +156,14 @@ class ScriptedUpstream:
             self.works[token].course = [Status.CANCELLED]
 
     async def forget(self, upstream_id: str) -> None:
-        """Note that the upstream's copy is to go."""
+        """Record that the upstream's copy is to be deleted, and forget the work."""
         if self.forget_errors:
             raise self.forget_errors.pop(0)
         self.forgotten.append(upstream_id)
         self.works.pop(upstream_id, None)
 
     async def check(self) -> None:
-        """Raise nothing: there is always a credential."""
+        """Raise nothing, because there is always a credential."""
 
     async def aclose(self) -> None:
         """Close nothing."""
@@ -217,9 +219,9 @@ class Post:
 
 
 class ScriptedReceiver:
-    """A sender whose receivers give these answers, the last one again and again. It keeps every post.
+    """A sender whose receivers give these answers, of which the last is repeated. It records every post.
 
-    It admits attempts as the sender of callbacks does. While it `is_busy` it has no capacity.
+    It admits attempts as the sender of callbacks does. While `is_busy` is set it has no capacity.
     """
 
     def __init__(self, *answers: int | SendError, now_ms: Callable[[], int] = lambda: 0) -> None:
@@ -228,16 +230,16 @@ class ScriptedReceiver:
         self.posts: list[Post] = []
         self.gate: Gate | None = None
         self.is_busy = False
-        self.asked: list[tuple[bool, float]] = []  # for admission: whether for a first attempt, with what patience
+        self.asked: list[tuple[bool, float]] = []  # admissions: whether it is a first attempt, and the patience in s
         self.admission = AdmissionControl(now_ms)
 
     def hold(self) -> Gate:
-        """Stop every post after the receiver has it, before its answer."""
+        """Hold every post after the receiver has it and before its answer."""
         self.gate = Gate()
         return self.gate
 
     async def vet(self, _address: str) -> None:
-        """Find nothing wrong."""
+        """Accept every address."""
 
     @asynccontextmanager
     async def admit(self, address: str, caller: str, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
@@ -252,7 +254,7 @@ class ScriptedReceiver:
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
     ) -> Answer:
-        """Keep the event and give the next answer."""
+        """Record the event and return the next answer."""
         self.posts.append(Post(address, headers, body, tuple(hosts)))
         outcome = head_of(self.answers)
         if self.gate:
@@ -266,5 +268,5 @@ class ScriptedReceiver:
 
 
 def head_of(script: list[T]) -> T:
-    """Take the first of a script; the last stays."""
+    """Remove and return the first element of a script. The last element is never removed."""
     return script.pop(0) if len(script) > 1 else script[0]

@@ -1,4 +1,4 @@
-"""How a scripted upstream streams: the events that its work tells, and what goes wrong on the way."""
+"""The streams of a scripted upstream: the events of its work, and what goes wrong on the way."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -13,64 +13,68 @@ KEEPALIVE = {"type": "keepalive"}
 
 
 class Gate:
-    """A place to stop at: `reached` once somebody has come, who goes on when it is opened."""
+    """A point at which code waits. `reached` is set when it arrives, and `open` lets it continue."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
         self._opened = asyncio.Event()
 
     def open(self) -> None:
-        """Let everybody through."""
+        """Let everything that waits here continue, now and later."""
         self._opened.set()
 
     async def wait(self) -> None:
-        """Stop here until it is opened."""
+        """Wait here until the gate is opened."""
         self.reached.set()
         await self._opened.wait()
 
 
 def story(deltas: int, *, text: str = "d") -> list[dict[str, Any]]:
-    """Return the events of work that tells so many pieces of text and completes; event n + 2 is piece n."""
+    """Return the events of work that completes after this number of text deltas. Event n + 2 is delta n."""
     received = [{"type": "response.output_text.delta", "delta": f"{text}{n}"} for n in range(deltas)]
     return [{"type": "response.created"}, {"type": "response.in_progress"}, *received, {"type": "response.completed"}]
 
 
 def is_life(event: dict[str, Any]) -> bool:
-    """Say whether an event tells of the response as a whole, and so holds its object."""
+    """Return whether an event is about the response as a whole, and therefore holds its object."""
     return str(event["type"]).removeprefix("response.") in LIFE
 
 
 @dataclass
 class Streams:
-    """The script of all streams, and what has been asked of it.
+    """The script of all streams, and a record of the calls.
 
-    Each event has the number of its place, keepalives too. A gate stops every stream before the event at its place.
-    `breaks` says of the next streams after how many events they break off; None: not at all.
+    The sequence number of an event is its place in `events`, keepalives included. A gate holds every stream before the
+    event at its place. `breaks` has one element for each of the next streams: the number of events after which it
+    breaks off, or None.
     """
 
     events: list[dict[str, Any]] = field(default_factory=lambda: story(6))
     numbered: bool = True
-    resumes: bool = True  # else every stream begins at the first event, whatever is asked for
-    whole: bool = False  # answers with JSON instead
+    resumes: bool = True  # else every stream begins at the first event, whatever the cursor
+    whole: bool = False  # answers with JSON instead of a stream
     gates: dict[int, Gate] = field(default_factory=dict)
     breaks: list[int | None] = field(default_factory=list)
     run_errors: list[Exception] = field(default_factory=list)
     follow_errors: list[Exception] = field(default_factory=list)
-    runs: list[str] = field(default_factory=list)  # the keys
-    follows: list[tuple[str, int | None]] = field(default_factory=list)  # token and cursor
+    runs: list[str] = field(default_factory=list)  # the idempotency keys
+    follows: list[tuple[str, int | None]] = field(default_factory=list)  # upstream tokens and cursors
     opened: int = 0
     closed: int = 0
-    given: int = 0  # events, in all streams
+    given: int = 0  # number of events that all streams have yielded
 
     def hold(self, place: int) -> Gate:
-        """Stop every stream before this event."""
+        """Hold every stream before this event."""
         self.gates[place] = Gate()
         return self.gates[place]
 
     async def tell(
         self, first: int, events: list[dict[str, Any]], answer: dict[str, Any]
     ) -> AsyncGenerator[UpstreamEvent, None]:
-        """Give events of one piece of work, from a place on; those that tell of the response hold this answer."""
+        """Yield the events of one piece of work, from a place on.
+
+        Events about the response as a whole hold this answer.
+        """
         self.opened += 1
         end = self.breaks.pop(0) if self.breaks else None
         try:

@@ -1,7 +1,7 @@
-"""A proxy between an app and one Azurite service: it counts requests and makes the network fail on demand.
+"""A proxy between an app and one Azurite service. It counts requests and makes the network fail on demand.
 
-Azurite's signatures cover the path and not the address, so an app goes through the proxy as soon as its
-connection string names the proxy's port.
+Azurite's signatures cover the path but not the address. An app therefore uses the proxy as soon as its connection
+string names the proxy's port.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from yarl import URL
 
 from local.stack.ports import free_port
 
-# The client adds these by itself where a request has none; the content type is signed.
+# aiohttp's client would add these to a request that has none. The content type is signed.
 OWN_HEADERS = {"Accept", "Accept-Encoding", "Content-Type", "User-Agent"}
 DEADLINE = aiohttp.ClientTimeout(total=60)
-# These speak about one connection, not about the message: RFC 9110, 7.6.1 and RFC 9112, 6.
+# These are about one connection, not about the message (RFC 9110, 7.6.1 and RFC 9112, 6).
 HOP_BY_HOP = {"connection", "keep-alive", "content-length", "transfer-encoding"}
 
 
 @dataclass(frozen=True)
 class StorageRequest:
-    """One request as Azurite gets it."""
+    """One request as Azurite receives it."""
 
     method: str
     path: str
@@ -57,7 +57,7 @@ def is_transaction(request: StorageRequest) -> bool:
 
 @dataclass
 class Fault:
-    """What is done to the n-th matching request, or to every one; `happened` is set when it was done."""
+    """A fault of the n-th matching request, or of every one (`nth=None`). `happened` is set afterwards."""
 
     matching: Matching
     nth: int | None
@@ -67,7 +67,7 @@ class Fault:
     _seen: int = 0
 
     def strikes(self, request: StorageRequest) -> bool:
-        """Return whether this request is one to fail, which a request may be asked once."""
+        """Count a matching request, and return whether it is one to fail. Call this once per request."""
         if not self.matching(request):
             return False
         self._seen += 1
@@ -75,7 +75,7 @@ class Fault:
 
 
 class FaultProxy:
-    """Listens on a port of its own, the same before and after an outage, while its block lasts."""
+    """A proxy that listens during its block, on a port that stays the same before and after an outage."""
 
     def __init__(self, service: str, target_port: int) -> None:
         self.port = free_port()
@@ -99,15 +99,15 @@ class FaultProxy:
         return re.sub(rf"(?<={re.escape(endpoint)})\d+", str(self.port), connection_string)
 
     def drop_answer(self, matching: Matching, nth: int = 1) -> Fault:
-        """Let Azurite carry out the n-th matching request from now on, and lose its answer."""
+        """Let Azurite carry out the n-th matching request from now on, and drop its answer."""
         return self._add(Fault(matching, nth, drops_answer=True))
 
     def delay(self, matching: Matching, delay_s: float, nth: int | None = None) -> Fault:
-        """Hold back the answers to the matching requests from now on, or to the n-th of them."""
+        """Delay the answers to all matching requests from now on, or the answer to the n-th of them."""
         return self._add(Fault(matching, nth, delay_s=delay_s))
 
     def heal(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self._faults.clear()
 
     @asynccontextmanager
@@ -154,7 +154,7 @@ def _is_end_to_end(header: str) -> bool:
 
 
 def _cut(incoming: web.BaseRequest) -> web.Response:
-    """Close the connection without an answer; the empty one returned goes nowhere."""
+    """Close the connection without an answer. The empty response that is returned is never sent."""
     if incoming.transport:
         incoming.transport.abort()
     return web.Response()

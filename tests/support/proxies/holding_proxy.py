@@ -1,4 +1,4 @@
-"""A proxy that holds one request, or its answer, for as long as a test likes: time to kill whoever waits for it."""
+"""A proxy that holds one request, or its answer, while a test kills the process that waits for it."""
 
 from aiohttp import ClientConnectionError, web
 
@@ -8,14 +8,17 @@ from tests.support.proxies.lossy_proxy import LossyProxy
 
 
 class HoldingProxy(LossyProxy):
-    """A proxy at which a request can stop before storage has seen it, or after; when let go, it gets no answer."""
+    """A proxy that can hold a request before or after storage carries it out. A held request gets no answer."""
 
     def __init__(self, service: str, target_port: int) -> None:
         super().__init__(service, target_port)
         self._holds: list[tuple[Fault, bool, Gate]] = []
 
     def hold(self, matching: Matching, nth: int = 1, *, carried_out: bool) -> Gate:
-        """Stop the n-th matching request from now on: before storage carries it out, or after that."""
+        """Hold the n-th matching request from now on, until the returned gate is opened.
+
+        `carried_out` says whether storage carries the request out first.
+        """
         gate = Gate()
         self._holds.append((Fault(matching, nth), carried_out, gate))
         return gate

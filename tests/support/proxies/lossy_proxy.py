@@ -1,4 +1,4 @@
-"""A proxy that loses requests on their way to storage: the sender cannot tell that from a lost answer."""
+"""A proxy that loses requests on their way to storage. The sender cannot tell that from a lost answer."""
 
 import aiohttp
 from aiohttp import web
@@ -7,20 +7,20 @@ from tests.support.proxies.fault_proxy import Fault, FaultProxy, Matching, Stora
 
 
 class LossyProxy(FaultProxy):
-    """A proxy that can drop a connection before storage has seen the request; it counts that request all the same."""
+    """A proxy that can drop a connection before storage has received the request. The request is counted."""
 
     def __init__(self, service: str, target_port: int) -> None:
         super().__init__(service, target_port)
         self._losses: list[Fault] = []
 
     def lose(self, matching: Matching, nth: int | None = 1) -> Fault:
-        """Lose the n-th matching request from now on, or every one; storage never sees it."""
+        """Lose the n-th matching request from now on, or every one (`nth=None`)."""
         loss = Fault(matching, nth)
         self._losses.append(loss)
         return loss
 
     def heal(self) -> None:
-        """Forget all faults and losses."""
+        """Remove all faults and losses."""
         super().heal()
         self._losses.clear()
 

@@ -1,4 +1,4 @@
-"""What every test of agents gets."""
+"""Fixtures of every test of agents."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Agents as upstream, run to their end: real Agent Framework, whose chat client follows a script."""
+"""Agents as an upstream that run to their end, with the real Agent Framework and a scripted chat client."""
 
 import pytest
 from agent_framework import Content
@@ -14,11 +14,11 @@ TEXT = ["output_item.added", "content_part.added", "output_text.delta", "output_
 CALL = ["output_item.added", "function_call_arguments.delta", "function_call_arguments.done", "output_item.done"]
 
 
-# To the end
+# Runs to the end
 
 
 async def test_an_agent_is_run_to_its_end(stage: Stage, tool: Weather) -> None:
-    """Its calls, their results and its text are the output, in order; a callback tells of it."""
+    """The output has the agent's tool calls, their results and its text, in order. The callback is sent."""
     rainy(stage, tool)
     shown = await ran(stage, callback_url=CALLBACK_URL)
     assert (shown["status"], shown["model"], spoken(shown)) == ("completed", AGENT, "It rains.")
@@ -30,16 +30,19 @@ async def test_an_agent_is_run_to_its_end(stage: Stage, tool: Weather) -> None:
     assert len(stage.receiver.posts) == 1
 
 
-async def test_nothing_is_run_before_a_runner_holds_it(stage: Stage, tool: Weather) -> None:
-    """Neither the handler that accepts nor the one that reads calls the agent."""
+async def test_an_agent_is_not_called_before_a_process_holds_its_run(stage: Stage, tool: Weather) -> None:
+    """Neither creating nor reading a response calls the agent. The run is only offered."""
     script = rainy(stage, tool)
     made = await stage.create(model=AGENT)
     assert (await stage.shown(made.id))["status"] == "queued"
     assert (script.options, tool.asked, offers(stage, made.id)) == ([], [], [1])
 
 
-async def test_the_updates_of_an_agent_are_the_events_of_a_stream(stage: Stage, tool: Weather) -> None:
-    """In the order of the contract and numbered without a gap; the last one holds the same output."""
+async def test_the_updates_of_an_agent_become_the_events_of_a_stream(stage: Stage, tool: Weather) -> None:
+    """An agent's updates become events in the contract's order, numbered without a gap.
+
+    The last one has the same output.
+    """
     rainy(stage, tool)
     reader = await received(stage)
     closing = ["content_part.done", "output_item.done"]
@@ -52,8 +55,8 @@ async def test_the_updates_of_an_agent_are_the_events_of_a_stream(stage: Stage, 
     assert await replayed(stage, reader.id) == reader.received
 
 
-async def test_what_a_model_thinks_is_a_reasoning_item(stage: Stage) -> None:
-    """Its summary is told piece by piece, before the text."""
+async def test_the_reasoning_of_a_model_is_a_reasoning_item(stage: Stage) -> None:
+    """A model's reasoning becomes an output item whose summary is streamed before the text."""
     thought = [Content.from_text_reasoning(id="r", text=word) for word in ("Rain", "?")]
     employ(stage, Script([[*thought, *says("No.")]]))
     reader = await received(stage)
@@ -70,8 +73,8 @@ async def test_what_a_model_thinks_is_a_reasoning_item(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_chat_client_that_refuses_background_work_is_asked_without(stage: Stage, stream: bool) -> None:
-    """Once: from then on it is known."""
+async def test_a_chat_client_that_rejects_background_work_is_called_without_it(stage: Stage, stream: bool) -> None:
+    """A chat client that rejects background work is called again without it. Later calls do not ask for it."""
     script = employ(stage, Script(refuses_background=True))
     for _ in range(2):
         reader = await streamed(stage, model=AGENT) if stream else await stage.create(model=AGENT)
@@ -80,8 +83,11 @@ async def test_a_chat_client_that_refuses_background_work_is_asked_without(stage
     assert [options.get("background") for options in script.options] == [True, None, None]
 
 
-async def test_what_the_request_sets_reaches_the_model(stage: Stage) -> None:
-    """Instructions add to those of the agent; the input may be items of several kinds."""
+async def test_the_settings_of_the_request_reach_the_model(stage: Stage) -> None:
+    """The request's settings reach the model. Its instructions are added to those of the agent.
+
+    The input can be items of several kinds.
+    """
     script = employ(stage)
     given = [{"role": "user", "content": "one"}, {"type": "message", "role": "assistant", "content": "two"}]
     await ran(stage, input=given, instructions="In verse.", temperature=0.5, max_output_tokens=9)
@@ -96,7 +102,7 @@ async def test_what_the_request_sets_reaches_the_model(stage: Stage) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_follow_up_continues_the_session(stage: Stage, stream: bool) -> None:
-    """Over three turns, each in another process: the model is told all that was said before."""
+    """Over three turns in different processes, the model receives everything that was said before."""
     script = employ(stage)
     previous = None
     for question in ("one", "two", "three"):
@@ -109,8 +115,11 @@ async def test_a_follow_up_continues_the_session(stage: Stage, stream: bool) -> 
     assert answered == ["one", "Allwell.", "two", "Allwell.", "three"]
 
 
-async def test_a_session_that_is_too_large_ends_with_its_response(stage: Stage) -> None:
-    """The response is completed all the same; to continue it is refused, with the reason."""
+async def test_a_session_that_is_too_large_cannot_be_continued(stage: Stage) -> None:
+    """A response completes even if its session is too large to keep.
+
+    A request to continue it is refused with the reason.
+    """
     rng = [chr(33 + n * n * 7919 % 90) + str(n * 2654435761 % 10**9) for n in range(330_000)]
     employ(stage, Script([says("".join(rng))]))
     shown = await ran(stage)
@@ -121,8 +130,8 @@ async def test_a_session_that_is_too_large_ends_with_its_response(stage: Stage) 
     assert (refused.value.param, refused.value.code) == ("previous_response_id", "session_not_found")
 
 
-async def test_a_session_is_continued_where_it_began(stage: Stage) -> None:
-    """Neither by another upstream, nor does an agent continue what another upstream answered."""
+async def test_a_session_is_continued_only_by_the_upstream_it_began_with(stage: Stage) -> None:
+    """An agent does not continue another upstream's response, and no other upstream continues an agent's."""
     employ(stage)
     ours, theirs = (await ran(stage))["id"], (await stage.ended()).id
     for model, previous in (("m", ours), (AGENT, theirs)):
@@ -131,8 +140,8 @@ async def test_a_session_is_continued_where_it_began(stage: Stage) -> None:
         assert refused.value.param == "previous_response_id"
 
 
-async def test_a_purge_removes_all_that_an_agent_left(stage: Stage, tool: Weather) -> None:
-    """Facts, session, events: no row of the response is left."""
+async def test_a_purge_removes_all_rows_of_an_agents_response(stage: Stage, tool: Weather) -> None:
+    """A purge removes the checkpoints, session, events and input of an agent's response."""
     rainy(stage, tool)
     reader = await received(stage)
     for name in ("memo", "legacy", "event"):

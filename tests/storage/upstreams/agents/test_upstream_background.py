@@ -1,4 +1,4 @@
-"""Agents whose chat client works in the background: nobody waits for them, and no process has to live as long."""
+"""Agents whose chat client works in the background: no process has to live as long as the work."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +15,11 @@ from tests.support.stream_clients import offers
 Employ = Callable[..., None]
 
 
-async def test_an_agent_that_waits_is_left(stage: Stage) -> None:
-    """Between two looks nobody holds the run; the agent goes on with its token in another process, and counts once."""
+async def test_no_process_holds_an_agent_that_waits(stage: Stage) -> None:
+    """While an agent waits for background work, no process holds its run.
+
+    Another process continues with the agent's token, and this does not count as a start.
+    """
     script = employ(stage, Script(polls=2))
     made = await stage.create(model=AGENT)
     await stage.engine.drive(RunOffer(made.id, 1))
@@ -36,8 +39,8 @@ async def test_an_agent_that_waits_is_left(stage: Stage) -> None:
     assert [options.get("continuation_token") for options in script.options] == [None, *[{"response_id": "work_1"}] * 2]
 
 
-async def test_an_agent_that_was_begun_anew_may_wait(stage: Stage) -> None:
-    """As often as is allowed it was begun anew before it had a token; to look again is not to begin."""
+async def test_an_agent_that_used_up_its_restarts_may_wait(stage: Stage) -> None:
+    """An agent that has used up its restarts can still wait for background work, because a poll is not a start."""
     employ(stage, Script(polls=2))
     made = await stage.create(model=AGENT)
     await stage.ports.store.commit(ChangeSet(replace(made, upstream=replace(made.upstream, starts=3))))
@@ -46,8 +49,8 @@ async def test_an_agent_that_was_begun_anew_may_wait(stage: Stage) -> None:
     assert (ended.status, ended.upstream.starts) == (Status.COMPLETED, 4)
 
 
-async def test_the_looks_become_rarer(stage: Stage) -> None:
-    """As polls do: after a tenth of the time, up to half a minute."""
+async def test_polls_become_rarer(stage: Stage) -> None:
+    """Background work is polled at growing intervals: a tenth of the elapsed time, up to 30 s."""
     employ(stage, Script(polls=8))
     made = await stage.create(model=AGENT)
     waits = []
@@ -63,7 +66,7 @@ async def test_the_looks_become_rarer(stage: Stage) -> None:
 
 
 async def test_a_run_that_only_pauses_may_last_longer_than_an_invocation(stage: Stage) -> None:
-    """It is held for a moment at a time."""
+    """A run that pauses between polls can last longer than an invocation, because no process holds it for long."""
     stage.limit(deadline_ms=7 * 86_400_000)
     employ(stage, Script(polls=2))
     made = await stage.create(model=AGENT)
@@ -74,7 +77,7 @@ async def test_a_run_that_only_pauses_may_last_longer_than_an_invocation(stage: 
 
 
 async def test_a_deadline_ends_a_run_that_is_paused(stage: Stage) -> None:
-    """It is not slept through."""
+    """A paused run ends at its deadline, even if its next poll is later."""
     employ(stage, Script(polls=1_000))
     made = await stage.create(model=AGENT)
     await stage.engine.drive(RunOffer(made.id, 1))
@@ -84,7 +87,7 @@ async def test_a_deadline_ends_a_run_that_is_paused(stage: Stage) -> None:
 
 
 async def test_a_follow_up_continues_a_session_that_was_paused(stage: Stage) -> None:
-    """Question and answer came in different processes, and both are remembered."""
+    """A session keeps a question and an answer that were handled in different processes."""
     script = employ(stage, Script(polls=2))
     first = await stage.create(model=AGENT, input="one")
     await run_on(stage, first.id)
@@ -93,8 +96,8 @@ async def test_a_follow_up_continues_a_session_that_was_paused(stage: Stage) -> 
     assert [words.split() for words in script.asked[-1]] == [["one"], ["All", "well."], ["two"]]
 
 
-async def test_equal_calls_before_and_after_a_token_are_told_apart(stage: Stage, tool: Weather) -> None:
-    """What was called before the token is part of the work; what comes after it is called again."""
+async def test_equal_calls_before_and_after_a_token_are_distinguished(stage: Stage, tool: Weather) -> None:
+    """A call of a tool before a token is part of the work. An equal call after it is made again."""
     turns = [[calls("weather", city="Bonn")], [calls("weather", city="Bonn")], says("Twice.")]
     employ(stage, Script(turns, polls=1), tool.weather)
     made = await stage.create(model=AGENT)

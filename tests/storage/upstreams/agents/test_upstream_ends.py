@@ -1,4 +1,4 @@
-"""How agents end otherwise: their process dies, they are cancelled, overdue, they fail, or they are refused."""
+"""Other ends of agents: crashes, cancels, deadlines, failures and refusals."""
 
 import asyncio
 from functools import partial
@@ -19,12 +19,15 @@ from tests.support.run_holders import claimed, die, driving, reaches
 from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import kinds, streamed, text
 
-# Death
+# Crashes
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_tool_that_has_finished_is_not_run_again(stage: Stage, tool: Weather, stream: bool) -> None:
-    """The process dies while the model reads the result; the next one gives the model the result that was kept."""
+async def test_a_tool_that_has_finished_is_not_called_again(stage: Stage, tool: Weather, stream: bool) -> None:
+    """After a crash, the next process gives the model the saved result of a tool that had finished.
+
+    The tool is not called again.
+    """
     script = rainy(stage, tool)
     gate = script.hold(1)
     reader = await streamed(stage, model=AGENT) if stream else None
@@ -44,8 +47,11 @@ async def test_a_tool_that_has_finished_is_not_run_again(stage: Stage, tool: Wea
         assert (kinds(seen).count("in_progress"), text(seen)) == (2, "It rains.")
 
 
-async def test_equal_calls_are_told_apart(stage: Stage, tool: Weather) -> None:
-    """After a death the first is recalled, and the second, which had not come to pass, is made."""
+async def test_equal_calls_are_distinguished(stage: Stage, tool: Weather) -> None:
+    """After a crash, the first of two equal calls gets its saved result.
+
+    The second, which was not made yet, is made.
+    """
     turns = [[calls("weather", city="Bonn")], [calls("weather", city="Bonn")], says("Twice.")]
     script = employ(stage, Script(turns), tool.weather)
     gate = script.hold(1)
@@ -59,8 +65,8 @@ async def test_equal_calls_are_told_apart(stage: Stage, tool: Weather) -> None:
     assert (tool.asked, spoken(await stage.shown(made.id))) == (["Bonn", "Bonn"], "Twice.")
 
 
-async def test_a_tool_that_fails_is_tried_again_after_a_death(stage: Stage) -> None:
-    """It has no result that could be kept."""
+async def test_a_tool_that_fails_is_called_again_after_a_crash(stage: Stage) -> None:
+    """A tool call that failed is made again after a crash, because it has no saved result."""
     tries: list[str] = []
 
     def broken(city: str) -> str:
@@ -80,8 +86,8 @@ async def test_a_tool_that_fails_is_tried_again_after_a_death(stage: Stage) -> N
     assert (tries, (await stage.shown(made.id))["status"]) == (["Bonn", "Bonn"], "completed")
 
 
-async def test_a_run_that_is_lost_calls_no_tool(stage: Stage, tool: Weather) -> None:
-    """Another process has taken over: what the older one keeps is not written, and it goes no further."""
+async def test_a_process_that_has_lost_its_run_saves_no_tool_result(stage: Stage, tool: Weather) -> None:
+    """A process that has lost its run saves no tool result and does not call the model again."""
     stage.pace(watch_s=600)
     script = rainy(stage, tool)
     gate = script.hold(0)
@@ -102,7 +108,7 @@ async def test_a_run_that_is_lost_calls_no_tool(stage: Stage, tool: Weather) -> 
 
 
 async def test_a_cancel_closes_the_agent(stage: Stage) -> None:
-    """Its request is broken off, and nothing of it is written any more."""
+    """A cancel closes the agent's request, and nothing more of the run is written."""
     script = employ(stage)
     gate = script.hold(0)
     made = await stage.create(model=AGENT)
@@ -117,7 +123,7 @@ async def test_a_cancel_closes_the_agent(stage: Stage) -> None:
 
 
 async def test_a_deadline_closes_the_agent(stage: Stage) -> None:
-    """The response fails with the code of deadlines."""
+    """At its deadline, the agent's request is closed and the response fails with `deadline_exceeded`."""
     script = employ(stage)
     gate = script.hold(0)
     made = await stage.create(model=AGENT)
@@ -130,7 +136,7 @@ async def test_a_deadline_closes_the_agent(stage: Stage) -> None:
 
 
 async def test_no_run_is_held_longer_than_an_invocation_may_last(stage: Stage) -> None:
-    """However long the deployment lets responses take."""
+    """A run that is held for 21,000 s fails with `deadline_exceeded`, even if the response's deadline is later."""
     stage.limit(deadline_ms=7 * 86_400_000)
     script = employ(stage)
     gate = script.hold(0)
@@ -143,10 +149,10 @@ async def test_no_run_is_held_longer_than_an_invocation_may_last(stage: Stage) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_failure_names_the_type_and_tells_nothing(
+async def test_a_failure_shows_only_the_type_of_the_exception(
     stage: Stage, stream: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the response nor the log holds the exception's text; what was told before stays."""
+    """A failure shows only the exception's type. Neither the response nor the log has its text."""
     secret = "https://u:sk-geheim@api.example.com/?q=question"
     employ(stage, Script(errors=[RuntimeError(secret)]))
     reader = await streamed(stage, model=AGENT) if stream else None
@@ -163,15 +169,15 @@ async def test_a_failure_names_the_type_and_tells_nothing(
 
 @pytest.mark.parametrize(("reason", "shown"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
 async def test_an_answer_that_was_cut_is_incomplete(stage: Stage, reason: str, shown: str) -> None:
-    """The reason is the contract's word for it; such a response can be continued."""
+    """An answer that was cut is incomplete, with the contract's reason, and can be continued."""
     employ(stage, Script(finish_reason=reason))
     response = await ran(stage)
     assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": shown})
     assert (await stage.record(response["id"])).session_rows == 1
 
 
-async def test_a_dead_process_is_followed_three_times(stage: Stage) -> None:
-    """The fourth finds that the agent was begun anew often enough."""
+async def test_an_agent_is_restarted_three_times_after_crashes(stage: Stage) -> None:
+    """After the fourth crash, an agent is not started again and the response fails with `upstream_lost`."""
     script = employ(stage)
     gate = script.hold(0)
     made = await stage.create(model=AGENT)
@@ -192,7 +198,7 @@ def _has_begun(times: int, record: Record) -> bool:
     return record.upstream.starts == times
 
 
-# What is refused
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -206,10 +212,10 @@ def _has_begun(times: int, record: Record) -> bool:
         ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input", None),
     ],
 )
-async def test_what_an_agent_cannot_be_asked_is_refused(
+async def test_a_request_that_an_agent_cannot_handle_is_refused(
     stage: Stage, fields: dict[str, Any], param: str, code: str | None
 ) -> None:
-    """With the field's name, and before anything is stored."""
+    """A request that an agent cannot handle is refused with the field's name, before anything is stored."""
     employ(stage)
     with pytest.raises(BadRequest) as refused:
         await stage.create(**{"model": AGENT, **fields})
@@ -217,8 +223,8 @@ async def test_what_an_agent_cannot_be_asked_is_refused(
     assert stage.sent == []
 
 
-async def test_an_agent_that_is_dropped_fails_what_was_accepted(stage: Stage) -> None:
-    """The next deployment knows it no more."""
+async def test_a_response_whose_agent_was_removed_fails(stage: Stage) -> None:
+    """A response whose agent was removed from the deployment fails with `model_not_found`."""
     employ(stage)
     made = await stage.create(model=AGENT)
     stage.others.clear()
@@ -228,7 +234,7 @@ async def test_an_agent_that_is_dropped_fails_what_was_accepted(stage: Stage) ->
 
 
 async def test_an_agent_that_needs_a_person_fails(stage: Stage) -> None:
-    """Nobody could answer it: the code says so."""
+    """An agent that asks for an approval fails with `agent_needs_input`, because no one can answer it."""
     call = Content.from_function_call("call_1", "delete", arguments="{}")
     employ(stage, Script([[Content.from_function_approval_request("req_1", call)]]))
     assert (await ran(stage))["error"]["code"] == "agent_needs_input"

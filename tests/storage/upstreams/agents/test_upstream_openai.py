@@ -1,4 +1,4 @@
-"""Agents whose model works in the background, by Agent Framework's OpenAI client and the simulated model."""
+"""Agents whose model works in the background, with Agent Framework's OpenAI client and the simulated model."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -24,7 +24,7 @@ Employ = Callable[..., None]
 
 
 class OpenAIStaff:
-    """One agent whose model is the simulated one, by Agent Framework's own client of the Responses API."""
+    """One agent that calls the simulated model through Agent Framework's own client of the Responses API."""
 
     def __init__(self, sdk: AsyncOpenAI, model: str, tools: list[Callable[..., Any]]) -> None:
         self.scripts: Mapping[str, Script | None] = {"clerk": None}
@@ -37,7 +37,7 @@ class OpenAIStaff:
 
 @pytest.fixture
 async def hire(stage: Stage, model: ModelPeer) -> AsyncIterator[Employ]:
-    """Give a way to employ an agent with a model's name and some tools."""
+    """Give a function that employs an agent with a model and tools."""
     async with AsyncOpenAI(base_url=str(model.sdk.base_url), api_key="any", max_retries=0, timeout=10) as sdk:
 
         def employ_over(name: str, *tools: Callable[..., Any]) -> None:
@@ -46,8 +46,10 @@ async def hire(stage: Stage, model: ModelPeer) -> AsyncIterator[Employ]:
         yield employ_over
 
 
-async def test_a_model_in_the_background_is_polled_by_runners(stage: Stage, hire: Employ, model: ModelPeer) -> None:
-    """Its work is created once; the answer is the model's."""
+async def test_the_background_work_of_a_model_is_polled_by_holders(
+    stage: Stage, hire: Employ, model: ModelPeer
+) -> None:
+    """A model's background work is created once and polled by several holders. Its answer is the response's."""
     hire("sim-0.5s")
     made = await stage.create(model=AGENT)
     assert await run_on(stage, made.id) > 1
@@ -60,7 +62,10 @@ async def test_a_model_in_the_background_is_polled_by_runners(stage: Stage, hire
 async def test_tools_run_between_two_pieces_of_background_work(
     stage: Stage, hire: Employ, model: ModelPeer, tool: Weather
 ) -> None:
-    """The first ends with a call, the second is begun with its result, and each is waited for by nobody."""
+    """The first background work ends with a tool call, and the second starts with its result.
+
+    No process waits for either of them.
+    """
     hire("sim-tool", tool.weather)
     made = await stage.create(model=AGENT, input="Bonn")
     await run_on(stage, made.id)
@@ -72,14 +77,17 @@ async def test_tools_run_between_two_pieces_of_background_work(
 
 
 def used(model: ModelPeer) -> int:
-    """Return the input tokens of all that the model has answered."""
+    """Return the input tokens of all answers of the model."""
     return sum(model.get(one).json()["usage"]["input_tokens"] for one in model.stats()["started"])
 
 
-async def test_a_tool_is_not_run_again_after_a_death_between_two_pieces(
+async def test_a_tool_is_not_called_again_after_a_crash_between_two_pieces(
     stage: Stage, hire: Employ, model: ModelPeer, tool: Weather
 ) -> None:
-    """The process dies while it hands the result on; the next one finds the call by the token, and the result."""
+    """A process may crash while it passes a tool's result to the model.
+
+    The next one finds the call by the token, and its saved result.
+    """
     hire("sim-tool", tool.weather)
     made = await stage.create(model=AGENT, input="Bonn")
     await stage.engine.drive(RunOffer(made.id, 1))
@@ -102,7 +110,10 @@ def _is_paused_or_called(epoch: int, record: Record) -> bool:
 
 
 async def test_a_cancel_reaches_the_model_of_a_run_that_is_paused(stage: Stage, hire: Employ, model: ModelPeer) -> None:
-    """Nobody holds the run: the `stop` alarm tells the SDK under the chat client."""
+    """A cancel of a paused run stops the model through the `stop` alarm, which calls the chat client's SDK.
+
+    No process holds the run at that time.
+    """
     hire("sim-60s")
     made = await stage.create(model=AGENT)
     await stage.engine.drive(RunOffer(made.id, 1))
@@ -118,8 +129,11 @@ async def test_a_cancel_reaches_the_model_of_a_run_that_is_paused(stage: Stage, 
     assert (await stage.shown(made.id))["status"] == "cancelled"
 
 
-async def test_a_stream_is_followed_by_its_token_after_a_death(stage: Stage, hire: Employ, model: ModelPeer) -> None:
-    """From its start, which readers are told; nothing is begun anew."""
+async def test_a_stream_is_resumed_by_its_token_after_a_crash(stage: Stage, hire: Employ, model: ModelPeer) -> None:
+    """After a crash, a stream is resumed from its start by its token, and readers get a second `in_progress`.
+
+    No work is started again.
+    """
     hire("sim-0.5s")
     model.faults(stream_stall_after=8)
     reader = await streamed(stage, model=AGENT)
@@ -136,10 +150,13 @@ async def test_a_stream_is_followed_by_its_token_after_a_death(stage: Stage, hir
     assert (model.stats()["creates"], (await stage.record(reader.id)).upstream.starts) == (1, 1)
 
 
-async def test_what_came_before_the_token_is_told_again(
+async def test_output_from_before_the_token_is_sent_again(
     stage: Stage, hire: Employ, model: ModelPeer, tool: Weather
 ) -> None:
-    """The process dies in the second piece of work: its follower tells the call and its result, then the piece."""
+    """After a crash in the second background work, the next holder sends the tool call and its result again.
+
+    The events of the second work follow.
+    """
     hire("sim-tool", tool.weather)
     model.faults(stream_stall_after=12)
     reader = await streamed(stage, model=AGENT, input="Bonn")
@@ -155,8 +172,8 @@ async def test_what_came_before_the_token_is_told_again(
     assert (tool.asked, model.stats()["creates"]) == (["Bonn"], 2)
 
 
-async def test_a_stream_that_breaks_is_followed_by_its_token(stage: Stage, hire: Employ, model: ModelPeer) -> None:
-    """Agent Framework says nothing of the break: the token that is left does."""
+async def test_a_stream_that_breaks_is_resumed_by_its_token(stage: Stage, hire: Employ, model: ModelPeer) -> None:
+    """A broken stream is resumed by its token. Agent Framework does not report the break, but the token remains."""
     hire("sim-0.5s")
     model.faults(stream_drop_after=6)
     reader = await streamed(stage, model=AGENT)
@@ -169,8 +186,13 @@ async def test_a_stream_that_breaks_is_followed_by_its_token(stage: Stage, hire:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("name", "status"), [("sim-fail-0.2s", "failed"), ("sim-incomplete-0.2s", "incomplete")])
-async def test_the_model_says_how_it_ended(stage: Stage, hire: Employ, name: str, status: str, *, stream: bool) -> None:
-    """Agent Framework shows a failure nowhere but in the SDK's object: it is not taken for an answer."""
+async def test_the_end_of_the_model_is_the_end_of_the_response(
+    stage: Stage, hire: Employ, name: str, status: str, *, stream: bool
+) -> None:
+    """A model's failed or incomplete response is not taken for an answer.
+
+    Agent Framework shows a failure only in the SDK's object.
+    """
     hire(name)
     response_id = (await streamed(stage, model=AGENT)).id if stream else (await stage.create(model=AGENT)).id
     await run_on(stage, response_id)
@@ -179,8 +201,11 @@ async def test_the_model_says_how_it_ended(stage: Stage, hire: Employ, name: str
     assert shown["error"] or shown["incomplete_details"]["reason"] == "max_output_tokens"
 
 
-async def test_a_model_that_cannot_be_asked_now_is_asked_later(stage: Stage, hire: Employ, model: ModelPeer) -> None:
-    """Its work goes on meanwhile: an outage between two looks fails nothing."""
+async def test_a_model_that_is_unavailable_is_polled_later(stage: Stage, hire: Employ, model: ModelPeer) -> None:
+    """An outage of the model between two polls fails nothing, because the work goes on.
+
+    The model is polled again later.
+    """
     hire("sim-0.2s")
     made = await stage.create(model=AGENT)
     await stage.engine.drive(RunOffer(made.id, 1))
@@ -197,8 +222,8 @@ async def test_a_model_that_cannot_be_asked_now_is_asked_later(stage: Stage, hir
     assert (await stage.shown(made.id))["status"] == "completed"
 
 
-async def test_a_session_of_the_service_is_continued(stage: Stage, hire: Employ, model: ModelPeer) -> None:
-    """The conversation is kept where the model is; the next turn names its last response."""
+async def test_a_session_that_the_service_keeps_is_continued(stage: Stage, hire: Employ, model: ModelPeer) -> None:
+    """The model's service keeps the conversation, and the next turn names its last response."""
     hire("sim-0.2s")
     first = await stage.create(model=AGENT, input="Rivers rise.")
     await run_on(stage, first.id)
