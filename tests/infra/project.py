@@ -1,4 +1,4 @@
-"""The infrastructure as a whole: every file that a deployment reads, as texts and as what they declare."""
+"""The infrastructure as a whole: every file that a deployment reads, as text and as declarations."""
 
 import json
 from collections.abc import Iterator
@@ -20,18 +20,18 @@ PLAIN = (
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Texts by path, and what they declare."""
+    """The texts of all files by path, and their declarations."""
 
     texts: dict[str, str]
     files: dict[str, File]
     azure: dict[str, Any]
 
     def file(self, name: str) -> File:
-        """Return a module by its short name."""
+        """Return a Bicep file by its short name, such as `storage`."""
         return self.files["infra/main.bicep" if name == "main" else f"infra/modules/{name}.bicep"]
 
     def json(self, path: str) -> Any:
-        """Return what a JSON file holds."""
+        """Return the content of a JSON file."""
         return json.loads(self.texts[path])
 
 
@@ -42,7 +42,7 @@ def texts() -> dict[str, str]:
 
 
 def projects(versions: dict[str, dict[str, str]]) -> dict[str, Project]:
-    """Return the projects that sets of texts make; texts that several share are read once."""
+    """Return a project for each version of the texts. Equal texts are parsed only once."""
     readable = {text: path for version in versions.values() for path, text in version.items() if _is_read(path)}
     labels = {text: f"{number}-{path}" for number, (text, path) in enumerate(readable.items())}
     trees = read({label: text for text, label in labels.items()})
@@ -60,19 +60,19 @@ def _project(version: dict[str, str], found: dict[str, Any]) -> Project:
 
 
 def grammar(project: Project) -> Iterator[str]:
-    """Every file is Bicep, in the dialect that all tools read."""
+    """Every file is valid Bicep in the dialect that all tools can read."""
     for path, file in project.files.items():
         yield from (f"{path}:{fault}" for fault in names.grammar_faults(file, project.texts[path]))
 
 
 def types(project: Project) -> Iterator[str]:
-    """Every resource is what the compiler's type data allow."""
+    """Every resource conforms to the compiler's type data."""
     for path, file in project.files.items():
         yield from (f"{path}:{fault}" for fault in typed.faults(file))
 
 
 def wiring(project: Project) -> Iterator[str]:
-    """Every name is declared and used, every parameter described, every module given what it takes."""
+    """Every name is declared and used, every parameter has a description, and every module gets its parameters."""
     for path, file in project.files.items():
         found = (*names.name_faults(file), *names.parameter_faults(file), *names.module_faults(project.files, path))
         yield from (f"{path}:{fault}" for fault in found)

@@ -1,4 +1,4 @@
-"""Settings, queues and tables: what the code reads and uses, and what the deployment gives it, both ways."""
+"""Checks that the settings, queues and tables of the deployment are exactly those that the code uses."""
 
 import ast
 import re
@@ -13,11 +13,11 @@ from tests.infra.trees import ROOT, Node
 
 # Set by the platform itself.
 PLATFORMS = {"IDENTITY_ENDPOINT", "MSI_ENDPOINT", "WEBSITE_HOSTNAME"}
-# A connection string is a key; loopback callbacks are for a laptop.
+# A connection string contains a key, and loopback callbacks are for a laptop.
 NEVER_DEPLOYED = {"AzureWebJobsStorage", "CALLBACK_ALLOW_LOOPBACK"}
-# An identity, and what asks for one, is not to be had on a laptop.
+# A laptop has no managed identity, so settings that need one are not used there.
 NEVER_LOCAL = {"AzureWebJobsStorage__accountName", "AZURE_CLIENT_ID", "APPLICATIONINSIGHTS_CONNECTION_STRING"}
-# What the platform reads or a library, and what is the same in every deployment.
+# Settings that the platform or a library reads, and settings with the same value in every deployment.
 FOR_THE_PLATFORM = {
     "AzureWebJobsStorage__credential": "'managedidentity'",
     "AzureWebJobsStorage__clientId": "identityClientId",
@@ -48,9 +48,10 @@ REFUSED = re.compile(
 
 
 def read_by_code(source: Path = ROOT / "shared" / "settings.py") -> set[str]:
-    """Return every name that the settings module takes from the environment, from its syntax tree.
+    """Return every name that the settings module reads from the environment, from its syntax tree.
 
-    Names are what follows the environment in a call, or is subscripted, or runs through a loop over such a call.
+    A name is an argument after `environment` in a call, an argument of `environment.get`, a subscript of `environment`,
+    or an element of a tuple that a comprehension iterates over.
     """
     tree = ast.parse(source.read_text(encoding="utf-8"))
     found: set[str] = set()
@@ -65,7 +66,7 @@ def read_by_code(source: Path = ROOT / "shared" / "settings.py") -> set[str]:
 
 
 def _asked(call: ast.Call) -> list[ast.expr]:
-    """Return the arguments of a call that may be a setting's name."""
+    """Return the argument of a call that may be the name of a setting, as a list."""
     if isinstance(call.func, ast.Attribute) and call.func.attr == "get" and _is_environment(call.func.value):
         return call.args[:1]
     return call.args[1:2] if call.args and _is_environment(call.args[0]) else []
@@ -80,7 +81,7 @@ def _names(nodes: list[ast.expr]) -> set[str]:
 
 
 def in_bicep(project: Project) -> dict[str, Node]:
-    """Return the app settings that a deployment sets, with their values."""
+    """Return the values of the app settings that a deployment sets, by name."""
     file = project.file("app")
     listed = at(file.resources["site"].body, "properties", "siteConfig", "appSettings")
     found: dict[str, Node] = {}
@@ -102,17 +103,18 @@ def _sources(project: Project, name: str) -> Iterator[Node]:
             yield from _sources(project, inner.text)
 
 
-def in_readme() -> set[str]:
-    """Return the settings of the README's table."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(
-        r"^\| (`[A-Za-z_`or ]+`) \|", text.partition("## Settings")[2].partition("\n## ")[0], re.MULTILINE
-    )
+def in_docs() -> set[str]:
+    """Return the names in the table of docs/settings.md."""
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[A-Za-z_`or ]+`) \|", text, re.MULTILINE)
     return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
 
 
 def settings(project: Project) -> Iterator[str]:
-    """No setting is missing and none is too many: what the code reads, what the platform needs, what Flex refuses."""
+    """No setting that the code or the platform needs is missing, and no setting is superfluous.
+
+    Flex Consumption refuses none of them, and each secret is a reference to the vault.
+    """
     found = in_bicep(project)
     code = read_by_code()
     wanted = (code | FOR_THE_PLATFORM.keys()) - PLATFORMS - NEVER_DEPLOYED
@@ -137,7 +139,7 @@ def _secret_faults(project: Project, found: dict[str, Node]) -> Iterator[str]:
 
 
 def passed_on(project: Project) -> Iterator[str]:
-    """Each plain setting holds the parameter of the same meaning, all the way from `azd env set`."""
+    """Each plain setting takes its value from the parameter of the same name, which `azd env set` sets."""
     main = at(project.file("main").modules["app"].body, "params", "service")
     given = project.json("infra/main.parameters.json")["parameters"]
     for name, value in in_bicep(project).items():
@@ -153,7 +155,7 @@ def passed_on(project: Project) -> Iterator[str]:
 
 
 def local_example(project: Project) -> Iterator[str]:
-    """Names in the example for a laptop are those that the code reads there, and Core Tools."""
+    """Each setting that the code or Core Tools reads on a laptop is in the local example, and no others."""
     named = set(project.json("local.settings.json.example")["Values"])
     code = read_by_code() - PLATFORMS - NEVER_LOCAL
     yield from (f"{name} is missing in the example" for name in sorted((code | LOCAL_PLATFORM) - named))
@@ -161,7 +163,7 @@ def local_example(project: Project) -> Iterator[str]:
 
 
 def storage(project: Project) -> Iterator[str]:
-    """Every queue that the code names is made, its poison queue too, and the table; no other."""
+    """Each queue that the code uses is created with its poison queue, and so is the table. No others are created."""
     variables = project.file("storage").variables
     queues = {one.literal() for one in variables["queueNames"].children}
     wanted = {*INTERNAL, *(name + POISON for name in INTERNAL)}
@@ -171,7 +173,7 @@ def storage(project: Project) -> Iterator[str]:
 
 
 def parameters(project: Project) -> Iterator[str]:
-    """Azd gives every parameter of the deployment, by defaults that are the Bicep's own."""
+    """Azd passes every parameter of the deployment, with the same defaults as in Bicep."""
     given = project.json("infra/main.parameters.json")["parameters"]
     declared = project.file("main").parameters
     yield from (f"{name}: not on both sides" for name in sorted(given.keys() ^ declared.keys()))

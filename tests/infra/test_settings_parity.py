@@ -1,17 +1,17 @@
-"""The names of settings as the code reads them: found in its syntax, seen at run time, and listed in the README."""
+"""The setting names found in the syntax are those read at run time and those listed in docs/settings.md."""
 
 import re
 from collections.abc import Iterator, Mapping
 
 from shared import settings
-from tests.infra.settings import NEVER_LOCAL, PLATFORMS, in_readme, read_by_code
+from tests.infra.settings import NEVER_LOCAL, PLATFORMS, in_docs, read_by_code
 from tests.infra.trees import ROOT
 
 SOURCE = ROOT / "shared" / "settings.py"
 
 
 class Watched(Mapping[str, str]):
-    """An environment that remembers what it was asked for."""
+    """An environment that records the names that are read from it."""
 
     def __init__(self, values: dict[str, str]) -> None:
         self.values_given = values
@@ -28,8 +28,8 @@ class Watched(Mapping[str, str]):
         return len(self.values_given)
 
 
-def test_the_names_found_in_the_syntax_are_those_asked_for() -> None:
-    """No name is missed and none is made up, whatever way the code reads it."""
+def test_the_names_found_in_the_syntax_are_those_read_at_run_time() -> None:
+    """The syntax tree gives every name that the code reads and no other, whichever way the code reads it."""
     least = {"CALLERS": '[{"name": "ann"}]', "UPSTREAM_BASE_URL": "https://a.example/v1", "AzureWebJobsStorage": "x"}
     environment = Watched(least)
     settings.load_settings(environment)
@@ -37,17 +37,21 @@ def test_the_names_found_in_the_syntax_are_those_asked_for() -> None:
 
 
 def test_every_name_in_the_source_is_found() -> None:
-    """Names look like names: a reading in a new style would be missed by the tree and seen here."""
+    """Every string in the source that looks like the name of a setting is found in the syntax tree.
+
+    This test fails if the code reads a setting in a way that the search of the tree misses.
+    """
     names = re.findall(
         r"\"((?:[A-Z]+_)+[A-Z]+|CALLERS|TELEMETRY|AzureWebJobsStorage\w*)\"", SOURCE.read_text(encoding="utf-8")
     )
     assert set(names) == read_by_code()
 
 
-def test_the_readme_lists_what_is_read() -> None:
-    """In the table, but for what the platform sets, and the identity, which is told beside the storage account."""
-    code = read_by_code() - PLATFORMS - {"AZURE_CLIENT_ID"}
-    assert in_readme() <= code
-    assert code <= in_readme()
-    assert "`AZURE_CLIENT_ID`" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_lists_the_settings_that_are_read() -> None:
+    """docs/settings.md lists every setting except those that the platform sets and `AZURE_CLIENT_ID`.
+
+    It names that one together with the storage account.
+    """
+    assert in_docs() == read_by_code() - PLATFORMS - {"AZURE_CLIENT_ID"}
+    assert "`AZURE_CLIENT_ID`" in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert read_by_code() >= NEVER_LOCAL

@@ -1,4 +1,7 @@
-"""Agents in the service as it runs: the README's module and one with a tool that counts, over the simulated model."""
+"""The running service runs agents of Agent Framework over the simulated model.
+
+The tests use the README's module of agents, and a copy of it whose tool records its calls.
+"""
 
 import asyncio
 import re
@@ -27,8 +30,8 @@ from tests.support.service_process import (
 )
 from tests.support.telemetry_collectors import collector
 
-README = ROOT / "README.md"
-(README_MODULE,) = re.findall(r"```python\n(# agents\.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+PAGE = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+(PAGE_MODULE,) = re.findall(r"```python\n(# agents\.py\n.*?)```", PAGE, re.DOTALL)
 COUNTING = """
 import os, pathlib
 
@@ -41,30 +44,33 @@ CALL_S = 30.0
 
 
 def counting(module: str) -> str:
-    """Return a module of agents whose tool notes each call in a file."""
+    """Return a module of agents whose tool appends each call to the file that `CALLS` names."""
     return COUNTING + re.sub(r"def weather.*?\n\n", "", module, flags=re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a directory with two modules of agents: the README's, and the same with a tool that counts."""
+    """Return a directory with two modules of agents: the README's, and the copy whose tool records its calls."""
     found = tmp_path_factory.mktemp("agents")
-    (found / "readme_agents.py").write_text(README_MODULE, encoding="utf-8")
-    (found / "counting_agents.py").write_text(counting(README_MODULE), encoding="utf-8")
+    (found / "page_agents.py").write_text(PAGE_MODULE, encoding="utf-8")
+    (found / "counting_agents.py").write_text(counting(PAGE_MODULE), encoding="utf-8")
     return found
 
 
 @pytest.fixture(scope="module")
 def over_readme(azurite: Azurite, directory: Path) -> Iterator[Service]:
-    """Run a service with the README's agents; by the end it has logged nothing unexpected."""
+    """Run a service with the README's agents. It must have logged nothing unexpected at the end."""
     place = str(directory)
-    with service(directory, azurite.account(), AGENTS_MODULE="readme_agents", PYTHONPATH=place) as running:
+    with service(directory, azurite.account(), AGENTS_MODULE="page_agents", PYTHONPATH=place) as running:
         yield running
         assert running.unexpected() == []
 
 
 def test_the_agent_of_the_readme_answers(over_readme: Service) -> None:
-    """Asked for by its name, in the background, with a callback: its tool's result is in the answer."""
+    """The README's agent runs in the background and calls back. Its answer holds its tool's result.
+
+    A follow-up request can continue its response.
+    """
     client = over_readme.client()
     response = create(client, **over_readme.with_callback(model="agent:reporter", input="Bonn"))
     ended = finished(client, response)
@@ -75,8 +81,8 @@ def test_the_agent_of_the_readme_answers(over_readme: Service) -> None:
     assert finished(client, follow_up)["status"] == "completed"
 
 
-def test_other_models_are_asked_beside_agents(over_readme: Service) -> None:
-    """The upstream answers for every name without the prefix; an unknown agent is a 400."""
+def test_a_model_without_the_agent_prefix_goes_to_the_upstream(over_readme: Service) -> None:
+    """A model without the `agent:` prefix goes to the upstream. An unknown agent is a 400 that names the known ones."""
     client = over_readme.client()
     assert finished(client, create(client))["status"] == "completed"
     answer = client.post("/responses", json={"model": "agent:nobody", "input": "x"})
@@ -86,12 +92,15 @@ def test_other_models_are_asked_beside_agents(over_readme: Service) -> None:
 
 
 def called(path: Path) -> list[str]:
-    """Return the calls that were noted."""
+    """Return the cities of the recorded tool calls."""
     return path.read_text(encoding="utf-8").split() if path.exists() else []
 
 
 def test_a_killed_agent_runs_no_tool_twice(azurite: Azurite, directory: Path, tmp_path: Path) -> None:
-    """Kill -9 while the model reads the tool's result: another process begins anew, and gives it the result kept."""
+    """The next process restarts the agent with the saved tool result and does not call the tool again.
+
+    The host is killed with kill -9 while the model reads the tool's result.
+    """
     calls, place = tmp_path / "calls", str(directory)
     with service(
         tmp_path, azurite.account(), AGENTS_MODULE="counting_agents", PYTHONPATH=place, CALLS=str(calls)
@@ -114,7 +123,7 @@ def test_a_killed_agent_runs_no_tool_twice(azurite: Azurite, directory: Path, tm
 
 
 def test_an_openai_client_reads_an_agent_as_a_model(over_readme: Service) -> None:
-    """Polled and streamed: the SDK's own types take every item and event."""
+    """The openai SDK parses an agent's response, streamed or not, into its own item and event types."""
     key = over_readme.callers["first"].api_key
     with OpenAI(base_url=f"{over_readme.hosts[0].url}/openai/v1", api_key=key, max_retries=0) as sdk:
         response = sdk.responses.create(model="agent:reporter", input="Bonn")
@@ -127,8 +136,8 @@ def test_an_openai_client_reads_an_agent_as_a_model(over_readme: Service) -> Non
     assert last.usage.output_tokens > 0
 
 
-def test_an_agent_asks_an_agent(over_readme: Service) -> None:
-    """A client of Agent Framework takes calls that have their results for what they are: told, not to be made."""
+def test_an_agent_can_use_a_served_agent_as_its_model(over_readme: Service) -> None:
+    """An Agent Framework client does not execute a tool call whose result is already in the response."""
 
     async def asked(*, stream: bool) -> str:
         key = over_readme.callers["first"].api_key
@@ -142,16 +151,19 @@ def test_an_agent_asks_an_agent(over_readme: Service) -> None:
     assert "the output of weather" in asyncio.run(asked(stream=True))
 
 
-def test_an_agents_own_spans_are_of_the_responses_trace(
+def test_spans_of_an_agent_are_in_the_trace_of_its_response(
     connection_string: str, directory: Path, tmp_path: Path
 ) -> None:
-    """What Agent Framework tells of models and tools is below the response; of texts it tells nothing."""
+    """Agent Framework's spans of models and tools are in the trace of the response.
+
+    No telemetry holds the text of the input or the output.
+    """
     with (
         collector() as collecting,
         service(
             tmp_path,
             connection_string,
-            AGENTS_MODULE="readme_agents",
+            AGENTS_MODULE="page_agents",
             PYTHONPATH=str(directory),
             TELEMETRY="otlp",
             OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url,

@@ -1,4 +1,4 @@
-"""The README's programs do what it says: each is run as it stands, against the running service."""
+"""The programs of the README and the docs run unchanged against the service and print what they should."""
 
 import os
 import re
@@ -15,15 +15,19 @@ from local.stack.process import ROOT
 from tests.support.connection_cutter import cutter
 from tests.support.service_process import Service, service
 
-README = ROOT / "README.md"
-PROGRAMS: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+PAGES = ("README.md", "docs/api.md", "docs/queues.md", "docs/agents.md", "docs/deliveries.md")
+PROGRAMS: list[str] = [
+    program
+    for page in PAGES
+    for program in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+]
 PYTHONS = [sys.executable, str(Path(sys.prefix) / "openai-2" / "bin" / "python")]
 DEADLINE_S = 150
 
 
 @pytest.fixture(scope="module")
 def storage(azurite: Azurite) -> str:
-    """Give a storage account with a queue for replies."""
+    """Return the connection string of a storage account that has the queue `replies`."""
     connection = azurite.account()
     with QueueClient.from_connection_string(connection, "replies") as replies:
         replies.create_queue()
@@ -38,7 +42,7 @@ def running(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def printed(program: str, python: str, base_url: str = "", key: str = "", storage: str = "") -> str:
-    """Run a program with an interpreter and return what it prints, which is all it says."""
+    """Run a program with this interpreter and return its standard output. It must succeed and print nothing else."""
     environment = {**os.environ, "BASE": f"{base_url}/openai/v1", "KEY": key, "STORAGE": storage}
     ran = subprocess.run(
         [python, "-c", program], env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False
@@ -50,7 +54,7 @@ def printed(program: str, python: str, base_url: str = "", key: str = "", storag
 @pytest.mark.parametrize("python", PYTHONS, ids=["openai-3", "openai-2"])
 @pytest.mark.parametrize("program", [one for one in PROGRAMS if "client = OpenAI" in one], ids=["poll", "stream"])
 def test_a_client_program_prints_the_whole_answer(running: Service, program: str, python: str) -> None:
-    """Polled, and streamed over connections that end by themselves: the status, then the text once."""
+    """The polling and the streaming program print the status, then the text once, although streams end after 2 s."""
     text = printed(program, python, running.hosts[0].url, running.callers["first"].api_key)
     assert text.startswith("completed This answer is simulated by sim-5s")
     assert text.count("This answer") == 1
@@ -59,7 +63,7 @@ def test_a_client_program_prints_the_whole_answer(running: Service, program: str
 
 @pytest.mark.parametrize("python", PYTHONS, ids=["openai-3", "openai-2"])
 def test_the_streaming_program_survives_cuts(running: Service, python: str) -> None:
-    """Cut before the first byte of an answer, within its first event, and later: the text is whole."""
+    """The text is complete although the connection is cut before the first byte, inside the first event, and later."""
     with cutter(running.hosts[0].port, 0, 900, 4_000, 6_000) as (url, relay):
         text = printed(PROGRAMS[1], python, url, running.callers["first"].api_key)
     assert relay.cuts == 4
@@ -70,13 +74,13 @@ def test_the_streaming_program_survives_cuts(running: Service, python: str) -> N
 
 @pytest.mark.usefixtures("running")
 def test_the_queue_program_gets_its_answer(storage: str) -> None:
-    """A message goes in, its event comes out."""
+    """The program sends a message and prints the event that arrives on its reply queue."""
     (program,) = [one for one in PROGRAMS if "QueueClient" in one]
     assert printed(program, sys.executable, storage=storage) == "7 completed\n"
 
 
-def test_every_program_is_one_that_python_reads() -> None:
-    """Five so far: poll, stream, agents, verify, send and receive."""
+def test_every_program_compiles() -> None:
+    """The pages have five programs: poll, stream, send and receive by queue, agents, and verify."""
     assert len(PROGRAMS) == 5
     for program in PROGRAMS:
         compile(program, "README.md", "exec")

@@ -16,12 +16,12 @@ UNRESOLVED = "@Microsoft.KeyVault(SecretUri=https://vault.example.com/secrets/x)
 
 
 def loaded(**changes: str) -> Settings:
-    """Return the settings of the least environment, changed as given."""
+    """Return the settings of the minimal environment, with these changes."""
     return load_settings({**LEAST, **changes})
 
 
 def test_three_settings_are_enough() -> None:
-    """Everything else has a default; loopback callbacks and honoured keys are off."""
+    """All other settings have a default. Loopback callbacks and idempotency keys of the upstream are off."""
     settings = load_settings(LEAST)
     assert settings.callers.named("ann")
     assert settings.storage_connection == "UseDevelopmentStorage=true"
@@ -38,7 +38,7 @@ def test_three_settings_are_enough() -> None:
 
 
 def test_every_setting_is_read() -> None:
-    """Each name of the table in the README."""
+    """Each setting of docs/settings.md is read from its variable."""
     settings = load_settings(
         {
             "AzureWebJobsStorage__accountName": "store1",
@@ -75,8 +75,8 @@ def test_every_setting_is_read() -> None:
 
 @pytest.mark.parametrize("missing", [*LEAST])
 @pytest.mark.parametrize("empty", [True, False])
-def test_what_is_missing_is_named(missing: str, empty: bool) -> None:
-    """An empty value is a missing one."""
+def test_a_missing_setting_is_named(missing: str, empty: bool) -> None:
+    """An empty value counts as missing."""
     environment = {name: value for name, value in LEAST.items() if name != missing}
     with pytest.raises(SettingsError, match=missing):
         load_settings({**environment, missing: ""} if empty else environment)
@@ -101,8 +101,8 @@ def test_what_is_missing_is_named(missing: str, empty: bool) -> None:
     + [("UPSTREAM_WEBHOOK_SECRET", wrong) for wrong in ("whsec_geheim", "raw, whsk_geheim", "whpk_geheim")]
     + [("REQUESTS_CALLER", "geheim")],
 )
-def test_what_is_wrong_is_named_and_not_shown(name: str, value: str) -> None:
-    """The message helps whoever deploys, and gives nothing to whoever reads the log."""
+def test_an_invalid_setting_is_named_and_its_value_is_not_shown(name: str, value: str) -> None:
+    """The message names the setting for the deployer. Readers of the log do not see its value."""
     with pytest.raises(SettingsError, match=name) as refused:
         loaded(**{name: value})
     assert "geheim" not in str(refused.value)
@@ -110,14 +110,14 @@ def test_what_is_wrong_is_named_and_not_shown(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("name", ["AzureWebJobsStorage", "UPSTREAM_API_KEY", "CALLERS", "UPSTREAM_WEBHOOK_SECRET"])
 @pytest.mark.parametrize("text", [UNRESOLVED, f"  {UNRESOLVED}"])
-def test_an_unresolved_reference_is_no_secret(name: str, text: str) -> None:
-    """The literal text is the same everywhere: used as a secret, anyone could guess it."""
+def test_an_unresolved_key_vault_reference_is_refused(name: str, text: str) -> None:
+    """The text of a reference is the same everywhere, so anyone could guess it if it were used as a secret."""
     with pytest.raises(SettingsError, match=f"{name} is a Key Vault reference that was not resolved"):
         loaded(**{name: text})
 
 
-def test_white_space_around_a_key_is_not_part_of_it() -> None:
-    """A secret stored from a file ends with a line end, which no header may hold."""
+def test_white_space_around_a_key_is_removed() -> None:
+    """A secret that was stored from a file ends with a line end, which a header cannot contain."""
     assert loaded(UPSTREAM_API_KEY=" sk-1\n").upstream_api_key == "sk-1"
     assert loaded(UPSTREAM_API_KEY="\n").upstream_api_key is None
 
@@ -126,34 +126,34 @@ def test_white_space_around_a_key_is_not_part_of_it() -> None:
     ("text", "expected"), [("", False), ("FALSE", False), ("0", False), (" True ", True), ("1", True)]
 )
 def test_a_switch_is_true_or_false(text: str, expected: bool) -> None:
-    """In the spellings that portals and shells write."""
+    """A flag is accepted in the spellings that portals and shells write."""
     assert loaded(CALLBACK_ALLOW_LOOPBACK=text).allow_loopback is expected
 
 
 @pytest.mark.parametrize(("name", "most"), [("RESPONSE_DEADLINE_S", 604_800), ("RETENTION_S", 315_360_000)])
 def test_a_duration_has_bounds(name: str, most: int) -> None:
-    """From a second to the most that makes sense, both of them allowed."""
+    """A duration is from one second to a maximum, and both bounds are accepted."""
     for value in (1, most):
         settings = loaded(**{name: f" {value} "})
         assert value in (settings.deadline_s, settings.retention_s)
 
 
 def test_without_background_mode_a_deadline_is_within_one_invocation() -> None:
-    """The run is one upstream call, so it must end before `functionTimeout`."""
+    """In foreground mode the run is one upstream call, so it must end before `functionTimeout`."""
     assert loaded(UPSTREAM_MODE="foreground", RESPONSE_DEADLINE_S="21000").deadline_s == 21_000
     with pytest.raises(SettingsError, match="RESPONSE_DEADLINE_S"):
         loaded(UPSTREAM_MODE="foreground", RESPONSE_DEADLINE_S="21001")
 
 
-def test_queued_requests_are_the_first_callers_unless_another_is_named() -> None:
-    """The setting is needed only where there are several callers."""
+def test_queued_requests_belong_to_the_first_caller_by_default() -> None:
+    """REQUESTS_CALLER names the caller of queued requests. It is needed only if there are several callers."""
     callers = orjson.dumps([{"name": name, "keys": []} for name in ("ann", "bob")]).decode()
     assert loaded(CALLERS=callers).requests_caller == "ann"
     assert loaded(CALLERS=callers, REQUESTS_CALLER=" bob ").requests_caller == "bob"
 
 
 def test_the_upstreams_webhooks_may_have_two_secrets() -> None:
-    """While one is changed for another both verify; none is set where it sends none."""
+    """During a rotation both secrets verify. Without webhooks, no secret is set."""
     assert loaded().upstream_webhook_secrets == ()
     assert loaded(
         UPSTREAM_WEBHOOK_SECRET=" raw text ,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,"
@@ -163,8 +163,8 @@ def test_the_upstreams_webhooks_may_have_two_secrets() -> None:
     )
 
 
-def test_settings_show_no_secret() -> None:
-    """What may end up in a log holds neither key nor connection string."""
+def test_the_repr_of_the_settings_shows_no_secret() -> None:
+    """A repr may end up in a log. It contains neither keys nor connection strings."""
     callers = orjson.dumps([{"name": "ann", "keys": ["00" * 32]}]).decode()
     text = repr(
         loaded(
