@@ -1,1 +1,1 @@
-"""What a laptop needs in place of Azure: Azurite, a Functions host, a simulated model, the demo."""
+"""What replaces Azure on a laptop: Azurite, a Functions host and a simulated model, with demos and benchmarks."""

@@ -73,7 +73,7 @@ def _demo(given: argparse.Namespace) -> None:
 
 
 def _model(simulated: str) -> str:
-    """Return MODEL, for which only the simulation has a default."""
+    """Return MODEL. It has a default only for the simulated model."""
     model = os.environ.get("MODEL")
     if not model and os.environ.get("UPSTREAM_BASE_URL"):
         raise PartError("settings", "UPSTREAM_BASE_URL is set: name one of its models in MODEL")

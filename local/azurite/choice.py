@@ -1,4 +1,4 @@
-"""Which Azurite a machine gets, and what it is given to start with."""
+"""The choice between a container and npm for Azurite, and the accounts that it starts with."""
 
 import base64
 import fcntl
@@ -25,9 +25,9 @@ ACCOUNTS = 500
 def azurite(directory: Path | None = None, kind: str | None = None) -> Iterator[Azurite]:
     """Run Azurite until the end of the block.
 
-    A directory keeps its data, and its accounts in the same order, for the next time. `kind`, or AZURITE in
-    the environment, forces "container" or "npm"; without it a container runs where a Docker engine answers,
-    else npm. With CI=true nothing stands in for a missing engine.
+    A directory keeps its data, and its accounts in the same order, for the next run. `kind`, or AZURITE in the
+    environment, forces "container" or "npm". By default, it runs in a container if a Docker engine answers, otherwise
+    from npm. With CI=true, npm does not replace a missing engine.
     """
     with _only_user(directory):
         yield from _running(directory, kind)
@@ -35,7 +35,7 @@ def azurite(directory: Path | None = None, kind: str | None = None) -> Iterator[
 
 @contextmanager
 def _only_user(directory: Path | None) -> Iterator[None]:
-    """Keep a second Azurite off the directory: each would overwrite what the other has written."""
+    """Keep a second Azurite off the directory, because each would overwrite the other's data."""
     if directory is None:
         yield
         return
@@ -65,7 +65,7 @@ def _running(directory: Path | None, kind: str | None) -> Iterator[Azurite]:
 
 
 def choose(forced: str | None, *, in_ci: bool, engine_trouble: Callable[[], str | None]) -> str:
-    """Return "container" or "npm"; PartError where the one that is wanted cannot be had."""
+    """Return "container" or "npm". Raise PartError if a required container cannot run or `forced` is unknown."""
     if forced == "npm":
         return "npm"
     if forced not in {None, "", "container"}:

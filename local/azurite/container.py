@@ -1,4 +1,4 @@
-"""Azurite as a container, through testcontainers."""
+"""Azurite in a container, through testcontainers."""
 
 import gc
 import os
@@ -17,18 +17,18 @@ from testcontainers.core.container import DockerContainer
 from local.azurite.emulator import FLAGS, SERVICES, Azurite
 from local.stack.process import LOG_LINES, PartError
 
-# Of any one answer of the Docker engine; a pull reports its progress more often than that.
+# The deadline for each answer of the Docker engine. A pull reports its progress more often than that.
 ENGINE_DEADLINE_S = 60
 PORTS = {"blob": 10_000, "queue": 10_001, "table": 10_002}
-ANY_ADDRESS = [part for service in SERVICES for part in (f"--{service}Host", "0.0.0.0")]  # noqa: S104  (of the container)
+ANY_ADDRESS = [part for service in SERVICES for part in (f"--{service}Host", "0.0.0.0")]  # noqa: S104  (in the container)
 
-# Ryuk, which removes what tests leave behind, is one more image to pull, and close() leaves nothing behind.
+# Ryuk removes what tests leave behind. It is one more image to pull, and close() leaves nothing behind.
 testcontainers_config.ryuk_disabled = True
 
 
 def engine_trouble(image: str) -> str | None:
-    """Return why no container can run here; None when a Docker engine answers and has, or gets, the image."""
-    # Where nobody answers, docker-py leaves its socket to the garbage collector.
+    """Return why no container can run here, or None if a Docker engine answers. Pull the image if it is missing."""
+    # If no engine answers, docker-py leaves its socket to the garbage collector.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         trouble = _trouble(image)
         gc.collect()
@@ -57,7 +57,7 @@ def _provide(client: docker.DockerClient, image: str) -> None:
 
 
 class ContainerAzurite(Azurite):
-    """Azurite in a container, on loopback only; its data ends with it unless a directory is given."""
+    """Azurite in a container, on loopback only. Without a directory, its data is lost when the container is removed."""
 
     kind = "container"
     pid = None
@@ -68,7 +68,7 @@ class ContainerAzurite(Azurite):
         self._container.with_command(["azurite", "--location", "/data", *ANY_ADDRESS, *FLAGS])
         self._container.with_envs(**self.env)
         bindings = {f"{PORTS[service]}/tcp": ("127.0.0.1", port) for service, port in self.ports.items()}
-        # docker-py takes an address with the port; the annotation of testcontainers knows the port alone.
+        # docker-py accepts an address with the port. The annotation of testcontainers allows only the port.
         self._container.ports.update(bindings)  # type: ignore[arg-type]
         self._created = False
         if directory:
@@ -94,11 +94,11 @@ class ContainerAzurite(Azurite):
         return all(_answers(port) for port in self.ports.values())
 
     def stop(self) -> None:
-        """Let Azurite write its data down and end: connections are refused until the next start."""
+        """Let Azurite write its data and exit. Connections are refused until the next start."""
         self._container.get_wrapped_container().stop(timeout=10)
 
     def close(self) -> None:
-        """Leave nothing running and no container behind."""
+        """Stop Azurite and remove the container."""
         try:
             if self._created:
                 self.stop()
@@ -106,19 +106,19 @@ class ContainerAzurite(Azurite):
             self._container.stop()
 
     def check(self) -> None:
-        """Raise PartError when the container does not run."""
+        """Raise PartError if the container is not running."""
         container = self._container.get_wrapped_container()
         container.reload()
         if container.status != "running":
             raise PartError("azurite", f"its container is {container.status}", self.log())
 
     def log(self) -> str:
-        """Return the last lines Azurite wrote."""
+        """Return the last lines that Azurite wrote."""
         lines: bytes = self._container.get_wrapped_container().logs(tail=LOG_LINES)
         return lines.decode(errors="replace")
 
     def cpu_s(self) -> float:
-        """Return the processor time used since the latest start."""
+        """Return the processor time used since the latest start, in seconds."""
         stats = self._container.get_wrapped_container().stats(stream=False, one_shot=True)
         nanoseconds = cast("dict[str, Any]", stats)["cpu_stats"]["cpu_usage"]["total_usage"]
         return float(nanoseconds) / 1e9

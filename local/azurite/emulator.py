@@ -1,4 +1,4 @@
-"""What is common to every way of running Azurite."""
+"""What all ways of running Azurite have in common."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from local.stack.ports import free_port
 from local.stack.process import PartError, wait_for
 
 SERVICES = ("blob", "queue", "table")
-# The SDKs speak newer API versions than Azurite knows, and nothing is to leave the machine.
+# The SDKs use newer API versions than Azurite knows. No telemetry may leave the machine.
 FLAGS = ("--skipApiVersionCheck", "--disableTelemetry", "--silent")
 READY_DEADLINE_S = 60.0
 
 
 class Azurite(ABC):
-    """An Azurite on loopback: storage accounts to hand out, and outages on demand."""
+    """An Azurite on loopback, with storage accounts to hand out and outages on demand."""
 
     kind: ClassVar[str]
 
@@ -32,7 +32,7 @@ class Azurite(ABC):
         return ";".join(("DefaultEndpointsProtocol=http", f"AccountName={name}", f"AccountKey={key}", *endpoints))
 
     def start(self) -> None:
-        """Start Azurite, after a stop with the same data and ports, and return when every service answers."""
+        """Start Azurite and return when every service answers. After a stop, it has the same data and ports."""
         self._launch()
         if not wait_for(self._is_ready, READY_DEADLINE_S):
             raise PartError("azurite", f"no answer after {READY_DEADLINE_S:g} s", self.log())
@@ -45,25 +45,25 @@ class Azurite(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Let Azurite write its data down and end: connections are refused until the next start."""
+        """Let Azurite write its data and exit. Connections are refused until the next start."""
 
     @abstractmethod
     def close(self) -> None:
-        """Leave nothing running."""
+        """Stop Azurite and leave nothing running."""
 
     @abstractmethod
     def check(self) -> None:
-        """Raise PartError when Azurite does not run."""
+        """Raise PartError if Azurite is not running."""
 
     @abstractmethod
     def log(self) -> str:
-        """Return the last lines Azurite wrote."""
+        """Return the last lines that Azurite wrote."""
 
     @property
     @abstractmethod
     def pid(self) -> int | None:
-        """The process id; None where Azurite is no process of ours."""
+        """The process id, or None if Azurite is not a child process."""
 
     @abstractmethod
     def cpu_s(self) -> float:
-        """Return the processor time used since the latest start."""
+        """Return the processor time used since the latest start, in seconds."""

@@ -17,7 +17,7 @@ LAST_TO_LISTEN = "Table service is successfully listening"
 
 
 class NpmAzurite(Azurite):
-    """Azurite in a child process; its data is in the given directory."""
+    """Azurite in a child process. Its data is in the given directory."""
 
     kind = "npm"
 
@@ -33,25 +33,25 @@ class NpmAzurite(Azurite):
         self._process = Process("azurite", command, env=self.env, log=self._directory / "azurite.log")
 
     def _is_ready(self) -> bool:
-        # Its own word, not an answer from the port: that may come from whoever holds the port already.
+        # The log is checked because another process that already holds the port could answer there.
         self.check()
         return LAST_TO_LISTEN in self.log()
 
     def stop(self) -> None:
-        """Let Azurite write its data down and end: connections are refused until the next start."""
+        """Let Azurite write its data and exit. Connections are refused until the next start."""
         self._running().stop()
 
     def close(self) -> None:
-        """Leave nothing running."""
+        """Stop Azurite and leave nothing running."""
         if self._process:
             self._process.stop()
 
     def check(self) -> None:
-        """Raise PartError when the process does not run."""
+        """Raise PartError if the process is not running."""
         self._running().check()
 
     def log(self) -> str:
-        """Return the last lines Azurite wrote."""
+        """Return the last lines that Azurite wrote."""
         return self._running().log()
 
     @property
@@ -60,7 +60,7 @@ class NpmAzurite(Azurite):
         return self._running().pid
 
     def cpu_s(self) -> float:
-        """Return the processor time used since the latest start."""
+        """Return the processor time used since the latest start, in seconds."""
         times = psutil.Process(self.pid).cpu_times()
         return float(times.user + times.system)
 
@@ -71,7 +71,7 @@ class NpmAzurite(Azurite):
 
 
 def install() -> None:
-    """Install what package-lock.json names into node_modules, unless that is there already."""
+    """Install the packages of package-lock.json into node_modules, unless they are already there."""
     try:
         ensure(catalogue.azurite())
     except SetupError as error:

@@ -1,1 +1,1 @@
-"""The benchmark: what a response costs, and how long each side waits for it, over the real stack."""
+"""The benchmark on the real stack: what a response costs, and how long each side waits for it."""

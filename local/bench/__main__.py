@@ -1,4 +1,4 @@
-"""`python -m local.bench`: measure the service over the real stack and print the figures; no figure fails it."""
+"""`python -m local.bench`: measure the service on the real stack and print the figures. No figure makes it fail."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ webhooks    100 responses, 5 a second, whose ends the model tells
 
 
 def main() -> int:
-    """Make the runs and print their figures; 1 if one could not be made."""
+    """Make the runs and print their figures. Return 1 if a run could not be made."""
     given = _arguments()
     interrupt_on_signals()
     try:
@@ -86,7 +86,7 @@ def _deliveries() -> Iterator[list[Line]]:
 
 
 def _shown(tables: Iterable[list[Line]]) -> dict[str, Sequence[str]]:
-    """Print each table as soon as it is there; return all their cells by label."""
+    """Print each table as soon as it is ready. Return the cells of all tables by label."""
     cells: dict[str, Sequence[str]] = {}
     for lines in tables:
         print(f"\n{table(lines)}", flush=True)

@@ -1,4 +1,4 @@
-"""The run beside a black hole: a host that takes connections and never answers, and what others notice of it."""
+"""The run beside a black hole, a host that accepts connections and never answers, and its effect on other hosts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ WARM_UP = partial(burst, count=32, clients=16)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many responses there are, half of them with a callback to the other host."""
+    """The number of responses, and their rate. Half of them have a callback to the other host."""
 
     count: int = 600
     per_s: float = 20
@@ -31,7 +31,10 @@ FULL = Size()
 
 
 def time_beside_hole(size: Size = FULL) -> Beside:
-    """Make the run: the same load twice, the other host well at first; PartError says which part failed."""
+    """Run the same load twice, at first while the other host works, then while it is a black hole.
+
+    Raise PartError, which names the part, if one fails.
+    """
     with stage(tapped=False) as running:
         try:
             return asyncio.run(_observe(running.stack, size))
@@ -42,7 +45,7 @@ def time_beside_hole(size: Size = FULL) -> Beside:
 async def _observe(stack: Stack, size: Size) -> Beside:
     async with asyncio.timeout(RUN_DEADLINE_S):
         await _warm_up(stack)
-        # The same receiver under another name is another host to the service.
+        # To the service, the same receiver under another name is another host.
         alone_ms = await _waits_ms(stack, stack.receiver_url.replace("127.0.0.1", "localhost"), size)
         async with black_hole() as url:
             return Beside(alone_ms, await _waits_ms(stack, url, size))
@@ -55,7 +58,7 @@ async def _warm_up(stack: Stack) -> None:
 
 
 async def _waits_ms(stack: Stack, other_url: str, size: Size) -> list[float]:
-    """Return how long the callbacks to the receiver took while as many went to the other host."""
+    """Return how long callbacks to the receiver took, in ms, while the same number went to the other host."""
     async with Driver(stack) as driver, Driver(stack, f"{other_url}/callback") as other:
         turns = cycle([driver, other])
         await paced(lambda: next(turns).submit(MODEL), count=size.count, per_s=size.per_s)
@@ -64,7 +67,7 @@ async def _waits_ms(stack: Stack, other_url: str, size: Size) -> list[float]:
 
 
 class _Silence(asyncio.Protocol):
-    """Takes whatever is sent and never answers."""
+    """Accepts all data and never answers."""
 
     def __init__(self, connections: list[asyncio.BaseTransport]) -> None:
         self._connections = connections
@@ -75,7 +78,7 @@ class _Silence(asyncio.Protocol):
 
 @asynccontextmanager
 async def black_hole() -> AsyncIterator[str]:
-    """Give the address of a server that never answers, until the end of the block; then it hangs up."""
+    """Yield the URL of a server that never answers. It closes its connections at the end of the block."""
     connections: list[asyncio.BaseTransport] = []
     loop = asyncio.get_running_loop()
     server = await loop.create_server(partial(_Silence, connections), "127.0.0.1", 0)

@@ -1,4 +1,4 @@
-"""A certificate made for one run: what a server shows, and a client that trusts nothing else."""
+"""A certificate for one run. The server shows it, and the client trusts nothing else."""
 
 import datetime as dt
 import ssl
@@ -16,14 +16,14 @@ PAIR = "pair.pem"
 
 @dataclass(frozen=True)
 class Certificate:
-    """The file with the server's certificate and key, and the client's side."""
+    """The file with the server's certificate and key, and the client's TLS context."""
 
     pair: Path
     client: ssl.SSLContext = field(repr=False)
 
 
 def certificate(directory: Path, names: Iterable[str]) -> Certificate:
-    """Make a certificate of these names, whose key lies in the directory."""
+    """Make a certificate for these names, and store its key in the directory."""
     key = ec.generate_private_key(ec.SECP256R1())
     shown = _signed(key, names).public_bytes(serialization.Encoding.PEM)
     pair = directory / PAIR

@@ -1,8 +1,9 @@
 """What responses cost, in units that Azure bills: `python -m local.bench.costs` prints the table of docs/operations.md.
 
-A model, not a measurement: the counts of requests are those of the design, held against `make bench` (14.7 for a
-response of 2 s at 25 a second; here 13.9 and, a month later, 4 for the purge). Durable Functions are a monitor that
-polls at the same times: 15 storage requests and 3 executions a step.
+This is a model, not a measurement. Its request counts are those of the design, compared with `make bench`. For a
+response of 2 s at 25 a second, the benchmark counted 14.7 requests. The model has 13.9, and 4 more for the purge a
+month later. Durable Functions are modelled as a monitor that polls at the same times, with 15 storage requests and 3
+executions per step.
 """
 
 import argparse
@@ -12,22 +13,22 @@ from shared.core.backoff import poll_delay
 
 DURATIONS = {"2 s": 2, "30 s": 30, "2 min": 120, "10 min": 600, "1 h": 3_600, "4 h": 14_400}
 SHARDS = 16
-OWN_REQUESTS = 10  # 5 transactions, 2 reads, and a delivery's message put, fetched and deleted
-PURGE_REQUESTS = 4  # its alarm moved, the children read, two deletions
-SWEEP_REQUESTS = 6  # a nudge put, fetched and deleted, alarms read and moved, the next one looked up
+OWN_REQUESTS = 10  # 5 transactions, 2 reads, and put, get and delete of a delivery message
+PURGE_REQUESTS = 4  # move its alarm, read the children, two deletions
+SWEEP_REQUESTS = 6  # put, get and delete a wake-up, read and move alarms, look up the next one
 MOVED_AT_ONCE = 50  # alarms in one transaction
-OWN_EXECUTIONS = 2  # the create and the delivery
-GROUPS = 3  # HTTP, sweeps, deliveries: each scales by itself
-EXECUTION_S = 1.0  # the least that is billed
-STREAM_WRITES_S = 1.8  # a stream's, at 20 events a second
+OWN_EXECUTIONS = 2  # create and delivery
+GROUPS = 3  # HTTP, sweeps, deliveries: each scales separately
+EXECUTION_S = 1.0  # the shortest billed time
+STREAM_WRITES_S = 1.8  # of a stream with 20 events a second
 DURABLE_REQUESTS, DURABLE_EXECUTIONS = 15, 3
-IDLE_REQUESTS = 24 * 60 * SHARDS + 24 * 12 * 4 + 2 * 24 * 120  # a day: heartbeats, poison queues, two timers' leases
+IDLE_REQUESTS = 24 * 60 * SHARDS + 24 * 12 * 4 + 2 * 24 * 120  # a day: heartbeats, poison queues, leases of two timers
 DURABLE_IDLE_REQUESTS = 49_000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the app runs: responses a second, memory of an instance, streams on one at once."""
+    """How the app runs: responses per second, memory of an instance, concurrent streams on an instance."""
 
     rate: float
     memory_gb: float
@@ -36,7 +37,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a thousand responses use."""
+    """What 1,000 responses use."""
 
     requests: float
     executions: float
@@ -44,7 +45,7 @@ class Cost:
 
 
 def polls(duration_s: int) -> int:
-    """Return how often a response of that duration is polled, the poll that finds its end among them."""
+    """Return how often a response of that duration is polled, including the poll that finds its end."""
     at_ms = count = 0
     while at_ms < duration_s * 1000:
         at_ms += poll_delay(at_ms, lambda: 0.0)
@@ -53,7 +54,10 @@ def polls(duration_s: int) -> int:
 
 
 def polled(duration_s: int, plan: Plan) -> Cost:
-    """Return the cost of responses that are polled. A sweep serves all alarms of its shard, at most one a second."""
+    """Return the cost of responses that are polled.
+
+    A sweep serves all alarms of its shard, and there is at most one sweep of a shard per second.
+    """
     sweeps = min(polls(duration_s), SHARDS / plan.rate)
     moves = (polls(duration_s) - sweeps) / MOVED_AT_ONCE
     requests = OWN_REQUESTS + PURGE_REQUESTS + duration_s / 60 + SWEEP_REQUESTS * sweeps + moves
@@ -63,7 +67,7 @@ def polled(duration_s: int, plan: Plan) -> Cost:
 
 
 def streamed(duration_s: int, plan: Plan) -> Cost:
-    """Return the cost of responses that are streamed to one client. An open stream bills the instance it is on."""
+    """Return the cost of responses that are streamed to one client. An open stream keeps its instance billed."""
     at_once = min(plan.streams, max(1.0, plan.rate * duration_s))
     requests = OWN_REQUESTS + PURGE_REQUESTS + STREAM_WRITES_S * duration_s
     gb_s = plan.memory_gb * (max(duration_s, EXECUTION_S) / at_once + EXECUTION_S)
@@ -71,7 +75,7 @@ def streamed(duration_s: int, plan: Plan) -> Cost:
 
 
 def durable(duration_s: int, plan: Plan) -> Cost:
-    """Return the cost of a monitor of Durable Functions that polls at the same times."""
+    """Return the cost of a Durable Functions monitor that polls at the same times."""
     steps = polls(duration_s)
     executions = DURABLE_EXECUTIONS * steps
     gb_s = plan.memory_gb * min(executions * EXECUTION_S, GROUPS / plan.rate)
@@ -79,7 +83,7 @@ def durable(duration_s: int, plan: Plan) -> Cost:
 
 
 def table(plan: Plan) -> str:
-    """Return a table in Markdown: for each duration what 1,000 responses use."""
+    """Return a Markdown table of what 1,000 responses use, by duration."""
     lines = [
         "| takes | polls | requests | executions | GB-s | streamed: requests | GB-s | Durable: requests | executions |",
         "|---|---|---|---|---|---|---|---|---|",

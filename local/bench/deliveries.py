@@ -1,4 +1,4 @@
-"""The run of deliveries: the product's own sender, over TLS with a new connection each, to another process."""
+"""The run of deliveries: the product's sender calls another process over TLS, with one connection per delivery."""
 
 import asyncio
 import ssl
@@ -30,7 +30,7 @@ BODY = b'{"type": "response.completed", "data": "%b"}' % (b"x" * 1958)  # 2,000 
 
 
 def time_deliveries(deliveries: int, answer_s: float) -> Sent:
-    """Make so many deliveries to a receiver that takes so long to answer; PartError says what failed."""
+    """Deliver to a receiver that takes `answer_s` seconds to answer. Raise PartError if a part fails."""
     with TemporaryDirectory(prefix="deliveries-") as name:
         shown = certificate(Path(name), HOSTS)
         with _receiver(shown, answer_s) as port:
@@ -42,7 +42,7 @@ def time_deliveries(deliveries: int, answer_s: float) -> Sent:
 
 @contextmanager
 def _receiver(shown: Certificate, answer_s: float) -> Iterator[int]:
-    """Give the port of a receiver that shows this certificate, until the end of the block."""
+    """Run a receiver that shows this certificate, and yield its port."""
     command = [sys.executable, "-m", "local.bench.tls_receiver", "--pair", str(shown.pair), "--delay-s", f"{answer_s}"]
     process = Process("receiver", command, env={}, log=shown.pair.with_name("receiver.log"))
     try:
@@ -63,7 +63,7 @@ async def _timed(deliveries: int, port: int, trust: ssl.SSLContext) -> Sent:
 
 
 async def _send(sender: CallbackSender, deliveries: int) -> Counter[int | None]:
-    """Make so many deliveries, as many at once as the sender has slots; return how often each status came."""
+    """Make the deliveries, as many at once as the sender allows. Return how often each status was received."""
     secret, numbers, statuses = new_signing_secret(), count(), Counter[int | None]()
 
     async def deliver() -> None:
@@ -79,4 +79,4 @@ async def _send(sender: CallbackSender, deliveries: int) -> Counter[int | None]:
 
 
 async def _resolve(_host: str, _port: int) -> list[str]:
-    return ["93.184.216.34"]  # any public one: the detour leads to this machine
+    return ["93.184.216.34"]  # any public address, since the detour leads to this machine

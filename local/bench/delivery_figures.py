@@ -1,4 +1,4 @@
-"""From what was observed of deliveries and of upstream webhooks to lines to read. Pure."""
+"""Formats the observations of deliveries and of upstream webhooks as lines of the page. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ NEVER = math.inf
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """Deliveries by one sender: how many, how many were taken, over how many connections, in what time."""
+    """The deliveries of one sender: how many, how many were accepted, over how many connections, and in what time."""
 
     deliveries: int
     taken: int
@@ -22,21 +22,21 @@ class Sent:
 
     @property
     def per_s(self) -> float:
-        """How many were taken a second."""
+        """The number of accepted deliveries per second."""
         return self.taken / self.took_s
 
     @property
     def cpu_ms(self) -> float:
-        """What each cost the sender's process."""
+        """The CPU time per delivery in the sender's process, in ms."""
         return self.cpu_s * 1000 / self.deliveries
 
 
 def waits_ms(
     submissions: Sequence[Submission], completions: Mapping[str, float], callbacks: Sequence[Callback]
 ) -> list[float]:
-    """Return how long after its completion each response was first called back about.
+    """Return how long after its completion each response had its first callback, in ms.
 
-    NEVER where that has not happened, and where it was not even accepted.
+    The wait is NEVER without a callback, and for a response that was not accepted.
     """
     first = {one.response_id: one.received_s for one in reversed(callbacks)}
     found = {name: (first[name] - completions[name]) * 1000 for name in first.keys() & completions.keys()}
@@ -45,14 +45,14 @@ def waits_ms(
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """How long callbacks took, milliseconds: while another host was well, and while it was a black hole."""
+    """How long callbacks took, in ms: while another host worked, and while it was a black hole."""
 
     well_ms: Sequence[float]
     hole_ms: Sequence[float]
 
 
 def delivered(at_once: Sent, slowly: Sent) -> list[Line]:
-    """Return a line for each thing to know of a sender, whose receivers answer at once, or slowly."""
+    """Return the lines about a sender, whose receivers answer at once or slowly."""
     sent = at_once, slowly
     return [
         Line("callbacks, each on a new TLS connection", ["at once", "after 200 ms"], "aim"),
@@ -63,7 +63,7 @@ def delivered(at_once: Sent, slowly: Sent) -> list[Line]:
 
 
 def swallowed(seen: Beside) -> list[Line]:
-    """Return a line for each thing that others notice of a black hole."""
+    """Return the lines about the effect of a black hole on callbacks to other hosts."""
     waits = seen.well_ms, seen.hole_ms
     return [
         Line("callbacks, half of all to another host", ["that is well", "a black hole"], "aim"),
@@ -76,7 +76,7 @@ def swallowed(seen: Beside) -> list[Line]:
 
 
 def callback_lines(found: Figures) -> list[Line]:
-    """Return a line for each thing to know of a run in which the upstream tells of ends."""
+    """Return the lines about a run in which the upstream sends a webhook when work ends."""
     return [
         Line("upstream webhooks, 5 responses a second", ["p50", "p99"], "aim"),
         Line("completion to callback", [_ms(found.callback_p50_ms), _ms(found.callback_p99_ms)], "p50 < 150 ms"),

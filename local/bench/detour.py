@@ -1,4 +1,4 @@
-"""A network in which every number leads to one loopback port, for a sender that dials public numbers only."""
+"""A network that leads every IP address to one loopback port, for a sender that dials only public addresses."""
 
 import ssl
 from typing import Any
@@ -7,7 +7,10 @@ import httpcore
 
 
 class Detour(httpcore.AsyncNetworkBackend):
-    """Connects to the port whatever number is dialled, and counts that; the connection poses as the number's."""
+    """Connects to the port whatever address is dialled, and counts the dials.
+
+    The connection reports the dialled address as its peer.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -17,7 +20,7 @@ class Detour(httpcore.AsyncNetworkBackend):
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *_: object, **__: object
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the port."""
+        """Connect to the loopback port."""
         self.dials += 1
         return _Posing(await self._onward.connect_tcp("127.0.0.1", self._port, timeout), (host, port))
 

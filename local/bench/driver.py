@@ -1,4 +1,4 @@
-"""The caller in a run: submits, waits for the callbacks, and asks the parts what they saw."""
+"""The caller in a run. It submits, waits for the callbacks, and collects what the parts observed."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ TEXT = "The table is the truth. A message is only a hint. Losing a hint loses no
 
 
 class Driver:
-    """Speaks to the host, the receiver and the model of one stack; callbacks go to the receiver or another address."""
+    """A client of the host, the receiver and the model of one stack. Callbacks go to the receiver by default."""
 
     def __init__(self, stack: Stack, callback_url: str | None = None) -> None:
         self._stack = stack
@@ -43,7 +43,7 @@ class Driver:
         await self._http.aclose()
 
     async def submit(self, model: str) -> None:
-        """Send one create call and keep how it went; a call that fails is one that was not accepted."""
+        """Send one create call and record its result. A call that fails counts as not accepted."""
         body = {
             "model": model,
             "input": TEXT,
@@ -60,7 +60,7 @@ class Driver:
         self.submissions.append(Submission(sent_s, time.perf_counter(), response_id))
 
     async def await_callbacks(self) -> None:
-        """Return when every accepted response has been called back about, or the deadline for it has passed."""
+        """Return when every accepted response has had a callback, or when the deadline has passed."""
         end_s = time.monotonic() + CALLBACKS_DEADLINE_S
         while await self._open() and time.monotonic() < end_s:
             self._stack.check()
@@ -71,22 +71,22 @@ class Driver:
         return accepted - {one.response_id for one in await self.callbacks()}
 
     async def callbacks(self) -> list[Callback]:
-        """Return the callbacks with a good signature, as they came."""
+        """Return the callbacks with a valid signature, in order of arrival."""
         received = await self._ask("receiver", f"{self._receiver_url}/_received")
         return [Callback(one["response_id"], one["received_at"]) for one in received if one["verified"]]
 
     async def completions(self) -> dict[str, float]:
-        """Return by response id when the model completed it, unix seconds."""
+        """Return when the model completed each response, in unix seconds, by response id."""
         found: dict[str, float] = await self._ask("model", f"{self._model_url}/_sim/completions")
         return found
 
     async def stats(self) -> dict[str, Any]:
-        """Return what the model counted."""
+        """Return the model's counts."""
         found: dict[str, Any] = await self._ask("model", f"{self._model_url}/_sim/stats")
         return found
 
     async def forget(self) -> None:
-        """Start counting afresh, here and in the parts."""
+        """Reset the counts, here and in the parts."""
         self.submissions.clear()
         await self._http.delete(f"{self._receiver_url}/_received")
         await self._http.post(f"{self._model_url}/_sim/reset")

@@ -1,4 +1,4 @@
-"""From what was observed in a run to the figures of it. Pure."""
+"""Computes the figures of a run from its observations. Pure."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One create call: sent and answered on a monotonic clock; without an id it was not accepted."""
+    """One create call, sent and answered on a monotonic clock. Without an id, it was not accepted."""
 
     sent_s: float
     answered_s: float
@@ -17,7 +17,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """One callback as the receiver got it, at a unix time."""
+    """One callback as the receiver received it, at a unix time."""
 
     response_id: str
     received_s: float
@@ -25,7 +25,7 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the processes used from the first submission until all was quiet."""
+    """What the processes used from the first submission until everything was quiet."""
 
     host_cpu_s: float
     azurite_cpu_s: float
@@ -34,7 +34,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything seen in one run; `completions` has the unix time by response id, as the model knows it."""
+    """Everything observed in one run. `completions` has the model's unix time by response id."""
 
     submissions: Sequence[Submission]
     completions: Mapping[str, float]
@@ -47,7 +47,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one run. Those of time are milliseconds, None where there was nothing to measure."""
+    """The figures of one run. Times are in milliseconds. The value None marks a figure with nothing to measure."""
 
     submitted: int
     accepted: int
@@ -67,7 +67,7 @@ class Figures:
 
 
 def figures(observed: Observed) -> Figures:
-    """Return the figures of a run; CPU and upstream calls are for each accepted response."""
+    """Return the figures of a run. CPU time and upstream calls are per accepted response."""
     accepted = [one for one in observed.submissions if one.response_id]
     accept_ms = [(one.answered_s - one.sent_s) * 1000 for one in accepted]
     callback_ms = _callback_ms(observed)
@@ -92,14 +92,14 @@ def figures(observed: Observed) -> Figures:
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """Return the smallest value that at least that many percent of the values do not exceed."""
+    """Return the smallest value that is at or above at least that percentage of the values, or None without values."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def _callback_ms(observed: Observed) -> list[float]:
-    """Return how long after its completion each response was first called back about."""
+    """Return how long after its completion each response had its first callback, in ms."""
     first = {one.response_id: one.received_s for one in reversed(observed.callbacks)}
     return [
         (received_s - observed.completions[response_id]) * 1000

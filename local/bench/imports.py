@@ -1,4 +1,4 @@
-"""What a cold start of the app imports: how long that takes and how much memory it leaves, in a fresh interpreter."""
+"""What a cold start of the app imports: how long it takes and how much memory it uses, in a new interpreter."""
 
 import json
 import os
@@ -35,7 +35,7 @@ print(json.dumps({{"took_s": took_s, "cpu_s": cpu_s, "bytes": psutil.Process().m
 
 @dataclass(frozen=True)
 class Start:
-    """The medians of some starts."""
+    """The medians of several starts."""
 
     took_s: float
     cpu_s: float
@@ -43,12 +43,12 @@ class Start:
 
 
 def measured() -> dict[str, Start]:
-    """Return what each program costs, its byte code compiled before."""
+    """Return what each program costs when its byte code is already compiled."""
     return {name: _start(program) for name, program in PROGRAMS.items()}
 
 
 def lines(starts: Mapping[str, Start]) -> list[str]:
-    """Return what was measured, a line each."""
+    """Return the measurements, one line each."""
     return [
         f"{name}: {start.took_s:.2f} s, of the processor {start.cpu_s:.2f} s, {start.mebibytes:.0f} MiB"
         for name, start in starts.items()
@@ -63,7 +63,7 @@ def _start(program: str) -> Start:
 
 def _once(program: str) -> dict[str, float]:
     command = [sys.executable, "-c", MEASURED.format(program=program)]
-    # Where Python is told to keep no byte code, it would compile the app, though not its libraries, at every start.
+    # If byte code is not kept, Python compiles the app, though not its libraries, at every start.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=DEADLINE_S, check=True)
     figures: dict[str, float] = json.loads(ran.stdout)
@@ -71,7 +71,7 @@ def _once(program: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the figures alone."""
+    """Print only these figures."""
     print("\n".join(lines(measured())))
 
 

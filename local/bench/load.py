@@ -1,4 +1,4 @@
-"""Two ways of submitting: as fast as a few clients can, and at a steady rate whatever the answers take."""
+"""Two ways to submit: as fast as a few clients can, and at a steady rate regardless of the answers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ Load = Callable[[Submit], Awaitable[None]]
 
 
 async def burst(submit: Submit, *, count: int, clients: int) -> None:
-    """Submit `count` times from closed-loop clients: each waits for its answer before it submits again."""
+    """Submit `count` times from closed-loop clients. Each waits for its answer before it submits again."""
     left = iter(range(count))
 
     async def client() -> None:
@@ -21,7 +21,7 @@ async def burst(submit: Submit, *, count: int, clients: int) -> None:
 
 
 async def paced(submit: Submit, *, count: int, per_s: float) -> None:
-    """Submit `count` times at this rate; a slow answer does not hold up the next submission."""
+    """Submit `count` times at this rate. A slow answer does not delay the next submission."""
     now_s = asyncio.get_running_loop().time
     began_s = now_s()
     async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""What the processes of a run use."""
+"""Measures what the processes of a run use."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ SAMPLE_EVERY_S = 0.1
 
 
 class Meter:
-    """Reads the processor time and the memory of a host, and the processor time of its Azurite."""
+    """Reads the processor time and memory of a host, and the processor time of its Azurite."""
 
     def __init__(self, host_pid: int, storage: Azurite) -> None:
         self._host = psutil.Process(host_pid)
@@ -23,7 +23,7 @@ class Meter:
         self._azurite_began_s = storage.cpu_s()
 
     def usage(self) -> Usage:
-        """Return what was used since this meter was made."""
+        """Return what was used since this meter was created."""
         self._sample()
         return Usage(
             host_cpu_s=self._host_cpu_s() - self._host_began_s,
@@ -32,7 +32,7 @@ class Meter:
         )
 
     async def watch_memory(self) -> None:
-        """Keep the highest resident size, until cancelled."""
+        """Record the highest resident size until cancelled."""
         while True:
             self._sample()
             await asyncio.sleep(SAMPLE_EVERY_S)
@@ -47,7 +47,7 @@ class Meter:
 
 @asynccontextmanager
 async def metered(host_pid: int, storage: Azurite) -> AsyncIterator[Meter]:
-    """Give a meter that watches memory until the end of the block."""
+    """Yield a meter that watches memory until the end of the block."""
     meter = Meter(host_pid, storage)
     watching = asyncio.create_task(meter.watch_memory())
     try:

@@ -1,4 +1,4 @@
-"""The figures as a page to read. Pure."""
+"""Formats the figures as a page of text. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ COLUMN = 14
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the figures were measured on."""
+    """The machine on which the figures were measured."""
 
     cpus: int | None
     architecture: str
@@ -41,12 +41,12 @@ class Machine:
 
 
 def page(machine: Machine, runs: Mapping[str, Figures], requests: Sequence[Count]) -> str:
-    """Return the whole page: a column for each run, then the storage requests."""
+    """Return the whole page: one column per run, then the storage requests."""
     return "\n".join([f"machine: {machine}", "", *_runs(runs), "", *_requests(requests)])
 
 
 def table(lines: Sequence[Line]) -> str:
-    """Return lines as a table, the aims in its last column."""
+    """Return the lines as a table, with the aims in the last column."""
     return "\n".join(_row(line.label, [*line.cells, line.aim]).rstrip() for line in lines)
 
 
@@ -56,7 +56,7 @@ def _runs(runs: Mapping[str, Figures]) -> list[str]:
 
 
 def _value(form: str, figures: Figures) -> str:
-    """Return a figure as text, a dash where there was nothing to measure."""
+    """Return a figure as text, or a dash if there was nothing to measure."""
     shown = {name: getattr(figures, name) for name in Figures.__slots__}
     try:
         return form.format_map(shown)

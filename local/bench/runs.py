@@ -1,4 +1,4 @@
-"""The runs: each on a fresh stack, warmed up, loaded, and left to come to rest."""
+"""The runs. Each uses a new stack, warms it up, applies a load, and lets it come to rest."""
 
 import asyncio
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from local.stack.process import PartError
 
 MODEL = "sim-2s"
 RUN_DEADLINE_S = 300.0
-# What the last callbacks leave to be written.
+# Time for the writes that follow the last callbacks.
 REST_S = 1.0
 CALLS = ("creates", "retrieves", "cancels", "deletes", "input_items")
 
@@ -29,7 +29,7 @@ TOLD = partial(paced, count=100, per_s=5)
 
 @dataclass(frozen=True)
 class Run:
-    """The figures of a load, the kind of Azurite, and the storage requests per response where they were tapped."""
+    """The figures of a load, the kind of Azurite, and the storage requests per response if they were tapped."""
 
     figures: Figures
     azurite: str
@@ -37,7 +37,7 @@ class Run:
 
 
 def run(load: Load, *, tapped: bool = False, webhooks: bool = False) -> Run:
-    """Make one run; PartError says which part failed."""
+    """Make one run. Raise PartError, which names the part, if one fails."""
     with stage(tapped=tapped, webhooks=webhooks) as running:
         try:
             observed = asyncio.run(_observe(running, load))

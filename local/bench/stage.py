@@ -1,4 +1,4 @@
-"""The stack that a run is made on: fresh, always with the simulated model, its parts within reach of the meters."""
+"""The stack for a run: new, always with the simulated model, and with its parts accessible to the meters."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ TAPPED = ("table", "queue")
 
 @dataclass(frozen=True)
 class Stage:
-    """A running stack, and the tap before its storage if there is one."""
+    """A running stack, and the tap in front of its storage or None."""
 
     stack: Stack
     tap: Tap | None
@@ -24,11 +24,11 @@ class Stage:
 
 @contextmanager
 def stage(*, tapped: bool, webhooks: bool = False) -> Iterator[Stage]:
-    """Run a stack until the end of the block; with a tap between host and Azurite if its requests are wanted.
+    """Run a stack until the end of the block. With `tapped`, a tap between host and Azurite records the requests.
 
-    With `webhooks`, the model tells the host when work has ended.
+    With `webhooks`, the model sends the host a webhook when work has ended.
     """
-    os.environ.pop("UPSTREAM_BASE_URL", None)  # a real model's answers take no stated time, and cost money
+    os.environ.pop("UPSTREAM_BASE_URL", None)  # a real model takes an unknown time and costs money
     taps: list[Tap] = []
     with ExitStack() as cleanup:
 
@@ -42,7 +42,7 @@ def stage(*, tapped: bool, webhooks: bool = False) -> Iterator[Stage]:
 
 
 def _tap(cleanup: ExitStack, storage: Azurite) -> Tap:
-    """Run a tap in a thread of its own, until the clean-up."""
+    """Run a tap in its own thread until the clean-up."""
     portal = cleanup.enter_context(start_blocking_portal())
     targets = {service: storage.ports[service] for service in TAPPED}
     return cleanup.enter_context(portal.wrap_async_context_manager(tap(targets)))

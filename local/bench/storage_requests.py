@@ -1,8 +1,8 @@
-"""Which storage requests are a response's own and which are shared work. Pure.
+"""Sorts storage requests into a response's own work and shared work. Pure.
 
-Own is what one response causes in its life however many others there are: transactions with its record, reads of it,
-its delivery message. Shared is what serves a whole shard or the whole host: sweeps with their moves, nudges, and
-queue polls that find nothing.
+Own work is what one response causes, however many others there are. It consists of transactions with its record, reads
+of the record, and its delivery message. Shared work serves a whole shard or the whole host. It consists of sweeps with
+their moves, wake-ups, and queue polls that find nothing.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ ALARMS = "RowKey ge 'alarm|"
 
 @dataclass(slots=True)
 class StorageRequest:
-    """One request as it went over the wire; whether its answer brought a queue message shows later."""
+    """One request as sent over the wire. Whether its answer contains a queue message is set later."""
 
     service: str
     method: str
@@ -35,7 +35,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many requests of a name there were for each response."""
+    """The number of requests with a name, per response."""
 
     name: str
     own: float
@@ -43,7 +43,7 @@ class Count:
 
     @property
     def in_full(self) -> float:
-        """All of them, as the storage account is charged for."""
+        """All of these requests, as the storage account is charged for them."""
         return self.own + self.shared
 
 
@@ -62,7 +62,7 @@ _QUEUE_NAMES = {"POST": "queue put", "DELETE": "queue delete"}
 
 
 def counts(requests: Iterable[StorageRequest], responses: int) -> list[Count]:
-    """Return how many requests there were for each of so many responses, a row for every name."""
+    """Return the number of requests per response, with a row for every name."""
     seen = Counter(kind_of(request) for request in requests)
     among = max(responses, 1)
     return [Count(name, seen[Kind(name, True)] / among, seen[Kind(name, False)] / among) for name in NAMES]

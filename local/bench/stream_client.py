@@ -1,4 +1,4 @@
-"""A client of streams that costs next to nothing: what comes is stamped, and no event is decoded."""
+"""A stream client with little overhead. It timestamps what it receives and decodes no event."""
 
 import asyncio
 import re
@@ -21,25 +21,25 @@ ID = re.compile(rb'"id":"(resp_[0-9a-f]{32})"')
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Whole frames that came together, at a unix time in milliseconds."""
+    """Whole frames that arrived together, at a unix time in milliseconds."""
 
     at_ms: float
     frames: bytes = field(repr=False)
 
     @property
     def response_id(self) -> str:
-        """The id in its first event that names one."""
+        """The id in the first event that has one."""
         found = ID.search(self.frames)
         return found[1].decode() if found else ""
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers of its events."""
+        """The sequence numbers of its events."""
         return [int(number) for number in NUMBER.findall(self.frames)]
 
     @property
     def late_ms(self) -> list[float]:
-        """How long after its time each delta came whose text is the unix ms at which it was due."""
+        """How late each delta arrived, in ms. The text of such a delta is the unix ms at which it was due."""
         return [self.at_ms - int(due_ms) for due_ms in TICK.findall(self.frames)]
 
 
@@ -47,7 +47,7 @@ Pieces: TypeAlias = AsyncIterator[Piece]
 
 
 class StreamClient:
-    """Opens streams of one service, each on a connection of its own."""
+    """Opens streams of one service, each on a new connection."""
 
     def __init__(self, base_url: str, api_key: str) -> None:
         address = urlsplit(base_url)
@@ -57,7 +57,7 @@ class StreamClient:
 
     @asynccontextmanager
     async def create(self, model: str) -> AsyncIterator[Pieces]:
-        """Give the stream of new background work; its client leaves when the block ends."""
+        """Yield the stream of new background work. The client disconnects at the end of the block."""
         body = orjson.dumps({"model": model, "input": "Go on.", "background": True, "stream": True})
         head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         async with self._opened("POST", self._path, head, body) as pieces:
@@ -65,7 +65,7 @@ class StreamClient:
 
     @asynccontextmanager
     async def resume(self, response_id: str, after: int) -> AsyncIterator[Pieces]:
-        """Give the events above a number; the client leaves when the block ends."""
+        """Yield the events above a number. The client disconnects at the end of the block."""
         async with self._opened("GET", f"{self._path}/{response_id}?stream=true&starting_after={after}") as pieces:
             yield pieces
 
@@ -85,7 +85,7 @@ class StreamClient:
 
 
 async def pieces(reader: asyncio.StreamReader) -> AsyncGenerator[Piece, None]:
-    """Yield what comes; the sizes of HTTP chunks are left in between frames, where nothing looks for them."""
+    """Yield frames as they arrive. The sizes of HTTP chunks stay between the frames, where no pattern finds them."""
     rest = b""
     while data := await reader.read(CHUNK):
         at_ms = time.time() * 1000
@@ -95,5 +95,5 @@ async def pieces(reader: asyncio.StreamReader) -> AsyncGenerator[Piece, None]:
 
 
 async def late_ms(stream: Pieces) -> list[float]:
-    """Read a stream to its end; return how late each of its deltas came, milliseconds."""
+    """Read a stream to its end. Return how late each of its deltas arrived, in milliseconds."""
     return [late for piece in [piece async for piece in stream] for late in piece.late_ms]

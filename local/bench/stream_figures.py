@@ -1,4 +1,4 @@
-"""From what was observed of streams to lines to read. Pure."""
+"""Formats the observations of streams as lines of the page. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ WRITES = ("table transaction", "table other", "queue put", "queue delete", "queu
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """Everything seen of streams. The figures of time are milliseconds, from the upstream to the client.
+    """Everything observed of streams. Times are in milliseconds, from the upstream to the client.
 
-    `usage` is of `at_once_ms`, streams that together lasted `streamed_s`.
+    `usage` belongs to the streams of `at_once_ms`, which together lasted `streamed_s` seconds.
     """
 
     first_ms: Sequence[float]
@@ -56,7 +56,7 @@ def timed(seen: Streamed) -> list[Line]:
 
 
 def used(seen: Streamed) -> list[Line]:
-    """Return a line for each thing that many streams at once used, and for what came of them."""
+    """Return the lines about what many concurrent streams used, and how many of their events arrived."""
     host_ms, azurite_ms = (s * 1000 / seen.streamed_s for s in (seen.usage.host_cpu_s, seen.usage.azurite_cpu_s))
     due = round(seen.streamed_s * TICKS_PER_S)
     return [

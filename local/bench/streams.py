@@ -1,4 +1,4 @@
-"""The runs of streams: one at a time, many at once, and resumed; then one whose storage requests are counted."""
+"""The runs of streams. One measures them alone, many at once, and resumed. The other counts their storage requests."""
 
 import asyncio
 import time
@@ -37,20 +37,20 @@ class Size:
     growing_s: int = 6
     at_once: int = 50
     at_once_s: int = 10
-    window_s: int = 10  # the lease of a run is renewed every 10 s: there is one renewal in a window
+    window_s: int = 10  # the lease of a run is renewed every 10 s, so each window has one renewal
 
 
 FULL = Size()
 
 
 def time_streams(size: Size = FULL) -> Streamed:
-    """Make the run that is timed; PartError says which part failed."""
+    """Make the timed run. Raise PartError, which names the part, if one fails."""
     with stage(tapped=False) as running:
         return _run(_observe(running.stack, size))
 
 
 def count_requests(size: Size = FULL) -> dict[str, list[Count]]:
-    """Make the run that is counted: storage requests per streamed second, by who was listening."""
+    """Make the counted run. Return the storage requests per streamed second, by window."""
     with stage(tapped=True) as running:
         return _run(_count(running, size.window_s))
 
@@ -79,7 +79,7 @@ async def _observe(stack: Stack, size: Size) -> Streamed:
 
 
 async def _first_events(client: StreamClient, stack: Stack, count: int) -> list[float]:
-    """Return how long after the work's start upstream its first event came; number 0 is our own."""
+    """Return how long the first upstream event took from the work's start upstream, in ms. Event 0 is our own."""
     came_ms: dict[str, float] = {}
     for _ in range(count):
         async with client.create("sim-clock-0.1s") as live:
@@ -97,7 +97,7 @@ async def _begun(stack: Stack) -> dict[str, float]:
 
 
 async def _alone(client: StreamClient, length_s: int) -> tuple[list[float], list[float]]:
-    """Return how late the deltas of one stream came live, and to a reader of its log."""
+    """Return how late the deltas of one stream arrived, in ms: at its live client, and at a reader of its log."""
     async with client.create(f"sim-clock-{length_s}s") as live:
         response_id = await _response_id(live)
         async with client.resume(response_id, 0) as tail:
@@ -106,7 +106,7 @@ async def _alone(client: StreamClient, length_s: int) -> tuple[list[float], list
 
 
 async def _resumed_finished(client: StreamClient, logged: int, times: int) -> list[float]:
-    """Return how long it takes to resume close to the end of a long log."""
+    """Return how long it takes to resume close to the end of a long log, in ms."""
     async with client.create(f"sim-events-{logged}") as live:
         seen = [piece async for piece in live]
     last = seen[-1].numbers[-1]
@@ -114,7 +114,7 @@ async def _resumed_finished(client: StreamClient, logged: int, times: int) -> li
 
 
 async def _resumed_growing(client: StreamClient, length_s: int, times: int) -> list[float]:
-    """Return how long it takes to resume a stream that goes on, from an event of a second ago or more."""
+    """Return how long it takes to resume a running stream from an event at least a second old, in ms."""
     async with client.create(f"sim-clock-{length_s}s") as live:
         response_id = await _response_id(live)
         reading = asyncio.create_task(late_ms(live))
@@ -125,7 +125,7 @@ async def _resumed_growing(client: StreamClient, length_s: int, times: int) -> l
 
 
 async def _first_ms(client: StreamClient, response_id: str, after: int) -> float:
-    """Return how long it takes from no connection to the first event above a number."""
+    """Return how long it takes to connect and receive the first event above a number, in ms."""
     began_s = time.perf_counter()
     async with client.resume(response_id, after) as resumed:
         await anext(resumed)
@@ -133,7 +133,7 @@ async def _first_ms(client: StreamClient, response_id: str, after: int) -> float
 
 
 async def _at_once(client: StreamClient, stack: Stack, size: Size) -> tuple[list[float], Usage]:
-    """Return how late the deltas of many streams came, and what they used together."""
+    """Return how late the deltas of many streams arrived, in ms, and what the streams used together."""
     found: list[float] = []
 
     async def one() -> None:
@@ -160,7 +160,10 @@ async def _count(running: Stage, window_s: int) -> dict[str, list[Count]]:
 
 
 async def _window(running: Stage, window_s: int) -> list[Count]:
-    """Return the storage requests of each second of the next few, start and end of the stream not among them."""
+    """Return the storage requests per second in the next `window_s` seconds.
+
+    The start and end of the stream are not included.
+    """
     requests = running.tap.requests if running.tap else []
     await asyncio.sleep(SETTLE_S)
     requests.clear()

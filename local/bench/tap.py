@@ -1,4 +1,4 @@
-"""Listening in between the host and Azurite: bytes pass as they are, requests are noted."""
+"""A tap between the host and Azurite. It forwards all bytes unchanged and records the requests."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ CHUNK = 65_536
 
 @dataclass(frozen=True)
 class Tap:
-    """Where it listens, by service, and the requests that have passed."""
+    """The ports that it listens on, by service, and the requests that have passed."""
 
     targets: Mapping[str, int]
     ports: dict[str, int] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Tap:
         return connection_string
 
     async def serve(self, service: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass one connection on until either side ends it."""
+        """Forward one connection until either side closes it."""
         onward = await asyncio.open_connection("127.0.0.1", self.targets[service])
         connection = _Connection(service, self.requests)
         ways = {
@@ -47,7 +47,7 @@ class Tap:
 
 
 class _Connection:
-    """One connection, on which a request waits for the answer to the one before."""
+    """One connection, on which each request waits for the answer to the previous one."""
 
     def __init__(self, service: str, requests: list[StorageRequest]) -> None:
         self._service = service

@@ -1,6 +1,6 @@
-"""A receiver over TLS that costs little: `python -m local.bench.tls_receiver --pair pair.pem`.
+"""A TLS receiver with little overhead: `python -m local.bench.tls_receiver --pair pair.pem`.
 
-It takes one callback a connection, whose answer closes it: so every delivery needs a new one.
+It accepts one callback per connection and closes the connection after its answer. So every delivery needs a new one.
 """
 
 import argparse
@@ -34,7 +34,7 @@ async def _serve(pair: Path, delay_s: float) -> None:
 
 
 def main() -> None:
-    """Serve until a signal."""
+    """Serve until a signal stops the process."""
     parser = argparse.ArgumentParser(prog="local.bench.tls_receiver", description=__doc__)
     parser.add_argument("--pair", type=Path, required=True, help="a file with its certificate and key")
     parser.add_argument("--delay-s", type=float, default=0.0, help="how long each answer takes")

@@ -1,1 +1,1 @@
-"""The credentials of callers: new ones, and their rotation."""
+"""The credentials of callers: how they are made and rotated."""

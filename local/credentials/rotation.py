@@ -1,4 +1,4 @@
-"""The rotation of a caller's signing secrets: fresh ones sign at once, the old ones beside them for a while."""
+"""The rotation of a caller's signing secrets: new ones sign at once, and old ones keep signing for a while."""
 
 import json
 from dataclasses import dataclass, field
@@ -14,16 +14,17 @@ from shared.core.errors import SettingsError
 
 @dataclass(frozen=True)
 class Rotation:
-    """The CALLERS setting as it is to be, and what in it is new."""
+    """The new CALLERS setting, and the secrets that are new in it."""
 
     setting: str = field(repr=False)
     fresh: tuple[str, ...] = field(repr=False)
 
 
 def rotated(setting: str, name: str, now_s: int, grace_s: int) -> Rotation:
-    """Give a caller a fresh secret of each kind that is current, and the current ones until the grace is over.
+    """Add a new secret for each kind that is current. The current secrets keep signing until the grace period ends.
 
-    Previous ones keep their time and are dropped when it has passed; everything else in the setting stays as it is.
+    Previous secrets keep their end time and are dropped once it has passed. Everything else in the setting stays as it
+    is.
     """
     caller = _caller(setting, name)
     kinds = dict.fromkeys(is_asymmetric(secret.text) for secret in caller.secrets if secret.until_ms is None)

@@ -1,1 +1,1 @@
-"""The demos: one response from end to end, and a stream through cut connections and a killed host."""
+"""The demos: one response from start to end, and a stream through cut connections and a killed host."""

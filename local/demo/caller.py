@@ -1,4 +1,4 @@
-"""A caller of the running stack, who says which part failed when a call goes wrong."""
+"""A caller of the running stack. If a call fails, it reports which part failed."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +15,7 @@ Response = dict[str, Any]
 
 
 class Caller:
-    """Starts responses and asks for them with their continuation token."""
+    """Starts responses and polls them with their continuation token."""
 
     def __init__(self, running: Stack) -> None:
         self._running = running
@@ -37,7 +37,7 @@ class Caller:
         self._client.close()
 
     def submit(self, model: str, text: str, instructions: str, callback_url: str) -> Response:
-        """Start a background response and return its claim ticket."""
+        """Start a background response and return it with its continuation token."""
         body = {
             "model": model,
             "input": text,
@@ -48,7 +48,7 @@ class Caller:
         return self._call("POST", "/responses", json=body)
 
     def poll(self, token: str) -> Response:
-        """Return the response as it is now; `poll_after_s` is then how long to wait before the next poll."""
+        """Return the current response. `poll_after_s` is then the time to wait before the next poll."""
         self.polls += 1
         return self._call("GET", f"/responses/{token}")
 

@@ -1,4 +1,4 @@
-"""One background response from end to end, as a caller sees it."""
+"""One background response from start to end, as a caller sees it."""
 
 import functools
 import sys
@@ -17,12 +17,12 @@ RESULT_DEADLINE_S = 1800.0
 CALLBACK_DEADLINE_S = 90.0
 TICK_S = 0.2
 
-# At once, also into a pipe.
+# Lines appear at once, even in a pipe.
 _say = functools.partial(print, flush=True)
 
 
 def demo(text: str, model: str) -> None:
-    """Run one response on a stack of its own and print what happens; PartError says what failed."""
+    """Run one response on its own stack and print what happens. Raise PartError if a part fails."""
     _say("starting Azurite, the model, the callback receiver and the Functions host")
     with stack() as running:
         _say(f"ready at {running.base_url}, state in Azurite from {running.storage.kind}")
@@ -48,7 +48,7 @@ def _follow(running: Stack, text: str, model: str) -> Response:
 
 
 def _wait(began: float, caller: Caller, status: str) -> None:
-    """Keep the progress line moving until the next poll is due."""
+    """Update the progress line until the next poll is due."""
     if time.monotonic() - began > RESULT_DEADLINE_S:
         raise PartError("model", f"no result after {RESULT_DEADLINE_S:g} s")
     due = time.monotonic() + caller.poll_after_s
@@ -70,7 +70,7 @@ def _since(began: float) -> str:
 
 
 def output_text(response: Response) -> str:
-    """Return the text of a response's output, its parts on lines of their own."""
+    """Return the text of a response's output. Each part starts on a new line."""
     contents = [content for item in response["output"] for content in item.get("content", ())]
     return "\n".join(content["text"] for content in contents if content["type"] == "output_text")
 

@@ -1,4 +1,4 @@
-"""Text as it comes, and between it notices on lines of their own."""
+"""Shows text as it arrives, with notices on separate lines."""
 
 from typing import TextIO
 
@@ -6,16 +6,19 @@ DIM, PLAIN, ERASE = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 
 
 class Screen:
-    """Where a demo writes, at once: a terminal, on which notices are dim and a passing one is rewritten, or a file."""
+    """The output of a demo, which is written at once.
+
+    On a terminal, notices are dim and a passing notice is overwritten. In a file, every notice stays.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._is_inside = False  # a line of text has been begun
+        self._is_inside = False  # a line of text is incomplete
         self._is_passing = False  # the last line is a passing notice
         self.is_terminal = out.isatty()
 
     def text(self, text: str) -> None:
-        """Write text where the last text ended, or below the notice that came in between."""
+        """Write text where the last text ended, or below a notice that was written after it."""
         if text:
             self._write(self._erasure() + text)
             self._is_inside = not text.endswith("\n")
@@ -29,13 +32,13 @@ class Screen:
         self._write(self._margin() + "\n")
 
     def passing(self, line: str) -> None:
-        """Write a line that gives way to whatever follows; in a file it stays."""
+        """Write a line that the next output replaces. In a file it stays."""
         end = "" if self.is_terminal else "\n"
         self._write(self._margin() + self._dim(line) + end)
         self._is_passing = self.is_terminal
 
     def _margin(self) -> str:
-        """Return what leads to the start of an empty line."""
+        """Return the characters that lead to the start of an empty line."""
         margin = self._erasure() + "\n" * self._is_inside
         self._is_inside = False
         return margin

@@ -19,14 +19,14 @@ from local.stack.stack import Stack, stack
 from shared.contract import sse
 from shared.core.alarms import LEASE_MS, Kind
 
-DELTAS = 12  # of text, on a connection before it ends in a mishap
-SILENCE_S = 2.0  # after which the client says that it waits
+DELTAS = 12  # text deltas that are read on a connection before it is interrupted
+SILENCE_S = 2.0  # silence after which the client shows that it waits
 FILE_TICK_S = 5.0
 MAX_EVENT = 16 * 2**20
 
 
 def stream_demo(text: str, model: str) -> None:
-    """Stream one response on a stack of its own, through two cuts and a crash; PartError says what failed."""
+    """Stream one response on its own stack, through two cuts and a crash. Raise PartError if a part fails."""
     screen = Screen(sys.stdout)
     screen.notice("starting Azurite, the model, the callback receiver and the Functions host")
     with stack() as running:
@@ -44,7 +44,7 @@ async def _demo(running: Stack, text: str, model: str, screen: Screen) -> None:
         httpx.AsyncClient(
             base_url=running.base_url,
             headers={"Authorization": f"Bearer {running.credentials.api_key}"},
-            timeout=CALL_DEADLINE_S,  # above the longest silence of a stream, which has heartbeats
+            timeout=CALL_DEADLINE_S,  # longer than any silence of a stream, which has heartbeats
             trust_env=False,
         ) as http,
     ):
@@ -59,7 +59,7 @@ async def _demo(running: Stack, text: str, model: str, screen: Screen) -> None:
 
 
 class _Client:
-    """Reads one stream over as many connections as it takes."""
+    """Reads one stream over as many connections as it needs."""
 
     def __init__(self, running: Stack, http: httpx.AsyncClient, screen: Screen) -> None:
         self._running = running
@@ -71,7 +71,7 @@ class _Client:
         self._connections = 0
 
     async def follow(self, request: dict[str, Any]) -> None:
-        """Read from the first event to the last, with three mishaps on the way."""
+        """Read from the first event to the last, with three interruptions on the way."""
         waiting = asyncio.create_task(self._show_silence())
         try:
             await self._read("POST", "/responses", json={**request, "background": True, "stream": True})
@@ -86,7 +86,7 @@ class _Client:
             waiting.cancel()
 
     async def prove(self) -> None:
-        """Compare what was told with what is kept; PartError if they differ."""
+        """Compare the streamed text with the stored text. Raise PartError if they differ."""
         told, kept = self._told, output_text(await self._completed())
         if told.text != kept:
             raise PartError("host", f"the {len(told.text)} characters streamed are not the {len(kept)} that are stored")
@@ -120,7 +120,7 @@ class _Client:
         await self._read("GET", f"/responses/{self._told.token}?stream=true", most=most)
 
     async def _read(self, method: str, path: str, *, most: int | None = DELTAS, **body: Any) -> None:
-        """Read one connection up to its end, or until so many deltas of text have come."""
+        """Read one connection to its end, or until `most` text deltas have arrived."""
         end = self._told.deltas + most if most else None
         self._connections += 1
         async with self._stream(method, path, **body) as messages:
@@ -157,7 +157,7 @@ class _Client:
 
     @asynccontextmanager
     async def _answer(self, method: str, path: str, **body: Any) -> AsyncIterator[httpx.Response]:
-        """Give the answer to a call before its body has been read; PartError if the call fails."""
+        """Yield the answer to a call before its body has been read. Raise PartError if the call fails."""
         try:
             async with self._http.stream(method, path, **body) as answer:
                 if not answer.is_success:

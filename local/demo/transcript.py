@@ -1,4 +1,4 @@
-"""What a client has been told of one response, over however many connections. Pure."""
+"""What a client has received of one response, over any number of connections. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,16 +8,16 @@ RESTART = "response.in_progress"
 
 
 class Disorder(Exception):
-    """An event came whose number is not above the one before."""
+    """An event arrived whose number is not above the previous one."""
 
 
 class Transcript:
-    """The text so far, and the place to go on from."""
+    """The text so far, and the position to resume from."""
 
     def __init__(self) -> None:
         self._texts: dict[tuple[int, int], str] = {}
         self.response_id = ""
-        self.token: str | None = ""  # of the last event; None once the stream has ended
+        self.token: str | None = ""  # of the last event, or None once the stream has ended
         self.last = -1  # the number of the last event
         self.events = 0
         self.deltas = 0
@@ -25,16 +25,16 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The deltas joined, part by part, each on lines of its own."""
+        """The joined deltas. Each part starts on a new line."""
         return "\n".join(self._texts[place] for place in sorted(self._texts))
 
     @property
     def has_ended(self) -> bool:
-        """Say whether the terminal event has come."""
+        """Whether the terminal event has arrived."""
         return self.token is None
 
     def take(self, event: Mapping[str, Any]) -> str:
-        """Take the next event in and return the text that it adds; raise Disorder if its number has not grown."""
+        """Add the next event and return the text that it adds. Raise Disorder if its number has not increased."""
         number = event["sequence_number"]
         if number <= self.last:
             raise Disorder(f"event {number} came after event {self.last}")
@@ -48,7 +48,7 @@ class Transcript:
         return self._add(event) if event["type"] == DELTA else ""
 
     def _restart(self) -> None:
-        """Drop what was told, as the contract has it when the work was begun anew."""
+        """Drop the text so far. The contract requires this when the work is started again."""
         self.restarts += bool(self._texts)
         self._texts.clear()
 

@@ -8,7 +8,7 @@ from local.environments.installing import ensure
 
 
 def main(names: list[str]) -> int:
-    """Install what is named and not there yet; return the exit code."""
+    """Install the named environments that are not installed yet. Return the exit code."""
     for name in names:
         try:
             ensure(_environment(name))

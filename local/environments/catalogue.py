@@ -13,11 +13,14 @@ _NPMRC = ROOT / ".npmrc"
 
 
 class LeftOut(SetupError):
-    """This machine lacks what the environment needs, and the commands do without: the text says what."""
+    """This machine lacks something that the environment needs. The commands work without it.
+
+    The text says what is missing.
+    """
 
 
 def app() -> Environment:
-    """Return what the app, the local stack and the tests run in."""
+    """Return the environment of the app, the local stack and the tests."""
     return PythonPackages(VENV, ROOT / "requirements-dev.txt")
 
 
@@ -27,12 +30,12 @@ def azurite() -> Environment:
 
 
 def peer(name: str) -> Callable[[], Environment]:
-    """Return an environment for a program that the tests run beside the service."""
+    """Return a factory for the environment of a program that the tests run beside the service."""
     return lambda: PythonPackages(VENV / name, NODE_CLIENTS / f"{name}.txt")
 
 
 def node_clients() -> Environment:
-    """Return the OpenAI SDK for Node.js, which the tests call the service with."""
+    """Return the OpenAI SDK for Node.js, with which the tests call the service."""
     if shutil.which("npm") is None:
         raise LeftOut("there is no npm here")
     return NodePackages(NODE_CLIENTS, _NPMRC)

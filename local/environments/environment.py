@@ -1,4 +1,4 @@
-"""What one environment is: where it stands, what it is made from, and what a whole one contains."""
+"""What an environment is: where it is installed, what it is made from, and what a complete one contains."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class SetupError(Exception):
-    """An environment could not be installed. The text says which one and why, and ends with the installer's output."""
+    """An environment could not be installed. The text names it and the reason, and ends with the installer's output."""
 
 
 class Environment(Protocol):
@@ -19,17 +19,17 @@ class Environment(Protocol):
     home: Path
 
     def fingerprint(self) -> str:
-        """Return a hash over everything that decides what the environment contains."""
+        """Return a hash of everything that decides what the environment contains."""
 
     def build(self, directory: Path) -> Path:
-        """Install into an empty directory and return the path that is to become `home`; raise SetupError."""
+        """Install into an empty directory and return the path that becomes `home`. Raise SetupError if that fails."""
 
     def missing(self, built: Path) -> str | None:
-        """Return the first thing that a built environment lacks; None if it is whole."""
+        """Return the first thing that a built environment lacks, or None if it is complete."""
 
 
 def hash_of(files: Sequence[Path], *words: str) -> str:
-    """Return one hash over the contents of the files and the words."""
+    """Return one hash of the contents of the files and of the words."""
     digest = hashlib.sha256("\0".join(words).encode())
     for file in files:
         digest.update(file.read_bytes())

@@ -1,8 +1,8 @@
-"""Installing environments: one at a time, in a temporary place, and never half.
+"""Installs environments one at a time, in a temporary place, and never partially.
 
-An environment is built under a temporary name and renamed when it is whole, so an interrupted installer leaves nothing
-that counts as installed. A lock lets any number of processes ask for the same environment at once: the first one
-builds it, the others wait and find it.
+An environment is built under a temporary name and renamed when it is complete. So an interrupted installer leaves
+nothing that counts as installed. Any number of processes can request the same environment at once. The first one takes
+a lock and builds it, and the others wait and find it.
 """
 
 import fcntl
@@ -21,9 +21,9 @@ MARK = ".installed.json"
 
 
 def ensure(environment: Environment, workplace: Path = WORKPLACE) -> None:
-    """Install the environment unless it is whole; raise SetupError if that fails.
+    """Install the environment unless it is complete. Raise SetupError if that fails.
 
-    The workplace holds the lock and what is being built. It must be on the file system of the environment's home.
+    The workplace holds the lock and the build directories. It must be on the file system of the environment's home.
     """
     if is_whole(environment):
         return
@@ -33,7 +33,7 @@ def ensure(environment: Environment, workplace: Path = WORKPLACE) -> None:
 
 
 def is_whole(environment: Environment) -> bool:
-    """Return whether the environment is installed from the files as they are now, and nothing of it is missing."""
+    """Return whether the environment is installed from the current files and nothing in it is missing."""
     try:
         mark = json.loads((environment.home / MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -46,14 +46,14 @@ def _lock(workplace: Path) -> Iterator[None]:
     workplace.mkdir(exist_ok=True)
     with (workplace / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for left_behind in workplace.glob("new-*"):  # whoever made it has died: the lock is ours
+        for left_behind in workplace.glob("new-*"):  # left by a killed process, since we hold the lock
             shutil.rmtree(left_behind, ignore_errors=True)
         yield
 
 
 def _install(environment: Environment, workplace: Path) -> None:
     print(f"setting up {os.path.relpath(environment.home)}", flush=True)
-    # The fingerprint of the files that were read: if one changes meanwhile, the next command installs again.
+    # Taken before the build, so that the next command installs again if a file changes meanwhile.
     fingerprint = environment.fingerprint()
     with tempfile.TemporaryDirectory(prefix="new-", dir=workplace) as directory:
         built = environment.build(Path(directory))
@@ -62,7 +62,7 @@ def _install(environment: Environment, workplace: Path) -> None:
 
 
 def _put_in_place(built: Path, home: Path, replaced: Path) -> None:
-    """Rename what was built to its home; environments inside the one that it replaces are kept."""
+    """Rename the build to its home. Environments inside the one that it replaces are kept."""
     home.parent.mkdir(parents=True, exist_ok=True)
     if home.exists():
         for inner in home.glob(f"*/{MARK}"):

@@ -1,4 +1,4 @@
-"""A folder `node_modules`."""
+"""The packages in a folder `node_modules`."""
 
 import json
 import shutil
@@ -20,18 +20,18 @@ class NodePackages:
         self._inputs = (folder / "package.json", self._lock, npmrc)
 
     def fingerprint(self) -> str:
-        """Return a hash over package.json, package-lock.json and .npmrc."""
+        """Return a hash of package.json, package-lock.json and .npmrc."""
         return hash_of(self._inputs)
 
     def build(self, directory: Path) -> Path:
-        """Install exactly what the lock names, with npm."""
+        """Install exactly what the lock file names, with npm."""
         for source, name in zip(self._inputs, _INPUTS, strict=True):
             shutil.copyfile(source, directory / name)
         run(self.name, ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], directory)
         return directory / "node_modules"
 
     def missing(self, built: Path) -> str | None:
-        """Return the first package of the lock that is not there, or there in another version."""
+        """Return the first required package of the lock file that is absent or has another version, or None."""
         packages = json.loads(self._lock.read_text(encoding="utf-8"))["packages"]
         wanted = {path: package for path, package in packages.items() if path and not package.get("optional")}
         return next((path for path, one in wanted.items() if _version(built.parent / path) != one["version"]), None)

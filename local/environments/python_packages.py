@@ -13,10 +13,10 @@ INSTALLED = ".distributions"
 
 
 class PythonPackages:
-    """The packages of a requirements file, in a virtual environment of their own."""
+    """The packages of a requirements file, in their own virtual environment."""
 
     def __init__(self, home: Path, requirements: Path, *others: Path, python: str = sys.executable) -> None:
-        """Name the requirements, the other files that they include, and the Python they are installed for."""
+        """Take the requirements, the other files that they include, and the Python to install them for."""
         self.name = home.name
         self.home = home
         self._requirements = requirements
@@ -24,11 +24,11 @@ class PythonPackages:
         self._python = python
 
     def fingerprint(self) -> str:
-        """Return a hash over the requirements and the version of Python."""
+        """Return a hash of the requirements and the version of Python."""
         return hash_of(self._files, *_version(self._python))
 
     def build(self, directory: Path) -> Path:
-        """Make the virtual environment and install the requirements with pip."""
+        """Create the virtual environment and install the requirements with pip."""
         built = directory / "environment"
         run(self.name, [self._python, "-m", "venv", str(built)])
         pip = [str(built / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
@@ -38,7 +38,7 @@ class PythonPackages:
         return built
 
     def missing(self, built: Path) -> str | None:
-        """Return the interpreter or the first distribution that is not there any more."""
+        """Return the interpreter or the first distribution that is missing, or None."""
         if not os.access(built / "bin" / "python", os.X_OK):
             return "bin/python"
         try:
@@ -50,14 +50,14 @@ class PythonPackages:
 
 
 def newest(version: str) -> str | None:
-    """Return an interpreter of that version, on the path or from pyenv; None if there is none."""
+    """Return an interpreter of that version, from the path or from pyenv, or None."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     found = [shutil.which(f"python{version}"), *map(str, sorted(pyenv.glob(f"{version}*/bin/python{version}")))]
     return next((python for python in found if python and _works(python)), None)
 
 
 def _works(python: str) -> bool:
-    # A shim of pyenv is on the path for versions that are not active, too, and then fails.
+    # pyenv also puts a shim on the path for a version that is not active. That shim fails.
     return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
@@ -69,12 +69,12 @@ def _version(python: str) -> tuple[str, ...]:
 
 
 def _distributions(built: Path) -> set[str]:
-    """Return the names of what is installed, each with its version."""
+    """Return the names of the installed distributions, each with its version."""
     return {record.parent.name for record in built.glob("lib/python*/site-packages/*.dist-info/RECORD")}
 
 
 def _name_its_home(built: Path, home: Path) -> None:
-    """Put the final path into the scripts: pip writes that of the interpreter that runs it."""
+    """Put the final path into the scripts, because pip writes the path of the interpreter that runs it."""
     for script in (built / "pyvenv.cfg", *(built / "bin").iterdir()):
         if script.is_symlink() or not script.is_file():
             continue

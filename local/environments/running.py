@@ -1,4 +1,4 @@
-"""Running an installer."""
+"""Runs an installer."""
 
 import subprocess
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from pathlib import Path
 from local.environments.environment import SetupError
 
 DEADLINE_S = 1_200
-_OUTPUT = 4_000  # characters of it that are shown
+_OUTPUT = 4_000  # characters of the output that are shown
 
 
 def run(name: str, command: Sequence[str], directory: Path | None = None) -> None:
-    """Run an installer to its end; raise SetupError with the end of its output if it fails or takes over 20 minutes."""
+    """Run an installer. Raise SetupError with the end of its output if it fails or takes over 20 minutes."""
     try:
         subprocess.run(
             command,

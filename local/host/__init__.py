@@ -1,1 +1,1 @@
-"""A local Functions host: runs an app's function_app.py with the platform's semantics."""
+"""A local Functions host. It runs an app's function_app.py with the semantics of the platform."""

@@ -1,4 +1,4 @@
-"""`python -m local.host --port P [--app DIR]`: serve the Functions app in DIR until a signal."""
+"""`python -m local.host --port P [--app DIR]`: serve the Functions app in DIR until a signal stops it."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ from local.stack.loopback import listen
 
 
 def main() -> int:
-    """Load and serve the app; print one line for each reason not to and return 1."""
+    """Load and serve the app. If it cannot be served, print one line per reason and return 1."""
     arguments = _arguments()
     logs.configure()
     try:

@@ -1,4 +1,4 @@
-"""Which queue of which storage account a binding means."""
+"""The queue and the storage account that a binding refers to."""
 
 import re
 from collections.abc import Mapping
@@ -14,21 +14,21 @@ _POISON = "-poison"
 
 @dataclass(frozen=True)
 class QueueAddress:
-    """A queue and the connection string of its account, which never shows in a text."""
+    """A queue and the connection string of its account. The connection string never appears in its text form."""
 
     name: str
     connection: str = field(repr=False)
 
     @property
     def poison(self) -> "QueueAddress | None":
-        """Where messages go that failed too often; a poison queue has none of its own."""
+        """The queue for messages that failed too often, or None for a poison queue."""
         if self.name.endswith(_POISON):
             return None
         return QueueAddress(self.name + _POISON, self.connection)
 
 
 def address(binding: Binding, environment: Mapping[str, str]) -> QueueAddress:
-    """Return the queue of a binding; raise LoadError for a bad name or a connection that is not set."""
+    """Return the queue of a binding. Raise LoadError for an invalid name or a connection that is not set."""
     name = resolve(binding.fields["queueName"], environment).lower()
     if not _NAME.fullmatch(name) or len(name) > 63:
         raise LoadError(f"the queue name {name!r} is invalid")

@@ -1,4 +1,4 @@
-"""Loading an app: its function_app.py, what it registers, and everything the platform would refuse in it."""
+"""Loading an app: its function_app.py, the functions that it registers, and everything the platform would refuse."""
 
 import importlib
 import logging
@@ -47,7 +47,7 @@ class Timer:
 
 @dataclass(frozen=True)
 class App:
-    """A whole app, ready to be served."""
+    """A loaded app, ready to be served."""
 
     directory: Path
     settings: HostSettings
@@ -57,7 +57,7 @@ class App:
 
 
 def load(directory: Path, environment: Mapping[str, str]) -> App:
-    """Import the app in `directory`; raise LoadError with every problem that would keep it from running."""
+    """Import the app in `directory`. Raise LoadError with the problems that prevent it from running."""
     settings = read_host_json(directory / "host.json")
     functions = _each(_registered(_import(directory)), lambda source: bind(source, environment))
     _check_unique(functions)
@@ -83,7 +83,10 @@ def _import(directory: Path) -> ModuleType:
 
 
 def _registered(module: ModuleType) -> list[func.Function]:
-    """Return the functions of the module's one app; a second call of the library would refuse their names."""
+    """Return the functions of the module's only app.
+
+    The library refuses their names in a second call, so this can be called only once.
+    """
     apps = [value for value in vars(module).values() if isinstance(value, func.FunctionRegister)]
     if len(apps) != 1:
         raise LoadError(f"function_app.py must have one function app at module level, it has {len(apps)}")
@@ -97,7 +100,7 @@ def _registered(module: ModuleType) -> list[func.Function]:
 
 
 def _each(sources: Iterable[_Source], make: Callable[[_Source], _Made]) -> list[_Made]:
-    """Make something of every source; raise LoadError with the problems of all of them."""
+    """Make something of every source. Raise LoadError with the problems of all of them."""
     made, problems = [], list[str]()
     for source in sources:
         try:

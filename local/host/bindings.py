@@ -1,4 +1,4 @@
-"""A function's bindings as the platform gets them, and conversion between their data and Python values."""
+"""A function's bindings as the platform reads them, and conversion between their data and Python values."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9]{0,127}|\$return")
 
 @dataclass(frozen=True)
 class Binding:
-    """One trigger or output of a function; `fields` are those of function.json."""
+    """One trigger or output of a function. `fields` are the fields of function.json."""
 
     name: str
     type: str
@@ -31,7 +31,7 @@ class Binding:
 
 
 def parse(raw: str) -> Binding:
-    """Read one binding of `Function.get_raw_bindings()`; raise LoadError if the platform would not."""
+    """Return one binding of `Function.get_raw_bindings()`. Raise LoadError if the platform would refuse it."""
     fields = json.loads(raw)
     binding = Binding(fields["name"], fields["type"], fields["direction"] == "OUT", fields)
     if not _NAME.fullmatch(binding.name):
@@ -42,24 +42,24 @@ def parse(raw: str) -> Binding:
 
 
 def accepts_input(binding: Binding, annotation: type) -> bool:
-    """Whether a parameter with this annotation can take the binding's data."""
+    """Return whether a parameter with this annotation can take the binding's data."""
     return _is_generic(annotation) or bool(_converter(binding.type).check_input_type_annotation(annotation))
 
 
 def accepts_output(binding: Binding, annotation: object) -> bool:
-    """Whether a value of this annotation can be written to the binding."""
+    """Return whether a value with this annotation can be written to the binding."""
     return _is_generic(annotation) or bool(_converter(binding.type).check_output_type_annotation(annotation))
 
 
 def decode(binding: Binding, annotation: object, datum: Datum, metadata: Mapping[str, Datum]) -> object:
-    """Return the Python value a function gets for the binding's data."""
+    """Return the Python value that a function receives for the binding's data."""
     if _is_generic(annotation):
         return cast("object", datum.value)
     return cast("object", _converter(binding.type).decode(datum, trigger_metadata=metadata))
 
 
 def encode(binding_type: str, annotation: object, value: object) -> Datum:
-    """Return an output's data for a Python value; raise TypeError if the output cannot carry it."""
+    """Return an output's data for a Python value. Raise TypeError if the output cannot carry it."""
     if _is_generic(annotation):
         return _generic_datum(value)
     try:
@@ -73,7 +73,7 @@ def _converter(binding_type: str) -> Any:
 
 
 def _is_generic(annotation: object) -> bool:
-    """`str` and `bytes` take a binding's data as it is, whatever the binding's type."""
+    """Return whether the annotation is `str` or `bytes`, which take the data of any binding unchanged."""
     return annotation in (str, bytes)
 
 

@@ -1,8 +1,8 @@
-"""What makes the host refuse to start."""
+"""The error with which the host refuses to start."""
 
 
 class LoadError(Exception):
-    """The app or its configuration is something the platform would not run; one sentence per problem."""
+    """The platform would not run the app or its configuration. Each problem is one sentence."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))

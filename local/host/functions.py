@@ -1,4 +1,4 @@
-"""One function of the app, checked as the platform checks it when it loads."""
+"""One function of the app, checked as the platform checks it on loading."""
 
 import inspect
 import re
@@ -23,7 +23,8 @@ _OUTPUTS = ("http", "queue")
 class Function:
     """A function whose parameters and bindings agree.
 
-    By binding name: `outputs` are its queue outputs, `types` the annotations of its values, `Out` removed.
+    Both mappings are by binding name. `outputs` has its queue outputs, and `types` the annotations of its values
+    without `Out`.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Function:
 
 
 def bind(source: func.Function, environment: Mapping[str, str]) -> Function:
-    """Return the function the library describes; raise LoadError, naming it, if the platform would not."""
+    """Return the function that the library describes. Raise LoadError, which names it, if the platform refuses it."""
     name = str(source.get_function_name())
     with naming(name):
         _check_name(name)
@@ -57,7 +58,7 @@ def bind(source: func.Function, environment: Mapping[str, str]) -> Function:
 
 @contextmanager
 def naming(function_name: str) -> Iterator[None]:
-    """Put the function's name before every problem found within."""
+    """Put the function's name before every problem that is raised within."""
     try:
         yield
     except LoadError as refused:

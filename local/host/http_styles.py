@@ -1,4 +1,4 @@
-"""The two styles of HTTP functions: with the FastAPI extension, and with the library's own classes."""
+"""The two styles of HTTP functions: the FastAPI extension, and the library's own classes."""
 
 from collections.abc import Mapping
 from http.cookies import SimpleCookie
@@ -16,29 +16,29 @@ from local.host.functions import Function
 
 
 class Exchange(Protocol):
-    """How requests become arguments, and returned values responses."""
+    """Converts requests to arguments, and returned values to responses."""
 
     async def argument(self, function: Function, request: Request) -> object:
-        """Return what the function is called with."""
+        """Return the argument that the function is called with."""
 
     def response(self, returned: object) -> Response:
-        """Return the response to send; raise TypeError for a value that is none."""
+        """Return the response to send. Raise TypeError for a value that is not a response."""
 
 
 class StreamingExchange:
-    """The FastAPI extension: functions get the request itself and return a response, streamed or not."""
+    """The FastAPI extension: functions receive the request itself and return a response, streamed or not."""
 
     async def argument(self, function: Function, request: Request) -> object:  # noqa: ARG002 - the protocol's
-        """Return the request: its body is read by the function, if at all."""
+        """Return the request unchanged. The function may read its body."""
         return request
 
     def response(self, returned: object) -> Response:
-        """Return a response as it is; anything else is answered as JSON, as FastAPI does."""
+        """Return a response unchanged. Any other value becomes a JSON response, as in FastAPI."""
         return returned if isinstance(returned, Response) else JSONResponse(jsonable_encoder(returned))
 
 
 class BufferedExchange:
-    """The library's own classes: the body is read before, and written as a whole after the call."""
+    """The library's own classes: the body is read before the call, and the response is written after it, as a whole."""
 
     async def argument(self, function: Function, request: Request) -> object:
         """Return a func.HttpRequest, or the body for a parameter annotated as str or bytes."""
@@ -58,7 +58,7 @@ class BufferedExchange:
 
 
 def _parts(request: Request, body: bytes) -> dict[str, object]:
-    """Return the request as the platform hands it to its worker: empty query values are dropped."""
+    """Return the request as the platform passes it to its worker. Empty query values are dropped."""
     return {
         "method": Datum(request.method, "string"),
         "url": Datum(str(request.url), "string"),

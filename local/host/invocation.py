@@ -1,4 +1,4 @@
-"""Calling a function: its arguments, its context, and its outputs once it has succeeded."""
+"""Calling a function: its arguments, its context, and its outputs after success."""
 
 import asyncio
 import contextvars
@@ -21,7 +21,7 @@ from local.host.queue_outputs import Outbox
 
 
 class Invoker:
-    """Runs functions: asynchronous ones on the loop, the others in the pool."""
+    """Runs functions: asynchronous ones on the event loop, the others in the pool."""
 
     def __init__(self, outbox: Outbox, pool: Executor, directory: Path) -> None:
         self._outbox = outbox
@@ -29,7 +29,7 @@ class Invoker:
         self._directory = directory
 
     async def invoke(self, function: Function, trigger_value: object) -> object:
-        """Return what the function returned, after writing its outputs; nothing is written if it raised."""
+        """Return what the function returned, after writing its outputs. If it raises, nothing is written."""
         outs = {name: _Out() for name in function.outputs if name != RETURN}
         arguments = {function.trigger.name: trigger_value, **outs}
         if function.wants_context:
@@ -67,7 +67,7 @@ class _Out(func.Out[Any]):
 
 @dataclass(frozen=True)
 class _Trace:
-    """No trace: nothing upstream of a local host starts one."""
+    """An empty trace, because nothing upstream of a local host starts one."""
 
     trace_parent: str = ""
     trace_state: str = ""

@@ -1,4 +1,4 @@
-"""Logging to standard error, one line for each thing that happened."""
+"""Logging to standard error, one line per record."""
 
 import logging
 
@@ -9,7 +9,7 @@ class _OneLine(logging.Formatter):
 
 
 def configure() -> None:
-    """Send all logs to standard error; libraries that log every request are heard from warnings on."""
+    """Send all logs to standard error. Libraries that log every request log only warnings and errors."""
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

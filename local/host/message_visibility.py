@@ -1,4 +1,4 @@
-"""Keeping a received message invisible for as long as its function runs."""
+"""Keeps a received message invisible while its function runs."""
 
 import asyncio
 from types import TracebackType
@@ -12,7 +12,7 @@ from local.host.queue_policy import VISIBILITY_S, renewal_after_failure_s
 
 
 class Lease:
-    """Within it the message stays invisible; afterwards `receipt` is the one to settle it with."""
+    """Keeps the message invisible within its block. Afterwards, `receipt` is the pop receipt to settle it with."""
 
     def __init__(self, queue: QueueClient, message: QueueMessage, visibility_s: int = VISIBILITY_S) -> None:
         self.receipt = message.pop_receipt
@@ -28,7 +28,7 @@ class Lease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A renewal cut short would leave a receipt that we do not know.
+        # If a renewal were cancelled, the new receipt would be unknown.
         async with self._renewing:
             self._task.cancel()
 

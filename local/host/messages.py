@@ -1,4 +1,4 @@
-"""Queue messages between the wire and a function: text, bytes and the trigger's data."""
+"""Conversion of queue messages between the wire and a function: text, bytes and the trigger's data."""
 
 import base64
 import json
@@ -9,22 +9,22 @@ from azure.storage.queue import QueueMessage
 
 
 def decode_text(text: str, *, is_base64: bool) -> bytes:
-    """Return the body in a message's text; raise ValueError if it is not base64 although it should be."""
+    """Return the body in a message's text. Raise ValueError if it should be base64 and is not."""
     return base64.b64decode(text, validate=True) if is_base64 else text.encode()
 
 
 def encode_text(body: bytes, *, is_base64: bool) -> str:
-    """Return the text of a message for its body; raise ValueError if it must be text and is not."""
+    """Return the text of a message with this body. Raise ValueError if the body must be text and is not."""
     return base64.b64encode(body).decode() if is_base64 else body.decode()
 
 
 def trigger_datum(body: bytes, *, is_binary: bool) -> Datum:
-    """Return the trigger's data: bytes where they were asked for, otherwise text."""
+    """Return the trigger's data: bytes if they are wanted, otherwise text."""
     return Datum(body, "bytes") if is_binary else Datum(body.decode(errors="replace"), "string")
 
 
 def trigger_metadata(message: QueueMessage) -> Mapping[str, Datum]:
-    """Return what the platform tells a function about a message."""
+    """Return what the platform passes to a function about a message."""
     values = {
         "Id": message.id,
         "DequeueCount": message.dequeue_count,
@@ -37,7 +37,7 @@ def trigger_metadata(message: QueueMessage) -> Mapping[str, Datum]:
 
 
 def output_bodies(datum: Datum) -> Sequence[bytes]:
-    """Return the messages that an output's data stands for: a JSON list is one message per element."""
+    """Return the messages in an output's data. A JSON list is one message per element."""
     if datum.type != "json":
         return [_bytes(datum.value)]
     value = json.loads(datum.value)

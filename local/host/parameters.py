@@ -1,4 +1,4 @@
-"""A function's parameters against its bindings: the checks of the platform's worker."""
+"""Checks of a function's parameters against its bindings, as in the platform's worker."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -19,12 +19,12 @@ _CONTEXT = "context"
 
 
 def is_streaming() -> bool:
-    """Whether the app imported the FastAPI extension, which switches every HTTP function to its requests."""
+    """Return whether the app imported the FastAPI extension, whose requests all HTTP functions then receive."""
     return bool(HttpV2FeatureChecker.http_v2_enabled())
 
 
 def wants_context(call: Callable[..., Any], declared: Mapping[str, Binding]) -> bool:
-    """Return whether the context is to be injected; raise LoadError where parameters and bindings differ."""
+    """Return whether the function takes the context. Raise LoadError if parameters and bindings differ."""
     parameters = set(inspect.signature(call).parameters)
     names = set(declared) - {RETURN}
     unbound = parameters - names - {_CONTEXT}
@@ -36,9 +36,9 @@ def wants_context(call: Callable[..., Any], declared: Mapping[str, Binding]) -> 
 
 
 def types(call: Callable[..., Any], declared: Mapping[str, Binding]) -> Mapping[str, object]:
-    """Return the annotation of each binding's value, `Out` removed, None where there is none.
+    """Return the annotation of each binding's value, without `Out`, or None for a value without annotation.
 
-    Raise LoadError for an annotation that cannot hold what the binding carries.
+    Raise LoadError for an annotation that cannot hold the binding's data.
     """
     annotations = _annotations(call)
     context = annotations.get(_CONTEXT, func.Context)

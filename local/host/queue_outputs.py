@@ -1,4 +1,4 @@
-"""Queue outputs: written to storage, and told to this process's own listeners."""
+"""Queue outputs: written to storage, and announced to the listeners of this process."""
 
 import asyncio
 from collections import defaultdict
@@ -11,7 +11,7 @@ from local.host.storage import QueueStorage
 
 
 class Outbox:
-    """Where the outputs of functions go."""
+    """Writes the outputs of functions."""
 
     def __init__(self, queues: QueueStorage, *, is_base64: bool) -> None:
         self._queues = queues
@@ -19,13 +19,13 @@ class Outbox:
         self._listeners: defaultdict[QueueAddress, list[asyncio.Event]] = defaultdict(list)
 
     def subscribe(self, address: QueueAddress) -> asyncio.Event:
-        """Return an event that is set whenever an output was written to the queue."""
+        """Return an event that is set whenever an output has been written to the queue."""
         event = asyncio.Event()
         self._listeners[address].append(event)
         return event
 
     async def send(self, address: QueueAddress, bodies: Iterable[bytes]) -> None:
-        """Write the messages in order; when it returns, all of them are on the queue."""
+        """Write the messages in order. When this returns, all of them are on the queue."""
         queue = self._queues.queue(address)
         for body in bodies:
             await storage.send(queue, encode_text(body, is_base64=self._is_base64))

@@ -1,16 +1,16 @@
-"""The platform's decisions about a queue and its messages, apart from any storage."""
+"""The platform's decisions about a queue and its messages, independent of storage."""
 
 from enum import Enum
 
 VISIBILITY_S = 600
-"""How long a received message stays invisible to others; renewed while its function runs."""
+"""How long a received message stays invisible to others, in seconds. Renewed while its function runs."""
 
 _STEP_S = 0.1
 _RENEWAL_FLOOR_S = 60
 
 
 class Verdict(Enum):
-    """What becomes of a message."""
+    """What happens to a message after its function has run."""
 
     DELETE = "done"
     POISON = "copied to the poison queue, then deleted"
@@ -19,7 +19,7 @@ class Verdict(Enum):
 
 
 def verdict(*, succeeded: bool, dequeue_count: int, max_dequeue_count: int, has_poison_queue: bool) -> Verdict:
-    """Return what becomes of a message after its function ran."""
+    """Return what happens to a message after its function has run."""
     if succeeded:
         return Verdict.DELETE
     if not has_poison_queue:
@@ -28,11 +28,11 @@ def verdict(*, succeeded: bool, dequeue_count: int, max_dequeue_count: int, has_
 
 
 def pause_s(empty_polls: int, jitter: float, longest_s: float) -> float:
-    """Return how long to wait after the n-th empty answer in a row; `jitter` is between 0.8 and 1.2."""
+    """Return the seconds to wait after the n-th empty poll in a row. `jitter` is between 0.8 and 1.2."""
     doublings = min(empty_polls - 1, 16)
     return min(longest_s, _STEP_S + jitter * 2.0**doublings * _STEP_S)
 
 
 def renewal_after_failure_s(interval_s: float) -> float:
-    """Return when to try again after storage refused a renewal: sooner each time, down to a minute."""
+    """Return the seconds to wait after storage refused a renewal. The interval halves each time, down to a minute."""
     return max(interval_s / 2, min(interval_s, _RENEWAL_FLOOR_S))

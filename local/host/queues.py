@@ -1,4 +1,4 @@
-"""Queue triggers: polling, running, and settling messages as the platform's storage extension does."""
+"""Queue triggers: polling, running and settling messages as the platform's storage extension does."""
 
 import asyncio
 import logging
@@ -23,14 +23,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class QueuePair:
-    """A queue and its poison queue; None for a queue that is itself one."""
+    """A queue and its poison queue, or None for a queue that is itself a poison queue."""
 
     main: QueueClient
     poison: QueueClient | None
 
 
 class QueueListener:
-    """Feeds the messages of one queue to one function until it is stopped."""
+    """Passes the messages of one queue to one function until it is stopped."""
 
     def __init__(
         self,
@@ -50,12 +50,12 @@ class QueueListener:
         self._running: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
-        """Take no more messages; `run` returns when those taken are settled."""
+        """Take no more messages. `run` returns when those already taken are settled."""
         self._is_stopping = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Poll and run until stopped; a storage outage only slows it down."""
+        """Poll and run until stopped. A storage outage only slows this down."""
         empty_polls = 0
         while not self._is_stopping:
             self._wake.clear()
@@ -85,7 +85,7 @@ class QueueListener:
             return []
 
     async def _create(self) -> list[QueueMessage]:
-        """Create the queue, which has no messages then."""
+        """Create the queue and return no messages."""
         try:
             await storage.create(self._queue)
         except AzureError as error:
@@ -107,7 +107,7 @@ class QueueListener:
             await is_set_within(self._wake, pause_s(empty_polls, jitter, self._settings.max_polling_interval_s))
 
     async def _handle(self, message: QueueMessage) -> None:
-        """Run the function for a message and settle it; what storage refuses comes back by itself."""
+        """Run the function for a message and settle it. If storage refuses that, the message becomes visible again."""
         try:
             body = decode_text(message.content or "", is_base64=self._settings.base64)
         except ValueError:
@@ -166,7 +166,7 @@ class QueueListener:
         await self._queue.update_message(message.id, receipt, visibility_timeout=delay_s)
 
     async def _give_up(self, message: QueueMessage, receipt: str | None) -> None:
-        """Move the message, as it is, to the poison queue; without one it is left to its lease."""
+        """Move the message unchanged to the poison queue. Without a poison queue, leave it until its lease ends."""
         if self._poison_queue is None:
             return
         await storage.send(self._poison_queue, message.content or "")

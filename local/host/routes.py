@@ -1,4 +1,4 @@
-"""HTTP routes: templates made into patterns, tried in the order of function names."""
+"""HTTP routes: templates compiled to patterns, and tried in the order of function names."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _CONSTRAINTS = {
 
 @dataclass(frozen=True)
 class Route:
-    """Where a function is found; `methods` None means all of them."""
+    """The route of a function. The value None of `methods` means all methods."""
 
     function: Function
     template: str
@@ -30,7 +30,7 @@ class Route:
     is_anonymous: bool
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
-        """Return the route's parameters, or None if the request is not for it."""
+        """Return the route's parameters, or None if the request does not match."""
         if self.methods is not None and method not in self.methods:
             return None
         found = self.pattern.fullmatch(path)
@@ -41,7 +41,7 @@ class Route:
 
 
 def route_of(function: Function, template: str, prefix: str) -> Route:
-    """Return the route of an HTTP function; raise LoadError for a template that cannot be served."""
+    """Return the route of an HTTP function. Raise LoadError for a template that cannot be served."""
     template = template.strip("/")
     if template.lower().startswith("admin"):
         raise LoadError(f"the route {template} conflicts with the built-in routes under admin")
@@ -62,7 +62,7 @@ def in_order(routes: Iterable[Route]) -> tuple[Route, ...]:
 
 
 def find(routes: Iterable[Route], method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
-    """Return the first route that takes the request, with its parameters."""
+    """Return the first route that matches the request, with its parameters, or None."""
     for route in routes:
         parameters = route.match(method, path)
         if parameters is not None:
@@ -71,7 +71,7 @@ def find(routes: Iterable[Route], method: str, path: str) -> tuple[Route, Mappin
 
 
 def conflicts(routes: Iterable[Route]) -> list[str]:
-    """Return a sentence for every route that is taken, for the same methods, by an earlier function."""
+    """Return a sentence for every route that an earlier function already has for one of its methods."""
     earlier: list[Route] = []
     problems = []
     for route in in_order(routes):

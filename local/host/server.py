@@ -1,4 +1,4 @@
-"""The whole host: HTTP, queues and timers on one event loop, from the first request to the last."""
+"""The whole host: HTTP, queues and timers on one event loop, from start to shutdown."""
 
 import asyncio
 import contextlib
@@ -24,25 +24,28 @@ logger = logging.getLogger(__name__)
 
 GRACE_S = 5
 KEEP_ALIVE_S = 130
-"""That of the platform's front end."""
+"""The keep-alive timeout of the platform's front end, in seconds."""
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn that announces itself and leaves signals alone: they stop the whole host, not only HTTP."""
+    """A uvicorn server that announces its address.
+
+    It ignores signals, because they stop the whole host and not only HTTP.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Print the one line that says where the host listens."""
+        """Start, and print the line that announces the address."""
         await super().startup(sockets)
         for listener in sockets or []:
             print(f"host listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
 
     def stop(self) -> None:
-        """Take no more requests; `serve` returns when those under way are answered."""
+        """Accept no more requests. `serve` returns when the running ones are answered."""
         self.should_exit = True
 
 
@@ -50,7 +53,7 @@ Listener = QueueListener | TimerListener
 
 
 async def serve(app: App, listener: socket.socket, pool: Executor, environment: Mapping[str, str]) -> bool:
-    """Run the app until a signal; return whether everything that ran had ended when the grace was over."""
+    """Run the app until a signal. Return whether everything had ended by the end of the grace period."""
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -69,7 +72,7 @@ async def _run(
         *(asyncio.create_task(one.run()) for one in listeners),
     ]
     stopped = asyncio.create_task(stopping.wait())
-    # A listener never ends by itself; one that does has failed, and is not left to fail unseen.
+    # A listener ends only when it is stopped. If one ends earlier, it has failed, and the host stops with its error.
     await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for part in (server, *listeners):
         part.stop()
@@ -84,7 +87,7 @@ async def _run(
 
 
 async def _cancel_all() -> None:
-    """Cancel whatever still runs and give it a moment to notice."""
+    """Cancel everything that still runs and give it a second to react."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

@@ -1,4 +1,4 @@
-"""host.json and the app settings, as far as a local host obeys them."""
+"""host.json and the app settings, as far as a local host uses them."""
 
 import json
 import os
@@ -16,7 +16,7 @@ _TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?")
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """`extensions.queues` of host.json; the polling interval defaults to that of a development machine."""
+    """`extensions.queues` of host.json. The polling interval defaults to that of a development machine."""
 
     batch_size: int = 16
     new_batch_threshold: int = 8 * (os.cpu_count() or 1)
@@ -28,14 +28,14 @@ class QueueSettings:
 
 @dataclass(frozen=True)
 class HostSettings:
-    """What of host.json this host obeys."""
+    """The parts of host.json that this host uses."""
 
     route_prefix: str = "api"
     queues: QueueSettings = field(default_factory=QueueSettings)
 
 
 def read_host_json(path: Path) -> HostSettings:
-    """Return the settings in host.json; raise LoadError for a missing or wrong file or value."""
+    """Return the settings in host.json. Raise LoadError for a missing or invalid file or value."""
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def host_settings(document: object) -> HostSettings:
 
 
 def resolve(text: str, environment: Mapping[str, str]) -> str:
-    """Replace every %SETTING% in a binding's text by the setting's value."""
+    """Replace every %SETTING% in a binding's text with the value of that setting."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in environment:

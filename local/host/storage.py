@@ -1,4 +1,4 @@
-"""Azure Queue Storage for the host: one client per account, every call with a deadline."""
+"""Azure Queue Storage for the host: one client per account, and a deadline for every call."""
 
 from contextlib import suppress
 from types import TracebackType
@@ -16,7 +16,7 @@ _READ_S = 10
 
 
 class QueueStorage:
-    """The queues the app speaks of; closing it closes their connections."""
+    """The queues that the app uses. Closing it closes their connections."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, QueueServiceClient] = {}
@@ -31,7 +31,7 @@ class QueueStorage:
             await account.close()
 
     def queue(self, address: QueueAddress) -> QueueClient:
-        """Return a client of the queue; raise LoadError if the connection string cannot be read."""
+        """Return a client of the queue. Raise LoadError if the connection string cannot be read."""
         if address.connection not in self._accounts:
             self._accounts[address.connection] = _account(address)
         return self._accounts[address.connection].get_queue_client(address.name)
@@ -41,7 +41,7 @@ def _account(address: QueueAddress) -> QueueServiceClient:
     try:
         return QueueServiceClient.from_connection_string(
             address.connection,
-            # without the environment's proxies and netrc, which aiohttp would look up in a thread for every request
+            # ignore the environment's proxies and netrc, which aiohttp would look up in a thread for every request
             transport=AioHttpTransport(use_env_settings=False, connection_timeout=_CONNECT_S, read_timeout=_READ_S),
             retry_total=2,
             initial_backoff=0,
@@ -53,13 +53,13 @@ def _account(address: QueueAddress) -> QueueServiceClient:
 
 
 async def create(queue: QueueClient) -> None:
-    """Make sure that the queue exists."""
+    """Create the queue unless it exists."""
     with suppress(ResourceExistsError):
         await queue.create_queue()
 
 
 async def send(queue: QueueClient, text: str) -> None:
-    """Put a message on the queue, which is created if it is missing."""
+    """Put a message on the queue. Create the queue if it does not exist."""
     try:
         await queue.send_message(text)
     except ResourceNotFoundError:

@@ -20,8 +20,8 @@ _LONGEST_SLEEP_S = 30.0
 class TimerListener:
     """Runs one timer function on its schedule until it is stopped.
 
-    Runs never overlap and ticks missed during a run are skipped. The platform's monitor remembers in a blob,
-    this one in memory: nothing is past due after a restart, only after the machine slept through a tick.
+    Runs never overlap, and ticks missed during a run are skipped. The platform's monitor stores its state in a blob,
+    this one in memory. So no run is past due after a restart, only after the machine has slept through a tick.
     """
 
     def __init__(self, timer: Timer, invoker: Invoker) -> None:
@@ -31,11 +31,11 @@ class TimerListener:
         self._last: datetime | None = None
 
     def stop(self) -> None:
-        """Start no more runs; `run` returns when the one under way ends."""
+        """Start no more runs. `run` returns when the current run ends."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Wait and run until stopped, whatever the function raises."""
+        """Wait and run until stopped, even if the function raises."""
         if self._timer.runs_on_startup:
             await self._fire(datetime.now(UTC), is_past_due=False)
         while True:
@@ -45,7 +45,10 @@ class TimerListener:
             await self._fire(due, is_past_due=self._is_past(self._timer.schedule.next_after(due)))
 
     async def _is_stopped_before(self, due: datetime) -> bool:
-        """Sleep until the wall clock says `due`: it may jump, so no sleep is long."""
+        """Sleep until the wall clock reaches `due`. Return whether the listener was stopped before.
+
+        The clock may jump, so no single sleep is long.
+        """
         while (left_s := (due - datetime.now(UTC)).total_seconds()) > 0:
             if await is_set_within(self._stopping, min(left_s, _LONGEST_SLEEP_S)):
                 return True
@@ -65,7 +68,7 @@ class TimerListener:
         self._last = due
 
     def _report(self, due: datetime, *, is_past_due: bool) -> dict[str, object]:
-        """Return what the platform tells a timer function."""
+        """Return what the platform passes to a timer function."""
         return {
             "Schedule": {"AdjustForDST": True},
             "ScheduleStatus": self._status(due) if self._timer.is_monitored else None,

@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 class WebApp:
-    """Answers requests as the platform's front end does: route, key, function.
+    """Answers requests as the platform's front end does: find the route, check the key, call the function.
 
-    Without a `key` every request passes, as in the Core Tools.
+    Without a `key`, every request is allowed, as in the Core Tools.
     """
 
     def __init__(self, routes: Sequence[Route], exchange: Exchange, invoker: Invoker, key: str | None) -> None:
@@ -29,7 +29,7 @@ class WebApp:
         self._key = key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; a client that leaves a stream cancels it."""
+        """Serve one request. A client that disconnects from a stream cancels it."""
         response = await self._answer(scope, receive)
         await response(scope, receive, send)
 

@@ -1,1 +1,4 @@
-"""A simulated model behind the Responses contract: free, without a key, and it says that it is simulated."""
+"""A simulated model that implements the Responses contract.
+
+It is free, needs no key, and says that it is simulated.
+"""

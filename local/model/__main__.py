@@ -15,7 +15,7 @@ BANNER = "simulated model listening on http://127.0.0.1:{port}/v1"
 
 
 def arguments() -> argparse.Namespace:
-    """Return the command line's settings."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="local.model", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
     parser.add_argument("--api-key", default=os.environ.get("SIM_API_KEY"), help="calls without it are refused")
@@ -31,7 +31,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Serve until a signal."""
+    """Serve until a signal stops the process."""
     given = arguments()
     switches = Switches.model_validate_json(given.faults)
     switches.ignore_idempotency |= given.ignore_idempotency

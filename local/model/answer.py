@@ -1,4 +1,4 @@
-"""What the simulated model answers: a text made from what it was given, JSON for a schema, or a call of a tool."""
+"""The answers of the simulated model: a text made from the input, JSON for a schema, or a tool call."""
 
 import json
 import random
@@ -19,13 +19,13 @@ EXAMPLES: dict[str, object] = {
 }
 TICKS_PER_S = 20
 MEBIBYTE = 1 << 20
-# What JSON need not escape.
+# Characters that JSON does not escape.
 PRINTABLE = "".join(sorted(set(string.ascii_letters + string.digits + string.punctuation) - set('"\\'))).encode()
 PRINTABLE_BYTES = bytes(PRINTABLE[byte % len(PRINTABLE)] for byte in range(256))
 
 
 def made_text(behaviour: Behaviour, started_unix_s: float) -> str:
-    """Return a text that owes nothing to the input: counted numbers, the ticks of a clock, or noise."""
+    """Return a text that does not depend on the input: counted numbers, the ticks of a clock, or noise."""
     match behaviour.writing:
         case Writing.NUMBERS:
             return " ".join(map(str, range(behaviour.size)))
@@ -39,7 +39,10 @@ def made_text(behaviour: Behaviour, started_unix_s: float) -> str:
 
 
 def text_answer(model: str, instructions: object, history: Sequence[Item], given: Sequence[Item]) -> str:
-    """Return a text, marked as simulated: an outline of the tool outputs given, else of all that was said."""
+    """Return a text that is marked as simulated.
+
+    It outlines the tool outputs in `given`, or all texts that were given to the model if `given` has no tool output.
+    """
     outputs = tool_outputs(given)
     source = "\n".join(texts(outputs or from_user([*history, *given])))
     subject = _tools_named(outputs, [*history, *given]) if outputs else "what it was given"
@@ -68,12 +71,12 @@ def message(text: str, status: str, suffix: str) -> Item:
 
 
 def reasoning(text: str, suffix: str) -> Item:
-    """Return a reasoning item whose summary is one text."""
+    """Return a reasoning item with one summary text."""
     return {"id": f"rs_{suffix}", "type": "reasoning", "summary": [{"type": "summary_text", "text": text}]}
 
 
 def tool_call(tool: Item, given: Sequence[Item], suffix: str) -> Item:
-    """Return a call of the tool, with a value for each required property of its parameters."""
+    """Return a call of the tool with a value for each required parameter."""
     arguments = example(tool.get("parameters") or {"type": "object"}, shortened(" ".join(texts(given)), 80))
     return {
         "id": f"fc_{suffix}",
@@ -86,12 +89,12 @@ def tool_call(tool: Item, given: Sequence[Item], suffix: str) -> Item:
 
 
 def structured(schema: object, text: str) -> str:
-    """Return a JSON text that fits the schema, whose strings are the beginning of `text`."""
+    """Return JSON text that fits the schema. Its strings are the beginning of `text`."""
     return json.dumps(example(schema, shortened(text, 80)), ensure_ascii=False)
 
 
 def example(schema: object, text: str) -> object:
-    """Return a value that fits the JSON schema; a string that may be anything becomes `text`."""
+    """Return a value that fits the JSON schema. A string without constraints becomes `text`."""
     named = schema.get("$defs") if isinstance(schema, dict) else None
     return _fitting(schema, text, named if isinstance(named, dict) else {})
 
@@ -100,7 +103,7 @@ def _fitting(schema: object, text: str, named: Mapping[str, object]) -> object:
     match schema:
         case {"$ref": str(name)}:
             return _fitting(named.get(name.rpartition("/")[2]), text, named)
-        case {"anyOf": [*_, last]}:  # null, if it is among them
+        case {"anyOf": [*_, last]}:  # null, for an optional value
             return _fitting(last, text, named)
         case {"properties": dict(properties), "required": list(required)}:
             return {name: _fitting(properties.get(name), text, named) for name in map(str, required)}

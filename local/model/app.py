@@ -1,4 +1,4 @@
-"""The simulated model over HTTP: the Responses contract, and under /_sim its counts and switches."""
+"""The simulated model over HTTP: the Responses contract, with counts and fault switches under /_sim."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(simulation: Simulation, faults: Faults, webhooks: Webhooks, api_key: str | None) -> Starlette:
-    """Return the app; with an `api_key`, calls without it are 401."""
+    """Return the app. With an `api_key`, calls without it are answered with 401."""
     model = Model(simulation, faults, webhooks, api_key)
     routes = [*model.control_routes(), *(Mount(prefix, routes=model.routes()) for prefix in PREFIXES)]
     handlers: dict[Any, Any] = {
@@ -60,7 +60,7 @@ class Model:
         self._open_streams = 0
 
     def routes(self) -> list[BaseRoute]:
-        """Return the calls of the contract; each is counted by a name of its own."""
+        """Return the routes of the contract. Each call is counted under its own name."""
         one = "/responses/{id}"
         return [
             Route("/responses", self._counted("creates", self._create), methods=["POST"]),
@@ -71,7 +71,7 @@ class Model:
         ]
 
     def control_routes(self) -> list[BaseRoute]:
-        """Return the calls by which tests see and steer the simulation; no key, no faults."""
+        """Return the routes that tests use to inspect and control the simulation. They have no key and no faults."""
         return [
             Route("/_sim/stats", self._stats, methods=["GET"]),
             Route("/_sim/begun", self._begun, methods=["GET"]),

@@ -1,4 +1,4 @@
-"""What a simulated model does, read from its name."""
+"""What a simulated model does, parsed from its name."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where a response stands; the last four are terminal."""
+    """The status of a response. The last four are terminal."""
 
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
@@ -21,7 +21,7 @@ UNFINISHED = frozenset({Status.QUEUED, Status.IN_PROGRESS})
 
 
 class Writing(StrEnum):
-    """What the answer's text is: made from the input, counted from 0, the unix ms of each delta, or noise."""
+    """The text of the answer: an outline of the input, numbers from 0, the unix ms of each delta, or noise."""
 
     OUTLINE = "outline"
     NUMBERS = "numbers"
@@ -31,9 +31,9 @@ class Writing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How long a model works, how it ends, and what comes in its answer.
+    """How long a model works, how it ends, and what its answer contains.
 
-    `size` is the count of numbers, or the mebibytes of a blob.
+    `size` is the count of numbers, or the size of a blob in mebibytes.
     """
 
     duration_s: float
@@ -46,12 +46,12 @@ class Behaviour:
 
     @property
     def queued_s(self) -> float:
-        """How long a background response waits before the model takes it up."""
+        """How long a background response is queued, in seconds."""
         return 0.0 if self.silent or self.writing is Writing.CLOCK else self.duration_s / 10
 
     @property
     def writes_from_s(self) -> float:
-        """The age at which its stream tells the first of its output."""
+        """The age in seconds at which its stream emits the first output."""
         return self.duration_s if self.silent else self.queued_s
 
 
@@ -65,7 +65,7 @@ SIZED: tuple[tuple[str, Callable[[str], Behaviour]], ...] = (
     (f"sim-silent-{SECONDS}", lambda n: Behaviour(float(n), silent=True)),
     (f"sim-tool-{SECONDS}", lambda n: Behaviour(float(n), calls_tool=True)),
     (f"sim-reason-{SECONDS}", lambda n: Behaviour(float(n), reasons=True)),
-    # Its text grows by 280 bytes a second: an hour is a megabyte.
+    # The text grows by 280 bytes a second, which is a megabyte in an hour.
     (r"sim-clock-([0-9]{1,4}(?:\.[0-9]{1,6})?)s", lambda n: Behaviour(float(n), writing=Writing.CLOCK)),
     (rf"sim-events-([1-9][0-9]{{0,4}}|{MOST_NUMBERS})", lambda n: _at_once(Writing.NUMBERS, n)),
     (r"sim-blob-([1-8])mb", lambda n: _at_once(Writing.BLOB, n)),
@@ -73,7 +73,7 @@ SIZED: tuple[tuple[str, Callable[[str], Behaviour]], ...] = (
 
 
 def behaviour_of(model: str) -> Behaviour | None:
-    """Return what a name such as `sim-2s` or `sim-fail-0.5s` asks for; None for a name of another kind."""
+    """Return what a model with a name such as `sim-2s` or `sim-fail-0.5s` does, or None for any other name."""
     for pattern, made in SIZED:
         if (name := re.fullmatch(pattern, model)) is not None:
             return made(name[1])

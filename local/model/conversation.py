@@ -1,4 +1,4 @@
-"""Input and output items: their shape, and the text in them."""
+"""Input and output items: their shape and their text."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -7,7 +7,7 @@ Item: TypeAlias = dict[str, Any]
 
 
 def input_items(given: str | list[Item], suffix: str) -> list[Item]:
-    """Return the input as items that each have a type and an id; `suffix` makes the ids unique."""
+    """Return the input as items that each have a type and an id. `suffix` makes the ids unique."""
     if isinstance(given, str):
         given = [{"role": "user", "content": given}]
     return [_identified(item, f"{suffix}{index:02d}") for index, item in enumerate(given)]
@@ -20,14 +20,14 @@ def _identified(item: Item, suffix: str) -> Item:
 
 
 def _parts(message: Item) -> object:
-    """Return the content of a message as parts, which clients may shorten to a string."""
+    """Return the content of a message as parts. Clients may send a string instead."""
     content = message.get("content")
     kind = "output_text" if message.get("role") == "assistant" else "input_text"
     return [{"type": kind, "text": content}] if isinstance(content, str) else content
 
 
 def text_of(item: Item) -> str:
-    """Return the text of a message or a tool output, empty for everything else."""
+    """Return the text of a message or a tool output, or an empty string for any other item."""
     content = item.get("output") if item["type"] == "function_call_output" else item.get("content")
     if isinstance(content, str):
         return content
@@ -36,12 +36,12 @@ def text_of(item: Item) -> str:
 
 
 def texts(items: Iterable[Item]) -> list[str]:
-    """Return every text that is not empty."""
+    """Return all texts that are not empty."""
     return [text for text in map(text_of, items) if text]
 
 
 def from_user(items: Iterable[Item]) -> list[Item]:
-    """Return what was given to the model, without what it or another model answered."""
+    """Return what was given to the model, without the answers of this or another model."""
     return [item for item in items if item.get("role") != "assistant"]
 
 
@@ -51,13 +51,13 @@ def tool_outputs(items: Iterable[Item]) -> list[Item]:
 
 
 def call_names(items: Iterable[Item]) -> dict[str, str]:
-    """Return the function name of each call id that was asked for."""
+    """Return the name of the called function, by call id."""
     calls = (item for item in items if item["type"] == "function_call")
     return {str(call.get("call_id")): str(call.get("name")) for call in calls}
 
 
 def word_count(items: Iterable[Item]) -> int:
-    """Return the number of words in texts and call arguments, which stands for the number of tokens."""
+    """Return the number of words in texts and call arguments. It serves as the number of tokens."""
     return sum(len((text_of(item) or str(item.get("arguments", ""))).split()) for item in items)
 
 

@@ -1,4 +1,4 @@
-"""What the body of a create call must be. Unknown fields pass."""
+"""Checks of the body of a create call. Unknown fields are allowed."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ LISTS_OF_OBJECTS = ("input", "tools")
 
 
 def parse(raw: bytes) -> dict[str, Any]:
-    """Return the body; each field of TYPES has its type or is null or absent, else a 400 names it."""
+    """Return the body. Raise a 400 that names the field if a field of TYPES is not null and has the wrong type."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -43,7 +43,7 @@ def _wrong_type(name: str) -> ApiError:
 
 
 def requested_behaviour(body: dict[str, Any]) -> Behaviour:
-    """Return what the model named in the body does; 400 if there is no such model."""
+    """Return what the requested model does. Raise a 400 if the model is missing or does not exist."""
     model = body.get("model")
     if model is None:
         raise ApiError(400, "Missing required parameter: 'model'.", param="model", code="missing_required_parameter")

@@ -1,10 +1,10 @@
-"""The errors of the Responses contract, and the one that is no answer at all."""
+"""The errors of the Responses contract, and the error that cuts the connection."""
 
 from typing import Any
 
 
 class ApiError(Exception):
-    """An error that the client reads in OpenAI's envelope."""
+    """An error that the client receives in OpenAI's envelope."""
 
     def __init__(
         self,
@@ -24,22 +24,22 @@ class ApiError(Exception):
 
     @property
     def envelope(self) -> dict[str, Any]:
-        """The JSON body."""
+        """The JSON body of the answer."""
         fields = {"message": self.message, "type": kind(self.status), "param": self.param, "code": self.code}
         return {"error": fields}
 
 
 class ConnectionCutError(Exception):
-    """The connection is to end here, without an answer."""
+    """Raised to cut the connection without an answer."""
 
 
 def kind(status: int) -> str:
-    """Return the `type` that goes with an HTTP status."""
+    """Return the error `type` for an HTTP status."""
     if status >= 500:
         return "server_error"
     return "rate_limit_error" if status == 429 else "invalid_request_error"
 
 
 def not_found(response_id: str) -> ApiError:
-    """Return the error for an id that is unknown, deleted or not stored."""
+    """Return the 404 for an id that is unknown, deleted or not stored."""
     return ApiError(404, f"Response with id '{response_id}' not found.")

@@ -1,7 +1,7 @@
 """The stream of a response: every event with its number and the age at which it happens.
 
-Nothing is logged: the same response always has the same events, worked out for each reader as it goes, so any
-reader may come at any time, replay from any number and follow to the end.
+Nothing is logged. The same response always has the same events, and each reader computes them while it reads. So a
+reader can start at any time, replay from any number and follow to the end.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ WORD = re.compile(r"\S+\s*|\s+")
 
 
 def timeline(work: Work) -> Timeline:
-    """Yield all events of the response in order, each after the age at which it happens."""
+    """Yield all events of the response in order, each with the age in seconds at which it happens."""
     planned = _with_keepalives(_planned(work), work.keepalive_s)
     if (stopped_after_s := work.stopped_after_s) is not None:
         past = takewhile(lambda moment: moment[0] <= stopped_after_s, planned)
@@ -41,7 +41,7 @@ def _planned(work: Work) -> Timeline:
 
 
 def _with_keepalives(planned: Timeline, every_s: float | None) -> Timeline:
-    """Fill each silence with events that say nothing but take a number, as OpenAI's do."""
+    """Fill each silence with `keepalive` events, which carry only a number, as OpenAI's do."""
     last_s = 0.0
     for after_s, event in planned:
         while every_s is not None and last_s + every_s < after_s:
@@ -64,10 +64,10 @@ def _opening(work: Work) -> Timeline:
 
 
 def _ages(work: Work) -> Iterator[float]:
-    """Return the age at which each event of the output happens, and further ones."""
+    """Return an endless iterator over the ages in seconds at which the output events happen."""
     begin_s, duration_s = work.behaviour.writes_from_s, work.behaviour.duration_s
     if work.behaviour.writing is Writing.CLOCK:
-        # The item and its part come first, then a delta a tick.
+        # The item and its part are added first. Then there is one delta per tick.
         return (min(max(n, 0) / TICKS_PER_S, duration_s) for n in count(-1))
     if begin_s == duration_s:
         return repeat(duration_s)
@@ -76,7 +76,7 @@ def _ages(work: Work) -> Iterator[float]:
 
 
 def _ending(work: Work, after_s: float, status: Status) -> tuple[float, Event]:
-    # The contract has no event for a cancelled stream: it ends as a failed one whose response is cancelled.
+    # The contract has no event for a cancelled stream. It ends with `response.failed` and a cancelled response.
     kind = Status.FAILED if status is Status.CANCELLED else status
     return after_s, _event(kind, response_object(work, status))
 
@@ -127,7 +127,7 @@ def _summary_events(place: Event, item: Item) -> Iterator[Event]:
     yield {"type": "response.reasoning_summary_part.done", **place, "part": part}
 
 
-# By type of item: what of it is still empty when it is added, and the events that fill it.
+# For each type of item: the fields that are empty when it is added, and the events that fill them.
 INSIDE: dict[str, tuple[Event, Callable[[Event, Item], Iterator[Event]]]] = {
     "function_call": ({"arguments": "", "status": "in_progress"}, _call_events),
     "message": ({"content": [], "status": "in_progress"}, _text_events),
@@ -136,7 +136,7 @@ INSIDE: dict[str, tuple[Event, Callable[[Event, Item], Iterator[Event]]]] = {
 
 
 async def live(work: Work, first: int, clock: Callable[[], float]) -> AsyncIterator[Event]:
-    """Yield all events numbered `first` and above, each when its time has come."""
+    """Yield all events from number `first` on, each when it is due."""
     number = max(first, 0)
     upcoming = islice(timeline(work), number, None)
     while (moment := next(upcoming, None)) is not None:
@@ -149,7 +149,7 @@ async def live(work: Work, first: int, clock: Callable[[], float]) -> AsyncItera
 
 
 async def _stopped_before(work: Work, after_s: float, clock: Callable[[], float]) -> bool:
-    """Wait for that age, letting others go first; True if the work was stopped before it."""
+    """Wait until the work has that age, and let other tasks run first. Return whether it was stopped before."""
     await asyncio.sleep(0)
     while not work.stopped.is_set() and (wait_s := after_s - work.age_s(clock())) > 0:
         with contextlib.suppress(TimeoutError):
@@ -158,12 +158,12 @@ async def _stopped_before(work: Work, after_s: float, clock: Callable[[], float]
 
 
 def frame(event: Event) -> bytes:
-    """Return the event as one frame of a server-sent stream."""
+    """Return the event as one frame of a server-sent event stream."""
     return _framed(event, orjson.dumps(event))
 
 
 def broken_frame(event: Event) -> bytes:
-    """Return a whole frame with half of the event's JSON."""
+    """Return a complete frame with only the first half of the event's JSON."""
     data = orjson.dumps(event)
     return _framed(event, data[: len(data) // 2])
 

@@ -8,7 +8,7 @@ from local.model.errors import ApiError
 
 
 def input_page(items: Sequence[Item], query: Mapping[str, str]) -> dict[str, Any]:
-    """Return the page that the query's `limit`, `order` and `after` ask for, newest first by default."""
+    """Return the page that the query's `limit`, `order` and `after` select. The default order is newest first."""
     ordered = list(items) if query.get("order") == "asc" else list(reversed(items))
     begin = _position(ordered, query.get("after"))
     rest, limit = ordered[begin:], _limit(query.get("limit", "20"))
@@ -29,7 +29,7 @@ def _limit(given: str) -> int:
 
 
 def _position(ordered: Sequence[Item], after: str | None) -> int:
-    """Return the index behind the item with that id."""
+    """Return the index after the item with that id, or 0 without an id."""
     if after is None:
         return 0
     ids = [item["id"] for item in ordered]

@@ -1,4 +1,4 @@
-"""An extractive outline: the most telling sentences of a text, in the order in which they stand there."""
+"""An extractive outline: the most significant sentences of a text, in their original order."""
 
 import re
 from collections import Counter
@@ -12,14 +12,14 @@ TELLING_WORD = re.compile(r"[^\W\d_]{5,}")
 
 
 def outline(text: str) -> list[str]:
-    """Return up to five sentences of the text, chosen by how often their words occur in all of it."""
+    """Return up to five sentences of the text, chosen by how often their words occur in the whole text."""
     sentences = _sentences(text[:READ_CHARACTERS])
     words = {sentence: _telling_words(sentence) for sentence in sentences}
     frequency = Counter(word for found in words.values() for word in found)
 
     def weight(sentence: str) -> float:
         found = words[sentence]
-        # The constant keeps a heading of one frequent word from winning over a sentence.
+        # The constant prevents a heading of one frequent word from ranking above a sentence.
         return sum(frequency[word] for word in set(found)) / (len(found) + 4)
 
     chosen = set(sorted(sentences, key=weight, reverse=True)[:POINTS])
@@ -27,7 +27,7 @@ def outline(text: str) -> list[str]:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return the beginning of the text on one line, cut at a space and marked where something is missing."""
+    """Return the beginning of the text on one line. If the text is longer, cut it at a space and append an ellipsis."""
     line = " ".join(text[: 4 * width].split())
     return line if len(line) <= width else line[:width].rsplit(" ", 1)[0] + " ..."
 

@@ -1,4 +1,4 @@
-"""The Response object of the contract: every field, always, null where there is nothing to say."""
+"""The Response object of the contract. It always has every field, with null for a missing value."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ WITH_OUTPUT = frozenset({Status.COMPLETED, Status.INCOMPLETE})
 
 
 def response_object(work: Work, status: Status) -> dict[str, Any]:
-    """Return the response as it reads in that status."""
+    """Return the response object in that status."""
     return {
         "id": work.id,
         "object": "response",

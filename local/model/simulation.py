@@ -1,4 +1,4 @@
-"""The responses that the simulated model remembers, and what may be done with them."""
+"""The responses that the simulated model remembers, and the operations on them."""
 
 import secrets
 from collections import Counter
@@ -15,24 +15,24 @@ MEMORY_S = 3600
 
 
 class Simulation:
-    """All responses of the last hour. `now_s` is monotonic; `unix_offset_s` turns it into the time of day."""
+    """All responses of the last hour. `now_s` is monotonic. Adding `unix_offset_s` gives unix seconds."""
 
     def __init__(self, unix_offset_s: float) -> None:
         self._unix_offset_s = unix_offset_s
         self.forget_all()
 
     def forget_all(self) -> None:
-        """Start afresh."""
+        """Forget all responses and keys."""
         self._works: dict[str, Work] = {}
         self._by_key: dict[str, Work] = {}
 
     def repeated(self, key: str | None) -> Work | None:
-        """Return the response that was started with this key, unless its client gave it up."""
+        """Return the response that was started with this key, or None. An abandoned response does not count."""
         known = self._by_key.get(key) if key else None
         return None if known is None or known.aborted else known
 
     def start(self, body: dict[str, Any], key: str | None, now_s: float, keepalive_s: float | None = None) -> Work:
-        """Start a response and remember its key; 400 if the body asks for what does not exist.
+        """Start a response and remember its key. Raise a 400 if the body refers to something that does not exist.
 
         Its stream is never silent for longer than `keepalive_s`.
         """
@@ -67,14 +67,18 @@ class Simulation:
         return [*previous.history, *previous.given, *answered]
 
     def find(self, response_id: str, now_s: float) -> Work:
-        """Return a response that a client may see; 404 otherwise."""
+        """Return a response that clients may see. Raise a 404 otherwise."""
         work = self._works.get(response_id)
         if work is None or not work.retrievable(now_s):
             raise not_found(response_id)
         return work
 
     def cancel(self, response_id: str, now_s: float) -> Work:
-        """Stop a background response; a cancelled one stays as it is, any other end is a 400."""
+        """Stop a background response and return it.
+
+        A cancelled response does not change. Raise a 400 for a foreground response and for one that has ended in
+        another way.
+        """
         work = self.find(response_id, now_s)
         if not work.background:
             raise ApiError(400, "Cannot cancel a synchronous response.")
@@ -87,35 +91,35 @@ class Simulation:
         return work
 
     def delete(self, response_id: str, now_s: float) -> None:
-        """Make a finished response unknown."""
+        """Delete a finished response. Its id is unknown afterwards."""
         work = self.find(response_id, now_s)
         if not work.finished(now_s):
             raise ApiError(400, "Cannot delete an in-flight response.")
         work.deleted = True
 
     def abandon(self, work: Work, now_s: float) -> None:
-        """Stop work whose client has gone, unless it has finished or goes on in the background."""
+        """Stop work whose client has disconnected, unless it has finished or runs in the background."""
         if not work.background and not work.finished(now_s):
             work.stop(now_s)
             work.aborted = True
 
     def forget_unfinished(self, now_s: float) -> None:
-        """Lose whatever runs, and its key, as a server does that is started again."""
+        """Forget all unfinished responses and their keys, as a server does when it restarts."""
         for work in self._works.values():
             work.deleted |= not work.finished(now_s)
         self._by_key = {key: work for key, work in self._by_key.items() if work.finished(now_s)}
 
     def begun(self) -> dict[str, float]:
-        """Return by idempotency key when a response was started, unix seconds; of two with one key, the first."""
+        """Return when each response started, by idempotency key in unix seconds. The first one with a key counts."""
         return {work.key: work.started_unix_s for work in reversed(self._works.values()) if work.key}
 
     def completions(self, now_s: float) -> dict[str, float]:
-        """Return by idempotency key when a response completed, unix seconds; of two with one key, the first."""
+        """Return when each response completed, by idempotency key in unix seconds. The first one with a key counts."""
         completed = (work for work in self._works.values() if work.status(now_s) is Status.COMPLETED)
         return {work.key: work.ends_unix_s for work in reversed(list(completed)) if work.key}
 
     def stats(self) -> dict[str, Any]:
-        """Return what became of all that is remembered; `started` counts per idempotency key, or else id."""
+        """Return counts of all remembered responses. `started` counts by idempotency key, or by id without a key."""
         works = self._works.values()
         started = Counter(work.key or work.id for work in works)
         return {

@@ -1,4 +1,4 @@
-"""The answer that carries a stream, and what goes wrong with it on demand."""
+"""The answer that carries an event stream, and the faults that disturb it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +16,7 @@ HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class EventStream(StreamingResponse):
-    """A stream of frames; `around` is held for as long as its client stays."""
+    """A stream of frames. The context manager `around` is open while its client is connected."""
 
     def __init__(
         self, frames: AsyncIterator[bytes], headers: dict[str, str], around: AbstractContextManager[None]
@@ -25,7 +25,7 @@ class EventStream(StreamingResponse):
         self._around = around
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Return when all is sent or the client has gone."""
+        """Send the stream. Return when all is sent or the client has disconnected."""
         with self._around:
             await super().__call__(scope, receive, send)
 
@@ -33,7 +33,7 @@ class EventStream(StreamingResponse):
 async def frames(
     events: AsyncIterator[Event], response_id: str, faults: Faults, cut: Callable[[], None]
 ) -> AsyncIterator[bytes]:
-    """Yield the frames of one connection until a fault ends it; `cut` ends the connection itself."""
+    """Yield the frames of one connection until a fault ends it. `cut` closes the connection."""
     sent = 0
     while True:
         if faults.drops(response_id, sent):
@@ -54,12 +54,12 @@ def _half(whole: bytes) -> bytes:
 
 
 async def _client_gone() -> None:
-    """Wait to be cancelled, as happens to a stream whose connection ends."""
+    """Wait to be cancelled, which happens when the connection of a stream closes."""
     await asyncio.Event().wait()
 
 
 def check_replayable(work: Work, age_s: float, faults: Faults) -> None:
-    """Raise the contract's 400 if the response cannot be streamed at this age."""
+    """Raise the contract's 400 if the response cannot be streamed at this age, in seconds."""
     missing = None if work.streamed else "stream"
     missing = missing if work.background and not faults.switches.no_background else "background"
     if missing is not None:

@@ -1,6 +1,6 @@
-"""Telling a client that background work has ended, as OpenAI does: a thin event, signed, sent until a 2xx.
+"""Webhooks for the end of background work, as OpenAI sends them: a thin, signed event, repeated until a 2xx.
 
-Nothing here moves the work: the clock decides when it ends, and what runs here waits for that and tells of it.
+Nothing here advances the work. The clock decides when it ends. The tasks here wait for the end and send the event.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ RETRIES_S = (0.2, 1.0, 5.0, 15.0, 60.0)
 
 
 class Endpoint:
-    """Where events go to, and what they are signed with."""
+    """The URL that receives the events, and the secret that signs them."""
 
     def __init__(self, url: str, secret: str) -> None:
         self._url = url
@@ -37,7 +37,7 @@ class Endpoint:
         )
 
     async def post(self, webhook_id: str, event: str) -> bool:
-        """Make one attempt, signed anew; True if it is answered with a 2xx in time."""
+        """Make one attempt with a new signature. Return whether it is answered with a 2xx in time."""
         now = dt.datetime.now(dt.UTC)
         headers = {
             "content-type": "application/json",
@@ -54,7 +54,7 @@ class Endpoint:
 
 
 class Webhooks:
-    """Tells of the end of background work; without an endpoint, of none."""
+    """Sends an event when background work ends. Without an endpoint, it sends nothing."""
 
     def __init__(self, endpoint: Endpoint | None, faults: Faults) -> None:
         self._endpoint = endpoint
@@ -64,17 +64,17 @@ class Webhooks:
         self._attempts: Counter[str] = Counter()
 
     def forget_all(self) -> None:
-        """Tell of nothing any more that has been started up to now, and count afresh."""
+        """Send no more events for work that was started before this call, and reset the counts."""
         for telling in self._telling:
             telling.cancel()
         self._attempts.clear()
 
     def stats(self) -> dict[str, int]:
-        """Return how many attempts were made, and how many of them were not answered with a 2xx."""
+        """Return the number of attempts, and the number of those that were not answered with a 2xx."""
         return {name: self._attempts[name] for name in (SENT, REFUSED)}
 
     def watch(self, work: Work) -> None:
-        """Tell of the end of this work when it comes, if it runs in the background."""
+        """Send an event when this work ends, if it runs in the background."""
         if self._endpoint is None or not work.background:
             return
         self._tried[work.id] = asyncio.Event()
@@ -87,7 +87,7 @@ class Webhooks:
         self._tried.pop(response_id).set()
 
     async def precede(self, work: Work) -> None:
-        """Return once the event of ended work has been tried, if events are to be early."""
+        """If events are to be early, wait until the event of ended work has been attempted once."""
         tried = self._tried.get(work.id)
         if tried and self._faults.switches.webhook_early and work.finished(time.monotonic()):
             await tried.wait()
@@ -112,7 +112,7 @@ class Webhooks:
 
 
 async def _ended(work: Work) -> None:
-    """Return when the work has come to its end or was stopped."""
+    """Return when the work has ended or was stopped."""
     while not work.finished(now_s := time.monotonic()):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(work.stopped.wait(), work.left_s(now_s))

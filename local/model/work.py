@@ -1,4 +1,4 @@
-"""One response: what was asked, and where it stands at a time. Nothing runs in between: the clock decides."""
+"""One response: its request, and its state at a given time. No task runs, because the state follows from the clock."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from local.model.conversation import Item, summary_word_count, tool_outputs, wor
 
 @dataclass(eq=False)
 class Work:
-    """A response that was started at `started_s` of the monotonic clock that every `now_s` is read from."""
+    """A response that was started at `started_s`, on the monotonic clock that every `now_s` is read from."""
 
     id: str
     request: dict[str, Any]
@@ -30,55 +30,59 @@ class Work:
 
     @property
     def background(self) -> bool:
-        """Whether it goes on without its client."""
+        """Whether the work continues without its client."""
         return self.request.get("background") is True
 
     @property
     def streamed(self) -> bool:
-        """Whether the create call asked for events."""
+        """Whether the create call asked for a stream."""
         return self.request.get("stream") is True
 
     @property
     def ends_unix_s(self) -> float:
-        """When it ends, if nothing stops it before."""
+        """The unix time at which it ends, if nothing stops it before."""
         return self.started_unix_s + self.behaviour.duration_s
 
     def age_s(self, now_s: float) -> float:
-        """Return how long ago it was started."""
+        """Return the time since its start, in seconds."""
         return now_s - self.started_s
 
     def left_s(self, now_s: float) -> float:
-        """Return how long it will still work."""
+        """Return how long it will still work, in seconds."""
         return max(0.0, self.behaviour.duration_s - self.age_s(now_s))
 
     def status(self, now_s: float) -> Status:
-        """Return the status, which never changes once it is terminal."""
+        """Return the status. A terminal status never changes."""
         return Status.CANCELLED if self.stopped.is_set() else self.status_after(self.age_s(now_s))
 
     def status_after(self, age_s: float) -> Status:
-        """Return the status at an age, if nothing stops it before."""
+        """Return the status at an age in seconds, if nothing stops the work before."""
         if age_s >= self.behaviour.duration_s:
             return self.behaviour.ending
         waits = self.background and age_s < self.behaviour.queued_s
         return Status.QUEUED if waits else Status.IN_PROGRESS
 
     def finished(self, now_s: float) -> bool:
-        """Whether the status is terminal."""
+        """Return whether the status is terminal."""
         return self.status(now_s) not in UNFINISHED
 
     def retrievable(self, now_s: float) -> bool:
-        """Whether a client may see it: in the background at any time, else once finished if stored."""
+        """Return whether clients may see it.
+
+        A deleted response is not visible. A background response is visible at any time, a foreground one only when it
+        has finished and is stored.
+        """
         stored = self.request.get("store") is not False and self.finished(now_s)
         return not self.deleted and (self.background or stored)
 
     def stop(self, now_s: float) -> None:
-        """End unfinished work; its status is `cancelled` from here on."""
+        """Stop unfinished work. Its status is `cancelled` from then on."""
         self.stopped_after_s = self.age_s(now_s)
         self.stopped.set()
 
     @cached_property
     def output(self) -> list[Item]:
-        """What it has at the end of its time: nothing if it fails, half a text if it ends incomplete."""
+        """The output items at its end: an empty list if it fails, half of the text if it ends incomplete."""
         suffix = self.id.removeprefix("resp_")
         if self.behaviour.ending is Status.FAILED:
             return []
@@ -99,7 +103,7 @@ class Work:
 
     @property
     def _tool(self) -> Item | None:
-        """The function to ask for: the first one given, unless the input is already the output of one."""
+        """The first function of the request, or None if the model calls no tool or the input has a tool output."""
         asks = self.behaviour.calls_tool and self.request.get("tool_choice") != "none"
         if not asks or tool_outputs(self.given):
             return None
@@ -108,7 +112,7 @@ class Work:
 
     @cached_property
     def usage(self) -> dict[str, Any]:
-        """Words in place of tokens."""
+        """The token usage, with words counted as tokens."""
         instructions = str(self.request.get("instructions") or "")
         read = word_count([*self.history, *self.given]) + len(instructions.split())
         thought = summary_word_count(self.output)

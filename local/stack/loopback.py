@@ -1,4 +1,4 @@
-"""Serving a test peer on this machine only."""
+"""Serves a test peer on this machine only."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ BACKLOG = 2048
 def serve(app: ASGIApp, port: int, banner: str, http: type[asyncio.Protocol] | Literal["auto"] = "auto") -> None:
     """Serve until a signal. Once connections are accepted, print `banner` with its {port} filled in.
 
-    Port 0 takes a free one.
+    Port 0 selects a free port.
     """
     listener = listen(port)
     print(banner.format(port=listener.getsockname()[1]), flush=True)
@@ -32,9 +32,9 @@ def serve(app: ASGIApp, port: int, banner: str, http: type[asyncio.Protocol] | L
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket that accepts connections on this machine only; port 0 takes a free one."""
-    # asyncio turns off Nagle's algorithm, worth 40 ms an answer, only where the socket names its protocol,
-    # which those of socket.create_server do not.
+    """Return a socket that accepts connections on this machine only. Port 0 selects a free port."""
+    # asyncio turns off Nagle's algorithm, which costs 40 ms per answer, only if the socket names its protocol.
+    # The sockets of socket.create_server do not name one.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))

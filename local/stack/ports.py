@@ -1,16 +1,16 @@
-"""Ports for servers that come back at the same address."""
+"""Ports for servers that restart at the same address."""
 
 import random
 import socket
 
-# Below the range from which systems take ports for outgoing connections. Otherwise, while the server is away,
-# its port may be taken, or a client that keeps trying may be connected to itself.
+# Below the range that systems use for outgoing connections. Otherwise, while the server is down, its port may be
+# taken, or a client that keeps trying may connect to itself.
 RANGE = range(20_000, 30_000)
 TRIES = 100
 
 
 def free_port() -> int:
-    """Return a loopback port that is free now and stays free while nobody asks for it by number."""
+    """Return a loopback port that is free now. It stays free unless another process requests it by number."""
     return next(port for port in random.sample(RANGE, TRIES) if _is_free(port))
 
 

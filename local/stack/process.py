@@ -1,4 +1,4 @@
-"""Child processes of the local stack: started, waited for, ended by their own process id."""
+"""Child processes of the local stack: how they are started, awaited, and stopped by their own process id."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class PartError(Exception):
-    """A part of the local stack failed; the text names the part, the reason and the last lines of its log."""
+    """A part of the local stack failed. The text names the part, the reason and the last lines of its log."""
 
     def __init__(self, part: str, reason: str, log: str = "") -> None:
         super().__init__(f"{part}: {reason}" + (f"\nlast lines of its log:\n{log}" if log else ""))
@@ -26,11 +26,11 @@ class PartError(Exception):
 
 
 class Process:
-    """A running child in a session of its own, so that Ctrl-C reaches it only through its parent."""
+    """A running child process. It has its own session, so that Ctrl-C reaches it only through its parent."""
 
     def __init__(self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
         self.name = name
-        self.file = log  # what it writes to
+        self.file = log  # receives its output
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
                 command,
@@ -48,27 +48,27 @@ class Process:
         return self._popen.pid
 
     def log(self) -> str:
-        """Return the last lines the process wrote."""
+        """Return the last lines that the process wrote."""
         return "\n".join(self._written().splitlines()[-LOG_LINES:])
 
     def url(self, deadline_s: float) -> str:
-        """Wait for the line that says where the process listens and return that address."""
+        """Wait for the line in which the process announces its address, and return the address."""
         url = wait_for(self._find_url, deadline_s)
         if url is None:
             raise self.failure(f"not ready after {deadline_s:g} s")
         return url
 
     def check(self) -> None:
-        """Raise PartError when the process has ended."""
+        """Raise PartError if the process has ended."""
         if (code := self._popen.poll()) is not None:
             raise self.failure(f"ended with exit code {code}")
 
     def failure(self, reason: str) -> PartError:
-        """Return the error that names this part, with the end of its log."""
+        """Return an error that names this part and contains the end of its log."""
         return PartError(self.name, reason, self.log())
 
     def stop(self, grace_s: float = 10.0) -> None:
-        """End the process: by SIGTERM, and by SIGKILL if it is still there after the grace."""
+        """Stop the process with SIGTERM, and with SIGKILL if it still runs after the grace period."""
         self._popen.terminate()
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -87,7 +87,7 @@ class Process:
 
 
 def wait_for(find: Callable[[], T | None], deadline_s: float) -> T | None:
-    """Return the first thing found (or the first True); None when the deadline passes before that."""
+    """Return the first true result of `find`, or None if the deadline passes before that."""
     end = time.monotonic() + deadline_s
     while not (found := find()):
         if time.monotonic() > end:
@@ -97,6 +97,9 @@ def wait_for(find: Callable[[], T | None], deadline_s: float) -> T | None:
 
 
 def interrupt_on_signals() -> None:
-    """Let SIGTERM, and SIGINT even where a shell had it ignored, end this process out through every `with`."""
+    """Let SIGINT and SIGTERM end this process with a KeyboardInterrupt, so that every `with` block is left.
+
+    This includes a SIGINT that the shell had set to be ignored.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""A callback receiver that verifies and keeps what it got: `python -m local.stack.receiver --secret whsec_...`."""
+"""A callback receiver that verifies and keeps what it receives: `python -m local.stack.receiver --secret whsec_...`."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ KEPT = 100_000
 
 
 class Switches(BaseModel):
-    """What the receiver does wrong: by default nothing."""
+    """The faults of the receiver. All are off by default."""
 
     model_config = ConfigDict(extra="forbid")
     fail: int = 0
@@ -32,7 +32,7 @@ class Switches(BaseModel):
 
 
 class Receiver:
-    """Takes callbacks on every path and lists them at /_received."""
+    """Accepts callbacks on every path and lists them at /_received."""
 
     def __init__(self, secret: str | None) -> None:
         self._webhook = Webhook(secret) if secret else None
@@ -41,7 +41,7 @@ class Receiver:
         self._switches = Switches()
 
     def app(self) -> Starlette:
-        """Return the app that serves it."""
+        """Return the app."""
         return Starlette(
             routes=[
                 Route("/_received", self._list, methods=["GET"]),
@@ -85,7 +85,7 @@ class Receiver:
             return False
         try:
             self._webhook.verify(body, dict(request.headers), json_parse=False)
-        except (WebhookVerificationError, ValueError):  # malformed headers escape its own error class
+        except (WebhookVerificationError, ValueError):  # malformed headers raise ValueError
             return False
         return True
 
@@ -98,7 +98,7 @@ class Receiver:
         return _json([])
 
     async def _change_faults(self, request: Request) -> Response:
-        """Set the switches that a JSON object names and leave the others; 400 if one is unknown or wrong."""
+        """Set the switches that a JSON object names and keep the others. Answer 400 if one is unknown or invalid."""
         try:
             changed = self._switches.model_dump() | orjson.loads(await request.body())
             self._switches = Switches.model_validate(changed)
@@ -108,7 +108,7 @@ class Receiver:
 
 
 def _event_fields(body: bytes) -> dict[str, object]:
-    """Return the event's type and response id, null where the body is no event."""
+    """Return the event's type and response id. Both are None if the body is not an event."""
     try:
         event = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -124,7 +124,7 @@ def _json(body: object) -> Response:
 
 
 def main() -> None:
-    """Serve until a signal."""
+    """Serve until a signal stops the process."""
     parser = argparse.ArgumentParser(prog="local.stack.receiver", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
     parser.add_argument("--secret", help="whsec_... that callbacks are signed with")

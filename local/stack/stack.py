@@ -1,4 +1,4 @@
-"""The local stack as one block: Azurite, the callback receiver, the simulated model, the Functions host."""
+"""The local stack as one context manager: Azurite, the callback receiver, the simulated model, the Functions host."""
 
 import json
 import os
@@ -23,12 +23,12 @@ from local.stack.process import PartError, Process, wait_for
 
 START_DEADLINE_S = 60.0
 CALLER = "local"
-REPLIES = "replies"  # the queue that is there for events
+REPLIES = "replies"  # the queue that receives events
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack: where it listens and with what a caller gets in."""
+    """A running stack: its addresses, and the credentials of a caller."""
 
     host_url: str
     receiver_url: str
@@ -40,24 +40,24 @@ class Stack:
 
     @property
     def base_url(self) -> str:
-        """What the SDKs take as their base URL."""
+        """The base URL for the SDKs."""
         return f"{self.host_url}/openai/v1"
 
     def check(self) -> None:
-        """Raise PartError, which names the part, when one has ended."""
+        """Raise PartError, which names the part, if one has ended."""
         self.storage.check()
         for process in self.parts.values():
             process.check()
 
     def kill_host(self) -> int:
-        """End the host as a crash does, at whatever line it is; return the id of the process that it was."""
+        """Kill the host at an arbitrary point, as a crash does. Return its process id."""
         host = self.parts["host"]
         os.kill(host.pid, signal.SIGKILL)
         host.stop()
         return host.pid
 
     def start_host(self) -> None:
-        """Start the killed host again, at the same address; return once it listens."""
+        """Start the killed host again at the same address. Return once it listens."""
         self._start_host()
 
 
@@ -69,11 +69,11 @@ def stack(
     *,
     webhooks: bool = False,
 ) -> Iterator[Stack]:
-    """Run the whole stack until the end of the block, then end its parts in reverse order.
+    """Run the whole stack until the end of the block, then stop its parts in reverse order.
 
-    A directory keeps the data and the caller's key for the next time. Port 0 takes a free one. With UPSTREAM_BASE_URL
-    in the environment the service uses that upstream, otherwise the simulated model. `connect` gives the host's
-    connection string. With `webhooks`, the simulated model tells the host when work has ended.
+    A directory keeps the data and the caller's key for the next run. Port 0 selects a free port. If UPSTREAM_BASE_URL
+    is set in the environment, the service uses that upstream, otherwise the simulated model. `connect` returns the
+    host's connection string. With `webhooks`, the simulated model sends the host a webhook when work has ended.
     """
     port = port or free_port()
     hook = Hook(f"http://127.0.0.1:{port}") if webhooks else None
@@ -98,7 +98,7 @@ class _Parts:
     processes: dict[str, Process] = field(default_factory=dict)
 
     def start(self, module: str, *arguments: str, **settings: str) -> str:
-        """Start `python -m local.<module>` and return the address it says it listens on."""
+        """Start `python -m local.<module>` and return the address that it announces."""
         name = module.rpartition(".")[2]
         command = [sys.executable, "-m", f"local.{module}", *arguments]
         process = Process(name, command, env=settings, log=self.logs / f"{name}.log")

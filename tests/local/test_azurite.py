@@ -1,4 +1,4 @@
-"""Azurite as tests and the local stack use it, the same for a container and for npm."""
+"""Azurite as the tests and the local stack use it. It works the same in a container and from npm."""
 
 import json
 import os
@@ -25,7 +25,7 @@ ROW = {"PartitionKey": "a", "RowKey": "1"}
 
 
 def _skip_unless_possible(kind: str) -> None:
-    """On a laptop one of the two is enough; CI has both."""
+    """Skip a kind that this machine lacks. On a laptop one of the two is enough, and CI has both."""
     if os.environ.get("CI") == "true":
         return
     if kind == "npm" and not shutil.which("npm"):
@@ -36,7 +36,7 @@ def _skip_unless_possible(kind: str) -> None:
 
 @pytest.fixture(scope="module", params=["container", "npm"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Run the test for each way of running Azurite that this machine has."""
+    """Return a way to run Azurite. The test runs for each way that this machine has."""
     chosen: str = request.param
     _skip_unless_possible(chosen)
     return chosen
@@ -54,7 +54,7 @@ def _table(connection_string: str) -> TableClient:
 
 
 def test_serves_tables_and_queues_to_the_sdks(storage: Azurite) -> None:
-    """The connection string is all that a client needs, whatever API version it speaks."""
+    """A client needs only the connection string, whatever API version it uses."""
     account = storage.account()
     with _table(account) as table, QueueClient.from_connection_string(account, "nudges") as queue:
         table.create_table()
@@ -67,8 +67,8 @@ def test_serves_tables_and_queues_to_the_sdks(storage: Azurite) -> None:
         assert received.content == "a"
 
 
-def test_every_account_is_new(storage: Azurite) -> None:
-    """What one account holds, the next does not have: tests cannot meet in a table or a queue."""
+def test_every_account_is_separate(storage: Azurite) -> None:
+    """An account does not contain the data of another one, so tests cannot disturb each other."""
     with _table(storage.account()) as first, _table(storage.account()) as second:
         first.create_table()
         second.create_table()
@@ -77,14 +77,14 @@ def test_every_account_is_new(storage: Azurite) -> None:
 
 
 def test_listens_on_loopback_only(storage: Azurite) -> None:
-    """Every endpoint names 127.0.0.1, and each service has a port of its own."""
+    """Every endpoint names 127.0.0.1, and each service has its own port."""
     endpoints = [part for part in storage.account().split(";") if "Endpoint=" in part]
     assert len(endpoints) == len(set(storage.ports.values())) == 3
     assert all("=http://127.0.0.1:" in endpoint for endpoint in endpoints)
 
 
 def test_an_outage_refuses_connections_and_loses_nothing(storage: Azurite) -> None:
-    """Between stop and start nothing answers; then the same ports serve the same rows and messages."""
+    """Between stop and start nothing answers. Then the same ports serve the same rows and messages."""
     account = storage.account()
     with _table(account) as table, QueueClient.from_connection_string(account, "nudges") as queue:
         table.create_table()
@@ -101,8 +101,8 @@ def test_an_outage_refuses_connections_and_loses_nothing(storage: Azurite) -> No
         assert [message.content for message in queue.peek_messages()] == ["kept"]
 
 
-def test_tells_the_processor_time_it_used(storage: Azurite) -> None:
-    """The figure only grows between two starts, and serving requests costs some."""
+def test_reports_the_processor_time_that_it_used(storage: Azurite) -> None:
+    """The processor time increases when requests are served."""
     before_s = storage.cpu_s()
     with _table(storage.account()) as table:
         table.create_table()
@@ -112,7 +112,7 @@ def test_tells_the_processor_time_it_used(storage: Azurite) -> None:
 
 
 def test_a_directory_keeps_accounts_and_data(kind: str, tmp_path: Path) -> None:
-    """The next run hands out the same account first, with what was stored in it; only the owner reads its key."""
+    """The next run hands out the same account first, with its data. Only the owner can read the file with its key."""
     with azurite(tmp_path, kind) as storage:
         account = storage.account()
         with _table(account) as table:
@@ -126,7 +126,7 @@ def test_a_directory_keeps_accounts_and_data(kind: str, tmp_path: Path) -> None:
 
 
 def test_nothing_answers_after_the_block(kind: str) -> None:
-    """The end of the block ends Azurite, also when the block fails."""
+    """Azurite stops at the end of the block, even if the block fails."""
 
     def fail() -> None:
         with azurite(kind=kind) as storage:
@@ -142,7 +142,7 @@ def test_nothing_answers_after_the_block(kind: str) -> None:
 
 
 def test_sigterm_leaves_nothing_behind(kind: str) -> None:
-    """A run that is told to end ends its Azurite first."""
+    """A process that receives SIGTERM stops its Azurite before it ends."""
     script = (
         "import time\n"
         "from local.azurite import azurite\n"
@@ -164,7 +164,7 @@ def test_sigterm_leaves_nothing_behind(kind: str) -> None:
 
 
 def test_the_image_and_the_package_are_the_same_version() -> None:
-    """One pin, in package.json, decides both; the lock file agrees with it and names no place to fetch from."""
+    """package.json pins the version of both. The lock file agrees with it and names no download address."""
     lock = json.loads((ROOT / "package-lock.json").read_text())
     assert IMAGE.endswith(f":{lock['packages']['node_modules/azurite']['version']}")
     assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
@@ -183,19 +183,19 @@ def test_the_image_and_the_package_are_the_same_version() -> None:
     ],
 )
 def test_a_container_is_preferred(forced: str | None, in_ci: bool, trouble: str | None, chosen: str) -> None:
-    """A machine without a Docker engine falls back to npm, and a choice that was made is kept."""
+    """A machine without a Docker engine falls back to npm, and an explicit choice is respected."""
     assert choose(forced, in_ci=in_ci, engine_trouble=lambda: trouble) == chosen
 
 
 @pytest.mark.parametrize(("forced", "in_ci"), [(None, True), ("container", False), ("container", True)])
-def test_a_missing_engine_is_an_error_where_a_container_is_due(forced: str | None, in_ci: bool) -> None:
-    """In CI, and where a container was asked for, nothing stands in for it, and the error says why."""
+def test_a_missing_engine_is_an_error_if_a_container_is_required(forced: str | None, in_ci: bool) -> None:
+    """In CI, or if a container was requested, npm does not replace it, and the error gives the reason."""
     with pytest.raises(PartError, match="azurite: no container: no engine"):
         choose(forced, in_ci=in_ci, engine_trouble=lambda: "no engine")
 
 
-def test_a_missing_engine_is_noticed_and_leaves_no_trace() -> None:
-    """Where nobody answers at DOCKER_HOST there is a reason in words, and no socket stays open."""
+def test_a_missing_engine_is_reported_and_leaves_no_socket_open() -> None:
+    """If nothing answers at DOCKER_HOST, the reason is returned as text."""
     script = "from local.azurite.container import engine_trouble; print(engine_trouble('any'))"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
@@ -211,13 +211,13 @@ def test_a_missing_engine_is_noticed_and_leaves_no_trace() -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    """A mistyped AZURITE does not silently mean something else."""
+    """A mistyped AZURITE does not select anything else."""
     with pytest.raises(PartError, match="podman"):
         choose("podman", in_ci=False, engine_trouble=lambda: None)
 
 
 def test_a_port_that_is_taken_is_reported(storage: Azurite) -> None:
-    """Azurite that cannot listen says why; the one that answers on its port is not mistaken for it."""
+    """An Azurite that cannot listen reports why. The server on its port is not mistaken for it."""
     with azurite(kind=storage.kind) as other:
         other.stop()
         taken = socket.create_server(("127.0.0.1", other.ports["table"]))

@@ -1,4 +1,4 @@
-"""The commands a newcomer types, as processes of their own."""
+"""The commands of the local stack, each run as a process."""
 
 import os
 import re
@@ -21,7 +21,7 @@ DEADLINE_S = 120
 
 @contextmanager
 def _command(*arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `python -m local ...` and end it, with all it started, when the test leaves it running."""
+    """Run `python -m local ...`, and terminate it with all its parts if it still runs at the end of the block."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("UPSTREAM_")}
     with subprocess.Popen(
         [sys.executable, "-m", "local", *arguments],
@@ -57,7 +57,7 @@ def _child(process: subprocess.Popen[str], module: str) -> psutil.Process | None
 
 
 def test_the_demo_shows_one_response_from_start_to_callback(tmp_path: Path) -> None:
-    """It submits the given text, polls, prints an answer made of that text and a callback it verified."""
+    """The demo submits the text, polls, and prints an answer made from it and a callback with a verified signature."""
     text = tmp_path / "letter.txt"
     text.write_text("The bridge is closed in March. The ferry runs every hour instead.")
     code, output = _run("demo", str(text), MODEL="sim-1.5s")
@@ -70,8 +70,8 @@ def test_the_demo_shows_one_response_from_start_to_callback(tmp_path: Path) -> N
     assert output.endswith("everything is stopped\n")
 
 
-def test_the_demo_of_a_stream_ends_whole_whatever_happens() -> None:
-    """Two cut connections and a host killed in the middle of the work leave a text that equals the stored result."""
+def test_the_stream_demo_survives_cuts_and_a_killed_host() -> None:
+    """After two cut connections and a killed host, the streamed text equals the stored result."""
     code, output = _run("demo", "--stream", MODEL="sim-8s")
 
     assert code == 0, output
@@ -84,8 +84,8 @@ def test_the_demo_of_a_stream_ends_whole_whatever_happens() -> None:
     assert output.endswith("everything is stopped\n")
 
 
-def test_a_stream_too_short_for_the_demo_is_said_to_be(tmp_path: Path) -> None:
-    """What was not shown is not claimed: an answer that ends before the host is killed is a failure."""
+def test_the_stream_demo_fails_if_the_stream_is_too_short(tmp_path: Path) -> None:
+    """An answer that ends before the host is killed is a failure, because the demo could not show everything."""
     text = tmp_path / "letter.txt"
     text.write_text("No.")
     code, output = _run("demo", "--stream", str(text), MODEL="sim-instant")
@@ -94,15 +94,15 @@ def test_a_stream_too_short_for_the_demo_is_said_to_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--stream"]])
-def test_a_demo_whose_model_fails_says_so(options: list[str]) -> None:
-    """The exit code is not 0, and the last line names the part and its reason."""
+def test_a_demo_whose_model_fails_reports_the_model(options: list[str]) -> None:
+    """The exit code is 1, and the message names the part and the reason."""
     code, output = _run("demo", *options, MODEL="sim-fail-0.2s")
     assert code == 1
     assert "demo failed: model: the response is failed" in output
 
 
-def test_a_demo_whose_host_dies_names_the_host() -> None:
-    """A part that ends in the middle is told from a network that fails."""
+def test_a_demo_whose_host_is_killed_reports_the_host() -> None:
+    """A part that ends during the demo is distinguished from a network failure."""
     with _command("demo", MODEL="sim-60s") as process:
         assert process.stdout is not None
         assert any("in_progress" in line for line in process.stdout)
@@ -124,15 +124,18 @@ def test_a_demo_whose_host_dies_names_the_host() -> None:
     ],
 )
 def test_a_wrong_setting_is_named(arguments: list[str], settings: dict[str, str], failure: str) -> None:
-    """A command that cannot work ends before it starts anything, with one line and no trace."""
+    """A command that cannot work ends before it starts anything, with one line and no traceback."""
     code, output = _run(*arguments, **settings)
     assert code == 1
     assert output.startswith(failure)
     assert output.count("\n") == 1
 
 
-def test_start_serves_on_its_port_until_told_to_end(tmp_path: Path) -> None:
-    """The ready line has all a caller needs; Ctrl-C ends every part; the directory keeps key and responses."""
+def test_start_serves_on_its_port_until_ctrl_c(tmp_path: Path) -> None:
+    """The ready line has all that a caller needs.
+
+    Ctrl-C stops every part, and the directory keeps the key and the responses.
+    """
     settings = {"PORT": str(free_port()), "AZURITE_DIR": str(tmp_path)}
     with _command("start", **settings) as process:
         base_url, key = _read_ready_line(process)

@@ -1,4 +1,4 @@
-"""The fault proxy itself: what tests build on must be true first."""
+"""The fault proxy, on which other tests rely."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ async def proxy(azurite: Azurite) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 async def table(proxy: FaultProxy, connection_string: str) -> AsyncIterator[TableClient]:
-    """Create a table through the proxy, with a client that repeats nothing by itself."""
+    """Create a table through the proxy, with a client that does not retry."""
     client = TableClient.from_connection_string(proxy.through(connection_string), "responses", retry_total=0)
     async with client:
         await client.create_table()
@@ -40,7 +40,7 @@ def _row(key: str) -> dict[str, str]:
 
 
 async def test_counts_requests_by_method_and_shape_of_path(proxy: FaultProxy, table: TableClient) -> None:
-    """Row keys and query strings do not make a kind of their own."""
+    """Row keys and query strings do not change the kind of a request."""
     await table.create_entity(_row("1|x"))
     await table.get_entity("a", "1|x")
     await table.submit_transaction([("create", _row("2")), ("delete", _row("1|x"))])
@@ -56,7 +56,7 @@ async def test_counts_requests_by_method_and_shape_of_path(proxy: FaultProxy, ta
 
 
 async def test_passes_queue_messages(azurite: Azurite, connection_string: str) -> None:
-    """One proxy stands before one service; the ids of messages are no part of a kind."""
+    """One proxy serves one service. The ids of messages are not part of a request's kind."""
     async with FaultProxy("queue", azurite.ports["queue"]) as proxy:
         client = QueueClient.from_connection_string(proxy.through(connection_string), "nudges")
         async with client:
@@ -76,7 +76,7 @@ async def test_passes_queue_messages(azurite: Azurite, connection_string: str) -
 
 
 async def test_drops_the_answer_after_azurite_committed(proxy: FaultProxy, table: TableClient) -> None:
-    """The caller sees a broken connection, yet the row is there; only the request asked for is hit."""
+    """The caller sees a broken connection, although the row is written. No other request is affected."""
     fault = proxy.drop_answer(_is_insert, nth=2)
     await table.create_entity(_row("1"))
     with pytest.raises(ServiceRequestError):
@@ -87,10 +87,10 @@ async def test_drops_the_answer_after_azurite_committed(proxy: FaultProxy, table
     assert {entity["RowKey"] async for entity in table.list_entities()} == {"1", "2", "3"}
 
 
-async def test_a_client_that_repeats_meets_its_own_write(
+async def test_a_client_that_retries_conflicts_with_its_own_write(
     proxy: FaultProxy, table: TableClient, connection_string: str
 ) -> None:
-    """An SDK that repeats an update whose answer was lost reports a conflict with what it wrote itself."""
+    """An SDK that retries an update whose answer was lost reports a conflict, which its own write caused."""
     etag = (await table.create_entity(_row("1")))["etag"]
     proxy.drop_answer(lambda request: request.method == "PUT")
     client = TableClient.from_connection_string(
@@ -104,8 +104,8 @@ async def test_a_client_that_repeats_meets_its_own_write(
     assert proxy.counts["PUT responses(key)"] == 2
 
 
-async def test_drops_an_answer_by_what_the_request_says(proxy: FaultProxy, table: TableClient) -> None:
-    """A predicate sees the body too, so a test can pick one response out of a load."""
+async def test_drops_an_answer_by_the_body_of_its_request(proxy: FaultProxy, table: TableClient) -> None:
+    """A predicate sees the body too, so a test can select one response from a load."""
     proxy.drop_answer(lambda request: b"wanted" in request.body)
     await table.submit_transaction([("create", _row("other"))])
     with pytest.raises(ServiceRequestError):
@@ -114,7 +114,7 @@ async def test_drops_an_answer_by_what_the_request_says(proxy: FaultProxy, table
 
 
 async def test_refuses_connections_for_a_while(proxy: FaultProxy, table: TableClient) -> None:
-    """During an outage open connections are cut and new ones refused; afterwards the port is the same."""
+    """During an outage, open connections are cut and new ones are refused. Afterwards the port is the same."""
     async with proxy.refusing():
         with pytest.raises(ServiceRequestError):
             await table.create_entity(_row("1"))
@@ -122,8 +122,8 @@ async def test_refuses_connections_for_a_while(proxy: FaultProxy, table: TableCl
     assert proxy.counts["POST responses"] == 1
 
 
-async def test_holds_answers_back(proxy: FaultProxy, table: TableClient) -> None:
-    """Azurite has written long before its answer arrives; healing ends that."""
+async def test_delays_answers(proxy: FaultProxy, table: TableClient) -> None:
+    """Azurite has written the row long before its answer arrives. Healing the proxy ends the delay."""
     fault = proxy.delay(_is_insert, 0.3)
     began = time.monotonic()
     await table.create_entity(_row("1"))
@@ -134,10 +134,10 @@ async def test_holds_answers_back(proxy: FaultProxy, table: TableClient) -> None
     await asyncio.wait_for(table.create_entity(_row("2")), 0.3)
 
 
-# The SDK hands such a body to its HTTP client as bytes, which the client advises against.
+# The SDK passes such a body to its HTTP client as bytes, for which the client has a warning.
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 async def test_passes_a_large_transaction_unchanged(proxy: FaultProxy, table: TableClient) -> None:
-    """Nothing is cut off at a megabyte, the default limit of the library below."""
+    """A body above a megabyte, the default limit of the underlying library, passes completely."""
     rows = [("create", {**_row(str(number)), "Data": bytes(60_000)}) for number in range(30)]
     await table.submit_transaction(rows)
     assert proxy.counts["POST $batch"] == 1

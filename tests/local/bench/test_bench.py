@@ -1,4 +1,4 @@
-"""The benchmark's own rules: what it counts, how it reckons, that it loads as it says."""
+"""The benchmark's own rules: what it counts, what it computes, and how it applies its loads."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -47,12 +47,12 @@ MACHINE = Machine(2, "x86_64", "3.12.1", "3.37.0 (npm)")
     ],
 )
 def test_a_percentile_is_one_of_the_values(values: Sequence[float], percent: float, expected: float | None) -> None:
-    """It is the smallest value that so many percent of all do not exceed; there is none of nothing."""
+    """A percentile is the smallest value that is at or above that percentage of all values, or None without values."""
     assert percentile(values, percent) == expected
 
 
-def test_figures_are_reckoned_from_what_was_observed() -> None:
-    """Rates and CPU are for accepted responses, callbacks count from completion, a repeated one from its first."""
+def test_figures_are_computed_from_what_was_observed() -> None:
+    """Rates and CPU time are per accepted response. Callback times run from completion to the first callback."""
     expected = Figures(
         submitted=4,
         accepted=3,
@@ -74,7 +74,7 @@ def test_figures_are_reckoned_from_what_was_observed() -> None:
 
 
 def test_a_run_that_accepted_nothing_has_figures_too() -> None:
-    """What there was nothing to measure of is None, and a dash on the page."""
+    """Figures with nothing to measure are None, and a dash on the page."""
     found = figures(replace(OBSERVED, submissions=OBSERVED.submissions[3:], completions={}, callbacks=[]))
     assert (found.submitted, found.accepted, found.lost) == (1, 0, 0)
     assert found.accept_p50_ms is found.accepted_per_s is found.callback_p99_ms is found.host_cpu_ms is None
@@ -82,7 +82,7 @@ def test_a_run_that_accepted_nothing_has_figures_too() -> None:
 
 
 def test_the_page_shows_every_figure_of_every_run() -> None:
-    """A column for each run, a row for each figure, then the storage requests with their sum."""
+    """The page has a column for each run, a row for each figure, and then the storage requests with their sum."""
     found = figures(OBSERVED)
     shown = page(MACHINE, {"burst": found, "paced": found}, [Count("table get", 2, 0.5), Count("queue put", 1, 0.25)])
     assert "2 CPUs (x86_64), Python 3.12.1, Azurite 3.37.0 (npm)" in shown
@@ -96,8 +96,8 @@ def _line(shown: str, label: str) -> list[str]:
     return next(line.removeprefix(label).split() for line in shown.splitlines() if line.startswith(label))
 
 
-def test_a_burst_keeps_every_client_busy_and_no_more() -> None:
-    """Each client waits for its answer: as many calls are under way as there are clients."""
+def test_a_burst_runs_one_call_per_client() -> None:
+    """Each client waits for its answer, so there are as many concurrent calls as clients."""
     under_way, seen = 0, list[int]()
 
     async def submit() -> None:
@@ -112,7 +112,7 @@ def test_a_burst_keeps_every_client_busy_and_no_more() -> None:
 
 
 def test_a_paced_load_does_not_wait_for_answers() -> None:
-    """All calls are sent although the first is answered only after the last."""
+    """All calls are sent, although the first is answered only after the last has been sent."""
 
     async def load() -> float:
         sent, all_sent = list[float](), asyncio.Event()
@@ -147,12 +147,12 @@ CHILDREN = "/a/responses()?$filter=PartitionKey%20eq%20%270%27%20and%20RowKey%20
     ],
 )
 def test_a_request_is_own_work_or_shared_work(request_: StorageRequest, kind: Kind) -> None:
-    """What names a record is a response's own; what names alarms alone serves a whole shard."""
+    """A request with a record's key is a response's own. A request with only alarms serves a whole shard."""
     assert kind_of(request_) == kind
 
 
 def test_requests_are_counted_for_each_response() -> None:
-    """Every name has its row, own and shared apart."""
+    """Every name has a row, in which own and shared requests are separate."""
     own, shared = (StorageRequest("table", "POST", "/a/$batch", body) for body in (OWN_BATCH, MOVE_BATCH))
     found = counts([own, own, own, shared], responses=2)
     assert [one.name for one in found] == list(NAMES)
@@ -162,14 +162,14 @@ def test_requests_are_counted_for_each_response() -> None:
 
 @pytest.fixture
 def listening(azurite: Azurite) -> Iterator[Tap]:
-    """Run a tap before Azurite."""
+    """Run a tap in front of Azurite."""
     targets = {service: azurite.ports[service] for service in ("table", "queue")}
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(tap(targets)) as running:
         yield running
 
 
-def test_the_tap_tells_table_requests_apart(listening: Tap, connection_string: str) -> None:
-    """The library's own requests pass unharmed and are known by their form on the wire."""
+def test_the_tap_distinguishes_table_requests(listening: Tap, connection_string: str) -> None:
+    """The library's requests pass unchanged, and are recognised by their form on the wire."""
     record = {"PartitionKey": "0", "RowKey": "resp|resp_0", "facts": "{}"}
     alarm = {"PartitionKey": "0", "RowKey": "alarm|0000000000001|poll|resp_0"}
     query = "PartitionKey eq '0' and RowKey ge 'alarm|' and RowKey lt 'alarm|~'"
@@ -193,8 +193,8 @@ def test_the_tap_tells_table_requests_apart(listening: Tap, connection_string: s
 
 
 @pytest.mark.parametrize(("name", "is_own"), [("deliveries", True), ("nudges", False)])
-def test_the_tap_tells_queue_requests_apart(listening: Tap, connection_string: str, name: str, is_own: bool) -> None:
-    """Messages of deliveries are a response's own, nudges are shared; so is a poll that finds nothing."""
+def test_the_tap_distinguishes_queue_requests(listening: Tap, connection_string: str, name: str, is_own: bool) -> None:
+    """Delivery messages are a response's own. Wake-ups are shared, and so is a poll that finds nothing."""
     with QueueClient.from_connection_string(listening.through(connection_string), name) as queue:
         queue.create_queue()
         listening.requests.clear()
@@ -212,8 +212,8 @@ def test_the_tap_tells_queue_requests_apart(listening: Tap, connection_string: s
     ]
 
 
-def test_the_model_tells_when_it_completed_what() -> None:
-    """Completed work is listed by its key with its unix time; of two starts with one key the first counts."""
+def test_the_model_lists_when_each_response_completed() -> None:
+    """Completed work is listed by its key, with its unix time. If two starts have one key, the first counts."""
     simulation = Simulation(unix_offset_s=1_000_000)
     for second, key in enumerate(["a", "a", "b", "c", None]):
         simulation.start({"model": "sim-2s", "background": True}, key, now_s=second)

@@ -1,4 +1,4 @@
-"""The benchmark of deliveries and upstream webhooks: what it reckons, and that its runs measure something."""
+"""The benchmark of deliveries and upstream webhooks: what it computes, and that its runs measure something."""
 
 from contextlib import aclosing
 from dataclasses import replace
@@ -32,8 +32,8 @@ def _line(shown: str, label: str) -> list[str]:
     return next(line.removeprefix(label).split() for line in shown.splitlines() if line.startswith(label))
 
 
-def test_the_page_shows_deliveries_a_second() -> None:
-    """Those that were taken, whatever the others cost; CPU is for each that was tried."""
+def test_the_page_shows_deliveries_per_second() -> None:
+    """Only accepted deliveries count. The CPU time is per attempted delivery."""
     shown = table(delivered(AT_ONCE, SLOWLY))
     assert _line(shown, "taken, of those sent") == ["998", "of", "1000", "400", "of", "400", "all"]
     assert _line(shown, "deliveries per second") == ["499", "100", ">=", "100"]
@@ -41,15 +41,21 @@ def test_the_page_shows_deliveries_a_second() -> None:
 
 
 def test_a_wait_is_from_a_completion_to_its_first_callback() -> None:
-    """One for each submission, in their order; endless where none was accepted, or nothing came of it."""
+    """There is one wait per submission, in order.
+
+    It is infinite without a callback, and for a response that was not accepted.
+    """
     submissions = [Submission(0, 1, name) for name in ("resp_b", None, "resp_a", "resp_c")]
     completions = {"resp_a": 1000.0, "resp_b": 1000.5, "resp_c": 1001.0, "resp_d": 1000.0}
     callbacks = [Callback(*one) for one in (("resp_a", 1000.25), ("resp_b", 1001.0), ("resp_a", 1009.0))]
     assert waits_ms(submissions, completions, callbacks) == [500, NEVER, 250, NEVER]
 
 
-def test_the_page_shows_what_others_notice_of_a_black_hole() -> None:
-    """Beside what they see without one; p95 may be twice that, and a callback that never came counts as endless."""
+def test_the_page_shows_how_a_black_hole_affects_other_hosts() -> None:
+    """The page compares callback times with and without a black hole.
+
+    The p95 may double, and a missing callback counts as infinite.
+    """
     shown = table(swallowed(Beside([10.0] * 10 + [20.0] * 10, [15.0] * 10 + [25.0] * 9 + [NEVER])))
     assert _line(shown, "called back, of those to this host") == ["20", "of", "20", "19", "of", "20", "all"]
     assert _line(shown, "completion to callback, p50") == ["10", "ms", "15", "ms"]
@@ -59,14 +65,14 @@ def test_the_page_shows_what_others_notice_of_a_black_hole() -> None:
 
 
 @pytest.mark.parametrize(("well_ms", "hole_ms", "ratio"), [([], [], "-"), ([NEVER], [1], "-"), ([1], [NEVER], "inf")])
-def test_callbacks_that_never_came_make_a_ratio_endless(well_ms: list[float], hole_ms: list[float], ratio: str) -> None:
-    """There is none where there is nothing to compare with."""
+def test_missing_callbacks_make_the_ratio_infinite(well_ms: list[float], hole_ms: list[float], ratio: str) -> None:
+    """A missing callback makes the ratio infinite. Without a finite value to compare with, it is a dash."""
     shown = table(swallowed(Beside(well_ms, hole_ms)))
     assert _line(shown, "times that without the black hole") == [ratio, "<", "2"]
 
 
-def test_the_page_shows_how_soon_a_told_end_is_passed_on() -> None:
-    """A response that was never called back about shows as one less."""
+def test_the_page_shows_how_soon_an_upstream_webhook_causes_a_callback() -> None:
+    """The page shows the time from completion to callback, and how many accepted responses were called back."""
     shown = table(callback_lines(figures(OBSERVED)))
     assert _line(shown, "completion to callback") == ["40", "ms", "80", "ms", "p50", "<", "150", "ms"]
     assert _line(shown, "called back, of those accepted") == ["2", "of", "3", "all"]
@@ -76,31 +82,31 @@ def test_the_page_shows_how_soon_a_told_end_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("answer_s", [0, 0.1])
-def test_the_run_of_deliveries_makes_every_one_on_a_connection_of_its_own(answer_s: float) -> None:
-    """The sender trusts the receiver's certificate, and at most 24 wait for their answers at once."""
+def test_the_run_of_deliveries_uses_a_new_connection_for_each(answer_s: float) -> None:
+    """The sender trusts the receiver's certificate, and at most 24 deliveries wait for their answers at once."""
     sent = time_deliveries(48, answer_s)
     assert (sent.deliveries, sent.taken, sent.connections) == (48, 48, 48)
     assert sent.took_s >= 2 * answer_s
     assert sent.cpu_s > 0
 
 
-async def test_a_black_hole_takes_everything_and_says_nothing() -> None:
-    """A sender that may call this machine waits for as long as it has patience, each time."""
+async def test_a_black_hole_accepts_everything_and_never_answers() -> None:
+    """A sender that may call loopback addresses times out on every attempt."""
     sender = CallbackSender(allow_loopback=True, deadline_s=0.2)
     async with black_hole() as url, aclosing(sender):
         answers = [await sender.post(f"{url}/callback", {}, b"{}") for _ in range(2)]
     assert [answer.error for answer in answers] == [SendError.TIMEOUT, SendError.TIMEOUT]
 
 
-def test_the_run_beside_a_black_hole_measures_the_others() -> None:
-    """Over the real stack, though small: the half that goes to the receiver comes, whatever the other host does."""
+def test_the_run_beside_a_black_hole_measures_the_other_callbacks() -> None:
+    """In a small run on the real stack, the half that goes to the receiver arrives, whatever the other host does."""
     seen = time_beside_hole(Size(count=8, per_s=20))
     assert (len(seen.well_ms), len(seen.hole_ms)) == (4, 4)
     assert all(0 < one < NEVER for one in (*seen.well_ms, *seen.hole_ms))
 
 
-async def test_on_a_stage_with_webhooks_the_model_tells_the_host() -> None:
-    """Of each end, while the callback goes out in any case."""
+async def test_on_a_stage_with_webhooks_the_model_sends_them_to_the_host() -> None:
+    """The model sends a webhook for each end. The callback is sent in any case."""
     with stage(tapped=False, webhooks=True) as running:
         async with Driver(running.stack) as driver:
             await driver.submit("sim-0.1s")

@@ -1,4 +1,4 @@
-"""The benchmark of streams: how it reads them, what it reckons, and that its runs measure something."""
+"""The benchmark of streams: how it reads them, what it computes, and that its runs measure something."""
 
 import asyncio
 import time
@@ -38,7 +38,7 @@ def _line(shown: str, label: str) -> list[str]:
 
 
 async def _cut(at: int) -> list[Piece]:
-    """Return what is read when the rest of the wire comes only after its first so many bytes have been read."""
+    """Return what is read when the data on the wire arrives in two parts, the first of which has `at` bytes."""
     reader = asyncio.StreamReader()
     reader.feed_data(ON_THE_WIRE[:at])
     reading = asyncio.create_task(_read(reader))
@@ -52,8 +52,8 @@ async def _read(reader: asyncio.StreamReader) -> list[Piece]:
     return [piece async for piece in pieces(reader)]
 
 
-async def test_frames_are_read_whole_wherever_the_wire_is_cut() -> None:
-    """Each event is seen once, and the sizes of HTTP chunks hide none."""
+async def test_frames_are_read_whole_wherever_the_data_is_split() -> None:
+    """Each event is found once, and the sizes of HTTP chunks hide none."""
     for at in range(len(ON_THE_WIRE)):
         found = await _cut(at)
         assert [number for piece in found for number in piece.numbers] == [0, 1, 2]
@@ -61,21 +61,21 @@ async def test_frames_are_read_whole_wherever_the_wire_is_cut() -> None:
         assert sum(len(piece.late_ms) for piece in found) == 2
 
 
-async def test_a_piece_has_the_time_at_which_it_came() -> None:
-    """Unix milliseconds."""
+async def test_a_piece_has_its_time_of_arrival() -> None:
+    """The time of a piece is in unix milliseconds."""
     before_ms = time.time() * 1000
     found = await _cut(0)
     assert all(before_ms <= piece.at_ms <= time.time() * 1000 for piece in found)
 
 
-def test_a_delta_is_late_by_what_its_text_says() -> None:
-    """Its text is the unix ms at which it was due; other events have no time."""
+def test_the_delay_of_a_delta_is_computed_from_its_text() -> None:
+    """The text of a delta is the unix ms at which it was due. Other events have no due time."""
     assert Piece(1_700_000_000_112.5, b"".join(FRAMES)).late_ms == [62.5, 12.5]
     assert Piece(1_700_000_000_112.5, FRAMES[0]).late_ms == []
 
 
 async def test_a_stream_is_read_live_and_resumed(model: ModelPeer) -> None:
-    """Each delta is stamped as it comes, soon after it was due; events above a number come again."""
+    """Each delta is timestamped on arrival, soon after it was due. Events above a number can be read again."""
     client = StreamClient(f"{model.http.base_url}/v1", "any")
     async with client.create("sim-clock-0.5s") as live:
         first = await anext(live)
@@ -88,8 +88,8 @@ async def test_a_stream_is_read_live_and_resumed(model: ModelPeer) -> None:
     assert numbers == sorted(set(numbers))
 
 
-async def test_a_stream_that_is_refused_names_the_host(model: ModelPeer) -> None:
-    """An answer other than 200 is no stream to measure."""
+async def test_a_stream_that_is_refused_reports_the_host(model: ModelPeer) -> None:
+    """An answer other than 200 raises an error that names the host and the status."""
     client = StreamClient(f"{model.http.base_url}/v1", "any")
     with pytest.raises(PartError, match=r"host: GET .* answered HTTP/1.1 404"):
         async with client.resume("resp_" + "0" * 32, 0):
@@ -97,14 +97,14 @@ async def test_a_stream_that_is_refused_names_the_host(model: ModelPeer) -> None
 
 
 def test_the_page_shows_latencies_beside_their_aims() -> None:
-    """p50 and p99 of each, a dash where there was nothing to measure."""
+    """The page shows p50 and p99 of each latency, or a dash if there was nothing to measure."""
     shown = table(timed(SEEN))
     assert _line(shown, "event, live ") == ["2.0", "ms", "40.0", "ms", "p50", "<", "10", "ms"]
     assert _line(shown, "resume, growing log") == ["-", "-", "<", "150", "ms"]
 
 
 def test_the_page_shows_what_streams_use_and_lose() -> None:
-    """CPU is for each streamed second; an event that never came shows as less than was due."""
+    """CPU time is per streamed second. If an event never arrives, the number of events is lower than the number due."""
     shown = table(used(SEEN))
     assert _line(shown, "events that came") == [",", "of", "those", "due", "199", "of", "200"]
     assert _line(shown, "CPU of the host, per streamed second") == ["10.0", "ms"]
@@ -112,7 +112,7 @@ def test_the_page_shows_what_streams_use_and_lose() -> None:
 
 
 def test_the_page_shows_own_storage_requests_per_second() -> None:
-    """Writes are those that change something; what no window had is left out, shared work too."""
+    """Writes are the requests that change something. Shared work and names without own requests are left out."""
     one = [Count("table transaction", 1.8, 5.0), Count("table query", 0.0, 3.0), Count("queue put", 0.1, 0.0)]
     two = [Count("table transaction", 1.9, 5.0), Count("table query", 6.5, 3.0)]
     shown = table(requested({"live": one, "and one tail": two}))
@@ -122,8 +122,8 @@ def test_the_page_shows_own_storage_requests_per_second() -> None:
     assert "queue delete" not in shown
 
 
-def test_the_run_that_is_timed_measures_everything() -> None:
-    """Over the real stack, though small: every event that was due has come, and nothing came before it was due."""
+def test_the_timed_run_measures_everything() -> None:
+    """In a small run on the real stack, every event that was due arrives, and none arrives before it was due."""
     seen = time_streams(TINY)
     assert (len(seen.first_ms), len(seen.finished_ms), len(seen.growing_ms)) == (2, 2, 2)
     assert (len(seen.live_ms), len(seen.tail_ms), len(seen.at_once_ms)) == (20, 20, 40)
@@ -132,8 +132,8 @@ def test_the_run_that_is_timed_measures_everything() -> None:
     assert seen.usage.host_cpu_s > 0
 
 
-def test_the_run_that_is_counted_sees_the_log_written_and_read() -> None:
-    """A live stream writes its log; a second reader adds queries and no writes to speak of."""
+def test_the_counted_run_sees_the_log_written_and_read() -> None:
+    """A live stream writes its log. A second reader adds queries and almost no writes."""
     found = {window: {one.name: one.own for one in counts} for window, counts in count_requests(TINY).items()}
     assert list(found) == list(WINDOWS)
     assert all(1 <= own["table transaction"] <= 2.5 for own in found.values())

@@ -1,4 +1,4 @@
-"""Rotation: fresh secrets sign at once, the old ones beside them until their time, and nothing else changes."""
+"""Secret rotation: new secrets sign at once, old ones sign until their time, and nothing else changes."""
 
 import hashlib
 import json
@@ -23,20 +23,20 @@ BOB = {"name": "b\u00f6b", "keys": [], "signing_secrets": [OLD], "note": "kept"}
 
 
 def setting(*secrets: object) -> str:
-    """Return CALLERS with these secrets of ann, between two other callers."""
+    """Return CALLERS with these secrets for the caller ann, between two other callers."""
     ann = {"name": "ann", "callback_hosts": ["example.com"], "signing_secrets": list(secrets)}
     return json.dumps([BOB, ann, {"name": "cy"}])
 
 
 def caller(text: str) -> Caller:
-    """Return ann as the service reads her."""
+    """Return the caller ann as the service reads it."""
     found = parse_callers(text).named("ann")
     assert found is not None
     return found
 
 
 def test_a_fresh_secret_signs_at_once_and_the_old_one_until_its_time() -> None:
-    """The service reads what comes out; at the end of the grace the old secret is gone."""
+    """The service can read the new setting. At the end of the grace period, only the new secret signs."""
     rotation = rotated(setting(OLD), "ann", NOW_S, HOUR_S)
     (fresh,) = rotation.fresh
     check_secret(fresh)
@@ -46,7 +46,7 @@ def test_a_fresh_secret_signs_at_once_and_the_old_one_until_its_time() -> None:
 
 
 def test_only_the_secrets_of_one_caller_change() -> None:
-    """Other callers, other fields, and the order of all stay as they are; the time is written for people."""
+    """Other callers, other fields and the order stay the same. The end time is written in ISO 8601."""
     bob, ann, cy = json.loads(rotated(setting(OLD), "ann", NOW_S, HOUR_S).setting)
     assert (bob, cy) == (BOB, {"name": "cy"})
     assert (ann.pop("name"), ann.pop("callback_hosts")) == ("ann", ["example.com"])
@@ -65,8 +65,11 @@ def test_only_the_secrets_of_one_caller_change() -> None:
         ([NEW, {"secret": PRIVATE, "until": NOW_S + 1}], [False]),
     ],
 )
-def test_each_kind_that_is_current_is_replaced(secrets: list[object], kinds: list[bool]) -> None:
-    """Once each, in their order; whoever verifies with a kind goes on to verify with that kind."""
+def test_each_current_kind_of_secret_is_replaced(secrets: list[object], kinds: list[bool]) -> None:
+    """Each current kind gets one new secret, in the same order.
+
+    A receiver that verifies one kind can go on with that kind.
+    """
     rotation = rotated(setting(*secrets), "ann", NOW_S, HOUR_S)
     assert [is_asymmetric(secret) for secret in rotation.fresh] == kinds
     before, after = (caller(text).signing(NOW_S * 1000) for text in (setting(*secrets), rotation.setting))
@@ -74,7 +77,7 @@ def test_each_kind_that_is_current_is_replaced(secrets: list[object], kinds: lis
 
 
 def test_previous_secrets_keep_their_time_and_are_dropped_after_it() -> None:
-    """However the time is written."""
+    """A previous secret keeps its end time, whatever its format, and is dropped after it."""
     ends: list[Any] = [
         {"secret": OLD_PRIVATE, "until": NOW_S + 1},
         {"secret": OLD, "until": "2027-01-15T08:00:00Z"},
@@ -86,13 +89,13 @@ def test_previous_secrets_keep_their_time_and_are_dropped_after_it() -> None:
 
 
 def test_without_grace_the_old_secret_ends_at_once() -> None:
-    """A secret that has leaked signs nothing more."""
+    """Without grace only the new secrets sign, so a leaked secret signs nothing more."""
     rotation = rotated(setting(OLD, PRIVATE), "ann", NOW_S, 0)
     assert caller(rotation.setting).signing(0) == rotation.fresh
 
 
 def test_a_rotation_shows_no_secret() -> None:
-    """Its text form, as it may appear in an error, is empty."""
+    """The text form of a rotation, which may appear in an error, is empty."""
     assert repr(rotated(setting(OLD), "ann", NOW_S, HOUR_S)) == "Rotation()"
 
 
@@ -108,21 +111,24 @@ def test_a_rotation_shows_no_secret() -> None:
         (setting(OLD), "cy", "caller 'cy' has no signing secret"),
     ],
 )
-def test_what_cannot_be_rotated_is_said(text: str, name: str, reason: str) -> None:
-    """The part and the reason are named, and no secret."""
+def test_an_impossible_rotation_is_reported(text: str, name: str, reason: str) -> None:
+    """The error names the part and the reason, and contains no secret."""
     with pytest.raises(PartError, match=f"settings: {reason}") as failure:
         rotated(text, name, NOW_S, HOUR_S)
     assert OLD[6:20] not in str(failure.value)
 
 
 def command(given: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command on an input."""
+    """Run the command with this input."""
     line = [sys.executable, "-m", "local", "rotate-secret", *arguments]
     return subprocess.run(line, cwd=ROOT, input=given, capture_output=True, timeout=60, check=False)
 
 
-def test_the_command_turns_a_setting_into_the_next() -> None:
-    """From input to output, what to give the receiver beside it; both libraries accept what is signed then."""
+def test_the_command_converts_a_setting_to_the_next_one() -> None:
+    """The new setting goes to standard output, and what the receiver needs to standard error.
+
+    Both webhook libraries verify what the new setting signs.
+    """
     credentials = new_credentials("ann", asymmetric=True)
     ran = command(json.dumps([credentials.configuration()]).encode(), "ann", "--grace-hours", "0.5")
     assert ran.returncode == 0, ran.stderr
@@ -141,8 +147,8 @@ def test_the_command_turns_a_setting_into_the_next() -> None:
         assert openai_unwraps(held, BODY, fields) == "response.completed"
 
 
-def test_the_command_gives_a_day_unless_told_otherwise() -> None:
-    """Long enough for a receiver to be changed by hand."""
+def test_the_default_grace_period_of_the_command_is_a_day() -> None:
+    """Without `--grace-hours` the old secret signs for a day, long enough to change a receiver by hand."""
     ran = command(setting(OLD).encode(), "ann")
     now_ms = int(time.time() * 1000)
     ann = caller(ran.stdout.decode())
@@ -162,7 +168,7 @@ def test_the_command_gives_a_day_unless_told_otherwise() -> None:
     ],
 )
 def test_a_command_that_fails_prints_no_setting(given: bytes, arguments: list[str], reason: str) -> None:
-    """Exit code 1, one line that says why, and nothing that could be taken for a setting."""
+    """The command exits with 1 and prints one line with the reason. Its standard output is empty."""
     ran = command(given, *arguments)
     assert (ran.returncode, ran.stdout) == (1, b"")
     assert ran.stderr.decode() == f"rotate-secret failed: settings: {reason}\n"

@@ -1,4 +1,4 @@
-"""What the demo of streams keeps, and how it shows that."""
+"""The stream demo: what its transcript keeps, and how its screen shows it."""
 
 from io import StringIO
 from typing import Any
@@ -24,8 +24,11 @@ def _stream(*events: dict[str, Any]) -> Transcript:
     return transcript
 
 
-def test_a_transcript_knows_where_to_go_on() -> None:
-    """The id comes with the first event, number and token with each; a delta's text is given back at once."""
+def test_a_transcript_records_where_to_resume() -> None:
+    """The first event sets the response id, and each event the number and token.
+
+    The text of a delta is returned at once.
+    """
     transcript = Transcript()
     assert transcript.take(_event(0, "response.created", response={"id": "resp_a"})) == ""
     assert transcript.take(_delta(3, "One ")) == "One "
@@ -34,13 +37,13 @@ def test_a_transcript_knows_where_to_go_on() -> None:
 
 
 def test_a_transcript_ends_with_the_event_that_has_no_token() -> None:
-    """A null token says that there is nothing to go on to."""
+    """A null token means that there is nothing to resume."""
     assert _stream(_delta(0, "One"), _event(1) | {"continuation_token": None}).has_ended
 
 
 @pytest.mark.parametrize("number", [0, 4, 5])
-def test_a_number_that_has_not_grown_is_refused(number: int) -> None:
-    """Neither a repeated event nor an older one is taken in."""
+def test_an_event_number_that_has_not_increased_is_refused(number: int) -> None:
+    """Neither a repeated event nor an older one is accepted."""
     transcript = _stream(_delta(5, "One"))
     with pytest.raises(Disorder, match=f"event {number} came after event 5"):
         transcript.take(_delta(number, "Two"))
@@ -48,13 +51,13 @@ def test_a_number_that_has_not_grown_is_refused(number: int) -> None:
 
 
 def test_the_text_is_joined_part_by_part() -> None:
-    """Parts are in the order of the output, each on lines of its own, as the stored text is read."""
+    """Parts are in the order of the output, and each starts on a new line, as in the stored text."""
     parts = _stream(_delta(0, "Two", item=1), _delta(1, "On"), _delta(2, "Half", part=1), _delta(3, "e"))
     assert parts.text == "One\nHalf\nTwo"
 
 
-def test_a_restart_makes_void_what_was_told() -> None:
-    """A second `response.in_progress` drops the text; the first has none to drop."""
+def test_a_restart_drops_the_text() -> None:
+    """A second `response.in_progress` drops the text. The first one has nothing to drop."""
     progress = "response.in_progress"
     transcript = _stream(_event(0, progress), _delta(1, "On"), _event(2, progress), _delta(3, "One"))
     assert (transcript.text, transcript.restarts) == ("One", 1)
@@ -78,13 +81,13 @@ def _shown(out: StringIO) -> str:
     return out.getvalue()
 
 
-def test_notices_are_on_lines_of_their_own() -> None:
-    """Text goes on below a notice; into a file a passing notice is written like any other."""
+def test_notices_are_on_separate_lines() -> None:
+    """Text continues below a notice. In a file, a passing notice is written like any other."""
     assert _shown(StringIO()) == "One \ncut\ntwo\nwaiting, 1 s\nwaiting, 2 s\nthree\n\n"
 
 
-def test_a_terminal_shows_notices_dim_and_passing_ones_once() -> None:
-    """A passing notice is rewritten, and gives way to the text that follows; text is never dim."""
+def test_a_terminal_shows_notices_dim_and_overwrites_passing_ones() -> None:
+    """A passing notice is replaced by the next one or by the text that follows. Text is never dim."""
     erase, dim, plain = "\r\x1b[K", "\x1b[2m", "\x1b[0m"
     waits = f"{dim}waiting, 1 s{plain}{erase}{dim}waiting, 2 s{plain}{erase}"
     assert _shown(_Terminal()) == f"One \n{dim}cut{plain}\ntwo\n{waits}three\n\n"

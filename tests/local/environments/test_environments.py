@@ -1,4 +1,4 @@
-"""Setting up: what is installed is whole, whoever is interrupted and however many ask at once."""
+"""Installing environments: an installed environment is complete, despite interruptions and concurrent requests."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from local.stack.process import ROOT
 
 @dataclass
 class Fake:
-    """An environment of two files, which can be interrupted between them."""
+    """An environment of two files. Its installer can be interrupted between them."""
 
     home: Path
     version: str = "1"
@@ -32,7 +32,7 @@ class Fake:
         return self.version
 
     def build(self, directory: Path) -> Path:
-        """Write one file, and the other unless interrupted."""
+        """Write one file, and the other one unless interrupted."""
         made = directory / "made"
         made.mkdir()
         (made / "first").write_text(self.version)
@@ -43,32 +43,32 @@ class Fake:
         return made
 
     def missing(self, built: Path) -> str | None:
-        """Return the file that is not there."""
+        """Return the file that is missing, or None."""
         return next((name for name in ("first", "second") if not (built / name).exists()), None)
 
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Fake:
-    """Give an environment that is not installed."""
+    """Return an environment that is not installed."""
     return Fake(tmp_path / "home")
 
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    """Give a place to build in."""
+    """Return a directory to build in."""
     return tmp_path / "workplace"
 
 
-def test_what_is_there_is_left_alone(fake: Fake, workplace: Path) -> None:
-    """A second command installs nothing."""
+def test_an_installed_environment_is_not_installed_again(fake: Fake, workplace: Path) -> None:
+    """A second request for the same environment installs nothing."""
     ensure(fake, workplace)
     ensure(fake, workplace)
     assert len(fake.built) == 1
     assert is_whole(fake)
 
 
-def test_an_interrupted_installer_leaves_nothing_that_counts(fake: Fake, workplace: Path) -> None:
-    """The next command installs everything."""
+def test_an_interrupted_installer_leaves_nothing_behind(fake: Fake, workplace: Path) -> None:
+    """After an interruption the home does not exist, and the next request installs everything."""
     fake.is_interrupted = True
     with pytest.raises(SetupError):
         ensure(fake, workplace)
@@ -80,8 +80,8 @@ def test_an_interrupted_installer_leaves_nothing_that_counts(fake: Fake, workpla
     assert is_whole(fake)
 
 
-def test_what_a_killed_installer_left_is_removed(fake: Fake, workplace: Path) -> None:
-    """Nobody had the time to clean up."""
+def test_the_remains_of_a_killed_installer_are_removed(fake: Fake, workplace: Path) -> None:
+    """A killed installer cannot clean up, so the next one does."""
     (workplace / "new-killed").mkdir(parents=True)
     (workplace / "new-killed" / "first").write_text("1")
     ensure(fake, workplace)
@@ -90,7 +90,7 @@ def test_what_a_killed_installer_left_is_removed(fake: Fake, workplace: Path) ->
 
 @pytest.mark.parametrize("name", ["first", "second", ".installed.json"])
 def test_an_environment_that_lacks_something_is_installed_again(fake: Fake, workplace: Path, name: str) -> None:
-    """Whoever deleted it."""
+    """An environment with any missing file is not complete, and the next request installs it again."""
     ensure(fake, workplace)
     (fake.home / name).unlink()
     assert not is_whole(fake)
@@ -100,7 +100,7 @@ def test_an_environment_that_lacks_something_is_installed_again(fake: Fake, work
 
 
 def test_a_changed_input_installs_again(fake: Fake, workplace: Path) -> None:
-    """And what was there before is gone."""
+    """The new installation replaces the old one, including files that were added to it."""
     ensure(fake, workplace)
     (fake.home / "stray").write_text("")
     fake.version = "2"
@@ -109,8 +109,11 @@ def test_a_changed_input_installs_again(fake: Fake, workplace: Path) -> None:
     assert not (fake.home / "stray").exists()
 
 
-def test_an_environment_inside_another_outlives_it(fake: Fake, workplace: Path) -> None:
-    """The peers stand in .venv, which is replaced when its requirements change."""
+def test_an_environment_inside_another_survives_its_replacement(fake: Fake, workplace: Path) -> None:
+    """An inner environment is kept when the outer one is replaced.
+
+    The peers in .venv survive a change of its requirements.
+    """
     ensure(fake, workplace)
     inner = Fake(fake.home / "inner")
     ensure(inner, workplace)
@@ -120,8 +123,8 @@ def test_an_environment_inside_another_outlives_it(fake: Fake, workplace: Path) 
     assert is_whole(inner)
 
 
-def test_a_failed_update_leaves_the_old_one_in_place(fake: Fake, workplace: Path) -> None:
-    """It does not count as whole, but nothing of it is lost."""
+def test_a_failed_update_leaves_the_old_environment_in_place(fake: Fake, workplace: Path) -> None:
+    """The old environment does not count as complete, but none of its files are lost."""
     ensure(fake, workplace)
     fake.version, fake.is_interrupted = "2", True
     with pytest.raises(SetupError):
@@ -130,16 +133,16 @@ def test_a_failed_update_leaves_the_old_one_in_place(fake: Fake, workplace: Path
     assert not is_whole(fake)
 
 
-def test_of_many_that_ask_at_once_one_installs(fake: Fake, workplace: Path) -> None:
-    """The others wait, and find it whole."""
+def test_one_of_many_concurrent_threads_installs(fake: Fake, workplace: Path) -> None:
+    """If several threads request an environment at once, one installs it, and the others wait and find it."""
     with ThreadPoolExecutor(8) as asking:
         list(asking.map(lambda _: ensure(fake, workplace), range(8)))
     assert len(fake.built) == 1
     assert is_whole(fake)
 
 
-def test_of_many_processes_that_ask_at_once_one_installs(tmp_path: Path) -> None:
-    """The lock is one of the system's: each worker of a test run is a process."""
+def test_one_of_many_concurrent_processes_installs(tmp_path: Path) -> None:
+    """The lock also works across processes, because each worker of a test run is a process."""
     program = """
 import sys, time
 from pathlib import Path
@@ -160,13 +163,16 @@ ensure(Slow(), Path(sys.argv[1]) / "workplace")
 
 
 def package(folder: Path, name: str, version: str) -> None:
-    """Write an installed package of Node.js."""
+    """Write an installed Node.js package."""
     (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / name / "package.json").write_text(json.dumps({"name": name, "version": version}))
 
 
-def test_node_packages_are_whole_when_every_package_of_the_lock_is_there(tmp_path: Path) -> None:
-    """In its version; npm's own mark of an installation, which a killed npm may leave, does not count."""
+def test_node_packages_are_complete_when_every_locked_package_is_there(tmp_path: Path) -> None:
+    """Each package must have its locked version.
+
+    npm's own mark of an installation does not count, because a killed npm may leave it.
+    """
     packages: dict[str, dict[str, object]] = {
         "": {},
         "node_modules/a": {"version": "1.0.0"},
@@ -187,8 +193,8 @@ def test_node_packages_are_whole_when_every_package_of_the_lock_is_there(tmp_pat
     assert environment.missing(there) is None
 
 
-def test_python_packages_work_where_they_stand_and_miss_what_is_taken(tmp_path: Path, workplace: Path) -> None:
-    """Scripts name the interpreter by its final path, though they were installed under another."""
+def test_python_packages_work_in_their_home_and_notice_a_missing_file(tmp_path: Path, workplace: Path) -> None:
+    """Scripts contain the final path of the interpreter, although they were installed under another path."""
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("")
     environment = PythonPackages(tmp_path / "home", requirements)
@@ -201,8 +207,8 @@ def test_python_packages_work_where_they_stand_and_miss_what_is_taken(tmp_path: 
     assert environment.missing(environment.home) == "bin/python"
 
 
-def test_a_failed_installer_says_which_and_why(tmp_path: Path, workplace: Path) -> None:
-    """The text ends with what the installer wrote, and nothing stands in the home."""
+def test_a_failed_installer_is_reported_with_its_reason(tmp_path: Path, workplace: Path) -> None:
+    """The error names the environment and ends with the installer's output. The home does not exist."""
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("-r nowhere.txt\n")
     environment = PythonPackages(tmp_path / "home", requirements)
@@ -211,8 +217,8 @@ def test_a_failed_installer_says_which_and_why(tmp_path: Path, workplace: Path) 
     assert not environment.home.exists()
 
 
-def test_an_unknown_name_is_told() -> None:
-    """The command says what there is."""
+def test_an_unknown_name_is_reported() -> None:
+    """The command exits with 1 and lists the names that exist."""
     command = [sys.executable, "-m", "local.environments", "nowhere"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ})
     assert ran.returncode == 1

@@ -1,4 +1,4 @@
-"""HTTP functions of the local host in the style of the library's own classes."""
+"""HTTP functions of the local host that use the library's own classes."""
 
 from collections.abc import Iterator
 
@@ -45,14 +45,14 @@ BUFFERED_APP = """
 
 @pytest.fixture(scope="module")
 def buffered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Give a client of a host over an app that uses the library's own classes and no route prefix."""
+    """Return a client of a host whose app uses the library's own classes and no route prefix."""
     app = write_app(tmp_path_factory.mktemp("buffered"), BUFFERED_APP, routePrefix="")
     with running(app) as host:
         yield host.client
 
 
 def test_the_library_request_is_filled_in(buffered: httpx.Client) -> None:
-    """func.HttpRequest has method, URL, lower-case headers, route and query values and the body."""
+    """func.HttpRequest has the method, the URL, lower-case headers, route and query values, and the body."""
     answer = buffered.post("/echo/x?a=1&empty=", content=b"hello", headers={"X-Some": "value"})
     assert answer.status_code == 201
     assert answer.headers["x-answer"] == "yes"
@@ -79,10 +79,10 @@ def test_a_returned_none_is_204(buffered: httpx.Client) -> None:
 
 
 def test_a_returned_number_is_an_error(buffered: httpx.Client) -> None:
-    """What is no response is a 500, as the platform's worker cannot encode it."""
+    """A value that is not a response is a 500, because the platform's worker cannot encode it."""
     assert buffered.get("/number").status_code == 500
 
 
 def test_every_cookie_is_sent(buffered: httpx.Client) -> None:
-    """Several Set-Cookie headers stay several."""
+    """Several Set-Cookie headers are sent separately."""
     assert buffered.get("/cookies").headers.get_list("set-cookie") == ["a=1; Path=/", "b=2"]

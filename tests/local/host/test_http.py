@@ -94,23 +94,23 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
         yield host
 
 
-def test_a_function_key_is_asked_for(host: RunningHost) -> None:
-    """Without its key, or with a wrong one, a function answers 401 with an empty body."""
+def test_a_function_key_is_required(host: RunningHost) -> None:
+    """A request without the key, or with a wrong one, gets a 401 with an empty body."""
     missing = host.client.get("/api/things/1")
     wrong = host.client.get("/api/things/1", headers={"x-functions-key": "wrong"})
     assert [(answer.status_code, answer.content) for answer in (missing, wrong)] == [(401, b"")] * 2
 
 
 def test_the_key_is_taken_from_header_or_query(host: RunningHost) -> None:
-    """The key passes in x-functions-key and in ?code=."""
+    """The key is accepted in x-functions-key and in ?code=."""
     by_header = host.client.get("/api/things/1", headers={"x-functions-key": "local-key"})
     by_query = host.client.get("/api/things/1?code=local-key&q=x")
     assert by_header.json() == {"id": "1", "q": None}
     assert by_query.json() == {"id": "1", "q": "x"}
 
 
-def test_an_anonymous_function_asks_for_no_key(host: RunningHost) -> None:
-    """An anonymous function answers whoever asks, in any case and with a slash at the end."""
+def test_an_anonymous_function_needs_no_key(host: RunningHost) -> None:
+    """An anonymous function answers every client. Its path is case-insensitive and may end with a slash."""
     assert host.client.get("/api/open").content == b"open"
     assert host.client.get("/API/Open/").content == b"open"
 
@@ -119,25 +119,25 @@ def test_an_anonymous_function_asks_for_no_key(host: RunningHost) -> None:
     ("method", "path"),
     [("POST", "/api/things/1"), ("GET", "/api/things/one"), ("GET", "/api/none"), ("GET", "/things/1")],
 )
-def test_what_no_route_takes_is_404(host: RunningHost, method: str, path: str) -> None:
-    """A wrong method, a missed constraint, an unknown path: 404 with an empty body, never 405."""
+def test_a_request_that_matches_no_route_is_404(host: RunningHost, method: str, path: str) -> None:
+    """A wrong method, an unmet constraint or an unknown path gets a 404 with an empty body, never a 405."""
     answer = host.client.request(method, path, headers={"x-functions-key": "local-key"})
     assert (answer.status_code, answer.content) == (404, b"")
 
 
 def test_the_home_page_is_empty(host: RunningHost) -> None:
-    """The root answers 204."""
+    """The root path answers 204."""
     assert host.client.get("/").status_code == 204
 
 
 def test_a_catch_all_takes_the_rest(host: RunningHost) -> None:
-    """A catch-all parameter holds all further segments, and may be empty."""
+    """A catch-all parameter contains all remaining segments, and may be empty."""
     assert host.client.get("/api/files/a/b%20c").text == "a/b c"
     assert host.client.get("/api/files").text == "none"
 
 
 def test_an_optional_parameter_may_be_missing(host: RunningHost) -> None:
-    """An optional parameter is absent when the path ends before it; a plain value is answered as JSON."""
+    """An optional parameter is absent if the path ends before it. A returned value becomes JSON."""
     assert host.client.get("/api/maybe/x").json() == {"name": "x"}
     assert host.client.get("/api/maybe").json() == {"name": None}
 
@@ -148,14 +148,14 @@ def test_routes_are_tried_by_function_name(host: RunningHost) -> None:
     assert host.client.get("/api/order/late").text == "general"
 
 
-def test_a_chunked_upload_arrives_whole(host: RunningHost) -> None:
-    """300 kB sent in chunks without a length are all there."""
+def test_a_chunked_upload_arrives_completely(host: RunningHost) -> None:
+    """A body of 300 kB that is sent in chunks without a length is not truncated."""
     chunks = (b"x" * 1000 for _ in range(300))
     assert host.client.post("/api/upload", content=chunks).json() == {"size": 300_000}
 
 
-def test_an_unhandled_exception_is_a_bare_500(host: RunningHost) -> None:
-    """An exception is logged in one line, and answered with an empty 500 that closes the connection."""
+def test_an_unhandled_exception_is_an_empty_500(host: RunningHost) -> None:
+    """The exception is logged on one line. The answer is a 500 without a body that closes the connection."""
     answer = host.client.get("/api/broken")
     assert (answer.status_code, answer.content, answer.headers["connection"]) == (500, b"", "close")
     host.await_text("function.failed name=broken")
@@ -164,14 +164,14 @@ def test_an_unhandled_exception_is_a_bare_500(host: RunningHost) -> None:
 
 
 def test_the_context_is_injected(host: RunningHost) -> None:
-    """A function that asks for its context learns its name and a new invocation id each time."""
+    """A function that takes the context receives its name and, for each call, a new invocation id."""
     first, second = (host.client.get("/api/who").json() for _ in range(2))
     assert first["name"] == "who"
     assert first["invocation"] != second["invocation"]
 
 
 def test_a_stream_arrives_chunk_by_chunk(host: RunningHost) -> None:
-    """The first chunk is there before the function has made the second."""
+    """The first chunk arrives before the function produces the second one."""
     with host.client.stream("GET", "/api/stream") as answer:
         chunks = answer.iter_raw()
         assert next(chunks) == b"first"
@@ -179,15 +179,15 @@ def test_a_stream_arrives_chunk_by_chunk(host: RunningHost) -> None:
         assert next(chunks) == b"second"
 
 
-def test_a_client_that_leaves_cancels_its_stream(host: RunningHost) -> None:
-    """The generator of a stream is cancelled when its client is gone."""
+def test_a_client_that_disconnects_cancels_its_stream(host: RunningHost) -> None:
+    """The generator of a stream is cancelled when its client has disconnected."""
     with host.client.stream("GET", "/api/endless") as answer:
         assert next(answer.iter_raw()) == b"first"
     host.await_text("stream left")
 
 
-def test_a_connection_is_kept(host: RunningHost) -> None:
-    """A second request goes over the connection of the first."""
+def test_a_connection_is_reused(host: RunningHost) -> None:
+    """A second request uses the connection of the first."""
     connection = HTTPConnection(host.client.base_url.host, host.client.base_url.port, timeout=DEADLINE_S)
     with closing(connection):
         for _ in range(2):
@@ -196,8 +196,8 @@ def test_a_connection_is_kept(host: RunningHost) -> None:
             assert (answer.status, answer.read(), answer.will_close) == (200, b"open", False)
 
 
-def test_requests_are_served_at_once(host: RunningHost) -> None:
-    """A few hundred requests, many at a time, are all answered."""
+def test_concurrent_requests_are_all_answered(host: RunningHost) -> None:
+    """300 requests over up to 20 connections all get an answer."""
 
     async def ask() -> list[int]:
         limits = httpx.Limits(max_connections=20)
@@ -210,8 +210,8 @@ def test_requests_are_served_at_once(host: RunningHost) -> None:
     assert time.monotonic() - started < DEADLINE_S
 
 
-def test_the_host_answers_before_storage_does(tmp_path: Path) -> None:
-    """Requests are taken while the queues cannot be reached."""
+def test_the_host_answers_while_storage_is_unreachable(tmp_path: Path) -> None:
+    """Requests are answered even if the queues cannot be reached."""
     source = """
         import azure.functions as func
         app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)

@@ -1,4 +1,4 @@
-"""What the local host does with messages when it is stopped, killed, or left without storage, over Azurite."""
+"""What the local host does with messages when it is stopped or killed, or when storage is down, on Azurite."""
 
 import asyncio
 import signal
@@ -30,8 +30,8 @@ SLOW_APP = (
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_what_runs_finish(connection_string: str, tmp_path: Path, number: int) -> None:
-    """On SIGTERM or SIGINT a running function ends, its message is deleted, and the host exits with 0."""
+def test_a_signal_lets_running_functions_finish(connection_string: str, tmp_path: Path, number: int) -> None:
+    """On SIGTERM or SIGINT, a running function ends, its message is deleted, and the host exits with 0."""
     with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
         put(connection_string, "slow", b"1")
         host.await_text("slow started")
@@ -42,8 +42,11 @@ def test_a_signal_lets_what_runs_finish(connection_string: str, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["slow", "stuck"])
-def test_a_signal_does_not_wait_for_ever(connection_string: str, tmp_path: Path, name: str) -> None:
-    """What still runs after the grace is given up, a thread too; its message stays invisible, as after a crash."""
+def test_a_stop_does_not_wait_longer_than_the_grace_period(connection_string: str, tmp_path: Path, name: str) -> None:
+    """A function that still runs after the grace period is abandoned, even in a thread.
+
+    Its message stays invisible, as after a crash.
+    """
     with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
         put(connection_string, name, b"120")
         host.await_text(f"{name} started")
@@ -54,7 +57,7 @@ def test_a_signal_does_not_wait_for_ever(connection_string: str, tmp_path: Path,
 
 
 def test_a_crash_leaves_the_message_invisible(connection_string: str, tmp_path: Path) -> None:
-    """After kill -9 the message is still there, and nobody sees it before its ten minutes are over."""
+    """After SIGKILL the message still exists, and no one sees it before its ten minutes are over."""
     with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
         put(connection_string, "slow", b"120")
         host.await_text("slow started")
@@ -75,8 +78,8 @@ ECHO_APP = (
 )
 
 
-def test_an_outage_is_outlived(tmp_path: Path) -> None:
-    """While storage is away the host serves on; when it is back, messages flow again."""
+def test_the_host_survives_a_storage_outage(tmp_path: Path) -> None:
+    """The host keeps running while storage is down. When storage is back, it processes messages again."""
     with run_azurite() as storage:
         account = storage.account()
         with running(write_app(tmp_path, ECHO_APP), AzureWebJobsStorage=account) as host:
@@ -90,8 +93,8 @@ def test_an_outage_is_outlived(tmp_path: Path) -> None:
             assert host.process.poll() is None
 
 
-def test_a_lease_outlives_its_visibility(connection_string: str) -> None:
-    """A message stays invisible for longer than one visibility, and is settled with the newest receipt."""
+def test_a_lease_lasts_longer_than_one_visibility_timeout(connection_string: str) -> None:
+    """The message stays invisible while the lease is renewed, and is settled with the newest receipt."""
 
     async def scenario() -> None:
         async with AsyncQueueClient.from_connection_string(connection_string, "leased") as client:
@@ -113,7 +116,10 @@ def test_a_lease_outlives_its_visibility(connection_string: str) -> None:
 
 
 def test_a_lost_lease_is_not_renewed(connection_string: str) -> None:
-    """A message that another receiver has taken is left to him: it is visible again when his time is over."""
+    """A message that another receiver has taken is left to that receiver.
+
+    It becomes visible when the receiver's time is over.
+    """
 
     async def scenario() -> None:
         async with AsyncQueueClient.from_connection_string(connection_string, "leased") as client:

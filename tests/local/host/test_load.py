@@ -1,4 +1,4 @@
-"""What the local host refuses to run: everything the platform would refuse, one clear line for each problem."""
+"""What the local host refuses to run: everything that the platform would refuse, with one clear line per problem."""
 
 import socket
 from collections.abc import Callable
@@ -20,7 +20,7 @@ ENVIRONMENT = {STORAGE: "UseDevelopmentStorage=true", "QUEUE": "Some-Queue"}
 def queue_app(
     function: Callable[..., Any], queue: str = "some-queue", argument: str = "msg", **out: str
 ) -> func.FunctionApp:
-    """Return an app with one queue function that has the given queue outputs by argument name."""
+    """Return an app with one queue function that has these queue outputs, by argument name."""
     app = func.FunctionApp()
     builder = app.queue_trigger(arg_name=argument, queue_name=queue, connection=STORAGE)(function)
     for name, target in out.items():
@@ -29,13 +29,13 @@ def queue_app(
 
 
 def only(app: func.FunctionApp) -> Function:
-    """Return the app's one function as the host binds it."""
+    """Return the app's only function as the host binds it."""
     (source,) = app.get_functions()
     return bind(source, ENVIRONMENT)
 
 
 def test_a_function_is_bound() -> None:
-    """A function knows its trigger, its outputs, its types and whether it wants the context."""
+    """A bound function has its trigger, its outputs and its types, and records whether it takes the context."""
 
     async def copy(msg: func.QueueMessage, out: func.Out[str], context: func.Context) -> None: ...
 
@@ -50,7 +50,7 @@ def test_a_function_is_bound() -> None:
 
 @pytest.mark.parametrize("name", ["1st", "with space", "host", "x" * 129])
 def test_a_function_name_is_checked(name: str) -> None:
-    """A function's name is letters, digits, - and _ after a letter, and not host."""
+    """A function's name has letters, digits, - and _, starts with a letter, and is not `host`."""
     app = func.FunctionApp()
 
     @app.function_name(name)
@@ -62,7 +62,7 @@ def test_a_function_name_is_checked(name: str) -> None:
 
 
 def test_a_binding_name_is_checked() -> None:
-    """A binding's name takes no underscore, although the library and the worker accept it."""
+    """A binding's name has no underscore, although the library and the worker accept one."""
 
     def function(my_msg: str) -> None: ...
 
@@ -71,7 +71,7 @@ def test_a_binding_name_is_checked() -> None:
 
 
 def test_a_parameter_needs_a_binding() -> None:
-    """A parameter without a binding is refused by name."""
+    """A parameter without a binding is refused with an error that names it."""
 
     def function(msg: str, more: str) -> None: ...
 
@@ -80,7 +80,7 @@ def test_a_parameter_needs_a_binding() -> None:
 
 
 def test_a_binding_needs_a_parameter() -> None:
-    """A binding without a parameter is refused by name."""
+    """A binding without a parameter is refused with an error that names it."""
 
     def function(msg: str) -> None: ...
 
@@ -89,7 +89,7 @@ def test_a_binding_needs_a_parameter() -> None:
 
 
 def test_an_output_is_annotated_as_out() -> None:
-    """An output's annotation is func.Out of what it carries."""
+    """An output must be annotated as func.Out of a type that it can carry."""
 
     def plain(msg: str, out: str) -> None: ...
 
@@ -103,7 +103,7 @@ def test_an_output_is_annotated_as_out() -> None:
 
 
 def test_an_input_is_not_annotated_as_out() -> None:
-    """A trigger's annotation is not func.Out."""
+    """A trigger must not be annotated as func.Out."""
 
     def function(msg: func.Out[str]) -> None: ...
 
@@ -112,7 +112,7 @@ def test_an_input_is_not_annotated_as_out() -> None:
 
 
 def test_an_annotation_fits_its_binding() -> None:
-    """A queue trigger does not take an int, nor a union."""
+    """A queue trigger accepts neither an int nor a union."""
 
     def number(msg: int) -> None: ...
 
@@ -123,8 +123,8 @@ def test_an_annotation_fits_its_binding() -> None:
             only(queue_app(function))
 
 
-def test_the_context_is_a_context() -> None:
-    """The context parameter is annotated as func.Context or not at all."""
+def test_the_context_has_the_type_context() -> None:
+    """The context parameter must be annotated as func.Context or not at all."""
 
     def function(msg: str, context: str) -> None: ...
 
@@ -134,7 +134,7 @@ def test_the_context_is_a_context() -> None:
 
 @pytest.mark.parametrize("name", ["ab", "double--dash", "under_score", "x" * 64])
 def test_a_queue_name_is_checked(name: str) -> None:
-    """A queue's name follows the rules of storage."""
+    """A queue's name must follow the rules of Azure Storage."""
 
     def function(msg: str) -> None: ...
 
@@ -144,7 +144,7 @@ def test_a_queue_name_is_checked(name: str) -> None:
 
 
 def test_a_connection_must_be_set() -> None:
-    """A queue's connection setting is refused by name where it is not set."""
+    """A connection setting that is not set is refused with an error that names it."""
     app = func.FunctionApp()
 
     @app.queue_trigger(arg_name="msg", queue_name="some-queue", connection="Elsewhere")
@@ -154,8 +154,8 @@ def test_a_connection_must_be_set() -> None:
         address(only(app).trigger, ENVIRONMENT)
 
 
-def test_a_foreign_binding_is_refused() -> None:
-    """A binding this host does not have is refused rather than left silent."""
+def test_an_unsupported_binding_is_refused() -> None:
+    """A binding that this host does not support is refused, not ignored."""
     app = func.FunctionApp()
 
     @app.blob_trigger(arg_name="blob", path="some/path", connection=STORAGE)
@@ -184,7 +184,7 @@ HTTP_APP = """
 
 
 def http_app(**changes: str) -> str:
-    """Return an app that runs, but for the changes."""
+    """Return an app that runs, apart from these changes."""
     sound = {"route": "first", "second": "second", "request": "func.HttpRequest", "schedule": "0 * * * * *"}
     return HTTP_APP.format(**{**sound, **changes})
 
@@ -206,20 +206,20 @@ def http_app(**changes: str) -> str:
     ],
 )
 def test_an_app_the_platform_refuses_does_not_start(tmp_path: Path, source: str, said: str) -> None:
-    """The host says what is wrong with the app in a line that begins with `refused:`, and exits with 1."""
+    """The host prints the problem on a line that begins with `refused:`, and exits with 1."""
     lines = refusal(write_app(tmp_path, source)).splitlines()
     assert [line for line in lines if line.startswith("refused: ") and said in line], lines
 
 
 def test_every_function_is_checked(tmp_path: Path) -> None:
-    """Two functions with a problem give two lines."""
+    """Two functions with problems give two lines."""
     written = refusal(write_app(tmp_path, http_app(request="dict", schedule="never").replace("first(req", "first(r")))
     assert written.count("refused: function") == 2
 
 
 @pytest.mark.parametrize(("text", "said"), [(None, "host.json is missing"), ("{", "host.json is not JSON")])
-def test_host_json_must_be_there(tmp_path: Path, text: str | None, said: str) -> None:
-    """A missing or unreadable host.json is refused."""
+def test_host_json_must_exist_and_be_json(tmp_path: Path, text: str | None, said: str) -> None:
+    """A missing or unreadable host.json is refused with an error that names it."""
     app = write_app(tmp_path, http_app())
     (app / "host.json").unlink()
     if text is not None:
@@ -228,7 +228,7 @@ def test_host_json_must_be_there(tmp_path: Path, text: str | None, said: str) ->
 
 
 def test_a_bad_connection_string_is_not_shown(tmp_path: Path) -> None:
-    """A connection string that cannot be read is refused without its text."""
+    """A connection string that cannot be read is refused without printing it."""
     source = """
         import azure.functions as func
         app = func.FunctionApp()
@@ -243,7 +243,7 @@ def test_a_bad_connection_string_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_refused(tmp_path: Path) -> None:
-    """A port that somebody else listens on is refused by number."""
+    """A port that another process listens on is refused with an error that names it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"refused: port {port}" in refusal(write_app(tmp_path, http_app()), port=port)

@@ -1,4 +1,4 @@
-"""Queue triggers and outputs of the local host, over Azurite."""
+"""Queue triggers and outputs of the local host, on Azurite."""
 
 import asyncio
 import base64
@@ -74,13 +74,13 @@ APP = (
 
 @pytest.fixture(scope="module")
 def account(azurite: Azurite) -> str:
-    """Give the storage account of the tests in this file that share a host."""
+    """Return the storage account of the tests in this file that share a host."""
     return azurite.account()
 
 
 @pytest.fixture(scope="module")
 def host(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
-    """Run a host over an app with a function for each kind of message."""
+    """Run a host over an app that has a function for each kind of message."""
     app = write_app(tmp_path_factory.mktemp("queues"), APP)
     with running(app, AzureWebJobsStorage=account, TEXTS="texts") as host:
         yield host
@@ -88,32 +88,38 @@ def host(account: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
 
 @pytest.fixture
 def account_with_host(host: RunningHost, account: str) -> str:
-    """Give the connection string of the storage that the running host polls."""
+    """Return the connection string of the storage that the running host polls."""
     del host
     return account
 
 
-def test_a_message_is_handed_over_and_deleted(host: RunningHost, account: str) -> None:
-    """func.QueueMessage has body, count, id and times; the queue is lower-cased, created, and empty afterwards."""
+def test_a_message_is_processed_and_deleted(host: RunningHost, account: str) -> None:
+    """func.QueueMessage has body, count, id and times.
+
+    The queue name is lower-cased, and the queue is created, and empty afterwards.
+    """
     put(account, "messages", b"hello")
     host.await_text("message b'hello' 1 True 20")
     await_empty(account, "messages")
 
 
-def test_text_runs_in_a_thread(host: RunningHost, account: str) -> None:
-    """A str parameter gets the text; a plain function runs beside the loop; settings are resolved in names."""
+def test_a_plain_function_gets_text_and_runs_in_a_thread(host: RunningHost, account: str) -> None:
+    """A str parameter receives the text.
+
+    A plain function does not block the event loop, and settings in queue names are resolved.
+    """
     put(account, "texts", "grüße".encode())
     host.await_text("text 'grüße' on False")
 
 
 def test_bytes_stay_bytes(host: RunningHost, account: str) -> None:
-    """A bytes parameter gets what was sent."""
+    """A bytes parameter receives the bytes that were sent."""
     put(account, "binaries", b"\x00\xff")
     host.await_text("binary b'\\x00\\xff'")
 
 
 def test_a_failing_message_becomes_poison(host: RunningHost, account: str) -> None:
-    """A message that fails is tried five times, then copied byte for byte; nothing it wrote was sent."""
+    """A message that fails is tried five times, then copied unchanged to the poison queue. Its outputs are not sent."""
     put(account, "failing", b"bad \xff\x00")
     host.await_text("poisoned 1")
     tries = [line for line in host.written.splitlines() if " failing " in line and "INFO" in line]
@@ -123,7 +129,7 @@ def test_a_failing_message_becomes_poison(host: RunningHost, account: str) -> No
 
 
 def test_a_poison_queue_has_no_poison_queue(host: RunningHost, account: str) -> None:
-    """A message that fails on a poison queue stays there, invisible, instead of spinning."""
+    """A message that fails on a poison queue stays there, invisible, so that it is not retried at once."""
     put(account, "failing-poison", b"bad twice")
     host.await_text("function.failed name=poisoned")
     assert length(account, "failing-poison") == 1
@@ -132,32 +138,32 @@ def test_a_poison_queue_has_no_poison_queue(host: RunningHost, account: str) -> 
 
 
 def test_a_text_that_is_not_base64_becomes_poison(account_with_host: str) -> None:
-    """What cannot be decoded goes to the poison queue as it is, without a run."""
+    """A message that cannot be decoded goes to the poison queue unchanged, without a run of the function."""
     put(account_with_host, "messages", b"not base64!", encode=False)
     assert await_texts(account_with_host, "messages-poison", 1) == ["not base64!"]
     await_empty(account_with_host, "messages")
 
 
 def test_a_list_output_is_several_messages(host: RunningHost, account: str) -> None:
-    """An output queue is created, and every element of a list is a message, in base64."""
+    """An output queue is created if it is missing, and every element of a list is one message in base64."""
     assert host.client.get("/api/fan").text == "sent"
     assert await_texts(account, "copies", 2) == ["b25l", "dHdv"]
 
 
 def test_a_returned_value_is_sent(account_with_host: str) -> None:
-    """The $return output of a queue function carries what it returned."""
+    """The $return output of a queue function contains what the function returned."""
     put(account_with_host, "requests", b"hello")
     assert await_texts(account_with_host, "replies", 1) == ["SEVMTE8="]
 
 
-def test_a_value_that_nobody_takes_is_an_error(host: RunningHost, account: str) -> None:
-    """A value returned without an output makes the run a failure."""
+def test_a_returned_value_without_an_output_is_an_error(host: RunningHost, account: str) -> None:
+    """The invocation fails if a function returns a value and has no $return binding."""
     put(account, "returning", b"x")
     host.await_text("function returning returned a value without a $return binding")
 
 
 def test_plain_text_messages(connection_string: str, tmp_path: Path) -> None:
-    """With messageEncoding none, messages and outputs are the text itself; failures wait for visibilityTimeout."""
+    """With messageEncoding none, messages and outputs are plain text. A failed message waits for visibilityTimeout."""
     source = """
     @app.queue_trigger(arg_name="msg", queue_name="plain", connection=STORAGE)
     @app.queue_output(arg_name="out", queue_name="copies", connection=STORAGE)
@@ -202,7 +208,10 @@ CONCURRENT_APP = (
 
 
 def test_concurrency_is_batch_size_and_threshold(connection_string: str, tmp_path: Path) -> None:
-    """With a batch size of 2 and a threshold of 1 a third message starts when one of two has ended, never a fourth."""
+    """With a batch size of 2 and a threshold of 1, a third message starts when one of two has ended.
+
+    A fourth one never runs at the same time.
+    """
     with closing(queue(connection_string, "work")) as client:
         client.create_queue()
         for number in range(8):
@@ -216,7 +225,7 @@ def test_concurrency_is_batch_size_and_threshold(connection_string: str, tmp_pat
 
 
 def test_an_output_starts_the_next_function(connection_string: str, tmp_path: Path) -> None:
-    """Every output to a queue that has a function in the same process starts that function."""
+    """An output to a queue that has a function in the same process starts that function before its next poll."""
     source = """
     @app.route(route="send")
     @app.queue_output(arg_name="out", queue_name="woken", connection=STORAGE)
@@ -235,8 +244,8 @@ def test_an_output_starts_the_next_function(connection_string: str, tmp_path: Pa
             host.await_text("woken by now", times=number)
 
 
-def test_listeners_are_told_of_an_output(connection_string: str) -> None:
-    """Whoever subscribed to a queue is woken when the outbox has written to it, and by no other queue."""
+def test_an_output_wakes_the_listeners_of_its_queue(connection_string: str) -> None:
+    """A subscriber is woken when the outbox has written to its queue, and not by another queue."""
 
     async def scenario() -> None:
         async with QueueStorage() as storage:

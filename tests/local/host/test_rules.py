@@ -1,4 +1,4 @@
-"""The local host's rules apart from any process: settings, routes, schedules, queue policy, message text."""
+"""The local host's rules that need no process: settings, routes, schedules, queue policy, message text."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -21,12 +21,12 @@ NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 
 
 def queues(**values: object) -> HostSettings:
-    """Return the settings of a host.json with these values for queues."""
+    """Return the settings of a host.json with these queue settings."""
     return host_settings({"version": "2.0", "extensions": {"queues": values}})
 
 
 def route(template: str, *methods: str, name: str = "function", prefix: str = "api") -> Route:
-    """Return the route of a function that the library made."""
+    """Return the route of a function that was registered with the library."""
     app = func.FunctionApp()
 
     @app.function_name(name)
@@ -37,8 +37,8 @@ def route(template: str, *methods: str, name: str = "function", prefix: str = "a
     return route_of(bind(app.get_functions()[0], {}), template, prefix)
 
 
-def test_defaults_are_the_platforms() -> None:
-    """A host.json that says nothing means the platform's defaults, and development's polling interval."""
+def test_the_defaults_are_those_of_the_platform() -> None:
+    """A host.json without settings means the platform's defaults, with the polling interval of development."""
     settings = host_settings({"version": "2.0"})
     assert settings.route_prefix == "api"
     assert settings.queues.batch_size == 16
@@ -49,7 +49,7 @@ def test_defaults_are_the_platforms() -> None:
 
 
 def test_every_queue_setting_is_read() -> None:
-    """Numbers, time spans and the encoding come from host.json."""
+    """Numbers, time spans and the encoding are read from host.json."""
     settings = queues(
         batchSize=8,
         newBatchThreshold=3,
@@ -74,20 +74,20 @@ def test_every_queue_setting_is_read() -> None:
     ],
 )
 def test_a_wrong_queue_setting_is_named(values: dict[str, Any], named: str) -> None:
-    """A value the platform would refuse is refused, and the message names it."""
+    """A value that the platform would refuse is refused with an error that names it."""
     with pytest.raises(LoadError, match=named):
         queues(**values)
 
 
 @pytest.mark.parametrize("document", [[], {}, {"version": "1.0"}, {"version": "2.0", "extensions": 1}])
 def test_a_wrong_host_json_is_refused(document: object) -> None:
-    """host.json is an object of version 2.0."""
+    """host.json must be an object of version 2.0."""
     with pytest.raises(LoadError, match=r"host\.json"):
         host_settings(document)
 
 
 def test_a_setting_in_a_binding_is_resolved() -> None:
-    """%NAME% stands for the setting's value; one that is not set is refused."""
+    """%NAME% is replaced by the value of the setting. A setting that is not set is refused."""
     assert resolve("a-%QUEUE%-b", {"QUEUE": "x"}) == "a-x-b"
     with pytest.raises(LoadError, match="%QUEUE%"):
         resolve("%QUEUE%", {})
@@ -115,20 +115,20 @@ def test_a_setting_in_a_binding_is_resolved() -> None:
     ],
 )
 def test_a_route_matches(template: str, path: str, parameters: dict[str, str] | None) -> None:
-    """Templates match whole paths, case-insensitively, and give their parameters as text."""
+    """A template matches whole paths, ignoring case, and returns its parameters as text."""
     found = route(template).match("GET", path)
     assert (found is None) == (parameters is None)
     assert {key: value[: len((parameters or {})[key])] for key, value in (found or {}).items()} == (parameters or {})
 
 
 def test_a_route_has_its_methods() -> None:
-    """A route with methods takes only those, one without takes all."""
+    """A route with methods accepts only those. A route without methods accepts all."""
     assert route("x", "GET", "POST").match("POST", "/api/x") is not None
     assert route("x", "GET").match("POST", "/api/x") is None
     assert route("x").match("DELETE", "/api/x") is not None
 
 
-def test_an_empty_prefix_leaves_the_route_alone() -> None:
+def test_an_empty_prefix_adds_nothing_to_the_route() -> None:
     """With routePrefix "" a route starts at the root."""
     assert route("x/{id}", prefix="").match("GET", "/x/1") == {"id": "1"}
 
@@ -150,7 +150,7 @@ def test_a_route_that_cannot_be_served_is_refused(template: str) -> None:
 
 
 def test_the_same_route_conflicts_for_the_same_methods() -> None:
-    """Two functions may share a route only with different methods."""
+    """Two functions may share a route only if their methods differ."""
     get, post, every = route("x/", "GET", name="a"), route("X", "POST", name="b"), route("x", name="c")
     assert conflicts([get, post]) == []
     assert len(conflicts([get, post, every])) == 2
@@ -167,7 +167,7 @@ def test_the_same_route_conflicts_for_the_same_methods() -> None:
     ],
 )
 def test_a_schedule_is_due(expression: str, due: datetime) -> None:
-    """Six fields begin with seconds, five mean second 0, and a day matches both its day fields."""
+    """Six fields begin with the seconds, five fields mean second 0, and a day must match both day fields."""
     assert Schedule(expression, now=NOW).next_after(NOW) == due
 
 
@@ -175,13 +175,13 @@ def test_a_schedule_is_due(expression: str, due: datetime) -> None:
     "expression", ["", "* * *", "00:05:00", "@hourly", "0 0 0 L * *", "99 * * * * *", "0 0 0 30 2 *"]
 )
 def test_a_schedule_that_is_not_ncrontab_is_refused(expression: str) -> None:
-    """Time spans, aliases, foreign signs, values out of range and dates that never come are refused."""
+    """Time spans, aliases, unknown characters, values out of range and impossible dates are refused."""
     with pytest.raises(LoadError, match="schedule"):
         Schedule(expression, now=NOW)
 
 
-def test_a_schedule_above_once_a_minute_is_not_monitored() -> None:
-    """The monitor is forced off for schedules of more than once a minute."""
+def test_a_schedule_of_more_than_once_a_minute_is_not_monitored() -> None:
+    """A schedule of once a minute is monitored, and a more frequent one never is."""
     assert Schedule("0 * * * * *", now=NOW).is_monitored(NOW)
     assert not Schedule("*/30 * * * * *", now=NOW).is_monitored(NOW)
 
@@ -196,10 +196,13 @@ def test_a_schedule_above_once_a_minute_is_not_monitored() -> None:
         (False, 1, False, Verdict.LEAVE),
     ],
 )
-def test_a_message_meets_its_verdict(
+def test_the_result_of_a_run_decides_about_its_message(
     *, succeeded: bool, dequeue_count: int, has_poison_queue: bool, expected: Verdict
 ) -> None:
-    """Success deletes; failure releases, until the last attempt makes poison; a poison queue is never spun."""
+    """Success deletes the message. Failure releases it, and the last failure moves it to the poison queue.
+
+    A message on a poison queue is left invisible.
+    """
     found = verdict(
         succeeded=succeeded,
         dequeue_count=dequeue_count,
@@ -210,22 +213,22 @@ def test_a_message_meets_its_verdict(
 
 
 def test_pauses_double_up_to_the_longest() -> None:
-    """An empty queue is asked after 200 ms, 300 ms, 500 ms and so on, never later than the longest pause."""
+    """An empty queue is polled after 200 ms, 300 ms, 500 ms and so on, up to the longest pause."""
     pauses = [pause_s(empty_polls, 1.0, 2.0) for empty_polls in (1, 2, 3, 4, 5, 6, 10_000)]
     assert pauses == pytest.approx([0.2, 0.3, 0.5, 0.9, 1.7, 2.0, 2.0])
     assert pause_s(1, 0.8, 2.0) < pause_s(1, 1.2, 2.0)
 
 
-def test_a_refused_renewal_is_tried_sooner() -> None:
-    """After a fault of storage the interval halves, down to a minute."""
+def test_a_refused_renewal_is_retried_sooner() -> None:
+    """After a storage error the interval is halved, down to a minute."""
     intervals = [300.0]
     for _ in range(4):
         intervals.append(renewal_after_failure_s(intervals[-1]))
     assert intervals == [300, 150, 75, 60, 60]
 
 
-def test_text_and_bodies_are_inverse() -> None:
-    """A body comes back as it was sent, in both encodings; what is not base64 is an error."""
+def test_encoding_and_decoding_a_body_are_inverse() -> None:
+    """A decoded body equals the body that was sent, in both encodings. Invalid base64 is an error."""
     assert decode_text(encode_text(b"\xff\x00", is_base64=True), is_base64=True) == b"\xff\x00"
     assert decode_text(encode_text("é".encode(), is_base64=False), is_base64=False) == "é".encode()
     with pytest.raises(ValueError, match="base64"):
@@ -233,33 +236,33 @@ def test_text_and_bodies_are_inverse() -> None:
 
 
 def test_a_list_is_one_message_per_element() -> None:
-    """A JSON list of an output becomes that many messages, anything else one."""
+    """A JSON list in an output becomes one message per element. Any other output is one message."""
     assert output_bodies(Datum('["a", {"b": 1}]', "json")) == [b"a", b'{"b": 1}']
     assert output_bodies(Datum('["a"]', "string")) == [b'["a"]']
     assert output_bodies(Datum(b"\xff", "bytes")) == [b"\xff"]
 
 
 def test_the_trigger_datum_is_text_or_bytes() -> None:
-    """Text is the rule, and stands in for what is no text; bytes are kept as they are."""
+    """Text is the default, with a replacement for bytes that are not text. Binary data is unchanged."""
     assert trigger_datum(b"\xff", is_binary=True).value == b"\xff"
     assert trigger_datum(b"x\xff", is_binary=False).value == "x�"
 
 
 def test_a_connection_string_never_shows() -> None:
-    """The text of an address leaves the connection string out."""
+    """The text form of a queue address does not contain the connection string."""
     address = QueueAddress("some-queue", "AccountKey=secret")
     assert not re.search("secret", repr(address) + repr(address.poison))
 
 
-def test_a_poison_queue_has_none() -> None:
-    """A queue's poison queue is named after it; a poison queue has none."""
+def test_a_poison_queue_has_no_poison_queue() -> None:
+    """A queue's poison queue is named after it, and does not have another one."""
     address = QueueAddress("some-queue", "x")
     assert address.poison == QueueAddress("some-queue-poison", "x")
     assert address.poison.poison is None
 
 
 def test_missed_ticks_are_skipped() -> None:
-    """The next time is always in the future of the moment asked about."""
+    """The next time of a schedule is always after the given moment."""
     schedule = Schedule("*/10 * * * * *", now=NOW)
     late = NOW + timedelta(seconds=65)
     assert schedule.next_after(late) == NOW + timedelta(seconds=70)

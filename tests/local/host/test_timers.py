@@ -6,7 +6,7 @@ from tests.support.host_process import running, write_app
 
 
 def test_timers_run_on_schedule_and_at_startup(tmp_path: Path) -> None:
-    """A timer runs on its schedule whatever it raises; run_on_startup runs once more, at once."""
+    """A timer runs on its schedule even if it raises. With run_on_startup it also runs once at the start."""
     source = """
         import logging
         import azure.functions as func
@@ -33,7 +33,7 @@ def test_timers_run_on_schedule_and_at_startup(tmp_path: Path) -> None:
 
 
 def test_runs_do_not_overlap(tmp_path: Path) -> None:
-    """A run that takes longer than its interval is not joined by another; missed ticks are skipped."""
+    """A run that takes longer than its interval does not overlap with another one. Missed ticks are skipped."""
     source = """
         import asyncio, logging
         import azure.functions as func

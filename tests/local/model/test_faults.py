@@ -1,4 +1,4 @@
-"""The simulated model when it misbehaves on demand, and what it counts meanwhile."""
+"""The faults of the simulated model, and what it counts meanwhile."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from tests.support.peer_processes import ModelPeer, error_of, model_peer
 
 
 def test_repeats_with_one_key_are_one_response(model: ModelPeer) -> None:
-    """The same key gives the very same response, also while its first create call is under way."""
+    """Create calls with one key return the same response, also while the first call is still running."""
     model.faults(create_latency_s=0.3)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: model.create_with_key("k").json()["id"], range(4)))
@@ -21,14 +21,14 @@ def test_repeats_with_one_key_are_one_response(model: ModelPeer) -> None:
 
 
 def test_keys_can_be_ignored_and_that_is_counted(model: ModelPeer) -> None:
-    """With the switch every create call starts a response of its own."""
+    """With `ignore_idempotency`, every create call starts a new response, and repeated starts are counted."""
     model.faults(ignore_idempotency=True)
     assert model.create_with_key("k").json()["id"] != model.create_with_key("k").json()["id"]
     assert (model.stats()["started"], model.stats()["started_twice"]) == ({"k": 2}, 1)
 
 
 def test_calls_are_counted_until_a_reset(model: ModelPeer) -> None:
-    """Every kind of call has a count; a reset forgets counts, responses and faults."""
+    """Every kind of call has a count, and a reset sets all counts to 0."""
     response_id = model.create().json()["id"]
     model.get(response_id)
     model.http.post(f"/v1/responses/{response_id}/cancel")
@@ -41,7 +41,7 @@ def test_calls_are_counted_until_a_reset(model: ModelPeer) -> None:
 
 
 def test_a_key_can_be_required(tmp_path: Path) -> None:
-    """With `--api-key`, either header style is let in and everything else is 401."""
+    """With `--api-key`, both header styles are accepted. Every other call is answered with 401."""
     with model_peer(tmp_path, "--api-key", "secret") as model:
 
         def call(headers: dict[str, str]) -> httpx.Response:
@@ -54,7 +54,7 @@ def test_a_key_can_be_required(tmp_path: Path) -> None:
 
 
 def test_switches_can_be_set_at_the_start(tmp_path: Path) -> None:
-    """`--faults` takes the JSON of /_sim/faults, and a reset returns to it."""
+    """`--faults` accepts the JSON of /_sim/faults, and a reset restores these switches."""
     with model_peer(tmp_path, "--faults", '{"outage": "503"}', "--ignore-idempotency") as model:
         assert model.create().status_code == 503
         model.faults(outage=False)
@@ -65,13 +65,13 @@ def test_switches_can_be_set_at_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("switches", [{"outages": True}, {"error_rate": 2}, {"latency_s": -1}, []])
 def test_a_wrong_switch_is_refused(model: ModelPeer, switches: object) -> None:
-    """An unknown switch or a value out of range is 400 and changes nothing."""
+    """An unknown switch or a value out of range is answered with 400 and changes nothing."""
     assert model.http.post("/_sim/faults", json=switches).status_code == 400
     assert model.create("sim-instant").status_code == 200
 
 
 def test_a_rate_limit_ends_after_its_calls(model: ModelPeer) -> None:
-    """The next n calls are 429 with Retry-After, the call after them is served."""
+    """The next n calls are answered with 429 and Retry-After. The call after them succeeds."""
     model.faults(rate_limit={"n": 2, "retry_after": 3})
     answers = [model.create() for _ in range(3)]
     assert [answer.headers.get("retry-after") for answer in answers] == ["3", "3", None]
@@ -79,8 +79,8 @@ def test_a_rate_limit_ends_after_its_calls(model: ModelPeer) -> None:
     assert error_of(answers[0]) == (429, None, "rate_limit_exceeded")
 
 
-def test_errors_come_at_their_rate_and_in_the_same_order_for_the_same_seed(model: ModelPeer) -> None:
-    """About the given share of calls fails, and a reset brings the same ones again."""
+def test_errors_have_their_rate_and_the_same_order_for_the_same_seed(model: ModelPeer) -> None:
+    """About the configured share of calls fails. After a reset, the same calls fail again."""
 
     def statuses() -> list[int]:
         model.faults(error_rate=0.3, error_status=502)
@@ -94,7 +94,7 @@ def test_errors_come_at_their_rate_and_in_the_same_order_for_the_same_seed(model
 
 @pytest.mark.parametrize("outage", ["drop", True])
 def test_an_outage_drops_connections(model: ModelPeer, outage: object) -> None:
-    """No answer comes, nothing is started, and the end of the outage is the end of it."""
+    """During an outage, calls get no answer and start nothing. Afterwards they succeed."""
     model.faults(outage=outage)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         model.create()
@@ -104,7 +104,7 @@ def test_an_outage_drops_connections(model: ModelPeer, outage: object) -> None:
 
 
 def test_creates_can_be_refused(model: ModelPeer) -> None:
-    """Creates get the given status and text; other calls work."""
+    """Create calls get the configured status and message. Other calls work."""
     response_id = model.create().json()["id"]
     model.faults(refuse_creates={"status": 422, "message": "No."})
     refused = model.create()
@@ -113,7 +113,7 @@ def test_creates_can_be_refused(model: ModelPeer) -> None:
 
 
 def test_a_lost_answer_has_started_its_response(model: ModelPeer) -> None:
-    """The connection drops after the start, and a repeat with the key finds that response."""
+    """The connection is cut after the start. A repeat with the same key returns that response."""
     model.faults(lose_answers=1)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         model.create_with_key("k")
@@ -122,7 +122,7 @@ def test_a_lost_answer_has_started_its_response(model: ModelPeer) -> None:
 
 
 def test_a_slow_create_starts_its_response_first(model: ModelPeer) -> None:
-    """The response runs while its create answer is delayed, and no other call is slow."""
+    """The response runs while its create answer is delayed. Other calls are not delayed."""
     model.faults(create_latency_s=0.4)
     assert model.create("sim-0.3s").json()["status"] == "completed"
     begin = time.monotonic()
@@ -131,15 +131,15 @@ def test_a_slow_create_starts_its_response_first(model: ModelPeer) -> None:
 
 
 def test_latency_delays_every_call(model: ModelPeer) -> None:
-    """Each answer takes at least that long."""
+    """Each answer takes at least the configured time."""
     model.faults(latency_s=0.1)
     begin = time.monotonic()
     model.get(model.create().json()["id"])
     assert time.monotonic() - begin >= 0.2
 
 
-def test_azure_quirks(model: ModelPeer) -> None:
-    """A response may be missing at first, carry nulls while queued, and ask for patience."""
+def test_quirks_of_azure_can_be_simulated(model: ModelPeer) -> None:
+    """A response can be missing at first, have null fields while queued, and carry a Retry-After until it ends."""
     model.faults(null_while_queued=True, retry_after_s=2, missing_s=60)
     queued = model.create()
     assert queued.json()["created_at"] is queued.json()["output"] is None

@@ -1,4 +1,4 @@
-"""The simulated model, over HTTP and through the openai SDK."""
+"""The simulated model, over HTTP and through the OpenAI SDK."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def test_the_sdk_polls_a_background_response_to_its_end(model: ModelPeer) -> Non
 
 
 def test_the_sdk_waits_for_a_response_in_the_foreground(model: ModelPeer) -> None:
-    """Without background the create answer is the finished response, which can be retrieved afterwards."""
+    """Without `background`, the create answer is the finished response, which can be retrieved afterwards."""
     response = model.sdk.responses.create(model="sim-0.1s", input=TEXT)
     assert response.status == "completed"
     assert model.sdk.responses.retrieve(response.id) == response
@@ -92,7 +92,7 @@ def test_the_sdk_lists_input_items(model: ModelPeer) -> None:
 
 @pytest.mark.parametrize("name", ["sim-60s", "sim-instant", "sim-fail-0s", "sim-incomplete-0s"])
 def test_every_response_has_every_field(model: ModelPeer, name: str) -> None:
-    """Each field of the superset is present in every status, and what was asked is echoed."""
+    """Every field is present in every status, and the fields of the request are echoed."""
     asked = {"metadata": {"a": "b"}, "text": {"format": {"type": "json_schema"}}, "instructions": "Be brief."}
     response = model.create(name, input=TEXT, **asked).json()
     assert response.keys() >= FIELDS
@@ -100,7 +100,7 @@ def test_every_response_has_every_field(model: ModelPeer, name: str) -> None:
 
 
 def test_an_instant_response_is_complete_in_the_create_answer(model: ModelPeer) -> None:
-    """`sim-instant` is terminal at once, in the background too."""
+    """`sim-instant` is terminal at once, also in the background."""
     response = model.create("sim-instant", input=TEXT).json()
     assert (response["status"], response["background"]) == ("completed", True)
     assert response["completed_at"] >= response["created_at"]
@@ -117,7 +117,7 @@ def test_a_failing_model_ends_failed(model: ModelPeer) -> None:
 
 
 def test_an_incomplete_model_ends_with_half_an_answer(model: ModelPeer) -> None:
-    """`sim-incomplete` ends with the first half of what `sim` of the same name would have said."""
+    """`sim-incomplete` ends with the first half of the text that `sim` with the same duration returns."""
     response = model.finished("sim-incomplete-0.05s", input=TEXT)
     assert response["status"] == response["output"][0]["status"] == "incomplete"
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
@@ -125,7 +125,7 @@ def test_an_incomplete_model_ends_with_half_an_answer(model: ModelPeer) -> None:
 
 
 def test_the_answer_is_made_from_the_input(model: ModelPeer) -> None:
-    """The same input gives the same answer, another input another, and strings read like messages."""
+    """The same input gives the same answer, and another input another one. A string is read like a message."""
     parts = [{"role": "user", "content": [{"type": "input_text", "text": TEXT}]}]
     one, same, other = (text_of(model.create("sim-instant", input=i).json()) for i in (TEXT, parts, "Cats purr."))
     assert one == same
@@ -133,15 +133,15 @@ def test_the_answer_is_made_from_the_input(model: ModelPeer) -> None:
     assert "1. Cats purr." in other
 
 
-def test_a_chained_response_knows_what_was_said_before(model: ModelPeer) -> None:
-    """With `previous_response_id` the earlier turn is part of what the answer is made from."""
+def test_a_chained_response_includes_the_earlier_turn(model: ModelPeer) -> None:
+    """With `previous_response_id`, the answer is made from the earlier turn too."""
     first = model.create("sim-instant", input="Whales sing.").json()
     second = model.create("sim-instant", input="Cats purr.", previous_response_id=first["id"]).json()
     assert "1. Whales sing.\n2. Cats purr." in text_of(second)
     assert second["usage"]["input_tokens"] > first["usage"]["input_tokens"]
 
 
-def test_a_tool_is_asked_for_and_its_output_is_used(model: ModelPeer) -> None:
+def test_a_tool_is_called_and_its_output_is_used(model: ModelPeer) -> None:
     """`sim-tool` calls the first function with its required properties, then answers from its output."""
     first = model.finished("sim-tool", input="Weather in Oslo?", tools=[{"type": "web_search"}, WEATHER])
     call = first["output"][0]
@@ -154,7 +154,7 @@ def test_a_tool_is_asked_for_and_its_output_is_used(model: ModelPeer) -> None:
 
 
 def test_a_tool_output_without_its_call_is_refused(model: ModelPeer) -> None:
-    """An output whose call nobody asked for is 400."""
+    """A tool output without a matching call is answered with 400."""
     output = {"type": "function_call_output", "call_id": "call_x", "output": "Snow."}
     assert error_of(model.create("sim-tool", input=[output])) == (400, "input", None)
 
@@ -172,7 +172,7 @@ def test_a_tool_output_without_its_call_is_refused(model: ModelPeer) -> None:
     ],
 )
 def test_a_wrong_field_is_named(model: ModelPeer, fields: dict[str, Any], param: str, code: str) -> None:
-    """A create call that cannot be understood is 400 with the field's name, and starts nothing."""
+    """An invalid create call is answered with a 400 that names the field, and starts nothing."""
     assert error_of(model.http.post("/v1/responses", json={"model": "sim-1s", **fields})) == (
         400,
         param,
@@ -182,13 +182,13 @@ def test_a_wrong_field_is_named(model: ModelPeer, fields: dict[str, Any], param:
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"temperature": NaN}', b'"\xff"'])
-def test_a_body_that_is_no_json_object_is_refused(model: ModelPeer, body: bytes) -> None:
-    """Broken JSON is 400."""
+def test_a_body_that_is_not_a_json_object_is_refused(model: ModelPeer, body: bytes) -> None:
+    """Broken JSON and other JSON values are answered with 400."""
     assert error_of(model.http.post("/v1/responses", content=body)) == (400, None, None)
 
 
 def test_a_running_response_cannot_be_chained_or_deleted(model: ModelPeer) -> None:
-    """Both need an end first."""
+    """A response must have ended before another one can continue it and before it can be deleted."""
     running = model.create().json()["id"]
     assert error_of(model.create(previous_response_id=running)) == (400, "previous_response_id", None)
     deleted = model.http.delete(f"/v1/responses/{running}")
@@ -205,21 +205,21 @@ def test_a_running_response_cannot_be_chained_or_deleted(model: ModelPeer) -> No
     ],
 )
 def test_a_finished_response_cannot_be_cancelled(model: ModelPeer, name: str, background: bool, text: str) -> None:
-    """Each end has its own refusal, and stays as it was."""
+    """A cancel is refused with a message for the status of the response, which does not change."""
     before = model.create(name, background=background).json()
     refused = model.http.post(f"/v1/responses/{before['id']}/cancel")
     assert (refused.status_code, refused.json()["error"]["message"]) == (400, text)
     assert model.get(before["id"]).json() == before
 
 
-def test_a_foreground_response_is_unknown_while_it_runs_or_when_it_is_not_stored(model: ModelPeer) -> None:
-    """Only a finished and stored foreground response can be retrieved."""
+def test_a_foreground_response_that_is_not_stored_is_unknown(model: ModelPeer) -> None:
+    """A foreground response with `store` false cannot be retrieved after its end."""
     unstored = model.create("sim-instant", background=False, store=False).json()["id"]
     assert model.get(unstored).status_code == 404
 
 
-def test_a_client_that_leaves_takes_its_foreground_response_with_it(model: ModelPeer) -> None:
-    """It is stopped and counted, and the same key starts anew."""
+def test_a_foreground_response_is_stopped_when_its_client_disconnects(model: ModelPeer) -> None:
+    """A foreground response whose client disconnects counts as aborted, and its key starts a new one."""
     for _ in range(2):
         with pytest.raises(httpx.ReadTimeout):
             model.http.post("/v1/responses", json={"model": "sim-60s"}, headers={"idempotency-key": "k"}, timeout=0.2)
@@ -229,7 +229,7 @@ def test_a_client_that_leaves_takes_its_foreground_response_with_it(model: Model
 
 @pytest.mark.parametrize("prefix", ["/v1", "/openai/v1", "/openai"])
 def test_every_base_path_and_api_version_is_served(model: ModelPeer, prefix: str) -> None:
-    """Azure's older and newer paths reach the same model."""
+    """The older and newer paths of Azure reach the same model."""
     answer = model.http.post(f"{prefix}/responses?api-version=preview", json={"model": "sim-instant"})
     assert answer.json()["status"] == "completed"
     assert answer.headers["x-request-id"].startswith("req_")

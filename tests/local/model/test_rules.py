@@ -1,4 +1,4 @@
-"""The rules of the simulated model that need no server: names, time, memory, outline, arguments."""
+"""The rules of the simulated model that need no server: names, time, memory, outlines, arguments."""
 
 import pytest
 from hypothesis import given
@@ -47,8 +47,8 @@ def started(model: str, **fields: object) -> Work:
         ("gpt-7", None),
     ],
 )
-def test_a_name_says_what_a_model_does(name: str, behaviour: Behaviour | None) -> None:
-    """Seconds, ending and tool use are read from the name; any other name is unknown."""
+def test_the_name_of_a_model_sets_its_behaviour(name: str, behaviour: Behaviour | None) -> None:
+    """The duration, the ending and the kind of output are parsed from the name. Any other name is unknown."""
     assert behaviour_of(name) == behaviour
 
 
@@ -62,26 +62,26 @@ def test_a_name_says_what_a_model_does(name: str, behaviour: Behaviour | None) -
     ],
 )
 def test_the_clock_decides_the_status(name: str, statuses: list[str]) -> None:
-    """A response waits for a tenth of its time, works, and ends when its time is over."""
+    """A background response is queued for a tenth of its duration, then in progress, and ends after its duration."""
     work = started(name)
     assert [work.status(now_s) for now_s in (0.9, 1, 9.9, 10, 1000)] == statuses
 
 
-def test_a_foreground_response_does_not_wait() -> None:
-    """Without background it is in progress from the start."""
+def test_a_foreground_response_is_not_queued() -> None:
+    """Without `background`, a response is in progress from the start."""
     assert started("sim-10s", background=False).status(0) == "in_progress"
 
 
 @given(stop_s=st.floats(0, 9.99), later_s=st.floats(0, 1e6))
 def test_a_stopped_response_stays_cancelled(stop_s: float, later_s: float) -> None:
-    """No time after the stop changes the status."""
+    """The status is `cancelled` at any time after the stop."""
     work = started("sim-10s")
     work.stop(stop_s)
     assert work.status(stop_s + later_s) == "cancelled"
 
 
 def test_responses_and_keys_are_forgotten_after_an_hour() -> None:
-    """Memory is bounded: the next start after an hour drops the response, its key and its count."""
+    """Memory is bounded. The next start after an hour drops the response, its key and its count."""
     simulation = Simulation(0)
     old = simulation.start({"model": "sim-instant"}, "k", now_s=0)
     assert simulation.repeated("k") is old
@@ -94,7 +94,7 @@ def test_responses_and_keys_are_forgotten_after_an_hour() -> None:
 
 @pytest.mark.parametrize(("window_s", "words"), [(300, "5 minutes"), (90, "1.5 minutes"), (2.5, "2.5 seconds")])
 def test_a_stream_can_be_replayed_until_its_window_closes(window_s: float, words: str) -> None:
-    """At that age it still can; above it the refusal says how long the window was."""
+    """A replay is allowed at exactly that age. Above it, the refusal states the length of the window."""
     faults = Faults(Switches(replay_window_s=window_s), seed=0)
     work = started("sim-instant", stream=True)
     check_replayable(work, window_s, faults)
@@ -102,16 +102,16 @@ def test_a_stream_can_be_replayed_until_its_window_closes(window_s: float, words
         check_replayable(work, window_s + 0.1, faults)
 
 
-def test_an_outline_keeps_what_is_said_most_in_its_order() -> None:
-    """Sentences with frequent words win over the others and stand as they stood."""
+def test_an_outline_keeps_frequent_sentences_in_their_order() -> None:
+    """Sentences with frequent words are preferred, and they keep their order."""
     text = "Rain fell. " + " ".join(f"Tables hold records number {n} and tables last." for n in "abcde")
     points = outline(text)
     assert [point.split()[4] for point in points] == list("abcde")
 
 
 @given(st.text())
-def test_an_outline_takes_any_text(text: str) -> None:
-    """There are at most five points of one short line each, for whatever text."""
+def test_an_outline_accepts_any_text(text: str) -> None:
+    """An outline has at most five points of one short line each, whatever the text."""
     points = outline(text)
     assert len(points) <= 5
     assert all(len(point) <= 250 and "\n" not in point for point in points)
@@ -137,5 +137,5 @@ def test_an_outline_takes_any_text(text: str) -> None:
     ],
 )
 def test_an_argument_fits_its_schema(schema: object, value: object) -> None:
-    """Each kind of schema has an example; what cannot be understood becomes the text."""
+    """Each kind of schema has an example. A schema that cannot be understood gets the text."""
     assert example(schema, "text") == value

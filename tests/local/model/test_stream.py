@@ -1,4 +1,4 @@
-"""The simulated model's streams: order and numbers, resuming, cancelling, leaving."""
+"""The simulated model's streams: order and numbers, resuming, cancelling, disconnecting."""
 
 import json
 import tracemalloc
@@ -15,7 +15,7 @@ TEXT = "The table is the truth. A message is a hint."
 
 
 def left_after(model: ModelPeer, name: str, count: int, **fields: Any) -> list[dict[str, Any]]:
-    """Return the first events of a streamed create call whose client then leaves."""
+    """Return the first events of a streamed create call whose client then disconnects."""
     with model.streaming(name, input=TEXT, **fields) as stream:
         return [next(stream) for _ in range(count)]
 
@@ -37,7 +37,7 @@ def test_events_come_in_the_order_of_the_contract(model: ModelPeer) -> None:
 
 
 def test_the_sdk_reads_a_stream_to_the_final_response(model: ModelPeer) -> None:
-    """The SDK's strict reader accepts a foreground stream and finds the answer in it."""
+    """The SDK's strict reader accepts a foreground stream and returns its final response."""
     with model.sdk.responses.stream(model="sim-0.2s", input=TEXT) as stream:
         stream.until_done()
         final = stream.get_final_response()
@@ -45,7 +45,7 @@ def test_the_sdk_reads_a_stream_to_the_final_response(model: ModelPeer) -> None:
 
 
 def test_the_sdk_resumes_a_background_stream(model: ModelPeer) -> None:
-    """A client that left is given exactly what it has not seen, and follows to the end."""
+    """A client that disconnected receives exactly the events that it has not seen, up to the last one."""
     first = left_after(model, "sim-1s", 5, background=True)
     response_id = first[0]["response"]["id"]
     rest = model.sdk.responses.retrieve(response_id, stream=True, starting_after=4)
@@ -54,7 +54,7 @@ def test_the_sdk_resumes_a_background_stream(model: ModelPeer) -> None:
 
 
 def test_a_replay_repeats_every_event(model: ModelPeer) -> None:
-    """Reading again from the start gives the same events; after the last there is an empty stream."""
+    """A replay from the start has the same events. A replay after the last event is empty."""
     seen = model.streamed("sim-0.1s", input=TEXT, background=True)
     response_id = seen[0]["response"]["id"]
     assert model.replayed(response_id) == seen
@@ -62,7 +62,10 @@ def test_a_replay_repeats_every_event(model: ModelPeer) -> None:
 
 
 def test_a_cancelled_stream_ends_as_failed(model: ModelPeer) -> None:
-    """A reader is told at once, by `response.failed` with a cancelled response and the next number."""
+    """A cancel ends the stream at once.
+
+    Its last event is `response.failed`, with a cancelled response and the next number.
+    """
     response_id = left_after(model, "sim-5s", 4, background=True)[0]["response"]["id"]
     with model.replaying(response_id) as stream:
         seen = [next(stream) for _ in range(4)]
@@ -73,21 +76,21 @@ def test_a_cancelled_stream_ends_as_failed(model: ModelPeer) -> None:
     assert model.replayed(response_id) == seen
 
 
-def test_a_foreground_stream_stops_when_its_client_leaves(model: ModelPeer) -> None:
-    """It is stopped and counted as aborted."""
+def test_a_foreground_stream_stops_when_its_client_disconnects(model: ModelPeer) -> None:
+    """A foreground stream whose client disconnects is stopped and counted as aborted."""
     left_after(model, "sim-60s", 2)
     eventually(lambda: bool(model.stats()["aborted"] == 1))
 
 
 def test_a_failing_stream_ends_with_its_error(model: ModelPeer) -> None:
-    """There are no items, and the last event carries the error."""
+    """A failed stream has no items, and its last event contains the error."""
     seen = model.streamed("sim-fail-0.1s")
     assert [event["type"] for event in seen[1:]] == ["response.in_progress", "response.failed"]
     assert seen[-1]["response"]["error"]["code"] == "server_error"
 
 
 def test_a_tool_call_is_streamed(model: ModelPeer) -> None:
-    """The arguments come in deltas, and their end names the function."""
+    """The arguments are streamed in deltas, and their last event names the function."""
     tool = {
         "type": "function",
         "name": "find",
@@ -106,7 +109,7 @@ def test_a_tool_call_is_streamed(model: ModelPeer) -> None:
 def test_only_a_streamed_background_response_can_be_resumed(
     model: ModelPeer, fields: dict[str, bool], text: str
 ) -> None:
-    """Anything else is 400 and says what was missing at the create."""
+    """Any other response gets a 400 that says what was missing in the create call."""
     response_id = instant(model, fields)
     refused = model.http.get(f"/v1/responses/{response_id}?stream=true")
     assert error_of(refused) == (400, "stream", None)
@@ -120,8 +123,8 @@ def instant(model: ModelPeer, fields: dict[str, bool]) -> str:
     return str(model.create("sim-instant", **fields).json()["id"])
 
 
-def test_a_number_that_is_none_is_refused(model: ModelPeer) -> None:
-    """`starting_after` must be an integer."""
+def test_a_starting_after_that_is_not_an_integer_is_refused(model: ModelPeer) -> None:
+    """A replay whose `starting_after` is not an integer is answered with a 400 that names the parameter."""
     response_id = model.streamed("sim-instant", background=True)[0]["response"]["id"]
     refused = model.http.get(f"/v1/responses/{response_id}?stream=true&starting_after=x")
     assert error_of(refused) == (400, "starting_after", None)
@@ -133,8 +136,8 @@ def test_the_sdk_raises_on_a_stream_that_is_refused(model: ModelPeer) -> None:
         model.sdk.responses.create(model="gpt-7", input=TEXT, stream=True)
 
 
-def test_events_are_paced_over_the_seconds_of_the_model() -> None:
-    """Ages never go back, text begins after a tenth of the time, and the end is at the end."""
+def test_events_are_spread_over_the_duration_of_the_model() -> None:
+    """Ages never decrease. The text starts after a tenth of the duration, and the last event is at its end."""
     work = Simulation(0).start({"model": "sim-10s", "background": True, "input": TEXT}, None, now_s=0)
     ages = [after_s for after_s, _ in timeline(work)]
     assert ages == sorted(ages)
@@ -142,8 +145,8 @@ def test_events_are_paced_over_the_seconds_of_the_model() -> None:
     assert all(1 < after_s < 10 for after_s in ages[3:-1])
 
 
-async def test_a_slow_reader_is_not_told_what_a_stop_prevented() -> None:
-    """Who reads on long after a cancel sees what came before it, then the end, as any replay does."""
+async def test_a_slow_reader_gets_no_events_from_after_a_cancel() -> None:
+    """A reader that continues long after a cancel gets the events before it and then the last one, as in a replay."""
     work = Simulation(0).start({"model": "sim-10s", "background": True, "input": TEXT}, None, now_s=0)
     stream = live(work, 0, lambda: 9.0)
     seen = [await anext(stream) for _ in range(3)]
@@ -154,7 +157,7 @@ async def test_a_slow_reader_is_not_told_what_a_stop_prevented() -> None:
 
 
 def test_a_reader_never_holds_a_whole_stream() -> None:
-    """100,000 events take a reader no more memory than a few copies of their text."""
+    """Reading 100,000 events takes less than 10 MB of memory, which is a few copies of their text."""
     work = Simulation(0).start({"model": "sim-events-100000"}, None, now_s=0)
     assert len(work.output[0]["content"][0]["text"]) > 500_000
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""The simulated model's streams when they misbehave on demand, and what it counts of them."""
+"""The faults of the simulated model's streams, and what it counts of them."""
 
 import json
 import time
@@ -13,7 +13,7 @@ TEXT = "The table is the truth. A message is a hint."
 
 
 def until(error: type[Exception], stream: Iterator[Event]) -> list[Event]:
-    """Return the events that come before a stream breaks with that error, as it must."""
+    """Return the events that arrive before the stream breaks with that error. Fail if it does not break."""
     seen: list[Event] = []
     with pytest.raises(error):
         seen.extend(stream)
@@ -21,13 +21,13 @@ def until(error: type[Exception], stream: Iterator[Event]) -> list[Event]:
 
 
 def numbers(events: list[Event]) -> list[int]:
-    """Return the numbers of the events."""
+    """Return the sequence numbers of the events."""
     return [event["sequence_number"] for event in events]
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 12])
 def test_a_stream_is_cut_after_its_events_and_can_be_resumed(model: ModelPeer, count: int) -> None:
-    """Exactly that many events arrive, then the connection breaks; the response's next stream is whole."""
+    """The connection breaks after exactly the set number of events. The next stream of the response is complete."""
     whole = model.streamed("sim-events-3", background=True)
     model.faults(stream_drop_after=count, stream_drops=1)
     with model.replaying(whole[0]["response"]["id"]) as stream:
@@ -35,8 +35,8 @@ def test_a_stream_is_cut_after_its_events_and_can_be_resumed(model: ModelPeer, c
     assert model.replayed(whole[0]["response"]["id"], after=count - 1) == whole[count:]
 
 
-def test_a_stream_is_cut_as_often_as_asked(model: ModelPeer) -> None:
-    """Each of k connections of a response brings so many events; another response is cut as often."""
+def test_a_stream_is_cut_as_often_as_configured(model: ModelPeer) -> None:
+    """Each of the first three connections of a response is cut after two events. This holds for every response."""
     model.faults(stream_drop_after=2, stream_drops=3)
     for _ in range(2):
         with model.streaming("sim-events-2", background=True) as stream:
@@ -48,7 +48,10 @@ def test_a_stream_is_cut_as_often_as_asked(model: ModelPeer) -> None:
 
 
 def test_a_stream_can_be_cut_inside_a_frame(model: ModelPeer) -> None:
-    """So many whole frames arrive, and then half of one, however large: what was sent is not lost by the cut."""
+    """Five whole frames arrive, and then half of the next one, however large it is.
+
+    The cut loses none of the bytes sent.
+    """
     model.faults(stream_drop_after=5, stream_cut_inside=True)
     body = {"model": "sim-blob-8mb", "stream": True, "background": True}
     chunks: list[bytes] = []
@@ -60,8 +63,11 @@ def test_a_stream_can_be_cut_inside_a_frame(model: ModelPeer) -> None:
     assert 4 << 20 < len(part) < 5 << 20
 
 
-def test_a_foreground_stream_that_is_cut_is_lost(model: ModelPeer) -> None:
-    """The server sees a client that left: the work is stopped, counted as aborted, and its key starts anew."""
+def test_a_foreground_stream_that_is_cut_is_aborted(model: ModelPeer) -> None:
+    """The server sees a client that disconnects.
+
+    The work is stopped and counted as aborted, and its key starts a new response.
+    """
     model.faults(stream_drop_after=2)
     body, key = {"model": "sim-60s", "stream": True}, {"idempotency-key": "k"}
     for _ in range(2):
@@ -72,7 +78,7 @@ def test_a_foreground_stream_that_is_cut_is_lost(model: ModelPeer) -> None:
 
 
 def test_an_event_can_be_broken_json(model: ModelPeer) -> None:
-    """The event with that number is malformed on the response's first connections, the others are well."""
+    """On the first two connections of a response, one event is malformed. On the third it is valid."""
     model.faults(stream_malformed_at=3, stream_malformed_times=2)
     with model.streaming("sim-events-2", background=True) as stream:
         first = until(json.JSONDecodeError, stream)
@@ -83,7 +89,7 @@ def test_an_event_can_be_broken_json(model: ModelPeer) -> None:
 
 
 def test_a_broken_event_is_a_whole_frame(model: ModelPeer) -> None:
-    """The frames around it are whole, and the stream goes on to its end."""
+    """The frames before and after the malformed one are valid, and the stream continues to its end."""
     model.faults(stream_malformed_at=1)
     frames = model.http.post("/v1/responses", json={"model": "sim-instant", "stream": True}).text.split("\n\n")
     assert frames[-1] == ""
@@ -92,7 +98,7 @@ def test_a_broken_event_is_a_whole_frame(model: ModelPeer) -> None:
 
 
 def test_a_stream_can_stall(model: ModelPeer) -> None:
-    """After so many events nothing comes, the connection stays open, and the next one is whole."""
+    """After three events no more arrive, and the connection stays open. The next connection is complete."""
     model.faults(stream_stall_after=3)
     body = {"model": "sim-instant", "stream": True, "background": True}
     with model.http.stream("POST", "/v1/responses", json=body, timeout=1) as answer:
@@ -106,8 +112,8 @@ def test_a_stream_can_stall(model: ModelPeer) -> None:
     assert numbers(model.replayed(first["response"]["id"], after=2))[0] == 3
 
 
-def test_a_stream_is_too_old_to_be_replayed(model: ModelPeer) -> None:
-    """Above the window a replay is 400, and the response itself can still be read."""
+def test_an_old_stream_cannot_be_replayed(model: ModelPeer) -> None:
+    """After the replay window, a replay is answered with 400. The response itself can still be retrieved."""
     response_id = model.streamed("sim-instant", background=True)[0]["response"]["id"]
     model.faults(replay_window_s=0)
     refused = model.http.get(f"/v1/responses/{response_id}?stream=true")
@@ -118,7 +124,10 @@ def test_a_stream_is_too_old_to_be_replayed(model: ModelPeer) -> None:
 
 
 def test_a_keepalive_takes_a_number(model: ModelPeer) -> None:
-    """Silence is filled with events of no content; a replay repeats them, whatever the switch says by then."""
+    """`keepalive` events fill a silence and have sequence numbers.
+
+    A replay repeats them, even if the switch is off by then.
+    """
     model.faults(keepalive_s=0.1)
     begin = time.monotonic()
     with model.streaming("sim-silent-0.55s", background=True) as stream:
@@ -132,8 +141,8 @@ def test_a_keepalive_takes_a_number(model: ModelPeer) -> None:
     assert model.replayed(seen[0]["response"]["id"]) == seen
 
 
-def test_a_stream_can_be_ignored(model: ModelPeer) -> None:
-    """The answer is JSON, in the foreground the finished one, and there is nothing to replay."""
+def test_the_stream_parameter_can_be_ignored(model: ModelPeer) -> None:
+    """With `ignore_stream`, the answer is JSON, and there is no stream to replay."""
     model.faults(ignore_stream=True)
     for background in (True, False):
         answer = model.create("sim-instant", stream=True, background=background)
@@ -144,8 +153,11 @@ def test_a_stream_can_be_ignored(model: ModelPeer) -> None:
     assert model.stats()["streams"] == 0
 
 
-def test_a_server_may_know_no_background(model: ModelPeer) -> None:
-    """Background is 400 and no stream is replayed, not even an older one; a finished response can be read."""
+def test_a_server_can_lack_background_support(model: ModelPeer) -> None:
+    """With `no_background`, background create calls are answered with 400, and so are replays, even of older streams.
+
+    A finished response can be retrieved.
+    """
     older = model.streamed("sim-instant", background=True)[0]["response"]["id"]
     model.faults(no_background=True)
     assert error_of(model.create("sim-instant")) == (400, "background", "unsupported_parameter")
@@ -155,8 +167,8 @@ def test_a_server_may_know_no_background(model: ModelPeer) -> None:
     assert model.get(finished["id"]).json() == finished
 
 
-def test_what_is_unfinished_can_be_forgotten(model: ModelPeer) -> None:
-    """It is unknown for good, whether read, streamed or cancelled, and its key starts anew; what finished stays."""
+def test_unfinished_responses_can_be_forgotten(model: ModelPeer) -> None:
+    """A forgotten response stays unknown to every call, and its key starts a new one. Finished responses are kept."""
     running = model.create_with_key("k").json()["id"]
     finished = model.create("sim-instant").json()["id"]
     model.faults(forget_unfinished=True)
@@ -170,7 +182,7 @@ def test_what_is_unfinished_can_be_forgotten(model: ModelPeer) -> None:
 
 
 def test_streams_are_counted(model: ModelPeer) -> None:
-    """Streamed creates and replays have counts of their own, and those now open another; a refusal is none."""
+    """Streamed creates, replays and open streams have separate counts. A refused replay does not count as one."""
     with model.streaming("sim-60s", background=True) as stream:
         response_id = next(stream)["response"]["id"]
         with model.replaying(response_id) as replay:
@@ -183,8 +195,11 @@ def test_streams_are_counted(model: ModelPeer) -> None:
     assert (model.stats()["replays"], model.stats()["retrieves"]) == (1, 2)
 
 
-def test_it_tells_when_each_work_was_begun(model: ModelPeer) -> None:
-    """By idempotency key, in unix seconds; a repeat changes nothing."""
+def test_the_start_times_are_listed(model: ModelPeer) -> None:
+    """The start of a response is listed by its idempotency key, in unix seconds.
+
+    A repeated create call does not change it.
+    """
     before = time.time()
     model.create_with_key("k")
     begun = model.http.get("/_sim/begun").json()
@@ -195,6 +210,6 @@ def test_it_tells_when_each_work_was_begun(model: ModelPeer) -> None:
 
 
 @pytest.mark.parametrize("switches", [{"stream_drop_after": -1}, {"keepalive_s": 0}, {"replay_window_s": "soon"}])
-def test_a_switch_of_streams_has_its_range(model: ModelPeer, switches: dict[str, object]) -> None:
-    """A value that makes no sense is 400."""
+def test_a_stream_switch_out_of_range_is_refused(model: ModelPeer, switches: dict[str, object]) -> None:
+    """An invalid value of a stream switch is answered with 400."""
     assert model.http.post("/_sim/faults", json=switches).status_code == 400

@@ -1,4 +1,4 @@
-"""How the simulated model tells that background work has ended, seen from the endpoint that is told."""
+"""The simulated model's webhooks for the end of background work, as its endpoint receives them."""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ ENDS = {
 
 @dataclass(frozen=True)
 class Received:
-    """A model, and the endpoint that it tells of ends."""
+    """A model, and the endpoint that receives its webhooks."""
 
     model: ModelPeer
     endpoint: ReceiverPeer
@@ -44,7 +44,7 @@ class Received:
         return response_id
 
     def attempts(self, response_id: str, count: int = 1) -> list[tuple[str, int]]:
-        """Wait for that many attempts to tell of one end; return the type and the answer of each there is."""
+        """Wait for that many attempts for one response. Return the event type and the answer of each attempt so far."""
         eventually(lambda: len(self.endpoint.of(response_id)) >= count)
         return [(one["type"], one["answered"]) for one in self.endpoint.of(response_id)]
 
@@ -56,7 +56,7 @@ class Received:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
-    """Run one model and its endpoint for all tests here."""
+    """Run one model and its endpoint for all tests of this module."""
     directory = tmp_path_factory.mktemp("told")
     with receiver_peer(directory, OWNER) as endpoint, told_model(directory, endpoint.url) as model:
         yield Received(model, endpoint)
@@ -64,7 +64,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
 
 @pytest.fixture
 def received(running: Received) -> Received:
-    """Give a model that has forgotten everything and an endpoint that takes everything."""
+    """Return a model that has forgotten everything and an endpoint that accepts everything."""
     running.model.reset()
     running.endpoint.faults(fail=0, fail_first_per_id=0, status=500, delay_s=0)
     return running
@@ -72,20 +72,20 @@ def received(running: Received) -> Received:
 
 @contextmanager
 def told_model(directory: Path, url: str) -> Iterator[ModelPeer]:
-    """Run a model that tells what listens at this address."""
+    """Run a model that sends its webhooks to this address."""
     with model_peer(directory, *Hook(url, SECRET).flags) as model:
         yield model
 
 
 @contextmanager
 def endpoint_that(script: Script) -> Iterator[Receiver]:
-    """Run an endpoint that plays this script, and keeps requests as they came over the wire."""
+    """Run an endpoint that plays this script and keeps the requests as sent over the wire."""
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(Receiver(script)) as endpoint:
         yield endpoint
 
 
-def test_an_event_comes_as_openai_sends_it(tmp_path: Path) -> None:
-    """Thin, named by its headers, and signed so that the SDK verifies and reads it."""
+def test_an_event_has_the_form_that_openai_sends(tmp_path: Path) -> None:
+    """An event is thin, identified by its headers, and signed so that the OpenAI SDK verifies and reads it."""
     with endpoint_that(reply(200)) as endpoint, told_model(tmp_path, f"http://127.0.0.1:{endpoint.port}") as model:
         response_id = model.create("sim-instant").json()["id"]
         eventually(lambda: len(endpoint.requests) == 1)
@@ -104,8 +104,11 @@ def test_an_event_comes_as_openai_sends_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "script", [reply(503), reply(307, "Location: /elsewhere"), hang_up], ids=["refused", "redirected", "reset"]
 )
-def test_anything_but_a_2xx_brings_the_event_again(tmp_path: Path, script: Script) -> None:
-    """To the same address, with the same id and body, each time with a good signature; no redirect is followed."""
+def test_an_event_is_repeated_unless_the_answer_is_a_2xx(tmp_path: Path, script: Script) -> None:
+    """The event is sent again to the same address, with the same id and body and a valid signature.
+
+    Redirects are not followed.
+    """
     with endpoint_that(script) as endpoint, told_model(tmp_path, f"http://127.0.0.1:{endpoint.port}") as model:
         model.create("sim-instant")
         eventually(lambda: len(endpoint.requests) == 3)
@@ -117,8 +120,8 @@ def test_anything_but_a_2xx_brings_the_event_again(tmp_path: Path, script: Scrip
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_every_end_of_background_work_is_told(received: Received, name: str) -> None:
-    """Once each, when it has come, with its type."""
+def test_every_end_of_background_work_is_sent(received: Received, name: str) -> None:
+    """Each end is sent once, after it has happened, with its own event type."""
     begun = time.time()
     response_id = received.start(name)
     assert received.attempts(response_id) == [(ENDS[name], 204)]
@@ -128,21 +131,21 @@ def test_every_end_of_background_work_is_told(received: Received, name: str) -> 
     assert received.counted() == (1, 0)
 
 
-def test_a_cancel_is_told_at_once(received: Received) -> None:
-    """The end that would have come later is not told any more."""
+def test_a_cancellation_is_sent_at_once(received: Received) -> None:
+    """`response.cancelled` is sent at once, and no event for the end that the response would have had."""
     response_id = received.start("sim-60s")
     received.model.http.post(f"/v1/responses/{response_id}/cancel").raise_for_status()
     assert received.attempts(response_id) == [("response.cancelled", 204)]
 
 
-def test_a_streamed_response_is_told_of_too(received: Received) -> None:
-    """If it runs in the background; whether anybody reads the stream does not matter."""
+def test_the_end_of_a_streamed_background_response_is_sent(received: Received) -> None:
+    """The event is sent whether or not a client reads the stream of the background response."""
     (first, *_) = received.model.streamed("sim-instant", background=True)
     assert received.attempts(first["response"]["id"]) == [("response.completed", 204)]
 
 
-def test_only_background_work_that_is_remembered_is_told_of(received: Received) -> None:
-    """Not foreground work, not a repeated create call for itself, not what was lost or reset before its end."""
+def test_only_the_end_of_remembered_background_work_is_sent(received: Received) -> None:
+    """No event is sent for foreground work, a repeated create call, or work that was lost or reset before its end."""
     received.start("sim-0.2s")
     received.model.reset()
     received.start("sim-0.2s")
@@ -154,8 +157,8 @@ def test_only_background_work_that_is_remembered_is_told_of(received: Received) 
     assert received.counted() == (1, 0)
 
 
-def test_the_end_is_told_whoever_heard_of_the_start(received: Received) -> None:
-    """Work whose create answer was lost is told of like any other."""
+def test_the_end_is_sent_even_if_the_create_answer_was_lost(received: Received) -> None:
+    """The end of work whose create answer was lost is sent like any other."""
     received.model.faults(lose_answers=1)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         received.model.create_with_key("k", model="sim-instant")
@@ -163,8 +166,8 @@ def test_the_end_is_told_whoever_heard_of_the_start(received: Received) -> None:
     assert received.attempts(response_id) == [("response.completed", 204)]
 
 
-def test_an_endpoint_that_does_not_answer_is_told_again(received: Received) -> None:
-    """Each attempt has a deadline, and counts as one that failed."""
+def test_an_endpoint_that_does_not_answer_gets_the_event_again(received: Received) -> None:
+    """An attempt that is not answered before its deadline counts as failed and is repeated."""
     received.endpoint.faults(delay_s=60)
     response_id = received.start("sim-instant")
     received.attempts(response_id)
@@ -176,8 +179,11 @@ def test_an_endpoint_that_does_not_answer_is_told_again(received: Received) -> N
     eventually(lambda: received.counted() == (2, 1))
 
 
-def test_an_early_event_comes_before_the_answer(received: Received) -> None:
-    """Of work that ends at once; the event's repeat, if it was refused, comes after the answer."""
+def test_an_early_event_arrives_before_the_create_answer(received: Received) -> None:
+    """With `webhook_early`, the event of work that ends at once is sent before the create answer.
+
+    If the event is refused, its repeat follows after the answer.
+    """
     received.model.faults(webhook_early=True)
     received.endpoint.faults(fail=1)
     response_id = received.start("sim-instant")
@@ -186,8 +192,8 @@ def test_an_early_event_comes_before_the_answer(received: Received) -> None:
     assert received.counted() == (2, 1)
 
 
-def test_an_early_event_waits_for_an_end(received: Received) -> None:
-    """Work that goes on is answered first, and nothing is told of it before it has ended."""
+def test_an_early_event_is_not_sent_before_the_end(received: Received) -> None:
+    """With `webhook_early`, longer work is answered first, and its event is sent only after its end."""
     received.model.faults(webhook_early=True)
     begun = time.time()
     response_id = received.start("sim-0.5s")
@@ -197,7 +203,7 @@ def test_an_early_event_waits_for_an_end(received: Received) -> None:
 
 
 def test_an_event_can_be_lost(received: Received) -> None:
-    """It is never sent, though the work has ended like any other."""
+    """With `webhook_lost`, the event is never sent, although the work ends as usual."""
     received.model.faults(webhook_lost=True)
     lost = received.model.finished("sim-0.1s")["id"]
     received.model.faults(webhook_lost=False)
@@ -205,8 +211,11 @@ def test_an_event_can_be_lost(received: Received) -> None:
     assert received.endpoint.of(lost) == []
 
 
-def test_an_event_can_come_twice(received: Received) -> None:
-    """Both with one id, side by side; one that is refused is repeated for itself."""
+def test_an_event_can_be_sent_twice(received: Received) -> None:
+    """With `webhook_twice`, two events with the same id are sent at the same time.
+
+    If one is refused, only that one is repeated.
+    """
     received.model.faults(webhook_twice=True)
     received.endpoint.faults(fail=1)
     response_id = received.start("sim-instant")
@@ -216,8 +225,8 @@ def test_an_event_can_come_twice(received: Received) -> None:
     assert received.counted() == (3, 1)
 
 
-def test_a_model_and_its_host_share_a_secret_that_nobody_else_has() -> None:
-    """Each pair has its own; the host gets it as a setting."""
+def test_each_model_shares_its_own_secret_with_its_host() -> None:
+    """Every hook has a different secret, and the host gets it as a setting."""
     one, other = Hook("http://127.0.0.1:9"), Hook("http://127.0.0.1:9")
     assert one.settings == {"UPSTREAM_WEBHOOK_SECRET": one.flags[-1]}
     assert one.secret != other.secret
@@ -225,7 +234,7 @@ def test_a_model_and_its_host_share_a_secret_that_nobody_else_has() -> None:
 
 @pytest.mark.parametrize("flag", [("--webhook-url", "http://127.0.0.1:9"), ("--webhook-secret", SECRET)])
 def test_an_address_and_a_secret_go_together(tmp_path: Path, flag: tuple[str, str]) -> None:
-    """One without the other is refused at the start."""
+    """The model does not start with a webhook URL alone or a webhook secret alone."""
     with (
         pytest.raises(PartError, match="--webhook-url and --webhook-secret go together"),
         peer(tmp_path, "local.model", *flag),

@@ -1,4 +1,4 @@
-"""The simulated model's special texts: many deltas, a clock, a blob, a long silence, a reasoning summary."""
+"""The simulated model's special texts: many deltas, a clock, a blob, a long silence, a reasoning summary, JSON."""
 
 import time
 import zlib
@@ -14,7 +14,7 @@ DELTA = "response.output_text.delta"
 
 
 def deltas(events: list[Event]) -> list[str]:
-    """Return the pieces of the text in their order."""
+    """Return the deltas of the text in order."""
     return [event["delta"] for event in events if event["type"] == DELTA]
 
 
@@ -24,7 +24,7 @@ def final_text(events: list[Event]) -> str:
     return text
 
 
-def test_numbers_come_one_a_delta(model: ModelPeer) -> None:
+def test_each_delta_holds_one_number(model: ModelPeer) -> None:
     """`sim-events-n` counts from 0 in exactly n deltas."""
     seen = model.streamed("sim-events-3000", background=True)
     assert [int(delta) for delta in deltas(seen)] == list(range(3000))
@@ -32,8 +32,11 @@ def test_numbers_come_one_a_delta(model: ModelPeer) -> None:
     assert model.replayed(seen[0]["response"]["id"], after=2999) == seen[3000:]
 
 
-def test_a_clock_tells_when_each_delta_was_due(model: ModelPeer) -> None:
-    """`sim-clock-1s` sends 20 deltas, 50 ms apart, each its own due time in unix ms, and none before it."""
+def test_each_delta_of_a_clock_holds_its_due_time(model: ModelPeer) -> None:
+    """`sim-clock-1s` sends 20 deltas, 50 ms apart.
+
+    Each contains its own due time in unix ms, and none is sent before it.
+    """
     seen: list[Event] = []
     late_ms: list[float] = []
     with model.streaming("sim-clock-1s") as stream:
@@ -43,13 +46,13 @@ def test_a_clock_tells_when_each_delta_was_due(model: ModelPeer) -> None:
     due_ms = [int(delta) for delta in deltas(seen)]
     assert len(due_ms) == 20
     assert all(49 <= after - before <= 51 for before, after in pairwise(due_ms))
-    # The model's clock was read at its start and rounds: it may be a few ms off this one.
+    # The model's clock was read at its start and is rounded, so it may differ from this one by a few ms.
     assert all(-20 < late < 1000 for late in late_ms)
     assert "".join(f"{due} " for due in due_ms) == final_text(seen)
 
 
-def test_a_delta_of_the_clock_is_sent_when_it_says() -> None:
-    """The age at which each event happens is the one that its text tells."""
+def test_a_delta_of_a_clock_happens_at_the_time_that_it_holds() -> None:
+    """Each delta of `sim-clock` happens at the time that its text states."""
     work = Simulation(unix_offset_s=1_000_000).start({"model": "sim-clock-2.5s", "background": True}, None, now_s=7)
     ticks = [(after_s, event["delta"]) for after_s, event in timeline(work) if event["type"] == DELTA]
     assert len(ticks) == 50
@@ -57,7 +60,7 @@ def test_a_delta_of_the_clock_is_sent_when_it_says() -> None:
 
 
 def test_a_blob_is_one_large_delta(model: ModelPeer) -> None:
-    """`sim-blob-2mb` writes 2 MiB of printable text in one delta, and it does not pack well."""
+    """`sim-blob-2mb` writes 2 MiB of printable text in one delta, and the text compresses badly."""
     seen = model.streamed("sim-blob-2mb")
     [blob] = deltas(seen)
     assert blob == final_text(seen)
@@ -66,8 +69,8 @@ def test_a_blob_is_one_large_delta(model: ModelPeer) -> None:
     assert len(zlib.compress(blob.encode())) > 0.8 * len(blob)
 
 
-def test_a_silent_model_says_nothing_until_its_end(model: ModelPeer) -> None:
-    """`sim-silent` is in progress at once, is quiet for its seconds, and then tells everything."""
+def test_a_silent_model_emits_nothing_until_its_end(model: ModelPeer) -> None:
+    """`sim-silent` is in progress at once, emits nothing for its duration, and then emits everything."""
     with model.streaming("sim-silent-0.5s", background=True) as stream:
         opening = [next(stream)["type"] for _ in range(3)]
         begin = time.monotonic()
@@ -80,8 +83,8 @@ def test_a_silent_model_says_nothing_until_its_end(model: ModelPeer) -> None:
     assert "simulated by sim-silent-0.5s" in "".join(deltas(rest))
 
 
-def test_a_reasoning_model_thinks_before_it_answers(model: ModelPeer) -> None:
-    """`sim-reason` streams a reasoning item with a summary, then the message; the SDK reads both."""
+def test_a_reasoning_model_emits_a_summary_before_its_message(model: ModelPeer) -> None:
+    """`sim-reason` streams a reasoning item with a summary, then the message. The SDK reads both."""
     with model.sdk.responses.stream(model="sim-reason-0.2s", input="Whales sing.") as stream:
         kinds = [event.type for event in stream]
         final = stream.get_final_response()
@@ -98,15 +101,15 @@ def test_a_reasoning_model_thinks_before_it_answers(model: ModelPeer) -> None:
 
 
 class Report(BaseModel):
-    """What a program may want instead of a text."""
+    """A structured answer that a program may ask for instead of a text."""
 
     headline: str
     places: int
     author: str | None
 
 
-def test_an_answer_fits_the_schema_that_is_asked_for(model: ModelPeer) -> None:
-    """With a JSON schema the text is JSON that the SDK parses, and it says that it is simulated."""
+def test_an_answer_fits_the_requested_schema(model: ModelPeer) -> None:
+    """With a JSON schema, the text is JSON that the SDK parses. It says that it is simulated."""
     parsed = model.sdk.responses.parse(model="sim-instant", input="Whales sing.", text_format=Report).output_parsed
     assert parsed
     assert parsed.headline.startswith("This answer is simulated by sim-instant")

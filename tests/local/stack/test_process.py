@@ -1,4 +1,4 @@
-"""Child processes: their address, their last words and their end."""
+"""Child processes: their address, the end of their log, and how they are stopped."""
 
 import signal
 import socket
@@ -18,7 +18,7 @@ def _python(script: str, log: Path, **env: str) -> Process:
 
 
 def test_gives_the_address_that_the_process_prints(tmp_path: Path) -> None:
-    """The ready line is found among others, and settings reach the process."""
+    """The ready line is found among other lines, and settings reach the process."""
     process = _python(
         "import os, time; print('hello'); print('part listening on', os.environ['URL']); time.sleep(60)",
         tmp_path,
@@ -31,8 +31,8 @@ def test_gives_the_address_that_the_process_prints(tmp_path: Path) -> None:
         process.stop()
 
 
-def test_a_part_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
-    """Whoever waits for a part that dies learns its name, its exit code and why, not just that time is up."""
+def test_a_part_that_ends_is_reported_with_its_last_output(tmp_path: Path) -> None:
+    """Waiting for a part that ends raises an error with its name, exit code and last output, not a timeout."""
     process = _python("import sys; sys.exit('no such setting')", tmp_path)
     with pytest.raises(PartError, match=r"(?s)part: ended with exit code 1.*no such setting") as failure:
         process.url(10)
@@ -40,8 +40,8 @@ def test_a_part_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
     process.stop()
 
 
-def test_a_part_that_says_nothing_misses_the_deadline(tmp_path: Path) -> None:
-    """A silent part does not hold everything up."""
+def test_a_part_that_announces_no_address_misses_the_deadline(tmp_path: Path) -> None:
+    """Waiting for a part that never announces its address raises an error at the deadline."""
     process = _python("import time; print('thinking'); time.sleep(60)", tmp_path)
     with pytest.raises(PartError, match=r"(?s)part: not ready after 0.5 s.*thinking"):
         process.url(0.5)
@@ -49,7 +49,7 @@ def test_a_part_that_says_nothing_misses_the_deadline(tmp_path: Path) -> None:
 
 
 def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    """Nothing that was started survives its stop."""
+    """A process that ignores SIGTERM is killed after the grace period."""
     process = _python(
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "print('listening on http://127.0.0.1:1'); time.sleep(60)",
@@ -62,8 +62,8 @@ def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         process.check()
 
 
-def test_waiting_ends_with_what_was_found_or_with_none() -> None:
-    """The condition is asked until it holds, and not beyond the deadline."""
+def test_waiting_returns_the_first_true_value_or_none() -> None:
+    """The condition is checked until it holds or the deadline passes."""
     answers = iter([None, "", "found"])
     assert wait_for(lambda: next(answers), 10) == "found"
 
@@ -72,8 +72,8 @@ def test_waiting_ends_with_what_was_found_or_with_none() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_free_port_can_be_listened_on_and_is_no_outgoing_one() -> None:
-    """Its number is below those that the system gives to outgoing connections."""
+def test_a_free_port_is_usable_and_below_the_outgoing_range() -> None:
+    """A server can listen on a free port. The system uses only higher ports for outgoing connections."""
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         assert 20_000 <= port < 30_000

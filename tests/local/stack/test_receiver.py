@@ -1,4 +1,4 @@
-"""The callback receiver: what it keeps, what it verifies, what it can do wrong."""
+"""The callback receiver: what it keeps, what it verifies, and its faults."""
 
 import datetime as dt
 import json
@@ -18,7 +18,7 @@ EVENT = json.dumps({"type": "response.completed", "data": {"id": "resp_1"}})
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Run one receiver for all tests here."""
+    """Run one receiver for all tests of this module."""
     directory = tmp_path_factory.mktemp("receiver")
     with peer(directory, "local.stack.receiver", "--secret", SECRET) as url, httpx.Client(base_url=url) as http:
         yield http
@@ -26,7 +26,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def http(running: httpx.Client) -> httpx.Client:
-    """Give a client of a receiver that has nothing and does nothing wrong."""
+    """Return a client of a receiver that has kept nothing and has no faults."""
     running.delete("/_received").raise_for_status()
     running.post("/_faults", json={"fail": 0, "fail_first_per_id": 0, "delay_s": 0, "headers": {}})
     return running
@@ -41,7 +41,7 @@ def signed(webhook_id: str, body: str = EVENT) -> dict[str, str]:
 
 
 def send(http: httpx.Client, webhook_id: str) -> httpx.Response:
-    """Send a good callback."""
+    """Send a valid callback."""
     return http.post("/callback", content=EVENT, headers=signed(webhook_id))
 
 
@@ -52,7 +52,7 @@ def received(http: httpx.Client) -> list[dict[str, Any]]:
 
 
 def test_a_signed_callback_is_verified_and_kept(http: httpx.Client) -> None:
-    """What arrives is listed with its path, id, type, response, size and time."""
+    """A callback is listed with its path, id, type, response, size and time."""
     begin = time.time()
     assert send(http, "msg_1").status_code == 204
     (row,) = received(http)
@@ -79,22 +79,22 @@ def test_a_signed_callback_is_verified_and_kept(http: httpx.Client) -> None:
     ],
 )
 def test_a_wrong_signature_is_kept_as_not_verified(http: httpx.Client, changed: dict[str, str]) -> None:
-    """A tampered, stale or malformed callback is listed too, and says so."""
+    """A tampered, stale or malformed callback is listed too, as not verified."""
     http.post("/any/path", content=EVENT, headers=signed("msg_1") | changed)
     (row,) = received(http)
     assert (row["path"], row["verified"]) == ("/any/path", False)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"type": 1}'])
-def test_a_body_that_is_no_event_is_kept(http: httpx.Client, body: bytes) -> None:
-    """Its type and response are null."""
+def test_a_body_that_is_not_an_event_is_kept(http: httpx.Client, body: bytes) -> None:
+    """A callback whose body is not an event is listed with null as its type and response."""
     assert http.post("/", content=body).status_code == 204
     (row,) = received(http)
     assert (row["type"], row["response_id"], row["body_bytes"]) == (None, None, len(body))
 
 
 def test_the_next_answers_can_fail(http: httpx.Client) -> None:
-    """As many as asked for get the status and headers, the one after them does not fail."""
+    """The configured number of answers have the configured status and headers. The next answer succeeds."""
     http.post("/_faults", json={"fail": 2, "status": 503, "headers": {"retry-after": "7"}})
     answers = [send(http, f"msg_{n}") for n in range(3)]
     assert [answer.status_code for answer in answers] == [503, 503, 204]
@@ -102,14 +102,14 @@ def test_the_next_answers_can_fail(http: httpx.Client) -> None:
 
 
 def test_the_first_attempts_of_each_id_can_fail(http: httpx.Client) -> None:
-    """Attempts are counted per webhook id."""
+    """With `fail_first_per_id`, attempts are counted per webhook id."""
     http.post("/_faults", json={"fail_first_per_id": 1, "status": 500})
     sent = [send(http, webhook_id).status_code for webhook_id in ("a", "b", "a", "b")]
     assert sent == [row["answered"] for row in received(http)] == [500, 500, 204, 204]
 
 
 def test_an_answer_can_be_slow(http: httpx.Client) -> None:
-    """A callback is kept when it arrives, though its sender may not wait for the answer."""
+    """A callback is kept when it arrives, even if its sender does not wait for the answer."""
     http.post("/_faults", json={"delay_s": 30})
     with pytest.raises(httpx.ReadTimeout):
         http.post("/callback", content=EVENT, headers=signed("msg_1"), timeout=0.2)
@@ -117,6 +117,6 @@ def test_an_answer_can_be_slow(http: httpx.Client) -> None:
 
 
 def test_a_wrong_switch_is_refused(http: httpx.Client) -> None:
-    """An unknown switch is 400 and changes nothing."""
+    """An unknown switch is answered with 400 and changes nothing."""
     assert http.post("/_faults", json={"fails": 1}).status_code == 400
     assert send(http, "msg_1").status_code == 204
