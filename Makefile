@@ -29,9 +29,9 @@ test: check
 test-unit: setup
 	$(RUN) -m pytest $(PYTEST) tests/unit
 
-# The flows of the engine on real storage, in the test's own process.
+# The flows of the engine on real storage, in the test's own process, and attempts to break the README's invariants.
 test-storage: setup
-	$(RUN) -m pytest $(PYTEST) tests/storage
+	$(RUN) -m pytest $(PYTEST) tests/storage tests/invariants
 
 conformance: setup
 	@$(SETUP) conformance

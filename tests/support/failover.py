@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from shared.engine import Engine
-from shared.storage.messages import DELIVERIES, WAKEUPS
+from shared.storage.messages import DELIVERIES, RUNS, WAKEUPS, RunOffer
 from tests.support.queue_pump import delivered, swept
 from tests.support.stage import Sent, Stage
 
@@ -35,10 +35,11 @@ class Survivor:
         Fail when the clock has passed the deadline.
         """
         while not await holds():
-            await self._next()
-            assert self.stage.clock.ms <= deadline_ms, "still not"
+            await self.step()
+            assert self.stage.clock.ms <= deadline_ms, "the condition does not hold at the deadline"
 
-    async def _next(self) -> None:
+    async def step(self) -> None:
+        """Move the clock to the next message or heartbeat, and handle it."""
         self._listen()
         visible_ms = min((at_ms for at_ms, _ in self._waiting), default=self.next_beat_ms)
         self.stage.clock.ms = max(self.stage.clock.ms, min(visible_ms, self.next_beat_ms))
@@ -60,3 +61,5 @@ class Survivor:
             await swept(self.engine, orjson.dumps(sent.content))
         elif sent.queue == DELIVERIES:
             await delivered(self.engine, orjson.dumps(sent.content))
+        elif sent.queue == RUNS:
+            await self.engine.drive(RunOffer.decode(orjson.dumps(sent.content)))

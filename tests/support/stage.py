@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import orjson
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
@@ -32,7 +33,7 @@ from shared.storage.wakeups import Wakeups
 from shared.upstreams.protocol import Upstream, Upstreams
 from tests.support.clocks import Clock
 from tests.support.fakes.peers import ScriptedReceiver, ScriptedUpstream
-from tests.support.proxies.fault_proxy import FaultProxy
+from tests.support.proxies.holding_proxy import HoldingProxy
 
 FOREVER_MS = 10**13 - 1
 DEADLINE_S = 20.0
@@ -84,7 +85,7 @@ class Stage:
 
     async def __aenter__(self) -> Self:
         endpoint = dict(part.partition("=")[::2] for part in self._connection.split(";"))["TableEndpoint"]
-        self.proxy = await self._enter(FaultProxy("table", urlsplit(endpoint).port or 80))
+        self.proxy = await self._enter(HoldingProxy("table", urlsplit(endpoint).port or 80))
         self.ports = await self.new_ports(self.clock)
         self.engine = Engine(self.ports)
         return self
@@ -115,8 +116,7 @@ class Stage:
 
     async def process(self) -> Engine:
         """Return the engine of another process, with the same clock, storage, peers and configuration."""
-        ports = await self.new_ports(self.clock)
-        return Engine(replace(ports, config=self.ports.config))
+        return Engine(replace(await self.new_ports(self.clock), config=self.ports.config))
 
     async def table(self) -> Table:
         """Return a client of the table, through the proxy."""
@@ -125,6 +125,7 @@ class Stage:
             "responses",
             retry_total=self._sdk_retries,
             retry_backoff_factor=RETRY_PAUSE_S,
+            transport=_transport(),
         )
         assert isinstance(client, Table)
         return await self._enter(client)
@@ -265,11 +266,12 @@ class Stage:
             message_decode_policy=TextBase64DecodePolicy(),
             raw_request_hook=self._note,
             retry_total=self._sdk_retries,
+            transport=_transport(),
         )
 
     def _queues(self) -> QueueServiceClient:
         return QueueServiceClient.from_connection_string(
-            self._connection, retry_total=self._sdk_retries, raw_request_hook=self._note
+            self._connection, retry_total=self._sdk_retries, raw_request_hook=self._note, transport=_transport()
         )
 
     async def _enter(self, client: AbstractAsyncContextManager[T]) -> T:
@@ -280,6 +282,11 @@ class Stage:
         if text := _TEXT.search(http.body or b"") if http.method == "POST" else None:
             delay_s = int(http.query.get("visibilitytimeout", 0))
             self.sent.append(Sent(urlsplit(http.url).path.split("/")[2], orjson.loads(b64decode(text[1])), delay_s))
+
+
+def _transport() -> AioHttpTransport:
+    """Return a transport that reads no proxies and no netrc, as the service's. That halves the time of a request."""
+    return AioHttpTransport(use_env_settings=False)
 
 
 async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:

@@ -50,6 +50,11 @@ def is_read(request: StorageRequest) -> bool:
     return request.method == "GET"
 
 
+def is_write(request: StorageRequest) -> bool:
+    """Return whether a request changes something."""
+    return request.method != "GET"
+
+
 def is_transaction(request: StorageRequest) -> bool:
     """Return whether a request is an entity group transaction."""
     return request.kind == "POST $batch"

@@ -13,6 +13,7 @@ class HoldingProxy(LossyProxy):
     def __init__(self, service: str, target_port: int) -> None:
         super().__init__(service, target_port)
         self._holds: list[tuple[Fault, bool, Gate]] = []
+        self._pauses: list[tuple[Fault, Gate]] = []
 
     def hold(self, matching: Matching, nth: int = 1, *, carried_out: bool) -> Gate:
         """Hold the n-th matching request from now on, until the returned gate is opened.
@@ -23,6 +24,18 @@ class HoldingProxy(LossyProxy):
         self._holds.append((Fault(matching, nth), carried_out, gate))
         return gate
 
+    def pause(self, matching: Matching, nth: int = 1) -> Gate:
+        """Stop the n-th matching request from now on, on its way to storage, until the returned gate is opened."""
+        gate = Gate()
+        self._pauses.append((Fault(matching, nth), gate))
+        return gate
+
+    def heal(self) -> None:
+        """Remove all faults, losses, holds and pauses."""
+        super().heal()
+        self._holds.clear()
+        self._pauses.clear()
+
     async def _forward(self, incoming: web.BaseRequest, request: StorageRequest) -> web.Response:
         for fault, carried_out, gate in self._holds:
             if fault.strikes(request):
@@ -30,4 +43,7 @@ class HoldingProxy(LossyProxy):
                     await super()._forward(incoming, request)
                 await gate.wait()
                 raise ClientConnectionError("let go without an answer")
+        for fault, gate in self._pauses:
+            if fault.strikes(request):
+                await gate.wait()
         return await super()._forward(incoming, request)

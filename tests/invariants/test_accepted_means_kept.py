@@ -1,0 +1,64 @@
+"""Invariant 2: accepted means kept. A 2xx with an id leads to exactly one terminal status, and work is started once."""
+
+import pytest
+
+from shared.core.states import Status
+from shared.engine import Engine
+from tests.invariants.lives import Life
+from tests.support.crash_points import CrashPoint, crash_points
+from tests.support.stage import Stage
+
+
+@pytest.mark.parametrize("honours_keys", [True, False])
+async def test_a_crash_at_any_write_keeps_what_was_accepted(stage: Stage, honours_keys: bool) -> None:
+    """The response exists once its first transaction is carried out, and then it ends as completed.
+
+    An upstream that honours the idempotency key starts the work once. For another one at most two pieces are started,
+    and the second start is the one after a crash in between.
+    """
+    stage.upstream.honours_keys = honours_keys
+    stage.limit(honours_keys=honours_keys)
+    lives: dict[CrashPoint, Life] = {}
+    answered: set[str] = set()
+
+    async def life(engine: Engine, point: CrashPoint) -> None:
+        stage.upstream.course = [Status.IN_PROGRESS, Status.COMPLETED]
+        lives[point] = Life(stage, f"{point}")
+        await lives[point].create(engine)
+        answered.add(lives[point].id)
+        await lives[point].finish(engine)
+
+    points = [point async for point in crash_points(stage, life) if await _recovers(stage, lives[point], answered)]
+    assert max(point.write for point in points) >= 6
+    started = {one.id: stage.upstream.begun[one.id] for one in lives.values()}
+    assert max(started.values()) == (1 if honours_keys else 2)
+
+
+async def _recovers(stage: Stage, life: Life, answered: set[str]) -> bool:
+    """Let another process continue. Check the life, and return whether its response was accepted."""
+    if await life.record() is None:
+        assert life.id not in answered
+        assert stage.upstream.begun[life.id] == 0
+        return False
+    await life.finish(stage.engine, 120_000)
+    record = await life.record()
+    assert record
+    assert record.status is Status.COMPLETED
+    assert {webhook_id for webhook_id, _ in life.events()}
+    return True
+
+
+async def test_a_caller_who_repeats_gets_the_response_that_was_accepted(stage: Stage) -> None:
+    """A caller that got no answer repeats the request with its key, and gets the one response, at every crash point."""
+    stage.limit(start_wait_s=0.05)
+    lives: dict[CrashPoint, Life] = {}
+
+    async def create(engine: Engine, point: CrashPoint) -> None:
+        lives[point] = Life(stage, f"again-{point}")
+        await lives[point].create(engine)
+
+    async for point in crash_points(stage, create):
+        again = await lives[point].create(stage.engine)
+        assert again.id == lives[point].id
+        await lives[point].finish(stage.engine, 120_000)
+        assert stage.upstream.begun[again.id] == 1
