@@ -40,7 +40,7 @@ def _arguments() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("demo", help="one background response from end to end")
     show.add_argument("file", nargs="?", type=Path, default=SAMPLE, help="a text file to submit")
-    show.add_argument("--stream", action="store_true", help="streamed, with connections cut and the host killed")
+    show.add_argument("--stream", action="store_true", help="stream it, cut connections, and kill the host")
     show.set_defaults(run=_demo)
     serve = commands.add_parser("start", help="the stack, until Ctrl-C, on PORT; AZURITE_DIR keeps its data")
     serve.set_defaults(run=_start)
@@ -55,7 +55,7 @@ def _arguments() -> argparse.ArgumentParser:
         type=float,
         default=GRACE_HOURS,
         metavar="H",
-        help="how long the old ones go on signing, 0 to 168 (default: %(default)g)",
+        help="how long the old secrets continue to sign, 0 to 168 (default: %(default)g)",
     )
     rotate.set_defaults(run=_rotate_secret)
     return parser
@@ -95,7 +95,7 @@ def _start(_given: argparse.Namespace) -> None:
 def _port() -> int:
     port = os.environ.get("PORT") or DEFAULT_PORT
     if not port.isdecimal():
-        raise PartError("settings", f"PORT is {port!r}, which is no number")
+        raise PartError("settings", f"PORT is {port!r}, which is not a number")
     return int(port)
 
 

@@ -12,9 +12,9 @@ from local.azurite.choice import VERSION
 from local.bench import imports
 from local.bench.black_hole import time_beside_hole
 from local.bench.deliveries import time_deliveries
-from local.bench.delivery_figures import callback_lines, delivered, swallowed
+from local.bench.delivery_figures import black_hole_lines, callback_lines, delivered
 from local.bench.report import Machine, page, table
-from local.bench.runs import BURST, COUNTED, PACED, TOLD, run
+from local.bench.runs import BURST, COUNTED, PACED, WITH_WEBHOOKS, run
 from local.bench.stream_figures import Line, requested, timed, used
 from local.bench.streams import count_requests, time_streams
 from local.stack.process import PartError, interrupt_on_signals
@@ -22,16 +22,16 @@ from local.stack.process import PartError, interrupt_on_signals
 INTERRUPTED = 130
 RUNS = {"burst": BURST, "paced": PACED}
 ABOUT = """\
-Nine runs, all but the deliveries on a fresh stack, after a warm-up. A response takes the model 2 s and has a callback;
-beside the black hole it takes no time. Streams have 20 events a second, whose text is the time at which each was due.
+Nine runs after a warm-up, all but the deliveries on a fresh stack. The model takes 2 s for a response, or no time
+beside the black hole. Each response has a callback. Streams have 20 events a second, and each says when it was due.
 burst       500 responses, as fast as 16 closed-loop clients submit them
 paced       500 responses, 25 a second
 counted     200 responses, 25 a second, through a tap before Azurite that counts the storage requests
-streams     one with a live client and one that reads the log, short ones, resumed ones, 50 at once
-stream      one through such a tap
+streams     a live client and a reader of the log, short streams, resumed streams, 50 at once
+stream      one stream through such a tap
 deliveries  1,000 by the sender alone, 24 at once to 8 hosts in another process, 2 kB each; 400 to slow hosts
 black hole  600 responses, 20 a second, half of the callbacks to another host; then that host never answers
-webhooks    100 responses, 5 a second, whose ends the model tells
+webhooks    100 responses, 5 a second; the model sends a webhook when each one ends
 """
 
 
@@ -81,8 +81,8 @@ def _streams() -> Iterator[list[Line]]:
 
 def _deliveries() -> Iterator[list[Line]]:
     yield delivered(time_deliveries(1000, answer_s=0), time_deliveries(400, answer_s=0.2))
-    yield swallowed(time_beside_hole())
-    yield callback_lines(run(TOLD, webhooks=True).figures)
+    yield black_hole_lines(time_beside_hole())
+    yield callback_lines(run(WITH_WEBHOOKS, webhooks=True).figures)
 
 
 def _shown(tables: Iterable[list[Line]]) -> dict[str, Sequence[str]]:

@@ -62,15 +62,15 @@ def delivered(at_once: Sent, slowly: Sent) -> list[Line]:
     ]
 
 
-def swallowed(seen: Beside) -> list[Line]:
+def black_hole_lines(seen: Beside) -> list[Line]:
     """Return the lines about the effect of a black hole on callbacks to other hosts."""
     waits = seen.well_ms, seen.hole_ms
     return [
-        Line("callbacks, half of all to another host", ["that is well", "a black hole"], "aim"),
-        Line("called back, of those to this host", [_called_back(one) for one in waits], "all"),
+        Line("callbacks, half of all to another host", ["that works", "a black hole"], "aim"),
+        Line("callbacks received, of all to this host", [_called_back(one) for one in waits], "all"),
         Line("completion to callback, p50", [_ms(percentile(one, 50)) for one in waits]),
         Line("completion to callback, p95", [_ms(percentile(one, 95)) for one in waits]),
-        Line("times that without the black hole", ["", _ratio(seen)], "< 2"),
+        Line("ratio to the run without a black hole", ["", _ratio(seen)], "< 2"),
         Line("p95 in the second half of the run", [_ms(percentile(_later(one), 95)) for one in waits]),
     ]
 
@@ -80,7 +80,7 @@ def callback_lines(found: Figures) -> list[Line]:
     return [
         Line("upstream webhooks, 5 responses a second", ["p50", "p99"], "aim"),
         Line("completion to callback", [_ms(found.callback_p50_ms), _ms(found.callback_p99_ms)], "p50 < 150 ms"),
-        Line("called back, of those accepted", [f"{found.accepted - found.lost} of {found.accepted}", ""], "all"),
+        Line("callbacks received, of all accepted", [f"{found.accepted - found.lost} of {found.accepted}", ""], "all"),
         Line("upstream calls per response", [_plain(found.upstream_calls), ""]),
     ]
 

@@ -24,7 +24,7 @@ WARM_UP = partial(burst, count=32, clients=16)
 BURST = partial(burst, count=500, clients=16)
 PACED = partial(paced, count=500, per_s=25)
 COUNTED = partial(paced, count=200, per_s=25)
-TOLD = partial(paced, count=100, per_s=5)
+WITH_WEBHOOKS = partial(paced, count=100, per_s=5)
 
 
 @dataclass(frozen=True)

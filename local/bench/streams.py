@@ -21,7 +21,7 @@ from local.stack.stack import START_DEADLINE_S, Stack
 RUN_DEADLINE_S = 120.0
 WARM_UP = 5
 SETTLE_S = 1.0
-WINDOWS = ("live", "and one tail")
+WINDOWS = ("live", "and one reader of the log")
 
 T = TypeVar("T")
 
@@ -85,15 +85,15 @@ async def _first_events(client: StreamClient, stack: Stack, count: int) -> list[
         async with client.create("sim-clock-0.1s") as live:
             seen = [piece async for piece in live]
         came_ms[seen[0].response_id] = next(piece.at_ms for piece in seen if 1 in piece.numbers)
-    begun_s = await _begun(stack)
-    return [at_ms - begun_s[response_id] * 1000 for response_id, at_ms in came_ms.items()]
+    started_s = await _starts(stack)
+    return [at_ms - started_s[response_id] * 1000 for response_id, at_ms in came_ms.items()]
 
 
-async def _begun(stack: Stack) -> dict[str, float]:
+async def _starts(stack: Stack) -> dict[str, float]:
     model_url = stack.parts["model"].url(START_DEADLINE_S).removesuffix("/v1")
     async with httpx.AsyncClient(trust_env=False) as http:
-        begun: dict[str, float] = (await http.get(f"{model_url}/_sim/begun")).json()
-        return begun
+        starts: dict[str, float] = (await http.get(f"{model_url}/_sim/starts")).json()
+        return starts
 
 
 async def _alone(client: StreamClient, length_s: int) -> tuple[list[float], list[float]]:

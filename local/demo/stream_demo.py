@@ -65,8 +65,8 @@ class _Client:
         self._running = running
         self._http = http
         self._screen = screen
-        self._told = Transcript()
-        self._heard_s = time.monotonic()
+        self._transcript = Transcript()
+        self._last_event_s = time.monotonic()
         self._awaited = "the model"
         self._connections = 0
 
@@ -75,40 +75,42 @@ class _Client:
         waiting = asyncio.create_task(self._show_silence())
         try:
             await self._read("POST", "/responses", json={**request, "background": True, "stream": True})
-            await self._mishap(f"cut the connection after event {self._told.last}")
+            await self._interrupt(f"cut the connection after event {self._transcript.last}")
             await self._resume()
-            await self._mishap(f"cut it again after event {self._told.last}")
+            await self._interrupt(f"cut it again after event {self._transcript.last}")
             await self._resume()
             await self._kill_host()
-            while not self._told.has_ended:
+            while not self._transcript.has_ended:
                 await self._resume(most=None)
         finally:
             waiting.cancel()
 
     async def prove(self) -> None:
         """Compare the streamed text with the stored text. Raise PartError if they differ."""
-        told, kept = self._told, output_text(await self._completed())
-        if told.text != kept:
-            raise PartError("host", f"the {len(told.text)} characters streamed are not the {len(kept)} that are stored")
-        self._screen.notice(f"completed: {told.events} events over {self._connections} connections")
-        self._screen.notice(f"their numbers only grew, from 0 to {told.last}")
+        transcript, kept = self._transcript, output_text(await self._completed())
+        if transcript.text != kept:
+            raise PartError(
+                "host", f"the {len(transcript.text)} characters streamed are not the {len(kept)} that are stored"
+            )
+        self._screen.notice(f"completed: {transcript.events} events over {self._connections} connections")
+        self._screen.notice(f"their numbers only grew, from 0 to {transcript.last}")
         self._screen.notice(f"the text streamed equals the stored result, {len(kept)} characters")
 
     async def _completed(self) -> Response:
-        async with self._answer("GET", f"/responses/{self._told.response_id}") as answer:
+        async with self._answer("GET", f"/responses/{self._transcript.response_id}") as answer:
             stored: Response = orjson.loads(await answer.aread())
         if stored["status"] != "completed":
             raise PartError("model", f"the response is {stored['status']}: {stored['error']}")
         return stored
 
-    async def _mishap(self, what: str) -> None:
-        if self._told.has_ended:
+    async def _interrupt(self, what: str) -> None:
+        if self._transcript.has_ended:
             await self._completed()
-            raise PartError("model", "the answer ended before all mishaps had come: a longer one is needed")
+            raise PartError("model", "the answer ended before all interruptions: a longer one is needed")
         self._screen.notice(what)
 
     async def _kill_host(self) -> None:
-        await self._mishap(f"killing the host after event {self._told.last}")
+        await self._interrupt(f"killing the host after event {self._transcript.last}")
         began_s = time.monotonic()
         pid = self._running.kill_host()
         self._running.start_host()
@@ -116,36 +118,36 @@ class _Client:
         self._awaited = f"the lease of the killed host, at most {LEASE_MS[Kind.RUN] // 1000} s"
 
     async def _resume(self, most: int | None = DELTAS) -> None:
-        self._screen.notice(f"resuming after event {self._told.last}, by its continuation token")
-        await self._read("GET", f"/responses/{self._told.token}?stream=true", most=most)
+        self._screen.notice(f"resuming after event {self._transcript.last}, by its continuation token")
+        await self._read("GET", f"/responses/{self._transcript.token}?stream=true", most=most)
 
     async def _read(self, method: str, path: str, *, most: int | None = DELTAS, **body: Any) -> None:
         """Read one connection to its end, or until `most` text deltas have arrived."""
-        end = self._told.deltas + most if most else None
+        end = self._transcript.deltas + most if most else None
         self._connections += 1
         async with self._stream(method, path, **body) as messages:
             async for message in messages:
                 self._take(orjson.loads(message.data))
-                if self._told.deltas == end:
+                if self._transcript.deltas == end:
                     return
 
     def _take(self, event: dict[str, Any]) -> None:
-        told = self._told
-        restarts = told.restarts
+        transcript = self._transcript
+        restarts = transcript.restarts
         try:
-            text = told.take(event)
+            text = transcript.take(event)
         except Disorder as error:
             raise PartError("host", str(error)) from error
         self._note_arrival()
-        if told.restarts > restarts:
-            self._screen.notice("the work was begun anew, and what was told before is void")
+        if transcript.restarts > restarts:
+            self._screen.notice("the work was started again, and the text so far is void")
             self._screen.blank()
         self._screen.text(text)
 
     def _note_arrival(self) -> None:
-        heard_s, self._heard_s = self._heard_s, time.monotonic()
-        if (silent_s := self._heard_s - heard_s) > SILENCE_S:
-            self._screen.notice(f"goes on after {silent_s:.0f} s")
+        last_event_s, self._last_event_s = self._last_event_s, time.monotonic()
+        if (silent_s := self._last_event_s - last_event_s) > SILENCE_S:
+            self._screen.notice(f"continues after {silent_s:.0f} s")
 
     @asynccontextmanager
     async def _stream(self, method: str, path: str, **body: Any) -> AsyncIterator[AsyncIterator[sse.Message]]:
@@ -171,5 +173,5 @@ class _Client:
     async def _show_silence(self) -> None:
         while True:
             await asyncio.sleep(TICK_S if self._screen.is_terminal else FILE_TICK_S)
-            if (silent_s := time.monotonic() - self._heard_s) > SILENCE_S:
+            if (silent_s := time.monotonic() - self._last_event_s) > SILENCE_S:
                 self._screen.passing(f"nothing for {silent_s:.0f} s, waiting for {self._awaited}")

@@ -21,8 +21,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--api-key", default=os.environ.get("SIM_API_KEY"), help="calls without it are refused")
     parser.add_argument("--ignore-idempotency", action="store_true", help="start one response per create call")
     parser.add_argument("--faults", default="{}", help="switches as JSON, such as '{\"create_latency_s\": 0.3}'")
-    parser.add_argument("--seed", type=int, default=0, help="of the random faults")
-    parser.add_argument("--webhook-url", help="where the ends of background work are told")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random faults")
+    parser.add_argument("--webhook-url", help="where events about the end of background work are sent")
     parser.add_argument("--webhook-secret", help="whsec_... that those events are signed with")
     given = parser.parse_args()
     if bool(given.webhook_url) != bool(given.webhook_secret):

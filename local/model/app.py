@@ -74,7 +74,7 @@ class Model:
         """Return the routes that tests use to inspect and control the simulation. They have no key and no faults."""
         return [
             Route("/_sim/stats", self._stats, methods=["GET"]),
-            Route("/_sim/begun", self._begun, methods=["GET"]),
+            Route("/_sim/starts", self._starts, methods=["GET"]),
             Route("/_sim/completions", self._completions, methods=["GET"]),
             Route("/_sim/reset", self._reset, methods=["POST"]),
             Route("/_sim/faults", self._change_faults, methods=["POST"]),
@@ -171,8 +171,8 @@ class Model:
         counted = dict.fromkeys(COUNTED, 0) | self._calls | {"open_streams": self._open_streams}
         return _json(counted | self._webhooks.stats() | self._simulation.stats())
 
-    async def _begun(self, _request: Request) -> Response:
-        return _json(self._simulation.begun())
+    async def _starts(self, _request: Request) -> Response:
+        return _json(self._simulation.starts())
 
     async def _completions(self, _request: Request) -> Response:
         return _json(self._simulation.completions(time.monotonic()))

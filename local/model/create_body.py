@@ -49,6 +49,6 @@ def requested_behaviour(body: dict[str, Any]) -> Behaviour:
         raise ApiError(400, "Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
     behaviour = behaviour_of(model)
     if behaviour is None:
-        message = f"The model '{model}' does not exist; this is a simulation, see its names: sim-instant, sim-2s."
+        message = f"The model '{model}' does not exist. This simulation has models such as sim-instant and sim-2s."
         raise ApiError(400, message, param="model", code="model_not_found")
     return behaviour

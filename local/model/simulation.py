@@ -109,7 +109,7 @@ class Simulation:
             work.deleted |= not work.finished(now_s)
         self._by_key = {key: work for key, work in self._by_key.items() if work.finished(now_s)}
 
-    def begun(self) -> dict[str, float]:
+    def starts(self) -> dict[str, float]:
         """Return when each response started, by idempotency key in unix seconds. The first one with a key counts."""
         return {work.key: work.started_unix_s for work in reversed(self._works.values()) if work.key}
 

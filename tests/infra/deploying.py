@@ -181,14 +181,14 @@ def alerts(project: Project) -> Iterator[str]:
         text for name in ("missed", "attempted", "breaker", "poison", "faults", "deferred") for text in texts[name]
     }
     yield from (f"{event} is logged nowhere" for event in sorted(events - logged()))
-    yield from (f"{one} is no metric" for one in texts["overdueMetric"] if one not in measured())
+    yield from (f"{one} is not a metric" for one in texts["overdueMetric"] if one not in measured())
     yield from (f"a delivery is never {one}" for one in texts["ended"] if one not in STATES)
     if texts["role"] != [exporters.NAME]:
-        yield "the app tells of its requests under another name"
+        yield "the app reports its requests under another name"
     queues = (ROOT / "functions" / "queues.py").read_text(encoding="utf-8")
-    yield from (f"{one} is no function" for one in texts["timer"] if f"async def {one}(" not in queues)
+    yield from (f"{one} is not a function" for one in texts["timer"] if f"async def {one}(" not in queues)
     if texts["throttled"] != ["status 429"] or backoff.RETRY_MAX_MS != 60_000:
-        yield "a refusal of the upstream is told in other words"
+        yield "a refusal of the upstream is logged with other words"
     rules = {at(one, "id").literal() or "": one for one in file.variables["rules"].children}
     wanted = {"overdue", "silent", "faults", "refused", "deliveries-failed", "breaker-open", "poison", "throttled"}
     yield from (f"alert {name}: not on both sides" for name in sorted(rules.keys() ^ wanted))
@@ -197,9 +197,9 @@ def alerts(project: Project) -> Iterator[str]:
     if "where Max > 120 |" not in file.variables["overdueQuery"].text:
         yield "overdue means something else than two minutes"
     if texts["givenUp"] != ["MaxDequeueCount"]:
-        yield "the platform says it in other words"
+        yield "the platform logs it with other words"
     if file.variables["lines"].text != LINES:
-        yield "a line of the log is read in another way"
+        yield "a line of the log is parsed in another way"
     yield from _rule_faults(project)
 
 
@@ -211,12 +211,12 @@ def _rule_faults(project: Project) -> Iterator[str]:
             yield f"{at(rule, 'id').text} lacks something"
         query = file.variables.get(at(rule, "query").text)
         if query is None or not re.match(r"'(App(Traces|Requests|Metrics)|\$\{lines\}) \| ", query.text):
-            yield f"{at(rule, 'id').text} asks nothing"
+            yield f"{at(rule, 'id').text} has no query"
         if (at(rule, "operator").literal(), at(rule, "threshold").text) == ("LessThan", "0"):
             yield f"{at(rule, 'id').text} can never fire"
     body = file.resources["alerts"].body
     if at(body, "properties", "actions", "actionGroups").text != "empty(email) ? [] : [people.id]":
-        yield "alerts tell nobody"
+        yield "alerts notify no one"
     if at(body, "properties", "enabled").text != "true" or at(body, "properties", "scopes").text != "[workspaceId]":
         yield "alerts are off, or look elsewhere"
     model = file.resources["modelThrottled"].body.text

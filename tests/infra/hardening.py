@@ -46,7 +46,7 @@ def rules(project: Project) -> Iterator[str]:
     texts = {"missed", "poison", "faults", "deferred", "ended"}
     for name in texts:
         if project.file("alerts").variables[name].text != f"""'"${{join(signals.{name}, '", "')}}"'""":
-            yield f"{name} is no list of words"
+            yield f"{name} is not a list of words"
 
 
 def defaults(project: Project) -> Iterator[str]:

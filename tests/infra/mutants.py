@@ -119,7 +119,7 @@ def _mutants() -> list[Mutant]:
         ("no-region", "main", "type: 'location'", "type: 'text'", "choices"),
         ("rule-in-loop", "vault", "        value: address", "        values: address", "types"),
         ("later", "alerts", "where Max > 120", "where Max > 12000", "alerts"),
-        ("nobody-told", "alerts", "actionGroupId: people.id", "actionGroupId: modelId", "hardening"),
+        ("no-one-notified", "alerts", "actionGroupId: people.id", "actionGroupId: modelId", "hardening"),
         ("other-group", "app", "name: 'http'\n            instanceCount", "name: 'durable'\n            instanceCount", "hardening"),
         ("no-zone", "network", "privateDnsZoneId: resourceId('Microsoft.Network/privateDnsZones', zone)", "privateDnsZoneId: zone", "hardening"),
         ("unknown-event", "alerts", "'alarm.given_up'", "'alarm.gave_up'", "alerts"),

@@ -21,13 +21,13 @@ def grammar_faults(file: File, text: str) -> Iterator[str]:
     """Yield syntax errors, and syntax that this project does not allow."""
     for node in file.tree.walk():
         if node.is_wrong:
-            yield f"{node.line}: this is no Bicep: {node.text[:40]!r}"
+            yield f"{node.line}: this is not Bicep: {node.text[:40]!r}"
     for number, line in enumerate(text.splitlines(), 1):
         code = line.partition(" //")[0].rstrip()
         if found := BANNED.search(code):
             yield f"{number}: {found.group()} blinds the checks, or shows a secret"
         if code.endswith(","):
-            yield f"{number}: a line that ends in a comma is no Bicep, whatever the grammar says"
+            yield f"{number}: a line that ends in a comma is not Bicep, whatever the grammar says"
     for name in {name for name in file.names if file.names.count(name) > 1}:
         yield f"{name} is declared twice"
 
@@ -121,7 +121,7 @@ def _reference_faults(files: Files, file: File) -> Iterator[str]:
         if (module := file.modules.get(parts[0])) and parts[1:2] == ["outputs"] and len(parts) == 3:
             target = files.get(f"infra/{module.type}")
             if target and parts[2] not in target.outputs:
-                yield f"{node.line}: {module.type} puts out no {parts[2]}"
+                yield f"{node.line}: {module.type} has no output {parts[2]}"
             if (module.condition is not None) != ("!." in node.text):
                 yield f"{node.line}: {node.text}: '!' goes with a module that may be absent, and with no other"
         elif (resource := file.resources.get(parts[0])) and (shapes := known().get(resource.kind)):

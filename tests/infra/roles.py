@@ -72,7 +72,7 @@ def _assignment_faults(one: Resource) -> Iterator[str]:
     properties = at(one.body, "properties")
     definition = at(properties, "roleDefinitionId").text
     if not definition.startswith("subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles."):
-        yield f"{one.name}: {definition} is no role"
+        yield f"{one.name}: {definition} is not a role"
     principal, scope = at(properties, "principalId").text, at(one.body, "scope").text
     role = at(properties, "roleDefinitionId").children[-1].children[-1].text
     if at(one.body, "name").text != f"guid({scope}.id, {principal}, {role})":

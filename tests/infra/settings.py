@@ -132,10 +132,10 @@ def _secret_faults(project: Project, found: dict[str, Node]) -> Iterator[str]:
     for name, secret in SECRETS.items():
         value = variables.get(found[name].text) if name in found else None
         if value is None or value.text != f"'@Microsoft.KeyVault(SecretUri=${{vaultUri}}secrets/{secret})'":
-            yield f"{name} is no reference to the vault's {secret}"
+            yield f"{name} is not a reference to the vault's {secret}"
     for name, value in found.items():
         if name not in SECRETS and "KeyVault" in value.text:
-            yield f"{name} is no secret"
+            yield f"{name} is not a secret"
 
 
 def passed_on(project: Project) -> Iterator[str]:

@@ -33,7 +33,7 @@ def faults(file: File) -> Iterator[str]:
     for resource in file.resources.values():
         shapes = known().get(resource.kind)
         if shapes is None:
-            yield f"{resource.line}: {resource.type} is no type that there is data for"
+            yield f"{resource.line}: {resource.type} is a type without type data"
         elif resource.type.partition("@")[2] != shapes.version:
             yield f"{resource.line}: {resource.type} is not the version that was checked, {shapes.version}"
         else:
@@ -50,7 +50,7 @@ def _scope_faults(file: File, resource: Resource, shapes: Shapes) -> Iterator[st
         named = next(parent.all("identifier"), ABSENT).text
         expected = resource.kind.rpartition("/")[0]
         if named not in file.resources or file.resources[named].kind != expected:
-            yield f"{resource.line}: the parent of {resource.name} is no {expected}"
+            yield f"{resource.line}: the parent of {resource.name} is not a {expected}"
 
 
 def _body_faults(file: File, resource: Resource, shapes: Shapes) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _object_faults(place: Place, shape: dict[str, Any], given: dict[str, Node], 
         member = allowed.get(name)
         if member is None:
             if rest is None:
-                yield f"{value.line}: {path}.{name} is no property of {shape['name']}"
+                yield f"{value.line}: {path}.{name} is not a property of {shape['name']}"
             else:
                 yield from _faults(place, rest, value, f"{path}.{name}")
         elif "ReadOnly" in member.get("flags", ""):

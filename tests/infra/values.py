@@ -3,7 +3,7 @@
 PRIVATE = "isPrivate ? 'Disabled' : 'Enabled'"
 DENIED = "isPrivate ? 'Deny' : 'Allow'"
 
-TOLD = """empty(email) ? [] : [
+NOTIFIED = """empty(email) ? [] : [
       {
         actionGroupId: people.id
       }
@@ -94,7 +94,7 @@ VALUES = [
     ("monitoring", "workspace", "properties.retentionInDays", "retentionDays", "as chosen"),
     ("monitoring", "insights", "kind", "'web'", "the kind that functions have"),
     ("storage", "account", "properties.accessTier", "'Hot'", "packages are read at every start"),
-    ("storage", "packages", "name", "packageContainer", "the container that the app is told"),
+    ("storage", "packages", "name", "packageContainer", "the container that the app uses"),
     ("storage", "blobs", "properties.deleteRetentionPolicy.days", "7", "a week to notice"),
     ("storage", "blobs", "properties.containerDeleteRetentionPolicy.enabled", "true", "the same for containers"),
     ("storage", "blobs", "properties.containerDeleteRetentionPolicy.days", "7", "a week to notice"),
@@ -117,7 +117,7 @@ VALUES = [
     ("app", "site", "properties.siteConfig.http20Enabled", "true", "many streams on one connection"),
     ("app", "gate", "properties.globalValidation.excludedPaths.0", "'/health/live'", "probes bring nothing"),
     ("app", "gate", "properties.globalValidation.excludedPaths.1", "'/health/ready'", "nor does the hook"),
-    ("app", "gate", "properties.globalValidation.excludedPaths.2", "'/webhooks/upstream'", "signed by itself"),
+    ("app", "gate", "properties.globalValidation.excludedPaths.2", "'/webhooks/upstream'", "its messages are signed"),
     ("app", "gate", "properties.httpSettings.requireHttps", "true", "no plain text"),
     ("app", "gate", "properties.identityProviders.azureActiveDirectory.enabled", "true", "a gate that opens"),
     (
@@ -128,9 +128,9 @@ VALUES = [
         "whose tokens",
     ),
     ("app", "gate", "properties.login.tokenStore.enabled", "false", "no tokens at rest"),
-    ("alerts", "people", "properties.enabled", "true", "somebody is told"),
+    ("alerts", "people", "properties.enabled", "true", "someone is notified"),
     ("alerts", "people", "location", "'global'", "the only region of action groups"),
-    ("alerts", "people", "properties.emailReceivers.0.emailAddress", "email", "somebody is told"),
+    ("alerts", "people", "properties.emailReceivers.0.emailAddress", "email", "someone is notified"),
     ("alerts", "people", "properties.emailReceivers.0.useCommonAlertSchema", "true", "one form for all"),
     ("alerts", "alerts", "kind", "'LogAlert'", "an alert and no metric"),
     ("alerts", "alerts", "properties.description", "rule.description", "what is read at night"),
@@ -159,7 +159,7 @@ VALUES = [
     ("alerts", "alerts", "properties.criteria.allOf.0.failingPeriods.numberOfEvaluationPeriods", "1", "at once"),
     ("alerts", "alerts", "properties.criteria.allOf.0.failingPeriods.minFailingPeriodsToAlert", "1", "at once"),
     ("alerts", "modelThrottled", "location", "'global'", "the only region of metric alerts"),
-    ("alerts", "modelThrottled", "properties.enabled", "true", "somebody is told"),
+    ("alerts", "modelThrottled", "properties.enabled", "true", "someone is notified"),
     ("alerts", "modelThrottled", "properties.autoMitigate", "true", "what is over is closed"),
     ("alerts", "modelThrottled", "properties.severity", "2", "the same day"),
     ("alerts", "modelThrottled", "properties.evaluationFrequency", "'PT5M'", "as the others"),
@@ -205,7 +205,7 @@ VALUES = [
         "endpoint.target",
         "where it leads",
     ),
-    ("alerts", "modelThrottled", "properties.actions", TOLD, "somebody is told"),
+    ("alerts", "modelThrottled", "properties.actions", NOTIFIED, "someone is notified"),
     ("app", "site", "properties.functionAppConfig.scaleAndConcurrency.alwaysReady", READY, "as chosen, for HTTP"),
     ("network", "zoneGroups", "properties.privateDnsZoneConfigs", ZONES, "every endpoint's names lead to it"),
     ("network", "zoneGroups", "name", "'default'", "one group an endpoint"),

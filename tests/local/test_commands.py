@@ -90,7 +90,7 @@ def test_the_stream_demo_fails_if_the_stream_is_too_short(tmp_path: Path) -> Non
     text.write_text("No.")
     code, output = _run("demo", "--stream", str(text), MODEL="sim-instant")
     assert code == 1
-    assert "demo failed: model: the answer ended before all mishaps had come" in output
+    assert "demo failed: model: the answer ended before all interruptions" in output
 
 
 @pytest.mark.parametrize("options", [[], ["--stream"]])

@@ -7,7 +7,7 @@ import pytest
 
 from local.bench.black_hole import Size, black_hole, time_beside_hole
 from local.bench.deliveries import time_deliveries
-from local.bench.delivery_figures import NEVER, Beside, Sent, callback_lines, delivered, swallowed, waits_ms
+from local.bench.delivery_figures import NEVER, Beside, Sent, black_hole_lines, callback_lines, delivered, waits_ms
 from local.bench.driver import Driver
 from local.bench.figures import Callback, Observed, Submission, Usage, figures
 from local.bench.report import table
@@ -56,26 +56,26 @@ def test_the_page_shows_how_a_black_hole_affects_other_hosts() -> None:
 
     The p95 may double, and a missing callback counts as infinite.
     """
-    shown = table(swallowed(Beside([10.0] * 10 + [20.0] * 10, [15.0] * 10 + [25.0] * 9 + [NEVER])))
-    assert _line(shown, "called back, of those to this host") == ["20", "of", "20", "19", "of", "20", "all"]
+    shown = table(black_hole_lines(Beside([10.0] * 10 + [20.0] * 10, [15.0] * 10 + [25.0] * 9 + [NEVER])))
+    assert _line(shown, "callbacks received, of all to this host") == ["20", "of", "20", "19", "of", "20", "all"]
     assert _line(shown, "completion to callback, p50") == ["10", "ms", "15", "ms"]
     assert _line(shown, "completion to callback, p95") == ["20", "ms", "25", "ms"]
-    assert _line(shown, "times that without the black hole") == ["1.2", "<", "2"]
+    assert _line(shown, "ratio to the run without a black hole") == ["1.2", "<", "2"]
     assert _line(shown, "p95 in the second half of the run") == ["20", "ms", "inf", "ms"]
 
 
 @pytest.mark.parametrize(("well_ms", "hole_ms", "ratio"), [([], [], "-"), ([NEVER], [1], "-"), ([1], [NEVER], "inf")])
 def test_missing_callbacks_make_the_ratio_infinite(well_ms: list[float], hole_ms: list[float], ratio: str) -> None:
     """A missing callback makes the ratio infinite. Without a finite value to compare with, it is a dash."""
-    shown = table(swallowed(Beside(well_ms, hole_ms)))
-    assert _line(shown, "times that without the black hole") == [ratio, "<", "2"]
+    shown = table(black_hole_lines(Beside(well_ms, hole_ms)))
+    assert _line(shown, "ratio to the run without a black hole") == [ratio, "<", "2"]
 
 
 def test_the_page_shows_how_soon_an_upstream_webhook_causes_a_callback() -> None:
     """The page shows the time from completion to callback, and how many accepted responses were called back."""
     shown = table(callback_lines(figures(OBSERVED)))
     assert _line(shown, "completion to callback") == ["40", "ms", "80", "ms", "p50", "<", "150", "ms"]
-    assert _line(shown, "called back, of those accepted") == ["2", "of", "3", "all"]
+    assert _line(shown, "callbacks received, of all accepted") == ["2", "of", "3", "all"]
     assert _line(shown, "upstream calls per response") == ["2.00"]
     nothing = replace(OBSERVED, submissions=[], completions={}, callbacks=[])
     assert _line(table(callback_lines(figures(nothing))), "upstream calls per response") == ["-"]

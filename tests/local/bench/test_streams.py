@@ -115,7 +115,7 @@ def test_the_page_shows_own_storage_requests_per_second() -> None:
     """Writes are the requests that change something. Shared work and names without own requests are left out."""
     one = [Count("table transaction", 1.8, 5.0), Count("table query", 0.0, 3.0), Count("queue put", 0.1, 0.0)]
     two = [Count("table transaction", 1.9, 5.0), Count("table query", 6.5, 3.0)]
-    shown = table(requested({"live": one, "and one tail": two}))
+    shown = table(requested({"live": one, "and one reader of the log": two}))
     assert _line(shown, "table query") == ["0.00", "6.50"]
     assert _line(shown, "writes") == ["1.90", "1.90", "<=", "2"]
     assert _line(shown, "all") == ["1.90", "8.40"]

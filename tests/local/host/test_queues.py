@@ -67,7 +67,7 @@ APP = (
 
     @app.queue_trigger(arg_name="msg", queue_name="returning", connection=STORAGE)
     async def returning(msg: str):
-        return "nobody wants it"
+        return "not wanted"
 """
 )
 

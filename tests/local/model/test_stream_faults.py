@@ -202,11 +202,11 @@ def test_the_start_times_are_listed(model: ModelPeer) -> None:
     """
     before = time.time()
     model.create_with_key("k")
-    begun = model.http.get("/_sim/begun").json()
+    begun = model.http.get("/_sim/starts").json()
     assert begun.keys() == {"k"}
     assert before - 0.02 <= begun["k"] <= time.time() + 0.02
     model.create_with_key("k")
-    assert model.http.get("/_sim/begun").json() == begun
+    assert model.http.get("/_sim/starts").json() == begun
 
 
 @pytest.mark.parametrize("switches", [{"stream_drop_after": -1}, {"keepalive_s": 0}, {"replay_window_s": "soon"}])
