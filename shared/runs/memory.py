@@ -10,7 +10,7 @@ from typing import Any
 from shared.core import blobs, keys, run_transitions
 from shared.runs.lease import Lease, Lost
 from shared.runtime.ports import Ports
-from shared.storage.store import CHILDREN_A_PAGE
+from shared.storage.store import CHILDREN_PER_PAGE
 from shared.storage.table_client import Entity
 
 
@@ -60,5 +60,5 @@ class RunCheckpoints:
             read = partial(self._ports.store.children, self._lease.record.id, keys.CHECKPOINTS, after)
             page = await self._lease.insist(read)
             found += page
-            if len(page) < CHILDREN_A_PAGE:
+            if len(page) < CHILDREN_PER_PAGE:
                 return found

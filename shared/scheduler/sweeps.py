@@ -20,7 +20,7 @@ from shared.lifecycle import cancellation, completion, endings, polling, retenti
 from shared.runs import claims
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import rearm, update
-from shared.storage.store import MOVES_A_TRANSACTION
+from shared.storage.store import MOVES_PER_TRANSACTION
 from shared.telemetry import metrics, tracing
 from shared.telemetry.logs import logger
 
@@ -67,11 +67,11 @@ async def _take(
     Alarms for which there is no room within a minute are not touched. They stay due, and no attempt is counted.
     """
     until_s, actions = ports.clock.elapsed_s() + MAX_S, list[asyncio.Task[None]]()
-    for start in range(0, len(due), MOVES_A_TRANSACTION):
+    for start in range(0, len(due), MOVES_PER_TRANSACTION):
         if not await _has_room(ports, actions, until_s):
             break
         now_ms = ports.clock.now_ms() + ahead_ms
-        batch = due[start : start + MOVES_A_TRANSACTION]
+        batch = due[start : start + MOVES_PER_TRANSACTION]
         try:
             moved = await ports.store.move(shard, [(alarm, _next(ports, alarm, now_ms)) for alarm in batch])
         except StoreError:
@@ -94,7 +94,7 @@ async def _has_room(ports: Ports, actions: Sequence[asyncio.Task[None]], until_s
     """Wait until another batch can be acted on at once. Return whether that happened in time."""
     while (left_s := until_s - ports.clock.elapsed_s()) > 0:
         running = [action for action in actions if not action.done()]
-        if len(running) <= AT_ONCE - MOVES_A_TRANSACTION:
+        if len(running) <= AT_ONCE - MOVES_PER_TRANSACTION:
             return True
         await asyncio.wait(running, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
     return False

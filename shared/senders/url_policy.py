@@ -3,9 +3,8 @@
 There are two checks. `check_url` checks the text of a URL, when a response is created and again before each attempt.
 `check_addresses` checks the addresses that its name resolved to, when the connection is made. The second one holds even
 if the name is changed in between. Both refuse what they do not know: IPv6 outside 2000::/3, odd spellings of IPv4, and
-anything that two parsers could read differently.
-
-`allow_loopback` is for local use. It permits loopback addresses, and only for loopback's own host names.
+anything that two parsers could read differently. `allow_loopback` is for local use. It permits loopback addresses, and
+only for loopback's own host names.
 """
 
 import re
@@ -97,10 +96,7 @@ _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 class CallbackUrlRefused(ValueError):
-    """A URL or its address breaks a rule.
-
-    `code` is for programs. The message names the rule and shows no address.
-    """
+    """A URL or its address breaks a rule. `code` is for programs. The message shows no address."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)

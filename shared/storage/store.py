@@ -26,9 +26,9 @@ from shared.storage.table_client import Entity, Table
 from shared.storage.transactions import DEADLINE_S, TransactionFailed, submit
 from shared.telemetry.logs import logger
 
-MOVES_A_TRANSACTION = 50
-CHILDREN_A_TRANSACTION = 100
-CHILDREN_A_PAGE = 1_000
+MOVES_PER_TRANSACTION = 50
+CHILDREN_PER_TRANSACTION = 100
+CHILDREN_PER_PAGE = 1_000
 _BESIDE_CHILDREN = 4  # rows removed with the last children: the record, its alarm, two failed deliveries
 _TRIES = 3
 _WITHOUT_BODY = ("facts", "write_id")
@@ -128,8 +128,8 @@ class Store:
         the same time lose no alarm.
         """
         moved: list[Alarm] = []
-        for start in range(0, len(moves), MOVES_A_TRANSACTION):
-            moved += await self._move(shard, list(moves[start : start + MOVES_A_TRANSACTION]))
+        for start in range(0, len(moves), MOVES_PER_TRANSACTION):
+            moved += await self._move(shard, list(moves[start : start + MOVES_PER_TRANSACTION]))
         return moved
 
     async def _move(self, shard: str, batch: list[tuple[Alarm, Alarm]]) -> list[Alarm]:
@@ -175,7 +175,7 @@ class Store:
         """
         prefix = keys.children_from(response_id, name)
         first = after + keys.AFTER if after else prefix
-        return await self._rows(shard_of(response_id), first, prefix + keys.END, CHILDREN_A_PAGE)
+        return await self._rows(shard_of(response_id), first, prefix + keys.END, CHILDREN_PER_PAGE)
 
     async def request(self, response_id: str) -> bytes | None:
         """Return the packed request of a response, or None if its rows are gone."""
@@ -215,9 +215,9 @@ class Store:
         or the alarm is gone.
         """
         shard, prefix = shard_of(record.id), keys.children_from(record.id)
-        rows = await self._rows(shard, prefix, prefix + keys.END, CHILDREN_A_TRANSACTION, select=("RowKey",))
+        rows = await self._rows(shard, prefix, prefix + keys.END, CHILDREN_PER_TRANSACTION, select=("RowKey",))
         children = [operations.delete(shard, row["RowKey"]) for row in rows]
-        if len(children) > CHILDREN_A_TRANSACTION - _BESIDE_CHILDREN:
+        if len(children) > CHILDREN_PER_TRANSACTION - _BESIDE_CHILDREN:
             await self._submit_or_leave(children)
             return False
         record_out = operations.delete(shard, keys.record_key(record.id), record.etag)
@@ -290,10 +290,7 @@ class Store:
             return await self._table.scan(shard, first, end, limit, select)
 
     async def _submit_or_leave(self, sent: list[Any]) -> None:
-        """Delete rows in one transaction.
-
-        If another process has deleted some of them, the others are left for the next listing.
-        """
+        """Delete rows in one transaction. If some are gone already, the others are left for the next listing."""
         try:
             await submit(self._table, sent)
         except TransactionFailed as failed:

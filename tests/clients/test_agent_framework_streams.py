@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from local.azurite import Azurite
 from tests.support.agent_clients import BACKGROUND, PAUSE_S, RUN_S, Reply, Update, agent, event_of, polled
 from tests.support.connection_cutter import cutter
-from tests.support.service_process import Json, Service, output_text, service
+from tests.support.peer_processes import Json
+from tests.support.service_process import Service, output_text, service
 
 # The bytes of an answer after which a connection is cut. The first number is between the first delta of a text and its
 # end. The second is within the answer to a tool's output.

@@ -9,8 +9,8 @@ import pytest
 
 from local.azurite import Azurite
 from tests.clients import dotnet
+from tests.support.peer_processes import Json
 from tests.support.service_process import (
-    Json,
     Service,
     finished,
     followed,

@@ -16,7 +16,8 @@ import pytest
 from local.azurite import Azurite
 from local.stack.process import ROOT
 from tests.support.environments import need
-from tests.support.service_process import Json, Service, service
+from tests.support.peer_processes import Json
+from tests.support.service_process import Service, service
 
 REPORT_DEADLINE_S = 120
 CONFINED = {

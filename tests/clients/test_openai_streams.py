@@ -18,7 +18,8 @@ from local.stack.process import ROOT
 from shared.contract import sse
 from tests.support.callback_receivers import Receiver, reply
 from tests.support.environments import need
-from tests.support.service_process import Json, Service, output_text, service
+from tests.support.peer_processes import Json
+from tests.support.service_process import Service, output_text, service
 
 REPORT_DEADLINE_S = 180
 OPENAI_2 = ROOT / ".venv" / "openai-2"

@@ -15,7 +15,7 @@ from tests.conformance.listening import Listeners, listeners
 from tests.support.deployment_package import unpack
 from tests.support.environments import need
 from tests.support.peer_processes import peer
-from tests.support.service_process import ReceiverPeer, receiver_peer
+from tests.support.receiver_peer import ReceiverPeer, receiver_peer
 
 REPLIES = "replies"
 

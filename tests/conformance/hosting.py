@@ -16,7 +16,9 @@ from local.host.functions import Function
 from local.host.routes import Route, find, in_order, route_of
 from local.stack.ports import free_port
 from local.stack.process import ROOT, Process, wait_for
-from tests.support.service_process import CALL_S, UNEXPECTED, Json
+from tests.support.peer_processes import Json
+from tests.support.receiver_peer import CALL_S
+from tests.support.service_process import UNEXPECTED
 
 HOME = Path(sys.prefix) / "conformance"
 START_S = 60.0

@@ -12,7 +12,7 @@ from azure.storage.queue import QueueClient, QueueMessage
 
 from local.host.messages import decode_text, trigger_metadata
 from tests.conformance.hosting import Worker
-from tests.support.service_process import Json
+from tests.support.peer_processes import Json
 
 PAUSE_S = 0.1
 VISIBILITY_S = 600

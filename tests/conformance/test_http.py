@@ -14,18 +14,8 @@ from local.stack.process import wait_for
 from tests.conformance.conftest import Running
 from tests.conformance.hosting import client, http_input
 from tests.support.peer_processes import error_of
-from tests.support.service_process import (
-    CALL_S,
-    FINISHED_S,
-    create,
-    finished,
-    followed,
-    following,
-    kinds,
-    numbers,
-    output_text,
-    streaming,
-)
+from tests.support.receiver_peer import CALL_S, FINISHED_S
+from tests.support.service_process import create, finished, followed, following, kinds, numbers, output_text, streaming
 from tests.unit.functions.test_function_app import BASES, OPERATIONS
 
 FIRST_EVENT_S = 1.0

@@ -17,8 +17,8 @@ from tests.conformance.hosting import Worker, client, worker
 from tests.conformance.listening import metadata_of
 from tests.conformance.test_indexing import QUEUES, TIMERS
 from tests.support.host_process import await_texts, put
-from tests.support.peer_processes import error_of
-from tests.support.service_process import FINISHED_S, Json
+from tests.support.peer_processes import Json, error_of
+from tests.support.receiver_peer import FINISHED_S
 
 NOWHERE = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==" + "".join(
     f";{service}Endpoint=http://127.0.0.1:9/a" for service in ("Blob", "Queue", "Table")

@@ -11,8 +11,8 @@ from azure.storage.queue import QueueClient, TextBase64DecodePolicy
 
 from local.azurite import Azurite
 from local.stack.process import wait_for
-from tests.support.peer_processes import error_of
-from tests.support.service_process import Json, Service, create, finished, output_text, service
+from tests.support.peer_processes import Json, error_of
+from tests.support.service_process import Service, create, finished, output_text, service
 
 # The fields that the Open Responses suite requires (the strictest reader known), and our token.
 FIELDS = {

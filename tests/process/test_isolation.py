@@ -8,7 +8,8 @@ import pytest
 
 from local.azurite import Azurite
 from tests.support.peer_processes import error_of
-from tests.support.service_process import Service, create, finished, receiver_peer, service
+from tests.support.receiver_peer import receiver_peer
+from tests.support.service_process import Service, create, finished, service
 
 CALLS = [
     ("GET", ""),

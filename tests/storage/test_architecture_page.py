@@ -12,13 +12,13 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 async def keys(stage: Stage, response_id: str) -> set[str]:
     """Return the keys of all rows, with the id shortened as on the page."""
-    rows = [row["RowKey"] async for row in (await stage.table()).list_entities()]
+    rows = [str(row["RowKey"]) async for row in (await stage.table()).list_entities()]
     return {key.replace(response_id, "resp_62…") for key in rows}
 
 
 async def record_id(stage: Stage) -> str:
     """Return the id of the only response."""
-    rows = [row["RowKey"] async for row in (await stage.table()).list_entities()]
+    rows = [str(row["RowKey"]) async for row in (await stage.table()).list_entities()]
     return min(key for key in rows if key.startswith("resp|")).split("|")[1]
 
 

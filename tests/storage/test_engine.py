@@ -9,15 +9,15 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.contract.callers import Caller, SigningSecret
+from shared.contract.callers import Caller
 from shared.contract.pages import Page
 from shared.contract.requests import parse_request
-from shared.core.errors import BadRequest, NotFound, StoreUnavailable, TooLarge
+from shared.core.errors import NotFound, StoreUnavailable, TooLarge
 from shared.core.ids import new_id, shard_of, token_for
 from shared.core.states import Status
 from shared.engine import Engine
 from tests.support.clocks import START_MS, Clock
-from tests.support.stage import ANN, BOB, CALLBACK_URL, SECRET, Stage
+from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
 
 # The two queries that a sweep makes once for a whole shard: which alarms are due, and when the next one is.
 SHARED = Counter({"GET responses()": 2})
@@ -111,49 +111,6 @@ async def test_a_token_can_be_used_instead_of_the_id(stage: Stage) -> None:
     assert (await stage.engine.cancel(ANN, token_for(made.id)))[0].id == made.id
 
 
-# Continuing
-
-
-async def test_a_response_continues_another_by_the_upstreams_id(stage: Stage) -> None:
-    """Callers name the previous response by our id.
-
-    The upstream receives its own id, and the response object shows ours.
-    """
-    first = await stage.ended()
-    second = await stage.create(previous_response_id=first.id)
-    assert stage.upstream.works["up_1"].request["previous_response_id"] == "up_0"
-    assert (await stage.shown(second.id))["previous_response_id"] == first.id
-
-
-async def test_only_a_response_that_has_ended_can_be_continued(stage: Stage) -> None:
-    """Continuing a response that still runs is refused with its status, and nothing is started."""
-    first = await stage.create()
-    with pytest.raises(BadRequest, match=r"is still queued; wait for its end") as refused:
-        await stage.create(previous_response_id=first.id)
-    assert (refused.value.param, refused.value.code) == ("previous_response_id", "previous_response_not_finished")
-    assert stage.upstream.starts == {first.id: 1}
-
-
-async def test_a_response_that_is_not_available_cannot_be_continued(stage: Stage) -> None:
-    """A previous response that cannot be continued is always refused in the same way.
-
-    This holds for an unknown id, a deleted response, one of another caller, and one without an upstream id.
-    """
-    deleted, others = await stage.ended(), await stage.ended(BOB)
-    await stage.engine.delete(ANN, deleted.id)
-    gate = stage.upstream.hold_starts()
-    starter = asyncio.create_task(stage.create(key="k"))
-    await gate.reached.wait()
-    unknown_upstream = next(name for name in stage.upstream.starts if name not in (deleted.id, others.id))
-    await stage.engine.cancel(ANN, unknown_upstream)
-    for named in (new_id(), "no id", deleted.id, others.id, unknown_upstream):
-        with pytest.raises(BadRequest) as refused:
-            await stage.create(previous_response_id=named)
-        assert (refused.value.param, refused.value.code) == ("previous_response_id", "previous_response_not_found")
-    gate.open()
-    await starter
-
-
 # Access to responses
 
 
@@ -190,40 +147,6 @@ async def test_the_input_can_be_listed(stage: Stage) -> None:
     made = await stage.create(input=[{"role": "user", "content": "one"}, {"role": "user", "content": "two"}])
     listing = await stage.engine.input_items(ANN, made.id, Page(descending=False))
     assert [item["content"][0]["text"] for item in listing["data"]] == ["one", "two"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "param", "code"),
-    [
-        ({"callback_url": "http://hooks.contoso.com/"}, "callback_url", "callback_url_scheme"),
-        ({"callback_url": "https://127.0.0.1/"}, "callback_url", "callback_url_address"),
-        ({"metadata": {"callback_url": "https://169.254.169.254/"}}, "callback_url", "callback_url_address"),
-        ({"reply_to": "nudges"}, "reply_to", "queue_not_allowed"),
-        ({"metadata": {"reply_to": "others"}}, "reply_to", "queue_not_allowed"),
-    ],
-)
-async def test_a_target_that_is_not_allowed_is_refused_at_once(
-    stage: Stage, fields: dict[str, Any], param: str, code: str
-) -> None:
-    """The refusal of a callback URL or reply queue names the field. Neither storage nor the upstream is called."""
-    before = stage.proxy.counts.copy()
-    with pytest.raises(BadRequest) as refused:
-        await stage.create(**fields)
-    assert (refused.value.param, refused.value.code) == (param, code)
-    assert stage.upstream.starts == {}
-    assert stage.proxy.counts == before
-
-
-async def test_callbacks_need_a_secret_and_an_allowed_host(stage: Stage) -> None:
-    """A callback is refused if its caller has no valid signing secret or does not allow its host."""
-    for caller, code in (
-        (Caller("ann", (), ()), "callback_url_unsigned"),
-        (Caller("ann", (), (SigningSecret(SECRET, START_MS),)), "callback_url_unsigned"),
-        (Caller("ann", (), ANN.secrets, ("fabrikam.com",)), "callback_url_host_denied"),
-    ):
-        with pytest.raises(BadRequest) as refused:
-            await stage.create(caller, callback_url=CALLBACK_URL)
-        assert refused.value.code == code
 
 
 async def test_a_request_that_cannot_be_kept_is_too_large(stage: Stage) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from agent_framework import Agent, AgentResponseUpdate, AgentSession
 from agent_framework.openai import OpenAIChatClient
 
-from tests.support.service_process import Json, Service
+from tests.support.peer_processes import Json
+from tests.support.service_process import Service
 
 PAUSE_S = 0.2
 RUN_S = 30

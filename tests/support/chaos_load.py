@@ -12,13 +12,13 @@ from threading import Event as Flag
 import httpx
 
 from local.stack.process import wait_for
-from tests.support.peer_processes import Event, error_of
-from tests.support.service_process import Json, Service, following, streaming
+from tests.support.peer_processes import Event, Json, error_of
+from tests.support.service_process import Service, following, streaming
 
 THREADS = 8
 ACCEPTED_S = 90.0
 READ_S = 80.0
-SETTLED_S = 90.0  # a crash costs up to 67 s, see test_deaths.py, and a busy machine needs the rest
+SETTLED_S = 90.0  # a crash costs up to 67 s, see test_crashes.py, and a busy machine needs the rest
 ENDS = {
     "sim-instant": "completed",
     "sim-1s": "completed",

@@ -15,6 +15,7 @@ from local.stack.process import Process
 
 START_S = 20
 
+Json: TypeAlias = dict[str, Any]
 Event: TypeAlias = dict[str, Any]
 
 

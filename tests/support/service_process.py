@@ -18,11 +18,10 @@ from local.credentials.keys import Credentials, new_credentials
 from local.stack.hook import Hook
 from local.stack.ports import free_port
 from local.stack.process import Process, wait_for
-from tests.support.peer_processes import Event, ModelPeer, peer
+from tests.support.peer_processes import Event, Json, ModelPeer, peer
+from tests.support.receiver_peer import CALL_S, FINISHED_S, ReceiverPeer, receiver_peer
 
 READY_S = 60.0
-CALL_S = 30.0
-FINISHED_S = 30.0
 STREAM_S = 75.0  # longer than any healthy stream, including one that waits for a lease to expire
 TERMINAL = frozenset({"completed", "failed", "incomplete", "cancelled"})
 # What a host logs about an error that the code does not expect.
@@ -30,8 +29,6 @@ UNEXPECTED = (
     *("request.failed", "run.failed", "run.given_up", "alarm.failed", "alarm.given_up", "function.failed"),
     "never retrieved",
 )
-
-Json = dict[str, Any]
 
 
 class Host:
@@ -79,48 +76,6 @@ class Host:
             return httpx.get(f"{self.url}/health/ready", timeout=CALL_S, trust_env=False).is_success
         except httpx.TransportError:
             return False
-
-
-class ReceiverPeer:
-    """A client of a callback receiver process."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._http = httpx.Client(base_url=url, timeout=CALL_S, trust_env=False)
-
-    def close(self) -> None:
-        """Close the client."""
-        self._http.close()
-
-    def faults(self, **switches: object) -> None:
-        """Set the receiver's faults from now on."""
-        self._http.post("/_faults", json=switches).raise_for_status()
-
-    def received(self) -> list[Json]:
-        """Return every callback, in order of arrival."""
-        callbacks: list[Json] = self._http.get("/_received").json()
-        return callbacks
-
-    def of(self, response_id: str) -> list[Json]:
-        """Return the callbacks about one response."""
-        return [callback for callback in self.received() if callback["response_id"] == response_id]
-
-    def first(self, response_id: str, deadline_s: float = FINISHED_S) -> Json:
-        """Wait for the first callback about a response and return it."""
-        callbacks = wait_for(lambda: self.of(response_id), deadline_s)
-        assert callbacks, f"no callback about {response_id} within {deadline_s:g} s"
-        return callbacks[0]
-
-
-@contextmanager
-def receiver_peer(directory: Path, credentials: Credentials) -> Iterator[ReceiverPeer]:
-    """Run a receiver that verifies with this caller's secret."""
-    directory.mkdir(exist_ok=True)
-    with (
-        peer(directory, "local.stack.receiver", "--secret", credentials.signing_secret) as url,
-        closing(ReceiverPeer(url)) as receiver,
-    ):
-        yield receiver
 
 
 @dataclass(frozen=True)

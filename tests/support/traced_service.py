@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local.stack.process import wait_for
-from tests.support.service_process import Json, Service, service
+from tests.support.peer_processes import Json
+from tests.support.service_process import Service, service
 from tests.support.telemetry_collectors import Collector, Span, collector
 
 CLIENT_ID = "00f067aa0ba902b7"

@@ -1,4 +1,4 @@
-"""What is deployed: the files that .funcignore lets through, and the exact libraries of requirements.txt."""
+"""What is deployed: the files that .funcignore allows, and the exact libraries in requirements.txt."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -43,8 +43,8 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_deployment_takes_the_app_and_nothing_else(reader: Callable[[], Excludes]) -> None:
-    """Of all that lies here: the triggers, what they import, what the host and the build read."""
+def test_a_deployment_has_the_app_and_nothing_else(reader: Callable[[], Excludes]) -> None:
+    """Of this repository, a deployment has the triggers, the modules they import, and the host's and build's files."""
     taken = list(deployed(reader()))
     tops = {path.partition("/")[0] for path in taken}
     files = {"function_app.py", "host.json", "requirements.txt", "requirements-agents.txt"}
@@ -53,27 +53,27 @@ def test_a_deployment_takes_the_app_and_nothing_else(reader: Callable[[], Exclud
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_what_else_may_lie_here_stays_out(reader: Callable[[], Excludes]) -> None:
-    """Secrets, caches and environments among it, hidden files too."""
+def test_other_files_in_the_directory_are_excluded(reader: Callable[[], Excludes]) -> None:
+    """Secrets, caches, environments and hidden files are excluded."""
     excludes = reader()
     assert [path for path in OUTSIDE if not excludes(path)] == []
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_what_a_deployment_adds_is_taken(reader: Callable[[], Excludes]) -> None:
-    """Modules of agents, whatever they are named, and packages that were installed beforehand."""
+def test_files_that_a_deployment_adds_are_included(reader: Callable[[], Excludes]) -> None:
+    """Modules of agents may have any name. Packages that were installed beforehand are included, too."""
     excludes = reader()
     assert [path for path in INSIDE if excludes(path)] == []
 
 
 def text_of(name: str) -> str:
-    """Return a file of requirements, its continued lines joined, without comments."""
+    """Return a requirements file with its continued lines joined, without comments."""
     text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
     return "\n".join(line for line in text.splitlines() if line and not line.lstrip().startswith("#"))
 
 
 def pins(name: str) -> Iterator[Requirement]:
-    """Give the requirements of a lock, each of which must be exact and come with hashes."""
+    """Yield the requirements of a lock file. Fail unless each is exact and has hashes."""
     for line in text_of(f"{name}.txt").splitlines():
         pin, *hashes = line.split(" --hash=")
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64} *", one) for one in hashes)
@@ -84,7 +84,7 @@ def pins(name: str) -> Iterator[Requirement]:
 
 
 def versions(name: str, python: str) -> dict[str, str]:
-    """Return what a lock installs under a Python on Linux; nothing may be named twice."""
+    """Return the versions that a lock file installs for a Python version on Linux. Fail if a package is named twice."""
     system = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
     here = [one for one in pins(name) if one.marker is None or one.marker.evaluate({**system})]
     found = {str(canonicalize_name(one.name)): next(iter(one.specifier)).version for one in here}
@@ -95,22 +95,22 @@ def versions(name: str, python: str) -> dict[str, str]:
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_requirement_is_locked_within_its_bounds(name: str, python: str) -> None:
-    """`make lock` has been run since somebody changed a bound."""
+    """`make lock` was run after the last change of a bound."""
     locked = versions(name, python)
     asked = [Requirement(line) for line in text_of(f"{name}.in").splitlines() if not line.startswith("-r")]
     assert [str(one) for one in asked if not one.specifier.contains(locked[canonicalize_name(one.name)])] == []
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_what_is_tested_is_what_is_deployed(python: str) -> None:
-    """The tests, and agents, get the very versions of the deployment."""
+def test_the_tested_versions_are_the_deployed_ones(python: str) -> None:
+    """The tests and the agents use the same versions as the deployment."""
     app, agents, dev = (versions(name, python) for name in LOCKS)
     assert app.items() <= dev.items()
     assert agents.items() <= dev.items()
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_names_no_place(name: str) -> None:
-    """Where packages come from is the business of the machine that installs them."""
+def test_a_lock_file_names_no_package_index(name: str) -> None:
+    """The machine that installs the packages decides where they come from."""
     text = (ROOT / f"{name}.txt").read_text(encoding="utf-8")
     assert not re.search(r"://|--\S*index|--find-links|--trusted-host", text)

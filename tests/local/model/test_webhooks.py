@@ -19,7 +19,7 @@ from local.stack.hook import Hook
 from local.stack.process import PartError
 from tests.support.callback_receivers import Receiver, Script, hang_up, reply
 from tests.support.peer_processes import ModelPeer, eventually, model_peer, peer
-from tests.support.service_process import ReceiverPeer, receiver_peer
+from tests.support.receiver_peer import ReceiverPeer, receiver_peer
 
 OWNER = new_credentials("owner")
 SECRET = OWNER.signing_secret

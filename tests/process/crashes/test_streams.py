@@ -14,7 +14,8 @@ import pytest
 from local.azurite import Azurite
 from tests.support.chaos_load import Reader, reading
 from tests.support.peer_processes import eventually
-from tests.support.service_process import CALL_S, Host, Service, followed, kinds, numbers, output_text, service, text_of
+from tests.support.receiver_peer import CALL_S
+from tests.support.service_process import Host, Service, followed, kinds, numbers, output_text, service, text_of
 
 KILLS = 3
 SILENCE = "sim-silent-33s"

@@ -9,8 +9,8 @@ import pytest
 
 from local.azurite import Azurite
 from local.stack.process import wait_for
-from tests.support.peer_processes import error_of
-from tests.support.service_process import Json, Service, create, service
+from tests.support.peer_processes import Json, error_of
+from tests.support.service_process import Service, create, service
 
 BASES = ["openai/v1", "v1", "openai"]
 DELIVERED_S = 90.0  # usually one second, this much if the message that starts the delivery is lost

@@ -17,7 +17,9 @@ from local.stack.process import wait_for
 from shared.core.ids import derived_id
 from shared.storage.messages import REQUESTS
 from tests.support.host_process import await_empty, await_texts, length, put
-from tests.support.service_process import FINISHED_S, TERMINAL, Json, Service, output_text, service
+from tests.support.peer_processes import Json
+from tests.support.receiver_peer import FINISHED_S
+from tests.support.service_process import TERMINAL, Service, output_text, service
 
 POISON = "requests-poison"
 EVENT_S = 90.0  # usually one second, this much if the message that starts the delivery or its process is lost

@@ -13,8 +13,8 @@ from local.credentials.keys import new_signing_secret
 from local.stack.process import wait_for
 from shared.contract import signatures
 from shared.runtime.config import ANNOUNCED_POLL_MS
-from tests.support.peer_processes import error_of
-from tests.support.service_process import Json, Service, create, output_text, service
+from tests.support.peer_processes import Json, error_of
+from tests.support.service_process import Service, create, output_text, service
 
 SOON_S = 15.0  # a quarter of the wait for the first poll
 LOST_S = 2 * ANNOUNCED_POLL_MS / 1000 + 15.0

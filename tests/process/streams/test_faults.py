@@ -1,16 +1,17 @@
 """Whatever goes wrong with an upstream's stream, a reader gets one stream with the right text and end."""
 
 import re
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from azure.data.tables import TableClient
 
 from local.azurite import Azurite
-from tests.support.peer_processes import Event, error_of, eventually
+from tests.support.peer_processes import Event, Json, error_of, eventually
 from tests.support.service_process import (
-    Json,
     Service,
     finished,
     followed,
@@ -216,3 +217,19 @@ def test_a_replay_that_is_too_late_is_replaced_by_polls(running: Service, client
     running.model.faults(stream_drop_after=8, replay_window_s=0)
     response = check_stream(client, streamed(client, "sim-2s"), restarted=True)
     assert finished(client, response)["output"] == response["output"]
+
+
+def test_one_connection_lasts_for_the_configured_time(connection_string: str, tmp_path: Path) -> None:
+    """After `STREAM_MAX_S` a connection ends without a terminal event.
+
+    The client resumes and gets the rest.
+    """
+    with service(tmp_path, connection_string, STREAM_MAX_S="2") as running:
+        client, began = running.client(), time.monotonic()
+        events = streamed(client, "sim-3s")
+        assert 1.9 < time.monotonic() - began < 2.9
+        assert events[-1]["continuation_token"]
+        events += followed(client, events[-1]["continuation_token"])
+        assert numbers(events) == list(range(len(events)))
+        assert text_of(events) == output_text(events[-1]["response"])
+        assert running.unexpected() == []

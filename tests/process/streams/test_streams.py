@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from itertools import cycle, islice
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,8 +13,8 @@ import pytest
 from local.azurite import Azurite
 from shared.core.ids import read_token
 from tests.support.peer_processes import Event, error_of, eventually
+from tests.support.receiver_peer import CALL_S
 from tests.support.service_process import (
-    CALL_S,
     Service,
     create,
     followed,
@@ -286,19 +285,3 @@ def test_a_running_response_cannot_be_deleted(client: httpx.Client) -> None:
         assert kinds(stream)[-1] == "failed"
     assert client.delete(f"/responses/{response_id}").json()["deleted"] is True
     assert error_of(client.get(f"/responses/{response_id}?stream=true"))[0] == 404
-
-
-def test_one_connection_lasts_for_the_configured_time(connection_string: str, tmp_path: Path) -> None:
-    """After `STREAM_MAX_S` a connection ends without a terminal event.
-
-    The client resumes and gets the rest.
-    """
-    with service(tmp_path, connection_string, STREAM_MAX_S="2") as running:
-        client, began = running.client(), time.monotonic()
-        events = streamed(client, "sim-3s")
-        assert 1.9 < time.monotonic() - began < 2.9
-        assert events[-1]["continuation_token"]
-        events += followed(client, events[-1]["continuation_token"])
-        assert numbers(events) == list(range(len(events)))
-        assert text_of(events) == output_text(events[-1]["response"])
-        assert running.unexpected() == []

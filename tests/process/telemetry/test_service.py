@@ -7,7 +7,8 @@ import pytest
 
 from local.azurite import Azurite
 from local.stack.process import wait_for
-from tests.support.service_process import Json, Service, finished, output_text, streamed
+from tests.support.peer_processes import Json
+from tests.support.service_process import Service, finished, output_text, streamed
 from tests.support.telemetry_collectors import Collector
 from tests.support.traced_service import CLIENT_ID, REQUEST, SOON_S, WELL, asked, named, observed, of_trace
 

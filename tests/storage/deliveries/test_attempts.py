@@ -1,25 +1,20 @@
 """Delivery attempts: every target gets the terminal event at least once, always under the same id."""
 
 import asyncio
-from dataclasses import replace
 from itertools import pairwise
 
 import orjson
 import pytest
 
 from shared.contract import signatures
-from shared.contract.callers import Caller, Callers, SigningSecret
 from shared.core.alarms import Kind
 from shared.core.outcomes import SendError
 from shared.core.records import Delivery, Target
 from shared.core.states import DeliveryState
 from shared.deliveries.redelivery import DeliveryView
 from shared.deliveries.retry_policy import SCHEDULE_MS
-from shared.engine import Engine
 from tests.support.clocks import START_MS
 from tests.support.stage import ANN, CALLBACK_URL, SECRET, Stage
-
-OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 
 async def listed(stage: Stage, response_id: str) -> DeliveryView:
@@ -177,40 +172,3 @@ async def test_no_attempt_is_made_after_the_response_is_purged(stage: Stage) -> 
         await stage.ring(response_id)
     assert len(stage.receiver.posts) == 3
     assert (await stage.delivery(response_id)).state == "failed"
-
-
-@pytest.mark.parametrize("callers", [(), (Caller("ann", (), (SigningSecret(SECRET, START_MS),)),)])
-async def test_a_caller_without_a_secret_gets_nothing_unsigned(stage: Stage, callers: tuple[Caller, ...]) -> None:
-    """If the caller's secret is removed or has expired, the attempt fails and no unsigned event is sent."""
-    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    unsigned = replace(stage.ports, callers=Callers(callers))
-    await Engine(unsigned).deliver(stage.deliveries()[0])
-    assert stage.receiver.posts == []
-    assert (await listed(stage, response_id))["attempts"][0]["error"] == "unsigned"
-
-
-async def test_a_previous_secret_signs_until_it_expires(stage: Stage) -> None:
-    """Until a previous secret expires, attempts carry its signature and the current one's.
-
-    After that they carry one.
-    """
-    secrets = (SigningSecret(SECRET), SigningSecret(OLD, START_MS + 5_000))
-    stage.change(callers=Callers((Caller("ann", (), secrets),)))
-    stage.receiver.answers = [500, 204]
-    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    await stage.deliver()
-    await stage.ring(response_id)
-    for post, signers in zip(stage.receiver.posts, ([SECRET, OLD], [SECRET]), strict=True):
-        sent_s = int(post.headers["webhook-timestamp"])
-        assert post.headers == signatures.signed_headers(signers, post.headers["webhook-id"], sent_s, post.body)
-
-
-async def test_an_event_too_large_for_a_message_is_sent_as_an_id(stage: Stage) -> None:
-    """A reply over 48 KiB has only the id of the response to fetch. The callback has the whole response."""
-    stage.upstream.output = "x" * 60_000
-    response_id = (await stage.ended(callback_url=CALLBACK_URL, reply_to="replies-1")).id
-    await stage.deliver()
-    (reply,), (callback,) = stage.replies.posts, stage.receiver.posts
-    assert orjson.loads(reply.body)["data"] == {"id": response_id, "object": "response"}
-    assert orjson.loads(reply.body)["truncated"] is True
-    assert orjson.loads(callback.body)["data"] == await stage.shown(response_id)

@@ -13,6 +13,7 @@ from tests.support.clocks import START_MS
 from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
 
 OTHER_URL = "https://other.contoso.com/done"
+KEY = BreakerKey(ANN.name, "hooks.contoso.com")
 
 
 async def in_trouble(stage: Stage, answer: int | SendError = 503, *, seen: int = 0) -> None:
@@ -91,14 +92,12 @@ async def test_waits_are_not_counted_in_the_schedule(stage: Stage) -> None:
     await in_trouble(stage)
     record = await stage.ended(callback_url=CALLBACK_URL)
     await rung_once(stage, record)
-    line = BreakerKey(ANN.name, "hooks.contoso.com")
+    breakers = stage.receiver.admission.breakers
     while stage.clock.ms < START_MS + 86_400_000:
         (alarm,) = [one for one in await stage.alarms(record.id) if one.kind is Kind.DELIVER]
         stage.clock.ms = alarm.due_ms
-        assert (
-            stage.receiver.admission.breakers.admit(line, stage.clock.ms) == 0
-        )  # another delivery is the probe, and fails
-        stage.receiver.admission.breakers.record(line, stage.clock.ms, failed=True)
+        assert breakers.admit(KEY, stage.clock.ms) == 0  # another delivery is the probe, and fails
+        breakers.record(KEY, stage.clock.ms, failed=True)
         await stage.sweep(record.id)
     assert (await stage.delivery(record.id)).attempt == 0
 
@@ -126,7 +125,7 @@ async def test_a_probe_without_a_slot_lets_another_be_the_probe(stage: Stage) ->
     await rung_once(stage, record)
     stage.receiver.is_busy = True
     await stage.ring(record.id)
-    assert stage.receiver.admission.breakers.admit(BreakerKey(ANN.name, "hooks.contoso.com"), stage.clock.ms) == 0
+    assert stage.receiver.admission.breakers.admit(KEY, stage.clock.ms) == 0
 
 
 async def test_a_postponed_delivery_can_be_redelivered(stage: Stage) -> None:
@@ -144,29 +143,17 @@ async def test_a_delivery_postponed_after_a_crash_can_be_redelivered(stage: Stag
     So it can be redelivered.
     """
     record = await stage.ended(callback_url=CALLBACK_URL)
-    key = stage.deliveries()[-1]
     gate = stage.receiver.hold()
-    dying = asyncio.create_task(stage.engine.deliver(key))
+    crashing = asyncio.create_task(stage.engine.deliver(stage.deliveries()[-1]))
     await gate.reached.wait()
-    dying.cancel()
+    crashing.cancel()
     stage.receiver.gate = None
     await in_trouble(stage, seen=1)
     stage.clock.ms = START_MS + 60_000
-    stage.receiver.admission.breakers.admit(
-        BreakerKey(ANN.name, "hooks.contoso.com"), stage.clock.ms
-    )  # another delivery is the probe
+    stage.receiver.admission.breakers.admit(KEY, stage.clock.ms)  # another delivery is the probe
     await stage.sweep(record.id)
     delivery = await stage.delivery(record.id)
     assert (delivery.attempt, delivery.sending, delivery.postponed) == (1, False, "breaker")
     stage.receiver.answers = [200]
     await stage.engine.redeliver(ANN, record.id, None)
     assert (await stage.delivery(record.id)).attempts_before == 1
-
-
-async def test_first_attempts_have_their_own_bulkhead(stage: Stage) -> None:
-    """Each request for a slot says whether it is for a first attempt."""
-    stage.receiver.answers = [500, 200]
-    record = await stage.ended(callback_url=CALLBACK_URL)
-    await stage.deliver()
-    await stage.ring(record.id)
-    assert [first for first, _ in stage.receiver.asked] == [True, False]

@@ -53,21 +53,21 @@ async def never(_host: str, _port: int) -> list[str]:
     return []
 
 
-class Zoo:
-    """A stage whose callbacks go out over TLS. Every public address leads to the one receiver that was let in."""
+class Network:
+    """The network of a stage whose callbacks go out over TLS. Every public address leads to one receiver."""
 
     def __init__(self, stage: Stage, folder: Path) -> None:
         self._stage = stage
         self._folder = folder
         self._open = AsyncExitStack()
 
-    async def __aenter__(self) -> "Zoo":
+    async def __aenter__(self) -> "Network":
         return self
 
     async def __aexit__(self, *_error: object) -> None:
         await self._open.aclose()
 
-    async def let_in(
+    async def deliver_to(
         self,
         script: Script = reply(200),  # noqa: B008 - a constant
         *,
@@ -89,14 +89,13 @@ class Zoo:
             dialer=self.detour,
         )
         self._open.push_async_callback(sender.aclose)
-        response_id = (
-            await self._stage.ended(callback_url=CALLBACK_URL)
-        ).id  # created with the scripted sender: test_callbacks_vetting.py tests the checks of a create
+        # Created with the scripted sender, because test_callbacks_vetting.py tests the checks of a create.
+        response_id = (await self._stage.ended(callback_url=CALLBACK_URL)).id
         self._stage.change(senders={Target.CALLBACK: sender, Target.REPLY_QUEUE: self._stage.replies})
         await self._stage.deliver()
         return response_id
 
-    async def became(self, response_id: str) -> tuple[str, Any, int | None]:
+    async def outcome_of(self, response_id: str) -> tuple[str, Any, int | None]:
         """Return a delivery's state, the status or error of its last attempt, and the seconds until its next one."""
         (delivery,) = (await self._stage.engine.deliveries(ANN, response_id))["data"]
         attempt, next_s = delivery["attempts"][-1], delivery["next_attempt_at"]
@@ -105,106 +104,106 @@ class Zoo:
 
 
 @pytest.fixture
-async def zoo(stage: Stage, tmp_path: Path) -> AsyncIterator[Zoo]:
+async def network(stage: Stage, tmp_path: Path) -> AsyncIterator[Network]:
     """Give the test an engine and a place for one receiver."""
-    async with Zoo(stage, tmp_path) as zoo:
-        yield zoo
+    async with Network(stage, tmp_path) as network:
+        yield network
 
 
 RECEIVERS: dict[str, tuple[Script, tuple[str, Any, int | None]]] = {
-    "takes it": (reply(202, body=b"thanks"), ("delivered", 202, None)),
-    "takes it and talks on": (drip(endless(200), b"x" * 1_000), ("delivered", 200, None)),
-    "takes it after 100": (raw(b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 204 Done\r\n\r\n"), ("delivered", 204, None)),
-    "says nothing": (silence, (OPEN, "timeout", 60)),
-    "hangs up": (raw(b""), (OPEN, "protocol", 5)),
-    "resets": (hang_up, (OPEN, "connect", 5)),
-    "speaks rubbish": (raw(b"<html>200 OK</html>\r\n"), (OPEN, "protocol", 5)),
-    "floods": (drip(b"", b"HTTP/1.1 100 Go\r\n\r\n" * 1_000), (OPEN, "protocol", 5)),
-    "sends elsewhere": (reply(307, "Location: https://other.contoso.com/"), (OPEN, 307, 5)),
+    "accepts": (reply(202, body=b"thanks"), ("delivered", 202, None)),
+    "accepts and goes on sending": (drip(endless(200), b"x" * 1_000), ("delivered", 200, None)),
+    "accepts after a 100": (raw(b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 204 Done\r\n\r\n"), ("delivered", 204, None)),
+    "does not answer": (silence, (OPEN, "timeout", 60)),
+    "closes without an answer": (raw(b""), (OPEN, "protocol", 5)),
+    "resets the connection": (hang_up, (OPEN, "connect", 5)),
+    "answers without HTTP": (raw(b"<html>200 OK</html>\r\n"), (OPEN, "protocol", 5)),
+    "sends 100 again and again": (drip(b"", b"HTTP/1.1 100 Go\r\n\r\n" * 1_000), (OPEN, "protocol", 5)),
+    "redirects": (reply(307, "Location: https://other.contoso.com/"), (OPEN, 307, 5)),
     "is gone": (reply(410), ("gone", 410, None)),
-    "finds it too large": (reply(413), ("failed", 413, None)),
+    "refuses the size": (reply(413), ("failed", 413, None)),
     "fails": (reply(500), (OPEN, 500, 5)),
     "is overloaded": (reply(503), (OPEN, 503, 60)),
-    "asks for two minutes": (reply(429, "Retry-After: 120"), (OPEN, 429, 121)),
-    "asks for a date": (reply(429, f"Retry-After: {DATE}"), (OPEN, 429, 1201)),
-    "asks for a month": (reply(503, "Retry-After: 2592000"), (OPEN, 503, 7260)),
-    "asks for rubbish": (reply(429, "Retry-After: soon"), (OPEN, 429, 60)),
+    "asks to wait two minutes": (reply(429, "Retry-After: 120"), (OPEN, 429, 121)),
+    "asks to wait until a time": (reply(429, f"Retry-After: {DATE}"), (OPEN, 429, 1201)),
+    "asks to wait a month": (reply(503, "Retry-After: 2592000"), (OPEN, 503, 7260)),
+    "asks to wait for an unreadable time": (reply(429, "Retry-After: soon"), (OPEN, 429, 60)),
 }
 
 
 @pytest.mark.parametrize(("script", "expected"), RECEIVERS.values(), ids=RECEIVERS)
 async def test_the_answer_of_a_receiver_decides_what_follows(
-    zoo: Zoo, script: Script, expected: tuple[str, Any, int | None]
+    network: Network, script: Script, expected: tuple[str, Any, int | None]
 ) -> None:
     """One attempt over one connection gives the state, error and next attempt that belong to the receiver's answer."""
-    assert await zoo.became(await zoo.let_in(script)) == expected
-    assert (zoo.detour.dialled, zoo.receiver.connections) == ([PUBLIC], 1)
-    assert [orjson.loads(request.body)["type"] for request in zoo.receiver.requests] == ["response.completed"]
+    assert await network.outcome_of(await network.deliver_to(script)) == expected
+    assert (network.detour.dialled, network.receiver.connections) == ([PUBLIC], 1)
+    assert [orjson.loads(request.body)["type"] for request in network.receiver.requests] == ["response.completed"]
 
 
 @pytest.mark.parametrize(
     "certified",
     [{"expired": True}, {"names": ("other.contoso.com", PUBLIC)}],
-    ids=["expired", "of another name"],
+    ids=["expired", "for another name"],
 )
-async def test_a_bad_certificate_is_retried(zoo: Zoo, certified: dict[str, Any]) -> None:
+async def test_a_bad_certificate_is_retried(network: Network, certified: dict[str, Any]) -> None:
     """A bad certificate is retried on the full schedule, because certificates are renewed. No request is sent."""
-    assert await zoo.became(await zoo.let_in(**certified)) == (OPEN, "tls", 5)
-    assert zoo.receiver.requests == []
+    assert await network.outcome_of(await network.deliver_to(**certified)) == (OPEN, "tls", 5)
+    assert network.receiver.requests == []
 
 
 NAMES: dict[str, Callable[[], Resolve]] = {
-    "gone": lambda: answering(socket.gaierror(socket.EAI_NONAME, "")),
-    "without an answer": lambda: answering([]),
-    "slow": lambda: never,
-    "inside": lambda: answering(["10.0.0.1"]),
-    "of seventeen": lambda: answering([f"93.184.0.{n}" for n in range(17)]),
-    "public and inside": lambda: answering([PUBLIC, "169.254.169.254"]),
+    "does not exist": lambda: answering(socket.gaierror(socket.EAI_NONAME, "")),
+    "has no address": lambda: answering([]),
+    "is not answered in time": lambda: never,
+    "has an internal address": lambda: answering(["10.0.0.1"]),
+    "has 17 addresses": lambda: answering([f"93.184.0.{n}" for n in range(17)]),
+    "has a public and an internal address": lambda: answering([PUBLIC, "169.254.169.254"]),
 }
 
 
 @pytest.mark.parametrize("resolve", NAMES.values(), ids=NAMES)
 async def test_a_name_without_a_public_address_is_retried_and_not_dialled(
-    zoo: Zoo, resolve: Callable[[], Resolve]
+    network: Network, resolve: Callable[[], Resolve]
 ) -> None:
     """A name that gives no usable public address is retried, because DNS fails at times. No connection is made.
 
     The caller sees the same error for every cause.
     """
-    assert await zoo.became(await zoo.let_in(resolve=resolve())) == (OPEN, "no_public_address", 5)
-    assert zoo.detour.dialled == []
+    assert await network.outcome_of(await network.deliver_to(resolve=resolve())) == (OPEN, "no_public_address", 5)
+    assert network.detour.dialled == []
 
 
-async def test_a_name_that_turns_to_an_internal_address_is_not_dialled(zoo: Zoo, stage: Stage) -> None:
+async def test_a_name_that_turns_to_an_internal_address_is_not_dialled(network: Network, stage: Stage) -> None:
     """A name that turns to an internal address after the first attempt is not dialled again.
 
     The second such refusal in a row blocks the delivery.
     """
     rebinding = answering([PUBLIC], ["169.254.169.254"])
-    response_id = await zoo.let_in(reply(500, "connection: close"), resolve=rebinding)
+    response_id = await network.deliver_to(reply(500, "connection: close"), resolve=rebinding)
     await stage.ring(response_id)
-    assert await zoo.became(response_id) == (OPEN, "no_public_address", 300)
+    assert await network.outcome_of(response_id) == (OPEN, "no_public_address", 300)
     await stage.ring(response_id)
-    assert await zoo.became(response_id) == ("blocked", "no_public_address", None)
-    assert (zoo.detour.dialled, len(zoo.receiver.requests)) == ([PUBLIC], 1)
+    assert await network.outcome_of(response_id) == ("blocked", "no_public_address", None)
+    assert (network.detour.dialled, len(network.receiver.requests)) == ([PUBLIC], 1)
 
 
-async def test_a_name_that_recovers_is_delivered_to(zoo: Zoo, stage: Stage) -> None:
+async def test_a_name_that_recovers_is_delivered_to(network: Network, stage: Stage) -> None:
     """A name that is missing and then has an internal address costs two attempts, and the third is delivered."""
     healing = answering(socket.gaierror(socket.EAI_NONAME, ""), ["10.0.0.1"], [PUBLIC])
-    response_id = await zoo.let_in(resolve=healing)
+    response_id = await network.deliver_to(resolve=healing)
     await stage.ring(response_id)
     await stage.ring(response_id)
-    assert await zoo.became(response_id) == ("delivered", 200, None)
+    assert await network.outcome_of(response_id) == ("delivered", 200, None)
     assert stage.clock.ms == START_MS + 305_000
 
 
-async def test_a_receiver_that_recovers_gets_the_same_event(zoo: Zoo, stage: Stage) -> None:
+async def test_a_receiver_that_recovers_gets_the_same_event(network: Network, stage: Stage) -> None:
     """After an error, a reset and an invalid answer, the event arrives with the same id and bytes."""
-    response_id = await zoo.let_in(replies(reply(500), hang_up, raw(b"oops"), reply(200)))
+    response_id = await network.deliver_to(replies(reply(500), hang_up, raw(b"oops"), reply(200)))
     for _ in range(3):
         await stage.ring(response_id)
-    assert await zoo.became(response_id) == ("delivered", 200, None)
-    requests = zoo.receiver.requests
+    assert await network.outcome_of(response_id) == ("delivered", 200, None)
+    requests = network.receiver.requests
     assert len(requests) == 4
     assert len({(request.headers["webhook-id"], request.body) for request in requests}) == 1

@@ -40,8 +40,8 @@ async def event_of(stage: Stage) -> dict[str, Any]:
 
 async def poison(stage: Stage) -> list[dict[str, Any]]:
     """Return the messages in the poison queue of requests."""
-    letters = await stage.ports.requests.receive(REQUESTS + POISON)
-    return [orjson.loads(letter.body or b"null") for letter in letters]
+    dead_letters = await stage.ports.requests.receive(REQUESTS + POISON)
+    return [orjson.loads(dead_letter.body or b"null") for dead_letter in dead_letters]
 
 
 async def test_a_message_starts_a_response_and_gets_its_event(stage: Stage) -> None:
@@ -137,18 +137,21 @@ async def test_a_streamed_request_and_a_foreground_upstream_are_runs(
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no request": ({"request": None}, "'request' must be an object."),
-    "a request that is no object": ({"request": "question"}, "'request' must be an object."),
+    "a request that is not an object": ({"request": "question"}, "'request' must be an object."),
     "a wrong field": ({"request": {**ASK, "background": "yes", "metadata": 7}}, "'metadata' must be an object."),
     "a callback that is not allowed": (
         {"request": {**ASK, "callback_url": "http://hooks.contoso.com"}},
         "The callback URL must start with https://.",
     ),
-    "a previous response that is not there": (
+    "a previous response that does not exist": (
         {"request": {**ASK, "previous_response_id": "resp_1"}},
         "Previous response with id 'resp_1' not found.",
     ),
-    "a name that is no text": ({"correlation_id": 7}, "'correlation_id' must be a string of 1 to 256 characters."),
-    "a name that is too long": ({"id": "x" * 257}, "'id' must be a string of 1 to 256 characters."),
+    "a correlation id that is not a string": (
+        {"correlation_id": 7},
+        "'correlation_id' must be a string of 1 to 256 characters.",
+    ),
+    "an id that is too long": ({"id": "x" * 257}, "'id' must be a string of 1 to 256 characters."),
 }
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
+import httpx
 import pytest
 
 from shared.core.alarms import Kind
@@ -16,6 +18,9 @@ from shared.core.errors import (
 )
 from shared.core.records import Record
 from shared.core.states import Status
+from shared.engine import Engine
+from shared.upstreams.protocol import Upstreams
+from shared.upstreams.responses_api import BackgroundResponses
 from tests.support.clocks import START_MS
 from tests.support.log_capture import log_events
 from tests.support.proxies.fault_proxy import is_transaction
@@ -63,6 +68,16 @@ async def test_a_refused_request_is_passed_on_and_nothing_is_kept(stage: Stage) 
     assert await stage.ports.store.read(response_id) is None
     assert await stage.ports.store.request(response_id) is None
     assert await stage.kinds(response_id) == []
+
+
+async def test_a_refusal_names_the_previous_response_by_our_id(stage: Stage) -> None:
+    """When the upstream's refusal names the previous response, its id is replaced by the one that the caller knows."""
+    first = await stage.ended()
+    theirs = str((await stage.record(first.id)).upstream.id)
+    stage.upstream.start_errors = [UpstreamRefused(400, f"Previous response with id '{theirs}' has not finished.")]
+    with pytest.raises(RefusedByUpstream) as refused:
+        await stage.create(previous_response_id=first.id)
+    assert refused.value.message == f"Previous response with id '{first.id}' has not finished."
 
 
 @pytest.mark.parametrize(("error", "wait_ms"), [(OUTAGE, 1_000), (TIMEOUT, 1_000), (THROTTLED, 18_000)])
@@ -116,6 +131,44 @@ async def test_a_first_answer_over_the_limit_fails_the_response(stage: Stage, er
     assert (await stage.finish(made.id)).status is Status.FAILED
     assert (await stage.shown(made.id))["error"]["code"] == "output_too_large"
     assert await stage.kinds(made.id) == [Kind.PURGE]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'"queued"',
+        b"{}",
+        b'{"id":"up_1"}',
+        b'{"status":"queued"}',
+        b'{"id":1,"status":"queued"}',
+    ],
+)
+async def test_a_success_without_a_response_object_fails_the_response(stage: Stage, content: bytes) -> None:
+    """A 200 without a response object fails the response with `upstream_invalid`.
+
+    The work may have begun and cost money, so it is not started again.
+    """
+    starts = 0
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal starts
+        starts += 1
+        return httpx.Response(200, content=content)
+
+    async def no_headers() -> dict[str, str]:
+        return {}
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        upstream = BackgroundResponses(client, "https://model.example.com/v1", no_headers)
+        stage.engine = Engine(replace(stage.ports, upstreams=Upstreams(upstream)))
+        made = await stage.create()
+        assert made.status is Status.FAILED
+        assert (await stage.shown(made.id))["error"]["code"] == "upstream_invalid"
+    assert await stage.kinds(made.id) == [Kind.PURGE]
+    assert starts == 1
 
 
 async def test_an_upstream_that_stays_unavailable_is_given_up_at_the_deadline(stage: Stage) -> None:

@@ -1,18 +1,22 @@
 """Reading the event log of a stream: from any event, while it grows, and by any number of readers."""
 
 import asyncio
+import tracemalloc
+from collections import Counter
 
 import pytest
 
-from shared.core import ids
-from shared.core.errors import BadRequest, NotFound
+from shared.core import event_log, ids
+from shared.core.errors import BadRequest, NotFound, StoreError
 from shared.core.event_log import MAX_EVENTS
+from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
 from tests.support.run_holders import driving, logged, released
 from tests.support.stage import ANN, BOB, Stage, until
-from tests.support.stream_clients import Reader, expected_lines, lines_of, numbers, replayed, resumed, streamed
+from tests.support.stream_clients import Reader, expected_lines, kinds, lines_of, numbers, replayed, resumed, streamed
 
 LONG = story(1_000)
+MB = 1_000_000
 
 
 async def ended(stage: Stage, events: list[dict[str, object]] | None = None) -> Reader:
@@ -204,3 +208,63 @@ async def test_an_outage_delays_a_reader_and_loses_no_event(stage: Stage) -> Non
         await reader.take(5)
     assert lines_of(await other.rest()) == expected_lines(story(6))
     await released(stage)
+
+
+async def test_a_replay_does_not_begin_in_the_middle(stage: Stage) -> None:
+    """A full replay of a restarted response raises StoreError if storage fails at its first event.
+
+    It does not begin at the restart instead, because the reader would miss `response.created`.
+    """
+    stage.upstream.is_background = False
+    stage.upstream.streams.breaks = [4]
+    reader = await streamed(stage)
+    await stage.engine.drive(RunOffer(reader.id, 1))
+    broken = await resumed(stage, reader.id)
+    async with stage.proxy.refusing():
+        with pytest.raises(StoreError):
+            await broken.take(1)
+    whole = await replayed(stage, reader.id)
+    assert kinds(whole)[:3] == ["created", "in_progress", "output_text.delta"]
+    assert numbers(whole)[:3] == [0, 4, 5]
+
+
+# The cost of readers
+
+
+async def test_a_reader_unpacks_one_batch_at_a_time(stage: Stage) -> None:
+    """A reader keeps a page packed and unpacks one batch at a time, so events that pack well do not fill its memory."""
+    size, count = 4 * MB, event_log.ROWS_A_PAGE - 2
+    delta = {"type": "response.output_text.delta", "delta": "x" * size}
+    stage.upstream.streams.events[2:2] = [delta] * count
+    reader = await streamed(stage)
+    await reader.rest()
+    tracemalloc.start()
+    page = await stage.ports.store.log(reader.id, event_log.batch_key_before(reader.id, -1))
+    held, _ = tracemalloc.get_traced_memory()
+    async for _ in await stage.engine.stream(ANN, reader.id, None, None):
+        pass
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(page.batches) > count
+    assert held < MB
+    assert most < size * count / 2
+
+
+async def test_many_waiting_readers_send_one_wakeup(stage: Stage) -> None:
+    """Any number of waiting readers in a process send one wake-up per shard and second."""
+    stage.pace(wake_s=0.1)
+    stage.upstream.is_background = False
+    reader = await streamed(stage)
+    readers = [await resumed(stage, reader.id) for _ in range(30)]
+    before = stage.proxy.counts["GET responses(key)"]
+    waiting = [asyncio.create_task(one.rest()) for one in readers]
+
+    async def have_asked() -> bool:  # a reader that sends a wake-up also reads the record
+        return stage.proxy.counts["GET responses(key)"] >= before + 3 * len(readers)
+
+    await until(have_asked)
+    asked = Counter(sent.content["at"] for sent in stage.wakeups(reader.id))
+    assert list(asked.values()) == [1]
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)

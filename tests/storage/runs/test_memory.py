@@ -22,32 +22,21 @@ def noise(size: int) -> str:
     return "".join(random.Random(1).choices(string.printable[:94], k=size))
 
 
-async def holder(stage: Stage) -> Lease:
-    """Return the lease of a run that was just claimed."""
-    stage.upstream.is_background = False
-    made = await stage.create()
-    claimed = await claims.claim(stage.ports, made.id, made.run.epoch)
-    assert claimed
-    return Lease(stage.ports, *claimed)
-
-
-async def test_checkpoints_are_loaded_in_the_order_they_were_saved(stage: Stage) -> None:
+async def test_checkpoints_are_loaded_in_the_order_they_were_saved(stage: Stage, lease: Lease) -> None:
     """Checkpoints are loaded in the order in which they were saved, even if they were saved at once.
 
     This holds for large ones and for another holder.
     """
-    lease = await holder(stage)
-    notes = RunCheckpoints(stage.ports, lease)
-    facts = [{"n": n, "text": noise(1_000_000) if n == 3 else ""} for n in range(12)]
-    await asyncio.gather(*(notes.save(fact) for fact in facts))
-    assert await notes.load() == facts
-    assert await RunCheckpoints(stage.ports, Lease(stage.ports, lease.record, lease.alarm)).load() == facts
+    checkpoints = RunCheckpoints(stage.ports, lease)
+    saved = [{"n": n, "text": noise(1_000_000) if n == 3 else ""} for n in range(12)]
+    await asyncio.gather(*(checkpoints.save(one) for one in saved))
+    assert await checkpoints.load() == saved
+    assert await RunCheckpoints(stage.ports, Lease(stage.ports, lease.record, lease.alarm)).load() == saved
     assert (await stage.record(lease.record.id)).upstream.checkpoints == 12
 
 
-async def test_more_checkpoints_than_a_page_of_the_table_are_all_loaded(stage: Stage) -> None:
+async def test_more_checkpoints_than_a_page_of_the_table_are_all_loaded(stage: Stage, lease: Lease) -> None:
     """All checkpoints are loaded, even if they fill more than one page of the table."""
-    lease = await holder(stage)
     table, owner = await stage.table(), {"PartitionKey": shard_of(lease.record.id), "p0": blobs.pack({})}
     rows = [owner | {"RowKey": child_key(lease.record.id, f"memo|{n:06d}|00")} for n in range(1_050)]
     for start in range(0, len(rows), 100):
@@ -55,27 +44,25 @@ async def test_more_checkpoints_than_a_page_of_the_table_are_all_loaded(stage: S
     assert len(await RunCheckpoints(stage.ports, lease).load()) == 1_050
 
 
-async def test_a_checkpoint_whose_answer_was_lost_is_kept_once(stage: Stage) -> None:
+async def test_a_checkpoint_whose_answer_was_lost_is_kept_once(stage: Stage, lease: Lease) -> None:
     """If the answer to a save is lost, the repeat finds the checkpoint and does not save it twice."""
-    lease = await holder(stage)
-    notes = RunCheckpoints(stage.ports, lease)
+    checkpoints = RunCheckpoints(stage.ports, lease)
     lost = stage.proxy.drop_answer(is_transaction)
-    await notes.save({"n": 1})
-    await notes.save({"n": 2})
+    await checkpoints.save({"n": 1})
+    await checkpoints.save({"n": 2})
     assert lost.happened.is_set()
-    assert await notes.load() == [{"n": 1}, {"n": 2}]
+    assert await checkpoints.load() == [{"n": 1}, {"n": 2}]
 
 
-async def test_a_process_that_has_lost_the_run_saves_nothing(stage: Stage) -> None:
+async def test_a_process_that_has_lost_the_run_saves_nothing(stage: Stage, lease: Lease) -> None:
     """A process that has lost the run cannot save a checkpoint, and its call does not return."""
-    lease = await holder(stage)
     await stage.ring(lease.record.id)
-    keeping = asyncio.create_task(RunCheckpoints(stage.ports, lease).save({"n": 1}))
+    saving = asyncio.create_task(RunCheckpoints(stage.ports, lease).save({"n": 1}))
     other = RunCheckpoints(stage.ports, await taken_over(stage, lease.record.id))
     await other.save({"n": 2})
-    done, _ = await asyncio.wait({keeping}, timeout=0.2)
+    done, _ = await asyncio.wait({saving}, timeout=0.2)
     assert not done
-    keeping.cancel()
+    saving.cancel()
     assert await other.load() == [{"n": 2}]
 
 
@@ -86,25 +73,24 @@ async def taken_over(stage: Stage, response_id: str) -> Lease:
     return Lease(stage.ports, *claimed)
 
 
-async def test_a_token_is_kept_with_its_checkpoint(stage: Stage) -> None:
+async def test_a_token_is_kept_with_its_checkpoint(stage: Stage, lease: Lease) -> None:
     """A token that is saved with a checkpoint is kept in the record. The record then says that it has a checkpoint."""
-    lease = await holder(stage)
-    notes = RunCheckpoints(stage.ports, lease)
-    await notes.save({"n": 1}, "t1")
-    await notes.save({"n": 2})
+    checkpoints = RunCheckpoints(stage.ports, lease)
+    await checkpoints.save({"n": 1}, "t1")
+    await checkpoints.save({"n": 2})
     record = await stage.record(lease.record.id)
     assert (record.upstream.token, record.upstream.has_checkpoint) == ("t1", True)
 
 
-async def test_a_checkpoint_over_the_limit_is_refused(stage: Stage) -> None:
+async def test_a_checkpoint_over_the_limit_is_refused(stage: Stage, lease: Lease) -> None:
     """A checkpoint over the size limit raises Oversized before anything is written. The next one is kept."""
-    notes = RunCheckpoints(stage.ports, await holder(stage))
+    checkpoints = RunCheckpoints(stage.ports, lease)
     with pytest.raises(Oversized):
-        await notes.save({"text": noise(4_000_000)})
-    await notes.save({"n": 1})
-    assert await notes.load() == [{"n": 1}]
+        await checkpoints.save({"text": noise(4_000_000)})
+    await checkpoints.save({"n": 1})
+    assert await checkpoints.load() == [{"n": 1}]
 
 
-async def test_a_response_without_a_previous_one_has_no_previous_session(stage: Stage) -> None:
+async def test_a_response_without_a_previous_one_has_no_previous_session(stage: Stage, lease: Lease) -> None:
     """A response without a previous one has no previous session."""
-    assert await RunCheckpoints(stage.ports, await holder(stage)).previous_session() is None
+    assert await RunCheckpoints(stage.ports, lease).previous_session() is None

@@ -3,15 +3,13 @@
 The last event's number is highest.
 """
 
-import asyncio
-
 import pytest
 
 from shared.core.alarms import Kind
 from shared.core.states import Status
-from tests.support.fakes.streams import KEEPALIVE, story
+from tests.support.fakes.streams import story
 from tests.support.run_holders import die, held, logged, reaches, released
-from tests.support.stage import ANN, CALLBACK_URL, Stage, until
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.stream_clients import kinds, numbers, replayed, resumed, streamed
 
 MINUTE_MS = 60_000
@@ -35,55 +33,6 @@ async def test_a_cancel_ends_the_stream_above_everything_sent(stage: Stage) -> N
     await stage.sweep(reader.id)
     assert stage.upstream.stopped == ["up_0"]
     assert await replayed(stage, reader.id) == received
-
-
-@pytest.mark.parametrize("watch_s", [600, 0.05])
-async def test_an_upstream_id_that_is_learned_after_the_cancel_is_stopped(stage: Stage, watch_s: float) -> None:
-    """If a response is cancelled while its create is under way, the work is stopped once the upstream's id is known.
-
-    No other process could stop that work, so a holder that knows of the end still waits for the id.
-    """
-    stage.pace(watch_s=watch_s)
-    gate = stage.upstream.streams.hold(0)
-    creating = asyncio.create_task(streamed(stage))
-    await gate.reached.wait()
-    (response_id,) = stage.upstream.streams.runs
-    await stage.engine.cancel(ANN, response_id)
-    looks = stage.proxy.counts["GET responses(key)"]
-
-    async def has_looked() -> bool:
-        return stage.proxy.counts["GET responses(key)"] > looks
-
-    if watch_s < 1:
-        await until(has_looked)
-    gate.open()
-    await asyncio.wait_for(creating, 10)
-    await reaches(stage, response_id, lambda record: record.upstream.token == "up_0")
-    await stage.sweep(response_id)
-    assert stage.upstream.stopped == ["up_0"]
-
-
-@pytest.mark.parametrize("honours", [True, False])
-async def test_an_unknown_upstream_id_is_requested_again_if_keys_are_honoured(stage: Stage, honours: bool) -> None:
-    """If a process crashes before it knows the upstream's id and the response is cancelled, the create is repeated.
-
-    The repeat with the same key returns the id of the work to stop. It is made only if the upstream honours keys.
-    """
-    stage.limit(honours_keys=honours)
-    stage.upstream.streams.events.insert(0, KEEPALIVE)
-    gate = stage.upstream.streams.hold(0)
-    creating = asyncio.create_task(streamed(stage))
-    await gate.reached.wait()
-    (response_id,) = stage.upstream.streams.runs
-    await die(held(stage))
-    creating.cancel()
-    await stage.engine.cancel(ANN, response_id)
-    gate.open()
-    for _ in range(1 + honours):
-        await stage.ring(response_id)
-    assert stage.upstream.stopped == ["up_0"] * honours
-    assert stage.upstream.begun == {response_id: 1}
-    assert await stage.kinds(response_id) == [Kind.PURGE]
 
 
 @pytest.mark.parametrize("has_holder", [True, False])

@@ -1,4 +1,4 @@
-"""The stream that the creator of a response reads: live, in bounded memory, and never ahead of the table."""
+"""The stream that the creator of a response reads: live, in bounded memory, and after the run changes hands."""
 
 import asyncio
 
@@ -7,12 +7,10 @@ import pytest
 from shared.contract import sse
 from shared.core.alarms import Kind
 from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
-from shared.core.run_transitions import RESERVED_BLOCK
 from shared.runs.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
-from tests.support.fakes.streams import KEEPALIVE, story
-from tests.support.log_capture import log_events
-from tests.support.run_holders import logged, taken_over
+from tests.support.fakes.streams import story
+from tests.support.run_holders import taken_over
 from tests.support.stage import Stage, until
 from tests.support.stream_clients import (
     expected_lines,
@@ -40,72 +38,6 @@ async def test_every_event_reaches_the_client_with_number_token_and_our_id(stage
     assert lives[-1] == await stage.shown(reader.id)
     assert lives[-1]["output"]
     assert await replayed(stage, reader.id) == received
-
-
-async def test_keepalives_of_the_upstream_are_not_sent_to_clients(stage: Stage) -> None:
-    """Keepalives of the upstream are not sent to clients.
-
-    They count among the upstream's numbers and not among ours, so our numbers have no gap, even after another holder
-    continues.
-    """
-    events = story(4)
-    stage.upstream.streams.events = [*events[:3], KEEPALIVE, KEEPALIVE, *events[3:5], KEEPALIVE, *events[5:]]
-    gate = stage.upstream.streams.hold(6)
-    reader = await streamed(stage)
-    await reader.take(3)
-    await reader.leave()
-    await taken_over(stage, reader.id, gate)
-    assert lines_of(await replayed(stage, reader.id)) == expected_lines(events)
-    assert stage.upstream.streams.follows == [("up_0", 5)]
-
-
-# Never ahead of the table
-
-
-async def test_nothing_is_sent_before_the_upstreams_id_is_stored(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
-    """No event is sent to the client before the upstream's id of the work is stored.
-
-    A later holder must find the same work, so while storage is away the client waits and the upstream is not read
-    further.
-    """
-    gate = stage.upstream.streams.hold(0)
-    creating = asyncio.create_task(streamed(stage))
-    await gate.reached.wait()
-    async with stage.proxy.refusing():
-        gate.open()
-
-        async def has_failed() -> bool:
-            return "run.unwritten" in log_events(caplog)
-
-        await until(has_failed)
-        assert stage.upstream.streams.given == 1
-        assert not creating.done()
-    reader = await creating
-    assert (await stage.record(reader.id)).upstream.token == "up_0"
-    assert lines_of(await reader.rest()) == expected_lines(story(6))
-
-
-async def test_no_number_is_sent_before_it_is_reserved(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """During an outage of storage, a live stream goes on up to the last number that is reserved, and no further."""
-    stage.upstream.streams.events = story(1_000)
-    gate = stage.upstream.streams.hold(3)
-    reader = await streamed(stage)
-    await reader.take(2)
-    reserved = (await logged(stage, reader.id, 3)).log.high_water_mark
-    assert reserved == 1 + RESERVED_BLOCK
-    async with stage.proxy.refusing():
-        gate.open()
-        assert numbers(await reader.take(reserved - 3))[-1] == reserved - 1
-
-        async def has_failed() -> bool:
-            return "run.unwritten" in log_events(caplog)
-
-        await until(has_failed)
-        assert stage.upstream.streams.given == reserved + 1
-    assert lines_of(await reader.rest()) == expected_lines(story(1_000))
-    assert lines_of(await replayed(stage, reader.id)) == expected_lines(story(1_000))
 
 
 # Holders, and clients that leave

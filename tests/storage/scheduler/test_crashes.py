@@ -30,8 +30,8 @@ def keys() -> Iterator[str]:
             yield key
 
 
-async def dies(process: Coroutine[Any, Any, object], gate: Gate) -> None:
-    """Kill a process while it is held at a gate."""
+async def crashes(process: Coroutine[Any, Any, object], gate: Gate) -> None:
+    """Crash a process while it is held at a gate."""
     task = asyncio.create_task(process)
     await gate.reached.wait()
     task.cancel()
@@ -43,7 +43,7 @@ async def polls(stage: Stage, key: str) -> None:
     """Crash before the answer of a poll is used."""
     made = await stage.create(key=key, **ASKED)
     stage.clock.advance(1)
-    await dies(stage.sweep(made.id), stage.upstream.hold_polls())
+    await crashes(stage.sweep(made.id), stage.upstream.hold_polls())
 
 
 async def waits(stage: Stage, key: str) -> None:
@@ -53,7 +53,7 @@ async def waits(stage: Stage, key: str) -> None:
 
 async def starts(stage: Stage, key: str) -> None:
     """Crash before the answer of a create call is used."""
-    await dies(stage.create(key=key, **ASKED), stage.upstream.hold_starts())
+    await crashes(stage.create(key=key, **ASKED), stage.upstream.hold_starts())
 
 
 async def ends(stage: Stage, key: str) -> None:
@@ -65,7 +65,7 @@ async def delivers(stage: Stage, key: str) -> None:
     """Crash after the claim of an attempt."""
     delivery = (await stage.ended(key=key, **ASKED)).delivery(Target.CALLBACK)
     assert delivery
-    await dies(stage.engine.deliver(DeliverNow(delivery.alarm_key)), stage.receiver.hold())
+    await crashes(stage.engine.deliver(DeliverNow(delivery.alarm_key)), stage.receiver.hold())
     stage.receiver.posts.clear()
 
 
@@ -77,12 +77,12 @@ async def test_a_crash_costs_a_minute_whenever_the_heartbeat_is_due(stage: Stage
     """
     stage.upstream.course = [Status.COMPLETED]
     given = keys()
-    for dying in (polls, waits, starts, ends, delivers):
-        await dying(stage, next(given))
-    died_ms = stage.clock.ms
-    survivor = Survivor(stage, await stage.process(), died_ms + beat_s * 1000)
+    for crash in (polls, waits, starts, ends, delivers):
+        await crash(stage, next(given))
+    crashed_ms = stage.clock.ms
+    survivor = Survivor(stage, await stage.process(), crashed_ms + beat_s * 1000)
 
-    async def are_told() -> bool:
+    async def have_arrived() -> bool:
         return len({orjson.loads(post.body)["data"]["id"] for post in stage.receiver.posts}) == 5
 
-    await survivor.go_on_until(are_told, died_ms + COSTS_MS)
+    await survivor.go_on_until(have_arrived, crashed_ms + COSTS_MS)

@@ -30,9 +30,9 @@ async def poisoned(stage: Stage, queue: str, *texts: str) -> list[DeadLetter]:
     return [DeadLetter(str(one.id), str(one.pop_receipt), text) for one, text in zip(sent, texts, strict=True)]
 
 
-def encoded(said: Any) -> str:
+def encoded(content: Any) -> str:
     """Return a message as the queue holds it."""
-    return base64.b64encode(orjson.dumps(said)).decode()
+    return base64.b64encode(orjson.dumps(content)).decode()
 
 
 def id_of(name: str) -> str:
@@ -50,17 +50,17 @@ async def test_a_hint_wakes_its_shard_again(stage: Stage) -> None:
     """A dead letter that was a hint becomes an immediate wake-up of its shard, where its alarm is."""
     record = await stage.ended(callback_url=CALLBACK_URL)
     shard, delivery = record.id[5], await stage.delivery(record.id)
-    said = {
+    hints = {
         WAKEUPS: {"shard": shard, "at": 1},
         DELIVERIES: {"alarm": delivery.alarm_key},
         RUNS: {"id": record.id, "epoch": 1},
     }
-    for queue, message in said.items():
-        await poisoned(stage, queue, encoded(message))
+    for queue, hint in hints.items():
+        await poisoned(stage, queue, encoded(hint))
         stage.sent.clear()
         await stage.engine.drain_dead_letters()
-        (nudge,) = stage.wakeups(record.id)
-        assert (nudge.delay_s, await left(stage, queue)) == (0, 0)
+        (wakeup,) = stage.wakeups(record.id)
+        assert (wakeup.delay_s, await left(stage, queue)) == (0, 0)
 
 
 @pytest.mark.parametrize("queue", [WAKEUPS, DELIVERIES, RUNS])
@@ -83,13 +83,13 @@ async def test_a_hint_that_cannot_be_read_is_logged_and_deleted(
 async def test_a_request_that_was_not_refused_gets_another_chance(stage: Stage) -> None:
     """A request that was never refused is sent to its queue once more, with its id and marked as returned."""
     message = {"request": ASK, "reply_to": "replies-1", "correlation_id": "order 7"}
-    (letter,) = await poisoned(stage, REQUESTS, encoded(message))
+    (dead_letter,) = await poisoned(stage, REQUESTS, encoded(message))
     stage.sent.clear()
     await stage.engine.drain_dead_letters()
     (sent,) = [one for one in stage.sent if one.queue == REQUESTS]
-    assert sent.content == {**message, "id": letter.id, "returned": True}
+    assert sent.content == {**message, "id": dead_letter.id, "returned": True}
     await stage.engine.take_request(QueueMessage("another", orjson.dumps(sent.content)))
-    assert (await stage.finish(id_of(letter.id))).status is Status.COMPLETED
+    assert (await stage.finish(id_of(dead_letter.id))).status is Status.COMPLETED
 
 
 async def test_a_request_keeps_the_id_its_sender_gave_it(stage: Stage) -> None:
@@ -149,8 +149,8 @@ async def test_a_rejected_message_becomes_a_failed_response(stage: Stage, caplog
         await stage.engine.drain_dead_letters()
     shown = await stage.shown(id_of("m-1"))
     assert shown["error"] == {"code": "invalid_json", "message": "The message is not valid JSON."}
-    said = [(line["event"], line["reason"]) for line in log_lines(caplog)]
-    assert said == [(name, "The message is not valid JSON.") for name in ("request.rejected", "poison.failed")]
+    logged = [(line["event"], line["reason"]) for line in log_lines(caplog)]
+    assert logged == [(name, "The message is not valid JSON.") for name in ("request.rejected", "poison.failed")]
     (kept,) = (await stage.engine.input_items(ANN, id_of("m-1"), Page()))["data"]
     assert kept["content"][0]["text"] == "{\N{REPLACEMENT CHARACTER}"
     record = await stage.record(id_of("m-1"))

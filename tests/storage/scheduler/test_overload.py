@@ -18,7 +18,7 @@ from shared.core.states import DeliveryState, Status
 from shared.runtime.ports import Ports
 from shared.runtime.single_flight import KEPT_S
 from shared.scheduler.sweeps import MAX_S, sweep
-from shared.storage.store import MOVES_A_TRANSACTION
+from shared.storage.store import MOVES_PER_TRANSACTION
 from shared.upstreams.protocol import Progress
 from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S
 from tests.support.clocks import START_MS
@@ -60,13 +60,13 @@ class SlowUpstream(ScriptedUpstream):
         return await super().poll(token)
 
 
-async def ring_apart(world: Ports, response_id: str, line: deque[Gate]) -> "asyncio.Task[int]":
+async def ring_apart(ports: Ports, response_id: str, line: deque[Gate]) -> "asyncio.Task[int]":
     """Sweep the shard of a response in another process.
 
     Return the sweep once its poll is in the line, or once it ended.
     """
     waiting = len(line)
-    ring = asyncio.create_task(sweep(world, shard_of(response_id), 0))
+    ring = asyncio.create_task(sweep(ports, shard_of(response_id), 0))
 
     async def is_asking() -> bool:
         return len(line) > waiting or ring.done()
@@ -172,16 +172,16 @@ async def test_a_backlog_fails_nothing_and_counts_only_attempts_that_were_made(s
 
     for batch in range(int(MAX_S / START_DEADLINE_S)):
 
-        async def is_stuck(put_back: int = batch * MOVES_A_TRANSACTION) -> bool:
+        async def is_stuck(put_back: int = batch * MOVES_PER_TRANSACTION) -> bool:
             alarms, _ = await stage.ports.store.due("a", stage.clock.ms + HOUR_MS, BACKLOG)
-            return upstream.hanging >= MOVES_A_TRANSACTION and sum(alarm.tries for alarm in alarms) == put_back
+            return upstream.hanging >= MOVES_PER_TRANSACTION and sum(alarm.tries for alarm in alarms) == put_back
 
         await until(is_stuck)
         skip(START_DEADLINE_S)
         stage.clock.advance(START_DEADLINE_S)
 
     taken = await sweeping
-    assert taken == upstream.starts.total() == 3 * MOVES_A_TRANSACTION
+    assert taken == upstream.starts.total() == 3 * MOVES_PER_TRANSACTION
     assert wakeup(stage.clock.ms // 1000, 0) in stage.sent
     after, _ = await stage.ports.store.due("a", stage.clock.ms + HOUR_MS, BACKLOG)
     assert [(alarm.kind, alarm.attempt) for alarm in after] == [(Kind.START, 0)] * BACKLOG

@@ -125,21 +125,13 @@ async def test_a_slow_alarm_does_not_delay_the_next_wakeup(stage: Stage) -> None
     gate = stage.upstream.hold_polls()
     slow = asyncio.create_task(sweep(stage.ports, "a", NOW_S))
 
-    async def is_nudged() -> bool:
+    async def is_sent() -> bool:
         return stage.sent == [wakeup(NOW_S + 1, 1)]
 
-    await until(is_nudged)
+    await until(is_sent)
     assert not slow.done()
     gate.open()
     assert await slow == 1
-
-
-async def test_a_run_alarm_without_a_record_is_removed(stage: Stage) -> None:
-    """A `run` alarm without a record is removed and has no other effect."""
-    run = Alarm(START_MS, Kind.RUN, "resp_" + "a" * 32)
-    await stage.plant([run])
-    await stage.sweep(run.id)
-    assert await stage.alarms(run.id) == []
 
 
 # Alarms that cannot be handled

@@ -9,7 +9,6 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.data.tables import TableTransactionError, UpdateMode
 from azure.data.tables.aio import TableClient
 
-from shared.storage.batches import decode
 from shared.storage.table_client import Table
 
 NASTY = 'HTTP/1.1 404 Not Found\r\netag: W/"no"\r\n--batch_x--\r\n{"odata.error":{}} \u00e9\u4e16\U0001f642\'%/#?'
@@ -136,10 +135,3 @@ async def test_a_refusal_of_the_whole_transaction_names_no_operation(connection_
         with pytest.raises(HttpResponseError) as refused:
             await absent.submit_transaction([("create", row("x"))])
     assert refused.value.status_code == 404
-
-
-def test_an_error_part_without_json_fails_the_first_operation() -> None:
-    """An error part without storage's JSON still fails the transaction, at the first operation."""
-    with pytest.raises(TableTransactionError) as failed:
-        decode(b"--x\r\n\r\nHTTP/1.1 500 Internal Server Error\r\n\r\noops\r\n--x--")
-    assert (failed.value.index, failed.value.status_code) == (0, 500)

@@ -9,12 +9,9 @@ import orjson
 import pytest
 
 from local.stack.ports import free_port
-from shared.bootstrap import build_ports
 from shared.core.alarms import Alarm, Kind
 from shared.core.errors import StoreUnavailable
 from shared.core.ids import new_id
-from shared.engine import Engine
-from shared.settings import load_settings
 from shared.storage.messages import DELIVERIES, HINTS, RUNS
 from shared.storage.wakeups import Wakeups
 from tests.support.clocks import START_MS
@@ -95,21 +92,6 @@ async def test_a_lost_wakeup_is_sent_when_it_is_requested_again(lossy: LossyProx
         for _ in range(3):
             await stage.ports.wakeups.sweep("a", START_MS + 2_000)
         assert stage.sent == [wakeup(NOW_S + 2, 2)] * 2
-
-
-async def test_a_message_whose_connection_breaks_is_sent_again(lossy: LossyProxy, connection_string: str) -> None:
-    """With the service's own settings, a message whose connection breaks is sent again within the same call."""
-    settings = {"UPSTREAM_BASE_URL": "https://api.example.com/v1", "CALLERS": '[{"name": "ann"}]'}
-    world = build_ports(load_settings({"AzureWebJobsStorage": lossy.through(connection_string), **settings}))
-    await world.wakeups.prepare()
-    lost = lossy.lose(is_message)
-    await world.wakeups.deliver("key")
-    await Engine(world).aclose()
-    assert lost.happened.is_set()
-    async with Stage(connection_string) as stage, stage.queue(DELIVERIES) as queue:
-        message = await queue.receive_message()
-    assert message is not None
-    assert orjson.loads(message.content) == {"alarm": "key"}
 
 
 async def test_a_delivery_is_requested_at_once_by_the_key_of_its_alarm(stage: Stage) -> None:

@@ -25,7 +25,7 @@ SENTENCE = "The prompt 'geheim' is not allowed."
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "emitted"),
     [
         ({"usage": {"input_tokens": 3, "output_tokens": 0}}, {"input_tokens": 3, "output_tokens": 0}),
         ({"usage": {"input_tokens": -1, "output_tokens": True}}, {}),
@@ -40,15 +40,15 @@ SENTENCE = "The prompt 'geheim' is not allowed."
         ({"error": SENTENCE}, {"error": "server_error"}),
     ],
 )
-def test_only_names_codes_and_counts_of_an_end_are_emitted(answer: dict[str, Any], said: dict[str, Any]) -> None:
+def test_only_names_codes_and_counts_of_an_end_are_emitted(answer: dict[str, Any], emitted: dict[str, Any]) -> None:
     """Of the upstream's final object, only the model, the token counts and the error code are emitted.
 
     A sentence, an object or a number that is not a count is left out.
     """
     outcome = endings.by_progress(Progress(Status.FAILED, None, {"output": [], **answer}), 1)
-    told_of = endings.ending_of(RECORD, outcome).attributes
-    expected = {"response_model": "m", "error": "server_error"} | said
-    assert told_of == {name: value for name, value in expected.items() if value is not None}
+    attributes = endings.ending_of(RECORD, outcome).attributes
+    expected = {"response_model": "m", "error": "server_error"} | emitted
+    assert attributes == {name: value for name, value in expected.items() if value is not None}
 
 
 async def test_an_age_is_never_negative(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

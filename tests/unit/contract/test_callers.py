@@ -1,4 +1,4 @@
-"""Callers: found by their key, configured as one secret of which no error shows anything."""
+"""Callers: found by their API key, and configured as one secret that no error shows."""
 
 import hashlib
 from typing import Any
@@ -20,12 +20,12 @@ UNTIL_S = 1_800_000_000  # 2027-01-15T08:00:00Z
 
 
 def digest(key: str) -> str:
-    """Return a key as it is configured."""
+    """Return the SHA-256 of a key in hex, as it is configured."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def secret(**changes: Any) -> str:
-    """Return the JSON of one caller, changed as given."""
+    """Return the JSON of one caller, with these fields changed."""
     ann = {"name": "ann", "keys": [digest(KEY)], "signing_secrets": [SIGNING], "callback_hosts": ["example.com"]}
     return orjson.dumps([{**ann, **changes}]).decode()
 
@@ -36,7 +36,7 @@ TWO = parse_callers(
 
 
 def test_a_caller_is_read_from_the_secret() -> None:
-    """Name, key digests, signing secrets with the current one first, and the hosts of its callbacks."""
+    """A caller has a name, key digests, signing secrets with the current one first, and the hosts of its callbacks."""
     caller = parse_callers(secret()).named("ann")
     assert caller == Caller("ann", (bytes.fromhex(digest(KEY)),), (SigningSecret(SIGNING),), ("example.com",))
 
@@ -52,7 +52,10 @@ def test_a_caller_is_read_from_the_secret() -> None:
     ],
 )
 def test_a_previous_secret_signs_until_its_time(until: int | str) -> None:
-    """To the millisecond, whichever way the time is written; then only the current one is left."""
+    """A previous secret signs until its end, to the millisecond and in any notation.
+
+    Then only the current one signs.
+    """
     caller = parse_callers(secret(signing_secrets=[SIGNING, {"secret": OLD, "until": until}])).named("ann")
     assert caller is not None
     assert caller.secrets == (SigningSecret(SIGNING), SigningSecret(OLD, UNTIL_S * 1000))
@@ -61,7 +64,7 @@ def test_a_previous_secret_signs_until_its_time(until: int | str) -> None:
 
 
 def test_both_kinds_of_secret_may_be_current() -> None:
-    """Those without an end come first when it is signed, each for as long as it has."""
+    """Current secrets sign before previous ones. Each previous secret signs until its end."""
     previous = [{"secret": OLD, "until": UNTIL_S}, {"secret": OLD_PRIVATE, "until": UNTIL_S + 1}]
     caller = parse_callers(secret(signing_secrets=[SIGNING, *previous, {"secret": PRIVATE}])).named("ann")
     assert caller is not None
@@ -70,8 +73,8 @@ def test_both_kinds_of_secret_may_be_current() -> None:
     assert caller.signing(UNTIL_S * 1000 + 1000) == (SIGNING, PRIVATE)
 
 
-def test_a_name_is_enough() -> None:
-    """A caller without keys can be configured before it has any; nobody gets in as that."""
+def test_a_caller_may_have_only_a_name() -> None:
+    """A caller may be configured before it has keys. No client can authenticate as it."""
     callers = parse_callers('[{"name": "ann"}]')
     assert callers.named("ann") == Caller("ann", (), ())
     assert callers.named("bob") is None
@@ -91,16 +94,22 @@ def test_a_name_is_enough() -> None:
         {"authorization": "Bearer ", "x-functions-key": KEY},
     ],
 )
-def test_a_key_may_come_in_three_headers(headers: dict[str, str]) -> None:
-    """OpenAI's clients send one, Azure's another, those of Functions a third."""
+def test_a_key_is_accepted_in_three_headers(headers: dict[str, str]) -> None:
+    """OpenAI's clients, Azure's clients and Functions clients each use another header."""
     assert TWO.authenticate(headers).name == "ann"
 
 
-def test_each_key_names_its_caller() -> None:
-    """Two callers are two; during a rotation both keys of one are good."""
+def test_each_key_belongs_to_its_caller() -> None:
+    """A key authenticates its own caller. During a rotation both keys of a caller are valid."""
     assert TWO.authenticate({"api-key": OTHER_KEY}).name == "bob"
     rotating = parse_callers(secret(keys=[digest("new"), digest("old")]))
     assert {rotating.authenticate({"api-key": key}).name for key in ("new", "old")} == {"ann"}
+
+
+def test_the_first_caller_is_the_first_of_the_secret() -> None:
+    """The order of the secret counts, not the names."""
+    assert TWO.first.name == "ann"
+    assert parse_callers('[{"name": "zoe"}, {"name": "ann"}]').first.name == "zoe"
 
 
 @pytest.mark.parametrize(
@@ -118,8 +127,8 @@ def test_each_key_names_its_caller() -> None:
         {"api-key": "ключ"},
     ],
 )
-def test_without_a_good_key_nobody_gets_in(headers: dict[str, str]) -> None:
-    """Not with the digest either; the first header that carries a key is the one that counts."""
+def test_a_request_without_a_valid_key_is_unauthorized(headers: dict[str, str]) -> None:
+    """The digest of a key is not accepted. If several headers have a key, `api-key` takes precedence."""
     with pytest.raises(Unauthorized) as refused:
         TWO.authenticate(headers)
     assert refused.value.status == 401
@@ -128,7 +137,7 @@ def test_without_a_good_key_nobody_gets_in(headers: dict[str, str]) -> None:
 
 
 @given(st.text())
-def test_no_guess_is_a_key(guess: str) -> None:
+def test_no_other_text_is_accepted_as_a_key(guess: str) -> None:
     """Only the key itself is accepted, with its characters as a server reads them from the wire."""
     guess = guess.encode(errors="replace").decode("latin-1")
     if guess != KEY:
@@ -136,8 +145,8 @@ def test_no_guess_is_a_key(guess: str) -> None:
             TWO.authenticate({"api-key": guess})
 
 
-def test_a_caller_shows_no_secret() -> None:
-    """What may end up in a log says who it is, and nothing that opens a door."""
+def test_the_repr_of_a_caller_shows_no_secret() -> None:
+    """A repr may end up in a log. It shows the caller's name, but no secret and no digest."""
     caller = parse_callers(secret(signing_secrets=[SIGNING, {"secret": OLD, "until": UNTIL_S}])).named("ann")
     assert caller is not None
     text = repr(caller) + repr(caller.secrets)
@@ -180,15 +189,21 @@ TIME = r"CALLERS\[0\].signing_secrets\[1\].until must be a time in ISO 8601 with
     ],
 )
 def test_a_wrong_previous_secret_is_refused_without_showing_it(previous: object, named: str) -> None:
-    """A time without zone, milliseconds and a misspelt field among it: nothing signs longer than was meant."""
+    """A time without a zone or in milliseconds, or a misspelt field, is refused.
+
+    No secret signs longer than intended.
+    """
     with pytest.raises(SettingsError, match=named) as refused:
         parse_callers(secret(signing_secrets=[SIGNING, previous]))
     assert not any(part in str(refused.value) for part in (SIGNING, OLD, "geheim"))
 
 
 @pytest.mark.parametrize("until", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", 0, 253_402_300_799])
-def test_the_first_secret_has_no_end(until: int | str) -> None:
-    """A caller would be left without a signature; any time that there is may end a previous one."""
+def test_the_first_signing_secret_must_be_current(until: int | str) -> None:
+    """A list that starts with a previous secret is refused, because it could leave the caller without a signature.
+
+    A previous secret may end at any valid time.
+    """
     with pytest.raises(SettingsError, match=r"CALLERS\[0\].signing_secrets must begin with a current secret"):
         parse_callers(secret(signing_secrets=[{"secret": SIGNING, "until": until}, OLD]))
     assert parse_callers(secret(signing_secrets=[OLD, {"secret": SIGNING, "until": until}])).named("ann")
@@ -221,10 +236,12 @@ def test_the_first_secret_has_no_end(until: int | str) -> None:
         (secret(signing_secrets=None), r"CALLERS\[0\].signing_secrets must be a list"),
         (secret(callback_hosts="example.com"), r"CALLERS\[0\].callback_hosts must be a list"),
         ('[{"name":"ann"},{"name":"ann"}]', "CALLERS names a caller twice"),
+        (secret(keys=[digest(KEY), digest(KEY).upper()]), "CALLERS has the same key twice"),
+        (f"[{secret()[1:-1]},{secret(name='bob')[1:-1]}]", "CALLERS has the same key twice"),
     ],
 )
 def test_a_wrong_secret_is_refused_without_showing_it(text: str, named: str) -> None:
-    """The error names the place; neither keys nor signing secrets are in it."""
+    """The error names the field. It contains neither keys nor signing secrets."""
     with pytest.raises(SettingsError, match=named) as refused:
         parse_callers(text)
     shown = str(refused.value)

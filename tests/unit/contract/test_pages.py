@@ -1,4 +1,4 @@
-"""The input of a request as a list of items, page by page."""
+"""The input items of a request as a list in pages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,14 +15,14 @@ ITEMS = [{"id": f"msg_{n}"} for n in range(5)]
 
 
 def numbers_of(listing: Mapping[str, Any]) -> list[int]:
-    """Return which items a page shows."""
+    """Return the numbers of the items on a page."""
     data = listing["data"]
     assert isinstance(data, list)
     return [int(item["id"].removeprefix("msg_")) for item in data]
 
 
 def test_a_text_is_one_message() -> None:
-    """A string is what the user said."""
+    """An input that is a string is listed as one message of the user."""
     (item,) = input_items(ID, {"input": "hello"})
     assert item["id"].startswith("msg_")
     assert {name: item[name] for name in item if name != "id"} == {
@@ -35,13 +35,13 @@ def test_a_text_is_one_message() -> None:
 
 @pytest.mark.parametrize(("role", "part"), [("user", "input_text"), ("assistant", "output_text")])
 def test_a_messages_text_becomes_a_part(role: str, part: str) -> None:
-    """Content given as a string is listed in the form of the contract, by who said it."""
+    """Content given as a string is listed as a content part. Its type depends on the role."""
     (item,) = input_items(ID, {"input": [{"role": role, "content": "hello"}]})
     assert item["content"] == [{"type": part, "text": "hello"}]
 
 
-def test_items_keep_what_they_have() -> None:
-    """An id, a type and parts that were given stay; nulls go; what is no item is not listed."""
+def test_items_keep_their_own_fields() -> None:
+    """An item keeps its id, type and parts. Null fields are left out, and values that are not items are not listed."""
     call = {"type": "function_call_output", "call_id": "c", "output": "4", "id": None}
     own = {"id": "msg_own", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]}
     first, second = input_items(ID, {"input": [call, 7, own, "text", None]})
@@ -51,8 +51,8 @@ def test_items_keep_what_they_have() -> None:
     assert second == {**own, "status": "completed"}
 
 
-def test_names_of_items_stay_the_same() -> None:
-    """Each listing gives an item the same id, or paging would not work."""
+def test_ids_of_items_stay_the_same() -> None:
+    """An item has the same id in each listing, which paging relies on."""
     body = {"input": [{"role": "user", "content": "a"}, {"role": "user", "content": "a"}]}
     assert input_items(ID, body) == input_items(ID, body)
     assert len({item["id"] for item in input_items(ID, body)}) == 2
@@ -60,7 +60,7 @@ def test_names_of_items_stay_the_same() -> None:
 
 @pytest.mark.parametrize("body", [{}, {"input": None}, {"input": []}])
 def test_no_input_is_an_empty_list(body: dict[str, object]) -> None:
-    """All five fields are there, the names of first and last null."""
+    """The list of a request without input has all five fields. The ids of the first and last item are null."""
     assert page_of(input_items(ID, body), Page()) == {
         "object": "list",
         "data": [],
@@ -71,13 +71,13 @@ def test_no_input_is_an_empty_list(body: dict[str, object]) -> None:
 
 
 def test_the_newest_comes_first_unless_asked_otherwise() -> None:
-    """The contract's order is descending."""
+    """The default order of the contract is descending."""
     assert numbers_of(page_of(ITEMS, parse_page({}))) == [4, 3, 2, 1, 0]
     assert numbers_of(page_of(ITEMS, parse_page({"order": "asc"}))) == [0, 1, 2, 3, 4]
 
 
-def test_a_page_begins_after_the_last() -> None:
-    """`has_more`, `first_id` and `last_id` lead through the list."""
+def test_a_page_starts_after_the_given_item() -> None:
+    """`has_more`, `first_id` and `last_id` lead a client through the list."""
     first = page_of(ITEMS, parse_page({"limit": "2"}))
     assert (first["has_more"], first["first_id"], first["last_id"]) == (True, "msg_4", "msg_3")
     last = page_of(ITEMS, parse_page({"limit": "3", "after": "msg_3"}))
@@ -86,7 +86,7 @@ def test_a_page_begins_after_the_last() -> None:
 
 @given(st.integers(1, 100), st.sampled_from(["asc", "desc"]), st.integers(0, 250))
 def test_pages_show_every_item_once(limit: int, order: str, count: int) -> None:
-    """Whoever follows the pages sees the whole list, nothing twice."""
+    """A client that follows the pages sees every item exactly once."""
     items = [{"id": f"msg_{n}"} for n in range(count)]
     seen: list[int] = []
     query = {"limit": str(limit), "order": order}
@@ -107,8 +107,8 @@ def test_pages_show_every_item_once(limit: int, order: str, count: int) -> None:
     ]
     + [("order", wrong) for wrong in ("", "up", "ASC")],
 )
-def test_a_query_that_is_wrong_names_its_field(name: str, value: str) -> None:
-    """A limit is an integer from 1 to 100, an order one of two words."""
+def test_a_wrong_query_parameter_is_named(name: str, value: str) -> None:
+    """The limit is an integer from 1 to 100. The order is `asc` or `desc`."""
     with pytest.raises(BadRequest) as refused:
         parse_page({name: value})
     assert refused.value.param == name
@@ -116,24 +116,27 @@ def test_a_query_that_is_wrong_names_its_field(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("limit", ["1", "9", "10", "99", "100"])
 def test_a_limit_is_1_to_100(limit: str) -> None:
-    """The ends of the range are in it."""
+    """Both ends of the range are accepted."""
     assert parse_page({"limit": limit}).limit == int(limit)
 
 
-def test_after_must_be_of_the_list() -> None:
-    """The id of another list's item is refused, not taken for the beginning."""
+def test_after_must_be_the_id_of_an_item_in_the_list() -> None:
+    """The id of another list's item is refused, and does not mean the start of the list."""
     with pytest.raises(BadRequest) as refused:
         page_of(ITEMS, parse_page({"after": "msg_9"}))
     assert refused.value.param == "after"
 
 
 def test_other_query_parameters_are_ignored() -> None:
-    """Azure's clients send an api-version, others `include[]`."""
+    """Azure's clients send an `api-version`, and others send `include[]`."""
     assert parse_page({"api-version": "preview", "include[]": "x", "beta": "true"}) == Page()
 
 
-def test_items_that_repeat_an_id_are_told_apart() -> None:
-    """A page goes on from an id, so the first item keeps it and every other gets one of ours; so does a strange one."""
+def test_items_that_repeat_an_id_get_different_ids() -> None:
+    """Paging needs unique ids, so only the first item with an id keeps it.
+
+    The others, and items whose id is not a string, get one of ours.
+    """
     items = [{"id": "msg_a", "content": "0"}, {"id": "msg_a", "content": "1"}, {"id": 5, "content": "2"}]
     names = [item["id"] for item in input_items(ID, {"input": items})]
     assert names[0] == "msg_a"

@@ -1,4 +1,4 @@
-"""Hostile requests: whatever the bytes, a request comes of them or a BadRequest that names the field."""
+"""Hostile requests: any bytes give either a request or a BadRequest that names the field."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract.requests import MAX_DEPTH, parse_request
+from shared.contract.requests import MAX_DEPTH, MAX_ITEMS, parse_request
 from shared.core.errors import BadRequest
 
 
 def refusal(raw: bytes) -> BadRequest:
-    """Return why a body is refused; its envelope is whole."""
+    """Return the BadRequest that a body raises. Its envelope must have all four fields."""
     with pytest.raises(BadRequest) as refused:
         parse_request(raw)
     assert refused.value.envelope()["error"].keys() == {"message", "type", "param", "code"}
@@ -45,14 +45,14 @@ def refusal(raw: bytes) -> BadRequest:
     ],
     ids=range(20),
 )
-def test_what_is_not_json_is_refused(raw: bytes) -> None:
-    """Empty, cut, not a number, too large a number, half a character, a byte order mark, nested without end."""
+def test_a_body_that_is_not_json_is_refused(raw: bytes) -> None:
+    """The bodies are empty, cut off, not UTF-8, nested too deep, or have a byte order mark or too large a number."""
     assert refusal(raw).code == "invalid_json"
 
 
 @pytest.mark.parametrize("raw", [b"null", b"true", b"7", b'"text"', b"[]", b'[{"model":"m"}]'])
-def test_what_is_not_an_object_is_refused(raw: bytes) -> None:
-    """A request is a JSON object."""
+def test_a_body_that_is_not_an_object_is_refused(raw: bytes) -> None:
+    """A request must be a JSON object."""
     assert refusal(raw).code == "invalid_type"
 
 
@@ -76,8 +76,8 @@ TYPES = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, kind in TYPES.items() for value in WRONG[kind]])
-def test_a_value_of_the_wrong_type_names_its_field(name: str, value: object) -> None:
-    """Every field that is judged, with every type that it cannot have."""
+def test_a_value_of_the_wrong_type_is_refused_by_its_field(name: str, value: object) -> None:
+    """Every field that is checked refuses every type that it cannot have. The error names the field."""
     refused = refusal(orjson.dumps({name: value}))
     assert (refused.param, refused.code) == (name, "invalid_type")
     assert name in refused.message
@@ -87,11 +87,20 @@ def test_a_value_of_the_wrong_type_names_its_field(name: str, value: object) -> 
     ("name", "longest"), [("model", 256), ("previous_response_id", 128), ("callback_url", 2048), ("reply_to", 63)]
 )
 def test_a_text_has_a_limit(name: str, longest: int) -> None:
-    """A text of that length is accepted; one more character, or none, is refused."""
+    """A text of the maximum length is accepted. A longer or an empty one is refused."""
     parse_request(orjson.dumps({name: "a" * longest}))
     for wrong in ("a" * (longest + 1), ""):
         refused = refusal(orjson.dumps({name: wrong}))
         assert (refused.param, refused.code) == (name, "invalid_value")
+
+
+def test_an_input_has_at_most_ten_thousand_items() -> None:
+    """A list of MAX_ITEMS is accepted. A longer one is refused, while a string may be longer."""
+    parse_request(orjson.dumps({"input": [0] * MAX_ITEMS}))
+    parse_request(orjson.dumps({"input": "x" * (MAX_ITEMS + 1)}))
+    refused = refusal(orjson.dumps({"input": [0] * (MAX_ITEMS + 1)}))
+    assert (refused.param, refused.code) == ("input", "invalid_value")
+    assert MAX_ITEMS == 10_000
 
 
 @pytest.mark.parametrize(
@@ -109,20 +118,20 @@ def test_a_text_has_a_limit(name: str, longest: int) -> None:
     ],
 )
 def test_metadata_over_its_limits_is_refused(metadata: dict[str, object]) -> None:
-    """One pair or character too many, a value that is no string, a control character."""
+    """Too many pairs, too long a key or value, a value that is not a string, and a control character are refused."""
     assert refusal(orjson.dumps({"metadata": metadata})).param == "metadata"
 
 
 @pytest.mark.parametrize("name", ["ab", "Abc", "a_b", "-abc", "abc-", "a--b", "a.b", "abc\n", "äbc", "$logs", "../x"])
 @pytest.mark.parametrize("place", ["body", "metadata"])
 def test_any_other_queue_name_is_refused(name: str, place: str) -> None:
-    """The field is named `reply_to` wherever it stood."""
+    """The error names `reply_to`, also if the field was in the metadata."""
     body = {"reply_to": name} if place == "body" else {"metadata": {"reply_to": name}}
     assert refusal(orjson.dumps(body)).param == "reply_to"
 
 
 def test_a_conversation_excludes_a_previous_response() -> None:
-    """The contract allows one of them; each alone is fine, and a null is none."""
+    """The contract allows only one of them. Each alone is accepted, and a null counts as absent."""
     both = {"previous_response_id": "resp_1", "conversation": "conv_1"}
     assert refusal(orjson.dumps(both)).param == "previous_response_id"
     assert parse_request(b'{"conversation":{"id":"conv_1"}}').previous is None
@@ -130,13 +139,13 @@ def test_a_conversation_excludes_a_previous_response() -> None:
 
 
 def nested(levels: int, opening: bytes, innermost: bytes, closing: bytes) -> bytes:
-    """Return a body whose field `input` is that many levels deep."""
+    """Return a body whose field `input` is nested this number of levels deep."""
     return b'{"model":"m","input":' + opening * levels + innermost + closing * levels + b"}"
 
 
 @pytest.mark.parametrize("innermost", [b"7", b'"[[["', b"null"])
 def test_a_field_may_be_nested_to_the_limit(innermost: bytes) -> None:
-    """A hundred levels, whatever stands in the innermost; one more is refused and the field named."""
+    """A hundred levels are accepted, whatever the innermost value is. With one more, the error names the field."""
     parse_request(nested(MAX_DEPTH, b"[", innermost, b"]"))
     parse_request(nested(MAX_DEPTH // 2, b'[{"a":', innermost, b"}]"))
     refused = refusal(nested(MAX_DEPTH + 1, b"[", innermost, b"]"))
@@ -144,8 +153,8 @@ def test_a_field_may_be_nested_to_the_limit(innermost: bytes) -> None:
 
 
 @pytest.mark.parametrize("levels", [101, 254, 255, 500, 1_000])
-def test_a_field_that_could_not_be_written_again_is_refused(levels: int) -> None:
-    """The reader takes more levels than the writer: what is refused here would fail later, when it is kept."""
+def test_a_field_that_is_too_deep_to_be_encoded_is_refused(levels: int) -> None:
+    """The JSON parser accepts more levels than the encoder, so a deeper field would fail later, when it is stored."""
     assert refusal(b'{"tools":' + b'{"a":' * levels + b"1" + b"}" * levels + b"}").param == "tools"
 
 
@@ -160,7 +169,7 @@ bodies = st.dictionaries(st.sampled_from([*TYPES, "conversation", "tools", "call
 @settings(deadline=None)
 @given(st.one_of(st.binary(), json_values.map(orjson.dumps), bodies.map(orjson.dumps)))
 def test_any_bytes_are_a_request_or_a_bad_request(raw: bytes) -> None:
-    """Nothing else comes of them; what is accepted can be kept and sent."""
+    """No other exception is raised. A request that was accepted can be stored and sent."""
     try:
         new = parse_request(raw)
     except BadRequest:

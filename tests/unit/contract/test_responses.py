@@ -1,4 +1,4 @@
-"""The response object: every field always there, and each status as the contract's table says."""
+"""The response object: all fields are always present, and depend on the status as in the contract's table."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,29 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
-from openai.types.webhooks import ResponseCompletedWebhookEvent
 
-from shared.contract.responses import (
-    MAX_MESSAGE,
-    echo,
-    encode,
-    encode_for_queue,
-    failure,
-    present,
-    present_known,
-    webhook_event,
-)
-from shared.core.ids import event_id, read_token, token_for
+from shared.contract.responses import echo, encode, failure, present, present_known
+from shared.core.ids import read_token, token_for
 from shared.core.records import Record, RequestInfo
-from shared.core.states import Status, event_type
+from shared.core.states import Status
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 BORN_MS = 1_800_000_000_000
 ENDED_MS = BORN_MS + 5_678
 NEW = Record(ID, "ann", BORN_MS, BORN_MS + 60_000, request=RequestInfo(store=True, background=True, model="sim-2s"))
-TERMINAL = [status for status in Status if status.is_terminal]
 
-# What the strictest reader, the Open Responses suite, requires.
+# The fields that the strictest client, the Open Responses suite, requires.
 REQUIRED = """
     id object created_at status completed_at error incomplete_details instructions max_output_tokens max_tool_calls
     model output parallel_tool_calls previous_response_id prompt_cache_key reasoning safety_identifier service_tier
@@ -88,7 +77,7 @@ every_answer = pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 
 
 def shown(status: Status, answer: Mapping[str, Any], record: Record = NEW, base: dict[str, Any] | None = None) -> Any:
-    """Return the object as a caller reads it of a record that has that status."""
+    """Return the object that a caller reads for a record with this status."""
     ended_ms = ENDED_MS if status.is_terminal else 0
     record = replace(record, status=status, ended_ms=ended_ms)
     return orjson.loads(encode(present(record, status, answer, base or {}, BORN_MS + 1_000)))
@@ -96,8 +85,8 @@ def shown(status: Status, answer: Mapping[str, Any], record: Record = NEW, base:
 
 @every_status
 @every_answer
-def test_every_field_is_always_there(status: Status, answer: dict[str, Any]) -> None:
-    """All 31 that any reader requires, the continuation token, and what else the upstream says."""
+def test_every_field_is_always_present(status: Status, answer: dict[str, Any]) -> None:
+    """An object has the 31 fields that clients require, the continuation token, and other fields of the upstream."""
     response = shown(status, answer)
     assert len(FIELDS) == 31
     assert response.keys() == FIELDS | {"continuation_token"} | answer.keys()
@@ -105,8 +94,8 @@ def test_every_field_is_always_there(status: Status, answer: dict[str, Any]) -> 
 
 @every_status
 @every_answer
-def test_the_sdk_reads_it(status: Status, answer: dict[str, Any]) -> None:
-    """The official types accept it under full validation, which the SDK itself does not even do."""
+def test_the_sdk_accepts_the_object(status: Status, answer: dict[str, Any]) -> None:
+    """The official types accept the object under full validation, which the SDK itself does not do."""
     response = Response.model_validate(shown(status, answer))
     assert (response.id, response.status, response.created_at) == (ID, status, BORN_MS // 1000)
     assert isinstance(response.output_text, str)
@@ -114,8 +103,8 @@ def test_the_sdk_reads_it(status: Status, answer: dict[str, Any]) -> None:
 
 @every_status
 @every_answer
-def test_the_status_decides_what_else_is_said(status: Status, answer: dict[str, Any]) -> None:
-    """The contract's table: the time only when completed, an error only when failed, no output when cancelled."""
+def test_the_status_decides_which_fields_are_set(status: Status, answer: dict[str, Any]) -> None:
+    """`completed_at` is set only if completed, and `error` only if failed. A cancelled response has no output."""
     response = shown(status, answer)
     assert response["completed_at"] == (ENDED_MS // 1000 if status is Status.COMPLETED else None)
     assert (response["error"] is not None) == (status is Status.FAILED)
@@ -126,22 +115,22 @@ def test_the_status_decides_what_else_is_said(status: Status, answer: dict[str, 
         assert response["incomplete_details"] is None
 
 
-def test_an_incomplete_response_says_why() -> None:
-    """The upstream's reason is passed on."""
+def test_an_incomplete_response_has_its_reason() -> None:
+    """The upstream's reason for an incomplete response is passed on."""
     assert shown(Status.INCOMPLETE, FULL)["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
 @every_status
-def test_a_token_is_there_exactly_while_there_is_something_to_continue(status: Status) -> None:
-    """It names the response; a terminal one has none, whatever the upstream wrote there."""
+def test_an_unfinished_response_has_a_continuation_token(status: Status) -> None:
+    """The token names the response. A terminal response has no token, whatever the upstream sent."""
     token = shown(status, FULL)["continuation_token"]
     assert token == (None if status.is_terminal else token_for(ID))
     assert status.is_terminal or read_token(token)
 
 
 @every_status
-def test_who_it_is_comes_from_us(status: Status) -> None:
-    """Id, times, metadata, previous id, store and background are the caller's, not the upstream's."""
+def test_the_identity_of_a_response_is_ours(status: Status) -> None:
+    """Id, times, metadata, previous id, `store` and `background` come from the record, not from the upstream."""
     record = replace(
         NEW, request=replace(NEW.request, metadata={"callback_url": "u"}, previous_id="resp_0", store=False)
     )
@@ -152,14 +141,14 @@ def test_who_it_is_comes_from_us(status: Status) -> None:
 
 
 @every_status
-def test_unfinished_work_is_background_work(status: Status) -> None:
-    """Whoever gets an unfinished answer to a request in the foreground needs the flag to go on."""
+def test_an_unfinished_response_is_shown_as_a_background_one(status: Status) -> None:
+    """The client of an unfinished response needs `background: true` to continue, also after a foreground request."""
     response = shown(status, MINIMAL, replace(NEW, request=replace(NEW.request, background=False)))
     assert response["background"] is not status.is_terminal
 
 
-def test_the_answer_comes_before_what_was_known_and_that_before_defaults() -> None:
-    """A null of the upstream takes back nothing."""
+def test_the_upstreams_answer_overrides_known_fields_and_defaults() -> None:
+    """A known field overrides a default. A null in the answer overrides nothing."""
     base = {"temperature": 0.3, "top_p": 0.7, "instructions": "base", "user": "u"}
     answer = {"temperature": 0.9, "top_p": None, "beyond": 1}
     response = shown(Status.IN_PROGRESS, answer, base=base)
@@ -168,14 +157,14 @@ def test_the_answer_comes_before_what_was_known_and_that_before_defaults() -> No
 
 
 @pytest.mark.parametrize("wrong", [None, "broken", 7, [], {}, {"code": None, "message": None}])
-def test_a_failure_without_words_gets_some(wrong: object) -> None:
-    """`error` has code and message however little the upstream said."""
+def test_a_failure_without_a_reason_gets_a_default_one(wrong: object) -> None:
+    """The error of a failed response has a code and a message, whatever the upstream sent."""
     error = shown(Status.FAILED, {"error": wrong})["error"]
     assert error == {"code": "server_error", "message": "The upstream gave no reason."}
 
 
-def test_a_failure_of_ours_is_an_answer() -> None:
-    """It says why, and shows no output."""
+def test_a_failure_of_this_service_is_shown_as_an_error() -> None:
+    """The error of a failure of this service has its reason. There is no output."""
     response = shown(Status.FAILED, failure("deadline_exceeded", "Too late."), base={"output": [MESSAGE]})
     assert response["error"] == {"code": "deadline_exceeded", "message": "Too late."}
     assert response["output"] == []
@@ -206,15 +195,15 @@ NO_USAGE = {
         (FULL["usage"], FULL["usage"]),
     ],
 )
-def test_usage_is_whole_or_null(usage: object, expected: object) -> None:
-    """Older upstreams leave details out; readers require them."""
+def test_usage_is_complete_or_null(usage: object, expected: object) -> None:
+    """Clients require the details. Older upstreams omit them, so they are filled with zeros."""
     assert shown(Status.COMPLETED, {"usage": usage})["usage"] == expected
 
 
 @pytest.mark.parametrize("output", [None, "text", {}, 7])
 @every_status
 def test_output_is_a_list_whatever_the_upstream_sends(status: Status, output: object) -> None:
-    """A null there breaks the SDK's `output_text`."""
+    """An output that is not a list is shown as an empty one. A null would break the SDK's `output_text`."""
     assert shown(status, {"output": output})["output"] == []
 
 
@@ -233,14 +222,14 @@ answers = st.dictionaries(
 
 @given(st.sampled_from(Status), answers, answers)
 def test_any_answer_can_be_shown(status: Status, answer: dict[str, Any], base: dict[str, Any]) -> None:
-    """However wrong the upstream's types are, there is an object with every field and our identity."""
+    """Whatever types the upstream's fields have, the object has every field and our id."""
     response = shown(status, answer, base=base)
     assert response.keys() == FIELDS | {"continuation_token"}
     assert (response["id"], response["status"], type(response["output"])) == (ID, status, list)
 
 
-def test_what_was_asked_for_is_repeated() -> None:
-    """A response says with which settings it was made; what we decide ourselves is not taken from the request."""
+def test_the_settings_of_the_request_are_repeated() -> None:
+    """A response shows the settings of its request, except for the fields that we set ourselves."""
     request = {
         "instructions": "i",
         "temperature": 0,
@@ -253,43 +242,8 @@ def test_what_was_asked_for_is_repeated() -> None:
     assert echo(request) == {"instructions": "i", "temperature": 0, "tools": []}
 
 
-def test_an_object_is_restated_with_the_status_of_now() -> None:
-    """What was kept while it was queued is shown as the record says today."""
+def test_a_known_object_is_shown_with_the_current_status() -> None:
+    """An object that was stored while queued is shown with the status of the record."""
     kept = shown(Status.QUEUED, FULL)
     later = present_known(replace(NEW, status=Status.IN_PROGRESS), kept, BORN_MS)
     assert later == {**kept, "status": "in_progress"}
-
-
-@pytest.mark.parametrize("status", TERMINAL)
-def test_the_event_has_openais_shape_and_the_whole_object(status: Status) -> None:
-    """Type by status, the id constant, the time in both forms."""
-    record = replace(NEW, status=status, ended_ms=ENDED_MS)
-    response = shown(status, FULL)
-    assert webhook_event(record, response) == {
-        "id": event_id(ID, f"response.{status}"),
-        "object": "event",
-        "type": event_type(status),
-        "created_at": 1_800_000_005,
-        "timestamp": "2027-01-15T08:00:05.678Z",
-        "data": response,
-    }
-
-
-def test_the_sdk_reads_the_event() -> None:
-    """The official type of the webhook accepts it."""
-    record = replace(NEW, status=Status.COMPLETED, ended_ms=ENDED_MS)
-    read = ResponseCompletedWebhookEvent.model_validate(webhook_event(record, shown(Status.COMPLETED, FULL)))
-    assert (read.type, read.data.id) == ("response.completed", ID)
-
-
-@pytest.mark.parametrize("over", [0, 1])
-def test_an_event_that_does_not_fit_a_message_names_the_response(over: int) -> None:
-    """At 48 KiB it goes whole; one byte more, and the reader fetches the object itself."""
-    record = replace(NEW, status=Status.COMPLETED, ended_ms=ENDED_MS)
-    bare = webhook_event(record, {"id": ID, "object": "response", "text": ""})
-    filler = "x" * (MAX_MESSAGE - len(encode(bare)) + over)
-    whole = webhook_event(record, {"id": ID, "object": "response", "text": filler})
-    text = encode_for_queue(whole)
-    assert len(text) <= MAX_MESSAGE
-    truncated = {**whole, "data": {"id": ID, "object": "response"}, "truncated": True}
-    assert orjson.loads(text) == (truncated if over else whole)

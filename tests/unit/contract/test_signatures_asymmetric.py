@@ -1,4 +1,4 @@
-"""Signatures by ed25519 (`v1a`), alone and among those of the other kind, and which secrets are refused."""
+"""Signatures with ed25519 (`v1a`), alone and beside `v1` signatures, and invalid secrets."""
 
 import base64
 import subprocess
@@ -27,7 +27,7 @@ from tests.support.signature_vectors import (
 
 
 def accepts(public: str, signatures: str, vector: Vector) -> bool:
-    """Say whether an ed25519 receiver, which holds the public key only, finds its signature among those of a list."""
+    """Return whether an ed25519 receiver, which has only the public key, finds a valid signature in a list."""
     key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.removeprefix("whpk_")))
     content = signed_content(vector.message_id, vector.timestamp_s, vector.body)
     for one in signatures.split():
@@ -41,7 +41,10 @@ def accepts(public: str, signatures: str, vector: Vector) -> bool:
 
 
 def test_a_published_vector_verifies_with_its_public_key() -> None:
-    """The `whpk_` that we give for a `whsk_` secret is the published one, and it verifies the published signature."""
+    """The `whpk_` key that we derive from a `whsk_` secret is the published one.
+
+    It verifies the published signature.
+    """
     vector = VECTORS[3]
     assert public_key(vector.secret) == PUBLIC
     assert accepts(PUBLIC, vector.signature, vector)
@@ -59,7 +62,10 @@ def test_a_published_vector_verifies_with_its_public_key() -> None:
     ids=["beside", "before", "after", "rotating", "rotating, before"],
 )
 def test_receivers_of_each_kind_accept_a_mixed_list(secrets: list[str]) -> None:
-    """Wherever `v1a` signatures stand, both libraries find their `v1`, and a holder of a public key finds his."""
+    """Both libraries find their `v1` signature at any position.
+
+    A receiver with a public key finds its `v1a` signature.
+    """
     vector = Vector("", "wh_1", int(time.time()), BODY, "")
     fields = signed_headers(secrets, *vector[1:4])
     for secret in (NEW, OLD):
@@ -69,8 +75,8 @@ def test_receivers_of_each_kind_accept_a_mixed_list(secrets: list[str]) -> None:
         assert accepts(public_key(secret), fields["webhook-signature"], vector) == (secret in secrets)
 
 
-def test_signatures_come_in_the_order_of_their_secrets() -> None:
-    """Each secret signs by its own kind, as if it were alone."""
+def test_signatures_are_in_the_order_of_their_secrets() -> None:
+    """Each secret signs with its own algorithm, as if it were the only one."""
     vector = VECTORS[0]
     secrets = [PRIVATE, NEW, OLD_PRIVATE, OLD]
     alone = [sign([secret], vector.message_id, vector.timestamp_s, vector.body) for secret in secrets]
@@ -100,7 +106,7 @@ def test_signatures_come_in_the_order_of_their_secrets() -> None:
     ],
 )
 def test_a_secret_that_cannot_sign_is_refused_without_being_shown(secret: str, rule: str) -> None:
-    """Of either kind, a secret that is not exactly one is refused; the error names the rule only."""
+    """An invalid secret of either kind is refused. The error names only the rule."""
     with pytest.raises(ValueError, match=rule) as refusal:
         check_secret(secret)
     assert type(refusal.value) is ValueError
@@ -109,20 +115,20 @@ def test_a_secret_that_cannot_sign_is_refused_without_being_shown(secret: str, r
 
 
 @pytest.mark.parametrize("secret", [NEW, OLD, PRIVATE, OLD_PRIVATE])
-def test_a_good_secret_of_either_kind_passes(secret: str) -> None:
-    """What signs is not refused."""
+def test_a_valid_secret_of_either_kind_is_accepted(secret: str) -> None:
+    """A secret that can sign is not refused."""
     check_secret(secret)
 
 
 @pytest.mark.parametrize("secret", ["", NEW, PUBLIC])
 def test_only_a_private_key_has_a_public_one(secret: str) -> None:
-    """There is no `whpk_` of a symmetric secret, nor of a public key."""
+    """There is no `whpk_` key for a symmetric secret or for a public key."""
     with pytest.raises(ValueError, match="start with whsk_"):
         public_key(secret)
 
 
-def test_symmetric_secrets_do_not_load_the_other_library() -> None:
-    """Who has no `whsk_` secret does not wait for its code."""
+def test_symmetric_secrets_do_not_import_the_ed25519_library() -> None:
+    """A deployment without `whsk_` secrets does not pay for the import."""
     program = f"""
 import sys
 from shared.contract.signatures import check_secret, sign

@@ -1,4 +1,4 @@
-"""Verifying: what others sign for us is accepted, and everything else refused by a rule that can be named."""
+"""Verification of signed messages: valid ones are accepted, and any other is refused by a named rule."""
 
 import base64
 import hmac
@@ -22,32 +22,32 @@ KEYS = st.binary(min_size=24, max_size=64)
 
 
 def message(**changes: str | None) -> dict[str, str]:
-    """Return the headers of a message signed with NEW, changed as given; None takes a header away."""
+    """Return the headers of a message signed with NEW, with these changes. None removes a header."""
     fields: dict[str, str | None] = {"id": "wh_1", "timestamp": str(NOW_S), "signature": SIGNED, **changes}
     return {f"webhook-{name}": value for name, value in fields.items() if value is not None}
 
 
 def written(key: bytes) -> str:
-    """Return a key as a secret is written."""
+    """Return key bytes in the form of a secret."""
     return "whsec_" + base64.b64encode(key).decode()
 
 
 @pytest.mark.parametrize("vector", VECTORS[:3], ids=lambda vector: vector.message_id)
 def test_a_published_vector_verifies(vector: Vector) -> None:
-    """The published signatures of Svix, Standard Webhooks and OpenAI are accepted, by whichever secret made them."""
+    """The published signatures of Svix, Standard Webhooks and OpenAI verify, whichever of our secrets made them."""
     fields = message(id=vector.message_id, timestamp=str(vector.timestamp_s), signature=vector.signature)
     verify([vector.secret], fields, vector.body, vector.timestamp_s)
     verify([written(bytes(24)), vector.secret, RAW], fields, vector.body, vector.timestamp_s)
 
 
-def test_what_the_reference_library_signs_verifies() -> None:
-    """A sender that uses `standardwebhooks` is understood."""
+def test_a_signature_of_the_reference_library_verifies() -> None:
+    """A message signed by `standardwebhooks` is accepted."""
     signature = Webhook(NEW).sign("wh_1", datetime.fromtimestamp(NOW_S, UTC), BODY.decode())
     verify([NEW], message(signature=signature), BODY, NOW_S)
 
 
-def test_a_secret_without_prefix_is_its_own_bytes() -> None:
-    """As in OpenAI's SDK, which accepts the same message with the same text."""
+def test_a_secret_without_a_prefix_is_used_as_raw_bytes() -> None:
+    """A secret without a prefix is its own key. OpenAI's SDK accepts the same message with the same secret."""
     now_s = int(datetime.now(UTC).timestamp())
     fields = signed_headers([written(RAW.encode())], "wh_1", now_s, BODY)
     verify([RAW], fields, BODY, now_s)
@@ -56,20 +56,20 @@ def test_a_secret_without_prefix_is_its_own_bytes() -> None:
         verify([RAW + " "], fields, BODY, now_s)
 
 
-def test_header_names_are_asked_for_in_lower_case() -> None:
-    """A server's headers, which know no case, are found however the sender wrote them."""
+def test_headers_are_found_in_any_case() -> None:
+    """Headers are looked up in lower case. A server's headers ignore case, so any spelling of the sender is found."""
     verify([NEW], Headers({name.title(): value for name, value in message().items()}), BODY, NOW_S)
 
 
 @pytest.mark.parametrize("offset_s", [-300, 0, 300])
 def test_a_message_within_the_tolerance_verifies(offset_s: int) -> None:
-    """Five minutes late or early is in time."""
+    """A message up to five minutes late or early is accepted."""
     verify([NEW], message(), BODY, NOW_S + offset_s)
 
 
 @pytest.mark.parametrize("offset_s", [-301, 301])
 def test_a_message_outside_the_tolerance_is_refused(offset_s: int) -> None:
-    """One second more is a replay, or a clock that is wrong; another tolerance can be asked for."""
+    """A message that is more than 300 s off may be a replay, or a clock is wrong. The tolerance is a parameter."""
     with pytest.raises(NotVerified, match="webhook-timestamp must lie within 300 s of now"):
         verify([NEW], message(), BODY, NOW_S + offset_s)
     verify([NEW], message(), BODY, NOW_S + offset_s, tolerance_s=301)
@@ -87,12 +87,12 @@ def test_a_message_outside_the_tolerance_is_refused(offset_s: int) -> None:
     ],
 )
 def test_the_right_signature_is_found_among_others(signatures: str) -> None:
-    """Other versions, wrong ones and rubbish around it disturb nothing."""
+    """Other versions, wrong signatures and invalid text beside the right signature are ignored."""
     verify([NEW], message(signature=signatures.format(SIGNED)), BODY, NOW_S)
 
 
 def test_either_secret_of_a_rotation_verifies() -> None:
-    """Ours rotate as theirs do: any signature may match any secret."""
+    """Any signature may match any secret, so both sides can rotate their secrets."""
     for signer in ([OLD], [NEW], [STRANGE, OLD]):
         verify([NEW, OLD], signed_headers(signer, "wh_1", NOW_S, BODY), BODY, NOW_S)
     with pytest.raises(NotVerified):
@@ -100,7 +100,7 @@ def test_either_secret_of_a_rotation_verifies() -> None:
 
 
 def test_an_empty_body_verifies() -> None:
-    """No bytes are signed like any others."""
+    """The signature of an empty body is accepted."""
     verify([NEW], signed_headers([NEW], "wh_1", NOW_S, b""), b"", NOW_S)
 
 
@@ -143,7 +143,7 @@ def test_an_empty_body_verifies() -> None:
     ],
 )
 def test_a_malformed_or_forged_message_is_refused(changes: dict[str, str | None], rule: str) -> None:
-    """Always by the same kind of error, whose text names the rule and neither secret nor signature."""
+    """The error is always NotVerified. It names the rule, but neither secret nor signature."""
     with pytest.raises(NotVerified, match=rule) as refusal:
         verify([NEW], message(**changes), BODY, NOW_S)
     shown = str(refusal.value)
@@ -152,8 +152,8 @@ def test_a_malformed_or_forged_message_is_refused(changes: dict[str, str | None]
 
 
 @given(key=KEYS, message_id=IDS, timestamp_s=TIMES, body=st.binary(max_size=200), drift_s=st.integers(-300, 300))
-def test_what_we_sign_verifies(key: bytes, message_id: str, timestamp_s: int, body: bytes, drift_s: int) -> None:
-    """Whatever the key, the id, the time and the bytes."""
+def test_our_own_signatures_verify(key: bytes, message_id: str, timestamp_s: int, body: bytes, drift_s: int) -> None:
+    """Messages that we sign are accepted, with any key, id, time and body."""
     secret = written(key)
     verify([secret], signed_headers([secret], message_id, timestamp_s, body), body, timestamp_s + drift_s)
 
@@ -162,7 +162,7 @@ def test_what_we_sign_verifies(key: bytes, message_id: str, timestamp_s: int, bo
 def test_one_changed_byte_is_refused(
     data: st.DataObject, key: bytes, message_id: str, timestamp_s: int, body: bytes
 ) -> None:
-    """Of the body, of the id or of the time, in any place."""
+    """A message is refused if any byte of its body, its id or its time was changed."""
     secret = written(key)
     fields = signed_headers([secret], message_id, timestamp_s, body)
     at, flip = data.draw(st.integers(0, len(body) - 1)), data.draw(st.integers(1, 255))
@@ -180,15 +180,15 @@ def test_one_changed_byte_is_refused(
 
 
 @given(fields=st.fixed_dictionaries({name: st.text(st.characters(), max_size=60) for name in message()}))
-def test_no_headers_do_worse_than_be_refused(fields: dict[str, str]) -> None:
-    """Whatever stands in them, nothing but a refusal comes out."""
+def test_arbitrary_headers_are_refused(fields: dict[str, str]) -> None:
+    """Headers with arbitrary text raise NotVerified and no other exception."""
     with pytest.raises(NotVerified):
         verify([NEW], fields, BODY, NOW_S)
 
 
 @pytest.mark.parametrize("unusable", ["", NEW.rstrip("="), "whsec_", PUBLIC, PRIVATE])
-def test_a_secret_that_proves_nothing_is_our_own_fault(unusable: str) -> None:
-    """Empty, broken or of the other kind: a plain error, even where its text, taken as a key, made the signature."""
+def test_an_unusable_secret_raises_a_plain_value_error(unusable: str) -> None:
+    """An empty, broken or asymmetric secret is refused, even if its text was used as the key of the signature."""
     forged = hmac.digest(unusable.encode(), signed_content("wh_1", NOW_S, BODY), "sha256")
     with pytest.raises(ValueError, match="secret") as refusal:
         verify([NEW, unusable], message(signature=f"v1,{base64.b64encode(forged).decode()}"), BODY, NOW_S)
@@ -197,6 +197,6 @@ def test_a_secret_that_proves_nothing_is_our_own_fault(unusable: str) -> None:
 
 
 def test_without_a_secret_everything_is_refused() -> None:
-    """No secret means no proof."""
+    """Without a secret no message can prove its sender."""
     with pytest.raises(NotVerified):
         verify([], message(), BODY, NOW_S)

@@ -1,4 +1,4 @@
-"""The events of a stream: what becomes of an upstream's, what ends a stream, how they look on the wire."""
+"""The events of a stream: how upstream events are translated, how a stream ends, and the frames on the wire."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,7 +35,7 @@ def decoded(event: Event | None) -> dict[str, Any]:
 
 
 def translated(sent: dict[str, Any], *, again: bool = False) -> Event | None:
-    """Return what callers see of an upstream's event."""
+    """Return the event that callers see for an upstream's event, or None."""
     return stream_events.translated(RECORD, BASE, sent, is_restarted=again)
 
 
@@ -54,14 +54,14 @@ def ended(status: Status) -> tuple[Event, ...]:
 
 
 def test_the_first_event_shows_the_response_as_accepted() -> None:
-    """Ours, not the upstream's: with our id, queued, and what the request said."""
+    """The first event is made by this service. It has our id, the status `queued` and the settings of the request."""
     shown = decoded(stream_events.created_event(RECORD, BASE))
     assert (shown["type"], shown["response"]["id"]) == ("response.created", ID)
     assert (shown["response"]["status"], shown["response"]["temperature"]) == ("queued", 0.2)
 
 
-def test_an_event_passes_as_it_is_but_for_number_and_token() -> None:
-    """Unknown ones and unknown fields, too; these two are ours."""
+def test_an_event_passes_unchanged_except_for_number_and_token() -> None:
+    """Unknown events and unknown fields pass, too. The number and the token are ours."""
     sent = {**DELTA, "sequence_number": 7, "continuation_token": "theirs", "obfuscation": "x"}
     assert decoded(translated(sent)) == {**DELTA, "obfuscation": "x"}
     assert decoded(translated({"type": "response.new_thing.v2", "x": [1]})) == {
@@ -71,8 +71,8 @@ def test_an_event_passes_as_it_is_but_for_number_and_token() -> None:
 
 
 @pytest.mark.parametrize("kind", ["response.queued", "response.in_progress"])
-def test_an_event_of_progress_shows_our_response(kind: str) -> None:
-    """Our id and status, whatever the upstream calls it."""
+def test_a_progress_event_shows_our_response(kind: str) -> None:
+    """The response in the event has our id, and the status that the event's type gives."""
     sent = {"type": kind, "response": {"id": "up_1", "status": "completed", "instructions": "brief"}}
     shown = decoded(translated(sent))["response"]
     assert (shown["id"], shown["status"]) == (ID, kind.removeprefix("response."))
@@ -80,19 +80,31 @@ def test_an_event_of_progress_shows_our_response(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["response.created", "error", "keepalive"])
-def test_what_is_not_for_callers_is_hidden(kind: str) -> None:
-    """`created` is ours, an error is told by the end, keepalives break clients."""
+def test_events_that_are_not_for_callers_are_hidden(kind: str) -> None:
+    """Callers do not see the upstream's `created`, `error` and keepalives.
+
+    We send our own `created`, the end of the stream reports an error, and keepalives break clients.
+    """
     assert translated({"type": kind}) is None
 
 
 @pytest.mark.parametrize("kind", [None, 5, "", "a b", "a\nb", "Ping", "x" * 101, "é", ".x"])
 def test_an_event_without_a_usable_type_is_hidden(kind: object) -> None:
-    """Heartbeats of gateways, and what would break a frame."""
+    """An event without a valid type is a heartbeat of a gateway, or would break a frame."""
     assert translated({"type": kind}) is None
 
 
-def test_work_begun_anew_is_opened_once() -> None:
-    """Readers have been told by us; the upstream's own opening would be a second one."""
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("response.created", True), ("error", True), ("x.y", True), ("keepalive", False), ("Ping", False), (None, False)],
+)
+def test_a_keepalive_is_not_about_the_response(kind: str | None, expected: bool) -> None:
+    """A keepalive, and an event without a valid type, are no sign of the work. Every other event is one."""
+    assert stream_events.is_for_callers({"type": kind}) is expected
+
+
+def test_the_opening_events_of_restarted_work_are_hidden() -> None:
+    """Readers of restarted work already know of the restart, so they do not see the upstream's opening events."""
     for kind in ("response.created", "response.queued", "response.in_progress"):
         assert translated({"type": kind, "response": {}}, again=True) is None
     assert decoded(translated(DELTA, again=True)) == DELTA
@@ -106,8 +118,8 @@ def test_work_begun_anew_is_opened_once() -> None:
         | st.dictionaries(st.sampled_from(["id", "status", "output", "error"]), st.none() | st.text(max_size=2)),
     )
 )  # fmt: skip
-def test_no_event_is_an_error(sent: dict[str, Any]) -> None:
-    """What an upstream sends is foreign: it becomes one line of JSON with our id, or nothing."""
+def test_no_event_of_an_upstream_raises(sent: dict[str, Any]) -> None:
+    """Any event becomes one line of JSON with our number, or is hidden."""
     stream_events.terminal_status(sent)
     assert stream_events.status_after(sent) in (Status.QUEUED, Status.IN_PROGRESS)
     if event := translated(sent):
@@ -129,14 +141,17 @@ def test_no_event_is_an_error(sent: dict[str, Any]) -> None:
         ({}, None),
     ],
 )
-def test_the_end_is_told_by_the_type(sent: dict[str, Any], status: Status | None) -> None:
-    """There is no event for a cancelled response: it is a failed one that says so."""
+def test_the_type_of_an_event_gives_the_terminal_status(sent: dict[str, Any], status: Status | None) -> None:
+    """There is no event type for a cancelled response.
+
+    It ends with `response.failed`, whose response has that status.
+    """
     assert stream_events.terminal_status(sent) is status
 
 
 @pytest.mark.parametrize("status", TERMINAL)
 def test_a_stream_ends_with_its_response(status: Status) -> None:
-    """The last event holds the final object; a failure is told by an `error` before it; nothing else is."""
+    """The last event has the final object. If the response failed, an `error` event comes before it."""
     shown = [decoded(event) for event in ended(status)]
     kind = "failed" if status is Status.CANCELLED else status.value
     assert shown[-1]["type"] == f"response.{kind}"
@@ -148,7 +163,10 @@ def test_a_stream_ends_with_its_response(status: Status) -> None:
 
 @pytest.mark.parametrize("status", TERMINAL)
 def test_only_the_last_event_has_no_token(status: Status) -> None:
-    """And no `id:` field, so nobody resumes after it; every other token names its place."""
+    """The last event has no `id:` field either, so no client resumes after it.
+
+    Any other token names its own position.
+    """
     found = frames(4, [*ended(status)], ends=True)
     assert [orjson.loads(fields["data"])["continuation_token"] for fields in found][-1] is None
     assert "id" not in found[-1]
@@ -159,7 +177,7 @@ def test_only_the_last_event_has_no_token(status: Status) -> None:
 
 
 def test_a_frame_has_token_type_and_numbered_data() -> None:
-    """The `id:` field is the token in the data; numbers go on by one."""
+    """The `id:` field is the token in the data. The numbers are consecutive."""
     found = frames(7, [Event("x.y", b'{"type":"x.y"}')] * 2)
     for number, fields in enumerate(found, 7):
         data = orjson.loads(fields["data"])
@@ -167,15 +185,15 @@ def test_a_frame_has_token_type_and_numbered_data() -> None:
         assert fields["event"] == "x.y"
 
 
-def test_an_error_has_no_type_of_its_frame() -> None:
-    """openai-node would stop reading at it, before the end."""
+def test_the_frame_of_an_error_has_no_event_field() -> None:
+    """openai-node would stop reading at an `event: error` field, before the terminal event."""
     first, last = frames(0, [*ended(Status.FAILED)], ends=True)
     assert "event" not in first
     assert last["event"] == "response.failed"
 
 
-def test_a_finished_output_is_told_from_the_beginning() -> None:
-    """First `in_progress` without output, which makes void what came before, then the output, without numbers."""
+def test_a_finished_output_is_synthesized_from_the_start() -> None:
+    """A first `in_progress` without output tells readers to discard what they have. The events of the output follow."""
     first, *rest = stream_events.synthesized(RECORD, {"id": ID, "status": "completed", "output": [MESSAGE]})
     assert (decoded(first)["type"], decoded(first)["response"]["output"]) == ("response.in_progress", [])
     assert "hello" in [decoded(event).get("delta") for event in rest]

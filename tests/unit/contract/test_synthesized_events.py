@@ -1,4 +1,4 @@
-"""A finished output told anew: readers end with the output itself, and no upstream can make the telling fail."""
+"""Synthesized events: readers of them end with the output itself, and no upstream's output makes them fail."""
 
 import json
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ LOGPROB = {"token": "Hello", "bytes": [72], "logprob": -0.1, "top_logprobs": []}
 
 
 def part(text: str, **fields: Any) -> Json:
-    """Return a part of a message that holds text."""
+    """Return a part of a message with this text."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": [], **fields}
 
 
@@ -60,7 +60,7 @@ def response(status: str, output: Iterable[Any] = ()) -> Json:
 
 
 def stream(output: list[Any]) -> list[Json]:
-    """Return a whole stream whose output is told anew."""
+    """Return a whole stream whose output is synthesized."""
     events = [
         {"type": "response.created", "response": response("queued")},
         {"type": "response.in_progress", "response": response("in_progress")},
@@ -71,21 +71,21 @@ def stream(output: list[Any]) -> list[Json]:
 
 
 class Reader:
-    """The accumulator behind `client.responses.stream` of the OpenAI SDK, fed by hand."""
+    """The accumulator behind `client.responses.stream` of the OpenAI SDK, without its connection."""
 
     def __init__(self) -> None:
         self.state: ResponseStreamState[Any] = ResponseStreamState(input_tools=Omit(), text_format=Omit())
         self.fired: list[Any] = []
 
     def read(self, events: list[Json]) -> Any:
-        """Take events; return the last as the SDK gives it to its user."""
+        """Process events, and return the last one as the SDK returns it."""
         for event in events:
             self.fired += self.state.handle_event(construct_type_unchecked(type_=EVENT, value=event))
         return self.fired[-1]
 
 
 def rebuilt(output: list[Any]) -> list[Json]:
-    """Return what the SDK makes of the added items and deltas of an output."""
+    """Return the items that the SDK builds from added items and deltas."""
     reader = Reader()
     reader.read(stream(output)[:-1])
     items = reader.state._output_items
@@ -93,23 +93,23 @@ def rebuilt(output: list[Any]) -> list[Json]:
 
 
 def final_of(output: list[Any]) -> ParsedResponse[Any]:
-    """Return the response with which the SDK ends."""
+    """Return the final response of the SDK."""
     final: ParsedResponse[Any] = Reader().read(stream(output)).response
     return final
 
 
 def without(name: str, value: Json) -> Json:
-    """Return an object that lacks a field."""
+    """Return an object without a field."""
     return {other: inner for other, inner in value.items() if other != name}
 
 
 def kinds(output: list[Any]) -> list[str]:
-    """Return the types of the events that tell an output, without their common prefix."""
+    """Return the types of the synthesized events of an output, without their common prefix."""
     return [event["type"].removeprefix("response.") for event in output_events(output)]
 
 
 def of(kind: str, output: list[Any]) -> list[Json]:
-    """Return what the events of one type say."""
+    """Return the events of one type, without their type."""
     return [without("type", event) for event in output_events(output) if event["type"] == f"response.{kind}"]
 
 
@@ -123,8 +123,8 @@ def test_the_sdk_ends_with_the_text() -> None:
     assert [one.snapshot for one in deltas] == ["Hello ", "world", "Hello"]
 
 
-def test_the_sdk_accumulates_messages_and_calls_as_they_are() -> None:
-    """From added items and deltas alone: all but the status and what no delta carries."""
+def test_the_sdk_rebuilds_messages_and_calls_from_deltas() -> None:
+    """Added items and deltas give the whole item except for its final status."""
     hello, call = rebuilt([HELLO, CALL])
     assert hello == HELLO | {"status": "in_progress"}
     assert call == CALL | {"status": "in_progress"}
@@ -132,13 +132,13 @@ def test_the_sdk_accumulates_messages_and_calls_as_they_are() -> None:
 
 @pytest.mark.parametrize("output", [[], [HELLO], [CALL], [REASONING], [SEARCH], [REFUSAL], ALL])
 def test_every_event_has_the_fields_that_the_sdk_declares(output: list[Json]) -> None:
-    """Checked strictly against the SDK's types, which it does not do itself."""
+    """Events are validated strictly against the SDK's types, which the SDK itself does not do."""
     for number, event in enumerate(output_events(output)):
         assert STRICT.validate_python(event | {"sequence_number": number}).type == event["type"]
 
 
-def test_a_message_is_told_part_by_part() -> None:
-    """Added empty, one delta a text, done; each event says where it belongs."""
+def test_a_message_is_synthesized_part_by_part() -> None:
+    """An item is added empty, each text has one delta, then comes `done`. Each event has its indexes."""
     place = {"output_index": 0, "item_id": "msg_1"}
     first, second = place | {"content_index": 0}, place | {"content_index": 1}
     begun = HELLO | {"content": [], "status": "in_progress"}
@@ -156,16 +156,16 @@ def test_a_message_is_told_part_by_part() -> None:
     ]
 
 
-def test_annotations_are_told_one_by_one() -> None:
-    """Readers that take citations from their own events find them, between the text and its end."""
+def test_each_annotation_has_an_event() -> None:
+    """Annotation events come between the delta of a text and its `done`, for readers that take citations from them."""
     assert kinds([CITED])[2:6] == ["output_text.delta", *["output_text.annotation.added"] * 2, "output_text.done"]
     assert [one["annotation_index"] for one in of("output_text.annotation.added", [CITED])] == [0, 1]
     assert of("content_part.added", [CITED])[0]["part"] == part("")
     assert of("content_part.done", [CITED])[0]["part"] == CITED["content"][0]
 
 
-def test_a_refusal_is_told() -> None:
-    """It has events of its own."""
+def test_a_refusal_has_refusal_events() -> None:
+    """A refusal has its own type of delta, and no text delta."""
     place = {"output_index": 0, "item_id": "msg_3", "content_index": 0}
     assert of("refusal.delta", [REFUSAL]) == [place | {"delta": "I would rather not."}]
     assert of("refusal.done", [REFUSAL]) == [place | {"refusal": "I would rather not."}]
@@ -173,8 +173,8 @@ def test_a_refusal_is_told() -> None:
     assert not of("output_text.delta", [REFUSAL])
 
 
-def test_a_call_is_told_with_its_name() -> None:
-    """The arguments come at once; `done` repeats the name."""
+def test_a_call_is_synthesized_with_its_name() -> None:
+    """The arguments have one delta. `done` repeats the name of the function."""
     place = {"output_index": 1, "item_id": "fc_1"}
     output = [SEARCH, CALL]
     assert of("output_item.added", output)[1]["item"] == CALL | {"arguments": "", "status": "in_progress"}
@@ -182,8 +182,8 @@ def test_a_call_is_told_with_its_name() -> None:
     assert of("function_call_arguments.done", output) == [place | WEATHER]
 
 
-def test_reasoning_is_told_summary_first() -> None:
-    """Each part of the summary, then what open models give as the thought itself."""
+def test_the_summary_of_reasoning_comes_first() -> None:
+    """The parts of the summary come before the reasoning text, which open models give."""
     place = {"output_index": 0, "item_id": "rs_1"}
     assert of("output_item.added", [REASONING])[0]["item"] == REASONING | {"summary": [], "content": []}
     assert of("reasoning_summary_text.delta", [REASONING]) == [
@@ -197,8 +197,8 @@ def test_reasoning_is_told_summary_first() -> None:
 
 
 @pytest.mark.parametrize("item", [SEARCH, CUSTOM, {"id": "x_1", "type": "of_tomorrow", "content": [part("a")]}])
-def test_any_other_item_is_told_as_begun_and_done(item: Json) -> None:
-    """Two events; only an item that has a status is first in progress."""
+def test_any_other_item_has_added_and_done_events_only(item: Json) -> None:
+    """An item of another type has two events. The added item is `in_progress`, if it has a status at all."""
     begun = {"status": "in_progress"} if "status" in item else {}
     assert output_events([item]) == [
         {"type": "response.output_item.added", "output_index": 0, "item": item | begun},
@@ -206,8 +206,8 @@ def test_any_other_item_is_told_as_begun_and_done(item: Json) -> None:
     ]
 
 
-def test_items_without_an_id_get_one_by_their_place() -> None:
-    """The same every time and different from each other: the SDK refuses two items it cannot tell apart."""
+def test_items_without_an_id_get_one_from_their_index() -> None:
+    """The ids are constant and differ from each other, because the SDK refuses items that it cannot distinguish."""
     nameless = [without("id", HELLO), HELLO | {"id": None}]
     assert output_events(nameless) == output_events(nameless)
     assert [one["item"]["id"] for one in of("output_item.done", nameless)] == ["item_0", "item_1"]
@@ -216,16 +216,16 @@ def test_items_without_an_id_get_one_by_their_place() -> None:
     assert of("output_item.done", [HELLO | {"id": 5}]) == of("output_item.done", [HELLO | {"id": ""}])
 
 
-def test_a_call_without_an_id_stays_so() -> None:
-    """It is known by its call id; the SDK refuses a final response in which an id is gone again."""
+def test_a_call_without_an_id_does_not_get_one() -> None:
+    """A call is identified by its call id. The SDK refuses a final response in which an earlier id is missing."""
     nameless = without("id", CALL)
     assert final_of([nameless]).output[0].to_dict()["call_id"] == "call_1"
     assert of("output_item.done", [nameless])[0]["item"] == nameless
     assert of("function_call_arguments.delta", [nameless])[0]["item_id"] == "item_0"
 
 
-def test_what_is_no_item_or_part_is_left_out() -> None:
-    """The rest is numbered without gaps, because readers append."""
+def test_values_that_are_not_items_or_parts_are_left_out() -> None:
+    """Only items and parts are numbered, without gaps, because readers append."""
     odd = message("msg_1", part("a"))
     odd["content"] = [None, 5, "text", [], {}, {"type": ["output_text"]}, *odd["content"]]
     output = [None, 5, "text", [HELLO], {}, {"type": None}, odd]
@@ -234,23 +234,23 @@ def test_what_is_no_item_or_part_is_left_out() -> None:
     assert rebuilt(output)[0]["content"] == [part("a")]
 
 
-def test_the_output_given_is_not_changed() -> None:
-    """The same object becomes the terminal event."""
+def test_the_given_output_is_not_changed() -> None:
+    """The output is not changed, because the same object is sent in the terminal event."""
     before = json.dumps(ALL)
     output_events(ALL)
     assert json.dumps(ALL) == before
 
 
 @pytest.mark.parametrize("content", [None, 5, "text", {"type": "output_text", "text": "a"}, [None], [{"text": "a"}]])
-def test_a_message_whose_content_is_none_is_told_without_parts(content: object) -> None:
-    """Also one that lacks the field: begun and done."""
+def test_a_message_with_invalid_content_has_no_parts(content: object) -> None:
+    """A message without usable content has `added` and `done` only."""
     for item in (HELLO | {"content": content}, without("content", HELLO)):
         assert kinds([item]) == ["output_item.added", "output_item.done"]
         assert of("output_item.added", [item])[0]["item"]["content"] == []
 
 
-def test_a_part_nobody_knows_is_told_as_begun_and_done() -> None:
-    """Whatever it holds arrives whole; only texts have deltas, and only output texts have annotations."""
+def test_an_unknown_part_has_added_and_done_events_only() -> None:
+    """An unknown part is sent whole. Only texts have deltas, and only output texts have annotations."""
     foreign = {"type": "of_tomorrow", "data": [1]}
     refusal = {"type": "refusal", "refusal": "no", "annotations": [CITATION]}
     order = kinds([message("msg_1", foreign, refusal)])
@@ -269,7 +269,7 @@ hostile = st.recursive(
 
 
 def spoiled(values: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
-    """Return such objects with one field that holds anything."""
+    """Return such objects, each with one field that has an arbitrary value."""
     return st.builds(lambda value, name, anything: value | {name: anything}, values, words, hostile)
 
 
@@ -279,8 +279,8 @@ items = spoiled(st.sampled_from(ALL)) | spoiled(messages)
 
 
 @given(st.lists(hostile | items, max_size=5) | st.lists(items, max_size=3))
-def test_no_output_makes_the_telling_fail(output: list[Any]) -> None:
-    """Whatever an upstream calls its output: events that can be sent, each item added, then done, numbered from 0."""
+def test_any_output_of_an_upstream_can_be_synthesized(output: list[Any]) -> None:
+    """Any output gives events that can be sent. Each item is added, then done, with indexes from 0."""
     events = json.loads(orjson.dumps(output_events(output)))
     assert {event["type"] for event in events} <= KNOWN
     ends = [(event["type"], event["output_index"]) for event in events if ".output_item." in event["type"]]
@@ -293,7 +293,7 @@ texts = st.lists(st.lists(st.text(max_size=20), max_size=3), max_size=4)
 
 @given(texts)
 def test_the_sdk_ends_with_any_text(given_texts: list[list[str]]) -> None:
-    """Any number of messages and parts, told, read and joined again."""
+    """Any number of messages and parts is rebuilt exactly from its synthesized events."""
     output = [message(f"msg_{n}", *map(part, texts)) for n, texts in enumerate(given_texts)]
     assert final_of(output).output_text == "".join(map("".join, given_texts))
     assert rebuilt(output) == [one | {"status": "in_progress"} for one in output]

@@ -1,4 +1,4 @@
-"""Alarms: the key orders them by time, and a moved alarm has a new key."""
+"""Alarms: their keys sort by time, and a moved alarm has a new key."""
 
 from dataclasses import replace
 
@@ -31,48 +31,54 @@ alarms = st.builds(
 )
 
 
-def test_the_key_is_as_the_design_says() -> None:
-    """Thirteen digits of time, the kind, the id, and the target where there is one."""
+def test_the_key_of_an_alarm_has_the_specified_form() -> None:
+    """The key has thirteen digits of time, the kind, the id, and the target if there is one."""
     assert Alarm(NOW_MS, Kind.POLL, ID).key == f"alarm|1800000000000|poll|{ID}"
     assert Alarm(7, Kind.DELIVER, ID, "c").key == f"alarm|0000000000007|deliver|{ID}|c"
 
 
-def test_two_deliveries_of_one_response_may_be_due_in_one_millisecond() -> None:
-    """The target is part of the key, so that a callback and a reply queue do not collide."""
+def test_two_deliveries_of_one_response_may_be_due_in_the_same_millisecond() -> None:
+    """The target is part of the key, so a callback and a reply queue do not collide."""
     assert Alarm(NOW_MS, Kind.DELIVER, ID, "c").key != Alarm(NOW_MS, Kind.DELIVER, ID, "q").key
 
 
 @given(st.lists(alarms, min_size=2))
-def test_keys_are_in_the_order_of_time(some: list[Alarm]) -> None:
-    """The first rows of a partition are what is due first."""
+def test_keys_sort_by_time(some: list[Alarm]) -> None:
+    """The alarms that are due first are the first rows of their partition."""
     by_key = sorted(some, key=lambda alarm: alarm.key)
     assert [alarm.due_ms for alarm in by_key] == sorted(alarm.due_ms for alarm in some)
 
 
 @given(alarms, times)
-def test_the_bound_parts_what_is_due_from_what_is_not(alarm: Alarm, now_ms: int) -> None:
-    """A row key is below the bound exactly if its alarm is due by then, in that very millisecond too."""
+def test_the_bound_separates_due_alarms_from_later_ones(alarm: Alarm, now_ms: int) -> None:
+    """A row key is below the bound exactly if its alarm is due by then. An alarm of the same millisecond is due."""
     assert (ALARMS <= alarm.key < alarms_until(now_ms)) == (alarm.due_ms <= now_ms)
 
 
 @given(alarms, times)
 def test_a_moved_alarm_has_a_new_and_later_key(alarm: Alarm, due_ms: int) -> None:
-    """Old and new stand side by side in one transaction, so it moves by at least 1 ms; nothing else changes."""
+    """A move sets an alarm at least 1 ms later and changes nothing else.
+
+    Old and new rows need different keys, because one transaction contains both.
+    """
     moved = alarm.moved(due_ms)
     assert moved == replace(alarm, due_ms=max(due_ms, alarm.due_ms + 1), etag="")
 
 
 @given(alarms, times)
 def test_an_alarm_may_be_set_to_an_earlier_time(alarm: Alarm, due_ms: int) -> None:
-    """Whoever holds it may bring it forward; only its own time it cannot keep, for the key must be a new one."""
+    """An alarm may be set to any time.
+
+    If that is its current time, it is set 1 ms later, because the key must be a new one.
+    """
     following = alarm.at(due_ms)
     assert following.key != alarm.key
     assert following == replace(alarm, due_ms=following.due_ms, etag="")
     assert following.due_ms - due_ms == (due_ms == alarm.due_ms)
 
 
-def test_a_move_may_note_what_it_changes() -> None:
-    """The attempt is counted in the move itself."""
+def test_a_move_may_change_other_fields() -> None:
+    """A move may also change other fields of the alarm, such as the count of attempts."""
     assert Alarm(NOW_MS, Kind.POLL, ID).moved(NOW_MS + 5, attempt=3) == Alarm(NOW_MS + 5, Kind.POLL, ID, attempt=3)
 
 
@@ -92,15 +98,15 @@ def test_a_move_may_note_what_it_changes() -> None:
         f"resp|1800000000000|poll|{ID}",
     ],
 )
-def test_a_key_that_names_no_alarm_is_a_value_error(key: str) -> None:
-    """Whatever stands in the table or in a message, reading a key gives an alarm or a ValueError."""
+def test_a_key_that_is_not_an_alarms_raises_value_error(key: str) -> None:
+    """Any text in the table or in a message is the key of an alarm or raises a ValueError."""
     with pytest.raises(ValueError, match=r".+"):
         alarm_of(key)
 
 
 @given(st.text() | st.from_regex(r"\Aalarm\|.*\|.*\|.*\Z"))
-def test_any_text_is_the_key_of_the_alarm_it_gives(text: str) -> None:
-    """No two keys give one alarm, so whoever writes a key back writes the same row."""
+def test_two_different_keys_never_give_the_same_alarm(text: str) -> None:
+    """The key of a parsed alarm is the text it was parsed from, so writing it back addresses the same row."""
     try:
         alarm = alarm_of(text)
     except ValueError:
@@ -109,6 +115,9 @@ def test_any_text_is_the_key_of_the_alarm_it_gives(text: str) -> None:
 
 
 def test_every_kind_has_a_lease() -> None:
-    """A rung alarm is moved by its action's deadline and 10 s; a poll only when it is a checked one."""
+    """Each kind of alarm has a lease: the deadline of its action plus 10 s.
+
+    For a poll it applies to checked polls only.
+    """
     assert set(LEASE_MS) == set(Kind)
     assert min(LEASE_MS.values()) > 10_000

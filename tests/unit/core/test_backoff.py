@@ -1,4 +1,4 @@
-"""When things are done again: polls, retries, and what a Retry-After header asks for."""
+"""When something is done again: polls, retries, and the Retry-After header."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -21,34 +21,40 @@ jitters = st.floats(0, 1, exclude_max=True)
     [(-5, 1_000), (0, 1_000), (10_000, 1_000), (10_010, 1_001), (60_000, 6_000), (5 * MINUTE, 30_000), (HOUR, 30_000)],
 )
 def test_a_poll_waits_a_tenth_of_the_elapsed_time(elapsed_ms: int, expected_ms: int) -> None:
-    """From 1 s to 30 s; a clock that went back is no reason to wait less."""
+    """A poll waits a tenth of the elapsed time, from 1 s to 30 s.
+
+    A clock that was set back does not shorten the wait.
+    """
     assert poll_delay(elapsed_ms, lambda: 0.0) == expected_ms
 
 
 @given(st.integers(-HOUR, 1000 * HOUR), jitters)
 def test_the_jitter_of_a_poll_only_adds(elapsed_ms: int, roll: float) -> None:
-    """At most a tenth is added: a poll is never earlier than the nudge that is parked for it."""
+    """Jitter adds at most a tenth. A poll never comes before the wake-up that was sent for it."""
     least = poll_delay(elapsed_ms, lambda: 0.0)
     assert least <= poll_delay(elapsed_ms, lambda: roll) <= least * 1.1
 
 
 @pytest.mark.parametrize(("tries", "most_ms"), [(0, 1_000), (1, 2_000), (2, 4_000), (5, 32_000), (6, MINUTE)])
 def test_errors_in_a_row_double_the_wait(tries: int, most_ms: int) -> None:
-    """1, 2, 4 … 60 s, of which the jitter takes away up to a half; never less than a second."""
+    """The wait is 1, 2, 4 … 60 s. Jitter takes away up to half of it, but it is never below a second."""
     assert retry_delay(tries, lambda: 0.0) == max(most_ms // 2, 1_000)
     assert retry_delay(tries, lambda: 1.0) == most_ms
 
 
 @given(st.integers(0, 10**6), jitters, st.none() | st.floats(0, 10**9))
 def test_a_retry_waits_a_second_to_an_hour(tries: int, roll: float, asked_s: float | None) -> None:
-    """However many errors there were and whatever was asked for, the wait has bounds."""
+    """The wait stays within bounds for any number of errors and any Retry-After."""
     wait_ms = retry_delay(tries, lambda: roll, retry_after_s=asked_s)
     assert 1_000 <= wait_ms <= (MINUTE if asked_s is None else HOUR)
 
 
 @pytest.mark.parametrize(("asked_s", "expected_ms"), [(0.0, 1_000), (0.5, 1_500), (7.5, 8_500), (7_200.0, HOUR)])
-def test_what_the_upstream_asks_for_is_a_floor(asked_s: float, expected_ms: int) -> None:
-    """It is honoured up to an hour, by a second more than a sweep may be early, and never shortens a wait."""
+def test_the_upstreams_retry_after_is_a_minimum(asked_s: float, expected_ms: int) -> None:
+    """Retry-After is honoured up to an hour and never shortens a wait.
+
+    One second is added, because a sweep may be early.
+    """
     assert retry_delay(0, lambda: 0.0, retry_after_s=asked_s) == expected_ms
 
 
@@ -75,13 +81,13 @@ def test_what_the_upstream_asks_for_is_a_floor(asked_s: float, expected_ms: int)
     ],
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, expected_s: float | None) -> None:
-    """RFC 9110's two forms are read, a time in the past means now, everything else means nothing."""
+    """Both forms of RFC 9110 are read. A time in the past means now. Any other value is ignored."""
     assert parse_retry_after(header, NOW_MS) == expected_s
 
 
 @given(st.integers(0, 10**7))
 def test_a_date_means_the_seconds_until_then(wait_s: int) -> None:
-    """A date in the form that HTTP servers send gives the seconds from now to it."""
+    """A date in the form that HTTP servers send gives the seconds from now until then."""
     moment = datetime.fromtimestamp(NOW.timestamp() + wait_s, UTC)
     assert parse_retry_after(format_datetime(moment, usegmt=True), NOW_MS) == wait_s
 
@@ -91,8 +97,8 @@ dates = st.from_regex(r"\A\w{3}, \d{1,20} (Jan|Nov) -?\d{1,20} \d{1,20}:\d\d:\d\
 
 
 @given(st.text(max_size=40) | numbers | dates)
-def test_any_header_gives_a_time_that_can_be_reckoned_with(header: str) -> None:
-    """No header raises; what is read is finite and not negative."""
+def test_any_header_gives_a_usable_wait(header: str) -> None:
+    """No header raises. A wait that was read is finite and not negative."""
     asked_s = parse_retry_after(header, NOW_MS)
     assert asked_s is None or 0 <= asked_s <= ASKED_MAX_S
     assert retry_delay(0, lambda: 0.0, retry_after_s=asked_s) >= 1_000

@@ -34,22 +34,28 @@ FINAL = [state for state in DeliveryState if state is not DeliveryState.PENDING]
 
 
 def recorded(state: DeliveryState, following: Alarm | None = None, claim: Alarm | None = CLAIM) -> ChangeSet:
-    """Return what an attempt with this outcome writes."""
+    """Return the change set that records an attempt with this outcome."""
     return transitions.record_attempt(
         OVER.with_delivery(SENDING), SENDING, state, ROW, claim=claim, following=following, now_ms=NOW_MS
     )
 
 
 def test_a_claim_counts_the_attempt_and_replaces_the_alarm() -> None:
-    """The delivery knows the new alarm, which rings only after a death, and the other delivery is left alone."""
+    """The delivery has the key of the new alarm, which fires only if the process crashes.
+
+    The other delivery is unchanged.
+    """
     change = transitions.claim_attempt(OVER, replace(PENDING, postponed=Postponed.BREAKER), DUE, CLAIM)
     assert change.record.deliveries == (SENDING, OTHER)
     assert (change.alarms_in, change.alarms_out) == ((CLAIM,), (DUE.key,))
     assert transitions.claim_alarm(DUE, NOW_MS) == CLAIM
 
 
-def test_an_attempt_that_failed_is_recorded_with_the_next_one() -> None:
-    """Its row, its alarm and the alarm of the next attempt, for which a sweep is asked, are one change set."""
+def test_a_failed_attempt_is_recorded_with_the_next_alarm() -> None:
+    """One change set writes the row of the attempt, removes its alarm and sets the alarm of the next attempt.
+
+    A wake-up is sent for the new alarm.
+    """
     change = recorded(DeliveryState.PENDING, FOLLOWING)
     expected = replace(SENDING, sending=False, alarm_key=FOLLOWING.key)
     assert change.record.delivery("c") == expected
@@ -59,7 +65,10 @@ def test_an_attempt_that_failed_is_recorded_with_the_next_one() -> None:
 
 @pytest.mark.parametrize("state", FINAL)
 def test_the_last_attempt_ends_the_delivery(state: DeliveryState) -> None:
-    """No alarm is left. What a recovery may begin again gets an index row, which the delivery knows."""
+    """After the last attempt no alarm is left.
+
+    If a recovery may start the delivery again, it has an index row and its key.
+    """
     change = recorded(state)
     delivery = change.record.delivery("c")
     assert delivery
@@ -69,14 +78,14 @@ def test_the_last_attempt_ends_the_delivery(state: DeliveryState) -> None:
     assert (change.index_in, delivery.failure_key) == (((key,), key) if is_recoverable else ((), ""))
 
 
-def test_an_alarm_that_a_sweep_has_taken_is_left_to_it() -> None:
-    """The attempt is recorded all the same."""
+def test_an_attempt_whose_alarm_a_sweep_has_taken_is_recorded() -> None:
+    """The attempt is recorded, and the alarm is left to the sweep."""
     assert recorded(DeliveryState.DELIVERED, claim=None).alarms_out == ()
 
 
 @pytest.mark.parametrize("state", FINAL)
-def test_a_delivery_that_is_over_takes_no_other_outcome(state: DeliveryState) -> None:
-    """The table of states refuses it; only a redelivery makes it pending again."""
+def test_a_delivery_that_has_ended_accepts_no_other_outcome(state: DeliveryState) -> None:
+    """The table of states refuses a second outcome. Only a redelivery makes the delivery pending again."""
     over = replace(SENDING, state=state)
     with pytest.raises(IllegalTransition):
         transitions.record_attempt(OVER, over, DeliveryState.DELIVERED, ROW, claim=None, following=None, now_ms=NOW_MS)
@@ -87,8 +96,8 @@ def test_a_delivery_that_is_over_takes_no_other_outcome(state: DeliveryState) ->
     )
 
 
-def test_a_fault_of_ours_fails_a_delivery() -> None:
-    """A recovery finds it."""
+def test_a_delivery_that_fails_by_our_fault_can_be_recovered() -> None:
+    """A delivery that fails by a fault of ours gets an index row, by which a recovery finds it."""
     change = transitions.fail_delivery(OVER.with_delivery(SENDING), SENDING, NOW_MS)
     delivery = change.record.delivery("c")
     assert delivery
@@ -96,7 +105,7 @@ def test_a_fault_of_ours_fails_a_delivery() -> None:
 
 
 def test_an_attempt_is_postponed_without_being_counted() -> None:
-    """Its alarm moves, and the delivery says why."""
+    """The alarm of a postponed attempt moves, the reason is recorded, and the attempt is not counted."""
     later = DUE.at(NOW_MS + 30_000)
     change = transitions.postpone_attempt(OVER, PENDING, DUE, later, Postponed.CAPACITY)
     assert change.record.delivery("c") == replace(PENDING, alarm_key=later.key, postponed=Postponed.CAPACITY)
@@ -104,7 +113,10 @@ def test_an_attempt_is_postponed_without_being_counted() -> None:
 
 
 def test_a_redelivery_replaces_the_alarm_and_the_index_row() -> None:
-    """Of a pending delivery the alarm moves, by a millisecond if it is due at the same time."""
+    """A pending delivery gets a new alarm, 1 ms later if it would be due at the same time.
+
+    A failed one loses its index row.
+    """
     change = transitions.redeliver(OVER, PENDING, NOW_MS)
     assert [alarm.due_ms for alarm in change.alarms_in] == [DUE.due_ms + 1]
     assert (change.alarms_out, change.deliver_now) == ((DUE.key,), change.alarms_in)
@@ -113,6 +125,6 @@ def test_a_redelivery_replaces_the_alarm_and_the_index_row() -> None:
     assert (change.alarms_out, change.index_out) == ((), ("failed|x",))
 
 
-def test_the_row_of_an_attempt_is_named_by_target_and_number() -> None:
-    """Its key is built with all the others."""
+def test_the_key_of_an_attempt_has_its_target_and_number() -> None:
+    """The row of an attempt has the suffix that its target and number give."""
     assert transitions.attempt_row(Target.CALLBACK, 1, "{}") == ROW

@@ -1,4 +1,4 @@
-"""Errors: by whose fault, with which status, and without a word too many."""
+"""Errors: whose fault each is, which status it has, and that none reveals too much."""
 
 import inspect
 import re
@@ -7,15 +7,24 @@ from typing import Any
 import pytest
 
 from shared.core import errors
-from shared.core.errors import Conflict, RefusedByUpstream, ServiceError, UpstreamRefused, UpstreamUnavailable
+from shared.core.errors import (
+    Conflict,
+    RefusedByUpstream,
+    ServiceError,
+    UnreadableMessage,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamUnavailable,
+    UpstreamUnusable,
+)
 
 CLASSES: dict[str, Any] = {
     name: one for name, one in vars(errors).items() if inspect.isclass(one) and one.__module__ == errors.__name__
 }
 
 
-def test_the_tree_on_top_of_the_file_is_the_tree_of_the_classes() -> None:
-    """Each line of it names a class under the class it derives from. No class is left out."""
+def test_the_tree_in_the_docstring_is_the_class_hierarchy() -> None:
+    """Each line of the tree names a class under its base class. No class is missing."""
     lines = re.findall(r"^( *)([A-Z]\w+)  +\S", inspect.getdoc(errors) or "", re.MULTILINE)
     assert {name for _, name in lines} == CLASSES.keys()
     above: dict[int, type] = {-2: Exception}
@@ -38,7 +47,7 @@ def test_the_tree_on_top_of_the_file_is_the_tree_of_the_classes() -> None:
     ],
 )
 def test_an_error_is_answered_in_openais_envelope(name: str, status: int) -> None:
-    """The class says status and type; all four fields are there, whether they are given or not."""
+    """The class gives status and type. All four fields are always present, also those that were not given."""
     error: ServiceError = CLASSES[name]("No.", param="model", code="c")
     kind = "server_error" if status >= 500 else "invalid_request_error"
     assert error.status == status
@@ -47,7 +56,7 @@ def test_an_error_is_answered_in_openais_envelope(name: str, status: int) -> Non
 
 
 def test_a_refusal_of_the_upstream_is_passed_on() -> None:
-    """With its status, words, param and code."""
+    """The caller gets the upstream's status, message, param and code."""
     error = RefusedByUpstream(UpstreamRefused(422, "Not so.", param="tools", code="bad_tool"))
     assert error.status == 422
     assert error.envelope() == {
@@ -55,13 +64,32 @@ def test_a_refusal_of_the_upstream_is_passed_on() -> None:
     }
 
 
-def test_an_upstreams_words_are_not_in_the_text_of_its_error() -> None:
-    """What goes to a log is ours; the upstream's words are for the caller alone."""
+def test_the_text_of_an_error_omits_the_upstreams_message() -> None:
+    """Logs show only our own text. The upstream's message is for the caller alone."""
     assert str(UpstreamRefused(400, "words of another")) == "upstream refused with status 400"
+    failed = UpstreamFailed("code of another", "words of another")
+    assert (failed.code, failed.message) == ("code of another", "words of another")
+    assert str(failed) == "the stream reported an error"
 
 
-def test_an_error_carries_what_the_next_step_needs() -> None:
-    """When to try again, and which row was gone."""
+@pytest.mark.parametrize(
+    ("name", "code"), [("UpstreamOversized", "output_too_large"), ("UpstreamInvalid", "upstream_invalid")]
+)
+def test_an_answer_that_cannot_be_used_has_a_code_and_a_message(name: str, code: str) -> None:
+    """The caller gets both. The message is our own text, so it is also the text of the error."""
+    error = CLASSES[name]()
+    assert isinstance(error, UpstreamUnusable)
+    assert (error.code, str(error)) == (code, error.message)
+    assert error.message.startswith("The upstream's answer is ")
+
+
+def test_an_error_has_the_details_for_the_next_step() -> None:
+    """An unavailable upstream gives the time until a retry. A conflict names the row that was missing.
+
+    An unreadable message keeps its bytes, which are not in the text of the error.
+    """
     assert UpstreamUnavailable("status 429", retry_after_s=7.0).retry_after_s == 7.0
     assert Conflict("alarm|1").gone == "alarm|1"
     assert Conflict().gone is None
+    unreadable = UnreadableMessage("not valid JSON", b"the caller's text")
+    assert (str(unreadable), unreadable.body) == ("not valid JSON", b"the caller's text")

@@ -1,4 +1,4 @@
-"""The event log as rows: whatever the batches, it reads back the same from anywhere."""
+"""The event log as rows: it reads back unchanged from any position, however the events were batched."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -27,19 +27,19 @@ def event(text: str) -> Event:
 
 
 def noise(size: int, seed: int = 1) -> str:
-    """Return text that does not compress below half its size."""
+    """Return text that does not compress to less than half its size."""
     return random.Random(seed).randbytes(size // 2).hex()
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Return rows as storage holds them, by key."""
+    """Return rows as storage holds them, by row key."""
     found = {child_key(ID, row.suffix): row.properties for row in rows}
     assert len(found) == len(rows)
     return {key: {"RowKey": key, **found[key]} for key in sorted(found)}
 
 
 def pages(rows: Table, key: str) -> Iterator[event_log.Page]:
-    """Read page after page as a reader does, up to the one that is not full."""
+    """Read page after page from a key, as a reader does, until one is not full."""
     while True:
         found = [row for at, row in rows.items() if key <= at < keys.events_end(ID)]
         page = event_log.read_page(found[:ROWS_A_PAGE])
@@ -50,7 +50,7 @@ def pages(rows: Table, key: str) -> Iterator[event_log.Page]:
 
 
 def read_after(rows: Table, after: int) -> list[tuple[int, Event]]:
-    """Return the numbered events above a number."""
+    """Return the events above a number, with their numbers."""
     batches = [batch for page in pages(rows, event_log.batch_key_before(ID, after)) for batch in page.batches]
     received = [(number, one) for batch in batches for number, one in enumerate(batch.events, batch.first)]
     return [(number, one) for number, one in received if number > after]
@@ -67,7 +67,7 @@ cuts = st.lists(st.integers(1, 9), min_size=60, max_size=60)
 def test_any_events_in_any_batches_read_back_from_any_cursor(
     received: list[Event], sizes: list[int], first: int, data: st.DataObject
 ) -> None:
-    """Numbers and events are what was written, without gap or repeat, through all pages."""
+    """A reader gets the numbers and events that were written, through all pages, without gap or repeat."""
     rows, rest, number = list[Row](), iter(received), first
     for size in sizes:
         batch = list(islice(rest, size))
@@ -79,8 +79,8 @@ def test_any_events_in_any_batches_read_back_from_any_cursor(
 
 
 @pytest.mark.parametrize("count", [1, MAX_EVENTS - 1, MAX_EVENTS, MAX_EVENTS + 1, 3 * MAX_EVENTS])
-def test_a_batch_has_at_most_so_many_events(count: int) -> None:
-    """So whoever looks for an event reads no more than one batch before it, wherever it is."""
+def test_a_batch_has_at_most_256_events(count: int) -> None:
+    """A batch has at most 256 events, so a reader that looks for one reads at most one batch before it."""
     received = [event(str(number)) for number in range(count)]
     assert [len(batch) for batch in event_log.batches(received)][:-1] == [MAX_EVENTS] * ((count - 1) // MAX_EVENTS)
     rows = table(event_log.event_rows(7, received))
@@ -90,14 +90,14 @@ def test_a_batch_has_at_most_so_many_events(count: int) -> None:
         assert len(rows) - len(skipped) <= -(-(count - after + 6) // MAX_EVENTS) + 1
 
 
-def test_a_batch_has_at_most_so_much_text() -> None:
-    """An event that is over the bound alone is a batch of its own."""
+def test_a_batch_has_a_maximum_size() -> None:
+    """An event that alone is over the limit is a batch of one event."""
     small, large = event("x" * 400_000), event("x" * (2 * MAX_TEXT))
     assert event_log.batches([small, small, small, large, small]) == [[small, small], [small], [large], [small]]
 
 
 def test_a_large_event_spans_rows_and_reads_back() -> None:
-    """Two megabytes that hardly compress, as base64 images do."""
+    """An event that hardly compresses, such as a base64 image, spans several rows and reads back unchanged."""
     received = [event("a"), event(noise(3_000_000)), event("b")]
     rows = event_log.event_rows(0, received)
     assert len(rows) > 3
@@ -106,7 +106,7 @@ def test_a_large_event_spans_rows_and_reads_back() -> None:
 
 
 def test_a_page_that_ends_within_a_batch_leaves_it_to_the_next() -> None:
-    """No event is read from half a batch."""
+    """A batch that does not fit into a page is read whole with the next page. No event is read from half a batch."""
     received = [event(str(number)) for number in range(ROWS_A_PAGE - 1)] + [event(noise(3_000_000)), event("last")]
     rows = table([row for number, one in enumerate(received) for row in event_log.event_rows(number, [one])])
     first, *others = pages(rows, event_log.batch_key_before(ID, -1))
@@ -116,32 +116,32 @@ def test_a_page_that_ends_within_a_batch_leaves_it_to_the_next() -> None:
 
 
 def test_the_largest_batch_is_smaller_than_a_page() -> None:
-    """Else a reader would never get beyond it."""
+    """The largest batch has fewer rows than a page, because a reader would never get past a larger one."""
     rows = event_log.event_rows(0, [event(noise(4_000_000))])
     assert 1 < len(rows) < ROWS_A_PAGE
 
 
 def test_an_event_too_large_for_storage_is_refused_before_it_is_sent() -> None:
-    """Azurite would not refuse everything that Azure refuses."""
+    """An event of 6 MB raises Oversized. Azurite does not refuse everything that Azure refuses."""
     with pytest.raises(Oversized):
         event_log.event_rows(0, [event(noise(6_000_000))])
 
 
-def test_the_end_is_a_row_of_its_own() -> None:
-    """It says at which number the events from the record begin, after a gap too."""
+def test_the_end_of_a_stream_is_a_separate_row() -> None:
+    """The end row has the number at which the events made from the record begin, also after a gap."""
     rows = table([*event_log.event_rows(0, [event("a"), event("b")]), event_log.end_row(256)])
     (page,) = pages(rows, event_log.batch_key_before(ID, -1))
     assert [(batch.first, batch.ends) for batch in page.batches] == [(0, False), (256, True)]
 
 
-def test_keys_of_the_log_are_those_of_one_response() -> None:
-    """Between the first and the last there is no row of another kind or response."""
+def test_the_key_range_of_a_log_holds_one_response_only() -> None:
+    """No row of another kind or of another response lies between the first and the last key of a log."""
     assert event_log.batch_key_before(ID, -1) == f"resp|{ID}|event|0000000000|"
     others = [f"resp|{ID}|body|00", f"resp|{ID}|input|00", f"resp|{ID}", f"resp|{ID[:-1]}a|event|0000000000|00"]
     assert not [key for key in others if event_log.batch_key_before(ID, -1) <= key < keys.events_end(ID)]
 
 
-def test_a_batch_goes_into_one_transaction() -> None:
-    """Its rows are inserted: none of them may be there before."""
+def test_a_batch_has_one_row_with_the_number_of_its_first_event() -> None:
+    """The row of a small batch is named by the number of its first event."""
     rows = event_log.event_rows(3, [event("a")])
     assert [row.suffix for row in rows] == ["event|0000000003|00"]

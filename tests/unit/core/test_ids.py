@@ -1,4 +1,4 @@
-"""Names: ids and their shards, continuation tokens, derived ids."""
+"""Ids and their shards, derived ids, and continuation tokens."""
 
 import base64
 import re
@@ -17,12 +17,12 @@ event_numbers = st.none() | st.integers(0, 2**63)
 
 
 def token_of(data: bytes) -> str:
-    """Return what a forger who knows the format would make of these bytes."""
+    """Return these bytes in the form of a token, as a forger who knows the format would."""
     return "ct_" + base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def test_a_new_id_is_an_id_in_a_shard_and_never_the_same() -> None:
-    """Fresh ids have the public form, fall into the sixteen shards and do not repeat."""
+def test_new_ids_are_unique_and_use_every_shard() -> None:
+    """New ids have the public form, use all sixteen shards and do not repeat."""
     made = {new_id() for _ in range(500)}
     assert len(made) == 500
     assert all(re.fullmatch("resp_[0-9a-f]{32}", one) and is_id(one) for one in made)
@@ -32,33 +32,33 @@ def test_a_new_id_is_an_id_in_a_shard_and_never_the_same() -> None:
 @pytest.mark.parametrize(
     "text", ["", "resp_", ID[:-1], ID + "0", ID.upper(), ID + "\n", "resp_" + "g" * 32, f" {ID}", "resp_" + "٣" * 32]
 )
-def test_what_is_not_of_the_form_is_no_id(text: str) -> None:
-    """Shorter, longer, upper case, a line end, other digits: none of them names a response."""
+def test_text_of_another_form_is_not_an_id(text: str) -> None:
+    """Text that is shorter, longer, in upper case, with a line end or with other digits does not name a response."""
     assert not is_id(text)
     assert read_token(text) is None
 
 
 @given(st.lists(st.binary(max_size=8), max_size=4), st.lists(st.binary(max_size=8), max_size=4))
-def test_a_derived_id_is_equal_only_for_equal_parts(some: list[bytes], others: list[bytes]) -> None:
-    """The same parts give the same id; parts that only join to the same bytes do not."""
+def test_derived_ids_are_equal_only_for_equal_parts(some: list[bytes], others: list[bytes]) -> None:
+    """The same parts give the same id. Other parts give another id, even if they join to the same bytes."""
     assert is_id(derived_id(*some))
     assert (derived_id(*some) == derived_id(*others)) == (some == others)
 
 
 @given(response_ids, event_numbers)
-def test_a_token_reads_back_as_what_it_was_made_of(response_id: str, after: int | None) -> None:
-    """A continuation token names its response and, where it has one, the last event seen: 0 is a number too."""
+def test_a_token_reads_back_unchanged(response_id: str, after: int | None) -> None:
+    """A continuation token names its response and, if it has one, the last event seen. Event 0 is kept, too."""
     assert read_token(token_for(response_id, after)) == Cursor(response_id, after)
 
 
-def test_an_id_is_read_like_a_token() -> None:
-    """Where a token may stand, the id of the response may stand too."""
+def test_an_id_is_accepted_in_place_of_a_token() -> None:
+    """The id of a response is a cursor without an event number."""
     assert read_token(ID) == Cursor(ID)
 
 
 @given(st.text(max_size=70) | st.text("ABYZaz09-_=+/", max_size=62).map("ct_".__add__))
-def test_any_text_is_a_token_of_ours_or_nothing(text: str) -> None:
-    """Reading never raises, and two different texts never name the same place."""
+def test_any_text_is_one_of_our_tokens_or_refused(text: str) -> None:
+    """Reading never raises, and two different texts never name the same position."""
     cursor = read_token(text)
     assert cursor is None or text in (cursor.id, token_for(cursor.id, cursor.after))
 
@@ -77,23 +77,23 @@ def test_any_text_is_a_token_of_ours_or_nothing(text: str) -> None:
         "ct_\ud800",
     ],
 )
-def test_a_damaged_or_foreign_token_names_nothing(text: str) -> None:
-    """Padding, a cut, a surplus, another version, a number with leading zeros, foreign characters: none is ours."""
+def test_a_damaged_or_foreign_token_is_refused(text: str) -> None:
+    """A token with padding, missing or extra bytes, another version, leading zeros or foreign characters is refused."""
     assert read_token(text) is None
 
 
-def test_the_id_of_an_event_stays_the_same() -> None:
-    """Repeating a step makes no second event: the id follows from the response and the type alone."""
+def test_the_id_of_an_event_is_constant() -> None:
+    """The id depends on the response and the type only, so a repeated step does not create a second event."""
     assert event_id(ID, "response.completed") == event_id(ID, "response.completed")
     assert event_id(ID, "response.completed") != event_id(ID, "response.failed")
     assert re.fullmatch("evt_[0-9a-f]{32}", event_id(ID, "response.failed"))
 
 
-def test_a_tag_is_fit_for_a_row_key() -> None:
-    """However long and odd an upstream's token is, its tag is sixteen hex digits."""
+def test_a_tag_can_be_part_of_a_row_key() -> None:
+    """The tag of any upstream token, however long or odd, is sixteen hex digits."""
     assert re.fullmatch("[0-9a-f]{16}", tag("/\\#?|\n" * 100))
 
 
 def test_there_are_sixteen_shards() -> None:
-    """The number is fixed: ids that are out there carry it."""
+    """The number of shards is fixed, because published ids contain their shard."""
     assert ids.SHARDS == "0123456789abcdef"

@@ -1,4 +1,4 @@
-"""Row keys: each is built in one place, read in the same place, and in the order that scans rely on."""
+"""Row keys: each is built and read in one place, and sorts in the order that scans rely on."""
 
 import pytest
 from hypothesis import given
@@ -14,28 +14,28 @@ times = st.integers(0, 9_999_999_999_999)
 
 
 @given(times, st.sampled_from(["", "c", "q", "0123456789abcdef"]))
-def test_the_key_of_an_alarm_is_read_back(due_ms: int, target: str) -> None:
-    """Its time, kind, response and target."""
+def test_the_key_of_an_alarm_reads_back(due_ms: int, target: str) -> None:
+    """The key gives the time, kind, response and target that it was built from."""
     assert keys.parse_alarm_key(keys.alarm_key(due_ms, "poll", ID, target)) == (due_ms, "poll", ID, target)
 
 
 @pytest.mark.parametrize("key", ["", "alarm|", f"alarm|1|poll|{ID}", f"alarm|{NOW_MS}|poll|{ID}|", f"resp|{ID}"])
-def test_anything_else_is_not_an_alarm(key: str) -> None:
-    """The error names the key."""
+def test_any_other_key_is_not_an_alarm(key: str) -> None:
+    """A key that is not an alarm's raises a ValueError that names the key."""
     with pytest.raises(ValueError, match="not an alarm"):
         keys.parse_alarm_key(key)
 
 
 @given(times, times)
-def test_a_bound_parts_due_alarms_from_later_ones(due_ms: int, until_ms: int) -> None:
-    """An alarm is below the bound exactly if it is due by then, in that very millisecond, too."""
+def test_a_bound_separates_due_alarms_from_later_ones(due_ms: int, until_ms: int) -> None:
+    """A key is below the bound exactly if its alarm is due by then. An alarm of the same millisecond is due."""
     for target in ("", "c"):
         key = keys.alarm_key(due_ms, "poll", ID, target)
         assert (keys.ALARMS <= key < keys.alarms_until(until_ms)) == (due_ms <= until_ms)
 
 
 def test_a_failed_delivery_is_found_by_caller_and_time() -> None:
-    """Its key names the response and the target, and lies in the range of its caller."""
+    """The key of a failed delivery names the response and the target, and lies in the range of its caller."""
     key = keys.failure_key(TAG, NOW_MS, ID, "c")
     assert keys.parse_failure_key(key) == (ID, "c")
     assert keys.failures_from(TAG, NOW_MS) <= key < keys.failures_from(TAG, NOW_MS + 1)
@@ -44,16 +44,16 @@ def test_a_failed_delivery_is_found_by_caller_and_time() -> None:
         keys.parse_failure_key(f"failed|x|{ID}")
 
 
-def test_the_rows_of_a_response_are_beside_its_record() -> None:
-    """They follow it in the order of keys, and never mix with another response's."""
+def test_the_rows_of_a_response_follow_its_record() -> None:
+    """The keys of a response's rows sort right after its record, before the rows of any other response."""
     record, child = keys.record_key(ID), keys.child_key(ID, keys.part_suffix(keys.INPUT, 0))
     assert (record, child) == (f"resp|{ID}", f"resp|{ID}|input|00")
     assert record < keys.children_from(ID) < child < keys.children_from(ID) + keys.END < keys.record_key(OTHER)
     assert keys.children_from(ID, keys.INPUT) < child < keys.children_from(ID, keys.INPUT) + keys.END
 
 
-def test_parts_and_checkpoints_keep_their_order_as_text() -> None:
-    """Numbers have a fixed width, because keys are compared as text."""
+def test_parts_and_checkpoints_sort_by_number() -> None:
+    """Keys are compared as text, so their numbers have a fixed width."""
     assert keys.part_suffix(keys.BODY, 9) < keys.part_suffix(keys.BODY, 10)
     first, second = (keys.child_key(ID, keys.checkpoint_suffix(9, part)) for part in (0, 1))
     assert first < second < keys.child_key(ID, keys.checkpoint_suffix(10, 0))
@@ -61,21 +61,21 @@ def test_parts_and_checkpoints_keep_their_order_as_text() -> None:
 
 
 def test_an_attempt_names_its_target() -> None:
-    """By target, then by number."""
+    """The key of an attempt has its target, then its number."""
     key = keys.child_key(ID, keys.attempt_suffix("c", 12))
     assert (key, keys.attempt_target(key)) == (f"resp|{ID}|attempt|c|0012", "c")
 
 
 def test_a_batch_of_events_is_found_by_its_first_number() -> None:
-    """Its parts follow each other, and the next batch follows them."""
+    """The parts of a batch are consecutive, and the next batch follows them."""
     first, second = (keys.child_key(ID, keys.event_suffix(256, part)) for part in (0, 1))
     following = keys.child_key(ID, keys.event_suffix(512, 0))
     assert keys.first_event_of(second) == 256
     assert keys.events_from(ID, 256) <= first < second < keys.after_batch(first) < following < keys.events_end(ID)
 
 
-def test_an_upstreams_id_has_a_row_in_the_shard_of_its_hash() -> None:
-    """Whatever characters it contains."""
+def test_an_upstream_id_has_a_row_in_the_shard_of_its_hash() -> None:
+    """An upstream id may contain any characters, because its key is made from its hash."""
     owner = keys.upstream_owner("resp_of/the|upstream")
     assert keys.upstream_key(owner) == f"upstream|{owner.removeprefix('resp_')}"
     assert keys.upstream_owner("another") != owner

@@ -1,14 +1,16 @@
-"""What each step writes: one transaction, decided from the record as it was read."""
+"""What each step of a response writes: one transaction, decided from the record as it was read."""
 
 from dataclasses import replace
 
 import pytest
 
+from shared.core import event_log
 from shared.core import response_transitions as transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.blobs import MAX_PACKED, joined
 from shared.core.changesets import ChangeSet, Row
-from shared.core.records import INLINE_BODY, Delivery, Record, Target
+from shared.core.event_log import Event
+from shared.core.records import INLINE_BODY, Delivery, ExecutionMode, LogInfo, Record, Target
 from shared.core.response_transitions import DAY_MS, Ending
 from shared.core.states import IllegalTransition, Status
 from shared.storage import operations
@@ -28,31 +30,34 @@ TERMINAL = [status for status in Status if status.is_terminal]
 
 
 def ended(record: Record = RUNNING, ending: Ending = COMPLETED) -> ChangeSet:
-    """Return the write that ends a record now."""
+    """Return the change set that ends a record now."""
     return transitions.end(record, ending, NOW_MS, RETENTION_MS)
 
 
 def alarms_of(write: ChangeSet, kind: Kind) -> list[Alarm]:
-    """Return the alarms of a kind that a write inserts."""
+    """Return the alarms of a kind that a change set inserts."""
     return [alarm for alarm in write.alarms_in if alarm.kind is kind]
 
 
 def test_accepting_inserts_record_request_and_start_alarm() -> None:
-    """One write holds all three; the alarm is the starter's lease of 30 s and knows the deadline."""
+    """One change set inserts all three.
+
+    The alarm is the 30 s lease of the process that starts the response. It has the deadline.
+    """
     write = transitions.accept(NEW, b"request", NOW_MS)
     start = Alarm(NOW_MS + 30_000, Kind.START, ID, born_ms=BORN_MS, deadline_ms=NEW.deadline_ms)
     assert write == ChangeSet(NEW, alarms_in=(start,), rows=(Row("input|00", {"p0": b"request"}),), writes_body=True)
     assert LEASE_MS[Kind.START] == 30_000
 
 
-def test_an_unfinished_status_is_noted() -> None:
-    """What a poll shows of unfinished work is written into the record, and nothing beside it."""
+def test_an_unfinished_status_is_recorded() -> None:
+    """An unfinished status that a poll returns is written into the record. Nothing else changes."""
     assert transitions.record_progress(NEW, Status.IN_PROGRESS) == ChangeSet(replace(NEW, status=Status.IN_PROGRESS))
 
 
 @pytest.mark.parametrize("status", TERMINAL)
-def test_only_an_end_is_terminal(status: Status) -> None:
-    """Whatever an upstream makes of its words, neither a start nor a note leaves a terminal status without its end."""
+def test_only_an_end_writes_a_terminal_status(status: Status) -> None:
+    """Recording a start or progress with a terminal status is refused, whatever the upstream reports."""
     with pytest.raises(IllegalTransition):
         transitions.record_start(NEW, status, "up_1", "up_1", POLL, b"")
     with pytest.raises(IllegalTransition):
@@ -60,22 +65,25 @@ def test_only_an_end_is_terminal(status: Status) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.IN_PROGRESS])
-def test_an_end_is_terminal(status: Status) -> None:
-    """Nothing ends as unfinished."""
+def test_an_end_with_an_unfinished_status_is_refused(status: Status) -> None:
+    """A response cannot end with an unfinished status."""
     with pytest.raises(IllegalTransition):
         ended(RUNNING, Ending(status, b""))
 
 
 def test_the_largest_request_goes_into_numbered_rows() -> None:
-    """A request of the largest size is cut, and comes back from its rows in the order of their keys."""
+    """A request of the largest size is split into rows, and is joined again in the order of their keys."""
     packed = bytes(MAX_PACKED)
     rows = transitions.accept(NEW, packed, NOW_MS).rows
     assert [row.suffix for row in rows] == ["input|00", "input|01", "input|02", "input|03"]
     assert joined(row.properties for row in rows) == packed
 
 
-def test_a_start_is_noted_with_its_first_poll() -> None:
-    """Token, status and what is known of the object are written with the poll alarm, which a sweep is asked for."""
+def test_a_start_is_recorded_with_its_first_poll() -> None:
+    """One change set has the token, the status, the object so far and the first poll alarm.
+
+    A wake-up is sent for the alarm.
+    """
     write = transitions.record_start(NEW, Status.IN_PROGRESS, "up_1", "up_1", POLL, b"known")
     assert write.record == replace(
         NEW,
@@ -89,8 +97,8 @@ def test_a_start_is_noted_with_its_first_poll() -> None:
     assert not write.rows
 
 
-def test_a_start_gives_no_rows_to_an_object_that_is_not_final() -> None:
-    """Until a response is final its object is only stored where it fits beside the record."""
+def test_an_object_that_is_not_final_gets_no_rows() -> None:
+    """The object of an unfinished response is stored only if it fits into the record."""
     large = bytes(INLINE_BODY + 1)
     write = transitions.record_start(NEW, Status.IN_PROGRESS, "up_1", "up_1", POLL, large)
     assert (write.record.body, write.record.body_rows, write.rows) == (large, 0, ())
@@ -98,8 +106,8 @@ def test_a_start_gives_no_rows_to_an_object_that_is_not_final() -> None:
 
 
 @pytest.mark.parametrize("status", TERMINAL)
-def test_an_end_is_one_write(status: Status) -> None:
-    """Status, time, output, delivery alarms and purge alarm go together, for every terminal status."""
+def test_an_end_is_one_change_set(status: Status) -> None:
+    """For every terminal status, one change set has status, time, output, delivery alarms and purge alarm."""
     write = ended(TARGETED, Ending(status, b"answer"))
     assert (write.record.status, write.record.ended_ms, write.record.body) == (status, NOW_MS, b"answer")
     assert write.writes_body
@@ -110,8 +118,8 @@ def test_an_end_is_one_write(status: Status) -> None:
     assert [alarm.key for alarm in alarms_of(write, Kind.PURGE)] == [write.record.purge_key]
 
 
-def test_an_end_asks_for_its_deliveries_at_once() -> None:
-    """Each delivery knows its one alarm, and that alarm is the safety net of the message that is sent now."""
+def test_an_end_sends_its_deliveries_at_once() -> None:
+    """Each delivery has one alarm, which is the safety net of the queue message that is sent now."""
     write = ended(TARGETED)
     assert write.deliver_now == tuple(alarms_of(write, Kind.DELIVER))
     assert write.record.deliveries == tuple(
@@ -122,7 +130,7 @@ def test_an_end_asks_for_its_deliveries_at_once() -> None:
 
 @pytest.mark.parametrize(("store", "kept_ms"), [(True, RETENTION_MS), (False, 600_000)])
 def test_a_response_is_purged_after_its_retention(store: bool, kept_ms: int) -> None:
-    """A stored one is kept as the deployment says, an unstored one for ten minutes after its end."""
+    """A stored response is kept for the configured retention, one that is not stored for ten minutes after its end."""
     (purge,) = alarms_of(ended(replace(RUNNING, request=replace(RUNNING.request, store=store))), Kind.PURGE)
     assert purge.due_ms == NOW_MS + kept_ms
 
@@ -130,8 +138,11 @@ def test_a_response_is_purged_after_its_retention(store: bool, kept_ms: int) -> 
 @pytest.mark.parametrize(
     ("size", "rows"), [(0, 0), (INLINE_BODY, 0), (INLINE_BODY + 1, 1), (655_361, 2), (MAX_PACKED, 4)]
 )
-def test_an_output_stands_in_the_record_or_in_rows_beside_it(size: int, rows: int) -> None:
-    """While it fits it is in the record; else it is in as many rows as the record says, in the same write."""
+def test_an_output_is_stored_in_the_record_or_in_rows_beside_it(size: int, rows: int) -> None:
+    """An output that fits is stored in the record.
+
+    A larger one gets rows in the same change set, and the record counts them.
+    """
     packed = bytes(size)
     write = ended(RUNNING, Ending(Status.COMPLETED, packed))
     assert write.record.body_rows == len(write.rows) == rows
@@ -140,7 +151,7 @@ def test_an_output_stands_in_the_record_or_in_rows_beside_it(size: int, rows: in
 
 
 def test_an_end_from_outside_stops_the_upstream() -> None:
-    """It takes the next epoch, and an alarm with the token tells the upstream from now on for a day."""
+    """An end from outside increases the epoch and sets a stop alarm with the token, due at once and kept for a day."""
     write = ended(RUNNING, Ending(Status.CANCELLED, b"", stop=True))
     (stop,) = alarms_of(write, Kind.STOP)
     assert write.record.run.epoch == RUNNING.run.epoch + 1
@@ -151,20 +162,20 @@ def test_an_end_from_outside_stops_the_upstream() -> None:
 @pytest.mark.parametrize(
     ("record", "stop"), [(NEW, True), (RUNNING, False)], ids=["no token to stop", "ended by the upstream"]
 )
-def test_nothing_is_stopped_without_need(record: Record, stop: bool) -> None:
-    """Without a token there is nothing to stop yet; work that ended by itself needs no stop."""
+def test_no_stop_alarm_is_set_without_need(record: Record, stop: bool) -> None:
+    """Without a token there is nothing to stop yet. Work that the upstream has ended needs no stop."""
     assert not alarms_of(ended(record, Ending(Status.FAILED, b"", stop=stop)), Kind.STOP)
 
 
-def test_an_end_may_bring_the_upstreams_name() -> None:
-    """A response that ends in its first answer learns its upstream id there; none given leaves the known one."""
+def test_an_end_may_record_the_upstream_id() -> None:
+    """A response that ends with its first answer gets its upstream id from it. Otherwise the known id is kept."""
     assert ended(NEW, Ending(Status.COMPLETED, b"", upstream_id="up_2")).record.upstream.id == "up_2"
     assert ended(RUNNING).record.upstream.id == "up_1"
 
 
 @pytest.mark.parametrize("status", TERMINAL)
-def test_what_has_ended_is_neither_ended_nor_started_again(status: Status) -> None:
-    """The table of states refuses both, so no write comes of them."""
+def test_an_ended_response_is_not_ended_or_started_again(status: Status) -> None:
+    """The table of states refuses both, so neither gives a change set."""
     over = ended(RUNNING, Ending(status, b"answer")).record
     with pytest.raises(IllegalTransition):
         ended(over)
@@ -172,8 +183,8 @@ def test_what_has_ended_is_neither_ended_nor_started_again(status: Status) -> No
         transitions.record_start(over, Status.IN_PROGRESS, "up_2", "up_2", POLL, b"")
 
 
-def test_a_token_that_is_learned_too_late_is_stopped() -> None:
-    """Whoever learns the token of a cancelled response notes it and sets the stop alarm in one write."""
+def test_a_token_learned_after_the_end_is_stopped() -> None:
+    """If the token of a cancelled response becomes known, one change set records it and sets the stop alarm."""
     cancelled = ended(NEW, Ending(Status.CANCELLED, b"", stop=True)).record
     write = transitions.stop_orphan(cancelled, "up_9", "up_9", NOW_MS)
     assert write.record == replace(cancelled, upstream=replace(cancelled.upstream, token="up_9", id="up_9"))
@@ -181,34 +192,34 @@ def test_a_token_that_is_learned_too_late_is_stopped() -> None:
 
 
 def test_a_second_token_is_stopped_and_the_first_stays() -> None:
-    """Work that an upstream began twice is stopped; the response goes on with what it has."""
+    """If an upstream started the work twice, the second work is stopped. The response keeps the first."""
     write = transitions.stop_orphan(RUNNING, "up_2", "up_2", NOW_MS)
     assert write.record == RUNNING
     assert [alarm.token for alarm in write.alarms_in] == ["up_2"]
 
 
 def test_two_stops_of_one_response_do_not_collide() -> None:
-    """The token's tag is in the key: both may be due in the same millisecond."""
+    """The key of a stop alarm has the token's tag, so two of them may be due in the same millisecond."""
     assert transitions.stop_alarm(NEW, "up_1", NOW_MS).key != transitions.stop_alarm(NEW, "up_2", NOW_MS).key
 
 
 def test_an_acknowledgement_is_recorded_once() -> None:
-    """From then on a caller knows the id, and the rows must stay."""
+    """Once a caller knows the id, the record says so, and the rows must stay."""
     change = transitions.acknowledge(NEW)
     assert change == ChangeSet(replace(NEW, acknowledged=True))
     assert transitions.acknowledge(replace(NEW, acknowledged=True)) is None
 
 
-def test_an_announced_end_is_recorded_while_it_can_matter() -> None:
-    """Not when the token is known, when it is recorded already, or when the response has ended."""
+def test_an_announced_end_is_recorded_only_while_it_matters() -> None:
+    """An announced end is not recorded twice, nor if the token is known or the response has ended."""
     announced = replace(NEW, upstream=replace(NEW.upstream, end_announced=True))
     assert transitions.announce_end(NEW) == ChangeSet(announced)
     for record in (announced, RUNNING, ended(NEW).record):
         assert transitions.announce_end(record) is None
 
 
-def test_the_first_poll_is_due_at_once_where_the_end_is_announced() -> None:
-    """Otherwise it waits for a tenth of the response's age, at least a second."""
+def test_the_first_poll_is_due_at_once_if_the_end_is_announced() -> None:
+    """If the end is not announced, the first poll waits a tenth of the response's age, and at least a second."""
     announced = replace(NEW, upstream=replace(NEW.upstream, end_announced=True))
     assert transitions.poll_alarm(announced, "up_1", NOW_MS, lambda: 0.0).due_ms == NOW_MS
     assert transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.0).due_ms == NOW_MS + 1_000
@@ -216,13 +227,58 @@ def test_the_first_poll_is_due_at_once_where_the_end_is_announced() -> None:
 
 
 def test_a_response_may_be_accepted_as_ended() -> None:
-    """Its request is kept, and its delivery and purge alarms are as those of any other end."""
+    """A response that is accepted as ended keeps its request.
+
+    It gets the delivery and purge alarms of any other end.
+    """
     failed = Ending(Status.FAILED, b"why")
     change = transitions.accept_ended(TARGETED, b"request", failed, NOW_MS, RETENTION_MS)
     assert change == replace(ended(TARGETED, failed), rows=(Row("input|00", {"p0": b"request"}),))
 
 
-def test_a_session_goes_into_rows_of_its_own() -> None:
-    """A response that continues this one reads them."""
+def test_a_session_is_stored_in_separate_rows() -> None:
+    """The response that continues this one reads the agent's session from these rows."""
     change = ended(RUNNING, replace(COMPLETED, session=b"session"))
     assert (change.rows, change.record.session_rows) == ((Row("legacy|00", {"p0": b"session"}),), 1)
+
+
+STREAMED = replace(
+    RUNNING,
+    request=replace(RUNNING.request, stream=True),
+    run=replace(RUNNING.run, mode=ExecutionMode.RUN, claimed=True),
+    log=LogInfo(next_seq=5, high_water_mark=261, valid_from=2),
+)
+
+
+@pytest.mark.parametrize(("status", "count"), [(Status.COMPLETED, 1), (Status.FAILED, 2)])
+def test_the_holder_of_a_run_ends_its_stream_after_the_last_event(status: Status, count: int) -> None:
+    """The end of the stream is a row of the same change set. A failure ends with two events."""
+    change = ended(STREAMED, Ending(status, b""))
+    assert change.rows == (event_log.end_row(5),)
+    assert change.record.log == replace(STREAMED.log, next_seq=5 + count)
+
+
+@pytest.mark.parametrize(
+    ("record", "stop"),
+    [(STREAMED, True), (replace(STREAMED, run=RUNNING.run), False)],
+    ids=["stopped from outside", "polled"],
+)
+def test_any_other_process_ends_a_stream_above_every_number_that_was_reserved(record: Record, stop: bool) -> None:
+    """Readers may have seen events that are not in the log, but none with a number above the high-water mark."""
+    change = ended(record, Ending(Status.CANCELLED, b"", stop=stop))
+    assert change.rows == (event_log.end_row(261),)
+    assert change.record.log == replace(STREAMED.log, next_seq=262)
+
+
+def test_synthesized_events_precede_the_end_and_void_all_earlier_ones() -> None:
+    """A reader that comes later starts at the first of them. They are numbered above the high-water mark."""
+    events = tuple(Event(f"x.{n}", b"{}") for n in range(3))
+    change = ended(STREAMED, replace(COMPLETED, synthesized=events))
+    assert change.rows == (*event_log.event_rows(261, events), event_log.end_row(264))
+    assert change.record.log == replace(STREAMED.log, next_seq=265, valid_from=261)
+
+
+def test_a_response_that_is_not_streamed_has_no_events() -> None:
+    """Its event log stays empty at the end."""
+    change = ended(RUNNING, replace(COMPLETED, synthesized=(Event("x.y", b"{}"),)))
+    assert (change.rows, change.record.log) == ((), RUNNING.log)

@@ -1,7 +1,7 @@
-"""Invariants 3 and 4 against any course of events: terminal is final, and an end is one transaction.
+"""Invariants 3 and 4 for any sequence of events: a terminal status is final, and an end is one transaction.
 
-An event is what a flow of the engine writes about a record as it has read it. The courses are arbitrary: most of them
-no upstream, caller and clock together would bring about.
+An event is what the engine writes about a record that it has read. The sequences are arbitrary. Most of them cannot
+happen with a real upstream, caller and clock.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ records = st.builds(
 
 
 def ended(record: Record, outcome: Outcome, now_ms: int) -> ChangeSet:
-    """Return what ends a record with an outcome."""
+    """Return the change set that ends a record with an outcome."""
     return transitions.end(record, endings.ending_of(record, outcome), now_ms, RETENTION_MS)
 
 
@@ -64,18 +64,18 @@ def ends(outcome: Outcome, now_ms: int) -> Event:
 
 
 def starts(status: Status, token: str, now_ms: int) -> Event:
-    """Return the event that an upstream has accepted the work."""
+    """Return the event that the upstream has accepted the work."""
     poll = Alarm(now_ms, Kind.POLL, ID, token=token)
     return lambda record: transitions.record_start(record, status, token, token, poll, b"")
 
 
 def notes(status: Status) -> Event:
-    """Return the event that an upstream's answer shows an unfinished status."""
+    """Return the event that the upstream's answer shows an unfinished status."""
     return lambda record: transitions.record_progress(record, later(record.status, status))
 
 
 def of_an_ended(write: Event) -> Event:
-    """Return an event that only an ended response meets."""
+    """Return an event that happens to ended responses only."""
     return lambda record: write(record) if record.status.is_terminal else None
 
 
@@ -93,7 +93,7 @@ def claims(now_ms: int) -> Event:
 
 
 def records_attempt(state: DeliveryState) -> Event:
-    """Return the event that the outcome of the first delivery's attempt is recorded."""
+    """Return the event that the outcome of an attempt of the first delivery is recorded."""
 
     def record_attempt(record: Record) -> ChangeSet | None:
         delivery, row = next(iter(record.deliveries), None), Row("attempt|c|0001", {})
@@ -139,7 +139,7 @@ def purge(now_ms: int) -> Alarm:
 
 
 def written(event: Event, record: Record) -> ChangeSet | None:
-    """Return what an event writes, None where the table of states refuses it."""
+    """Return the change set of an event, or None if the table of states refuses it."""
     try:
         return event(record)
     except IllegalTransition:
@@ -147,7 +147,7 @@ def written(event: Event, record: Record) -> ChangeSet | None:
 
 
 def outcome(record: Record) -> tuple[object, ...]:
-    """Return what no event may change once a response has ended."""
+    """Return the values that no event may change once a response has ended."""
     return (
         record.status,
         record.body,
@@ -159,7 +159,7 @@ def outcome(record: Record) -> tuple[object, ...]:
 
 
 def assert_legal(before: Record, write: ChangeSet) -> None:
-    """Fail unless the status is the same or may follow, and what has ended keeps status, output and time."""
+    """Fail unless the new status is the same or may follow, and an ended response keeps its status, output and time."""
     after = write.record
     assert after.status is before.status or after.status in TRANSITIONS[before.status]
     if before.status.is_terminal:
@@ -168,7 +168,7 @@ def assert_legal(before: Record, write: ChangeSet) -> None:
 
 
 def assert_whole(before: Record, write: ChangeSet) -> None:
-    """Fail unless terminal status, output, delivery alarms and purge alarm come together, or none of them."""
+    """Fail unless terminal status, output, delivery alarms and purge alarm are written together, or none of them."""
     ends_now = write.record.status.is_terminal and not before.status.is_terminal
     if ends_now:
         assert [alarm.target for alarm in write.alarms_in if alarm.kind is Kind.DELIVER] == list(
@@ -184,8 +184,8 @@ def assert_whole(before: Record, write: ChangeSet) -> None:
 
 @settings(deadline=None)
 @given(records, st.lists(events, max_size=12))
-def test_no_course_of_events_leaves_a_terminal_status(record: Record, course: list[Event]) -> None:
-    """Whatever happens in whatever order, terminal is final and every end is one whole transaction."""
+def test_no_sequence_of_events_leaves_a_terminal_status(record: Record, course: list[Event]) -> None:
+    """In any sequence of events, a terminal status is final and every end is one complete transaction."""
     for event in course:
         write = written(event, record)
         if write:
@@ -196,15 +196,15 @@ def test_no_course_of_events_leaves_a_terminal_status(record: Record, course: li
 
 @settings(deadline=None)
 @given(records, events, st.integers(0, 2))
-def test_a_terminal_write_is_refused_to_whoever_comes_second(record: Record, event: Event, n: int) -> None:
-    """Two ends that race: whoever reads the other's record has nothing to write about status and output."""
+def test_the_second_of_two_ends_changes_nothing(record: Record, event: Event, n: int) -> None:
+    """If two ends race, the one that reads the other's record cannot change its status or output."""
     first = ended(record, endings.cancelled(BORN_MS), BORN_MS + n).record
     write = written(event, first)
     assert write is None or outcome(write.record) == outcome(first)
 
 
-def test_a_delivery_is_pending_until_something_says_otherwise() -> None:
-    """The deliveries of a fresh end are open, each with its one alarm."""
+def test_a_delivery_begins_as_pending() -> None:
+    """The deliveries of a response that has just ended are open, each with one alarm."""
     record = Record(
         ID, "ann", BORN_MS, BORN_MS + DAY_MS, request=RequestInfo(store=True, callback_url="https://example.com/hook")
     )

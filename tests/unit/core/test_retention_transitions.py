@@ -1,4 +1,4 @@
-"""What deleting and purging write."""
+"""What deleting and purging a response write."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ OVER = Record(ID, "ann", created_ms=1, deadline_ms=2, status=Status.COMPLETED, e
 
 
 def test_deleting_hides_the_response_and_purges_it_now() -> None:
-    """From that write on it is not found, and its rows go at once."""
+    """A deleted response is not found from then on. Its purge is due at once."""
     purge = Alarm(NOW_MS, Kind.PURGE, ID)
     assert transitions.delete(OVER, NOW_MS) == ChangeSet(
         replace(OVER, deleted=True, purge_key=purge.key),
@@ -27,27 +27,27 @@ def test_deleting_hides_the_response_and_purges_it_now() -> None:
     )
 
 
-def test_a_purge_under_way_is_left_alone() -> None:
-    """Only the tombstone is written."""
+def test_a_purge_that_is_under_way_is_left_alone() -> None:
+    """A delete during the purge writes only the tombstone."""
     assert transitions.hide(OVER) == ChangeSet(replace(OVER, deleted=True))
 
 
 def test_a_deleted_response_is_not_deleted_again() -> None:
-    """There is nothing to write."""
+    """A second delete writes nothing."""
     deleted = replace(OVER, deleted=True)
     assert transitions.delete(deleted, NOW_MS) is None
     assert transitions.hide(deleted) is None
 
 
-def test_a_postponed_purge_keeps_its_only_alarm_known() -> None:
-    """The record has the key of the new alarm, so that a delete finds it."""
+def test_a_postponed_purge_records_its_new_alarm() -> None:
+    """The record has the key of the new alarm, so a delete finds it."""
     later = Alarm(NOW_MS + 600_000, Kind.PURGE, ID)
     expected = ChangeSet(replace(OVER, purge_key=later.key), alarms_in=(later,), wake_for=(later,))
     assert transitions.postpone_purge(OVER, later) == expected
 
 
 @pytest.mark.parametrize(("store", "kept_ms"), [(True, HOUR_MS), (False, DAY_MS)])
-def test_an_open_delivery_keeps_a_response_no_longer_than_this(store: bool, kept_ms: int) -> None:
-    """A stored one not beyond its retention, an unstored one for up to a day."""
+def test_an_open_delivery_keeps_a_response_for_a_limited_time(store: bool, kept_ms: int) -> None:
+    """An open delivery keeps a stored response no longer than its retention, and one that is not stored up to a day."""
     record = replace(OVER, request=RequestInfo(store=store))
     assert transitions.kept_until(record, HOUR_MS) == NOW_MS + kept_ms

@@ -1,4 +1,4 @@
-"""The table of states: every pair of it, and every pair outside of it."""
+"""The table of states: every pair in it, and every pair outside of it."""
 
 import itertools
 
@@ -12,37 +12,40 @@ LEGAL = {(before, after) for before, following in TRANSITIONS.items() for after 
 
 
 def test_every_status_has_a_row() -> None:
-    """No status is outside the table."""
+    """The table has a row for every status."""
     assert set(TRANSITIONS) == set(Status)
 
 
 def test_the_terminal_rows_are_empty() -> None:
-    """A status is terminal exactly if nothing follows it; there are four."""
+    """A status is terminal exactly if no other status follows it. There are four."""
     assert {status for status, following in TRANSITIONS.items() if not following} == TERMINAL
     assert {status for status in Status if status.is_terminal} == TERMINAL
 
 
-def test_the_words_are_those_of_the_contract() -> None:
-    """Statuses are written as clients know them."""
+def test_statuses_have_the_names_of_the_contract() -> None:
+    """Statuses are written as clients read them."""
     assert set(Status) == {"queued", "in_progress", "completed", "failed", "incomplete", "cancelled"}
 
 
 @pytest.mark.parametrize(("before", "after"), sorted(LEGAL))
-def test_what_the_table_allows_follows(before: Status, after: Status) -> None:
-    """An unfinished response may stay where it is, go on, or end in any way."""
+def test_an_allowed_transition_is_made(before: Status, after: Status) -> None:
+    """An unfinished response may keep its status, progress, or end with any terminal status."""
     assert follow(before, after) is after
 
 
 @pytest.mark.parametrize(("before", "after"), sorted(ALL_PAIRS - LEGAL))
-def test_what_the_table_does_not_allow_raises(before: Status, after: Status) -> None:
-    """Nothing leaves a terminal status, not even for itself, and work that has begun is not queued again."""
+def test_any_other_transition_raises(before: Status, after: Status) -> None:
+    """A terminal status never changes and is never written again. Work in progress is not queued again."""
     with pytest.raises(IllegalTransition, match=f"{after} cannot follow {before}"):
         follow(before, after)
 
 
 @pytest.mark.parametrize(("before", "after"), sorted(ALL_PAIRS))
-def test_going_on_and_ending_are_two_things(before: Status, after: Status) -> None:
-    """Of what the table allows, one function lets unfinished statuses through, the other terminal ones."""
+def test_progress_and_ends_are_separate_functions(before: Status, after: Status) -> None:
+    """Of the allowed transitions, `advance` makes those to unfinished statuses.
+
+    `finish` makes those to terminal ones.
+    """
     right, wrong = (finish, advance) if after.is_terminal else (advance, finish)
     with pytest.raises(IllegalTransition):
         wrong(before, after)
@@ -62,7 +65,7 @@ def test_going_on_and_ending_are_two_things(before: Status, after: Status) -> No
         (Status.IN_PROGRESS, Status.IN_PROGRESS, Status.IN_PROGRESS),
     ],
 )
-def test_an_upstream_that_says_queued_again_takes_nothing_back(before: Status, after: Status, expected: Status) -> None:
-    """Of two unfinished statuses the further one counts."""
+def test_an_upstream_that_reports_queued_again_changes_nothing(before: Status, after: Status, expected: Status) -> None:
+    """Of two unfinished statuses, the later one counts."""
     assert later(before, after) is expected
     assert follow(before, expected) is expected

@@ -1,4 +1,4 @@
-"""What follows an attempt: the policy as rows, its floors and caps as properties."""
+"""What follows a delivery attempt: the retry policy as a table, and its minimum and maximum waits as properties."""
 
 import itertools
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ THROTTLED: list[Outcome] = [429, 503, SendError.TIMEOUT]
 
 
 def answer(outcome: Outcome, retry_after: str | None = None) -> Answer:
-    """Return the answer of an attempt that ended with a status or with a word."""
+    """Return the answer to an attempt that ended with a status or an error."""
     if isinstance(outcome, SendError):
         return Answer(None, outcome, retry_after, duration_ms=1)
     return Answer(outcome, None, retry_after, duration_ms=1)
@@ -44,19 +44,19 @@ def decided(
 
 
 def pending(at_ms: int) -> Decision:
-    """Return the decision to try again at that time."""
+    """Return the decision to try again at this time, in unix ms."""
     return Decision(DeliveryState.PENDING, at_ms)
 
 
 def wait_ms(decision: Decision) -> int:
-    """Return how long after NOW_MS a retry is due."""
+    """Return the wait from NOW_MS until the retry, in ms."""
     assert decision.state is DeliveryState.PENDING
     assert decision.at_ms is not None
     return decision.at_ms - NOW_MS
 
 
 def test_the_schedule_is_that_of_standard_webhooks() -> None:
-    """Ten attempts, the last one 75 h 35 min 5 s after the first."""
+    """There are ten attempts, the last one 75 h 35 min 5 s after the first."""
     hours = [2, 5, 10, 14, 20, 24]
     expected = [0, 5 * SECOND, 5 * MINUTE, 30 * MINUTE, *(number * HOUR for number in hours)]
     assert list(SCHEDULE_MS) == expected
@@ -66,28 +66,31 @@ def test_the_schedule_is_that_of_standard_webhooks() -> None:
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 @pytest.mark.parametrize("number", [1, 10])
 def test_any_2xx_delivers(status: int, number: int) -> None:
-    """Every status from 200 to 299 ends the delivery, whichever attempt it was."""
+    """Any status from 200 to 299 ends the delivery, after any number of attempts."""
     assert decided(status, number) == Decision(DeliveryState.DELIVERED)
 
 
 @pytest.mark.parametrize(("outcome", "state"), [(410, "gone"), (413, "failed"), (SendError.URL_REFUSED, "blocked")])
 def test_some_answers_end_a_delivery_at_once(outcome: Outcome, state: str) -> None:
-    """Gone, too large and a URL that breaks our rules will not change by trying again."""
+    """A 410, a 413 and a URL that breaks our rules would not change with another attempt."""
     decision = decided(outcome)
     assert (decision.state, decision.at_ms) == (state, None)
 
 
 @pytest.mark.parametrize("status", SHORT_STATUSES)
-def test_a_refusing_receiver_gets_the_short_budget(status: int) -> None:
-    """A redirect or a client error is tried four times within about 35 minutes and has then failed."""
+def test_a_receiver_that_refuses_gets_the_short_schedule(status: int) -> None:
+    """After a redirect or a client error there are four attempts within about 35 minutes.
+
+    Then the delivery has failed.
+    """
     waits = [wait_ms(decided(status, number)) for number in (1, 2, 3)]
     assert waits == [5 * SECOND, 5 * MINUTE, 30 * MINUTE]
     assert decided(status, 4) == Decision(DeliveryState.FAILED)
 
 
 @pytest.mark.parametrize("outcome", FULL_OUTCOMES)
-def test_passing_trouble_gets_the_full_schedule(outcome: Outcome) -> None:
-    """Overload, server errors and trouble on the way are tried ten times."""
+def test_a_temporary_failure_gets_the_full_schedule(outcome: Outcome) -> None:
+    """Overload, server errors and network errors are retried up to ten attempts."""
     waits = [wait_ms(decided(outcome, number)) for number in range(2, 10)]
     assert waits == list(SCHEDULE_MS[2:])
     assert decided(outcome, 10) == Decision(DeliveryState.FAILED)
@@ -95,12 +98,12 @@ def test_passing_trouble_gets_the_full_schedule(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("outcome", FULL_OUTCOMES)
 def test_a_throttling_receiver_is_left_alone_for_a_minute(outcome: Outcome) -> None:
-    """After 429, 503 and a time-out the first retry waits 60 s in place of 5 s."""
+    """After a 429, a 503 or a timeout the first retry waits 60 s instead of 5 s."""
     assert wait_ms(decided(outcome)) == (MINUTE if outcome in THROTTLED else 5 * SECOND)
 
 
-def test_a_refused_address_is_blocked_at_the_second_sighting() -> None:
-    """A name that leads inside once may be a slip of DNS; twice in a row it is not tried again."""
+def test_a_refused_address_is_blocked_the_second_time() -> None:
+    """One refused address may be an error of DNS. After two in a row the delivery is blocked."""
     first = AttemptMade(3, answer(SendError.ADDRESS_REFUSED))
     second = AttemptMade(4, answer(SendError.ADDRESS_REFUSED), refused_before=True)
     other = AttemptMade(4, answer(SendError.DNS), refused_before=True)
@@ -122,13 +125,13 @@ def test_a_refused_address_is_blocked_at_the_second_sighting() -> None:
         (500, 9, 1.0, 30 * HOUR),
     ],
 )
-def test_jitter_only_lengthens(outcome: Outcome, number: int, jitter: float, expected_ms: int) -> None:
-    """The first retry is spread over twice its wait, later ones over a quarter more, floors included."""
+def test_jitter_only_lengthens_a_wait(outcome: Outcome, number: int, jitter: float, expected_ms: int) -> None:
+    """Jitter adds up to 100 % to the first wait and up to 25 % to later ones. It is added to minimum waits, too."""
     assert wait_ms(decided(outcome, number, jitter=jitter)) == expected_ms
 
 
 def in_http_date(delay_ms: int) -> str:
-    """Return a Retry-After date that far after NOW_MS."""
+    """Return a Retry-After date that is this far after NOW_MS."""
     return format_datetime(datetime.fromtimestamp((NOW_MS + delay_ms) / 1000, UTC), usegmt=True)
 
 
@@ -155,15 +158,15 @@ def in_http_date(delay_ms: int) -> str:
     ],
 )
 def test_retry_after_moves_a_retry_within_bounds(status: int, number: int, retry_after: str, expected_ms: int) -> None:
-    """Seconds or a date may ask for later: never sooner than the schedule, at most 2 h above it or 24 h.
+    """A retry is never earlier than scheduled. Retry-After delays it by up to 2 h, and to at most 24 h.
 
-    A second is added, by which a sweep may be early.
+    One second is added, because a sweep may be early.
     """
     assert wait_ms(decided(status, number, retry_after=retry_after)) == expected_ms
 
 
 def test_retry_after_is_not_lengthened_by_jitter() -> None:
-    """What a receiver asked for, where it is later than the spread schedule, is the time."""
+    """If Retry-After is later than the schedule with its jitter, it is the exact time."""
     assert wait_ms(decided(500, 1, retry_after="120", jitter=0.9)) == 2 * MINUTE + SECOND
 
 
@@ -171,7 +174,7 @@ def test_retry_after_is_not_lengthened_by_jitter() -> None:
     ("left_ms", "expected"), [(5_001, pending(NOW_MS + 5_000)), (5_000, Decision(DeliveryState.FAILED))]
 )
 def test_retention_ends_the_schedule(left_ms: int, expected: Decision) -> None:
-    """A retry that would come when the response is purged is not made."""
+    """There is no retry if the response would be purged by then."""
     assert decided(500, until_ms=NOW_MS + left_ms) == expected
 
 
@@ -189,7 +192,7 @@ retry_afters = st.one_of(st.none(), st.text(max_size=64), st.integers(0, 10**9).
 def test_a_retry_is_never_early_and_never_beyond_the_cap(
     outcome: Outcome, number: int, retry_after: str | None, jitter: float, left_ms: int
 ) -> None:
-    """A wait is at least the schedule's, at most its jitter and 2 h more, and ends within retention."""
+    """A wait is at least the scheduled one, at most 2 h more than its jitter allows, and ends within the retention."""
     decision = decided(outcome, number, retry_after=retry_after, jitter=jitter, until_ms=NOW_MS + left_ms)
     if decision.state is not DeliveryState.PENDING:
         return
@@ -201,7 +204,7 @@ def test_a_retry_is_never_early_and_never_beyond_the_cap(
 
 @given(st.lists(outcomes, min_size=10, max_size=10))
 def test_every_delivery_ends(history: list[Outcome]) -> None:
-    """No run of answers keeps a delivery open after ten attempts."""
+    """No sequence of answers keeps a delivery open after ten attempts."""
     decisions = [decided(outcome, number) for number, outcome in enumerate(history, start=1)]
     retries = list(itertools.takewhile(lambda decision: decision.state is DeliveryState.PENDING, decisions))
     assert len(retries) < len(decisions)

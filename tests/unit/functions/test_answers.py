@@ -1,4 +1,4 @@
-"""The edge of every HTTP function: what goes in within limits, what comes out whatever happens inside."""
+"""The edge of every HTTP function: request bodies are limited, and every exception becomes an answer."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ RECORD = Record("resp_0123456789abcdef0123456789abcdef", "ann", created_ms=0, de
 
 
 def request(chunks: Iterable[bytes] = (), **headers: str) -> Request:
-    """Return a request as the platform hands it over, its body in these chunks."""
+    """Return a request as the platform passes it on, with its body in these chunks."""
     fields = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
     left = iter(chunks)
 
@@ -37,7 +37,7 @@ def request(chunks: Iterable[bytes] = (), **headers: str) -> Request:
 
 
 def answered(error: BaseException | None) -> Response:
-    """Return the answer of a function whose handler raises that, or answers if it is none."""
+    """Return the answer of a function whose handler raises this error. With None, the handler answers 201."""
 
     async def handle(_: Request) -> Response:
         if error:
@@ -51,7 +51,7 @@ def answered(error: BaseException | None) -> Response:
 
 
 class Broken:
-    """A stream that raises that, or ends if it is none."""
+    """A stream that raises this exception. With None, it ends."""
 
     def __init__(self, raised: Exception | None) -> None:
         self._raised = raised
@@ -67,12 +67,12 @@ class Broken:
 
 
 def body_of(response: Response) -> Any:
-    """Return the JSON of an answer."""
+    """Return the parsed JSON body of an answer."""
     return orjson.loads(response.body)
 
 
 def test_an_answer_is_json_with_a_request_id() -> None:
-    """Status, headers and body are the handler's; every answer can be asked about by its id."""
+    """Status, headers and body are the handler's. Every answer has a different request id."""
     first, second = answered(None), answered(None)
     assert (first.status_code, body_of(first), first.headers["x-more"]) == (201, {"fine": True}, "1")
     assert first.headers["content-type"] == "application/json"
@@ -94,8 +94,8 @@ def test_an_answer_is_json_with_a_request_id() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_of_the_service_is_answered_as_it_says(error: ServiceError) -> None:
-    """Its status and its envelope, with a request id; Retry-After where it says when."""
+def test_a_service_error_is_answered_with_its_status_and_envelope(error: ServiceError) -> None:
+    """The answer has a request id, and `Retry-After` if the error gives a time."""
     response = answered(error)
     assert (response.status_code, body_of(response)) == (error.status, error.envelope())
     assert response.headers["x-request-id"]
@@ -114,8 +114,10 @@ def test_an_error_of_the_service_is_answered_as_it_says(error: ServiceError) -> 
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_nothing_internal_is_in_an_answer(error: Exception, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """What the caller cannot mend is a 5xx in the envelope without a word of what happened; the log has it."""
+def test_an_internal_error_is_not_shown_in_the_answer(
+    error: Exception, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that the caller cannot fix is a 5xx without details. The log has the details."""
     caplog.set_level(logging.ERROR)
     response = answered(error)
     assert response.status_code == status
@@ -130,22 +132,22 @@ def test_nothing_internal_is_in_an_answer(error: Exception, status: int, caplog:
     [None, "application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json", "application/json ;"],
 )
 def test_a_json_body_is_read(kind: str | None) -> None:
-    """However it is cut on its way; a client that says nothing of its type means JSON."""
+    """The body is read however it is split into chunks. A request without a content type is read as JSON."""
     headers = {"content_type": kind} if kind else {}
     assert asyncio.run(read_json(request([b'{"a":', b"", b"1}"], **headers))) == b'{"a":1}'
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "json", "", "application/jsonp"])
 def test_any_other_body_is_refused_unread(kind: str) -> None:
-    """The header is named."""
+    """A body of another content type is refused by an error that names the header."""
     with pytest.raises(UnsupportedMediaType) as refused:
         asyncio.run(read_json(request([b"{}"], content_type=kind)))
     assert refused.value.param == "Content-Type"
 
 
 @pytest.mark.parametrize("declared", [None, "0", str(MAX_BODY), "²", "-1", "0" * 5_000])
-def test_a_body_at_the_limit_is_read_and_no_more(declared: str | None) -> None:
-    """8 MiB, counted as they come, whatever the client has declared."""
+def test_a_body_at_the_limit_is_read_and_a_larger_one_is_refused(declared: str | None) -> None:
+    """The 8 MiB are counted as they arrive, whatever length the client has declared."""
     headers = {"content_length": declared} if declared else {}
     whole = [bytes(MAX_BODY // 2)] * 2
     assert len(asyncio.run(read_json(request(whole, **headers)))) == MAX_BODY
@@ -155,7 +157,7 @@ def test_a_body_at_the_limit_is_read_and_no_more(declared: str | None) -> None:
 
 @pytest.mark.parametrize("declared", [str(MAX_BODY + 1), "9" * 5_000])
 def test_a_body_that_is_declared_too_large_is_not_read(declared: str) -> None:
-    """The answer comes before the first byte is taken."""
+    """The request is refused before its first byte is read."""
 
     def unread() -> Iterable[bytes]:
         yield pytest.fail("the body was read")
@@ -165,8 +167,8 @@ def test_a_body_that_is_declared_too_large_is_not_read(declared: str) -> None:
 
 
 @pytest.mark.parametrize(("age_ms", "wait_s", "wait_ms"), [(0, 1, 1_000), (25_000, 3, 2_500), (3_600_000, 30, 30_000)])
-def test_an_unfinished_response_says_when_to_ask_again(age_ms: int, wait_s: int, wait_ms: int) -> None:
-    """In whole seconds, rounded up, and in the milliseconds that the SDK's poll methods read."""
+def test_an_unfinished_response_has_a_retry_after(age_ms: int, wait_s: int, wait_ms: int) -> None:
+    """The wait is given in whole seconds, rounded up, and in the milliseconds that the SDK's poll methods read."""
     record = Record(RECORD.id, "ann", created_ms=SystemClock().now_ms() - age_ms, deadline_ms=1)
     response = as_response((record, b"{}"), 202, {"Location": "/x"})
     assert (response.status_code, response.body, response.headers["location"]) == (202, b"{}", "/x")
@@ -174,23 +176,23 @@ def test_an_unfinished_response_says_when_to_ask_again(age_ms: int, wait_s: int,
     assert abs(int(response.headers["openai-poll-after-ms"]) - wait_ms) < 100
 
 
-def test_an_ended_response_has_nothing_to_ask_for() -> None:
-    """No hint is given with what will not change."""
+def test_an_ended_response_has_no_retry_after() -> None:
+    """An ended response does not change, so its answer has no polling hint."""
     ended = Record(RECORD.id, "ann", created_ms=0, deadline_ms=1, status=Status.COMPLETED)
     headers = as_response((ended, b"{}")).headers
     assert not {"retry-after", "openai-poll-after-ms"} & {*headers}
 
 
-def test_a_client_that_goes_away_is_no_failure_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    """An upload that breaks off is told apart from a fault: no error is logged."""
+def test_a_client_that_disconnects_is_not_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """An upload that breaks off is answered with 400 and logged as information."""
     with caplog.at_level(logging.INFO):
         assert answered(ClientDisconnect()).status_code == 400
     assert log_events(caplog) == log_events(caplog, logging.INFO) == ["request.abandoned"]
 
 
 @pytest.mark.parametrize(("raised", "by"), [(ValueError("x"), ValueError), (ClientDisconnect(), None), (None, None)])
-def test_a_stream_says_how_it_ended(raised: Exception | None, by: type[Exception] | None) -> None:
-    """To what lasts as long as it: a stream that broke is no success; that its client has left is no failure."""
+def test_a_stream_reports_how_it_ended(raised: Exception | None, by: type[Exception] | None) -> None:
+    """A stream that broke is reported with its exception. A client that has left is not a failure."""
     ends: list[object] = []
     stream = EventStream(cast("Stream", Broken(raised)))
     stream.until_sent.push(lambda kind, _error, _at: ends.append(kind))
@@ -206,6 +208,6 @@ def test_a_stream_says_how_it_ended(raised: Exception | None, by: type[Exception
 
 
 def test_a_compressed_body_is_refused() -> None:
-    """It would be taken for broken JSON."""
+    """A compressed body is refused, because it would be reported as broken JSON."""
     with pytest.raises(UnsupportedMediaType):
         asyncio.run(read_json(request([b"{}"], content_encoding="gzip")))

@@ -1,4 +1,4 @@
-"""The app as the platform sees it: imported in a fresh interpreter, indexed, its names by the host's rules."""
+"""The app as the platform sees it: imported by a new interpreter and indexed, with names that the host accepts."""
 
 import json
 import re
@@ -37,7 +37,7 @@ AT_ROOT = {f"{name}_root": route for name, route in OPERATIONS.items() if name.s
 
 @pytest.fixture(scope="module")
 def indexed() -> dict[str, Any]:
-    """Import the app with warnings as errors; give its functions with their bindings, and what it imported."""
+    """Import the app with warnings as errors. Return its functions with their bindings, and the imported modules."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM], cwd=ROOT, check=True, capture_output=True, timeout=120
     )
@@ -47,19 +47,19 @@ def indexed() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def functions(indexed: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Give the bindings of each function."""
+    """Return the bindings of each function."""
     found: dict[str, list[dict[str, Any]]] = indexed["functions"]
     return found
 
 
 def routes(functions: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[str, str]]:
-    """Return method and route of each HTTP function."""
+    """Return the method and route of each HTTP function."""
     triggers = {name: bindings[0] for name, bindings in functions.items() if bindings[0]["type"] == "httpTrigger"}
     return {name: (" ".join(one.get("methods", [])), one["route"]) for name, one in triggers.items()}
 
 
 def test_the_registered_functions_are_exactly_these(functions: dict[str, list[dict[str, Any]]]) -> None:
-    """Every operation under every base path, four queues, two timers, and the answer to everything else."""
+    """The app has each operation under each base path, four queues, two timers and a function for other routes."""
     expected = {
         name + suffix: (method, f"{base}/{route}")
         for suffix, base in BASES.items()
@@ -70,27 +70,27 @@ def test_the_registered_functions_are_exactly_these(functions: dict[str, list[di
     assert functions.keys() - routes(functions).keys() == others
 
 
-def test_names_pass_the_hosts_rules(functions: dict[str, list[dict[str, Any]]]) -> None:
-    """The host refuses an app for one bad name, which neither worker nor library says."""
+def test_names_follow_the_hosts_rules(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """The host refuses a whole app for one invalid name. Neither the worker nor the library reports it."""
     for name, bindings in functions.items():
         assert re.fullmatch(r"(?i)(?!host$)[a-z][a-z0-9_-]{0,127}", name)
         for binding in bindings:
             assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9]{0,127}|\$return", binding["name"])
 
 
-def test_the_answer_to_everything_else_comes_last(functions: dict[str, list[dict[str, Any]]]) -> None:
-    """Routes are tried in the order of the functions' names, whatever their case."""
+def test_the_function_for_other_routes_sorts_last(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """The host tries routes in the order of the functions' names, ignoring case."""
     assert max(routes(functions), key=str.lower) == "unmatched"
 
 
 def test_no_two_functions_share_a_route(functions: dict[str, list[dict[str, Any]]]) -> None:
-    """Method and route together are one function's."""
+    """Each combination of method and route belongs to one function."""
     all_routes = list(routes(functions).values())
     assert len(set(all_routes)) == len(all_routes)
 
 
 def test_queues_and_storage_are_those_of_the_deployment(functions: dict[str, list[dict[str, Any]]]) -> None:
-    """All queues are read with the app's own storage connection; the timer rings every minute and at a start."""
+    """All queues use the app's storage connection. The heartbeat timer runs every minute and at startup."""
     queues = {"sweep": "nudges", "deliver": "deliveries", "run": "runs", "take_request": "requests"}
     assert {name: functions[name][0]["queueName"] for name in queues} == queues
     assert {functions[name][0]["connection"] for name in queues} == {"AzureWebJobsStorage"}
@@ -98,19 +98,19 @@ def test_queues_and_storage_are_those_of_the_deployment(functions: dict[str, lis
     assert (timer["schedule"], timer["runOnStartup"]) == ("0 * * * * *", True)
 
 
-def test_the_last_try_is_the_platforms() -> None:
-    """A queued request is sent to the end of its queue before the platform would take it for poison."""
+def test_the_last_try_is_the_platforms_dequeue_limit() -> None:
+    """A queued request is requeued by the app before the platform would move it to the poison queue."""
     host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
     assert host["extensions"]["queues"]["maxDequeueCount"] == LAST_TRY
 
 
-def test_callers_are_known_by_their_own_keys(functions: dict[str, list[dict[str, Any]]]) -> None:
-    """The platform asks for no key of its own: its own keys are one of our headers."""
+def test_the_platform_requires_no_function_keys(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """Callers authenticate with their own keys, also in the platform's `x-functions-key` header."""
     levels = {bindings[0]["authLevel"] for bindings in functions.values() if bindings[0]["type"] == "httpTrigger"}
     assert {str(level).lower() for level in levels} == {"anonymous"}
 
 
-def test_the_app_starts_without_what_it_does_not_need(indexed: dict[str, Any]) -> None:
-    """A cold start pays for every import: no client library, nothing of the laptop or the tests."""
+def test_the_app_does_not_import_what_it_does_not_need(indexed: dict[str, Any]) -> None:
+    """Every import makes a cold start slower. The app imports no client library, and no code for local use or tests."""
     packages = {name.partition(".")[0] for name in indexed["modules"]}
     assert not packages & {"agent_framework", "local", "openai", "pytest", "tests"}

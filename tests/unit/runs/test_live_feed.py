@@ -1,4 +1,4 @@
-"""Feeds: events on their way to one client, in bounded memory."""
+"""Live feeds: frames on their way to one client, in bounded memory."""
 
 import asyncio
 
@@ -14,20 +14,20 @@ def filled(*frames: bytes) -> LiveFeed:
 
 
 async def drained(feed: LiveFeed) -> list[bytes]:
-    """Return all chunks up to the end."""
+    """Return all chunks until the feed ends."""
     return [chunk async for chunk in feed.chunks()]
 
 
-async def test_what_has_gathered_is_one_chunk() -> None:
-    """A reader that was away for a moment gets it all at once, in order."""
+async def test_buffered_frames_are_one_chunk() -> None:
+    """A reader that was busy gets all buffered frames at once, in order."""
     feed = filled(b"a", b"b", b"c")
     feed.close()
     assert await drained(feed) == [b"abc"]
     assert feed.last == 2
 
 
-async def test_a_reader_that_waits_gets_each_frame_as_it_comes() -> None:
-    """Nothing is held back."""
+async def test_a_waiting_reader_gets_each_frame_at_once() -> None:
+    """A frame for a waiting reader is not buffered."""
     feed = LiveFeed()
     chunks = feed.chunks()
     for number, frame in enumerate([b"a", b"b"]):
@@ -39,15 +39,18 @@ async def test_a_reader_that_waits_gets_each_frame_as_it_comes() -> None:
     assert [chunk async for chunk in chunks] == []
 
 
-async def test_an_end_without_anything_is_an_end() -> None:
-    """The reader goes on from the log, from the start."""
+async def test_a_feed_without_frames_can_be_closed() -> None:
+    """The reader of a feed that was closed without frames continues from the start of the log."""
     feed = filled()
     feed.close()
     assert (await drained(feed), feed.last) == ([], -1)
 
 
-async def test_a_reader_that_lags_is_cut_off_and_keeps_what_it_was_given() -> None:
-    """Beyond a mebibyte nothing is taken any more; `last` says where to go on."""
+async def test_a_reader_that_falls_behind_is_cut_off() -> None:
+    """The feed is closed when more than 1 MiB is buffered.
+
+    The reader gets the buffered frames and continues after `last`.
+    """
     half = b"x" * (MAX_BYTES // 2)
     feed = filled(half, half, b"1", b"2", b"3")
     assert not feed.is_open
@@ -55,8 +58,8 @@ async def test_a_reader_that_lags_is_cut_off_and_keeps_what_it_was_given() -> No
     assert feed.last == 2
 
 
-async def test_what_has_been_read_counts_no_more() -> None:
-    """A reader that keeps up is never cut off, however much passes."""
+async def test_frames_that_were_read_do_not_count() -> None:
+    """A reader that keeps up is never cut off, however many bytes pass through the feed."""
     feed, frame = LiveFeed(), b"x" * MAX_BYTES
     chunks = feed.chunks()
     for number in range(5):
@@ -65,8 +68,8 @@ async def test_what_has_been_read_counts_no_more() -> None:
     assert feed.is_open
 
 
-async def test_a_closed_feed_takes_nothing() -> None:
-    """What is put in later is read from the log."""
+async def test_a_closed_feed_ignores_frames() -> None:
+    """A closed feed ignores frames, because the client reads them from the log."""
     feed = filled(b"a")
     feed.close()
     feed.put(1, b"b")

@@ -1,4 +1,4 @@
-"""Slots: how many send at once, who comes next, and who is told at once that waiting leads nowhere."""
+"""The bulkhead: how many attempts run at once, which waiter is next, and which waiters are refused at once."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ LONG_S = 30.0
 
 
 async def take(bulkhead: Bulkhead, *hosts: str) -> AsyncExitStack:
-    """Take a slot for each of the hosts, which must be free; closing what is returned gives them back."""
+    """Take a slot for each of the hosts, all of which must be free. Closing the result gives them back."""
     held = AsyncExitStack()
     for host in hosts:
         await held.enter_async_context(bulkhead.slot(host, 0))
@@ -20,7 +20,7 @@ async def take(bulkhead: Bulkhead, *hosts: str) -> AsyncExitStack:
 
 
 async def is_free(bulkhead: Bulkhead, *hosts: str) -> bool:
-    """Tell whether slots for these hosts, all at once, are to be had now."""
+    """Return whether slots for all of these hosts are free at the same time."""
     try:
         async with await take(bulkhead, *hosts):
             return True
@@ -29,20 +29,20 @@ async def is_free(bulkhead: Bulkhead, *hosts: str) -> bool:
 
 
 async def send(bulkhead: Bulkhead, host: str, sent: list[str], for_s: float = 0) -> None:
-    """Note who has got a slot, and keep it for this time."""
+    """Take a slot, append the host to `sent`, and keep the slot for this time."""
     async with bulkhead.slot(host, LONG_S):
         sent.append(host)
         await asyncio.sleep(for_s)
 
 
 async def line_up(*sends: asyncio.Task[None]) -> None:
-    """Return once all of these stand in line, or hold their slot."""
+    """Return once each of these tasks waits for a slot or has one."""
     for _ in sends:
         await asyncio.sleep(0)
 
 
 async def refused_after_s(bulkhead: Bulkhead, host: str, patience_s: float = LONG_S) -> float:
-    """Wait for a slot that is not to be had and return how long it took to learn that."""
+    """Wait for a slot that does not become free, and return the seconds until the refusal."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     with pytest.raises(NoCapacity):
@@ -51,8 +51,8 @@ async def refused_after_s(bulkhead: Bulkhead, host: str, patience_s: float = LON
     return loop.time() - began_s
 
 
-async def test_a_host_has_a_quarter_and_all_hosts_the_whole() -> None:
-    """Of eight slots one host has two; four hosts have them all, and a fifth has none."""
+async def test_one_host_has_at_most_a_quarter_of_the_slots() -> None:
+    """Of eight slots one host gets two. Four hosts together get all of them, and a fifth gets none."""
     bulkhead = Bulkhead(8)
     async with await take(bulkhead, "a", "a"):
         assert not await is_free(bulkhead, "a")
@@ -62,8 +62,8 @@ async def test_a_host_has_a_quarter_and_all_hosts_the_whole() -> None:
     assert await is_free(bulkhead, "a", "a")
 
 
-async def test_slots_go_out_in_the_order_of_coming() -> None:
-    """Whoever came first is served first, also before one who comes just as a slot is freed."""
+async def test_slots_go_out_in_the_order_of_arrival() -> None:
+    """A waiter is served before one that arrives just as a slot becomes free."""
     bulkhead, sent = Bulkhead(4), list[str]()
     async with await take(bulkhead, "a", "b", "c"), asyncio.TaskGroup() as group:
         held = await take(bulkhead, "d")
@@ -74,8 +74,8 @@ async def test_slots_go_out_in_the_order_of_coming() -> None:
     assert sent == ["e", "f", "g", "h"]
 
 
-async def test_who_waits_for_his_host_is_passed_by_those_of_others() -> None:
-    """A host at its share does not hold up the line: others take what is free, and it goes on in its own time."""
+async def test_a_waiter_for_a_full_host_does_not_hold_up_others() -> None:
+    """Waiters for other hosts take the free slots. The waiter is served once its host has released a slot."""
     bulkhead, sent = Bulkhead(4), list[str]()
     held = await take(bulkhead, "hole")
     async with asyncio.TaskGroup() as group:
@@ -87,8 +87,8 @@ async def test_who_waits_for_his_host_is_passed_by_those_of_others() -> None:
     assert sent[-1] == "hole"
 
 
-async def test_a_host_that_frees_nothing_is_given_up() -> None:
-    """The first who waits learns it after the time it takes to be sure, whoever comes later at once."""
+async def test_a_host_that_releases_no_slot_is_given_up() -> None:
+    """The first waiter is refused after the stall time. Later waiters are refused at once."""
     bulkhead = Bulkhead(8, stall_s=0.2)
     async with await take(bulkhead, "hole", "hole"):
         assert 0.19 < await refused_after_s(bulkhead, "hole") < 5
@@ -97,8 +97,8 @@ async def test_a_host_that_frees_nothing_is_given_up() -> None:
     assert await is_free(bulkhead, "hole", "hole")
 
 
-async def test_the_time_counts_from_when_the_share_was_taken() -> None:
-    """A host that was idle for long is not stalled the moment it has all of its slots."""
+async def test_the_stall_time_starts_when_the_share_is_used_up() -> None:
+    """A host that was idle before is not stalled as soon as it uses its whole share."""
     bulkhead, sent = Bulkhead(4, stall_s=0.2), list[str]()
     async with asyncio.TaskGroup() as group:
         async with await take(bulkhead, "a"):
@@ -110,7 +110,10 @@ async def test_the_time_counts_from_when_the_share_was_taken() -> None:
 
 
 async def test_a_quick_host_under_a_burst_is_never_given_up() -> None:
-    """A hundred wait for much longer than a stall takes, but slots are freed all the time: all of them send."""
+    """A hundred attempts wait for longer than the stall time.
+
+    All of them are sent, because slots are released all the time.
+    """
     bulkhead, sent = Bulkhead(24, stall_s=1.0), list[str]()
     began_s = asyncio.get_running_loop().time()
     await asyncio.gather(*(send(bulkhead, "quick", sent, for_s=0.1) for _ in range(100)))
@@ -118,8 +121,8 @@ async def test_a_quick_host_under_a_burst_is_never_given_up() -> None:
     assert asyncio.get_running_loop().time() - began_s > 1.0
 
 
-async def test_a_host_that_swallows_everything_holds_its_share_of_hands_and_no_more() -> None:
-    """Half of the work of 32 hands goes to it, and the other half is done as if it were not there."""
+async def test_a_host_that_never_answers_holds_only_its_share_of_workers() -> None:
+    """Half of the work of 32 workers is for this host. The other half is done as if the host did not exist."""
     bulkhead, sent = Bulkhead(24, stall_s=0.1), list[str]()
     work = iter(["hole", "good"] * 300)
 
@@ -130,7 +133,7 @@ async def test_a_host_that_swallows_everything_holds_its_share_of_hands_and_no_m
 
     hands = [asyncio.create_task(hand()) for _ in range(32)]
     async with asyncio.timeout(LONG_S / 2):
-        while sent.count("good") < 300:  # noqa: ASYNC110 - hands tell no one
+        while sent.count("good") < 300:  # noqa: ASYNC110 - the workers signal nothing
             await asyncio.sleep(0.01)
     assert sent.count("hole") == 6
     for task in hands:
@@ -139,22 +142,22 @@ async def test_a_host_that_swallows_everything_holds_its_share_of_hands_and_no_m
     assert await is_free(bulkhead, *("hole" for _ in range(6)))
 
 
-async def test_patience_has_an_end_where_others_have_all_slots() -> None:
-    """A host that has none of the slots is not stalled: who waits for it does so for as long as he wants."""
+async def test_a_waiter_gives_up_after_its_patience() -> None:
+    """A host without any slot is not stalled. If other hosts have all slots, a waiter waits for its whole patience."""
     bulkhead = Bulkhead(4, stall_s=0.05)
     async with await take(bulkhead, "a", "b", "c", "d"):
         assert 0.29 < await refused_after_s(bulkhead, "e", patience_s=0.3) < 5
 
 
-async def test_patience_ends_before_a_stall_is_certain() -> None:
-    """Whoever has little time does not wait for the judgement."""
+async def test_patience_may_end_before_the_stall_time() -> None:
+    """A waiter with little patience does not wait until its host counts as stalled."""
     bulkhead = Bulkhead(4)
     async with await take(bulkhead, "a"):
         assert await refused_after_s(bulkhead, "a", patience_s=0.1) < 0.9
 
 
-async def test_a_host_that_stalls_while_others_have_all_slots_is_given_up_too() -> None:
-    """The last slot of its share goes to another of the host's while one more waits: from then on it counts."""
+async def test_a_stall_that_starts_later_is_noticed_by_earlier_waiters() -> None:
+    """If a host uses up its share while another attempt for it waits, the stall time starts then."""
     bulkhead, sent = Bulkhead(4, stall_s=0.2), list[str]()
     held = await take(bulkhead, "a", "b", "c", "d")
     async with asyncio.TaskGroup() as group:
@@ -167,8 +170,8 @@ async def test_a_host_that_stalls_while_others_have_all_slots_is_given_up_too() 
         swallowed.cancel()
 
 
-async def test_what_is_cancelled_in_the_line_takes_no_slot() -> None:
-    """A place in the line that is left is nobody's."""
+async def test_a_cancelled_waiter_takes_no_slot() -> None:
+    """A slot is not given to a waiter that has left."""
     bulkhead, sent = Bulkhead(4), list[str]()
     held = await take(bulkhead, "a")
     waiting = asyncio.create_task(send(bulkhead, "a", sent))
@@ -180,8 +183,8 @@ async def test_what_is_cancelled_in_the_line_takes_no_slot() -> None:
     assert sent == []
 
 
-async def test_what_is_cancelled_just_as_it_gets_its_slot_gives_it_back() -> None:
-    """Between being served and knowing it, a send can end: the next in line is served."""
+async def test_a_waiter_cancelled_as_it_gets_a_slot_gives_it_back() -> None:
+    """An attempt may be cancelled after it was given a slot and before it runs. The next waiter gets the slot."""
     bulkhead, sent = Bulkhead(4), list[str]()
     held = await take(bulkhead, "a")
     waiting, following = [asyncio.create_task(send(bulkhead, "a", sent)) for _ in range(2)]
@@ -196,7 +199,10 @@ async def test_what_is_cancelled_just_as_it_gets_its_slot_gives_it_back() -> Non
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_no_slot_is_ever_lost(seed: int) -> None:
-    """Whatever is cancelled, refused, broken or done, and when: in the end all slots are there, and never were more."""
+    """Attempts are cancelled, refused, failed and finished at random times.
+
+    At no time are more than 8 slots in use, and in the end all are free.
+    """
     rng, bulkhead, under_way = random.Random(seed), Bulkhead(8, stall_s=0.01), list[str]()
 
     async def attempt(host: str) -> None:

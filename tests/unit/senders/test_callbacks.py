@@ -1,4 +1,4 @@
-"""The sender against real servers: what it sends, what it makes of every answer, how much it does at once."""
+"""The callback sender against real servers: what it sends, what each answer becomes, and how much it does at once."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ NAME_URL = "https://hooks.contoso.com/cb"
 
 
 def post_to(script: Script, **settings: Any) -> tuple[Answer, Receiver]:
-    """Post once to a receiver on loopback, with local use switched on."""
+    """Post once to a loopback receiver, with loopback allowed."""
 
     async def scenario() -> tuple[Answer, Receiver]:
         settings.setdefault("deadline_s", 5.0)
@@ -33,7 +33,7 @@ def post_to(script: Script, **settings: Any) -> tuple[Answer, Receiver]:
 
 
 def test_a_callback_arrives_as_it_was_signed() -> None:
-    """One POST of the exact bytes to the path and query, with the given headers and the sender's own."""
+    """There is one POST of the exact bytes to the path and query, with the given headers and the sender's own."""
     answer, receiver = post_to(reply(200, body=b"thanks"))
     (request,) = receiver.requests
     assert (answer.status, answer.error) == (200, None)
@@ -48,7 +48,7 @@ def test_a_callback_arrives_as_it_was_signed() -> None:
 
 
 def test_the_senders_own_headers_cannot_be_replaced() -> None:
-    """A header given under another spelling does not move Host or the length."""
+    """A given header in another spelling does not change Host or Content-Length."""
 
     async def scenario() -> dict[str, str]:
         async with Receiver(reply(200)) as receiver, aclosing(CallbackSender(allow_loopback=True)) as sender:
@@ -62,27 +62,27 @@ def test_the_senders_own_headers_cannot_be_replaced() -> None:
 
 @pytest.mark.parametrize("status", [202, 204, 301, 307, 404, 410, 429, 503])
 def test_a_status_is_the_answer(status: int) -> None:
-    """Every status comes back as it is, with Retry-After; a redirect is not followed."""
+    """Each status is returned as it is, with Retry-After. A redirect is not followed."""
     answer, receiver = post_to(reply(status, "Retry-After: 120", f"Location: /{status}"))
     assert (answer.status, answer.error, answer.retry_after) == (status, None, "120")
     assert len(receiver.requests) == 1
 
 
-def test_a_long_retry_after_is_cut() -> None:
-    """A receiver cannot make us keep more than a line of its text."""
+def test_a_long_retry_after_is_truncated() -> None:
+    """Only 64 characters of a receiver's header are kept."""
     answer, _ = post_to(reply(503, "Retry-After: " + "9" * 5000))
     assert answer.retry_after == "9" * 64
 
 
 def test_a_dripping_body_does_not_undo_the_status() -> None:
-    """A body that never ends is left at the deadline; the status stands, so nothing is sent twice."""
+    """A body that never ends is abandoned at the deadline. The status counts, so the callback is not sent again."""
     answer, _ = post_to(drip(endless(200), b"x"), deadline_s=0.3)
     assert (answer.status, answer.error) == (200, None)
     assert answer.duration_ms < 2000
 
 
-def test_a_huge_body_is_left_after_its_first_bytes() -> None:
-    """After 4 KiB of a flood the sender hangs up, long before the deadline."""
+def test_a_huge_body_is_abandoned() -> None:
+    """The sender closes the connection after 4 KiB, long before the deadline."""
     answer, _ = post_to(drip(endless(200), b"x" * 65536), deadline_s=10.0)
     assert (answer.status, answer.error) == (200, None)
     assert answer.duration_ms < 5000
@@ -111,15 +111,15 @@ def test_a_huge_body_is_left_after_its_first_bytes() -> None:
         "reset",
     ],
 )
-def test_a_bad_answer_is_a_word(script: Script, error: SendError) -> None:
-    """Whatever a receiver does in place of answering is told by one word, within the deadline."""
+def test_an_invalid_answer_is_an_error_value(script: Script, error: SendError) -> None:
+    """Whatever a receiver does instead of answering is returned as one error, within the deadline."""
     answer, _ = post_to(script, deadline_s=0.5)
     assert (answer.status, answer.error, answer.retry_after) == (None, error, None)
     assert answer.duration_ms < 2000
 
 
-def test_a_closed_port_is_a_word() -> None:
-    """Nobody listening is trouble on the way, found at once."""
+def test_a_closed_port_is_a_connect_error() -> None:
+    """A port on which no server listens is a network error, found at once."""
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         port = unheard.getsockname()[1]
@@ -127,8 +127,8 @@ def test_a_closed_port_is_a_word() -> None:
     assert answer.error is SendError.CONNECT
 
 
-def test_a_receiver_that_accepts_no_connection_is_a_time_out() -> None:
-    """A full backlog swallows the attempt for the time to connect and no longer."""
+def test_a_receiver_that_accepts_no_connection_is_a_timeout() -> None:
+    """A receiver with a full backlog delays the attempt by the connect timeout only."""
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -142,7 +142,7 @@ def test_a_receiver_that_accepts_no_connection_is_a_time_out() -> None:
 
 
 def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy would resolve the name itself, so none is used whatever the environment says."""
+    """No proxy is used, because it would resolve the name itself."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -151,7 +151,7 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Even at the finest level no log line has the path, the query, the signature or the body."""
+    """No log line, even at the finest level, has the path, the query, the signature or the body."""
     caplog.set_level(logging.DEBUG)
     post_to(reply(200))
     assert not any(secret in caplog.text for secret in ("hidden", "/cb", "v1,secret", "response.completed"))
@@ -163,7 +163,7 @@ def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 )
 @pytest.mark.parametrize(("first", "share"), [(True, 6), (False, 3)], ids=["first attempts", "retries"])
 async def test_one_host_has_a_quarter_of_the_slots(spelling: str, first: bool, share: int) -> None:
-    """However its name is spelled, a host has 6 first attempts and 3 retries at once; neither waits for the other."""
+    """A host has 6 first attempts and 3 retries at once, in any spelling. Neither kind waits for the other."""
     sender = CallbackSender()
     async with AsyncExitStack() as held:
         for url in ([NAME_URL, spelling] * share)[:share]:
@@ -176,8 +176,8 @@ async def test_one_host_has_a_quarter_of_the_slots(spelling: str, first: bool, s
 
 
 @pytest.mark.parametrize(("first", "most"), [(True, 24), (False, 12)], ids=["first attempts", "retries"])
-async def test_there_is_an_end_of_slots(first: bool, most: int) -> None:
-    """24 first attempts and 12 retries are under way at once, however many hosts there are."""
+async def test_the_number_of_slots_is_limited(first: bool, most: int) -> None:
+    """24 first attempts and 12 retries run at once, for any number of hosts."""
     sender = CallbackSender()
     async with AsyncExitStack() as held:
         for number in range(most):
@@ -188,8 +188,8 @@ async def test_there_is_an_end_of_slots(first: bool, most: int) -> None:
         await held.enter_async_context(sender.admit(NAME_URL, "ann", first=not first, patience_s=0))
 
 
-def test_time_outs_leave_no_connection_behind() -> None:
-    """After as many time-outs at once as there are slots, the next callback goes out as the first did."""
+def test_timeouts_leave_no_connection_behind() -> None:
+    """After a timeout in every slot at once, the next callback is sent as usual."""
 
     async def scenario() -> tuple[list[Answer], Answer]:
         sender = CallbackSender(allow_loopback=True, deadline_s=0.5)

@@ -1,4 +1,4 @@
-"""The courtesy at create: a callback that cannot work is refused, and nobody learns which internal names exist."""
+"""The check at create: a callback that cannot work is refused, and no client learns which internal names exist."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ OWN_NUMBER = "20.50.2.1"
 
 
 def saying(*answers: str) -> Resolve:
-    """Return a resolver that gives these answers."""
+    """Return a resolver that gives these addresses."""
 
     async def resolve(_host: str, _port: int) -> list[str]:
         return list(answers)
@@ -23,7 +23,7 @@ def saying(*answers: str) -> Resolve:
 
 
 def failing(error: OSError) -> Resolve:
-    """Return a resolver that raises."""
+    """Return a resolver that raises this error."""
 
     async def resolve(_host: str, _port: int) -> list[str]:
         raise error
@@ -32,7 +32,7 @@ def failing(error: OSError) -> Resolve:
 
 
 async def never(_host: str, _port: int) -> list[str]:
-    """Resolve for ever."""
+    """Wait forever, as for a name server that does not answer."""
     await asyncio.Event().wait()
     return []
 
@@ -50,8 +50,8 @@ LEADS_NOWHERE = {
 
 
 @pytest.mark.parametrize("resolve", LEADS_NOWHERE.values(), ids=LEADS_NOWHERE)
-async def test_a_host_that_leads_to_no_public_address_is_refused_in_the_same_words(resolve: Resolve) -> None:
-    """A name that is not there and one that leads inside look alike."""
+async def test_every_host_without_a_public_address_gives_the_same_error(resolve: Resolve) -> None:
+    """A name that does not exist and one with a private address give the same error."""
     sender = CallbackSender(resolve=resolve, refused_hosts={OWN_NUMBER})
     with pytest.raises(CallbackUrlRefused) as refusal:
         await sender.vet(URL)
@@ -68,14 +68,14 @@ DOUBTFUL = {
 
 
 @pytest.mark.parametrize("resolve", DOUBTFUL.values(), ids=DOUBTFUL)
-async def test_trouble_of_dns_is_no_refusal(resolve: Resolve) -> None:
-    """What cannot be known in a moment is left to the attempts; nobody waits for it."""
+async def test_a_failure_of_dns_is_not_a_refusal(resolve: Resolve) -> None:
+    """If DNS does not answer in a moment, the URL is accepted and checked again before each attempt."""
     async with asyncio.timeout(5):
         await CallbackSender(resolve=resolve, vet_s=0.1).vet(URL)
 
 
-async def test_a_public_host_is_let_through_after_one_look_up() -> None:
-    """The name is asked for once, with the port of the URL."""
+async def test_a_public_host_is_accepted_after_one_lookup() -> None:
+    """The name is looked up once, with the port of the URL."""
     asked = []
 
     async def resolve(host: str, port: int) -> list[str]:
@@ -87,7 +87,7 @@ async def test_a_public_host_is_let_through_after_one_look_up() -> None:
 
 
 async def test_an_address_is_not_looked_up() -> None:
-    """A number is judged by the gate, which has its own code."""
+    """An address in a URL is checked by `check_url`, which has a different code."""
     sender = CallbackSender(resolve=failing(socket.gaierror(socket.EAI_NONAME, "")))
     await sender.vet("https://93.184.216.34/")
     with pytest.raises(CallbackUrlRefused) as refusal:
@@ -95,15 +95,15 @@ async def test_an_address_is_not_looked_up() -> None:
     assert refusal.value.code == "callback_url_address"
 
 
-async def test_local_use_lets_loopback_through_under_its_own_name_only() -> None:
-    """On a laptop the receiver is at localhost; no other name may lead there."""
+async def test_with_loopback_allowed_only_localhost_may_resolve_to_it() -> None:
+    """On a laptop the receiver is at localhost. No other name may have a loopback address."""
     sender = CallbackSender(resolve=saying("127.0.0.1", "::1"), allow_loopback=True)
     await sender.vet("http://localhost:5000/cb")
     with pytest.raises(CallbackUrlRefused):
         await sender.vet(URL)
 
 
-async def test_more_than_there_are_threads_are_vetted_at_once() -> None:
-    """Whoever finds no thread free waits for one no longer than for an answer, and is not refused for it."""
+async def test_more_urls_than_threads_can_be_vetted_at_once() -> None:
+    """A check that finds no free thread waits no longer than for an answer. Its URL is accepted."""
     sender = CallbackSender(allow_loopback=True, vet_s=0.1)
     await asyncio.gather(*(sender.vet(f"http://localhost:{port}/") for port in range(5000, 5100)))

@@ -1,4 +1,4 @@
-"""Receivers of every kind, each a real server: what is made of them, in what time, and how much of them is heard."""
+"""Receivers of every kind, each a real server: the outcome, the time it takes, and how much of an answer is read."""
 
 import asyncio
 import gzip
@@ -36,18 +36,18 @@ DATE = "Fri, 15 Jan 2027 09:00:00 GMT"
 
 
 async def public(_host: str, _port: int) -> list[str]:
-    """Resolve every name to one public number."""
+    """Resolve every name to one public address."""
     return [PUBLIC]
 
 
 def over(detour: Detour, **settings: Any) -> CallbackSender:
-    """Return a sender whose every name and number leads to one receiver."""
+    """Return a sender for which every name and address leads to one receiver."""
     given: dict[str, Any] = {"deadline_s": 5.0, "drain_s": 0.3, "resolve": public, "allow_loopback": True}
     return CallbackSender(dialer=detour, **{**given, **settings})
 
 
 def drop_by_drop(data: bytes) -> Script:
-    """Send these bytes one at a time, and hang up."""
+    """Send these bytes one at a time, and close the connection."""
 
     async def play(writer: asyncio.StreamWriter) -> None:
         for byte in data:
@@ -107,8 +107,8 @@ ZOO: dict[str, tuple[Script, int | SendError]] = {
 
 
 @pytest.mark.parametrize(("script", "outcome"), ZOO.values(), ids=ZOO)
-async def test_every_receiver_is_answered_for(script: Script, outcome: int | SendError) -> None:
-    """A status, or a word for why there is none: long before the deadline, having heard little, and once."""
+async def test_every_receiver_gives_a_status_or_an_error(script: Script, outcome: int | SendError) -> None:
+    """The outcome is known long before the deadline, after little was read and exactly one request was sent."""
     async with Receiver(script) as receiver, aclosing(over(detour := Detour(receiver.port))) as sender:
         answer = await sender.post(receiver.url, {}, BODY)
         assert (answer.status or answer.error) == outcome
@@ -122,15 +122,15 @@ async def test_every_receiver_is_answered_for(script: Script, outcome: int | Sen
     [drip(OK + b"content-length: 1000000\r\n\r\n", b"x" * 1_000), reply(200, body=BOMB)],
     ids=["slow flood", "bomb"],
 )
-async def test_the_connection_of_an_answer_not_heard_out_is_closed(script: Script) -> None:
-    """What is left of an answer is never taken for the beginning of the next one."""
+async def test_the_connection_of_an_abandoned_answer_is_closed(script: Script) -> None:
+    """The rest of an answer is never read as the beginning of the next one."""
     async with Receiver(script) as receiver, aclosing(over(Detour(receiver.port))) as sender:
         assert [(await sender.post(receiver.url, {}, BODY)).status for _ in range(2)] == [200, 200]
         assert receiver.connections == 2
 
 
-async def test_a_connection_lasts_for_more_answers_than_one_may_be_long() -> None:
-    """How much is heard of an answer is counted anew for each."""
+async def test_the_size_limit_of_an_answer_is_not_one_of_its_connection() -> None:
+    """The bytes of each answer are counted from 0, so a connection can be reused any number of times."""
     body = bytes(2_000)
     async with Receiver(reply(200, body=body)) as receiver, aclosing(over(detour := Detour(receiver.port))) as sender:
         for _ in range(20):
@@ -140,8 +140,8 @@ async def test_a_connection_lasts_for_more_answers_than_one_may_be_long() -> Non
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_nobody_is_sent_elsewhere(status: int) -> None:
-    """Where a redirect points to is not so much as connected to."""
+async def test_redirects_are_not_followed(status: int) -> None:
+    """The sender does not even connect to the target of a redirect."""
     async with Receiver(reply(200)) as other:
         script = reply(status, f"Location: {other.url}")
         async with Receiver(script) as receiver, aclosing(over(Detour(receiver.port))) as sender:
@@ -150,24 +150,24 @@ async def test_nobody_is_sent_elsewhere(status: int) -> None:
 
 
 @pytest.mark.parametrize("asked", ["120", DATE, "soon", "-1", "", "\xe9", "1" * 64, "0"])
-async def test_a_wish_to_wait_is_handed_on_as_it_was_said(asked: str) -> None:
-    """Seconds, a date or rubbish: what to make of it is decided elsewhere."""
+async def test_a_retry_after_header_is_returned_unchanged(asked: str) -> None:
+    """The sender returns seconds, a date or invalid text alike. The retry policy decides what it means."""
     head = f"HTTP/1.1 429 Slow\r\nretry-after: {asked}\r\ncontent-length: 0\r\n\r\n".encode("latin-1")
     async with Receiver(raw(head)) as receiver, aclosing(over(Detour(receiver.port))) as sender:
         answer = await sender.post(receiver.url, {}, BODY)
         assert (answer.status, answer.retry_after) == (429, asked or None)
 
 
-async def test_a_receiver_that_is_up_again_gets_the_next_attempt() -> None:
-    """One answer says nothing about the following one."""
+async def test_a_receiver_that_has_recovered_gets_the_next_attempt() -> None:
+    """The outcome of one attempt does not affect the next one."""
     script = replies(reply(500), raw(b"oops"), reply(200))
     async with Receiver(script) as receiver, aclosing(over(Detour(receiver.port))) as sender:
         answers = [await sender.post(receiver.url, {}, BODY) for _ in range(3)]
         assert [answer.status or answer.error for answer in answers] == [500, SendError.PROTOCOL, 200]
 
 
-async def test_a_receiver_that_does_not_read_is_left_at_the_deadline() -> None:
-    """A body that nobody takes is a time-out, and its connection is closed."""
+async def test_a_receiver_that_does_not_read_is_a_timeout() -> None:
+    """At the deadline the attempt is a timeout, and its connection is closed."""
     gone = asyncio.Event()
 
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -190,8 +190,8 @@ async def test_a_receiver_that_does_not_read_is_left_at_the_deadline() -> None:
 
 @pytest.mark.parametrize("script", [silence, reply(200)], ids=["silent", "speaks http"])
 @pytest.mark.parametrize("connect_s", [0.2, 30.0], ids=["its own end", "the deadline"])
-async def test_a_handshake_that_comes_to_nothing_leaves_no_connection(script: Script, connect_s: float) -> None:
-    """Whichever end it meets, its own or that of the whole attempt: nothing stays open for the receiver to hold."""
+async def test_a_handshake_that_fails_leaves_no_connection(script: Script, connect_s: float) -> None:
+    """The connection of a failed handshake is closed at the connect timeout, or at the deadline of the attempt."""
     async with Receiver(script) as receiver:
         sender = over(Detour(receiver.port), connect_s=connect_s, deadline_s=0.5)
         lost = await asyncio.gather(*(sender.post(URL, {}, BODY) for _ in range(MAX_SENDS)))
@@ -203,8 +203,8 @@ async def test_a_handshake_that_comes_to_nothing_leaves_no_connection(script: Sc
         await until(is_left)
 
 
-async def test_a_server_without_tls_is_a_word() -> None:
-    """Plain HTTP where TLS is due is trouble with TLS, and nothing of the event is said."""
+async def test_a_server_without_tls_is_a_tls_error() -> None:
+    """A receiver that speaks plain HTTP instead of TLS gets nothing of the event."""
     received = bytearray()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -219,8 +219,8 @@ async def test_a_server_without_tls_is_a_word() -> None:
     assert b"completed" not in received
 
 
-async def test_an_expired_certificate_is_a_word(tmp_path: Path) -> None:
-    """A certificate of the right name that has run out is refused before anything is said."""
+async def test_an_expired_certificate_is_a_tls_error(tmp_path: Path) -> None:
+    """An expired certificate with the right name is refused before anything is sent."""
     certificate = Certificate(tmp_path, "hooks.contoso.com", expired=True)
     async with Receiver(reply(200), certificate.server) as receiver:
         async with aclosing(over(Detour(receiver.port), ssl_context=certificate.client)) as sender:
@@ -228,8 +228,8 @@ async def test_an_expired_certificate_is_a_word(tmp_path: Path) -> None:
         assert receiver.requests == []
 
 
-async def test_tls_that_breaks_after_the_handshake_is_a_word(tmp_path: Path) -> None:
-    """Bytes that are no TLS, in the middle of it, end the attempt."""
+async def test_tls_that_breaks_after_the_handshake_is_an_error_value(tmp_path: Path) -> None:
+    """Bytes that are not TLS end the attempt."""
     certificate = Certificate(tmp_path, "hooks.contoso.com")
 
     async def break_in(writer: asyncio.StreamWriter) -> None:
@@ -243,8 +243,8 @@ async def test_tls_that_breaks_after_the_handshake_is_a_word(tmp_path: Path) -> 
         assert answer.error in {SendError.TLS, SendError.CONNECT}
 
 
-async def test_a_name_server_that_is_slow_but_in_time_costs_nothing(tmp_path: Path) -> None:
-    """What comes within the time for it is used."""
+async def test_a_slow_name_server_that_answers_in_time_is_used(tmp_path: Path) -> None:
+    """An answer within the time limit is used."""
 
     async def slow(_host: str, _port: int) -> list[str]:
         await asyncio.sleep(0.2)

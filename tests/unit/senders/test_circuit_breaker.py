@@ -1,4 +1,4 @@
-"""Circuit breakers: when a host is left alone, for how long, and what brings it back."""
+"""Circuit breakers: when a host is left alone, for how long, and when attempts to it are made again."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ START_MS = 1_800_000_000_000
 
 
 def failed(breakers: CircuitBreakers, times: int, line: BreakerKey = ANN, now_ms: int = START_MS) -> int:
-    """Let attempts fail; return until when the last of them has opened the breaker."""
+    """Record this number of failures. Return the time until which the last one opens the breaker, or 0."""
     return [breakers.record(line, now_ms, failed=True) for _ in range(times)][-1]
 
 
@@ -33,7 +33,7 @@ def opened() -> CircuitBreakers:
 
 
 def test_the_fifth_failure_in_a_row_opens() -> None:
-    """Four failures say nothing yet; the fifth closes the line for 30 s."""
+    """After four failures the breaker is closed. The fifth opens it for 30 s."""
     breakers = CircuitBreakers()
     assert failed(breakers, 4) == 0
     assert breakers.admit(ANN, START_MS) == 0
@@ -41,8 +41,8 @@ def test_the_fifth_failure_in_a_row_opens() -> None:
     assert breakers.admit(ANN, START_MS) == START_MS + OPEN_MS
 
 
-def test_a_success_between_them_begins_the_row_anew() -> None:
-    """Five failures that are not in a row do not open, while there are few."""
+def test_a_success_resets_the_failures_in_a_row() -> None:
+    """Five failures that are not in a row do not open the breaker, while there are few outcomes."""
     breakers = CircuitBreakers()
     failed(breakers, 4)
     breakers.record(ANN, START_MS, failed=False)
@@ -51,14 +51,14 @@ def test_a_success_between_them_begins_the_row_anew() -> None:
 
 @pytest.mark.parametrize(("outcomes", "opens"), [("--+--+--+-", True), ("--+--+--++", False), ("--+--+--+", False)])
 def test_seven_failures_of_ten_in_five_minutes_open(outcomes: str, opens: bool) -> None:
-    """A host that mostly fails is left alone, too, though no five of its failures are in a row."""
+    """A host that mostly fails is left alone, even if no five of its failures are in a row."""
     breakers = CircuitBreakers()
     until_ms = [breakers.record(ANN, START_MS, failed=one == "-") for one in outcomes][-1]
     assert (until_ms > 0) is opens
 
 
-def test_what_is_older_than_five_minutes_does_not_count() -> None:
-    """Nine outcomes of long ago and one of now are one outcome."""
+def test_outcomes_older_than_five_minutes_do_not_count() -> None:
+    """Nine old outcomes and a new one count as one outcome."""
     breakers = CircuitBreakers()
     for n in range(9):
         breakers.record(ANN, START_MS, failed=n % 3 > 0)
@@ -66,7 +66,7 @@ def test_what_is_older_than_five_minutes_does_not_count() -> None:
 
 
 def test_one_attempt_probes_and_the_others_wait_for_it() -> None:
-    """After the pause one is let through; a success lets all through."""
+    """After the pause one attempt is admitted as a probe. If it succeeds, all attempts are admitted."""
     breakers = opened()
     now_ms = START_MS + OPEN_MS
     assert breakers.admit(ANN, now_ms) == 0
@@ -76,7 +76,7 @@ def test_one_attempt_probes_and_the_others_wait_for_it() -> None:
 
 
 def test_the_pauses_double_to_a_quarter_of_an_hour() -> None:
-    """30 s, 1, 2, 4, 8, 15 minutes, and so on for as long as every probe fails."""
+    """The pauses are 30 s, then 1, 2, 4, 8 and 15 minutes. The last one repeats for as long as every probe fails."""
     breakers, now_ms, pauses = opened(), START_MS + OPEN_MS, [OPEN_MS]
     for _ in range(7):
         assert breakers.admit(ANN, now_ms) == 0
@@ -86,8 +86,8 @@ def test_the_pauses_double_to_a_quarter_of_an_hour() -> None:
     assert pauses == [min(OPEN_MS * 2**n, OPEN_MAX_MS) for n in range(8)]
 
 
-def test_a_success_forgets_how_often_it_has_opened() -> None:
-    """The next trouble begins with 30 s again, and needs five failures again."""
+def test_a_success_resets_the_pause() -> None:
+    """After a success, five failures open the breaker again, for 30 s."""
     breakers = opened()
     now_ms = START_MS + OPEN_MS
     breakers.admit(ANN, now_ms)
@@ -96,8 +96,11 @@ def test_a_success_forgets_how_often_it_has_opened() -> None:
     assert failed(breakers, 1, now_ms=now_ms) == now_ms + OPEN_MS
 
 
-def test_what_was_on_its_way_when_it_opened_changes_nothing() -> None:
-    """Attempts that were sent before neither lengthen the pause nor double the next; a success among them closes."""
+def test_failures_of_attempts_sent_earlier_change_nothing() -> None:
+    """Failures of attempts that were sent before the breaker opened do not lengthen its pause.
+
+    A success of one closes it.
+    """
     breakers = opened()
     assert failed(breakers, 3, now_ms=START_MS + 1_000) == 0
     assert breakers.admit(ANN, START_MS + 1_000) == START_MS + OPEN_MS
@@ -105,8 +108,11 @@ def test_what_was_on_its_way_when_it_opened_changes_nothing() -> None:
     assert breakers.admit(ANN, START_MS + 2_000) == 0
 
 
-def test_a_probe_that_was_not_sent_leaves_its_place() -> None:
-    """The next one probes at once; one that was never heard of again does so after half a minute."""
+def test_a_probe_that_was_not_sent_is_replaced() -> None:
+    """The next attempt becomes the probe at once.
+
+    If a probe has no recorded outcome, the next one is made after 30 s.
+    """
     breakers = opened()
     now_ms = START_MS + OPEN_MS
     breakers.admit(ANN, now_ms)
@@ -116,13 +122,13 @@ def test_a_probe_that_was_not_sent_leaves_its_place() -> None:
 
 
 @pytest.mark.parametrize("other", [BreakerKey("bob", ANN.host), BreakerKey(ANN.caller, "other.contoso.com")])
-def test_nobody_is_cut_off_by_another(other: BreakerKey) -> None:
-    """A breaker is that of one caller and one host."""
+def test_callers_and_hosts_have_separate_breakers(other: BreakerKey) -> None:
+    """An open breaker does not affect another caller or another host."""
     assert opened().admit(other, START_MS) == 0
 
 
 def test_memory_is_bounded() -> None:
-    """What was used longest ago is forgotten, and so is let through again."""
+    """The breaker that was used longest ago is forgotten, so its attempts are admitted again."""
     breakers = opened()
     for n in range(MAX_KNOWN):
         breakers.record(BreakerKey("ann", f"{n}.contoso.com"), START_MS, failed=True)
@@ -130,8 +136,8 @@ def test_memory_is_bounded() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 600_000)), max_size=60))
-def test_nothing_is_kept_back_for_longer_than_the_longest_pause(outcomes: list[tuple[bool, int]]) -> None:
-    """Whatever happens, the time to ask again is at most 15 minutes away, and later than now."""
+def test_no_wait_is_longer_than_the_longest_pause(outcomes: list[tuple[bool, int]]) -> None:
+    """With any outcomes, the time to ask again is later than now and at most 15 minutes away."""
     breakers, now_ms = CircuitBreakers(), START_MS
     for has_failed, later_ms in outcomes:
         now_ms += later_ms
@@ -140,8 +146,8 @@ def test_nothing_is_kept_back_for_longer_than_the_longest_pause(outcomes: list[t
         breakers.record(ANN, now_ms, failed=has_failed)
 
 
-def test_waiting_as_told_always_leads_to_an_attempt() -> None:
-    """Who comes back when told to, again and again, is admitted, though every probe fails."""
+def test_waiting_for_the_returned_time_always_leads_to_an_attempt() -> None:
+    """An attempt that asks again at the returned times is admitted in the end, even if every probe fails."""
     breakers, now_ms, admitted = opened(), START_MS, list[int]()
     for _ in range(20):
         wait_ms = breakers.admit(ANN, now_ms)

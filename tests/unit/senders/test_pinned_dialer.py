@@ -1,4 +1,4 @@
-"""Where the sender connects, over a network in which every public number leads to one loopback server."""
+"""Where the sender connects, over a network in which every public address leads to one loopback server."""
 
 import asyncio
 import socket
@@ -23,7 +23,7 @@ OTHER_URL = "https://other.contoso.com/cb"
 
 
 def answering(*rounds: list[str]) -> tuple[Resolve, list[str]]:
-    """Return a resolver that gives one round of answers after the other, and the names it was asked for."""
+    """Return a resolver that gives one list of addresses after the other, and the list of names that it resolved."""
     asked: list[str] = []
 
     async def resolve(host: str, _port: int) -> list[str]:
@@ -40,7 +40,7 @@ def post_over(
     script: Script = reply(200),  # noqa: B008 - a constant
     **roads: Any,
 ) -> tuple[list[Answer], Detour, Receiver]:
-    """Post to each URL in turn and return the answers, the numbers dialled and what the receiver saw."""
+    """Post to each URL in turn. Return the answers, the network with the addresses dialled, and the receiver."""
 
     async def scenario() -> tuple[list[Answer], Detour, Receiver]:
         async with Receiver(script, tls.server if tls else None) as receiver:
@@ -54,12 +54,12 @@ def post_over(
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Certificate:
-    """Return a certificate of the names in NAME_URL and OTHER_URL."""
+    """Return a certificate for the names in NAME_URL and OTHER_URL."""
     return Certificate(tmp_path, "hooks.contoso.com", "other.contoso.com")
 
 
 def test_the_name_stays_in_tls_and_host(certificate: Certificate) -> None:
-    """A number is dialled, but certificate, SNI and Host are those of the URL's name."""
+    """An address is dialled, but certificate, SNI and Host have the name in the URL."""
     resolve, _ = answering(PUBLIC[:1])
     answers, detour, receiver = post_over(resolve, NAME_URL, tls=certificate)
     assert (answers[0].status, detour.dialled) == (200, PUBLIC[:1])
@@ -68,7 +68,7 @@ def test_the_name_stays_in_tls_and_host(certificate: Certificate) -> None:
 
 
 def test_a_certificate_of_another_name_is_refused(tmp_path: Path) -> None:
-    """The certificate must be for the URL's name; one for the number dialled does not do."""
+    """The certificate must be for the name in the URL. One for the address that was dialled is not enough."""
     resolve, _ = answering(PUBLIC[:1])
     answers, _, receiver = post_over(resolve, NAME_URL, tls=Certificate(tmp_path, "other.contoso.com", PUBLIC[0]))
     assert answers[0].error is SendError.TLS
@@ -76,7 +76,7 @@ def test_a_certificate_of_another_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_authority_is_refused(certificate: Certificate) -> None:
-    """A certificate that nobody we trust has signed ends the attempt."""
+    """A certificate that no trusted authority has signed ends the attempt."""
     certificate.client = ssl.create_default_context()
     answers, _, receiver = post_over(answering(PUBLIC[:1])[0], NAME_URL, tls=certificate)
     assert answers[0].error is SendError.TLS
@@ -84,7 +84,7 @@ def test_an_unknown_authority_is_refused(certificate: Certificate) -> None:
 
 
 def test_tls_is_verified_by_default() -> None:
-    """Without a setting: certificates and names are checked, and nothing older than TLS 1.2 is spoken."""
+    """By default certificates and names are checked, and TLS older than 1.2 is refused."""
     context = CallbackSender().ssl_context
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
@@ -102,15 +102,15 @@ def test_tls_is_verified_by_default() -> None:
     ],
     ids=["private", "loopback", "platform", "mixed", "crowd"],
 )
-def test_a_name_with_a_refused_answer_is_never_dialled(answers: list[str]) -> None:
-    """One refused number among the answers, or too many answers, and nothing is dialled at all."""
+def test_a_name_with_a_refused_address_is_never_dialled(answers: list[str]) -> None:
+    """If one address is refused, or there are too many of them, nothing is dialled."""
     (answer,), detour, _ = post_over(answering(answers)[0], NAME_URL)
     assert answer.error is SendError.ADDRESS_REFUSED
     assert detour.dialled == []
 
 
-def test_a_name_that_turns_private_is_not_followed(certificate: Certificate) -> None:
-    """Rebinding: a connection resolves once and dials what it judged; a private answer is never dialled."""
+def test_dns_rebinding_is_refused(certificate: Certificate) -> None:
+    """A connection resolves its name once and dials only the checked addresses. A private address is never dialled."""
     resolve, asked = answering(PUBLIC[:1], ["169.254.169.254"])
     closing = reply(200, "connection: close")
     (first, second), detour, _ = post_over(resolve, NAME_URL, NAME_URL, tls=certificate, script=closing)
@@ -119,8 +119,11 @@ def test_a_name_that_turns_private_is_not_followed(certificate: Certificate) -> 
     assert len(asked) == 2
 
 
-def test_a_connection_is_used_again_for_its_own_name_only(certificate: Certificate) -> None:
-    """A second callback soon after takes the open connection; another name at its number opens its own."""
+def test_a_connection_is_reused_for_its_own_name_only(certificate: Certificate) -> None:
+    """A second callback soon after reuses the connection.
+
+    Another name with the same address gets its own connection.
+    """
     resolve, asked = answering(PUBLIC[:1])
     answers, detour, receiver = post_over(resolve, NAME_URL, NAME_URL, OTHER_URL, tls=certificate)
     assert [answer.status for answer in answers] == [200, 200, 200]
@@ -129,41 +132,44 @@ def test_a_connection_is_used_again_for_its_own_name_only(certificate: Certifica
     assert detour.dialled == [PUBLIC[0], PUBLIC[0]]
 
 
-def test_at_most_three_numbers_are_dialled() -> None:
-    """Dead numbers are passed over, up to the third; the fourth answer is left alone."""
+def test_at_most_three_addresses_are_dialled() -> None:
+    """If an address does not accept a connection, the next one is dialled, up to the third.
+
+    The fourth is not dialled.
+    """
     (answer,), detour, _ = post_over(answering(PUBLIC)[0], NAME_URL, dead=tuple(PUBLIC))
     assert answer.error is SendError.CONNECT
     assert detour.dialled == PUBLIC[:3]
 
 
-def test_the_next_number_takes_over_from_a_dead_one(certificate: Certificate) -> None:
-    """One dead number of several does not cost the attempt."""
+def test_the_next_address_is_dialled_after_a_dead_one(certificate: Certificate) -> None:
+    """A dead address among several does not fail the attempt."""
     (answer,), detour, _ = post_over(answering(PUBLIC)[0], NAME_URL, tls=certificate, dead=(PUBLIC[0],))
     assert answer.status == 200
     assert detour.dialled == PUBLIC[:2]
 
 
-def test_a_peer_that_is_not_the_number_dialled_is_refused(certificate: Certificate) -> None:
-    """A network that leads elsewhere is noticed before anything is said."""
+def test_a_peer_with_another_address_is_refused(certificate: Certificate) -> None:
+    """A network that leads to another peer is detected before anything is sent."""
     (answer,), _, receiver = post_over(answering(PUBLIC[:1])[0], NAME_URL, tls=certificate, exposed=True)
     assert answer.error is SendError.CONNECT
     assert receiver.requests == []
 
 
 async def no_such_name(host: str, _port: int) -> list[str]:
-    """Resolve as the system does for a name that does not exist."""
+    """Raise the system's error for a name that does not exist."""
     raise socket.gaierror(socket.EAI_NONAME, host)
 
 
 async def slow_name_server(_host: str, _port: int) -> list[str]:
-    """Resolve for ever."""
+    """Wait forever, as for a name server that does not answer."""
     await asyncio.Event().wait()
     return []
 
 
 @pytest.mark.parametrize("resolve", [answering([])[0], no_such_name, slow_name_server])
-def test_a_name_without_an_answer_is_a_word(resolve: Resolve) -> None:
-    """No answers, no such name and a name server that keeps us waiting are all the same word."""
+def test_a_name_without_an_address_is_a_dns_error(resolve: Resolve) -> None:
+    """No addresses, a name that does not exist and a name server that does not answer give the same error."""
     sender = CallbackSender(resolve=resolve, resolve_s=0.1)
     assert asyncio.run(sender.post(NAME_URL, FIELDS, BODY)).error is SendError.DNS
 
@@ -178,34 +184,34 @@ def test_a_name_without_an_answer_is_a_word(resolve: Resolve) -> None:
         ("not a url", SendError.URL_REFUSED),
     ],
 )
-def test_the_gate_stands_before_every_attempt(url: str, error: SendError) -> None:
-    """A URL that breaks the rules as they are now is not even resolved."""
+def test_the_url_is_checked_before_every_attempt(url: str, error: SendError) -> None:
+    """A URL that breaks the current rules is not even resolved."""
     resolve, asked = answering(PUBLIC)
     sender = CallbackSender(resolve=resolve, refused_hosts={"own.contoso.com"})
     assert asyncio.run(sender.post(url, FIELDS, BODY)).error is error
     assert asked == []
 
 
-def test_the_local_setting_lets_no_public_name_in() -> None:
-    """With local use on, a public name that resolves to loopback is still refused."""
+def test_the_local_setting_does_not_allow_a_public_name() -> None:
+    """With loopback allowed, a public name that resolves to it is still refused."""
     sender = CallbackSender(allow_loopback=True, resolve=answering(["127.0.0.1"])[0])
     assert asyncio.run(sender.post(NAME_URL, FIELDS, BODY)).error is SendError.ADDRESS_REFUSED
 
 
 def test_unix_sockets_are_refused() -> None:
-    """No URL leads to a socket file."""
+    """No URL leads to a Unix socket."""
     with pytest.raises(httpcore.ConnectError):
         asyncio.run(PinnedDialer(system_resolve(1)).connect_unix_socket("/var/run/docker.sock"))
 
 
 @pytest.mark.parametrize(("host", "name"), [("hooks.contoso.com", "hooks.contoso.com."), ("localhost", "localhost")])
 def test_a_full_name_is_looked_up_as_it_is(host: str, name: str) -> None:
-    """A name that does not exist is not found below a search domain of this machine's network instead."""
+    """This machine's search domains are not tried for a full name."""
     assert absolute(host) == name
 
 
-def test_the_systems_resolver_gives_each_number_once() -> None:
-    """The default resolver answers with plain numbers, without repeats."""
+def test_the_systems_resolver_returns_each_address_once() -> None:
+    """The default resolver returns plain addresses without repeats."""
 
     async def scenario() -> list[str]:
         return await system_resolve(1)("localhost", 443)

@@ -1,4 +1,4 @@
-"""Where callbacks may go: every prefix at its edges, every sample URL, every rule of the gate."""
+"""Where callbacks may go: every refused prefix at its edges, every sample URL, and every rule of the URL check."""
 
 import json
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -16,7 +16,7 @@ SAMPLES: list[dict[str, Any]] = [
     json.loads(line) for line in (Path(__file__).parent / "callback_urls.jsonl").read_text().splitlines()
 ]
 ALLOWED_LAYERS = {"ok", "redirect"}
-# The layer that decides a sample, and the codes the gate may give: a URL can break several rules at once.
+# The layer that decides a sample, and the codes that `check_url` may give. A URL can break several rules at once.
 CODES = {
     "scheme": {"callback_url_scheme", "callback_url_parse"},
     "parse": {"callback_url_parse", "callback_url_scheme", "callback_url_port"},
@@ -34,20 +34,20 @@ REFUSED_NETWORKS = [ip_network(prefix) for prefix in REFUSED_PREFIXES.split()]
 
 
 def code_of(url: str, **rules: Any) -> str:
-    """Return the code with which the gate refuses a URL."""
+    """Return the code with which `check_url` refuses a URL."""
     with pytest.raises(CallbackUrlRefused) as refusal:
         check_url(url, **rules)
     return refusal.value.code
 
 
 def is_in_a_refused_network(address: IPv4Address | IPv6Address) -> bool:
-    """Tell whether one of the twenty prefixes above holds an address."""
+    """Return whether one of the twenty prefixes above contains an address."""
     return any(address.version == network.version and address in network for network in REFUSED_NETWORKS)
 
 
 @pytest.mark.parametrize("network", REFUSED_NETWORKS, ids=str)
 def test_a_refused_prefix_ends_exactly_at_its_edges(network: IPv4Network | IPv6Network) -> None:
-    """First and last address of a prefix are refused; their outer neighbours belong to whatever is there."""
+    """The first and last address of a prefix are refused. Their outer neighbours are judged by their own network."""
     assert is_refused(network[0])
     assert is_refused(network[-1])
     for number in (int(network[0]) - 1, int(network[-1]) + 1):
@@ -58,7 +58,7 @@ def test_a_refused_prefix_ends_exactly_at_its_edges(network: IPv4Network | IPv6N
 
 
 def test_global_ipv6_ends_exactly_at_its_edges() -> None:
-    """2000::/3 is let through from its first address to its last, and nothing beside it."""
+    """2000::/3 is allowed from its first address to its last, and nothing beside it is."""
     assert not is_refused("2000::")
     assert not is_refused("3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
     assert is_refused("1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
@@ -67,46 +67,46 @@ def test_global_ipv6_ends_exactly_at_its_edges() -> None:
 
 @pytest.mark.parametrize("address", ["::", "::1", "64:ff9b::1", "5f00::1", "fc00::1", "fe80::1", "fec0::1", "ff02::1"])
 def test_ipv6_outside_the_global_range_is_refused(address: str) -> None:
-    """Loopback, NAT64, unique-local, link-local, site-local and multicast need no rule of their own."""
+    """Loopback, NAT64, unique-local, link-local, site-local and multicast addresses need no separate rule."""
     assert is_refused(address)
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_a_mapped_address_is_judged_as_the_ipv4_it_holds(number: int) -> None:
-    """The IPv6 spelling of an IPv4 address has its verdict."""
+def test_a_mapped_address_is_judged_as_its_ipv4_address(number: int) -> None:
+    """An IPv4 address in its IPv6 form has the same verdict."""
     assert is_refused(IPv6Address((0xFFFF << 32) + number)) == is_refused(IPv4Address(number))
 
 
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_is_refused_inside_the_prefixes_only(address: IPv4Address) -> None:
-    """What no prefix names is public."""
+    """An address outside all prefixes is public."""
     assert is_refused(address) == is_in_a_refused_network(address)
 
 
 @pytest.mark.parametrize(
     "text", ["", "localhost", "127.1", "0x7f.0.0.1", "8.8.8.08", "2606:4700::1%eth0", "8.8.8.8/32"]
 )
-def test_text_that_is_no_plain_address_is_refused(text: str) -> None:
+def test_text_that_is_not_a_plain_address_is_refused(text: str) -> None:
     """Names, odd spellings, zones and networks are not dialled."""
     assert is_refused(text)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1"])
-def test_loopback_is_let_through_on_request_only(address: str) -> None:
-    """The local setting opens loopback, in every spelling of it."""
+def test_loopback_is_allowed_by_the_local_setting_only(address: str) -> None:
+    """The local setting allows loopback in every spelling."""
     assert is_refused(address)
     assert not is_refused(address, allow_loopback=True)
 
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "168.63.129.16", "10.0.0.1", "0.0.0.0", "::", "fe80::1"])
-def test_the_local_setting_opens_nothing_but_loopback(address: str) -> None:
-    """Metadata, the platform and private ranges stay closed on a laptop too."""
+def test_the_local_setting_allows_nothing_but_loopback(address: str) -> None:
+    """Metadata endpoints, the platform and private ranges are refused on a laptop, too."""
     assert is_refused(address, allow_loopback=True)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: ascii(sample["url"])[:60])
 def test_every_sample_url_has_its_verdict(sample: dict[str, Any]) -> None:
-    """The gate, and behind it the judgement of the answers, decide in the layer that the sample names."""
+    """`check_url` and `check_addresses` decide each sample in the layer that it names."""
     if sample["layer"] in CODES:
         assert code_of(sample["url"]) in CODES[sample["layer"]]
         return
@@ -124,30 +124,30 @@ NUMBERS = [sample for sample in SAMPLES if sample["layer"] in {"ip", "dns"}]
 
 
 @pytest.mark.parametrize("sample", NUMBERS, ids=lambda sample: sample["url"][:60])
-def test_the_address_layer_stands_alone(sample: dict[str, Any]) -> None:
-    """With the gate left out, whatever the scheme and port, the answers alone are refused."""
+def test_the_address_check_works_without_the_url_check(sample: dict[str, Any]) -> None:
+    """Without `check_url`, the addresses alone are refused, for any scheme and port."""
     host = urlsplit(sample["url"]).netloc.strip("[]")
     with pytest.raises(CallbackUrlRefused):
         check_addresses(host, sample["dns"] or [host])
 
 
-def test_more_than_sixteen_answers_are_refused() -> None:
-    """A name with a crowd behind it is not judged number by number."""
+def test_more_than_sixteen_addresses_are_refused() -> None:
+    """A name with too many addresses is refused as a whole."""
     answers = [f"93.184.0.{number}" for number in range(17)]
     assert check_addresses("hooks.contoso.com", answers[:16]) == answers[:16]
     with pytest.raises(CallbackUrlRefused):
         check_addresses("hooks.contoso.com", answers)
 
 
-def test_a_public_name_never_leads_to_loopback() -> None:
-    """Even with the local setting, only loopback's own hosts may resolve to it."""
+def test_a_public_name_must_not_resolve_to_loopback() -> None:
+    """Even with the local setting, only loopback's own host names may resolve to it."""
     assert check_addresses("localhost", ["127.0.0.1", "::1"], allow_loopback=True)
     with pytest.raises(CallbackUrlRefused):
         check_addresses("hooks.contoso.com", ["127.0.0.1"], allow_loopback=True)
 
 
-def test_a_refused_host_is_refused_by_name_and_by_number() -> None:
-    """The deployment's own names and endpoints are out of reach, however they are spelled."""
+def test_a_refused_host_is_refused_by_name_and_by_address() -> None:
+    """The deployment's own names and endpoints cannot be reached in any spelling."""
     own = {"*.contoso.com", "20.50.2.1"}
     assert code_of("https://API.contoso.com/", refused_hosts=own) == "callback_url_host_denied"
     assert code_of("https://20.50.2.1/", refused_hosts=own) == "callback_url_host_denied"
@@ -169,7 +169,7 @@ def test_a_refused_host_is_refused_by_name_and_by_number() -> None:
     ],
 )
 def test_a_checked_url_is_canonical(url: str, target: CheckedUrl, authority: str) -> None:
-    """Host in lower case without its last full stop, the default port filled in, path and query untouched."""
+    """The host is in lower case without its trailing dot, the port is filled in, and path and query are unchanged."""
     assert check_url(url) == target
     assert target.authority == authority
 
@@ -190,23 +190,23 @@ GATE = {
 
 
 @pytest.mark.parametrize(("url", "code"), [(url, code) for code, urls in GATE.items() for url in urls.split()])
-def test_each_rule_of_the_gate_has_its_code(url: str, code: str) -> None:
-    """A caller learns by a machine-readable code which part of its URL to change."""
+def test_each_rule_of_the_url_check_has_its_code(url: str, code: str) -> None:
+    """The code tells a caller's program which part of the URL to change."""
     assert code_of(url) == code
 
 
 def test_an_empty_url_is_refused() -> None:
-    """No text is no URL."""
+    """An empty text is not a URL."""
     assert code_of("") == "callback_url_scheme"
 
 
-def test_a_url_has_a_greatest_length() -> None:
-    """2048 characters pass, one more does not."""
+def test_a_url_has_a_maximum_length() -> None:
+    """2048 characters are accepted, one more is not."""
     assert check_url("https://a.co/".ljust(2048, "x")).host == "a.co"
     assert code_of("https://a.co/".ljust(2049, "x")) == "callback_url_parse"
 
 
-def test_a_name_has_a_greatest_length() -> None:
+def test_a_name_has_a_maximum_length() -> None:
     """253 characters are a name, 254 are not."""
     name = ".".join(["a" * 63] * 3 + ["b" * 61])
     assert check_url(f"https://{name}/").host == name
@@ -214,7 +214,7 @@ def test_a_name_has_a_greatest_length() -> None:
 
 
 def test_the_allowed_ports_are_a_setting() -> None:
-    """A deployment may open other ports; the refusal names the ones it has."""
+    """A deployment may allow other ports. The error names the allowed ones."""
     assert check_url("https://a.co:9000/", ports=[9000]).port == 9000
     with pytest.raises(CallbackUrlRefused, match="443 or 8443"):
         check_url("https://a.co:9000/")
@@ -225,7 +225,7 @@ ALLOW_LIST = ["Hooks.Contoso.com", "*.fabrikam.com"]
 
 @pytest.mark.parametrize("host", ["hooks.contoso.com", "HOOKS.contoso.com.", "a.fabrikam.com", "b.a.fabrikam.com"])
 def test_an_allow_list_names_hosts_or_everything_below_one(host: str) -> None:
-    """An exact entry is that host, in any spelling; `*.sub` is everything below `sub`."""
+    """An exact entry is that host in any spelling. `*.sub` is every name below `sub`."""
     assert check_url(f"https://{host}/", hosts=ALLOW_LIST)
 
 
@@ -233,20 +233,20 @@ def test_an_allow_list_names_hosts_or_everything_below_one(host: str) -> None:
     "host",
     ["fabrikam.com", "evilfabrikam.com", "hooks.contoso.com.evil.org", "a.hooks.contoso.com", "8.8.8.8"],
 )
-def test_an_allow_list_keeps_all_others_out(host: str) -> None:
-    """Neither `sub` itself, nor a name that only ends or begins like an entry, is on the list."""
+def test_an_allow_list_refuses_all_other_hosts(host: str) -> None:
+    """`sub` itself, and a name that only begins or ends like an entry, are not on the list."""
     assert code_of(f"https://{host}/", hosts=ALLOW_LIST) == "callback_url_host_denied"
 
 
-def test_an_allow_list_opens_no_refused_address() -> None:
-    """The list narrows; it cannot let a private address or a refused name in."""
+def test_an_allow_list_does_not_allow_a_refused_address() -> None:
+    """The list only narrows the choice. It cannot allow a private address or a refused name."""
     assert code_of("https://10.0.0.1/", hosts=["10.0.0.1"]) == "callback_url_address"
     assert code_of("https://vault.internal/", hosts=["*.internal"]) == "callback_url_host_denied"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "[::1]", "localhost", "LOCALHOST."])
-def test_the_local_setting_opens_http_and_any_port_on_loopback(host: str) -> None:
-    """On a laptop a receiver on loopback needs no certificate; without the setting it is refused."""
+def test_the_local_setting_allows_http_and_any_port_on_loopback(host: str) -> None:
+    """A loopback receiver on a laptop needs no certificate. Without the setting it is refused."""
     target = check_url(f"http://{host}:5000/cb", allow_loopback=True)
     assert (target.scheme, target.port) == ("http", 5000)
     assert check_url(f"http://{host}/", allow_loopback=True).port == 80
@@ -264,14 +264,14 @@ def test_the_local_setting_opens_http_and_any_port_on_loopback(host: str) -> Non
         ("ftp://127.0.0.1/", "callback_url_scheme"),
     ],
 )
-def test_the_local_setting_keeps_all_rules_for_everyone_else(url: str, code: str) -> None:
-    """The setting is about loopback's own hosts and nothing else."""
+def test_the_local_setting_keeps_all_rules_for_other_hosts(url: str, code: str) -> None:
+    """The setting applies only to loopback's own hosts."""
     assert code_of(url, allow_loopback=True) == code
 
 
 @given(st.text(max_size=80) | st.from_regex(r"https://[ -~]{0,60}", fullmatch=True))
-def test_no_text_makes_the_gate_fail(url: str) -> None:
-    """Whatever the text, the gate gives a target whose host is public in form, or refuses."""
+def test_any_text_is_a_target_or_refused(url: str) -> None:
+    """Any text gives a target with an allowed port and an absolute path, or is refused."""
     try:
         target = check_url(url)
     except CallbackUrlRefused:
@@ -281,12 +281,12 @@ def test_no_text_makes_the_gate_fail(url: str) -> None:
     assert urlsplit(url).hostname is not None
 
 
-def test_a_target_does_not_show_its_path() -> None:
-    """A path may hold the receiver's secret, so the repr of a target leaves it out."""
+def test_the_repr_of_a_target_does_not_show_its_path() -> None:
+    """A path may contain the receiver's secret."""
     assert "secret" not in repr(check_url("https://a.co/secret?key=secret"))
 
 
 def test_a_refusal_does_not_repeat_the_address() -> None:
-    """The message names the rule; it is no map of the network."""
+    """The message names the rule, so it does not reveal the network."""
     with pytest.raises(CallbackUrlRefused, match=r"^[^0-9]+$"):
         check_url("https://10.0.0.1/")

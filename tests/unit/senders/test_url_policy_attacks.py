@@ -1,4 +1,4 @@
-"""What somebody might try at the gate and at the judgement of numbers, beyond the rules' own examples."""
+"""Attacks on the URL check and on the address check, beyond the examples of the rules."""
 
 import json
 from collections import Counter
@@ -15,14 +15,14 @@ SAMPLES = (Path(__file__).parent / "callback_urls.jsonl").read_text().splitlines
 
 
 def refusal_of(url: str, **rules: Any) -> CallbackUrlRefused:
-    """Return with what the gate refuses a URL."""
+    """Return the error with which `check_url` refuses a URL."""
     with pytest.raises(CallbackUrlRefused) as refusal:
         check_url(url, **rules)
     return refusal.value
 
 
 def test_the_samples_are_complete() -> None:
-    """All 120, of every layer, and allowed only where no layer refuses."""
+    """There are 120 samples of all layers. A sample is allowed only if no layer refuses it."""
     samples = [json.loads(line) for line in SAMPLES]
     layers = Counter(sample["layer"] for sample in samples)
     assert len(set(SAMPLES)) == 120
@@ -74,7 +74,7 @@ def test_the_samples_are_complete() -> None:
     ],
 )
 def test_a_host_that_two_parsers_could_read_differently_is_refused(host: str) -> None:
-    """Other alphabets, invisible characters, escapes, users, zones, broken brackets: nothing is tidied up."""
+    """Other alphabets, invisible characters, escapes, users, zones and broken brackets are refused, not corrected."""
     assert refusal_of(f"https://{host}/cb").code in {"callback_url_parse", "callback_url_port"}
 
 
@@ -89,14 +89,14 @@ def test_a_host_that_two_parsers_could_read_differently_is_refused(host: str) ->
     ],
     ids=lambda host: host[:40],
 )
-def test_a_number_is_refused_in_every_odd_spelling(host: str) -> None:
-    """What the C library would read as an address must be a public one in its standard form."""
+def test_an_address_in_an_odd_spelling_is_refused(host: str) -> None:
+    """Text that the C library would read as an address must be a public address in its standard form."""
     assert refusal_of(f"https://{host}/cb").code == "callback_url_address"
 
 
 @pytest.mark.parametrize("host", ["LOCALHOST", "LocalHost.", "METADATA.google.Internal.", "a.B.LOCAL", "wireServer"])
 def test_no_spelling_of_a_refused_name_passes(host: str) -> None:
-    """Case and a last full stop change nothing."""
+    """Case and a trailing dot change nothing."""
     assert refusal_of(f"https://{host}/").code == "callback_url_host_denied"
 
 
@@ -104,26 +104,26 @@ def test_no_spelling_of_a_refused_name_passes(host: str) -> None:
     "port", ["", "+443", "-443", " 443", "443 ", "4_43", "0x1bb", "٤٤٣", "443443", "65536", "443:443"]
 )
 def test_a_port_is_plain_digits(port: str) -> None:
-    """Whatever else a parser of numbers would take is refused."""
+    """Other text that a number parser would accept is refused."""
     assert refusal_of(f"https://hooks.contoso.com:{port}/").code in {"callback_url_port", "callback_url_parse"}
 
 
 @pytest.mark.parametrize(
     "url", ["https://a.co?x=1", "https://a.co:443?x=1", "https://a.co?", "https://[2606:4700::1]?x"]
 )
-def test_a_query_without_a_path_is_told_so(url: str) -> None:
-    """It is the host's end that is wrong, and the message says what is missing."""
+def test_a_query_without_a_path_has_its_own_message(url: str) -> None:
+    """The message for a URL that has a query but no path says that the path is missing."""
     refusal = refusal_of(url)
     assert refusal.code == "callback_url_parse"
     assert str(refusal) == "The callback URL must have a path before its query, if only a slash."
 
 
-# What goes over the wire
+# What is sent
 
 
 @given(st.text(st.characters(max_codepoint=0x2FF), max_size=60))
-def test_nothing_in_a_url_ends_a_line_or_a_field(text: str) -> None:
-    """What is sent as target and Host is visible ASCII without a space, so no URL adds a header or a request."""
+def test_a_url_cannot_end_a_line_or_a_header(text: str) -> None:
+    """Target and Host are visible ASCII without a space, so no URL adds a header or a request."""
     for url in (f"https://hooks.contoso.com/{text}", f"https://{text}.contoso.com/"):
         try:
             target = check_url(url)
@@ -135,8 +135,8 @@ def test_nothing_in_a_url_ends_a_line_or_a_field(text: str) -> None:
 @pytest.mark.parametrize(
     "url", ["h" * 10**6, "https://" + "a." * 10**6, "https://[" + ":" * 10**6, "https://a.co/" + "x" * 10**7]
 )
-def test_a_huge_url_is_refused_before_it_is_read(url: str) -> None:
-    """Its length is the first thing that is looked at."""
+def test_a_huge_url_is_refused_before_it_is_parsed(url: str) -> None:
+    """The length of a URL is checked first."""
     assert refusal_of(url).code == "callback_url_parse"
 
 
@@ -151,8 +151,8 @@ def test_a_huge_url_is_refused_before_it_is_read(url: str) -> None:
         *("93.184.216.34\n", "93.184.216.34\x00", "93.184.216.34:443", "\uff193.184.216.34", "", "hooks.contoso.com"),
     ],
 )
-def test_an_answer_that_is_no_plain_number_is_refused(answer: str) -> None:
-    """A resolver that says more or less than a number is not understood, though the number in it be public."""
+def test_an_answer_that_is_not_a_plain_address_is_refused(answer: str) -> None:
+    """An answer of the resolver with anything beside an address is refused, even if that address is public."""
     assert is_refused(answer)
     with pytest.raises(CallbackUrlRefused):
         check_addresses("hooks.contoso.com", ["93.184.216.34", answer])
@@ -169,26 +169,26 @@ OWN = ["20.50.2.1", "2603:1030:7:0::5", "API.contoso.com.", "[2603:1030:7::6]"]
         *("64:ff9b::1432:201", "64:ff9b:1::1432:201", "2002:1432:201::", "2001:0:1432:201::", "::20.50.2.1"),
     ],
 )
-def test_a_refused_number_is_refused_in_every_spelling(answer: str) -> None:
-    """The platform's endpoints and our own: mapped, written out, or translated into another range."""
+def test_a_refused_address_is_refused_in_every_spelling(answer: str) -> None:
+    """Our own endpoints are refused also as mapped, expanded or translated addresses."""
     with pytest.raises(CallbackUrlRefused):
         check_addresses("alias.fabrikam.com", [answer], refused_hosts=OWN)
     assert refusal_of(f"https://[{answer}]/" if ":" in answer else f"https://{answer}/", refused_hosts=OWN)
 
 
 @pytest.mark.parametrize("host", ["api.contoso.com", "API.CONTOSO.COM."])
-def test_a_refused_name_may_be_written_with_a_last_full_stop(host: str) -> None:
-    """A list is read as the gate reads a URL."""
+def test_a_refused_name_may_be_written_with_a_trailing_dot(host: str) -> None:
+    """An entry of the list is read as a host in a URL is."""
     assert refusal_of(f"https://{host}/", refused_hosts=OWN).code == "callback_url_host_denied"
 
 
-def test_what_is_beside_a_refused_number_is_let_through() -> None:
-    """A list names hosts, not networks."""
+def test_the_neighbour_of_a_refused_address_is_allowed() -> None:
+    """The list names hosts, not networks."""
     answers = ["20.50.2.2", "2603:1030:7::7"]
     assert check_addresses("alias.fabrikam.com", answers, refused_hosts=OWN) == answers
 
 
 @pytest.mark.parametrize("entry", ["2606:4700:0::1", "[2606:4700::1]", "2606:4700::0001"])
-def test_an_allow_list_may_spell_an_address_as_it_likes(entry: str) -> None:
-    """The same address is the same host."""
+def test_an_allow_list_may_use_any_spelling_of_an_address(entry: str) -> None:
+    """Two spellings of one address are the same host."""
     assert check_url("https://[2606:4700::1]/", hosts=[entry]).host == "2606:4700::1"

@@ -1,4 +1,4 @@
-"""The codec for rows: everything is read back, and neither an older nor a newer version loses anything."""
+"""The codec for rows: all values read back, and columns keep their names in storage."""
 
 from dataclasses import replace
 
@@ -109,7 +109,7 @@ records = st.builds(
 
 
 def read(facts: str) -> Record:
-    """Return the record in these facts."""
+    """Return the record that is encoded in this text."""
     return decode_record(facts, body=b"", write_id="", etag="")
 
 
@@ -134,30 +134,30 @@ alarms = st.builds(
 
 
 @given(alarms)
-def test_an_alarm_is_read_back_from_its_row(alarm: Alarm) -> None:
-    """The key, the facts and the ETag together are the alarm."""
+def test_an_alarm_reads_back_from_its_row(alarm: Alarm) -> None:
+    """The key, the encoded text and the ETag give the alarm."""
     assert decode_alarm(alarm.key, encode_alarm(alarm), alarm.etag) == alarm
 
 
-def test_a_new_alarm_costs_its_row_only_the_version() -> None:
-    """Everything else has its default."""
+def test_the_row_of_a_new_alarm_has_only_the_version() -> None:
+    """All other fields of a new alarm have their default."""
     assert encode_alarm(Alarm(1, Kind.PURGE, ID)) == '{"row_version":2}'
 
 
 @given(records)
-def test_a_record_is_read_back_from_its_row(record: Record) -> None:
-    """The facts, the body, the write id and the ETag together are the record."""
+def test_a_record_reads_back_from_its_row(record: Record) -> None:
+    """The encoded text, the body, the write id and the ETag give the record."""
     facts = encode_record(record)
     assert decode_record(facts, body=record.body, write_id=record.write_id, etag=record.etag) == record
 
 
-def test_a_row_has_nothing_that_it_says_elsewhere_or_that_is_a_default() -> None:
-    """Body, write id and ETag have columns of their own."""
+def test_the_text_of_a_row_omits_defaults_and_other_columns() -> None:
+    """Body, write id and ETag are separate columns. A field with its default value is not stored at all."""
     said = orjson.loads(encode_record(replace(FRESH, body=b"x", write_id="w", etag="e")))
     assert said.keys() == {"row_version", "id", "caller", "created_ms", "deadline_ms"}
 
 
-def test_columns_keep_the_names_that_they_have_in_storage() -> None:
+def test_columns_keep_their_names_in_storage() -> None:
     """The names in the code are newer than those in the table."""
     record = replace(
         FRESH,
@@ -176,7 +176,7 @@ def test_columns_keep_the_names_that_they_have_in_storage() -> None:
 
 @pytest.mark.parametrize("store", [True, False])
 def test_an_absent_flag_is_false(store: bool) -> None:
-    """Also where a new response has true by default."""
+    """A flag that is missing from the row is false, even if a new response has true by default."""
     record = replace(FRESH, request=RequestInfo(store=store))
     assert read(encode_record(record)).request.store is store
 
@@ -184,8 +184,8 @@ def test_an_absent_flag_is_false(store: bool) -> None:
 # Attempts
 
 
-def test_an_attempt_is_read_back_with_every_member() -> None:
-    """Callers read all of them, also those that are null."""
+def test_an_attempt_reads_back_with_every_member() -> None:
+    """Callers read all members, also those that are null."""
     entry = AttemptEntry(attempt=2, at=1_800_000_000.5, status=None, error="dns", duration_ms=7, next_at=None)
     facts = encode_attempt(entry)
     assert orjson.loads(facts).keys() == {"row_version", "attempt", "at", "status", "error", "duration_ms", "next_at"}
@@ -193,7 +193,7 @@ def test_an_attempt_is_read_back_with_every_member() -> None:
 
 
 def test_an_attempt_of_another_version_is_read() -> None:
-    """Whole seconds are numbers, too."""
+    """Unknown members are ignored, and whole seconds are accepted as a number."""
     facts = '{"attempt":1,"at":5,"status":200,"error":null,"duration_ms":7,"next_at":null,"colour":"red"}'
     assert decode_attempt(facts) == AttemptEntry(1, 5, 200, None, 7, None)
     with pytest.raises(UnreadableRow):
@@ -205,7 +205,7 @@ def test_an_attempt_of_another_version_is_read() -> None:
 
 @pytest.mark.parametrize("character", ["x", '"', "\\", "\n", "é", "語", "😀"])
 def test_the_largest_record_fits_a_property(character: str) -> None:
-    """Sixteen metadata pairs at their limits and the longest of everything else still fit a string of the table."""
+    """Sixteen metadata pairs and all other fields at their limits fit into one string property of the table."""
     metadata = {f"{n:02d}{character * 62}": character * 512 for n in range(16)}
     new = requests.parse_request(orjson.dumps({"metadata": metadata, "model": character * 256}))
     record = replace(

@@ -1,4 +1,4 @@
-"""The codec for rows reads what other versions wrote, and names what is wrong with a damaged row."""
+"""The codec for rows: it reads rows of other versions, and names the wrong column of a damaged row."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ FRESH = Record(ID, "ann", created_ms=1_800_000_000_000, deadline_ms=1_800_000_06
 
 
 def read(facts: str) -> Record:
-    """Return the record in these facts."""
+    """Return the record that is encoded in this text."""
     return decode_record(facts, body=b"", write_id="", etag="")
 
 
@@ -25,7 +25,7 @@ def read(facts: str) -> Record:
 
 
 def newer(record: Record) -> str:
-    """Return the row of a record as a newer version may write it: more members, at every depth."""
+    """Return a record as a newer version may encode it, with additional members at every depth."""
     said: dict[str, Any] = orjson.loads(encode_record(record))
     said |= {"row_version": ROW_VERSION + 1, "colour": "red", "parts": {"a": [1, {"b": None}]}}
     for delivery in said.get("deliveries", []):
@@ -34,15 +34,15 @@ def newer(record: Record) -> str:
 
 
 def test_a_row_of_a_newer_version_is_read() -> None:
-    """Members that this version does not know change nothing, in a record and in its deliveries."""
+    """Unknown members are ignored, in a record and in its deliveries."""
     record = replace(FRESH, deliveries=(Delivery(Target.CALLBACK, attempt=3), Delivery(Target.REPLY_QUEUE)))
     there = read(newer(record))
     assert [(one.target, one.attempt) for one in there.deliveries] == [(Target.CALLBACK, 3), (Target.REPLY_QUEUE, 0)]
     assert replace(there, unknown={}, deliveries=record.deliveries) == record
 
 
-def test_what_a_newer_version_wrote_is_written_again() -> None:
-    """An older version that changes a record loses none of the members that it does not know."""
+def test_unknown_members_of_a_newer_version_are_kept() -> None:
+    """An older version that changes a record keeps the members that it does not know."""
     record = replace(FRESH, deliveries=(Delivery(Target.CALLBACK),))
     there = read(newer(record))
     changed = replace(there, deleted=True).with_delivery(replace(there.deliveries[0], attempt=1))
@@ -52,15 +52,15 @@ def test_what_a_newer_version_wrote_is_written_again() -> None:
     assert said == expected
 
 
-def test_an_alarm_is_where_its_key_says() -> None:
-    """Time, kind and id are those of the key, also where a row of another version has members of these names."""
+def test_the_key_of_an_alarm_takes_precedence() -> None:
+    """Time, kind and id are those of the key, even if the row of another version has members with these names."""
     key = Alarm(1, Kind.POLL, ID).key
     there = decode_alarm(key, '{"attempt":2,"due_ms":9,"id":"x"}', "e")
     assert replace(there, unknown={}) == Alarm(1, Kind.POLL, ID, attempt=2, etag="e")
 
 
 def test_an_alarm_of_a_newer_version_keeps_its_members_when_it_moves() -> None:
-    """A sweep of an older version moves it before it acts on it."""
+    """A sweep of an older version moves an alarm before it acts on it, and keeps unknown members."""
     alarm = Alarm(1, Kind.POLL, ID, token="t")
     there = decode_alarm(alarm.key, '{"row_version":3,"token":"t","colour":{"a":1}}', "e")
     assert (there.token, there.etag) == ("t", "e")
@@ -68,8 +68,8 @@ def test_an_alarm_of_a_newer_version_keeps_its_members_when_it_moves() -> None:
     assert orjson.loads(encode_alarm(moved)) == {"row_version": 3, "token": "t", "attempt": 1, "colour": {"a": 1}}
 
 
-def test_a_row_carries_the_version_of_its_format() -> None:
-    """A newer number stays, because its writer may rely on it; an older or a damaged one becomes ours."""
+def test_a_row_has_the_version_of_its_format() -> None:
+    """A newer version number is kept, because its writer may rely on it. An older or a damaged one becomes ours."""
     assert orjson.loads(encode_record(FRESH))["row_version"] == ROW_VERSION
     for there, written in ((1, ROW_VERSION), (ROW_VERSION + 5, ROW_VERSION + 5), ("x", ROW_VERSION)):
         facts = json.dumps(orjson.loads(encode_record(FRESH)) | {"row_version": there})
@@ -102,8 +102,8 @@ def test_a_row_carries_the_version_of_its_format() -> None:
         ('{"deliveries":[{"target":"c","state":"odd"}]}', "state"),
     ],
 )
-def test_a_damaged_record_is_an_error_that_names_the_column(facts: str, reason: str) -> None:
-    """It is never half a record, and the error shows no value."""
+def test_a_damaged_record_raises_an_error_that_names_the_column(facts: str, reason: str) -> None:
+    """A damaged record is never read in part. The error shows no value."""
     with pytest.raises(UnreadableRow, match=reason) as error:
         read(facts)
     assert "lost" not in str(error.value)
@@ -124,7 +124,7 @@ def test_a_damaged_record_is_an_error_that_names_the_column(facts: str, reason: 
         (Alarm(1, Kind.POLL, ID).key, '{"token":1}'),
     ],
 )
-def test_a_damaged_alarm_is_an_error(key: str, facts: str) -> None:
-    """A sweep reports it and goes on with the others."""
+def test_a_damaged_alarm_raises_an_error(key: str, facts: str) -> None:
+    """A sweep reports the error and continues with the other alarms."""
     with pytest.raises(UnreadableRow):
         decode_alarm(key, facts, "")

@@ -1,4 +1,4 @@
-"""What a network does to a call: refused, dropped, cut, silent, slow. Nothing but UpstreamError comes of it."""
+"""Network failures of upstream calls: refused, dropped, cut off, silent and slow. Each raises an UpstreamError."""
 
 import asyncio
 import contextlib
@@ -25,18 +25,18 @@ CALLS: list[Call] = [
     lambda upstream: upstream.stop("up_1"),
     lambda upstream: upstream.forget("up_1"),
 ]
-every_call = pytest.mark.parametrize("call", CALLS, ids=["start", "advance", "stop", "forget"])
+every_call = pytest.mark.parametrize("call", CALLS, ids=["start", "poll", "stop", "forget"])
 
 
 async def with_key() -> Mapping[str, str]:
-    """Authorize with a key."""
+    """Return the authorization header of a key."""
     return {"Authorization": f"Bearer {KEY}"}
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """A server on loopback that answers each request with the same bytes, and hangs up unless they are a whole answer.
+    """A loopback server that answers each request with the same bytes. It then closes the connection by default.
 
-    Threads of its own: what is tested is the client's loop.
+    The server has its own threads, because the test needs the event loop for the client.
     """
 
     def __init__(self, answer: bytes, *, keeps_open: bool = False) -> None:
@@ -45,7 +45,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     @property
     def url(self) -> str:
-        """The base URL of the upstream that this is."""
+        """The base URL of this upstream."""
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def __enter__(self) -> Self:
@@ -63,7 +63,7 @@ class Exchange(socketserver.StreamRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        """Read the head of a request and write the answer, again if the connection is kept."""
+        """Read the head of a request and write the answer, again if the connection stays open."""
         self.server.opened += 1
         while self._read_head():
             self.wfile.write(self.server.answer)
@@ -76,14 +76,14 @@ class Exchange(socketserver.StreamRequestHandler):
 
 @contextlib.asynccontextmanager
 async def upstream_at(url: str) -> AsyncIterator[BackgroundResponses]:
-    """Give an upstream over a real client; its connections are closed at the end."""
+    """Yield an upstream with a real HTTP client, and close its connections at the end."""
     upstream = BackgroundResponses(httpx.AsyncClient(timeout=5), url, with_key)
     async with contextlib.aclosing(upstream):
         yield upstream
 
 
 def trouble(call: Call, answer: bytes) -> UpstreamUnavailable:
-    """Return what a call to a server that writes these bytes raises."""
+    """Return the error of a call to a server that answers with these bytes."""
 
     async def main() -> None:
         async with upstream_at(server.url) as upstream:
@@ -110,7 +110,7 @@ def trouble(call: Call, answer: bytes) -> UpstreamUnavailable:
     ids=["dropped", "cut status", "not HTTP", "cut head", "cut body", "cut chunk", "bad chunk", "bad encoding"],
 )
 def test_a_broken_connection_is_unavailable(call: Call, answer: bytes) -> None:
-    """Wherever it breaks, it can be tried again; the reason is the kind of trouble and nothing else."""
+    """A call can be retried wherever its connection broke. The error names only the kind of failure."""
     error = trouble(call, answer)
     assert str(error) in {"RemoteProtocolError", "ReadError", "WriteError", "DecodingError"}
     assert KEY not in "".join(traceback.format_exception(error))
@@ -118,7 +118,7 @@ def test_a_broken_connection_is_unavailable(call: Call, answer: bytes) -> None:
 
 @every_call
 def test_a_refused_connection_is_unavailable(call: Call) -> None:
-    """Nobody listens where somebody listened before."""
+    """A call to a port on which no server listens any longer can be retried."""
 
     async def main() -> None:
         async with upstream_at(gone.url) as upstream:
@@ -131,7 +131,7 @@ def test_a_refused_connection_is_unavailable(call: Call) -> None:
 
 
 def test_one_connection_serves_many_calls() -> None:
-    """The client keeps its connections: a poll does not pay for a handshake."""
+    """The client keeps its connections, so a poll does not need another handshake."""
 
     async def main() -> None:
         async with upstream_at(server.url) as upstream:
@@ -145,7 +145,7 @@ def test_one_connection_serves_many_calls() -> None:
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock can be put forward: what waits for a deadline reaches it at once."""
+    """An event loop whose clock can be moved forward, so that deadlines are reached at once."""
 
     skipped_s = 0.0
 
@@ -155,7 +155,7 @@ class SkippingLoop(asyncio.SelectorEventLoop):
 
 
 def elapsed_at_deadline(call: Call, step_s: float) -> float:
-    """Return after how many seconds a call to an upstream that never answers is given up, in steps."""
+    """Return the seconds after which a call to a silent upstream gives up. `step_s` is the resolution."""
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
@@ -179,15 +179,15 @@ def elapsed_at_deadline(call: Call, step_s: float) -> float:
 
 
 @every_call
-def test_every_call_has_a_deadline_of_its_own(call: Call) -> None:
-    """20 s for a create, 10 s for everything else, whatever the client's own time-outs are."""
+def test_every_call_has_its_own_deadline(call: Call) -> None:
+    """The deadline is 20 s for a create and 10 s for any other call. The client's own timeouts do not matter."""
     deadline_s = START_DEADLINE_S if call is CALLS[0] else CALL_DEADLINE_S
     assert deadline_s <= elapsed_at_deadline(call, step_s=0.5) <= deadline_s + 2
     assert (START_DEADLINE_S, CALL_DEADLINE_S) == (20.0, 10.0)
 
 
 def test_a_credential_has_a_deadline_too() -> None:
-    """An identity endpoint that does not answer holds nothing up for longer than a call may take."""
+    """An identity endpoint that does not answer delays a call no longer than the call's deadline."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -135,19 +135,6 @@ async def test_a_deadline_closes_the_agent(stage: Stage) -> None:
     assert (await stage.shown(made.id))["error"]["code"] == "deadline_exceeded"
 
 
-async def test_no_run_is_held_longer_than_an_invocation_may_last(stage: Stage) -> None:
-    """A run that is held for 21,000 s fails with `deadline_exceeded`, even if the response's deadline is later."""
-    stage.limit(deadline_ms=7 * 86_400_000)
-    script = employ(stage)
-    gate = script.hold(0)
-    made = await stage.create(model=AGENT)
-    running = driving(stage.engine, made.id, 1)
-    await gate.reached.wait()
-    stage.clock.advance(21_000)
-    await running
-    assert (await stage.shown(made.id))["error"]["code"] == "deadline_exceeded"
-
-
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_failure_shows_only_the_type_of_the_exception(
     stage: Stage, stream: bool, caplog: pytest.LogCaptureFixture

@@ -1,4 +1,4 @@
-"""What an agent is given of a request, in Agent Framework's form, and what it cannot be given."""
+"""The input of a request in Agent Framework's form, and items that an agent cannot be given."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ ITEMS: list[tuple[Any, list[dict[str, Any]]]] = [
 
 @pytest.mark.parametrize(("given", "expected"), ITEMS)
 def test_the_input_becomes_messages(given: Any, expected: list[dict[str, Any]]) -> None:
-    """Of the framework's form, which takes them."""
+    """The items of a request become messages that the framework accepts."""
     found = input_messages({"input": given})
     assert found == expected
     assert [Message(one["role"], one["contents"]).role for one in found] == [one["role"] for one in expected]
@@ -45,14 +45,14 @@ def test_the_input_becomes_messages(given: Any, expected: list[dict[str, Any]]) 
     "item", [{"role": "alien", "content": "x"}, {"role": "user", "content": 1}, {}, 7, {"type": "x"}]
 )
 def test_other_items_are_refused(item: Any) -> None:
-    """By the name of the field: to leave them out would change the answer."""
+    """An item of another kind is refused, because leaving it out would change the answer. The error names the field."""
     with pytest.raises(BadRequest) as refused:
         input_messages({"input": [item]})
     assert refused.value.param == "input"
 
 
 def test_options_have_the_names_of_the_framework() -> None:
-    """Those that are null are not set."""
+    """Options get the framework's names, and those that are null are left out."""
     assert run_options({"max_output_tokens": 5, "temperature": 0.0, "top_p": None, "seed": 1}) == {
         "max_tokens": 5,
         "temperature": 0.0,

@@ -1,4 +1,4 @@
-"""An agent's answer as events: what opens, goes on and closes, whatever the order in which pieces come."""
+"""An agent's answer as events: items open, continue and close correctly in any order of deltas."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ TEXT, DONE = Delta(DeltaKind.TEXT, "a", "m"), Delta(DeltaKind.TEXT, "ab", "m", i
 
 
 def received(*pieces: Delta) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the events of all pieces, and the output."""
+    """Return the events of all deltas, and the output."""
     narrative = OutputBuilder("x")
     events = [event for piece in pieces for event in narrative.add(piece)]
     return [*events, *narrative.close()], narrative.output
 
 
 def kinds(events: list[dict[str, Any]]) -> list[str]:
-    """Return the types of events, without their common beginning."""
+    """Return the types of events, without their common prefix."""
     return [event["type"].removeprefix("response.") for event in events]
 
 
 def rebuilt(events: list[dict[str, Any]]) -> dict[int, str]:
-    """Return what a reader of deltas has in the end, by item."""
+    """Return the text that a reader has joined from the deltas of each item, by index."""
     texts: dict[int, str] = {}
     for event in events:
         if event["type"].endswith(".delta"):
@@ -32,23 +32,23 @@ def rebuilt(events: list[dict[str, Any]]) -> dict[int, str]:
     return texts
 
 
-def test_the_whole_text_after_its_pieces_is_not_told_twice() -> None:
-    """Agent Framework says it once more at the end: only what is missing is a delta, and the item is over."""
+def test_the_whole_text_after_its_deltas_is_not_repeated() -> None:
+    """Agent Framework repeats the text at the end. Only the missing part becomes a delta, and the item closes."""
     events, output = received(TEXT, DONE, Delta(DeltaKind.TEXT, "c", "m"))
     assert rebuilt(events) == {0: "ab", 1: "c"}
     assert [item["content"][0]["text"] for item in output] == ["ab", "c"]
 
 
-def test_a_text_that_was_rewritten_is_right_in_the_end() -> None:
-    """What was told cannot be taken back; the `done` events and the output hold what is valid."""
+def test_a_rewritten_text_is_correct_in_the_done_event() -> None:
+    """Deltas cannot be taken back. The `done` events and the output have the valid text."""
     events, output = received(Delta(DeltaKind.TEXT, "xy", "m"), DONE)
     assert rebuilt(events) == {0: "xy"}
     assert [event["text"] for event in events if event["type"].endswith("text.done")] == ["ab"]
     assert output[0]["content"][0]["text"] == "ab"
 
 
-def test_calls_are_written_side_by_side() -> None:
-    """Their arguments may come in turns, and later pieces need not say whose they are."""
+def test_calls_may_be_open_side_by_side() -> None:
+    """The arguments of calls may alternate. Later deltas need not name their call."""
     events, output = received(
         Delta(DeltaKind.CALL, "{", "c1", "one"),
         Delta(DeltaKind.CALL, "[", "c2", "two"),
@@ -65,21 +65,21 @@ def test_calls_are_written_side_by_side() -> None:
     assert [event["output_index"] for event in events if event["type"].endswith("item.done")] == [0, 1, 2]
 
 
-def test_a_call_that_is_told_again_is_told_once() -> None:
-    """Some clients repeat it whole once it is over."""
+def test_a_repeated_call_is_emitted_once() -> None:
+    """Some clients repeat a whole call after its end."""
     events, output = received(
         Delta(DeltaKind.CALL, "{}", "c", "t", is_whole=True), Delta(DeltaKind.CALL, "{}", "c", "t", is_whole=True)
     )
     assert kinds(events).count("output_item.added") == len(output) == 1
 
 
-def test_nothing_is_not_an_item() -> None:
-    """Clients announce parts with an empty text, and close them so."""
+def test_an_empty_text_is_not_an_item() -> None:
+    """Some clients open and close parts with an empty text."""
     assert received(Delta(DeltaKind.TEXT, "", "m"), Delta(DeltaKind.REASONING, "", "r")) == ([], [])
 
 
-def test_a_refusal_is_a_part_of_its_own_kind() -> None:
-    """With its own events."""
+def test_a_refusal_is_a_refusal_part() -> None:
+    """A refusal has its own type of part and of events."""
     events, output = received(Delta(DeltaKind.REFUSAL, "No.", "m"))
     assert output[0]["content"] == [{"type": "refusal", "refusal": "No."}]
     assert "refusal.delta" in kinds(events)
@@ -97,7 +97,7 @@ PIECES = st.builds(
 
 @given(st.lists(PIECES, max_size=12))
 def test_every_item_opens_and_closes_once(pieces: list[Delta]) -> None:
-    """In whatever order pieces come: places have no gap, events are within their item, and `done` is the output."""
+    """In any order of deltas, indexes have no gaps, events lie within their item, and `done` items are the output."""
     events, output = received(*pieces)
     opened = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
     done = {event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"}
@@ -122,6 +122,6 @@ def test_every_item_opens_and_closes_once(pieces: list[Delta]) -> None:
     ],
 )
 def test_usage_is_the_sum_of_all_requests(details: list[dict[str, Any]], expected: tuple[int, int, int] | None) -> None:
-    """Where nobody counted there is none; a total that nobody told is the sum."""
+    """Without any details there is no usage. A missing total is the sum of the other counts."""
     used = total_usage(details)
     assert (used and (used["input_tokens"], used["output_tokens"], used["total_tokens"])) == expected

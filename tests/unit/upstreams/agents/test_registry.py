@@ -1,4 +1,4 @@
-"""The deployment's module of agents: found, missing, or broken; read when an agent is asked for, and not before."""
+"""The deployment's module of agents: present, missing or broken. It is imported when a request names an agent."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from tests.unit.test_settings import LEAST
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Give a directory that modules can be imported from."""
+    """Return a directory from which modules can be imported."""
     sys.path.insert(0, str(tmp_path))
     return tmp_path
 
@@ -38,14 +38,14 @@ def written(directory: Path, name: str, text: str) -> Agents:
 
 
 def test_agents_are_made_by_their_factories(directory: Path) -> None:
-    """A new one each time, and none by looking for it."""
+    """Each call of `create` returns a new agent. `check` creates none."""
     agents = written(directory, "staff_good", "made = []\nAGENTS = {'clerk': lambda: made.append(1) or len(made)}\n")
     agents.check("clerk")
     assert [str(agents.create("clerk")) for _ in range(2)] == ["1", "2"]
 
 
-def test_an_unknown_agent_is_told_who_there_is(directory: Path) -> None:
-    """The caller may have mistyped the name."""
+def test_the_error_for_an_unknown_agent_lists_the_agents(directory: Path) -> None:
+    """The error lists the agents, because the caller may have mistyped the name."""
     agents = written(directory, "staff_two", "AGENTS = {'b': None, 'a': None}\n")
     with pytest.raises(BadRequest, match="agent:a, agent:b") as refused:
         agents.check("c")
@@ -54,7 +54,7 @@ def test_an_unknown_agent_is_told_who_there_is(directory: Path) -> None:
 
 @pytest.mark.parametrize("name", ["staff_nowhere", "staff_nowhere.agents"])
 def test_a_deployment_without_agents_has_no_such_model(name: str) -> None:
-    """The default is no module of that name."""
+    """By default a deployment has no module of agents, and the error says so."""
     with pytest.raises(BadRequest, match=f"no module '{name}'"):
         Agents(name).check("clerk")
 
@@ -72,7 +72,7 @@ def test_a_deployment_without_agents_has_no_such_model(name: str) -> None:
 def test_a_broken_module_is_the_deployments_fault(
     directory: Path, caplog: pytest.LogCaptureFixture, name: str, text: str
 ) -> None:
-    """A 500 that tells callers nothing of it, and the log all; every request tries again."""
+    """Callers get a 500 without details, which are in the log. Every request tries the import again."""
     agents = written(directory, name, text)
     for _ in range(2):
         with pytest.raises(Misconfigured) as broken:
@@ -82,8 +82,8 @@ def test_a_broken_module_is_the_deployments_fault(
     assert log_events(caplog) == ["agents.broken"] * 2
 
 
-def test_the_examples_are_such_a_module() -> None:
-    """Their import needs no framework; their factories make agents, one of them with tools."""
+def test_the_examples_are_a_module_of_agents() -> None:
+    """They define two agents. Importing them does not import Agent Framework."""
     program = "import sys, examples.agents; print(sorted(examples.agents.AGENTS), 'agent_framework' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.split("\n")[0] == "['dispatcher', 'editor'] False"
@@ -91,7 +91,7 @@ def test_the_examples_are_such_a_module() -> None:
 
 @pytest.mark.parametrize("name", ["a b", "a..b", "1a", "agents.py/"])
 def test_the_setting_is_a_modules_name(name: str) -> None:
-    """Anything else is refused at the start."""
+    """AGENTS_MODULE must be the name of a module. Any other value is refused at startup."""
     with pytest.raises(SettingsError, match="AGENTS_MODULE"):
         load_settings({**LEAST, "AGENTS_MODULE": name})
     assert load_settings(LEAST).agents_module == "agents"

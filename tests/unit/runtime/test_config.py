@@ -1,0 +1,74 @@
+"""The configuration of the flows: what holds without any setting, and which intervals must fit together."""
+
+from dataclasses import replace
+
+import pytest
+
+from shared.core.alarms import LEASE_MS, Kind
+from shared.core.backoff import POLL_MAX_MS, POLL_MIN_MS
+from shared.runs.lease import HOLD_MAX_MS
+from shared.runtime.config import ANNOUNCED_POLL_MS, Config, Limits, Pace, Rules
+from shared.settings import load_settings
+from tests.unit.test_settings import LEAST
+
+PACE = Pace()
+
+
+def test_the_defaults_are_those_of_the_settings() -> None:
+    """A response lives as long, and a stream as quietly, as in a deployment without optional settings."""
+    limits, settings = Limits(), load_settings(LEAST)
+    assert limits.deadline_ms == settings.deadline_s * 1000 == 4 * 3_600_000
+    assert limits.retention_ms == settings.retention_s * 1000 == 30 * 86_400_000
+    assert limits.honours_keys is settings.upstream_honours_keys is False
+    assert (PACE.stream_s, PACE.heartbeat_s) == (settings.stream_max_s, settings.stream_heartbeat_s) == (1200.0, 15.0)
+
+
+def test_nothing_is_permitted_by_default() -> None:
+    """Without rules there is no reply queue, no caller for queued requests, no accepted webhook and no loopback."""
+    rules = Rules()
+    assert (rules.reply_queues, rules.requests_caller, rules.upstream_secrets) == ((), "", ())
+    assert (rules.own_hosts, rules.allow_loopback) == (frozenset(), False)
+
+
+@pytest.mark.parametrize(("announces", "expected_ms"), [(False, POLL_MIN_MS), (True, ANNOUNCED_POLL_MS)])
+def test_polls_are_rarer_if_the_upstream_announces_its_ends(announces: bool, expected_ms: int) -> None:
+    """A poll is then only a safety net, and comes a minute after the last one. Otherwise the minimum is a second."""
+    assert Limits(upstream_webhooks_enabled=announces).poll_min_ms == expected_ms
+    assert (POLL_MIN_MS, ANNOUNCED_POLL_MS) == (1_000, 60_000)
+    assert ANNOUNCED_POLL_MS > POLL_MAX_MS
+
+
+def test_secrets_are_not_shown() -> None:
+    """A configuration may be logged. The secrets of the upstream's webhooks are not part of its text."""
+    config = Config(rules=Rules(upstream_secrets=("whsec_geheim",), requests_caller="ann"))
+    assert "geheim" not in repr(config)
+    assert "ann" in repr(config)
+
+
+def test_configurations_are_values() -> None:
+    """Equal configurations are equal, and a change makes another one and leaves the first as it was."""
+    first = Config()
+    second = replace(first, limits=replace(first.limits, deadline_ms=1))
+    assert (first, first.limits.deadline_ms) == (Config(), Limits().deadline_ms)
+    assert second != first
+    assert {first, Config(), second} == {first, second}
+
+
+def test_a_holder_writes_less_than_twice_a_second() -> None:
+    """Flushes of the event log and renewals of the lease together stay below two writes a second."""
+    assert 1 / PACE.flush_s + 1 / PACE.renew_s < 2
+
+
+def test_a_lease_survives_a_renewal_that_failed() -> None:
+    """Two renewals are due before a lease expires, so one that fails does not lose the run."""
+    assert 2 * PACE.renew_s * 1000 < LEASE_MS[Kind.RUN]
+
+
+def test_no_stream_and_no_hold_outlasts_an_invocation() -> None:
+    """The platform ends an invocation after six hours. A stream and a hold of a run end long before."""
+    assert max(PACE.stream_s, PACE.hold_s) * 1000 < HOLD_MAX_MS
+
+
+def test_intervals_of_a_reader_are_in_order() -> None:
+    """A reader looks often at first and less often later, but before a sweep is asked for and before a heartbeat."""
+    assert 0 < PACE.tail_s < PACE.tail_max_s < PACE.wake_s < PACE.heartbeat_s < PACE.stream_s

@@ -1,0 +1,95 @@
+"""House rules: sizes, names, a test file for every module, and pages that lead somewhere."""
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from local.stack.process import ROOT
+from tests.support.source_trees import MODULES, PACKAGES, PATHS, PRODUCT, Function, functions, imported, parsed, sources
+
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+MAX_FILES = 15
+MAX_LINES = 300
+SURROUNDINGS = ("local", "tests", "infra/hooks", "examples")
+
+
+def test_a_package_can_be_surveyed() -> None:
+    """It has at most 15 modules."""
+    counts = Counter(name.rpartition(".")[0] for name in MODULES.keys() - PACKAGES)
+    assert {package for package, count in counts.items() if count > MAX_FILES} == set()
+
+
+def test_a_file_can_be_read_in_one_sitting() -> None:
+    """It has at most 300 lines, also beside the product."""
+    long = {path.name for path in sources(*PRODUCT, *SURROUNDINGS) if path.read_text("utf-8").count("\n") > MAX_LINES}
+    assert not long
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_a_public_function_name_exists_once_in_its_package(package: str) -> None:
+    """Two functions of one package have different names."""
+    names = Counter(
+        node.name
+        for name, tree in MODULES.items()
+        if name.rpartition(".")[0] == package
+        for node in tree.body
+        if isinstance(node, Function) and not node.name.startswith("_")
+    )
+    assert {name for name, count in names.items() if count > 1} == set()
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES - {"functions"}))
+def test_a_package_says_what_it_is_for(package: str) -> None:
+    """Its docstring is one line."""
+    purpose = ast.get_docstring(MODULES[package])
+    assert purpose
+    assert "\n" not in purpose
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES.keys() - PACKAGES if name.startswith("shared.")))
+def test_a_module_has_a_test_file_of_its_name(name: str) -> None:
+    """In the tier of unit tests or in that of storage tests, at the same place."""
+    place = PATHS[name].relative_to(ROOT / "shared")
+    tiers = [ROOT / "tests" / tier / place.parent / f"test_{place.name}" for tier in ("unit", "storage")]
+    assert any(path.is_file() for path in tiers), f"expected one of {[str(path.relative_to(ROOT)) for path in tiers]}"
+
+
+def test_no_test_replaces_code() -> None:
+    """There is no mock, and no test sets a member of a module or an object from outside. The seams are enough."""
+    for path in sources("tests"):
+        tree = parsed(path)
+        assert not {one for one in imported(tree) if one.startswith(("unittest.mock", "mock"))}, path
+        attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not attributes & {"setattr", "delattr", "setitem", "delitem", "patch"}, path
+
+
+@pytest.mark.parametrize("path", sources("tests"), ids=lambda path: str(Path(path).relative_to(ROOT)))
+def test_every_test_says_what_it_shows(path: Path) -> None:
+    """The docstrings of the tests are the specification."""
+    tests = [one for one in functions(parsed(path)) if one.name.startswith("test_")]
+    assert [one.name for one in tests if not ast.get_docstring(one)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_of_a_page_leads_to_a_file(page: Path) -> None:
+    """Every relative link names a file or a folder of the project."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_architecture_page_draws_every_package() -> None:
+    """Each package and each module directly in `shared` has a line in the drawing."""
+    drawing = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
+    names = {path.name for path in (ROOT / "shared").iterdir() if not path.name.startswith("__")}
+    assert {name for name in names if f"  {name}" not in drawing} == set()
+
+
+def test_every_invariant_of_the_readme_has_a_test_file_of_its_name() -> None:
+    """The README has nine invariants. The bold words of each, up to a comma, are the name of its file."""
+    titles = re.findall(r"^\d\. \*\*([^,.*]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(titles) == 9
+    names = {f"test_{title.lower().replace(' ', '_')}.py" for title in titles}
+    assert names == {path.name for path in (ROOT / "tests" / "invariants").glob("test_*.py")}

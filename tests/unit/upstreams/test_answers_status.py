@@ -1,0 +1,112 @@
+"""What the status of an upstream's answer means, for every status, and what a refusal says."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+import orjson
+import pytest
+
+from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnavailable
+from shared.upstreams.answers import Success, check_status
+from tests.support.log_capture import log_lines
+
+REFUSED = {400, 404, 405, 413, 415, 422}
+
+
+def meaning(status: int, *, missing: bool = False, content: bytes = b"", **headers: str) -> Success | UpstreamError:
+    """Return what an answer with this status means: a success, or the error that is raised."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        return check_status(httpx.Response(status, headers=named), content, missing=missing)
+    except UpstreamError as error:
+        return error
+
+
+def refusal(body: object, status: int = 400) -> UpstreamRefused:
+    """Return the refusal that an answer with this body means."""
+    found = meaning(status, content=body if isinstance(body, bytes) else orjson.dumps(body))
+    assert isinstance(found, UpstreamRefused)
+    return found
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_every_status_has_one_meaning(missing: bool) -> None:
+    """A 2xx is a success, a 4xx about the request is a refusal, and anything else is temporary.
+
+    A 404 about a response that was asked for says that it is missing.
+    """
+    for status in range(200, 600):
+        found = meaning(status, missing=missing)
+        if status < 300:
+            assert isinstance(found, Success), status
+        elif status == 404 and missing:
+            assert isinstance(found, UpstreamMissing), status
+        elif status in REFUSED:
+            assert isinstance(found, UpstreamRefused), status
+            assert found.status == status
+        else:
+            assert isinstance(found, UpstreamUnavailable), status
+            assert str(found) == f"status {status}"
+
+
+def test_a_success_has_the_body() -> None:
+    """The body is returned as it was read."""
+    assert meaning(202, content=b"body") == Success(b"body", None)
+
+
+@pytest.mark.parametrize(("header", "expected_s"), [("7", 7.0), ("0", 0.0), ("1.5", 1.5), ("soon", None), ("-1", None)])
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_answer_may_ask_for_a_wait(status: int, header: str, expected_s: float | None) -> None:
+    """The Retry-After of a success and of a failure is returned in seconds, if it can be read."""
+    found = meaning(status, retry_after=header)
+    assert isinstance(found, Success | UpstreamUnavailable)
+    assert found.retry_after_s == expected_s
+
+
+def test_a_wait_may_end_at_a_date() -> None:
+    """A date is compared with the machine's clock."""
+    date = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
+    found = meaning(429, retry_after=date)
+    assert isinstance(found, UpstreamUnavailable)
+    assert found.retry_after_s == pytest.approx(600, abs=5)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
+def test_refused_credentials_are_logged(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A 401 or a 403 needs an operator, so it is an error in the log. The body, which may name the key, is not."""
+    meaning(status, content=b'{"error": {"message": "Incorrect key sk-geheim"}}')
+    expected = [{"event": "upstream.credentials_refused", "status": status}] if status in (401, 403) else []
+    assert log_lines(caplog, logging.ERROR) == log_lines(caplog) == expected
+
+
+# Refusals
+
+
+def test_a_refusal_has_the_upstreams_message() -> None:
+    """OpenAI's error envelope has a message, the name of a parameter and a code, and each is passed on."""
+    error = {"message": "No such model.", "type": "invalid_request_error", "param": "model", "code": "model_not_found"}
+    found = refusal({"error": error}, 404)
+    assert (found.message, found.param, found.code) == ("No such model.", "model", "model_not_found")
+    assert "No such model." not in str(found)
+
+
+def test_a_message_alone_is_enough() -> None:
+    """Azure often sends no parameter, and some servers send no code."""
+    found = refusal({"error": {"message": "No."}})
+    assert (found.message, found.param, found.code) == ("No.", None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"[]", b"7", b'"x"', b"null", {}, {"error": None}, {"error": "no"}, {"error": []}, {"error": {}}]
+    + [{"error": {"message": wrong, "param": 7, "code": []}} for wrong in (None, "", {"a": 1}, 7)],
+    ids=range(15),
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refusal_without_a_message_gets_a_default_one(body: object, status: int) -> None:
+    """Not every server uses the error envelope. A body in another form is not shown."""
+    found = refusal(body, status)
+    expected = f"The upstream refused the request with status {status}."
+    assert (found.status, found.message, found.param, found.code) == (status, expected, None, None)
