@@ -22,7 +22,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def say(record_property: Callable[[str, object], None], request: pytest.FixtureRequest) -> Say:
     """Return a function that records a line to print after the run, also for a test that passes in another process."""
-    return lambda text: record_property("said", f"{request.node.name}: {text}")
+    return lambda text: record_property("note", f"{request.node.name}: {text}")
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the lines that tests recorded with `say`."""
     ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     said = [
-        text for report in ended if report.when == "call" for name, text in report.user_properties if name == "said"
+        text for report in ended if report.when == "call" for name, text in report.user_properties if name == "note"
     ]
     if said:
-        terminalreporter.section("said")
+        terminalreporter.section("notes")
     for text in said:
         terminalreporter.write_line(str(text))
 

@@ -70,7 +70,7 @@ async def _on_missing(ports: Ports, alarm: Alarm, now_ms: int) -> None:
         wait_ms = poll_delay(now_ms - alarm.born_ms, ports.random)
         await rearm(ports, alarm, now_ms + wait_ms, missing_ms=alarm.missing_ms or now_ms)
         return
-    outcome = endings.lost("The upstream does not know this response any more.", now_ms)
+    outcome = endings.lost("The upstream no longer knows this response.", now_ms)
     await completion.end(ports, None, alarm.id, outcome, alarm)
 
 

@@ -208,7 +208,7 @@ def may_learn_token(ports: Ports, alarm: Alarm) -> bool:
 async def _start_again(ports: Ports, record: Record, alarm: Alarm, request: dict[str, Any]) -> None:
     upstream = ports.upstreams.of(record.request.model)
     if not upstream.is_background:
-        message = "The upstream of this response does not work in the background any more."
+        message = "The upstream of this response no longer works in the background."
         await _fail(ports, record, alarm, endings.lost(message, ports.clock.now_ms()))
         return
     try:

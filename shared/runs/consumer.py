@@ -183,7 +183,7 @@ class Consumer(ABC):
         self._failing_since_s = self._failing_since_s or self._ports.clock.elapsed_s()
 
     def _lost(self) -> Outcome:
-        return endings.lost("The upstream broke this response off.", self._now_ms())
+        return endings.lost("The upstream ended this response before it was complete.", self._now_ms())
 
     def _now_ms(self) -> int:
         return self._ports.clock.now_ms()

@@ -206,7 +206,7 @@ def _parse(url: str) -> CheckedUrl:
 
 def _split(authority: str) -> tuple[str, str | None]:
     if "?" in authority:
-        raise _malformed("The callback URL must have a path before its query, if only a slash.")
+        raise _malformed("The callback URL must have a path before its query, at least a slash.")
     match = _AUTHORITY.fullmatch(authority)
     if not match or "@" in authority or "%" in authority:
         raise _malformed("The callback URL must be https://host, :port where needed, and a path.")

@@ -102,7 +102,7 @@ class Table(TableClient):
 
 def _content(response: AsyncHttpResponse) -> bytes:
     if response.status_code != 200:
-        raise HttpResponseError("a read was refused", response=response)
+        raise HttpResponseError("the table refused a read", response=response)
     return response.content
 
 

@@ -9,7 +9,7 @@ from shared.contract.requests import parse_request
 from shared.core.ids import derived_id
 from shared.core.records import Record
 from shared.engine import Engine
-from tests.support.failover import Survivor
+from tests.support.failover import RemainingProcess
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 DUE_MS = 90_000  # invariant 1: what was due happens within this time
@@ -63,4 +63,4 @@ class Life:
         Earlier messages are lost. Fail if it takes longer than `within_ms` on the stage's clock.
         """
         now_ms = self.stage.clock.ms
-        await Survivor(self.stage, engine, now_ms + 60_000).go_on_until(self.is_over, now_ms + within_ms)
+        await RemainingProcess(self.stage, engine, now_ms + 60_000).run_until(self.is_over, now_ms + within_ms)

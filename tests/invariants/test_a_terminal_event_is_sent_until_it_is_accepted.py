@@ -32,7 +32,7 @@ async def test_trouble_delays_an_event_and_does_not_lose_it(stage: Stage, refusa
     stage.receiver.answers = [*TROUBLE[:refusals], 200]
     life = await ended(stage, "trouble")
     while not await life.is_over():
-        await stage.ring(life.id)
+        await stage.fire_alarms(life.id)
     assert await state(stage, life) is DeliveryState.DELIVERED
     assert len(life.events()) == refusals + 1
     assert len({repr(event) for event in life.events()}) == 1

@@ -84,7 +84,7 @@ async def test_work_that_never_ends_fails_at_its_deadline(stage: Stage) -> None:
     assert record.status is Status.FAILED
     assert (await stage.shown(made.id))["error"]["code"] == "deadline_exceeded"
     while Kind.STOP in await stage.kinds(made.id):
-        await stage.ring(made.id)
+        await stage.fire_alarms(made.id)
     assert stage.upstream.stopped == [record.upstream.token]
 
 

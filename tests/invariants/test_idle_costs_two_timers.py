@@ -65,7 +65,7 @@ async def test_a_response_that_waits_for_long_has_no_message(stage: Stage) -> No
     made = await stage.create()
     for _ in range(3):
         stage.sent.clear()
-        await stage.ring(made.id)
+        await stage.fire_alarms(made.id)
         (alarm,) = await stage.alarms(made.id)
         assert alarm.due_ms - stage.clock.ms >= 60_000
         assert [one.delay_s for one in stage.sent if one.delay_s > 59] == []

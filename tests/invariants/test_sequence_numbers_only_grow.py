@@ -10,7 +10,7 @@ import pytest
 from shared.engine import Engine
 from shared.storage.messages import RunOffer
 from tests.support.crash_points import CrashPoint, crash_points
-from tests.support.failover import Survivor
+from tests.support.failover import RemainingProcess
 from tests.support.stage import Stage
 from tests.support.stream_clients import (
     QUICK,
@@ -43,7 +43,7 @@ async def take_over(stage: Stage, response_id: str) -> None:
         return (await stage.record(response_id)).status.is_terminal
 
     now_ms = stage.clock.ms
-    await Survivor(stage, stage.engine, now_ms + 60_000).go_on_until(has_ended, now_ms + 120_000)
+    await RemainingProcess(stage, stage.engine, now_ms + 60_000).run_until(has_ended, now_ms + 120_000)
 
 
 @pytest.mark.parametrize("is_background", [True, False])

@@ -10,7 +10,7 @@ from shared.engine import Engine
 from shared.storage.messages import HINTS
 from tests.invariants.lives import Life
 from tests.support.crash_points import new_process
-from tests.support.failover import Survivor
+from tests.support.failover import RemainingProcess
 from tests.support.stage import Stage
 
 
@@ -19,7 +19,7 @@ async def test_all_messages_may_be_deleted_after_any_step(stage: Stage) -> None:
     for steps in itertools.count():
         stage.upstream.course = [Status.IN_PROGRESS, Status.IN_PROGRESS, Status.COMPLETED]
         life, worker = Life(stage, f"step-{steps}"), Engine(new_process(stage))
-        messages = Survivor(stage, worker, stage.clock.ms + 60_000)
+        messages = RemainingProcess(stage, worker, stage.clock.ms + 60_000)
         await life.create(worker)
         for _ in range(steps):
             await messages.step()

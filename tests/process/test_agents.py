@@ -1,6 +1,6 @@
 """The running service runs agents of Agent Framework over the simulated model.
 
-The tests use the README's module of agents, and a copy of it whose tool records its calls.
+The tests use the module of docs/agents.md, and a copy of it whose tool records its calls.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ def counting(module: str) -> str:
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with two modules of agents: the README's, and the copy whose tool records its calls."""
+    """Return a directory with two modules of agents: that of docs/agents.md, and the copy whose tool records its calls."""
     found = tmp_path_factory.mktemp("agents")
     (found / "page_agents.py").write_text(PAGE_MODULE, encoding="utf-8")
     (found / "counting_agents.py").write_text(counting(PAGE_MODULE), encoding="utf-8")
@@ -59,7 +59,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def over_readme(azurite: Azurite, directory: Path) -> Iterator[Service]:
-    """Run a service with the README's agents. It must have logged nothing unexpected at the end."""
+    """Run a service with the agents of docs/agents.md. It must have logged nothing unexpected at the end."""
     place = str(directory)
     with service(directory, azurite.account(), AGENTS_MODULE="page_agents", PYTHONPATH=place) as running:
         yield running
@@ -67,7 +67,7 @@ def over_readme(azurite: Azurite, directory: Path) -> Iterator[Service]:
 
 
 def test_the_agent_of_the_readme_answers(over_readme: Service) -> None:
-    """The README's agent runs in the background and calls back. Its answer holds its tool's result.
+    """The agent of docs/agents.md runs in the background and calls back. Its answer holds its tool's result.
 
     A follow-up request can continue its response.
     """

@@ -144,12 +144,12 @@ class Fleet:
 
 
 class Carrier(ScriptedReceiver):
-    """The sender of one process. At POST number `dies_at`, unless that is 0, the task of the process is cancelled."""
+    """The sender of one process. At POST number `crashes_at`, unless that is 0, the task of the process is cancelled."""
 
-    def __init__(self, fleet: Fleet, *, dies_at: int = 0) -> None:
+    def __init__(self, fleet: Fleet, *, crashes_at: int = 0) -> None:
         super().__init__(now_ms=lambda: fleet.clock.ms)
         self._fleet = fleet
-        self._dies_at = dies_at
+        self._dies_at = crashes_at
         self.process: asyncio.Task[None] | None = None
         self.sent: list[str] = []
 

@@ -14,7 +14,7 @@ HEARTBEAT_MS = 60_000
 
 
 @dataclass
-class Survivor:
+class RemainingProcess:
     """The process that remains, from now on.
 
     Messages that were sent before are lost, because the crashed process had received them.
@@ -29,7 +29,7 @@ class Survivor:
     def __post_init__(self) -> None:
         self._heard = len(self.stage.sent)
 
-    async def go_on_until(self, holds: Callable[[], Awaitable[bool]], deadline_ms: int) -> None:
+    async def run_until(self, holds: Callable[[], Awaitable[bool]], deadline_ms: int) -> None:
         """Handle the next message or heartbeat, and move the clock to it, until the condition holds.
 
         Fail when the clock has passed the deadline.

@@ -77,7 +77,7 @@ async def run_on(stage: Stage, response_id: str) -> int:
     """Let one process after another drive the run until the response has ended. Return the number of processes."""
     for processes in range(1, 200):
         if offers(stage, response_id)[-1] != (await stage.record(response_id)).run.epoch:
-            await stage.ring(response_id)
+            await stage.fire_alarms(response_id)
         await (await stage.process()).drive(RunOffer(response_id, offers(stage, response_id)[-1]))
         if (await stage.record(response_id)).status.is_terminal:
             return processes

@@ -150,7 +150,7 @@ class Stage:
         self.upstream = upstream
         self.change(upstreams=self._upstreams())
 
-    def employ(self, prefix: str, upstream: Upstream) -> None:
+    def register_agent(self, prefix: str, upstream: Upstream) -> None:
         """Let another upstream serve models with this prefix, in every process from now on."""
         self.others[prefix] = upstream
         self.change(upstreams=self._upstreams())
@@ -223,7 +223,7 @@ class Stage:
 
     # Time
 
-    async def ring(self, response_id: str) -> None:
+    async def fire_alarms(self, response_id: str) -> None:
         """Move the clock to the response's first alarm, unless it is already later, and sweep the shard."""
         first, *_ = await self.alarms(response_id)
         self.clock.ms = max(self.clock.ms, first.due_ms)
@@ -239,7 +239,7 @@ class Stage:
             record = await self.record(response_id)
             if record.status.is_terminal:
                 return record
-            await self.ring(response_id)
+            await self.fire_alarms(response_id)
         raise AssertionError("the response does not end")
 
     # Queues

@@ -41,7 +41,7 @@ class Agents:
             raise _unknown(name, f"the deployment has no module '{self._module}' with agents")
         known = self._known()
         if name not in known:
-            raise _unknown(name, f"there are: {', '.join(f'agent:{one}' for one in sorted(known)) or 'none'}")
+            raise _unknown(name, f"the agents are: {', '.join(f'agent:{one}' for one in sorted(known)) or 'none'}")
         return known[name]
 
     def _known(self) -> "Mapping[str, Callable[[], Agent]]":

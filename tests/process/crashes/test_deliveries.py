@@ -35,7 +35,7 @@ DEADLINE_S = 60.0
 LOST = 30  # requests in a row, several times as many as a process retries before it pauses
 
 
-class Door:
+class HeldAnswers:
     """The answers of the receiver: always a 204, at once unless they are held."""
 
     gate: Gate | None = None
@@ -53,12 +53,12 @@ class Door:
 
 
 @dataclass
-class Scene:
+class Scenario:
     """A receiver, storage behind the child's proxy, and the stage that continues the delivery."""
 
     stage: Stage
     receiver: Receiver
-    door: Door
+    held: HeldAnswers
     proxy: HoldingProxy
     settings: dict[str, str]
     log: Path
@@ -105,7 +105,7 @@ class Scene:
     async def go_on(self) -> None:
         """Act on the delivery's alarms until it is over, and check that all POSTs carry one signed event."""
         while (await self.stage.delivery(self.response_id)).is_open:
-            await self.stage.ring(self.response_id)
+            await self.stage.fire_alarms(self.response_id)
         assert (await self.stage.delivery(self.response_id)).state == "delivered"
         assert self.posts >= 1
         assert len({(one.headers["webhook-id"], one.body) for one in self.receiver.requests}) == 1
@@ -119,15 +119,15 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(azurite: Azurite, connection_string: str, stage: Stage, tmp_path: Path) -> AsyncIterator[Scene]:
-    """Return a scene in which no child has started."""
-    door, sender = Door(), CallbackSender(allow_loopback=True)
+async def scenario(azurite: Azurite, connection_string: str, stage: Stage, tmp_path: Path) -> AsyncIterator[Scenario]:
+    """Return a scenario in which no child has started."""
+    held, sender = HeldAnswers(), CallbackSender(allow_loopback=True)
     stage.clock.ms = time.time_ns() // 1_000_000  # the child uses the machine's clock
     stage.change(senders={**stage.ports.senders, Target.CALLBACK: sender})
     stage.rule(allow_loopback=True)
-    async with HoldingProxy("table", azurite.ports["table"]) as proxy, Receiver(door.answer) as receiver:
+    async with HoldingProxy("table", azurite.ports["table"]) as proxy, Receiver(held.answer) as receiver:
         settings = deployment(proxy.through(connection_string))
-        yield Scene(stage, receiver, door, proxy, settings, tmp_path / "log")
+        yield Scenario(stage, receiver, held, proxy, settings, tmp_path / "log")
         await sender.aclose()
 
 
@@ -146,11 +146,11 @@ def is_any(_request: StorageRequest) -> bool:
     return True
 
 
-async def reckon(scene: Scene, say: Say, posts: int, recorded: list[int]) -> None:
+async def reckon(scenario: Scenario, say: Say, posts: int, recorded: list[int]) -> None:
     """Finish the delivery, then assert the number of POSTs and the statuses of the recorded attempts."""
-    await scene.go_on()
-    say(f"{scene.posts} POST, {(await scene.stage.delivery(scene.response_id)).attempt} attempts claimed")
-    assert (scene.posts, await scene.attempts()) == (posts, recorded)
+    await scenario.go_on()
+    say(f"{scenario.posts} POST, {(await scenario.stage.delivery(scenario.response_id)).attempt} attempts claimed")
+    assert (scenario.posts, await scenario.attempts()) == (posts, recorded)
 
 
 @pytest.mark.parametrize(
@@ -164,10 +164,12 @@ async def reckon(scene: Scene, say: Say, posts: int, recorded: list[int]) -> Non
         ("after the record", 1),
     ],
 )
-async def test_a_process_is_killed_at_a_step_of_its_attempt(scene: Scene, say: Say, moment: str, posts: int) -> None:
+async def test_a_process_is_killed_at_a_step_of_its_attempt(
+    scenario: Scenario, say: Say, moment: str, posts: int
+) -> None:
     """The event is sent twice only if the process is killed between the receiver's answer and its record."""
-    await scene.end(await scene.begin("--dies", moment), -signal.SIGKILL)
-    await reckon(scene, say, posts, [204])
+    await scenario.end(await scenario.begin("--dies", moment), -signal.SIGKILL)
+    await reckon(scenario, say, posts, [204])
 
 
 @pytest.mark.parametrize(
@@ -176,34 +178,34 @@ async def test_a_process_is_killed_at_a_step_of_its_attempt(scene: Scene, say: S
     ids=["claim lost", "claim unanswered", "record lost", "record unanswered"],
 )
 async def test_a_process_is_killed_while_it_waits_for_storage(
-    scene: Scene, say: Say, nth: int, carried_out: bool, posts: int
+    scenario: Scenario, say: Say, nth: int, carried_out: bool, posts: int
 ) -> None:
     """A transaction that storage has carried out counts, even if its answer is never read.
 
     A transaction that never reached storage does not count.
     """
-    await scene.kill_at(scene.proxy.hold(is_transaction, nth, carried_out=carried_out))
-    await reckon(scene, say, posts, [204])
+    await scenario.kill_at(scenario.proxy.hold(is_transaction, nth, carried_out=carried_out))
+    await reckon(scenario, say, posts, [204])
 
 
-async def test_a_process_is_killed_before_the_receiver_answers(scene: Scene, say: Say) -> None:
+async def test_a_process_is_killed_before_the_receiver_answers(scenario: Scenario, say: Say) -> None:
     """A request that has arrived and is not answered is sent again under the same id."""
-    await scene.kill_at(scene.door.hold())
-    assert scene.posts == 1
-    await reckon(scene, say, 2, [204])
+    await scenario.kill_at(scenario.held.hold())
+    assert scenario.posts == 1
+    await reckon(scenario, say, 2, [204])
 
 
 @pytest.mark.parametrize("carried_out", [False, True], ids=["requests lost", "answers lost"])
-async def test_a_storage_outage_causes_no_duplicate(scene: Scene, say: Say, carried_out: bool) -> None:
+async def test_a_storage_outage_causes_no_duplicate(scenario: Scenario, say: Say, carried_out: bool) -> None:
     """A process that stays alive records its attempt when storage is back, and sends nothing again."""
-    answering = scene.door.hold()
-    child = await scene.begin()
+    answering = scenario.held.hold()
+    child = await scenario.begin()
     await answering.reached.wait()
-    began, before = time.monotonic(), scene.proxy.counts.total()
+    began, before = time.monotonic(), scenario.proxy.counts.total()
     for nth in range(1, LOST + 1):
-        (scene.proxy.drop_answer if carried_out else scene.proxy.lose)(is_any, nth)
+        (scenario.proxy.drop_answer if carried_out else scenario.proxy.lose)(is_any, nth)
     answering.open()
-    await scene.end(child, 0)
-    assert scene.proxy.counts.total() - before > LOST
+    await scenario.end(child, 0)
+    assert scenario.proxy.counts.total() - before > LOST
     say(f"{LOST} {'answers' if carried_out else 'requests'} lost within {time.monotonic() - began:.1f} s")
-    await reckon(scene, say, 1, [204])
+    await reckon(scenario, say, 1, [204])

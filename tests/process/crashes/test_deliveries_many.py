@@ -81,7 +81,7 @@ async def _as_a_trigger(work: Awaitable[int | None]) -> int | None:
 
 
 @dataclass
-class Yard:
+class Deployment:
     """All deliveries of a test, and the processes that make them. A process that crashes is replaced."""
 
     stage: Stage
@@ -91,7 +91,7 @@ class Yard:
     count: int
     lost: Counter[str] = field(default_factory=Counter)
     orphans: set[str] = field(default_factory=set)  # URLs whose final answer was unrecorded when their process crashed
-    deaths: int = 0
+    crashes: int = 0
     rounds: int = 0
 
     def __post_init__(self) -> None:
@@ -99,13 +99,13 @@ class Yard:
         self.fleet = Fleet(self.planned, self.stage.clock, self.rng)
         self.processes: list[Process] = []
 
-    async def add_process(self, *, dies_at: int = 0) -> None:
-        """Add a process. `dies_at` is the number of the POST at which it crashes, 0 for never."""
+    async def add_process(self, *, crashes_at: int = 0) -> None:
+        """Add a process. `crashes_at` is the number of the POST at which it crashes, 0 for never."""
         transport = AioHttpTransport(use_env_settings=False)  # as the service does, which halves the time
         table = LossyTable.from_connection_string(self.connection, "responses", retry_total=0, transport=transport)
         assert isinstance(table, LossyTable)
         table.rng, table.share, table.lost = self.rng, LOSSES, self.lost
-        carrier = Carrier(self.fleet, dies_at=dies_at)
+        carrier = Carrier(self.fleet, crashes_at=crashes_at)
         ports = Ports(
             store=Store(table),
             wakeups=self.stage.ports.wakeups,
@@ -151,13 +151,13 @@ class Yard:
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         for process, outcome in zip(list(self.processes), outcomes, strict=True):
             if isinstance(outcome, asyncio.CancelledError):
-                await self._bury(process)
+                await self._replace(process)
             elif outcome:
                 raise outcome
 
-    async def _bury(self, process: Process) -> None:
+    async def _replace(self, process: Process) -> None:
         """Replace a process that has crashed, and add the deliveries that it left unrecorded to the orphans."""
-        self.deaths += 1
+        self.crashes += 1
         for one in self.planned:
             if one.url in process.carrier.sent and one.url in self.fleet.over and await self._is_open(one):
                 self.orphans.add(one.url)
@@ -195,17 +195,17 @@ class Yard:
         return (
             f"{self.count} deliveries: {ends['delivered']} delivered, {ends['gone']} gone, "
             f"{self.fleet.posts.total()} POSTs, {attempts} attempts recorded, "
-            f"{self.fleet.repeats.total()} duplicates, {self.deaths} deaths, "
+            f"{self.fleet.repeats.total()} duplicates, {self.crashes} crashes, "
             f"lost {dict(self.lost)}, {self.rounds} rounds, {elapsed_s:.0f} s"
         )
 
 
 @asynccontextmanager
-async def yard(stage: Stage, connection: str, seed: int, count: int) -> AsyncIterator[Yard]:
-    """Write the responses of this number of deliveries, and yield the yard that makes them."""
+async def deployment(stage: Stage, connection: str, seed: int, count: int) -> AsyncIterator[Deployment]:
+    """Write the responses of this number of deliveries, and yield the deployment that makes them."""
     async with Table.from_connection_string(connection, "responses") as table:
         assert isinstance(table, Table)
-        opened = Yard(stage, connection, table, random.Random(seed), count)
+        opened = Deployment(stage, connection, table, random.Random(seed), count)
         await plant(table, opened.planned)
         yield opened
         await opened.aclose()
@@ -218,7 +218,7 @@ async def test_thousands_are_delivered_once_each(stage: Stage, connection_string
     Every POST is recorded, although storage loses one request and one answer in a hundred.
     """
     began = time.monotonic()
-    async with yard(stage, connection_string, seed, COUNT) as all_of_them:
+    async with deployment(stage, connection_string, seed, COUNT) as all_of_them:
         await all_of_them.add_process()
         await all_of_them.add_process()
         await all_of_them.work_off()
@@ -234,11 +234,11 @@ async def test_only_a_crash_causes_a_duplicate(stage: Stage, connection_string: 
     Three processes crash in the middle of their POSTs.
     """
     began = time.monotonic()
-    async with yard(stage, connection_string, seed, DEATHS_COUNT) as all_of_them:
-        for dies_at in (DEATHS_COUNT // 8, DEATHS_COUNT // 4, DEATHS_COUNT // 3):
-            await all_of_them.add_process(dies_at=dies_at)
+    async with deployment(stage, connection_string, seed, DEATHS_COUNT) as all_of_them:
+        for crashes_at in (DEATHS_COUNT // 8, DEATHS_COUNT // 4, DEATHS_COUNT // 3):
+            await all_of_them.add_process(crashes_at=crashes_at)
         await all_of_them.work_off()
         attempts = await all_of_them.check()
         say(all_of_them.figures(attempts, time.monotonic() - began))
-        assert all_of_them.deaths
+        assert all_of_them.crashes
         assert set(all_of_them.fleet.repeats) <= all_of_them.orphans

@@ -23,7 +23,7 @@ SILENCE = "sim-silent-33s"
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scenario:
     """The service, and what its readers read while a host was killed several times."""
 
     running: Service
@@ -40,7 +40,7 @@ def seed() -> int:
 
 
 @pytest.fixture(scope="module")
-def scene(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[Scene]:
+def scenario(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[Scenario]:
     """Let 20 clients read while one of two hosts is killed at random moments.
 
     One more client reads from the other host.
@@ -51,7 +51,7 @@ def scene(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory, seed: int)
         silent = Reader([living], SILENCE, "silent")
         with reading([*readers, silent]):
             kill_again_and_again(running.hosts[0], random.Random(seed))
-        yield Scene(running, readers, silent)
+        yield Scenario(running, readers, silent)
         assert running.unexpected() == []
 
 
@@ -63,50 +63,50 @@ def kill_again_and_again(host: Host, rng: random.Random) -> None:
         host.start()
 
 
-def test_every_client_reads_every_event_once(scene: Scene) -> None:
+def test_every_client_reads_every_event_once(scenario: Scenario) -> None:
     """A client's events have no gap up to the end. A new reader at the other host gets the same events."""
-    for reader in scene.readers:
+    for reader in scenario.readers:
         assert numbers(reader.events) == list(range(len(reader.events)))
         assert followed(reader.clients[-1], reader.events[0]["response"]["id"]) == reader.events
 
 
-def test_every_text_is_the_result(scene: Scene) -> None:
+def test_every_text_is_the_result(scenario: Scenario) -> None:
     """The text that a client puts together is the stored output."""
-    for reader in scene.readers:
+    for reader in scenario.readers:
         stored = reader.clients[-1].get(f"/responses/{reader.events[0]['response']['id']}").json()
         assert kinds(reader.events)[-1] == stored["status"] == "completed"
         assert text_of(reader.events) == output_text(stored)
 
 
-def test_the_kills_interrupted_some_clients(scene: Scene) -> None:
+def test_the_kills_interrupted_some_clients(scenario: Scenario) -> None:
     """At least five clients needed more than one connection, so the kills did hit streams."""
-    assert sum(reader.connections > 1 for reader in scene.readers) >= 5
+    assert sum(reader.connections > 1 for reader in scenario.readers) >= 5
 
 
-def test_no_work_was_started_twice(scene: Scene) -> None:
+def test_no_work_was_started_twice(scenario: Scenario) -> None:
     """Neither a new holder nor a client that repeats its idempotency key starts the work again."""
-    stats = scene.running.model.stats()
+    stats = scenario.running.model.stats()
     assert stats["started_twice"] == 0
-    assert len(stats["started"]) == len(scene.readers) + 1
+    assert len(stats["started"]) == len(scenario.readers) + 1
 
 
-def test_a_silence_longer_than_the_lease_does_not_lose_the_run(scene: Scene) -> None:
+def test_a_silence_longer_than_the_lease_does_not_lose_the_run(scenario: Scenario) -> None:
     """The holder renews its lease while the model is silent.
 
     The client needs one connection, and the work is not restarted.
     """
-    assert scene.silent.connections == 1
-    assert numbers(scene.silent.events) == list(range(len(scene.silent.events)))
-    assert kinds(scene.silent.events).count("in_progress") == 1
-    assert kinds(scene.silent.events)[-1] == "completed"
+    assert scenario.silent.connections == 1
+    assert numbers(scenario.silent.events) == list(range(len(scenario.silent.events)))
+    assert kinds(scenario.silent.events).count("in_progress") == 1
+    assert kinds(scenario.silent.events)[-1] == "completed"
 
 
-def test_a_replay_that_is_refused_after_a_crash_is_replaced_by_polls(scene: Scene) -> None:
+def test_a_replay_that_is_refused_after_a_crash_is_replaced_by_polls(scenario: Scenario) -> None:
     """The upstream no longer replays its stream when another host claims the run.
 
     That host polls for the result and does not start the work again.
     """
-    running = scene.running
+    running = scenario.running
     reader = Reader([running.client(), running.client(host=1)], "sim-5s", "late")
     with reading([reader]):
         eventually(lambda: len(reader.events) >= 10, CALL_S)

@@ -46,7 +46,7 @@ async def test_the_attempts_are_listed(stage: Stage) -> None:
     stage.receiver.answers = [500, SendError.TIMEOUT, 204]
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     delivery = await listed(stage, response_id)
     begin_s = START_MS / 1000
     assert (delivery["target"], delivery["state"]) == ("callback", "pending")
@@ -55,7 +55,7 @@ async def test_the_attempts_are_listed(stage: Stage) -> None:
     assert delivery["attempts"][0] == row
     assert delivery["attempts"][1]["error"] == "timeout"
 
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     delivery = await listed(stage, response_id)
     assert (delivery["state"], delivery["next_attempt_at"]) == ("delivered", None)
     assert [attempt["status"] for attempt in delivery["attempts"]] == [500, None, 204]
@@ -65,7 +65,7 @@ async def test_the_attempts_are_listed(stage: Stage) -> None:
 async def test_a_lost_message_costs_fifteen_seconds(stage: Stage) -> None:
     """If the message is lost, the alarm makes the attempt 15 s later."""
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     assert stage.clock.ms == START_MS + 15_000
     assert (await stage.delivery(response_id)).state == "delivered"
 
@@ -119,7 +119,7 @@ async def test_the_whole_schedule_takes_75_hours(stage: Stage) -> None:
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
     while (await stage.delivery(response_id)).is_open:
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
 
     posts = stage.receiver.posts
     sent_s = [int(post.headers["webhook-timestamp"]) for post in posts]
@@ -157,7 +157,7 @@ async def test_answers_end_a_delivery_as_the_policy_says(
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
     while (await stage.delivery(response_id)).is_open:
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     assert (await stage.delivery(response_id)).state == final
     assert len(stage.receiver.posts) == count
 
@@ -169,6 +169,6 @@ async def test_no_attempt_is_made_after_the_response_is_purged(stage: Stage) -> 
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
     for _ in range(2):
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     assert len(stage.receiver.posts) == 3
     assert (await stage.delivery(response_id)).state == "failed"

@@ -62,7 +62,7 @@ async def test_after_the_pause_a_successful_probe_closes_the_breaker(stage: Stag
         await rung_once(stage, record)
     stage.receiver.answers = [200]
     for record in waiting:
-        await stage.ring(record.id)
+        await stage.fire_alarms(record.id)
     assert {(await stage.delivery(one.id)).state for one in waiting} == {"delivered"}
     assert {(await stage.delivery(one.id)).attempt for one in waiting} == {1}
 
@@ -113,7 +113,7 @@ async def test_a_wait_for_a_slot_is_not_counted_either(stage: Stage) -> None:
     (listed,) = (await stage.engine.deliveries(ANN, record.id))["data"]
     assert (listed["waiting_for"], listed["attempts"]) == ("capacity", [])
     stage.receiver.is_busy = False
-    await stage.ring(record.id)
+    await stage.fire_alarms(record.id)
     delivery = await stage.delivery(record.id)
     assert (delivery.state, delivery.attempt, delivery.postponed) == ("delivered", 1, "")
 
@@ -124,7 +124,7 @@ async def test_a_probe_without_a_slot_lets_another_be_the_probe(stage: Stage) ->
     record = await stage.ended(callback_url=CALLBACK_URL)
     await rung_once(stage, record)
     stage.receiver.is_busy = True
-    await stage.ring(record.id)
+    await stage.fire_alarms(record.id)
     assert stage.receiver.admission.breakers.admit(KEY, stage.clock.ms) == 0
 
 

@@ -11,8 +11,8 @@ async def test_a_retry_takes_no_slot_of_a_first_attempt(stage: Stage) -> None:
     stage.receiver.answers = [500, 500, 200]
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
-    await stage.ring(response_id)
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
+    await stage.fire_alarms(response_id)
     assert [first for first, _ in stage.receiver.asked] == [True, False, False]
 
 
@@ -22,6 +22,6 @@ async def test_a_first_attempt_without_a_slot_stays_a_first_attempt(stage: Stage
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
     stage.receiver.is_busy = False
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     assert [first for first, _ in stage.receiver.asked] == [True, True]
     assert (await stage.delivery(response_id)).attempt == 1

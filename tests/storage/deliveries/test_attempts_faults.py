@@ -35,7 +35,7 @@ async def test_a_crash_after_the_claim_is_repaired_after_a_minute(stage: Stage) 
     await stage.deliver()
     assert len(stage.receiver.posts) == 1
 
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     assert stage.clock.ms == START_MS + 60_000
     first, second = stage.receiver.posts
     assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
@@ -114,7 +114,7 @@ async def test_a_late_success_is_final(stage: Stage) -> None:
     response_id = await slow_and_overtaken(stage, 200, 500)
     assert (await stage.delivery(response_id)).state == "delivered"
     while await stage.kinds(response_id) != [Kind.PURGE]:
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     assert len(stage.receiver.posts) == 2
 
 

@@ -181,9 +181,9 @@ async def test_a_name_that_turns_to_an_internal_address_is_not_dialled(network: 
     """
     rebinding = answering([PUBLIC], ["169.254.169.254"])
     response_id = await network.deliver_to(reply(500, "connection: close"), resolve=rebinding)
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     assert await network.outcome_of(response_id) == (OPEN, "no_public_address", 300)
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     assert await network.outcome_of(response_id) == ("blocked", "no_public_address", None)
     assert (network.detour.dialled, len(network.receiver.requests)) == ([PUBLIC], 1)
 
@@ -192,8 +192,8 @@ async def test_a_name_that_recovers_is_delivered_to(network: Network, stage: Sta
     """A name that is missing and then has an internal address costs two attempts, and the third is delivered."""
     healing = answering(socket.gaierror(socket.EAI_NONAME, ""), ["10.0.0.1"], [PUBLIC])
     response_id = await network.deliver_to(resolve=healing)
-    await stage.ring(response_id)
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
+    await stage.fire_alarms(response_id)
     assert await network.outcome_of(response_id) == ("delivered", 200, None)
     assert stage.clock.ms == START_MS + 305_000
 
@@ -202,7 +202,7 @@ async def test_a_receiver_that_recovers_gets_the_same_event(network: Network, st
     """After an error, a reset and an invalid answer, the event arrives with the same id and bytes."""
     response_id = await network.deliver_to(replies(reply(500), hang_up, raw(b"oops"), reply(200)))
     for _ in range(3):
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     assert await network.outcome_of(response_id) == ("delivered", 200, None)
     requests = network.receiver.requests
     assert len(requests) == 4

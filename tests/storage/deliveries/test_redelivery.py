@@ -25,7 +25,7 @@ async def failed(stage: Stage, answer: int | SendError = 413, **fields: Any) -> 
     record = await stage.ended(callback_url=CALLBACK_URL, **fields)
     await stage.deliver()
     while (await stage.delivery(record.id)).is_open:
-        await stage.ring(record.id)
+        await stage.fire_alarms(record.id)
     stage.receiver.answers = [200]
     return await stage.record(record.id)
 
@@ -72,7 +72,7 @@ async def test_a_redelivery_has_the_full_schedule(stage: Stage) -> None:
     stage.receiver.answers = [500]
     await redelivered(stage, record.id)
     while (await stage.delivery(record.id)).is_open:
-        await stage.ring(record.id)
+        await stage.fire_alarms(record.id)
     assert len(stage.receiver.posts) == 1 + MAX_ATTEMPTS
 
 
@@ -81,7 +81,7 @@ async def test_a_delivery_that_waits_is_brought_forward(stage: Stage) -> None:
     stage.receiver.answers = [500, 500, 200]
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.deliver()
-    await stage.ring(record.id)
+    await stage.fire_alarms(record.id)
     assert len(await deliver_alarms(record.id, stage)) == 1
     await stage.engine.redeliver(ANN, record.id, None)
     (alarm,) = await deliver_alarms(record.id, stage)
@@ -208,7 +208,7 @@ async def test_a_delivery_that_failed_by_our_fault_is_recovered_too(stage: Stage
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.put(record.id, record_key(record.id), body=b"damaged")
     while (await stage.delivery(record.id)).is_open:
-        await stage.ring(record.id)
+        await stage.fire_alarms(record.id)
     await stage.put(record.id, record_key(record.id), body=record.body)
     assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
     await stage.engine.deliver(stage.deliveries()[-1])

@@ -163,7 +163,7 @@ async def test_a_previous_secret_signs_until_it_expires(stage: Stage) -> None:
     stage.receiver.answers = [500, 204]
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     for post, signers in zip(stage.receiver.posts, ([SECRET, OLD], [SECRET]), strict=True):
         sent_s = int(post.headers["webhook-timestamp"])
         assert post.headers == signatures.signed_headers(signers, post.headers["webhook-id"], sent_s, post.body)
@@ -178,7 +178,7 @@ async def test_every_attempt_uses_the_callers_current_hosts(stage: Stage) -> Non
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
     stage.change(callers=Callers((replace(ANN, callback_hosts=("*.contoso.com",)),)))
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     assert [post.hosts for post in stage.receiver.posts] == [(), ("*.contoso.com",)]
 
 

@@ -17,7 +17,7 @@ from shared.telemetry import tracing
 from shared.upstreams.agents.registry import Agents
 from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
 from tests.support.clocks import START_MS
-from tests.support.fakes.agents import AGENT, employ, ran
+from tests.support.fakes.agents import AGENT, ran, register_agent
 from tests.support.fakes.peers import ScriptedUpstream
 from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
 
@@ -107,7 +107,7 @@ async def test_a_request_that_the_upstream_would_refuse_is_refused(stage: Stage)
 
 async def test_an_agent_that_cannot_be_loaded_is_our_fault(stage: Stage) -> None:
     """If the module of agents is broken, the error says that the deployment is wrong, also for a repeat."""
-    stage.employ(PREFIX, AgentUpstream(Agents(__name__)))
+    stage.register_agent(PREFIX, AgentUpstream(Agents(__name__)))
     for is_repeatable in (False, True):
         with pytest.raises(Misconfigured):
             await admit(stage.ports, ANN, asked(model=AGENT), new_id(), is_repeatable=is_repeatable)
@@ -165,7 +165,7 @@ async def test_a_response_that_is_not_available_cannot_be_continued(stage: Stage
 
 async def test_a_session_is_continued_only_by_the_upstream_it_began_with(stage: Stage) -> None:
     """An agent does not continue another upstream's response, and no other upstream continues an agent's."""
-    employ(stage)
+    register_agent(stage)
     ours, theirs = (await ran(stage))["id"], (await stage.ended()).id
     for model, previous in (("m", ours), (AGENT, theirs)):
         with pytest.raises(BadRequest) as refused:

@@ -45,7 +45,7 @@ async def cancelled_before_its_token(stage: Stage) -> str:
 async def run_out(stage: Stage, response_id: str) -> None:
     """Act on every alarm of a response except its purge."""
     while (await stage.kinds(response_id))[0] is not Kind.PURGE:
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
 
 
 async def test_a_cancel_ends_the_response_and_stops_the_work(stage: Stage) -> None:
@@ -141,7 +141,7 @@ async def test_learning_what_to_stop_backs_off_and_ends_after_a_day(stage: Stage
     before = stage.upstream.starts[response_id]
     until_ms = stage.clock.ms + 600_000
     while stage.clock.ms < until_ms:
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     assert stage.upstream.starts[response_id] - before <= 40
 
     stage.clock.advance(DAY_S)
@@ -183,7 +183,7 @@ async def test_an_end_after_the_cancel_is_ignored(stage: Stage) -> None:
     stage.upstream.course = [Status.COMPLETED]
     made = await stage.create()
     gate = stage.upstream.hold_polls()
-    poll = asyncio.create_task(stage.ring(made.id))
+    poll = asyncio.create_task(stage.fire_alarms(made.id))
     await gate.reached.wait()
     cancelled = await cancel(stage, made.id)
     gate.open()

@@ -44,7 +44,7 @@ async def waits_s(stage: Stage, response_id: str, count: int) -> list[int]:
     for _ in range(count):
         (alarm,) = await stage.alarms(response_id)
         waits.append((alarm.due_ms - stage.clock.ms) // 1000)
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     return waits
 
 
@@ -112,10 +112,10 @@ async def test_the_retry_after_of_an_unfinished_answer_is_the_minimum_wait(stage
     """The Retry-After of an unfinished answer is the minimum wait, up to an hour."""
     made = await running(stage)
     stage.upstream.retry_after_s = 45
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     assert await waits_s(stage, made.id, 2) == [45, 45]
     stage.upstream.retry_after_s = 86_400
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     assert await waits_s(stage, made.id, 1) == [3_600]
 
 
@@ -135,7 +135,7 @@ async def test_a_throttled_poll_waits_for_its_retry_after(stage: Stage) -> None:
     """A 429 with Retry-After sets the time of the next poll. One second is added, because a sweep may be early."""
     made = await running(stage)
     stage.upstream.poll_errors = [UpstreamUnavailable("status 429", retry_after_s=90)]
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     assert await waits_s(stage, made.id, 1) == [91]
 
 
@@ -165,7 +165,7 @@ async def test_the_deadline_ends_the_response_and_stops_the_work(stage: Stage) -
     failed = await stage.finish(made.id)
     assert await error_code(stage, made.id) == "deadline_exceeded"
     assert 120_000 <= failed.ended_ms - START_MS <= 150_000
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     assert stage.upstream.stopped == ["up_0"]
 
 
@@ -243,7 +243,7 @@ async def test_a_get_and_a_sweep_of_one_process_share_a_poll(stage: Stage) -> No
     get = asyncio.create_task(stage.shown(made.id))
     await gate.reached.wait()
     gate.open()
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     assert (await get)["status"] == "completed"
     assert len(stage.deliveries()) == 1
 

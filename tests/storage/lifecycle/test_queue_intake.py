@@ -258,5 +258,5 @@ async def test_the_reply_is_a_delivery_like_any_other(stage: Stage) -> None:
     await stage.deliver()
     (listed,) = (await stage.engine.deliveries(ANN, id_of("m-1")))["data"]
     assert (listed["target"], listed["state"]) == ("reply_queue", "pending")
-    await stage.ring(id_of("m-1"))
+    await stage.fire_alarms(id_of("m-1"))
     assert (await stage.delivery(id_of("m-1"), Target.REPLY_QUEUE)).state == "delivered"

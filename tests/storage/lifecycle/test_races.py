@@ -38,7 +38,7 @@ async def deleted_while_starting(stage: Stage) -> "tuple[asyncio.Task[Record], G
 async def run_out(stage: Stage, response_id: str) -> None:
     """Act on every alarm of a response."""
     while await stage.alarms(response_id):
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
 
 
 async def test_a_purge_waits_for_a_start_that_is_under_way(stage: Stage) -> None:
@@ -76,38 +76,38 @@ async def test_work_whose_record_is_gone_is_stopped_at_once(stage: Stage) -> Non
 # Two claims
 
 
-class SlowDoor(ScriptedReceiver):
-    """A receiver that admits the first attempt when the test opens its door, and all others at once."""
+class SlowReceiver(ScriptedReceiver):
+    """A receiver that admits the first attempt when the test opens its gate, and all others at once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.door = Gate()
+        self.first_may_enter = Gate()
 
     @asynccontextmanager
     async def admit(self, address: str, caller: str, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
-        """Admit an attempt, the first one when the door is open."""
-        if not self.door.reached.is_set():
-            await self.door.wait()
-        async with super().admit(address, caller, first=first, patience_s=patience_s) as admission:
-            yield admission
+        """Admit an attempt, the first one when the gate is open."""
+        if not self.first_may_enter.reached.is_set():
+            await self.first_may_enter.wait()
+        async with super().admit(address, caller, first=first, patience_s=patience_s) as admitted:
+            yield admitted
 
 
 @pytest.mark.parametrize("by_sweep", [False, True], ids=["two messages", "message and sweep"])
 async def test_two_claims_in_the_same_millisecond_send_once(stage: Stage, by_sweep: bool) -> None:
     """If two processes read the same record and make the same claim, only the first one sends the event."""
-    receiver = stage.receiver = SlowDoor()
+    receiver = stage.receiver = SlowReceiver()
     ours, theirs = await stage.new_ports(stage.clock), await stage.new_ports(stage.clock)
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     (hint,) = stage.deliveries()
     stage.clock.advance(15)
     second = asyncio.create_task(deliver_now(ours, hint.alarm_key))
-    await receiver.door.reached.wait()
+    await receiver.first_may_enter.reached.wait()
     received = receiver.hold()
     first = asyncio.ensure_future(
         sweep(theirs, shard_of(response_id), 0) if by_sweep else deliver_now(theirs, hint.alarm_key)
     )
     await received.reached.wait()
-    receiver.door.open()
+    receiver.first_may_enter.open()
 
     async def is_decided() -> bool:
         return second.done() or len(receiver.posts) == 2

@@ -39,7 +39,7 @@ async def rows(stage: Stage, response_id: str) -> list[str]:
 async def purged_after_ms(stage: Stage, response_id: str) -> int:
     """Act on the alarms of a response until none is left. Return how long after its creation that was, in ms."""
     while await stage.alarms(response_id):
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     assert await rows(stage, response_id) == []
     return stage.clock.ms - START_MS
 
@@ -142,7 +142,7 @@ async def test_a_purge_removes_at_most_twenty_batches_at_a_time(stage: Stage) ->
     assert len(await rows(stage, made.id)) == 51
     (alarm,) = await stage.alarms(made.id)
     assert alarm.due_ms == stage.clock.ms + 1_000
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     assert await rows(stage, made.id) == []
 
 
@@ -217,7 +217,7 @@ async def test_a_delete_during_an_attempt_loses_nothing(stage: Stage) -> None:
     """If a response is deleted during a delivery attempt, the attempt is recorded before everything is removed."""
     made = await stage.ended(callback_url=CALLBACK_URL)
     gate = stage.receiver.hold()
-    attempt = asyncio.create_task(stage.ring(made.id))
+    attempt = asyncio.create_task(stage.fire_alarms(made.id))
     await gate.reached.wait()
     await delete(stage, made.id)
     gate.open()

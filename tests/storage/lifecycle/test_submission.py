@@ -106,7 +106,7 @@ async def test_tries_back_off_and_never_count_as_failures(stage: Stage) -> None:
     for _ in range(8):
         (start,) = await stage.alarms(made.id)
         waits_s.append((start.due_ms - stage.clock.ms) // 1000)
-        await stage.ring(made.id)
+        await stage.fire_alarms(made.id)
     assert waits_s == [1, 1, 2, 4, 8, 16, 30, 30]
     assert (await stage.finish(made.id)).status is Status.COMPLETED
 
@@ -180,7 +180,7 @@ async def test_an_upstream_that_stays_unavailable_is_given_up_at_the_deadline(st
     assert failed.status is Status.FAILED
     assert (await stage.shown(made.id))["error"]["code"] == "deadline_exceeded"
     assert 100_000 <= failed.ended_ms - START_MS <= 101_000
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     assert await stage.kinds(made.id) == [Kind.PURGE]
 
 
@@ -210,7 +210,7 @@ async def started_by_two(stage: Stage) -> Record:
     await gate.reached.wait()
     ((response_id, _),) = stage.upstream.starts.items()
     stage.upstream.start_gate = None
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     assert (await stage.record(response_id)).upstream.token
     gate.open()
     return await starter

@@ -132,7 +132,7 @@ async def test_an_event_before_the_create_is_answered_is_not_lost(stage: Stage) 
     gate.open()
     record = await creating
     assert record.upstream.token == token
-    await stage.ring(record.id)
+    await stage.fire_alarms(record.id)
     ended = await stage.record(record.id)
     assert (ended.status, stage.clock.ms) == (Status.COMPLETED, START_MS)
 
@@ -152,7 +152,7 @@ async def test_an_event_between_the_two_writes_is_not_lost(stage: Stage) -> None
     assert (await stage.record(accepted)).upstream.end_announced
     gate.open()
     record = await creating
-    await stage.ring(record.id)
+    await stage.fire_alarms(record.id)
     assert (await stage.record(record.id)).ended_ms == START_MS
 
 
@@ -166,7 +166,7 @@ async def test_a_crash_between_the_two_writes_is_repaired(stage: Stage) -> None:
     await register(stage.ports, await stage.record(accepted), token)
     creating.cancel()
     stage.upstream.start_gate = None
-    await stage.ring(accepted)
+    await stage.fire_alarms(accepted)
     record = await stage.record(accepted)
     assert record.upstream.token == token
     await announce(stage, token)

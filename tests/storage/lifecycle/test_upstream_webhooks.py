@@ -107,7 +107,7 @@ async def test_polls_are_only_the_safety_net(stage: Stage) -> None:
     """If webhooks are enabled, the upstream is polled only once a minute."""
     record = await stage.create()
     for n in range(1, 4):
-        await stage.ring(record.id)
+        await stage.fire_alarms(record.id)
         assert stage.clock.ms == START_MS + n * 60_000
     end(stage, token_of(record))
     assert (await stage.finish(record.id)).ended_ms == START_MS + 4 * 60_000

@@ -53,7 +53,7 @@ async def test_a_crash_before_the_first_event_starts_no_second_work(stage: Stage
     await gate.reached.wait()
     await die(held(stage))
     (response_id,) = stage.upstream.streams.runs
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     gate.open()
     await (await stage.process()).drive(RunOffer(response_id, 2))
     assert lines_of(await (await creating).rest()) == expected_lines(story(6))
@@ -73,7 +73,7 @@ async def test_of_work_that_was_started_twice_the_first_is_read(
     creating = asyncio.create_task(streamed(stage))
     await first.reached.wait()
     (response_id,) = stage.upstream.streams.runs
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     second = stage.upstream.streams.hold(0)
     newer = driving(stage.engine, response_id, 2)
     await second.reached.wait()
@@ -99,7 +99,7 @@ async def test_a_cancel_stops_work_that_is_just_starting(stage: Stage) -> None:
     gate.open()
     await released(stage)
     assert Kind.STOP in await stage.kinds(reader.id)
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     assert stage.upstream.stopped == ["up_0"]
 
 

@@ -35,7 +35,7 @@ async def orphaned(stage: Stage) -> list[Received]:
     await die(held(stage))
     gate.open()
     stage.change(config=config)
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     return reader.received
 
 

@@ -77,7 +77,7 @@ async def test_a_run_whose_alarm_is_being_handled_is_not_claimed(stage: Stage) -
     await stage.ports.store.move(shard_of(made.id), [(alarm, taken)])
     assert await claim(stage.ports, made.id, 1) is None
     assert await stage.record(made.id) == made
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     assert offers(stage, made.id) == [1, 1]
     assert await claim(stage.ports, made.id, 1)
 
@@ -133,7 +133,7 @@ async def test_a_run_that_no_process_claims_is_offered_again(stage: Stage) -> No
     made = await stage.create()
     rung_ms = [START_MS]
     for _ in range(7):
-        await stage.ring(made.id)
+        await stage.fire_alarms(made.id)
         rung_ms.append(stage.clock.ms)
     minutes = [round((later - earlier) / MINUTE_MS) for earlier, later in pairwise(rung_ms)]
     assert minutes == [1, 2, 4, 8, 15, 15, 15]
@@ -151,7 +151,7 @@ async def test_a_response_that_crashes_every_holder_fails(stage: Stage) -> None:
         running = driving(stage.engine, made.id, epoch)
         await claimed(stage, made.id, epoch)
         await die(running)
-        await stage.ring(made.id)
+        await stage.fire_alarms(made.id)
     ended = await stage.record(made.id)
     assert (ended.status, ended.run.expirations) == (Status.FAILED, 5)
     assert (await stage.shown(made.id))["error"]["code"] == "internal_error"
@@ -166,7 +166,7 @@ async def test_progress_resets_the_count_of_crashes(stage: Stage) -> None:
     for epoch, gate in enumerate(gates, 2):
         await logged(stage, reader.id, epoch + 1)
         await die(running)
-        await stage.ring(reader.id)
+        await stage.fire_alarms(reader.id)
         gate.open()
         running = driving(stage.engine, reader.id, epoch)
     await running
@@ -213,7 +213,7 @@ async def test_an_unknown_upstream_id_is_requested_again_if_keys_are_honoured(st
     await stage.engine.cancel(ANN, response_id)
     gate.open()
     for _ in range(1 + honours):
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     assert stage.upstream.stopped == ["up_0"] * honours
     assert stage.upstream.begun == {response_id: 1}
     assert await stage.kinds(response_id) == [Kind.PURGE]
@@ -239,12 +239,12 @@ async def test_learning_what_to_stop_is_repeated_while_the_upstream_is_unavailab
     stage.upstream.streams.run_errors = [UpstreamUnavailable("x"), UpstreamUnavailable("x", retry_after_s=40)]
     waits_s = []
     for _ in range(2):
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
         (alarm,) = [one for one in await stage.alarms(response_id) if one.kind is Kind.RUN]
         waits_s.append((alarm.due_ms - stage.clock.ms) // 1000)
     assert waits_s == [1, 41]
     for _ in range(2):
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     assert stage.upstream.stopped == ["up_0"]
     assert await stage.kinds(response_id) == [Kind.PURGE]
 
@@ -257,7 +257,7 @@ async def test_work_that_cannot_be_learned_is_not_stopped(stage: Stage, events: 
         stage.upstream.streams.run_errors = [UpstreamRefused(400, "No.")]
     else:
         stage.upstream.works["up_0"].events = events
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     assert len(stage.upstream.streams.runs) == 2
     assert stage.upstream.stopped == []
     assert await stage.kinds(response_id) == [Kind.PURGE]

@@ -49,7 +49,7 @@ async def test_an_upstream_that_starts_nothing_is_called_at_growing_intervals(
     record = await stage.record(reader.id)
     assert (record.status, record.run.epoch, record.run.claimed) == (Status.QUEUED, 2, False)
     stage.upstream.streams.run_errors = []
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     await stage.engine.drive(RunOffer(reader.id, 2))
     assert lines_of(await reader.rest()) == expected_lines(story(6))
 
@@ -136,7 +136,7 @@ async def test_an_upstream_that_is_unavailable_for_long_releases_the_run(stage: 
     record = await stage.record(reader.id)
     assert (record.run.epoch, record.run.claimed, record.run.expirations) == (2, False, 0)
     stage.upstream.streams.follow_errors = []
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     await stage.engine.drive(RunOffer(reader.id, offers(stage, reader.id)[-1]))
     assert lines_of(await reader.rest()) == expected_lines(story(6))
 

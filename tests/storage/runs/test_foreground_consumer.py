@@ -76,7 +76,7 @@ async def test_work_started_again_is_numbered_above_everything_sent(stage: Stage
     reserved = (await logged(stage, reader.id, 6)).log.high_water_mark
     await die(running)
     stage.upstream.streams.gates = {}
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     await (await stage.process()).drive(RunOffer(reader.id, 2))
     received = await reader.rest()
     assert received[6][0] >= reserved
@@ -101,7 +101,7 @@ async def test_an_unavailable_upstream_does_not_flood_readers(stage: Stage) -> N
     record = await stage.record(reader.id)
     assert (record.run.epoch, record.run.claimed, record.log.next_seq) == (2, False, 4)
     stage.upstream.streams.run_errors = []
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     await stage.engine.drive(RunOffer(reader.id, 2))
     received = await reader.rest()
     again = [event for event in story(6) if event["type"] != "response.created"]

@@ -26,7 +26,7 @@ Loss = Callable[[Stage, Lease], Awaitable[object]]
 
 async def offered_again(stage: Stage, lease: Lease) -> None:
     """Let the lease expire, so that the run is offered to the next holder."""
-    await stage.ring(lease.record.id)
+    await stage.fire_alarms(lease.record.id)
 
 
 async def cancelled(stage: Stage, lease: Lease) -> None:
@@ -204,7 +204,7 @@ async def test_a_hand_over_at_a_time_waits_until_then(stage: Stage, lease: Lease
     assert offers(stage, lease.record.id) == [1]
     (alarm,) = await stage.alarms(lease.record.id)
     assert (alarm.due_ms, alarm.epoch) == (stage.clock.ms + due_in_ms, 2)
-    await stage.ring(lease.record.id)
+    await stage.fire_alarms(lease.record.id)
     assert offers(stage, lease.record.id) == [1, 2]
     assert await claims.claim(stage.ports, lease.record.id, 2)
 

@@ -54,7 +54,7 @@ async def test_a_lease_that_has_expired_is_not_renewed(stage: Stage, lease: Leas
     """If a sweep has taken the alarm of the lease, the next renewal raises Lost and writes no alarm."""
     stage.pace(renew_s=0.05)
     lease = Lease(stage.ports, lease.record, lease.alarm)
-    await stage.ring(lease.record.id)
+    await stage.fire_alarms(lease.record.id)
     before = await stage.alarms(lease.record.id)
     with pytest.raises(Lost):
         await asyncio.wait_for(lease.renew(), 5)
@@ -105,7 +105,7 @@ async def test_a_holder_that_has_lost_its_run_stops_reading_within_its_watch(sta
     stage.upstream.streams.hold(3)
     reader = await streamed(stage)
     await reader.take(2)
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     await released(stage)
     assert stage.upstream.streams.closed == stage.upstream.streams.opened
     assert (await stage.record(reader.id)).run.epoch == 2
@@ -204,7 +204,7 @@ async def test_a_holder_that_has_lost_its_run_can_neither_append_nor_end(stage: 
     reader = await streamed(stage)
     await reader.take(place - 1)
     await logged(stage, reader.id, place)
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     gate.open()
     await released(stage)
     left = await stage.record(reader.id)
@@ -226,7 +226,7 @@ async def test_of_two_holders_only_the_newer_writes(stage: Stage, place: int) ->
     await reader.take(place - 1)
     await logged(stage, reader.id, place)
     older = held(stage)
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     newer = driving(await stage.process(), reader.id, 2)
     await claimed(stage, reader.id, 2)
     gate.open()

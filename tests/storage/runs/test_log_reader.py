@@ -172,7 +172,7 @@ async def test_a_purged_response_ends_the_streams_of_its_readers(stage: Stage) -
     other = await resumed(stage, reader.id)
     await other.take(1)
     await stage.engine.delete(ANN, reader.id)
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     assert await stage.ports.store.read(reader.id) is None
     assert lines_of(await other.rest()) == expected_lines(LONG)[: len(other.received)]
 

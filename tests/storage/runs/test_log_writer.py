@@ -88,7 +88,7 @@ async def test_the_next_holder_continues_the_numbers(stage: Stage, lease: Lease)
     await append(log, "a", "b")
     await log.flush()
     await append(log, "lost")
-    await stage.ring(lease.record.id)
+    await stage.fire_alarms(lease.record.id)
     claimed = await claims.claim(stage.ports, lease.record.id, 2)
     assert claimed
     following = LogWriter(stage.ports, Lease(stage.ports, *claimed), None)

@@ -246,7 +246,7 @@ async def test_an_end_after_an_outage_frees_its_holder_at_once(stage: Stage, unt
 async def test_a_process_that_has_lost_the_run_stores_no_event(stage: Stage, lease: Lease) -> None:
     """If the run has been offered again, storing events raises Lost, and the log stays as it is."""
     log = LogWriter(stage.ports, lease, None)
-    await stage.ring(lease.record.id)
+    await stage.fire_alarms(lease.record.id)
     before = await stage.record(lease.record.id)
     await append(log, ["late"])
     with pytest.raises(Lost):

@@ -56,7 +56,7 @@ async def test_a_checkpoint_whose_answer_was_lost_is_kept_once(stage: Stage, lea
 
 async def test_a_process_that_has_lost_the_run_saves_nothing(stage: Stage, lease: Lease) -> None:
     """A process that has lost the run cannot save a checkpoint, and its call does not return."""
-    await stage.ring(lease.record.id)
+    await stage.fire_alarms(lease.record.id)
     saving = asyncio.create_task(RunCheckpoints(stage.ports, lease).save({"n": 1}))
     other = RunCheckpoints(stage.ports, await taken_over(stage, lease.record.id))
     await other.save({"n": 2})

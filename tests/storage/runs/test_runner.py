@@ -27,7 +27,7 @@ async def test_a_crash_between_sending_and_logging_changes_no_number(stage: Stag
     await reader.take(place - 1)
     await die(held(stage))
     assert (await stage.record(reader.id)).log.next_seq == 2 < place
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     assert offers(stage, reader.id) == [2]
     gate.open()
     await (await stage.process()).drive(RunOffer(reader.id, 2))

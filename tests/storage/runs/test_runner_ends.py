@@ -50,7 +50,7 @@ async def test_a_run_past_its_deadline_fails(stage: Stage, has_holder: bool) -> 
         await die(held(stage))
     stage.clock.advance(61)
     if not has_holder:
-        await stage.ring(reader.id)
+        await stage.fire_alarms(reader.id)
     ended = await reaches(stage, reader.id, lambda record: record.status is Status.FAILED)
     received = await reader.rest()
     assert numbers(received) == [0, 1, 2, 3, ended.log.high_water_mark, ended.log.high_water_mark + 1]

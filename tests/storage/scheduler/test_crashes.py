@@ -12,7 +12,7 @@ from shared.core.ids import derived_id, shard_of
 from shared.core.records import Target
 from shared.core.states import Status
 from shared.storage.messages import DeliverNow
-from tests.support.failover import Survivor
+from tests.support.failover import RemainingProcess
 from tests.support.fakes.peers import Gate
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
@@ -80,9 +80,9 @@ async def test_a_crash_costs_a_minute_whenever_the_heartbeat_is_due(stage: Stage
     for crash in (polls, waits, starts, ends, delivers):
         await crash(stage, next(given))
     crashed_ms = stage.clock.ms
-    survivor = Survivor(stage, await stage.process(), crashed_ms + beat_s * 1000)
+    survivor = RemainingProcess(stage, await stage.process(), crashed_ms + beat_s * 1000)
 
     async def have_arrived() -> bool:
         return len({orjson.loads(post.body)["data"]["id"] for post in stage.receiver.posts}) == 5
 
-    await survivor.go_on_until(have_arrived, crashed_ms + COSTS_MS)
+    await survivor.run_until(have_arrived, crashed_ms + COSTS_MS)

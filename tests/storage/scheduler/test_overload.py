@@ -200,11 +200,11 @@ async def test_a_callback_without_a_slot_is_neither_counted_nor_given_up(stage: 
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
     for _ in range(12):
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     delivery = await stage.delivery(response_id)
     assert (delivery.state, delivery.attempt) == ("pending", 0)
     assert stage.clock.ms < START_MS + 300_000
 
     stage.receiver.is_busy = False
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)

@@ -59,7 +59,7 @@ async def ring_until_ended(stage: Stage, response_id: str, rings: int) -> Record
     """Act on the first alarm of a response `rings` times, and check that it runs until then. Return its record."""
     for _ in range(rings):
         assert not (await stage.record(response_id)).status.is_terminal
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     return await stage.record(response_id)
 
 
@@ -161,7 +161,7 @@ async def test_a_poll_that_always_raises_fails_its_response(stage: Stage) -> Non
     stage.upstream.poll_errors = [BUG] * 5
     failed = await ring_until_ended(stage, made.id, 6)
     assert failed.status is Status.FAILED
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     assert stage.upstream.stopped == ["up_0"]
 
 
@@ -172,7 +172,7 @@ async def test_a_success_resets_the_count_of_failures(stage: Stage) -> None:
     for _ in range(2):
         stage.upstream.poll_errors = [BUG] * 4
         for _ in range(5):
-            await stage.ring(made.id)
+            await stage.fire_alarms(made.id)
     assert not (await stage.record(made.id)).status.is_terminal
 
 
@@ -189,7 +189,7 @@ async def test_a_crash_counts_like_a_failure(stage: Stage) -> None:
         process.cancel()
         await asyncio.wait([process])
         gate.open()
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     assert (await stage.record(made.id)).status is Status.FAILED
 
 
@@ -199,7 +199,7 @@ async def test_a_damaged_result_fails_its_delivery(stage: Stage) -> None:
     made = await stage.create(callback_url=CALLBACK_URL)
     await stage.ports.store.commit(ChangeSet(replace(made, body=b"damaged"), writes_body=True))
     for _ in range(6):
-        await stage.ring(made.id)
+        await stage.fire_alarms(made.id)
     ended = await stage.record(made.id)
     assert ended.status is Status.COMPLETED
     delivery = ended.delivery(Target.CALLBACK)
@@ -221,7 +221,7 @@ async def test_a_damaged_record_delays_no_other(stage: Stage, caplog: pytest.Log
     for failures in (5, 1, 1):
         caplog.clear()
         while "row.unreadable" not in log_events(caplog):
-            await stage.ring(made.id)
+            await stage.fire_alarms(made.id)
         assert log_events(caplog).count("alarm.failed") == failures
         (alarm,) = await stage.alarms(made.id)
         assert alarm.due_ms - stage.clock.ms == HOUR_MS
@@ -234,7 +234,7 @@ async def test_a_stop_that_always_raises_is_tried_every_hour(stage: Stage) -> No
     stage.upstream.stop_errors = [BUG] * 5
     await stage.engine.cancel(ANN, made.id)
     while not stage.upstream.stopped:
-        await stage.ring(made.id)
+        await stage.fire_alarms(made.id)
         assert stage.clock.ms < START_MS + 2 * HOUR_MS
     assert stage.clock.ms > START_MS + HOUR_MS
 
@@ -246,7 +246,7 @@ async def test_a_purge_that_always_raises_is_tried_every_hour(stage: Stage) -> N
     stage.upstream.forget_errors = [BUG] * 5
     await stage.engine.delete(ANN, made.id)
     while await stage.alarms(made.id):
-        await stage.ring(made.id)
+        await stage.fire_alarms(made.id)
         assert stage.clock.ms < START_MS + 2 * HOUR_MS
     assert stage.clock.ms > START_MS + HOUR_MS
     assert await stage.ports.store.read(made.id) is None

@@ -55,7 +55,7 @@ async def test_a_transaction_that_never_arrived_is_sent_again(stage: Stage, loss
     stage.upstream.course = [Status.COMPLETED]
     lost = lossy.lose(is_transaction, nth)
     made = await stage.create(callback_url=CALLBACK_URL)
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     await stage.deliver()
     assert lost.happened.is_set()
     assert stage.upstream.starts == {made.id: 1}
@@ -196,7 +196,7 @@ async def test_a_received_event_is_not_sent_again_while_its_attempt_is_unrecorde
         received.open()
         await pause.reached.wait()
     for _ in range(8):
-        await stage.ring(response_id)
+        await stage.fire_alarms(response_id)
     assert stage.clock.ms >= START_MS + 60_000
     assert (await stage.delivery(response_id)).is_open
 

@@ -50,7 +50,7 @@ async def drive(stage: Stage, response_id: str) -> None:
         if record.status.is_terminal:
             return
         if record.run.claimed or not stage.sent:
-            await stage.ring(response_id)
+            await stage.fire_alarms(response_id)
         await stage.engine.drive(RunOffer(response_id, (await stage.record(response_id)).run.epoch))
     raise AssertionError("the response does not end")
 
@@ -88,7 +88,7 @@ async def test_an_ended_response_is_shown_and_its_event_delivered(
     if name == "delivery_failed":
         await stage.engine.recover(ANN, 0)
     while [alarm for alarm in await stage.alarms(storage.id) if alarm.kind is Kind.DELIVER]:
-        await stage.ring(storage.id)
+        await stage.fire_alarms(storage.id)
     record = await stage.record(storage.id)
     assert {one.state for one in record.deliveries} == {DeliveryState.DELIVERED}
     (post,) = stage.receiver.posts
@@ -136,7 +136,7 @@ async def test_work_is_stopped_after_a_cancel(stage: Stage, change: Callable[[Js
     """A stop that the upstream did not confirm is repeated."""
     storage = await restored(stage, "cancelled_not_stopped", change)
     assert (await stage.shown(storage.id))["status"] == "cancelled"
-    await stage.ring(storage.id)
+    await stage.fire_alarms(storage.id)
     assert stage.upstream.stopped == [storage.works[0]["token"]]
 
 
@@ -148,7 +148,7 @@ async def test_a_webhook_ends_its_response(stage: Stage, change: Callable[[Json]
     stage.upstream.works[storage.works[0]["token"]].course = [Status.COMPLETED]
     body = storage.webhook.encode()
     await stage.engine.receive_webhook(signatures.signed_headers([SECRET], "wh_1", stage.clock.ms // 1000, body), body)
-    await stage.ring(storage.id)
+    await stage.fire_alarms(storage.id)
     assert (await stage.record(storage.id)).status is Status.COMPLETED
 
 
@@ -177,7 +177,7 @@ async def test_a_deleted_response_stays_deleted(stage: Stage, change: Callable[[
 async def test_a_change_keeps_the_members_of_a_newer_version(stage: Stage) -> None:
     """When this version changes a record, it keeps the members that it does not know."""
     storage = await restored(stage, "delivery_retried", with_unknown_members)
-    await stage.ring(storage.id)
+    await stage.fire_alarms(storage.id)
     table = await stage.table()
     row = await table.get_entity(shard_of(storage.id), f"resp|{storage.id}")
     facts = orjson.loads(row["facts"])

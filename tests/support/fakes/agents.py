@@ -140,7 +140,7 @@ def _results_since_the_question(messages: Sequence[Message]) -> int:
     return count
 
 
-class Employees(Protocol):
+class RegisteredAgents(Protocol):
     """Agents that can be made by name."""
 
     scripts: Mapping[str, Script | None]
@@ -165,7 +165,7 @@ class Staff:
 class StaffOf(Agents):
     """A registry with the agents of a staff in place of those of a module."""
 
-    def __init__(self, staff: Employees) -> None:
+    def __init__(self, staff: RegisteredAgents) -> None:
         super().__init__(__name__)
         self._staff = staff
 
@@ -173,14 +173,16 @@ class StaffOf(Agents):
         return {name: partial(self._staff.made, name) for name in self._staff.scripts}
 
 
-def employ(stage: Stage, script: Script | None = None, *tools: Callable[..., Any], name: str = "clerk") -> Script:
+def register_agent(
+    stage: Stage, script: Script | None = None, *tools: Callable[..., Any], name: str = "clerk"
+) -> Script:
     """Give the stage one agent that follows a script and has these tools, and return the script.
 
     By default its model is `agent:clerk`.
     """
     script = script or Script()
     staff = Staff({name: script}, {name: list(tools)})
-    stage.employ(PREFIX, AgentUpstream(StaffOf(staff)))
+    stage.register_agent(PREFIX, AgentUpstream(StaffOf(staff)))
     return script
 
 
@@ -198,7 +200,7 @@ class Weather:
 
 def rainy(stage: Stage, tool: Weather) -> Script:
     """Employ an agent that calls the weather tool for one city and then answers. Return its script."""
-    return employ(stage, Script([[calls("weather", city="Bonn")], says("It ", "rains.")]), tool.weather)
+    return register_agent(stage, Script([[calls("weather", city="Bonn")], says("It ", "rains.")]), tool.weather)
 
 
 async def ran(stage: Stage, **fields: Any) -> dict[str, Any]:

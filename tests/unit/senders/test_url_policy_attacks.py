@@ -115,7 +115,7 @@ def test_a_query_without_a_path_has_its_own_message(url: str) -> None:
     """The message for a URL that has a query but no path says that the path is missing."""
     refusal = refusal_of(url)
     assert refusal.code == "callback_url_parse"
-    assert str(refusal) == "The callback URL must have a path before its query, if only a slash."
+    assert str(refusal) == "The callback URL must have a path before its query, at least a slash."
 
 
 # What is sent

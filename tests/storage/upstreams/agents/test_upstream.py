@@ -7,7 +7,7 @@ from agent_framework import Content
 
 from shared.core.errors import BadRequest
 from shared.storage.messages import RunOffer
-from tests.support.fakes.agents import AGENT, Script, Weather, employ, rainy, ran, received, says, spoken
+from tests.support.fakes.agents import AGENT, Script, Weather, rainy, ran, received, register_agent, says, spoken
 from tests.support.stage import CALLBACK_URL, Stage
 from tests.support.stream_clients import kinds, numbers, offers, replayed, streamed, text
 
@@ -60,7 +60,7 @@ async def test_the_updates_of_an_agent_become_the_events_of_a_stream(stage: Stag
 async def test_the_reasoning_of_a_model_is_a_reasoning_item(stage: Stage) -> None:
     """A model's reasoning becomes an output item whose summary is streamed before the text."""
     thought = [Content.from_text_reasoning(id="r", text=word) for word in ("Rain", "?")]
-    employ(stage, Script([[*thought, *says("No.")]]))
+    register_agent(stage, Script([[*thought, *says("No.")]]))
     reader = await received(stage)
     assert kinds(reader.received)[2:8] == [
         "output_item.added",
@@ -77,7 +77,7 @@ async def test_the_reasoning_of_a_model_is_a_reasoning_item(stage: Stage) -> Non
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_chat_client_that_rejects_background_work_is_called_without_it(stage: Stage, stream: bool) -> None:
     """A chat client that rejects background work is called again without it. Later calls do not ask for it."""
-    script = employ(stage, Script(refuses_background=True))
+    script = register_agent(stage, Script(refuses_background=True))
     for _ in range(2):
         reader = await streamed(stage, model=AGENT) if stream else await stage.create(model=AGENT)
         await stage.engine.drive(RunOffer(reader.id, 1))
@@ -90,7 +90,7 @@ async def test_the_settings_of_the_request_reach_the_model(stage: Stage) -> None
 
     The input can be items of several kinds.
     """
-    script = employ(stage)
+    script = register_agent(stage)
     given = [{"role": "user", "content": "one"}, {"type": "message", "role": "assistant", "content": "two"}]
     await ran(stage, input=given, instructions="In verse.", temperature=0.5, max_output_tokens=9)
     assert script.asked == [["one", "two"]]
@@ -105,7 +105,7 @@ async def test_the_settings_of_the_request_reach_the_model(stage: Stage) -> None
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_follow_up_continues_the_session(stage: Stage, stream: bool) -> None:
     """Over three turns in different processes, the model receives everything that was said before."""
-    script = employ(stage)
+    script = register_agent(stage)
     ids: list[str | None] = [None]
     for question in ("one", "two", "three"):
         asked: dict[str, Any] = {"model": AGENT, "input": question, "previous_response_id": ids[-1]}
@@ -124,7 +124,7 @@ async def test_a_session_that_is_too_large_cannot_be_continued(stage: Stage) -> 
     A request to continue it is refused with the reason.
     """
     rng = [chr(33 + n * n * 7919 % 90) + str(n * 2654435761 % 10**9) for n in range(330_000)]
-    employ(stage, Script([says("".join(rng))]))
+    register_agent(stage, Script([says("".join(rng))]))
     shown = await ran(stage)
     assert shown["status"] == "completed"
     assert (await stage.record(shown["id"])).session_rows == 0
@@ -139,7 +139,7 @@ async def test_a_purge_removes_all_rows_of_an_agents_response(stage: Stage, tool
     reader = await received(stage)
     for name in ("memo", "legacy", "event"):
         assert await stage.ports.store.children(reader.id, name)
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     for name in ("memo", "legacy", "event", "input"):
         assert await stage.ports.store.children(reader.id, name) == []
     assert await stage.ports.store.read(reader.id) is None

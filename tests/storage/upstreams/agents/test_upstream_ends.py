@@ -13,7 +13,7 @@ from shared.core.errors import BadRequest
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
-from tests.support.fakes.agents import AGENT, Script, Weather, calls, employ, rainy, ran, says, spoken
+from tests.support.fakes.agents import AGENT, Script, Weather, calls, rainy, ran, register_agent, says, spoken
 from tests.support.log_capture import log_lines
 from tests.support.run_holders import claimed, die, driving, reaches
 from tests.support.stage import ANN, Stage
@@ -35,7 +35,7 @@ async def test_a_tool_that_has_finished_is_not_called_again(stage: Stage, tool: 
     first = driving(stage.engine, response_id, 1)
     await gate.reached.wait()
     await die(first)
-    await stage.ring(response_id)
+    await stage.fire_alarms(response_id)
     gate.open()
     await (await stage.process()).drive(RunOffer(response_id, 2))
     shown = await stage.shown(response_id)
@@ -53,13 +53,13 @@ async def test_equal_calls_are_distinguished(stage: Stage, tool: Weather) -> Non
     The second, which was not made yet, is made.
     """
     turns = [[calls("weather", city="Bonn")], [calls("weather", city="Bonn")], says("Twice.")]
-    script = employ(stage, Script(turns), tool.weather)
+    script = register_agent(stage, Script(turns), tool.weather)
     gate = script.hold(1)
     made = await stage.create(model=AGENT)
     first = driving(stage.engine, made.id, 1)
     await gate.reached.wait()
     await die(first)
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     gate.open()
     await stage.engine.drive(RunOffer(made.id, 2))
     assert (tool.asked, spoken(await stage.shown(made.id))) == (["Bonn", "Bonn"], "Twice.")
@@ -74,13 +74,13 @@ async def test_a_tool_that_fails_is_called_again_after_a_crash(stage: Stage) -> 
         tries.append(city)
         raise ValueError(city)
 
-    script = employ(stage, Script([[calls("broken", city="Bonn")], says("No idea.")]), broken)
+    script = register_agent(stage, Script([[calls("broken", city="Bonn")], says("No idea.")]), broken)
     gate = script.hold(1)
     made = await stage.create(model=AGENT)
     first = driving(stage.engine, made.id, 1)
     await gate.reached.wait()
     await die(first)
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     gate.open()
     await stage.engine.drive(RunOffer(made.id, 2))
     assert (tries, (await stage.shown(made.id))["status"]) == (["Bonn", "Bonn"], "completed")
@@ -94,7 +94,7 @@ async def test_a_process_that_has_lost_its_run_saves_no_tool_result(stage: Stage
     made = await stage.create(model=AGENT)
     older = driving(stage.engine, made.id, 1)
     await gate.reached.wait()
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     await stage.ports.store.commit(run_transitions.claim_run(await stage.record(made.id), stage.clock.ms))
     gate.open()
     await reaches(stage, made.id, lambda _: bool(tool.asked))
@@ -109,7 +109,7 @@ async def test_a_process_that_has_lost_its_run_saves_no_tool_result(stage: Stage
 
 async def test_a_cancel_closes_the_agent(stage: Stage) -> None:
     """A cancel closes the agent's request, and nothing more of the run is written."""
-    script = employ(stage)
+    script = register_agent(stage)
     gate = script.hold(0)
     made = await stage.create(model=AGENT)
     running = driving(stage.engine, made.id, 1)
@@ -124,7 +124,7 @@ async def test_a_cancel_closes_the_agent(stage: Stage) -> None:
 
 async def test_a_deadline_closes_the_agent(stage: Stage) -> None:
     """At its deadline, the agent's request is closed and the response fails with `deadline_exceeded`."""
-    script = employ(stage)
+    script = register_agent(stage)
     gate = script.hold(0)
     made = await stage.create(model=AGENT)
     running = driving(stage.engine, made.id, 1)
@@ -141,7 +141,7 @@ async def test_a_failure_shows_only_the_type_of_the_exception(
 ) -> None:
     """A failure shows only the exception's type. Neither the response nor the log has its text."""
     secret = "https://u:sk-geheim@api.example.com/?q=question"
-    employ(stage, Script(errors=[RuntimeError(secret)]))
+    register_agent(stage, Script(errors=[RuntimeError(secret)]))
     reader = await streamed(stage, model=AGENT) if stream else None
     response_id = (reader or await stage.create(model=AGENT)).id
     await stage.engine.drive(RunOffer(response_id, 1))
@@ -157,7 +157,7 @@ async def test_a_failure_shows_only_the_type_of_the_exception(
 @pytest.mark.parametrize(("reason", "shown"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
 async def test_an_answer_that_was_cut_is_incomplete(stage: Stage, reason: str, shown: str) -> None:
     """An answer that was cut is incomplete, with the contract's reason, and can be continued."""
-    employ(stage, Script(finish_reason=reason))
+    register_agent(stage, Script(finish_reason=reason))
     response = await ran(stage)
     assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": shown})
     assert (await stage.record(response["id"])).session_rows == 1
@@ -165,7 +165,7 @@ async def test_an_answer_that_was_cut_is_incomplete(stage: Stage, reason: str, s
 
 async def test_an_agent_is_restarted_three_times_after_crashes(stage: Stage) -> None:
     """After the fourth crash, an agent is not started again and the response fails with `upstream_lost`."""
-    script = employ(stage)
+    script = register_agent(stage)
     gate = script.hold(0)
     made = await stage.create(model=AGENT)
     for epoch in range(1, 5):
@@ -173,7 +173,7 @@ async def test_an_agent_is_restarted_three_times_after_crashes(stage: Stage) -> 
         await claimed(stage, made.id, epoch)
         await reaches(stage, made.id, partial(_has_begun, epoch))
         await die(running)
-        await stage.ring(made.id)
+        await stage.fire_alarms(made.id)
     gate.open()
     await stage.engine.drive(RunOffer(made.id, 5))
     ended = await stage.record(made.id)
@@ -203,7 +203,7 @@ async def test_a_request_that_an_agent_cannot_handle_is_refused(
     stage: Stage, fields: dict[str, Any], param: str, code: str | None
 ) -> None:
     """A request that an agent cannot handle is refused with the field's name, before anything is stored."""
-    employ(stage)
+    register_agent(stage)
     with pytest.raises(BadRequest) as refused:
         await stage.create(**{"model": AGENT, **fields})
     assert (refused.value.param, refused.value.code) == (param, code)
@@ -212,10 +212,10 @@ async def test_a_request_that_an_agent_cannot_handle_is_refused(
 
 async def test_a_response_whose_agent_was_removed_fails(stage: Stage) -> None:
     """A response whose agent was removed from the deployment fails with `model_not_found`."""
-    employ(stage)
+    register_agent(stage)
     made = await stage.create(model=AGENT)
     stage.others.clear()
-    employ(stage, name="other")
+    register_agent(stage, name="other")
     await stage.engine.drive(RunOffer(made.id, 1))
     assert (await stage.shown(made.id))["error"]["code"] == "model_not_found"
 
@@ -223,5 +223,5 @@ async def test_a_response_whose_agent_was_removed_fails(stage: Stage) -> None:
 async def test_an_agent_that_needs_a_person_fails(stage: Stage) -> None:
     """An agent that asks for an approval fails with `agent_needs_input`, because no one can answer it."""
     call = Content.from_function_call("call_1", "delete", arguments="{}")
-    employ(stage, Script([[Content.from_function_approval_request("req_1", call)]]))
+    register_agent(stage, Script([[Content.from_function_approval_request("req_1", call)]]))
     assert (await ran(stage))["error"]["code"] == "agent_needs_input"

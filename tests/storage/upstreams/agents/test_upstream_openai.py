@@ -41,7 +41,7 @@ async def hire(stage: Stage, model: ModelPeer) -> AsyncIterator[Employ]:
     async with AsyncOpenAI(base_url=str(model.sdk.base_url), api_key="any", max_retries=0, timeout=10) as sdk:
 
         def employ_over(name: str, *tools: Callable[..., Any]) -> None:
-            stage.employ(PREFIX, AgentUpstream(StaffOf(OpenAIStaff(sdk, name, list(tools)))))
+            stage.register_agent(PREFIX, AgentUpstream(StaffOf(OpenAIStaff(sdk, name, list(tools)))))
 
         yield employ_over
 
@@ -94,13 +94,13 @@ async def test_a_tool_is_not_called_again_after_a_crash_between_two_pieces(
     model.faults(create_latency_s=60)
     epoch = 2
     while not tool.asked:
-        await stage.ring(made.id)
+        await stage.fire_alarms(made.id)
         running = driving(stage.engine, made.id, epoch)
         await reaches(stage, made.id, partial(_is_paused_or_called, epoch))
         epoch += 1
     await die(running)
     model.faults(create_latency_s=0)
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     await run_on(stage, made.id)
     assert (tool.asked, (await stage.shown(made.id))["status"]) == (["Bonn"], "completed")
 
@@ -141,7 +141,7 @@ async def test_a_stream_is_resumed_by_its_token_after_a_crash(stage: Stage, hire
     await reader.take(5)
     await reaches(stage, reader.id, lambda record: record.log.next_seq > 4)
     await die(running)
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     await (await stage.process()).drive(RunOffer(reader.id, 2))
     seen = await reader.rest()
     shown = await stage.shown(reader.id)
@@ -163,7 +163,7 @@ async def test_output_from_before_the_token_is_sent_again(
     running = driving(stage.engine, reader.id, 1)
     await reaches(stage, reader.id, lambda record: record.upstream.checkpoints == 3)
     await die(running)
-    await stage.ring(reader.id)
+    await stage.fire_alarms(reader.id)
     await (await stage.process()).drive(RunOffer(reader.id, 2))
     seen = await replayed(stage, reader.id)
     output = (await stage.shown(reader.id))["output"]
@@ -210,7 +210,7 @@ async def test_a_model_that_is_unavailable_is_polled_later(stage: Stage, hire: E
     made = await stage.create(model=AGENT)
     await stage.engine.drive(RunOffer(made.id, 1))
     model.faults(outage="503")
-    await stage.ring(made.id)
+    await stage.fire_alarms(made.id)
     running = asyncio.create_task(run_on(stage, made.id))
 
     async def is_asked() -> bool:
