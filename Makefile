@@ -7,9 +7,11 @@ SETUP := $(PYTHON) -m local.environments
 BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 # What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock node-clients infra conformance
-PYTEST := -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
+# The pure packages, of which every line and branch must run in their own tests.
+PURE := core contract
 
-.PHONY: setup demo start test test-unit test-storage conformance bench check fmt lock
+.PHONY: setup demo start test test-unit test-storage coverage conformance bench check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -20,10 +22,10 @@ demo: setup
 start: setup
 	@$(RUN) -m local start
 
-test: check
+test: check coverage
 	@$(SETUP) $(TOOLS)
 	@$(VENV)/infra/bin/python tests/infra/fetching.py $(VENV)/infra/types.json $(BICEP)
-	$(RUN) -m pytest $(PYTEST)
+	$(RUN) -m pytest $(PYTEST) $(PURE:%=--ignore=tests/unit/%)
 
 # The rules alone: no storage, no process of the service.
 test-unit: setup
@@ -32,6 +34,10 @@ test-unit: setup
 # The flows of the engine on real storage, in the test's own process, and attempts to break the README's invariants.
 test-storage: setup
 	$(RUN) -m pytest $(PYTEST) tests/storage tests/invariants
+
+# The tests of the pure packages alone, and what of those packages they do not run. It must be nothing.
+coverage: setup
+	$(RUN) -m pytest $(PYTEST) $(PURE:%=tests/unit/%) $(PURE:%=--cov=shared.%)
 
 conformance: setup
 	@$(SETUP) conformance

@@ -50,7 +50,7 @@ def counting(module: str) -> str:
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with two modules of agents: that of docs/agents.md, and the copy whose tool records its calls."""
+    """Return a directory with two modules of agents: that of docs/agents.md, and the copy that records its calls."""
     found = tmp_path_factory.mktemp("agents")
     (found / "page_agents.py").write_text(PAGE_MODULE, encoding="utf-8")
     (found / "counting_agents.py").write_text(counting(PAGE_MODULE), encoding="utf-8")

@@ -144,7 +144,7 @@ class Fleet:
 
 
 class Carrier(ScriptedReceiver):
-    """The sender of one process. At POST number `crashes_at`, unless that is 0, the task of the process is cancelled."""
+    """The sender of one process, whose task is cancelled at POST number `crashes_at`, unless that is 0."""
 
     def __init__(self, fleet: Fleet, *, crashes_at: int = 0) -> None:
         super().__init__(now_ms=lambda: fleet.clock.ms)
