@@ -1,6 +1,6 @@
 """HTTP triggers: the Responses API, under every base path that official clients use.
 
-https://platform.openai.com/docs/api-reference/responses
+https://developers.openai.com/api/reference/resources/responses
 """
 
 import re

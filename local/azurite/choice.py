@@ -18,7 +18,7 @@ from local.stack.process import ROOT, PartError
 
 VERSION: str = json.loads((ROOT / "package.json").read_text())["dependencies"]["azurite"]
 IMAGE = f"mcr.microsoft.com/azure-storage/azurite:{VERSION}"
-ACCOUNTS = 500
+ACCOUNTS = 2_000  # one for each test of a run in one process; more would not fit into one environment variable
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def choose(forced: str | None, *, in_ci: bool, engine_trouble: Callable[[], str 
 
 
 def _new_accounts() -> str:
-    return json.dumps({f"local{number:03}{secrets.token_hex(4)}": _new_key() for number in range(ACCOUNTS)})
+    return json.dumps({f"local{number:04}{secrets.token_hex(2)}": _new_key() for number in range(ACCOUNTS)})
 
 
 def _new_key() -> str:

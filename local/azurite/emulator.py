@@ -24,8 +24,11 @@ class Azurite(ABC):
         self._unused = iter(accounts.items())
 
     def account(self) -> str:
-        """Return the connection string of the next unused account."""
-        name, key = next(self._unused)
+        """Return the connection string of the next unused account. Raises PartError if all are in use."""
+        try:
+            name, key = next(self._unused)
+        except StopIteration:
+            raise PartError("azurite", "every account that it started with is in use") from None
         endpoints = (
             f"{service.title()}Endpoint=http://127.0.0.1:{port}/{name}" for service, port in self.ports.items()
         )

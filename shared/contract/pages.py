@@ -1,6 +1,6 @@
 """Paged lists, and the input items of a request as such a list.
 
-https://platform.openai.com/docs/api-reference/responses/input-items
+https://developers.openai.com/api/reference/resources/responses/subresources/input_items/methods/list
 """
 
 import re

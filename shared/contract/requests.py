@@ -1,7 +1,7 @@
 """Requests to create a response: checks of the caller's body, and the body that the upstream gets.
 
 Only the fields that this service acts on are checked. All others pass through, and the upstream checks them.
-https://platform.openai.com/docs/api-reference/responses/create
+https://developers.openai.com/api/reference/resources/responses/methods/create
 """
 
 import re

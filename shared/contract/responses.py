@@ -2,8 +2,8 @@
 
 Every field that any known client requires is always present, and null if it is empty. That satisfies strict clients
 (the Open Responses suite) and tolerant ones. Fields that an upstream omits are taken from the request.
-https://platform.openai.com/docs/api-reference/responses/object
-https://platform.openai.com/docs/api-reference/webhook-events
+https://developers.openai.com/api/reference/resources/responses
+https://developers.openai.com/api/reference/resources/webhooks
 """
 
 from collections.abc import Mapping

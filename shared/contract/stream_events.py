@@ -3,7 +3,7 @@
 An event is created once, and stored as JSON text without its number and token. These follow from its position in the
 log. So an event is encoded once for any number of readers. It reads the same live, from the log, and after any number
 of crashes.
-https://platform.openai.com/docs/api-reference/responses-streaming
+https://developers.openai.com/api/reference/resources/responses/streaming-events
 """
 
 import re

@@ -2,7 +2,7 @@
 
 The events follow a `response.in_progress`, which tells readers to discard what they have. A reader that does so gets
 the same output, with each text in one delta. Types, fields and order are those of OpenAI's own streams.
-https://platform.openai.com/docs/api-reference/responses-streaming
+https://developers.openai.com/api/reference/resources/responses/streaming-events
 """
 
 from collections.abc import Iterator, Sequence

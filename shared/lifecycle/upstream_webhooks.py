@@ -1,7 +1,7 @@
 """Inbound webhooks: the upstream announces that one of its responses has ended.
 
 A webhook only triggers a poll at once, instead of within the minute. The poll then ends the response.
-https://platform.openai.com/docs/guides/webhooks
+https://developers.openai.com/api/docs/guides/webhooks
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Any server of the Responses API as an upstream, over HTTP: OpenAI, Azure OpenAI, a gateway.
 
-https://platform.openai.com/docs/api-reference/responses
+https://developers.openai.com/api/reference/resources/responses
 """
 
 import asyncio
@@ -192,7 +192,7 @@ class _ResponsesApi:
 class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
     """A server with background mode.
 
-    https://platform.openai.com/docs/guides/background
+    https://developers.openai.com/api/docs/guides/background
     """
 
     is_background: Literal[True] = True

@@ -17,11 +17,13 @@ from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient
 
 from local.azurite import Azurite, azurite
-from local.azurite.choice import IMAGE, choose
+from local.azurite.choice import ACCOUNTS, IMAGE, _new_accounts, choose
 from local.azurite.container import engine_trouble
+from local.azurite.npm import NpmAzurite
 from local.stack.process import ROOT, PartError
 
 ROW = {"PartitionKey": "a", "RowKey": "1"}
+MAX_VARIABLE_BYTES = 128 * 1024  # Linux, MAX_ARG_STRLEN
 
 
 def _skip_unless_possible(kind: str) -> None:
@@ -109,6 +111,15 @@ def test_reports_the_processor_time_that_it_used(storage: Azurite) -> None:
         for number in range(50):
             table.create_entity({"PartitionKey": "a", "RowKey": str(number)})
     assert storage.cpu_s() > before_s > 0
+
+
+def test_the_accounts_suffice_for_every_test_of_a_run() -> None:
+    """There are 2,000 of them, and they fit into one environment variable. One more is an error that says so."""
+    storage = NpmAzurite(json.loads(_new_accounts()), Path("unused"))
+    assert len(storage.env["AZURITE_ACCOUNTS"]) < MAX_VARIABLE_BYTES
+    assert len({storage.account() for _ in range(ACCOUNTS)}) == ACCOUNTS
+    with pytest.raises(PartError, match="every account that it started with is in use"):
+        storage.account()
 
 
 def test_a_directory_keeps_accounts_and_data(kind: str, tmp_path: Path) -> None:
