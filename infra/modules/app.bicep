@@ -57,7 +57,7 @@ param alwaysReadyHttp int
 @description('The upstream.')
 param upstreamBaseUrl string
 
-@description('What the app settings of the same meaning hold; the README says what each is.')
+@description('The values of the app settings. docs/settings.md explains each.')
 param service serviceSettings
 
 @description('The app registration whose tokens are asked for before a request reaches the app; empty for none.')

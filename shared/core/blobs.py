@@ -4,6 +4,7 @@ Table Storage limits an entity to 1 MiB, a property to 64 KiB, and a transaction
 base64, which leaves about 3,000 KiB of data for a transaction. So a packed value is at most 2.5 MiB, in rows of at most
 640 KiB. The limit is checked here, before anything is sent, because Azurite accepts some of what Azure rejects.
 https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
+https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
 """
 
 import zlib

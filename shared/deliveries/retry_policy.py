@@ -1,6 +1,7 @@
 """The retry policy of webhooks: what follows a delivery attempt. Pure: the time and the jitter are parameters.
 
-The full schedule and the meaning of 2xx, 3xx, 410 and Retry-After are those of Standard Webhooks 1.0.0.
+The full schedule is the example of Standard Webhooks 1.0.0, which also gives 2xx, 3xx, 410 and Retry-After their
+meaning. The short schedule and the meaning of 413 are ours.
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
     2xx                                            delivered

@@ -10,7 +10,7 @@ from shared.runtime.unit_of_work import update
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
-BATCHES_A_RING = 20
+BATCHES_PER_PURGE = 20
 SOON_MS = 1_000
 WAIT_MS = 600_000
 STARTING_MS = 60_000
@@ -45,7 +45,7 @@ async def on_purge_alarm(ports: Ports, alarm: Alarm) -> None:
         return
     if record.upstream.id and (record.deleted or not record.request.store):
         await _forget_upstream(ports, record.request.model, record.upstream.id)
-    for _ in range(BATCHES_A_RING):
+    for _ in range(BATCHES_PER_PURGE):
         if await ports.store.remove_all(record, alarm.key):
             _log.info("response.purged", extra={"response": record.id})
             return
