@@ -123,8 +123,8 @@ def ending_of(record: Record, outcome: Outcome) -> Ending:
 
 
 def lost_session(outcome: Outcome, ending: Ending) -> bool:
-    """Return whether an agent's session was left out because there was no room for it."""
-    return outcome.session is not None and not ending.session
+    """Return whether an agent's session was left out only because there was no room for it."""
+    return outcome.session is not None and not ending.session and ending.status is outcome.status
 
 
 def _packed(status: Status, shown: Mapping[str, Any], outcome: Outcome) -> Ending:

@@ -4,7 +4,7 @@ A message about an alarm or a run was only a hint. Its alarm is in the table, an
 request that no trigger could handle gets one more try, under its own id, and then fails.
 """
 
-from shared.core.errors import BadRequest, ServiceError, StoreError, UnreadableMessage
+from shared.core.errors import BadRequest, ServiceError, StoreError, UnreadableMessage, UnreadableRow
 from shared.lifecycle import queue_intake
 from shared.runtime.ports import Ports
 from shared.storage import messages
@@ -31,10 +31,19 @@ async def _drain_queue(ports: Ports, name: str) -> None:
     for _ in range(BATCHES):
         letters = await ports.requests.receive(name + POISON)
         for letter in letters:
-            await (_handle_request(ports, letter) if name == REQUESTS else _wake_shard(ports, name, letter))
-            await ports.requests.delete(name + POISON, letter)
+            await _handle(ports, name, letter)
         if len(letters) < BATCH:
             return
+
+
+async def _handle(ports: Ports, name: str, letter: DeadLetter) -> None:
+    """Act on a message and delete it. If the row of its response is unreadable, leave it, and go on with the others."""
+    try:
+        await (_handle_request(ports, letter) if name == REQUESTS else _wake_shard(ports, name, letter))
+    except UnreadableRow as error:
+        _log.error("row.unreadable", extra={"message_id": letter.id, "reason": str(error)})
+        return
+    await ports.requests.delete(name + POISON, letter)
 
 
 async def _wake_shard(ports: Ports, name: str, letter: DeadLetter) -> None:

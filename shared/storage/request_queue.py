@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared.core.errors import StoreUnavailable
@@ -88,9 +88,9 @@ class RequestQueue:
 
     @asynccontextmanager
     async def _reaching(self, name: str) -> AsyncIterator[QueueClient]:
-        """Yield a client of the queue. Raises StoreUnavailable for every fault, including a missing queue."""
+        """Yield a client of the queue. Raises StoreUnavailable for every fault, also if there is no queue."""
         try:
             async with reaching(DEADLINE_S), self._queues.get_queue_client(name) as queue:
                 yield queue
-        except ResourceNotFoundError as error:
+        except AzureError as error:
             raise StoreUnavailable from error

@@ -13,7 +13,7 @@ alarm behind it may have been left by a process that crashed, and then no wake-u
 
 from collections.abc import Callable, Mapping
 
-from azure.core.exceptions import AzureError, ResourceExistsError
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueClient
 
 from shared.core.errors import StoreUnavailable
@@ -49,6 +49,8 @@ class Wakeups:
                     await queue.create_queue()
                 except ResourceExistsError:
                     continue
+                except ResourceNotFoundError as error:
+                    raise StoreUnavailable from error
 
     async def check(self) -> None:
         """Raise StoreUnavailable if a queue does not answer or does not exist."""

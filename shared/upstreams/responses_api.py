@@ -168,7 +168,7 @@ class _ResponsesApi:
         except httpx.HTTPError as error:
             raise UpstreamUnavailable(type(error).__name__) from error
         except TimeoutError as error:
-            raise UpstreamUnavailable(f"no stream within {self._stream_deadline_s:g} s") from error
+            raise UpstreamUnavailable("no stream in time") from error
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str], silence_s: float | None

@@ -77,7 +77,7 @@ class Receiver:
 async def _read_request(reader: asyncio.StreamReader) -> Request:
     line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
-    return Request(line, headers, await reader.readexactly(int(headers["content-length"])))
+    return Request(line, headers, await reader.readexactly(int(headers.get("content-length", 0))))
 
 
 def reply(status: int, *fields: str, body: bytes = b"") -> Script:

@@ -157,6 +157,21 @@ async def test_a_rejected_message_becomes_a_failed_response(stage: Stage, caplog
     assert (record.caller, record.deliveries, await left(stage, REQUESTS)) == (ANN.name, (), 0)
 
 
+async def test_a_message_whose_record_is_unreadable_delays_no_other(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The message stays in its queue, the reason is logged, and the messages behind it are handled."""
+    message = {"request": ASK, "id": "order-7", "returned": True}
+    await stage.engine.take_request(QueueMessage("m-1", orjson.dumps(message)))
+    await stage.put(id_of("order-7"), f"resp|{id_of('order-7')}", facts="damaged")
+    await poisoned(stage, REQUESTS, encoded(message), encoded({"request": ASK, "id": "order-8"}))
+    stage.sent.clear()
+    await stage.engine.drain_dead_letters()
+    assert "row.unreadable" in log_events(caplog)
+    assert [one.content["id"] for one in stage.sent if one.queue == REQUESTS] == ["order-8"]
+    assert await left(stage, REQUESTS) == 1
+
+
 async def test_a_failed_dead_letter_belongs_to_the_trace_of_its_message(stage: Stage) -> None:
     """A response that fails because of a dead letter belongs to the trace that its message names.
 

@@ -15,6 +15,7 @@ from local.stack.ports import free_port
 from shared.core.errors import StoreUnavailable
 from shared.storage.messages import DELIVERIES, POISON, REQUESTS
 from shared.storage.request_queue import BATCH, HIDDEN_S, DeadLetter, RequestQueue
+from tests.support.callback_receivers import Receiver, reply
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
 
 
@@ -181,6 +182,26 @@ async def test_every_fault_of_storage_is_one_error(connection_string: str) -> No
         ):
             with pytest.raises(StoreUnavailable):
                 await call
+
+
+async def test_a_queue_that_is_being_deleted_is_a_fault(connection_string: str) -> None:
+    """Storage answers 409 for half a minute after a queue was deleted. Azurite does not, so a server stands in."""
+    fields = ("x-ms-error-code: QueueBeingDeleted", "content-type: application/xml")
+    body = b"<?xml version='1.0'?><Error><Code>QueueBeingDeleted</Code><Message>gone soon</Message></Error>"
+    async with Receiver(reply(409, *fields, body=body)) as storage:
+        parts = dict(part.partition("=")[::2] for part in connection_string.split(";"))
+        address = f"QueueEndpoint=http://127.0.0.1:{storage.port}/{parts['AccountName']}"
+        account = f"AccountName={parts['AccountName']};AccountKey={parts['AccountKey']};{address}"
+        async with QueueServiceClient.from_connection_string(account, retry_total=0) as queues:
+            requests = RequestQueue(queues)
+            for call in (
+                requests.send(REQUESTS, b"{}"),
+                requests.receive(REQUESTS),
+                requests.delete(REQUESTS, DeadLetter("1", "r", "")),
+            ):
+                with pytest.raises(StoreUnavailable):
+                    await call
+        assert len(storage.requests) == 3
 
 
 async def test_a_message_that_a_broken_connection_may_have_lost_is_reported(connection_string: str) -> None:

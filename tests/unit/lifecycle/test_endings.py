@@ -178,7 +178,7 @@ def test_an_output_over_the_limit_fails_the_response() -> None:
     assert (found["error"]["code"], found["output"], found["model"]) == ("output_too_large", [], "m")
     assert (ending.status, ending.stop, ending.upstream_id) == (Status.FAILED, True, "up_1")
     assert (ending.session, ending.synthesized) == (b"", ())
-    assert endings.lost_session(outcome, ending)
+    assert not endings.lost_session(outcome, ending), "there is no session to miss, because nothing can follow"
 
 
 # Sessions

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from shared.core.errors import UpstreamUnavailable
-from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S, BackgroundResponses
+from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S, BackgroundResponses, ForegroundResponses
+from tests.unit.upstreams.agents.test_tools import MemoryCheckpoints
 
 KEY = "sk-geheim-0123456789"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -207,3 +208,20 @@ def test_a_credential_has_a_deadline_too() -> None:
     with asyncio.Runner(loop_factory=SkippingLoop) as runner:
         runner.run(main())
     assert time.monotonic() - began_s < CALL_DEADLINE_S
+
+
+async def timed_out(_: httpx.Request) -> httpx.Response:
+    """Raise a time-out that is not httpx's own."""
+    raise TimeoutError
+
+
+async def test_a_stream_whose_transport_times_out_can_be_tried_again() -> None:
+    """Any time-out is passing, with background mode and without."""
+    client = httpx.AsyncClient(transport=httpx.MockTransport(timed_out))
+    with_mode = BackgroundResponses(client, "https://model.example.com/v1", with_key)
+    without = ForegroundResponses(client, "https://model.example.com/v1", with_key)
+    request = {"model": "m", "stream": True}
+    for events in (with_mode.stream(request, "resp_1"), without.stream(request, "resp_1", MemoryCheckpoints())):
+        with pytest.raises(UpstreamUnavailable, match="no stream in time"):
+            await anext(events)
+    await client.aclose()
