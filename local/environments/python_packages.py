@@ -1,15 +1,18 @@
 """A virtual environment of Python packages."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from local.environments.environment import hash_of
+from local.environments.environment import ROOT, SetupError, hash_of
 from local.environments.running import run
 
 INSTALLED = ".distributions"
+_UV = ROOT / ".venv" / "bin" / "uv"  # in the environment of the app, which is installed first
+_PINNED_UV = re.compile(r"^uv==.*?(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 
 
 class PythonPackages:
@@ -28,14 +31,32 @@ class PythonPackages:
         return hash_of(self._files, *_version(self._python))
 
     def build(self, directory: Path) -> Path:
-        """Create the virtual environment and install the requirements with pip."""
+        """Create the virtual environment and install the requirements.
+
+        uv does that many times faster than pip. If uv fails, pip does it, because this machine may reach its packages
+        only with pip's settings.
+        """
         built = directory / "environment"
         run(self.name, [self._python, "-m", "venv", str(built)])
         pip = [str(built / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        run(self.name, [*pip, "--requirement", str(self._requirements)])
+        try:
+            uv = [str(self._uv(pip, built)), "pip", "install", "--quiet", "--python", str(built / "bin" / "python")]
+            run(self.name, [*uv, "--requirement", str(self._requirements)])
+        except SetupError:
+            run(self.name, [*pip, "--requirement", str(self._requirements)])
         (built / INSTALLED).write_text("\n".join(sorted(_distributions(built))), encoding="utf-8")
         _name_its_home(built, self.home)
         return built
+
+    def _uv(self, pip: list[str], built: Path) -> Path:
+        """Return uv. If the requirements pin it, it is installed first, in the pinned version and with its hashes."""
+        pinned = _PINNED_UV.search(self._requirements.read_text(encoding="utf-8"))
+        if pinned is None:
+            return _UV
+        only = built.parent / "uv.txt"
+        only.write_text(pinned[0], encoding="utf-8")
+        run(self.name, [*pip, "--requirement", str(only)])
+        return built / "bin" / "uv"
 
     def missing(self, built: Path) -> str | None:
         """Return the interpreter or the first distribution that is missing, or None."""
