@@ -1,4 +1,4 @@
-"""What the local host does with messages when it is stopped or killed, or when storage is down, on Azurite."""
+"""What the local host does with messages when it is stopped or killed, on Azurite."""
 
 import asyncio
 import signal
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from azure.storage.queue.aio import QueueClient as AsyncQueueClient
 
-from local.azurite import azurite as run_azurite
 from local.host.durations import Durations
 from local.host.message_visibility import Lease
 from tests.support.host_process import DEADLINE_S, HEAD, length, put, queue, running, write_app
@@ -67,30 +66,6 @@ def test_a_crash_leaves_the_message_invisible(connection_string: str, tmp_path: 
     assert length(connection_string, "slow") == 1
     with closing(queue(connection_string, "slow")) as client:
         assert client.peek_messages() == []
-
-
-ECHO_APP = (
-    HEAD
-    + """
-    @app.queue_trigger(arg_name="msg", queue_name="messages", connection=STORAGE)
-    async def message(msg: str) -> None:
-        logging.info("message %s", msg)
-"""
-)
-
-
-def test_the_host_survives_a_storage_outage(tmp_path: Path) -> None:
-    """The host keeps running while storage is restarted. When storage is back, it processes messages again."""
-    with run_azurite() as storage:
-        account = storage.account()
-        with running(write_app(tmp_path, ECHO_APP), AzureWebJobsStorage=account) as host:
-            put(account, "messages", b"before")
-            host.await_text("message before")
-            storage.stop()
-            storage.start()
-            put(account, "messages", b"after")
-            host.await_text("message after")
-            assert host.process.poll() is None
 
 
 def test_a_lease_lasts_longer_than_one_visibility_timeout(connection_string: str) -> None:
