@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +12,14 @@ from concurrent.futures import Executor
 import uvicorn
 
 from local.host.app import App, QueueTrigger
+from local.host.durations import Durations
+from local.host.errors import StorageGone
 from local.host.http_styles import BufferedExchange, StreamingExchange
 from local.host.invocation import Invoker
 from local.host.parameters import is_streaming
 from local.host.queue_outputs import Outbox
-from local.host.queues import QueueListener, QueuePair
+from local.host.queues import QueueListener
+from local.host.settlement import QueuePair
 from local.host.storage import QueueStorage
 from local.host.timers import TimerListener
 from local.host.web import WebApp
@@ -23,6 +27,9 @@ from local.host.web import WebApp
 logger = logging.getLogger(__name__)
 
 GRACE_S = 5
+STORAGE_GONE = 70
+"""The exit code of a host that ended itself. Whoever started it starts it again."""
+
 KEEP_ALIVE_S = 130
 """The keep-alive timeout of the platform's front end, in seconds."""
 
@@ -57,15 +64,20 @@ async def serve(app: App, listener: socket.socket, pool: Executor, environment: 
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    durations = Durations()
     async with QueueStorage() as queues:
-        outbox = Outbox(queues, is_base64=app.settings.queues.base64)
+        outbox = Outbox(queues, is_base64=app.settings.queues.base64, durations=durations)
         invoker = Invoker(outbox, pool, app.directory)
         server = _http_server(app, invoker, environment.get("FUNCTIONS_LOCAL_KEY"))
-        return await _run(server, listener, _listeners(app, queues, outbox, invoker), stopping)
+        return await _run(server, listener, _listeners(app, queues, outbox, invoker, durations), stopping, durations)
 
 
 async def _run(
-    server: HttpServer, listener: socket.socket, listeners: Sequence[Listener], stopping: asyncio.Event
+    server: HttpServer,
+    listener: socket.socket,
+    listeners: Sequence[Listener],
+    stopping: asyncio.Event,
+    durations: Durations,
 ) -> bool:
     tasks = [
         asyncio.create_task(server.serve([listener])),
@@ -73,9 +85,11 @@ async def _run(
     ]
     stopped = asyncio.create_task(stopping.wait())
     # A listener ends only when it is stopped. If one ends earlier, it has failed, and the host stops with its error.
-    await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for part in (server, *listeners):
         part.stop()
+    if any(isinstance(task.exception(), StorageGone) for task in done):
+        await _end_hard(durations)
     _, late = await asyncio.wait(tasks, timeout=GRACE_S)
     if late:
         logger.warning("host.stopped_late parts=%s", len(late))
@@ -84,6 +98,14 @@ async def _run(
         if task.done() and not task.cancelled():
             task.result()
     return not late
+
+
+async def _end_hard(durations: Durations) -> None:
+    """End the process because storage is gone. As on the platform, no function hears of it."""
+    logger.critical("An unhandled exception has occurred. Host is shutting down.")
+    await asyncio.sleep(durations.hard_end_s)
+    logging.shutdown()
+    os._exit(STORAGE_GONE)
 
 
 async def _cancel_all() -> None:
@@ -109,12 +131,14 @@ def _http_server(app: App, invoker: Invoker, key: str | None) -> HttpServer:
     return HttpServer(config)
 
 
-def _listeners(app: App, queues: QueueStorage, outbox: Outbox, invoker: Invoker) -> list[Listener]:
+def _listeners(
+    app: App, queues: QueueStorage, outbox: Outbox, invoker: Invoker, durations: Durations
+) -> list[Listener]:
     def queue_listener(trigger: QueueTrigger) -> QueueListener:
         poison = trigger.queue.poison
         pair = QueuePair(queues.queue(trigger.queue), queues.queue(poison) if poison else None)
         wake = outbox.subscribe(trigger.queue)
-        return QueueListener(trigger.function, pair, app.settings.queues, invoker, wake)
+        return QueueListener(trigger.function, pair, app.settings.queues, invoker, wake, durations)
 
     return [
         *(queue_listener(trigger) for trigger in app.queue_triggers),
