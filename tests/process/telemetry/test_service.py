@@ -47,6 +47,7 @@ def story(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Story:
         of_trace(collecting, WELL, "POST", "POST")
         of_trace(collecting, FAILING, "POST", "POST")
         assert wait_for(lambda: _counted(collecting, "background_responses.deliveries") == 3, SOON_S)
+        assert wait_for(lambda: _told(collecting, response) == len(EVENTS), SOON_S)
         answer, caller = finished(running.client(), response), running.callers["first"]
         private = [*SECRETS, output_text(answer), caller.api_key, caller.signing_secret]
         callback = running.receiver.of(response["id"])[-1]
@@ -56,6 +57,10 @@ def story(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Story:
 def _delivered(running: Service, *responses: Json) -> bool:
     answered = [[one["answered"] for one in running.receiver.of(response["id"])] for response in responses]
     return answered == [[500, 204]] * len(responses)
+
+
+def _told(collecting: Collector, response: Json) -> int:
+    return sum(one.attributes.get("response") == response["id"] for one in collecting.logs())
 
 
 def _counted(collecting: Collector, name: str) -> float:
@@ -215,5 +220,5 @@ def test_the_collector_receives_each_line_as_a_log_record(story: Story) -> None:
     life = named(of_trace(story.collecting, WELL), "chat sim-2s")
     assert own[0].span_id == life.span_id
     assert own[2].attributes["age_ms"] >= 2000
-    assert own[2].attributes["targets"] == ["callback"]
+    assert own[2].attributes["model"] == "sim-2s"
     assert UNSAMPLED in {one.trace_id for one in story.collecting.logs()}
