@@ -201,6 +201,14 @@ def test_only_the_settings_read_the_environment() -> None:
     assert readers == {"shared.settings"}
 
 
+def test_a_line_of_ours_does_not_go_through_logging() -> None:
+    """The platform drops a record of `logging` whose function has returned. Only what hears libraries imports it."""
+    users = {name for name, tree in MODULES.items() if "logging" in packages(tree)}
+    assert users == {"shared.telemetry.library_logs", "shared.telemetry.exporters"}
+    assert {name for name, tree in MODULES.items() if "print" in called(tree)} == set()
+    assert where({"stdout", "stderr"}) == {"shared.telemetry.logs"}
+
+
 def test_only_the_composition_root_makes_clients() -> None:
     """Connections live as long as the process, so each is made once and passed to its users."""
     assert {name for name, tree in MODULES.items() if called(tree) & CLIENTS} == {"shared.bootstrap"}
