@@ -27,6 +27,7 @@ def observed(directory: Path, connection: str) -> Iterator[tuple[Service, Collec
             TELEMETRY="otlp",
             OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url,
             OTEL_BSP_SCHEDULE_DELAY="100",
+            OTEL_BLRP_SCHEDULE_DELAY="100",
             OTEL_METRIC_EXPORT_INTERVAL="300",
             UPSTREAM_API_KEY="simulated-upstream-key",
         ) as running,
