@@ -15,10 +15,13 @@ from shared.telemetry.logs import logger
 blueprint = func.Blueprint()
 _log = logger(__name__)
 
+# With text, the platform puts the top-level fields of a JSON body in place of the message's own id, dequeue count and
+# times, in any case of letters. It also refuses a body that is not UTF-8 before any function runs.
+BYTES = func.DataType.BINARY
 LAST_TRY = 5  # maxDequeueCount in host.json, after which the platform moves a message to the poison queue
 
 
-@blueprint.queue_trigger("message", WAKEUPS, "AzureWebJobsStorage")
+@blueprint.queue_trigger("message", WAKEUPS, "AzureWebJobsStorage", BYTES)
 async def sweep(message: func.QueueMessage) -> None:
     """Act on the due alarms of the shard that a wake-up names."""
     try:
@@ -30,7 +33,7 @@ async def sweep(message: func.QueueMessage) -> None:
         _log.warning("sweep.storage_failed", extra={"shard": wakeup.shard})
 
 
-@blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage")
+@blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage", BYTES)
 async def deliver(message: func.QueueMessage) -> None:
     """Make the delivery attempt whose alarm a message names."""
     try:
@@ -44,7 +47,7 @@ async def deliver(message: func.QueueMessage) -> None:
         _log.warning("delivery.storage_failed", extra={"message_id": message.id})
 
 
-@blueprint.queue_trigger("message", RUNS, "AzureWebJobsStorage")
+@blueprint.queue_trigger("message", RUNS, "AzureWebJobsStorage", BYTES)
 async def run(message: func.QueueMessage) -> None:
     """Drive the run that a message offers, until it is over or handed over."""
     try:
@@ -58,7 +61,7 @@ async def run(message: func.QueueMessage) -> None:
         _log.warning("run.storage_failed", extra={"response": offer.id})
 
 
-@blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage")
+@blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage", BYTES)
 async def take_request(message: func.QueueMessage) -> None:
     """Start the response that a message asks for. If storage fails at the last try, requeue the message."""
     given = QueueMessage(str(message.id), message.get_body())
