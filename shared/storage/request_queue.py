@@ -19,6 +19,7 @@ from shared.storage.messages import POISON, REQUESTS
 from shared.storage.wakeups import DEADLINE_S, KEPT_S
 
 BATCH = 32  # the most messages that storage returns at once
+_WITHOUT_SPACE = dict.fromkeys(map(ord, " \t\r\n"))
 HIDDEN_S = 600  # while a message is handled. If that fails, it becomes visible again.
 
 
@@ -32,9 +33,13 @@ class DeadLetter:
 
     @property
     def body(self) -> bytes | None:
-        """The bytes that a trigger would get, or None if the text is not base64."""
+        """The bytes that a trigger would get, or None if the text is not base64.
+
+        White space in the text is ignored, as the platform does:
+        https://learn.microsoft.com/dotnet/api/system.convert.frombase64string
+        """
         try:
-            return base64.b64decode(self.text, validate=True)
+            return base64.b64decode(self.text.translate(_WITHOUT_SPACE), validate=True)
         except (binascii.Error, ValueError):
             return None
 

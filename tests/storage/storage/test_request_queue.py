@@ -50,10 +50,22 @@ def test_a_dead_letter_has_the_bytes_that_a_trigger_would_get(body: bytes) -> No
     assert DeadLetter("1", "r", base64.b64encode(body).decode()).body == body
 
 
-@pytest.mark.parametrize("text", ["%%%", "YQ", "YQ=", "Y Q==", "YQ==\n", "YQ-_", "{}", "\u00e9\u00e9\u00e9\u00e9"])
+@pytest.mark.parametrize(
+    "text", ["%%%", "YQ", "YQ=", "Y Q=", "YQ==\x0b", "Y\u00a0Q==", "YQ-_", "{}", "\u00e9\u00e9\u00e9\u00e9"]
+)
 def test_a_text_that_is_not_base64_has_no_bytes(text: str) -> None:
     """A text that is not base64, in the standard alphabet and with padding, has no body."""
     assert DeadLetter("1", "r", text).body is None
+
+
+@given(st.binary(min_size=1), st.lists(st.tuples(st.floats(0, 1), st.sampled_from(" \t\r\n"))))
+def test_white_space_in_base64_is_ignored(body: bytes, spaces: list[tuple[float, str]]) -> None:
+    """Spaces, tabs and line breaks may stand anywhere, as for the platform's trigger."""
+    text = base64.b64encode(body).decode()
+    for place, space in spaces:
+        at = int(place * len(text))
+        text = text[:at] + space + text[at:]
+    assert DeadLetter("1", "r", text).body == body
 
 
 def test_an_empty_message_has_an_empty_body() -> None:

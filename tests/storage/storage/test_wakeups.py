@@ -111,7 +111,7 @@ async def test_a_run_is_offered_at_once_for_one_epoch(stage: Stage) -> None:
     async with stage.queue(RUNS) as queue:
         message = await queue.receive_message()
     assert message is not None
-    assert orjson.loads(message.content) == {"id": response_id, "epoch": 3}
+    assert orjson.loads(message.content) == {"response": response_id, "epoch": 3}
 
 
 async def test_queues_are_created_once(stage: Stage) -> None:
