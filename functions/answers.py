@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from functions import invocations
 from shared.bootstrap import service
 from shared.contract.callers import Caller
 from shared.contract.requests import MAX_BODY
@@ -55,6 +56,7 @@ def for_anyone(handle: Answer) -> Answer:
     """Return a trigger that calls a handler for any client. Errors become answers, and no exception leaves it."""
 
     async def answer(req: Request) -> Response:
+        invocations.begin()
         request_id = f"req_{secrets.token_hex(16)}"
         try:
             response = await handle(req)

@@ -23,7 +23,7 @@ from functions.answers import (
 from shared.bootstrap import service
 from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
-from shared.core.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, Unavailable
+from shared.core.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, StoreIncomplete, Unavailable
 from shared.engine import Engine
 
 blueprint = func.Blueprint()
@@ -113,11 +113,16 @@ async def live(_req: Request) -> Response:
 
 
 async def ready(_req: Request) -> Response:
-    """GET /health/ready. 200 if the table, the hint queues and the upstream's credentials are usable, or else 503."""
+    """GET /health/ready. 200 if the table, our queues and the upstream's credentials are usable, or else 503."""
     try:
         await (await service()).engine.check()
     except SettingsError as error:
         raise Unavailable(str(error), code="settings") from error
+    except StoreIncomplete as error:
+        names = ", ".join(error.missing)
+        raise Unavailable(
+            f"Missing in storage: {names}. A heartbeat creates missing queues.", code="storage"
+        ) from error
     except StoreError as error:
         raise Unavailable("Storage is not available.", code="storage") from error
     return as_json({"status": "ready"})

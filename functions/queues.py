@@ -6,6 +6,7 @@ queued request is more than a hint. It is delivered again until it is handled.
 
 import azure.functions as func
 
+from functions import invocations
 from shared.bootstrap import service
 from shared.core.errors import StoreError, UnreadableMessage, UnreadableRow
 from shared.lifecycle.queue_intake import QueueMessage
@@ -24,6 +25,7 @@ LAST_TRY = 5  # maxDequeueCount in host.json, after which the platform moves a m
 @blueprint.queue_trigger("message", WAKEUPS, "AzureWebJobsStorage", BYTES)
 async def sweep(message: func.QueueMessage) -> None:
     """Act on the due alarms of the shard that a wake-up names."""
+    invocations.begin()
     try:
         wakeup = Wakeup.decode(message.get_body())
         await (await service()).engine.sweep(wakeup)
@@ -36,6 +38,7 @@ async def sweep(message: func.QueueMessage) -> None:
 @blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage", BYTES)
 async def deliver(message: func.QueueMessage) -> None:
     """Make the delivery attempt whose alarm a message names."""
+    invocations.begin()
     try:
         hint = DeliverNow.decode(message.get_body())
         await (await service()).engine.deliver(hint)
@@ -50,6 +53,7 @@ async def deliver(message: func.QueueMessage) -> None:
 @blueprint.queue_trigger("message", RUNS, "AzureWebJobsStorage", BYTES)
 async def run(message: func.QueueMessage) -> None:
     """Drive the run that a message offers, until it is over or handed over."""
+    invocations.begin()
     try:
         offer = RunOffer.decode(message.get_body())
         await (await service()).engine.drive(offer)
@@ -64,6 +68,7 @@ async def run(message: func.QueueMessage) -> None:
 @blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage", BYTES)
 async def take_request(message: func.QueueMessage) -> None:
     """Start the response that a message asks for. If storage fails at the last try, requeue the message."""
+    invocations.begin()
     given = QueueMessage(str(message.id), message.get_body())
     engine = (await service()).engine
     try:
@@ -78,6 +83,7 @@ async def take_request(message: func.QueueMessage) -> None:
 @blueprint.timer_trigger("timer", "30 */5 * * * *", use_monitor=False)
 async def tend_poison(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
     """Handle the dead letters, every five minutes."""
+    invocations.begin()
     await (await service()).engine.drain_dead_letters()
 
 
