@@ -94,8 +94,15 @@ async def test_both_queues_of_requests_are_created_once(queues: QueueServiceClie
 async def test_a_queue_that_does_not_exist_has_no_messages(requests: RequestQueue) -> None:
     """The platform creates a poison queue with its first message, so one that does not exist is empty."""
     assert await requests.receive(DELIVERIES + POISON) == []
-    with pytest.raises(StoreUnavailable):
-        await requests.send(DELIVERIES + POISON, b"{}")
+
+
+async def test_a_message_creates_its_queue(requests: RequestQueue, queues: QueueServiceClient) -> None:
+    """If a queue was deleted, sending a message to it creates it. Until then it is missing."""
+    await queues.delete_queue(REQUESTS + POISON)
+    assert await requests.missing() == [REQUESTS + POISON]
+    await requests.send(REQUESTS + POISON, b"{}")
+    assert await requests.missing() == []
+    assert len(await requests.receive(REQUESTS + POISON)) == 1
 
 
 # Sending
@@ -188,6 +195,7 @@ async def test_every_fault_of_storage_is_one_error(connection_string: str) -> No
         requests = RequestQueue(away)
         for call in (
             requests.prepare(),
+            requests.missing(),
             requests.send(REQUESTS, b"{}"),
             requests.receive(REQUESTS),
             requests.delete(REQUESTS, DeadLetter("1", "r", "")),
@@ -207,13 +215,15 @@ async def test_a_queue_that_is_being_deleted_is_a_fault(connection_string: str) 
         async with QueueServiceClient.from_connection_string(account, retry_total=0) as queues:
             requests = RequestQueue(queues)
             for call in (
+                requests.prepare(),
+                requests.missing(),
                 requests.send(REQUESTS, b"{}"),
                 requests.receive(REQUESTS),
                 requests.delete(REQUESTS, DeadLetter("1", "r", "")),
             ):
                 with pytest.raises(StoreUnavailable):
                     await call
-        assert len(storage.requests) == 3
+        assert len(storage.requests) == 5
 
 
 async def test_a_message_that_a_broken_connection_may_have_lost_is_reported(connection_string: str) -> None:
