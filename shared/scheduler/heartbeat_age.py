@@ -18,13 +18,13 @@ class Moment:
     now_ms: int
     elapsed_s: float
 
-    def age_s(self, now: "Moment") -> float:
-        """Return the seconds from this moment until `now`, by the clock that shows more.
+    def age_s(self, later: "Moment") -> float:
+        """Return the seconds from this moment until `later`, by the clock that shows more.
 
         The wall clock may be set back or forward, and the monotonic clock may stand still while a machine sleeps. Of a
         clock that was set back, the distance counts: an extra heartbeat is cheap.
         """
-        return max(now.elapsed_s - self.elapsed_s, abs(now.now_ms - self.now_ms) / 1000)
+        return max(later.elapsed_s - self.elapsed_s, abs(later.now_ms - self.now_ms) / 1000)
 
 
 class HeartbeatAge:
@@ -35,18 +35,18 @@ class HeartbeatAge:
         self._tried: Moment | None = None  # when the last heartbeat began
         self._is_running = False
 
-    def is_due(self, now: Moment) -> bool:
+    def is_due(self, at: Moment) -> bool:
         """Return whether an invocation starts a heartbeat now.
 
         Never while one is running. After one that did not reach storage, the next comes 5 s after its begin.
         """
-        if self._is_running or _is_younger(self._reached, now, MAX_AGE_S):
+        if self._is_running or _is_younger(self._reached, at, MAX_AGE_S):
             return False
-        return not _is_younger(self._tried, now, RETRY_S)
+        return not _is_younger(self._tried, at, RETRY_S)
 
-    def begin(self, now: Moment) -> None:
+    def begin(self, at: Moment) -> None:
         """Note that a heartbeat begins. This must be called before anything else can run."""
-        self._tried, self._is_running = now, True
+        self._tried, self._is_running = at, True
 
     def end(self, *, reached: bool) -> None:
         """Note that the heartbeat has ended, and whether it reached storage."""
@@ -55,5 +55,5 @@ class HeartbeatAge:
             self._reached = self._tried
 
 
-def _is_younger(moment: Moment | None, now: Moment, age_s: float) -> bool:
-    return moment is not None and moment.age_s(now) <= age_s
+def _is_younger(moment: Moment | None, at: Moment, age_s: float) -> bool:
+    return moment is not None and moment.age_s(at) <= age_s
