@@ -8,6 +8,7 @@ from local.host.errors import LoadError
 from local.host.functions import Function
 
 _PARAMETER = re.compile(r"\{(?P<stars>\*{0,2})(?P<name>\w[\w-]*)(?::(?P<constraint>[^{}?]+))?(?P<optional>\?)?\}")
+_REGEX = re.compile(r"regex\((.+)\)")
 _CONSTRAINTS = {
     "": "[^/]+",
     "int": "-?[0-9]{1,10}",
@@ -27,6 +28,7 @@ class Route:
     methods: frozenset[str] | None
     pattern: re.Pattern[str]
     parameters: tuple[str, ...]
+    expressions: tuple[re.Pattern[str] | None, ...]  # the `regex` constraint of each parameter
     is_anonymous: bool
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
@@ -35,6 +37,8 @@ class Route:
             return None
         found = self.pattern.fullmatch(path)
         if found is None:
+            return None
+        if not all(map(_satisfies, found.groups(), self.expressions)):
             return None
         values = zip(self.parameters, found.groups(), strict=True)
         return {name: value for name, value in values if value is not None}
@@ -52,6 +56,7 @@ def route_of(function: Function, template: str, prefix: str) -> Route:
         methods=frozenset(str(method).upper() for method in methods) if methods else None,
         pattern=_pattern("/".join(part for part in (prefix, template) if part)),
         parameters=tuple(found["name"] for found in _PARAMETER.finditer(template)),
+        expressions=tuple(_expression(found["constraint"] or "") for found in _PARAMETER.finditer(template)),
         is_anonymous=function.trigger.fields.get("authLevel") == "ANONYMOUS",
     )
 
@@ -120,6 +125,20 @@ def _literal(text: str) -> str:
 
 def _constraint(found: re.Match[str]) -> str:
     name = found["constraint"] or ""
+    if _REGEX.fullmatch(name):
+        return _CONSTRAINTS[""]  # the expression is tried on the value, see `Route.match`
     if name not in _CONSTRAINTS:
         raise LoadError(f"the local host does not know the route constraint {name}")
     return _CONSTRAINTS[name]
+
+
+def _expression(constraint: str) -> re.Pattern[str] | None:
+    """Return the expression of a `regex` constraint, or None for any other. The platform ignores case."""
+    found = _REGEX.fullmatch(constraint)
+    # .NET's end of the text is \z, Python's is \Z
+    return re.compile(found[1].replace(r"\z", r"\Z"), re.IGNORECASE) if found else None
+
+
+def _satisfies(value: str | None, expression: re.Pattern[str] | None) -> bool:
+    """Return whether a value meets its constraint. A parameter without a value meets none."""
+    return expression is None or (value is not None and expression.search(value) is not None)

@@ -27,7 +27,7 @@ def test_every_operation_is_invoked(running: Running, suffix: str, base: str) ->
     """Every operation works under each base path, from the creation of a response to its deletion."""
     with client(running.worker, base, running.caller.api_key) as (http, forwarding):
         assert http.get("/health/live").json() == {"status": "live"}
-        assert http.get("/health/ready").json() == {"status": "ready"}
+        assert wait_for(lambda: http.get("/health/ready").json() == {"status": "ready"}, CALL_S)
         ended = finished(http, create(http, "sim-instant", callback_url=f"{running.receiver.url}/callback"))
         path = f"/responses/{ended['id']}"
         assert "One." in output_text(ended)
@@ -51,7 +51,7 @@ def test_routes_outside_the_base_paths_are_invoked(running: Running) -> None:
     """
     with client(running.worker) as (http, forwarding):
         assert http.get("/health/live").is_success
-        assert http.get("/health/ready").is_success
+        assert wait_for(lambda: http.get("/health/ready").is_success, CALL_S)  # a heartbeat creates the queues
         assert http.post("/webhooks/upstream", json={}).status_code == 404
         assert http.get("/nothing/here").status_code == 404
         refused = http.put("/v1/responses", json={})
