@@ -10,6 +10,7 @@ from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
 from local.host import bindings, storage
+from local.host.durations import Durations
 from local.host.functions import Function
 from local.host.invocation import Invoker
 from local.host.message_visibility import Lease
@@ -39,7 +40,10 @@ class QueueListener:
         settings: QueueSettings,
         invoker: Invoker,
         wake: asyncio.Event,
+        *,
+        durations: Durations = Durations(),
     ) -> None:
+        self._durations = durations
         self._function = function
         self._queue = queues.main
         self._poison_queue = queues.poison

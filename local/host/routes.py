@@ -4,18 +4,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from local.host import constraints
 from local.host.errors import LoadError
 from local.host.functions import Function
 
-_PARAMETER = re.compile(r"\{(?P<stars>\*{0,2})(?P<name>\w[\w-]*)(?::(?P<constraint>[^{}?]+))?(?P<optional>\?)?\}")
-_CONSTRAINTS = {
-    "": "[^/]+",
-    "int": "-?[0-9]{1,10}",
-    "long": "-?[0-9]{1,19}",
-    "bool": "true|false",
-    "alpha": "[a-z]+",
-    "guid": "[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}",
-}
+_PARAMETER = re.compile(
+    r"\{(?P<stars>\*{0,2})(?P<name>\w[\w-]*)"
+    r"(?::(?P<constraint>regex\((?:\{\{|\}\}|[^{}])*\)|[^{}?]+))?(?P<optional>\?)?\}"
+)
+_SEGMENT = re.compile(r"(?:\{(?:\{\{|\}\}|[^{}])*\}|[^/])+")  # a constraint may contain a slash
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,8 @@ class Route:
     methods: frozenset[str] | None
     pattern: re.Pattern[str]
     parameters: tuple[str, ...]
+    optional: frozenset[str]
+    expressions: Mapping[str, re.Pattern[str]]
     is_anonymous: bool
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
@@ -36,8 +35,16 @@ class Route:
         found = self.pattern.fullmatch(path)
         if found is None:
             return None
-        values = zip(self.parameters, found.groups(), strict=True)
-        return {name: value for name, value in values if value is not None}
+        values = dict(zip(self.parameters, found.groups(), strict=True))
+        parameters = {name: value for name, value in values.items() if value is not None}
+        return parameters if self._is_let_through(parameters) else None
+
+    def _is_let_through(self, parameters: Mapping[str, str]) -> bool:
+        """Return whether each expression finds its value. A missing one fails, if it is not optional [source: ASP.NET]."""
+        return all(
+            expression.search(parameters[name]) if name in parameters else name in self.optional
+            for name, expression in self.expressions.items()
+        )
 
 
 def route_of(function: Function, template: str, prefix: str) -> Route:
@@ -52,6 +59,8 @@ def route_of(function: Function, template: str, prefix: str) -> Route:
         methods=frozenset(str(method).upper() for method in methods) if methods else None,
         pattern=_pattern("/".join(part for part in (prefix, template) if part)),
         parameters=tuple(found["name"] for found in _PARAMETER.finditer(template)),
+        optional=frozenset(found["name"] for found in _PARAMETER.finditer(template) if found["optional"]),
+        expressions=_expressions(template),
         is_anonymous=function.trigger.fields.get("authLevel") == "ANONYMOUS",
     )
 
@@ -90,15 +99,20 @@ def _overlap(one: Route, other: Route) -> bool:
     return one.methods is None or other.methods is None or not one.methods.isdisjoint(other.methods)
 
 
+def _expressions(template: str) -> dict[str, re.Pattern[str]]:
+    found = {one["name"]: constraints.expression(one["constraint"] or "") for one in _PARAMETER.finditer(template)}
+    return {name: expression for name, expression in found.items() if expression}
+
+
 def _pattern(template: str) -> re.Pattern[str]:
-    segments = template.split("/") if template else []
-    return re.compile("".join(map(_segment, segments)) + "/?", re.IGNORECASE)
+    segments = _SEGMENT.findall(template)
+    return re.compile("".join(map(_segment, segments)) + "/?", re.IGNORECASE | re.DOTALL)
 
 
 def _segment(segment: str) -> str:
     whole = _PARAMETER.fullmatch(segment)
     if whole and whole["stars"]:
-        return "(?:/(.*))?"
+        return "(?:/(.+))?"
     if whole and whole["optional"]:
         return f"(?:/({_constraint(whole)}))?"
     return "/" + _pieces(segment)
@@ -119,7 +133,4 @@ def _literal(text: str) -> str:
 
 
 def _constraint(found: re.Match[str]) -> str:
-    name = found["constraint"] or ""
-    if name not in _CONSTRAINTS:
-        raise LoadError(f"the local host does not know the route constraint {name}")
-    return _CONSTRAINTS[name]
+    return constraints.pattern(found["constraint"] or "")
