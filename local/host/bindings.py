@@ -29,6 +29,11 @@ class Binding:
         """Whether this binding starts the function."""
         return self.type.lower().endswith("trigger")
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether the data is bytes. By default it is text, whatever the annotation of the parameter."""
+        return str(self.fields.get("dataType", "")).upper() == "BINARY"
+
 
 def parse(raw: str) -> Binding:
     """Return one binding of `Function.get_raw_bindings()`. Raise LoadError if the platform would refuse it."""
@@ -73,7 +78,10 @@ def _converter(binding_type: str) -> Any:
 
 
 def _is_generic(annotation: object) -> bool:
-    """Return whether the annotation is `str` or `bytes`, which take the data of any binding unchanged."""
+    """Return whether the annotation is `str` or `bytes`, which take the data of any binding unchanged.
+
+    So does the platform's worker: a parameter of type `bytes` receives a str if the data is text.
+    """
     return annotation in (str, bytes)
 
 

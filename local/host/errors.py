@@ -1,4 +1,4 @@
-"""The error with which the host refuses to start."""
+"""The errors with which the host refuses to start, or ends itself."""
 
 
 class LoadError(Exception):
@@ -7,3 +7,7 @@ class LoadError(Exception):
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+class StorageGone(Exception):
+    """Queue storage had no connection, or refused to settle a message, in every try. The platform ends the host."""

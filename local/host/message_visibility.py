@@ -4,21 +4,26 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
-from local.host.queue_policy import VISIBILITY_S, renewal_after_failure_s
+from local.host.durations import Durations
+from local.host.storage import insist, is_refusal
 
 
 class Lease:
-    """Keeps the message invisible within its block. Afterwards, `receipt` is the pop receipt to settle it with."""
+    """Keeps the message invisible within its block. Afterwards, `receipt` is the pop receipt to settle it with.
 
-    def __init__(self, queue: QueueClient, message: QueueMessage, visibility_s: int = VISIBILITY_S) -> None:
+    If storage refuses a renewal in every try, `gone` is set. Nothing happens to the block.
+    """
+
+    def __init__(self, queue: QueueClient, message: QueueMessage, durations: Durations, gone: asyncio.Event) -> None:
         self.receipt = message.pop_receipt
         self._queue = queue
         self._message = message
-        self._visibility_s = visibility_s
+        self._durations = durations
+        self._gone = gone
         self._renewing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -33,22 +38,18 @@ class Lease:
             self._task.cancel()
 
     async def _renew(self) -> None:
-        normal_s = delay_s = self._visibility_s / 2
         while True:
-            await asyncio.sleep(delay_s)
+            await asyncio.sleep(self._durations.message_hidden_s / 2)
             try:
-                await self._extend()
-                delay_s = normal_s
-            except HttpResponseError as error:
-                if error.status_code is None or error.status_code < 500:
-                    return  # another receiver has the message, or it is gone
-                delay_s = renewal_after_failure_s(delay_s)
-            except AzureError:
-                delay_s = renewal_after_failure_s(delay_s)
+                await insist(self._extend, self._durations.storage_gone_s)
+            except AzureError as error:
+                if is_refusal(error):
+                    self._gone.set()
+                return  # otherwise another receiver has the message, or it is gone
 
     async def _extend(self) -> None:
         async with self._renewing:
             renewed = await self._queue.update_message(
-                self._message.id, self.receipt, visibility_timeout=self._visibility_s
+                self._message.id, self.receipt, visibility_timeout=round(self._durations.message_hidden_s)
             )
             self.receipt = renewed.pop_receipt

@@ -3,9 +3,11 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 
 from local.host import storage
 from local.host.addresses import QueueAddress
+from local.host.durations import Durations
 from local.host.messages import encode_text
 from local.host.storage import QueueStorage
 
@@ -13,8 +15,9 @@ from local.host.storage import QueueStorage
 class Outbox:
     """Writes the outputs of functions."""
 
-    def __init__(self, queues: QueueStorage, *, is_base64: bool) -> None:
+    def __init__(self, queues: QueueStorage, *, is_base64: bool, durations: Durations) -> None:
         self._queues = queues
+        self._durations = durations
         self._is_base64 = is_base64
         self._listeners: defaultdict[QueueAddress, list[asyncio.Event]] = defaultdict(list)
 
@@ -28,6 +31,7 @@ class Outbox:
         """Write the messages in order. When this returns, all of them are on the queue."""
         queue = self._queues.queue(address)
         for body in bodies:
-            await storage.send(queue, encode_text(body, is_base64=self._is_base64))
+            text = encode_text(body, is_base64=self._is_base64)
+            await storage.insist(partial(storage.send, queue, text), self._durations.storage_gone_s)
         for listener in self._listeners[address]:
             listener.set()

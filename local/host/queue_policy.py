@@ -2,11 +2,8 @@
 
 from enum import Enum
 
-VISIBILITY_S = 600
-"""How long a received message stays invisible to others, in seconds. Renewed while its function runs."""
-
 _STEP_S = 0.1
-_RENEWAL_FLOOR_S = 60
+_RETRIES = 5
 
 
 class Verdict(Enum):
@@ -29,10 +26,15 @@ def verdict(*, succeeded: bool, dequeue_count: int, max_dequeue_count: int, has_
 
 def pause_s(empty_polls: int, jitter: float, longest_s: float) -> float:
     """Return the seconds to wait after the n-th empty poll in a row. `jitter` is between 0.8 and 1.2."""
-    doublings = min(empty_polls - 1, 16)
+    if empty_polls <= 1:
+        return min(longest_s, _STEP_S)
+    doublings = min(empty_polls - 2, 16)
     return min(longest_s, _STEP_S + jitter * 2.0**doublings * _STEP_S)
 
 
-def renewal_after_failure_s(interval_s: float) -> float:
-    """Return the seconds to wait after storage refused a renewal. The interval halves each time, down to a minute."""
-    return max(interval_s / 2, min(interval_s, _RENEWAL_FLOOR_S))
+def retry_pauses_s(total_s: float) -> list[float]:
+    """Return the pauses between the six tries of an operation of storage. Each doubles, and their sum is `total_s`.
+
+    Azure.Core waits 0.8, 1.6, 3.2, 6.4 and 12.8 s.
+    """
+    return [total_s * 2**retry / (2**_RETRIES - 1) for retry in range(_RETRIES)]

@@ -13,13 +13,14 @@ from typing import NoReturn
 
 from local.host.app import App, QueueTrigger, load
 from local.host.durations import Durations
-from local.host.errors import LoadError
+from local.host.errors import LoadError, StorageGone
 from local.host.http_server import HttpServer
 from local.host.http_styles import BufferedExchange, StreamingExchange
 from local.host.invocation import Invoker
 from local.host.parameters import is_streaming
 from local.host.queue_outputs import Outbox
-from local.host.queues import QueueListener, QueuePair
+from local.host.queues import QueueListener
+from local.host.settlement import QueuePair
 from local.host.storage import QueueStorage
 from local.host.timer_locks import TimerLocks
 from local.host.timers import TimerListener
@@ -57,7 +58,7 @@ class Host:
         stopped = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
         if running.done():
-            _fail(running)
+            await self._fail(running)
         await server.drain(self._durations.in_flight_s)
         await asyncio.sleep(random.uniform(_EARLIEST_END, 1) * self._durations.hard_end_s)
         await self._end()
@@ -76,11 +77,24 @@ class Host:
         await asyncio.wait([asyncio.create_task(self._locks.release())], timeout=_RELEASE_S)
         os._exit(0)
 
+    async def _fail(self, running: asyncio.Task[None]) -> NoReturn:
+        """Raise the LoadError of an app that cannot be run. After any other error, end the process.
+
+        After an error of storage that is in 11 to 38 s on the platform, and no function hears of it.
+        """
+        error = running.exception()
+        if isinstance(error, LoadError):
+            raise error
+        logger.critical("An unhandled exception has occurred. Host is shutting down.", exc_info=error)
+        if isinstance(error, StorageGone):
+            await asyncio.sleep(self._durations.hard_end_s)
+        os._exit(ENDED_BY_ITSELF)
+
     async def _run(self, directory: Path) -> None:
         """Load the app and run it. A listener never ends. If one fails, this raises its error."""
         app = await asyncio.to_thread(load, directory, self._environment)
         queues = QueueStorage()
-        outbox = Outbox(queues, is_base64=app.settings.queues.base64)
+        outbox = Outbox(queues, is_base64=app.settings.queues.base64, durations=self._durations)
         invoker = Invoker(outbox, self._pool, app.directory)
         listeners = self._listeners(app, queues, outbox, invoker)
         exchange = StreamingExchange() if is_streaming() else BufferedExchange()
@@ -94,18 +108,9 @@ class Host:
             pair = QueuePair(queues.queue(trigger.queue), queues.queue(poison) if poison else None)
             wake = outbox.subscribe(trigger.queue)
             settings = app.settings.queues
-            return QueueListener(trigger.function, pair, settings, invoker, wake, durations=self._durations)
+            return QueueListener(trigger.function, pair, settings, invoker, wake, self._durations)
 
         return [
             *(queue_listener(trigger) for trigger in app.queue_triggers),
             *(TimerListener(timer, invoker, self._locks.lock(timer.function.name)) for timer in app.timers),
         ]
-
-
-def _fail(running: asyncio.Task[None]) -> NoReturn:
-    """Raise the LoadError of an app that cannot be run. After any other error, end the process at once."""
-    error = running.exception()
-    if isinstance(error, LoadError):
-        raise error
-    logger.critical("host.failed", exc_info=error)
-    os._exit(ENDED_BY_ITSELF)
