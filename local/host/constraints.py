@@ -13,7 +13,7 @@ _PATTERNS = {
     "guid": "[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}",
 }
 _REGEX = re.compile(r"regex\((.*)\)", re.DOTALL)
-_SPACES = r"\t-\r\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_SPACES = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _TRANSLATED = {r"\z": r"\Z", r"\Z": r"(?=\n?\Z)", r"\s": f"[{_SPACES}]", r"\S": f"[^{_SPACES}]", "(?<": "(?P<"}
 _TOKEN = re.compile(r"\[(?:\\.|[^\]\\])+\]|\\.|\(\?<(?![=!])|.", re.DOTALL)
 

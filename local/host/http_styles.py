@@ -1,6 +1,5 @@
 """The two styles of HTTP functions: the FastAPI extension, and the library's own classes."""
 
-import logging
 import re
 from collections.abc import Mapping
 from http.cookies import SimpleCookie
@@ -16,8 +15,6 @@ from starlette.types import Scope
 
 from local.host import bindings
 from local.host.functions import Function
-
-logger = logging.getLogger(__name__)
 
 _SERVED_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _SERVED_PATHS = re.compile(r"^/.*$")
@@ -36,8 +33,8 @@ class Exchange(Protocol):
     def response(self, returned: object) -> Response:
         """Return the response to send. Raise TypeError for a value that is not a response."""
 
-    def failure(self, function: Function) -> Response:
-        """Log the exception that is being handled, and return the answer to it."""
+    def failure(self) -> tuple[str, Response]:
+        """Return what to log and to answer if the function raises."""
 
 
 class StreamingExchange:
@@ -57,10 +54,9 @@ class StreamingExchange:
         """Return a response unchanged. Any other value becomes a JSON response, as in FastAPI."""
         return returned if isinstance(returned, Response) else JSONResponse(jsonable_encoder(returned))
 
-    def failure(self, function: Function) -> Response:
+    def failure(self) -> tuple[str, Response]:
         """Answer as uvicorn does. To the host, the invocation has succeeded."""
-        logger.exception("handler.raised name=%s", function.name)
-        return PlainTextResponse("Internal Server Error", 500, _CLOSE)
+        return "handler.raised", PlainTextResponse("Internal Server Error", 500, _CLOSE)
 
 
 class BufferedExchange:
@@ -86,10 +82,9 @@ class BufferedExchange:
             raise TypeError(f"an HTTP function returned a {type(returned).__name__}")
         return _response(bindings.encode("http", None, returned))
 
-    def failure(self, function: Function) -> Response:
+    def failure(self) -> tuple[str, Response]:
         """Answer without a body. The invocation has failed."""
-        logger.exception("function.failed name=%s", function.name)
-        return Response(status_code=500, headers=_CLOSE)
+        return "function.failed", Response(status_code=500, headers=_CLOSE)
 
 
 def _parts(request: Request, body: bytes) -> dict[str, object]:

@@ -40,7 +40,7 @@ class Route:
         return parameters if self._is_let_through(parameters) else None
 
     def _is_let_through(self, parameters: Mapping[str, str]) -> bool:
-        """Return whether each expression finds its value. A missing one fails, if it is not optional [source: ASP.NET]."""
+        """Return whether each expression finds its value. If that is missing, it must be optional [source: ASP.NET]."""
         return all(
             expression.search(parameters[name]) if name in parameters else name in self.optional
             for name, expression in self.expressions.items()

@@ -81,7 +81,9 @@ class WebApp:
             argument = await self._exchange.argument(function, request)
             return self._exchange.response(await self._invoker.invoke(function, argument))
         except Exception:
-            return self._exchange.failure(function)
+            event, answer = self._exchange.failure()
+            logger.exception("%s name=%s", event, function.name)
+            return answer
 
 
 def _presented_key(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
