@@ -72,7 +72,7 @@ def _field(value: object) -> Datum:
 
 
 def _as_dotnet(text: str) -> str:
-    """Return the text as Newtonsoft.Json passes it on. It turns an ISO time into a notation that the library refuses."""
+    """Return the text as Newtonsoft.Json passes it on. An ISO time gets a notation that the library refuses."""
     if not _ISO_TIME.fullmatch(text):
         return text
     try:

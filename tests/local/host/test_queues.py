@@ -10,6 +10,7 @@ import pytest
 
 from local.azurite import Azurite
 from local.host.addresses import QueueAddress
+from local.host.durations import Durations
 from local.host.queue_outputs import Outbox
 from local.host.storage import QueueStorage
 from local.stack.process import wait_for
@@ -37,18 +38,20 @@ APP = (
     def text(msg: str) -> None:
         logging.info("text %r on %s", msg, threading.current_thread() is threading.main_thread())
 
-    @app.queue_trigger(arg_name="msg", queue_name="binaries", connection=STORAGE)
+    @app.queue_trigger(arg_name="msg", queue_name="binaries", connection=STORAGE, data_type=func.DataType.BINARY)
     async def binary(msg: bytes) -> None:
         logging.info("binary %r", msg)
 
-    @app.queue_trigger(arg_name="msg", queue_name="failing", connection=STORAGE)
+    @app.queue_trigger(arg_name="msg", queue_name="failing", connection=STORAGE, data_type=func.DataType.BINARY)
     @app.queue_output(arg_name="out", queue_name="never", connection=STORAGE)
     async def failing(msg: func.QueueMessage, out: func.Out[str]) -> None:
         out.set("must not be sent")
         logging.info("failing %s", msg.dequeue_count)
         raise RuntimeError("on purpose")
 
-    @app.queue_trigger(arg_name="msg", queue_name="failing-poison", connection=STORAGE)
+    @app.queue_trigger(
+        arg_name="msg", queue_name="failing-poison", connection=STORAGE, data_type=func.DataType.BINARY
+    )
     async def poisoned(msg: func.QueueMessage) -> None:
         logging.info("poisoned %s", msg.dequeue_count)
         if msg.get_body() == b"bad twice":
@@ -96,7 +99,7 @@ def account_with_host(host: RunningHost, account: str) -> str:
 def test_a_message_is_processed_and_deleted(host: RunningHost, account: str) -> None:
     """func.QueueMessage has body, count, id and times.
 
-    The queue name is lower-cased, and the queue is created, and empty afterwards.
+    The queue name is lower-cased, and the queue is empty afterwards.
     """
     put(account, "messages", b"hello")
     host.await_text("message b'hello' 1 True 20")
@@ -113,7 +116,7 @@ def test_a_plain_function_gets_text_and_runs_in_a_thread(host: RunningHost, acco
 
 
 def test_bytes_stay_bytes(host: RunningHost, account: str) -> None:
-    """A bytes parameter receives the bytes that were sent."""
+    """With data_type BINARY, a bytes parameter receives the bytes that were sent."""
     put(account, "binaries", b"\x00\xff")
     host.await_text("binary b'\\x00\\xff'")
 
@@ -249,7 +252,7 @@ def test_an_output_wakes_the_listeners_of_its_queue(connection_string: str) -> N
 
     async def scenario() -> None:
         async with QueueStorage() as storage:
-            outbox = Outbox(storage, is_base64=True)
+            outbox = Outbox(storage, is_base64=True, durations=Durations())
             wanted, other = QueueAddress("wanted", connection_string), QueueAddress("other", connection_string)
             received, untold = outbox.subscribe(wanted), outbox.subscribe(other)
             await outbox.send(wanted, [b"one", b"two"])

@@ -1,7 +1,9 @@
 """The local host's rules that need no process: settings, routes, schedules, queue policy, message text."""
 
+import os
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import azure.functions as func
@@ -13,7 +15,7 @@ from local.host.errors import LoadError
 from local.host.functions import bind
 from local.host.messages import decode_text, encode_text, output_bodies, trigger_datum
 from local.host.ncrontab import Schedule
-from local.host.queue_policy import Verdict, pause_s, renewal_after_failure_s, verdict
+from local.host.queue_policy import Verdict, pause_s, retry_pauses_s, verdict
 from local.host.routes import Route, conflicts, find, in_order, route_of
 from local.host.settings import HostSettings, QueueSettings, host_settings, resolve
 
@@ -46,6 +48,13 @@ def test_the_defaults_are_those_of_the_platform() -> None:
     assert settings.queues.visibility_timeout_s == 0
     assert settings.queues.max_polling_interval_s == 2
     assert settings.queues.base64
+
+
+def test_the_threshold_follows_batch_size_and_cores() -> None:
+    """Without newBatchThreshold it is half the batch size for each core."""
+    cores = os.cpu_count() or 1
+    assert queues(batchSize=7).queues.new_batch_threshold == 3 * cores
+    assert host_settings({"version": "2.0"}).queues.new_batch_threshold == 8 * cores
 
 
 def test_every_queue_setting_is_read() -> None:
@@ -213,18 +222,19 @@ def test_the_result_of_a_run_decides_about_its_message(
 
 
 def test_pauses_double_up_to_the_longest() -> None:
-    """An empty queue is polled after 200 ms, 300 ms, 500 ms and so on, up to the longest pause."""
-    pauses = [pause_s(empty_polls, 1.0, 2.0) for empty_polls in (1, 2, 3, 4, 5, 6, 10_000)]
-    assert pauses == pytest.approx([0.2, 0.3, 0.5, 0.9, 1.7, 2.0, 2.0])
-    assert pause_s(1, 0.8, 2.0) < pause_s(1, 1.2, 2.0)
+    """An empty queue is polled after 100 ms, 200 ms, 300 ms, 500 ms and so on, up to the longest pause."""
+    pauses = [pause_s(empty_polls, 1.0, 2.0) for empty_polls in (1, 2, 3, 4, 5, 6, 7, 10_000)]
+    assert pauses == pytest.approx([0.1, 0.2, 0.3, 0.5, 0.9, 1.7, 2.0, 2.0])
+    assert [pause_s(2, jitter, 2.0) for jitter in (0.8, 1.2)] == pytest.approx([0.18, 0.22])
 
 
-def test_a_refused_renewal_is_retried_sooner() -> None:
-    """After a storage error the interval is halved, down to a minute."""
-    intervals = [300.0]
-    for _ in range(4):
-        intervals.append(renewal_after_failure_s(intervals[-1]))
-    assert intervals == [300, 150, 75, 60, 60]
+def test_an_operation_of_storage_has_six_tries() -> None:
+    """The pauses between them double and are 24 s in all. So the last try may come 13 s after an outage."""
+    pauses = retry_pauses_s(24)
+    assert len(pauses) == 5
+    assert sum(pauses) == pytest.approx(24)
+    assert [later / earlier for earlier, later in pairwise(pauses)] == pytest.approx([2] * 4)
+    assert 12 < pauses[-1] < 13
 
 
 def test_encoding_and_decoding_a_body_are_inverse() -> None:
@@ -235,6 +245,20 @@ def test_encoding_and_decoding_a_body_are_inverse() -> None:
         decode_text("not base64!", is_base64=True)
 
 
+@pytest.mark.parametrize("text", ["aGVs bG8=", "aGVs\r\nbG8=\n", "\taGVsbG8=", " aGVsbG8 = "])
+def test_base64_may_have_white_space(text: str) -> None:
+    """Spaces, tabs and line breaks in base64 are skipped. A text without encoding keeps them."""
+    assert decode_text(text, is_base64=True) == b"hello"
+    assert decode_text(text, is_base64=False) == text.encode()
+
+
+@pytest.mark.parametrize("text", ["aGVsbG8", "aGVsbG8=\u00a0", "aGVsbG8=aGVsbG8=", "\u0430GVsbG8=", "="])
+def test_a_text_that_is_nearly_base64_is_refused(text: str) -> None:
+    """Missing padding, text after the padding and other alphabets are no base64."""
+    with pytest.raises(ValueError):  # noqa: PT011 - the message is Python's
+        decode_text(text, is_base64=True)
+
+
 def test_a_list_is_one_message_per_element() -> None:
     """A JSON list in an output becomes one message per element. Any other output is one message."""
     assert output_bodies(Datum('["a", {"b": 1}]', "json")) == [b"a", b'{"b": 1}']
@@ -243,9 +267,11 @@ def test_a_list_is_one_message_per_element() -> None:
 
 
 def test_the_trigger_datum_is_text_or_bytes() -> None:
-    """Text is the default, with a replacement for bytes that are not text. Binary data is unchanged."""
+    """Text is the default, and must be UTF-8. Binary data is unchanged."""
     assert trigger_datum(b"\xff", is_binary=True).value == b"\xff"
-    assert trigger_datum(b"x\xff", is_binary=False).value == "x�"
+    assert trigger_datum("é".encode(), is_binary=False).value == "é"
+    with pytest.raises(UnicodeDecodeError):
+        trigger_datum(b"x\xff", is_binary=False)
 
 
 def test_a_connection_string_never_shows() -> None:

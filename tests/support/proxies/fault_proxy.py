@@ -68,6 +68,7 @@ class Fault:
     nth: int | None
     delay_s: float = 0.0
     drops_answer: bool = False
+    status: int | None = None
     happened: asyncio.Event = field(default_factory=asyncio.Event)
     _seen: int = 0
 
@@ -111,6 +112,10 @@ class FaultProxy:
         """Delay the answers to all matching requests from now on, or the answer to the n-th of them."""
         return self._add(Fault(matching, nth, delay_s=delay_s))
 
+    def refuse(self, matching: Matching, status: int | None = 503) -> Fault:
+        """Refuse all matching requests from now on, with this status or, without one, by cutting their connections."""
+        return self._add(Fault(matching, None, drops_answer=status is None, status=status or 503))
+
     def heal(self) -> None:
         """Remove all faults."""
         self._faults.clear()
@@ -137,6 +142,9 @@ class FaultProxy:
         request = StorageRequest(incoming.method, incoming.raw_path, await incoming.content.read())
         self.counts[request.kind] += 1
         faults = [fault for fault in self._faults if fault.strikes(request)]
+        if refusals := [fault for fault in faults if fault.status]:
+            refusals[0].happened.set()
+            return _cut(incoming) if refusals[0].drops_answer else web.Response(status=refusals[0].status)
         try:
             answer = await self._forward(incoming, request)
         except aiohttp.ClientError:
