@@ -47,12 +47,14 @@ class HttpServer(uvicorn.Server):
             print(f"host listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
 
     async def drain(self, in_flight_s: float) -> None:
-        """Refuse new connections at once, and return when the requests in flight are answered.
+        """Refuse new connections and requests at once, and return when the requests in flight are answered.
 
         After `in_flight_s` seconds, reset their connections. Their handlers hear that as a client's leaving.
         """
         for server in self.servers:
             server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
         self.should_exit = True
         await asyncio.wait([self._serving], timeout=in_flight_s)
         for connection in list(self.server_state.connections):

@@ -257,7 +257,7 @@ def test_every_call_is_an_empty_404_until_the_app_is_loaded(tmp_path: Path) -> N
             answer = host.client.get(path)
             assert (answer.status_code, answer.content) == (404, b"")
         answers: list[int] = []
-        Thread(target=lambda: (tmp_path / "go").touch()).start()
+        Thread(target=(tmp_path / "go").touch).start()
 
         def is_loaded() -> bool:
             answers.append(host.client.get("/any").status_code)

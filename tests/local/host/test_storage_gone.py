@@ -23,11 +23,10 @@ from local.host.functions import bind
 from local.host.invocation import Invoker
 from local.host.queue_outputs import Outbox
 from local.host.queues import QueueListener
-from local.host.server import STORAGE_GONE
 from local.host.settings import QueueSettings
 from local.host.settlement import QueuePair
 from local.host.storage import QueueStorage
-from local.stack.process import wait_for
+from local.stack.process import ENDED_BY_ITSELF, wait_for
 from tests.support.host_process import DEADLINE_S, HEAD, length, put, queue, running, start, write_app
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
 
@@ -317,7 +316,7 @@ def test_a_host_ends_itself_when_storage_is_gone(tmp_path: Path) -> None:
             assert wait_for(lambda: SHUTTING_DOWN in host.written, DEADLINE_S)
             assert 23 < time.monotonic() - stopped < 30
             assert wait_for(lambda: not _answers(host.client), 5)
-            assert host.process.wait(DEADLINE_S) == STORAGE_GONE
+            assert host.process.wait(DEADLINE_S) == ENDED_BY_ITSELF
             assert time.monotonic() - stopped < 62
             assert "finally 200" not in host.written
             storage.start()
@@ -335,7 +334,7 @@ def test_a_host_that_starts_without_storage_ends_itself(tmp_path: Path) -> None:
         app = write_app(tmp_path, GONE_APP)
         process = start(app, tmp_path / "host.log", {"AzureWebJobsStorage": account})
         try:
-            assert process.wait(DEADLINE_S) == STORAGE_GONE
+            assert process.wait(DEADLINE_S) == ENDED_BY_ITSELF
         finally:
             process.kill()
         assert time.monotonic() - began > 24

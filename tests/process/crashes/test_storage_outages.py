@@ -22,7 +22,7 @@ WRITES = 6  # transactions of a response: accept, start, move of the poll, end, 
 def test_messages_deleted_under_load_lose_nothing(connection_string: str, tmp_path: Path, seed: int) -> None:
     """All messages of all queues are deleted ten times under load. The heartbeat finds every alarm that is due."""
     with (
-        service(tmp_path, connection_string) as running,
+        service(tmp_path, connection_string, time_factor=1) as running,
         QueueServiceClient.from_connection_string(connection_string) as queues,
     ):
         load, rng = Load(running, seed, count=60), random.Random(seed)
@@ -42,7 +42,7 @@ def test_a_storage_outage_loses_nothing_that_was_accepted(tmp_path: Path, seed: 
 
     Responses that were accepted before the outage end after it.
     """
-    with run_azurite() as storage, service(tmp_path, storage.account()) as running:
+    with run_azurite() as storage, service(tmp_path, storage.account(), time_factor=1) as running:
         load, client = Load(running, seed, count=60, pause_s=4), running.client()
         early = create(client, "sim-3s", callback_url=f"{running.receiver.url}/early")
         with load.sending():
@@ -71,7 +71,7 @@ def test_an_answer_lost_after_the_commit_is_recognised(
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(FaultProxy("table", azurite.ports["table"])) as proxy,
-        service(tmp_path, proxy.through(connection_string)) as running,
+        service(tmp_path, proxy.through(connection_string), time_factor=1) as running,
     ):
         client = running.client()
         for nth in range(1, WRITES + 1):
@@ -95,7 +95,7 @@ def test_answers_lost_at_random_lose_nothing(
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(FaultProxy("table", azurite.ports["table"])) as proxy,
-        service(tmp_path, proxy.through(connection_string)) as running,
+        service(tmp_path, proxy.through(connection_string), time_factor=1) as running,
     ):
         load, rng = Load(running, seed, count=30), random.Random(seed)
         for nth in range(1, 1200):
