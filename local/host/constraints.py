@@ -27,9 +27,9 @@ def pattern(constraint: str) -> str:
 
 
 def expression(constraint: str) -> re.Pattern[str] | None:
-    """Return the expression that a value must contain, or None. Raise LoadError for one that Python cannot read.
+    r"""Return the expression that a value must contain, or None. Raise LoadError for one that Python cannot read.
 
-    The host is .NET: `\\z` is the end, `\\Z` and `$` are also before a last line feed, and case is ignored.
+    The host is .NET: `\z` is the end, `\Z` and `$` are also before a last line feed, and case is ignored.
     """
     found = _REGEX.fullmatch(constraint)
     if found is None:

@@ -32,14 +32,14 @@ def is_let_through(constraint: str, value: str) -> bool:
         (r"regex((?<!a)b)", "ab", False),
     ],
 )
-def test_an_expression_means_what_it_means_in_dotnet(constraint: str, value: str, expected: bool) -> None:  # noqa: FBT001
+def test_an_expression_means_what_it_means_in_dotnet(constraint: str, value: str, expected: bool) -> None:
     r"""It may match anywhere, ignores case, and `\z` is the very end."""
     assert is_let_through(constraint, value) is expected
 
 
 @pytest.mark.parametrize("separator", ["\x1c", "\x1f", "\u200b"])
 def test_python_alone_takes_a_separator_for_white_space(separator: str) -> None:
-    """A control character that Python calls white space, and .NET does not, is let through. So is a space of no width."""
+    """A character that Python calls white space, and .NET does not, is let through. So is a space of no width."""
     assert is_let_through(r"regex(^\S*\z)", separator)
 
 

@@ -1,7 +1,5 @@
 """What of an app's output the local host passes on, as the platform does."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.support.host_process import RunningHost, running, write_app
@@ -83,7 +81,7 @@ def test_a_record_outside_a_running_function_is_dropped(host: RunningHost, where
     assert f"LOG-{where}" not in host.written
 
 
-@pytest.mark.parametrize("where", (*PASSED_ON, *DROPPED))
+@pytest.mark.parametrize("where", [*PASSED_ON, *DROPPED])
 def test_standard_output_and_error_are_kept(host: RunningHost, where: str) -> None:
     """Each line on standard output and standard error arrives, wherever it was written."""
     assert f"OUT-{where}\n" in host.written

@@ -21,7 +21,8 @@ APP = r"""
 
     @app.route(route="items/{id}", methods=["GET"])
     async def items(req: Request) -> JSONResponse:
-        return JSONResponse({"id": req.path_params["id"], "raw": req.scope["raw_path"].decode(), "q": req.query_params["q"]})
+        raw = req.scope["raw_path"].decode()
+        return JSONResponse({"id": req.path_params["id"], "raw": raw, "q": req.query_params["q"]})
 
     @app.route(route=r"bounded/{id:regex(^\S*\z)}", methods=["GET"])
     async def bounded(req: Request) -> str:
