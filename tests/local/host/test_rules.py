@@ -121,6 +121,13 @@ def test_a_setting_in_a_binding_is_resolved() -> None:
         ("{*rest}", "/api", {}),
         ("v{major}.{minor}/x", "/api/v1.2/x", {"major": "1", "minor": "2"}),
         ("a.b", "/api/axb", None),
+        (r"x/{id:regex(^\S*\z)}", "/api/x/a-b", {"id": "a-b"}),
+        (r"x/{id:regex(^\S*\z)}", "/api/x/a b", None),
+        (r"x/{id:regex(^\S*\z)}", "/api/x/a\n", None),
+        (r"x/{id:regex(^A.c)}/y", "/api/x/abcd/y", {"id": "abcd"}),
+        (r"{*rest:regex(^\S*\z)}", "/api/a/b", {"rest": "a/b"}),
+        (r"{*rest:regex(^\S*\z)}", "/api/a/b c", None),
+        (r"{*rest:regex(^\S*\z)}", "/api", None),
     ],
 )
 def test_a_route_matches(template: str, path: str, parameters: dict[str, str] | None) -> None:
@@ -151,7 +158,7 @@ def test_the_first_function_by_name_wins() -> None:
     assert find(routes, "GET", "/none") is None
 
 
-@pytest.mark.parametrize("template", ["{id:regex(x)}", "{id", "admin/x", "Administration"])
+@pytest.mark.parametrize("template", ["{id:unknown(x)}", "{id", "admin/x", "Administration"])
 def test_a_route_that_cannot_be_served_is_refused(template: str) -> None:
     """Unknown constraints, broken braces and the platform's own paths are refused."""
     with pytest.raises(LoadError):
