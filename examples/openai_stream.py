@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import httpx
-from openai import APIConnectionError, OpenAI
+from openai import APIConnectionError, NotFoundError, OpenAI
 
 ENDS = ("response.completed", "response.failed", "response.incomplete")
 client = OpenAI(base_url=os.environ["BASE"], api_key=os.environ["KEY"])
@@ -36,6 +36,10 @@ while event is None or event.type not in ENDS:
                 text += event.delta
     except (APIConnectionError, httpx.TransportError):
         time.sleep(1)
+    except NotFoundError as error:
+        if error.response.content:
+            raise
+        time.sleep(1)  # an empty 404 comes from the platform, while it starts
 if event.response.status != "completed":
     raise SystemExit(f"{event.response.status}: {event.response.error}")
 print(event.response.status, text)

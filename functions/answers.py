@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from functions import invocations
 from shared.bootstrap import service
 from shared.contract.callers import Caller
 from shared.contract.requests import MAX_BODY
@@ -34,6 +35,8 @@ from shared.telemetry.logs import logger
 _log = logger(__name__)
 _clock = SystemClock()
 
+RETRY_AFTER_S = 5  # for an error that does not say when to try again
+
 Handle = Callable[[Engine, Caller, Request], Awaitable[Response]]
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -55,6 +58,7 @@ def for_anyone(handle: Answer) -> Answer:
     """Return a trigger that calls a handler for any client. Errors become answers, and no exception leaves it."""
 
     async def answer(req: Request) -> Response:
+        invocations.begin()
         request_id = f"req_{secrets.token_hex(16)}"
         try:
             response = await handle(req)
@@ -62,7 +66,7 @@ def for_anyone(handle: Answer) -> Answer:
             response = _refusal(error)
         except StoreError:
             _log.exception("request.storage_failed", extra={"request": request_id})
-            response = _refusal(Unavailable("Storage is not available; try again.", retry_after_s=5))
+            response = _refusal(Unavailable("Storage is not available; try again.", retry_after_s=RETRY_AFTER_S))
         except SettingsError as error:
             _log.error("settings.wrong", extra={"reason": str(error)})
             response = _refusal(ServiceError("The service is not configured correctly."))
@@ -99,8 +103,13 @@ def traced(route: str | None, answer: Answer) -> Answer:
 
 
 def _refusal(error: ServiceError) -> Response:
-    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
-    return as_json(error.envelope(), error.status, headers)
+    """Return the answer of an error. Every 5xx and 429 says when to try again.
+
+    Without Retry-After, the .NET client repeats a request three times within 0.1 s (RFC 9110, section 10.2.3).
+    """
+    is_temporary = error.status >= 500 or error.status == 429
+    wait_s = error.retry_after_s or (RETRY_AFTER_S if is_temporary else None)
+    return as_json(error.envelope(), error.status, {"Retry-After": str(wait_s)} if wait_s else {})
 
 
 def as_json(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -4,6 +4,7 @@ https://developers.openai.com/api/reference/resources/responses
 """
 
 import re
+from collections.abc import Iterable
 
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
@@ -22,12 +23,20 @@ from functions.answers import (
 from shared.bootstrap import service
 from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
-from shared.core.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, Unavailable
+from shared.core.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, StoreIncomplete, Unavailable
 from shared.engine import Engine
 
 blueprint = func.Blueprint()
 
 BASES = {"": "openai/v1", "_v1": "v1", "_azure": "openai"}
+# The methods that the web server of the FastAPI extension serves, and that the host can route. If the host forwards a
+# request that this server answers without calling a function, the invocation never ends, until `functionTimeout`
+# restarts the worker. So every route names its methods.
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+# For the same reason every path parameter has a constraint, in .NET's regular expressions: the web server does not
+# accept a line break in a path. An id without white space reaches a function, and a wrong one is our own 404.
+# https://learn.microsoft.com/aspnet/core/fundamentals/routing#route-constraints
+NO_SPACE = r":regex(^\S*\z)"
 _allowed: dict[re.Pattern[str], list[str]] = {}
 
 
@@ -104,11 +113,16 @@ async def live(_req: Request) -> Response:
 
 
 async def ready(_req: Request) -> Response:
-    """GET /health/ready. 200 if the table, the hint queues and the upstream's credentials are usable, or else 503."""
+    """GET /health/ready. 200 if the table, our queues and the upstream's credentials are usable, or else 503."""
     try:
         await (await service()).engine.check()
     except SettingsError as error:
         raise Unavailable(str(error), code="settings") from error
+    except StoreIncomplete as error:
+        names = ", ".join(error.missing)
+        raise Unavailable(
+            f"Missing in storage: {names}. A heartbeat creates missing queues.", code="storage"
+        ) from error
     except StoreError as error:
         raise Unavailable("Storage is not available.", code="storage") from error
     return as_json({"status": "ready"})
@@ -137,11 +151,15 @@ def _health(name: str, handle: Answer) -> None:
 
 def _register(name: str, method: str, route: str, answer: Answer) -> None:
     _allowed.setdefault(_pattern(route), []).append(method)
-    blueprint.function_name(name)(blueprint.route(route, methods=[method])(traced(route, answer)))
+    _bind(name, [method], route, traced(route, answer))
+
+
+def _bind(name: str, methods: Iterable[str], route: str, answer: Answer) -> None:
+    blueprint.function_name(name)(blueprint.route(route.replace("}", NO_SPACE + "}"), methods=methods)(answer))
 
 
 def _pattern(route: str) -> re.Pattern[str]:
-    return re.compile(route.replace("{id}", "[^/]+"), re.IGNORECASE)
+    return re.compile(route.replace("{id}", r"[^/\s]+"), re.IGNORECASE)
 
 
 _for_callers("create_response", "POST", "/responses", create)
@@ -156,4 +174,4 @@ _register("hear_upstream", "POST", "webhooks/upstream", for_anyone(receive_webho
 _health("live", live)
 _health("ready", ready)
 # Routes are tried in the order of the functions' names, so this one is tried last.
-blueprint.function_name("unmatched")(blueprint.route("{*path}")(traced(None, for_anyone(unmatched))))
+_bind("unmatched", METHODS, "{*path}", traced(None, for_anyone(unmatched)))

@@ -6,6 +6,7 @@ queued request is more than a hint. It is delivered again until it is handled.
 
 import azure.functions as func
 
+from functions import invocations
 from shared.bootstrap import service
 from shared.core.errors import StoreError, UnreadableMessage, UnreadableRow
 from shared.lifecycle.queue_intake import QueueMessage
@@ -15,12 +16,16 @@ from shared.telemetry.logs import logger
 blueprint = func.Blueprint()
 _log = logger(__name__)
 
+# With text, the platform puts the top-level fields of a JSON body in place of the message's own id, dequeue count and
+# times, in any case of letters. It also refuses a body that is not UTF-8 before any function runs.
+BYTES = func.DataType.BINARY
 LAST_TRY = 5  # maxDequeueCount in host.json, after which the platform moves a message to the poison queue
 
 
-@blueprint.queue_trigger("message", WAKEUPS, "AzureWebJobsStorage")
+@blueprint.queue_trigger("message", WAKEUPS, "AzureWebJobsStorage", BYTES)
 async def sweep(message: func.QueueMessage) -> None:
     """Act on the due alarms of the shard that a wake-up names."""
+    invocations.begin()
     try:
         wakeup = Wakeup.decode(message.get_body())
         await (await service()).engine.sweep(wakeup)
@@ -30,9 +35,10 @@ async def sweep(message: func.QueueMessage) -> None:
         _log.warning("sweep.storage_failed", extra={"shard": wakeup.shard})
 
 
-@blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage")
+@blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage", BYTES)
 async def deliver(message: func.QueueMessage) -> None:
     """Make the delivery attempt whose alarm a message names."""
+    invocations.begin()
     try:
         hint = DeliverNow.decode(message.get_body())
         await (await service()).engine.deliver(hint)
@@ -44,9 +50,10 @@ async def deliver(message: func.QueueMessage) -> None:
         _log.warning("delivery.storage_failed", extra={"message_id": message.id})
 
 
-@blueprint.queue_trigger("message", RUNS, "AzureWebJobsStorage")
+@blueprint.queue_trigger("message", RUNS, "AzureWebJobsStorage", BYTES)
 async def run(message: func.QueueMessage) -> None:
     """Drive the run that a message offers, until it is over or handed over."""
+    invocations.begin()
     try:
         offer = RunOffer.decode(message.get_body())
         await (await service()).engine.drive(offer)
@@ -58,9 +65,10 @@ async def run(message: func.QueueMessage) -> None:
         _log.warning("run.storage_failed", extra={"response": offer.id})
 
 
-@blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage")
+@blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage", BYTES)
 async def take_request(message: func.QueueMessage) -> None:
     """Start the response that a message asks for. If storage fails at the last try, requeue the message."""
+    invocations.begin()
     given = QueueMessage(str(message.id), message.get_body())
     engine = (await service()).engine
     try:
@@ -75,6 +83,7 @@ async def take_request(message: func.QueueMessage) -> None:
 @blueprint.timer_trigger("timer", "30 */5 * * * *", use_monitor=False)
 async def tend_poison(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
     """Handle the dead letters, every five minutes."""
+    invocations.begin()
     await (await service()).engine.drain_dead_letters()
 
 

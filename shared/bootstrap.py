@@ -86,12 +86,12 @@ def start_telemetry() -> None:
 
 
 async def build(settings: Settings) -> Service:
-    """Build the service, and create the table and the queues that do not exist.
+    """Build the service, and create the table if it does not exist. The first heartbeat creates the queues.
 
-    Raises StoreUnavailable if storage does not answer.
+    Raises StoreUnavailable if the table does not answer.
     """
     ports = build_ports(settings)
-    await asyncio.gather(ports.store.prepare(), ports.wakeups.prepare(), ports.requests.prepare())
+    await ports.store.prepare()
     return Service(settings, Engine(ports))
 
 

@@ -10,7 +10,7 @@ from shared.contract.pages import ItemList, Page
 from shared.contract.requests import NewResponse
 from shared.core import blobs, ids
 from shared.core.backoff import poll_delay
-from shared.core.errors import BadRequest, StoreError, Unavailable, UpstreamUnavailable
+from shared.core.errors import BadRequest, StoreError, StoreIncomplete, Unavailable, UpstreamUnavailable
 from shared.core.ids import derived_id, new_id
 from shared.core.records import Record
 from shared.deliveries import attempts, redelivery
@@ -28,7 +28,8 @@ from shared.lifecycle.queue_intake import QueueMessage
 from shared.runs import runner, streams
 from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
-from shared.scheduler import dead_letters, heartbeat, sweeps
+from shared.scheduler import dead_letters, sweeps
+from shared.scheduler.heartbeat import Heartbeats
 from shared.storage.messages import DeliverNow, RunOffer, Wakeup
 from shared.telemetry.logs import logger
 
@@ -59,6 +60,7 @@ class Engine:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self._heartbeats = Heartbeats(ports)
 
     # For callers
 
@@ -161,8 +163,12 @@ class Engine:
         await runner.drive_offered_run(self._ports, offer.id, offer.epoch)
 
     async def heartbeat(self) -> None:
-        """Wake every shard that has something to do."""
-        await heartbeat.beat(self._ports)
+        """Wake every shard that has something to do, and create our queues that do not exist."""
+        await self._heartbeats.run()
+
+    def accompany_invocation(self) -> None:
+        """Start a heartbeat beside an invocation, if this process has had none for a minute. Raises nothing."""
+        self._heartbeats.accompany()
 
     async def deliver(self, hint: DeliverNow) -> None:
         """Make the delivery attempt that a message asks for."""
@@ -188,11 +194,17 @@ class Engine:
         await dead_letters.drain(self._ports)
 
     async def check(self) -> None:
-        """Raise StoreUnavailable if the table, or a queue of wake-ups, deliveries or runs, is not usable.
+        """Raise StoreUnavailable if the table or a queue does not answer, and StoreIncomplete if one does not exist.
 
         Raises Unavailable if there are no credentials for the default upstream.
         """
-        await asyncio.gather(self._ports.store.check(), self._ports.wakeups.check())
+        ports = self._ports
+        tables, hints, requests = await asyncio.gather(
+            ports.store.missing(), ports.wakeups.missing(), ports.requests.missing()
+        )
+        missing = [f"table {name}" for name in tables] + [f"queue {name}" for name in hints + requests]
+        if missing:
+            raise StoreIncomplete(missing)
         try:
             await self._ports.upstreams.default.check()
         except UpstreamUnavailable as error:

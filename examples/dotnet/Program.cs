@@ -3,6 +3,7 @@
 // sample of background responses, with a base URL and a key.
 
 using System.ClientModel;
+using System.ClientModel.Primitives;
 using Microsoft.Agents.AI;
 using OpenAI;
 using OpenAI.Responses;
@@ -11,7 +12,11 @@ string baseUrl = Environment.GetEnvironmentVariable("BASE") ?? throw new Invalid
 string key = Environment.GetEnvironmentVariable("KEY") ?? throw new InvalidOperationException("KEY is not set.");
 string model = Environment.GetEnvironmentVariable("MODEL") ?? "sim-5s";
 
-AIAgent agent = new OpenAIClient(new ApiKeyCredential(key), new OpenAIClientOptions { Endpoint = new Uri(baseUrl) })
+// The client's default policy waits only where an answer has a Retry-After, as every temporary error of the service
+// has. A lost connection has none, so choose a policy that waits. No policy repeats the empty 404 with which the platform
+// answers while it starts: start the run again.
+OpenAIClientOptions service = new() { Endpoint = new Uri(baseUrl), RetryPolicy = new ClientRetryPolicy(3) };
+AIAgent agent = new OpenAIClient(new ApiKeyCredential(key), service)
     .GetResponsesClient()
     .AsAIAgent(model: model, instructions: "You are a helpful assistant.");
 

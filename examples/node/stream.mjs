@@ -2,7 +2,7 @@
 // npm install; BASE, KEY and, if you like, MODEL come from the environment.
 import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
-import OpenAI, { APIConnectionError, APIError } from "openai";
+import OpenAI, { APIConnectionError, APIError, NotFoundError } from "openai";
 
 const { BASE: baseURL, KEY: apiKey, MODEL: model = "sim-5s" } = process.env;
 const { responses } = new OpenAI({ baseURL, apiKey });
@@ -25,8 +25,10 @@ while (!ENDS.includes(last?.type)) {
       else if (event.type === "response.output_text.delta") text += event.delta;
     }
   } catch (error) {
-    // A stream that breaks is an error of the runtime, not of the SDK.
-    if (error instanceof APIError && !(error instanceof APIConnectionError)) throw error;
+    // A stream that breaks is an error of the runtime, not of the SDK. An empty 404 comes from the platform, while it
+    // starts. The service's own has an error in its body.
+    const isStarting = error instanceof NotFoundError && !error.error;
+    if (error instanceof APIError && !(error instanceof APIConnectionError) && !isStarting) throw error;
     await pause(1000);
   }
 }

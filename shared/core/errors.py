@@ -24,6 +24,7 @@ UpstreamError                the upstream's fault
 StoreError                   storage's fault
   Conflict                   another write came first: read again, decide again
   StoreUnavailable           storage did not answer
+    StoreIncomplete          a table or queue of ours does not exist
 Unreadable                   stored data that this version cannot read
   UnreadableRow              a row of the table
   UnreadableMessage          a queue message
@@ -213,6 +214,14 @@ class Conflict(StoreError):
 
 class StoreUnavailable(StoreError):
     """Storage did not answer, or answered with an error."""
+
+
+class StoreIncomplete(StoreUnavailable):
+    """Something of ours is not in storage. `missing` names it, such as "table responses" or "queue runs"."""
+
+    def __init__(self, missing: "list[str]") -> None:
+        super().__init__("storage is incomplete")
+        self.missing = missing
 
 
 class Unreadable(Exception):

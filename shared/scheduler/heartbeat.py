@@ -1,11 +1,15 @@
-"""The heartbeat: once a minute, it wakes every shard that has something to do. No other scan covers all shards."""
+"""The heartbeat: it wakes every shard that has something to do. No other scan covers all shards.
+
+A timer starts one every minute, and so does an invocation of a process that has had none for a minute.
+"""
 
 import asyncio
 
 from shared.core.errors import StoreError
 from shared.core.ids import SHARDS
 from shared.runtime.ports import Ports
-from shared.telemetry import metrics
+from shared.scheduler.heartbeat_age import HeartbeatAge, Moment
+from shared.telemetry import metrics, tracing
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
@@ -13,24 +17,76 @@ _log = logger(__name__)
 HEARTBEAT_MS = 60_000
 
 
-async def beat(ports: Ports) -> None:
+class Heartbeats:
+    """The heartbeats of one process. At most one runs at a time."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._age = HeartbeatAge()
+        self._running: asyncio.Task[None] | None = None
+        self._has_queues = False
+
+    def accompany(self) -> None:
+        """Start a heartbeat beside an invocation, if the last one that reached storage is over a minute old."""
+        if self._age.is_due(self._now()):
+            self._start()
+
+    async def run(self) -> None:
+        """Run a heartbeat, or wait for the one that is running."""
+        await asyncio.shield(self._running if self._running and not self._running.done() else self._start())
+
+    def _start(self) -> "asyncio.Task[None]":
+        self._age.begin(self._now())
+        with tracing.under(""):  # the heartbeat is no part of the request that it happens to accompany
+            self._running = self._ports.background.start(self._beat(), _log_failure)
+        return self._running
+
+    async def _beat(self) -> None:
+        reached = False
+        try:
+            reached = await beat(self._ports) and await self._create_queues()
+        finally:
+            self._age.end(reached=reached)
+
+    async def _create_queues(self) -> bool:
+        """Create our queues that do not exist, once per process. Return whether that succeeded."""
+        if not self._has_queues:
+            try:
+                await asyncio.gather(self._ports.wakeups.prepare(), self._ports.requests.prepare())
+            except StoreError:
+                _log.warning("heartbeat.queues_missing")
+                return False
+            self._has_queues = True
+        return True
+
+    def _now(self) -> Moment:
+        clock = self._ports.clock
+        return Moment(clock.now_ms(), clock.elapsed_s())
+
+
+def _log_failure(error: BaseException) -> None:
+    _log.error("heartbeat.failed", exc_info=error)
+
+
+async def beat(ports: Ports) -> bool:
     """Send a wake-up for every shard whose first alarm is overdue or due within a minute.
 
     This takes 16 queries of one row each. These wake-ups repeat until the next heartbeat, past alarms that disappear
-    before they fire.
+    before they fire. Returns whether storage answered all queries.
     """
     now_ms = ports.clock.now_ms()
     async with asyncio.TaskGroup() as group:
-        for shard in SHARDS:
-            group.create_task(_check(ports, shard, now_ms))
+        checks = [group.create_task(_check(ports, shard, now_ms)) for shard in SHARDS]
+    return all(check.result() for check in checks)
 
 
-async def _check(ports: Ports, shard: str, now_ms: int) -> None:
+async def _check(ports: Ports, shard: str, now_ms: int) -> bool:
     try:
         due_ms = await ports.store.first_due(shard)
     except StoreError:
         _log.warning("heartbeat.missed", extra={"shard": shard})
-        return
+        return False
     metrics.alarms_overdue.record(max(0, now_ms - (due_ms or now_ms)) / 1000)
     if due_ms is not None and due_ms < now_ms + HEARTBEAT_MS:
         await ports.wakeups.sweep(shard, due_ms, (now_ms + HEARTBEAT_MS) // 1000)
+    return True

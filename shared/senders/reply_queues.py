@@ -13,7 +13,7 @@ from azure.storage.queue.aio import QueueServiceClient
 from shared.core.outcomes import Answer, SendError
 from shared.senders.admission import Admission
 from shared.storage.messages import INTERNAL, POISON
-from shared.storage.wakeups import DEADLINE_S, KEPT_S
+from shared.storage.queues import DEADLINE_S, KEPT_S
 
 
 def is_allowed(name: str, patterns: tuple[str, ...]) -> bool:

@@ -2,11 +2,17 @@
 
     nudges       {"shard": "a", "at": 1800000000, "until": 1800000060}     Wakeup
     deliveries   {"alarm": "alarm|..."}                                    DeliverNow
-    runs         {"id": "resp_...", "epoch": 2}                            RunOffer
+    runs         {"response": "resp_...", "epoch": 2}                      RunOffer
     requests     {"request": {...}, "reply_to": ..., ...}                  QueuedRequest
 
 A message that cannot be read raises UnreadableMessage, which carries the bytes. Unknown members are ignored, so an
 older version reads what a newer one sends.
+
+Our own messages have no member that is named as the platform names what it knows of a message: id, dequeueCount,
+expirationTime, insertionTime, nextVisibleTime, popReceipt, in any case of letters. A trigger that takes text would put
+the member in place of that. Earlier releases used `id` in offers and in requests that they sent again, and these are
+still read. A process of such a release drops an offer of this one, and the run's alarm repeats the offer. It takes a
+request that this one sent again for a new request. So let `requests` run empty before the deployment that replaces it.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +31,7 @@ REQUESTS = "requests"
 INTERNAL = (WAKEUPS, DELIVERIES, RUNS, REQUESTS)
 POISON = "-poison"  # the platform's suffix for the queue of messages that a trigger gave up
 
+FIRST_MESSAGE = "first_message"
 MAX_NAME = 256  # characters of `id`, `reply_to` and `correlation_id`
 MAX_REQUEST = 46_000  # bytes. With what is added when it is sent again, it fits into 64 KiB of base64.
 MAX_UNREAD = 8_192  # characters that are kept of a message that cannot be read
@@ -94,13 +101,16 @@ class RunOffer:
 
     def encode(self) -> bytes:
         """Return the message as JSON."""
-        return orjson.dumps({"id": self.id, "epoch": self.epoch})
+        return orjson.dumps({"response": self.id, "epoch": self.epoch})
 
     @classmethod
     def decode(cls, body: bytes) -> "RunOffer":
         """Return the offer in a message. Raises UnreadableMessage."""
         match _object(body):
-            case {"id": str(response_id), "epoch": int(epoch)} if is_id(response_id):
+            case {"response": str(response_id), "epoch": int(epoch)} | {
+                "id": str(response_id),
+                "epoch": int(epoch),
+            } if is_id(response_id):
                 return cls(response_id, epoch)
         raise UnreadableMessage("not a response and an epoch", body)
 
@@ -125,9 +135,11 @@ class QueuedRequest:
     """A request that came by queue, as far as it can be read. `wrong` is the first error in it.
 
     {"request": {...}, "reply_to": "queue", "correlation_id": "...", "id": "...", "traceparent": "..."}
+
+    `id` is the sender's. In a message that we have sent again, `first_message` is the id of the sender's message.
     """
 
-    id: str  # all copies of a message share it
+    id: str  # all copies of a message share it: the sender's id, or else the id of the first message
     request: dict[str, Any] = field(repr=False)  # or the text of the message as `input`, if it is unreadable
     reply_to: str | None = None
     correlation_id: str | None = None
@@ -149,12 +161,12 @@ class QueuedRequest:
         rejected, unread = _rejection(members.get("rejected")), {"input": body.decode(errors="replace")[:MAX_UNREAD]}
         if wrong:
             return cls(message_id, unread, wrong=wrong, rejected=rejected)
-        names = {name: members.get(name) for name in ("id", "reply_to", "correlation_id")}
+        names = {name: members.get(name) for name in ("id", FIRST_MESSAGE, "reply_to", "correlation_id")}
         bad = [name for name, value in names.items() if not _is_name(value)]
         good = {name: value for name, value in names.items() if name not in bad}
         request = members.get("request")
         return cls(
-            good.get("id") or message_id,
+            good.get("id") or good.get(FIRST_MESSAGE) or message_id,
             request if isinstance(request, dict) else unread,
             reply_to=good.get("reply_to"),
             correlation_id=good.get("correlation_id"),
@@ -170,7 +182,7 @@ def returned_request(message_id: str, body: bytes) -> bytes:
 
     It carries the id of the first message. Raises UnreadableMessage if `body` is not a JSON object.
     """
-    return orjson.dumps({"id": message_id, **_object(body), "returned": True})
+    return orjson.dumps({FIRST_MESSAGE: message_id, **_object(body), "returned": True})
 
 
 def requeued_request(message_id: str, body: bytes) -> bytes:
@@ -178,14 +190,14 @@ def requeued_request(message_id: str, body: bytes) -> bytes:
 
     It carries the id of the first message. Raises UnreadableMessage if `body` is not a JSON object.
     """
-    return orjson.dumps({"id": message_id, **_object(body)})
+    return orjson.dumps({FIRST_MESSAGE: message_id, **_object(body)})
 
 
 def rejected_request(queued: QueuedRequest, rejection: Rejection) -> bytes:
     """Return the body that moves a request to the poison queue, with the reason."""
     return orjson.dumps(
         {
-            "id": queued.id,
+            FIRST_MESSAGE: queued.id,
             "request": queued.request,
             "rejected": {"reason": rejection.reason, "code": rejection.code},
             "traceparent": queued.traceparent,

@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared.core.errors import StoreUnavailable
 from shared.storage.faults import reaching
 from shared.storage.messages import POISON, REQUESTS
-from shared.storage.wakeups import DEADLINE_S, KEPT_S
+from shared.storage.queues import DEADLINE_S, create_queue, queue_exists, send_message
 
+_OURS = (REQUESTS, REQUESTS + POISON)  # only others send to the first, and an operator may look for the second
 BATCH = 32  # the most messages that storage returns at once
+_WITHOUT_SPACE = dict.fromkeys(map(ord, " \t\r\n"))
 HIDDEN_S = 600  # while a message is handled. If that fails, it becomes visible again.
 
 
@@ -32,9 +34,13 @@ class DeadLetter:
 
     @property
     def body(self) -> bytes | None:
-        """The bytes that a trigger would get, or None if the text is not base64."""
+        """The bytes that a trigger would get, or None if the text is not base64.
+
+        White space in the text is ignored, as the platform does:
+        https://learn.microsoft.com/dotnet/api/system.convert.frombase64string
+        """
         try:
-            return base64.b64decode(self.text, validate=True)
+            return base64.b64decode(self.text.translate(_WITHOUT_SPACE), validate=True)
         except (binascii.Error, ValueError):
             return None
 
@@ -47,21 +53,25 @@ class RequestQueue:
 
     async def prepare(self) -> None:
         """Create the queues that do not exist. Raises StoreUnavailable."""
-        for name in (REQUESTS, REQUESTS + POISON):
-            async with self._reaching(name) as queue:
-                try:
-                    await queue.create_queue()
-                except ResourceExistsError:
-                    continue
+        for name in _OURS:
+            async with self._queues.get_queue_client(name) as queue:
+                await create_queue(queue)
+
+    async def missing(self) -> list[str]:
+        """Return the names of the queues that do not exist. Raises StoreUnavailable if one does not answer."""
+        return [name for name in _OURS if not await self._exists(name)]
+
+    async def _exists(self, name: str) -> bool:
+        async with self._queues.get_queue_client(name) as queue:
+            return await queue_exists(queue)
 
     async def send(self, name: str, body: bytes, *, delay_s: int = 0) -> None:
         """Send a message in base64, as triggers read it. It becomes visible after `delay_s` seconds.
 
-        Raises StoreUnavailable if the queue does not accept it.
+        A queue that does not exist is created. Raises StoreUnavailable if the queue does not accept the message.
         """
-        async with self._reaching(name) as queue:
-            text = base64.b64encode(body).decode()
-            await queue.send_message(text, visibility_timeout=delay_s or None, time_to_live=KEPT_S)
+        async with self._queues.get_queue_client(name) as queue:
+            await send_message(queue, base64.b64encode(body).decode(), delay_s)
 
     async def receive(self, name: str) -> list[DeadLetter]:
         """Return up to 32 messages, and hide them from other readers for 10 minutes.

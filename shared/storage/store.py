@@ -50,9 +50,10 @@ class Store:
             except ResourceExistsError:
                 return
 
-    async def check(self) -> None:
-        """Raise StoreUnavailable if the table does not answer."""
-        await self.first_due("0")
+    async def missing(self) -> list[str]:
+        """Return the name of the table if it does not exist. Raises StoreUnavailable if it does not answer."""
+        async with reaching(DEADLINE_S):
+            return [] if await self._table.exists() else [self._table.table_name]
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -70,6 +70,11 @@ class Table(TableClient):
                 break
         return found
 
+    async def exists(self) -> bool:
+        """Return whether the table exists. Raises AzureError if the read fails."""
+        response = await self._read(f"{self.table_name}()", {"$select": "RowKey", "$top": "1"})
+        return response.status_code != 404 and bool(_content(response))
+
     async def _read(self, path: str, query: Mapping[str, str]) -> AsyncHttpResponse:
         url = f"{self.scheme}://{self._primary_hostname}/{path}?{urlencode(query, quote_via=quote)}".rstrip("?")
         request = HttpRequest("GET", url, headers={**_READ, "x-ms-version": self.api_version})

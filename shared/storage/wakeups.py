@@ -11,19 +11,17 @@ continue until the next heartbeat. The first alarm of a shard is often a lease t
 alarm behind it may have been left by a process that crashed, and then no wake-up for it exists.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueClient
 
 from shared.core.errors import StoreUnavailable
-from shared.storage.faults import reaching
 from shared.storage.messages import DELIVERIES, RUNS, WAKEUPS, DeliverNow, RunOffer, Wakeup
+from shared.storage.queues import create_queue, queue_exists, send_message
 from shared.telemetry.logs import logger
 
 DELAY_MAX_S = 59
-DEADLINE_S = 10.0
-KEPT_S = 7 * 86_400
 _REMEMBERED = 2_000
 
 _log = logger(__name__)
@@ -43,23 +41,12 @@ class Wakeups:
 
     async def prepare(self) -> None:
         """Create the queues that do not exist. Raises StoreUnavailable."""
-        for queue in self._queues.values():
-            async with reaching(DEADLINE_S):
-                try:
-                    await queue.create_queue()
-                except ResourceExistsError:
-                    continue
-                except ResourceNotFoundError as error:
-                    raise StoreUnavailable from error
+        await asyncio.gather(*map(create_queue, self._queues.values()))
 
-    async def check(self) -> None:
-        """Raise StoreUnavailable if a queue does not answer or does not exist."""
-        for queue in self._queues.values():
-            try:
-                async with reaching(DEADLINE_S):
-                    await queue.get_queue_properties()
-            except AzureError as error:
-                raise StoreUnavailable from error
+    async def missing(self) -> list[str]:
+        """Return the names of the queues that do not exist. Raises StoreUnavailable if one does not answer."""
+        found = await asyncio.gather(*map(queue_exists, self._queues.values()))
+        return [name for name, exists in zip(self._queues, found, strict=True) if not exists]
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -103,11 +90,8 @@ class Wakeups:
 
     async def _send(self, name: str, message: bytes, delay_s: int) -> bool:
         try:
-            async with reaching(DEADLINE_S):
-                await self._queues[name].send_message(
-                    message.decode(), visibility_timeout=delay_s or None, time_to_live=KEPT_S
-                )
-        except (StoreUnavailable, AzureError) as error:
+            await send_message(self._queues[name], message.decode(), delay_s)
+        except StoreUnavailable as error:
             cause = error.__cause__ or error
             _log.warning("nudge.lost", extra={"queue": name, "error": type(cause).__name__})
             return False

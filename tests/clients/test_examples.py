@@ -15,6 +15,7 @@ from local.azurite import Azurite
 from local.stack.process import ROOT, Process, wait_for
 from tests.support.connection_cutter import cutter
 from tests.support.service_process import Service, create, service
+from tests.support.starting_platform import starting_platform
 
 EXAMPLES = ROOT / "examples"
 NODE_MODULES = ROOT / "tests" / "clients" / "node_modules"
@@ -28,6 +29,7 @@ The first is cut before the answer, the second within the first event, and the t
 POLLS = ("agent_framework_poll.py", "openai_poll.py", "node/poll.mjs")
 STREAMS = ("agent_framework_stream.py", "openai_stream.py", "node/stream.mjs")
 CURL = ("curl/poll.sh", "curl/stream.sh")
+PATIENT = ("openai_poll.py", "node/poll.mjs", "openai_stream.py", "node/stream.mjs", "curl/poll.sh")
 RECEIVERS = ("callback_receiver.py", "node/callback_receiver.mjs")
 NOT_RUN = ("node/.npmrc", "node/package.json", "dotnet/Program.cs", "dotnet/BackgroundResponses.csproj")
 
@@ -96,6 +98,20 @@ def test_a_client_prints_the_whole_answer(running: Service, name: str, request: 
     assert "completed" in text
     assert text.count("This answer is simulated by sim-1s") == 1
     assert "1. Why do long calls break?" in text
+
+
+@pytest.mark.parametrize("name", PATIENT)
+def test_a_client_outlasts_the_start_of_the_platform(
+    running: Service, name: str, request: pytest.FixtureRequest
+) -> None:
+    """The program repeats a call that is answered by an empty 404. The work is started only once."""
+    key = running.callers["first"].api_key
+    with starting_platform(running.hosts[0].url, refusals=2) as (url, refused):
+        ran = ended(command(name, request), BASE=f"{url}/openai/v1", KEY=key, MODEL="sim-1s")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("This answer is simulated by sim-1s") == 1
+    assert refused == ["POST"] * 2 + ([] if "stream" in name else ["GET"] * 2)
+    assert running.model.stats()["started_twice"] == 0
 
 
 @pytest.mark.parametrize("name", STREAMS)

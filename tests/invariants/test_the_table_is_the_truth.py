@@ -45,4 +45,4 @@ async def test_a_message_is_only_a_hint(stage: Stage) -> None:
     await Life(stage, "content").run(Engine(new_process(stage)))
     sent = [one for one in stage.sent if one.queue in HINTS]
     assert {one.queue for one in sent} >= {"nudges", "deliveries"}
-    assert {name for one in sent for name in one.content} <= {"shard", "at", "until", "alarm", "id", "epoch"}
+    assert {name for one in sent for name in one.content} <= {"shard", "at", "until", "alarm", "response", "epoch"}

@@ -188,7 +188,6 @@ def test_every_request_without_a_valid_key_is_401(running: Service, headers: dic
     ("method", "path", "status"),
     [
         ("GET", "/v1/none", 404),
-        ("GET", "/", 404),
         ("GET", "/v1/responses", 405),
         ("PUT", "/openai/v1/responses", 405),
         ("PATCH", "/openai/responses/resp_1", 405),
@@ -199,6 +198,28 @@ def test_every_request_without_a_valid_key_is_401(running: Service, headers: dic
 def test_a_request_that_no_route_accepts_is_404_or_405(running: Service, method: str, path: str, status: int) -> None:
     """The error has the full envelope."""
     assert error_of(running.stranger().request(method, path))[0] == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("TRACE", "/v1/responses"),
+        ("BREW", "/v1/none"),
+        ("GET", "/v1/responses/resp_%0A"),
+        ("GET", "/v1/responses/a%20b"),
+        ("POST", "/v1/responses/a%09b/cancel"),
+        ("GET", "/none/%0D%0Ax"),
+    ],
+)
+def test_a_request_that_reaches_no_function_is_answered_by_the_platform(
+    running: Service, method: str, path: str
+) -> None:
+    """An unknown method, or white space in a path, is an empty 404.
+
+    Such a request must not reach the worker's web server, which might answer it without calling a function.
+    """
+    answer = running.stranger().request(method, path)
+    assert (answer.status_code, answer.content, answer.headers.get("x-request-id")) == (404, b"", None)
 
 
 def test_every_answer_has_a_request_id(running: Service, client: httpx.Client) -> None:

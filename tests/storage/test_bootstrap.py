@@ -13,7 +13,7 @@ from azure.storage.queue.aio import QueueServiceClient
 from local.stack.ports import free_port
 from shared.bootstrap import TABLE, build, build_ports
 from shared.core.changesets import ChangeSet
-from shared.core.errors import UpstreamUnavailable
+from shared.core.errors import StoreIncomplete, StoreUnavailable, UpstreamUnavailable
 from shared.core.ids import new_id
 from shared.core.records import Record, Target
 from shared.engine import Engine
@@ -28,6 +28,8 @@ from tests.support.stage import SECRET, Stage
 
 KEY = "sk-geheim"
 REQUIRED = {"UPSTREAM_BASE_URL": "https://api.example.com/v1", "CALLERS": '[{"name": "ann"}, {"name": "bob"}]'}
+OURS = {WAKEUPS, DELIVERIES, RUNS, REQUESTS, REQUESTS + POISON}
+ORDER = [WAKEUPS, DELIVERIES, RUNS, REQUESTS, REQUESTS + POISON].index
 NOWHERE = "UseDevelopmentStorage=true"
 
 
@@ -181,10 +183,16 @@ async def test_reply_queues_are_those_of_the_storage_account(connection_string: 
 # Storage
 
 
-async def test_building_creates_the_table_and_the_queues(connection_string: str) -> None:
-    """The table and all queues exist afterwards, except the poison queues of hints, which the platform creates.
+async def queue_names(connection_string: str) -> set[str]:
+    """Return the names of the account's queues."""
+    async with QueueServiceClient.from_connection_string(connection_string) as queues:
+        return {str(queue.name) async for queue in queues.list_queues()}
 
-    Building again leaves them alone.
+
+async def test_building_creates_the_table_and_a_heartbeat_the_queues(connection_string: str) -> None:
+    """Building creates the table, and the first heartbeat the queues, except the poison queues of hints.
+
+    The platform creates those when it needs them. Building again and other heartbeats leave everything alone.
     """
     settings = load_settings({"AzureWebJobsStorage": connection_string, "UPSTREAM_API_KEY": KEY, **REQUIRED})
     async with AsyncExitStack() as built:
@@ -192,12 +200,49 @@ async def test_building_creates_the_table_and_the_queues(connection_string: str)
             service = await build(settings)
             built.push_async_callback(service.engine.aclose)
             assert service.callers is settings.callers
+            await service.engine.heartbeat()
             await service.engine.check()
-    async with QueueServiceClient.from_connection_string(connection_string) as queues:
-        names = {queue.name async for queue in queues.list_queues()}
-    assert names == {WAKEUPS, DELIVERIES, RUNS, REQUESTS, REQUESTS + POISON}
+    assert await queue_names(connection_string) == OURS
     async with Stage(connection_string) as stage:
         assert (await stage.table()).table_name == TABLE
+
+
+async def test_a_service_is_built_without_its_queues(connection_string: str) -> None:
+    """Building calls no queue, so queues that do not answer delay no start. Readiness and heartbeats find out."""
+    dead = connection_string.replace(f":{port_of(connection_string, 'Queue')}/", f":{free_port()}/")
+    settings = load_settings({"AzureWebJobsStorage": dead, "UPSTREAM_API_KEY": KEY, **REQUIRED})
+    service = await build(settings)
+    with pytest.raises(StoreUnavailable):
+        await service.engine.check()
+    await service.engine.heartbeat()
+    await service.engine.aclose()
+
+
+async def test_readiness_names_what_is_missing(connection_string: str) -> None:
+    """Without the table or a queue, readiness says which is missing. A heartbeat creates the queues."""
+    async with ports_of(connection_string, UPSTREAM_API_KEY=KEY) as ports:
+        engine = Engine(ports)
+        with pytest.raises(StoreIncomplete) as incomplete:
+            await engine.check()
+        assert incomplete.value.missing == [f"table {TABLE}", *(f"queue {name}" for name in sorted(OURS, key=ORDER))]
+        await ports.store.prepare()
+        await engine.heartbeat()
+        await engine.check()
+
+
+@pytest.mark.parametrize("name", ["nudges", "deliveries", "runs", "requests", "requests-poison"])
+async def test_a_queue_that_is_deleted_is_named_by_readiness(connection_string: str, name: str) -> None:
+    """While the process runs, readiness names each queue of ours that is deleted. A new process creates it again."""
+    async with ports_of(connection_string, UPSTREAM_API_KEY=KEY) as ports:
+        await ports.store.prepare()
+        await Engine(ports).heartbeat()
+        async with QueueServiceClient.from_connection_string(connection_string) as queues:
+            await queues.delete_queue(name)
+        with pytest.raises(StoreIncomplete) as incomplete:
+            await Engine(ports).check()
+        assert incomplete.value.missing == [f"queue {name}"]
+        await Engine(ports).heartbeat()
+        await Engine(ports).check()
 
 
 async def test_an_account_can_be_named_instead_of_a_connection_string() -> None:

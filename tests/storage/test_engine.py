@@ -12,10 +12,11 @@ import pytest
 from shared.contract.callers import Caller
 from shared.contract.pages import Page
 from shared.contract.requests import parse_request
-from shared.core.errors import NotFound, StoreUnavailable, TooLarge
+from shared.core.errors import NotFound, StoreIncomplete, StoreUnavailable, TooLarge
 from shared.core.ids import new_id, shard_of, token_for
 from shared.core.states import Status
 from shared.engine import Engine
+from shared.storage.messages import REQUESTS
 from tests.support.clocks import START_MS, Clock
 from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
 
@@ -163,6 +164,17 @@ async def test_readiness_needs_table_and_queues(stage: Stage) -> None:
     async with stage.proxy.refusing():
         with pytest.raises(StoreUnavailable):
             await stage.engine.check()
+
+
+async def test_every_process_may_answer_for_readiness(stage: Stage) -> None:
+    """Readiness asks storage and keeps nothing: a queue that another process has created is there."""
+    async with stage.queue(REQUESTS) as queue:
+        await queue.delete_queue()
+        with pytest.raises(StoreIncomplete) as incomplete:
+            await stage.engine.check()
+        assert incomplete.value.missing == ["queue requests"]
+        await (await stage.process()).heartbeat()
+        await stage.engine.check()
 
 
 async def test_all_rows_of_a_response_are_in_its_shard(stage: Stage) -> None:

@@ -93,7 +93,7 @@ async def replayed(stage: Stage, response_id: str, after: int | None = None) -> 
 def offers(stage: Stage, response_id: str) -> list[int]:
     """Return the epochs for which the run has been offered by message so far."""
     sent = [one.content for one in stage.sent if one.queue == RUNS]
-    return [message["epoch"] for message in sent if message["id"] == response_id]
+    return [message["epoch"] for message in sent if message["response"] == response_id]
 
 
 def numbers(received: Sequence[Received]) -> list[int]:

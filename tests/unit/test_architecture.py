@@ -51,6 +51,7 @@ PURE_MODULES = {
     "shared.senders.circuit_breaker",
     "shared.senders.url_policy",
     "shared.deliveries.retry_policy",
+    "shared.scheduler.heartbeat_age",
     "shared.upstreams.agents.inputs",
     "shared.upstreams.agents.output_events",
     "shared.upstreams.agents.updates",

@@ -163,6 +163,32 @@ def test_a_bad_request_is_answered_with_its_error(
     await_empty(account, REQUESTS)
 
 
+def test_fields_named_as_the_messages_own_are_the_senders(sender: Sender) -> None:
+    """Fields that are named as what the platform knows of a message change nothing of that.
+
+    Two messages with the same wrong `id` are two responses, and each sender learns what is wrong. A valid message with
+    a dequeue count and times in it is answered.
+    """
+    for name in ("first", "second"):
+        sender.send(id=7, request={"model": "sim-instant"}, correlation_id=name)
+    refused = [sender.event() for _ in range(2)]
+    assert {event["correlation_id"] for event in refused} == {"first", "second"}
+    assert {event["data"]["error"]["message"].split()[0] for event in refused} == {"'id'"}
+    assert len({event["data"]["id"] for event in refused}) == 2
+    fields = {"dequeueCount": 5, "ExpirationTime": "2027-01-01T00:00:00Z", "insertionTime": 1, "PopReceipt": "x"}
+    sent = sender.send(request={"model": "sim-instant"}, **fields)
+    event = sender.event()
+    assert (event["type"], event["data"]["id"]) == ("response.completed", id_of(sent))
+
+
+def test_a_message_of_any_bytes_reaches_its_function(running: Service, account: str) -> None:
+    """A message that is not UTF-8 is rejected by the service, with a reason, and not by the platform after 5 tries."""
+    rejected = running.hosts[0].written().count("request.rejected")
+    put(account, REQUESTS, b"\xff\xfe")
+    assert wait_for(lambda: running.hosts[0].written().count("request.rejected") == rejected + 1, FINISHED_S)
+    await_empty(account, REQUESTS)
+
+
 def test_a_message_that_is_not_base64_goes_to_the_poison_queue(account: str, sender: Sender) -> None:
     """The message goes to the poison queue without reaching a function. The next message is answered."""
     put(account, REQUESTS, b'{"request": {"model": "sim-1s"}}', encode=False)
@@ -195,7 +221,7 @@ def noted(account: str, message_id: str) -> str | None:
     with closing(QueueClient.from_connection_string(account, POISON)) as queue:
         texts = [message.content for message in queue.peek_messages(max_messages=32)]
     letters = [json.loads(base64.b64decode(text)) for text in texts if not text.startswith("{")]
-    return next((str(one["rejected"]["reason"]) for one in letters if one["id"] == message_id), None)
+    return next((str(one["rejected"]["reason"]) for one in letters if one["first_message"] == message_id), None)
 
 
 def shown(client: httpx.Client, message_id: str) -> str | None:

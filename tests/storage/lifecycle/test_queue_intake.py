@@ -90,6 +90,18 @@ async def test_messages_with_the_same_id_are_copies(stage: Stage) -> None:
     assert (await stage.record(id_of("order-7"))).request.reply_to == "replies-1"
 
 
+@pytest.mark.parametrize("wrong", [7, "", None, {"of": 7}])
+async def test_messages_with_the_same_wrong_id_are_two_responses(stage: Stage, wrong: Any) -> None:
+    """An `id` that is not as documented is refused, once for each message. A null is no id."""
+    for name in ("m-1", "m-2"):
+        await stage.engine.take_request(message(name, id=wrong))
+    found = [await stage.record(id_of(name)) for name in ("m-1", "m-2")]
+    refused = Status.QUEUED if wrong is None else Status.FAILED
+    assert [record.status for record in found] == [refused] * 2
+    shown = await stage.shown(found[0].id)
+    assert wrong is None or "'id' must be a string" in shown["error"]["message"]
+
+
 async def test_a_copy_of_a_message_whose_process_crashed_starts_nothing(stage: Stage) -> None:
     """If the process of the first message crashes after accepting it, a copy starts nothing and the alarm goes on."""
     gate = stage.upstream.hold_starts()
@@ -193,7 +205,7 @@ async def test_a_bad_message_without_a_reply_queue_goes_to_poison(stage: Stage, 
     """A bad message without an allowed reply queue goes to the poison queue at once, with its reason."""
     await stage.engine.take_request(QueueMessage("m-1", body))
     (rejected,) = await poison(stage)
-    assert (rejected["id"], rejected["rejected"]["reason"]) == ("m-1", reason)
+    assert (rejected["first_message"], rejected["rejected"]["reason"]) == ("m-1", reason)
     assert stage.upstream.starts.total() == 0
 
 
@@ -204,7 +216,7 @@ async def test_the_largest_message_can_be_sent_on(stage: Stage) -> None:
     assert len(body) > 45_000
     await stage.engine.take_request(QueueMessage("m-1", body))
     (rejected,) = await poison(stage)
-    assert (rejected["id"], rejected["request"]) == (name, filled)
+    assert (rejected["first_message"], rejected["request"]) == (name, filled)
     await stage.engine.requeue_request(QueueMessage("m-1", body))
 
 

@@ -53,7 +53,7 @@ async def test_a_hint_wakes_its_shard_again(stage: Stage) -> None:
     hints = {
         WAKEUPS: {"shard": shard, "at": 1},
         DELIVERIES: {"alarm": delivery.alarm_key},
-        RUNS: {"id": record.id, "epoch": 1},
+        RUNS: {"response": record.id, "epoch": 1},
     }
     for queue, hint in hints.items():
         await poisoned(stage, queue, encoded(hint))
@@ -70,7 +70,7 @@ async def test_a_hint_that_cannot_be_read_is_logged_and_deleted(
     """A hint that cannot be read is logged and deleted, and the messages behind it are handled."""
     response_id = f"resp_{'a' * 32}"
     alarm_key = f"alarm|{1:013d}|deliver|{response_id}|c"
-    good = {"shard": "a", "at": 1, "alarm": alarm_key, "id": response_id, "epoch": 1}
+    good = {"shard": "a", "at": 1, "alarm": alarm_key, "response": response_id, "epoch": 1}
     bad = ["%%%", encoded(7), encoded({}), encoded({"shard": "ab", "alarm": "alarm|1", "id": "resp_1"}), encoded(None)]
     await poisoned(stage, queue, *bad, encoded(good))
     stage.sent.clear()
@@ -87,7 +87,7 @@ async def test_a_request_that_was_not_refused_gets_another_chance(stage: Stage) 
     stage.sent.clear()
     await stage.engine.drain_dead_letters()
     (sent,) = [one for one in stage.sent if one.queue == REQUESTS]
-    assert sent.content == {**message, "id": dead_letter.id, "returned": True}
+    assert sent.content == {**message, "first_message": dead_letter.id, "returned": True}
     await stage.engine.take_request(QueueMessage("another", orjson.dumps(sent.content)))
     assert (await stage.finish(id_of(dead_letter.id))).status is Status.COMPLETED
 

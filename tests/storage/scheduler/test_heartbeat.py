@@ -1,12 +1,19 @@
 """The heartbeat: it is the only scan of all shards, and it finds every due alarm that has no wake-up."""
 
+import asyncio
+
 import orjson
+import pytest
+from azure.storage.queue.aio import QueueServiceClient
 
 from shared.core.alarms import Alarm, Kind
+from shared.engine import Engine
 from shared.scheduler.heartbeat import beat
 from shared.scheduler.sweeps import sweep
-from shared.storage.messages import Wakeup
+from shared.storage.messages import POISON, REQUESTS, WAKEUPS, Wakeup
 from tests.support.clocks import START_MS
+from tests.support.crash_points import new_process
+from tests.support.log_capture import log_events
 from tests.support.queue_pump import swept
 from tests.support.stage import NO_ALARMS, Stage, wakeup
 
@@ -97,3 +104,119 @@ async def test_rows_that_are_not_alarms_do_not_stop_the_heartbeat(stage: Stage) 
     assert wakeup(NOW_S + 30, 30, "b", until=NEXT_S) in stage.sent
     await sweep(stage.ports, "a", NOW_S)
     assert wakeup(NOW_S + 30, 30, "a") in stage.sent
+
+
+# Beside invocations
+
+
+BEAT = {"GET responses()": 16}
+
+
+async def invoked(stage: Stage, engine: Engine, *, times: int = 1) -> int:
+    """Let invocations come at once. Return how many heartbeats read storage beside them, when those have ended."""
+    before = stage.proxy.counts.copy()
+    for _ in range(times):
+        engine.accompany_invocation()
+    await asyncio.gather(*stage.ports.background.tasks)
+    found = stage.proxy.counts - before
+    assert found == {name: count * (found.total() // 16) for name, count in BEAT.items() if found}
+    return found.total() // 16
+
+
+async def test_a_process_whose_timer_never_fires_finds_overdue_alarms(stage: Stage) -> None:
+    """The first invocation of a process wakes the shards of overdue alarms that a dead process has left."""
+    await stage.plant([in_shard(-30)])
+    assert await invoked(stage, stage.engine) == 1
+    assert stage.sent == [wakeup(NOW_S - 30, 0, until=NEXT_S)]
+    stage.clock.advance(61)
+    await stage.plant([in_shard(50, "b")])
+    assert await invoked(stage, stage.engine) == 1
+    assert wakeup(NOW_S + 50, 0, "b", until=NEXT_S + 61) in stage.sent
+
+
+async def test_invocations_of_one_minute_share_a_heartbeat(stage: Stage) -> None:
+    """A hundred invocations at once start one heartbeat, and those of the next minute none."""
+    assert await invoked(stage, stage.engine, times=100) == 1
+    for second_s in (1, 30, 29):
+        stage.clock.advance(second_s)
+        assert await invoked(stage, stage.engine) == 0
+    stage.clock.advance(1)
+    assert await invoked(stage, stage.engine, times=100) == 1
+
+
+async def test_the_timers_heartbeat_counts(stage: Stage) -> None:
+    """After a heartbeat of the timer, invocations start none for a minute."""
+    await stage.engine.heartbeat()
+    assert await invoked(stage, stage.engine) == 0
+    stage.clock.advance(61)
+    assert await invoked(stage, stage.engine) == 1
+
+
+async def test_the_timer_waits_for_the_heartbeat_that_runs(stage: Stage) -> None:
+    """If the timer fires while a heartbeat runs beside an invocation, there is no second one."""
+    before = stage.proxy.counts.copy()
+    stage.engine.accompany_invocation()
+    await asyncio.gather(stage.engine.heartbeat(), stage.engine.heartbeat())
+    assert stage.proxy.counts - before == BEAT
+
+
+async def test_a_failed_heartbeat_is_repeated_by_a_later_invocation(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """During an outage invocations try again every few seconds, and no more. After it the next one succeeds."""
+    await stage.plant([in_shard(-30)])
+    async with stage.proxy.refusing():
+        for _ in range(3):
+            for _ in range(20):
+                stage.engine.accompany_invocation()
+                await asyncio.gather(*stage.ports.background.tasks)
+            stage.clock.advance(6)
+    assert log_events(caplog).count("heartbeat.missed") == 3 * 16
+    assert stage.sent == []
+    assert await invoked(stage, stage.engine) == 1
+    assert len(stage.sent) == 1
+
+
+async def test_an_invocation_does_not_wait_for_its_heartbeat(stage: Stage) -> None:
+    """A heartbeat that hangs delays no invocation and fails none, and no second one is started beside it."""
+    gate = stage.proxy.hold(lambda request: request.method == "GET", 1, carried_out=False)
+    for _ in range(3):
+        stage.engine.accompany_invocation()
+        stage.clock.advance(61)
+    await gate.reached.wait()
+    assert len(stage.ports.background.tasks) == 1
+    gate.open()
+    stage.proxy.heal()
+    await asyncio.gather(*stage.ports.background.tasks)
+    assert await invoked(stage, stage.engine) == 1
+
+
+# Queues
+
+
+async def test_the_first_heartbeat_of_a_process_creates_missing_queues(stage: Stage, connection_string: str) -> None:
+    """Those of ours, also the queue of requests and its poison queue, to which we do not send. Later ones create none.
+
+    A process that is new creates them again.
+    """
+    async with QueueServiceClient.from_connection_string(connection_string) as queues:
+        for name in (REQUESTS, REQUESTS + POISON, WAKEUPS):
+            await queues.delete_queue(name)
+        await stage.engine.heartbeat()
+        assert [await stage.ports.wakeups.missing(), await stage.ports.requests.missing()] == [[], []]
+        await queues.delete_queue(REQUESTS)
+        await stage.engine.heartbeat()
+        assert await stage.ports.requests.missing() == [REQUESTS]
+        await Engine(new_process(stage)).heartbeat()
+        assert await stage.ports.requests.missing() == []
+
+
+async def test_a_heartbeat_that_did_not_reach_storage_creates_no_queue(stage: Stage, connection_string: str) -> None:
+    """The queues are created by the first heartbeat that reaches storage."""
+    async with QueueServiceClient.from_connection_string(connection_string) as queues:
+        await queues.delete_queue(REQUESTS)
+    async with stage.proxy.refusing():
+        await stage.engine.heartbeat()
+    assert await stage.ports.requests.missing() == [REQUESTS]
+    await stage.engine.heartbeat()
+    assert await stage.ports.requests.missing() == []

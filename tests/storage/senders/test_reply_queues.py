@@ -17,7 +17,7 @@ from local.stack.ports import free_port
 from shared.core.outcomes import Answer, SendError
 from shared.senders.reply_queues import ReplySender, is_allowed
 from shared.storage.messages import DELIVERIES, POISON, REQUESTS, RUNS, WAKEUPS
-from shared.storage.wakeups import DEADLINE_S
+from shared.storage.queues import DEADLINE_S
 from tests.support.fast_loop import BACKEND, skip
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
 from tests.support.stage import until

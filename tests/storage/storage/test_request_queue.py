@@ -50,10 +50,22 @@ def test_a_dead_letter_has_the_bytes_that_a_trigger_would_get(body: bytes) -> No
     assert DeadLetter("1", "r", base64.b64encode(body).decode()).body == body
 
 
-@pytest.mark.parametrize("text", ["%%%", "YQ", "YQ=", "Y Q==", "YQ==\n", "YQ-_", "{}", "\u00e9\u00e9\u00e9\u00e9"])
+@pytest.mark.parametrize(
+    "text", ["%%%", "YQ", "YQ=", "Y Q=", "YQ==\x0b", "Y\u00a0Q==", "YQ-_", "{}", "\u00e9\u00e9\u00e9\u00e9"]
+)
 def test_a_text_that_is_not_base64_has_no_bytes(text: str) -> None:
     """A text that is not base64, in the standard alphabet and with padding, has no body."""
     assert DeadLetter("1", "r", text).body is None
+
+
+@given(st.binary(min_size=1), st.lists(st.tuples(st.floats(0, 1), st.sampled_from(" \t\r\n"))))
+def test_white_space_in_base64_is_ignored(body: bytes, spaces: list[tuple[float, str]]) -> None:
+    """Spaces, tabs and line breaks may stand anywhere, as for the platform's trigger."""
+    text = base64.b64encode(body).decode()
+    for place, space in spaces:
+        at = int(place * len(text))
+        text = text[:at] + space + text[at:]
+    assert DeadLetter("1", "r", text).body == body
 
 
 def test_an_empty_message_has_an_empty_body() -> None:
@@ -82,8 +94,15 @@ async def test_both_queues_of_requests_are_created_once(queues: QueueServiceClie
 async def test_a_queue_that_does_not_exist_has_no_messages(requests: RequestQueue) -> None:
     """The platform creates a poison queue with its first message, so one that does not exist is empty."""
     assert await requests.receive(DELIVERIES + POISON) == []
-    with pytest.raises(StoreUnavailable):
-        await requests.send(DELIVERIES + POISON, b"{}")
+
+
+async def test_a_message_creates_its_queue(requests: RequestQueue, queues: QueueServiceClient) -> None:
+    """If a queue was deleted, sending a message to it creates it. Until then it is missing."""
+    await queues.delete_queue(REQUESTS + POISON)
+    assert await requests.missing() == [REQUESTS + POISON]
+    await requests.send(REQUESTS + POISON, b"{}")
+    assert await requests.missing() == []
+    assert len(await requests.receive(REQUESTS + POISON)) == 1
 
 
 # Sending
@@ -176,6 +195,7 @@ async def test_every_fault_of_storage_is_one_error(connection_string: str) -> No
         requests = RequestQueue(away)
         for call in (
             requests.prepare(),
+            requests.missing(),
             requests.send(REQUESTS, b"{}"),
             requests.receive(REQUESTS),
             requests.delete(REQUESTS, DeadLetter("1", "r", "")),
@@ -195,13 +215,15 @@ async def test_a_queue_that_is_being_deleted_is_a_fault(connection_string: str) 
         async with QueueServiceClient.from_connection_string(account, retry_total=0) as queues:
             requests = RequestQueue(queues)
             for call in (
+                requests.prepare(),
+                requests.missing(),
                 requests.send(REQUESTS, b"{}"),
                 requests.receive(REQUESTS),
                 requests.delete(REQUESTS, DeadLetter("1", "r", "")),
             ):
                 with pytest.raises(StoreUnavailable):
                     await call
-        assert len(storage.requests) == 3
+        assert len(storage.requests) == 5
 
 
 async def test_a_message_that_a_broken_connection_may_have_lost_is_reported(connection_string: str) -> None:

@@ -191,7 +191,13 @@ async def test_a_change_keeps_the_members_of_a_newer_version(stage: Stage) -> No
 # Messages
 
 
-@pytest.mark.parametrize("queue", [WAKEUPS, DELIVERIES, RUNS])
+def test_an_offer_is_read() -> None:
+    """The offer of a run is read. It names its response in another member since, so it is not written as it was."""
+    (content,) = Storage.load(FOLDER / "messages.json").sent(RUNS)
+    assert RunOffer.decode(orjson.dumps(content | {"colour": "red"})) == RunOffer(content["id"], content["epoch"])
+
+
+@pytest.mark.parametrize("queue", [WAKEUPS, DELIVERIES])
 def test_a_hint_is_read_and_written_unchanged(queue: str) -> None:
     """A hint is read and written with the same content as in version 1."""
     sent = Storage.load(FOLDER / "messages.json").sent(queue)

@@ -111,13 +111,23 @@ async def test_a_run_is_offered_at_once_for_one_epoch(stage: Stage) -> None:
     async with stage.queue(RUNS) as queue:
         message = await queue.receive_message()
     assert message is not None
-    assert orjson.loads(message.content) == {"id": response_id, "epoch": 3}
+    assert orjson.loads(message.content) == {"response": response_id, "epoch": 3}
 
 
 async def test_queues_are_created_once(stage: Stage) -> None:
-    """Preparing queues that exist raises nothing, and the check passes."""
+    """Preparing queues that exist raises nothing, and none is missing."""
     await stage.ports.wakeups.prepare()
-    await stage.ports.wakeups.check()
+    assert await stage.ports.wakeups.missing() == []
+
+
+async def test_a_queue_that_is_missing_is_named(stage: Stage) -> None:
+    """A queue that was deleted is missing until a hint is sent to it. Then it has the hint."""
+    async with stage.queue(RUNS) as queue:
+        await queue.delete_queue()
+        assert await stage.ports.wakeups.missing() == [RUNS]
+        await stage.ports.wakeups.offer(new_id(), 1)
+        assert await stage.ports.wakeups.missing() == []
+        assert await queue.receive_message() is not None
 
 
 async def test_sending_never_raises(stage: Stage, connection_string: str) -> None:
@@ -134,6 +144,6 @@ async def test_sending_never_raises(stage: Stage, connection_string: str) -> Non
         await unreachable.deliver("key")
         await unreachable.offer(new_id(), 1)
         with pytest.raises(StoreUnavailable):
-            await unreachable.check()
+            await unreachable.missing()
         with pytest.raises(StoreUnavailable):
             await unreachable.prepare()

@@ -8,9 +8,11 @@ from typing import Any, cast
 import orjson
 import pytest
 from azurefunctions.extensions.http.fastapi import Request, Response
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
-from functions.answers import EventStream, as_json, as_response, for_anyone, read_json
+from functions.answers import RETRY_AFTER_S, EventStream, as_json, as_response, for_anyone, read_json
 from shared.contract.requests import MAX_BODY
 from shared.core import errors
 from shared.core.errors import ServiceError, TooLarge, UnsupportedMediaType
@@ -95,7 +97,7 @@ def test_an_answer_is_json_with_a_request_id() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_a_service_error_is_answered_with_its_status_and_envelope(error: ServiceError) -> None:
-    """The answer has a request id, and `Retry-After` if the error gives a time."""
+    """The answer has a request id, and `Retry-After` if the error gives a time or is temporary."""
     response = answered(error)
     assert (response.status_code, body_of(response)) == (error.status, error.envelope())
     assert response.headers["x-request-id"]
@@ -124,7 +126,41 @@ def test_an_internal_error_is_not_shown_in_the_answer(
     assert body_of(response)["error"].keys() == {"message", "type", "param", "code"}
     assert SECRET not in str(body_of(response)) + str(response.headers)
     assert len(caplog.records) == 1
-    assert response.headers.get("retry-after") == ("5" if status == 503 else None)
+    assert response.headers["retry-after"] == "5"
+
+
+def kinds_of(kind: type[ServiceError]) -> list[type[ServiceError]]:
+    """Return a class of errors and all its subclasses, in whichever module they are."""
+    return [kind, *(one for below in kind.__subclasses__() for one in kinds_of(below))]
+
+
+def refusal(kind: type[ServiceError], status: int) -> ServiceError:
+    """Return an error of a class. The upstream's own has this status."""
+    if kind is errors.RefusedByUpstream:
+        return kind(errors.UpstreamRefused(status, "No."))
+    return kind("No.")
+
+
+@given(st.sampled_from(kinds_of(ServiceError)), st.integers(400, 599), st.none() | st.integers(0, 10_000))
+def test_every_5xx_and_429_says_when_to_try_again(kind: type[ServiceError], status: int, wait_s: int | None) -> None:
+    """It has a `Retry-After` of at least a second, because a .NET client otherwise repeats the request at once.
+
+    Any other error has one only if it gives a time.
+    """
+    error = refusal(kind, status)
+    error.retry_after_s = wait_s
+    response = answered(error)
+    said = response.headers.get("retry-after")
+    if response.status_code >= 500 or response.status_code == 429:
+        assert said == str(wait_s or RETRY_AFTER_S)
+        assert int(said) >= 1
+    else:
+        assert said == (str(wait_s) if wait_s else None)
+
+
+def test_every_class_of_errors_is_tried() -> None:
+    """A new class is part of the test above without further work."""
+    assert {errors.Unavailable, errors.Misconfigured, errors.RefusedByUpstream} < {*kinds_of(ServiceError)}
 
 
 @pytest.mark.parametrize(

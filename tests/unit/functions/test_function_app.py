@@ -31,7 +31,9 @@ OPERATIONS = {
     "health_live": ("GET", "health/live"),
     "health_ready": ("GET", "health/ready"),
 }
-ELSEWHERE = {"hear_upstream": ("POST", "webhooks/upstream"), "unmatched": ("", "{*path}")}
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]  # what the extension's web server serves
+ELSEWHERE = {"hear_upstream": ("POST", "webhooks/upstream"), "unmatched": (" ".join(METHODS), "{*path}")}
+PARAMETER = re.compile(r"\{\*?\w+(?::regex\((?P<constraint>[^{}]+)\))?\}")
 AT_ROOT = {f"{name}_root": route for name, route in OPERATIONS.items() if name.startswith("health")}
 
 
@@ -53,9 +55,16 @@ def functions(indexed: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def routes(functions: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[str, str]]:
-    """Return the method and route of each HTTP function."""
-    triggers = {name: bindings[0] for name, bindings in functions.items() if bindings[0]["type"] == "httpTrigger"}
-    return {name: (" ".join(one.get("methods", [])), one["route"]) for name, one in triggers.items()}
+    """Return the methods of each HTTP function, and its route without constraints."""
+    return {
+        name: (" ".join(one.get("methods", [])), re.sub(r":regex\([^{}]+\)", "", one["route"]))
+        for name, one in triggers(functions, "httpTrigger").items()
+    }
+
+
+def triggers(functions: dict[str, list[dict[str, Any]]], kind: str) -> dict[str, dict[str, Any]]:
+    """Return the trigger of each function that has one of this kind."""
+    return {name: bindings[0] for name, bindings in functions.items() if bindings[0]["type"] == kind}
 
 
 def test_the_registered_functions_are_exactly_these(functions: dict[str, list[dict[str, Any]]]) -> None:
@@ -87,6 +96,38 @@ def test_no_two_functions_share_a_route(functions: dict[str, list[dict[str, Any]
     """Each combination of method and route belongs to one function."""
     all_routes = list(routes(functions).values())
     assert len(set(all_routes)) == len(all_routes)
+
+
+def test_every_route_names_methods_that_the_extension_serves(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """The host answers other methods itself. A request that calls no function would leave its invocation open."""
+    for name, trigger in triggers(functions, "httpTrigger").items():
+        assert trigger["methods"], name
+        assert {*trigger["methods"]} <= {*METHODS}, name
+    assert {*triggers(functions, "httpTrigger")["unmatched"]["methods"]} == {*METHODS}
+
+
+@pytest.mark.parametrize("value", ["resp_1", "ct_\u00e4/..", "a%2Fb", "\0", "x" * 5_000])
+@pytest.mark.parametrize("space", [" ", "\t", "\n", "\r", "\x0b", "\x0c", "\x85", "\u00a0", "\u2028", "\u3000"])
+def test_every_path_parameter_is_bounded(functions: dict[str, list[dict[str, Any]]], value: str, space: str) -> None:
+    """A value without white space reaches our function, which answers a wrong one. The host answers any other itself.
+
+    The web server would answer a path with a line break without calling a function.
+    """
+    for name, trigger in triggers(functions, "httpTrigger").items():
+        found = [*PARAMETER.finditer(trigger["route"])]
+        assert trigger["route"].count("{") == len(found), name
+        for parameter in found:
+            constraint = re.compile(parameter["constraint"].replace(r"\z", r"\Z"))  # .NET's end of the text
+            assert constraint.search(value), name
+            assert not any(map(constraint.search, (space, value + space, space + value, value + space + value))), name
+
+
+def test_every_queue_trigger_takes_bytes(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """As text, the fields of a JSON body would replace the message's own id, dequeue count and times.
+
+    A body that is no UTF-8 would not reach the function at all.
+    """
+    assert {one.get("dataType") for one in triggers(functions, "queueTrigger").values()} == {"BINARY"}
 
 
 def test_queues_and_storage_are_those_of_the_deployment(functions: dict[str, list[dict[str, Any]]]) -> None:

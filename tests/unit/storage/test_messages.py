@@ -20,8 +20,9 @@ ON_THE_WIRE: list[tuple[Hint, bytes]] = [
     (Wakeup("a", 1_800_000_000), b'{"shard":"a","at":1800000000}'),
     (Wakeup("a", 1_800_000_000, 1_800_000_060), b'{"shard":"a","at":1800000000,"until":1800000060}'),
     (DeliverNow(ALARM.key), b'{"alarm":"%b"}' % ALARM.key.encode()),
-    (RunOffer(ID, 2), b'{"id":"%b","epoch":2}' % ID.encode()),
+    (RunOffer(ID, 2), b'{"response":"%b","epoch":2}' % ID.encode()),
 ]
+METADATA = {"id", "dequeuecount", "expirationtime", "insertiontime", "nextvisibletime", "popreceipt"}
 
 
 @pytest.mark.parametrize(("hint", "body"), ON_THE_WIRE)
@@ -35,6 +36,19 @@ def test_a_hint_has_a_form_that_other_versions_read(hint: Hint, body: bytes) -> 
 def test_a_hint_of_a_newer_version_is_read(hint: Hint, body: bytes) -> None:
     """Members that this version does not know are ignored."""
     assert type(hint).decode(orjson.dumps({**orjson.loads(body), "colour": ["red"]})) == hint
+
+
+@pytest.mark.parametrize(("hint", "body"), ON_THE_WIRE)
+def test_no_member_of_a_hint_has_the_name_of_metadata(hint: Hint, body: bytes) -> None:
+    """The platform would put such a member in place of what it knows of the message, in any case of letters."""
+    assert not {name.lower() for name in orjson.loads(hint.encode())} & METADATA, body
+
+
+def test_an_offer_of_an_earlier_version_is_read() -> None:
+    """Earlier versions named the response `id`. Such offers may lie in the queue, or come during a deployment."""
+    assert RunOffer.decode(b'{"id":"%b","epoch":2}' % ID.encode()) == RunOffer(ID, 2)
+    both = {"id": ID.replace("a", "b"), "response": ID, "epoch": 2}
+    assert RunOffer.decode(orjson.dumps(both)) == RunOffer(ID, 2)
 
 
 @given(st.sampled_from(SHARDS), st.integers(0, 2**53), st.integers(0, 2**53))
@@ -85,6 +99,11 @@ BAD: dict[type[Hint], list[Any]] = {
         {"alarm": f"resp|{ID}"},
     ],
     RunOffer: [
+        {"response": ID},
+        {"response": "resp_1", "epoch": 1},
+        {"response": ID.upper(), "epoch": 1},
+        {"response": None, "epoch": 1},
+        {"response": ID, "epoch": "1"},
         {"id": ID},
         {"epoch": 1},
         {"id": "resp_1", "epoch": 1},
@@ -118,7 +137,9 @@ def test_a_hint_that_is_not_a_json_object_is_unreadable(kind: type[Hint], body: 
 
 
 values = st.none() | st.booleans() | st.integers(-9, 9) | st.text() | st.sampled_from(["a", ID, ALARM.key])
-bodies = st.dictionaries(st.sampled_from(["shard", "at", "until", "alarm", "id", "epoch"]), values).map(orjson.dumps)
+bodies = st.dictionaries(st.sampled_from(["shard", "at", "until", "alarm", "id", "response", "epoch"]), values).map(
+    orjson.dumps
+)
 
 
 @given(st.sampled_from([*HINTS.values()]), st.binary() | bodies)

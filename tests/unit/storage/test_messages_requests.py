@@ -47,7 +47,7 @@ def test_every_member_of_a_request_is_read() -> None:
 
 def test_only_the_request_is_required() -> None:
     """Without an id the message has the one that its queue gave it. A null counts as absent."""
-    nulls = dict.fromkeys(["id", "reply_to", "correlation_id", "traceparent", "returned", "rejected"])
+    nulls = dict.fromkeys(["id", "first_message", "reply_to", "correlation_id", "traceparent", "returned", "rejected"])
     assert read(message()) == read(message(**nulls)) == QueuedRequest("m-1", ASK)
 
 
@@ -63,18 +63,18 @@ def test_copies_of_a_message_start_one_response() -> None:
     assert first.response_id == "resp_d8bd717753f8c1f880933bbc486fc997"
 
 
-@pytest.mark.parametrize("name", ["id", "reply_to", "correlation_id"])
+@pytest.mark.parametrize("name", ["id", "first_message", "reply_to", "correlation_id"])
 def test_a_name_has_1_to_256_characters(name: str) -> None:
     """Characters count, and not bytes. The error names the first member that is wrong, and the others are kept."""
-    assert getattr(read(message(**{name: "é" * 256})), name) == "é" * 256
+    assert getattr(read(message(**{name: "é" * 256})), "id" if name == "first_message" else name) == "é" * 256
     good = {"id": "order-7", "reply_to": "replies-1", "correlation_id": "order 7"}
     wrong: list[Any] = ["", "é" * 257, 7, True, ["a"], {}]
     for value in wrong:
         queued = read(message(**{**good, name: value}))
         error = error_in(queued)
         assert (error.param, error.code) == (name, "invalid_type")
-        expected = {**good, name: "m-1" if name == "id" else None}
-        assert {one: getattr(queued, one) for one in good} == expected
+        expected = {**good, "id": "m-1"} if name == "id" else {**good, name: None}
+        assert {one: getattr(queued, one) for one in good} == {one: expected[one] for one in good}
 
 
 @pytest.mark.parametrize("request_value", [None, "question", 7, [], [ASK]])
@@ -143,7 +143,7 @@ members = st.fixed_dictionaries(
     {},
     optional={
         "request": st.just(ASK) | st.integers(0, 9),
-        "id": names,
+        "id": names | st.none() | st.integers(0, 9),
         "reply_to": names | st.integers(0, 9),
         "correlation_id": st.none() | names,
         "traceparent": st.text(),
@@ -165,9 +165,45 @@ def test_a_request_that_is_sent_again_is_the_same_request(said: dict[str, Any]) 
         assert again.response_id == first.response_id
         assert (again.reply_to, again.correlation_id) == (first.reply_to, first.correlation_id)
         assert (again.traceparent, again.wrong is None) == (first.traceparent, first.wrong is None)
-    assert orjson.loads(copies[0]) == {"id": "m-1", **said}
-    assert orjson.loads(copies[1]) == {"id": "m-1", **said, "returned": True}
+    assert orjson.loads(copies[0]) == {"first_message": "m-1", **said}
+    assert orjson.loads(copies[1]) == {"first_message": "m-1", **said, "returned": True}
     assert [QueuedRequest.read("m-2", copy).returned for copy in copies] == [False, True]
+
+
+@given(members)
+def test_a_request_that_an_earlier_version_sent_again_is_the_same_request(said: dict[str, Any]) -> None:
+    """Earlier versions carried the id of the first message as `id`. Such copies may lie in the queues."""
+    said.pop("id", None)
+    first, copy = read(orjson.dumps(said)), orjson.dumps({"id": "m-1", **said, "returned": True})
+    again = QueuedRequest.read("m-2", copy)
+    assert (again.response_id, again.returned) == (first.response_id, True)
+    assert QueuedRequest.read("m-3", requeued_request("m-2", copy)).response_id == first.response_id
+
+
+@pytest.mark.parametrize("wrong", [7, "", True, ["order-7"]])
+def test_a_wrong_id_makes_no_two_messages_one(wrong: Any) -> None:
+    """Two messages with the same wrong `id` are two failed responses. A copy of one of them is still that one."""
+    body = message(id=wrong)
+    first, second = QueuedRequest.read("m-1", body), QueuedRequest.read("m-2", body)
+    assert error_in(first).param == error_in(second).param == "id"
+    assert first.response_id != second.response_id
+    assert QueuedRequest.read("m-3", requeued_request("m-1", body)).response_id == first.response_id
+
+
+METADATA = {"dequeueCount": 5, "expirationTime": "2027-01-01T00:00:00Z", "InsertionTime": 1, "PopReceipt": "x", "Id": 7}
+
+
+def test_members_named_as_metadata_are_not_read() -> None:
+    """Only `id`, in small letters, is a member of a request. All others are the sender's own business."""
+    assert read(message(**METADATA)) == QueuedRequest("m-1", ASK)
+
+
+def test_our_own_copies_add_no_member_named_as_metadata() -> None:
+    """What we add to a request is not taken for the message's own id, dequeue count or times."""
+    copies = [requeued_request("m-1", b"{}"), returned_request("m-1", b"{}")]
+    copies.append(rejected_request(QueuedRequest("m-1", ASK), Rejection("why", None)))
+    for copy in copies:
+        assert not {name.lower() for name in orjson.loads(copy)} & {"id", *(name.lower() for name in METADATA)}
 
 
 @given(members)

@@ -1,0 +1,88 @@
+"""Whichever function a new process is called for, a heartbeat runs beside it, and no invocation fails because of it."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from azure.storage.queue import QueueServiceClient
+
+from local.stack.ports import free_port
+from local.stack.process import ROOT
+from shared.storage.messages import DELIVERIES, POISON, REQUESTS, RUNS, WAKEUPS
+
+OURS = [DELIVERIES, WAKEUPS, REQUESTS, REQUESTS + POISON, RUNS]
+SETTINGS = {
+    "UPSTREAM_BASE_URL": "https://api.example.com/v1",
+    "UPSTREAM_API_KEY": "sk-geheim",
+    "CALLERS": '[{"name": "ann"}]',
+}
+PROGRAM = """
+import asyncio, json, sys
+import azure.functions as func
+from azurefunctions.extensions.http.fastapi import Request
+from function_app import app
+
+functions = {one.get_function_name(): one for one in app.get_functions()}
+called = functions[sys.argv[1]]
+
+def argument():
+    if called.get_trigger().type == "queueTrigger":
+        return func.QueueMessage(body=b"no JSON")
+    if called.get_trigger().type == "timerTrigger":
+        return None
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "server": ("x", 80)}
+    return Request({**scope, "scheme": "http", "path_params": {"id": "resp_1"}})
+
+async def run():
+    try:
+        answer = await called.get_user_function()(argument())
+        said = getattr(answer, "status_code", None)
+    except Exception as error:
+        said = type(error).__name__
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(tasks)
+    return said
+
+print(json.dumps(asyncio.run(run())))
+"""
+
+
+def called(name: str, **environment: str) -> Any:
+    """Call a function once in a new process. Return its status or the name of its exception after all tasks ended."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, name], cwd=ROOT, env=environment, check=True, capture_output=True, timeout=100
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("health_live_root", 200),
+        ("unmatched", 404),
+        ("retrieve_response", 401),
+        ("sweep", None),
+        ("deliver", None),
+        ("run", None),
+        ("take_request", None),
+        ("tend_poison", None),
+        ("heartbeat", None),
+    ],
+)
+def test_any_first_invocation_starts_a_heartbeat(connection_string: str, name: str, answer: object) -> None:
+    """The first heartbeat of a process creates our queues, so it has run if they are there."""
+    assert called(name, AzureWebJobsStorage=connection_string, **SETTINGS) == answer
+    with QueueServiceClient.from_connection_string(connection_string) as queues:
+        assert sorted(str(queue.name) for queue in queues.list_queues()) == sorted(OURS)
+
+
+@pytest.mark.parametrize(("name", "answer"), [("health_live_root", 200), ("unmatched", 404), ("sweep", None)])
+@pytest.mark.parametrize("callers", ["[]", SETTINGS["CALLERS"]], ids=["setting", "storage"])
+def test_a_heartbeat_that_is_not_possible_fails_no_invocation(name: str, answer: object, callers: str) -> None:
+    """Where a setting is wrong or storage is away, a function that needs neither answers as usual."""
+    nowhere = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==" + "".join(
+        f";{service}Endpoint=http://127.0.0.1:{free_port()}/a" for service in ("Blob", "Queue", "Table")
+    )
+    assert called(name, AzureWebJobsStorage=nowhere, **{**SETTINGS, "CALLERS": callers}) == answer
