@@ -160,7 +160,7 @@ class EventStream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         except ClientDisconnect:
-            _log.debug("stream.left")
+            _log.info("stream.left")
 
 
 def _json(body: bytes, status: int, headers: Mapping[str, str] | None) -> Response:

@@ -26,6 +26,7 @@ from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.table_client import Table
 from shared.storage.wakeups import Wakeups
+from shared.telemetry import library_logs
 from shared.telemetry.logs import logger
 from shared.upstreams.agents.registry import Agents
 from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
@@ -65,12 +66,13 @@ async def service() -> Service:
     """
     global _building  # noqa: PLW0603 - one per process: clients live as long as the worker
     if _building is None or (_building.done() and (_building.cancelled() or _building.exception())):
+        library_logs.watch_loop(asyncio.get_running_loop())
         _building = asyncio.ensure_future(build(load_settings()))
     return await asyncio.shield(_building)
 
 
 def start_telemetry() -> None:
-    """Start to send traces and metrics if the setting `TELEMETRY` says so. Every request reports a wrong setting.
+    """Start to send telemetry if the setting `TELEMETRY` says so. Every request reports a wrong setting.
 
     If OpenTelemetry rejects one of its settings, the service works without telemetry.
     """

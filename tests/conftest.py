@@ -9,6 +9,7 @@ import pytest
 from local.azurite import Azurite
 from local.azurite import azurite as run_azurite
 from local.stack.process import interrupt_on_signals
+from tests.support.log_capture import WrittenLines, recorded_lines
 from tests.support.peer_processes import ModelPeer, model_peer
 from tests.support.stage import Say, Stage
 
@@ -31,6 +32,13 @@ def seed(say: Say) -> int:
     seed = int(os.environ.get("CHAOS_SEED") or time.time_ns() % 1_000_000)
     say(f"CHAOS_SEED={seed}")
     return seed
+
+
+@pytest.fixture
+def written() -> Iterator[WrittenLines]:
+    """Return the log lines that are written during the test."""
+    with recorded_lines() as written:
+        yield written
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

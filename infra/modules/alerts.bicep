@@ -21,7 +21,7 @@ param modelId string
 var signals = {
   // metrics (customMetrics, here AppMetrics)
   overdueMetric: 'background_responses.alarms.overdue'
-  // log events (traces, here AppTraces)
+  // log events (lines of standard output, here AppTraces). The platform gives all of them one level, so each says its own
   missed: ['heartbeat.missed', 'sweep.cut_short', 'sweep.storage_failed']
   attempted: 'delivery.attempted'
   breaker: 'breaker.opened'
@@ -30,9 +30,12 @@ var signals = {
   deferred: ['start.deferred', 'poll.deferred', 'run.deferred']
   throttled: 'status 429'
   ended: ['failed', 'blocked']
+  // what libraries tell and what nobody catches, where it is an error
+  library: 'library'
+  error: 'error'
   // functions whose runs are seen (requests, here AppRequests), as the platform tells of them
   timer: 'heartbeat'
-  // the role under which the app tells of requests itself
+  // the role under which the app tells of requests itself. The platform also counts a client that left as 500
   role: 'background-responses'
   // words of the platform
   givenUp: 'MaxDequeueCount'
@@ -44,8 +47,8 @@ var faults = '"${join(signals.faults, '", "')}"'
 var deferred = '"${join(signals.deferred, '", "')}"'
 var ended = '"${join(signals.ended, '", "')}"'
 
-// A line of the app as an object, without what may follow it.
-var lines = 'AppTraces | where Message startswith "{" | extend line = parse_json(extract("^[{].*", 0, Message)) | extend event = tostring(line.event)'
+// A line of the app as an object.
+var lines = 'AppTraces | where Message startswith "{" | extend line = parse_json(Message) | extend event = tostring(line.event), level = tostring(line.level)'
 
 var overdueQuery = 'AppMetrics | where Name == "${signals.overdueMetric}" | where Max > 120 | project TimeGenerated | union (${lines} | where event in (${missed}) | project TimeGenerated)'
 var silentQuery = 'AppRequests | where Name == "${signals.timer}" | summarize Runs = count()'
@@ -53,8 +56,9 @@ var failedQuery = '${lines} | where event == "${signals.attempted}" | where tost
 var breakerQuery = '${lines} | where event == "${signals.breaker}"'
 var poisonQuery = '${lines} | where event in (${poison}) | union (AppTraces | where Message has "${signals.givenUp}")'
 var faultsQuery = '${lines} | where event in (${faults})'
+var libraryQuery = '${lines} | where event == "${signals.library}" | where level == "${signals.error}"'
 var throttledQuery = '${lines} | where event in (${deferred}) | where tostring(line.reason) == "${signals.throttled}"'
-var refusedQuery = 'AppRequests | where AppRoleName != "${signals.role}" | where toint(ResultCode) >= 500'
+var refusedQuery = 'AppRequests | where AppRoleName == "${signals.role}" | where toint(ResultCode) >= 500'
 
 var rules = [
   {
@@ -82,6 +86,16 @@ var rules = [
     severity: 1
     description: 'The service met what it has no answer for.'
     query: faultsQuery
+    window: 'PT15M'
+    operator: 'GreaterThan'
+    threshold: 0
+    column: ''
+  }
+  {
+    id: 'uncaught'
+    severity: 2
+    description: 'A library failed, or nobody caught an exception.'
+    query: libraryQuery
     window: 'PT15M'
     operator: 'GreaterThan'
     threshold: 0

@@ -138,6 +138,11 @@ var hostSettings = [
     name: 'PYTHON_ENABLE_INIT_INDEXING'
     value: '1'
   }
+  {
+    // The path / is then the app's own 404, not the platform's page.
+    name: 'AzureWebJobsDisableHomepage'
+    value: 'true'
+  }
 ]
 
 var plainSettings = [

@@ -1,15 +1,21 @@
 """Where telemetry is sent. The SDK of OpenTelemetry is loaded only if a deployment configures a target.
 
+Log lines go to a collector as OpenTelemetry's log records. Otherwise standard output is enough: a console shows it, and
+the platform sends it to Application Insights.
+
 The environment variables of OpenTelemetry and Azure Monitor set the details, such as `OTEL_SERVICE_NAME`,
 `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_METRIC_EXPORT_INTERVAL`.
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from opentelemetry import metrics, trace
+import orjson
+from opentelemetry import context, metrics, trace
+from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -25,18 +31,21 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
-from shared.telemetry import tracing
+from shared.telemetry import logs, tracing
 
 NAME = "background-responses"
 # FastAPI, inside the platform's HTTP extension, also emits spans and metrics of requests, but without our routes.
 _DUPLICATES = "fastapi"
+_SEVERITIES = {"info": SeverityNumber.INFO, "warning": SeverityNumber.WARN, "error": SeverityNumber.ERROR}
+# Set in the thread that exports, whose own libraries may warn.
+_EXPORTING = context._SUPPRESS_INSTRUMENTATION_KEY  # noqa: SLF001 - it has no public name
 # Azure Monitor takes sums since the last export. Its exporter declares that, but it is loaded later.
 _DELTAS: dict[type, AggregationTemporality] = dict.fromkeys((Counter, Histogram), AggregationTemporality.DELTA)
 
 
 @cache
 def start(target: str) -> None:
-    """Send the traces and metrics of this process to `console`, `otlp` or `azure` from now on.
+    """Send the traces and metrics of this process to `console`, `otlp` or `azure` from now on, log lines to `otlp`.
 
     Only the first call has an effect, because the platform may load the app again. Raises ValueError for another
     target, or if OpenTelemetry rejects one of its variables. Nothing is sent in that case.
@@ -48,6 +57,8 @@ def start(target: str) -> None:
     tracers.add_span_processor(_Spans(spans))
     views = [View(meter_name=_DUPLICATES, aggregation=DropAggregation())]
     meters = MeterProvider([PeriodicExportingMetricReader(measured)], resource, views=views)
+    if target == "otlp":
+        logs.add_receiver(_lines_to_collector(resource))
     trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
 
@@ -71,6 +82,44 @@ def _to_collector() -> tuple[SpanExporter, MetricExporter]:
     # anyway.
     logging.getLogger("opentelemetry.util.re").setLevel(logging.ERROR)
     return OTLPSpanExporter(), OTLPMetricExporter()
+
+
+def _lines_to_collector(resource: Resource) -> logs.Receiver:
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter  # noqa: PLC0415
+    from opentelemetry.sdk._logs import LoggerProvider  # noqa: PLC0415
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor  # noqa: PLC0415
+
+    provider = LoggerProvider(resource)
+    provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
+    return log_records_to(provider.get_logger(tracing.SCOPE))
+
+
+def log_records_to(logger: Logger) -> logs.Receiver:
+    """Return a receiver of lines that emits each as a log record of the current trace, in the terms of OpenTelemetry.
+
+    What OpenTelemetry itself warns of is left out. It is often about the collector, and a record of it would cause
+    the next one.
+    """
+
+    def receive(text: str) -> None:
+        line = orjson.loads(text)
+        event, level = line.pop("event"), line.pop("level")
+        if line["logger"].startswith("opentelemetry") or context.get_value(_EXPORTING):
+            return
+        attributes = {name: value for name, value in line.items() if name not in ("time", "trace_id")}
+        logger.emit(
+            LogRecord(
+                timestamp=time.time_ns(),
+                context=context.get_current(),
+                severity_number=_SEVERITIES[level],
+                severity_text=level.upper(),
+                body=event,
+                attributes=attributes,
+                event_name=event,
+            )
+        )
+
+    return receive
 
 
 class _Ids(RandomIdGenerator):

@@ -5,11 +5,12 @@ import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 from shared import settings
 from shared.core import backoff
 from shared.core.errors import SettingsError
-from shared.telemetry import exporters
+from shared.telemetry import exporters, library_logs
 from tests.infra.bicep import at, fields
 from tests.infra.project import Project
 from tests.infra.trees import ROOT, Node
@@ -30,8 +31,8 @@ LEAST = {
 BASE_URL = "'${account.properties.endpoints['OpenAI Language Model Instance API']}openai/v1'"
 STATES = {"pending", "delivered", "failed", "gone", "blocked"}  # the states of a delivery
 LINES = (
-    '\'AppTraces | where Message startswith "{" | extend line = parse_json(extract("^[{].*", 0, Message))'
-    " | extend event = tostring(line.event)'"
+    '\'AppTraces | where Message startswith "{" | extend line = parse_json(Message)'
+    " | extend event = tostring(line.event), level = tostring(line.level)'"
 )
 CHOICES = {"UPSTREAM_MODE": "upstreamMode"}
 
@@ -78,12 +79,22 @@ def host(project: Project) -> Iterator[str]:
     hours, minutes, seconds = map(int, found["functionTimeout"].split(":"))
     if hours * 3600 + minutes * 60 + seconds <= 21_000:
         yield "functionTimeout does not exceed the longest run"
+    yield from _lost_lines(found["logging"])
     if found["extensions"]["http"] != {"routePrefix": ""}:
         yield "the base paths of official clients have no prefix"
     runtime = at(_flex(project), "runtime", "version").literal() or ""
     requires = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
     if runtime != "3.12" or requires != ">=3.11,<3.14":
         yield f"Python {runtime} is not what is required: {requires}"
+
+
+def _lost_lines(logging: dict[str, Any]) -> Iterator[str]:
+    """All lines of standard output have level Information. A sample of requests or lines would mislead the alerts."""
+    if logging["logLevel"].get("Host.Function.Console") != "Information":
+        yield "a stricter default would take all lines"
+    sampling = logging.get("applicationInsights", {}).get("samplingSettings", {})
+    if set(sampling.get("excludedTypes", "").split(";")) != {"Request", "Trace", "Exception"}:
+        yield "requests, lines or exceptions are sampled"
 
 
 def _flex(project: Project) -> Node:
@@ -185,12 +196,26 @@ def alerts(project: Project) -> Iterator[str]:
     yield from (f"a delivery is never {one}" for one in texts["ended"] if one not in STATES)
     if texts["role"] != [exporters.NAME]:
         yield "the app reports its requests under another name"
+    if 'AppRoleName == "${signals.role}"' not in file.variables["refusedQuery"].text:
+        yield "clients that left are counted as 5xx"
+    if texts["library"] != [library_logs.EVENT] or texts["error"] != ["error"]:
+        yield "an error of a library is logged with other words"
     queues = (ROOT / "functions" / "queues.py").read_text(encoding="utf-8")
     yield from (f"{one} is not a function" for one in texts["timer"] if f"async def {one}(" not in queues)
     if texts["throttled"] != ["status 429"] or backoff.RETRY_MAX_MS != 60_000:
         yield "a refusal of the upstream is logged with other words"
     rules = {at(one, "id").literal() or "": one for one in file.variables["rules"].children}
-    wanted = {"overdue", "silent", "faults", "refused", "deliveries-failed", "breaker-open", "poison", "throttled"}
+    wanted = {
+        "overdue",
+        "silent",
+        "faults",
+        "uncaught",
+        "refused",
+        "deliveries-failed",
+        "breaker-open",
+        "poison",
+        "throttled",
+    }
     yield from (f"alert {name}: not on both sides" for name in sorted(rules.keys() ^ wanted))
     handbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     yield from (f"alert {name} is not explained" for name in sorted(rules) if f"| `{name}` |" not in handbook)

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
@@ -42,6 +43,19 @@ class Point:
     count: int = 0
 
 
+@dataclass(frozen=True)
+class LogRecord:
+    """A log line as it was exported: the ids in hexadecimal, the time in unix seconds."""
+
+    event: str
+    severity: str
+    number: int
+    trace_id: str
+    span_id: str
+    attributes: dict[str, Any]
+    at_s: float
+
+
 @dataclass
 class Collector:
     """Everything that was posted, as path and body, newest last."""
@@ -66,12 +80,25 @@ class Collector:
         ]
         return sorted(found, key=lambda span: span.began_s)
 
+    def logs(self) -> list[LogRecord]:
+        """Return the log records that were sent over OTLP, in order of their time."""
+        found = [
+            _log_record(one)
+            for body in self.bodies("/v1/logs")
+            for of in ExportLogsServiceRequest.FromString(body).resource_logs
+            for scope in of.scope_logs
+            for one in scope.log_records
+        ]
+        return sorted(found, key=lambda record: record.at_s)
+
     def scopes(self) -> set[str]:
-        """Return the names of the scopes of all spans and metrics that were sent over OTLP."""
+        """Return the names of the scopes of all spans, metrics and log records that were sent over OTLP."""
         traces = [ExportTraceServiceRequest.FromString(body) for body in self.bodies("/v1/traces")]
         measured = [ExportMetricsServiceRequest.FromString(body) for body in self.bodies("/v1/metrics")]
         scopes = [scope for one in traces for of in one.resource_spans for scope in of.scope_spans]
         scopes += [scope for one in measured for of in one.resource_metrics for scope in of.scope_metrics]
+        told = [ExportLogsServiceRequest.FromString(body) for body in self.bodies("/v1/logs")]
+        scopes += [scope for one in told for of in one.resource_logs for scope in of.scope_logs]
         return {scope.scope.name for scope in scopes}
 
     def metrics(self) -> dict[str, list[Point]]:
@@ -105,6 +132,18 @@ def _span(one: Any, process: str) -> Span:
         failed=one.status.code == 2,
         events=len(one.events),
         process=process,
+    )
+
+
+def _log_record(one: Any) -> LogRecord:
+    return LogRecord(
+        one.event_name,
+        one.severity_text,
+        one.severity_number,
+        one.trace_id.hex(),
+        one.span_id.hex(),
+        _attributes(one.attributes),
+        one.time_unix_nano / 1e9,
     )
 
 

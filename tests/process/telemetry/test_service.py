@@ -13,6 +13,7 @@ from tests.support.telemetry_collectors import Collector
 from tests.support.traced_service import CLIENT_ID, REQUEST, SOON_S, WELL, asked, named, observed, of_trace
 
 SECRETS = ("geheime-Frage", "geheimer-Pfad", "geheimer-Parameter", "Geheimes-Metadatum", "simulated-upstream-key")
+EVENTS = ["response.accepted", "response.started", "response.completed", *["delivery.attempted"] * 2]
 FAILING, UNSAMPLED = "a1f92f3577b34da6a3ce929d0e0e4736", "b1f92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -198,10 +199,21 @@ def test_requests_are_recorded_once(story: Story) -> None:
 
 def test_each_change_is_one_log_line_with_its_trace_id(story: Story) -> None:
     """The log has one line for each change of a response: accepted, started, completed, and each delivery attempt."""
-    lines = [line for line in story.log.splitlines() if story.response["id"] in line and "{" in line]
-    received = [json.loads(line[line.index("{") :]) for line in lines]
-    changes = ["response.accepted", "response.started", "response.completed"]
-    assert [line["event"] for line in received] == [*changes, "delivery.attempted", "delivery.attempted"]
+    lines = [line for line in story.log.splitlines() if story.response["id"] in line and line.startswith("{")]
+    received = [json.loads(line) for line in lines]
+    assert [line["event"] for line in received] == EVENTS
     assert {line["trace_id"] for line in received} == {WELL}
     assert received[2]["age_ms"] >= 2000
     assert [(line["state"], line["status"]) for line in received[3:]] == [("pending", 500), ("delivered", 204)]
+
+
+def test_the_collector_receives_each_line_as_a_log_record(story: Story) -> None:
+    """It has the severity, the trace and the fields of the line, also if the trace is not sampled."""
+    own = [one for one in story.collecting.logs() if one.attributes.get("response") == story.response["id"]]
+    assert [one.event for one in own] == EVENTS
+    assert {(one.severity, one.number, one.trace_id) for one in own} == {("INFO", 9, WELL)}
+    life = named(of_trace(story.collecting, WELL), "chat sim-2s")
+    assert own[0].span_id == life.span_id
+    assert own[2].attributes["age_ms"] >= 2000
+    assert own[2].attributes["targets"] == ["callback"]
+    assert UNSAMPLED in {one.trace_id for one in story.collecting.logs()}

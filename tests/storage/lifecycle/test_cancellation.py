@@ -1,7 +1,6 @@
 """Cancelling: a cancel is final, and the upstream's work is stopped even if its token is not known yet."""
 
 import asyncio
-import logging
 
 import orjson
 import pytest
@@ -10,7 +9,7 @@ from shared.core.alarms import Kind
 from shared.core.errors import BadRequest, UpstreamUnavailable
 from shared.core.records import Record
 from shared.core.states import Status
-from tests.support.log_capture import log_events
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
@@ -163,7 +162,7 @@ async def test_a_stop_that_fails_is_repeated(stage: Stage) -> None:
     assert stage.clock.ms - began_ms == 8_000  # 1 + 1 + 2 + 4 s
 
 
-async def test_a_stop_is_given_up_after_a_day(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stop_is_given_up_after_a_day(stage: Stage, written: WrittenLines) -> None:
     """A stop that has failed for a day is given up and logged as an error."""
     made = await stage.create()
     stage.upstream.stop_errors = [OUTAGE] * 10
@@ -171,7 +170,7 @@ async def test_a_stop_is_given_up_after_a_day(stage: Stage, caplog: pytest.LogCa
     await stage.sweep(made.id)
     stage.clock.advance(DAY_S)
     await run_out(stage, made.id)
-    assert log_events(caplog, logging.ERROR) == ["stop.given_up"]
+    assert log_events(written, "error") == ["stop.given_up"]
     assert stage.upstream.stopped == []
 
 

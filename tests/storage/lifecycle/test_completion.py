@@ -22,7 +22,7 @@ from shared.lifecycle.completion import end, with_object
 from shared.lifecycle.endings import Outcome
 from shared.upstreams.protocol import Progress
 from tests.support.clocks import START_MS
-from tests.support.log_capture import log_events
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
@@ -154,9 +154,7 @@ async def test_a_failure_of_ours_is_written_without_reading_what_may_be_damaged(
     assert (shown["error"]["code"], shown["model"]) == ("internal_error", "m")
 
 
-async def test_a_session_that_is_too_large_is_left_out_and_logged(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_session_that_is_too_large_is_left_out_and_logged(stage: Stage, written: WrittenLines) -> None:
     """A response whose session is too large to keep completes without it, and a line is logged. A small one is kept."""
     sizes = {10: 1, 3_000_000: 0}
     for size, rows in sizes.items():
@@ -165,7 +163,7 @@ async def test_a_session_that_is_too_large_is_left_out_and_logged(
         ended = await end(stage.ports, made, made.id, completed(session=session))
         assert ended
         assert (ended.status, ended.session_rows) == (Status.COMPLETED, rows)
-    assert log_events(caplog).count("legacy.too_large") == 1
+    assert log_events(written).count("legacy.too_large") == 1
 
 
 async def test_a_known_object_is_not_made_again(stage: Stage) -> None:

@@ -1,7 +1,6 @@
 """Submission: an accepted response is started exactly once, whatever fails or crashes on the way."""
 
 import asyncio
-import logging
 from dataclasses import replace
 
 import httpx
@@ -22,7 +21,7 @@ from shared.engine import Engine
 from shared.upstreams.protocol import Upstreams
 from shared.upstreams.responses_api import BackgroundResponses
 from tests.support.clocks import START_MS
-from tests.support.log_capture import log_events
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.stage import CALLBACK_URL, Sent, Stage
 
@@ -216,26 +215,22 @@ async def started_by_two(stage: Stage) -> Record:
     return await starter
 
 
-async def test_work_that_was_started_twice_is_stopped_and_logged(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_work_that_was_started_twice_is_stopped_and_logged(stage: Stage, written: WrittenLines) -> None:
     """If the upstream ignores keys and work is started twice, one stays. The other is stopped, and a line is logged."""
     stage.upstream.honours_keys = False
-    with caplog.at_level(logging.WARNING):
-        made = await started_by_two(stage)
+    made = await started_by_two(stage)
     assert made.upstream.token == "up_1"
-    assert log_events(caplog).count("start.orphaned") == 1
+    assert log_events(written).count("start.orphaned") == 1
 
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert stage.upstream.stopped == ["up_0"]
     assert stage.upstream.works["up_0"].polls == 0
 
 
-async def test_two_starters_with_one_key_share_their_work(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_two_starters_with_one_key_share_their_work(stage: Stage, written: WrittenLines) -> None:
     """If the upstream honours keys, two starters get the same token and nothing is stopped."""
-    with caplog.at_level(logging.WARNING):
-        made = await started_by_two(stage)
-    assert "start.orphaned" not in log_events(caplog)
+    made = await started_by_two(stage)
+    assert "start.orphaned" not in log_events(written)
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert stage.upstream.stopped == []
     assert list(stage.upstream.works) == ["up_0"]

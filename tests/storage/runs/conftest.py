@@ -7,7 +7,7 @@ import pytest
 from shared.runs import claims
 from shared.runs.lease import Lease
 from tests.support.clocks import Clock
-from tests.support.log_capture import log_events
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
 from tests.support.stage import Stage, until
 from tests.support.stream_clients import QUICK
@@ -54,12 +54,12 @@ def transaction_sizes(stage: Stage) -> list[int]:
 
 
 @pytest.fixture
-def until_logged(caplog: pytest.LogCaptureFixture) -> Callable[[str], Awaitable[None]]:
+def until_logged(written: WrittenLines) -> Callable[[str], Awaitable[None]]:
     """Return a function that waits until an event has been logged."""
 
     async def wait(event: str) -> None:
         async def is_logged() -> bool:
-            return event in log_events(caplog)
+            return event in log_events(written)
 
         await until(is_logged)
 

@@ -1,7 +1,6 @@
 """The consumer of a background upstream: it finds its work again, resumes its stream, and polls if that is lost."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from shared.core.alarms import Kind
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import KEEPALIVE, story
-from tests.support.log_capture import log_events
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.run_holders import die, driving, held, reaches, released, taken_over
 from tests.support.stage import ANN, Stage, until
 from tests.support.stream_clients import (
@@ -61,13 +60,12 @@ async def test_a_crash_before_the_first_event_starts_no_second_work(stage: Stage
 
 
 async def test_of_work_that_was_started_twice_the_first_is_read(
-    stage: Stage, waits: list[float], caplog: pytest.LogCaptureFixture
+    stage: Stage, waits: list[float], written: WrittenLines
 ) -> None:
     """If two holders start work because keys are not honoured, the work whose id is stored first is read.
 
     The other work is stopped. The second start is logged.
     """
-    caplog.set_level(logging.INFO)
     stage.upstream.honours_keys = False
     first = stage.upstream.streams.hold(0)
     creating = asyncio.create_task(streamed(stage))
@@ -85,7 +83,7 @@ async def test_of_work_that_was_started_twice_the_first_is_read(
     assert stage.upstream.streams.follows == [("up_0", None)]
     await stage.sweep(response_id)
     assert stage.upstream.stopped == ["up_1"]
-    assert log_events(caplog).count("start.repeated") == 1
+    assert log_events(written).count("start.repeated") == 1
     assert waits == [1]
 
 

@@ -16,7 +16,7 @@ from shared.runs import claims
 from shared.runs.lease import Lease, Lost
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
-from tests.support.log_capture import log_events
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.run_holders import offered
 from tests.support.stage import ANN, Stage, until
 from tests.support.stream_clients import expected_lines, lines_of, offers, replayed, streamed
@@ -94,14 +94,14 @@ async def test_a_process_that_has_lost_the_run_writes_nothing(
 
 
 async def test_a_write_is_repeated_until_storage_is_back(
-    stage: Stage, waits: list[float], lease: Lease, caplog: pytest.LogCaptureFixture
+    stage: Stage, waits: list[float], lease: Lease, written: WrittenLines
 ) -> None:
     """While storage is away, a write is tried again every second. It is made once storage is back."""
     async with stage.proxy.refusing():
         writing = asyncio.create_task(lease.write(acknowledge))
 
         async def is_repeated() -> bool:
-            return log_events(caplog).count("run.unwritten") >= 3
+            return log_events(written).count("run.unwritten") >= 3
 
         await until(is_repeated)
         assert not writing.done()

@@ -1,7 +1,6 @@
 """The unit of work: a transition is decided from the newest record, and its messages are sent once it is written."""
 
 import asyncio
-import logging
 from dataclasses import replace
 
 import pytest
@@ -17,7 +16,7 @@ from shared.core.states import Status
 from shared.runtime.unit_of_work import apply, commit, update
 from shared.storage.messages import DELIVERIES, RUNS
 from tests.support.clocks import START_MS
-from tests.support.log_capture import log_events
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.stage import CALLBACK_URL, Sent, Stage, wakeup
 
@@ -214,11 +213,8 @@ async def test_an_outage_is_passed_on(stage: Stage) -> None:
 # Committing
 
 
-async def test_a_commit_sends_the_messages_that_its_change_asks_for(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_commit_sends_the_messages_that_its_change_asks_for(stage: Stage, written: WrittenLines) -> None:
     """A commit asks for the deliveries and the wake-ups of its change, and logs what has happened to the response."""
-    caplog.set_level(logging.INFO)
     record = await commit(stage.ports, None, response_transitions.accept(new_record(), b"packed", START_MS))
     poll = response_transitions.poll_alarm(record, "t", START_MS, lambda: 0.0)
     start = response_transitions.record_start(record, Status.QUEUED, "t", "t", poll, b"")
@@ -232,7 +228,7 @@ async def test_a_commit_sends_the_messages_that_its_change_asks_for(
         Sent(DELIVERIES, {"alarm": ended.deliveries[0].alarm_key}, 0),
         wakeup(START_MS // 1000, 0, shard),
     ]
-    assert log_events(caplog) == ["response.accepted", "response.started", "response.completed"]
+    assert log_events(written) == ["response.accepted", "response.started", "response.completed"]
 
 
 async def test_a_commit_offers_a_run_for_its_epoch(stage: Stage) -> None:
@@ -242,9 +238,8 @@ async def test_a_commit_offers_a_run_for_its_epoch(stage: Stage) -> None:
     assert stage.sent == [Sent(RUNS, {"response": record.id, "epoch": 1}, 0)]
 
 
-async def test_a_change_that_was_not_written_sends_nothing(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_change_that_was_not_written_sends_nothing(stage: Stage, written: WrittenLines) -> None:
     """If another write came first or storage is away, no message is sent and nothing is logged about the response."""
-    caplog.set_level(logging.INFO)
     record, _ = await accepted(stage)
     await stage.ports.store.commit(counted(record))
     change = response_transitions.end(record, Ending(Status.COMPLETED, b"", stop=True), START_MS, RETENTION_MS)
@@ -253,4 +248,4 @@ async def test_a_change_that_was_not_written_sends_nothing(stage: Stage, caplog:
     async with stage.proxy.refusing():
         with pytest.raises(StoreUnavailable):
             await commit(stage.ports, record, change)
-    assert (stage.sent, log_events(caplog)) == ([], [])
+    assert (stage.sent, log_events(written)) == ([], [])

@@ -1,7 +1,6 @@
 """Dead letters: a message that no trigger could handle becomes a wake-up or a failed response, and is then deleted."""
 
 import base64
-import logging
 from typing import Any
 
 import orjson
@@ -14,7 +13,7 @@ from shared.core.states import Status
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.storage.messages import DELIVERIES, POISON, REQUESTS, RUNS, WAKEUPS
 from shared.storage.request_queue import DeadLetter
-from tests.support.log_capture import log_events, log_lines
+from tests.support.log_capture import WrittenLines, log_events, log_lines
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -65,7 +64,7 @@ async def test_a_hint_wakes_its_shard_again(stage: Stage) -> None:
 
 @pytest.mark.parametrize("queue", [WAKEUPS, DELIVERIES, RUNS])
 async def test_a_hint_that_cannot_be_read_is_logged_and_deleted(
-    stage: Stage, queue: str, caplog: pytest.LogCaptureFixture
+    stage: Stage, queue: str, written: WrittenLines
 ) -> None:
     """A hint that cannot be read is logged and deleted, and the messages behind it are handled."""
     response_id = f"resp_{'a' * 32}"
@@ -74,9 +73,8 @@ async def test_a_hint_that_cannot_be_read_is_logged_and_deleted(
     bad = ["%%%", encoded(7), encoded({}), encoded({"shard": "ab", "alarm": "alarm|1", "id": "resp_1"}), encoded(None)]
     await poisoned(stage, queue, *bad, encoded(good))
     stage.sent.clear()
-    with caplog.at_level(logging.ERROR, "shared.scheduler.dead_letters"):
-        await stage.engine.drain_dead_letters()
-    assert log_events(caplog).count("poison.unreadable") == len(bad)
+    await stage.engine.drain_dead_letters()
+    assert log_events(written, "error").count("poison.unreadable") == len(bad)
     assert (await left(stage, queue), len(stage.wakeups(response_id))) == (0, 1)
 
 
@@ -139,17 +137,16 @@ async def test_a_message_that_is_not_base64_fails_with_invalid_encoding(stage: S
     }
 
 
-async def test_a_rejected_message_becomes_a_failed_response(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_rejected_message_becomes_a_failed_response(stage: Stage, written: WrittenLines) -> None:
     """A rejected message without a reply queue becomes a failed response under the message's id.
 
     The reason is logged.
     """
     await stage.engine.take_request(QueueMessage("m-1", b"{\xff"))
-    with caplog.at_level(logging.ERROR, "shared.scheduler.dead_letters"):
-        await stage.engine.drain_dead_letters()
+    await stage.engine.drain_dead_letters()
     shown = await stage.shown(id_of("m-1"))
     assert shown["error"] == {"code": "invalid_json", "message": "The message is not valid JSON."}
-    logged = [(line["event"], line["reason"]) for line in log_lines(caplog)]
+    logged = [(line["event"], line["reason"]) for line in log_lines(written, "error")]
     assert logged == [(name, "The message is not valid JSON.") for name in ("request.rejected", "poison.failed")]
     (kept,) = (await stage.engine.input_items(ANN, id_of("m-1"), Page()))["data"]
     assert kept["content"][0]["text"] == "{\N{REPLACEMENT CHARACTER}"
@@ -157,9 +154,7 @@ async def test_a_rejected_message_becomes_a_failed_response(stage: Stage, caplog
     assert (record.caller, record.deliveries, await left(stage, REQUESTS)) == (ANN.name, (), 0)
 
 
-async def test_a_message_whose_record_is_unreadable_delays_no_other(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_message_whose_record_is_unreadable_delays_no_other(stage: Stage, written: WrittenLines) -> None:
     """The message stays in its queue, the reason is logged, and the messages behind it are handled."""
     message = {"request": ASK, "id": "order-7", "returned": True}
     await stage.engine.take_request(QueueMessage("m-1", orjson.dumps(message)))
@@ -167,7 +162,7 @@ async def test_a_message_whose_record_is_unreadable_delays_no_other(
     await poisoned(stage, REQUESTS, encoded(message), encoded({"request": ASK, "id": "order-8"}))
     stage.sent.clear()
     await stage.engine.drain_dead_letters()
-    assert "row.unreadable" in log_events(caplog)
+    assert "row.unreadable" in log_events(written)
     assert [one.content["id"] for one in stage.sent if one.queue == REQUESTS] == ["order-8"]
     assert await left(stage, REQUESTS) == 1
 

@@ -14,7 +14,7 @@ from shared.core.states import Status
 from shared.scheduler.sweeps import sweep
 from tests.support.clocks import START_MS
 from tests.support.fakes.peers import Work
-from tests.support.log_capture import log_events, log_lines
+from tests.support.log_capture import WrittenLines, log_events, log_lines
 from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, Stage, until, wakeup
 
 NOW_S = START_MS // 1000
@@ -209,7 +209,7 @@ async def test_a_damaged_result_fails_its_delivery(stage: Stage) -> None:
     assert await stage.kinds(made.id) == [Kind.PURGE]
 
 
-async def test_a_damaged_record_delays_no_other(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_damaged_record_delays_no_other(stage: Stage, written: WrittenLines) -> None:
     """An alarm whose record cannot be read gets five attempts, then one every hour.
 
     Other responses are polled on time.
@@ -219,10 +219,10 @@ async def test_a_damaged_record_delays_no_other(stage: Stage, caplog: pytest.Log
     await stage.put(made.id, f"resp|{made.id}", facts="damaged")
     work = await beside(stage, made.id)
     for failures in (5, 1, 1):
-        caplog.clear()
-        while "row.unreadable" not in log_events(caplog):
+        written.clear()
+        while "row.unreadable" not in log_events(written):
             await stage.fire_alarms(made.id)
-        assert log_events(caplog).count("alarm.failed") == failures
+        assert log_events(written).count("alarm.failed") == failures
         (alarm,) = await stage.alarms(made.id)
         assert alarm.due_ms - stage.clock.ms == HOUR_MS
     assert work.polls >= 5
@@ -252,7 +252,7 @@ async def test_a_purge_that_always_raises_is_tried_every_hour(stage: Stage) -> N
     assert await stage.ports.store.read(made.id) is None
 
 
-async def test_rows_that_are_not_alarms_stop_nothing(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_rows_that_are_not_alarms_stop_nothing(stage: Stage, written: WrittenLines) -> None:
     """Rows with unreadable alarm keys are logged. The alarms behind them are acted on, and the next wake-up is sent."""
     for key in NO_ALARMS:
         await stage.put("resp_a", key, facts="damaged", write_id="")
@@ -260,5 +260,5 @@ async def test_rows_that_are_not_alarms_stop_nothing(stage: Stage, caplog: pytes
     assert await sweep(stage.ports, "a", NOW_S) == 1
     assert work.polls == 1
     assert stage.sent == [wakeup(NOW_S + 1, 1)]
-    logged = {line["key"] for line in log_lines(caplog) if line["event"] == "alarm.unreadable"}
+    logged = {line["key"] for line in log_lines(written) if line["event"] == "alarm.unreadable"}
     assert logged == set(NO_ALARMS)

@@ -1,6 +1,5 @@
 """What is emitted about a change of a response, for any object of an upstream and any clocks."""
 
-import logging
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from shared.engine import Engine
 from shared.lifecycle import endings
 from shared.upstreams.protocol import Progress
 from tests.support.clocks import START_MS, Clock
-from tests.support.log_capture import log_lines
+from tests.support.log_capture import WrittenLines, log_lines
 from tests.support.stage import ANN, Stage
 
 RECORD = Record(
@@ -51,12 +50,11 @@ def test_only_names_codes_and_counts_of_an_end_are_emitted(answer: dict[str, Any
     assert attributes == {name: value for name, value in expected.items() if value is not None}
 
 
-async def test_an_age_is_never_negative(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_age_is_never_negative(stage: Stage, written: WrittenLines) -> None:
     """The logged age of a response is 0 if the process that sees its end has a clock behind the creator's."""
     stage.upstream.course = [Status.COMPLETED]
     record = await stage.create()
     late = Engine(await stage.new_ports(Clock(START_MS - 5_000)))
-    with caplog.at_level(logging.INFO):
-        await late.retrieve(ANN, record.id)
-    (line,) = [line for line in log_lines(caplog) if line["event"] == "response.completed"]
+    await late.retrieve(ANN, record.id)
+    (line,) = [line for line in log_lines(written) if line["event"] == "response.completed"]
     assert line["age_ms"] == 0

@@ -1,7 +1,6 @@
 """Traces without telemetry: a caller's trace is kept, carried through every step, and passed on unchanged."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from shared.storage.messages import QueuedRequest
 from shared.telemetry import logs, spans, tracing
 from shared.telemetry.spans import MeasuredSpan
 from shared.upstreams.responses_api import BackgroundResponses
-from tests.support.log_capture import log_lines
+from tests.support.log_capture import WrittenLines, log_lines
 from tests.support.stage import CALLBACK_URL, Stage
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -123,7 +122,7 @@ def test_unknown_methods_share_one_name(method: str, name: str) -> None:
         assert exchange._common == {"http.request.method": name, "url.scheme": "https"}
 
 
-def test_an_exception_is_logged_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_is_logged_without_its_text(written: WrittenLines) -> None:
     """An exception is logged with its type and its places in the code, on one line.
 
     Its text is left out, because it may be a prompt or a key.
@@ -136,11 +135,11 @@ def test_an_exception_is_logged_without_its_text(caplog: pytest.LogCaptureFixtur
         float(prompt)
     except ValueError:
         log.exception("run.failed")
-    given, current = log_lines(caplog)
+    given, current = log_lines(written)
     assert (given["response"], given["errors"], current["errors"]) == ("resp_1", ["ValueError"], ["ValueError"])
     assert "test_tracing.py" in given["places"]
-    assert prompt not in caplog.text
-    assert [text.count("\n") for text in caplog.messages] == [0, 0]
+    assert prompt not in written.text
+    assert [text.count("\n") for text in written.texts] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -172,13 +171,13 @@ def test_the_error_of_a_span_is_a_status_or_an_exception_type(
     assert exchange._common.get("error.type") == error
 
 
-def test_a_line_is_one_json_object(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_is_one_json_object(written: WrittenLines) -> None:
     """A log line is one JSON object with its fields, of any type, and the trace id. Percent signs are plain text."""
     log = logs.logger("shared.example")
     fields: dict[str, Any] = {"response": "resp_1", "count": 3, "kind": Kind.POLL, "odd": ValueError("100 %s")}
-    with caplog.at_level(logging.INFO), tracing.under(TRACEPARENT):
+    with tracing.under(TRACEPARENT):
         log.info("poll.deferred", extra=fields)
-    (line,) = log_lines(caplog)
+    (line,) = log_lines(written)
     assert line == {
         "event": "poll.deferred",
         "response": "resp_1",
@@ -187,5 +186,5 @@ def test_a_line_is_one_json_object(caplog: pytest.LogCaptureFixture) -> None:
         "odd": "100 %s",
         "trace_id": TRACE_ID,
     }
-    assert caplog.messages[0].startswith('{"event":"poll.deferred"')
-    assert "\n" not in caplog.messages[0]
+    assert written.texts[0].startswith('{"event":"poll.deferred"')
+    assert written.text.count("\n") == 1

@@ -1,7 +1,6 @@
 """Admission: which attempts may be made now, what a circuit breaker learns from them, and the two bulkheads."""
 
 import asyncio
-import logging
 from contextlib import AsyncExitStack
 
 import pytest
@@ -11,7 +10,7 @@ from shared.senders.admission import MAX_FIRSTS, MAX_RETRIES, AdmissionControl, 
 from shared.senders.bulkhead import NoCapacity
 from shared.senders.circuit_breaker import FAILURES_IN_A_ROW, OPEN_MS, PROBE_MS, BreakerKey
 from tests.support.clocks import Clock
-from tests.support.log_capture import log_lines
+from tests.support.log_capture import WrittenLines, log_lines
 
 ANN = BreakerKey("ann", "hooks.contoso.com")
 Outcome = int | SendError | None
@@ -156,7 +155,7 @@ async def test_an_answer_counts_even_if_the_block_then_raises() -> None:
     assert await refused_until_ms(control)
 
 
-async def test_a_breaker_that_opens_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_breaker_that_opens_is_logged_once(written: WrittenLines) -> None:
     """The warning names the caller, the host and the pause in seconds. Refused attempts add no line."""
     clock = Clock()
     control = await opened(clock)
@@ -164,7 +163,7 @@ async def test_a_breaker_that_opens_is_logged_once(caplog: pytest.LogCaptureFixt
     clock.ms += OPEN_MS
     await attempt(control, 500)
     named = {"event": "breaker.opened", "caller": "ann", "host": "hooks.contoso.com"}
-    assert log_lines(caplog, logging.WARNING) == [named | {"seconds": 30}, named | {"seconds": 60}]
+    assert log_lines(written, "warning") == [named | {"seconds": 30}, named | {"seconds": 60}]
 
 
 # The bulkheads

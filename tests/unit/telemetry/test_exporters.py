@@ -4,21 +4,27 @@ A process can start telemetry only once, so no target that exists is started her
 """
 
 import math
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry import metrics, trace
+from opentelemetry import context, metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import INVALID_SPAN_ID
 
-from shared.telemetry import exporters, tracing
+from shared.telemetry import exporters, logs, tracing
 
 OURS = tracing.SCOPE
+LOG = logs.logger("shared.example")
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def provider(**options: Any) -> TracerProvider:
@@ -91,6 +97,57 @@ def test_spans_that_wait_are_sent_at_shutdown() -> None:
     tracers.get_tracer(OURS).start_span("x").end()
     tracers.shutdown()
     assert [span.name for span in received.get_finished_spans()] == ["x"]
+
+
+# Log lines
+
+
+@pytest.fixture
+def records() -> Iterator[InMemoryLogRecordExporter]:
+    """Send every line of the test to a collector in memory."""
+    kept = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+    loggers = LoggerProvider(shutdown_on_exit=False)
+    loggers.add_log_record_processor(SimpleLogRecordProcessor(kept))
+    with logs.received_by(exporters.log_records_to(loggers.get_logger(OURS))):
+        yield kept
+
+
+def test_a_line_is_a_log_record(records: InMemoryLogRecordExporter) -> None:
+    """Its event is the record's name and body. Its fields are attributes, and its trace is that of the record."""
+    with tracing.under(TRACEPARENT):
+        LOG.info("a.b", extra={"response": "resp_1", "count": 3, "targets": ["callback"], "none": None})
+    (found,) = records.get_finished_logs()
+    record = found.log_record
+    assert (record.event_name, record.body, record.severity_text) == ("a.b", "a.b", "INFO")
+    assert record.attributes == {
+        "logger": "shared.example",
+        "response": "resp_1",
+        "count": 3,
+        "targets": ("callback",),
+        "none": None,
+    }
+    assert (f"{record.trace_id:032x}", f"{record.span_id:016x}") == tuple(TRACEPARENT.split("-")[1:3])
+    assert record.timestamp
+    assert abs(record.timestamp / 1e9 - time.time()) < 10
+
+
+def test_each_level_has_its_severity(records: InMemoryLogRecordExporter) -> None:
+    """The numbers are those of OpenTelemetry's data model: 9, 13 and 17."""
+    LOG.info("a.b")
+    LOG.warning("a.b")
+    LOG.error("a.b")
+    numbers = [one.log_record.severity_number for one in records.get_finished_logs()]
+    assert [one.value for one in numbers if one] == [9, 13, 17]
+
+
+def test_what_the_export_itself_causes_is_not_exported(records: InMemoryLogRecordExporter) -> None:
+    """A collector that is down makes OpenTelemetry and its HTTP client warn. A record of that would cause another."""
+    logs.write_line("warning", "opentelemetry.sdk._shared_internal", "library", {}, None)
+    token = context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))
+    logs.write_line("warning", "urllib3.connectionpool", "library", {}, None)
+    context.detach(token)
+    logs.write_line("warning", "urllib3.connectionpool", "library", {}, None)
+    assert len(records.get_finished_logs()) == 1
 
 
 # Application Insights

@@ -4,7 +4,7 @@ import pytest
 
 from shared.telemetry import logs, tracing
 from shared.telemetry.spans import callback_span, queued_request_span, server_span, upstream_span
-from tests.support.log_capture import log_lines
+from tests.support.log_capture import WrittenLines, log_lines
 from tests.unit.telemetry.recording import Recorded
 
 TRACE_ID, CLIENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -35,15 +35,13 @@ def test_spans_inside_the_block_are_children(recorded: Recorded) -> None:
     assert after.parent is None
 
 
-def test_a_log_line_inside_the_block_has_the_trace_of_the_span(
-    recorded: Recorded, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_log_line_inside_the_block_has_the_trace_of_the_span(recorded: Recorded, written: WrittenLines) -> None:
     """The id is that of the span's trace also if the span has begun it."""
     log = logs.logger("shared.example")
     with queued_request_span("requests", "m-1", "") as span, span.activated():
         log.warning("a.b")
     log.warning("a.b")
-    inside, outside = log_lines(caplog)
+    inside, outside = log_lines(written)
     assert inside["trace_id"] == f"{recorded.span().context.trace_id:032x}"
     assert "trace_id" not in outside
 

@@ -1,6 +1,5 @@
 """What the status of an upstream's answer means, for every status, and what a refusal says."""
 
-import logging
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -10,7 +9,7 @@ import pytest
 
 from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnavailable
 from shared.upstreams.answers import Success, check_status
-from tests.support.log_capture import log_lines
+from tests.support.log_capture import WrittenLines, log_lines
 
 REFUSED = {400, 404, 405, 413, 415, 422}
 
@@ -74,11 +73,11 @@ def test_a_wait_may_end_at_a_date() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
-def test_refused_credentials_are_logged(status: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_credentials_are_logged(status: int, written: WrittenLines) -> None:
     """A 401 or a 403 needs an operator, so it is an error in the log. The body, which may name the key, is not."""
     meaning(status, content=b'{"error": {"message": "Incorrect key sk-geheim"}}')
     expected = [{"event": "upstream.credentials_refused", "status": status}] if status in (401, 403) else []
-    assert log_lines(caplog, logging.ERROR) == log_lines(caplog) == expected
+    assert log_lines(written, "error") == log_lines(written) == expected
 
 
 # Refusals

@@ -10,7 +10,7 @@ from local.stack.process import ROOT
 from shared.core.errors import BadRequest, Misconfigured, SettingsError
 from shared.settings import load_settings
 from shared.upstreams.agents.registry import Agents
-from tests.support.log_capture import log_events
+from tests.support.log_capture import WrittenLines, log_events
 from tests.unit.test_settings import LEAST
 
 
@@ -31,7 +31,7 @@ def _restored() -> object:
             del sys.modules[name]
 
 
-def written(directory: Path, name: str, text: str) -> Agents:
+def agents_of(directory: Path, name: str, text: str) -> Agents:
     """Return the agents of a module with this text."""
     (directory / f"{name}.py").write_text(text, encoding="utf-8")
     return Agents(name)
@@ -39,14 +39,14 @@ def written(directory: Path, name: str, text: str) -> Agents:
 
 def test_agents_are_made_by_their_factories(directory: Path) -> None:
     """Each call of `create` returns a new agent. `check` creates none."""
-    agents = written(directory, "staff_good", "made = []\nAGENTS = {'clerk': lambda: made.append(1) or len(made)}\n")
+    agents = agents_of(directory, "staff_good", "made = []\nAGENTS = {'clerk': lambda: made.append(1) or len(made)}\n")
     agents.check("clerk")
     assert [str(agents.create("clerk")) for _ in range(2)] == ["1", "2"]
 
 
 def test_the_error_for_an_unknown_agent_lists_the_agents(directory: Path) -> None:
     """The error lists the agents, because the caller may have mistyped the name."""
-    agents = written(directory, "staff_two", "AGENTS = {'b': None, 'a': None}\n")
+    agents = agents_of(directory, "staff_two", "AGENTS = {'b': None, 'a': None}\n")
     with pytest.raises(BadRequest, match="agent:a, agent:b") as refused:
         agents.check("c")
     assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
@@ -69,17 +69,15 @@ def test_a_deployment_without_agents_has_no_such_model(name: str) -> None:
         ("staff_import", "import no_such_package_anywhere\n"),
     ],
 )
-def test_a_broken_module_is_the_deployments_fault(
-    directory: Path, caplog: pytest.LogCaptureFixture, name: str, text: str
-) -> None:
+def test_a_broken_module_is_the_deployments_fault(directory: Path, written: WrittenLines, name: str, text: str) -> None:
     """Callers get a 500 without details, which are in the log. Every request tries the import again."""
-    agents = written(directory, name, text)
+    agents = agents_of(directory, name, text)
     for _ in range(2):
         with pytest.raises(Misconfigured) as broken:
             agents.check("clerk")
         assert (broken.value.status, broken.value.code) == (500, "agents_broken")
         assert "geheim" not in broken.value.message
-    assert log_events(caplog) == ["agents.broken"] * 2
+    assert log_events(written) == ["agents.broken"] * 2
 
 
 def test_the_examples_are_a_module_of_agents() -> None:

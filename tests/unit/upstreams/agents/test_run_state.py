@@ -9,7 +9,7 @@ from agent_framework import AgentSession, Content, FunctionInvocationContext, Me
 from shared.core.errors import UpstreamOversized, UpstreamPaused
 from shared.upstreams.agents.run import AgentState, portable
 from tests.support.fakes.agents import Script, Weather, calls, says
-from tests.support.log_capture import log_events
+from tests.support.log_capture import WrittenLines, log_events
 from tests.unit.upstreams.agents.test_run import Attempt, Chat, attempt, text_of
 from tests.unit.upstreams.agents.test_tools import MemoryCheckpoints, saved_call
 
@@ -112,12 +112,12 @@ def test_a_session_is_restored_from_its_portable_form() -> None:
 
 @pytest.mark.filterwarnings("ignore:AgentSession state value")  # the framework warns of such values
 @pytest.mark.parametrize("value", [object(), {1, 2}, 2**70, "\ud800"], ids=["object", "set", "large", "surrogate"])
-def test_a_session_that_json_cannot_express_is_not_portable(value: object, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_session_that_json_cannot_express_is_not_portable(value: object, written: WrittenLines) -> None:
     """An agent may keep anything in its session. The warning does not show it."""
     kept = AgentSession(session_id="s")
     kept.state["value"] = value
     assert portable(kept) is None
-    assert log_events(caplog) == ["session.unportable"]
+    assert log_events(written) == ["session.unportable"]
 
 
 def test_keys_of_a_session_become_text() -> None:

@@ -1,7 +1,6 @@
 """Tools that run once: which call a saved result belongs to, and what is saved and restored around each call."""
 
 import asyncio
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from pydantic import BaseModel
 from shared.core import blobs
 from shared.upstreams.agents.tools import ToolResults, saving_results
 from shared.upstreams.protocol import Checkpoints
-from tests.support.log_capture import log_lines
+from tests.support.log_capture import WrittenLines, log_lines
 
 BONN = '{"city":"Bonn"}'
 ONLY = [Content.from_text("rain")]
@@ -91,12 +90,12 @@ async def test_a_process_that_starts_again_finds_every_saved_result(calls: list[
     assert found == [number if number < saved else None for number in range(len(calls))]
 
 
-async def test_a_result_that_is_too_large_is_not_saved(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_result_that_is_too_large_is_not_saved(written: WrittenLines) -> None:
     """The call goes on without it. A warning names the tool only."""
     checkpoints = MemoryCheckpoints()
     await ToolResults(checkpoints, [], 0).save("weather", BONN, 0, os.urandom(3_000_000).hex())
     assert checkpoints.saved == []
-    assert log_lines(caplog, logging.WARNING) == [{"event": "tool.not_kept", "tool": "weather"}]
+    assert log_lines(written, "warning") == [{"event": "tool.not_kept", "tool": "weather"}]
 
 
 # The middleware
@@ -148,15 +147,14 @@ async def test_the_result_is_saved_before_the_model_sees_it() -> None:
     assert checkpoints.tokens == [None]
 
 
-async def test_a_call_whose_result_is_saved_is_not_made_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_call_whose_result_is_saved_is_not_made_again(written: WrittenLines) -> None:
     """The next process gives the model the same result. The log names the tool and not its arguments."""
-    caplog.set_level(logging.INFO, "shared")
     checkpoints = MemoryCheckpoints()
     await Calls(checkpoints).make({"city": "Bonn"})
     again = Calls(checkpoints, result=[Content.from_text("sun")])
     (found,) = await again.make({"city": "Bonn"})
     assert (found.type, found.text, again.made, len(checkpoints.saved)) == ("text", "rain", 0, 1)
-    assert log_lines(caplog) == [{"event": "tool.recalled", "tool": "weather"}]
+    assert log_lines(written) == [{"event": "tool.recalled", "tool": "weather"}]
 
 
 @pytest.mark.parametrize(
