@@ -4,6 +4,7 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 from anyio.from_thread import start_blocking_portal
 from azure.storage.queue import QueueServiceClient
 
@@ -15,7 +16,6 @@ from tests.support.peer_processes import error_of
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
 from tests.support.service_process import create, service
 
-OUTAGE_S = 20.0
 WRITES = 6  # transactions of a response: accept, start, move of the poll, end, claim, record
 
 
@@ -37,8 +37,11 @@ def test_messages_deleted_under_load_lose_nothing(connection_string: str, tmp_pa
         assert set(load.answers) == {200}
 
 
-def test_a_storage_outage_loses_nothing_that_was_accepted(tmp_path: Path, seed: int) -> None:
-    """During 20 s without storage, requests get a 503 in the error envelope.
+@pytest.mark.parametrize(("outage_s", "gives_up"), [(20.0, False), (45.0, True)])
+def test_a_storage_outage_loses_nothing_that_was_accepted(
+    tmp_path: Path, seed: int, outage_s: float, *, gives_up: bool
+) -> None:
+    """Without storage, requests get a 503 in the error envelope. After 24 s, the platform ends the host as well.
 
     Responses that were accepted before the outage end after it.
     """
@@ -48,7 +51,7 @@ def test_a_storage_outage_loses_nothing_that_was_accepted(tmp_path: Path, seed: 
         with load.sending():
             assert wait_for(lambda: len(load.accepted) > 10, 60)
             storage.stop()
-            until = time.monotonic() + OUTAGE_S
+            until = time.monotonic() + outage_s
             refused = client.get(f"/responses/{early['id']}")
             assert error_of(refused)[0] == 503
             assert refused.headers["retry-after"]
@@ -57,6 +60,7 @@ def test_a_storage_outage_loses_nothing_that_was_accepted(tmp_path: Path, seed: 
         load.settle()
         load.check()
         assert load.answers[503] > 0
+        assert ("Host is shutting down" in running.hosts[0].written()) is gives_up
         assert running.receiver.first(early["id"])["type"] == "response.completed"
 
 
