@@ -1,38 +1,47 @@
-"""`python -m local.host --port P [--app DIR]`: serve the Functions app in DIR until a signal stops it."""
+"""`python -m local.host --port P [--app DIR]`: serve the Functions app in DIR until a signal stops it.
+
+It listens before the app is loaded. Until the line `host.started`, every call gets a 404 with an empty body.
+"""
 
 import argparse
 import asyncio
-import logging
 import os
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 from local.host import logs
-from local.host.app import App, load
+from local.host.durations import Durations
 from local.host.errors import LoadError
-from local.host.server import serve
+from local.host.server import Host
 from local.stack.loopback import listen
 
 
 def main() -> int:
-    """Load and serve the app. If it cannot be served, print one line per reason and return 1."""
+    """Load and serve the app. If it cannot be served, print one line per reason and return 1.
+
+    Otherwise, this does not return: after a signal the process ends with 0, after an error in it with 70.
+    """
     arguments = _arguments()
     logs.configure()
     try:
-        app = load(arguments.app.resolve(), os.environ)
-        return _serve(app, _listen(arguments.port))
+        with ThreadPoolExecutor(_threads()) as pool, asyncio.Runner() as runner:
+            runner.run(_serve(arguments, pool))
     except LoadError as refused:
         for problem in refused.problems:
             print(f"refused: {problem}", file=sys.stderr)
-        return 1
+    return 1
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.host", description=__doc__)
     parser.add_argument("--port", type=int, default=7071, help="0 takes a free one")
     parser.add_argument("--app", type=Path, default=Path(), help="the directory of function_app.py and host.json")
+    parser.add_argument(
+        "--time-factor", type=float, default=1, help="of the platform's durations, such as 30 s for HTTP after SIGTERM"
+    )
     return parser.parse_args()
 
 
@@ -43,13 +52,9 @@ def _listen(port: int) -> socket.socket:
         raise LoadError(f"port {port} cannot be taken: {error.strerror}") from None
 
 
-def _serve(app: App, listener: socket.socket) -> int:
-    with ThreadPoolExecutor(_threads()) as pool, asyncio.Runner() as runner:
-        if not runner.run(serve(app, listener, pool, os.environ)):
-            # A synchronous function cannot be stopped, and the interpreter would wait for its thread.
-            logging.shutdown()
-            os._exit(0)
-    return 0
+async def _serve(arguments: argparse.Namespace, pool: ThreadPoolExecutor) -> NoReturn:
+    host = Host(os.environ, pool, Durations(arguments.time_factor))
+    await host.serve(arguments.app.resolve(), _listen(arguments.port))
 
 
 def _threads() -> int:

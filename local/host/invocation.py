@@ -13,7 +13,7 @@ from typing import Any
 
 import azure.functions as func
 
-from local.host import bindings
+from local.host import bindings, logs
 from local.host.bindings import RETURN
 from local.host.functions import Function
 from local.host.messages import output_bodies
@@ -34,7 +34,8 @@ class Invoker:
         arguments = {function.trigger.name: trigger_value, **outs}
         if function.wants_context:
             arguments["context"] = _Context(function.name, str(uuid.uuid4()), str(self._directory))
-        returned = await self._call(function, arguments)
+        with logs.invocation():
+            returned = await self._call(function, arguments)
         if returned is not None and not function.may_return:
             raise TypeError(f"function {function.name} returned a value without a $return binding")
         await self._write(function, {**{name: out.get() for name, out in outs.items()}, RETURN: returned})

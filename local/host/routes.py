@@ -4,19 +4,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from local.host import constraints
 from local.host.errors import LoadError
 from local.host.functions import Function
 
-_PARAMETER = re.compile(r"\{(?P<stars>\*{0,2})(?P<name>\w[\w-]*)(?::(?P<constraint>[^{}?]+))?(?P<optional>\?)?\}")
-_REGEX = re.compile(r"regex\((.+)\)")
-_CONSTRAINTS = {
-    "": "[^/]+",
-    "int": "-?[0-9]{1,10}",
-    "long": "-?[0-9]{1,19}",
-    "bool": "true|false",
-    "alpha": "[a-z]+",
-    "guid": "[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}",
-}
+_PARAMETER = re.compile(
+    r"\{(?P<stars>\*{0,2})(?P<name>\w[\w-]*)"
+    r"(?::(?P<constraint>regex\((?:\{\{|\}\}|[^{}])*\)|[^{}?]+))?(?P<optional>\?)?\}"
+)
+_SEGMENT = re.compile(r"(?:\{(?:\{\{|\}\}|[^{}])*\}|[^/])+")  # a constraint may contain a slash
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,8 @@ class Route:
     methods: frozenset[str] | None
     pattern: re.Pattern[str]
     parameters: tuple[str, ...]
-    expressions: tuple[re.Pattern[str] | None, ...]  # the `regex` constraint of each parameter
+    optional: frozenset[str]
+    expressions: Mapping[str, re.Pattern[str]]
     is_anonymous: bool
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
@@ -38,10 +35,16 @@ class Route:
         found = self.pattern.fullmatch(path)
         if found is None:
             return None
-        if not all(map(_satisfies, found.groups(), self.expressions)):
-            return None
-        values = zip(self.parameters, found.groups(), strict=True)
-        return {name: value for name, value in values if value is not None}
+        values = dict(zip(self.parameters, found.groups(), strict=True))
+        parameters = {name: value for name, value in values.items() if value is not None}
+        return parameters if self._is_let_through(parameters) else None
+
+    def _is_let_through(self, parameters: Mapping[str, str]) -> bool:
+        """Return whether each expression finds its value. If that is missing, it must be optional [source: ASP.NET]."""
+        return all(
+            expression.search(parameters[name]) if name in parameters else name in self.optional
+            for name, expression in self.expressions.items()
+        )
 
 
 def route_of(function: Function, template: str, prefix: str) -> Route:
@@ -56,7 +59,8 @@ def route_of(function: Function, template: str, prefix: str) -> Route:
         methods=frozenset(str(method).upper() for method in methods) if methods else None,
         pattern=_pattern("/".join(part for part in (prefix, template) if part)),
         parameters=tuple(found["name"] for found in _PARAMETER.finditer(template)),
-        expressions=tuple(_expression(found["constraint"] or "") for found in _PARAMETER.finditer(template)),
+        optional=frozenset(found["name"] for found in _PARAMETER.finditer(template) if found["optional"]),
+        expressions=_expressions(template),
         is_anonymous=function.trigger.fields.get("authLevel") == "ANONYMOUS",
     )
 
@@ -95,15 +99,20 @@ def _overlap(one: Route, other: Route) -> bool:
     return one.methods is None or other.methods is None or not one.methods.isdisjoint(other.methods)
 
 
+def _expressions(template: str) -> dict[str, re.Pattern[str]]:
+    found = {one["name"]: constraints.expression(one["constraint"] or "") for one in _PARAMETER.finditer(template)}
+    return {name: expression for name, expression in found.items() if expression}
+
+
 def _pattern(template: str) -> re.Pattern[str]:
-    segments = template.split("/") if template else []
-    return re.compile("".join(map(_segment, segments)) + "/?", re.IGNORECASE)
+    segments = _SEGMENT.findall(template)
+    return re.compile("".join(map(_segment, segments)) + "/?", re.IGNORECASE | re.DOTALL)
 
 
 def _segment(segment: str) -> str:
     whole = _PARAMETER.fullmatch(segment)
     if whole and whole["stars"]:
-        return "(?:/(.*))?"
+        return "(?:/(.+))?"
     if whole and whole["optional"]:
         return f"(?:/({_constraint(whole)}))?"
     return "/" + _pieces(segment)
@@ -124,21 +133,4 @@ def _literal(text: str) -> str:
 
 
 def _constraint(found: re.Match[str]) -> str:
-    name = found["constraint"] or ""
-    if _REGEX.fullmatch(name):
-        return _CONSTRAINTS[""]  # the expression is tried on the value, see `Route.match`
-    if name not in _CONSTRAINTS:
-        raise LoadError(f"the local host does not know the route constraint {name}")
-    return _CONSTRAINTS[name]
-
-
-def _expression(constraint: str) -> re.Pattern[str] | None:
-    """Return the expression of a `regex` constraint, or None for any other. The platform ignores case."""
-    found = _REGEX.fullmatch(constraint)
-    # .NET's end of the text is \z, Python's is \Z
-    return re.compile(found[1].replace(r"\z", r"\Z"), re.IGNORECASE) if found else None
-
-
-def _satisfies(value: str | None, expression: re.Pattern[str] | None) -> bool:
-    """Return whether a value meets its constraint. A parameter without a value meets none."""
-    return expression is None or (value is not None and expression.search(value) is not None)
+    return constraints.pattern(found["constraint"] or "")

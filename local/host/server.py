@@ -1,19 +1,20 @@
-"""The whole host: HTTP, queues and timers on one event loop, from start to shutdown."""
+"""The whole host: HTTP, queues and timers on one event loop, from start to the hard end."""
 
 import asyncio
-import contextlib
 import logging
 import os
+import random
 import signal
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from pathlib import Path
+from typing import NoReturn
 
-import uvicorn
-
-from local.host.app import App, QueueTrigger
+from local.host.app import App, QueueTrigger, load
 from local.host.durations import Durations
-from local.host.errors import StorageGone
+from local.host.errors import LoadError, StorageGone
+from local.host.http_server import HttpServer
 from local.host.http_styles import BufferedExchange, StreamingExchange
 from local.host.invocation import Invoker
 from local.host.parameters import is_streaming
@@ -21,126 +22,95 @@ from local.host.queue_outputs import Outbox
 from local.host.queues import QueueListener
 from local.host.settlement import QueuePair
 from local.host.storage import QueueStorage
+from local.host.timer_locks import TimerLocks
 from local.host.timers import TimerListener
-from local.host.web import WebApp
+from local.host.web import Front, WebApp
+from local.stack.process import ENDED_BY_ITSELF
 
 logger = logging.getLogger(__name__)
 
-GRACE_S = 5
-STORAGE_GONE = 70
-"""The exit code of a host that ended itself. Whoever started it starts it again."""
-
-KEEP_ALIVE_S = 130
-"""The keep-alive timeout of the platform's front end, in seconds."""
-
-
-class HttpServer(uvicorn.Server):
-    """A uvicorn server that announces its address.
-
-    It ignores signals, because they stop the whole host and not only HTTP.
-    """
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture no signals."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and print the line that announces the address."""
-        await super().startup(sockets)
-        for listener in sockets or []:
-            print(f"host listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-
-    def stop(self) -> None:
-        """Accept no more requests. `serve` returns when the running ones are answered."""
-        self.should_exit = True
-
+_EARLIEST_END = 0.04  # of the time within which the platform ends the process, from 0.4 to 10 s
+_RELEASE_S = 1.0
 
 Listener = QueueListener | TimerListener
 
 
-async def serve(app: App, listener: socket.socket, pool: Executor, environment: Mapping[str, str]) -> bool:
-    """Run the app until a signal. Return whether everything had ended by the end of the grace period."""
-    stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    durations = Durations()
-    async with QueueStorage() as queues:
-        outbox = Outbox(queues, is_base64=app.settings.queues.base64, durations=durations)
-        invoker = Invoker(outbox, pool, app.directory)
-        server = _http_server(app, invoker, environment.get("FUNCTIONS_LOCAL_KEY"))
-        return await _run(server, listener, _listeners(app, queues, outbox, invoker, durations), stopping, durations)
+class Host:
+    """One host. Its process never ends in an orderly way, because the platform's does not either.
 
+    Functions of queues and timers, tasks and threads are cut: no CancelledError, and no `finally`.
+    """
 
-async def _run(
-    server: HttpServer,
-    listener: socket.socket,
-    listeners: Sequence[Listener],
-    stopping: asyncio.Event,
-    durations: Durations,
-) -> bool:
-    tasks = [
-        asyncio.create_task(server.serve([listener])),
-        *(asyncio.create_task(one.run()) for one in listeners),
-    ]
-    stopped = asyncio.create_task(stopping.wait())
-    # A listener ends only when it is stopped. If one ends earlier, it has failed, and the host stops with its error.
-    done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    for part in (server, *listeners):
-        part.stop()
-    if any(isinstance(task.exception(), StorageGone) for task in done):
-        await _end_hard(durations)
-    _, late = await asyncio.wait(tasks, timeout=GRACE_S)
-    if late:
-        logger.warning("host.stopped_late parts=%s", len(late))
-        await _cancel_all()
-    for task in tasks:
-        if task.done() and not task.cancelled():
-            task.result()
-    return not late
+    def __init__(self, environment: Mapping[str, str], pool: Executor, durations: Durations) -> None:
+        self._environment = environment
+        self._pool = pool
+        self._durations = durations
+        self._locks = TimerLocks(environment, durations.timer_lock_s)
+        self._front = Front()
+        self._stopping = asyncio.Event()
+        self._ending: asyncio.Task[NoReturn] | None = None
 
+    async def serve(self, directory: Path, listener: socket.socket) -> NoReturn:
+        """Listen, load the app in the directory, and run it until a signal. Raise LoadError if it cannot be run."""
+        self._listen_to_signals()
+        server = HttpServer(self._front, listener)
+        running = asyncio.create_task(self._run(directory))
+        stopped = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            await self._fail(running)
+        await server.drain(self._durations.in_flight_s)
+        await asyncio.sleep(random.uniform(_EARLIEST_END, 1) * self._durations.hard_end_s)
+        await self._end()
 
-async def _end_hard(durations: Durations) -> None:
-    """End the process because storage is gone. As on the platform, no function hears of it."""
-    logger.critical("An unhandled exception has occurred. Host is shutting down.")
-    await asyncio.sleep(durations.hard_end_s)
-    logging.shutdown()
-    os._exit(STORAGE_GONE)
+    def _listen_to_signals(self) -> None:
+        """Stop on SIGTERM as the platform does. SIGINT is Ctrl-C of a person, who does not want to wait for that."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_signal_handler(signal.SIGINT, self._end_soon)
 
+    def _end_soon(self) -> None:
+        self._ending = asyncio.create_task(self._end())
 
-async def _cancel_all() -> None:
-    """Cancel everything that still runs and give it a second to react."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.wait(others, timeout=1)
+    async def _end(self) -> NoReturn:
+        """Let another host have the timers, and end the process with everything that runs in it."""
+        await asyncio.wait([asyncio.create_task(self._locks.release())], timeout=_RELEASE_S)
+        os._exit(0)
 
+    async def _fail(self, running: asyncio.Task[None]) -> NoReturn:
+        """Raise the LoadError of an app that cannot be run. After any other error, end the process.
 
-def _http_server(app: App, invoker: Invoker, key: str | None) -> HttpServer:
-    exchange = StreamingExchange() if is_streaming() else BufferedExchange()
-    config = uvicorn.Config(
-        WebApp(app.routes, exchange, invoker, key),
-        lifespan="off",
-        ws="none",
-        proxy_headers=False,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-    )
-    return HttpServer(config)
+        After an error of storage that is in 11 to 38 s on the platform, and no function hears of it.
+        """
+        error = running.exception()
+        if isinstance(error, LoadError):
+            raise error
+        logger.critical("An unhandled exception has occurred. Host is shutting down.", exc_info=error)
+        if isinstance(error, StorageGone):
+            await asyncio.sleep(self._durations.hard_end_s)
+        os._exit(ENDED_BY_ITSELF)
 
+    async def _run(self, directory: Path) -> None:
+        """Load the app and run it. A listener never ends. If one fails, this raises its error."""
+        app = await asyncio.to_thread(load, directory, self._environment)
+        queues = QueueStorage()
+        outbox = Outbox(queues, is_base64=app.settings.queues.base64, durations=self._durations)
+        invoker = Invoker(outbox, self._pool, app.directory)
+        listeners = self._listeners(app, queues, outbox, invoker)
+        exchange = StreamingExchange() if is_streaming() else BufferedExchange()
+        self._front.app = WebApp(app.routes, exchange, invoker, self._environment)
+        logger.info("host.started functions=%s", len(app.routes) + len(listeners))
+        await asyncio.gather(asyncio.Event().wait(), *(one.run() for one in listeners))
 
-def _listeners(
-    app: App, queues: QueueStorage, outbox: Outbox, invoker: Invoker, durations: Durations
-) -> list[Listener]:
-    def queue_listener(trigger: QueueTrigger) -> QueueListener:
-        poison = trigger.queue.poison
-        pair = QueuePair(queues.queue(trigger.queue), queues.queue(poison) if poison else None)
-        wake = outbox.subscribe(trigger.queue)
-        return QueueListener(trigger.function, pair, app.settings.queues, invoker, wake, durations)
+    def _listeners(self, app: App, queues: QueueStorage, outbox: Outbox, invoker: Invoker) -> Sequence[Listener]:
+        def queue_listener(trigger: QueueTrigger) -> QueueListener:
+            poison = trigger.queue.poison
+            pair = QueuePair(queues.queue(trigger.queue), queues.queue(poison) if poison else None)
+            wake = outbox.subscribe(trigger.queue)
+            settings = app.settings.queues
+            return QueueListener(trigger.function, pair, settings, invoker, wake, self._durations)
 
-    return [
-        *(queue_listener(trigger) for trigger in app.queue_triggers),
-        *(TimerListener(timer, invoker) for timer in app.timers),
-    ]
+        return [
+            *(queue_listener(trigger) for trigger in app.queue_triggers),
+            *(TimerListener(timer, invoker, self._locks.lock(timer.function.name)) for timer in app.timers),
+        ]

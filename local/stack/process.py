@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG_LINES = 20
+ENDED_BY_ITSELF = 70
+"""The exit code of a host that gave up. Whoever started it starts it again, as the platform does."""
+
+RESTART_PAUSE_S = 0.5
 LISTENING = re.compile(r"listening on (https?://\S+)\n")
 
 T = TypeVar("T")
@@ -31,16 +36,38 @@ class Process:
     def __init__(self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
         self.name = name
         self.file = log  # receives its output
-        with log.open("wb") as output:
-            self._popen = subprocess.Popen(
-                command,
+        self._command = command
+        self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **env}
+        self._is_kept_up = False
+        self._is_stopped = threading.Event()
+        self._starting = threading.Lock()
+        log.write_bytes(b"")
+        self._popen = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.file.open("ab") as output:
+            return subprocess.Popen(
+                self._command,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
+                env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def restart_when_it_gives_up(self) -> None:
+        """Start the process again whenever it has ended by itself, until it is stopped. A killed one stays dead."""
+        self._is_kept_up = True
+        threading.Thread(target=self._keep_up, daemon=True).start()
+
+    def _keep_up(self) -> None:
+        while self._popen.wait() == ENDED_BY_ITSELF:
+            self._is_stopped.wait(RESTART_PAUSE_S)
+            with self._starting:
+                if self._is_stopped.is_set():
+                    return
+                self._popen = self._start()
 
     @property
     def pid(self) -> int:
@@ -59,17 +86,19 @@ class Process:
         return url
 
     def check(self) -> None:
-        """Raise PartError if the process has ended."""
-        if (code := self._popen.poll()) is not None:
+        """Raise PartError if the process has ended and is not started again."""
+        if (code := self._popen.poll()) is not None and not (code == ENDED_BY_ITSELF and self._is_kept_up):
             raise self.failure(f"ended with exit code {code}")
 
     def failure(self, reason: str) -> PartError:
         """Return an error that names this part and contains the end of its log."""
         return PartError(self.name, reason, self.log())
 
-    def stop(self, grace_s: float = 10.0) -> None:
-        """Stop the process with SIGTERM, and with SIGKILL if it still runs after the grace period."""
-        self._popen.terminate()
+    def stop(self, grace_s: float = 10.0, number: signal.Signals = signal.SIGTERM) -> None:
+        """Stop the process with a signal, and with SIGKILL if it still runs after the grace period."""
+        with self._starting:
+            self._is_stopped.set()
+        self._popen.send_signal(number)
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(grace_s)

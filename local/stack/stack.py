@@ -57,8 +57,9 @@ class Stack:
         return host.pid
 
     def start_host(self) -> None:
-        """Start the killed host again at the same address. Return once it listens."""
+        """Start the killed host again at the same address. Return once it is ready."""
         self._start_host()
+        _wait_until_ready(self)
 
 
 @contextmanager
@@ -85,7 +86,7 @@ def stack(
         connection = connect(storage)
         _make_queue(connection, REPLIES)
         settings = {**_settings(connection, credentials), **_upstream(parts, hook)}
-        start_host = partial(parts.start, "host", "--port", str(port), **settings)
+        start_host = partial(parts.start_host, port, settings)
         running = Stack(start_host(), receiver_url, credentials, storage, connection, parts.processes, start_host)
         _wait_until_ready(running)
         yield running
@@ -99,12 +100,25 @@ class _Parts:
 
     def start(self, module: str, *arguments: str, **settings: str) -> str:
         """Start `python -m local.<module>` and return the address that it announces."""
+        process = self._launch(module, *arguments, **settings)
+        self.cleanup.callback(process.stop)
+        return process.url(START_DEADLINE_S)
+
+    def start_host(self, port: int, settings: Mapping[str, str]) -> str:
+        """Start the host and return its address. If it gives up, it is started again.
+
+        Ctrl-C stops it at once. On SIGTERM it would take the time that the platform takes.
+        """
+        process = self._launch("host", "--port", str(port), **settings)
+        self.cleanup.callback(process.stop, number=signal.SIGINT)
+        process.restart_when_it_gives_up()
+        return process.url(START_DEADLINE_S)
+
+    def _launch(self, module: str, *arguments: str, **settings: str) -> Process:
         name = module.rpartition(".")[2]
         command = [sys.executable, "-m", f"local.{module}", *arguments]
-        process = Process(name, command, env=settings, log=self.logs / f"{name}.log")
-        self.cleanup.callback(process.stop)
-        self.processes[name] = process
-        return process.url(START_DEADLINE_S)
+        self.processes[name] = Process(name, command, env=settings, log=self.logs / f"{name}.log")
+        return self.processes[name]
 
 
 def _make_queue(connection: str, name: str) -> None:

@@ -103,7 +103,12 @@ def test_a_killed_agent_runs_no_tool_twice(azurite: Azurite, directory: Path, tm
     """
     calls, place = tmp_path / "calls", str(directory)
     with service(
-        tmp_path, azurite.account(), AGENTS_MODULE="counting_agents", PYTHONPATH=place, CALLS=str(calls)
+        tmp_path,
+        azurite.account(),
+        time_factor=1,
+        AGENTS_MODULE="counting_agents",
+        PYTHONPATH=place,
+        CALLS=str(calls),
     ) as running:
         running.model.faults(no_background=True, create_latency_s=1.5)
         client, host = running.client(), running.hosts[0]

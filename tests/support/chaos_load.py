@@ -13,7 +13,7 @@ import httpx
 
 from local.stack.process import wait_for
 from tests.support.peer_processes import Event, Json, error_of
-from tests.support.service_process import Service, following, streaming
+from tests.support.service_process import Service, check_loaded, following, streaming
 
 THREADS = 8
 ACCEPTED_S = 90.0
@@ -107,6 +107,7 @@ class Load:
     def _try(self, n: int, client: httpx.Client) -> None:
         try:
             answer = self.post(n, client)
+            check_loaded(answer)
         except httpx.TransportError:
             self.answers[None] += 1
             time.sleep(0.1)

@@ -55,11 +55,14 @@ def write_app(directory: Path, source: str, queues: Mapping[str, object] | None 
     return directory
 
 
-def start(app: Path, log: Path, settings: Mapping[str, str], port: int = 0) -> subprocess.Popen[bytes]:
+def start(
+    app: Path, log: Path, settings: Mapping[str, str], port: int = 0, time_factor: float = 1
+) -> subprocess.Popen[bytes]:
     """Start a host over the app, on a free port unless one is given. Its output goes to the log."""
+    flags = ("--port", str(port), "--app", str(app), "--time-factor", str(time_factor))
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "local.host", "--port", str(port), "--app", str(app)],
+            [sys.executable, "-m", "local.host", *flags],
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **settings},
             stdout=output,
@@ -68,13 +71,21 @@ def start(app: Path, log: Path, settings: Mapping[str, str], port: int = 0) -> s
 
 
 @contextmanager
-def running(app: Path, **settings: str) -> Iterator[RunningHost]:
-    """Run a host over the app until the end of the block."""
-    log = app / "host.log"
-    process = start(app, log, settings)
+def running(app: Path, time_factor: float = 1, log: str = "host.log", **settings: str) -> Iterator[RunningHost]:
+    """Run a host over the app until the end of the block. It has loaded the app when the block begins."""
+    with listening(app, time_factor, log, **settings) as host:
+        host.await_text("host.started")
+        yield host
+
+
+@contextmanager
+def listening(app: Path, time_factor: float = 1, log: str = "host.log", **settings: str) -> Iterator[RunningHost]:
+    """Run a host over the app until the end of the block. It may still be loading the app when the block begins."""
+    file = app / log
+    process = start(app, file, settings, time_factor=time_factor)
     try:
-        with httpx.Client(base_url=_url(process, log), timeout=DEADLINE_S, trust_env=False) as client:
-            yield RunningHost(process, client, log)
+        with httpx.Client(base_url=_url(process, file), timeout=DEADLINE_S, trust_env=False) as client:
+            yield RunningHost(process, client, file)
     finally:
         process.kill()
         process.wait()

@@ -22,20 +22,37 @@ from tests.support.peer_processes import Event, Json, ModelPeer, peer
 from tests.support.receiver_peer import CALL_S, FINISHED_S, ReceiverPeer, receiver_peer
 
 READY_S = 60.0
+STOP_S = 45.0  # 30 s for HTTP in flight, and 10 s to the hard end
 STREAM_S = 75.0  # longer than any healthy stream, including one that waits for a lease to expire
 TERMINAL = frozenset({"completed", "failed", "incomplete", "cancelled"})
 # What a host logs about an error that the code does not expect.
 UNEXPECTED = (
-    *("request.failed", "run.failed", "run.given_up", "alarm.failed", "alarm.given_up", "function.failed"),
+    *(
+        "request.failed",
+        "run.failed",
+        "run.given_up",
+        "alarm.failed",
+        "alarm.given_up",
+        "function.failed",
+        "handler.raised",
+    ),
     "never retrieved",
 )
 
 
-class Host:
-    """A Functions host that can be killed and restarted at the same address."""
+class NotLoaded(httpx.TransportError):
+    """The platform answered for a host that has not loaded the app yet. The call reached no function."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str], port: int) -> None:
+
+class Host:
+    """A Functions host that can be killed and restarted at the same address.
+
+    If it ends by itself, because storage is gone, it is started again as the platform does.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, str], port: int, time_factor: float) -> None:
         self.port = port
+        self._time_factor = time_factor
         self.url = f"http://127.0.0.1:{self.port}"
         self._directory = directory
         self._settings = settings
@@ -45,20 +62,28 @@ class Host:
     def start(self) -> None:
         """Start the host and return when it is ready for requests."""
         self._logs.append(self._directory / f"host-{self.port}-{len(self._logs)}.log")
-        command = [sys.executable, "-m", "local.host", "--port", str(self.port)]
+        flags = ("--port", str(self.port), "--time-factor", str(self._time_factor))
+        command = [sys.executable, "-m", "local.host", *flags]
         self._process = Process("host", command, env=self._settings, log=self._logs[-1])
+        self._process.restart_when_it_gives_up()
         assert wait_for(self._is_ready, READY_S), self.written()
 
     def kill(self) -> None:
-        """Kill the host with SIGKILL, as a crash would."""
+        """Kill the host with SIGKILL, as a crash would. What follows has the platform's own durations."""
         assert self._process
+        assert self._time_factor == 1, "a test that kills a host runs with a time factor of 1"
         os.kill(self._process.pid, signal.SIGKILL)
         self._process.stop()
 
     def stop(self) -> None:
-        """Stop the host in an orderly way, if it runs."""
+        """Stop the host with SIGTERM, as the platform does, and return when it has ended hard."""
+        assert self._process
+        self._process.stop(STOP_S)
+
+    def close(self) -> None:
+        """End the host at once, if it runs. Its locks of timers are free then."""
         if self._process:
-            self._process.stop()
+            self._process.stop(number=signal.SIGINT)
 
     def memory(self) -> int:
         """Return the resident memory of the host in bytes."""
@@ -121,10 +146,12 @@ def service(
     hosts: int = 1,
     callers: Sequence[str] = ("first",),
     webhooks: bool = False,
+    time_factor: float = 0.1,
     **settings: str,
 ) -> Iterator[Service]:
     """Run the service over a storage account until the end of the block.
 
+    The platform's durations are tenths, so that a test with an outage or a kill states `time_factor=1`.
     The receiver verifies with the first caller's secret. With `webhooks`, the model sends webhooks to the first host.
     Further keywords are settings of the hosts.
     """
@@ -136,9 +163,10 @@ def service(
         model = cleanup.enter_context(closing(ModelPeer(model_url)))
         receiver = cleanup.enter_context(receiver_peer(directory, known[callers[0]]))
         environment = _settings(connection, model_url, known.values()) | (hook.settings if webhooks else {}) | settings
-        running = Service([Host(directory, environment, port) for port in ports], model, receiver, known, cleanup)
+        fleet = [Host(directory, environment, port, time_factor) for port in ports]
+        running = Service(fleet, model, receiver, known, cleanup)
         for host in running.hosts:
-            cleanup.callback(host.stop)
+            cleanup.callback(host.close)
             host.start()
         yield running
 
@@ -153,6 +181,12 @@ def _settings(connection: str, model_url: str, callers: Iterable[Credentials]) -
         "UPSTREAM_API_KEY": "simulated",
         "UPSTREAM_HONOURS_IDEMPOTENCY_KEY": "true",
     }
+
+
+def check_loaded(answer: httpx.Response) -> None:
+    """Raise NotLoaded for a 404 with an empty body, which is never the app's. A caller repeats such a call."""
+    if answer.status_code == 404 and answer.headers.get("content-length") == "0":
+        raise NotLoaded("the app is not loaded yet", request=answer.request)
 
 
 def create(client: httpx.Client, model: str = "sim-1s", **fields: object) -> Json:
@@ -223,8 +257,10 @@ def followed(client: httpx.Client, named: str, after: object = None) -> list[Eve
 def events_in(answer: httpx.Response) -> Iterator[Event]:
     """Yield the events of a stream. Assert that each frame has the event's type as its name and its token as its id.
 
-    An `error` frame has no name, because some clients would stop reading at it.
+    An `error` frame has no name, because some clients would stop reading at it. Raise NotLoaded if no function was
+    reached.
     """
+    check_loaded(answer)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     fields: dict[str, str] = {}
     end = time.monotonic() + STREAM_S

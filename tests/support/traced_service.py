@@ -24,6 +24,7 @@ def observed(directory: Path, connection: str) -> Iterator[tuple[Service, Collec
         service(
             directory,
             connection,
+            time_factor=1,
             TELEMETRY="otlp",
             OTEL_EXPORTER_OTLP_ENDPOINT=collecting.url,
             OTEL_BSP_SCHEDULE_DELAY="100",

@@ -1,11 +1,9 @@
 """What the local host does with messages when it is stopped or killed, on Azurite."""
 
 import asyncio
-import signal
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from azure.storage.queue.aio import QueueClient as AsyncQueueClient
 
 from local.host.durations import Durations
@@ -27,33 +25,6 @@ SLOW_APP = (
         time.sleep(float(msg.get_body()))
 """
 )
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_running_functions_finish(connection_string: str, tmp_path: Path, number: int) -> None:
-    """On SIGTERM or SIGINT, a running function ends, its message is deleted, and the host exits with 0."""
-    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
-        put(connection_string, "slow", b"1")
-        host.await_text("slow started")
-        host.process.send_signal(number)
-        assert host.process.wait(DEADLINE_S) == 0
-    assert "slow ended" in host.written
-    assert length(connection_string, "slow") == 0
-
-
-@pytest.mark.parametrize("name", ["slow", "stuck"])
-def test_a_stop_does_not_wait_longer_than_the_grace_period(connection_string: str, tmp_path: Path, name: str) -> None:
-    """A function that still runs after the grace period is abandoned, even in a thread.
-
-    Its message stays invisible, as after a crash.
-    """
-    with running(write_app(tmp_path, SLOW_APP), AzureWebJobsStorage=connection_string) as host:
-        put(connection_string, name, b"120")
-        host.await_text(f"{name} started")
-        host.process.terminate()
-        assert host.process.wait(DEADLINE_S) == 0
-    assert "slow ended" not in host.written
-    assert length(connection_string, name) == 1
 
 
 def test_a_crash_leaves_the_message_invisible(connection_string: str, tmp_path: Path) -> None:

@@ -77,3 +77,58 @@ def test_a_free_port_is_usable_and_below_the_outgoing_range() -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         assert 20_000 <= port < 30_000
+
+
+GIVES_UP = """
+import os, pathlib, sys, time
+lives = pathlib.Path(sys.argv[1])
+lives.write_text(lives.read_text() + "x")
+print("life", len(lives.read_text()), flush=True)
+if len(lives.read_text()) < 3:
+    os._exit(70)
+time.sleep(60)
+"""
+
+
+def test_a_host_that_gives_up_is_started_again(tmp_path: Path) -> None:
+    """A process that ends with 70 is started again, with the same log. In between it does not count as ended."""
+    lives = tmp_path / "lives"
+    lives.write_text("")
+    process = Process("part", [sys.executable, "-c", GIVES_UP, str(lives)], env={}, log=tmp_path / "part.log")
+    process.restart_when_it_gives_up()
+    try:
+        assert wait_for(lambda: process.check() or "life 3" in process.log(), 30), process.log()
+        assert process.log().splitlines() == ["life 1", "life 2", "life 3"]
+    finally:
+        process.stop()
+    assert not psutil.pid_exists(process.pid)
+
+
+@pytest.mark.parametrize("script", ["import sys; sys.exit(1)", "import os; os.kill(os.getpid(), 9)"])
+def test_a_process_that_ends_otherwise_stays_ended(tmp_path: Path, script: str) -> None:
+    """A process that was killed, or that refuses to start, is not started again, and is reported."""
+    process = _python(script, tmp_path)
+    process.restart_when_it_gives_up()
+
+    def is_reported() -> bool:
+        try:
+            process.check()
+        except PartError:
+            return True
+        return False
+
+    assert wait_for(is_reported, 30)
+    pid = process.pid
+    assert not wait_for(lambda: process.pid != pid, 1)
+    process.stop()
+
+
+def test_a_stop_ends_a_process_that_gives_up_again_and_again(tmp_path: Path) -> None:
+    """No process is started after the stop."""
+    process = _python("import os; os._exit(70)", tmp_path)
+    process.restart_when_it_gives_up()
+    first = process.pid
+    assert wait_for(lambda: process.pid != first, 30)
+    process.stop()
+    pid = process.pid
+    assert not wait_for(lambda: process.pid != pid or psutil.pid_exists(pid), 2)

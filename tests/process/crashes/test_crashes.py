@@ -27,7 +27,7 @@ def _outcome(load: Load) -> str:
 
 def test_kills_lose_nothing_and_repeat_nothing(connection_string: str, tmp_path: Path, seed: int, say: Say) -> None:
     """Under kill -9 at random moments every accepted response reaches one terminal status and calls back."""
-    with service(tmp_path, connection_string) as running:
+    with service(tmp_path, connection_string, time_factor=1) as running:
         load = Load(running, seed, count=80)
         with load.sending():
             _kill_again_and_again(running.hosts[0], 4, random.Random(seed))
@@ -41,7 +41,7 @@ def test_kills_inside_the_create_call_start_nothing_twice(
 
     Each create call takes 300 ms, so that kills land inside it.
     """
-    with service(tmp_path, connection_string) as running:
+    with service(tmp_path, connection_string, time_factor=1) as running:
         running.model.faults(create_latency_s=0.3)
         load = Load(running, seed, count=80, keyed=True, pause_s=1.5)
         with load.sending():
@@ -55,7 +55,7 @@ def test_kills_inside_the_create_call_start_nothing_twice(
 
 def test_one_of_two_hosts_is_killed(connection_string: str, tmp_path: Path, seed: int, say: Say) -> None:
     """Two hosts do no work twice, and one continues the work of the other after a kill."""
-    with service(tmp_path, connection_string, hosts=2) as running:
+    with service(tmp_path, connection_string, hosts=2, time_factor=1) as running:
         load = Load(running, seed, count=80)
         with load.sending():
             time.sleep(random.Random(seed).uniform(2, 8))  # the moment is the test's input

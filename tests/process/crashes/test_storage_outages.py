@@ -4,6 +4,7 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 from anyio.from_thread import start_blocking_portal
 from azure.storage.queue import QueueServiceClient
 
@@ -15,14 +16,13 @@ from tests.support.peer_processes import error_of
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
 from tests.support.service_process import create, service
 
-OUTAGE_S = 20.0
 WRITES = 6  # transactions of a response: accept, start, move of the poll, end, claim, record
 
 
 def test_messages_deleted_under_load_lose_nothing(connection_string: str, tmp_path: Path, seed: int) -> None:
     """All messages of all queues are deleted ten times under load. The heartbeat finds every alarm that is due."""
     with (
-        service(tmp_path, connection_string) as running,
+        service(tmp_path, connection_string, time_factor=1) as running,
         QueueServiceClient.from_connection_string(connection_string) as queues,
     ):
         load, rng = Load(running, seed, count=60), random.Random(seed)
@@ -37,18 +37,21 @@ def test_messages_deleted_under_load_lose_nothing(connection_string: str, tmp_pa
         assert set(load.answers) == {200}
 
 
-def test_a_storage_outage_loses_nothing_that_was_accepted(tmp_path: Path, seed: int) -> None:
-    """During 20 s without storage, requests get a 503 in the error envelope.
+@pytest.mark.parametrize(("outage_s", "gives_up"), [(20.0, False), (45.0, True)])
+def test_a_storage_outage_loses_nothing_that_was_accepted(
+    tmp_path: Path, seed: int, outage_s: float, *, gives_up: bool
+) -> None:
+    """Without storage, requests get a 503 in the error envelope. After 24 s, the platform ends the host as well.
 
     Responses that were accepted before the outage end after it.
     """
-    with run_azurite() as storage, service(tmp_path, storage.account()) as running:
+    with run_azurite() as storage, service(tmp_path, storage.account(), time_factor=1) as running:
         load, client = Load(running, seed, count=60, pause_s=4), running.client()
         early = create(client, "sim-3s", callback_url=f"{running.receiver.url}/early")
         with load.sending():
             assert wait_for(lambda: len(load.accepted) > 10, 60)
             storage.stop()
-            until = time.monotonic() + OUTAGE_S
+            until = time.monotonic() + outage_s
             refused = client.get(f"/responses/{early['id']}")
             assert error_of(refused)[0] == 503
             assert refused.headers["retry-after"]
@@ -57,6 +60,7 @@ def test_a_storage_outage_loses_nothing_that_was_accepted(tmp_path: Path, seed: 
         load.settle()
         load.check()
         assert load.answers[503] > 0
+        assert ("Host is shutting down" in running.hosts[0].written()) is gives_up
         assert running.receiver.first(early["id"])["type"] == "response.completed"
 
 
@@ -71,7 +75,7 @@ def test_an_answer_lost_after_the_commit_is_recognised(
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(FaultProxy("table", azurite.ports["table"])) as proxy,
-        service(tmp_path, proxy.through(connection_string)) as running,
+        service(tmp_path, proxy.through(connection_string), time_factor=1) as running,
     ):
         client = running.client()
         for nth in range(1, WRITES + 1):
@@ -95,7 +99,7 @@ def test_answers_lost_at_random_lose_nothing(
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(FaultProxy("table", azurite.ports["table"])) as proxy,
-        service(tmp_path, proxy.through(connection_string)) as running,
+        service(tmp_path, proxy.through(connection_string), time_factor=1) as running,
     ):
         load, rng = Load(running, seed, count=30), random.Random(seed)
         for nth in range(1, 1200):

@@ -45,7 +45,7 @@ def scenario(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory, seed: i
 
     One more client reads from the other host.
     """
-    with service(tmp_path_factory.mktemp("crashes"), azurite.account(), hosts=2) as running:
+    with service(tmp_path_factory.mktemp("crashes"), azurite.account(), hosts=2, time_factor=1) as running:
         dying, living = running.client(), running.client(host=1)
         readers = [Reader([dying, living], "sim-8s", f"key-{n}") for n in range(20)]
         silent = Reader([living], SILENCE, "silent")

@@ -236,7 +236,7 @@ def test_a_crash_during_the_start_loses_nothing(connection_string: str, tmp_path
     A copy of the message starts no second response.
     """
     with (
-        service(tmp_path, connection_string, REPLY_QUEUES="replies*") as running,
+        service(tmp_path, connection_string, time_factor=1, REPLY_QUEUES="replies*") as running,
         sending(connection_string, "replies") as sender,
     ):
         running.model.faults(create_latency_s=3)

@@ -32,7 +32,8 @@ STOPPED_S = 2.0
 @pytest.fixture(scope="module")
 def shared_service(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Run one service for most tests of this module. It must have logged nothing unexpected at the end."""
-    with service(tmp_path_factory.mktemp("foreground"), azurite.account(), UPSTREAM_MODE="foreground") as running:
+    directory = tmp_path_factory.mktemp("foreground")
+    with service(directory, azurite.account(), time_factor=1, UPSTREAM_MODE="foreground") as running:
         yield running
         assert running.unexpected() == []
 
