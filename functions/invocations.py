@@ -26,4 +26,4 @@ async def _accompany() -> None:
     try:
         (await service()).engine.accompany_invocation()
     except (StoreError, SettingsError) as error:
-        _log.debug("heartbeat.deferred", extra={"reason": type(error).__name__})  # the next invocation tries again
+        _log.info("heartbeat.deferred", extra={"reason": type(error).__name__})  # the next invocation tries again

@@ -9,8 +9,7 @@ import httpx
 from anyio.from_thread import start_blocking_portal
 
 from local.azurite import Azurite
-from local.host.server import STORAGE_GONE
-from local.stack.process import wait_for
+from local.stack.process import ENDED_BY_ITSELF, wait_for
 from tests.support.host_process import DEADLINE_S, HEAD, length, put, queue, running, write_app
 from tests.support.proxies.fault_proxy import FaultProxy
 
@@ -68,7 +67,7 @@ def test_a_host_ends_itself_when_storage_is_gone(azurite: Azurite, connection_st
             assert SHUTTING_DOWN in host.written
             assert time.monotonic() - began > 23
             assert wait_for(lambda: not _answers(host.client), 5)
-            assert host.process.wait(DEADLINE_S) == STORAGE_GONE
+            assert host.process.wait(DEADLINE_S) == ENDED_BY_ITSELF
             assert 33 < time.monotonic() - began < 62
         assert "finally 200" not in host.written
         assert length(connection_string, "messages") == 1
@@ -101,6 +100,6 @@ def test_a_host_that_starts_without_storage_ends_itself(
         began = time.monotonic()
         with running(write_app(tmp_path, GONE_APP), AzureWebJobsStorage=account) as host:
             assert _answers(host.client)
-            assert host.process.wait(DEADLINE_S) == STORAGE_GONE
+            assert host.process.wait(DEADLINE_S) == ENDED_BY_ITSELF
             assert time.monotonic() - began > 24
             assert SHUTTING_DOWN in host.written

@@ -3,7 +3,6 @@
 import asyncio
 
 import orjson
-import pytest
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.core.alarms import Alarm, Kind
@@ -13,7 +12,7 @@ from shared.scheduler.sweeps import sweep
 from shared.storage.messages import POISON, REQUESTS, WAKEUPS, Wakeup
 from tests.support.clocks import START_MS
 from tests.support.crash_points import new_process
-from tests.support.log_capture import log_events
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.queue_pump import swept
 from tests.support.stage import NO_ALARMS, Stage, wakeup
 
@@ -160,9 +159,7 @@ async def test_the_timer_waits_for_the_heartbeat_that_runs(stage: Stage) -> None
     assert stage.proxy.counts - before == BEAT
 
 
-async def test_a_failed_heartbeat_is_repeated_by_a_later_invocation(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_failed_heartbeat_is_repeated_by_a_later_invocation(stage: Stage, written: WrittenLines) -> None:
     """During an outage invocations try again every few seconds, and no more. After it the next one succeeds."""
     await stage.plant([in_shard(-30)])
     async with stage.proxy.refusing():
@@ -171,7 +168,7 @@ async def test_a_failed_heartbeat_is_repeated_by_a_later_invocation(
                 stage.engine.accompany_invocation()
                 await asyncio.gather(*stage.ports.background.tasks)
             stage.clock.advance(6)
-    assert log_events(caplog).count("heartbeat.missed") == 3 * 16
+    assert log_events(written).count("heartbeat.missed") == 3 * 16
     assert stage.sent == []
     assert await invoked(stage, stage.engine) == 1
     assert len(stage.sent) == 1
