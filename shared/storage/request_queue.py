@@ -9,14 +9,17 @@ import binascii
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
-from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared.core.errors import StoreUnavailable
 from shared.storage.faults import reaching
 from shared.storage.messages import POISON, REQUESTS
 from shared.storage.wakeups import DEADLINE_S, KEPT_S
+
+if TYPE_CHECKING:  # its import is slow: shared/bootstrap.py
+    from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 BATCH = 32  # the most messages that storage returns at once
 HIDDEN_S = 600  # while a message is handled. If that fails, it becomes visible again.
@@ -42,7 +45,7 @@ class DeadLetter:
 class RequestQueue:
     """Sends, receives and deletes whole messages."""
 
-    def __init__(self, queues: QueueServiceClient) -> None:
+    def __init__(self, queues: "QueueServiceClient") -> None:
         self._queues = queues
 
     async def prepare(self) -> None:
@@ -87,7 +90,7 @@ class RequestQueue:
                 return
 
     @asynccontextmanager
-    async def _reaching(self, name: str) -> AsyncIterator[QueueClient]:
+    async def _reaching(self, name: str) -> AsyncIterator["QueueClient"]:
         """Yield a client of the queue. Raises StoreUnavailable for every fault, also if there is no queue."""
         try:
             async with reaching(DEADLINE_S), self._queues.get_queue_client(name) as queue:

@@ -12,14 +12,17 @@ alarm behind it may have been left by a process that crashed, and then no wake-u
 """
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
-from azure.storage.queue.aio import QueueClient
 
 from shared.core.errors import StoreUnavailable
 from shared.storage.faults import reaching
 from shared.storage.messages import DELIVERIES, RUNS, WAKEUPS, DeliverNow, RunOffer, Wakeup
 from shared.telemetry.logs import logger
+
+if TYPE_CHECKING:  # its import is slow: shared/bootstrap.py
+    from azure.storage.queue.aio import QueueClient
 
 DELAY_MAX_S = 59
 DEADLINE_S = 10.0
@@ -32,7 +35,7 @@ _log = logger(__name__)
 class Wakeups:
     """Sends hints. Sending never raises, because what a hint says is in the table as well."""
 
-    def __init__(self, queues: Mapping[str, QueueClient], now_ms: Callable[[], int]) -> None:
+    def __init__(self, queues: Mapping[str, "QueueClient"], now_ms: Callable[[], int]) -> None:
         """Take the clients of the queues `nudges`, `deliveries` and `runs`, by name, and the clock.
 
         `now_ms` returns unix milliseconds.
