@@ -28,11 +28,11 @@ class PythonPackages:
         return hash_of(self._files, *_version(self._python))
 
     def build(self, directory: Path) -> Path:
-        """Create the virtual environment and install the requirements with pip."""
+        """Create the virtual environment, and install and compile the requirements with pip."""
         built = directory / "environment"
         run(self.name, [self._python, "-m", "venv", str(built)])
         pip = [str(built / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        run(self.name, [*pip, "--requirement", str(self._requirements)])
+        run(self.name, [*pip, "--compile", "--requirement", str(self._requirements)])
         (built / INSTALLED).write_text("\n".join(sorted(_distributions(built))), encoding="utf-8")
         _name_its_home(built, self.home)
         return built
