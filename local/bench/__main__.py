@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from local.azurite.choice import VERSION
 from local.bench import imports
@@ -67,7 +68,7 @@ def _bench(*, as_json: bool) -> None:
     if as_json:
         runs = {name: asdict(one) for name, one in found.items()}
         requests = [asdict(one) for one in counted.storage_requests]
-        parts = {
+        parts: dict[str, Any] = {
             "machine": asdict(machine),
             "runs": runs,
             "storage_requests": requests,
