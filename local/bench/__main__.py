@@ -7,7 +7,6 @@ import platform
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from local.azurite.choice import VERSION
 from local.bench import imports
@@ -68,11 +67,11 @@ def _bench(*, as_json: bool) -> None:
     if as_json:
         runs = {name: asdict(one) for name, one in found.items()}
         requests = [asdict(one) for one in counted.storage_requests]
-        parts: dict[str, Any] = {
+        parts = {
             "machine": asdict(machine),
             "runs": runs,
             "storage_requests": requests,
-            "imports": {**asdict(cold), "ratio": cold.ratio},
+            "imports": asdict(cold),
             **cells,
         }
         print(json.dumps(parts))

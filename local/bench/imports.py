@@ -1,11 +1,12 @@
 """What a cold start of the app imports: how long it takes and how much memory it uses, in new interpreters.
 
-All figures are the best of six, because the speed of a machine varies more than they do. The programs take turns, so
-that each has its share of the good moments.
+Durations are the best of six, because the speed of a machine varies more than they do. The programs take turns, and the
+ratio is the median of what each turn had, so that it does not vary with the machine.
 """
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -56,22 +57,23 @@ class Start:
 
 @dataclass(frozen=True)
 class Imports:
-    """The costs of each program, and the modules that cost the app most beside the platform's libraries, in ms."""
+    """The costs of each program, and the modules that cost the app most beside the platform's libraries, in ms.
+
+    The ratio is the processor time of the import of the app, with these libraries, by that of these libraries alone.
+    """
 
     starts: Mapping[str, Start]
+    ratio: float
     dearest: Sequence[tuple[str, float]]
-
-    @property
-    def ratio(self) -> float:
-        """How many times the processor time of the platform's libraries the import of the app takes, with them."""
-        return self.starts[APP].cpu_s / self.starts[PLATFORM].cpu_s
 
 
 def measured() -> Imports:
     """Return what each program costs when its bytecode is already compiled."""
-    rounds = [{name: _once(program) for name, program in PROGRAMS.items()} for _ in range(TIMES + 1)]
-    starts = {name: _best([one[name] for one in rounds[1:]]) for name in PROGRAMS}  # the first round may compile
-    return Imports(starts, dearest((_costs() for _ in range(TIMES)), LISTED))
+    turns = [{name: _once(program) for name, program in PROGRAMS.items()} for _ in range(TIMES + 1)][1:]
+    # The first turn may have compiled.
+    starts = {name: _best([turn[name] for turn in turns]) for name in PROGRAMS}
+    ratio = statistics.median(turn[APP]["cpu_s"] / turn[PLATFORM]["cpu_s"] for turn in turns)
+    return Imports(starts, ratio, dearest((_costs() for _ in range(TIMES)), LISTED))
 
 
 def lines(imports: Imports) -> list[str]:
