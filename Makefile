@@ -11,7 +11,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core contract
 
-.PHONY: setup demo start test test-unit test-storage coverage conformance bench check fmt lock
+.PHONY: setup demo start test test-unit test-storage coverage conformance bytecode bench check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -42,6 +42,10 @@ coverage: setup
 conformance: setup
 	@$(SETUP) conformance
 	$(RUN) -m pytest tests/conformance
+
+# What is deployed, with bytecode, in .package: for the Python that the app runs on, which must be here.
+bytecode:
+	@$(PYTHON) -m infra.hooks.bytecode
 
 bench: setup
 	@$(RUN) -m local.bench

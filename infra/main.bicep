@@ -86,8 +86,8 @@ param replyQueues string = ''
 @description('The caller on whose behalf messages of the queue requests are made; empty for the first.')
 param requestsCaller string = ''
 
-@description('Memory of an instance. Half the processor goes with 512: too little for many streams.')
-@allowed([512, 2048, 4096])
+@description('Memory of an instance. 512 is not offered: the part of a processor that comes with it is too little to start in time.')
+@allowed([2048, 4096])
 param instanceMemoryMB int = 2048
 
 @description('The most instances of each scaling group (HTTP, and each queue and timer function): a cap on spending, no throttle.')

@@ -1,16 +1,16 @@
-"""The composition root: builds the engine from the settings. All clients are made here."""
+"""The composition root: builds the engine from the settings. All clients are made here.
+
+The libraries of the clients are imported when the first request builds the service. The platform gives a process 10 s
+to import the app, and these libraries alone take half as long again.
+"""
 
 import asyncio
 import random
 import socket
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
-from azure.storage.queue import TextBase64EncodePolicy
-from azure.storage.queue.aio import QueueServiceClient
 
 from shared.core.errors import SettingsError
 from shared.core.records import Target
@@ -32,6 +32,10 @@ from shared.upstreams.agents.registry import Agents
 from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
 from shared.upstreams.protocol import Authorize, Upstream, Upstreams
 from shared.upstreams.responses_api import BackgroundResponses, ForegroundResponses
+
+if TYPE_CHECKING:
+    from azure.identity.aio import DefaultAzureCredential
+    from azure.storage.queue.aio import QueueServiceClient
 
 _log = logger(__name__)
 
@@ -78,7 +82,7 @@ def start_telemetry() -> None:
     """
     try:
         if target := telemetry_target():
-            from shared.telemetry import exporters  # noqa: PLC0415 - slow to import, and often not needed
+            from shared.telemetry import exporters
 
             exporters.start(target)
     except SettingsError:
@@ -139,7 +143,9 @@ def _config(settings: Settings) -> Config:
 # Storage
 
 
-def _storage(settings: Settings) -> tuple[Table, QueueServiceClient]:
+def _storage(settings: Settings) -> "tuple[Table, QueueServiceClient]":
+    from azure.storage.queue.aio import QueueServiceClient
+
     if settings.storage_connection:
         table = Table.from_connection_string(settings.storage_connection, TABLE, **_table_options())
         return (
@@ -168,15 +174,21 @@ def _options(read_s: float) -> dict[str, Any]:
 
     Environment settings are off, because aiohttp uses two threads per request to look for proxies and netrc.
     """
+    from azure.core.pipeline.transport import AioHttpTransport
+
     transport = AioHttpTransport(use_env_settings=False, connection_timeout=5, read_timeout=read_s)
     return {"transport": transport, "retry_total": 3}
 
 
-def _queue(queues: QueueServiceClient, name: str) -> Any:
+def _queue(queues: "QueueServiceClient", name: str) -> Any:
+    from azure.storage.queue import TextBase64EncodePolicy
+
     return queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
 
 
-def _credential(settings: Settings) -> DefaultAzureCredential:
+def _credential(settings: Settings) -> "DefaultAzureCredential":
+    from azure.identity.aio import DefaultAzureCredential
+
     return DefaultAzureCredential(managed_identity_client_id=settings.identity_client_id)
 
 
@@ -208,6 +220,8 @@ def _authorization(settings: Settings) -> Authorize:
             return with_key
 
         return key
+    from azure.identity.aio import get_bearer_token_provider
+
     provider = get_bearer_token_provider(_credential(settings), settings.upstream_scope)
 
     async def token() -> Mapping[str, str]:

@@ -36,7 +36,7 @@ param subnetId string
 param zoneRedundant bool
 
 @description('Memory of an instance.')
-@allowed([512, 2048, 4096])
+@allowed([2048, 4096])
 param instanceMemoryMB int
 
 @description('The most instances of each group; a cap on what can be spent.')

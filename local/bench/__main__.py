@@ -62,13 +62,18 @@ def _bench(*, as_json: bool) -> None:
     machine = _machine(counted.azurite)
     print(page(machine, found, counted.storage_requests), flush=True)
     cells = {"streams": _shown(_streams()), "deliveries": _shown(_deliveries())}
-    starts = imports.measured()
-    print("\n" + "\n".join(["a cold start imports", *imports.lines(starts)]))
+    cold = imports.measured()
+    print("\n" + "\n".join(["a cold start imports", *imports.lines(cold)]))
     if as_json:
         runs = {name: asdict(one) for name, one in found.items()}
         requests = [asdict(one) for one in counted.storage_requests]
-        cold = {name: asdict(one) for name, one in starts.items()}
-        parts = {"machine": asdict(machine), "runs": runs, "storage_requests": requests, "imports": cold, **cells}
+        parts = {
+            "machine": asdict(machine),
+            "runs": runs,
+            "storage_requests": requests,
+            "imports": asdict(cold),
+            **cells,
+        }
         print(json.dumps(parts))
 
 

@@ -1,19 +1,22 @@
 """Reply queues: the terminal event as a message on a queue that the deployment allows."""
 
 import asyncio
+import base64
 import time
 from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError, HttpResponseError
-from azure.storage.queue import TextBase64EncodePolicy
-from azure.storage.queue.aio import QueueServiceClient
 
 from shared.core.outcomes import Answer, SendError
 from shared.senders.admission import Admission
 from shared.storage.messages import INTERNAL, POISON
 from shared.storage.queues import DEADLINE_S, KEPT_S
+
+if TYPE_CHECKING:  # its import is slow: shared/bootstrap.py
+    from azure.storage.queue.aio import QueueServiceClient
 
 
 def is_allowed(name: str, patterns: tuple[str, ...]) -> bool:
@@ -28,7 +31,7 @@ def is_allowed(name: str, patterns: tuple[str, ...]) -> bool:
 class ReplySender:
     """Sends events to reply queues of the deployment's own storage account."""
 
-    def __init__(self, queues: QueueServiceClient) -> None:
+    def __init__(self, queues: "QueueServiceClient") -> None:
         self._queues = queues
 
     async def vet(self, address: str) -> None:
@@ -60,11 +63,8 @@ class ReplySender:
         started = time.monotonic()
         status, error = None, None
         try:
-            async with (
-                asyncio.timeout(DEADLINE_S),
-                self._queues.get_queue_client(address, message_encode_policy=TextBase64EncodePolicy()) as queue,
-            ):
-                await queue.send_message(body.decode(), time_to_live=KEPT_S)
+            async with asyncio.timeout(DEADLINE_S), self._queues.get_queue_client(address) as queue:
+                await queue.send_message(base64.b64encode(body).decode(), time_to_live=KEPT_S)
                 status = 201
         except TimeoutError:
             error = SendError.TIMEOUT

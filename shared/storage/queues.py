@@ -5,18 +5,22 @@ and sends again, once.
 https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
 """
 
+from typing import TYPE_CHECKING
+
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-from azure.storage.queue.aio import QueueClient
 
 from shared.core.errors import StoreUnavailable
 from shared.storage.faults import reaching
+
+if TYPE_CHECKING:  # its import is slow: shared/bootstrap.py
+    from azure.storage.queue.aio import QueueClient
 
 DEADLINE_S = 10.0
 KEPT_S = 7 * 86_400
 _BEING_DELETED = "QueueBeingDeleted"
 
 
-async def create_queue(queue: QueueClient) -> None:
+async def create_queue(queue: "QueueClient") -> None:
     """Create a queue unless it exists. Raises StoreUnavailable, also while a deletion of the queue is under way."""
     try:
         async with reaching(DEADLINE_S):
@@ -28,7 +32,7 @@ async def create_queue(queue: QueueClient) -> None:
         raise StoreUnavailable from error
 
 
-async def send_message(queue: QueueClient, text: str, delay_s: int = 0) -> None:
+async def send_message(queue: "QueueClient", text: str, delay_s: int = 0) -> None:
     """Send a message that is kept for a week and becomes visible after `delay_s` seconds.
 
     If the queue does not exist, it is created, and the message is sent again. Raises StoreUnavailable if the queue does
@@ -41,7 +45,7 @@ async def send_message(queue: QueueClient, text: str, delay_s: int = 0) -> None:
         raise StoreUnavailable from error
 
 
-async def _send_or_create(queue: QueueClient, text: str, delay_s: int) -> None:
+async def _send_or_create(queue: "QueueClient", text: str, delay_s: int) -> None:
     try:
         await _send(queue, text, delay_s)
     except ResourceNotFoundError:
@@ -49,11 +53,11 @@ async def _send_or_create(queue: QueueClient, text: str, delay_s: int) -> None:
         await _send(queue, text, delay_s)
 
 
-async def _send(queue: QueueClient, text: str, delay_s: int) -> None:
+async def _send(queue: "QueueClient", text: str, delay_s: int) -> None:
     await queue.send_message(text, visibility_timeout=delay_s or None, time_to_live=KEPT_S)
 
 
-async def queue_exists(queue: QueueClient) -> bool:
+async def queue_exists(queue: "QueueClient") -> bool:
     """Return whether a queue exists. Raises StoreUnavailable."""
     try:
         async with reaching(DEADLINE_S):

@@ -9,14 +9,17 @@ import binascii
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
-from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared.core.errors import StoreUnavailable
 from shared.storage.faults import reaching
 from shared.storage.messages import POISON, REQUESTS
 from shared.storage.queues import DEADLINE_S, create_queue, queue_exists, send_message
+
+if TYPE_CHECKING:  # its import is slow: shared/bootstrap.py
+    from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 _OURS = (REQUESTS, REQUESTS + POISON)  # only others send to the first, and an operator may look for the second
 BATCH = 32  # the most messages that storage returns at once
@@ -48,7 +51,7 @@ class DeadLetter:
 class RequestQueue:
     """Sends, receives and deletes whole messages."""
 
-    def __init__(self, queues: QueueServiceClient) -> None:
+    def __init__(self, queues: "QueueServiceClient") -> None:
         self._queues = queues
 
     async def prepare(self) -> None:
@@ -97,7 +100,7 @@ class RequestQueue:
                 return
 
     @asynccontextmanager
-    async def _reaching(self, name: str) -> AsyncIterator[QueueClient]:
+    async def _reaching(self, name: str) -> AsyncIterator["QueueClient"]:
         """Yield a client of the queue. Raises StoreUnavailable for every fault, also if there is no queue."""
         try:
             async with reaching(DEADLINE_S), self._queues.get_queue_client(name) as queue:

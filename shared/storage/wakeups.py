@@ -13,13 +13,15 @@ alarm behind it may have been left by a process that crashed, and then no wake-u
 
 import asyncio
 from collections.abc import Callable, Mapping
-
-from azure.storage.queue.aio import QueueClient
+from typing import TYPE_CHECKING
 
 from shared.core.errors import StoreUnavailable
 from shared.storage.messages import DELIVERIES, RUNS, WAKEUPS, DeliverNow, RunOffer, Wakeup
 from shared.storage.queues import create_queue, queue_exists, send_message
 from shared.telemetry.logs import logger
+
+if TYPE_CHECKING:  # its import is slow: shared/bootstrap.py
+    from azure.storage.queue.aio import QueueClient
 
 DELAY_MAX_S = 59
 _REMEMBERED = 2_000
@@ -30,7 +32,7 @@ _log = logger(__name__)
 class Wakeups:
     """Sends hints. Sending never raises, because what a hint says is in the table as well."""
 
-    def __init__(self, queues: Mapping[str, QueueClient], now_ms: Callable[[], int]) -> None:
+    def __init__(self, queues: Mapping[str, "QueueClient"], now_ms: Callable[[], int]) -> None:
         """Take the clients of the queues `nudges`, `deliveries` and `runs`, by name, and the clock.
 
         `now_ms` returns unix milliseconds.

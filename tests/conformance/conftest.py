@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from infra.hooks.package import unpack
 from local.azurite import Azurite
 from local.credentials.keys import Credentials, new_credentials
 from tests.conformance.hosting import Worker, client, worker
 from tests.conformance.listening import Listeners, listeners
-from tests.support.deployment_package import unpack
 from tests.support.environments import need
 from tests.support.peer_processes import peer
 from tests.support.receiver_peer import ReceiverPeer, receiver_peer

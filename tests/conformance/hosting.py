@@ -1,5 +1,6 @@
 """The part of the Functions host that Microsoft's worker needs: routes, forwarded HTTP requests and invocations."""
 
+import base64
 import json
 import socket
 import sys
@@ -74,6 +75,21 @@ class Worker:
     def named(self, trigger: str) -> list[str]:
         """Return the names of all functions with this type of trigger."""
         return [name for name, one in self.reported.items() if one["raw_bindings"][0]["type"] == trigger]
+
+    def input_of(self, name: str, body: bytes) -> Json:
+        """Return the input of a queue function as the host sends it: bytes if the binding asks for them, or text.
+
+        https://learn.microsoft.com/azure/azure-functions/functions-reference-python describes `data_type`.
+        """
+        binding = self.reported[name]["raw_bindings"][0]
+        if binding.get("dataType") == "BINARY":
+            return {binding["name"]: {"bytes": base64.b64encode(body).decode()}}
+        return {binding["name"]: {"string": body.decode(errors="replace")}}
+
+    def lines(self, event: str) -> list[Json]:
+        """Return the lines of the app about an event. Each one is a JSON object. Others write lines of other forms."""
+        written = (line[line.find("{") :] for line in self.log.read_text().splitlines() if f'"event":"{event}"' in line)
+        return [json.loads(text) for text in written]
 
     def unexpected(self) -> list[str]:
         """Return the log lines that report something unexpected."""

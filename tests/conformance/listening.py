@@ -47,8 +47,8 @@ class Listeners:
 
     def _handle(self, name: str, message: QueueMessage) -> None:
         self.begun.append(name)
-        body = decode_text(str(message.content), is_base64=True).decode()
-        result = self.worker.invoke(name, {"message": {"string": body}}, metadata_of(message)).result()
+        body = decode_text(str(message.content), is_base64=True)
+        result = self.worker.invoke(name, self.worker.input_of(name, body), metadata_of(message)).result()
         self.handled.append((name, result))
         if result["succeeded"]:
             with closing(self.queue(name)) as queue:

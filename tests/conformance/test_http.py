@@ -98,6 +98,13 @@ def test_a_stream_is_sent_event_by_event(http: httpx.Client) -> None:
     assert followed(http, events[0]["response"]["id"])[-1] == events[-1]
 
 
+def test_the_end_of_a_stream_is_told(running: Running, http: httpx.Client) -> None:
+    """The function of a stream has returned before the stream ends. The line about the end is written all the same."""
+    with streaming(http, "sim-instant") as stream:
+        ended = list(stream)[-1]["response"]["id"]
+    assert wait_for(lambda: ended in {line["response"] for line in running.worker.lines("response.completed")}, CALL_S)
+
+
 def test_a_stream_resumes_after_the_client_disconnects(running: Running, http: httpx.Client) -> None:
     """The worker ends a stream whose client disconnects. Another function continues the run, and no event is lost."""
     with streaming(http, "sim-3s") as stream:

@@ -24,7 +24,10 @@ NOWHERE = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==" + "".joi
     f";{service}Endpoint=http://127.0.0.1:9/a" for service in ("Blob", "Queue", "Table")
 )
 NOBODY = "resp_" + "0" * 32
-UNREADABLE = ["", "{}", "no JSON", '{"shard": 7}', '{"alarm": "x"}', '{"id": "resp_x", "epoch": 1}']
+UNREADABLE = [
+    *(b"", b"{}", b"no JSON", b'{"shard": 7}', b'{"alarm": "x"}', b'{"id": "resp_x", "epoch": 1}'),
+    *(b"\xff\xfe", b"\x00" * 100, "{}".encode("utf-16"), b'{"id": 7, "dequeueCount": 5}', b'{"expirationTime": "x"}'),
+]
 
 
 def ticked(*, is_past_due: bool) -> Json:
@@ -46,9 +49,16 @@ def test_a_request_by_queue_is_answered_by_queue(running: Running) -> None:
 
 @pytest.mark.parametrize("name", QUEUES)
 def test_an_unreadable_message_is_dropped(running: Running, name: str) -> None:
-    """The function succeeds for any unreadable message, so the host deletes the message."""
-    calls = [running.worker.invoke(name, {"message": {"string": text}}, received()) for text in UNREADABLE]
+    """The function succeeds for any unreadable message, so the host deletes the message. A body may be any bytes."""
+    worker = running.worker
+    calls = [worker.invoke(name, worker.input_of(name, body), received()) for body in UNREADABLE]
     assert all(call.result()["succeeded"] for call in calls)
+
+
+def test_all_queues_get_their_messages_in_the_same_form(running: Running) -> None:
+    """The binding of each queue function asks for the same type of data."""
+    bindings = [running.worker.reported[name]["raw_bindings"][0] for name in QUEUES]
+    assert len({one.get("dataType") for one in bindings}) == 1
 
 
 @pytest.mark.parametrize("is_past_due", [False, True])
@@ -72,7 +82,8 @@ def test_a_queued_request_fails_if_storage_does_not_answer(failing: Worker, dequ
 
     After the last try the host moves it to the poison queue.
     """
-    message = {"message": {"string": json.dumps({"request": {"model": "sim-1s", "input": "One."}})}}
+    body = json.dumps({"request": {"model": "sim-1s", "input": "One."}}).encode()
+    message = failing.input_of("take_request", body)
     result = failing.invoke("take_request", message, received(dequeue_count)).result()
     assert not result["succeeded"]
     assert result["exception"]["message"].startswith("StoreUnavailable: ")
@@ -89,7 +100,7 @@ def test_a_queued_request_fails_if_storage_does_not_answer(failing: Worker, dequ
 )
 def test_a_hint_is_dropped_if_storage_does_not_answer(failing: Worker, name: str, body: Json) -> None:
     """The function succeeds, so the host deletes the message. The alarm in the table causes another attempt."""
-    call = failing.invoke(name, {"message": {"string": json.dumps(body)}}, received())
+    call = failing.invoke(name, failing.input_of(name, json.dumps(body).encode()), received())
     assert call.result() == {"succeeded": True, "exception": None}
 
 

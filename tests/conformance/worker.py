@@ -6,6 +6,7 @@ and one line of JSON as the answer.
 """
 
 import asyncio
+import base64
 import json
 import logging
 import sys
@@ -96,7 +97,10 @@ async def load(function_id: str) -> Json:
 
 
 async def invoke(invocation_id: str, function_id: str, inputs: Json, metadata: Json) -> Json:
-    """Invoke a function and return the result. Each value is an object with one field, whose name is its kind."""
+    """Invoke a function and return the result.
+
+    Each value is an object with one field, whose name is its kind. Bytes are written in base64.
+    """
     call = Message(
         invocation_id=invocation_id,
         function_id=function_id,
@@ -115,6 +119,8 @@ def _event(**request: Message) -> Message:
 def _typed(value: Json) -> TypedData:
     if "http" in value:
         return TypedData(http=Message(**value["http"], body=TypedData()))
+    if "bytes" in value:
+        return TypedData(bytes=base64.b64decode(value["bytes"]))
     return TypedData(**value)
 
 

@@ -94,7 +94,7 @@ def _mutants() -> list[Mutant]:
         ("no-list", "alerts", "join(signals.faults, '\", \"')", "join(signals.faults, ' ')", "rules"),
         ("endpoint-elsewhere", "network", "privateLinkServiceId: endpoint.target", "privateLinkServiceId: storageId", "hardening"),
         ("no-audit", "vault", "        enabled: true\n", "        enabled: false\n", "hardening"),
-        ("other-choices", "app", "@allowed([512, 2048, 4096])", "@allowed([512, 2048, 4096, 8192])", "wiring"),
+        ("other-choices", "app", "@allowed([2048, 4096])", "@allowed([2048, 4096, 8192])", "wiring"),
         # settings
         ("setting-lost", "app", "  {\n    name: 'REPLY_QUEUES'\n    value: service.replyQueues\n  }\n", "", "settings"),
         ("setting-too-many", "app", "name: 'PYTHON_ENABLE_INIT_INDEXING'", "name: 'PYTHON_ENABLE_INIT'", "settings"),

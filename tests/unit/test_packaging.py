@@ -7,8 +7,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from infra.hooks.package import Excludes, by_core_tools, deployed
 from local.stack.process import ROOT
-from tests.support.deployment_package import Excludes, by_core_tools, by_git, deployed
+from tests.support.deployment_package import by_git
 
 READERS = [pytest.param(by_git, id="git"), pytest.param(by_core_tools, id="core tools")]
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -24,6 +25,7 @@ OUTSIDE = [
         ".funcignore",
     ),
     *("tests/test_ids.py", "tests/.hidden", "tests/data/x.json", "local/host/app.py", "local.settings.json"),
+    *(".package/function_app.py", "tests/__pycache__/test_ids.cpython-312.pyc", "local/host/__pycache__/x.pyc"),
     *(
         "infra/main.bicep",
         "examples/agents.py",
@@ -32,20 +34,21 @@ OUTSIDE = [
         "azure.yaml",
         "node_modules/azurite/x.js",
     ),
-    *("shared/__pycache__/ids.cpython-312.pyc", "__pycache__/function_app.cpython-312.pyc"),
     *("requirements.in", "requirements-dev.in", "requirements-dev.txt", "pyproject.toml", "package-lock.json"),
 ]
 INSIDE = [
     *("function_app.py", "host.json", "requirements.txt", "requirements-agents.txt", "agents.py", "shared/core/ids.py"),
+    *("shared/__pycache__/ids.cpython-312.pyc", "__pycache__/function_app.cpython-312.pyc"),
     *("functions/http.py", "clerks/tests/x.py", "clerks/local/x.py", "clerks/docs.py"),
-    *(".python_packages/lib/site-packages/httpx/__init__.py", ".python_packages/lib/site-packages/x/tests/.y"),
+    *(".python_packages/lib/site-packages/httpx/__init__.py", ".python_packages/lib/site-packages/__pycache__/six.pyc"),
+    *(".python_packages/lib/site-packages/x/tests/__pycache__/y.pyc", ".python_packages/lib/site-packages/x/tests/.y"),
 ]
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_deployment_has_the_app_and_nothing_else(reader: Callable[[], Excludes]) -> None:
     """Of this repository, a deployment has the triggers, the modules they import, and the host's and build's files."""
-    taken = list(deployed(reader()))
+    taken = [path for path in deployed(reader()) if "__pycache__" not in path]
     tops = {path.partition("/")[0] for path in taken}
     files = {"function_app.py", "host.json", "requirements.txt", "requirements-agents.txt"}
     assert tops == files | {"functions", "shared"}
@@ -54,14 +57,14 @@ def test_a_deployment_has_the_app_and_nothing_else(reader: Callable[[], Excludes
 
 @pytest.mark.parametrize("reader", READERS)
 def test_other_files_in_the_directory_are_excluded(reader: Callable[[], Excludes]) -> None:
-    """Secrets, caches, environments and hidden files are excluded."""
+    """Secrets, environments and hidden files are excluded."""
     excludes = reader()
     assert [path for path in OUTSIDE if not excludes(path)] == []
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_files_that_a_deployment_adds_are_included(reader: Callable[[], Excludes]) -> None:
-    """Modules of agents may have any name. Packages that were installed beforehand are included, too."""
+    """Modules of agents may have any name. Bytecode and packages that were installed beforehand are included, too."""
     excludes = reader()
     assert [path for path in INSIDE if excludes(path)] == []
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,6 +206,33 @@ def test_python_packages_work_in_their_home_and_notice_a_missing_file(tmp_path: 
     assert str(environment.home) in said
     (environment.home / "bin" / "python").unlink()
     assert environment.missing(environment.home) == "bin/python"
+
+
+def wheel(folder: Path) -> Path:
+    """Write a package that can be installed, with one module."""
+    path, info = folder / "six_lines-1.0-py3-none-any.whl", "six_lines-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("six_lines.py", "VALUE = 6\n")
+        packed.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: six-lines\nVersion: 1.0\n")
+        packed.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        packed.writestr(f"{info}/RECORD", f"six_lines.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    return path
+
+
+def test_installed_packages_are_compiled(tmp_path: Path) -> None:
+    """The first start is as fast as any other, also where pip's settings or Python's say that nothing is compiled."""
+    (tmp_path / "requirements.txt").write_text(f"{wheel(tmp_path)}\n")
+    program = """
+import sys
+from pathlib import Path
+from local.environments.installing import ensure
+from local.environments.python_packages import PythonPackages
+folder = Path(sys.argv[1])
+ensure(PythonPackages(folder / "home", folder / "requirements.txt"), folder / "workplace")
+"""
+    environment = {**os.environ, "PIP_NO_COMPILE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, env=environment, check=True, timeout=120)
+    assert len(list((tmp_path / "home").glob("lib/python*/site-packages/__pycache__/six_lines.*.pyc"))) == 1
 
 
 def test_a_failed_installer_is_reported_with_its_reason(tmp_path: Path, workplace: Path) -> None:
