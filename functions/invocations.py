@@ -7,9 +7,7 @@ two minutes.
 from shared.bootstrap import service
 from shared.core.errors import SettingsError, StoreError
 from shared.runtime.background import BackgroundTasks
-from shared.telemetry.logs import logger
 
-_log = logger(__name__)
 _first = BackgroundTasks()  # holds the task in which an invocation without a service gets one
 
 
@@ -25,5 +23,5 @@ def begin() -> None:
 async def _accompany() -> None:
     try:
         (await service()).engine.accompany_invocation()
-    except (StoreError, SettingsError) as error:
-        _log.info("heartbeat.deferred", extra={"reason": type(error).__name__})  # the next invocation tries again
+    except (StoreError, SettingsError):
+        return  # whoever needs the service reports it, and the next invocation tries again
