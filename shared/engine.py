@@ -69,7 +69,8 @@ class Engine:
         """Accept a response, start it, and wait up to `wait_s` seconds for its end.
 
         By default, it waits 200 s, or not at all for background work. Returns the record, and the response object as
-        JSON text. Raises RefusedByUpstream if the upstream refuses the request meanwhile. With an idempotency key, requests with the same caller, key and body get the same response.
+        JSON text. With an idempotency key, requests with the same caller, key and body get the same response. Raises
+        RefusedByUpstream if the upstream refuses the request before the answer.
         """
         began_s = self._ports.clock.elapsed_s()
         record, request = await self._admit(caller, new, key)

@@ -130,10 +130,11 @@ def record_resumption(record: Record, epoch: int) -> tuple[ChangeSet | None, Own
 def record_upstream_start(
     record: Record, epoch: int, token: str | None, status: Status, now_ms: int, *, is_background: bool, live: bool
 ) -> tuple[ChangeSet | None, Ownership]:
-    """Record that the upstream has accepted the work, and return who owns it. The try has succeeded, so it is taken back.
+    """Record that the upstream has accepted the work, and return who owns it.
 
-    A background upstream continues work that no response owns, so such work is stopped. For a live reader, the next 256
-    sequence numbers are reserved. Without a change, None is returned in place of the change set.
+    The try has succeeded, so its count is taken back. A background upstream continues work that no response owns, so
+    such work is stopped. For a live reader, the next 256 sequence numbers are reserved. Without a change, None is
+    returned in place of the change set.
     """
     known = record.upstream.token if is_background else None
     is_lost = record.status.is_terminal or record.run.epoch != epoch

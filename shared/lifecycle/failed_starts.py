@@ -28,11 +28,11 @@ async def settle(ports: Ports, record: Record, held: Alarm, error: UpstreamError
     if tries.of_error(error) is Meaning.END:
         if is_first and isinstance(error, UpstreamRefused) and error.is_for_caller:
             return await _refuse(ports, record, held, error)
-        return await fail(ports, record, held, endings.by_error(error, ports.clock.now_ms()))
+        return await fail_start(ports, record, held, endings.by_error(error, ports.clock.now_ms()))
     honours_keys = ports.config.limits.honours_keys
     following = tries.next_try(error, held.counted, held.tries, ports.random, honours_keys=honours_keys)
     if following is None:
-        return await fail(ports, record, held, abandoned(ports, record, error))
+        return await fail_start(ports, record, held, abandoned(ports, record, error))
     _log.warning("start.deferred", extra={"response": record.id, "reason": str(error), "counted": following.counted})
     due_ms = ports.clock.now_ms() + following.wait_ms
     await rearm(ports, held, due_ms, tries=following.free, counted=following.counted)
@@ -68,7 +68,7 @@ async def defer(ports: Ports, alarm: Alarm, error: UpstreamError) -> None:
     await rearm(ports, alarm, ports.clock.now_ms() + wait_ms, tries=alarm.tries + 1)
 
 
-async def fail(ports: Ports, record: Record, held: Alarm, outcome: Outcome) -> Record:
+async def fail_start(ports: Ports, record: Record, held: Alarm, outcome: Outcome) -> Record:
     """End a response with an outcome, and remove its alarm. Raise NotFound if it has been purged."""
     return existing(await completion.end(ports, record, record.id, outcome, held))
 
@@ -77,7 +77,7 @@ async def _refuse(ports: Ports, record: Record, held: Alarm, refusal: UpstreamRe
     """Remove the inserted rows and raise RefusedByUpstream. If a caller knows the id, the response fails instead."""
     outcome = endings.refused(refusal, ports.clock.now_ms())
     if record.acknowledged:
-        return await fail(ports, record, held, outcome)
+        return await fail_start(ports, record, held, outcome)
     try:
         await ports.store.remove_all(record, held.key)
         operation = ports.upstreams.of(record.request.model).operation

@@ -212,7 +212,7 @@ async def _start_again(ports: Ports, record: Record, alarm: Alarm, request: dict
     record, upstream = endings.echoing(record, request), ports.upstreams.of(record.request.model)
     if not upstream.is_background:
         message = "The upstream of this response no longer works in the background."
-        await failed_starts.fail(ports, record, alarm, endings.lost(message, ports.clock.now_ms()))
+        await failed_starts.fail_start(ports, record, alarm, endings.lost(message, ports.clock.now_ms()))
     elif failed_starts.are_used_up(ports, alarm.counted):
         died = UpstreamUncertain("no try was finished")
         await failed_starts.settle(ports, record, alarm, died)

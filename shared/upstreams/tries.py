@@ -27,7 +27,7 @@ from shared.core.errors import (
 _FREE = frozenset({401, 425, 429, 503})
 _NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
 _SPENT = re.compile("quota|billing|budget|balance|credit|funds|payment", re.IGNORECASE)
-_UNSTREAMED = re.compile("stream|__aiter__|async for|async iterator", re.IGNORECASE)
+_UNSTREAMED = re.compile("(?<![a-z])stream|__aiter__|async for|async iterator", re.IGNORECASE)
 _UNSTREAMED_STATUSES = frozenset({406, 501})
 
 
