@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
+from shared.contract.requests import parse_request
 from shared.core.errors import NotFound, RefusedByUpstream, UpstreamError, UpstreamFailed, UpstreamRefused
-from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.storage.messages import RUNS, RunOffer
 from tests.support.fakes.streams import story
 from tests.support.run_holders import driving
 from tests.support.stage import ANN, CALLBACK_URL, Stage, until
-from tests.support.stream_clients import QUICK, Reader, kinds, lines_of, expected_lines, streamed
+from tests.support.stream_clients import QUICK, Reader, expected_lines, kinds, lines_of, streamed
 
 REFUSAL = UpstreamRefused(404, "No such model.", param="model", code="model_not_found", kind="not_found_error")
 
@@ -40,8 +40,8 @@ async def refused(stage: Stage, call: "asyncio.Task[Any]", error: UpstreamError 
     stage.upstream.streams.run_errors = [error]
     response_id = await offered_id(stage)
     await driving(stage.engine, response_id, 1)
-    (outcome,) = await asyncio.gather(call, return_exceptions=True)
-    return response_id, outcome
+    outcomes: list[Any] = await asyncio.gather(call, return_exceptions=True)
+    return response_id, outcomes[0]
 
 
 def call_of(stage: Stage, **fields: Any) -> "asyncio.Task[Record]":
@@ -133,21 +133,15 @@ async def test_a_caller_that_has_the_id_is_not_contradicted(stage: Stage) -> Non
 
     A repeat then finds the failed response, and hides nothing.
     """
-    _, body = await stage.engine.create(ANN, *await made_request(stage), 0)
+    new = parse_request(b'{"model": "m", "input": "question"}')
+    _, body = await stage.engine.create(ANN, new, "k", 0)
     response_id = await offered_id(stage)
     assert b'"queued"' in body
     assert (await stage.record(response_id)).acknowledged
     stage.upstream.streams.run_errors = [REFUSAL]
     await driving(stage.engine, response_id, 1)
-    again, _ = await stage.engine.create(ANN, *await made_request(stage), None)
+    again, _ = await stage.engine.create(ANN, new, "k", None)
     assert (again.id, again.status, again.deleted) == (response_id, Status.FAILED, False)
-
-
-async def made_request(_stage: Stage) -> tuple[Any, str]:
-    """Return a foreground request and its key."""
-    from shared.contract.requests import parse_request  # noqa: PLC0415
-
-    return parse_request(b'{"model": "m", "input": "question"}'), "k"
 
 
 async def test_a_stream_that_begins_late_has_its_first_event_in_time(stage: Stage) -> None:
@@ -169,4 +163,3 @@ async def test_a_foreground_stream_of_accepted_work_is_complete(stage: Stage) ->
     response_id = await offered_id(stage)
     await driving(stage.engine, response_id, 1)
     assert lines_of(await (await making).rest()) == expected_lines(story(6))
-    assert shard_of(response_id) == response_id[5]
