@@ -40,8 +40,8 @@ async def refused(stage: Stage, call: "asyncio.Task[Any]", error: UpstreamError 
     stage.upstream.streams.run_errors = [error]
     response_id = await offered_id(stage)
     await driving(stage.engine, response_id, 1)
-    outcomes: list[Any] = await asyncio.gather(call, return_exceptions=True)
-    return response_id, outcomes[0]
+    await asyncio.wait([call])
+    return response_id, call.exception() or call.result()
 
 
 def call_of(stage: Stage, **fields: Any) -> "asyncio.Task[Record]":

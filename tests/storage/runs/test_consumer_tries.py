@@ -62,6 +62,7 @@ async def ended(stage: Stage, response_id: str) -> None:
     """Let one process after another hold the run until the response has ended."""
     if stage.upstream.is_background:
         await released(stage)
+        await stage.fire_alarms(response_id)
     if not (await stage.record(response_id)).status.is_terminal:
         await run_on(stage, response_id)
 
