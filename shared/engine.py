@@ -23,6 +23,7 @@ from shared.lifecycle import (
     retention,
     submission,
     upstream_webhooks,
+    withdrawal,
 )
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.runs import runner, streams
@@ -70,7 +71,8 @@ class Engine:
         """Accept a response, start it, and wait up to `wait_s` seconds for its end.
 
         By default, it waits 200 s, or not at all for background work. Returns the record, and the response object as
-        JSON text. With an idempotency key, requests with the same caller, key and body get the same response.
+        JSON text. With an idempotency key, requests with the same caller, key and body get the same response. Raises
+        RefusedByUpstream if the upstream refuses the request before the answer.
         """
         began_s = self._ports.clock.elapsed_s()
         record, request = await self._admit(caller, new, key)
@@ -79,7 +81,8 @@ class Engine:
         if wait_s is None:
             wait_s = 0 if new.background else requests.FOREGROUND_WAIT_S
         shown = record, await polling.stored_object(self._ports, record)
-        return await self._wait_for_end(shown, wait_s - (self._ports.clock.elapsed_s() - began_s))
+        record, body = await self._wait_for_end(shown, wait_s - (self._ports.clock.elapsed_s() - began_s))
+        return record if new.background else await withdrawal.before_answer(self._ports, record), body
 
     async def retrieve(self, caller: Caller, named: str, wait_s: float = 0) -> tuple[Record, bytes]:
         """Return a response after waiting up to `wait_s` seconds for its end.
@@ -238,6 +241,8 @@ class Engine:
         """Return the response as it is now, or as it was last seen if storage does not answer."""
         try:
             current = await self._ports.store.read(shown[0].id)
+            if current and current.upstream.refusal:
+                return current, await polling.stored_object(self._ports, current)
             if current is None or current.deleted:
                 raise admission.not_found(shown[0].id)
             return await polling.look(self._ports, current)

@@ -50,6 +50,7 @@ _DEFAULTS: dict[str, Any] = {
     "usage": None,
     "metadata": {},
 }
+_TYPE = "server_error"
 _ECHOED = frozenset(_DEFAULTS) - {
     *("id", "object", "created_at", "status", "completed_at", "error", "incomplete_details"),
     *("output", "usage", "metadata", "background", "store"),
@@ -61,6 +62,8 @@ class ErrorDetails(TypedDict):
 
     code: str
     message: str
+    type: str
+    param: str | None
 
 
 class Failure(TypedDict):
@@ -105,9 +108,9 @@ def present_known(record: Record, known: Mapping[str, Any], now_ms: int) -> dict
     return present(record, record.status, {}, known, now_ms)
 
 
-def failure(code: str, message: str) -> Failure:
-    """Return the fields of a response that say why it failed."""
-    return {"error": {"code": code, "message": message}, "output": []}
+def failure(code: str, message: str, kind: str | None = None, param: str | None = None) -> Failure:
+    """Return the fields of a response that say why it failed. The type is `server_error` unless it is given."""
+    return {"error": {"code": code, "message": message, "type": kind or _TYPE, "param": param}, "output": []}
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
@@ -175,7 +178,8 @@ def _outcome(status: Status, shown: Mapping[str, Any], ended_ms: int) -> dict[st
 
 
 def _error(error: object) -> dict[str, Any]:
-    unnamed = {"code": "server_error", "message": "The upstream gave no reason."}
+    # AI SDK 7 and mastra reject a response whose error has no type
+    unnamed = {"code": "server_error", "message": "The upstream gave no reason.", "type": _TYPE, "param": None}
     return {**unnamed, **_given(error)}
 
 

@@ -109,7 +109,8 @@ def terminal_events(status: Status, response: Mapping[str, Any]) -> tuple[Event,
     if status is not Status.FAILED:
         return (event,)
     error = response["error"]
-    return _event("error", {"code": error["code"], "message": error["message"], "param": None}), event
+    told = {"code": error["code"], "message": error["message"], "param": error.get("param")}
+    return _event("error", told), event
 
 
 def frames(response_id: str, first: int, events: Sequence[Event], *, ends: bool = False) -> bytes:

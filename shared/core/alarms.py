@@ -44,6 +44,7 @@ class Alarm:
     target: str = ""
     attempt: int = 0  # times it has fired since a success last reset the count
     tries: int = 0  # errors of the upstream in a row, or unclaimed offers of a run in a row
+    counted: int = 0  # tries that may have begun work upstream, the one under way included
     token: str = ""  # the upstream's continuation token
     born_ms: int = 0  # when the response was created. The wait between polls grows with its age.
     deadline_ms: int = 0  # when the response, or stopping it upstream, is given up

@@ -16,6 +16,8 @@ RETRY_MAX_MS = 60_000
 RETRY_AFTER_MAX_MS = 3_600_000
 EARLY_MS = 1_000  # a sweep may run this much early, because queue messages are delayed by whole seconds
 ASKED_MAX_S = 31_536_000.0  # a year
+MAX_COUNTED = 3  # tries of one response that may each have begun work upstream
+COUNTED_WAITS_MS = (10_000, 120_000)  # after the first and the second of them. An outage behind a gateway is 502s.
 MAX_UNEXPECTED = 5  # unexpected failures in a row, after which work is given up
 
 
@@ -41,6 +43,17 @@ def retry_delay(tries: int, random: Random, *, retry_after_s: float | None = Non
     if retry_after_s is not None:
         delay = max(delay, min(int(retry_after_s * 1000) + EARLY_MS, RETRY_AFTER_MAX_MS))
     return max(delay, POLL_MIN_MS)
+
+
+def counted_delay(counted: int, random: Random, *, retry_after_s: float | None = None) -> int:
+    """Return the milliseconds to wait after a try that may have begun work: 10 s, then 2 min, plus up to 10 % jitter.
+
+    `counted` is the number of such tries so far, from 1. `retry_after_s` is a minimum, as in `retry_delay`.
+    """
+    delay = COUNTED_WAITS_MS[min(max(counted, 1), len(COUNTED_WAITS_MS)) - 1]
+    if retry_after_s is not None:
+        delay = max(delay, min(int(retry_after_s * 1000) + EARLY_MS, RETRY_AFTER_MAX_MS))
+    return delay + int(delay * random() / 10)
 
 
 def parse_retry_after(header: str | None, now_ms: int) -> float | None:

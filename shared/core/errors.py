@@ -12,7 +12,8 @@ ServiceError                 sent to the caller, in OpenAI's envelope
   RefusedByUpstream          the upstream's own 4xx about the request
 UpstreamError                the upstream's fault
   UpstreamRefused            it rejects the request, and would reject it again
-  UpstreamUnavailable        it cannot be asked now: try again
+  UpstreamUnavailable        it cannot be asked now, and has begun nothing: try again
+    UpstreamUncertain        it gave no usable answer, and may have begun the work
   UpstreamMissing            it does not know the response, or has no stream of it
   UpstreamBroken             its stream broke off, or cannot be read
   UpstreamPaused             its work goes on without a reader: look again later
@@ -120,7 +121,7 @@ class RefusedByUpstream(ServiceError):
     def __init__(self, refusal: "UpstreamRefused") -> None:
         super().__init__(refusal.message, param=refusal.param, code=refusal.code)
         self.status = refusal.status
-        self.type = "invalid_request_error"
+        self.type = refusal.type or "invalid_request_error"
 
 
 class UpstreamError(Exception):
@@ -130,25 +131,50 @@ class UpstreamError(Exception):
 
 
 class UpstreamRefused(UpstreamError):
-    """The upstream answered with a 4xx about the request itself. Another try would get the same answer."""
+    """The upstream answered with a status that no other try would change, such as a 4xx about the request.
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    `message`, `param`, `code` and `type` are those of the upstream.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None, kind: str | None = None
+    ) -> None:
         super().__init__(f"upstream refused with status {status}")
         self.status = status
         self.message = message
         self.param = param
         self.code = code
+        self.type = kind
+
+    @property
+    def is_for_caller(self) -> bool:
+        """Whether the caller may be answered with this status. A redirect or a 5xx is not about the request."""
+        return 400 <= self.status < 500
 
 
 class UpstreamUnavailable(UpstreamError):
-    """The upstream gave no usable answer, and another try may get one.
+    """The upstream gave no usable answer, and another try may get one. The call has begun no work.
 
-    It is unreachable, too slow or overloaded, or rejects our credentials.
+    It is unreachable or overloaded, or rejects our credentials.
     """
 
     def __init__(self, reason: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s
+
+
+class UpstreamUncertain(UpstreamUnavailable):
+    """The upstream gave no usable answer, and a create may have begun the work.
+
+    `code` and `message` are those of the upstream, if it gave any.
+    """
+
+    def __init__(
+        self, reason: str, *, retry_after_s: float | None = None, code: str | None = None, message: str | None = None
+    ) -> None:
+        super().__init__(reason, retry_after_s=retry_after_s)
+        self.code = code
+        self.message = message
 
 
 class UpstreamMissing(UpstreamError):
@@ -168,12 +194,14 @@ class UpstreamSilent(UpstreamError):
 
 
 class UpstreamFailed(UpstreamError):
-    """The upstream reported an error in its stream. `code` and `message` are those of the upstream."""
+    """The upstream reported an error in its stream, or in a 2xx answer. The fields are those of the upstream."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, param: str | None = None, kind: str | None = None) -> None:
         super().__init__("the stream reported an error")
         self.code = code
         self.message = message
+        self.param = param
+        self.type = kind
 
 
 class UpstreamUnusable(UpstreamError):

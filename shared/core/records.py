@@ -108,6 +108,13 @@ class UpstreamInfo:
     checkpoints: int = field(default=0, metadata=column("memos"))  # how many the run has saved
     # One of the checkpoints names work that goes on. A new holder of the run resumes it instead of starting again.
     has_checkpoint: bool = field(default=False, metadata=column("goes_on"))
+    counted: int = 0  # tries of a run that may have begun work without a name, the one under way included
+    refusal: int = 0  # the status of the refusal that ended a response whose id no caller knows
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the upstream has accepted the work at least once."""
+        return self.starts > 0 or self.token is not None or self.has_checkpoint
 
 
 @dataclass(frozen=True, slots=True)

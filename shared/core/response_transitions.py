@@ -37,18 +37,21 @@ class Ending:
     upstream_id: str | None = None
     synthesized: tuple[Event, ...] = ()
     session: bytes = b""
+    refusal: int = 0  # the status of the upstream's refusal, or 0
     attributes: Mapping[str, str | int] = field(default_factory=dict, compare=False)
 
 
 def accept(record: Record, request: bytes, now_ms: int, events: tuple[Event, ...] = ()) -> ChangeSet:
     """Accept a response: its record, its packed request, its first events, and a `start` alarm.
 
-    The alarm is the lease of the process that starts the response. It fires if that process crashes.
+    The alarm is the lease of the process that starts the response. It fires if that process crashes. The first try is
+    counted in it.
     """
     start = Alarm(
         now_ms + LEASE_MS[Kind.START],
         Kind.START,
         record.id,
+        counted=1,
         born_ms=record.created_ms,
         deadline_ms=record.deadline_ms,
         trace=record.trace,
@@ -146,7 +149,9 @@ def end(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Chang
         status=finish(record.status, ending.status),
         run=replace(record.run, epoch=record.run.epoch + ending.stop),
         ended_ms=now_ms,
-        upstream=replace(record.upstream, id=ending.upstream_id or record.upstream.id),
+        upstream=replace(
+            record.upstream, id=ending.upstream_id or record.upstream.id, refusal=_refusal(record, ending)
+        ),
         deliveries=tuple(Delivery(Target(target), alarm_key=alarm.key) for target, alarm in alarms.items()),
         purge_key=purge.key,
         session_rows=len(session_rows),
@@ -164,6 +169,12 @@ def end(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Chang
         deliver_now=tuple(alarms.values()),
         attributes=ending.attributes,
     )
+
+
+def _refusal(record: Record, ending: Ending) -> int:
+    """Return the status of the refusal, for the POST that still waits, or 0 if a caller may know the response."""
+    is_known = record.acknowledged or record.request.background or record.upstream.has_begun
+    return 0 if is_known else ending.refusal
 
 
 def stop_alarm(record: Record, token: str, now_ms: int) -> Alarm:

@@ -14,7 +14,7 @@ from enum import Enum
 from shared.core import blobs, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet, Row
-from shared.core.records import ExecutionMode, Record
+from shared.core.records import ExecutionMode, Record, UpstreamInfo
 from shared.core.response_transitions import stop_orphan
 from shared.core.states import RunState, Status, advance, follow, later
 
@@ -48,19 +48,26 @@ def lease_alarm(record: Record, now_ms: int) -> Alarm:
 def accept_run(change: ChangeSet, now_ms: int, *, held: bool) -> ChangeSet:
     """Turn a change set that accepts a response into one that accepts a run.
 
-    The writer holds the run if `held` is true. Otherwise the run is offered.
+    The writer holds the run if `held` is true, and its first try is counted. Otherwise the run is offered. A background
+    caller is then answered with the id.
     """
     alarm = lease_alarm(change.record, now_ms) if held else _alarm(change.record, now_ms + CLAIM_WITHIN_MS)
     run = replace(change.record.run, mode=ExecutionMode.RUN, claimed=held, alarm_key=alarm.key)
-    record = replace(change.record, run=run, acknowledged=not held)
+    record = replace(
+        change.record,
+        run=run,
+        acknowledged=change.record.acknowledged or (change.record.request.background and not held),
+        upstream=replace(change.record.upstream, counted=int(held)),
+    )
     return replace(change, record=record, alarms_in=(alarm,), offers_run=not held)
 
 
-def offer(record: Record, current: Alarm, now_ms: int, *, expired: bool = False) -> ChangeSet:
+def offer(record: Record, current: Alarm, now_ms: int, *, expired: bool = False, takes_back: bool = False) -> ChangeSet:
     """Offer the run to a new holder. If no process has claimed the last offer, repeat it.
 
     `current` is the run's alarm. The new alarm is due in 60 s, doubled for each repeat up to 15 minutes, but not after
-    the deadline. `expired` means that the lease has run out.
+    the deadline. `expired` means that the lease has run out. With `takes_back`, the try that was counted last was not
+    made, so it does not count.
     """
     follow(record.run.state, RunState.OFFERED)
     claimed = record.run.claimed
@@ -72,24 +79,40 @@ def offer(record: Record, current: Alarm, now_ms: int, *, expired: bool = False)
         expirations=record.run.expirations + (expired and claimed),
     )
     wait_ms = min(CLAIM_WITHIN_MS << min(tries, 10), RESEND_MAX_MS)
-    changed = replace(record, run=run)
+    changed = replace(record, run=run, upstream=_counting(record, -takes_back))
     alarm = _alarm(changed, _until_deadline(record, now_ms + wait_ms, now_ms), tries)
     return replace(_with_alarm(changed, alarm), offers_run=True)
 
 
-def release(record: Record, due_ms: int, now_ms: int) -> ChangeSet:
-    """Give up the run. It is offered to a new holder at `due_ms`."""
+def release(record: Record, due_ms: int, now_ms: int, *, takes_back: bool = False) -> ChangeSet:
+    """Give up the run. It is offered to a new holder at `due_ms`.
+
+    With `takes_back`, the try that was counted last has begun nothing, so it does not count.
+    """
     follow(record.run.state, RunState.OFFERED)
-    changed = replace(record, run=replace(record.run, epoch=record.run.epoch + 1, claimed=False))
+    changed = replace(
+        record,
+        run=replace(record.run, epoch=record.run.epoch + 1, claimed=False),
+        upstream=_counting(record, -takes_back),
+    )
     alarm = _alarm(changed, _until_deadline(record, due_ms, now_ms))
     return replace(_with_alarm(changed, alarm), wake_for=(alarm,))
 
 
 def claim_run(record: Record, now_ms: int) -> ChangeSet:
-    """Claim the run of the record's epoch: the alarm of the offer is replaced with a lease."""
+    """Claim the run of the record's epoch: the alarm of the offer is replaced with a lease.
+
+    If the work has never begun, the holder's first try is counted.
+    """
     follow(record.run.state, RunState.HELD)
-    changed = replace(record, run=replace(record.run, claimed=True))
+    upstream = _counting(record, not record.upstream.has_begun)
+    changed = replace(record, run=replace(record.run, claimed=True), upstream=upstream)
     return replace(_with_alarm(changed, lease_alarm(changed, now_ms)), alarms_out=(record.run.alarm_key,))
+
+
+def count_try(record: Record) -> ChangeSet:
+    """Count a try of the holder before it is made. If the process crashes in it, it counts."""
+    return ChangeSet(replace(record, upstream=_counting(record, 1)))
 
 
 def record_resumption(record: Record, epoch: int) -> tuple[ChangeSet | None, Ownership]:
@@ -109,8 +132,9 @@ def record_upstream_start(
 ) -> tuple[ChangeSet | None, Ownership]:
     """Record that the upstream has accepted the work, and return who owns it.
 
-    A background upstream continues work that no response owns, so such work is stopped. For a live reader, the next 256
-    sequence numbers are reserved. Without a change, None is returned in place of the change set.
+    The try has succeeded, so its count is taken back. A background upstream continues work that no response owns, so
+    such work is stopped. For a live reader, the next 256 sequence numbers are reserved. Without a change, None is
+    returned in place of the change set.
     """
     known = record.upstream.token if is_background else None
     is_lost = record.status.is_terminal or record.run.epoch != epoch
@@ -122,7 +146,7 @@ def record_upstream_start(
     changed = replace(
         record,
         status=advance(record.status, later(record.status, status)),
-        upstream=replace(record.upstream, token=token, id=token, starts=record.upstream.starts + (not known)),
+        upstream=replace(_counting(record, -1), token=token, id=token, starts=record.upstream.starts + (not known)),
         log=replace(record.log, high_water_mark=max(record.log.high_water_mark, reserved)),
     )
     return (None if known else ChangeSet(changed)), Ownership.OURS
@@ -182,6 +206,10 @@ def switch_to_polling(record: Record, poll: Alarm) -> ChangeSet:
     follow(record.run.state, RunState.POLLED)
     run = replace(record.run, mode=ExecutionMode.POLL, epoch=record.run.epoch + 1, claimed=False, alarm_key="")
     return ChangeSet(replace(record, run=run), alarms_in=(poll,), wake_for=(poll,))
+
+
+def _counting(record: Record, change: int) -> UpstreamInfo:
+    return replace(record.upstream, counted=max(0, record.upstream.counted + change))
 
 
 def _with_alarm(record: Record, alarm: Alarm) -> ChangeSet:

@@ -8,7 +8,7 @@ from typing import Any
 from shared.contract import responses, stream_events
 from shared.core import blobs, event_log
 from shared.core.blobs import Oversized
-from shared.core.errors import UpstreamRefused, UpstreamUnusable
+from shared.core.errors import UpstreamError, UpstreamFailed, UpstreamRefused, UpstreamUnusable
 from shared.core.event_log import Event
 from shared.core.records import ExecutionMode, Record
 from shared.core.response_transitions import Ending
@@ -26,7 +26,7 @@ class Outcome:
 
     `answer` is the upstream's final response object, or the part that says why it has no output. `synthesize`: the
     readers of the stream have not seen the output as events. `reads_body`: fields that the answer lacks are taken from
-    the stored object.
+    the stored object. `refusal` is the status of the upstream's refusal, or 0.
     """
 
     status: Status
@@ -37,6 +37,7 @@ class Outcome:
     session: Mapping[str, Any] | None = field(default=None, repr=False)
     synthesize: bool = False
     reads_body: bool = True
+    refusal: int = 0
 
 
 def by_progress(progress: Progress, now_ms: int, *, synthesize: bool = False) -> Outcome:
@@ -51,9 +52,24 @@ def by_progress(progress: Progress, now_ms: int, *, synthesize: bool = False) ->
     )
 
 
-def by_failure(code: str, message: str, now_ms: int, *, stop: bool = False) -> Outcome:
+def by_failure(
+    code: str, message: str, now_ms: int, *, stop: bool = False, kind: str | None = None, param: str | None = None
+) -> Outcome:
     """Return a failure with this error."""
-    return Outcome(Status.FAILED, responses.failure(code, message), now_ms, stop=stop)
+    return Outcome(Status.FAILED, responses.failure(code, message, kind, param), now_ms, stop=stop)
+
+
+def by_error(error: UpstreamError, now_ms: int) -> Outcome:
+    """Return a failure with what the upstream said when it ended a start, or its stream."""
+    match error:
+        case UpstreamRefused():
+            return refused(error, now_ms)
+        case UpstreamFailed():
+            return by_failure(error.code, error.message, now_ms, kind=error.type, param=error.param)
+        case UpstreamUnusable():
+            return unusable(error, now_ms)
+        case _:
+            return lost("The upstream ended this response before it was complete.", now_ms)
 
 
 def cancelled(now_ms: int) -> Outcome:
@@ -78,8 +94,19 @@ def unusable(error: UpstreamUnusable, now_ms: int, *, stop: bool = False) -> Out
 
 
 def refused(refusal: UpstreamRefused, now_ms: int) -> Outcome:
-    """Return a failure with the code and message of the upstream's refusal."""
-    return by_failure(refusal.code or "upstream_refused", refusal.message, now_ms)
+    """Return a failure with the upstream's refusal, and its status for a POST that still waits."""
+    kind = refusal.type or ("invalid_request_error" if refusal.is_for_caller else None)
+    code = refusal.code or "upstream_refused"
+    failure = by_failure(code, refusal.message, now_ms, kind=kind, param=refusal.param)
+    return replace(failure, refusal=refusal.status if refusal.is_for_caller else 0)
+
+
+def abandoned(error: UpstreamError, now_ms: int) -> Outcome:
+    """Return a failure because the last try that may have begun work has failed, with the cause of that failure."""
+    code, message = getattr(error, "code", None), getattr(error, "message", None)
+    cause = (message or str(error)).rstrip(". ")
+    told = f"The upstream could not be started. The last try failed: {cause}. Work may be running upstream."
+    return by_failure(code or "upstream_unavailable", told, now_ms)
 
 
 def lost(message: str, now_ms: int) -> Outcome:
@@ -128,7 +155,14 @@ def lost_session(outcome: Outcome, ending: Ending) -> bool:
 
 
 def _packed(status: Status, shown: Mapping[str, Any], outcome: Outcome) -> Ending:
-    return Ending(status, blobs.pack(shown), outcome.stop, outcome.upstream_id, attributes=_attributes(shown))
+    return Ending(
+        status,
+        blobs.pack(shown),
+        outcome.stop,
+        outcome.upstream_id,
+        attributes=_attributes(shown),
+        refusal=outcome.refusal,
+    )
 
 
 def _too_large(record: Record, outcome: Outcome) -> Ending:

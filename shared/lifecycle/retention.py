@@ -54,7 +54,8 @@ async def on_purge_alarm(ports: Ports, alarm: Alarm) -> None:
 
 def _must_wait(ports: Ports, record: Record, now_ms: int) -> bool:
     """Return whether a delivery is open, or a start may be under way whose token only this record can hold."""
-    if record.upstream.id is None and now_ms < record.ended_ms + STARTING_MS:
+    is_starting = record.upstream.id is None and not record.upstream.refusal
+    if is_starting and now_ms < record.ended_ms + STARTING_MS:
         return True
     is_open = any(delivery.is_open for delivery in record.deliveries)
     return is_open and now_ms < retention_transitions.kept_until(record, ports.config.limits.retention_ms)

@@ -18,27 +18,23 @@ from typing import Any
 from shared.contract import responses, stream_events
 from shared.core import blobs, event_log, response_transitions, run_transitions
 from shared.core.alarms import Alarm
-from shared.core.backoff import retry_delay
 from shared.core.blobs import Oversized
 from shared.core.changesets import ChangeSet
 from shared.core.errors import (
     BadRequest,
     Conflict,
-    NotFound,
-    RefusedByUpstream,
     StoreError,
     TooLarge,
     UpstreamError,
     UpstreamRefused,
-    UpstreamUnusable,
+    UpstreamUncertain,
 )
-from shared.core.records import Record
+from shared.core.records import ExecutionMode, Record
 from shared.core.states import later
-from shared.lifecycle import completion, endings, upstream_ids
-from shared.lifecycle.endings import Outcome
+from shared.lifecycle import completion, endings, failed_starts, upstream_ids
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import apply, commit, rearm, update
-from shared.telemetry import lifecycle, tracing
+from shared.runtime.unit_of_work import apply, commit, update
+from shared.telemetry import tracing
 from shared.telemetry.logs import logger
 from shared.upstreams.protocol import BackgroundUpstream, Progress
 
@@ -72,7 +68,7 @@ async def submit_polled(ports: Ports, upstream: BackgroundUpstream, record: Reco
         return joined or await submit_polled(ports, upstream, record, request)
     try:
         with tracing.under(accepted.trace):
-            return await _start(ports, upstream, accepted, change.alarms_in[0], request)
+            return await _start(ports, upstream, accepted, change.alarms_in[0], request, is_first=True)
     except StoreError:
         # the response is accepted, and its start alarm continues from here
         _log.warning("start.unrecorded", extra={"response": record.id})
@@ -116,19 +112,24 @@ async def submit_run(ports: Ports, record: Record, request: dict[str, Any], *, h
 
 
 async def _start(
-    ports: Ports, upstream: BackgroundUpstream, record: Record, held: Alarm, request: dict[str, Any]
+    ports: Ports,
+    upstream: BackgroundUpstream,
+    record: Record,
+    held: Alarm,
+    request: dict[str, Any],
+    *,
+    is_first: bool = False,
 ) -> Record:
+    """Make one try of a start, and return the record after it. The first try of a POST may raise RefusedByUpstream."""
     try:
         progress = await upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        return await _refuse(ports, record, held, endings.with_our_ids(refusal, record, request))
-    except UpstreamUnusable as error:
-        return await _fail(ports, record, held, endings.unusable(error, ports.clock.now_ms()))
-    except UpstreamError as error:
-        _log.warning("start.deferred", extra={"response": record.id, "reason": str(error)})
-        await defer(ports, held, error)
-        return record
-    return await record_start(ports, record, held, progress)
+        error: UpstreamError = endings.with_our_ids(refusal, record, request)
+    except UpstreamError as other:
+        error = other
+    else:
+        return await record_start(ports, record, held, progress)
+    return await failed_starts.settle(ports, record, held, error, is_first=is_first)
 
 
 async def record_start(ports: Ports, record: Record, held: Alarm, progress: Progress) -> Record:
@@ -139,7 +140,7 @@ async def record_start(ports: Ports, record: Record, held: Alarm, progress: Prog
     token = progress.token
     if token is None and not record.upstream.token:
         outcome = endings.by_progress(progress, ports.clock.now_ms())
-        return _existing(await completion.end(ports, record, held.id, outcome, held))
+        return failed_starts.existing(await completion.end(ports, record, held.id, outcome, held))
     end_announced = token is not None and await upstream_ids.register(ports, record, token)
     recorded, is_orphan = await apply(
         ports, record, held.id, lambda current: _start_transition(ports, current, progress, end_announced), held
@@ -148,7 +149,7 @@ async def record_start(ports: Ports, record: Record, held: Alarm, progress: Prog
         await _stop_at_once(ports, held.id, token)
     if recorded and is_orphan:
         _log.warning("start.orphaned", extra={"response": held.id, "twice": recorded.upstream.token != token})
-    return _existing(recorded)
+    return failed_starts.existing(recorded)
 
 
 async def _stop_at_once(ports: Ports, response_id: str, token: str) -> None:
@@ -182,18 +183,20 @@ def _start_transition(
 
 async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
     """Start a response whose first start was not recorded, or learn the token of one that has ended meanwhile."""
-    record = await ports.store.read(alarm.id)
+    try:
+        record = await ports.store.read(alarm.id)
+        packed = await ports.store.request(alarm.id) if record and not record.upstream.token else None
+    except StoreError:
+        await failed_starts.take_back(ports, alarm)
+        raise
     if record is None or record.upstream.token or (record.status.is_terminal and not may_learn_token(ports, alarm)):
         await ports.store.remove(alarm)
         return
     now_ms = ports.clock.now_ms()
     if not record.status.is_terminal and now_ms >= alarm.deadline_ms:
         await completion.end(ports, record, record.id, endings.deadline_exceeded(now_ms))
-        return
-    request = blobs.unpack(await ports.store.request(record.id) or b"")
-    # logged, because an upstream that ignores the key may have started the work before
-    _log.info("start.repeated", extra={"response": record.id, "tries": alarm.tries})
-    await _start_again(ports, endings.echoing(record, request), alarm, request)
+    else:
+        await _start_again(ports, record, alarm, blobs.unpack(packed or b""))
 
 
 def may_learn_token(ports: Ports, alarm: Alarm) -> bool:
@@ -206,49 +209,17 @@ def may_learn_token(ports: Ports, alarm: Alarm) -> bool:
 
 
 async def _start_again(ports: Ports, record: Record, alarm: Alarm, request: dict[str, Any]) -> None:
-    upstream = ports.upstreams.of(record.request.model)
+    record, upstream = endings.echoing(record, request), ports.upstreams.of(record.request.model)
     if not upstream.is_background:
         message = "The upstream of this response no longer works in the background."
-        await _fail(ports, record, alarm, endings.lost(message, ports.clock.now_ms()))
-        return
-    try:
-        progress = await upstream.start(request, record.id)
-    except UpstreamRefused as refusal:
-        refusal = endings.with_our_ids(refusal, record, request)
-        await _fail(ports, record, alarm, endings.refused(refusal, ports.clock.now_ms()))
-    except UpstreamUnusable as error:
-        await _fail(ports, record, alarm, endings.unusable(error, ports.clock.now_ms()))
-    except UpstreamError as error:
-        await defer(ports, alarm, error)
+        await failed_starts.fail_start(ports, record, alarm, endings.lost(message, ports.clock.now_ms()))
+    elif failed_starts.are_used_up(ports, alarm.counted):
+        died = UpstreamUncertain("no try was finished")
+        await failed_starts.settle(ports, record, alarm, died)
     else:
-        await record_start(ports, record, alarm, progress)
-
-
-async def _fail(ports: Ports, record: Record, held: Alarm, outcome: Outcome) -> Record:
-    return _existing(await completion.end(ports, record, record.id, outcome, held))
-
-
-async def defer(ports: Ports, alarm: Alarm, error: UpstreamError) -> None:
-    """Set an alarm to the time of the next try. An error of the upstream does not count as a failed attempt."""
-    wait_ms = retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
-    await rearm(ports, alarm, ports.clock.now_ms() + wait_ms, tries=alarm.tries + 1)
-
-
-async def _refuse(ports: Ports, record: Record, held: Alarm, refusal: UpstreamRefused) -> Record:
-    """Remove the inserted rows and raise RefusedByUpstream. If a caller knows the id, the response fails instead."""
-    if record.acknowledged:
-        return await _fail(ports, record, held, endings.refused(refusal, ports.clock.now_ms()))
-    try:
-        await ports.store.remove_all(record, held.key)
-        operation = ports.upstreams.of(record.request.model).operation
-        lifecycle.record_withdrawal(record, operation, ports.clock.now_ms())
-    except Conflict:
-        outcome = endings.refused(refusal, ports.clock.now_ms())
-        if ended := await completion.end(ports, None, record.id, outcome, held):
-            return ended
-    except StoreError:
-        _log.warning("start.not_removed", extra={"response": record.id})
-    raise RefusedByUpstream(refusal) from refusal
+        # logged, because an upstream that ignores the key may have started the work before
+        _log.info("start.repeated", extra={"response": record.id, "tries": alarm.tries, "counted": alarm.counted})
+        await _start(ports, upstream, record, alarm, request)
 
 
 async def join(ports: Ports, response_id: str) -> Record | None:
@@ -260,9 +231,9 @@ async def join(ports: Ports, response_id: str) -> Record | None:
     """
     until_s = ports.clock.elapsed_s() + ports.config.limits.start_wait_s
     while record := await ports.store.read(response_id):
-        if record.deleted:
+        if record.deleted and not record.upstream.refusal:
             raise BadRequest("The response of this Idempotency-Key was deleted.", param="Idempotency-Key")
-        if record.upstream.token or record.status.is_terminal or record.acknowledged:
+        if _is_joinable(record):
             return record
         if ports.clock.elapsed_s() >= until_s:
             return await update(ports, record, response_id, response_transitions.acknowledge)
@@ -270,11 +241,10 @@ async def join(ports: Ports, response_id: str) -> Record | None:
     return None
 
 
-def _existing(record: Record | None) -> Record:
-    """Return the record. Raise NotFound if it was deleted and purged during its start."""
-    if record is None:
-        raise NotFound("The response was deleted.")
-    return record
+def _is_joinable(record: Record) -> bool:
+    """Return whether a repeat waits no longer for the start. If its call waits for a run, it waits for the end."""
+    waits_anyway = record.run.mode is ExecutionMode.RUN and not (record.run.claimed or record.request.stream)
+    return record.upstream.has_begun or record.status.is_terminal or record.acknowledged or waits_anyway
 
 
 def _packed(request: Mapping[str, Any]) -> bytes:

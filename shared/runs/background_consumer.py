@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Any
 
 from shared.contract import stream_events
-from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamFailed, UpstreamMissing, UpstreamRefused
+from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamMissing, UpstreamRefused
 from shared.lifecycle import endings
 from shared.runs.consumer import Consumer
 from shared.runs.lease import Lease
@@ -38,6 +38,8 @@ class BackgroundConsumer(Consumer):
     async def _read(self) -> None:
         token = self._record.upstream.token
         is_known = token is not None
+        if token is None:
+            await self._begin_try()
         async with aclosing(self._start() if token is None else self._resume(token)) as events:
             async for event in events:
                 self._check_error(event)
@@ -71,7 +73,9 @@ class BackgroundConsumer(Consumer):
         """Record the upstream's id of the work before any reader sees an event of it."""
         live = self._log.is_live and not event.is_whole
         status = stream_events.status_after(event.data)
-        if not await self._lease.record_start(event.response_id, status, is_background=True, live=live):
+        is_ours = await self._lease.record_start(event.response_id, status, is_background=True, live=live)
+        self._end_try()
+        if not is_ours:
             raise UpstreamBroken("the work was started before")
         self.settled.set()
         self._decided.set()
@@ -87,10 +91,8 @@ class BackgroundConsumer(Consumer):
         if token := self._record.upstream.token:
             _log.warning("run.polled", extra={"response": self._record.id, "reason": str(error)})
             await self._switch_to_polling(token)
-        elif isinstance(error, UpstreamFailed):
-            await self._lease.end(endings.by_failure(error.code, error.message, self._now_ms()))
         else:
-            await self._lease.end(self._lost())
+            await self._lease.end(endings.by_error(error, self._now_ms()))
 
     def _may_reconnect(self) -> bool:
-        return self._broken <= MAX_BROKEN or self._record.upstream.token is None
+        return self._broken <= MAX_BROKEN

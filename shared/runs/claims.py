@@ -9,7 +9,7 @@ from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, UpstreamError, UpstreamRefused
 from shared.core.records import Record
 from shared.core.states import RunState
-from shared.lifecycle import completion, endings, submission
+from shared.lifecycle import completion, endings, failed_starts, submission
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import commit, update
 from shared.telemetry.logs import logger
@@ -81,7 +81,7 @@ async def _learn_token(ports: Ports, upstream: BackgroundUpstream, record: Recor
     except UpstreamRefused:
         await ports.store.remove(alarm)
     except UpstreamError as error:
-        await submission.defer(ports, alarm, error)
+        await failed_starts.defer(ports, alarm, error)
     else:
         now_ms = ports.clock.now_ms()
         await update(ports, record, record.id, lambda current: _stop_orphan(current, token, now_ms), alarm)

@@ -21,17 +21,20 @@ from shared.core.errors import (
     UpstreamPaused,
     UpstreamRefused,
     UpstreamSilent,
+    UpstreamUncertain,
     UpstreamUnusable,
 )
 from shared.core.records import Record
 from shared.core.states import Status
-from shared.lifecycle import endings, upstream_ids
+from shared.lifecycle import endings, failed_starts, upstream_ids
 from shared.lifecycle.endings import Outcome
 from shared.runs.lease import Lease
 from shared.runs.log_writer import LogWriter
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
+from shared.upstreams import tries
 from shared.upstreams.protocol import Progress, UpstreamEvent
+from shared.upstreams.tries import Meaning
 
 _log = logger(__name__)
 
@@ -50,6 +53,9 @@ class Consumer(ABC):
         self._decided = decided
         self._base = endings.known_object(endings.echoing(lease.record, request))
         self._readers_restarted = False  # the event that makes readers start over is in the log
+        self._is_counted = not lease.record.upstream.has_begun  # the write that gave us the run counted the first try
+        self._is_trying = False  # a create is under way that the upstream has not accepted yet
+        self._free = 0  # tries in a row that began nothing
         self._errors = 0  # errors in a row
         self._broken = 0  # how many of them are streams that broke off
         self._failing_since_s: float | None = None
@@ -59,6 +65,11 @@ class Consumer(ABC):
     @property
     def _record(self) -> Record:
         return self._lease.record
+
+    @property
+    def has_unused_try(self) -> bool:
+        """Whether a try is counted that has not been made."""
+        return self._is_counted and not self._is_trying
 
     async def consume(self) -> UpstreamRefused | None:
         """Read until the response has ended, is polled from now on, or must wait for its upstream.
@@ -72,17 +83,28 @@ class Consumer(ABC):
                 await self._read()
             except UpstreamRefused as refusal:
                 return await self._on_refused(endings.with_our_ids(refusal, self._record, self._request))
-            except (UpstreamMissing, UpstreamFailed) as error:
-                await self._log.drain()
-                await self._on_stream_lost(error)
             except UpstreamPaused:
                 await self._pause()
-            except UpstreamUnusable as error:
-                await self._lease.end(endings.unusable(error, self._now_ms(), stop=True))
             except UpstreamError as error:
-                if await self._tolerate(error, progressed=self._log.next_seq > before):
+                if await self._reads_again(error, progressed=self._log.next_seq > before):
                     continue
             return None
+
+    async def _reads_again(self, error: UpstreamError, *, progressed: bool) -> bool:
+        """Return whether to read again after an error. If not, the run is over for this holder."""
+        self.settled.set()
+        self._decided.set()
+        if self._is_trying and tries.of_error(error) is not Meaning.END:
+            return await self._try_again(error)
+        match error:
+            case UpstreamMissing() | UpstreamFailed():
+                await self._log.drain()
+                await self._on_stream_lost(error)
+            case UpstreamUnusable():
+                await self._lease.end(endings.unusable(error, self._now_ms(), stop=True))
+            case _:
+                return await self._tolerate(error, progressed=progressed)
+        return False
 
     @abstractmethod
     async def _read(self) -> None:
@@ -152,12 +174,40 @@ class Consumer(ABC):
         )
         await self._lease.write(lambda current: run_transitions.switch_to_polling(current, poll), gives_up=True)
 
+    # Tries, before the upstream has accepted the work
+
+    async def _begin_try(self) -> None:
+        """Count a try before it is made. Raise UpstreamUncertain if earlier holders have used them up."""
+        if not self._is_counted:
+            await self._lease.count_try()
+        self._is_counted = self._is_trying = True
+        if failed_starts.are_used_up(self._ports, self._record.upstream.counted):
+            raise UpstreamUncertain("no try was finished")
+
+    def _end_try(self) -> None:
+        """Note that the upstream has accepted the work, which takes back the count of the try."""
+        self._is_counted = self._is_trying = False
+
+    async def _try_again(self, error: UpstreamError) -> bool:
+        """Wait for the next try and return True. If it is far away, or there is none, return False."""
+        counted, honours_keys = self._record.upstream.counted, self._ports.config.limits.honours_keys
+        following = tries.next_try(error, counted, self._free, self._ports.random, honours_keys=honours_keys)
+        if following is None:
+            await self._log.drain()
+            await self._lease.end(failed_starts.abandoned(self._ports, self._record, error))
+            return False
+        self._free = following.free
+        self._is_counted = following.counted < counted  # the next try has the place of one that began nothing
+        self._is_trying = False
+        self._failing_since_s = self._failing_since_s or self._ports.clock.elapsed_s()
+        extra = {"response": self._record.id, "reason": str(error), "counted": following.counted}
+        _log.warning("run.deferred", extra=extra)
+        return await self._wait(following.wait_ms)
+
     # Errors
 
     async def _tolerate(self, error: UpstreamError, *, progressed: bool) -> bool:
-        """Wait for another try and return True. If it is pointless, give up the stream or the run and return False."""
-        self.settled.set()
-        self._decided.set()
+        """Wait for another stream and return True. If that is pointless, give up the stream or run and return False."""
         if isinstance(error, UpstreamSilent) and self._record.upstream.token:
             return True  # the model may be thinking, so only the connection is renewed
         self._count(error, progressed=progressed)
@@ -166,14 +216,18 @@ class Consumer(ABC):
             await self._log.drain()
             await self._on_stream_lost(error)
             return False
-        wait_ms = retry_delay(self._errors - 1, self._ports.random, retry_after_s=error.retry_after_s)
+        return await self._wait(retry_delay(self._errors - 1, self._ports.random, retry_after_s=error.retry_after_s))
+
+    async def _wait(self, wait_ms: int) -> bool:
+        """Wait and return True. If that exceeds the holder's patience, release the run for a while and return False."""
         clock, patience_s = self._ports.clock, self._ports.config.pace.patience_s
-        if clock.elapsed_s() - (self._failing_since_s or 0) + wait_ms / 1000 > patience_s:
-            await self._log.drain()
-            await self._lease.hand_over(self._now_ms() + max(wait_ms, int(patience_s * 1000)))
-            return False
-        await clock.sleep(wait_ms / 1000)
-        return True
+        if clock.elapsed_s() - (self._failing_since_s or 0) + wait_ms / 1000 <= patience_s:
+            await clock.sleep(wait_ms / 1000)
+            return True
+        await self._log.drain()
+        due_ms = self._now_ms() + max(wait_ms, int(patience_s * 1000))
+        await self._lease.hand_over(due_ms, takes_back=self.has_unused_try)
+        return False
 
     def _count(self, error: UpstreamError, *, progressed: bool) -> None:
         if progressed:
@@ -193,5 +247,10 @@ def _failed(data: Mapping[str, Any]) -> UpstreamFailed:
     """Return the error that an upstream reports in its stream. Its fields may be nested under `error`."""
     nested = data.get("error")
     reported = nested if isinstance(nested, dict) else data
-    code = str(reported.get("code") or "server_error")[:100]
-    return UpstreamFailed(code, str(reported.get("message") or "The upstream gave no reason.")[:2_000])
+    kind, param = reported.get("type"), reported.get("param")
+    return UpstreamFailed(
+        str(reported.get("code") or "server_error")[:100],
+        str(reported.get("message") or "The upstream gave no reason.")[:2_000],
+        kind=kind if isinstance(kind, str) and reported is nested else None,
+        param=param if isinstance(param, str) else None,
+    )

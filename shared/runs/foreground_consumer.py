@@ -8,7 +8,6 @@ from shared.contract import stream_events
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
-    UpstreamFailed,
     UpstreamMissing,
     UpstreamRefused,
     UpstreamUnusable,
@@ -48,6 +47,8 @@ class ForegroundConsumer(Consumer):
         if self._record.upstream.starts and await self._was_finished():
             return None
         has_begun = False
+        if not self._record.upstream.has_checkpoint:
+            await self._begin_try()
         stream = self._upstream.stream(self._request, self._record.id, self._checkpoints)
         async with aclosing(stream) as events:
             async for event in events:
@@ -71,6 +72,7 @@ class ForegroundConsumer(Consumer):
             live = self._log.is_live and not event.is_whole
             status = stream_events.status_after(event.data)
             await self._lease.record_start(event.response_id, status, is_background=False, live=live)
+        self._end_try()
         self._decided.set()
         if is_restart:
             if not event.is_resumed:
@@ -82,10 +84,7 @@ class ForegroundConsumer(Consumer):
         return refusal
 
     async def _on_stream_lost(self, error: UpstreamError) -> None:
-        if isinstance(error, UpstreamFailed):
-            await self._lease.end(endings.by_failure(error.code, error.message, self._now_ms()))
-        else:
-            await self._lease.end(self._lost())
+        await self._lease.end(endings.by_error(error, self._now_ms()))
 
     def _may_reconnect(self) -> bool:
         return True

@@ -99,18 +99,22 @@ class Lease:
         finally:
             self.concluded.set()
 
-    async def hand_over(self, due_ms: int | None = None) -> None:
+    async def count_try(self) -> None:
+        """Count a try of a create before it is made. Raises Lost if this process has lost the run."""
+        await self.write(run_transitions.count_try)
+
+    async def hand_over(self, due_ms: int | None = None, *, takes_back: bool = False) -> None:
         """Give up the run and ask for another holder, now or at `due_ms` in unix milliseconds.
 
-        Raises Lost if this process has lost the run.
+        With `takes_back`, the try that was counted last does not count. Raises Lost if this process has lost the run.
         """
         now_ms = self._ports.clock.now_ms()
 
         def transition(current: Record) -> ChangeSet:
             if due_ms is None:
-                return run_transitions.offer(current, self.alarm, now_ms)
+                return run_transitions.offer(current, self.alarm, now_ms, takes_back=takes_back)
             is_taken = due_ms == self.alarm.due_ms  # by the alarm that is removed in the same transaction
-            return run_transitions.release(current, due_ms + is_taken, now_ms)
+            return run_transitions.release(current, due_ms + is_taken, now_ms, takes_back=takes_back)
 
         await self.write(transition, gives_up=True)
 

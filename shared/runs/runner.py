@@ -5,6 +5,7 @@ These parts run concurrently. The run is over for this holder as soon as one of 
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from shared.core import blobs
@@ -124,10 +125,13 @@ class Run:
     # A refused request
 
     async def _refuse(self, refusal: UpstreamRefused) -> None:
-        """Withdraw the response if no caller knows it. If one does, end it as failed."""
-        if self._is_known or self.decided.is_set() or not await self._withdraw(refusal):
+        """Withdraw the response if no caller knows it. If one does, or may, end it as failed."""
+        is_known = self._is_known or self.decided.is_set() or not refusal.is_for_caller
+        if is_known or not await self._withdraw(refusal):
             await self._log.drain()
-            await self._lease.end(endings.refused(refusal, self._ports.clock.now_ms()))
+            outcome = endings.refused(refusal, self._ports.clock.now_ms())
+            # a live reader has the id, and a POST that waits for an offered run is told by the record
+            await self._lease.end(replace(outcome, refusal=0) if self._feed else outcome)
 
     async def _withdraw(self, refusal: UpstreamRefused) -> bool:
         """Remove the rows of the response, and return whether they are gone."""
@@ -166,7 +170,7 @@ class Run:
                 except Oversized:
                     await self._lease.end(self._too_large())
                 else:
-                    await self._lease.hand_over()
+                    await self._lease.hand_over(takes_back=self._consumer.has_unused_try)
 
     def _too_large(self) -> Outcome:
         return endings.unusable(UpstreamOversized(), self._ports.clock.now_ms(), stop=True)

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any, Self
 
 from shared.contract import sse
-from shared.core.errors import RefusedByUpstream, UpstreamRefused
+from shared.core.errors import RefusedByUpstream, StoreError, UpstreamRefused
 from shared.core.records import Record
-from shared.lifecycle import submission
+from shared.lifecycle import submission, withdrawal
 from shared.runs.live_feed import LiveFeed
 from shared.runs.log_reader import read_log
 from shared.runs.runner import Run
@@ -51,13 +51,14 @@ async def open_stream(ports: Ports, record: Record, request: dict[str, Any]) -> 
     """Accept a response that is streamed, and return its stream from the first event on.
 
     `request` is the body for the upstream. If the upstream is a background one, this process holds the run for the
-    reader of the stream. If not, the `runs` queue offers the run. Raises RefusedByUpstream if the upstream rejects the
+    reader of the stream. If not, the `runs` queue offers the run, and the stream of a foreground call begins when the
+    work has begun, or after 15 s. Raises RefusedByUpstream if the upstream rejects the
     request, and otherwise as `submission.submit_run` does.
     """
     is_background = ports.upstreams.of(record.request.model).is_background
     submitted = await submission.submit_run(ports, record, request, held=is_background)
     if submitted.alarm is None:
-        return Stream(ports, submitted.record, -1)
+        return Stream(ports, await _begun(ports, submitted.record), -1)
     feed = LiveFeed()
     feed.put(0, submitted.first_frame)
     run = Run(ports, submitted.record, submitted.alarm, request, feed)
@@ -68,6 +69,20 @@ async def open_stream(ports: Ports, record: Record, request: dict[str, Any]) -> 
         await _wait_for_decision(ports, run)
         unless_begun.pop_all()
     return stream
+
+
+async def _begun(ports: Ports, record: Record) -> Record:
+    """Return the record of an offered run before any byte of its stream. Raise RefusedByUpstream as long as it can."""
+    if record.request.background:
+        return record
+    clock, pace = ports.clock, ports.config.pace
+    until_s, pause_s = clock.elapsed_s() + pace.begin_s, pace.tail_s
+    while not (record.status.is_terminal or record.upstream.has_begun) and clock.elapsed_s() < until_s:
+        await clock.sleep(pause_s)
+        pause_s = min(2 * pause_s, pace.tail_max_s)
+        with suppress(StoreError):
+            record = await ports.store.read(record.id) or record
+    return await withdrawal.before_answer(ports, record)
 
 
 async def _wait_for_decision(ports: Ports, run: Run) -> None:

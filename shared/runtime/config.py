@@ -46,6 +46,7 @@ class Pace:
     wake_s: float = 5.0  # a reader that sees no event asks for a sweep this often, because the holder may have crashed
     heartbeat_s: float = 15.0  # the longest silence of a stream
     stream_s: float = 1200.0  # the longest time that one answer streams, after which the client resumes
+    begin_s: float = 15.0  # the longest wait of a foreground stream for its upstream, before the answer begins
     hold_s: float = 1200.0  # the longest time that one process holds a run whose upstream is a background one
     patience_s: float = 60.0  # how long a holder tries to reach the upstream before it releases the run for a while
 

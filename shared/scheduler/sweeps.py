@@ -103,7 +103,8 @@ async def _has_room(ports: Ports, actions: Sequence[asyncio.Task[None]], until_s
 def _next(ports: Ports, alarm: Alarm, now_ms: int) -> Alarm:
     """Return the alarm as it is moved before it is acted on, with its attempt counted."""
     if alarm.kind is not Kind.POLL:
-        return alarm.moved(now_ms + LEASE_MS[alarm.kind], attempt=alarm.attempt + 1)
+        counted = alarm.counted + (alarm.kind is Kind.START)  # the try that this move precedes
+        return alarm.moved(now_ms + LEASE_MS[alarm.kind], attempt=alarm.attempt + 1, counted=counted)
     delay_ms = poll_delay(now_ms - alarm.born_ms, ports.random, ports.config.limits.poll_min_ms)
     if alarm.attempt + 1 >= polling.CHECKED_ATTEMPT:
         delay_ms = max(delay_ms, LEASE_MS[Kind.POLL])  # a checked poll sets the count back, so it must own the alarm

@@ -22,6 +22,9 @@ def _seconds(name: str, description: str) -> metrics.Histogram:
 accepted = _counter("background_responses.accepted", "{response}", "Responses accepted.")
 ended = _counter("background_responses.ended", "{response}", "Responses ended, by status.")
 response_age = _seconds("background_responses.age", "Age of a response when it ends, by status.")
+abandoned = _counter(
+    "background_responses.starts.abandoned", "{response}", "Starts given up although work may be running upstream."
+)
 poll_lag = _seconds("background_responses.poll.lag", "How late a poll begins.")
 alarms_overdue = _seconds("background_responses.alarms.overdue", "How late a shard's first alarm is, once a minute.")
 attempts = _counter("background_responses.delivery.attempts", "{attempt}", "Delivery attempts, by target and class.")

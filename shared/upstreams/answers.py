@@ -11,19 +11,24 @@ from shared.core import blobs
 from shared.core.backoff import parse_retry_after
 from shared.core.errors import (
     UpstreamBroken,
+    UpstreamFailed,
     UpstreamInvalid,
     UpstreamMissing,
     UpstreamOversized,
     UpstreamRefused,
     UpstreamUnavailable,
+    UpstreamUncertain,
 )
 from shared.core.states import Status
 from shared.telemetry.logs import logger
+from shared.upstreams import tries
 from shared.upstreams.protocol import MAX_ID, Progress, UpstreamEvent
+from shared.upstreams.tries import Meaning
 
 MAX_ANSWER = 33_554_432  # bytes
 MAX_DEPTH = 200
 MAX_NUMBER = 10**10
+# What a call about existing work is refused with. A create is read by the table in `tries`.
 _REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
 
 _log = logger(__name__)
@@ -40,9 +45,11 @@ class Success:
 def progress_in(answer: Success) -> Progress:
     """Return the progress that a response object shows. Its id is the token until its status is terminal.
 
-    Raises UpstreamInvalid if the body is not a response object, and UpstreamOversized if it is nested too deeply.
+    Raises UpstreamInvalid if the body is not a response object, UpstreamFailed if it is an error instead, and
+    UpstreamOversized if it is nested too deeply.
     """
     body = parse_object(answer.content)
+    check_reported(body)
     upstream_id = body.get("id")
     try:
         status = Status(str(body.get("status")))
@@ -56,14 +63,28 @@ def progress_in(answer: Success) -> Progress:
 def parse_event(text: str) -> UpstreamEvent:
     """Return the event in the `data` of a server-sent event.
 
-    Raises UpstreamBroken if it is not a JSON object, and UpstreamOversized if it is nested too deeply.
+    Raises UpstreamBroken if it is not a JSON object, UpstreamFailed if it is an error without a type, and
+    UpstreamOversized if it is nested too deeply.
     """
     try:
         data = parse_object(text)
     except UpstreamInvalid:
         raise UpstreamBroken("an event is not a JSON object") from None
+    check_reported(data)
     number = data.get("sequence_number")
     return UpstreamEvent(number if isinstance(number, int) and 0 <= number < MAX_NUMBER else None, data)
+
+
+def check_reported(body: dict[str, Any]) -> None:
+    """Raise UpstreamFailed if the upstream has answered with an error object in place of what was asked for."""
+    error = body.get("error")
+    if isinstance(error, dict) and error and "status" not in body and "type" not in body:
+        raise UpstreamFailed(
+            str(error.get("code") or "server_error")[:100],
+            str(error.get("message") or "The upstream gave no reason.")[:2_000],
+            param=_text(error.get("param")),
+            kind=_text(error.get("type")),
+        )
 
 
 def whole_event(answer: dict[str, Any]) -> UpstreamEvent:
@@ -107,31 +128,52 @@ def is_event_stream(response: httpx.Response) -> bool:
 def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> Success:
     """Return the answer if its status is a 2xx, or raise the error that its status means.
 
-    400, 404, 405, 413, 415 and 422 raise UpstreamRefused. With `missing`, a 404 is about the response that was asked
-    for, and raises UpstreamMissing. Every other status raises UpstreamUnavailable, with the wait of its Retry-After.
+    For a create, the table in `tries` decides between UpstreamRefused, UpstreamUnavailable and UpstreamUncertain. With
+    `missing`, the call is about existing work: a 404 raises UpstreamMissing, 400, 405, 413, 415 and 422 raise
+    UpstreamRefused, and every other status raises UpstreamUnavailable. Errors have the wait of the Retry-After header.
     """
     wait_s = parse_retry_after(response.headers.get("retry-after"), int(time.time() * 1000))
     status = response.status_code
+    if response.is_success:
+        return Success(content, wait_s)
+    if status in (401, 403):
+        _log.error("upstream.credentials_refused", extra={"status": status})
     if status == 404 and missing:
         raise UpstreamMissing
-    if status in _REFUSALS:
-        raise _refusal(status, content)
-    if not response.is_success:
-        if status in (401, 403):
-            _log.error("upstream.credentials_refused", extra={"status": status})
-        raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
-    return Success(content, wait_s)
+    error = _error_in(content)
+    if _meaning(status, error, missing=missing) is Meaning.END:
+        raise _refusal(status, error)
+    if _meaning(status, error, missing=missing) is Meaning.COUNTED:
+        code, message = _text(error.get("code")), _text(error.get("message"))
+        raise UpstreamUncertain(f"status {status}", retry_after_s=wait_s, code=code, message=message)
+    raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
 
 
-def _refusal(status: int, content: bytes) -> UpstreamRefused:
-    """Return the refusal, with the upstream's own message if the body is OpenAI's error envelope."""
+def _meaning(status: int, error: dict[str, Any], *, missing: bool) -> Meaning:
+    if missing:
+        return Meaning.END if status in _REFUSALS else Meaning.FREE
+    return tries.of_status(status, f"{error.get('code')} {error.get('type')}")
+
+
+def _error_in(content: bytes) -> dict[str, Any]:
+    """Return the error in OpenAI's envelope, or nothing if the body is in another form."""
     try:
         error = orjson.loads(content)["error"]
-        message, param, code = _text(error["message"]), error.get("param"), error.get("code")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        message, param, code = None, None, None
-    message = message or f"The upstream refused the request with status {status}."
-    return UpstreamRefused(status, message, param=_text(param), code=_text(code))
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def _refusal(status: int, error: dict[str, Any]) -> UpstreamRefused:
+    """Return the refusal, with the upstream's own message if the body is OpenAI's error envelope."""
+    message = _text(error.get("message"))
+    return UpstreamRefused(
+        status,
+        message or f"The upstream refused the request with status {status}.",
+        param=_text(error.get("param")) if message else None,
+        code=_text(error.get("code")) if message else None,
+        kind=_text(error.get("type")) if message else None,
+    )
 
 
 def _text(value: object) -> str | None:

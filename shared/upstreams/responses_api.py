@@ -16,17 +16,20 @@ import orjson
 from shared.contract import sse
 from shared.core.errors import (
     UpstreamBroken,
+    UpstreamError,
     UpstreamMissing,
     UpstreamOversized,
     UpstreamRefused,
     UpstreamSilent,
     UpstreamUnavailable,
+    UpstreamUncertain,
 )
 from shared.core.records import Record
 from shared.telemetry import spans
+from shared.telemetry.logs import logger
 from shared.telemetry.operations import Operation
 from shared.telemetry.spans import MeasuredSpan
-from shared.upstreams import answers
+from shared.upstreams import answers, tries
 from shared.upstreams.protocol import (
     Authorize,
     BackgroundUpstream,
@@ -35,11 +38,18 @@ from shared.upstreams.protocol import (
     Progress,
     UpstreamEvent,
 )
+from shared.upstreams.tries import Meaning
+
+_log = logger(__name__)
 
 START_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 10.0
 SILENCE_S = 60.0  # OpenAI sends a keepalive after about 30 s
-_DONE = "[DONE]"
+_CONNECT_S = 5.0
+# With the connect and the TLS handshake it is shorter than the deadline of a create. So a create that reaches its
+# deadline has been sent.
+_POOL_S = 5.0
+_EMPTY = ("", "[DONE]")
 _ID = re.compile("/[^/]+")
 _AS_STREAM = {"Accept": "text/event-stream, application/json"}
 
@@ -107,9 +117,9 @@ class _ResponsesApi:
         try:
             return await self._exchange(method, path, deadline_s, body, headers or {})
         except httpx.HTTPError as error:
-            raise UpstreamUnavailable(type(error).__name__) from error
+            raise _trouble(error) from error
         except TimeoutError as error:
-            raise UpstreamUnavailable(f"no answer within {deadline_s:g} s") from error
+            raise UpstreamUncertain(f"no answer within {deadline_s:g} s") from error
 
     async def _exchange(
         self, method: str, path: str, deadline_s: float, body: dict[str, Any] | None, headers: Mapping[str, str]
@@ -144,11 +154,13 @@ class _ResponsesApi:
         try:
             if not response.is_success or not answers.is_event_stream(response):
                 answer = answers.check_status(response, await answers.read_bounded(response), missing=method != "POST")
-                yield answers.whole_event(answers.parse_object(answer.content))
+                body = answers.parse_object(answer.content)
+                answers.check_reported(body)
+                yield answers.whole_event(body)
                 return
             async with aclosing(sse.messages(response.aiter_bytes(), answers.MAX_ANSWER)) as messages:
                 async for message in messages:
-                    if message.data != _DONE:
+                    if message.data.strip() not in _EMPTY:
                         yield answers.parse_event(message.data)
         except httpx.ReadTimeout as error:
             raise UpstreamSilent(f"nothing for {SILENCE_S:g} s") from error
@@ -166,9 +178,9 @@ class _ResponsesApi:
             async with asyncio.timeout(self._stream_deadline_s):
                 return await self._send(method, path, body, {**headers, **_AS_STREAM}, self._silence_s)
         except httpx.HTTPError as error:
-            raise UpstreamUnavailable(type(error).__name__) from error
+            raise _trouble(error) from error
         except TimeoutError as error:
-            raise UpstreamUnavailable("no stream in time") from error
+            raise UpstreamUncertain("no stream in time") from error
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str], silence_s: float | None
@@ -180,7 +192,7 @@ class _ResponsesApi:
             self._url + path,
             content=content,
             headers={**sent, **headers, **await self._headers()},
-            timeout=httpx.Timeout(30.0, connect=5.0, read=silence_s),
+            timeout=httpx.Timeout(30.0, connect=_CONNECT_S, pool=_POOL_S, read=silence_s),
         )
         return await self._client.send(request, stream=True)
 
@@ -227,12 +239,40 @@ class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
     is_background: Literal[False] = False
     _stream_deadline_s = None
     _silence_s = None
+    _streams_unasked = True  # until the upstream has refused a stream that no caller asked for
 
-    def stream(
+    async def stream(
         self, request: dict[str, Any], key: str, _checkpoints: Checkpoints
     ) -> AsyncGenerator[UpstreamEvent, None]:
-        """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events."""
-        return self._start_stream(request, key)
+        """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events.
+
+        A stream shows that a long call is alive. If the caller asked for none and the upstream refuses to stream, the
+        request is sent once more as the caller sent it. If that is accepted, later ones are sent so at once.
+        """
+        is_unasked, has_begun = not request.get("stream"), False
+        if self._streams_unasked or not is_unasked:
+            try:
+                async with aclosing(self._start_stream(request, key)) as events:
+                    async for event in events:
+                        has_begun = True
+                        yield event
+            except UpstreamError as error:
+                if has_begun or not is_unasked or not tries.is_about_streaming(error):
+                    raise
+            else:
+                return
+        async with aclosing(self._stream("POST", "", request, {"Idempotency-Key": key})) as events:
+            async for event in events:
+                if is_unasked and self._streams_unasked:
+                    self._streams_unasked = False
+                    _log.warning("upstream.unstreamed")
+                yield event
+
+
+def _trouble(error: httpx.HTTPError) -> UpstreamUnavailable:
+    """Return what an error of the client means. It has only the name of its class, because a text may name a secret."""
+    name = type(error).__name__
+    return UpstreamUnavailable(name) if tries.of_transport(name) is Meaning.FREE else UpstreamUncertain(name)
 
 
 def _provider(host: str) -> str:

@@ -56,6 +56,7 @@ PURE_MODULES = {
     "shared.upstreams.agents.inputs",
     "shared.upstreams.agents.output_events",
     "shared.upstreams.agents.updates",
+    "shared.upstreams.tries",
 }
 # Libraries that only compute, beside orjson, and the pure modules that use them.
 COMPUTING = {"shared.contract.signatures": {"cryptography"}}

@@ -127,7 +127,11 @@ async def test_a_refusal_of_the_upstream_is_an_event(stage: Stage) -> None:
     await stage.engine.take_request(message())
     event = await event_of(stage)
     assert event["type"] == "response.failed"
-    assert event["data"]["error"] == {"code": "model_not_found", "message": "no such model"}
+    error = event["data"]["error"]
+    assert (error["code"], error["message"], error["type"]) == (
+        *("model_not_found", "no such model"),
+        "invalid_request_error",
+    )
     assert (await stage.record(id_of("m-1"))).status is Status.FAILED
 
 

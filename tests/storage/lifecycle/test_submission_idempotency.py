@@ -62,7 +62,8 @@ async def test_a_repeat_that_was_answered_turns_a_refusal_into_a_failure(stage: 
 
     gate.open()
     assert (await first).status is Status.FAILED
-    assert (await stage.shown(answered.id))["error"] == {"code": "unknown_tool", "message": "No such tool."}
+    error = {"code": "unknown_tool", "message": "No such tool.", "type": "invalid_request_error", "param": None}
+    assert (await stage.shown(answered.id))["error"] == error
 
 
 async def test_an_acknowledged_response_is_started_like_any_other(stage: Stage) -> None:

@@ -144,14 +144,15 @@ async def test_a_run_that_no_process_claims_is_offered_again(stage: Stage) -> No
 
 async def test_a_response_that_crashes_every_holder_fails(stage: Stage) -> None:
     """After five leases in a row that expire without progress, the response fails with `internal_error`."""
-    stage.upstream.streams.hold(0)
-    stage.upstream.is_background = False
-    made = await stage.create(callback_url=CALLBACK_URL)
-    for epoch in range(1, 7):
-        running = driving(stage.engine, made.id, epoch)
-        await claimed(stage, made.id, epoch)
+    stage.upstream.streams.hold(1)
+    made = await streamed(stage, callback_url=CALLBACK_URL)
+    running = held(stage)
+    for epoch in range(2, 8):
         await die(running)
         await stage.fire_alarms(made.id)
+        if epoch < 7:
+            running = driving(stage.engine, made.id, epoch)
+            await claimed(stage, made.id, epoch)
     ended = await stage.record(made.id)
     assert (ended.status, ended.run.expirations) == (Status.FAILED, 5)
     assert (await stage.shown(made.id))["error"]["code"] == "internal_error"

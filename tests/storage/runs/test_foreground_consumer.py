@@ -210,7 +210,8 @@ async def test_an_error_in_a_foreground_stream_ends_the_work(stage: Stage) -> No
     await stage.engine.drive(RunOffer(reader.id, 1))
     received = await reader.rest()
     assert kinds(received)[-2:] == ["error", "failed"]
-    assert received[-1][1]["response"]["error"] == {"code": "rate_limit", "message": "Too much."}
+    error = {"code": "rate_limit", "message": "Too much.", "type": "server_error", "param": None}
+    assert received[-1][1]["response"]["error"] == error
 
 
 async def test_a_request_that_is_refused_later_fails(stage: Stage) -> None:
@@ -219,7 +220,8 @@ async def test_a_request_that_is_refused_later_fails(stage: Stage) -> None:
     reader = await streamed(stage)
     await stage.engine.drive(RunOffer(reader.id, 1))
     received = await reader.rest()
-    assert received[-1][1]["response"]["error"] == {"code": "model_not_found", "message": "No such model."}
+    error = {"code": "model_not_found", "message": "No such model.", "type": "invalid_request_error", "param": None}
+    assert received[-1][1]["response"]["error"] == error
 
 
 async def test_a_cancel_closes_a_connection_that_has_sent_nothing(stage: Stage) -> None:

@@ -134,6 +134,8 @@ async def test_a_message_that_is_not_base64_fails_with_invalid_encoding(stage: S
     assert event["data"]["error"] == {
         "code": "invalid_encoding",
         "message": "The message is not base64, in which the messages of this queue must be sent.",
+        "type": "server_error",
+        "param": None,
     }
 
 
@@ -145,7 +147,8 @@ async def test_a_rejected_message_becomes_a_failed_response(stage: Stage, writte
     await stage.engine.take_request(QueueMessage("m-1", b"{\xff"))
     await stage.engine.drain_dead_letters()
     shown = await stage.shown(id_of("m-1"))
-    assert shown["error"] == {"code": "invalid_json", "message": "The message is not valid JSON."}
+    error = shown["error"]
+    assert (error["code"], error["message"]) == ("invalid_json", "The message is not valid JSON.")
     logged = [(line["event"], line["reason"]) for line in log_lines(written, "error")]
     assert logged == [(name, "The message is not valid JSON.") for name in ("request.rejected", "poison.failed")]
     (kept,) = (await stage.engine.input_items(ANN, id_of("m-1"), Page()))["data"]

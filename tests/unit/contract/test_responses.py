@@ -158,15 +158,24 @@ def test_the_upstreams_answer_overrides_known_fields_and_defaults() -> None:
 
 @pytest.mark.parametrize("wrong", [None, "broken", 7, [], {}, {"code": None, "message": None}])
 def test_a_failure_without_a_reason_gets_a_default_one(wrong: object) -> None:
-    """The error of a failed response has a code and a message, whatever the upstream sent."""
+    """The error of a failed response has all four members, whatever the upstream sent."""
     error = shown(Status.FAILED, {"error": wrong})["error"]
-    assert error == {"code": "server_error", "message": "The upstream gave no reason."}
+    message = "The upstream gave no reason."
+    assert error == {"code": "server_error", "message": message, "type": "server_error", "param": None}
+
+
+def test_the_type_and_the_param_of_a_failure_are_passed_on() -> None:
+    """AI SDK 7 and mastra cannot read a failed response whose error has no type."""
+    told = {"code": "bad_tool", "message": "No.", "type": "invalid_request_error", "param": "tools"}
+    assert shown(Status.FAILED, {"error": told})["error"] == told
+    assert failure("bad_tool", "No.", "invalid_request_error", "tools")["error"] == told
 
 
 def test_a_failure_of_this_service_is_shown_as_an_error() -> None:
     """The error of a failure of this service has its reason. There is no output."""
     response = shown(Status.FAILED, failure("deadline_exceeded", "Too late."), base={"output": [MESSAGE]})
-    assert response["error"] == {"code": "deadline_exceeded", "message": "Too late."}
+    told = {"code": "deadline_exceeded", "message": "Too late.", "type": "server_error", "param": None}
+    assert response["error"] == told
     assert response["output"] == []
 
 

@@ -42,10 +42,10 @@ def alarms_of(write: ChangeSet, kind: Kind) -> list[Alarm]:
 def test_accepting_inserts_record_request_and_start_alarm() -> None:
     """One change set inserts all three.
 
-    The alarm is the 30 s lease of the process that starts the response. It has the deadline.
+    The alarm is the 30 s lease of the process that starts the response. It has the deadline, and counts the first try.
     """
     write = transitions.accept(NEW, b"request", NOW_MS)
-    start = Alarm(NOW_MS + 30_000, Kind.START, ID, born_ms=BORN_MS, deadline_ms=NEW.deadline_ms)
+    start = Alarm(NOW_MS + 30_000, Kind.START, ID, counted=1, born_ms=BORN_MS, deadline_ms=NEW.deadline_ms)
     assert write == ChangeSet(NEW, alarms_in=(start,), rows=(Row("input|00", {"p0": b"request"}),), writes_body=True)
     assert LEASE_MS[Kind.START] == 30_000
 

@@ -1,6 +1,7 @@
 """Runs and their holders: what each step writes."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -45,10 +46,60 @@ def test_a_run_is_accepted_held_or_offered(held: bool, due_s: int) -> None:
 
     It is a lease of 30 s, or gives other processes a minute to claim the run.
     """
-    write = run_transitions.accept_run(response_transitions.accept(NEW, b"request", BORN_MS), BORN_MS, held=held)
+    background = replace(NEW, request=replace(NEW.request, background=True))
+    accepting = response_transitions.accept(background, b"request", BORN_MS)
+    write = run_transitions.accept_run(accepting, BORN_MS, held=held)
     assert run_alarm(write).due_ms == BORN_MS + due_s * 1_000
     assert (write.record.run.mode, write.record.run.claimed, write.offers_run) == ("run", held, not held)
     assert write.record.acknowledged is not held
+    assert write.record.upstream.counted == int(held)
+
+
+def test_a_call_that_waits_for_its_run_does_not_know_it_yet() -> None:
+    """A foreground caller learns the id with the answer. One that knows it already stays known."""
+    for known in (False, True):
+        accepting = response_transitions.accept(replace(NEW, acknowledged=known), b"request", BORN_MS)
+        assert run_transitions.accept_run(accepting, BORN_MS, held=False).record.acknowledged is known
+
+
+# Tries
+
+
+def counted(count: int, **upstream: Any) -> Record:
+    """Return a run that is offered, with this number of counted tries."""
+    run = replace(NEW.run, mode=ExecutionMode.RUN)
+    return replace(NEW, run=run, upstream=replace(NEW.upstream, counted=count, **upstream))
+
+
+@pytest.mark.parametrize(
+    ("begun", "expected"),
+    [({}, 3), ({"starts": 1}, 2), ({"token": "up_1"}, 2), ({"has_checkpoint": True}, 2)],
+    ids=["new", "started", "named", "saved"],
+)
+def test_a_claim_counts_the_first_try_only(begun: dict[str, Any], expected: int) -> None:
+    """A claim of work that has never begun counts the try that follows. Work that goes on needs no try."""
+    assert run_transitions.claim_run(counted(2, **begun), NOW_MS).record.upstream.counted == expected
+
+
+def test_a_try_is_counted_before_it_is_made_and_taken_back_if_it_was_not() -> None:
+    """A holder counts before it asks. A release or an offer takes back a try that began nothing, never below zero."""
+    held = replace(RUN, upstream=replace(RUN.upstream, counted=1))
+    assert run_transitions.count_try(held).record.upstream.counted == 2
+    for before, after in ((2, 1), (0, 0)):
+        run = replace(RUN, upstream=replace(RUN.upstream, counted=before))
+        released = run_transitions.release(run, NOW_MS, NOW_MS, takes_back=True)
+        offered = run_transitions.offer(run, HELD, NOW_MS, takes_back=True)
+        assert (released.record.upstream.counted, offered.record.upstream.counted) == (after, after)
+        assert run_transitions.release(run, NOW_MS, NOW_MS).record.upstream.counted == before
+
+
+def test_work_that_is_accepted_takes_its_try_back() -> None:
+    """A try that succeeded is counted in `starts`, so it does not count as one that may have begun unknown work."""
+    change, _ = run_transitions.record_upstream_start(
+        counted(2), 1, "up_1", Status.IN_PROGRESS, NOW_MS, is_background=False, live=False
+    )
+    assert change
+    assert (change.record.upstream.counted, change.record.upstream.starts) == (1, 1)
 
 
 def test_a_run_whose_lease_has_expired_is_offered_in_the_next_epoch() -> None:

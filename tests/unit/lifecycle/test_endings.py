@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from shared.core import blobs
 from shared.core.blobs import MAX_PACKED
-from shared.core.errors import UpstreamInvalid, UpstreamOversized, UpstreamRefused
+from shared.core.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamOversized,
+    UpstreamRefused,
+    UpstreamUncertain,
+)
 from shared.core.event_log import event_rows, size_of
 from shared.core.records import ExecutionMode, Record, RequestInfo
 from shared.core.response_transitions import Ending
@@ -85,10 +92,38 @@ def test_work_is_stopped_if_it_may_go_on(outcome: Outcome, status: str, stop: bo
     ],
 )
 def test_a_failure_has_a_code_and_a_message(outcome: Outcome, code: str, message: str) -> None:
-    """The caller reads both in the response object, which has no output."""
+    """The caller reads both in the response object, which has no output. The type says whose fault it is."""
     found = shown(ending_of(NEW, outcome))
-    assert found["error"] == {"code": code, "message": message}
+    kind = "invalid_request_error" if outcome.refusal else "server_error"
+    assert found["error"] == {"code": code, "message": message, "type": kind, "param": None}
     assert found["output"] == []
+
+
+def test_a_refusal_keeps_the_upstreams_words_and_its_status() -> None:
+    """The members of the error are those of the upstream. Only a 4xx may be answered to the POST that waits."""
+    refusal = UpstreamRefused(402, "Pay.", code="no_credit", kind="billing_error", param="model")
+    outcome = endings.refused(refusal, NOW_MS)
+    error = {"code": "no_credit", "message": "Pay.", "type": "billing_error", "param": "model"}
+    assert shown(ending_of(NEW, outcome))["error"] == error
+    assert ending_of(NEW, outcome).refusal == 402
+    assert endings.refused(UpstreamRefused(302, "Elsewhere."), NOW_MS).refusal == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "cause"),
+    [
+        (UpstreamUncertain("status 502"), "upstream_unavailable", "status 502"),
+        (UpstreamUncertain("status 500", code="oom", message="No memory."), "oom", "No memory"),
+        (UpstreamBroken("the stream ended early"), "upstream_unavailable", "the stream ended early"),
+        (UpstreamInvalid(), "upstream_invalid", "The upstream's answer is not a response object"),
+    ],
+)
+def test_an_abandoned_start_names_the_last_cause(error: UpstreamError, code: str, cause: str) -> None:
+    """The message has the last cause, in the upstream's words if it gave any, and says that work may be running."""
+    error_shown = shown(ending_of(NEW, endings.abandoned(error, NOW_MS)))["error"]
+    assert error_shown["code"] == code
+    assert f"failed: {cause}. " in error_shown["message"]
+    assert error_shown["message"].endswith("Work may be running upstream.")
 
 
 @pytest.mark.parametrize("status", Status)

@@ -7,8 +7,10 @@ import httpx
 import orjson
 import pytest
 
-from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnavailable
+from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
+from shared.upstreams import tries
 from shared.upstreams.answers import Success, check_status
+from shared.upstreams.tries import Meaning
 from tests.support.log_capture import WrittenLines, log_lines
 
 REFUSED = {400, 404, 405, 413, 415, 422}
@@ -32,9 +34,9 @@ def refusal(body: object, status: int = 400) -> UpstreamRefused:
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_every_status_has_one_meaning(missing: bool) -> None:
-    """A 2xx is a success, a 4xx about the request is a refusal, and anything else is temporary.
+    """A 2xx is a success. What another status means to a create is in the table of `tries`.
 
-    A 404 about a response that was asked for says that it is missing.
+    About work that exists, a 404 says that it is missing, a few 4xx are refusals, and anything else is temporary.
     """
     for status in range(200, 600):
         found = meaning(status, missing=missing)
@@ -42,12 +44,29 @@ def test_every_status_has_one_meaning(missing: bool) -> None:
             assert isinstance(found, Success), status
         elif status == 404 and missing:
             assert isinstance(found, UpstreamMissing), status
-        elif status in REFUSED:
+        elif status in REFUSED or (not missing and tries.of_status(status) is Meaning.END):
             assert isinstance(found, UpstreamRefused), status
             assert found.status == status
         else:
             assert isinstance(found, UpstreamUnavailable), status
             assert str(found) == f"status {status}"
+            counts = not missing and tries.of_status(status) is Meaning.COUNTED
+            assert isinstance(found, UpstreamUncertain) is counts, status
+
+
+def test_an_error_about_a_spent_quota_is_a_refusal() -> None:
+    """A 429 says by its code or type whether it heals by waiting."""
+    for error in ({"code": "insufficient_quota"}, {"code": 1, "type": "exceeded_current_quota_error"}):
+        assert isinstance(meaning(429, content=orjson.dumps({"error": error})), UpstreamRefused)
+    throttled = meaning(429, content=orjson.dumps({"error": {"code": "rate_limit_exceeded", "message": "quota"}}))
+    assert type(throttled) is UpstreamUnavailable
+
+
+def test_an_uncertain_answer_keeps_the_upstreams_words() -> None:
+    """If it is the last try, the caller gets the code and message of a 5xx. Nothing of them is in a log."""
+    found = meaning(500, content=orjson.dumps({"error": {"code": "oom", "message": "Out of memory."}}))
+    assert isinstance(found, UpstreamUncertain)
+    assert (str(found), found.code, found.message) == ("status 500", "oom", "Out of memory.")
 
 
 def test_a_success_has_the_body() -> None:

@@ -145,10 +145,29 @@ def test_an_answer_that_is_not_a_response_object_is_invalid(call: Call, body: ob
         asked(call, answering(body=body))
 
 
-@every_call
-@pytest.mark.parametrize("status", [301, 302, 401, 402, 403, 408, 409, 410, 425, 429, 500, 502, 503, 504, 529])
+TEMPORARY = [401, 408, 425, 429, 500, 502, 503, 504, 529]
+TOLD = [301, 302, 402, 403, 409, 410, 424, 501]
+
+
+@pytest.mark.parametrize("status", TOLD)
+def test_a_create_that_no_retry_heals_is_refused(status: int) -> None:
+    """A redirect, a bill, a conflict or a failed tool server stays as it is, so the words of the answer are an end."""
+    error = {"message": "No.", "type": "external_connector_error", "param": "tools", "code": "http_error"}
+    with pytest.raises(UpstreamRefused) as refused:
+        asked(start, answering(status, {"error": error}, location=f"{BASE}/elsewhere"))
+    found = refused.value
+    assert (found.status, found.message, found.param, found.code, found.type) == (
+        status,
+        *("No.", "tools", "http_error", "external_connector_error"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [(call, status) for call in CALLS for status in TEMPORARY + (TOLD if call is not start else [])],
+)
 def test_a_temporary_failure_is_unavailable(call: Call, status: int) -> None:
-    """Overload, server errors, redirects and refused credentials are not the fault of the request."""
+    """Overload and server errors are not the fault of the request. Work that exists is asked for again in any case."""
     with pytest.raises(UpstreamUnavailable, match=f"^status {status}$") as unavailable:
         asked(call, answering(status, {"error": {"message": KEY}}, retry_after="30", location=f"{BASE}/elsewhere"))
     assert unavailable.value.retry_after_s == 30.0
