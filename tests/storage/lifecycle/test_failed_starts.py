@@ -237,9 +237,7 @@ async def test_a_foreground_call_is_refused_as_long_as_it_waits(stage: Stage, up
     assert (await stage.record(response_id)).deleted
 
 
-async def test_a_background_caller_knows_the_id_so_a_later_refusal_fails(
-    stage: Stage, upstream: DatedUpstream, written: WrittenLines
-) -> None:
+async def test_a_background_caller_knows_the_id_so_a_later_refusal_fails(stage: Stage, upstream: DatedUpstream) -> None:
     """Its response ends as failed, is not hidden, and a repeat with the same key finds it."""
     upstream.start_errors = [AWAY, UpstreamRefused(400, "No.", code="c")]
     made = await stage.create(key="k")
