@@ -12,6 +12,8 @@ from typing import Any, TypedDict
 
 import orjson
 
+from shared.contract import upstream_errors
+from shared.contract.upstream_errors import ReportedError
 from shared.core import ids
 from shared.core.records import Record
 from shared.core.states import Status, event_type
@@ -175,8 +177,12 @@ def _outcome(status: Status, shown: Mapping[str, Any], ended_ms: int) -> dict[st
 
 
 def _error(error: object) -> dict[str, Any]:
-    unnamed = {"code": "server_error", "message": "The upstream gave no reason."}
-    return {**unnamed, **_given(error)}
+    reported = upstream_errors.error_in({"error": error}) or ReportedError()
+    read = {
+        "code": reported.code or "server_error",
+        "message": reported.message or "The upstream gave no reason.",
+    }
+    return {**_given(error), **read}
 
 
 def _usage(usage: object) -> dict[str, Any] | None:

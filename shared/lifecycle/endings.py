@@ -8,7 +8,7 @@ from typing import Any
 from shared.contract import responses, stream_events
 from shared.core import blobs, event_log
 from shared.core.blobs import Oversized
-from shared.core.errors import UpstreamRefused, UpstreamUnusable
+from shared.core.errors import UpstreamFailed, UpstreamRefused, UpstreamUnusable
 from shared.core.event_log import Event
 from shared.core.records import ExecutionMode, Record
 from shared.core.response_transitions import Ending
@@ -72,8 +72,8 @@ def deadline_exceeded(now_ms: int) -> Outcome:
     return by_failure("deadline_exceeded", "The response was not finished before its deadline.", now_ms, stop=True)
 
 
-def unusable(error: UpstreamUnusable, now_ms: int, *, stop: bool = False) -> Outcome:
-    """Return a failure because the upstream's answer cannot be used."""
+def unusable(error: UpstreamFailed | UpstreamUnusable, now_ms: int, *, stop: bool = False) -> Outcome:
+    """Return a failure because the upstream's answer is an error or cannot be used."""
     return by_failure(error.code, error.message, now_ms, stop=stop)
 
 

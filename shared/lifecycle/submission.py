@@ -29,6 +29,7 @@ from shared.core.errors import (
     StoreError,
     TooLarge,
     UpstreamError,
+    UpstreamFailed,
     UpstreamRefused,
     UpstreamUnusable,
 )
@@ -122,7 +123,7 @@ async def _start(
         progress = await upstream.start(request, record.id)
     except UpstreamRefused as refusal:
         return await _refuse(ports, record, held, endings.with_our_ids(refusal, record, request))
-    except UpstreamUnusable as error:
+    except (UpstreamFailed, UpstreamUnusable) as error:
         return await _fail(ports, record, held, endings.unusable(error, ports.clock.now_ms()))
     except UpstreamError as error:
         _log.warning("start.deferred", extra={"response": record.id, "reason": str(error)})
@@ -216,7 +217,7 @@ async def _start_again(ports: Ports, record: Record, alarm: Alarm, request: dict
     except UpstreamRefused as refusal:
         refusal = endings.with_our_ids(refusal, record, request)
         await _fail(ports, record, alarm, endings.refused(refusal, ports.clock.now_ms()))
-    except UpstreamUnusable as error:
+    except (UpstreamFailed, UpstreamUnusable) as error:
         await _fail(ports, record, alarm, endings.unusable(error, ports.clock.now_ms()))
     except UpstreamError as error:
         await defer(ports, alarm, error)

@@ -1,16 +1,19 @@
-"""Reads the HTTP answers of an upstream as progress, as events of a stream, or as errors."""
+"""Reads the HTTP answers of an upstream as progress, or as errors."""
 
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import orjson
 
+from shared import json_text
+from shared.contract import upstream_errors
+from shared.contract.upstream_errors import ReportedError
 from shared.core import blobs
 from shared.core.backoff import parse_retry_after
 from shared.core.errors import (
-    UpstreamBroken,
+    UpstreamFailed,
     UpstreamInvalid,
     UpstreamMissing,
     UpstreamOversized,
@@ -18,12 +21,12 @@ from shared.core.errors import (
     UpstreamUnavailable,
 )
 from shared.core.states import Status
+from shared.json_text import InvalidJson
 from shared.telemetry.logs import logger
 from shared.upstreams.protocol import MAX_ID, Progress, UpstreamEvent
 
 MAX_ANSWER = 33_554_432  # bytes
 MAX_DEPTH = 200
-MAX_NUMBER = 10**10
 _REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
 
 _log = logger(__name__)
@@ -40,48 +43,62 @@ class Success:
 def progress_in(answer: Success) -> Progress:
     """Return the progress that a response object shows. Its id is the token until its status is terminal.
 
-    Raises UpstreamInvalid if the body is not a response object, and UpstreamOversized if it is nested too deeply.
+    Raises UpstreamFailed if the body is an error instead, UpstreamInvalid if it is anything else, and UpstreamOversized
+    if it is nested too deeply.
     """
-    body = parse_object(answer.content)
-    upstream_id = body.get("id")
-    try:
-        status = Status(str(body.get("status")))
-    except ValueError:
-        raise UpstreamInvalid from None
+    body = response_in(answer.content)
+    status, upstream_id = Status(body["status"]), body.get("id")
     if not isinstance(upstream_id, str) or not 0 < len(upstream_id) <= MAX_ID:
         raise UpstreamInvalid
     return Progress(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
 
 
-def parse_event(text: str) -> UpstreamEvent:
-    """Return the event in the `data` of a server-sent event.
+def response_in(content: bytes) -> dict[str, Any]:
+    """Return the response object in a body, which has a status of the contract. Raises as `progress_in`."""
+    body = _parse(content)
+    if isinstance(body, dict) and _is_status(body.get("status")):
+        return body
+    if reported := upstream_errors.error_in_result(body):
+        raise failed(reported)
+    raise UpstreamInvalid
 
-    Raises UpstreamBroken if it is not a JSON object, and UpstreamOversized if it is nested too deeply.
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, str) and value in list(Status)
+
+
+def failed(reported: ReportedError) -> UpstreamFailed:
+    """Return the exception for an error that the upstream tells in words."""
+    return UpstreamFailed(
+        reported.code or reported.type or "server_error", reported.message or "The upstream gave no reason."
+    )
+
+
+def whole_event(content: bytes) -> UpstreamEvent:
+    """Return the JSON answer of an upstream that did not stream, a response object, as one event.
+
+    Raises as `progress_in`, but needs no id.
     """
-    try:
-        data = parse_object(text)
-    except UpstreamInvalid:
-        raise UpstreamBroken("an event is not a JSON object") from None
-    number = data.get("sequence_number")
-    return UpstreamEvent(number if isinstance(number, int) and 0 <= number < MAX_NUMBER else None, data)
-
-
-def whole_event(answer: dict[str, Any]) -> UpstreamEvent:
-    """Return a JSON answer, a response object without a stream, as one event."""
-    return UpstreamEvent(None, {"type": f"response.{answer.get('status')}", "response": answer}, is_whole=True)
+    answer = response_in(content)
+    return UpstreamEvent(None, {"type": f"response.{answer['status']}", "response": answer}, is_whole=True)
 
 
 def parse_object(content: bytes | str) -> dict[str, Any]:
-    """Return a JSON object.
+    """Return a JSON object, in the tolerant reading.
 
     Raises UpstreamInvalid if the content is not a JSON object, and UpstreamOversized if it has over 200 levels.
     """
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        raise UpstreamInvalid from None
+    body = _parse(content)
     if not isinstance(body, dict):
         raise UpstreamInvalid
+    return body
+
+
+def _parse(content: bytes | str) -> Any:
+    try:
+        body = json_text.read_tolerantly(content)
+    except InvalidJson:
+        raise UpstreamInvalid from None
     if blobs.is_deeper(body, MAX_DEPTH):
         raise UpstreamOversized
     return body
@@ -89,19 +106,18 @@ def parse_object(content: bytes | str) -> dict[str, Any]:
 
 async def read_bounded(response: httpx.Response) -> bytes:
     """Return the whole body. Raise UpstreamOversized if it is over 32 MiB."""
-    chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
+    return await gathered(response.aiter_bytes())
+
+
+async def gathered(chunks: AsyncIterator[bytes]) -> bytes:
+    """Return the chunks of a body as one. Raise UpstreamOversized if it is over 32 MiB."""
+    found, size = [], 0
+    async for chunk in chunks:
         size += len(chunk)
         if size > MAX_ANSWER:
             raise UpstreamOversized
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def is_event_stream(response: httpx.Response) -> bool:
-    """Return whether the content type of an answer is `text/event-stream`."""
-    kind: str = response.headers.get("content-type", "")
-    return kind.partition(";")[0].strip().lower() == "text/event-stream"
+        found.append(chunk)
+    return b"".join(found)
 
 
 def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> Success:
@@ -124,15 +140,7 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
 
 
 def _refusal(status: int, content: bytes) -> UpstreamRefused:
-    """Return the refusal, with the upstream's own message if the body is OpenAI's error envelope."""
-    try:
-        error = orjson.loads(content)["error"]
-        message, param, code = _text(error["message"]), error.get("param"), error.get("code")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        message, param, code = None, None, None
-    message = message or f"The upstream refused the request with status {status}."
-    return UpstreamRefused(status, message, param=_text(param), code=_text(code))
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    """Return the refusal, with the upstream's own words if the body has any."""
+    reported = upstream_errors.error_in_answer(content) or ReportedError()
+    message = reported.message or f"The upstream refused the request with status {status}."
+    return UpstreamRefused(status, message, param=reported.param, code=reported.code)

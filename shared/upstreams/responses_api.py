@@ -13,11 +13,9 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from shared.contract import sse
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamMissing,
-    UpstreamOversized,
     UpstreamRefused,
     UpstreamSilent,
     UpstreamUnavailable,
@@ -26,7 +24,7 @@ from shared.core.records import Record
 from shared.telemetry import spans
 from shared.telemetry.operations import Operation
 from shared.telemetry.spans import MeasuredSpan
-from shared.upstreams import answers
+from shared.upstreams import answers, streams
 from shared.upstreams.protocol import (
     Authorize,
     BackgroundUpstream,
@@ -39,7 +37,6 @@ from shared.upstreams.protocol import (
 START_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 10.0
 SILENCE_S = 60.0  # OpenAI sends a keepalive after about 30 s
-_DONE = "[DONE]"
 _ID = re.compile("/[^/]+")
 _AS_STREAM = {"Accept": "text/event-stream, application/json"}
 
@@ -142,20 +139,15 @@ class _ResponsesApi:
 
     async def _events(self, response: httpx.Response, method: str) -> AsyncGenerator[UpstreamEvent, None]:
         try:
-            if not response.is_success or not answers.is_event_stream(response):
-                answer = answers.check_status(response, await answers.read_bounded(response), missing=method != "POST")
-                yield answers.whole_event(answers.parse_object(answer.content))
-                return
-            async with aclosing(sse.messages(response.aiter_bytes(), answers.MAX_ANSWER)) as messages:
-                async for message in messages:
-                    if message.data != _DONE:
-                        yield answers.parse_event(message.data)
+            if not response.is_success:
+                answers.check_status(response, await answers.read_bounded(response), missing=method != "POST")
+            async with aclosing(streams.events_in(response)) as events:
+                async for event in events:
+                    yield event
         except httpx.ReadTimeout as error:
             raise UpstreamSilent(f"nothing for {SILENCE_S:g} s") from error
         except httpx.HTTPError as error:
             raise UpstreamBroken(type(error).__name__) from error
-        except sse.Oversized:
-            raise UpstreamOversized from None
         finally:
             await response.aclose()
 
