@@ -1,4 +1,4 @@
-"""The consumer of an upstream that does not keep the contract to the letter: no text is lost, and no work is repeated."""
+"""The consumer of an upstream that does not keep the contract to the letter: no text is lost, no work is repeated."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.core.errors import UpstreamMissing
 from shared.core.states import Status
 from shared.upstreams.protocol import UpstreamEvent
 from tests.support.fakes.streams import Streams, story
@@ -156,12 +157,12 @@ async def test_a_foreground_stream_may_end_after_its_items(stage: Stage) -> None
 @pytest.mark.usefixtures("waits")
 async def test_a_foreground_stream_that_ends_within_an_item_has_broken_off(stage: Stage) -> None:
     """Its work is started again."""
-    stage.upstream.is_background = False
+    stage.upstream.is_background, stage.upstream.course = False, [UpstreamMissing()]
     stage.upstream.streams.events = [*story(1)[:-1], ENDED, {**BEGUN, "output_index": 1}]
     reader, running = await driven(stage)
     await running
     assert kinds(await reader.rest())[-2:] == ["error", "failed"]
-    assert stage.upstream.begun == {reader.id: 4}
+    assert stage.upstream.streams.runs == [reader.id] * 4
 
 
 async def test_a_background_stream_that_ends_after_its_items_is_polled_at_once(stage: Stage) -> None:
@@ -202,5 +203,5 @@ async def test_an_error_in_another_form_fails_work_that_has_not_begun(
 class Untyped(Streams):
     """Streams whose events are sent as they are."""
 
-    def _sent(self, place: int, event: dict[str, Any], answer: dict[str, Any]) -> UpstreamEvent:
+    def _sent(self, _place: int, event: dict[str, Any], _answer: dict[str, Any]) -> UpstreamEvent:
         return UpstreamEvent(None, event)

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from shared.contract.requests import NewResponse, parse_request
+from shared.core.errors import BadRequest
 
 
 def parsed(**fields: object) -> NewResponse:
