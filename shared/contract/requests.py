@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
+from shared import json_text
 from shared.core import blobs
 from shared.core.errors import BadRequest
 from shared.core.states import Status, event_type
+from shared.json_text import InvalidJson
 
 MAX_BODY = 8_388_608  # bytes
 MAX_DEPTH = 100
@@ -100,8 +100,8 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not raw:
         raise BadRequest("The request has no body; a JSON object was expected.", code="invalid_json")
     try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        body = json_text.read(raw)  # a large number keeps its digits on the way to the upstream
+    except InvalidJson as error:
         raise BadRequest(f"The body is not valid JSON: {error.msg}.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_type")

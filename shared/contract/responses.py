@@ -12,6 +12,8 @@ from typing import Any, TypedDict
 
 import orjson
 
+from shared.contract import upstream_errors
+from shared.contract.upstream_errors import ReportedError
 from shared.core import ids
 from shared.core.records import Record
 from shared.core.states import Status, event_type
@@ -179,8 +181,13 @@ def _outcome(status: Status, shown: Mapping[str, Any], ended_ms: int) -> dict[st
 
 def _error(error: object) -> dict[str, Any]:
     # AI SDK 7 and mastra reject a response whose error has no type
-    unnamed = {"code": "server_error", "message": "The upstream gave no reason.", "type": _TYPE, "param": None}
-    return {**unnamed, **_given(error)}
+    reported = upstream_errors.error_in({"error": error}) or ReportedError()
+    return _given(error) | {
+        "code": reported.code or "server_error",
+        "message": reported.message or "The upstream gave no reason.",
+        "type": reported.type or _TYPE,
+        "param": reported.param,
+    }
 
 
 def _usage(usage: object) -> dict[str, Any] | None:

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 # data, which it then fails to parse. A comment that ends in one newline works with every SDK that was tried.
 HEARTBEAT = b": heartbeat\n"
 _BOM = b"\xef\xbb\xbf"
+# U+0085, U+2028 and U+2029 in UTF-8, and as JSON writes them. Readers that cut lines as str.splitlines does, such as
+# httpx's `iter_lines`, end a line at each.
+_SEPARATORS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 
 
 class Oversized(Exception):
@@ -32,23 +35,33 @@ class Message:
 
 
 def frame(kind: str | None, data: bytes, event_id: str | None = None) -> bytes:
-    """Return the bytes of an event.
+    """Return the bytes of an event. `data` is JSON text, and what some readers take for line ends in it is escaped.
 
     Raises ValueError if a field contains a line end, which would begin a new field.
     """
     named = ((b"id", event_id), (b"event", kind))
-    fields = [b"%b: %b" % (name, value.encode()) for name, value in named if value is not None] + [b"data: " + data]
+    fields = [b"%b: %b" % (name, value.encode()) for name, value in named if value is not None]
+    fields.append(b"data: " + _escaped(data))
     if any(b"\n" in field or b"\r" in field for field in fields):
         raise ValueError("a field of an event must be one line")
     return b"\n".join([*fields, b"", b""])
 
 
-async def messages(chunks: AsyncIterator[bytes], most: int) -> AsyncGenerator[Message, None]:
+def _escaped(data: bytes) -> bytes:
+    for raw, escape in _SEPARATORS:
+        data = data.replace(raw, escape)
+    return data
+
+
+async def messages(
+    chunks: AsyncIterator[bytes], most: int, *, with_rest: bool = False
+) -> AsyncGenerator[Message, None]:
     """Yield the events of a stream, however it is cut into chunks.
 
-    An event is ignored unless a blank line follows it. Raises Oversized as soon as an event, finished or not, is larger
-    than `most` bytes. Comments and line ends do not count, but the unfinished line does. The caller must close
-    `chunks`.
+    An event is ignored unless a blank line follows it. `with_rest`: the last one is yielded without, because some
+    servers end so. The caller must then be able to see whether its data are whole. Raises Oversized as soon as an
+    event, finished or not, is larger than `most` bytes. Comments and line ends do not count, but the unfinished line
+    does. The caller must close `chunks`.
     """
     lines, event = _Lines(), _Event(most)
     async for chunk in chunks:
@@ -56,6 +69,8 @@ async def messages(chunks: AsyncIterator[bytes], most: int) -> AsyncGenerator[Me
             if message := event.take(line):
                 yield message
         event.check(lines.begun)
+    if with_rest and (message := event.take(lines.rest()) or event.take(b"")):
+        yield message
 
 
 class _Lines:
@@ -84,6 +99,10 @@ class _Lines:
             self._rest.clear()
         self._rest += rest
         return lines
+
+    def rest(self) -> bytes:
+        """Return the unfinished line."""
+        return bytes(self._rest).removeprefix(self._bom)
 
 
 class _Event:

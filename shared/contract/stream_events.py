@@ -6,29 +6,21 @@ of crashes.
 https://developers.openai.com/api/reference/resources/responses/streaming-events
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.contract import responses, sse
 from shared.contract.synthesized_events import output_events
+from shared.contract.upstream_events import answer_in, is_about_response, kind_of
 from shared.core import ids
 from shared.core.event_log import Event
 from shared.core.records import Record
 from shared.core.states import Status
 
-_KIND = re.compile(r"[a-z][a-z0-9_.]{0,99}")
 _PROGRESS = {"response.queued": Status.QUEUED, "response.in_progress": Status.IN_PROGRESS}
-_TERMINAL = {
-    "response.completed": Status.COMPLETED,
-    "response.failed": Status.FAILED,
-    "response.incomplete": Status.INCOMPLETE,
-    "response.cancelled": Status.CANCELLED,  # in no contract, but some upstreams send it
-}
-_OPENING = frozenset({"response.created", *_PROGRESS})
 _OURS = frozenset({"type", "sequence_number", "continuation_token"})
-# We send our own `created`. An `error` is followed by the end, which reports the same error. Keepalives break clients.
-_HIDDEN = frozenset({"response.created", "error", "keepalive"})
+# We send our own `created`. An `error` is followed by the end, which reports the same error.
+_HIDDEN = frozenset({"response.created", "error"})
 
 
 def created_event(record: Record, base: Mapping[str, Any]) -> Event:
@@ -54,49 +46,22 @@ def synthesized(record: Record, response: Mapping[str, Any]) -> tuple[Event, ...
 
 
 def translated(
-    record: Record, base: Mapping[str, Any], sent: Mapping[str, Any], *, is_restarted: bool = False
+    record: Record, base: Mapping[str, Any], sent: Mapping[str, Any], *, told: Status | None = None
 ) -> Event | None:
     """Return an upstream's event with our ids, or None for one that callers do not see.
 
-    If `is_restarted` is true, the work was started again and readers know it. Its opening events are then left out.
+    Heartbeats are left out, because they break clients. `told` is the status that the events after `created` have told,
+    or None if there are none. It is not told again: a second `response.in_progress` makes readers discard what they
+    have, and some upstreams send it as a heartbeat.
     """
     kind = kind_of(sent)
-    if kind is None or kind in _HIDDEN or (is_restarted and kind in _OPENING):
+    if kind is None or kind in _HIDDEN or not is_about_response(sent):
         return None
-    if kind in _PROGRESS:
-        answer = sent.get("response")
-        return _status_event(kind, record, _PROGRESS[kind], answer if isinstance(answer, dict) else {}, base)
-    return _event(kind, {name: value for name, value in sent.items() if name not in _OURS})
-
-
-def is_for_callers(sent: Mapping[str, Any]) -> bool:
-    """Return whether an upstream's event is about the response, and not a keepalive."""
-    return kind_of(sent) not in (None, "keepalive")
-
-
-def kind_of(sent: Mapping[str, Any]) -> str | None:
-    """Return the type of an upstream's event, or None if it has no valid type.
-
-    The keepalives of some gateways have none.
-    """
-    kind = sent.get("type")
-    return kind if isinstance(kind, str) and _KIND.fullmatch(kind) else None
-
-
-def status_after(sent: Mapping[str, Any]) -> Status:
-    """Return the unfinished status of the work after its upstream has sent this event."""
-    return Status.QUEUED if kind_of(sent) in ("response.created", "response.queued") else Status.IN_PROGRESS
-
-
-def terminal_status(sent: Mapping[str, Any]) -> Status | None:
-    """Return the terminal status in an upstream's event, or None if the event does not end the stream.
-
-    The contract has no event for a cancelled response. It is a failed one whose response object says "cancelled".
-    """
-    status = _TERMINAL.get(kind_of(sent) or "")
-    answer = sent.get("response")
-    cancelled = isinstance(answer, dict) and answer.get("status") == Status.CANCELLED
-    return Status.CANCELLED if status is Status.FAILED and cancelled else status
+    if kind not in _PROGRESS:
+        return _event(kind, {name: value for name, value in sent.items() if name not in _OURS})
+    if told in (Status.IN_PROGRESS, _PROGRESS[kind]):
+        return None
+    return _status_event(kind, record, _PROGRESS[kind], answer_in(sent) or {}, base)
 
 
 def terminal_events(status: Status, response: Mapping[str, Any]) -> tuple[Event, ...]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from shared import json_text
+
 MAX_PACKED = 2_621_440  # bytes
 _ROW = 655_360  # bytes
 _PROPERTY = 65_536  # bytes
@@ -45,7 +47,7 @@ def expand(packed: bytes) -> bytes:
 
 def unpack(packed: bytes) -> Any:
     """Return the value that `pack` was given. Raises ValueError if the bytes are damaged."""
-    return orjson.loads(expand(packed))
+    return json_text.read_tolerantly(expand(packed))
 
 
 def split(packed: bytes) -> list[dict[str, bytes]]:

@@ -18,7 +18,7 @@ UpstreamError                the upstream's fault
   UpstreamBroken             its stream broke off, or cannot be read
   UpstreamPaused             its work goes on without a reader: look again later
   UpstreamSilent             its stream has been silent for so long that the connection may be dead
-  UpstreamFailed             it reported an error in its stream
+  UpstreamFailed             it reported an error in words
   UpstreamUnusable           its answer cannot be used
     UpstreamOversized        it is larger, or nested deeper, than we keep
     UpstreamInvalid          it is not a response object
@@ -194,10 +194,10 @@ class UpstreamSilent(UpstreamError):
 
 
 class UpstreamFailed(UpstreamError):
-    """The upstream reported an error in its stream, or in a 2xx answer. The fields are those of the upstream."""
+    """The upstream reported an error in words, in its stream or in a 2xx answer. The fields are its own."""
 
     def __init__(self, code: str, message: str, *, param: str | None = None, kind: str | None = None) -> None:
-        super().__init__("the stream reported an error")
+        super().__init__("the upstream reported an error")
         self.code = code
         self.message = message
         self.param = param

@@ -60,7 +60,7 @@ def by_failure(
 
 
 def by_error(error: UpstreamError, now_ms: int) -> Outcome:
-    """Return a failure with what the upstream said when it ended a start, or its stream."""
+    """Return a failure with what the upstream said when it ended a start, a stream or a poll."""
     match error:
         case UpstreamRefused():
             return refused(error, now_ms)

@@ -32,7 +32,7 @@ async def settle(ports: Ports, record: Record, held: Alarm, error: UpstreamError
     honours_keys = ports.config.limits.honours_keys
     following = tries.next_try(error, held.counted, held.tries, ports.random, honours_keys=honours_keys)
     if following is None:
-        return await fail_start(ports, record, held, abandoned(ports, record, error))
+        return await fail_start(ports, record, held, give_up(ports, record, error))
     _log.warning("start.deferred", extra={"response": record.id, "reason": str(error), "counted": following.counted})
     due_ms = ports.clock.now_ms() + following.wait_ms
     await rearm(ports, held, due_ms, tries=following.free, counted=following.counted)
@@ -44,7 +44,7 @@ def are_used_up(ports: Ports, counted: int) -> bool:
     return counted > MAX_COUNTED and not ports.config.limits.honours_keys
 
 
-def abandoned(ports: Ports, record: Record, error: UpstreamError) -> Outcome:
+def give_up(ports: Ports, record: Record, error: UpstreamError) -> Outcome:
     """Report that a start is given up after its last counted try, and return how the response ends.
 
     An operator must know, because the upstream may be working, and be paid, for nobody.

@@ -10,7 +10,14 @@ from shared.core import blobs, response_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.changesets import ChangeSet
-from shared.core.errors import StoreError, Unavailable, UpstreamError, UpstreamMissing, UpstreamOversized
+from shared.core.errors import (
+    StoreError,
+    Unavailable,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamMissing,
+    UpstreamOversized,
+)
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import later
 from shared.lifecycle import completion, endings
@@ -23,6 +30,7 @@ _log = logger(__name__)
 
 CHECKED_ATTEMPT = 4
 MISSING_GRACE_MS = 120_000
+TOLERATED_FAILURES = 2  # errors of an upstream in a row
 RETRY_WEBHOOK_S = 5
 _MAX_WAIT_MS = 3_600_000
 
@@ -45,7 +53,7 @@ async def on_poll_alarm(ports: Ports, alarm: Alarm, now_ms: int) -> None:
     except UpstreamOversized as error:
         await completion.end(ports, record, alarm.id, endings.unusable(error, now_ms), alarm)
     except UpstreamError as error:
-        await _on_error(ports, alarm, error)
+        await _on_error(ports, record, alarm, error)
     else:
         await _on_progress(ports, record, alarm, progress)
 
@@ -74,10 +82,18 @@ async def _on_missing(ports: Ports, alarm: Alarm, now_ms: int) -> None:
     await completion.end(ports, None, alarm.id, outcome, alarm)
 
 
-async def _on_error(ports: Ports, alarm: Alarm, error: UpstreamError) -> None:
+async def _on_error(ports: Ports, record: Record | None, alarm: Alarm, error: UpstreamError) -> None:
+    """Poll again later. An error in words, in place of the response object, ends the response at the third time.
+
+    The first two are tolerated, because a gateway may say so while the work goes on behind it.
+    """
+    now_ms = ports.clock.now_ms()
+    if isinstance(error, UpstreamFailed) and alarm.tries >= TOLERATED_FAILURES:
+        await completion.end(ports, record, alarm.id, endings.by_error(error, now_ms), alarm)
+        return
     _log.warning("poll.deferred", extra={"response": alarm.id, "reason": str(error), "tries": alarm.tries + 1})
     wait_ms = retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
-    await rearm(ports, alarm, ports.clock.now_ms() + wait_ms, tries=alarm.tries + 1)
+    await rearm(ports, alarm, now_ms + wait_ms, tries=alarm.tries + 1)
 
 
 async def record_progress(ports: Ports, record: Record, progress: Progress) -> Record:

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from shared.contract import stream_events
+from shared.contract import upstream_events
+from shared.contract.upstream_events import ItemProgress, Numbering
 from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamMissing, UpstreamRefused
 from shared.lifecycle import endings
 from shared.runs.consumer import Consumer
@@ -37,24 +38,31 @@ class BackgroundConsumer(Consumer):
 
     async def _read(self) -> None:
         token = self._record.upstream.token
-        is_known = token is not None
-        if token is None:
-            await self._begin_try()
-        async with aclosing(self._start() if token is None else self._resume(token)) as events:
+        numbering, items = Numbering(self._log.upstream_next), ItemProgress()
+        async with aclosing(await self._open(token)) as events:
             async for event in events:
-                self._check_error(event)
-                if not is_known:
-                    if event.response_id is None:
-                        continue  # a keepalive before the work has an id
+                # the number of a heartbeat may be that of the next event
+                if not self._is_heard(event) or not (token or event.response_id):
+                    continue
+                if token is None:
                     await self._begin(event)
-                    is_known = True
-                if status := stream_events.terminal_status(event.data):
+                    token = event.response_id
+                if status := upstream_events.end_of(event.data):
                     return await self._finish(event, status)
                 if event.is_whole:
                     raise UpstreamMissing("the upstream has answered, but not with a stream")
-                if event.number is None or event.number >= self._log.upstream_next:
-                    await self._append(event)
+                items.take(event.data)
+                if numbering.is_new(event.number):
+                    await self._append(event, numbering.upcoming)
+        if items.end():
+            raise self._unfinished()  # the work may be done, and its stream has nothing more
         raise UpstreamBroken("the stream ended before its terminal event")
+
+    async def _open(self, token: str | None) -> AsyncGenerator[UpstreamEvent, None]:
+        if token is not None:
+            return self._resume(token)
+        await self._begin_try()
+        return self._start()
 
     def _start(self) -> AsyncGenerator[UpstreamEvent, None]:
         self.settled.clear()
@@ -72,7 +80,7 @@ class BackgroundConsumer(Consumer):
     async def _begin(self, event: UpstreamEvent) -> None:
         """Record the upstream's id of the work before any reader sees an event of it."""
         live = self._log.is_live and not event.is_whole
-        status = stream_events.status_after(event.data)
+        status = upstream_events.status_after(event.data)
         is_ours = await self._lease.record_start(event.response_id, status, is_background=True, live=live)
         self._end_try()
         if not is_ours:
@@ -93,6 +101,9 @@ class BackgroundConsumer(Consumer):
             await self._switch_to_polling(token)
         else:
             await self._lease.end(endings.by_error(error, self._now_ms()))
+
+    def _unfinished(self) -> UpstreamError:
+        return UpstreamMissing("the stream is over and the work may not be")
 
     def _may_reconnect(self) -> bool:
         return self._broken <= MAX_BROKEN

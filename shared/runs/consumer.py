@@ -6,11 +6,10 @@ upstream, the connection is the work. So it restarts the work, at most 3 times, 
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from shared.contract import stream_events
+from shared.contract import stream_events, upstream_events
 from shared.core import response_transitions, run_transitions
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.errors import (
@@ -32,7 +31,7 @@ from shared.runs.lease import Lease
 from shared.runs.log_writer import LogWriter
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
-from shared.upstreams import tries
+from shared.upstreams import answers, tries
 from shared.upstreams.protocol import Progress, UpstreamEvent
 from shared.upstreams.tries import Meaning
 
@@ -52,7 +51,6 @@ class Consumer(ABC):
         self._request = request
         self._decided = decided
         self._base = endings.known_object(endings.echoing(lease.record, request))
-        self._readers_restarted = False  # the event that makes readers start over is in the log
         self._is_counted = not lease.record.upstream.has_begun  # the write that gave us the run counted the first try
         self._is_trying = False  # a create is under way that the upstream has not accepted yet
         self._free = 0  # tries in a row that began nothing
@@ -119,27 +117,38 @@ class Consumer(ABC):
         """End a response whose stream is no longer available, or switch it to polling."""
 
     @abstractmethod
+    def _unfinished(self) -> UpstreamError:
+        """Return what it means that a stream is over and its response is not."""
+
+    @abstractmethod
     def _may_reconnect(self) -> bool:
         """Return whether another stream is worth a try after `_broken` streams have broken off."""
 
     # Events
 
-    def _check_error(self, event: UpstreamEvent) -> None:
-        """Raise UpstreamFailed if the upstream reports an error."""
-        if stream_events.kind_of(event.data) == "error":
-            raise _failed(event.data)
+    def _is_heard(self, event: UpstreamEvent) -> bool:
+        """Return whether an event is about the response, and no heartbeat. Raise UpstreamFailed if it is an error."""
+        answers.check_reported(event)
+        return upstream_events.is_about_response(event.data)
 
-    async def _append(self, event: UpstreamEvent) -> None:
-        """Append an event to the log in the form that callers see."""
-        ours = stream_events.translated(self._record, self._base, event.data, is_restarted=self._readers_restarted)
-        upstream_next = self._log.upstream_next if event.number is None else event.number + 1
-        await self._log.append(ours, upstream_next, stream_events.status_after(event.data))
+    async def _append(self, event: UpstreamEvent, upstream_next: int = 0) -> None:
+        """Append an event to the log in the form that callers see.
+
+        `upstream_next` is the number of the upstream's next event, or 0 if its stream cannot be resumed.
+        """
+        ours = stream_events.translated(self._record, self._base, event.data, told=self._log.told)
+        await self._log.append(ours, upstream_next, upstream_events.status_after(event.data))
 
     async def _finish(self, event: UpstreamEvent, status: Status) -> None:
-        """End the response with the status and the response object of its terminal event."""
-        answer = event.data.get("response")
-        if not isinstance(answer, dict):
+        """End the response with the status and the response object of the event that ends its stream.
+
+        Raises an UpstreamError if the stream is over and the work is not.
+        """
+        answer = upstream_events.answer_in(event.data)
+        if answer is None:
             raise UpstreamBroken("the terminal event has no response")
+        if not status.is_terminal:
+            raise self._unfinished()
         progress = Progress(status, None, answer, event.response_id, session=event.session)
         await self._end(progress, synthesize=event.is_whole)
 
@@ -151,7 +160,6 @@ class Consumer(ABC):
         """Make readers discard what they have, unless they can have only `response.created`."""
         if self._log.next_seq > 1:
             await self._log.restart(stream_events.restart_event(self._record, self._base))
-            self._readers_restarted = True
 
     # Leaving
 
@@ -194,7 +202,7 @@ class Consumer(ABC):
         following = tries.next_try(error, counted, self._free, self._ports.random, honours_keys=honours_keys)
         if following is None:
             await self._log.drain()
-            await self._lease.end(failed_starts.abandoned(self._ports, self._record, error))
+            await self._lease.end(failed_starts.give_up(self._ports, self._record, error))
             return False
         self._free = following.free
         self._is_counted = following.counted < counted  # the next try has the place of one that began nothing
@@ -241,16 +249,3 @@ class Consumer(ABC):
 
     def _now_ms(self) -> int:
         return self._ports.clock.now_ms()
-
-
-def _failed(data: Mapping[str, Any]) -> UpstreamFailed:
-    """Return the error that an upstream reports in its stream. Its fields may be nested under `error`."""
-    nested = data.get("error")
-    reported = nested if isinstance(nested, dict) else data
-    kind, param = reported.get("type"), reported.get("param")
-    return UpstreamFailed(
-        str(reported.get("code") or "server_error")[:100],
-        str(reported.get("message") or "The upstream gave no reason.")[:2_000],
-        kind=kind if isinstance(kind, str) and reported is nested else None,
-        param=param if isinstance(param, str) else None,
-    )

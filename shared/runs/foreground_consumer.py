@@ -4,10 +4,12 @@ import asyncio
 from contextlib import aclosing
 from typing import Any
 
-from shared.contract import stream_events
+from shared.contract import upstream_events
+from shared.contract.upstream_events import ItemProgress
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
+    UpstreamFailed,
     UpstreamMissing,
     UpstreamRefused,
     UpstreamUnusable,
@@ -46,21 +48,23 @@ class ForegroundConsumer(Consumer):
     async def _read(self) -> None:
         if self._record.upstream.starts and await self._was_finished():
             return None
-        has_begun = False
+        has_begun, items = False, ItemProgress()
         if not self._record.upstream.has_checkpoint:
             await self._begin_try()
         stream = self._upstream.stream(self._request, self._record.id, self._checkpoints)
         async with aclosing(stream) as events:
             async for event in events:
-                self._check_error(event)
+                if not self._is_heard(event):
+                    continue
                 if not has_begun:
-                    if event.response_id is None and not stream_events.is_for_callers(event.data):
-                        continue  # a keepalive before the work has begun
                     await self._begin(event)
                     has_begun = True
-                if status := stream_events.terminal_status(event.data):
+                if status := upstream_events.end_of(event.data):
                     return await self._finish(event, status)
+                items.take(event.data)
                 await self._append(event)
+        if status := items.end():
+            return await self._end(Progress(status, None, {}, self._record.upstream.id), synthesize=False)
         raise UpstreamBroken("the stream ended before its terminal event")
 
     async def _begin(self, event: UpstreamEvent) -> None:
@@ -70,7 +74,7 @@ class ForegroundConsumer(Consumer):
             await self._lease.record_resumption()
         else:
             live = self._log.is_live and not event.is_whole
-            status = stream_events.status_after(event.data)
+            status = upstream_events.status_after(event.data)
             await self._lease.record_start(event.response_id, status, is_background=False, live=live)
         self._end_try()
         self._decided.set()
@@ -85,6 +89,9 @@ class ForegroundConsumer(Consumer):
 
     async def _on_stream_lost(self, error: UpstreamError) -> None:
         await self._lease.end(endings.by_error(error, self._now_ms()))
+
+    def _unfinished(self) -> UpstreamError:
+        return UpstreamBroken("the stream is over and the work is not")
 
     def _may_reconnect(self) -> bool:
         return True
@@ -119,6 +126,6 @@ class ForegroundConsumer(Consumer):
             return None
         try:
             progress = await self._upstream.poll(token)
-        except (UpstreamMissing, UpstreamRefused, UpstreamUnusable):
+        except (UpstreamMissing, UpstreamRefused, UpstreamFailed, UpstreamUnusable):
             return None
         return None if progress.status is Status.CANCELLED else progress

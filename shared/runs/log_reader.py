@@ -5,8 +5,6 @@ A reader holds one page of the log at a time, so a slow reader costs the others 
 
 from collections.abc import AsyncGenerator
 
-import orjson
-
 from shared.contract import stream_events
 from shared.core import blobs, event_log
 from shared.core.errors import StoreError
@@ -69,7 +67,7 @@ async def _end_frames(ports: Ports, response_id: str, first: int, after: int) ->
     record = await ports.store.read(response_id)
     if record is None:
         return b""
-    response = orjson.loads(blobs.expand(await ports.store.body(record)))
+    response = blobs.unpack(await ports.store.body(record))
     events = stream_events.terminal_events(record.status, response)
     skipped = max(0, after + 1 - first)
     return stream_events.frames(response_id, first + skipped, events[skipped:], ends=True)

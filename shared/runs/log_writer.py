@@ -42,6 +42,11 @@ class LogWriter:
         """Whether a reader gets the events before they are stored."""
         return self._feed is not None and self._feed.is_open
 
+    @property
+    def told(self) -> Status | None:
+        """The status that the events after `response.created` have told, or None if there are none."""
+        return self._status if self.next_seq > 1 else None
+
     async def append(self, event: Event | None, upstream_next: int, status: Status) -> None:
         """Append an event. Wait while a batch is full, or until the event's number is reserved for the live reader.
 

@@ -20,9 +20,11 @@ from typing import Any
 
 import orjson
 
+from shared import json_text
 from shared.core.alarms import alarm_of
 from shared.core.errors import BadRequest, UnreadableMessage
 from shared.core.ids import SHARDS, derived_id, is_id, shard_of
+from shared.json_text import InvalidJson
 
 WAKEUPS = "nudges"
 DELIVERIES = "deliveries"
@@ -207,8 +209,8 @@ def rejected_request(queued: QueuedRequest, rejection: Rejection) -> bytes:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        loaded = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        loaded = json_text.read(body)
+    except InvalidJson:
         raise UnreadableMessage("not valid JSON", body) from None
     if not isinstance(loaded, dict):
         raise UnreadableMessage("not a JSON object", body)
@@ -218,8 +220,8 @@ def _object(body: bytes) -> dict[str, Any]:
 def _loaded(body: bytes) -> tuple[object, BadRequest | None]:
     """Return the JSON value of a message, and the error in the message as a whole, or None."""
     try:
-        said = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        said = json_text.read(body)
+    except InvalidJson:
         return None, BadRequest("The message is not valid JSON.", code="invalid_json")
     if len(body) > MAX_REQUEST:
         return said, BadRequest(f"The message is over {MAX_REQUEST} bytes.", code="too_large")

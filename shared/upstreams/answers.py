@@ -1,16 +1,18 @@
-"""Reads the HTTP answers of an upstream as progress, as events of a stream, or as errors."""
+"""Reads the HTTP answers of an upstream as progress, or as errors."""
 
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import orjson
 
+from shared import json_text
+from shared.contract import upstream_errors
+from shared.contract.upstream_errors import ReportedError
 from shared.core import blobs
 from shared.core.backoff import parse_retry_after
 from shared.core.errors import (
-    UpstreamBroken,
     UpstreamFailed,
     UpstreamInvalid,
     UpstreamMissing,
@@ -20,6 +22,7 @@ from shared.core.errors import (
     UpstreamUncertain,
 )
 from shared.core.states import Status
+from shared.json_text import InvalidJson
 from shared.telemetry.logs import logger
 from shared.upstreams import tries
 from shared.upstreams.protocol import MAX_ID, Progress, UpstreamEvent
@@ -27,7 +30,6 @@ from shared.upstreams.tries import Meaning
 
 MAX_ANSWER = 33_554_432  # bytes
 MAX_DEPTH = 200
-MAX_NUMBER = 10**10
 # What a call about existing work is refused with. A create is read by the table in `tries`.
 _REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
 
@@ -45,64 +47,71 @@ class Success:
 def progress_in(answer: Success) -> Progress:
     """Return the progress that a response object shows. Its id is the token until its status is terminal.
 
-    Raises UpstreamInvalid if the body is not a response object, UpstreamFailed if it is an error instead, and
-    UpstreamOversized if it is nested too deeply.
+    Raises UpstreamFailed if the body is an error instead, UpstreamInvalid if it is anything else, and UpstreamOversized
+    if it is nested too deeply.
     """
-    body = parse_object(answer.content)
-    check_reported(body)
-    upstream_id = body.get("id")
-    try:
-        status = Status(str(body.get("status")))
-    except ValueError:
-        raise UpstreamInvalid from None
+    body = response_in(answer.content)
+    status, upstream_id = Status(body["status"]), body.get("id")
     if not isinstance(upstream_id, str) or not 0 < len(upstream_id) <= MAX_ID:
         raise UpstreamInvalid
     return Progress(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
 
 
-def parse_event(text: str) -> UpstreamEvent:
-    """Return the event in the `data` of a server-sent event.
+def response_in(content: bytes) -> dict[str, Any]:
+    """Return the response object in a body, which has a status of the contract. Raises as `progress_in`."""
+    body = _parse(content)
+    if isinstance(body, dict) and _is_status(body.get("status")):
+        return body
+    if reported := upstream_errors.error_in_result(body):
+        raise failed(reported)
+    raise UpstreamInvalid
 
-    Raises UpstreamBroken if it is not a JSON object, UpstreamFailed if it is an error without a type, and
-    UpstreamOversized if it is nested too deeply.
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, str) and value in list(Status)
+
+
+def failed(reported: ReportedError) -> UpstreamFailed:
+    """Return the exception for an error that the upstream tells in words."""
+    return UpstreamFailed(
+        reported.code or reported.type or "server_error",
+        reported.message or "The upstream gave no reason.",
+        param=reported.param,
+        kind=reported.type,
+    )
+
+
+def check_reported(event: UpstreamEvent) -> None:
+    """Raise UpstreamFailed if an event reports an error."""
+    if reported := upstream_errors.error_in_event(event.data):
+        raise failed(reported)
+
+
+def whole_event(content: bytes) -> UpstreamEvent:
+    """Return the JSON answer of an upstream that did not stream, a response object, as one event.
+
+    Raises as `progress_in`, but needs no id.
     """
-    try:
-        data = parse_object(text)
-    except UpstreamInvalid:
-        raise UpstreamBroken("an event is not a JSON object") from None
-    check_reported(data)
-    number = data.get("sequence_number")
-    return UpstreamEvent(number if isinstance(number, int) and 0 <= number < MAX_NUMBER else None, data)
-
-
-def check_reported(body: dict[str, Any]) -> None:
-    """Raise UpstreamFailed if the upstream has answered with an error object in place of what was asked for."""
-    error = body.get("error")
-    if isinstance(error, dict) and error and "status" not in body and "type" not in body:
-        raise UpstreamFailed(
-            str(error.get("code") or "server_error")[:100],
-            str(error.get("message") or "The upstream gave no reason.")[:2_000],
-            param=_text(error.get("param")),
-            kind=_text(error.get("type")),
-        )
-
-
-def whole_event(answer: dict[str, Any]) -> UpstreamEvent:
-    """Return a JSON answer, a response object without a stream, as one event."""
-    return UpstreamEvent(None, {"type": f"response.{answer.get('status')}", "response": answer}, is_whole=True)
+    answer = response_in(content)
+    return UpstreamEvent(None, {"type": f"response.{answer['status']}", "response": answer}, is_whole=True)
 
 
 def parse_object(content: bytes | str) -> dict[str, Any]:
-    """Return a JSON object.
+    """Return a JSON object, in the tolerant reading.
 
     Raises UpstreamInvalid if the content is not a JSON object, and UpstreamOversized if it has over 200 levels.
     """
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        raise UpstreamInvalid from None
+    body = _parse(content)
     if not isinstance(body, dict):
         raise UpstreamInvalid
+    return body
+
+
+def _parse(content: bytes | str) -> Any:
+    try:
+        body = json_text.read_tolerantly(content)
+    except InvalidJson:
+        raise UpstreamInvalid from None
     if blobs.is_deeper(body, MAX_DEPTH):
         raise UpstreamOversized
     return body
@@ -110,19 +119,18 @@ def parse_object(content: bytes | str) -> dict[str, Any]:
 
 async def read_bounded(response: httpx.Response) -> bytes:
     """Return the whole body. Raise UpstreamOversized if it is over 32 MiB."""
-    chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
+    return await gathered(response.aiter_bytes())
+
+
+async def gathered(chunks: AsyncIterator[bytes]) -> bytes:
+    """Return the chunks of a body as one. Raise UpstreamOversized if it is over 32 MiB."""
+    found, size = [], 0
+    async for chunk in chunks:
         size += len(chunk)
         if size > MAX_ANSWER:
             raise UpstreamOversized
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def is_event_stream(response: httpx.Response) -> bool:
-    """Return whether the content type of an answer is `text/event-stream`."""
-    kind: str = response.headers.get("content-type", "")
-    return kind.partition(";")[0].strip().lower() == "text/event-stream"
+        found.append(chunk)
+    return b"".join(found)
 
 
 def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> Success:
@@ -140,41 +148,24 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
         _log.error("upstream.credentials_refused", extra={"status": status})
     if status == 404 and missing:
         raise UpstreamMissing
-    error = _error_in(content)
-    if _meaning(status, error, missing=missing) is Meaning.END:
-        raise _refusal(status, error)
-    if _meaning(status, error, missing=missing) is Meaning.COUNTED:
-        code, message = _text(error.get("code")), _text(error.get("message"))
-        raise UpstreamUncertain(f"status {status}", retry_after_s=wait_s, code=code, message=message)
+    reported = upstream_errors.error_in_answer(content) or ReportedError()
+    meaning = _meaning(status, reported, missing=missing)
+    if meaning is Meaning.END:
+        raise _refusal(status, reported)
+    if meaning is Meaning.COUNTED:
+        message = reported.message or None
+        raise UpstreamUncertain(f"status {status}", retry_after_s=wait_s, code=reported.code, message=message)
     raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
 
 
-def _meaning(status: int, error: dict[str, Any], *, missing: bool) -> Meaning:
+def _meaning(status: int, reported: ReportedError, *, missing: bool) -> Meaning:
     if missing:
         return Meaning.END if status in _REFUSALS else Meaning.FREE
-    return tries.of_status(status, f"{error.get('code')} {error.get('type')}")
+    return tries.of_status(status, f"{reported.code} {reported.type}")
 
 
-def _error_in(content: bytes) -> dict[str, Any]:
-    """Return the error in OpenAI's envelope, or nothing if the body is in another form."""
-    try:
-        error = orjson.loads(content)["error"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return error if isinstance(error, dict) else {}
-
-
-def _refusal(status: int, error: dict[str, Any]) -> UpstreamRefused:
-    """Return the refusal, with the upstream's own message if the body is OpenAI's error envelope."""
-    message = _text(error.get("message"))
-    return UpstreamRefused(
-        status,
-        message or f"The upstream refused the request with status {status}.",
-        param=_text(error.get("param")) if message else None,
-        code=_text(error.get("code")) if message else None,
-        kind=_text(error.get("type")) if message else None,
-    )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _refusal(status: int, reported: ReportedError) -> UpstreamRefused:
+    """Return the refusal, with the upstream's own words if the body has any."""
+    message = reported.message or f"The upstream refused the request with status {status}."
+    kind = reported.type if reported.message else None
+    return UpstreamRefused(status, message, param=reported.param, code=reported.code, kind=kind)

@@ -13,12 +13,10 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from shared.contract import sse
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamMissing,
-    UpstreamOversized,
     UpstreamRefused,
     UpstreamSilent,
     UpstreamUnavailable,
@@ -29,7 +27,7 @@ from shared.telemetry import spans
 from shared.telemetry.logs import logger
 from shared.telemetry.operations import Operation
 from shared.telemetry.spans import MeasuredSpan
-from shared.upstreams import answers, tries
+from shared.upstreams import answers, streams, tries
 from shared.upstreams.protocol import (
     Authorize,
     BackgroundUpstream,
@@ -49,7 +47,6 @@ _CONNECT_S = 5.0
 # With the connect and the TLS handshake it is shorter than the deadline of a create. So a create that reaches its
 # deadline has been sent.
 _POOL_S = 5.0
-_EMPTY = ("", "[DONE]")
 _ID = re.compile("/[^/]+")
 _AS_STREAM = {"Accept": "text/event-stream, application/json"}
 
@@ -152,22 +149,16 @@ class _ResponsesApi:
 
     async def _events(self, response: httpx.Response, method: str) -> AsyncGenerator[UpstreamEvent, None]:
         try:
-            if not response.is_success or not answers.is_event_stream(response):
-                answer = answers.check_status(response, await answers.read_bounded(response), missing=method != "POST")
-                body = answers.parse_object(answer.content)
-                answers.check_reported(body)
-                yield answers.whole_event(body)
-                return
-            async with aclosing(sse.messages(response.aiter_bytes(), answers.MAX_ANSWER)) as messages:
-                async for message in messages:
-                    if message.data.strip() not in _EMPTY:
-                        yield answers.parse_event(message.data)
+            if not response.is_success:
+                answers.check_status(response, await answers.read_bounded(response), missing=method != "POST")
+            async with aclosing(streams.events_in(response)) as events:
+                async for event in events:
+                    answers.check_reported(event)
+                    yield event
         except httpx.ReadTimeout as error:
             raise UpstreamSilent(f"nothing for {SILENCE_S:g} s") from error
         except httpx.HTTPError as error:
             raise UpstreamBroken(type(error).__name__) from error
-        except sse.Oversized:
-            raise UpstreamOversized from None
         finally:
             await response.aclose()
 

@@ -27,6 +27,7 @@ from tests.support.source_trees import (
 
 # A package of the product imports only the packages before it in this list.
 LAYERS = [
+    "json_text",
     "core",
     "telemetry",
     "contract",
@@ -45,6 +46,7 @@ RANKS = {name: rank for rank, name in enumerate(LAYERS)} | {"settings": LAYERS.i
 PURE = ("core", "contract")
 # Pure modules of other layers. They stand beside the code that uses them.
 PURE_MODULES = {
+    "shared.json_text",
     "shared.telemetry.exceptions",
     "shared.telemetry.lines",
     "shared.storage.codec",

@@ -32,7 +32,7 @@ async def offered_id(stage: Stage) -> str:
         return any(sent.queue == RUNS for sent in stage.sent)
 
     await until(is_offered)
-    return str(next(sent for sent in stage.sent if sent.queue == RUNS).content["id"])
+    return str(next(sent for sent in stage.sent if sent.queue == RUNS).content["response"])
 
 
 async def refused(stage: Stage, call: "asyncio.Task[Any]", error: UpstreamError = REFUSAL) -> tuple[str, Any]:

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from shared.contract.requests import NewResponse, parse_request
+from shared.core.errors import BadRequest
 
 
 def parsed(**fields: object) -> NewResponse:
@@ -104,6 +105,16 @@ def test_the_upstream_is_asked_for_stored_background_work() -> None:
         "tools": [{"x": None}],
         "seed": 7,
     }
+
+
+@pytest.mark.parametrize("number", [b"18446744073709551616", b"-9223372036854775809", b"1234567890123456789012345"])
+def test_a_number_of_any_size_reaches_the_upstream(number: bytes) -> None:
+    """Its digits are those of the caller. A half of a surrogate pair and NaN are still refused, as in any request."""
+    sent = parse_request(b'{"model":"m","seed":%b}' % number).for_upstream(None)
+    assert b'"seed":%b' % number in orjson.dumps(sent)
+    for wrong in (rb'"\ud83d"', b"NaN"):
+        with pytest.raises(BadRequest):
+            parse_request(b'{"model":"m","seed":%b,"x":%b}' % (number, wrong))
 
 
 @pytest.mark.parametrize("store", [True, False, None])

@@ -156,7 +156,22 @@ def test_the_upstreams_answer_overrides_known_fields_and_defaults() -> None:
     assert [response[name] for name in names] == [0.9, 0.7, "base", "u", 1, "disabled"]
 
 
-@pytest.mark.parametrize("wrong", [None, "broken", 7, [], {}, {"code": None, "message": None}])
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        ("Broken.", "server_error", "Broken."),
+        ({"code": 502, "message": "Broken."}, "502", "Broken."),
+        ({"error": {"code": "c", "message": "Broken."}}, "c", "Broken."),
+        ({"code": "c" * 101, "message": "m" * 2_001}, "c" * 100, "m" * 2_000),
+    ],
+)
+def test_the_error_of_a_failed_response_is_read_in_every_form(error: object, code: str, message: str) -> None:
+    """The upstream's words are kept, as texts and cut to length."""
+    found = shown(Status.FAILED, {"error": error})["error"]
+    assert (found["code"], found["message"]) == (code, message)
+
+
+@pytest.mark.parametrize("wrong", [None, "", 7, [], {}, {"code": None, "message": None}])
 def test_a_failure_without_a_reason_gets_a_default_one(wrong: object) -> None:
     """The error of a failed response has all four members, whatever the upstream sent."""
     error = shown(Status.FAILED, {"error": wrong})["error"]

@@ -4,10 +4,12 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-inte
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterable
 from itertools import pairwise
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,11 +26,11 @@ async def stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def read(chunks: Iterable[bytes], most: int = AMPLE) -> list[Message]:
+def read(chunks: Iterable[bytes], most: int = AMPLE, *, with_rest: bool = False) -> list[Message]:
     """Return the messages of a stream that arrives in these chunks."""
 
     async def collect() -> list[Message]:
-        return [message async for message in messages(stream(chunks), most)]
+        return [message async for message in messages(stream(chunks), most, with_rest=with_rest)]
 
     return asyncio.run(collect())
 
@@ -130,6 +132,22 @@ def test_a_stream_in_single_bytes_reads_the_same(text: bytes, expected: list[Mes
     assert read(bytewise(text)) == expected
 
 
+@cases
+def test_the_rest_of_a_stream_is_read_as_if_a_blank_line_followed(text: bytes, expected: list[Message]) -> None:
+    """Some servers leave the last blank line out, or the last line end. Nothing else is read differently."""
+    for chunks in ([text], bytewise(text)):
+        found = read(chunks, with_rest=True)
+        assert found == read([text + b"\n\n"])
+        assert found[: len(expected)] == expected
+
+
+def test_the_rest_of_a_stream_may_be_nothing() -> None:
+    """Neither an empty stream, nor a comment, nor a byte order mark is an event. The limit holds for the rest, too."""
+    assert read([b""], with_rest=True) == read([BOM], with_rest=True) == read([b": c"], with_rest=True) == []
+    assert read([BOM + b"data: a"], with_rest=True) == said("a")
+    assert read([b"data: 89012345678901"], most=20, with_rest=True) == said("89012345678901")
+
+
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n", b"\r\n\r"])
 def test_an_event_is_returned_at_its_blank_line(end: bytes) -> None:
     """The reader does not wait for the next byte, even after a CR."""
@@ -153,6 +171,11 @@ ids = st.none() | one_line.filter(lambda text: "\0" not in text)
 sent = st.lists(st.tuples(kinds, one_line, ids))
 
 
+def escaped(data: str) -> str:
+    """Return data as JSON text may have it, without what only some readers take for line ends."""
+    return re.sub("[\x85\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", data)
+
+
 @given(sent, st.lists(st.integers(0, 400)), st.booleans())
 def test_a_frame_is_read_as_it_was_sent(events: list[tuple[str, str, str | None]], cuts: list[int], calm: bool) -> None:
     """Any events in any chunks read back, with or without heartbeats.
@@ -164,9 +187,18 @@ def test_a_frame_is_read_as_it_was_sent(events: list[tuple[str, str, str | None]
     expected, last = [], ""
     for kind, data, event_id in events:
         last = last if event_id is None else event_id
-        expected.append(Message(kind, data, last))
+        expected.append(Message(kind, escaped(data), last))
     edges = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
     assert read(text[a:b] for a, b in pairwise(edges)) == expected
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), kinds)
+def test_a_frame_has_the_same_lines_for_readers_that_cut_as_python_does(text: str, kind: str) -> None:
+    """Httpx's `iter_lines` cuts at U+0085, U+2028 and U+2029, too. The data say the same as before."""
+    if kind.splitlines() == [kind]:
+        lines = frame(kind, orjson.dumps({"delta": text})).decode().splitlines()
+        assert [line.partition(": ")[0] for line in lines] == ["event", "data", ""]
+        assert orjson.loads(lines[1].removeprefix("data: ")) == {"delta": text}
 
 
 def test_a_frame_on_the_wire() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract import responses, stream_events
+from shared.contract.upstream_events import end_of, status_after
 from shared.core import states
 from shared.core.event_log import Event
 from shared.core.ids import read_token
@@ -34,9 +35,9 @@ def decoded(event: Event | None) -> dict[str, Any]:
     return found
 
 
-def translated(sent: dict[str, Any], *, again: bool = False) -> Event | None:
+def translated(sent: dict[str, Any], told: Status | None = None) -> Event | None:
     """Return the event that callers see for an upstream's event, or None."""
-    return stream_events.translated(RECORD, BASE, sent, is_restarted=again)
+    return stream_events.translated(RECORD, BASE, sent, told=told)
 
 
 def frames(first: int, shown: list[Event], *, ends: bool = False) -> list[dict[str, str]]:
@@ -79,7 +80,7 @@ def test_a_progress_event_shows_our_response(kind: str) -> None:
     assert (shown["instructions"], shown["temperature"]) == ("brief", 0.2)
 
 
-@pytest.mark.parametrize("kind", ["response.created", "error", "keepalive"])
+@pytest.mark.parametrize("kind", ["response.created", "error", "keepalive", "ping", "response.keep_alive"])
 def test_events_that_are_not_for_callers_are_hidden(kind: str) -> None:
     """Callers do not see the upstream's `created`, `error` and keepalives.
 
@@ -88,26 +89,35 @@ def test_events_that_are_not_for_callers_are_hidden(kind: str) -> None:
     assert translated({"type": kind}) is None
 
 
-@pytest.mark.parametrize("kind", [None, 5, "", "a b", "a\nb", "Ping", "x" * 101, "é", ".x"])
+@pytest.mark.parametrize("kind", ["acme:trace_event", "acme:ping", "response.mcp_call.In-Progress", "é"])
+def test_a_providers_own_events_pass(kind: str) -> None:
+    """Open Responses lets providers add events. Their names have a colon."""
+    sent = {"type": kind, "latency_ms": 143, "sequence_number": 9}
+    assert decoded(translated(sent)) == {"type": kind, "latency_ms": 143}
+
+
+@pytest.mark.parametrize("kind", [None, 5, "", "a b", "a\nb", "Ping", "x" * 201, "a\u2028b"])
 def test_an_event_without_a_usable_type_is_hidden(kind: object) -> None:
     """An event without a valid type is a heartbeat of a gateway, or would break a frame."""
     assert translated({"type": kind}) is None
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
-    [("response.created", True), ("error", True), ("x.y", True), ("keepalive", False), ("Ping", False), (None, False)],
+    ("told", "shown"),
+    [
+        (None, ["response.queued", "response.in_progress"]),
+        (Status.QUEUED, ["response.in_progress"]),
+        (Status.IN_PROGRESS, []),
+    ],
 )
-def test_a_keepalive_is_not_about_the_response(kind: str | None, expected: bool) -> None:
-    """A keepalive, and an event without a valid type, are no sign of the work. Every other event is one."""
-    assert stream_events.is_for_callers({"type": kind}) is expected
+def test_an_opening_event_is_told_once(told: Status | None, shown: list[str]) -> None:
+    """A second `in_progress` makes readers discard what they have, so a repeated one is a heartbeat.
 
-
-def test_the_opening_events_of_restarted_work_are_hidden() -> None:
-    """Readers of restarted work already know of the restart, so they do not see the upstream's opening events."""
-    for kind in ("response.created", "response.queued", "response.in_progress"):
-        assert translated({"type": kind, "response": {}}, again=True) is None
-    assert decoded(translated(DELTA, again=True)) == DELTA
+    Readers of restarted work already know of the restart. No status is told after a later one.
+    """
+    opening = ("response.created", "response.queued", "response.in_progress")
+    assert [kind for kind in opening if translated({"type": kind, "response": {}}, told)] == shown
+    assert decoded(translated(DELTA, told)) == DELTA
     assert decoded(stream_events.restart_event(RECORD, BASE))["response"]["output"] == []
 
 
@@ -120,33 +130,12 @@ def test_the_opening_events_of_restarted_work_are_hidden() -> None:
 )  # fmt: skip
 def test_no_event_of_an_upstream_raises(sent: dict[str, Any]) -> None:
     """Any event becomes one line of JSON with our number, or is hidden."""
-    stream_events.terminal_status(sent)
-    assert stream_events.status_after(sent) in (Status.QUEUED, Status.IN_PROGRESS)
+    end_of(sent)
+    assert status_after(sent) in (Status.QUEUED, Status.IN_PROGRESS)
     if event := translated(sent):
         assert b"\n" not in event.body
         (fields,) = frames(3, [event])
         assert orjson.loads(fields["data"])["sequence_number"] == 3
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        ({"type": "response.completed"}, Status.COMPLETED),
-        ({"type": "response.incomplete"}, Status.INCOMPLETE),
-        ({"type": "response.failed"}, Status.FAILED),
-        ({"type": "response.failed", "response": {"status": "cancelled"}}, Status.CANCELLED),
-        ({"type": "response.completed", "response": {"status": "cancelled"}}, Status.COMPLETED),
-        ({"type": "error"}, None),
-        (DELTA, None),
-        ({}, None),
-    ],
-)
-def test_the_type_of_an_event_gives_the_terminal_status(sent: dict[str, Any], status: Status | None) -> None:
-    """There is no event type for a cancelled response.
-
-    It ends with `response.failed`, whose response has that status.
-    """
-    assert stream_events.terminal_status(sent) is status
 
 
 @pytest.mark.parametrize("status", TERMINAL)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared import json_text
 from shared.core.blobs import MAX_PACKED, Oversized, expand, is_deeper, joined, pack, split, unpack
 
 PROPERTY, ROW = 64 * 1024, 640 * 1024
@@ -30,6 +31,13 @@ def test_a_packed_value_unpacks_to_itself(value: object) -> None:
     packed = joined(split(pack(value)))
     assert unpack(packed) == value
     assert expand(packed) == orjson.dumps(value)
+
+
+@pytest.mark.parametrize("number", [b"18446744073709551616", b"-9223372036854775809", b"1e400"])
+def test_a_number_without_a_64_bit_form_keeps_its_digits(number: bytes) -> None:
+    """A request that is stored reaches the upstream as the caller sent it."""
+    text = b'{"seed":%b}' % number
+    assert expand(pack(unpack(pack(json_text.read_tolerantly(text))))) == text
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -69,7 +69,7 @@ def test_the_text_of_an_error_omits_the_upstreams_message() -> None:
     assert str(UpstreamRefused(400, "words of another")) == "upstream refused with status 400"
     failed = UpstreamFailed("code of another", "words of another")
     assert (failed.code, failed.message) == ("code of another", "words of another")
-    assert str(failed) == "the stream reported an error"
+    assert str(failed) == "the upstream reported an error"
 
 
 @pytest.mark.parametrize(

@@ -138,29 +138,6 @@ def test_progress_ends_a_response_as_the_upstream_says(status: Status) -> None:
             finish(NEW.status, ending_of(NEW, outcome).status)
 
 
-# Refusals
-
-
-def test_a_refusal_shows_our_id_of_the_previous_response() -> None:
-    """The upstream names its own id, which the caller has never seen."""
-    record = replace(NEW, request=replace(NEW.request, previous_id="resp_1"))
-    refusal = UpstreamRefused(400, "Response up_0 not found: up_0.", param="previous_response_id", code="not_found")
-    changed = endings.with_our_ids(refusal, record, {"previous_response_id": "up_0"})
-    assert (changed.message, changed.code) == ("Response resp_1 not found: resp_1.", "not_found")
-    assert (changed.status, changed.param) == (400, "previous_response_id")
-
-
-@pytest.mark.parametrize(
-    ("previous_id", "theirs"), [(None, None), (None, "up_0"), ("resp_1", None), ("resp_1", ""), ("resp_1", "up_1")]
-)
-def test_any_other_refusal_keeps_its_message(previous_id: str | None, theirs: str | None) -> None:
-    """If the request has no previous response, here or upstream, there is no id to replace."""
-    record = replace(NEW, request=replace(NEW.request, previous_id=previous_id))
-    refusal = UpstreamRefused(400, "Response up_0 not found.")
-    assert endings.with_our_ids(refusal, record, {"previous_response_id": theirs}).message == "Response up_0 not found."
-    assert endings.with_our_ids(refusal, record, {}).message == "Response up_0 not found."
-
-
 # What is known of a response
 
 

@@ -34,7 +34,7 @@ SENTENCE = "The prompt 'geheim' is not allowed."
         ({"error": {"code": "x" * 80}}, {"error": "x" * 80}),
         ({"error": {"code": "x" * 81}}, {"error": "_OTHER"}),
         ({"error": {"code": SENTENCE}}, {"error": "_OTHER"}),
-        ({"error": {"code": ["geheim"]}}, {"error": None}),
+        ({"error": {"code": ["geheim"]}}, {"error": "server_error"}),
         ({"error": SENTENCE}, {"error": "server_error"}),
     ],
 )

@@ -1,4 +1,4 @@
-"""What an HTTP answer of an upstream means: progress, an event, a success, or the error of its status."""
+"""What the body of an upstream's HTTP answer means: progress, a whole answer, or an error."""
 
 import gzip
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.errors import (
-    UpstreamBroken,
+    UpstreamFailed,
     UpstreamInvalid,
     UpstreamOversized,
 )
@@ -19,10 +19,7 @@ from shared.core.states import Status
 from shared.upstreams.answers import (
     MAX_ANSWER,
     MAX_DEPTH,
-    MAX_NUMBER,
     Success,
-    is_event_stream,
-    parse_event,
     parse_object,
     progress_in,
     read_bounded,
@@ -31,7 +28,6 @@ from shared.upstreams.answers import (
 from shared.upstreams.protocol import MAX_ID, Progress, UpstreamEvent
 
 CREATED = {"id": "up_1", "object": "response", "status": "queued"}
-REFUSED = {400, 404, 405, 413, 415, 422}
 MIB = 1_048_576
 
 
@@ -78,7 +74,6 @@ def test_an_id_is_any_text_of_up_to_512_characters(upstream_id: str) -> None:
         b"[]",
         b"null",
         b'{"id":"up_1","status":"queued"',
-        b'{"id":"up_1","status":"queued","output":"\xff"}',
         {},
         {"id": "up_1"},
         {"status": "queued"},
@@ -92,7 +87,7 @@ def test_an_id_is_any_text_of_up_to_512_characters(upstream_id: str) -> None:
         {**CREATED, "id": ""},
         {**CREATED, "id": "x" * (MAX_ID + 1)},
     ],
-    ids=range(19),
+    ids=range(18),
 )
 def test_an_answer_that_is_not_a_response_object_is_invalid(body: object) -> None:
     """A proxy's page, a truncated answer and an unknown status or id are invalid. The create must not be repeated."""
@@ -114,46 +109,79 @@ def test_the_body_of_an_answer_is_not_shown() -> None:
     assert "geheim" not in repr(success(b"geheim"))
 
 
-# Events
+# Errors in place of a response object
 
 
-@pytest.mark.parametrize("number", [0, 1, 7, MAX_NUMBER - 1])
-def test_an_event_has_its_number_in_the_upstreams_stream(number: int) -> None:
-    """The number says where a stream can be resumed."""
-    data = {"type": "response.created", "sequence_number": number}
-    assert parse_event(orjson.dumps(data).decode()) == UpstreamEvent(number, data)
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ({"error": {"message": "Exhausted.", "code": 502}}, "502", "Exhausted."),
+        ({"error": {"message": "Exhausted.", "type": "overloaded"}}, "overloaded", "Exhausted."),
+        ({"error": "Exhausted.", "status": "error"}, "server_error", "Exhausted."),
+        ({"object": "error", "message": "Exhausted.", "code": 429}, "429", "Exhausted."),
+        ({"detail": "Exhausted."}, "server_error", "Exhausted."),
+        ({"message": "Exhausted."}, "server_error", "Exhausted."),
+        ([{"error": {"message": "Exhausted.", "code": 7}}], "7", "Exhausted."),
+        ({"error": {"x": 1}}, "server_error", "The upstream gave no reason."),
+    ],
+    ids=range(8),
+)
+def test_a_success_may_report_an_error(body: object, code: str, message: str) -> None:
+    """Some gateways answer 200 and say in the body what went wrong. Their words are kept."""
+    for read in (lambda: progress_in(success(body)), lambda: whole_event(orjson.dumps(body))):
+        with pytest.raises(UpstreamFailed) as failed:
+            read()
+        assert (failed.value.code, failed.value.message) == (code, message)
+        assert "Exhausted" not in str(failed.value)
 
 
-@pytest.mark.parametrize("number", [-1, MAX_NUMBER, 1.0, "1", None, [1], {}])
-def test_an_event_whose_number_cannot_be_used_has_none(number: object) -> None:
-    """Numbers have up to ten digits, because they are part of a row's key. Not every server numbers its events."""
-    data = {"type": "keepalive", "sequence_number": number}
-    assert parse_event(orjson.dumps(data).decode()) == UpstreamEvent(None, data)
-    assert parse_event("{}").number is None
-    assert MAX_NUMBER == 10**10
+def test_the_error_of_a_response_object_is_part_of_it() -> None:
+    """A response that failed is a response object."""
+    body = {**CREATED, "status": "failed", "error": {"message": "No."}}
+    assert progress_in(success(body)) == Progress(Status.FAILED, None, body, "up_1")
 
 
-@pytest.mark.parametrize("text", ["", "not json", "[]", "null", "7", '"x"', '{"type":', "[DONE]", "{}{}", "\ud800"])
-def test_a_stream_with_something_else_than_an_event_is_broken(text: str) -> None:
-    """An event is a JSON object. The error does not repeat what was received."""
-    with pytest.raises(UpstreamBroken, match=r"^an event is not a JSON object$"):
-        parse_event(text)
-
-
-def test_an_event_that_is_too_deep_is_oversized() -> None:
-    """An event has the same limit as a whole answer."""
-    assert parse_event(deep(MAX_DEPTH).decode())
-    with pytest.raises(UpstreamOversized):
-        parse_event(deep(MAX_DEPTH + 1).decode())
+# Whole answers
 
 
 @pytest.mark.parametrize("status", Status)
 def test_an_answer_without_a_stream_is_one_event(status: Status) -> None:
     """A server that does not stream answers with JSON. Its type is that of the event for such a status."""
     answer = {**CREATED, "status": status}
-    event = whole_event(answer)
+    event = whole_event(orjson.dumps(answer))
     assert event == UpstreamEvent(None, {"type": f"response.{status}", "response": answer}, is_whole=True)
     assert event.response_id == "up_1"
+    assert whole_event(orjson.dumps({"status": status})).response_id is None
+
+
+@pytest.mark.parametrize("content", [b"", b"OK", b"[]", b"{}", b'{"id":"up_1"}', b'{"status":"done"}'])
+def test_another_answer_without_a_stream_is_invalid(content: bytes) -> None:
+    """It shows neither progress nor an error."""
+    with pytest.raises(UpstreamInvalid):
+        whole_event(content)
+
+
+# Objects
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'{"a":"cut \\ud83d"}', "cut \ufffd"),
+        (b'{"a":-Infinity}', None),
+        (b'{"a":"\xff"}', "\ufffd"),
+        (b'\xef\xbb\xbf{"a":1}', 1),
+    ],
+)
+def test_an_answer_that_other_readers_take_is_taken(text: bytes, value: object) -> None:
+    """A finished answer is not lost because of one character or number in it."""
+    assert parse_object(text) == {"a": value}
+
+
+def test_a_number_of_any_size_keeps_its_digits() -> None:
+    """It is written again as it came."""
+    text = b'{"seed":340282366920938463463374607431768211456}'
+    assert orjson.dumps(parse_object(text)) == text
 
 
 objects = st.dictionaries(
@@ -211,22 +239,3 @@ async def test_the_limit_is_for_the_decompressed_body() -> None:
     response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Chunks(packed))
     with pytest.raises(UpstreamOversized):
         await read_bounded(response)
-
-
-@pytest.mark.parametrize(
-    ("content_type", "expected"),
-    [
-        ("text/event-stream", True),
-        ("text/event-stream; charset=utf-8", True),
-        ("Text/Event-Stream ;charset=utf-8", True),
-        ("text/event-streams", False),
-        ("text/plain", False),
-        ("application/json; of=text/event-stream", False),
-        ("", False),
-        (None, False),
-    ],
-)
-def test_a_stream_is_recognized_by_its_media_type(content_type: str | None, expected: bool) -> None:
-    """Parameters and letter case do not matter. An answer without a content type is no stream."""
-    headers = {} if content_type is None else {"content-type": content_type}
-    assert is_event_stream(httpx.Response(200, headers=headers)) is expected

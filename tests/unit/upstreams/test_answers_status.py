@@ -117,14 +117,35 @@ def test_a_message_alone_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "message", "code"),
+    [
+        ({"error": "model 'foo' not found"}, "model 'foo' not found", None),
+        ({"detail": "background needs store"}, "background needs store", None),
+        ({"detail": [{"loc": ["body", "input"], "msg": "Field required"}]}, "input: Field required", None),
+        ({"message": "No.", "code": "x"}, "No.", "x"),
+        ({"error": {"message": "Too long.", "code": 400}}, "Too long.", "400"),
+        ([{"error": {"message": "No.", "code": 3}}], "No.", "3"),
+        (b"no such route", "no such route", None),
+        (b"<title>Bad Request</title>", "Bad Request", None),
+        (b'"x"', "x", None),
+    ],
+    ids=range(9),
+)
+def test_a_refusal_in_another_form_keeps_its_words(body: object, message: str, code: str | None) -> None:
+    """Not every server uses OpenAI's envelope. The reader of errors is in `contract/upstream_errors`."""
+    found = refusal(body, 422)
+    assert (found.message, found.code) == (message, code)
+
+
+@pytest.mark.parametrize(
     "body",
-    [b"", b"<html>", b"[]", b"7", b'"x"', b"null", {}, {"error": None}, {"error": "no"}, {"error": []}, {"error": {}}]
+    [b"", b"<html>", b"[]", b"7", b"null", b"\x00", {}, {"error": None}, {"error": []}, {"error": {}}]
     + [{"error": {"message": wrong, "param": 7, "code": []}} for wrong in (None, "", {"a": 1}, 7)],
-    ids=range(15),
+    ids=range(14),
 )
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_refusal_without_a_message_gets_a_default_one(body: object, status: int) -> None:
-    """Not every server uses the error envelope. A body in another form is not shown."""
+def test_a_refusal_without_words_gets_a_default_message(body: object, status: int) -> None:
+    """The caller learns at least the status."""
     found = refusal(body, status)
     expected = f"The upstream refused the request with status {status}."
     assert (found.status, found.message, found.param, found.code) == (status, expected, None, None)

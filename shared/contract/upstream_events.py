@@ -1,0 +1,151 @@
+"""What the events of an upstream's stream mean: which are about the response, where its end is, what it has told. Pure.
+
+Servers of the Responses API differ from the contract in many ways. Each rule here is about a difference that was seen.
+https://developers.openai.com/api/reference/resources/responses/streaming-events
+https://www.openresponses.org/specification
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shared.core.states import Status
+
+# A type is the name of a frame and the first word of a line in the event log, so it has no space and no line end.
+_KIND = re.compile(r"[^\s\x00-\x20\x7f-\x9f]{1,200}")
+# Names of the heartbeats of transports. A provider's own event, such as `acme:ping`, is none.
+_HEARTBEAT = re.compile(r"(?:response[._])?(?:keep[-_.]?alive|heart[-_.]?beat|ping|pong|noop)", re.IGNORECASE)
+_OPENING = frozenset({"response.created", "response.queued", "response.in_progress"})
+_ENDS = {
+    "response.completed": Status.COMPLETED,
+    "response.done": Status.COMPLETED,  # of the Realtime API, and of gateways
+    "response.failed": Status.FAILED,
+    "response.incomplete": Status.INCOMPLETE,
+    "response.cancelled": Status.CANCELLED,  # in no contract, but some upstreams send it
+}
+
+
+def kind_of(sent: Mapping[str, Any]) -> str | None:
+    """Return the type of an upstream's event, or None if it has no valid type.
+
+    The keepalives of some gateways have none.
+    """
+    kind = sent.get("type")
+    return kind if isinstance(kind, str) and _KIND.fullmatch(kind) else None
+
+
+def named(sent: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return an event with the `event:` field of its frame as its type, if it has none of its own.
+
+    `error` counts more than a type, because some servers put the type of the error there.
+    """
+    kind = sent.get("type")
+    if name != "error" or kind in _ENDS:
+        return dict(sent) if kind or not name else {**sent, "type": name}
+    is_flat = kind not in (None, "error") and not sent.get("error")
+    return {"type": "error", "error": dict(sent)} if is_flat else {**sent, "type": "error"}
+
+
+def is_about_response(sent: Mapping[str, Any]) -> bool:
+    """Return whether an event is a sign of the work, and not a heartbeat of the transport."""
+    kind = kind_of(sent)
+    return kind is not None and not _HEARTBEAT.fullmatch(kind)
+
+
+def status_after(sent: Mapping[str, Any]) -> Status:
+    """Return the unfinished status of the work after its upstream has sent this event."""
+    return Status.QUEUED if kind_of(sent) in ("response.created", "response.queued") else Status.IN_PROGRESS
+
+
+def end_of(sent: Mapping[str, Any]) -> Status | None:
+    """Return the status that an event ends its stream with, or None if the stream goes on.
+
+    The status of the response decides over the type of the event: LiteLLM ends everything with `response.completed`.
+    An unfinished status means that the stream is over and the work is not. An event of any other type is an end if its
+    response is terminal, but for the opening ones, which some servers fill with the final object.
+    """
+    kind = kind_of(sent)
+    if kind is None or kind in _OPENING:
+        return None
+    status = _status(answer_in(sent))
+    if kind not in _ENDS:
+        return status if status and status.is_terminal else None
+    if kind == "response.failed" and not (status and status.is_terminal):
+        return Status.FAILED if (answer_in(sent) or {}).get("error") else status or Status.FAILED
+    return status or _ENDS[kind]
+
+
+def answer_in(sent: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the response object in an event, with the event's own `error` if the object has none."""
+    answer = sent.get("response")
+    if not isinstance(answer, dict):
+        return None
+    error = sent.get("error")
+    return {**answer, "error": error} if error and not answer.get("error") else answer
+
+
+def _status(answer: Mapping[str, Any] | None) -> Status | None:
+    try:
+        return Status(str((answer or {}).get("status")))
+    except ValueError:
+        return None
+
+
+class Numbering:
+    """The upstream's numbers of events: which events are new, and where its stream can be resumed.
+
+    A resumed stream may begin with events that are known. Some servers number every event 0, or begin again at each
+    item. From the first number on that does not grow, no number of the stream is used, and it cannot be resumed.
+    """
+
+    def __init__(self, upcoming: int) -> None:
+        """Take the number that the upstream's next new event should have."""
+        self.upcoming = upcoming
+        self._last = -1
+        self._grows = True
+
+    def is_new(self, number: int | None) -> bool:
+        """Note the number of the next event, and return whether that event is new. One without a number always is."""
+        if number is None:
+            return True
+        self._grows &= number > self._last
+        self._last = number
+        if not self._grows:
+            self.upcoming = 0
+        elif number >= self.upcoming:
+            self.upcoming = number + 1
+        else:
+            return False
+        return True
+
+
+class ItemProgress:
+    """How far the items of an output are, as the events of one stream tell them."""
+
+    def __init__(self) -> None:
+        self._begun: set[int] = set()
+        self._done: set[int] = set()
+        self._is_answer = False
+        self._is_cut = False
+
+    def take(self, sent: Mapping[str, Any]) -> None:
+        """Note an event of the stream."""
+        kind, index, item = sent.get("type"), sent.get("output_index"), sent.get("item")
+        if not isinstance(index, int) or not isinstance(item, dict):
+            return
+        if kind == "response.output_item.added":
+            self._begun.add(index)
+        elif kind == "response.output_item.done":
+            self._done.add(index)
+            self._is_answer |= item.get("type") != "reasoning"
+            self._is_cut |= item.get("status") == Status.INCOMPLETE
+
+    def end(self) -> Status | None:
+        """Return the status of the work if its stream ends here without a terminal event, or None if it has broken off.
+
+        OpenRouter closes some streams after the last item. So the work is done if every item that was begun is done,
+        and one of them is more than a thought.
+        """
+        if not self._is_answer or not self._begun <= self._done:
+            return None
+        return Status.INCOMPLETE if self._is_cut else Status.COMPLETED
