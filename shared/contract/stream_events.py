@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.contract import responses, sse
+from shared.contract.identifiers import our_names, with_our_names
+from shared.contract.redaction import without_credentials
 from shared.contract.synthesized_events import output_events
 from shared.core import ids
 from shared.core.event_log import Event
@@ -63,10 +65,12 @@ def translated(
     kind = kind_of(sent)
     if kind is None or kind in _HIDDEN or (is_restarted and kind in _OPENING):
         return None
+    given = sent.get("response")
+    answer = given if isinstance(given, dict) else {}
     if kind in _PROGRESS:
-        answer = sent.get("response")
-        return _status_event(kind, record, _PROGRESS[kind], answer if isinstance(answer, dict) else {}, base)
-    return _event(kind, {name: value for name, value in sent.items() if name not in _OURS})
+        return _status_event(kind, record, _PROGRESS[kind], answer, base)
+    fields = {name: value for name, value in sent.items() if name not in _OURS}
+    return _event(kind, without_credentials(with_our_names(fields, our_names(record, answer))))
 
 
 def is_for_callers(sent: Mapping[str, Any]) -> bool:
