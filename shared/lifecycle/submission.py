@@ -128,7 +128,7 @@ async def _start(
         _log.warning("start.deferred", extra={"response": record.id, "reason": str(error)})
         await defer(ports, held, error)
         return record
-    return await record_start(ports, record, held, progress)
+    return await record_start(ports, record, held, endings.without_credentials_of(request, progress))
 
 
 async def record_start(ports: Ports, record: Record, held: Alarm, progress: Progress) -> Record:
@@ -221,7 +221,7 @@ async def _start_again(ports: Ports, record: Record, alarm: Alarm, request: dict
     except UpstreamError as error:
         await defer(ports, alarm, error)
     else:
-        await record_start(ports, record, alarm, progress)
+        await record_start(ports, record, alarm, endings.without_credentials_of(request, progress))
 
 
 async def _fail(ports: Ports, record: Record, held: Alarm, outcome: Outcome) -> Record:

@@ -65,7 +65,7 @@ class BackgroundConsumer(Consumer):
         upstream_next = self._log.upstream_next
         if self._log.next_seq > 1 and not upstream_next:
             raise UpstreamMissing("the events of the stream have no numbers to resume from")
-        return self._upstream.resume(token, upstream_next - 1 if upstream_next else None)
+        return self._upstream.resume(token, upstream_next - 1 if upstream_next else None, self._record.request.include)
 
     async def _begin(self, event: UpstreamEvent) -> None:
         """Record the upstream's id of the work before any reader sees an event of it."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from shared.contract import stream_events
+from shared.contract import redaction, stream_events
 from shared.core import response_transitions, run_transitions
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.errors import (
@@ -49,6 +49,7 @@ class Consumer(ABC):
         self._request = request
         self._decided = decided
         self._base = endings.known_object(endings.echoing(lease.record, request))
+        self._credentials = redaction.credentials_in(request)
         self._readers_restarted = False  # the event that makes readers start over is in the log
         self._errors = 0  # errors in a row
         self._broken = 0  # how many of them are streams that broke off
@@ -105,11 +106,12 @@ class Consumer(ABC):
     def _check_error(self, event: UpstreamEvent) -> None:
         """Raise UpstreamFailed if the upstream reports an error."""
         if stream_events.kind_of(event.data) == "error":
-            raise _failed(event.data)
+            raise _failed(redaction.masked_echo(event.data, self._credentials))
 
     async def _append(self, event: UpstreamEvent) -> None:
         """Append an event to the log in the form that callers see."""
-        ours = stream_events.translated(self._record, self._base, event.data, is_restarted=self._readers_restarted)
+        said = redaction.masked_echo(event.data, self._credentials)
+        ours = stream_events.translated(self._record, self._base, said, is_restarted=self._readers_restarted)
         upstream_next = self._log.upstream_next if event.number is None else event.number + 1
         await self._log.append(ours, upstream_next, stream_events.status_after(event.data))
 
@@ -127,6 +129,7 @@ class Consumer(ABC):
 
     async def _restart_readers(self) -> None:
         """Make readers discard what they have, unless they can have only `response.created`."""
+        self._lease.items.clear()
         if self._log.next_seq > 1:
             await self._log.restart(stream_events.restart_event(self._record, self._base))
             self._readers_restarted = True

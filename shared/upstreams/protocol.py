@@ -10,7 +10,7 @@ the same prefix. The default upstream serves all other models.
 responses of Agent Framework have the same form.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -124,15 +124,19 @@ class BackgroundUpstream(_Upstream, Protocol):
     async def start(self, request: dict[str, Any], key: str) -> Progress:
         """Start the work and return its first progress."""
 
-    async def poll(self, token: str) -> Progress:
-        """Return how far the work is. Raise UpstreamMissing if the upstream does not know it."""
+    async def poll(self, token: str, include: Sequence[str] = ()) -> Progress:
+        """Return how far the work is. Raise UpstreamMissing if the upstream does not know it.
+
+        `include` names what the upstream adds to its answer only on request. One that rejects it answers without it.
+        """
 
     def stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
         """Start the work and yield its events. Raise UpstreamBroken if they break off."""
 
-    def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
+    def resume(self, token: str, after: int | None, include: Sequence[str] = ()) -> AsyncGenerator[UpstreamEvent, None]:
         """Yield the events of work under way with numbers above `after`, or all of them for None.
 
+        `include` is as in `poll`.
         Raises UpstreamMissing or UpstreamRefused if the stream is no longer available, and UpstreamBroken if it breaks
         off.
         """
@@ -152,7 +156,7 @@ class ForegroundUpstream(_Upstream, Protocol):
         UpstreamPaused if the work goes on without a reader for a while.
         """
 
-    async def poll(self, _token: str) -> Progress:
+    async def poll(self, _token: str, _include: Sequence[str] = ()) -> Progress:
         """Return how far earlier work is. Raise UpstreamMissing if it is unknown, which is the default."""
         raise UpstreamMissing
 

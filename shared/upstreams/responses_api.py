@@ -5,10 +5,11 @@ https://developers.openai.com/api/reference/resources/responses
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import orjson
@@ -40,6 +41,7 @@ START_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 10.0
 SILENCE_S = 60.0  # OpenAI sends a keepalive after about 30 s
 _DONE = "[DONE]"
+_REMEMBERED = 100
 _ID = re.compile("/[^/]+")
 _AS_STREAM = {"Accept": "text/event-stream, application/json"}
 
@@ -57,13 +59,25 @@ class _ResponsesApi:
         self._url = f"{base_url.rstrip('/')}/responses"
         self._shown_url = str(httpx.URL(self._url).copy_with(userinfo=b""))
         self._authorize = authorize
+        self._includes = _Includes()
 
     def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
         """Accept every request, because the upstream validates it."""
 
-    async def poll(self, token: str) -> Progress:
-        """GET /responses/{id}. Raise UpstreamMissing on 404, which Azure also answers soon after a create."""
-        return answers.progress_in(await self._call("GET", _path(token), CALL_DEADLINE_S))
+    async def poll(self, token: str, include: Sequence[str] = ()) -> Progress:
+        """GET /responses/{id}. Raise UpstreamMissing on 404, which Azure also answers soon after a create.
+
+        If the answer to a GET with `include[]` is a 400, it is sent once more without it.
+        """
+        path, asked = _path(token), self._includes.accepted(include)
+        try:
+            answer = await self._call("GET", path + _query(include=asked), CALL_DEADLINE_S)
+        except UpstreamRefused as refusal:
+            if not _is_about(asked, refusal):
+                raise
+            answer = await self._call("GET", path, CALL_DEADLINE_S)
+            self._includes.refuse(asked)
+        return answers.progress_in(answer)
 
     async def stop(self, token: str) -> None:
         """POST /responses/{id}/cancel. A 400 also confirms the stop, because the response has just ended."""
@@ -208,13 +222,25 @@ class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
         """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events."""
         return self._start_stream(request, key)
 
-    def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
-        """GET /responses/{id}?stream=true&starting_after={after}.
+    async def resume(
+        self, token: str, after: int | None, include: Sequence[str] = ()
+    ) -> AsyncGenerator[UpstreamEvent, None]:
+        """GET /responses/{id}?stream=true&starting_after={after}. `include` is as in `poll`.
 
         Raises UpstreamMissing on 404, and UpstreamRefused if it is too late to read the stream.
         """
-        cursor = "" if after is None else f"&starting_after={after}"
-        return self._stream("GET", f"{_path(token)}?stream=true{cursor}")
+        path, asked = _path(token), self._includes.accepted(include)
+        cursor = {"stream": "true"} if after is None else {"stream": "true", "starting_after": str(after)}
+        try:
+            async with aclosing(self._stream("GET", path + _query(cursor, asked))) as events:
+                async for event in events:
+                    yield event
+        except UpstreamRefused as refusal:
+            if not _is_about(asked, refusal):
+                raise
+            async with aclosing(self._stream("GET", path + _query(cursor))) as events:
+                async for event in events:
+                    yield event
 
 
 class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
@@ -233,6 +259,34 @@ class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
     ) -> AsyncGenerator[UpstreamEvent, None]:
         """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events."""
         return self._start_stream(request, key)
+
+
+class _Includes:
+    """What callers asked to include and this upstream has rejected, so that not every poll is sent twice."""
+
+    def __init__(self) -> None:
+        self._refused: set[tuple[str, ...]] = set()
+
+    def accepted(self, include: Sequence[str]) -> tuple[str, ...]:
+        """Return what to ask for: everything, or nothing if the upstream has rejected it before."""
+        return () if tuple(include) in self._refused else tuple(include)
+
+    def refuse(self, include: tuple[str, ...]) -> None:
+        """Remember that the upstream answers without this, and rejects it."""
+        if len(self._refused) >= _REMEMBERED:
+            self._refused.clear()
+        self._refused.add(include)
+
+
+def _query(parameters: Mapping[str, str] | None = None, include: Sequence[str] = ()) -> str:
+    """Return a query, in which a list is written as OpenAI's SDKs write it."""
+    pairs = [*(parameters or {}).items(), *(("include[]", one) for one in include)]
+    return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def _is_about(include: Sequence[str], refusal: UpstreamRefused) -> bool:
+    """Return whether a refusal may be about what was to be included."""
+    return bool(include) and refusal.status == HTTPStatus.BAD_REQUEST
 
 
 def _provider(host: str) -> str:
