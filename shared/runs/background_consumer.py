@@ -6,7 +6,14 @@ from contextlib import aclosing
 from typing import Any
 
 from shared.contract import stream_events
-from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamFailed, UpstreamMissing, UpstreamRefused
+from shared.core.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamInvalid,
+    UpstreamMissing,
+    UpstreamRefused,
+)
 from shared.lifecycle import endings
 from shared.runs.consumer import Consumer
 from shared.runs.lease import Lease
@@ -42,10 +49,12 @@ class BackgroundConsumer(Consumer):
             async for event in events:
                 self._check_error(event)
                 if not is_known:
-                    if event.response_id is None:
+                    if event.response_id is not None:
+                        await self._begin(event)
+                        is_known = True
+                    elif stream_events.terminal_status(event.data) is None:
+                        _check_id(event)
                         continue  # a keepalive before the work has an id
-                    await self._begin(event)
-                    is_known = True
                 if status := stream_events.terminal_status(event.data):
                     return await self._finish(event, status)
                 if event.is_whole:
@@ -94,3 +103,10 @@ class BackgroundConsumer(Consumer):
 
     def _may_reconnect(self) -> bool:
         return self._broken <= MAX_BROKEN or self._record.upstream.token is None
+
+
+def _check_id(event: UpstreamEvent) -> None:
+    """Raise UpstreamInvalid if the event is about work that has begun under an id that cannot be asked for."""
+    answer = event.data.get("response")
+    if isinstance(answer, dict) and "id" in answer:
+        raise UpstreamInvalid

@@ -18,6 +18,7 @@ from shared.core.errors import (
     UpstreamError,
     UpstreamFailed,
     UpstreamMissing,
+    UpstreamOversized,
     UpstreamPaused,
     UpstreamRefused,
     UpstreamSilent,
@@ -35,6 +36,8 @@ from shared.upstreams.protocol import Progress, UpstreamEvent
 
 _log = logger(__name__)
 
+MAX_EVENTS = 1_000_000  # of one response
+
 
 class Consumer(ABC):
     """Reads the upstream of one run. The subclasses have what differs between the two kinds of upstream."""
@@ -51,6 +54,7 @@ class Consumer(ABC):
         self._base = endings.known_object(endings.echoing(lease.record, request))
         self._credentials = redaction.credentials_in(request)
         self._readers_restarted = False  # the event that makes readers start over is in the log
+        self._appended = 0
         self._errors = 0  # errors in a row
         self._broken = 0  # how many of them are streams that broke off
         self._failing_since_s: float | None = None
@@ -110,6 +114,9 @@ class Consumer(ABC):
 
     async def _append(self, event: UpstreamEvent) -> None:
         """Append an event to the log in the form that callers see."""
+        self._appended += 1
+        if max(self._appended, self._log.next_seq) > MAX_EVENTS:
+            raise UpstreamOversized
         said = redaction.masked_echo(event.data, self._credentials)
         ours = stream_events.translated(self._record, self._base, said, is_restarted=self._readers_restarted)
         upstream_next = self._log.upstream_next if event.number is None else event.number + 1

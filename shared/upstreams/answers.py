@@ -1,6 +1,7 @@
 """Reads the HTTP answers of an upstream as progress, as events of a stream, or as errors."""
 
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +20,12 @@ from shared.core.errors import (
 )
 from shared.core.states import Status
 from shared.telemetry.logs import logger
-from shared.upstreams.protocol import MAX_ID, Progress, UpstreamEvent
+from shared.upstreams import decoding
+from shared.upstreams.protocol import AGENT_PREFIX, Progress, UpstreamEvent, is_id
 
 MAX_ANSWER = 33_554_432  # bytes
 MAX_DEPTH = 200
+MAX_CONTAINERS = 1_000_000  # objects and lists, of which each takes 60 bytes of memory and 2 of the answer
 MAX_NUMBER = 10**10
 _REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
 
@@ -40,15 +43,16 @@ class Success:
 def progress_in(answer: Success) -> Progress:
     """Return the progress that a response object shows. Its id is the token until its status is terminal.
 
-    Raises UpstreamInvalid if the body is not a response object, and UpstreamOversized if it is nested too deeply.
+    Raises UpstreamInvalid if the body is not a response object, or is unfinished and has no id to ask for. Raises
+    UpstreamOversized if it is nested too deeply.
     """
     body = parse_object(answer.content)
-    upstream_id = body.get("id")
+    upstream_id = body.get("id") if _is_usable(body.get("id")) else None
     try:
         status = Status(str(body.get("status")))
     except ValueError:
         raise UpstreamInvalid from None
-    if not isinstance(upstream_id, str) or not 0 < len(upstream_id) <= MAX_ID:
+    if upstream_id is None and not status.is_terminal:
         raise UpstreamInvalid
     return Progress(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
 
@@ -56,12 +60,16 @@ def progress_in(answer: Success) -> Progress:
 def parse_event(text: str) -> UpstreamEvent:
     """Return the event in the `data` of a server-sent event.
 
-    Raises UpstreamBroken if it is not a JSON object, and UpstreamOversized if it is nested too deeply.
+    An id of a response that cannot be asked for is left out. Raises UpstreamBroken if it is not a JSON object, and
+    UpstreamOversized if it is nested too deeply.
     """
     try:
         data = parse_object(text)
     except UpstreamInvalid:
         raise UpstreamBroken("an event is not a JSON object") from None
+    answer = data.get("response")
+    if isinstance(answer, dict) and not _is_usable(answer.get("id")):
+        data["response"] = {**answer, "id": None}
     number = data.get("sequence_number")
     return UpstreamEvent(number if isinstance(number, int) and 0 <= number < MAX_NUMBER else None, data)
 
@@ -74,8 +82,11 @@ def whole_event(answer: dict[str, Any]) -> UpstreamEvent:
 def parse_object(content: bytes | str) -> dict[str, Any]:
     """Return a JSON object.
 
-    Raises UpstreamInvalid if the content is not a JSON object, and UpstreamOversized if it has over 200 levels.
+    Raises UpstreamInvalid if the content is not a JSON object. Raises UpstreamOversized if it has over 200 levels, or
+    over a million objects and lists.
     """
+    if _brackets(content) > MAX_CONTAINERS:
+        raise UpstreamOversized
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -87,15 +98,21 @@ def parse_object(content: bytes | str) -> dict[str, Any]:
     return body
 
 
+def _brackets(content: bytes | str) -> int:
+    if isinstance(content, str):
+        return content.count("{") + content.count("[")
+    return content.count(b"{") + content.count(b"[")
+
+
+def _is_usable(name: object) -> bool:
+    """Return whether an id leads to this upstream: none that an agent's token could be."""
+    return is_id(name) and not str(name).startswith(AGENT_PREFIX)
+
+
 async def read_bounded(response: httpx.Response) -> bytes:
-    """Return the whole body. Raise UpstreamOversized if it is over 32 MiB."""
-    chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > MAX_ANSWER:
-            raise UpstreamOversized
-        chunks.append(chunk)
-    return b"".join(chunks)
+    """Return the whole body, decompressed. Raise UpstreamOversized if it is over 32 MiB."""
+    async with aclosing(decoding.decoded(response, MAX_ANSWER)) as pieces:
+        return b"".join([piece async for piece in pieces])
 
 
 def is_event_stream(response: httpx.Response) -> bool:

@@ -20,6 +20,8 @@ from shared.core.states import Status
 from shared.telemetry.operations import Operation
 
 MAX_ID = 512  # characters
+AGENT_PREFIX = "agent:"  # of the models and the tokens of agents
+_DOT_SEGMENTS = (".", "..")  # a URL does not keep them: https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,15 @@ class UpstreamEvent:
 
     @property
     def response_id(self) -> str | None:
-        """The upstream's id of the response, or None if the event has no id of 1 to 512 characters."""
+        """The upstream's id of the response, or None if the event has no id that can be asked for."""
         response = self.data.get("response")
         name = response.get("id") if isinstance(response, dict) else None
-        return name if isinstance(name, str) and 0 < len(name) <= MAX_ID else None
+        return str(name) if is_id(name) else None
+
+
+def is_id(name: object) -> bool:
+    """Return whether an upstream's id can be a segment of a path: 1 to 512 printable characters, but no dot segment."""
+    return isinstance(name, str) and 0 < len(name) <= MAX_ID and name.isprintable() and name not in _DOT_SEGMENTS
 
 
 Authorize = Callable[[], Awaitable[Mapping[str, str]]]

@@ -7,9 +7,8 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from http import HTTPStatus
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -27,7 +26,8 @@ from shared.core.records import Record
 from shared.telemetry import spans
 from shared.telemetry.operations import Operation
 from shared.telemetry.spans import MeasuredSpan
-from shared.upstreams import answers
+from shared.upstreams import answers, decoding
+from shared.upstreams.includes import Includes, is_about, query
 from shared.upstreams.protocol import (
     Authorize,
     BackgroundUpstream,
@@ -40,8 +40,8 @@ from shared.upstreams.protocol import (
 START_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 10.0
 SILENCE_S = 60.0  # OpenAI sends a keepalive after about 30 s
+MAX_STREAM = 268_435_456  # bytes
 _DONE = "[DONE]"
-_REMEMBERED = 100
 _ID = re.compile("/[^/]+")
 _AS_STREAM = {"Accept": "text/event-stream, application/json"}
 
@@ -59,7 +59,7 @@ class _ResponsesApi:
         self._url = f"{base_url.rstrip('/')}/responses"
         self._shown_url = str(httpx.URL(self._url).copy_with(userinfo=b""))
         self._authorize = authorize
-        self._includes = _Includes()
+        self._includes = Includes()
 
     def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
         """Accept every request, because the upstream validates it."""
@@ -71,9 +71,9 @@ class _ResponsesApi:
         """
         path, asked = _path(token), self._includes.accepted(include)
         try:
-            answer = await self._call("GET", path + _query(include=asked), CALL_DEADLINE_S)
+            answer = await self._call("GET", path + query(include=asked), CALL_DEADLINE_S)
         except UpstreamRefused as refusal:
-            if not _is_about(asked, refusal):
+            if not is_about(asked, refusal):
                 raise
             answer = await self._call("GET", path, CALL_DEADLINE_S)
             self._includes.refuse(asked)
@@ -160,7 +160,8 @@ class _ResponsesApi:
                 answer = answers.check_status(response, await answers.read_bounded(response), missing=method != "POST")
                 yield answers.whole_event(answers.parse_object(answer.content))
                 return
-            async with aclosing(sse.messages(response.aiter_bytes(), answers.MAX_ANSWER)) as messages:
+            body = decoding.decoded(response, MAX_STREAM)
+            async with aclosing(body), aclosing(sse.messages(body, answers.MAX_ANSWER)) as messages:
                 async for message in messages:
                     if message.data != _DONE:
                         yield answers.parse_event(message.data)
@@ -188,7 +189,7 @@ class _ResponsesApi:
         self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str], silence_s: float | None
     ) -> httpx.Response:
         content = None if body is None else orjson.dumps(body)
-        sent = {"Content-Type": "application/json"} if content else {}
+        sent = {"Accept-Encoding": decoding.ACCEPTED} | ({"Content-Type": "application/json"} if content else {})
         request = self._client.build_request(
             method,
             self._url + path,
@@ -232,13 +233,13 @@ class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
         path, asked = _path(token), self._includes.accepted(include)
         cursor = {"stream": "true"} if after is None else {"stream": "true", "starting_after": str(after)}
         try:
-            async with aclosing(self._stream("GET", path + _query(cursor, asked))) as events:
+            async with aclosing(self._stream("GET", path + query(cursor, asked))) as events:
                 async for event in events:
                     yield event
         except UpstreamRefused as refusal:
-            if not _is_about(asked, refusal):
+            if not is_about(asked, refusal):
                 raise
-            async with aclosing(self._stream("GET", path + _query(cursor))) as events:
+            async with aclosing(self._stream("GET", path + query(cursor))) as events:
                 async for event in events:
                     yield event
 
@@ -259,34 +260,6 @@ class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
     ) -> AsyncGenerator[UpstreamEvent, None]:
         """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events."""
         return self._start_stream(request, key)
-
-
-class _Includes:
-    """What callers asked to include and this upstream has rejected, so that not every poll is sent twice."""
-
-    def __init__(self) -> None:
-        self._refused: set[tuple[str, ...]] = set()
-
-    def accepted(self, include: Sequence[str]) -> tuple[str, ...]:
-        """Return what to ask for: everything, or nothing if the upstream has rejected it before."""
-        return () if tuple(include) in self._refused else tuple(include)
-
-    def refuse(self, include: tuple[str, ...]) -> None:
-        """Remember that the upstream answers without this, and rejects it."""
-        if len(self._refused) >= _REMEMBERED:
-            self._refused.clear()
-        self._refused.add(include)
-
-
-def _query(parameters: Mapping[str, str] | None = None, include: Sequence[str] = ()) -> str:
-    """Return a query, in which a list is written as OpenAI's SDKs write it."""
-    pairs = [*(parameters or {}).items(), *(("include[]", one) for one in include)]
-    return f"?{urlencode(pairs)}" if pairs else ""
-
-
-def _is_about(include: Sequence[str], refusal: UpstreamRefused) -> bool:
-    """Return whether a refusal may be about what was to be included."""
-    return bool(include) and refusal.status == HTTPStatus.BAD_REQUEST
 
 
 def _provider(host: str) -> str:
