@@ -129,12 +129,16 @@ def _object(members: dict[str, Any], *, in_tool: bool, found: _Found) -> dict[st
     kind = members.get("type")
     listed = _BY_TYPE.get(kind, frozenset()) if isinstance(kind, str) else frozenset()
     in_tool = in_tool or bool(listed)
+    secret = {name for name in members if name in listed or _is_secret_pair(members, name)}
     return {
-        name: _masked(value, found)
-        if name in listed or _is_secret_pair(members, name)
-        else _member(name, value, in_tool=in_tool, found=found)
+        name: _credential(name, value, found) if name in secret else _member(name, value, in_tool=in_tool, found=found)
         for name, value in members.items()
     }
+
+
+def _credential(name: str, value: Any, found: _Found) -> Any:
+    is_headers = _HEADERS.fullmatch(_plain(name)) and _holds_headers(value)
+    return _headers(value, found) if is_headers else _masked(value, found)
 
 
 def _is_secret_pair(members: Mapping[str, Any], name: str) -> bool:

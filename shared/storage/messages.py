@@ -9,6 +9,7 @@ A message that cannot be read raises UnreadableMessage, which carries the bytes.
 older version reads what a newer one sends.
 """
 
+import codecs
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,6 +145,7 @@ class QueuedRequest:
     @classmethod
     def read(cls, message_id: str, body: bytes) -> "QueuedRequest":
         """Return the request in a message. Never raises, because the sender must learn what is wrong."""
+        body = _unmarked(body)
         said, wrong = _loaded(body)
         members = said if isinstance(said, dict) else {}
         rejected, unread = _rejection(members.get("rejected")), {"input": body.decode(errors="replace")[:MAX_UNREAD]}
@@ -193,9 +195,16 @@ def rejected_request(queued: QueuedRequest, rejection: Rejection) -> bytes:
     )
 
 
+def _unmarked(body: bytes) -> bytes:
+    """Return a message without its byte order mark, in UTF-8. Senders on .NET and Windows write one."""
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return body.decode("utf-16", errors="replace").encode()
+    return body.removeprefix(codecs.BOM_UTF8)
+
+
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        loaded = orjson.loads(body)
+        loaded = orjson.loads(_unmarked(body))
     except orjson.JSONDecodeError:
         raise UnreadableMessage("not valid JSON", body) from None
     if not isinstance(loaded, dict):
