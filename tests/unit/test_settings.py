@@ -166,9 +166,7 @@ def test_queued_requests_belong_to_the_first_caller_by_default() -> None:
 def test_the_upstreams_webhooks_may_have_two_secrets() -> None:
     """During a rotation both secrets verify. Without webhooks, no secret is set."""
     assert loaded().upstream_webhook_secrets == ()
-    assert loaded(
-        UPSTREAM_WEBHOOK_SECRET=f" raw text of 24 characters ,{SECRET},"
-    ).upstream_webhook_secrets == (
+    assert loaded(UPSTREAM_WEBHOOK_SECRET=f" raw text of 24 characters ,{SECRET},").upstream_webhook_secrets == (
         "raw text of 24 characters",
         SECRET,
     )
