@@ -105,7 +105,9 @@ def without_credentials_of(request: Mapping[str, Any], progress: Progress) -> Pr
 
 def lacks_output(outcome: Outcome) -> bool:
     """Return whether the answer has no output, so that the items of its stream are the output."""
-    return outcome.reads_body and outcome.status is not Status.CANCELLED and not outcome.answer.get("output")
+    output = outcome.answer.get("output")
+    has_some = isinstance(output, list) and output
+    return outcome.reads_body and outcome.status is not Status.CANCELLED and not has_some
 
 
 def with_items(outcome: Outcome, items: OutputItems) -> Outcome:

@@ -36,8 +36,6 @@ from shared.upstreams.protocol import Progress, UpstreamEvent
 
 _log = logger(__name__)
 
-MAX_EVENTS = 1_000_000  # of one response
-
 
 class Consumer(ABC):
     """Reads the upstream of one run. The subclasses have what differs between the two kinds of upstream."""
@@ -115,7 +113,7 @@ class Consumer(ABC):
     async def _append(self, event: UpstreamEvent) -> None:
         """Append an event to the log in the form that callers see."""
         self._appended += 1
-        if max(self._appended, self._log.next_seq) > MAX_EVENTS:
+        if max(self._appended, self._log.next_seq) > self._ports.config.limits.max_events:
             raise UpstreamOversized
         said = redaction.masked_echo(event.data, self._credentials)
         ours = stream_events.translated(self._record, self._base, said, is_restarted=self._readers_restarted)
