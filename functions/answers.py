@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from functions import invocations
 from shared.bootstrap import service
+from shared.contract import compression
 from shared.contract.callers import Caller
 from shared.contract.requests import MAX_BODY
 from shared.core.backoff import POLL_MIN_MS, poll_delay
@@ -168,15 +169,15 @@ def _json(body: bytes, status: int, headers: Mapping[str, str] | None) -> Respon
 
 
 async def read_json(req: Request) -> bytes:
-    """Return the body. Raise TooLarge before more than 8 MiB are read.
+    """Return the body, decompressed. Raise TooLarge before more than 8 MiB are read or unpacked.
 
-    Raises UnsupportedMediaType if the Content-Type is not JSON or the body is compressed.
+    Raises UnsupportedMediaType if the Content-Type is not JSON, or the body is compressed in another way than with gzip
+    or zstd.
     """
     kind = req.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("The body must be JSON: 'Content-Type: application/json'.", param="Content-Type")
-    if req.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("The body must not be compressed.", param="Content-Encoding")
+    encoding = compression.check_encoding(req.headers.get("content-encoding"))
     declared = req.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:18]) > MAX_BODY:
         raise _too_large()
@@ -186,7 +187,7 @@ async def read_json(req: Request) -> bytes:
         if size > MAX_BODY:
             raise _too_large()
         chunks.append(chunk)
-    return b"".join(chunks)
+    return compression.unpacked(b"".join(chunks), encoding, MAX_BODY)
 
 
 def _too_large() -> TooLarge:

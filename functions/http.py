@@ -61,7 +61,10 @@ async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
         cursors = req.query_params.get("starting_after"), req.headers.get("last-event-id")
         return as_stream(await engine.stream(caller, req.path_params["id"], *cursors))
     prefer = _preference(req)
-    return as_response(await engine.retrieve(caller, req.path_params["id"], prefer.wait_s or 0))
+    include = parameters.known_includes(
+        [value for name in ("include", "include[]") for value in req.query_params.getlist(name)]
+    )
+    return as_response(await engine.retrieve(caller, req.path_params["id"], prefer.wait_s or 0, include))
 
 
 def _preference(req: Request) -> parameters.Preference:

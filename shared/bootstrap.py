@@ -21,6 +21,7 @@ from shared.runtime.ports import Ports
 from shared.senders.callbacks import CallbackSender
 from shared.senders.reply_queues import ReplySender
 from shared.settings import Settings, load_settings, telemetry_target
+from shared.storage.connection import expand_connection
 from shared.storage.messages import HINTS
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
@@ -147,16 +148,16 @@ def _storage(settings: Settings) -> "tuple[Table, QueueServiceClient]":
     from azure.storage.queue.aio import QueueServiceClient
 
     if settings.storage_connection:
-        table = Table.from_connection_string(settings.storage_connection, TABLE, **_table_options())
+        connection = expand_connection(settings.storage_connection)
+        table = Table.from_connection_string(connection, TABLE, **_table_options())
         return (
             cast("Table", table),  # the library annotates its own class
-            QueueServiceClient.from_connection_string(settings.storage_connection, **_queue_options()),
+            QueueServiceClient.from_connection_string(connection, **_queue_options()),
         )
     credential = _credential(settings)
-    host = f"https://{settings.storage_account}"
     return (
-        Table(f"{host}.table.core.windows.net", TABLE, credential=credential, **_table_options()),
-        QueueServiceClient(f"{host}.queue.core.windows.net", credential=credential, **_queue_options()),
+        Table(settings.storage_table_uri or "", TABLE, credential=credential, **_table_options()),
+        QueueServiceClient(settings.storage_queue_uri or "", credential=credential, **_queue_options()),
     )
 
 

@@ -84,13 +84,16 @@ class Engine:
         record, body = await self._wait_for_end(shown, wait_s - (self._ports.clock.elapsed_s() - began_s))
         return record if new.background else await withdrawal.before_answer(self._ports, record), body
 
-    async def retrieve(self, caller: Caller, named: str, wait_s: float = 0) -> tuple[Record, bytes]:
+    async def retrieve(
+        self, caller: Caller, named: str, wait_s: float = 0, include: tuple[str, ...] = ()
+    ) -> tuple[Record, bytes]:
         """Return a response after waiting up to `wait_s` seconds for its end.
 
-        It is returned as the record, and the response object as JSON text.
+        It is returned as the record, and the response object as JSON text. The upstream is asked for what `include`
+        names, beside what the request asked for.
         """
         record = await admission.own(self._ports, caller, named)
-        return await self._wait_for_end(await polling.look(self._ports, record), wait_s)
+        return await self._wait_for_end(await polling.look(self._ports, record, include), wait_s, include)
 
     async def create_stream(self, caller: Caller, new: NewResponse, key: str | None) -> Stream:
         """Accept a response and return its stream from the first event on. The key is as in `create`."""
@@ -227,17 +230,19 @@ class Engine:
         response_id = derived_id(caller.name.encode(), key.encode(), new.raw) if key else new_id()
         return await admission.admit(self._ports, caller, new, response_id, is_repeatable=key is not None)
 
-    async def _wait_for_end(self, shown: tuple[Record, bytes], wait_s: float) -> tuple[Record, bytes]:
+    async def _wait_for_end(
+        self, shown: tuple[Record, bytes], wait_s: float, include: tuple[str, ...] = ()
+    ) -> tuple[Record, bytes]:
         """Return the response when it has ended, or as it is after `wait_s` seconds."""
         clock = self._ports.clock
         until_s = clock.elapsed_s() + wait_s
         while not shown[0].status.is_terminal and (left_s := until_s - clock.elapsed_s()) > 0:
             age_ms = clock.now_ms() - shown[0].created_ms
             await clock.sleep(min(left_s, poll_delay(age_ms, self._ports.random) / 1000))
-            shown = await self._look_again(shown)
+            shown = await self._look_again(shown, include)
         return shown
 
-    async def _look_again(self, shown: tuple[Record, bytes]) -> tuple[Record, bytes]:
+    async def _look_again(self, shown: tuple[Record, bytes], include: tuple[str, ...]) -> tuple[Record, bytes]:
         """Return the response as it is now, or as it was last seen if storage does not answer."""
         try:
             current = await self._ports.store.read(shown[0].id)
@@ -245,7 +250,7 @@ class Engine:
                 return current, await polling.stored_object(self._ports, current)
             if current is None or current.deleted:
                 raise admission.not_found(shown[0].id)
-            return await polling.look(self._ports, current)
+            return await polling.look(self._ports, current, include)
         except StoreError as error:
             _log.warning("wait.deferred", extra={"response": shown[0].id, "error": type(error).__name__})
             return shown

@@ -26,7 +26,8 @@ class Settings:
     upstream_honours_keys: bool
     upstream_is_background: bool
     storage_connection: str | None = field(repr=False)
-    storage_account: str | None
+    storage_table_uri: str | None
+    storage_queue_uri: str | None
     identity_client_id: str | None
     deadline_s: int
     retention_s: int
@@ -43,8 +44,8 @@ class Settings:
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read and check all settings. Raise SettingsError naming the first one that is missing or wrong."""
     connection = _secret(environment, "AzureWebJobsStorage")
-    account = environment.get("AzureWebJobsStorage__accountName") or None
-    if not connection and not account:
+    table_uri, queue_uri = _storage_uris(environment)
+    if not connection and not table_uri:
         raise SettingsError("AzureWebJobsStorage or AzureWebJobsStorage__accountName must be set")
     telemetry_target(environment)
     known = parse_callers(_secret(environment, "CALLERS") or _missing("CALLERS"))
@@ -58,7 +59,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         stream_max_s=_decimal(environment, "STREAM_MAX_S", 1200.0, most=18_000.0),
         stream_heartbeat_s=_decimal(environment, "STREAM_HEARTBEAT_S", 15.0, most=60.0),
         storage_connection=connection,
-        storage_account=account,
+        storage_table_uri=table_uri,
+        storage_queue_uri=queue_uri,
         identity_client_id=environment.get("AZURE_CLIENT_ID") or None,
         deadline_s=_seconds(environment, "RESPONSE_DEADLINE_S", 4 * 3600, most=_longest_s(environment)),
         retention_s=_seconds(environment, "RETENTION_S", 30 * _DAY_S, most=3650 * _DAY_S),
@@ -84,6 +86,39 @@ def telemetry_target(environment: Mapping[str, str] = os.environ) -> str:
     if target == "azure" and not insights:
         raise SettingsError("APPLICATIONINSIGHTS_CONNECTION_STRING must be set where TELEMETRY is azure")
     return target
+
+
+def _storage_uris(environment: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return the addresses of the tables and of the queues, for an account that is reached by identity.
+
+    Azure's other clouds have addresses of their own. There, both services are named, or one of them.
+    """
+    account = environment.get("AzureWebJobsStorage__accountName", "").strip()
+    named = f"https://{account}.%s.core.windows.net" if account else ""
+    table = _service_uri(environment, "AzureWebJobsStorage__tableServiceUri")
+    queue = _service_uri(environment, "AzureWebJobsStorage__queueServiceUri")
+    found = (
+        table or queue.replace(".queue.", ".table.", 1) or named.replace("%s", "table"),
+        queue or table.replace(".table.", ".queue.", 1) or named.replace("%s", "queue"),
+    )
+    if found[0] == found[1] != "":
+        names = "AzureWebJobsStorage__tableServiceUri and AzureWebJobsStorage__queueServiceUri"
+        raise SettingsError(f"{names} must both be set if the account has a domain of its own")
+    return found[0] or None, found[1] or None
+
+
+def _service_uri(environment: Mapping[str, str], name: str) -> str:
+    uri = environment.get(name, "").strip().rstrip("/")
+    if not uri:
+        return ""
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # raises if it is not a number
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise SettingsError(f"{name} must be a URL such as https://ACCOUNT.table.core.windows.net")
+    return uri
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from shared.contract.redaction import without_credentials
 from shared.core import ids
 from shared.core.errors import BadRequest
 
@@ -51,7 +52,7 @@ def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any
     """Return the input of a request as items with ids, in their order.
 
     A string becomes one message of the user. Elements that are not objects are left out. An id that is missing or
-    repeated is replaced with a derived one.
+    repeated is replaced with a derived one. Credentials are masked.
     """
     given = body.get("input")
     if given is None:
@@ -62,7 +63,7 @@ def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any
         if isinstance(item, dict):
             name = _item_id(response_id, n, item)
             found[name if name not in found else _item_id(response_id, n, {})] = item
-    return [{"id": name, **_item(item)} for name, item in found.items()]
+    return [{"id": name, **without_credentials(_item(item))} for name, item in found.items()]
 
 
 def page_of(items: list[dict[str, Any]], page: Page) -> ItemList:

@@ -9,9 +9,11 @@ from shared.core import ids
 from shared.core.errors import BadRequest
 
 MAX_WAIT_S = 60
+MAX_INCLUDES = 20
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _UNIX = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_INCLUDE = re.compile(r"[\x21-\x7e]{1,100}")
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d+)\"?\s*(?=[,;]|$)", re.IGNORECASE)
 _RESPOND_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECASE)
 
@@ -47,6 +49,16 @@ def check_idempotency_key(header: str | None) -> str | None:
             code="invalid_value",
         )
     return header
+
+
+def known_includes(given: object) -> tuple[str, ...]:
+    """Return the values of `include` that can be part of a query, without repeats and at most 20.
+
+    The upstream checks what they mean.
+    """
+    values = given if isinstance(given, list | tuple) else ()
+    named = [one for one in values if isinstance(one, str) and _INCLUDE.fullmatch(one)]
+    return tuple(dict.fromkeys(named))[:MAX_INCLUDES]
 
 
 def last_seen(named: ids.Cursor, starting_after: str | None, last_event_id: str | None) -> int:

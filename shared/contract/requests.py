@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared import json_text
+from shared.contract import parameters
 from shared.core import blobs
 from shared.core.errors import BadRequest
 from shared.core.states import Status, event_type
@@ -20,6 +21,7 @@ MAX_DEPTH = 100
 MAX_ITEMS = 10_000
 EVENTS = tuple(event_type(status) for status in Status if status.is_terminal)
 FOREGROUND_WAIT_S = 200.0
+_ENCRYPTED = "reasoning.encrypted_content"
 _OURS = ("callback_url", "callback_events", "reply_to")
 _QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 # JSON needs six characters for each of these, so sixteen pairs of them would not fit into a property of the table.
@@ -44,15 +46,17 @@ class NewResponse:
     callback_url: str | None = field(repr=False)
     reply_to: str | None
     callback_events: tuple[str, ...] = ()  # the event types that the callback gets, or empty for all
+    include: tuple[str, ...] = ()  # what the upstream is asked to add to its answers
 
     def for_upstream(self, previous_upstream_id: str | None, *, in_background: bool = True) -> dict[str, Any]:
         """Return the body for the upstream, without our fields and with its id of the previous response.
 
-        A background upstream is asked to store the work. A foreground upstream gets the caller's `store`.
+        A background upstream is asked to store the work, because it could not be polled otherwise. The exception is a
+        caller without storage who asks for encrypted reasoning. A foreground upstream gets the caller's `store`.
         """
         sent = {name: value for name, value in self.body.items() if name not in (*_OURS, "previous_response_id")}
         if in_background:
-            sent |= {"background": True, "store": True}
+            sent |= {"background": True, "store": self.store or _ENCRYPTED not in self.include}
         else:
             sent.pop("background", None)
         sent["stream"] = self.stream
@@ -93,6 +97,7 @@ def parse_request(raw: bytes) -> NewResponse:
         callback_url=_text(body, "callback_url", 2048) or (metadata or {}).get("callback_url"),
         reply_to=_queue(_text(body, "reply_to", 63) or (metadata or {}).get("reply_to")),
         callback_events=_events(body, metadata or {}),
+        include=parameters.known_includes(body.get("include")),
     )
 
 

@@ -1,7 +1,8 @@
 """The response object and the webhook event about it, as callers read them.
 
 Every field that any known client requires is always present, and null if it is empty. That satisfies strict clients
-(the Open Responses suite) and tolerant ones. Fields that an upstream omits are taken from the request.
+(the Open Responses suite) and tolerant ones. Fields that an upstream omits are taken from the request. No object has a
+credential of the request or the upstream's id of the response.
 https://developers.openai.com/api/reference/resources/responses
 https://developers.openai.com/api/reference/resources/webhooks
 """
@@ -13,6 +14,8 @@ from typing import Any, TypedDict
 import orjson
 
 from shared.contract import upstream_errors
+from shared.contract.identifiers import our_names, with_our_names
+from shared.contract.redaction import without_credentials
 from shared.contract.upstream_errors import ReportedError
 from shared.core import ids
 from shared.core.records import Record
@@ -53,6 +56,10 @@ _DEFAULTS: dict[str, Any] = {
     "metadata": {},
 }
 _TYPE = "server_error"
+# The fields of which the contract allows no null. An upstream's null there is an omission.
+_NEVER_NULL = frozenset({"model", "object", "output", "parallel_tool_calls", "text", "tool_choice", "tools"})
+_FUNCTION = {"description": None, "parameters": None, "strict": None}
+_SCHEMA_FORMAT = {"description": None, "strict": False}
 _ECHOED = frozenset(_DEFAULTS) - {
     *("id", "object", "created_at", "status", "completed_at", "error", "incomplete_details"),
     *("output", "usage", "metadata", "background", "store"),
@@ -89,8 +96,9 @@ class WebhookEvent(TypedDict, total=False):
 
 
 def echo(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a request that its response repeats."""
-    return {name: request[name] for name in _ECHOED if request.get(name) is not None}
+    """Return the fields of a request that its response repeats, without credentials."""
+    echoed = {name: request[name] for name in _ECHOED if request.get(name) is not None}
+    return dict(without_credentials(echoed))
 
 
 def present(
@@ -98,11 +106,15 @@ def present(
 ) -> dict[str, Any]:
     """Return the response object: the fields of the record, over the upstream's `answer`, over what is known (`base`).
 
-    The answer may be partial. It may also have nulls where the contract requires values, as Azure's have while queued.
-    `now_ms` is the time of the end, in unix milliseconds, if the record has none yet.
+    The answer may be partial. Its nulls are kept where the contract allows them. A null of an unfinished answer is no
+    reason to forget what the request says, because Azure's have nulls while queued. `now_ms` is the time of the end, in
+    unix milliseconds, if the record has none yet.
     """
-    shown = {**_DEFAULTS, **_present(base), **_present(answer)}
-    return shown | _identity(record, status) | _outcome(status, shown, record.ended_ms or now_ms)
+    said = {name: value for name, value in answer.items() if value is not None or _is_told(name, status, base)}
+    known = {name: value for name, value in base.items() if value is not None or name not in _NEVER_NULL}
+    shown = {**_DEFAULTS, **known, **with_our_names(said, our_names(record, answer))}
+    shown |= _identity(record, status) | _outcome(status, shown, record.ended_ms or now_ms)
+    return dict(without_credentials(shown | _nested(shown)))
 
 
 def present_known(record: Record, known: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
@@ -145,6 +157,32 @@ def encode_for_queue(event: WebhookEvent) -> bytes:
     if len(text) <= MAX_MESSAGE:
         return text
     return encode({**event, "data": {"id": event["data"]["id"], "object": "response"}, "truncated": True})
+
+
+def _is_told(name: str, status: Status, base: Mapping[str, Any]) -> bool:
+    """Return whether an upstream's null of this field says more than that it has not filled the field yet."""
+    return name not in _NEVER_NULL and (status.is_terminal or base.get(name) is None)
+
+
+def _nested(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with members that the contract requires and an upstream may omit, with those filled in."""
+    text, reasoning, tools = shown["text"], shown["reasoning"], shown["tools"]
+    return {
+        "text": {**text, "format": _format(text.get("format"))} if isinstance(text, dict) else text,
+        "reasoning": {"effort": None, "summary": None, **reasoning} if isinstance(reasoning, dict) else reasoning,
+        "tools": [_tool(tool) for tool in tools] if isinstance(tools, list) else tools,
+    }
+
+
+def _format(given: object) -> Any:
+    if not isinstance(given, dict):
+        return {"type": "text"}
+    return {**_SCHEMA_FORMAT, **given} if given.get("type") == "json_schema" else given
+
+
+def _tool(tool: Any) -> Any:
+    is_function = isinstance(tool, dict) and tool.get("type") == "function"
+    return {**_FUNCTION, **tool} if is_function else tool
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

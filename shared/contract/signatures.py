@@ -141,15 +141,15 @@ def verifying_key(secret: str) -> bytes:
     """Return the key bytes of a secret that verifies.
 
     These are the bytes that `whsec_` encodes. For another text they are the bytes of the text, as in OpenAI's SDK.
-    Raises ValueError for an empty secret, and for asymmetric keys, because anyone who reads the public key could sign
-    with its text.
+    Raises ValueError for a secret of less than 24 bytes, which can be guessed. The `v1` of `v1,whsec_...`, cut at the
+    comma, is one. Also raises it for asymmetric keys, because anyone who reads the public key could sign with its text.
     """
     if secret.startswith(SECRET_PREFIX):
         return secret_key(secret)
     if secret.startswith((PRIVATE_PREFIX, PUBLIC_PREFIX)):
         raise ValueError(f"a secret to verify with must not start with {PRIVATE_PREFIX} or {PUBLIC_PREFIX}")
-    if not secret:
-        raise ValueError("a secret to verify with must not be empty")
+    if len(secret.encode()) < MIN_KEY_BYTES:
+        raise ValueError(f"a secret to verify with must hold at least {MIN_KEY_BYTES} bytes")
     return secret.encode()
 
 

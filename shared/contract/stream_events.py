@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.contract import responses, sse
+from shared.contract.identifiers import our_names, with_our_names
+from shared.contract.redaction import without_credentials
 from shared.contract.synthesized_events import output_events
 from shared.contract.upstream_events import answer_in, is_about_response, kind_of
 from shared.core import ids
@@ -57,11 +59,13 @@ def translated(
     kind = kind_of(sent)
     if kind is None or kind in _HIDDEN or not is_about_response(sent):
         return None
+    answer = answer_in(sent) or {}
     if kind not in _PROGRESS:
-        return _event(kind, {name: value for name, value in sent.items() if name not in _OURS})
+        fields = {name: value for name, value in sent.items() if name not in _OURS}
+        return _event(kind, without_credentials(with_our_names(fields, our_names(record, answer))))
     if told in (Status.IN_PROGRESS, _PROGRESS[kind]):
         return None
-    return _status_event(kind, record, _PROGRESS[kind], answer_in(sent) or {}, base)
+    return _status_event(kind, record, _PROGRESS[kind], answer, base)
 
 
 def terminal_events(status: Status, response: Mapping[str, Any]) -> tuple[Event, ...]:

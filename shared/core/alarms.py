@@ -46,6 +46,7 @@ class Alarm:
     tries: int = 0  # errors of the upstream in a row, or unclaimed offers of a run in a row
     counted: int = 0  # tries that may have begun work upstream, the one under way included
     token: str = ""  # the upstream's continuation token
+    include: tuple[str, ...] = ()  # what the upstream is asked to add to the answer of a poll
     born_ms: int = 0  # when the response was created. The wait between polls grows with its age.
     deadline_ms: int = 0  # when the response, or stopping it upstream, is given up
     read_ms: int = 0  # when the record was last read for this alarm

@@ -22,6 +22,7 @@ UpstreamError                the upstream's fault
   UpstreamUnusable           its answer cannot be used
     UpstreamOversized        it is larger, or nested deeper, than we keep
     UpstreamInvalid          it is not a response object
+      UpstreamUnnamed        it is one of unfinished work, and has no id to ask for
 StoreError                   storage's fault
   Conflict                   another write came first: read again, decide again
   StoreUnavailable           storage did not answer
@@ -226,6 +227,12 @@ class UpstreamInvalid(UpstreamUnusable):
 
     code = "upstream_invalid"
     message = "The upstream's answer is not a response object."
+
+
+class UpstreamUnnamed(UpstreamInvalid):
+    """The upstream has begun work under an id that cannot be asked for. Another try would only begin more of it."""
+
+    message = "The upstream's answer is about unfinished work, and has no id to ask for."
 
 
 class StoreError(Exception):

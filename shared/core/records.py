@@ -84,6 +84,8 @@ class RequestInfo:
     callback_url: str | None = field(default=None, repr=False)
     reply_to: str | None = None
     callback_events: tuple[str, ...] = ()  # the event types that the callback gets, or empty for all
+    include: tuple[str, ...] = ()  # what the upstream adds to its answers only on request
+    has_credentials: bool = False  # the request row has some, which no answer may repeat
     correlation_id: str | None = None  # the sender's id of a queued request, repeated on its events
 
     def targets(self, event: str) -> tuple[Target, ...]:

@@ -103,6 +103,7 @@ def poll_alarm(record: Record, token: str, now_ms: int, random: Random, least_ms
         Kind.POLL,
         record.id,
         token=token,
+        include=record.request.include,
         born_ms=record.created_ms,
         deadline_ms=record.deadline_ms,
         read_ms=now_ms,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from shared.contract import redaction
 from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse
 from shared.core import ids
@@ -65,6 +66,8 @@ def new_record(
         callback_url=new.callback_url,
         callback_events=new.callback_events,
         reply_to=new.reply_to,
+        include=new.include,
+        has_credentials=bool(redaction.credentials_in(new.body)),
     )
     return Record(
         response_id,

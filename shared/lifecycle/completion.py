@@ -1,6 +1,8 @@
 """Completion: ends a response. All ends take this path: the upstream's, a cancel, a deadline and a fault."""
 
-from shared.core import blobs, response_transitions
+from shared.contract import redaction
+from shared.contract.output_items import OutputItems
+from shared.core import blobs, event_log, response_transitions
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.records import Record
@@ -21,16 +23,21 @@ async def end(
     held: Alarm | None = None,
     *,
     epoch: int | None = None,
+    items: OutputItems | None = None,
 ) -> Record | None:
     """End a response unless it has ended. Return its record as it then is, or None if it does not exist.
 
     `record` is the record as last read, or None if it was not read. With an epoch, the response is ended only while its
     run has that epoch. The alarm `held`, which the caller owns, is removed in the same transaction, also if the
-    response had ended before.
+    response had ended before. If the outcome has no output, it gets the items of the stream: `items`, or else those in
+    the event log.
     """
     record = record or await ports.store.read(response_id)
-    if record and outcome.reads_body:
+    if record and outcome.reads_body and not record.status.is_terminal:
         record = await with_object(ports, record)
+        if endings.lacks_output(outcome):
+            outcome = endings.with_items(outcome, items or await _logged_items(ports, record))
+        outcome = endings.without_echo(outcome, await credentials_of(ports, record))
 
     def transition(current: Record) -> ChangeSet | None:
         if current.status.is_terminal or (epoch is not None and current.run.epoch != epoch):
@@ -41,6 +48,28 @@ async def end(
         return response_transitions.end(current, ending, ports.clock.now_ms(), ports.config.limits.retention_ms)
 
     return await update(ports, record, response_id, transition, held)
+
+
+async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:
+    """Return the credentials of the request, which no answer may repeat. Most requests have none."""
+    packed = await ports.store.request(record.id) if record.request.has_credentials else None
+    return redaction.credentials_in(blobs.unpack(packed)) if packed else frozenset()
+
+
+async def _logged_items(ports: Ports, record: Record) -> OutputItems:
+    """Return the finished items in the event log since its last restart. A response without a stream has none."""
+    items = OutputItems()
+    is_full = record.request.stream and record.log.next_seq > 1
+    key = event_log.batch_key_before(record.id, record.log.valid_from - 1)
+    while is_full:
+        page = await ports.store.log(record.id, key)
+        for batch in page.batches:
+            skipped = 0 if batch.ends else max(0, record.log.valid_from - batch.first)
+            for event in () if batch.ends else batch.events[skipped:]:
+                items.take(event)
+            key = batch.next_key
+        is_full = page.is_full
+    return items
 
 
 async def with_object(ports: Ports, record: Record) -> Record:

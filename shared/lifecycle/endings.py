@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared.contract import responses, stream_events
+from shared.contract import redaction, responses, stream_events
+from shared.contract.output_items import OutputItems
 from shared.core import blobs, event_log
 from shared.core.blobs import Oversized
-from shared.core.errors import UpstreamError, UpstreamFailed, UpstreamRefused, UpstreamUnusable
+from shared.core.errors import UpstreamError, UpstreamFailed, UpstreamOversized, UpstreamRefused, UpstreamUnusable
 from shared.core.event_log import Event
 from shared.core.records import ExecutionMode, Record
 from shared.core.response_transitions import Ending
@@ -115,11 +116,40 @@ def lost(message: str, now_ms: int) -> Outcome:
 
 
 def with_our_ids(refusal: UpstreamRefused, record: Record, request: Mapping[str, Any]) -> UpstreamRefused:
-    """Return the refusal with our id of the previous response in its message, which the caller knows."""
+    """Return the refusal with our id of the previous response, which the caller knows, and without credentials."""
     theirs = request.get("previous_response_id")
     if theirs and record.request.previous_id:
         refusal.message = refusal.message.replace(theirs, record.request.previous_id)
+    refusal.message = redaction.masked_text(refusal.message, redaction.credentials_in(request))
     return refusal
+
+
+def without_credentials_of(request: Mapping[str, Any], progress: Progress) -> Progress:
+    """Return the progress without an echo of the request's credentials."""
+    answer = redaction.masked_echo(progress.answer, redaction.credentials_in(request))
+    return replace(progress, answer=answer)
+
+
+def lacks_output(outcome: Outcome) -> bool:
+    """Return whether the answer has no output, so that the items of its stream are the output."""
+    output = outcome.answer.get("output")
+    has_some = isinstance(output, list) and output
+    return outcome.reads_body and outcome.status is not Status.CANCELLED and not has_some
+
+
+def with_items(outcome: Outcome, items: OutputItems) -> Outcome:
+    """Return an outcome whose output are the items that the stream told.
+
+    If they are too large to be kept, a failure stays without them, and any other outcome fails.
+    """
+    if items.is_oversized and outcome.status is not Status.FAILED:
+        return unusable(UpstreamOversized(), outcome.now_ms)
+    return replace(outcome, answer={**outcome.answer, "output": items.items})
+
+
+def without_echo(outcome: Outcome, credentials: frozenset[str]) -> Outcome:
+    """Return an outcome whose answer does not repeat the credentials of the request."""
+    return replace(outcome, answer=redaction.masked_echo(dict(outcome.answer), credentials))
 
 
 def echoing(record: Record, request: Mapping[str, Any]) -> Record:
@@ -140,7 +170,7 @@ def ending_of(record: Record, outcome: Outcome) -> Ending:
     try:
         ending = _packed(outcome.status, shown, outcome)
     except Oversized:
-        return _too_large(record, outcome)
+        return _too_large(record, outcome) if outcome.status is not Status.FAILED else _bare(record, shown, outcome)
     if outcome.session is not None:
         ending = _with_session(ending, outcome.session)
     is_polled = record.run.mode is ExecutionMode.POLL
@@ -171,6 +201,14 @@ def _too_large(record: Record, outcome: Outcome) -> Ending:
     model = {"model": record.request.model}
     shown = responses.present(record, Status.FAILED, failure, model, outcome.now_ms)
     return _packed(Status.FAILED, shown, outcome)
+
+
+def _bare(record: Record, shown: Mapping[str, Any], outcome: Outcome) -> Ending:
+    """Return a failure without its output, which is too large, so that its reason is kept."""
+    try:
+        return _packed(outcome.status, {**shown, "output": []}, outcome)
+    except Oversized:
+        return _too_large(record, outcome)
 
 
 def _with_session(ending: Ending, session: Mapping[str, Any]) -> Ending:

@@ -5,7 +5,8 @@ checked. Its alarm is leased for as long as the poll may take. When the poll end
 count of attempts becomes 0. Without that, a long healthy wait would look like a poll that crashes its process.
 """
 
-from shared.contract import responses
+from shared import json_text
+from shared.contract import redaction, responses
 from shared.core import blobs, response_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import poll_delay, retry_delay
@@ -47,7 +48,7 @@ async def on_poll_alarm(ports: Ports, alarm: Alarm, now_ms: int) -> None:
         await completion.end(ports, record, alarm.id, endings.deadline_exceeded(now_ms), alarm)
         return
     try:
-        progress = await _poll(ports, alarm.id, alarm.token)
+        progress = await _poll(ports, alarm.id, alarm.token, alarm.include)
     except UpstreamMissing:
         await _on_missing(ports, alarm, now_ms)
     except UpstreamOversized as error:
@@ -113,26 +114,57 @@ async def record_progress(ports: Ports, record: Record, progress: Progress) -> R
 # For callers
 
 
-async def look(ports: Ports, record: Record) -> tuple[Record, bytes]:
+async def look(ports: Ports, record: Record, include: tuple[str, ...] = ()) -> tuple[Record, bytes]:
     """Return the record of a response, and its object as JSON text for a caller.
 
     The upstream is asked first, at most once a second per response. If it cannot be asked, the stored object is
-    returned. The alarm is left alone.
+    returned. `include` is what the caller wants beside what the request asked for. The alarm is left alone.
     """
     upstream = record.upstream
+    included = tuple(dict.fromkeys((*record.request.include, *include)))
+    if record.status.is_terminal and included != record.request.include:
+        return record, await _enriched(ports, record, included)
     if not record.status.is_terminal and upstream.token and record.run.mode is ExecutionMode.POLL:
-        record, progress = await _look_upstream(ports, record, upstream.token)
+        record, progress = await _look_upstream(ports, record, upstream.token, included)
         if progress and not record.status.is_terminal:
-            known = endings.known_object(await completion.with_object(ports, record))
-            shown = responses.present(record, record.status, progress.answer, known, ports.clock.now_ms())
-            return record, responses.encode(shown)
+            return record, await _unfinished(ports, record, progress)
     return record, await stored_object(ports, record)
 
 
-async def _look_upstream(ports: Ports, record: Record, token: str) -> tuple[Record, Progress | None]:
+async def _unfinished(ports: Ports, record: Record, progress: Progress) -> bytes:
+    known = endings.known_object(await completion.with_object(ports, record))
+    answer = redaction.masked_echo(progress.answer, await completion.credentials_of(ports, record))
+    return responses.encode(responses.present(record, record.status, answer, known, ports.clock.now_ms()))
+
+
+async def _enriched(ports: Ports, record: Record, include: tuple[str, ...]) -> bytes:
+    """Return the object of an ended response with the output that its upstream shows now.
+
+    If the upstream cannot be asked, or shows another end or no output, the stored object is returned.
+    """
+    stored, upstream_id = await stored_object(ports, record), record.upstream.id
+    if not upstream_id or not ports.upstreams.of(record.request.model).is_background:
+        return stored
+    try:
+        progress = await _poll(ports, record.id, upstream_id, include, accepts_past=True)
+    except UpstreamError as error:
+        _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})
+        return stored
+    if progress.status is not record.status or not progress.answer.get("output"):
+        return stored
+    answer = {"id": progress.answer.get("id"), "output": progress.answer["output"]}
+    answer = redaction.masked_echo(answer, await completion.credentials_of(ports, record))
+    return responses.encode(
+        responses.present(record, record.status, answer, json_text.read_tolerantly(stored), record.ended_ms)
+    )
+
+
+async def _look_upstream(
+    ports: Ports, record: Record, token: str, include: tuple[str, ...]
+) -> tuple[Record, Progress | None]:
     progress = None
     try:
-        progress = await _poll(ports, record.id, token, accepts_past=True)
+        progress = await _poll(ports, record.id, token, include, accepts_past=True)
         if progress.token is None:
             outcome = endings.by_progress(progress, ports.clock.now_ms())
             return await completion.end(ports, record, record.id, outcome) or record, progress
@@ -151,9 +183,11 @@ async def end_announced(ports: Ports, record: Record, token: str) -> Record | No
     Raises Unavailable if the upstream cannot be asked, or does not show the end yet.
     """
     try:
-        progress = await _poll(ports, record.id, token)
+        progress = await _poll(ports, record.id, token, record.request.include)
         if progress.token:
-            progress = await _poll(ports, record.id, token)  # the first poll may have begun before the end
+            progress = await _poll(
+                ports, record.id, token, record.request.include
+            )  # the first poll may have begun before the end
     except UpstreamOversized as error:
         return await completion.end(ports, record, record.id, endings.unusable(error, ports.clock.now_ms()))
     except UpstreamError as error:
@@ -163,10 +197,13 @@ async def end_announced(ports: Ports, record: Record, token: str) -> Record | No
     return await completion.end(ports, record, record.id, endings.by_progress(progress, ports.clock.now_ms()))
 
 
-async def _poll(ports: Ports, response_id: str, token: str, *, accepts_past: bool = False) -> Progress:
-    """Ask the upstream. Simultaneous polls of one response in this process share one call."""
+async def _poll(
+    ports: Ports, response_id: str, token: str, include: tuple[str, ...], *, accepts_past: bool = False
+) -> Progress:
+    """Ask the upstream. Simultaneous polls of one response in this process, for the same content, share one call."""
     upstream = ports.upstreams.of(token)
-    return await ports.polls.call(response_id, lambda: upstream.poll(token), accepts_past=accepts_past)
+    key = (response_id, include)
+    return await ports.polls.call(key, lambda: upstream.poll(token, include), accepts_past=accepts_past)
 
 
 async def stored_object(ports: Ports, record: Record) -> bytes:

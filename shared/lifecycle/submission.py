@@ -128,7 +128,7 @@ async def _start(
     except UpstreamError as other:
         error = other
     else:
-        return await record_start(ports, record, held, progress)
+        return await record_start(ports, record, held, endings.without_credentials_of(request, progress))
     return await failed_starts.settle(ports, record, held, error, is_first=is_first)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.contract import upstream_events
 from shared.contract.upstream_events import ItemProgress, Numbering
-from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamMissing, UpstreamRefused
+from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnnamed
 from shared.lifecycle import endings
 from shared.runs.consumer import Consumer
 from shared.runs.lease import Lease
@@ -41,13 +41,14 @@ class BackgroundConsumer(Consumer):
         numbering, items = Numbering(self._log.upstream_next), ItemProgress()
         async with aclosing(await self._open(token)) as events:
             async for event in events:
-                # the number of a heartbeat may be that of the next event
-                if not self._is_heard(event) or not (token or event.response_id):
-                    continue
-                if token is None:
-                    await self._begin(event)
-                    token = event.response_id
-                if status := upstream_events.end_of(event.data):
+                if not self._is_heard(event):
+                    continue  # its number may be that of the next event
+                token = token or await self._begin(event)
+                status = upstream_events.end_of(event.data)
+                if not token and not (status and status.is_terminal):
+                    _check_id(event)
+                    continue  # a sign of life before the work has an id
+                if status:
                     return await self._finish(event, status)
                 if event.is_whole:
                     raise UpstreamMissing("the upstream has answered, but not with a stream")
@@ -75,10 +76,12 @@ class BackgroundConsumer(Consumer):
         upstream_next = self._log.upstream_next
         if self._log.next_seq > 1 and not upstream_next:
             raise UpstreamMissing("the events of the stream have no numbers to resume from")
-        return self._upstream.resume(token, upstream_next - 1 if upstream_next else None)
+        return self._upstream.resume(token, upstream_next - 1 if upstream_next else None, self._record.request.include)
 
-    async def _begin(self, event: UpstreamEvent) -> None:
-        """Record the upstream's id of the work before any reader sees an event of it."""
+    async def _begin(self, event: UpstreamEvent) -> str | None:
+        """Record the upstream's id of the work before any reader sees an event of it. Return it, if there is one."""
+        if event.response_id is None:
+            return None
         live = self._log.is_live and not event.is_whole
         status = upstream_events.status_after(event.data)
         is_ours = await self._lease.record_start(event.response_id, status, is_background=True, live=live)
@@ -87,6 +90,7 @@ class BackgroundConsumer(Consumer):
             raise UpstreamBroken("the work was started before")
         self.settled.set()
         self._decided.set()
+        return event.response_id
 
     async def _on_refused(self, refusal: UpstreamRefused) -> UpstreamRefused | None:
         if self._record.upstream.token is None:
@@ -107,3 +111,10 @@ class BackgroundConsumer(Consumer):
 
     def _may_reconnect(self) -> bool:
         return self._broken <= MAX_BROKEN
+
+
+def _check_id(event: UpstreamEvent) -> None:
+    """Raise UpstreamUnnamed if the event is about work that has begun under an id that cannot be asked for."""
+    answer = event.data.get("response")
+    if isinstance(answer, dict) and "id" in answer:
+        raise UpstreamUnnamed

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
-from shared.contract import stream_events, upstream_events
+from shared.contract import redaction, stream_events, upstream_events
 from shared.core import response_transitions, run_transitions
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.errors import (
@@ -17,6 +17,7 @@ from shared.core.errors import (
     UpstreamError,
     UpstreamFailed,
     UpstreamMissing,
+    UpstreamOversized,
     UpstreamPaused,
     UpstreamRefused,
     UpstreamSilent,
@@ -51,9 +52,11 @@ class Consumer(ABC):
         self._request = request
         self._decided = decided
         self._base = endings.known_object(endings.echoing(lease.record, request))
+        self._credentials = redaction.credentials_in(request)
         self._is_counted = not lease.record.upstream.has_begun  # the write that gave us the run counted the first try
         self._is_trying = False  # a create is under way that the upstream has not accepted yet
         self._free = 0  # tries in a row that began nothing
+        self._appended = 0
         self._errors = 0  # errors in a row
         self._broken = 0  # how many of them are streams that broke off
         self._failing_since_s: float | None = None
@@ -99,6 +102,7 @@ class Consumer(ABC):
                 await self._log.drain()
                 await self._on_stream_lost(error)
             case UpstreamUnusable():
+                await self._log.drain()
                 await self._lease.end(endings.unusable(error, self._now_ms(), stop=True))
             case _:
                 return await self._tolerate(error, progressed=progressed)
@@ -136,7 +140,11 @@ class Consumer(ABC):
 
         `upstream_next` is the number of the upstream's next event, or 0 if its stream cannot be resumed.
         """
-        ours = stream_events.translated(self._record, self._base, event.data, told=self._log.told)
+        self._appended += 1
+        if max(self._appended, self._log.next_seq) > self._ports.config.limits.max_events:
+            raise UpstreamOversized
+        said = redaction.masked_echo(event.data, self._credentials)
+        ours = stream_events.translated(self._record, self._base, said, told=self._log.told)
         await self._log.append(ours, upstream_next, upstream_events.status_after(event.data))
 
     async def _finish(self, event: UpstreamEvent, status: Status) -> None:
@@ -158,6 +166,7 @@ class Consumer(ABC):
 
     async def _restart_readers(self) -> None:
         """Make readers discard what they have, unless they can have only `response.created`."""
+        self._lease.items.clear()
         if self._log.next_seq > 1:
             await self._log.restart(stream_events.restart_event(self._record, self._base))
 

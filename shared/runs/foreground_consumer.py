@@ -125,7 +125,7 @@ class ForegroundConsumer(Consumer):
         if token is None:
             return None
         try:
-            progress = await self._upstream.poll(token)
+            progress = await self._upstream.poll(token, self._record.request.include)
         except (UpstreamMissing, UpstreamRefused, UpstreamFailed, UpstreamUnusable):
             return None
         return None if progress.status is Status.CANCELLED else progress

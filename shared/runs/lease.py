@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from shared.contract.output_items import OutputItems
 from shared.core import run_transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
@@ -42,6 +43,7 @@ class Lease:
         self._until_ms = min(record.deadline_ms, ports.clock.now_ms() + HOLD_MAX_MS)
         self.record = record
         self.alarm = alarm
+        self.items = OutputItems()  # of a response without an event log
         self.concluded = asyncio.Event()  # cleared while an end is being written
         self.concluded.set()
         self._is_given_up = False
@@ -95,9 +97,13 @@ class Lease:
         response_id, epoch = self.record.id, self.record.run.epoch
         self.concluded.clear()
         try:
-            await self.insist(lambda: completion.end(self._ports, None, response_id, outcome, self.alarm, epoch=epoch))
+            await self.insist(lambda: self._end(response_id, epoch, outcome))
         finally:
             self.concluded.set()
+
+    async def _end(self, response_id: str, epoch: int, outcome: Outcome) -> None:
+        items = None if self.record.request.stream else self.items
+        await completion.end(self._ports, None, response_id, outcome, self.alarm, epoch=epoch, items=items)
 
     async def count_try(self) -> None:
         """Count a try of a create before it is made. Raises Lost if this process has lost the run."""

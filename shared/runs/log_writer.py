@@ -19,7 +19,8 @@ class LogWriter:
     """The end of an event log whose last events are not stored yet.
 
     A live reader gets an event only when the record has reserved its number, so no later holder gives that number to
-    another event. A response that was not created as a stream has no log, and only its status is kept.
+    another event. A response that was not created as a stream has no log. Only its status and its finished items are
+    kept.
     """
 
     def __init__(self, ports: Ports, lease: Lease, feed: LiveFeed | None) -> None:
@@ -59,6 +60,8 @@ class LogWriter:
             self._status = later(self._status, status)
             if event is not None and self._has_log:
                 self._take(event)
+            elif event is not None:
+                self._lease.items.take(event)
             self._changed.notify_all()
 
     def _has_room(self, event: Event | None = None) -> bool:

@@ -15,6 +15,7 @@ class Limits:
     retention_ms: int = 30 * 86_400_000  # how long after its end a stored response is kept
     honours_keys: bool = False  # whether the upstream starts once per Idempotency-Key
     upstream_webhooks_enabled: bool = False  # whether the upstream announces its ends, so that polls are a safety net
+    max_events: int = 1_000_000  # of the streams of one response, after which it is given up
     start_wait_s: float = 20.0  # how long a repeat waits for the first request, and a stream for the upstream
 
     @property

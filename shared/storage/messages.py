@@ -15,6 +15,7 @@ still read. A process of such a release drops an offer of this one, and the run'
 request that this one sent again for a new request. So let `requests` run empty before the deployment that replaces it.
 """
 
+import codecs
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,6 +159,7 @@ class QueuedRequest:
     @classmethod
     def read(cls, message_id: str, body: bytes) -> "QueuedRequest":
         """Return the request in a message. Never raises, because the sender must learn what is wrong."""
+        body = _unmarked(body)
         said, wrong = _loaded(body)
         members = said if isinstance(said, dict) else {}
         rejected, unread = _rejection(members.get("rejected")), {"input": body.decode(errors="replace")[:MAX_UNREAD]}
@@ -207,9 +209,16 @@ def rejected_request(queued: QueuedRequest, rejection: Rejection) -> bytes:
     )
 
 
+def _unmarked(body: bytes) -> bytes:
+    """Return a message without its byte order mark, in UTF-8. Senders on .NET and Windows write one."""
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return body.decode("utf-16", errors="replace").encode()
+    return body.removeprefix(codecs.BOM_UTF8)
+
+
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        loaded = json_text.read(body)
+        loaded = json_text.read(_unmarked(body))
     except InvalidJson:
         raise UnreadableMessage("not valid JSON", body) from None
     if not isinstance(loaded, dict):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,16 +21,18 @@ from shared.core.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
     UpstreamUncertain,
+    UpstreamUnnamed,
 )
 from shared.core.states import Status
 from shared.json_text import InvalidJson
 from shared.telemetry.logs import logger
-from shared.upstreams import tries
-from shared.upstreams.protocol import MAX_ID, Progress, UpstreamEvent
+from shared.upstreams import decoding, tries
+from shared.upstreams.protocol import AGENT_PREFIX, Progress, UpstreamEvent, is_id
 from shared.upstreams.tries import Meaning
 
 MAX_ANSWER = 33_554_432  # bytes
 MAX_DEPTH = 200
+MAX_CONTAINERS = 1_000_000  # objects and lists, of which each takes 60 bytes of memory and 2 of the answer
 # What a call about existing work is refused with. A create is read by the table in `tries`.
 _REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
 
@@ -47,13 +50,14 @@ class Success:
 def progress_in(answer: Success) -> Progress:
     """Return the progress that a response object shows. Its id is the token until its status is terminal.
 
-    Raises UpstreamFailed if the body is an error instead, UpstreamInvalid if it is anything else, and UpstreamOversized
-    if it is nested too deeply.
+    Raises UpstreamFailed if the body is an error instead, UpstreamInvalid if it is anything else, UpstreamUnnamed if it
+    is unfinished and has no id to ask for, and UpstreamOversized if it is nested too deeply.
     """
     body = response_in(answer.content)
-    status, upstream_id = Status(body["status"]), body.get("id")
-    if not isinstance(upstream_id, str) or not 0 < len(upstream_id) <= MAX_ID:
-        raise UpstreamInvalid
+    status = Status(body["status"])
+    upstream_id = body.get("id") if _is_usable(body.get("id")) else None
+    if upstream_id is None and not status.is_terminal:
+        raise UpstreamUnnamed
     return Progress(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
 
 
@@ -92,14 +96,15 @@ def whole_event(content: bytes) -> UpstreamEvent:
 
     Raises as `progress_in`, but needs no id.
     """
-    answer = response_in(content)
+    answer = with_usable_id(response_in(content))
     return UpstreamEvent(None, {"type": f"response.{answer['status']}", "response": answer}, is_whole=True)
 
 
 def parse_object(content: bytes | str) -> dict[str, Any]:
     """Return a JSON object, in the tolerant reading.
 
-    Raises UpstreamInvalid if the content is not a JSON object, and UpstreamOversized if it has over 200 levels.
+    Raises UpstreamInvalid if the content is not a JSON object. Raises UpstreamOversized if it has over 200 levels, or
+    over a million objects and lists.
     """
     body = _parse(content)
     if not isinstance(body, dict):
@@ -108,6 +113,8 @@ def parse_object(content: bytes | str) -> dict[str, Any]:
 
 
 def _parse(content: bytes | str) -> Any:
+    if _brackets(content) > MAX_CONTAINERS:
+        raise UpstreamOversized
     try:
         body = json_text.read_tolerantly(content)
     except InvalidJson:
@@ -117,9 +124,26 @@ def _parse(content: bytes | str) -> Any:
     return body
 
 
+def _brackets(content: bytes | str) -> int:
+    if isinstance(content, str):
+        return content.count("{") + content.count("[")
+    return content.count(b"{") + content.count(b"[")
+
+
+def _is_usable(name: object) -> bool:
+    """Return whether an id leads to this upstream: none that an agent's token could be."""
+    return is_id(name) and not str(name).startswith(AGENT_PREFIX)
+
+
+def with_usable_id(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return a response object whose id is None if it cannot be asked for."""
+    return answer if "id" not in answer or _is_usable(answer["id"]) else {**answer, "id": None}
+
+
 async def read_bounded(response: httpx.Response) -> bytes:
-    """Return the whole body. Raise UpstreamOversized if it is over 32 MiB."""
-    return await gathered(response.aiter_bytes())
+    """Return the whole body, decompressed. Raise UpstreamOversized if it is over 32 MiB."""
+    async with aclosing(decoding.decoded(response, MAX_ANSWER)) as pieces:
+        return b"".join([piece async for piece in pieces])
 
 
 async def gathered(chunks: AsyncIterator[bytes]) -> bytes:
@@ -169,3 +193,9 @@ def _refusal(status: int, reported: ReportedError) -> UpstreamRefused:
     message = reported.message or f"The upstream refused the request with status {status}."
     kind = reported.type if reported.message else None
     return UpstreamRefused(status, message, param=reported.param, code=reported.code, kind=kind)
+
+
+def trouble(error: httpx.HTTPError) -> UpstreamUnavailable:
+    """Return what an error of the client means. It has only the name of its class, because a text may name a secret."""
+    name = type(error).__name__
+    return UpstreamUnavailable(name) if tries.of_transport(name) is Meaning.FREE else UpstreamUncertain(name)

@@ -10,7 +10,7 @@ the same prefix. The default upstream serves all other models.
 responses of Agent Framework have the same form.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -20,6 +20,8 @@ from shared.core.states import Status
 from shared.telemetry.operations import Operation
 
 MAX_ID = 512  # characters
+AGENT_PREFIX = "agent:"  # of the models and the tokens of agents
+_DOT_SEGMENTS = (".", "..")  # a URL does not keep them: https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,15 @@ class UpstreamEvent:
 
     @property
     def response_id(self) -> str | None:
-        """The upstream's id of the response, or None if the event has no id of 1 to 512 characters."""
+        """The upstream's id of the response, or None if the event has no id that can be asked for."""
         response = self.data.get("response")
         name = response.get("id") if isinstance(response, dict) else None
-        return name if isinstance(name, str) and 0 < len(name) <= MAX_ID else None
+        return str(name) if is_id(name) else None
+
+
+def is_id(name: object) -> bool:
+    """Return whether an upstream's id can be a segment of a path: 1 to 512 printable characters, but no dot segment."""
+    return isinstance(name, str) and 0 < len(name) <= MAX_ID and name.isprintable() and name not in _DOT_SEGMENTS
 
 
 Authorize = Callable[[], Awaitable[Mapping[str, str]]]
@@ -124,15 +131,19 @@ class BackgroundUpstream(_Upstream, Protocol):
     async def start(self, request: dict[str, Any], key: str) -> Progress:
         """Start the work and return its first progress."""
 
-    async def poll(self, token: str) -> Progress:
-        """Return how far the work is. Raise UpstreamMissing if the upstream does not know it."""
+    async def poll(self, token: str, include: Sequence[str] = ()) -> Progress:
+        """Return how far the work is. Raise UpstreamMissing if the upstream does not know it.
+
+        `include` names what the upstream adds to its answer only on request. One that rejects it answers without it.
+        """
 
     def stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
         """Start the work and yield its events. Raise UpstreamBroken if they break off."""
 
-    def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
+    def resume(self, token: str, after: int | None, include: Sequence[str] = ()) -> AsyncGenerator[UpstreamEvent, None]:
         """Yield the events of work under way with numbers above `after`, or all of them for None.
 
+        `include` is as in `poll`.
         Raises UpstreamMissing or UpstreamRefused if the stream is no longer available, and UpstreamBroken if it breaks
         off.
         """
@@ -152,7 +163,7 @@ class ForegroundUpstream(_Upstream, Protocol):
         UpstreamPaused if the work goes on without a reader for a while.
         """
 
-    async def poll(self, _token: str) -> Progress:
+    async def poll(self, _token: str, _include: Sequence[str] = ()) -> Progress:
         """Return how far earlier work is. Raise UpstreamMissing if it is unknown, which is the default."""
         raise UpstreamMissing
 

@@ -5,7 +5,7 @@ https://developers.openai.com/api/reference/resources/responses
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
@@ -27,7 +27,8 @@ from shared.telemetry import spans
 from shared.telemetry.logs import logger
 from shared.telemetry.operations import Operation
 from shared.telemetry.spans import MeasuredSpan
-from shared.upstreams import answers, streams, tries
+from shared.upstreams import answers, decoding, streams, tries
+from shared.upstreams.includes import Includes, is_about, query
 from shared.upstreams.protocol import (
     Authorize,
     BackgroundUpstream,
@@ -36,7 +37,6 @@ from shared.upstreams.protocol import (
     Progress,
     UpstreamEvent,
 )
-from shared.upstreams.tries import Meaning
 
 _log = logger(__name__)
 
@@ -64,13 +64,25 @@ class _ResponsesApi:
         self._url = f"{base_url.rstrip('/')}/responses"
         self._shown_url = str(httpx.URL(self._url).copy_with(userinfo=b""))
         self._authorize = authorize
+        self._includes = Includes()
 
     def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
         """Accept every request, because the upstream validates it."""
 
-    async def poll(self, token: str) -> Progress:
-        """GET /responses/{id}. Raise UpstreamMissing on 404, which Azure also answers soon after a create."""
-        return answers.progress_in(await self._call("GET", _path(token), CALL_DEADLINE_S))
+    async def poll(self, token: str, include: Sequence[str] = ()) -> Progress:
+        """GET /responses/{id}. Raise UpstreamMissing on 404, which Azure also answers soon after a create.
+
+        If the answer to a GET with `include[]` is a 400, it is sent once more without it.
+        """
+        path, asked = _path(token), self._includes.accepted(include)
+        try:
+            answer = await self._call("GET", path + query(include=asked), CALL_DEADLINE_S)
+        except UpstreamRefused as refusal:
+            if not is_about(asked, refusal):
+                raise
+            answer = await self._call("GET", path, CALL_DEADLINE_S)
+            self._includes.refuse(asked)
+        return answers.progress_in(answer)
 
     async def stop(self, token: str) -> None:
         """POST /responses/{id}/cancel. A 400 also confirms the stop, because the response has just ended."""
@@ -114,7 +126,7 @@ class _ResponsesApi:
         try:
             return await self._exchange(method, path, deadline_s, body, headers or {})
         except httpx.HTTPError as error:
-            raise _trouble(error) from error
+            raise answers.trouble(error) from error
         except TimeoutError as error:
             raise UpstreamUncertain(f"no answer within {deadline_s:g} s") from error
 
@@ -169,7 +181,7 @@ class _ResponsesApi:
             async with asyncio.timeout(self._stream_deadline_s):
                 return await self._send(method, path, body, {**headers, **_AS_STREAM}, self._silence_s)
         except httpx.HTTPError as error:
-            raise _trouble(error) from error
+            raise answers.trouble(error) from error
         except TimeoutError as error:
             raise UpstreamUncertain("no stream in time") from error
 
@@ -177,7 +189,7 @@ class _ResponsesApi:
         self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str], silence_s: float | None
     ) -> httpx.Response:
         content = None if body is None else orjson.dumps(body)
-        sent = {"Content-Type": "application/json"} if content else {}
+        sent = {"Accept-Encoding": decoding.ACCEPTED} | ({"Content-Type": "application/json"} if content else {})
         request = self._client.build_request(
             method,
             self._url + path,
@@ -211,13 +223,25 @@ class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
         """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events."""
         return self._start_stream(request, key)
 
-    def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
-        """GET /responses/{id}?stream=true&starting_after={after}.
+    async def resume(
+        self, token: str, after: int | None, include: Sequence[str] = ()
+    ) -> AsyncGenerator[UpstreamEvent, None]:
+        """GET /responses/{id}?stream=true&starting_after={after}. `include` is as in `poll`.
 
         Raises UpstreamMissing on 404, and UpstreamRefused if it is too late to read the stream.
         """
-        cursor = "" if after is None else f"&starting_after={after}"
-        return self._stream("GET", f"{_path(token)}?stream=true{cursor}")
+        path, asked = _path(token), self._includes.accepted(include)
+        cursor = {"stream": "true"} if after is None else {"stream": "true", "starting_after": str(after)}
+        try:
+            async with aclosing(self._stream("GET", path + query(cursor, asked))) as events:
+                async for event in events:
+                    yield event
+        except UpstreamRefused as refusal:
+            if not is_about(asked, refusal):
+                raise
+            async with aclosing(self._stream("GET", path + query(cursor))) as events:
+                async for event in events:
+                    yield event
 
 
 class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
@@ -258,12 +282,6 @@ class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
                     self._streams_unasked = False
                     _log.warning("upstream.unstreamed")
                 yield event
-
-
-def _trouble(error: httpx.HTTPError) -> UpstreamUnavailable:
-    """Return what an error of the client means. It has only the name of its class, because a text may name a secret."""
-    name = type(error).__name__
-    return UpstreamUnavailable(name) if tries.of_transport(name) is Meaning.FREE else UpstreamUncertain(name)
 
 
 def _provider(host: str) -> str:

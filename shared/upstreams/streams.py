@@ -12,9 +12,10 @@ import httpx
 from shared.contract import sse, upstream_errors, upstream_events
 from shared.contract.sse import Message
 from shared.core.errors import UpstreamBroken, UpstreamInvalid, UpstreamOversized
-from shared.upstreams import answers
+from shared.upstreams import answers, decoding
 from shared.upstreams.protocol import UpstreamEvent
 
+MAX_STREAM = 268_435_456  # bytes
 MAX_NUMBER = 10**10
 _DONE = "[DONE]"
 _FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
@@ -27,21 +28,22 @@ _UNNAMED = "message"  # the type of a message whose frame has no name
 async def events_in(response: httpx.Response) -> AsyncGenerator[UpstreamEvent, None]:
     """Yield the events of an answer with a success status: those of its stream, or one for a whole JSON answer.
 
-    Raises UpstreamBroken if something else than an event is in the stream, UpstreamOversized if an event is too large
-    or nested too deeply, and for a whole answer as `answers.whole_event`. The caller must close the answer.
+    Raises UpstreamBroken if something else than an event is in the stream, and UpstreamOversized if the stream is over
+    256 MiB, or an event of it too large or nested too deeply. For a whole answer it raises as `answers.whole_event`.
+    The caller must close the answer.
     """
-    chunks = response.aiter_bytes()
-    begun, is_stream = await _beginning(chunks, is_stream=is_stream_by_type(response))
-    rest = _chained(begun, chunks)
-    if not is_stream:
-        yield answers.whole_event(await answers.gathered(rest))
-        return
-    async with aclosing(_messages(rest)) as messages:
-        async for message in messages:
-            if message.data.strip() == _DONE:
-                return
-            if not _is_heartbeat(message):
-                yield parse_event(message.data, message.kind)
+    async with aclosing(decoding.decoded(response, MAX_STREAM)) as chunks:
+        begun, is_stream = await _beginning(chunks, is_stream=is_stream_by_type(response))
+        rest = _chained(begun, chunks)
+        if not is_stream:
+            yield answers.whole_event(await answers.gathered(rest))
+            return
+        async with aclosing(_messages(rest)) as messages:
+            async for message in messages:
+                if message.data.strip() == _DONE:
+                    return
+                if not _is_heartbeat(message):
+                    yield parse_event(message.data, message.kind)
 
 
 async def _messages(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Message, None]:
@@ -60,12 +62,15 @@ def _is_heartbeat(message: Message) -> bool:
 def parse_event(text: str, name: str = _UNNAMED) -> UpstreamEvent:
     """Return the event in the data of a server-sent event with this name.
 
-    Raises UpstreamBroken if it is not a JSON object and no error, and UpstreamOversized if it is nested too deeply.
+    An id of a response that cannot be asked for is left out. Raises UpstreamBroken if it is not a JSON object and no
+    error, and UpstreamOversized if it is nested too deeply.
     """
     try:
         data = answers.parse_object(text)
     except UpstreamInvalid:
         data = _error_outside_object(text, name)
+    if isinstance(answer := data.get("response"), dict):
+        data["response"] = answers.with_usable_id(answer)
     number = data.get("sequence_number")
     is_number = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MAX_NUMBER
     return UpstreamEvent(number if is_number else None, upstream_events.named(data, "" if name == _UNNAMED else name))

@@ -4,7 +4,8 @@
     counted   it may have begun the work: a time-out after the request was sent, a cut connection, 408, 500, 502, 504,
               an answer that cannot be read. The next try waits 10 s, then 2 min. There are at most three.
     end       the upstream said in words that it will not do the work: any other 4xx, a 3xx, 501, a 429 about a spent
-              quota, an error object in a 2xx, an error event. It is not tried again.
+              quota, an error object in a 2xx, an error event. Or it works under an id that cannot be asked for. The
+              create is not tried again.
 
 Where the upstream honours the idempotency key, a repeat begins nothing, so no try is counted.
 """
@@ -22,6 +23,7 @@ from shared.core.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
     UpstreamUncertain,
+    UpstreamUnnamed,
 )
 
 _FREE = frozenset({401, 425, 429, 503})
@@ -72,7 +74,7 @@ def of_transport(name: str) -> Meaning:
 def of_error(error: UpstreamError) -> Meaning:
     """Return what an error of a create means."""
     match error:
-        case UpstreamRefused() | UpstreamFailed() | UpstreamOversized():
+        case UpstreamRefused() | UpstreamFailed() | UpstreamOversized() | UpstreamUnnamed():
             return Meaning.END
         case UpstreamUncertain():
             return Meaning.COUNTED

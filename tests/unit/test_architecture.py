@@ -61,7 +61,7 @@ PURE_MODULES = {
     "shared.upstreams.tries",
 }
 # Libraries that only compute, beside orjson, and the pure modules that use them.
-COMPUTING = {"shared.contract.signatures": {"cryptography"}}
+COMPUTING = {"shared.contract.compression": {"zstandard"}, "shared.contract.signatures": {"cryptography"}}
 # Clock, randomness, network, threads, environment, files. A pure module gets what it needs of these as a parameter.
 IMPURE = {"asyncio", "io", "logging", "os", "pathlib", "random", "socket", "ssl", "subprocess", "threading", "time"}
 MONOTONIC = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}

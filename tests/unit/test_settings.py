@@ -12,7 +12,14 @@ LEAST = {
     "UPSTREAM_BASE_URL": "https://api.example.com/v1",
     "CALLERS": CALLERS,
 }
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 UNRESOLVED = "@Microsoft.KeyVault(SecretUri=https://vault.example.com/secrets/x)"
+
+
+WRONG_SECRETS = (
+    *("whsec_geheim", "geheim", f"{'x' * 24}, whsk_geheim", "whpk_geheim", f"v1,{SECRET}", f"{SECRET},geheim"),
+    *("x" * 23, "é" * 11, "whsec_Z2VoZWlt"),
+)
 
 
 def loaded(**changes: str) -> Settings:
@@ -34,7 +41,7 @@ def test_three_settings_are_enough() -> None:
     assert settings.own_hosts == frozenset()
     assert settings.upstream_is_background
     assert (settings.stream_heartbeat_s, settings.stream_max_s) == (15.0, 1200.0)
-    assert (settings.upstream_api_key, settings.storage_account, settings.identity_client_id) == (None, None, None)
+    assert (settings.upstream_api_key, settings.storage_table_uri, settings.identity_client_id) == (None, None, None)
 
 
 def test_every_setting_is_read() -> None:
@@ -61,7 +68,9 @@ def test_every_setting_is_read() -> None:
             "AGENTS_MODULE": "examples.agents",
         }
     )
-    assert (settings.storage_connection, settings.storage_account) == (None, "store1")
+    assert settings.storage_connection is None
+    assert settings.storage_table_uri == "https://store1.table.core.windows.net"
+    assert settings.storage_queue_uri == "https://store1.queue.core.windows.net"
     assert (settings.upstream_api_key, settings.upstream_scope) == ("sk-1", "https://ai.azure.com/.default")
     assert settings.upstream_honours_keys
     assert settings.allow_loopback
@@ -98,7 +107,9 @@ def test_a_missing_setting_is_named(missing: str, empty: bool) -> None:
     + [("CALLBACK_ALLOW_LOOPBACK", "geheim"), ("UPSTREAM_HONOURS_IDEMPOTENCY_KEY", "2")]
     + [("STREAM_MAX_S", wrong) for wrong in ("0", "0.04", "-1", "1e3", "geheim", "18000.1")]
     + [("STREAM_HEARTBEAT_S", "60.1"), ("UPSTREAM_MODE", "geheim"), ("CALLERS", "geheim")]
-    + [("UPSTREAM_WEBHOOK_SECRET", wrong) for wrong in ("whsec_geheim", "raw, whsk_geheim", "whpk_geheim")]
+    + [("UPSTREAM_WEBHOOK_SECRET", wrong) for wrong in WRONG_SECRETS]
+    + [("AzureWebJobsStorage__tableServiceUri", f"{scheme}geheim.table.core.windows.net") for scheme in ("http://", "")]
+    + [("AzureWebJobsStorage__queueServiceUri", f"https://{rest}") for rest in ("u:geheim@a.example", "a?sig=geheim")]
     + [("REQUESTS_CALLER", "geheim")],
 )
 def test_an_invalid_setting_is_named_and_its_value_is_not_shown(name: str, value: str) -> None:
@@ -155,12 +166,36 @@ def test_queued_requests_belong_to_the_first_caller_by_default() -> None:
 def test_the_upstreams_webhooks_may_have_two_secrets() -> None:
     """During a rotation both secrets verify. Without webhooks, no secret is set."""
     assert loaded().upstream_webhook_secrets == ()
-    assert loaded(
-        UPSTREAM_WEBHOOK_SECRET=" raw text ,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,"
-    ).upstream_webhook_secrets == (
-        "raw text",
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    assert loaded(UPSTREAM_WEBHOOK_SECRET=f" raw text of 24 characters ,{SECRET},").upstream_webhook_secrets == (
+        "raw text of 24 characters",
+        SECRET,
     )
+
+
+TABLE, QUEUE = "AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__queueServiceUri"
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ({TABLE: "https://a.table.core.usgovcloudapi.net/"}, "a.{}.core.usgovcloudapi.net"),
+        ({QUEUE: "https://a.queue.core.chinacloudapi.cn"}, "a.{}.core.chinacloudapi.cn"),
+        ({"AzureWebJobsStorage__accountName": "a"}, "a.{}.core.windows.net"),
+        ({TABLE: "https://table.a.example", QUEUE: "https://queue.a.example"}, "{}.a.example"),
+        ({"AzureWebJobsStorage__accountName": "b", TABLE: "https://a.table.x.example"}, "a.{}.x.example"),
+    ],
+)
+def test_storage_is_found_in_every_cloud(named: dict[str, str], expected: str) -> None:
+    """By the name of an account in Azure's public cloud, or by the address of a service. The other one follows."""
+    settings = load_settings({**LEAST, "AzureWebJobsStorage": "", **named})
+    for kind, uri in (("table", settings.storage_table_uri), ("queue", settings.storage_queue_uri)):
+        assert uri == f"https://{expected.format(kind)}"
+
+
+def test_an_account_with_a_domain_of_its_own_needs_both_addresses() -> None:
+    """Nothing says where its other service is."""
+    with pytest.raises(SettingsError, match="both"):
+        load_settings({**LEAST, "AzureWebJobsStorage": "", TABLE: "https://storage.example.com"})
 
 
 def test_the_repr_of_the_settings_shows_no_secret() -> None:
@@ -168,7 +203,7 @@ def test_the_repr_of_the_settings_shows_no_secret() -> None:
     callers = orjson.dumps([{"name": "ann", "keys": ["00" * 32]}]).decode()
     text = repr(
         loaded(
-            UPSTREAM_WEBHOOK_SECRET="geheim",
+            UPSTREAM_WEBHOOK_SECRET="geheim" * 4,
             UPSTREAM_API_KEY="sk-geheim",
             AzureWebJobsStorage="AccountKey=geheim",
             CALLERS=callers,

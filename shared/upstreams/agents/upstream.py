@@ -23,12 +23,12 @@ from shared.upstreams.agents import failures, inputs
 from shared.upstreams.agents.output_events import OutputBuilder
 from shared.upstreams.agents.registry import Agents
 from shared.upstreams.agents.run import AgentRun, AgentState, terminal_event
-from shared.upstreams.protocol import Checkpoints, ForegroundUpstream, UpstreamEvent
+from shared.upstreams.protocol import AGENT_PREFIX, Checkpoints, ForegroundUpstream, UpstreamEvent
 
 if TYPE_CHECKING:
     from agent_framework import Agent
 
-PREFIX = "agent:"
+PREFIX = AGENT_PREFIX
 STOP_DEADLINE_S = 10.0
 _GONE = frozenset({400, 404})
 

@@ -33,6 +33,7 @@ ASKED: dict[str, Any] = {
     "temperature": 0.2,
     "tools": [{"type": "function", "name": "look", "parameters": {"type": "object"}}],
 }
+SHOWN = ASKED | {"tools": [ASKED["tools"][0] | {"description": None, "strict": None}]}
 
 
 def completed(text: str = "done", **fields: Any) -> Outcome:
@@ -199,7 +200,7 @@ async def test_the_requests_fields_are_shown_before_the_upstream_accepts(stage: 
     body = orjson.dumps({"model": "m", "input": "question", "background": True, **ASKED})
     made, first = await stage.engine.create(ANN, parse_request(body), None, None)
     for shown in (orjson.loads(first), await stage.shown(made.id)):
-        assert (shown["status"], repeated(shown)) == ("queued", ASKED)
+        assert (shown["status"], repeated(shown)) == ("queued", SHOWN)
 
 
 async def cancelled(stage: Stage, response_id: str) -> None:
@@ -233,7 +234,7 @@ async def test_the_requests_fields_are_shown_after_an_end_without_an_answer(
     await end(stage, made.id)
     shown = await stage.shown(made.id)
     assert Status(shown["status"]).is_terminal
-    assert repeated(shown) == ASKED
+    assert repeated(shown) == SHOWN
     await stage.deliver()
     (post,) = stage.receiver.posts
     assert orjson.loads(post.body)["data"] == shown

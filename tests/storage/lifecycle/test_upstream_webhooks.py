@@ -1,7 +1,7 @@
 """The upstream's webhooks: in any order and number, they end a response at once and only once, and none is lost."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,9 +77,9 @@ async def test_the_poll_of_an_event_belongs_to_the_responses_trace(stage: Stage)
     traces: list[dict[str, str]] = []
 
     class Traced(ScriptedUpstream):
-        async def poll(self, token: str) -> Progress:
+        async def poll(self, token: str, include: Sequence[str] = ()) -> Progress:
             traces.append(tracing.trace_fields())
-            return await super().poll(token)
+            return await super().poll(token, include)
 
     stage.cast(Traced())
     with tracing.under(TRACEPARENT):

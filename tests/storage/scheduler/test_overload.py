@@ -5,6 +5,7 @@ The clock of these tests' event loop can be put forward, so that no test waits f
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -53,11 +54,11 @@ class SlowUpstream(ScriptedUpstream):
         super().__init__()
         self.line: deque[Gate] = deque()
 
-    async def poll(self, token: str) -> Progress:
+    async def poll(self, token: str, include: Sequence[str] = ()) -> Progress:
         """Join the line, and answer once the gate is open."""
         self.line.append(gate := Gate())
         await gate.wait()
-        return await super().poll(token)
+        return await super().poll(token, include)
 
 
 async def ring_apart(ports: Ports, response_id: str, line: deque[Gate]) -> "asyncio.Task[int]":

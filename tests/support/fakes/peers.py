@@ -1,7 +1,7 @@
 """The two peers of the engine as fakes that follow a script: an upstream and a receiver of callbacks."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -68,6 +68,7 @@ class ScriptedUpstream:
         self.works: dict[str, Work] = {}
         self.stopped: list[str] = []
         self.forgotten: list[str] = []
+        self.included: list[tuple[str, ...]] = []  # what each poll and each resumption asked for
         self._by_key: dict[str, Work] = {}
 
     @property
@@ -117,8 +118,11 @@ class ScriptedUpstream:
             if self.forgets and not (self.is_background or is_over):
                 self.forget_work(key)
 
-    async def resume(self, token: str, after: int | None) -> AsyncGenerator[UpstreamEvent, None]:
+    async def resume(
+        self, token: str, after: int | None, include: Sequence[str] = ()
+    ) -> AsyncGenerator[UpstreamEvent, None]:
         """Yield the events of running work after this number."""
+        self.included.append(tuple(include))
         self.streams.follows.append((token, after))
         if self.streams.follow_errors:
             raise self.streams.follow_errors.pop(0)
@@ -134,8 +138,9 @@ class ScriptedUpstream:
         """Forget the work that this key has started."""
         self.works.pop(self._by_key.pop(key).token, None)
 
-    async def poll(self, token: str) -> Progress:
+    async def poll(self, token: str, include: Sequence[str] = ()) -> Progress:
         """Take the work to the next outcome of its course, and return its progress."""
+        self.included.append(tuple(include))
         if self.poll_errors:
             raise self.poll_errors.pop(0)
         work = self.works.get(token)

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.parameters import Preference, check_idempotency_key, last_seen, parse_preference, parse_since
+from shared.contract.parameters import (
+    Preference,
+    check_idempotency_key,
+    known_includes,
+    last_seen,
+    parse_preference,
+    parse_since,
+)
 from shared.core.errors import BadRequest
 from shared.core.ids import MAX_EVENT, Cursor, token_for
 
@@ -183,3 +190,21 @@ def test_any_text_is_a_time_or_is_refused(text: str) -> None:
         assert 0 <= parse_since({"since": text}) < 10**13 * 100
     except BadRequest:
         return
+
+
+# include
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        (None, ()),
+        ("a.b", ()),
+        (["a.b", "c", "a.b"], ("a.b", "c")),
+        (["", "a b", "x" * 101, "é", 7, None, "message.input_image.image_url"], ("message.input_image.image_url",)),
+        ([f"x{n}" for n in range(30)], tuple(f"x{n}" for n in range(20))),
+    ],
+)
+def test_an_include_is_a_list_of_names(given_: object, expected: tuple[str, ...]) -> None:
+    """What cannot be part of a query is left out here. The upstream sees the whole list in the create."""
+    assert known_includes(given_) == expected

@@ -139,3 +139,16 @@ def test_the_upstream_is_sent_its_own_previous_id() -> None:
     assert new.for_upstream("up_1")["previous_response_id"] == "up_1"
     assert "previous_response_id" not in new.for_upstream(None)
     assert new.body == {"previous_response_id": "resp_1"}
+
+
+@pytest.mark.parametrize("include", [["reasoning.encrypted_content"], ["a.b", "reasoning.encrypted_content"]])
+def test_a_caller_without_storage_gets_encrypted_reasoning(include: list[str]) -> None:
+    """`store: false` goes to the upstream with this include, because a stored response has no encrypted reasoning."""
+    sent = parsed(store=False, include=include).for_upstream(None)
+    assert (sent["store"], sent["include"], sent["background"]) == (False, include, True)
+
+
+@pytest.mark.parametrize("include", [None, [], ["a.b"], "reasoning.encrypted_content"])
+def test_other_background_work_is_stored_upstream(include: object) -> None:
+    """It could not be polled otherwise. Ours is deleted as the caller asks."""
+    assert parsed(store=False, include=include).for_upstream(None)["store"] is True

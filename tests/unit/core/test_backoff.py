@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.backoff import ASKED_MAX_S, parse_retry_after, poll_delay, retry_delay
+from shared.core.backoff import ASKED_MAX_S, counted_delay, parse_retry_after, poll_delay, retry_delay
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -56,6 +56,14 @@ def test_the_upstreams_retry_after_is_a_minimum(asked_s: float, expected_ms: int
     One second is added, because a sweep may be early.
     """
     assert retry_delay(0, lambda: 0.0, retry_after_s=asked_s) == expected_ms
+
+
+@given(jitters)
+def test_a_try_that_may_have_begun_work_waits_longer(roll: float) -> None:
+    """The next one follows after 10 s, any later one after 2 min. Jitter adds at most a tenth."""
+    for counted, least_ms in ((1, 10_000), (2, 2 * MINUTE), (9, 2 * MINUTE)):
+        assert least_ms <= counted_delay(counted, lambda: roll) <= least_ms * 1.1
+    assert counted_delay(1, lambda: 0.0, retry_after_s=30.0) == 31_000
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from shared.core.errors import (
     Conflict,
     RefusedByUpstream,
     ServiceError,
+    StoreIncomplete,
     UnreadableMessage,
     UpstreamFailed,
     UpstreamRefused,
@@ -64,6 +65,12 @@ def test_a_refusal_of_the_upstream_is_passed_on() -> None:
     }
 
 
+def test_only_a_4xx_is_for_the_caller() -> None:
+    """A redirect or a 5xx of the upstream is not about the request."""
+    found = {status: UpstreamRefused(status, "No.").is_for_caller for status in (302, 400, 499, 501)}
+    assert found == {302: False, 400: True, 499: True, 501: False}
+
+
 def test_the_text_of_an_error_omits_the_upstreams_message() -> None:
     """Logs show only our own text. The upstream's message is for the caller alone."""
     assert str(UpstreamRefused(400, "words of another")) == "upstream refused with status 400"
@@ -73,7 +80,12 @@ def test_the_text_of_an_error_omits_the_upstreams_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("UpstreamOversized", "output_too_large"), ("UpstreamInvalid", "upstream_invalid")]
+    ("name", "code"),
+    [
+        ("UpstreamOversized", "output_too_large"),
+        ("UpstreamInvalid", "upstream_invalid"),
+        ("UpstreamUnnamed", "upstream_invalid"),
+    ],
 )
 def test_an_answer_that_cannot_be_used_has_a_code_and_a_message(name: str, code: str) -> None:
     """The caller gets both. The message is our own text, so it is also the text of the error."""
@@ -86,8 +98,10 @@ def test_an_answer_that_cannot_be_used_has_a_code_and_a_message(name: str, code:
 def test_an_error_has_the_details_for_the_next_step() -> None:
     """An unavailable upstream gives the time until a retry. A conflict names the row that was missing.
 
-    An unreadable message keeps its bytes, which are not in the text of the error.
+    An unreadable message keeps its bytes, which are not in the text of the error. Incomplete storage lists what is
+    missing.
     """
+    assert StoreIncomplete(["queue runs"]).missing == ["queue runs"]
     assert UpstreamUnavailable("status 429", retry_after_s=7.0).retry_after_s == 7.0
     assert Conflict("alarm|1").gone == "alarm|1"
     assert Conflict().gone is None

@@ -51,6 +51,21 @@ def test_only_the_request_is_required() -> None:
     assert read(message()) == read(message(**nulls)) == QueuedRequest("m-1", ASK)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_a_message(encoding: str) -> None:
+    """Senders on .NET and Windows write one. The request and where its reply goes are read all the same."""
+    body = message(reply_to="replies-1").decode().encode(encoding)
+    assert read(body) == QueuedRequest("m-1", ASK, "replies-1")
+    assert read(requeued_request("m-1", body)) == read(body)
+    assert read(returned_request("m-1", body)).reply_to == "replies-1"
+
+
+def test_a_broken_message_with_a_byte_order_mark_is_kept_as_text() -> None:
+    """The mark is not part of the input either."""
+    assert read(b"\xef\xbb\xbfhello").request == {"input": "hello"}
+    assert error_in(read(b"\xff\xfe{\x00\x00")).code == "invalid_json"
+
+
 def test_copies_of_a_message_start_one_response() -> None:
     """The id of the response follows from the id of the message, and from nothing else.
 

@@ -21,6 +21,7 @@ from shared.core.errors import (
     UpstreamSilent,
     UpstreamUnavailable,
     UpstreamUncertain,
+    UpstreamUnnamed,
     UpstreamUnusable,
 )
 from shared.upstreams import tries
@@ -87,6 +88,7 @@ EXAMPLES: dict[type[UpstreamError], tuple[UpstreamError, Meaning]] = {
     UpstreamSilent: (UpstreamSilent("x"), COUNTED),
     UpstreamPaused: (UpstreamPaused(), FREE),
     UpstreamInvalid: (UpstreamInvalid(), COUNTED),
+    UpstreamUnnamed: (UpstreamUnnamed(), END),
     UpstreamOversized: (UpstreamOversized(), END),
 }
 

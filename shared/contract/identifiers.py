@@ -1,0 +1,49 @@
+"""The upstream's ids of responses in what it says, and ours in their place. Pure.
+
+An upstream repeats its id of a response in members of its own, at any depth. Callers know only our ids. A long id is
+replaced wherever it stands. A short one may stand anywhere by chance, so it is replaced only where a member is an id.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shared.contract.redaction import CONTENT
+from shared.core.records import Record
+
+UNMISTAKABLE = 16  # characters
+_ID = re.compile(r"(?:.*_)?ids?|.*[a-z]I[dD]s?")
+
+
+def our_names(record: Record, answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return our ids by those of the upstream, as far as the record and the upstream's response object name them."""
+    theirs = (record.upstream.id, record.upstream.token, answer.get("id"))
+    names = {name: record.id for name in theirs if isinstance(name, str) and name}
+    previous = answer.get("previous_response_id")
+    if record.request.previous_id and isinstance(previous, str) and previous:
+        names[previous] = record.request.previous_id
+    return {theirs: ours for theirs, ours in names.items() if theirs != ours}
+
+
+def with_our_names(value: Any, names: Mapping[str, str], member: str = "") -> Any:
+    """Return a copy of a JSON value with our ids in place of the upstream's. `member` is the name of its member."""
+    if not names:
+        return value
+    if isinstance(value, str):
+        return _renamed(value, names, member)
+    if isinstance(value, list):
+        return [with_our_names(one, names, member) for one in value]
+    if isinstance(value, dict):
+        return {_renamed(name, names, ""): with_our_names(one, names, name) for name, one in value.items()}
+    return value
+
+
+def _renamed(text: str, names: Mapping[str, str], member: str) -> str:
+    if text in names and (len(text) >= UNMISTAKABLE or _ID.fullmatch(member)):
+        return names[text]
+    if member in CONTENT:
+        return text
+    for theirs, ours in names.items():
+        if len(theirs) >= UNMISTAKABLE and theirs in text:
+            text = text.replace(theirs, ours)
+    return text

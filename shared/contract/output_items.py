@@ -1,0 +1,56 @@
+"""The finished items of a stream, for an end that comes without the output. Pure.
+
+Some upstreams stream every item and leave the `output` of the terminal event empty or out. Work that breaks off has no
+other output either. https://developers.openai.com/api/reference/resources/responses/streaming-events
+"""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from shared import json_text
+from shared.core import blobs
+from shared.core.event_log import Event
+
+_DONE = "response.output_item.done"
+
+
+class OutputItems:
+    """Collects the items of `response.output_item.done` by their `output_index`.
+
+    They are kept compressed, and up to the size of the largest output that is kept of a response.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def take(self, event: Event) -> None:
+        """Add the item of an event as callers see it. Other events are ignored. A repeated index replaces its item."""
+        if event.kind != _DONE or self.is_oversized:
+            return
+        said = json_text.read_tolerantly(event.body)
+        if isinstance(said.get("item"), dict):
+            self._put(self._index(said), zlib.compress(orjson.dumps(said["item"]), 1))
+
+    def clear(self) -> None:
+        """Forget everything, because the work begins anew."""
+        self._packed: dict[int, bytes] = {}
+        self._size = 0
+        self.is_oversized = False
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The items in the order of their indexes, or none if they are too large together."""
+        return [] if self.is_oversized else [blobs.unpack(self._packed[index]) for index in sorted(self._packed)]
+
+    def _index(self, said: Mapping[str, Any]) -> int:
+        index = said.get("output_index")
+        return index if isinstance(index, int) and index >= 0 else max(self._packed, default=-1) + 1
+
+    def _put(self, index: int, packed: bytes) -> None:
+        self._size += len(packed) - len(self._packed.get(index, b""))
+        self._packed[index] = packed
+        if self._size > blobs.MAX_PACKED:
+            self._packed, self._size, self.is_oversized = {}, 0, True

@@ -1,0 +1,238 @@
+"""Credentials in objects, events and lists: which members hold them, and copies without them. Pure.
+
+A request carries credentials for third parties, such as the servers of its MCP tools. They are for the upstream alone.
+An upstream may repeat them in its answers. What callers and receivers get has a mask in their place, as OpenAI's own
+responses have none of them either. https://developers.openai.com/api/docs/guides/tools-connectors-mcp
+
+Two rules find them. A list names the members of known tools. Any other member is masked if its name is that of a
+credential. What a model has written, the metadata of the caller and the property names of a JSON schema are left alone.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+MASK = "***"
+MIN_ECHO = 8  # characters. A shorter value is likely to stand in a text for another reason.
+
+# Objects that hold names of a caller's or a model's choice, or the words of a model.
+_LEFT_ALONE = frozenset({"metadata", "logprobs", "top_logprobs"})
+# Members that hold what a model, a tool or a user has written.
+CONTENT = frozenset({"text", "delta", "arguments", "content", "input", "output", "refusal", "transcript", "code"})
+# The maps of a JSON schema from a name to a schema. The name of a property is no credential.
+_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
+# The secret-bearing members by the type of a tool, beside those whose name says so.
+_BY_TYPE = {
+    "mcp": frozenset({"authorization", "headers"}),
+    "openapi": frozenset({"auth"}),
+}
+_PAIRED = ("name", "key", "header")  # in a list of pairs, the member that names the `value`
+_PLAIN_HEADERS = frozenset({"accept", "accept_encoding", "accept_language", "cache_control", "content_type"}) | {
+    *("connection", "user_agent")
+}
+
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SEPARATOR = re.compile(r"[^a-z0-9]+")
+_OWNERS = (
+    "access|account|admin|api|app|application|auth|client|consumer|encryption|functions?|host|license|master|private|"
+    "secret|server|service|shared|signing|storage|subscription|vault|virtual"
+)
+_CREDENTIAL = re.compile(
+    r"(?:.*_)?(?:"
+    r"auth|authentication|authorization|(?:auth|authentication|authorization)_(?:headers?|value|code|config)|"
+    r"credentials?|password|passwd|pwd|passphrase|secrets?|secret_value|bearer|cookies?|jwt|"
+    rf"(?:{_OWNERS})_?keys?|access_key_id|connection_?string|(?:access|auth|bearer|refresh|session)tokens?|clientsecret|"
+    r"[a-z0-9]+_tokens?_value|token"
+    r")"
+)
+_PLAIN_TOKEN = re.compile(
+    r"(?:.*_)?(?:continuation|cursor|delta|next|page|previous|prev|resume|skip|sync|"
+    r"bos|end|eos|first|image|last|mask|max|pad|sep|start|stop|unk)_token"
+)
+_HEADERS = re.compile(r"(?:.*_)?headers?")
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:(?P<user>[^/?#\s]*)@)?(?P<host>[^/?#\s@]*)"
+    r"(?P<path>[^?#\s]*)(?:\?(?P<query>[^#\s]*))?(?:#\S*)?"
+)
+_SIGNATURES = frozenset({"code", "key", "sas", "sig", "signature", "x_amz_signature", "x_goog_signature"})
+_PLAIN_SEGMENT = re.compile(r"[a-z][a-z._-]{0,19}|v[0-9]{1,3}(?:\.[0-9]{1,3})?|")
+_SCHEME = re.compile(r"(?i:bearer|basic|token|apikey)\s+(\S.*)")
+
+_Found = Callable[[str], None]
+
+
+def without_credentials(value: Any) -> Any:
+    """Return a copy of a JSON value in which every credential is masked."""
+    return _walk(value, "", in_tool=False, found=_ignore)
+
+
+def credentials_in(request: Mapping[str, Any]) -> frozenset[str]:
+    """Return the credentials in a request that are long enough to be looked for in what an upstream says."""
+    values: set[str] = set()
+    _walk(request, "", in_tool=False, found=values.add)
+    bare = {match[1] for match in map(_SCHEME.fullmatch, values) if match}
+    return frozenset(value for value in values | bare if len(value) >= MIN_ECHO)
+
+
+def masked_text(text: str, credentials: frozenset[str]) -> str:
+    """Return a text, such as the message of an error, in which these credentials are masked."""
+    for credential in sorted(credentials, key=len, reverse=True):
+        text = text.replace(credential, MASK)
+    return text
+
+
+def masked_echo(value: Any, credentials: frozenset[str], name: str = "") -> Any:
+    """Return a copy of an upstream's answer in which these credentials are masked, whatever their member is called.
+
+    In the members of an error they are masked within a text, and elsewhere if they are the whole value. What a model
+    has written is left alone.
+    """
+    if not credentials:
+        return value
+    if isinstance(value, str):
+        whole = MASK if value in credentials and name not in CONTENT else value
+        return masked_text(value, credentials) if name == "message" else whole
+    if isinstance(value, list):
+        return [masked_echo(one, credentials, name) for one in value]
+    if isinstance(value, dict):
+        return {key: masked_echo(one, credentials, key) for key, one in value.items()}
+    return value
+
+
+def is_credential(name: str) -> bool:
+    """Return whether the name of a member is that of a credential, in any style of writing it."""
+    plain = _plain(name)
+    return bool(_CREDENTIAL.fullmatch(plain)) and not _PLAIN_TOKEN.fullmatch(plain)
+
+
+def _ignore(_credential: str) -> None:
+    return
+
+
+def _plain(name: str) -> str:
+    """Return a name in lower case with one underscore between its words."""
+    return _SEPARATOR.sub("_", _HUMP.sub("_", name).lower()).strip("_")
+
+
+def _walk(value: Any, name: str, *, in_tool: bool, found: _Found) -> Any:
+    if isinstance(value, dict):
+        return _object(value, in_tool=in_tool, found=found)
+    if isinstance(value, list):
+        return [_walk(one, name, in_tool=in_tool or name == "tools", found=found) for one in value]
+    if isinstance(value, str) and name not in CONTENT:
+        return _url(value, name, in_tool=in_tool, found=found)
+    return value
+
+
+def _object(members: dict[str, Any], *, in_tool: bool, found: _Found) -> dict[str, Any]:
+    kind = members.get("type")
+    listed = _BY_TYPE.get(kind, frozenset()) if isinstance(kind, str) else frozenset()
+    in_tool = in_tool or bool(listed)
+    secret = {name for name in members if name in listed or _is_secret_pair(members, name)}
+    return {
+        name: _credential(name, value, found) if name in secret else _member(name, value, in_tool=in_tool, found=found)
+        for name, value in members.items()
+    }
+
+
+def _credential(name: str, value: Any, found: _Found) -> Any:
+    is_headers = _HEADERS.fullmatch(_plain(name)) and _holds_headers(value)
+    return _headers(value, found) if is_headers else _masked(value, found)
+
+
+def _is_secret_pair(members: Mapping[str, Any], name: str) -> bool:
+    """Return whether a member is the value of a pair, such as a header, whose name is that of a credential."""
+    if name != "value":
+        return False
+    names = [members[one] for one in _PAIRED if isinstance(members.get(one), str)]
+    return "domain" in members or any(map(is_credential, names))  # a `domain_secrets` of OpenAI's containers
+
+
+def _member(name: str, value: Any, *, in_tool: bool, found: _Found) -> Any:
+    if name in _LEFT_ALONE:
+        return value
+    if name in _SCHEMAS and isinstance(value, dict):
+        return {one: _property(one, schema, in_tool=in_tool, found=found) for one, schema in value.items()}
+    if name == "domain_secrets":
+        return _walk(value, name, in_tool=in_tool, found=found)
+    if _HEADERS.fullmatch(_plain(name)) and _holds_headers(value):
+        return _headers(value, found)
+    if is_credential(name):
+        return _masked(value, found)
+    return _walk(value, name, in_tool=in_tool, found=found)
+
+
+def _property(name: str, schema: Any, *, in_tool: bool, found: _Found) -> Any:
+    """Return a property of a schema. One that is no schema is a member like any other."""
+    if isinstance(schema, dict | bool):
+        return _walk(schema, "", in_tool=in_tool, found=found)
+    return _member(name, schema, in_tool=in_tool, found=found)
+
+
+def _holds_headers(value: Any) -> bool:
+    """Return whether a member holds HTTP headers, and not the titles of a table."""
+    if isinstance(value, list):
+        return all(isinstance(one, dict) or (isinstance(one, str) and ":" in one) for one in value)
+    return isinstance(value, dict)
+
+
+def _headers(value: Any, found: _Found) -> Any:
+    if isinstance(value, list):
+        return [_headers(one, found) for one in value]
+    if isinstance(value, str):
+        name, _, text = value.partition(":")
+        return f"{name}: {_masked(text.strip(), found)}"
+    paired = "value" in value and any(isinstance(value.get(one), str) for one in _PAIRED)
+    kept = _PAIRED if paired else ()
+    return {
+        name: text if name in kept else _masked(text, _ignore if _plain(name) in _PLAIN_HEADERS else found)
+        for name, text in value.items()
+    }
+
+
+def _masked(value: Any, found: _Found) -> Any:
+    """Return a value with all its texts and numbers masked, except the `type` of an object."""
+    if isinstance(value, dict):
+        return {name: one if name == "type" else _masked(one, found) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_masked(one, found) for one in value]
+    if value is None or isinstance(value, bool) or value == "":
+        return value
+    found(str(value))
+    return MASK
+
+
+# URLs
+
+
+def _url(text: str, name: str, *, in_tool: bool, found: _Found) -> str:
+    """Return a URL without its user, and one of a tool also without the keys in its path and query."""
+    url = _URL.fullmatch(text) if "://" in text else None
+    if url is None:
+        return text
+    is_server = name == "server_url"
+    if not (url["user"] or is_server or (in_tool and url["query"])):
+        return text
+    if url["user"]:
+        for one in (url["user"], *url["user"].split(":")):
+            found(unquote(one))
+    user = f"{MASK}@" if url["user"] else ""
+    path = "/".join(_segment(one, found) for one in url["path"].split("/")) if is_server else url["path"]
+    query = url["query"] or ""
+    if is_server or in_tool:
+        query = "&".join(_parameter(one, every=is_server, found=found) for one in query.split("&") if one)
+    return f"{url['scheme']}{user}{url['host']}{path}" + (f"?{query}" if query else "")
+
+
+def _segment(text: str, found: _Found) -> str:
+    """Return a segment of the path of an MCP server. Some servers have the credential there."""
+    return text if _PLAIN_SEGMENT.fullmatch(text) else str(_masked(unquote(text), found))
+
+
+def _parameter(text: str, *, every: bool, found: _Found) -> str:
+    name, equals, value = text.partition("=")
+    if not equals:
+        return str(_masked(name, found)) if every else text
+    is_secret = every or is_credential(unquote(name)) or _plain(unquote(name)) in _SIGNATURES
+    return f"{quote(unquote(name))}={_masked(unquote(value), found)}" if is_secret else text

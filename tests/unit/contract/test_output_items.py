@@ -1,0 +1,70 @@
+"""The finished items of a stream."""
+
+import random
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.contract.output_items import OutputItems
+from shared.core.event_log import Event
+
+
+def done(item: object, **fields: object) -> Event:
+    """Return the event of a finished item."""
+    kind = "response.output_item.done"
+    return Event(kind, orjson.dumps({"type": kind, "item": item, **fields}))
+
+
+def collected(*events: Event) -> list[dict[str, object]]:
+    """Return the items of these events."""
+    items = OutputItems()
+    for event in events:
+        items.take(event)
+    return items.items
+
+
+@given(st.permutations(range(6)))
+def test_items_stand_in_the_order_of_their_indexes(order: list[int]) -> None:
+    """Upstreams finish parallel items in any order."""
+    assert collected(*(done({"n": n}, output_index=n) for n in order)) == [{"n": n} for n in range(6)]
+
+
+def test_the_last_item_of_an_index_counts() -> None:
+    """A stream that is read twice, or an upstream that corrects itself, gives one item."""
+    assert collected(done({"n": 1}, output_index=0), done({"n": 2}, output_index=0)) == [{"n": 2}]
+
+
+def test_an_item_without_an_index_follows_the_others() -> None:
+    """Some gateways leave the index out, or send null or a negative one."""
+    events = [done({"n": 0}), done({"n": 1}, output_index=None), done({"n": 2}, output_index=-1)]
+    assert collected(*events) == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+def test_other_events_and_items_that_are_no_objects_are_ignored() -> None:
+    """Only finished items are output."""
+    added = Event("response.output_item.added", done({"n": 1}).body)
+    assert collected(added, done(None), done("text"), done([1]), Event("response.output_item.done", b"{}")) == []
+
+
+def test_a_restart_begins_anew() -> None:
+    """The items of earlier work are not those of the next."""
+    items = OutputItems()
+    items.take(done({"n": 1}, output_index=1))
+    items.clear()
+    items.take(done({"n": 0}, output_index=0))
+    assert items.items == [{"n": 0}]
+
+
+def test_items_that_no_response_may_keep_are_dropped() -> None:
+    """Memory is bounded by the largest output that is kept, 2.5 MiB compressed. A replaced item counts once."""
+    items = OutputItems()
+    noise = random.Random(1)
+    for _ in range(4):
+        items.take(done({"text": noise.randbytes(900_000).hex()}, output_index=0))
+    assert len(items.items) == 1
+    for index in range(1, 4):
+        items.take(done({"text": noise.randbytes(900_000).hex()}, output_index=index))
+    assert (items.is_oversized, items.items) == (True, [])
+    items.clear()
+    assert (items.is_oversized, items.items) == (False, [])
