@@ -81,6 +81,7 @@ class Consumer(ABC):
             except UpstreamPaused:
                 await self._pause()
             except UpstreamUnusable as error:
+                await self._log.drain()
                 await self._lease.end(endings.unusable(error, self._now_ms(), stop=True))
             except UpstreamError as error:
                 if await self._tolerate(error, progressed=self._log.next_seq > before):
