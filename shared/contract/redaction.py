@@ -10,10 +10,12 @@ credential. What a model has written, the metadata of the caller and the propert
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
 MASK = "***"
+MAX_NAME = 100  # characters of a name that count
 MIN_ECHO = 8  # characters. A shorter value is likely to stand in a text for another reason.
 
 # Objects that hold names of a caller's or a model's choice, or the words of a model.
@@ -102,8 +104,15 @@ def masked_echo(value: Any, credentials: frozenset[str], name: str = "") -> Any:
 
 def is_credential(name: str) -> bool:
     """Return whether the name of a member is that of a credential, in any style of writing it."""
+    return _roles(name[:MAX_NAME])[0]
+
+
+@lru_cache(2_048)
+def _roles(name: str) -> tuple[bool, bool]:
+    """Return whether the name of a member is that of a credential, and whether it is that of HTTP headers."""
     plain = _plain(name)
-    return bool(_CREDENTIAL.fullmatch(plain)) and not _PLAIN_TOKEN.fullmatch(plain)
+    is_secret = bool(_CREDENTIAL.fullmatch(plain)) and not _PLAIN_TOKEN.fullmatch(plain)
+    return is_secret, bool(_HEADERS.fullmatch(plain))
 
 
 def _ignore(_credential: str) -> None:
@@ -137,7 +146,7 @@ def _object(members: dict[str, Any], *, in_tool: bool, found: _Found) -> dict[st
 
 
 def _credential(name: str, value: Any, found: _Found) -> Any:
-    is_headers = _HEADERS.fullmatch(_plain(name)) and _holds_headers(value)
+    is_headers = _roles(name)[1] and _holds_headers(value)
     return _headers(value, found) if is_headers else _masked(value, found)
 
 
@@ -156,9 +165,10 @@ def _member(name: str, value: Any, *, in_tool: bool, found: _Found) -> Any:
         return {one: _property(one, schema, in_tool=in_tool, found=found) for one, schema in value.items()}
     if name == "domain_secrets":
         return _walk(value, name, in_tool=in_tool, found=found)
-    if _HEADERS.fullmatch(_plain(name)) and _holds_headers(value):
+    is_secret, is_headers = _roles(name[:MAX_NAME])
+    if is_headers and _holds_headers(value):
         return _headers(value, found)
-    if is_credential(name):
+    if is_secret:
         return _masked(value, found)
     return _walk(value, name, in_tool=in_tool, found=found)
 

@@ -13,10 +13,17 @@ from tests.infra.trees import ROOT, Node
 
 # Set by the platform itself.
 PLATFORMS = {"IDENTITY_ENDPOINT", "MSI_ENDPOINT", "WEBSITE_HOSTNAME"}
+# Addresses of storage in place of the account's name, which the template knows.
+ADDRESSES = {"AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__queueServiceUri"}
 # A connection string contains a key, and loopback callbacks are for a laptop.
-NEVER_DEPLOYED = {"AzureWebJobsStorage", "CALLBACK_ALLOW_LOOPBACK"}
+NEVER_DEPLOYED = {"AzureWebJobsStorage", "CALLBACK_ALLOW_LOOPBACK", *ADDRESSES}
 # A laptop has no managed identity, so settings that need one are not used there.
-NEVER_LOCAL = {"AzureWebJobsStorage__accountName", "AZURE_CLIENT_ID", "APPLICATIONINSIGHTS_CONNECTION_STRING"}
+NEVER_LOCAL = {
+    "AzureWebJobsStorage__accountName",
+    "AZURE_CLIENT_ID",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    *ADDRESSES,
+}
 # Settings that the platform or a library reads, and settings with the same value in every deployment.
 FOR_THE_PLATFORM = {
     "AzureWebJobsStorage__credential": "'managedidentity'",
