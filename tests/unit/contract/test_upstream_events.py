@@ -250,4 +250,5 @@ def test_an_item_without_a_place_is_ignored(index: Any) -> None:
     assert end_after(("done", index, MESSAGE)) is None
     items = ItemProgress()
     items.take({"type": "response.output_item.done", "output_index": 0, "item": None})
+    items.take({"type": "acme:item.done", "output_index": 0, "item": MESSAGE})
     assert items.end() is None
