@@ -246,9 +246,9 @@ def test_thoughts_alone_are_no_answer() -> None:
 
 @pytest.mark.parametrize("index", [None, "0", 1.5, [0]])
 def test_an_item_without_a_place_is_ignored(index: Any) -> None:
-    """So is a place without an item, and an item in an event of another kind."""
+    """So is a place without an item."""
     assert end_after(("done", index, MESSAGE)) is None
     items = ItemProgress()
     items.take({"type": "response.output_item.done", "output_index": 0, "item": None})
-    items.take({"type": "acme:item", "output_index": 0, "item": MESSAGE})
+    items.take({"type": "acme:item.done", "output_index": 0, "item": MESSAGE})
     assert items.end() is None
