@@ -146,7 +146,8 @@ async def test_a_failure_shows_only_the_type_of_the_exception(
     response_id = (reader or await stage.create(model=AGENT)).id
     await stage.engine.drive(RunOffer(response_id, 1))
     shown = await stage.shown(response_id)
-    assert shown["error"] == {"code": "runtime_error", "message": "The agent failed with RuntimeError."}
+    message = "The agent failed with RuntimeError."
+    assert shown["error"] == {"code": "runtime_error", "message": message, "type": "server_error", "param": None}
     failures = [line for line in log_lines(written) if line["event"] == "agent.failed"]
     assert [line["errors"] for line in failures] == [["RuntimeError"]]
     assert "sk-geheim" not in written.text + str([vars(one) for one in caplog.records])
