@@ -34,10 +34,10 @@ def trigger_datum(body: bytes, *, is_binary: bool) -> Datum:
     return Datum(body, "bytes") if is_binary else Datum(body.decode(), "string")
 
 
-def trigger_metadata(message: QueueMessage, datum: Datum) -> Mapping[str, Datum]:
+def trigger_metadata(message: QueueMessage, datum: Datum | None = None) -> Mapping[str, Datum]:
     """Return what the platform passes to a function about a message.
 
-    If the data is text, the fields of a JSON object in it replace storage's own values.
+    If there is data and it is text, the fields of a JSON object in it replace storage's own values.
     """
     values = {
         "Id": message.id,
@@ -48,7 +48,7 @@ def trigger_metadata(message: QueueMessage, datum: Datum) -> Mapping[str, Datum]
         "NextVisibleTime": message.next_visible_on and message.next_visible_on.isoformat(),
     }
     own = {name: Datum(str(value), "string") for name, value in values.items() if value is not None}
-    given = _fields(datum.value) if datum.type == "string" else {}
+    given = _fields(datum.value) if datum and datum.type == "string" else {}
     return {name: given.get(name.lower(), value) for name, value in own.items()}
 
 

@@ -68,6 +68,7 @@ class QueueListener:
         finally:
             polling.cancel()
             gone.cancel()
+            await asyncio.wait([polling, gone])
 
     async def _poll(self) -> None:
         empty_polls = 0

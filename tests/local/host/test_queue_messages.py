@@ -174,6 +174,8 @@ def test_a_message_that_is_not_base64_is_poison_at_once(host: RunningHost, accou
         main.send_message("not base64!", time_to_live=-1)
         assert await_texts(account, "strings-poison", 1) == ["not base64!"]
         moved = poison.peek_messages()[0]
+        assert moved.expires_on
+        assert moved.inserted_on
         assert moved.expires_on - moved.inserted_on == timedelta(days=7)
     host.await_text("Message has reached MaxDequeueCount of 5. Moving message to queue 'strings-poison'.")
     await_empty(account, "strings")

@@ -144,7 +144,7 @@ class FaultProxy:
         faults = [fault for fault in self._faults if fault.strikes(request)]
         if refusals := [fault for fault in faults if fault.status]:
             refusals[0].happened.set()
-            return _cut(incoming) if refusals[0].drops_answer else web.Response(status=refusals[0].status)
+            return _cut(incoming) if refusals[0].drops_answer else _refusal(refusals[0].status or 503)
         try:
             answer = await self._forward(incoming, request)
         except aiohttp.ClientError:
@@ -164,6 +164,12 @@ class FaultProxy:
 
 def _is_end_to_end(header: str) -> bool:
     return header.lower() not in HOP_BY_HOP
+
+
+def _refusal(status: int) -> web.Response:
+    """Return an answer with this status in the form of Azure Storage's errors."""
+    body = "<?xml version='1.0' encoding='utf-8'?><Error><Code>ServerBusy</Code><Message>refused</Message></Error>"
+    return web.Response(status=status, text=body, content_type="application/xml")
 
 
 def _cut(incoming: web.BaseRequest) -> web.Response:
