@@ -58,7 +58,7 @@ class Host:
         stopped = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
         if running.done():
-            await self._fail(running)
+            await self._fail(running, server)
         await server.drain(self._durations.in_flight_s)
         await asyncio.sleep(random.uniform(_EARLIEST_END, 1) * self._durations.hard_end_s)
         await self._end()
@@ -77,16 +77,17 @@ class Host:
         await asyncio.wait([asyncio.create_task(self._locks.release())], timeout=_RELEASE_S)
         os._exit(0)
 
-    async def _fail(self, running: asyncio.Task[None]) -> NoReturn:
+    async def _fail(self, running: asyncio.Task[None], server: HttpServer) -> NoReturn:
         """Raise the LoadError of an app that cannot be run. After any other error, end the process.
 
-        After an error of storage that is in 11 to 38 s on the platform, and no function hears of it.
+        Without storage the platform refuses new calls, and the process is gone 11 to 38 s later. No function hears it.
         """
         error = running.exception()
         if isinstance(error, LoadError):
             raise error
         logger.critical("An unhandled exception has occurred. Host is shutting down.", exc_info=error)
         if isinstance(error, StorageGone):
+            await server.drain(self._durations.in_flight_s)
             await asyncio.sleep(self._durations.hard_end_s)
         os._exit(ENDED_BY_ITSELF)
 

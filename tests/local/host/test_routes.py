@@ -1,4 +1,4 @@
-"""Routes of the local host: which paths match, with which parameters, and which functions conflict."""
+"""The local host's routes: which request reaches which function."""
 
 import azure.functions as func
 import pytest
@@ -46,6 +46,12 @@ def route(template: str, *methods: str, name: str = "function", prefix: str = "a
         (r"{*rest:regex(^\S*\z)}", "/api/a/b", {"rest": "a/b"}),
         (r"{*rest:regex(^\S*\z)}", "/api/a/b c", None),
         (r"{*rest:regex(^\S*\z)}", "/api", None),
+        (r"x/{id:regex(^\d{{2}}$)}/y", "/api/x/12/y", {"id": "12"}),
+        (r"x/{id:regex(^\d{{2}}$)}/y", "/api/x/123/y", None),
+        (r"x/{*rest:regex(^a/b)}", "/api/x/a/b/c", {"rest": "a/b/c"}),
+        (r"x/{id:regex(^a?b$)?}", "/api/x", {}),
+        (r"x/{id:regex(^a?b$)?}", "/api/x/ab", {"id": "ab"}),
+        (r"x/{id:regex(^a?b$)?}", "/api/x/c", None),
     ],
 )
 def test_a_route_matches(template: str, path: str, parameters: dict[str, str] | None) -> None:

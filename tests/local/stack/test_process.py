@@ -96,13 +96,13 @@ def test_a_host_that_gives_up_is_started_again(tmp_path: Path) -> None:
     lives.write_text("")
     process = Process("part", [sys.executable, "-c", GIVES_UP, str(lives)], env={}, log=tmp_path / "part.log")
     process.restart_when_it_gives_up()
-
-    def has_lived_thrice() -> bool:
-        process.check()
-        return "life 3" in process.log()
-
     try:
-        assert wait_for(has_lived_thrice, 30), process.log()
+
+        def is_in_its_third_life() -> bool:
+            process.check()
+            return "life 3" in process.log()
+
+        assert wait_for(is_in_its_third_life, 30), process.log()
         assert process.log().splitlines() == ["life 1", "life 2", "life 3"]
     finally:
         process.stop()

@@ -105,5 +105,6 @@ def test_an_error_has_the_details_for_the_next_step() -> None:
     assert UpstreamUnavailable("status 429", retry_after_s=7.0).retry_after_s == 7.0
     assert Conflict("alarm|1").gone == "alarm|1"
     assert Conflict().gone is None
+    assert StoreIncomplete(["queue runs"]).missing == ["queue runs"]
     unreadable = UnreadableMessage("not valid JSON", b"the caller's text")
     assert (str(unreadable), unreadable.body) == ("not valid JSON", b"the caller's text")
