@@ -27,8 +27,8 @@ class PythonPackages:
         self._python = python
 
     def fingerprint(self) -> str:
-        """Return a hash of the requirements and the version of Python."""
-        return hash_of(self._files, *_version(self._python))
+        """Return a hash of the requirements, the version of Python, and that they are compiled."""
+        return hash_of(self._files, "compiled", *_version(self._python))
 
     def build(self, directory: Path) -> Path:
         """Create the virtual environment and install and compile the requirements.

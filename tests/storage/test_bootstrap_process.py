@@ -1,6 +1,7 @@
 """The service of a process: it is built once, a failure to build it is not final, and telemetry never stops it."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -42,7 +43,7 @@ async def run(broken):
     await third.engine.aclose()
     return {"outcomes": outcomes, "is_one": first is second is third, "name": await outcome()}
 
-json.dump(asyncio.run(run(json.loads(sys.argv[1]))), sys.stdout)
+print("outcomes", json.dumps(asyncio.run(run(json.loads(sys.argv[1])))))
 """
 TELEMETRY = """
 import sys
@@ -65,7 +66,8 @@ def built(connection_string: str, *broken: tuple[str, str]) -> dict[str, Any]:
     Each of the `broken` settings has a wrong value for two calls, one after the other.
     """
     printed = run(SERVICE, json.dumps(broken), AzureWebJobsStorage=connection_string, TELEMETRY="")
-    found: dict[str, Any] = json.loads(printed)
+    (outcomes,) = re.findall(r"(?m)^outcomes (.*)$", printed)  # between the log lines
+    found: dict[str, Any] = json.loads(outcomes)
     return found
 
 

@@ -207,7 +207,7 @@ def test_concurrent_requests_are_all_answered(host: RunningHost) -> None:
 
 
 def test_the_host_answers_while_storage_is_unreachable(tmp_path: Path) -> None:
-    """Requests are answered even if the queues cannot be reached."""
+    """Requests are answered even if the queues cannot be reached, until the host gives up."""
     source = """
         import azure.functions as func
         app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
@@ -222,6 +222,6 @@ def test_the_host_answers_while_storage_is_unreachable(tmp_path: Path) -> None:
     """
     nobody = "AccountName=x;AccountKey=eA==;QueueEndpoint=http://127.0.0.1:1/x"
     with running(write_app(tmp_path, source), AzureWebJobsStorage=nobody) as host:
-        assert host.client.get("/api/open").text == "open"
-        host.await_text("queue.unavailable queue=some-queue")
-        assert host.client.get("/api/open").text == "open"
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert host.client.get("/api/open").text == "open"
