@@ -35,7 +35,7 @@ SENTENCE = "The prompt 'geheim' is not allowed."
         ({"error": {"code": "rate_limit_exceeded"}}, {"error": "rate_limit_exceeded"}),
         ({"error": {"code": 429}}, {"error": "429"}),
         ({"error": {"code": SENTENCE}}, {"error": "_OTHER"}),
-        ({"error": {"code": ["geheim"]}}, {"error": None}),
+        ({"error": {"code": ["geheim"]}}, {"error": "server_error"}),
         ({"error": SENTENCE}, {"error": "server_error"}),
     ],
 )
