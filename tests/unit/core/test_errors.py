@@ -16,6 +16,7 @@ from shared.core.errors import (
     UpstreamFailed,
     UpstreamRefused,
     UpstreamUnavailable,
+    UpstreamUncertain,
     UpstreamUnusable,
 )
 
@@ -77,6 +78,9 @@ def test_the_text_of_an_error_omits_the_upstreams_message() -> None:
     failed = UpstreamFailed("code of another", "words of another")
     assert (failed.code, failed.message) == ("code of another", "words of another")
     assert str(failed) == "the upstream reported an error"
+    uncertain = UpstreamUncertain("status 500", retry_after_s=7.0, code="c", message="words of another")
+    assert (str(uncertain), uncertain.retry_after_s) == ("status 500", 7.0)
+    assert (uncertain.code, uncertain.message) == ("c", "words of another")
 
 
 @pytest.mark.parametrize(
