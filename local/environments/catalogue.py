@@ -55,10 +55,12 @@ def conformance() -> Environment:
     return PythonPackages(VENV / "conformance", requirements, ROOT / "requirements.txt", python=python)
 
 
+CLIENTS = ("openai-2", "langchain", "agents-sdk")
+UPSTREAMS = ("llmock", "agentserver", "agent-framework-hosting")
 ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
     "app": app,
     "azurite": azurite,
-    **{name: peer(name) for name in ("openai-2", "langchain", "agents-sdk", "llmock")},
+    **{name: peer(name) for name in (*CLIENTS, *UPSTREAMS)},
     "node-clients": node_clients,
     "infra": infra,
     "conformance": conformance,

@@ -73,6 +73,34 @@ FORMS: dict[str, tuple[Any, ReportedError]] = {
     "a list of texts": (["One.", "Two."], ReportedError("One.; Two.")),
     "a status in words is no code": ({"status": "failed", "error": {"message": "No."}}, ReportedError("No.")),
     "a code without words": ({"error": {"code": 502}}, ReportedError("", "502")),
+    "Azure's details": (
+        {
+            "error": {
+                "message": "The body is invalid.",
+                "code": "invalid_request",
+                "param": None,
+                "details": [{"message": "Not a number.", "param": "$.top_p"}, {"message": "Unknown."}],
+            }
+        },
+        ReportedError("The body is invalid: top_p: Not a number.; Unknown.", "invalid_request", param="top_p"),
+    ),
+    "details that say the same": (
+        {"error": {"message": "Not a number.", "details": [{"message": "Not a number.", "target": 5}]}},
+        ReportedError("Not a number."),
+    ),
+    "details without words": ({"message": "No.", "details": [7, "x", {"a": 1}]}, ReportedError("No.")),
+    "a message beside FastAPI's list": (
+        {"message": "Invalid.", "detail": [MISSING]},
+        ReportedError("Invalid: input.0.role: Field required", param="input.0.role"),
+    ),
+    "ASP.NET": (
+        {"title": "Validation failed.", "errors": {"$.model": ["Required."], "top_p": ["Too big.", "Odd."], "x": 1}},
+        ReportedError("Validation failed: model: Required.; top_p: Too big.; Odd."),
+    ),
+    "texts by field alone": (
+        {"errors": {"model": ["Required."], "x": [7]}},
+        ReportedError("model: Required."),
+    ),
     "text": ("try again later", ReportedError("try again later")),
 }
 forms = pytest.mark.parametrize(("body", "expected"), FORMS.values(), ids=FORMS)
@@ -81,7 +109,23 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["error", "message", "detail", "loc", "msg", "code", "type", "param", "object", "status"]),
+            st.sampled_from(
+                [
+                    "error",
+                    "message",
+                    "detail",
+                    "details",
+                    "errors",
+                    "loc",
+                    "path",
+                    "msg",
+                    "code",
+                    "type",
+                    "param",
+                    "object",
+                    "status",
+                ]
+            ),
             inner,
         )
     ),
