@@ -149,3 +149,47 @@ class ItemProgress:
         if not self._is_answer or not self._begun <= self._done:
             return None
         return Status.INCOMPLETE if self._is_cut else Status.COMPLETED
+
+
+class OutputBeginnings:
+    """Finds where an upstream begins its output again: after a crash, Microsoft's agent server does so in one stream.
+
+    A second `response.in_progress` says so, with the items that stay. But others send it as a heartbeat. The next item
+    decides: if the output begins again, it has the place of one that was begun before, or an item stays whose end was
+    never told.
+    """
+
+    def __init__(self, *, is_resumed: bool = False) -> None:
+        """With `is_resumed`, the items that were told before are unknown. There is at least one."""
+        self._begun = {0} if is_resumed else set()
+        self._unfinished: set[int] = set()
+        self._kept: list[Any] | None = None
+
+    def take(self, sent: Mapping[str, Any]) -> list[Any] | None:
+        """Note a new event of the stream.
+
+        Returns the items that stay if the output begins again with this event, and None if it goes on.
+        """
+        kind, index = sent.get("type"), sent.get("output_index")
+        if kind == "response.in_progress":
+            output = (answer_in(sent) or {}).get("output")
+            self._kept = output if isinstance(output, list) else []
+        if not isinstance(index, int) or index < 0:
+            return None
+        kept, self._kept = self._kept, None
+        if kind == "response.output_item.done":
+            self._unfinished.discard(index)
+        if kind != "response.output_item.added":
+            return None
+        is_again = kept is not None and (index in self._begun or self._ends_unfinished(kept[:index]))
+        if is_again:
+            self._begun, self._unfinished = set(range(index)), set()
+        self._begun.add(index)
+        self._unfinished.add(index)
+        return (kept or [])[:index] if is_again else None
+
+    def _ends_unfinished(self, kept: list[Any]) -> bool:
+        done = (
+            index for index, item in enumerate(kept) if isinstance(item, dict) and item.get("status") == "completed"
+        )
+        return not self._unfinished.isdisjoint(done)

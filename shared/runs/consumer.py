@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
-from shared.contract import redaction, stream_events, upstream_events
+from shared.contract import redaction, stream_events, synthesized_events, upstream_events
+from shared.contract.upstream_events import OutputBeginnings
 from shared.core import response_transitions, run_transitions
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.errors import (
@@ -56,6 +57,7 @@ class Consumer(ABC):
         self._is_counted = not lease.record.upstream.has_begun  # the write that gave us the run counted the first try
         self._is_trying = False  # a create is under way that the upstream has not accepted yet
         self._free = 0  # tries in a row that began nothing
+        self._beginnings = OutputBeginnings(is_resumed=log.next_seq > 2)  # more than `created` and `in_progress`
         self._appended = 0
         self._errors = 0  # errors in a row
         self._broken = 0  # how many of them are streams that broke off
@@ -136,10 +138,20 @@ class Consumer(ABC):
         return upstream_events.is_about_response(event.data)
 
     async def _append(self, event: UpstreamEvent, upstream_next: int = 0) -> None:
-        """Append an event to the log in the form that callers see.
+        """Append an event to the log in the form that callers see. Make readers start over if the output does.
 
         `upstream_next` is the number of the upstream's next event, or 0 if its stream cannot be resumed.
         """
+        kept = self._beginnings.take(event.data)
+        if kept is not None:
+            here = event.number or 0 if upstream_next else 0
+            _log.info("run.rewound", extra={"response": self._record.id, "kept": len(kept)})
+            await self._restart_readers(here)
+            for one in synthesized_events.output_events(kept):
+                await self._tell(replace(event, data=one), here)
+        await self._tell(event, upstream_next)
+
+    async def _tell(self, event: UpstreamEvent, upstream_next: int) -> None:
         self._appended += 1
         if max(self._appended, self._log.next_seq) > self._ports.config.limits.max_events:
             raise UpstreamOversized
@@ -164,11 +176,11 @@ class Consumer(ABC):
         await self._log.drain()
         await self._lease.end(endings.by_progress(progress, self._now_ms(), synthesize=synthesize))
 
-    async def _restart_readers(self) -> None:
+    async def _restart_readers(self, upstream_next: int = 0) -> None:
         """Make readers discard what they have, unless they can have only `response.created`."""
         self._lease.items.clear()
         if self._log.next_seq > 1:
-            await self._log.restart(stream_events.restart_event(self._record, self._base))
+            await self._log.restart(stream_events.restart_event(self._record, self._base), upstream_next)
 
     # Leaving
 

@@ -1,6 +1,6 @@
 """A server of `azure-ai-agentserver-responses` whose handler does what the model's name says.
 
-    PORT=8088 python agentserver.py
+    PORT=8088 AGENTSERVER_STATE_ROOT=DIRECTORY python agentserver.py [--resilient]
 
 The Python must have the packages of tests/clients/agentserver.txt. The handler says how many items of history it has,
 and then WORDS, one every 40 ms:
@@ -8,17 +8,21 @@ and then WORDS, one every 40 ms:
 * `words` to its end, and `slow` with a pause of 60 s in the middle
 * `raises` and `stops` until the middle: then the handler raises, or ends without a terminal event
 * `raises-at-once` raises before the first event
+* `dies-once` until the middle, then the process ends with exit code 70, unless a file in DIRECTORY says that it did
 
 Every other model is unknown, and the handler ends its response as failed. GET `/asked` shows each request by its input,
 and GET `/stopped` names the inputs whose work was cancelled.
 """
 
 import asyncio
+import os
+import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
-from azure.ai.agentserver.responses import ResponseEventStream, ResponsesAgentServerHost
+from azure.ai.agentserver.responses import ResponseEventStream, ResponsesAgentServerHost, ResponsesServerOptions
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -27,7 +31,8 @@ WORDS = ["Whales ", "sing ", "in ", "the ", "ocean, ", "and ", "bees ", "dance."
 MIDDLE = 4
 WORD_S = 0.04
 SLOW_S = 60.0
-MODELS = {"words", "slow", "raises", "stops"}
+MODELS = {"words", "slow", "raises", "stops", "dies-once"}
+GAVE_UP = 70
 SHOWN = ("background", "stream", "store", "include")
 
 asked: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -65,6 +70,8 @@ async def handler(request: Any, context: Any, cancellation_signal: asyncio.Event
             raise RuntimeError("the handler broke")
         if number == MIDDLE and model == "stops":
             return
+        if number == MIDDLE and model == "dies-once":
+            die_once()
         if await is_set_within(cancellation_signal, SLOW_S if number == MIDDLE and model == "slow" else WORD_S):
             stopped.append(text)
             return
@@ -73,6 +80,14 @@ async def handler(request: Any, context: Any, cancellation_signal: asyncio.Event
     yield part.emit_done()
     yield message.emit_done()
     yield stream.emit_completed()
+
+
+def die_once() -> None:
+    """End the process, the first time."""
+    died = Path(os.environ["AGENTSERVER_STATE_ROOT"], "died")
+    if not died.exists():
+        died.touch()
+        os._exit(GAVE_UP)
 
 
 async def is_set_within(signal: asyncio.Event, seconds: float) -> bool:
@@ -86,6 +101,7 @@ async def is_set_within(signal: asyncio.Event, seconds: float) -> bool:
 
 if __name__ == "__main__":
     app = ResponsesAgentServerHost(
+        options=ResponsesServerOptions(resilient_background="--resilient" in sys.argv),
         configure_observability=None,  # it would send its own telemetry to the internet
         routes=[Route("/asked", requests), Route("/stopped", cancelled)],
     )
