@@ -52,6 +52,11 @@ def is_about_response(sent: Mapping[str, Any]) -> bool:
     return kind is not None and not _HEARTBEAT.fullmatch(kind)
 
 
+def is_opening(sent: Mapping[str, Any]) -> bool:
+    """Return whether an event is about the response as a whole, before its output."""
+    return kind_of(sent) in _OPENING
+
+
 def status_after(sent: Mapping[str, Any]) -> Status:
     """Return the unfinished status of the work after its upstream has sent this event."""
     return Status.QUEUED if kind_of(sent) in ("response.created", "response.queued") else Status.IN_PROGRESS

@@ -140,15 +140,18 @@ class Consumer(ABC):
     async def _append(self, event: UpstreamEvent, upstream_next: int = 0) -> None:
         """Append an event to the log in the form that callers see. Make readers start over if the output does.
 
+        The first item follows `response.in_progress`, which some upstreams do not send. So a later one is the second.
         `upstream_next` is the number of the upstream's next event, or 0 if its stream cannot be resumed.
         """
-        kept = self._beginnings.take(event.data)
+        kept, here = self._beginnings.take(event.data), (event.number or 0) if upstream_next else 0
         if kept is not None:
-            here = event.number or 0 if upstream_next else 0
             _log.info("run.rewound", extra={"response": self._record.id, "kept": len(kept)})
             await self._restart_readers(here)
             for one in synthesized_events.output_events(kept):
                 await self._tell(replace(event, data=one), here)
+        elif self._log.lacks_progress and not upstream_events.is_opening(event.data):
+            progress = stream_events.restart_event(self._record, self._base)
+            await self._log.append(progress, here, Status.IN_PROGRESS)
         await self._tell(event, upstream_next)
 
     async def _tell(self, event: UpstreamEvent, upstream_next: int) -> None:

@@ -48,6 +48,11 @@ class LogWriter:
         """The status that the events after `response.created` have told, or None if there are none."""
         return self._status if self.next_seq > 1 else None
 
+    @property
+    def lacks_progress(self) -> bool:
+        """Whether there is a log, and `response.in_progress` has not been told in it."""
+        return self._has_log and self.told is not Status.IN_PROGRESS
+
     async def append(self, event: Event | None, upstream_next: int, status: Status) -> None:
         """Append an event. Wait while a batch is full, or until the event's number is reserved for the live reader.
 

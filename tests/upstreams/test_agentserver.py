@@ -28,11 +28,11 @@ BROKEN = "An internal server error occurred."
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
-    """Run the server. If it is not installed, skip on a laptop and fail in CI."""
+    """Run the server, so that it recovers from a crash. If it is not installed, skip on a laptop and fail in CI."""
     python, directory = need("agentserver") / "bin" / "python", tmp_path_factory.mktemp("agentserver")
-    state = {"PORT": "{port}", "AGENTSERVER_STATE_ROOT": str(directory)}
+    command, state = [str(python), SERVER, "--resilient"], {"PORT": "{port}", "AGENTSERVER_STATE_ROOT": str(directory)}
     with (
-        upstream_server(directory, "agentserver", [str(python), SERVER], ready="/readiness", **state) as url,
+        upstream_server(directory, "agentserver", command, ready="/readiness", keep_up=True, **state) as url,
         upstream_at(url) as running,
     ):
         yield running
@@ -191,3 +191,20 @@ def test_include_reaches_the_server(upstream: Upstream, client: httpx.Client) ->
     assert [asked["include"] for asked in upstream.asked(text)] == [include]
     shown = client.get(f"/responses/{ended['id']}", params={"include[]": include[0]})
     assert output_text(shown.json()) == f"0: {TEXT}"
+
+
+def test_a_crash_of_the_server_begins_the_output_again(clients: dict[str, httpx.Client]) -> None:
+    """The server calls its handler again, in the same stream. A reader that follows our rule has every word once."""
+    client = clients["background"]
+    received = streamed(client, "dies-once", input="background")
+    assert ends(received) == ["completed"]
+    assert kinds(received).count("in_progress") == 2
+    assert text_of(received) == output_text(received[-1]["response"]) == f"0: {TEXT}"
+    assert text_of(followed(client, received[0]["response"]["id"])) == f"0: {TEXT}"
+
+
+def test_a_crash_of_the_server_fails_foreground_work(clients: dict[str, httpx.Client]) -> None:
+    """The server says so when it is asked whether the work was finished. So the service does not begin it again."""
+    received = streamed(clients["foreground"], "dies-once", input="foreground")
+    assert ends(received) == ["failed"]
+    assert received[-1]["response"]["error"]["message"] == "Server interrupted before completing this response"

@@ -71,6 +71,19 @@ async def test_another_holder_does_not_send_in_progress_again(stage: Stage) -> N
     assert lines_of(await replayed(stage, reader.id)) == expected_lines(events)
 
 
+@BOTH
+@pytest.mark.parametrize("opening", [[], [{"type": "response.queued"}]], ids=["nothing", "queued"])
+async def test_output_follows_in_progress(stage: Stage, is_background: bool, opening: list[dict[str, Any]]) -> None:
+    """Agent Framework's hosting does not send it. It is added, so that a later one is the second."""
+    stage.upstream.is_background = is_background
+    created, _, *events = story(3)
+    received = await (await read(stage, [created, *opening, *events])).rest()
+    told = [str(one["type"]).removeprefix("response.") for one in opening]
+    assert kinds(received)[: len(told) + 3] == ["created", *told, "in_progress", "output_text.delta"]
+    assert [number for number, _ in received] == list(range(len(received)))
+    assert kinds(received).count("in_progress") == 1
+
+
 def item_events(index: int, *words: str) -> list[dict[str, Any]]:
     """Return the events of a message with these words. The last one ends it."""
     item = {"type": "message", "id": f"msg_{index}", "status": "completed"}

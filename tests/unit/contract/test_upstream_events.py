@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contract import upstream_events
 from shared.contract.upstream_events import (
     ItemProgress,
     Numbering,
@@ -181,6 +182,13 @@ def test_an_event_shows_whether_the_work_has_begun(kind: str | None, status: Sta
 
 
 # Numbers
+
+
+@pytest.mark.parametrize("kind", ["response.created", "response.queued", "response.in_progress"])
+def test_some_events_precede_the_output(kind: str) -> None:
+    """They are about the response as a whole."""
+    assert upstream_events.is_opening({"type": kind})
+    assert not upstream_events.is_opening(DELTA)
 
 
 def news(numbering: Numbering, numbers: list[int | None]) -> list[int | None]:

@@ -8,7 +8,7 @@ and then WORDS, one every 40 ms:
 * `words` to its end, and `slow` with a pause of 60 s in the middle
 * `raises` and `stops` until the middle: then the handler raises, or ends without a terminal event
 * `raises-at-once` raises before the first event
-* `dies-once` until the middle, then the process ends with exit code 70, unless a file in DIRECTORY says that it did
+* `dies-once` until the middle, then the process ends with exit code 70. It does that once for each input
 
 Every other model is unknown, and the handler ends its response as failed. GET `/asked` shows each request by its input,
 and GET `/stopped` names the inputs whose work was cancelled.
@@ -71,7 +71,7 @@ async def handler(request: Any, context: Any, cancellation_signal: asyncio.Event
         if number == MIDDLE and model == "stops":
             return
         if number == MIDDLE and model == "dies-once":
-            die_once()
+            die_once(text)
         if await is_set_within(cancellation_signal, SLOW_S if number == MIDDLE and model == "slow" else WORD_S):
             stopped.append(text)
             return
@@ -82,9 +82,9 @@ async def handler(request: Any, context: Any, cancellation_signal: asyncio.Event
     yield stream.emit_completed()
 
 
-def die_once() -> None:
-    """End the process, the first time."""
-    died = Path(os.environ["AGENTSERVER_STATE_ROOT"], "died")
+def die_once(text: str) -> None:
+    """End the process, the first time for this input."""
+    died = Path(os.environ["AGENTSERVER_STATE_ROOT"], f"died {text}")
     if not died.exists():
         died.touch()
         os._exit(GAVE_UP)

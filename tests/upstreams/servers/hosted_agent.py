@@ -7,7 +7,7 @@ given, and then WORDS, one every 40 ms:
 
 * `words` to its end, and `slow` with a pause of 60 s in the middle
 * `raises` until the middle, then its model raises
-* `dies-once` until the middle, then the process ends with exit code 70, unless a file in DIRECTORY says that it did
+* `dies-once` until the middle, then the process ends with exit code 70. It does that once for each input
 
 Every other model is refused. GET `/asked` shows each request by its input, and GET `/stopped` names the inputs whose
 work was stopped.
@@ -51,7 +51,7 @@ class ScriptedChat(BaseChatClient[Any]):
     def __init__(self, directory: Path) -> None:
         super().__init__()
         self.stopped: list[str] = []
-        self._died = directory / "died"
+        self._directory = directory
 
     def _inner_get_response(
         self, *, messages: Sequence[Message], stream: bool, options: Mapping[str, Any], **_: Any
@@ -66,20 +66,21 @@ class ScriptedChat(BaseChatClient[Any]):
         try:
             for number, word in enumerate([f"{len(messages)}: ", *WORDS]):
                 if number == MIDDLE:
-                    await self._break(model)
+                    await self._break(model, messages[-1].text)
                 await asyncio.sleep(WORD_S)
                 yield ChatResponseUpdate(role="assistant", contents=[Content.from_text(word)])
         except (asyncio.CancelledError, GeneratorExit):
             self.stopped.append(messages[-1].text)
             raise
 
-    async def _break(self, model: str) -> None:
+    async def _break(self, model: str, text: str) -> None:
         if model == "raises":
             raise RuntimeError("the model broke")
         if model == "slow":
             await asyncio.sleep(SLOW_S)
-        if model == "dies-once" and not self._died.exists():
-            self._died.touch()
+        died = self._directory / f"died {text}"
+        if model == "dies-once" and not died.exists():
+            died.touch()
             os._exit(GAVE_UP)
 
 
