@@ -7,6 +7,7 @@ SETUP := $(PYTHON) -m local.environments
 BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 # What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock node-clients infra conformance
+TOOLS += litellm llama-stack
 PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core contract
