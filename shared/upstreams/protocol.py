@@ -64,7 +64,7 @@ class UpstreamEvent:
 
 
 def is_id(name: object) -> bool:
-    """Return whether an upstream's id can be a segment of a path: 1 to 1,024 printable characters, but no dot segment."""
+    """Return whether an id can be a segment of a path: 1 to 1,024 printable characters, but no dot segment."""
     return isinstance(name, str) and 0 < len(name) <= MAX_ID and name.isprintable() and name not in _DOT_SEGMENTS
 
 
