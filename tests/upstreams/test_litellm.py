@@ -35,7 +35,8 @@ KEY = "sk-of-a-team"
 MODES = ("background", "foreground")
 ENDS = ("completed", "failed", "incomplete", "cancelled")
 NAMES = re.compile(r"resp_[-=\w]+")
-NATIVE = "sim-2s"  # the model whose streams it passes on
+NATIVE = "sim-1s"  # a model whose streams it passes on
+OTHER = "sim-0.7s"  # a model that it does not know
 UNKNOWN = "The model 'nope' does not exist."
 FAILURE = "Simulated failure, as the model sim-fail-0.5s promises."
 
@@ -73,12 +74,13 @@ def clients(
     with ExitStack() as cleanup:
         running = {}
         for mode in MODES:
-            settings = {"UPSTREAM_MODE": mode, "UPSTREAM_BASE_URL": f"{proxy.url}/v1", "UPSTREAM_API_KEY": KEY}
             over = service(
                 tmp_path_factory.mktemp(f"{mode}_litellm"),
                 azurite.account(),
+                UPSTREAM_MODE=mode,
+                UPSTREAM_BASE_URL=f"{proxy.url}/v1",
+                UPSTREAM_API_KEY=KEY,
                 UPSTREAM_HONOURS_IDEMPOTENCY_KEY="false",
-                **settings,
             )
             running[mode] = cleanup.enter_context(over)
         yield {mode: one.client() for mode, one in running.items()}
@@ -111,7 +113,7 @@ def ends(events: list[Json]) -> list[str]:
 
 def test_background_work_is_polled_to_its_end(model: ModelPeer, client: httpx.Client) -> None:
     """The text is whole, and the model worked once, although the proxy's ids are long and change with every answer."""
-    made = create(client, "sim-1s")
+    made = create(client, OTHER)
     ended = finished(client, made)
     assert (ended["status"], ended["background"]) == ("completed", True)
     assert output_text(ended).endswith("1. One.\n2. Two.")
@@ -119,7 +121,7 @@ def test_background_work_is_polled_to_its_end(model: ModelPeer, client: httpx.Cl
     names_only(made["id"], made, ended)
 
 
-@pytest.mark.parametrize("name", ["sim-0.5s", NATIVE])
+@pytest.mark.parametrize("name", [OTHER, NATIVE])
 def test_a_call_that_waits_gets_the_whole_text(model: ModelPeer, client: httpx.Client, name: str) -> None:
     """The model worked once."""
     answer = client.post("/responses", json={"model": name, "input": "One. Two."})
@@ -142,7 +144,7 @@ def test_the_mock_answers_calls_that_ask_for_no_stream(
     names_only(made["id"], made, ended)
 
 
-@pytest.mark.parametrize("name", ["sim-1s", NATIVE])
+@pytest.mark.parametrize("name", [OTHER, NATIVE])
 def test_a_stream_is_read_to_its_end(model: ModelPeer, client: httpx.Client, name: str) -> None:
     """It has one end with the whole text, also where the proxy ends it before the work has begun."""
     events = streamed(client, name)
@@ -154,7 +156,7 @@ def test_a_stream_is_read_to_its_end(model: ModelPeer, client: httpx.Client, nam
     names_only(events[0]["response"]["id"], events)
 
 
-@pytest.mark.parametrize("name", ["sim-1s", NATIVE])
+@pytest.mark.parametrize("name", [OTHER, NATIVE])
 def test_a_stream_that_breaks_is_resumed(model: ModelPeer, client: httpx.Client, name: str) -> None:
     """A reader that comes back gets what follows, and the work was not begun again."""
     with streaming(client, name) as events:
@@ -167,7 +169,7 @@ def test_a_stream_that_breaks_is_resumed(model: ModelPeer, client: httpx.Client,
     assert model.stats()["creates"] == 1
 
 
-@pytest.mark.parametrize("name", ["sim-60s", NATIVE])
+@pytest.mark.parametrize("name", ["sim-50s", "sim-60s"])
 def test_cancelled_work_stops(model: ModelPeer, client: httpx.Client, name: str) -> None:
     """The proxy passes a cancel on, and stops a call whose connection closes."""
     made = create(client, name)
@@ -222,6 +224,18 @@ def test_an_incomplete_response_is_incomplete(model: ModelPeer, client: httpx.Cl
     assert ended["incomplete_details"] == {"reason": "max_output_tokens"}
     assert output_text(ended)
     assert model.stats()["creates"] == 1
+
+
+def test_a_stream_that_the_proxy_loses_does_not_end_background_work(
+    model: ModelPeer, clients: dict[str, httpx.Client]
+) -> None:
+    """The proxy tells a cut connection as `response.failed`, while the model works on. The answer is polled instead."""
+    model.faults(stream_drop_after=8, stream_drops=9)
+    events = streamed(clients["background"], NATIVE)
+    assert ends(events) == ["completed"]
+    assert output_text(events[-1]["response"]).endswith("1. One.\n2. Two.")
+    assert model.stats()["creates"] == 1
+    names_only(events[0]["response"]["id"], events)
 
 
 def test_a_stream_that_the_proxy_loses_ends_in_its_words(model: ModelPeer, clients: dict[str, httpx.Client]) -> None:

@@ -3,7 +3,7 @@
 Run it with `python -m tests.upstreams.servers.chat_model`. The names of its models:
 
     tale            twenty words, 30 ms apart
-    long-tale       four hundred words, 30 ms apart
+    long-tale       three hundred words, 30 ms apart
     breaks          twenty words of which five are sent, then the connection is cut
     breaks-once     breaks the first time, and is a tale from then on
     fails           five words, then an error in the stream
@@ -27,7 +27,7 @@ from local.stack.loopback import serve
 BANNER = "chat model listening on http://127.0.0.1:{port}/v1"
 MODELS = ("tale", "long-tale", "breaks", "breaks-once", "fails", "refuses")
 WORDS = tuple(f"word{number} " for number in range(20))
-LONG = tuple(f"word{number} " for number in range(400))
+LONG = tuple(f"word{number} " for number in range(300))
 PAUSE_S = 0.03
 SENT = 5  # words before a fault
 REASON = "The chat model refuses this request."
