@@ -15,18 +15,21 @@ ASK_S = 2.0
 
 @contextmanager
 def upstream_server(
-    directory: Path, name: str, command: Sequence[str], *, ready: str = "/", **env: str
+    directory: Path, name: str, command: Sequence[str], *, ready: str = "/", keep_up: bool = False, **env: str
 ) -> Iterator[str]:
     """Run a server until the end of the block, and yield its base URL, without a slash at its end.
 
     `{port}` in the command and in the values of `env` is replaced by its port. The server has started when GET of the
-    path `ready` is answered with anything below 500. Its output goes to a file in the directory. Raise PartError with
-    the end of that output if the server ends before that, or does not answer within START_S seconds.
+    path `ready` is answered with anything below 500. Its output goes to a file in the directory. With `keep_up`, it is
+    started again whenever it ends with the exit code 70. Raise PartError with the end of that output if the server ends
+    otherwise before it is ready, or does not answer within START_S seconds.
     """
     port = str(free_port())
     words = [word.replace("{port}", port) for word in command]
     settings: Mapping[str, str] = {key: value.replace("{port}", port) for key, value in env.items()}
     process = Process(name, words, env=settings, log=directory / f"{name}.log")
+    if keep_up:
+        process.restart_when_it_gives_up()
     url = f"http://127.0.0.1:{port}"
     try:
         if not wait_for(lambda: _answers(process, f"{url}{ready}"), START_S):
