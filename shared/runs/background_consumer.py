@@ -8,6 +8,7 @@ from typing import Any
 from shared.contract import upstream_events
 from shared.contract.upstream_events import ItemProgress, Numbering
 from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnnamed
+from shared.core.states import Status
 from shared.lifecycle import endings
 from shared.runs.consumer import Consumer
 from shared.runs.lease import Lease
@@ -49,6 +50,7 @@ class BackgroundConsumer(Consumer):
                     _check_id(event)
                     continue  # a sign of life before the work has an id
                 if status:
+                    await self._check_failure(event, status, token)
                     return await self._finish(event, status)
                 if event.is_whole:
                     raise UpstreamMissing("the upstream has answered, but not with a stream")
@@ -58,6 +60,20 @@ class BackgroundConsumer(Consumer):
         if items.end():
             raise self._unfinished()  # the work may be done, and its stream has nothing more
         raise UpstreamBroken("the stream ended before its terminal event")
+
+    async def _check_failure(self, event: UpstreamEvent, status: Status, token: str | None) -> None:
+        """Raise UpstreamMissing if a stream ends the work as failed and the upstream does not call it so when asked.
+
+        A gateway that loses its own connection says that the work has failed, while it goes on behind it.
+        """
+        if status is not Status.FAILED or event.is_whole or token is None:
+            return
+        try:
+            progress = await self._upstream.poll(token, self._record.request.include)
+        except UpstreamError:
+            return
+        if progress.status is not Status.FAILED:
+            raise UpstreamMissing("the stream calls the work failed, and its upstream does not")
 
     async def _open(self, token: str | None) -> AsyncGenerator[UpstreamEvent, None]:
         if token is not None:

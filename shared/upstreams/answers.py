@@ -35,6 +35,7 @@ MAX_DEPTH = 200
 MAX_CONTAINERS = 1_000_000  # objects and lists, of which each takes 60 bytes of memory and 2 of the answer
 # What a call about existing work is refused with. A create is read by the table in `tries`.
 _REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
+_CANCEL_REFUSALS = _REFUSALS | {409, 410, 501}
 
 _log = logger(__name__)
 
@@ -157,12 +158,13 @@ async def gathered(chunks: AsyncIterator[bytes]) -> bytes:
     return b"".join(found)
 
 
-def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> Success:
+def check_status(response: httpx.Response, content: bytes, *, missing: bool, cancels: bool = False) -> Success:
     """Return the answer if its status is a 2xx, or raise the error that its status means.
 
     For a create, the table in `tries` decides between UpstreamRefused, UpstreamUnavailable and UpstreamUncertain. With
     `missing`, the call is about existing work: a 404 raises UpstreamMissing, 400, 405, 413, 415 and 422 raise
-    UpstreamRefused, and every other status raises UpstreamUnavailable. Errors have the wait of the Retry-After header.
+    UpstreamRefused, and every other status raises UpstreamUnavailable. 409, 410 and 501 are refusals if
+    the call `cancels` the work. Errors have the wait of the Retry-After header.
     """
     wait_s = parse_retry_after(response.headers.get("retry-after"), int(time.time() * 1000))
     status = response.status_code
@@ -173,7 +175,7 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
     if status == 404 and missing:
         raise UpstreamMissing
     reported = upstream_errors.error_in_answer(content) or ReportedError()
-    meaning = _meaning(status, reported, missing=missing)
+    meaning = _meaning(status, reported, missing=missing, cancels=cancels)
     if meaning is Meaning.END:
         raise _refusal(status, reported)
     if meaning is Meaning.COUNTED:
@@ -182,9 +184,9 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
     raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
 
 
-def _meaning(status: int, reported: ReportedError, *, missing: bool) -> Meaning:
+def _meaning(status: int, reported: ReportedError, *, missing: bool, cancels: bool) -> Meaning:
     if missing:
-        return Meaning.END if status in _REFUSALS else Meaning.FREE
+        return Meaning.END if status in (_CANCEL_REFUSALS if cancels else _REFUSALS) else Meaning.FREE
     return tries.of_status(status, f"{reported.code} {reported.type}")
 
 

@@ -85,11 +85,14 @@ class _ResponsesApi:
         return answers.progress_in(answer)
 
     async def stop(self, token: str) -> None:
-        """POST /responses/{id}/cancel. A 400 also confirms the stop, because the response has just ended."""
+        """POST /responses/{id}/cancel. A 400 confirms it, too: the response has just ended. A 409 is raised."""
         try:
             await self._call("POST", f"{_path(token)}/cancel", CALL_DEADLINE_S)
-        except (UpstreamMissing, UpstreamRefused):
+        except UpstreamMissing:
             return
+        except UpstreamRefused as refusal:
+            if refusal.status == 409:
+                raise
 
     async def forget(self, upstream_id: str) -> None:
         """DELETE /responses/{id}. It is not an error if the response is gone."""
@@ -142,7 +145,8 @@ class _ResponsesApi:
                     content = await answers.read_bounded(response)
                 finally:
                     await response.aclose()
-        return answers.check_status(response, content, missing=method != "POST" or bool(path))
+        is_about_work, cancels = method != "POST" or bool(path), path.endswith("/cancel")
+        return answers.check_status(response, content, missing=is_about_work, cancels=cancels)
 
     # Streams
 

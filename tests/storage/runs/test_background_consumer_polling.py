@@ -7,6 +7,7 @@ from shared.core.states import Status
 from shared.runs.background_consumer import MAX_BROKEN
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.run_holders import die, held, logged, released
 from tests.support.stage import Stage
 from tests.support.stream_clients import (
@@ -58,6 +59,35 @@ async def test_a_stream_that_keeps_breaking_without_an_event_is_given_up(stage: 
     await stage.finish(reader.id)
     received = await reader.rest()
     assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
+
+
+async def test_a_failure_that_only_the_stream_tells_is_not_believed(stage: Stage, written: WrittenLines) -> None:
+    """A gateway whose own connection breaks ends its stream with `response.failed`, while the work goes on.
+
+    The upstream is asked once. It does not call the work failed, so it is polled to its true end.
+    """
+    failure = {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "Cut."}}}
+    stage.upstream.streams.events = [*story(2)[:-1], failure]
+    reader = await streamed(stage)
+    await released(stage)
+    assert stage.upstream.polls == 1
+    assert log_events(written, "warning") == ["run.polled"]
+    await stage.finish(reader.id)
+    received = await reader.rest()
+    assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
+    assert stage.upstream.begun == {reader.id: 1}
+
+
+@pytest.mark.parametrize("confirms", [True, False])
+async def test_a_failure_that_the_upstream_confirms_or_forgets_is_the_end(stage: Stage, confirms: bool) -> None:
+    """The words of the stream are those of the response. An upstream that cannot be asked is believed, too."""
+    failure = {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "Broken."}}}
+    stage.upstream.streams.events, stage.upstream.course = [*story(2)[:-1], failure], [Status.FAILED]
+    stage.upstream.poll_errors = [] if confirms else [UpstreamMissing()]
+    reader = await streamed(stage)
+    received = await reader.rest()
+    assert received[-1][1]["response"]["error"]["message"] == "Broken."
+    assert stage.upstream.polls == (1 if confirms else 0)
 
 
 async def test_a_stream_without_event_numbers_is_not_resumed(stage: Stage) -> None:

@@ -60,7 +60,7 @@ def test_nulls_while_queued_are_accepted() -> None:
 
 
 @pytest.mark.parametrize("upstream_id", ["x", "x" * MAX_ID, "ä/../b"])
-def test_an_id_is_any_text_of_up_to_512_characters(upstream_id: str) -> None:
+def test_an_id_is_any_text_of_up_to_1024_characters(upstream_id: str) -> None:
     """The upstream chooses the form of its ids."""
     assert progress_in(success({**CREATED, "id": upstream_id})).token == upstream_id
 

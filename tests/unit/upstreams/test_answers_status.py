@@ -54,6 +54,14 @@ def test_every_status_has_one_meaning(missing: bool) -> None:
             assert isinstance(found, UpstreamUncertain) is counts, status
 
 
+@pytest.mark.parametrize("status", [409, 410, 501])
+def test_a_cancel_may_be_refused_with_more_statuses(status: int) -> None:
+    """They say that this work cannot be stopped. A poll that gets one goes on."""
+    with pytest.raises(UpstreamRefused):
+        check_status(httpx.Response(status), b"", missing=True, cancels=True)
+    assert type(meaning(status, missing=True)) is UpstreamUnavailable
+
+
 def test_an_error_about_a_spent_quota_is_a_refusal() -> None:
     """A 429 says by its code or type whether it heals by waiting."""
     for error in ({"code": "insufficient_quota"}, {"code": 1, "type": "exceeded_current_quota_error"}):
