@@ -13,11 +13,12 @@ from typing import Any, TypedDict
 
 import orjson
 
+from shared import json_text
 from shared.contract import upstream_errors
 from shared.contract.identifiers import our_names, with_our_names
 from shared.contract.redaction import without_credentials
 from shared.contract.upstream_errors import ReportedError
-from shared.core import ids
+from shared.core import blobs, ids
 from shared.core.records import Record
 from shared.core.states import Status, event_type
 
@@ -130,6 +131,15 @@ def failure(code: str, message: str, kind: str | None = None, param: str | None 
 def encode(value: Mapping[str, Any]) -> bytes:
     """Return the JSON text of an object. The same object always gives the same bytes."""
     return orjson.dumps(value)
+
+
+def stored(record: Record, packed: bytes) -> bytes:
+    """Return the JSON text of a stored response object, as callers may read it.
+
+    `packed` is as stored. One of an older version may have credentials, which are masked here.
+    """
+    text = blobs.expand(packed)
+    return text if record.request.masked else encode(without_credentials(json_text.read_tolerantly(text)))
 
 
 def webhook_event(record: Record, response: Mapping[str, Any]) -> WebhookEvent:

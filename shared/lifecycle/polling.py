@@ -7,7 +7,7 @@ count of attempts becomes 0. Without that, a long healthy wait would look like a
 
 from shared import json_text
 from shared.contract import redaction, responses
-from shared.core import blobs, response_transitions
+from shared.core import response_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.changesets import ChangeSet
@@ -209,6 +209,6 @@ async def _poll(
 async def stored_object(ports: Ports, record: Record) -> bytes:
     """Return the stored response object as JSON text."""
     if record.status.is_terminal:
-        return blobs.expand(await ports.store.body(record))
+        return responses.stored(record, await ports.store.body(record))
     known = endings.known_object(await completion.with_object(ports, record))
     return responses.encode(responses.present_known(record, known, ports.clock.now_ms()))
