@@ -44,6 +44,7 @@ class ServiceError(Exception):
 
     status = 500
     type = "server_error"
+    is_final = False  # whether it is known that no repeat of the request has another answer
 
     def __init__(
         self,
@@ -118,6 +119,8 @@ class Misconfigured(ServiceError):
 
 class RefusedByUpstream(ServiceError):
     """The upstream's own 4xx about the request, passed on with its status and message."""
+
+    is_final = True
 
     def __init__(self, refusal: "UpstreamRefused") -> None:
         super().__init__(refusal.message, param=refusal.param, code=refusal.code)
