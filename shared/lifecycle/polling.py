@@ -18,6 +18,7 @@ from shared.core.errors import (
     UpstreamFailed,
     UpstreamMissing,
     UpstreamOversized,
+    UpstreamUnusable,
 )
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import later
@@ -31,7 +32,7 @@ _log = logger(__name__)
 
 CHECKED_ATTEMPT = 4
 MISSING_GRACE_MS = 120_000
-TOLERATED_FAILURES = 2  # errors of an upstream in a row
+TOLERATED_ANSWERS = 2  # unusable ones since the last that was a response object
 RETRY_WEBHOOK_S = 5
 _MAX_WAIT_MS = 3_600_000
 
@@ -70,7 +71,7 @@ async def _on_progress(ports: Ports, record: Record | None, alarm: Alarm, progre
     if now_ms + asked_ms > alarm.due_ms or alarm.tries or alarm.missing_ms or alarm.attempt >= CHECKED_ATTEMPT:
         usual_ms = poll_delay(now_ms - alarm.born_ms, ports.random, ports.config.limits.poll_min_ms)
         wait_ms = min(max(usual_ms, asked_ms), _MAX_WAIT_MS)
-        await rearm(ports, alarm, now_ms + wait_ms, tries=0, missing_ms=0)
+        await rearm(ports, alarm, now_ms + wait_ms, tries=0, unusable=0, missing_ms=0)
 
 
 async def _on_missing(ports: Ports, alarm: Alarm, now_ms: int) -> None:
@@ -84,17 +85,17 @@ async def _on_missing(ports: Ports, alarm: Alarm, now_ms: int) -> None:
 
 
 async def _on_error(ports: Ports, record: Record | None, alarm: Alarm, error: UpstreamError) -> None:
-    """Poll again later. An error in words, in place of the response object, ends the response at the third time.
+    """Poll again later. The third answer with something else than a response object ends the response.
 
     The first two are tolerated, because a gateway may say so while the work goes on behind it.
     """
-    now_ms = ports.clock.now_ms()
-    if isinstance(error, UpstreamFailed) and alarm.tries >= TOLERATED_FAILURES:
+    now_ms, is_unusable = ports.clock.now_ms(), isinstance(error, UpstreamFailed | UpstreamUnusable)
+    if is_unusable and alarm.unusable >= TOLERATED_ANSWERS:
         await completion.end(ports, record, alarm.id, endings.by_error(error, now_ms), alarm)
         return
     _log.warning("poll.deferred", extra={"response": alarm.id, "reason": str(error), "tries": alarm.tries + 1})
     wait_ms = retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
-    await rearm(ports, alarm, now_ms + wait_ms, tries=alarm.tries + 1)
+    await rearm(ports, alarm, now_ms + wait_ms, tries=alarm.tries + 1, unusable=alarm.unusable + is_unusable)
 
 
 async def record_progress(ports: Ports, record: Record, progress: Progress) -> Record:

@@ -14,6 +14,7 @@ from shared.contract.upstream_errors import ReportedError
 from shared.core import blobs
 from shared.core.backoff import parse_retry_after
 from shared.core.errors import (
+    UpstreamError,
     UpstreamFailed,
     UpstreamInvalid,
     UpstreamMissing,
@@ -21,6 +22,7 @@ from shared.core.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
     UpstreamUncertain,
+    UpstreamUndecodable,
     UpstreamUnnamed,
 )
 from shared.core.states import Status
@@ -195,7 +197,9 @@ def _refusal(status: int, reported: ReportedError) -> UpstreamRefused:
     return UpstreamRefused(status, message, param=reported.param, code=reported.code, kind=kind)
 
 
-def trouble(error: httpx.HTTPError) -> UpstreamUnavailable:
+def trouble(error: httpx.HTTPError) -> UpstreamError:
     """Return what an error of the client means. It has only the name of its class, because a text may name a secret."""
+    if isinstance(error, httpx.DecodingError):
+        return UpstreamUndecodable()
     name = type(error).__name__
     return UpstreamUnavailable(name) if tries.of_transport(name) is Meaning.FREE else UpstreamUncertain(name)

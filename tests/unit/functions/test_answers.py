@@ -176,7 +176,7 @@ def test_the_sdk_of_openai_does_not_repeat_a_refusal() -> None:
             return httpx.Response(answer.status_code, content=answer.body, headers=dict(answer.headers))
 
         with httpx.Client(transport=httpx.MockTransport(give)) as http:
-            sdk = openai.OpenAI(base_url="http://service/v1", api_key="k", max_retries=2, http_client=cast(Any, http))
+            sdk = openai.OpenAI(base_url="http://service/v1", api_key="k", max_retries=2, http_client=cast("Any", http))
             with pytest.raises(openai.APIStatusError):
                 sdk.responses.create(model="m", input="q")
         assert len(sent) == 1

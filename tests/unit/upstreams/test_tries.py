@@ -21,6 +21,7 @@ from shared.core.errors import (
     UpstreamSilent,
     UpstreamUnavailable,
     UpstreamUncertain,
+    UpstreamUndecodable,
     UpstreamUnnamed,
     UpstreamUnusable,
 )
@@ -88,6 +89,7 @@ EXAMPLES: dict[type[UpstreamError], tuple[UpstreamError, Meaning]] = {
     UpstreamSilent: (UpstreamSilent("x"), COUNTED),
     UpstreamPaused: (UpstreamPaused(), FREE),
     UpstreamInvalid: (UpstreamInvalid(), COUNTED),
+    UpstreamUndecodable: (UpstreamUndecodable(), COUNTED),
     UpstreamUnnamed: (UpstreamUnnamed(), END),
     UpstreamOversized: (UpstreamOversized(), END),
 }
