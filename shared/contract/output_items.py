@@ -1,4 +1,4 @@
-"""The finished items of a stream, for an end that comes without the output. Pure.
+"""The items of an output: as an answer has them, and from a stream for an end that comes without. Pure.
 
 Some upstreams stream every item and leave the `output` of the terminal event empty or out. Work that breaks off has no
 other output either. https://developers.openai.com/api/reference/resources/responses/streaming-events
@@ -15,6 +15,34 @@ from shared.core import blobs
 from shared.core.event_log import Event
 
 _DONE = "response.output_item.done"
+
+
+def items_in(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the output of an answer as a list of items.
+
+    Some servers give one item without a list, or only a text, as the output or as the content of a message.
+    """
+    output = answer.get("output")
+    if isinstance(output, str):
+        return message(output)
+    listed = output if isinstance(output, list) else [output]
+    return [_with_parts(item) for item in listed if isinstance(item, dict) and item]
+
+
+def message(text: object) -> list[dict[str, Any]]:
+    """Return an output with this text, or none without one."""
+    if not isinstance(text, str) or not text:
+        return []
+    return [{"id": "msg_0", "type": "message", "role": "assistant", "status": "completed", "content": _parts(text)}]
+
+
+def _with_parts(item: dict[str, Any]) -> dict[str, Any]:
+    is_text = item.get("type") == "message" and isinstance(item.get("content"), str)
+    return {**item, "content": _parts(item["content"])} if is_text else item
+
+
+def _parts(text: str) -> list[dict[str, Any]]:
+    return [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
 
 
 class OutputItems:

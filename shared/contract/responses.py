@@ -16,6 +16,7 @@ import orjson
 from shared import json_text
 from shared.contract import upstream_errors
 from shared.contract.identifiers import our_names, with_our_names
+from shared.contract.output_items import items_in
 from shared.contract.redaction import without_credentials
 from shared.contract.upstream_errors import ReportedError
 from shared.core import blobs, ids
@@ -57,6 +58,13 @@ _DEFAULTS: dict[str, Any] = {
     "metadata": {},
 }
 _TYPE = "server_error"
+_REASONS = (
+    "error",
+    "last_error",
+    "errors",
+    "status_details",
+    "incomplete_details",
+)  # where servers say why work failed
 # The fields of which the contract allows no null. An upstream's null there is an omission.
 _NEVER_NULL = frozenset({"model", "object", "output", "parallel_tool_calls", "text", "tool_choice", "tools"})
 _FUNCTION = {"description": None, "parameters": None, "strict": None}
@@ -217,20 +225,20 @@ def _identity(record: Record, status: Status) -> dict[str, Any]:
 def _outcome(status: Status, shown: Mapping[str, Any], ended_ms: int) -> dict[str, Any]:
     """Return the fields whose value depends on the status."""
     failed, incomplete = status is Status.FAILED, status is Status.INCOMPLETE
-    output = [item for item in shown["output"] if isinstance(item, dict)] if isinstance(shown["output"], list) else []
     return {
         "completed_at": ended_ms // 1000 if status is Status.COMPLETED else None,
-        "error": _error(shown["error"]) if failed else None,
+        "error": _error(shown) if failed else None,
         "incomplete_details": shown["incomplete_details"] if incomplete else None,
-        "output": [] if status is Status.CANCELLED else output,
+        "output": [] if status is Status.CANCELLED else items_in(shown),
         "usage": _usage(shown["usage"]),
     }
 
 
-def _error(error: object) -> dict[str, Any]:
+def _error(shown: Mapping[str, Any]) -> dict[str, Any]:
     # AI SDK 7 and mastra reject a response whose error has no type
-    reported = upstream_errors.error_in({"error": error}) or ReportedError()
-    return _given(error) | {
+    said = next((found for name in _REASONS if (found := shown.get(name))), None)
+    reported = upstream_errors.error_in({"error": said}) or ReportedError()
+    return _given(shown["error"]) | {
         "code": reported.code or "server_error",
         "message": reported.message or "The upstream gave no reason.",
         "type": reported.type or _TYPE,

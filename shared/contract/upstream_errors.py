@@ -5,6 +5,9 @@
     {"detail": "text"}, {"detail": [{"loc", "msg"}]}    FastAPI: llama-stack, vLLM
     {"message", "code"}, {"object": "error", …}         vLLM, gateways
     [{"error": …}]                                      Google
+    {"fault": {"faultstring"}}                          Apigee
+    {"base_resp": {"status_code", "status_msg"}}        MiniMax
+    {"errors": [{"message"}]}, {"code", "msg"}          gateways
     text, a page in HTML                                proxies
 
 In a stream the same stands in an `error` event, in an event without a type, or in a `response.failed` without response.
@@ -23,8 +26,13 @@ from shared.json_text import InvalidJson
 
 MAX_MESSAGE = 2_000  # characters
 MAX_CODE = 100  # characters
-_MESSAGES = ("message", "msg", "detail", "details", "error_description", "error_message", "errors", "title", "reason")
-_CODES = ("code", "error_code")
+_MESSAGES = (
+    *("message", "msg", "detail", "details", "error_description", "error_message"),
+    *("errors", "title", "reason", "faultstring", "status_msg"),
+)
+_CODES = ("code", "error_code", "errorcode", "status_code")
+_ENVELOPES = ("error", "detail", "fault", "base_resp")
+_SIGNS = (*_ENVELOPES, "errors", "message", "msg", "error_message")  # of an error, in a body that is no response
 _MAX_LEVELS = 5
 _TITLE = re.compile(r"<title[^>]*>([^<]+)</title>", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -64,7 +72,7 @@ def error_in_result(body: object) -> ReportedError | None:
     """
     if isinstance(body, list):
         return error_in_result(body[0]) if len(body) == 1 else None
-    if not isinstance(body, dict) or not (any(body.get(name) for name in ("error", "detail", "message"))):
+    if not isinstance(body, dict) or not any(body.get(name) for name in _SIGNS):
         return None
     return error_in(body) or ReportedError()
 
@@ -111,7 +119,7 @@ def _of_object(body: Mapping[str, Any]) -> ReportedError:
 
 
 def _inner(body: Mapping[str, Any]) -> object:
-    inner = body.get("error") or body.get("detail")
+    inner = next((found for name in _ENVELOPES if (found := body.get(name))), None)
     if isinstance(inner, list) and len(inner) == 1 and "error" in body:
         inner = inner[0]
     return inner if isinstance(inner, dict) else body.get("error")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared.contract import redaction, responses, stream_events
+from shared.contract import output_items, redaction, responses, stream_events
 from shared.contract.output_items import OutputItems
 from shared.core import blobs, event_log
 from shared.core.blobs import Oversized
@@ -132,19 +132,18 @@ def without_credentials_of(request: Mapping[str, Any], progress: Progress) -> Pr
 
 def lacks_output(outcome: Outcome) -> bool:
     """Return whether the answer has no output, so that the items of its stream are the output."""
-    output = outcome.answer.get("output")
-    has_some = isinstance(output, list) and output
-    return outcome.reads_body and outcome.status is not Status.CANCELLED and not has_some
+    return outcome.reads_body and outcome.status is not Status.CANCELLED and not output_items.items_in(outcome.answer)
 
 
 def with_items(outcome: Outcome, items: OutputItems) -> Outcome:
-    """Return an outcome whose output are the items that the stream told.
+    """Return an outcome whose output are the items that the stream told, or else the text beside the empty output.
 
     If they are too large to be kept, a failure stays without them, and any other outcome fails.
     """
     if items.is_oversized and outcome.status is not Status.FAILED:
         return unusable(UpstreamOversized(), outcome.now_ms)
-    return replace(outcome, answer={**outcome.answer, "output": items.items})
+    output = items.items or output_items.message(outcome.answer.get("output_text"))
+    return replace(outcome, answer={**outcome.answer, "output": output})
 
 
 def without_echo(outcome: Outcome, credentials: frozenset[str]) -> Outcome:

@@ -18,6 +18,7 @@ from shared.core.errors import (
     UpstreamFailed,
     UpstreamMissing,
     UpstreamOversized,
+    UpstreamRefused,
     UpstreamUnusable,
 )
 from shared.core.records import ExecutionMode, Record
@@ -50,8 +51,8 @@ async def on_poll_alarm(ports: Ports, alarm: Alarm, now_ms: int) -> None:
         return
     try:
         progress = await _poll(ports, alarm.id, alarm.token, alarm.include)
-    except UpstreamMissing:
-        await _on_missing(ports, alarm, now_ms)
+    except (UpstreamMissing, UpstreamRefused) as error:
+        await _on_missing(ports, alarm, error, now_ms)
     except UpstreamOversized as error:
         await completion.end(ports, record, alarm.id, endings.unusable(error, now_ms), alarm)
     except UpstreamError as error:
@@ -74,13 +75,17 @@ async def _on_progress(ports: Ports, record: Record | None, alarm: Alarm, progre
         await rearm(ports, alarm, now_ms + wait_ms, tries=0, unusable=0, missing_ms=0)
 
 
-async def _on_missing(ports: Ports, alarm: Alarm, now_ms: int) -> None:
-    """Tolerate a 404 for two minutes. Azure answers it soon after a create, and for 33 s after a stream's end."""
+async def _on_missing(ports: Ports, alarm: Alarm, error: UpstreamError, now_ms: int) -> None:
+    """Tolerate a 404, or another refusal, for two minutes.
+
+    Azure answers 404 soon after a create, and for 33 s after a stream's end.
+    """
     if now_ms - (alarm.missing_ms or now_ms) < MISSING_GRACE_MS:
         wait_ms = poll_delay(now_ms - alarm.born_ms, ports.random)
         await rearm(ports, alarm, now_ms + wait_ms, missing_ms=alarm.missing_ms or now_ms)
         return
-    outcome = endings.lost("The upstream no longer knows this response.", now_ms)
+    lost = endings.lost("The upstream no longer knows this response.", now_ms)
+    outcome = endings.by_error(error, now_ms) if isinstance(error, UpstreamRefused) else lost
     await completion.end(ports, None, alarm.id, outcome, alarm)
 
 

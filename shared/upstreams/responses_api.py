@@ -80,7 +80,7 @@ class _ResponsesApi:
                 raise
             answer = await self._call("GET", path, CALL_DEADLINE_S)
             self._includes.refuse(asked)
-        return answers.progress_in(answer)
+        return answers.progress_in(answer, token)
 
     async def stop(self, token: str) -> None:
         """POST /responses/{id}/cancel. A 400 also confirms the stop, because the response has just ended."""

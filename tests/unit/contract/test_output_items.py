@@ -3,11 +3,15 @@
 import random
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.output_items import OutputItems
+from shared.contract.output_items import OutputItems, items_in, message
 from shared.core.event_log import Event
+
+TEXT = [{"type": "output_text", "text": "hello", "annotations": [], "logprobs": []}]
+MESSAGE = {"id": "msg_0", "type": "message", "role": "assistant", "status": "completed", "content": TEXT}
 
 
 def done(item: object, **fields: object) -> Event:
@@ -68,3 +72,25 @@ def test_items_that_no_response_may_keep_are_dropped() -> None:
     assert (items.is_oversized, items.items) == (True, [])
     items.clear()
     assert (items.is_oversized, items.items) == (False, [])
+
+
+# Other forms of an output
+
+
+@pytest.mark.parametrize("output", ["hello", MESSAGE, [MESSAGE], [None, "x", {}, {**MESSAGE, "content": "hello"}]])
+def test_an_output_in_another_form_is_a_list_of_items(output: object) -> None:
+    """A text becomes the message that says it. What is no object is no item."""
+    assert items_in({"output": output}) == [MESSAGE]
+
+
+@pytest.mark.parametrize("output", [None, "", 7, [], {}, [None, "x"]])
+def test_an_output_may_be_empty(output: object) -> None:
+    """Nothing is made up."""
+    assert items_in({"output": output}) == []
+
+
+@pytest.mark.parametrize("text", [None, "", 7, ["hello"]])
+def test_only_a_text_becomes_a_message(text: object) -> None:
+    """`output_text` beside an empty output is one."""
+    assert message(text) == []
+    assert message("hello") == [MESSAGE]

@@ -70,6 +70,18 @@ FORMS: dict[str, tuple[Any, ReportedError]] = {
         ReportedError("No access.", "403", "about:blank"),
     ),
     "several errors": ({"errors": [{"message": "One."}, "Two."]}, ReportedError("One.; Two.")),
+    "Apigee": (
+        {"fault": {"faultstring": "No route.", "detail": {"errorcode": "messaging.x"}}},
+        ReportedError("No route.", "messaging.x"),
+    ),
+    "MiniMax": (
+        {"base_resp": {"status_code": 1008, "status_msg": "No balance."}},
+        ReportedError("No balance.", "1008"),
+    ),
+    "a code and a msg": (
+        {"success": False, "code": 1001, "msg": "No such user."},
+        ReportedError("No such user.", "1001"),
+    ),
     "a list of texts": (["One.", "Two."], ReportedError("One.; Two.")),
     "a status in words is no code": ({"status": "failed", "error": {"message": "No."}}, ReportedError("No.")),
     "a code without words": ({"error": {"code": 502}}, ReportedError("", "502")),
@@ -154,7 +166,9 @@ def test_no_body_raises(body: object) -> None:
 # Results
 
 
-@pytest.mark.parametrize("body", [{"error": QUOTA}, [{"error": QUOTA}], {**QUOTA}])
+@pytest.mark.parametrize(
+    "body", [{"error": QUOTA}, [{"error": QUOTA}], {**QUOTA}, {"fault": QUOTA}, {"base_resp": QUOTA}]
+)
 def test_an_answer_in_place_of_a_response_object_may_report_an_error(body: object) -> None:
     """Some gateways answer 200 and put the error into the body."""
     assert error_in_result(body) == IN_WORDS

@@ -13,7 +13,7 @@ from shared.upstreams.answers import Success, check_status
 from shared.upstreams.tries import Meaning
 from tests.support.log_capture import WrittenLines, log_lines
 
-REFUSED = {400, 404, 405, 413, 415, 422}
+REFUSED = {400, 405, 413, 415, 422}
 
 
 def meaning(status: int, *, missing: bool = False, content: bytes = b"", **headers: str) -> Success | UpstreamError:
@@ -36,13 +36,13 @@ def refusal(body: object, status: int = 400) -> UpstreamRefused:
 def test_every_status_has_one_meaning(missing: bool) -> None:
     """A 2xx is a success. What another status means to a create is in the table of `tries`.
 
-    About work that exists, a 404 says that it is missing, a few 4xx are refusals, and anything else is temporary.
+    About work that exists, a 404 or 410 says that it is missing, a few 4xx are refusals, and the rest is temporary.
     """
     for status in range(200, 600):
         found = meaning(status, missing=missing)
         if status < 300:
             assert isinstance(found, Success), status
-        elif status == 404 and missing:
+        elif status in (404, 410) and missing:
             assert isinstance(found, UpstreamMissing), status
         elif status in REFUSED or (not missing and tries.of_status(status) is Meaning.END):
             assert isinstance(found, UpstreamRefused), status
