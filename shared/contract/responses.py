@@ -141,7 +141,7 @@ def encode(value: Mapping[str, Any]) -> bytes:
     return orjson.dumps(value)
 
 
-def stored(record: Record, packed: bytes) -> bytes:
+def stored_text(record: Record, packed: bytes) -> bytes:
     """Return the JSON text of a stored response object, as callers may read it.
 
     `packed` is as stored. One of an older version may have credentials, which are masked here.

@@ -83,7 +83,7 @@ def terminal_events(status: Status, response: Mapping[str, Any]) -> tuple[Event,
     return _event("error", told), event
 
 
-def stored(record: Record, events: tuple[Event, ...]) -> tuple[Event, ...]:
+def stored_events(record: Record, events: tuple[Event, ...]) -> tuple[Event, ...]:
     """Return stored events as callers may read them. Those of an older version may have credentials, masked here."""
     if record.request.masked:
         return events

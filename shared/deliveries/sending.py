@@ -18,7 +18,7 @@ async def send_event(ports: Ports, record: Record, delivery: Delivery) -> Answer
     A callback is signed with all current secrets of the caller. If it has none, nothing is sent, and the outcome is the
     error `unsigned`.
     """
-    shown = json_text.read_tolerantly(responses.stored(record, await ports.store.body(record)))
+    shown = json_text.read_tolerantly(responses.stored_text(record, await ports.store.body(record)))
     event = responses.webhook_event(record, shown)
     with _span(record, delivery) as span:
         if delivery.target is Target.CALLBACK:

@@ -215,6 +215,6 @@ async def _poll(
 async def stored_object(ports: Ports, record: Record) -> bytes:
     """Return the stored response object as JSON text."""
     if record.status.is_terminal:
-        return responses.stored(record, await ports.store.body(record))
+        return responses.stored_text(record, await ports.store.body(record))
     known = endings.known_object(await completion.with_object(ports, record))
     return responses.encode(responses.present_known(record, known, ports.clock.now_ms()))

@@ -43,7 +43,9 @@ async def read_log(ports: Ports, record: Record, after: int) -> AsyncGenerator[b
             key = batch.next_key
             skipped = max(0, after + 1 - batch.first)
             if events := batch.events[skipped:]:
-                yield stream_events.frames(response_id, batch.first + skipped, stream_events.stored(record, events))
+                yield stream_events.frames(
+                    response_id, batch.first + skipped, stream_events.stored_events(record, events)
+                )
                 after = batch.first + skipped + len(events) - 1
                 silence.reset()
         if not page.is_full and not await silence.wait():
@@ -61,7 +63,7 @@ async def _page(ports: Ports, response_id: str, from_key: str) -> Page:
 async def _created_frame(ports: Ports, record: Record) -> bytes:
     page = await ports.store.log(record.id, event_log.batch_key_before(record.id, -1))
     first = page.batches[0].events[:1] if page.batches else ()
-    return stream_events.frames(record.id, 0, stream_events.stored(record, first))
+    return stream_events.frames(record.id, 0, stream_events.stored_events(record, first))
 
 
 async def _end_frames(ports: Ports, response_id: str, first: int, after: int) -> bytes:
@@ -69,7 +71,7 @@ async def _end_frames(ports: Ports, response_id: str, first: int, after: int) ->
     record = await ports.store.read(response_id)
     if record is None:
         return b""
-    response = json_text.read_tolerantly(responses.stored(record, await ports.store.body(record)))
+    response = json_text.read_tolerantly(responses.stored_text(record, await ports.store.body(record)))
     events = stream_events.terminal_events(record.status, response)
     skipped = max(0, after + 1 - first)
     return stream_events.frames(response_id, first + skipped, events[skipped:], ends=True)

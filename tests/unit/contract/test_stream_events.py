@@ -194,5 +194,5 @@ def test_a_stored_event_is_masked_if_its_version_did_not(masked: bool) -> None:
     """A stored event of an older version may have credentials. One of this version is sent as it is stored."""
     record = replace(RECORD, request=replace(RECORD.request, masked=masked))
     event = Event("acme.tools", b'{"type":"acme.tools","tools":[{"type":"mcp","authorization":"geheim"}]}')
-    (found,) = stream_events.stored(record, (event,))
+    (found,) = stream_events.stored_events(record, (event,))
     assert found == replace(event, body=event.body if masked else event.body.replace(b"geheim", b"***"))
