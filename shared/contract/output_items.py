@@ -15,6 +15,7 @@ from shared.core import blobs
 from shared.core.event_log import Event
 
 _DONE = "response.output_item.done"
+_TEXT_DONE, _TEXT_DELTA = "response.output_text.done", "response.output_text.delta"
 
 
 def items_in(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -55,23 +56,36 @@ class OutputItems:
         self.clear()
 
     def take(self, event: Event) -> None:
-        """Add the item of an event as callers see it. Other events are ignored. A repeated index replaces its item."""
-        if event.kind != _DONE or self.is_oversized:
+        """Add the item of an event as callers see it. Other events are ignored. A repeated index replaces its item.
+
+        Some servers tell texts and no items. A text counts until the item of its index is done.
+        """
+        if event.kind not in (_DONE, _TEXT_DONE, _TEXT_DELTA) or self.is_oversized:
             return
         said = json_text.read_tolerantly(event.body)
-        if isinstance(said.get("item"), dict):
-            self._put(self._index(said), zlib.compress(orjson.dumps(said["item"]), 1))
+        if event.kind != _DONE:
+            self._texts.take(said, is_whole=event.kind == _TEXT_DONE)
+        elif isinstance(said.get("item"), dict):
+            index = self._index(said)
+            self._texts.drop(index)
+            self._put(index, zlib.compress(orjson.dumps(said["item"]), 1))
 
     def clear(self) -> None:
         """Forget everything, because the work begins anew."""
         self._packed: dict[int, bytes] = {}
+        self._texts = _Texts()
         self._size = 0
         self.is_oversized = False
 
     @property
     def items(self) -> list[dict[str, Any]]:
         """The items in the order of their indexes, or none if they are too large together."""
-        return [] if self.is_oversized else [blobs.unpack(self._packed[index]) for index in sorted(self._packed)]
+        if self.is_oversized:
+            return []
+        told = self._texts.messages()
+        done = {index: blobs.unpack(packed) for index, packed in self._packed.items()}
+        found = {**told, **done}
+        return [found[index] for index in sorted(found)]
 
     def _index(self, said: Mapping[str, Any]) -> int:
         index = said.get("output_index")
@@ -82,3 +96,35 @@ class OutputItems:
         self._packed[index] = packed
         if self._size > blobs.MAX_PACKED:
             self._packed, self._size, self.is_oversized = {}, 0, True
+
+
+class _Texts:
+    """The texts of items that are not done, up to a limit. Above it there are none."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, dict[str, list[str]]] = {}  # by the indexes of the item and of its part
+        self._size = 0  # characters
+
+    def take(self, said: Mapping[str, Any], *, is_whole: bool) -> None:
+        """Add the text of an event: the whole one of a part, or a further piece."""
+        index, text = said.get("output_index", 0), said.get("text" if is_whole else "delta")
+        if not isinstance(index, int) or not isinstance(text, str) or self._size > blobs.MAX_PACKED:
+            return
+        pieces = self._pieces.setdefault(index, {}).setdefault(str(said.get("content_index")), [])
+        if is_whole:
+            self._size -= sum(map(len, pieces))
+            pieces.clear()
+        pieces.append(text)
+        self._size += len(text)
+        if self._size > blobs.MAX_PACKED:
+            self._pieces.clear()
+
+    def drop(self, index: int) -> None:
+        """Forget the texts of an item, because it is done."""
+        parts = self._pieces.pop(index, {})
+        self._size -= sum(len(piece) for pieces in parts.values() for piece in pieces)
+
+    def messages(self) -> dict[int, dict[str, Any]]:
+        """Return a message for each item that has a text, by its index."""
+        texts = {index: "".join(map("".join, parts.values())) for index, parts in self._pieces.items()}
+        return {index: {**one, "id": f"msg_{index}"} for index, text in texts.items() for one in message(text)}

@@ -32,6 +32,7 @@ _MESSAGES = (
 )
 _CODES = ("code", "error_code", "errorcode", "status_code")
 _ENVELOPES = ("error", "detail", "fault", "base_resp")
+_TYPELESS = (*_ENVELOPES, "errors")  # what shows an error in an event without a type
 _SIGNS = (*_ENVELOPES, "errors", "message", "msg", "error_message")  # of an error, in a body that is no response
 _MAX_LEVELS = 5
 _TITLE = re.compile(r"<title[^>]*>([^<]+)</title>", re.IGNORECASE)
@@ -89,7 +90,7 @@ def error_in_event(sent: Mapping[str, Any]) -> ReportedError | None:
 def _is_error(sent: Mapping[str, Any]) -> bool:
     kind = sent.get("type")
     if not isinstance(kind, str) or not kind:
-        return bool(sent.get("error")) or _is_bare(sent)
+        return any(sent.get(name) for name in _TYPELESS) or _is_bare(sent)
     if kind == "response.failed":
         return not isinstance(sent.get("response"), dict)
     if kind in ("error", "response.error"):

@@ -69,7 +69,7 @@ def _shown_status(answer: Mapping[str, Any]) -> Status:
         return _STATUSES.get(word) or _SYNONYMS.get(word, Status.IN_PROGRESS)
     if answer.get("error"):
         return Status.FAILED
-    has_content = any(answer.get(name) for name in ("output", "output_text", "completed_at"))
+    has_content = any(answer.get(name) for name in ("output", "output_text", "completed_at", "usage"))
     return Status.COMPLETED if has_content else Status.IN_PROGRESS
 
 

@@ -131,18 +131,21 @@ def without_credentials_of(request: Mapping[str, Any], progress: Progress) -> Pr
 
 
 def lacks_output(outcome: Outcome) -> bool:
-    """Return whether the answer has no output, so that the items of its stream are the output."""
-    return outcome.reads_body and outcome.status is not Status.CANCELLED and not output_items.items_in(outcome.answer)
+    """Return whether the answer has no items, so that those of its stream are the output. A text alone is none."""
+    output = outcome.answer.get("output")
+    has_some = not isinstance(output, str) and bool(output_items.items_in(outcome.answer))
+    return outcome.reads_body and outcome.status is not Status.CANCELLED and not has_some
 
 
 def with_items(outcome: Outcome, items: OutputItems) -> Outcome:
-    """Return an outcome whose output are the items that the stream told, or else the text beside the empty output.
+    """Return an outcome whose output are the items that the stream told, or else the text in their place.
 
     If they are too large to be kept, a failure stays without them, and any other outcome fails.
     """
     if items.is_oversized and outcome.status is not Status.FAILED:
         return unusable(UpstreamOversized(), outcome.now_ms)
-    output = items.items or output_items.message(outcome.answer.get("output_text"))
+    answer = outcome.answer
+    output = items.items or output_items.items_in(answer) or output_items.message(answer.get("output_text"))
     return replace(outcome, answer={**outcome.answer, "output": output})
 
 

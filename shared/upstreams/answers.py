@@ -36,7 +36,7 @@ MAX_ANSWER = 33_554_432  # bytes
 MAX_DEPTH = 200
 MAX_CONTAINERS = 1_000_000  # objects and lists, of which each takes 60 bytes of memory and 2 of the answer
 # What a call about existing work is refused with. A create is read by the table in `tries`.
-_REFUSALS = frozenset({400, 405, 413, 415, 422})
+_REFUSALS = frozenset({400, 405, 409, 413, 415, 422, 501})
 
 _log = logger(__name__)
 
@@ -167,8 +167,9 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
     """Return the answer if its status is a 2xx, or raise the error that its status means.
 
     For a create, the table in `tries` decides between UpstreamRefused, UpstreamUnavailable and UpstreamUncertain. With
-    `missing`, the call is about existing work: a 404 or 410 raises UpstreamMissing, 400, 405, 413, 415 and 422 raise
-    UpstreamRefused, and every other status raises UpstreamUnavailable. Errors have the wait of the Retry-After header.
+    `missing`, the call is about existing work: a 404 or 410 raises UpstreamMissing, 400, 405, 409, 413, 415, 422 and
+    501 raise UpstreamRefused, and every other status raises UpstreamUnavailable. Errors have the wait of the
+    Retry-After header.
     """
     wait_s = parse_retry_after(response.headers.get("retry-after"), int(time.time() * 1000))
     status = response.status_code

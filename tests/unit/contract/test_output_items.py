@@ -74,6 +74,49 @@ def test_items_that_no_response_may_keep_are_dropped() -> None:
     assert (items.is_oversized, items.items) == (False, [])
 
 
+# Texts without items
+
+
+def told(kind: str, **fields: object) -> Event:
+    """Return an event about the text of a part."""
+    return Event(f"response.output_text.{kind}", orjson.dumps({"output_index": 0, "content_index": 0, **fields}))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [told("delta", delta="hel"), told("delta", delta="lo")],
+        [told("done", text="hello")],
+        [told("delta", delta="he"), told("done", text="hello")],
+        [told("delta", delta="hel"), told("delta", delta="lo", content_index=1)],
+        [
+            told("delta", delta="hello", output_index=0),
+            told("delta", delta=7),
+            told("delta", delta="x", output_index="0"),
+        ],
+    ],
+)
+def test_a_text_that_no_item_has_is_a_message(events: list[Event]) -> None:
+    """Some servers stream texts alone."""
+    assert collected(*events) == [MESSAGE]
+
+
+def test_an_item_that_is_done_has_its_text_itself() -> None:
+    """Its texts count no longer. A text of another item stays, in its place."""
+    events = told("delta", delta="x"), told("delta", delta="hello", output_index=1), done({"n": 0}, output_index=0)
+    assert collected(*events) == [{"n": 0}, {**MESSAGE, "id": "msg_1"}]
+
+
+def test_a_text_that_no_response_may_keep_is_dropped() -> None:
+    """Items that are done are kept, and so is what they have in place of their texts."""
+    half = "x" * 1_500_000
+    assert collected(told("delta", delta=half), told("delta", delta=half), told("delta", delta="y")) == []
+    fits = told("delta", delta=half), done({"n": 0}, output_index=0), told("delta", delta="hello", output_index=1)
+    assert collected(*fits) == [{"n": 0}, {**MESSAGE, "id": "msg_1"}]
+    again = told("done", text=half), told("done", text=half), told("done", text="hello")
+    assert collected(*again) == [MESSAGE]
+
+
 # Other forms of an output
 
 

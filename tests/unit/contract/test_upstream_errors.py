@@ -195,6 +195,8 @@ def test_another_answer_is_no_error(body: object) -> None:
     [
         {"error": QUOTA},
         {"type": None, "error": QUOTA},
+        {"fault": QUOTA},
+        {"detail": QUOTA},
         {"type": "error", "error": QUOTA},
         {"type": "error", **{name: value for name, value in QUOTA.items() if name != "type"}},
         {"type": "response.error", "error": QUOTA},
@@ -203,7 +205,7 @@ def test_another_answer_is_no_error(body: object) -> None:
         {"type": "chunk", "error": QUOTA},
         QUOTA,
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_an_event_reports_an_error_in_every_form(sent: dict[str, Any]) -> None:
     """The event may have no type, and its fields may be nested or not."""

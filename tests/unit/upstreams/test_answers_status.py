@@ -13,7 +13,7 @@ from shared.upstreams.answers import Success, check_status
 from shared.upstreams.tries import Meaning
 from tests.support.log_capture import WrittenLines, log_lines
 
-REFUSED = {400, 405, 413, 415, 422}
+REFUSED = {400, 405, 409, 413, 415, 422, 501}
 
 
 def meaning(status: int, *, missing: bool = False, content: bytes = b"", **headers: str) -> Success | UpstreamError:
