@@ -191,12 +191,17 @@ class ItemProgress:
             self._is_answer |= item.get("type") != "reasoning"
             self._is_cut |= item.get("status") == Status.INCOMPLETE
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an item was begun and is not done."""
+        return not self._begun <= self._done
+
     def end(self) -> Status | None:
         """Return the status of the work if its stream ends here without a terminal event, or None if it has broken off.
 
         OpenRouter closes some streams after the last item. So the work is done if every item that was begun is done,
         and one of them is more than a thought.
         """
-        if not self._is_answer or not self._begun <= self._done:
+        if not self._is_answer or self.is_open:
             return None
         return Status.INCOMPLETE if self._is_cut else Status.COMPLETED

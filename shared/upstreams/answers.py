@@ -14,6 +14,7 @@ from shared.contract.upstream_errors import ReportedError
 from shared.core import blobs
 from shared.core.backoff import parse_retry_after
 from shared.core.errors import (
+    UpstreamBroken,
     UpstreamError,
     UpstreamFailed,
     UpstreamInvalid,
@@ -187,6 +188,18 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
         message = reported.message or None
         raise UpstreamUncertain(f"status {status}", retry_after_s=wait_s, code=reported.code, message=message)
     raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
+
+
+def check_stream(response: httpx.Response, content: bytes, *, missing: bool) -> None:
+    """Raise the error that the status of a stream's answer means, as `check_status`. It is no success.
+
+    A stream of existing work that is answered so, and not by overload, is a broken one. Its work can still be polled.
+    """
+    status = response.status_code
+    known = status in (404, 410) or status in _REFUSALS
+    if missing and not known and tries.of_status(status) is not Meaning.FREE:
+        raise UpstreamBroken(f"status {status}")
+    check_status(response, content, missing=missing)
 
 
 def _meaning(status: int, reported: ReportedError, *, missing: bool) -> Meaning:

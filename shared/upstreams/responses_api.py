@@ -165,7 +165,7 @@ class _ResponsesApi:
     async def _events(self, response: httpx.Response, method: str) -> AsyncGenerator[UpstreamEvent, None]:
         try:
             if not response.is_success:
-                answers.check_status(response, await answers.read_bounded(response), missing=method != "POST")
+                answers.check_stream(response, await answers.read_bounded(response), missing=method != "POST")
             async with aclosing(streams.events_in(response)) as events:
                 async for event in events:
                     answers.check_reported(event)

@@ -7,9 +7,16 @@ import httpx
 import orjson
 import pytest
 
-from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
+from shared.core.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamMissing,
+    UpstreamRefused,
+    UpstreamUnavailable,
+    UpstreamUncertain,
+)
 from shared.upstreams import tries
-from shared.upstreams.answers import Success, check_status
+from shared.upstreams.answers import Success, check_status, check_stream
 from shared.upstreams.tries import Meaning
 from tests.support.log_capture import WrittenLines, log_lines
 
@@ -149,3 +156,16 @@ def test_a_refusal_without_words_gets_a_default_message(body: object, status: in
     found = refusal(body, status)
     expected = f"The upstream refused the request with status {status}."
     assert (found.status, found.message, found.param, found.code) == (status, expected, None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *((500, UpstreamBroken), (403, UpstreamBroken), (302, UpstreamBroken), (503, UpstreamUnavailable)),
+        *((429, UpstreamUnavailable), (404, UpstreamMissing), (400, UpstreamRefused), (501, UpstreamRefused)),
+    ],
+)
+def test_a_stream_that_is_answered_with_an_error_is_broken(status: int, kind: type[UpstreamError]) -> None:
+    """Some servers answer every GET of a stream with a 500. Broken streams are counted, and then the work is polled."""
+    with pytest.raises(kind):
+        check_stream(httpx.Response(status), b"", missing=True)
