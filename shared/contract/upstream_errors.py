@@ -7,6 +7,9 @@
     {…, "details": [{"message", "param"}]}              Azure: a general message, and the reasons beside it
     {"title", "errors": {"field": ["text"]}}            ASP.NET: the same
     [{"error": …}]                                      Google
+    {"fault": {"faultstring"}}                          Apigee
+    {"base_resp": {"status_code", "status_msg"}}        MiniMax
+    {"errors": [{"message"}]}, {"code", "msg"}          gateways
     text, a page in HTML                                proxies
 
 In a stream the same stands in an `error` event, in an event without a type, or in a `response.failed` without response.
@@ -25,10 +28,16 @@ from shared.json_text import InvalidJson
 
 MAX_MESSAGE = 2_000  # characters
 MAX_CODE = 100  # characters
-_MESSAGES = ("message", "msg", "detail", "details", "error_description", "error_message", "errors", "title", "reason")
+_MESSAGES = (
+    *("message", "msg", "detail", "details", "error_description", "error_message"),
+    *("errors", "title", "reason", "faultstring", "status_msg"),
+)
 _DETAILS = ("detail", "details", "errors")
 _PLACES = ("loc", "path", "param", "target", "field")
-_CODES = ("code", "error_code")
+_CODES = ("code", "error_code", "errorcode", "status_code")
+_ENVELOPES = ("error", "detail", "fault", "base_resp")
+_TYPELESS = (*_ENVELOPES, "errors")  # what shows an error in an event without a type
+_SIGNS = (*_ENVELOPES, "errors", "message", "msg", "error_message")  # of an error, in a body that is no response
 _MAX_LEVELS = 5
 _TITLE = re.compile(r"<title[^>]*>([^<]+)</title>", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -68,7 +77,7 @@ def error_in_result(body: object) -> ReportedError | None:
     """
     if isinstance(body, list):
         return error_in_result(body[0]) if len(body) == 1 else None
-    if not isinstance(body, dict) or not (any(body.get(name) for name in ("error", "detail", "message"))):
+    if not isinstance(body, dict) or not any(body.get(name) for name in _SIGNS):
         return None
     return error_in(body) or ReportedError()
 
@@ -85,7 +94,7 @@ def error_in_event(sent: Mapping[str, Any]) -> ReportedError | None:
 def _is_error(sent: Mapping[str, Any]) -> bool:
     kind = sent.get("type")
     if not isinstance(kind, str) or not kind:
-        return bool(sent.get("error")) or _is_bare(sent)
+        return any(sent.get(name) for name in _TYPELESS) or _is_bare(sent)
     if kind == "response.failed":
         return not isinstance(sent.get("response"), dict)
     if kind in ("error", "response.error"):
@@ -115,7 +124,7 @@ def _of_object(body: Mapping[str, Any]) -> ReportedError:
 
 
 def _inner(body: Mapping[str, Any]) -> object:
-    inner = body.get("error") or body.get("detail")
+    inner = next((found for name in _ENVELOPES if (found := body.get(name))), None)
     if isinstance(inner, list) and len(inner) == 1 and "error" in body:
         inner = inner[0]
     return inner if isinstance(inner, dict) else body.get("error")

@@ -36,10 +36,11 @@ class BackgroundConsumer(Consumer):
     ) -> None:
         super().__init__(ports, lease, log, request, decided)
         self._upstream = upstream
+        self._items = ItemProgress()  # over all streams of this holder
 
     async def _read(self) -> None:
         token = self._record.upstream.token
-        numbering, items = Numbering(self._log.upstream_next), ItemProgress()
+        numbering = Numbering(self._log.upstream_next)
         async with aclosing(await self._open(token)) as events:
             async for event in events:
                 if not self._is_heard(event):
@@ -54,10 +55,10 @@ class BackgroundConsumer(Consumer):
                     return await self._finish(event, status)
                 if event.is_whole:
                     raise UpstreamMissing("the upstream has answered, but not with a stream")
-                items.take(event.data)
                 if numbering.is_new(event.number):
+                    self._items.take(event.data)
                     await self._append(event, numbering.upcoming)
-        if items.end():
+        if self._items.end():
             raise self._unfinished()  # the work may be done, and its stream has nothing more
         raise UpstreamBroken("the stream ended before its terminal event")
 
@@ -74,6 +75,10 @@ class BackgroundConsumer(Consumer):
             return
         if progress.status is not Status.FAILED:
             raise UpstreamMissing("the stream calls the work failed, and its upstream does not")
+
+    def _has_gap(self, status: Status) -> bool:
+        """Return whether an item was begun and never done: a resumed stream may leave out events, or number anew."""
+        return status is Status.COMPLETED and self._items.is_open
 
     async def _open(self, token: str | None) -> AsyncGenerator[UpstreamEvent, None]:
         if token is not None:

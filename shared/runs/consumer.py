@@ -17,6 +17,7 @@ from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamFailed,
+    UpstreamInvalid,
     UpstreamMissing,
     UpstreamOversized,
     UpstreamPaused,
@@ -100,7 +101,7 @@ class Consumer(ABC):
         if self._is_trying and tries.of_error(error) is not Meaning.END:
             return await self._try_again(error)
         match error:
-            case UpstreamMissing() | UpstreamFailed():
+            case UpstreamMissing() | UpstreamFailed() | UpstreamInvalid():
                 await self._log.drain()
                 await self._on_stream_lost(error)
             case UpstreamUnusable():
@@ -173,7 +174,11 @@ class Consumer(ABC):
         if not status.is_terminal:
             raise self._unfinished()
         progress = Progress(status, None, answer, event.response_id, session=event.session)
-        await self._end(progress, synthesize=event.is_whole)
+        await self._end(progress, synthesize=event.is_whole or self._has_gap(status))
+
+    def _has_gap(self, _status: Status) -> bool:
+        """Return whether readers lack events of finished work that the upstream has not told."""
+        return False
 
     async def _end(self, progress: Progress, *, synthesize: bool) -> None:
         await self._log.drain()

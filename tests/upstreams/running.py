@@ -3,19 +3,26 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
 from local.stack.ports import free_port
 from local.stack.process import Process, wait_for
 
-START_S = 60.0  # what these servers import takes seconds, and more while others work beside
+START_S = 150.0  # what these servers import takes seconds, and more while others work beside
 ASK_S = 2.0
 
 
 @contextmanager
 def upstream_server(
-    directory: Path, name: str, command: Sequence[str], *, ready: str = "/", keep_up: bool = False, **env: str
+    directory: Path,
+    name: str,
+    command: Sequence[str],
+    env: Mapping[str, str] = MappingProxyType({}),
+    *,
+    ready: str = "/",
+    keep_up: bool = False,
 ) -> Iterator[str]:
     """Run a server until the end of the block, and yield its base URL, without a slash at its end.
 
@@ -26,7 +33,7 @@ def upstream_server(
     """
     port = str(free_port())
     words = [word.replace("{port}", port) for word in command]
-    settings: Mapping[str, str] = {key: value.replace("{port}", port) for key, value in env.items()}
+    settings = {key: value.replace("{port}", port) for key, value in env.items()}
     process = Process(name, words, env=settings, log=directory / f"{name}.log")
     if keep_up:
         process.restart_when_it_gives_up()

@@ -32,7 +32,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
     python, directory = need("agentserver") / "bin" / "python", tmp_path_factory.mktemp("agentserver")
     command, state = [str(python), SERVER, "--resilient"], {"PORT": "{port}", "AGENTSERVER_STATE_ROOT": str(directory)}
     with (
-        upstream_server(directory, "agentserver", command, ready="/readiness", keep_up=True, **state) as url,
+        upstream_server(directory, "agentserver", command, state, ready="/readiness", keep_up=True) as url,
         upstream_at(url) as running,
     ):
         yield running

@@ -62,7 +62,9 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     alone = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1", "LITELLM_MASTER_KEY": "sk-" + "0f9a" * 12}
     with model_peer(directory) as model:
         url = str(model.http.base_url.join("/v1"))
-        with upstream_server(directory, "litellm", command, ready="/health/liveliness", MODEL_URL=url, **alone) as own:
+        with upstream_server(
+            directory, "litellm", command, {"MODEL_URL": url, **alone}, ready="/health/liveliness"
+        ) as own:
             yield Proxy(own, directory / "litellm.log", model)
 
 

@@ -78,7 +78,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with (
         peer(directory, "tests.upstreams.servers.chat_model") as chat_url,
         closing(httpx.Client(base_url=chat_url.removesuffix("/v1"), trust_env=False)) as chat,
-        upstream_server(directory, "llama-stack", command, ready="/v1/health", CHAT_URL=chat_url, **home) as url,
+        upstream_server(directory, "llama-stack", command, {"CHAT_URL": chat_url, **home}, ready="/v1/health") as url,
     ):
         yield Stack(url, directory / "llama-stack.log", chat)
 

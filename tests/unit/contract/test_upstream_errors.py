@@ -70,6 +70,18 @@ FORMS: dict[str, tuple[Any, ReportedError]] = {
         ReportedError("No access.", "403", "about:blank"),
     ),
     "several errors": ({"errors": [{"message": "One."}, "Two."]}, ReportedError("One.; Two.")),
+    "Apigee": (
+        {"fault": {"faultstring": "No route.", "detail": {"errorcode": "messaging.x"}}},
+        ReportedError("No route.", "messaging.x"),
+    ),
+    "MiniMax": (
+        {"base_resp": {"status_code": 1008, "status_msg": "No balance."}},
+        ReportedError("No balance.", "1008"),
+    ),
+    "a code and a msg": (
+        {"success": False, "code": 1001, "msg": "No such user."},
+        ReportedError("No such user.", "1001"),
+    ),
     "a list of texts": (["One.", "Two."], ReportedError("One.; Two.")),
     "a status in words is no code": ({"status": "failed", "error": {"message": "No."}}, ReportedError("No.")),
     "a code without words": ({"error": {"code": 502}}, ReportedError("", "502")),
@@ -198,7 +210,9 @@ def test_no_body_raises(body: object) -> None:
 # Results
 
 
-@pytest.mark.parametrize("body", [{"error": QUOTA}, [{"error": QUOTA}], {**QUOTA}])
+@pytest.mark.parametrize(
+    "body", [{"error": QUOTA}, [{"error": QUOTA}], {**QUOTA}, {"fault": QUOTA}, {"base_resp": QUOTA}]
+)
 def test_an_answer_in_place_of_a_response_object_may_report_an_error(body: object) -> None:
     """Some gateways answer 200 and put the error into the body."""
     assert error_in_result(body) == IN_WORDS
@@ -225,6 +239,8 @@ def test_another_answer_is_no_error(body: object) -> None:
     [
         {"error": QUOTA},
         {"type": None, "error": QUOTA},
+        {"fault": QUOTA},
+        {"detail": QUOTA},
         {"type": "error", "error": QUOTA},
         {"type": "error", **{name: value for name, value in QUOTA.items() if name != "type"}},
         {"type": "response.error", "error": QUOTA},
@@ -233,7 +249,7 @@ def test_another_answer_is_no_error(body: object) -> None:
         {"type": "chunk", "error": QUOTA},
         QUOTA,
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_an_event_reports_an_error_in_every_form(sent: dict[str, Any]) -> None:
     """The event may have no type, and its fields may be nested or not."""

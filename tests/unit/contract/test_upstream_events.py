@@ -234,6 +234,14 @@ def end_after(*events: tuple[str, int, dict[str, Any]]) -> Status | None:
 MESSAGE, CALL, THOUGHT = {"type": "message"}, {"type": "function_call"}, {"type": "reasoning"}
 
 
+def test_an_item_is_open_until_it_is_done() -> None:
+    """A reader of events that lack its end lacks a part of its content, too."""
+    items = ItemProgress()
+    for kind, is_open in (("added", True), ("done", False)):
+        items.take({"type": f"response.output_item.{kind}", "output_index": 0, "item": {"type": "message"}})
+        assert items.is_open is is_open
+
+
 def test_work_is_done_when_all_items_that_were_begun_are() -> None:
     """Items may overlap. Some servers tell only their ends."""
     assert end_after(("added", 0, MESSAGE), ("added", 1, CALL), ("done", 1, CALL)) is None
