@@ -1,5 +1,8 @@
 """Completion: ends a response. All ends take this path: the upstream's, a cancel, a deadline and a fault."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 from shared.contract import redaction
 from shared.contract.output_items import OutputItems
 from shared.core import blobs, event_log, response_transitions
@@ -15,37 +18,51 @@ from shared.telemetry.logs import logger
 _log = logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The holder of a run that ends its response, which it may do only while the run has this `epoch`.
+
+    `items` are those of its stream. `before` is a transition that is written in the same transaction as the end, before
+    it. It may only change the record and add rows.
+    """
+
+    epoch: int | None = None
+    items: OutputItems | None = None
+    before: Callable[[Record], ChangeSet | None] | None = None
+
+
 async def end(
     ports: Ports,
     record: Record | None,
     response_id: str,
     outcome: Outcome,
     held: Alarm | None = None,
-    *,
-    epoch: int | None = None,
-    items: OutputItems | None = None,
+    holder: Holder | None = None,
 ) -> Record | None:
     """End a response unless it has ended. Return its record as it then is, or None if it does not exist.
 
-    `record` is the record as last read, or None if it was not read. With an epoch, the response is ended only while its
-    run has that epoch. The alarm `held`, which the caller owns, is removed in the same transaction, also if the
-    response had ended before. If the outcome has no output, it gets the items of the stream: `items`, or else those in
-    the event log.
+    `record` is the record as last read, or None if it was not read. `holder` is given if the holder of its run ends it.
+    The alarm `held`, which the caller owns, is removed in the same transaction, also if the response had ended before.
+    If the outcome has no output, it gets the items of the stream: those of the holder, or else those in the event log.
     """
+    holder = holder or Holder()
     record = record or await ports.store.read(response_id)
     if record and outcome.reads_body and not record.status.is_terminal:
         record = await with_object(ports, record)
         if endings.lacks_output(outcome):
-            outcome = endings.with_items(outcome, items or await _logged_items(ports, record))
+            outcome = endings.with_items(outcome, holder.items or await _logged_items(ports, record))
         outcome = endings.without_echo(outcome, await credentials_of(ports, record))
 
     def transition(current: Record) -> ChangeSet | None:
-        if current.status.is_terminal or (epoch is not None and current.run.epoch != epoch):
+        if current.status.is_terminal or (holder.epoch not in (None, current.run.epoch)):
             return None
+        first = holder.before(current) if holder.before else None
+        current = first.record if first else current
         ending = endings.ending_of(current, outcome)
         if endings.lost_session(outcome, ending):
             _log.warning("legacy.too_large", extra={"response": current.id})
-        return response_transitions.end(current, ending, ports.clock.now_ms(), ports.config.limits.retention_ms)
+        last = response_transitions.end(current, ending, ports.clock.now_ms(), ports.config.limits.retention_ms)
+        return replace(last, rows=(*first.rows, *last.rows)) if first else last
 
     return await update(ports, record, response_id, transition, held)
 

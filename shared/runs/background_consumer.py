@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from shared.contract import upstream_events
-from shared.contract.upstream_events import ItemProgress, Numbering
+from shared.contract.upstream_events import ItemProgress, Numbering, OutputBeginnings
+from shared.core import run_transitions
 from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnnamed
+from shared.core.run_transitions import Ownership
 from shared.core.states import Status
 from shared.lifecycle import endings
 from shared.runs.consumer import Consumer
@@ -37,12 +40,14 @@ class BackgroundConsumer(Consumer):
         super().__init__(ports, lease, log, request, decided)
         self._upstream = upstream
         self._items = ItemProgress()  # over all streams of this holder
+        self._is_orphaned = False
 
     async def _read(self) -> None:
         token = self._record.upstream.token
         numbering = Numbering(self._log.upstream_next)
         async with aclosing(await self._open(token)) as events:
             async for event in events:
+                self._check_owned()
                 if not self._is_heard(event):
                     continue  # its number may be that of the next event
                 token = token or await self._begin(event)
@@ -51,6 +56,8 @@ class BackgroundConsumer(Consumer):
                     _check_id(event)
                     continue  # a sign of life before the work has an id
                 if status:
+                    await self._log.settle()
+                    self._check_owned()
                     await self._check_failure(event, status, token)
                     return await self._finish(event, status)
                 if event.is_whole:
@@ -103,15 +110,38 @@ class BackgroundConsumer(Consumer):
         """Record the upstream's id of the work before any reader sees an event of it. Return it, if there is one."""
         if event.response_id is None:
             return None
-        live = self._log.is_live and not event.is_whole
-        status = upstream_events.status_after(event.data)
-        is_ours = await self._lease.record_start(event.response_id, status, is_background=True, live=live)
-        self._end_try()
-        if not is_ours:
-            raise UpstreamBroken("the work was started before")
-        self.settled.set()
-        self._decided.set()
+        start = partial(
+            run_transitions.record_upstream_start,
+            epoch=self._record.run.epoch,
+            token=event.response_id,
+            status=upstream_events.status_after(event.data),
+            now_ms=self._now_ms(),
+            is_background=True,
+            live=self._log.is_live and not event.is_whole,
+        )
+        await self._begin_log(start)
         return event.response_id
+
+    def _on_begun(self, ownership: Ownership) -> None:
+        super()._on_begun(ownership)
+        if ownership is Ownership.OTHERS:
+            self._end_try()
+            self._is_orphaned = True
+
+    def _check_owned(self) -> None:
+        """Raise UpstreamBroken if the work that is read was started twice, so that the other one is read instead."""
+        if self._is_orphaned:
+            self._is_orphaned = False
+            self._items, self._beginnings = ItemProgress(), OutputBeginnings(is_resumed=self._log.next_seq > 2)
+            raise UpstreamBroken("the work was started before")
+
+    async def _settled(self, error: UpstreamError) -> UpstreamError:
+        await super()._settled(error)
+        try:
+            self._check_owned()
+        except UpstreamBroken as broken:
+            return broken
+        return error
 
     async def _on_refused(self, refusal: UpstreamRefused) -> UpstreamRefused | None:
         if self._record.upstream.token is None:
@@ -125,7 +155,7 @@ class BackgroundConsumer(Consumer):
             _log.warning("run.polled", extra={"response": self._record.id, "reason": str(error)})
             await self._switch_to_polling(token)
         else:
-            await self._lease.end(endings.by_error(error, self._now_ms()))
+            await self._log.end(endings.by_error(error, self._now_ms()))
 
     def _unfinished(self) -> UpstreamError:
         return UpstreamMissing("the stream is over and the work may not be")

@@ -27,11 +27,13 @@ from shared.core.errors import (
     UpstreamUnusable,
 )
 from shared.core.records import Record
+from shared.core.run_transitions import Ownership
 from shared.core.states import Status
 from shared.lifecycle import endings, failed_starts, upstream_ids
 from shared.lifecycle.endings import Outcome
 from shared.runs.lease import Lease
 from shared.runs.log_writer import LogWriter
+from shared.runs.unstored import Beginning, Start
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
 from shared.upstreams import answers, tries
@@ -85,14 +87,31 @@ class Consumer(ABC):
             before = self._log.next_seq
             try:
                 await self._read()
-            except UpstreamRefused as refusal:
-                return await self._on_refused(endings.with_our_ids(refusal, self._record, self._request))
-            except UpstreamPaused:
-                await self._pause()
-            except UpstreamError as error:
-                if await self._reads_again(error, progressed=self._log.next_seq > before):
+            except UpstreamError as raised:
+                error = await self._settled(raised)
+                if isinstance(error, UpstreamRefused):
+                    return await self._on_refused(endings.with_our_ids(error, self._record, self._request))
+                if isinstance(error, UpstreamPaused):
+                    await self._pause()
+                elif await self._reads_again(error, progressed=self._log.next_seq > before):
                     continue
             return None
+
+    async def _settled(self, error: UpstreamError) -> UpstreamError:
+        """Wait until the start is recorded if there is one, and return what an error of its stream then means."""
+        await self._log.settle()
+        return error
+
+    async def _begin_log(self, start: Start, *, joins_end: bool = False) -> None:
+        """Have the start of the work recorded with the events that follow, before any reader sees one of them."""
+        await self._log.begin(Beginning(start, self._on_begun, joins_end))
+
+    def _on_begun(self, ownership: Ownership) -> None:
+        """Note that the start is recorded, and who owns the work."""
+        if ownership is Ownership.OURS:
+            self._end_try()
+            self._decided.set()
+        self.settled.set()
 
     async def _reads_again(self, error: UpstreamError, *, progressed: bool) -> bool:
         """Return whether to read again after an error. If not, the run is over for this holder."""
@@ -105,8 +124,7 @@ class Consumer(ABC):
                 await self._log.drain()
                 await self._on_stream_lost(error)
             case UpstreamUnusable():
-                await self._log.drain()
-                await self._lease.end(endings.unusable(error, self._now_ms(), stop=True))
+                await self._log.end(endings.unusable(error, self._now_ms(), stop=True))
             case _:
                 return await self._tolerate(error, progressed=progressed)
         return False
@@ -181,8 +199,7 @@ class Consumer(ABC):
         return False
 
     async def _end(self, progress: Progress, *, synthesize: bool) -> None:
-        await self._log.drain()
-        await self._lease.end(endings.by_progress(progress, self._now_ms(), synthesize=synthesize))
+        await self._log.end(endings.by_progress(progress, self._now_ms(), synthesize=synthesize))
 
     async def _restart_readers(self, upstream_next: int = 0) -> None:
         """Make readers discard what they have, unless they can have only `response.created`."""
@@ -230,8 +247,7 @@ class Consumer(ABC):
         counted, honours_keys = self._record.upstream.counted, self._ports.config.limits.honours_keys
         following = tries.next_try(error, counted, self._free, self._ports.random, honours_keys=honours_keys)
         if following is None:
-            await self._log.drain()
-            await self._lease.end(failed_starts.give_up(self._ports, self._record, error))
+            await self._log.end(failed_starts.give_up(self._ports, self._record, error))
             return False
         self._free = following.free
         self._is_counted = following.counted < counted  # the next try has the place of one that began nothing

@@ -2,10 +2,12 @@
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from shared.contract import upstream_events
 from shared.contract.upstream_events import ItemProgress, OutputBeginnings
+from shared.core import run_transitions
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -43,7 +45,7 @@ class ForegroundConsumer(Consumer):
     ) -> None:
         super().__init__(ports, lease, log, request, decided)
         self._upstream = upstream
-        self._checkpoints = RunCheckpoints(ports, lease)
+        self._checkpoints = RunCheckpoints(ports, lease, log)
 
     async def _read(self) -> None:
         if self._record.upstream.starts and await self._was_finished():
@@ -69,26 +71,30 @@ class ForegroundConsumer(Consumer):
 
     async def _begin(self, event: UpstreamEvent) -> None:
         """Record that the work has begun or resumed, before any reader sees an event of it."""
-        is_restart = self._record.upstream.starts > 0
+        starts, epoch = self._record.upstream.starts, self._record.run.epoch
         if event.is_resumed:
-            await self._lease.record_resumption()
+            await self._begin_log(partial(run_transitions.record_resumption, epoch=epoch), joins_end=True)
         else:
-            live = self._log.is_live and not event.is_whole
-            status = upstream_events.status_after(event.data)
-            await self._lease.record_start(event.response_id, status, is_background=False, live=live)
-        self._end_try()
-        self._decided.set()
-        if is_restart:
+            start = partial(
+                run_transitions.record_upstream_start,
+                epoch=epoch,
+                token=event.response_id,
+                status=upstream_events.status_after(event.data),
+                now_ms=self._now_ms(),
+                is_background=False,
+                live=self._log.is_live and not event.is_whole,
+            )
+            await self._begin_log(start, joins_end=True)
+        if starts:
             if not event.is_resumed:
-                extra = {"response": self._record.id, "starts": self._record.upstream.starts}
-                _log.warning("run.restarted", extra=extra)
+                _log.warning("run.restarted", extra={"response": self._record.id, "starts": starts + 1})
             await self._restart_readers()
 
     async def _on_refused(self, refusal: UpstreamRefused) -> UpstreamRefused | None:
         return refusal
 
     async def _on_stream_lost(self, error: UpstreamError) -> None:
-        await self._lease.end(endings.by_error(error, self._now_ms()))
+        await self._log.end(endings.by_error(error, self._now_ms()))
 
     def _unfinished(self) -> UpstreamError:
         return UpstreamBroken("the stream is over and the work is not")
@@ -106,8 +112,7 @@ class ForegroundConsumer(Consumer):
         if self._record.upstream.has_checkpoint:
             return False
         if self._record.upstream.starts > MAX_RESTARTS:
-            await self._log.drain()
-            await self._lease.end(self._lost())
+            await self._log.end(self._lost())
             return True
         progress = await self._earlier_progress()
         if progress is None:

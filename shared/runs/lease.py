@@ -12,8 +12,8 @@ from shared.core.errors import StoreError
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.run_transitions import Ownership
-from shared.core.states import Status
 from shared.lifecycle import completion, endings
+from shared.lifecycle.completion import Holder
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import TransitionWithResult, apply
@@ -67,43 +67,37 @@ class Lease:
         self._note(record)
         self._is_given_up = gives_up
 
-    async def record_start(self, token: str | None, status: Status, *, is_background: bool, live: bool) -> bool:
-        """Record that the upstream has accepted work, and return whether this response keeps it.
+    async def begin(self, transition: TransitionWithResult[Ownership]) -> Ownership:
+        """Write that the upstream has accepted work, as a transition decides, and return who owns it: us, or others.
 
-        `token` is the upstream's id of the work. `live`: reserve event numbers for a live reader. The response does not
-        keep work of a background upstream if it already has other work. Raises Lost if this process has lost the run.
+        The transition is applied even if this process has lost the run, because it may have to stop the work. Raises
+        Lost in that case.
         """
-        epoch, now_ms = self.record.run.epoch, self._ports.clock.now_ms()
-        return await self._begin(
-            lambda current: run_transitions.record_upstream_start(
-                current, epoch, token, status, now_ms, is_background=is_background, live=live
-            )
-        )
-
-    async def record_resumption(self) -> bool:
-        """Record that work under way has resumed, and return True. Raise Lost if this process has lost the run."""
-        epoch = self.record.run.epoch
-        return await self._begin(lambda current: run_transitions.record_resumption(current, epoch))
-
-    async def _begin(self, transition: TransitionWithResult[Ownership]) -> bool:
         record, ownership = await self._apply(transition)
         if ownership is None or ownership is Ownership.LOST:
             raise Lost
         self._note(record)
-        return ownership is Ownership.OURS
+        return ownership
 
-    async def end(self, outcome: Outcome) -> None:
-        """End the response unless this process has lost the run, and retry while storage is unavailable."""
-        response_id, epoch = self.record.id, self.record.run.epoch
+    async def end(self, outcome: Outcome, before: Callable[[Record], ChangeSet | None] | None = None) -> Record | None:
+        """End the response unless this process has lost the run, and retry while storage is unavailable.
+
+        `before` is as in `completion.end`. Returns the record as it then is, or None if it does not exist.
+        """
         self.concluded.clear()
         try:
-            await self.insist(lambda: self._end(response_id, epoch, outcome))
+            async with self._writing:
+                return await self.insist(lambda: self._end(outcome, before))
         finally:
             self.concluded.set()
 
-    async def _end(self, response_id: str, epoch: int, outcome: Outcome) -> None:
-        items = None if self.record.request.stream else self.items
-        await completion.end(self._ports, None, response_id, outcome, self.alarm, epoch=epoch, items=items)
+    async def _end(self, outcome: Outcome, before: Callable[[Record], ChangeSet | None] | None) -> Record | None:
+        record, items = self.record, None if self.record.request.stream else self.items
+        holder = Holder(record.run.epoch, items, before)
+        ended = await completion.end(self._ports, record, record.id, outcome, self.alarm, holder)
+        if ended and ended.status.is_terminal:
+            self.record = ended
+        return ended
 
     async def count_try(self) -> None:
         """Count a try of a create before it is made. Raises Lost if this process has lost the run."""

@@ -17,6 +17,7 @@ class LiveFeed:
         self._size = 0
         self._more = asyncio.Event()
         self.is_open = True
+        self.is_complete = False  # the end of the stream is in it
         self.last = -1  # the number of the last event that was put in
         self.left = asyncio.Event()  # set when the client has left
 
@@ -31,6 +32,12 @@ class LiveFeed:
         self._size += len(frame)
         self.last = number
         self._more.set()
+
+    def finish(self, number: int, frames: bytes) -> None:
+        """Add the frames that end the stream, the last of which has this number, and close the feed."""
+        self.put(number, frames)
+        self.is_complete = self.is_open
+        self.close()
 
     def close(self) -> None:
         """Accept no more frames."""

@@ -66,15 +66,21 @@ async def _created_frame(ports: Ports, record: Record) -> bytes:
     return stream_events.frames(record.id, 0, stream_events.stored_events(record, first))
 
 
+def end_frames(record: Record, body: bytes, first: int, after: int) -> bytes:
+    """Return the events above a number that end the stream of an ended response, whose packed object is `body`.
+
+    `first` is the number of the first of them.
+    """
+    response = json_text.read_tolerantly(responses.stored_text(record, body))
+    events = stream_events.terminal_events(record.status, response)
+    skipped = max(0, after + 1 - first)
+    return stream_events.frames(record.id, first + skipped, events[skipped:], ends=True)
+
+
 async def _end_frames(ports: Ports, response_id: str, first: int, after: int) -> bytes:
     """Return the events above a number that end the stream. They are made from the record."""
     record = await ports.store.read(response_id)
-    if record is None:
-        return b""
-    response = json_text.read_tolerantly(responses.stored_text(record, await ports.store.body(record)))
-    events = stream_events.terminal_events(record.status, response)
-    skipped = max(0, after + 1 - first)
-    return stream_events.frames(response_id, first + skipped, events[skipped:], ends=True)
+    return end_frames(record, await ports.store.body(record), first, after) if record else b""
 
 
 class _Silence:

@@ -1,18 +1,28 @@
-"""Writes the event log of a run. Events are numbered at once, passed to the live reader, and stored in batches."""
+"""Writes the event log of a run. Events are numbered at once, passed to the live reader, and stored in batches.
+
+The start of the work is stored with the first batch, and the last batch with the end of the response.
+"""
 
 import asyncio
+from collections.abc import Callable
 
 from shared.contract import stream_events
-from shared.core import event_log, run_transitions
+from shared.core import event_log
 from shared.core.blobs import MAX_PACKED
-from shared.core.changesets import ChangeSet
 from shared.core.event_log import Event
 from shared.core.records import Record
-from shared.core.run_transitions import LogPosition
-from shared.core.states import Status, later
-from shared.runs.lease import Lease
+from shared.core.run_transitions import LogPosition, Ownership
+from shared.core.states import Status, later, terminal_count
+from shared.lifecycle import endings
+from shared.lifecycle.endings import Outcome
+from shared.runs.lease import Lease, Lost
 from shared.runs.live_feed import LiveFeed
+from shared.runs.log_reader import end_frames
+from shared.runs.unstored import Beginning, Unstored
 from shared.runtime.ports import Ports
+
+BEGIN_S = 0.05  # how long a start waits for the events that follow it
+JOINS_END = 262_144  # bytes of text of events that still fit beside the largest output
 
 
 class LogWriter:
@@ -25,15 +35,19 @@ class LogWriter:
 
     def __init__(self, ports: Ports, lease: Lease, feed: LiveFeed | None) -> None:
         record = lease.record
-        self._pace = ports.config.pace
+        self._ports = ports
         self._lease = lease
         self._feed = feed
         self._has_log = record.request.stream
+        self._beginning: Beginning | None = None
         self._pending: list[Event] = []
+        self._fed = 0  # how many of them the live reader has
         self._size = 0
         self._status = record.status
-        self._drains = False
+        self._drains = False  # everything is to be stored at once
+        self._settles = False  # the start of the work is to be stored at once
         self._changed = asyncio.Condition()
+        self._storing = asyncio.Lock()
         self._valid_from = record.log.valid_from
         self.next_seq = record.log.next_seq  # the number of the next event
         self.upstream_next = record.log.upstream_next  # the number of the upstream's next event
@@ -53,8 +67,16 @@ class LogWriter:
         """Whether there is a log, and `response.in_progress` has not been told in it."""
         return self._has_log and self.told is not Status.IN_PROGRESS
 
+    # Appending
+
+    async def begin(self, beginning: Beginning) -> None:
+        """Have the start of the work stored with the first events that follow, or alone if none follows soon."""
+        async with self._changed:
+            self._beginning = beginning
+            self._changed.notify_all()
+
     async def append(self, event: Event | None, upstream_next: int, status: Status) -> None:
-        """Append an event. Wait while a batch is full, or until the event's number is reserved for the live reader.
+        """Append an event. Wait while a batch is full.
 
         `upstream_next` is the number of the upstream's next event, and `status` the response's status after this one.
         Without an event, only these two advance.
@@ -70,18 +92,25 @@ class LogWriter:
             self._changed.notify_all()
 
     def _has_room(self, event: Event | None = None) -> bool:
-        is_reserved = not self.is_live or self.next_seq < self._lease.record.log.high_water_mark
         size = self._size + len(event.body) if event and self._pending else self._size
-        return is_reserved and not event_log.is_full(len(self._pending), size)
+        return not event_log.is_full(len(self._pending), size)
 
     def _take(self, event: Event) -> None:
         if self._feed and len(event.body) > MAX_PACKED:
             self._feed.close()  # the log may reject it, and no reader may see what is not in the log
-        if self._feed and self._feed.is_open:
-            self._feed.put(self.next_seq, stream_events.frames(self._lease.record.id, self.next_seq, [event]))
         self._pending.append(event)
         self._size += len(event.body)
         self.next_seq += 1
+        self._feed_reader()
+
+    def _feed_reader(self) -> None:
+        """Give the live reader the events whose numbers are reserved."""
+        record, first = self._lease.record, self.next_seq - len(self._pending)
+        until = min(len(self._pending), record.log.high_water_mark - first)
+        if feed := self._feed:
+            for place in range(self._fed, until):
+                feed.put(first + place, stream_events.frames(record.id, first + place, [self._pending[place]]))
+        self._fed = max(self._fed, until)
 
     async def restart(self, event: Event, upstream_next: int = 0) -> None:
         """Append an event that voids all earlier ones, with a number above all that a reader may have seen.
@@ -93,6 +122,16 @@ class LogWriter:
             self.next_seq = max(self.next_seq, self._lease.record.log.high_water_mark)
         self._valid_from = self.next_seq
         await self.append(event, upstream_next, Status.IN_PROGRESS)
+
+    # Storing
+
+    async def settle(self) -> None:
+        """Wait until the start of the work is stored, if it is not. Then it is known who owns the work."""
+        async with self._changed:
+            self._settles = True
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: self._beginning is None)
+            self._settles = False
 
     async def drain(self) -> None:
         """Wait until everything is stored. Meanwhile, events are stored without waiting for a batch to gather."""
@@ -110,33 +149,111 @@ class LogWriter:
         while True:
             async with self._changed:
                 await self._changed.wait_for(self._is_due)
+            if self._beginning and not self._pending:
+                await self._gather(BEGIN_S, lambda: self._settles or bool(self._pending))
             await self.flush()
-            await self._gather()
+            await self._gather(self._ports.config.pace.flush_s, lambda: not self._has_room() or self._needs_numbers())
 
-    async def _gather(self) -> None:
-        """Wait for a batch to gather, unless it is full before or a live reader needs numbers."""
+    async def _gather(self, within_s: float, is_enough: Callable[[], bool]) -> None:
+        """Wait for a batch to gather, unless there is enough before or everything is to be stored."""
         try:
-            async with asyncio.timeout(self._pace.flush_s), self._changed:
-                await self._changed.wait_for(lambda: self._drains or not self._has_room())
+            async with asyncio.timeout(within_s), self._changed:
+                await self._changed.wait_for(lambda: self._drains or is_enough())
         except TimeoutError:
             return
 
+    def _needs_numbers(self) -> bool:
+        return self.is_live and self._fed < len(self._pending)
+
     def _is_due(self) -> bool:
-        return bool(self._pending) or later(self._lease.record.status, self._status) != self._lease.record.status
+        is_later = later(self._lease.record.status, self._status) != self._lease.record.status
+        return bool(self._pending) or is_later or self._beginning is not None
 
     async def flush(self) -> None:
-        """Store the pending events in one transaction, and retry while storage is unavailable. Raises as `write`."""
-        taken, size = tuple(self._pending), self._size
+        """Store the start of the work and the events in one transaction, and retry while storage is unavailable.
+
+        Raises as `write`.
+        """
+        async with self._storing:
+            unstored = self._unstored()
+            if unstored.beginning:
+                await self._begin(unstored, unstored.beginning)
+            else:
+                await self._lease.write(lambda current: unstored.append(current, live=self.is_live))
+                self._note_stored(unstored)
+        await self._notify()
+
+    async def _begin(self, unstored: Unstored, beginning: Beginning) -> None:
+        try:
+            ownership = await self._lease.begin(lambda current: unstored.begin(current, live=self.is_live))
+        except Lost:
+            beginning.tell(Ownership.LOST)
+            raise
+        if ownership is Ownership.OURS:
+            self._note_stored(unstored)
+        else:
+            self._discard()
+        beginning.tell(ownership)
+
+    async def end(self, outcome: Outcome) -> None:
+        """End the response after its last events, unless this process has lost the run. Retry as `flush` does."""
+        if not self._fits_end(outcome):
+            await self.drain()
+        async with self._storing:
+            unstored = self._unstored()
+            ended = await self._lease.end(outcome, unstored.add_to if self._is_due() else None)
+            self._note_stored(unstored)
+            if unstored.beginning:
+                unstored.beginning.tell(Ownership.OURS)
+            if ended and ended.status.is_terminal:
+                self._feed_end(ended)
+        await self._notify()
+
+    async def abandon(self, outcome: Outcome) -> None:
+        """End the response without the events that are not stored, because one of them cannot be."""
+        async with self._storing:
+            beginning = self._beginning
+            self._discard()
+            if beginning:
+                await self._begin(self._unstored(beginning), beginning)
+            await self._lease.end(outcome)
+        await self._notify()
+
+    def _fits_end(self, outcome: Outcome) -> bool:
+        """Return whether what is not stored fits into the transaction of an end, which does not depend on it."""
+        is_independent = not outcome.stop and (self._beginning is None or self._beginning.joins_end)
+        return is_independent and self._size <= JOINS_END and not (self._pending and endings.lacks_output(outcome))
+
+    def _feed_end(self, ended: Record) -> None:
+        """Give the live reader the end, unless there are events before it that are only in the log."""
+        first = ended.log.next_seq - terminal_count(ended.status)
+        if self._feed and ended.body and first == self.next_seq:
+            self._feed.finish(ended.log.next_seq - 1, end_frames(ended, ended.body, first, first - 1))
+
+    def _unstored(self, beginning: Beginning | None = None) -> Unstored:
         position = LogPosition(self.next_seq, self.upstream_next, self._valid_from)
-        status, first = self._status, self.next_seq - len(taken)
+        first = self.next_seq - len(self._pending)
+        begun = beginning or self._beginning
+        return Unstored(first, tuple(self._pending), self._size, position, self._status, begun)
 
-        def transition(current: Record) -> ChangeSet | None:
-            done = max(0, current.log.next_seq - first)  # stored by an earlier try whose answer was lost
-            rows = event_log.event_rows(first + done, taken[done:])
-            return run_transitions.append_events(current, rows, position, status, live=self.is_live)
+    def _note_stored(self, unstored: Unstored) -> None:
+        self._feed_reader()  # a flush reserves the numbers of what it stores
+        del self._pending[: len(unstored.events)]
+        self._fed = max(0, self._fed - len(unstored.events))
+        self._size -= unstored.size
+        self._beginning = None if self._beginning is unstored.beginning else self._beginning
 
-        await self._lease.write(transition)
-        del self._pending[: len(taken)]
-        self._size -= size
+    def _discard(self) -> None:
+        """Forget the start and the events that are not stored. Their numbers will be those of others."""
+        log = self._lease.record.log
+        if self._feed and self._fed:
+            self._feed.close()
+        self._pending.clear()
+        self._fed = self._size = 0
+        self._beginning = None
+        self._status, self._valid_from = self._lease.record.status, log.valid_from
+        self.next_seq, self.upstream_next = log.next_seq, log.upstream_next
+
+    async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()

@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.core import blobs, keys, run_transitions
 from shared.runs.lease import Lease, Lost
+from shared.runs.log_writer import LogWriter
 from shared.runtime.ports import Ports
 from shared.storage.store import CHILDREN_PER_PAGE
 from shared.storage.table_client import Entity
@@ -20,9 +21,10 @@ class RunCheckpoints:
     All calls retry while storage is unavailable.
     """
 
-    def __init__(self, ports: Ports, lease: Lease) -> None:
+    def __init__(self, ports: Ports, lease: Lease, log: LogWriter) -> None:
         self._ports = ports
         self._lease = lease
+        self._log = log
         self._saving = asyncio.Lock()
 
     async def load(self) -> list[dict[str, Any]]:
@@ -38,6 +40,7 @@ class RunCheckpoints:
         If `token` is given, it stops the work from now on.
         """
         packed = blobs.pack(checkpoint)
+        await self._log.settle()  # the start of the work would replace the token
         async with self._saving:
             saved = self._lease.record.upstream.checkpoints
             try:

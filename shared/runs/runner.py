@@ -111,7 +111,7 @@ class Run:
         try:
             await self._log.write()
         except Oversized:
-            await self._lease.end(self._too_large())
+            await self._log.abandon(self._too_large())
 
     async def _leaving(self) -> None:
         """Return when there is a reason to leave. A foreground upstream is never left, as its stream is the work."""
@@ -128,10 +128,9 @@ class Run:
         """Withdraw the response if no caller knows it. If one does, or may, end it as failed."""
         is_known = self._is_known or self.decided.is_set() or not refusal.is_for_caller
         if is_known or not await self._withdraw(refusal):
-            await self._log.drain()
             outcome = endings.refused(refusal, self._ports.clock.now_ms())
             # a live reader has the id, and a POST that waits for an offered run is told by the record
-            await self._lease.end(replace(outcome, refusal=0) if self._feed else outcome)
+            await self._log.end(replace(outcome, refusal=0) if self._feed else outcome)
 
     async def _withdraw(self, refusal: UpstreamRefused) -> bool:
         """Remove the rows of the response, and return whether they are gone."""
@@ -168,7 +167,7 @@ class Run:
                 try:
                     await self._log.flush()
                 except Oversized:
-                    await self._lease.end(self._too_large())
+                    await self._log.abandon(self._too_large())
                 else:
                     await self._lease.hand_over(takes_back=self._consumer.has_unused_try)
 

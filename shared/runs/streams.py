@@ -134,6 +134,8 @@ async def _chunks(ports: Ports, record: Record, after: int, feed: LiveFeed | Non
         async with aclosing(feed.chunks()) as live:
             async for chunk in live:
                 yield chunk
+        if feed.is_complete:
+            return
         # the log has everything that the feed had, or soon will
         after, record = feed.last, replace(record, log=replace(record.log, next_seq=feed.last + 1))
     async with aclosing(read_log(ports, record, after)) as logged:

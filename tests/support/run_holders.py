@@ -3,9 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
+from shared.core import run_transitions
 from shared.core.records import Record
+from shared.core.states import Status
 from shared.engine import Engine
+from shared.runs.lease import Lease
+from shared.runs.unstored import Start
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import Gate
 from tests.support.stage import DEADLINE_S, Stage, until
@@ -51,6 +56,19 @@ async def taken_over(stage: Stage, response_id: str, gate: Gate) -> None:
     await offered(stage, response_id, 2)
     gate.open()
     await (await stage.process()).drive(RunOffer(response_id, 2))
+
+
+def start_of(lease: Lease, token: str, status: Status, *, is_background: bool, live: bool) -> Start:
+    """Return the start of work under this id, as the holder of the run records it."""
+    return partial(
+        run_transitions.record_upstream_start,
+        epoch=lease.record.run.epoch,
+        token=token,
+        status=status,
+        now_ms=lease.record.created_ms,
+        is_background=is_background,
+        live=live,
+    )
 
 
 async def die(*runs: asyncio.Task[None]) -> None:

@@ -18,7 +18,7 @@ from shared.core.ids import new_id
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.lifecycle import endings
-from shared.lifecycle.completion import end, with_object
+from shared.lifecycle.completion import Holder, end, with_object
 from shared.lifecycle.endings import Outcome
 from shared.upstreams.protocol import Progress
 from tests.support.clocks import START_MS
@@ -135,7 +135,7 @@ async def test_an_end_is_decided_from_the_newest_record(stage: Stage) -> None:
 async def test_an_end_may_be_that_of_one_epoch(stage: Stage, epoch: int, status: Status) -> None:
     """With an epoch, the response ends only while its run has that epoch."""
     made = await running(stage)
-    ended = await end(stage.ports, made, made.id, completed(), epoch=epoch)
+    ended = await end(stage.ports, made, made.id, completed(), holder=Holder(epoch))
     assert ended == await stage.record(made.id)
     assert ended.status is status
 

@@ -6,18 +6,20 @@ from dataclasses import replace
 
 import pytest
 
+from shared.core import run_transitions
 from shared.core.alarms import LEASE_MS, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.records import Record
-from shared.core.run_transitions import CLAIM_WITHIN_MS, RESERVED_BLOCK
+from shared.core.run_transitions import CLAIM_WITHIN_MS, RESERVED_BLOCK, Ownership
 from shared.core.states import RunState, Status
 from shared.lifecycle import endings
 from shared.runs import claims
 from shared.runs.lease import Lease, Lost
+from shared.runs.unstored import Start
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
 from tests.support.log_capture import WrittenLines, log_events
-from tests.support.run_holders import offered
+from tests.support.run_holders import offered, start_of
 from tests.support.stage import ANN, Stage, until
 from tests.support.stream_clients import expected_lines, lines_of, offers, replayed, streamed
 
@@ -47,6 +49,11 @@ def acknowledge(record: Record) -> ChangeSet:
     return ChangeSet(replace(record, acknowledged=True, run=replace(record.run, expirations=3)))
 
 
+def resumption_of(lease: Lease) -> Start:
+    """Return the resumption of the work, as the holder of the run records it."""
+    return lambda current: run_transitions.record_resumption(current, lease.record.run.epoch)
+
+
 async def state_of(stage: Stage, response_id: str) -> tuple[Record | None, list[Kind]]:
     """Return the record of a response, or None, and the kinds of its alarms."""
     return await stage.ports.store.read(response_id), await stage.kinds(response_id)
@@ -73,8 +80,10 @@ async def test_a_transition_sees_what_another_process_has_written(stage: Stage, 
 
 CALLS: dict[str, Callable[[Lease], Awaitable[object]]] = {
     "write": lambda lease: lease.write(acknowledge),
-    "record_start": lambda lease: lease.record_start("up_0", Status.IN_PROGRESS, is_background=False, live=True),
-    "record_resumption": lambda lease: lease.record_resumption(),
+    "record_start": lambda lease: lease.begin(
+        start_of(lease, "up_0", Status.IN_PROGRESS, is_background=False, live=True)
+    ),
+    "record_resumption": lambda lease: lease.begin(resumption_of(lease)),
     "hand_over": lambda lease: lease.hand_over(),
     "hand_over later": lambda lease: lease.hand_over(lease.alarm.due_ms + 1_000),
 }
@@ -116,7 +125,9 @@ async def test_a_write_is_repeated_until_storage_is_back(
 @pytest.mark.parametrize(("live", "reserved"), [(True, 1 + RESERVED_BLOCK), (False, 1)])
 async def test_a_start_is_recorded_with_its_token(stage: Stage, lease: Lease, live: bool, reserved: int) -> None:
     """A start records token, status and count. Event numbers are reserved only for a live reader."""
-    assert await lease.record_start("up_0", Status.IN_PROGRESS, is_background=False, live=live)
+    assert (
+        await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=False, live=live)) is Ownership.OURS
+    )
     record = await stage.record(lease.record.id)
     assert record == lease.record
     assert (record.status, record.upstream.token, record.upstream.starts) == (Status.IN_PROGRESS, "up_0", 1)
@@ -126,9 +137,11 @@ async def test_a_start_is_recorded_with_its_token(stage: Stage, lease: Lease, li
 async def test_a_background_response_keeps_only_its_first_work(stage: Stage, lease: Lease) -> None:
     """If a background upstream accepts the same work again, nothing changes. Any other work is stopped."""
     for _ in range(2):
-        assert await lease.record_start("up_0", Status.QUEUED, is_background=True, live=False)
+        assert (
+            await lease.begin(start_of(lease, "up_0", Status.QUEUED, is_background=True, live=False)) is Ownership.OURS
+        )
     assert lease.record.upstream.starts == 1
-    assert not await lease.record_start("up_1", Status.QUEUED, is_background=True, live=False)
+    assert await lease.begin(start_of(lease, "up_1", Status.QUEUED, is_background=True, live=False)) is Ownership.OTHERS
     assert lease.record.upstream.token == "up_0"
     (stop,) = [alarm for alarm in await stage.alarms(lease.record.id) if alarm.kind is Kind.STOP]
     assert stop.token == "up_1"
@@ -136,8 +149,8 @@ async def test_a_background_response_keeps_only_its_first_work(stage: Stage, lea
 
 async def test_a_resumption_is_no_start(stage: Stage, lease: Lease) -> None:
     """Work that resumes is in progress, keeps its token and does not count as started again."""
-    await lease.record_start("up_0", Status.QUEUED, is_background=False, live=False)
-    assert await lease.record_resumption()
+    await lease.begin(start_of(lease, "up_0", Status.QUEUED, is_background=False, live=False))
+    assert await lease.begin(resumption_of(lease)) is Ownership.OURS
     record = await stage.record(lease.record.id)
     assert (record.status, record.upstream.token, record.upstream.starts) == (Status.IN_PROGRESS, "up_0", 1)
 

@@ -16,6 +16,7 @@ from shared.runs import claims
 from shared.runs.lease import Lease
 from shared.runs.live_feed import LiveFeed
 from shared.runs.log_writer import LogWriter
+from tests.support.run_holders import start_of
 from tests.support.stage import Stage, until
 
 KIND = "response.output_text.delta"
@@ -176,7 +177,7 @@ async def test_an_event_too_large_to_store_raises(stage: Stage, lease: Lease) ->
 
 async def test_a_live_reader_gets_an_event_before_it_is_stored(stage: Stage, lease: Lease) -> None:
     """An event whose number is reserved is passed to the live reader at once, with that number."""
-    await lease.record_start("up_0", Status.IN_PROGRESS, is_background=True, live=True)
+    await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
     feed = LiveFeed()
     log = LogWriter(stage.ports, lease, feed)
     await append(log, "a")
@@ -184,12 +185,12 @@ async def test_a_live_reader_gets_an_event_before_it_is_stored(stage: Stage, lea
     assert (log.is_live, feed.last, await stored(stage, lease.record.id)) == (True, 1, [(0, 1)])
 
 
-async def test_no_event_is_taken_before_its_number_is_reserved(stage: Stage, lease: Lease) -> None:
-    """With a live reader, an event waits until the record has reserved its number, and a flush reserves more.
+async def test_no_event_is_shown_before_its_number_is_reserved(stage: Stage, lease: Lease) -> None:
+    """A live reader gets an event only when the record has reserved its number, and a flush reserves more.
 
-    Without one, no number has to be reserved.
+    Without such a reader, no number has to be reserved.
     """
-    await lease.record_start("up_0", Status.IN_PROGRESS, is_background=True, live=True)
+    await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
     feed = LiveFeed()
     log = LogWriter(stage.ports, lease, feed)
     await append(log, *["x"] * 100)
@@ -197,11 +198,9 @@ async def test_no_event_is_taken_before_its_number_is_reserved(stage: Stage, lea
     reserved = (await stage.record(lease.record.id)).log.high_water_mark
     assert reserved == 1 + RESERVED_BLOCK
     await append(log, *["x"] * (reserved - log.next_seq))
-    waiting = appending(log, "next")
-    assert await is_waiting(waiting)
+    await append(log, "next")
     assert feed.last == reserved - 1
     await log.flush()
-    await waiting
     assert (await stage.record(lease.record.id)).log.high_water_mark > feed.last == reserved
 
     log = LogWriter(stage.ports, lease, None)
@@ -213,7 +212,7 @@ async def test_no_event_is_taken_before_its_number_is_reserved(stage: Stage, lea
 
 async def test_a_live_reader_does_not_get_an_event_that_may_not_be_stored(stage: Stage, lease: Lease) -> None:
     """An event over the size limit closes the live feed. Its reader continues from the log, if the event is there."""
-    await lease.record_start("up_0", Status.IN_PROGRESS, is_background=True, live=True)
+    await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
     feed = LiveFeed()
     log = LogWriter(stage.ports, lease, feed)
     await append(log, "a")
@@ -245,7 +244,7 @@ async def test_a_restart_is_numbered_above_everything_that_a_reader_may_have_see
 
     The upstream's numbers begin again.
     """
-    await lease.record_start("up_0", Status.IN_PROGRESS, is_background=True, live=True)
+    await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
     reserved = lease.record.log.high_water_mark
     log = LogWriter(stage.ports, lease, None)
     writing = asyncio.create_task(log.write())
@@ -261,7 +260,7 @@ async def test_a_restart_is_numbered_above_everything_that_a_reader_may_have_see
 
 async def test_a_restart_goes_on_with_the_numbers_of_a_live_reader(stage: Stage, lease: Lease) -> None:
     """No other holder has given numbers, so none is left out, and the restart waits for no reservation."""
-    await lease.record_start("up_0", Status.IN_PROGRESS, is_background=True, live=True)
+    await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
     feed = LiveFeed()
     log = LogWriter(stage.ports, lease, feed)
     writing = asyncio.create_task(log.write())

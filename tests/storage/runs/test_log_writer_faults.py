@@ -165,7 +165,7 @@ async def test_no_number_is_sent_before_it_is_reserved(stage: Stage, until_logge
         gate.open()
         assert numbers(await reader.take(reserved - 3))[-1] == reserved - 1
         await until_logged("run.unwritten")
-        assert stage.upstream.streams.given == reserved + 1
+        assert reserved < stage.upstream.streams.given <= reserved + MAX_EVENTS + 1
     assert lines_of(await reader.rest()) == expected_lines(story(1_000))
     assert lines_of(await replayed(stage, reader.id)) == expected_lines(story(1_000))
 
@@ -184,11 +184,11 @@ async def test_an_outage_during_a_stream_loses_no_event(stage: Stage) -> None:
     assert await replayed(stage, reader.id) == reader.received
 
 
-@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
 async def test_a_lost_answer_repeats_no_event(stage: Stage, nth: int) -> None:
     """No event comes twice if the answer to any transaction is lost.
 
-    The transactions accept the response, record the upstream's id, append events twice and end the response.
+    The transactions accept the response, record the upstream's id with its events, append events and end the response.
     """
     gate = stage.upstream.streams.hold(4)
     last = stage.upstream.streams.hold(8)

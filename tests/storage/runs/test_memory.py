@@ -10,10 +10,14 @@ from shared.core import blobs
 from shared.core.blobs import Oversized
 from shared.core.ids import shard_of
 from shared.core.keys import child_key
+from shared.core.states import Status
 from shared.runs import claims
 from shared.runs.lease import Lease
+from shared.runs.log_writer import LogWriter
 from shared.runs.memory import RunCheckpoints
+from shared.runs.unstored import Beginning
 from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.run_holders import start_of
 from tests.support.stage import Stage
 
 
@@ -22,16 +26,21 @@ def noise(size: int) -> str:
     return "".join(random.Random(1).choices(string.printable[:94], k=size))
 
 
+def memory_of(stage: Stage, lease: Lease) -> RunCheckpoints:
+    """Return the checkpoints of a run that this process holds."""
+    return RunCheckpoints(stage.ports, lease, LogWriter(stage.ports, lease, None))
+
+
 async def test_checkpoints_are_loaded_in_the_order_they_were_saved(stage: Stage, lease: Lease) -> None:
     """Checkpoints are loaded in the order in which they were saved, even if they were saved at once.
 
     This holds for large ones and for another holder.
     """
-    checkpoints = RunCheckpoints(stage.ports, lease)
+    checkpoints = memory_of(stage, lease)
     saved = [{"n": n, "text": noise(1_000_000) if n == 3 else ""} for n in range(12)]
     await asyncio.gather(*(checkpoints.save(one) for one in saved))
     assert await checkpoints.load() == saved
-    assert await RunCheckpoints(stage.ports, Lease(stage.ports, lease.record, lease.alarm)).load() == saved
+    assert await memory_of(stage, Lease(stage.ports, lease.record, lease.alarm)).load() == saved
     assert (await stage.record(lease.record.id)).upstream.checkpoints == 12
 
 
@@ -41,12 +50,12 @@ async def test_more_checkpoints_than_a_page_of_the_table_are_all_loaded(stage: S
     rows = [owner | {"RowKey": child_key(lease.record.id, f"memo|{n:06d}|00")} for n in range(1_050)]
     for start in range(0, len(rows), 100):
         await table.submit_transaction([("create", row) for row in rows[start : start + 100]])
-    assert len(await RunCheckpoints(stage.ports, lease).load()) == 1_050
+    assert len(await memory_of(stage, lease).load()) == 1_050
 
 
 async def test_a_checkpoint_whose_answer_was_lost_is_kept_once(stage: Stage, lease: Lease) -> None:
     """If the answer to a save is lost, the repeat finds the checkpoint and does not save it twice."""
-    checkpoints = RunCheckpoints(stage.ports, lease)
+    checkpoints = memory_of(stage, lease)
     lost = stage.proxy.drop_answer(is_transaction)
     await checkpoints.save({"n": 1})
     await checkpoints.save({"n": 2})
@@ -57,8 +66,8 @@ async def test_a_checkpoint_whose_answer_was_lost_is_kept_once(stage: Stage, lea
 async def test_a_process_that_has_lost_the_run_saves_nothing(stage: Stage, lease: Lease) -> None:
     """A process that has lost the run cannot save a checkpoint, and its call does not return."""
     await stage.fire_alarms(lease.record.id)
-    saving = asyncio.create_task(RunCheckpoints(stage.ports, lease).save({"n": 1}))
-    other = RunCheckpoints(stage.ports, await taken_over(stage, lease.record.id))
+    saving = asyncio.create_task(memory_of(stage, lease).save({"n": 1}))
+    other = memory_of(stage, await taken_over(stage, lease.record.id))
     await other.save({"n": 2})
     done, _ = await asyncio.wait({saving}, timeout=0.2)
     assert not done
@@ -75,7 +84,7 @@ async def taken_over(stage: Stage, response_id: str) -> Lease:
 
 async def test_a_token_is_kept_with_its_checkpoint(stage: Stage, lease: Lease) -> None:
     """A token that is saved with a checkpoint is kept in the record. The record then says that it has a checkpoint."""
-    checkpoints = RunCheckpoints(stage.ports, lease)
+    checkpoints = memory_of(stage, lease)
     await checkpoints.save({"n": 1}, "t1")
     await checkpoints.save({"n": 2})
     record = await stage.record(lease.record.id)
@@ -84,7 +93,7 @@ async def test_a_token_is_kept_with_its_checkpoint(stage: Stage, lease: Lease) -
 
 async def test_a_checkpoint_over_the_limit_is_refused(stage: Stage, lease: Lease) -> None:
     """A checkpoint over the size limit raises Oversized before anything is written. The next one is kept."""
-    checkpoints = RunCheckpoints(stage.ports, lease)
+    checkpoints = memory_of(stage, lease)
     with pytest.raises(Oversized):
         await checkpoints.save({"text": noise(4_000_000)})
     await checkpoints.save({"n": 1})
@@ -93,4 +102,15 @@ async def test_a_checkpoint_over_the_limit_is_refused(stage: Stage, lease: Lease
 
 async def test_a_response_without_a_previous_one_has_no_previous_session(stage: Stage, lease: Lease) -> None:
     """A response without a previous one has no previous session."""
-    assert await RunCheckpoints(stage.ports, lease).previous_session() is None
+    assert await memory_of(stage, lease).previous_session() is None
+
+
+async def test_the_start_of_the_work_is_recorded_before_its_checkpoint(stage: Stage, lease: Lease) -> None:
+    """A start that waits for its first events is recorded before a checkpoint, whose token would be lost else."""
+    log = LogWriter(stage.ports, lease, None)
+    writing = asyncio.create_task(log.write())
+    start = start_of(lease, "up_0", Status.IN_PROGRESS, is_background=False, live=False)
+    await log.begin(Beginning(start, lambda _: None))
+    await RunCheckpoints(stage.ports, lease, log).save({"n": 1}, "t1")
+    assert (await stage.record(lease.record.id)).upstream.token == "t1"
+    writing.cancel()

@@ -62,6 +62,7 @@ class Streams:
     opened: int = 0
     closed: int = 0
     given: int = 0  # number of events that all streams have yielded
+    pause_s: float = 0.0  # before each event
 
     def hold(self, place: int) -> Gate:
         """Hold every stream before this event."""
@@ -83,6 +84,7 @@ class Streams:
                     break
                 if gate := self.gates.get(place):
                     await gate.wait()
+                await asyncio.sleep(self.pause_s)
                 self.given += 1
                 yield self._sent(place, event, answer)
             if end is not None:

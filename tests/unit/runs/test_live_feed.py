@@ -74,3 +74,20 @@ async def test_a_closed_feed_ignores_frames() -> None:
     feed.close()
     feed.put(1, b"b")
     assert (await drained(feed), feed.last) == ([b"a"], 0)
+
+
+async def test_a_feed_with_the_end_of_the_stream_is_complete() -> None:
+    """After the frames that end the stream there is nothing to read elsewhere, so the reader is told that."""
+    feed = filled(b"a")
+    feed.finish(2, b"end")
+    feed.put(3, b"late")
+    assert (await drained(feed), feed.last, feed.is_complete) == ([b"aend"], 2, True)
+
+
+async def test_the_end_is_not_in_a_feed_whose_reader_is_too_far_behind() -> None:
+    """A reader that is cut off at the end reads the rest from the log, also if the feed was closed before."""
+    behind, closed = filled(b"x" * (MAX_BYTES + 1)), filled(b"a")
+    closed.close()
+    for feed in (behind, closed):
+        feed.finish(1, b"end")
+        assert (feed.last, feed.is_complete, feed.is_open) == (0, False, False)
