@@ -102,6 +102,16 @@ def batch_key_before(response_id: str, after: int) -> str:
     return keys.events_from(response_id, max(0, after + 2 - MAX_EVENTS))
 
 
+def batch_key_at(response_id: str, found: Sequence[str], number: int) -> str:
+    """Return the row key of the batch that contains the event with a number, from the row keys of the log up to it.
+
+    `found` are the first of them from `batch_key_before` on. If they are not all, the log has to be read on from there.
+    """
+    if not found:
+        return batch_key_before(response_id, number - 1)
+    return keys.events_from(response_id, keys.first_event_of(found[-1]))
+
+
 def read_page(found: Sequence[Mapping[str, Any]]) -> Page:
     """Return the whole batches in some rows. The rows of a batch that is cut off are left for the next page."""
     whole: list[Batch] = []

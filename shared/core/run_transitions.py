@@ -19,6 +19,7 @@ from shared.core.response_transitions import stop_orphan
 from shared.core.states import RunState, Status, advance, follow, later
 
 CLAIM_WITHIN_MS = 60_000
+REPLAYED_LEASE_MS = 15_000
 RESEND_MAX_MS = 900_000
 RESERVED_BLOCK = 256  # sequence numbers
 
@@ -40,18 +41,19 @@ class Ownership(Enum):
     LOST = "lost"  # this process no longer holds the run
 
 
-def lease_alarm(record: Record, now_ms: int) -> Alarm:
-    """Return the lease of the record's epoch: an alarm that fires in 30 s if the holder does not renew it."""
-    return _alarm(record, now_ms + LEASE_MS[Kind.RUN])
+def lease_ms(*, replays: bool) -> int:
+    """Return the duration of a lease. It is shorter if the upstream replays its events, as a takeover costs nothing."""
+    return REPLAYED_LEASE_MS if replays else LEASE_MS[Kind.RUN]
 
 
-def accept_run(change: ChangeSet, now_ms: int, *, held: bool) -> ChangeSet:
+def accept_run(change: ChangeSet, now_ms: int, held_ms: int = 0) -> ChangeSet:
     """Turn a change set that accepts a response into one that accepts a run.
 
-    The writer holds the run if `held` is true, and its first try is counted. Otherwise the run is offered. A background
-    caller is then answered with the id.
+    With `held_ms`, the writer holds the run with a lease of this duration, and its first try is counted. Otherwise the
+    run is offered. A background caller is then answered with the id.
     """
-    alarm = lease_alarm(change.record, now_ms) if held else _alarm(change.record, now_ms + CLAIM_WITHIN_MS)
+    held = held_ms > 0
+    alarm = _alarm(change.record, now_ms + (held_ms or CLAIM_WITHIN_MS))
     run = replace(change.record.run, mode=ExecutionMode.RUN, claimed=held, alarm_key=alarm.key)
     record = replace(
         change.record,
@@ -99,15 +101,15 @@ def release(record: Record, due_ms: int, now_ms: int, *, takes_back: bool = Fals
     return replace(_with_alarm(changed, alarm), wake_for=(alarm,))
 
 
-def claim_run(record: Record, now_ms: int) -> ChangeSet:
-    """Claim the run of the record's epoch: the alarm of the offer is replaced with a lease.
+def claim_run(record: Record, now_ms: int, held_ms: int = LEASE_MS[Kind.RUN]) -> ChangeSet:
+    """Claim the run of the record's epoch: the alarm of the offer is replaced with a lease of `held_ms`.
 
     If the work has never begun, the holder's first try is counted.
     """
     follow(record.run.state, RunState.HELD)
     upstream = _counting(record, not record.upstream.has_begun)
     changed = replace(record, run=replace(record.run, claimed=True), upstream=upstream)
-    return replace(_with_alarm(changed, lease_alarm(changed, now_ms)), alarms_out=(record.run.alarm_key,))
+    return replace(_with_alarm(changed, _alarm(changed, now_ms + held_ms)), alarms_out=(record.run.alarm_key,))
 
 
 def count_try(record: Record) -> ChangeSet:

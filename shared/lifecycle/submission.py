@@ -100,7 +100,8 @@ async def submit_run(ports: Ports, record: Record, request: dict[str, Any], *, h
     if len(packed) + event_log.size_of(event_log.event_rows(0, events)) > blobs.MAX_PACKED:
         raise _too_large("The request and what its stream repeats of it are")
     accepting = response_transitions.accept(echoing, packed, now_ms, events)
-    change = run_transitions.accept_run(accepting, now_ms, held=held)
+    held_ms = run_transitions.lease_ms(replays=ports.upstreams.of(record.request.model).is_background) if held else 0
+    change = run_transitions.accept_run(accepting, now_ms, held_ms)
     try:
         accepted = await commit(ports, None, change)
     except Conflict:

@@ -56,7 +56,8 @@ async def claim(ports: Ports, response_id: str, epoch: int) -> tuple[Record, Ala
         return None
     if record.run.state is not RunState.OFFERED:
         return None
-    change = run_transitions.claim_run(record, ports.clock.now_ms())
+    held_ms = run_transitions.lease_ms(replays=ports.upstreams.of(record.request.model).is_background)
+    change = run_transitions.claim_run(record, ports.clock.now_ms(), held_ms)
     try:
         return await commit(ports, record, change), change.alarms_in[0]
     except Conflict:

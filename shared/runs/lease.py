@@ -9,7 +9,6 @@ from shared.core import run_transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError
-from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.run_transitions import Ownership
 from shared.lifecycle import completion, endings
@@ -34,7 +33,8 @@ class Lost(Exception):
 class Lease:
     """A run that this process holds: its record as last known, and the alarm that fires if the renewals stop."""
 
-    def __init__(self, ports: Ports, record: Record, alarm: Alarm) -> None:
+    def __init__(self, ports: Ports, record: Record, alarm: Alarm, duration_ms: int = LEASE_MS[Kind.RUN]) -> None:
+        """Take the record, and the alarm as it was written for a lease of this duration."""
         self._ports = ports
         self._writing = asyncio.Lock()
         self._seen_s = ports.clock.elapsed_s()
@@ -43,6 +43,9 @@ class Lease:
         self._until_ms = min(record.deadline_ms, ports.clock.now_ms() + HOLD_MAX_MS)
         self.record = record
         self.alarm = alarm
+        self.duration_ms = duration_ms
+        self.is_moving = False  # its renewal is under way
+        self.is_lost = False  # its alarm is no longer there
         self.items = OutputItems()  # of a response without an event log
         self.concluded = asyncio.Event()  # cleared while an end is being written
         self.concluded.set()
@@ -135,42 +138,37 @@ class Lease:
 
     # Renewal
 
-    async def renew(self) -> None:
-        """Renew the lease until cancelled, every `renew_s` seconds. Raise Lost if the alarm is no longer there."""
-        while True:
-            await self._ports.clock.sleep(self._ports.config.pace.renew_s)
-            try:
-                await self._renew()
-            except StoreError as error:
-                _log.warning("run.unrenewed", extra={"response": self.record.id, "error": type(error).__name__})
+    def is_used(self, now_ms: int, part: float) -> bool:
+        """Return whether this part of its duration is over, and nobody is renewing it. The wall clock decides."""
+        return not self.is_moving and self.alarm.due_ms - now_ms <= self.duration_ms * (1 - part)
+
+    def doubt(self, following: Alarm) -> None:
+        """Note where a move of unknown outcome may have put the alarm."""
+        self._unconfirmed = following
+
+    def note_renewal(self, moved: Alarm | None) -> None:
+        """Note the alarm that was moved, or None if it was not there. An earlier move may have put it elsewhere."""
+        following = moved or self._unconfirmed
+        self._unconfirmed = None
+        if following:
+            self.alarm = following
+        else:
+            self.is_lost = True
 
     async def watch(self) -> None:
-        """Read the record until cancelled, whenever it is `watch_s` seconds old. Raise Lost if the run is lost or over.
+        """Read the record until cancelled, whenever it is a second old, or older in a process with many runs.
 
-        A response that is past its deadline is ended first.
+        Raises Lost if the run is lost or over. A response that is past its deadline is ended first.
         """
-        clock, pace = self._ports.clock, self._ports.config.pace
+        clock = self._ports.clock
         while True:
-            await clock.sleep(max(self._seen_s + pace.watch_s - clock.elapsed_s(), _LOOK_MIN_S))
+            watch_s = self._ports.local.watch_wait_s(self._ports.config.pace)
+            await clock.sleep(max(self._seen_s + watch_s - clock.elapsed_s(), _LOOK_MIN_S))
             if clock.now_ms() >= self._until_ms:
                 await self.end(endings.deadline_exceeded(clock.now_ms()))
                 raise Lost
-            if clock.elapsed_s() - self._seen_s >= pace.watch_s:
+            if clock.elapsed_s() - self._seen_s >= watch_s:
                 await self._look()
-
-    async def _renew(self) -> None:
-        for held in (self.alarm, self._unconfirmed):
-            if held is None:
-                continue
-            following = held.moved(self._ports.clock.now_ms() + LEASE_MS[Kind.RUN], attempt=0)
-            try:
-                if await self._ports.store.move(shard_of(self.record.id), [(held, following)]):
-                    self.alarm, self._unconfirmed = following, None
-                    return
-            except StoreError:
-                self._unconfirmed = following
-                raise
-        raise Lost
 
     async def _look(self) -> None:
         try:

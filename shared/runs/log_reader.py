@@ -1,22 +1,19 @@
 """Reads an event log while it grows: every event after a number and then the end, for any number of readers.
 
-A reader holds one page of the log at a time, so a slow reader costs the others nothing.
+A reader reads by itself what is stored. Then it joins those that wait in this process for what comes. A reader holds
+one page of the log at a time, so a slow reader costs the others nothing.
 """
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 
-from shared import json_text
-from shared.contract import responses, stream_events
+from shared.contract import stream_events
 from shared.core import event_log
 from shared.core.errors import StoreError
-from shared.core.event_log import Page
-from shared.core.ids import shard_of
 from shared.core.records import Record
+from shared.runs import log_ends, tail
+from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports
-from shared.telemetry.logs import logger
-
-_SOON_MS = 1_000  # the readers in one process ask for the same second, and one message is sent
-_log = logger(__name__)
 
 
 async def read_log(ports: Ports, record: Record, after: int) -> AsyncGenerator[bytes, None]:
@@ -27,93 +24,74 @@ async def read_log(ports: Ports, record: Record, after: int) -> AsyncGenerator[b
     early only if the response is removed. While storage does not answer, it yields nothing. Only at the first event and
     at the end may it raise StoreError.
     """
-    response_id = record.id
     if after < 0 and record.log.valid_from:
         yield await _created_frame(ports, record)
         after = record.log.valid_from - 1
-    key = event_log.batch_key_before(response_id, min(after, record.log.next_seq - 1))
-    silence = _Silence(ports, response_id)
-    while True:
-        page = await _page(ports, response_id, key)
-        for batch in page.batches:
+    reader = _Reader(ports, record, after, await _key_of(ports, record.id, min(after, record.log.next_seq - 1) + 1))
+    while not reader.is_over:
+        async with aclosing(reader.stored()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        if reader.is_current and not reader.is_over and (feed := tail.join(ports, record, reader.after, reader.key)):
+            async with aclosing(reader.coming(feed)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+
+class _Reader:
+    """A reader that has all events up to the number `after`, and reads the log by itself from the row key `key` on."""
+
+    def __init__(self, ports: Ports, record: Record, after: int, key: str) -> None:
+        self._ports = ports
+        self._record = record
+        self.after = after
+        self.key = key
+        self.is_current = False  # it has read whatever was stored
+        self.is_over = False  # it has read the end, or the response was removed
+
+    async def stored(self) -> AsyncGenerator[bytes, None]:
+        """Yield the events of the next page of the log, or the end."""
+        page = await tail.read_page(self._ports, self._record.id, self.key)
+        for batch in page.batches if page else ():
             if batch.ends:
-                if end := await _end_frames(ports, response_id, batch.first, after):
-                    yield end
+                yield await self._ends()
                 return
-            key = batch.next_key
-            skipped = max(0, after + 1 - batch.first)
+            self.key = batch.next_key
+            skipped = max(0, self.after + 1 - batch.first)
             if events := batch.events[skipped:]:
-                yield stream_events.frames(
-                    response_id, batch.first + skipped, stream_events.stored_events(record, events)
-                )
-                after = batch.first + skipped + len(events) - 1
-                silence.reset()
-        if not page.is_full and not await silence.wait():
-            return
+                first, told = batch.first + skipped, stream_events.stored_events(self._record, events)
+                yield stream_events.frames(self._record.id, first, told)
+                self.after = first + len(events) - 1
+        self.is_current = page is not None and not page.is_full
+        if page is None:
+            await self._ports.clock.sleep(self._ports.config.pace.tail_idle_s)
+
+    async def _ends(self) -> bytes:
+        ends = await log_ends.read(self._ports, self._record.id)
+        self.is_over = True
+        return b"".join(frame for number, frame in ends if number > self.after)
+
+    async def coming(self, feed: LiveFeed) -> AsyncGenerator[bytes, None]:
+        """Yield the events of a feed until it is closed."""
+        async with aclosing(feed.chunks()) as chunks:
+            try:
+                async for chunk in chunks:
+                    yield chunk
+            finally:
+                feed.close()
+        self.is_over = feed.is_complete or feed.is_gone
+        if feed.last > self.after and not self.is_over:
+            self.after, self.key = feed.last, max(self.key, await _key_of(self._ports, self._record.id, feed.last + 1))
 
 
-async def _page(ports: Ports, response_id: str, from_key: str) -> Page:
-    try:
-        return await ports.store.log(response_id, from_key)
-    except StoreError as error:
-        _log.warning("tail.deferred", extra={"response": response_id, "error": type(error).__name__})
-        return Page([], is_full=False)
+async def _key_of(ports: Ports, response_id: str, number: int) -> str:
+    """Return a row key at or below the batch that contains the event with a number, as near as storage tells."""
+    with suppress(StoreError):
+        return await ports.store.batch_key(response_id, number)
+    return event_log.batch_key_before(response_id, number - 1)
 
 
 async def _created_frame(ports: Ports, record: Record) -> bytes:
     page = await ports.store.log(record.id, event_log.batch_key_before(record.id, -1))
     first = page.batches[0].events[:1] if page.batches else ()
     return stream_events.frames(record.id, 0, stream_events.stored_events(record, first))
-
-
-def end_frames(record: Record, body: bytes, first: int, after: int) -> bytes:
-    """Return the events above a number that end the stream of an ended response, whose packed object is `body`.
-
-    `first` is the number of the first of them.
-    """
-    response = json_text.read_tolerantly(responses.stored_text(record, body))
-    events = stream_events.terminal_events(record.status, response)
-    skipped = max(0, after + 1 - first)
-    return stream_events.frames(record.id, first + skipped, events[skipped:], ends=True)
-
-
-async def _end_frames(ports: Ports, response_id: str, first: int, after: int) -> bytes:
-    """Return the events above a number that end the stream. They are made from the record."""
-    record = await ports.store.read(response_id)
-    return end_frames(record, await ports.store.body(record), first, after) if record else b""
-
-
-class _Silence:
-    """How long a reader has seen no event, and what it does then."""
-
-    def __init__(self, ports: Ports, response_id: str) -> None:
-        self._ports = ports
-        self._id = response_id
-        self.reset()
-
-    def reset(self) -> None:
-        """Note that an event has arrived."""
-        self._since_s = self._asked_s = self._ports.clock.elapsed_s()
-
-    async def wait(self) -> bool:
-        """Wait before the next read, longer in a longer silence. Return whether the response still exists.
-
-        A silent stream may have lost its holder. So its readers ask for a sweep every few seconds, which finds an
-        expired lease sooner than the heartbeat does.
-        """
-        clock, pace = self._ports.clock, self._ports.config.pace
-        now_s = clock.elapsed_s()
-        if now_s - self._asked_s >= pace.wake_s:
-            self._asked_s = now_s
-            await self._ports.wakeups.sweep(shard_of(self._id), clock.now_ms() + _SOON_MS)
-            if await self._is_gone():
-                return False
-        await clock.sleep(min(max(pace.tail_s, (now_s - self._since_s) / 20), pace.tail_max_s))
-        return True
-
-    async def _is_gone(self) -> bool:
-        try:
-            record = await self._ports.store.read(self._id, with_body=False)
-        except StoreError:
-            return False
-        return record is None or record.deleted

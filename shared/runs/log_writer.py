@@ -1,4 +1,4 @@
-"""Writes the event log of a run. Events are numbered at once, passed to the live reader, and stored in batches.
+"""Writes the event log of a run. Events are numbered at once, told to the readers here, and stored in batches.
 
 The start of the work is stored with the first batch, and the last batch with the end of the response.
 """
@@ -6,7 +6,6 @@ The start of the work is stored with the first batch, and the last batch with th
 import asyncio
 from collections.abc import Callable
 
-from shared.contract import stream_events
 from shared.core import event_log
 from shared.core.blobs import MAX_PACKED
 from shared.core.event_log import Event
@@ -15,10 +14,10 @@ from shared.core.run_transitions import LogPosition, Ownership
 from shared.core.states import Status, later, terminal_count
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
+from shared.runs import log_ends
 from shared.runs.lease import Lease, Lost
-from shared.runs.live_feed import LiveFeed
-from shared.runs.log_reader import end_frames
 from shared.runs.unstored import Beginning, Unstored
+from shared.runtime.broadcast import Broadcast
 from shared.runtime.ports import Ports
 
 BEGIN_S = 0.05  # how long a start waits for the events that follow it
@@ -28,20 +27,22 @@ JOINS_END = 262_144  # bytes of text of events that still fit beside the largest
 class LogWriter:
     """The end of an event log whose last events are not stored yet.
 
-    A live reader gets an event only when the record has reserved its number, so no later holder gives that number to
-    another event. A response that was not created as a stream has no log. Only its status and its finished items are
-    kept.
+    The readers in this process get an event only when the record has reserved its number, so no later holder gives that
+    number to another event. A response that was not created as a stream has no log. Only its status and its finished
+    items are kept.
     """
 
-    def __init__(self, ports: Ports, lease: Lease, feed: LiveFeed | None) -> None:
+    def __init__(self, ports: Ports, lease: Lease, broadcast: Broadcast | None) -> None:
         record = lease.record
         self._ports = ports
         self._lease = lease
-        self._feed = feed
+        self._broadcast = broadcast
+        # Earlier holders may have given the numbers below this one.
+        self._others_mark = record.log.high_water_mark if record.run.epoch > 1 else 0
         self._has_log = record.request.stream
         self._beginning: Beginning | None = None
         self._pending: list[Event] = []
-        self._fed = 0  # how many of them the live reader has
+        self._told = 0  # how many of them the readers here have
         self._size = 0
         self._status = record.status
         self._drains = False  # everything is to be stored at once
@@ -55,7 +56,7 @@ class LogWriter:
     @property
     def is_live(self) -> bool:
         """Whether a reader gets the events before they are stored."""
-        return self._feed is not None and self._feed.is_open
+        return self._broadcast is not None and self._broadcast.has_readers
 
     @property
     def told(self) -> Status | None:
@@ -96,21 +97,25 @@ class LogWriter:
         return not event_log.is_full(len(self._pending), size)
 
     def _take(self, event: Event) -> None:
-        if self._feed and len(event.body) > MAX_PACKED:
-            self._feed.close()  # the log may reject it, and no reader may see what is not in the log
+        if len(event.body) > MAX_PACKED:
+            self._close()  # the log may reject it, and no reader may see what is not in the log
         self._pending.append(event)
         self._size += len(event.body)
         self.next_seq += 1
-        self._feed_reader()
+        self._tell()
 
-    def _feed_reader(self) -> None:
-        """Give the live reader the events whose numbers are reserved."""
-        record, first = self._lease.record, self.next_seq - len(self._pending)
-        until = min(len(self._pending), record.log.high_water_mark - first)
-        if feed := self._feed:
-            for place in range(self._fed, until):
-                feed.put(first + place, stream_events.frames(record.id, first + place, [self._pending[place]]))
-        self._fed = max(self._fed, until)
+    def _tell(self) -> None:
+        """Give the readers here the events whose numbers are reserved."""
+        first = self.next_seq - len(self._pending)
+        until = min(len(self._pending), self._lease.record.log.high_water_mark - first)
+        if self._broadcast:
+            for place in range(self._told, until):
+                self._broadcast.publish(first + place, self._pending[place])
+        self._told = max(self._told, until)
+
+    def _close(self) -> None:
+        if self._broadcast:
+            self._ports.local.remove(self._broadcast)
 
     async def restart(self, event: Event, upstream_next: int = 0) -> None:
         """Append an event that voids all earlier ones, with a number above all that a reader may have seen.
@@ -118,8 +123,7 @@ class LogWriter:
         `upstream_next` is as in `append`.
         """
         await self.drain()
-        if not self.is_live:  # only the first holder has a live reader, and then no other one gave numbers
-            self.next_seq = max(self.next_seq, self._lease.record.log.high_water_mark)
+        self.next_seq = max(self.next_seq, self._others_mark)
         self._valid_from = self.next_seq
         await self.append(event, upstream_next, Status.IN_PROGRESS)
 
@@ -142,17 +146,21 @@ class LogWriter:
             self._drains = False
 
     async def write(self) -> None:
-        """Store events until cancelled, at most once every `flush_s` seconds.
+        """Store events until cancelled, each time after a batch has gathered.
 
         Raises Lost if this process has lost the run, and Oversized if an event is too large to be stored.
         """
         while True:
             async with self._changed:
                 await self._changed.wait_for(self._is_due)
-            if self._beginning and not self._pending:
+            if self._beginning:
                 await self._gather(BEGIN_S, lambda: self._settles or bool(self._pending))
+            else:
+                await self._gather(
+                    self._ports.local.flush_wait_s(self._ports.config.pace),
+                    lambda: self._beginning is not None or not self._has_room() or self._needs_numbers(),
+                )
             await self.flush()
-            await self._gather(self._ports.config.pace.flush_s, lambda: not self._has_room() or self._needs_numbers())
 
     async def _gather(self, within_s: float, is_enough: Callable[[], bool]) -> None:
         """Wait for a batch to gather, unless there is enough before or everything is to be stored."""
@@ -163,7 +171,7 @@ class LogWriter:
             return
 
     def _needs_numbers(self) -> bool:
-        return self.is_live and self._fed < len(self._pending)
+        return self.is_live and self._told < len(self._pending)
 
     def _is_due(self) -> bool:
         is_later = later(self._lease.record.status, self._status) != self._lease.record.status
@@ -206,7 +214,7 @@ class LogWriter:
             if unstored.beginning:
                 unstored.beginning.tell(Ownership.OURS)
             if ended and ended.status.is_terminal:
-                self._feed_end(ended)
+                self._tell_end(ended)
         await self._notify()
 
     async def abandon(self, outcome: Outcome) -> None:
@@ -224,11 +232,11 @@ class LogWriter:
         is_independent = not outcome.stop and (self._beginning is None or self._beginning.joins_end)
         return is_independent and self._size <= JOINS_END and not (self._pending and endings.lacks_output(outcome))
 
-    def _feed_end(self, ended: Record) -> None:
-        """Give the live reader the end, unless there are events before it that are only in the log."""
+    def _tell_end(self, ended: Record) -> None:
+        """Give the readers here the end, unless there are events before it that are only in the log."""
         first = ended.log.next_seq - terminal_count(ended.status)
-        if self._feed and ended.body and first == self.next_seq:
-            self._feed.finish(ended.log.next_seq - 1, end_frames(ended, ended.body, first, first - 1))
+        if self.is_live and self._broadcast and ended.body and first == self.next_seq:
+            self._broadcast.finish(log_ends.made_from(ended, ended.body))
 
     def _unstored(self, beginning: Beginning | None = None) -> Unstored:
         position = LogPosition(self.next_seq, self.upstream_next, self._valid_from)
@@ -237,19 +245,23 @@ class LogWriter:
         return Unstored(first, tuple(self._pending), self._size, position, self._status, begun)
 
     def _note_stored(self, unstored: Unstored) -> None:
-        self._feed_reader()  # a flush reserves the numbers of what it stores
+        self._tell()  # a flush reserves the numbers of what it stores
         del self._pending[: len(unstored.events)]
-        self._fed = max(0, self._fed - len(unstored.events))
+        self._told = max(0, self._told - len(unstored.events))
+        if unstored.events:
+            self._ports.local.note_flush(self._lease.record.id, self._ports.clock.elapsed_s())
+        if self._broadcast:
+            self._broadcast.note_stored(unstored.position.next_seq)
         self._size -= unstored.size
         self._beginning = None if self._beginning is unstored.beginning else self._beginning
 
     def _discard(self) -> None:
         """Forget the start and the events that are not stored. Their numbers will be those of others."""
         log = self._lease.record.log
-        if self._feed and self._fed:
-            self._feed.close()
+        if self._told:
+            self._close()
         self._pending.clear()
-        self._fed = self._size = 0
+        self._told = self._size = 0
         self._beginning = None
         self._status, self._valid_from = self._lease.record.status, log.valid_from
         self.next_seq, self.upstream_next = log.next_seq, log.upstream_next

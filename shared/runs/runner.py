@@ -4,24 +4,26 @@ These parts run concurrently. The run is over for this holder as soon as one of 
 """
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from shared.core import blobs
+from shared.core import blobs, run_transitions
 from shared.core.alarms import Alarm
 from shared.core.blobs import Oversized
 from shared.core.errors import StoreError, UpstreamOversized, UpstreamRefused
 from shared.core.records import Record
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
-from shared.runs import claims
+from shared.runs import claims, renewal
 from shared.runs.background_consumer import BackgroundConsumer
 from shared.runs.consumer import Consumer
 from shared.runs.foreground_consumer import ForegroundConsumer
 from shared.runs.lease import Lease, Lost
-from shared.runs.live_feed import LiveFeed
 from shared.runs.log_writer import LogWriter
+from shared.runtime.broadcast import Broadcast
+from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports
 from shared.telemetry import lifecycle, tracing
 from shared.telemetry.logs import logger
@@ -57,8 +59,12 @@ class Run:
         self._ports = ports
         self._feed = feed
         self._upstream = ports.upstreams.of(record.request.model)
-        self._lease = Lease(ports, record, alarm)
-        self._log = LogWriter(ports, self._lease, feed)
+        duration_ms = run_transitions.lease_ms(replays=self._upstream.is_background)
+        self._lease = Lease(ports, record, alarm, duration_ms)
+        self._broadcast = Broadcast(record.id, record.log.next_seq) if record.request.stream else None
+        if self._broadcast and feed:
+            self._broadcast.attach(feed)
+        self._log = LogWriter(ports, self._lease, self._broadcast)
         self.decided = asyncio.Event()  # set when the upstream has accepted the work, rejected it, or cannot be asked
         self._consumer = self._new_consumer(request)
         self._is_known = feed is None  # a caller knows the response, so it cannot be withdrawn
@@ -80,28 +86,36 @@ class Run:
 
     async def drive(self) -> None:
         """Hold the run until it is over, lost or handed over. Raise an unexpected error of one of its parts."""
+        if self._broadcast:
+            self._ports.local.add(self._broadcast)
         leaving, consuming = asyncio.create_task(self._leaving()), asyncio.create_task(self._consume())
-        others = [asyncio.create_task(part) for part in (self._store(), self._lease.renew(), self._lease.watch())]
+        others = [asyncio.create_task(part) for part in self._others()]
         parts = [leaving, consuming, *others]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-            if self._feed:
-                self._feed.close()
+            self._close()
             await self._let_conclude(consuming)
         finally:
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
             self.decided.set()
-            if self._feed:
-                self._feed.close()
+            self._close()
         if done == {leaving}:
             await self._hand_over()
         for part in done:
             with suppress(Lost):
                 part.result()
 
+    def _close(self) -> None:
+        """Let the readers here go on without this run."""
+        if self._broadcast:
+            self._ports.local.remove(self._broadcast)
+
     # Parts
+
+    def _others(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        return self._store(), renewal.keep(self._ports, self._lease), self._lease.watch()
 
     async def _consume(self) -> None:
         if refusal := await self._consumer.consume():

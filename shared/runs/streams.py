@@ -14,9 +14,9 @@ from shared.contract import sse
 from shared.core.errors import RefusedByUpstream, StoreError, UpstreamRefused
 from shared.core.records import Record
 from shared.lifecycle import submission, withdrawal
-from shared.runs.live_feed import LiveFeed
 from shared.runs.log_reader import read_log
 from shared.runs.runner import Run
+from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports
 from shared.telemetry import tracing
 from shared.telemetry.logs import logger
@@ -79,7 +79,7 @@ async def _begun(ports: Ports, record: Record) -> Record:
     until_s, pause_s = clock.elapsed_s() + pace.begin_s, pace.tail_s
     while not (record.status.is_terminal or record.upstream.has_begun) and clock.elapsed_s() < until_s:
         await clock.sleep(pause_s)
-        pause_s = min(2 * pause_s, pace.tail_max_s)
+        pause_s = min(2 * pause_s, pace.tail_idle_s)
         with suppress(StoreError):
             record = await ports.store.read(record.id) or record
     return await withdrawal.before_answer(ports, record)
@@ -132,8 +132,11 @@ async def _frames(
 async def _chunks(ports: Ports, record: Record, after: int, feed: LiveFeed | None) -> AsyncGenerator[bytes, None]:
     if feed:
         async with aclosing(feed.chunks()) as live:
-            async for chunk in live:
-                yield chunk
+            try:
+                async for chunk in live:
+                    yield chunk
+            finally:
+                feed.close()
         if feed.is_complete:
             return
         # the log has everything that the feed had, or soon will

@@ -39,12 +39,15 @@ class Rules:
 class Pace:
     """How often the flows act while a response is streamed, in seconds."""
 
-    flush_s: float = 0.55  # the event log is written at most this often, which with renewals is below 2 writes a second
-    renew_s: float = 10.0  # a lease is renewed this often
+    share_s: float = 0.01  # intervals grow by this much for each run, or each tail, of a process
+    flush_s: float = 0.1  # events wait this long until they are stored, so that a batch gathers
+    flush_max_s: float = 1.0  # the longest such wait in a process with many runs
+    renew_s: float = 1.0  # this often, a holder looks whether a third of its lease is over
     watch_s: float = 1.0  # the holder of a run reads its record this often, unless it has just written it
-    tail_s: float = 0.15  # a reader looks for new events this often, and less often in a long silence
-    tail_max_s: float = 1.0  # the longest time between two reads of the log by a reader
-    wake_s: float = 5.0  # a reader that sees no event asks for a sweep this often, because the holder may have crashed
+    tail_s: float = 0.1  # a tail looks for new events this often
+    tail_idle_s: float = 0.5  # it does so this often after as long a silence, and less often in a longer one
+    tail_max_s: float = 2.0  # the longest time between two of its looks in a process with few tails
+    wake_s: float = 5.0  # a tail that sees no event asks for a sweep this often, because the holder may have crashed
     heartbeat_s: float = 15.0  # the longest silence of a stream
     stream_s: float = 1200.0  # the longest time that one answer streams, after which the client resumes
     begin_s: float = 15.0  # the longest wait of a foreground stream for its upstream, before the answer begins

@@ -11,6 +11,7 @@ from shared.core.records import Target
 from shared.runtime.background import BackgroundTasks
 from shared.runtime.clock import Clock
 from shared.runtime.config import Config
+from shared.runtime.local_runs import LocalRuns
 from shared.runtime.single_flight import InProgress, SingleFlight
 from shared.senders.admission import Admission
 from shared.storage.request_queue import RequestQueue
@@ -48,7 +49,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last three fields hold what this process keeps between its invocations.
+    """What the flows act with. The last four fields hold what this process keeps between its invocations.
 
     A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
     """
@@ -64,4 +65,5 @@ class Ports:
     config: Config = field(default_factory=Config)
     polls: SingleFlight[Progress] = field(default_factory=SingleFlight)  # by id of the response
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
+    local: LocalRuns = field(default_factory=LocalRuns)
     recording: InProgress = field(default_factory=InProgress)  # attempts being recorded, by response and target

@@ -12,17 +12,17 @@ from uuid import uuid4
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
-from shared.core import blobs, event_log, keys
+from shared.core import blobs, keys
 from shared.core.alarms import Alarm, alarm_of
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreUnavailable, UnreadableRow
-from shared.core.event_log import Page
 from shared.core.ids import shard_of, tag
 from shared.core.outcomes import AttemptEntry
 from shared.core.records import Record
 from shared.storage import codec, operations
 from shared.storage.faults import reaching
-from shared.storage.table_client import Entity, Table
+from shared.storage.table_client import Entity
+from shared.storage.table_reader import TableReader
 from shared.storage.transactions import DEADLINE_S, TransactionFailed, submit
 from shared.telemetry.logs import logger
 
@@ -36,11 +36,8 @@ _WITHOUT_BODY = ("facts", "write_id")
 _log = logger(__name__)
 
 
-class Store:
+class Store(TableReader):
     """Records, the rows beside them, and their alarms. Every method raises StoreUnavailable if storage fails."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
 
     async def prepare(self) -> None:
         """Create the table if it does not exist."""
@@ -204,11 +201,6 @@ class Store:
                 _log.error("row.unreadable", extra={"key": row["RowKey"], "reason": str(error)})
         return found
 
-    async def log(self, response_id: str, from_key: str) -> Page:
-        """Return whole batches of the event log from the row key `from_key` on, as many as a page holds."""
-        last = keys.events_end(response_id)
-        return event_log.read_page(await self._rows(shard_of(response_id), from_key, last, event_log.ROWS_A_PAGE))
-
     async def remove_all(self, record: Record, alarm_key: str) -> bool:
         """Remove up to 100 rows of a response, and return whether those were the last ones.
 
@@ -274,21 +266,6 @@ class Store:
                 await self._table.delete_entity(shard_of(owner), key)
             except ResourceNotFoundError:
                 return
-
-    # Access to the table
-
-    async def _written(self, response_id: str) -> Entity | None:
-        """Return only the `write_id` and the ETag of a record, or None if it does not exist."""
-        async with reaching(DEADLINE_S):
-            return await self._table.find(shard_of(response_id), keys.record_key(response_id), ("write_id",))
-
-    async def _row(self, shard: str, key: str) -> Entity | None:
-        async with reaching(DEADLINE_S):
-            return await self._table.find(shard, key)
-
-    async def _rows(self, shard: str, first: str, end: str, limit: int, *, select: Sequence[str] = ()) -> list[Entity]:
-        async with reaching(DEADLINE_S):
-            return await self._table.scan(shard, first, end, limit, select)
 
     async def _submit_or_leave(self, sent: list[Any]) -> None:
         """Delete rows in one transaction. If some are gone already, the others are left for the next listing."""

@@ -34,7 +34,7 @@ def script(stage: Stage) -> None:
     """Make every wait of a stream short, and let the upstream's events say what its output says."""
     stage.pace(**QUICK)
     stage.upstream.streams.events = list(EVENTS)
-    stage.upstream.streams.pause_s = 0.005  # so that there are several batches
+    stage.upstream.streams.pause_s = 0.01  # so that there are several batches
 
 
 async def take_over(stage: Stage, response_id: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from shared.engine import Engine
 from shared.runtime.background import BackgroundTasks
+from shared.runtime.local_runs import LocalRuns
 from shared.runtime.ports import Ports
 from shared.runtime.single_flight import InProgress, SingleFlight
 from tests.support.proxies.fault_proxy import is_write
@@ -26,7 +27,9 @@ class CrashPoint:
 
 def new_process(stage: Stage) -> Ports:
     """Return the ports of a process that has done nothing yet. It shares the connections of the stage."""
-    return replace(stage.ports, polls=SingleFlight(), background=BackgroundTasks(), recording=InProgress())
+    return replace(
+        stage.ports, polls=SingleFlight(), background=BackgroundTasks(), recording=InProgress(), local=LocalRuns()
+    )
 
 
 async def crash_points(

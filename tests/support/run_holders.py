@@ -10,7 +10,10 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.runs.lease import Lease
+from shared.runs.log_writer import LogWriter
 from shared.runs.unstored import Start
+from shared.runtime.broadcast import Broadcast
+from shared.runtime.live_feed import LiveFeed
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import Gate
 from tests.support.stage import DEADLINE_S, Stage, until
@@ -69,6 +72,14 @@ def start_of(lease: Lease, token: str, status: Status, *, is_background: bool, l
         is_background=is_background,
         live=live,
     )
+
+
+def followed(stage: Stage, lease: Lease) -> tuple[LogWriter, LiveFeed]:
+    """Return the writer of a run's event log, and the feed of a reader in its process."""
+    broadcast, feed = Broadcast(lease.record.id, lease.record.log.next_seq), LiveFeed()
+    broadcast.attach(feed)
+    stage.ports.local.add(broadcast)
+    return LogWriter(stage.ports, lease, broadcast), feed
 
 
 async def die(*runs: asyncio.Task[None]) -> None:

@@ -20,7 +20,7 @@ Line: TypeAlias = tuple[int, str, str]
 """What tests compare of an event: its number, type and text."""
 
 MAX_EVENT = 40_000_000
-QUICK = {"flush_s": 0.02, "watch_s": 0.05, "tail_s": 0.02, "tail_max_s": 0.05}
+QUICK = {"flush_s": 0.02, "watch_s": 0.05, "tail_s": 0.02, "tail_idle_s": 0.02, "tail_max_s": 0.05}
 TERMINAL = ("response.completed", "response.failed", "response.incomplete")
 
 

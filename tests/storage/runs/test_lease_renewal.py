@@ -8,6 +8,7 @@ import pytest
 
 from shared.core.alarms import Kind
 from shared.core.states import Status
+from shared.runs import renewal
 from shared.runs.lease import HOLD_MAX_MS, Lease, Lost
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
@@ -53,11 +54,10 @@ async def renewed(stage: Stage, response_id: str) -> None:
 async def test_a_lease_that_has_expired_is_not_renewed(stage: Stage, lease: Lease) -> None:
     """If a sweep has taken the alarm of the lease, the next renewal raises Lost and writes no alarm."""
     stage.pace(renew_s=0.05)
-    lease = Lease(stage.ports, lease.record, lease.alarm)
     await stage.fire_alarms(lease.record.id)
     before = await stage.alarms(lease.record.id)
     with pytest.raises(Lost):
-        await asyncio.wait_for(lease.renew(), 5)
+        await asyncio.wait_for(renewal.keep(stage.ports, lease), 5)
     assert await stage.alarms(lease.record.id) == before
 
 
@@ -76,16 +76,13 @@ async def test_a_renewal_whose_outcome_stays_unknown_does_not_lose_the_run(
     await logged(stage, reader.id, 3)
     fault = stage.proxy.drop_answer(is_renewal)
     stage.proxy.delay(is_read, 60)
+    stage.clock.advance(11)
     await fault.happened.wait()
     async with stage.proxy.refusing():
         stage.proxy.heal()
         await until_logged("run.unrenewed")
-    stage.clock.advance(1)
-
-    async def is_renewed() -> bool:
-        return (await stage.alarms(reader.id))[0].due_ms >= stage.clock.ms + 30_000
-
-    await until(is_renewed)
+    stage.clock.advance(11)
+    await renewed(stage, reader.id)
     gate.open()
     await running
     assert lines_of(await reader.rest()) == expected_lines(story(6))

@@ -14,9 +14,8 @@ from shared.core.run_transitions import RESERVED_BLOCK
 from shared.core.states import Status
 from shared.runs import claims
 from shared.runs.lease import Lease
-from shared.runs.live_feed import LiveFeed
 from shared.runs.log_writer import LogWriter
-from tests.support.run_holders import start_of
+from tests.support.run_holders import followed, start_of
 from tests.support.stage import Stage, until
 
 KIND = "response.output_text.delta"
@@ -119,20 +118,24 @@ async def test_a_status_does_not_go_back(stage: Stage, lease: Lease) -> None:
 
 
 async def test_events_are_gathered_in_batches(stage: Stage, lease: Lease) -> None:
-    """The first event is stored at once. Those that follow within `flush_s` seconds are stored in one transaction."""
+    """The events of `flush_s` seconds are stored in one transaction, or before that in a drain."""
     stage.pace(flush_s=600)
     log = LogWriter(stage.ports, lease, None)
     writing = asyncio.create_task(log.write())
-    await append(log, "a")
+    await append(log, "a", "b")
+    assert await stored(stage, lease.record.id) == [(0, 1)]
+    await log.drain()
+    assert await stored(stage, lease.record.id) == [(0, 1), (1, 2)]
+    writing.cancel()
+    stage.pace(flush_s=0.05)
+    log = LogWriter(stage.ports, lease, None)
+    writing = asyncio.create_task(log.write())
+    await append(log, "c", "d")
 
     async def is_stored() -> bool:
-        return await stored(stage, lease.record.id) == [(0, 1), (1, 1)]
+        return await stored(stage, lease.record.id) == [(0, 1), (1, 2), (3, 2)]
 
     await until(is_stored)
-    await append(log, "b", "c")
-    assert await stored(stage, lease.record.id) == [(0, 1), (1, 1)]
-    await log.drain()
-    assert await stored(stage, lease.record.id) == [(0, 1), (1, 1), (2, 2)]
     writing.cancel()
 
 
@@ -178,8 +181,7 @@ async def test_an_event_too_large_to_store_raises(stage: Stage, lease: Lease) ->
 async def test_a_live_reader_gets_an_event_before_it_is_stored(stage: Stage, lease: Lease) -> None:
     """An event whose number is reserved is passed to the live reader at once, with that number."""
     await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
-    feed = LiveFeed()
-    log = LogWriter(stage.ports, lease, feed)
+    log, feed = followed(stage, lease)
     await append(log, "a")
     assert await anext(feed.chunks()) == frames(lease.record.id, 1, [event("a")])
     assert (log.is_live, feed.last, await stored(stage, lease.record.id)) == (True, 1, [(0, 1)])
@@ -191,8 +193,7 @@ async def test_no_event_is_shown_before_its_number_is_reserved(stage: Stage, lea
     Without such a reader, no number has to be reserved.
     """
     await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
-    feed = LiveFeed()
-    log = LogWriter(stage.ports, lease, feed)
+    log, feed = followed(stage, lease)
     await append(log, *["x"] * 100)
     await log.flush()
     reserved = (await stage.record(lease.record.id)).log.high_water_mark
@@ -210,11 +211,29 @@ async def test_no_event_is_shown_before_its_number_is_reserved(stage: Stage, lea
     assert (await stage.record(lease.record.id)).log.high_water_mark == max(before, log.next_seq)
 
 
+async def test_a_reader_that_joins_gets_no_number_that_nobody_reserved(stage: Stage, lease: Lease) -> None:
+    """Without readers no number is reserved ahead. A reader that joins then gets an event only once it is stored.
+
+    Its numbers are reserved by then, so it gets the next event at once.
+    """
+    log, first = followed(stage, lease)
+    first.close()
+    await append(log, "a")
+    broadcast = stage.ports.local.broadcast_of(lease.record.id)
+    feed = broadcast.join(0) if broadcast else None
+    assert feed
+    assert feed.last == 0
+    await log.flush()
+    assert feed.last == 1
+    assert (await stage.record(lease.record.id)).log.high_water_mark >= 1 + RESERVED_BLOCK
+    await append(log, "b")
+    assert (feed.last, await stored(stage, lease.record.id)) == (2, [(0, 1), (1, 1)])
+
+
 async def test_a_live_reader_does_not_get_an_event_that_may_not_be_stored(stage: Stage, lease: Lease) -> None:
     """An event over the size limit closes the live feed. Its reader continues from the log, if the event is there."""
     await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
-    feed = LiveFeed()
-    log = LogWriter(stage.ports, lease, feed)
+    log, feed = followed(stage, lease)
     await append(log, "a")
     await log.flush()
     await append(log, "x" * (MAX_PACKED + 1))
@@ -246,6 +265,10 @@ async def test_a_restart_is_numbered_above_everything_that_a_reader_may_have_see
     """
     await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
     reserved = lease.record.log.high_water_mark
+    await stage.fire_alarms(lease.record.id)
+    claimed = await claims.claim(stage.ports, lease.record.id, 2)
+    assert claimed
+    lease = Lease(stage.ports, *claimed)
     log = LogWriter(stage.ports, lease, None)
     writing = asyncio.create_task(log.write())
     await append(log, "a", "b")
@@ -261,8 +284,7 @@ async def test_a_restart_is_numbered_above_everything_that_a_reader_may_have_see
 async def test_a_restart_goes_on_with_the_numbers_of_a_live_reader(stage: Stage, lease: Lease) -> None:
     """No other holder has given numbers, so none is left out, and the restart waits for no reservation."""
     await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
-    feed = LiveFeed()
-    log = LogWriter(stage.ports, lease, feed)
+    log, feed = followed(stage, lease)
     writing = asyncio.create_task(log.write())
     await append(log, "a", "b")
     await asyncio.wait_for(log.restart(event("again"), 7), 1)

@@ -14,7 +14,7 @@ from shared.core.run_transitions import RESERVED_BLOCK
 from shared.core.states import Status
 from shared.runs.lease import Lease, Lost
 from shared.runs.log_writer import LogWriter
-from tests.support.fakes.streams import KEEPALIVE, story
+from tests.support.fakes.streams import story
 from tests.support.proxies.fault_proxy import is_read, is_transaction
 from tests.support.run_holders import driving, logged, released
 from tests.support.stage import CALLBACK_URL, Stage, until
@@ -74,7 +74,7 @@ async def test_an_event_too_large_to_keep_fails_the_response_after_its_client_le
 
     If the run were handed over instead, the event would fail every later holder.
     """
-    stage.upstream.streams.events[1:1] = [KEEPALIVE, delta(noise(2 * MAX_PACKED))]
+    stage.upstream.streams.events[2:2] = [delta(noise(2 * MAX_PACKED))]
     progress, large, beyond = (stage.upstream.streams.hold(n) for n in (1, 2, 3))
     reader = await streamed(stage)
     await progress.reached.wait()

@@ -9,14 +9,14 @@ from shared.core.run_transitions import Ownership
 from shared.core.states import Status
 from shared.lifecycle import endings
 from shared.runs.lease import Lease
-from shared.runs.live_feed import MAX_BYTES, LiveFeed
 from shared.runs.log_writer import JOINS_END, LogWriter
 from shared.runs.unstored import Beginning
+from shared.runtime.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
 from shared.upstreams.protocol import Progress
 from tests.support.fakes.streams import story
 from tests.support.proxies.fault_proxy import is_transaction
-from tests.support.run_holders import released, start_of
+from tests.support.run_holders import followed, released, start_of
 from tests.support.stage import ANN, Stage, until
 from tests.support.stream_clients import expected_lines, lines_of, replayed, streamed
 
@@ -79,7 +79,7 @@ async def test_a_start_that_nothing_follows_is_stored_alone(stage: Stage, lease:
 
 async def test_events_of_work_of_others_are_discarded(stage: Stage, lease: Lease) -> None:
     """If the response has other work, the events of this one are forgotten, and their numbers are free."""
-    log = LogWriter(stage.ports, lease, LiveFeed())
+    log, _ = followed(stage, lease)
     await lease.begin(start_of(lease, "up_1", Status.QUEUED, is_background=True, live=False))
     told = await began(lease, log, is_background=True, live=True)
     await log.append(delta(), 5, Status.IN_PROGRESS)
@@ -119,8 +119,7 @@ async def test_an_end_that_cannot_take_the_events_follows_them(stage: Stage, lea
 
 async def test_an_end_whose_answer_was_lost_stores_the_events_once(stage: Stage, lease: Lease) -> None:
     """If the answer to the end is lost, it is found, and neither the events nor the end are there twice."""
-    feed = LiveFeed()
-    log = LogWriter(stage.ports, lease, feed)
+    log, feed = followed(stage, lease)
     await log.append(delta(), 0, Status.IN_PROGRESS)
     lost = stage.proxy.drop_answer(is_transaction)
     await log.end(finished(stage, ITEM))
@@ -131,8 +130,7 @@ async def test_an_end_whose_answer_was_lost_stores_the_events_once(stage: Stage,
 
 async def test_a_reader_gets_the_end_only_after_its_transaction(stage: Stage, lease: Lease) -> None:
     """While storage is away, a live reader is not told the end, because it may still be another one."""
-    feed = LiveFeed()
-    log = LogWriter(stage.ports, lease, feed)
+    log, feed = followed(stage, lease)
     gate = stage.proxy.hold(is_transaction, carried_out=True)
     ending = asyncio.create_task(log.end(finished(stage, ITEM)))
     await gate.reached.wait()
@@ -144,8 +142,7 @@ async def test_a_reader_gets_the_end_only_after_its_transaction(stage: Stage, le
 
 async def test_an_end_of_another_process_is_told_after_its_own_events(stage: Stage, lease: Lease) -> None:
     """If the response was cancelled meanwhile, a live reader gets no end that leaves a gap. It reads the log."""
-    feed = LiveFeed()
-    log = LogWriter(stage.ports, lease, feed)
+    log, feed = followed(stage, lease)
     await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
     await log.append(delta(), 0, Status.IN_PROGRESS)
     await stage.engine.cancel(ANN, lease.record.id)

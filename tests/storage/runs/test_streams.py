@@ -7,7 +7,7 @@ import pytest
 from shared.contract import sse
 from shared.core.alarms import Kind
 from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
-from shared.runs.live_feed import MAX_BYTES
+from shared.runtime.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
 from tests.support.run_holders import taken_over

@@ -234,7 +234,7 @@ async def test_a_commit_sends_the_messages_that_its_change_asks_for(stage: Stage
 async def test_a_commit_offers_a_run_for_its_epoch(stage: Stage) -> None:
     """A commit that offers a run sends the offer with the epoch of the record as written."""
     accepting = response_transitions.accept(new_record(), b"packed", START_MS)
-    record = await commit(stage.ports, None, run_transitions.accept_run(accepting, START_MS, held=False))
+    record = await commit(stage.ports, None, run_transitions.accept_run(accepting, START_MS))
     assert stage.sent == [Sent(RUNS, {"response": record.id, "epoch": 1}, 0)]
 
 

@@ -141,6 +141,20 @@ def test_the_key_range_of_a_log_holds_one_response_only() -> None:
     assert not [key for key in others if event_log.batch_key_before(ID, -1) <= key < keys.events_end(ID)]
 
 
+@pytest.mark.parametrize(("number", "start"), [(0, 0), (1, 0), (2, 2), (9, 2), (10, 10), (999, 10)])
+def test_an_event_is_found_by_the_keys_up_to_it(number: int, start: int) -> None:
+    """The batch of an event is the last one that begins at it or before it, also if a batch spans rows."""
+    rows = [*event_log.event_rows(0, [event("a")] * 2), *event_log.event_rows(2, [event(noise(3_000_000))] * 1)]
+    rows += event_log.event_rows(10, [event("b")])
+    found = [key for key in table(rows) if key < keys.events_from(ID, number + 1)]
+    assert event_log.batch_key_at(ID, found, number) == keys.events_from(ID, start)
+
+
+def test_without_keys_a_log_is_read_from_the_lowest_possible_one() -> None:
+    """If there is no row in reach of an event, the log is read from the first key that may hold it."""
+    assert event_log.batch_key_at(ID, [], 700) == event_log.batch_key_before(ID, 699)
+
+
 def test_a_batch_has_one_row_with_the_number_of_its_first_event() -> None:
     """The row of a small batch is named by the number of its first event."""
     rows = event_log.event_rows(3, [event("a")])

@@ -40,26 +40,32 @@ def run_alarm(write: ChangeSet) -> Alarm:
     return alarm
 
 
-@pytest.mark.parametrize(("held", "due_s"), [(True, 30), (False, 60)])
-def test_a_run_is_accepted_held_or_offered(held: bool, due_s: int) -> None:
+@pytest.mark.parametrize(("held_ms", "due_s"), [(30_000, 30), (15_000, 15), (0, 60)])
+def test_a_run_is_accepted_held_or_offered(held_ms: int, due_s: int) -> None:
     """The run alarm replaces the start alarm.
 
-    It is a lease of 30 s, or gives other processes a minute to claim the run.
+    It is a lease of the holder, or gives other processes a minute to claim the run.
     """
+    held = held_ms > 0
     background = replace(NEW, request=replace(NEW.request, background=True))
     accepting = response_transitions.accept(background, b"request", BORN_MS)
-    write = run_transitions.accept_run(accepting, BORN_MS, held=held)
+    write = run_transitions.accept_run(accepting, BORN_MS, held_ms)
     assert run_alarm(write).due_ms == BORN_MS + due_s * 1_000
     assert (write.record.run.mode, write.record.run.claimed, write.offers_run) == ("run", held, not held)
     assert write.record.acknowledged is not held
     assert write.record.upstream.counted == int(held)
 
 
+def test_a_lease_is_shorter_where_a_takeover_costs_nothing() -> None:
+    """A lease lasts 30 s, and 15 s if the upstream replays its events."""
+    assert [run_transitions.lease_ms(replays=replays) for replays in (False, True)] == [30_000, 15_000]
+
+
 def test_a_call_that_waits_for_its_run_does_not_know_it_yet() -> None:
     """A foreground caller learns the id with the answer. One that knows it already stays known."""
     for known in (False, True):
         accepting = response_transitions.accept(replace(NEW, acknowledged=known), b"request", BORN_MS)
-        assert run_transitions.accept_run(accepting, BORN_MS, held=False).record.acknowledged is known
+        assert run_transitions.accept_run(accepting, BORN_MS).record.acknowledged is known
 
 
 # Tries

@@ -1,29 +1,31 @@
-"""The live feed: a bounded buffer between a run and the one client whose request began it, ahead of the event log."""
+"""The live feed: a bounded buffer between what reads or writes an event log in this process, and one client."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 MAX_BYTES = 1_048_576
 
 
 class LiveFeed:
-    """Events for a live reader, each as a frame of bytes.
+    """Events for one reader, each as a frame of bytes.
 
     A reader that falls behind by over 1 MiB is cut off, and continues from the log.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, after: int = -1) -> None:
+        """Take only events with numbers above `after`."""
         self._frames: list[bytes] = []
         self._size = 0
         self._more = asyncio.Event()
         self.is_open = True
         self.is_complete = False  # the end of the stream is in it
-        self.last = -1  # the number of the last event that was put in
+        self.is_gone = False  # the response was removed
+        self.last = after  # the number of the last event that was put in
         self.left = asyncio.Event()  # set when the client has left
 
     def put(self, number: int, frame: bytes) -> None:
         """Add the frame of the event with this number. If the reader is too far behind, close the feed instead."""
-        if not self.is_open:
+        if not self.is_open or number <= self.last:
             return
         if self._size > MAX_BYTES:
             self.close()
@@ -33,9 +35,10 @@ class LiveFeed:
         self.last = number
         self._more.set()
 
-    def finish(self, number: int, frames: bytes) -> None:
-        """Add the frames that end the stream, the last of which has this number, and close the feed."""
-        self.put(number, frames)
+    def finish(self, ends: Sequence[tuple[int, bytes]]) -> None:
+        """Add the events that end the stream, as numbers and frames, and close the feed."""
+        for number, frame in ends:
+            self.put(number, frame)
         self.is_complete = self.is_open
         self.close()
 

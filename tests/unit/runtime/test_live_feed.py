@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.runs.live_feed import MAX_BYTES, LiveFeed
+from shared.runtime.live_feed import MAX_BYTES, LiveFeed
 
 
 def filled(*frames: bytes) -> LiveFeed:
@@ -79,9 +79,9 @@ async def test_a_closed_feed_ignores_frames() -> None:
 async def test_a_feed_with_the_end_of_the_stream_is_complete() -> None:
     """After the frames that end the stream there is nothing to read elsewhere, so the reader is told that."""
     feed = filled(b"a")
-    feed.finish(2, b"end")
+    feed.finish([(1, b"error"), (2, b"end")])
     feed.put(3, b"late")
-    assert (await drained(feed), feed.last, feed.is_complete) == ([b"aend"], 2, True)
+    assert (await drained(feed), feed.last, feed.is_complete) == ([b"aerrorend"], 2, True)
 
 
 async def test_the_end_is_not_in_a_feed_whose_reader_is_too_far_behind() -> None:
@@ -89,5 +89,14 @@ async def test_the_end_is_not_in_a_feed_whose_reader_is_too_far_behind() -> None
     behind, closed = filled(b"x" * (MAX_BYTES + 1)), filled(b"a")
     closed.close()
     for feed in (behind, closed):
-        feed.finish(1, b"end")
+        feed.finish([(1, b"end")])
         assert (feed.last, feed.is_complete, feed.is_open) == (0, False, False)
+
+
+async def test_a_feed_gives_no_event_twice() -> None:
+    """A reader that has events up to a number gets only later ones, and its end even if it has that already."""
+    feed = LiveFeed(1)
+    for number, frame in enumerate([b"a", b"b", b"c"]):
+        feed.put(number, frame)
+    feed.finish([(2, b"again")])
+    assert (await drained(feed), feed.last, feed.is_complete) == ([b"c"], 2, True)

@@ -1,0 +1,49 @@
+"""Reads from the table: single rows, ranges of rows, and event logs."""
+
+from collections.abc import Sequence
+
+from shared.core import event_log, keys
+from shared.core.event_log import Page
+from shared.core.ids import shard_of
+from shared.storage.faults import reaching
+from shared.storage.table_client import Entity, Table
+from shared.storage.transactions import DEADLINE_S
+
+
+class TableReader:
+    """What only reads. Every method raises StoreUnavailable if storage fails."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def log(self, response_id: str, from_key: str) -> Page:
+        """Return whole batches of the event log from the row key `from_key` on, as many as a page holds."""
+        last = keys.events_end(response_id)
+        return event_log.read_page(await self._rows(shard_of(response_id), from_key, last, event_log.ROWS_A_PAGE))
+
+    async def batch_key(self, response_id: str, number: int) -> str:
+        """Return a row key from which the log is read to begin with the event that has this number.
+
+        A batch has at most 256 events, so its row is among the 256 keys up to that of the event. One query reads them.
+        """
+        first = event_log.batch_key_before(response_id, number - 1)
+        if number <= 0:
+            return first
+        end = keys.events_from(response_id, number + 1)
+        rows = await self._rows(shard_of(response_id), first, end, event_log.MAX_EVENTS, select=("RowKey",))
+        return event_log.batch_key_at(response_id, [str(row["RowKey"]) for row in rows], number)
+
+    # Access to the table
+
+    async def _written(self, response_id: str) -> Entity | None:
+        """Return only the `write_id` and the ETag of a record, or None if it does not exist."""
+        async with reaching(DEADLINE_S):
+            return await self._table.find(shard_of(response_id), keys.record_key(response_id), ("write_id",))
+
+    async def _row(self, shard: str, key: str) -> Entity | None:
+        async with reaching(DEADLINE_S):
+            return await self._table.find(shard, key)
+
+    async def _rows(self, shard: str, first: str, end: str, limit: int, *, select: Sequence[str] = ()) -> list[Entity]:
+        async with reaching(DEADLINE_S):
+            return await self._table.scan(shard, first, end, limit, select)
