@@ -22,6 +22,7 @@ from shared.core.errors import (
     ServiceError,
     SettingsError,
     StoreError,
+    StreamBroken,
     TooLarge,
     Unavailable,
     UnsupportedMediaType,
@@ -155,6 +156,8 @@ class EventStream(StreamingResponse):
         try:
             with self.until_sent:
                 await self._send(scope, receive, send)
+        except StreamBroken:
+            _log.info("stream.broken")  # without its last message, the connection breaks
         except Exception:  # noqa: BLE001 - the edge: the connection breaks, and the client resumes
             _log.exception("stream.failed")
         finally:

@@ -249,6 +249,13 @@ class StoreError(Exception):
     """Storage did not carry out an operation."""
 
 
+class StreamBroken(Exception):
+    """A stream cannot be told to its end, because its response was removed. Its connection must break.
+
+    Most clients take a clean end for the whole answer.
+    """
+
+
 class Conflict(StoreError):
     """Another write came first. `gone` is the key of a row that the write expected and that is missing, or None."""
 

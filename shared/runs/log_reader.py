@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 
 from shared.contract import stream_events
 from shared.core import event_log
-from shared.core.errors import StoreError
+from shared.core.errors import StoreError, StreamBroken
 from shared.core.records import Record
 from shared.runs import log_ends, tail
 from shared.runtime.live_feed import LiveFeed
@@ -20,9 +20,9 @@ async def read_log(ports: Ports, record: Record, after: int) -> AsyncGenerator[b
     """Yield all events with numbers above `after` as they arrive, up to the end of the stream.
 
     `record` is the record as last read. The events are server-sent events, in chunks of bytes. A reader that starts at
-    the beginning does not get the events between `response.created` and the last restart, which voids them. This ends
-    early only if the response is removed. While storage does not answer, it yields nothing. Only at the first event and
-    at the end may it raise StoreError.
+    the beginning does not get the events between `response.created` and the last restart, which voids them. Raises
+    StreamBroken if the response is removed. While storage does not answer, it yields nothing. Only at the first event
+    and at the end may it raise StoreError.
     """
     if after < 0 and record.log.valid_from:
         yield await _created_frame(ports, record)
@@ -47,7 +47,7 @@ class _Reader:
         self.after = after
         self.key = key
         self.is_current = False  # it has read whatever was stored
-        self.is_over = False  # it has read the end, or the response was removed
+        self.is_over = False  # it has read the end
 
     async def stored(self) -> AsyncGenerator[bytes, None]:
         """Yield the events of the next page of the log, or the end."""
@@ -68,6 +68,8 @@ class _Reader:
 
     async def _ends(self) -> bytes:
         ends = await log_ends.read(self._ports, self._record.id)
+        if not ends:
+            raise StreamBroken
         self.is_over = True
         return b"".join(frame for number, frame in ends if number > self.after)
 
@@ -79,7 +81,9 @@ class _Reader:
                     yield chunk
             finally:
                 feed.close()
-        self.is_over = feed.is_complete or feed.is_gone
+        if feed.is_gone:
+            raise StreamBroken
+        self.is_over = feed.is_complete
         if feed.last > self.after and not self.is_over:
             self.after, self.key = feed.last, max(self.key, await _key_of(self._ports, self._record.id, feed.last + 1))
 

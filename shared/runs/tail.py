@@ -66,7 +66,10 @@ async def _follow(ports: Ports, record: Record, broadcast: Broadcast, key: str) 
 async def _finish(ports: Ports, broadcast: Broadcast) -> bool:
     """Publish the end of the stream, and return whether storage has answered."""
     try:
-        broadcast.finish(await log_ends.read(ports, broadcast.response_id))
+        if ends := await log_ends.read(ports, broadcast.response_id):
+            broadcast.finish(ends)
+        else:
+            broadcast.close(is_gone=True)
     except StoreError as error:
         _note(broadcast.response_id, error)
         return False

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from functions.answers import RETRY_AFTER_S, EventStream, as_json, as_response, for_anyone, read_json
 from shared.contract.requests import MAX_BODY
 from shared.core import errors
-from shared.core.errors import ServiceError, TooLarge, UnsupportedMediaType
+from shared.core.errors import ServiceError, StreamBroken, TooLarge, UnsupportedMediaType
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.runs.streams import Stream
@@ -249,7 +249,10 @@ def test_a_client_that_disconnects_is_not_logged_as_an_error(written: WrittenLin
     assert log_events(written) == log_events(written, "info") == ["request.abandoned"]
 
 
-@pytest.mark.parametrize(("raised", "by"), [(ValueError("x"), ValueError), (ClientDisconnect(), None), (None, None)])
+@pytest.mark.parametrize(
+    ("raised", "by"),
+    [(ValueError("x"), ValueError), (StreamBroken(), StreamBroken), (ClientDisconnect(), None), (None, None)],
+)
 def test_a_stream_reports_how_it_ended(raised: Exception | None, by: type[Exception] | None) -> None:
     """A stream that broke is reported with its exception. A client that has left is not a failure."""
     ends: list[object] = []
@@ -259,11 +262,15 @@ def test_a_stream_reports_how_it_ended(raised: Exception | None, by: type[Except
     async def receive() -> Any:
         await asyncio.Event().wait()
 
-    async def send(_: Any) -> None:
-        return
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
 
     asyncio.run(stream({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send))
     assert ends == [by]
+    is_clean = not sent[-1].get("more_body", True)
+    assert is_clean == (raised is None)  # a clean end would look like the whole answer
 
 
 @pytest.mark.parametrize(
