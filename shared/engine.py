@@ -26,7 +26,7 @@ from shared.lifecycle import (
     withdrawal,
 )
 from shared.lifecycle.queue_intake import QueueMessage
-from shared.runs import runner, streams
+from shared.runs import in_place, runner, streams
 from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
 from shared.scheduler import dead_letters, sweeps
@@ -76,7 +76,9 @@ class Engine:
         """
         began_s = self._ports.clock.elapsed_s()
         record, request = await self._admit(caller, new, key)
-        if request is not None:
+        if request is not None and wait_s is None and in_place.admit(self._ports, record, len(new.raw)):
+            record = await in_place.call(self._ports, record, request, requests.FOREGROUND_WAIT_S)
+        elif request is not None:
             record = await submission.submit(self._ports, record, request)
         if wait_s is None:
             wait_s = 0 if new.background else requests.FOREGROUND_WAIT_S
@@ -100,7 +102,7 @@ class Engine:
         record, request = await self._admit(caller, new, key)
         if request is None:
             return Stream(self._ports, record, -1)
-        return await streams.open_stream(self._ports, record, request)
+        return await streams.open_stream(self._ports, record, request, len(new.raw))
 
     async def stream(self, caller: Caller, named: str, starting_after: str | None, last_event_id: str | None) -> Stream:
         """Return the stream of a response after the event that a reader has seen last.

@@ -107,6 +107,7 @@ class UpstreamInfo:
     token: str | None = None  # the upstream's continuation token, as last known
     id: str | None = field(default=None, metadata=column("upstream_id"))  # the upstream's id of the response
     starts: int = 0  # how often the upstream has accepted the work
+    presumed: bool = False  # the first of them was counted before it was made
     end_announced: bool = field(default=False, metadata=column("woken"))  # by a webhook, before the token was known
     checkpoints: int = field(default=0, metadata=column("memos"))  # how many the run has saved
     # One of the checkpoints names work that goes on. A new holder of the run resumes it instead of starting again.
@@ -117,7 +118,7 @@ class UpstreamInfo:
     @property
     def has_begun(self) -> bool:
         """Whether the upstream has accepted the work at least once."""
-        return self.starts > 0 or self.token is not None or self.has_checkpoint
+        return self.starts > self.presumed or self.token is not None or self.has_checkpoint
 
 
 @dataclass(frozen=True, slots=True)

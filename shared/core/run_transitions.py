@@ -14,7 +14,7 @@ from enum import Enum
 from shared.core import blobs, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet, Row
-from shared.core.records import ExecutionMode, Record, UpstreamInfo
+from shared.core.records import ExecutionMode, LogInfo, Record, UpstreamInfo
 from shared.core.response_transitions import stop_orphan
 from shared.core.states import RunState, Status, advance, follow, later
 
@@ -46,11 +46,14 @@ def lease_ms(*, replays: bool) -> int:
     return REPLAYED_LEASE_MS if replays else LEASE_MS[Kind.RUN]
 
 
-def accept_run(change: ChangeSet, now_ms: int, held_ms: int = 0) -> ChangeSet:
+def accept_run(change: ChangeSet, now_ms: int, held_ms: int = 0, *, in_place: bool = False) -> ChangeSet:
     """Turn a change set that accepts a response into one that accepts a run.
 
     With `held_ms`, the writer holds the run with a lease of this duration, and its first try is counted. Otherwise the
     run is offered. A background caller is then answered with the id.
+
+    `in_place`: the writer tells events before any further write. So the first start is counted, and the first block of
+    sequence numbers is reserved.
     """
     held = held_ms > 0
     alarm = _alarm(change.record, now_ms + (held_ms or CLAIM_WITHIN_MS))
@@ -59,7 +62,8 @@ def accept_run(change: ChangeSet, now_ms: int, held_ms: int = 0) -> ChangeSet:
         change.record,
         run=run,
         acknowledged=change.record.acknowledged or (change.record.request.background and not held),
-        upstream=replace(change.record.upstream, counted=int(held)),
+        upstream=replace(change.record.upstream, counted=int(held), starts=int(in_place), presumed=in_place),
+        log=_reserved(change.record.log) if in_place and change.record.log.next_seq else change.record.log,
     )
     return replace(change, record=record, alarms_in=(alarm,), offers_run=not held)
 
@@ -81,7 +85,8 @@ def offer(record: Record, current: Alarm, now_ms: int, *, expired: bool = False,
         expirations=record.run.expirations + (expired and claimed),
     )
     wait_ms = min(CLAIM_WITHIN_MS << min(tries, 10), RESEND_MAX_MS)
-    changed = replace(record, run=run, upstream=_counting(record, -takes_back))
+    upstream = replace(record, upstream=_counting(record, -takes_back))
+    changed = replace(upstream if expired else _unpresumed(upstream), run=run)
     alarm = _alarm(changed, _until_deadline(record, now_ms + wait_ms, now_ms), tries)
     return replace(_with_alarm(changed, alarm), offers_run=True)
 
@@ -93,9 +98,8 @@ def release(record: Record, due_ms: int, now_ms: int, *, takes_back: bool = Fals
     """
     follow(record.run.state, RunState.OFFERED)
     changed = replace(
-        record,
+        _unpresumed(replace(record, upstream=_counting(record, -takes_back))),
         run=replace(record.run, epoch=record.run.epoch + 1, claimed=False),
-        upstream=_counting(record, -takes_back),
     )
     alarm = _alarm(changed, _until_deadline(record, due_ms, now_ms))
     return replace(_with_alarm(changed, alarm), wake_for=(alarm,))
@@ -144,14 +148,20 @@ def record_upstream_start(
         return _orphan(record, token, now_ms), Ownership.LOST if is_lost else Ownership.OTHERS
     if is_lost:
         return None if known or not is_background else _orphan(record, token, now_ms), Ownership.LOST
-    reserved = record.log.next_seq + RESERVED_BLOCK if live else 0
+    is_counted = known or (record.upstream.presumed and epoch == 1)
+    starts = record.upstream.starts + (not is_counted)
     changed = replace(
         record,
         status=advance(record.status, later(record.status, status)),
-        upstream=replace(_counting(record, -1), token=token, id=token, starts=record.upstream.starts + (not known)),
-        log=replace(record.log, high_water_mark=max(record.log.high_water_mark, reserved)),
+        upstream=replace(_counting(record, -1), token=token, id=token, starts=starts, presumed=False),
+        log=_reserved(record.log) if live else record.log,
     )
     return (None if known else ChangeSet(changed)), Ownership.OURS
+
+
+def _reserved(log: LogInfo) -> LogInfo:
+    """Return a log whose next block of sequence numbers is reserved."""
+    return replace(log, high_water_mark=max(log.high_water_mark, log.next_seq + RESERVED_BLOCK))
 
 
 def _orphan(record: Record, token: str | None, now_ms: int) -> ChangeSet | None:
@@ -208,6 +218,12 @@ def switch_to_polling(record: Record, poll: Alarm) -> ChangeSet:
     follow(record.run.state, RunState.POLLED)
     run = replace(record.run, mode=ExecutionMode.POLL, epoch=record.run.epoch + 1, claimed=False, alarm_key="")
     return ChangeSet(replace(record, run=run), alarms_in=(poll,), wake_for=(poll,))
+
+
+def _unpresumed(record: Record) -> Record:
+    """Return the record without a start that was counted and not made. Only its holder knows that."""
+    upstream = record.upstream
+    return replace(record, upstream=replace(upstream, starts=upstream.starts - upstream.presumed, presumed=False))
 
 
 def _counting(record: Record, change: int) -> UpstreamInfo:

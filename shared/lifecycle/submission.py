@@ -87,8 +87,12 @@ class SubmittedRun:
     first_frame: bytes = field(default=b"", repr=False)
 
 
-async def submit_run(ports: Ports, record: Record, request: dict[str, Any], *, held: bool) -> SubmittedRun:
+async def submit_run(
+    ports: Ports, record: Record, request: dict[str, Any], *, held: bool, in_place: bool = False
+) -> SubmittedRun:
     """Accept a response that a run drives. With `held`, this process holds the run. If not, the `runs` queue offers it.
+
+    `in_place` is as in `run_transitions.accept_run`.
 
     A repeat of an idempotent request joins the first one. Raises TooLarge if the request and its first event are over
     2.5 MiB when packed, BadRequest as `join` does, and StoreError if nothing could be accepted.
@@ -101,12 +105,14 @@ async def submit_run(ports: Ports, record: Record, request: dict[str, Any], *, h
         raise _too_large("The request and what its stream repeats of it are")
     accepting = response_transitions.accept(echoing, packed, now_ms, events)
     held_ms = run_transitions.lease_ms(replays=ports.upstreams.of(record.request.model).is_background) if held else 0
-    change = run_transitions.accept_run(accepting, now_ms, held_ms)
+    change = run_transitions.accept_run(accepting, now_ms, held_ms, in_place=in_place)
     try:
         accepted = await commit(ports, None, change)
     except Conflict:
         joined = await join(ports, record.id)
-        return SubmittedRun(joined) if joined else await submit_run(ports, record, request, held=held)
+        if joined:
+            return SubmittedRun(joined)
+        return await submit_run(ports, record, request, held=held, in_place=in_place)
     if not held:
         return SubmittedRun(accepted)
     return SubmittedRun(accepted, change.alarms_in[0], stream_events.frames(record.id, 0, events))

@@ -12,7 +12,7 @@ from typing import Any
 from shared.contract import redaction, stream_events, synthesized_events, upstream_events
 from shared.contract.upstream_events import OutputBeginnings
 from shared.core import response_transitions, run_transitions
-from shared.core.backoff import poll_delay, retry_delay
+from shared.core.backoff import retry_delay
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -20,7 +20,6 @@ from shared.core.errors import (
     UpstreamInvalid,
     UpstreamMissing,
     UpstreamOversized,
-    UpstreamPaused,
     UpstreamRefused,
     UpstreamSilent,
     UpstreamUncertain,
@@ -30,7 +29,6 @@ from shared.core.records import Record
 from shared.core.run_transitions import Ownership
 from shared.core.states import Status
 from shared.lifecycle import endings, failed_starts, upstream_ids
-from shared.lifecycle.endings import Outcome
 from shared.runs.lease import Lease
 from shared.runs.log_writer import LogWriter
 from shared.runs.unstored import Beginning, Start
@@ -41,6 +39,10 @@ from shared.upstreams.protocol import Progress, UpstreamEvent
 from shared.upstreams.tries import Meaning
 
 _log = logger(__name__)
+
+
+BEGIN_S = 0.05  # how long a start waits for the events that follow it
+IN_PLACE_S = 1.0  # how long that of a run in place waits
 
 
 class Consumer(ABC):
@@ -91,9 +93,7 @@ class Consumer(ABC):
                 error = await self._settled(raised)
                 if isinstance(error, UpstreamRefused):
                     return await self._on_refused(endings.with_our_ids(error, self._record, self._request))
-                if isinstance(error, UpstreamPaused):
-                    await self._pause()
-                elif await self._reads_again(error, progressed=self._log.next_seq > before):
+                if await self._reads_again(error, progressed=self._log.next_seq > before):
                     continue
             return None
 
@@ -103,8 +103,16 @@ class Consumer(ABC):
         return error
 
     async def _begin_log(self, start: Start, *, joins_end: bool = False) -> None:
-        """Have the start of the work recorded with the events that follow, before any reader sees one of them."""
-        await self._log.begin(Beginning(start, self._on_begun, joins_end))
+        """Have the start of the work recorded with the events that follow.
+
+        A reader sees none of them before, unless the run is in place: its start is counted, and numbers are reserved.
+        """
+        is_told = self._lease.in_place
+        wait_s = IN_PLACE_S if is_told else BEGIN_S
+        await self._log.begin(Beginning(start, self._on_begun, wait_s, joins_end=joins_end, is_told=is_told))
+        if is_told:
+            self._lease.has_begun = True
+            self._decided.set()
 
     def _on_begun(self, ownership: Ownership) -> None:
         """Note that the start is recorded, and who owns the work."""
@@ -116,7 +124,8 @@ class Consumer(ABC):
     async def _reads_again(self, error: UpstreamError, *, progressed: bool) -> bool:
         """Return whether to read again after an error. If not, the run is over for this holder."""
         self.settled.set()
-        self._decided.set()
+        if not self._lease.in_place:  # else the run is over soon, or has begun before
+            self._decided.set()
         if self._is_trying and tries.of_error(error) is not Meaning.END:
             return await self._try_again(error)
         match error:
@@ -204,16 +213,10 @@ class Consumer(ABC):
     async def _restart_readers(self, upstream_next: int = 0) -> None:
         """Make readers discard what they have, unless they can have only `response.created`."""
         self._lease.items.clear()
-        if self._log.next_seq > 1:
+        if self._log.may_have_told:
             await self._log.restart(stream_events.restart_event(self._record, self._base), upstream_next)
 
     # Leaving
-
-    async def _pause(self) -> None:
-        """Release the run until its work would be polled. The work goes on without a reader."""
-        await self._log.drain()
-        wait_ms = poll_delay(self._now_ms() - self._record.created_ms, self._ports.random)
-        await self._lease.hand_over(self._now_ms() + wait_ms)
 
     async def _switch_to_polling(self, token: str) -> None:
         """Poll the work from now on instead of reading its stream."""
@@ -265,15 +268,19 @@ class Consumer(ABC):
             return True  # the model may be thinking, so only the connection is renewed
         self._count(error, progressed=progressed)
         _log.warning("run.deferred", extra={"response": self._record.id, "reason": str(error), "tries": self._errors})
-        if not self._may_reconnect():
+        if self._lease.in_place or not self._may_reconnect():
             await self._log.drain()
-            await self._on_stream_lost(error)
+            await (self._lease.hand_over() if self._lease.in_place else self._on_stream_lost(error))
             return False
         return await self._wait(retry_delay(self._errors - 1, self._ports.random, retry_after_s=error.retry_after_s))
 
     async def _wait(self, wait_ms: int) -> bool:
         """Wait and return True. If that exceeds the holder's patience, release the run for a while and return False."""
         clock, patience_s = self._ports.clock, self._ports.config.pace.patience_s
+        if self._lease.in_place:
+            await self._log.drain()
+            await self._lease.hand_over(self._now_ms() + wait_ms, takes_back=self.has_unused_try)
+            return False
         if clock.elapsed_s() - (self._failing_since_s or 0) + wait_ms / 1000 <= patience_s:
             await clock.sleep(wait_ms / 1000)
             return True
@@ -288,9 +295,6 @@ class Consumer(ABC):
         self._errors += 1
         self._broken += isinstance(error, UpstreamBroken)
         self._failing_since_s = self._failing_since_s or self._ports.clock.elapsed_s()
-
-    def _lost(self) -> Outcome:
-        return endings.lost("The upstream ended this response before it was complete.", self._now_ms())
 
     def _now_ms(self) -> int:
         return self._ports.clock.now_ms()

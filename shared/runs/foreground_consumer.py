@@ -8,16 +8,19 @@ from typing import Any
 from shared.contract import upstream_events
 from shared.contract.upstream_events import ItemProgress, OutputBeginnings
 from shared.core import run_transitions
+from shared.core.backoff import poll_delay
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamFailed,
     UpstreamMissing,
+    UpstreamPaused,
     UpstreamRefused,
     UpstreamUnusable,
 )
 from shared.core.states import Status
 from shared.lifecycle import endings
+from shared.lifecycle.endings import Outcome
 from shared.runs.consumer import Consumer
 from shared.runs.lease import Lease
 from shared.runs.log_writer import LogWriter
@@ -71,7 +74,8 @@ class ForegroundConsumer(Consumer):
 
     async def _begin(self, event: UpstreamEvent) -> None:
         """Record that the work has begun or resumed, before any reader sees an event of it."""
-        starts, epoch = self._record.upstream.starts, self._record.run.epoch
+        upstream, epoch = self._record.upstream, self._record.run.epoch
+        starts = 0 if upstream.presumed and epoch == 1 else upstream.starts
         if event.is_resumed:
             await self._begin_log(partial(run_transitions.record_resumption, epoch=epoch), joins_end=True)
         else:
@@ -102,7 +106,36 @@ class ForegroundConsumer(Consumer):
     def _may_reconnect(self) -> bool:
         return True
 
+    # Leaving
+
+    async def _reads_again(self, error: UpstreamError, *, progressed: bool) -> bool:
+        if isinstance(error, UpstreamPaused):
+            return await self._pause()
+        return await super()._reads_again(error, progressed=progressed)
+
+    async def _pause(self) -> bool:
+        """Release the run until its work would be polled, and return False. The work goes on without a reader.
+
+        While a client waits here for a run in place, wait for that time and return True.
+        """
+        await self._log.drain()
+        wait_ms = poll_delay(self._now_ms() - self._record.created_ms, self._ports.random)
+        if self._lease.in_place and not await self._is_left_within(wait_ms / 1000):
+            return True
+        await self._lease.hand_over(self._now_ms() + wait_ms)
+        return False
+
+    async def _is_left_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._lease.left.wait()
+        except TimeoutError:
+            return False
+
     # Before a restart
+
+    def _lost(self) -> Outcome:
+        return endings.lost("The upstream ended this response before it was complete.", self._now_ms())
 
     async def _was_finished(self) -> bool:
         """Poll earlier work before it is started again, and return whether that has settled the response.

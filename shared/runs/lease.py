@@ -44,6 +44,9 @@ class Lease:
         self.record = record
         self.alarm = alarm
         self.duration_ms = duration_ms
+        self.in_place = False  # the run is driven where its request arrived
+        self.has_begun = False  # the upstream has taken up the work of a run in place
+        self.left = asyncio.Event()  # set when the client of a run in place has left
         self.is_moving = False  # its renewal is under way
         self.is_lost = False  # its alarm is no longer there
         self.items = OutputItems()  # of a response without an event log
@@ -136,6 +139,16 @@ class Lease:
                 _log.warning("run.unwritten", extra={"response": self.record.id, "error": type(error).__name__})
                 await self._ports.clock.sleep(_PAUSE_S)
 
+    async def is_held(self) -> bool:
+        """Return whether this process holds the run. The record is read only if the time of the lease is past.
+
+        That happens if the process was frozen, or something blocked its event loop.
+        """
+        if self._ports.clock.now_ms() < self.alarm.due_ms:
+            return True
+        there = await self.insist(lambda: self._ports.store.read(self.record.id, with_body=False))
+        return self._is_ours(there)
+
     # Renewal
 
     def is_used(self, now_ms: int, part: float) -> bool:
@@ -175,9 +188,12 @@ class Lease:
             there = await self._ports.store.read(self.record.id, with_body=False)
         except StoreError:
             return  # while storage is unavailable, no other process can claim the run either
-        if there is None or there.run.epoch != self.record.run.epoch or there.status.is_terminal:
+        if not self._is_ours(there):
             raise Lost
         self._seen_s = self._ports.clock.elapsed_s()
+
+    def _is_ours(self, there: Record | None) -> bool:
+        return there is not None and there.run.epoch == self.record.run.epoch and not there.status.is_terminal
 
     def _note(self, record: Record | None) -> None:
         if record is None:

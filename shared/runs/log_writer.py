@@ -20,7 +20,6 @@ from shared.runs.unstored import Beginning, Unstored
 from shared.runtime.broadcast import Broadcast
 from shared.runtime.ports import Ports
 
-BEGIN_S = 0.05  # how long a start waits for the events that follow it
 JOINS_END = 262_144  # bytes of text of events that still fit beside the largest output
 
 
@@ -62,6 +61,11 @@ class LogWriter:
     def told(self) -> Status | None:
         """The status that the events after `response.created` have told, or None if there are none."""
         return self._status if self.next_seq > 1 else None
+
+    @property
+    def may_have_told(self) -> bool:
+        """Whether a reader may have an event after `response.created`."""
+        return max(self.next_seq, self._others_mark) > 1
 
     @property
     def lacks_progress(self) -> bool:
@@ -153,20 +157,18 @@ class LogWriter:
         while True:
             async with self._changed:
                 await self._changed.wait_for(self._is_due)
-            if self._beginning:
-                await self._gather(BEGIN_S, lambda: self._settles or bool(self._pending))
-            else:
-                await self._gather(
-                    self._ports.local.flush_wait_s(self._ports.config.pace),
-                    lambda: self._beginning is not None or not self._has_room() or self._needs_numbers(),
-                )
+            if beginning := self._beginning:
+                await self._gather(beginning.within_s, lambda: bool(self._pending))
+            if beginning is None or beginning.is_told:
+                wait_s = self._ports.local.flush_wait_s(self._ports.config.pace)
+                await self._gather(wait_s, lambda: not self._has_room() or self._needs_numbers())
             await self.flush()
 
     async def _gather(self, within_s: float, is_enough: Callable[[], bool]) -> None:
         """Wait for a batch to gather, unless there is enough before or everything is to be stored."""
         try:
             async with asyncio.timeout(within_s), self._changed:
-                await self._changed.wait_for(lambda: self._drains or is_enough())
+                await self._changed.wait_for(lambda: self._drains or self._settles or is_enough())
         except TimeoutError:
             return
 

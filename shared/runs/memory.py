@@ -48,6 +48,11 @@ class RunCheckpoints:
             except Lost:
                 await asyncio.Event().wait()  # the run's own watch also sees the loss, and cancels this
 
+    async def confirm(self) -> None:
+        """Return if this process still holds the run. If not, never return."""
+        if not await self._lease.is_held():
+            await asyncio.Event().wait()  # the run's own watch also sees the loss, and cancels this
+
     async def previous_session(self) -> dict[str, Any] | None:
         """Return the session that the previous response left, or None."""
         previous = self._lease.record.request.previous_id

@@ -12,7 +12,7 @@ from typing import Any
 from shared.core import blobs, run_transitions
 from shared.core.alarms import Alarm
 from shared.core.blobs import Oversized
-from shared.core.errors import StoreError, UpstreamOversized, UpstreamRefused
+from shared.core.errors import Conflict, StoreError, UpstreamOversized, UpstreamRefused
 from shared.core.records import Record
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
@@ -54,7 +54,14 @@ class Run:
     """
 
     def __init__(
-        self, ports: Ports, record: Record, alarm: Alarm, request: dict[str, Any], feed: LiveFeed | None = None
+        self,
+        ports: Ports,
+        record: Record,
+        alarm: Alarm,
+        request: dict[str, Any],
+        feed: LiveFeed | None = None,
+        *,
+        in_place: bool = False,
     ) -> None:
         self._ports = ports
         self._feed = feed
@@ -67,7 +74,10 @@ class Run:
         self._log = LogWriter(ports, self._lease, self._broadcast)
         self.decided = asyncio.Event()  # set when the upstream has accepted the work, rejected it, or cannot be asked
         self._consumer = self._new_consumer(request)
-        self._is_known = feed is None  # a caller knows the response, so it cannot be withdrawn
+        self._lease.in_place = in_place
+        if feed:
+            self._lease.left = feed.left
+        self._is_known = feed is None and not in_place  # a caller knows the response, so it cannot be withdrawn
         self._is_withdrawing = False
         self._refusal: UpstreamRefused | None = None
 
@@ -76,6 +86,20 @@ class Run:
             return BackgroundConsumer(self._ports, self._lease, self._log, request, self.decided, self._upstream)
         return ForegroundConsumer(self._ports, self._lease, self._log, request, self.decided, self._upstream)
 
+    @property
+    def record(self) -> Record:
+        """The record as this run knows it. After an end by this run, it is the ended one."""
+        return self._lease.record
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the upstream has taken up the work of a run in place."""
+        return self._lease.has_begun
+
+    def leave(self) -> None:
+        """Note that the client has left who waits for a run in place."""
+        self._lease.left.set()
+
     async def acknowledge(self) -> None:
         """Keep the response from now on, because its caller will know it. Raise UpstreamRefused if it is withdrawn."""
         self._is_known = True
@@ -83,6 +107,14 @@ class Run:
             await self.decided.wait()
         if self._refusal:
             raise self._refusal
+
+    def start(self) -> "asyncio.Task[None]":
+        """Drive the run beside its client. An unexpected error is logged, and then the lease expires."""
+        record = self._lease.record
+        with tracing.under(record.trace):
+            return self._ports.background.start(
+                self.drive(), lambda error: _log.error("run.failed", extra={"response": record.id}, exc_info=error)
+            )
 
     async def drive(self) -> None:
         """Hold the run until it is over, lost or handed over. Raise an unexpected error of one of its parts."""
@@ -128,8 +160,16 @@ class Run:
             await self._log.abandon(self._too_large())
 
     async def _leaving(self) -> None:
-        """Return when there is a reason to leave. A foreground upstream is never left, as its stream is the work."""
+        """Return when there is a reason to leave.
+
+        A foreground upstream is left only if the client of a run in place leaves before the work has begun. After that
+        its stream is the work.
+        """
         if not self._upstream.is_background:
+            await (self._lease.left if self._lease.in_place else asyncio.Event()).wait()
+            if not self._lease.has_begun:
+                return
+            _log.info("run.orphaned", extra={"response": self._lease.record.id})
             await asyncio.Event().wait()
         left = self._feed.left if self._feed else asyncio.Event()
         with suppress(TimeoutError):
@@ -150,7 +190,7 @@ class Run:
         """Remove the rows of the response, and return whether they are gone."""
         self._is_withdrawing = True
         try:
-            await self._ports.store.remove_all(self._lease.record, self._lease.alarm.key)
+            await self._remove()
         except StoreError:
             self._is_withdrawing = False
             self.decided.set()
@@ -158,6 +198,17 @@ class Run:
         lifecycle.record_withdrawal(self._lease.record, self._upstream.operation, self._ports.clock.now_ms())
         self._refusal = refusal
         return True
+
+    async def _remove(self) -> None:
+        """Remove the rows. If the record has changed meanwhile, read it again. Raise StoreError if they must stay."""
+        try:
+            await self._ports.store.remove_all(self._lease.record, self._lease.alarm.key)
+        except Conflict as conflict:
+            there = await self._ports.store.read(self._lease.record.id)
+            is_ours = there and there.run.epoch == self._lease.record.run.epoch and not there.status.is_terminal
+            if there is None or not is_ours or there.acknowledged or conflict.gone:
+                raise
+            await self._ports.store.remove_all(there, self._lease.alarm.key)
 
     # Leaving
 

@@ -14,14 +14,11 @@ from shared.contract import sse
 from shared.core.errors import RefusedByUpstream, StoreError, UpstreamRefused
 from shared.core.records import Record
 from shared.lifecycle import submission, withdrawal
+from shared.runs import in_place
 from shared.runs.log_reader import read_log
 from shared.runs.runner import Run
 from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports
-from shared.telemetry import tracing
-from shared.telemetry.logs import logger
-
-_log = logger(__name__)
 
 
 class Stream:
@@ -37,7 +34,10 @@ class Stream:
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next chunk. Raise StoreError if storage does not return the end of the stream."""
+        """Return the next chunk.
+
+        Raises StoreError if storage does not return the end of the stream, and StreamBroken if the response is removed.
+        """
         return await anext(self._frames)
 
     async def aclose(self) -> None:
@@ -47,28 +47,45 @@ class Stream:
         await self._frames.aclose()
 
 
-async def open_stream(ports: Ports, record: Record, request: dict[str, Any]) -> Stream:
+async def open_stream(ports: Ports, record: Record, request: dict[str, Any], size: int) -> Stream:
     """Accept a response that is streamed, and return its stream from the first event on.
 
-    `request` is the body for the upstream. If the upstream is a background one, this process holds the run for the
-    reader of the stream. If not, the `runs` queue offers the run, and the stream of a foreground call begins when the
-    work has begun, or after 15 s. Raises RefusedByUpstream if the upstream rejects the
-    request, and otherwise as `submission.submit_run` does.
+    `request` is the body for the upstream, and `size` that of the request in bytes. If the upstream is a background
+    one, or the response is run in place, this process holds the run for the reader of the stream. If not, the `runs`
+    queue offers the run. The stream of a foreground call begins when the work has begun, or after 15 s. Raises
+    RefusedByUpstream if the upstream rejects the request, and otherwise as `submission.submit_run` does.
     """
     is_background = ports.upstreams.of(record.request.model).is_background
-    submitted = await submission.submit_run(ports, record, request, held=is_background)
-    if submitted.alarm is None:
-        return Stream(ports, await _begun(ports, submitted.record), -1)
-    feed = LiveFeed()
-    feed.put(0, submitted.first_frame)
-    run = Run(ports, submitted.record, submitted.alarm, request, feed)
-    _drive(ports, run, submitted.record)
+    is_local = in_place.admit(ports, record, size)
+    async with AsyncExitStack() as unless_driven:
+        if is_local:
+            unless_driven.callback(ports.local.leave, record.id)
+        submitted = await submission.submit_run(
+            ports, record, request, held=is_background or is_local, in_place=is_local
+        )
+        if submitted.alarm is None:
+            return Stream(ports, await _begun(ports, submitted.record), -1)
+        feed = LiveFeed()
+        feed.put(0, submitted.first_frame)
+        run = Run(ports, submitted.record, submitted.alarm, request, feed, in_place=is_local)
+        in_place.start(ports, run)
+        unless_driven.pop_all()
     stream = Stream(ports, submitted.record, -1, feed)
     async with AsyncExitStack() as unless_begun:
         unless_begun.push_async_callback(stream.aclose)
-        await _wait_for_decision(ports, run)
+        await _wait_for_decision(run, ports.config.pace.begin_s if is_local else ports.config.limits.start_wait_s)
+        if is_local and not run.has_begun:
+            await _promised(ports, run)
         unless_begun.pop_all()
     return stream
+
+
+async def _promised(ports: Ports, run: Run) -> None:
+    """Let the answer of a run in place begin that has not begun, or not here. Raise RefusedByUpstream if it may."""
+    if run.record.run.claimed or run.record.status.is_terminal:
+        await withdrawal.before_answer(ports, run.record)
+    else:
+        await _begun(ports, run.record)
 
 
 async def _begun(ports: Ports, record: Record) -> Record:
@@ -85,23 +102,15 @@ async def _begun(ports: Ports, record: Record) -> Record:
     return await withdrawal.before_answer(ports, record)
 
 
-async def _wait_for_decision(ports: Ports, run: Run) -> None:
-    """Wait for the upstream's answer to the request, as long as a create may take. Raise RefusedByUpstream."""
+async def _wait_for_decision(run: Run, within_s: float) -> None:
+    """Wait for the upstream's answer to the request. Raise RefusedByUpstream."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(ports.config.limits.start_wait_s):
+        async with asyncio.timeout(within_s):
             await run.decided.wait()
     try:
         await run.acknowledge()
     except UpstreamRefused as refusal:
         raise RefusedByUpstream(refusal) from refusal
-
-
-def _drive(ports: Ports, run: Run, record: Record) -> None:
-    """Drive a run beside its reader. An unexpected error is logged, and then the lease expires."""
-    with tracing.under(record.trace):
-        ports.background.start(
-            run.drive(), lambda error: _log.error("run.failed", extra={"response": record.id}, exc_info=error)
-        )
 
 
 async def _frames(

@@ -21,7 +21,9 @@ class Beginning:
 
     start: Start
     tell: Callable[[Ownership], None]
+    within_s: float = 0.05  # how long it waits for the events that follow it
     joins_end: bool = False  # it may be written together with the end
+    is_told: bool = False  # numbers are reserved for these events, so that they wait for a batch as others do
 
 
 @dataclass(frozen=True, slots=True)

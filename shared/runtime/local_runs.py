@@ -7,6 +7,8 @@ from shared.runtime.broadcast import Broadcast
 from shared.runtime.config import Pace
 
 RECENTLY_S = 1.0
+MAX_IN_PLACE = 100
+MAX_IN_PLACE_BYTES = 64 * 1_048_576  # of their requests
 
 
 class HeldLease(Protocol):
@@ -33,6 +35,7 @@ class LocalRuns:
         self._broadcasts: dict[str, Broadcast] = {}
         self._tails: set[Broadcast] = set()
         self._logged: dict[str, float] = {}
+        self._in_place: dict[str, int] = {}
         self.leases: set[HeldLease] = set()  # of the runs that this process holds
 
     # Broadcasts
@@ -56,6 +59,20 @@ class LocalRuns:
         self._tails.discard(broadcast)
         if self.broadcast_of(broadcast.response_id) is broadcast:
             del self._broadcasts[broadcast.response_id]
+
+    # Runs in place
+
+    def admit(self, response_id: str, size: int) -> bool:
+        """Count a run in place with a request of `size` bytes, and return whether there is room for it."""
+        has_room = len(self._in_place) < MAX_IN_PLACE and sum(self._in_place.values()) + size <= MAX_IN_PLACE_BYTES
+        if has_room and response_id not in self._in_place:
+            self._in_place[response_id] = size
+            return True
+        return False
+
+    def leave(self, response_id: str) -> None:
+        """Count a run in place no longer."""
+        self._in_place.pop(response_id, None)
 
     # Pace. Each interval grows with the number of those that share this process.
 

@@ -85,6 +85,9 @@ class Checkpoints(Protocol):
         Oversized if the checkpoint is over 2.5 MiB when packed.
         """
 
+    async def confirm(self) -> None:
+        """Return if this process still holds the run, before it does what cannot be undone. If not, never return."""
+
     async def previous_session(self) -> dict[str, Any] | None:
         """Return the session that the previous response left, or None."""
 

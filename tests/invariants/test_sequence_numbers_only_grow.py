@@ -47,8 +47,14 @@ async def take_over(stage: Stage, response_id: str) -> None:
     await RemainingProcess(stage, stage.engine, now_ms + 60_000).run_until(has_ended, now_ms + 120_000)
 
 
-@pytest.mark.parametrize("is_background", [True, False])
-async def test_a_crash_of_the_holder_at_any_write_shows_in_no_stream(stage: Stage, is_background: bool) -> None:
+@pytest.mark.parametrize(
+    ("is_background", "in_place"),
+    [(True, False), (False, False), (False, True)],
+    ids=["replayed", "offered", "in place"],
+)
+async def test_a_crash_of_the_holder_at_any_write_shows_in_no_stream(
+    stage: Stage, is_background: bool, in_place: bool
+) -> None:
     """The client saw some events, the holder crashed, and the client resumes after the last one that it saw.
 
     It gets the rest once. A client that reads from the start gets the same text.
@@ -57,9 +63,9 @@ async def test_a_crash_of_the_holder_at_any_write_shows_in_no_stream(stage: Stag
     readers: dict[CrashPoint, Reader] = {}
 
     async def hold(engine: Engine, point: CrashPoint) -> None:
-        readers[point] = reader = await streamed(stage, engine)
+        readers[point] = reader = await streamed(stage, engine, background=not in_place)
         async with asyncio.TaskGroup() as group:
-            if not is_background:
+            if not (is_background or in_place):
                 group.create_task(engine.drive(RunOffer(reader.id, 1)))
             await reader.rest()
 

@@ -38,6 +38,10 @@ class ToolResults:
         """Return the saved result of a call that has `nth` equal calls before it, or None."""
         return self._results.get((tool, arguments, nth))
 
+    async def confirm(self) -> None:
+        """Return if the tools of this response may still be called here. If not, never return."""
+        await self._checkpoints.confirm()
+
     async def save(self, tool: str, arguments: str, nth: int, result: Any) -> None:
         """Save the result of a call. A result that is too large is not saved, so a crash repeats the call."""
         try:
@@ -58,6 +62,7 @@ def saving_results(results: ToolResults) -> "FunctionMiddleware":
                 _log.info("tool.recalled", extra={"tool": tool})
                 context.result = _restored(saved)
                 return
+            await results.confirm()
             await call_next()
             if (result := _saved_form(context.result)) is not None:
                 await results.save(tool, arguments, nth, result)

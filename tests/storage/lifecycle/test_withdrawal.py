@@ -20,7 +20,8 @@ REFUSAL = UpstreamRefused(404, "No such model.", param="model", code="model_not_
 
 @pytest.fixture(autouse=True)
 def foreground(stage: Stage) -> None:
-    """Make the upstream a foreground one, and every wait of a stream short."""
+    """Make the upstream a foreground one whose runs are offered on the queue, and every wait of a stream short."""
+    stage.limit(watch=False)
     stage.upstream.is_background = False
     stage.pace(**QUICK)
 

@@ -114,3 +114,22 @@ async def test_the_start_of_the_work_is_recorded_before_its_checkpoint(stage: St
     await RunCheckpoints(stage.ports, lease, log).save({"n": 1}, "t1")
     assert (await stage.record(lease.record.id)).upstream.token == "t1"
     writing.cancel()
+
+
+async def test_a_holder_whose_lease_is_past_looks_before_it_acts(stage: Stage, lease: Lease) -> None:
+    """Before a tool is called, a holder whose time is past reads its record. If it has lost the run, nothing happens.
+
+    So a tool that blocks its process for longer than a lease is not followed by a tool that another holder calls, too.
+    """
+    memory, reads = memory_of(stage, lease), "GET responses(key)"
+    before = stage.proxy.counts[reads]
+    await memory.confirm()
+    assert stage.proxy.counts[reads] == before
+    stage.clock.advance(40)
+    await memory.confirm()
+    assert stage.proxy.counts[reads] == before + 1
+    await stage.sweep(lease.record.id)
+    confirming = asyncio.create_task(memory.confirm())
+    done, _ = await asyncio.wait({confirming}, timeout=0.2)
+    assert not done
+    confirming.cancel()

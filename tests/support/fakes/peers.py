@@ -105,6 +105,8 @@ class ScriptedUpstream:
     ) -> AsyncGenerator[UpstreamEvent, None]:
         """Start work, or find the work that this key has started, and yield its events."""
         self.streams.runs.append(key)
+        if self.start_gate:
+            await self.start_gate.wait()
         if self.streams.run_errors:
             raise self.streams.run_errors.pop(0)
         work = self._begun(request, key)

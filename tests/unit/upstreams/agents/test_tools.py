@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ class MemoryCheckpoints:
     def __init__(self, session: dict[str, Any] | None = None) -> None:
         self.saved: list[dict[str, Any]] = []
         self.tokens: list[str | None] = []
+        self.confirmed = 0
         self._session = session
 
     async def load(self) -> list[dict[str, Any]]:
@@ -36,6 +38,10 @@ class MemoryCheckpoints:
         """Save a checkpoint as JSON."""
         self.saved.append(blobs.unpack(blobs.pack(checkpoint)))
         self.tokens.append(token)
+
+    async def confirm(self) -> None:
+        """Return, because nobody else holds the run."""
+        self.confirmed += 1
 
     async def previous_session(self) -> dict[str, Any] | None:
         """Return the session of the previous response."""
@@ -145,6 +151,31 @@ async def test_the_result_is_saved_before_the_model_sees_it() -> None:
     assert (saved["tool"], saved["arguments"], saved["nth"]) == ("weather", BONN, 0)
     assert [Content.from_dict(one).text for one in saved["result"]] == ["rain"]
     assert checkpoints.tokens == [None]
+
+
+async def test_a_tool_is_called_only_by_the_holder_of_the_run() -> None:
+    """Before each call the run is confirmed. A result that is saved needs no call, so it needs no confirmation."""
+    checkpoints = MemoryCheckpoints()
+    await Calls(checkpoints).make({"city": "Bonn"})
+    await Calls(checkpoints).make({"city": "Bonn"})
+    assert checkpoints.confirmed == 1
+
+
+async def test_a_tool_that_blocks_holds_up_no_other_run() -> None:
+    """A tool that is no coroutine runs in a thread, so that other runs go on and their leases are renewed."""
+    ran_in: list[int] = []
+
+    @tool
+    def slow(city: str) -> str:
+        """Wait until other work has been done meanwhile."""
+        ran_in.append(threading.get_ident())
+        assert others.wait(10)
+        return city
+
+    others = threading.Event()
+    asyncio.get_running_loop().call_later(0.05, others.set)  # on the event loop, which must not be blocked
+    await slow.invoke(arguments={"city": "Bonn"})
+    assert ran_in != [threading.get_ident()]
 
 
 async def test_a_call_whose_result_is_saved_is_not_made_again(written: WrittenLines) -> None:

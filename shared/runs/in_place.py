@@ -1,0 +1,59 @@
+"""Runs in place: a call or stream that waits for its end is run by the process that took its request.
+
+It needs no message, no second process and no look at the record. Everything else lives in the `runs` queue: background
+responses, whose client means to leave, and whatever has another target for its end.
+"""
+
+import asyncio
+from contextlib import ExitStack
+from typing import Any
+
+from shared.core.errors import RefusedByUpstream, UpstreamRefused
+from shared.core.records import Record
+from shared.lifecycle import submission
+from shared.runs.runner import Run
+from shared.runtime.ports import Ports
+
+
+def admit(ports: Ports, record: Record, size: int) -> bool:
+    """Return whether a new response is run in place. `size` is that of its request in bytes.
+
+    It counts until `ports.local.leave`.
+    """
+    wanted = record.request
+    waits = not (wanted.background or wanted.callback_url or wanted.reply_to)
+    is_foreground = not ports.upstreams.of(wanted.model).is_background
+    return ports.config.limits.watch and waits and is_foreground and ports.local.admit(record.id, size)
+
+
+async def call(ports: Ports, record: Record, request: dict[str, Any], wait_s: float) -> Record:
+    """Accept a response that was admitted, run it, and return its record when the run is over, or after `wait_s`.
+
+    The record is terminal if the run has ended the response, and has its object. Otherwise another holder goes on.
+    Raises RefusedByUpstream if the upstream refuses the request before, and otherwise as `submission.submit_run` does.
+    """
+    with ExitStack() as unless_driven:
+        unless_driven.callback(ports.local.leave, record.id)
+        submitted = await submission.submit_run(ports, record, request, held=True, in_place=True)
+        if submitted.alarm is None:
+            return submitted.record
+        run = Run(ports, submitted.record, submitted.alarm, request, in_place=True)
+        driving = start(ports, run)
+        unless_driven.pop_all()
+    try:
+        await asyncio.wait({driving}, timeout=wait_s)
+    except asyncio.CancelledError:
+        run.leave()
+        raise
+    try:
+        await run.acknowledge()
+    except UpstreamRefused as refusal:
+        raise RefusedByUpstream(refusal) from refusal
+    return run.record
+
+
+def start(ports: Ports, run: Run) -> "asyncio.Task[None]":
+    """Drive a run that was admitted, which then counts until it is over."""
+    driving = run.start()
+    driving.add_done_callback(lambda _: ports.local.leave(run.record.id))
+    return driving
