@@ -45,7 +45,7 @@ class LogWriter:
         self._size = 0
         self._status = record.status
         self._drains = False  # everything is to be stored at once
-        self._settles = False  # the start of the work is to be stored at once
+        self._settles = False  # somebody waits until the start of the work is stored
         self._changed = asyncio.Condition()
         self._storing = asyncio.Lock()
         self._valid_from = record.log.valid_from
@@ -168,9 +168,13 @@ class LogWriter:
         """Wait for a batch to gather, unless there is enough before or everything is to be stored."""
         try:
             async with asyncio.timeout(within_s), self._changed:
-                await self._changed.wait_for(lambda: self._drains or self._settles or is_enough())
+                await self._changed.wait_for(lambda: self._drains or self._is_hurried() or is_enough())
         except TimeoutError:
             return
+
+    def _is_hurried(self) -> bool:
+        """Return whether the start of the work is to be stored at once."""
+        return self._settles and self._beginning is not None
 
     def _needs_numbers(self) -> bool:
         return self.is_live and self._told < len(self._pending)
