@@ -24,6 +24,7 @@ UpstreamError                the upstream's fault
     UpstreamInvalid          it is not a response object
       UpstreamUndecodable    it is compressed in another way than it says, or than was asked for
       UpstreamUnnamed        it is one of unfinished work, and has no id to ask for
+StreamBroken                 a stream cannot be told to its end: its connection must break
 StoreError                   storage's fault
   Conflict                   another write came first: read again, decide again
   StoreUnavailable           storage did not answer
