@@ -16,7 +16,7 @@ from shared.storage.messages import RunOffer
 from tests.support.fakes.agents import AGENT, Script, Weather, calls, rainy, ran, register_agent, says, spoken
 from tests.support.log_capture import WrittenLines, log_lines
 from tests.support.run_holders import claimed, die, driving, reaches
-from tests.support.stage import ANN, Stage
+from tests.support.stage import ANN, Stage, until
 from tests.support.stream_clients import kinds, streamed, text
 
 # Crashes
@@ -94,13 +94,36 @@ async def test_a_process_that_has_lost_its_run_saves_no_tool_result(stage: Stage
     made = await stage.create(model=AGENT)
     older = driving(stage.engine, made.id, 1)
     await gate.reached.wait()
+    before_ms = stage.clock.ms
     await stage.fire_alarms(made.id)
     await stage.ports.store.commit(run_transitions.claim_run(await stage.record(made.id), stage.clock.ms))
+    stage.clock.ms = before_ms  # as if it had lost the run in the call of the tool
     gate.open()
     await reaches(stage, made.id, lambda _: bool(tool.asked))
     await asyncio.sleep(0)
     assert (await stage.record(made.id)).upstream.checkpoints == 0
     assert len(script.asked) == 1
+    await die(older)
+
+
+async def test_a_process_whose_lease_is_past_looks_before_it_calls_a_tool(stage: Stage, tool: Weather) -> None:
+    """If the time of its lease is past and another process has the run, it does not call the tool."""
+    stage.pace(watch_s=600)
+    script = rainy(stage, tool)
+    gate = script.hold(0)
+    made = await stage.create(model=AGENT)
+    older = driving(stage.engine, made.id, 1)
+    await gate.reached.wait()
+    await stage.fire_alarms(made.id)
+    before = stage.proxy.counts["GET responses(key)"]
+    gate.open()
+
+    async def has_looked() -> bool:
+        return stage.proxy.counts["GET responses(key)"] > before
+
+    await until(has_looked)
+    await (await stage.process()).drive(RunOffer(made.id, 2))
+    assert len(tool.asked) == 1  # by the next holder
     await die(older)
 
 
