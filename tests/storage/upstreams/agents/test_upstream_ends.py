@@ -88,12 +88,13 @@ async def test_a_tool_that_fails_is_called_again_after_a_crash(stage: Stage) -> 
 
 async def test_a_process_that_has_lost_its_run_saves_no_tool_result(stage: Stage, tool: Weather) -> None:
     """A process that has lost its run saves no tool result and does not call the model again."""
-    stage.pace(watch_s=600)
+    stage.pace(watch_s=600, renew_s=600)
     script = rainy(stage, tool)
     gate = script.hold(0)
     made = await stage.create(model=AGENT)
     older = driving(stage.engine, made.id, 1)
     await gate.reached.wait()
+    await reaches(stage, made.id, lambda record: record.upstream.starts == 1)
     before_ms = stage.clock.ms
     await stage.fire_alarms(made.id)
     await stage.ports.store.commit(run_transitions.claim_run(await stage.record(made.id), stage.clock.ms))
@@ -108,12 +109,13 @@ async def test_a_process_that_has_lost_its_run_saves_no_tool_result(stage: Stage
 
 async def test_a_process_whose_lease_is_past_looks_before_it_calls_a_tool(stage: Stage, tool: Weather) -> None:
     """If the time of its lease is past and another process has the run, it does not call the tool."""
-    stage.pace(watch_s=600)
+    stage.pace(watch_s=600, renew_s=600)
     script = rainy(stage, tool)
     gate = script.hold(0)
     made = await stage.create(model=AGENT)
     older = driving(stage.engine, made.id, 1)
     await gate.reached.wait()
+    await reaches(stage, made.id, lambda record: record.upstream.starts == 1)
     await stage.fire_alarms(made.id)
     before = stage.proxy.counts["GET responses(key)"]
     gate.open()
