@@ -10,7 +10,7 @@ from functions import invocations
 from shared.bootstrap import service
 from shared.core.errors import StoreError, UnreadableMessage, UnreadableRow
 from shared.lifecycle.queue_intake import QueueMessage
-from shared.storage.messages import DELIVERIES, REQUESTS, RUNS, WAKEUPS, DeliverNow, RunOffer, Wakeup
+from shared.storage.messages import DELIVERIES, REQUESTS, RUNS, WAKEUPS, RunOffer, Wakeup
 from shared.telemetry.logs import logger
 
 blueprint = func.Blueprint()
@@ -36,18 +36,9 @@ async def sweep(message: func.QueueMessage) -> None:
 
 
 @blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage", BYTES)
-async def deliver(message: func.QueueMessage) -> None:
-    """Make the delivery attempt whose alarm a message names."""
+async def deliver(message: func.QueueMessage) -> None:  # noqa: ARG001 - the binding's name
+    """Drop a message of the release before, which asked for deliveries by messages. Its alarm fires within 15 s."""
     invocations.begin()
-    try:
-        hint = DeliverNow.decode(message.get_body())
-        await (await service()).engine.deliver(hint)
-    except UnreadableMessage:
-        _log.error("delivery.unreadable", extra={"message_id": message.id})
-    except UnreadableRow as error:
-        _log.error("row.unreadable", extra={"key": hint.alarm_key, "reason": str(error)})
-    except StoreError:
-        _log.warning("delivery.storage_failed", extra={"message_id": message.id})
 
 
 @blueprint.queue_trigger("message", RUNS, "AzureWebJobsStorage", BYTES)

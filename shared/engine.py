@@ -13,8 +13,8 @@ from shared.core.backoff import poll_delay
 from shared.core.errors import BadRequest, StoreError, StoreIncomplete, Unavailable, UpstreamUnavailable
 from shared.core.ids import derived_id, new_id
 from shared.core.records import Record
-from shared.deliveries import attempts, redelivery
-from shared.deliveries.redelivery import DeliveryView
+from shared.deliveries import delivery_log, redelivery
+from shared.deliveries.delivery_log import DeliveryView
 from shared.lifecycle import (
     admission,
     cancellation,
@@ -31,7 +31,7 @@ from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
 from shared.scheduler import dead_letters, sweeps
 from shared.scheduler.heartbeat import Heartbeats
-from shared.storage.messages import DeliverNow, RunOffer, Wakeup
+from shared.storage.messages import RunOffer, Wakeup
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
@@ -156,7 +156,7 @@ class Engine:
         return {"object": "delivery.recovery", "recovered": recovery.recovered, "has_more": recovery.has_more}
 
     async def _deliveries(self, record: Record) -> DeliveryList:
-        return {"object": "list", "data": await redelivery.deliveries_of(self._ports, record)}
+        return {"object": "list", "data": await delivery_log.deliveries_of(self._ports, record)}
 
     # For the service itself
 
@@ -175,10 +175,6 @@ class Engine:
     def accompany_invocation(self) -> None:
         """Start a heartbeat beside an invocation, if this process has had none for a minute. Raises nothing."""
         self._heartbeats.accompany()
-
-    async def deliver(self, hint: DeliverNow) -> None:
-        """Make the delivery attempt that a message asks for."""
-        await attempts.deliver_now(self._ports, hint.alarm_key)
 
     async def take_request(self, message: QueueMessage) -> None:
         """Start the response that a message of the `requests` queue asks for. Raise StoreError if storage fails."""

@@ -14,13 +14,18 @@ from shared.core import blobs, event_log, ids, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.backoff import POLL_MIN_MS, Random, poll_delay
 from shared.core.changesets import ChangeSet, Row
-from shared.core.delivery_transitions import first_attempt_alarm
+from shared.core.delivery_transitions import AT_ONCE, FirstAttempt, begin, first_alarm
 from shared.core.event_log import Event
-from shared.core.records import INLINE_BODY, Delivery, ExecutionMode, Record, Target
+from shared.core.records import INLINE_BODY, ExecutionMode, Record, Target
 from shared.core.states import Status, advance, event_type, finish, terminal_count
 
 DAY_MS = 86_400_000
 UNSTORED_MS = 600_000  # how long a response with `store: false` is kept after its end
+
+Firsts = Mapping[Target, FirstAttempt]
+"""When the first attempt of each delivery is made. What is missing is made at once."""
+
+NO_DELAY: Firsts = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,14 @@ def accept(record: Record, request: bytes, now_ms: int, events: tuple[Event, ...
     return ChangeSet(changed, alarms_in=(start,), rows=rows, writes_body=True)
 
 
-def accept_ended(record: Record, request: bytes, ending: Ending, now_ms: int, retention_ms: int) -> ChangeSet:
+def accept_ended(
+    record: Record, request: bytes, ending: Ending, now_ms: int, retention_ms: int, firsts: Firsts = NO_DELAY
+) -> ChangeSet:
     """Accept a response that has ended already, because its request could not be carried out.
 
     The event about its end gives the reason.
     """
-    ended = end(record, ending, now_ms, retention_ms)
+    ended = end(record, ending, now_ms, retention_ms, firsts)
     return replace(ended, rows=(*ended.rows, *request_rows(request)))
 
 
@@ -134,14 +141,18 @@ def announce_end(record: Record) -> ChangeSet | None:
     return ChangeSet(replace(record, upstream=replace(record.upstream, end_announced=True)))
 
 
-def end(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> ChangeSet:
-    """End the response: its status, its output, its delivery alarms, its purge alarm, and a `stop` alarm if needed.
+def end(record: Record, ending: Ending, now_ms: int, retention_ms: int, firsts: Firsts = NO_DELAY) -> ChangeSet:
+    """End the response: its status, its output, its deliveries, its purge alarm, and a `stop` alarm if needed.
 
     `retention_ms` is how long a response with `store: true` is kept after its end. If the work must stop, the epoch
-    advances, so that the holder of the run loses it.
+    advances, so that the holder of the run loses it. `firsts` says when each delivery begins. One that begins at once
+    is claimed, and whoever commits this sends it.
     """
     targets = record.request.targets(event_type(ending.status))
-    alarms = {target: first_attempt_alarm(record, target, now_ms) for target in targets}
+    plans = {target: firsts.get(target, AT_ONCE) for target in targets}
+    deliveries = {target: begin(record, target, first, now_ms) for target, first in plans.items()}
+    alarms = {target: first_alarm(record, one, plans[target].host) for target, one in deliveries.items()}
+    later = tuple(alarms[target] for target, one in deliveries.items() if not one.sending)
     purge_ms = now_ms + (retention_ms if record.request.store else UNSTORED_MS)
     purge = Alarm(purge_ms, Kind.PURGE, record.id, trace=record.trace)
     session_rows = _rows(keys.SESSION, ending.session) if ending.session else ()
@@ -153,7 +164,7 @@ def end(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Chang
         upstream=replace(
             record.upstream, id=ending.upstream_id or record.upstream.id, refusal=_refusal(record, ending)
         ),
-        deliveries=tuple(Delivery(Target(target), alarm_key=alarm.key) for target, alarm in alarms.items()),
+        deliveries=tuple(deliveries.values()),
         purge_key=purge.key,
         session_rows=len(session_rows),
     )
@@ -166,8 +177,7 @@ def end(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Chang
         alarms_in=(*alarms.values(), purge, *stops),
         rows=(*body_rows, *log_rows, *session_rows),
         writes_body=True,
-        wake_for=stops,
-        deliver_now=tuple(alarms.values()),
+        wake_for=(*stops, *later),
         attributes=ending.attributes,
     )
 

@@ -12,14 +12,16 @@ from shared.telemetry import spans
 from shared.telemetry.spans import MeasuredSpan
 
 
-async def send_event(ports: Ports, record: Record, delivery: Delivery) -> Answer:
+async def send_event(ports: Ports, record: Record, delivery: Delivery, number: int) -> Answer:
     """Send the event about a terminal response to the delivery's target, and return the outcome.
+
+    `number` is that of the attempt in its schedule.
 
     A callback is signed with all current secrets of the caller. If it has none, nothing is sent, and the outcome is the
     error `unsigned`.
     """
     event = responses.webhook_event(record, blobs.unpack(await ports.store.body(record)))
-    with _span(record, delivery) as span:
+    with _span(record, delivery, number) as span:
         if delivery.target is Target.CALLBACK:
             answer = await _call_back(ports, record, event, span.headers())
         else:
@@ -29,10 +31,10 @@ async def send_event(ports: Ports, record: Record, delivery: Delivery) -> Answer
     return answer
 
 
-def _span(record: Record, delivery: Delivery) -> MeasuredSpan:
+def _span(record: Record, delivery: Delivery, number: int) -> MeasuredSpan:
     address = record.request.address(delivery.target)
     if delivery.target is Target.CALLBACK:
-        return spans.callback_span(address, delivery.attempt - delivery.attempts_before)
+        return spans.callback_span(address, number)
     return spans.reply_span(address)
 
 

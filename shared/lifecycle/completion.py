@@ -6,10 +6,11 @@ from shared.core import blobs, event_log, response_transitions
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.records import Record
+from shared.deliveries import first_attempts
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import update
+from shared.runtime.unit_of_work import apply
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
@@ -29,8 +30,8 @@ async def end(
 
     `record` is the record as last read, or None if it was not read. With an epoch, the response is ended only while its
     run has that epoch. The alarm `held`, which the caller owns, is removed in the same transaction, also if the
-    response had ended before. If the outcome has no output, it gets the items of the stream: `items`, or else those in
-    the event log.
+    response had ended before. The deliveries that the end claims are begun. If the outcome has no output, it gets the
+    items of the stream: `items`, or else those in the event log.
     """
     record = record or await ports.store.read(response_id)
     if record and outcome.reads_body and not record.status.is_terminal:
@@ -39,15 +40,20 @@ async def end(
             outcome = endings.with_items(outcome, items or await _logged_items(ports, record))
         outcome = endings.without_echo(outcome, await credentials_of(ports, record))
 
-    def transition(current: Record) -> ChangeSet | None:
+    def transition(current: Record) -> tuple[ChangeSet | None, bool]:
         if current.status.is_terminal or (epoch is not None and current.run.epoch != epoch):
-            return None
+            return None, False
         ending = endings.ending_of(current, outcome)
         if endings.lost_session(outcome, ending):
             _log.warning("legacy.too_large", extra={"response": current.id})
-        return response_transitions.end(current, ending, ports.clock.now_ms(), ports.config.limits.retention_ms)
+        firsts = first_attempts.plan(ports, current, ending.status)
+        retention_ms = ports.config.limits.retention_ms
+        return response_transitions.end(current, ending, ports.clock.now_ms(), retention_ms, firsts), True
 
-    return await update(ports, record, response_id, transition, held)
+    record, is_ours = await apply(ports, record, response_id, transition, held)
+    if record and is_ours:
+        first_attempts.begin(ports, record)
+    return record
 
 
 async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:

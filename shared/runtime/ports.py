@@ -7,12 +7,12 @@ from typing import Protocol
 
 from shared.contract.callers import Callers
 from shared.core.outcomes import Answer
-from shared.core.records import Target
+from shared.core.records import Record, Target
 from shared.runtime.background import BackgroundTasks
 from shared.runtime.clock import Clock
 from shared.runtime.config import Config
-from shared.runtime.single_flight import InProgress, SingleFlight
-from shared.senders.admission import Admission
+from shared.runtime.single_flight import InProgress, SingleFlight, Turns
+from shared.senders.admission import Admission, Outlook
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.wakeups import Wakeups
@@ -31,6 +31,12 @@ class Sender(Protocol):
         `patience_s` seconds.
         """
 
+    def host(self, address: str) -> str:
+        """Return the host that circuit breaker and bulkhead go by, or an empty string if nothing is ever put off."""
+
+    def outlook(self, host: str, caller: str, *, first: bool) -> Outlook:
+        """Return when an attempt for a caller could begin now. This changes nothing."""
+
     async def vet(self, address: str) -> None:
         """Raise CallbackUrlRefused if nothing can be sent to the address, as far as that is known now."""
 
@@ -48,7 +54,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last three fields hold what this process keeps between its invocations.
+    """What the flows act with. The last four fields hold what this process keeps between its invocations.
 
     A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
     """
@@ -64,4 +70,5 @@ class Ports:
     config: Config = field(default_factory=Config)
     polls: SingleFlight[Progress] = field(default_factory=SingleFlight)  # by id of the response
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
-    recording: InProgress = field(default_factory=InProgress)  # attempts being recorded, by response and target
+    noting: InProgress = field(default_factory=InProgress)  # attempts being noted, by response and target
+    notes: Turns[Record] = field(default_factory=Turns)  # by id of the response

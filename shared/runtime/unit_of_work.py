@@ -69,8 +69,6 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet) -> Reco
     """
     record = await ports.store.commit(change)
     lifecycle.record_transition(before, change, ports.upstreams.of(record.request.model).operation)
-    for alarm in change.deliver_now:
-        await ports.wakeups.deliver(alarm.key)
     for alarm in change.wake_for:
         await ports.wakeups.sweep(shard_of(alarm.id), alarm.due_ms)
     if change.offers_run:

@@ -8,6 +8,7 @@ exception in a row ends the response in a way that reads nothing that could rais
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 
 from shared.core import delivery_transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
@@ -73,12 +74,15 @@ async def _take(
         now_ms = ports.clock.now_ms() + ahead_ms
         batch = due[start : start + MOVES_PER_TRANSACTION]
         try:
-            moved = await ports.store.move(shard, [(alarm, _next(ports, alarm, now_ms)) for alarm in batch])
+            moves = [_next(ports, alarm, now_ms) for alarm in batch]
+            moved = await ports.store.move(shard, [(move.alarm, move.to) for move in moves])
         except StoreError:
             _log.warning("sweep.cut_short", extra={"shard": shard})
             break
-        _measure_lag(batch, moved, now_ms - ahead_ms)
-        actions += [group.create_task(_act_safely(ports, alarm, now_ms)) for alarm in moved]
+        put_off = {move.to.key for move in moves if move.is_put_off}
+        taken = [alarm for alarm in moved if alarm.key not in put_off]
+        _measure_lag(batch, taken, now_ms - ahead_ms)
+        actions += [group.create_task(_act_safely(ports, alarm, now_ms)) for alarm in taken]
     return actions
 
 
@@ -100,7 +104,23 @@ async def _has_room(ports: Ports, actions: Sequence[asyncio.Task[None]], until_s
     return False
 
 
-def _next(ports: Ports, alarm: Alarm, now_ms: int) -> Alarm:
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """The move of an alarm. One that is put off is not acted on, and its attempt is not counted."""
+
+    alarm: Alarm
+    to: Alarm
+    is_put_off: bool = False
+
+
+def _next(ports: Ports, alarm: Alarm, now_ms: int) -> _Move:
+    """Return the move of an alarm that is due: to the end of its lease, or to the time until which it is put off."""
+    if alarm.kind is Kind.DELIVER and (later_ms := attempts.put_off_alarm(ports, alarm)):
+        return _Move(alarm, alarm.moved(later_ms), is_put_off=True)
+    return _Move(alarm, _leased(ports, alarm, now_ms))
+
+
+def _leased(ports: Ports, alarm: Alarm, now_ms: int) -> Alarm:
     """Return the alarm as it is moved before it is acted on, with its attempt counted."""
     if alarm.kind is not Kind.POLL:
         counted = alarm.counted + (alarm.kind is Kind.START)  # the try that this move precedes

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from shared.core.errors import StoreUnavailable
-from shared.storage.messages import DELIVERIES, RUNS, WAKEUPS, DeliverNow, RunOffer, Wakeup
+from shared.storage.messages import RUNS, WAKEUPS, RunOffer, Wakeup
 from shared.storage.queues import create_queue, queue_exists, send_message
 from shared.telemetry.logs import logger
 
@@ -67,10 +67,6 @@ class Wakeups:
             return
         if not await self._send(WAKEUPS, Wakeup(shard, at_s, until_s).encode(), delay_s):
             self._sent.pop((shard, at_s), None)  # the next call tries again
-
-    async def deliver(self, alarm_key: str) -> None:
-        """Ask for the delivery attempt of an alarm at once."""
-        await self._send(DELIVERIES, DeliverNow(alarm_key).encode(), 0)
 
     async def offer(self, response_id: str, epoch: int) -> None:
         """Offer the run of a response to a new holder, for this epoch."""
