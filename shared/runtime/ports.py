@@ -12,7 +12,7 @@ from shared.runtime.background import BackgroundTasks
 from shared.runtime.clock import Clock
 from shared.runtime.config import Config
 from shared.runtime.single_flight import InProgress, SingleFlight
-from shared.senders.admission import Admission
+from shared.senders.admission import Admission, Outlook
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.wakeups import Wakeups
@@ -29,6 +29,12 @@ class Sender(Protocol):
 
         Raises CircuitOpen if the circuit breaker of the host is open, and NoCapacity if no slot is free within
         `patience_s` seconds.
+        """
+
+    def outlook(self, address: str, caller: str, *, first: bool) -> Outlook:
+        """Return what an attempt would meet now: an open circuit breaker, a long line for a slot, or neither.
+
+        This changes nothing. It is an estimate, because other attempts may come first.
         """
 
     async def vet(self, address: str) -> None:

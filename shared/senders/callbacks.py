@@ -20,7 +20,7 @@ from dataclasses import KW_ONLY, dataclass, field
 import httpcore
 
 from shared.core.outcomes import Answer, SendError
-from shared.senders.admission import MAX_FIRSTS, MAX_RETRIES, Admission, AdmissionControl
+from shared.senders.admission import MAX_FIRSTS, MAX_RETRIES, Admission, AdmissionControl, Outlook
 from shared.senders.circuit_breaker import BreakerKey
 from shared.senders.pinned_dialer import PinnedDialer, ResolutionFailed, Resolve, system_resolve
 from shared.senders.url_policy import PORTS, CallbackUrlRefused, CheckedUrl, check_addresses, check_url, is_address
@@ -96,6 +96,10 @@ class CallbackSender:
         """Hold the right to make one attempt, as `AdmissionControl.admit`. Raises CircuitOpen or NoCapacity."""
         key = BreakerKey(caller, self._host(address))
         return self._admission.admit(key, first=first, patience_s=patience_s)
+
+    def outlook(self, address: str, caller: str, *, first: bool) -> Outlook:
+        """Return what an attempt would meet now, as `AdmissionControl.outlook`."""
+        return self._admission.outlook(BreakerKey(caller, self._host(address)), first=first)
 
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
