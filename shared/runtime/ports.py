@@ -32,10 +32,13 @@ class Sender(Protocol):
         """
 
     def host(self, address: str) -> str:
-        """Return the host that circuit breaker and bulkhead go by, or an empty string if nothing is ever put off."""
+        """Return the host that circuit breaker and bulkhead go by, or an empty string if attempts are never put off."""
 
     def outlook(self, host: str, caller: str, *, first: bool) -> Outlook:
-        """Return when an attempt for a caller could begin now. This changes nothing."""
+        """Return what an attempt would meet now: an open circuit breaker, a long line for a slot, or neither.
+
+        This changes nothing. It is an estimate, because other attempts may come first.
+        """
 
     async def vet(self, address: str) -> None:
         """Raise CallbackUrlRefused if nothing can be sent to the address, as far as that is known now."""
