@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from itertools import count
 
 from shared.core import delivery_transitions, ids, keys
 from shared.core.changesets import ChangeSet
@@ -38,15 +39,19 @@ async def redeliver(ports: Ports, record: Record, target: str | None) -> Record:
     return record
 
 
-async def _redeliver(ports: Ports, record: Record, target: str) -> Record | None:
-    """Begin a delivery again, unless it is being sent. Return the record, or None if it does not exist."""
+async def _redeliver(ports: Ports, record: Record, target: str, failure_key: str | None = None) -> Record | None:
+    """Begin a delivery again, unless its first attempt may be under way. Return the record, or None without one.
+
+    With a `failure_key`, it is begun again only if it is still the delivery that failed under this key.
+    """
+    later_ms = count()  # each try is a millisecond later, so that its alarm has a key of its own
 
     def transition(current: Record) -> tuple[ChangeSet | None, bool]:
         delivery = current.delivery(target)
-        if delivery is None or current.deleted:
+        if delivery is None or current.deleted or failure_key not in (None, delivery.failure_key):
             return None, False
         first = first_attempts.first_attempt(ports, current, delivery.target, again=True)
-        change = delivery_transitions.redeliver(current, delivery, first, ports.clock.now_ms())
+        change = delivery_transitions.redeliver(current, delivery, first, ports.clock.now_ms() + next(later_ms))
         return change, change is not None
 
     written, is_ours = await apply(ports, record, record.id, transition)
@@ -96,4 +101,4 @@ async def _recover_one(ports: Ports, key: str) -> bool:
     delivery = record.delivery(failed.target) if record else None
     if record is None or record.deleted or delivery is None or delivery.failure_key != key:
         return False
-    return await _redeliver(ports, record, failed.target) is not None
+    return await _redeliver(ports, record, failed.target, key) is not None

@@ -34,8 +34,8 @@ class Outlook:
     """What an attempt would meet that came now.
 
     `open_until_ms` is the time until which the circuit breaker is open, in unix milliseconds, or 0. `is_long` is true
-    if the line for a slot is so long that the attempt would probably not begin within 4 s. `is_free` is true if it would
-    not wait.
+    if the line for a slot is so long that the attempt would probably not begin within 4 s. `is_free` is true if the
+    attempt would not wait.
     """
 
     open_until_ms: int

@@ -16,7 +16,7 @@ from shared.core.keys import record_key
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.senders.url_policy import check_url
-from shared.storage.messages import DeliverNow, RunOffer, Wakeup
+from shared.storage.messages import RunOffer, Wakeup
 from tests.support import fast_loop
 from tests.support.fast_loop import skip
 from tests.support.stage import ANN, CALLBACK_URL, Stage
@@ -34,7 +34,6 @@ CALLS: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "recover": lambda engine: engine.recover(ANN, 0),
     "sweep": lambda engine: engine.sweep(Wakeup("a", 0)),
     "drive": lambda engine: engine.drive(RunOffer(ID, 1)),
-    "deliver": lambda engine: engine.deliver(DeliverNow(f"alarm|{1:013d}|deliver|{ID}|c")),
     "check": lambda engine: engine.check(),
 }
 

@@ -265,15 +265,16 @@ async def lossy(connection_string: str, service: str) -> AsyncIterator[LossyProx
 
 async def test_a_message_whose_connection_breaks_is_sent_again(connection_string: str) -> None:
     """With the service's own settings, a message whose connection breaks is sent again within the same call."""
+    response_id = new_id()
     async with lossy(connection_string, "Queue") as proxy, ports_of(proxy.through(connection_string)) as ports:
         await ports.wakeups.prepare()
         lost = proxy.lose(is_message)
-        await ports.wakeups.deliver("key")
+        await ports.wakeups.offer(response_id, 1)
     assert lost.happened.is_set()
-    async with Stage(connection_string) as stage, stage.queue(DELIVERIES) as queue:
+    async with Stage(connection_string) as stage, stage.queue(RUNS) as queue:
         message = await queue.receive_message()
     assert message is not None
-    assert orjson.loads(message.content) == {"alarm": "key"}
+    assert orjson.loads(message.content) == {"response": response_id, "epoch": 1}
 
 
 async def test_a_transaction_whose_connection_breaks_is_sent_again(connection_string: str) -> None:

@@ -25,7 +25,7 @@ from shared.runtime.clock import SystemClock
 from shared.runtime.config import Config, Rules
 from shared.runtime.ports import Ports
 from shared.storage.codec import encode_alarm
-from shared.storage.messages import DELIVERIES, HINTS, WAKEUPS, DeliverNow, Wakeup
+from shared.storage.messages import HINTS, WAKEUPS, Wakeup
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.table_client import Table
@@ -178,6 +178,11 @@ class Stage:
         self.upstream.first = Status.QUEUED
         return record
 
+    async def unfinished(self, caller: Caller = ANN, **fields: Any) -> Record:
+        """Create a response whose next poll finds it completed."""
+        self.upstream.course = [Status.COMPLETED]
+        return await self.create(caller, **fields)
+
     async def shown(self, response_id: str, caller: Caller = ANN) -> dict[str, Any]:
         """Return the response object as the caller reads it."""
         _, body = await self.engine.retrieve(caller, response_id)
@@ -249,13 +254,16 @@ class Stage:
         shard = shard_of(response_id)
         return [sent for sent in self.sent if sent.queue == WAKEUPS and sent.content["shard"] == shard]
 
-    def deliveries(self) -> list[DeliverNow]:
-        """Return the delivery messages that were sent so far."""
-        return [DeliverNow(sent.content["alarm"]) for sent in self.sent if sent.queue == DELIVERIES]
-
     async def deliver(self) -> None:
-        """Handle all delivery messages that were sent so far, concurrently."""
-        await asyncio.gather(*map(self.engine.deliver, self.deliveries()))
+        """Wait until the delivery attempts that this process has begun are over."""
+        await asyncio.gather(*self.ports.background.tasks)
+
+    async def crash(self) -> None:
+        """Cut off everything that this process does beside its calls, as a crash does."""
+        tasks = self.ports.background.tasks
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def queue(self, name: str) -> QueueClient:
         """Return a client of a queue that records what it sends."""

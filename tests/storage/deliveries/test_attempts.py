@@ -1,6 +1,8 @@
 """Delivery attempts: every target gets the terminal event at least once, always under the same id."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import orjson
@@ -11,10 +13,27 @@ from shared.core.alarms import Kind
 from shared.core.outcomes import SendError
 from shared.core.records import Delivery, Target
 from shared.core.states import DeliveryState
-from shared.deliveries.redelivery import DeliveryView
+from shared.deliveries.delivery_log import DeliveryView
 from shared.deliveries.retry_policy import SCHEDULE_MS
+from shared.senders.admission import Admission
 from tests.support.clocks import START_MS
-from tests.support.stage import ANN, CALLBACK_URL, SECRET, Stage
+from tests.support.fakes.peers import Gate, ScriptedReceiver
+from tests.support.stage import ANN, CALLBACK_URL, SECRET, Stage, until
+
+
+class LateReceiver(ScriptedReceiver):
+    """A receiver whose first attempt waits for a slot until the test opens the door."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        super().__init__(now_ms=now_ms)
+        self.door = Gate()
+
+    @asynccontextmanager
+    async def admit(self, address: str, caller: str, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
+        """Admit an attempt when the door is open."""
+        await self.door.wait()
+        async with super().admit(address, caller, first=first, patience_s=patience_s) as admission:
+            yield admission
 
 
 async def listed(stage: Stage, response_id: str) -> DeliveryView:
@@ -24,7 +43,7 @@ async def listed(stage: Stage, response_id: str) -> DeliveryView:
 
 
 async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
-    """The first attempt is made at once, on a message.
+    """The process that ends a response makes the first attempt at once, without a message.
 
     It sends the whole response in OpenAI's format, signed by Standard Webhooks.
     """
@@ -37,7 +56,7 @@ async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
     assert (event["object"], event["type"]) == ("event", "response.completed")
     assert (event["created_at"], event["timestamp"]) == (START_MS // 1000, "2027-01-15T08:00:00.000Z")
     assert event["data"] == await stage.shown(response_id)
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, attempt=1)
     assert await stage.kinds(response_id) == [Kind.PURGE]
 
 
@@ -51,8 +70,15 @@ async def test_the_attempts_are_listed(stage: Stage) -> None:
     begin_s = START_MS / 1000
     assert (delivery["target"], delivery["state"]) == ("callback", "pending")
     assert delivery["next_attempt_at"] == begin_s + 305
-    row = {"attempt": 1, "at": begin_s, "status": 500, "error": None, "duration_ms": 1, "next_at": begin_s + 5}
-    assert delivery["attempts"][0] == row
+    assert delivery["attempts"][0] == {
+        "attempt": 1,
+        "schedule": 1,
+        "at": begin_s,
+        "status": 500,
+        "error": None,
+        "duration_ms": 1,
+        "next_at": begin_s + 5,
+    }
     assert delivery["attempts"][1]["error"] == "timeout"
 
     await stage.fire_alarms(response_id)
@@ -62,29 +88,88 @@ async def test_the_attempts_are_listed(stage: Stage) -> None:
     assert delivery["webhook_id"] == stage.receiver.posts[0].headers["webhook-id"]
 
 
-async def test_a_lost_message_costs_fifteen_seconds(stage: Stage) -> None:
-    """If the message is lost, the alarm makes the attempt 15 s later."""
+async def test_a_crash_after_the_end_costs_twenty_seconds(stage: Stage) -> None:
+    """The alarm of the claim makes the next attempt 20 s later. What the first one did is not known."""
+    gate = stage.receiver.hold()
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await gate.reached.wait()
+    await stage.crash()
+    gate.open()
+    stage.receiver.posts.clear()
     await stage.fire_alarms(response_id)
-    assert stage.clock.ms == START_MS + 15_000
+    assert stage.clock.ms == START_MS + 20_000
+    delivery = await listed(stage, response_id)
+    assert (delivery["state"], len(stage.receiver.posts)) == ("delivered", 1)
+    assert [(one["attempt"], one["status"], one["error"]) for one in delivery["attempts"]] == [
+        (1, None, "unknown"),
+        (2, 200, None),
+    ]
+
+
+async def test_an_attempt_under_way_is_not_listed(stage: Stage) -> None:
+    """While the first attempt may be under way, there is nothing to list, and no next attempt is announced."""
+    gate = stage.receiver.hold()
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await gate.reached.wait()
+    delivery = await listed(stage, response_id)
+    assert (delivery["state"], delivery["attempts"], delivery["next_attempt_at"]) == ("pending", [], None)
+    gate.open()
+    await stage.deliver()
+
+
+async def test_an_end_that_many_see_is_sent_once(stage: Stage) -> None:
+    """If several processes see the end at the same moment, one of them ends the response, and only that one sends."""
+    record = await stage.unfinished(callback_url=CALLBACK_URL)
+    others = [await stage.process() for _ in range(2)]
+    await asyncio.gather(*(engine.retrieve(ANN, record.id) for engine in (stage.engine, *others)))
+
+    async def is_delivered() -> bool:
+        return not (await stage.delivery(record.id)).is_open
+
+    await until(is_delivered)
+    assert len(stage.receiver.posts) == 1
+    assert (await stage.delivery(record.id)).attempt == 1
+
+
+async def test_a_sweep_before_the_lease_is_over_sends_nothing(stage: Stage) -> None:
+    """While the first attempt is under way, its alarm is not due."""
+    gate = stage.receiver.hold()
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await gate.reached.wait()
+    stage.clock.advance(19)
+    assert await stage.sweep(response_id) == 0
+    gate.open()
+    await stage.deliver()
+    assert len(stage.receiver.posts) == 1
+
+
+async def test_a_process_that_must_not_work_between_its_invocations_leaves_the_send_to_a_sweep(stage: Stage) -> None:
+    """Nothing is claimed. The alarm is due at once, and a wake-up asks for the sweep."""
+    stage.limit(watch=False)
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    assert (stage.receiver.posts, (await stage.delivery(response_id)).attempt) == ([], 0)
+    assert stage.wakeups(response_id)[-1].delay_s == 0
+    await stage.sweep(response_id)
     assert (await stage.delivery(response_id)).state == "delivered"
 
 
-async def test_a_repeated_message_sends_nothing_again(stage: Stage) -> None:
-    """Copies of a message, at once or later, send the event once, because only one of them gets the claim."""
+async def test_a_send_that_would_begin_too_late_is_left_to_its_alarm(stage: Stage) -> None:
+    """An attempt takes 15 s at most, so it begins only while its alarm is at least 16 s away. Else nothing is written.
+
+    So no two attempts are ever under way at once.
+    """
+    receiver = stage.receiver = LateReceiver(now_ms=stage.clock.now_ms)
+    stage.change(senders={**stage.ports.senders, Target.CALLBACK: receiver})
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    await asyncio.gather(stage.deliver(), stage.deliver(), stage.deliver())
+    await receiver.door.reached.wait()
+    before = await stage.record(response_id)
+    stage.clock.advance(4.5)
+    receiver.door.open()
     await stage.deliver()
-    assert len(stage.receiver.posts) == 1
-    assert (await stage.delivery(response_id)).attempt == 1
-
-
-async def test_a_message_and_a_sweep_at_once_send_once(stage: Stage) -> None:
-    """A message that arrives when its alarm is due does not repeat the attempt."""
-    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    stage.clock.advance(15)
-    await asyncio.gather(stage.deliver(), stage.sweep(response_id))
-    assert len(stage.receiver.posts) == 1
+    assert (receiver.posts, await stage.record(response_id)) == ([], before)
+    await stage.fire_alarms(response_id)
+    assert (stage.clock.ms, len(receiver.posts)) == (START_MS + 20_000, 1)
 
 
 async def test_two_targets_of_one_response_do_not_collide(stage: Stage) -> None:

@@ -9,10 +9,9 @@ import orjson
 import pytest
 
 from local.stack.ports import free_port
-from shared.core.alarms import Alarm, Kind
 from shared.core.errors import StoreUnavailable
 from shared.core.ids import new_id
-from shared.storage.messages import DELIVERIES, HINTS, RUNS
+from shared.storage.messages import HINTS, RUNS
 from shared.storage.wakeups import Wakeups
 from tests.support.clocks import START_MS
 from tests.support.proxies.fault_proxy import StorageRequest
@@ -94,16 +93,6 @@ async def test_a_lost_wakeup_is_sent_when_it_is_requested_again(lossy: LossyProx
         assert stage.sent == [wakeup(NOW_S + 2, 2)] * 2
 
 
-async def test_a_delivery_is_requested_at_once_by_the_key_of_its_alarm(stage: Stage) -> None:
-    """A delivery message is visible at once, in the trigger's format, and names only the alarm."""
-    key = Alarm(START_MS, Kind.DELIVER, new_id(), "c").key
-    await stage.ports.wakeups.deliver(key)
-    async with stage.queue(DELIVERIES) as queue:
-        message = await queue.receive_message()
-    assert message is not None
-    assert orjson.loads(message.content) == {"alarm": key}
-
-
 async def test_a_run_is_offered_at_once_for_one_epoch(stage: Stage) -> None:
     """The offer of a run is visible at once, and names only the response and the epoch of its next holder."""
     response_id = new_id()
@@ -141,7 +130,6 @@ async def test_sending_never_raises(stage: Stage, connection_string: str) -> Non
         queues = {name: await opened.enter_async_context(lost.queue(name)) for name in HINTS}
         unreachable = Wakeups(queues, stage.clock.now_ms)
         await unreachable.sweep("a", START_MS)
-        await unreachable.deliver("key")
         await unreachable.offer(new_id(), 1)
         with pytest.raises(StoreUnavailable):
             await unreachable.missing()

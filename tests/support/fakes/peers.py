@@ -226,7 +226,8 @@ class Post:
 class ScriptedReceiver:
     """A sender whose receivers give these answers, of which the last is repeated. It records every post.
 
-    It admits attempts as the sender of callbacks does. While `is_busy` is set it has no capacity.
+    It admits attempts as the sender of callbacks does. While `is_busy` is set, its line is long and it has no capacity.
+    While `is_full` is set, it has no capacity although its line is short.
     """
 
     def __init__(self, *answers: int | SendError, now_ms: Callable[[], int] = lambda: 0) -> None:
@@ -235,6 +236,7 @@ class ScriptedReceiver:
         self.posts: list[Post] = []
         self.gate: Gate | None = None
         self.is_busy = False
+        self.is_full = False
         self.asked: list[tuple[bool, float]] = []  # admissions: whether it is a first attempt, and the patience in s
         self.admission = AdmissionControl(now_ms)
 
@@ -252,7 +254,7 @@ class ScriptedReceiver:
         key = BreakerKey(caller, self.host(address))
         async with self.admission.admit(key, first=first, patience_s=patience_s) as admission:
             self.asked.append((first, patience_s))
-            if self.is_busy:
+            if self.is_busy or self.is_full:
                 raise NoCapacity
             yield admission
 

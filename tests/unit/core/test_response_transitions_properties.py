@@ -208,5 +208,7 @@ def test_a_delivery_begins_as_pending() -> None:
     )
     after = ended(record, endings.cancelled(BORN_MS), BORN_MS).record
     assert after.deliveries == (
-        Delivery(Target.CALLBACK, alarm_key=Alarm(BORN_MS + 15_000, Kind.DELIVER, ID, "c").key),
+        Delivery(
+            Target.CALLBACK, attempt=1, sending=True, alarm_key=Alarm(BORN_MS + 20_000, Kind.DELIVER, ID, "c").key
+        ),
     )

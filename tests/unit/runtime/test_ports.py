@@ -137,8 +137,8 @@ async def test_two_processes_share_nothing_that_changes(clean_up: AsyncExitStack
 
     await first.polls.call("resp_1", poll)
     task = first.background.start(first.clock.sleep(0))
-    with first.recording.mark(("resp_1", "callback")):
-        assert ("resp_1", "callback") not in second.recording
+    with first.noting.mark(("resp_1", "callback")):
+        assert ("resp_1", "callback") not in second.noting
     assert (len(first.polls), len(second.polls)) == (1, 0)
     assert (first.background.tasks, second.background.tasks) == ((task,), ())
     await task
