@@ -52,7 +52,6 @@ class Delivery:
 
     target: Target
     state: DeliveryState = DeliveryState.PENDING
-    schedule: int = 1
     attempt: int = 0  # counted over all schedules
     attempts_before: int = field(default=0, metadata=column("before"))  # attempts in earlier schedules
     # The row key of its alarm as of the last attempt that was claimed or noted here. Sweeps move the alarm.
@@ -60,6 +59,7 @@ class Delivery:
     sending: bool = False  # the first attempt of the schedule was claimed with the alarm above, and is not noted yet
     address_refused: bool = field(default=False, metadata=column("refused"))  # the last attempt met a refused address
     failure_key: str = field(default="", metadata=column("failed"))  # the key of the index row for recoveries
+    schedule: int = 1
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # members that only a newer version knows
 
     @property

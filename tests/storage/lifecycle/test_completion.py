@@ -106,6 +106,7 @@ async def test_an_ended_response_stays_as_it_is(stage: Stage) -> None:
     """An end of a response that has ended changes nothing. It removes the caller's alarm and returns the record."""
     made = await running(stage)
     (poll,) = await stage.alarms(made.id)
+    stage.receiver.is_full = True
     first = await end(stage.ports, made, made.id, endings.cancelled(START_MS))
     for known in (made, first, None):
         assert await end(stage.ports, known, made.id, completed(), poll) == first

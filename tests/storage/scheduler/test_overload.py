@@ -208,4 +208,4 @@ async def test_a_callback_without_a_slot_is_neither_counted_nor_given_up(stage: 
 
     stage.receiver.is_busy = False
     await stage.fire_alarms(response_id)
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, attempt=1)

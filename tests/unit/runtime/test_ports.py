@@ -149,5 +149,5 @@ async def test_a_changed_copy_keeps_what_the_process_keeps(clean_up: AsyncExitSt
     before = await ports(clean_up)
     after = replace(before, config=Config(limits=Limits(deadline_ms=1)))
     assert after.config != before.config
-    for name in ("polls", "background", "recording", "store", "clock"):
+    for name in ("polls", "background", "noting", "notes", "store", "clock"):
         assert getattr(after, name) is getattr(before, name), name

@@ -187,7 +187,8 @@ def test_an_attempt_reads_back_with_every_member() -> None:
     """Callers read all members, also those that are null."""
     entry = AttemptEntry(attempt=2, at=1_800_000_000.5, status=None, error="dns", duration_ms=7, next_at=None)
     facts = encode_attempt(entry)
-    assert orjson.loads(facts).keys() == {"row_version", "attempt", "at", "status", "error", "duration_ms", "next_at"}
+    names = {"row_version", "attempt", "at", "status", "error", "duration_ms", "next_at", "schedule"}
+    assert orjson.loads(facts).keys() == names
     assert decode_attempt(facts) == entry
 
 
