@@ -6,7 +6,8 @@ RUN := $(VENV)/bin/python
 SETUP := $(PYTHON) -m local.environments
 BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 # What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
-TOOLS := openai-2 langchain agents-sdk llmock node-clients infra conformance
+TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
+TOOLS += node-clients infra conformance
 PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core contract

@@ -106,11 +106,15 @@ def traced(route: str | None, answer: Answer) -> Answer:
 def _refusal(error: ServiceError) -> Response:
     """Return the answer of an error. Every 5xx and 429 says when to try again.
 
-    Without Retry-After, the .NET client repeats a request three times within 0.1 s (RFC 9110, section 10.2.3).
+    Without Retry-After, the .NET client repeats a request three times within 0.1 s (RFC 9110, section 10.2.3). The
+    other SDKs of OpenAI repeat a 409 and a 429, unless `x-should-retry` says that it is in vain.
     """
     is_temporary = error.status >= 500 or error.status == 429
     wait_s = error.retry_after_s or (RETRY_AFTER_S if is_temporary else None)
-    return as_json(error.envelope(), error.status, {"Retry-After": str(wait_s)} if wait_s else {})
+    headers = {"Retry-After": str(wait_s)} if wait_s else {}
+    if error.is_final:
+        headers["x-should-retry"] = "false"
+    return as_json(error.envelope(), error.status, headers)
 
 
 def as_json(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -6,10 +6,11 @@ Two things are added to it.
 * A number without a 64-bit form keeps its digits. orjson would round 2^64 to a float. Such a number is a Fragment,
   which orjson writes as it stands, so it reaches the other side unchanged.
 * The tolerant reading accepts what other readers accept: half of a surrogate pair, NaN and Infinity, control characters
-  in a text, bytes that are not UTF-8, a byte order mark. It is for answers that are lost if they are not read.
-  What JSON has no word for becomes U+FFFD or null.
+  in a text, bytes that are not UTF-8, a byte order mark, UTF-16 with one. It is for answers that are lost if they are
+  not read. What JSON has no word for becomes U+FFFD or null.
 """
 
+import codecs
 import json
 import math
 import re
@@ -44,7 +45,9 @@ def read_tolerantly(text: bytes | str) -> Any:
 
 
 def _characters(text: bytes | str) -> str:
-    return text if isinstance(text, str) else text.decode(errors="replace")
+    if isinstance(text, str):
+        return text
+    return text.decode("utf-16" if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8", "replace")
 
 
 def _has_long_number(text: bytes | str) -> bool:

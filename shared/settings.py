@@ -12,6 +12,7 @@ from shared.core.errors import SettingsError
 
 _UNRESOLVED = "@Microsoft.KeyVault("
 _DAY_S = 86_400
+_SUFFIX = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,8}")
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
@@ -91,10 +92,14 @@ def telemetry_target(environment: Mapping[str, str] = os.environ) -> str:
 def _storage_uris(environment: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Return the addresses of the tables and of the queues, for an account that is reached by identity.
 
-    Azure's other clouds have addresses of their own. There, both services are named, or one of them.
+    Azure's other clouds have addresses of their own. There, both services are named, or one of them, or the end of
+    their addresses, which Azure's extensions read, too.
     """
     account = environment.get("AzureWebJobsStorage__accountName", "").strip()
-    named = f"https://{account}.%s.core.windows.net" if account else ""
+    suffix = environment.get("AzureWebJobsStorage__endpointSuffix", "").strip() or "core.windows.net"
+    if not _SUFFIX.fullmatch(suffix):
+        raise SettingsError("AzureWebJobsStorage__endpointSuffix must be a domain such as core.windows.net")
+    named = f"https://{account}.%s.{suffix}" if account else ""
     table = _service_uri(environment, "AzureWebJobsStorage__tableServiceUri")
     queue = _service_uri(environment, "AzureWebJobsStorage__queueServiceUri")
     found = (

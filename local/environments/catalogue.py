@@ -55,10 +55,21 @@ def conformance() -> Environment:
     return PythonPackages(VENV / "conformance", requirements, ROOT / "requirements.txt", python=python)
 
 
+def llama_stack() -> Environment:
+    """Return llama-stack's server, which needs Python 3.12 or newer."""
+    python = newest("3.13") or newest("3.12")
+    if python is None:
+        raise LeftOut("there is no Python 3.12 or 3.13 here")
+    return PythonPackages(VENV / "llama-stack", NODE_CLIENTS / "llama-stack.txt", python=python)
+
+
+CLIENTS = ("openai-2", "langchain", "agents-sdk")
+UPSTREAMS = ("llmock", "agentserver", "agent-framework-hosting", "litellm")
 ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
     "app": app,
     "azurite": azurite,
-    **{name: peer(name) for name in ("openai-2", "langchain", "agents-sdk", "llmock")},
+    **{name: peer(name) for name in (*CLIENTS, *UPSTREAMS)},
+    "llama-stack": llama_stack,
     "node-clients": node_clients,
     "infra": infra,
     "conformance": conformance,

@@ -1,4 +1,4 @@
-"""The finished items of a stream, for an end that comes without the output. Pure.
+"""The items of an output: as an answer has them, and from a stream for an end that comes without. Pure.
 
 Some upstreams stream every item and leave the `output` of the terminal event empty or out. Work that breaks off has no
 other output either. https://developers.openai.com/api/reference/resources/responses/streaming-events
@@ -15,6 +15,35 @@ from shared.core import blobs
 from shared.core.event_log import Event
 
 _DONE = "response.output_item.done"
+_TEXT_DONE, _TEXT_DELTA = "response.output_text.done", "response.output_text.delta"
+
+
+def items_in(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the output of an answer as a list of items.
+
+    Some servers give one item without a list, or only a text, as the output or as the content of a message.
+    """
+    output = answer.get("output")
+    if isinstance(output, str):
+        return message(output)
+    listed = output if isinstance(output, list) else [output]
+    return [_with_parts(item) for item in listed if isinstance(item, dict) and item]
+
+
+def message(text: object) -> list[dict[str, Any]]:
+    """Return an output with this text, or none without one."""
+    if not isinstance(text, str) or not text:
+        return []
+    return [{"id": "msg_0", "type": "message", "role": "assistant", "status": "completed", "content": _parts(text)}]
+
+
+def _with_parts(item: dict[str, Any]) -> dict[str, Any]:
+    is_text = item.get("type") == "message" and isinstance(item.get("content"), str)
+    return {**item, "content": _parts(item["content"])} if is_text else item
+
+
+def _parts(text: str) -> list[dict[str, Any]]:
+    return [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
 
 
 class OutputItems:
@@ -27,23 +56,36 @@ class OutputItems:
         self.clear()
 
     def take(self, event: Event) -> None:
-        """Add the item of an event as callers see it. Other events are ignored. A repeated index replaces its item."""
-        if event.kind != _DONE or self.is_oversized:
+        """Add the item of an event as callers see it. Other events are ignored. A repeated index replaces its item.
+
+        Some servers tell texts and no items. A text counts until the item of its index is done.
+        """
+        if event.kind not in (_DONE, _TEXT_DONE, _TEXT_DELTA) or self.is_oversized:
             return
         said = json_text.read_tolerantly(event.body)
-        if isinstance(said.get("item"), dict):
-            self._put(self._index(said), zlib.compress(orjson.dumps(said["item"]), 1))
+        if event.kind != _DONE:
+            self._texts.take(said, is_whole=event.kind == _TEXT_DONE)
+        elif isinstance(said.get("item"), dict):
+            index = self._index(said)
+            self._texts.drop(index)
+            self._put(index, zlib.compress(orjson.dumps(said["item"]), 1))
 
     def clear(self) -> None:
         """Forget everything, because the work begins anew."""
         self._packed: dict[int, bytes] = {}
+        self._texts = _Texts()
         self._size = 0
         self.is_oversized = False
 
     @property
     def items(self) -> list[dict[str, Any]]:
         """The items in the order of their indexes, or none if they are too large together."""
-        return [] if self.is_oversized else [blobs.unpack(self._packed[index]) for index in sorted(self._packed)]
+        if self.is_oversized:
+            return []
+        told = self._texts.messages()
+        done = {index: blobs.unpack(packed) for index, packed in self._packed.items()}
+        found = {**told, **done}
+        return [found[index] for index in sorted(found)]
 
     def _index(self, said: Mapping[str, Any]) -> int:
         index = said.get("output_index")
@@ -54,3 +96,35 @@ class OutputItems:
         self._packed[index] = packed
         if self._size > blobs.MAX_PACKED:
             self._packed, self._size, self.is_oversized = {}, 0, True
+
+
+class _Texts:
+    """The texts of items that are not done, up to a limit. Above it there are none."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, dict[str, list[str]]] = {}  # by the indexes of the item and of its part
+        self._size = 0  # characters
+
+    def take(self, said: Mapping[str, Any], *, is_whole: bool) -> None:
+        """Add the text of an event: the whole one of a part, or a further piece."""
+        index, text = said.get("output_index", 0), said.get("text" if is_whole else "delta")
+        if not isinstance(index, int) or not isinstance(text, str) or self._size > blobs.MAX_PACKED:
+            return
+        pieces = self._pieces.setdefault(index, {}).setdefault(str(said.get("content_index")), [])
+        if is_whole:
+            self._size -= sum(map(len, pieces))
+            pieces.clear()
+        pieces.append(text)
+        self._size += len(text)
+        if self._size > blobs.MAX_PACKED:
+            self._pieces.clear()
+
+    def drop(self, index: int) -> None:
+        """Forget the texts of an item, because it is done."""
+        parts = self._pieces.pop(index, {})
+        self._size -= sum(len(piece) for pieces in parts.values() for piece in pieces)
+
+    def messages(self) -> dict[int, dict[str, Any]]:
+        """Return a message for each item that has a text, by its index."""
+        texts = {index: "".join(map("".join, parts.values())) for index, parts in self._pieces.items()}
+        return {index: {**one, "id": f"msg_{index}"} for index, text in texts.items() for one in message(text)}

@@ -13,11 +13,13 @@ from typing import Any, TypedDict
 
 import orjson
 
+from shared import json_text
 from shared.contract import upstream_errors
 from shared.contract.identifiers import our_names, with_our_names
+from shared.contract.output_items import items_in
 from shared.contract.redaction import without_credentials
 from shared.contract.upstream_errors import ReportedError
-from shared.core import ids
+from shared.core import blobs, ids
 from shared.core.records import Record
 from shared.core.states import Status, event_type
 
@@ -56,6 +58,13 @@ _DEFAULTS: dict[str, Any] = {
     "metadata": {},
 }
 _TYPE = "server_error"
+_REASONS = (
+    "error",
+    "last_error",
+    "errors",
+    "status_details",
+    "incomplete_details",
+)  # where servers say why work failed
 # The fields of which the contract allows no null. An upstream's null there is an omission.
 _NEVER_NULL = frozenset({"model", "object", "output", "parallel_tool_calls", "text", "tool_choice", "tools"})
 _FUNCTION = {"description": None, "parameters": None, "strict": None}
@@ -130,6 +139,15 @@ def failure(code: str, message: str, kind: str | None = None, param: str | None 
 def encode(value: Mapping[str, Any]) -> bytes:
     """Return the JSON text of an object. The same object always gives the same bytes."""
     return orjson.dumps(value)
+
+
+def stored_text(record: Record, packed: bytes) -> bytes:
+    """Return the JSON text of a stored response object, as callers may read it.
+
+    `packed` is as stored. One of an older version may have credentials, which are masked here.
+    """
+    text = blobs.expand(packed)
+    return text if record.request.masked else encode(without_credentials(json_text.read_tolerantly(text)))
 
 
 def webhook_event(record: Record, response: Mapping[str, Any]) -> WebhookEvent:
@@ -207,20 +225,20 @@ def _identity(record: Record, status: Status) -> dict[str, Any]:
 def _outcome(status: Status, shown: Mapping[str, Any], ended_ms: int) -> dict[str, Any]:
     """Return the fields whose value depends on the status."""
     failed, incomplete = status is Status.FAILED, status is Status.INCOMPLETE
-    output = [item for item in shown["output"] if isinstance(item, dict)] if isinstance(shown["output"], list) else []
     return {
         "completed_at": ended_ms // 1000 if status is Status.COMPLETED else None,
-        "error": _error(shown["error"]) if failed else None,
+        "error": _error(shown) if failed else None,
         "incomplete_details": shown["incomplete_details"] if incomplete else None,
-        "output": [] if status is Status.CANCELLED else output,
+        "output": [] if status is Status.CANCELLED else items_in(shown),
         "usage": _usage(shown["usage"]),
     }
 
 
-def _error(error: object) -> dict[str, Any]:
+def _error(shown: Mapping[str, Any]) -> dict[str, Any]:
     # AI SDK 7 and mastra reject a response whose error has no type
-    reported = upstream_errors.error_in({"error": error}) or ReportedError()
-    return _given(error) | {
+    said = next((found for name in _REASONS if (found := shown.get(name))), None)
+    reported = upstream_errors.error_in({"error": said}) or ReportedError()
+    return _given(shown["error"]) | {
         "code": reported.code or "server_error",
         "message": reported.message or "The upstream gave no reason.",
         "type": reported.type or _TYPE,

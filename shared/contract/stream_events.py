@@ -9,6 +9,7 @@ https://developers.openai.com/api/reference/resources/responses/streaming-events
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shared import json_text
 from shared.contract import responses, sse
 from shared.contract.identifiers import our_names, with_our_names
 from shared.contract.redaction import without_credentials
@@ -80,6 +81,13 @@ def terminal_events(status: Status, response: Mapping[str, Any]) -> tuple[Event,
     error = response["error"]
     told = {"code": error["code"], "message": error["message"], "param": error.get("param")}
     return _event("error", told), event
+
+
+def stored_events(record: Record, events: tuple[Event, ...]) -> tuple[Event, ...]:
+    """Return stored events as callers may read them. Those of an older version may have credentials, masked here."""
+    if record.request.masked:
+        return events
+    return tuple(_event(one.kind, without_credentials(json_text.read_tolerantly(one.body))) for one in events)
 
 
 def frames(response_id: str, first: int, events: Sequence[Event], *, ends: bool = False) -> bytes:

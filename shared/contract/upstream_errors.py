@@ -4,7 +4,12 @@
     {"error": "text"}, {"error": "name", "message": …}  Ollama, gateways
     {"detail": "text"}, {"detail": [{"loc", "msg"}]}    FastAPI: llama-stack, vLLM
     {"message", "code"}, {"object": "error", …}         vLLM, gateways
+    {…, "details": [{"message", "param"}]}              Azure: a general message, and the reasons beside it
+    {"title", "errors": {"field": ["text"]}}            ASP.NET: the same
     [{"error": …}]                                      Google
+    {"fault": {"faultstring"}}                          Apigee
+    {"base_resp": {"status_code", "status_msg"}}        MiniMax
+    {"errors": [{"message"}]}, {"code", "msg"}          gateways
     text, a page in HTML                                proxies
 
 In a stream the same stands in an `error` event, in an event without a type, or in a `response.failed` without response.
@@ -23,8 +28,16 @@ from shared.json_text import InvalidJson
 
 MAX_MESSAGE = 2_000  # characters
 MAX_CODE = 100  # characters
-_MESSAGES = ("message", "msg", "detail", "details", "error_description", "error_message", "errors", "title", "reason")
-_CODES = ("code", "error_code")
+_MESSAGES = (
+    *("message", "msg", "detail", "details", "error_description", "error_message"),
+    *("errors", "title", "reason", "faultstring", "status_msg"),
+)
+_DETAILS = ("detail", "details", "errors")
+_PLACES = ("loc", "path", "param", "target", "field")
+_CODES = ("code", "error_code", "errorcode", "status_code")
+_ENVELOPES = ("error", "detail", "fault", "base_resp")
+_TYPELESS = (*_ENVELOPES, "errors")  # what shows an error in an event without a type
+_SIGNS = (*_ENVELOPES, "errors", "message", "msg", "error_message")  # of an error, in a body that is no response
 _MAX_LEVELS = 5
 _TITLE = re.compile(r"<title[^>]*>([^<]+)</title>", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -64,7 +77,7 @@ def error_in_result(body: object) -> ReportedError | None:
     """
     if isinstance(body, list):
         return error_in_result(body[0]) if len(body) == 1 else None
-    if not isinstance(body, dict) or not (any(body.get(name) for name in ("error", "detail", "message"))):
+    if not isinstance(body, dict) or not any(body.get(name) for name in _SIGNS):
         return None
     return error_in(body) or ReportedError()
 
@@ -81,7 +94,7 @@ def error_in_event(sent: Mapping[str, Any]) -> ReportedError | None:
 def _is_error(sent: Mapping[str, Any]) -> bool:
     kind = sent.get("type")
     if not isinstance(kind, str) or not kind:
-        return bool(sent.get("error")) or _is_bare(sent)
+        return any(sent.get(name) for name in _TYPELESS) or _is_bare(sent)
     if kind == "response.failed":
         return not isinstance(sent.get("response"), dict)
     if kind in ("error", "response.error"):
@@ -111,7 +124,7 @@ def _of_object(body: Mapping[str, Any]) -> ReportedError:
 
 
 def _inner(body: Mapping[str, Any]) -> object:
-    inner = body.get("error") or body.get("detail")
+    inner = next((found for name in _ENVELOPES if (found := body.get(name))), None)
     if isinstance(inner, list) and len(inner) == 1 and "error" in body:
         inner = inner[0]
     return inner if isinstance(inner, dict) else body.get("error")
@@ -134,11 +147,26 @@ def _with_text(own: ReportedError, text: str) -> ReportedError:
 def _members(body: Mapping[str, Any]) -> ReportedError:
     kind = _name(body.get("type"), str)
     return ReportedError(
-        next((text for name in _MESSAGES if (text := _words(body.get(name)))), "")[:MAX_MESSAGE],
+        _message(body)[:MAX_MESSAGE],
         next((code for name in _CODES if (code := _name(body.get(name)))), None) or _status(body.get("status")),
         None if kind in ("error", "response.error", "response.failed") else kind,
-        _name(body.get("param"), str) or _place(body.get("detail")),
+        _name(body.get("param"), str) or next((place for name in _DETAILS if (place := _place(body.get(name)))), None),
     )
+
+
+def _message(body: Mapping[str, Any]) -> str:
+    """Return the message of an object, and behind it the reasons that stand beside it."""
+    name, text = next(((name, text) for name in _MESSAGES if (text := _words(body.get(name)))), ("", ""))
+    reasons = next((more for one in _DETAILS if one != name and (more := _reasons(body.get(one)))), "")
+    return f"{text.rstrip('.:')}: {reasons}" if text and reasons not in text else text or reasons
+
+
+def _reasons(details: object) -> str:
+    """Return the words of a list of objects, or of an object with texts by field. Nothing else is a list of reasons."""
+    if isinstance(details, dict):
+        told = {field: _words(value) for field, value in details.items() if isinstance(value, list)}
+        return "; ".join(f"{_path(field)}: {text}" for field, text in told.items() if text)
+    return _words([one for one in details if isinstance(one, dict)]) if isinstance(details, list) else ""
 
 
 def _name(value: object, kinds: type | UnionType = str | int) -> str | None:
@@ -168,12 +196,17 @@ def _words(value: object, levels: int = _MAX_LEVELS) -> str:
 
 
 def _place(details: object) -> str | None:
-    """Return the field that FastAPI's first detail is about, such as `input.0.role`."""
+    """Return the field that the first detail is about, such as `input.0.role`."""
     first = details[0] if isinstance(details, list) and details else None
-    path = first.get("loc") if isinstance(first, dict) else None
-    if not isinstance(path, list):
-        return None
-    return ".".join(str(one) for one in path if one != "body" and isinstance(one, str | int))[:MAX_CODE] or None
+    found = next((first[name] for name in _PLACES if first.get(name)), None) if isinstance(first, dict) else None
+    if isinstance(found, list):
+        found = ".".join(str(one) for one in found if one != "body" and isinstance(one, str | int))
+    return _path(found) or None if isinstance(found, str) else None
+
+
+def _path(found: str) -> str:
+    """Return the path of a field. `$` is the body in some of them."""
+    return found.removeprefix("$").removeprefix(".")[:MAX_CODE]
 
 
 def _plain(text: str) -> str:

@@ -25,6 +25,54 @@ _ENDS = {
 }
 
 
+# Statuses in lower case and with one underscore between words, and what other servers say in their place.
+_STATUSES = {**{str(status): status for status in Status}, "canceled": Status.CANCELLED}
+_SYNONYMS = {
+    **dict.fromkeys(("complete", "succeeded", "success", "done", "finished"), Status.COMPLETED),
+    **dict.fromkeys(("error", "errored", "expired", "timed_out", "timeout"), Status.FAILED),
+    **dict.fromkeys(("pending", "waiting", "created", "scheduled", "submitted"), Status.QUEUED),
+    "aborted": Status.CANCELLED,
+}
+_BETWEEN_WORDS = re.compile(r"[\s-]+")
+_WRAPPERS = ("response", "data", "result")
+
+
+def response_in(body: object) -> dict[str, Any] | None:
+    """Return the response object in a JSON answer, with a status of the contract. None means that there is none.
+
+    Some gateways put it into an envelope or a list, write the status in capitals or in words of their own, or leave it
+    out. Of an object that can only be a response, an unknown status is one of unfinished work.
+    """
+    if isinstance(body, list):
+        return response_in(body[0]) if len(body) == 1 else None
+    if not isinstance(body, dict):
+        return None
+    is_whole = body.get("object") == "response" or "output" in body
+    if not is_whole and not body.get("error"):
+        for name in _WRAPPERS:
+            if inner := response_in(body.get(name)):
+                return inner
+    status = _shown_status(body) if is_whole else _exact_status(body)
+    if status is None:
+        return None
+    return body if body.get("status") == status else {**body, "status": str(status)}
+
+
+def _exact_status(answer: Mapping[str, Any]) -> Status | None:
+    said = answer.get("status")
+    return Status(said) if isinstance(said, str) and said in list(Status) else None
+
+
+def _shown_status(answer: Mapping[str, Any]) -> Status:
+    """Return the status of an object that can only be a response. Without a word, its content shows it."""
+    if word := _word(answer):
+        return _STATUSES.get(word) or _SYNONYMS.get(word, Status.IN_PROGRESS)
+    if answer.get("error"):
+        return Status.FAILED
+    has_content = any(answer.get(name) for name in ("output", "output_text", "completed_at", "usage"))
+    return Status.COMPLETED if has_content else Status.IN_PROGRESS
+
+
 def kind_of(sent: Mapping[str, Any]) -> str | None:
     """Return the type of an upstream's event, or None if it has no valid type.
 
@@ -50,6 +98,11 @@ def is_about_response(sent: Mapping[str, Any]) -> bool:
     """Return whether an event is a sign of the work, and not a heartbeat of the transport."""
     kind = kind_of(sent)
     return kind is not None and not _HEARTBEAT.fullmatch(kind)
+
+
+def is_opening(sent: Mapping[str, Any]) -> bool:
+    """Return whether an event is about the response as a whole, before its output."""
+    return kind_of(sent) in _OPENING
 
 
 def status_after(sent: Mapping[str, Any]) -> Status:
@@ -85,10 +138,13 @@ def answer_in(sent: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _status(answer: Mapping[str, Any] | None) -> Status | None:
-    try:
-        return Status(str((answer or {}).get("status")))
-    except ValueError:
-        return None
+    return _STATUSES.get(_word(answer or {}))
+
+
+def _word(answer: Mapping[str, Any]) -> str:
+    """Return the status that an answer names, in lower case and with underscores, or an empty string."""
+    said = answer.get("status")
+    return _BETWEEN_WORDS.sub("_", said.strip().lower()) if isinstance(said, str) else ""
 
 
 class Numbering:
@@ -140,12 +196,61 @@ class ItemProgress:
             self._is_answer |= item.get("type") != "reasoning"
             self._is_cut |= item.get("status") == Status.INCOMPLETE
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an item was begun and is not done."""
+        return not self._begun <= self._done
+
     def end(self) -> Status | None:
         """Return the status of the work if its stream ends here without a terminal event, or None if it has broken off.
 
         OpenRouter closes some streams after the last item. So the work is done if every item that was begun is done,
         and one of them is more than a thought.
         """
-        if not self._is_answer or not self._begun <= self._done:
+        if not self._is_answer or self.is_open:
             return None
         return Status.INCOMPLETE if self._is_cut else Status.COMPLETED
+
+
+class OutputBeginnings:
+    """Finds where an upstream begins its output again: after a crash, Microsoft's agent server does so in one stream.
+
+    A second `response.in_progress` says so, with the items that stay. But others send it as a heartbeat. The next item
+    decides: if the output begins again, it has the place of one that was begun before, or an item stays whose end was
+    never told.
+    """
+
+    def __init__(self, *, is_resumed: bool = False) -> None:
+        """With `is_resumed`, the items that were told before are unknown. There is at least one."""
+        self._begun = {0} if is_resumed else set()
+        self._unfinished: set[int] = set()
+        self._kept: list[Any] | None = None
+
+    def take(self, sent: Mapping[str, Any]) -> list[Any] | None:
+        """Note a new event of the stream.
+
+        Returns the items that stay if the output begins again with this event, and None if it goes on.
+        """
+        kind, index = sent.get("type"), sent.get("output_index")
+        if kind == "response.in_progress":
+            output = (answer_in(sent) or {}).get("output")
+            self._kept = output if isinstance(output, list) else []
+        if not isinstance(index, int) or index < 0:
+            return None
+        kept, self._kept = self._kept, None
+        if kind == "response.output_item.done":
+            self._unfinished.discard(index)
+        if kind != "response.output_item.added":
+            return None
+        is_again = kept is not None and (index in self._begun or self._ends_unfinished(kept[:index]))
+        if is_again:
+            self._begun, self._unfinished = set(range(index)), set()
+        self._begun.add(index)
+        self._unfinished.add(index)
+        return (kept or [])[:index] if is_again else None
+
+    def _ends_unfinished(self, kept: list[Any]) -> bool:
+        done = (
+            index for index, item in enumerate(kept) if isinstance(item, dict) and item.get("status") == "completed"
+        )
+        return not self._unfinished.isdisjoint(done)

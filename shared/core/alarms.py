@@ -44,6 +44,7 @@ class Alarm:
     target: str = ""
     attempt: int = 0  # times it has fired since a success last reset the count
     tries: int = 0  # errors of the upstream in a row, or unclaimed offers of a run in a row
+    unusable: int = 0  # how many of these errors are answers without a response object, or with an error in its place
     counted: int = 0  # tries that may have begun work upstream, the one under way included
     token: str = ""  # the upstream's continuation token
     include: tuple[str, ...] = ()  # what the upstream is asked to add to the answer of a poll

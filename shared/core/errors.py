@@ -22,6 +22,7 @@ UpstreamError                the upstream's fault
   UpstreamUnusable           its answer cannot be used
     UpstreamOversized        it is larger, or nested deeper, than we keep
     UpstreamInvalid          it is not a response object
+      UpstreamUndecodable    it is compressed in another way than it says, or than was asked for
       UpstreamUnnamed        it is one of unfinished work, and has no id to ask for
 StoreError                   storage's fault
   Conflict                   another write came first: read again, decide again
@@ -44,6 +45,7 @@ class ServiceError(Exception):
 
     status = 500
     type = "server_error"
+    is_final = False  # whether it is known that no repeat of the request has another answer
 
     def __init__(
         self,
@@ -118,6 +120,8 @@ class Misconfigured(ServiceError):
 
 class RefusedByUpstream(ServiceError):
     """The upstream's own 4xx about the request, passed on with its status and message."""
+
+    is_final = True
 
     def __init__(self, refusal: "UpstreamRefused") -> None:
         super().__init__(refusal.message, param=refusal.param, code=refusal.code)
@@ -227,6 +231,12 @@ class UpstreamInvalid(UpstreamUnusable):
 
     code = "upstream_invalid"
     message = "The upstream's answer is not a response object."
+
+
+class UpstreamUndecodable(UpstreamInvalid):
+    """The upstream's answer is damaged inside its compression, or compressed in a way that was not asked for."""
+
+    message = "The upstream's answer cannot be decompressed."
 
 
 class UpstreamUnnamed(UpstreamInvalid):

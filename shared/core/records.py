@@ -88,6 +88,7 @@ class RequestInfo:
     callback_events: tuple[str, ...] = ()  # the event types that the callback gets, or empty for all
     include: tuple[str, ...] = ()  # what the upstream adds to its answers only on request
     has_credentials: bool = False  # the request row has some, which no answer may repeat
+    masked: bool = False  # what is stored for callers has no credentials. Older versions masked none
     correlation_id: str | None = None  # the sender's id of a queued request, repeated on its events
 
     def targets(self, event: str) -> tuple[Target, ...]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from shared import json_text
 from shared.contract import responses, signatures
 from shared.contract.responses import WebhookEvent
-from shared.core import blobs
 from shared.core.outcomes import Answer, SendError
 from shared.core.records import Delivery, Record, Target
 from shared.runtime.ports import Ports
@@ -20,7 +20,8 @@ async def send_event(ports: Ports, record: Record, delivery: Delivery, number: i
     A callback is signed with all current secrets of the caller. If it has none, nothing is sent, and the outcome is the
     error `unsigned`.
     """
-    event = responses.webhook_event(record, blobs.unpack(await ports.store.body(record)))
+    shown = json_text.read_tolerantly(responses.stored_text(record, await ports.store.body(record)))
+    event = responses.webhook_event(record, shown)
     with _span(record, delivery, number) as span:
         if delivery.target is Target.CALLBACK:
             answer = await _call_back(ports, record, event, span.headers())

@@ -68,6 +68,7 @@ def new_record(
         reply_to=new.reply_to,
         include=new.include,
         has_credentials=bool(redaction.credentials_in(new.body)),
+        masked=True,
     )
     return Record(
         response_id,

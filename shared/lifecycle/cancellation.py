@@ -2,13 +2,15 @@
 
 from shared.core.alarms import Alarm
 from shared.core.backoff import retry_delay
-from shared.core.errors import BadRequest, NotFound, UpstreamError
+from shared.core.errors import BadRequest, NotFound, UpstreamError, UpstreamRefused
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.lifecycle import completion, endings
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import rearm
 from shared.telemetry.logs import logger
+
+MAX_REFUSALS = 4  # of a stop. The work may be locked for a moment, or the upstream cannot stop it at all
 
 _log = logger(__name__)
 
@@ -28,7 +30,10 @@ async def cancel(ports: Ports, record: Record) -> Record:
 
 
 async def on_stop_alarm(ports: Ports, alarm: Alarm) -> None:
-    """Stop the work upstream. Retry until the upstream confirms, does not know the work, or a day has passed."""
+    """Stop the work upstream. Retry until the upstream confirms, does not know the work, or a day has passed.
+
+    An upstream that refuses to stop it is asked at most four times.
+    """
     now_ms = ports.clock.now_ms()
     if now_ms >= alarm.deadline_ms:
         _log.error("stop.given_up", extra={"response": alarm.id})
@@ -37,6 +42,10 @@ async def on_stop_alarm(ports: Ports, alarm: Alarm) -> None:
     try:
         await ports.upstreams.of(alarm.token).stop(alarm.token)
     except UpstreamError as error:
+        if isinstance(error, UpstreamRefused) and alarm.tries + 1 >= MAX_REFUSALS:
+            _log.warning("stop.refused", extra={"response": alarm.id})
+            await ports.store.remove(alarm)
+            return
         _log.warning("stop.deferred", extra={"response": alarm.id, "reason": str(error)})
         wait_ms = retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
         await rearm(ports, alarm, now_ms + wait_ms, tries=alarm.tries + 1)

@@ -57,8 +57,12 @@ async def end(
 
 
 async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:
-    """Return the credentials of the request, which no answer may repeat. Most requests have none."""
-    packed = await ports.store.request(record.id) if record.request.has_credentials else None
+    """Return the credentials of the request, which no answer may repeat. Most requests have none.
+
+    An older version did not note whether a request has some.
+    """
+    may_have_some = record.request.has_credentials or not record.request.masked
+    packed = await ports.store.request(record.id) if may_have_some else None
     return redaction.credentials_in(blobs.unpack(packed)) if packed else frozenset()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared.contract import redaction, responses, stream_events
+from shared.contract import output_items, redaction, responses, stream_events
 from shared.contract.output_items import OutputItems
 from shared.core import blobs, event_log
 from shared.core.blobs import Oversized
@@ -131,20 +131,22 @@ def without_credentials_of(request: Mapping[str, Any], progress: Progress) -> Pr
 
 
 def lacks_output(outcome: Outcome) -> bool:
-    """Return whether the answer has no output, so that the items of its stream are the output."""
+    """Return whether the answer has no items, so that those of its stream are the output. A text alone is none."""
     output = outcome.answer.get("output")
-    has_some = isinstance(output, list) and output
+    has_some = not isinstance(output, str) and bool(output_items.items_in(outcome.answer))
     return outcome.reads_body and outcome.status is not Status.CANCELLED and not has_some
 
 
 def with_items(outcome: Outcome, items: OutputItems) -> Outcome:
-    """Return an outcome whose output are the items that the stream told.
+    """Return an outcome whose output are the items that the stream told, or else the text in their place.
 
     If they are too large to be kept, a failure stays without them, and any other outcome fails.
     """
     if items.is_oversized and outcome.status is not Status.FAILED:
         return unusable(UpstreamOversized(), outcome.now_ms)
-    return replace(outcome, answer={**outcome.answer, "output": items.items})
+    answer = outcome.answer
+    output = items.items or output_items.items_in(answer) or output_items.message(answer.get("output_text"))
+    return replace(outcome, answer={**outcome.answer, "output": output})
 
 
 def without_echo(outcome: Outcome, credentials: frozenset[str]) -> Outcome:

@@ -7,7 +7,7 @@ count of attempts becomes 0. Without that, a long healthy wait would look like a
 
 from shared import json_text
 from shared.contract import redaction, responses
-from shared.core import blobs, response_transitions
+from shared.core import response_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.changesets import ChangeSet
@@ -18,6 +18,8 @@ from shared.core.errors import (
     UpstreamFailed,
     UpstreamMissing,
     UpstreamOversized,
+    UpstreamRefused,
+    UpstreamUnusable,
 )
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import later
@@ -31,7 +33,7 @@ _log = logger(__name__)
 
 CHECKED_ATTEMPT = 4
 MISSING_GRACE_MS = 120_000
-TOLERATED_FAILURES = 2  # errors of an upstream in a row
+TOLERATED_ANSWERS = 2  # unusable ones since the last that was a response object
 RETRY_WEBHOOK_S = 5
 _MAX_WAIT_MS = 3_600_000
 
@@ -49,8 +51,8 @@ async def on_poll_alarm(ports: Ports, alarm: Alarm, now_ms: int) -> None:
         return
     try:
         progress = await _poll(ports, alarm.id, alarm.token, alarm.include)
-    except UpstreamMissing:
-        await _on_missing(ports, alarm, now_ms)
+    except (UpstreamMissing, UpstreamRefused) as error:
+        await _on_missing(ports, alarm, error, now_ms)
     except UpstreamOversized as error:
         await completion.end(ports, record, alarm.id, endings.unusable(error, now_ms), alarm)
     except UpstreamError as error:
@@ -70,31 +72,35 @@ async def _on_progress(ports: Ports, record: Record | None, alarm: Alarm, progre
     if now_ms + asked_ms > alarm.due_ms or alarm.tries or alarm.missing_ms or alarm.attempt >= CHECKED_ATTEMPT:
         usual_ms = poll_delay(now_ms - alarm.born_ms, ports.random, ports.config.limits.poll_min_ms)
         wait_ms = min(max(usual_ms, asked_ms), _MAX_WAIT_MS)
-        await rearm(ports, alarm, now_ms + wait_ms, tries=0, missing_ms=0)
+        await rearm(ports, alarm, now_ms + wait_ms, tries=0, unusable=0, missing_ms=0)
 
 
-async def _on_missing(ports: Ports, alarm: Alarm, now_ms: int) -> None:
-    """Tolerate a 404 for two minutes. Azure answers it soon after a create, and for 33 s after a stream's end."""
+async def _on_missing(ports: Ports, alarm: Alarm, error: UpstreamError, now_ms: int) -> None:
+    """Tolerate a 404, or another refusal, for two minutes.
+
+    Azure answers 404 soon after a create, and for 33 s after a stream's end.
+    """
     if now_ms - (alarm.missing_ms or now_ms) < MISSING_GRACE_MS:
         wait_ms = poll_delay(now_ms - alarm.born_ms, ports.random)
         await rearm(ports, alarm, now_ms + wait_ms, missing_ms=alarm.missing_ms or now_ms)
         return
-    outcome = endings.lost("The upstream no longer knows this response.", now_ms)
+    lost = endings.lost("The upstream no longer knows this response.", now_ms)
+    outcome = endings.by_error(error, now_ms) if isinstance(error, UpstreamRefused) else lost
     await completion.end(ports, None, alarm.id, outcome, alarm)
 
 
 async def _on_error(ports: Ports, record: Record | None, alarm: Alarm, error: UpstreamError) -> None:
-    """Poll again later. An error in words, in place of the response object, ends the response at the third time.
+    """Poll again later. The third answer with something else than a response object ends the response.
 
     The first two are tolerated, because a gateway may say so while the work goes on behind it.
     """
-    now_ms = ports.clock.now_ms()
-    if isinstance(error, UpstreamFailed) and alarm.tries >= TOLERATED_FAILURES:
+    now_ms, is_unusable = ports.clock.now_ms(), isinstance(error, UpstreamFailed | UpstreamUnusable)
+    if is_unusable and alarm.unusable >= TOLERATED_ANSWERS:
         await completion.end(ports, record, alarm.id, endings.by_error(error, now_ms), alarm)
         return
     _log.warning("poll.deferred", extra={"response": alarm.id, "reason": str(error), "tries": alarm.tries + 1})
     wait_ms = retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
-    await rearm(ports, alarm, now_ms + wait_ms, tries=alarm.tries + 1)
+    await rearm(ports, alarm, now_ms + wait_ms, tries=alarm.tries + 1, unusable=alarm.unusable + is_unusable)
 
 
 async def record_progress(ports: Ports, record: Record, progress: Progress) -> Record:
@@ -209,6 +215,6 @@ async def _poll(
 async def stored_object(ports: Ports, record: Record) -> bytes:
     """Return the stored response object as JSON text."""
     if record.status.is_terminal:
-        return blobs.expand(await ports.store.body(record))
+        return responses.stored_text(record, await ports.store.body(record))
     known = endings.known_object(await completion.with_object(ports, record))
     return responses.encode(responses.present_known(record, known, ports.clock.now_ms()))

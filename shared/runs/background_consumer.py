@@ -8,6 +8,7 @@ from typing import Any
 from shared.contract import upstream_events
 from shared.contract.upstream_events import ItemProgress, Numbering
 from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnnamed
+from shared.core.states import Status
 from shared.lifecycle import endings
 from shared.runs.consumer import Consumer
 from shared.runs.lease import Lease
@@ -35,10 +36,11 @@ class BackgroundConsumer(Consumer):
     ) -> None:
         super().__init__(ports, lease, log, request, decided)
         self._upstream = upstream
+        self._items = ItemProgress()  # over all streams of this holder
 
     async def _read(self) -> None:
         token = self._record.upstream.token
-        numbering, items = Numbering(self._log.upstream_next), ItemProgress()
+        numbering = Numbering(self._log.upstream_next)
         async with aclosing(await self._open(token)) as events:
             async for event in events:
                 if not self._is_heard(event):
@@ -49,15 +51,34 @@ class BackgroundConsumer(Consumer):
                     _check_id(event)
                     continue  # a sign of life before the work has an id
                 if status:
+                    await self._check_failure(event, status, token)
                     return await self._finish(event, status)
                 if event.is_whole:
                     raise UpstreamMissing("the upstream has answered, but not with a stream")
-                items.take(event.data)
                 if numbering.is_new(event.number):
+                    self._items.take(event.data)
                     await self._append(event, numbering.upcoming)
-        if items.end():
+        if self._items.end():
             raise self._unfinished()  # the work may be done, and its stream has nothing more
         raise UpstreamBroken("the stream ended before its terminal event")
+
+    async def _check_failure(self, event: UpstreamEvent, status: Status, token: str | None) -> None:
+        """Raise UpstreamMissing if a stream ends the work as failed and the upstream does not call it so when asked.
+
+        A gateway that loses its own connection says that the work has failed, while it goes on behind it.
+        """
+        if status is not Status.FAILED or event.is_whole or token is None:
+            return
+        try:
+            progress = await self._upstream.poll(token, self._record.request.include)
+        except UpstreamError:
+            return
+        if progress.status is not Status.FAILED:
+            raise UpstreamMissing("the stream calls the work failed, and its upstream does not")
+
+    def _has_gap(self, status: Status) -> bool:
+        """Return whether an item was begun and never done: a resumed stream may leave out events, or number anew."""
+        return status is Status.COMPLETED and self._items.is_open
 
     async def _open(self, token: str | None) -> AsyncGenerator[UpstreamEvent, None]:
         if token is not None:

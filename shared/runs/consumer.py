@@ -9,13 +9,15 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
-from shared.contract import redaction, stream_events, upstream_events
+from shared.contract import redaction, stream_events, synthesized_events, upstream_events
+from shared.contract.upstream_events import OutputBeginnings
 from shared.core import response_transitions, run_transitions
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamFailed,
+    UpstreamInvalid,
     UpstreamMissing,
     UpstreamOversized,
     UpstreamPaused,
@@ -56,6 +58,7 @@ class Consumer(ABC):
         self._is_counted = not lease.record.upstream.has_begun  # the write that gave us the run counted the first try
         self._is_trying = False  # a create is under way that the upstream has not accepted yet
         self._free = 0  # tries in a row that began nothing
+        self._beginnings = OutputBeginnings(is_resumed=log.next_seq > 2)  # more than `created` and `in_progress`
         self._appended = 0
         self._errors = 0  # errors in a row
         self._broken = 0  # how many of them are streams that broke off
@@ -98,7 +101,7 @@ class Consumer(ABC):
         if self._is_trying and tries.of_error(error) is not Meaning.END:
             return await self._try_again(error)
         match error:
-            case UpstreamMissing() | UpstreamFailed():
+            case UpstreamMissing() | UpstreamFailed() | UpstreamInvalid():
                 await self._log.drain()
                 await self._on_stream_lost(error)
             case UpstreamUnusable():
@@ -136,10 +139,23 @@ class Consumer(ABC):
         return upstream_events.is_about_response(event.data)
 
     async def _append(self, event: UpstreamEvent, upstream_next: int = 0) -> None:
-        """Append an event to the log in the form that callers see.
+        """Append an event to the log in the form that callers see. Make readers start over if the output does.
 
+        The first item follows `response.in_progress`, which some upstreams do not send. So a later one is the second.
         `upstream_next` is the number of the upstream's next event, or 0 if its stream cannot be resumed.
         """
+        kept, here = self._beginnings.take(event.data), (event.number or 0) if upstream_next else 0
+        if kept is not None:
+            _log.info("run.rewound", extra={"response": self._record.id, "kept": len(kept)})
+            await self._restart_readers(here)
+            for one in synthesized_events.output_events(kept):
+                await self._tell(replace(event, data=one), here)
+        elif self._log.lacks_progress and not upstream_events.is_opening(event.data):
+            progress = stream_events.restart_event(self._record, self._base)
+            await self._log.append(progress, here, Status.IN_PROGRESS)
+        await self._tell(event, upstream_next)
+
+    async def _tell(self, event: UpstreamEvent, upstream_next: int) -> None:
         self._appended += 1
         if max(self._appended, self._log.next_seq) > self._ports.config.limits.max_events:
             raise UpstreamOversized
@@ -158,17 +174,21 @@ class Consumer(ABC):
         if not status.is_terminal:
             raise self._unfinished()
         progress = Progress(status, None, answer, event.response_id, session=event.session)
-        await self._end(progress, synthesize=event.is_whole)
+        await self._end(progress, synthesize=event.is_whole or self._has_gap(status))
+
+    def _has_gap(self, _status: Status) -> bool:
+        """Return whether readers lack events of finished work that the upstream has not told."""
+        return False
 
     async def _end(self, progress: Progress, *, synthesize: bool) -> None:
         await self._log.drain()
         await self._lease.end(endings.by_progress(progress, self._now_ms(), synthesize=synthesize))
 
-    async def _restart_readers(self) -> None:
+    async def _restart_readers(self, upstream_next: int = 0) -> None:
         """Make readers discard what they have, unless they can have only `response.created`."""
         self._lease.items.clear()
         if self._log.next_seq > 1:
-            await self._log.restart(stream_events.restart_event(self._record, self._base))
+            await self._log.restart(stream_events.restart_event(self._record, self._base), upstream_next)
 
     # Leaving
 

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import Any
 
 from shared.contract import upstream_events
-from shared.contract.upstream_events import ItemProgress
+from shared.contract.upstream_events import ItemProgress, OutputBeginnings
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -48,7 +48,7 @@ class ForegroundConsumer(Consumer):
     async def _read(self) -> None:
         if self._record.upstream.starts and await self._was_finished():
             return None
-        has_begun, items = False, ItemProgress()
+        has_begun, items, self._beginnings = False, ItemProgress(), OutputBeginnings()
         if not self._record.upstream.has_checkpoint:
             await self._begin_try()
         stream = self._upstream.stream(self._request, self._record.id, self._checkpoints)

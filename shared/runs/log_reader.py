@@ -5,8 +5,9 @@ A reader holds one page of the log at a time, so a slow reader costs the others 
 
 from collections.abc import AsyncGenerator
 
-from shared.contract import stream_events
-from shared.core import blobs, event_log
+from shared import json_text
+from shared.contract import responses, stream_events
+from shared.core import event_log
 from shared.core.errors import StoreError
 from shared.core.event_log import Page
 from shared.core.ids import shard_of
@@ -28,7 +29,7 @@ async def read_log(ports: Ports, record: Record, after: int) -> AsyncGenerator[b
     """
     response_id = record.id
     if after < 0 and record.log.valid_from:
-        yield await _created_frame(ports, response_id)
+        yield await _created_frame(ports, record)
         after = record.log.valid_from - 1
     key = event_log.batch_key_before(response_id, min(after, record.log.next_seq - 1))
     silence = _Silence(ports, response_id)
@@ -42,7 +43,9 @@ async def read_log(ports: Ports, record: Record, after: int) -> AsyncGenerator[b
             key = batch.next_key
             skipped = max(0, after + 1 - batch.first)
             if events := batch.events[skipped:]:
-                yield stream_events.frames(response_id, batch.first + skipped, events)
+                yield stream_events.frames(
+                    response_id, batch.first + skipped, stream_events.stored_events(record, events)
+                )
                 after = batch.first + skipped + len(events) - 1
                 silence.reset()
         if not page.is_full and not await silence.wait():
@@ -57,9 +60,10 @@ async def _page(ports: Ports, response_id: str, from_key: str) -> Page:
         return Page([], is_full=False)
 
 
-async def _created_frame(ports: Ports, response_id: str) -> bytes:
-    page = await ports.store.log(response_id, event_log.batch_key_before(response_id, -1))
-    return stream_events.frames(response_id, 0, page.batches[0].events[:1]) if page.batches else b""
+async def _created_frame(ports: Ports, record: Record) -> bytes:
+    page = await ports.store.log(record.id, event_log.batch_key_before(record.id, -1))
+    first = page.batches[0].events[:1] if page.batches else ()
+    return stream_events.frames(record.id, 0, stream_events.stored_events(record, first))
 
 
 async def _end_frames(ports: Ports, response_id: str, first: int, after: int) -> bytes:
@@ -67,7 +71,7 @@ async def _end_frames(ports: Ports, response_id: str, first: int, after: int) ->
     record = await ports.store.read(response_id)
     if record is None:
         return b""
-    response = blobs.unpack(await ports.store.body(record))
+    response = json_text.read_tolerantly(responses.stored_text(record, await ports.store.body(record)))
     events = stream_events.terminal_events(record.status, response)
     skipped = max(0, after + 1 - first)
     return stream_events.frames(response_id, first + skipped, events[skipped:], ends=True)

@@ -48,6 +48,11 @@ class LogWriter:
         """The status that the events after `response.created` have told, or None if there are none."""
         return self._status if self.next_seq > 1 else None
 
+    @property
+    def lacks_progress(self) -> bool:
+        """Whether there is a log, and `response.in_progress` has not been told in it."""
+        return self._has_log and self.told is not Status.IN_PROGRESS
+
     async def append(self, event: Event | None, upstream_next: int, status: Status) -> None:
         """Append an event. Wait while a batch is full, or until the event's number is reserved for the live reader.
 
@@ -78,11 +83,16 @@ class LogWriter:
         self._size += len(event.body)
         self.next_seq += 1
 
-    async def restart(self, event: Event) -> None:
-        """Append an event that voids all earlier ones, with a number above all that a reader may have seen."""
+    async def restart(self, event: Event, upstream_next: int = 0) -> None:
+        """Append an event that voids all earlier ones, with a number above all that a reader may have seen.
+
+        `upstream_next` is as in `append`.
+        """
         await self.drain()
-        self.next_seq = self._valid_from = max(self.next_seq, self._lease.record.log.high_water_mark)
-        await self.append(event, 0, Status.IN_PROGRESS)
+        if not self.is_live:  # only the first holder has a live reader, and then no other one gave numbers
+            self.next_seq = max(self.next_seq, self._lease.record.log.high_water_mark)
+        self._valid_from = self.next_seq
+        await self.append(event, upstream_next, Status.IN_PROGRESS)
 
     async def drain(self) -> None:
         """Wait until everything is stored. Meanwhile, events are stored without waiting for a batch to gather."""

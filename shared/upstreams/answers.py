@@ -9,11 +9,13 @@ from typing import Any
 import httpx
 
 from shared import json_text
-from shared.contract import upstream_errors
+from shared.contract import upstream_errors, upstream_events
 from shared.contract.upstream_errors import ReportedError
 from shared.core import blobs
 from shared.core.backoff import parse_retry_after
 from shared.core.errors import (
+    UpstreamBroken,
+    UpstreamError,
     UpstreamFailed,
     UpstreamInvalid,
     UpstreamMissing,
@@ -21,6 +23,7 @@ from shared.core.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
     UpstreamUncertain,
+    UpstreamUndecodable,
     UpstreamUnnamed,
 )
 from shared.core.states import Status
@@ -34,7 +37,7 @@ MAX_ANSWER = 33_554_432  # bytes
 MAX_DEPTH = 200
 MAX_CONTAINERS = 1_000_000  # objects and lists, of which each takes 60 bytes of memory and 2 of the answer
 # What a call about existing work is refused with. A create is read by the table in `tries`.
-_REFUSALS = frozenset({400, 404, 405, 413, 415, 422})
+_REFUSALS = frozenset({400, 405, 409, 413, 415, 422, 501})
 
 _log = logger(__name__)
 
@@ -47,15 +50,16 @@ class Success:
     retry_after_s: float | None
 
 
-def progress_in(answer: Success) -> Progress:
+def progress_in(answer: Success, asked: str | None = None) -> Progress:
     """Return the progress that a response object shows. Its id is the token until its status is terminal.
 
+    `asked` is the token that was asked for, which counts if the object has no id of its own.
     Raises UpstreamFailed if the body is an error instead, UpstreamInvalid if it is anything else, UpstreamUnnamed if it
     is unfinished and has no id to ask for, and UpstreamOversized if it is nested too deeply.
     """
     body = response_in(answer.content)
     status = Status(body["status"])
-    upstream_id = body.get("id") if _is_usable(body.get("id")) else None
+    upstream_id = body.get("id") if _is_usable(body.get("id")) else asked
     if upstream_id is None and not status.is_terminal:
         raise UpstreamUnnamed
     return Progress(status, None if status.is_terminal else upstream_id, body, upstream_id, answer.retry_after_s)
@@ -64,15 +68,17 @@ def progress_in(answer: Success) -> Progress:
 def response_in(content: bytes) -> dict[str, Any]:
     """Return the response object in a body, which has a status of the contract. Raises as `progress_in`."""
     body = _parse(content)
-    if isinstance(body, dict) and _is_status(body.get("status")):
-        return body
+    if found := upstream_events.response_in(body):
+        return _with_text_id(found)
     if reported := upstream_errors.error_in_result(body):
         raise failed(reported)
     raise UpstreamInvalid
 
 
-def _is_status(value: object) -> bool:
-    return isinstance(value, str) and value in list(Status)
+def _with_text_id(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return a response object whose id is a text, also if it is a number."""
+    name = answer.get("id")
+    return {**answer, "id": str(name)} if isinstance(name, int) and not isinstance(name, bool) else answer
 
 
 def failed(reported: ReportedError) -> UpstreamFailed:
@@ -137,6 +143,7 @@ def _is_usable(name: object) -> bool:
 
 def with_usable_id(answer: dict[str, Any]) -> dict[str, Any]:
     """Return a response object whose id is None if it cannot be asked for."""
+    answer = _with_text_id(answer)
     return answer if "id" not in answer or _is_usable(answer["id"]) else {**answer, "id": None}
 
 
@@ -161,8 +168,9 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
     """Return the answer if its status is a 2xx, or raise the error that its status means.
 
     For a create, the table in `tries` decides between UpstreamRefused, UpstreamUnavailable and UpstreamUncertain. With
-    `missing`, the call is about existing work: a 404 raises UpstreamMissing, 400, 405, 413, 415 and 422 raise
-    UpstreamRefused, and every other status raises UpstreamUnavailable. Errors have the wait of the Retry-After header.
+    `missing`, the call is about existing work: a 404 or 410 raises UpstreamMissing, 400, 405, 409, 413, 415, 422 and
+    501 raise UpstreamRefused, and every other status raises UpstreamUnavailable. Errors have the wait of the
+    Retry-After header.
     """
     wait_s = parse_retry_after(response.headers.get("retry-after"), int(time.time() * 1000))
     status = response.status_code
@@ -170,7 +178,7 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
         return Success(content, wait_s)
     if status in (401, 403):
         _log.error("upstream.credentials_refused", extra={"status": status})
-    if status == 404 and missing:
+    if status in (404, 410) and missing:
         raise UpstreamMissing
     reported = upstream_errors.error_in_answer(content) or ReportedError()
     meaning = _meaning(status, reported, missing=missing)
@@ -180,6 +188,18 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
         message = reported.message or None
         raise UpstreamUncertain(f"status {status}", retry_after_s=wait_s, code=reported.code, message=message)
     raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
+
+
+def check_stream(response: httpx.Response, content: bytes, *, missing: bool) -> None:
+    """Raise the error that the status of a stream's answer means, as `check_status`. It is no success.
+
+    A stream of existing work that is answered so, and not by overload, is a broken one. Its work can still be polled.
+    """
+    status = response.status_code
+    known = status in (404, 410) or status in _REFUSALS
+    if missing and not known and tries.of_status(status) is not Meaning.FREE:
+        raise UpstreamBroken(f"status {status}")
+    check_status(response, content, missing=missing)
 
 
 def _meaning(status: int, reported: ReportedError, *, missing: bool) -> Meaning:
@@ -195,7 +215,9 @@ def _refusal(status: int, reported: ReportedError) -> UpstreamRefused:
     return UpstreamRefused(status, message, param=reported.param, code=reported.code, kind=kind)
 
 
-def trouble(error: httpx.HTTPError) -> UpstreamUnavailable:
+def trouble(error: httpx.HTTPError) -> UpstreamError:
     """Return what an error of the client means. It has only the name of its class, because a text may name a secret."""
+    if isinstance(error, httpx.DecodingError):
+        return UpstreamUndecodable()
     name = type(error).__name__
     return UpstreamUnavailable(name) if tries.of_transport(name) is Meaning.FREE else UpstreamUncertain(name)

@@ -17,6 +17,7 @@ MAX_LAYERS = 2
 _PIECE = 65_536  # bytes
 _BREATH = 1_048_576  # bytes after which other work of the process has its turn
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_UNREAD = frozenset({"br", "compress", "x-compress", "dcb", "dcz", "zstd"})
 _RAW = -15
 _HEADER_BYTES = 2
 
@@ -25,7 +26,8 @@ async def decoded(response: httpx.Response, most: int) -> AsyncGenerator[bytes, 
     """Yield the body, decompressed as its `Content-Encoding` says, in pieces of at most 64 KiB.
 
     Raises UpstreamOversized if the body is over `most` bytes, in any layer of compression or without it. Raises
-    httpx.DecodingError if it is damaged, or compressed in a way that was not asked for.
+    httpx.DecodingError if it is damaged, or compressed in a way that was not asked for. Other names are no compression:
+    some servers say `utf-8` there.
     """
     is_read = response.is_stream_consumed  # by the client, which has decompressed it too
     layers = [] if is_read else [_Layer(name, most) for name in reversed(_encodings(response))]
@@ -43,10 +45,10 @@ async def decoded(response: httpx.Response, most: int) -> AsyncGenerator[bytes, 
 
 def _encodings(response: httpx.Response) -> list[str]:
     named = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
-    found = [name for name in named if name not in ("", "identity")]
+    found = [name for name in named if name in _WINDOW_BITS or name in _UNREAD]
     if len(found) > MAX_LAYERS:
         raise UpstreamOversized
-    if not set(found) <= _WINDOW_BITS.keys():
+    if not _UNREAD.isdisjoint(found):
         raise httpx.DecodingError("the encoding was not asked for")
     return found
 

@@ -19,7 +19,7 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.telemetry.operations import Operation
 
-MAX_ID = 512  # characters
+MAX_ID = 1024  # characters. LiteLLM seals what it knows about a response into its id, which then has over 500
 AGENT_PREFIX = "agent:"  # of the models and the tokens of agents
 _DOT_SEGMENTS = (".", "..")  # a URL does not keep them: https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4
 
@@ -64,7 +64,7 @@ class UpstreamEvent:
 
 
 def is_id(name: object) -> bool:
-    """Return whether an upstream's id can be a segment of a path: 1 to 512 printable characters, but no dot segment."""
+    """Return whether an id can be a segment of a path: 1 to 1,024 printable characters, but no dot segment."""
     return isinstance(name, str) and 0 < len(name) <= MAX_ID and name.isprintable() and name not in _DOT_SEGMENTS
 
 

@@ -15,7 +15,6 @@ import orjson
 
 from shared.core.errors import (
     UpstreamBroken,
-    UpstreamError,
     UpstreamMissing,
     UpstreamRefused,
     UpstreamSilent,
@@ -24,10 +23,9 @@ from shared.core.errors import (
 )
 from shared.core.records import Record
 from shared.telemetry import spans
-from shared.telemetry.logs import logger
 from shared.telemetry.operations import Operation
 from shared.telemetry.spans import MeasuredSpan
-from shared.upstreams import answers, decoding, streams, tries
+from shared.upstreams import answers, decoding, streams
 from shared.upstreams.includes import Includes, is_about, query
 from shared.upstreams.protocol import (
     Authorize,
@@ -37,8 +35,7 @@ from shared.upstreams.protocol import (
     Progress,
     UpstreamEvent,
 )
-
-_log = logger(__name__)
+from shared.upstreams.shapes import Shapes, telling_of_refusals
 
 START_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 10.0
@@ -65,6 +62,7 @@ class _ResponsesApi:
         self._shown_url = str(httpx.URL(self._url).copy_with(userinfo=b""))
         self._authorize = authorize
         self._includes = Includes()
+        self._shapes = Shapes()
 
     def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
         """Accept every request, because the upstream validates it."""
@@ -82,14 +80,17 @@ class _ResponsesApi:
                 raise
             answer = await self._call("GET", path, CALL_DEADLINE_S)
             self._includes.refuse(asked)
-        return answers.progress_in(answer)
+        return answers.progress_in(answer, token)
 
     async def stop(self, token: str) -> None:
-        """POST /responses/{id}/cancel. A 400 also confirms the stop, because the response has just ended."""
+        """POST /responses/{id}/cancel. A 400 confirms it, too: the response has just ended. A 409 is raised."""
         try:
             await self._call("POST", f"{_path(token)}/cancel", CALL_DEADLINE_S)
-        except (UpstreamMissing, UpstreamRefused):
+        except UpstreamMissing:
             return
+        except UpstreamRefused as refusal:
+            if refusal.status == 409:
+                raise
 
     async def forget(self, upstream_id: str) -> None:
         """DELETE /responses/{id}. It is not an error if the response is gone."""
@@ -146,8 +147,13 @@ class _ResponsesApi:
 
     # Streams
 
+    def _create(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
+        """Send a create, and yield the events of the answer, or one for a whole answer."""
+        return self._stream("POST", "", request, {"Idempotency-Key": key})
+
     def _start_stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
-        return self._stream("POST", "", request | {"stream": True}, {"Idempotency-Key": key})
+        """Send a create as a stream, or without one if the upstream refuses to stream."""
+        return self._shapes.events(request, lambda body: self._create(body, key))
 
     async def _stream(
         self, method: str, path: str, body: dict[str, Any] | None = None, headers: Mapping[str, str] | None = None
@@ -162,7 +168,7 @@ class _ResponsesApi:
     async def _events(self, response: httpx.Response, method: str) -> AsyncGenerator[UpstreamEvent, None]:
         try:
             if not response.is_success:
-                answers.check_status(response, await answers.read_bounded(response), missing=method != "POST")
+                answers.check_stream(response, await answers.read_bounded(response), missing=method != "POST")
             async with aclosing(streams.events_in(response)) as events:
                 async for event in events:
                     answers.check_reported(event)
@@ -217,11 +223,19 @@ class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
     async def start(self, request: dict[str, Any], key: str) -> Progress:
         """POST /responses with the key as Idempotency-Key. The deadline is 20 s."""
         headers = {"Idempotency-Key": key}
-        return answers.progress_in(await self._call("POST", "", START_DEADLINE_S, request, headers))
+        with telling_of_refusals():
+            return answers.progress_in(await self._call("POST", "", START_DEADLINE_S, request, headers))
 
-    def stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
-        """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events."""
-        return self._start_stream(request, key)
+    async def stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
+        """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events.
+
+        If the upstream refuses to stream in the background, it is asked without a stream. Then one event has its
+        answer, and the work is polled.
+        """
+        with telling_of_refusals():
+            async with aclosing(self._start_stream(request, key)) as events:
+                async for event in events:
+                    yield event
 
     async def resume(
         self, token: str, after: int | None, include: Sequence[str] = ()
@@ -254,34 +268,16 @@ class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
     is_background: Literal[False] = False
     _stream_deadline_s = None
     _silence_s = None
-    _streams_unasked = True  # until the upstream has refused a stream that no caller asked for
 
-    async def stream(
+    def stream(
         self, request: dict[str, Any], key: str, _checkpoints: Checkpoints
     ) -> AsyncGenerator[UpstreamEvent, None]:
         """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events.
 
         A stream shows that a long call is alive. If the caller asked for none and the upstream refuses to stream, the
-        request is sent once more as the caller sent it. If that is accepted, later ones are sent so at once.
+        request is sent once more as the caller sent it.
         """
-        is_unasked, has_begun = not request.get("stream"), False
-        if self._streams_unasked or not is_unasked:
-            try:
-                async with aclosing(self._start_stream(request, key)) as events:
-                    async for event in events:
-                        has_begun = True
-                        yield event
-            except UpstreamError as error:
-                if has_begun or not is_unasked or not tries.is_about_streaming(error):
-                    raise
-            else:
-                return
-        async with aclosing(self._stream("POST", "", request, {"Idempotency-Key": key})) as events:
-            async for event in events:
-                if is_unasked and self._streams_unasked:
-                    self._streams_unasked = False
-                    _log.warning("upstream.unstreamed")
-                yield event
+        return self._create(request, key) if request.get("stream") else self._start_stream(request, key)
 
 
 def _provider(host: str) -> str:

@@ -30,6 +30,7 @@ _FREE = frozenset({401, 425, 429, 503})
 _NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
 _SPENT = re.compile("quota|billing|budget|balance|credit|funds|payment", re.IGNORECASE)
 _UNSTREAMED = re.compile("(?<![a-z])stream|__aiter__|async for|async iterator", re.IGNORECASE)
+_BACKGROUND = re.compile("(?<![a-z])background(?![a-z])", re.IGNORECASE)
 _UNSTREAMED_STATUSES = frozenset({406, 501})
 
 
@@ -88,8 +89,17 @@ def is_about_streaming(error: UpstreamError) -> bool:
     """Return whether an upstream says that it cannot answer this create as a stream."""
     if isinstance(error, UpstreamRefused) and error.status in _UNSTREAMED_STATUSES:
         return True
-    words = (getattr(error, name, None) for name in ("param", "code", "message"))
-    return any(_UNSTREAMED.search(said) for said in words if said)
+    return _says(error, _UNSTREAMED)
+
+
+def is_about_background(error: UpstreamError) -> bool:
+    """Return whether an upstream says that it refuses this create because of `background: true`."""
+    return of_error(error) is Meaning.END and _says(error, _BACKGROUND)
+
+
+def _says(error: UpstreamError, words: re.Pattern[str]) -> bool:
+    said = (getattr(error, name, None) for name in ("param", "code", "message"))
+    return any(words.search(one) for one in said if one)
 
 
 def next_try(error: UpstreamError, counted: int, free: int, random: Random, *, honours_keys: bool) -> NextTry | None:

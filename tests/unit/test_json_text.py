@@ -117,10 +117,11 @@ def test_a_text_that_is_nested_without_end_is_invalid(reader: Any, inner: str) -
         (b'"a\x01\nb\x00"', "a\x01\nb\x00"),
         (b'"a\xffb"', "a\ufffdb"),
         (b'\xef\xbb\xbf{"a":1}', {"a": 1}),
+        ('{"a":"\u00e9"}'.encode("utf-16"), {"a": "\u00e9"}),
         ('"a\ud800b"', "a\ufffdb"),
         (b'[NaN,18446744073709551615,-9223372036854775808,1e2,-0]', [None, 2**64 - 1, -(2**63), 100.0, 0]),
     ],
-    ids=range(13),
+    ids=range(14),
 )  # fmt: skip
 def test_what_json_has_no_word_for_is_replaced(text: bytes | str, value: Any) -> None:
     """Half of a surrogate pair is U+FFFD, and a number that is none is null. The strict reading rejects each."""

@@ -110,6 +110,7 @@ def test_a_missing_setting_is_named(missing: str, empty: bool) -> None:
     + [("UPSTREAM_WEBHOOK_SECRET", wrong) for wrong in WRONG_SECRETS]
     + [("AzureWebJobsStorage__tableServiceUri", f"{scheme}geheim.table.core.windows.net") for scheme in ("http://", "")]
     + [("AzureWebJobsStorage__queueServiceUri", f"https://{rest}") for rest in ("u:geheim@a.example", "a?sig=geheim")]
+    + [("AzureWebJobsStorage__endpointSuffix", wrong) for wrong in ("geheim", "a.example/geheim", "%s.geheim")]
     + [("REQUESTS_CALLER", "geheim")],
 )
 def test_an_invalid_setting_is_named_and_its_value_is_not_shown(name: str, value: str) -> None:
@@ -172,6 +173,7 @@ def test_the_upstreams_webhooks_may_have_two_secrets() -> None:
     )
 
 
+SUFFIX = "AzureWebJobsStorage__endpointSuffix"
 TABLE, QUEUE = "AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__queueServiceUri"
 
 
@@ -181,12 +183,17 @@ TABLE, QUEUE = "AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__que
         ({TABLE: "https://a.table.core.usgovcloudapi.net/"}, "a.{}.core.usgovcloudapi.net"),
         ({QUEUE: "https://a.queue.core.chinacloudapi.cn"}, "a.{}.core.chinacloudapi.cn"),
         ({"AzureWebJobsStorage__accountName": "a"}, "a.{}.core.windows.net"),
+        ({"AzureWebJobsStorage__accountName": "a", SUFFIX: "core.chinacloudapi.cn"}, "a.{}.core.chinacloudapi.cn"),
+        (
+            {"AzureWebJobsStorage__accountName": "a", SUFFIX: "b.example", TABLE: "https://a.table.x.example"},
+            "a.{}.x.example",
+        ),
         ({TABLE: "https://table.a.example", QUEUE: "https://queue.a.example"}, "{}.a.example"),
         ({"AzureWebJobsStorage__accountName": "b", TABLE: "https://a.table.x.example"}, "a.{}.x.example"),
     ],
 )
 def test_storage_is_found_in_every_cloud(named: dict[str, str], expected: str) -> None:
-    """By the name of an account in Azure's public cloud, or by the address of a service. The other one follows."""
+    """By the name of an account and the end of its addresses, or by the address of a service. The other one follows."""
     settings = load_settings({**LEAST, "AzureWebJobsStorage": "", **named})
     for kind, uri in (("table", settings.storage_table_uri), ("queue", settings.storage_queue_uri)):
         assert uri == f"https://{expected.format(kind)}"

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from shared.core.alarms import Kind
-from shared.core.errors import BadRequest, UpstreamUnavailable
+from shared.core.errors import BadRequest, UpstreamRefused, UpstreamUnavailable
 from shared.core.records import Record
 from shared.core.states import Status
 from tests.support.log_capture import WrittenLines, log_events
@@ -172,6 +172,24 @@ async def test_a_stop_is_given_up_after_a_day(stage: Stage, written: WrittenLine
     await run_out(stage, made.id)
     assert log_events(written, "error") == ["stop.given_up"]
     assert stage.upstream.stopped == []
+
+
+async def test_a_stop_that_is_refused_is_given_up_after_four_tries(stage: Stage, written: WrittenLines) -> None:
+    """An upstream that answers 409 may have locked the work for a moment. If it goes on, it cannot stop it."""
+    refusal = UpstreamRefused(409, "only background responses can be cancelled")
+    made = await stage.create()
+    stage.upstream.stop_errors = [refusal] * 3
+    await cancel(stage, made.id)
+    await run_out(stage, made.id)
+    assert stage.upstream.stopped == ["up_0"]
+    assert "stop.refused" not in log_events(written, "warning")
+
+    second = await stage.create()
+    stage.upstream.stop_errors = [refusal] * 10
+    await cancel(stage, second.id)
+    await run_out(stage, second.id)
+    assert log_events(written, "warning").count("stop.refused") == 1
+    assert len(stage.upstream.stop_errors) == 6
 
 
 # Races

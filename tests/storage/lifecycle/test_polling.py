@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from shared.core.alarms import Alarm, Kind
-from shared.core.errors import UpstreamFailed, UpstreamMissing, UpstreamOversized, UpstreamUnavailable
+from shared.core.errors import UpstreamMissing, UpstreamOversized, UpstreamUnavailable
 from shared.core.ids import new_id, shard_of
 from shared.core.records import Record
 from shared.core.states import Status
@@ -167,18 +167,6 @@ async def test_the_deadline_ends_the_response_and_stops_the_work(stage: Stage) -
     assert 120_000 <= failed.ended_ms - START_MS <= 150_000
     await stage.fire_alarms(made.id)
     assert stage.upstream.stopped == ["up_0"]
-
-
-async def test_an_error_in_place_of_an_answer_ends_the_response_at_the_third_time(stage: Stage) -> None:
-    """The response fails with the upstream's code and message. A gateway that says so twice in a row is tolerated."""
-    error = UpstreamFailed("exhausted", "Resources are exhausted.")
-    made = await running(stage)
-    stage.upstream.poll_errors = [error, error]
-    assert await waits_s(stage, made.id, 3) == [1, 1, 1]
-    stage.upstream.poll_errors = [error, OUTAGE, error]
-    await stage.finish(made.id)
-    assert await error_code(stage, made.id) == "exhausted"
-    assert (await stage.shown(made.id))["error"]["message"] == "Resources are exhausted."
 
 
 async def test_an_answer_over_the_upstreams_limit_fails_the_response(stage: Stage) -> None:

@@ -2,11 +2,12 @@
 
 import pytest
 
-from shared.core.errors import UpstreamMissing, UpstreamRefused
+from shared.core.errors import UpstreamInvalid, UpstreamMissing, UpstreamRefused
 from shared.core.states import Status
 from shared.runs.background_consumer import MAX_BROKEN
 from shared.storage.messages import RunOffer
 from tests.support.fakes.streams import story
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.run_holders import die, held, logged, released
 from tests.support.stage import Stage
 from tests.support.stream_clients import (
@@ -58,6 +59,35 @@ async def test_a_stream_that_keeps_breaking_without_an_event_is_given_up(stage: 
     await stage.finish(reader.id)
     received = await reader.rest()
     assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
+
+
+async def test_a_failure_that_only_the_stream_tells_is_not_believed(stage: Stage, written: WrittenLines) -> None:
+    """A gateway whose own connection breaks ends its stream with `response.failed`, while the work goes on.
+
+    The upstream is asked once. It does not call the work failed, so it is polled to its true end.
+    """
+    failure = {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "Cut."}}}
+    stage.upstream.streams.events = [*story(2)[:-1], failure]
+    reader = await streamed(stage)
+    await released(stage)
+    assert stage.upstream.polls == 1
+    assert log_events(written, "warning") == ["run.polled"]
+    await stage.finish(reader.id)
+    received = await reader.rest()
+    assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
+    assert stage.upstream.begun == {reader.id: 1}
+
+
+@pytest.mark.parametrize("confirms", [True, False])
+async def test_a_failure_that_the_upstream_confirms_or_forgets_is_the_end(stage: Stage, confirms: bool) -> None:
+    """The words of the stream are those of the response. An upstream that cannot be asked is believed, too."""
+    failure = {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "Broken."}}}
+    stage.upstream.streams.events, stage.upstream.course = [*story(2)[:-1], failure], [Status.FAILED]
+    stage.upstream.poll_errors = [] if confirms else [UpstreamMissing()]
+    reader = await streamed(stage)
+    received = await reader.rest()
+    assert received[-1][1]["response"]["error"]["message"] == "Broken."
+    assert stage.upstream.polls == (1 if confirms else 0)
 
 
 async def test_a_stream_without_event_numbers_is_not_resumed(stage: Stage) -> None:
@@ -139,6 +169,38 @@ async def test_an_error_in_a_background_stream_does_not_end_the_work(stage: Stag
     await stage.finish(reader.id)
     received = await reader.rest()
     assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
+
+
+@pytest.mark.usefixtures("waits")
+async def test_work_whose_stream_is_resumed_with_no_events_at_all_is_polled(stage: Stage) -> None:
+    """A page or an empty answer in place of the stream says nothing about the work, which goes on."""
+    stage.upstream.streams.breaks = [4]
+    stage.upstream.streams.follow_errors = [UpstreamInvalid()]
+    reader = await streamed(stage)
+    await released(stage)
+    assert (await stage.record(reader.id)).run.mode == "poll"
+    await stage.finish(reader.id)
+    received = await reader.rest()
+    assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
+    assert (stage.upstream.begun, stage.upstream.stopped) == ({reader.id: 1}, [])
+
+
+@pytest.mark.usefixtures("waits")
+async def test_a_resumed_stream_that_leaves_out_events_is_told_whole(stage: Stage) -> None:
+    """If an item was begun and is never done, readers lack text. They discard what they have, and get all of it."""
+    item = {"type": "message", "id": "msg_1", "status": "in_progress", "content": []}
+    begun = {"type": "response.output_item.added", "output_index": 0, "item": item}
+    stage.upstream.streams.events = [*story(0)[:2], begun, *story(4)[2:]]
+    stage.upstream.streams.breaks = [5]
+    gate = stage.upstream.streams.hold(4)
+    reader = await streamed(stage)
+    await gate.reached.wait()
+    (work,) = stage.upstream.works.values()
+    work.events = [*work.events[:5], {"type": "keepalive"}, {"type": "keepalive"}, work.events[-1]]
+    gate.open()
+    received = await reader.rest()
+    assert (text(received), kinds(received)[-1]) == (ANSWER, "completed")
+    assert kinds(received).count("in_progress") == 2
 
 
 # An answer in one piece

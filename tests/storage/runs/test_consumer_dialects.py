@@ -71,6 +71,81 @@ async def test_another_holder_does_not_send_in_progress_again(stage: Stage) -> N
     assert lines_of(await replayed(stage, reader.id)) == expected_lines(events)
 
 
+@BOTH
+@pytest.mark.parametrize("opening", [[], [{"type": "response.queued"}]], ids=["nothing", "queued"])
+async def test_output_follows_in_progress(stage: Stage, is_background: bool, opening: list[dict[str, Any]]) -> None:
+    """Agent Framework's hosting does not send it. It is added, so that a later one is the second."""
+    stage.upstream.is_background = is_background
+    created, _, *events = story(3)
+    received = await (await read(stage, [created, *opening, *events])).rest()
+    told = [str(one["type"]).removeprefix("response.") for one in opening]
+    assert kinds(received)[: len(told) + 3] == ["created", *told, "in_progress", "output_text.delta"]
+    assert [number for number, _ in received] == list(range(len(received)))
+    assert kinds(received).count("in_progress") == 1
+
+
+def item_events(index: int, *words: str) -> list[dict[str, Any]]:
+    """Return the events of a message with these words. The last one ends it."""
+    item = {"type": "message", "id": f"msg_{index}", "status": "completed"}
+    parts = [{"type": "output_text", "text": "".join(words), "annotations": []}]
+    place = {"output_index": index}
+    deltas = [{"type": "response.output_text.delta", "delta": word, **place} for word in words]
+    began = {"type": "response.output_item.added", **place, "item": item}
+    return [began, *deltas, {"type": "response.output_item.done", **place, "item": item | {"content": parts}}]
+
+
+@BOTH
+async def test_output_that_begins_again_makes_readers_start_over(stage: Stage, is_background: bool) -> None:
+    """Microsoft's agent server does so after a crash. A reader that follows the rule has every word once."""
+    stage.upstream.is_background = is_background
+    first, *half = item_events(0, "one ", "two ")[:-1]
+    kept = {**PROGRESS, "response": {"output": []}}
+    events = [*story(0)[:2], first, *half, kept, *item_events(0, "one ", "two ", "three"), *story(0)[2:]]
+    reader = await read(stage, events)
+    received = await reader.rest()
+    assert text(received) == "one two three"
+    assert kinds(received).count("in_progress") == 2
+    assert kinds(await replayed(stage, reader.id))[-1] == "completed"
+    assert text(await replayed(stage, reader.id)) == "one two three"
+
+
+@BOTH
+async def test_items_that_stay_are_told_again(stage: Stage, is_background: bool) -> None:
+    """Readers discard everything at a second `in_progress`. So what the upstream keeps is sent again in our stream."""
+    stage.upstream.is_background = is_background
+    one, half = item_events(0, "one "), item_events(1, "tw")[:-1]
+    kept = {**PROGRESS, "response": {"output": [one[-1]["item"]]}}
+    reader = await read(stage, [*story(0)[:2], *one, *half, kept, *item_events(1, "two"), *story(0)[2:]])
+    received = await reader.rest()
+    assert text(received) == "one two"
+    again = kinds(received)[kinds(received).index("in_progress", 2) :]
+    assert [again.count(f"output_item.{kind}") for kind in ("added", "done")] == [2, 2]
+
+
+async def test_output_begins_again_after_a_break(stage: Stage) -> None:
+    """The crash also cuts the stream. The one that is resumed begins the output again."""
+    events = [*story(0)[:2], *item_events(0, "a", "b")[:-1], PROGRESS, *item_events(0, "a", "b"), *story(0)[2:]]
+    stage.upstream.streams.breaks = [4]
+    reader = await read(stage, events)
+    assert text(await reader.rest()) == "ab"
+    assert stage.upstream.streams.follows == [("up_0", 3)]
+
+
+async def test_the_next_holder_finds_output_that_begins_again(stage: Stage) -> None:
+    """It knows that an item was told. So if the first place is begun again, its readers start over."""
+    events = [*story(0)[:2], *item_events(0, "a", "b")[:-1], PROGRESS, *item_events(0, "a", "b"), *story(0)[2:]]
+    stage.upstream.streams.events = events
+    gate = stage.upstream.streams.hold(5)
+    reader = await streamed(stage)
+    await gate.reached.wait()
+    await logged(stage, reader.id, 5)
+    await die(held(stage))
+    stage.upstream.streams.gates = {}
+    await stage.fire_alarms(reader.id)
+    await driving(await stage.process(), reader.id, 2)
+    assert text(await replayed(stage, reader.id)) == "ab"
+
+
 @dataclass
 class TwiceNumbered(Streams):
     """Streams whose heartbeats have the number of the event that follows."""

@@ -257,3 +257,18 @@ async def test_a_restart_is_numbered_above_everything_that_a_reader_may_have_see
     record = await stage.record(lease.record.id)
     assert (record.log.valid_from, record.log.next_seq) == (reserved, reserved + 1)
     writing.cancel()
+
+
+async def test_a_restart_goes_on_with_the_numbers_of_a_live_reader(stage: Stage, lease: Lease) -> None:
+    """No other holder has given numbers, so none is left out, and the restart waits for no reservation."""
+    await lease.record_start("up_0", Status.IN_PROGRESS, is_background=True, live=True)
+    feed = LiveFeed()
+    log = LogWriter(stage.ports, lease, feed)
+    writing = asyncio.create_task(log.write())
+    await append(log, "a", "b")
+    await asyncio.wait_for(log.restart(event("again"), 7), 1)
+    assert (log.next_seq, log.upstream_next, feed.last) == (4, 7, 3)
+    await log.drain()
+    record = await stage.record(lease.record.id)
+    assert (record.log.valid_from, record.log.upstream_next) == (3, 7)
+    writing.cancel()

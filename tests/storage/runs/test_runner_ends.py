@@ -65,7 +65,7 @@ async def test_a_failure_is_sent_as_two_events(stage: Stage) -> None:
     Agent Framework ignores `response.failed` and raises at an `error`.
     """
     failure = {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "Broken."}}}
-    stage.upstream.streams.events = [*story(2)[:-1], failure]
+    stage.upstream.streams.events, stage.upstream.course = [*story(2)[:-1], failure], [Status.FAILED]
     reader = await streamed(stage)
     received = await reader.rest()
     assert kinds(received)[-2:] == ["error", "failed"]

@@ -4,6 +4,8 @@ The files in version_1/ were written by the last commit before row versions. Eac
 at a moment in the life of a response.
 """
 
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +111,42 @@ async def test_a_run_goes_on_and_its_log_is_read(
     else:
         assert lines_of(received) == expected_lines(story(6))
     assert text(received) == "d0d1d2d3d4d5"
+
+
+def with_credentials(row: Json) -> Json:
+    """Return a row in whose object or events the version has kept a credential of the request."""
+    tools = [{"type": "mcp", "server_label": "crm", "authorization": "geheim-0123456789"}]
+    changed = dict(row)
+    for column in ("body", "p0"):
+        if column not in row or "|input|" in row["RowKey"]:
+            continue
+        lines = zlib.decompress(b64decode(row[column]["base64"])).split(b"\n")
+        packed = zlib.compress(b"\n".join(_with_tools(line, tools) for line in lines))
+        changed[column] = {"base64": b64encode(packed).decode()}
+    return changed
+
+
+def _with_tools(line: bytes, tools: list[Json]) -> bytes:
+    kind, brace, rest = line.partition(b"{")
+    shown = orjson.loads(brace + rest)
+    (shown["response"] if isinstance(shown.get("response"), dict) else shown)["tools"] = tools
+    return kind + orjson.dumps(shown)
+
+
+@pytest.mark.parametrize("name", ["stream_ended", "delivery_failed"])
+async def test_a_credential_that_was_stored_leaves_nowhere(stage: Stage, name: str) -> None:
+    """Version 1 stored the credentials of a request with its object and its events. They are masked when they leave."""
+    storage = await restored(stage, name, with_credentials)
+    left: list[object] = [await stage.shown(storage.id)]
+    if name == "stream_ended":
+        left += [await replayed(stage, storage.id), await replayed(stage, storage.id, 2)]
+    else:
+        await stage.engine.recover(ANN, 0)
+    while [alarm for alarm in await stage.alarms(storage.id) if alarm.kind is Kind.DELIVER]:
+        await stage.fire_alarms(storage.id)
+    left += [post.body for post in (*stage.receiver.posts, *stage.replies.posts)]
+    assert len(left) > 1
+    assert [("geheim" in str(one), "***" in str(one)) for one in left] == [(False, True)] * len(left)
 
 
 async def test_an_agent_resumes_after_its_checkpoint(stage: Stage, change: Callable[[Json], Json]) -> None:

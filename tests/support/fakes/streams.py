@@ -94,8 +94,10 @@ class Streams:
         data = dict(event)
         if is_life(event):
             status = str(event["type"]).removeprefix("response.")
-            shown = answer | {"status": "queued" if status == "created" else status} | event.get("response", {})
-            data["response"] = shown if status in ("completed", "incomplete") else shown | {"output": []}
+            shown = answer if status in ("completed", "incomplete") else answer | {"output": []}
+            data["response"] = (
+                shown | {"status": "queued" if status == "created" else status} | event.get("response", {})
+            )
         if self.numbered:
             data["sequence_number"] = place
         return UpstreamEvent(place if self.numbered else None, data)

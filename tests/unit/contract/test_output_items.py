@@ -3,11 +3,15 @@
 import random
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.output_items import OutputItems
+from shared.contract.output_items import OutputItems, items_in, message
 from shared.core.event_log import Event
+
+TEXT = [{"type": "output_text", "text": "hello", "annotations": [], "logprobs": []}]
+MESSAGE = {"id": "msg_0", "type": "message", "role": "assistant", "status": "completed", "content": TEXT}
 
 
 def done(item: object, **fields: object) -> Event:
@@ -68,3 +72,68 @@ def test_items_that_no_response_may_keep_are_dropped() -> None:
     assert (items.is_oversized, items.items) == (True, [])
     items.clear()
     assert (items.is_oversized, items.items) == (False, [])
+
+
+# Texts without items
+
+
+def told(kind: str, **fields: object) -> Event:
+    """Return an event about the text of a part."""
+    return Event(f"response.output_text.{kind}", orjson.dumps({"output_index": 0, "content_index": 0, **fields}))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [told("delta", delta="hel"), told("delta", delta="lo")],
+        [told("done", text="hello")],
+        [told("delta", delta="he"), told("done", text="hello")],
+        [told("delta", delta="hel"), told("delta", delta="lo", content_index=1)],
+        [
+            told("delta", delta="hello", output_index=0),
+            told("delta", delta=7),
+            told("delta", delta="x", output_index="0"),
+        ],
+    ],
+)
+def test_a_text_that_no_item_has_is_a_message(events: list[Event]) -> None:
+    """Some servers stream texts alone."""
+    assert collected(*events) == [MESSAGE]
+
+
+def test_an_item_that_is_done_has_its_text_itself() -> None:
+    """Its texts count no longer. A text of another item stays, in its place."""
+    events = told("delta", delta="x"), told("delta", delta="hello", output_index=1), done({"n": 0}, output_index=0)
+    assert collected(*events) == [{"n": 0}, {**MESSAGE, "id": "msg_1"}]
+
+
+def test_a_text_that_no_response_may_keep_is_dropped() -> None:
+    """Items that are done are kept, and so is what they have in place of their texts."""
+    half = "x" * 1_500_000
+    assert collected(told("delta", delta=half), told("delta", delta=half), told("delta", delta="y")) == []
+    fits = told("delta", delta=half), done({"n": 0}, output_index=0), told("delta", delta="hello", output_index=1)
+    assert collected(*fits) == [{"n": 0}, {**MESSAGE, "id": "msg_1"}]
+    again = told("done", text=half), told("done", text=half), told("done", text="hello")
+    assert collected(*again) == [MESSAGE]
+
+
+# Other forms of an output
+
+
+@pytest.mark.parametrize("output", ["hello", MESSAGE, [MESSAGE], [None, "x", {}, {**MESSAGE, "content": "hello"}]])
+def test_an_output_in_another_form_is_a_list_of_items(output: object) -> None:
+    """A text becomes the message that says it. What is no object is no item."""
+    assert items_in({"output": output}) == [MESSAGE]
+
+
+@pytest.mark.parametrize("output", [None, "", 7, [], {}, [None, "x"]])
+def test_an_output_may_be_empty(output: object) -> None:
+    """Nothing is made up."""
+    assert items_in({"output": output}) == []
+
+
+@pytest.mark.parametrize("text", [None, "", 7, ["hello"]])
+def test_only_a_text_becomes_a_message(text: object) -> None:
+    """`output_text` beside an empty output is one."""
+    assert message(text) == []
+    assert message("hello") == [MESSAGE]

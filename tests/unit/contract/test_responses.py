@@ -171,6 +171,22 @@ def test_the_error_of_a_failed_response_is_read_in_every_form(error: object, cod
     assert (found["code"], found["message"]) == (code, message)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"last_error": {"code": "c", "message": "Broken."}},
+        {"errors": [{"message": "Broken."}]},
+        {"status_details": {"error": {"message": "Broken."}}},
+        {"incomplete_details": {"reason": "Broken."}},
+    ],
+)
+def test_the_reason_of_a_failure_may_stand_elsewhere(said: dict[str, Any]) -> None:
+    """Servers with the words of another API have no `error`."""
+    error = shown(Status.FAILED, {"error": None, **said})["error"]
+    assert error.keys() == {"code", "message", "type", "param"}
+    assert error["message"] == "Broken."
+
+
 @pytest.mark.parametrize("wrong", [None, "", 7, [], {}, {"code": None, "message": None}])
 def test_a_failure_without_a_reason_gets_a_default_one(wrong: object) -> None:
     """The error of a failed response has all four members, whatever the upstream sent."""
@@ -224,7 +240,7 @@ def test_usage_is_complete_or_null(usage: object, expected: object) -> None:
     assert shown(Status.COMPLETED, {"usage": usage})["usage"] == expected
 
 
-@pytest.mark.parametrize("output", [None, "text", {}, 7])
+@pytest.mark.parametrize("output", [None, "", {}, 7])
 @every_status
 def test_output_is_a_list_whatever_the_upstream_sends(status: Status, output: object) -> None:
     """An output that is not a list is shown as an empty one. A null would break the SDK's `output_text`."""

@@ -8,7 +8,8 @@ import orjson
 import pytest
 from openai.types.webhooks import ResponseCompletedWebhookEvent
 
-from shared.contract.responses import MAX_MESSAGE, encode, encode_for_queue, present, webhook_event
+from shared.contract.responses import MAX_MESSAGE, encode, encode_for_queue, present, stored_text, webhook_event
+from shared.core import blobs
 from shared.core.ids import event_id
 from shared.core.records import Record, RequestInfo
 from shared.core.states import Status, event_type
@@ -44,6 +45,15 @@ def ended(status: Status) -> Record:
 def shown(status: Status, answer: Mapping[str, Any]) -> Any:
     """Return the object that a caller reads for a record that has ended with this status."""
     return orjson.loads(encode(present(ended(status), status, answer, {}, BORN_MS + 1_000)))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_stored_object_is_masked_if_its_version_did_not(masked: bool) -> None:
+    """A stored object of an older version may have credentials. One of this version leaves as it is stored."""
+    record = replace(NEW, request=replace(NEW.request, masked=masked))
+    packed = blobs.pack({"id": ID, "tools": [{"type": "mcp", "authorization": "geheim"}]})
+    found = orjson.loads(stored_text(record, packed))
+    assert found == {"id": ID, "tools": [{"type": "mcp", "authorization": "geheim" if masked else "***"}]}
 
 
 @pytest.mark.parametrize("status", TERMINAL)

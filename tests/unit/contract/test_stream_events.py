@@ -187,3 +187,12 @@ def test_a_finished_output_is_synthesized_from_the_start() -> None:
     assert (decoded(first)["type"], decoded(first)["response"]["output"]) == ("response.in_progress", [])
     assert "hello" in [decoded(event).get("delta") for event in rest]
     assert decoded(rest[-1])["type"] == "response.output_item.done"
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_stored_event_is_masked_if_its_version_did_not(masked: bool) -> None:
+    """A stored event of an older version may have credentials. One of this version is sent as it is stored."""
+    record = replace(RECORD, request=replace(RECORD.request, masked=masked))
+    event = Event("acme.tools", b'{"type":"acme.tools","tools":[{"type":"mcp","authorization":"geheim"}]}')
+    (found,) = stream_events.stored_events(record, (event,))
+    assert found == replace(event, body=event.body if masked else event.body.replace(b"geheim", b"***"))

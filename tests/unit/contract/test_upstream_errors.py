@@ -70,9 +70,49 @@ FORMS: dict[str, tuple[Any, ReportedError]] = {
         ReportedError("No access.", "403", "about:blank"),
     ),
     "several errors": ({"errors": [{"message": "One."}, "Two."]}, ReportedError("One.; Two.")),
+    "Apigee": (
+        {"fault": {"faultstring": "No route.", "detail": {"errorcode": "messaging.x"}}},
+        ReportedError("No route.", "messaging.x"),
+    ),
+    "MiniMax": (
+        {"base_resp": {"status_code": 1008, "status_msg": "No balance."}},
+        ReportedError("No balance.", "1008"),
+    ),
+    "a code and a msg": (
+        {"success": False, "code": 1001, "msg": "No such user."},
+        ReportedError("No such user.", "1001"),
+    ),
     "a list of texts": (["One.", "Two."], ReportedError("One.; Two.")),
     "a status in words is no code": ({"status": "failed", "error": {"message": "No."}}, ReportedError("No.")),
     "a code without words": ({"error": {"code": 502}}, ReportedError("", "502")),
+    "Azure's details": (
+        {
+            "error": {
+                "message": "The body is invalid.",
+                "code": "invalid_request",
+                "param": None,
+                "details": [{"message": "Not a number.", "param": "$.top_p"}, {"message": "Unknown."}],
+            }
+        },
+        ReportedError("The body is invalid: top_p: Not a number.; Unknown.", "invalid_request", param="top_p"),
+    ),
+    "details that say the same": (
+        {"error": {"message": "Not a number.", "details": [{"message": "Not a number.", "target": 5}]}},
+        ReportedError("Not a number."),
+    ),
+    "details without words": ({"message": "No.", "details": [7, "x", {"a": 1}]}, ReportedError("No.")),
+    "a message beside FastAPI's list": (
+        {"message": "Invalid.", "detail": [MISSING]},
+        ReportedError("Invalid: input.0.role: Field required", param="input.0.role"),
+    ),
+    "ASP.NET": (
+        {"title": "Validation failed.", "errors": {"$.model": ["Required."], "top_p": ["Too big.", "Odd."], "x": 1}},
+        ReportedError("Validation failed: model: Required.; top_p: Too big.; Odd."),
+    ),
+    "texts by field alone": (
+        {"errors": {"model": ["Required."], "x": [7]}},
+        ReportedError("model: Required."),
+    ),
     "text": ("try again later", ReportedError("try again later")),
 }
 forms = pytest.mark.parametrize(("body", "expected"), FORMS.values(), ids=FORMS)
@@ -81,7 +121,23 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["error", "message", "detail", "loc", "msg", "code", "type", "param", "object", "status"]),
+            st.sampled_from(
+                [
+                    "error",
+                    "message",
+                    "detail",
+                    "details",
+                    "errors",
+                    "loc",
+                    "path",
+                    "msg",
+                    "code",
+                    "type",
+                    "param",
+                    "object",
+                    "status",
+                ]
+            ),
             inner,
         )
     ),
@@ -154,7 +210,9 @@ def test_no_body_raises(body: object) -> None:
 # Results
 
 
-@pytest.mark.parametrize("body", [{"error": QUOTA}, [{"error": QUOTA}], {**QUOTA}])
+@pytest.mark.parametrize(
+    "body", [{"error": QUOTA}, [{"error": QUOTA}], {**QUOTA}, {"fault": QUOTA}, {"base_resp": QUOTA}]
+)
 def test_an_answer_in_place_of_a_response_object_may_report_an_error(body: object) -> None:
     """Some gateways answer 200 and put the error into the body."""
     assert error_in_result(body) == IN_WORDS
@@ -181,6 +239,8 @@ def test_another_answer_is_no_error(body: object) -> None:
     [
         {"error": QUOTA},
         {"type": None, "error": QUOTA},
+        {"fault": QUOTA},
+        {"detail": QUOTA},
         {"type": "error", "error": QUOTA},
         {"type": "error", **{name: value for name, value in QUOTA.items() if name != "type"}},
         {"type": "response.error", "error": QUOTA},
@@ -189,7 +249,7 @@ def test_another_answer_is_no_error(body: object) -> None:
         {"type": "chunk", "error": QUOTA},
         QUOTA,
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_an_event_reports_an_error_in_every_form(sent: dict[str, Any]) -> None:
     """The event may have no type, and its fields may be nested or not."""

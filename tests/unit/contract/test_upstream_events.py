@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contract import upstream_events
 from shared.contract.upstream_events import (
     ItemProgress,
     Numbering,
@@ -183,6 +184,13 @@ def test_an_event_shows_whether_the_work_has_begun(kind: str | None, status: Sta
 # Numbers
 
 
+@pytest.mark.parametrize("kind", ["response.created", "response.queued", "response.in_progress"])
+def test_some_events_precede_the_output(kind: str) -> None:
+    """They are about the response as a whole."""
+    assert upstream_events.is_opening({"type": kind})
+    assert not upstream_events.is_opening(DELTA)
+
+
 def news(numbering: Numbering, numbers: list[int | None]) -> list[int | None]:
     """Return the numbers of the events that are new."""
     return [number for number in numbers if numbering.is_new(number)]
@@ -224,6 +232,14 @@ def end_after(*events: tuple[str, int, dict[str, Any]]) -> Status | None:
 
 
 MESSAGE, CALL, THOUGHT = {"type": "message"}, {"type": "function_call"}, {"type": "reasoning"}
+
+
+def test_an_item_is_open_until_it_is_done() -> None:
+    """A reader of events that lack its end lacks a part of its content, too."""
+    items = ItemProgress()
+    for kind, is_open in (("added", True), ("done", False)):
+        items.take({"type": f"response.output_item.{kind}", "output_index": 0, "item": {"type": "message"}})
+        assert items.is_open is is_open
 
 
 def test_work_is_done_when_all_items_that_were_begun_are() -> None:

@@ -58,9 +58,9 @@ def test_an_error_is_answered_in_openais_envelope(name: str, status: int) -> Non
 
 
 def test_a_refusal_of_the_upstream_is_passed_on() -> None:
-    """The caller gets the upstream's status, message, param and code."""
+    """The caller gets the upstream's status, message, param and code. A repeat would be refused, too."""
     error = RefusedByUpstream(UpstreamRefused(422, "Not so.", param="tools", code="bad_tool"))
-    assert error.status == 422
+    assert (error.status, error.is_final) == (422, True)
     assert error.envelope() == {
         "error": {"message": "Not so.", "type": "invalid_request_error", "param": "tools", "code": "bad_tool"}
     }

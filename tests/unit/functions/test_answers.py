@@ -5,6 +5,8 @@ import gzip
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+import httpx
+import openai
 import orjson
 import pytest
 import zstandard
@@ -154,6 +156,30 @@ def test_every_5xx_and_429_says_when_to_try_again(kind: type[ServiceError], stat
         assert int(said) >= 1
     else:
         assert said == (str(wait_s) if wait_s else None)
+
+
+@pytest.mark.parametrize("kind", kinds_of(ServiceError), ids=lambda kind: kind.__name__)
+def test_only_a_refusal_that_no_retry_heals_says_so(kind: type[ServiceError]) -> None:
+    """OpenAI's SDKs would repeat a 409, and a 429 about a spent quota. Of any other error it is not known."""
+    said = answered(refusal(kind, 409)).headers.get("x-should-retry")
+    assert said == ("false" if kind is errors.RefusedByUpstream else None)
+
+
+def test_the_sdk_of_openai_does_not_repeat_a_refusal() -> None:
+    """It reads the header before the status."""
+    for status in (409, 429):
+        answer = answered(refusal(errors.RefusedByUpstream, status))
+        sent: list[httpx.Request] = []
+
+        def give(request: httpx.Request, sent: list[httpx.Request] = sent, answer: Response = answer) -> httpx.Response:
+            sent.append(request)
+            return httpx.Response(answer.status_code, content=answer.body, headers=dict(answer.headers))
+
+        with httpx.Client(transport=httpx.MockTransport(give)) as http:
+            sdk = openai.OpenAI(base_url="http://service/v1", api_key="k", max_retries=2, http_client=cast("Any", http))
+            with pytest.raises(openai.APIStatusError):
+                sdk.responses.create(model="m", input="q")
+        assert len(sent) == 1
 
 
 def test_every_class_of_errors_is_tried() -> None:

@@ -1,7 +1,7 @@
 """What the body of an upstream's HTTP answer means: progress, a whole answer, or an error."""
 
 import gzip
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -60,7 +60,7 @@ def test_nulls_while_queued_are_accepted() -> None:
 
 
 @pytest.mark.parametrize("upstream_id", ["x", "x" * MAX_ID, "ä/../b"])
-def test_an_id_is_any_text_of_up_to_512_characters(upstream_id: str) -> None:
+def test_an_id_is_any_text_of_up_to_1024_characters(upstream_id: str) -> None:
     """The upstream chooses the form of its ids."""
     assert progress_in(success({**CREATED, "id": upstream_id})).token == upstream_id
 
@@ -77,12 +77,12 @@ def test_an_id_is_any_text_of_up_to_512_characters(upstream_id: str) -> None:
         {},
         {"id": "up_1"},
         {"status": "queued"},
-        {**CREATED, "status": "cancelling"},
-        {**CREATED, "status": "QUEUED"},
-        {**CREATED, "status": None},
-        {**CREATED, "status": ["queued"]},
-        {**CREATED, "status": {}},
-        {**CREATED, "id": 7},
+        {"id": "up_1", "status": "cancelling"},
+        {"id": "up_1", "status": "QUEUED"},
+        {"id": "up_1", "status": None},
+        {"id": "up_1", "status": ["queued"]},
+        {"id": "up_1", "status": {}},
+        {**CREATED, "id": 7.5},
         {**CREATED, "id": None},
         {**CREATED, "id": ""},
         {**CREATED, "id": "x" * (MAX_ID + 1)},
@@ -93,6 +93,25 @@ def test_an_answer_that_is_not_a_response_object_is_invalid(body: object) -> Non
     """A proxy's page, a truncated answer and an unknown status or id are invalid. The create must not be repeated."""
     with pytest.raises(UpstreamInvalid):
         progress_in(success(body))
+
+
+def test_a_number_is_an_id_too() -> None:
+    """It can be asked for. Callers of this module see it as a text."""
+    found = progress_in(success({**CREATED, "id": 7}))
+    assert (found.token, found.upstream_id, found.answer["id"]) == ("7", "7", "7")
+
+
+@pytest.mark.parametrize("answer", [{}, {"id": None}, {"id": ".."}])
+def test_an_answer_without_an_id_is_about_what_was_asked_for(answer: dict[str, object]) -> None:
+    """Only a create needs an id in its answer."""
+    found = progress_in(success({"object": "response", "status": "in_progress", **answer}), "up_1")
+    assert (found.token, found.upstream_id) == ("up_1", "up_1")
+
+
+@pytest.mark.parametrize("wrap", [lambda one: {"response": one}, lambda one: {"data": one}, lambda one: [one]])
+def test_a_response_object_may_be_wrapped(wrap: Callable[[object], object]) -> None:
+    """Some gateways have an envelope around it."""
+    assert progress_in(success(wrap(CREATED))) == progress_in(success(CREATED))
 
 
 def test_an_answer_that_is_too_deep_to_be_encoded_is_oversized() -> None:

@@ -7,13 +7,20 @@ import httpx
 import orjson
 import pytest
 
-from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
+from shared.core.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamMissing,
+    UpstreamRefused,
+    UpstreamUnavailable,
+    UpstreamUncertain,
+)
 from shared.upstreams import tries
-from shared.upstreams.answers import Success, check_status
+from shared.upstreams.answers import Success, check_status, check_stream
 from shared.upstreams.tries import Meaning
 from tests.support.log_capture import WrittenLines, log_lines
 
-REFUSED = {400, 404, 405, 413, 415, 422}
+REFUSED = {400, 405, 409, 413, 415, 422, 501}
 
 
 def meaning(status: int, *, missing: bool = False, content: bytes = b"", **headers: str) -> Success | UpstreamError:
@@ -36,13 +43,13 @@ def refusal(body: object, status: int = 400) -> UpstreamRefused:
 def test_every_status_has_one_meaning(missing: bool) -> None:
     """A 2xx is a success. What another status means to a create is in the table of `tries`.
 
-    About work that exists, a 404 says that it is missing, a few 4xx are refusals, and anything else is temporary.
+    About work that exists, a 404 or 410 says that it is missing, a few 4xx are refusals, and the rest is temporary.
     """
     for status in range(200, 600):
         found = meaning(status, missing=missing)
         if status < 300:
             assert isinstance(found, Success), status
-        elif status == 404 and missing:
+        elif status in (404, 410) and missing:
             assert isinstance(found, UpstreamMissing), status
         elif status in REFUSED or (not missing and tries.of_status(status) is Meaning.END):
             assert isinstance(found, UpstreamRefused), status
@@ -149,3 +156,16 @@ def test_a_refusal_without_words_gets_a_default_message(body: object, status: in
     found = refusal(body, status)
     expected = f"The upstream refused the request with status {status}."
     assert (found.status, found.message, found.param, found.code) == (status, expected, None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *((500, UpstreamBroken), (403, UpstreamBroken), (302, UpstreamBroken), (503, UpstreamUnavailable)),
+        *((429, UpstreamUnavailable), (404, UpstreamMissing), (400, UpstreamRefused), (501, UpstreamRefused)),
+    ],
+)
+def test_a_stream_that_is_answered_with_an_error_is_broken(status: int, kind: type[UpstreamError]) -> None:
+    """Some servers answer every GET of a stream with a 500. Broken streams are counted, and then the work is polled."""
+    with pytest.raises(kind):
+        check_stream(httpx.Response(status), b"", missing=True)

@@ -101,7 +101,14 @@ async def test_more_than_two_layers_are_no_answer(encoding: str) -> None:
         await read(answer(b"", encoding))
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "compress", "no such"])
+@pytest.mark.parametrize("encoding", ["identity", "utf-8", "none", "aws-chunked", ""])
+async def test_a_name_of_no_compression_is_ignored(encoding: str) -> None:
+    """Some servers name a character set there. Other readers ignore it, too."""
+    assert await read(answer(TEXT, encoding)) == TEXT
+    assert await read(answer(gzip.compress(TEXT), f"{encoding}, gzip")) == TEXT
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "compress", "br, utf-8"])
 async def test_only_what_was_asked_for_is_read(encoding: str) -> None:
     """An encoding that the request does not accept is a fault of the answer."""
     assert not set(encoding.split(", ")) <= set(decoding.ACCEPTED.split(", "))

@@ -86,9 +86,9 @@ def test_an_event_names_the_response_that_it_is_about(upstream_id: str) -> None:
 
 @pytest.mark.parametrize("upstream_id", ["", "x" * (MAX_ID + 1), 7, None, ["up_1"], {}, True])
 def test_an_id_that_cannot_be_used_is_no_id(upstream_id: object) -> None:
-    """An id has 1 to 512 characters, because it becomes part of a row and of a path."""
+    """An id has 1 to 1,024 characters, because it becomes part of a row and of a path."""
     assert UpstreamEvent(None, {"response": {"id": upstream_id}}).response_id is None
-    assert MAX_ID == 512
+    assert MAX_ID == 1024
 
 
 json_values = st.recursive(

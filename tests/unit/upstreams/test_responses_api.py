@@ -138,7 +138,7 @@ def test_an_answer_may_ask_for_a_later_poll(call: Call) -> None:
 
 
 @every_step
-@pytest.mark.parametrize("body", [b"<html>", {**CREATED, "status": "cancelling"}], ids=["page", "status"])
+@pytest.mark.parametrize("body", [b"<html>", {"id": "up_1", "status": "cancelling"}], ids=["page", "status"])
 def test_an_answer_that_is_not_a_response_object_is_invalid(call: Call, body: object) -> None:
     """A proxy's page and an unknown status are no progress. test_answers.py has every other body."""
     with pytest.raises(errors.UpstreamInvalid):
@@ -164,7 +164,11 @@ def test_a_create_that_no_retry_heals_is_refused(status: int) -> None:
 
 @pytest.mark.parametrize(
     ("call", "status"),
-    [(call, status) for call in CALLS for status in TEMPORARY + (TOLD if call is not start else [])],
+    [
+        (call, status)
+        for call in CALLS
+        for status in TEMPORARY + [one for one in TOLD if call is not start and one not in (409, 410, 501)]
+    ],
 )
 def test_a_temporary_failure_is_unavailable(call: Call, status: int) -> None:
     """Overload and server errors are not the fault of the request. Work that exists is asked for again in any case."""
@@ -200,6 +204,21 @@ def test_a_404_of_a_created_response_is_missing() -> None:
 def test_a_stop_is_confirmed_by_any_answer_about_it(call: Call, status: int, body: object) -> None:
     """After a success, a 404, or a 400 because the work has just ended, there is nothing left to stop."""
     assert asked(call, answering(status, body)) is None
+
+
+@pytest.mark.parametrize("status", [405, 410, 422, 501])
+def test_a_stop_that_the_upstream_does_not_know_is_not_repeated(status: int) -> None:
+    """A server without a way to cancel says so with one of these."""
+    assert asked(stop, answering(status, {"detail": "Not implemented"})) is None
+
+
+def test_a_stop_that_is_refused_at_this_moment_is_told() -> None:
+    """A 409 may be a lock of a moment, so the code that stops asks a few times more."""
+    with pytest.raises(UpstreamRefused) as refused:
+        asked(stop, answering(409, {"detail": "only background responses can be cancelled"}))
+    assert refused.value.status == 409
+    with pytest.raises(UpstreamUnavailable):
+        asked(stop, answering(503))
 
 
 @every_call

@@ -22,7 +22,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 BASE = "https://model.example.com/v1"
 SOURCES = ("web_search_call.action.sources", "reasoning.encrypted_content")
 EVENT = b'data: {"type": "response.output_text.delta", "sequence_number": 4, "delta": "x"}\n\n'
-UNUSABLE = [".", "..", "agent:clerk", "agent:", "", "x" * 513, "a\nb", "a\0b", 7, None, ["up_1"]]
+UNUSABLE = [".", "..", "agent:clerk", "agent:", "", "x" * 1025, "a\nb", "a\0b", 7.5, True, None, ["up_1"]]
 
 
 async def with_key() -> dict[str, str]:

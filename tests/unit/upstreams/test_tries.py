@@ -21,6 +21,7 @@ from shared.core.errors import (
     UpstreamSilent,
     UpstreamUnavailable,
     UpstreamUncertain,
+    UpstreamUndecodable,
     UpstreamUnnamed,
     UpstreamUnusable,
 )
@@ -88,6 +89,7 @@ EXAMPLES: dict[type[UpstreamError], tuple[UpstreamError, Meaning]] = {
     UpstreamSilent: (UpstreamSilent("x"), COUNTED),
     UpstreamPaused: (UpstreamPaused(), FREE),
     UpstreamInvalid: (UpstreamInvalid(), COUNTED),
+    UpstreamUndecodable: (UpstreamUndecodable(), COUNTED),
     UpstreamUnnamed: (UpstreamUnnamed(), END),
     UpstreamOversized: (UpstreamOversized(), END),
 }
@@ -186,3 +188,11 @@ def test_a_refusal_of_a_stream_is_recognised(error: UpstreamError) -> None:
 def test_another_trouble_is_not_about_streaming(error: UpstreamError) -> None:
     """A request that is refused for another reason is not sent twice."""
     assert not tries.is_about_streaming(error)
+
+
+def test_a_refusal_of_the_background_is_recognised() -> None:
+    """It is an end in words that names the background, and an upstream's trouble is none."""
+    assert tries.is_about_background(UpstreamRefused(400, "Unknown parameter: 'background'."))
+    assert tries.is_about_background(UpstreamFailed("unsupported", "No.", param="background"))
+    assert not tries.is_about_background(UpstreamRefused(400, "No such model."))
+    assert not tries.is_about_background(UpstreamUncertain("status 500", message="background task failed"))

@@ -1,4 +1,8 @@
-"""A stream that no caller asked for: an upstream that refuses it gets the request once more, as the caller sent it."""
+"""The shape of a create: an upstream that refuses to stream gets it once more without, and that is remembered.
+
+A foreground upstream is asked for a stream also if no caller was. A background one refuses a stream that a caller asked
+for if it streams no work in the background.
+"""
 
 from contextlib import aclosing
 from typing import Any
@@ -9,7 +13,8 @@ import pytest
 
 from shared.core.errors import UpstreamFailed, UpstreamRefused, UpstreamUncertain
 from shared.upstreams.protocol import UpstreamEvent
-from shared.upstreams.responses_api import ForegroundResponses
+from shared.upstreams.responses_api import BackgroundResponses, ForegroundResponses
+from tests.support.log_capture import WrittenLines, log_events
 from tests.unit.upstreams.agents.test_tools import MemoryCheckpoints
 
 WHOLE = {"id": "up_1", "object": "response", "status": "completed", "output": []}
@@ -33,6 +38,7 @@ class Server:
         self._answers = {True: streamed, False: plain}
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
         self.upstream = ForegroundResponses(client, "https://model.example.com/v1", no_headers)
+        self.background = BackgroundResponses(client, "https://model.example.com/v1", no_headers)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.sent.append(orjson.loads(request.content))
@@ -44,6 +50,11 @@ class Server:
     async def told(self, request: dict[str, Any]) -> list[UpstreamEvent]:
         """Return the events of one call."""
         async with aclosing(self.upstream.stream(request, "resp_1", MemoryCheckpoints())) as events:
+            return [event async for event in events]
+
+    async def told_in_background(self, request: dict[str, Any]) -> list[UpstreamEvent]:
+        """Return the events of one create in the background."""
+        async with aclosing(self.background.stream(request, "resp_1")) as events:
             return [event async for event in events]
 
 
@@ -105,3 +116,59 @@ async def test_an_upstream_that_streams_is_asked_once() -> None:
     with pytest.raises(UpstreamFailed):
         await server.told(PLAIN)
     assert [one["stream"] for one in server.sent] == [True]
+
+
+async def test_what_is_learned_counts_for_the_model() -> None:
+    """A gateway has many upstreams behind it, so another model is asked for a stream first."""
+    server = Server(REFUSAL)
+    for model in ("m", "n", "m", "n"):
+        await server.told({**PLAIN, "model": model})
+    assert [one["stream"] for one in server.sent] == [True, False, True, False, False, False]
+
+
+# Background mode
+
+UNFINISHED = {**WHOLE, "status": "queued"}
+IN_BACKGROUND = {**STREAMED, "background": True, "stream_options": {"include_obfuscation": False}}
+
+
+@pytest.mark.parametrize(
+    "streamed",
+    [
+        (400, {"error": {"message": "Cannot use both 'stream' and 'background'."}}),
+        (400, {"detail": "stream=True is not allowed with background=True"}),
+        (422, {"detail": [{"loc": ["body", "stream"], "msg": "Must be false for background work."}]}),
+        (400, {"error": {"message": "Background responses do not support streaming", "type": "invalid_request"}}),
+        (501, {"error": {"message": "Not implemented."}}),
+    ],
+)
+async def test_a_stream_that_is_refused_in_the_background_is_started_without(streamed: Told) -> None:
+    """The caller's stream is then made from what polls show. `stream_options` means nothing without a stream."""
+    server = Server(streamed, (200, UNFINISHED))
+    for _ in range(2):
+        (event,) = await server.told_in_background(IN_BACKGROUND)
+        assert (event.is_whole, event.response_id) == (True, "up_1")
+    assert [one["stream"] for one in server.sent] == [True, False, False]
+    assert server.sent[1] == {"model": "m", "stream": False, "background": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "is_logged"),
+    [
+        ({"error": {"message": "Unknown parameter.", "param": "background"}}, True),
+        ({"detail": [{"loc": ["body", "background"], "msg": "Extra inputs are not permitted"}]}, True),
+        ({"error": {"message": "No such model.", "param": "model"}}, False),
+    ],
+)
+async def test_a_refusal_of_the_background_is_the_callers_and_names_a_remedy_for_the_operator(
+    written: WrittenLines, body: object, is_logged: bool
+) -> None:
+    """Every create is refused so, and only a setting can change that."""
+    server = Server((400, body), (400, body))
+    with pytest.raises(UpstreamRefused, match="400"):
+        await server.told_in_background(IN_BACKGROUND)
+    with pytest.raises(UpstreamRefused, match="400"):
+        await server.background.start({**IN_BACKGROUND, "stream": False}, "resp_1")
+    assert [one["stream"] for one in server.sent] == [True, False]
+    assert log_events(written) == ["upstream.background_refused"] * 2 * is_logged
+    assert ("UPSTREAM_MODE=foreground" in written.text) == is_logged

@@ -1,0 +1,1 @@
+"""Servers that the upstreams of other makes run on."""
