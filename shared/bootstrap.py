@@ -7,6 +7,7 @@ to import the app, and these libraries alone take half as long again.
 import asyncio
 import random
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -106,20 +107,31 @@ def build_ports(settings: Settings) -> Ports:
     """Return the ports to Azure Storage, the upstreams, the receivers and the system's clock."""
     clock = SystemClock()
     table, queues = _storage(settings)
+    context = _tls()
     callbacks = CallbackSender(
-        now_ms=clock.now_ms, allow_loopback=settings.allow_loopback, refused_hosts=settings.own_hosts
+        now_ms=clock.now_ms,
+        allow_loopback=settings.allow_loopback,
+        refused_hosts=settings.own_hosts,
+        ssl_context=context,
     )
     return Ports(
         store=Store(table),
         wakeups=Wakeups({name: _queue(queues, name) for name in HINTS}, clock.now_ms),
         requests=RequestQueue(queues),
-        upstreams=Upstreams(_upstream(settings), {PREFIX: AgentUpstream(Agents(settings.agents_module))}),
+        upstreams=Upstreams(_upstream(settings, context), {PREFIX: AgentUpstream(Agents(settings.agents_module))}),
         senders={Target.CALLBACK: callbacks, Target.REPLY_QUEUE: ReplySender(queues)},
         callers=settings.callers,
         clock=clock,
         random=random.random,
         config=_config(settings),
     )
+
+
+def _tls() -> ssl.SSLContext:
+    """Return the context of every connection that is not to storage. To make one takes 17 ms."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _config(settings: Settings) -> Config:
@@ -196,15 +208,16 @@ def _credential(settings: Settings) -> "DefaultAzureCredential":
 # The upstream
 
 
-def _upstream(settings: Settings) -> Upstream:
-    limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=100)
+def _upstream(settings: Settings, context: ssl.SSLContext) -> Upstream:
+    from shared.upstreams.transport import AiohttpTransport
+
     is_background = settings.upstream_is_background
     # A foreground upstream may think in silence for hours. Only TCP probes tell such a peer from a dead one.
-    probing = None if is_background else httpx.AsyncHTTPTransport(limits=limits, socket_options=_PROBES)
+    probes = [] if is_background else _PROBES
     client = httpx.AsyncClient(
         timeout=httpx.Timeout(30.0, connect=5.0),
-        limits=limits,
-        transport=probing,
+        transport=AiohttpTransport(context, max_connections=_CONNECTIONS, socket_options=probes),
+        trust_env=False,
         follow_redirects=False,
         headers={"User-Agent": "background-responses/1", "Accept": "application/json"},
     )
