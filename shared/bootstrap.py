@@ -62,19 +62,19 @@ class Service:
         self.engine = engine
 
 
-_building: asyncio.Task[Service] | None = None
+_service: Service | None = None
 
 
 async def service() -> Service:
     """Return the service of this process. The first call builds it. If that fails, the next call tries again.
 
-    Raises SettingsError if a setting is missing or wrong, and StoreUnavailable if storage does not answer.
+    Raises SettingsError if a setting is missing or wrong.
     """
-    global _building  # noqa: PLW0603 - one per process: clients live as long as the worker
-    if _building is None or (_building.done() and (_building.cancelled() or _building.exception())):
+    global _service  # noqa: PLW0603 - one per process: clients live as long as the worker
+    if _service is None:
         library_logs.watch_loop(asyncio.get_running_loop())
-        _building = asyncio.ensure_future(build(load_settings()))
-    return await asyncio.shield(_building)
+        _service = build(load_settings())
+    return _service
 
 
 def start_telemetry() -> None:
@@ -93,14 +93,12 @@ def start_telemetry() -> None:
         _log.exception("telemetry.failed")
 
 
-async def build(settings: Settings) -> Service:
-    """Build the service, and create the table if it does not exist. The first heartbeat creates the queues.
+def build(settings: Settings) -> Service:
+    """Build the service. This calls nothing.
 
-    Raises StoreUnavailable if the table does not answer.
+    The first heartbeat creates the table and the queues. A write or a message that finds none does so, too.
     """
-    ports = build_ports(settings)
-    await ports.store.prepare()
-    return Service(settings, Engine(ports))
+    return Service(settings, Engine(build_ports(settings)))
 
 
 def build_ports(settings: Settings) -> Ports:
@@ -157,19 +155,19 @@ def _config(settings: Settings) -> Config:
 
 
 def _storage(settings: Settings) -> "tuple[Table, QueueServiceClient]":
-    from azure.storage.queue.aio import QueueServiceClient
+    from shared.storage.queue_client import Queues
 
     if settings.storage_connection:
         connection = expand_connection(settings.storage_connection)
         table = Table.from_connection_string(connection, TABLE, **_table_options())
         return (
             cast("Table", table),  # the library annotates its own class
-            QueueServiceClient.from_connection_string(connection, **_queue_options()),
+            Queues.from_connection_string(connection, **_queue_options()),
         )
     credential = _credential(settings)
     return (
         Table(settings.storage_table_uri or "", TABLE, credential=credential, **_table_options()),
-        QueueServiceClient(settings.storage_queue_uri or "", credential=credential, **_queue_options()),
+        Queues(settings.storage_queue_uri or "", credential=credential, **_queue_options()),
     )
 
 
