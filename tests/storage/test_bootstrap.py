@@ -213,16 +213,6 @@ async def test_a_service_is_built_without_storage() -> None:
     await build(settings).engine.aclose()
 
 
-async def test_a_new_account_serves_its_first_response_before_a_heartbeat(connection_string: str) -> None:
-    """A write that finds no table creates it and is sent again. What is read before that is not there."""
-    record = Record(new_id(), "ann", created_ms=1, deadline_ms=2)
-    async with ports_of(connection_string, UPSTREAM_API_KEY=KEY) as ports:
-        assert await ports.store.read(record.id) is None
-        assert await ports.store.due(record.id[5:6], 2, 10) == ([], [])
-        written = await ports.store.commit(ChangeSet(record))
-        assert await ports.store.read(record.id) == written
-
-
 async def test_a_service_works_without_its_queues(connection_string: str) -> None:
     """Queues that do not answer stop no heartbeat. Readiness finds out."""
     dead = connection_string.replace(f":{port_of(connection_string, 'Queue')}/", f":{free_port()}/")
