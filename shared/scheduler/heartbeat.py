@@ -24,7 +24,7 @@ class Heartbeats:
         self._ports = ports
         self._age = HeartbeatAge()
         self._running: asyncio.Task[None] | None = None
-        self._has_queues = False
+        self._has_all = False
 
     def accompany(self) -> None:
         """Start a heartbeat beside an invocation, if the last one that reached storage is over a minute old."""
@@ -44,19 +44,20 @@ class Heartbeats:
     async def _beat(self) -> None:
         reached = False
         try:
-            reached = await beat(self._ports) and await self._create_queues()
+            reached = await beat(self._ports) and await self._create_missing()
         finally:
             self._age.end(reached=reached)
 
-    async def _create_queues(self) -> bool:
-        """Create our queues that do not exist, once per process. Return whether that succeeded."""
-        if not self._has_queues:
+    async def _create_missing(self) -> bool:
+        """Create the table and our queues that do not exist, once per process. Return whether that succeeded."""
+        if not self._has_all:
             try:
-                await asyncio.gather(self._ports.wakeups.prepare(), self._ports.requests.prepare())
+                storage = (self._ports.store, self._ports.wakeups, self._ports.requests)
+                await asyncio.gather(*(part.prepare() for part in storage))
             except StoreError:
                 _log.warning("heartbeat.queues_missing")
                 return False
-            self._has_queues = True
+            self._has_all = True
         return True
 
     def _now(self) -> Moment:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError
 
 from shared.core import blobs, event_log, keys
 from shared.core.alarms import Alarm, alarm_of
@@ -43,12 +43,9 @@ class Store:
         self._table = table
 
     async def prepare(self) -> None:
-        """Create the table if it does not exist."""
+        """Create the table if it does not exist. A write does so too."""
         async with reaching(DEADLINE_S):
-            try:
-                await self._table.create_table()
-            except ResourceExistsError:
-                return
+            await self._table.create()
 
     async def missing(self) -> list[str]:
         """Return the name of the table if it does not exist. Raises StoreUnavailable if it does not answer."""

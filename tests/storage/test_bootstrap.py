@@ -189,15 +189,15 @@ async def queue_names(connection_string: str) -> set[str]:
         return {str(queue.name) async for queue in queues.list_queues()}
 
 
-async def test_building_creates_the_table_and_a_heartbeat_the_queues(connection_string: str) -> None:
-    """Building creates the table, and the first heartbeat the queues, except the poison queues of hints.
+async def test_a_heartbeat_creates_the_table_and_the_queues(connection_string: str) -> None:
+    """The first heartbeat of a process creates all but the poison queues of hints.
 
-    The platform creates those when it needs them. Building again and other heartbeats leave everything alone.
+    The platform creates those when it needs them. Another process and other heartbeats leave everything alone.
     """
     settings = load_settings({"AzureWebJobsStorage": connection_string, "UPSTREAM_API_KEY": KEY, **REQUIRED})
     async with AsyncExitStack() as built:
         for _ in range(2):
-            service = await build(settings)
+            service = build(settings)
             built.push_async_callback(service.engine.aclose)
             assert service.callers is settings.callers
             await service.engine.heartbeat()
@@ -207,11 +207,17 @@ async def test_building_creates_the_table_and_a_heartbeat_the_queues(connection_
         assert (await stage.table()).table_name == TABLE
 
 
-async def test_a_service_is_built_without_its_queues(connection_string: str) -> None:
-    """Building calls no queue, so queues that do not answer delay no start. Readiness and heartbeats find out."""
+async def test_a_service_is_built_without_storage() -> None:
+    """Building calls nothing, so storage that does not answer delays no start. Readiness finds out."""
+    settings = load_settings({"AzureWebJobsStorage": NOWHERE, "UPSTREAM_API_KEY": KEY, **REQUIRED})
+    await build(settings).engine.aclose()
+
+
+async def test_a_service_works_without_its_queues(connection_string: str) -> None:
+    """Queues that do not answer stop no heartbeat. Readiness finds out."""
     dead = connection_string.replace(f":{port_of(connection_string, 'Queue')}/", f":{free_port()}/")
     settings = load_settings({"AzureWebJobsStorage": dead, "UPSTREAM_API_KEY": KEY, **REQUIRED})
-    service = await build(settings)
+    service = build(settings)
     with pytest.raises(StoreUnavailable):
         await service.engine.check()
     await service.engine.heartbeat()
@@ -219,13 +225,12 @@ async def test_a_service_is_built_without_its_queues(connection_string: str) -> 
 
 
 async def test_readiness_names_what_is_missing(connection_string: str) -> None:
-    """Without the table or a queue, readiness says which is missing. A heartbeat creates the queues."""
+    """Without the table or a queue, readiness says which is missing. A heartbeat creates them all."""
     async with ports_of(connection_string, UPSTREAM_API_KEY=KEY) as ports:
         engine = Engine(ports)
         with pytest.raises(StoreIncomplete) as incomplete:
             await engine.check()
         assert incomplete.value.missing == [f"table {TABLE}", *(f"queue {name}" for name in sorted(OURS, key=ORDER))]
-        await ports.store.prepare()
         await engine.heartbeat()
         await engine.check()
 

@@ -65,7 +65,7 @@ COMPUTING = {"shared.contract.compression": {"zstandard"}, "shared.contract.sign
 # Clock, randomness, network, threads, environment, files. A pure module gets what it needs of these as a parameter.
 IMPURE = {"asyncio", "io", "logging", "os", "pathlib", "random", "socket", "ssl", "subprocess", "threading", "time"}
 MONOTONIC = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
-CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "TableClient", "Table"}
+CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "TableClient", "Table", "Queues"}
 TRANSITIONS = {f"shared.core.{name}_transitions" for name in ("delivery", "response", "retention", "run")}
 ROW_KEY = re.compile(r"(alarm|resp|event|attempt|failed|upstream|body|input|session|key)\|")
 # Where a broad `except` is allowed, how many of them, and what each is for.

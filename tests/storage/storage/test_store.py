@@ -11,7 +11,7 @@ from shared.core.alarms import Alarm, Kind
 from shared.core.blobs import MAX_PACKED
 from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, StoreUnavailable
-from shared.core.ids import new_id
+from shared.core.ids import new_id, shard_of
 from shared.core.records import Record
 from shared.core.response_transitions import Ending
 from shared.core.states import Status
@@ -264,3 +264,13 @@ async def test_the_first_alarm_is_found_behind_rows_that_are_not_alarms(stage: S
     assert await stage.ports.store.first_due(SHARD) == START_MS
     assert await stage.ports.store.first_due(SHARD, START_MS) is None
     assert await stage.ports.store.first_due("b") is None
+
+
+async def test_a_new_account_serves_its_first_response_before_a_heartbeat(stage: Stage) -> None:
+    """A write that finds no table creates it and is sent again. What is read before that is not there."""
+    await (await stage.table()).delete_table()
+    store, record = stage.ports.store, Record(new_id(), "ann", created_ms=1, deadline_ms=2)
+    assert await store.read(record.id) is None
+    assert await store.due(shard_of(record.id), 2, 10) == ([], [])
+    written = await store.commit(ChangeSet(record))
+    assert await store.read(record.id) == written
