@@ -8,6 +8,7 @@ exception in a row ends the response in a way that reads nothing that could rais
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
 
 from shared.core import delivery_transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
@@ -20,6 +21,7 @@ from shared.lifecycle import cancellation, completion, endings, polling, retenti
 from shared.runs import claims
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import rearm, update
+from shared.storage.agenda import Agenda
 from shared.storage.store import MOVES_PER_TRANSACTION
 from shared.telemetry import metrics, tracing
 from shared.telemetry.logs import logger
@@ -45,30 +47,40 @@ async def sweep(ports: Ports, shard: str, at_s: int, until_s: int = 0) -> int:
     now_ms = max(clock_ms, min(at_s * 1000, clock_ms + AHEAD_MAX_MS))
     if now_ms >= until_s * 1000:
         until_s = 0  # by now the next heartbeat has looked at the shard
-    due, bad = await ports.store.due(shard, now_ms, MAX_ALARMS)
-    for key in bad:
+    agenda = await ports.store.agenda(shard, now_ms, MAX_ALARMS)
+    for key in agenda.bad:
         _log.error("alarm.unreadable", extra={"key": key})
-    if not due and not bad and not until_s:
+    if not agenda.due and not agenda.bad and not until_s:
         return 0
     async with asyncio.TaskGroup() as group:
-        actions = await _take(ports, shard, due, now_ms - clock_ms, group)
-        if actions:
-            await asyncio.wait(actions, timeout=WAKE_AFTER_S)
-        more = len(actions) < len(due) or len(due) + len(bad) == MAX_ALARMS
-        await _wake_next(ports, shard, now_ms, until_s, more=more)
-    return len(actions)
+        taken = await _take(ports, shard, agenda.due, now_ms - clock_ms, group)
+        if taken.actions:
+            await asyncio.wait(taken.actions, timeout=WAKE_AFTER_S)
+        if (due_ms := _next_due(ports, agenda, taken)) is not None:
+            await ports.wakeups.sweep(shard, due_ms, until_s)
+    return len(taken.actions)
 
 
-async def _take(
-    ports: Ports, shard: str, due: Sequence[Alarm], ahead_ms: int, group: asyncio.TaskGroup
-) -> list[asyncio.Task[None]]:
+@dataclass(slots=True)
+class _Taken:
+    """What a sweep has taken: the actions that it began, and their alarms as they were moved."""
+
+    actions: list[asyncio.Task[None]] = field(default_factory=list)
+    moved: list[Alarm] = field(default_factory=list)
+    is_cut_short: bool = False  # alarms that are due were left
+
+
+async def _take(ports: Ports, shard: str, alarms: Sequence[Alarm], ahead_ms: int, group: asyncio.TaskGroup) -> _Taken:
     """Move alarms and act on them, a transaction at a time, as many at once as can be acted on within their lease.
 
-    Alarms for which there is no room within a minute are not touched. They stay due, and no attempt is counted.
+    Polls come after the other kinds. Alarms for which there is no room within a minute are not touched. They stay due,
+    and no attempt is counted.
     """
-    until_s, actions = ports.clock.elapsed_s() + MAX_S, list[asyncio.Task[None]]()
+    due = sorted(alarms, key=lambda alarm: alarm.kind is Kind.POLL)
+    until_s, taken = ports.clock.elapsed_s() + MAX_S, _Taken()
     for start in range(0, len(due), MOVES_PER_TRANSACTION):
-        if not await _has_room(ports, actions, until_s):
+        if not await _has_room(ports, taken.actions, until_s):
+            taken.is_cut_short = True
             break
         now_ms = ports.clock.now_ms() + ahead_ms
         batch = due[start : start + MOVES_PER_TRANSACTION]
@@ -76,10 +88,12 @@ async def _take(
             moved = await ports.store.move(shard, [(alarm, _next(ports, alarm, now_ms)) for alarm in batch])
         except StoreError:
             _log.warning("sweep.cut_short", extra={"shard": shard})
+            taken.is_cut_short = True
             break
         _measure_lag(batch, moved, now_ms - ahead_ms)
-        actions += [group.create_task(_act_safely(ports, alarm, now_ms)) for alarm in moved]
-    return actions
+        taken.moved += moved
+        taken.actions += [group.create_task(_act_safely(ports, alarm, now_ms)) for alarm in moved]
+    return taken
 
 
 def _measure_lag(due: Sequence[Alarm], moved: Sequence[Alarm], now_ms: int) -> None:
@@ -112,14 +126,15 @@ def _next(ports: Ports, alarm: Alarm, now_ms: int) -> Alarm:
     return alarm.moved(now_ms + delay_ms, attempt=alarm.attempt + 1, read_ms=now_ms if reads else alarm.read_ms)
 
 
-async def _wake_next(ports: Ports, shard: str, now_ms: int, until_s: int, *, more: bool) -> None:
-    """Send a wake-up for the first alarm after those that were due. Unreadable due rows stay there and are skipped."""
-    try:
-        due_ms = ports.clock.now_ms() if more else await ports.store.first_due(shard, now_ms)
-    except StoreError:
-        return  # the heartbeat finds it
-    if due_ms is not None:
-        await ports.wakeups.sweep(shard, due_ms, until_s)
+def _next_due(ports: Ports, agenda: Agenda, taken: _Taken) -> int | None:
+    """Return when the first alarm is due of which this sweep knows, in unix milliseconds, or None.
+
+    That is now if due ones were left. The moved ones count as long as this process has not removed them since.
+    """
+    if taken.is_cut_short:
+        return ports.clock.now_ms()
+    standing = [alarm.due_ms for alarm in taken.moved if alarm.key not in ports.store.removed]
+    return min(standing if agenda.next_ms is None else [agenda.next_ms, *standing], default=None)
 
 
 # Acting on one alarm

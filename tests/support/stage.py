@@ -199,7 +199,7 @@ class Stage:
 
     async def alarms(self, response_id: str) -> list[Alarm]:
         """Return the alarms of a response, earliest first."""
-        found, _ = await self.ports.store.due(shard_of(response_id), FOREVER_MS, 1_000)
+        found = (await self.ports.store.agenda(shard_of(response_id), FOREVER_MS, 1_000)).due
         return [alarm for alarm in found if alarm.id == response_id]
 
     async def kinds(self, response_id: str) -> list[Kind]:
