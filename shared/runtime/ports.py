@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.contract.callers import Callers
+from shared.core.backoff import PollPace
 from shared.core.outcomes import Answer
 from shared.core.records import Target
 from shared.runtime.background import BackgroundTasks
@@ -48,7 +49,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last three fields hold what this process keeps between its invocations.
+    """What the flows act with. The last four fields hold what this process keeps between its invocations.
 
     A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
     """
@@ -65,3 +66,4 @@ class Ports:
     polls: SingleFlight[Progress] = field(default_factory=SingleFlight)  # by id of the response
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
     recording: InProgress = field(default_factory=InProgress)  # attempts being recorded, by response and target
+    poll_pace: PollPace = field(default_factory=PollPace)  # how late the polls of each shard are

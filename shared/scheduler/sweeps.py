@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from shared.core import delivery_transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
-from shared.core.backoff import MAX_UNEXPECTED, poll_delay, retry_delay
+from shared.core.backoff import MAX_UNEXPECTED, retry_delay
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, UnreadableRow
 from shared.core.records import Record
@@ -52,6 +52,9 @@ async def sweep(ports: Ports, shard: str, at_s: int, until_s: int = 0) -> int:
         _log.error("alarm.unreadable", extra={"key": key})
     if not agenda.due and not agenda.bad and not until_s:
         return 0
+    first_poll_ms = next((alarm.due_ms for alarm in agenda.due if alarm.kind is Kind.POLL), None)
+    if first_poll_ms is not None:
+        ports.poll_pace.note(shard, clock_ms - first_poll_ms)
     async with asyncio.TaskGroup() as group:
         taken = await _take(ports, shard, agenda.due, now_ms - clock_ms, group)
         if taken.actions:
@@ -119,10 +122,10 @@ def _next(ports: Ports, alarm: Alarm, now_ms: int) -> Alarm:
     if alarm.kind is not Kind.POLL:
         counted = alarm.counted + (alarm.kind is Kind.START)  # the try that this move precedes
         return alarm.moved(now_ms + LEASE_MS[alarm.kind], attempt=alarm.attempt + 1, counted=counted)
-    delay_ms = poll_delay(now_ms - alarm.born_ms, ports.random, ports.config.limits.poll_min_ms)
+    delay_ms = polling.next_wait(ports, alarm, now_ms)
     if alarm.attempt + 1 >= polling.CHECKED_ATTEMPT:
         delay_ms = max(delay_ms, LEASE_MS[Kind.POLL])  # a checked poll sets the count back, so it must own the alarm
-    reads = now_ms - alarm.read_ms >= READ_EVERY_MS
+    reads = now_ms + delay_ms - alarm.read_ms > READ_EVERY_MS  # the next poll would be too late for it
     return alarm.moved(now_ms + delay_ms, attempt=alarm.attempt + 1, read_ms=now_ms if reads else alarm.read_ms)
 
 

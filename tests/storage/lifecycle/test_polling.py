@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -19,8 +20,8 @@ from tests.support.stage import ANN, CALLBACK_URL, Stage, until
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 RUNNING: list[Outcome] = [Status.IN_PROGRESS]
-# A sweep queries the due alarms, moves them, and queries when the next one is due.
-SWEEP = Counter({"GET responses()": 2, "POST $batch": 1})
+# A sweep queries the due alarms and the next one, and moves those that are due.
+SWEEP = Counter({"GET responses()": 1, "POST $batch": 1})
 
 
 async def running(stage: Stage, *course: Outcome) -> Record:
@@ -68,12 +69,14 @@ async def test_a_poll_without_change_writes_nothing_and_reads_no_record(stage: S
 
 
 async def test_the_record_is_read_once_a_minute(stage: Stage) -> None:
-    """The polls of a response read its record once a minute, and write a changed status then."""
+    """The polls of a response read its record at least once a minute, and write a changed status then."""
     made = await running(stage)
-    reads = 0
+    reads_ms = [START_MS]
     while stage.clock.ms < START_MS + 600_000:
-        reads += (await poll(stage, made.id))["GET responses(key)"]
-    assert 8 <= reads <= 10
+        if (await poll(stage, made.id))["GET responses(key)"]:
+            reads_ms.append(stage.clock.ms)
+    assert max(later - earlier for earlier, later in pairwise(reads_ms)) <= 60_000
+    assert len(reads_ms) <= 18
     assert (await stage.record(made.id)).status is Status.IN_PROGRESS
 
 
@@ -100,12 +103,39 @@ async def test_a_poll_whose_response_does_not_exist_has_no_effect(stage: Stage) 
 
 
 async def test_the_wait_is_a_tenth_of_the_elapsed_time(stage: Stage) -> None:
-    """The wait before the next poll grows with the response's age, from 1 s to 30 s."""
+    """The wait before the next poll grows with the response's age, from 1 s to 60 s."""
     made = await running(stage)
     waits = await waits_s(stage, made.id, 60)
     assert waits[:10] == [1] * 10
     assert waits == sorted(waits)
-    assert waits[-1] == 30
+    assert waits[-1] == 60
+
+
+async def test_late_polls_stretch_the_waits_of_their_shard(stage: Stage) -> None:
+    """A process whose polls come more than 2 s late polls more rarely, and returns to the usual waits afterwards."""
+    made = await running(stage)
+    for _ in range(8):
+        (alarm,) = await stage.alarms(made.id)
+        stage.clock.ms = alarm.due_ms + 10_000
+        await stage.sweep(made.id)
+    stretch = stage.ports.poll_pace.stretch(shard_of(made.id))
+    assert stretch == pytest.approx(1.1**8)
+    (alarm,) = await stage.alarms(made.id)
+    assert alarm.due_ms - stage.clock.ms == pytest.approx((stage.clock.ms - START_MS) / 10 * stretch, abs=3)
+    assert await waits_s(stage, made.id, 60)
+    assert stage.ports.poll_pace.stretch(shard_of(made.id)) == 1.0
+
+
+async def test_no_poll_sleeps_through_the_deadline(stage: Stage) -> None:
+    """The last poll is due at the deadline, which ends the response, however much the waits are stretched."""
+    stage.limit(deadline_ms=100_000)
+    made = await running(stage)
+    for _ in range(100):
+        stage.ports.poll_pace.note(shard_of(made.id), 60_000)
+    while not (await stage.record(made.id)).status.is_terminal:
+        await stage.fire_alarms(made.id)
+    assert stage.clock.ms == START_MS + 100_000
+    assert await error_code(stage, made.id) == "deadline_exceeded"
 
 
 async def test_the_retry_after_of_an_unfinished_answer_is_the_minimum_wait(stage: Stage) -> None:
@@ -147,6 +177,17 @@ async def test_a_404_is_tolerated_for_two_minutes(stage: Stage) -> None:
     made = await running(stage, *[UpstreamMissing()] * 30, Status.IN_PROGRESS, Status.COMPLETED)
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert stage.clock.ms > START_MS + 60_000
+
+
+async def test_a_404_about_a_response_that_has_ended_has_no_effect(stage: Stage) -> None:
+    """Before it acts on a 404, a poll reads its record, whenever it was read last. Only the alarm is removed."""
+    made = await running(stage)
+    await stage.engine.cancel(ANN, made.id)
+    stage.upstream.poll_errors = [UpstreamMissing("status 404")]
+    stage.clock.advance(2)
+    await stage.sweep(made.id)
+    assert stage.upstream.poll_errors == []
+    assert await stage.kinds(made.id) == [Kind.PURGE]
 
 
 async def test_a_response_that_stays_missing_is_lost(stage: Stage) -> None:

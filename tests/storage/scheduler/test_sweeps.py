@@ -93,7 +93,7 @@ async def test_a_sweep_asks_for_no_wakeup_for_alarms_that_are_gone(stage: Stage)
 
 
 async def test_polls_come_after_the_other_kinds(stage: Stage) -> None:
-    """However many polls are due before it and wait for their upstream, an alarm of another kind is acted on at once."""
+    """An alarm of another kind is acted on at once, however many polls are due before it and wait."""
     await running(stage, 120)
     await stage.plant([(last := Alarm(START_MS, Kind.PURGE, f"resp_a{'f' * 31}"))])
     gate = stage.upstream.hold_polls()
