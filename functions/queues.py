@@ -24,7 +24,7 @@ LAST_TRY = 5  # maxDequeueCount in host.json, after which the platform moves a m
 
 @blueprint.queue_trigger("message", WAKEUPS, "AzureWebJobsStorage", BYTES)
 async def sweep(message: func.QueueMessage) -> None:
-    """Act on the due alarms of the shard that a wake-up names."""
+    """Act on the due alarms of the shards that a wake-up names."""
     invocations.begin()
     try:
         wakeup = Wakeup.decode(message.get_body())
@@ -32,7 +32,7 @@ async def sweep(message: func.QueueMessage) -> None:
     except UnreadableMessage:
         _log.error("nudge.unreadable", extra={"message_id": message.id})
     except StoreError:
-        _log.warning("sweep.storage_failed", extra={"shard": wakeup.shard})
+        _log.warning("sweep.storage_failed", extra={"shards": wakeup.shards})
 
 
 @blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage", BYTES)

@@ -161,8 +161,8 @@ class Engine:
     # For the service itself
 
     async def sweep(self, wakeup: Wakeup) -> int:
-        """Act on the due alarms of a shard and return how many there were."""
-        return await sweeps.sweep(self._ports, wakeup.shard, wakeup.at_s, wakeup.until_s)
+        """Act on the due alarms of the shards that a wake-up names, and return how many there were."""
+        return await sweeps.sweep_shards(self._ports, wakeup)
 
     async def drive(self, offer: RunOffer) -> None:
         """Drive the run that a message offers."""

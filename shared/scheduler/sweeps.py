@@ -22,6 +22,7 @@ from shared.runs import claims
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import rearm, update
 from shared.storage.agenda import Agenda
+from shared.storage.messages import Wakeup
 from shared.storage.store import MOVES_PER_TRANSACTION
 from shared.telemetry import metrics, tracing
 from shared.telemetry.logs import logger
@@ -37,17 +38,19 @@ RETRY_AFTER_GIVING_UP_MS = 3_600_000
 AT_ONCE = 64
 
 
-async def sweep(ports: Ports, shard: str, at_s: int, until_s: int = 0) -> int:
+async def sweep(
+    ports: Ports, shard: str, at_s: int, until_s: int = 0, *, most: int = MAX_ALARMS, within_s: float = MAX_S
+) -> int:
     """Act on the alarms of a shard that are due by this process's clock, or by the wake-up's time if that is later.
 
-    Takes at most 500 alarms or 60 s, and sends a wake-up for what is left. Before `until_s`, it sends one even if
-    nothing was due. Both are unix seconds. Returns how many alarms it acted on.
+    Takes at most `most` alarms in `within_s` seconds, and sends a wake-up for what is left. Before `until_s`, it sends
+    one even if nothing was due. `at_s` and `until_s` are unix seconds. Returns how many alarms it acted on.
     """
     clock_ms = ports.clock.now_ms()
     now_ms = max(clock_ms, min(at_s * 1000, clock_ms + AHEAD_MAX_MS))
     if now_ms >= until_s * 1000:
         until_s = 0  # by now the next heartbeat has looked at the shard
-    agenda = await ports.store.agenda(shard, now_ms, MAX_ALARMS)
+    agenda = await ports.store.agenda(shard, now_ms, most)
     for key in agenda.bad:
         _log.error("alarm.unreadable", extra={"key": key})
     if not agenda.due and not agenda.bad and not until_s:
@@ -56,33 +59,54 @@ async def sweep(ports: Ports, shard: str, at_s: int, until_s: int = 0) -> int:
     if first_poll_ms is not None:
         ports.poll_pace.note(shard, clock_ms - first_poll_ms)
     async with asyncio.TaskGroup() as group:
-        taken = await _take(ports, shard, agenda.due, now_ms - clock_ms, group)
+        taken = _Taken(ports.clock.elapsed_s() + within_s)
+        await _take(ports, shard, agenda.due, now_ms - clock_ms, group, taken)
         if taken.actions:
             await asyncio.wait(taken.actions, timeout=WAKE_AFTER_S)
         if (due_ms := _next_due(ports, agenda, taken)) is not None:
-            await ports.wakeups.sweep(shard, due_ms, until_s)
+            is_alone = len(agenda.due) > MOVES_PER_TRANSACTION
+            await ports.wakeups.sweep(shard, due_ms, until_s, is_alone=is_alone)
     return len(taken.actions)
+
+
+async def sweep_shards(ports: Ports, wakeup: Wakeup, *, most: int = MAX_ALARMS, within_s: float = MAX_S) -> int:
+    """Sweep each shard of a wake-up as `sweep` does, and return how many alarms were acted on.
+
+    What fails in one shard stops no other. A failure of storage is only logged, because the heartbeat finds what is
+    due. Raises the first other exception, when all sweeps have ended.
+    """
+    sweeps = (sweep(ports, shard, wakeup.at_s, wakeup.until_s, most=most, within_s=within_s) for shard in wakeup.shards)
+    results = await asyncio.gather(*sweeps, return_exceptions=True)
+    for shard, result in zip(wakeup.shards, results, strict=True):
+        if isinstance(result, StoreError):
+            _log.warning("sweep.storage_failed", extra={"shard": shard})
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, StoreError):
+            raise result
+    return sum(result for result in results if isinstance(result, int))
 
 
 @dataclass(slots=True)
 class _Taken:
     """What a sweep has taken: the actions that it began, and their alarms as they were moved."""
 
+    until_s: float  # when it takes no more, by the monotonic clock
     actions: list[asyncio.Task[None]] = field(default_factory=list)
     moved: list[Alarm] = field(default_factory=list)
     is_cut_short: bool = False  # alarms that are due were left
 
 
-async def _take(ports: Ports, shard: str, alarms: Sequence[Alarm], ahead_ms: int, group: asyncio.TaskGroup) -> _Taken:
+async def _take(
+    ports: Ports, shard: str, alarms: Sequence[Alarm], ahead_ms: int, group: asyncio.TaskGroup, taken: _Taken
+) -> None:
     """Move alarms and act on them, a transaction at a time, as many at once as can be acted on within their lease.
 
-    Polls come after the other kinds. Alarms for which there is no room within a minute are not touched. They stay due,
-    and no attempt is counted.
+    Polls come after the other kinds. Alarms for which there is no room in time are not touched. They stay due, and no
+    attempt is counted.
     """
     due = sorted(alarms, key=lambda alarm: alarm.kind is Kind.POLL)
-    until_s, taken = ports.clock.elapsed_s() + MAX_S, _Taken()
     for start in range(0, len(due), MOVES_PER_TRANSACTION):
-        if not await _has_room(ports, taken.actions, until_s):
+        if not await _has_room(ports, taken.actions, taken.until_s):
             taken.is_cut_short = True
             break
         now_ms = ports.clock.now_ms() + ahead_ms
@@ -96,7 +120,6 @@ async def _take(ports: Ports, shard: str, alarms: Sequence[Alarm], ahead_ms: int
         _measure_lag(batch, moved, now_ms - ahead_ms)
         taken.moved += moved
         taken.actions += [group.create_task(_act_safely(ports, alarm, now_ms)) for alarm in moved]
-    return taken
 
 
 def _measure_lag(due: Sequence[Alarm], moved: Sequence[Alarm], now_ms: int) -> None:
