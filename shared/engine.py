@@ -36,6 +36,8 @@ from shared.telemetry.logs import logger
 
 _log = logger(__name__)
 
+LOOK_MAX_S = 10.0  # between two looks at a response that a caller waits for
+
 
 class DeliveryList(TypedDict):
     """The deliveries of a response, as callers read them."""
@@ -238,7 +240,7 @@ class Engine:
         until_s = clock.elapsed_s() + wait_s
         while not shown[0].status.is_terminal and (left_s := until_s - clock.elapsed_s()) > 0:
             age_ms = clock.now_ms() - shown[0].created_ms
-            await clock.sleep(min(left_s, poll_delay(age_ms, self._ports.random) / 1000))
+            await clock.sleep(min(left_s, LOOK_MAX_S, poll_delay(age_ms, self._ports.random) / 1000))
             shown = await self._look_again(shown, include)
         return shown
 

@@ -111,33 +111,6 @@ async def test_the_wait_is_a_tenth_of_the_elapsed_time(stage: Stage) -> None:
     assert waits[-1] == 60
 
 
-async def test_late_polls_stretch_the_waits_of_their_shard(stage: Stage) -> None:
-    """A process whose polls come more than 2 s late polls more rarely, and returns to the usual waits afterwards."""
-    made = await running(stage)
-    for _ in range(8):
-        (alarm,) = await stage.alarms(made.id)
-        stage.clock.ms = alarm.due_ms + 10_000
-        await stage.sweep(made.id)
-    stretch = stage.ports.poll_pace.stretch(shard_of(made.id))
-    assert stretch == pytest.approx(1.1**8)
-    (alarm,) = await stage.alarms(made.id)
-    assert alarm.due_ms - stage.clock.ms == pytest.approx((stage.clock.ms - START_MS) / 10 * stretch, abs=3)
-    assert await waits_s(stage, made.id, 60)
-    assert stage.ports.poll_pace.stretch(shard_of(made.id)) == 1.0
-
-
-async def test_no_poll_sleeps_through_the_deadline(stage: Stage) -> None:
-    """The last poll is due at the deadline, which ends the response, however much the waits are stretched."""
-    stage.limit(deadline_ms=100_000)
-    made = await running(stage)
-    for _ in range(100):
-        stage.ports.poll_pace.note(shard_of(made.id), 60_000)
-    while not (await stage.record(made.id)).status.is_terminal:
-        await stage.fire_alarms(made.id)
-    assert stage.clock.ms == START_MS + 100_000
-    assert await error_code(stage, made.id) == "deadline_exceeded"
-
-
 async def test_the_retry_after_of_an_unfinished_answer_is_the_minimum_wait(stage: Stage) -> None:
     """The Retry-After of an unfinished answer is the minimum wait, up to an hour."""
     made = await running(stage)
@@ -177,17 +150,6 @@ async def test_a_404_is_tolerated_for_two_minutes(stage: Stage) -> None:
     made = await running(stage, *[UpstreamMissing()] * 30, Status.IN_PROGRESS, Status.COMPLETED)
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert stage.clock.ms > START_MS + 60_000
-
-
-async def test_a_404_about_a_response_that_has_ended_has_no_effect(stage: Stage) -> None:
-    """Before it acts on a 404, a poll reads its record, whenever it was read last. Only the alarm is removed."""
-    made = await running(stage)
-    await stage.engine.cancel(ANN, made.id)
-    stage.upstream.poll_errors = [UpstreamMissing("status 404")]
-    stage.clock.advance(2)
-    await stage.sweep(made.id)
-    assert stage.upstream.poll_errors == []
-    assert await stage.kinds(made.id) == [Kind.PURGE]
 
 
 async def test_a_response_that_stays_missing_is_lost(stage: Stage) -> None:
