@@ -8,7 +8,7 @@ from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
 from shared.contract.pages import ItemList, Page
 from shared.contract.requests import NewResponse
-from shared.core import blobs, ids
+from shared.core import ids
 from shared.core.backoff import poll_delay
 from shared.core.errors import BadRequest, StoreError, StoreIncomplete, Unavailable, UpstreamUnavailable
 from shared.core.ids import derived_id, new_id
@@ -28,6 +28,7 @@ from shared.lifecycle import (
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.runs import runner, streams
 from shared.runs.streams import Stream
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.scheduler import dead_letters, sweeps
 from shared.scheduler.heartbeat import Heartbeats
@@ -134,7 +135,7 @@ class Engine:
         """Return a page of the request's input items."""
         record = await admission.own(self._ports, caller, named)
         packed = await self._ports.store.request(record.id)
-        items = pages.input_items(record.id, blobs.unpack(packed)) if packed else []
+        items = pages.input_items(record.id, await off_loop.unpack(packed)) if packed else []
         return pages.page_of(items, page)
 
     async def deliveries(self, caller: Caller, named: str) -> DeliveryList:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from shared.contract import responses, signatures
 from shared.contract.responses import WebhookEvent
-from shared.core import blobs
 from shared.core.outcomes import Answer, SendError
 from shared.core.records import Delivery, Record, Target
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.telemetry import spans
 from shared.telemetry.spans import MeasuredSpan
@@ -18,7 +18,7 @@ async def send_event(ports: Ports, record: Record, delivery: Delivery) -> Answer
     A callback is signed with all current secrets of the caller. If it has none, nothing is sent, and the outcome is the
     error `unsigned`.
     """
-    event = responses.webhook_event(record, blobs.unpack(await ports.store.body(record)))
+    event = responses.webhook_event(record, await off_loop.unpack(await ports.store.body(record)))
     with _span(record, delivery) as span:
         if delivery.target is Target.CALLBACK:
             answer = await _call_back(ports, record, event, span.headers())

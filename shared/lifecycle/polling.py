@@ -7,7 +7,7 @@ count of attempts becomes 0. Without that, a long healthy wait would look like a
 
 from shared import json_text
 from shared.contract import redaction, responses
-from shared.core import blobs, response_transitions
+from shared.core import response_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.changesets import ChangeSet
@@ -23,6 +23,7 @@ from shared.core.ids import shard_of
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import later
 from shared.lifecycle import completion, endings
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import rearm, update
 from shared.telemetry.logs import logger
@@ -237,6 +238,6 @@ async def _poll(
 async def stored_object(ports: Ports, record: Record) -> bytes:
     """Return the stored response object as JSON text."""
     if record.status.is_terminal:
-        return blobs.expand(await ports.store.body(record))
+        return await off_loop.expand(await ports.store.body(record))
     known = endings.known_object(await completion.with_object(ports, record))
     return responses.encode(responses.present_known(record, known, ports.clock.now_ms()))

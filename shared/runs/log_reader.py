@@ -6,11 +6,12 @@ A reader holds one page of the log at a time, so a slow reader costs the others 
 from collections.abc import AsyncGenerator
 
 from shared.contract import stream_events
-from shared.core import blobs, event_log
+from shared.core import event_log
 from shared.core.errors import StoreError
 from shared.core.event_log import Page
 from shared.core.ids import shard_of
 from shared.core.records import Record
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
 
@@ -67,7 +68,7 @@ async def _end_frames(ports: Ports, response_id: str, first: int, after: int) ->
     record = await ports.store.read(response_id)
     if record is None:
         return b""
-    response = blobs.unpack(await ports.store.body(record))
+    response = await off_loop.unpack(await ports.store.body(record))
     events = stream_events.terminal_events(record.status, response)
     skipped = max(0, after + 1 - first)
     return stream_events.frames(response_id, first + skipped, events[skipped:], ends=True)
