@@ -60,7 +60,7 @@ def for_anyone(handle: Answer) -> Answer:
     """Return a trigger that calls a handler for any client. Errors become answers, and no exception leaves it."""
 
     async def answer(req: Request) -> Response:
-        invocations.begin()
+        await invocations.begin()
         request_id = f"req_{secrets.token_hex(16)}"
         try:
             response = await handle(req)

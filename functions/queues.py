@@ -25,7 +25,7 @@ LAST_TRY = 5  # maxDequeueCount in host.json, after which the platform moves a m
 @blueprint.queue_trigger("message", WAKEUPS, "AzureWebJobsStorage", BYTES)
 async def sweep(message: func.QueueMessage) -> None:
     """Act on the due alarms of the shards that a wake-up names."""
-    invocations.begin()
+    await invocations.begin()
     try:
         wakeup = Wakeup.decode(message.get_body())
         await (await service()).engine.sweep(wakeup)
@@ -38,7 +38,7 @@ async def sweep(message: func.QueueMessage) -> None:
 @blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage", BYTES)
 async def deliver(message: func.QueueMessage) -> None:
     """Make the delivery attempt whose alarm a message names."""
-    invocations.begin()
+    await invocations.begin()
     try:
         hint = DeliverNow.decode(message.get_body())
         await (await service()).engine.deliver(hint)
@@ -53,7 +53,7 @@ async def deliver(message: func.QueueMessage) -> None:
 @blueprint.queue_trigger("message", RUNS, "AzureWebJobsStorage", BYTES)
 async def run(message: func.QueueMessage) -> None:
     """Drive the run that a message offers, until it is over or handed over."""
-    invocations.begin()
+    await invocations.begin()
     try:
         offer = RunOffer.decode(message.get_body())
         await (await service()).engine.drive(offer)
@@ -68,7 +68,7 @@ async def run(message: func.QueueMessage) -> None:
 @blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage", BYTES)
 async def take_request(message: func.QueueMessage) -> None:
     """Start the response that a message asks for. If storage fails at the last try, requeue the message."""
-    invocations.begin()
+    await invocations.begin()
     given = QueueMessage(str(message.id), message.get_body())
     engine = (await service()).engine
     try:
@@ -83,7 +83,7 @@ async def take_request(message: func.QueueMessage) -> None:
 @blueprint.timer_trigger("timer", "30 */5 * * * *", use_monitor=False)
 async def tend_poison(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
     """Handle the dead letters, every five minutes."""
-    invocations.begin()
+    await invocations.begin()
     await (await service()).engine.drain_dead_letters()
 
 

@@ -8,6 +8,7 @@ import asyncio
 import random
 import socket
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
@@ -74,6 +75,15 @@ async def service() -> Service:
         library_logs.watch_loop(asyncio.get_running_loop())
         _building = asyncio.ensure_future(build(load_settings()))
     return await asyncio.shield(_building)
+
+
+@cache
+def works_between_invocations() -> bool:
+    """Return whether this process may work between its invocations. It may if its settings cannot be read."""
+    try:
+        return _config(load_settings()).limits.watch
+    except SettingsError:
+        return True
 
 
 def start_telemetry() -> None:

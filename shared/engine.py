@@ -175,9 +175,12 @@ class Engine:
         """Wake every shard that has something to do, and create our queues that do not exist."""
         await self._heartbeats.run()
 
-    def accompany_invocation(self) -> None:
-        """Start a heartbeat beside an invocation, if this process has had none for a minute. Raises nothing."""
-        self._heartbeats.accompany()
+    def accompany_invocation(self) -> asyncio.Task[None] | None:
+        """Start a heartbeat beside an invocation, if this process has had none for a minute. Raises nothing.
+
+        Returns the heartbeat that is started or running, or None.
+        """
+        return self._heartbeats.accompany()
 
     async def deliver(self, hint: DeliverNow) -> None:
         """Make the delivery attempt that a message asks for."""

@@ -1,9 +1,9 @@
 """What responses cost, in units that Azure bills: `python -m local.bench.costs` prints the table of docs/operations.md.
 
 This is a model, not a measurement. Its request counts are those of the design, compared with `make bench`. For a
-response of 2 s at 25 a second, the benchmark counted 15.0 requests, when a sweep took 6. The model has 13.3, and 4
-more for the purge a month later. Durable Functions are modelled as a monitor that polls at the same times, with 15 storage requests and 3
-executions per step.
+response of 2 s at 25 a second, the benchmark counted 15.0 requests, when a sweep took 6. The model has 13.3, and 4 more
+for the purge a month later. Durable Functions are modelled as a monitor that polls at the same times, with 15 storage
+requests and 3 executions per step.
 """
 
 import argparse

@@ -34,10 +34,14 @@ class Heartbeats:
         self._running: asyncio.Task[None] | None = None
         self._has_queues = False
 
-    def accompany(self) -> None:
-        """Start a heartbeat beside an invocation, if the last one that reached storage is over a minute old."""
+    def accompany(self) -> asyncio.Task[None] | None:
+        """Start a heartbeat beside an invocation, if the last one that reached storage is over a minute old.
+
+        Returns the heartbeat that is started or running, or None.
+        """
         if self._age.is_due(self._now()):
-            self._start()
+            return self._start()
+        return self._running if self._running and not self._running.done() else None
 
     async def run(self) -> None:
         """Run a heartbeat, or wait for the one that is running."""
