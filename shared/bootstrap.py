@@ -9,6 +9,7 @@ import random
 import socket
 import ssl
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
@@ -75,6 +76,15 @@ async def service() -> Service:
         library_logs.watch_loop(asyncio.get_running_loop())
         _service = build(load_settings())
     return _service
+
+
+@cache
+def works_between_invocations() -> bool:
+    """Return whether this process may work between its invocations. It may if its settings cannot be read."""
+    try:
+        return _config(load_settings()).limits.watch
+    except SettingsError:
+        return True
 
 
 def start_telemetry() -> None:

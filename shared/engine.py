@@ -8,7 +8,7 @@ from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
 from shared.contract.pages import ItemList, Page
 from shared.contract.requests import NewResponse
-from shared.core import blobs, ids
+from shared.core import ids
 from shared.core.backoff import poll_delay
 from shared.core.errors import BadRequest, StoreError, StoreIncomplete, Unavailable, UpstreamUnavailable
 from shared.core.ids import derived_id, new_id
@@ -28,6 +28,7 @@ from shared.lifecycle import (
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.runs import runner, streams
 from shared.runs.streams import Stream
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.scheduler import dead_letters, sweeps
 from shared.scheduler.heartbeat import Heartbeats
@@ -35,6 +36,8 @@ from shared.storage.messages import RunOffer, Wakeup
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
+
+LOOK_MAX_S = 10.0  # between two looks at a response that a caller waits for
 
 
 class DeliveryList(TypedDict):
@@ -132,7 +135,7 @@ class Engine:
         """Return a page of the request's input items."""
         record = await admission.own(self._ports, caller, named)
         packed = await self._ports.store.request(record.id)
-        items = pages.input_items(record.id, blobs.unpack(packed)) if packed else []
+        items = pages.input_items(record.id, await off_loop.unpack(packed)) if packed else []
         return pages.page_of(items, page)
 
     async def deliveries(self, caller: Caller, named: str) -> DeliveryList:
@@ -161,8 +164,8 @@ class Engine:
     # For the service itself
 
     async def sweep(self, wakeup: Wakeup) -> int:
-        """Act on the due alarms of a shard and return how many there were."""
-        return await sweeps.sweep(self._ports, wakeup.shard, wakeup.at_s, wakeup.until_s)
+        """Act on the due alarms of the shards that a wake-up names, and return how many there were."""
+        return await sweeps.sweep_shards(self._ports, wakeup)
 
     async def drive(self, offer: RunOffer) -> None:
         """Drive the run that a message offers."""
@@ -172,9 +175,12 @@ class Engine:
         """Wake every shard that has something to do, and create our queues that do not exist."""
         await self._heartbeats.run()
 
-    def accompany_invocation(self) -> None:
-        """Start a heartbeat beside an invocation, if this process has had none for a minute. Raises nothing."""
-        self._heartbeats.accompany()
+    def accompany_invocation(self) -> asyncio.Task[None] | None:
+        """Start a heartbeat beside an invocation, if this process has had none for a minute. Raises nothing.
+
+        Returns the heartbeat that is started or running, or None.
+        """
+        return self._heartbeats.accompany()
 
     async def take_request(self, message: QueueMessage) -> None:
         """Start the response that a message of the `requests` queue asks for. Raise StoreError if storage fails."""
@@ -234,7 +240,7 @@ class Engine:
         until_s = clock.elapsed_s() + wait_s
         while not shown[0].status.is_terminal and (left_s := until_s - clock.elapsed_s()) > 0:
             age_ms = clock.now_ms() - shown[0].created_ms
-            await clock.sleep(min(left_s, poll_delay(age_ms, self._ports.random) / 1000))
+            await clock.sleep(min(left_s, LOOK_MAX_S, poll_delay(age_ms, self._ports.random) / 1000))
             shown = await self._look_again(shown, include)
         return shown
 

@@ -104,7 +104,8 @@ def poll_alarm(record: Record, token: str, now_ms: int, random: Random, least_ms
     It is due at once if the upstream has announced the end, and otherwise after `poll_delay`, of which `least_ms` is
     the minimum.
     """
-    wait_ms = 0 if record.upstream.end_announced else poll_delay(now_ms - record.created_ms, random, least_ms)
+    usual_ms = poll_delay(now_ms - record.created_ms, random, least_ms, left_ms=record.deadline_ms - now_ms)
+    wait_ms = 0 if record.upstream.end_announced else usual_ms
     return Alarm(
         now_ms + wait_ms,
         Kind.POLL,

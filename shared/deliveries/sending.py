@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from shared import json_text
 from shared.contract import responses, signatures
 from shared.contract.responses import WebhookEvent
 from shared.core.outcomes import Answer, SendError
 from shared.core.records import Delivery, Record, Target
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.telemetry import spans
 from shared.telemetry.spans import MeasuredSpan
@@ -20,7 +20,8 @@ async def send_event(ports: Ports, record: Record, delivery: Delivery, number: i
     A callback is signed with all current secrets of the caller. If it has none, nothing is sent, and the outcome is the
     error `unsigned`.
     """
-    shown = json_text.read_tolerantly(responses.stored_text(record, await ports.store.body(record)))
+    body = await ports.store.body(record)
+    shown = await off_loop.run_packed(body, responses.stored_response, record, body)
     event = responses.webhook_event(record, shown)
     with _span(record, delivery, number) as span:
         if delivery.target is Target.CALLBACK:

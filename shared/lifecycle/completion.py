@@ -2,13 +2,14 @@
 
 from shared.contract import redaction
 from shared.contract.output_items import OutputItems
-from shared.core import blobs, event_log, response_transitions
+from shared.core import event_log, response_transitions
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.records import Record
 from shared.deliveries import first_attempts
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply
 from shared.telemetry.logs import logger
@@ -40,10 +41,14 @@ async def end(
             outcome = endings.with_items(outcome, items or await _logged_items(ports, record))
         outcome = endings.without_echo(outcome, await credentials_of(ports, record))
 
+    prepared = None
+    if record and not record.status.is_terminal:
+        prepared = await off_loop.run_on(outcome.answer, endings.ending_of, record, outcome)
+
     def transition(current: Record) -> tuple[ChangeSet | None, bool]:
         if current.status.is_terminal or (epoch is not None and current.run.epoch != epoch):
             return None, False
-        ending = endings.ending_of(current, outcome)
+        ending = prepared if prepared and current is record else endings.ending_of(current, outcome)
         if endings.lost_session(outcome, ending):
             _log.warning("legacy.too_large", extra={"response": current.id})
         firsts = first_attempts.plan(ports, current, ending.status)
@@ -63,7 +68,7 @@ async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:
     """
     may_have_some = record.request.has_credentials or not record.request.masked
     packed = await ports.store.request(record.id) if may_have_some else None
-    return redaction.credentials_in(blobs.unpack(packed)) if packed else frozenset()
+    return redaction.credentials_in(await off_loop.unpack(packed)) if packed else frozenset()
 
 
 async def _logged_items(ports: Ports, record: Record) -> OutputItems:
@@ -90,4 +95,4 @@ async def with_object(ports: Ports, record: Record) -> Record:
     if record.body or record.status.is_terminal:
         return record
     packed = await ports.store.request(record.id)
-    return endings.echoing(record, blobs.unpack(packed)) if packed else record
+    return endings.echoing(record, await off_loop.unpack(packed)) if packed else record

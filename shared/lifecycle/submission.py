@@ -32,6 +32,7 @@ from shared.core.errors import (
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import later
 from shared.lifecycle import completion, endings, failed_starts, upstream_ids
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply, commit, update
 from shared.telemetry import tracing
@@ -59,7 +60,7 @@ async def submit_polled(ports: Ports, upstream: BackgroundUpstream, record: Reco
     Raises RefusedByUpstream if the upstream rejects the request, and then nothing is kept. Raises TooLarge if the
     request is over 2.5 MiB when packed, BadRequest as `join` does, and StoreError if nothing could be accepted.
     """
-    packed = _packed(request)
+    packed = await off_loop.run_on(request, _packed, request)
     change = response_transitions.accept(endings.echoing(record, request), packed, ports.clock.now_ms())
     try:
         accepted = await commit(ports, None, change)
@@ -93,7 +94,8 @@ async def submit_run(ports: Ports, record: Record, request: dict[str, Any], *, h
     A repeat of an idempotent request joins the first one. Raises TooLarge if the request and its first event are over
     2.5 MiB when packed, BadRequest as `join` does, and StoreError if nothing could be accepted.
     """
-    packed, now_ms = _packed(request), ports.clock.now_ms()
+    packed = await off_loop.run_on(request, _packed, request)
+    now_ms = ports.clock.now_ms()
     echoing = endings.echoing(record, request)
     known = endings.known_object(echoing)
     events = (stream_events.created_event(record, known),) if record.request.stream else ()
@@ -196,7 +198,7 @@ async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
     if not record.status.is_terminal and now_ms >= alarm.deadline_ms:
         await completion.end(ports, record, record.id, endings.deadline_exceeded(now_ms))
     else:
-        await _start_again(ports, record, alarm, blobs.unpack(packed or b""))
+        await _start_again(ports, record, alarm, await off_loop.unpack(packed or b""))
 
 
 def may_learn_token(ports: Ports, alarm: Alarm) -> bool:

@@ -5,13 +5,13 @@ A reader holds one page of the log at a time, so a slow reader costs the others 
 
 from collections.abc import AsyncGenerator
 
-from shared import json_text
 from shared.contract import responses, stream_events
 from shared.core import event_log
 from shared.core.errors import StoreError
 from shared.core.event_log import Page
 from shared.core.ids import shard_of
 from shared.core.records import Record
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
 
@@ -71,7 +71,8 @@ async def _end_frames(ports: Ports, response_id: str, first: int, after: int) ->
     record = await ports.store.read(response_id)
     if record is None:
         return b""
-    response = json_text.read_tolerantly(responses.stored_text(record, await ports.store.body(record)))
+    body = await ports.store.body(record)
+    response = await off_loop.run_packed(body, responses.stored_response, record, body)
     events = stream_events.terminal_events(record.status, response)
     skipped = max(0, after + 1 - first)
     return stream_events.frames(response_id, first + skipped, events[skipped:], ends=True)

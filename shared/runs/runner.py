@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from shared.core import blobs
 from shared.core.alarms import Alarm
 from shared.core.blobs import Oversized
 from shared.core.errors import StoreError, UpstreamOversized, UpstreamRefused
@@ -22,6 +21,7 @@ from shared.runs.foreground_consumer import ForegroundConsumer
 from shared.runs.lease import Lease, Lost
 from shared.runs.live_feed import LiveFeed
 from shared.runs.log_writer import LogWriter
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.telemetry import lifecycle, tracing
 from shared.telemetry.logs import logger
@@ -40,7 +40,7 @@ async def drive_offered_run(ports: Ports, response_id: str, epoch: int) -> None:
     claimed = await claims.claim(ports, response_id, epoch)
     if claimed:
         record, alarm = claimed
-        request = blobs.unpack(await ports.store.request(response_id) or b"")
+        request = await off_loop.unpack(await ports.store.request(response_id) or b"")
         with tracing.under(record.trace):
             await Run(ports, record, alarm, request).drive()
 

@@ -16,7 +16,7 @@ class Limits:
     honours_keys: bool = False  # whether the upstream starts once per Idempotency-Key
     upstream_webhooks_enabled: bool = False  # whether the upstream announces its ends, so that polls are a safety net
     max_events: int = 1_000_000  # of the streams of one response, after which it is given up
-    watch: bool = True  # whether this process may work between its invocations
+    watch: bool = True  # whether a process may work between its invocations
     start_wait_s: float = 20.0  # how long a repeat waits for the first request, and a stream for the upstream
 
     @property

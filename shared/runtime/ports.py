@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.contract.callers import Callers
+from shared.core.backoff import PollPace
 from shared.core.outcomes import Answer
 from shared.core.records import Record, Target
 from shared.runtime.background import BackgroundTasks
@@ -75,3 +76,4 @@ class Ports:
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
     noting: InProgress = field(default_factory=InProgress)  # attempts being noted, by response and target
     notes: Turns[Record] = field(default_factory=Turns)  # by id of the response
+    poll_pace: PollPace = field(default_factory=PollPace)  # how late the polls of each shard are

@@ -62,17 +62,18 @@ def wakeup(at_s: int, delay_s: int, shard: str = "a", **until: int) -> Sent:
 
     One from the heartbeat also has `until`, the unix time up to which sweeps send further ones.
     """
-    return Sent(WAKEUPS, {"shard": shard, "at": at_s, **until}, delay_s)
+    return Sent(WAKEUPS, {"shards": shard, "at": at_s, **until}, delay_s)
 
 
 class Stage:
     """An engine on its own storage account, with everything around it under the test's control.
 
-    The clock stands still, there is no jitter, and the table is reached through a proxy. No queue is served. A test
+    The clock stands still, there is no jitter, and the table is reached through a proxy. Wake-ups are sent one by one,
+    unless `gather_s` says how many seconds they are gathered. No queue is served. A test
     sweeps when it wants to, or uses a `queue_host` (queue_pump.py).
     """
 
-    def __init__(self, connection_string: str, *, sdk_retries: int = 0) -> None:
+    def __init__(self, connection_string: str, *, sdk_retries: int = 0, gather_s: float = 0) -> None:
         self.clock = Clock()
         self.upstream = ScriptedUpstream()
         self.others: dict[str, Upstream] = {}
@@ -81,6 +82,7 @@ class Stage:
         self.sent: list[Sent] = []
         self._connection = connection_string
         self._sdk_retries = sdk_retries
+        self._gather_s = gather_s
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -96,7 +98,7 @@ class Stage:
     async def new_ports(self, clock: Clock | SystemClock) -> Ports:
         """Return the ports of another process, which may have another clock. Storage and peers are the same."""
         queues = {name: await self._enter(self.queue(name)) for name in HINTS}
-        wakeups = Wakeups(queues, clock.now_ms)
+        wakeups = Wakeups(queues, clock.now_ms, gather_s=self._gather_s)
         store, requests = Store(await self.table()), RequestQueue(await self._enter(self._queues()))
         for part in (store, wakeups, requests):
             await part.prepare()
@@ -204,7 +206,7 @@ class Stage:
 
     async def alarms(self, response_id: str) -> list[Alarm]:
         """Return the alarms of a response, earliest first."""
-        found, _ = await self.ports.store.due(shard_of(response_id), FOREVER_MS, 1_000)
+        found = (await self.ports.store.agenda(shard_of(response_id), FOREVER_MS, 1_000)).due
         return [alarm for alarm in found if alarm.id == response_id]
 
     async def kinds(self, response_id: str) -> list[Kind]:
@@ -252,7 +254,7 @@ class Stage:
     def wakeups(self, response_id: str) -> list[Sent]:
         """Return the wake-ups that were sent so far for the response's shard."""
         shard = shard_of(response_id)
-        return [sent for sent in self.sent if sent.queue == WAKEUPS and sent.content["shard"] == shard]
+        return [sent for sent in self.sent if sent.queue == WAKEUPS and shard in sent.content["shards"]]
 
     async def deliver(self) -> None:
         """Wait until the delivery attempts that this process has begun are over."""

@@ -45,7 +45,7 @@ async def test_a_start_leaves_a_poll_and_a_wakeup_for_it(stage: Stage) -> None:
     assert await stage.record(made.id) == made
     (poll,) = await stage.alarms(made.id)
     assert (poll.kind, poll.token, poll.due_ms) == (Kind.POLL, "up_0", START_MS + 1_000)
-    assert stage.sent == [Sent("nudges", {"shard": made.id[5], "at": poll.due_ms // 1000}, 1)]
+    assert stage.sent == [Sent("nudges", {"shards": made.id[5], "at": poll.due_ms // 1000}, 1)]
     assert stage.upstream.starts == {made.id: 1}
 
 

@@ -74,6 +74,40 @@ async def test_a_sweep_acts_on_due_alarms_and_wakes_for_the_next_one(stage: Stag
     assert stage.sent == [wakeup(NOW_S + 1, 1)]
 
 
+async def test_a_sweep_takes_one_query_and_one_transaction(stage: Stage) -> None:
+    """One query reads the due alarms and the next one. The times of the moved ones are known without another."""
+    await running(stage, 3)
+    await stage.plant([Alarm(START_MS + 40_000, Kind.PURGE, f"resp_a{9:031x}")])
+    before = stage.proxy.counts.copy()
+    assert await sweep(stage.ports, "a", NOW_S) == 3
+    assert stage.proxy.counts - before == {"GET responses()": 1, "POST $batch": 1}
+
+
+async def test_a_sweep_asks_for_no_wakeup_for_alarms_that_are_gone(stage: Stage) -> None:
+    """The wake-up is for the next alarm that stands. The alarm of a response that has just ended is not counted."""
+    (work,) = await running(stage, 1)
+    work.course = [Status.COMPLETED]
+    await stage.plant([Alarm(START_MS + 40_000, Kind.PURGE, f"resp_a{9:031x}")])
+    assert await sweep(stage.ports, "a", NOW_S) == 1
+    assert stage.sent == [wakeup(NOW_S + 40, 40)]
+
+
+async def test_polls_come_after_the_other_kinds(stage: Stage) -> None:
+    """An alarm of another kind is acted on at once, however many polls are due before it and wait."""
+    await running(stage, 120)
+    await stage.plant([(last := Alarm(START_MS, Kind.PURGE, f"resp_a{'f' * 31}"))])
+    gate = stage.upstream.hold_polls()
+    sweeping = asyncio.create_task(sweep(stage.ports, "a", NOW_S))
+
+    async def is_purged() -> bool:
+        return not await stage.alarms(last.id)
+
+    await until(is_purged)
+    assert not sweeping.done()
+    gate.open()
+    assert await sweeping == 121
+
+
 async def test_a_sweep_that_finds_nothing_ends(stage: Stage) -> None:
     """A sweep that finds nothing due sends no wake-up, so that chains of wake-ups merge."""
     await running(stage, 1)

@@ -236,7 +236,12 @@ def test_the_first_poll_is_due_at_once_if_the_end_is_announced() -> None:
     announced = replace(NEW, upstream=replace(NEW.upstream, end_announced=True))
     assert transitions.poll_alarm(announced, "up_1", NOW_MS, lambda: 0.0).due_ms == NOW_MS
     assert transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.0).due_ms == NOW_MS + 1_000
-    assert transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.0, 60_000).due_ms == NOW_MS + 60_000
+    assert transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.0, 50_000).due_ms == NOW_MS + 50_000
+
+
+def test_the_first_poll_does_not_sleep_through_the_deadline() -> None:
+    """However rarely an upstream is polled, the first poll is due at the deadline at the latest."""
+    assert transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.9, 60_000).due_ms == NEW.deadline_ms
 
 
 def test_a_response_may_be_accepted_as_ended() -> None:
