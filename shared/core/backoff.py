@@ -12,6 +12,8 @@ Random = Callable[[], float]
 
 POLL_MIN_MS = 1_000
 POLL_MAX_MS = 30_000
+LOOK_MIN_MS = 500
+LOOK_MAX_MS = 5_000
 RETRY_MAX_MS = 60_000
 RETRY_AFTER_MAX_MS = 3_600_000
 EARLY_MS = 1_000  # a sweep may run this much early, because queue messages are delayed by whole seconds
@@ -30,6 +32,11 @@ def poll_delay(elapsed_ms: int, random: Random, least_ms: int = POLL_MIN_MS) -> 
     """
     delay = max(min(max(elapsed_ms // 10, POLL_MIN_MS), POLL_MAX_MS), least_ms)
     return delay + int(delay * random() / 10)
+
+
+def look_delay(elapsed_ms: int) -> int:
+    """Return the milliseconds to wait before the record of a response of this age is read again for its caller."""
+    return min(max(elapsed_ms // 10, LOOK_MIN_MS), LOOK_MAX_MS)
 
 
 def retry_delay(tries: int, random: Random, *, retry_after_s: float | None = None) -> int:

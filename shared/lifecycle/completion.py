@@ -31,7 +31,32 @@ async def end(
     run has that epoch. The alarm `held`, which the caller owns, is removed in the same transaction, also if the
     response had ended before. If the outcome has no output, it gets the items of the stream: `items`, or else those in
     the event log.
+
+    If this process watches the response, this goes through the watch: one end at a time, with the record that the watch
+    has and the lease in the same transaction. Whoever waits for the watch is told the end.
     """
+    watch = ports.watches.of(response_id)
+    if watch is None:
+        return await _end(ports, record, response_id, outcome, held, epoch=epoch, items=items)
+    async with watch.lease.writing:
+        if watch.is_over and watch.record.status.is_terminal:
+            return watch.record
+        held = held or watch.lease.alarm
+        ended = await _end(ports, record or watch.record, response_id, outcome, held, epoch=epoch, items=items)
+        watch.conclude(ended)
+        return ended
+
+
+async def _end(
+    ports: Ports,
+    record: Record | None,
+    response_id: str,
+    outcome: Outcome,
+    held: Alarm | None,
+    *,
+    epoch: int | None,
+    items: OutputItems | None,
+) -> Record | None:
     record = record or await ports.store.read(response_id)
     if record and outcome.reads_body and not record.status.is_terminal:
         record = await with_object(ports, record)

@@ -11,7 +11,9 @@ from shared.core.records import Target
 from shared.runtime.background import BackgroundTasks
 from shared.runtime.clock import Clock
 from shared.runtime.config import Config
+from shared.runtime.leases import Leases
 from shared.runtime.single_flight import InProgress, SingleFlight
+from shared.runtime.watches import Watches
 from shared.senders.admission import Admission
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
@@ -48,7 +50,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last three fields hold what this process keeps between its invocations.
+    """What the flows act with. The last five fields hold what this process keeps between its invocations.
 
     A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
     """
@@ -65,3 +67,5 @@ class Ports:
     polls: SingleFlight[Progress] = field(default_factory=SingleFlight)  # by id of the response
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
     recording: InProgress = field(default_factory=InProgress)  # attempts being recorded, by response and target
+    leases: Leases = field(default_factory=Leases)
+    watches: Watches = field(default_factory=Watches)

@@ -62,12 +62,13 @@ async def apply(
 
 
 async def commit(ports: Ports, before: Record | None, change: ChangeSet) -> Record:
-    """Write a change set, emit its telemetry, and send the messages that it asks for.
+    """Write a change set, tell the watch of its response, emit its telemetry, and send the messages that it asks for.
 
     `before` is the record that it was decided from, or None for a new response. Returns the record as written. Raises
     as `Store.commit` does.
     """
     record = await ports.store.commit(change)
+    ports.watches.note(record)
     lifecycle.record_transition(before, change, ports.upstreams.of(record.request.model).operation)
     for alarm in change.deliver_now:
         await ports.wakeups.deliver(alarm.key)
