@@ -1,11 +1,15 @@
 """Completion: ends a response. All ends take this path: the upstream's, a cancel, a deadline and a fault."""
 
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
 from shared.contract import redaction
 from shared.contract.output_items import OutputItems
 from shared.core import blobs, event_log, response_transitions
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.records import Record
+from shared.deliveries import attempts
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
@@ -13,6 +17,15 @@ from shared.runtime.unit_of_work import update
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """The epoch that a run must have, the items of its stream, and the `write_id` of the end if that is given."""
+
+    epoch: int | None
+    items: OutputItems | None
+    write_id: str = ""
 
 
 async def end(
@@ -35,16 +48,21 @@ async def end(
     If this process watches the response, this goes through the watch: one end at a time, with the record that the watch
     has and the lease in the same transaction. Whoever waits for the watch is told the end.
     """
-    watch = ports.watches.of(response_id)
+    watch, terms = ports.watches.of(response_id), _Terms(epoch, items)
     if watch is None:
-        return await _end(ports, record, response_id, outcome, held, epoch=epoch, items=items)
+        return await _end(ports, record, response_id, outcome, held, terms)
     async with watch.lease.writing:
         if watch.is_over and watch.record.status.is_terminal:
             return watch.record
-        held = held or watch.lease.alarm
-        ended = await _end(ports, record or watch.record, response_id, outcome, held, epoch=epoch, items=items)
+        held = held or (None if watch.lease.is_over else watch.lease.alarm)
+        before = frozenset(watch.write_ids)
+        watch.write_ids.add(write_id := uuid4().hex)
+        terms = replace(terms, write_id=write_id)
+        ended = await _end(ports, record or watch.record, response_id, outcome, held, terms)
         watch.conclude(ended)
-        return ended
+    if ended and ended.write_id in before:
+        attempts.begin_first_attempts(ports, ended)  # an earlier try has ended it, and its answer was lost
+    return ended
 
 
 async def _end(
@@ -53,26 +71,24 @@ async def _end(
     response_id: str,
     outcome: Outcome,
     held: Alarm | None,
-    *,
-    epoch: int | None,
-    items: OutputItems | None,
+    terms: _Terms,
 ) -> Record | None:
     record = record or await ports.store.read(response_id)
     if record and outcome.reads_body and not record.status.is_terminal:
         record = await with_object(ports, record)
         if endings.lacks_output(outcome):
-            outcome = endings.with_items(outcome, items or await _logged_items(ports, record))
+            outcome = endings.with_items(outcome, terms.items or await _logged_items(ports, record))
         outcome = endings.without_echo(outcome, await credentials_of(ports, record))
 
     def transition(current: Record) -> ChangeSet | None:
-        if current.status.is_terminal or (epoch is not None and current.run.epoch != epoch):
+        if current.status.is_terminal or (terms.epoch is not None and current.run.epoch != terms.epoch):
             return None
         ending = endings.ending_of(current, outcome)
         if endings.lost_session(outcome, ending):
             _log.warning("legacy.too_large", extra={"response": current.id})
         return response_transitions.end(current, ending, ports.clock.now_ms(), ports.config.limits.retention_ms)
 
-    return await update(ports, record, response_id, transition, held)
+    return await update(ports, record, response_id, transition, held, terms.write_id)
 
 
 async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:

@@ -20,6 +20,7 @@ class Watch:
         self.record = record
         self.lease = lease
         self.until_ms = now_ms + WATCHED_MS  # it goes on after that while a caller waits
+        self.write_ids = set[str]()  # of the tries to end the response. What has one was written by this process.
         self._over = asyncio.Event()
 
     @property

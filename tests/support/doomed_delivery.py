@@ -43,11 +43,11 @@ class DoomedStore(Store):
         super().__init__(store._table)
         self._doom = doom
 
-    async def commit(self, change: ChangeSet) -> Record:
+    async def commit(self, change: ChangeSet, write_id: str = "") -> Record:
         """Commit the claim of an attempt, or its record."""
         name = "claim" if any(one.sending for one in change.record.deliveries) else "record"
         self._doom.passes(f"before the {name}")
-        record = await super().commit(change)
+        record = await super().commit(change, write_id)
         self._doom.passes(f"after the {name}")
         return record
 

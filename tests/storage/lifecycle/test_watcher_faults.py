@@ -13,7 +13,8 @@ from tests.support.clocks import START_MS
 from tests.support.fast_loop import BACKEND
 from tests.support.log_capture import WrittenLines
 from tests.support.passing_time import pass_seconds, until_quiet
-from tests.support.stage import ANN, CALLBACK_URL, Stage
+from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.stage import ANN, CALLBACK_URL, Stage, until
 from tests.support.watched_responses import dies, is_ended, is_over, watch_of, watched
 
 
@@ -121,6 +122,27 @@ async def test_an_outage_beyond_the_lease_leaves_the_end_to_the_alarm(stage: Sta
     assert not (await stage.record(made.id)).status.is_terminal
     await stage.sweep(made.id)
     assert (await stage.record(made.id)).status is Status.COMPLETED
+
+
+async def test_an_end_whose_answer_was_lost_is_delivered_by_the_watch(stage: Stage) -> None:
+    """Storage carried it out and then was away. The next try finds its own write, and its delivery begins at once."""
+    made = await watched(stage, Status.COMPLETED, callback_url=CALLBACK_URL)
+    lost = stage.proxy.drop_answer(is_transaction)
+    refused = stage.proxy.refuse(lambda _request: lost.happened.is_set(), status=None)
+    await pass_seconds(stage, 1)
+    await refused.happened.wait()
+    await pass_seconds(stage, 1)
+    assert not watch_of(stage, made).is_over
+    stage.proxy.heal()
+    await pass_seconds(stage, 2)
+    await is_over(stage)
+
+    async def is_delivered() -> bool:
+        return len(stage.receiver.posts) == 1
+
+    await until(is_delivered)
+    assert stage.deliveries() == []
+    assert stage.proxy.counts["POST $batch"] >= 3
 
 
 async def test_a_lease_that_is_gone_ends_the_watch(stage: Stage) -> None:
