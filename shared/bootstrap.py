@@ -149,6 +149,7 @@ def _config(settings: Settings) -> Config:
             retention_ms=settings.retention_s * 1000,
             honours_keys=settings.upstream_honours_keys,
             upstream_webhooks_enabled=bool(settings.upstream_webhook_secrets),
+            watch=settings.watch,
         ),
         rules=Rules(
             reply_queues=settings.reply_queues,

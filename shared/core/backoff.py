@@ -13,6 +13,8 @@ Random = Callable[[], float]
 POLL_MIN_MS = 1_000
 POLL_MAX_MS = 60_000  # of the usual wait
 POLL_LONGEST_MS = 300_000  # of a wait that is stretched because polls are late
+LOOK_MIN_MS = 500
+LOOK_MAX_MS = 5_000
 RETRY_MAX_MS = 60_000
 RETRY_AFTER_MAX_MS = 3_600_000
 EARLY_MS = 1_000  # a sweep may run this much early, because queue messages are delayed by whole seconds
@@ -67,6 +69,11 @@ class PollPace:
         excess_s = (late_ms - _LATE_MS) / 1000
         factor = self.stretch(shard) * (1 + min(0.1, excess_s / 40) if excess_s > 0 else 0.98)
         self._factors[shard] = min(max(factor, 1.0), _STRETCH_MAX)
+
+
+def look_delay(elapsed_ms: int) -> int:
+    """Return the milliseconds to wait before the record of a response of this age is read again for its caller."""
+    return min(max(elapsed_ms // 10, LOOK_MIN_MS), LOOK_MAX_MS)
 
 
 def retry_delay(tries: int, random: Random, *, retry_after_s: float | None = None) -> int:

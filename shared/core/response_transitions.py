@@ -46,14 +46,20 @@ class Ending:
     attributes: Mapping[str, str | int] = field(default_factory=dict, compare=False)
 
 
-def accept(record: Record, request: bytes, now_ms: int, events: tuple[Event, ...] = ()) -> ChangeSet:
+def accept(
+    record: Record,
+    request: bytes,
+    now_ms: int,
+    events: tuple[Event, ...] = (),
+    lease_ms: int = LEASE_MS[Kind.START],
+) -> ChangeSet:
     """Accept a response: its record, its packed request, its first events, and a `start` alarm.
 
-    The alarm is the lease of the process that starts the response. It fires if that process crashes. The first try is
-    counted in it.
+    The alarm is the lease of the process that starts the response, for `lease_ms`. It fires if that process crashes.
+    The first try is counted in it.
     """
     start = Alarm(
-        now_ms + LEASE_MS[Kind.START],
+        now_ms + lease_ms,
         Kind.START,
         record.id,
         counted=1,
@@ -83,11 +89,19 @@ def request_rows(packed: bytes) -> tuple[Row, ...]:
 
 
 def record_start(
-    record: Record, status: Status, token: str, upstream_id: str | None, poll: Alarm, body: bytes
+    record: Record,
+    status: Status,
+    token: str,
+    upstream_id: str | None,
+    poll: Alarm,
+    body: bytes,
+    *,
+    is_watched: bool = False,
 ) -> ChangeSet:
     """Record that the upstream has accepted the work, and set the first poll.
 
-    `token` is the upstream's continuation token. `body` is the packed response object, or empty.
+    `token` is the upstream's continuation token. `body` is the packed response object, or empty. With `is_watched`,
+    `poll` is a lease, for which no wake-up is sent.
     """
     changed = replace(
         record,
@@ -95,7 +109,7 @@ def record_start(
         upstream=replace(record.upstream, token=token, id=upstream_id),
     )
     changed, rows = _with_body(changed, body)
-    return ChangeSet(changed, alarms_in=(poll,), rows=rows, writes_body=True, wake_for=(poll,))
+    return ChangeSet(changed, alarms_in=(poll,), rows=rows, writes_body=True, wake_for=() if is_watched else (poll,))
 
 
 def poll_alarm(record: Record, token: str, now_ms: int, random: Random, least_ms: int = POLL_MIN_MS) -> Alarm:
@@ -117,6 +131,16 @@ def poll_alarm(record: Record, token: str, now_ms: int, random: Random, least_ms
         read_ms=now_ms,
         trace=record.trace,
     )
+
+
+def watch_lease(record: Record, token: str, now_ms: int, lease_ms: int) -> Alarm:
+    """Return the `poll` alarm of a response that this process polls itself, due in `lease_ms` or at the deadline.
+
+    It says that its record was never read, so whoever acts on it reads the record first.
+    """
+    due_ms = min(now_ms + lease_ms, record.deadline_ms)
+    poll = poll_alarm(record, token, now_ms, lambda: 0.0)
+    return replace(poll, due_ms=due_ms, read_ms=0)
 
 
 def record_progress(record: Record, status: Status) -> ChangeSet:

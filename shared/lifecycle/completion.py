@@ -1,5 +1,8 @@
 """Completion: ends a response. All ends take this path: the upstream's, a cancel, a deadline and a fault."""
 
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
 from shared.contract import redaction
 from shared.contract.output_items import OutputItems
 from shared.core import event_log, response_transitions
@@ -15,6 +18,15 @@ from shared.runtime.unit_of_work import apply
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """The epoch that a run must have, the items of its stream, and the `write_id` of the end if that is given."""
+
+    epoch: int | None
+    items: OutputItems | None
+    write_id: str = ""
 
 
 async def end(
@@ -33,12 +45,44 @@ async def end(
     run has that epoch. The alarm `held`, which the caller owns, is removed in the same transaction, also if the
     response had ended before. The deliveries that the end claims are begun. If the outcome has no output, it gets the
     items of the stream: `items`, or else those in the event log.
+
+    If this process watches the response, this goes through the watch: one end at a time, with the record that the watch
+    has and the lease in the same transaction. Whoever waits for the watch is told the end.
     """
+    watch, terms = ports.watches.of(response_id), _Terms(epoch, items)
+    if watch is None:
+        ended, is_ours = await _end(ports, record, response_id, outcome, held, terms)
+        if ended and is_ours:
+            first_attempts.begin(ports, ended)
+        return ended
+    async with watch.lease.writing:
+        if watch.is_over and watch.record.status.is_terminal:
+            return watch.record
+        held = held or (None if watch.lease.is_over else watch.lease.alarm)
+        before = frozenset(watch.write_ids)
+        watch.write_ids.add(write_id := uuid4().hex)
+        terms = replace(terms, write_id=write_id)
+        ended, is_ours = await _end(ports, record or watch.record, response_id, outcome, held, terms)
+        watch.conclude(ended)
+    if ended and (is_ours or ended.write_id in before):  # an earlier try may have ended it, and its answer was lost
+        first_attempts.begin(ports, ended)
+    return ended
+
+
+async def _end(
+    ports: Ports,
+    record: Record | None,
+    response_id: str,
+    outcome: Outcome,
+    held: Alarm | None,
+    terms: _Terms,
+) -> tuple[Record | None, bool]:
+    """Return the record as it then is, and whether this call has ended it."""
     record = record or await ports.store.read(response_id)
     if record and outcome.reads_body and not record.status.is_terminal:
         record = await with_object(ports, record)
         if endings.lacks_output(outcome):
-            outcome = endings.with_items(outcome, items or await _logged_items(ports, record))
+            outcome = endings.with_items(outcome, terms.items or await _logged_items(ports, record))
         outcome = endings.without_echo(outcome, await credentials_of(ports, record))
 
     prepared = None
@@ -46,7 +90,7 @@ async def end(
         prepared = await off_loop.run_on(outcome.answer, endings.ending_of, record, outcome)
 
     def transition(current: Record) -> tuple[ChangeSet | None, bool]:
-        if current.status.is_terminal or (epoch is not None and current.run.epoch != epoch):
+        if current.status.is_terminal or (terms.epoch is not None and current.run.epoch != terms.epoch):
             return None, False
         ending = prepared if prepared and current is record else endings.ending_of(current, outcome)
         if endings.lost_session(outcome, ending):
@@ -55,10 +99,8 @@ async def end(
         retention_ms = ports.config.limits.retention_ms
         return response_transitions.end(current, ending, ports.clock.now_ms(), retention_ms, firsts), True
 
-    record, is_ours = await apply(ports, record, response_id, transition, held)
-    if record and is_ours:
-        first_attempts.begin(ports, record)
-    return record
+    ended, is_ours = await apply(ports, record, response_id, transition, held, terms.write_id)
+    return ended, bool(is_ours)
 
 
 async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:

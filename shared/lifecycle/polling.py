@@ -37,6 +37,7 @@ CHECKED_ATTEMPT = 4
 MISSING_GRACE_MS = 120_000
 TOLERATED_ANSWERS = 2  # unusable ones since the last that was a response object
 RETRY_WEBHOOK_S = 5
+MISSING = "The upstream no longer knows this response."
 _MAX_WAIT_MS = 3_600_000
 
 
@@ -65,7 +66,7 @@ async def on_poll_alarm(ports: Ports, alarm: Alarm, now_ms: int) -> None:
         await completion.end(ports, record, alarm.id, endings.deadline_exceeded(now_ms), alarm)
         return
     try:
-        progress = await _poll(ports, alarm.id, alarm.token, alarm.include)
+        progress = await ask_upstream(ports, alarm.id, alarm.token, alarm.include)
     except (UpstreamMissing, UpstreamRefused) as error:
         await _on_missing(ports, record, alarm, error, now_ms)
     except UpstreamOversized as error:
@@ -107,11 +108,7 @@ async def _on_missing(ports: Ports, record: Record | None, alarm: Alarm, error: 
     record = record or await _unended(ports, alarm)
     if record is None:
         return
-    if now_ms - (alarm.missing_ms or now_ms) < MISSING_GRACE_MS:
-        due_ms = now_ms + next_wait(ports, alarm, now_ms)
-        await rearm(ports, alarm, due_ms, missing_ms=alarm.missing_ms or now_ms)
-        return
-    lost = endings.lost("The upstream no longer knows this response.", now_ms)
+    lost = endings.lost(MISSING, now_ms)
     outcome = endings.by_error(error, now_ms) if isinstance(error, UpstreamRefused) else lost
     await completion.end(ports, record, alarm.id, outcome, alarm)
 
@@ -179,7 +176,7 @@ async def _enriched(ports: Ports, record: Record, include: tuple[str, ...]) -> b
     if not upstream_id or not ports.upstreams.of(record.request.model).is_background:
         return stored
     try:
-        progress = await _poll(ports, record.id, upstream_id, include, accepts_past=True)
+        progress = await ask_upstream(ports, record.id, upstream_id, include, accepts_past=True)
     except UpstreamError as error:
         _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})
         return stored
@@ -197,7 +194,7 @@ async def _look_upstream(
 ) -> tuple[Record, Progress | None]:
     progress = None
     try:
-        progress = await _poll(ports, record.id, token, include, accepts_past=True)
+        progress = await ask_upstream(ports, record.id, token, include, accepts_past=True)
         if progress.token is None:
             outcome = endings.by_progress(progress, ports.clock.now_ms())
             return await completion.end(ports, record, record.id, outcome) or record, progress
@@ -216,9 +213,9 @@ async def end_announced(ports: Ports, record: Record, token: str) -> Record | No
     Raises Unavailable if the upstream cannot be asked, or does not show the end yet.
     """
     try:
-        progress = await _poll(ports, record.id, token, record.request.include)
+        progress = await ask_upstream(ports, record.id, token, record.request.include)
         if progress.token:
-            progress = await _poll(
+            progress = await ask_upstream(
                 ports, record.id, token, record.request.include
             )  # the first poll may have begun before the end
     except UpstreamOversized as error:
@@ -230,7 +227,7 @@ async def end_announced(ports: Ports, record: Record, token: str) -> Record | No
     return await completion.end(ports, record, record.id, endings.by_progress(progress, ports.clock.now_ms()))
 
 
-async def _poll(
+async def ask_upstream(
     ports: Ports, response_id: str, token: str, include: tuple[str, ...], *, accepts_past: bool = False
 ) -> Progress:
     """Ask the upstream. Simultaneous polls of one response in this process, for the same content, share one call."""

@@ -50,6 +50,7 @@ class Pace:
     stream_s: float = 1200.0  # the longest time that one answer streams, after which the client resumes
     begin_s: float = 15.0  # the longest wait of a foreground stream for its upstream, before the answer begins
     hold_s: float = 1200.0  # the longest time that one process holds a run whose upstream is a background one
+    renewal_s: float = 2.0  # this often a process looks which of its leases fire soon
     patience_s: float = 60.0  # how long a holder tries to reach the upstream before it releases the run for a while
 
 

@@ -12,7 +12,9 @@ from shared.core.records import Record, Target
 from shared.runtime.background import BackgroundTasks
 from shared.runtime.clock import Clock
 from shared.runtime.config import Config
+from shared.runtime.leases import Leases
 from shared.runtime.single_flight import InProgress, SingleFlight, Turns
+from shared.runtime.watches import Watches
 from shared.senders.admission import Admission, Outlook
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
@@ -58,7 +60,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last four fields hold what this process keeps between its invocations.
+    """What the flows act with. The last seven fields hold what this process keeps between its invocations.
 
     A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
     """
@@ -77,3 +79,5 @@ class Ports:
     noting: InProgress = field(default_factory=InProgress)  # attempts being noted, by response and target
     notes: Turns[Record] = field(default_factory=Turns)  # by id of the response
     poll_pace: PollPace = field(default_factory=PollPace)  # how late the polls of each shard are
+    leases: Leases = field(default_factory=Leases)
+    watches: Watches = field(default_factory=Watches)

@@ -74,13 +74,13 @@ class Store:
         facts, body, write_id = row.get("facts", ""), row.get("body", b""), row.get("write_id", "")
         return codec.decode_record(facts, body=body, write_id=write_id, etag=row.etag)
 
-    async def commit(self, change: ChangeSet) -> Record:
-        """Write a change set and return the record as it is now.
+    async def commit(self, change: ChangeSet, write_id: str = "") -> Record:
+        """Write a change set and return the record as it is now. `write_id` is new, or empty for one made here.
 
         Raises Conflict if the record, or an alarm to remove, is not as the change set assumed. Raises StoreUnavailable
         if storage did not answer three times.
         """
-        write_id = uuid4().hex
+        write_id = write_id or uuid4().hex
         sent, row_keys = operations.of_change_set(change, write_id)
         for _ in range(_TRIES):
             try:

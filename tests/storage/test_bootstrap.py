@@ -73,9 +73,12 @@ async def test_every_setting_reaches_the_flows() -> None:
         CALLBACK_ALLOW_LOOPBACK="true",
         STREAM_HEARTBEAT_S="2.5",
         STREAM_MAX_S="30",
+        WATCH="false",
     ) as ports:
         assert ports.config == Config(
-            Limits(deadline_ms=60_000, retention_ms=120_000, honours_keys=True, upstream_webhooks_enabled=True),
+            Limits(
+                deadline_ms=60_000, retention_ms=120_000, honours_keys=True, upstream_webhooks_enabled=True, watch=False
+            ),
             Rules(
                 reply_queues=("replies-*", "orders"),
                 own_hosts=frozenset({"app.example.com"}),

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 
 from shared.engine import Engine
 from shared.runtime.background import BackgroundTasks
+from shared.runtime.leases import Leases
 from shared.runtime.ports import Ports
 from shared.runtime.single_flight import InProgress, SingleFlight, Turns
+from shared.runtime.watches import Watches
 from tests.support.proxies.fault_proxy import is_write
 from tests.support.stage import Stage
 
@@ -26,7 +28,15 @@ class CrashPoint:
 
 def new_process(stage: Stage) -> Ports:
     """Return the ports of a process that has done nothing yet. It shares the connections of the stage."""
-    return replace(stage.ports, polls=SingleFlight(), background=BackgroundTasks(), noting=InProgress(), notes=Turns())
+    return replace(
+        stage.ports,
+        polls=SingleFlight(),
+        background=BackgroundTasks(),
+        noting=InProgress(),
+        notes=Turns(),
+        leases=Leases(),
+        watches=Watches(stage.watched),
+    )
 
 
 async def crash_points(

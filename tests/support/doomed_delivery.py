@@ -51,10 +51,10 @@ class DoomedStore(Store):
         self._doom.passes("after the claim")
         return moved
 
-    async def commit(self, change: ChangeSet) -> Record:
+    async def commit(self, change: ChangeSet, write_id: str = "") -> Record:
         """Note an attempt."""
         self._doom.passes("before the note")
-        record = await super().commit(change)
+        record = await super().commit(change, write_id)
         self._doom.passes("after the note")
         return record
 

@@ -24,6 +24,7 @@ from shared.engine import Engine
 from shared.runtime.clock import SystemClock
 from shared.runtime.config import Config, Rules
 from shared.runtime.ports import Ports
+from shared.runtime.watches import Watches
 from shared.storage.codec import encode_alarm
 from shared.storage.messages import HINTS, WAKEUPS, Wakeup
 from shared.storage.request_queue import RequestQueue
@@ -69,12 +70,14 @@ class Stage:
     """An engine on its own storage account, with everything around it under the test's control.
 
     The clock stands still, there is no jitter, and the table is reached through a proxy. Wake-ups are sent one by one,
-    unless `gather_s` says how many seconds they are gathered. No queue is served. A test
-    sweeps when it wants to, or uses a `queue_host` (queue_pump.py).
+    unless `gather_s` says how many seconds they are gathered. No queue is served. A test sweeps when it wants to, or
+    uses a `queue_host` (queue_pump.py). A response is watched only if a caller waits for it, or if the test has called
+    `watch`.
     """
 
     def __init__(self, connection_string: str, *, sdk_retries: int = 0, gather_s: float = 0) -> None:
         self.clock = Clock()
+        self.watched = 0
         self.upstream = ScriptedUpstream()
         self.others: dict[str, Upstream] = {}
         self.receiver = ScriptedReceiver(now_ms=self.clock.now_ms)
@@ -112,6 +115,7 @@ class Stage:
             clock=clock,
             random=lambda: 0.0,
             config=Config(rules=Rules(reply_queues=("replies*",), requests_caller=ANN.name)),
+            watches=Watches(self.watched),
         )
         self._open.callback(lambda: [task.cancel() for task in ports.background.tasks])
         return ports
@@ -134,18 +138,20 @@ class Stage:
 
     def limit(self, **changes: Any) -> None:
         """Change the limits."""
-        config = self.ports.config
-        self.change(config=replace(config, limits=replace(config.limits, **changes)))
+        self.change(config=replace(self.ports.config, limits=replace(self.ports.config.limits, **changes)))
 
     def pace(self, **changes: float) -> None:
         """Change the intervals of streaming."""
-        config = self.ports.config
-        self.change(config=replace(config, pace=replace(config.pace, **changes)))
+        self.change(config=replace(self.ports.config, pace=replace(self.ports.config.pace, **changes)))
+
+    def watch(self, most: int = 500) -> None:
+        """Let this process and those made from now on watch so many responses. At first there is no room for any."""
+        self.watched = most
+        self.change(watches=Watches(most))
 
     def rule(self, **changes: Any) -> None:
         """Change the rules, such as where events may be sent."""
-        config = self.ports.config
-        self.change(config=replace(config, rules=replace(config.rules, **changes)))
+        self.change(config=replace(self.ports.config, rules=replace(self.ports.config.rules, **changes)))
 
     def cast(self, upstream: ScriptedUpstream) -> None:
         """Replace the default upstream."""
@@ -187,8 +193,7 @@ class Stage:
 
     async def shown(self, response_id: str, caller: Caller = ANN) -> dict[str, Any]:
         """Return the response object as the caller reads it."""
-        _, body = await self.engine.retrieve(caller, response_id)
-        return dict(orjson.loads(body))
+        return dict(orjson.loads((await self.engine.retrieve(caller, response_id))[1]))
 
     # Storage
 
@@ -215,14 +220,13 @@ class Stage:
 
     async def put(self, response_id: str, key: str, **properties: Any) -> None:
         """Write a row into the response's shard directly, without any checks."""
-        entity = {"PartitionKey": shard_of(response_id), "RowKey": key, **properties}
-        await (await self.table()).upsert_entity(entity)
+        await (await self.table()).upsert_entity({"PartitionKey": shard_of(response_id), "RowKey": key, **properties})
 
     async def plant(self, alarms: Sequence[Alarm]) -> None:
         """Write alarms of one shard without their records."""
-        empty = {"write_id": ""}
         rows = [
-            {"PartitionKey": shard_of(one.id), "RowKey": one.key, "facts": encode_alarm(one)} | empty for one in alarms
+            {"PartitionKey": shard_of(one.id), "RowKey": one.key, "facts": encode_alarm(one), "write_id": ""}
+            for one in alarms
         ]
         table = await self.table()
         for start in range(0, len(rows), 100):

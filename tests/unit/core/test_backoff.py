@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.backoff import ASKED_MAX_S, PollPace, counted_delay, parse_retry_after, poll_delay, retry_delay
+from shared.core.backoff import (
+    ASKED_MAX_S,
+    PollPace,
+    counted_delay,
+    look_delay,
+    parse_retry_after,
+    poll_delay,
+    retry_delay,
+)
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -28,6 +36,14 @@ def test_a_poll_waits_a_tenth_of_the_elapsed_time(elapsed_ms: int, expected_ms: 
     A clock that was set back does not shorten the wait.
     """
     assert poll_delay(elapsed_ms, lambda: 0.0) == expected_ms
+
+
+@pytest.mark.parametrize(
+    ("elapsed_ms", "expected_ms"), [(-5, 500), (0, 500), (5_010, 501), (30_000, 3_000), (50_000, 5_000), (HOUR, 5_000)]
+)
+def test_a_waiter_looks_more_rarely_with_the_age(elapsed_ms: int, expected_ms: int) -> None:
+    """A caller who waits reads the record after a tenth of the age of the response, from 0.5 to 5 s."""
+    assert look_delay(elapsed_ms) == expected_ms
 
 
 @given(st.integers(-HOUR, 1000 * HOUR), jitters)

@@ -49,6 +49,8 @@ def test_accepting_inserts_record_request_and_start_alarm() -> None:
     start = Alarm(NOW_MS + 30_000, Kind.START, ID, counted=1, born_ms=BORN_MS, deadline_ms=NEW.deadline_ms)
     assert write == ChangeSet(NEW, alarms_in=(start,), rows=(Row("input|00", {"p0": b"request"}),), writes_body=True)
     assert LEASE_MS[Kind.START] == 30_000
+    (shorter,) = transitions.accept(NEW, b"request", NOW_MS, lease_ms=15_000).alarms_in
+    assert shorter.due_ms == NOW_MS + 15_000
 
 
 def test_an_unfinished_status_is_recorded() -> None:
@@ -96,6 +98,20 @@ def test_a_start_is_recorded_with_its_first_poll() -> None:
     assert write.alarms_in == write.wake_for == (POLL,)
     assert write.writes_body
     assert not write.rows
+
+
+def test_no_wakeup_is_sent_for_the_lease_of_a_watch() -> None:
+    """It fires only if the process that watches the response does not move it in time."""
+    write = transitions.record_start(NEW, Status.IN_PROGRESS, "up_1", "up_1", POLL, b"known", is_watched=True)
+    assert (write.alarms_in, write.wake_for) == ((POLL,), ())
+
+
+def test_the_lease_of_a_watch_fires_at_the_deadline_at_the_latest() -> None:
+    """It is a `poll` alarm whose record was never read, so that it is read first when the lease fires."""
+    lease = transitions.watch_lease(NEW, "up_1", NOW_MS, 15_000)
+    poll = transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.0)
+    assert lease == replace(poll, due_ms=NOW_MS + 15_000, read_ms=0)
+    assert transitions.watch_lease(NEW, "up_1", NOW_MS, 99_000).due_ms == NEW.deadline_ms
 
 
 def test_an_object_that_is_not_final_gets_no_rows() -> None:
