@@ -6,8 +6,9 @@ from shared.core.states import Status
 from shared.engine import Engine
 from shared.runtime.watches import Watches
 from tests.invariants.lives import Life
+from tests.support.conditions import until
 from tests.support.crash_points import CrashPoint, crash_points
-from tests.support.stage import Stage, until
+from tests.support.stage import Stage
 
 
 @pytest.mark.parametrize("honours_keys", [True, False])

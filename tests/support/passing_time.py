@@ -7,8 +7,9 @@ import asyncio
 from typing import TypeVar
 
 from shared.runtime.ports import Ports
+from tests.support.conditions import until
 from tests.support.fast_loop import skip
-from tests.support.stage import Stage, until
+from tests.support.stage import Stage
 
 T = TypeVar("T")
 TURNS = 30  # of the loop, in which every task that needs no I/O comes to its next wait

@@ -7,8 +7,9 @@ from contextlib import suppress
 from shared.core.records import Record
 from shared.engine import Engine
 from shared.storage.messages import RunOffer
+from tests.support.conditions import DEADLINE_S, until
 from tests.support.fakes.streams import Gate
-from tests.support.stage import DEADLINE_S, Stage, until
+from tests.support.stage import Stage
 from tests.support.stream_clients import offers
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar, cast
@@ -37,7 +37,6 @@ from tests.support.fakes.peers import ScriptedReceiver, ScriptedUpstream
 from tests.support.proxies.holding_proxy import HoldingProxy
 
 FOREVER_MS = 10**13 - 1
-DEADLINE_S = 20.0
 CALLBACK_URL = "https://hooks.contoso.com/done"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ANN = Caller("ann", (), (SigningSecret(SECRET),))
@@ -59,10 +58,7 @@ class Sent:
 
 
 def wakeup(at_s: int, delay_s: int, shard: str = "a", **until: int) -> Sent:
-    """Return the wake-up of a shard as it is sent.
-
-    One from the heartbeat also has `until`, the unix time up to which sweeps send further ones.
-    """
+    """Return the wake-up of a shard as it is sent. With `until`, a unix time, it is one from the heartbeat."""
     return Sent(WAKEUPS, {"shards": shard, "at": at_s, **until}, delay_s)
 
 
@@ -301,10 +297,3 @@ class Stage:
 def _transport() -> AioHttpTransport:
     """Return a transport that reads no proxies and no netrc, as the service's. That halves the time of a request."""
     return AioHttpTransport(use_env_settings=False)
-
-
-async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
-    """Return once the condition holds, and fail at the deadline."""
-    async with asyncio.timeout(deadline_s):
-        while not await holds():  # noqa: ASYNC110 - the condition is about storage, which sends no signal
-            await asyncio.sleep(0.05)

@@ -7,8 +7,9 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.runtime.ports import Ports
 from shared.runtime.watches import Watch
+from tests.support.conditions import until
 from tests.support.fakes.peers import Outcome
-from tests.support.stage import Stage, until
+from tests.support.stage import Stage
 
 
 async def watched(stage: Stage, *course: Outcome, **fields: Any) -> Record:

@@ -1,6 +1,5 @@
 """Delivery attempts: every target gets the terminal event at least once, always under the same id."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -18,7 +17,7 @@ from shared.deliveries.retry_policy import SCHEDULE_MS
 from shared.senders.admission import Admission
 from tests.support.clocks import START_MS
 from tests.support.fakes.peers import Gate, ScriptedReceiver
-from tests.support.stage import ANN, CALLBACK_URL, SECRET, Stage, until
+from tests.support.stage import ANN, CALLBACK_URL, SECRET, Stage
 
 
 class LateReceiver(ScriptedReceiver):
@@ -88,49 +87,6 @@ async def test_the_attempts_are_listed(stage: Stage) -> None:
     assert delivery["webhook_id"] == stage.receiver.posts[0].headers["webhook-id"]
 
 
-async def test_a_crash_after_the_end_costs_twenty_seconds(stage: Stage) -> None:
-    """The alarm of the claim makes the next attempt 20 s later. What the first one did is not known."""
-    gate = stage.receiver.hold()
-    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    await gate.reached.wait()
-    await stage.crash()
-    gate.open()
-    stage.receiver.posts.clear()
-    await stage.fire_alarms(response_id)
-    assert stage.clock.ms == START_MS + 20_000
-    delivery = await listed(stage, response_id)
-    assert (delivery["state"], len(stage.receiver.posts)) == ("delivered", 1)
-    assert [(one["attempt"], one["status"], one["error"]) for one in delivery["attempts"]] == [
-        (1, None, "unknown"),
-        (2, 200, None),
-    ]
-
-
-async def test_an_attempt_under_way_is_not_listed(stage: Stage) -> None:
-    """While the first attempt may be under way, there is nothing to list, and no next attempt is announced."""
-    gate = stage.receiver.hold()
-    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    await gate.reached.wait()
-    delivery = await listed(stage, response_id)
-    assert (delivery["state"], delivery["attempts"], delivery["next_attempt_at"]) == ("pending", [], None)
-    gate.open()
-    await stage.deliver()
-
-
-async def test_an_end_that_many_see_is_sent_once(stage: Stage) -> None:
-    """If several processes see the end at the same moment, one of them ends the response, and only that one sends."""
-    record = await stage.unfinished(callback_url=CALLBACK_URL)
-    others = [await stage.process() for _ in range(2)]
-    await asyncio.gather(*(engine.retrieve(ANN, record.id) for engine in (stage.engine, *others)))
-
-    async def is_delivered() -> bool:
-        return not (await stage.delivery(record.id)).is_open
-
-    await until(is_delivered)
-    assert len(stage.receiver.posts) == 1
-    assert (await stage.delivery(record.id)).attempt == 1
-
-
 async def test_a_sweep_before_the_lease_is_over_sends_nothing(stage: Stage) -> None:
     """While the first attempt is under way, its alarm is not due."""
     gate = stage.receiver.hold()
@@ -141,17 +97,6 @@ async def test_a_sweep_before_the_lease_is_over_sends_nothing(stage: Stage) -> N
     gate.open()
     await stage.deliver()
     assert len(stage.receiver.posts) == 1
-
-
-async def test_a_process_that_must_not_work_between_its_invocations_leaves_the_send_to_a_sweep(stage: Stage) -> None:
-    """Nothing is claimed. The alarm is due at once, and a wake-up asks for the sweep."""
-    stage.limit(watch=False)
-    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    await stage.deliver()
-    assert (stage.receiver.posts, (await stage.delivery(response_id)).attempt) == ([], 0)
-    assert stage.wakeups(response_id)[-1].delay_s == 0
-    await stage.sweep(response_id)
-    assert (await stage.delivery(response_id)).state == "delivered"
 
 
 async def test_a_send_that_would_begin_too_late_is_left_to_its_alarm(stage: Stage) -> None:

@@ -22,9 +22,10 @@ from shared.lifecycle.completion import end, with_object
 from shared.lifecycle.endings import Outcome
 from shared.upstreams.protocol import Progress
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import is_transaction
-from tests.support.stage import ANN, CALLBACK_URL, Stage, until
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 REFUSAL = UpstreamRefused(400, "No such model.", code="model_not_found")

@@ -15,8 +15,9 @@ from shared.core.states import Status
 from shared.runtime.single_flight import SingleFlight
 from shared.scheduler.sweeps import sweep
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fakes.peers import Outcome
-from tests.support.stage import ANN, CALLBACK_URL, Stage, until
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 RUNNING: list[Outcome] = [Status.IN_PROGRESS]

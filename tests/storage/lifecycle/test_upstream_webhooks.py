@@ -18,8 +18,9 @@ from shared.storage.codec import encode_record
 from shared.telemetry import tracing
 from shared.upstreams.protocol import Progress
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fakes.peers import ScriptedUpstream
-from tests.support.stage import CALLBACK_URL, SECRET, Stage, until
+from tests.support.stage import CALLBACK_URL, SECRET, Stage
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

@@ -15,9 +15,10 @@ from shared.core.states import Status
 from shared.engine import Engine
 from shared.lifecycle import waiting
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND
 from tests.support.passing_time import pass_seconds, pass_unnoticed, result_of
-from tests.support.stage import ANN, Stage, until
+from tests.support.stage import ANN, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 

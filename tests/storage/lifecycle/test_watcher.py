@@ -16,9 +16,10 @@ from shared.core.states import Status
 from shared.engine import Engine
 from shared.runtime.unit_of_work import update
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND
 from tests.support.passing_time import pass_seconds
-from tests.support.stage import ANN, CALLBACK_URL, Stage, until
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.watched_responses import is_ended, is_over, watched
 
 

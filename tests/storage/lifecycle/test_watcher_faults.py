@@ -10,11 +10,12 @@ from shared.core.ids import shard_of
 from shared.core.states import Status
 from shared.scheduler.sweeps import sweep
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND
 from tests.support.log_capture import WrittenLines
 from tests.support.passing_time import pass_seconds, until_quiet
 from tests.support.proxies.fault_proxy import is_transaction
-from tests.support.stage import ANN, CALLBACK_URL, Stage, until
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.watched_responses import dies, is_ended, is_over, watch_of, watched
 
 

@@ -14,9 +14,10 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.lifecycle import cancellation
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND
 from tests.support.passing_time import pass_seconds, pass_unnoticed, until_quiet
-from tests.support.stage import ANN, Stage, until, wakeup
+from tests.support.stage import ANN, Stage, wakeup
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 

@@ -15,10 +15,11 @@ from shared.lifecycle import endings
 from shared.runs import claims
 from shared.runs.lease import Lease, Lost
 from shared.storage.messages import RunOffer
+from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.run_holders import offered
-from tests.support.stage import ANN, Stage, until
+from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import expected_lines, lines_of, offers, replayed, streamed
 
 Loss = Callable[[Stage, Lease], Awaitable[object]]

@@ -16,7 +16,8 @@ from shared.runs import claims
 from shared.runs.lease import Lease
 from shared.runs.live_feed import LiveFeed
 from shared.runs.log_writer import LogWriter
-from tests.support.stage import Stage, until
+from tests.support.conditions import until
+from tests.support.stage import Stage
 
 KIND = "response.output_text.delta"
 

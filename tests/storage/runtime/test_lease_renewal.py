@@ -11,10 +11,11 @@ from shared.core.ids import new_id
 from shared.runtime import lease_renewal
 from shared.runtime.leases import Lease
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND
 from tests.support.passing_time import pass_seconds, pass_unnoticed, result_of, until_quiet
 from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
-from tests.support.stage import Stage, until, wakeup
+from tests.support.stage import Stage, wakeup
 
 DEADLINE_MS = START_MS + 3_600_000
 

@@ -23,9 +23,10 @@ from shared.storage.store import MOVES_PER_TRANSACTION
 from shared.upstreams.protocol import Progress
 from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fakes.peers import Gate, Outcome, ScriptedUpstream
 from tests.support.fast_loop import BACKEND, skip
-from tests.support.stage import CALLBACK_URL, Stage, until, wakeup
+from tests.support.stage import CALLBACK_URL, Stage, wakeup
 
 BACKLOG = 400
 HOUR_MS = 3_600_000

@@ -15,8 +15,9 @@ from shared.core.states import Status
 from shared.engine import Engine
 from shared.storage.messages import DELIVERIES, WAKEUPS
 from tests.support.clocks import SkewedClock
+from tests.support.conditions import until
 from tests.support.queue_pump import queue_host
-from tests.support.stage import ANN, CALLBACK_URL, Stage, until
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 RESPONSES = 12
 

@@ -19,9 +19,9 @@ from shared.senders.admission import Outlook
 from shared.senders.reply_queues import ReplySender, is_allowed
 from shared.storage.messages import DELIVERIES, POISON, REQUESTS, RUNS, WAKEUPS
 from shared.storage.queues import DEADLINE_S
+from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND, skip
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
-from tests.support.stage import until
 
 OURS = [f"{name}{end}" for name in (WAKEUPS, DELIVERIES, RUNS, REQUESTS) for end in ("", POISON)]
 NAMES = st.from_regex(r"[a-z0-9](-?[a-z0-9]){2,20}", fullmatch=True)

@@ -9,9 +9,10 @@ from azure.core import MatchConditions
 from shared.core.errors import Conflict, StoreUnavailable
 from shared.storage.table_client import Table
 from shared.storage.transactions import DEADLINE_S, TransactionFailed, submit
+from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND, skip
 from tests.support.proxies.fault_proxy import is_transaction
-from tests.support.stage import Stage, until
+from tests.support.stage import Stage
 
 STALE = {"etag": 'W/"old"', "match_condition": MatchConditions.IfNotModified}
 KEYS = ("record", "alarm", "child")

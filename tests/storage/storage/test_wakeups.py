@@ -14,9 +14,10 @@ from shared.core.ids import new_id
 from shared.storage.messages import HINTS, RUNS
 from shared.storage.wakeups import GATHER_S, Wakeups
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.proxies.lossy_proxy import LossyProxy
-from tests.support.stage import Stage, until, wakeup
+from tests.support.stage import Stage, wakeup
 
 NOW_S = START_MS // 1000
 NEXT_S = NOW_S + 60

@@ -9,9 +9,8 @@ from shared.core import response_transitions as transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.blobs import MAX_PACKED, joined
 from shared.core.changesets import ChangeSet, Row
-from shared.core.delivery_transitions import FirstAttempt
 from shared.core.event_log import Event
-from shared.core.records import INLINE_BODY, Delivery, ExecutionMode, LogInfo, Record, Target
+from shared.core.records import INLINE_BODY, ExecutionMode, LogInfo, Record
 from shared.core.response_transitions import DAY_MS, Ending
 from shared.core.states import IllegalTransition, Status
 from shared.storage import operations
@@ -133,28 +132,6 @@ def test_an_end_is_one_change_set(status: Status) -> None:
         ("q", NOW_MS + 20_000),
     ]
     assert [alarm.key for alarm in alarms_of(write, Kind.PURGE)] == [write.record.purge_key]
-
-
-def test_an_end_claims_the_first_attempt_of_each_delivery() -> None:
-    """Whoever commits it sends at once. The alarm is the lease of the attempt, so no wake-up is sent for it."""
-    write = ended(TARGETED)
-    assert write.record.deliveries == tuple(
-        Delivery(Target(alarm.target), attempt=1, sending=True, alarm_key=alarm.key)
-        for alarm in alarms_of(write, Kind.DELIVER)
-    )
-    assert not write.wake_for
-    assert not ended(RUNNING).record.deliveries
-
-
-def test_an_end_puts_a_delivery_off_that_cannot_be_sent_now() -> None:
-    """Its alarm fires at the time that is given, with a wake-up and without a counted attempt."""
-    firsts = {Target.REPLY_QUEUE: FirstAttempt("", NOW_MS + 7_000)}
-    write = transitions.end(TARGETED, Ending(Status.COMPLETED, b"answer"), NOW_MS, RETENTION_MS, firsts)
-    assert [(alarm.target, alarm.due_ms, alarm.first) for alarm in write.wake_for] == [("q", NOW_MS + 7_000, True)]
-    assert [(one.target, one.attempt, one.sending) for one in write.record.deliveries] == [
-        (Target.CALLBACK, 1, True),
-        (Target.REPLY_QUEUE, 0, False),
-    ]
 
 
 @pytest.mark.parametrize(("store", "kept_ms"), [(True, RETENTION_MS), (False, 600_000)])

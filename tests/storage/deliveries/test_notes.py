@@ -1,4 +1,4 @@
-"""Delivery attempts under crashes, outages and concurrency: at least once, and not twice without need."""
+"""Notes of attempts under crashes, outages and concurrency: at least once, and not twice without need."""
 
 import asyncio
 
