@@ -68,7 +68,7 @@ async def test_the_attempts_are_listed(stage: Stage) -> None:
     delivery = await listed(stage, response_id)
     begin_s = START_MS / 1000
     assert (delivery["target"], delivery["state"]) == ("callback", "pending")
-    assert delivery["next_attempt_at"] == begin_s + 305
+    assert delivery["next_attempt_at"] == begin_s + 65
     assert delivery["attempts"][0] == {
         "attempt": 1,
         "schedule": 1,

@@ -120,7 +120,7 @@ RECEIVERS: dict[str, tuple[Script, tuple[str, Any, int | None]]] = {
     "accepts": (reply(202, body=b"thanks"), ("delivered", 202, None)),
     "accepts and goes on sending": (drip(endless(200), b"x" * 1_000), ("delivered", 200, None)),
     "accepts after a 100": (raw(b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 204 Done\r\n\r\n"), ("delivered", 204, None)),
-    "does not answer": (silence, (OPEN, "timeout", 60)),
+    "does not answer": (silence, (OPEN, "timeout", 10)),
     "closes without an answer": (raw(b""), (OPEN, "protocol", 5)),
     "resets the connection": (hang_up, (OPEN, "connect", 5)),
     "answers without HTTP": (raw(b"<html>200 OK</html>\r\n"), (OPEN, "protocol", 5)),
@@ -129,10 +129,10 @@ RECEIVERS: dict[str, tuple[Script, tuple[str, Any, int | None]]] = {
     "is gone": (reply(410), ("gone", 410, None)),
     "refuses the size": (reply(413), ("failed", 413, None)),
     "fails": (reply(500), (OPEN, 500, 5)),
-    "is overloaded": (reply(503), (OPEN, 503, 60)),
+    "is overloaded": (reply(503), (OPEN, 503, 10)),
     "asks to wait two minutes": (reply(429, "Retry-After: 120"), (OPEN, 429, 121)),
     "asks to wait until a time": (reply(429, f"Retry-After: {DATE}"), (OPEN, 429, 1201)),
-    "asks to wait a month": (reply(503, "Retry-After: 2592000"), (OPEN, 503, 7260)),
+    "asks to wait a month": (reply(503, "Retry-After: 2592000"), (OPEN, 503, 7210)),
     "asks to wait for an unreadable time": (reply(429, "Retry-After: soon"), (OPEN, 429, 60)),
 }
 

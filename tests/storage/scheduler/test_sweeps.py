@@ -295,7 +295,6 @@ async def test_rows_that_are_not_alarms_stop_nothing(stage: Stage, written: Writ
     for key in NO_ALARMS:
         await stage.put("resp_a", key, facts="damaged", write_id="")
     (work,) = await running(stage, 1)
-    assert await sweep(stage.ports, "a", NOW_S) == 1
-    assert work.polls == 1
+    assert (await sweep(stage.ports, "a", NOW_S), work.polls) == (1, 1)
     assert stage.sent == [wakeup(NOW_S + 1, 1)]
     assert {line["key"] for line in log_lines(written) if line["event"] == "alarm.unreadable"} == set(NO_ALARMS)
