@@ -58,7 +58,7 @@ async def end(
     async with watch.lease.writing:
         if watch.is_over and watch.record.status.is_terminal:
             return watch.record
-        held = held or (None if watch.lease.is_over else watch.lease.alarm)
+        held = held or watch.lease.alarm  # if that is gone, the end is written without it
         before = frozenset(watch.write_ids)
         watch.write_ids.add(write_id := uuid4().hex)
         terms = replace(terms, write_id=write_id)
