@@ -143,7 +143,7 @@ async def test_a_first_answer_over_the_limit_fails_the_response(stage: Stage, er
         (b"{}", 3),
         (b'{"id":"up_1"}', 3),
         (b'{"status":"queued"}', 1),
-        (b'{"id":1,"status":"queued"}', 1),
+        (b'{"id":1.5,"status":"queued"}', 1),
     ],
 )
 async def test_a_success_without_a_response_object_fails_the_response(stage: Stage, content: bytes, tries: int) -> None:
