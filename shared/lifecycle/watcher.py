@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shared.core import response_transitions
 from shared.core.alarms import Alarm
-from shared.core.backoff import poll_delay, retry_delay
+from shared.core.backoff import retry_delay
 from shared.core.errors import StoreError, UpstreamError, UpstreamMissing, UpstreamOversized
 from shared.core.records import Record
 from shared.lifecycle import completion, endings, polling
@@ -191,8 +191,7 @@ class _Watcher:
         return now_ms + asked_ms > max(self._watch.until_ms, waited_ms)
 
     def _usual_ms(self) -> int:
-        record, ports = self._watch.record, self._ports
-        delay_ms = poll_delay(ports.clock.now_ms() - record.created_ms, ports.random, ports.config.limits.poll_min_ms)
+        delay_ms = polling.next_wait(self._ports, self._watch.lease.alarm, self._ports.clock.now_ms())
         return min(delay_ms, WAITED_POLL_MAX_MS) if self._is_waited_for else delay_ms
 
     def _after(self, wait_ms: int, *, tries: int = 0, missing_ms: int = 0, gives_up: bool = False) -> _Plan:
