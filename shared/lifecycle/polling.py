@@ -108,6 +108,10 @@ async def _on_missing(ports: Ports, record: Record | None, alarm: Alarm, error: 
     record = record or await _unended(ports, alarm)
     if record is None:
         return
+    if now_ms - (alarm.missing_ms or now_ms) < MISSING_GRACE_MS:
+        due_ms = now_ms + next_wait(ports, alarm, now_ms)
+        await rearm(ports, alarm, due_ms, missing_ms=alarm.missing_ms or now_ms)
+        return
     lost = endings.lost(MISSING, now_ms)
     outcome = endings.by_error(error, now_ms) if isinstance(error, UpstreamRefused) else lost
     await completion.end(ports, record, alarm.id, outcome, alarm)

@@ -38,8 +38,8 @@ class RunCheckpoints:
 
         If `token` is given, it stops the work from now on.
         """
-        packed = await off_loop.pack(checkpoint)
-        async with self._saving:
+        async with self._saving:  # also while it is packed, so that the order is that of the calls
+            packed = await off_loop.pack(checkpoint)
             saved = self._lease.record.upstream.checkpoints
             try:
                 await self._lease.write(lambda current: run_transitions.save_checkpoint(current, saved, packed, token))

@@ -27,7 +27,7 @@ async def test_all_messages_may_be_deleted_after_any_step(stage: Stage) -> None:
         for _ in range(steps):
             await messages.step()
         if await life.is_over():
-            assert steps >= 4, "three polls and a delivery"
+            assert steps >= 3, "three polls"
             return
         await life.finish(Engine(new_process(stage)))
         assert len(life.events()) == 1
@@ -80,8 +80,8 @@ async def test_any_invocation_is_enough(stage: Stage) -> None:
 
 
 async def test_a_message_is_only_a_hint(stage: Stage) -> None:
-    """Messages name a shard, an alarm or a response, and a time or an epoch. None holds content."""
+    """Messages name shards or a response, and a time or an epoch. None holds content."""
     await Life(stage, "content").run(Engine(new_process(stage)))
     sent = [one for one in stage.sent if one.queue in HINTS]
-    assert {one.queue for one in sent} >= {"nudges", "deliveries"}
-    assert {name for one in sent for name in one.content} <= {"shard", "at", "until", "alarm", "response", "epoch"}
+    assert {one.queue for one in sent} >= {"nudges"}
+    assert {name for one in sent for name in one.content} <= {"shards", "at", "until", "response", "epoch"}

@@ -15,7 +15,7 @@ from shared.runtime.ports import Ports
 from shared.runtime.single_flight import InProgress, SingleFlight, Turns
 from shared.runtime.watches import Watches
 from tests.support.proxies.fault_proxy import is_write
-from tests.support.stage import Stage
+from tests.support.stage import Stage, stopped
 
 
 @dataclass(frozen=True)
@@ -72,5 +72,6 @@ async def _crashes(stage: Stage, life: Callable[[Engine, CrashPoint], Awaitable[
         return True
     finally:
         reached.cancel()
+        await stopped(ports)
         gate.open()
         stage.proxy.heal()

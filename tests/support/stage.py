@@ -10,7 +10,6 @@ from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import orjson
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
@@ -35,6 +34,7 @@ from shared.upstreams.protocol import Upstream, Upstreams
 from tests.support.clocks import Clock
 from tests.support.fakes.peers import ScriptedReceiver, ScriptedUpstream
 from tests.support.proxies.holding_proxy import HoldingProxy
+from tests.support.storage_transport import direct_transport
 
 FOREVER_MS = 10**13 - 1
 CALLBACK_URL = "https://hooks.contoso.com/done"
@@ -113,7 +113,7 @@ class Stage:
             config=Config(rules=Rules(reply_queues=("replies*",), requests_caller=ANN.name)),
             watches=Watches(self.watched),
         )
-        self._open.callback(lambda: [task.cancel() for task in ports.background.tasks])
+        self._open.push_async_callback(stopped, ports)
         return ports
 
     async def process(self) -> Engine:
@@ -127,7 +127,7 @@ class Stage:
             "responses",
             retry_total=self._sdk_retries,
             retry_backoff_factor=RETRY_PAUSE_S,
-            transport=_transport(),
+            transport=direct_transport(),
         )
         assert isinstance(client, Table)
         return await self._enter(client)
@@ -262,10 +262,7 @@ class Stage:
 
     async def crash(self) -> None:
         """Cut off everything that this process does beside its calls, as a crash does."""
-        tasks = self.ports.background.tasks
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stopped(self.ports)
 
     def queue(self, name: str) -> QueueClient:
         """Return a client of a queue that records what it sends."""
@@ -276,12 +273,12 @@ class Stage:
             message_decode_policy=TextBase64DecodePolicy(),
             raw_request_hook=self._note,
             retry_total=self._sdk_retries,
-            transport=_transport(),
+            transport=direct_transport(),
         )
 
     def _queues(self) -> QueueServiceClient:
         return QueueServiceClient.from_connection_string(
-            self._connection, retry_total=self._sdk_retries, raw_request_hook=self._note, transport=_transport()
+            self._connection, retry_total=self._sdk_retries, raw_request_hook=self._note, transport=direct_transport()
         )
 
     async def _enter(self, client: AbstractAsyncContextManager[T]) -> T:
@@ -294,6 +291,9 @@ class Stage:
             self.sent.append(Sent(urlsplit(http.url).path.split("/")[2], orjson.loads(b64decode(text[1])), delay_s))
 
 
-def _transport() -> AioHttpTransport:
-    """Return a transport that reads no proxies and no netrc, as the service's. That halves the time of a request."""
-    return AioHttpTransport(use_env_settings=False)
+async def stopped(ports: Ports) -> None:
+    """Cut off the tasks of a process, and wait until they are over."""
+    tasks = ports.background.tasks
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

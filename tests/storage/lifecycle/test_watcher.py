@@ -192,6 +192,7 @@ async def test_a_cancel_in_the_process_goes_through_the_watch(stage: Stage) -> N
 async def test_ends_at_the_same_time_are_one_transaction(stage: Stage) -> None:
     """Ten callers and the watch see the end at once. One of them writes it, and nobody meets a conflict."""
     made = await watched(stage, Status.COMPLETED, callback_url=CALLBACK_URL)
+    stage.receiver.is_full = True
     before = stage.proxy.counts["POST $batch"]
     shown = await asyncio.gather(*(stage.shown(made.id) for _ in range(10)), pass_seconds(stage, 1))
     assert {one["status"] for one in shown if one} == {"completed"}
