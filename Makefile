@@ -12,7 +12,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core contract
 
-.PHONY: setup demo start test test-unit test-storage coverage conformance bytecode bench check fmt lock
+.PHONY: setup demo start test test-unit test-storage coverage conformance bytecode bench findings check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -50,6 +50,13 @@ bytecode:
 
 bench: setup
 	@$(RUN) -m local.bench
+
+# What public libraries do on valid input, without the service. No part of the tests. It says which of them has changed.
+findings:
+	@changed=; for one in findings/*.sh; do \
+	  echo "== $$one"; PYTHON="$(PYTHON)" bash "$$one" || changed="$$changed $$one"; \
+	done; \
+	if [ -n "$$changed" ]; then echo "not as described:$$changed" >&2; exit 1; fi
 
 check: setup
 	$(RUN) -m ruff check .
