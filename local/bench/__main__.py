@@ -10,13 +10,13 @@ from dataclasses import asdict
 
 from local.azurite.choice import VERSION
 from local.bench import imports
-from local.bench.black_hole import time_beside_hole
-from local.bench.deliveries import time_deliveries
-from local.bench.delivery_figures import black_hole_lines, callback_lines, delivered
-from local.bench.report import Machine, page, table
-from local.bench.runs import BURST, COUNTED, PACED, WITH_WEBHOOKS, run
-from local.bench.stream_figures import Line, requested, timed, used
-from local.bench.streams import count_requests, time_streams
+from local.bench.deliveries.black_hole import time_beside_hole
+from local.bench.deliveries.lines import black_hole_lines, callback_lines, delivered
+from local.bench.deliveries.sender import time_deliveries
+from local.bench.loads.runs import BURST, COUNTED, PACED, WITH_WEBHOOKS, run
+from local.bench.plots.report import Machine, page, table
+from local.bench.streams.lines import Line, requested, timed, used
+from local.bench.streams.timed import count_requests, time_streams
 from local.stack.process import PartError, interrupt_on_signals
 
 INTERRUPTED = 130

@@ -10,11 +10,11 @@ from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient
 
 from local.azurite import Azurite
-from local.bench.figures import Callback, Figures, Observed, Submission, Usage, figures, percentile
-from local.bench.load import burst, paced
-from local.bench.report import ROWS, Machine, page
-from local.bench.storage_requests import NAMES, Count, Kind, StorageRequest, counts, kind_of
-from local.bench.tap import Tap, tap
+from local.bench.loads.load import burst, paced
+from local.bench.meters.figures import Callback, Figures, Observed, Submission, Usage, figures, percentile
+from local.bench.meters.storage_requests import NAMES, Count, Kind, StorageRequest, counts, kind_of
+from local.bench.meters.tap import Tap, tap
+from local.bench.plots.report import ROWS, Machine, page
 from local.model.simulation import Simulation
 
 OBSERVED = Observed(

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from local.bench.black_hole import Size, black_hole, time_beside_hole
-from local.bench.deliveries import time_deliveries
-from local.bench.delivery_figures import NEVER, Beside, Sent, black_hole_lines, callback_lines, delivered, waits_ms
-from local.bench.driver import Driver
-from local.bench.figures import Callback, Observed, Submission, Usage, figures
-from local.bench.report import table
-from local.bench.stage import stage
+from local.bench.deliveries.black_hole import Size, black_hole, time_beside_hole
+from local.bench.deliveries.lines import NEVER, Beside, Sent, black_hole_lines, callback_lines, delivered, waits_ms
+from local.bench.deliveries.sender import time_deliveries
+from local.bench.loads.driver import Driver
+from local.bench.loads.stage import stage
+from local.bench.meters.figures import Callback, Observed, Submission, Usage, figures
+from local.bench.plots.report import table
 from shared.core.outcomes import SendError
 from shared.senders.callbacks import CallbackSender
 

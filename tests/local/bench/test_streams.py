@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from local.bench.figures import Usage
-from local.bench.report import table
-from local.bench.storage_requests import Count
-from local.bench.stream_client import Piece, StreamClient, late_ms, pieces
-from local.bench.stream_figures import Streamed, requested, timed, used
-from local.bench.streams import WINDOWS, Size, count_requests, time_streams
+from local.bench.meters.figures import Usage
+from local.bench.meters.storage_requests import Count
+from local.bench.plots.report import table
+from local.bench.streams.client import Piece, StreamClient, late_ms, pieces
+from local.bench.streams.lines import Streamed, requested, timed, used
+from local.bench.streams.timed import WINDOWS, Size, count_requests, time_streams
 from local.stack.process import PartError
 from tests.support.peer_processes import ModelPeer
 

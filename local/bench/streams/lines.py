@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from local.bench.figures import Usage, percentile
-from local.bench.storage_requests import NAMES, Count
+from local.bench.meters.figures import Usage, percentile
+from local.bench.meters.storage_requests import NAMES, Count
 from local.model.answer import TICKS_PER_S
 
 WRITES = ("table transaction", "table other", "queue put", "queue delete", "queue other")

@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from local.bench.certificate import Certificate, certificate
-from local.bench.delivery_figures import Sent
-from local.bench.detour import Detour
-from local.bench.load import burst
+from local.bench.deliveries.certificate import Certificate, certificate
+from local.bench.deliveries.detour import Detour
+from local.bench.deliveries.lines import Sent
+from local.bench.loads.load import burst
 from local.credentials.keys import new_signing_secret
 from local.stack.process import PartError, Process
 from shared.contract import signatures
@@ -43,7 +43,15 @@ def time_deliveries(deliveries: int, answer_s: float) -> Sent:
 @contextmanager
 def _receiver(shown: Certificate, answer_s: float) -> Iterator[int]:
     """Run a receiver that shows this certificate, and yield its port."""
-    command = [sys.executable, "-m", "local.bench.tls_receiver", "--pair", str(shown.pair), "--delay-s", f"{answer_s}"]
+    command = [
+        sys.executable,
+        "-m",
+        "local.bench.deliveries.tls_receiver",
+        "--pair",
+        str(shown.pair),
+        "--delay-s",
+        f"{answer_s}",
+    ]
     process = Process("receiver", command, env={}, log=shown.pair.with_name("receiver.log"))
     try:
         yield urlsplit(process.url(START_DEADLINE_S)).port or 0

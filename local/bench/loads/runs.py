@@ -6,12 +6,12 @@ from functools import partial
 
 import psutil
 
-from local.bench.driver import Driver
-from local.bench.figures import Figures, Observed, figures
-from local.bench.load import Load, burst, paced
-from local.bench.meters import Meter, metered
-from local.bench.stage import Stage, stage
-from local.bench.storage_requests import Count, counts
+from local.bench.loads.driver import Driver
+from local.bench.loads.load import Load, burst, paced
+from local.bench.loads.stage import Stage, stage
+from local.bench.meters.figures import Figures, Observed, figures
+from local.bench.meters.storage_requests import Count, counts
+from local.bench.meters.usage import Meter, metered
 from local.stack.process import PartError
 
 MODEL = "sim-2s"

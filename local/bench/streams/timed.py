@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import httpx
 
-from local.bench.figures import Usage
-from local.bench.load import paced
-from local.bench.meters import metered
-from local.bench.stage import Stage, stage
-from local.bench.storage_requests import Count, counts
-from local.bench.stream_client import Pieces, StreamClient, late_ms
-from local.bench.stream_figures import Streamed
+from local.bench.loads.load import paced
+from local.bench.loads.stage import Stage, stage
+from local.bench.meters.figures import Usage
+from local.bench.meters.storage_requests import Count, counts
+from local.bench.meters.usage import metered
+from local.bench.streams.client import Pieces, StreamClient, late_ms
+from local.bench.streams.lines import Streamed
 from local.stack.process import PartError
 from local.stack.stack import START_DEADLINE_S, Stack
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx
 
-from local.bench.figures import Callback, Submission
+from local.bench.meters.figures import Callback, Submission
 from local.stack.process import PartError
 from local.stack.stack import START_DEADLINE_S, Stack
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from local.bench.storage_requests import StorageRequest
+from local.bench.meters.storage_requests import StorageRequest
 
 LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 MESSAGE = b"<QueueMessage>"

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import psutil
 
 from local.azurite import Azurite
-from local.bench.figures import Usage
+from local.bench.meters.figures import Usage
 
 SAMPLE_EVERY_S = 0.1
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from anyio.from_thread import start_blocking_portal
 
 from local.azurite import Azurite
-from local.bench.tap import Tap, tap
+from local.bench.meters.tap import Tap, tap
 from local.stack.stack import Stack, stack
 
 TAPPED = ("table", "queue")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 
-from local.bench.delivery_figures import Beside, waits_ms
-from local.bench.driver import Driver
-from local.bench.load import burst, paced
-from local.bench.stage import stage
+from local.bench.deliveries.lines import Beside, waits_ms
+from local.bench.loads.driver import Driver
+from local.bench.loads.load import burst, paced
+from local.bench.loads.stage import stage
 from local.stack.process import PartError
 from local.stack.stack import Stack
 

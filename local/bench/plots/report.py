@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from local.bench.figures import Figures
-from local.bench.storage_requests import Count
-from local.bench.stream_figures import Line
+from local.bench.meters.figures import Figures
+from local.bench.meters.storage_requests import Count
+from local.bench.streams.lines import Line
 
 ROWS = {
     "accepted, of those submitted": "{accepted} of {submitted}",

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from local.bench.figures import Callback, Figures, Submission, percentile
-from local.bench.stream_figures import Line
+from local.bench.meters.figures import Callback, Figures, Submission, percentile
+from local.bench.streams.lines import Line
 
 NEVER = math.inf
 

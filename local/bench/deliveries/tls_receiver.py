@@ -1,4 +1,4 @@
-"""A TLS receiver with little overhead: `python -m local.bench.tls_receiver --pair pair.pem`.
+"""A TLS receiver with little overhead: `python -m local.bench.deliveries.tls_receiver --pair pair.pem`.
 
 It accepts one callback per connection and closes the connection after its answer. So every delivery needs a new one.
 """
@@ -10,7 +10,7 @@ import ssl
 from functools import partial
 from pathlib import Path
 
-from local.bench.tap import LENGTH
+from local.bench.meters.tap import LENGTH
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -35,7 +35,7 @@ async def _serve(pair: Path, delay_s: float) -> None:
 
 def main() -> None:
     """Serve until a signal stops the process."""
-    parser = argparse.ArgumentParser(prog="local.bench.tls_receiver", description=__doc__)
+    parser = argparse.ArgumentParser(prog="local.bench.deliveries.tls_receiver", description=__doc__)
     parser.add_argument("--pair", type=Path, required=True, help="a file with its certificate and key")
     parser.add_argument("--delay-s", type=float, default=0.0, help="how long each answer takes")
     given = parser.parse_args()
