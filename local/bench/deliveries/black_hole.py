@@ -11,6 +11,7 @@ from local.bench.deliveries.lines import Beside, waits_ms
 from local.bench.loads.driver import Driver
 from local.bench.loads.load import burst, paced
 from local.bench.loads.stage import stage
+from local.bench.loads.target import of_stack
 from local.stack.process import PartError
 from local.stack.stack import Stack
 
@@ -52,14 +53,15 @@ async def _observe(stack: Stack, size: Size) -> Beside:
 
 
 async def _warm_up(stack: Stack) -> None:
-    async with Driver(stack) as driver:
+    async with Driver(of_stack(stack)) as driver:
         await WARM_UP(partial(driver.submit, MODEL))
         await driver.await_callbacks()
 
 
 async def _waits_ms(stack: Stack, other_url: str, size: Size) -> list[float]:
     """Return how long callbacks to the receiver took, in ms, while the same number went to the other host."""
-    async with Driver(stack) as driver, Driver(stack, f"{other_url}/callback") as other:
+    target = of_stack(stack)
+    async with Driver(target) as driver, Driver(target, f"{other_url}/callback") as other:
         turns = cycle([driver, other])
         await paced(lambda: next(turns).submit(MODEL), count=size.count, per_s=size.per_s)
         await driver.await_callbacks()

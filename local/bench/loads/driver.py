@@ -2,14 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
+from local.bench.loads.target import Target
 from local.bench.meters.figures import Callback, Submission
 from local.stack.process import PartError
-from local.stack.stack import START_DEADLINE_S, Stack
 
 CALL_DEADLINE_S = 30.0
 CALLBACKS_DEADLINE_S = 90.0
@@ -18,16 +19,13 @@ TEXT = "The table is the truth. A message is only a hint. Losing a hint loses no
 
 
 class Driver:
-    """A client of the host, the receiver and the model of one stack. Callbacks go to the receiver by default."""
+    """A client of one target, its receiver and its model. Callbacks go to the receiver by default."""
 
-    def __init__(self, stack: Stack, callback_url: str | None = None) -> None:
-        self._stack = stack
-        self._model_url = stack.parts["model"].url(START_DEADLINE_S).removesuffix("/v1")
-        self._receiver_url = stack.receiver_url
-        self._create_url = f"{stack.base_url}/responses"
-        self._callback_url = callback_url or f"{stack.receiver_url}/callback"
+    def __init__(self, target: Target, callback_url: str | None = None) -> None:
+        self._target = target
+        self._callback_url = callback_url or f"{target.receiver_url}/callback"
         self._http = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {stack.credentials.api_key}"},
+            headers=target.headers,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             timeout=CALL_DEADLINE_S,
             trust_env=False,
@@ -52,18 +50,21 @@ class Driver:
         }
         sent_s = time.perf_counter()
         try:
-            answer = await self._http.post(self._create_url, json=body)
+            answer = await self._http.post(self._target.create_url, json=body)
         except httpx.TransportError:
             response_id = None
         else:
             response_id = answer.json()["id"] if answer.is_success else None
         self.submissions.append(Submission(sent_s, time.perf_counter(), response_id))
 
-    async def await_callbacks(self) -> None:
-        """Return when every accepted response has had a callback, or when the deadline has passed."""
-        end_s = time.monotonic() + CALLBACKS_DEADLINE_S
+    async def await_callbacks(self, deadline_s: float = CALLBACKS_DEADLINE_S) -> None:
+        """Return when every accepted response has had a callback, or when the deadline has passed.
+
+        Each accepted id is looked for. A callback for a call whose answer was lost does not stand in for another one.
+        """
+        end_s = time.monotonic() + deadline_s
         while await self._open() and time.monotonic() < end_s:
-            self._stack.check()
+            self._target.check()
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _open(self) -> set[str]:
@@ -71,25 +72,45 @@ class Driver:
         return accepted - {one.response_id for one in await self.callbacks()}
 
     async def callbacks(self) -> list[Callback]:
-        """Return the callbacks with a valid signature, in order of arrival."""
-        received = await self._ask("receiver", f"{self._receiver_url}/_received")
-        return [Callback(one["response_id"], one["received_at"]) for one in received if one["verified"]]
+        """Return the callbacks in order of arrival, without those whose signature is bad if the target signs."""
+        received = await self._ask("receiver", f"{self._target.receiver_url}/_received")
+        return [
+            Callback(one["response_id"], one["received_at"])
+            for one in received
+            if one["verified"] or not self._target.signs
+        ]
 
     async def completions(self) -> dict[str, float]:
         """Return when the model completed each response, in unix seconds, by response id."""
-        found: dict[str, float] = await self._ask("model", f"{self._model_url}/_sim/completions")
+        found: dict[str, float] = await self._ask("model", f"{self._target.model_url}/_sim/completions")
         return found
 
     async def stats(self) -> dict[str, Any]:
         """Return the model's counts."""
-        found: dict[str, Any] = await self._ask("model", f"{self._model_url}/_sim/stats")
+        found: dict[str, Any] = await self._ask("model", f"{self._target.model_url}/_sim/stats")
         return found
+
+    async def polls(self) -> dict[str, dict[str, Any]]:
+        """Return the ages at which the model was asked for each response, and their ages now, in seconds."""
+        found: dict[str, dict[str, Any]] = await self._ask("model", f"{self._target.model_url}/_sim/polls")
+        return found
+
+    async def invocations(self) -> Mapping[str, int]:
+        """Return the invocations by type of trigger since the host started, or nothing if the target has no host."""
+        if self._target.invocations_url is None:
+            return {}
+        found: dict[str, int] = await self._ask("host", self._target.invocations_url)
+        return found
+
+    async def slow_receiver(self, delay_s: float) -> None:
+        """Let the receiver take this long to answer each callback."""
+        await self._http.post(f"{self._target.receiver_url}/_faults", json={"delay_s": delay_s})
 
     async def forget(self) -> None:
         """Reset the counts, here and in the parts."""
         self.submissions.clear()
-        await self._http.delete(f"{self._receiver_url}/_received")
-        await self._http.post(f"{self._model_url}/_sim/reset")
+        await self._http.delete(f"{self._target.receiver_url}/_received")
+        await self._http.post(f"{self._target.model_url}/_sim/reset")
 
     async def _ask(self, part: str, url: str) -> Any:
         try:

@@ -3,7 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+QUEUE = "queueTrigger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Observed:
     started_twice: int
     usage: Usage
     load_average: float
+    asked_twice: int = 0
+    invocations: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,20 @@ class Figures:
     called_back_twice: int
     lost: int
     load_average: float
+    asked_twice: int = 0
+    invocations: float | None = None
+    messages: float | None = None
 
 
 def figures(observed: Observed) -> Figures:
-    """Return the figures of a run. CPU time and upstream calls are per accepted response."""
+    """Return the figures of a run.
+
+    CPU time, upstream calls, invocations and messages are per accepted response. An invocation is a call of a function
+    by HTTP or by a queue message, and a message is one that a function was called with. Timers are not counted.
+    """
     accepted = [one for one in observed.submissions if one.response_id]
     accept_ms = [(one.answered_s - one.sent_s) * 1000 for one in accepted]
-    callback_ms = _callback_ms(observed)
+    waits_ms = callback_ms(observed)
     callbacks = Counter(one.response_id for one in observed.callbacks)
     return Figures(
         submitted=len(observed.submissions),
@@ -78,8 +89,8 @@ def figures(observed: Observed) -> Figures:
         accepted_per_s=_per_s(accepted),
         accept_p50_ms=percentile(accept_ms, 50),
         accept_p99_ms=percentile(accept_ms, 99),
-        callback_p50_ms=percentile(callback_ms, 50),
-        callback_p99_ms=percentile(callback_ms, 99),
+        callback_p50_ms=percentile(waits_ms, 50),
+        callback_p99_ms=percentile(waits_ms, 99),
         host_cpu_ms=_share(observed.usage.host_cpu_s * 1000, len(accepted)),
         azurite_cpu_ms=_share(observed.usage.azurite_cpu_s * 1000, len(accepted)),
         host_peak_mib=observed.usage.host_peak_bytes / 2**20,
@@ -88,6 +99,9 @@ def figures(observed: Observed) -> Figures:
         called_back_twice=sum(times > 1 for times in callbacks.values()),
         lost=len({one.response_id for one in accepted} - callbacks.keys()),
         load_average=observed.load_average,
+        asked_twice=observed.asked_twice,
+        invocations=_invoked(observed.invocations, ("httpTrigger", QUEUE), len(accepted)),
+        messages=_invoked(observed.invocations, (QUEUE,), len(accepted)),
     )
 
 
@@ -98,7 +112,7 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
-def _callback_ms(observed: Observed) -> list[float]:
+def callback_ms(observed: Observed) -> list[float]:
     """Return how long after its completion each response had its first callback, in ms."""
     first = {one.response_id: one.received_s for one in reversed(observed.callbacks)}
     return [
@@ -106,6 +120,10 @@ def _callback_ms(observed: Observed) -> list[float]:
         for response_id, received_s in first.items()
         if response_id in observed.completions
     ]
+
+
+def _invoked(invocations: Mapping[str, int], kinds: Sequence[str], accepted: int) -> float | None:
+    return _share(sum(invocations.get(kind, 0) for kind in kinds), accepted) if invocations else None
 
 
 def _per_s(accepted: Sequence[Submission]) -> float | None:

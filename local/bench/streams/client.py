@@ -56,9 +56,9 @@ class StreamClient:
         self._head = f"Host: {address.netloc}\r\nAuthorization: Bearer {api_key}\r\n"
 
     @asynccontextmanager
-    async def create(self, model: str) -> AsyncIterator[Pieces]:
-        """Yield the stream of new background work. The client disconnects at the end of the block."""
-        body = orjson.dumps({"model": model, "input": "Go on.", "background": True, "stream": True})
+    async def create(self, model: str, *, background: bool = True) -> AsyncIterator[Pieces]:
+        """Yield the stream of new work. The client disconnects at the end of the block."""
+        body = orjson.dumps({"model": model, "input": "Go on.", "background": background, "stream": True})
         head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         async with self._opened("POST", self._path, head, body) as pieces:
             yield pieces

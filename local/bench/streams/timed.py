@@ -2,28 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import httpx
 
+from local.bench.builds.build import Build
 from local.bench.loads.load import paced
-from local.bench.loads.stage import Stage, stage
+from local.bench.loads.runs import bounded
+from local.bench.loads.stage import Stage
 from local.bench.meters.figures import Usage
 from local.bench.meters.storage_requests import Count, counts
 from local.bench.meters.usage import metered
 from local.bench.streams.client import Pieces, StreamClient, late_ms
 from local.bench.streams.lines import Streamed
-from local.stack.process import PartError
 from local.stack.stack import START_DEADLINE_S, Stack
 
 RUN_DEADLINE_S = 120.0
 WARM_UP = 5
 SETTLE_S = 1.0
 WINDOWS = ("live", "and one reader of the log")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +38,19 @@ class Size:
 
 
 FULL = Size()
+OURS = Build()
 
 
-def time_streams(size: Size = FULL) -> Streamed:
+def time_streams(size: Size = FULL, build: Build = OURS) -> Streamed:
     """Make the timed run. Raise PartError, which names the part, if one fails."""
-    with stage(tapped=False) as running:
-        return _run(_observe(running.stack, size))
+    with build.stage() as running:
+        return bounded(_observe(running.stack, size), RUN_DEADLINE_S)
 
 
-def count_requests(size: Size = FULL) -> dict[str, list[Count]]:
+def count_requests(size: Size = FULL, build: Build = OURS) -> dict[str, list[Count]]:
     """Make the counted run. Return the storage requests per streamed second, by window."""
-    with stage(tapped=True) as running:
-        return _run(_count(running, size.window_s))
-
-
-def _run(work: Awaitable[T]) -> T:
-    async def in_time() -> T:
-        async with asyncio.timeout(RUN_DEADLINE_S):
-            return await work
-
-    try:
-        return asyncio.run(in_time())
-    except TimeoutError:
-        raise PartError("driver", f"the run has not ended within {RUN_DEADLINE_S:g} s") from None
+    with build.stage(tapped=True) as running:
+        return bounded(_count(running, size.window_s), RUN_DEADLINE_S)
 
 
 async def _observe(stack: Stack, size: Size) -> Streamed:
@@ -140,7 +127,7 @@ async def _at_once(client: StreamClient, stack: Stack, size: Size) -> tuple[list
         async with client.create(f"sim-clock-{size.at_once_s}s") as live:
             found.extend(await late_ms(live))
 
-    async with metered(stack.parts["host"].pid, stack.storage) as meter:
+    async with metered(lambda: [stack.parts["host"].pid], stack.storage.cpu_s) as meter:
         await paced(one, count=size.at_once, per_s=size.at_once)
         return found, meter.usage()
 

@@ -108,7 +108,7 @@ def test_the_run_beside_a_black_hole_measures_the_other_callbacks() -> None:
 async def test_on_a_stage_with_webhooks_the_model_sends_them_to_the_host() -> None:
     """The model sends a webhook for each end. The callback is sent in any case."""
     with stage(tapped=False, webhooks=True) as running:
-        async with Driver(running.stack) as driver:
+        async with Driver(running.target) as driver:
             await driver.submit("sim-0.1s")
             await driver.await_callbacks()
             assert len(await driver.callbacks()) == 1

@@ -1,0 +1,188 @@
+"""Every question that the benchmark asks, with the figures that answer it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from local.bench.builds.build import Build
+from local.bench.loads.idle import idle_run
+from local.bench.loads.in_flight import in_flight_run
+from local.bench.loads.kill import kill_run
+from local.bench.loads.lone import lone_run
+from local.bench.loads.one_host import one_host_run
+from local.bench.loads.runs import burst_run, counted_run, jittered_run, paced_run
+from local.bench.loads.sizes import Sizes
+from local.bench.loads.target import Contender
+from local.bench.meters.ratios import Measured
+from local.bench.meters.storage_requests import NAMES
+from local.bench.plots.pages import Row
+from local.bench.streams.foreground import foreground_run
+from local.bench.streams.lines import TIMES
+from local.bench.streams.runs import readers_run, streams_run
+
+MS, TENTHS, PLAIN, HUNDREDTHS, SECONDS = "{:.0f} ms", "{:.1f} ms", "{:.0f}", "{:.2f}", "{:.1f} s"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, how it is measured, and whether peers are asked, too."""
+
+    name: str
+    asks: str
+    rows: Sequence[Row]
+    of_builds: Callable[[Build, Sizes], Measured] | None = None
+    of_all: Callable[[Contender, Sizes], Measured] | None = None
+
+    def measure(self, contender: Contender, sizes: Sizes) -> Measured | None:
+        """Return what was measured of a contender in a new run, or None if it is not asked this question."""
+        if self.of_all is not None:
+            return self.of_all(contender, sizes)
+        return self.of_builds(contender, sizes) if self.of_builds and isinstance(contender, Build) else None
+
+    def is_for(self, contender: Contender) -> bool:
+        """Return whether the contender is asked this question."""
+        return self.of_all is not None or isinstance(contender, Build)
+
+
+LOADED = (
+    Row("submitted", "submitted", PLAIN),
+    Row("accepted", "accepted", PLAIN),
+    Row("accepted_per_s", "accepted per second", PLAIN),
+    Row("accept_p50_ms", "accept latency, p50", TENTHS),
+    Row("accept_p99_ms", "accept latency, p99", TENTHS),
+    Row("callback_p50_ms", "completion to callback, p50", MS),
+    Row("callback_p99_ms", "completion to callback, p99", MS),
+    Row("host_cpu_ms", "CPU of the app, per response", TENTHS),
+    Row("azurite_cpu_ms", "CPU of the store, per response", TENTHS),
+    Row("cpu_ms", "CPU of both, per response", TENTHS),
+    Row("host_peak_mib", "peak memory of the app", "{:.0f} MiB"),
+    Row("upstream_calls", "upstream calls per response", HUNDREDTHS),
+    Row("invocations", "invocations per response", HUNDREDTHS),
+    Row("messages", "queue messages per response", HUNDREDTHS),
+    Row("started_twice", "started twice", PLAIN),
+    Row("called_back_twice", "called back more than once", PLAIN),
+    Row("lost", "lost: accepted, no callback in 90 s", PLAIN),
+    Row("load_average", "load average of the machine, 1 min", HUNDREDTHS),
+)
+KILLED = (
+    Row("worst_s", "end to callback, worst", SECONDS, plotted=True),
+    Row("p99_s", "end to callback, p99", SECONDS, plotted=True),
+    Row("p50_s", "end to callback, p50", SECONDS, plotted=True),
+    Row("lost", "lost: accepted, never called back", PLAIN, plotted=True),
+    Row("started_twice", "started twice", PLAIN, plotted=True),
+    Row("asked_twice", "asked twice to start, with one key", PLAIN, plotted=True),
+    Row("called_back_twice", "called back more than once", PLAIN, plotted=True),
+    Row("refused", "not accepted while it was down", PLAIN),
+)
+IN_FLIGHT = (
+    Row("in_flight", "responses in flight", PLAIN),
+    Row("late_p50_s", "polls late, p50", SECONDS, plotted=True),
+    Row("late_p95_s", "polls late, p95", SECONDS, plotted=True),
+    Row("gap_p50_s", "time between polls, p50", SECONDS),
+    Row("age_p50_s", "age of the responses, p50", SECONDS),
+    Row("newcomers", "newcomers accepted", PLAIN),
+    Row("accept_p50_ms", "accept latency of newcomers, p50", TENTHS, plotted=True),
+    Row("accept_p99_ms", "accept latency of newcomers, p99", TENTHS, plotted=True),
+    Row("polls_per_s", "polls per second", PLAIN),
+    Row("cpu_ms_per_poll", "CPU of the host, per poll", HUNDREDTHS + " ms"),
+    Row("peak_mib", "peak memory of the host", "{:.0f} MiB"),
+)
+ONE_HOST = (
+    Row("last_s", "last callback, after the end", HUNDREDTHS + " s", plotted=True),
+    Row("p50_s", "callback, after the end, p50", HUNDREDTHS + " s", plotted=True),
+    Row("accepted", "responses accepted", PLAIN),
+    Row("lost", "lost: accepted, no callback in 90 s", PLAIN),
+)
+IDLE = (
+    Row("app_ms_per_s", "CPU of the app, per second", TENTHS, plotted=True),
+    Row("store_ms_per_s", "CPU of the store, per second", TENTHS, plotted=True),
+    Row("ms_per_s", "CPU of both, per second", TENTHS, plotted=True),
+    Row("requests_per_s", "storage requests per second", "{:.1f}", plotted=True),
+)
+LONE = (
+    Row("short_requests", "storage requests of a response of 2 s", PLAIN, plotted=True),
+    Row("long_requests", "storage requests of a response of 60 s", PLAIN, plotted=True),
+    Row("short_messages", "queue messages of a response of 2 s", PLAIN, plotted=True),
+    Row("long_messages", "queue messages of a response of 60 s", PLAIN, plotted=True),
+)
+COUNTED = (
+    Row("all", "storage requests", HUNDREDTHS, plotted=True),
+    Row("own", "of them a response's own", HUNDREDTHS, plotted=True),
+    *(Row(name, f"of them {name}", HUNDREDTHS) for name in NAMES),
+    Row("invocations", "invocations", HUNDREDTHS, plotted=True),
+    Row("messages", "queue messages", HUNDREDTHS, plotted=True),
+)
+STREAMS = (
+    *(
+        Row(f"{name}_p{percent}", f"{label}, p{percent}", TENTHS, plotted=percent == 50)
+        for label, name, _ in TIMES
+        for percent in (50, 99)
+    ),
+    Row("host_ms_per_s", "CPU of the host, per streamed second", TENTHS),
+    Row("azurite_ms_per_s", "CPU of Azurite, per streamed second", TENTHS),
+    Row("requests_live", "storage requests per streamed second", HUNDREDTHS),
+    Row("requests_reader", "and of a reader of the log, per second", HUNDREDTHS),
+)
+WITH, WITHOUT = "with background mode", "without"
+READERS = tuple(
+    Row(f"{mode}_{where}_{percent}", f"{words}: {reader}, p{percent}", TENTHS, plotted=percent == 50)
+    for mode, words in (("background", WITH), ("foreground", WITHOUT))
+    for where, reader in (("live", "live"), ("same", "same host"), ("other", "another host"))
+    for percent in (50, 99)
+)
+FOREGROUND = (
+    *(
+        Row(f"{mode}_{name}", f"{words}: {what}", TENTHS, plotted=True)
+        for name, what in (
+            ("instant_ms", "instant model"),
+            ("second_ms", "model of 1 s"),
+            ("first_ms", "first delta"),
+            ("late_ms", "events late"),
+        )
+        for mode, words in (("background", WITH), ("foreground", WITHOUT))
+    ),
+    Row("first_later_ms", "first delta later without", TENTHS),
+)
+
+
+def _plotted(*keys: str) -> tuple[Row, ...]:
+    return tuple(Row(row.key, row.label, row.form, plotted=row.key in keys) for row in LOADED)
+
+
+QUESTIONS = (
+    Question(
+        "paced",
+        "responses of 2 s with callback, 25 a second",
+        _plotted("host_cpu_ms", "cpu_ms", "accept_p50_ms", "callback_p50_ms"),
+        of_all=paced_run,
+    ),
+    Question(
+        "jittered",
+        "responses of 1.6 to 2.4 s with callback, 25 a second",
+        _plotted("callback_p50_ms", "callback_p99_ms", "cpu_ms"),
+        of_all=jittered_run,
+    ),
+    Question(
+        "burst",
+        "responses of 2 s with callback, as fast as 16 clients submit them",
+        _plotted("accepted_per_s", "callback_p50_ms", "callback_p99_ms", "cpu_ms"),
+        of_all=burst_run,
+    ),
+    Question(
+        "kill", "the app is killed and started again in the middle of 25 responses a second", KILLED, of_all=kill_run
+    ),
+    Question("idle", "nothing happens, after a few responses", IDLE, of_all=idle_run),
+    Question("counted", "what a response of 2 s with callback causes, at 25 a second", COUNTED, of_builds=counted_run),
+    Question("lone", "what one response with callback causes, alone on the host", LONE, of_builds=lone_run),
+    Question(
+        "in-flight",
+        "polls and newcomers with many young responses in flight, late by a schedule of a tenth of the age",
+        IN_FLIGHT,
+        of_builds=in_flight_run,
+    ),
+    Question("one-host", "all responses end at once, and one receiver takes 0.2 s", ONE_HOST, of_builds=one_host_run),
+    Question("streams", "from the upstream's event to the client's", STREAMS, of_builds=streams_run),
+    Question("readers", "how late events come with 10 streams at once", READERS, of_builds=readers_run),
+    Question(
+        "foreground", "foreground calls and streams, p50, by the upstream's mode", FOREGROUND, of_builds=foreground_run
+    ),
+)
