@@ -54,7 +54,7 @@ class Driver:
         except httpx.TransportError:
             response_id = None
         else:
-            response_id = answer.json()["id"] if answer.is_success else None
+            response_id = answer.json()[self._target.id_field] if answer.is_success else None
         self.submissions.append(Submission(sent_s, time.perf_counter(), response_id))
 
     async def await_callbacks(self, deadline_s: float = CALLBACKS_DEADLINE_S) -> None:
