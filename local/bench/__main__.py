@@ -18,7 +18,7 @@ from local.azurite.choice import VERSION
 from local.bench import imports
 from local.bench.builds.base import base, head
 from local.bench.builds.build import Build
-from local.bench.deliveries.black_hole import time_beside_hole
+from local.bench.deliveries.black_hole import Size, time_beside_hole
 from local.bench.deliveries.lines import black_hole_lines, callback_lines, delivered
 from local.bench.deliveries.sender import time_deliveries
 from local.bench.loads.runs import webhooks_run
@@ -61,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"1, or {COMPARED_ROUNDS} if something is compared")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies every count, from 0 to 1 (default: 1)")
     parser.add_argument("--in-flight", type=int, help="the number of responses in flight, instead of the scaled one")
+    parser.add_argument("--aged", type=float, default=0, help="seconds until those in flight are watched (default: 0)")
     parser.add_argument("--pages", type=Path, default=ROOT / "benchmarks", help="the folder for pages and plots")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, too")
     return parser.parse_args()
@@ -68,10 +69,9 @@ def _arguments() -> argparse.Namespace:
 
 def _bench(given: argparse.Namespace, contenders: Sequence[Contender]) -> int:
     sizes = Sizes().scaled(given.scale)
-    if given.in_flight:
-        sizes = replace(sizes, in_flight=given.in_flight)
+    sizes = replace(sizes, in_flight=given.in_flight or sizes.in_flight, aged_s=given.aged)
     rounds = given.rounds or (COMPARED_ROUNDS if len(contenders) > 1 else 1)
-    notes = [*_notes(), *(f"{one.name}: {one.about}" for one in contenders[1:]), f"{rounds} rounds, counts {sizes}"]
+    notes = [*_notes(), *(f"{one.name}: {one.about}" for one in contenders[1:]), f"rounds: {rounds}; sizes: {sizes}"]
     print("\n".join(notes), flush=True)
     given.pages.mkdir(parents=True, exist_ok=True)
     pages = []
@@ -80,7 +80,7 @@ def _bench(given: argparse.Namespace, contenders: Sequence[Contender]) -> int:
             columns = asked(question, contenders, rounds, sizes)
             pages.append(Page(question.name, question.asks, question.rows, columns, notes))
             _show(pages[-1], given.pages)
-    others = _others(given.runs)
+    others = _others(given.runs, sizes)
     if given.json:
         print(json.dumps({page.name: {one.name: one.values for one in page.columns} for page in pages} | others))
     return int(any(page.columns[0].trouble for page in pages))
@@ -94,11 +94,11 @@ def _show(page: Page, folder: Path) -> None:
         (folder / f"{page.name}.svg").write_text(plot, encoding="utf-8")
 
 
-def _others(runs: Sequence[str]) -> dict[str, object]:
+def _others(runs: Sequence[str], sizes: Sizes) -> dict[str, object]:
     """Print what is measured of this build alone, and return it by name."""
     found: dict[str, object] = {}
     if DELIVERIES in runs:
-        found[DELIVERIES] = {line.label: line.cells for lines in _deliveries() for line in _printed(lines)[1:]}
+        found[DELIVERIES] = {line.label: line.cells for lines in _deliveries(sizes) for line in _printed(lines)[1:]}
     if IMPORTS in runs:
         cold = imports.measured()
         print("\n" + "\n".join(["a cold start imports", *imports.lines(cold)]), flush=True)
@@ -106,10 +106,11 @@ def _others(runs: Sequence[str]) -> dict[str, object]:
     return found
 
 
-def _deliveries() -> Iterator[list[Line]]:
-    yield delivered(time_deliveries(1000, answer_s=0), time_deliveries(400, answer_s=0.2))
-    yield black_hole_lines(time_beside_hole())
-    yield callback_lines(webhooks_run(Sizes()))
+def _deliveries(sizes: Sizes) -> Iterator[list[Line]]:
+    slowly = max(1, sizes.delivered * 2 // 5)
+    yield delivered(time_deliveries(sizes.delivered, answer_s=0), time_deliveries(slowly, answer_s=0.2))
+    yield black_hole_lines(time_beside_hole(Size(sizes.beside)))
+    yield callback_lines(webhooks_run(sizes))
 
 
 def _printed(lines: list[Line]) -> list[Line]:

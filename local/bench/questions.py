@@ -1,7 +1,7 @@
 """Every question that the benchmark asks, with the figures that answer it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from local.bench.builds.build import Build
 from local.bench.loads.idle import idle_run
@@ -64,43 +64,43 @@ LOADED = (
     Row("load_average", "load average of the machine, 1 min", HUNDREDTHS),
 )
 KILLED = (
-    Row("worst_s", "end to callback, worst", SECONDS, plotted=True),
+    Row("worst_s", "end to callback, worst", SECONDS, plotted=True, aim="<= 25 s"),
     Row("p99_s", "end to callback, p99", SECONDS, plotted=True),
     Row("p50_s", "end to callback, p50", SECONDS, plotted=True),
-    Row("lost", "lost: accepted, never called back", PLAIN, plotted=True),
-    Row("started_twice", "started twice", PLAIN, plotted=True),
+    Row("lost", "lost: accepted, never called back", PLAIN, plotted=True, aim="0"),
+    Row("started_twice", "started twice", PLAIN, plotted=True, aim="0"),
     Row("asked_twice", "asked twice to start, with one key", PLAIN, plotted=True),
     Row("called_back_twice", "called back more than once", PLAIN, plotted=True),
     Row("refused", "not accepted while it was down", PLAIN),
 )
 IN_FLIGHT = (
     Row("in_flight", "responses in flight", PLAIN),
-    Row("late_p50_s", "polls late, p50", SECONDS, plotted=True),
+    Row("late_p50_s", "polls late, p50", SECONDS, plotted=True, aim="<= 3 s"),
     Row("late_p95_s", "polls late, p95", SECONDS, plotted=True),
     Row("gap_p50_s", "time between polls, p50", SECONDS),
     Row("age_p50_s", "age of the responses, p50", SECONDS),
     Row("newcomers", "newcomers accepted", PLAIN),
-    Row("accept_p50_ms", "accept latency of newcomers, p50", TENTHS, plotted=True),
+    Row("accept_p50_ms", "accept latency of newcomers, p50", TENTHS, plotted=True, aim="< 100 ms"),
     Row("accept_p99_ms", "accept latency of newcomers, p99", TENTHS, plotted=True),
     Row("polls_per_s", "polls per second", PLAIN),
     Row("cpu_ms_per_poll", "CPU of the host, per poll", HUNDREDTHS + " ms"),
     Row("peak_mib", "peak memory of the host", "{:.0f} MiB"),
 )
 ONE_HOST = (
-    Row("last_s", "last callback, after the end", HUNDREDTHS + " s", plotted=True),
+    Row("last_s", "last callback, after the end", HUNDREDTHS + " s", plotted=True, aim="<= 3 s"),
     Row("p50_s", "callback, after the end, p50", HUNDREDTHS + " s", plotted=True),
     Row("accepted", "responses accepted", PLAIN),
     Row("lost", "lost: accepted, no callback in 90 s", PLAIN),
 )
 IDLE = (
-    Row("app_ms_per_s", "CPU of the app, per second", TENTHS, plotted=True),
+    Row("app_ms_per_s", "CPU of the app, per second", TENTHS, plotted=True, aim="<= 4 ms"),
     Row("store_ms_per_s", "CPU of the store, per second", TENTHS, plotted=True),
     Row("ms_per_s", "CPU of both, per second", TENTHS, plotted=True),
-    Row("requests_per_s", "storage requests per second", "{:.1f}", plotted=True),
+    Row("requests_per_s", "storage requests per second", "{:.1f}", plotted=True, aim="<= 5"),
 )
 LONE = (
-    Row("short_requests", "storage requests of a response of 2 s", PLAIN, plotted=True),
-    Row("long_requests", "storage requests of a response of 60 s", PLAIN, plotted=True),
+    Row("short_requests", "storage requests of a response of 2 s", PLAIN, plotted=True, aim="<= 6"),
+    Row("long_requests", "storage requests of a response of 60 s", PLAIN, plotted=True, aim="<= 60"),
     Row("short_messages", "queue messages of a response of 2 s", PLAIN, plotted=True),
     Row("long_messages", "queue messages of a response of 60 s", PLAIN, plotted=True),
 )
@@ -113,8 +113,14 @@ COUNTED = (
 )
 STREAMS = (
     *(
-        Row(f"{name}_p{percent}", f"{label}, p{percent}", TENTHS, plotted=percent == 50)
-        for label, name, _ in TIMES
+        Row(
+            f"{name}_p{percent}",
+            f"{label}, p{percent}",
+            TENTHS,
+            plotted=percent == 50,
+            aim=aim if percent == 50 else "",
+        )
+        for label, name, aim in TIMES
         for percent in (50, 99)
     ),
     Row("host_ms_per_s", "CPU of the host, per streamed second", TENTHS),
@@ -123,48 +129,66 @@ STREAMS = (
     Row("requests_reader", "and of a reader of the log, per second", HUNDREDTHS),
 )
 WITH, WITHOUT = "with background mode", "without"
+READ_AIMS = {"foreground_same_50": "<= 10 ms", "foreground_other_50": "<= 150 ms"}
 READERS = tuple(
-    Row(f"{mode}_{where}_{percent}", f"{words}: {reader}, p{percent}", TENTHS, plotted=percent == 50)
+    Row(
+        key := f"{mode}_{where}_{percent}",
+        f"{words}: {reader}, p{percent}",
+        TENTHS,
+        plotted=percent == 50,
+        aim=READ_AIMS.get(key, ""),
+    )
     for mode, words in (("background", WITH), ("foreground", WITHOUT))
     for where, reader in (("live", "live"), ("same", "same host"), ("other", "another host"))
     for percent in (50, 99)
 )
 FOREGROUND = (
     *(
-        Row(f"{mode}_{name}", f"{words}: {what}", TENTHS, plotted=True)
-        for name, what in (
-            ("instant_ms", "instant model"),
-            ("second_ms", "model of 1 s"),
-            ("first_ms", "first delta"),
-            ("late_ms", "events late"),
+        Row(f"{mode}_{name}", f"{words}: {what}", TENTHS, plotted=True, aim=aim if mode == "foreground" else "")
+        for name, what, aim in (
+            ("instant_ms", "instant model", "<= 40 ms"),
+            ("second_ms", "model of 1 s", "<= 1060 ms"),
+            ("first_ms", "first delta", ""),
+            ("late_ms", "events late", "<= 10 ms"),
         )
         for mode, words in (("background", WITH), ("foreground", WITHOUT))
     ),
-    Row("first_later_ms", "first delta later without", TENTHS),
+    Row("first_later_ms", "first delta later without", TENTHS, aim="<= 30 ms"),
 )
 
 
-def _plotted(*keys: str) -> tuple[Row, ...]:
-    return tuple(Row(row.key, row.label, row.form, plotted=row.key in keys) for row in LOADED)
+def _loaded(*plotted: str, **aims: str) -> tuple[Row, ...]:
+    """Return the rows of a load, with those keys plotted and these aims by key."""
+    return tuple(replace(row, plotted=row.key in plotted, aim=aims.get(row.key, "")) for row in LOADED)
 
 
 QUESTIONS = (
     Question(
         "paced",
         "responses of 2 s with callback, 25 a second",
-        _plotted("host_cpu_ms", "cpu_ms", "accept_p50_ms", "callback_p50_ms"),
+        _loaded(
+            *("host_cpu_ms", "cpu_ms", "accept_p50_ms", "callback_p50_ms"),
+            host_cpu_ms="<= 0.4 x",
+            cpu_ms="<= 1.2 x procrastinate",
+            lost="0",
+        ),
         of_all=paced_run,
     ),
     Question(
         "jittered",
         "responses of 1.6 to 2.4 s with callback, 25 a second",
-        _plotted("callback_p50_ms", "callback_p99_ms", "cpu_ms"),
+        _loaded("callback_p50_ms", "callback_p99_ms", "cpu_ms", callback_p50_ms="<= 0.35 x", lost="0"),
         of_all=jittered_run,
     ),
     Question(
         "burst",
         "responses of 2 s with callback, as fast as 16 clients submit them",
-        _plotted("accepted_per_s", "callback_p50_ms", "callback_p99_ms", "cpu_ms"),
+        _loaded(
+            *("accepted_per_s", "callback_p50_ms", "callback_p99_ms", "cpu_ms"),
+            accepted_per_s=">= 3 x",
+            callback_p50_ms="<= 0.2 x",
+            lost="0",
+        ),
         of_all=burst_run,
     ),
     Question(

@@ -7,7 +7,7 @@ from functools import partial
 from local.bench.builds.build import Build
 from local.bench.loads.driver import Driver
 from local.bench.loads.load import paced
-from local.bench.loads.runs import bounded, warm_up
+from local.bench.loads.runs import RUN_DEADLINE_S, bounded, warm_up
 from local.bench.loads.sizes import Sizes
 from local.bench.loads.target import Target
 from local.bench.meters.figures import Submission, percentile
@@ -15,7 +15,7 @@ from local.bench.meters.lateness import gaps_s, late_s
 from local.bench.meters.ratios import Measured
 from local.bench.meters.usage import metered
 
-MODEL = "sim-900s"  # none of them ends within the run
+MODEL = "sim-3000s"  # none of them ends within the run
 OFFERED_PER_S = 80
 NEWCOMERS_PER_S = 10
 WATCHED_S = 15.0
@@ -24,7 +24,7 @@ WATCHED_S = 15.0
 def in_flight_run(build: Build, sizes: Sizes) -> Measured:
     """Fill the host with young responses at 80 a second. Then watch it while newcomers come at 10 a second."""
     with build.open() as target:
-        return bounded(_filled(target, sizes))
+        return bounded(_filled(target, sizes), RUN_DEADLINE_S + sizes.in_flight / OFFERED_PER_S + sizes.aged_s)
 
 
 async def _filled(target: Target, sizes: Sizes) -> Measured:
@@ -32,6 +32,7 @@ async def _filled(target: Target, sizes: Sizes) -> Measured:
         await warm_up(target, driver)
         await paced(partial(driver.submit, MODEL), count=sizes.in_flight, per_s=OFFERED_PER_S)
         first = list(driver.submissions)
+        await asyncio.sleep(sizes.aged_s)
         before = await driver.polls()
         async with metered(target.app_pids, target.store_cpu_s) as meter:
             newcoming = paced(partial(driver.submit, MODEL), count=sizes.newcomers, per_s=NEWCOMERS_PER_S)

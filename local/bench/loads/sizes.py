@@ -8,7 +8,7 @@ LEAST = 8
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Counts, and lengths in seconds. `scaled` changes the counts, and with `in_flight` the number of those alone."""
+    """Counts, and lengths in seconds. `aged_s` is how old the youngest response in flight is before it is watched."""
 
     responses: int = 500
     counted: int = 200
@@ -16,12 +16,15 @@ class Sizes:
     in_flight: int = 2500
     newcomers: int = 150
     ends: int = 240
+    delivered: int = 1000
+    beside: int = 600
     calls: int = 20
     streams: int = 10
     stream_s: float = 10
     kill_after_s: float = 8
     watched_s: float = 75  # after a kill: a claim of an earlier build lapses after 60 s, and then it calls back again
     ends_after_s: float = 15
+    aged_s: float = 0
     idle_s: float = 20
     long_s: float = 60
 
@@ -33,3 +36,6 @@ class Sizes:
         counts = {one.name: getattr(self, one.name) for one in fields(self) if one.type is int}
         fewer = {name: min(count, max(LEAST, math.ceil(count * factor))) for name, count in counts.items()}
         return replace(self, **fewer, kill_after_s=self.kill_after_s * fewer["killed"] / self.killed)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{one.name} {getattr(self, one.name):g}" for one in fields(self))

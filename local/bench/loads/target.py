@@ -13,8 +13,8 @@ from local.stack.stack import START_DEADLINE_S, Stack
 class Target:
     """A running system that accepts a request, starts it at the model, polls it, and calls back.
 
-    `create_url` takes the body of a create call. Its answer has an id in `id_field`, and the system sends that id to the
-    model as the idempotency key. `signs` says that its callbacks are signed with the receiver's secret.
+    `create_url` takes the body of a create call. The field `id_field` of its answer is the id that the system sends to
+    the model as the idempotency key. `signs` says that its callbacks are signed with the receiver's secret.
     """
 
     create_url: str

@@ -13,12 +13,16 @@ NOTHING = "-"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure of a question: its key in what was measured, its label, its form, and whether it is plotted."""
+    """One figure of a question: its key in what was measured, its label, its form, and whether it is plotted.
+
+    `aim` is what this build should reach. An aim with an x is a ratio to the base, or to the peer that it names.
+    """
 
     key: str
     label: str
     form: str
     plotted: bool = False
+    aim: str = ""
 
 
 @dataclass(slots=True)
@@ -69,8 +73,8 @@ class Page:
     def _table(self) -> list[list[str]]:
         """Return the rows as text: this build, then each other system, with the ratio of this build to it."""
         ours, *others = self.columns
-        head = ["", ours.name, *(name for other in others for name in (other.name, "ratio"))]
-        return [head, *([row.label, *_cells(row, ours, others)] for row in self.rows)]
+        head = ["", ours.name, *(name for other in others for name in (other.name, "ratio")), "aim"]
+        return [head, *([row.label, *_cells(row, ours, others), row.aim] for row in self.rows)]
 
     def _troubles(self) -> list[str]:
         return [f"{one.name} was not measured: {one.trouble}" for one in self.columns if one.trouble]
