@@ -25,7 +25,7 @@ from local.bench.loads.runs import webhooks_run
 from local.bench.loads.sizes import Sizes
 from local.bench.loads.target import Contender
 from local.bench.peers.catalogue import PEERS
-from local.bench.plots.pages import Page
+from local.bench.plots.pages import Page, index
 from local.bench.plots.report import Machine, table
 from local.bench.questions import QUESTIONS
 from local.bench.rounds import asked
@@ -80,9 +80,12 @@ def _bench(given: argparse.Namespace, contenders: Sequence[Contender]) -> int:
             columns = asked(question, contenders, rounds, sizes)
             pages.append(Page(question.name, question.asks, question.rows, columns, notes))
             _show(pages[-1], given.pages)
+    written = [one.name for one in QUESTIONS if (given.pages / f"{one.name}.md").exists()]
+    (given.pages / "README.md").write_text(index(written), encoding="utf-8")
     others = _others(given.runs, sizes)
     if given.json:
-        print(json.dumps({page.name: {one.name: one.values for one in page.columns} for page in pages} | others))
+        measured = {page.name: {one.name: dict(one.values) for one in page.columns} for page in pages}
+        print(json.dumps(measured | others))
     return int(any(page.columns[0].trouble for page in pages))
 
 

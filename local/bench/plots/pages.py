@@ -80,6 +80,12 @@ class Page:
         return [f"{one.name} was not measured: {one.trouble}" for one in self.columns if one.trouble]
 
 
+def index(names: Sequence[str]) -> str:
+    """Return a page in Markdown with a link to each of the named pages."""
+    links = [f"* [{name}]({name}.md)" for name in names]
+    return "\n".join(["# Benchmarks", "", "`make bench` wrote these pages (docs/figures.md).", "", *links, ""])
+
+
 def shown(row: Row, value: float | None) -> str:
     """Return a value as text, or a dash if there was nothing to measure."""
     return NOTHING if value is None else row.form.format(value)

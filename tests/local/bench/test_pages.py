@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from local.bench.meters.ratios import Measured, medians, ratio
-from local.bench.plots.pages import Column, Page, Row
+from local.bench.plots.pages import Column, Page, Row, index
 from local.bench.plots.report import Machine
 from local.bench.plots.svg import BARS, Bar, Group, chart
 from local.bench.questions import QUESTIONS
@@ -105,3 +105,8 @@ def test_a_page_says_on_which_machine_it_was_measured() -> None:
     """The processors, Python and Azurite are named."""
     machine = str(Machine(2, "x86_64", "3.12.1", "3.37.0"))
     assert machine == "2 CPUs (x86_64), Python 3.12.1, Azurite 3.37.0"
+
+
+def test_the_index_leads_to_every_page() -> None:
+    """There is one link for each page."""
+    assert re.findall(r"\[(.*?)\]\((.*?)\)", index(["paced", "kill"])) == [("paced", "paced.md"), ("kill", "kill.md")]
