@@ -68,7 +68,7 @@ class Page:
         measured = [column for column in self.columns if column.rounds]
         groups = [_group(row, measured) for row in self.rows if row.plotted]
         groups = [group for group in groups if any(bar.value is not None for bar in group.bars)]
-        return chart(f"{self.name}: {self.asks}", groups, "; ".join(self.notes)) if groups else None
+        return chart(self.name, self.asks, groups, self.notes) if groups else None
 
     def _table(self) -> list[list[str]]:
         """Return the rows as text: this build, then each other system, with the ratio of this build to it."""

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from xml.sax.saxutils import escape
 
 WIDTH = 760
 LEFT = 170
 BARS = 430  # the length of the longest bar of a group
 BAR, GAP, GROUP = 16, 4, 26
-TOP, BOTTOM = 50, 26
+TOP, BOTTOM = 64, 14
+NOTE, NOTE_LETTERS = 14, 125
 COLOURS = ("#1f6feb", "#9aa4af", "#d29922", "#2da44e", "#8250df", "#cf222e")
 INK = "#1f2328"
 FONT = "font-family='system-ui, sans-serif'"
@@ -31,27 +33,37 @@ class Group:
     bars: Sequence[Bar]
 
 
-def chart(title: str, groups: Sequence[Group], note: str) -> str:
-    """Return an SVG document with every group below the one before, and a note at the bottom.
+def chart(title: str, asks: str, groups: Sequence[Group], notes: Sequence[str]) -> str:
+    """Return an SVG document: the title and what is asked, every group below the one before, and the notes.
 
     Each system has the same colour in every group: the place of its name among all names.
     """
-    names = list(dict.fromkeys(bar.name for group in groups for bar in group.bars))
-    height = TOP + sum(map(_height, groups)) + BOTTOM
-    inside = "\n".join(_inside(title, groups, names, note, height))
+    lines = [line for note in notes for line in wrap(note, NOTE_LETTERS)]
+    top = TOP + sum(map(_height, groups))
+    height = top + BOTTOM + NOTE * len(lines)
+    inside = "\n".join([*_head(title, asks, height), *_groups(groups), *_notes(lines, top + BOTTOM)])
     size = f"width='{WIDTH}' height='{height}' viewBox='0 0 {WIDTH} {height}'"
     return f"<svg xmlns='http://www.w3.org/2000/svg' {size} {FONT}>\n{inside}\n</svg>\n"
 
 
-def _inside(title: str, groups: Sequence[Group], names: Sequence[str], note: str, height: int) -> Iterator[str]:
+def _head(title: str, asks: str, height: int) -> Iterator[str]:
     yield f"<title>{escape(title)}</title>"
     yield f"<rect width='{WIDTH}' height='{height}' fill='#ffffff'/>"
     yield _text(16, 28, title, size=16, weight=600)
+    yield _text(16, 46, asks, size=12)
+
+
+def _groups(groups: Sequence[Group]) -> Iterator[str]:
+    names = list(dict.fromkeys(bar.name for group in groups for bar in group.bars))
     top = TOP
     for group in groups:
         yield from _group(group, names, top)
         top += _height(group)
-    yield _text(16, height - 12, note, size=10, fill="#57606a")
+
+
+def _notes(lines: Sequence[str], top: int) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        yield _text(16, top + number * NOTE, line, size=10, fill="#57606a")
 
 
 def _group(group: Group, names: Sequence[str], top: int) -> Iterator[str]:
