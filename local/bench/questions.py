@@ -15,6 +15,7 @@ from local.bench.loads.target import Contender
 from local.bench.meters.ratios import Measured
 from local.bench.meters.storage_requests import NAMES
 from local.bench.plots.pages import Row
+from local.bench.streams.crowd import crowd_run
 from local.bench.streams.foreground import foreground_run
 from local.bench.streams.lines import TIMES
 from local.bench.streams.runs import readers_run, streams_run
@@ -128,6 +129,17 @@ STREAMS = (
     Row("requests_live", "storage requests per streamed second", HUNDREDTHS),
     Row("requests_reader", "and of a reader of the log, per second", HUNDREDTHS),
 )
+CROWD = (
+    Row("crowd", "streams of 10 events a second at once", PLAIN),
+    Row("crowd_p50", "events late, live, p50", TENTHS, plotted=True, aim="<= 20 ms"),
+    Row("crowd_p99", "events late, live, p99", TENTHS, plotted=True),
+    Row("missing", "events that never came", PLAIN),
+    Row("host_ms_per_s", "CPU of the host, per streamed second", TENTHS, plotted=True),
+    Row("peak_mib", "peak memory of the host", "{:.0f} MiB"),
+    Row("readers", "readers of the log of one stream", PLAIN),
+    Row("queries_per_s", "their storage queries per second", "{:.1f}", plotted=True, aim="<= 15"),
+    Row("readers_p50", "events late at them, p50", TENTHS, plotted=True),
+)
 WITH, WITHOUT = "with background mode", "without"
 READ_AIMS = {"foreground_same_50": "<= 10 ms", "foreground_other_50": "<= 150 ms"}
 READERS = tuple(
@@ -206,6 +218,7 @@ QUESTIONS = (
     Question("one-host", "all responses end at once, and one receiver takes 0.2 s", ONE_HOST, of_builds=one_host_run),
     Question("streams", "from the upstream's event to the client's", STREAMS, of_builds=streams_run),
     Question("readers", "how late events come with 10 streams at once", READERS, of_builds=readers_run),
+    Question("crowd", "many streams on one host, and many readers of one stream", CROWD, of_builds=crowd_run),
     Question(
         "foreground", "foreground calls and streams, p50, by the upstream's mode", FOREGROUND, of_builds=foreground_run
     ),

@@ -3,11 +3,16 @@
 import sys
 from collections.abc import Sequence
 
+import httpx
+
 from local.bench.loads.sizes import Sizes
 from local.bench.loads.target import Contender
 from local.bench.plots.pages import Column
 from local.bench.questions import Question
 from local.stack.process import PartError
+
+FAILURES = (PartError, OSError, httpx.HTTPError, ExceptionGroup)
+"""What a run raises when its system does not start, does not answer, or answers what no client understands."""
 
 
 def asked(question: Question, contenders: Sequence[Contender], rounds: int, sizes: Sizes) -> list[Column]:
@@ -28,8 +33,8 @@ def _ask(question: Question, contender: Contender, sizes: Sizes, column: Column)
     print(f"... {question.name}: {contender.name}", file=sys.stderr, flush=True)
     try:
         found = question.measure(contender, sizes)
-    except PartError as error:
+    except FAILURES as error:
         column.rounds.clear()
-        column.trouble = str(error)
+        column.trouble = str(error) if isinstance(error, PartError) else f"{type(error).__name__}: {error}"
     else:
         column.rounds += [found] if found is not None else []

@@ -20,6 +20,8 @@ class Sizes:
     beside: int = 600
     calls: int = 20
     streams: int = 10
+    crowd: int = 300
+    readers: int = 200
     stream_s: float = 10
     kill_after_s: float = 8
     watched_s: float = 75  # after a kill: a claim of an earlier build lapses after 60 s, and then it calls back again

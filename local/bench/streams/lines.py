@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from local.bench.meters.figures import Usage, percentile
 from local.bench.meters.storage_requests import NAMES, Count
-from local.model.answer import TICKS_PER_S
+from local.model.behaviour import TICKS_PER_S
 
 WRITES = ("table transaction", "table other", "queue put", "queue delete", "queue other")
 
