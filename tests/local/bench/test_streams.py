@@ -10,6 +10,7 @@ from local.bench.meters.storage_requests import Count
 from local.bench.plots.report import table
 from local.bench.streams.client import Piece, StreamClient, late_ms, pieces
 from local.bench.streams.lines import Streamed, requested, timed, used
+from local.bench.streams.runs import streamed
 from local.bench.streams.timed import WINDOWS, Size, count_requests, time_streams
 from local.stack.process import PartError
 from tests.support.peer_processes import ModelPeer
@@ -138,3 +139,10 @@ def test_the_counted_run_sees_the_log_written_and_read() -> None:
     assert list(found) == list(WINDOWS)
     assert all(1 <= own["table transaction"] <= 2.5 for own in found.values())
     assert found[WINDOWS[0]]["table query"] < 1 < found[WINDOWS[1]]["table query"]
+
+
+def test_streams_are_values_to_compare() -> None:
+    """There is a p50 and a p99 of each latency, and what a streamed second used."""
+    found = streamed(SEEN)
+    assert (found["live_ms_p50"], found["live_ms_p99"], found["growing_ms_p50"]) == (2.0, 40.0, None)
+    assert (found["host_ms_per_s"], found["azurite_ms_per_s"]) == (10.0, 5.0)
