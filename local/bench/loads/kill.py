@@ -4,7 +4,7 @@ import asyncio
 
 from local.bench.loads.driver import Driver
 from local.bench.loads.load import paced
-from local.bench.loads.runs import PER_S, bounded, collected, same, warm_up
+from local.bench.loads.runs import PER_S, bounded, collected, jittered, warm_up
 from local.bench.loads.sizes import Sizes
 from local.bench.loads.target import Contender, Target
 from local.bench.meters.figures import Figures, Usage, callback_ms, figures, percentile
@@ -24,7 +24,7 @@ def kill_run(contender: Contender, sizes: Sizes) -> Measured:
 async def _killed(target: Target, sizes: Sizes) -> Measured:
     async with Driver(target) as driver:
         await warm_up(target, driver)
-        names = same()
+        names = jittered()
         loading = paced(lambda: driver.submit(next(names)), count=sizes.killed, per_s=PER_S)
         _, killed_at_s = await asyncio.gather(loading, _kill(target, sizes.kill_after_s))
         await driver.await_callbacks(CALLBACKS_DEADLINE_S)

@@ -34,9 +34,7 @@ def test_a_peer_says_its_versions() -> None:
 
 def test_a_command_that_is_missing_is_named_with_its_package() -> None:
     """The run shows this text in place of figures."""
-    with pytest.raises(
-        PartError, match=r"no-such-server: .* Debian has it in the package other"
-    ):
+    with pytest.raises(PartError, match=r"no-such-server: .* Debian has it in the package other"):
         needed("no-such-server", "other")
     assert needed("sh", "dash").endswith("/sh")
 
