@@ -104,6 +104,7 @@ LONE = (
     Row("long_requests", "storage requests of a response of 60 s", PLAIN, plotted=True, aim="<= 60"),
     Row("short_messages", "queue messages of a response of 2 s", PLAIN, plotted=True),
     Row("long_messages", "queue messages of a response of 60 s", PLAIN, plotted=True),
+    Row("minute_requests", "left out: requests of timers, each minute", PLAIN),
 )
 COUNTED = (
     Row("all", "storage requests", HUNDREDTHS, plotted=True),

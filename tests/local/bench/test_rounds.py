@@ -3,10 +3,14 @@
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import pytest
+
 from local.bench.builds.build import Build
+from local.bench.loads.lone import EARLIEST_S, LATEST_S, counted, minutes_begun, wait_s
 from local.bench.loads.sizes import Sizes
 from local.bench.loads.target import Contender, Target
 from local.bench.meters.ratios import Measured
+from local.bench.meters.storage_requests import StorageRequest
 from local.bench.questions import Question
 from local.bench.rounds import asked
 from local.stack.process import PartError
@@ -67,3 +71,24 @@ def test_a_scale_makes_every_count_smaller_and_none_larger() -> None:
     assert Sizes().scaled(0.0001).responses == 8
     assert Sizes(in_flight=4).scaled(0.5).in_flight == 4
     assert "responses 250, " in str(half)
+
+
+@pytest.mark.parametrize(
+    ("began_s", "ended_s", "expected"), [(0, 59.9, 0), (59.9, 60, 1), (61, 119, 0), (30, 180, 3), (60, 60, 0)]
+)
+def test_minutes_that_begin_in_a_life_are_counted(began_s: float, ended_s: float, expected: int) -> None:
+    """Timers run when a minute begins, and what they send is subtracted once for each."""
+    assert minutes_begun(began_s, ended_s) == expected
+
+
+@pytest.mark.parametrize(("now_s", "expected"), [(600, 10), (609, 1), (610, 0), (645, 0), (646, 24), (659, 11)])
+def test_a_short_life_begins_where_it_meets_no_timer(now_s: float, expected: float) -> None:
+    """It waits for the time between the 10th and the 45th second of a minute."""
+    assert wait_s(now_s, EARLIEST_S, LATEST_S) == expected
+
+
+def test_polls_that_found_no_message_are_not_counted() -> None:
+    """An idle host makes them, too."""
+    path = "/account/deliveries/messages"
+    requests = [StorageRequest("queue", "GET", path, b"", brought_message=brought) for brought in (True, False)]
+    assert counted(requests) == 1
