@@ -125,6 +125,8 @@ STREAMS = (
         for label, name, aim in TIMES
         for percent in (50, 99)
     ),
+    Row("missing", "events that never came, streams at once", PLAIN, aim="0"),
+    Row("peak_mib", "peak memory of the host", "{:.0f} MiB"),
     Row("host_ms_per_s", "CPU of the host, per streamed second", TENTHS),
     Row("azurite_ms_per_s", "CPU of Azurite, per streamed second", TENTHS),
     Row("requests_live", "storage requests per streamed second", HUNDREDTHS),

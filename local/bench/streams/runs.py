@@ -11,6 +11,7 @@ from local.bench.meters.ratios import Measured
 from local.bench.streams.client import StreamClient, late_ms
 from local.bench.streams.lines import TIMES, Streamed
 from local.bench.streams.timed import FULL, Size, count_requests, time_streams
+from local.model.behaviour import TICKS_PER_S
 from local.stack.stack import Stack
 
 MODES = {"background": {}, "foreground": {"UPSTREAM_MODE": "foreground"}}
@@ -23,12 +24,17 @@ def streams_run(build: Build, sizes: Sizes) -> Measured:
 
 
 def streamed(seen: Streamed) -> dict[str, float | None]:
-    """Return the p50 and p99 of each latency in ms, and what a streamed second of many streams used."""
+    """Return the p50 and p99 of each latency in ms, and what a streamed second of many streams used.
+
+    `missing` are the events of many streams that were due and never came.
+    """
     found: dict[str, float | None] = {}
     for _, name, _ in TIMES:
         late: Sequence[float] = getattr(seen, name)
         found |= {f"{name}_p50": percentile(late, 50), f"{name}_p99": percentile(late, 99)}
+    found["missing"] = round(seen.streamed_s * TICKS_PER_S) - len(seen.at_once_ms)
     found["host_ms_per_s"] = seen.usage.host_cpu_s * 1000 / seen.streamed_s
+    found["peak_mib"] = seen.usage.host_peak_bytes / 2**20
     found["azurite_ms_per_s"] = seen.usage.azurite_cpu_s * 1000 / seen.streamed_s
     return found
 
