@@ -24,9 +24,9 @@ async def work(job: Job) -> None:
     await calls.all(job)
 
 
-@app.periodic(cron="*/10 * * * * *")
+@app.periodic(cron="* * * * * */10")  # the last field is seconds
 @app.task(name="stalled", queueing_lock="stalled", pass_context=True)
-async def retry_stalled(context: procrastinate.JobContext, _timestamp: int) -> None:
+async def retry_stalled(context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001 - it is passed by name
     """Start the jobs of dead workers again."""
     manager = context.app.job_manager
     for job in await manager.get_stalled_jobs():
