@@ -19,7 +19,7 @@ from shared.runtime import lease_renewal
 from shared.runtime.leases import RENEWED_MS
 from shared.runtime.ports import Ports
 from shared.runtime.watches import Watch
-from shared.telemetry import tracing
+from shared.telemetry import metrics, tracing
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
@@ -137,7 +137,9 @@ class _Watcher:
 
     async def _poll(self) -> None:
         """Ask the upstream, and end the response or plan the next poll."""
-        left_s = (self._stop_ms() - self._ports.clock.now_ms()) / 1000
+        now_ms = self._ports.clock.now_ms()
+        metrics.poll_lag.record(max(0, now_ms - self._plan.due_ms) / 1000)
+        left_s = (self._stop_ms() - now_ms) / 1000
         try:
             async with asyncio.timeout(left_s + LAST_POLL_S):
                 outcome = await self._ask()
