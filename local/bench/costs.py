@@ -1,8 +1,8 @@
 """What responses cost, in units that Azure bills: `python -m local.bench.costs` prints the table of docs/operations.md.
 
 This is a model, not a measurement. Its request counts are those of the design. `tests/storage` counts those of single
-steps, and `make bench RUNS=lone` those of whole responses. Durable Functions are modelled as a monitor that polls at the
-same times, with 15 storage requests and 3 executions per step.
+steps, and `make bench RUNS=lone` those of whole responses. Durable Functions are modelled as a monitor that polls at
+the same times, with 15 storage requests and 3 executions per step.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def polled(duration_s: int, plan: Plan) -> Cost:
     by_sweeps = max(0, polls(duration_s) - polls(watched_s)) if duration_s > WATCHED_S else 0
     sweeps = min(by_sweeps, SHARDS / plan.rate)
     moves = (by_sweeps - sweeps) / MOVED_AT_ONCE
-    requests = OWN_REQUESTS + PURGE_REQUESTS + watched_s // LEASE_S
+    requests = float(OWN_REQUESTS + PURGE_REQUESTS + watched_s // LEASE_S)
     if by_sweeps:
         requests += HAND_OVER_REQUESTS + duration_s / 60 + SWEEP_REQUESTS * sweeps + moves
     executions = OWN_EXECUTIONS + sweeps
