@@ -12,7 +12,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core contract
 
-.PHONY: setup demo start test test-unit test-storage coverage conformance bytecode bench check fmt lock
+.PHONY: setup demo start test test-unit test-storage coverage conformance bytecode bench findings check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -48,8 +48,19 @@ conformance: setup
 bytecode:
 	@$(PYTHON) -m infra.hooks.bytecode
 
+# BASE=COMMIT compares with a commit, and PEERS=1 with other systems. RUNS="burst kill" makes only those. SCALE=0.1 makes
+# every count smaller. IN_FLIGHT=20000 AGED=300 are the responses in flight, and how old each is before they are watched.
 bench: setup
-	@$(RUN) -m local.bench
+	@$(RUN) -m local.bench $(if $(BASE),--base $(BASE)) $(if $(filter-out 0,$(PEERS)),--peers) $(if $(RUNS),--runs $(RUNS)) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
+	  $(if $(IN_FLIGHT),--in-flight $(IN_FLIGHT)) $(if $(AGED),--aged $(AGED))
+
+# What public libraries do on valid input, without the service. No part of the tests. It says which of them has changed.
+findings:
+	@changed=; for one in findings/*.sh; do \
+	  echo "== $$one"; PYTHON="$(PYTHON)" bash "$$one" || changed="$$changed $$one"; \
+	done; \
+	if [ -n "$$changed" ]; then echo "not as described:$$changed" >&2; exit 1; fi
 
 check: setup
 	$(RUN) -m ruff check .

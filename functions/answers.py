@@ -30,6 +30,7 @@ from shared.core.errors import (
 from shared.core.records import Record
 from shared.engine import Engine
 from shared.runs.streams import Stream
+from shared.runtime import off_loop
 from shared.runtime.clock import SystemClock
 from shared.telemetry import metrics, spans
 from shared.telemetry.logs import logger
@@ -60,7 +61,7 @@ def for_anyone(handle: Answer) -> Answer:
     """Return a trigger that calls a handler for any client. Errors become answers, and no exception leaves it."""
 
     async def answer(req: Request) -> Response:
-        invocations.begin()
+        await invocations.begin()
         request_id = f"req_{secrets.token_hex(16)}"
         try:
             response = await handle(req)
@@ -194,7 +195,8 @@ async def read_json(req: Request) -> bytes:
         if size > MAX_BODY:
             raise _too_large()
         chunks.append(chunk)
-    return compression.unpacked(b"".join(chunks), encoding, MAX_BODY)
+    body = b"".join(chunks)
+    return await off_loop.run(0 if encoding == "identity" else MAX_BODY, compression.unpacked, body, encoding, MAX_BODY)
 
 
 def _too_large() -> TooLarge:

@@ -25,6 +25,7 @@ from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
 from shared.core.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, StoreIncomplete, Unavailable
 from shared.engine import Engine
+from shared.runtime import off_loop
 
 blueprint = func.Blueprint()
 
@@ -45,7 +46,8 @@ async def create(engine: Engine, caller: Caller, req: Request) -> Response:
     prefer = _preference(req)
     key = parameters.check_idempotency_key(req.headers.get("idempotency-key"))
     wait_s = 0 if prefer.respond_async and prefer.wait_s is None else prefer.wait_s
-    new = requests.parse_request(await read_json(req))
+    raw = await read_json(req)
+    new = await off_loop.run(len(raw), requests.parse_request, raw)
     if new.stream:
         return as_stream(await engine.create_stream(caller, new, key))
     record, body = await engine.create(caller, new, key, wait_s)

@@ -10,7 +10,7 @@ from functions import invocations
 from shared.bootstrap import service
 from shared.core.errors import StoreError, UnreadableMessage, UnreadableRow
 from shared.lifecycle.queue_intake import QueueMessage
-from shared.storage.messages import DELIVERIES, REQUESTS, RUNS, WAKEUPS, DeliverNow, RunOffer, Wakeup
+from shared.storage.messages import DELIVERIES, REQUESTS, RUNS, WAKEUPS, RunOffer, Wakeup
 from shared.telemetry.logs import logger
 
 blueprint = func.Blueprint()
@@ -24,36 +24,27 @@ LAST_TRY = 5  # maxDequeueCount in host.json, after which the platform moves a m
 
 @blueprint.queue_trigger("message", WAKEUPS, "AzureWebJobsStorage", BYTES)
 async def sweep(message: func.QueueMessage) -> None:
-    """Act on the due alarms of the shard that a wake-up names."""
-    invocations.begin()
+    """Act on the due alarms of the shards that a wake-up names."""
+    await invocations.begin()
     try:
         wakeup = Wakeup.decode(message.get_body())
         await (await service()).engine.sweep(wakeup)
     except UnreadableMessage:
         _log.error("nudge.unreadable", extra={"message_id": message.id})
     except StoreError:
-        _log.warning("sweep.storage_failed", extra={"shard": wakeup.shard})
+        _log.warning("sweep.storage_failed", extra={"shards": wakeup.shards})
 
 
 @blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage", BYTES)
-async def deliver(message: func.QueueMessage) -> None:
-    """Make the delivery attempt whose alarm a message names."""
-    invocations.begin()
-    try:
-        hint = DeliverNow.decode(message.get_body())
-        await (await service()).engine.deliver(hint)
-    except UnreadableMessage:
-        _log.error("delivery.unreadable", extra={"message_id": message.id})
-    except UnreadableRow as error:
-        _log.error("row.unreadable", extra={"key": hint.alarm_key, "reason": str(error)})
-    except StoreError:
-        _log.warning("delivery.storage_failed", extra={"message_id": message.id})
+async def deliver(message: func.QueueMessage) -> None:  # noqa: ARG001 - the binding's name
+    """Drop a message of the release before, which asked for deliveries by messages. Its alarm fires within 15 s."""
+    await invocations.begin()
 
 
 @blueprint.queue_trigger("message", RUNS, "AzureWebJobsStorage", BYTES)
 async def run(message: func.QueueMessage) -> None:
     """Drive the run that a message offers, until it is over or handed over."""
-    invocations.begin()
+    await invocations.begin()
     try:
         offer = RunOffer.decode(message.get_body())
         await (await service()).engine.drive(offer)
@@ -68,7 +59,7 @@ async def run(message: func.QueueMessage) -> None:
 @blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage", BYTES)
 async def take_request(message: func.QueueMessage) -> None:
     """Start the response that a message asks for. If storage fails at the last try, requeue the message."""
-    invocations.begin()
+    await invocations.begin()
     given = QueueMessage(str(message.id), message.get_body())
     engine = (await service()).engine
     try:
@@ -83,7 +74,7 @@ async def take_request(message: func.QueueMessage) -> None:
 @blueprint.timer_trigger("timer", "30 */5 * * * *", use_monitor=False)
 async def tend_poison(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
     """Handle the dead letters, every five minutes."""
-    invocations.begin()
+    await invocations.begin()
     await (await service()).engine.drain_dead_letters()
 
 

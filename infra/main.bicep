@@ -80,6 +80,9 @@ param streamMaxS int = 1200
 @maxValue(60)
 param streamHeartbeatS int = 15
 
+@description('Whether an instance may work between its invocations, so that it polls young responses itself.')
+param watch bool = true
+
 @description('Queues that callers may name in reply_to, comma-separated, patterns with * allowed. Plain names are made here.')
 param replyQueues string = ''
 
@@ -293,6 +296,7 @@ module app 'modules/app.bicep' = {
       retentionS: retentionS
       streamMaxS: streamMaxS
       streamHeartbeatS: streamHeartbeatS
+      watch: watch
       replyQueues: replyQueues
       requestsCaller: requestsCaller
     }

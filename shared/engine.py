@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, TypedDict
 
 from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
 from shared.contract.pages import ItemList, Page
 from shared.contract.requests import NewResponse
-from shared.core import blobs, ids
-from shared.core.backoff import poll_delay
-from shared.core.errors import BadRequest, StoreError, StoreIncomplete, Unavailable, UpstreamUnavailable
+from shared.core import ids
+from shared.core.errors import BadRequest, StoreIncomplete, Unavailable, UpstreamUnavailable
 from shared.core.ids import derived_id, new_id
 from shared.core.records import Record
-from shared.deliveries import attempts, redelivery
-from shared.deliveries.redelivery import DeliveryView
+from shared.deliveries import delivery_log, redelivery
+from shared.deliveries.delivery_log import DeliveryView
 from shared.lifecycle import (
     admission,
     cancellation,
@@ -23,18 +23,17 @@ from shared.lifecycle import (
     retention,
     submission,
     upstream_webhooks,
+    waiting,
     withdrawal,
 )
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.runs import in_place, runner, streams
 from shared.runs.streams import Stream
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.scheduler import dead_letters, sweeps
 from shared.scheduler.heartbeat import Heartbeats
-from shared.storage.messages import DeliverNow, RunOffer, Wakeup
-from shared.telemetry.logs import logger
-
-_log = logger(__name__)
+from shared.storage.messages import RunOffer, Wakeup
 
 
 class DeliveryList(TypedDict):
@@ -74,17 +73,19 @@ class Engine:
         JSON text. With an idempotency key, requests with the same caller, key and body get the same response. Raises
         RefusedByUpstream if the upstream refuses the request before the answer.
         """
-        began_s = self._ports.clock.elapsed_s()
-        record, request = await self._admit(caller, new, key)
-        if request is not None and wait_s is None and in_place.admit(self._ports, record, len(new.raw)):
-            record = await in_place.call(self._ports, record, request, requests.FOREGROUND_WAIT_S)
-        elif request is not None:
-            record = await submission.submit(self._ports, record, request)
+        ports, began_s = self._ports, self._ports.clock.elapsed_s()
+        stays = wait_s is None  # the caller leaves only at the end
         if wait_s is None:
             wait_s = 0 if new.background else requests.FOREGROUND_WAIT_S
-        shown = record, await polling.stored_object(self._ports, record)
-        record, body = await self._wait_for_end(shown, wait_s - (self._ports.clock.elapsed_s() - began_s))
-        return record if new.background else await withdrawal.before_answer(self._ports, record), body
+        record, request = await self._admit(caller, new, key)
+        with ports.watches.waiting(record.id) if wait_s > 0 else nullcontext():
+            if request is not None and stays and in_place.admit(ports, record, len(new.raw)):
+                record = await in_place.call(ports, record, request, wait_s)
+            elif request is not None:
+                record = await submission.submit(ports, record, request)
+            shown = record, await polling.stored_object(ports, record)
+            record, body = await waiting.until_ended(ports, shown, wait_s - (ports.clock.elapsed_s() - began_s))
+        return record if new.background else await withdrawal.before_answer(ports, record), body
 
     async def retrieve(
         self, caller: Caller, named: str, wait_s: float = 0, include: tuple[str, ...] = ()
@@ -95,7 +96,8 @@ class Engine:
         names, beside what the request asked for.
         """
         record = await admission.own(self._ports, caller, named)
-        return await self._wait_for_end(await polling.look(self._ports, record, include), wait_s, include)
+        shown = await polling.look(self._ports, record, include)
+        return await waiting.until_ended(self._ports, shown, wait_s, include)
 
     async def create_stream(self, caller: Caller, new: NewResponse, key: str | None) -> Stream:
         """Accept a response and return its stream from the first event on. The key is as in `create`."""
@@ -134,7 +136,7 @@ class Engine:
         """Return a page of the request's input items."""
         record = await admission.own(self._ports, caller, named)
         packed = await self._ports.store.request(record.id)
-        items = pages.input_items(record.id, blobs.unpack(packed)) if packed else []
+        items = pages.input_items(record.id, await off_loop.unpack(packed)) if packed else []
         return pages.page_of(items, page)
 
     async def deliveries(self, caller: Caller, named: str) -> DeliveryList:
@@ -158,13 +160,13 @@ class Engine:
         return {"object": "delivery.recovery", "recovered": recovery.recovered, "has_more": recovery.has_more}
 
     async def _deliveries(self, record: Record) -> DeliveryList:
-        return {"object": "list", "data": await redelivery.deliveries_of(self._ports, record)}
+        return {"object": "list", "data": await delivery_log.deliveries_of(self._ports, record)}
 
     # For the service itself
 
     async def sweep(self, wakeup: Wakeup) -> int:
-        """Act on the due alarms of a shard and return how many there were."""
-        return await sweeps.sweep(self._ports, wakeup.shard, wakeup.at_s, wakeup.until_s)
+        """Act on the due alarms of the shards that a wake-up names, and return how many there were."""
+        return await sweeps.sweep_shards(self._ports, wakeup)
 
     async def drive(self, offer: RunOffer) -> None:
         """Drive the run that a message offers."""
@@ -174,13 +176,12 @@ class Engine:
         """Wake every shard that has something to do, and create our queues that do not exist."""
         await self._heartbeats.run()
 
-    def accompany_invocation(self) -> None:
-        """Start a heartbeat beside an invocation, if this process has had none for a minute. Raises nothing."""
-        self._heartbeats.accompany()
+    def accompany_invocation(self) -> asyncio.Task[None] | None:
+        """Start a heartbeat beside an invocation, if this process has had none for a minute. Raises nothing.
 
-    async def deliver(self, hint: DeliverNow) -> None:
-        """Make the delivery attempt that a message asks for."""
-        await attempts.deliver_now(self._ports, hint.alarm_key)
+        Returns the heartbeat that is started or running, or None.
+        """
+        return self._heartbeats.accompany()
 
     async def take_request(self, message: QueueMessage) -> None:
         """Start the response that a message of the `requests` queue asks for. Raise StoreError if storage fails."""
@@ -231,28 +232,3 @@ class Engine:
     async def _admit(self, caller: Caller, new: NewResponse, key: str | None) -> tuple[Record, dict[str, Any] | None]:
         response_id = derived_id(caller.name.encode(), key.encode(), new.raw) if key else new_id()
         return await admission.admit(self._ports, caller, new, response_id, is_repeatable=key is not None)
-
-    async def _wait_for_end(
-        self, shown: tuple[Record, bytes], wait_s: float, include: tuple[str, ...] = ()
-    ) -> tuple[Record, bytes]:
-        """Return the response when it has ended, or as it is after `wait_s` seconds."""
-        clock = self._ports.clock
-        until_s = clock.elapsed_s() + wait_s
-        while not shown[0].status.is_terminal and (left_s := until_s - clock.elapsed_s()) > 0:
-            age_ms = clock.now_ms() - shown[0].created_ms
-            await clock.sleep(min(left_s, poll_delay(age_ms, self._ports.random) / 1000))
-            shown = await self._look_again(shown, include)
-        return shown
-
-    async def _look_again(self, shown: tuple[Record, bytes], include: tuple[str, ...]) -> tuple[Record, bytes]:
-        """Return the response as it is now, or as it was last seen if storage does not answer."""
-        try:
-            current = await self._ports.store.read(shown[0].id)
-            if current and current.upstream.refusal:
-                return current, await polling.stored_object(self._ports, current)
-            if current is None or current.deleted:
-                raise admission.not_found(shown[0].id)
-            return await polling.look(self._ports, current, include)
-        except StoreError as error:
-            _log.warning("wait.deferred", extra={"response": shown[0].id, "error": type(error).__name__})
-            return shown

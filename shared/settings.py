@@ -39,6 +39,7 @@ class Settings:
     requests_caller: str
     allow_loopback: bool
     agents_module: str
+    watch: bool
     own_hosts: frozenset[str]  # never called back, because they are the platform's identity endpoint and this app
 
 
@@ -70,6 +71,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         requests_caller=_requests_caller(environment, known),
         allow_loopback=_flag(environment, "CALLBACK_ALLOW_LOOPBACK"),
         agents_module=_module(environment),
+        watch=_flag(environment, "WATCH", default=True),
         own_hosts=_own_hosts(environment),
     )
 
@@ -188,9 +190,9 @@ def _url(environment: Mapping[str, str], name: str) -> str:
     return text
 
 
-def _flag(environment: Mapping[str, str], name: str) -> bool:
-    text = environment.get(name, "").strip().lower()
-    if text not in ("", "true", "false", "1", "0"):
+def _flag(environment: Mapping[str, str], name: str, *, default: bool = False) -> bool:
+    text = environment.get(name, "").strip().lower() or str(default).lower()
+    if text not in ("true", "false", "1", "0"):
         raise SettingsError(f"{name} must be true or false")
     return text in ("true", "1")
 

@@ -75,6 +75,7 @@ type serviceSettings = {
   retentionS: int
   streamMaxS: int
   streamHeartbeatS: int
+  watch: bool
   replyQueues: string
   requestsCaller: string
 }
@@ -181,6 +182,10 @@ var plainSettings = [
   {
     name: 'STREAM_HEARTBEAT_S'
     value: string(service.streamHeartbeatS)
+  }
+  {
+    name: 'WATCH'
+    value: string(service.watch)
   }
   {
     name: 'REPLY_QUEUES'

@@ -1,106 +1,130 @@
-"""`python -m local.bench`: measure the service on the real stack and print the figures. No figure makes it fail."""
+"""`python -m local.bench`: measure the service on the real stack, print the figures and write their pages.
+
+No figure makes it fail. It returns 1 if a run of this build could not be made.
+"""
 
 import argparse
 import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 from local.azurite.choice import VERSION
 from local.bench import imports
-from local.bench.black_hole import time_beside_hole
-from local.bench.deliveries import time_deliveries
-from local.bench.delivery_figures import black_hole_lines, callback_lines, delivered
-from local.bench.report import Machine, page, table
-from local.bench.runs import BURST, COUNTED, PACED, WITH_WEBHOOKS, run
-from local.bench.stream_figures import Line, requested, timed, used
-from local.bench.streams import count_requests, time_streams
-from local.stack.process import PartError, interrupt_on_signals
+from local.bench.builds.base import base, head
+from local.bench.builds.build import Build
+from local.bench.deliveries.black_hole import Size, time_beside_hole
+from local.bench.deliveries.lines import black_hole_lines, callback_lines, delivered
+from local.bench.deliveries.sender import time_deliveries
+from local.bench.loads.runs import webhooks_run
+from local.bench.loads.sizes import Sizes
+from local.bench.loads.target import Contender
+from local.bench.peers.catalogue import PEERS
+from local.bench.plots.pages import Page, index
+from local.bench.plots.report import Machine, table
+from local.bench.questions import QUESTIONS
+from local.bench.rounds import asked
+from local.bench.streams.lines import Line
+from local.stack.process import ROOT, PartError, interrupt_on_signals
 
 INTERRUPTED = 130
-RUNS = {"burst": BURST, "paced": PACED}
-ABOUT = """\
-Nine runs after a warm-up, all but the deliveries on a fresh stack. The model takes 2 s for a response, or no time
-beside the black hole. Each response has a callback. Streams have 20 events a second, and each says when it was due.
-burst       500 responses, as fast as 16 closed-loop clients submit them
-paced       500 responses, 25 a second
-counted     200 responses, 25 a second, through a tap before Azurite that counts the storage requests
-streams     a live client and a reader of the log, short streams, resumed streams, 50 at once
-stream      one stream through such a tap
-deliveries  1,000 by the sender alone, 24 at once to 8 hosts in another process, 2 kB each; 400 to slow hosts
-black hole  600 responses, 20 a second, half of the callbacks to another host; then that host never answers
-webhooks    100 responses, 5 a second; the model sends a webhook when each one ends
-"""
+DELIVERIES, IMPORTS = "deliveries", "imports"
+NAMES = (*(one.name for one in QUESTIONS), DELIVERIES, IMPORTS)
+COMPARED_ROUNDS = 2
 
 
 def main() -> int:
-    """Make the runs and print their figures. Return 1 if a run could not be made."""
+    """Make the runs, print their figures and write their pages. Return the exit code."""
     given = _arguments()
     interrupt_on_signals()
     try:
-        _bench(as_json=given.json)
+        with ExitStack() as cleanup:
+            compared: list[Contender] = [cleanup.enter_context(base(given.base))] if given.base else []
+            return _bench(given, [Build(), *compared, *(PEERS if given.peers else ())])
     except PartError as error:
         print(f"bench failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.bench", description=__doc__)
+    parser.add_argument("--runs", nargs="+", choices=NAMES, default=NAMES, metavar="RUN", help=", ".join(NAMES))
+    parser.add_argument("--base", metavar="COMMIT", help="compare with this commit, on this checkout's local host")
+    parser.add_argument("--peers", action="store_true", help="compare with other systems that do the same work")
+    parser.add_argument("--rounds", type=int, help=f"1, or {COMPARED_ROUNDS} if something is compared")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies every count, from 0 to 1 (default: 1)")
+    parser.add_argument("--in-flight", type=int, help="the number of responses in flight, instead of the scaled one")
+    parser.add_argument("--aged", type=float, default=0, help="seconds until those in flight are watched (default: 0)")
+    parser.add_argument("--pages", type=Path, default=ROOT / "benchmarks", help="the folder for pages and plots")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, too")
     return parser.parse_args()
 
 
-def _bench(*, as_json: bool) -> None:
-    print(ABOUT, flush=True)
-    found = {name: run(load).figures for name, load in RUNS.items()}
-    counted = run(COUNTED, tapped=True)
-    machine = _machine(counted.azurite)
-    print(page(machine, found, counted.storage_requests), flush=True)
-    cells = {"streams": _shown(_streams()), "deliveries": _shown(_deliveries())}
-    cold = imports.measured()
-    print("\n" + "\n".join(["a cold start imports", *imports.lines(cold)]))
-    if as_json:
-        runs = {name: asdict(one) for name, one in found.items()}
-        requests = [asdict(one) for one in counted.storage_requests]
-        parts = {
-            "machine": asdict(machine),
-            "runs": runs,
-            "storage_requests": requests,
-            "imports": asdict(cold),
-            **cells,
-        }
-        print(json.dumps(parts))
+def _bench(given: argparse.Namespace, contenders: Sequence[Contender]) -> int:
+    sizes = Sizes().scaled(given.scale)
+    sizes = replace(sizes, in_flight=given.in_flight or sizes.in_flight, aged_s=given.aged)
+    rounds = given.rounds or (COMPARED_ROUNDS if len(contenders) > 1 else 1)
+    notes = [*_notes(), *(f"{one.name}: {one.about}" for one in contenders[1:]), f"rounds: {rounds}; sizes: {sizes}"]
+    print("\n".join(notes), flush=True)
+    given.pages.mkdir(parents=True, exist_ok=True)
+    pages = []
+    for question in QUESTIONS:
+        if question.name in given.runs:
+            columns = asked(question, contenders, rounds, sizes)
+            pages.append(Page(question.name, question.asks, question.rows, columns, notes))
+            _show(pages[-1], given.pages)
+    written = [one.name for one in QUESTIONS if (given.pages / f"{one.name}.md").exists()]
+    (given.pages / "README.md").write_text(index(written), encoding="utf-8")
+    others = _others(given.runs, sizes)
+    if given.json:
+        measured = {page.name: {one.name: dict(one.values) for one in page.columns} for page in pages}
+        print(json.dumps(measured | others))
+    return int(any(page.columns[0].trouble for page in pages))
 
 
-def _streams() -> Iterator[list[Line]]:
-    seen = time_streams()
-    yield timed(seen)
-    yield used(seen)
-    yield requested(count_requests())
+def _show(page: Page, folder: Path) -> None:
+    """Print a page, and write it and its plot. A page that was written before is replaced."""
+    print(f"\n{page.text()}", flush=True)
+    (folder / f"{page.name}.md").write_text(page.markdown(), encoding="utf-8")
+    if plot := page.plot():
+        (folder / f"{page.name}.svg").write_text(plot, encoding="utf-8")
 
 
-def _deliveries() -> Iterator[list[Line]]:
-    yield delivered(time_deliveries(1000, answer_s=0), time_deliveries(400, answer_s=0.2))
-    yield black_hole_lines(time_beside_hole())
-    yield callback_lines(run(WITH_WEBHOOKS, webhooks=True).figures)
+def _others(runs: Sequence[str], sizes: Sizes) -> dict[str, object]:
+    """Print what is measured of this build alone, and return it by name."""
+    found: dict[str, object] = {}
+    if DELIVERIES in runs:
+        found[DELIVERIES] = {line.label: line.cells for lines in _deliveries(sizes) for line in _printed(lines)[1:]}
+    if IMPORTS in runs:
+        cold = imports.measured()
+        print("\n" + "\n".join(["a cold start imports", *imports.lines(cold)]), flush=True)
+        found[IMPORTS] = asdict(cold)
+    return found
 
 
-def _shown(tables: Iterable[list[Line]]) -> dict[str, Sequence[str]]:
-    """Print each table as soon as it is ready. Return the cells of all tables by label."""
-    cells: dict[str, Sequence[str]] = {}
-    for lines in tables:
-        print(f"\n{table(lines)}", flush=True)
-        cells |= {line.label: line.cells for line in lines[1:]}
-    return cells
+def _deliveries(sizes: Sizes) -> Iterator[list[Line]]:
+    slowly = max(1, sizes.delivered * 2 // 5)
+    yield delivered(time_deliveries(sizes.delivered, answer_s=0), time_deliveries(slowly, answer_s=0.2))
+    yield black_hole_lines(time_beside_hole(Size(sizes.beside)))
+    yield callback_lines(webhooks_run(sizes))
 
 
-def _machine(azurite: str) -> Machine:
-    return Machine(os.cpu_count(), platform.machine(), platform.python_version(), f"{VERSION} ({azurite})")
+def _printed(lines: list[Line]) -> list[Line]:
+    print(f"\n{table(lines)}", flush=True)
+    return lines
+
+
+def _notes() -> list[str]:
+    machine = Machine(os.cpu_count(), platform.machine(), platform.python_version(), VERSION)
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return [f"{machine}, {platform.system()} {platform.release()}", f"commit {head()}, {now}"]
 
 
 if __name__ == "__main__":

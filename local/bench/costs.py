@@ -1,9 +1,8 @@
 """What responses cost, in units that Azure bills: `python -m local.bench.costs` prints the table of docs/operations.md.
 
-This is a model, not a measurement. Its request counts are those of the design, compared with `make bench`. For a
-response of 2 s at 25 a second, the benchmark counted 15.0 requests. The model has 13.9, and 4 more for the purge a
-month later. Durable Functions are modelled as a monitor that polls at the same times, with 15 storage requests and 3
-executions per step.
+This is a model, not a measurement. Its request counts are those of the design. `tests/storage` counts those of single
+steps, and `make bench RUNS=lone` those of whole responses. Durable Functions are modelled as a monitor that polls at
+the same times, with 15 storage requests and 3 executions per step.
 """
 
 import argparse
@@ -13,12 +12,15 @@ from shared.core.backoff import poll_delay
 
 DURATIONS = {"2 s": 2, "30 s": 30, "2 min": 120, "10 min": 600, "1 h": 3_600, "4 h": 14_400}
 SHARDS = 16
-OWN_REQUESTS = 10  # 5 transactions, 2 reads, and put, get and delete of a delivery message
+OWN_REQUESTS = 4  # the transactions that accept a response, record its start and its end, and note its delivery
+WATCHED_S = 25  # how long the process that started a response polls it without storage
+LEASE_S = 9  # a lease of 15 s is renewed that often
+HAND_OVER_REQUESTS = 2  # the move of the lease to the next poll, and the read of the record at the end
 PURGE_REQUESTS = 4  # move its alarm, read the children, two deletions
-SWEEP_REQUESTS = 6  # put, get and delete a wake-up, read and move alarms, look up the next one
+SWEEP_REQUESTS = 5  # put, get and delete a wake-up, read and move alarms
 MOVED_AT_ONCE = 50  # alarms in one transaction
-OWN_EXECUTIONS = 2  # create and delivery
-GROUPS = 3  # HTTP, sweeps, deliveries: each scales separately
+OWN_EXECUTIONS = 1  # the create
+GROUPS = 2  # HTTP and sweeps: each scales separately
 EXECUTION_S = 1.0  # the shortest billed time
 STREAM_WRITES_S = 1.8  # of a stream with 20 events a second
 DURABLE_REQUESTS, DURABLE_EXECUTIONS = 15, 3
@@ -56,11 +58,16 @@ def polls(duration_s: int) -> int:
 def polled(duration_s: int, plan: Plan) -> Cost:
     """Return the cost of responses that are polled.
 
-    A sweep serves all alarms of its shard, and there is at most one sweep of a shard per second.
+    A response is watched at first, and then polled by sweeps. A sweep serves all alarms of its shard, and there is at
+    most one sweep of a shard per second.
     """
-    sweeps = min(polls(duration_s), SHARDS / plan.rate)
-    moves = (polls(duration_s) - sweeps) / MOVED_AT_ONCE
-    requests = OWN_REQUESTS + PURGE_REQUESTS + duration_s / 60 + SWEEP_REQUESTS * sweeps + moves
+    watched_s = min(duration_s, WATCHED_S)
+    by_sweeps = max(0, polls(duration_s) - polls(watched_s)) if duration_s > WATCHED_S else 0
+    sweeps = min(by_sweeps, SHARDS / plan.rate)
+    moves = (by_sweeps - sweeps) / MOVED_AT_ONCE
+    requests = float(OWN_REQUESTS + PURGE_REQUESTS + watched_s // LEASE_S)
+    if by_sweeps:
+        requests += HAND_OVER_REQUESTS + duration_s / 60 + SWEEP_REQUESTS * sweeps + moves
     executions = OWN_EXECUTIONS + sweeps
     gb_s = plan.memory_gb * min(executions * EXECUTION_S, GROUPS / plan.rate)
     return Cost(1000 * requests, 1000 * executions, 1000 * gb_s)

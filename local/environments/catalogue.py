@@ -9,6 +9,7 @@ from local.environments.python_packages import PythonPackages, newest
 
 VENV = ROOT / ".venv"
 NODE_CLIENTS = ROOT / "tests" / "clients"
+BENCH_PEERS = ROOT / "local" / "bench" / "peers"
 _NPMRC = ROOT / ".npmrc"
 
 
@@ -32,6 +33,18 @@ def azurite() -> Environment:
 def peer(name: str) -> Callable[[], Environment]:
     """Return a factory for the environment of a program that the tests run beside the service."""
     return lambda: PythonPackages(VENV / name, NODE_CLIENTS / f"{name}.txt")
+
+
+def bench_peer(name: str) -> Callable[[], Environment]:
+    """Return a factory for the environment of a system that the benchmark compares with the service."""
+    return lambda: PythonPackages(VENV / f"bench-{name}", BENCH_PEERS / "environments" / f"{name}.txt")
+
+
+def restate_server() -> Environment:
+    """Return Restate's server, which comes from npm."""
+    if shutil.which("npm") is None:
+        raise LeftOut("there is no npm here")
+    return NodePackages(BENCH_PEERS / "restate", _NPMRC)
 
 
 def node_clients() -> Environment:
@@ -64,11 +77,14 @@ def llama_stack() -> Environment:
 
 
 CLIENTS = ("openai-2", "langchain", "agents-sdk")
+COMPARED = ("procrastinate", "celery", "dbos", "restate")
 UPSTREAMS = ("llmock", "agentserver", "agent-framework-hosting", "litellm")
 ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
     "app": app,
     "azurite": azurite,
     **{name: peer(name) for name in (*CLIENTS, *UPSTREAMS)},
+    **{f"bench-{name}": bench_peer(name) for name in COMPARED},
+    "restate-server": restate_server,
     "llama-stack": llama_stack,
     "node-clients": node_clients,
     "infra": infra,

@@ -5,6 +5,7 @@ import contextvars
 import functools
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -21,15 +22,20 @@ from local.host.queue_outputs import Outbox
 
 
 class Invoker:
-    """Runs functions: asynchronous ones on the event loop, the others in the pool."""
+    """Runs functions: asynchronous ones on the event loop, the others in the pool.
+
+    `invocations` counts the calls by type of trigger.
+    """
 
     def __init__(self, outbox: Outbox, pool: Executor, directory: Path) -> None:
         self._outbox = outbox
         self._pool = pool
         self._directory = directory
+        self.invocations: Counter[str] = Counter()
 
     async def invoke(self, function: Function, trigger_value: object) -> object:
         """Return what the function returned, after writing its outputs. If it raises, nothing is written."""
+        self.invocations[function.trigger.type] += 1
         outs = {name: _Out() for name in function.outputs if name != RETURN}
         arguments = {function.trigger.name: trigger_value, **outs}
         if function.wants_context:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from local.host.app import App, QueueTrigger, load
+from local.host.counting import SETTING, Counting
 from local.host.durations import Durations
 from local.host.errors import LoadError, StorageGone
 from local.host.http_server import HttpServer
@@ -99,7 +100,8 @@ class Host:
         invoker = Invoker(outbox, self._pool, app.directory)
         listeners = self._listeners(app, queues, outbox, invoker)
         exchange = StreamingExchange() if is_streaming() else BufferedExchange()
-        self._front.app = WebApp(app.routes, exchange, invoker, self._environment)
+        web = WebApp(app.routes, exchange, invoker, self._environment)
+        self._front.app = Counting(web, invoker.invocations) if self._environment.get(SETTING) else web
         logger.info("host.started functions=%s", len(app.routes) + len(listeners))
         await asyncio.gather(asyncio.Event().wait(), *(one.run() for one in listeners))
 

@@ -17,7 +17,6 @@ EXAMPLES: dict[str, object] = {
     "number": 1,
     "object": {},
 }
-TICKS_PER_S = 20
 MEBIBYTE = 1 << 20
 # Characters that JSON does not escape.
 PRINTABLE = "".join(sorted(set(string.ascii_letters + string.digits + string.punctuation) - set('"\\'))).encode()
@@ -30,8 +29,8 @@ def made_text(behaviour: Behaviour, started_unix_s: float) -> str:
         case Writing.NUMBERS:
             return " ".join(map(str, range(behaviour.size)))
         case Writing.CLOCK:
-            ticks = range(1, int(behaviour.duration_s * TICKS_PER_S) + 1)
-            return "".join(f"{round((started_unix_s + tick / TICKS_PER_S) * 1000)} " for tick in ticks)
+            ticks = range(1, int(behaviour.duration_s * behaviour.ticks_per_s) + 1)
+            return "".join(f"{round((started_unix_s + tick / behaviour.ticks_per_s) * 1000)} " for tick in ticks)
         case Writing.BLOB:
             noise = random.Random(behaviour.size).randbytes(behaviour.size * MEBIBYTE)
             return noise.translate(PRINTABLE_BYTES).decode()

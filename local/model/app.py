@@ -76,6 +76,7 @@ class Model:
             Route("/_sim/stats", self._stats, methods=["GET"]),
             Route("/_sim/starts", self._starts, methods=["GET"]),
             Route("/_sim/completions", self._completions, methods=["GET"]),
+            Route("/_sim/polls", self._polls, methods=["GET"]),
             Route("/_sim/reset", self._reset, methods=["POST"]),
             Route("/_sim/faults", self._change_faults, methods=["POST"]),
         ]
@@ -114,7 +115,8 @@ class Model:
 
     def _started(self, body: dict[str, Any], key: str | None) -> Work:
         switches = self._faults.switches
-        if not switches.ignore_idempotency and (known := self._simulation.repeated(key)):
+        known = self._simulation.repeated(key)
+        if known and not switches.ignore_idempotency:
             return known
         work = self._simulation.start(body, key, time.monotonic(), switches.keepalive_s)
         self._webhooks.watch(work)
@@ -122,6 +124,7 @@ class Model:
 
     async def _retrieve(self, request: Request) -> Response:
         work = self._found(request)
+        work.polled_s.append(work.age_s(time.monotonic()))
         if work.age_s(time.monotonic()) < self._faults.switches.missing_s:
             raise not_found(work.id)
         if request.query_params.get("stream") != "true":
@@ -176,6 +179,10 @@ class Model:
 
     async def _completions(self, _request: Request) -> Response:
         return _json(self._simulation.completions(time.monotonic()))
+
+    async def _polls(self, _request: Request) -> Response:
+        """Answer with the ages at which each response was retrieved, and its age now, by key. Ages are in seconds."""
+        return _json({"polled": self._simulation.polled(), "ages": self._simulation.ages(time.monotonic())})
 
     async def _reset(self, _request: Request) -> Response:
         self._simulation.forget_all()

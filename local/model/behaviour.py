@@ -17,6 +17,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+TICKS_PER_S = 20
 UNFINISHED = frozenset({Status.QUEUED, Status.IN_PROGRESS})
 
 
@@ -33,7 +34,7 @@ class Writing(StrEnum):
 class Behaviour:
     """How long a model works, how it ends, and what its answer contains.
 
-    `size` is the count of numbers, or the size of a blob in mebibytes.
+    `size` is the count of numbers, or the size of a blob in mebibytes. `ticks_per_s` is how often a clock writes.
     """
 
     duration_s: float
@@ -43,6 +44,7 @@ class Behaviour:
     size: int = 0
     silent: bool = False
     reasons: bool = False
+    ticks_per_s: int = TICKS_PER_S
 
     @property
     def queued_s(self) -> float:
@@ -67,6 +69,10 @@ SIZED: tuple[tuple[str, Callable[[str], Behaviour]], ...] = (
     (f"sim-reason-{SECONDS}", lambda n: Behaviour(float(n), reasons=True)),
     # The text grows by 280 bytes a second, which is a megabyte in an hour.
     (r"sim-clock-([0-9]{1,4}(?:\.[0-9]{1,6})?)s", lambda n: Behaviour(float(n), writing=Writing.CLOCK)),
+    (
+        r"sim-slow-clock-([0-9]{1,4}(?:\.[0-9]{1,6})?)s",
+        lambda n: Behaviour(float(n), writing=Writing.CLOCK, ticks_per_s=TICKS_PER_S // 2),
+    ),
     (rf"sim-events-([1-9][0-9]{{0,4}}|{MOST_NUMBERS})", lambda n: _at_once(Writing.NUMBERS, n)),
     (r"sim-blob-([1-8])mb", lambda n: _at_once(Writing.BLOB, n)),
 )

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from local.model.answer import TICKS_PER_S
 from local.model.behaviour import Status, Writing
 from local.model.conversation import Item
 from local.model.response_object import response_object
@@ -68,7 +67,7 @@ def _ages(work: Work) -> Iterator[float]:
     begin_s, duration_s = work.behaviour.writes_from_s, work.behaviour.duration_s
     if work.behaviour.writing is Writing.CLOCK:
         # The item and its part are added first. Then there is one delta per tick.
-        return (min(max(n, 0) / TICKS_PER_S, duration_s) for n in count(-1))
+        return (min(max(n, 0) / work.behaviour.ticks_per_s, duration_s) for n in count(-1))
     if begin_s == duration_s:
         return repeat(duration_s)
     step_s = (duration_s - begin_s) / (sum(1 for _ in _output_events(work.output)) + 1)

@@ -25,9 +25,15 @@ class Simulation:
         """Forget all responses and keys."""
         self._works: dict[str, Work] = {}
         self._by_key: dict[str, Work] = {}
+        self._asked: Counter[str] = Counter()
 
     def repeated(self, key: str | None) -> Work | None:
-        """Return the response that was started with this key, or None. An abandoned response does not count."""
+        """Return the response that was started with this key, or None. An abandoned response does not count.
+
+        Each call with a key counts as one request to start its work.
+        """
+        if key:
+            self._asked[key] += 1
         known = self._by_key.get(key) if key else None
         return None if known is None or known.aborted else known
 
@@ -118,13 +124,26 @@ class Simulation:
         completed = (work for work in self._works.values() if work.status(now_s) is Status.COMPLETED)
         return {work.key: work.ends_unix_s for work in reversed(list(completed)) if work.key}
 
+    def polled(self) -> dict[str, list[float]]:
+        """Return the ages in seconds at which each response was retrieved, by key."""
+        return {work.key: work.polled_s for work in self._works.values() if work.key}
+
+    def ages(self, now_s: float) -> dict[str, float]:
+        """Return the age of each response in seconds, by key."""
+        return {work.key: work.age_s(now_s) for work in self._works.values() if work.key}
+
     def stats(self) -> dict[str, Any]:
-        """Return counts of all remembered responses. `started` counts by idempotency key, or by id without a key."""
+        """Return counts of all remembered responses. `started` counts by idempotency key, or by id without a key.
+
+        `asked_twice` counts the keys with more than one request to start work, whether or not the work was started
+        again.
+        """
         works = self._works.values()
         started = Counter(work.key or work.id for work in works)
         return {
             "started": started,
             "started_twice": sum(times > 1 for times in started.values()),
+            "asked_twice": sum(times > 1 for times in self._asked.values()),
             "aborted": sum(work.aborted for work in works),
             "cancelled": sum(work.stopped.is_set() and not work.aborted for work in works),
         }

@@ -27,6 +27,7 @@ class Work:
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     aborted: bool = False
     deleted: bool = False
+    polled_s: list[float] = field(default_factory=list)
 
     @property
     def background(self) -> bool:

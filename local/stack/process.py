@@ -90,6 +90,13 @@ class Process:
         if (code := self._popen.poll()) is not None and not (code == ENDED_BY_ITSELF and self._is_kept_up):
             raise self.failure(f"ended with exit code {code}")
 
+    def wait(self, deadline_s: float) -> int:
+        """Wait until the process ends and return its exit code. Raise PartError if it has not ended by the deadline."""
+        try:
+            return self._popen.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise self.failure(f"not done after {deadline_s:g} s") from None
+
     def failure(self, reason: str) -> PartError:
         """Return an error that names this part and contains the end of its log."""
         return PartError(self.name, reason, self.log())

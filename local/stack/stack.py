@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,11 +19,22 @@ from local.azurite import Azurite, azurite
 from local.credentials.keys import Credentials, kept_credentials
 from local.stack.hook import Hook
 from local.stack.ports import free_port
-from local.stack.process import PartError, Process, wait_for
+from local.stack.process import ROOT, PartError, Process, wait_for
 
 START_DEADLINE_S = 60.0
 CALLER = "local"
 REPLIES = "replies"  # the queue that receives events
+
+
+@dataclass(frozen=True)
+class Served:
+    """The app that the host serves: its directory, and the Python that has its libraries and the local host's."""
+
+    directory: Path = ROOT
+    python: str = sys.executable
+
+
+HERE = Served()
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,7 @@ class Stack:
     storage: Azurite
     connection: str = field(repr=False)
     parts: Mapping[str, Process]
-    _start_host: Callable[[], str] = field(repr=False)
+    _start_host: Callable[..., str] = field(repr=False)
 
     @property
     def base_url(self) -> str:
@@ -61,6 +72,12 @@ class Stack:
         self._start_host()
         _wait_until_ready(self)
 
+    def add_host(self) -> str:
+        """Start one more host on the same storage, as a second instance. Return its address once it is ready."""
+        url = self._start_host(name="second", port=free_port())
+        _wait_until_ready(self, url, "second")
+        return url
+
 
 @contextmanager
 def stack(
@@ -69,12 +86,15 @@ def stack(
     connect: Callable[[Azurite], str] = Azurite.account,
     *,
     webhooks: bool = False,
+    served: Served = HERE,
+    extra: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
     """Run the whole stack until the end of the block, then stop its parts in reverse order.
 
     A directory keeps the data and the caller's key for the next run. Port 0 selects a free port. If UPSTREAM_BASE_URL
     is set in the environment, the service uses that upstream, otherwise the simulated model. `connect` returns the
-    host's connection string. With `webhooks`, the simulated model sends the host a webhook when work has ended.
+    host's connection string. With `webhooks`, the simulated model sends the host a webhook when work has ended. `extra`
+    are more settings of the host, which serves the app `served`.
     """
     port = port or free_port()
     hook = Hook(f"http://127.0.0.1:{port}") if webhooks else None
@@ -85,8 +105,8 @@ def stack(
         receiver_url = parts.start("stack.receiver", "--secret", credentials.signing_secret)
         connection = connect(storage)
         _make_queue(connection, REPLIES)
-        settings = {**_settings(connection, credentials), **_upstream(parts, hook)}
-        start_host = partial(parts.start_host, port, settings)
+        settings = {**_settings(connection, credentials), **_upstream(parts, hook), **(extra or {})}
+        start_host = partial(parts.start_host, served, settings, port=port)
         running = Stack(start_host(), receiver_url, credentials, storage, connection, parts.processes, start_host)
         _wait_until_ready(running)
         yield running
@@ -104,19 +124,22 @@ class _Parts:
         self.cleanup.callback(process.stop)
         return process.url(START_DEADLINE_S)
 
-    def start_host(self, port: int, settings: Mapping[str, str]) -> str:
-        """Start the host and return its address. If it gives up, it is started again.
+    def start_host(self, served: Served, settings: Mapping[str, str], *, port: int, name: str = "host") -> str:
+        """Start a host and return its address. If it gives up, it is started again.
 
         Ctrl-C stops it at once. On SIGTERM it would take the time that the platform takes.
         """
-        process = self._launch("host", "--port", str(port), **settings)
+        command = [served.python, "-m", "local.host", "--port", str(port), "--app", str(served.directory)]
+        process = self._run(name, command, settings)
         self.cleanup.callback(process.stop, number=signal.SIGINT)
         process.restart_when_it_gives_up()
         return process.url(START_DEADLINE_S)
 
     def _launch(self, module: str, *arguments: str, **settings: str) -> Process:
         name = module.rpartition(".")[2]
-        command = [sys.executable, "-m", f"local.{module}", *arguments]
+        return self._run(name, [sys.executable, "-m", f"local.{module}", *arguments], settings)
+
+    def _run(self, name: str, command: Sequence[str], settings: Mapping[str, str]) -> Process:
         self.processes[name] = Process(name, command, env=settings, log=self.logs / f"{name}.log")
         return self.processes[name]
 
@@ -148,18 +171,18 @@ def _upstream(parts: _Parts, hook: Hook | None) -> dict[str, str]:
     }
 
 
-def _wait_until_ready(running: Stack) -> None:
+def _wait_until_ready(running: Stack, url: str = "", part: str = "host") -> None:
     answer = "no answer"
 
     def is_ready() -> bool:
         nonlocal answer
         running.check()
-        status, answer = _health(running.host_url)
+        status, answer = _health(url or running.host_url)
         return status == httpx.codes.OK
 
     if not wait_for(is_ready, START_DEADLINE_S):
-        log = running.parts["host"].log()
-        raise PartError("host", f"not ready after {START_DEADLINE_S:g} s, last answer: {answer}", log)
+        log = running.parts[part].log()
+        raise PartError(part, f"not ready after {START_DEADLINE_S:g} s, last answer: {answer}", log)
 
 
 def _health(host_url: str) -> tuple[int, str]:

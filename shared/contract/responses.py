@@ -150,6 +150,11 @@ def stored_text(record: Record, packed: bytes) -> bytes:
     return text if record.request.masked else encode(without_credentials(json_text.read_tolerantly(text)))
 
 
+def stored_response(record: Record, packed: bytes) -> dict[str, Any]:
+    """Return a stored response object, as callers may read it. See `stored_text`."""
+    return dict(json_text.read_tolerantly(stored_text(record, packed)))
+
+
 def webhook_event(record: Record, response: Mapping[str, Any]) -> WebhookEvent:
     """Return the event about a terminal response, with the whole response object in `data`."""
     kind = event_type(record.status)

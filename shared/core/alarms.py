@@ -28,7 +28,7 @@ LEASE_MS = {
     Kind.POLL: 20_000,
     Kind.START: 30_000,
     Kind.RUN: 30_000,
-    Kind.DELIVER: 25_000,
+    Kind.DELIVER: 20_000,  # an attempt takes 15 s at most, and begins at least 16 s before the alarm
     Kind.STOP: 20_000,
     Kind.PURGE: 70_000,
 }
@@ -53,6 +53,10 @@ class Alarm:
     read_ms: int = 0  # when the record was last read for this alarm
     missing_ms: int = 0  # when the upstream began to answer 404
     epoch: int = 0  # the epoch of the run that it belongs to
+    schedule: int = 1  # the schedule of the delivery that it belongs to
+    caller: str = ""  # whose delivery it is
+    host: str = ""  # where the delivery goes, or empty if no circuit breaker and no bulkhead can delay it
+    first: bool = False  # no attempt of the delivery was claimed before
     trace: str = ""  # the W3C traceparent of the response
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # members that only a newer version knows
     etag: str = ""

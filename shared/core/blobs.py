@@ -76,6 +76,23 @@ def is_deeper(value: Any, levels: int) -> bool:
     return bool(level)
 
 
+def is_larger(value: Any, size: int) -> bool:
+    """Return whether the JSON of a value is probably over `size` bytes.
+
+    Texts count with their length, and every value with 8 bytes more. So at most `size` / 8 values are looked at.
+    """
+    left, waiting = size, [value]
+    while waiting and left >= 0:
+        one = waiting.pop()
+        left -= 8 + (len(one) if isinstance(one, str) else 0)
+        if isinstance(one, dict):
+            left -= sum(map(len, one))
+            waiting.extend(one.values())
+        elif isinstance(one, list | tuple):
+            waiting.extend(one)
+    return left < 0
+
+
 def _containers(values: Iterable[Any]) -> list[Any]:
     return [value for value in values if isinstance(value, dict | list)]
 

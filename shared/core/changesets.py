@@ -34,7 +34,6 @@ class ChangeSet:
     index_out: tuple[str, ...] = ()
     writes_body: bool = False  # whether the body of the record is written as well
     wake_for: tuple[Alarm, ...] = ()  # the new alarms that a wake-up is sent for
-    deliver_now: tuple[Alarm, ...] = ()  # the new alarms that a message asks to deliver at once
     offers_run: bool = False  # whether the run is offered to a new holder, for the record's epoch
     attributes: Mapping[str, str | int] = field(default_factory=dict, compare=False)  # for telemetry about the change
 

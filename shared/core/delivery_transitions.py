@@ -1,108 +1,119 @@
 """The transitions of a delivery. Pure: a record and one of its deliveries in, a change set out.
 
+The change set that ends a response, or that begins a redelivery, also claims the first attempt of each delivery that
+can be sent to now. Whoever commits it sends at once. Its alarm is the lease of that attempt. Later attempts are claimed
+by the sweep that moves the alarm, and nothing is written for that.
+
 A transition to a state that cannot follow raises IllegalTransition. Times are unix milliseconds.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from shared.core import ids, keys
-from shared.core.alarms import Alarm, Kind
+from shared.core.alarms import LEASE_MS, Alarm, Kind, alarm_of
 from shared.core.changesets import ChangeSet, Row
-from shared.core.records import Delivery, Postponed, Record, Target
+from shared.core.records import Delivery, Record, Target
 from shared.core.states import DeliveryState, follow
 
-DELIVER_SOON_MS = 15_000
-CLAIM_MS = 60_000
 _RECOVERABLE = frozenset({DeliveryState.FAILED, DeliveryState.BLOCKED})
 
 
-def first_attempt_alarm(record: Record, target: Target, now_ms: int) -> Alarm:
-    """Return the alarm of an attempt that a queue message asks for at once.
+@dataclass(frozen=True, slots=True)
+class FirstAttempt:
+    """When the first attempt of a schedule is made: at once by the process that commits it, or at `later_ms`."""
 
-    It fires after 15 s if that message is lost.
+    host: str = ""  # where it goes, as in `Alarm.host`
+    later_ms: int | None = None
+
+
+AT_ONCE = FirstAttempt()
+
+
+def begin(
+    record: Record, target: Target, first: FirstAttempt, now_ms: int, previous: Delivery | None = None
+) -> Delivery:
+    """Return a delivery in its first schedule, or in the one after that of `previous`."""
+    before = previous.attempt if previous else 0
+    is_claimed = first.later_ms is None
+    due_ms = now_ms + LEASE_MS[Kind.DELIVER] if first.later_ms is None else first.later_ms
+    key = keys.alarm_key(due_ms, Kind.DELIVER, record.id, target)
+    if previous and key == previous.alarm_key:
+        key = keys.alarm_key(due_ms + 1, Kind.DELIVER, record.id, target)
+    return Delivery(
+        target,
+        schedule=previous.schedule + 1 if previous else 1,
+        attempt=before + is_claimed,
+        attempts_before=before,
+        alarm_key=key,
+        sending=is_claimed,
+        unknown=previous.unknown if previous else {},
+    )
+
+
+def first_alarm(record: Record, delivery: Delivery, host: str) -> Alarm:
+    """Return the alarm of a delivery that has just begun. `host` is as in `Alarm.host`."""
+    return replace(
+        alarm_of(delivery.alarm_key),
+        schedule=delivery.schedule,
+        caller=record.caller,
+        host=host,
+        first=delivery.attempt == 0,
+        trace=record.trace,
+    )
+
+
+def redeliver(record: Record, delivery: Delivery, first: FirstAttempt, now_ms: int) -> ChangeSet | None:
+    """Begin a new schedule, whatever the outcome of the one before. The alarm of that one goes when it fires.
+
+    Returns None if the first attempt of the delivery may be under way.
     """
-    return Alarm(now_ms + DELIVER_SOON_MS, Kind.DELIVER, record.id, target, trace=record.trace)
+    if delivery.sending and now_ms < alarm_of(delivery.alarm_key).due_ms:
+        return None
+    follow(delivery.state, DeliveryState.PENDING)
+    again = begin(record, delivery.target, first, now_ms, delivery)
+    alarm = first_alarm(record, again, first.host)
+    return ChangeSet(
+        record.with_delivery(again),
+        alarms_in=(alarm,),
+        index_out=(delivery.failure_key,) if delivery.failure_key else (),
+        wake_for=() if again.sending else (alarm,),
+    )
 
 
-def claim_alarm(alarm: Alarm, now_ms: int) -> Alarm:
-    """Return the alarm of an attempt that is being made, which replaces `alarm`.
-
-    It fires after 60 s. That happens only if the process crashes or takes too long.
-    """
-    return alarm.moved(now_ms + CLAIM_MS)
-
-
-def claim_attempt(record: Record, delivery: Delivery, alarm: Alarm, claim: Alarm) -> ChangeSet:
-    """Claim the next attempt: count it, and replace its alarm with the claim's."""
-    claimed = replace(delivery, attempt=delivery.attempt + 1, alarm_key=claim.key, sending=True, postponed=Postponed.NO)
-    return ChangeSet(record.with_delivery(claimed), alarms_in=(claim,)).removing(alarm)
-
-
-def record_attempt(
+def note_attempt(
     record: Record,
     delivery: Delivery,
     state: DeliveryState,
     row: Row,
     *,
-    claim: Alarm | None,
+    owned: Alarm | None,
     following: Alarm | None,
     now_ms: int,
 ) -> ChangeSet:
-    """Record the outcome of an attempt: the delivery's state, the attempt's row, and the alarm of the next attempt.
+    """Note the outcome of an attempt: the delivery's state, the attempt's row, and the alarm of the next attempt.
 
-    `claim` is the alarm of this attempt, if this process still holds it. `following` is the alarm of the next attempt,
-    if another one follows.
+    `owned` is the alarm of this attempt, if this process still owns it. `following` is the alarm of the next attempt,
+    if one follows.
     """
     next_alarms = (following,) if following else ()
-    changed = replace(delivery, state=follow(delivery.state, state), sending=False, alarm_key=_key_of(following))
+    key = following.key if following else ""
+    changed = replace(delivery, state=follow(delivery.state, state), sending=False, alarm_key=key)
     changed, index = _indexed(record, changed, now_ms)
     return ChangeSet(
         record.with_delivery(changed), alarms_in=next_alarms, rows=(row,), index_in=index, wake_for=next_alarms
-    ).removing(claim)
+    ).removing(owned)
 
 
 def fail_delivery(record: Record, delivery: Delivery, now_ms: int) -> ChangeSet:
     """Give up a delivery because of a fault of this service."""
-    state = follow(delivery.state, DeliveryState.FAILED)
-    failed = replace(delivery, state=state, alarm_key="", sending=False, postponed=Postponed.NO)
+    failed = replace(delivery, state=follow(delivery.state, DeliveryState.FAILED), alarm_key="", sending=False)
     failed, index = _indexed(record, failed, now_ms)
     return ChangeSet(record.with_delivery(failed), index_in=index)
 
 
-def postpone_attempt(record: Record, delivery: Delivery, alarm: Alarm, later: Alarm, why: Postponed) -> ChangeSet:
-    """Postpone an attempt to `later` without counting it.
-
-    The receiver is not ready for it, or this process has no capacity.
-    """
-    changed = replace(delivery, alarm_key=later.key, postponed=why, sending=False)
-    return ChangeSet(record.with_delivery(changed), alarms_in=(later,), wake_for=(later,)).removing(alarm)
-
-
-def redeliver(record: Record, delivery: Delivery, now_ms: int) -> ChangeSet:
-    """Start a new schedule for a delivery, with an attempt at once, whatever the outcome of the earlier schedule."""
-    alarm = first_attempt_alarm(record, delivery.target, now_ms)
-    if alarm.key == delivery.alarm_key:
-        alarm = alarm.moved(alarm.due_ms)
-    again = Delivery(
-        delivery.target,
-        follow(delivery.state, DeliveryState.PENDING),
-        attempt=delivery.attempt,
-        attempts_before=delivery.attempt,
-        alarm_key=alarm.key,
-        unknown=delivery.unknown,
-    )
-    return ChangeSet(
-        record.with_delivery(again),
-        alarms_in=(alarm,),
-        alarms_out=(delivery.alarm_key,) if delivery.alarm_key else (),
-        index_out=(delivery.failure_key,) if delivery.failure_key else (),
-        deliver_now=(alarm,),
-    )
-
-
-def attempt_row(target: Target, number: int, facts: str) -> Row:
-    """Return the row of the attempt with this number. `facts` is its entry, encoded by `storage.codec`."""
-    return Row(keys.attempt_suffix(target, number), {"facts": facts})
+def attempt_row(target: Target, schedule: int, number: int, facts: str) -> Row:
+    """Return the row of an attempt. `facts` is its entry, encoded by `storage.codec`."""
+    return Row(keys.attempt_suffix(target, schedule, number), {"facts": facts})
 
 
 def _indexed(record: Record, delivery: Delivery, now_ms: int) -> tuple[Delivery, tuple[str, ...]]:
@@ -114,7 +125,3 @@ def _indexed(record: Record, delivery: Delivery, now_ms: int) -> tuple[Delivery,
         return delivery, ()
     key = keys.failure_key(ids.tag(record.caller), now_ms, record.id, delivery.target)
     return replace(delivery, failure_key=key), (key,)
-
-
-def _key_of(alarm: Alarm | None) -> str:
-    return alarm.key if alarm else ""

@@ -5,7 +5,7 @@
 | `alarm|<due, 13-digit unix ms>|<kind>|<id>[|<target>]` | an alarm: "at this time, do this for that response" |
 | `failed|<caller tag>|<failed, 13-digit unix ms>|<id>|<target>` | an index row: a delivery that was given up |
 | `resp|<id>` | the record, which is the truth about a response |
-| `resp|<id>|attempt|<target>|<number, 4 digits>` | one delivery attempt |
+| `resp|<id>|attempt|<target>|<schedule, 3 digits>|<number, 4>` | one delivery attempt. Old rows lack the schedule |
 | `resp|<id>|body|<nn>` | a part of the response object, where it does not fit into the record |
 | `resp|<id>|event|<number of the first event, 10 digits>|<nn>` | a batch of stream events, or a part of one |
 | `resp|<id>|input|<nn>` | a part of the request |
@@ -134,9 +134,9 @@ def checkpoint_of(key: str) -> str:
     return key.rpartition("|")[0]
 
 
-def attempt_suffix(target: str, number: int) -> str:
-    """Return the suffix of a delivery attempt."""
-    return f"{ATTEMPTS}|{target}|{number:04d}"
+def attempt_suffix(target: str, schedule: int, number: int) -> str:
+    """Return the suffix of a delivery attempt. `number` is its number in the schedule, from 1."""
+    return f"{ATTEMPTS}|{target}|{schedule:03d}|{number:04d}"
 
 
 def attempt_target(key: str) -> str:

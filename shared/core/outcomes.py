@@ -47,9 +47,10 @@ class Answer:
 class AttemptEntry:
     """One attempt as it is stored and as callers read it. Times are unix seconds."""
 
-    attempt: int  # its number, from 1 over all schedules
-    at: float
+    attempt: int  # its number, from 1 in each schedule
+    at: float | None  # its start. None if it is not known
     status: int | None
     error: str | None
-    duration_ms: int
+    duration_ms: int | None
     next_at: float | None  # when the next attempt is due, or None if no attempt follows
+    schedule: int = 1  # the first one, and one more for each redelivery

@@ -42,33 +42,35 @@ class ExecutionMode(StrEnum):
     RUN = "run"  # a process reads the upstream's stream
 
 
-class Postponed(StrEnum):
-    """Why the next attempt was postponed without being counted."""
-
-    NO = ""
-    BREAKER = "breaker"  # the circuit breaker of the host is open
-    CAPACITY = "slot"  # the bulkhead of this process had no free slot
-
-
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The delivery of the terminal event to one target."""
+    """The delivery of the terminal event to one target.
+
+    A redelivery begins a new *schedule*. Attempts are numbered from 1 in each schedule. `attempt` is the last one that
+    an end has claimed or that was noted. A sweep that takes the alarm claims an attempt without writing it here.
+    """
 
     target: Target
     state: DeliveryState = DeliveryState.PENDING
-    attempt: int = 0  # attempts claimed, over all schedules
+    attempt: int = 0  # counted over all schedules
     attempts_before: int = field(default=0, metadata=column("before"))  # attempts in earlier schedules
-    alarm_key: str = field(default="", metadata=column("alarm"))  # the row key of its only alarm
-    sending: bool = False  # an attempt is claimed, and its outcome is not recorded yet
+    # The row key of its alarm as of the last attempt that was claimed or noted here. Sweeps move the alarm.
+    alarm_key: str = field(default="", metadata=column("alarm"))
+    sending: bool = False  # the first attempt of the schedule was claimed with the alarm above, and is not noted yet
     address_refused: bool = field(default=False, metadata=column("refused"))  # the last attempt met a refused address
-    postponed: Postponed = field(default=Postponed.NO, metadata=column("waits"))
     failure_key: str = field(default="", metadata=column("failed"))  # the key of the index row for recoveries
+    schedule: int = 1
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # members that only a newer version knows
 
     @property
     def is_open(self) -> bool:
         """Whether another attempt may follow."""
         return self.state is DeliveryState.PENDING
+
+    @property
+    def number(self) -> int:
+        """The number of the last attempt in its schedule, or 0."""
+        return self.attempt - self.attempts_before
 
 
 @dataclass(frozen=True, slots=True)

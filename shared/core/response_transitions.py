@@ -14,13 +14,18 @@ from shared.core import blobs, event_log, ids, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.backoff import POLL_MIN_MS, Random, poll_delay
 from shared.core.changesets import ChangeSet, Row
-from shared.core.delivery_transitions import first_attempt_alarm
+from shared.core.delivery_transitions import AT_ONCE, FirstAttempt, begin, first_alarm
 from shared.core.event_log import Event
-from shared.core.records import INLINE_BODY, Delivery, ExecutionMode, Record, Target
+from shared.core.records import INLINE_BODY, ExecutionMode, Record, Target
 from shared.core.states import Status, advance, event_type, finish, terminal_count
 
 DAY_MS = 86_400_000
 UNSTORED_MS = 600_000  # how long a response with `store: false` is kept after its end
+
+Firsts = Mapping[Target, FirstAttempt]
+"""When the first attempt of each delivery is made. What is missing is made at once."""
+
+NO_DELAY: Firsts = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,20 @@ class Ending:
     attributes: Mapping[str, str | int] = field(default_factory=dict, compare=False)
 
 
-def accept(record: Record, request: bytes, now_ms: int, events: tuple[Event, ...] = ()) -> ChangeSet:
+def accept(
+    record: Record,
+    request: bytes,
+    now_ms: int,
+    events: tuple[Event, ...] = (),
+    lease_ms: int = LEASE_MS[Kind.START],
+) -> ChangeSet:
     """Accept a response: its record, its packed request, its first events, and a `start` alarm.
 
-    The alarm is the lease of the process that starts the response. It fires if that process crashes. The first try is
-    counted in it.
+    The alarm is the lease of the process that starts the response, for `lease_ms`. It fires if that process crashes.
+    The first try is counted in it.
     """
     start = Alarm(
-        now_ms + LEASE_MS[Kind.START],
+        now_ms + lease_ms,
         Kind.START,
         record.id,
         counted=1,
@@ -61,12 +72,14 @@ def accept(record: Record, request: bytes, now_ms: int, events: tuple[Event, ...
     return ChangeSet(changed, alarms_in=(start,), rows=rows, writes_body=True)
 
 
-def accept_ended(record: Record, request: bytes, ending: Ending, now_ms: int, retention_ms: int) -> ChangeSet:
+def accept_ended(
+    record: Record, request: bytes, ending: Ending, now_ms: int, retention_ms: int, firsts: Firsts = NO_DELAY
+) -> ChangeSet:
     """Accept a response that has ended already, because its request could not be carried out.
 
     The event about its end gives the reason.
     """
-    ended = end(record, ending, now_ms, retention_ms)
+    ended = end(record, ending, now_ms, retention_ms, firsts)
     return replace(ended, rows=(*ended.rows, *request_rows(request)))
 
 
@@ -76,11 +89,19 @@ def request_rows(packed: bytes) -> tuple[Row, ...]:
 
 
 def record_start(
-    record: Record, status: Status, token: str, upstream_id: str | None, poll: Alarm, body: bytes
+    record: Record,
+    status: Status,
+    token: str,
+    upstream_id: str | None,
+    poll: Alarm,
+    body: bytes,
+    *,
+    is_watched: bool = False,
 ) -> ChangeSet:
     """Record that the upstream has accepted the work, and set the first poll.
 
-    `token` is the upstream's continuation token. `body` is the packed response object, or empty.
+    `token` is the upstream's continuation token. `body` is the packed response object, or empty. With `is_watched`,
+    `poll` is a lease, for which no wake-up is sent.
     """
     changed = replace(
         record,
@@ -88,7 +109,7 @@ def record_start(
         upstream=replace(record.upstream, token=token, id=upstream_id),
     )
     changed, rows = _with_body(changed, body)
-    return ChangeSet(changed, alarms_in=(poll,), rows=rows, writes_body=True, wake_for=(poll,))
+    return ChangeSet(changed, alarms_in=(poll,), rows=rows, writes_body=True, wake_for=() if is_watched else (poll,))
 
 
 def poll_alarm(record: Record, token: str, now_ms: int, random: Random, least_ms: int = POLL_MIN_MS) -> Alarm:
@@ -97,7 +118,8 @@ def poll_alarm(record: Record, token: str, now_ms: int, random: Random, least_ms
     It is due at once if the upstream has announced the end, and otherwise after `poll_delay`, of which `least_ms` is
     the minimum.
     """
-    wait_ms = 0 if record.upstream.end_announced else poll_delay(now_ms - record.created_ms, random, least_ms)
+    usual_ms = poll_delay(now_ms - record.created_ms, random, least_ms, left_ms=record.deadline_ms - now_ms)
+    wait_ms = 0 if record.upstream.end_announced else usual_ms
     return Alarm(
         now_ms + wait_ms,
         Kind.POLL,
@@ -109,6 +131,16 @@ def poll_alarm(record: Record, token: str, now_ms: int, random: Random, least_ms
         read_ms=now_ms,
         trace=record.trace,
     )
+
+
+def watch_lease(record: Record, token: str, now_ms: int, lease_ms: int) -> Alarm:
+    """Return the `poll` alarm of a response that this process polls itself, due in `lease_ms` or at the deadline.
+
+    It says that its record was never read, so whoever acts on it reads the record first.
+    """
+    due_ms = min(now_ms + lease_ms, record.deadline_ms)
+    poll = poll_alarm(record, token, now_ms, lambda: 0.0)
+    return replace(poll, due_ms=due_ms, read_ms=0)
 
 
 def record_progress(record: Record, status: Status) -> ChangeSet:
@@ -134,14 +166,18 @@ def announce_end(record: Record) -> ChangeSet | None:
     return ChangeSet(replace(record, upstream=replace(record.upstream, end_announced=True)))
 
 
-def end(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> ChangeSet:
-    """End the response: its status, its output, its delivery alarms, its purge alarm, and a `stop` alarm if needed.
+def end(record: Record, ending: Ending, now_ms: int, retention_ms: int, firsts: Firsts = NO_DELAY) -> ChangeSet:
+    """End the response: its status, its output, its deliveries, its purge alarm, and a `stop` alarm if needed.
 
     `retention_ms` is how long a response with `store: true` is kept after its end. If the work must stop, the epoch
-    advances, so that the holder of the run loses it.
+    advances, so that the holder of the run loses it. `firsts` says when each delivery begins. One that begins at once
+    is claimed, and whoever commits this sends it.
     """
     targets = record.request.targets(event_type(ending.status))
-    alarms = {target: first_attempt_alarm(record, target, now_ms) for target in targets}
+    plans = {target: firsts.get(target, AT_ONCE) for target in targets}
+    deliveries = {target: begin(record, target, first, now_ms) for target, first in plans.items()}
+    alarms = {target: first_alarm(record, one, plans[target].host) for target, one in deliveries.items()}
+    later = tuple(alarms[target] for target, one in deliveries.items() if not one.sending)
     purge_ms = now_ms + (retention_ms if record.request.store else UNSTORED_MS)
     purge = Alarm(purge_ms, Kind.PURGE, record.id, trace=record.trace)
     session_rows = _rows(keys.SESSION, ending.session) if ending.session else ()
@@ -153,7 +189,7 @@ def end(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Chang
         upstream=replace(
             record.upstream, id=ending.upstream_id or record.upstream.id, refusal=_refusal(record, ending)
         ),
-        deliveries=tuple(Delivery(Target(target), alarm_key=alarm.key) for target, alarm in alarms.items()),
+        deliveries=tuple(deliveries.values()),
         purge_key=purge.key,
         session_rows=len(session_rows),
     )
@@ -166,8 +202,7 @@ def end(record: Record, ending: Ending, now_ms: int, retention_ms: int) -> Chang
         alarms_in=(*alarms.values(), purge, *stops),
         rows=(*body_rows, *log_rows, *session_rows),
         writes_body=True,
-        wake_for=stops,
-        deliver_now=tuple(alarms.values()),
+        wake_for=(*stops, *later),
         attributes=ending.attributes,
     )
 

@@ -1,18 +1,16 @@
-"""What callers can do with deliveries: read their log, redeliver, and recover all that have failed."""
+"""What callers can do with deliveries: redeliver one, and recover all that have failed."""
 
 import asyncio
-from dataclasses import asdict, dataclass
-from typing import Any, TypedDict
+from dataclasses import dataclass
+from itertools import count
 
 from shared.core import delivery_transitions, ids, keys
-from shared.core.alarms import alarm_of
 from shared.core.changesets import ChangeSet
-from shared.core.errors import BadRequest, Conflict
-from shared.core.outcomes import AttemptEntry, SendError
-from shared.core.records import Delivery, Postponed, Record
-from shared.core.states import event_type
+from shared.core.errors import BadRequest
+from shared.core.records import Record
+from shared.deliveries import first_attempts
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import update
+from shared.runtime.unit_of_work import apply
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
@@ -20,46 +18,6 @@ _log = logger(__name__)
 MAX_ATTEMPTS_LOGGED = 400  # per target: the attempts of both are read in one page of 1,000 rows
 RECOVER_WITHIN_S = 20.0
 _PAGE = 100
-_WAITING_FOR = {Postponed.NO: None, Postponed.BREAKER: "circuit_breaker", Postponed.CAPACITY: "capacity"}
-# Callers see one word for both, so that they do not learn which names exist in the deployment's network.
-_UNREACHABLE = (SendError.DNS, SendError.ADDRESS_REFUSED)
-
-
-class DeliveryView(TypedDict):
-    """One delivery as callers read it. Times are unix seconds."""
-
-    target: str  # "callback" or "reply_queue"
-    state: str  # as in DeliveryState
-    webhook_id: str
-    attempts: list[dict[str, Any]]  # as in AttemptEntry
-    next_attempt_at: float | None
-    waiting_for: str | None  # "circuit_breaker", "capacity" or None
-
-
-async def deliveries_of(ports: Ports, record: Record) -> list[DeliveryView]:
-    """Return the state and the attempts of each delivery of a response."""
-    made = await ports.store.attempts(record.id)
-    return [
-        {
-            "target": delivery.target.label,
-            "state": delivery.state.value,
-            "webhook_id": ids.event_id(record.id, event_type(record.status)),
-            "attempts": [_shown(entry) for target, entry in made if target == delivery.target],
-            "next_attempt_at": _next_attempt_s(delivery),
-            "waiting_for": _WAITING_FOR[delivery.postponed] if delivery.is_open else None,
-        }
-        for delivery in record.deliveries
-    ]
-
-
-def _next_attempt_s(delivery: Delivery) -> float | None:
-    """Return when the next attempt is due, in unix seconds, or None if none follows or one is under way."""
-    due = delivery.is_open and delivery.alarm_key and not delivery.sending
-    return alarm_of(delivery.alarm_key).due_ms / 1000 if due else None
-
-
-def _shown(entry: AttemptEntry) -> dict[str, Any]:
-    return asdict(entry) | ({"error": "no_public_address"} if entry.error in _UNREACHABLE else {})
 
 
 async def redeliver(ports: Ports, record: Record, target: str | None) -> Record:
@@ -81,19 +39,25 @@ async def redeliver(ports: Ports, record: Record, target: str | None) -> Record:
     return record
 
 
-async def _redeliver(ports: Ports, record: Record, target: str) -> Record | None:
-    """Begin a delivery again, unless it is being sent. Return the record, or None if it does not exist."""
+async def _redeliver(ports: Ports, record: Record, target: str, failure_key: str | None = None) -> Record | None:
+    """Begin a delivery again, unless its first attempt may be under way. Return the record, or None without one.
 
-    def transition(current: Record) -> ChangeSet | None:
+    With a `failure_key`, it is begun again only if it is still the delivery that failed under this key.
+    """
+    later_ms = count()  # each try is a millisecond later, so that its alarm has a key of its own
+
+    def transition(current: Record) -> tuple[ChangeSet | None, bool]:
         delivery = current.delivery(target)
-        if delivery is None or delivery.sending or current.deleted:
-            return None
-        return delivery_transitions.redeliver(current, delivery, ports.clock.now_ms())
+        if delivery is None or current.deleted or failure_key not in (None, delivery.failure_key):
+            return None, False
+        first = first_attempts.first_attempt(ports, current, delivery.target, again=True)
+        change = delivery_transitions.redeliver(current, delivery, first, ports.clock.now_ms() + next(later_ms))
+        return change, change is not None
 
-    try:
-        return await update(ports, record, record.id, transition)
-    except Conflict:
-        return await ports.store.read(record.id)  # its alarm fires now, so an attempt is about to be made
+    written, is_ours = await apply(ports, record, record.id, transition)
+    if written and is_ours:
+        first_attempts.begin(ports, written, target)
+    return written
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,4 +101,4 @@ async def _recover_one(ports: Ports, key: str) -> bool:
     delivery = record.delivery(failed.target) if record else None
     if record is None or record.deleted or delivery is None or delivery.failure_key != key:
         return False
-    return await _redeliver(ports, record, failed.target) is not None
+    return await _redeliver(ports, record, failed.target, key) is not None

@@ -9,6 +9,7 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
     413                                            failed
     other 3xx and 4xx                              short schedule: 4 attempts in about 35 minutes, time for a deploy
     408, 425, 429, 5xx, errors of the network      full schedule: 10 attempts in about 76 hours
+    503, time-out                                  full schedule, with 10 s and 60 s after attempts 1 and 2
     URL refused, or address refused twice in a row blocked
 
 Jitter only lengthens a wait, so no attempt is made before its Retry-After. A wait that would outlast the response's
@@ -26,11 +27,11 @@ HOUR_MS = 3_600_000
 SCHEDULE_MS = (0, 5_000, 300_000, 1_800_000, *(hours * HOUR_MS for hours in (2, 5, 10, 14, 20, 24)))
 MAX_ATTEMPTS = len(SCHEDULE_MS)
 SHORT_ATTEMPTS = 4
-THROTTLED_MIN_MS = 60_000
+SOON_MS = (0, 10_000, 60_000)  # the waits after attempts 1 and 2 that met an outage, which is often over soon
+THROTTLED_MS = 60_000  # the least wait after a 429 that does not say how long
 RETRY_AFTER_EXTRA_MS = 2 * HOUR_MS
 RETRY_AFTER_MAX_MS = 24 * HOUR_MS
 
-_THROTTLED = frozenset({429, 503})
 _TEMPORARY = frozenset({408, 425, 429})
 
 
@@ -91,17 +92,19 @@ def _max_attempts(status: int | None) -> int:
 
 
 def _wait_ms(attempt: AttemptMade, now_ms: int, random: Random) -> int:
-    scheduled_ms = _scheduled_ms(attempt, random)
     asked_s = parse_retry_after(attempt.answer.retry_after, now_ms)
+    base_ms = _base_ms(attempt)
+    if attempt.answer.status == 429 and asked_s is None:
+        base_ms = max(base_ms, THROTTLED_MS)
+    spread = 1.0 if attempt.number == 1 else 0.25
+    scheduled_ms = int(base_ms * (1 + spread * random()))
     if asked_s is None:
         return scheduled_ms
     cap_ms = min(scheduled_ms + RETRY_AFTER_EXTRA_MS, RETRY_AFTER_MAX_MS)
     return max(scheduled_ms, int(min(asked_s * 1000 + EARLY_MS, cap_ms)))
 
 
-def _scheduled_ms(attempt: AttemptMade, random: Random) -> int:
-    base_ms = SCHEDULE_MS[attempt.number]
-    if attempt.answer.status in _THROTTLED or attempt.answer.error is SendError.TIMEOUT:
-        base_ms = max(base_ms, THROTTLED_MIN_MS)
-    spread = 1.0 if attempt.number == 1 else 0.25
-    return int(base_ms * (1 + spread * random()))
+def _base_ms(attempt: AttemptMade) -> int:
+    """Return the wait after an attempt without jitter. It depends on its number and its answer, on nothing earlier."""
+    is_outage = attempt.answer.status == 503 or attempt.answer.error is SendError.TIMEOUT
+    return (SOON_MS if is_outage and attempt.number < len(SOON_MS) else SCHEDULE_MS)[attempt.number]

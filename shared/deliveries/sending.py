@@ -2,25 +2,28 @@
 
 from collections.abc import Mapping
 
-from shared import json_text
 from shared.contract import responses, signatures
 from shared.contract.responses import WebhookEvent
 from shared.core.outcomes import Answer, SendError
 from shared.core.records import Delivery, Record, Target
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.telemetry import spans
 from shared.telemetry.spans import MeasuredSpan
 
 
-async def send_event(ports: Ports, record: Record, delivery: Delivery) -> Answer:
+async def send_event(ports: Ports, record: Record, delivery: Delivery, number: int) -> Answer:
     """Send the event about a terminal response to the delivery's target, and return the outcome.
+
+    `number` is that of the attempt in its schedule.
 
     A callback is signed with all current secrets of the caller. If it has none, nothing is sent, and the outcome is the
     error `unsigned`.
     """
-    shown = json_text.read_tolerantly(responses.stored_text(record, await ports.store.body(record)))
+    body = await ports.store.body(record)
+    shown = await off_loop.run_packed(body, responses.stored_response, record, body)
     event = responses.webhook_event(record, shown)
-    with _span(record, delivery) as span:
+    with _span(record, delivery, number) as span:
         if delivery.target is Target.CALLBACK:
             answer = await _call_back(ports, record, event, span.headers())
         else:
@@ -30,10 +33,10 @@ async def send_event(ports: Ports, record: Record, delivery: Delivery) -> Answer
     return answer
 
 
-def _span(record: Record, delivery: Delivery) -> MeasuredSpan:
+def _span(record: Record, delivery: Delivery, number: int) -> MeasuredSpan:
     address = record.request.address(delivery.target)
     if delivery.target is Target.CALLBACK:
-        return spans.callback_span(address, delivery.attempt - delivery.attempts_before)
+        return spans.callback_span(address, number)
     return spans.reply_span(address)
 
 

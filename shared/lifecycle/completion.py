@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from uuid import uuid4
 
 from shared.contract import redaction
 from shared.contract.output_items import OutputItems
-from shared.core import blobs, event_log, response_transitions
+from shared.core import event_log, response_transitions
 from shared.core.alarms import Alarm
-from shared.core.changesets import ChangeSet
+from shared.core.changesets import ChangeSet, Row
 from shared.core.records import Record
+from shared.core.response_transitions import Ending
+from shared.deliveries import first_attempts
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import update
+from shared.runtime.unit_of_work import apply
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
@@ -23,12 +27,29 @@ class Holder:
     """The holder of a run that ends its response, which it may do only while the run has this `epoch`.
 
     `items` are those of its stream. `before` is a transition that is written in the same transaction as the end, before
-    it. It may only change the record and add rows.
+    it. It may only change the record and add rows, and it is pure.
     """
 
     epoch: int | None = None
     items: OutputItems | None = None
     before: Callable[[Record], ChangeSet | None] | None = None
+
+    def may_end(self, current: Record) -> bool:
+        """Return whether the response has not ended, and its run has the epoch."""
+        return not current.status.is_terminal and self.epoch in (None, current.run.epoch)
+
+    def first(self, current: Record) -> tuple[Record, tuple[Row, ...]]:
+        """Return the record that the end follows, and the rows that are written before it."""
+        change = self.before(current) if self.before else None
+        return (change.record, change.rows) if change else (current, ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """On whose behalf a response is ended, and the `write_id` of the end if that is given."""
+
+    holder: Holder
+    write_id: str = ""
 
 
 async def end(
@@ -43,28 +64,72 @@ async def end(
 
     `record` is the record as last read, or None if it was not read. `holder` is given if the holder of its run ends it.
     The alarm `held`, which the caller owns, is removed in the same transaction, also if the response had ended before.
-    If the outcome has no output, it gets the items of the stream: those of the holder, or else those in the event log.
+    The deliveries that the end claims are begun. If the outcome has no output, it gets the items of the stream: those
+    of the holder, or else those in the event log.
+
+    If this process watches the response, this goes through the watch: one end at a time, with the record that the watch
+    has and the lease in the same transaction. Whoever waits for the watch is told the end.
     """
-    holder = holder or Holder()
+    watch, terms = ports.watches.of(response_id), _Terms(holder or Holder())
+    if watch is None:
+        ended, is_ours = await _end(ports, record, response_id, outcome, held, terms)
+        if ended and is_ours:
+            first_attempts.begin(ports, ended)
+        return ended
+    async with watch.lease.writing:
+        if watch.is_over and watch.record.status.is_terminal:
+            return watch.record
+        held = held or watch.lease.alarm  # if that is gone, the end is written without it
+        before = frozenset(watch.write_ids)
+        watch.write_ids.add(write_id := uuid4().hex)
+        terms = replace(terms, write_id=write_id)
+        ended, is_ours = await _end(ports, record or watch.record, response_id, outcome, held, terms)
+        watch.conclude(ended)
+    if ended and (is_ours or ended.write_id in before):  # an earlier try may have ended it, and its answer was lost
+        first_attempts.begin(ports, ended)
+    return ended
+
+
+async def _end(
+    ports: Ports,
+    record: Record | None,
+    response_id: str,
+    outcome: Outcome,
+    held: Alarm | None,
+    terms: _Terms,
+) -> tuple[Record | None, bool]:
+    """Return the record as it then is, and whether this call has ended it."""
     record = record or await ports.store.read(response_id)
     if record and outcome.reads_body and not record.status.is_terminal:
         record = await with_object(ports, record)
         if endings.lacks_output(outcome):
-            outcome = endings.with_items(outcome, holder.items or await _logged_items(ports, record))
+            outcome = endings.with_items(outcome, terms.holder.items or await _logged_items(ports, record))
         outcome = endings.without_echo(outcome, await credentials_of(ports, record))
 
-    def transition(current: Record) -> ChangeSet | None:
-        if current.status.is_terminal or (holder.epoch not in (None, current.run.epoch)):
-            return None
-        first = holder.before(current) if holder.before else None
-        current = first.record if first else current
-        ending = endings.ending_of(current, outcome)
+    prepared = None
+    if record and terms.holder.may_end(record):
+        prepared = await _prepared(record, outcome, terms.holder)
+
+    def transition(current: Record) -> tuple[ChangeSet | None, bool]:
+        if not terms.holder.may_end(current):
+            return None, False
+        last, rows = terms.holder.first(current)
+        ending = prepared if prepared and current is record else endings.ending_of(last, outcome)
         if endings.lost_session(outcome, ending):
             _log.warning("legacy.too_large", extra={"response": current.id})
-        last = response_transitions.end(current, ending, ports.clock.now_ms(), ports.config.limits.retention_ms)
-        return replace(last, rows=(*first.rows, *last.rows)) if first else last
+        firsts = first_attempts.plan(ports, last, ending.status)
+        retention_ms = ports.config.limits.retention_ms
+        change = response_transitions.end(last, ending, ports.clock.now_ms(), retention_ms, firsts)
+        return replace(change, rows=(*rows, *change.rows)), True
 
-    return await update(ports, record, response_id, transition, held)
+    ended, is_ours = await apply(ports, record, response_id, transition, held, terms.write_id)
+    return ended, bool(is_ours)
+
+
+async def _prepared(record: Record, outcome: Outcome, holder: Holder) -> Ending:
+    """Return how a record ends that nobody has changed since it was read."""
+    last, _ = holder.first(record)
+    return await off_loop.run_on(outcome.answer, endings.ending_of, last, outcome)
 
 
 async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:
@@ -74,7 +139,7 @@ async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:
     """
     may_have_some = record.request.has_credentials or not record.request.masked
     packed = await ports.store.request(record.id) if may_have_some else None
-    return redaction.credentials_in(blobs.unpack(packed)) if packed else frozenset()
+    return redaction.credentials_in(await off_loop.unpack(packed)) if packed else frozenset()
 
 
 async def _logged_items(ports: Ports, record: Record) -> OutputItems:
@@ -101,4 +166,4 @@ async def with_object(ports: Ports, record: Record) -> Record:
     if record.body or record.status.is_terminal:
         return record
     packed = await ports.store.request(record.id)
-    return endings.echoing(record, blobs.unpack(packed)) if packed else record
+    return endings.echoing(record, await off_loop.unpack(packed)) if packed else record

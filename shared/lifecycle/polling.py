@@ -21,9 +21,11 @@ from shared.core.errors import (
     UpstreamRefused,
     UpstreamUnusable,
 )
+from shared.core.ids import shard_of
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import later
 from shared.lifecycle import completion, endings
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import rearm, update
 from shared.telemetry.logs import logger
@@ -35,30 +37,53 @@ CHECKED_ATTEMPT = 4
 MISSING_GRACE_MS = 120_000
 TOLERATED_ANSWERS = 2  # unusable ones since the last that was a response object
 RETRY_WEBHOOK_S = 5
+MISSING = "The upstream no longer knows this response."
 _MAX_WAIT_MS = 3_600_000
+
+
+def next_wait(ports: Ports, alarm: Alarm, now_ms: int) -> int:
+    """Return the milliseconds until the next poll of an alarm. It is stretched if the polls of its shard are late.
+
+    It does not go beyond the deadline of the response.
+    """
+    return poll_delay(
+        now_ms - alarm.born_ms,
+        ports.random,
+        ports.config.limits.poll_min_ms,
+        stretch=ports.poll_pace.stretch(shard_of(alarm.id)),
+        left_ms=alarm.deadline_ms - now_ms,
+    )
 
 
 async def on_poll_alarm(ports: Ports, alarm: Alarm, now_ms: int) -> None:
     """Poll for an alarm that a sweep has moved to its next time. `now_ms` is when it moved, in unix milliseconds."""
     record = None
-    if alarm.read_ms == now_ms:  # the sweep sets this if the record was last read over a minute ago
-        record = await ports.store.read(alarm.id)
-        if record is None or record.status.is_terminal:
-            await ports.store.remove(alarm)
+    if alarm.read_ms == now_ms:  # the sweep sets this if the record is to be read
+        record = await _unended(ports, alarm)
+        if record is None:
             return
     if now_ms >= alarm.deadline_ms:
         await completion.end(ports, record, alarm.id, endings.deadline_exceeded(now_ms), alarm)
         return
     try:
-        progress = await _poll(ports, alarm.id, alarm.token, alarm.include)
+        progress = await ask_upstream(ports, alarm.id, alarm.token, alarm.include)
     except (UpstreamMissing, UpstreamRefused) as error:
-        await _on_missing(ports, alarm, error, now_ms)
+        await _on_missing(ports, record, alarm, error, now_ms)
     except UpstreamOversized as error:
         await completion.end(ports, record, alarm.id, endings.unusable(error, now_ms), alarm)
     except UpstreamError as error:
         await _on_error(ports, record, alarm, error)
     else:
         await _on_progress(ports, record, alarm, progress)
+
+
+async def _unended(ports: Ports, alarm: Alarm) -> Record | None:
+    """Return the record of an alarm. If it has ended, or is gone, remove the alarm and return None."""
+    record = await ports.store.read(alarm.id)
+    if record and not record.status.is_terminal:
+        return record
+    await ports.store.remove(alarm)
+    return None
 
 
 async def _on_progress(ports: Ports, record: Record | None, alarm: Alarm, progress: Progress) -> None:
@@ -70,23 +95,26 @@ async def _on_progress(ports: Ports, record: Record | None, alarm: Alarm, progre
         await record_progress(ports, record, progress)
     asked_ms = int((progress.retry_after_s or 0) * 1000)
     if now_ms + asked_ms > alarm.due_ms or alarm.tries or alarm.missing_ms or alarm.attempt >= CHECKED_ATTEMPT:
-        usual_ms = poll_delay(now_ms - alarm.born_ms, ports.random, ports.config.limits.poll_min_ms)
-        wait_ms = min(max(usual_ms, asked_ms), _MAX_WAIT_MS)
+        wait_ms = min(max(next_wait(ports, alarm, now_ms), asked_ms), _MAX_WAIT_MS)
         await rearm(ports, alarm, now_ms + wait_ms, tries=0, unusable=0, missing_ms=0)
 
 
-async def _on_missing(ports: Ports, alarm: Alarm, error: UpstreamError, now_ms: int) -> None:
+async def _on_missing(ports: Ports, record: Record | None, alarm: Alarm, error: UpstreamError, now_ms: int) -> None:
     """Tolerate a 404, or another refusal, for two minutes.
 
-    Azure answers 404 soon after a create, and for 33 s after a stream's end.
+    Azure answers 404 soon after a create, and for 33 s after a stream's end. If the response has ended, its work may
+    have been removed, and the 404 means nothing.
     """
-    if now_ms - (alarm.missing_ms or now_ms) < MISSING_GRACE_MS:
-        wait_ms = poll_delay(now_ms - alarm.born_ms, ports.random)
-        await rearm(ports, alarm, now_ms + wait_ms, missing_ms=alarm.missing_ms or now_ms)
+    record = record or await _unended(ports, alarm)
+    if record is None:
         return
-    lost = endings.lost("The upstream no longer knows this response.", now_ms)
+    if now_ms - (alarm.missing_ms or now_ms) < MISSING_GRACE_MS:
+        due_ms = now_ms + next_wait(ports, alarm, now_ms)
+        await rearm(ports, alarm, due_ms, missing_ms=alarm.missing_ms or now_ms)
+        return
+    lost = endings.lost(MISSING, now_ms)
     outcome = endings.by_error(error, now_ms) if isinstance(error, UpstreamRefused) else lost
-    await completion.end(ports, None, alarm.id, outcome, alarm)
+    await completion.end(ports, record, alarm.id, outcome, alarm)
 
 
 async def _on_error(ports: Ports, record: Record | None, alarm: Alarm, error: UpstreamError) -> None:
@@ -152,7 +180,7 @@ async def _enriched(ports: Ports, record: Record, include: tuple[str, ...]) -> b
     if not upstream_id or not ports.upstreams.of(record.request.model).is_background:
         return stored
     try:
-        progress = await _poll(ports, record.id, upstream_id, include, accepts_past=True)
+        progress = await ask_upstream(ports, record.id, upstream_id, include, accepts_past=True)
     except UpstreamError as error:
         _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})
         return stored
@@ -170,7 +198,7 @@ async def _look_upstream(
 ) -> tuple[Record, Progress | None]:
     progress = None
     try:
-        progress = await _poll(ports, record.id, token, include, accepts_past=True)
+        progress = await ask_upstream(ports, record.id, token, include, accepts_past=True)
         if progress.token is None:
             outcome = endings.by_progress(progress, ports.clock.now_ms())
             return await completion.end(ports, record, record.id, outcome) or record, progress
@@ -189,9 +217,9 @@ async def end_announced(ports: Ports, record: Record, token: str) -> Record | No
     Raises Unavailable if the upstream cannot be asked, or does not show the end yet.
     """
     try:
-        progress = await _poll(ports, record.id, token, record.request.include)
+        progress = await ask_upstream(ports, record.id, token, record.request.include)
         if progress.token:
-            progress = await _poll(
+            progress = await ask_upstream(
                 ports, record.id, token, record.request.include
             )  # the first poll may have begun before the end
     except UpstreamOversized as error:
@@ -203,7 +231,7 @@ async def end_announced(ports: Ports, record: Record, token: str) -> Record | No
     return await completion.end(ports, record, record.id, endings.by_progress(progress, ports.clock.now_ms()))
 
 
-async def _poll(
+async def ask_upstream(
     ports: Ports, response_id: str, token: str, include: tuple[str, ...], *, accepts_past: bool = False
 ) -> Progress:
     """Ask the upstream. Simultaneous polls of one response in this process, for the same content, share one call."""
@@ -215,6 +243,7 @@ async def _poll(
 async def stored_object(ports: Ports, record: Record) -> bytes:
     """Return the stored response object as JSON text."""
     if record.status.is_terminal:
-        return responses.stored_text(record, await ports.store.body(record))
+        body = await ports.store.body(record)
+        return await off_loop.run_packed(body, responses.stored_text, record, body)
     known = endings.known_object(await completion.with_object(ports, record))
     return responses.encode(responses.present_known(record, known, ports.clock.now_ms()))

@@ -16,9 +16,10 @@ from shared.core import blobs, response_transitions
 from shared.core.changesets import ChangeSet
 from shared.core.errors import ServiceError, SettingsError
 from shared.core.records import Record, RequestInfo
+from shared.deliveries import first_attempts
 from shared.lifecycle import admission, endings, submission
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import update
+from shared.runtime.unit_of_work import apply
 from shared.senders.reply_queues import is_allowed
 from shared.storage import messages
 from shared.storage.messages import POISON, REQUESTS, QueuedRequest, Rejection
@@ -125,13 +126,16 @@ async def fail(ports: Ports, queued: QueuedRequest, refusal: ServiceError) -> No
     outcome = endings.by_failure(refusal.code or "invalid_request", refusal.message, now_ms)
     packed = blobs.pack(queued.request)
 
-    def transition(current: Record) -> ChangeSet | None:
+    def transition(current: Record) -> tuple[ChangeSet | None, bool]:
         if current.etag:
-            return None
+            return None, False
         ending, retention_ms = endings.ending_of(current, outcome), ports.config.limits.retention_ms
-        return response_transitions.accept_ended(current, packed, ending, now_ms, retention_ms)
+        firsts = first_attempts.plan(ports, current, ending.status)
+        return response_transitions.accept_ended(current, packed, ending, now_ms, retention_ms, firsts), True
 
-    await update(ports, failed, failed.id, transition)
+    record, is_ours = await apply(ports, failed, failed.id, transition)
+    if record and is_ours:
+        first_attempts.begin(ports, record)
 
 
 def _model(request: dict[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ A response that is polled takes four steps.
     a   insert the record, the request and a `start` alarm
     b   start the work upstream, with our id as the idempotency key
     c   record the upstream's token and set the first poll
-    d   ask for a sweep
+    d   watch it, or ask for a sweep
 
 If the process crashes on the way, the alarm remains, and a sweep continues from (b). A response that a run drives has a
 `run` alarm instead, and the holder of the run starts the work.
@@ -17,7 +17,7 @@ from typing import Any
 
 from shared.contract import responses, stream_events
 from shared.core import blobs, event_log, response_transitions, run_transitions
-from shared.core.alarms import Alarm
+from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.blobs import Oversized
 from shared.core.changesets import ChangeSet
 from shared.core.errors import (
@@ -31,7 +31,9 @@ from shared.core.errors import (
 )
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import later
-from shared.lifecycle import completion, endings, failed_starts, upstream_ids
+from shared.lifecycle import completion, endings, failed_starts, upstream_ids, watcher
+from shared.runtime import lease_renewal, off_loop
+from shared.runtime.leases import RENEWED_MS
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply, commit, update
 from shared.telemetry import tracing
@@ -59,8 +61,12 @@ async def submit_polled(ports: Ports, upstream: BackgroundUpstream, record: Reco
     Raises RefusedByUpstream if the upstream rejects the request, and then nothing is kept. Raises TooLarge if the
     request is over 2.5 MiB when packed, BadRequest as `join` does, and StoreError if nothing could be accepted.
     """
-    packed = _packed(request)
-    change = response_transitions.accept(endings.echoing(record, request), packed, ports.clock.now_ms())
+    packed = await off_loop.run_on(request, _packed, request)
+    # an upstream that honours the key starts nothing twice, so this lease may be short
+    lease_ms = RENEWED_MS if ports.config.limits.honours_keys else LEASE_MS[Kind.START]
+    change = response_transitions.accept(
+        endings.echoing(record, request), packed, ports.clock.now_ms(), lease_ms=lease_ms
+    )
     try:
         accepted = await commit(ports, None, change)
     except Conflict:
@@ -97,7 +103,8 @@ async def submit_run(
     A repeat of an idempotent request joins the first one. Raises TooLarge if the request and its first event are over
     2.5 MiB when packed, BadRequest as `join` does, and StoreError if nothing could be accepted.
     """
-    packed, now_ms = _packed(request), ports.clock.now_ms()
+    packed = await off_loop.run_on(request, _packed, request)
+    now_ms = ports.clock.now_ms()
     echoing = endings.echoing(record, request)
     known = endings.known_object(echoing)
     events = (stream_events.created_event(record, known),) if record.request.stream else ()
@@ -129,14 +136,15 @@ async def _start(
 ) -> Record:
     """Make one try of a start, and return the record after it. The first try of a POST may raise RefusedByUpstream."""
     try:
-        progress = await upstream.start(request, record.id)
+        async with lease_renewal.holding(ports, held) as lease:
+            progress = await upstream.start(request, record.id)
     except UpstreamRefused as refusal:
         error: UpstreamError = endings.with_our_ids(refusal, record, request)
     except UpstreamError as other:
         error = other
     else:
-        return await record_start(ports, record, held, endings.without_credentials_of(request, progress))
-    return await failed_starts.settle(ports, record, held, error, is_first=is_first)
+        return await record_start(ports, record, lease.alarm, endings.without_credentials_of(request, progress))
+    return await failed_starts.settle(ports, record, lease.alarm, error, is_first=is_first)
 
 
 async def record_start(ports: Ports, record: Record, held: Alarm, progress: Progress) -> Record:
@@ -149,12 +157,17 @@ async def record_start(ports: Ports, record: Record, held: Alarm, progress: Prog
         outcome = endings.by_progress(progress, ports.clock.now_ms())
         return failed_starts.existing(await completion.end(ports, record, held.id, outcome, held))
     end_announced = token is not None and await upstream_ids.register(ports, record, token)
-    recorded, is_orphan = await apply(
-        ports, record, held.id, lambda current: _start_transition(ports, current, progress, end_announced), held
-    )
+    try:
+        recorded, start = await apply(
+            ports, record, held.id, lambda current: _start_transition(ports, current, progress, end_announced), held
+        )
+        if recorded and start and start.lease:
+            watcher.begin(ports, recorded, start.lease)
+    finally:
+        ports.watches.leave(held.id)
     if recorded is None and token:
         await _stop_at_once(ports, held.id, token)
-    if recorded and is_orphan:
+    if recorded and start and start.is_orphan:
         _log.warning("start.orphaned", extra={"response": held.id, "twice": recorded.upstream.token != token})
     return failed_starts.existing(recorded)
 
@@ -167,25 +180,39 @@ async def _stop_at_once(ports: Ports, response_id: str, token: str) -> None:
         _log.error("start.unstopped", extra={"response": response_id, "reason": str(error)})
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a recorded start means.
+
+    The work is an orphan if the response ended before its token was known, or if it was started twice. `lease` is the
+    alarm of a response that this process watches from now on.
+    """
+
+    is_orphan: bool = False
+    lease: Alarm | None = None
+
+
 def _start_transition(
     ports: Ports, record: Record, progress: Progress, end_announced: bool
-) -> tuple[ChangeSet | None, bool]:
-    """Decide what the first progress means for the record as it is now, and whether the work is an orphan.
-
-    Work is an orphan if the response ended before its token was known, or if it was started twice.
-    """
+) -> tuple[ChangeSet | None, _Start]:
+    """Decide what the first progress means for the record as it is now."""
     now_ms, token = ports.clock.now_ms(), progress.token
     if token is None or token == record.upstream.token:
-        return None, False
+        return None, _Start()
     if record.upstream.token or record.status.is_terminal:
-        return response_transitions.stop_orphan(record, token, progress.upstream_id, now_ms), True
+        return response_transitions.stop_orphan(record, token, progress.upstream_id, now_ms), _Start(is_orphan=True)
     status = later(record.status, progress.status)
     if end_announced:
         record = replace(record, upstream=replace(record.upstream, end_announced=True))
-    poll = response_transitions.poll_alarm(record, token, now_ms, ports.random, ports.config.limits.poll_min_ms)
     shown = responses.present(record, status, progress.answer, endings.known_object(record), now_ms)
     body = _packed_or_nothing(shown)
-    return response_transitions.record_start(record, status, token, progress.upstream_id, poll, body), False
+    lease = watcher.lease_of(ports, record, token, now_ms, len(body))
+    poll_min_ms = ports.config.limits.poll_min_ms
+    poll = lease or response_transitions.poll_alarm(record, token, now_ms, ports.random, poll_min_ms)
+    change = response_transitions.record_start(
+        record, status, token, progress.upstream_id, poll, body, is_watched=lease is not None
+    )
+    return change, _Start(lease=lease)
 
 
 async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
@@ -203,7 +230,7 @@ async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
     if not record.status.is_terminal and now_ms >= alarm.deadline_ms:
         await completion.end(ports, record, record.id, endings.deadline_exceeded(now_ms))
     else:
-        await _start_again(ports, record, alarm, blobs.unpack(packed or b""))
+        await _start_again(ports, record, alarm, await off_loop.unpack(packed or b""))
 
 
 def may_learn_token(ports: Ports, alarm: Alarm) -> bool:

@@ -14,7 +14,6 @@ from shared.core import response_transitions
 from shared.core.errors import NotFound, Unauthorized
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import Status, event_type
-from shared.deliveries import attempts
 from shared.lifecycle import polling, upstream_ids
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import update
@@ -38,8 +37,8 @@ async def receive(ports: Ports, headers: Mapping[str, str], body: bytes) -> None
         signatures.verify(secrets, headers, body, ports.clock.now_ms() // 1000)
     except NotVerified as error:
         raise Unauthorized(f"The webhook is not verified: {error}.", code="invalid_signature") from None
-    if (upstream_id := _ended_id(body)) and (ended := await _end(ports, upstream_id)):
-        attempts.begin_first_attempts(ports, ended)
+    if upstream_id := _ended_id(body):
+        await _end(ports, upstream_id)
 
 
 def _ended_id(body: bytes) -> str | None:

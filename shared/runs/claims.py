@@ -2,7 +2,7 @@
 
 from contextlib import aclosing
 
-from shared.core import blobs, response_transitions, run_transitions
+from shared.core import response_transitions, run_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import MAX_UNEXPECTED
 from shared.core.changesets import ChangeSet
@@ -10,6 +10,7 @@ from shared.core.errors import Conflict, UpstreamError, UpstreamRefused
 from shared.core.records import Record
 from shared.core.states import RunState
 from shared.lifecycle import completion, endings, failed_starts, submission
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import commit, update
 from shared.telemetry.logs import logger
@@ -76,7 +77,7 @@ def _unknown_work(ports: Ports, record: Record, alarm: Alarm) -> BackgroundUpstr
 
 async def _learn_token(ports: Ports, upstream: BackgroundUpstream, record: Record, alarm: Alarm) -> None:
     """Repeat the create with the same key, only to learn what to stop."""
-    request = blobs.unpack(await ports.store.request(record.id) or b"")
+    request = await off_loop.unpack(await ports.store.request(record.id) or b"")
     try:
         token = await _first_id(upstream, record, request)
     except UpstreamRefused:

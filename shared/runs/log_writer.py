@@ -220,7 +220,7 @@ class LogWriter:
             if unstored.beginning:
                 unstored.beginning.tell(Ownership.OURS)
             if ended and ended.status.is_terminal:
-                self._tell_end(ended)
+                await self._tell_end(ended)
         await self._notify()
 
     async def abandon(self, outcome: Outcome) -> None:
@@ -238,11 +238,11 @@ class LogWriter:
         is_independent = not outcome.stop and (self._beginning is None or self._beginning.joins_end)
         return is_independent and self._size <= JOINS_END and not (self._pending and endings.lacks_output(outcome))
 
-    def _tell_end(self, ended: Record) -> None:
+    async def _tell_end(self, ended: Record) -> None:
         """Give the readers here the end, unless there are events before it that are only in the log."""
         first = ended.log.next_seq - terminal_count(ended.status)
         if self.is_live and self._broadcast and ended.body and first == self.next_seq:
-            self._broadcast.finish(log_ends.made_from(ended, ended.body))
+            self._broadcast.finish(await log_ends.made_from(ended, ended.body))
 
     def _unstored(self, beginning: Beginning | None = None) -> Unstored:
         position = LogPosition(self.next_seq, self.upstream_next, self._valid_from)

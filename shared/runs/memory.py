@@ -10,6 +10,7 @@ from typing import Any
 from shared.core import blobs, keys, run_transitions
 from shared.runs.lease import Lease, Lost
 from shared.runs.log_writer import LogWriter
+from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.storage.store import CHILDREN_PER_PAGE
 from shared.storage.table_client import Entity
@@ -32,16 +33,16 @@ class RunCheckpoints:
         parts: dict[str, list[Entity]] = {}
         for row in await self._rows():
             parts.setdefault(keys.checkpoint_of(str(row["RowKey"])), []).append(row)
-        return [blobs.unpack(blobs.joined(rows)) for rows in parts.values()]
+        return [await off_loop.unpack(blobs.joined(rows)) for rows in parts.values()]
 
     async def save(self, checkpoint: dict[str, Any], token: str | None = None) -> None:
         """Save a checkpoint. If the run is lost, never return. Raise Oversized if it is over 2.5 MiB when packed.
 
         If `token` is given, it stops the work from now on.
         """
-        packed = blobs.pack(checkpoint)
-        await self._log.settle()  # the start of the work would replace the token
-        async with self._saving:
+        async with self._saving:  # also while it is packed, so that the order is that of the calls
+            packed = await off_loop.pack(checkpoint)
+            await self._log.settle()  # the start of the work would replace the token
             saved = self._lease.record.upstream.checkpoints
             try:
                 await self._lease.write(lambda current: run_transitions.save_checkpoint(current, saved, packed, token))
@@ -57,7 +58,7 @@ class RunCheckpoints:
         """Return the session that the previous response left, or None."""
         previous = self._lease.record.request.previous_id
         packed = await self._lease.insist(lambda: self._ports.store.session(previous)) if previous else None
-        session: dict[str, Any] | None = blobs.unpack(packed) if packed else None
+        session: dict[str, Any] | None = await off_loop.unpack(packed) if packed else None
         return session
 
     async def _rows(self) -> list[Entity]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from shared.core import blobs, run_transitions
+from shared.core import run_transitions
 from shared.core.alarms import Alarm
 from shared.core.blobs import Oversized
 from shared.core.errors import Conflict, StoreError, UpstreamOversized, UpstreamRefused
@@ -22,6 +22,7 @@ from shared.runs.consumer import Consumer
 from shared.runs.foreground_consumer import ForegroundConsumer
 from shared.runs.lease import Lease, Lost
 from shared.runs.log_writer import LogWriter
+from shared.runtime import off_loop
 from shared.runtime.broadcast import Broadcast
 from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports
@@ -42,7 +43,7 @@ async def drive_offered_run(ports: Ports, response_id: str, epoch: int) -> None:
     claimed = await claims.claim(ports, response_id, epoch)
     if claimed:
         record, alarm = claimed
-        request = blobs.unpack(await ports.store.request(response_id) or b"")
+        request = await off_loop.unpack(await ports.store.request(response_id) or b"")
         with tracing.under(record.trace):
             await Run(ports, record, alarm, request).drive()
 

@@ -16,7 +16,7 @@ class Limits:
     honours_keys: bool = False  # whether the upstream starts once per Idempotency-Key
     upstream_webhooks_enabled: bool = False  # whether the upstream announces its ends, so that polls are a safety net
     max_events: int = 1_000_000  # of the streams of one response, after which it is given up
-    watch: bool = True  # whether this process may work between its invocations
+    watch: bool = True  # whether a process may work between its invocations
     start_wait_s: float = 20.0  # how long a repeat waits for the first request, and a stream for the upstream
 
     @property
@@ -53,6 +53,7 @@ class Pace:
     stream_s: float = 1200.0  # the longest time that one answer streams, after which the client resumes
     begin_s: float = 15.0  # the longest wait of a foreground stream for its upstream, before the answer begins
     hold_s: float = 1200.0  # the longest time that one process holds a run whose upstream is a background one
+    renewal_s: float = 2.0  # this often a process looks which of its leases fire soon
     patience_s: float = 60.0  # how long a holder tries to reach the upstream before it releases the run for a while
 
 

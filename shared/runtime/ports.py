@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.contract.callers import Callers
+from shared.core.backoff import PollPace
 from shared.core.outcomes import Answer
-from shared.core.records import Target
+from shared.core.records import Record, Target
 from shared.runtime.background import BackgroundTasks
 from shared.runtime.clock import Clock
 from shared.runtime.config import Config
+from shared.runtime.leases import Leases
 from shared.runtime.local_runs import LocalRuns
-from shared.runtime.single_flight import InProgress, SingleFlight
-from shared.senders.admission import Admission
+from shared.runtime.single_flight import InProgress, SingleFlight, Turns
+from shared.runtime.watches import Watches
+from shared.senders.admission import Admission, Outlook
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.wakeups import Wakeups
@@ -30,6 +33,15 @@ class Sender(Protocol):
 
         Raises CircuitOpen if the circuit breaker of the host is open, and NoCapacity if no slot is free within
         `patience_s` seconds.
+        """
+
+    def host(self, address: str) -> str:
+        """Return the host that circuit breaker and bulkhead go by, or an empty string if attempts are never put off."""
+
+    def outlook(self, host: str, caller: str, *, first: bool) -> Outlook:
+        """Return what an attempt would meet now: an open circuit breaker, a long line for a slot, or neither.
+
+        This changes nothing. It is an estimate, because other attempts may come first.
         """
 
     async def vet(self, address: str) -> None:
@@ -49,7 +61,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last four fields hold what this process keeps between its invocations.
+    """What the flows act with. The last eight fields hold what this process keeps between its invocations.
 
     A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
     """
@@ -66,4 +78,8 @@ class Ports:
     polls: SingleFlight[Progress] = field(default_factory=SingleFlight)  # by id of the response
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
     local: LocalRuns = field(default_factory=LocalRuns)
-    recording: InProgress = field(default_factory=InProgress)  # attempts being recorded, by response and target
+    noting: InProgress = field(default_factory=InProgress)  # attempts being noted, by response and target
+    notes: Turns[Record] = field(default_factory=Turns)  # by id of the response
+    poll_pace: PollPace = field(default_factory=PollPace)  # how late the polls of each shard are
+    leases: Leases = field(default_factory=Leases)
+    watches: Watches = field(default_factory=Watches)

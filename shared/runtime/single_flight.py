@@ -1,8 +1,9 @@
 """Work that this process does at most once at a time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -60,3 +61,32 @@ class InProgress:
             yield
         finally:
             self._keys.discard(key)
+
+
+@dataclass
+class Turn(Generic[T]):
+    """The turn of one holder of a key. `left` is what the holder before has left, and what this one leaves."""
+
+    left: T | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    holders: int = 0
+
+
+class Turns(Generic[T]):
+    """Lets the holders of one key act one after the other."""
+
+    def __init__(self) -> None:
+        self._turns: dict[Hashable, Turn[T]] = {}
+
+    @asynccontextmanager
+    async def turn(self, key: Hashable) -> AsyncIterator[Turn[T]]:
+        """Wait for the other holders of the key that came before, and hold it. The last one forgets what was left."""
+        turn = self._turns.setdefault(key, Turn())
+        turn.holders += 1
+        try:
+            async with turn.lock:
+                yield turn
+        finally:
+            turn.holders -= 1
+            if not turn.holders:
+                del self._turns[key]

@@ -22,10 +22,15 @@ TransitionWithResult = Callable[[Record], tuple[ChangeSet | None, R]]
 
 
 async def update(
-    ports: Ports, record: Record | None, response_id: str, transition: Transition, held: Alarm | None = None
+    ports: Ports,
+    record: Record | None,
+    response_id: str,
+    transition: Transition,
+    held: Alarm | None = None,
+    write_id: str = "",
 ) -> Record | None:
     """Apply a transition that has no result, and return the record. See `apply`."""
-    record, _ = await apply(ports, record, response_id, lambda current: (transition(current), None), held)
+    record, _ = await apply(ports, record, response_id, lambda current: (transition(current), None), held, write_id)
     return record
 
 
@@ -35,12 +40,14 @@ async def apply(
     response_id: str,
     transition: TransitionWithResult[R],
     held: Alarm | None = None,
+    write_id: str = "",
 ) -> tuple[Record | None, R | None]:
     """Write what the transition decides about a record. If another write came first, read and decide again.
 
     `record` is the record as last read, or None if it was not read. `held` is an alarm that the caller owns. It is
     removed in the same transaction, or alone if there is nothing to write. Returns the record as it then is and the
-    transition's last result, or None and None if the record does not exist.
+    transition's last result, or None and None if the record does not exist. `write_id`, if it is given, is that of the
+    record if this writes it.
 
     Raises Conflict if another row that was to be removed is gone while the record is unchanged, or after ten tries.
     """
@@ -52,7 +59,7 @@ async def apply(
                 await ports.store.remove(held)
             return record, result
         try:
-            return await commit(ports, record, change.removing(held)), result
+            return await commit(ports, record, change.removing(held), write_id), result
         except Conflict as conflict:
             if conflict.gone and not (held and conflict.gone == held.key):
                 raise
@@ -61,16 +68,15 @@ async def apply(
     raise Conflict
 
 
-async def commit(ports: Ports, before: Record | None, change: ChangeSet) -> Record:
-    """Write a change set, emit its telemetry, and send the messages that it asks for.
+async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_id: str = "") -> Record:
+    """Write a change set, tell the watch of its response, emit its telemetry, and send the messages that it asks for.
 
     `before` is the record that it was decided from, or None for a new response. Returns the record as written. Raises
     as `Store.commit` does.
     """
-    record = await ports.store.commit(change)
+    record = await ports.store.commit(change, write_id)
+    ports.watches.note(record)
     lifecycle.record_transition(before, change, ports.upstreams.of(record.request.model).operation)
-    for alarm in change.deliver_now:
-        await ports.wakeups.deliver(alarm.key)
     for alarm in change.wake_for:
         await ports.wakeups.sweep(shard_of(alarm.id), alarm.due_ms)
     if change.offers_run:

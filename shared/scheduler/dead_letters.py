@@ -39,22 +39,23 @@ async def _drain_queue(ports: Ports, name: str) -> None:
 async def _handle(ports: Ports, name: str, letter: DeadLetter) -> None:
     """Act on a message and delete it. If the row of its response is unreadable, leave it, and go on with the others."""
     try:
-        await (_handle_request(ports, letter) if name == REQUESTS else _wake_shard(ports, name, letter))
+        await (_handle_request(ports, letter) if name == REQUESTS else _wake_shards(ports, name, letter))
     except UnreadableRow as error:
         _log.error("row.unreadable", extra={"message_id": letter.id, "reason": str(error)})
         return
     await ports.requests.delete(name + POISON, letter)
 
 
-async def _wake_shard(ports: Ports, name: str, letter: DeadLetter) -> None:
-    """Ask for a sweep of the shard that a hint is about."""
+async def _wake_shards(ports: Ports, name: str, letter: DeadLetter) -> None:
+    """Ask for a sweep of the shards that a hint is about."""
     try:
-        shard = HINTS[name].decode(letter.body or b"").shard
+        shards = HINTS[name].decode(letter.body or b"").shards
     except UnreadableMessage:
         _log.error("poison.unreadable", extra={"queue": name, "message_id": letter.id})
         return
-    _log.error("poison.rearmed", extra={"queue": name, "message_id": letter.id, "shard": shard})
-    await ports.wakeups.sweep(shard, ports.clock.now_ms())
+    _log.error("poison.rearmed", extra={"queue": name, "message_id": letter.id, "shards": shards})
+    for shard in shards:
+        await ports.wakeups.sweep(shard, ports.clock.now_ms())
 
 
 async def _handle_request(ports: Ports, letter: DeadLetter) -> None:

@@ -8,10 +8,11 @@ exception in a row ends the response in a way that reads nothing that could rais
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
 
 from shared.core import delivery_transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
-from shared.core.backoff import MAX_UNEXPECTED, poll_delay, retry_delay
+from shared.core.backoff import MAX_UNEXPECTED, retry_delay
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, UnreadableRow
 from shared.core.records import Record
@@ -20,6 +21,8 @@ from shared.lifecycle import cancellation, completion, endings, polling, retenti
 from shared.runs import claims
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import rearm, update
+from shared.storage.agenda import Agenda
+from shared.storage.messages import Wakeup
 from shared.storage.store import MOVES_PER_TRANSACTION
 from shared.telemetry import metrics, tracing
 from shared.telemetry.logs import logger
@@ -35,51 +38,91 @@ RETRY_AFTER_GIVING_UP_MS = 3_600_000
 AT_ONCE = 64
 
 
-async def sweep(ports: Ports, shard: str, at_s: int, until_s: int = 0) -> int:
+async def sweep(
+    ports: Ports, shard: str, at_s: int, until_s: int = 0, *, most: int = MAX_ALARMS, within_s: float = MAX_S
+) -> int:
     """Act on the alarms of a shard that are due by this process's clock, or by the wake-up's time if that is later.
 
-    Takes at most 500 alarms or 60 s, and sends a wake-up for what is left. Before `until_s`, it sends one even if
-    nothing was due. Both are unix seconds. Returns how many alarms it acted on.
+    Takes at most `most` alarms in `within_s` seconds, and sends a wake-up for what is left. Before `until_s`, it sends
+    one even if nothing was due. `at_s` and `until_s` are unix seconds. Returns how many alarms it acted on.
     """
     clock_ms = ports.clock.now_ms()
     now_ms = max(clock_ms, min(at_s * 1000, clock_ms + AHEAD_MAX_MS))
     if now_ms >= until_s * 1000:
         until_s = 0  # by now the next heartbeat has looked at the shard
-    due, bad = await ports.store.due(shard, now_ms, MAX_ALARMS)
-    for key in bad:
+    agenda = await ports.store.agenda(shard, now_ms, most)
+    for key in agenda.bad:
         _log.error("alarm.unreadable", extra={"key": key})
-    if not due and not bad and not until_s:
+    if not agenda.due and not agenda.bad and not until_s:
         return 0
+    first_poll_ms = next((alarm.due_ms for alarm in agenda.due if alarm.kind is Kind.POLL), None)
+    if first_poll_ms is not None:
+        ports.poll_pace.note(shard, clock_ms - first_poll_ms)
     async with asyncio.TaskGroup() as group:
-        actions = await _take(ports, shard, due, now_ms - clock_ms, group)
-        if actions:
-            await asyncio.wait(actions, timeout=WAKE_AFTER_S)
-        more = len(actions) < len(due) or len(due) + len(bad) == MAX_ALARMS
-        await _wake_next(ports, shard, now_ms, until_s, more=more)
-    return len(actions)
+        taken = _Taken(ports.clock.elapsed_s() + within_s)
+        await _take(ports, shard, agenda.due, now_ms - clock_ms, group, taken)
+        if taken.actions:
+            await asyncio.wait(taken.actions, timeout=WAKE_AFTER_S)
+        if (due_ms := _next_due(ports, agenda, taken)) is not None:
+            is_alone = len(agenda.due) > MOVES_PER_TRANSACTION
+            await ports.wakeups.sweep(shard, due_ms, until_s, is_alone=is_alone)
+    return len(taken.actions)
+
+
+async def sweep_shards(ports: Ports, wakeup: Wakeup, *, most: int = MAX_ALARMS, within_s: float = MAX_S) -> int:
+    """Sweep each shard of a wake-up as `sweep` does, and return how many alarms were acted on.
+
+    What fails in one shard stops no other. A failure of storage is only logged, because the heartbeat finds what is
+    due. Raises the first other exception, when all sweeps have ended.
+    """
+    sweeps = (sweep(ports, shard, wakeup.at_s, wakeup.until_s, most=most, within_s=within_s) for shard in wakeup.shards)
+    results = await asyncio.gather(*sweeps, return_exceptions=True)
+    for shard, result in zip(wakeup.shards, results, strict=True):
+        if isinstance(result, StoreError):
+            _log.warning("sweep.storage_failed", extra={"shard": shard})
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, StoreError):
+            raise result
+    return sum(result for result in results if isinstance(result, int))
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What a sweep has taken: the actions that it began, and their alarms as they were moved."""
+
+    until_s: float  # when it takes no more, by the monotonic clock
+    actions: list[asyncio.Task[None]] = field(default_factory=list)
+    moved: list[Alarm] = field(default_factory=list)
+    is_cut_short: bool = False  # alarms that are due were left
 
 
 async def _take(
-    ports: Ports, shard: str, due: Sequence[Alarm], ahead_ms: int, group: asyncio.TaskGroup
-) -> list[asyncio.Task[None]]:
+    ports: Ports, shard: str, alarms: Sequence[Alarm], ahead_ms: int, group: asyncio.TaskGroup, taken: _Taken
+) -> None:
     """Move alarms and act on them, a transaction at a time, as many at once as can be acted on within their lease.
 
-    Alarms for which there is no room within a minute are not touched. They stay due, and no attempt is counted.
+    Polls come after the other kinds. Alarms for which there is no room in time are not touched. They stay due, and no
+    attempt is counted.
     """
-    until_s, actions = ports.clock.elapsed_s() + MAX_S, list[asyncio.Task[None]]()
+    due = sorted(alarms, key=lambda alarm: alarm.kind is Kind.POLL)
     for start in range(0, len(due), MOVES_PER_TRANSACTION):
-        if not await _has_room(ports, actions, until_s):
+        if not await _has_room(ports, taken.actions, taken.until_s):
+            taken.is_cut_short = True
             break
         now_ms = ports.clock.now_ms() + ahead_ms
         batch = due[start : start + MOVES_PER_TRANSACTION]
         try:
-            moved = await ports.store.move(shard, [(alarm, _next(ports, alarm, now_ms)) for alarm in batch])
+            moves = [_next(ports, alarm, now_ms) for alarm in batch]
+            moved = await ports.store.move(shard, [(move.alarm, move.to) for move in moves])
         except StoreError:
             _log.warning("sweep.cut_short", extra={"shard": shard})
+            taken.is_cut_short = True
             break
-        _measure_lag(batch, moved, now_ms - ahead_ms)
-        actions += [group.create_task(_act_safely(ports, alarm, now_ms)) for alarm in moved]
-    return actions
+        put_off = {move.to.key for move in moves if move.is_put_off}
+        claimed = [alarm for alarm in moved if alarm.key not in put_off]
+        _measure_lag(batch, claimed, now_ms - ahead_ms)
+        taken.moved += moved
+        taken.actions += [group.create_task(_act_safely(ports, alarm, now_ms)) for alarm in claimed]
 
 
 def _measure_lag(due: Sequence[Alarm], moved: Sequence[Alarm], now_ms: int) -> None:
@@ -100,26 +143,43 @@ async def _has_room(ports: Ports, actions: Sequence[asyncio.Task[None]], until_s
     return False
 
 
-def _next(ports: Ports, alarm: Alarm, now_ms: int) -> Alarm:
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """The move of an alarm. One that is put off is not acted on, and its attempt is not counted."""
+
+    alarm: Alarm
+    to: Alarm
+    is_put_off: bool = False
+
+
+def _next(ports: Ports, alarm: Alarm, now_ms: int) -> _Move:
+    """Return the move of an alarm that is due: to the end of its lease, or to the time until which it is put off."""
+    if alarm.kind is Kind.DELIVER and (later_ms := attempts.put_off_alarm(ports, alarm)):
+        return _Move(alarm, alarm.moved(later_ms), is_put_off=True)
+    return _Move(alarm, _leased(ports, alarm, now_ms))
+
+
+def _leased(ports: Ports, alarm: Alarm, now_ms: int) -> Alarm:
     """Return the alarm as it is moved before it is acted on, with its attempt counted."""
     if alarm.kind is not Kind.POLL:
         counted = alarm.counted + (alarm.kind is Kind.START)  # the try that this move precedes
         return alarm.moved(now_ms + LEASE_MS[alarm.kind], attempt=alarm.attempt + 1, counted=counted)
-    delay_ms = poll_delay(now_ms - alarm.born_ms, ports.random, ports.config.limits.poll_min_ms)
+    delay_ms = polling.next_wait(ports, alarm, now_ms)
     if alarm.attempt + 1 >= polling.CHECKED_ATTEMPT:
         delay_ms = max(delay_ms, LEASE_MS[Kind.POLL])  # a checked poll sets the count back, so it must own the alarm
-    reads = now_ms - alarm.read_ms >= READ_EVERY_MS
+    reads = now_ms + delay_ms - alarm.read_ms > READ_EVERY_MS  # the next poll would be too late for it
     return alarm.moved(now_ms + delay_ms, attempt=alarm.attempt + 1, read_ms=now_ms if reads else alarm.read_ms)
 
 
-async def _wake_next(ports: Ports, shard: str, now_ms: int, until_s: int, *, more: bool) -> None:
-    """Send a wake-up for the first alarm after those that were due. Unreadable due rows stay there and are skipped."""
-    try:
-        due_ms = ports.clock.now_ms() if more else await ports.store.first_due(shard, now_ms)
-    except StoreError:
-        return  # the heartbeat finds it
-    if due_ms is not None:
-        await ports.wakeups.sweep(shard, due_ms, until_s)
+def _next_due(ports: Ports, agenda: Agenda, taken: _Taken) -> int | None:
+    """Return when the first alarm is due of which this sweep knows, in unix milliseconds, or None.
+
+    That is now if due ones were left. The moved ones count as long as this process has not removed them since.
+    """
+    if taken.is_cut_short:
+        return ports.clock.now_ms()
+    standing = [alarm.due_ms for alarm in taken.moved if alarm.key not in ports.store.removed]
+    return min(standing if agenda.next_ms is None else [agenda.next_ms, *standing], default=None)
 
 
 # Acting on one alarm

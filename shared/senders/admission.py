@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-from shared.core.outcomes import Answer
+from shared.core.outcomes import Answer, SendError
 from shared.senders.bulkhead import Bulkhead
 from shared.senders.circuit_breaker import BreakerKey, CircuitBreakers
 from shared.telemetry.logs import logger
@@ -28,6 +29,20 @@ class Admission:
     answer: Answer | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What an attempt would meet that came now.
+
+    `open_until_ms` is the time until which the circuit breaker is open, in unix milliseconds, or 0. `is_long` is true
+    if the line for a slot is so long that the attempt would probably not begin within 4 s. `is_free` is true if the
+    attempt would not wait.
+    """
+
+    open_until_ms: int
+    is_long: bool
+    is_free: bool = False
+
+
 class AdmissionControl:
     """Admits attempts to the hosts of callbacks."""
 
@@ -47,10 +62,22 @@ class AdmissionControl:
             raise CircuitOpen(until_ms)
         admission = Admission()
         try:
-            async with (self._firsts if first else self._retries).slot(key.host, patience_s):
-                yield admission
+            async with self._bulkhead(first=first).slot(key.host, patience_s, caller=key.caller) as held:
+                try:
+                    yield admission
+                finally:
+                    held.has_answered = _shows_the_host(admission.answer)
         finally:
             self._learn(key, admission.answer)
+
+    def outlook(self, key: BreakerKey, *, first: bool) -> Outlook:
+        """Return what an attempt would meet now. This changes nothing: no probe is taken, and nothing waits."""
+        bulkhead = self._bulkhead(first=first)
+        until_ms = self.breakers.until_ms(key, self._now_ms())
+        return Outlook(until_ms, bulkhead.is_long(key.host), bulkhead.is_free(key.host))
+
+    def _bulkhead(self, *, first: bool) -> Bulkhead:
+        return self._firsts if first else self._retries
 
     def _learn(self, key: BreakerKey, answer: Answer | None) -> None:
         failed = answer.host_failed if answer else None
@@ -59,3 +86,7 @@ class AdmissionControl:
         elif until_ms := self.breakers.record(key, self._now_ms(), failed=failed):
             seconds = (until_ms - self._now_ms()) // 1000
             _log.warning("breaker.opened", extra={"caller": key.caller, "host": key.host, "seconds": seconds})
+
+
+def _shows_the_host(answer: Answer | None) -> bool:
+    return answer is not None and answer.error is not SendError.TIMEOUT

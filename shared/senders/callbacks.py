@@ -20,7 +20,7 @@ from dataclasses import KW_ONLY, dataclass, field
 import httpcore
 
 from shared.core.outcomes import Answer, SendError
-from shared.senders.admission import MAX_FIRSTS, MAX_RETRIES, Admission, AdmissionControl
+from shared.senders.admission import MAX_FIRSTS, MAX_RETRIES, Admission, AdmissionControl, Outlook
 from shared.senders.circuit_breaker import BreakerKey
 from shared.senders.pinned_dialer import PinnedDialer, ResolutionFailed, Resolve, system_resolve
 from shared.senders.url_policy import PORTS, CallbackUrlRefused, CheckedUrl, check_addresses, check_url, is_address
@@ -94,8 +94,19 @@ class CallbackSender:
         self, address: str, caller: str, *, first: bool, patience_s: float
     ) -> AbstractAsyncContextManager[Admission]:
         """Hold the right to make one attempt, as `AdmissionControl.admit`. Raises CircuitOpen or NoCapacity."""
-        key = BreakerKey(caller, self._host(address))
+        key = BreakerKey(caller, self.host(address))
         return self._admission.admit(key, first=first, patience_s=patience_s)
+
+    def host(self, address: str) -> str:
+        """Return the host of a URL, or an empty string if it is refused, because nothing will be sent to it."""
+        try:
+            return self._check(address).host
+        except CallbackUrlRefused:
+            return ""
+
+    def outlook(self, host: str, caller: str, *, first: bool) -> Outlook:
+        """Return what an attempt would meet now, as `AdmissionControl.outlook`."""
+        return self._admission.outlook(BreakerKey(caller, host), first=first)
 
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
@@ -137,12 +148,6 @@ class CallbackSender:
         except OSError:
             return True
         return bool(answers)
-
-    def _host(self, url: str) -> str:
-        try:
-            return self._check(url).host
-        except CallbackUrlRefused:
-            return ""  # nothing will be sent to it
 
     async def _exchange(self, url: CheckedUrl, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
         loop = asyncio.get_running_loop()

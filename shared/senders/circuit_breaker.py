@@ -20,6 +20,7 @@ OPEN_MS = 30_000
 OPEN_MAX_MS = 900_000
 PROBE_MS = 30_000  # a probe whose outcome is not recorded by then is given up, and another one is made
 MAX_KNOWN = 10_000
+_SECOND_MS = 1_000
 
 
 class BreakerKey(NamedTuple):
@@ -29,24 +30,40 @@ class BreakerKey(NamedTuple):
     host: str
 
 
+@dataclass(slots=True)
+class _Second:
+    """The attempts of one second: when it began in unix milliseconds, how many ended, and how many of them failed."""
+
+    at_ms: int
+    made: int = 0
+    failed: int = 0
+
+
 @dataclass
 class _Breaker:
     in_a_row: int = 0
-    recent: deque[tuple[int, bool]] = field(default_factory=deque)  # the time, and whether the attempt failed
+    recent: deque[_Second] = field(default_factory=deque)
+    made: int = 0  # attempts in `recent`
+    failed: int = 0  # those of them that failed
     opened: int = 0  # times in a row, or 0 if it is closed
     until_ms: int = 0
     probe_until_ms: int = 0
 
     def count(self, now_ms: int, *, failed: bool) -> None:
         self.in_a_row = self.in_a_row + 1 if failed else 0
-        self.recent.append((now_ms, failed))
-        while self.recent[0][0] <= now_ms - WINDOW_MS:
-            self.recent.popleft()
+        if not self.recent or self.recent[-1].at_ms + _SECOND_MS <= now_ms:
+            self.recent.append(_Second(now_ms))
+        second = self.recent[-1]
+        second.made, self.made = second.made + 1, self.made + 1
+        second.failed, self.failed = second.failed + failed, self.failed + failed
+        while self.recent[0].at_ms <= now_ms - WINDOW_MS:
+            old = self.recent.popleft()
+            self.made -= old.made
+            self.failed -= old.failed
 
     @property
     def is_bad(self) -> bool:
-        failed = sum(failed for _, failed in self.recent)
-        in_window = len(self.recent) >= WINDOW_MIN and failed >= WINDOW_SHARE * len(self.recent)
+        in_window = self.made >= WINDOW_MIN and self.failed >= WINDOW_SHARE * self.made
         return self.in_a_row >= FAILURES_IN_A_ROW or in_window
 
     def trip(self, now_ms: int) -> None:
@@ -66,13 +83,20 @@ class CircuitBreakers:
 
         After a 0 the caller must `record` the outcome, or `release` the breaker if nothing was sent.
         """
+        if until_ms := self.until_ms(key, now_ms):
+            return until_ms
+        breaker = self._known.get(key)
+        if breaker and breaker.opened:
+            breaker.probe_until_ms = now_ms + PROBE_MS
+        return 0
+
+    def until_ms(self, key: BreakerKey, now_ms: int) -> int:
+        """Return what `admit` would return, without admitting anything: no probe is taken."""
         breaker = self._known.get(key)
         if breaker is None or not breaker.opened:
             return 0
-        if (wait_ms := max(breaker.until_ms, breaker.probe_until_ms)) > now_ms:
-            return wait_ms
-        breaker.probe_until_ms = now_ms + PROBE_MS
-        return 0
+        until_ms = max(breaker.until_ms, breaker.probe_until_ms)
+        return until_ms if until_ms > now_ms else 0
 
     def record(self, key: BreakerKey, now_ms: int, *, failed: bool) -> int:
         """Count an outcome. Returns the time until which this has opened the breaker, or 0 if it has not."""

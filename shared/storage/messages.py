@@ -1,6 +1,6 @@
 """The messages of our own queues: what they contain, and how they are encoded and decoded.
 
-    nudges       {"shard": "a", "at": 1800000000, "until": 1800000060}     Wakeup
+    nudges       {"shards": "0a", "at": 1800000000, "until": 1800000060}   Wakeup
     deliveries   {"alarm": "alarm|..."}                                    DeliverNow
     runs         {"response": "resp_...", "epoch": 2}                      RunOffer
     requests     {"request": {...}, "reply_to": ..., ...}                  QueuedRequest
@@ -42,27 +42,34 @@ MAX_UNREAD = 8_192  # characters that are kept of a message that cannot be read
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """A hint to sweep a shard at a time. Times are unix seconds.
+    """A hint to sweep one or more shards at a time. Times are unix seconds.
 
-    Before `until_s` the sweep sends another wake-up even if nothing was due.
+    Before `until_s` each sweep sends another wake-up even if nothing was due. Earlier releases named one shard in the
+    member `shard`. Their messages are still read.
     """
 
-    shard: str
+    shards: str  # one hex digit for each, in order
     at_s: int
     until_s: int = 0
 
     def encode(self) -> bytes:
         """Return the message as JSON."""
         until = {"until": self.until_s} if self.until_s else {}
-        return orjson.dumps({"shard": self.shard, "at": self.at_s, **until})
+        return orjson.dumps({"shards": self.shards, "at": self.at_s, **until})
 
     @classmethod
     def decode(cls, body: bytes) -> "Wakeup":
         """Return the wake-up in a message. Raises UnreadableMessage."""
         match {"until": 0} | _object(body):
+            case {"shards": str(shards), "at": int(at_s), "until": int(until_s)} if _are_shards(shards):
+                return cls(shards, at_s, until_s)
             case {"shard": str(shard), "at": int(at_s), "until": int(until_s)} if len(shard) == 1 and shard in SHARDS:
                 return cls(shard, at_s, until_s)
-        raise UnreadableMessage("not a shard and a time", body)
+        raise UnreadableMessage("not shards and a time", body)
+
+
+def _are_shards(text: str) -> bool:
+    return bool(text) and set(text) <= set(SHARDS) and len(set(text)) == len(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class DeliverNow:
     alarm_key: str
 
     @property
-    def shard(self) -> str:
+    def shards(self) -> str:
         """The shard of the alarm."""
         return shard_of(alarm_of(self.alarm_key).id)
 
@@ -98,7 +105,7 @@ class RunOffer:
     epoch: int
 
     @property
-    def shard(self) -> str:
+    def shards(self) -> str:
         """The shard of the response."""
         return shard_of(self.id)
 
@@ -119,7 +126,7 @@ class RunOffer:
 
 
 HINTS: dict[str, type[Wakeup | DeliverNow | RunOffer]] = {WAKEUPS: Wakeup, DELIVERIES: DeliverNow, RUNS: RunOffer}
-"""The queues whose messages are only hints. Each message names a shard, and a sweep of that shard finds what is due."""
+"""The queues whose messages are only hints. Each message names shards, and sweeps of these find what is due."""
 
 
 @dataclass(frozen=True, slots=True)

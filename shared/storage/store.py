@@ -7,21 +7,23 @@ it has our `write_id`, the write succeeded. Otherwise another write came first.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError
 
 from shared.core import blobs, keys
-from shared.core.alarms import Alarm, alarm_of
+from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreUnavailable, UnreadableRow
 from shared.core.ids import shard_of, tag
 from shared.core.outcomes import AttemptEntry
 from shared.core.records import Record
 from shared.storage import codec, operations
+from shared.storage.agenda import Agenda, RemovedAlarms, first_due, read_agenda
 from shared.storage.faults import reaching
-from shared.storage.table_client import Entity
+from shared.storage.table_client import Entity, Table
 from shared.storage.table_reader import TableReader
 from shared.storage.transactions import DEADLINE_S, TransactionFailed, submit
 from shared.telemetry.logs import logger
@@ -39,13 +41,14 @@ _log = logger(__name__)
 class Store(TableReader):
     """Records, the rows beside them, and their alarms. Every method raises StoreUnavailable if storage fails."""
 
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
+        self.removed = RemovedAlarms()
+
     async def prepare(self) -> None:
-        """Create the table if it does not exist."""
+        """Create the table if it does not exist. A write does so too."""
         async with reaching(DEADLINE_S):
-            try:
-                await self._table.create_table()
-            except ResourceExistsError:
-                return
+            await self._table.create()
 
     async def missing(self) -> list[str]:
         """Return the name of the table if it does not exist. Raises StoreUnavailable if it does not answer."""
@@ -71,52 +74,40 @@ class Store(TableReader):
         facts, body, write_id = row.get("facts", ""), row.get("body", b""), row.get("write_id", "")
         return codec.decode_record(facts, body=body, write_id=write_id, etag=row.etag)
 
-    async def commit(self, change: ChangeSet) -> Record:
-        """Write a change set and return the record as it is now.
+    async def commit(self, change: ChangeSet, write_id: str = "") -> Record:
+        """Write a change set and return the record as it is now. `write_id` is new, or empty for one made here.
 
         Raises Conflict if the record, or an alarm to remove, is not as the change set assumed. Raises StoreUnavailable
         if storage did not answer three times.
         """
-        write_id = uuid4().hex
+        write_id = write_id or uuid4().hex
         sent, row_keys = operations.of_change_set(change, write_id)
         for _ in range(_TRIES):
             try:
-                results = await submit(self._table, sent)
+                etag: str = (await submit(self._table, sent))[0]["etag"]
             except TransactionFailed as failed:
                 there = await self._written(change.record.id)
-                if there and there["write_id"] == write_id:
-                    return replace(change.record, write_id=write_id, etag=there.etag)
-                if failed.index is not None:
-                    raise failed.meaning(row_keys) from failed
-            else:
-                return replace(change.record, write_id=write_id, etag=results[0]["etag"])
+                if there is None or there["write_id"] != write_id:
+                    if failed.index is not None:
+                        raise failed.meaning(row_keys) from failed
+                    continue
+                etag = there.etag
+            self.removed.add(change.alarms_out)
+            return replace(change.record, write_id=write_id, etag=etag)
         raise StoreUnavailable
 
     # Alarms
 
-    async def due(self, shard: str, until_ms: int, limit: int) -> tuple[list[Alarm], list[str]]:
-        """Return the alarms of a shard that are due at `until_ms`, earliest first, and the keys of unreadable ones.
+    async def agenda(self, shard: str, now_ms: int, limit: int) -> Agenda:
+        """Return the alarms of a shard that are due at `now_ms`, in unix milliseconds, and when the next one is due.
 
-        At most `limit` rows are read. Times are unix milliseconds.
+        At most `limit` alarms are returned.
         """
-        found, bad = [], []
-        for row in await self._rows(shard, keys.ALARMS, keys.alarms_until(until_ms), limit):
-            try:
-                found.append(codec.decode_alarm(row["RowKey"], row.get("facts", ""), row.etag))
-            except UnreadableRow:
-                bad.append(row["RowKey"])
-        return found, bad
+        return await read_agenda(partial(self._rows, shard), now_ms, limit)
 
-    async def first_due(self, shard: str, after_ms: int = 0) -> int | None:
-        """Return the due time of the first alarm of a shard after `after_ms`, or None. Times are unix milliseconds."""
-        first = keys.alarms_until(after_ms)
-        while rows := await self._rows(shard, first, keys.ALARMS + keys.END, 1, select=("RowKey",)):
-            key = rows[0]["RowKey"]
-            try:
-                return alarm_of(key).due_ms
-            except ValueError:
-                first = key + keys.AFTER  # skip a row that is not an alarm
-        return None
+    async def first_due(self, shard: str) -> int | None:
+        """Return when the first alarm of a shard is due, in unix milliseconds, or None."""
+        return await first_due(partial(self._rows, shard, select=("RowKey",)))
 
     async def move(self, shard: str, moves: Sequence[tuple[Alarm, Alarm]]) -> list[Alarm]:
         """Move alarms, up to 50 in a transaction, and return those whose move was committed, as they are now.
@@ -139,6 +130,7 @@ class Store(TableReader):
             except TransactionFailed as failed:
                 there = await self._row(shard, batch[0][1].key)
                 if there and there["write_id"] == write_id:
+                    self.removed.move(batch)
                     return [new for _, new in batch]
                 if failed.index is None:
                     unanswered += 1
@@ -146,6 +138,7 @@ class Store(TableReader):
                 del batch[failed.index // 2]
                 batch = await self._still_there(shard, batch)
             else:
+                self.removed.move(batch)
                 etags = [result["etag"] for result in results[1::2]]
                 return [replace(new, etag=etag) for (_, new), etag in zip(batch, etags, strict=True)]
         if batch:
@@ -163,6 +156,7 @@ class Store(TableReader):
     async def remove(self, alarm: Alarm) -> None:
         """Remove an alarm whose key the caller owns. It is not an error if the alarm is gone."""
         await self.discard(alarm.id, alarm.key)
+        self.removed.add([alarm.key])
 
     # Beside a record
 
@@ -222,6 +216,7 @@ class Store(TableReader):
             if await self._written(record.id) is None:
                 return True
             raise failed.meaning([one[1]["RowKey"] for one in sent]) from failed
+        self.removed.add([alarm_key])
         return True
 
     # Rows without a record

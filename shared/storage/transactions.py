@@ -8,7 +8,7 @@ from azure.core.exceptions import AzureError
 from azure.data.tables import TableTransactionError
 
 from shared.core.errors import Conflict, StoreError, StoreUnavailable
-from shared.storage.table_client import Table
+from shared.storage.table_client import Table, error_code
 
 DEADLINE_S = 20.0
 _LOST = frozenset({404, 409, 412})  # the row is missing, exists already, or has changed
@@ -36,13 +36,24 @@ class TransactionFailed(Exception):
 async def submit(table: Table, operations: list[Any]) -> Sequence[Any]:
     """Send a transaction and return the result of each operation, in order. Raises TransactionFailed.
 
-    The deadline is 20 s. A result has the new ETag as `etag`.
+    If the table does not exist, it is created, and the transaction is sent again. The deadline is 20 s. A result has
+    the new ETag as `etag`.
     """
     try:
         async with asyncio.timeout(DEADLINE_S):
-            return await table.submit_transaction(operations)
+            return await _submit_or_create(table, operations)
     except TableTransactionError as error:
-        known = error.status_code in _LOST
+        known = error.status_code in _LOST and not error_code(error).startswith("Table")
         raise TransactionFailed(error.index if known else None, error.status_code) from error
     except (AzureError, TimeoutError) as error:
         raise TransactionFailed(None, None) from error
+
+
+async def _submit_or_create(table: Table, operations: list[Any]) -> Sequence[Any]:
+    try:
+        return await table.submit_transaction(operations)
+    except TableTransactionError as error:
+        if error_code(error) != "TableNotFound":
+            raise
+    await table.create()
+    return await table.submit_transaction(operations)

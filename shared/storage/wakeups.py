@@ -2,9 +2,13 @@
 
 A hint is never the truth. It may be lost, repeated or late.
 
-A wake-up names a shard and the due time of an alarm, rounded up to the second, because queue delays are whole seconds.
+A wake-up names shards and the due time of an alarm, rounded up to the second, because queue delays are whole seconds.
 If the alarm is due in a minute or more, no wake-up is sent. An invisible message would make the platform scale out, and
 the heartbeat finds the alarm later.
+
+The wake-ups for one second that a process decides on within 50 ms are one message. Each message costs the platform an
+invocation, and storage three requests. A shard in which much is due has messages of its own, because otherwise one
+instance would sweep for all. A process that ends within the 50 ms loses what it has gathered, as a queue may lose it.
 
 A wake-up that finds nothing due sends no other, so the wake-ups of many processes merge. Only those of the heartbeat
 continue until the next heartbeat. The first alarm of a shard is often a lease that disappears before it is due. The
@@ -12,11 +16,12 @@ alarm behind it may have been left by a process that crashed, and then no wake-u
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.core.errors import StoreUnavailable
-from shared.storage.messages import DELIVERIES, RUNS, WAKEUPS, DeliverNow, RunOffer, Wakeup
+from shared.storage.messages import RUNS, WAKEUPS, RunOffer, Wakeup
 from shared.storage.queues import create_queue, queue_exists, send_message
 from shared.telemetry.logs import logger
 
@@ -24,22 +29,37 @@ if TYPE_CHECKING:  # its import is slow: shared/bootstrap.py
     from azure.storage.queue.aio import QueueClient
 
 DELAY_MAX_S = 59
+GATHER_S = 0.05
 _REMEMBERED = 2_000
 
 _log = logger(__name__)
 
 
+class _Asked(NamedTuple):
+    """A wake-up that was asked for. Times are unix seconds."""
+
+    shard: str
+    at_s: int
+    until_s: int
+    is_alone: bool
+
+
 class Wakeups:
     """Sends hints. Sending never raises, because what a hint says is in the table as well."""
 
-    def __init__(self, queues: Mapping[str, "QueueClient"], now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, queues: Mapping[str, "QueueClient"], now_ms: Callable[[], int], *, gather_s: float = GATHER_S
+    ) -> None:
         """Take the clients of the queues `nudges`, `deliveries` and `runs`, by name, and the clock.
 
-        `now_ms` returns unix milliseconds.
+        `now_ms` returns unix milliseconds. Wake-ups are gathered for `gather_s` seconds. With 0, each is sent at once.
         """
         self._queues = queues
         self._now_ms = now_ms
+        self._gather_s = gather_s
         self._sent: dict[tuple[str, int], int] = {}  # the `until_s` of each wake-up, by shard and second
+        self._gathered: list[_Asked] = []
+        self._flushes: set[asyncio.Task[None]] = set()
 
     async def prepare(self) -> None:
         """Create the queues that do not exist. Raises StoreUnavailable."""
@@ -51,26 +71,57 @@ class Wakeups:
         return [name for name, exists in zip(self._queues, found, strict=True) if not exists]
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Send what was gathered, and close the connections."""
+        await asyncio.gather(*self._flushes)
         for queue in self._queues.values():
             await queue.close()
 
-    async def sweep(self, shard: str, due_ms: int, until_s: int = 0) -> None:
+    async def sweep(self, shard: str, due_ms: int, until_s: int = 0, *, is_alone: bool = False) -> None:
         """Ask for a sweep of the shard when an alarm with this due time is due, if that is within a minute.
 
         `due_ms` is unix milliseconds. Before `until_s`, in unix seconds, the sweep sends another wake-up for the next
-        alarm of the shard even if it finds nothing due.
+        alarm of the shard even if it finds nothing due. The message may be sent a little later, with those for other
+        shards, unless `is_alone` is set.
         """
         at_s = -(-due_ms // 1000)
-        delay_s = max(0, (at_s * 1000 - self._now_ms()) // 1000)
+        delay_s = self._delay_s(at_s)
         if delay_s > DELAY_MAX_S or self._is_sent(shard, at_s, until_s, delay_s):
             return
-        if not await self._send(WAKEUPS, Wakeup(shard, at_s, until_s).encode(), delay_s):
-            self._sent.pop((shard, at_s), None)  # the next call tries again
+        asked = _Asked(shard, at_s, until_s, is_alone)
+        if not self._gather_s:
+            await self._send_all([asked])
+            return
+        self._gathered.append(asked)
+        if len(self._gathered) == 1:  # of no request's trace, because the message is about those of many
+            flush = asyncio.get_running_loop().create_task(self._flush(), context=Context())
+            self._flushes.add(flush)
+            flush.add_done_callback(self._flushes.discard)
 
-    async def deliver(self, alarm_key: str) -> None:
-        """Ask for the delivery attempt of an alarm at once."""
-        await self._send(DELIVERIES, DeliverNow(alarm_key).encode(), 0)
+    async def _flush(self) -> None:
+        await asyncio.sleep(self._gather_s)
+        gathered, self._gathered = self._gathered, []
+        await self._send_all(gathered)
+
+    async def _send_all(self, gathered: Iterable[_Asked]) -> None:
+        """Send wake-ups, those for one second in one message. All that are due now are for one second, too."""
+        messages: dict[tuple[int, int, str], list[_Asked]] = {}
+        for asked in _merged(gathered):
+            second = asked.at_s if self._delay_s(asked.at_s) else 0
+            messages.setdefault((second, asked.until_s, asked.shard if asked.is_alone else ""), []).append(asked)
+        await asyncio.gather(*map(self._send_one, messages.values()))
+
+    async def _send_one(self, asked: list[_Asked]) -> None:
+        at_s = max(one.at_s for one in asked)
+        shards = "".join(sorted({one.shard for one in asked}))
+        if await self._send(
+            WAKEUPS, Wakeup(shards, at_s, asked[0].until_s).encode(), min(self._delay_s(at_s), DELAY_MAX_S)
+        ):
+            return
+        for one in asked:
+            self._sent.pop((one.shard, one.at_s), None)  # the next call tries again
+
+    def _delay_s(self, at_s: int) -> int:
+        return max(0, (at_s * 1000 - self._now_ms()) // 1000)
 
     async def offer(self, response_id: str, epoch: int) -> None:
         """Offer the run of a response to a new holder, for this epoch."""
@@ -98,3 +149,13 @@ class Wakeups:
             _log.warning("nudge.lost", extra={"queue": name, "error": type(cause).__name__})
             return False
         return True
+
+
+def _merged(gathered: Iterable[_Asked]) -> Iterable[_Asked]:
+    """Return one wake-up for each shard and second, with the latest `until_s`. It is alone if any of them is."""
+    found: dict[tuple[str, int], _Asked] = {}
+    for asked in gathered:
+        known = found.get((asked.shard, asked.at_s), asked)
+        until_s, is_alone = max(known.until_s, asked.until_s), known.is_alone or asked.is_alone
+        found[asked.shard, asked.at_s] = _Asked(asked.shard, asked.at_s, until_s, is_alone)
+    return found.values()

@@ -36,7 +36,7 @@ def ticked(*, is_past_due: bool) -> Json:
 
 
 def test_a_request_by_queue_is_answered_by_queue(running: Running) -> None:
-    """Separate queue functions accept the request, sweep its alarms and deliver the answer. None of this uses HTTP."""
+    """A queue function accepts the request. Its process watches the response and sends the answer, without HTTP."""
     with closing(QueueClient.from_connection_string(running.account, REPLIES)) as replies:
         replies.create_queue()
     ask = {"request": {"model": "sim-1s", "input": "One. Two."}, "reply_to": REPLIES, "correlation_id": "7"}
@@ -44,7 +44,7 @@ def test_a_request_by_queue_is_answered_by_queue(running: Running) -> None:
     (text,) = await_texts(running.account, REPLIES, 1)
     event = json.loads(base64.b64decode(text))
     assert (event["correlation_id"], event["type"], event["data"]["status"]) == ("7", "response.completed", "completed")
-    assert wait_for(lambda: {"take_request", "sweep", "deliver"} <= {*running.queues.begun}, FINISHED_S)
+    assert wait_for(lambda: {"take_request"} <= {*running.queues.begun}, FINISHED_S)
 
 
 @pytest.mark.parametrize("name", QUEUES)

@@ -68,7 +68,7 @@ def host(project: Project) -> Iterator[str]:
         "newBatchThreshold": 16,
         "maxDequeueCount": 5,
         "visibilityTimeout": "00:00:05",
-        "maxPollingInterval": "00:00:00.250",
+        "maxPollingInterval": "00:00:01",
         "messageEncoding": "base64",
     }
     for name, value in queues.items():

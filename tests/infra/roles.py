@@ -26,7 +26,7 @@ PLATFORM = {
 }
 # The clients that the code creates, by class name, and the role that each one needs.
 CLIENTS = {
-    "QueueServiceClient": ("Storage Queue Data Contributor", "storage"),
+    "Queues": ("Storage Queue Data Contributor", "storage"),
     "Table": ("Storage Table Data Contributor", "storage"),
     "get_bearer_token_provider": ("Cognitive Services OpenAI User", "model"),
     "BlobServiceClient": ("Storage Blob Data Owner", "storage"),

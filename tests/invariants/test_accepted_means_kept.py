@@ -4,7 +4,9 @@ import pytest
 
 from shared.core.states import Status
 from shared.engine import Engine
+from shared.runtime.watches import Watches
 from tests.invariants.lives import Life
+from tests.support.conditions import until
 from tests.support.crash_points import CrashPoint, crash_points
 from tests.support.stage import Stage
 
@@ -32,6 +34,32 @@ async def test_a_crash_at_any_write_keeps_what_was_accepted(stage: Stage, honour
     assert max(point.write for point in points) >= 6
     started = {one.id: stage.upstream.begun[one.id] for one in lives.values()}
     assert max(started.values()) == (1 if honours_keys else 2)
+
+
+async def test_a_crash_at_any_write_of_a_watch_keeps_what_was_accepted(stage: Stage) -> None:
+    """The process that started the response polls it and dies at a write. Its lease brings the response to its end."""
+    stage.watch()
+    lives: dict[CrashPoint, Life] = {}
+    answered: set[str] = set()
+
+    async def life(engine: Engine, point: CrashPoint) -> None:
+        stage.upstream.course = [Status.COMPLETED]
+        lives[point] = Life(stage, f"watched-{point}")
+        await lives[point].create(engine)
+        answered.add(lives[point].id)
+
+        async def has_ended() -> bool:
+            record = await lives[point].record()
+            return record is not None and record.status.is_terminal
+
+        await until(has_ended)
+
+    async for point in crash_points(stage, life):
+        stage.change(watches=Watches(0))  # the next process polls by sweeps
+        await _recovers(stage, lives[point], answered)
+        stage.watch()
+    assert max(point.write for point in lives) >= 4
+    assert max(stage.upstream.begun[one.id] for one in lives.values()) == 1
 
 
 async def _recovers(stage: Stage, life: Life, answered: set[str]) -> bool:

@@ -16,7 +16,7 @@ from shared.core.keys import record_key
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.senders.url_policy import check_url
-from shared.storage.messages import DeliverNow, RunOffer, Wakeup
+from shared.storage.messages import RunOffer, Wakeup
 from tests.support import fast_loop
 from tests.support.fast_loop import skip
 from tests.support.stage import ANN, CALLBACK_URL, Stage
@@ -32,9 +32,7 @@ CALLS: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "deliveries": lambda engine: engine.deliveries(ANN, ID),
     "redeliver": lambda engine: engine.redeliver(ANN, ID, None),
     "recover": lambda engine: engine.recover(ANN, 0),
-    "sweep": lambda engine: engine.sweep(Wakeup("a", 0)),
     "drive": lambda engine: engine.drive(RunOffer(ID, 1)),
-    "deliver": lambda engine: engine.deliver(DeliverNow(f"alarm|{1:013d}|deliver|{ID}|c")),
     "check": lambda engine: engine.check(),
 }
 
@@ -66,6 +64,12 @@ async def test_storage_that_never_answers_ends_every_call(stage: Stage, name: st
     stage.proxy.delay(lambda _: True, 10_000)
     with pytest.raises(StoreUnavailable):
         await passes(LONGEST_S, CALLS[name](stage.engine))
+
+
+async def test_a_sweep_ends_although_storage_never_answers(stage: Stage) -> None:
+    """It is given up for each of its shards, and the heartbeat finds what is due later."""
+    stage.proxy.delay(lambda _: True, 10_000)
+    await passes(LONGEST_S, stage.engine.sweep(Wakeup("ab", 0)))
 
 
 async def test_a_heartbeat_ends_although_storage_never_answers(stage: Stage) -> None:

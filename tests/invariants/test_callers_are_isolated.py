@@ -41,6 +41,7 @@ async def test_another_callers_response_does_not_exist(
 ) -> None:
     """Bob gets the same error for Ann's response as for an unknown id, and Ann's response does not change."""
     made = await (stage.ended(callback_url=CALLBACK_URL) if has_ended else stage.create(callback_url=CALLBACK_URL))
+    await stage.deliver()
     before = await stage.record(made.id)
     unknown = new_id()
     errors = []

@@ -14,6 +14,7 @@ from tests.invariants.lives import DUE_MS, Life
 from tests.support.crash_points import new_process
 from tests.support.failover import RemainingProcess
 from tests.support.stage import Stage
+from tests.support.watched_responses import dies
 
 
 async def test_all_messages_may_be_deleted_after_any_step(stage: Stage) -> None:
@@ -26,9 +27,27 @@ async def test_all_messages_may_be_deleted_after_any_step(stage: Stage) -> None:
         for _ in range(steps):
             await messages.step()
         if await life.is_over():
-            assert steps >= 4, "three polls and a delivery"
+            assert steps >= 3, "three polls"
             return
         await life.finish(Engine(new_process(stage)))
+        assert len(life.events()) == 1
+
+
+async def test_a_death_costs_the_lease_of_what_its_process_held(stage: Stage) -> None:
+    """A process dies that watches a response, and no message about it was ever sent. The lease fires in 15 s.
+
+    Whatever the heartbeat of another process is about to do, the response ends within 90 s of that.
+    """
+    stage.watch()
+    for beat_s in (0, 14, 30, 59):
+        stage.upstream.course = [Status.COMPLETED]
+        life, ports = Life(stage, f"death-{beat_s}"), new_process(stage)
+        await life.create(Engine(ports))
+        assert len(ports.watches) == 1
+        await dies(ports)
+        died_ms = stage.clock.ms
+        survivor = RemainingProcess(stage, Engine(new_process(stage)), died_ms + beat_s * 1000)
+        await survivor.run_until(life.is_over, died_ms + 15_000 + DUE_MS)
         assert len(life.events()) == 1
 
 
@@ -61,8 +80,8 @@ async def test_any_invocation_is_enough(stage: Stage) -> None:
 
 
 async def test_a_message_is_only_a_hint(stage: Stage) -> None:
-    """Messages name a shard, an alarm or a response, and a time or an epoch. None holds content."""
+    """Messages name shards or a response, and a time or an epoch. None holds content."""
     await Life(stage, "content").run(Engine(new_process(stage)))
     sent = [one for one in stage.sent if one.queue in HINTS]
-    assert {one.queue for one in sent} >= {"nudges", "deliveries"}
-    assert {name for one in sent for name in one.content} <= {"shard", "at", "until", "alarm", "response", "epoch"}
+    assert {one.queue for one in sent} >= {"nudges"}
+    assert {name for one in sent for name in one.content} <= {"shards", "at", "until", "response", "epoch"}

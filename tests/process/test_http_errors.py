@@ -204,7 +204,7 @@ def test_a_request_that_no_route_accepts_is_404_or_405(running: Service, method:
     ("method", "path"),
     [
         ("TRACE", "/v1/responses"),
-        ("BREW", "/v1/none"),
+        ("PURGE", "/v1/none"),
         ("GET", "/v1/responses/resp_%0A"),
         ("GET", "/v1/responses/a%20b"),
         ("POST", "/v1/responses/a%09b/cancel"),
@@ -214,7 +214,7 @@ def test_a_request_that_no_route_accepts_is_404_or_405(running: Service, method:
 def test_a_request_that_reaches_no_function_is_answered_by_the_platform(
     running: Service, method: str, path: str
 ) -> None:
-    """An unknown method, or white space in a path, is an empty 404.
+    """A method of no function, or white space in a path, is an empty 404.
 
     Such a request must not reach the worker's web server, which might answer it without calling a function.
     """

@@ -73,9 +73,12 @@ async def test_every_setting_reaches_the_flows() -> None:
         CALLBACK_ALLOW_LOOPBACK="true",
         STREAM_HEARTBEAT_S="2.5",
         STREAM_MAX_S="30",
+        WATCH="false",
     ) as ports:
         assert ports.config == Config(
-            Limits(deadline_ms=60_000, retention_ms=120_000, honours_keys=True, upstream_webhooks_enabled=True),
+            Limits(
+                deadline_ms=60_000, retention_ms=120_000, honours_keys=True, upstream_webhooks_enabled=True, watch=False
+            ),
             Rules(
                 reply_queues=("replies-*", "orders"),
                 own_hosts=frozenset({"app.example.com"}),
@@ -189,15 +192,15 @@ async def queue_names(connection_string: str) -> set[str]:
         return {str(queue.name) async for queue in queues.list_queues()}
 
 
-async def test_building_creates_the_table_and_a_heartbeat_the_queues(connection_string: str) -> None:
-    """Building creates the table, and the first heartbeat the queues, except the poison queues of hints.
+async def test_a_heartbeat_creates_the_table_and_the_queues(connection_string: str) -> None:
+    """The first heartbeat of a process creates all but the poison queues of hints.
 
-    The platform creates those when it needs them. Building again and other heartbeats leave everything alone.
+    The platform creates those when it needs them. Another process and other heartbeats leave everything alone.
     """
     settings = load_settings({"AzureWebJobsStorage": connection_string, "UPSTREAM_API_KEY": KEY, **REQUIRED})
     async with AsyncExitStack() as built:
         for _ in range(2):
-            service = await build(settings)
+            service = build(settings)
             built.push_async_callback(service.engine.aclose)
             assert service.callers is settings.callers
             await service.engine.heartbeat()
@@ -207,11 +210,17 @@ async def test_building_creates_the_table_and_a_heartbeat_the_queues(connection_
         assert (await stage.table()).table_name == TABLE
 
 
-async def test_a_service_is_built_without_its_queues(connection_string: str) -> None:
-    """Building calls no queue, so queues that do not answer delay no start. Readiness and heartbeats find out."""
+async def test_a_service_is_built_without_storage() -> None:
+    """Building calls nothing, so storage that does not answer delays no start. Readiness finds out."""
+    settings = load_settings({"AzureWebJobsStorage": NOWHERE, "UPSTREAM_API_KEY": KEY, **REQUIRED})
+    await build(settings).engine.aclose()
+
+
+async def test_a_service_works_without_its_queues(connection_string: str) -> None:
+    """Queues that do not answer stop no heartbeat. Readiness finds out."""
     dead = connection_string.replace(f":{port_of(connection_string, 'Queue')}/", f":{free_port()}/")
     settings = load_settings({"AzureWebJobsStorage": dead, "UPSTREAM_API_KEY": KEY, **REQUIRED})
-    service = await build(settings)
+    service = build(settings)
     with pytest.raises(StoreUnavailable):
         await service.engine.check()
     await service.engine.heartbeat()
@@ -219,13 +228,12 @@ async def test_a_service_is_built_without_its_queues(connection_string: str) -> 
 
 
 async def test_readiness_names_what_is_missing(connection_string: str) -> None:
-    """Without the table or a queue, readiness says which is missing. A heartbeat creates the queues."""
+    """Without the table or a queue, readiness says which is missing. A heartbeat creates them all."""
     async with ports_of(connection_string, UPSTREAM_API_KEY=KEY) as ports:
         engine = Engine(ports)
         with pytest.raises(StoreIncomplete) as incomplete:
             await engine.check()
         assert incomplete.value.missing == [f"table {TABLE}", *(f"queue {name}" for name in sorted(OURS, key=ORDER))]
-        await ports.store.prepare()
         await engine.heartbeat()
         await engine.check()
 
@@ -265,15 +273,16 @@ async def lossy(connection_string: str, service: str) -> AsyncIterator[LossyProx
 
 async def test_a_message_whose_connection_breaks_is_sent_again(connection_string: str) -> None:
     """With the service's own settings, a message whose connection breaks is sent again within the same call."""
+    response_id = new_id()
     async with lossy(connection_string, "Queue") as proxy, ports_of(proxy.through(connection_string)) as ports:
         await ports.wakeups.prepare()
         lost = proxy.lose(is_message)
-        await ports.wakeups.deliver("key")
+        await ports.wakeups.offer(response_id, 1)
     assert lost.happened.is_set()
-    async with Stage(connection_string) as stage, stage.queue(DELIVERIES) as queue:
+    async with Stage(connection_string) as stage, stage.queue(RUNS) as queue:
         message = await queue.receive_message()
     assert message is not None
-    assert orjson.loads(message.content) == {"alarm": "key"}
+    assert orjson.loads(message.content) == {"response": response_id, "epoch": 1}
 
 
 async def test_a_transaction_whose_connection_breaks_is_sent_again(connection_string: str) -> None:

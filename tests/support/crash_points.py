@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 
 from shared.engine import Engine
 from shared.runtime.background import BackgroundTasks
+from shared.runtime.leases import Leases
 from shared.runtime.local_runs import LocalRuns
 from shared.runtime.ports import Ports
-from shared.runtime.single_flight import InProgress, SingleFlight
+from shared.runtime.single_flight import InProgress, SingleFlight, Turns
+from shared.runtime.watches import Watches
 from tests.support.proxies.fault_proxy import is_write
-from tests.support.stage import Stage
+from tests.support.stage import Stage, stopped
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,14 @@ class CrashPoint:
 def new_process(stage: Stage) -> Ports:
     """Return the ports of a process that has done nothing yet. It shares the connections of the stage."""
     return replace(
-        stage.ports, polls=SingleFlight(), background=BackgroundTasks(), recording=InProgress(), local=LocalRuns()
+        stage.ports,
+        polls=SingleFlight(),
+        background=BackgroundTasks(),
+        local=LocalRuns(),
+        noting=InProgress(),
+        notes=Turns(),
+        leases=Leases(),
+        watches=Watches(stage.watched),
     )
 
 
@@ -65,5 +74,6 @@ async def _crashes(stage: Stage, life: Callable[[Engine, CrashPoint], Awaitable[
         return True
     finally:
         reached.cancel()
+        await stopped(ports)
         gate.open()
         stage.proxy.heal()

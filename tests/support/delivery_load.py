@@ -14,9 +14,10 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from shared.contract import responses
 from shared.core import blobs, response_transitions, states
 from shared.core.changesets import ChangeSet
+from shared.core.delivery_transitions import FirstAttempt
 from shared.core.ids import derived_id, event_id, shard_of
 from shared.core.outcomes import Answer, SendError
-from shared.core.records import Record, RequestInfo
+from shared.core.records import Record, RequestInfo, Target
 from shared.core.response_transitions import DAY_MS, Ending
 from shared.core.states import Status
 from shared.storage import operations
@@ -112,7 +113,8 @@ def _ended(course: Course) -> ChangeSet:
         request=RequestInfo(store=True, background=True, callback_url=course.url),
     )
     body = responses.present(record, ENDED, {"output": [{"number": course.n}]}, {}, START_MS)
-    return response_transitions.end(record, Ending(ENDED, blobs.pack(body)), START_MS, 30 * DAY_MS)
+    later = {Target.CALLBACK: FirstAttempt(urlsplit(course.url).hostname or "", START_MS)}
+    return response_transitions.end(record, Ending(ENDED, blobs.pack(body)), START_MS, 30 * DAY_MS, later)
 
 
 @dataclass

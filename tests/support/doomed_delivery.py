@@ -1,6 +1,6 @@
 """Make one delivery attempt in a process that kills itself at a chosen step.
 
-    python -m tests.support.doomed_delivery ALARM --dies MOMENT
+    python -m tests.support.doomed_delivery SHARD --dies MOMENT
 
 The process runs the production engine, built from the settings in the environment. Only the store and the sender are
 replaced, by subclasses that know each step.
@@ -10,17 +10,18 @@ import argparse
 import asyncio
 import os
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.bootstrap import build_ports
+from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.outcomes import Answer
 from shared.core.records import Record, Target
 from shared.engine import Engine
 from shared.senders.callbacks import CallbackSender
 from shared.settings import load_settings
-from shared.storage.messages import DeliverNow
+from shared.storage.messages import Wakeup
 from shared.storage.store import Store
 
 
@@ -43,12 +44,18 @@ class DoomedStore(Store):
         super().__init__(store._table)
         self._doom = doom
 
-    async def commit(self, change: ChangeSet) -> Record:
-        """Commit the claim of an attempt, or its record."""
-        name = "claim" if any(one.sending for one in change.record.deliveries) else "record"
-        self._doom.passes(f"before the {name}")
-        record = await super().commit(change)
-        self._doom.passes(f"after the {name}")
+    async def move(self, shard: str, moves: Sequence[tuple[Alarm, Alarm]]) -> list[Alarm]:
+        """Move the alarm of an attempt, and so claim it."""
+        self._doom.passes("before the claim")
+        moved = await super().move(shard, moves)
+        self._doom.passes("after the claim")
+        return moved
+
+    async def commit(self, change: ChangeSet, write_id: str = "") -> Record:
+        """Note an attempt."""
+        self._doom.passes("before the note")
+        record = await super().commit(change, write_id)
+        self._doom.passes("after the note")
         return record
 
 
@@ -68,22 +75,22 @@ class DoomedSender(CallbackSender):
         return answer
 
 
-async def deliver(alarm_key: str, doom: Doom) -> None:
-    """Make the attempt of the alarm with this key."""
+async def deliver(shard: str, doom: Doom) -> None:
+    """Make the attempt whose alarm is due in a shard."""
     ports = build_ports(load_settings())
     senders = {**ports.senders, Target.CALLBACK: DoomedSender(allow_loopback=True, doom=doom)}
     engine = Engine(replace(ports, store=DoomedStore(ports.store, doom), senders=senders))
-    await engine.deliver(DeliverNow(alarm_key))
+    await engine.sweep(Wakeup(shard, 0))
     await engine.aclose()
 
 
 def main() -> None:
     """Make the attempt that the command line names."""
     parser = argparse.ArgumentParser(prog="tests.support.doomed_delivery", description=__doc__)
-    parser.add_argument("alarm", help="the key of the delivery's alarm")
+    parser.add_argument("shard", help="the shard of the response")
     parser.add_argument("--dies", default="", metavar="MOMENT", help="such as 'after the claim'")
     given = parser.parse_args()
-    asyncio.run(deliver(given.alarm, Doom(given.dies)))
+    asyncio.run(deliver(given.shard, Doom(given.dies)))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """Failover: the process that remains after a crash, with its own messages and heartbeat, on a stage's clock."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import orjson
 
 from shared.engine import Engine
-from shared.storage.messages import DELIVERIES, RUNS, WAKEUPS, RunOffer
-from tests.support.queue_pump import delivered, swept
+from shared.storage.messages import RUNS, WAKEUPS, RunOffer
+from tests.support.queue_pump import swept
 from tests.support.stage import Sent, Stage
 
 HEARTBEAT_MS = 60_000
@@ -46,10 +47,11 @@ class RemainingProcess:
         if self.next_beat_ms <= self.stage.clock.ms:
             self.next_beat_ms += HEARTBEAT_MS
             await self.engine.heartbeat()
-            return
-        first = min(self._waiting, key=lambda waiting: waiting[0])
-        self._waiting.remove(first)
-        await self._handle(first[1])
+        else:
+            first = min(self._waiting, key=lambda waiting: waiting[0])
+            self._waiting.remove(first)
+            await self._handle(first[1])
+        await asyncio.gather(*self.engine._ports.background.tasks)
 
     def _listen(self) -> None:
         new = self.stage.sent[self._heard :]
@@ -59,7 +61,5 @@ class RemainingProcess:
     async def _handle(self, sent: Sent) -> None:
         if sent.queue == WAKEUPS:
             await swept(self.engine, orjson.dumps(sent.content))
-        elif sent.queue == DELIVERIES:
-            await delivered(self.engine, orjson.dumps(sent.content))
         elif sent.queue == RUNS:
             await self.engine.drive(RunOffer.decode(orjson.dumps(sent.content)))

@@ -9,7 +9,7 @@ from typing import Any
 from azure.core.exceptions import ResourceNotFoundError
 
 from shared.engine import Engine
-from shared.storage.messages import DELIVERIES, RUNS, WAKEUPS, DeliverNow, RunOffer, Wakeup
+from shared.storage.messages import RUNS, WAKEUPS, RunOffer, Wakeup
 from tests.support.stage import Stage
 
 
@@ -20,7 +20,6 @@ async def queue_host(stage: Stage, *engines: Engine, copies: int = 1) -> AsyncIt
     async with asyncio.TaskGroup() as group:
         pumps = [
             group.create_task(_pump(stage, WAKEUPS, copies, lambda body: swept(next(turns), body))),
-            group.create_task(_pump(stage, DELIVERIES, copies, lambda body: delivered(next(turns), body))),
             group.create_task(_pump(stage, RUNS, copies, lambda body: next(turns).drive(RunOffer.decode(body)))),
         ]
         yield
@@ -31,11 +30,6 @@ async def queue_host(stage: Stage, *engines: Engine, copies: int = 1) -> AsyncIt
 async def swept(engine: Engine, body: bytes) -> int:
     """Sweep as a wake-up message asks. Return how many alarms were acted on."""
     return await engine.sweep(Wakeup.decode(body))
-
-
-async def delivered(engine: Engine, body: bytes) -> None:
-    """Make the delivery attempt that a message asks for."""
-    await engine.deliver(DeliverNow.decode(body))
 
 
 async def _pump(stage: Stage, name: str, copies: int, handle: Callable[[bytes], Coroutine[Any, Any, object]]) -> None:

@@ -15,8 +15,9 @@ from shared.runs.unstored import Start
 from shared.runtime.broadcast import Broadcast
 from shared.runtime.live_feed import LiveFeed
 from shared.storage.messages import RunOffer
+from tests.support.conditions import DEADLINE_S, until
 from tests.support.fakes.streams import Gate
-from tests.support.stage import DEADLINE_S, Stage, until
+from tests.support.stage import Stage
 from tests.support.stream_clients import offers
 
 

@@ -3,14 +3,13 @@
 import asyncio
 import re
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import orjson
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
@@ -24,8 +23,9 @@ from shared.engine import Engine
 from shared.runtime.clock import SystemClock
 from shared.runtime.config import Config, Rules
 from shared.runtime.ports import Ports
+from shared.runtime.watches import Watches
 from shared.storage.codec import encode_alarm
-from shared.storage.messages import DELIVERIES, HINTS, WAKEUPS, DeliverNow, Wakeup
+from shared.storage.messages import HINTS, WAKEUPS, Wakeup
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.table_client import Table
@@ -34,9 +34,9 @@ from shared.upstreams.protocol import Upstream, Upstreams
 from tests.support.clocks import Clock
 from tests.support.fakes.peers import ScriptedReceiver, ScriptedUpstream
 from tests.support.proxies.holding_proxy import HoldingProxy
+from tests.support.storage_transport import direct_transport
 
 FOREVER_MS = 10**13 - 1
-DEADLINE_S = 20.0
 CALLBACK_URL = "https://hooks.contoso.com/done"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ANN = Caller("ann", (), (SigningSecret(SECRET),))
@@ -58,22 +58,22 @@ class Sent:
 
 
 def wakeup(at_s: int, delay_s: int, shard: str = "a", **until: int) -> Sent:
-    """Return the wake-up of a shard as it is sent.
-
-    One from the heartbeat also has `until`, the unix time up to which sweeps send further ones.
-    """
-    return Sent(WAKEUPS, {"shard": shard, "at": at_s, **until}, delay_s)
+    """Return the wake-up of a shard as it is sent. With `until`, a unix time, it is one from the heartbeat."""
+    return Sent(WAKEUPS, {"shards": shard, "at": at_s, **until}, delay_s)
 
 
 class Stage:
     """An engine on its own storage account, with everything around it under the test's control.
 
-    The clock stands still, there is no jitter, and the table is reached through a proxy. No queue is served. A test
-    sweeps when it wants to, or uses a `queue_host` (queue_pump.py).
+    The clock stands still, there is no jitter, and the table is reached through a proxy. Wake-ups are sent one by one,
+    unless `gather_s` says how many seconds they are gathered. No queue is served. A test sweeps when it wants to, or
+    uses a `queue_host` (queue_pump.py). A response is watched only if a caller waits for it, or if the test has called
+    `watch`.
     """
 
-    def __init__(self, connection_string: str, *, sdk_retries: int = 0) -> None:
+    def __init__(self, connection_string: str, *, sdk_retries: int = 0, gather_s: float = 0) -> None:
         self.clock = Clock()
+        self.watched = 0
         self.upstream = ScriptedUpstream()
         self.others: dict[str, Upstream] = {}
         self.receiver = ScriptedReceiver(now_ms=self.clock.now_ms)
@@ -81,6 +81,7 @@ class Stage:
         self.sent: list[Sent] = []
         self._connection = connection_string
         self._sdk_retries = sdk_retries
+        self._gather_s = gather_s
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -96,7 +97,7 @@ class Stage:
     async def new_ports(self, clock: Clock | SystemClock) -> Ports:
         """Return the ports of another process, which may have another clock. Storage and peers are the same."""
         queues = {name: await self._enter(self.queue(name)) for name in HINTS}
-        wakeups = Wakeups(queues, clock.now_ms)
+        wakeups = Wakeups(queues, clock.now_ms, gather_s=self._gather_s)
         store, requests = Store(await self.table()), RequestQueue(await self._enter(self._queues()))
         for part in (store, wakeups, requests):
             await part.prepare()
@@ -110,8 +111,9 @@ class Stage:
             clock=clock,
             random=lambda: 0.0,
             config=Config(rules=Rules(reply_queues=("replies*",), requests_caller=ANN.name)),
+            watches=Watches(self.watched),
         )
-        self._open.callback(lambda: [task.cancel() for task in ports.background.tasks])
+        self._open.push_async_callback(stopped, ports)
         return ports
 
     async def process(self) -> Engine:
@@ -125,25 +127,27 @@ class Stage:
             "responses",
             retry_total=self._sdk_retries,
             retry_backoff_factor=RETRY_PAUSE_S,
-            transport=_transport(),
+            transport=direct_transport(),
         )
         assert isinstance(client, Table)
         return await self._enter(client)
 
     def limit(self, **changes: Any) -> None:
         """Change the limits."""
-        config = self.ports.config
-        self.change(config=replace(config, limits=replace(config.limits, **changes)))
+        self.change(config=replace(self.ports.config, limits=replace(self.ports.config.limits, **changes)))
 
     def pace(self, **changes: float) -> None:
         """Change the intervals of streaming."""
-        config = self.ports.config
-        self.change(config=replace(config, pace=replace(config.pace, **changes)))
+        self.change(config=replace(self.ports.config, pace=replace(self.ports.config.pace, **changes)))
+
+    def watch(self, most: int = 500) -> None:
+        """Let this process and those made from now on watch so many responses. At first there is no room for any."""
+        self.watched = most
+        self.change(watches=Watches(most))
 
     def rule(self, **changes: Any) -> None:
         """Change the rules, such as where events may be sent."""
-        config = self.ports.config
-        self.change(config=replace(config, rules=replace(config.rules, **changes)))
+        self.change(config=replace(self.ports.config, rules=replace(self.ports.config.rules, **changes)))
 
     def cast(self, upstream: ScriptedUpstream) -> None:
         """Replace the default upstream."""
@@ -178,10 +182,14 @@ class Stage:
         self.upstream.first = Status.QUEUED
         return record
 
+    async def unfinished(self, caller: Caller = ANN, **fields: Any) -> Record:
+        """Create a response whose next poll finds it completed."""
+        self.upstream.course = [Status.COMPLETED]
+        return await self.create(caller, **fields)
+
     async def shown(self, response_id: str, caller: Caller = ANN) -> dict[str, Any]:
         """Return the response object as the caller reads it."""
-        _, body = await self.engine.retrieve(caller, response_id)
-        return dict(orjson.loads(body))
+        return dict(orjson.loads((await self.engine.retrieve(caller, response_id))[1]))
 
     # Storage
 
@@ -199,7 +207,7 @@ class Stage:
 
     async def alarms(self, response_id: str) -> list[Alarm]:
         """Return the alarms of a response, earliest first."""
-        found, _ = await self.ports.store.due(shard_of(response_id), FOREVER_MS, 1_000)
+        found = (await self.ports.store.agenda(shard_of(response_id), FOREVER_MS, 1_000)).due
         return [alarm for alarm in found if alarm.id == response_id]
 
     async def kinds(self, response_id: str) -> list[Kind]:
@@ -208,14 +216,13 @@ class Stage:
 
     async def put(self, response_id: str, key: str, **properties: Any) -> None:
         """Write a row into the response's shard directly, without any checks."""
-        entity = {"PartitionKey": shard_of(response_id), "RowKey": key, **properties}
-        await (await self.table()).upsert_entity(entity)
+        await (await self.table()).upsert_entity({"PartitionKey": shard_of(response_id), "RowKey": key, **properties})
 
     async def plant(self, alarms: Sequence[Alarm]) -> None:
         """Write alarms of one shard without their records."""
-        empty = {"write_id": ""}
         rows = [
-            {"PartitionKey": shard_of(one.id), "RowKey": one.key, "facts": encode_alarm(one)} | empty for one in alarms
+            {"PartitionKey": shard_of(one.id), "RowKey": one.key, "facts": encode_alarm(one), "write_id": ""}
+            for one in alarms
         ]
         table = await self.table()
         for start in range(0, len(rows), 100):
@@ -247,15 +254,15 @@ class Stage:
     def wakeups(self, response_id: str) -> list[Sent]:
         """Return the wake-ups that were sent so far for the response's shard."""
         shard = shard_of(response_id)
-        return [sent for sent in self.sent if sent.queue == WAKEUPS and sent.content["shard"] == shard]
-
-    def deliveries(self) -> list[DeliverNow]:
-        """Return the delivery messages that were sent so far."""
-        return [DeliverNow(sent.content["alarm"]) for sent in self.sent if sent.queue == DELIVERIES]
+        return [sent for sent in self.sent if sent.queue == WAKEUPS and shard in sent.content["shards"]]
 
     async def deliver(self) -> None:
-        """Handle all delivery messages that were sent so far, concurrently."""
-        await asyncio.gather(*map(self.engine.deliver, self.deliveries()))
+        """Wait until the delivery attempts that this process has begun are over."""
+        await asyncio.gather(*self.ports.background.tasks)
+
+    async def crash(self) -> None:
+        """Cut off everything that this process does beside its calls, as a crash does."""
+        await stopped(self.ports)
 
     def queue(self, name: str) -> QueueClient:
         """Return a client of a queue that records what it sends."""
@@ -266,12 +273,12 @@ class Stage:
             message_decode_policy=TextBase64DecodePolicy(),
             raw_request_hook=self._note,
             retry_total=self._sdk_retries,
-            transport=_transport(),
+            transport=direct_transport(),
         )
 
     def _queues(self) -> QueueServiceClient:
         return QueueServiceClient.from_connection_string(
-            self._connection, retry_total=self._sdk_retries, raw_request_hook=self._note, transport=_transport()
+            self._connection, retry_total=self._sdk_retries, raw_request_hook=self._note, transport=direct_transport()
         )
 
     async def _enter(self, client: AbstractAsyncContextManager[T]) -> T:
@@ -284,13 +291,9 @@ class Stage:
             self.sent.append(Sent(urlsplit(http.url).path.split("/")[2], orjson.loads(b64decode(text[1])), delay_s))
 
 
-def _transport() -> AioHttpTransport:
-    """Return a transport that reads no proxies and no netrc, as the service's. That halves the time of a request."""
-    return AioHttpTransport(use_env_settings=False)
-
-
-async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
-    """Return once the condition holds, and fail at the deadline."""
-    async with asyncio.timeout(deadline_s):
-        while not await holds():  # noqa: ASYNC110 - the condition is about storage, which sends no signal
-            await asyncio.sleep(0.05)
+async def stopped(ports: Ports) -> None:
+    """Cut off the tasks of a process, and wait until they are over."""
+    tasks = ports.background.tasks
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

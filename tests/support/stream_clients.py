@@ -12,7 +12,8 @@ from shared.core.ids import read_token
 from shared.engine import Engine
 from shared.runs.streams import Stream
 from shared.storage.messages import RUNS
-from tests.support.stage import ANN, DEADLINE_S, Stage
+from tests.support.conditions import DEADLINE_S
+from tests.support.stage import ANN, Stage
 
 Received: TypeAlias = tuple[int, dict[str, Any]]
 """An event as read: its sequence number, and its object without number and token."""

@@ -65,13 +65,14 @@ COMPUTING = {"shared.contract.compression": {"zstandard"}, "shared.contract.sign
 # Clock, randomness, network, threads, environment, files. A pure module gets what it needs of these as a parameter.
 IMPURE = {"asyncio", "io", "logging", "os", "pathlib", "random", "socket", "ssl", "subprocess", "threading", "time"}
 MONOTONIC = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
-CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "TableClient", "Table"}
+CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "TableClient", "Table", "Queues"}
 TRANSITIONS = {f"shared.core.{name}_transitions" for name in ("delivery", "response", "retention", "run")}
 ROW_KEY = re.compile(r"(alarm|resp|event|attempt|failed|upstream|body|input|session|key)\|")
 # Where a broad `except` is allowed, how many of them, and what each is for.
 EDGES = {
     "shared.bootstrap": 1,  # whatever OpenTelemetry raises about its own settings
     "shared.telemetry.logs": 2,  # a line that cannot be written, or a field that cannot be shown
+    "shared.lifecycle.watcher": 1,  # one watch ends, and its alarm continues it
     "shared.scheduler.sweeps": 1,  # one alarm does not stop the others
     "shared.upstreams.agents.registry": 1,  # whatever the deployment's module raises
     "shared.upstreams.agents.run": 1,  # whatever a chat client raises about an option that it does not know

@@ -40,6 +40,7 @@ def test_three_settings_are_enough() -> None:
     assert settings.reply_queues == ()
     assert settings.own_hosts == frozenset()
     assert settings.upstream_is_background
+    assert settings.watch
     assert (settings.stream_heartbeat_s, settings.stream_max_s) == (15.0, 1200.0)
     assert (settings.upstream_api_key, settings.storage_table_uri, settings.identity_client_id) == (None, None, None)
 
@@ -66,6 +67,7 @@ def test_every_setting_is_read() -> None:
             "STREAM_HEARTBEAT_S": "0.5",
             "STREAM_MAX_S": "230",
             "AGENTS_MODULE": "examples.agents",
+            "WATCH": "False",
         }
     )
     assert settings.storage_connection is None
@@ -78,6 +80,7 @@ def test_every_setting_is_read() -> None:
     assert settings.reply_queues == ("answers", "team-*")
     assert settings.identity_client_id == "id-1"
     assert not settings.upstream_is_background
+    assert not settings.watch
     assert (settings.stream_heartbeat_s, settings.stream_max_s) == (0.5, 230.0)
     assert settings.own_hosts == {"127.0.0.1", "localhost", "app.example.com"}
 
@@ -104,7 +107,7 @@ def test_a_missing_setting_is_named(missing: str, empty: bool) -> None:
         for wrong in ("0", "-1", "1.5", "geheim", "604801", "0" * 11 + "1" + "9" * 9, "٣")
     ]
     + [("RETENTION_S", wrong) for wrong in ("0", "315360001", "9" * 5_000)]
-    + [("CALLBACK_ALLOW_LOOPBACK", "geheim"), ("UPSTREAM_HONOURS_IDEMPOTENCY_KEY", "2")]
+    + [("CALLBACK_ALLOW_LOOPBACK", "geheim"), ("UPSTREAM_HONOURS_IDEMPOTENCY_KEY", "2"), ("WATCH", "off")]
     + [("STREAM_MAX_S", wrong) for wrong in ("0", "0.04", "-1", "1e3", "geheim", "18000.1")]
     + [("STREAM_HEARTBEAT_S", "60.1"), ("UPSTREAM_MODE", "geheim"), ("CALLERS", "geheim")]
     + [("UPSTREAM_WEBHOOK_SECRET", wrong) for wrong in WRONG_SECRETS]

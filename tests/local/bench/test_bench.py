@@ -10,11 +10,10 @@ from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient
 
 from local.azurite import Azurite
-from local.bench.figures import Callback, Figures, Observed, Submission, Usage, figures, percentile
-from local.bench.load import burst, paced
-from local.bench.report import ROWS, Machine, page
-from local.bench.storage_requests import NAMES, Count, Kind, StorageRequest, counts, kind_of
-from local.bench.tap import Tap, tap
+from local.bench.loads.load import burst, paced
+from local.bench.meters.figures import Callback, Figures, Observed, Submission, Usage, figures, percentile
+from local.bench.meters.storage_requests import NAMES, Count, Kind, StorageRequest, counts, kind_of
+from local.bench.meters.tap import Tap, tap
 from local.model.simulation import Simulation
 
 OBSERVED = Observed(
@@ -31,7 +30,6 @@ OBSERVED = Observed(
     usage=Usage(host_cpu_s=0.06, azurite_cpu_s=0.03, host_peak_bytes=64 * 2**20),
     load_average=0.5,
 )
-MACHINE = Machine(2, "x86_64", "3.12.1", "3.37.0 (npm)")
 
 
 @pytest.mark.parametrize(
@@ -74,26 +72,17 @@ def test_figures_are_computed_from_what_was_observed() -> None:
 
 
 def test_a_run_that_accepted_nothing_has_figures_too() -> None:
-    """Figures with nothing to measure are None, and a dash on the page."""
+    """Figures with nothing to measure are None."""
     found = figures(replace(OBSERVED, submissions=OBSERVED.submissions[3:], completions={}, callbacks=[]))
     assert (found.submitted, found.accepted, found.lost) == (1, 0, 0)
     assert found.accept_p50_ms is found.accepted_per_s is found.callback_p99_ms is found.host_cpu_ms is None
-    assert _line(page(MACHINE, {"burst": found}, []), "accept latency, p50") == ["-"]
 
 
-def test_the_page_shows_every_figure_of_every_run() -> None:
-    """The page has a column for each run, a row for each figure, and then the storage requests with their sum."""
-    found = figures(OBSERVED)
-    shown = page(MACHINE, {"burst": found, "paced": found}, [Count("table get", 2, 0.5), Count("queue put", 1, 0.25)])
-    assert "2 CPUs (x86_64), Python 3.12.1, Azurite 3.37.0 (npm)" in shown
-    assert all(label in shown for label in ROWS)
-    assert _line(shown, "responses started twice") == ["1", "1"]
-    assert _line(shown, "table get") == ["2.00", "0.50", "2.50"]
-    assert _line(shown, "all") == ["3.00", "0.75", "3.75"]
-
-
-def _line(shown: str, label: str) -> list[str]:
-    return next(line.removeprefix(label).split() for line in shown.splitlines() if line.startswith(label))
+def test_twice_asked_messages_and_invocations_are_figures() -> None:
+    """Invocations by HTTP and by messages are per accepted response. No response causes those of timers."""
+    invocations = {"httpTrigger": 3, "queueTrigger": 6, "timerTrigger": 100}
+    found = figures(replace(OBSERVED, invocations=invocations, asked_twice=2))
+    assert (found.invocations, found.messages, found.asked_twice) == (3, 2, 2)
 
 
 def test_a_burst_runs_one_call_per_client() -> None:

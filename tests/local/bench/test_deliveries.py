@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from local.bench.black_hole import Size, black_hole, time_beside_hole
-from local.bench.deliveries import time_deliveries
-from local.bench.delivery_figures import NEVER, Beside, Sent, black_hole_lines, callback_lines, delivered, waits_ms
-from local.bench.driver import Driver
-from local.bench.figures import Callback, Observed, Submission, Usage, figures
-from local.bench.report import table
-from local.bench.stage import stage
+from local.bench.deliveries.black_hole import Size, black_hole, time_beside_hole
+from local.bench.deliveries.lines import NEVER, Beside, Sent, black_hole_lines, callback_lines, delivered, waits_ms
+from local.bench.deliveries.sender import time_deliveries
+from local.bench.loads.driver import Driver
+from local.bench.loads.stage import stage
+from local.bench.meters.figures import Callback, Observed, Submission, Usage, figures
+from local.bench.plots.report import table
 from shared.core.outcomes import SendError
 from shared.senders.callbacks import CallbackSender
 
@@ -108,7 +108,7 @@ def test_the_run_beside_a_black_hole_measures_the_other_callbacks() -> None:
 async def test_on_a_stage_with_webhooks_the_model_sends_them_to_the_host() -> None:
     """The model sends a webhook for each end. The callback is sent in any case."""
     with stage(tapped=False, webhooks=True) as running:
-        async with Driver(running.stack) as driver:
+        async with Driver(running.target) as driver:
             await driver.submit("sim-0.1s")
             await driver.await_callbacks()
             assert len(await driver.callbacks()) == 1

@@ -5,12 +5,11 @@ import time
 
 import pytest
 
-from local.bench.figures import Usage
-from local.bench.report import table
-from local.bench.storage_requests import Count
-from local.bench.stream_client import Piece, StreamClient, late_ms, pieces
-from local.bench.stream_figures import Streamed, requested, timed, used
-from local.bench.streams import WINDOWS, Size, count_requests, time_streams
+from local.bench.meters.figures import Usage
+from local.bench.streams.client import Piece, StreamClient, late_ms, pieces
+from local.bench.streams.lines import Streamed
+from local.bench.streams.runs import streamed
+from local.bench.streams.timed import WINDOWS, Size, count_requests, time_streams
 from local.stack.process import PartError
 from tests.support.peer_processes import ModelPeer
 
@@ -31,10 +30,6 @@ SEEN = Streamed(
     streamed_s=10,
 )
 TINY = Size(first_events=2, alone_s=1, logged=300, resumes=2, growing_s=2, at_once=2, at_once_s=1, window_s=2)
-
-
-def _line(shown: str, label: str) -> list[str]:
-    return next(line.removeprefix(label).split() for line in shown.splitlines() if line.startswith(label))
 
 
 async def _cut(at: int) -> list[Piece]:
@@ -96,32 +91,6 @@ async def test_a_stream_that_is_refused_reports_the_host(model: ModelPeer) -> No
             pass
 
 
-def test_the_page_shows_latencies_beside_their_aims() -> None:
-    """The page shows p50 and p99 of each latency, or a dash if there was nothing to measure."""
-    shown = table(timed(SEEN))
-    assert _line(shown, "event, live ") == ["2.0", "ms", "40.0", "ms", "p50", "<", "10", "ms"]
-    assert _line(shown, "resume, growing log") == ["-", "-", "<", "150", "ms"]
-
-
-def test_the_page_shows_what_streams_use_and_lose() -> None:
-    """CPU time is per streamed second. If an event never arrives, the number of events is lower than the number due."""
-    shown = table(used(SEEN))
-    assert _line(shown, "events that came") == [",", "of", "those", "due", "199", "of", "200"]
-    assert _line(shown, "CPU of the host, per streamed second") == ["10.0", "ms"]
-    assert _line(shown, "peak memory of the host") == ["64", "MiB"]
-
-
-def test_the_page_shows_own_storage_requests_per_second() -> None:
-    """Writes are the requests that change something. Shared work and names without own requests are left out."""
-    one = [Count("table transaction", 1.8, 5.0), Count("table query", 0.0, 3.0), Count("queue put", 0.1, 0.0)]
-    two = [Count("table transaction", 1.9, 5.0), Count("table query", 6.5, 3.0)]
-    shown = table(requested({"live": one, "and one reader of the log": two}))
-    assert _line(shown, "table query") == ["0.00", "6.50"]
-    assert _line(shown, "writes") == ["1.90", "1.90", "<=", "2"]
-    assert _line(shown, "all") == ["1.90", "8.40"]
-    assert "queue delete" not in shown
-
-
 def test_the_timed_run_measures_everything() -> None:
     """In a small run on the real stack, every event that was due arrives, and none arrives before it was due."""
     seen = time_streams(TINY)
@@ -138,3 +107,11 @@ def test_the_counted_run_sees_the_log_written_and_read() -> None:
     assert list(found) == list(WINDOWS)
     assert all(1 <= own["table transaction"] <= 2.5 for own in found.values())
     assert found[WINDOWS[0]]["table query"] < 1 < found[WINDOWS[1]]["table query"]
+
+
+def test_streams_are_values_to_compare() -> None:
+    """There is a p50 and a p99 of each latency, what a streamed second used, and how many events never came."""
+    found = streamed(SEEN)
+    assert (found["live_ms_p50"], found["live_ms_p99"], found["growing_ms_p50"]) == (2.0, 40.0, None)
+    assert (found["host_ms_per_s"], found["azurite_ms_per_s"], found["peak_mib"]) == (10.0, 5.0, 64)
+    assert found["missing"] == 1

@@ -150,3 +150,20 @@ def test_quirks_of_azure_can_be_simulated(model: ModelPeer) -> None:
     finished = model.create("sim-instant")
     assert isinstance(finished.json()["created_at"], int)
     assert "retry-after" not in finished.headers
+
+
+def test_repeated_requests_with_one_key_are_counted(model: ModelPeer) -> None:
+    """`asked_twice` counts keys with more than one create call, also when the work was not started again."""
+    for key in ("a", "a", "a", "b"):
+        model.create_with_key(key)
+    assert (model.stats()["asked_twice"], model.stats()["started_twice"]) == (1, 0)
+
+
+def test_the_ages_at_which_a_response_was_polled_are_kept(model: ModelPeer) -> None:
+    """Ages are in seconds, in order, by idempotency key, beside the age now."""
+    response_id = model.create_with_key("k").json()["id"]
+    for _ in range(2):
+        model.get(response_id)
+    seen = model.http.get("/_sim/polls").json()
+    (first, second), age_s = seen["polled"]["k"], seen["ages"]["k"]
+    assert 0 <= first < second <= age_s < 60

@@ -32,6 +32,7 @@ def started(model: str, **fields: object) -> Work:
         ("sim-tool-2s", Behaviour(2, calls_tool=True)),
         ("sim-reason-2s", Behaviour(2, reasons=True)),
         ("sim-clock-2s", Behaviour(2, writing=Writing.CLOCK)),
+        ("sim-slow-clock-2s", Behaviour(2, writing=Writing.CLOCK, ticks_per_s=10)),
         ("sim-events-1", Behaviour(0, writing=Writing.NUMBERS, size=1)),
         ("sim-events-100000", Behaviour(0, writing=Writing.NUMBERS, size=100_000)),
         ("sim-blob-8mb", Behaviour(0, writing=Writing.BLOB, size=8)),

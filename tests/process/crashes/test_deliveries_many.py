@@ -21,8 +21,6 @@ import pytest
 from azure.core.pipeline.transport import AioHttpTransport
 
 from shared.contract.callers import Caller, Callers, SigningSecret
-from shared.core.alarms import Alarm, Kind
-from shared.core.delivery_transitions import DELIVER_SOON_MS
 from shared.core.errors import StoreError
 from shared.core.ids import SHARDS
 from shared.core.records import Record, Target
@@ -30,7 +28,7 @@ from shared.core.response_transitions import DAY_MS
 from shared.engine import Engine
 from shared.runtime.ports import Ports
 from shared.storage import codec
-from shared.storage.messages import DeliverNow, Wakeup
+from shared.storage.messages import Wakeup
 from shared.storage.store import Store
 from shared.storage.table_client import Table
 from tests.support.clocks import START_MS
@@ -40,7 +38,6 @@ from tests.support.stage import SECRET, Say, Stage
 COUNT = int(os.environ.get("DELIVERIES") or 4_000)
 DEATHS_COUNT = 400
 LOSSES = 0.01
-AT_ONCE = 32
 STEP_MS = 60_000  # alarms due within a minute are handled together: they may be late, never early
 PURGE_MS = START_MS + 30 * DAY_MS
 
@@ -52,18 +49,6 @@ class Process:
     engine: Engine
     carrier: Carrier
     table: LossyTable
-
-    async def attempt(self, alarms: Sequence[Alarm]) -> None:
-        """Handle the messages for these attempts, at most 32 at once."""
-        room = asyncio.Semaphore(AT_ONCE)
-
-        async def handle(alarm: Alarm) -> None:
-            async with room:
-                await _as_a_trigger(self.engine.deliver(DeliverNow(alarm.key)))
-
-        async with asyncio.TaskGroup() as group:
-            for alarm in alarms:
-                group.create_task(handle(alarm))
 
     async def sweep(self, shards: Sequence[str]) -> None:
         """Sweep these shards one after another, each until nothing is due."""
@@ -124,19 +109,11 @@ class Deployment:
             await process.table.close()
 
     async def work_off(self) -> None:
-        """Make all deliveries: half of the first attempts by messages, everything else by alarms."""
-        asked = [one for one in self.planned if self.rng.random() < 0.5]
-        alarms = [Alarm(START_MS + DELIVER_SOON_MS, Kind.DELIVER, one.id, Target.CALLBACK) for one in asked]
-        await self._at_once(lambda process: process.attempt(self._share(alarms, process)))
+        """Make all deliveries, each when its alarm is due."""
         while (due_ms := await self._first_due()) < PURGE_MS:
             self.stage.clock.ms = max(self.stage.clock.ms, due_ms) + STEP_MS
             await self._at_once(lambda process: process.sweep(self.rng.sample(SHARDS, len(SHARDS))))
             self.rounds += 1
-
-    def _share(self, alarms: Sequence[Alarm], process: Process) -> list[Alarm]:
-        """Return the alarms in a process's messages: its own share, and copies of a tenth of the rest."""
-        n, of = self.processes.index(process), len(self.processes)
-        return [one for m, one in enumerate(alarms) if m % of == n or self.rng.random() < 0.1]
 
     async def _first_due(self) -> int:
         """Return when the next alarm is due, in unix ms."""
@@ -215,7 +192,7 @@ async def deployment(stage: Stage, connection: str, seed: int, count: int) -> As
 async def test_thousands_are_delivered_once_each(stage: Stage, connection_string: str, seed: int, say: Say) -> None:
     """Two processes make each delivery once under losses of every kind, and each ends as its receiver answers.
 
-    Every POST is recorded, although storage loses one request and one answer in a hundred.
+    Every POST is noted, although storage loses one request and one answer in a hundred.
     """
     began = time.monotonic()
     async with deployment(stage, connection_string, seed, COUNT) as all_of_them:

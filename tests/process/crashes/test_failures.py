@@ -59,7 +59,7 @@ def test_messages_that_cannot_be_read_are_dropped(running: Service, client: http
     It is not retried, does not become poison, and does not stop the next message.
     """
     with QueueServiceClient.from_connection_string(account) as queues:
-        for name in ("nudges", "deliveries"):
+        for name in ("nudges", "runs"):
             queue = queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
             for text in UNREADABLE:
                 queue.send_message(text)

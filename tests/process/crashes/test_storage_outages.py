@@ -16,7 +16,7 @@ from tests.support.peer_processes import error_of
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
 from tests.support.service_process import create, service
 
-WRITES = 6  # transactions of a response: accept, start, move of the poll, end, claim, record
+WRITES = 4  # the transactions of a response with a callback: accept, start, end, note
 
 
 def test_messages_deleted_under_load_lose_nothing(connection_string: str, tmp_path: Path, seed: int) -> None:

@@ -1,6 +1,7 @@
 """Delivery attempts: every target gets the terminal event at least once, always under the same id."""
 
-import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import orjson
@@ -11,10 +12,27 @@ from shared.core.alarms import Kind
 from shared.core.outcomes import SendError
 from shared.core.records import Delivery, Target
 from shared.core.states import DeliveryState
-from shared.deliveries.redelivery import DeliveryView
+from shared.deliveries.delivery_log import DeliveryView
 from shared.deliveries.retry_policy import SCHEDULE_MS
+from shared.senders.admission import Admission
 from tests.support.clocks import START_MS
+from tests.support.fakes.peers import Gate, ScriptedReceiver
 from tests.support.stage import ANN, CALLBACK_URL, SECRET, Stage
+
+
+class LateReceiver(ScriptedReceiver):
+    """A receiver whose first attempt waits for a slot until the test opens the door."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        super().__init__(now_ms=now_ms)
+        self.door = Gate()
+
+    @asynccontextmanager
+    async def admit(self, address: str, caller: str, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
+        """Admit an attempt when the door is open."""
+        await self.door.wait()
+        async with super().admit(address, caller, first=first, patience_s=patience_s) as admission:
+            yield admission
 
 
 async def listed(stage: Stage, response_id: str) -> DeliveryView:
@@ -24,7 +42,7 @@ async def listed(stage: Stage, response_id: str) -> DeliveryView:
 
 
 async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
-    """The first attempt is made at once, on a message.
+    """The process that ends a response makes the first attempt at once, without a message.
 
     It sends the whole response in OpenAI's format, signed by Standard Webhooks.
     """
@@ -37,7 +55,7 @@ async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
     assert (event["object"], event["type"]) == ("event", "response.completed")
     assert (event["created_at"], event["timestamp"]) == (START_MS // 1000, "2027-01-15T08:00:00.000Z")
     assert event["data"] == await stage.shown(response_id)
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, attempt=1)
     assert await stage.kinds(response_id) == [Kind.PURGE]
 
 
@@ -50,9 +68,16 @@ async def test_the_attempts_are_listed(stage: Stage) -> None:
     delivery = await listed(stage, response_id)
     begin_s = START_MS / 1000
     assert (delivery["target"], delivery["state"]) == ("callback", "pending")
-    assert delivery["next_attempt_at"] == begin_s + 305
-    row = {"attempt": 1, "at": begin_s, "status": 500, "error": None, "duration_ms": 1, "next_at": begin_s + 5}
-    assert delivery["attempts"][0] == row
+    assert delivery["next_attempt_at"] == begin_s + 65
+    assert delivery["attempts"][0] == {
+        "attempt": 1,
+        "schedule": 1,
+        "at": begin_s,
+        "status": 500,
+        "error": None,
+        "duration_ms": 1,
+        "next_at": begin_s + 5,
+    }
     assert delivery["attempts"][1]["error"] == "timeout"
 
     await stage.fire_alarms(response_id)
@@ -62,29 +87,34 @@ async def test_the_attempts_are_listed(stage: Stage) -> None:
     assert delivery["webhook_id"] == stage.receiver.posts[0].headers["webhook-id"]
 
 
-async def test_a_lost_message_costs_fifteen_seconds(stage: Stage) -> None:
-    """If the message is lost, the alarm makes the attempt 15 s later."""
+async def test_a_sweep_before_the_lease_is_over_sends_nothing(stage: Stage) -> None:
+    """While the first attempt is under way, its alarm is not due."""
+    gate = stage.receiver.hold()
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    await stage.fire_alarms(response_id)
-    assert stage.clock.ms == START_MS + 15_000
-    assert (await stage.delivery(response_id)).state == "delivered"
-
-
-async def test_a_repeated_message_sends_nothing_again(stage: Stage) -> None:
-    """Copies of a message, at once or later, send the event once, because only one of them gets the claim."""
-    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    await asyncio.gather(stage.deliver(), stage.deliver(), stage.deliver())
+    await gate.reached.wait()
+    stage.clock.advance(19)
+    assert await stage.sweep(response_id) == 0
+    gate.open()
     await stage.deliver()
     assert len(stage.receiver.posts) == 1
-    assert (await stage.delivery(response_id)).attempt == 1
 
 
-async def test_a_message_and_a_sweep_at_once_send_once(stage: Stage) -> None:
-    """A message that arrives when its alarm is due does not repeat the attempt."""
+async def test_a_send_that_would_begin_too_late_is_left_to_its_alarm(stage: Stage) -> None:
+    """An attempt takes 15 s at most, so it begins only while its alarm is at least 16 s away. Else nothing is written.
+
+    So no two attempts are ever under way at once.
+    """
+    receiver = stage.receiver = LateReceiver(now_ms=stage.clock.now_ms)
+    stage.change(senders={**stage.ports.senders, Target.CALLBACK: receiver})
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    stage.clock.advance(15)
-    await asyncio.gather(stage.deliver(), stage.sweep(response_id))
-    assert len(stage.receiver.posts) == 1
+    await receiver.door.reached.wait()
+    before = await stage.record(response_id)
+    stage.clock.advance(4.5)
+    receiver.door.open()
+    await stage.deliver()
+    assert (receiver.posts, await stage.record(response_id)) == ([], before)
+    await stage.fire_alarms(response_id)
+    assert (stage.clock.ms, len(receiver.posts)) == (START_MS + 20_000, 1)
 
 
 async def test_two_targets_of_one_response_do_not_collide(stage: Stage) -> None:

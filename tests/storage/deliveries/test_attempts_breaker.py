@@ -1,13 +1,11 @@
 """Deliveries and the circuit breaker: a failing host is left alone, other hosts are not, and no attempt is counted."""
 
-import asyncio
-
+import orjson
 import pytest
 
 from shared.contract.callers import Caller
 from shared.core.alarms import Kind
 from shared.core.outcomes import SendError
-from shared.core.records import Record
 from shared.senders.circuit_breaker import OPEN_MS, BreakerKey
 from tests.support.clocks import START_MS
 from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
@@ -24,15 +22,8 @@ async def in_trouble(stage: Stage, answer: int | SendError = 503, *, seen: int =
     stage.receiver.answers = [answer]
     for _ in range(5):
         await stage.ended(callback_url=CALLBACK_URL)
-        await stage.engine.deliver(stage.deliveries()[-1])
+        await stage.deliver()
     assert len(stage.receiver.posts) == seen + 5
-
-
-async def rung_once(stage: Stage, record: Record) -> None:
-    """Handle a response's delivery message, then sweep its alarm when it is due."""
-    await stage.engine.deliver(stage.deliveries()[-1])
-    stage.clock.ms = max(stage.clock.ms, START_MS + 15_000)
-    await stage.sweep(record.id)
 
 
 @pytest.mark.parametrize("answer", [500, 503, 429, 408, SendError.TIMEOUT, SendError.CONNECT, SendError.TLS])
@@ -43,10 +34,9 @@ async def test_five_failures_postpone_the_sixth_delivery(stage: Stage, answer: i
     """
     await in_trouble(stage, answer)
     record = await stage.ended(callback_url=CALLBACK_URL)
-    await rung_once(stage, record)
     assert len(stage.receiver.posts) == 5
     delivery = await stage.delivery(record.id)
-    assert (delivery.state, delivery.attempt, delivery.postponed) == ("pending", 0, "breaker")
+    assert (delivery.state, delivery.attempt) == ("pending", 0)
     (listed,) = (await stage.engine.deliveries(ANN, record.id))["data"]
     assert (listed["waiting_for"], listed["attempts"]) == ("circuit_breaker", [])
     assert listed["next_attempt_at"] == (START_MS + OPEN_MS) / 1000
@@ -55,16 +45,15 @@ async def test_five_failures_postpone_the_sixth_delivery(stage: Stage, answer: i
 
 
 async def test_after_the_pause_a_successful_probe_closes_the_breaker(stage: Stage) -> None:
-    """After the pause, a successful probe closes the breaker. All waiting deliveries succeed at their first attempt."""
+    """After the pause, a successful probe closes the breaker. All waiting deliveries succeed."""
     await in_trouble(stage)
     waiting = [await stage.ended(callback_url=CALLBACK_URL) for _ in range(3)]
-    for record in waiting:
-        await rung_once(stage, record)
     stage.receiver.answers = [200]
     for record in waiting:
-        await stage.fire_alarms(record.id)
-    assert {(await stage.delivery(one.id)).state for one in waiting} == {"delivered"}
-    assert {(await stage.delivery(one.id)).attempt for one in waiting} == {1}
+        while (await stage.delivery(record.id)).is_open:
+            await stage.fire_alarms(record.id)
+    received = [orjson.loads(post.body)["data"]["id"] for post in stage.receiver.posts]
+    assert [received.count(record.id) for record in waiting] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("answer", [400, 401, 404, 410, SendError.ADDRESS_REFUSED, SendError.URL_REFUSED])
@@ -73,7 +62,7 @@ async def test_a_refusal_does_not_open_the_breaker(stage: Stage, answer: int | S
     await in_trouble(stage, answer)
     stage.receiver.answers = [200]
     record = await stage.ended(callback_url=CALLBACK_URL)
-    await stage.engine.deliver(stage.deliveries()[-1])
+    await stage.deliver()
     assert (await stage.delivery(record.id)).state == "delivered"
 
 
@@ -83,23 +72,26 @@ async def test_another_caller_or_host_is_not_postponed(stage: Stage, caller: Cal
     await in_trouble(stage)
     stage.receiver.answers = [200]
     record = await stage.ended(caller, callback_url=url)
-    await stage.engine.deliver(stage.deliveries()[-1])
+    await stage.deliver()
     assert (await stage.delivery(record.id)).state == "delivered"
 
 
 async def test_waits_are_not_counted_in_the_schedule(stage: Stage) -> None:
-    """A delivery that waits a whole day for the breaker has used none of its ten attempts."""
+    """A delivery that waits a whole day for the breaker has used none of its ten attempts.
+
+    The move of its alarm puts it off, and its record is not written.
+    """
     await in_trouble(stage)
     record = await stage.ended(callback_url=CALLBACK_URL)
-    await rung_once(stage, record)
     breakers = stage.receiver.admission.breakers
     while stage.clock.ms < START_MS + 86_400_000:
         (alarm,) = [one for one in await stage.alarms(record.id) if one.kind is Kind.DELIVER]
         stage.clock.ms = alarm.due_ms
         assert breakers.admit(KEY, stage.clock.ms) == 0  # another delivery is the probe, and fails
         breakers.record(KEY, stage.clock.ms, failed=True)
-        await stage.sweep(record.id)
-    assert (await stage.delivery(record.id)).attempt == 0
+        assert await stage.sweep(record.id) == 0
+        assert alarm.attempt == 0
+    assert (await stage.record(record.id)).write_id == record.write_id
 
 
 async def test_a_wait_for_a_slot_is_not_counted_either(stage: Stage) -> None:
@@ -109,51 +101,48 @@ async def test_a_wait_for_a_slot_is_not_counted_either(stage: Stage) -> None:
     """
     stage.receiver.is_busy = True
     record = await stage.ended(callback_url=CALLBACK_URL)
-    await rung_once(stage, record)
     (listed,) = (await stage.engine.deliveries(ANN, record.id))["data"]
     assert (listed["waiting_for"], listed["attempts"]) == ("capacity", [])
     stage.receiver.is_busy = False
     await stage.fire_alarms(record.id)
     delivery = await stage.delivery(record.id)
-    assert (delivery.state, delivery.attempt, delivery.postponed) == ("delivered", 1, "")
+    assert (delivery.state, delivery.attempt) == ("delivered", 1)
 
 
 async def test_a_probe_without_a_slot_lets_another_be_the_probe(stage: Stage) -> None:
     """If a probe finds no slot, the next delivery becomes the probe."""
     await in_trouble(stage)
     record = await stage.ended(callback_url=CALLBACK_URL)
-    await rung_once(stage, record)
-    stage.receiver.is_busy = True
+    stage.receiver.is_full = True
     await stage.fire_alarms(record.id)
     assert stage.receiver.admission.breakers.admit(KEY, stage.clock.ms) == 0
 
 
-async def test_a_postponed_delivery_can_be_redelivered(stage: Stage) -> None:
-    """A redelivery of a postponed delivery moves its alarm and adds no second one."""
+async def test_a_delivery_that_was_put_off_can_be_redelivered(stage: Stage) -> None:
+    """The redelivery waits for the breaker, too. The alarm of the schedule before goes when it fires.
+
+    One event is sent.
+    """
     await in_trouble(stage)
     record = await stage.ended(callback_url=CALLBACK_URL)
-    await rung_once(stage, record)
     await stage.engine.redeliver(ANN, record.id, None)
-    assert await stage.kinds(record.id) == [Kind.DELIVER, Kind.PURGE]
+    stage.receiver.answers = [200]
+    while Kind.DELIVER in await stage.kinds(record.id):
+        await stage.fire_alarms(record.id)
+    delivery = await stage.delivery(record.id)
+    assert (delivery.state, delivery.schedule, len(stage.receiver.posts)) == ("delivered", 2, 6)
 
 
-async def test_a_delivery_postponed_after_a_crash_can_be_redelivered(stage: Stage) -> None:
-    """After a crash, a claimed delivery that then waits for the breaker is no longer being sent.
-
-    So it can be redelivered.
-    """
-    record = await stage.ended(callback_url=CALLBACK_URL)
+async def test_a_delivery_can_be_redelivered_after_a_crash(stage: Stage) -> None:
+    """When the lease of the attempt is past, it is no longer under way, and the breaker puts the redelivery off."""
     gate = stage.receiver.hold()
-    crashing = asyncio.create_task(stage.engine.deliver(stage.deliveries()[-1]))
+    record = await stage.ended(callback_url=CALLBACK_URL)
     await gate.reached.wait()
-    crashing.cancel()
+    await stage.crash()
     stage.receiver.gate = None
     await in_trouble(stage, seen=1)
-    stage.clock.ms = START_MS + 60_000
-    stage.receiver.admission.breakers.admit(KEY, stage.clock.ms)  # another delivery is the probe
-    await stage.sweep(record.id)
-    delivery = await stage.delivery(record.id)
-    assert (delivery.attempt, delivery.sending, delivery.postponed) == (1, False, "breaker")
+    stage.clock.ms = START_MS + 20_000
     stage.receiver.answers = [200]
     await stage.engine.redeliver(ANN, record.id, None)
-    assert (await stage.delivery(record.id)).attempts_before == 1
+    delivery = await stage.delivery(record.id)
+    assert (delivery.attempts_before, delivery.number, delivery.sending) == (1, 0, False)

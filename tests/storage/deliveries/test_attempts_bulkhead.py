@@ -17,11 +17,11 @@ async def test_a_retry_takes_no_slot_of_a_first_attempt(stage: Stage) -> None:
 
 
 async def test_a_first_attempt_without_a_slot_stays_a_first_attempt(stage: Stage) -> None:
-    """A first attempt that was postponed for lack of a slot is not counted, and stays a first attempt."""
+    """A first attempt that was put off because the line was long is not counted, and stays a first attempt."""
     stage.receiver.is_busy = True
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await stage.deliver()
     stage.receiver.is_busy = False
     await stage.fire_alarms(response_id)
-    assert [first for first, _ in stage.receiver.asked] == [True, True]
+    assert [first for first, _ in stage.receiver.asked] == [True]
     assert (await stage.delivery(response_id)).attempt == 1

@@ -13,7 +13,7 @@ from shared.core.outcomes import SendError
 from shared.core.records import Delivery, Record, Target
 from shared.core.states import DeliveryState, Status
 from shared.deliveries import redelivery
-from shared.deliveries.redelivery import DeliveryView
+from shared.deliveries.delivery_log import DeliveryView
 from shared.deliveries.retry_policy import MAX_ATTEMPTS
 from tests.support.clocks import START_MS
 from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
@@ -33,7 +33,7 @@ async def failed(stage: Stage, answer: int | SendError = 413, **fields: Any) -> 
 async def redelivered(stage: Stage, response_id: str, target: str | None = None) -> list[DeliveryView]:
     """Request a redelivery and make its attempt. Return the listing of the request's answer."""
     listing = await stage.engine.redeliver(ANN, response_id, target)
-    await stage.engine.deliver(stage.deliveries()[-1])
+    await stage.deliver()
     return listing["data"]
 
 
@@ -48,7 +48,7 @@ async def test_a_failed_delivery_is_made_again_on_request(stage: Stage, answer: 
     record = await failed(stage, answer)
     assert (await stage.delivery(record.id)).state == state
     (listed,) = await redelivered(stage, record.id)
-    assert (listed["state"], listed["next_attempt_at"]) == ("pending", stage.clock.ms / 1000 + 15)
+    assert (listed["state"], listed["next_attempt_at"]) == ("pending", None)
     assert (await stage.delivery(record.id)).state == "delivered"
     assert len({post.headers["webhook-id"] for post in stage.receiver.posts}) == 1
     assert await deliver_alarms(record.id, stage) == []
@@ -63,7 +63,8 @@ async def test_a_delivered_event_can_be_delivered_again(stage: Stage) -> None:
     assert len(stage.receiver.posts) == 4
     assert len({post.body for post in stage.receiver.posts}) == 1
     (listed,) = (await stage.engine.deliveries(ANN, record.id))["data"]
-    assert [attempt["attempt"] for attempt in listed["attempts"]] == [1, 2, 3, 4]
+    numbers = [(attempt["schedule"], attempt["attempt"]) for attempt in listed["attempts"]]
+    assert numbers == [(1, 1), (2, 1), (3, 1), (4, 1)]
 
 
 async def test_a_redelivery_has_the_full_schedule(stage: Stage) -> None:
@@ -77,45 +78,68 @@ async def test_a_redelivery_has_the_full_schedule(stage: Stage) -> None:
 
 
 async def test_a_delivery_that_waits_is_brought_forward(stage: Stage) -> None:
-    """A redelivery moves the one alarm of a delivery that waits. No attempt is made at the old time."""
+    """A redelivery sends at once. The alarm of the schedule before sends nothing, and goes when it fires."""
     stage.receiver.answers = [500, 500, 200]
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.deliver()
     await stage.fire_alarms(record.id)
-    assert len(await deliver_alarms(record.id, stage)) == 1
-    await stage.engine.redeliver(ANN, record.id, None)
-    (alarm,) = await deliver_alarms(record.id, stage)
-    assert alarm.due_ms == stage.clock.ms + 15_000
-    await stage.engine.deliver(stage.deliveries()[-1])
-    assert [(await stage.delivery(record.id)).state, await deliver_alarms(record.id, stage)] == ["delivered", []]
+    await redelivered(stage, record.id)
+    assert (await stage.delivery(record.id)).state == "delivered"
+    (old,) = await deliver_alarms(record.id, stage)
+    stage.clock.ms = old.due_ms
+    await stage.sweep(record.id)
+    assert (len(stage.receiver.posts), await deliver_alarms(record.id, stage)) == (3, [])
 
 
 async def test_repeated_requests_for_a_redelivery_send_once(stage: Stage) -> None:
-    """Redeliveries that are requested at once, or during an attempt, send the event once."""
+    """Redeliveries that are requested at once, or during a first attempt, send the event once."""
     record = await failed(stage)
+    gate = stage.receiver.hold()
     await asyncio.gather(*(stage.engine.redeliver(ANN, record.id, None) for _ in range(5)))
     assert len(await deliver_alarms(record.id, stage)) == 1
-    gate = stage.receiver.hold()
-    attempt = asyncio.create_task(stage.engine.deliver(stage.deliveries()[-1]))
     await gate.reached.wait()
     (listed,) = (await stage.engine.redeliver(ANN, record.id, None))["data"]
     assert (listed["state"], listed["next_attempt_at"]) == ("pending", None)
     gate.open()
-    await attempt
     await stage.deliver()
     assert len(stage.receiver.posts) == 2
 
 
-async def test_a_delivery_that_a_sweep_is_about_to_make_is_left_alone(stage: Stage) -> None:
-    """A redelivery adds no alarm while a sweep acts on the delivery's alarm, because an attempt is about to be made."""
-    stage.receiver.answers = [500, 200]
+async def test_a_redelivery_whose_process_crashes_is_made_by_its_alarm(stage: Stage) -> None:
+    """The redelivery is claimed in the table, so its alarm makes the next attempt 20 s later."""
+    record = await failed(stage)
+    gate = stage.receiver.hold()
+    await stage.engine.redeliver(ANN, record.id, None)
+    await gate.reached.wait()
+    await stage.crash()
+    gate.open()
+    await stage.fire_alarms(record.id)
+    delivery = await stage.delivery(record.id)
+    assert (delivery.state, delivery.schedule, delivery.number) == ("delivered", 2, 2)
+
+
+@pytest.mark.parametrize("answer", [200, 500, 413])
+async def test_an_attempt_of_the_schedule_before_may_still_be_under_way(stage: Stage, answer: int) -> None:
+    """If the receiver takes the event, the delivery is over, whichever attempt brought it.
+
+    If not, only the new schedule decides what follows. The old one leaves no alarm behind.
+    """
+    stage.receiver.answers = [500, answer, 500, 200]
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.deliver()
-    (alarm,) = await deliver_alarms(record.id, stage)
-    await stage.ports.store.move(record.id[5], [(alarm, alarm.moved(stage.clock.ms + 25_000))])
-    (listed,) = (await stage.engine.redeliver(ANN, record.id, None))["data"]
-    assert listed["state"] == "pending"
-    assert len(await deliver_alarms(record.id, stage)) == 1
+    gate = stage.receiver.hold()
+    under_way = asyncio.create_task(stage.fire_alarms(record.id))
+    await gate.reached.wait()
+    stage.receiver.gate = None
+    await redelivered(stage, record.id)
+    gate.open()
+    await under_way
+    delivery = await stage.delivery(record.id)
+    assert (delivery.schedule, delivery.state) == (2, "delivered" if answer == 200 else "pending")
+    while await deliver_alarms(record.id, stage):
+        await stage.fire_alarms(record.id)
+    assert (await stage.delivery(record.id)).state == "delivered"
+    assert len(stage.receiver.posts) == 3 if answer == 200 else 4
 
 
 async def test_one_target_is_chosen_by_name(stage: Stage) -> None:
@@ -149,7 +173,7 @@ async def test_another_callers_event_cannot_be_redelivered(stage: Stage) -> None
 async def test_a_target_has_at_most_400_attempts(stage: Stage) -> None:
     """After 400 attempts, further ones are refused for a target, because a longer log could not be shown."""
     record = await failed(stage)
-    full = record.with_delivery(Delivery(Target.CALLBACK, DeliveryState.GONE, redelivery.MAX_ATTEMPTS_LOGGED))
+    full = record.with_delivery(Delivery(Target.CALLBACK, DeliveryState.GONE, attempt=redelivery.MAX_ATTEMPTS_LOGGED))
     with pytest.raises(BadRequest) as refused:
         await redelivery.redeliver(stage.ports, full, None)
     assert refused.value.code == "too_many_attempts"
@@ -170,7 +194,7 @@ async def test_a_recovery_begins_all_deliveries_that_failed_since_a_time(stage: 
     gone = await failed(stage, 410)
     theirs = await stage.ended(BOB, callback_url=CALLBACK_URL)
     stage.receiver.answers = [413]
-    await stage.engine.deliver(stage.deliveries()[-1])
+    await stage.deliver()
     stage.receiver.answers = [200]
 
     assert await stage.engine.recover(ANN, since_ms) == {
@@ -187,10 +211,12 @@ async def test_a_recovery_begins_all_deliveries_that_failed_since_a_time(stage: 
 async def test_a_recovered_delivery_is_not_recovered_twice(stage: Stage) -> None:
     """A second recovery finds only deliveries that have failed again."""
     record = await failed(stage)
+    stage.receiver.answers = [413]
+    gate = stage.receiver.hold()
     assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
     assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 0
-    stage.receiver.answers = [413]
-    await stage.engine.deliver(stage.deliveries()[-1])
+    gate.open()
+    await stage.deliver()
     assert (await stage.delivery(record.id)).state == "failed"
     assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
 
@@ -205,13 +231,15 @@ async def test_recoveries_at_once_share_the_work(stage: Stage) -> None:
 
 async def test_a_delivery_that_failed_by_our_fault_is_recovered_too(stage: Stage) -> None:
     """A recovery includes a delivery that was given up because this service failed again and again."""
+    stage.receiver.is_busy = True
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.put(record.id, record_key(record.id), body=b"damaged")
+    stage.receiver.is_busy = False
     while (await stage.delivery(record.id)).is_open:
         await stage.fire_alarms(record.id)
     await stage.put(record.id, record_key(record.id), body=record.body)
     assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
-    await stage.engine.deliver(stage.deliveries()[-1])
+    await stage.deliver()
     assert (await stage.delivery(record.id)).state == "delivered"
 
 

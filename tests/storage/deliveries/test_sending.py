@@ -13,9 +13,8 @@ from shared.core.ids import event_id
 from shared.core.outcomes import Answer, SendError
 from shared.core.records import INLINE_BODY, Record, Target
 from shared.core.states import Status
-from shared.deliveries.redelivery import DeliveryView
+from shared.deliveries.delivery_log import DeliveryView
 from shared.deliveries.sending import send_event
-from shared.engine import Engine
 from shared.senders.callbacks import CallbackSender
 from shared.telemetry import tracing
 from tests.support.clocks import START_MS
@@ -35,7 +34,7 @@ async def sent(stage: Stage, record: Record, target: Target = Target.CALLBACK) -
     """Send the event of a response to a target once. Return the outcome."""
     delivery = record.delivery(target)
     assert delivery
-    return await send_event(stage.ports, record, delivery)
+    return await send_event(stage.ports, record, delivery, 1)
 
 
 # What is sent
@@ -93,6 +92,7 @@ async def test_a_callback_carries_the_trace_of_its_response(stage: Stage) -> Non
 async def test_a_large_result_is_sent_whole(stage: Stage) -> None:
     """A result that does not fit into the record is read from the rows beside it."""
     stage.upstream.output = os.urandom(INLINE_BODY).hex()
+    stage.receiver.is_busy = True
     record = await stage.ended(callback_url=CALLBACK_URL)
     read = await stage.record(record.id)
     assert (read.body, read.body_rows > 0) == (b"", True)
@@ -103,6 +103,7 @@ async def test_a_large_result_is_sent_whole(stage: Stage) -> None:
 async def test_a_result_that_cannot_be_read_is_not_sent(stage: Stage) -> None:
     """If storage fails when the result is read, StoreUnavailable is raised and nothing is sent."""
     stage.upstream.output = os.urandom(INLINE_BODY).hex()
+    stage.receiver.is_busy = True
     record = await stage.record((await stage.ended(callback_url=CALLBACK_URL)).id)
     async with stage.proxy.refusing():
         with pytest.raises(StoreUnavailable):
@@ -138,9 +139,9 @@ async def test_the_outcome_is_that_of_the_sender(stage: Stage, target: Target, o
 @pytest.mark.parametrize("callers", [(), (Caller("ann", (), (SigningSecret(SECRET, START_MS),)),)])
 async def test_a_caller_without_a_secret_gets_nothing_unsigned(stage: Stage, callers: tuple[Caller, ...]) -> None:
     """If the caller's secret is removed or has expired, the attempt fails and no unsigned event is sent."""
+    stage.change(callers=Callers(callers))
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    unsigned = replace(stage.ports, callers=Callers(callers))
-    await Engine(unsigned).deliver(stage.deliveries()[0])
+    await stage.deliver()
     assert stage.receiver.posts == []
     assert (await listed(stage, response_id))["attempts"][0]["error"] == "unsigned"
 
@@ -191,9 +192,10 @@ async def test_a_host_removed_from_the_allow_list_gets_nothing(stage: Stage) -> 
         return ["93.184.216.34"]
 
     stage.change(senders={Target.CALLBACK: CallbackSender(resolve=resolve), Target.REPLY_QUEUE: stage.replies})
-    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    response_id = (await stage.unfinished(callback_url=CALLBACK_URL)).id
     assert asked == ["hooks.contoso.com"]
     stage.change(callers=Callers((replace(ANN, callback_hosts=("other.contoso.com",)),)))
+    await stage.shown(response_id)
     await stage.deliver()
     assert (await stage.delivery(response_id)).state == "blocked"
     (delivery,) = (await stage.engine.deliveries(ANN, response_id))["data"]

@@ -20,9 +20,10 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.upstreams.protocol import Progress
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fakes.peers import ScriptedUpstream
 from tests.support.log_capture import WrittenLines, log_events
-from tests.support.stage import ANN, Stage, until
+from tests.support.stage import ANN, Stage
 
 AWAY = UpstreamUnavailable("ConnectError")
 CUT = UpstreamUncertain("ReadError")

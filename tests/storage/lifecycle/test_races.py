@@ -1,8 +1,6 @@
-"""Races: a delete during a start, and two claims in the same millisecond."""
+"""Races: a delete during a start, and two sweeps that claim the same attempt."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -11,12 +9,10 @@ from shared.core.errors import NotFound
 from shared.core.ids import shard_of
 from shared.core.records import Delivery, Record, Target
 from shared.core.states import DeliveryState
-from shared.deliveries.attempts import deliver_now
 from shared.scheduler.sweeps import sweep
-from shared.senders.admission import Admission
 from tests.support.clocks import START_MS
-from tests.support.fakes.peers import Gate, ScriptedReceiver
-from tests.support.stage import ANN, CALLBACK_URL, Stage, until
+from tests.support.fakes.peers import Gate
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 # A delete during a start
 
@@ -76,44 +72,11 @@ async def test_work_whose_record_is_gone_is_stopped_at_once(stage: Stage) -> Non
 # Two claims
 
 
-class SlowReceiver(ScriptedReceiver):
-    """A receiver that admits the first attempt when the test opens its gate, and all others at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first_may_enter = Gate()
-
-    @asynccontextmanager
-    async def admit(self, address: str, caller: str, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
-        """Admit an attempt, the first one when the gate is open."""
-        if not self.first_may_enter.reached.is_set():
-            await self.first_may_enter.wait()
-        async with super().admit(address, caller, first=first, patience_s=patience_s) as admitted:
-            yield admitted
-
-
-@pytest.mark.parametrize("by_sweep", [False, True], ids=["two messages", "message and sweep"])
-async def test_two_claims_in_the_same_millisecond_send_once(stage: Stage, by_sweep: bool) -> None:
-    """If two processes read the same record and make the same claim, only the first one sends the event."""
-    receiver = stage.receiver = SlowReceiver()
-    ours, theirs = await stage.new_ports(stage.clock), await stage.new_ports(stage.clock)
+async def test_of_two_sweeps_at_once_one_claims_the_attempt(stage: Stage) -> None:
+    """If two processes sweep the same due alarm, only one moves it, and only that one sends the event."""
+    stage.limit(watch=False)
     response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
-    (hint,) = stage.deliveries()
-    stage.clock.advance(15)
-    second = asyncio.create_task(deliver_now(ours, hint.alarm_key))
-    await receiver.first_may_enter.reached.wait()
-    received = receiver.hold()
-    first = asyncio.ensure_future(
-        sweep(theirs, shard_of(response_id), 0) if by_sweep else deliver_now(theirs, hint.alarm_key)
-    )
-    await received.reached.wait()
-    receiver.first_may_enter.open()
-
-    async def is_decided() -> bool:
-        return second.done() or len(receiver.posts) == 2
-
-    await until(is_decided)
-    received.open()
-    await asyncio.gather(first, second)
-    assert len(receiver.posts) == 1
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
+    others = [await stage.new_ports(stage.clock) for _ in range(3)]
+    await asyncio.gather(*(sweep(ports, shard_of(response_id), 0) for ports in others))
+    assert len(stage.receiver.posts) == 1
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, attempt=1)

@@ -45,7 +45,7 @@ async def test_a_start_leaves_a_poll_and_a_wakeup_for_it(stage: Stage) -> None:
     assert await stage.record(made.id) == made
     (poll,) = await stage.alarms(made.id)
     assert (poll.kind, poll.token, poll.due_ms) == (Kind.POLL, "up_0", START_MS + 1_000)
-    assert stage.sent == [Sent("nudges", {"shard": made.id[5], "at": poll.due_ms // 1000}, 1)]
+    assert stage.sent == [Sent("nudges", {"shards": made.id[5], "at": poll.due_ms // 1000}, 1)]
     assert stage.upstream.starts == {made.id: 1}
 
 
@@ -143,7 +143,7 @@ async def test_a_first_answer_over_the_limit_fails_the_response(stage: Stage, er
         (b"{}", 3),
         (b'{"id":"up_1"}', 3),
         (b'{"status":"queued"}', 1),
-        (b'{"id":1,"status":"queued"}', 1),
+        (b'{"id":1.5,"status":"queued"}', 1),
     ],
 )
 async def test_a_success_without_a_response_object_fails_the_response(stage: Stage, content: bytes, tries: int) -> None:

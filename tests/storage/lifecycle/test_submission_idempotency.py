@@ -8,7 +8,8 @@ import pytest
 from shared.core.errors import BadRequest, RefusedByUpstream, UpstreamRefused
 from shared.core.records import Record
 from shared.core.states import Status
-from tests.support.stage import ANN, BOB, Stage, until
+from tests.support.conditions import until
+from tests.support.stage import ANN, BOB, Stage
 
 REFUSAL = UpstreamRefused(422, "No such tool.", code="unknown_tool")
 

@@ -10,9 +10,10 @@ from shared.core.errors import NotFound, RefusedByUpstream, UpstreamError, Upstr
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.storage.messages import RUNS, RunOffer
+from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.run_holders import driving
-from tests.support.stage import ANN, CALLBACK_URL, Stage, until
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.stream_clients import QUICK, Reader, expected_lines, kinds, lines_of, streamed
 
 REFUSAL = UpstreamRefused(404, "No such model.", param="model", code="model_not_found", kind="not_found_error")

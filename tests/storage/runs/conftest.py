@@ -7,9 +7,10 @@ import pytest
 from shared.runs import claims
 from shared.runs.lease import Lease
 from tests.support.clocks import Clock
+from tests.support.conditions import until
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
-from tests.support.stage import Stage, until
+from tests.support.stage import Stage
 from tests.support.stream_clients import QUICK
 
 PATIENCE_S = 10.0

@@ -7,10 +7,11 @@ import pytest
 
 from shared.core.alarms import Kind
 from shared.storage.messages import RunOffer
+from tests.support.conditions import until
 from tests.support.fakes.streams import KEEPALIVE, story
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.run_holders import die, driving, held, reaches, released, taken_over
-from tests.support.stage import ANN, Stage, until
+from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import (
     expected_lines,
     lines_of,

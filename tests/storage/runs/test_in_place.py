@@ -13,9 +13,10 @@ from shared.core.run_transitions import RESERVED_BLOCK
 from shared.core.states import Status
 from shared.runtime.local_runs import MAX_IN_PLACE, MAX_IN_PLACE_BYTES
 from shared.storage.messages import RunOffer
+from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.run_holders import die, held, offered, reaches
-from tests.support.stage import CALLBACK_URL, Stage, until
+from tests.support.stage import CALLBACK_URL, Stage
 from tests.support.stream_clients import (
     Reader,
     expected_lines,

@@ -17,10 +17,11 @@ from shared.runs import claims
 from shared.runs.lease import Lease, Lost
 from shared.runs.unstored import Start
 from shared.storage.messages import RunOffer
+from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.run_holders import offered, start_of
-from tests.support.stage import ANN, Stage, until
+from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import expected_lines, lines_of, offers, replayed, streamed
 
 Loss = Callable[[Stage, Lease], Awaitable[object]]

@@ -11,10 +11,11 @@ from shared.core.states import Status
 from shared.runs import renewal
 from shared.runs.lease import HOLD_MAX_MS, Lease, Lost
 from shared.storage.messages import RunOffer
+from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.proxies.fault_proxy import StorageRequest, is_read
 from tests.support.run_holders import claimed, driving, held, logged, released
-from tests.support.stage import ANN, Stage, until
+from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import expected_lines, kinds, lines_of, replayed, streamed
 
 SLACK_S = 0.3

@@ -10,9 +10,10 @@ from shared.core import event_log, ids
 from shared.core.errors import BadRequest, NotFound, StoreError, StreamBroken
 from shared.core.event_log import MAX_EVENTS
 from shared.storage.messages import RunOffer
+from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.run_holders import driving, logged, released
-from tests.support.stage import ANN, BOB, Stage, until
+from tests.support.stage import ANN, BOB, Stage
 from tests.support.stream_clients import Reader, expected_lines, kinds, lines_of, numbers, replayed, resumed, streamed
 
 LONG = story(1_000)

@@ -15,8 +15,9 @@ from shared.core.states import Status
 from shared.runs import claims
 from shared.runs.lease import Lease
 from shared.runs.log_writer import LogWriter
+from tests.support.conditions import until
 from tests.support.run_holders import followed, start_of
-from tests.support.stage import Stage, until
+from tests.support.stage import Stage
 
 KIND = "response.output_text.delta"
 

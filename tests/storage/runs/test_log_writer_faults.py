@@ -14,10 +14,11 @@ from shared.core.run_transitions import RESERVED_BLOCK
 from shared.core.states import Status
 from shared.runs.lease import Lease, Lost
 from shared.runs.log_writer import LogWriter
+from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.proxies.fault_proxy import is_read, is_transaction
 from tests.support.run_holders import driving, logged, released
-from tests.support.stage import CALLBACK_URL, Stage, until
+from tests.support.stage import CALLBACK_URL, Stage
 from tests.support.stream_clients import expected_lines, lines_of, numbers, replayed, streamed
 
 TRANSACTION_MAX = 4_194_304

@@ -14,10 +14,11 @@ from shared.runs.unstored import Beginning
 from shared.runtime.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
 from shared.upstreams.protocol import Progress
+from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.run_holders import followed, released, start_of
-from tests.support.stage import ANN, Stage, until
+from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import expected_lines, lines_of, replayed, streamed
 
 KIND = "response.output_text.delta"

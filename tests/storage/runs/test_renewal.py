@@ -10,8 +10,9 @@ from shared.core.records import Record
 from shared.runs import renewal
 from shared.runs.lease import Lease, Lost
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.proxies.fault_proxy import is_transaction
-from tests.support.stage import Stage, until
+from tests.support.stage import Stage
 
 DURATION_MS = 30_000
 

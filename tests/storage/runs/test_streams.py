@@ -9,9 +9,10 @@ from shared.core.alarms import Kind
 from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
 from shared.runtime.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
+from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.run_holders import taken_over
-from tests.support.stage import Stage, until
+from tests.support.stage import Stage
 from tests.support.stream_clients import (
     expected_lines,
     kinds,

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 
 from shared.runtime.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
+from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.run_holders import driving, logged
-from tests.support.stage import Stage, until
+from tests.support.stage import Stage
 from tests.support.stream_clients import Reader, expected_lines, kinds, lines_of, resumed, streamed
 
 UntilLogged = Callable[[str], Awaitable[None]]

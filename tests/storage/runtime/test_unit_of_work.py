@@ -14,7 +14,7 @@ from shared.core.records import Record, RequestInfo
 from shared.core.response_transitions import Ending
 from shared.core.states import Status
 from shared.runtime.unit_of_work import apply, commit, update
-from shared.storage.messages import DELIVERIES, RUNS
+from shared.storage.messages import RUNS
 from tests.support.clocks import START_MS
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import is_transaction
@@ -214,7 +214,7 @@ async def test_an_outage_is_passed_on(stage: Stage) -> None:
 
 
 async def test_a_commit_sends_the_messages_that_its_change_asks_for(stage: Stage, written: WrittenLines) -> None:
-    """A commit asks for the deliveries and the wake-ups of its change, and logs what has happened to the response."""
+    """A commit asks for the wake-ups of its change, and logs what has happened to the response."""
     record = await commit(stage.ports, None, response_transitions.accept(new_record(), b"packed", START_MS))
     poll = response_transitions.poll_alarm(record, "t", START_MS, lambda: 0.0)
     start = response_transitions.record_start(record, Status.QUEUED, "t", "t", poll, b"")
@@ -225,7 +225,6 @@ async def test_a_commit_sends_the_messages_that_its_change_asks_for(stage: Stage
     shard = shard_of(record.id)
     assert stage.sent == [
         wakeup(START_MS // 1000 + 1, 1, shard),
-        Sent(DELIVERIES, {"alarm": ended.deliveries[0].alarm_key}, 0),
         wakeup(START_MS // 1000, 0, shard),
     ]
     assert log_events(written) == ["response.accepted", "response.started", "response.completed"]

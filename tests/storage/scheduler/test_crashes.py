@@ -9,16 +9,14 @@ import orjson
 import pytest
 
 from shared.core.ids import derived_id, shard_of
-from shared.core.records import Target
 from shared.core.states import Status
-from shared.storage.messages import DeliverNow
 from tests.support.failover import RemainingProcess
 from tests.support.fakes.peers import Gate
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 SHARD = "a"
 ASKED: dict[str, Any] = {"model": "m", "input": "question", "background": True, "callback_url": CALLBACK_URL}
-# The longest lease is a claim's, 60 s. The others are shorter, and a heartbeat finds them after 60 s at the latest.
+# A lease is at most 30 s, and a heartbeat finds what is due after 60 s at the latest.
 # After a repeated start, the first poll follows after a tenth of the response's age.
 COSTS_MS = 60_000 + 7_000
 
@@ -57,15 +55,20 @@ async def starts(stage: Stage, key: str) -> None:
 
 
 async def ends(stage: Stage, key: str) -> None:
-    """Crash after taking the message that asks for a delivery."""
+    """Crash after an end that has claimed an attempt, before the attempt."""
+    stage.receiver.is_full = True
     await stage.ended(key=key, **ASKED)
+    await stage.deliver()
+    stage.receiver.is_full = False
 
 
 async def delivers(stage: Stage, key: str) -> None:
-    """Crash after the claim of an attempt."""
-    delivery = (await stage.ended(key=key, **ASKED)).delivery(Target.CALLBACK)
-    assert delivery
-    await crashes(stage.engine.deliver(DeliverNow(delivery.alarm_key)), stage.receiver.hold())
+    """Crash during an attempt."""
+    gate = stage.receiver.hold()
+    await stage.ended(key=key, **ASKED)
+    await gate.reached.wait()
+    await stage.crash()
+    stage.receiver.gate = None
     stage.receiver.posts.clear()
 
 

@@ -105,10 +105,58 @@ async def test_rows_that_are_not_alarms_do_not_stop_the_heartbeat(stage: Stage) 
     assert wakeup(NOW_S + 30, 30, "a") in stage.sent
 
 
+# Overdue shards
+
+
+async def test_a_heartbeat_sweeps_overdue_shards_itself(stage: Stage) -> None:
+    """If an alarm is overdue by more than 5 s, its wake-up may lie in a queue that nobody asks. It is acted on at once.
+
+    The wake-up is sent all the same. Shards that are less overdue, or not yet due, are only woken.
+    """
+    for shard, due_s in (("0", -6), ("3", -5), ("a", -4_000), ("f", 20)):
+        await stage.plant([in_shard(due_s, shard)])
+    await stage.engine.heartbeat()
+    left = [shard for shard in "03af" if await stage.alarms(in_shard(0, shard).id)]
+    assert left == ["3", "f"]
+    assert {sent.content["shards"] for sent in stage.sent} == {"0", "3", "a", "f"}
+
+
+async def test_a_heartbeat_sweeps_a_hundred_alarms_of_a_shard(stage: Stage) -> None:
+    """A heartbeat is no sweep of a backlog. It takes 100 alarms and asks for a sweep of what is left."""
+    await stage.plant([Alarm(START_MS - 9_000, Kind.PURGE, f"resp_a{n:031x}") for n in range(130)])
+    await stage.engine.heartbeat()
+    assert len((await stage.ports.store.agenda("a", START_MS, 1_000)).due) == 30
+    assert wakeup(NOW_S - 9, 0) in stage.sent
+
+
+async def test_a_process_that_works_only_in_invocations_sweeps_nothing_beside_them(stage: Stage) -> None:
+    """With `WATCH` off a heartbeat only sends wake-ups."""
+    stage.limit(watch=False)
+    await stage.plant([in_shard(-600)])
+    await stage.engine.heartbeat()
+    assert await stage.alarms(in_shard(0).id)
+    assert stage.sent == [wakeup(NOW_S - 600, 0, until=NEXT_S)]
+
+
+async def test_a_sweep_that_fails_does_not_fail_its_heartbeat(stage: Stage, written: WrittenLines) -> None:
+    """The heartbeat has reached storage, so no other follows within a minute. The wake-up has been sent."""
+    await stage.plant([in_shard(-600)])
+    gate = stage.proxy.pause(lambda request: request.kind == "GET responses()", 17)
+    beating = asyncio.create_task(stage.engine.heartbeat())
+    await gate.reached.wait()
+    async with stage.proxy.refusing():
+        gate.open()
+        await beating
+    assert "sweep.storage_failed" in log_events(written)
+    assert stage.sent == [wakeup(NOW_S - 600, 0, until=NEXT_S)]
+    assert await invoked(stage, stage.engine) == 0
+
+
 # Beside invocations
 
 
 BEAT = {"GET responses()": 16}
+CREATED = "POST Tables"  # by the first heartbeat of a process
 
 
 async def invoked(stage: Stage, engine: Engine, *, times: int = 1) -> int:
@@ -118,15 +166,17 @@ async def invoked(stage: Stage, engine: Engine, *, times: int = 1) -> int:
         engine.accompany_invocation()
     await asyncio.gather(*stage.ports.background.tasks)
     found = stage.proxy.counts - before
+    del found[CREATED]
     assert found == {name: count * (found.total() // 16) for name, count in BEAT.items() if found}
     return found.total() // 16
 
 
 async def test_a_process_whose_timer_never_fires_finds_overdue_alarms(stage: Stage) -> None:
     """The first invocation of a process wakes the shards of overdue alarms that a dead process has left."""
-    await stage.plant([in_shard(-30)])
+    stage.limit(watch=False)
+    await stage.plant([in_shard(-3)])
     assert await invoked(stage, stage.engine) == 1
-    assert stage.sent == [wakeup(NOW_S - 30, 0, until=NEXT_S)]
+    assert stage.sent == [wakeup(NOW_S - 3, 0, until=NEXT_S)]
     stage.clock.advance(61)
     await stage.plant([in_shard(50, "b")])
     assert await invoked(stage, stage.engine) == 1
@@ -156,12 +206,13 @@ async def test_the_timer_waits_for_the_heartbeat_that_runs(stage: Stage) -> None
     before = stage.proxy.counts.copy()
     stage.engine.accompany_invocation()
     await asyncio.gather(stage.engine.heartbeat(), stage.engine.heartbeat())
-    assert stage.proxy.counts - before == BEAT
+    assert stage.proxy.counts - before == BEAT | {CREATED: 1}
 
 
 async def test_a_failed_heartbeat_is_repeated_by_a_later_invocation(stage: Stage, written: WrittenLines) -> None:
     """During an outage invocations try again every few seconds, and no more. After it the next one succeeds."""
-    await stage.plant([in_shard(-30)])
+    stage.limit(watch=False)
+    await stage.plant([in_shard(-3)])
     async with stage.proxy.refusing():
         for _ in range(3):
             for _ in range(20):
@@ -191,15 +242,17 @@ async def test_an_invocation_does_not_wait_for_its_heartbeat(stage: Stage) -> No
 # Queues
 
 
-async def test_the_first_heartbeat_of_a_process_creates_missing_queues(stage: Stage, connection_string: str) -> None:
-    """Those of ours, also the queue of requests and its poison queue, to which we do not send. Later ones create none.
+async def test_the_first_heartbeat_of_a_process_creates_what_is_missing(stage: Stage, connection_string: str) -> None:
+    """The table and our queues, also that of requests and its poison queue, to which we do not send. Later ones do not.
 
     A process that is new creates them again.
     """
     async with QueueServiceClient.from_connection_string(connection_string) as queues:
         for name in (REQUESTS, REQUESTS + POISON, WAKEUPS):
             await queues.delete_queue(name)
+        await (await stage.table()).delete_table()
         await stage.engine.heartbeat()
+        assert await stage.ports.store.missing() == []
         assert [await stage.ports.wakeups.missing(), await stage.ports.requests.missing()] == [[], []]
         await queues.delete_queue(REQUESTS)
         await stage.engine.heartbeat()

@@ -23,9 +23,10 @@ from shared.storage.store import MOVES_PER_TRANSACTION
 from shared.upstreams.protocol import Progress
 from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fakes.peers import Gate, Outcome, ScriptedUpstream
 from tests.support.fast_loop import BACKEND, skip
-from tests.support.stage import CALLBACK_URL, Stage, until, wakeup
+from tests.support.stage import CALLBACK_URL, Stage, wakeup
 
 BACKLOG = 400
 HOUR_MS = 3_600_000
@@ -168,13 +169,13 @@ async def test_a_backlog_fails_nothing_and_counts_only_attempts_that_were_made(s
     for start in range(0, BACKLOG, 50):
         await asyncio.gather(*(accept(stage, one) for one in ids[start : start + 50]))
     stage.clock.advance(LEASE_MS[Kind.START] / 1000)
-    before, _ = await stage.ports.store.due("a", stage.clock.ms, BACKLOG)
+    before = (await stage.ports.store.agenda("a", stage.clock.ms, BACKLOG)).due
     sweeping = asyncio.create_task(stage.sweep(ids[0]))
 
     for batch in range(int(MAX_S / START_DEADLINE_S)):
 
         async def is_stuck(put_back: int = batch * MOVES_PER_TRANSACTION) -> bool:
-            alarms, _ = await stage.ports.store.due("a", stage.clock.ms + HOUR_MS, BACKLOG)
+            alarms = (await stage.ports.store.agenda("a", stage.clock.ms + HOUR_MS, BACKLOG)).due
             return upstream.hanging >= MOVES_PER_TRANSACTION and sum(alarm.tries for alarm in alarms) == put_back
 
         await until(is_stuck)
@@ -184,7 +185,7 @@ async def test_a_backlog_fails_nothing_and_counts_only_attempts_that_were_made(s
     taken = await sweeping
     assert taken == upstream.starts.total() == 3 * MOVES_PER_TRANSACTION
     assert wakeup(stage.clock.ms // 1000, 0) in stage.sent
-    after, _ = await stage.ports.store.due("a", stage.clock.ms + HOUR_MS, BACKLOG)
+    after = (await stage.ports.store.agenda("a", stage.clock.ms + HOUR_MS, BACKLOG)).due
     assert [(alarm.kind, alarm.attempt) for alarm in after] == [(Kind.START, 0)] * BACKLOG
     assert {alarm.key for alarm in after if not alarm.tries} == {alarm.key for alarm in before[taken:]}
 
@@ -208,4 +209,4 @@ async def test_a_callback_without_a_slot_is_neither_counted_nor_given_up(stage: 
 
     stage.receiver.is_busy = False
     await stage.fire_alarms(response_id)
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
+    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, attempt=1)

@@ -13,9 +13,10 @@ from shared.core.records import Record, Target
 from shared.core.states import Status
 from shared.scheduler.sweeps import sweep
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.fakes.peers import Work
 from tests.support.log_capture import WrittenLines, log_events, log_lines
-from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, Stage, until, wakeup
+from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, Stage, wakeup
 
 NOW_S = START_MS // 1000
 HOUR_MS = 3_600_000
@@ -72,6 +73,40 @@ async def test_a_sweep_acts_on_due_alarms_and_wakes_for_the_next_one(stage: Stag
     assert await sweep(stage.ports, "a", NOW_S) == 3
     assert [work.polls for work in works] == [1, 1, 1]
     assert stage.sent == [wakeup(NOW_S + 1, 1)]
+
+
+async def test_a_sweep_takes_one_query_and_one_transaction(stage: Stage) -> None:
+    """One query reads the due alarms and the next one. The times of the moved ones are known without another."""
+    await running(stage, 3)
+    await stage.plant([Alarm(START_MS + 40_000, Kind.PURGE, f"resp_a{9:031x}")])
+    before = stage.proxy.counts.copy()
+    assert await sweep(stage.ports, "a", NOW_S) == 3
+    assert stage.proxy.counts - before == {"GET responses()": 1, "POST $batch": 1}
+
+
+async def test_a_sweep_asks_for_no_wakeup_for_alarms_that_are_gone(stage: Stage) -> None:
+    """The wake-up is for the next alarm that stands. The alarm of a response that has just ended is not counted."""
+    (work,) = await running(stage, 1)
+    work.course = [Status.COMPLETED]
+    await stage.plant([Alarm(START_MS + 40_000, Kind.PURGE, f"resp_a{9:031x}")])
+    assert await sweep(stage.ports, "a", NOW_S) == 1
+    assert stage.sent == [wakeup(NOW_S + 40, 40)]
+
+
+async def test_polls_come_after_the_other_kinds(stage: Stage) -> None:
+    """An alarm of another kind is acted on at once, however many polls are due before it and wait."""
+    await running(stage, 120)
+    await stage.plant([(last := Alarm(START_MS, Kind.PURGE, f"resp_a{'f' * 31}"))])
+    gate = stage.upstream.hold_polls()
+    sweeping = asyncio.create_task(sweep(stage.ports, "a", NOW_S))
+
+    async def is_purged() -> bool:
+        return not await stage.alarms(last.id)
+
+    await until(is_purged)
+    assert not sweeping.done()
+    gate.open()
+    assert await sweeping == 121
 
 
 async def test_a_sweep_that_finds_nothing_ends(stage: Stage) -> None:
@@ -152,7 +187,8 @@ async def test_damaged_input_fails_its_response_and_delays_no_other(stage: Stage
     assert work.polls >= 6
     shown = await stage.shown(made.id)
     assert shown["error"]["code"] == "internal_error"
-    assert await stage.kinds(made.id) == [Kind.DELIVER, Kind.PURGE]
+    await stage.deliver()
+    assert await stage.kinds(made.id) == [Kind.PURGE]
 
 
 async def test_a_poll_that_always_raises_fails_its_response(stage: Stage) -> None:
@@ -196,7 +232,9 @@ async def test_a_crash_counts_like_a_failure(stage: Stage) -> None:
 async def test_a_damaged_result_fails_its_delivery(stage: Stage) -> None:
     """A result that cannot be read fails its delivery. The response keeps its status and its purge alarm."""
     stage.upstream.first = Status.COMPLETED
+    stage.receiver.is_busy = True
     made = await stage.create(callback_url=CALLBACK_URL)
+    stage.receiver.is_busy = False
     await stage.ports.store.commit(ChangeSet(replace(made, body=b"damaged"), writes_body=True))
     for _ in range(6):
         await stage.fire_alarms(made.id)
@@ -257,8 +295,6 @@ async def test_rows_that_are_not_alarms_stop_nothing(stage: Stage, written: Writ
     for key in NO_ALARMS:
         await stage.put("resp_a", key, facts="damaged", write_id="")
     (work,) = await running(stage, 1)
-    assert await sweep(stage.ports, "a", NOW_S) == 1
-    assert work.polls == 1
+    assert (await sweep(stage.ports, "a", NOW_S), work.polls) == (1, 1)
     assert stage.sent == [wakeup(NOW_S + 1, 1)]
-    logged = {line["key"] for line in log_lines(written) if line["event"] == "alarm.unreadable"}
-    assert logged == set(NO_ALARMS)
+    assert {line["key"] for line in log_lines(written) if line["event"] == "alarm.unreadable"} == set(NO_ALARMS)

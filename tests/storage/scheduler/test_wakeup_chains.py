@@ -5,6 +5,7 @@ The clocks of these tests run, because a queue hides its messages by real time.
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import orjson
 import pytest
@@ -14,10 +15,18 @@ from shared.core.states import Status
 from shared.engine import Engine
 from shared.storage.messages import DELIVERIES, WAKEUPS
 from tests.support.clocks import SkewedClock
+from tests.support.conditions import until
 from tests.support.queue_pump import queue_host
-from tests.support.stage import ANN, CALLBACK_URL, Stage, until
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 RESPONSES = 12
+
+
+@pytest.fixture
+async def stage(connection_string: str) -> AsyncIterator[Stage]:
+    """Give a stage whose libraries repeat requests, as those of the service do. Wake-ups must not be lost by chance."""
+    async with Stage(connection_string, sdk_retries=2) as stage:
+        yield stage
 
 
 async def engine(stage: Stage, ahead_ms: int) -> Engine:

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from local.stack.ports import free_port
 from shared.core.outcomes import Answer, SendError
+from shared.senders.admission import Outlook
 from shared.senders.reply_queues import ReplySender, is_allowed
 from shared.storage.messages import DELIVERIES, POISON, REQUESTS, RUNS, WAKEUPS
 from shared.storage.queues import DEADLINE_S
+from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND, skip
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
-from tests.support.stage import until
 
 OURS = [f"{name}{end}" for name in (WAKEUPS, DELIVERIES, RUNS, REQUESTS) for end in ("", POISON)]
 NAMES = st.from_regex(r"[a-z0-9](-?[a-z0-9]){2,20}", fullmatch=True)
@@ -110,6 +111,14 @@ def test_our_own_queues_are_never_allowed(name: str, pattern: str) -> None:
 
 
 # Sending
+
+
+async def test_nothing_ever_holds_a_message_up(queues: QueueServiceClient) -> None:
+    """All reply queues are on one account, so there is neither a circuit breaker nor a line."""
+    sender = ReplySender(queues)
+    assert (
+        sender.outlook(QUEUE, "ann", first=True) == sender.outlook(QUEUE, "ann", first=False) == Outlook(0, False, True)
+    )
 
 
 async def test_a_message_is_on_the_queue_as_the_runtime_reads_it(queues: QueueServiceClient) -> None:

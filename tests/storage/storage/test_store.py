@@ -11,7 +11,7 @@ from shared.core.alarms import Alarm, Kind
 from shared.core.blobs import MAX_PACKED
 from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, StoreUnavailable
-from shared.core.ids import new_id
+from shared.core.ids import new_id, shard_of
 from shared.core.records import Record
 from shared.core.response_transitions import Ending
 from shared.core.states import Status
@@ -49,8 +49,7 @@ def later(alarms: list[Alarm]) -> list[tuple[Alarm, Alarm]]:
 
 async def due(store: Store) -> list[Alarm]:
     """Return every alarm of the shard."""
-    found, _ = await store.due(SHARD, FOREVER_MS, 1_000)
-    return found
+    return (await store.agenda(SHARD, FOREVER_MS, 1_000)).due
 
 
 # Records
@@ -212,55 +211,11 @@ async def test_two_moves_of_the_same_alarms_share_them(stage: Stage) -> None:
     assert sorted(alarm.id for alarm in ours + theirs) == [alarm.id for alarm in alarms]
 
 
-async def test_due_alarms_are_returned_by_time_up_to_the_given_one(stage: Stage) -> None:
-    """Due alarms are returned in the order of their times, up to and including the given millisecond.
-
-    A limit returns the earliest.
-    """
-    early, on_time, late = (alarms_at(due_ms, 2) for due_ms in (START_MS - 1, START_MS, START_MS + 1))
-    await stage.plant([*late, *on_time, *early])
-    found, _ = await stage.ports.store.due(SHARD, START_MS, 1_000)
-    assert [alarm.key for alarm in found] == [alarm.key for alarm in early + on_time]
-    assert len((await stage.ports.store.due(SHARD, START_MS, 3))[0]) == 3
-    assert await stage.ports.store.first_due(SHARD) == START_MS - 1
-
-
-BAD_ROWS = [
-    ("alarm|!", "{}"),
-    ("alarm|000000000000x|poll|resp_a" + "0" * 31, "{}"),
-    ("alarm|0000000000001|dance|resp_a" + "0" * 31, "{}"),
-    ("alarm|0000000000001|poll|no-id", "{}"),
-    ("alarm|0000000000001|poll|resp_a" + "0" * 31, "not json"),
-    ("alarm|0000000000001|poll|resp_a" + "0" * 31, "[]"),
-    ("alarm|0000000000001|poll|resp_a" + "0" * 31, '{"attempt": "one"}'),
-    ("alarm|0000000000001|poll|resp_a" + "0" * 31, '{"token": 1}'),
-    ("alarm|0000000000001|poll|resp_a" + "0" * 31, 7),
-]
-
-
-@pytest.mark.parametrize(("key", "facts"), BAD_ROWS)
-async def test_a_row_that_is_not_an_alarm_is_reported(stage: Stage, key: str, facts: object) -> None:
-    """The key of a row that cannot be read as an alarm is reported, and the alarms beside it are returned."""
-    good = alarms_at(START_MS, 1)
-    await stage.plant(good)
-    await stage.put(good[0].id, key, facts=facts, write_id="")
-    found, bad = await stage.ports.store.due(SHARD, FOREVER_MS, 1_000)
-    assert [alarm.key for alarm in found] == [alarm.key for alarm in good]
-    assert bad == [key]
-
-
-async def test_a_row_without_properties_is_reported(stage: Stage) -> None:
-    """An alarm row without its properties is reported as unreadable."""
-    key = "alarm|0000000000001|poll|resp_a" + "0" * 31
-    await stage.put("resp_a", key)
-    assert (await stage.ports.store.due(SHARD, FOREVER_MS, 1_000))[1] == [key]
-
-
-async def test_the_first_alarm_is_found_behind_rows_that_are_not_alarms(stage: Stage) -> None:
-    """The first alarm of a shard is found behind rows with unreadable alarm keys."""
-    await stage.plant(alarms_at(START_MS, 1))
-    for key in ("alarm|!", "alarm|0|poll", "alarm|000|dance|resp_a", "alarm|junk"):
-        await stage.put("resp_a", key, facts="{}", write_id="")
-    assert await stage.ports.store.first_due(SHARD) == START_MS
-    assert await stage.ports.store.first_due(SHARD, START_MS) is None
-    assert await stage.ports.store.first_due("b") is None
+async def test_a_new_account_serves_its_first_response_before_a_heartbeat(stage: Stage) -> None:
+    """A write that finds no table creates it and is sent again. What is read before that is not there."""
+    await (await stage.table()).delete_table()
+    store, record = stage.ports.store, Record(new_id(), "ann", created_ms=1, deadline_ms=2)
+    assert await store.read(record.id) is None
+    assert (await store.agenda(shard_of(record.id), 2, 10)).due == []
+    written = await store.commit(ChangeSet(record))
+    assert await store.read(record.id) == written

@@ -9,9 +9,10 @@ from azure.core import MatchConditions
 from shared.core.errors import Conflict, StoreUnavailable
 from shared.storage.table_client import Table
 from shared.storage.transactions import DEADLINE_S, TransactionFailed, submit
+from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND, skip
 from tests.support.proxies.fault_proxy import is_transaction
-from tests.support.stage import Stage, until
+from tests.support.stage import Stage
 
 STALE = {"etag": 'W/"old"', "match_condition": MatchConditions.IfNotModified}
 KEYS = ("record", "alarm", "child")
@@ -138,3 +139,13 @@ def test_a_failure_of_an_operation_is_a_conflict(index: int, status: int, gone: 
 def test_a_failure_without_an_operation_means_that_storage_is_unavailable(status: int | None) -> None:
     """If no operation is named, it is not known whether another write came first."""
     assert isinstance(TransactionFailed(None, status).meaning(KEYS), StoreUnavailable)
+
+
+async def test_a_transaction_without_a_table_creates_it(table: Table) -> None:
+    """It is then sent again, and has its usual results. An operation that fails then is named as usual."""
+    await table.delete_table()
+    results = await submit(table, [("create", row("new")), ("create", row("other"))])
+    assert [bool(result["etag"]) for result in results] == [True, True]
+    assert await keys(table) == ["new", "other"]
+    await table.delete_table()
+    assert (await failed(table, ("create", row("new")), ("update", row("none", n=1), STALE))).index == 1

@@ -9,17 +9,18 @@ import orjson
 import pytest
 
 from local.stack.ports import free_port
-from shared.core.alarms import Alarm, Kind
 from shared.core.errors import StoreUnavailable
 from shared.core.ids import new_id
-from shared.storage.messages import DELIVERIES, HINTS, RUNS
-from shared.storage.wakeups import Wakeups
+from shared.storage.messages import HINTS, RUNS
+from shared.storage.wakeups import GATHER_S, Wakeups
 from tests.support.clocks import START_MS
+from tests.support.conditions import until
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.proxies.lossy_proxy import LossyProxy
 from tests.support.stage import Stage, wakeup
 
 NOW_S = START_MS // 1000
+NEXT_S = NOW_S + 60
 
 
 @pytest.fixture
@@ -85,6 +86,88 @@ async def test_an_immediate_wakeup_is_always_sent(stage: Stage) -> None:
     assert stage.sent == [wakeup(NOW_S, 0)] * 2
 
 
+# Gathered
+
+
+@pytest.fixture
+async def gathering(connection_string: str) -> AsyncIterator[Stage]:
+    """Give a stage whose process gathers wake-ups for as long as the service does."""
+    async with Stage(connection_string, gather_s=GATHER_S) as stage:
+        yield stage
+
+
+async def test_wakeups_for_one_second_are_one_message(gathering: Stage) -> None:
+    """What a process decides on within 50 ms is one message for each second. No caller waits for it."""
+    wakeups = gathering.ports.wakeups
+    for shard, due_ms in (("b", 2_000), ("0", 1_001), ("b", 1_500), ("f", 30_000), ("0", 2_000), ("a", 60_000)):
+        await wakeups.sweep(shard, START_MS + due_ms)
+    assert gathering.sent == []
+    await wakeups.aclose()
+    assert sorted(gathering.sent, key=str) == [wakeup(NOW_S + 2, 2, "0b"), wakeup(NOW_S + 30, 30, "f")]
+
+
+async def test_wakeups_that_are_due_are_one_message(gathering: Stage) -> None:
+    """All shards that are to be swept now share a message, whenever their alarms were due. Each is in it once."""
+    for shard, due_ms in (("1", -40_000), ("0", 0), ("0", -3_000), ("2", -500)):
+        await gathering.ports.wakeups.sweep(shard, START_MS + due_ms)
+    await gathering.ports.wakeups.aclose()
+    assert gathering.sent == [wakeup(NOW_S, 0, "012")]
+
+
+async def test_wakeups_that_go_on_are_apart_from_those_that_end(gathering: Stage) -> None:
+    """The heartbeat's wake-ups go on for a minute, and no other shard goes on because of them.
+
+    A shard that was asked for in both ways goes on, with one message.
+    """
+    wakeups = gathering.ports.wakeups
+    for shard, until_s in (("0", NEXT_S), ("1", 0), ("2", NEXT_S), ("2", 0), ("1", 0)):
+        await wakeups.sweep(shard, START_MS + 5_000, until_s)
+    await wakeups.aclose()
+    expected = [wakeup(NOW_S + 5, 5, "02", until=NEXT_S), wakeup(NOW_S + 5, 5, "1")]
+    assert sorted(gathering.sent, key=str) == sorted(expected, key=str)
+
+
+async def test_a_shard_with_much_to_do_has_a_message_of_its_own(gathering: Stage) -> None:
+    """Otherwise one instance would sweep for all shards."""
+    for shard, is_alone in (("0", False), ("1", True), ("2", False), ("3", True), ("0", False)):
+        await gathering.ports.wakeups.sweep(shard, START_MS, is_alone=is_alone)
+    await gathering.ports.wakeups.aclose()
+    assert sorted(gathering.sent, key=str) == [wakeup(NOW_S, 0, shards) for shards in ("02", "1", "3")]
+
+
+async def test_a_wakeup_that_was_gathered_is_sent_while_the_process_lives(gathering: Stage) -> None:
+    """Nobody has to ask for the message. What is asked for after it is another message."""
+    for count in (1, 2):
+        await gathering.ports.wakeups.sweep("a", START_MS)
+
+        async def is_sent(count: int = count) -> bool:
+            return len(gathering.sent) == count
+
+        await until(is_sent)
+    assert gathering.sent == [wakeup(NOW_S, 0)] * 2
+
+
+async def test_a_gathered_message_that_was_lost_is_sent_at_the_next_request(
+    lossy: LossyProxy, connection_string: str
+) -> None:
+    """If the queue did not take a message, none of its shards counts as woken."""
+    async with Stage(lossy.through(connection_string), gather_s=GATHER_S) as stage:
+        lossy.lose(is_message)
+        for count in (1, 2, 2):
+            for shard in "ab":
+                await stage.ports.wakeups.sweep(shard, START_MS + 2_000)
+
+            async def is_sent(count: int = count) -> bool:
+                return len(stage.sent) == count
+
+            await until(is_sent)
+        await stage.ports.wakeups.aclose()
+        assert stage.sent == [wakeup(NOW_S + 2, 2, "ab")] * 2
+
+
+# Lost
+
+
 async def test_a_lost_wakeup_is_sent_when_it_is_requested_again(lossy: LossyProxy, connection_string: str) -> None:
     """A wake-up that the queue did not take is sent at the next request for it. One that it took is not sent again."""
     async with Stage(lossy.through(connection_string)) as stage:
@@ -92,16 +175,6 @@ async def test_a_lost_wakeup_is_sent_when_it_is_requested_again(lossy: LossyProx
         for _ in range(3):
             await stage.ports.wakeups.sweep("a", START_MS + 2_000)
         assert stage.sent == [wakeup(NOW_S + 2, 2)] * 2
-
-
-async def test_a_delivery_is_requested_at_once_by_the_key_of_its_alarm(stage: Stage) -> None:
-    """A delivery message is visible at once, in the trigger's format, and names only the alarm."""
-    key = Alarm(START_MS, Kind.DELIVER, new_id(), "c").key
-    await stage.ports.wakeups.deliver(key)
-    async with stage.queue(DELIVERIES) as queue:
-        message = await queue.receive_message()
-    assert message is not None
-    assert orjson.loads(message.content) == {"alarm": key}
 
 
 async def test_a_run_is_offered_at_once_for_one_epoch(stage: Stage) -> None:
@@ -141,7 +214,6 @@ async def test_sending_never_raises(stage: Stage, connection_string: str) -> Non
         queues = {name: await opened.enter_async_context(lost.queue(name)) for name in HINTS}
         unreachable = Wakeups(queues, stage.clock.now_ms)
         await unreachable.sweep("a", START_MS)
-        await unreachable.deliver("key")
         await unreachable.offer(new_id(), 1)
         with pytest.raises(StoreUnavailable):
             await unreachable.missing()

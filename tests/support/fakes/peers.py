@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from shared.core.errors import UpstreamError, UpstreamMissing
 from shared.core.outcomes import Answer, SendError
 from shared.core.records import Record
 from shared.core.states import Status
-from shared.senders.admission import Admission, AdmissionControl
+from shared.senders.admission import Admission, AdmissionControl, Outlook
 from shared.senders.bulkhead import NoCapacity
 from shared.senders.circuit_breaker import BreakerKey
 from shared.telemetry.operations import Operation
@@ -228,7 +228,8 @@ class Post:
 class ScriptedReceiver:
     """A sender whose receivers give these answers, of which the last is repeated. It records every post.
 
-    It admits attempts as the sender of callbacks does. While `is_busy` is set it has no capacity.
+    It admits attempts as the sender of callbacks does. While `is_busy` is set, its line is long and it has no capacity.
+    While `is_full` is set, it has no capacity although its line is short.
     """
 
     def __init__(self, *answers: int | SendError, now_ms: Callable[[], int] = lambda: 0) -> None:
@@ -237,6 +238,7 @@ class ScriptedReceiver:
         self.posts: list[Post] = []
         self.gate: Gate | None = None
         self.is_busy = False
+        self.is_full = False
         self.asked: list[tuple[bool, float]] = []  # admissions: whether it is a first attempt, and the patience in s
         self.admission = AdmissionControl(now_ms)
 
@@ -251,12 +253,21 @@ class ScriptedReceiver:
     @asynccontextmanager
     async def admit(self, address: str, caller: str, *, first: bool, patience_s: float) -> AsyncIterator[Admission]:
         """Admit an attempt unless its host's circuit breaker is open."""
-        key = BreakerKey(caller, urlsplit(address).hostname or "")
+        key = BreakerKey(caller, self.host(address))
         async with self.admission.admit(key, first=first, patience_s=patience_s) as admission:
             self.asked.append((first, patience_s))
-            if self.is_busy:
+            if self.is_busy or self.is_full:
                 raise NoCapacity
             yield admission
+
+    def host(self, address: str) -> str:
+        """Return the host of a URL, or an empty string for the name of a queue."""
+        return urlsplit(address).hostname or ""
+
+    def outlook(self, host: str, caller: str, *, first: bool) -> Outlook:
+        """Return what an attempt would meet now. While `is_busy` is set the line is long."""
+        outlook = self.admission.outlook(BreakerKey(caller, host), first=first)
+        return replace(outlook, is_long=outlook.is_long or self.is_busy)
 
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()

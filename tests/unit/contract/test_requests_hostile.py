@@ -1,5 +1,7 @@
 """Hostile requests: any bytes give either a request or a BadRequest that names the field."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract.requests import MAX_DEPTH, MAX_ITEMS, parse_request
+from shared.contract.requests import MAX_COMMAS, MAX_CONTAINERS, MAX_DEPTH, MAX_ITEMS, parse_redelivery, parse_request
 from shared.core.errors import BadRequest
 
 
@@ -54,6 +56,40 @@ def test_a_body_that_is_not_json_is_refused(raw: bytes) -> None:
 def test_a_body_that_is_not_an_object_is_refused(raw: bytes) -> None:
     """A request must be a JSON object."""
     assert refusal(raw).code == "invalid_type"
+
+
+def with_containers(count: int) -> bytes:
+    """Return a body with this many objects and lists, of which the last are in a text."""
+    inner = b",".join([b"[]"] * (count - 12))
+    return b'{"tools":[' + inner + b'],"instructions":"' + b"[" * 10 + b'"}'
+
+
+def with_commas(count: int) -> bytes:
+    """Return a body with this many commas, of which the last ten are in a text."""
+    return b'{"tools":[' + b",".join([b"0"] * (count - 10)) + b'],"instructions":"' + b"," * 10 + b'"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"), [(with_containers, MAX_CONTAINERS), (with_commas, MAX_COMMAS)], ids=["containers", "commas"]
+)
+def test_the_number_of_values_of_a_body_is_limited(body: Callable[[int], bytes], limit: int) -> None:
+    """A body may have 100,000 objects and lists and 1,000,000 commas. The error names the limit."""
+    assert limit in (100_000, 1_000_000)
+    assert parse_request(body(limit)).body["instructions"]
+    error = refusal(body(limit + 1))
+    assert error.code == "invalid_value"
+    assert str(limit) in error.message
+    with pytest.raises(BadRequest, match=str(limit)):
+        parse_redelivery(body(limit + 1))
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"0,", b'{"a":0},', b"["])
+def test_a_body_of_millions_of_values_is_refused_before_they_are_built(piece: bytes) -> None:
+    """8 MiB of tiny values are refused in a fraction of a second. Building and storing them takes many."""
+    raw = b'{"tools":[' + piece * (8_000_000 // len(piece)) + b"0]}"
+    began_s = time.process_time()
+    assert refusal(raw).code == "invalid_value"
+    assert time.process_time() - began_s < 0.5
 
 
 WRONG = {

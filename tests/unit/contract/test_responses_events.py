@@ -8,7 +8,15 @@ import orjson
 import pytest
 from openai.types.webhooks import ResponseCompletedWebhookEvent
 
-from shared.contract.responses import MAX_MESSAGE, encode, encode_for_queue, present, stored_text, webhook_event
+from shared.contract.responses import (
+    MAX_MESSAGE,
+    encode,
+    encode_for_queue,
+    present,
+    stored_response,
+    stored_text,
+    webhook_event,
+)
 from shared.core import blobs
 from shared.core.ids import event_id
 from shared.core.records import Record, RequestInfo
@@ -53,6 +61,7 @@ def test_a_stored_object_is_masked_if_its_version_did_not(masked: bool) -> None:
     record = replace(NEW, request=replace(NEW.request, masked=masked))
     packed = blobs.pack({"id": ID, "tools": [{"type": "mcp", "authorization": "geheim"}]})
     found = orjson.loads(stored_text(record, packed))
+    assert found == stored_response(record, packed)
     assert found == {"id": ID, "tools": [{"type": "mcp", "authorization": "geheim" if masked else "***"}]}
 
 

@@ -3,6 +3,7 @@
 import base64
 import random
 import zlib
+from typing import Any
 
 import orjson
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import json_text
-from shared.core.blobs import MAX_PACKED, Oversized, expand, is_deeper, joined, pack, split, unpack
+from shared.core.blobs import MAX_PACKED, Oversized, expand, is_deeper, is_larger, joined, pack, split, unpack
 
 PROPERTY, ROW = 64 * 1024, 640 * 1024
 EDGES = [n * PROPERTY for n in (1, 2, 9, 10, 11, 20)] + [MAX_PACKED]
@@ -116,3 +117,28 @@ def test_width_is_not_depth() -> None:
     """A long list of small objects is only as deep as one of them."""
     assert not is_deeper([{"a": [n]} for n in range(10_000)], 3)
     assert is_deeper([1, 2, {"a": [[]]}, 3], 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "size", "expected"),
+    [
+        ("x" * 100, 100, True),
+        ("x" * 92, 100, False),
+        ({"x" * 100: 1}, 100, True),
+        ([0] * 13, 100, True),
+        ([0] * 11, 100, False),
+        ((0,) * 13, 100, True),
+        ({"a": {"b": ["x" * 90]}}, 100, True),
+        (None, 100, False),
+        ({}, 0, True),
+    ],
+)
+def test_whether_a_value_is_large_is_estimated(value: Any, size: int, expected: bool) -> None:
+    """Texts, names, and the number of values count, at any depth."""
+    assert is_larger(value, size) is expected
+
+
+@given(json_values)
+def test_a_value_that_is_not_large_is_small(value: Any) -> None:
+    """The JSON of a value that is not large is at most six times as long, because a character may be escaped so."""
+    assert is_larger(value, 1_000) or len(orjson.dumps(value)) <= 6_000

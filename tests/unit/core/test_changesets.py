@@ -22,7 +22,6 @@ FULL = ChangeSet(
     index_out=("failed|2",),
     writes_body=True,
     wake_for=(PURGE,),
-    deliver_now=(PURGE,),
     offers_run=True,
     attributes={"response_model": "m"},
 )

@@ -61,9 +61,10 @@ def test_parts_and_checkpoints_sort_by_number() -> None:
 
 
 def test_an_attempt_names_its_target() -> None:
-    """The key of an attempt has its target, then its number."""
-    key = keys.child_key(ID, keys.attempt_suffix("c", 12))
-    assert (key, keys.attempt_target(key)) == (f"resp|{ID}|attempt|c|0012", "c")
+    """The key of an attempt has its target, then its schedule and its number in it. Old keys have no schedule."""
+    key = keys.child_key(ID, keys.attempt_suffix("c", 3, 12))
+    assert (key, keys.attempt_target(key)) == (f"resp|{ID}|attempt|c|003|0012", "c")
+    assert keys.attempt_target(f"resp|{ID}|attempt|q|0012") == "q"
 
 
 def test_a_batch_of_events_is_found_by_its_first_number() -> None:

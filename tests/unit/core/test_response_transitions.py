@@ -10,7 +10,7 @@ from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.blobs import MAX_PACKED, joined
 from shared.core.changesets import ChangeSet, Row
 from shared.core.event_log import Event
-from shared.core.records import INLINE_BODY, Delivery, ExecutionMode, LogInfo, Record, Target
+from shared.core.records import INLINE_BODY, ExecutionMode, LogInfo, Record
 from shared.core.response_transitions import DAY_MS, Ending
 from shared.core.states import IllegalTransition, Status
 from shared.storage import operations
@@ -48,6 +48,8 @@ def test_accepting_inserts_record_request_and_start_alarm() -> None:
     start = Alarm(NOW_MS + 30_000, Kind.START, ID, counted=1, born_ms=BORN_MS, deadline_ms=NEW.deadline_ms)
     assert write == ChangeSet(NEW, alarms_in=(start,), rows=(Row("input|00", {"p0": b"request"}),), writes_body=True)
     assert LEASE_MS[Kind.START] == 30_000
+    (shorter,) = transitions.accept(NEW, b"request", NOW_MS, lease_ms=15_000).alarms_in
+    assert shorter.due_ms == NOW_MS + 15_000
 
 
 def test_an_unfinished_status_is_recorded() -> None:
@@ -97,6 +99,20 @@ def test_a_start_is_recorded_with_its_first_poll() -> None:
     assert not write.rows
 
 
+def test_no_wakeup_is_sent_for_the_lease_of_a_watch() -> None:
+    """It fires only if the process that watches the response does not move it in time."""
+    write = transitions.record_start(NEW, Status.IN_PROGRESS, "up_1", "up_1", POLL, b"known", is_watched=True)
+    assert (write.alarms_in, write.wake_for) == ((POLL,), ())
+
+
+def test_the_lease_of_a_watch_fires_at_the_deadline_at_the_latest() -> None:
+    """It is a `poll` alarm whose record was never read, so that it is read first when the lease fires."""
+    lease = transitions.watch_lease(NEW, "up_1", NOW_MS, 15_000)
+    poll = transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.0)
+    assert lease == replace(poll, due_ms=NOW_MS + 15_000, read_ms=0)
+    assert transitions.watch_lease(NEW, "up_1", NOW_MS, 99_000).due_ms == NEW.deadline_ms
+
+
 def test_an_object_that_is_not_final_gets_no_rows() -> None:
     """The object of an unfinished response is stored only if it fits into the record."""
     large = bytes(INLINE_BODY + 1)
@@ -112,20 +128,10 @@ def test_an_end_is_one_change_set(status: Status) -> None:
     assert (write.record.status, write.record.ended_ms, write.record.body) == (status, NOW_MS, b"answer")
     assert write.writes_body
     assert [(alarm.target, alarm.due_ms) for alarm in alarms_of(write, Kind.DELIVER)] == [
-        ("c", NOW_MS + 15_000),
-        ("q", NOW_MS + 15_000),
+        ("c", NOW_MS + 20_000),
+        ("q", NOW_MS + 20_000),
     ]
     assert [alarm.key for alarm in alarms_of(write, Kind.PURGE)] == [write.record.purge_key]
-
-
-def test_an_end_sends_its_deliveries_at_once() -> None:
-    """Each delivery has one alarm, which is the safety net of the queue message that is sent now."""
-    write = ended(TARGETED)
-    assert write.deliver_now == tuple(alarms_of(write, Kind.DELIVER))
-    assert write.record.deliveries == tuple(
-        Delivery(Target(alarm.target), alarm_key=alarm.key) for alarm in write.deliver_now
-    )
-    assert not ended(RUNNING).deliver_now
 
 
 @pytest.mark.parametrize(("store", "kept_ms"), [(True, RETENTION_MS), (False, 600_000)])
@@ -223,7 +229,12 @@ def test_the_first_poll_is_due_at_once_if_the_end_is_announced() -> None:
     announced = replace(NEW, upstream=replace(NEW.upstream, end_announced=True))
     assert transitions.poll_alarm(announced, "up_1", NOW_MS, lambda: 0.0).due_ms == NOW_MS
     assert transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.0).due_ms == NOW_MS + 1_000
-    assert transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.0, 60_000).due_ms == NOW_MS + 60_000
+    assert transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.0, 50_000).due_ms == NOW_MS + 50_000
+
+
+def test_the_first_poll_does_not_sleep_through_the_deadline() -> None:
+    """However rarely an upstream is polled, the first poll is due at the deadline at the latest."""
+    assert transitions.poll_alarm(NEW, "up_1", NOW_MS, lambda: 0.9, 60_000).due_ms == NEW.deadline_ms
 
 
 def test_a_response_may_be_accepted_as_ended() -> None:

@@ -14,6 +14,7 @@ from shared.core import blobs, delivery_transitions, retention_transitions
 from shared.core import response_transitions as transitions
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet, Row
+from shared.core.delivery_transitions import AT_ONCE
 from shared.core.records import Delivery, Record, RequestInfo, Target, UpstreamInfo
 from shared.core.response_transitions import DAY_MS
 from shared.core.states import TRANSITIONS, DeliveryState, IllegalTransition, Status, event_type, later
@@ -79,31 +80,28 @@ def of_an_ended(write: Event) -> Event:
     return lambda record: write(record) if record.status.is_terminal else None
 
 
-def claims(now_ms: int) -> Event:
-    """Return the event that an attempt of the first open delivery is claimed."""
+def redelivers(now_ms: int) -> Event:
+    """Return the event that the first delivery is begun again."""
 
-    def claim(record: Record) -> ChangeSet | None:
-        delivery = next((one for one in record.deliveries if one.is_open), None)
+    def redeliver(record: Record) -> ChangeSet | None:
+        delivery = next(iter(record.deliveries), None)
+        return delivery_transitions.redeliver(record, delivery, AT_ONCE, now_ms) if delivery else None
+
+    return redeliver
+
+
+def notes_attempt(state: DeliveryState) -> Event:
+    """Return the event that the outcome of an attempt of the first delivery is noted."""
+
+    def note_attempt(record: Record) -> ChangeSet | None:
+        delivery, row = next(iter(record.deliveries), None), Row("attempt|c|001|0001", {})
         if delivery is None:
             return None
-        alarm = Alarm(now_ms, Kind.DELIVER, ID, delivery.target)
-        return delivery_transitions.claim_attempt(record, delivery, alarm, alarm.moved(now_ms))
-
-    return claim
-
-
-def records_attempt(state: DeliveryState) -> Event:
-    """Return the event that the outcome of an attempt of the first delivery is recorded."""
-
-    def record_attempt(record: Record) -> ChangeSet | None:
-        delivery, row = next(iter(record.deliveries), None), Row("attempt|c|0001", {})
-        if delivery is None:
-            return None
-        return delivery_transitions.record_attempt(
-            record, delivery, state, row, claim=None, following=None, now_ms=BORN_MS
+        return delivery_transitions.note_attempt(
+            record, delivery, state, row, owned=None, following=None, now_ms=BORN_MS
         )
 
-    return record_attempt
+    return note_attempt
 
 
 events: st.SearchStrategy[Event] = st.one_of(
@@ -123,8 +121,8 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         lambda token, now_ms: lambda record: transitions.stop_orphan(record, token, token, now_ms), tokens, moments
     ),
-    st.builds(claims, moments),
-    st.builds(records_attempt, states),
+    st.builds(redelivers, moments),
+    st.builds(notes_attempt, states),
     st.builds(lambda now_ms: of_an_ended(lambda record: retention_transitions.delete(record, now_ms)), moments),
     st.builds(
         lambda now_ms: of_an_ended(lambda record: retention_transitions.postpone_purge(record, purge(now_ms))), moments
@@ -210,5 +208,7 @@ def test_a_delivery_begins_as_pending() -> None:
     )
     after = ended(record, endings.cancelled(BORN_MS), BORN_MS).record
     assert after.deliveries == (
-        Delivery(Target.CALLBACK, alarm_key=Alarm(BORN_MS + 15_000, Kind.DELIVER, ID, "c").key),
+        Delivery(
+            Target.CALLBACK, attempt=1, sending=True, alarm_key=Alarm(BORN_MS + 20_000, Kind.DELIVER, ID, "c").key
+        ),
     )

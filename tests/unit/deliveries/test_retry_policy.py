@@ -20,7 +20,7 @@ Outcome = int | SendError
 SHORT_STATUSES = [300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 409, 415, 422, 451]
 FULL_OUTCOMES: list[Outcome] = [408, 425, 429, 500, 501, 502, 503, 504, 599]
 FULL_OUTCOMES += [error for error in SendError if error not in {SendError.ADDRESS_REFUSED, SendError.URL_REFUSED}]
-THROTTLED: list[Outcome] = [429, 503, SendError.TIMEOUT]
+OUTAGES: list[Outcome] = [503, SendError.TIMEOUT]
 
 
 def answer(outcome: Outcome, retry_after: str | None = None) -> Answer:
@@ -91,15 +91,22 @@ def test_a_receiver_that_refuses_gets_the_short_schedule(status: int) -> None:
 @pytest.mark.parametrize("outcome", FULL_OUTCOMES)
 def test_a_temporary_failure_gets_the_full_schedule(outcome: Outcome) -> None:
     """Overload, server errors and network errors are retried up to ten attempts."""
-    waits = [wait_ms(decided(outcome, number)) for number in range(2, 10)]
-    assert waits == list(SCHEDULE_MS[2:])
+    waits = [wait_ms(decided(outcome, number)) for number in range(3, 10)]
+    assert waits == list(SCHEDULE_MS[3:])
     assert decided(outcome, 10) == Decision(DeliveryState.FAILED)
 
 
 @pytest.mark.parametrize("outcome", FULL_OUTCOMES)
-def test_a_throttling_receiver_is_left_alone_for_a_minute(outcome: Outcome) -> None:
-    """After a 429, a 503 or a timeout the first retry waits 60 s instead of 5 s."""
-    assert wait_ms(decided(outcome)) == (MINUTE if outcome in THROTTLED else 5 * SECOND)
+def test_an_outage_is_retried_soon_and_then_by_the_schedule(outcome: Outcome) -> None:
+    """After a 503 or a time-out the first two waits are 10 s and 60 s. A 429 that names no time waits for 60 s.
+
+    A wait goes by the number of its attempt and its own answer. What the attempts before met does not matter.
+    """
+    first, second = (wait_ms(decided(outcome, number)) for number in (1, 2))
+    if outcome in OUTAGES:
+        assert (first, second) == (10 * SECOND, MINUTE)
+    else:
+        assert (first, second) == (MINUTE if outcome == 429 else 5 * SECOND, 5 * MINUTE)
 
 
 def test_a_refused_address_is_blocked_the_second_time() -> None:
@@ -119,7 +126,9 @@ def test_a_refused_address_is_blocked_the_second_time() -> None:
         (500, 1, 0.0, 5 * SECOND),
         (500, 1, 0.5, 7_500),
         (500, 1, 1.0, 10 * SECOND),
-        (503, 1, 1.0, 2 * MINUTE),
+        (503, 1, 1.0, 20 * SECOND),
+        (503, 2, 1.0, 75 * SECOND),
+        (429, 1, 1.0, 2 * MINUTE),
         (500, 2, 1.0, 375 * SECOND),
         (500, 9, 0.5, 27 * HOUR),
         (500, 9, 1.0, 30 * HOUR),
@@ -142,12 +151,16 @@ def in_http_date(delay_ms: int) -> str:
         (500, 1, "120", 2 * MINUTE + SECOND),
         (302, 1, "120", 2 * MINUTE + SECOND),
         (404, 2, "600", 10 * MINUTE + SECOND),
-        (429, 1, "1", MINUTE),
+        (429, 1, "1", 5 * SECOND),
+        (429, 1, "30", 31 * SECOND),
+        (429, 1, "soon", MINUTE),
+        (503, 1, "30", 31 * SECOND),
+        (503, 2, "120", 2 * MINUTE + SECOND),
         (429, 1, "120", 2 * MINUTE + SECOND),
         (500, 1, "7204", 7205 * SECOND),
         (500, 1, "86400", 2 * HOUR + 5 * SECOND),
-        (503, 1, "86400", 2 * HOUR + MINUTE),
-        (503, 1, "9" * 64, 2 * HOUR + MINUTE),
+        (503, 1, "86400", 2 * HOUR + 10 * SECOND),
+        (503, 1, "9" * 64, 2 * HOUR + 10 * SECOND),
         (500, 8, "86400", 22 * HOUR),
         (500, 9, "172800", 24 * HOUR),
         (500, 1, in_http_date(10 * MINUTE), 10 * MINUTE + SECOND),
@@ -196,8 +209,9 @@ def test_a_retry_is_never_early_and_never_beyond_the_cap(
     decision = decided(outcome, number, retry_after=retry_after, jitter=jitter, until_ms=NOW_MS + left_ms)
     if decision.state is not DeliveryState.PENDING:
         return
-    base_ms = max(SCHEDULE_MS[number], MINUTE if outcome in THROTTLED else 0)
-    jittered_ms = base_ms * (2 if number == 1 else 1.25)
+    base_ms = [0, 10 * SECOND, MINUTE][number] if outcome in OUTAGES and number < 3 else SCHEDULE_MS[number]
+    longest_ms = max(base_ms, MINUTE) if outcome == 429 else base_ms
+    jittered_ms = longest_ms * (2 if number == 1 else 1.25)
     assert base_ms <= wait_ms(decision) <= max(jittered_ms, min(jittered_ms + 2 * HOUR, 24 * HOUR))
     assert wait_ms(decision) < left_ms
 

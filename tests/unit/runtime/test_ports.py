@@ -137,8 +137,8 @@ async def test_two_processes_share_nothing_that_changes(clean_up: AsyncExitStack
 
     await first.polls.call("resp_1", poll)
     task = first.background.start(first.clock.sleep(0))
-    with first.recording.mark(("resp_1", "callback")):
-        assert ("resp_1", "callback") not in second.recording
+    with first.noting.mark(("resp_1", "callback")):
+        assert ("resp_1", "callback") not in second.noting
     assert (len(first.polls), len(second.polls)) == (1, 0)
     assert (first.background.tasks, second.background.tasks) == ((task,), ())
     await task
@@ -149,5 +149,5 @@ async def test_a_changed_copy_keeps_what_the_process_keeps(clean_up: AsyncExitSt
     before = await ports(clean_up)
     after = replace(before, config=Config(limits=Limits(deadline_ms=1)))
     assert after.config != before.config
-    for name in ("polls", "background", "recording", "store", "clock"):
+    for name in ("polls", "background", "noting", "notes", "store", "clock"):
         assert getattr(after, name) is getattr(before, name), name

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from shared.core.outcomes import Answer, SendError
-from shared.senders.admission import MAX_FIRSTS, MAX_RETRIES, AdmissionControl, CircuitOpen
+from shared.senders.admission import MAX_FIRSTS, MAX_RETRIES, AdmissionControl, CircuitOpen, Outlook
 from shared.senders.bulkhead import NoCapacity
 from shared.senders.circuit_breaker import FAILURES_IN_A_ROW, OPEN_MS, PROBE_MS, BreakerKey
 from tests.support.clocks import Clock
@@ -181,7 +181,7 @@ async def test_first_attempts_do_not_wait_behind_retries() -> None:
         await attempt(control, 200, first=first)
 
 
-async def test_one_host_gets_a_quarter_of_the_slots_from_all_callers() -> None:
+async def test_a_silent_host_gets_a_quarter_of_the_slots_from_all_callers() -> None:
     """Callers share the slots of a host, because it is the same receiver for all of them."""
     control = AdmissionControl(Clock().now_ms)
     async with AsyncExitStack() as held:
@@ -228,3 +228,50 @@ async def test_a_probe_without_a_slot_lets_another_be_the_probe() -> None:
         with pytest.raises(NoCapacity):
             await attempt(control, 200, first=False)
     assert await refused_until_ms(control) is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "free"), [(200, True), (503, True), (SendError.CONNECT, True), (SendError.TIMEOUT, False)]
+)
+async def test_any_sign_of_a_host_gives_it_the_free_slots(outcome: Outcome, free: bool) -> None:
+    """A host whose last attempt timed out has a quarter of the slots. Any other outcome gives it all that are free."""
+    control = AdmissionControl(Clock().now_ms)
+    async with AsyncExitStack() as held:
+        for _ in range(5):
+            await held.enter_async_context(control.admit(ANN, first=True, patience_s=0))
+        await attempt(control, outcome)
+        await held.enter_async_context(control.admit(ANN, first=True, patience_s=0))
+        if not free:
+            with pytest.raises(NoCapacity):
+                await attempt(control, None)
+            return
+        for _ in range(MAX_FIRSTS - 6):
+            await held.enter_async_context(control.admit(ANN, first=True, patience_s=0))
+
+
+# The outlook
+
+
+async def test_the_outlook_of_an_open_breaker_is_its_time_and_takes_no_probe() -> None:
+    """However often it is asked for, the next attempt is still the probe. Another attempt must wait for the probe."""
+    clock = Clock()
+    control = await opened(clock)
+    assert control.outlook(ANN, first=True) == Outlook(clock.ms + OPEN_MS, is_long=False, is_free=True)
+    clock.ms += OPEN_MS
+    for _ in range(3):
+        assert control.outlook(ANN, first=True) == Outlook(0, is_long=False, is_free=True)
+    async with control.admit(ANN, first=True, patience_s=0):
+        assert control.outlook(ANN, first=True) == Outlook(clock.ms + PROBE_MS, is_long=False, is_free=True)
+
+
+async def test_the_outlook_tells_a_long_line_of_each_kind() -> None:
+    """Retries wait for a host that gives no slot back. First attempts to the same host would begin at once."""
+    control = AdmissionControl(Clock().now_ms)
+    async with AsyncExitStack() as held:
+        for _ in range(MAX_RETRIES // 4):
+            await held.enter_async_context(control.admit(ANN, first=False, patience_s=0))
+        with pytest.raises(NoCapacity):
+            async with control.admit(ANN, first=False, patience_s=30):
+                pytest.fail("it was admitted")
+        assert control.outlook(ANN, first=False) == Outlook(0, is_long=True, is_free=False)
+        assert control.outlook(ANN, first=True) == Outlook(0, is_long=False, is_free=True)

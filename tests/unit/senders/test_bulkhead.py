@@ -1,65 +1,13 @@
-"""The bulkhead: how many attempts run at once, which waiter is next, and which waiters are refused at once."""
+"""The bulkhead: which waiter is next, which waiters are refused at once, and that no slot is lost."""
 
 import asyncio
 import random
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 
 import pytest
 
 from shared.senders.bulkhead import Bulkhead, NoCapacity
-
-LONG_S = 30.0
-
-
-async def take(bulkhead: Bulkhead, *hosts: str) -> AsyncExitStack:
-    """Take a slot for each of the hosts, all of which must be free. Closing the result gives them back."""
-    held = AsyncExitStack()
-    for host in hosts:
-        await held.enter_async_context(bulkhead.slot(host, 0))
-    return held
-
-
-async def is_free(bulkhead: Bulkhead, *hosts: str) -> bool:
-    """Return whether slots for all of these hosts are free at the same time."""
-    try:
-        async with await take(bulkhead, *hosts):
-            return True
-    except NoCapacity:
-        return False
-
-
-async def send(bulkhead: Bulkhead, host: str, sent: list[str], for_s: float = 0) -> None:
-    """Take a slot, append the host to `sent`, and keep the slot for this time."""
-    async with bulkhead.slot(host, LONG_S):
-        sent.append(host)
-        await asyncio.sleep(for_s)
-
-
-async def line_up(*sends: asyncio.Task[None]) -> None:
-    """Return once each of these tasks waits for a slot or has one."""
-    for _ in sends:
-        await asyncio.sleep(0)
-
-
-async def refused_after_s(bulkhead: Bulkhead, host: str, patience_s: float = LONG_S) -> float:
-    """Wait for a slot that does not become free, and return the seconds until the refusal."""
-    loop = asyncio.get_running_loop()
-    began_s = loop.time()
-    with pytest.raises(NoCapacity):
-        async with bulkhead.slot(host, patience_s):
-            raise AssertionError("there was a slot")
-    return loop.time() - began_s
-
-
-async def test_one_host_has_at_most_a_quarter_of_the_slots() -> None:
-    """Of eight slots one host gets two. Four hosts together get all of them, and a fifth gets none."""
-    bulkhead = Bulkhead(8)
-    async with await take(bulkhead, "a", "a"):
-        assert not await is_free(bulkhead, "a")
-        async with await take(bulkhead, "b", "b", "c", "c", "d", "d"):
-            assert not await is_free(bulkhead, "e")
-        assert await is_free(bulkhead, "e")
-    assert await is_free(bulkhead, "a", "a")
+from tests.unit.senders.slots import LONG_S, is_free, line_up, refused_after_s, send, take
 
 
 async def test_slots_go_out_in_the_order_of_arrival() -> None:
@@ -110,14 +58,14 @@ async def test_the_stall_time_starts_when_the_share_is_used_up() -> None:
 
 
 async def test_a_quick_host_under_a_burst_is_never_given_up() -> None:
-    """A hundred attempts wait for longer than the stall time.
+    """Five hundred attempts wait for longer than the stall time.
 
     All of them are sent, because slots are released all the time.
     """
     bulkhead, sent = Bulkhead(24, stall_s=1.0), list[str]()
     began_s = asyncio.get_running_loop().time()
-    await asyncio.gather(*(send(bulkhead, "quick", sent, for_s=0.1) for _ in range(100)))
-    assert len(sent) == 100
+    await asyncio.gather(*(send(bulkhead, "quick", sent, for_s=0.1) for _ in range(500)))
+    assert len(sent) == 500
     assert asyncio.get_running_loop().time() - began_s > 1.0
 
 
@@ -209,7 +157,6 @@ async def test_no_slot_is_ever_lost(seed: int) -> None:
         async with bulkhead.slot(host, rng.uniform(0, 0.02)):
             under_way.append(host)
             assert len(under_way) <= 8
-            assert under_way.count(host) <= 2
             try:
                 await asyncio.sleep(rng.choice((0, 0.001, 0.02)))
                 if rng.random() < 0.2:

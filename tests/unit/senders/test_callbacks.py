@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from shared.core.outcomes import Answer, SendError
+from shared.senders.admission import Outlook
 from shared.senders.bulkhead import NoCapacity
 from shared.senders.callbacks import MAX_SENDS, CallbackSender
+from shared.senders.circuit_breaker import FAILURES_IN_A_ROW, OPEN_MS
 from tests.support.callback_receivers import Receiver, Script, drip, endless, hang_up, raw, reply, silence
+from tests.support.clocks import Clock
 from tests.support.log_capture import WrittenLines
 
 BODY = b'{"type": "response.completed"}'
@@ -164,8 +167,8 @@ def test_nothing_secret_is_logged(written: WrittenLines, caplog: pytest.LogCaptu
     ["https://hooks.contoso.com/other", "https://HOOKS.contoso.com.:8443/", "https://hooks.contoso.com"],
 )
 @pytest.mark.parametrize(("first", "share"), [(True, 6), (False, 3)], ids=["first attempts", "retries"])
-async def test_one_host_has_a_quarter_of_the_slots(spelling: str, first: bool, share: int) -> None:
-    """A host has 6 first attempts and 3 retries at once, in any spelling. Neither kind waits for the other."""
+async def test_a_host_that_has_not_answered_has_a_quarter_of_the_slots(spelling: str, first: bool, share: int) -> None:
+    """It has 6 first attempts and 3 retries at once, in any spelling. Neither kind waits for the other."""
     sender = CallbackSender()
     async with AsyncExitStack() as held:
         for url in ([NAME_URL, spelling] * share)[:share]:
@@ -175,6 +178,18 @@ async def test_one_host_has_a_quarter_of_the_slots(spelling: str, first: bool, s
                 await held.enter_async_context(sender.admit(url, "ann", first=first, patience_s=0))
         await held.enter_async_context(sender.admit(NAME_URL, "ann", first=not first, patience_s=0))
         await held.enter_async_context(sender.admit("https://other.contoso.com/", "ann", first=first, patience_s=0))
+
+
+@pytest.mark.parametrize("spelling", ["https://HOOKS.contoso.com.:8443/", "https://hooks.contoso.com"])
+async def test_the_outlook_tells_of_an_open_breaker_and_of_no_other_caller(spelling: str) -> None:
+    """After five failures the outlook for this caller and host, in any spelling, is the time of the next attempt."""
+    clock = Clock()
+    sender = CallbackSender(now_ms=clock.now_ms)
+    for _ in range(FAILURES_IN_A_ROW):
+        async with sender.admit(NAME_URL, "ann", first=True, patience_s=0) as admission:
+            admission.answer = Answer(503, None, None, duration_ms=1)
+    assert sender.outlook(sender.host(spelling), "ann", first=False).open_until_ms == clock.ms + OPEN_MS
+    assert sender.outlook(sender.host(spelling), "bob", first=False) == Outlook(0, is_long=False, is_free=True)
 
 
 @pytest.mark.parametrize(("first", "most"), [(True, 24), (False, 12)], ids=["first attempts", "retries"])

@@ -23,7 +23,7 @@ from tests.support.callback_receivers import (
     reply,
     silence,
 )
-from tests.support.stage import until
+from tests.support.conditions import until
 
 BODY = b'{"type": "response.completed"}'
 PUBLIC = "93.184.216.34"

@@ -7,11 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.senders.circuit_breaker import (
+    FAILURES_IN_A_ROW,
     MAX_KNOWN,
     OPEN_MAX_MS,
     OPEN_MS,
     PROBE_MS,
+    WINDOW_MIN,
     WINDOW_MS,
+    WINDOW_SHARE,
     BreakerKey,
     CircuitBreakers,
 )
@@ -63,6 +66,30 @@ def test_outcomes_older_than_five_minutes_do_not_count() -> None:
     for n in range(9):
         breakers.record(ANN, START_MS, failed=n % 3 > 0)
     assert breakers.record(ANN, START_MS + WINDOW_MS, failed=True) == 0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=80))
+def test_the_counters_agree_with_a_count_of_the_outcomes_themselves(outcomes: list[tuple[bool, int]]) -> None:
+    """A breaker opens exactly when the outcomes of the last five minutes, counted one by one, say so."""
+    breakers, now_ms, made = CircuitBreakers(), START_MS, list[tuple[int, bool]]()
+    for has_failed, later_s in outcomes:
+        now_ms += 1_000 * later_s
+        made.append((now_ms, has_failed))
+        recent = [failed for at_ms, failed in made if at_ms > now_ms - WINDOW_MS]
+        is_bad = len(recent) >= WINDOW_MIN and sum(recent) >= WINDOW_SHARE * len(recent)
+        is_bad |= len(made) >= FAILURES_IN_A_ROW and all(failed for _, failed in made[-FAILURES_IN_A_ROW:])
+        assert (breakers.record(ANN, now_ms, failed=has_failed) > 0) is is_bad
+        if is_bad:
+            return
+
+
+def test_a_question_changes_nothing() -> None:
+    """The time until which a breaker is open can be read at any time, and no probe is taken."""
+    breakers = opened()
+    assert breakers.until_ms(ANN, START_MS) == START_MS + OPEN_MS
+    assert breakers.until_ms(ANN, START_MS + OPEN_MS) == 0
+    assert breakers.admit(ANN, START_MS + OPEN_MS) == 0
+    assert breakers.until_ms(ANN, START_MS + OPEN_MS) == START_MS + OPEN_MS + PROBE_MS
 
 
 def test_one_attempt_probes_and_the_others_wait_for_it() -> None:

@@ -15,7 +15,6 @@ from shared.core.records import (
     Delivery,
     ExecutionMode,
     LogInfo,
-    Postponed,
     Record,
     RequestInfo,
     RunInfo,
@@ -45,12 +44,12 @@ deliveries = st.builds(
     Delivery,
     st.sampled_from(Target),
     state=st.sampled_from(DeliveryState),
+    schedule=numbers,
     attempt=numbers,
     attempts_before=numbers,
     alarm_key=texts,
     sending=flags,
     address_refused=flags,
-    postponed=st.sampled_from(Postponed),
     failure_key=texts,
     unknown=unknown,
 )
@@ -166,10 +165,10 @@ def test_columns_keep_their_names_in_storage() -> None:
         upstream=UpstreamInfo(end_announced=True, id="u", checkpoints=1, has_checkpoint=True),
         run=RunInfo(alarm_key="r", expirations=2),
         log=LogInfo(high_water_mark=3, valid_from=4),
-        deliveries=(Delivery(Target.CALLBACK, attempts_before=5, alarm_key="a", postponed=Postponed.CAPACITY),),
+        deliveries=(Delivery(Target.CALLBACK, attempts_before=5, alarm_key="a"),),
     )
     said = orjson.loads(encode_record(record))
-    assert said["deliveries"] == [{"target": "c", "before": 5, "alarm": "a", "waits": "slot"}]
+    assert said["deliveries"] == [{"target": "c", "before": 5, "alarm": "a"}]
     names = ("promised", "purge", "woken", "upstream_id", "memos", "goes_on", "run", "lapses", "reserved", "restarted")
     assert [said[name] for name in names] == [True, "p", True, "u", 1, True, "r", 2, 3, 4]
 
@@ -188,7 +187,8 @@ def test_an_attempt_reads_back_with_every_member() -> None:
     """Callers read all members, also those that are null."""
     entry = AttemptEntry(attempt=2, at=1_800_000_000.5, status=None, error="dns", duration_ms=7, next_at=None)
     facts = encode_attempt(entry)
-    assert orjson.loads(facts).keys() == {"row_version", "attempt", "at", "status", "error", "duration_ms", "next_at"}
+    names = {"row_version", "attempt", "at", "status", "error", "duration_ms", "next_at", "schedule"}
+    assert orjson.loads(facts).keys() == names
     assert decode_attempt(facts) == entry
 
 

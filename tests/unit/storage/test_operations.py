@@ -112,7 +112,7 @@ def test_a_change_set_is_the_record_and_its_rows() -> None:
 def test_messages_and_attributes_are_not_written() -> None:
     """Wake-ups, deliveries, offers and attributes are for after the commit."""
     bare = ChangeSet(READ)
-    change = replace(bare, wake_for=(POLL,), deliver_now=(PURGE,), offers_run=True, attributes={"error": "x"})
+    change = replace(bare, wake_for=(POLL,), offers_run=True, attributes={"error": "x"})
     assert operations.of_change_set(change, WRITE_ID) == operations.of_change_set(bare, WRITE_ID)
 
 

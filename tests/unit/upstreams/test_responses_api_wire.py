@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socketserver
+import ssl
 import threading
 import time
 import traceback
@@ -14,6 +15,7 @@ import pytest
 
 from shared.core.errors import UpstreamUnavailable, UpstreamUndecodable
 from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S, BackgroundResponses, ForegroundResponses
+from shared.upstreams.transport import AiohttpTransport
 from tests.unit.upstreams.agents.test_tools import MemoryCheckpoints
 
 KEY = "sk-geheim-0123456789"
@@ -77,8 +79,9 @@ class Exchange(socketserver.StreamRequestHandler):
 
 @contextlib.asynccontextmanager
 async def upstream_at(url: str) -> AsyncIterator[BackgroundResponses]:
-    """Yield an upstream with a real HTTP client, and close its connections at the end."""
-    upstream = BackgroundResponses(httpx.AsyncClient(timeout=5), url, with_key)
+    """Yield an upstream with the service's HTTP client, and close its connections at the end."""
+    transport = AiohttpTransport(ssl.create_default_context(), max_connections=10)
+    upstream = BackgroundResponses(httpx.AsyncClient(timeout=5, transport=transport), url, with_key)
     async with contextlib.aclosing(upstream):
         yield upstream
 

@@ -13,10 +13,11 @@ from shared.core.errors import BadRequest
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
+from tests.support.conditions import until
 from tests.support.fakes.agents import AGENT, Script, Weather, calls, rainy, ran, register_agent, says, spoken
 from tests.support.log_capture import WrittenLines, log_lines
 from tests.support.run_holders import claimed, die, driving, reaches
-from tests.support.stage import ANN, Stage, until
+from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import kinds, streamed, text
 
 # Crashes

@@ -14,10 +14,11 @@ from shared.core.alarms import Kind
 from shared.core.records import Record
 from shared.storage.messages import RunOffer
 from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
+from tests.support.conditions import until
 from tests.support.fakes.agents import AGENT, Script, StaffOf, Weather, spoken
 from tests.support.peer_processes import ModelPeer
 from tests.support.run_holders import die, driving, reaches, run_on
-from tests.support.stage import ANN, Stage, until
+from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import kinds, numbers, replayed, streamed, text
 
 Employ = Callable[..., None]

@@ -1,0 +1,1 @@
+"""The builds of the service that are compared: this checkout, and another commit."""

@@ -1,0 +1,1 @@
+"""The runs of callbacks: the sender alone, and beside a host that never answers."""

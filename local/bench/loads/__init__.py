@@ -1,0 +1,1 @@
+"""The loads, and the runs that apply them to a fresh stack."""

@@ -1,0 +1,120 @@
+"""The caller in a run. It submits, waits for the callbacks, and collects what the parts observed."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from local.bench.loads.target import Target
+from local.bench.meters.figures import Callback, Submission
+from local.stack.process import PartError
+
+CALL_DEADLINE_S = 30.0
+CALLBACKS_DEADLINE_S = 90.0
+LOOK_EVERY_S = 0.5
+TEXT = "The table is the truth. A message is only a hint. Losing a hint loses nothing, since the table keeps the truth."
+
+
+class Driver:
+    """A client of one target, its receiver and its model. Callbacks go to the receiver by default."""
+
+    def __init__(self, target: Target, callback_url: str | None = None) -> None:
+        self._target = target
+        self._callback_url = callback_url or f"{target.receiver_url}/callback"
+        self._http = httpx.AsyncClient(
+            headers=target.headers,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            timeout=CALL_DEADLINE_S,
+            trust_env=False,
+        )
+        self.submissions: list[Submission] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def submit(self, model: str) -> None:
+        """Send one create call and record its result. A call that fails counts as not accepted."""
+        body = {
+            "model": model,
+            "input": TEXT,
+            "background": True,
+            "callback_url": self._callback_url,
+        }
+        sent_s = time.perf_counter()
+        try:
+            answer = await self._http.post(self._target.create_url, json=body)
+        except httpx.TransportError:
+            response_id = None
+        else:
+            response_id = answer.json()[self._target.id_field] if answer.is_success else None
+        self.submissions.append(Submission(sent_s, time.perf_counter(), response_id))
+
+    async def await_callbacks(self, deadline_s: float = CALLBACKS_DEADLINE_S) -> None:
+        """Return when every accepted response has had a callback, or when the deadline has passed.
+
+        Each accepted id is looked for. A callback for a call whose answer was lost does not stand in for another one.
+        """
+        end_s = time.monotonic() + deadline_s
+        while await self._open() and time.monotonic() < end_s:
+            self._target.check()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _open(self) -> set[str]:
+        accepted = {one.response_id for one in self.submissions if one.response_id}
+        return accepted - {one.response_id for one in await self.callbacks()}
+
+    async def callbacks(self) -> list[Callback]:
+        """Return the callbacks in order of arrival, without those whose signature is bad if the target signs."""
+        received = await self._ask("receiver", f"{self._target.receiver_url}/_received")
+        return [
+            Callback(one["response_id"], one["received_at"])
+            for one in received
+            if one["verified"] or not self._target.signs
+        ]
+
+    async def completions(self) -> dict[str, float]:
+        """Return when the model completed each response, in unix seconds, by response id."""
+        found: dict[str, float] = await self._ask("model", f"{self._target.model_url}/_sim/completions")
+        return found
+
+    async def stats(self) -> dict[str, Any]:
+        """Return the model's counts."""
+        found: dict[str, Any] = await self._ask("model", f"{self._target.model_url}/_sim/stats")
+        return found
+
+    async def polls(self) -> dict[str, dict[str, Any]]:
+        """Return the ages at which the model was asked for each response, and their ages now, in seconds."""
+        found: dict[str, dict[str, Any]] = await self._ask("model", f"{self._target.model_url}/_sim/polls")
+        return found
+
+    async def invocations(self) -> Mapping[str, int]:
+        """Return the invocations by type of trigger since the host started, or nothing if the target has no host."""
+        if self._target.invocations_url is None:
+            return {}
+        found: dict[str, int] = await self._ask("host", self._target.invocations_url)
+        return found
+
+    async def slow_receiver(self, delay_s: float) -> None:
+        """Let the receiver take this long to answer each callback."""
+        await self._http.post(f"{self._target.receiver_url}/_faults", json={"delay_s": delay_s})
+
+    async def forget(self) -> None:
+        """Reset the counts, here and in the parts."""
+        self.submissions.clear()
+        await self._http.delete(f"{self._target.receiver_url}/_received")
+        await self._http.post(f"{self._target.model_url}/_sim/reset")
+
+    async def _ask(self, part: str, url: str) -> Any:
+        try:
+            answer = await self._http.get(url)
+        except httpx.TransportError as error:
+            raise PartError(part, str(error) or type(error).__name__) from error
+        return answer.json()

@@ -1,0 +1,1 @@
+"""Other systems that do the same work, measured beside the service."""

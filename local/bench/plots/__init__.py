@@ -1,0 +1,1 @@
+"""The pages of figures that a run prints and writes."""

@@ -1,0 +1,1 @@
+"""The runs of streams and of foreground calls."""
