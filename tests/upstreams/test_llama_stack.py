@@ -136,10 +136,13 @@ def test_a_call_that_waits_gets_the_whole_text(stack: Stack, client: httpx.Clien
 
 
 @pytest.mark.parametrize("background", [True, False])
-def test_a_stream_is_read_to_its_end(stack: Stack, foreground: httpx.Client, background: bool) -> None:
-    """It has every word, one end, and no name of the upstream, in events whose numbers only grow."""
+def test_a_stream_is_read_to_its_end(stack: Stack, client: httpx.Client, background: bool) -> None:
+    """It has every word, one end, and no name of the upstream, in events whose numbers only grow.
+
+    With background mode, llama-stack refuses the stream. It is asked once more without, and its work is polled.
+    """
     before = stack.calls("tale")
-    events = streamed(foreground, "openai/tale", background=background)
+    events = streamed(client, "openai/tale", background=background)
     assert kinds(events)[0] == "created"
     assert [kind for kind in kinds(events) if kind in ("completed", "failed", "incomplete")] == ["completed"]
     assert kinds(events)[-1] == "completed"
