@@ -22,8 +22,7 @@ from shared.runtime.config import Config, Limits, Pace, Rules
 from shared.runtime.ports import Ports
 from shared.senders.callbacks import CallbackSender
 from shared.senders.reply_queues import ReplySender
-from shared.settings import Settings, load_settings, telemetry_target
-from shared.storage.connection import expand_connection
+from shared.settings import Settings, expand_connection, load_settings, telemetry_target
 from shared.storage.messages import HINTS
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store

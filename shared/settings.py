@@ -14,6 +14,10 @@ _UNRESOLVED = "@Microsoft.KeyVault("
 _DAY_S = 86_400
 _SUFFIX = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,8}")
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+_EMULATOR_ACCOUNT = "devstoreaccount1"
+# The key of every Azurite. Microsoft has published it.
+_EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+_EMULATOR_PORTS = {"Blob": 10000, "Queue": 10001, "Table": 10002}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,27 @@ def telemetry_target(environment: Mapping[str, str] = os.environ) -> str:
     if target == "azure" and not insights:
         raise SettingsError("APPLICATIONINSIGHTS_CONNECTION_STRING must be set where TELEMETRY is azure")
     return target
+
+
+def expand_connection(text: str) -> str:
+    """Return a connection string in which `UseDevelopmentStorage=true` is spelt out. Any other is returned as it is.
+
+    `DevelopmentStorageProxyUri` names the host of the emulator, which is 127.0.0.1 without it. The clients of
+    storage read the shortcut in different ways:
+    https://learn.microsoft.com/azure/storage/common/storage-use-emulator#connect-to-the-emulator-account-using-the-shortcut
+    """
+    pairs = [part.partition("=") for part in text.split(";") if part.strip()]
+    members = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    if members.get("usedevelopmentstorage", "").lower() != "true":
+        return text
+    host = members.get("developmentstorageproxyuri", "http://127.0.0.1").rstrip("/")
+    endpoints = [f"{service}Endpoint={host}:{port}/{_EMULATOR_ACCOUNT}" for service, port in _EMULATOR_PORTS.items()]
+    account = [
+        f"DefaultEndpointsProtocol={host.partition(':')[0]}",
+        f"AccountName={_EMULATOR_ACCOUNT}",
+        f"AccountKey={_EMULATOR_KEY}",
+    ]
+    return ";".join([*account, *endpoints])
 
 
 def _storage_uris(environment: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -123,6 +123,7 @@ async def test_a_background_caller_finds_a_failed_response(stage: Stage) -> None
 
 async def test_an_end_that_is_also_sent_elsewhere_is_not_hidden(stage: Stage) -> None:
     """The call is refused, and the receiver of the callback can still read the response of which it is told."""
+    stage.limit(watch=True)  # a run with a callback is offered in any case
     response_id, outcome = await refused(stage, call_of(stage, callback_url=CALLBACK_URL))
     assert isinstance(outcome, RefusedByUpstream)
     await stage.deliver()

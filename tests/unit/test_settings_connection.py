@@ -4,7 +4,7 @@ import pytest
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
 
-from shared.storage.connection import expand_connection
+from shared.settings import expand_connection
 
 SPELLINGS = ["UseDevelopmentStorage=true", "usedevelopmentstorage=True;", " UseDevelopmentStorage = true ; "]
 
