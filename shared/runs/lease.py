@@ -50,7 +50,7 @@ class Lease:
         self.is_moving = False  # its renewal is under way
         self.is_lost = False  # its alarm is no longer there
         self.items = OutputItems()  # of a response without an event log
-        self.concluded = asyncio.Event()  # cleared while an end is being written
+        self.concluded = asyncio.Event()  # cleared while an end or a hand-over is being written
         self.concluded.set()
         self._is_given_up = False
 
@@ -122,7 +122,11 @@ class Lease:
             is_taken = due_ms == self.alarm.due_ms  # by the alarm that is removed in the same transaction
             return run_transitions.release(current, due_ms + is_taken, now_ms, takes_back=takes_back)
 
-        await self.write(transition, gives_up=True)
+        self.concluded.clear()  # else a look that sees the new epoch first would cut this off before it is noted
+        try:
+            await self.write(transition, gives_up=True)
+        finally:
+            self.concluded.set()
 
     async def _apply(
         self, transition: TransitionWithResult[R], held: Alarm | None = None

@@ -157,7 +157,6 @@ async def test_a_later_refusal_is_passed_on_while_nothing_is_answered(
     stage: Stage, make: Callable[[Stage], "asyncio.Task[object]"]
 ) -> None:
     """If another holder makes the next try and is refused, the call that still waits gets the refusal."""
-    stage.pace(begin_s=20)
     stage.upstream.streams.run_errors = [UpstreamUnavailable("ConnectError"), REFUSAL]
     call = make(stage)
     response_id = await run_id(stage)
