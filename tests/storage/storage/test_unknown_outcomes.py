@@ -1,6 +1,5 @@
 """Storage requests without an answer: which are sent again, how our own writes are recognised, and when we give up."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
