@@ -18,6 +18,7 @@ from shared.deliveries import notes, retry_policy, sending
 from shared.deliveries.notes import Attempt
 from shared.deliveries.retry_policy import AttemptMade
 from shared.runtime.ports import Ports
+from shared.runtime.unit_of_work import rearm
 from shared.senders.admission import CircuitOpen
 from shared.senders.bulkhead import NoCapacity
 
@@ -61,43 +62,52 @@ def _later(ports: Ports) -> int:
 
 
 async def on_deliver_alarm(ports: Ports, alarm: Alarm) -> None:
-    """Make the attempt of an alarm that a sweep has moved, and so claimed. An alarm of another schedule is removed."""
+    """Make the attempt of an alarm that a sweep has moved, and so claimed. An alarm of another schedule is removed.
+
+    An attempt that could not begin in time is put off, and is not counted. Otherwise an overload would look like
+    attempts that crash their process.
+    """
     record = await ports.store.read(alarm.id)
     delivery = record.delivery(alarm.target) if record else None
     if record is None or delivery is None or not _belongs(delivery, alarm):
         await ports.store.remove(alarm)
         return
-    await attempt(ports, Claim(alarm, delivery.number + alarm.attempt), record)
+    attempting = attempt(ports, Claim(alarm, delivery.number + alarm.attempt), record)
+    del record, delivery
+    if not await attempting:
+        await rearm(ports, alarm, _later(ports), attempt=alarm.attempt - 1)
 
 
 def _belongs(delivery: Delivery, alarm: Alarm) -> bool:
     return delivery.is_open and delivery.schedule == alarm.schedule
 
 
-async def attempt(ports: Ports, claim: Claim, record: Record) -> None:
+async def attempt(ports: Ports, claim: Claim, record: Record) -> bool:
     """Make an attempt that this process has claimed, and note its outcome.
 
-    If it cannot begin in time, nothing is written, and the alarm of the claim makes the next one.
+    Returns False if it could not begin in time. Then nothing was sent or written. Whoever waits for a slot holds no
+    body, so callers should not hold the record either.
     """
     response_id, target = record.id, Target(claim.alarm.target)
     delivery = record.delivery(target)
     if delivery is None:
-        return
+        return True
     sender, address, caller = ports.senders[target], record.request.address(target), record.caller
     first = delivery.attempts_before + claim.number == 1
-    # who waits for a slot holds no body
     known = record if sender.outlook(claim.alarm.host, caller, first=first).is_free else None
     del record, delivery
-    made = None
+    made, is_in_time = None, False
     with suppress(CircuitOpen, NoCapacity):
         async with sender.admit(address, caller, first=first, patience_s=_patience_s(ports, claim)) as admission:
             known = known or await ports.store.read(response_id)
-            if known and _patience_s(ports, claim) > 0:
+            is_in_time = known is None or _patience_s(ports, claim) > 0
+            if known and is_in_time:
                 made = await _send(ports, known, claim)
                 admission.answer = made.answer if made else None
     if made:
         with ports.noting.mark((response_id, target)):
             await notes.note(ports, made)
+    return is_in_time
 
 
 def _patience_s(ports: Ports, claim: Claim) -> float:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from shared.core import delivery_transitions
 from shared.core.delivery_transitions import FirstAttempt
 from shared.core.errors import StoreError
+from shared.core.ids import shard_of
 from shared.core.records import Record, Target
 from shared.core.states import Status, event_type
 from shared.deliveries import attempts
@@ -47,5 +48,9 @@ def begin(ports: Ports, record: Record, only: str | None = None) -> None:
 
 
 async def _send(ports: Ports, claim: Claim, record: Record) -> None:
-    with suppress(StoreError), tracing.under(record.trace):
-        await attempts.attempt(ports, claim, record)
+    """Make an attempt. If it cannot begin in time, ask for a sweep when its alarm is due."""
+    trace, attempting = record.trace, attempts.attempt(ports, claim, record)
+    del record
+    with suppress(StoreError), tracing.under(trace):
+        if not await attempting:
+            await ports.wakeups.sweep(shard_of(claim.alarm.id), claim.alarm.due_ms)

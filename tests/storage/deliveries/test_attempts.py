@@ -102,7 +102,7 @@ async def test_a_sweep_before_the_lease_is_over_sends_nothing(stage: Stage) -> N
 async def test_a_send_that_would_begin_too_late_is_left_to_its_alarm(stage: Stage) -> None:
     """An attempt takes 15 s at most, so it begins only while its alarm is at least 16 s away. Else nothing is written.
 
-    So no two attempts are ever under way at once.
+    So no two attempts are ever under way at once. A wake-up asks for a sweep when the alarm is due.
     """
     receiver = stage.receiver = LateReceiver(now_ms=stage.clock.now_ms)
     stage.change(senders={**stage.ports.senders, Target.CALLBACK: receiver})
@@ -113,6 +113,7 @@ async def test_a_send_that_would_begin_too_late_is_left_to_its_alarm(stage: Stag
     receiver.door.open()
     await stage.deliver()
     assert (receiver.posts, await stage.record(response_id)) == ([], before)
+    assert stage.wakeups(response_id)[-1].content["at"] == START_MS // 1000 + 20
     await stage.fire_alarms(response_id)
     assert (stage.clock.ms, len(receiver.posts)) == (START_MS + 20_000, 1)
 
@@ -202,3 +203,19 @@ async def test_no_attempt_is_made_after_the_response_is_purged(stage: Stage) -> 
         await stage.fire_alarms(response_id)
     assert len(stage.receiver.posts) == 3
     assert (await stage.delivery(response_id)).state == "failed"
+
+
+async def test_an_overload_gives_no_delivery_up(stage: Stage) -> None:
+    """A retry that finds no slot in time is put off and not counted, however often that happens."""
+    stage.receiver.answers = [500, 200]
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    stage.receiver.is_full = True
+    for _ in range(10):
+        await stage.fire_alarms(response_id)
+        (alarm,) = [one for one in await stage.alarms(response_id) if one.kind is Kind.DELIVER]
+        assert alarm.attempt == 0
+    stage.receiver.is_full = False
+    await stage.fire_alarms(response_id)
+    delivery = await stage.delivery(response_id)
+    assert (delivery.state, delivery.attempt) == ("delivered", 2)

@@ -130,7 +130,9 @@ async def test_a_delivery_that_was_put_off_can_be_redelivered(stage: Stage) -> N
     while Kind.DELIVER in await stage.kinds(record.id):
         await stage.fire_alarms(record.id)
     delivery = await stage.delivery(record.id)
-    assert (delivery.state, delivery.schedule, len(stage.receiver.posts)) == ("delivered", 2, 6)
+    assert (delivery.state, delivery.schedule) == ("delivered", 2)
+    received = [orjson.loads(post.body)["data"]["id"] for post in stage.receiver.posts]
+    assert received.count(record.id) == 1
 
 
 async def test_a_delivery_can_be_redelivered_after_a_crash(stage: Stage) -> None:

@@ -1,6 +1,5 @@
 """Storage requests without an answer: which are sent again, how our own writes are recognised, and when we give up."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -182,15 +181,14 @@ class PausingClock(Clock):
         await self._pause.wait()
 
 
-async def test_a_received_event_is_not_sent_again_while_its_attempt_is_unrecorded(stage: Stage) -> None:
-    """An event that was received is not sent again while this process cannot record the attempt.
+async def test_a_received_event_is_not_sent_again_while_its_attempt_is_not_noted(stage: Stage) -> None:
+    """An event that was received is not sent again while this process cannot note the attempt.
 
     This holds for an outage of storage that is far longer than the claim's lease. The delivery is not given up either.
     """
-    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     received, pause = stage.receiver.hold(), Gate()
     stage.change(clock=PausingClock(stage.clock, pause))
-    attempt = asyncio.create_task(stage.deliver())
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
     await received.reached.wait()
     async with stage.proxy.refusing():
         received.open()
@@ -201,6 +199,6 @@ async def test_a_received_event_is_not_sent_again_while_its_attempt_is_unrecorde
     assert (await stage.delivery(response_id)).is_open
 
     pause.open()
-    await attempt
+    await stage.deliver()
     assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
     assert len(stage.receiver.posts) == 1
