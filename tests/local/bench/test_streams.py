@@ -102,11 +102,11 @@ def test_the_timed_run_measures_everything() -> None:
 
 
 def test_the_counted_run_sees_the_log_written_and_read() -> None:
-    """A live stream writes its log. A second reader adds queries and almost no writes."""
+    """A live stream writes its log, at most once in 100 ms. A second reader is fed by the run, and adds nothing."""
     found = {window: {one.name: one.own for one in counts} for window, counts in count_requests(TINY).items()}
     assert list(found) == list(WINDOWS)
-    assert all(1 <= own["table transaction"] <= 2.5 for own in found.values())
-    assert found[WINDOWS[0]]["table query"] < 1 < found[WINDOWS[1]]["table query"]
+    assert all(1 <= own["table transaction"] <= 11 for own in found.values())
+    assert all(found[window]["table query"] < 1 for window in WINDOWS)
 
 
 def test_streams_are_values_to_compare() -> None:
