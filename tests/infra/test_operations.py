@@ -39,7 +39,9 @@ def test_the_cost_tables_are_those_of_the_script(rate: float) -> None:
 
 def test_the_cost_model_is_near_the_measured_figure() -> None:
     """The model is within 15 % of the figure measured for 2 s responses at 25 a second, without the purge."""
-    measured = float(re.findall(r"with its share of sweeps[^|]*\| ([\d.]+)", (ROOT / "docs/figures.md").read_text("utf-8"))[0])
+    measured = float(
+        re.findall(r"with its share of sweeps[^|]*\| ([\d.]+)", (ROOT / "docs/figures.md").read_text("utf-8"))[0]
+    )
     assert polled(2, Plan(25, 2.0, 50)).requests / 1000 - 4 == pytest.approx(measured, rel=0.15)
 
 
