@@ -40,7 +40,6 @@ from shared.upstreams.tries import Meaning
 
 _log = logger(__name__)
 
-
 BEGIN_S = 0.05  # how long a start waits for the events that follow it
 IN_PLACE_S = 1.0  # how long that of a run in place waits
 
@@ -61,9 +60,9 @@ class Consumer(ABC):
         self._credentials = redaction.credentials_in(request)
         self._is_counted = not lease.record.upstream.has_begun  # the write that gave us the run counted the first try
         self._is_trying = False  # a create is under way that the upstream has not accepted yet
-        self._free = 0  # tries in a row that began nothing
         self._beginnings = OutputBeginnings(is_resumed=log.next_seq > 2)  # more than `created` and `in_progress`
-        self._appended = 0
+        self._named = lease.record.upstream  # an event names the upstream's id before the record does
+        self._appended = self._free = 0  # events, and tries in a row that began nothing
         self._errors = 0  # errors in a row
         self._broken = 0  # how many of them are streams that broke off
         self._failing_since_s: float | None = None
@@ -107,8 +106,7 @@ class Consumer(ABC):
 
         A reader sees none of them before, unless the run is in place: its start is counted, and numbers are reserved.
         """
-        is_told = self._lease.in_place
-        wait_s = IN_PLACE_S if is_told else BEGIN_S
+        wait_s = IN_PLACE_S if (is_told := self._lease.in_place) else BEGIN_S
         await self._log.begin(Beginning(start, self._on_begun, wait_s, joins_end=joins_end, is_told=is_told))
         if is_told:
             self._lease.has_begun = True
@@ -187,7 +185,9 @@ class Consumer(ABC):
         if max(self._appended, self._log.next_seq) > self._ports.config.limits.max_events:
             raise UpstreamOversized
         said = redaction.masked_echo(event.data, self._credentials)
-        ours = stream_events.translated(self._record, self._base, said, told=self._log.told)
+        self._named = replace(self._record.upstream, id=event.response_id or self._named.id)
+        known = replace(self._record, upstream=self._named)
+        ours = stream_events.translated(known, self._base, said, told=self._log.told)
         await self._log.append(ours, upstream_next, upstream_events.status_after(event.data))
 
     async def _finish(self, event: UpstreamEvent, status: Status) -> None:
