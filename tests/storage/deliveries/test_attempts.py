@@ -1,5 +1,7 @@
 """Delivery attempts: every target gets the terminal event at least once, always under the same id."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -10,7 +12,7 @@ import pytest
 from shared.contract import signatures
 from shared.core.alarms import Kind
 from shared.core.outcomes import SendError
-from shared.core.records import Delivery, Target
+from shared.core.records import INLINE_BODY, Delivery, Target
 from shared.core.states import DeliveryState
 from shared.deliveries.delivery_log import DeliveryView
 from shared.deliveries.retry_policy import SCHEDULE_MS
@@ -219,3 +221,20 @@ async def test_an_overload_gives_no_delivery_up(stage: Stage) -> None:
     await stage.fire_alarms(response_id)
     delivery = await stage.delivery(response_id)
     assert (delivery.state, delivery.attempt) == ("delivered", 2)
+
+
+async def test_a_large_object_that_is_read_too_slowly_is_not_sent(stage: Stage) -> None:
+    """The clock is looked at after the object is read, so that the send is over before the lease is."""
+    stage.upstream.output = os.urandom(INLINE_BODY).hex()
+    stage.receiver.answers = [500, 200]
+    response_id = (await stage.ended(callback_url=CALLBACK_URL)).id
+    await stage.deliver()
+    reading = stage.proxy.hold(lambda request: request.kind == "GET responses()", 3, carried_out=True)
+    firing = asyncio.create_task(stage.fire_alarms(response_id))  # looks for the alarm, sweeps, and reads the object
+    await asyncio.wait_for(reading.reached.wait(), 10)
+    stage.clock.advance(4.5)
+    reading.open()
+    await firing
+    assert len(stage.receiver.posts) == 1
+    await stage.fire_alarms(response_id)
+    assert (await stage.delivery(response_id)).state == "delivered"
