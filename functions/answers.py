@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from functions import invocations
+from shared import off_loop
 from shared.bootstrap import service
 from shared.contract import compression
 from shared.contract.callers import Caller
@@ -30,7 +31,6 @@ from shared.core.errors import (
 from shared.core.records import Record
 from shared.engine import Engine
 from shared.runs.streams import Stream
-from shared.runtime import off_loop
 from shared.runtime.clock import SystemClock
 from shared.telemetry import metrics, spans
 from shared.telemetry.logs import logger

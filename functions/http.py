@@ -20,12 +20,12 @@ from functions.answers import (
     read_json,
     traced,
 )
+from shared import off_loop
 from shared.bootstrap import service
 from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
 from shared.core.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, StoreIncomplete, Unavailable
 from shared.engine import Engine
-from shared.runtime import off_loop
 
 blueprint = func.Blueprint()
 

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-import httpx
-
 from shared.core.errors import SettingsError
 from shared.core.records import Target
 from shared.engine import Engine
@@ -222,15 +220,9 @@ def _upstream(settings: Settings, context: ssl.SSLContext) -> Upstream:
     is_background = settings.upstream_is_background
     # A foreground upstream may think in silence for hours. Only TCP probes tell such a peer from a dead one.
     probes = [] if is_background else _PROBES
-    client = httpx.AsyncClient(
-        timeout=httpx.Timeout(30.0, connect=5.0),
-        transport=AiohttpTransport(context, max_connections=_CONNECTIONS, socket_options=probes),
-        trust_env=False,
-        follow_redirects=False,
-        headers={"User-Agent": "background-responses/1", "Accept": "application/json"},
-    )
+    transport = AiohttpTransport(context, max_connections=_CONNECTIONS, socket_options=probes)
     kind = BackgroundResponses if is_background else ForegroundResponses
-    return kind(client, settings.upstream_base_url, _authorization(settings))
+    return kind(transport, settings.upstream_base_url, _authorization(settings))
 
 
 def _authorization(settings: Settings) -> Authorize:

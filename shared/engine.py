@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, TypedDict
 
+from shared import off_loop
 from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
 from shared.contract.pages import ItemList, Page
@@ -29,7 +30,6 @@ from shared.lifecycle import (
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.runs import in_place, runner, streams
 from shared.runs.streams import Stream
-from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.scheduler import dead_letters, sweeps
 from shared.scheduler.heartbeat import Heartbeats

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
+from shared import off_loop
 from shared.contract import responses, signatures
 from shared.contract.responses import WebhookEvent
 from shared.core.outcomes import Answer, SendError
 from shared.core.records import Delivery, Record, Target
-from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.telemetry import spans
 from shared.telemetry.spans import MeasuredSpan

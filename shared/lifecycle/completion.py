@@ -1,9 +1,10 @@
 """Completion: ends a response. All ends take this path: the upstream's, a cancel, a deadline and a fault."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+from shared import off_loop
 from shared.contract import redaction
 from shared.contract.output_items import OutputItems
 from shared.core import event_log, response_transitions
@@ -14,7 +15,6 @@ from shared.core.response_transitions import Ending
 from shared.deliveries import first_attempts
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
-from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply
 from shared.telemetry.logs import logger
@@ -27,12 +27,14 @@ class Holder:
     """The holder of a run that ends its response, which it may do only while the run has this `epoch`.
 
     `items` are those of its stream. `before` is a transition that is written in the same transaction as the end, before
-    it. It may only change the record and add rows, and it is pure.
+    it. It may only change the record and add rows, and it is pure. `write_ids` are those of its tries to end the
+    response, of which the last one may have succeeded without an answer. Each try adds one.
     """
 
     epoch: int | None = None
     items: OutputItems | None = None
     before: Callable[[Record], ChangeSet | None] | None = None
+    write_ids: set[str] = field(default_factory=set)
 
     def may_end(self, current: Record) -> bool:
         """Return whether the response has not ended, and its run has the epoch."""
@@ -42,14 +44,6 @@ class Holder:
         """Return the record that the end follows, and the rows that are written before it."""
         change = self.before(current) if self.before else None
         return (change.record, change.rows) if change else (current, ())
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """On whose behalf a response is ended, and the `write_id` of the end if that is given."""
-
-    holder: Holder
-    write_id: str = ""
 
 
 async def end(
@@ -70,22 +64,18 @@ async def end(
     If this process watches the response, this goes through the watch: one end at a time, with the record that the watch
     has and the lease in the same transaction. Whoever waits for the watch is told the end.
     """
-    watch, terms = ports.watches.of(response_id), _Terms(holder or Holder())
+    watch, holder = ports.watches.of(response_id), holder or Holder()
     if watch is None:
-        ended, is_ours = await _end(ports, record, response_id, outcome, held, terms)
-        if ended and is_ours:
-            first_attempts.begin(ports, ended)
-        return ended
-    async with watch.lease.writing:
-        if watch.is_over and watch.record.status.is_terminal:
-            return watch.record
-        held = held or watch.lease.alarm  # if that is gone, the end is written without it
-        before = frozenset(watch.write_ids)
-        watch.write_ids.add(write_id := uuid4().hex)
-        terms = replace(terms, write_id=write_id)
-        ended, is_ours = await _end(ports, record or watch.record, response_id, outcome, held, terms)
-        watch.conclude(ended)
-    if ended and (is_ours or ended.write_id in before):  # an earlier try may have ended it, and its answer was lost
+        ended, is_ours = await _end(ports, record, response_id, outcome, held, holder)
+    else:
+        async with watch.lease.writing:
+            if watch.is_over and watch.record.status.is_terminal:
+                return watch.record
+            held = held or watch.lease.alarm  # if that is gone, the end is written without it
+            holder = replace(holder, write_ids=watch.write_ids)
+            ended, is_ours = await _end(ports, record or watch.record, response_id, outcome, held, holder)
+            watch.conclude(ended)
+    if ended and is_ours:
         first_attempts.begin(ports, ended)
     return ended
 
@@ -96,24 +86,26 @@ async def _end(
     response_id: str,
     outcome: Outcome,
     held: Alarm | None,
-    terms: _Terms,
+    holder: Holder,
 ) -> tuple[Record | None, bool]:
-    """Return the record as it then is, and whether this call has ended it."""
+    """Return the record as it then is, and whether this call has ended it, or an earlier try whose answer was lost."""
+    earlier = frozenset(holder.write_ids)
+    holder.write_ids.add(write_id := uuid4().hex)
     record = record or await ports.store.read(response_id)
     if record and outcome.reads_body and not record.status.is_terminal:
         record = await with_object(ports, record)
         if endings.lacks_output(outcome):
-            outcome = endings.with_items(outcome, terms.holder.items or await _logged_items(ports, record))
+            outcome = endings.with_items(outcome, holder.items or await _logged_items(ports, record))
         outcome = endings.without_echo(outcome, await credentials_of(ports, record))
 
     prepared = None
-    if record and terms.holder.may_end(record):
-        prepared = await _prepared(record, outcome, terms.holder)
+    if record and holder.may_end(record):
+        prepared = await _prepared(record, outcome, holder)
 
     def transition(current: Record) -> tuple[ChangeSet | None, bool]:
-        if not terms.holder.may_end(current):
+        if not holder.may_end(current):
             return None, False
-        last, rows = terms.holder.first(current)
+        last, rows = holder.first(current)
         ending = prepared if prepared and current is record else endings.ending_of(last, outcome)
         if endings.lost_session(outcome, ending):
             _log.warning("legacy.too_large", extra={"response": current.id})
@@ -122,8 +114,8 @@ async def _end(
         change = response_transitions.end(last, ending, ports.clock.now_ms(), retention_ms, firsts)
         return replace(change, rows=(*rows, *change.rows)), True
 
-    ended, is_ours = await apply(ports, record, response_id, transition, held, terms.write_id)
-    return ended, bool(is_ours)
+    ended, is_ours = await apply(ports, record, response_id, transition, held, write_id)
+    return ended, bool(is_ours) or (ended is not None and ended.write_id in earlier)
 
 
 async def _prepared(record: Record, outcome: Outcome, holder: Holder) -> Ending:

@@ -5,7 +5,7 @@ checked. Its alarm is leased for as long as the poll may take. When the poll end
 count of attempts becomes 0. Without that, a long healthy wait would look like a poll that crashes its process.
 """
 
-from shared import json_text
+from shared import json_text, off_loop
 from shared.contract import redaction, responses
 from shared.core import response_transitions
 from shared.core.alarms import Alarm
@@ -25,7 +25,6 @@ from shared.core.ids import shard_of
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import later
 from shared.lifecycle import completion, endings
-from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import rearm, update
 from shared.telemetry.logs import logger

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shared import off_loop
 from shared.contract import responses, stream_events
 from shared.core import blobs, event_log, response_transitions, run_transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
@@ -32,7 +33,7 @@ from shared.core.errors import (
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import later
 from shared.lifecycle import completion, endings, failed_starts, upstream_ids, watcher
-from shared.runtime import lease_renewal, off_loop
+from shared.runtime import lease_renewal
 from shared.runtime.leases import RENEWED_MS
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply, commit, update

@@ -37,9 +37,12 @@ async def register(ports: Ports, record: Record, upstream_id: str) -> bool:
 async def response_of(ports: Ports, upstream_id: str) -> Record | None:
     """Return the response that an upstream's id belongs to, or None. An unknown id leaves a mark for `register`."""
     owner = keys.upstream_owner(upstream_id)
-    if await _insert(ports, owner, "", ports.clock.now_ms() + MARK_MS):
-        return None
-    row = await ports.store.find(owner, keys.upstream_key(owner))
+    key = keys.upstream_key(owner)
+    row = await ports.store.find(owner, key)
+    if row is None:  # the registration may still come first
+        if await _insert(ports, owner, "", ports.clock.now_ms() + MARK_MS):
+            return None
+        row = await ports.store.find(owner, key)
     return await ports.store.read(row["response"]) if row and row["response"] else None
 
 

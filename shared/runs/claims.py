@@ -2,6 +2,7 @@
 
 from contextlib import aclosing
 
+from shared import off_loop
 from shared.core import response_transitions, run_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import MAX_UNEXPECTED
@@ -10,7 +11,6 @@ from shared.core.errors import Conflict, UpstreamError, UpstreamRefused
 from shared.core.records import Record
 from shared.core.states import RunState
 from shared.lifecycle import completion, endings, failed_starts, submission
-from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import commit, update
 from shared.telemetry.logs import logger

@@ -50,6 +50,7 @@ class Lease:
         self.is_moving = False  # its renewal is under way
         self.is_lost = False  # its alarm is no longer there
         self.items = OutputItems()  # of a response without an event log
+        self._write_ids = set[str]()  # of the tries to end the response
         self.concluded = asyncio.Event()  # cleared while an end or a hand-over is being written
         self.concluded.set()
         self._is_given_up = False
@@ -99,7 +100,7 @@ class Lease:
 
     async def _end(self, outcome: Outcome, before: Callable[[Record], ChangeSet | None] | None) -> Record | None:
         record, items = self.record, None if self.record.request.stream else self.items
-        holder = Holder(record.run.epoch, items, before)
+        holder = Holder(record.run.epoch, items, before, self._write_ids)
         ended = await completion.end(self._ports, record, record.id, outcome, self.alarm, holder)
         if ended and ended.status.is_terminal:
             self.record = ended

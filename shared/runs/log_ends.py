@@ -1,9 +1,9 @@
 """The events that end a stream. They are not stored, because they are made from the record."""
 
+from shared import off_loop
 from shared.contract import responses, stream_events
 from shared.core.records import Record
 from shared.core.states import terminal_count
-from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 
 

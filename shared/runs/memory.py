@@ -7,10 +7,10 @@ import asyncio
 from functools import partial
 from typing import Any
 
+from shared import off_loop
 from shared.core import blobs, keys, run_transitions
 from shared.runs.lease import Lease, Lost
 from shared.runs.log_writer import LogWriter
-from shared.runtime import off_loop
 from shared.runtime.ports import Ports
 from shared.storage.store import CHILDREN_PER_PAGE
 from shared.storage.table_client import Entity

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from shared import off_loop
 from shared.core import run_transitions
 from shared.core.alarms import Alarm
 from shared.core.blobs import Oversized
@@ -22,7 +23,6 @@ from shared.runs.consumer import Consumer
 from shared.runs.foreground_consumer import ForegroundConsumer
 from shared.runs.lease import Lease, Lost
 from shared.runs.log_writer import LogWriter
-from shared.runtime import off_loop
 from shared.runtime.broadcast import Broadcast
 from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports

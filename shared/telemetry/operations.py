@@ -19,3 +19,8 @@ class Operation:
     def model_name(self, model: str | None) -> str:
         """Return the name of a model or agent without our prefix, or an empty string."""
         return (model or "").removeprefix(self.prefix)
+
+
+def provider_of(host: str) -> str:
+    """Return the value of `gen_ai.provider.name`. A server that only speaks OpenAI's API counts as OpenAI."""
+    return "azure.ai.openai" if host.endswith((".azure.com", ".azure.us", ".azure.cn")) else "openai"

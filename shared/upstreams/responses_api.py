@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from shared import off_loop
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamMissing,
@@ -23,7 +24,7 @@ from shared.core.errors import (
 )
 from shared.core.records import Record
 from shared.telemetry import spans
-from shared.telemetry.operations import Operation
+from shared.telemetry.operations import Operation, provider_of
 from shared.telemetry.spans import MeasuredSpan
 from shared.upstreams import answers, decoding, streams
 from shared.upstreams.includes import Includes, is_about, query
@@ -45,6 +46,11 @@ _CONNECT_S = 5.0
 # deadline has been sent.
 _POOL_S = 5.0
 _ID = re.compile("/[^/]+")
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": decoding.ACCEPTED,
+    "User-Agent": "background-responses/1",
+}
 _AS_STREAM = {"Accept": "text/event-stream, application/json"}
 
 
@@ -55,9 +61,10 @@ class _ResponsesApi:
     _stream_deadline_s: ClassVar[float | None]
     _silence_s: ClassVar[float | None]
 
-    def __init__(self, client: httpx.AsyncClient, base_url: str, authorize: Authorize) -> None:
-        self.operation = Operation(provider=_provider(httpx.URL(base_url).host))
-        self._client = client
+    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, authorize: Authorize) -> None:
+        """Take the transport itself, because a client of httpx would send the cookies of one answer with all calls."""
+        self.operation = Operation(provider=provider_of(httpx.URL(base_url).host))
+        self._transport = transport
         self._url = f"{base_url.rstrip('/')}/responses"
         self._shown_url = str(httpx.URL(self._url).copy_with(userinfo=b""))
         self._authorize = authorize
@@ -80,7 +87,7 @@ class _ResponsesApi:
                 raise
             answer = await self._call("GET", path, CALL_DEADLINE_S)
             self._includes.refuse(asked)
-        return answers.progress_in(answer, token)
+        return await _progress_in(answer, token)
 
     async def stop(self, token: str) -> None:
         """POST /responses/{id}/cancel. A 400 confirms it, too: the response has just ended. A 409 is raised."""
@@ -105,7 +112,7 @@ class _ResponsesApi:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def _headers(self) -> Mapping[str, str]:
         try:
@@ -194,16 +201,17 @@ class _ResponsesApi:
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str], silence_s: float | None
     ) -> httpx.Response:
-        content = None if body is None else orjson.dumps(body)
-        sent = {"Accept-Encoding": decoding.ACCEPTED} | ({"Content-Type": "application/json"} if content else {})
-        request = self._client.build_request(
+        content = None if body is None else await off_loop.run_on(body, orjson.dumps, body)
+        sent = _HEADERS | ({"Content-Type": "application/json"} if content else {})
+        times = httpx.Timeout(30.0, connect=_CONNECT_S, pool=_POOL_S, read=silence_s)
+        request = httpx.Request(
             method,
             self._url + path,
             content=content,
             headers={**sent, **headers, **await self._headers()},
-            timeout=httpx.Timeout(30.0, connect=_CONNECT_S, pool=_POOL_S, read=silence_s),
+            extensions={"timeout": times.as_dict()},
         )
-        return await self._client.send(request, stream=True)
+        return await self._transport.handle_async_request(request)
 
     def _span(self, method: str, path: str) -> MeasuredSpan:
         template = "/responses" + _ID.sub("/{id}", path.partition("?")[0], count=1)
@@ -224,7 +232,7 @@ class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
         """POST /responses with the key as Idempotency-Key. The deadline is 20 s."""
         headers = {"Idempotency-Key": key}
         with telling_of_refusals():
-            return answers.progress_in(await self._call("POST", "", START_DEADLINE_S, request, headers))
+            return await _progress_in(await self._call("POST", "", START_DEADLINE_S, request, headers))
 
     async def stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
         """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events.
@@ -280,9 +288,8 @@ class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
         return self._create(request, key) if request.get("stream") else self._start_stream(request, key)
 
 
-def _provider(host: str) -> str:
-    """Return the value of `gen_ai.provider.name`. A server that only speaks OpenAI's API counts as OpenAI."""
-    return "azure.ai.openai" if host.endswith((".azure.com", ".azure.us", ".azure.cn")) else "openai"
+async def _progress_in(answer: answers.Success, asked: str | None = None) -> Progress:
+    return await off_loop.run(len(answer.content), answers.progress_in, answer, asked)
 
 
 def _path(token: str) -> str:

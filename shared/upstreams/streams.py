@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from shared import off_loop
 from shared.contract import sse, upstream_errors, upstream_events
 from shared.contract.sse import Message
 from shared.core.errors import UpstreamBroken, UpstreamInvalid, UpstreamOversized
@@ -36,14 +37,15 @@ async def events_in(response: httpx.Response) -> AsyncGenerator[UpstreamEvent, N
         begun, is_stream = await _beginning(chunks, is_stream=is_stream_by_type(response))
         rest = _chained(begun, chunks)
         if not is_stream:
-            yield answers.whole_event(await answers.gathered(rest))
+            content = await answers.gathered(rest)
+            yield await off_loop.run(len(content), answers.whole_event, content)
             return
         async with aclosing(_messages(rest)) as messages:
             async for message in messages:
                 if message.data.strip() == _DONE:
                     return
                 if not _is_heartbeat(message):
-                    yield parse_event(message.data, message.kind)
+                    yield await off_loop.run(len(message.data), parse_event, message.data, message.kind)
 
 
 async def _messages(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Message, None]:

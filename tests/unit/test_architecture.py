@@ -29,6 +29,7 @@ from tests.support.source_trees import (
 LAYERS = [
     "json_text",
     "core",
+    "off_loop",
     "telemetry",
     "contract",
     "storage",

@@ -162,12 +162,11 @@ async def test_a_success_without_a_response_object_fails_the_response(stage: Sta
     async def no_headers() -> dict[str, str]:
         return {}
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        upstream = BackgroundResponses(client, "https://model.example.com/v1", no_headers)
-        stage.engine = Engine(replace(stage.ports, upstreams=Upstreams(upstream)))
-        made = await stage.create()
-        assert (await stage.finish(made.id)).status is Status.FAILED
-        assert (await stage.shown(made.id))["error"]["code"] == "upstream_invalid"
+    upstream = BackgroundResponses(httpx.MockTransport(answer), "https://model.example.com/v1", no_headers)
+    stage.engine = Engine(replace(stage.ports, upstreams=Upstreams(upstream)))
+    made = await stage.create()
+    assert (await stage.finish(made.id)).status is Status.FAILED
+    assert (await stage.shown(made.id))["error"]["code"] == "upstream_invalid"
     assert await stage.kinds(made.id) == [Kind.PURGE]
     assert starts == tries
 

@@ -62,6 +62,14 @@ async def test_a_registered_id_leads_to_its_response(stage: Stage, record: Recor
     assert await response_of(stage.ports, THEIRS + "x") is None
 
 
+async def test_an_event_about_a_registered_id_writes_nothing(stage: Stage, record: Record) -> None:
+    """Its row is looked up before a mark is tried, which would be refused."""
+    await register(stage.ports, record, THEIRS)
+    before = stage.proxy.counts.copy()
+    assert await response_of(stage.ports, THEIRS)
+    assert {kind.partition(" ")[0] for kind in stage.proxy.counts - before} == {"GET"}
+
+
 async def test_a_repeated_registration_changes_nothing(stage: Stage, record: Record) -> None:
     """An id may be registered again by a start that is repeated. It is not taken for an announced end."""
     for _ in range(3):

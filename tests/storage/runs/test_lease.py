@@ -20,8 +20,9 @@ from shared.storage.messages import RunOffer
 from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.log_capture import WrittenLines, log_events
+from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.run_holders import offered, start_of
-from tests.support.stage import ANN, Stage
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.stream_clients import expected_lines, lines_of, offers, replayed, streamed
 
 Loss = Callable[[Stage, Lease], Awaitable[object]]
@@ -193,6 +194,28 @@ async def test_an_end_is_under_way_until_it_is_written(
     await ending
     assert lease.concluded.is_set()
     assert (await stage.record(lease.record.id)).status is Status.FAILED
+    assert set(waits) <= {1.0}
+
+
+async def test_an_end_whose_answer_was_lost_is_delivered_at_once(stage: Stage, waits: list[float]) -> None:
+    """Storage carried it out and then was away. The next try finds its own write, and the delivery begins."""
+    stage.upstream.is_background = False
+    made = await stage.create(stream=True, callback_url=CALLBACK_URL)
+    claimed = await claims.claim(stage.ports, made.id, made.run.epoch)
+    assert claimed
+    lost = stage.proxy.drop_answer(is_transaction)
+    refused = stage.proxy.refuse(lambda _request: lost.happened.is_set(), status=None)
+    ending = asyncio.create_task(
+        Lease(stage.ports, *claimed).end(endings.by_failure("broken", "It broke.", stage.clock.ms))
+    )
+    await refused.happened.wait()
+    stage.proxy.heal()
+    await ending
+
+    async def is_delivered() -> bool:
+        return len(stage.receiver.posts) == 1
+
+    await until(is_delivered)
     assert set(waits) <= {1.0}
 
 

@@ -90,9 +90,9 @@ async def test_only_a_valid_trace_is_sent_to_the_upstream(given: str) -> None:
     async def nobody() -> Mapping[str, str]:
         return {}
 
-    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    transport = httpx.MockTransport(answer)
     with tracing.under(given):
-        await BackgroundResponses(client, "https://model.example.com/v1", nobody).poll("up_1")
+        await BackgroundResponses(transport, "https://model.example.com/v1", nobody).poll("up_1")
     assert [request.headers.get("traceparent") for request in seen] == [given if given == TRACEPARENT else None]
 
 

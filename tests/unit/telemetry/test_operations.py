@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.telemetry.operations import Operation
+from shared.telemetry.operations import Operation, provider_of
 
 AGENTS = Operation("invoke_agent", "microsoft.agent_framework", "gen_ai.agent.name", "agent:")
 
@@ -42,3 +42,19 @@ def test_a_name_is_found_behind_any_prefix(prefix: str, name: str) -> None:
 def test_operations_are_values() -> None:
     """Equal operations count as one, for example as the key of a mapping."""
     assert len({Operation(), Operation(), AGENTS}) == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "provider"),
+    [
+        ("contoso.openai.azure.com", "azure.ai.openai"),
+        ("contoso.services.ai.azure.com", "azure.ai.openai"),
+        ("contoso.openai.azure.us", "azure.ai.openai"),
+        ("api.openai.com", "openai"),
+        ("azure.com.example.net", "openai"),
+        ("127.0.0.1", "openai"),
+    ],
+)
+def test_the_host_of_an_upstream_tells_its_provider(host: str, provider: str) -> None:
+    """Azure's clouds are known by their names. A server that only speaks OpenAI's API counts as OpenAI."""
+    assert provider_of(host) == provider

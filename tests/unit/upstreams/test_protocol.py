@@ -115,8 +115,8 @@ def test_every_upstream_says_which_kind_it_is() -> None:
         return {}
 
     given: list[Upstream] = [
-        BackgroundResponses(httpx.AsyncClient(), "https://a.example/v1", authorize),
-        ForegroundResponses(httpx.AsyncClient(), "https://a.example/v1", authorize),
+        BackgroundResponses(httpx.AsyncHTTPTransport(), "https://a.example/v1", authorize),
+        ForegroundResponses(httpx.AsyncHTTPTransport(), "https://a.example/v1", authorize),
         AgentUpstream(Agents("agents")),
         Least(),
     ]

@@ -34,7 +34,7 @@ def asked(call: Call, handler: Handler, authorize: Authorize = with_key, base: s
     """Make one call to an upstream that this handler simulates, and return its result."""
 
     async def main() -> Any:
-        upstream = BackgroundResponses(httpx.AsyncClient(transport=httpx.MockTransport(handler)), base, authorize)
+        upstream = BackgroundResponses(httpx.MockTransport(handler), base, authorize)
         try:
             return await call(upstream)
         finally:
@@ -98,6 +98,22 @@ def test_each_call_has_the_contracts_form(call: Call, method: str, path: str, ke
     assert request.headers.get("idempotency-key") == key
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert request.headers.get("content-type") == ("application/json" if body else None)
+
+
+def test_no_cookie_of_an_answer_is_sent_again() -> None:
+    """A gateway may set one that leads every later call to the same of its servers, whoever makes it."""
+    seen: list[httpx.Request] = []
+
+    def record(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json=CREATED, headers={"set-cookie": "affinity=server-1; Path=/"})
+
+    async def twice(upstream: BackgroundResponses) -> None:
+        await start(upstream)
+        await poll(upstream)
+
+    asked(twice, record)
+    assert [request.headers.get("cookie") for request in seen] == [None, None]
 
 
 @pytest.mark.parametrize("token", ["a/b", "a?b=c", "a#b", "a b", "a\nb", "ä/../b", "%2e%2e"])

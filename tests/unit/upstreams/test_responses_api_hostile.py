@@ -32,7 +32,7 @@ async def with_key() -> dict[str, str]:
 
 async def asked(call: Callable[[BackgroundResponses], Awaitable[Any]], handler: Handler) -> Any:
     """Make one call to an upstream that this handler simulates."""
-    upstream = BackgroundResponses(httpx.AsyncClient(transport=httpx.MockTransport(handler)), BASE, with_key)
+    upstream = BackgroundResponses(httpx.MockTransport(handler), BASE, with_key)
     try:
         return await call(upstream)
     finally:

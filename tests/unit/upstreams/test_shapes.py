@@ -36,9 +36,9 @@ class Server:
     def __init__(self, streamed: Told, plain: Told = (200, WHOLE)) -> None:
         self.sent: list[dict[str, Any]] = []
         self._answers = {True: streamed, False: plain}
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
-        self.upstream = ForegroundResponses(client, "https://model.example.com/v1", no_headers)
-        self.background = BackgroundResponses(client, "https://model.example.com/v1", no_headers)
+        transport = httpx.MockTransport(self._answer)
+        self.upstream = ForegroundResponses(transport, "https://model.example.com/v1", no_headers)
+        self.background = BackgroundResponses(transport, "https://model.example.com/v1", no_headers)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.sent.append(orjson.loads(request.content))

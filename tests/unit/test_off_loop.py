@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from shared import off_loop
 from shared.core import blobs
 from shared.core.blobs import Oversized
-from shared.runtime import off_loop
-from shared.runtime.off_loop import LARGE
+from shared.off_loop import LARGE
 
 SMALL: dict[str, Any] = {"text": "x"}
 LONG: dict[str, Any] = {"text": "x" * LARGE, "items": [1, 2.5, None, {"a": "ä"}]}
