@@ -11,8 +11,6 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from azure.core.exceptions import ResourceNotFoundError
-
 from shared.core import blobs, keys
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
@@ -257,10 +255,7 @@ class Store(TableReader):
     async def discard(self, owner: str, key: str) -> None:
         """Remove a row from the shard of the id `owner`. It is not an error if the row is gone."""
         async with reaching(DEADLINE_S):
-            try:
-                await self._table.delete_entity(shard_of(owner), key)
-            except ResourceNotFoundError:
-                return
+            await self._table.delete(shard_of(owner), key)
 
     async def _submit_or_leave(self, sent: list[Any]) -> None:
         """Delete rows in one transaction. If some are gone already, the others are left for the next listing."""

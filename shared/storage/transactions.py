@@ -51,9 +51,9 @@ async def submit(table: Table, operations: list[Any]) -> Sequence[Any]:
 
 async def _submit_or_create(table: Table, operations: list[Any]) -> Sequence[Any]:
     try:
-        return await table.submit_transaction(operations)
+        return await table.transact(operations)
     except TableTransactionError as error:
         if error_code(error) != "TableNotFound":
             raise
     await table.create()
-    return await table.submit_transaction(operations)
+    return await table.transact(operations)

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
-from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from shared.contract import responses
 from shared.core import blobs, response_transitions, states
@@ -21,7 +20,9 @@ from shared.core.records import Record, RequestInfo, Target
 from shared.core.response_transitions import DAY_MS, Ending
 from shared.core.states import Status
 from shared.storage import operations
+from shared.storage.batches import Operation
 from shared.storage.table_client import Table
+from shared.storage.wire import Answer as StorageAnswer
 from tests.support.clocks import START_MS, Clock
 from tests.support.fakes.peers import ScriptedReceiver, head_of
 
@@ -185,17 +186,18 @@ class LossyTable(Table):
     share: float
     lost: Counter[str]  # what was lost, by kind
 
-    async def _batch_send(self, table_name: str, *reqs: HttpRequest, **kwargs: Any) -> list[Mapping[str, Any]]:
+    async def transact(self, operations: Sequence[Operation]) -> list[Mapping[str, Any]]:
+        """Carry out operations, or lose their request or its answer."""
         self._lose_request()
-        done = await super()._batch_send(table_name, *reqs, **kwargs)
+        done = await super().transact(operations)
         self._lose_answer("transaction carried out")
         return done
 
-    async def _read(self, path: str, query: Mapping[str, str]) -> AsyncHttpResponse:
+    async def _read(self, path: str, query: Mapping[str, str]) -> StorageAnswer:
         self._lose_request()
-        response = await super()._read(path, query)
+        answer = await super()._read(path, query)
         self._lose_answer("row read")
-        return response
+        return answer
 
     def _lose_request(self) -> None:
         if self.rng.random() < self.share:

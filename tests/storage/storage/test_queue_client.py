@@ -1,9 +1,40 @@
 """The queues' client: its messages are those of the library, at lower cost."""
 
+from typing import Any, Self
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.core.pipeline.policies import AsyncRetryPolicy
 from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
-from shared.storage.queue_client import Queues
+from shared.storage.queue_client import Queues, lean
+
+NEEDED = [
+    "QueueMessagePolicy",
+    "ContentDecodePolicy",
+    "StorageHosts",
+    "ExponentialRetry",
+    "StorageHeadersPolicy",
+]
+
+
+class Identity:
+    """A credential whose token is never asked for."""
+
+    async def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
+        """Fail."""
+        raise AssertionError("nothing is called")
+
+    async def close(self) -> None:
+        """Close nothing."""
+
+    async def __aenter__(self) -> Self:
+        """Open nothing."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close nothing."""
 
 
 def policies(queue: QueueClient) -> list[object]:
@@ -38,3 +69,24 @@ async def test_a_message_is_the_one_of_the_library(connection_string: str) -> No
             assert message is not None
             assert message.content == "PHRleHQ+"
             await reader.delete_message(message)
+
+
+@pytest.mark.parametrize("with_key", [True, False], ids=["key", "identity"])
+async def test_what_storage_needs_stays_in_the_pipeline(connection_string: str, with_key: bool) -> None:
+    """The authorization, the retries, the headers and the encodings stay, and nothing else."""
+    queues: Any = (
+        Queues.from_connection_string(connection_string)
+        if with_key
+        else Queues("https://a.queue.core.windows.net", credential=Identity())
+    )
+    async with queues:
+        found = [type(getattr(one, "_policy", one)).__name__ for one in queues._pipeline._impl_policies]
+    assert [name for name in found if name in NEEDED] == NEEDED
+    (credential,) = (name for name in found if name not in NEEDED)
+    assert credential.startswith("SharedKey") if with_key else "BearerToken" in credential
+
+
+async def test_a_policy_that_is_not_known_stays() -> None:
+    """What a later version of a library adds is not dropped."""
+    retry = AsyncRetryPolicy()
+    assert lean([retry]) == [retry]

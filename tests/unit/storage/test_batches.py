@@ -1,25 +1,28 @@
 """Transactions on the wire: multipart bodies that any reader of MIME understands, and what their answers mean."""
 
+from base64 import b64decode
 from email.message import Message
 from email.parser import BytesParser
 from typing import Any
 
 import orjson
 import pytest
-from azure.core.rest import HttpRequest
-from azure.data.tables import TableTransactionError
+from azure.core import MatchConditions
+from azure.data.tables import TableTransactionError, UpdateMode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.storage.batches import decode, encode
+from shared.storage.batches import Operation, decode, encode, row_path
 
-URL = "https://account.table.core.windows.net/responses"
+TABLE = "https://account.table.core.windows.net/responses"
+ROW = f"{TABLE}(PartitionKey='a',RowKey='k')"
 ETAG = "W/\"datetime'2027-01-15T08%3A00%3A00.0000000Z'\""
+AS_READ = {"etag": ETAG, "match_condition": MatchConditions.IfNotModified}
 
 
-def insert(content: str | bytes, **headers: str) -> HttpRequest:
-    """Return a request that inserts a row."""
-    return HttpRequest("POST", URL, headers={"Content-Type": "application/json", **headers}, content=content)
+def row(**properties: Any) -> dict[str, Any]:
+    """Return a row."""
+    return {"PartitionKey": "a", "RowKey": "k", **properties}
 
 
 def read(content: bytes) -> tuple[str, dict[str, str], bytes]:
@@ -29,9 +32,9 @@ def read(content: bytes) -> tuple[str, dict[str, str], bytes]:
     return line, dict(one.split(": ", 1) for one in headers), body
 
 
-def parts(requests: list[HttpRequest]) -> list[tuple[str, dict[str, str], bytes]]:
-    """Encode requests and return them as the boundaries of the multipart body divide them."""
-    batch, content = encode(requests)
+def parts(*operations: Operation) -> list[tuple[str, dict[str, str], bytes]]:
+    """Encode operations and return their requests as the boundaries of the multipart body divide them."""
+    batch, content = encode(TABLE, operations)
     outer = content.split(f"--{batch}".encode())
     assert (len(outer), outer[0], outer[2]) == (3, b"", b"--\r\n")
     head, _, inner = outer[1].partition(b"\r\n\r\n")
@@ -41,9 +44,9 @@ def parts(requests: list[HttpRequest]) -> list[tuple[str, dict[str, str], bytes]
     return [read(one.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")) for one in found[1:-1]]
 
 
-def as_mime(requests: list[HttpRequest]) -> Message:
-    """Encode requests and return the body as the standard library's reader of MIME understands it."""
-    batch, content = encode(requests)
+def as_mime(*operations: Operation) -> Message:
+    """Encode operations and return the body as the standard library's reader of MIME understands it."""
+    batch, content = encode(TABLE, operations)
     return BytesParser().parsebytes(f"Content-Type: multipart/mixed; boundary={batch}\r\n\r\n".encode() + content)
 
 
@@ -52,61 +55,95 @@ def as_mime(requests: list[HttpRequest]) -> Message:
 
 def test_a_transaction_is_a_change_set_within_a_batch() -> None:
     """Storage expects a batch of one part, which has one part for each operation."""
-    batch, changeset, *operations = as_mime([insert("{}"), HttpRequest("DELETE", URL)]).walk()
+    batch, changeset, *operations = as_mime(("create", row()), ("delete", row())).walk()
     assert batch.get_content_type() == changeset.get_content_type() == "multipart/mixed"
     assert [one.get_content_type() for one in operations] == ["application/http"] * 2
     assert [one["Content-Transfer-Encoding"] for one in operations] == ["binary"] * 2
     assert not batch.defects + changeset.defects
 
 
-def test_each_operation_is_a_request() -> None:
-    """Its part has the method, the URL, the headers that storage needs and the body."""
-    (line, headers, body), (other, _, _) = parts([insert('{"a":1}'), HttpRequest("DELETE", f"{URL}(key)")])
-    assert line == f"POST {URL} HTTP/1.1"
-    assert headers == {
-        "Accept": "application/json;odata=minimalmetadata",
-        "Content-Type": "application/json",
-        "Content-Length": "7",
-        "Prefer": "return-no-content",
+COMMON = {"Accept": "application/json;odata=minimalmetadata", "DataServiceVersion": "3.0"}
+WITH_BODY = {**COMMON, "Content-Type": "application/json", "Prefer": "return-no-content"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "line", "headers"),
+    [
+        (("create", row()), f"POST {TABLE}", WITH_BODY),
+        (("update", row()), f"PATCH {ROW}", {**WITH_BODY, "If-Match": "*"}),
+        (("update", row(), {"mode": UpdateMode.MERGE, **AS_READ}), f"PATCH {ROW}", {**WITH_BODY, "If-Match": ETAG}),
+        (("delete", row()), f"DELETE {ROW}", {**COMMON, "If-Match": "*"}),
+        (("delete", row(), AS_READ), f"DELETE {ROW}", {**COMMON, "If-Match": ETAG}),
+    ],
+)
+def test_each_operation_is_a_request(operation: Operation, line: str, headers: dict[str, str]) -> None:
+    """It has the method, the URL, its condition and, unless it deletes, the row.
+
+    https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
+    """
+    ((found, sent, body),) = parts(operation)
+    assert found == f"{line} HTTP/1.1"
+    assert {name: value for name, value in sent.items() if name != "Content-Length"} == headers
+    expected = b"" if operation[0] == "delete" else b'{"PartitionKey":"a","RowKey":"k"}'
+    assert body == expected
+    assert sent.get("Content-Length") == (str(len(expected)) if expected else None)
+
+
+@pytest.mark.parametrize(
+    "operation", [("upsert", row()), ("update", row(), {"mode": UpdateMode.REPLACE}), ("Create", row())]
+)
+def test_an_operation_that_the_store_does_not_use_is_refused(operation: Operation) -> None:
+    """It is an error, and no transaction without it."""
+    with pytest.raises(ValueError, match="unknown operation"):
+        encode(TABLE, [("create", row()), operation])
+
+
+@pytest.mark.parametrize("key", ["a'b", "a/b?c#d%20", "ä 語😀"])
+def test_a_key_is_quoted_in_a_url(key: str) -> None:
+    """A quote is doubled, as in OData, and every other character that means something in a URL is escaped."""
+    path = row_path(key, key)
+    assert path.isascii()
+    assert not set(path) & set("/?# ")
+    assert path.count("'") == 4
+
+
+def test_every_kind_of_value_has_its_type() -> None:
+    """Bytes are Base64 and say so. Text, numbers and Booleans are as in JSON."""
+    values: dict[str, Any] = {"t": "é語", "b": b"\x00\xff", "yes": True, "n": -(2**31), "m": 2**31 - 1, "empty": b""}
+    ((_, headers, body),) = parts(("create", row(**values)))
+    said = orjson.loads(body)
+    assert headers["Content-Length"] == str(len(body))
+    assert {name: value for name, value in said.items() if name.endswith("type")} == {
+        "b@odata.type": "Edm.Binary",
+        "empty@odata.type": "Edm.Binary",
     }
-    assert body == b'{"a":1}'
-    assert other == f"DELETE {URL}(key) HTTP/1.1"
+    assert (b64decode(said["b"]), b64decode(said["empty"])) == (b"\x00\xff", b"")
+    assert {name: said[name] for name in ("t", "yes", "n", "m")} == {
+        "t": "é語",
+        "yes": True,
+        "n": -(2**31),
+        "m": 2**31 - 1,
+    }
 
 
-def test_only_headers_of_the_operation_are_sent() -> None:
-    """The condition of an update is kept. Headers about the whole request, such as its signature, are not repeated."""
-    kept = {"If-Match": ETAG, "DataServiceVersion": "3.0"}
-    ((_, headers, _),) = parts([insert("{}", **kept, Authorization="SharedKey geheim", **{"x-ms-date": "today"})])
-    assert headers.keys() == {"Accept", "Content-Type", "Content-Length", "Prefer", *kept}
-    assert {name: headers[name] for name in kept} == kept
-
-
-def test_an_operation_without_a_body_announces_none() -> None:
-    """A delete has only its condition."""
-    ((_, headers, body),) = parts([HttpRequest("DELETE", URL, headers={"If-Match": "*"})])
-    assert headers == {"Accept": "application/json;odata=minimalmetadata", "If-Match": "*"}
-    assert body == b""
-
-
-def test_the_length_of_a_body_is_in_bytes() -> None:
-    """Text is sent as UTF-8, in which a character may have up to four bytes."""
-    text = '{"a":"é語😀"}'
-    assert parts([insert(text)]) == parts([insert(text.encode())])
-    assert parts([insert(text)])[0][1]["Content-Length"] == str(len(text.encode()))
+@pytest.mark.parametrize("value", [None, 1.5, 2**31, -(2**31) - 1, ["a"], {"a": 1}])
+def test_a_value_that_no_row_has_is_refused(value: Any) -> None:
+    """Storage would take some of them in another type than was written."""
+    with pytest.raises(TypeError, match="'x'"):
+        encode(TABLE, [("create", row(x=value))])
 
 
 def test_no_two_transactions_have_the_same_boundary() -> None:
     """A boundary is random, so no caller can write one into a value of a row."""
-    boundaries = [one.get_boundary() for _ in range(2) for one in as_mime([insert("{}")]).walk() if one.is_multipart()]
-    assert len(set(boundaries)) == 4
+    made = [as_mime(("create", row())) for _ in range(2)]
+    assert len({one.get_boundary() for each in made for one in each.walk() if one.is_multipart()}) == 4
 
 
-@given(st.lists(st.binary(min_size=1), min_size=1, max_size=5))
-def test_any_bodies_are_sent_unchanged_and_in_order(bodies: list[bytes]) -> None:
-    """Each operation keeps its bytes, even if they look like line ends or boundaries."""
-    found = parts([insert(body) for body in bodies])
-    assert [body for _, _, body in found] == bodies
-    assert [int(headers["Content-Length"]) for _, headers, _ in found] == [len(body) for body in bodies]
+@given(st.lists(st.text(), min_size=1, max_size=5))
+def test_any_texts_are_sent_unchanged_and_in_order(texts: list[str]) -> None:
+    """Each operation keeps its values, even if they look like line ends or boundaries."""
+    found = parts(*(("create", row(text=text)) for text in texts))
+    assert [orjson.loads(body)["text"] for _, _, body in found] == texts
 
 
 # Answers
