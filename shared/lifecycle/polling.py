@@ -65,7 +65,8 @@ async def on_poll_alarm(ports: Ports, alarm: Alarm, now_ms: int) -> None:
         await completion.end(ports, record, alarm.id, endings.deadline_exceeded(now_ms), alarm)
         return
     try:
-        progress = await ask_upstream(ports, alarm.id, alarm.token, alarm.include)
+        async with ports.poll_slots.slot():
+            progress = await ask_upstream(ports, alarm.id, alarm.token, alarm.include)
     except (UpstreamMissing, UpstreamRefused) as error:
         await _on_missing(ports, record, alarm, error, now_ms)
     except UpstreamOversized as error:

@@ -153,9 +153,10 @@ class _Watcher:
         """Ask the upstream. Return how the response ends, or plan the next poll and return None."""
         record, clock = self._watch.record, self._ports.clock
         try:
-            progress = await polling.ask_upstream(
-                self._ports, record.id, record.upstream.token or "", record.request.include, accepts_past=True
-            )
+            async with self._ports.poll_slots.slot():
+                progress = await polling.ask_upstream(
+                    self._ports, record.id, record.upstream.token or "", record.request.include, accepts_past=True
+                )
         except UpstreamMissing:
             return self._on_missing()
         except UpstreamOversized as error:

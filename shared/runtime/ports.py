@@ -14,6 +14,7 @@ from shared.runtime.clock import Clock
 from shared.runtime.config import Config
 from shared.runtime.leases import Leases
 from shared.runtime.local_runs import LocalRuns
+from shared.runtime.poll_slots import PollSlots
 from shared.runtime.single_flight import InProgress, SingleFlight, Turns
 from shared.runtime.watches import Watches
 from shared.senders.admission import Admission, Outlook
@@ -61,7 +62,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last eight fields hold what this process keeps between its invocations.
+    """What the flows act with. The last nine fields hold what this process keeps between its invocations.
 
     A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
     """
@@ -80,6 +81,7 @@ class Ports:
     local: LocalRuns = field(default_factory=LocalRuns)
     noting: InProgress = field(default_factory=InProgress)  # attempts being noted, by response and target
     notes: Turns[Record] = field(default_factory=Turns)  # by id of the response
+    poll_slots: PollSlots = field(default_factory=PollSlots)  # of the polls of sweeps and watches
     poll_pace: PollPace = field(default_factory=PollPace)  # how late the polls of each shard are
     leases: Leases = field(default_factory=Leases)
     watches: Watches = field(default_factory=Watches)
