@@ -12,6 +12,7 @@ If the process crashes on the way, the alarm remains, and a sweep continues from
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,9 +78,8 @@ async def submit_polled(ports: Ports, upstream: BackgroundUpstream, record: Reco
         with tracing.under(accepted.trace):
             return await _start(ports, upstream, accepted, change.alarms_in[0], request, is_first=True)
     except StoreError:
-        # the response is accepted, and its start alarm continues from here
         _log.warning("start.unrecorded", extra={"response": record.id})
-        return accepted
+        return accepted  # its start alarm continues from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +295,6 @@ def _too_large(what: str) -> TooLarge:
 
 def _packed_or_nothing(shown: Mapping[str, Any]) -> bytes:
     """Return the packed object, or empty bytes if it is too large to be kept before it is final."""
-    try:
+    with suppress(Oversized):
         return blobs.pack(shown)
-    except Oversized:
-        return b""
+    return b""

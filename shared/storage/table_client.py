@@ -7,7 +7,7 @@ library creates the table, and reads the connection string.
 
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -15,8 +15,11 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.data.tables.aio import TableClient
 
 from shared.storage import batches
-from shared.storage.wire import RETRIES, Answer, Wire
 
+if TYPE_CHECKING:
+    from shared.storage.wire import Answer
+
+_RETRIES = 3
 _BEING_DELETED = "TableBeingDeleted"
 _READ = {"Accept": "application/json;odata=minimalmetadata", "DataServiceVersion": "3.0"}
 _NEXT = {"NextPartitionKey": "x-ms-continuation-nextpartitionkey", "NextRowKey": "x-ms-continuation-nextrowkey"}
@@ -34,8 +37,10 @@ class Table(TableClient):
     """The library's asynchronous client of a table, with cheaper transactions, reads and deletions."""
 
     def __init__(self, endpoint: str, table_name: str, *, credential: Any, **options: Any) -> None:
+        from shared.storage.wire import Wire
+
         super().__init__(endpoint, table_name, credential=credential, **options)
-        self._wire = Wire(credential, retries=options.get("retry_total", RETRIES))
+        self._wire = Wire(credential, retries=options.get("retry_total", _RETRIES))
         self._base = self.url.partition("?")[0].rstrip("/")
         self._headers = {**_READ, "x-ms-version": self.api_version}
 
@@ -114,7 +119,7 @@ class Table(TableClient):
             raise _refusal(answer, "a transaction")
         return batches.decode(answer.content)
 
-    async def _read(self, path: str, query: Mapping[str, str]) -> Answer:
+    async def _read(self, path: str, query: Mapping[str, str]) -> "Answer":
         url = f"{self._base}/{path}?{urlencode(query, quote_via=quote)}".rstrip("?")
         return await self._wire.ask("GET", url, self._headers)
 
@@ -127,13 +132,13 @@ def error_code(error: HttpResponseError) -> str:
     return str(getattr(error, "error_code", None) or "")
 
 
-def _content(answer: Answer) -> bytes:
+def _content(answer: "Answer") -> bytes:
     if answer.status != 200:
         raise _refusal(answer, "a read")
     return answer.content
 
 
-def _refusal(answer: Answer, what: str) -> HttpResponseError:
+def _refusal(answer: "Answer", what: str) -> HttpResponseError:
     error = HttpResponseError(f"the table refused {what} with status {answer.status}")
     error.status_code = answer.status
     error.error_code = answer.headers.get("x-ms-error-code")  # type: ignore[attr-defined]  # as the library, undeclared

@@ -23,7 +23,6 @@ from azure.core.rest import HttpRequest
 from yarl import URL
 
 SCOPE = "https://storage.azure.com/.default"
-RETRIES = 3
 READ_S = 10.0  # of silence
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=READ_S)
 _BACKOFF_S = 0.2  # doubled by each repeat. The first repeat comes at once
@@ -55,7 +54,7 @@ class Answer:
 class Wire:
     """The connections to the tables of an account. The first request opens them."""
 
-    def __init__(self, credential: Credential, *, retries: int = RETRIES) -> None:
+    def __init__(self, credential: Credential, *, retries: int) -> None:
         self._authorize = _authorization(credential)
         self._retries = retries
         self._session: aiohttp.ClientSession | None = None

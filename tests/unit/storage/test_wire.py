@@ -39,7 +39,7 @@ def in_turn(*answers: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWr
 
 async def asked(server: Server, method: str = "GET", path: str = "/t", credential: Credential = KEY) -> Any:
     """Send one request and return its answer, or its error."""
-    wire = Wire(credential)
+    wire = Wire(credential, retries=3)
     try:
         return await wire.ask(
             method, server.url.removesuffix("/v1") + path, HEADERS, b"{}" if method == "POST" else b""
@@ -108,7 +108,7 @@ class Identity:
 
 async def sent_by(identity: Identity, urls: list[str]) -> list[str]:
     """Return the tokens of requests by an identity. Their URLs are HTTPS, so only their headers are made."""
-    wire, found = Wire(identity), []
+    wire, found = Wire(identity, retries=3), []
     for url in urls:
         headers: dict[str, str] = {}
         await wire._authorize("GET", URL(url, encoded=True), headers)
@@ -193,7 +193,7 @@ async def test_a_large_body_arrives_whole_each_time() -> None:
         await writer.drain()
 
     async with serving(respond) as server:
-        wire = Wire(KEY)
+        wire = Wire(KEY, retries=3)
         found = await wire.ask("POST", server.url, HEADERS, bytes(2_000_000))
         await wire.aclose()
         assert (found.status, sizes) == (200, [2_000_000] * 2)
