@@ -16,12 +16,11 @@ from azure.core.exceptions import (
     ServiceResponseTimeoutError,
 )
 from azure.core.pipeline.transport import AioHttpTransport
-from azure.storage.queue.aio import QueueClient
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from local.host.addresses import QueueAddress
 from local.host.errors import LoadError
 from local.host.queue_policy import retry_pauses_s
-from shared.storage.queue_client import Queues
 
 _CONNECT_S = 5
 _READ_S = 100  # the network timeout of Azure.Core
@@ -35,7 +34,7 @@ class QueueStorage:
     """The queues that the app uses. Closing it closes their connections."""
 
     def __init__(self) -> None:
-        self._accounts: dict[str, Queues] = {}
+        self._accounts: dict[str, QueueServiceClient] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,9 +52,9 @@ class QueueStorage:
         return self._accounts[address.connection].get_queue_client(address.name)
 
 
-def _account(address: QueueAddress) -> Queues:
+def _account(address: QueueAddress) -> QueueServiceClient:
     try:
-        return Queues.from_connection_string(
+        return QueueServiceClient.from_connection_string(
             address.connection,
             # ignore the environment's proxies and netrc, which aiohttp would look up in a thread for every request
             transport=AioHttpTransport(use_env_settings=False, connection_timeout=_CONNECT_S, read_timeout=_READ_S),
