@@ -11,7 +11,10 @@ from azure.data.tables import TableTransactionError, UpdateMode
 
 from shared.storage.table_client import Table
 
-NASTY = 'HTTP/1.1 404 Not Found\r\netag: W/"no"\r\n--batch_x--\r\n{"odata.error":{}} \u00e9\u4e16\U0001f642\'%/#?'
+NASTY = (
+    'HTTP/1.1 404 Not Found\r\netag: W/"no"\r\n--batch_x--\r\n{"odata.error":{}} '
+    "\u00e9\u4e16\U0001f642\u2028\u2029\x85'%/#?"
+)
 
 
 @pytest.fixture

@@ -133,6 +133,15 @@ def test_a_value_that_no_row_has_is_refused(value: Any) -> None:
         encode(TABLE, [("create", row(x=value))])
 
 
+def test_no_character_of_a_value_ends_a_line() -> None:
+    """Some servers read a body as lines, and know more line ends than those of MIME. So it is ASCII."""
+    value = "a\u2028b\u2029c\x85d\ne\rf\U0001f642"
+    ((_, headers, body),) = parts(("create", row(text=value)))
+    assert body.isascii()
+    assert len(body.splitlines()) == 1
+    assert (orjson.loads(body)["text"], headers["Content-Length"]) == (value, str(len(body)))
+
+
 def test_no_two_transactions_have_the_same_boundary() -> None:
     """A boundary is random, so no caller can write one into a value of a row."""
     made = [as_mime(("create", row())) for _ in range(2)]
