@@ -1,7 +1,7 @@
 """The edge of every HTTP function: reads the request within limits, authenticates, and builds answers and errors."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from functions import invocations
 from shared import off_loop
 from shared.bootstrap import service
-from shared.contract import compression
+from shared.contract import compression, stream_events
 from shared.contract.callers import Caller
 from shared.contract.requests import MAX_BODY
 from shared.core.backoff import POLL_MIN_MS, poll_delay
@@ -30,7 +30,7 @@ from shared.core.errors import (
 )
 from shared.core.records import Record
 from shared.engine import Engine
-from shared.runs.streams import Stream
+from shared.foreground.call_stream import Chunks
 from shared.runtime.clock import SystemClock
 from shared.telemetry import metrics, spans
 from shared.telemetry.logs import logger
@@ -98,7 +98,7 @@ def traced(route: str | None, answer: Answer) -> Answer:
             with span.activated():
                 response = await answer(req)
             span.record_answer(response.status_code)
-            if isinstance(response, EventStream):
+            if isinstance(response, LateAnswer):
                 response.until_sent.push(until_sent.pop_all())
         return response
 
@@ -137,39 +137,70 @@ def as_response(shown: tuple[Record, bytes], status: int = 200, headers: Mapping
     return _json(body, status, {**hints, **(headers or {})})
 
 
-def as_stream(chunks: Stream) -> Response:
+def as_stream(chunks: Chunks) -> Response:
     """Return an answer of server-sent events."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return EventStream(chunks, headers=headers, media_type="text/event-stream; charset=utf-8")
 
 
-class EventStream(StreamingResponse):
-    """A stream that is always closed, also if the client disconnects. No exception leaves it."""
+class LateAnswer(StreamingResponse):
+    """An answer whose body goes on after its function has returned. No exception leaves it.
 
-    def __init__(self, chunks: Stream, **options: Any) -> None:
+    If the body fails, the connection breaks, because its last message is missing. Most clients take a clean end for the
+    whole answer.
+    """
+
+    def __init__(self, chunks: AsyncIterable[bytes], **options: Any) -> None:
         super().__init__(chunks, **options)
-        self._chunks = chunks
-        self.until_sent = ExitStack()  # contexts that end with the stream
+        self.until_sent = ExitStack()  # contexts that end with the answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events until they end or the client disconnects. A client can resume after its last event."""
-        metrics.stream_readers.add(1)
+        """Send the body until it ends or the client disconnects."""
         try:
             with self.until_sent:
                 await self._send(scope, receive, send)
         except StreamBroken:
-            _log.info("stream.broken")  # without its last message, the connection breaks
-        except Exception:  # noqa: BLE001 - the edge: the connection breaks, and the client resumes
-            _log.exception("stream.failed")
-        finally:
-            metrics.stream_readers.add(-1)
-            await self._chunks.aclose()
+            _log.info("answer.broken")
+        except Exception:  # noqa: BLE001 - the edge: the connection breaks, and the client repeats or resumes
+            _log.exception("answer.failed")
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         except ClientDisconnect:
-            _log.info("stream.left")
+            _log.info("answer.left")
+
+
+class EventStream(LateAnswer):
+    """A stream that is always closed, also if the client disconnects. A client can resume after its last event."""
+
+    def __init__(self, chunks: Chunks, **options: Any) -> None:
+        super().__init__(chunks, **options)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events until they end or the client disconnects."""
+        if scope.get("http_version") == "1.0":
+            self.body_iterator = _telling(self._chunks)
+        metrics.stream_readers.add(1)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            metrics.stream_readers.add(-1)
+            await self._chunks.aclose()
+
+
+async def _telling(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield the chunks. If they end early, say so in an event, because HTTP/1.0 knows no other way for sure.
+
+    nginx speaks it to what is behind it, unless it is told `proxy_http_version 1.1`.
+    """
+    try:
+        async for chunk in chunks:
+            yield chunk
+    except (StreamBroken, StoreError):
+        yield stream_events.interruption()
+        raise
 
 
 def _json(body: bytes, status: int, headers: Mapping[str, str] | None) -> Response:

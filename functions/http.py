@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
+from functions import calls, relayed
 from functions.answers import (
     Answer,
     Handle,
@@ -24,10 +25,26 @@ from shared import off_loop
 from shared.bootstrap import service
 from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
-from shared.core.errors import MethodNotAllowed, NotFound, SettingsError, StoreError, StoreIncomplete, Unavailable
+from shared.core.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    SettingsError,
+    StoreError,
+    StoreIncomplete,
+    Unavailable,
+)
 from shared.engine import Engine
+from shared.foreground import clients
 
 blueprint = func.Blueprint()
+
+
+class UpgradeRequired(BadRequest):
+    """The request asks for a protocol that this service does not speak."""
+
+    status = 426
+
 
 BASES = {"": "openai/v1", "_v1": "v1", "_azure": "openai"}
 # The methods that the web server of the FastAPI extension serves, and that the host can route. If the host forwards a
@@ -38,6 +55,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 # accept a line break in a path. An id without white space reaches a function, and a wrong one is our own 404.
 # https://learn.microsoft.com/aspnet/core/fundamentals/routing#route-constraints
 NO_SPACE = r":regex(^\S*\z)"
+_RESPONSE = r"(?:resp_[0-9a-f]{32}|ct_[A-Za-z0-9_-]+)"
 _allowed: dict[re.Pattern[str], list[str]] = {}
 
 
@@ -48,9 +66,14 @@ async def create(engine: Engine, caller: Caller, req: Request) -> Response:
     wait_s = 0 if prefer.respond_async and prefer.wait_s is None else prefer.wait_s
     raw = await read_json(req)
     new = await off_loop.run(len(raw), requests.parse_request, raw)
+    client = clients.client_of(req.headers)
     if new.stream:
-        return as_stream(await engine.create_stream(caller, new, key))
-    record, body = await engine.create(caller, new, key, wait_s)
+        return as_stream(await engine.create_stream(caller, new, key, client))
+    if not new.background and wait_s is None:
+        call = await engine.call(caller, new, key, client)
+        del raw, new  # what waits holds no body
+        return await calls.answer(call, req)
+    record, body = await engine.create(caller, new, key, wait_s or 0)
     if prefer.respond_async and not record.status.is_terminal:
         location = f"{req.url.path.rstrip('/')}/{record.id}"
         return as_response((record, body), 202, {"Location": location, "Preference-Applied": "respond-async"})
@@ -135,6 +158,8 @@ async def ready(_req: Request) -> Response:
 
 async def unmatched(req: Request) -> Response:
     """Answer a request that no route matches, with 405 if the path is one of ours, or else with 404."""
+    if req.headers.get("upgrade", "").lower() == "websocket":
+        raise UpgradeRequired("This service does not speak WebSocket. Use HTTP, with 'stream': true for events.")
     path = req.url.path.removeprefix("/").removesuffix("/")
     allowed = sorted(method for pattern, methods in _allowed.items() if pattern.fullmatch(path) for method in methods)
     if not allowed:
@@ -164,7 +189,9 @@ def _bind(name: str, methods: Iterable[str], route: str, answer: Answer) -> None
 
 
 def _pattern(route: str) -> re.Pattern[str]:
-    return re.compile(route.replace("{id}", r"[^/\s]+"), re.IGNORECASE)
+    """Return a pattern of the paths of a route. Below /responses, only an id or a token is one of its paths."""
+    known = _RESPONSE if "/responses/" in route else r"[^/\s]+"
+    return re.compile(re.sub(r"\{\w+\}", lambda _: known, route), re.IGNORECASE)
 
 
 _for_callers("create_response", "POST", "/responses", create)
@@ -175,6 +202,8 @@ _for_callers("list_input_items", "GET", "/responses/{id}/input_items", list_inpu
 _for_callers("list_deliveries", "GET", "/responses/{id}/deliveries", list_deliveries)
 _for_callers("redeliver", "POST", "/responses/{id}/deliveries/redeliver", redeliver)
 _for_callers("recover_deliveries", "POST", "/deliveries/recover", recover)
+for _name, _method, _path, _handle in relayed.ROUTES:
+    _for_callers(_name, _method, _path, _handle)
 _register("hear_upstream", "POST", "webhooks/upstream", for_anyone(receive_webhook))
 _health("live", live)
 _health("ready", ready)

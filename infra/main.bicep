@@ -70,10 +70,15 @@ param responseDeadlineS int = 14400
 @maxValue(315360000)
 param retentionS int = 2592000
 
-@description('Seconds that one streamed answer lasts at most; the client resumes.')
+@description('Seconds that one answer goes on at most, a stream or a foreground call. Then its connection breaks.')
 @minValue(1)
-@maxValue(18000)
-param streamMaxS int = 1200
+@maxValue(21000)
+param streamMaxS int = 21000
+
+@description('Seconds for which a client for .NET gets no byte of a foreground call. Other pauses are not longer.')
+@minValue(1)
+@maxValue(95)
+param foregroundHoldS int = 85
 
 @description('Seconds of the longest silence of a stream. The load balancer cuts a silent one after 230.')
 @minValue(1)
@@ -295,6 +300,7 @@ module app 'modules/app.bicep' = {
       responseDeadlineS: responseDeadlineS
       retentionS: retentionS
       streamMaxS: streamMaxS
+      foregroundHoldS: foregroundHoldS
       streamHeartbeatS: streamHeartbeatS
       watch: watch
       replyQueues: replyQueues

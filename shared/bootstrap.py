@@ -31,6 +31,7 @@ from shared.telemetry.logs import logger
 from shared.upstreams.agents.registry import Agents
 from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
 from shared.upstreams.protocol import Authorize, Upstream, Upstreams
+from shared.upstreams.relay import HttpRelay
 from shared.upstreams.responses_api import BackgroundResponses, ForegroundResponses
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def build_ports(settings: Settings) -> Ports:
     clock = SystemClock()
     table, queues = _storage(settings)
     context = _tls()
+    upstream, relay = _upstream(settings, context)
     callbacks = CallbackSender(
         now_ms=clock.now_ms,
         allow_loopback=settings.allow_loopback,
@@ -123,7 +125,8 @@ def build_ports(settings: Settings) -> Ports:
         store=Store(table),
         wakeups=Wakeups({name: _queue(queues, name) for name in HINTS}, clock.now_ms),
         requests=RequestQueue(queues),
-        upstreams=Upstreams(_upstream(settings, context), {PREFIX: AgentUpstream(Agents(settings.agents_module))}),
+        upstreams=Upstreams(upstream, {PREFIX: AgentUpstream(Agents(settings.agents_module))}),
+        relay=relay,
         senders={Target.CALLBACK: callbacks, Target.REPLY_QUEUE: ReplySender(queues)},
         callers=settings.callers,
         clock=clock,
@@ -155,7 +158,11 @@ def _config(settings: Settings) -> Config:
             upstream_secrets=settings.upstream_webhook_secrets,
             allow_loopback=settings.allow_loopback,
         ),
-        pace=Pace(heartbeat_s=settings.stream_heartbeat_s, stream_s=settings.stream_max_s),
+        pace=Pace(
+            heartbeat_s=settings.stream_heartbeat_s,
+            stream_s=settings.stream_max_s,
+            bounded_begin_s=settings.foreground_hold_s,
+        ),
     )
 
 
@@ -214,7 +221,8 @@ def _credential(settings: Settings) -> "DefaultAzureCredential":
 # The upstream
 
 
-def _upstream(settings: Settings, context: ssl.SSLContext) -> Upstream:
+def _upstream(settings: Settings, context: ssl.SSLContext) -> tuple[Upstream, HttpRelay]:
+    """Return the default upstream, and what passes other calls on to it. The upstream closes their connections."""
     from shared.upstreams.transport import AiohttpTransport
 
     is_background = settings.upstream_is_background
@@ -222,7 +230,8 @@ def _upstream(settings: Settings, context: ssl.SSLContext) -> Upstream:
     probes = [] if is_background else _PROBES
     transport = AiohttpTransport(context, max_connections=_CONNECTIONS, socket_options=probes)
     kind = BackgroundResponses if is_background else ForegroundResponses
-    return kind(transport, settings.upstream_base_url, _authorization(settings))
+    base_url, authorize = settings.upstream_base_url, _authorization(settings)
+    return kind(transport, base_url, authorize), HttpRelay(transport, base_url, authorize)
 
 
 def _authorization(settings: Settings) -> Authorize:

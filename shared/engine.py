@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import Any, TypedDict
 
 from shared import off_loop
-from shared.contract import pages, parameters, requests
+from shared.contract import pages, parameters
 from shared.contract.callers import Caller
 from shared.contract.pages import ItemList, Page
 from shared.contract.requests import NewResponse
@@ -16,11 +16,16 @@ from shared.core.ids import derived_id, new_id
 from shared.core.records import Record
 from shared.deliveries import delivery_log, redelivery
 from shared.deliveries.delivery_log import DeliveryView
+from shared.foreground.call import Call
+from shared.foreground.call_stream import CallStream, Chunks
+from shared.foreground.clients import Client
+from shared.foreground.opening import open_call
 from shared.lifecycle import (
     admission,
     cancellation,
     polling,
     queue_intake,
+    relayed,
     retention,
     submission,
     upstream_webhooks,
@@ -28,7 +33,8 @@ from shared.lifecycle import (
     withdrawal,
 )
 from shared.lifecycle.queue_intake import QueueMessage
-from shared.runs import in_place, runner, streams
+from shared.lifecycle.waiting import Shown
+from shared.runs import runner, streams
 from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
 from shared.scheduler import dead_letters, sweeps
@@ -64,32 +70,29 @@ class Engine:
 
     # For callers
 
-    async def create(
-        self, caller: Caller, new: NewResponse, key: str | None, wait_s: float | None
-    ) -> tuple[Record, bytes]:
-        """Accept a response, start it, and wait up to `wait_s` seconds for its end.
+    async def create(self, caller: Caller, new: NewResponse, key: str | None, wait_s: float = 0) -> Shown:
+        """Accept a response, start it, and return it as it is when it has ended, or after `wait_s` seconds.
 
-        By default, it waits 200 s, or not at all for background work. Returns the record, and the response object as
-        JSON text. With an idempotency key, requests with the same caller, key and body get the same response. Raises
-        RefusedByUpstream if the upstream refuses the request before the answer.
+        It is returned as the record, and the response object as JSON text. With an idempotency key, requests with the
+        same caller, key and body get the same response. Raises RefusedByUpstream if the upstream refuses the request
+        before the answer.
         """
         ports, began_s = self._ports, self._ports.clock.elapsed_s()
-        stays = wait_s is None  # the caller leaves only at the end
-        if wait_s is None:
-            wait_s = 0 if new.background else requests.FOREGROUND_WAIT_S
         record, request = await self._admit(caller, new, key)
         with ports.watches.waiting(record.id) if wait_s > 0 else nullcontext():
-            if request is not None and stays and in_place.admit(ports, record, len(new.raw)):
-                record = await in_place.call(ports, record, request, wait_s)
-            elif request is not None:
+            if request is not None:
                 record = await submission.submit(ports, record, request)
             shown = record, await polling.stored_object(ports, record)
             record, body = await waiting.until_ended(ports, shown, wait_s - (ports.clock.elapsed_s() - began_s))
         return record if new.background else await withdrawal.before_answer(ports, record), body
 
-    async def retrieve(
-        self, caller: Caller, named: str, wait_s: float = 0, include: tuple[str, ...] = ()
-    ) -> tuple[Record, bytes]:
+    async def call(self, caller: Caller, new: NewResponse, key: str | None, client: Client) -> Call:
+        """Accept a response and start it, and return the call that waits for its end. The key is as in `create`."""
+        client = client.of(caller)
+        opened = await open_call(self._ports, caller, new, key, client)
+        return Call(self._ports, opened.record, opened.request, len(new.raw), client, opened.leaving)
+
+    async def retrieve(self, caller: Caller, named: str, wait_s: float = 0, include: tuple[str, ...] = ()) -> Shown:
         """Return a response after waiting up to `wait_s` seconds for its end.
 
         It is returned as the record, and the response object as JSON text. The upstream is asked for what `include`
@@ -99,12 +102,21 @@ class Engine:
         shown = await polling.look(self._ports, record, include)
         return await waiting.until_ended(self._ports, shown, wait_s, include)
 
-    async def create_stream(self, caller: Caller, new: NewResponse, key: str | None) -> Stream:
-        """Accept a response and return its stream from the first event on. The key is as in `create`."""
-        record, request = await self._admit(caller, new, key)
+    async def create_stream(self, caller: Caller, new: NewResponse, key: str | None, client: Client) -> Chunks:
+        """Accept a response and return its stream from the first event on. The key is as in `create`.
+
+        A repeat of a foreground call joins the work of the POST that it repeats.
+        """
+        if new.background:
+            return await self._stream_of(*await self._admit(caller, new, key), len(new.raw))
+        opened = await open_call(self._ports, caller, new, key, client)
+        stream = await self._stream_of(opened.record, opened.request, len(new.raw))
+        return CallStream(self._ports, stream, opened.leaving)
+
+    async def _stream_of(self, record: Record, request: dict[str, Any] | None, size: int) -> Stream:
         if request is None:
             return Stream(self._ports, record, -1)
-        return await streams.open_stream(self._ports, record, request, len(new.raw))
+        return await streams.open_stream(self._ports, record, request, size)
 
     async def stream(self, caller: Caller, named: str, starting_after: str | None, last_event_id: str | None) -> Stream:
         """Return the stream of a response after the event that a reader has seen last.
@@ -121,7 +133,7 @@ class Engine:
         after = parameters.last_seen(ids.read_token(named) or ids.Cursor(record.id), starting_after, last_event_id)
         return Stream(self._ports, record, after)
 
-    async def cancel(self, caller: Caller, named: str) -> tuple[Record, bytes]:
+    async def cancel(self, caller: Caller, named: str) -> Shown:
         """Cancel a response and its work upstream. Return the record, and the response object as JSON text."""
         record = await cancellation.cancel(self._ports, await admission.own(self._ports, caller, named))
         return record, await polling.stored_object(self._ports, record)
@@ -138,6 +150,30 @@ class Engine:
         packed = await self._ports.store.request(record.id)
         items = pages.input_items(record.id, await off_loop.unpack(packed)) if packed else []
         return pages.page_of(items, page)
+
+    async def models(self) -> dict[str, Any]:
+        """Return the list of models: the upstream's, and the agents of the deployment."""
+        return await relayed.models(self._ports)
+
+    async def model(self, name: str) -> dict[str, Any]:
+        """Return one model. Raise the upstream's refusal if it has none."""
+        return await relayed.model(self._ports, name)
+
+    async def input_tokens(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        """Return how many tokens a request would have. Raises NotFound for what it names and another caller owns."""
+        return await relayed.input_tokens(self._ports, caller, body)
+
+    async def compact(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a conversation in fewer tokens. Raises as `input_tokens`."""
+        return await relayed.compact(self._ports, caller, body)
+
+    async def create_conversation(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        """Make a conversation that belongs to the caller, and return it."""
+        return await relayed.create_conversation(self._ports, caller, body)
+
+    async def on_conversation(self, caller: Caller, call: relayed.ConversationCall) -> dict[str, Any]:
+        """Pass a call about a conversation on. Raises NotFound unless the caller owns it."""
+        return await relayed.on_conversation(self._ports, caller, call)
 
     async def deliveries(self, caller: Caller, named: str) -> DeliveryList:
         """Return the state of each delivery of the terminal event, with its attempts."""

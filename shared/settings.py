@@ -36,6 +36,7 @@ class Settings:
     identity_client_id: str | None
     deadline_s: int
     retention_s: int
+    foreground_hold_s: float
     stream_max_s: float
     stream_heartbeat_s: float
     upstream_webhook_secrets: tuple[str, ...] = field(repr=False)
@@ -62,7 +63,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         upstream_scope=environment.get("UPSTREAM_SCOPE") or "https://cognitiveservices.azure.com/.default",
         upstream_honours_keys=_flag(environment, "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"),
         upstream_is_background=_mode(environment) == "background",
-        stream_max_s=_decimal(environment, "STREAM_MAX_S", 1200.0, most=18_000.0),
+        stream_max_s=_decimal(environment, "STREAM_MAX_S", 21_000.0, most=21_000.0),
+        foreground_hold_s=_decimal(environment, "FOREGROUND_HOLD_S", 85.0, most=95.0),
         stream_heartbeat_s=_decimal(environment, "STREAM_HEARTBEAT_S", 15.0, most=60.0),
         storage_connection=connection,
         storage_table_uri=table_uri,

@@ -74,6 +74,7 @@ type serviceSettings = {
   responseDeadlineS: int
   retentionS: int
   streamMaxS: int
+  foregroundHoldS: int
   streamHeartbeatS: int
   watch: bool
   replyQueues: string
@@ -178,6 +179,10 @@ var plainSettings = [
   {
     name: 'STREAM_MAX_S'
     value: string(service.streamMaxS)
+  }
+  {
+    name: 'FOREGROUND_HOLD_S'
+    value: string(service.foregroundHoldS)
   }
   {
     name: 'STREAM_HEARTBEAT_S'

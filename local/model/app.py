@@ -23,6 +23,7 @@ from local.model.errors import ApiError, ConnectionCutError, not_found
 from local.model.events import live
 from local.model.faults import Faults
 from local.model.input_page import input_page
+from local.model.other_calls import OtherCalls
 from local.model.response_object import response_object
 from local.model.simulation import Simulation
 from local.model.streaming import EventStream, check_replayable, frames
@@ -58,11 +59,13 @@ class Model:
         self._api_key = api_key
         self._calls: Counter[str] = Counter()
         self._open_streams = 0
+        self._others = OtherCalls()
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of the contract. Each call is counted under its own name."""
         one = "/responses/{id}"
         return [
+            *self._others.routes(self._counted),
             Route("/responses", self._counted("creates", self._create), methods=["POST"]),
             Route(one, self._counted("retrieves", self._retrieve), methods=["GET"]),
             Route(one, self._counted("deletes", self._delete), methods=["DELETE"]),

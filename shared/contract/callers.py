@@ -19,6 +19,7 @@ from shared.core.errors import SettingsError, Unauthorized
 
 # Our own headers come first, because with Entra ID in front `Authorization` holds the platform's token.
 _HEADERS = ("api-key", "x-functions-key", "authorization")
+MAX_HOLD_S = 95.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_S = 253_402_300_799  # the end of the year 9999, so a time given in milliseconds is rejected
 
@@ -42,6 +43,7 @@ class Caller:
     keys: tuple[bytes, ...] = field(repr=False)  # SHA-256 digests
     secrets: tuple[SigningSecret, ...] = field(repr=False)
     callback_hosts: tuple[str, ...] = ()
+    hold_s: float | None = None  # how long its clients, which bound the whole body, get no byte of a foreground call
 
     def signing(self, now_ms: int) -> tuple[str, ...]:
         """Return the secrets that sign at a time in unix milliseconds, the current ones first."""
@@ -116,7 +118,17 @@ def _caller(n: int, element: object) -> Caller:
         tuple(_digest(where, text) for text in _texts(where, element, "keys")),
         _secrets(f"{where}.signing_secrets", element.get("signing_secrets", [])),
         tuple(_texts(where, element, "callback_hosts")),
+        _hold(where, element.get("hold_s")),
     )
+
+
+def _hold(where: str, value: object) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None:
+        return None
+    if not is_number or not 1 <= float(str(value)) <= MAX_HOLD_S:
+        raise SettingsError(f"{where}.hold_s must be a number of seconds from 1 to {MAX_HOLD_S:g}")
+    return float(str(value))
 
 
 def _texts(where: str, element: dict[str, Any], name: str) -> list[str]:

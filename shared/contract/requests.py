@@ -22,9 +22,8 @@ MAX_ITEMS = 10_000
 MAX_CONTAINERS = 100_000  # objects and lists of a body
 MAX_COMMAS = 1_000_000  # of a body
 EVENTS = tuple(event_type(status) for status in Status if status.is_terminal)
-FOREGROUND_WAIT_S = 200.0
 _ENCRYPTED = "reasoning.encrypted_content"
-_OURS = ("callback_url", "callback_events", "reply_to")
+_OURS = ("callback_url", "callback_events", "reply_to", "on_disconnect")
 _QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 # JSON needs six characters for each of these, so sixteen pairs of them would not fit into a property of the table.
 _CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
@@ -49,6 +48,7 @@ class NewResponse:
     reply_to: str | None
     callback_events: tuple[str, ...] = ()  # the event types that the callback gets, or empty for all
     include: tuple[str, ...] = ()  # what the upstream is asked to add to its answers
+    cancels: bool = False  # the work ends when the client of a foreground call leaves
 
     def for_upstream(self, previous_upstream_id: str | None, *, in_background: bool = True) -> dict[str, Any]:
         """Return the body for the upstream, without our fields and with its id of the previous response.
@@ -100,7 +100,16 @@ def parse_request(raw: bytes) -> NewResponse:
         reply_to=_queue(_text(body, "reply_to", 63) or (metadata or {}).get("reply_to")),
         callback_events=_events(body, metadata or {}),
         include=parameters.known_includes(body.get("include")),
+        cancels=_on_disconnect(body, metadata or {}) == "cancel",
     )
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Return the object in the body of a call that is passed on. An empty body is an empty object.
+
+    Raises BadRequest.
+    """
+    return _object(raw) if raw else {}
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -179,6 +188,14 @@ def _events(body: dict[str, Any], metadata: Mapping[str, str]) -> tuple[str, ...
     if body.get("callback_url") is None and "callback_url" not in metadata:
         raise BadRequest("'callback_events' needs a 'callback_url'.", param="callback_events", code="invalid_value")
     return tuple(dict.fromkeys(given))
+
+
+def _on_disconnect(body: dict[str, Any], metadata: Mapping[str, str]) -> str:
+    """Return what becomes of the work when the client of a foreground call leaves: `continue` or `cancel`."""
+    given = _text(body, "on_disconnect", 16) or metadata.get("on_disconnect", "continue")
+    if given not in ("continue", "cancel"):
+        raise BadRequest("'on_disconnect' must be 'continue' or 'cancel'.", param="on_disconnect", code="invalid_value")
+    return given
 
 
 def parse_redelivery(raw: bytes) -> str | None:

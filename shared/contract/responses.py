@@ -218,8 +218,7 @@ def _identity(record: Record, status: Status) -> dict[str, Any]:
         "object": "response",
         "created_at": record.created_ms // 1000,
         "status": str(status),
-        # true for every unfinished response, because the .NET client makes no continuation token without it
-        "background": record.request.background or not status.is_terminal,
+        "background": record.request.background,
         "store": record.request.store,
         "previous_response_id": record.request.previous_id,
         "metadata": record.request.metadata or {},

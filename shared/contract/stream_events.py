@@ -18,11 +18,13 @@ from shared.contract.upstream_events import answer_in, is_about_response, kind_o
 from shared.core import ids
 from shared.core.event_log import Event
 from shared.core.records import Record
-from shared.core.states import Status
+from shared.core.states import Status, terminal_count
 
 _PROGRESS = {"response.queued": Status.QUEUED, "response.in_progress": Status.IN_PROGRESS}
 _OURS = frozenset({"type", "sequence_number", "continuation_token"})
 # We send our own `created`. An `error` is followed by the end, which reports the same error.
+_CANCELLED = {"code": "response_cancelled", "message": "The response was cancelled."}
+_INTERRUPTED = {"code": "interrupted", "message": "The stream was cut off. Read on after the last event that you have."}
 _HIDDEN = frozenset({"response.created", "error"})
 
 
@@ -72,15 +74,24 @@ def translated(
 def terminal_events(status: Status, response: Mapping[str, Any]) -> tuple[Event, ...]:
     """Return the events that end a stream, as many as `terminal_count` says.
 
-    `response` is the final response object. A failure has two events, because Agent Framework ignores `response.failed`
-    and raises at an `error`.
+    `response` is the final response object. A failure and a cancellation have two events, because Agent Framework
+    ignores `response.failed` and raises at an `error`.
     """
     event = _event(f"response.{Status.FAILED if status is Status.CANCELLED else status}", {"response": response})
-    if status is not Status.FAILED:
+    if terminal_count(status) == 1:
         return (event,)
-    error = response["error"]
+    error = response["error"] or _CANCELLED
     told = {"code": error["code"], "message": error["message"], "param": error.get("param")}
     return _event("error", told), event
+
+
+def interruption() -> bytes:
+    """Return the server-sent event that says that a stream ends here, although the response goes on.
+
+    It has no number, so a client resumes after the event before it.
+    """
+    event = _event("error", {**_INTERRUPTED, "param": None})
+    return sse.frame(None, event.body)
 
 
 def stored_events(record: Record, events: tuple[Event, ...]) -> tuple[Event, ...]:

@@ -24,7 +24,7 @@ UpstreamError                the upstream's fault
     UpstreamInvalid          it is not a response object
       UpstreamUndecodable    it is compressed in another way than it says, or than was asked for
       UpstreamUnnamed        it is one of unfinished work, and has no id to ask for
-StreamBroken                 a stream cannot be told to its end: its connection must break
+StreamBroken                 an answer ends before its response: its connection must break
 StoreError                   storage's fault
   Conflict                   another write came first: read again, decide again
   StoreUnavailable           storage did not answer
@@ -251,10 +251,7 @@ class StoreError(Exception):
 
 
 class StreamBroken(Exception):
-    """A stream cannot be told to its end, because its response was removed. Its connection must break.
-
-    Most clients take a clean end for the whole answer.
-    """
+    """An answer ends before its response. Its connection must break, because a clean end looks like the whole."""
 
 
 class Conflict(StoreError):

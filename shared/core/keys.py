@@ -3,6 +3,7 @@
 | RowKey | row |
 |---|---|
 | `alarm|<due, 13-digit unix ms>|<kind>|<id>[|<target>]` | an alarm: "at this time, do this for that response" |
+| `conv|<32 hex digits>` | whose conversation of the upstream it is, by the hash of its id |
 | `failed|<caller tag>|<failed, 13-digit unix ms>|<id>|<target>` | an index row: a delivery that was given up |
 | `resp|<id>` | the record, which is the truth about a response |
 | `resp|<id>|attempt|<target>|<schedule, 3 digits>|<number, 4>` | one delivery attempt. Old rows lack the schedule |
@@ -11,6 +12,7 @@
 | `resp|<id>|input|<nn>` | a part of the request |
 | `resp|<id>|legacy|<nn>` | a part of an agent's session, for the response that continues this one |
 | `resp|<id>|memo|<number, 6 digits>|<nn>` | a part of a checkpoint of an agent's run |
+| `same|<32 hex digits>` | the work that a repeat of a foreground call joins |
 | `upstream|<32 hex digits>` | the response that an upstream's id belongs to |
 
 Azure compares row keys as text, so numbers have a fixed width. Everything of a response is in its shard, and so are its
@@ -170,6 +172,25 @@ def first_event_of(key: str) -> int:
 def after_batch(key: str) -> str:
     """Return a key above every part of a batch and below the next batch, from the row key of its first part."""
     return f"{key[:-2]}{END}"
+
+
+# Repeats of foreground calls
+
+REPEATS_TARGET = "s"  # of the alarm that removes such a row
+UNTIL = "until"  # its column that says how long it is kept, in unix milliseconds
+
+
+def repeats_key(owner: str) -> str:
+    """Return the key of the row that says which work a POST joins. `owner` is an id derived from caller and body."""
+    return f"same|{owner.removeprefix('resp_')}"
+
+
+# Conversations of the upstream
+
+
+def conversation_key(owner: str) -> str:
+    """Return the key of the row that says whose conversation it is. `owner` is an id derived from its id."""
+    return f"conv|{owner.removeprefix('resp_')}"
 
 
 # Upstream ids

@@ -114,9 +114,9 @@ def later(before: Status, after: Status) -> Status:
 def terminal_count(status: Status) -> int:
     """Return how many events end a stream with this status.
 
-    A failed response ends with two: `error` and `response.failed`.
+    A failed or cancelled response ends with two: `error` and `response.failed`.
     """
-    return 2 if status is Status.FAILED else 1
+    return 2 if status in (Status.FAILED, Status.CANCELLED) else 1
 
 
 def event_type(status: Status) -> str:

@@ -1,11 +1,13 @@
 """Admission: checks what a caller asks for, and makes the record of the new response."""
 
+import hashlib
+import re
 from typing import Any
 
 from shared.contract import redaction
 from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse
-from shared.core import ids
+from shared.core import ids, keys
 from shared.core.errors import BadRequest, NotFound
 from shared.core.records import Record, RequestInfo, Target
 from shared.lifecycle import submission
@@ -14,6 +16,8 @@ from shared.senders.reply_queues import is_allowed
 from shared.senders.url_policy import CallbackUrlRefused, check_url
 from shared.telemetry import tracing
 from shared.upstreams.protocol import Upstream
+
+_CONVERSATION = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 async def admit(
@@ -28,9 +32,10 @@ async def admit(
     upstream = ports.upstreams.of(new.model)
     try:
         await check_targets(ports, caller, new)
-        previous = await _previous(ports, caller, new.previous) if new.previous else None
+        previous = await previous_of(ports, caller, new.previous) if new.previous else None
         _check_same_upstream(ports, upstream, previous)
         upstream.validate(new.body, previous)
+        await check_conversation(ports, caller, new.body.get("conversation"))
     except BadRequest:
         if is_repeatable and (first := await submission.join(ports, response_id)):
             return first, None
@@ -98,6 +103,24 @@ def not_found(named: str) -> NotFound:
     return NotFound(f"Response with id '{named[:100]}' not found.")
 
 
+async def check_conversation(ports: Ports, caller: Caller, given: object) -> None:
+    """Raise NotFound unless a request's conversation, an id or an object with one, belongs to the caller."""
+    if given is None:
+        return
+    named = given.get("id") if isinstance(given, dict) else given
+    if not isinstance(named, str) or not named:
+        raise BadRequest("'conversation' must be an id, or an object with one.", param="conversation")
+    owner = conversation_owner(named)
+    row = await ports.store.find(owner, keys.conversation_key(owner)) if _CONVERSATION.fullmatch(named) else None
+    if row is None or row.get("caller") != caller.name:
+        raise NotFound(f"Conversation with id '{named[:100]}' not found.", param="conversation")
+
+
+def conversation_owner(conversation_id: str) -> str:
+    """Return an id that is derived from a conversation's id and has the form of a response id. It gives the shard."""
+    return f"resp_{hashlib.sha256(conversation_id.encode()).hexdigest()[:32]}"
+
+
 async def check_targets(ports: Ports, caller: Caller, new: NewResponse) -> None:
     """Raise BadRequest naming the field if the terminal event must not go to the request's URL or queue."""
     if new.callback_url is not None:
@@ -121,7 +144,7 @@ async def _check_callback(ports: Ports, caller: Caller, url: str) -> None:
         raise BadRequest(str(refused), param="callback_url", code=refused.code) from None
 
 
-async def _previous(ports: Ports, caller: Caller, named: str) -> Record:
+async def previous_of(ports: Ports, caller: Caller, named: str) -> Record:
     """Return the response that a new one continues. Raise BadRequest if it cannot be continued."""
     try:
         record = await own(ports, caller, named)

@@ -1,8 +1,9 @@
 """Retention: a deleted response is hidden at once and purged soon. All others are purged when they are old."""
 
-from shared.core import retention_transitions
+from shared.core import keys, retention_transitions
 from shared.core.alarms import Alarm
 from shared.core.errors import BadRequest, Conflict, NotFound, UpstreamError
+from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.lifecycle import upstream_ids
 from shared.runtime.ports import Ports
@@ -35,6 +36,9 @@ async def on_purge_alarm(ports: Ports, alarm: Alarm) -> None:
     if alarm.target == upstream_ids.TARGET:
         await upstream_ids.purge(ports, alarm)
         return
+    if alarm.target == keys.REPEATS_TARGET:
+        await _purge_repeats(ports, alarm)
+        return
     record = await ports.store.read(alarm.id, with_body=False)
     if record is None or not record.status.is_terminal:
         await ports.store.remove(alarm)
@@ -59,6 +63,17 @@ def _must_wait(ports: Ports, record: Record, now_ms: int) -> bool:
         return True
     is_open = any(delivery.is_open for delivery in record.deliveries)
     return is_open and now_ms < retention_transitions.kept_until(record, ports.config.limits.retention_ms)
+
+
+async def _purge_repeats(ports: Ports, alarm: Alarm) -> None:
+    """Remove the row that repeats of a foreground call find, unless it names younger work by now."""
+    key = keys.repeats_key(alarm.id)
+    row = await ports.store.find(alarm.id, key)
+    if row and (until_ms := int(row[keys.UNTIL])) > ports.clock.now_ms():
+        await ports.store.move(shard_of(alarm.id), [(alarm, alarm.at(until_ms, attempt=0))])
+        return
+    await ports.store.discard(alarm.id, key)
+    await ports.store.remove(alarm)
 
 
 async def _postpone(ports: Ports, record: Record, alarm: Alarm, due_ms: int) -> None:

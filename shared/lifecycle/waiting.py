@@ -4,6 +4,8 @@ In the process that watches the response, the watch tells the end, and nothing i
 in the record is read, more rarely with the age of the response, and the upstream is polled at most every 10 s.
 """
 
+from dataclasses import replace
+
 from shared.core.backoff import look_delay
 from shared.core.errors import StoreError
 from shared.core.records import Record
@@ -14,6 +16,7 @@ from shared.telemetry.logs import logger
 _log = logger(__name__)
 
 POLL_EVERY_S = 10.0
+_STEP_S = 600.0
 
 Shown = tuple[Record, bytes]
 """A record, and the response object as JSON text for a caller."""
@@ -41,6 +44,16 @@ async def until_ended(ports: Ports, shown: Shown, wait_s: float, include: tuple[
             if is_to_poll:
                 poll_s = clock.elapsed_s() + POLL_EVERY_S
             shown = await _look_again(ports, shown, include, is_to_poll=is_to_poll)
+    return shown
+
+
+async def end_of(ports: Ports, record: Record) -> Shown:
+    """Return a response when it has ended. Its object is not kept meanwhile. Raises NotFound if it is gone."""
+    if record.status.is_terminal:
+        return record, await polling.stored_object(ports, record)
+    shown: Shown = (replace(record, body=b""), b"")
+    while not shown[0].status.is_terminal:
+        shown = await until_ended(ports, (replace(shown[0], body=b""), b""), _STEP_S)
     return shown
 
 

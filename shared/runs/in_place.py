@@ -8,7 +8,6 @@ import asyncio
 from contextlib import ExitStack
 from typing import Any
 
-from shared.core.errors import RefusedByUpstream, UpstreamRefused
 from shared.core.records import Record
 from shared.lifecycle import submission
 from shared.runs.runner import Run
@@ -26,11 +25,10 @@ def admit(ports: Ports, record: Record, size: int) -> bool:
     return ports.config.limits.watch and waits and is_foreground and ports.local.admit(record.id, size)
 
 
-async def call(ports: Ports, record: Record, request: dict[str, Any], wait_s: float) -> Record:
-    """Accept a response that was admitted, run it, and return its record when the run is over, or after `wait_s`.
+async def begin(ports: Ports, record: Record, request: dict[str, Any]) -> "tuple[Run, asyncio.Task[None]] | Record":
+    """Accept a response that was admitted, and run it. Return the run and the task that drives it.
 
-    The record is terminal if the run has ended the response, and has its object. Otherwise another holder goes on.
-    Raises RefusedByUpstream if the upstream refuses the request before, and otherwise as `submission.submit_run` does.
+    If the request repeats another one, return the record of that response instead. Raises as `submission.submit_run`.
     """
     with ExitStack() as unless_driven:
         unless_driven.callback(ports.local.leave, record.id)
@@ -40,16 +38,7 @@ async def call(ports: Ports, record: Record, request: dict[str, Any], wait_s: fl
         run = Run(ports, submitted.record, submitted.alarm, request, in_place=True)
         driving = start(ports, run)
         unless_driven.pop_all()
-    try:
-        await asyncio.wait({driving}, timeout=wait_s)
-    except asyncio.CancelledError:
-        run.leave()
-        raise
-    try:
-        await run.acknowledge()
-    except UpstreamRefused as refusal:
-        raise RefusedByUpstream(refusal) from refusal
-    return run.record
+    return run, driving
 
 
 def start(ports: Ports, run: Run) -> "asyncio.Task[None]":

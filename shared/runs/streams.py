@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from shared.contract import sse
-from shared.core.errors import RefusedByUpstream, StoreError, UpstreamRefused
+from shared.core.errors import RefusedByUpstream, StoreError, StreamBroken, UpstreamRefused
 from shared.core.records import Record
 from shared.lifecycle import submission, withdrawal
 from shared.runs import in_place
@@ -36,7 +36,8 @@ class Stream:
     async def __anext__(self) -> bytes:
         """Return the next chunk.
 
-        Raises StoreError if storage does not return the end of the stream, and StreamBroken if the response is removed.
+        Raises StoreError if storage does not return the end of the stream, and StreamBroken if the response is removed,
+        or at the time limit of an answer.
         """
         return await anext(self._frames)
 
@@ -116,7 +117,10 @@ async def _wait_for_decision(run: Run, within_s: float) -> None:
 async def _frames(
     ports: Ports, record: Record, after: int, feed: LiveFeed | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the events above a number and heartbeats, up to the end of the stream or the time limit of an answer."""
+    """Yield the events above a number and heartbeats, up to the end of the stream.
+
+    Raises StreamBroken at the time limit of an answer, so that no client takes it for the end.
+    """
     clock, pace = ports.clock, ports.config.pace
     until_s = clock.elapsed_s() + pace.stream_s
     chunks = _chunks(ports, record, after, feed)
@@ -131,6 +135,7 @@ async def _frames(
             if chunk is None:
                 return
             yield chunk
+        raise StreamBroken
     finally:
         if coming:
             coming.cancel()

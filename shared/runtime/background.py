@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class BackgroundTasks:
@@ -12,14 +14,14 @@ class BackgroundTasks:
     """
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(
-        self, work: "Coroutine[Any, Any, None]", on_error: Callable[[BaseException], None] | None = None
-    ) -> "asyncio.Task[None]":
+        self, work: Coroutine[Any, Any, T], on_error: Callable[[BaseException], None] | None = None
+    ) -> asyncio.Task[T]:
         """Start and return a task. An exception in it goes to `on_error`, or to the loop's exception handler."""
 
-        def over(task: asyncio.Task[None]) -> None:
+        def over(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
             if on_error and not task.cancelled() and (error := task.exception()):
                 on_error(error)
@@ -30,6 +32,6 @@ class BackgroundTasks:
         return task
 
     @property
-    def tasks(self) -> "tuple[asyncio.Task[None], ...]":
+    def tasks(self) -> tuple[asyncio.Task[Any], ...]:
         """The tasks that have not ended."""
         return tuple(self._tasks)

@@ -22,6 +22,7 @@ from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.wakeups import Wakeups
 from shared.upstreams.protocol import Progress, Upstreams
+from shared.upstreams.relay import Relay
 
 
 class Sender(Protocol):
@@ -73,6 +74,7 @@ class Ports:
     upstreams: Upstreams
     senders: Mapping[Target, Sender]
     callers: Callers
+    relay: Relay
     clock: Clock
     random: Callable[[], float]  # returns numbers from 0 up to 1, for jitter
     config: Config = field(default_factory=Config)

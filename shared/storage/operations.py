@@ -34,9 +34,10 @@ def of_move(shard: str, old: Alarm, new: Alarm, write_id: str) -> Iterable[Any]:
     yield ("create", _alarm(shard, new, write_id))
 
 
-def of_row(shard: str, key: str, properties: Mapping[str, str], alarm: Alarm) -> list[Any]:
-    """Return the operations that insert a row and the alarm that will remove it."""
-    return [("create", {**_entity(shard, key), **properties}), ("create", _alarm(shard, alarm, ""))]
+def of_row(shard: str, key: str, properties: Mapping[str, str], alarm: Alarm | None = None) -> list[Any]:
+    """Return the operations that insert a row, and the alarm that will remove it if there is one."""
+    row = ("create", {**_entity(shard, key), **properties})
+    return [row, ("create", _alarm(shard, alarm, ""))] if alarm else [row]
 
 
 def update(shard: str, key: str, properties: Mapping[str, str], etag: str) -> Any:

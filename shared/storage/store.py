@@ -241,6 +241,14 @@ class Store(TableReader):
             return False
         return True
 
+    async def put(self, owner: str, key: str, properties: dict[str, str]) -> None:
+        """Insert a row into the shard of the id `owner`, which stays until it is discarded. It may be there already."""
+        try:
+            await submit(self._table, operations.of_row(shard_of(owner), key, properties))
+        except TransactionFailed as failed:
+            if failed.status != 409:
+                raise StoreUnavailable from failed
+
     async def find(self, owner: str, key: str) -> Entity | None:
         """Return a row from the shard of the id `owner`, or None if it does not exist."""
         return await self._row(shard_of(owner), key)

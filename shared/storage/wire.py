@@ -25,7 +25,7 @@ from yarl import URL
 SCOPE = "https://storage.azure.com/.default"
 READ_S = 10.0  # of silence
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=READ_S)
-_BACKOFF_S = 0.2  # doubled by each repeat. The first repeat comes at once
+_BACKOFF_S = 0.2  # before the first repeat, and doubled by each
 _RETRY_AFTER_MAX_S = 5.0
 _BUSY = frozenset({429, 500, 503, 504})  # these do not repeat a POST in vain, because storage has answered
 _TEMPORARY = {"POST": _BUSY, "GET": _BUSY | {408, 502}, "DELETE": _BUSY | {408, 502}}
@@ -76,7 +76,7 @@ class Wire:
             except (aiohttp.ClientError, OSError) as error:
                 if is_last or (method == "POST" and not isinstance(error, _NOT_SENT)):
                     raise ServiceResponseError("storage did not answer") from error
-            await asyncio.sleep(max(asked_s, _BACKOFF_S * 2**repeats if repeats else 0.0))
+            await asyncio.sleep(max(asked_s, _BACKOFF_S * 2**repeats))
         raise AssertionError("unreachable")
 
     async def aclose(self) -> None:

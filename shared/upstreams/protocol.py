@@ -113,6 +113,10 @@ class _Upstream(Protocol):
         """Delete what the upstream keeps of the work. By default nothing is kept."""
         return
 
+    def names(self) -> Sequence[str]:
+        """Return the names of its models, as far as they are known without a call. By default none are."""
+        return ()
+
     async def check(self) -> None:
         """Raise UpstreamUnavailable if there are no credentials to call with. By default none are needed."""
         return
@@ -185,6 +189,10 @@ class Upstreams:
         """Return the upstream that serves a model or has issued a token. For None, return the default one."""
         found = (upstream for prefix, upstream in self._others.items() if (name or "").startswith(prefix))
         return next(found, self.default)
+
+    def names(self) -> list[str]:
+        """Return the names of the models of the other upstreams, as far as they are known."""
+        return [name for upstream in self._others.values() for name in upstream.names()]
 
     async def aclose(self) -> None:
         """Close the connections of all upstreams."""

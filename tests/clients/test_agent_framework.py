@@ -107,10 +107,10 @@ async def test_tools_run_in_the_program_that_polls(running: Service) -> None:
     assert following.text.endswith("1. It snows in Thanks..")
 
 
-async def test_a_long_foreground_call_of_the_tool_loop_becomes_background(running: Service) -> None:
+async def test_a_foreground_call_of_the_tool_loop_that_comes_back_unfinished_is_polled(running: Service) -> None:
     """A client that polls without `background` posts the tool's output in the foreground.
 
-    If that call comes back unfinished, it is a background response with a token, and the client polls it.
+    If that call comes back unfinished, because `Prefer: wait` asked for that, it has a token, and the client polls it.
     """
     weather = Weather()
     async with agent(running, "sim-tool-1.5s", weather.get_weather) as asked:
@@ -119,7 +119,7 @@ async def test_a_long_foreground_call_of_the_tool_loop_becomes_background(runnin
     assert weather.places == ["Oslo"]
     unfinished = [answer for answer in answers if answer.response_id == answers[-1].response_id][:-1]
     assert unfinished
-    assert all(received(answer)["background"] is True for answer in unfinished)
+    assert all(received(answer)["background"] is False for answer in unfinished)
     assert all(answer.continuation_token for answer in unfinished)
     assert answers[-1].text.endswith("1. It snows in Oslo.")
 

@@ -1,6 +1,6 @@
 """Agent Framework for Python can stream from the service: over broken connections, with tools, and with failures.
 
-The streams of this service end after two seconds, so a client must resume the stream of a longer response.
+The answers of this service are cut after two seconds, so a client must resume the stream of a longer response.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 from agent_framework import AgentSession
 from agent_framework.exceptions import ChatClientException
+from openai import APIConnectionError
 from pydantic import BaseModel
 
 from local.azurite import Azurite
@@ -80,7 +81,15 @@ class Heard:
         async with asyncio.timeout(RUN_S):
             while self.token is not None:
                 await asyncio.sleep(PAUSE_S)
-                await self.listen(asked, session=session, **options)
+                await self.hear(asked, session=session, **options)
+
+    async def hear(self, asked: Any, *prompt: str, **named: Any) -> None:
+        """Read one connection as `listen` does. That it breaks is no error."""
+        try:
+            await self.listen(asked, *prompt, **named)
+        except ChatClientException as error:
+            if not isinstance(error.__cause__, APIConnectionError):
+                raise
 
     @property
     def events(self) -> list[Json]:
@@ -107,11 +116,12 @@ async def test_an_unbroken_stream_is_complete(running: Service) -> None:
     assert with_token == ["response.created", "response.in_progress"]
 
 
-async def test_a_stream_that_ends_early_leaves_a_token(running: Service) -> None:
-    """Nothing is raised if a stream ends early. A client that resumes with the token gets all events again."""
+async def test_a_stream_that_is_cut_early_raises_and_leaves_a_token(running: Service) -> None:
+    """A clean end would be taken for the whole answer. A client that resumes with the token gets all events again."""
     heard = Heard()
     async with agent(running, "sim-4s") as asked:
-        await heard.listen(asked, "Whales sing.")
+        with pytest.raises(ChatClientException):
+            await heard.listen(asked, "Whales sing.")
         assert heard.token is not None
         await heard.listen_on(asked)
     assert heard.reply
@@ -166,13 +176,13 @@ async def test_a_tool_loop_in_a_stream(running: Service, cut: str) -> None:
     assert ids == [last["previous_response_id"], last["id"]]
 
 
-async def test_a_stream_that_ends_within_a_call_runs_no_tool(running: Service) -> None:
-    """The client takes half a call for a whole one and answers it. The service refuses this, and the token resumes."""
+async def test_a_stream_that_is_cut_within_a_call_runs_no_tool(running: Service) -> None:
+    """The client does not take half a call for a whole one, and the token resumes."""
     weather, heard = Weather(), Heard()
     prompt = "A town by a fjord, far in the north, where whales sing all day and all night"
     async with agent(running, "sim-tool-4s", weather.get_weather) as asked:
         session = asked.create_session()
-        with pytest.raises(ChatClientException, match="is still in_progress"):
+        with pytest.raises(ChatClientException):
             await heard.listen(asked, prompt, session=session)
         assert weather.places == []
         await heard.listen_on(asked, session)
@@ -230,7 +240,7 @@ async def test_structured_output_in_a_stream(running: Service) -> None:
     for model in ("sim-0.5s", "sim-4s"):
         heard = Heard()
         async with agent(running, model) as asked:
-            await heard.listen(asked, "Whales sing.", response_format=Report)
+            await heard.hear(asked, "Whales sing.", response_format=Report)
             await heard.listen_on(asked, response_format=Report)
         assert heard.reply
         assert isinstance(heard.reply.value, Report)

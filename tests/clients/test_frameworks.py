@@ -70,7 +70,12 @@ def framework(request: pytest.FixtureRequest) -> Framework:
 @pytest.fixture(scope="module")
 def report(framework: Framework, running: Service) -> Json:
     """Run a framework's program once and return its report."""
-    command = framework.command(f"{running.hosts[0].url}/openai/v1", running.callers["first"].api_key)
+    return reported(framework, running)
+
+
+def reported(framework: Framework, running: Service, *more: str) -> Json:
+    """Run a framework's program and return its report."""
+    command = framework.command(f"{running.hosts[0].url}/openai/v1", running.callers["first"].api_key, *more)
     ran = subprocess.run(
         command, capture_output=True, text=True, timeout=REPORT_DEADLINE_S, env={**os.environ, **CONFINED}, check=False
     )
@@ -97,6 +102,14 @@ def test_an_unfinished_response_is_fetched_by_its_id(framework: Framework, repor
     """The framework shows an unfinished response and cannot wait for its end. The SDK below it fetches it by id."""
     assert report[way]["first"] in framework.unfinished
     assert report[way]["text"].endswith("1. Whales sing.")
+
+
+def test_a_call_that_outlasts_the_client_is_whole_and_paid_once(framework: Framework, running: Service) -> None:
+    """The framework's client gives up after 2 s and repeats. Its second try joins the first, and gets blanks."""
+    before = len(running.model.stats()["started"])
+    text = reported(framework, running, "impatient")["impatient"]
+    assert text.startswith("This answer is simulated by sim-8s")
+    assert len(running.model.stats()["started"]) - before == 1
 
 
 def test_a_tool_loop(report: Json) -> None:

@@ -207,13 +207,14 @@ def test_the_helper_does_not_hide_a_failure(client: Client, report: Json) -> Non
 
 
 def test_a_cancel_ends_the_stream(report: Json) -> None:
-    """The last event has the highest number and contains a cancelled response. The SDK raises nothing."""
+    """An `error` and the cancelled response come last. The SDK raises nothing, because the `error` has no name."""
     events = _events(report["cancelled"])
     numbers = _numbers(events)
     assert numbers == sorted(set(numbers))
     assert "response.output_text.delta" in _types(events)
     assert "response.completed" not in _types(events)
-    assert (events[-1]["type"], events[-1]["response"]["status"]) == ("response.failed", "cancelled")
+    assert _types(events)[-2:] == ["error", "response.failed"]
+    assert (events[-2]["code"], events[-1]["response"]["status"]) == ("response_cancelled", "cancelled")
     assert events[-1]["continuation_token"] is None
 
 

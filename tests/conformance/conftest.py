@@ -41,6 +41,7 @@ def settings_of(account: str, model_url: str, caller: Credentials) -> Mapping[st
         "UPSTREAM_BASE_URL": model_url,
         "UPSTREAM_API_KEY": "simulated",
         "UPSTREAM_HONOURS_IDEMPOTENCY_KEY": "true",
+        "FOREGROUND_HOLD_S": "1",
     }
 
 

@@ -3,6 +3,7 @@
 The host's own part is not tested: its limits of size and time, its keys and its proxy.
 """
 
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -39,9 +40,24 @@ def test_every_operation_is_invoked(running: Running, suffix: str, base: str) ->
         assert http.post("/deliveries/recover", params={"since": "2026-01-01T00:00:00Z"}).json()["recovered"] == 0
         assert http.post(f"/responses/{create(http, 'sim-60s')['id']}/cancel").json()["status"] == "cancelled"
         assert wait_for(lambda: http.delete(path).is_success, CALL_S)
+        ask_upstream(http)
         results = forwarding.results()
     assert {name for name, _ in results} == {name + suffix for name in OPERATIONS}
     assert all(result["succeeded"] for _, result in results)
+
+
+def ask_upstream(http: httpx.Client) -> None:
+    """Make every call that is passed on. The simulated model has no single items, so those are its own 404."""
+    assert http.get("/models").json()["object"] == "list"
+    assert http.get("/models/sim-1s").json()["id"] == "sim-1s"
+    asked = {"model": "sim-1s", "input": "One."}
+    assert http.post("/responses/input_tokens", json=asked).json()["input_tokens"] > 0
+    assert http.post("/responses/compact", json=asked).json()["object"] == "response.compaction"
+    one = f"/conversations/{http.post('/conversations', json={}).json()['id']}"
+    assert http.post(one, json={"metadata": {"a": "b"}}).json()["metadata"] == http.get(one).json()["metadata"]
+    assert http.post(f"{one}/items", json={"items": []}).json() == http.get(f"{one}/items").json()
+    assert [http.get(f"{one}/items/msg_1").status_code, http.delete(f"{one}/items/msg_1").status_code] == [404, 404]
+    assert http.delete(one).json()["deleted"]
 
 
 def test_routes_outside_the_base_paths_are_invoked(running: Running) -> None:
@@ -96,6 +112,20 @@ def test_a_stream_is_sent_event_by_event(http: httpx.Client) -> None:
     assert time.monotonic() - began > WHOLE_S - 1
     assert (kinds(events)[0], kinds(events)[-1]) == ("created", "completed")
     assert followed(http, events[0]["response"]["id"])[-1] == events[-1]
+
+
+def test_a_long_call_is_sent_as_it_goes_on(running: Running) -> None:
+    """Nothing holds back the status line and the blanks before the end, and the invocation has succeeded by then."""
+    with client(running.worker, "v1", running.caller.api_key) as (http, forwarding):
+        began_s, seen = time.monotonic(), list[tuple[float, bytes]]()
+        with http.stream("POST", "/responses", json={"model": "sim-4s", "input": "One."}) as answer:
+            headers_s = time.monotonic() - began_s
+            seen += [(time.monotonic() - began_s, piece) for piece in answer.iter_raw()]
+        results = forwarding.results()
+    assert 1 <= headers_s < WHOLE_S - 1
+    assert len([at_s for at_s, piece in seen if piece == b" " and at_s < WHOLE_S]) >= 2
+    assert json.loads(b"".join(piece for _, piece in seen))["status"] == "completed"
+    assert [(name, result["succeeded"]) for name, result in results] == [("create_response_v1", True)]
 
 
 def test_the_end_of_a_stream_is_told(running: Running, http: httpx.Client) -> None:

@@ -21,6 +21,7 @@ NUMBERS = {
     "RESPONSE_DEADLINE_S": ("responseDeadlineS", "deadline_s"),
     "RETENTION_S": ("retentionS", "retention_s"),
     "STREAM_MAX_S": ("streamMaxS", "stream_max_s"),
+    "FOREGROUND_HOLD_S": ("foregroundHoldS", "foreground_hold_s"),
     "STREAM_HEARTBEAT_S": ("streamHeartbeatS", "stream_heartbeat_s"),
 }
 LEAST = {

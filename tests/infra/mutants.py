@@ -110,8 +110,8 @@ def _mutants() -> list[Mutant]:
         ("other-table", "storage", "  'responses'\n", "  'response'\n", "storage"),
         # code and platform
         ("range-too-wide", "main", "@maxValue(604800)", "@maxValue(604801)", "ranges"),
-        ("range-too-narrow", "main", "@maxValue(18000)", "@maxValue(9000)", "ranges"),
-        ("other-default", "main", "param streamMaxS int = 1200", "param streamMaxS int = 1100", "ranges"),
+        ("range-too-narrow", "main", "@maxValue(21000)", "@maxValue(9000)", "ranges"),
+        ("other-default", "main", "param streamMaxS int = 21000", "param streamMaxS int = 1100", "ranges"),
         ("other-choice", "main", "@allowed(['background', 'foreground'])", "@allowed(['background', 'sync'])", "ranges"),
         ("secret-output", "main", "output APP_URL string = app.outputs.url", "output APP_URL string = app.outputs.url\noutput INSIGHTS string = monitoring.outputs.connectionString", "outputs"),
         ("secret-parameter", "main", "param alertEmail string = ''", "param apiKey string = ''", "outputs"),

@@ -24,7 +24,7 @@ from tests.support.stage import ANN, CALLBACK_URL, Stage
 LONGEST_S = 70  # three tries of 20 s, and the pauses between them
 ID = f"resp_{'a' * 32}"
 CALLS: dict[str, Callable[[Engine], Awaitable[Any]]] = {
-    "create": lambda engine: engine.create(ANN, parse_request(b'{"model":"m","background":true}'), None, None),
+    "create": lambda engine: engine.create(ANN, parse_request(b'{"model":"m","background":true}'), None),
     "retrieve": lambda engine: engine.retrieve(ANN, ID),
     "cancel": lambda engine: engine.cancel(ANN, ID),
     "delete": lambda engine: engine.delete(ANN, ID),

@@ -53,6 +53,8 @@ STRANGE_IDS = [
     "ü",
 ]
 
+ID = f"resp_{'0' * 32}"
+
 
 @pytest.fixture(scope="module")
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
@@ -190,8 +192,9 @@ def test_every_request_without_a_valid_key_is_401(running: Service, headers: dic
         ("GET", "/v1/none", 404),
         ("GET", "/v1/responses", 405),
         ("PUT", "/openai/v1/responses", 405),
-        ("PATCH", "/openai/responses/resp_1", 405),
-        ("GET", "/v1/responses/resp_1/cancel", 405),
+        ("PATCH", f"/openai/responses/{ID}", 405),
+        ("GET", f"/v1/responses/{ID}/cancel", 405),
+        ("POST", "/v1/responses/resp_1", 404),
         ("POST", "/health/ready", 405),
     ],
 )

@@ -73,6 +73,7 @@ async def test_every_setting_reaches_the_flows() -> None:
         CALLBACK_ALLOW_LOOPBACK="true",
         STREAM_HEARTBEAT_S="2.5",
         STREAM_MAX_S="30",
+        FOREGROUND_HOLD_S="20",
         WATCH="false",
     ) as ports:
         assert ports.config == Config(
@@ -86,7 +87,7 @@ async def test_every_setting_reaches_the_flows() -> None:
                 upstream_secrets=(SECRET,),
                 allow_loopback=True,
             ),
-            Pace(heartbeat_s=2.5, stream_s=30.0),
+            Pace(heartbeat_s=2.5, stream_s=30.0, bounded_begin_s=20.0),
         )
 
 

@@ -60,8 +60,8 @@ def test_an_input_has_at_most_ten_thousand_items() -> None:
     ("path", "allowed"),
     [
         ("/openai/v1/responses", "POST"),
-        ("/v1/responses/resp_1", "DELETE, GET"),
-        ("/openai/responses/resp_1/cancel", "POST"),
+        (f"/v1/responses/resp_{'0' * 32}", "DELETE, GET"),
+        (f"/openai/responses/resp_{'0' * 32}/cancel", "POST"),
         ("/health/live", "GET"),
     ],
 )

@@ -16,7 +16,8 @@ from shared.runtime.ports import Ports
 from shared.runtime.single_flight import InProgress, SingleFlight, Turns
 from shared.runtime.watches import Watches
 from tests.support.proxies.fault_proxy import is_write
-from tests.support.stage import Stage, stopped
+from tests.support.stage import Stage
+from tests.support.tasks import stopped
 
 
 @dataclass(frozen=True)

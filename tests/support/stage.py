@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -33,8 +34,11 @@ from shared.storage.wakeups import Wakeups
 from shared.upstreams.protocol import Upstream, Upstreams
 from tests.support.clocks import Clock
 from tests.support.fakes.peers import ScriptedReceiver, ScriptedUpstream
+from tests.support.fakes.relays import ScriptedRelay
+from tests.support.foreground_calls import called
 from tests.support.proxies.holding_proxy import HoldingProxy
 from tests.support.storage_transport import direct_transport
+from tests.support.tasks import stopped
 
 FOREVER_MS = 10**13 - 1
 CALLBACK_URL = "https://hooks.contoso.com/done"
@@ -82,6 +86,7 @@ class Stage:
         self._connection = connection_string
         self._sdk_retries = sdk_retries
         self._gather_s = gather_s
+        self.relay = ScriptedRelay()
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -108,6 +113,7 @@ class Stage:
             upstreams=self._upstreams(),
             senders={Target.CALLBACK: self.receiver, Target.REPLY_QUEUE: self.replies},
             callers=Callers((ANN, BOB)),
+            relay=self.relay,
             clock=clock,
             random=lambda: 0.0,
             config=Config(rules=Rules(reply_queues=("replies*",), requests_caller=ANN.name)),
@@ -172,8 +178,9 @@ class Stage:
     async def create(self, caller: Caller = ANN, *, key: str | None = None, **fields: Any) -> Record:
         """Create a response, in the background unless the fields say otherwise."""
         body = {"model": "m", "input": "question", "background": True, **fields}
-        record, _ = await self.engine.create(caller, parse_request(orjson.dumps(body)), key, None)
-        return record
+        new = parse_request(orjson.dumps(body))
+        make = self.engine.create if new.background else partial(called, self.engine)
+        return (await make(caller, new, key))[0]
 
     async def ended(self, caller: Caller = ANN, **fields: Any) -> Record:
         """Create a response that the upstream has finished in its first answer."""
@@ -289,11 +296,3 @@ class Stage:
         if text := _TEXT.search(http.body or b"") if http.method == "POST" else None:
             delay_s = int(http.query.get("visibilitytimeout", 0))
             self.sent.append(Sent(urlsplit(http.url).path.split("/")[2], orjson.loads(b64decode(text[1])), delay_s))
-
-
-async def stopped(ports: Ports) -> None:
-    """Cut off the tasks of a process, and wait until they are over."""
-    tasks = ports.background.tasks
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

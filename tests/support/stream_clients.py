@@ -10,9 +10,10 @@ from shared.contract import sse
 from shared.contract.requests import parse_request
 from shared.core.ids import read_token
 from shared.engine import Engine
-from shared.runs.streams import Stream
+from shared.foreground.call_stream import Chunks
 from shared.storage.messages import RUNS
 from tests.support.conditions import DEADLINE_S
+from tests.support.foreground_calls import PATIENT
 from tests.support.stage import ANN, Stage
 
 Received: TypeAlias = tuple[int, dict[str, Any]]
@@ -28,7 +29,7 @@ TERMINAL = ("response.completed", "response.failed", "response.incomplete")
 class Reader:
     """A client of one stream. It checks that each frame names its event and carries a token of its position."""
 
-    def __init__(self, response_id: str, chunks: Stream) -> None:
+    def __init__(self, response_id: str, chunks: Chunks) -> None:
         self.id = response_id
         self.received: list[Received] = []
         self.chunks = chunks
@@ -72,7 +73,7 @@ async def streamed(stage: Stage, engine: Engine | None = None, *, key: str | Non
     Return its reader, which has read the first event.
     """
     body = {"model": "m", "input": "question", "background": True, "stream": True, **fields}
-    chunks = await (engine or stage.engine).create_stream(ANN, parse_request(orjson.dumps(body)), key)
+    chunks = await (engine or stage.engine).create_stream(ANN, parse_request(orjson.dumps(body)), key, PATIENT)
     reader = Reader("", chunks)
     first = await anext(reader._messages)
     reader.id = orjson.loads(first.data)["response"]["id"]

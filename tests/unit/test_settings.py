@@ -41,7 +41,7 @@ def test_three_settings_are_enough() -> None:
     assert settings.own_hosts == frozenset()
     assert settings.upstream_is_background
     assert settings.watch
-    assert (settings.stream_heartbeat_s, settings.stream_max_s) == (15.0, 1200.0)
+    assert (settings.stream_heartbeat_s, settings.stream_max_s, settings.foreground_hold_s) == (15.0, 21_000.0, 85.0)
     assert (settings.upstream_api_key, settings.storage_table_uri, settings.identity_client_id) == (None, None, None)
 
 
@@ -66,6 +66,7 @@ def test_every_setting_is_read() -> None:
             "UPSTREAM_MODE": "Foreground",
             "STREAM_HEARTBEAT_S": "0.5",
             "STREAM_MAX_S": "230",
+            "FOREGROUND_HOLD_S": "1.5",
             "AGENTS_MODULE": "examples.agents",
             "WATCH": "False",
         }
@@ -81,7 +82,7 @@ def test_every_setting_is_read() -> None:
     assert settings.identity_client_id == "id-1"
     assert not settings.upstream_is_background
     assert not settings.watch
-    assert (settings.stream_heartbeat_s, settings.stream_max_s) == (0.5, 230.0)
+    assert (settings.stream_heartbeat_s, settings.stream_max_s, settings.foreground_hold_s) == (0.5, 230.0, 1.5)
     assert settings.own_hosts == {"127.0.0.1", "localhost", "app.example.com"}
 
 
@@ -108,7 +109,8 @@ def test_a_missing_setting_is_named(missing: str, empty: bool) -> None:
     ]
     + [("RETENTION_S", wrong) for wrong in ("0", "315360001", "9" * 5_000)]
     + [("CALLBACK_ALLOW_LOOPBACK", "geheim"), ("UPSTREAM_HONOURS_IDEMPOTENCY_KEY", "2"), ("WATCH", "off")]
-    + [("STREAM_MAX_S", wrong) for wrong in ("0", "0.04", "-1", "1e3", "geheim", "18000.1")]
+    + [("STREAM_MAX_S", wrong) for wrong in ("0", "0.04", "-1", "1e3", "geheim", "21000.1")]
+    + [("FOREGROUND_HOLD_S", wrong) for wrong in ("0", "95.1", "geheim")]
     + [("STREAM_HEARTBEAT_S", "60.1"), ("UPSTREAM_MODE", "geheim"), ("CALLERS", "geheim")]
     + [("UPSTREAM_WEBHOOK_SECRET", wrong) for wrong in WRONG_SECRETS]
     + [("AzureWebJobsStorage__tableServiceUri", f"{scheme}geheim.table.core.windows.net") for scheme in ("http://", "")]

@@ -30,6 +30,10 @@ class Agents:
         """Raise BadRequest if the agent does not exist, and Misconfigured if the module cannot be used."""
         self._factory(name)
 
+    def names(self) -> list[str]:
+        """Return the names of the agents. There are none where they cannot be used. Raises Misconfigured."""
+        return sorted(self._known()) if _exists(_FRAMEWORK) and _exists(self._module) else []
+
     def create(self, name: str) -> "Agent":
         """Return a new agent. Raises as `check` does, and passes on what the factory raises."""
         return self._factory(name)()

@@ -60,6 +60,10 @@ class AgentUpstream(ForegroundUpstream):
                 code="session_not_found",
             )
 
+    def names(self) -> list[str]:
+        """Return the models of the agents. Raises Misconfigured if they cannot be loaded."""
+        return [f"{PREFIX}{name}" for name in self._agents.names()]
+
     async def stream(
         self, request: dict[str, Any], key: str, checkpoints: Checkpoints
     ) -> AsyncGenerator[UpstreamEvent, None]:

@@ -101,9 +101,9 @@ async def nobody():
     return {}
 
 async def main():
-    client = httpx.AsyncClient(transport=httpx.MockTransport(slow))
+    transport = httpx.MockTransport(slow)
     try:
-        await BackgroundResponses(client, "https://model.example.com/v1", nobody)._call("GET", "/up_1", 0.05)
+        await BackgroundResponses(transport, "https://model.example.com/v1", nobody)._call("GET", "/up_1", 0.05)
     except Exception:
         pass
 

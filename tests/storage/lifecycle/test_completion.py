@@ -209,7 +209,7 @@ async def test_the_requests_fields_are_shown_before_the_upstream_accepts(stage: 
     """A response repeats its request's fields before its upstream accepts it, in the first and every later answer."""
     stage.upstream.start_errors = [OUTAGE]
     body = orjson.dumps({"model": "m", "input": "question", "background": True, **ASKED})
-    made, first = await stage.engine.create(ANN, parse_request(body), None, None)
+    made, first = await stage.engine.create(ANN, parse_request(body), None)
     for shown in (orjson.loads(first), await stage.shown(made.id)):
         assert (shown["status"], repeated(shown)) == ("queued", SHOWN)
 

@@ -109,7 +109,7 @@ async def test_a_refusal_tells_none(stage: Stage) -> None:
     stage.upstream.start_errors = [UpstreamRefused(400, SAID["message"])]
     body = orjson.dumps({"model": "m", "input": "q", "background": True, **ASK})
     with pytest.raises(RefusedByUpstream) as refused:
-        await stage.engine.create(ANN, parse_request(body), None, None)
+        await stage.engine.create(ANN, parse_request(body), None)
     assert refused.value.message == "The server rejected '***'."
     stage.upstream.start_errors = [UpstreamUnavailable("x"), UpstreamRefused(400, SAID["message"])]
     made = await stage.create(**ASK)

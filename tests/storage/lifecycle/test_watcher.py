@@ -18,6 +18,7 @@ from shared.runtime.unit_of_work import update
 from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND
+from tests.support.foreground_calls import called
 from tests.support.passing_time import pass_seconds
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.watched_responses import is_ended, is_over, watched
@@ -32,7 +33,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 async def created(stage: Stage) -> dict[str, Any]:
     """Create a response in the foreground, and return the response object of the answer."""
     body = orjson.dumps({"model": "m", "input": "question"})
-    answer: dict[str, Any] = orjson.loads((await stage.engine.create(ANN, parse_request(body), None, None))[1])
+    answer: dict[str, Any] = orjson.loads((await called(stage.engine, ANN, parse_request(body)))[1])
     return answer
 
 

@@ -12,6 +12,7 @@ from shared.core.states import Status
 from shared.storage.messages import RUNS, RunOffer
 from tests.support.conditions import until
 from tests.support.fakes.streams import story
+from tests.support.foreground_calls import called
 from tests.support.run_holders import driving
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.stream_clients import QUICK, Reader, expected_lines, kinds, lines_of, streamed
@@ -143,7 +144,7 @@ async def test_a_caller_that_has_the_id_is_not_contradicted(stage: Stage) -> Non
     assert (await stage.record(response_id)).acknowledged
     stage.upstream.streams.run_errors = [REFUSAL]
     await driving(stage.engine, response_id, 1)
-    again, _ = await stage.engine.create(ANN, new, "k", None)
+    again, _ = await called(stage.engine, ANN, new, "k")
     assert (again.id, again.status, again.deleted) == (response_id, Status.FAILED, False)
 
 

@@ -187,6 +187,6 @@ async def test_work_that_was_cancelled_upstream_ends_as_cancelled(stage: Stage, 
     reader, running = await driven(stage)
     await running
     received = await reader.rest()
-    assert kinds(received) == ["created", "in_progress", "output_text.delta", "failed"]
+    assert kinds(received) == ["created", "in_progress", "output_text.delta", "error", "failed"]
     assert (received[-1][1]["response"]["status"], received[-1][1]["response"]["id"]) == ("cancelled", reader.id)
     assert (await stage.record(reader.id)).status is Status.CANCELLED

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.contract.requests import parse_request
 from shared.core.alarms import Kind
 from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
 from shared.core.records import Record
@@ -15,8 +16,9 @@ from shared.runtime.local_runs import MAX_IN_PLACE, MAX_IN_PLACE_BYTES
 from shared.storage.messages import RunOffer
 from tests.support.conditions import until
 from tests.support.fakes.streams import story
+from tests.support.foreground_calls import PATIENT
 from tests.support.run_holders import die, held, offered, reaches
-from tests.support.stage import CALLBACK_URL, Stage
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.stream_clients import (
     Reader,
     expected_lines,
@@ -59,13 +61,14 @@ async def run_id(stage: Stage) -> str:
 
 
 async def test_a_call_of_an_instant_model_costs_two_transactions(stage: Stage) -> None:
-    """They are the acceptance and the end. There is no message, and nothing is read."""
+    """They are the acceptance and the end. There is no message, and one read tells whether it repeats another call."""
     before = dict(stage.proxy.counts)
     made = await stage.create(background=False)
     assert (made.status, made.upstream.starts, made.upstream.presumed) == (Status.COMPLETED, 1, False)
     after = stage.proxy.counts
     assert {key: after[key] - before.get(key, 0) for key in after if after[key] > before.get(key, 0)} == {
-        "POST $batch": 2
+        "POST $batch": 2,
+        "GET responses(key)": 1,
     }
     assert offers(stage, made.id) == []
     assert await stage.kinds(made.id) == [Kind.PURGE]
@@ -238,12 +241,12 @@ async def test_a_stream_that_is_left_later_goes_on(
     assert offers(stage, reader.id) == []
 
 
-async def test_a_call_that_is_cut_before_its_work_begins_is_handed_over(stage: Stage) -> None:
-    """If the handler of a call is cancelled before the work begins, the run is offered to others."""
+async def test_a_call_that_is_left_before_its_work_begins_is_handed_over(stage: Stage) -> None:
+    """The run is offered to others."""
     stage.upstream.hold_starts()
-    call = call_of(stage)
+    call = await stage.engine.call(ANN, parse_request(b'{"model": "m", "input": "q"}'), None, PATIENT)
     response_id = await run_id(stage)
-    call.cancel()
+    call.leave()
     await offered(stage, response_id, 2)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from shared.runs.streams import Stream
 from shared.runtime.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
 from tests.support.conditions import until
@@ -14,6 +15,8 @@ from tests.support.stream_clients import Reader, expected_lines, kinds, lines_of
 UntilLogged = Callable[[str], Awaitable[None]]
 QUERY = "GET responses()"
 RECORD = "GET responses(key)"
+
+TAILS, WINDOW_S = 200, 2.0
 
 
 async def offered_stream(stage: Stage) -> Reader:
@@ -124,3 +127,20 @@ async def test_a_tail_outlasts_an_outage_at_the_end(stage: Stage, until_logged: 
     assert unread.happened.is_set()
     stage.proxy.heal()
     assert lines_of(await reading) == expected_lines(story(6))
+
+
+async def test_two_hundred_silent_tails_make_a_hundred_queries_a_second(stage: Stage) -> None:
+    """Each follows a response of its own that says nothing. The more there are, the more rarely each of them looks."""
+    stage.pace(tail_idle_s=0.5, tail_max_s=2.0, wake_s=600)
+    stage.upstream.is_background = False
+    made = [await stage.create(stream=True) for _ in range(TAILS)]
+    readers = [Stream(stage.ports, record, 0) for record in made]
+    reading = [asyncio.ensure_future(anext(reader)) for reader in readers]
+    await asyncio.sleep(3)  # until all tails have been silent for longer than their first looks
+    before = stage.proxy.counts["GET responses()"]
+    await asyncio.sleep(WINDOW_S)
+    assert 0 < stage.proxy.counts["GET responses()"] - before <= 1.5 * WINDOW_S * 100
+    for task, reader in zip(reading, readers, strict=True):
+        task.cancel()
+        await asyncio.wait([task])
+        await reader.aclose()

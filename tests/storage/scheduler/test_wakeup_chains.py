@@ -37,7 +37,7 @@ async def engine(stage: Stage, ahead_ms: int) -> Engine:
 async def submitted(maker: Engine) -> list[str]:
     """Create responses with callbacks, all at once. Return their ids."""
     body = orjson.dumps({"model": "m", "input": "q", "background": True, "callback_url": CALLBACK_URL})
-    made = await asyncio.gather(*(maker.create(ANN, parse_request(body), None, None) for _ in range(RESPONSES)))
+    made = await asyncio.gather(*(maker.create(ANN, parse_request(body), None) for _ in range(RESPONSES)))
     return [record.id for record, _ in made]
 
 

@@ -153,9 +153,7 @@ async def test_a_large_first_answer_is_returned_without_a_read(stage: Stage, los
     stage.upstream.first = Status.COMPLETED
     stage.upstream.output = os.urandom(INLINE_BODY).hex()
     lossy.lose(is_read, None)
-    made, body = await stage.engine.create(
-        ANN, parse_request(b'{"model":"m","input":"q","background":true}'), None, None
-    )
+    made, body = await stage.engine.create(ANN, parse_request(b'{"model":"m","input":"q","background":true}'), None)
     (message,) = orjson.loads(body)["output"]
     assert message["content"][0]["text"].endswith(stage.upstream.output)
     assert made.body_rows > 0

@@ -22,6 +22,7 @@ from local.stack.ports import free_port
 # aiohttp's client would add these to a request that has none. The content type is signed.
 OWN_HEADERS = {"Accept", "Accept-Encoding", "Content-Type", "User-Agent"}
 DEADLINE = aiohttp.ClientTimeout(total=60)
+ACCEPTED_S = 0.02
 # These are about one connection, not about the message (RFC 9110, 7.6.1 and RFC 9112, 6).
 HOP_BY_HOP = {"connection", "keep-alive", "content-length", "transfer-encoding"}
 
@@ -123,6 +124,9 @@ class FaultProxy:
     @asynccontextmanager
     async def refusing(self) -> AsyncIterator[None]:
         """Cut all connections and refuse new ones until the end of the block."""
+        for site in tuple(self._runner.sites):
+            await site.stop()
+        await asyncio.sleep(ACCEPTED_S)  # a connection that is just being accepted is then known, and is cut, too
         await self._runner.cleanup()
         try:
             yield

@@ -18,6 +18,8 @@ PRIVATE = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dR
 OLD_PRIVATE = "whsk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA7aie8zrakLWKjqNAqbw1zZTIVdx3iQ6Y6wEihi1naKQ=="
 UNTIL_S = 1_800_000_000  # 2027-01-15T08:00:00Z
 
+WRONG_HOLDS: tuple[Any, ...] = ("85", 0, 95.5, True, [])
+
 
 def digest(key: str) -> str:
     """Return the SHA-256 of a key in hex, as it is configured."""
@@ -39,6 +41,14 @@ def test_a_caller_is_read_from_the_secret() -> None:
     """A caller has a name, key digests, signing secrets with the current one first, and the hosts of its callbacks."""
     caller = parse_callers(secret()).named("ann")
     assert caller == Caller("ann", (bytes.fromhex(digest(KEY)),), (SigningSecret(SIGNING),), ("example.com",))
+
+
+@pytest.mark.parametrize(("given", "hold_s"), [(None, None), (30, 30.0), (95.0, 95.0), (1, 1.0)])
+def test_a_caller_may_have_a_hold_of_its_own(given: float | None, hold_s: float | None) -> None:
+    """Its clients bound the whole body, also where a gateway changes their User-Agent."""
+    caller = parse_callers(secret(hold_s=given)).named("ann")
+    assert caller
+    assert caller.hold_s == hold_s
 
 
 @pytest.mark.parametrize(
@@ -235,6 +245,7 @@ def test_the_first_signing_secret_must_be_current(until: int | str) -> None:
         (secret(signing_secrets={"secret": SIGNING}), r"CALLERS\[0\].signing_secrets must be a list"),
         (secret(signing_secrets=None), r"CALLERS\[0\].signing_secrets must be a list"),
         (secret(callback_hosts="example.com"), r"CALLERS\[0\].callback_hosts must be a list"),
+        *((secret(hold_s=value), r"CALLERS\[0\].hold_s must be a number") for value in WRONG_HOLDS),
         ('[{"name":"ann"},{"name":"ann"}]', "CALLERS names a caller twice"),
         (secret(keys=[digest(KEY), digest(KEY).upper()]), "CALLERS has the same key twice"),
         (f"[{secret()[1:-1]},{secret(name='bob')[1:-1]}]", "CALLERS has the same key twice"),

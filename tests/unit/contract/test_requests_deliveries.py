@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.contract.requests import EVENTS, NewResponse, parse_redelivery, parse_request
+from shared.contract.requests import EVENTS, NewResponse, parse_object, parse_redelivery, parse_request
 from shared.core.errors import BadRequest
 
 URL = "https://example.com/hook"
@@ -76,3 +76,39 @@ def test_any_other_target_is_refused(raw: bytes) -> None:
     """A target that does not exist and a body that is not an object are refused."""
     with pytest.raises(BadRequest):
         parse_redelivery(raw)
+
+
+@pytest.mark.parametrize(
+    ("fields", "cancels"),
+    [
+        ({}, False),
+        ({"on_disconnect": "continue"}, False),
+        ({"on_disconnect": "cancel"}, True),
+        ({"metadata": {"on_disconnect": "cancel"}}, True),
+        ({"on_disconnect": "continue", "metadata": {"on_disconnect": "cancel"}}, False),
+        ({"on_disconnect": None}, False),
+    ],
+)
+def test_a_caller_may_have_the_work_cancelled_when_it_leaves(fields: dict[str, Any], cancels: bool) -> None:
+    """The body counts before the metadata, and the upstream gets neither."""
+    new = parse_request(orjson.dumps({"model": "m", **fields}))
+    assert new.cancels is cancels
+    assert "on_disconnect" not in str(new.for_upstream(None))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"on_disconnect": "stop"}, {"metadata": {"on_disconnect": ""}}, {"on_disconnect": 1}]
+)
+def test_any_other_wish_is_refused(fields: dict[str, Any]) -> None:
+    """The field is named."""
+    with pytest.raises(BadRequest) as refused:
+        parse_request(orjson.dumps({"model": "m", **fields}))
+    assert refused.value.param == "on_disconnect"
+
+
+def test_a_call_that_is_passed_on_may_have_no_body() -> None:
+    """It is an empty object then. Anything that is no object is refused."""
+    assert parse_object(b"") == {}
+    assert parse_object(b'{"a": 1}') == {"a": 1}
+    with pytest.raises(BadRequest):
+        parse_object(b"[]")

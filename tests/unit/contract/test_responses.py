@@ -141,10 +141,11 @@ def test_the_identity_of_a_response_is_ours(status: Status) -> None:
 
 
 @every_status
-def test_an_unfinished_response_is_shown_as_a_background_one(status: Status) -> None:
-    """The client of an unfinished response needs `background: true` to continue, also after a foreground request."""
-    response = shown(status, MINIMAL, replace(NEW, request=replace(NEW.request, background=False)))
-    assert response["background"] is not status.is_terminal
+@pytest.mark.parametrize("background", [True, False])
+def test_a_response_says_how_it_was_asked_for(status: Status, background: bool) -> None:
+    """`background` is that of the request, whatever the status. Who gets an unfinished one has asked for it."""
+    response = shown(status, MINIMAL, replace(NEW, request=replace(NEW.request, background=background)))
+    assert response["background"] is background
 
 
 def test_the_upstreams_answer_overrides_known_fields_and_defaults() -> None:

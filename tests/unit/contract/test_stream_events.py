@@ -140,12 +140,14 @@ def test_no_event_of_an_upstream_raises(sent: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("status", TERMINAL)
 def test_a_stream_ends_with_its_response(status: Status) -> None:
-    """The last event has the final object. If the response failed, an `error` event comes before it."""
+    """The last event has the final object. If the response failed or was cancelled, an `error` comes before it."""
     shown = [decoded(event) for event in ended(status)]
     kind = "failed" if status is Status.CANCELLED else status.value
     assert shown[-1]["type"] == f"response.{kind}"
     assert shown[-1]["response"]["status"] == status
-    assert len(shown) == states.terminal_count(status) == 1 + (status is Status.FAILED)
+    assert len(shown) == states.terminal_count(status) == 1 + (status in (Status.FAILED, Status.CANCELLED))
+    if status is Status.CANCELLED:
+        assert (shown[0]["type"], shown[0]["code"]) == ("error", "response_cancelled")
     if status is Status.FAILED:
         assert shown[0] == {"type": "error", "code": "server_error", "message": "Broken.", "param": None}
 
@@ -196,3 +198,12 @@ def test_a_stored_event_is_masked_if_its_version_did_not(masked: bool) -> None:
     event = Event("acme.tools", b'{"type":"acme.tools","tools":[{"type":"mcp","authorization":"geheim"}]}')
     (found,) = stream_events.stored_events(record, (event,))
     assert found == replace(event, body=event.body if masked else event.body.replace(b"geheim", b"***"))
+
+
+def test_an_interruption_is_an_error_without_a_number() -> None:
+    """So a client resumes after the event before it. It has no name, because openai-node stops reading at that."""
+    frame = stream_events.interruption()
+    assert frame.startswith(b"data: ")
+    told = orjson.loads(frame.removeprefix(b"data: "))
+    assert (told["type"], told["code"], told["param"]) == ("error", "interrupted", None)
+    assert "sequence_number" not in told

@@ -80,3 +80,9 @@ def test_an_upstream_id_has_a_row_in_the_shard_of_its_hash() -> None:
     owner = keys.upstream_owner("resp_of/the|upstream")
     assert keys.upstream_key(owner) == f"upstream|{owner.removeprefix('resp_')}"
     assert keys.upstream_owner("another") != owner
+
+
+def test_rows_beside_responses_have_names_of_their_own() -> None:
+    """No two kinds of rows that stand under a hash are confused."""
+    named = {keys.upstream_key(ID), keys.repeats_key(ID), keys.conversation_key(ID)}
+    assert named == {f"{kind}|{ID.removeprefix('resp_')}" for kind in ("upstream", "same", "conv")}

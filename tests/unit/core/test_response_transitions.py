@@ -278,7 +278,7 @@ def test_any_other_process_ends_a_stream_above_every_number_that_was_reserved(re
     """Readers may have seen events that are not in the log, but none with a number above the high-water mark."""
     change = ended(record, Ending(Status.CANCELLED, b"", stop=stop))
     assert change.rows == (event_log.end_row(261),)
-    assert change.record.log == replace(STREAMED.log, next_seq=262)
+    assert change.record.log == replace(STREAMED.log, next_seq=263)  # an `error`, and the end
 
 
 def test_synthesized_events_precede_the_end_and_void_all_earlier_ones() -> None:

@@ -30,6 +30,18 @@ OPERATIONS = {
     "recover_deliveries": ("POST", "deliveries/recover"),
     "health_live": ("GET", "health/live"),
     "health_ready": ("GET", "health/ready"),
+    "list_models": ("GET", "models"),
+    "retrieve_model": ("GET", "models/{id}"),
+    "count_input_tokens": ("POST", "responses/input_tokens"),
+    "compact": ("POST", "responses/compact"),
+    "create_conversation": ("POST", "conversations"),
+    "retrieve_conversation": ("GET", "conversations/{id}"),
+    "modify_conversation": ("POST", "conversations/{id}"),
+    "delete_conversation": ("DELETE", "conversations/{id}"),
+    "create_items": ("POST", "conversations/{id}/items"),
+    "list_items": ("GET", "conversations/{id}/items"),
+    "retrieve_item": ("GET", "conversations/{id}/items/{item}"),
+    "delete_item": ("DELETE", "conversations/{id}/items/{item}"),
 }
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]  # what the extension's web server serves
 ELSEWHERE = {"hear_upstream": ("POST", "webhooks/upstream"), "unmatched": (" ".join(METHODS), "{*path}")}

@@ -1,0 +1,1 @@
+"""Foreground calls: POSTs whose client waits for the whole answer."""

@@ -1,0 +1,49 @@
+"""The opening of a foreground call: it is new work, or joins the work of a POST that it repeats."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from shared.contract.callers import Caller
+from shared.contract.requests import NewResponse
+from shared.core.ids import derived_id, new_id
+from shared.core.records import Record
+from shared.foreground.clients import Client
+from shared.foreground.leaving import Leaving
+from shared.foreground.repeats import Repeats
+from shared.lifecycle import admission
+from shared.runtime.ports import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An admitted call. `request` is the body for the upstream, or None if the call joins the response of `record`.
+
+    `leaving` is what follows if its client leaves. Of a call with an idempotency key, only a cancellation can follow.
+    """
+
+    record: Record
+    request: dict[str, Any] | None = field(repr=False)
+    leaving: Leaving | None
+
+
+async def open_call(ports: Ports, caller: Caller, new: NewResponse, key: str | None, client: Client) -> Opening:
+    """Admit a foreground call, and decide whether it joins. Raises as `admission.admit` does.
+
+    The id that Azure's library for .NET gives a request is the key of a call that is not streamed and has no other.
+    """
+    if key is None and not (new.stream or new.cancels):
+        key = client.request_id
+    mine = derived_id(caller.name.encode(), key.encode(), new.raw) if key else new_id()
+    record, request = await admission.admit(ports, caller, new, mine, is_repeatable=key is not None)
+    repeats = Repeats(ports, derived_id(b"same", caller.name.encode(), new.raw), mine, client)
+    leaving = Leaving(ports, repeats, mine, cancels=new.cancels)
+    if key:
+        if new.cancels:
+            await repeats.take(mine)
+        return Opening(record, request, leaving if new.cancels else None)
+    inserts = client.retry_count is not None or client.bounds_body or new.cancels
+    place = await repeats.place(inserts=inserts)
+    leaving = Leaving(ports, repeats, place.id, cancels=new.cancels)
+    if place.record:
+        return Opening(place.record, None, leaving)
+    return Opening(replace(record, id=place.id), request, leaving)

@@ -1,0 +1,83 @@
+"""Calls to the upstream's API beside responses: models, counts of tokens, compactions and conversations.
+
+Each is one request whose JSON answer is passed on. It has no tries and no state.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+import httpx
+import orjson
+
+from shared import json_text, off_loop
+from shared.core.errors import UpstreamInvalid, UpstreamUncertain
+from shared.json_text import InvalidJson
+from shared.upstreams import answers, decoding
+from shared.upstreams.protocol import Authorize
+
+SILENCE_S = 200.0  # a compaction asks a model
+_CONNECT_S = 5.0
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": decoding.ACCEPTED,
+    "Content-Type": "application/json",
+    "User-Agent": "background-responses/1",
+}
+
+
+class Relay(Protocol):
+    """Passes calls on to the default upstream."""
+
+    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the JSON object that the upstream answers, within 200 s.
+
+        `path` is quoted and relative to the base URL, with its query. Raises UpstreamRefused if the upstream refuses
+        the call with a 4xx, and another UpstreamError if it cannot be asked or its answer cannot be read.
+        """
+
+
+class HttpRelay(Relay):
+    """Passes calls on over HTTP."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, authorize: Authorize) -> None:
+        self._transport = transport
+        self._base = base_url.rstrip("/")
+        self._authorize = authorize
+
+    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send the call, and return the object that is the answer. Raises as the protocol says."""
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                response = await self._send(method, path, body)
+                try:
+                    content = await answers.read_bounded(response)
+                finally:
+                    await response.aclose()
+        except httpx.HTTPError as error:
+            raise answers.trouble(error) from error
+        except TimeoutError as error:
+            raise UpstreamUncertain(f"no answer within {SILENCE_S:g} s") from error
+        answer = answers.check_status(response, content, missing=False)
+        return await off_loop.run(len(answer.content), _object, answer.content)
+
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+        content = None if body is None else await off_loop.run_on(body, orjson.dumps, body)
+        times = httpx.Timeout(SILENCE_S, connect=_CONNECT_S, pool=_CONNECT_S)
+        request = httpx.Request(
+            method,
+            self._base + path,
+            content=content,
+            headers={**_HEADERS, **await self._authorize()},
+            extensions={"timeout": times.as_dict()},
+        )
+        return await self._transport.handle_async_request(request)
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        found = json_text.read_tolerantly(content)
+    except InvalidJson:
+        raise UpstreamInvalid from None
+    if not isinstance(found, dict):
+        raise UpstreamInvalid
+    return found
