@@ -1,6 +1,6 @@
 """Stream an agent of Microsoft Agent Framework, and resume after the last event when the connection breaks.
 
-pip install agent-framework-openai. Set BASE, KEY and optionally MODEL in the environment.
+pip install agent-framework-openai "openai>=3". Set BASE, KEY and optionally MODEL in the environment.
 """
 
 import asyncio
@@ -8,14 +8,12 @@ import os
 import uuid
 from typing import Any
 
-import httpx
 from agent_framework import Agent
 from agent_framework.exceptions import ChatClientException
 from agent_framework.openai import OpenAIChatClient
 from openai import APIConnectionError
 
 PROMPT = "Why do long calls break?"
-BROKEN = (APIConnectionError, httpx.TransportError)
 ENDS = ("response.completed", "response.failed", "response.incomplete")
 
 
@@ -58,7 +56,7 @@ async def main() -> None:
         try:
             await listener.listen()
         except ChatClientException as error:
-            if not isinstance(error.__cause__, BROKEN):
+            if not isinstance(error.__cause__, APIConnectionError):
                 raise
             await asyncio.sleep(1)
     print(listener.event.response.status, listener.text)

@@ -1,6 +1,6 @@
 """Start a background response with the openai SDK, and poll until it has ended.
 
-pip install openai. Set BASE, KEY and optionally MODEL in the environment.
+pip install "openai>=3". Set BASE, KEY and optionally MODEL in the environment.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Stream a background response with the openai SDK, and resume after the last event when the connection breaks.
 
-pip install openai. Set BASE, KEY and optionally MODEL in the environment.
+pip install "openai>=3". Set BASE, KEY and optionally MODEL in the environment.
 """
 
 import os
@@ -8,7 +8,6 @@ import time
 import uuid
 from typing import Any
 
-import httpx
 from openai import APIConnectionError, NotFoundError, OpenAI
 
 ENDS = ("response.completed", "response.failed", "response.incomplete")
@@ -34,7 +33,7 @@ while event is None or event.type not in ENDS:
                 text = ""  # after a restart, the text begins again
             elif event.type == "response.output_text.delta":
                 text += event.delta
-    except (APIConnectionError, httpx.TransportError):
+    except APIConnectionError:
         time.sleep(1)
     except NotFoundError as error:
         if error.response.content:

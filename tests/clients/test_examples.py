@@ -1,20 +1,26 @@
 """The programs in examples/ do what they say. Each is run unchanged against the running service."""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import httpx
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from local.azurite import Azurite
 from local.stack.process import ROOT, Process, wait_for
 from tests.support.connection_cutter import cutter
 from tests.support.service_process import Service, create, service
+from tests.support.source_trees import imported
 from tests.support.starting_platform import starting_platform
 
 EXAMPLES = ROOT / "examples"
@@ -88,6 +94,32 @@ def test_every_example_is_listed_here() -> None:
     found = (path for path in EXAMPLES.rglob("*") if path.is_file() and "node_modules" not in path.parts)
     names = {path.relative_to(EXAMPLES).as_posix() for path in found if path.suffix != ".pyc"}
     assert names - {"agents.py"} == {*POLLS, *STREAMS, *CURL, *RECEIVERS, "queue_request.py", *NOT_RUN}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_imports_only_what_its_own_line_installs(path: Path) -> None:
+    """A user has a fresh environment. What is there beside, because of other packages, does not count."""
+    tree = ast.parse(path.read_text())
+    line = re.search(r"pip install ([^.]*(?:\.\d[^.]*)*)\.", ast.get_docstring(tree) or "")
+    installed = closure(Requirement(one.strip('"')).name for one in line[1].split()) if line else set[str]()
+    modules = {name.partition(".")[0] for name in imported(tree)} - sys.stdlib_module_names
+    providers = metadata.packages_distributions()
+    for module in modules if path.name != "agents.py" else ():
+        assert installed & {canonicalize_name(one) for one in providers[module]}, module
+
+
+def closure(names: Iterable[str]) -> set[str]:
+    """Return these packages and all that they require, without extras."""
+    found, waiting = set[str](), [canonicalize_name(name) for name in names]
+    while waiting:
+        if (name := waiting.pop()) in found:
+            continue
+        found.add(name)
+        required = [Requirement(one) for one in metadata.requires(name) or ()]
+        waiting += [
+            canonicalize_name(one.name) for one in required if not one.marker or one.marker.evaluate({"extra": ""})
+        ]
+    return found
 
 
 @pytest.mark.parametrize("name", [*POLLS, *STREAMS, *CURL])
