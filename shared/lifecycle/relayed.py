@@ -13,6 +13,7 @@ from shared.contract.callers import Caller
 from shared.core import keys
 from shared.core.errors import (
     BadRequest,
+    NotFound,
     RefusedByUpstream,
     Unavailable,
     UpstreamError,
@@ -20,6 +21,7 @@ from shared.core.errors import (
 )
 from shared.lifecycle import admission
 from shared.runtime.ports import Ports
+from shared.upstreams.protocol import is_id
 
 _LISTED = ("after", "limit", "order", "include[]", "include")
 RETRY_AFTER_S = 5
@@ -46,7 +48,7 @@ async def model(ports: Ports, name: str) -> dict[str, Any]:
     """Return one model. Raises NotFound, or the upstream's refusal."""
     if name in ports.upstreams.names():
         return _model(name)
-    return await _asked(ports, "GET", f"/models/{quote(name, safe='')}")
+    return await _asked(ports, "GET", f"/models/{_segment(name)}")
 
 
 def _model(name: str) -> dict[str, Any]:
@@ -103,7 +105,7 @@ class ConversationCall:
     @property
     def path(self) -> str:
         """The path and the query for the upstream, of which only the parameters of lists are passed on."""
-        path = "/".join(quote(name, safe="") for name in ("conversations", *self.names))
+        path = "/".join(map(_segment, ("conversations", *self.names)))
         asked = urlencode([(name, self.query[name]) for name in _LISTED if name in self.query])
         return f"/{path}?{asked}" if asked else f"/{path}"
 
@@ -116,6 +118,13 @@ async def on_conversation(ports: Ports, caller: Caller, call: ConversationCall) 
         owner = admission.conversation_owner(call.names[0])
         await ports.store.discard(owner, keys.conversation_key(owner))
     return answer
+
+
+def _segment(name: str) -> str:
+    """Return a name as one segment of a path. Raises NotFound for one that would lead to another path."""
+    if not is_id(name):
+        raise NotFound(f"'{name[:100]}' not found.")
+    return quote(name, safe="")
 
 
 async def _asked(ports: Ports, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -85,6 +85,16 @@ async def test_a_models_name_is_one_segment_of_the_path(stage: Stage) -> None:
     assert stage.relay.asked == [("GET", "/models/..%2Fa%3Fb", None)]
 
 
+@pytest.mark.parametrize("name", [".", "..", "a\nb", "x" * 2_000])
+async def test_a_name_that_leads_elsewhere_does_not_exist(stage: Stage, conversation: str, name: str) -> None:
+    """A dot segment would be another path of the upstream. It is not asked."""
+    with pytest.raises(NotFound):
+        await stage.engine.model(name)
+    with pytest.raises(NotFound):
+        await stage.engine.on_conversation(ANN, ConversationCall("DELETE", (conversation, "items", name)))
+    assert len(stage.relay.asked) == 1
+
+
 @pytest.mark.parametrize("path", ["/responses/input_tokens", "/responses/compact"])
 async def test_a_previous_response_is_named_as_the_upstream_knows_it(stage: Stage, path: str) -> None:
     """It must be the caller's own."""
