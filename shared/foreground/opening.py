@@ -36,11 +36,11 @@ async def open_call(ports: Ports, caller: Caller, new: NewResponse, key: str | N
     mine = derived_id(caller.name.encode(), key.encode(), new.raw) if key else new_id()
     record, request = await admission.admit(ports, caller, new, mine, is_repeatable=key is not None)
     repeats = Repeats(ports, derived_id(b"same", caller.name.encode(), new.raw), mine, client)
-    leaving = Leaving(ports, repeats, mine, cancels=new.cancels)
     if key:
-        if new.cancels:
-            await repeats.take(mine)
-        return Opening(record, request, leaving if new.cancels else None)
+        if not new.cancels:
+            return Opening(record, request, None)
+        await repeats.take(mine)
+        return Opening(record, request, Leaving(ports, repeats, mine, cancels=True))
     inserts = client.retry_count is not None or client.bounds_body or new.cancels
     place = await repeats.place(inserts=inserts)
     leaving = Leaving(ports, repeats, place.id, cancels=new.cancels)

@@ -50,7 +50,7 @@ class Pace:
     tail_max_s: float = 2.0  # the longest time between two of its looks in a process with few tails
     wake_s: float = 5.0  # a tail that sees no event asks for a sweep this often, because the holder may have crashed
     heartbeat_s: float = 15.0  # the longest silence of a stream
-    stream_s: float = 21_000.0  # the longest time that one answer streams, after which the client resumes
+    stream_s: float = 21_000.0  # the longest time that one answer streams or waits, after which the client resumes
     begin_s: float = 15.0  # the longest wait of a foreground call, before its answer begins
     bounded_begin_s: float = 85.0  # the same for a client whose time-out covers the whole body
     blank_s: float = 15.0  # between two blanks of an answer that has begun before the end

@@ -27,7 +27,7 @@ READ_S = 10.0  # of silence
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=READ_S)
 _BACKOFF_S = 0.2  # before the first repeat, and doubled by each
 _RETRY_AFTER_MAX_S = 5.0
-_BUSY = frozenset({429, 500, 503, 504})  # these do not repeat a POST in vain, because storage has answered
+_BUSY = frozenset({429, 500, 503, 504})  # storage itself has answered, so a POST is worth repeating
 _TEMPORARY = {"POST": _BUSY, "GET": _BUSY | {408, 502}, "DELETE": _BUSY | {408, 502}}
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _LARGE = 1_048_576  # bytes. Above that aiohttp warns unless it gets a file, which it sends in pieces

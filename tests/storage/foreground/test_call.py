@@ -52,6 +52,18 @@ async def ended(call: Call) -> Shown:
     return shown
 
 
+async def fails_once_promised(stage: Stage) -> None:
+    """Promise a response whose start will be refused, and check that it shows the refusal."""
+    gate = stage.upstream.hold_starts()
+    call = await call_of(stage)
+    await gate.reached.wait()
+    await call.promise()
+    assert (await stage.record(call.id)).acknowledged
+    gate.open()
+    record, body = await ended(call)
+    assert (record.status, orjson.loads(body)["error"]["code"]) == (Status.FAILED, "model_not_found")
+
+
 async def is_watched(stage: Stage) -> None:
     """Wait until this process watches one response."""
 
@@ -129,14 +141,7 @@ async def test_a_refusal_is_raised_and_leaves_nothing(stage: Stage) -> None:
 async def test_a_promised_response_is_kept(stage: Stage) -> None:
     """The start is under way when the status line goes out. A refusal after that fails the response, which is shown."""
     stage.upstream.start_errors = [REFUSAL]
-    gate = stage.upstream.hold_starts()
-    call = await call_of(stage)
-    await gate.reached.wait()
-    await call.promise()
-    assert (await stage.record(call.id)).acknowledged
-    gate.open()
-    record, body = await ended(call)
-    assert (record.status, orjson.loads(body)["error"]["code"]) == (Status.FAILED, "model_not_found")
+    await fails_once_promised(stage)
 
 
 async def test_a_promise_after_a_refusal_is_the_refusal(stage: Stage) -> None:
@@ -252,14 +257,7 @@ async def test_work_that_has_begun_goes_on_here_when_the_client_leaves(stage: St
 async def test_a_refusal_after_a_promise_fails_the_run(stage: Stage) -> None:
     """The status line is out, so the refusal is the object's."""
     stage.upstream.streams.run_errors = [REFUSAL]
-    gate = stage.upstream.hold_starts()
-    call = await call_of(stage)
-    await gate.reached.wait()
-    await call.promise()
-    assert (await stage.record(call.id)).acknowledged
-    gate.open()
-    record, body = await ended(call)
-    assert (record.status, orjson.loads(body)["error"]["code"]) == (Status.FAILED, "model_not_found")
+    await fails_once_promised(stage)
 
 
 async def test_a_client_that_bounds_the_body_gets_its_first_byte_late(stage: Stage) -> None:
