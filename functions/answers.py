@@ -193,7 +193,7 @@ class EventStream(LateAnswer):
 async def _telling(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     """Yield the chunks. If they end early, say so in an event, because HTTP/1.0 knows no other way for sure.
 
-    nginx speaks it to what is behind it, unless it is told `proxy_http_version 1.1`.
+    nginx speaks it to what is behind it, unless `proxy_http_version 1.1` is set.
     """
     try:
         async for chunk in chunks:

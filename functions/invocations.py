@@ -32,6 +32,6 @@ async def _accompany() -> None:
     try:
         heartbeat = (await service()).engine.accompany_invocation()
     except (StoreError, SettingsError):
-        return  # whoever needs the service reports it, and the next invocation tries again
+        return  # a function that needs the service reports it, and the next invocation tries again
     if heartbeat:
         await asyncio.wait([heartbeat])

@@ -1,4 +1,4 @@
-"""HTTP triggers of what the upstream answers by itself: models, counts of tokens, compactions and conversations."""
+"""HTTP triggers that pass a request on to the upstream: models, counts of tokens, compactions and conversations."""
 
 from azurefunctions.extensions.http.fastapi import Request, Response
 

@@ -133,7 +133,7 @@ class Call:
         return self._run.record
 
     def _note_failure(self, error: BaseException) -> None:
-        """Log an unexpected error that no client will get any more."""
+        """Log an unexpected error that no client can get."""
         if self.is_left and not isinstance(error, ServiceError | StoreError):
             _log.error("call.failed", extra={"response": self.id}, exc_info=error)
 

@@ -25,7 +25,7 @@ class Leaving:
         self._cancels = cancels
 
     async def note(self) -> None:
-        """Let a repeat join. If storage fails, it may become a work of its own."""
+        """Let a repeat join. If storage fails, it may become new work."""
         try:
             await self._repeats.leave(self._id)
         except StoreError:

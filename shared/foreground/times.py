@@ -19,7 +19,7 @@ class Times:
     blank_s: float
 
     def pause_s(self, since_s: float) -> float:
-        """Return the pause after a blank, so many seconds after the status line."""
+        """Return the pause after a blank. `since_s` is the time since the status line, in seconds."""
         return self.early_blank_s if since_s < self.early_s else self.blank_s
 
 
