@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from shared.contract.redaction import CONTENT
 from shared.core.records import Record
 
@@ -23,6 +25,11 @@ def our_names(record: Record, answer: Mapping[str, Any]) -> dict[str, str]:
     if record.request.previous_id and isinstance(previous, str) and previous:
         names[previous] = record.request.previous_id
     return {theirs: ours for theirs, ours in names.items() if theirs != ours}
+
+
+def are_in(text: bytes, names: Mapping[str, str]) -> bool:
+    """Return whether the upstream's ids may stand in a JSON text. If not, there is no need to look at each member."""
+    return any(orjson.dumps(theirs)[1:-1] in text for theirs in names)
 
 
 def with_our_names(value: Any, names: Mapping[str, str], member: str = "") -> Any:

@@ -138,7 +138,7 @@ def _object(members: dict[str, Any], *, in_tool: bool, found: _Found) -> dict[st
     kind = members.get("type")
     listed = _BY_TYPE.get(kind, frozenset()) if isinstance(kind, str) else frozenset()
     in_tool = in_tool or bool(listed)
-    secret = {name for name in members if name in listed or _is_secret_pair(members, name)}
+    secret = listed | {"value"} if "value" in members and _is_secret_pair(members) else listed
     return {
         name: _credential(name, value, found) if name in secret else _member(name, value, in_tool=in_tool, found=found)
         for name, value in members.items()
@@ -150,10 +150,8 @@ def _credential(name: str, value: Any, found: _Found) -> Any:
     return _headers(value, found) if is_headers else _masked(value, found)
 
 
-def _is_secret_pair(members: Mapping[str, Any], name: str) -> bool:
-    """Return whether a member is the value of a pair, such as a header, whose name is that of a credential."""
-    if name != "value":
-        return False
+def _is_secret_pair(members: Mapping[str, Any]) -> bool:
+    """Return whether the `value` of an object belongs to a pair, such as a header, that is named for a credential."""
     names = [members[one] for one in _PAIRED if isinstance(members.get(one), str)]
     return "domain" in members or any(map(is_credential, names))  # a `domain_secrets` of OpenAI's containers
 

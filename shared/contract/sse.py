@@ -48,6 +48,8 @@ def frame(kind: str | None, data: bytes, event_id: str | None = None) -> bytes:
 
 
 def _escaped(data: bytes) -> bytes:
+    if data.isascii():
+        return data
     for raw, escape in _SEPARATORS:
         data = data.replace(raw, escape)
     return data

@@ -11,7 +11,7 @@ from typing import Any
 
 from shared import json_text
 from shared.contract import responses, sse
-from shared.contract.identifiers import our_names, with_our_names
+from shared.contract.identifiers import are_in, our_names, with_our_names
 from shared.contract.redaction import without_credentials
 from shared.contract.synthesized_events import output_events
 from shared.contract.upstream_events import answer_in, is_about_response, kind_of
@@ -64,8 +64,9 @@ def translated(
         return None
     answer = answer_in(sent) or {}
     if kind not in _PROGRESS:
-        fields = {name: value for name, value in sent.items() if name not in _OURS}
-        return _event(kind, without_credentials(with_our_names(fields, our_names(record, answer))))
+        fields = without_credentials({name: value for name, value in sent.items() if name not in _OURS})
+        event, names = _event(kind, fields), our_names(record, answer)
+        return _event(kind, with_our_names(fields, names)) if are_in(event.body, names) else event
     if told in (Status.IN_PROGRESS, _PROGRESS[kind]):
         return None
     return _status_event(kind, record, _PROGRESS[kind], answer, base)

@@ -7,12 +7,15 @@ https://www.openresponses.org/specification
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from shared.core.states import Status
 
 # A type is the name of a frame and the first word of a line in the event log, so it has no space and no line end.
-_KIND = re.compile(r"[^\s\x00-\x20\x7f-\x9f]{1,200}")
+_KIND = re.compile(r"[^\s\x00-\x20\x7f-\x9f]+")
+_LONGEST = 200  # characters of a type
+_KINDS = 1_024  # types whose reading is kept, because every event has one of a few
 # Names of the heartbeats of transports. A provider's own event, such as `acme:ping`, is none.
 _HEARTBEAT = re.compile(r"(?:response[._])?(?:keep[-_.]?alive|heart[-_.]?beat|ping|pong|noop)", re.IGNORECASE)
 _OPENING = frozenset({"response.created", "response.queued", "response.in_progress"})
@@ -79,7 +82,17 @@ def kind_of(sent: Mapping[str, Any]) -> str | None:
     The keepalives of some gateways have none.
     """
     kind = sent.get("type")
-    return kind if isinstance(kind, str) and _KIND.fullmatch(kind) else None
+    return kind if isinstance(kind, str) and len(kind) <= _LONGEST and _is_kind(kind) else None
+
+
+@lru_cache(_KINDS)
+def _is_kind(kind: str) -> bool:
+    return _KIND.fullmatch(kind) is not None
+
+
+@lru_cache(_KINDS)
+def _is_heartbeat(kind: str) -> bool:
+    return _HEARTBEAT.fullmatch(kind) is not None
 
 
 def named(sent: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -97,7 +110,7 @@ def named(sent: Mapping[str, Any], name: str) -> dict[str, Any]:
 def is_about_response(sent: Mapping[str, Any]) -> bool:
     """Return whether an event is a sign of the work, and not a heartbeat of the transport."""
     kind = kind_of(sent)
-    return kind is not None and not _HEARTBEAT.fullmatch(kind)
+    return kind is not None and not _is_heartbeat(kind)
 
 
 def is_opening(sent: Mapping[str, Any]) -> bool:

@@ -186,6 +186,12 @@ class Record:
         """Return the delivery to a target, or None."""
         return next((delivery for delivery in self.deliveries if delivery.target == target), None)
 
+    def with_upstream_id(self, upstream_id: str | None) -> "Record":
+        """Return the record with this id of the upstream: itself if it has it, because a copy is dear."""
+        if self.upstream.id == upstream_id:
+            return self
+        return replace(self, upstream=replace(self.upstream, id=upstream_id))
+
     def with_delivery(self, changed: Delivery) -> "Record":
         """Return the record with the delivery to the same target replaced."""
         return replace(

@@ -119,7 +119,7 @@ class BackgroundConsumer(Consumer):
             is_background=True,
             live=self._log.is_live and not event.is_whole,
         )
-        await self._begin_log(start)
+        self._begin_log(start)
         return event.response_id
 
     def _on_begun(self, ownership: Ownership) -> None:

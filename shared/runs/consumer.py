@@ -61,7 +61,7 @@ class Consumer(ABC):
         self._is_counted = not lease.record.upstream.has_begun  # the write that gave us the run counted the first try
         self._is_trying = False  # a create is under way that the upstream has not accepted yet
         self._beginnings = OutputBeginnings(is_resumed=log.next_seq > 2)  # more than `created` and `in_progress`
-        self._named = lease.record.upstream  # an event names the upstream's id before the record does
+        self._named = lease.record.upstream.id  # an event names the upstream's id before the record does
         self._appended = self._free = 0  # events, and tries in a row that began nothing
         self._errors = 0  # errors in a row
         self._broken = 0  # how many of them are streams that broke off
@@ -101,13 +101,13 @@ class Consumer(ABC):
         await self._log.settle()
         return error
 
-    async def _begin_log(self, start: Start, *, joins_end: bool = False) -> None:
+    def _begin_log(self, start: Start, *, joins_end: bool = False) -> None:
         """Have the start of the work recorded with the events that follow.
 
         A reader sees none of them before, unless the run is in place: its start is counted, and numbers are reserved.
         """
         wait_s = IN_PLACE_S if (is_told := self._lease.in_place) else BEGIN_S
-        await self._log.begin(Beginning(start, self._on_begun, wait_s, joins_end=joins_end, is_told=is_told))
+        self._log.begin(Beginning(start, self._on_begun, wait_s, joins_end=joins_end, is_told=is_told))
         if is_told:
             self._lease.has_begun = True
             self._decided.set()
@@ -185,8 +185,8 @@ class Consumer(ABC):
         if max(self._appended, self._log.next_seq) > self._ports.config.limits.max_events:
             raise UpstreamOversized
         said = redaction.masked_echo(event.data, self._credentials)
-        self._named = replace(self._record.upstream, id=event.response_id or self._named.id)
-        known = replace(self._record, upstream=self._named)
+        self._named = event.response_id or self._named
+        known = self._record.with_upstream_id(self._named)
         ours = stream_events.translated(known, self._base, said, told=self._log.told)
         await self._log.append(ours, upstream_next, upstream_events.status_after(event.data))
 

@@ -77,7 +77,7 @@ class ForegroundConsumer(Consumer):
         upstream, epoch = self._record.upstream, self._record.run.epoch
         starts = 0 if upstream.presumed and epoch == 1 else upstream.starts
         if event.is_resumed:
-            await self._begin_log(partial(run_transitions.record_resumption, epoch=epoch), joins_end=True)
+            self._begin_log(partial(run_transitions.record_resumption, epoch=epoch), joins_end=True)
         else:
             start = partial(
                 run_transitions.record_upstream_start,
@@ -88,7 +88,7 @@ class ForegroundConsumer(Consumer):
                 is_background=False,
                 live=self._log.is_live and not event.is_whole,
             )
-            await self._begin_log(start, joins_end=True)
+            self._begin_log(start, joins_end=True)
         if starts:
             if not event.is_resumed:
                 _log.warning("run.restarted", extra={"response": self._record.id, "starts": starts + 1})

@@ -18,6 +18,7 @@ from shared.runs import log_ends
 from shared.runs.lease import Lease, Lost
 from shared.runs.unstored import Beginning, Unstored
 from shared.runtime.broadcast import Broadcast
+from shared.runtime.condition import Condition
 from shared.runtime.ports import Ports
 
 JOINS_END = 262_144  # bytes of text of events that still fit beside the largest output
@@ -46,7 +47,7 @@ class LogWriter:
         self._status = record.status
         self._drains = False  # everything is to be stored at once
         self._settles = False  # somebody waits until the start of the work is stored
-        self._changed = asyncio.Condition()
+        self._changed = Condition()
         self._storing = asyncio.Lock()
         self._valid_from = record.log.valid_from
         self.next_seq = record.log.next_seq  # the number of the next event
@@ -74,11 +75,10 @@ class LogWriter:
 
     # Appending
 
-    async def begin(self, beginning: Beginning) -> None:
+    def begin(self, beginning: Beginning) -> None:
         """Have the start of the work stored with the first events that follow, or alone if none follows soon."""
-        async with self._changed:
-            self._beginning = beginning
-            self._changed.notify_all()
+        self._beginning = beginning
+        self._changed.notify()
 
     async def append(self, event: Event | None, upstream_next: int, status: Status) -> None:
         """Append an event. Wait while a batch is full.
@@ -86,15 +86,14 @@ class LogWriter:
         `upstream_next` is the number of the upstream's next event, and `status` the response's status after this one.
         Without an event, only these two advance.
         """
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._has_room(event))
-            self.upstream_next = upstream_next
-            self._status = later(self._status, status)
-            if event is not None and self._has_log:
-                self._take(event)
-            elif event is not None:
-                self._lease.items.take(event)
-            self._changed.notify_all()
+        await self._changed.until(lambda: self._has_room(event))
+        self.upstream_next = upstream_next
+        self._status = later(self._status, status)
+        if event is not None and self._has_log:
+            self._take(event)
+        elif event is not None:
+            self._lease.items.take(event)
+        self._changed.notify()
 
     def _has_room(self, event: Event | None = None) -> bool:
         size = self._size + len(event.body) if event and self._pending else self._size
@@ -135,19 +134,17 @@ class LogWriter:
 
     async def settle(self) -> None:
         """Wait until the start of the work is stored, if it is not. Then it is known who owns the work."""
-        async with self._changed:
-            self._settles = True
-            self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._beginning is None)
-            self._settles = False
+        self._settles = True
+        self._changed.notify()
+        await self._changed.until(lambda: self._beginning is None)
+        self._settles = False
 
     async def drain(self) -> None:
         """Wait until everything is stored. Meanwhile, events are stored without waiting for a batch to gather."""
-        async with self._changed:
-            self._drains = True
-            self._changed.notify_all()
-            await self._changed.wait_for(lambda: not self._is_due())
-            self._drains = False
+        self._drains = True
+        self._changed.notify()
+        await self._changed.until(lambda: not self._is_due())
+        self._drains = False
 
     async def write(self) -> None:
         """Store events until cancelled, each time after a batch has gathered.
@@ -155,8 +152,7 @@ class LogWriter:
         Raises Lost if this process has lost the run, and Oversized if an event is too large to be stored.
         """
         while True:
-            async with self._changed:
-                await self._changed.wait_for(self._is_due)
+            await self._changed.until(self._is_due)
             if beginning := self._beginning:
                 await self._gather(beginning.within_s, lambda: bool(self._pending))
             if beginning is None or beginning.is_told:
@@ -167,8 +163,8 @@ class LogWriter:
     async def _gather(self, within_s: float, is_enough: Callable[[], bool]) -> None:
         """Wait for a batch to gather, unless there is enough before or everything is to be stored."""
         try:
-            async with asyncio.timeout(within_s), self._changed:
-                await self._changed.wait_for(lambda: self._drains or self._is_hurried() or is_enough())
+            async with asyncio.timeout(within_s):
+                await self._changed.until(lambda: self._drains or self._is_hurried() or is_enough())
         except TimeoutError:
             return
 
@@ -195,7 +191,7 @@ class LogWriter:
             else:
                 await self._lease.write(lambda current: unstored.append(current, live=self.is_live))
                 self._note_stored(unstored)
-        await self._notify()
+        self._changed.notify()
 
     async def _begin(self, unstored: Unstored, beginning: Beginning) -> None:
         try:
@@ -221,7 +217,7 @@ class LogWriter:
                 unstored.beginning.tell(Ownership.OURS)
             if ended and ended.status.is_terminal:
                 await self._tell_end(ended)
-        await self._notify()
+        self._changed.notify()
 
     async def abandon(self, outcome: Outcome) -> None:
         """End the response without the events that are not stored, because one of them cannot be."""
@@ -231,7 +227,7 @@ class LogWriter:
             if beginning:
                 await self._begin(self._unstored(beginning), beginning)
             await self._lease.end(outcome)
-        await self._notify()
+        self._changed.notify()
 
     def _fits_end(self, outcome: Outcome) -> bool:
         """Return whether what is not stored fits into the transaction of an end, which does not depend on it."""
@@ -271,7 +267,3 @@ class LogWriter:
         self._beginning = None
         self._status, self._valid_from = self._lease.record.status, log.valid_from
         self.next_seq, self.upstream_next = log.next_seq, log.upstream_next
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()

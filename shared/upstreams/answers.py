@@ -119,13 +119,14 @@ def parse_object(content: bytes | str) -> dict[str, Any]:
 
 
 def _parse(content: bytes | str) -> Any:
-    if _brackets(content) > MAX_CONTAINERS:
+    brackets = _brackets(content)
+    if brackets > MAX_CONTAINERS:
         raise UpstreamOversized
     try:
         body = json_text.read_tolerantly(content)
     except InvalidJson:
         raise UpstreamInvalid from None
-    if blobs.is_deeper(body, MAX_DEPTH):
+    if brackets > MAX_DEPTH and blobs.is_deeper(body, MAX_DEPTH):
         raise UpstreamOversized
     return body
 

@@ -40,7 +40,7 @@ async def began(lease: Lease, log: LogWriter, *, is_background: bool = False, li
     """Let the upstream accept the work. Return a list that gets who owns it."""
     told: list[Ownership] = []
     start = start_of(lease, "up_0", Status.QUEUED, is_background=is_background, live=live)
-    await log.begin(Beginning(start, told.append, joins_end=not is_background))
+    log.begin(Beginning(start, told.append, joins_end=not is_background))
     return told
 
 

@@ -110,7 +110,7 @@ async def test_the_start_of_the_work_is_recorded_before_its_checkpoint(stage: St
     log = LogWriter(stage.ports, lease, None)
     writing = asyncio.create_task(log.write())
     start = start_of(lease, "up_0", Status.IN_PROGRESS, is_background=False, live=False)
-    await log.begin(Beginning(start, lambda _: None))
+    log.begin(Beginning(start, lambda _: None))
     await RunCheckpoints(stage.ports, lease, log).save({"n": 1}, "t1")
     assert (await stage.record(lease.record.id)).upstream.token == "t1"
     writing.cancel()

@@ -6,8 +6,9 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from shared.contract.identifiers import our_names, with_our_names
+from shared.contract.identifiers import are_in, our_names, with_our_names
 from shared.contract.responses import present
 from shared.contract.stream_events import translated
 from shared.core.records import Record, RequestInfo, UpstreamInfo
@@ -68,3 +69,18 @@ def test_a_value_without_the_id_is_unchanged(value: object) -> None:
     """Nothing is invented."""
     assert with_our_names(value, {THEIRS: OURS}) == value
     assert with_our_names(value, {}) is value
+
+
+@given(json_values(), st.text(min_size=1))
+def test_what_is_renamed_is_found_in_the_text_first(value: object, theirs: str) -> None:
+    """An event is only walked if its text has an id of the upstream, also one with quotes or of another script."""
+    text = orjson.dumps({"value": value, "here": f"a{theirs}b", theirs: 1})
+    assert are_in(text, {"absent": OURS, theirs: OURS})
+    if with_our_names(value, {theirs: OURS}) != value:
+        assert are_in(orjson.dumps(value), {theirs: OURS})
+
+
+def test_without_an_id_there_is_nothing_to_find() -> None:
+    """Most events have none."""
+    assert not are_in(orjson.dumps({"delta": "one"}), {THEIRS: OURS})
+    assert not are_in(orjson.dumps({"delta": THEIRS}), {})

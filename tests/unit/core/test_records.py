@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core.records import Delivery, ExecutionMode, Record, RequestInfo, RunInfo, Target
+from shared.core.records import Delivery, ExecutionMode, Record, RequestInfo, RunInfo, Target, UpstreamInfo
 from shared.core.states import DeliveryState, RunState
 
 FRESH = Record("resp_0123456789abcdef0123456789abcdef", "ann", created_ms=1, deadline_ms=2)
@@ -37,6 +37,14 @@ def test_a_change_of_one_delivery_leaves_the_other_unchanged() -> None:
     assert changed.delivery(Target.CALLBACK) == Delivery(Target.CALLBACK)
     assert changed.delivery(Target.REPLY_QUEUE) == Delivery(Target.REPLY_QUEUE, DeliveryState.DELIVERED, 2)
     assert FRESH.delivery(Target.CALLBACK) is None
+
+
+def test_the_id_of_the_upstream_changes_nothing_else() -> None:
+    """A record that has the id is not copied."""
+    record = replace(FRESH, upstream=UpstreamInfo(token="t", starts=1))
+    named = record.with_upstream_id("up_1")
+    assert named == replace(record, upstream=UpstreamInfo(token="t", id="up_1", starts=1))
+    assert named.with_upstream_id("up_1") is named
 
 
 @pytest.mark.parametrize("state", [state for state in DeliveryState if state is not DeliveryState.PENDING])
