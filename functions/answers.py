@@ -67,9 +67,9 @@ def for_anyone(handle: Answer) -> Answer:
             response = await handle(req)
         except ServiceError as error:
             response = _refusal(error)
-        except StoreError:
+        except StoreError as error:
             _log.exception("request.storage_failed", extra={"request": request_id})
-            response = _refusal(Unavailable("Storage is not available; try again.", retry_after_s=RETRY_AFTER_S))
+            response = _refusal(Unavailable(error.advice, code="storage", retry_after_s=RETRY_AFTER_S))
         except SettingsError as error:
             _log.error("settings.wrong", extra={"reason": str(error)})
             response = _refusal(ServiceError("The service is not configured correctly."))

@@ -5,6 +5,7 @@ https://developers.openai.com/api/reference/resources/responses
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
@@ -36,8 +37,13 @@ from shared.core.errors import (
 )
 from shared.engine import Engine
 from shared.foreground import clients
+from shared.upstreams.health import Sight, UpstreamState
 
 blueprint = func.Blueprint()
+_PERHAPS_ACCEPTED = (
+    "Storage is not available. The response may have been accepted. Send the request again: with the same "
+    "'Idempotency-Key' header, you get the response that it began, and without one a second response."
+)
 
 
 class UpgradeRequired(BadRequest):
@@ -61,6 +67,15 @@ _allowed: dict[re.Pattern[str], list[str]] = {}
 
 async def create(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /responses, with `Idempotency-Key` and `Prefer: wait, respond-async` (RFC 7240)."""
+    try:
+        return await _created(engine, caller, req)
+    except StoreError as error:
+        if error.advice is StoreError.advice:
+            error.advice = _PERHAPS_ACCEPTED
+        raise
+
+
+async def _created(engine: Engine, caller: Caller, req: Request) -> Response:
     prefer = _preference(req)
     key = parameters.check_idempotency_key(req.headers.get("idempotency-key"))
     wait_s = 0 if prefer.respond_async and prefer.wait_s is None else prefer.wait_s
@@ -153,7 +168,20 @@ async def ready(_req: Request) -> Response:
         ) from error
     except StoreError as error:
         raise Unavailable("Storage is not available.", code="storage") from error
-    return as_json({"status": "ready"})
+    return as_json({"status": "ready", "upstream": _as_seen((await service()).engine.upstream())})
+
+
+async def upstream(_req: Request) -> Response:
+    """GET /health/upstream. 503 if three calls of the upstream have failed within 60 s, as this process has seen it."""
+    sight = (await service()).engine.upstream()
+    if sight.state is UpstreamState.DOWN:
+        raise Unavailable(f"The upstream does not answer as it should: {sight.detail}.", code=sight.reason)
+    return as_json({"status": "ok", "upstream": _as_seen(sight)})
+
+
+def _as_seen(sight: Sight) -> dict[str, Any]:
+    since = None if sight.since_s is None else int(sight.since_s)
+    return {"state": sight.state, "since": since, "reason": sight.reason}
 
 
 async def unmatched(req: Request) -> Response:
@@ -207,5 +235,6 @@ for _name, _method, _path, _handle in relayed.ROUTES:
 _register("hear_upstream", "POST", "webhooks/upstream", for_anyone(receive_webhook))
 _health("live", live)
 _health("ready", ready)
+_health("upstream", upstream)
 # Routes are tried in the order of the functions' names, so this one is tried last.
 _bind("unmatched", METHODS, "{*path}", traced(None, for_anyone(unmatched)))

@@ -40,6 +40,7 @@ from shared.runtime.ports import Ports
 from shared.scheduler import dead_letters, sweeps
 from shared.scheduler.heartbeat import Heartbeats
 from shared.storage.messages import RunOffer, Wakeup
+from shared.upstreams.health import Sight
 
 
 class DeliveryList(TypedDict):
@@ -233,6 +234,10 @@ class Engine:
         Raises NotFound and Unavailable as `upstream_webhooks.receive` does.
         """
         await upstream_webhooks.receive(self._ports, headers, body)
+
+    def upstream(self) -> Sight:
+        """Return how this process has last seen the default upstream."""
+        return self._ports.upstreams.default.sight()
 
     async def drain_dead_letters(self) -> None:
         """Handle the messages that no trigger could handle."""

@@ -29,6 +29,8 @@ var signals = {
   faults: ['alarm.given_up', 'alarm.failed', 'alarm.unreadable', 'watch.failed', 'leases.failed', 'run.given_up', 'start.abandoned', 'stop.given_up', 'request.failed', 'answer.failed', 'settings.wrong', 'telemetry.failed', 'delivery.unrecorded', 'upstream.credentials_refused']
   deferred: ['start.deferred', 'poll.deferred', 'run.deferred']
   throttled: 'status 429'
+  down: ['upstream_down', 'credentials']
+  failing: 'callbacks.failing'
   ended: ['failed', 'blocked']
   // what libraries tell and what nobody catches, where it is an error
   library: 'library'
@@ -45,6 +47,7 @@ var missed = '"${join(signals.missed, '", "')}"'
 var poison = '"${join(signals.poison, '", "')}"'
 var faults = '"${join(signals.faults, '", "')}"'
 var deferred = '"${join(signals.deferred, '", "')}"'
+var down = '"${join(signals.down, '", "')}"'
 var ended = '"${join(signals.ended, '", "')}"'
 
 // A line of the app as an object.
@@ -58,6 +61,8 @@ var poisonQuery = '${lines} | where event in (${poison}) | union (AppTraces | wh
 var faultsQuery = '${lines} | where event in (${faults})'
 var libraryQuery = '${lines} | where event == "${signals.library}" | where level == "${signals.error}"'
 var throttledQuery = '${lines} | where event in (${deferred}) | where tostring(line.reason) == "${signals.throttled}"'
+var downQuery = '${lines} | where event in (${deferred}) | where tostring(line.waits_for) in (${down})'
+var failingQuery = '${lines} | where event == "${signals.failing}"'
 var refusedQuery = 'AppRequests | where AppRoleName == "${signals.role}" | where toint(ResultCode) >= 500'
 
 var rules = [
@@ -80,6 +85,16 @@ var rules = [
     operator: 'LessThan'
     threshold: 1
     column: 'Runs'
+  }
+  {
+    id: 'upstream-down'
+    severity: 1
+    description: 'The upstream cannot be reached, answers with errors, or refuses the credentials: responses wait.'
+    query: downQuery
+    window: 'PT5M'
+    operator: 'GreaterThan'
+    threshold: 2
+    column: ''
   }
   {
     id: 'faults'
@@ -116,6 +131,16 @@ var rules = [
     severity: 2
     description: 'Deliveries were given up: their receivers do not have their events.'
     query: failedQuery
+    window: 'PT15M'
+    operator: 'GreaterThan'
+    threshold: 0
+    column: ''
+  }
+  {
+    id: 'callbacks-failing'
+    severity: 2
+    description: 'Four callbacks in a row to one host have failed.'
+    query: failingQuery
     window: 'PT15M'
     operator: 'GreaterThan'
     threshold: 0

@@ -340,6 +340,7 @@ resource gate 'Microsoft.Web/sites/config@2024-11-01' = if (!empty(entraClientId
       excludedPaths: [
         '/health/live'
         '/health/ready'
+        '/health/upstream'
         '/webhooks/upstream'
       ]
     }

@@ -20,7 +20,7 @@ from shared.contract.output_items import items_in
 from shared.contract.redaction import without_credentials
 from shared.contract.upstream_errors import ReportedError
 from shared.core import blobs, ids
-from shared.core.records import Record
+from shared.core.records import Record, WaitInfo
 from shared.core.states import Status, event_type
 
 MAX_MESSAGE = 49_152  # bytes, because a queue message holds 64 KiB of base64
@@ -121,14 +121,21 @@ def present(
     """
     said = {name: value for name, value in answer.items() if value is not None or _is_told(name, status, base)}
     known = {name: value for name, value in base.items() if value is not None or name not in _NEVER_NULL}
+    known.pop("waiting", None)  # of an upstream that is such a service itself, when it was asked last
     shown = {**_DEFAULTS, **known, **with_our_names(said, our_names(record, answer))}
     shown |= _identity(record, status) | _outcome(status, shown, record.ended_ms or now_ms)
     return dict(without_credentials(shown | _nested(shown)))
 
 
 def present_known(record: Record, known: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
-    """Return the response object as last known (`known`), with the status that the record has now."""
-    return present(record, record.status, {}, known, now_ms)
+    """Return the response object as last known (`known`), with the status that the record has now.
+
+    An unfinished one says what it waits for, if that is something other than its work. Times are unix seconds.
+    """
+    shown = present(record, record.status, {}, known, now_ms)
+    if record.status.is_terminal or not record.wait.reason:
+        return shown
+    return shown | {"waiting": waiting(record.wait)}
 
 
 def failure(code: str, message: str, kind: str | None = None, param: str | None = None) -> Failure:
@@ -180,6 +187,18 @@ def encode_for_queue(event: WebhookEvent) -> bytes:
     if len(text) <= MAX_MESSAGE:
         return text
     return encode({**event, "data": {"id": event["data"]["id"], "object": "response"}, "truncated": True})
+
+
+def waiting(wait: WaitInfo) -> dict[str, Any]:
+    """Return what a response waits for, as callers read it."""
+    return {
+        "reason": wait.reason,
+        "detail": wait.detail,
+        "tries": wait.tries,
+        "since": wait.since_ms // 1000,
+        "next_at": -(-wait.next_ms // 1000) or None,
+        "place": None,
+    }
 
 
 def _is_told(name: str, status: Status, base: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 # No blank line follows it. openai-python remembers the last `id:` and turns the next blank line into an event without
 # data, which it then fails to parse. A comment that ends in one newline works with every SDK that was tried.
-HEARTBEAT = b": heartbeat\n"
+HEARTBEAT = b": heartbeat\n"  # a comment
 _BOM = b"\xef\xbb\xbf"
 # U+0085, U+2028 and U+2029 in UTF-8, and as JSON writes them. Readers that cut lines as str.splitlines does, such as
 # httpx's `iter_lines`, end a line at each.
@@ -45,6 +45,11 @@ def frame(kind: str | None, data: bytes, event_id: str | None = None) -> bytes:
     if any(b"\n" in field or b"\r" in field for field in fields):
         raise ValueError("a field of an event must be one line")
     return b"\n".join([*fields, b"", b""])
+
+
+def comment(text: bytes) -> bytes:
+    """Return the bytes of a comment, which readers ignore. `text` is one line."""
+    return b": %b\n" % text
 
 
 def _escaped(data: bytes) -> bytes:

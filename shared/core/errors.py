@@ -37,6 +37,8 @@ SettingsError                the configuration is wrong: names the setting, neve
 
 from typing import Any
 
+from shared.core.states import WaitReason
+
 
 class ServiceError(Exception):
     """An error that is sent to the caller. The class gives the HTTP status and the type of the error.
@@ -49,18 +51,11 @@ class ServiceError(Exception):
     is_final = False  # whether it is known that no repeat of the request has another answer
 
     def __init__(
-        self,
-        message: str,
-        *,
-        param: str | None = None,
-        code: str | None = None,
-        retry_after_s: int | None = None,
+        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int | None = None
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.param = param
-        self.code = code
-        self.retry_after_s = retry_after_s
+        self.message, self.param = message, param
+        self.code, self.retry_after_s = code, retry_after_s
 
     def envelope(self) -> dict[str, Any]:
         """Return the body of the answer: OpenAI's error envelope. Its four fields are always present."""
@@ -131,9 +126,13 @@ class RefusedByUpstream(ServiceError):
 
 
 class UpstreamError(Exception):
-    """A call to the upstream failed. `retry_after_s` is the wait that the upstream asked for, or None."""
+    """A call to the upstream failed. `retry_after_s` is the wait that the upstream asked for, or None.
+
+    `waits_for` is what the response waits for until the next try, or None if that is its work.
+    """
 
     retry_after_s: float | None = None
+    waits_for: WaitReason | None = None
 
 
 class UpstreamRefused(UpstreamError):
@@ -164,9 +163,11 @@ class UpstreamUnavailable(UpstreamError):
     It is unreachable or overloaded, or rejects our credentials.
     """
 
-    def __init__(self, reason: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, retry_after_s: float | None = None, waits_for: WaitReason = WaitReason.UPSTREAM_DOWN
+    ) -> None:
         super().__init__(reason)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.waits_for = retry_after_s, waits_for
 
 
 class UpstreamUncertain(UpstreamUnavailable):
@@ -179,8 +180,7 @@ class UpstreamUncertain(UpstreamUnavailable):
         self, reason: str, *, retry_after_s: float | None = None, code: str | None = None, message: str | None = None
     ) -> None:
         super().__init__(reason, retry_after_s=retry_after_s)
-        self.code = code
-        self.message = message
+        self.code, self.message = code, message
 
 
 class UpstreamMissing(UpstreamError):
@@ -189,6 +189,8 @@ class UpstreamMissing(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     """A stream of the upstream ended before its terminal event, or contains something that is not an event."""
+
+    waits_for = WaitReason.UPSTREAM_DOWN
 
 
 class UpstreamPaused(UpstreamError):
@@ -215,6 +217,7 @@ class UpstreamUnusable(UpstreamError):
 
     code: str
     message: str
+    waits_for = WaitReason.UPSTREAM_DOWN
 
     def __init__(self) -> None:
         super().__init__(self.message)
@@ -247,11 +250,13 @@ class UpstreamUnnamed(UpstreamInvalid):
 
 
 class StoreError(Exception):
-    """Storage did not carry out an operation."""
+    """Storage did not carry out an operation. `advice` tells the caller what that means for the request."""
+
+    advice = "Storage is not available; try again."
 
 
 class StreamBroken(Exception):
-    """An answer ends before its response. Its connection must break, because a clean end looks like the whole."""
+    """An answer ends before its response. Its connection must break, as a clean end looks like the whole."""
 
 
 class Conflict(StoreError):
@@ -279,10 +284,7 @@ class Unreadable(Exception):
 
 
 class UnreadableRow(Unreadable):
-    """A row of the table whose columns do not have the expected types.
-
-    The message names the column and never shows its value.
-    """
+    """A row of the table whose columns do not have the expected types. The message names the column, not its value."""
 
 
 class UnreadableMessage(Unreadable):

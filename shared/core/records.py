@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from shared.core.states import DeliveryState, RunState, Status
+from shared.core.states import DeliveryState, RunState, Status, WaitReason
 
 INLINE_BODY = 60_000  # bytes. A larger packed object has separate rows, because a property holds at most 64 KiB.
 
@@ -154,6 +154,24 @@ class LogInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitInfo:
+    """What an unfinished response waits for, if that is something other than its work."""
+
+    reason: str = field(default="", metadata=column("waits_for"))  # a WaitReason, or one of a newer version, or empty
+    detail: str = field(default="", metadata=column("waits_detail"))  # what was seen, such as "status 503"
+    tries: int = field(default=0, metadata=column("waits_tries"))  # that have failed for this reason, in a row
+    since_ms: int = field(default=0, metadata=column("waits_since"))
+    next_ms: int = field(default=0, metadata=column("waits_until"))  # when the next try is due
+
+    def after(self, reason: WaitReason | None, detail: str, now_ms: int, next_ms: int = 0) -> "WaitInfo":
+        """Return what the response waits for after another failed try. Without a reason, it waits for its work."""
+        if reason is None:
+            return WaitInfo()
+        stays = reason == self.reason
+        return WaitInfo(reason, detail, self.tries * stays + 1, self.since_ms if stays else now_ms, next_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The state of a response without its large parts. Times are unix milliseconds. 0 means not yet."""
 
@@ -176,6 +194,7 @@ class Record:
     upstream: UpstreamInfo = field(default_factory=UpstreamInfo)
     run: RunInfo = field(default_factory=RunInfo)
     log: LogInfo = field(default_factory=LogInfo)
+    wait: WaitInfo = field(default_factory=WaitInfo)
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # members that only a newer version knows
     # The packed response object as last known. Before one is known, the fields that it repeats from the request.
     body: bytes = field(default=b"", repr=False)

@@ -16,7 +16,7 @@ from shared.core.backoff import POLL_MIN_MS, Random, poll_delay
 from shared.core.changesets import ChangeSet, Row
 from shared.core.delivery_transitions import AT_ONCE, FirstAttempt, begin, first_alarm
 from shared.core.event_log import Event
-from shared.core.records import INLINE_BODY, ExecutionMode, Record, Target
+from shared.core.records import INLINE_BODY, ExecutionMode, Record, Target, WaitInfo
 from shared.core.states import Status, advance, event_type, finish, terminal_count
 
 DAY_MS = 86_400_000
@@ -107,6 +107,7 @@ def record_start(
         record,
         status=advance(record.status, status),
         upstream=replace(record.upstream, token=token, id=upstream_id),
+        wait=WaitInfo(),
     )
     changed, rows = _with_body(changed, body)
     return ChangeSet(changed, alarms_in=(poll,), rows=rows, writes_body=True, wake_for=() if is_watched else (poll,))
@@ -146,6 +147,17 @@ def watch_lease(record: Record, token: str, now_ms: int, lease_ms: int) -> Alarm
 def record_progress(record: Record, status: Status) -> ChangeSet:
     """Record a new unfinished status."""
     return ChangeSet(replace(record, status=advance(record.status, status)))
+
+
+def put_off(record: Record, wait: WaitInfo, alarm: Alarm) -> ChangeSet:
+    """Set the alarm of the next try, and record what the response waits for. One that has ended waits for nothing."""
+    changed = record if record.status.is_terminal else replace(record, wait=wait)
+    return ChangeSet(changed, alarms_in=(alarm,), wake_for=(alarm,))
+
+
+def wait_for(record: Record, wait: WaitInfo) -> ChangeSet | None:
+    """Record what the response waits for. Returns None if that is recorded already."""
+    return None if record.wait == wait else ChangeSet(replace(record, wait=wait))
 
 
 def acknowledge(record: Record) -> ChangeSet | None:
@@ -191,6 +203,7 @@ def end(record: Record, ending: Ending, now_ms: int, retention_ms: int, firsts: 
         ),
         deliveries=tuple(deliveries.values()),
         purge_key=purge.key,
+        wait=WaitInfo(),
         session_rows=len(session_rows),
     )
     changed, body_rows = _with_body(changed, ending.body)

@@ -14,7 +14,7 @@ from enum import Enum
 from shared.core import blobs, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet, Row
-from shared.core.records import ExecutionMode, LogInfo, Record, UpstreamInfo
+from shared.core.records import ExecutionMode, LogInfo, Record, UpstreamInfo, WaitInfo
 from shared.core.response_transitions import stop_orphan
 from shared.core.states import RunState, Status, advance, follow, later
 
@@ -130,7 +130,8 @@ def record_resumption(record: Record, epoch: int) -> tuple[ChangeSet | None, Own
     if record.status.is_terminal or record.run.epoch != epoch:
         return None, Ownership.LOST
     status = advance(record.status, later(record.status, Status.IN_PROGRESS))
-    return (None if status is record.status else ChangeSet(replace(record, status=status))), Ownership.OURS
+    changed = replace(record, status=status, wait=WaitInfo())
+    return (None if changed == record else ChangeSet(changed)), Ownership.OURS
 
 
 def record_upstream_start(
@@ -154,6 +155,7 @@ def record_upstream_start(
         record,
         status=advance(record.status, later(record.status, status)),
         upstream=replace(_counting(record, -1), token=token, id=token, starts=starts, presumed=False),
+        wait=WaitInfo(),
         log=_reserved(record.log) if live else record.log,
     )
     return (None if known else ChangeSet(changed)), Ownership.OURS
@@ -193,7 +195,8 @@ def append_events(
         high_water_mark=max(mark, reserved),
     )
     status = advance(record.status, later(record.status, status))
-    return ChangeSet(replace(record, log=log, status=status, run=replace(record.run, expirations=0)), rows=rows)
+    run = replace(record.run, expirations=0)
+    return ChangeSet(replace(record, log=log, status=status, run=run, wait=WaitInfo()), rows=rows)
 
 
 def save_checkpoint(record: Record, saved: int, packed: bytes, token: str | None) -> ChangeSet | None:

@@ -46,6 +46,15 @@ class DeliveryState(StrEnum):
     BLOCKED = "blocked"  # the target must not be called
 
 
+class WaitReason(StrEnum):
+    """Why an unfinished response waits for something other than its work."""
+
+    UPSTREAM_DOWN = "upstream_down"  # the upstream cannot be reached, or answers with errors
+    CREDENTIALS = "credentials"  # the upstream rejects the service's credentials, or there are none
+    RATE_LIMIT = "rate_limit"  # the upstream asks for fewer requests
+    STORAGE = "storage"  # what has happened cannot be stored now
+
+
 _TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.INCOMPLETE, Status.CANCELLED})
 _PENDING = frozenset({DeliveryState.PENDING})
 

@@ -8,7 +8,7 @@ from shared.contract import redaction
 from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse
 from shared.core import ids, keys
-from shared.core.errors import BadRequest, NotFound
+from shared.core.errors import BadRequest, NotFound, StoreError
 from shared.core.records import Record, RequestInfo, Target
 from shared.lifecycle import submission
 from shared.runtime.ports import Ports
@@ -17,6 +17,10 @@ from shared.senders.url_policy import CallbackUrlRefused, check_url
 from shared.telemetry import tracing
 from shared.upstreams.protocol import Upstream
 
+_NOT_ACCEPTED = (
+    "Storage is not available, and this request was not accepted. Send it again. With an 'Idempotency-Key' header it "
+    "starts one response, however often it is sent."
+)
 _CONVERSATION = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -39,6 +43,9 @@ async def admit(
     except BadRequest:
         if is_repeatable and (first := await submission.join(ports, response_id)):
             return first, None
+        raise
+    except StoreError as error:
+        error.advice = _NOT_ACCEPTED
         raise
     record = new_record(ports, response_id, caller, new, previous.id if previous else None)
     previous_upstream_id = previous.upstream.id if previous else None

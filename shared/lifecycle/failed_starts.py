@@ -10,7 +10,7 @@ from shared.core.records import Record
 from shared.lifecycle import completion, endings
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import rearm
+from shared.runtime.unit_of_work import put_off, rearm
 from shared.telemetry import lifecycle, metrics
 from shared.telemetry.logs import logger
 from shared.upstreams import tries
@@ -33,10 +33,10 @@ async def settle(ports: Ports, record: Record, held: Alarm, error: UpstreamError
     following = tries.next_try(error, held.counted, held.tries, ports.random, honours_keys=honours_keys)
     if following is None:
         return await fail_start(ports, record, held, give_up(ports, record, error))
-    _log.warning("start.deferred", extra={"response": record.id, "reason": str(error), "counted": following.counted})
-    due_ms = ports.clock.now_ms() + following.wait_ms
-    await rearm(ports, held, due_ms, tries=following.free, counted=following.counted)
-    return record
+    seen = {**tries.seen(error), "counted": following.counted}
+    _log.warning("start.deferred", extra={"response": record.id, **seen})
+    due_ms, counts = ports.clock.now_ms() + following.wait_ms, {"tries": following.free, "counted": following.counted}
+    return await put_off(ports, record, held, due_ms, error, **counts) or record
 
 
 def are_used_up(ports: Ports, counted: int) -> bool:

@@ -5,6 +5,8 @@ checked. Its alarm is leased for as long as the poll may take. When the poll end
 count of attempts becomes 0. Without that, a long healthy wait would look like a poll that crashes its process.
 """
 
+from dataclasses import replace
+
 from shared import json_text, off_loop
 from shared.contract import redaction, responses
 from shared.core import response_transitions
@@ -22,12 +24,13 @@ from shared.core.errors import (
     UpstreamUnusable,
 )
 from shared.core.ids import shard_of
-from shared.core.records import ExecutionMode, Record
+from shared.core.records import ExecutionMode, Record, WaitInfo
 from shared.core.states import later
 from shared.lifecycle import completion, endings
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import rearm, update
+from shared.runtime.unit_of_work import put_off, rearm, update
 from shared.telemetry.logs import logger
+from shared.upstreams import tries
 from shared.upstreams.protocol import Progress
 
 _log = logger(__name__)
@@ -92,11 +95,15 @@ async def _on_progress(ports: Ports, record: Record | None, alarm: Alarm, progre
         await completion.end(ports, record, alarm.id, endings.by_progress(progress, now_ms), alarm)
         return
     if record:
-        await record_progress(ports, record, progress)
+        record = await record_progress(ports, record, progress)
     asked_ms = int((progress.retry_after_s or 0) * 1000)
     if now_ms + asked_ms > alarm.due_ms or alarm.tries or alarm.missing_ms or alarm.attempt >= CHECKED_ATTEMPT:
-        wait_ms = min(max(next_wait(ports, alarm, now_ms), asked_ms), _MAX_WAIT_MS)
-        await rearm(ports, alarm, now_ms + wait_ms, tries=0, unusable=0, missing_ms=0)
+        due_ms = now_ms + min(max(next_wait(ports, alarm, now_ms), asked_ms), _MAX_WAIT_MS)
+        healthy = {"tries": 0, "unusable": 0, "missing_ms": 0}
+        if alarm.tries:
+            await put_off(ports, record, alarm, due_ms, None, **healthy)
+        else:
+            await rearm(ports, alarm, due_ms, **healthy)
 
 
 async def _on_missing(ports: Ports, record: Record | None, alarm: Alarm, error: UpstreamError, now_ms: int) -> None:
@@ -126,9 +133,11 @@ async def _on_error(ports: Ports, record: Record | None, alarm: Alarm, error: Up
     if is_unusable and alarm.unusable >= TOLERATED_ANSWERS:
         await completion.end(ports, record, alarm.id, endings.by_error(error, now_ms), alarm)
         return
-    _log.warning("poll.deferred", extra={"response": alarm.id, "reason": str(error), "tries": alarm.tries + 1})
-    wait_ms = retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
-    await rearm(ports, alarm, now_ms + wait_ms, tries=alarm.tries + 1, unusable=alarm.unusable + is_unusable)
+    seen = {**tries.seen(error), "tries": alarm.tries + 1}
+    _log.warning("poll.deferred", extra={"response": alarm.id, **seen})
+    due_ms = now_ms + retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
+    counts = {"tries": alarm.tries + 1, "unusable": alarm.unusable + is_unusable}
+    await put_off(ports, record, alarm, due_ms, error, **counts)
 
 
 async def record_progress(ports: Ports, record: Record, progress: Progress) -> Record:
@@ -208,7 +217,14 @@ async def _look_upstream(
         return await completion.end(ports, record, record.id, outcome) or record, None
     except (UpstreamError, StoreError) as error:
         _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})
-        return record, progress
+        return _waiting(record, error, ports.clock.now_ms()), progress
+
+
+def _waiting(record: Record, error: Exception, now_ms: int) -> Record:
+    """Return the record of a response that could not be asked for now, with what it waits for. It is not stored."""
+    if not isinstance(error, UpstreamError) or error.waits_for == record.wait.reason:
+        return record
+    return replace(record, wait=WaitInfo().after(error.waits_for, str(error), now_ms))
 
 
 async def end_announced(ports: Ports, record: Record, token: str) -> Record | None:

@@ -21,6 +21,7 @@ from shared.runtime.ports import Ports
 from shared.runtime.watches import Watch
 from shared.telemetry import metrics, tracing
 from shared.telemetry.logs import logger
+from shared.upstreams import tries
 
 _log = logger(__name__)
 
@@ -180,12 +181,12 @@ class _Watcher:
         return None
 
     def _on_error(self, error: UpstreamError) -> None:
-        tries, asked_ms = self._plan.tries + 1, int((error.retry_after_s or 0) * 1000)
-        reason = {"response": self._watch.record.id, "reason": str(error), "tries": tries}
-        _log.warning("poll.deferred", extra=reason)
-        wait_ms = retry_delay(tries - 1, self._ports.random, retry_after_s=error.retry_after_s)
-        gives_up = tries >= MAX_ERRORS or self._is_too_long(asked_ms)
-        self._plan = self._after(wait_ms, tries=tries, missing_ms=self._plan.missing_ms, gives_up=gives_up)
+        errors, asked_ms = self._plan.tries + 1, int((error.retry_after_s or 0) * 1000)
+        seen = {**tries.seen(error), "tries": errors}
+        _log.warning("poll.deferred", extra={"response": self._watch.record.id, **seen})
+        wait_ms = retry_delay(errors - 1, self._ports.random, retry_after_s=error.retry_after_s)
+        gives_up = errors >= MAX_ERRORS or self._is_too_long(asked_ms)
+        self._plan = self._after(wait_ms, tries=errors, missing_ms=self._plan.missing_ms, gives_up=gives_up)
 
     def _is_too_long(self, asked_ms: int) -> bool:
         """Return whether the upstream asks for a wait beyond the end of the watch."""

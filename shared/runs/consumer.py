@@ -221,14 +221,9 @@ class Consumer(ABC):
     async def _switch_to_polling(self, token: str) -> None:
         """Poll the work from now on instead of reading its stream."""
         end_announced = await self._lease.insist(lambda: upstream_ids.register(self._ports, self._record, token))
-        info = replace(self._record.upstream, end_announced=end_announced)
-        poll = response_transitions.poll_alarm(
-            replace(self._record, upstream=info),
-            token,
-            self._now_ms(),
-            self._ports.random,
-            self._ports.config.limits.poll_min_ms,
-        )
+        known = replace(self._record, upstream=replace(self._record.upstream, end_announced=end_announced))
+        least_ms, random = self._ports.config.limits.poll_min_ms, self._ports.random
+        poll = response_transitions.poll_alarm(known, token, self._now_ms(), random, least_ms)
         await self._lease.write(lambda current: run_transitions.switch_to_polling(current, poll), gives_up=True)
 
     # Tries, before the upstream has accepted the work
@@ -256,9 +251,9 @@ class Consumer(ABC):
         self._is_counted = following.counted < counted  # the next try has the place of one that began nothing
         self._is_trying = False
         self._failing_since_s = self._failing_since_s or self._ports.clock.elapsed_s()
-        extra = {"response": self._record.id, "reason": str(error), "counted": following.counted}
-        _log.warning("run.deferred", extra=extra)
-        return await self._wait(following.wait_ms)
+        seen = {**tries.seen(error), "counted": following.counted}
+        _log.warning("run.deferred", extra={"response": self._record.id, **seen})
+        return await self._wait(error, following.wait_ms)
 
     # Errors
 
@@ -267,25 +262,26 @@ class Consumer(ABC):
         if isinstance(error, UpstreamSilent) and self._record.upstream.token:
             return True  # the model may be thinking, so only the connection is renewed
         self._count(error, progressed=progressed)
-        _log.warning("run.deferred", extra={"response": self._record.id, "reason": str(error), "tries": self._errors})
+        _log.warning("run.deferred", extra={"response": self._record.id, **tries.seen(error), "tries": self._errors})
         if self._lease.in_place or not self._may_reconnect():
             await self._log.drain()
             await (self._lease.hand_over() if self._lease.in_place else self._on_stream_lost(error))
             return False
-        return await self._wait(retry_delay(self._errors - 1, self._ports.random, retry_after_s=error.retry_after_s))
+        wait_ms = retry_delay(self._errors - 1, self._ports.random, retry_after_s=error.retry_after_s)
+        return await self._wait(error, wait_ms)
 
-    async def _wait(self, wait_ms: int) -> bool:
+    async def _wait(self, error: UpstreamError, wait_ms: int) -> bool:
         """Wait and return True. If that exceeds the holder's patience, release the run for a while and return False."""
-        clock, patience_s = self._ports.clock, self._ports.config.pace.patience_s
-        if self._lease.in_place:
-            await self._log.drain()
-            await self._lease.hand_over(self._now_ms() + wait_ms, takes_back=self.has_unused_try)
-            return False
-        if clock.elapsed_s() - (self._failing_since_s or 0) + wait_ms / 1000 <= patience_s:
+        clock, patience_s, in_place = self._ports.clock, self._ports.config.pace.patience_s, self._lease.in_place
+        failing_s = clock.elapsed_s() - (self._failing_since_s or 0)
+        is_patient = not in_place and failing_s + wait_ms / 1000 <= patience_s
+        wait_ms = wait_ms if is_patient or in_place else max(wait_ms, int(patience_s * 1000))
+        due_ms = self._now_ms() + wait_ms
+        await self._lease.wait_for(error, due_ms)
+        if is_patient:
             await clock.sleep(wait_ms / 1000)
             return True
         await self._log.drain()
-        due_ms = self._now_ms() + max(wait_ms, int(patience_s * 1000))
         await self._lease.hand_over(due_ms, takes_back=self.has_unused_try)
         return False
 

@@ -8,9 +8,11 @@ from shared.contract.output_items import OutputItems
 from shared.core import run_transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
-from shared.core.errors import StoreError
-from shared.core.records import Record
+from shared.core.errors import StoreError, UpstreamError
+from shared.core.records import Record, WaitInfo
+from shared.core.response_transitions import wait_for
 from shared.core.run_transitions import Ownership
+from shared.core.states import WaitReason
 from shared.lifecycle import completion, endings
 from shared.lifecycle.completion import Holder
 from shared.lifecycle.endings import Outcome
@@ -129,6 +131,17 @@ class Lease:
         finally:
             self.concluded.set()
 
+    async def wait_for(self, error: UpstreamError, next_ms: int) -> None:
+        """Record what the response waits for until the next try, at `next_ms` in unix milliseconds. Raises Lost."""
+        reason, now_ms = error.waits_for, self._ports.clock.now_ms()
+        await self.write(lambda now: wait_for(now, now.wait.after(reason, str(error), now_ms, next_ms)))
+        self._tell(self.record.wait)
+
+    def _tell(self, wait: WaitInfo) -> None:
+        """Tell the readers here what the response waits for."""
+        if broadcast := self._ports.local.broadcast_of(self.record.id):
+            broadcast.wait = wait
+
     async def _apply(
         self, transition: TransitionWithResult[R], held: Alarm | None = None
     ) -> tuple[Record | None, R | None]:
@@ -137,12 +150,20 @@ class Lease:
 
     async def insist(self, act: Callable[[], Awaitable[T]]) -> T:
         """Return the result of `act`. While it raises StoreError, repeat it every second."""
+        wait, clock = WaitInfo(), self._ports.clock
         while True:
             try:
-                return await act()
+                done = await act()
             except StoreError as error:
-                _log.warning("run.unwritten", extra={"response": self.record.id, "error": type(error).__name__})
-                await self._ports.clock.sleep(_PAUSE_S)
+                kind = type(error).__name__
+                _log.warning("run.unwritten", extra={"response": self.record.id, "error": kind})
+                wait = wait.after(WaitReason.STORAGE, kind, clock.now_ms(), clock.now_ms() + int(_PAUSE_S * 1000))
+                self._tell(wait)
+                await clock.sleep(_PAUSE_S)
+            else:
+                if wait.reason:
+                    self._tell(WaitInfo())
+                return done
 
     async def is_held(self) -> bool:
         """Return whether this process holds the run. The record is read only if the time of the lease is past.

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from typing import Any, Self
 
-from shared.contract import sse
+from shared.contract import responses, sse
 from shared.core.errors import RefusedByUpstream, StoreError, StreamBroken, UpstreamRefused
 from shared.core.records import Record
 from shared.lifecycle import submission, withdrawal
@@ -129,7 +129,7 @@ async def _frames(
         while (left_s := until_s - clock.elapsed_s()) > 0:
             coming = coming or asyncio.ensure_future(_next(chunks))
             if not (await asyncio.wait({coming}, timeout=min(pace.heartbeat_s, left_s)))[0]:
-                yield sse.HEARTBEAT
+                yield _heartbeat(ports, record.id)
                 continue
             chunk, coming = coming.result(), None
             if chunk is None:
@@ -141,6 +141,14 @@ async def _frames(
             coming.cancel()
             await asyncio.wait({coming})
         await chunks.aclose()
+
+
+def _heartbeat(ports: Ports, response_id: str) -> bytes:
+    """Return a comment. It says what the response waits for, if that is something other than its work."""
+    broadcast = ports.local.broadcast_of(response_id)
+    if broadcast is None or not broadcast.wait.reason:
+        return sse.HEARTBEAT
+    return sse.comment(b"waiting " + responses.encode(responses.waiting(broadcast.wait)))
 
 
 async def _chunks(ports: Ports, record: Record, after: int, feed: LiveFeed | None) -> AsyncGenerator[bytes, None]:

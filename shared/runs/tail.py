@@ -44,7 +44,7 @@ async def read_page(ports: Ports, response_id: str, from_key: str) -> Page | Non
 
 async def _follow(ports: Ports, record: Record, broadcast: Broadcast, key: str) -> None:
     """Publish what is appended to the log, until it ends or no reader is left."""
-    silence, is_gone = _Silence(ports, record.id), False
+    silence, is_gone = _Silence(ports, broadcast), False
     try:
         while broadcast.has_readers and not is_gone:
             page = await read_page(ports, record.id, key) or Page([], is_full=False)
@@ -83,9 +83,9 @@ def _note(response_id: str, error: StoreError) -> None:
 class _Silence:
     """How long a tail has seen no event, and what it does then."""
 
-    def __init__(self, ports: Ports, response_id: str) -> None:
+    def __init__(self, ports: Ports, broadcast: Broadcast) -> None:
         self._ports = ports
-        self._id = response_id
+        self._broadcast = broadcast
         self.reset()
 
     def reset(self) -> None:
@@ -102,7 +102,7 @@ class _Silence:
         now_s = clock.elapsed_s()
         if now_s - self._asked_s >= pace.wake_s:
             self._asked_s = now_s
-            await self._ports.wakeups.sweep(shard_of(self._id), clock.now_ms() + _SOON_MS)
+            await self._ports.wakeups.sweep(shard_of(self._broadcast.response_id), clock.now_ms() + _SOON_MS)
             if await self._is_gone():
                 return False
         await clock.sleep(self._ports.local.tail_wait_s(pace, now_s - self._since_s))
@@ -110,7 +110,9 @@ class _Silence:
 
     async def _is_gone(self) -> bool:
         try:
-            record = await self._ports.store.read(self._id, with_body=False)
+            record = await self._ports.store.read(self._broadcast.response_id, with_body=False)
         except StoreError:
             return False
+        if record:
+            self._broadcast.wait = record.wait
         return record is None or record.deleted

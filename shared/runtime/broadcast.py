@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from shared.contract import stream_events
 from shared.core.event_log import Event
+from shared.core.records import WaitInfo
 from shared.runtime.live_feed import LiveFeed
 
+_WAITS_FOR_NOTHING = WaitInfo()
 RECENT_BYTES = 65_536  # of events that are kept for readers that join, beside those that are not stored
 
 
@@ -20,6 +22,7 @@ class Broadcast:
         """Take the number of the next event. All earlier ones are stored."""
         self.response_id = response_id
         self.is_open = True
+        self.wait = _WAITS_FOR_NOTHING  # what the response waits for, as last known here
         self._from = next_seq  # a reader that has all events below this number gets all others here
         self._recent: deque[tuple[int, Event]] = deque()
         self._size = 0
@@ -55,6 +58,7 @@ class Broadcast:
         """Give the event with this number to all readers."""
         if not self.is_open:
             return
+        self.wait = _WAITS_FOR_NOTHING
         self._recent.append((number, event))
         self._size += len(event.body)
         self._feeds = [feed for feed in self._feeds if feed.is_open]

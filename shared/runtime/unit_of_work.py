@@ -1,11 +1,12 @@
 """The unit of work: read a record, decide, write. If another write came first, start over (optimistic locking)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from shared.core import response_transitions
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
-from shared.core.errors import Conflict
+from shared.core.errors import Conflict, UpstreamError
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.runtime.ports import Ports
@@ -89,9 +90,39 @@ async def rearm(ports: Ports, alarm: Alarm, due_ms: int, **changes: Any) -> None
 
     `changes` are other attributes of the alarm. Its count of attempts becomes 0, unless `changes` has it.
     """
-    now_ms = ports.clock.now_ms()
-    if now_ms < alarm.deadline_ms:  # not later than the deadline, but past the deadline the back-off goes on
-        due_ms = min(due_ms, max(alarm.deadline_ms, now_ms + 1_000))
-    following = alarm.at(due_ms, **{"attempt": 0, **changes})
+    following = _at(ports, alarm, due_ms, changes)
     if await ports.store.move(shard_of(alarm.id), [(alarm, following)]):
         await ports.wakeups.sweep(shard_of(alarm.id), following.due_ms)
+
+
+async def put_off(
+    ports: Ports, record: Record | None, alarm: Alarm, due_ms: int, error: UpstreamError | None, **changes: Any
+) -> Record | None:
+    """Do as `rearm`, and record what the response waits for after `error`, or that it waits for its work again.
+
+    `record` is the record as last read, or None. Returns it as it is then, or None if it does not exist. If the alarm
+    is gone, another process acts on it, and nothing is written.
+    """
+    following = _at(ports, alarm, due_ms, changes)
+    reason, detail = (error.waits_for, str(error)) if error else (None, "")
+    for _ in range(_TRIES):
+        record = record or await ports.store.read(alarm.id)
+        if record is None:
+            await ports.store.remove(alarm)
+            return None
+        wait = record.wait.after(reason, detail, ports.clock.now_ms(), following.due_ms)
+        try:
+            return await commit(ports, record, response_transitions.put_off(record, wait, following).removing(alarm))
+        except Conflict as conflict:
+            if conflict.gone:
+                return record
+            record = None
+    raise Conflict
+
+
+def _at(ports: Ports, alarm: Alarm, due_ms: int, changes: Mapping[str, Any]) -> Alarm:
+    """Return an alarm at its next time: at its deadline at the latest. Past that, the back-off goes on."""
+    now_ms = ports.clock.now_ms()
+    if now_ms < alarm.deadline_ms:
+        due_ms = min(due_ms, max(alarm.deadline_ms, now_ms + 1_000))
+    return alarm.at(due_ms, **{"attempt": 0, **changes})

@@ -9,6 +9,7 @@ from shared.senders.bulkhead import Bulkhead
 from shared.senders.circuit_breaker import BreakerKey, CircuitBreakers
 from shared.telemetry.logs import logger
 
+TOLD_AFTER = 4  # failures in a row, of which an operator is told
 MAX_FIRSTS = 24  # first attempts at once
 MAX_RETRIES = 12  # in a separate bulkhead, so that first attempts never wait behind retries
 
@@ -83,9 +84,13 @@ class AdmissionControl:
         failed = answer.host_failed if answer else None
         if failed is None:
             self.breakers.release(key)
-        elif until_ms := self.breakers.record(key, self._now_ms(), failed=failed):
-            seconds = (until_ms - self._now_ms()) // 1000
-            _log.warning("breaker.opened", extra={"caller": key.caller, "host": key.host, "seconds": seconds})
+            return
+        who = {"caller": key.caller, "host": key.host}
+        until_ms = self.breakers.record(key, self._now_ms(), failed=failed)
+        if failed and self.breakers.in_a_row(key) == TOLD_AFTER:
+            _log.warning("callbacks.failing", extra=who)
+        if until_ms:
+            _log.warning("breaker.opened", extra={**who, "seconds": (until_ms - self._now_ms()) // 1000})
 
 
 def _shows_the_host(answer: Answer | None) -> bool:

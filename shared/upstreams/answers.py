@@ -26,7 +26,7 @@ from shared.core.errors import (
     UpstreamUndecodable,
     UpstreamUnnamed,
 )
-from shared.core.states import Status
+from shared.core.states import Status, WaitReason
 from shared.json_text import InvalidJson
 from shared.telemetry.logs import logger
 from shared.upstreams import decoding, tries
@@ -188,7 +188,7 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
     if meaning is Meaning.COUNTED:
         message = reported.message or None
         raise UpstreamUncertain(f"status {status}", retry_after_s=wait_s, code=reported.code, message=message)
-    raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s)
+    raise UpstreamUnavailable(f"status {status}", retry_after_s=wait_s, waits_for=_waits_for(status))
 
 
 def check_stream(response: httpx.Response, content: bytes, *, missing: bool) -> None:
@@ -201,6 +201,12 @@ def check_stream(response: httpx.Response, content: bytes, *, missing: bool) -> 
     if missing and not known and tries.of_status(status) is not Meaning.FREE:
         raise UpstreamBroken(f"status {status}")
     check_status(response, content, missing=missing)
+
+
+def _waits_for(status: int) -> WaitReason:
+    if status in (401, 403):
+        return WaitReason.CREDENTIALS
+    return WaitReason.RATE_LIMIT if status == 429 else WaitReason.UPSTREAM_DOWN
 
 
 def _meaning(status: int, reported: ReportedError, *, missing: bool) -> Meaning:

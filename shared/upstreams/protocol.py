@@ -18,6 +18,7 @@ from shared.core.errors import UpstreamMissing
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.telemetry.operations import Operation
+from shared.upstreams.health import UNSEEN, Sight
 
 MAX_ID = 1024  # characters. LiteLLM seals what it knows about a response into its id, which then has over 500
 AGENT_PREFIX = "agent:"  # of the models and the tokens of agents
@@ -116,6 +117,10 @@ class _Upstream(Protocol):
     def names(self) -> Sequence[str]:
         """Return the names of its models, as far as they are known without a call. By default none are."""
         return ()
+
+    def sight(self) -> Sight:
+        """Return how the upstream was last seen. By default nothing is known."""
+        return UNSEEN
 
     async def check(self) -> None:
         """Raise UpstreamUnavailable if there are no credentials to call with. By default none are needed."""

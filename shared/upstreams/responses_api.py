@@ -23,10 +23,12 @@ from shared.core.errors import (
     UpstreamUncertain,
 )
 from shared.core.records import Record
+from shared.core.states import WaitReason
 from shared.telemetry import spans
 from shared.telemetry.operations import Operation, provider_of
 from shared.telemetry.spans import MeasuredSpan
 from shared.upstreams import answers, decoding, streams
+from shared.upstreams.health import Health, Sight
 from shared.upstreams.includes import Includes, is_about, query
 from shared.upstreams.protocol import (
     Authorize,
@@ -46,11 +48,7 @@ _CONNECT_S = 5.0
 # deadline has been sent.
 _POOL_S = 5.0
 _ID = re.compile("/[^/]+")
-_HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": decoding.ACCEPTED,
-    "User-Agent": "background-responses/1",
-}
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": decoding.ACCEPTED, "User-Agent": "background-responses/1"}
 _AS_STREAM = {"Accept": "text/event-stream, application/json"}
 
 
@@ -70,6 +68,11 @@ class _ResponsesApi:
         self._authorize = authorize
         self._includes = Includes()
         self._shapes = Shapes()
+        self._health = Health()
+
+    def sight(self) -> Sight:
+        """Return how the upstream was last seen."""
+        return self._health.sight()
 
     def validate(self, request: Mapping[str, Any], previous: Record | None) -> None:
         """Accept every request, because the upstream validates it."""
@@ -119,7 +122,8 @@ class _ResponsesApi:
             async with asyncio.timeout(CALL_DEADLINE_S):
                 return await self._authorize()
         except Exception as error:  # without a credential no call can be made, whatever the reason
-            raise UpstreamUnavailable("no credential for the upstream") from error
+            waits_for = WaitReason.CREDENTIALS
+            raise UpstreamUnavailable("no credential for the upstream", waits_for=waits_for) from error
 
     # Calls
 
@@ -131,12 +135,13 @@ class _ResponsesApi:
         body: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> answers.Success:
-        try:
-            return await self._exchange(method, path, deadline_s, body, headers or {})
-        except httpx.HTTPError as error:
-            raise answers.trouble(error) from error
-        except TimeoutError as error:
-            raise UpstreamUncertain(f"no answer within {deadline_s:g} s") from error
+        with self._health.noting():
+            try:
+                return await self._exchange(method, path, deadline_s, body, headers or {})
+            except httpx.HTTPError as error:
+                raise answers.trouble(error) from error
+            except TimeoutError as error:
+                raise UpstreamUncertain(f"no answer within {deadline_s:g} s") from error
 
     async def _exchange(
         self, method: str, path: str, deadline_s: float, body: dict[str, Any] | None, headers: Mapping[str, str]
@@ -165,7 +170,7 @@ class _ResponsesApi:
     async def _stream(
         self, method: str, path: str, body: dict[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[UpstreamEvent, None]:
-        with self._span(method, path) as span:
+        with self._health.noting(), self._span(method, path) as span:
             response = await self._open_stream(method, path, body, {**(headers or {}), **span.headers()})
             span.record_answer(response.status_code)
             async with aclosing(self._events(response, method)) as events:
@@ -176,6 +181,7 @@ class _ResponsesApi:
         try:
             if not response.is_success:
                 answers.check_stream(response, await answers.read_bounded(response), missing=method != "POST")
+            self._health.note_answer()
             async with aclosing(streams.events_in(response)) as events:
                 async for event in events:
                     answers.check_reported(event)
@@ -237,8 +243,7 @@ class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
     async def stream(self, request: dict[str, Any], key: str) -> AsyncGenerator[UpstreamEvent, None]:
         """POST /responses with `stream: true` and the key as Idempotency-Key, and yield the events.
 
-        If the upstream refuses to stream in the background, it is asked without a stream. Then one event has its
-        answer, and the work is polled.
+        If the upstream refuses that, it is asked without a stream. One event has its answer, and the work is polled.
         """
         with telling_of_refusals():
             async with aclosing(self._start_stream(request, key)) as events:
@@ -267,11 +272,7 @@ class BackgroundResponses(_ResponsesApi, BackgroundUpstream):
 
 
 class ForegroundResponses(_ResponsesApi, ForegroundUpstream):
-    """A server without background mode.
-
-    Its stream may begin only with the first output, and may be silent while the model thinks. So only the deadline of
-    the response limits it.
-    """
+    """A server without background mode. Only the deadline of the response limits how long its stream may be silent."""
 
     is_background: Literal[False] = False
     _stream_deadline_s = None

@@ -85,6 +85,11 @@ def of_error(error: UpstreamError) -> Meaning:
             return Meaning.COUNTED
 
 
+def seen(error: UpstreamError) -> dict[str, str | None]:
+    """Return what a log line about a later try says of the error: what was seen, and what the response waits for."""
+    return {"reason": str(error), "waits_for": error.waits_for}
+
+
 def is_about_streaming(error: UpstreamError) -> bool:
     """Return whether an upstream says that it cannot answer this create as a stream."""
     if isinstance(error, UpstreamRefused) and error.status in _UNSTREAMED_STATUSES:

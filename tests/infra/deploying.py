@@ -10,6 +10,7 @@ from typing import Any
 from shared import settings
 from shared.core import backoff
 from shared.core.errors import SettingsError
+from shared.core.states import WaitReason
 from shared.telemetry import exporters, library_logs
 from tests.infra.bicep import at, fields
 from tests.infra.project import Project
@@ -190,7 +191,9 @@ def alerts(project: Project) -> Iterator[str]:
     signals = fields(file.variables["signals"])
     texts = {name: [text for one in node.walk() if (text := one.literal())] for name, node in signals.items()}
     events = {
-        text for name in ("missed", "attempted", "breaker", "poison", "faults", "deferred") for text in texts[name]
+        text
+        for name in ("missed", "attempted", "breaker", "poison", "faults", "deferred", "failing")
+        for text in texts[name]
     }
     yield from (f"{event} is logged nowhere" for event in sorted(events - logged()))
     yield from (f"{one} is not a metric" for one in texts["overdueMetric"] if one not in measured())
@@ -205,6 +208,7 @@ def alerts(project: Project) -> Iterator[str]:
     yield from (f"{one} is not a function" for one in texts["timer"] if f"async def {one}(" not in queues)
     if texts["throttled"] != ["status 429"] or backoff.RETRY_MAX_MS != 60_000:
         yield "a refusal of the upstream is logged with other words"
+    yield from (f"no response waits for {one}" for one in texts["down"] if one not in list(WaitReason))
     rules = {at(one, "id").literal() or "": one for one in file.variables["rules"].children}
     wanted = {
         "overdue",
@@ -212,7 +216,9 @@ def alerts(project: Project) -> Iterator[str]:
         "faults",
         "uncaught",
         "refused",
+        "upstream-down",
         "deliveries-failed",
+        "callbacks-failing",
         "breaker-open",
         "poison",
         "throttled",

@@ -117,7 +117,8 @@ VALUES = [
     ("app", "site", "properties.siteConfig.http20Enabled", "true", "many streams on one connection"),
     ("app", "gate", "properties.globalValidation.excludedPaths.0", "'/health/live'", "probes bring nothing"),
     ("app", "gate", "properties.globalValidation.excludedPaths.1", "'/health/ready'", "nor does the hook"),
-    ("app", "gate", "properties.globalValidation.excludedPaths.2", "'/webhooks/upstream'", "its messages are signed"),
+    ("app", "gate", "properties.globalValidation.excludedPaths.2", "'/health/upstream'", "nor does a monitor"),
+    ("app", "gate", "properties.globalValidation.excludedPaths.3", "'/webhooks/upstream'", "its messages are signed"),
     ("app", "gate", "properties.httpSettings.requireHttps", "true", "no plain text"),
     ("app", "gate", "properties.identityProviders.azureActiveDirectory.enabled", "true", "a gate that opens"),
     (
@@ -230,9 +231,11 @@ FLEX = [
 RULES = {
     "overdue": ("1", "PT5M", "GreaterThan", "2", ""),
     "silent": ("1", "PT15M", "LessThan", "1", "Runs"),
+    "upstream-down": ("1", "PT5M", "GreaterThan", "2", ""),
     "faults": ("1", "PT15M", "GreaterThan", "0", ""),
     "refused": ("2", "PT15M", "GreaterThan", "10", ""),
     "deliveries-failed": ("2", "PT15M", "GreaterThan", "0", ""),
+    "callbacks-failing": ("2", "PT15M", "GreaterThan", "0", ""),
     "breaker-open": ("3", "PT15M", "GreaterThan", "0", ""),
     "poison": ("2", "PT15M", "GreaterThan", "0", ""),
     "throttled": ("2", "PT15M", "GreaterThan", "20", ""),

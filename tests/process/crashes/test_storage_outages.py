@@ -51,8 +51,12 @@ def test_a_storage_outage_loses_nothing_that_was_accepted(tmp_path: Path, seed: 
             storage.stop()
             until = time.monotonic() + outage_s
             refused = client.get(f"/responses/{early['id']}")
-            assert error_of(refused)[0] == 503
+            assert error_of(refused) == (503, None, "storage")
             assert refused.headers["retry-after"]
+            unsaid = client.post("/responses", json={"model": "sim-1s", "input": "One.", "background": True})
+            assert error_of(unsaid) == (503, None, "storage")
+            assert "may have been accepted" in unsaid.text
+            assert "Idempotency-Key" in unsaid.text
             time.sleep(until - time.monotonic())  # the length of the outage is the test's input
             storage.start()
         load.settle()

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core.records import Delivery, ExecutionMode, Record, RequestInfo, RunInfo, Target, UpstreamInfo
-from shared.core.states import DeliveryState, RunState
+from shared.core.records import Delivery, ExecutionMode, Record, RequestInfo, RunInfo, Target, UpstreamInfo, WaitInfo
+from shared.core.states import DeliveryState, RunState, WaitReason
 
 FRESH = Record("resp_0123456789abcdef0123456789abcdef", "ann", created_ms=1, deadline_ms=2)
 
@@ -37,6 +37,16 @@ def test_a_change_of_one_delivery_leaves_the_other_unchanged() -> None:
     assert changed.delivery(Target.CALLBACK) == Delivery(Target.CALLBACK)
     assert changed.delivery(Target.REPLY_QUEUE) == Delivery(Target.REPLY_QUEUE, DeliveryState.DELIVERED, 2)
     assert FRESH.delivery(Target.CALLBACK) is None
+
+
+def test_a_reason_that_stays_keeps_its_time_and_counts_its_tries() -> None:
+    """Another reason begins anew, and without one the response waits for its work."""
+    first = WaitInfo().after(WaitReason.UPSTREAM_DOWN, "status 503", 10, 20)
+    assert first == WaitInfo("upstream_down", "status 503", 1, 10, 20)
+    again = first.after(WaitReason.UPSTREAM_DOWN, "ConnectError", 30, 40)
+    assert again == WaitInfo("upstream_down", "ConnectError", 2, 10, 40)
+    assert again.after(WaitReason.RATE_LIMIT, "status 429", 50) == WaitInfo("rate_limit", "status 429", 1, 50, 0)
+    assert again.after(None, "", 60, 70) == WaitInfo()
 
 
 def test_the_id_of_the_upstream_changes_nothing_else() -> None:

@@ -30,6 +30,7 @@ OPERATIONS = {
     "recover_deliveries": ("POST", "deliveries/recover"),
     "health_live": ("GET", "health/live"),
     "health_ready": ("GET", "health/ready"),
+    "health_upstream": ("GET", "health/upstream"),
     "list_models": ("GET", "models"),
     "retrieve_model": ("GET", "models/{id}"),
     "count_input_tokens": ("POST", "responses/input_tokens"),

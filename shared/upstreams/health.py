@@ -1,0 +1,90 @@
+"""The health of an upstream, as the calls of this process have last seen it.
+
+unknown   no call has shown anything lately
+up        the last call was answered, if only with a refusal or a rate limit
+down      three calls in a row were not answered, or not as asked, within 60 s
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.core.errors import UpstreamError, UpstreamFailed, UpstreamMissing, UpstreamRefused
+from shared.core.states import WaitReason
+
+FAILURES = 3
+WINDOW_S = 60.0
+_TROUBLE = frozenset({WaitReason.UPSTREAM_DOWN, WaitReason.CREDENTIALS})
+_ANSWERS = (UpstreamRefused, UpstreamMissing, UpstreamFailed)
+
+
+class UpstreamState(StrEnum):
+    """How an upstream was last seen."""
+
+    UNKNOWN = "unknown"
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How an upstream was last seen: since when in unix seconds, and for a failing one why, as a WaitReason."""
+
+    state: UpstreamState = UpstreamState.UNKNOWN
+    since_s: float | None = None
+    reason: str | None = None
+    detail: str = ""  # what was seen last, such as "status 503"
+
+
+UNSEEN = Sight()
+
+
+class Health:
+    """What the calls of one upstream have shown."""
+
+    def __init__(self, now_s: Callable[[], float] = time.time) -> None:
+        """Take a clock that returns unix seconds."""
+        self._now_s = now_s
+        self._answered_since_s: float | None = None
+        self._failed_s = deque[float](maxlen=FAILURES)  # the last failures since an answer
+        self._failing_since_s = 0.0
+        self._failure = UNSEEN
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note how the call in the block ends. A call that is cancelled shows nothing."""
+        try:
+            yield
+        except UpstreamError as error:
+            self._note_error(error)
+            raise
+        else:
+            self.note_answer()
+
+    def note_answer(self) -> None:
+        """Note that the upstream has answered."""
+        self._failed_s.clear()
+        self._answered_since_s = self._answered_since_s or self._now_s()
+
+    def _note_error(self, error: UpstreamError) -> None:
+        if isinstance(error, _ANSWERS) or error.waits_for is WaitReason.RATE_LIMIT:
+            self.note_answer()
+        elif error.waits_for in _TROUBLE:
+            now_s = self._now_s()
+            self._failing_since_s = self._failing_since_s if self._failed_s else now_s
+            self._failed_s.append(now_s)
+            self._answered_since_s = None
+            self._failure = Sight(UpstreamState.DOWN, None, error.waits_for, str(error))
+
+    def sight(self) -> Sight:
+        """Return how the upstream was last seen."""
+        if self._answered_since_s is not None:
+            return Sight(UpstreamState.UP, self._answered_since_s)
+        is_recent = bool(self._failed_s) and self._now_s() - self._failed_s[0] <= WINDOW_S
+        if not is_recent:
+            return UNSEEN
+        state = UpstreamState.DOWN if len(self._failed_s) == FAILURES else UpstreamState.UNKNOWN
+        return Sight(state, self._failing_since_s, self._failure.reason, self._failure.detail)

@@ -1,0 +1,268 @@
+"""What a response waits for, when that is not its work: told on the object, kept with its alarm, and gone in time."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from shared.contract import sse
+from shared.core.alarms import Alarm, Kind
+from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamUnavailable
+from shared.core.records import WaitInfo
+from shared.core.states import Status, WaitReason
+from shared.runtime.single_flight import SingleFlight
+from shared.storage.messages import RunOffer
+from tests.support.clocks import START_MS
+from tests.support.log_capture import WrittenLines, log_lines
+from tests.support.stage import ANN, Stage
+from tests.support.stream_clients import Reader, kinds, resumed, streamed
+
+AWAY = UpstreamUnavailable("ConnectError")
+KEYLESS = UpstreamUnavailable("status 401", waits_for=WaitReason.CREDENTIALS)
+THROTTLED = UpstreamUnavailable("status 429", retry_after_s=40, waits_for=WaitReason.RATE_LIMIT)
+START_S = START_MS // 1000
+
+
+async def waiting(stage: Stage, response_id: str) -> dict[str, Any] | None:
+    """Return what the object says that its response waits for, or None if it says nothing."""
+    shown = await stage.shown(response_id)
+    assert shown["status"] in ("queued", "in_progress")
+    return shown.get("waiting")
+
+
+async def the_alarm(stage: Stage, response_id: str) -> Alarm:
+    """Return the only alarm of a response."""
+    (alarm,) = await stage.alarms(response_id)
+    return alarm
+
+
+# Starts
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(AWAY, "upstream_down"), (KEYLESS, "credentials"), (THROTTLED, "rate_limit")],
+    ids=["away", "keyless", "throttled"],
+)
+async def test_a_start_that_failed_says_why_and_when_the_next_one_is(
+    stage: Stage, error: UpstreamError, reason: str
+) -> None:
+    """The tries add up while the reason stays, and `since` is the time of the first."""
+    stage.upstream.start_errors = [error] * 3
+    made = await stage.create()
+    assert stage.upstream.starts[made.id] == 1
+    for tries in (1, 2, 3):
+        due_s = -(-(await the_alarm(stage, made.id)).due_ms // 1000)
+        assert await waiting(stage, made.id) == {
+            "reason": reason,
+            "detail": str(error),
+            "tries": tries,
+            "since": START_S,
+            "next_at": due_s,
+            "place": None,
+        }
+        await stage.fire_alarms(made.id)
+    assert await waiting(stage, made.id) is None
+    assert (await stage.record(made.id)).upstream.token
+
+
+async def test_another_reason_begins_anew(stage: Stage) -> None:
+    """An on-call engineer reads how long it has been this."""
+    stage.upstream.start_errors = [AWAY, AWAY, THROTTLED]
+    made = await stage.create()
+    await stage.fire_alarms(made.id)
+    await stage.fire_alarms(made.id)
+    told = await waiting(stage, made.id)
+    assert told
+    assert (told["reason"], told["tries"], told["since"]) == ("rate_limit", 1, stage.clock.ms // 1000)
+
+
+async def test_the_reason_is_written_with_the_alarm(stage: Stage) -> None:
+    """A failed try costs one transaction, as one that only moves its alarm would."""
+    stage.upstream.start_errors = [AWAY] * 5
+    made = await stage.create()
+    before = stage.proxy.counts.copy()
+    await stage.fire_alarms(made.id)
+    assert (stage.proxy.counts - before)["POST $batch"] == 2  # the sweep moves the alarm first
+
+
+async def test_the_answer_to_the_post_has_the_reason(stage: Stage) -> None:
+    """The caller need not ask again to know."""
+    stage.upstream.start_errors = [AWAY]
+    made = await stage.create()
+    assert made.wait == WaitInfo("upstream_down", "ConnectError", 1, START_MS, (await the_alarm(stage, made.id)).due_ms)
+
+
+async def test_a_lost_alarm_is_not_written_again(stage: Stage) -> None:
+    """If another process has the alarm by now, a failed try writes neither it nor a reason."""
+    stage.upstream.start_errors = [AWAY]
+    gate = stage.upstream.hold_starts()
+
+    async def steal() -> None:
+        await gate.reached.wait()
+        alarm = (await stage.ports.store.agenda(next(iter(stage.upstream.starts))[5], START_MS * 2, 9)).due[0]
+        assert await stage.ports.store.move(alarm.id[5], [(alarm, alarm.moved(alarm.due_ms + 5_000))])
+        gate.open()
+
+    made, _ = await asyncio.gather(stage.create(), steal())
+    assert [alarm.kind for alarm in await stage.alarms(made.id)] == [Kind.START]
+    assert not (await stage.record(made.id)).wait.reason
+
+
+# Polls
+
+
+async def test_a_poll_that_failed_says_why_until_one_succeeds(stage: Stage) -> None:
+    """The reason is kept with the alarm, so every process can tell it."""
+    stage.upstream.course = [AWAY, AWAY, Status.IN_PROGRESS, Status.IN_PROGRESS]
+    made = await stage.create()
+    for tries in (1, 2):
+        await stage.fire_alarms(made.id)
+        wait = (await stage.record(made.id)).wait
+        assert (wait.reason, wait.tries, wait.next_ms) == (
+            "upstream_down",
+            tries,
+            (await the_alarm(stage, made.id)).due_ms,
+        )
+    await stage.fire_alarms(made.id)
+    assert (await stage.record(made.id)).wait == WaitInfo()
+    assert await waiting(stage, made.id) is None
+
+
+async def test_a_get_that_cannot_ask_says_why(stage: Stage) -> None:
+    """The caller asks before the next poll. What it is told is what was met just now, and is not stored."""
+    stage.upstream.course = [Status.IN_PROGRESS]
+    made = await stage.create()
+    stage.upstream.poll_errors = [KEYLESS]
+    told = await waiting(stage, made.id)
+    assert told == {
+        "reason": "credentials",
+        "detail": "status 401",
+        "tries": 1,
+        "since": START_S,
+        "next_at": None,
+        "place": None,
+    }
+    assert not (await stage.record(made.id)).wait.reason
+    stage.change(polls=SingleFlight())  # a GET of the same second gets the same answer
+    assert await waiting(stage, made.id) is None
+
+
+async def test_a_get_that_meets_the_known_reason_adds_nothing(stage: Stage) -> None:
+    """The time of the first failure and of the next try stay on the object."""
+    stage.upstream.course = [AWAY]
+    made = await stage.create()
+    await stage.fire_alarms(made.id)
+    since_s, alarm = stage.clock.ms // 1000, await the_alarm(stage, made.id)
+    stage.clock.advance(2)
+    told = await waiting(stage, made.id)
+    assert told
+    assert (told["tries"], told["since"], told["next_at"]) == (1, since_s, -(-alarm.due_ms // 1000))
+
+
+async def test_work_that_goes_on_waits_for_nothing_else(stage: Stage) -> None:
+    """Azure answers 404 soon after a create. That is no reason."""
+    stage.upstream.course = [UpstreamMissing(), Status.IN_PROGRESS]
+    made = await stage.create()
+    assert await waiting(stage, made.id) is None
+    await stage.fire_alarms(made.id)
+    assert await waiting(stage, made.id) is None
+
+
+async def test_an_end_has_no_reason(stage: Stage) -> None:
+    """A response that waited and then ended says nothing of it."""
+    stage.upstream.start_errors = [AWAY]
+    made = await stage.create()
+    await stage.finish(made.id)
+    assert "waiting" not in await stage.shown(made.id)
+    assert not (await stage.record(made.id)).wait.reason
+
+
+async def test_a_cancelled_response_waits_for_nothing(stage: Stage) -> None:
+    """Also if the cancel comes while a try fails."""
+    gate, stage.upstream.start_errors = stage.upstream.hold_starts(), [AWAY]
+    starting = asyncio.create_task(stage.create())
+    await gate.reached.wait()
+    (response_id,) = stage.upstream.starts
+    await stage.engine.cancel(ANN, response_id)
+    gate.open()
+    await starting
+    record = await stage.record(response_id)
+    assert (record.status, record.wait) == (Status.CANCELLED, WaitInfo())
+    assert Kind.START in await stage.kinds(response_id)
+
+
+async def test_every_line_about_a_retry_has_the_reason(stage: Stage, written: WrittenLines) -> None:
+    """A search for what waits for the upstream finds starts and polls, and the alert rests on it."""
+    stage.upstream.start_errors, stage.upstream.course = [KEYLESS], [AWAY, Status.IN_PROGRESS]
+    made = await stage.create()
+    await stage.fire_alarms(made.id)
+    await stage.fire_alarms(made.id)
+    lines = [line for line in log_lines(written, "warning") if line["event"].endswith(".deferred")]
+    assert [(line["event"], line["waits_for"], line["reason"]) for line in lines] == [
+        ("start.deferred", "credentials", "status 401"),
+        ("poll.deferred", "upstream_down", "ConnectError"),
+    ]
+
+
+# Runs and streams
+
+
+async def told_in(reader: Reader) -> bytes:
+    """Return the comment with which a silent stream says what its response waits for."""
+    async with asyncio.timeout(20):
+        async for chunk in reader.chunks:
+            if chunk.startswith(b": waiting "):
+                return chunk
+            assert chunk == sse.HEARTBEAT or b"event: response.created" in chunk
+    raise AssertionError("the stream has ended")
+
+
+@pytest.mark.parametrize("background", [True, False], ids=["background", "foreground"])
+async def test_a_run_says_why_it_waits(stage: Stage, background: bool) -> None:
+    """On the object, and in the stream as a comment in place of a heartbeat, in this process and in another."""
+    stage.upstream.is_background = background
+    stage.pace(heartbeat_s=0.05, patience_s=600, tail_idle_s=0.02, tail_max_s=0.05, wake_s=0.05)
+    stage.upstream.streams.run_errors = [THROTTLED]
+    reader = await streamed(stage)
+    driving = None if background else asyncio.create_task(stage.engine.drive(RunOffer(reader.id, 1)))
+    comment = await told_in(reader)
+    assert b'"reason":"rate_limit","detail":"status 429","tries":1' in comment
+    assert comment.endswith(b"}\n")
+    told = await waiting(stage, reader.id)
+    assert told
+    assert (told["reason"], told["tries"]) == ("rate_limit", 1)
+    other = await resumed(stage, reader.id, 0, await stage.process())
+    assert await told_in(other) == comment
+    for one in (other, reader):
+        await one.leave()
+    if driving:
+        driving.cancel()
+        await asyncio.wait([driving])
+
+
+async def test_a_run_that_goes_on_says_nothing_more(stage: Stage) -> None:
+    """The first event after the wait ends it, on the object and in the stream."""
+    stage.pace(heartbeat_s=0.02)
+    stage.upstream.streams.run_errors = [AWAY]
+    stage.upstream.streams.hold(3)
+    reader = await streamed(stage)
+    await told_in(reader)
+    await reader.take(2)
+    assert await anext(aiter(reader.chunks)) == sse.HEARTBEAT
+    assert await waiting(stage, reader.id) is None
+    await reader.leave()
+
+
+async def test_a_run_that_cannot_store_says_so_in_its_stream(stage: Stage) -> None:
+    """Nothing else can be answered then."""
+    stage.pace(heartbeat_s=0.02)
+    stage.upstream.streams.hold(4)
+    reader = await streamed(stage)
+    await reader.take(2)
+    stage.proxy.refuse(lambda _request: True)
+    stage.upstream.streams.gates[4].open()
+    await reader.take(5)
+    assert b'"reason":"storage"' in await told_in(reader)
+    stage.proxy.heal()
+    assert kinds(await reader.rest())[-1] == "completed"

@@ -1,0 +1,103 @@
+"""The health of an upstream: what its calls show, and when it is called down."""
+
+import asyncio
+from contextlib import nullcontext
+
+import pytest
+
+from shared.core.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamMissing,
+    UpstreamRefused,
+    UpstreamSilent,
+    UpstreamUnavailable,
+    UpstreamUncertain,
+)
+from shared.core.states import WaitReason
+from shared.upstreams.health import FAILURES, UNSEEN, WINDOW_S, Health, Sight, UpstreamState
+
+AWAY = UpstreamUnavailable("ConnectError")
+KEYLESS = UpstreamUnavailable("status 401", waits_for=WaitReason.CREDENTIALS)
+START_S = 1_796_014_719.0
+
+
+class Patient:
+    """The health of an upstream, and a clock."""
+
+    def __init__(self) -> None:
+        self.now_s = START_S
+        self.health = Health(lambda: self.now_s)
+
+    def call(self, error: BaseException | None = None, *, after_s: float = 1.0) -> Sight:
+        """Let a call end after so many seconds, and return how the upstream is then seen."""
+        self.now_s += after_s
+        expected = pytest.raises(type(error)) if error else nullcontext()
+        with expected, self.health.noting():
+            if error:
+                raise error
+        return self.health.sight()
+
+
+def test_nothing_is_known_before_a_call() -> None:
+    """A process that has just started says so."""
+    assert Patient().health.sight() == UNSEEN
+
+
+@pytest.mark.parametrize("error", [AWAY, KEYLESS, UpstreamUncertain("status 502"), UpstreamBroken("cut")], ids=str)
+def test_three_failures_in_a_row_within_a_minute_are_down(error: UpstreamError) -> None:
+    """Since the first of them, with the reason of the last. Two show nothing yet."""
+    one = Patient()
+    for _ in range(FAILURES - 1):
+        assert one.call(error).state is UpstreamState.UNKNOWN
+    assert one.call(error) == Sight(UpstreamState.DOWN, START_S + 1, error.waits_for, str(error))
+    assert one.call(KEYLESS) == Sight(UpstreamState.DOWN, START_S + 1, "credentials", "status 401")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        None,
+        UpstreamRefused(400, "No."),
+        UpstreamMissing(),
+        UpstreamFailed("busy", "Worker limit reached."),
+        UpstreamUnavailable("status 429", waits_for=WaitReason.RATE_LIMIT),
+    ],
+    ids=str,
+)
+def test_any_answer_is_up(error: UpstreamError | None) -> None:
+    """A refusal and a rate limit are answers. The upstream is up since the first of them."""
+    one = Patient()
+    for _ in range(FAILURES):
+        one.call(AWAY)
+    since_s = one.now_s + 1
+    assert one.call(error) == one.call(error) == Sight(UpstreamState.UP, since_s)
+    assert one.call(AWAY).state is UpstreamState.UNKNOWN
+
+
+@pytest.mark.parametrize("shown", [asyncio.CancelledError(), UpstreamSilent("nothing for 60 s")], ids=repr)
+def test_what_shows_nothing_changes_nothing(shown: BaseException) -> None:
+    """A caller may leave, and a model may think."""
+    one = Patient()
+    assert one.call(shown) == UNSEEN
+    for _ in range(FAILURES):
+        one.call(AWAY)
+    before = one.health.sight()
+    assert one.call(shown) == before
+
+
+def test_failures_that_are_far_apart_are_not_down() -> None:
+    """An upstream that fails now and then is in use."""
+    one = Patient()
+    for _ in range(5):
+        assert one.call(AWAY, after_s=WINDOW_S / 2 + 1).state is not UpstreamState.DOWN
+
+
+def test_what_was_seen_long_ago_is_forgotten() -> None:
+    """A monitor would otherwise keep an instance out that nobody has asked since."""
+    one = Patient()
+    for _ in range(FAILURES):
+        one.call(AWAY)
+    one.now_s += WINDOW_S
+    assert one.health.sight() == UNSEEN
