@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from shared import json_text
 from shared.contract import parameters
 from shared.core import blobs
@@ -70,6 +72,13 @@ class NewResponse:
         if previous_upstream_id:
             sent["previous_response_id"] = previous_upstream_id
         return sent
+
+    def canonical_body(self) -> bytes:
+        """Return the body as text that does not depend on blanks, nor on the order of the members of an object.
+
+        Codex writes the members of `client_metadata` in another order on each try.
+        """
+        return orjson.dumps(self.body, option=orjson.OPT_SORT_KEYS)
 
 
 def parse_request(raw: bytes) -> NewResponse:

@@ -35,7 +35,7 @@ async def open_call(ports: Ports, caller: Caller, new: NewResponse, key: str | N
         key = client.request_id
     mine = derived_id(caller.name.encode(), key.encode(), new.raw) if key else new_id()
     record, request = await admission.admit(ports, caller, new, mine, is_repeatable=key is not None)
-    repeats = Repeats(ports, derived_id(b"same", caller.name.encode(), new.raw), mine, client)
+    repeats = Repeats(ports, derived_id(b"same", caller.name.encode(), new.canonical_body()), mine, client)
     if key:
         if not new.cancels:
             return Opening(record, request, None)

@@ -10,6 +10,7 @@ from shared.core.alarms import Alarm, Kind
 from shared.core.ids import derived_id, shard_of
 from shared.core.states import Status
 from shared.foreground.clients import Client
+from shared.foreground.opening import open_call
 from shared.foreground.repeats import SPARE_MS
 from shared.storage.table_client import Entity
 from tests.support.foreground_calls import called
@@ -17,7 +18,7 @@ from tests.support.stage import ANN, Stage
 
 ASKS = b'{"model": "m", "input": "question"}'
 LOOK = "GET responses(key)"
-OWNER = derived_id(b"same", b"ann", ASKS)
+OWNER = derived_id(b"same", b"ann", parse_request(ASKS).canonical_body())
 
 
 async def row(stage: Stage) -> Entity | None:
@@ -51,6 +52,21 @@ async def test_a_call_with_a_key_has_no_row(stage: Stage) -> None:
     made, _ = await called(stage.engine, ANN, parse_request(ASKS), "k")
     assert (await called(stage.engine, ANN, parse_request(ASKS), "k"))[0].id == made.id
     assert await row(stage) is None
+
+
+async def test_a_repeat_with_its_members_in_another_order_joins(stage: Stage) -> None:
+    """Codex has no retry count, and writes the members of `client_metadata` in another order on each try."""
+    first = b'{"model":"m","input":"question","client_metadata":{"turn":"1","thread":"2"}}'
+    again = b'{"model":"m","input":"question","client_metadata":{"thread":"2","turn":"1"}}'
+    other = b'{"model":"m","input":"question","client_metadata":{"thread":"1","turn":"2"}}'
+    codex = Client()
+    left = await open_call(stage.ports, ANN, parse_request(first), None, codex)
+    assert left.leaving
+    await left.leaving.note()
+    new = await open_call(stage.ports, ANN, parse_request(other), None, codex)
+    joined = await open_call(stage.ports, ANN, parse_request(again), None, codex)
+    assert new.record.id != left.record.id
+    assert joined.record.id == left.record.id
 
 
 async def test_a_row_is_removed_when_nobody_can_repeat_any_more(stage: Stage) -> None:

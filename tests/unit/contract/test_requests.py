@@ -152,3 +152,13 @@ def test_a_caller_without_storage_gets_encrypted_reasoning(include: list[str]) -
 def test_other_background_work_is_stored_upstream(include: object) -> None:
     """It could not be polled otherwise. Ours is deleted as the caller asks."""
     assert parsed(store=False, include=include).for_upstream(None)["store"] is True
+
+
+def test_the_canonical_body_does_not_depend_on_how_it_is_written() -> None:
+    """Blanks and the order of members do not count, at any depth. The order of a list and every digit do."""
+    written = parse_request(b'{"model": "m", "metadata": {"b": "2", "a": "1"}, "input": [{"x": 1, "y": 2}]}')
+    again = parse_request(b'{"input":[{"y":2,"x":1}],"metadata":{"a":"1","b":"2"},"model":"m"}')
+    assert written.canonical_body() == again.canonical_body()
+    assert parsed(input=["a", "b"]).canonical_body() != parsed(input=["b", "a"]).canonical_body()
+    long = (parse_request(b'{"seed":%b}' % digits) for digits in (b"18446744073709551616", b"18446744073709551617"))
+    assert len({one.canonical_body() for one in long}) == 2
