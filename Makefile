@@ -8,11 +8,13 @@ BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 # What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
 TOOLS += node-clients infra conformance
+# What takes long to install or to run, and is no part of `make test`.
+NIGHTLY := codex
 PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core contract
 
-.PHONY: setup demo start test test-unit test-storage coverage conformance bytecode bench findings check fmt lock
+.PHONY: setup demo start test test-unit test-storage coverage clients conformance bytecode bench findings check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -26,7 +28,7 @@ start: setup
 test: check coverage
 	@$(SETUP) $(TOOLS)
 	@$(VENV)/infra/bin/python tests/infra/fetching.py $(VENV)/infra/types.json $(BICEP)
-	$(RUN) -m pytest $(PYTEST) $(PURE:%=--ignore=tests/unit/%)
+	$(RUN) -m pytest $(PYTEST) $(PURE:%=--ignore=tests/unit/%) --ignore=tests/nightly
 
 # The rules alone: no storage, no process of the service.
 test-unit: setup
@@ -39,6 +41,11 @@ test-storage: setup
 # The tests of the pure packages alone, and what of those packages they do not run. It must be nothing.
 coverage: setup
 	$(RUN) -m pytest $(PYTEST) $(PURE:%=tests/unit/%) $(PURE:%=--cov=shared.%)
+
+# Clients and examples as their users have them, one after the other: they install a lot, and are no part of `make test`.
+clients: setup
+	@$(SETUP) $(NIGHTLY)
+	$(RUN) -m pytest tests/nightly
 
 conformance: setup
 	@$(SETUP) conformance

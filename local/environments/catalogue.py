@@ -9,6 +9,7 @@ from local.environments.python_packages import PythonPackages, newest
 
 VENV = ROOT / ".venv"
 NODE_CLIENTS = ROOT / "tests" / "clients"
+CODEX = ROOT / "tests" / "nightly" / "codex"
 BENCH_PEERS = ROOT / "local" / "bench" / "peers"
 _NPMRC = ROOT / ".npmrc"
 
@@ -54,6 +55,13 @@ def node_clients() -> Environment:
     return NodePackages(NODE_CLIENTS, _NPMRC)
 
 
+def codex() -> Environment:
+    """Return Codex, which comes from npm with a program for this system."""
+    if shutil.which("npm") is None:
+        raise LeftOut("there is no npm here")
+    return NodePackages(CODEX, _NPMRC)
+
+
 def infra() -> Environment:
     """Return the tools that check the Bicep files."""
     return PythonPackages(VENV / "infra", ROOT / "tests" / "infra" / "requirements.txt")
@@ -87,6 +95,7 @@ ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
     "restate-server": restate_server,
     "llama-stack": llama_stack,
     "node-clients": node_clients,
+    "codex": codex,
     "infra": infra,
     "conformance": conformance,
 }

@@ -1,0 +1,1 @@
+"""What takes long to install or to run: clients and examples as users have them. `make clients` runs it."""
