@@ -2,7 +2,6 @@
 
 import ast
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -19,11 +18,11 @@ from packaging.utils import canonicalize_name
 from local.azurite import Azurite
 from local.stack.process import ROOT, Process, wait_for
 from tests.support.connection_cutter import cutter
+from tests.support.example_programs import EXAMPLES, PythonProgram, python_programs
 from tests.support.service_process import Service, create, service
 from tests.support.source_trees import imported
 from tests.support.starting_platform import starting_platform
 
-EXAMPLES = ROOT / "examples"
 NODE_MODULES = ROOT / "tests" / "clients" / "node_modules"
 DEADLINE_S = 60
 CUTS = (0, 900, 4_000)
@@ -96,15 +95,16 @@ def test_every_example_is_listed_here() -> None:
     assert names - {"agents.py"} == {*POLLS, *STREAMS, *CURL, *RECEIVERS, "queue_request.py", *NOT_RUN}
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
-def test_an_example_imports_only_what_its_own_line_installs(path: Path) -> None:
-    """A user has a fresh environment. What is there beside, because of other packages, does not count."""
-    tree = ast.parse(path.read_text())
-    line = re.search(r"pip install ([^.]*(?:\.\d[^.]*)*)\.", ast.get_docstring(tree) or "")
-    installed = closure(Requirement(one.strip('"')).name for one in line[1].split()) if line else set[str]()
-    modules = {name.partition(".")[0] for name in imported(tree)} - sys.stdlib_module_names
+@pytest.mark.parametrize("program", python_programs(), ids=lambda program: program.name)
+def test_a_program_imports_only_what_its_own_line_installs(program: PythonProgram) -> None:
+    """A user has a fresh environment. What is there beside, because of other packages, does not count.
+
+    That holds for the programs of the README and the docs, too. `make clients` runs them all in such environments.
+    """
+    installed = closure(one.name for one in program.requirements())
+    modules = {name.partition(".")[0] for name in imported(ast.parse(program.text))} - sys.stdlib_module_names
     providers = metadata.packages_distributions()
-    for module in modules if path.name != "agents.py" else ():
+    for module in modules:
         assert installed & {canonicalize_name(one) for one in providers[module]}, module
 
 
