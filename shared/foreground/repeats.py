@@ -2,9 +2,10 @@
 
 One row per caller and body says which work such a POST would make, and which works have lost their client. It stands in
 the shard of its hash. Every write of it has a condition, so whatever the order of the steps of a try and its repeats,
-they are one work. Two first tries that are made on purpose are two works: what nobody has left, no first try joins.
+they are one work. Two first tries that are made on purpose are two works: what nobody has left, no first try joins. A
+row that a repeat has made waits for the first try, which is late. That one joins the row's own work, as a repeat does.
 
-    1   a work without a client, or for a repeat the row's own, is at work: join it
+    1   a work without a client, or for a repeat or a late first try the row's own, is at work: join it
     2   such a work ended well less than 2 minutes ago: answer with that
     3   such a work is not accepted yet, and the row is young: go on under its id, so that only one insert wins
     4   otherwise: new work
@@ -42,17 +43,23 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """The row: the id of its own work, the works that their clients have left, and when it was written, in unix ms."""
+    """The row: the id of its own work, the works that their clients have left, and when it was written, in unix ms.
+
+    `awaits_first`: a repeat has made it, and no first try has come since.
+    """
 
     id: str
     left: tuple[str, ...]
     since_ms: int
+    awaits_first: bool = False
     etag: str = ""
 
     def properties(self, kept_ms: int) -> dict[str, str]:
         """Return its columns. `retention` keeps it until `until`."""
         left, until_ms = " ".join(self.left[-MOST_LEFT:]), self.since_ms + kept_ms
-        return {"response": self.id, "left": left, "since": str(self.since_ms), keys.UNTIL: str(until_ms)}
+        awaits = "first" if self.awaits_first else ""  # also if empty, because a write keeps columns that it lacks
+        columns = {"response": self.id, "left": left, "awaits": awaits, "since": str(self.since_ms)}
+        return {**columns, keys.UNTIL: str(until_ms)}
 
 
 class _Finding(Enum):
@@ -80,7 +87,7 @@ class Repeats:
 
         `inserts` is whether it writes a row if there is none, so that its own repeats find its work.
         """
-        if inserts and await self._insert((self._mine,) if self._is_repeat else ()):
+        if inserts and await self._insert(_Row(self._mine, (), self._now_ms(), awaits_first=self._is_repeat)):
             return Place(self._mine)
         looks = LOOKS if self._client.bounds_body else 0
         for _ in range(_TRIES + LOOKS):
@@ -105,7 +112,7 @@ class Repeats:
         for _ in range(_TRIES):
             row = await self._read()
             if row is None:
-                if await self._insert((response_id,), response_id):
+                if await self._insert(_Row(response_id, (response_id,), self._now_ms())):
                     return
                 continue
             try:
@@ -138,6 +145,9 @@ class Repeats:
             if place := await self._place_in(row, response_id):
                 await self._take(row, response_id)
                 return place, False
+        if row.awaits_first and not self._is_repeat and (place := await self._place_in(row, row.id)):
+            await self._write(replace(row, awaits_first=False), left=row.left)
+            return place, False
         record = await self._ports.store.read(row.id)
         finding = self._of_own(row, record)
         if finding is _Finding.JOINS:
@@ -145,7 +155,7 @@ class Repeats:
         return (Place(row.id) if finding is _Finding.GOES_ON else None), finding is _Finding.WAITS
 
     async def _place_in(self, row: _Row, response_id: str) -> Place | None:
-        """Return the place in a work that its client has left, or None."""
+        """Return the place in a work that its client has left, or that awaits its first try, or None."""
         record = await self._ports.store.read(response_id)
         if record is None:
             return Place(response_id) if self._is_young(row) else None
@@ -165,17 +175,17 @@ class Repeats:
         """Begin new work. The row names it if the work that it named is over or gone. Raises Conflict."""
         record = await self._ports.store.read(row.id)
         if record.status.is_terminal if record else not self._is_young(row):
-            now_ms = self._ports.clock.now_ms()
-            await self._write(replace(row, id=self._mine, since_ms=now_ms), left=row.left)
+            named = replace(row, id=self._mine, since_ms=self._now_ms(), awaits_first=False)
+            await self._write(named, left=row.left)
         return Place(self._mine)
 
     def _is_young(self, row: _Row) -> bool:
-        return self._ports.clock.now_ms() - row.since_ms < YOUNG_MS
+        return self._now_ms() - row.since_ms < YOUNG_MS
 
     def _is_joinable(self, record: Record) -> bool:
         if record.deleted:
             return False
-        is_recent = self._ports.clock.now_ms() - record.ended_ms < ANSWERED_MS
+        is_recent = self._now_ms() - record.ended_ms < ANSWERED_MS
         return not record.status.is_terminal or (record.status in _GOOD and is_recent)
 
     # Storage
@@ -184,12 +194,11 @@ class Repeats:
         row = await self._ports.store.find(self._owner, self._key)
         if row is None:
             return None
-        return _Row(row["response"], tuple(row["left"].split()), int(row["since"]), row.etag)
+        left = tuple(row["left"].split())
+        return _Row(row["response"], left, int(row["since"]), awaits_first=row.get("awaits") == "first", etag=row.etag)
 
-    async def _insert(self, left: tuple[str, ...], response_id: str = "") -> bool:
-        now_ms = self._ports.clock.now_ms()
-        row = _Row(response_id or self._mine, left, now_ms)
-        alarm = Alarm(now_ms + self._kept_ms(), Kind.PURGE, self._owner, keys.REPEATS_TARGET)
+    async def _insert(self, row: _Row) -> bool:
+        alarm = Alarm(row.since_ms + self._kept_ms(), Kind.PURGE, self._owner, keys.REPEATS_TARGET)
         return await self._ports.store.insert(self._owner, self._key, row.properties(self._kept_ms()), alarm)
 
     async def _write(self, row: _Row, *, left: tuple[str, ...]) -> None:
@@ -199,6 +208,9 @@ class Repeats:
 
     async def _take(self, row: _Row, response_id: str) -> None:
         await self._write(row, left=tuple(one for one in row.left if one != response_id))
+
+    def _now_ms(self) -> int:
+        return self._ports.clock.now_ms()
 
     def _kept_ms(self) -> int:
         return self._ports.config.limits.deadline_ms + SPARE_MS

@@ -69,6 +69,15 @@ async def test_a_repeat_with_its_members_in_another_order_joins(stage: Stage) ->
     assert joined.record.id == left.record.id
 
 
+async def test_a_first_try_that_comes_last_joins_its_repeats_once(stage: Stage) -> None:
+    """A call that comes after it is new work, so the row has forgotten that it waited for a first try."""
+    opened = [
+        (await open_call(stage.ports, ANN, parse_request(ASKS), None, Client(retry_count=count))).record.id
+        for count in (1, 2, 0, 0)
+    ]
+    assert opened[0] == opened[1] == opened[2] != opened[3]
+
+
 async def test_a_row_is_removed_when_nobody_can_repeat_any_more(stage: Stage) -> None:
     """It names younger work by now, so its alarm waits for that."""
     stage.upstream.first = Status.COMPLETED

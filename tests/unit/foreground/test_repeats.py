@@ -8,6 +8,7 @@ every order.
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -39,6 +40,56 @@ def repeats_alone(world: World) -> list[Coroutine[Any, Any, None]]:
 def test_a_try_and_its_repeats_are_one_work(story: Story, dies: bool) -> None:
     """In every order of their steps, and if the first try dies at any of them. A later repeat joins, too."""
     assert outcomes(story, dies=dies, tries=2).keys() == {1}
+
+
+@pytest.mark.parametrize("leaves", list(product([False, True], repeat=2)), ids=str)
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_try_and_two_repeats_are_one_work(leaves: tuple[bool, bool], dies: bool) -> None:
+    """The first try may come last, after both repeats, or die. The client may leave it, and the second one, too."""
+
+    def story(world: World) -> list[Coroutine[Any, Any, None]]:
+        return [
+            world.post("resp_1", OPENAI_FIRST, leaves=leaves[0]),
+            world.post("resp_2", OPENAI_AGAIN, leaves=leaves[1]),
+            world.post("resp_3", replace(OPENAI_AGAIN, retry_count=2)),
+        ]
+
+    assert outcomes(story, dies=dies, tries=3, length=18, most=1_000 if dies else 6_000).keys() == {1}
+
+
+def test_a_first_try_that_comes_after_two_repeats_joins_them() -> None:
+    """The second repeat does not take the place of the first try. Another first try is new work."""
+    world = World()
+    _after(
+        world,
+        world.post("resp_2", OPENAI_AGAIN),
+        world.post("resp_3", replace(OPENAI_AGAIN, retry_count=2)),
+        world.post("resp_1", OPENAI_FIRST),
+        world.post("resp_4", OPENAI_FIRST),
+    )
+    assert world.answers == ["resp_2", "resp_2", "resp_2", "resp_4"]
+
+
+def test_a_late_first_try_does_not_join_a_work_that_has_failed() -> None:
+    """That is tried anew, as by any repeat, and the row awaits nobody from then on."""
+    world = World()
+    _run(world.post("resp_2", OPENAI_AGAIN))
+    _ended(world, "resp_2", Status.FAILED, 0)
+    _after(world, world.post("resp_1", OPENAI_FIRST), world.post("resp_4", OPENAI_FIRST))
+    assert world.answers == ["resp_2", "resp_1", "resp_4"]
+
+
+def test_two_first_tries_of_which_one_is_repeated_are_two_works() -> None:
+    """In every order of their steps. The repeat joins one of them, or is joined by one."""
+
+    def story(world: World) -> list[Coroutine[Any, Any, None]]:
+        return [
+            world.post("resp_1", OPENAI_FIRST),
+            world.post("resp_2", OPENAI_FIRST),
+            world.post("resp_3", OPENAI_AGAIN),
+        ]
+
+    assert outcomes(story, dies=False, tries=3, length=18, most=2_000).keys() == {2}
 
 
 @pytest.mark.parametrize("client", [OPENAI_FIRST, OTHER, DOTNET])
@@ -161,7 +212,7 @@ def test_a_good_end_does_not_answer_a_first_try() -> None:
 def test_a_row_whose_work_never_came_is_old_after_a_minute() -> None:
     """Until then a repeat goes on under its id. After that, its first try is dead."""
     world = World()
-    _run(Repeats(world.ports(), OWNER, "resp_1", OPENAI_FIRST)._insert(()))  # type: ignore[arg-type]
+    asyncio.run(Repeats(world.ports(), OWNER, "resp_1", OPENAI_FIRST).place(inserts=True))
     world.now_ms += YOUNG_MS - 1
     _run(world.post("resp_2", OPENAI_AGAIN))
     assert world.works == ["resp_1"]
