@@ -3,7 +3,8 @@
 One row per caller and body says which work such a POST would make, and which works have lost their client. It stands in
 the shard of its hash. Every write of it has a condition, so whatever the order of the steps of a try and its repeats,
 they are one work. Two first tries that are made on purpose are two works: what nobody has left, no first try joins. A
-row that a repeat has made waits for the first try, which is late. That one joins the row's own work, as a repeat does.
+row that a repeat has made, or made anew, waits for the first try, which is late. That one joins the row's own work, as
+a repeat does.
 
     1   a work without a client, or for a repeat or a late first try the row's own, is at work: join it
     2   such a work ended well less than 2 minutes ago: answer with that
@@ -45,7 +46,7 @@ class Place:
 class _Row:
     """The row: the id of its own work, the works that their clients have left, and when it was written, in unix ms.
 
-    `awaits_first`: a repeat has made it, and no first try has come since.
+    `awaits_first`: a repeat has made it, or made it anew, and no first try has come since.
     """
 
     id: str
@@ -172,10 +173,14 @@ class Repeats:
         return _Finding.GOES_ON if record is None else _Finding.JOINS
 
     async def _new(self, row: _Row) -> Place:
-        """Begin new work. The row names it if the work that it named is over or gone. Raises Conflict."""
+        """Begin new work. The row names it if the work that it named is over or gone. Raises Conflict.
+
+        A repeat of work that has just ended badly has had its first try. After any other work, that may come late.
+        """
         record = await self._ports.store.read(row.id)
         if record.status.is_terminal if record else not self._is_young(row):
-            named = replace(row, id=self._mine, since_ms=self._now_ms(), awaits_first=False)
+            awaits_first = self._is_repeat and not (record and self._is_recent(record))
+            named = replace(row, id=self._mine, since_ms=self._now_ms(), awaits_first=awaits_first)
             await self._write(named, left=row.left)
         return Place(self._mine)
 
@@ -185,8 +190,10 @@ class Repeats:
     def _is_joinable(self, record: Record) -> bool:
         if record.deleted:
             return False
-        is_recent = self._now_ms() - record.ended_ms < ANSWERED_MS
-        return not record.status.is_terminal or (record.status in _GOOD and is_recent)
+        return not record.status.is_terminal or (record.status in _GOOD and self._is_recent(record))
+
+    def _is_recent(self, record: Record) -> bool:
+        return self._now_ms() - record.ended_ms < ANSWERED_MS
 
     # Storage
 

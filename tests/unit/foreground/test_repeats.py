@@ -70,6 +70,23 @@ def test_a_first_try_that_comes_after_two_repeats_joins_them() -> None:
     assert world.answers == ["resp_2", "resp_2", "resp_2", "resp_4"]
 
 
+@pytest.mark.parametrize(
+    ("status", "ago_ms", "awaits"),
+    [
+        (Status.COMPLETED, ANSWERED_MS, True),
+        (Status.FAILED, ANSWERED_MS, True),
+        (Status.FAILED, 0, False),  # this is the try that the POST repeats, so another first try is another call
+    ],
+)
+def test_an_old_row_awaits_a_first_try_like_none(status: Status, ago_ms: int, awaits: bool) -> None:
+    """The same request was made before, and ended. A repeat overtakes the first try of the next one."""
+    world = World()
+    _run(world.post("resp_0", OPENAI_FIRST))
+    _ended(world, "resp_0", status, ago_ms)
+    _after(world, world.post("resp_2", OPENAI_AGAIN), world.post("resp_1", OPENAI_FIRST))
+    assert world.answers == ["resp_0", "resp_2", "resp_2" if awaits else "resp_1"]
+
+
 def test_a_late_first_try_does_not_join_a_work_that_has_failed() -> None:
     """That is tried anew, as by any repeat, and the row awaits nobody from then on."""
     world = World()
