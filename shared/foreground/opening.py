@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shared import off_loop
 from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse
 from shared.core.ids import derived_id, new_id
@@ -35,7 +36,8 @@ async def open_call(ports: Ports, caller: Caller, new: NewResponse, key: str | N
         key = client.request_id
     mine = derived_id(caller.name.encode(), key.encode(), new.raw) if key else new_id()
     record, request = await admission.admit(ports, caller, new, mine, is_repeatable=key is not None)
-    repeats = Repeats(ports, derived_id(b"same", caller.name.encode(), new.canonical_body()), mine, client)
+    body = await off_loop.run(len(new.raw), new.canonical_body)
+    repeats = Repeats(ports, derived_id(b"same", caller.name.encode(), body), mine, client)
     if key:
         if not new.cancels:
             return Opening(record, request, None)
