@@ -94,18 +94,15 @@ class Repeats:
         for _ in range(_TRIES + LOOKS):
             row = await self._read()
             if row is None:
-                return Place(self._mine)
+                break
             try:
-                place, may_be_left = await self._found(row)
-                if place:
-                    return place
-                if may_be_left and looks:
-                    looks -= 1
-                    await self._ports.clock.sleep(LOOK_AGAIN_S)
-                    continue
-                return await self._new(row)
+                place = await self._place_left(row) or await self._place_by_own(row, may_wait=looks > 0)
             except Conflict:
                 continue  # another POST was first
+            if place:
+                return place
+            looks -= 1
+            await self._ports.clock.sleep(LOOK_AGAIN_S)
         return Place(self._mine)
 
     async def leave(self, response_id: str) -> None:
@@ -137,23 +134,31 @@ class Repeats:
 
     # Steps
 
-    async def _found(self, row: _Row) -> tuple[Place | None, bool]:
-        """Return the place of the POST in a work of the row, or None, and whether its own work may yet be left.
+    async def _place_left(self, row: _Row) -> Place | None:
+        """Return the place of the POST in a work that its client has left, or that awaits its first try, or None.
 
         Raises Conflict if the row has changed.
         """
         for response_id in reversed(row.left):
             if place := await self._place_in(row, response_id):
                 await self._take(row, response_id)
-                return place, False
+                return place
         if row.awaits_first and not self._is_repeat and (place := await self._place_in(row, row.id)):
             await self._write(replace(row, awaits_first=False), left=row.left)
-            return place, False
+            return place
+        return None
+
+    async def _place_by_own(self, row: _Row, *, may_wait: bool) -> Place | None:
+        """Return the place that the row's own work gives the POST, or None if it is to look again."""
         record = await self._ports.store.read(row.id)
-        finding = self._of_own(row, record)
-        if finding is _Finding.JOINS:
-            return Place(row.id, record), False
-        return (Place(row.id) if finding is _Finding.GOES_ON else None), finding is _Finding.WAITS
+        match self._of_own(row, record):
+            case _Finding.JOINS:
+                return Place(row.id, record)
+            case _Finding.GOES_ON:
+                return Place(row.id)
+            case _Finding.WAITS if may_wait:
+                return None
+        return await self._new(row, record)
 
     async def _place_in(self, row: _Row, response_id: str) -> Place | None:
         """Return the place in a work that its client has left, or that awaits its first try, or None."""
@@ -172,12 +177,11 @@ class Repeats:
             return _Finding.WAITS if record is None or not record.status.is_terminal else _Finding.NOTHING
         return _Finding.GOES_ON if record is None else _Finding.JOINS
 
-    async def _new(self, row: _Row) -> Place:
-        """Begin new work. The row names it if the work that it named is over or gone. Raises Conflict.
+    async def _new(self, row: _Row, record: Record | None) -> Place:
+        """Begin new work. The row names it if the work of `record`, which it named, is over or gone. Raises Conflict.
 
         A repeat of work that has just ended badly has had its first try. After any other work, that may come late.
         """
-        record = await self._ports.store.read(row.id)
         if record.status.is_terminal if record else not self._is_young(row):
             awaits_first = self._is_repeat and not (record and self._is_recent(record))
             named = replace(row, id=self._mine, since_ms=self._now_ms(), awaits_first=awaits_first)

@@ -15,13 +15,17 @@ from shared.core.errors import (
     BadRequest,
     NotFound,
     RefusedByUpstream,
+    StoreError,
     Unavailable,
     UpstreamError,
     UpstreamRefused,
 )
 from shared.lifecycle import admission
 from shared.runtime.ports import Ports
+from shared.telemetry.logs import logger
 from shared.upstreams.protocol import is_id
+
+_log = logger(__name__)
 
 _LISTED = ("after", "limit", "order", "include[]", "include")
 RETRY_AFTER_S = 5
@@ -89,8 +93,20 @@ async def create_conversation(ports: Ports, caller: Caller, body: dict[str, Any]
     if isinstance(made.get("id"), str):
         owner = admission.conversation_owner(made["id"])
         row = {"caller": caller.name, "created": str(ports.clock.now_ms())}
-        await ports.store.put(owner, keys.conversation_key(owner), row)
+        try:
+            await ports.store.put(owner, keys.conversation_key(owner), row)
+        except StoreError:
+            await _forget(ports, made["id"])
+            raise
     return made
+
+
+async def _forget(ports: Ports, conversation_id: str) -> None:
+    """Delete a conversation that has no owner, as far as that is possible. Nobody could reach it."""
+    try:
+        await ports.relay.ask("DELETE", ConversationCall("DELETE", (conversation_id,)).path)
+    except (UpstreamError, NotFound):
+        _log.warning("conversation.orphaned")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,16 @@ from shared.core.errors import (
     BadRequest,
     NotFound,
     RefusedByUpstream,
+    StoreError,
     Unavailable,
+    UpstreamError,
     UpstreamRefused,
     UpstreamUnavailable,
 )
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.lifecycle.relayed import ConversationCall
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.stage import ANN, BOB, Stage
 
 REFUSAL = UpstreamRefused(400, "No.", param="input", code="wrong")
@@ -173,6 +176,20 @@ async def test_a_deleted_conversation_is_gone(stage: Stage, conversation: str) -
     await stage.engine.on_conversation(ANN, CALLS[2])
     with pytest.raises(NotFound):
         await stage.engine.on_conversation(ANN, ConversationCall("GET", (conversation,)))
+
+
+@pytest.mark.parametrize("refusal", [None, UpstreamUnavailable("ConnectError")])
+async def test_a_conversation_whose_owner_cannot_be_stored_is_deleted(
+    stage: Stage, written: WrittenLines, refusal: UpstreamError | None
+) -> None:
+    """Nobody could reach it. If the upstream cannot be asked, a line says that it is left there."""
+    stage.relay.answers["/conversations"] = MADE
+    stage.relay.errors = [None, refusal]
+    stage.proxy.refuse(lambda request: request.kind.startswith(("PUT", "POST", "PATCH", "MERGE")))
+    with pytest.raises(StoreError):
+        await stage.engine.create_conversation(ANN, {})
+    assert stage.relay.asked[1:] == [("DELETE", f"/conversations/{MADE['id']}", None)]
+    assert ("conversation.orphaned" in log_events(written)) is (refusal is not None)
 
 
 async def test_a_refused_deletion_keeps_it(stage: Stage, conversation: str) -> None:

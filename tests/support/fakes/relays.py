@@ -11,12 +11,12 @@ class ScriptedRelay(Relay):
 
     def __init__(self) -> None:
         self.answers: dict[str, dict[str, Any]] = {}
-        self.errors: list[UpstreamError] = []
+        self.errors: list[UpstreamError | None] = []  # of the next calls, of which those with None are answered
         self.asked: list[tuple[str, str, dict[str, Any] | None]] = []
 
     async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the scripted answer, or raise the next scripted error."""
         self.asked.append((method, path, body))
-        if self.errors:
-            raise self.errors.pop(0)
+        if self.errors and (error := self.errors.pop(0)):
+            raise error
         return self.answers.get(path.partition("?")[0], {})
