@@ -28,7 +28,8 @@ def test_every_operation_is_invoked(running: Running, suffix: str, base: str) ->
     """Every operation works under each base path, from the creation of a response to its deletion."""
     with client(running.worker, base, running.caller.api_key) as (http, forwarding):
         assert http.get("/health/live").json() == {"status": "live"}
-        assert wait_for(lambda: http.get("/health/ready").json() == {"status": "ready"}, CALL_S)
+        assert wait_for(lambda: http.get("/health/ready").json().get("status") == "ready", CALL_S)
+        assert http.get("/health/upstream").json()["status"] == "ok"
         ended = finished(http, create(http, "sim-instant", callback_url=f"{running.receiver.url}/callback"))
         path = f"/responses/{ended['id']}"
         assert "One." in output_text(ended)
