@@ -213,6 +213,7 @@ async def test_sending_never_raises(stage: Stage, connection_string: str) -> Non
     async with AsyncExitStack() as opened:
         queues = {name: await opened.enter_async_context(lost.queue(name)) for name in HINTS}
         unreachable = Wakeups(queues, stage.clock.now_ms)
+        opened.push_async_callback(unreachable.aclose)  # what is on its way would else meet a closed client
         await unreachable.sweep("a", START_MS)
         await unreachable.offer(new_id(), 1)
         with pytest.raises(StoreUnavailable):
