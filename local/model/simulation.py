@@ -136,7 +136,7 @@ class Simulation:
         """Return counts of all remembered responses. `started` counts by idempotency key, or by id without a key.
 
         `asked_twice` counts the keys with more than one request to start work, whether or not the work was started
-        again.
+        again. `models` counts by the model that was asked for.
         """
         works = self._works.values()
         started = Counter(work.key or work.id for work in works)
@@ -144,6 +144,7 @@ class Simulation:
             "started": started,
             "started_twice": sum(times > 1 for times in started.values()),
             "asked_twice": sum(times > 1 for times in self._asked.values()),
+            "models": Counter(str(work.request.get("model")) for work in works),
             "aborted": sum(work.aborted for work in works),
             "cancelled": sum(work.stopped.is_set() and not work.aborted for work in works),
         }

@@ -64,15 +64,6 @@ def test_foreground(sdk: openai.OpenAI) -> None:
     assert sdk.responses.create(model="sim-1s", input="Bees dance.").status == "completed"
 
 
-def test_a_call_that_outlasts_the_sdk_is_whole_and_paid_once(running: Service, sdk: openai.OpenAI) -> None:
-    """The SDK gives up after 3 s and repeats. Its second try joins the first, and gets blanks until the end."""
-    before = len(running.model.stats()["started"])
-    impatient = sdk.with_options(timeout=3, max_retries=2)
-    response = impatient.responses.create(model="sim-12s", input="Bees dance for long.")
-    assert (response.status, "1. Bees dance for long." in response.output_text) == ("completed", True)
-    assert len(running.model.stats()["started"]) - before == 1
-
-
 def test_cancel(sdk: openai.OpenAI) -> None:
     """The SDK cancels a running response. For one that has completed it raises BadRequestError."""
     created = sdk.responses.create(model="sim-60s", input="Long.", background=True)

@@ -37,7 +37,9 @@ def test_calls_are_counted_until_a_reset(model: ModelPeer) -> None:
     names = ("creates", "retrieves", "cancels", "deletes", "cancelled", "aborted")
     assert [counted[name] for name in names] == [1, 1, 1, 1, 1, 0]
     model.http.post("/_sim/reset")
-    assert {value for name, value in model.stats().items() if name != "started"} == {0}
+    counted = model.stats()
+    assert (counted.pop("started"), counted.pop("models")) == ({}, {})
+    assert set(counted.values()) == {0}
 
 
 def test_a_key_can_be_required(tmp_path: Path) -> None:
@@ -157,6 +159,13 @@ def test_repeated_requests_with_one_key_are_counted(model: ModelPeer) -> None:
     for key in ("a", "a", "a", "b"):
         model.create_with_key(key)
     assert (model.stats()["asked_twice"], model.stats()["started_twice"]) == (1, 0)
+
+
+def test_responses_are_counted_by_model(model: ModelPeer) -> None:
+    """`models` counts the responses that were started for each model."""
+    for name in ("sim-1s", "sim-1s", "sim-2s"):
+        model.create(name)
+    assert model.stats()["models"] == {"sim-1s": 2, "sim-2s": 1}
 
 
 def test_the_ages_at_which_a_response_was_polled_are_kept(model: ModelPeer) -> None:
