@@ -41,6 +41,8 @@ class Cell:
         """The words of the page."""
         if self.error is not None:
             return "an exception with the reason" if self.error == REASON else "an exception"
+        if self.text is Text.WHOLE:
+            return self.text
         return f"{self.text}, {f'`{self.state}`' if self.state else '**no sign**'}"
 
 

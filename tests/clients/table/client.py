@@ -27,7 +27,7 @@ class Client:
     `home` is the folder of its driver, below `tests`. `environment` is where it is installed, or None for the
     environment of the app. `shows` are the cells of its calls through the service, and `directly` those of its calls
     to the model itself that differ. `works` are the numbers of works that differ from WORKS, and `direct_works` from
-    DIRECT_WORKS. `note` is what the page says beside them.
+    DIRECT_WORKS.
     """
 
     name: str
@@ -38,7 +38,6 @@ class Client:
     directly: Mapping[str, Cell]
     works: Mapping[str, int] = field(default_factory=dict)
     direct_works: Mapping[str, int] = field(default_factory=dict)
-    note: str = ""
     home: str = "clients"
 
     @property

@@ -1,0 +1,66 @@
+"""The tables of docs/clients.md, made from what the tests expect: `python -m tests.clients.table` writes them."""
+
+from collections.abc import Sequence
+
+from local.stack.process import ROOT
+from tests.clients.table.cells import Cell
+from tests.clients.table.client import DIRECT, DIRECT_WORKS, TELLING, Client
+
+PAGE = ROOT / "docs" / "clients.md"
+COLUMNS = {
+    "queued": "queued",
+    "failed": "failed",
+    "failed_stream": "failed in a stream",
+    "incomplete": "ended early",
+    "incomplete_stream": "ended early in a stream",
+    "cut": "a cut stream",
+    "impatient": "longer than its time-out",
+}
+
+
+def written(text: str, clients: Sequence[Client]) -> str:
+    """Return the text of a page with the tables of these clients between its marks."""
+    for name, table in {"service": _service(clients), "directly": _directly(clients)}.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        before, after = text.split(begin, maxsplit=1)[0], text.split(end)[1]
+        text = f"{before}{begin}{table}{end}{after}"
+    return text
+
+
+def _service(clients: Sequence[Client]) -> str:
+    rows = [[one.name, one.version, *(_shown(one, case) for case in TELLING)] for one in clients]
+    return _table(["client", "version", *(COLUMNS[case] for case in TELLING)], rows)
+
+
+def _directly(clients: Sequence[Client]) -> str:
+    """Return the cells that differ from those through the service. One row has all clients with the same ones."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for one in clients:
+        for case in DIRECT:
+            ours, bare = _shown(one, case), _shown_directly(one, case)
+            if ours != bare:
+                rows.setdefault((COLUMNS[case], ours, bare), []).append(f"{one.name} {one.version}")
+    return _table(
+        ["case", "clients", "through the service", "directly"],
+        [
+            [case, "all" if len(names) == len(clients) else ", ".join(names), ours, bare]
+            for (case, ours, bare), names in rows.items()
+        ],
+    )
+
+
+def _shown(client: Client, case: str) -> str:
+    return _with_works(client.shows[case], client.works.get(case, 1))
+
+
+def _shown_directly(client: Client, case: str) -> str:
+    return _with_works(client.direct_cell(case), client.direct_works.get(case, DIRECT_WORKS.get(case, 1)))
+
+
+def _with_works(cell: Cell, count: int) -> str:
+    return cell.words if count == 1 else f"{cell.words}, and {count} works"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(head)}", *lines[1:], ""])
