@@ -8,13 +8,13 @@ BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 # What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
 TOOLS += node-clients infra conformance
-# What takes long to install or to run, and is no part of `make test`.
-NIGHTLY := codex
+# The clients that take long to install. They are tested every night, and not by `make test`.
+NIGHTLY := agno crewai dspy haystack litellm llama-index pydantic-ai semantic-kernel strands-agents node-clients
 PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core contract
 
-.PHONY: setup demo start test test-unit test-storage coverage clients conformance bytecode bench findings check fmt lock
+.PHONY: setup demo start test clients test-unit test-storage coverage conformance bytecode bench findings check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -29,6 +29,11 @@ test: check coverage
 	@$(SETUP) $(TOOLS)
 	@$(VENV)/infra/bin/python tests/infra/fetching.py $(VENV)/infra/types.json $(BICEP)
 	$(RUN) -m pytest $(PYTEST) $(PURE:%=--ignore=tests/unit/%) --ignore=tests/nightly
+
+# The clients of docs/clients.md that `make test` does not run.
+clients: setup
+	@$(SETUP) $(NIGHTLY:%=nightly-%)
+	$(RUN) -m pytest tests/nightly
 
 # The rules alone: no storage, no process of the service.
 test-unit: setup

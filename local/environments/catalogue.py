@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 from local.environments.environment import ROOT, Environment, SetupError
 from local.environments.node_packages import NodePackages
@@ -10,6 +11,7 @@ from local.environments.python_packages import PythonPackages, newest
 VENV = ROOT / ".venv"
 NODE_CLIENTS = ROOT / "tests" / "clients"
 CODEX = ROOT / "tests" / "nightly" / "codex"
+NIGHTLY = ROOT / "tests" / "nightly"
 BENCH_PEERS = ROOT / "local" / "bench" / "peers"
 _NPMRC = ROOT / ".npmrc"
 
@@ -43,16 +45,28 @@ def bench_peer(name: str) -> Callable[[], Environment]:
 
 def restate_server() -> Environment:
     """Return Restate's server, which comes from npm."""
-    if shutil.which("npm") is None:
-        raise LeftOut("there is no npm here")
-    return NodePackages(BENCH_PEERS / "restate", _NPMRC)
+    return _node_packages(BENCH_PEERS / "restate")
 
 
 def node_clients() -> Environment:
-    """Return the OpenAI SDK for Node.js, with which the tests call the service."""
+    """Return the clients for Node.js with which the tests call the service."""
+    return _node_packages(NODE_CLIENTS)
+
+
+def nightly_node_clients() -> Environment:
+    """Return the clients for Node.js that only `make clients` runs."""
+    return _node_packages(NIGHTLY)
+
+
+def _node_packages(folder: Path) -> Environment:
     if shutil.which("npm") is None:
         raise LeftOut("there is no npm here")
-    return NodePackages(NODE_CLIENTS, _NPMRC)
+    return NodePackages(folder, _NPMRC)
+
+
+def nightly(name: str) -> Callable[[], Environment]:
+    """Return a factory for the environment of a client that only `make clients` runs."""
+    return lambda: PythonPackages(VENV / f"nightly-{name}", NIGHTLY / f"{name}.txt")
 
 
 def codex() -> Environment:
@@ -86,6 +100,17 @@ def llama_stack() -> Environment:
 
 CLIENTS = ("openai-2", "langchain", "agents-sdk")
 COMPARED = ("procrastinate", "celery", "dbos", "restate")
+NIGHTLY_CLIENTS = (
+    "agno",
+    "crewai",
+    "dspy",
+    "haystack",
+    "litellm",
+    "llama-index",
+    "pydantic-ai",
+    "semantic-kernel",
+    "strands-agents",
+)
 UPSTREAMS = ("llmock", "agentserver", "agent-framework-hosting", "litellm")
 ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
     "app": app,
@@ -96,6 +121,8 @@ ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
     "llama-stack": llama_stack,
     "node-clients": node_clients,
     "codex": codex,
+    **{f"nightly-{name}": nightly(name) for name in NIGHTLY_CLIENTS},
+    "nightly-node-clients": nightly_node_clients,
     "infra": infra,
     "conformance": conformance,
 }

@@ -25,6 +25,7 @@ Json: TypeAlias = dict[str, Any]
 # No other run sends these bytes. A repeat of equal bytes may get the answer to an earlier call.
 PROMPT = f"Whales sing {time.time_ns()}."
 PLACE = "Oslo"
+NOT_OFFERED = "the client has no such call"
 CASES: Json = json.loads(Path(__file__).with_name("cases.json").read_text(encoding="utf-8"))
 
 
@@ -81,7 +82,8 @@ async def _one(ways: Mapping[str, Way], case: str, url: str) -> Shown:
     parts, asked = urlsplit(url), CASES[case]
     url = parts._replace(netloc=f"{parts.hostname}:{parts.port}").geturl()
     call = Call(url, parts.username or "", asked["model"], asked.get("timeout_s"))
-    way = ways[asked["way"]]
+    if (way := ways.get(asked["way"])) is None:
+        return Shown("", error=NOT_OFFERED)
     try:
         shown = await asyncio.to_thread(way, call)
         return await shown if inspect.isawaitable(shown) else shown

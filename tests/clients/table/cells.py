@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tests.clients.drivers.driving import CASES, PLACE, Shown, get_weather
+from tests.clients.drivers.driving import CASES, NOT_OFFERED, PLACE, Shown, get_weather
 
 UNFINISHED = {"queued", "in_progress"}
 REASON = "Simulated failure, as the model "  # the upstream's own message begins with it
 _ENDING = r"\n1\. Whales sing [0-9]+\."
-_ENDINGS = {"tool": re.escape(f"1. {get_weather(PLACE)}"), "structured": r"\.\.\."}
+_ENDINGS = {"tool": rf"\n1\. {get_weather(f'(Current Task: )?{PLACE}')}", "structured": r"\.\.\."}
 
 
 class Text(StrEnum):
@@ -18,7 +18,7 @@ class Text(StrEnum):
     WHOLE = "the whole answer"
     PART = "part of the text"
     NONE = "no text"
-    OTHER = "another text"
+    OTHER = "the message of the error as the text"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Cell:
     @property
     def words(self) -> str:
         """The words of the page."""
+        if self.error == NOT_OFFERED:
+            return "not offered"
         if self.error is not None:
             return "an exception with the reason" if self.error == REASON else "an exception"
         if self.text is Text.WHOLE:
@@ -74,3 +76,13 @@ def nothing(state: str | None = None) -> Cell:
 def raises(error: str = REASON, text: Text = Text.NONE) -> Cell:
     """Return the cell of a client that raises, after it has shown so much of the text."""
     return Cell(text, None, error)
+
+
+def message(state: str) -> Cell:
+    """Return the cell of a client that shows an error as the text of an answer."""
+    return Cell(Text.OTHER, state)
+
+
+def lacks() -> Cell:
+    """Return the cell of a client that has no such call."""
+    return raises(NOT_OFFERED)

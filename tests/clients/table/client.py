@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from local.environments.catalogue import VENV
 from local.stack.process import ROOT
-from tests.clients.table.cells import Cell, Text, raises, whole
+from tests.clients.table.cells import Cell, Text, lacks, raises, whole
 
 # Every client gets the whole answer in these cases.
 WHOLE = ("whole", "streamed", "tool", "impatient", "long")
@@ -56,6 +56,16 @@ class Client:
     def direct_cell(self, case: str) -> Cell:
         """Return what it shows for a call to the model itself."""
         return self.directly.get(case, self.shows[case])
+
+    def work_count(self, case: str) -> int:
+        """Return how many works a case starts through the service."""
+        usual = 0 if self.shows[case] == lacks() else WORKS.get(case, 1)
+        return self.works.get(case, usual)
+
+    def direct_work_count(self, case: str) -> int:
+        """Return how many works a case starts at the model itself."""
+        usual = 0 if self.shows[case] == lacks() else DIRECT_WORKS.get(case, 1)
+        return self.direct_works.get(case, usual)
 
 
 def row(state: str | None = None, **cells: Cell) -> dict[str, Cell]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from local.stack.process import ROOT
 from tests.clients.table.cells import Cell
-from tests.clients.table.client import DIRECT, DIRECT_WORKS, TELLING, Client
+from tests.clients.table.client import DIRECT, TELLING, Client
 
 PAGE = ROOT / "docs" / "clients.md"
 COLUMNS = {
@@ -50,15 +50,15 @@ def _directly(clients: Sequence[Client]) -> str:
 
 
 def _shown(client: Client, case: str) -> str:
-    return _with_works(client.shows[case], client.works.get(case, 1))
+    return _with_works(client.shows[case], client.work_count(case))
 
 
 def _shown_directly(client: Client, case: str) -> str:
-    return _with_works(client.direct_cell(case), client.direct_works.get(case, DIRECT_WORKS.get(case, 1)))
+    return _with_works(client.direct_cell(case), client.direct_work_count(case))
 
 
 def _with_works(cell: Cell, count: int) -> str:
-    return cell.words if count == 1 else f"{cell.words}, and {count} works"
+    return cell.words if count < 2 else f"{cell.words}, and {count} works"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
