@@ -9,7 +9,8 @@ BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
 TOOLS += node-clients infra conformance
 # The clients that take long to install. They are tested every night, and not by `make test`.
-NIGHTLY := agno crewai dspy haystack litellm llama-index pydantic-ai semantic-kernel strands-agents node-clients
+NIGHTLY := agno crewai dspy haystack instructor litellm llama-index pydantic-ai semantic-kernel strands-agents
+NIGHTLY += node-clients
 PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core contract

@@ -105,6 +105,7 @@ NIGHTLY_CLIENTS = (
     "crewai",
     "dspy",
     "haystack",
+    "instructor",
     "litellm",
     "llama-index",
     "pydantic-ai",

@@ -83,12 +83,15 @@ class Work:
 
     @cached_property
     def output(self) -> list[Item]:
-        """The output items at its end: an empty list if it fails, half of the text if it ends incomplete."""
+        """The output items at its end: an empty list if it fails, half of the text or call if it ends incomplete."""
         suffix = self.id.removeprefix("resp_")
         if self.behaviour.ending is Status.FAILED:
             return []
         if (tool := self._tool) is not None:
-            return [tool_call(tool, self.given, suffix)]
+            called = tool_call(tool, self.given, suffix)
+            if self.behaviour.ending is Status.INCOMPLETE:
+                called |= {"status": "incomplete", "arguments": self._begun(called["arguments"])}
+            return [called]
         thoughts = [reasoning(f"Simulated by {self.request['model']}.", suffix)] if self.behaviour.reasons else []
         return [*thoughts, message(self._text, self.behaviour.ending, suffix)]
 
@@ -100,12 +103,21 @@ class Work:
         match self.request.get("text"):
             case {"format": {"type": "json_schema", "schema": schema}}:
                 text = structured(schema, text)
-        return text[: len(text) // 2] if self.behaviour.ending is Status.INCOMPLETE else text
+        return self._begun(text) if self.behaviour.ending is Status.INCOMPLETE else text
+
+    @staticmethod
+    def _begun(text: str) -> str:
+        return text[: len(text) // 2]
 
     @property
     def _tool(self) -> Item | None:
-        """The first function of the request, or None if the model calls no tool or the input has a tool output."""
-        asks = self.behaviour.calls_tool and self.request.get("tool_choice") != "none"
+        """The first function of the request, or None if the model calls no tool or the input has a tool output.
+
+        A model that calls no tool by itself does so if `tool_choice` names a function.
+        """
+        choice = self.request.get("tool_choice")
+        is_forced = isinstance(choice, dict) and choice.get("type") == "function"
+        asks = is_forced or (self.behaviour.calls_tool and choice != "none")
         if not asks or tool_outputs(self.given):
             return None
         functions = (tool for tool in self.request.get("tools") or [] if tool.get("type") == "function")

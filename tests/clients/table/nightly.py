@@ -121,6 +121,7 @@ NIGHTLY = (
             cut=raises("RemoteProtocolError", Text.PART),
         ),
         gives_up("APITimeoutError"),
+        direct_works={"impatient": 12},
         home="nightly",
     ),
     Client(
@@ -174,6 +175,25 @@ NIGHTLY = (
         gives_up("read timed out"),
         works={"failed": 4},
         direct_works={"failed": 4, "impatient": 4},
+        home="nightly",
+    ),
+    Client(
+        "Instructor",
+        "1.17",
+        "instructor",
+        "nightly-instructor",
+        row(
+            tool=lacks(),
+            queued=raises("No choices in OpenAI response"),
+            failed=raises(),
+            failed_stream=nothing(),
+            incomplete=raises("Invalid JSON"),
+            incomplete_stream=part(),
+            cut=raises("peer closed connection"),
+        ),
+        gives_up("Request timed out"),
+        works={"queued": 4, "failed": 4, "incomplete": 4},
+        direct_works={"queued": 4, "failed": 4, "incomplete": 4},
         home="nightly",
     ),
 )

@@ -34,19 +34,24 @@ def _service(clients: Sequence[Client]) -> str:
 
 def _directly(clients: Sequence[Client]) -> str:
     """Return the cells that differ from those through the service. One row has all clients with the same ones."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    for one in clients:
-        for case in DIRECT:
+    rows: dict[tuple[str, str, str], list[Client]] = {}
+    for case in DIRECT:
+        for one in clients:
             ours, bare = _shown(one, case), _shown_directly(one, case)
             if ours != bare:
-                rows.setdefault((COLUMNS[case], ours, bare), []).append(f"{one.name} {one.version}")
+                rows.setdefault((COLUMNS[case], ours, bare), []).append(one)
     return _table(
         ["case", "clients", "through the service", "directly"],
-        [
-            [case, "all" if len(names) == len(clients) else ", ".join(names), ours, bare]
-            for (case, ours, bare), names in rows.items()
-        ],
+        [[case, _names(some, clients), ours, bare] for (case, ours, bare), some in rows.items()],
     )
+
+
+def _names(some: Sequence[Client], clients: Sequence[Client]) -> str:
+    """Return the names of some clients, or of the others if those are fewer."""
+    others = [one for one in clients if one not in some]
+    if len(others) >= len(some):
+        return ", ".join(f"{one.name} {one.version}" for one in some)
+    return f"all but {_names(others, clients)}" if others else "all"
 
 
 def _shown(client: Client, case: str) -> str:

@@ -153,6 +153,16 @@ def test_a_tool_is_called_and_its_output_is_used(model: ModelPeer) -> None:
     assert "1. Snow in Oslo." in text_of(second)
 
 
+def test_a_function_that_tool_choice_names_is_called(model: ModelPeer) -> None:
+    """Any model calls it. If the response ends incomplete, half of the arguments is there."""
+    choice = {"type": "function", "name": "get_weather"}
+    for name, status in (("sim-instant", "completed"), ("sim-incomplete-0.1s", "incomplete")):
+        call = model.finished(name, input="Oslo", tools=[WEATHER], tool_choice=choice)["output"][0]
+        assert (call["type"], call["status"]) == ("function_call", status)
+        assert '{"place": "Oslo", "unit": "celsius", "days": 3}'.startswith(call["arguments"])
+        assert call["arguments"].endswith("}") == (status == "completed")
+
+
 def test_a_tool_output_without_its_call_is_refused(model: ModelPeer) -> None:
     """A tool output without a matching call is answered with 400."""
     output = {"type": "function_call_output", "call_id": "call_x", "output": "Snow."}
