@@ -9,7 +9,7 @@ BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
 TOOLS += node-clients infra conformance
 # The clients that take long to install. They are tested every night, and not by `make test`.
-NIGHTLY := agno crewai dspy haystack instructor litellm llama-index pydantic-ai semantic-kernel strands-agents
+NIGHTLY := agno codex crewai dspy haystack instructor litellm llama-index pydantic-ai semantic-kernel strands-agents
 NIGHTLY += node-clients
 PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
@@ -31,7 +31,7 @@ test: check coverage
 	@$(VENV)/infra/bin/python tests/infra/fetching.py $(VENV)/infra/types.json $(BICEP)
 	$(RUN) -m pytest $(PYTEST) $(PURE:%=--ignore=tests/unit/%) --ignore=tests/nightly
 
-# The clients of docs/clients.md that `make test` does not run.
+# The clients of docs/clients.md that `make test` does not run, and the examples as their users install them.
 clients: setup
 	@$(SETUP) $(NIGHTLY:%=nightly-%)
 	$(RUN) -m pytest tests/nightly

@@ -10,7 +10,6 @@ from local.environments.python_packages import PythonPackages, newest
 
 VENV = ROOT / ".venv"
 NODE_CLIENTS = ROOT / "tests" / "clients"
-CODEX = ROOT / "tests" / "nightly" / "codex"
 NIGHTLY = ROOT / "tests" / "nightly"
 BENCH_PEERS = ROOT / "local" / "bench" / "peers"
 _NPMRC = ROOT / ".npmrc"
@@ -71,9 +70,7 @@ def nightly(name: str) -> Callable[[], Environment]:
 
 def codex() -> Environment:
     """Return Codex, which comes from npm with a program for this system."""
-    if shutil.which("npm") is None:
-        raise LeftOut("there is no npm here")
-    return NodePackages(CODEX, _NPMRC)
+    return _node_packages(NIGHTLY / "codex")
 
 
 def infra() -> Environment:
@@ -121,9 +118,9 @@ ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
     "restate-server": restate_server,
     "llama-stack": llama_stack,
     "node-clients": node_clients,
-    "codex": codex,
     **{f"nightly-{name}": nightly(name) for name in NIGHTLY_CLIENTS},
     "nightly-node-clients": nightly_node_clients,
+    "nightly-codex": codex,
     "infra": infra,
     "conformance": conformance,
 }

@@ -125,7 +125,7 @@ def running(
 def codex(running: Service, tmp_path: Path) -> Codex:
     """Return Codex with an empty home, and a model that has done nothing. Without npm there is none."""
     running.model.reset()
-    return Codex(need("codex") / ".bin" / "codex", tmp_path, running)
+    return Codex(need("nightly-codex") / ".bin" / "codex", tmp_path, running)
 
 
 def works(running: Service) -> int:

@@ -17,7 +17,8 @@ def need(name: str) -> Path:
     except LeftOut as missing:
         _without(name, str(missing))
     if not is_whole(environment):
-        _without(name, f"`python -m local.environments {name}` installs it, and so does `make test`")
+        command = "make clients" if name.startswith("nightly-") else "make test"
+        _without(name, f"`python -m local.environments {name}` installs it, and so does `{command}`")
     return environment.home
 
 

@@ -63,7 +63,7 @@ def _shown_directly(client: Client, case: str) -> str:
 
 
 def _with_works(cell: Cell, count: int) -> str:
-    return cell.words if count < 2 else f"{cell.words}, and {count} works"
+    return cell.words if count < 2 else f"{cell.words}, and {count} jobs"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
