@@ -6,6 +6,7 @@ replaced wherever it stands. A short one may stand anywhere by chance, so it is 
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -29,7 +30,13 @@ def our_names(record: Record, answer: Mapping[str, Any]) -> dict[str, str]:
 
 def are_in(text: bytes, names: Mapping[str, str]) -> bool:
     """Return whether the upstream's ids may stand in a JSON text. If not, there is no need to look at each member."""
-    return any(orjson.dumps(theirs)[1:-1] in text for theirs in names)
+    return any(_as_written(theirs) in text for theirs in names)
+
+
+@lru_cache(1_024)
+def _as_written(name: str) -> bytes:
+    """Return a text as it stands in JSON, without the quotes."""
+    return orjson.dumps(name)[1:-1]
 
 
 def with_our_names(value: Any, names: Mapping[str, str], member: str = "") -> Any:

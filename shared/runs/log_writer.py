@@ -173,7 +173,7 @@ class LogWriter:
         return self._settles and self._beginning is not None
 
     def _needs_numbers(self) -> bool:
-        return self.is_live and self._told < len(self._pending)
+        return self._told < len(self._pending) and self.is_live
 
     def _is_due(self) -> bool:
         is_later = later(self._lease.record.status, self._status) != self._lease.record.status
