@@ -32,6 +32,7 @@ from shared.core.records import Record
 from shared.engine import Engine
 from shared.foreground.call_stream import Chunks
 from shared.runtime.clock import SystemClock
+from shared.runtime.quotas import TooManyRequests
 from shared.telemetry import metrics, spans
 from shared.telemetry.logs import logger
 
@@ -114,6 +115,8 @@ def _refusal(error: ServiceError) -> Response:
     is_temporary = error.status >= 500 or error.status == 429
     wait_s = error.retry_after_s or (RETRY_AFTER_S if is_temporary else None)
     headers = {"Retry-After": str(wait_s)} if wait_s else {}
+    if isinstance(error, TooManyRequests):
+        headers |= error.headers
     if error.is_final:
         headers["x-should-retry"] = "false"
     return as_json(error.envelope(), error.status, headers)
@@ -207,28 +210,29 @@ def _json(body: bytes, status: int, headers: Mapping[str, str] | None) -> Respon
     return Response(body, status, dict(headers or {}), media_type="application/json")
 
 
-async def read_json(req: Request) -> bytes:
-    """Return the body, decompressed. Raise TooLarge before more than 8 MiB are read or unpacked.
+async def read_json(req: Request, caller: Caller | None = None) -> bytes:
+    """Return the body, decompressed. Raise TooLarge before more than 8 MiB, or the caller's limit, is read or unpacked.
 
     Raises UnsupportedMediaType if the Content-Type is not JSON, or the body is compressed in another way than with gzip
     or zstd.
     """
+    most = min(MAX_BODY, caller.limits.max_body_bytes or MAX_BODY) if caller else MAX_BODY
     kind = req.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("The body must be JSON: 'Content-Type: application/json'.", param="Content-Type")
     encoding = compression.check_encoding(req.headers.get("content-encoding"))
     declared = req.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:18]) > MAX_BODY:
-        raise _too_large()
+    if declared.isdecimal() and int(declared[:18]) > most:
+        raise _too_large(most)
     chunks, size = [], 0
     async for chunk in req.stream():
         size += len(chunk)
-        if size > MAX_BODY:
-            raise _too_large()
+        if size > most:
+            raise _too_large(most)
         chunks.append(chunk)
     body = b"".join(chunks)
-    return await off_loop.run(0 if encoding == "identity" else MAX_BODY, compression.unpacked, body, encoding, MAX_BODY)
+    return await off_loop.run(0 if encoding == "identity" else MAX_BODY, compression.unpacked, body, encoding, most)
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(f"The request body is over {MAX_BODY} bytes.", code="request_too_large")
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"The request body is over {most} bytes.", code="request_too_large")

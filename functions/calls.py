@@ -6,7 +6,7 @@ section 2).
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from azurefunctions.extensions.http.fastapi import Request, Response
 from starlette.requests import ClientDisconnect
@@ -19,12 +19,13 @@ BLANK = b" "
 _HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 
-async def answer(call: Call, req: Request) -> Response:
+async def answer(call: Call, req: Request, on_left: Callable[[], None]) -> Response:
     """Return the answer of a call: whole if it ends soon, or else one that goes on.
 
-    Raises ClientDisconnect if the client leaves before, and otherwise as `Call.end` and `Call.promise` do.
+    If its client leaves before, `on_left` is called at once, and ClientDisconnect is raised when the call is over.
+    Otherwise raises as `Call.end` and `Call.promise` do.
     """
-    listening = asyncio.create_task(_listen(req, call))
+    listening = asyncio.create_task(_listen(req, call, on_left))
     try:
         shown = await call.end(call.times.begin_s)
         if shown:
@@ -41,11 +42,12 @@ async def answer(call: Call, req: Request) -> Response:
     return LateAnswer(_late(call), headers={**_HEADERS, "x-response-id": call.id}, media_type="application/json")
 
 
-async def _listen(req: Request, call: Call) -> None:
+async def _listen(req: Request, call: Call, on_left: Callable[[], None]) -> None:
     """Tell the call when its client leaves. The body of the request has been read."""
     while (await req.receive())["type"] != "http.disconnect":
         continue
     call.leave()
+    on_left()
 
 
 async def _late(call: Call) -> AsyncIterator[bytes]:

@@ -22,6 +22,7 @@ from functions.answers import (
     read_json,
     traced,
 )
+from functions.limits import limited, open_answer
 from shared import off_loop
 from shared.bootstrap import service
 from shared.contract import pages, parameters, requests
@@ -79,15 +80,17 @@ async def _created(engine: Engine, caller: Caller, req: Request) -> Response:
     prefer = _preference(req)
     key = parameters.check_idempotency_key(req.headers.get("idempotency-key"))
     wait_s = 0 if prefer.respond_async and prefer.wait_s is None else prefer.wait_s
-    raw = await read_json(req)
+    raw = await read_json(req, caller)
     new = await off_loop.run(len(raw), requests.parse_request, raw)
     client = clients.client_of(req.headers)
     if new.stream:
-        return as_stream(await engine.create_stream(caller, new, key, client))
+        async with open_answer(caller) as opened:
+            return opened.until_sent(as_stream(await engine.create_stream(caller, new, key, client)))
     if not new.background and wait_s is None:
-        call = await engine.call(caller, new, key, client)
-        del raw, new  # what waits holds no body
-        return await calls.answer(call, req)
+        async with open_answer(caller) as opened:
+            call = await engine.call(caller, new, key, client)
+            del raw, new  # what waits holds no body
+            return opened.until_sent(await calls.answer(call, req, opened.end))
     record, body = await engine.create(caller, new, key, wait_s or 0)
     if prefer.respond_async and not record.status.is_terminal:
         location = f"{req.url.path.rstrip('/')}/{record.id}"
@@ -99,7 +102,8 @@ async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}, with `Prefer: wait`, or as a stream with `stream=true` and a cursor."""
     if req.query_params.get("stream", "").lower() == "true":
         cursors = req.query_params.get("starting_after"), req.headers.get("last-event-id")
-        return as_stream(await engine.stream(caller, req.path_params["id"], *cursors))
+        async with open_answer(caller) as opened:
+            return opened.until_sent(as_stream(await engine.stream(caller, req.path_params["id"], *cursors)))
     prefer = _preference(req)
     include = parameters.known_includes(
         [value for name in ("include", "include[]") for value in req.query_params.getlist(name)]
@@ -134,7 +138,7 @@ async def list_deliveries(engine: Engine, caller: Caller, req: Request) -> Respo
 
 async def redeliver(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /responses/{id}/deliveries/redeliver."""
-    target = requests.parse_redelivery(await read_json(req))
+    target = requests.parse_redelivery(await read_json(req, caller))
     return as_json(await engine.redeliver(caller, req.path_params["id"], target))
 
 
@@ -222,7 +226,7 @@ def _pattern(route: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{\w+\}", lambda _: known, route), re.IGNORECASE)
 
 
-_for_callers("create_response", "POST", "/responses", create)
+_for_callers("create_response", "POST", "/responses", limited(create))
 _for_callers("retrieve_response", "GET", "/responses/{id}", retrieve)
 _for_callers("delete_response", "DELETE", "/responses/{id}", delete)
 _for_callers("cancel_response", "POST", "/responses/{id}/cancel", cancel)

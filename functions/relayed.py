@@ -22,24 +22,24 @@ async def model(engine: Engine, _caller: Caller, req: Request) -> Response:
 
 async def input_tokens(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /responses/input_tokens."""
-    return as_json(await engine.input_tokens(caller, await _body(req)))
+    return as_json(await engine.input_tokens(caller, await _body(caller, req)))
 
 
 async def compact(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /responses/compact."""
-    return as_json(await engine.compact(caller, await _body(req)))
+    return as_json(await engine.compact(caller, await _body(caller, req)))
 
 
 async def create_conversation(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /conversations."""
-    return as_json(await engine.create_conversation(caller, await _body(req)))
+    return as_json(await engine.create_conversation(caller, await _body(caller, req)))
 
 
 def _on_conversation(*names: str) -> Handle:
     """Return the handler of a path below a conversation. `names` are its parameters and its fixed segments."""
 
     async def handle(engine: Engine, caller: Caller, req: Request) -> Response:
-        body = await _body(req) if req.method == "POST" else None
+        body = await _body(caller, req) if req.method == "POST" else None
         segments = tuple(req.path_params.get(name, name) for name in names)
         return as_json(
             await engine.on_conversation(caller, ConversationCall(req.method, segments, req.query_params, body))
@@ -48,8 +48,8 @@ def _on_conversation(*names: str) -> Handle:
     return handle
 
 
-async def _body(req: Request) -> dict[str, object]:
-    raw = await read_json(req)
+async def _body(caller: Caller, req: Request) -> dict[str, object]:
+    raw = await read_json(req, caller)
     return await off_loop.run(len(raw), requests.parse_object, raw)
 
 

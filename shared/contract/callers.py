@@ -1,14 +1,14 @@
 """Callers: the clients that may use the service, configured as one JSON secret.
 
-Each element has the name of a caller, the SHA-256 digests of its API keys, its signing secrets and the hosts that its
-callbacks may go to. Current secrets come first, then previous ones with the time of their end. Without hosts, callbacks
-may go to any host that the URL policy allows.
+Each element has the name of a caller, the SHA-256 digests of its API keys, its signing secrets, the hosts that its
+callbacks may go to, and its limits. Current secrets come first, then previous ones with the time of their end. Without
+hosts, callbacks may go to any host that the URL policy allows.
 """
 
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from shared.core.errors import SettingsError, Unauthorized
 # Our own headers come first, because with Entra ID in front `Authorization` holds the platform's token.
 _HEADERS = ("api-key", "x-functions-key", "authorization")
 MAX_HOLD_S = 95.0
+_MOST = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_S = 253_402_300_799  # the end of the year 9999, so a time given in milliseconds is rejected
 
@@ -36,6 +37,15 @@ class SigningSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class CallerLimits:
+    """What a caller may use at most. None is no limit of its own."""
+
+    max_body_bytes: int | None = None
+    requests_per_minute: int | None = None  # of one process, for creates
+    max_streams: int | None = None  # of one process: its open streams and waiting calls
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """A client that may use the service."""
 
@@ -43,6 +53,7 @@ class Caller:
     keys: tuple[bytes, ...] = field(repr=False)  # SHA-256 digests
     secrets: tuple[SigningSecret, ...] = field(repr=False)
     callback_hosts: tuple[str, ...] = ()
+    limits: CallerLimits = CallerLimits()
     hold_s: float | None = None  # how long its clients, which bound the whole body, get no byte of a foreground call
 
     def signing(self, now_ms: int) -> tuple[str, ...]:
@@ -118,8 +129,16 @@ def _caller(n: int, element: object) -> Caller:
         tuple(_digest(where, text) for text in _texts(where, element, "keys")),
         _secrets(f"{where}.signing_secrets", element.get("signing_secrets", [])),
         tuple(_texts(where, element, "callback_hosts")),
+        CallerLimits(**{one.name: _count(where, element, one.name) for one in fields(CallerLimits)}),
         _hold(where, element.get("hold_s")),
     )
+
+
+def _count(where: str, element: dict[str, Any], name: str) -> int | None:
+    value = element.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MOST):
+        raise SettingsError(f"{where}.{name} must be a whole number from 1 to {_MOST}")
+    return value
 
 
 def _hold(where: str, value: object) -> float | None:
@@ -158,16 +177,16 @@ def _secrets(where: str, values: object) -> tuple[SigningSecret, ...]:
 
 
 def _secret(where: str, value: object) -> SigningSecret:
-    fields = value if isinstance(value, dict) else {"secret": value}
-    text = fields.get("secret")
+    given = value if isinstance(value, dict) else {"secret": value}
+    text = given.get("secret")
     # a misspelt field must not turn a previous secret into a current one
-    if not isinstance(text, str) or not fields.keys() <= {"secret", "until"}:
+    if not isinstance(text, str) or not given.keys() <= {"secret", "until"}:
         raise SettingsError(f"{where} must be a string, or an object of 'secret' and 'until'")
     try:
         check_secret(text)
     except ValueError as error:
         raise SettingsError(f"{where}: {error}") from None
-    return SigningSecret(text, _until_ms(where, fields["until"]) if "until" in fields else None)
+    return SigningSecret(text, _until_ms(where, given["until"]) if "until" in given else None)
 
 
 def _until_ms(where: str, value: object) -> int:

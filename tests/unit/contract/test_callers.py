@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.callers import Caller, SigningSecret, parse_callers
+from shared.contract.callers import Caller, CallerLimits, SigningSecret, parse_callers
 from shared.core.errors import SettingsError, Unauthorized
 
 KEY, OTHER_KEY = "br_ann_0123456789", "br_bob_0123456789"
@@ -49,6 +49,23 @@ def test_a_caller_may_have_a_hold_of_its_own(given: float | None, hold_s: float 
     caller = parse_callers(secret(hold_s=given)).named("ann")
     assert caller
     assert caller.hold_s == hold_s
+
+
+def test_a_caller_may_have_limits_of_its_own() -> None:
+    """Each that is left out is none."""
+    given = {"max_body_bytes": 1, "requests_per_minute": 60, "max_streams": 1_000_000_000}
+    for name, value in given.items():
+        caller = parse_callers(secret(**{name: value})).named("ann")
+        assert caller
+        assert caller.limits == CallerLimits(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["max_body_bytes", "requests_per_minute", "max_streams"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "10", 1_000_000_001])
+def test_a_limit_is_a_whole_number_above_zero(name: str, value: object) -> None:
+    """A caller that may do nothing is one without a key."""
+    with pytest.raises(SettingsError, match=rf"CALLERS\[0\].{name} must be a whole number"):
+        parse_callers(secret(**{name: value}))
 
 
 @pytest.mark.parametrize(

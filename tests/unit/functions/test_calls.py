@@ -69,9 +69,14 @@ def request(*, leaves: bool = False) -> Request:
     return Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}, receive)
 
 
+def stays() -> None:
+    """Fail, because the client stays."""
+    raise AssertionError("the client has not left")
+
+
 def answered(call: FakeCall, *, leaves: bool = False) -> Response:
     """Return the answer of a call."""
-    return asyncio.run(answer(cast("Call", call), request(leaves=leaves)))
+    return asyncio.run(answer(cast("Call", call), request(leaves=leaves), lambda: call.told.append("open no longer")))
 
 
 async def body_of(response: Response) -> list[bytes]:
@@ -84,7 +89,7 @@ def late(call: FakeCall) -> tuple[Response, list[bytes]]:
     """Return the answer of a call that has not ended in time, and its pieces."""
 
     async def main() -> tuple[Response, list[bytes]]:
-        response = await answer(cast("Call", call), request())
+        response = await answer(cast("Call", call), request(), on_left=stays)
         return response, await body_of(response)
 
     return asyncio.run(main())
@@ -121,7 +126,7 @@ def test_a_client_that_leaves_before_the_status_line_gets_nothing() -> None:
     call = FakeCall(100)
     with pytest.raises(ClientDisconnect):
         answered(call, leaves=True)
-    assert call.told == ["left", "waits for its run"]
+    assert call.told == ["left", "open no longer", "waits for its run"]
 
 
 def test_a_function_that_is_cut_off_leaves_its_call() -> None:
@@ -130,7 +135,7 @@ def test_a_function_that_is_cut_off_leaves_its_call() -> None:
     async def main() -> list[str]:
         call = FakeCall(1_000_000)
         call.times = Times(60, 60, 0, 60)
-        task = asyncio.create_task(answer(cast("Call", call), request()))
+        task = asyncio.create_task(answer(cast("Call", call), request(), on_left=stays))
         await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait([task])

@@ -1,0 +1,51 @@
+"""The limits of callers at the edge of HTTP: requests a minute, and answers that are open at once."""
+
+import weakref
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from azurefunctions.extensions.http.fastapi import Request, Response
+
+from functions.answers import Handle, LateAnswer
+from shared.bootstrap import service
+from shared.contract.callers import Caller
+from shared.engine import Engine
+
+
+def limited(handle: Handle) -> Handle:
+    """Return a handler whose calls count as requests of their caller. Its answers tell how many are left."""
+
+    async def counted(engine: Engine, caller: Caller, req: Request) -> Response:
+        left = (await service()).quotas.take_request(caller)
+        response = await handle(engine, caller, req)
+        response.headers.update(left)
+        return response
+
+    return counted
+
+
+class OpenAnswer:
+    """A stream, or a call that waits. It counts until `end` is called, also if that is called again."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self.end = end
+        self.goes_on = False
+
+    def until_sent(self, response: Response) -> Response:
+        """Let an answer whose body goes on count until that is sent, or nobody can send it any more."""
+        if isinstance(response, LateAnswer):
+            self.goes_on = True
+            response.until_sent.callback(self.end)
+            weakref.finalize(response, self.end)
+        return response
+
+
+@asynccontextmanager
+async def open_answer(caller: Caller) -> AsyncIterator[OpenAnswer]:
+    """Count an answer for the block, or until it is sent. Raises TooManyRequests."""
+    opened = OpenAnswer((await service()).quotas.open_answer(caller))
+    try:
+        yield opened
+    finally:
+        if not opened.goes_on:
+            opened.end()
