@@ -48,11 +48,6 @@ test-storage: setup
 coverage: setup
 	$(RUN) -m pytest $(PYTEST) $(PURE:%=tests/unit/%) $(PURE:%=--cov=shared.%)
 
-# Clients and examples as their users have them, one after the other: they install a lot, and are no part of `make test`.
-clients: setup
-	@$(SETUP) $(NIGHTLY)
-	$(RUN) -m pytest tests/nightly
-
 conformance: setup
 	@$(SETUP) conformance
 	$(RUN) -m pytest tests/conformance

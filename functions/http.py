@@ -43,7 +43,7 @@ from shared.upstreams.health import Sight, UpstreamState
 blueprint = func.Blueprint()
 _PERHAPS_ACCEPTED = (
     "Storage is not available. The response may have been accepted. Send the request again: with the same "
-    "'Idempotency-Key' header, you get the response that it began, and without one a second response."
+    "'Idempotency-Key' header you get the response that it began, and without one it may begin a second response."
 )
 
 

@@ -63,7 +63,7 @@ var libraryQuery = '${lines} | where event == "${signals.library}" | where level
 var throttledQuery = '${lines} | where event in (${deferred}) | where tostring(line.reason) == "${signals.throttled}"'
 var downQuery = '${lines} | where event in (${deferred}) | where tostring(line.waits_for) in (${down})'
 var failingQuery = '${lines} | where event == "${signals.failing}"'
-var refusedQuery = 'AppRequests | where AppRoleName == "${signals.role}" | where toint(ResultCode) >= 500'
+var refusedQuery = 'AppRequests | where AppRoleName == "${signals.role}" | where toint(ResultCode) >= 500 | where Url !has "/health/"'
 
 var rules = [
   {

@@ -164,9 +164,9 @@ class UpstreamUnavailable(UpstreamError):
     """
 
     def __init__(
-        self, reason: str, *, retry_after_s: float | None = None, waits_for: WaitReason = WaitReason.UPSTREAM_DOWN
+        self, why: str, *, retry_after_s: float | None = None, waits_for: WaitReason | None = WaitReason.UPSTREAM_DOWN
     ) -> None:
-        super().__init__(reason)
+        super().__init__(why)
         self.retry_after_s, self.waits_for = retry_after_s, waits_for
 
 
@@ -190,8 +190,6 @@ class UpstreamMissing(UpstreamError):
 class UpstreamBroken(UpstreamError):
     """A stream of the upstream ended before its terminal event, or contains something that is not an event."""
 
-    waits_for = WaitReason.UPSTREAM_DOWN
-
 
 class UpstreamPaused(UpstreamError):
     """The work goes on elsewhere and needs no reader now. This is not a failure."""
@@ -203,6 +201,8 @@ class UpstreamSilent(UpstreamError):
 
 class UpstreamFailed(UpstreamError):
     """The upstream reported an error in words, in its stream or in a 2xx answer. The fields are its own."""
+
+    waits_for = WaitReason.UPSTREAM_DOWN
 
     def __init__(self, code: str, message: str, *, param: str | None = None, kind: str | None = None) -> None:
         super().__init__("the upstream reported an error")
@@ -217,7 +217,7 @@ class UpstreamUnusable(UpstreamError):
 
     code: str
     message: str
-    waits_for = WaitReason.UPSTREAM_DOWN
+    waits_for: WaitReason | None = WaitReason.UPSTREAM_DOWN
 
     def __init__(self) -> None:
         super().__init__(self.message)
@@ -228,6 +228,7 @@ class UpstreamOversized(UpstreamUnusable):
 
     code = "output_too_large"
     message = "The upstream's answer is larger than this service keeps."
+    waits_for = None
 
 
 class UpstreamInvalid(UpstreamUnusable):

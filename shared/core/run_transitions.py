@@ -220,7 +220,7 @@ def switch_to_polling(record: Record, poll: Alarm) -> ChangeSet:
     """Turn a run whose stream cannot be resumed into work that is polled, first by the alarm `poll`."""
     follow(record.run.state, RunState.POLLED)
     run = replace(record.run, mode=ExecutionMode.POLL, epoch=record.run.epoch + 1, claimed=False, alarm_key="")
-    return ChangeSet(replace(record, run=run), alarms_in=(poll,), wake_for=(poll,))
+    return ChangeSet(replace(record, run=run, wait=WaitInfo()), alarms_in=(poll,), wake_for=(poll,))
 
 
 def _unpresumed(record: Record) -> Record:

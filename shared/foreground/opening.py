@@ -36,11 +36,11 @@ async def open_call(ports: Ports, caller: Caller, new: NewResponse, key: str | N
         key = client.request_id
     mine = derived_id(caller.name.encode(), key.encode(), new.raw) if key else new_id()
     record, request = await admission.admit(ports, caller, new, mine, is_repeatable=key is not None)
+    if key and not new.cancels:
+        return Opening(record, request, None)
     body = await off_loop.run(len(new.raw), new.canonical_body)
     repeats = Repeats(ports, derived_id(b"same", caller.name.encode(), body), mine, client)
     if key:
-        if not new.cancels:
-            return Opening(record, request, None)
         await repeats.take(mine)
         return Opening(record, request, Leaving(ports, repeats, mine, cancels=True))
     inserts = client.retry_count is not None or client.bounds_body or new.cancels

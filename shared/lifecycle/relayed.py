@@ -4,7 +4,9 @@ A conversation belongs to the caller who made it, and so does every response tha
 does not exist. What the upstream does not isolate, such as files and vector stores, is not offered.
 """
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -29,6 +31,7 @@ _log = logger(__name__)
 
 _LISTED = ("after", "limit", "order", "include[]", "include")
 RETRY_AFTER_S = 5
+FORGET_S = 10.0
 MODEL_OWNER = "background-responses"
 
 
@@ -96,17 +99,20 @@ async def create_conversation(ports: Ports, caller: Caller, body: dict[str, Any]
         try:
             await ports.store.put(owner, keys.conversation_key(owner), row)
         except StoreError:
-            await _forget(ports, made["id"])
+            await _forget(ports, made["id"], owner)
             raise
     return made
 
 
-async def _forget(ports: Ports, conversation_id: str) -> None:
-    """Delete a conversation that has no owner, as far as that is possible. Nobody could reach it."""
+async def _forget(ports: Ports, conversation_id: str, owner: str) -> None:
+    """Delete a conversation whose owner may not be stored, as far as that is possible. Nobody could reach it."""
     try:
-        await ports.relay.ask("DELETE", ConversationCall("DELETE", (conversation_id,)).path)
-    except (UpstreamError, NotFound):
+        async with asyncio.timeout(FORGET_S):
+            await ports.relay.ask("DELETE", ConversationCall("DELETE", (conversation_id,)).path)
+    except (UpstreamError, NotFound, TimeoutError):
         _log.warning("conversation.orphaned")
+    with suppress(StoreError):
+        await ports.store.discard(owner, keys.conversation_key(owner))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class BackgroundConsumer(Consumer):
         async with aclosing(await self._open(token)) as events:
             async for event in events:
                 self._check_owned()
+                await self._lease.go_on()  # a model may think for long before its next event
                 if not self._is_heard(event):
                     continue  # its number may be that of the next event
                 token = token or await self._begin(event)

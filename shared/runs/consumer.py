@@ -276,13 +276,13 @@ class Consumer(ABC):
         failing_s = clock.elapsed_s() - (self._failing_since_s or 0)
         is_patient = not in_place and failing_s + wait_ms / 1000 <= patience_s
         wait_ms = wait_ms if is_patient or in_place else max(wait_ms, int(patience_s * 1000))
+        await self._log.drain()  # because events that are stored later would say that the work goes on
         due_ms = self._now_ms() + wait_ms
-        await self._lease.wait_for(error, due_ms)
         if is_patient:
+            await self._lease.wait_for(error, due_ms)
             await clock.sleep(wait_ms / 1000)
             return True
-        await self._log.drain()
-        await self._lease.hand_over(due_ms, takes_back=self.has_unused_try)
+        await self._lease.hand_over(due_ms, takes_back=self.has_unused_try, error=error)
         return False
 
     def _count(self, error: UpstreamError, *, progressed: bool) -> None:

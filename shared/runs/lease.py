@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from shared.contract.output_items import OutputItems
@@ -112,10 +113,13 @@ class Lease:
         """Count a try of a create before it is made. Raises Lost if this process has lost the run."""
         await self.write(run_transitions.count_try)
 
-    async def hand_over(self, due_ms: int | None = None, *, takes_back: bool = False) -> None:
+    async def hand_over(
+        self, due_ms: int | None = None, *, takes_back: bool = False, error: UpstreamError | None = None
+    ) -> None:
         """Give up the run and ask for another holder, now or at `due_ms` in unix milliseconds.
 
-        With `takes_back`, the try that was counted last does not count. Raises Lost if this process has lost the run.
+        With `takes_back`, the try that was counted last does not count. `error` is what the response waits for until
+        `due_ms`. Raises Lost if this process has lost the run.
         """
         now_ms = self._ports.clock.now_ms()
 
@@ -123,7 +127,9 @@ class Lease:
             if due_ms is None:
                 return run_transitions.offer(current, self.alarm, now_ms, takes_back=takes_back)
             is_taken = due_ms == self.alarm.due_ms  # by the alarm that is removed in the same transaction
-            return run_transitions.release(current, due_ms + is_taken, now_ms, takes_back=takes_back)
+            change = run_transitions.release(current, due_ms + is_taken, now_ms, takes_back=takes_back)
+            wait = _wait_after(current.wait, error, now_ms, due_ms) if error else current.wait
+            return replace(change, record=replace(change.record, wait=wait))
 
         self.concluded.clear()  # else a look that sees the new epoch first would cut this off before it is noted
         try:
@@ -133,9 +139,15 @@ class Lease:
 
     async def wait_for(self, error: UpstreamError, next_ms: int) -> None:
         """Record what the response waits for until the next try, at `next_ms` in unix milliseconds. Raises Lost."""
-        reason, now_ms = error.waits_for, self._ports.clock.now_ms()
-        await self.write(lambda now: wait_for(now, now.wait.after(reason, str(error), now_ms, next_ms)))
+        now_ms = self._ports.clock.now_ms()
+        await self.write(lambda now: wait_for(now, _wait_after(now.wait, error, now_ms, next_ms)))
         self._tell(self.record.wait)
+
+    async def go_on(self) -> None:
+        """Record that the response waits for its work again, if that is not so yet. Raises Lost."""
+        if self.record.wait.reason:
+            await self.write(lambda now: wait_for(now, WaitInfo()))
+            self._tell(self.record.wait)
 
     def _tell(self, wait: WaitInfo) -> None:
         """Tell the readers here what the response waits for."""
@@ -162,7 +174,7 @@ class Lease:
                 await clock.sleep(_PAUSE_S)
             else:
                 if wait.reason:
-                    self._tell(WaitInfo())
+                    self._tell(self.record.wait)
                 return done
 
     async def is_held(self) -> bool:
@@ -226,3 +238,7 @@ class Lease:
             raise Lost
         self.record = record
         self._seen_s = self._ports.clock.elapsed_s()
+
+
+def _wait_after(wait: WaitInfo, error: UpstreamError, now_ms: int, next_ms: int) -> WaitInfo:
+    return wait.after(error.waits_for, str(error), now_ms, next_ms)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from shared.core import response_transitions
-from shared.core.alarms import Alarm
+from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, UpstreamError
 from shared.core.ids import shard_of
@@ -101,15 +101,15 @@ async def put_off(
     """Do as `rearm`, and record what the response waits for after `error`, or that it waits for its work again.
 
     `record` is the record as last read, or None. Returns it as it is then, or None if it does not exist. If the alarm
-    is gone, another process acts on it, and nothing is written.
+    is gone, another process acts on it, and nothing is written. A poll of a response that has ended is over.
     """
     following = _at(ports, alarm, due_ms, changes)
     reason, detail = (error.waits_for, str(error)) if error else (None, "")
     for _ in range(_TRIES):
         record = record or await ports.store.read(alarm.id)
-        if record is None:
+        if record is None or (record.status.is_terminal and alarm.kind is Kind.POLL):
             await ports.store.remove(alarm)
-            return None
+            return record
         wait = record.wait.after(reason, detail, ports.clock.now_ms(), following.due_ms)
         try:
             return await commit(ports, record, response_transitions.put_off(record, wait, following).removing(alarm))

@@ -86,8 +86,9 @@ class AdmissionControl:
             self.breakers.release(key)
             return
         who = {"caller": key.caller, "host": key.host}
+        before = self.breakers.in_a_row(key)
         until_ms = self.breakers.record(key, self._now_ms(), failed=failed)
-        if failed and self.breakers.in_a_row(key) == TOLD_AFTER:
+        if before < TOLD_AFTER == self.breakers.in_a_row(key):
             _log.warning("callbacks.failing", extra=who)
         if until_ms:
             _log.warning("breaker.opened", extra={**who, "seconds": (until_ms - self._now_ms()) // 1000})

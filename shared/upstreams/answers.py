@@ -227,4 +227,6 @@ def trouble(error: httpx.HTTPError) -> UpstreamError:
     if isinstance(error, httpx.DecodingError):
         return UpstreamUndecodable()
     name = type(error).__name__
+    if isinstance(error, httpx.PoolTimeout):
+        return UpstreamUnavailable(name, waits_for=None)  # for a connection of our own
     return UpstreamUnavailable(name) if tries.of_transport(name) is Meaning.FREE else UpstreamUncertain(name)

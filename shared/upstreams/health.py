@@ -2,7 +2,7 @@
 
 unknown   no call has shown anything lately
 up        the last call was answered, if only with a refusal or a rate limit
-down      three calls in a row were not answered, or not as asked, within 60 s
+down      three calls in a row were not answered, or not as asked, within 60 s, and none was answered since
 """
 
 import time
@@ -17,6 +17,7 @@ from shared.core.states import WaitReason
 
 FAILURES = 3
 WINDOW_S = 60.0
+KEPT_S = 180.0  # after the last failure. The next try of what waits comes within 75 s.
 _TROUBLE = frozenset({WaitReason.UPSTREAM_DOWN, WaitReason.CREDENTIALS})
 _ANSWERS = (UpstreamRefused, UpstreamMissing, UpstreamFailed)
 
@@ -52,6 +53,7 @@ class Health:
         self._failed_s = deque[float](maxlen=FAILURES)  # the last failures since an answer
         self._failing_since_s = 0.0
         self._failure = UNSEEN
+        self._is_down = False
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -67,6 +69,7 @@ class Health:
     def note_answer(self) -> None:
         """Note that the upstream has answered."""
         self._failed_s.clear()
+        self._is_down = False
         self._answered_since_s = self._answered_since_s or self._now_s()
 
     def _note_error(self, error: UpstreamError) -> None:
@@ -76,6 +79,7 @@ class Health:
             now_s = self._now_s()
             self._failing_since_s = self._failing_since_s if self._failed_s else now_s
             self._failed_s.append(now_s)
+            self._is_down |= len(self._failed_s) == FAILURES and now_s - self._failed_s[0] <= WINDOW_S
             self._answered_since_s = None
             self._failure = Sight(UpstreamState.DOWN, None, error.waits_for, str(error))
 
@@ -83,8 +87,7 @@ class Health:
         """Return how the upstream was last seen."""
         if self._answered_since_s is not None:
             return Sight(UpstreamState.UP, self._answered_since_s)
-        is_recent = bool(self._failed_s) and self._now_s() - self._failed_s[0] <= WINDOW_S
-        if not is_recent:
+        if not self._failed_s or self._now_s() - self._failed_s[-1] > KEPT_S:
             return UNSEEN
-        state = UpstreamState.DOWN if len(self._failed_s) == FAILURES else UpstreamState.UNKNOWN
+        state = UpstreamState.DOWN if self._is_down else UpstreamState.UNKNOWN
         return Sight(state, self._failing_since_s, self._failure.reason, self._failure.detail)

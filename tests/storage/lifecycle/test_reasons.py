@@ -5,17 +5,14 @@ from typing import Any
 
 import pytest
 
-from shared.contract import sse
 from shared.core.alarms import Alarm, Kind
 from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamUnavailable
 from shared.core.records import WaitInfo
 from shared.core.states import Status, WaitReason
 from shared.runtime.single_flight import SingleFlight
-from shared.storage.messages import RunOffer
 from tests.support.clocks import START_MS
 from tests.support.log_capture import WrittenLines, log_lines
 from tests.support.stage import ANN, Stage
-from tests.support.stream_clients import Reader, kinds, resumed, streamed
 
 AWAY = UpstreamUnavailable("ConnectError")
 KEYLESS = UpstreamUnavailable("status 401", waits_for=WaitReason.CREDENTIALS)
@@ -192,6 +189,19 @@ async def test_a_cancelled_response_waits_for_nothing(stage: Stage) -> None:
     assert Kind.START in await stage.kinds(response_id)
 
 
+async def test_a_poll_of_what_has_ended_is_over(stage: Stage) -> None:
+    """It fails after the cancel. Its alarm is removed, and the record is not written again."""
+    stage.upstream.course, stage.upstream.stop_errors = [AWAY], [AWAY] * 9
+    made = await stage.create()
+    await stage.fire_alarms(made.id)
+    await stage.engine.cancel(ANN, made.id)
+    before = (await stage.record(made.id)).write_id
+    stage.clock.ms = next(one.due_ms for one in await stage.alarms(made.id) if one.kind is Kind.POLL)
+    await stage.sweep(made.id)
+    assert Kind.POLL not in await stage.kinds(made.id)
+    assert (await stage.record(made.id)).write_id == before
+
+
 async def test_every_line_about_a_retry_has_the_reason(stage: Stage, written: WrittenLines) -> None:
     """A search for what waits for the upstream finds starts and polls, and the alert rests on it."""
     stage.upstream.start_errors, stage.upstream.course = [KEYLESS], [AWAY, Status.IN_PROGRESS]
@@ -203,66 +213,3 @@ async def test_every_line_about_a_retry_has_the_reason(stage: Stage, written: Wr
         ("start.deferred", "credentials", "status 401"),
         ("poll.deferred", "upstream_down", "ConnectError"),
     ]
-
-
-# Runs and streams
-
-
-async def told_in(reader: Reader) -> bytes:
-    """Return the comment with which a silent stream says what its response waits for."""
-    async with asyncio.timeout(20):
-        async for chunk in reader.chunks:
-            if chunk.startswith(b": waiting "):
-                return chunk
-            assert chunk == sse.HEARTBEAT or b"event: response.created" in chunk
-    raise AssertionError("the stream has ended")
-
-
-@pytest.mark.parametrize("background", [True, False], ids=["background", "foreground"])
-async def test_a_run_says_why_it_waits(stage: Stage, background: bool) -> None:
-    """On the object, and in the stream as a comment in place of a heartbeat, in this process and in another."""
-    stage.upstream.is_background = background
-    stage.pace(heartbeat_s=0.05, patience_s=600, tail_idle_s=0.02, tail_max_s=0.05, wake_s=0.05)
-    stage.upstream.streams.run_errors = [THROTTLED]
-    reader = await streamed(stage)
-    driving = None if background else asyncio.create_task(stage.engine.drive(RunOffer(reader.id, 1)))
-    comment = await told_in(reader)
-    assert b'"reason":"rate_limit","detail":"status 429","tries":1' in comment
-    assert comment.endswith(b"}\n")
-    told = await waiting(stage, reader.id)
-    assert told
-    assert (told["reason"], told["tries"]) == ("rate_limit", 1)
-    other = await resumed(stage, reader.id, 0, await stage.process())
-    assert await told_in(other) == comment
-    for one in (other, reader):
-        await one.leave()
-    if driving:
-        driving.cancel()
-        await asyncio.wait([driving])
-
-
-async def test_a_run_that_goes_on_says_nothing_more(stage: Stage) -> None:
-    """The first event after the wait ends it, on the object and in the stream."""
-    stage.pace(heartbeat_s=0.02)
-    stage.upstream.streams.run_errors = [AWAY]
-    stage.upstream.streams.hold(3)
-    reader = await streamed(stage)
-    await told_in(reader)
-    await reader.take(2)
-    assert await anext(aiter(reader.chunks)) == sse.HEARTBEAT
-    assert await waiting(stage, reader.id) is None
-    await reader.leave()
-
-
-async def test_a_run_that_cannot_store_says_so_in_its_stream(stage: Stage) -> None:
-    """Nothing else can be answered then."""
-    stage.pace(heartbeat_s=0.02)
-    stage.upstream.streams.hold(4)
-    reader = await streamed(stage)
-    await reader.take(2)
-    stage.proxy.refuse(lambda _request: True)
-    stage.upstream.streams.gates[4].open()
-    await reader.take(5)
-    assert b'"reason":"storage"' in await told_in(reader)
-    stage.proxy.heal()
-    assert kinds(await reader.rest())[-1] == "completed"

@@ -70,7 +70,12 @@ def read_on() -> Record:
     return run_transitions.append_events(RUN, (), LogPosition(2, 2, 0), Status.IN_PROGRESS, live=False).record
 
 
-@pytest.mark.parametrize("progress", [started, ended, taken_up, resumed, read_on])
+def polled() -> Record:
+    """Return a record whose run is polled from now on."""
+    return run_transitions.switch_to_polling(RUN, ALARM).record
+
+
+@pytest.mark.parametrize("progress", [started, ended, taken_up, resumed, read_on, polled])
 def test_progress_of_the_work_ends_the_waiting(progress: object) -> None:
     """So no reader is told of an outage that is over."""
     assert callable(progress)

@@ -10,13 +10,14 @@ from shared.core.errors import (
     UpstreamError,
     UpstreamFailed,
     UpstreamMissing,
+    UpstreamOversized,
     UpstreamRefused,
     UpstreamSilent,
     UpstreamUnavailable,
     UpstreamUncertain,
 )
 from shared.core.states import WaitReason
-from shared.upstreams.health import FAILURES, UNSEEN, WINDOW_S, Health, Sight, UpstreamState
+from shared.upstreams.health import FAILURES, KEPT_S, UNSEEN, WINDOW_S, Health, Sight, UpstreamState
 
 AWAY = UpstreamUnavailable("ConnectError")
 KEYLESS = UpstreamUnavailable("status 401", waits_for=WaitReason.CREDENTIALS)
@@ -45,7 +46,7 @@ def test_nothing_is_known_before_a_call() -> None:
     assert Patient().health.sight() == UNSEEN
 
 
-@pytest.mark.parametrize("error", [AWAY, KEYLESS, UpstreamUncertain("status 502"), UpstreamBroken("cut")], ids=str)
+@pytest.mark.parametrize("error", [AWAY, KEYLESS, UpstreamUncertain("status 502")], ids=str)
 def test_three_failures_in_a_row_within_a_minute_are_down(error: UpstreamError) -> None:
     """Since the first of them, with the reason of the last. Two show nothing yet."""
     one = Patient()
@@ -76,9 +77,19 @@ def test_any_answer_is_up(error: UpstreamError | None) -> None:
     assert one.call(AWAY).state is UpstreamState.UNKNOWN
 
 
-@pytest.mark.parametrize("shown", [asyncio.CancelledError(), UpstreamSilent("nothing for 60 s")], ids=repr)
+@pytest.mark.parametrize(
+    "shown",
+    [
+        asyncio.CancelledError(),
+        UpstreamSilent("nothing for 60 s"),
+        UpstreamBroken("cut"),
+        UpstreamOversized(),
+        UpstreamUnavailable("PoolTimeout", waits_for=None),
+    ],
+    ids=repr,
+)
 def test_what_shows_nothing_changes_nothing(shown: BaseException) -> None:
-    """A caller may leave, and a model may think."""
+    """A caller may leave, a model may think, a long stream may break, and a limit or a pool may be our own."""
     one = Patient()
     assert one.call(shown) == UNSEEN
     for _ in range(FAILURES):
@@ -99,5 +110,16 @@ def test_what_was_seen_long_ago_is_forgotten() -> None:
     one = Patient()
     for _ in range(FAILURES):
         one.call(AWAY)
-    one.now_s += WINDOW_S
+    one.now_s += KEPT_S
+    assert one.health.sight().state is UpstreamState.DOWN
+    one.now_s += 1
     assert one.health.sight() == UNSEEN
+
+
+def test_an_outage_stays_down_while_tries_follow_their_back_off() -> None:
+    """One response waits, and its tries are up to 75 s apart after the first minute."""
+    one = Patient()
+    for wait_s in (1, 1, 2, 4, 8, 16, 32, 60, 75, 75, 75):
+        one.call(AWAY, after_s=wait_s)
+    assert one.health.sight().state is UpstreamState.DOWN
+    assert one.health.sight().since_s == START_S + 1

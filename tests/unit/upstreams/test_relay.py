@@ -16,6 +16,8 @@ from shared.core.errors import (
     UpstreamUnavailable,
     UpstreamUncertain,
 )
+from shared.core.states import WaitReason
+from shared.upstreams import answers
 from shared.upstreams.answers import MAX_ANSWER
 from shared.upstreams.relay import HttpRelay
 
@@ -108,3 +110,21 @@ def test_an_upstream_that_does_not_answer_is_an_error(error: Exception) -> None:
     with pytest.raises(UpstreamUnavailable) as unavailable:
         asked(fail)
     assert "model.example.com" not in str(unavailable.value)
+
+
+def test_a_call_without_a_credential_is_not_sent() -> None:
+    """Whatever the credential raises, the caller hears that the upstream cannot be asked."""
+
+    async def without_key() -> dict[str, str]:
+        raise RuntimeError("no identity")
+
+    with pytest.raises(UpstreamUnavailable, match="no credential") as raised:
+        asyncio.run(HttpRelay(httpx.MockTransport(answering(200, b"{}")), BASE, without_key).ask("GET", "/x"))
+    assert raised.value.waits_for is WaitReason.CREDENTIALS
+
+
+def test_a_full_pool_of_our_own_is_no_trouble_of_the_upstream() -> None:
+    """The call is tried again, and nothing says that the upstream is down."""
+    for error, waits_for in ((httpx.PoolTimeout(""), None), (httpx.ConnectTimeout(""), WaitReason.UPSTREAM_DOWN)):
+        found = answers.trouble(error)
+        assert (type(found), found.waits_for) == (UpstreamUnavailable, waits_for)
