@@ -162,7 +162,8 @@ async def live(_req: Request) -> Response:
 async def ready(_req: Request) -> Response:
     """GET /health/ready. 200 if the table, our queues and the upstream's credentials are usable, or else 503."""
     try:
-        await (await service()).engine.check()
+        engine = (await service()).engine
+        await engine.check()
     except SettingsError as error:
         raise Unavailable(str(error), code="settings") from error
     except StoreIncomplete as error:
@@ -172,11 +173,11 @@ async def ready(_req: Request) -> Response:
         ) from error
     except StoreError as error:
         raise Unavailable("Storage is not available.", code="storage") from error
-    return as_json({"status": "ready", "upstream": _as_seen((await service()).engine.upstream())})
+    return as_json({"status": "ready", "upstream": _as_seen(engine.upstream())})
 
 
 async def upstream(_req: Request) -> Response:
-    """GET /health/upstream. 503 if three calls of the upstream have failed within 60 s, as this process has seen it."""
+    """GET /health/upstream. 503 while the upstream is down, as this process has seen it."""
     sight = (await service()).engine.upstream()
     if sight.state is UpstreamState.DOWN:
         raise Unavailable(f"The upstream does not answer as it should: {sight.detail}.", code=sight.reason)

@@ -25,14 +25,14 @@ def limited(handle: Handle) -> Handle:
 
 
 class OpenAnswer:
-    """A stream, or a call that waits. It counts until `end` is called, also if that is called again."""
+    """A stream, or a call that waits. It counts until `end` is called for the first time."""
 
     def __init__(self, end: Callable[[], None]) -> None:
         self.end = end
         self.goes_on = False
 
     def until_sent(self, response: Response) -> Response:
-        """Let an answer whose body goes on count until that is sent, or nobody can send it any more."""
+        """Let an answer whose body goes on count until it is sent, or dropped unsent."""
         if isinstance(response, LateAnswer):
             self.goes_on = True
             response.until_sent.callback(self.end)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 # No blank line follows it. openai-python remembers the last `id:` and turns the next blank line into an event without
 # data, which it then fails to parse. A comment that ends in one newline works with every SDK that was tried.
-HEARTBEAT = b": heartbeat\n"  # a comment
+HEARTBEAT = b": heartbeat\n"
 _BOM = b"\xef\xbb\xbf"
 # U+0085, U+2028 and U+2029 in UTF-8, and as JSON writes them. Readers that cut lines as str.splitlines does, such as
 # httpx's `iter_lines`, end a line at each.

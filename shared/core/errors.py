@@ -177,9 +177,9 @@ class UpstreamUncertain(UpstreamUnavailable):
     """
 
     def __init__(
-        self, reason: str, *, retry_after_s: float | None = None, code: str | None = None, message: str | None = None
+        self, why: str, *, retry_after_s: float | None = None, code: str | None = None, message: str | None = None
     ) -> None:
-        super().__init__(reason, retry_after_s=retry_after_s)
+        super().__init__(why, retry_after_s=retry_after_s)
         self.code, self.message = code, message
 
 

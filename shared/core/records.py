@@ -167,8 +167,9 @@ class WaitInfo:
         """Return what the response waits for after another failed try. Without a reason, it waits for its work."""
         if reason is None:
             return WaitInfo()
-        stays = reason == self.reason
-        return WaitInfo(reason, detail, self.tries * stays + 1, self.since_ms if stays else now_ms, next_ms)
+        if reason != self.reason:
+            return WaitInfo(reason, detail, 1, now_ms, next_ms)
+        return WaitInfo(reason, detail, self.tries + 1, self.since_ms, next_ms)
 
 
 @dataclass(frozen=True, slots=True)

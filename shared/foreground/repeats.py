@@ -3,7 +3,7 @@
 One row per caller and body says which work such a POST would make, and which works have lost their client. It stands in
 the shard of its hash. Every write of it has a condition, so whatever the order of the steps of a try and its repeats,
 they are one work. Two first tries that are made on purpose are two works: what nobody has left, no first try joins. A
-row that a repeat has made, or made anew, waits for the first try, which is late. That one joins the row's own work, as
+row that a repeat has made or renewed waits for the first try, which is late. That one joins the row's own work, as
 a repeat does.
 
     1   a work without a client, or for a repeat or a late first try the row's own, is at work: join it
@@ -46,7 +46,7 @@ class Place:
 class _Row:
     """The row: the id of its own work, the works that their clients have left, and when it was written, in unix ms.
 
-    `awaits_first`: a repeat has made it, or made it anew, and no first try has come since.
+    `awaits_first`: a repeat has made or renewed it, and no first try has come since.
     """
 
     id: str

@@ -105,7 +105,7 @@ async def create_conversation(ports: Ports, caller: Caller, body: dict[str, Any]
 
 
 async def _forget(ports: Ports, conversation_id: str, owner: str) -> None:
-    """Delete a conversation whose owner may not be stored, as far as that is possible. Nobody could reach it."""
+    """Delete a conversation whose owner may not be stored, as far as that is possible. No caller could reach it."""
     try:
         async with asyncio.timeout(FORGET_S):
             await ports.relay.ask("DELETE", ConversationCall("DELETE", (conversation_id,)).path)

@@ -13,7 +13,7 @@ from shared.contract.callers import Caller
 from shared.core.errors import ServiceError
 
 _MINUTE_S = 60.0
-OPEN_RETRY_S = 5  # nobody knows when an open answer ends
+OPEN_RETRY_S = 5  # it is not known when an open answer ends
 
 
 class TooManyRequests(ServiceError):

@@ -4,17 +4,16 @@ Each is one request whose JSON answer is passed on. It has no tries and no state
 """
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import httpx
 import orjson
 
 from shared import json_text, off_loop
-from shared.core.errors import UpstreamInvalid, UpstreamUnavailable, UpstreamUncertain
-from shared.core.states import WaitReason
+from shared.core.errors import UpstreamInvalid, UpstreamUncertain
 from shared.json_text import InvalidJson
 from shared.upstreams import answers, decoding
+from shared.upstreams.authorization import headers_of
 from shared.upstreams.protocol import Authorize
 
 SILENCE_S = 200.0  # a compaction asks a model
@@ -62,12 +61,6 @@ class HttpRelay(Relay):
         answer = answers.check_status(response, content, missing=False)
         return await off_loop.run(len(answer.content), _object, answer.content)
 
-    async def _headers(self) -> Mapping[str, str]:
-        try:
-            return await self._authorize()
-        except Exception as error:  # without a credential no call can be made, whatever the reason
-            raise UpstreamUnavailable("no credential for the upstream", waits_for=WaitReason.CREDENTIALS) from error
-
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
         content = None if body is None else await off_loop.run_on(body, orjson.dumps, body)
         times = httpx.Timeout(SILENCE_S, connect=_CONNECT_S, pool=_CONNECT_S)
@@ -75,7 +68,7 @@ class HttpRelay(Relay):
             method,
             self._base + path,
             content=content,
-            headers={**_HEADERS, **await self._headers()},
+            headers={**_HEADERS, **await headers_of(self._authorize)},
             extensions={"timeout": times.as_dict()},
         )
         return await self._transport.handle_async_request(request)

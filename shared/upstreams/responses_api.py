@@ -19,15 +19,14 @@ from shared.core.errors import (
     UpstreamMissing,
     UpstreamRefused,
     UpstreamSilent,
-    UpstreamUnavailable,
     UpstreamUncertain,
 )
 from shared.core.records import Record
-from shared.core.states import WaitReason
 from shared.telemetry import spans
 from shared.telemetry.operations import Operation, provider_of
 from shared.telemetry.spans import MeasuredSpan
 from shared.upstreams import answers, decoding, streams
+from shared.upstreams.authorization import headers_of
 from shared.upstreams.health import Health, Sight
 from shared.upstreams.includes import Includes, is_about, query
 from shared.upstreams.protocol import (
@@ -111,19 +110,11 @@ class _ResponsesApi:
 
     async def check(self) -> None:
         """Raise UpstreamUnavailable if no credential is available within 10 s."""
-        await self._headers()
+        await headers_of(self._authorize)
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
-
-    async def _headers(self) -> Mapping[str, str]:
-        try:
-            async with asyncio.timeout(CALL_DEADLINE_S):
-                return await self._authorize()
-        except Exception as error:  # without a credential no call can be made, whatever the reason
-            waits_for = WaitReason.CREDENTIALS
-            raise UpstreamUnavailable("no credential for the upstream", waits_for=waits_for) from error
 
     # Calls
 
@@ -214,7 +205,7 @@ class _ResponsesApi:
             method,
             self._url + path,
             content=content,
-            headers={**sent, **headers, **await self._headers()},
+            headers={**sent, **headers, **await headers_of(self._authorize)},
             extensions={"timeout": times.as_dict()},
         )
         return await self._transport.handle_async_request(request)

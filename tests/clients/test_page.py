@@ -13,6 +13,7 @@ def test_the_tables_of_the_page_are_current() -> None:
     """`python -m tests.clients.table` writes them."""
     text = PAGE.read_text(encoding="utf-8")
     assert written(text, (*CLIENTS, *NIGHTLY)) == text
+    assert f"`make test` runs the clients down to {CLIENTS[-1].name}, and `make clients` the others." in text
 
 
 def test_make_clients_installs_every_client_of_its_own() -> None:

@@ -1,7 +1,6 @@
 """The programs of the README and the docs run unchanged against the service and print what they should."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,16 +10,11 @@ import pytest
 from azure.storage.queue import QueueClient
 
 from local.azurite import Azurite
-from local.stack.process import ROOT
 from tests.support.connection_cutter import cutter
+from tests.support.example_programs import python_programs
 from tests.support.service_process import Service, service
 
-PAGES = ("README.md", "docs/api.md", "docs/queues.md", "docs/agents.md", "docs/deliveries.md")
-PROGRAMS: list[str] = [
-    program
-    for page in PAGES
-    for program in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
-]
+PROGRAMS = {one.name: one.text for one in python_programs() if not one.name.startswith("examples/")}
 PYTHONS = [sys.executable, str(Path(sys.prefix) / "openai-2" / "bin" / "python")]
 DEADLINE_S = 150
 
@@ -51,7 +45,7 @@ def printed(program: str, python: str, base_url: str = "", key: str = "", storag
     return ran.stdout
 
 
-POLL, STREAM = (one for one in PROGRAMS if "client = OpenAI" in one)
+POLL, STREAM = PROGRAMS["README.md 1"], PROGRAMS["docs/api.md 1"]
 
 
 @pytest.mark.parametrize(
@@ -80,12 +74,11 @@ def test_the_streaming_program_survives_cuts(running: Service) -> None:
 @pytest.mark.usefixtures("running")
 def test_the_queue_program_gets_its_answer(storage: str) -> None:
     """The program sends a message and prints the event that arrives on its reply queue."""
-    (program,) = [one for one in PROGRAMS if "QueueClient" in one]
-    assert printed(program, sys.executable, storage=storage) == "7 completed\n"
+    assert printed(PROGRAMS["docs/queues.md 1"], sys.executable, storage=storage) == "7 completed\n"
 
 
 def test_every_program_compiles() -> None:
     """The pages have five programs: poll, stream, send and receive by queue, agents, and verify."""
     assert len(PROGRAMS) == 5
-    for program in PROGRAMS:
-        compile(program, "README.md", "exec")
+    for name, program in PROGRAMS.items():
+        compile(program, name, "exec")

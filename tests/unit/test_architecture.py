@@ -80,8 +80,7 @@ EDGES = {
     "shared.upstreams.agents.registry": 1,  # whatever the deployment's module raises
     "shared.upstreams.agents.run": 1,  # whatever a chat client raises about an option that it does not know
     "shared.upstreams.agents.upstream": 2,  # whatever an agent raises, and whatever stopping its work raises
-    "shared.upstreams.relay": 1,  # whatever a credential raises
-    "shared.upstreams.responses_api": 1,  # the same
+    "shared.upstreams.authorization": 1,  # whatever a credential raises
     "functions.answers": 2,  # HTTP: no exception may leave a function, or a stream that has begun
 }
 

@@ -24,6 +24,7 @@ WATCHED_S = 15.0
 def in_flight_run(build: Build, sizes: Sizes) -> Measured:
     """Fill the host with young responses at 80 a second. Then watch it while newcomers come at 10 a second."""
     with build.open() as target:
+        # a host that is full accepts at a third of the rate that it is offered
         return bounded(_filled(target, sizes), RUN_DEADLINE_S + 3 * sizes.in_flight / OFFERED_PER_S + sizes.aged_s)
 
 
