@@ -84,10 +84,10 @@ async def _created(engine: Engine, caller: Caller, req: Request) -> Response:
     new = await off_loop.run(len(raw), requests.parse_request, raw)
     client = clients.client_of(req.headers)
     if new.stream:
-        async with open_answer(caller) as opened:
+        async with open_answer(engine, caller) as opened:
             return opened.until_sent(as_stream(await engine.create_stream(caller, new, key, client)))
     if not new.background and wait_s is None:
-        async with open_answer(caller) as opened:
+        async with open_answer(engine, caller) as opened:
             call = await engine.call(caller, new, key, client)
             del raw, new  # what waits holds no body
             return opened.until_sent(await calls.answer(call, req, opened.end))
@@ -102,7 +102,7 @@ async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}, with `Prefer: wait`, or as a stream with `stream=true` and a cursor."""
     if req.query_params.get("stream", "").lower() == "true":
         cursors = req.query_params.get("starting_after"), req.headers.get("last-event-id")
-        async with open_answer(caller) as opened:
+        async with open_answer(engine, caller) as opened:
             return opened.until_sent(as_stream(await engine.stream(caller, req.path_params["id"], *cursors)))
     prefer = _preference(req)
     include = parameters.known_includes(

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from azurefunctions.extensions.http.fastapi import Request, Response
 
 from functions.answers import Handle, LateAnswer
-from shared.bootstrap import service
 from shared.contract.callers import Caller
 from shared.engine import Engine
 
@@ -16,7 +15,7 @@ def limited(handle: Handle) -> Handle:
     """Return a handler whose calls count as requests of their caller. Its answers tell how many are left."""
 
     async def counted(engine: Engine, caller: Caller, req: Request) -> Response:
-        left = (await service()).quotas.take_request(caller)
+        left = engine.quotas.take_request(caller)
         response = await handle(engine, caller, req)
         response.headers.update(left)
         return response
@@ -41,9 +40,9 @@ class OpenAnswer:
 
 
 @asynccontextmanager
-async def open_answer(caller: Caller) -> AsyncIterator[OpenAnswer]:
+async def open_answer(engine: Engine, caller: Caller) -> AsyncIterator[OpenAnswer]:
     """Count an answer for the block, or until it is sent. Raises TooManyRequests."""
-    opened = OpenAnswer((await service()).quotas.open_answer(caller))
+    opened = OpenAnswer(engine.quotas.open_answer(caller))
     try:
         yield opened
     finally:

@@ -18,7 +18,6 @@ from shared.engine import Engine
 from shared.runtime.clock import SystemClock
 from shared.runtime.config import Config, Limits, Pace, Rules
 from shared.runtime.ports import Ports
-from shared.runtime.quotas import Quotas
 from shared.senders.callbacks import CallbackSender
 from shared.senders.reply_queues import ReplySender
 from shared.settings import Settings, expand_connection, load_settings, telemetry_target
@@ -55,12 +54,11 @@ _PROBES = [
 
 
 class Service:
-    """The engine, the callers that the settings name, and what they have used of this process."""
+    """The engine, and the callers that the settings name."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.callers = settings.callers
         self.engine = engine
-        self.quotas = Quotas(SystemClock().elapsed_s)
 
 
 _service: Service | None = None

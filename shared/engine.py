@@ -37,6 +37,7 @@ from shared.lifecycle.waiting import Shown
 from shared.runs import runner, streams
 from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
+from shared.runtime.quotas import Quotas
 from shared.scheduler import dead_letters, sweeps
 from shared.scheduler.heartbeat import Heartbeats
 from shared.storage.messages import RunOffer, Wakeup
@@ -68,6 +69,7 @@ class Engine:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._heartbeats = Heartbeats(ports)
+        self.quotas = Quotas(ports.clock.elapsed_s)
 
     # For callers
 

@@ -34,7 +34,7 @@ def main() -> int:
     """Wait and print the result. Return the exit code."""
     app_url = os.environ.get("APP_URL", "")
     end = time.monotonic() + float(os.environ.get("READY_WAIT_S", WAIT_S))
-    pause_s = min(PAUSE_S, float(os.environ.get("READY_WAIT_S", WAIT_S)))
+    pause_s = float(os.environ.get("READY_PAUSE_S", PAUSE_S))
     while (found := state(app_url))[0] != 200 and time.monotonic() < end:
         time.sleep(pause_s)
     status, text = found

@@ -14,7 +14,7 @@ class Vault(ThreadingHTTPServer):
     """Holds one secret.
 
     It answers 403 to the next `refusals` authorised requests, like a vault whose role assignments are not active yet.
-    It answers health checks with the statuses in `ready`, in order.
+    It answers health checks with the statuses in `ready`, in order, and repeats the last.
     """
 
     def __init__(self) -> None:
@@ -23,6 +23,10 @@ class Vault(ThreadingHTTPServer):
         self.secret: str | None = None
         self.calls: list[str] = []
         self.ready: list[int] = []
+
+    def next_health(self) -> int:
+        """Return the status of the next health check."""
+        return self.ready.pop(0) if len(self.ready) > 1 else self.ready[0]
 
     @property
     def url(self) -> str:
@@ -38,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/health/ready":
-            self._answer(self.server.ready.pop(0), {"error": {"message": "CALLERS must be set"}})
+            self._answer(self.server.next_health(), {"error": {"message": "CALLERS must be set"}})
         elif self._admitted():
             found = self.server.secret
             self._answer(404 if found is None else 200, {"value": found})
