@@ -13,7 +13,7 @@ NIGHTLY := agno codex crewai dspy haystack instructor litellm llama-index pydant
 NIGHTLY += node-clients
 PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
-PURE := core contract
+PURE := core transitions contract
 
 .PHONY: setup demo start test clients test-unit test-storage coverage conformance bytecode bench findings check fmt lock
 

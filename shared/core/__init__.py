@@ -1,1 +1,1 @@
-"""The domain, all of it pure: records, alarms, states, row keys, and the transitions that produce change sets."""
+"""The domain, all of it pure: records, alarms, states, row keys."""

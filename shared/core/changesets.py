@@ -1,6 +1,6 @@
 """A change set: one transaction about one response, decided from its record as read.
 
-Change sets are built only in the `*_transitions` modules.
+Change sets are built only in `shared.transitions`.
 """
 
 from collections.abc import Mapping

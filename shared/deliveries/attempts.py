@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from shared.core.alarms import Alarm
 from shared.core.records import Delivery, Record, Target
-from shared.core.retention_transitions import kept_until
 from shared.deliveries import notes, retry_policy, sending
 from shared.deliveries.notes import Attempt
 from shared.deliveries.retry_policy import AttemptMade
@@ -21,6 +20,7 @@ from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import rearm
 from shared.senders.admission import CircuitOpen
 from shared.senders.bulkhead import NoCapacity
+from shared.transitions.retention_transitions import kept_until
 
 SEND_MS = 16_000  # a send takes 15 s at most
 BREAKER_SPREAD_MS = 10_000  # jitter, so that attempts that wait for a circuit breaker do not all return at once

@@ -7,8 +7,6 @@ to now. Whoever commits it sends at once, without a message. If that process cra
 from collections.abc import Mapping
 from contextlib import suppress
 
-from shared.core import delivery_transitions
-from shared.core.delivery_transitions import FirstAttempt
 from shared.core.errors import StoreError
 from shared.core.ids import shard_of
 from shared.core.records import Record, Target
@@ -17,6 +15,8 @@ from shared.deliveries import attempts
 from shared.deliveries.attempts import Claim
 from shared.runtime.ports import Ports
 from shared.telemetry import tracing
+from shared.transitions import delivery_transitions
+from shared.transitions.delivery_transitions import FirstAttempt
 
 
 def plan(ports: Ports, record: Record, status: Status) -> Mapping[Target, FirstAttempt]:

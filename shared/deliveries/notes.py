@@ -6,7 +6,6 @@ After a 2xx, a process that is still alive repeats only this step.
 from dataclasses import dataclass, replace
 from functools import partial
 
-from shared.core import delivery_transitions
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, StoreError
@@ -19,6 +18,7 @@ from shared.runtime.unit_of_work import update
 from shared.storage import codec
 from shared.telemetry import metrics
 from shared.telemetry.logs import logger
+from shared.transitions import delivery_transitions
 
 _log = logger(__name__)
 

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from itertools import count
 
-from shared.core import delivery_transitions, ids, keys
+from shared.core import ids, keys
 from shared.core.changesets import ChangeSet
 from shared.core.errors import BadRequest
 from shared.core.records import Record
@@ -12,6 +12,7 @@ from shared.deliveries import first_attempts
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply
 from shared.telemetry.logs import logger
+from shared.transitions import delivery_transitions
 
 _log = logger(__name__)
 

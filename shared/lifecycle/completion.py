@@ -7,17 +7,18 @@ from uuid import uuid4
 from shared import off_loop
 from shared.contract import redaction
 from shared.contract.output_items import OutputItems
-from shared.core import event_log, response_transitions
+from shared.core import event_log
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet, Row
 from shared.core.records import Record
-from shared.core.response_transitions import Ending
 from shared.deliveries import first_attempts
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply
 from shared.telemetry.logs import logger
+from shared.transitions import response_transitions
+from shared.transitions.response_transitions import Ending
 
 _log = logger(__name__)
 

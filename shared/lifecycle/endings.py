@@ -12,8 +12,8 @@ from shared.core.blobs import Oversized
 from shared.core.errors import UpstreamError, UpstreamFailed, UpstreamOversized, UpstreamRefused, UpstreamUnusable
 from shared.core.event_log import Event
 from shared.core.records import ExecutionMode, Record
-from shared.core.response_transitions import Ending
 from shared.core.states import Status
+from shared.transitions.response_transitions import Ending
 from shared.upstreams.protocol import Progress
 
 MAX_NAME = 200  # characters of a model's name that are logged

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from shared import json_text, off_loop
 from shared.contract import redaction, responses
-from shared.core import response_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.changesets import ChangeSet
@@ -30,6 +29,7 @@ from shared.lifecycle import completion, endings
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import put_off, rearm, update
 from shared.telemetry.logs import logger
+from shared.transitions import response_transitions
 from shared.upstreams import tries
 from shared.upstreams.protocol import Progress
 

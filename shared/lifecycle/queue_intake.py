@@ -12,7 +12,7 @@ import orjson
 
 from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse, parse_request
-from shared.core import blobs, response_transitions
+from shared.core import blobs
 from shared.core.changesets import ChangeSet
 from shared.core.errors import ServiceError, SettingsError
 from shared.core.records import Record, RequestInfo
@@ -25,6 +25,7 @@ from shared.storage import messages
 from shared.storage.messages import POISON, REQUESTS, QueuedRequest, Rejection
 from shared.telemetry import spans, tracing
 from shared.telemetry.logs import logger
+from shared.transitions import response_transitions
 
 _log = logger(__name__)
 

@@ -1,6 +1,6 @@
 """Retention: a deleted response is hidden at once and purged soon. All others are purged when they are old."""
 
-from shared.core import keys, retention_transitions
+from shared.core import keys
 from shared.core.alarms import Alarm
 from shared.core.errors import BadRequest, Conflict, NotFound, UpstreamError
 from shared.core.ids import shard_of
@@ -9,6 +9,7 @@ from shared.lifecycle import upstream_ids
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import update
 from shared.telemetry.logs import logger
+from shared.transitions import retention_transitions
 
 _log = logger(__name__)
 BATCHES_PER_PURGE = 20

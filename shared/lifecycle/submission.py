@@ -18,7 +18,7 @@ from typing import Any
 
 from shared import off_loop
 from shared.contract import responses, stream_events
-from shared.core import blobs, event_log, response_transitions, run_transitions
+from shared.core import blobs, event_log
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.blobs import Oversized
 from shared.core.changesets import ChangeSet
@@ -40,6 +40,7 @@ from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply, commit, update
 from shared.telemetry import tracing
 from shared.telemetry.logs import logger
+from shared.transitions import response_transitions, run_transitions
 from shared.upstreams.protocol import BackgroundUpstream, Progress
 
 _log = logger(__name__)

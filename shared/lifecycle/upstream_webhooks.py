@@ -10,7 +10,6 @@ import orjson
 
 from shared.contract import signatures
 from shared.contract.signatures import NotVerified
-from shared.core import response_transitions
 from shared.core.errors import NotFound, Unauthorized
 from shared.core.records import ExecutionMode, Record
 from shared.core.states import Status, event_type
@@ -18,6 +17,7 @@ from shared.lifecycle import polling, upstream_ids
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import update
 from shared.telemetry import tracing
+from shared.transitions import response_transitions
 from shared.upstreams.protocol import MAX_ID
 
 _ENDS = frozenset(event_type(status) for status in Status if status.is_terminal)

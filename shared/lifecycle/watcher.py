@@ -8,7 +8,6 @@ fails twice in a row or asks for a longer wait, it is over at once. Then the ala
 import asyncio
 from dataclasses import dataclass
 
-from shared.core import response_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import retry_delay
 from shared.core.errors import StoreError, UpstreamError, UpstreamMissing, UpstreamOversized
@@ -21,6 +20,7 @@ from shared.runtime.ports import Ports
 from shared.runtime.watches import Watch
 from shared.telemetry import metrics, tracing
 from shared.telemetry.logs import logger
+from shared.transitions import response_transitions
 from shared.upstreams import tries
 
 _log = logger(__name__)

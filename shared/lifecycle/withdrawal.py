@@ -6,7 +6,7 @@ response is hidden and purged. `response_transitions.end` notes the status of th
 
 import orjson
 
-from shared.core import blobs, response_transitions
+from shared.core import blobs
 from shared.core.changesets import ChangeSet
 from shared.core.errors import RefusedByUpstream, StoreError, UpstreamRefused
 from shared.core.records import Record
@@ -14,6 +14,7 @@ from shared.lifecycle import retention
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import update
 from shared.telemetry.logs import logger
+from shared.transitions import response_transitions
 
 _log = logger(__name__)
 

@@ -8,9 +8,7 @@ from typing import Any
 
 from shared.contract import upstream_events
 from shared.contract.upstream_events import ItemProgress, Numbering, OutputBeginnings
-from shared.core import run_transitions
 from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamMissing, UpstreamRefused, UpstreamUnnamed
-from shared.core.run_transitions import Ownership
 from shared.core.states import Status
 from shared.lifecycle import endings
 from shared.runs.consumer import Consumer
@@ -18,6 +16,8 @@ from shared.runs.lease import Lease
 from shared.runs.log_writer import LogWriter
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
+from shared.transitions import run_transitions
+from shared.transitions.run_transitions import Ownership
 from shared.upstreams.protocol import BackgroundUpstream, UpstreamEvent
 
 _log = logger(__name__)

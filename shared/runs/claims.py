@@ -3,7 +3,6 @@
 from contextlib import aclosing
 
 from shared import off_loop
-from shared.core import response_transitions, run_transitions
 from shared.core.alarms import Alarm
 from shared.core.backoff import MAX_UNEXPECTED
 from shared.core.changesets import ChangeSet
@@ -14,6 +13,7 @@ from shared.lifecycle import completion, endings, failed_starts, submission
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import commit, update
 from shared.telemetry.logs import logger
+from shared.transitions import response_transitions, run_transitions
 from shared.upstreams.protocol import BackgroundUpstream
 
 _log = logger(__name__)

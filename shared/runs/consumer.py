@@ -11,7 +11,6 @@ from typing import Any
 
 from shared.contract import redaction, stream_events, synthesized_events, upstream_events
 from shared.contract.upstream_events import OutputBeginnings
-from shared.core import response_transitions, run_transitions
 from shared.core.backoff import retry_delay
 from shared.core.errors import (
     UpstreamBroken,
@@ -26,7 +25,6 @@ from shared.core.errors import (
     UpstreamUnusable,
 )
 from shared.core.records import Record
-from shared.core.run_transitions import Ownership
 from shared.core.states import Status
 from shared.lifecycle import endings, failed_starts, upstream_ids
 from shared.runs.lease import Lease
@@ -34,6 +32,8 @@ from shared.runs.log_writer import LogWriter
 from shared.runs.unstored import Beginning, Start
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
+from shared.transitions import response_transitions, run_transitions
+from shared.transitions.run_transitions import Ownership
 from shared.upstreams import answers, tries
 from shared.upstreams.protocol import Progress, UpstreamEvent
 from shared.upstreams.tries import Meaning

@@ -7,7 +7,6 @@ from typing import Any
 
 from shared.contract import upstream_events
 from shared.contract.upstream_events import ItemProgress, OutputBeginnings
-from shared.core import run_transitions
 from shared.core.backoff import poll_delay
 from shared.core.errors import (
     UpstreamBroken,
@@ -27,6 +26,7 @@ from shared.runs.log_writer import LogWriter
 from shared.runs.memory import RunCheckpoints
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
+from shared.transitions import run_transitions
 from shared.upstreams.protocol import ForegroundUpstream, Progress, UpstreamEvent
 
 _log = logger(__name__)

@@ -6,13 +6,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 from shared.contract.output_items import OutputItems
-from shared.core import run_transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, UpstreamError
 from shared.core.records import Record, WaitInfo
-from shared.core.response_transitions import wait_for
-from shared.core.run_transitions import Ownership
 from shared.core.states import WaitReason
 from shared.lifecycle import completion, endings
 from shared.lifecycle.completion import Holder
@@ -20,6 +17,9 @@ from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import TransitionWithResult, apply
 from shared.telemetry.logs import logger
+from shared.transitions import run_transitions
+from shared.transitions.response_transitions import wait_for
+from shared.transitions.run_transitions import Ownership
 
 _log = logger(__name__)
 _PAUSE_S = 1.0

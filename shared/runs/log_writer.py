@@ -10,7 +10,6 @@ from shared.core import event_log
 from shared.core.blobs import MAX_PACKED
 from shared.core.event_log import Event
 from shared.core.records import Record
-from shared.core.run_transitions import LogPosition, Ownership
 from shared.core.states import Status, later, terminal_count
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
@@ -20,6 +19,7 @@ from shared.runs.unstored import Beginning, Unstored
 from shared.runtime.broadcast import Broadcast
 from shared.runtime.condition import Condition
 from shared.runtime.ports import Ports
+from shared.transitions.run_transitions import LogPosition, Ownership
 
 JOINS_END = 262_144  # bytes of text of events that still fit beside the largest output
 

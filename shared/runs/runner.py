@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from shared import off_loop
-from shared.core import run_transitions
 from shared.core.alarms import Alarm
 from shared.core.blobs import Oversized
 from shared.core.errors import Conflict, StoreError, UpstreamOversized, UpstreamRefused
@@ -28,6 +27,7 @@ from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports
 from shared.telemetry import lifecycle, tracing
 from shared.telemetry.logs import logger
+from shared.transitions import run_transitions
 
 _log = logger(__name__)
 

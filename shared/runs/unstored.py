@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from shared.core import event_log, run_transitions
+from shared.core import event_log
 from shared.core.changesets import ChangeSet
 from shared.core.event_log import Event
 from shared.core.records import Record
-from shared.core.run_transitions import LogPosition, Ownership
 from shared.core.states import Status, later
+from shared.transitions import run_transitions
+from shared.transitions.run_transitions import LogPosition, Ownership
 
 Start: TypeAlias = Callable[[Record], tuple[ChangeSet | None, Ownership]]
 """Records that the upstream has accepted the work. Of a change, only its record counts if the work is ours."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from shared.core import response_transitions
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, UpstreamError
@@ -11,6 +10,7 @@ from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.runtime.ports import Ports
 from shared.telemetry import lifecycle
+from shared.transitions import response_transitions
 
 _TRIES = 10
 R = TypeVar("R")

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
-from shared.core import delivery_transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.backoff import MAX_UNEXPECTED, retry_delay
 from shared.core.changesets import ChangeSet
@@ -26,6 +25,7 @@ from shared.storage.messages import Wakeup
 from shared.storage.store import MOVES_PER_TRANSACTION
 from shared.telemetry import metrics, tracing
 from shared.telemetry.logs import logger
+from shared.transitions import delivery_transitions
 
 _log = logger(__name__)
 

@@ -11,18 +11,19 @@ from urllib.parse import urlsplit
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 
 from shared.contract import responses
-from shared.core import blobs, response_transitions, states
+from shared.core import blobs, states
 from shared.core.changesets import ChangeSet
-from shared.core.delivery_transitions import FirstAttempt
 from shared.core.ids import derived_id, event_id, shard_of
 from shared.core.outcomes import Answer, SendError
 from shared.core.records import Record, RequestInfo, Target
-from shared.core.response_transitions import DAY_MS, Ending
 from shared.core.states import Status
 from shared.storage import operations
 from shared.storage.batches import Operation
 from shared.storage.table_client import Table
 from shared.storage.wire import Answer as StorageAnswer
+from shared.transitions import response_transitions
+from shared.transitions.delivery_transitions import FirstAttempt
+from shared.transitions.response_transitions import DAY_MS, Ending
 from tests.support.clocks import START_MS, Clock
 from tests.support.fakes.peers import ScriptedReceiver, head_of
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from shared.core import run_transitions
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.engine import Engine
@@ -15,6 +14,7 @@ from shared.runs.unstored import Start
 from shared.runtime.broadcast import Broadcast
 from shared.runtime.live_feed import LiveFeed
 from shared.storage.messages import RunOffer
+from shared.transitions import run_transitions
 from tests.support.conditions import DEADLINE_S, until
 from tests.support.fakes.streams import Gate
 from tests.support.stage import Stage

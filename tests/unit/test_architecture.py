@@ -29,6 +29,7 @@ from tests.support.source_trees import (
 LAYERS = [
     "json_text",
     "core",
+    "transitions",
     "off_loop",
     "telemetry",
     "contract",
@@ -45,7 +46,7 @@ LAYERS = [
     "bootstrap",
 ]
 RANKS = {name: rank for rank, name in enumerate(LAYERS)} | {"settings": LAYERS.index("engine")}
-PURE = ("core", "contract")
+PURE = ("core", "transitions", "contract")
 # Pure modules of other layers. They stand beside the code that uses them.
 PURE_MODULES = {
     "shared.json_text",
@@ -69,7 +70,7 @@ COMPUTING = {"shared.contract.compression": {"zstandard"}, "shared.contract.sign
 IMPURE = {"asyncio", "io", "logging", "os", "pathlib", "random", "socket", "ssl", "subprocess", "threading", "time"}
 MONOTONIC = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "TableClient", "Table", "Queues"}
-TRANSITIONS = {f"shared.core.{name}_transitions" for name in ("delivery", "response", "retention", "run")}
+TRANSITIONS = {f"shared.transitions.{name}_transitions" for name in ("delivery", "response", "retention", "run")}
 ROW_KEY = re.compile(r"(alarm|resp|event|attempt|failed|upstream|body|input|session|key)\|")
 # Where a broad `except` is allowed, how many of them, and what each is for.
 EDGES = {

@@ -24,13 +24,13 @@ from shared.contract.callers import Caller, Callers, SigningSecret
 from shared.core.errors import StoreError
 from shared.core.ids import SHARDS
 from shared.core.records import Record, Target
-from shared.core.response_transitions import DAY_MS
 from shared.engine import Engine
 from shared.runtime.ports import Ports
 from shared.storage import codec
 from shared.storage.messages import Wakeup
 from shared.storage.store import Store
 from shared.storage.table_client import Table
+from shared.transitions.response_transitions import DAY_MS
 from tests.support.clocks import START_MS
 from tests.support.delivery_load import CALLERS, Carrier, Course, Fleet, LossyTable, courses, plant
 from tests.support.stage import SECRET, Say, Stage

@@ -9,12 +9,12 @@ import orjson
 import pytest
 
 from shared.contract.requests import parse_request
-from shared.core import response_transitions
 from shared.core.alarms import Kind
 from shared.core.errors import UpstreamMissing, UpstreamOversized
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.runtime.unit_of_work import update
+from shared.transitions import response_transitions
 from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND

@@ -10,10 +10,10 @@ from shared.contract.requests import parse_request
 from shared.core.alarms import Kind
 from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
 from shared.core.records import Record
-from shared.core.run_transitions import RESERVED_BLOCK
 from shared.core.states import Status
 from shared.runtime.local_runs import MAX_IN_PLACE, MAX_IN_PLACE_BYTES
 from shared.storage.messages import RunOffer
+from shared.transitions.run_transitions import RESERVED_BLOCK
 from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.foreground_calls import PATIENT

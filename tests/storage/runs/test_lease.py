@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import run_transitions
 from shared.core.alarms import LEASE_MS, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.records import Record
-from shared.core.run_transitions import CLAIM_WITHIN_MS, RESERVED_BLOCK, Ownership
 from shared.core.states import RunState, Status
 from shared.lifecycle import endings
 from shared.runs import claims
 from shared.runs.lease import Lease, Lost
 from shared.runs.unstored import Start
 from shared.storage.messages import RunOffer
+from shared.transitions import run_transitions
+from shared.transitions.run_transitions import CLAIM_WITHIN_MS, RESERVED_BLOCK, Ownership
 from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.log_capture import WrittenLines, log_events

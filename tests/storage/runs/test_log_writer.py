@@ -10,11 +10,11 @@ from shared.contract.stream_events import frames
 from shared.core import event_log
 from shared.core.blobs import MAX_PACKED, Oversized
 from shared.core.event_log import MAX_EVENTS, Event, batch_key_before
-from shared.core.run_transitions import RESERVED_BLOCK
 from shared.core.states import Status
 from shared.runs import claims
 from shared.runs.lease import Lease
 from shared.runs.log_writer import LogWriter
+from shared.transitions.run_transitions import RESERVED_BLOCK
 from tests.support.conditions import until
 from tests.support.run_holders import followed, start_of
 from tests.support.stage import Stage

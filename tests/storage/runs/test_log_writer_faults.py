@@ -10,10 +10,10 @@ import pytest
 
 from shared.core.blobs import MAX_PACKED
 from shared.core.event_log import MAX_EVENTS, Event, batch_key_before
-from shared.core.run_transitions import RESERVED_BLOCK
 from shared.core.states import Status
 from shared.runs.lease import Lease, Lost
 from shared.runs.log_writer import LogWriter
+from shared.transitions.run_transitions import RESERVED_BLOCK
 from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.proxies.fault_proxy import is_read, is_transaction

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from shared.core.event_log import Event, batch_key_before
-from shared.core.run_transitions import Ownership
 from shared.core.states import Status
 from shared.lifecycle import endings
 from shared.runs.lease import Lease
@@ -13,6 +12,7 @@ from shared.runs.log_writer import JOINS_END, LogWriter
 from shared.runs.unstored import Beginning
 from shared.runtime.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
+from shared.transitions.run_transitions import Ownership
 from shared.upstreams.protocol import Progress
 from tests.support.conditions import until
 from tests.support.fakes.streams import story

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import response_transitions, run_transitions
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, StoreUnavailable
 from shared.core.ids import new_id, shard_of
 from shared.core.records import Record, RequestInfo
-from shared.core.response_transitions import Ending
 from shared.core.states import Status
 from shared.runtime.unit_of_work import apply, commit, update
 from shared.storage.messages import RUNS
+from shared.transitions import response_transitions, run_transitions
+from shared.transitions.response_transitions import Ending
 from tests.support.clocks import START_MS
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import is_transaction

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.core import blobs, response_transitions
+from shared.core import blobs
 from shared.core.alarms import LEASE_MS, Kind
 from shared.core.errors import UpstreamUnavailable
 from shared.core.ids import shard_of
@@ -20,6 +20,7 @@ from shared.runtime.ports import Ports
 from shared.runtime.single_flight import KEPT_S
 from shared.scheduler.sweeps import MAX_S, sweep
 from shared.storage.store import MOVES_PER_TRANSACTION
+from shared.transitions import response_transitions
 from shared.upstreams.protocol import Progress
 from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S
 from tests.support.clocks import START_MS

@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import blobs, response_transitions
+from shared.core import blobs
 from shared.core.alarms import Alarm, Kind
 from shared.core.blobs import MAX_PACKED
 from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, StoreUnavailable
 from shared.core.ids import new_id, shard_of
 from shared.core.records import Record
-from shared.core.response_transitions import Ending
 from shared.core.states import Status
 from shared.storage.store import Store
+from shared.transitions import response_transitions
+from shared.transitions.response_transitions import Ending
 from tests.support.clocks import START_MS
 from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.stage import FOREVER_MS, Stage

@@ -22,10 +22,10 @@ from shared.core.errors import (
 )
 from shared.core.event_log import event_rows, size_of
 from shared.core.records import ExecutionMode, Record, RequestInfo
-from shared.core.response_transitions import Ending
 from shared.core.states import IllegalTransition, Status, finish
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome, ending_of
+from shared.transitions.response_transitions import Ending
 from shared.upstreams.protocol import Progress
 
 ID = "resp_0123456789abcdef0123456789abcdef"

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from shared.core import run_transitions
 from shared.core.changesets import ChangeSet
 from shared.core.event_log import Event
 from shared.core.records import ExecutionMode, LogInfo, Record, RequestInfo
-from shared.core.run_transitions import LogPosition, Ownership
 from shared.core.states import Status
 from shared.runs.unstored import Beginning, Unstored
+from shared.transitions import run_transitions
+from shared.transitions.run_transitions import LogPosition, Ownership
 
 EVENTS = (Event("a", b"{}"), Event("b", b"{}"))
 NEW = Record(

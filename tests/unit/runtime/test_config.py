@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import run_transitions
 from shared.core.alarms import LEASE_MS, Kind
 from shared.core.backoff import POLL_MAX_MS, POLL_MIN_MS
 from shared.runs.lease import HOLD_MAX_MS
 from shared.runtime.config import ANNOUNCED_POLL_MS, Config, Limits, Pace, Rules
 from shared.settings import load_settings
+from shared.transitions import run_transitions
 from tests.unit.test_settings import LEAST
 
 PACE = Pace()

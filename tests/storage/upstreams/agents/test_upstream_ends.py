@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from agent_framework import Content
 
-from shared.core import run_transitions
 from shared.core.alarms import Kind
 from shared.core.errors import BadRequest
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
+from shared.transitions import run_transitions
 from tests.support.conditions import until
 from tests.support.fakes.agents import AGENT, Script, Weather, calls, rainy, ran, register_agent, says, spoken
 from tests.support.log_capture import WrittenLines, log_lines

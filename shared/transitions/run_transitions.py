@@ -15,8 +15,8 @@ from shared.core import blobs, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet, Row
 from shared.core.records import ExecutionMode, LogInfo, Record, UpstreamInfo, WaitInfo
-from shared.core.response_transitions import stop_orphan
 from shared.core.states import RunState, Status, advance, follow, later
+from shared.transitions.response_transitions import stop_orphan
 
 CLAIM_WITHIN_MS = 60_000
 REPLAYED_LEASE_MS = 15_000

@@ -14,10 +14,10 @@ from shared.core import blobs, event_log, ids, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.backoff import POLL_MIN_MS, Random, poll_delay
 from shared.core.changesets import ChangeSet, Row
-from shared.core.delivery_transitions import AT_ONCE, FirstAttempt, begin, first_alarm
 from shared.core.event_log import Event
 from shared.core.records import INLINE_BODY, ExecutionMode, Record, Target, WaitInfo
 from shared.core.states import Status, advance, event_type, finish, terminal_count
+from shared.transitions.delivery_transitions import AT_ONCE, FirstAttempt, begin, first_alarm
 
 DAY_MS = 86_400_000
 UNSTORED_MS = 600_000  # how long a response with `store: false` is kept after its end

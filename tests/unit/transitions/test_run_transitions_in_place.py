@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import response_transitions, run_transitions
 from shared.core.records import LogInfo, Record
-from shared.core.run_transitions import RESERVED_BLOCK
 from shared.core.states import Status
-from tests.unit.core.test_run_transitions import BORN_MS, HELD, NEW, NOW_MS, RUN
+from shared.transitions import response_transitions, run_transitions
+from shared.transitions.run_transitions import RESERVED_BLOCK
+from tests.unit.transitions.test_run_transitions import BORN_MS, HELD, NEW, NOW_MS, RUN
 
 
 @pytest.mark.parametrize(("next_seq", "reserved"), [(1, 1 + RESERVED_BLOCK), (0, 0)], ids=["stream", "whole"])

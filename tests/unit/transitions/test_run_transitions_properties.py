@@ -6,14 +6,14 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core import response_transitions, run_transitions
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.records import ExecutionMode, LogInfo, Record, RequestInfo
-from shared.core.run_transitions import LogPosition
 from shared.core.states import IllegalTransition, Status
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
+from shared.transitions import response_transitions, run_transitions
+from shared.transitions.run_transitions import LogPosition
 from shared.upstreams.protocol import Progress
 
 ID = "resp_0123456789abcdef0123456789abcdef"

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 
 from shared.core import event_log
-from shared.core import response_transitions as transitions
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.blobs import MAX_PACKED, joined
 from shared.core.changesets import ChangeSet, Row
 from shared.core.event_log import Event
 from shared.core.records import INLINE_BODY, ExecutionMode, LogInfo, Record
-from shared.core.response_transitions import DAY_MS, Ending
 from shared.core.states import IllegalTransition, Status
 from shared.storage import operations
+from shared.transitions import response_transitions as transitions
+from shared.transitions.response_transitions import DAY_MS, Ending
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 BORN_MS = 1_800_000_000_000

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import response_transitions as transitions
-from shared.core import run_transitions
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.records import ExecutionMode, Record, RunInfo, WaitInfo
-from shared.core.response_transitions import Ending
-from shared.core.run_transitions import LogPosition, Ownership
 from shared.core.states import Status, WaitReason
+from shared.transitions import response_transitions as transitions
+from shared.transitions import run_transitions
+from shared.transitions.response_transitions import Ending
+from shared.transitions.run_transitions import LogPosition, Ownership
 
 ID = f"resp_{'a' * 32}"
 WAIT = WaitInfo(WaitReason.UPSTREAM_DOWN, "status 503", 1, 5, 6)

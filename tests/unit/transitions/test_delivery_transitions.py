@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import delivery_transitions as transitions
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet, Row
-from shared.core.delivery_transitions import AT_ONCE, FirstAttempt
 from shared.core.ids import tag
 from shared.core.records import Delivery, Record, RequestInfo, Target
 from shared.core.states import DeliveryState, IllegalTransition, Status
+from shared.transitions import delivery_transitions as transitions
+from shared.transitions.delivery_transitions import AT_ONCE, FirstAttempt
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 NOW_MS = 1_800_000_000_000

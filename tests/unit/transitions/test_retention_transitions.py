@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import retention_transitions as transitions
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.records import Record, RequestInfo
 from shared.core.states import Status
+from shared.transitions import retention_transitions as transitions
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 NOW_MS = 1_800_000_000_000

@@ -10,16 +10,17 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core import blobs, delivery_transitions, retention_transitions
-from shared.core import response_transitions as transitions
+from shared.core import blobs
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet, Row
-from shared.core.delivery_transitions import AT_ONCE
 from shared.core.records import Delivery, Record, RequestInfo, Target, UpstreamInfo
-from shared.core.response_transitions import DAY_MS
 from shared.core.states import TRANSITIONS, DeliveryState, IllegalTransition, Status, event_type, later
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
+from shared.transitions import delivery_transitions, retention_transitions
+from shared.transitions import response_transitions as transitions
+from shared.transitions.delivery_transitions import AT_ONCE
+from shared.transitions.response_transitions import DAY_MS
 from shared.upstreams.protocol import Progress
 
 ID = "resp_0123456789abcdef0123456789abcdef"

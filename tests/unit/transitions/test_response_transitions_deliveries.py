@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from shared.core import response_transitions as transitions
 from shared.core.alarms import Kind
-from shared.core.delivery_transitions import FirstAttempt
 from shared.core.records import Delivery, Record, RequestInfo, Target
-from shared.core.response_transitions import DAY_MS, Ending
 from shared.core.states import Status
+from shared.transitions import response_transitions as transitions
+from shared.transitions.delivery_transitions import FirstAttempt
+from shared.transitions.response_transitions import DAY_MS, Ending
 
 NOW_MS = 1_800_000_005_000
 RETENTION_MS = 30 * DAY_MS

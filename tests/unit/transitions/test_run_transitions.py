@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from shared.core import response_transitions, run_transitions
 from shared.core.alarms import Alarm, Kind
 from shared.core.blobs import joined
 from shared.core.changesets import ChangeSet
 from shared.core.records import ExecutionMode, LogInfo, Record, RequestInfo
-from shared.core.run_transitions import RESERVED_BLOCK, LogPosition, Ownership
 from shared.core.states import Status
+from shared.transitions import response_transitions, run_transitions
+from shared.transitions.run_transitions import RESERVED_BLOCK, LogPosition, Ownership
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 BORN_MS = 1_800_000_000_000
