@@ -38,6 +38,7 @@ from shared.core.errors import (
 )
 from shared.engine import Engine
 from shared.foreground import clients
+from shared.lists import queries
 from shared.upstreams.health import Sight, UpstreamState
 
 blueprint = func.Blueprint()
@@ -129,6 +130,11 @@ async def delete(engine: Engine, caller: Caller, req: Request) -> Response:
 async def list_input_items(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}/input_items."""
     return as_json(await engine.input_items(caller, req.path_params["id"], pages.parse_page(req.query_params)))
+
+
+async def list_responses(engine: Engine, caller: Caller, req: Request) -> Response:
+    """GET /responses, with `status`, `model`, `created_after`, `limit`, `order` and `after`."""
+    return as_json(await engine.responses(caller, queries.parse_responses(req.query_params)))
 
 
 async def list_deliveries(engine: Engine, caller: Caller, req: Request) -> Response:
@@ -228,6 +234,7 @@ def _pattern(route: str) -> re.Pattern[str]:
 
 
 _for_callers("create_response", "POST", "/responses", limited(create))
+_for_callers("list_responses", "GET", "/responses", list_responses)
 _for_callers("retrieve_response", "GET", "/responses/{id}", retrieve)
 _for_callers("delete_response", "DELETE", "/responses/{id}", delete)
 _for_callers("cancel_response", "POST", "/responses/{id}/cancel", cancel)

@@ -34,6 +34,9 @@ from shared.lifecycle import (
 )
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.lifecycle.waiting import Shown
+from shared.lists import response_pages, views
+from shared.lists.queries import ResponseQuery
+from shared.lists.views import ListView
 from shared.runs import runner, streams
 from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
@@ -177,6 +180,11 @@ class Engine:
     async def on_conversation(self, caller: Caller, call: relayed.ConversationCall) -> dict[str, Any]:
         """Pass a call about a conversation on. Raises NotFound unless the caller owns it."""
         return await relayed.on_conversation(self._ports, caller, call)
+
+    async def responses(self, caller: Caller, query: ResponseQuery) -> ListView:
+        """Return a page of the caller's responses, without prompts and outputs."""
+        found = await response_pages.page_of(self._ports, caller.name, query)
+        return views.list_view([views.response_view(entry) for entry in found.entries], found.next_place)
 
     async def deliveries(self, caller: Caller, named: str) -> DeliveryList:
         """Return the state of each delivery of the terminal event, with its attempts."""

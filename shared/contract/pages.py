@@ -4,7 +4,7 @@ https://developers.openai.com/api/reference/resources/responses/subresources/inp
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -42,10 +42,17 @@ def parse_page(query: Mapping[str, str]) -> Page:
     limit = query.get("limit", "20")
     if not _LIMIT.fullmatch(limit):
         raise BadRequest("'limit' must be an integer from 1 to 100.", param="limit", code="invalid_value")
-    order = query.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise BadRequest("'order' must be 'asc' or 'desc'.", param="order", code="invalid_value")
+    order = one_of(query, "order", ("asc", "desc")) or "desc"
     return Page(int(limit), order == "desc", query.get("after"))
+
+
+def one_of(query: Mapping[str, str], name: str, allowed: Sequence[str]) -> str | None:
+    """Return the value of a query parameter, or None without one. Raises BadRequest if it is not allowed."""
+    value = query.get(name)
+    if value is not None and value not in allowed:
+        *others, last = (f"'{one}'" for one in allowed)
+        raise BadRequest(f"'{name}' must be {', '.join(others)} or {last}.", param=name, code="invalid_value")
+    return value
 
 
 def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -89,17 +89,21 @@ def _event_number(response_id: str, param: str, text: str) -> int:
 
 
 def parse_since(query: Mapping[str, str]) -> int:
-    """Return the time in the query parameter `since`, in unix milliseconds.
+    """Return the time in the query parameter `since`, in unix milliseconds. Raises as `parse_moment` does."""
+    return parse_moment("since", query.get("since", ""))
+
+
+def parse_moment(name: str, text: str) -> int:
+    """Return the time in a query parameter, in unix milliseconds.
 
     It is given in unix seconds, or in ISO 8601 with a time zone. Raises BadRequest if it is neither.
     """
-    text = query.get("since", "")
     try:
         moment = float(text) if _UNIX.fullmatch(text) else _moment(text)
     except ValueError:
         raise BadRequest(
-            "'since' must be a time: unix seconds, or ISO 8601 such as 2027-01-31T08:00:00Z.",
-            param="since",
+            f"'{name}' must be a time: unix seconds, or ISO 8601 such as 2027-01-31T08:00:00Z.",
+            param=name,
             code="invalid_value",
         ) from None
     return int(moment * 1000)

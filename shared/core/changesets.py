@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.core.alarms import Alarm
+from shared.core.entries import Entry
 from shared.core.records import Record
 
 
@@ -17,6 +18,14 @@ class Row:
 
     suffix: str
     properties: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """A row that lists and recoveries read: its row key, and what it says. The key may say all."""
+
+    key: str
+    entry: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +39,9 @@ class ChangeSet:
     alarms_in: tuple[Alarm, ...] = ()
     alarms_out: tuple[str, ...] = ()  # row keys
     rows: tuple[Row, ...] = ()
-    index_in: tuple[str, ...] = ()  # row keys of index rows, which have no columns
-    index_out: tuple[str, ...] = ()
+    index_in: tuple[IndexRow, ...] = ()
+    index_changes: tuple[IndexRow, ...] = ()  # rows that are there
+    index_out: tuple[str, ...] = ()  # row keys
     writes_body: bool = False  # whether the body of the record is written as well
     wake_for: tuple[Alarm, ...] = ()  # the new alarms that a wake-up is sent for
     offers_run: bool = False  # whether the run is offered to a new holder, for the record's epoch

@@ -5,6 +5,8 @@
 | `alarm|<due, 13-digit unix ms>|<kind>|<id>[|<target>]` | an alarm: "at this time, do this for that response" |
 | `conv|<32 hex digits>` | whose conversation of the upstream it is, by the hash of its id |
 | `failed|<caller tag>|<failed, 13-digit unix ms>|<id>|<target>` | an index row: a delivery that was given up |
+| `list|<caller tag>|<9999999999999 - created, unix ms>|<id>` | an ended response in the lists, newest first |
+| `live|<caller tag>|<9999999999999 - created, unix ms>|<id>` | an unfinished one |
 | `resp|<id>` | the record, which is the truth about a response |
 | `resp|<id>|attempt|<target>|<schedule, 3 digits>|<number, 4>` | one delivery attempt. Old rows lack the schedule |
 | `resp|<id>|body|<nn>` | a part of the response object, where it does not fit into the record |
@@ -24,7 +26,9 @@ import re
 from typing import NamedTuple
 
 _ALARM = re.compile(r"alarm\|([0-9]{13})\|([a-z]+)\|(resp_[0-9a-f]{32})(?:\|([0-9a-z]+))?")
+_ENTRY = re.compile(r"(?:live|list)\|([0-9a-f]{16})\|([0-9]{13})\|(resp_[0-9a-f]{32})")
 _FAILURE = re.compile(r"failed\|[0-9a-f]{16}\|[0-9]{13}\|(resp_[0-9a-f]{32})\|([0-9a-z]+)")
+_LAST_MS = 9_999_999_999_999
 ALARMS = "alarm|"
 AFTER = "!"  # below every character that follows in a longer key, so KEY + AFTER comes right after KEY
 END = "~"  # above every character of a key: PREFIX + END is above all keys with that prefix
@@ -42,6 +46,14 @@ class AlarmKey(NamedTuple):
     kind: str
     id: str
     target: str
+
+
+class EntryKey(NamedTuple):
+    """The content of the row key of a list's entry."""
+
+    caller_tag: str
+    created_ms: int
+    id: str
 
 
 class FailureKey(NamedTuple):
@@ -101,6 +113,41 @@ def parse_failure_key(key: str) -> FailureKey:
     if match is None:
         raise ValueError(f"not a failed delivery: {key}")
     return FailureKey(match[1], match[2])
+
+
+# Entries of the lists
+
+
+def entry_key(listing: str, caller_tag: str, created_ms: int, response_id: str) -> str:
+    """Return the row key of the entry of a response. Of one caller, younger ones come first."""
+    return entries_from(listing, caller_tag) + entry_place(created_ms, response_id)
+
+
+def entries_from(listing: str, caller_tag: str = "") -> str:
+    """Return a key below every entry of a caller, or of all callers."""
+    return f"{listing}|{caller_tag}|" if caller_tag else f"{listing}|"
+
+
+def entry_place(created_ms: int, response_id: str = "") -> str:
+    """Return the end of the row key of an entry, which is also its place in a list: younger ones come first.
+
+    Without an id, return the place before all that were created at `created_ms`.
+    """
+    return f"{_LAST_MS - created_ms:013d}|{response_id}"
+
+
+def parse_entry_place(place: str) -> tuple[int, str]:
+    """Return the time in unix milliseconds and the id, or an empty one, that a place in a list was made from."""
+    time, _, response_id = place.partition("|")
+    return _LAST_MS - int(time), response_id
+
+
+def parse_entry_key(key: str) -> EntryKey:
+    """Return the content of the row key of an entry. Raises ValueError if the key is not one."""
+    match = _ENTRY.fullmatch(key)
+    if match is None:
+        raise ValueError(f"not an entry: {key}")
+    return EntryKey(match[1], _LAST_MS - int(match[2]), match[3])
 
 
 # Responses

@@ -173,6 +173,16 @@ class WaitInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens that a response has used, as far as its upstream has said."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0  # of the input
+    output_tokens: int = 0
+    reasoning_tokens: int = 0  # of the output
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The state of a response without its large parts. Times are unix milliseconds. 0 means not yet."""
 
@@ -185,6 +195,8 @@ class Record:
     acknowledged: bool = field(default=False, metadata=column("promised"))
     deleted: bool = False  # a tombstone: callers get a 404 until the purge has removed the rows
     ended_ms: int = 0
+    error: str = ""  # the code of the error that it failed with
+    listed: str = ""  # the range of rows that has its entry for the lists: a Listing, or empty
     purge_key: str = field(default="", metadata=column("purge"))  # the row key of its purge alarm
     trace: str = ""  # the W3C traceparent of the response's span
     trace_parent: str = ""  # the id of that span's parent, or empty if nothing is recorded
@@ -196,6 +208,7 @@ class Record:
     run: RunInfo = field(default_factory=RunInfo)
     log: LogInfo = field(default_factory=LogInfo)
     wait: WaitInfo = field(default_factory=WaitInfo)
+    usage: Usage = field(default_factory=Usage)
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # members that only a newer version knows
     # The packed response object as last known. Before one is known, the fields that it repeats from the request.
     body: bytes = field(default=b"", repr=False)

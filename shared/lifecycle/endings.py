@@ -11,7 +11,7 @@ from shared.core import blobs, event_log
 from shared.core.blobs import Oversized
 from shared.core.errors import UpstreamError, UpstreamFailed, UpstreamOversized, UpstreamRefused, UpstreamUnusable
 from shared.core.event_log import Event
-from shared.core.records import ExecutionMode, Record
+from shared.core.records import ExecutionMode, Record, Usage
 from shared.core.states import Status
 from shared.transitions.response_transitions import Ending
 from shared.upstreams.protocol import Progress
@@ -192,8 +192,10 @@ def _packed(status: Status, shown: Mapping[str, Any], outcome: Outcome) -> Endin
         blobs.pack(shown),
         outcome.stop,
         outcome.upstream_id,
-        attributes=_attributes(shown),
+        attributes=(attributes := _attributes(shown)),
         refusal=outcome.refusal,
+        error=str(attributes.get("error", "")) if status is Status.FAILED else "",
+        usage=usage_of(shown),
     )
 
 
@@ -254,6 +256,18 @@ def _attributes(shown: Mapping[str, Any]) -> dict[str, str | int]:
         "error": _code(error.get("code")),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def usage_of(shown: Mapping[str, Any]) -> Usage:
+    """Return the tokens that a response object says were used. What it does not say is 0."""
+    usage = _fields(shown, "usage")
+    read, written = (_fields(usage, f"{name}_tokens_details") for name in ("input", "output"))
+    return Usage(
+        _count(usage.get("input_tokens")) or 0,
+        _count(read.get("cached_tokens")) or 0,
+        _count(usage.get("output_tokens")) or 0,
+        _count(written.get("reasoning_tokens")) or 0,
+    )
 
 
 def _text(value: object) -> str | None:

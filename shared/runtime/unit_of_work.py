@@ -10,7 +10,7 @@ from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.runtime.ports import Ports
 from shared.telemetry import lifecycle
-from shared.transitions import response_transitions
+from shared.transitions import listing, response_transitions
 
 _TRIES = 10
 R = TypeVar("R")
@@ -75,6 +75,7 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     `before` is the record that it was decided from, or None for a new response. Returns the record as written. Raises
     as `Store.commit` does.
     """
+    change = listing.listed(before, change)
     record = await ports.store.commit(change, write_id)
     ports.watches.note(record)
     lifecycle.record_transition(before, change, ports.upstreams.of(record.request.model).operation)

@@ -19,7 +19,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import orjson
 
+from shared.core import keys
 from shared.core.alarms import Alarm, alarm_of
+from shared.core.entries import Entry
 from shared.core.errors import UnreadableRow
 from shared.core.outcomes import AttemptEntry
 from shared.core.records import Record
@@ -30,6 +32,7 @@ VERSION = "row_version"
 _ELSEWHERE: Mapping[type[Any], frozenset[str]] = {
     Record: frozenset({"body", "write_id", "etag"}),
     Alarm: frozenset({"due_ms", "kind", "id", "target", "etag"}),
+    Entry: frozenset({"id", "created_ms"}),
 }
 _UNKNOWN = "unknown"
 T = TypeVar("T")
@@ -67,6 +70,20 @@ def encode_attempt(entry: AttemptEntry) -> str:
 def decode_attempt(facts: str) -> AttemptEntry:
     """Return the entry of a delivery attempt. Raises UnreadableRow if `facts` does not contain one."""
     return _built(AttemptEntry, _object(facts))
+
+
+def encode_entry(entry: Entry) -> str:
+    """Return the column `facts` of a row of the lists: everything that is not in its row key."""
+    return _text(_encoded(entry))
+
+
+def decode_entry(key: str, facts: str) -> Entry:
+    """Return the entry of a row of the lists. Raises UnreadableRow if the key or `facts` is not that of an entry."""
+    try:
+        named = keys.parse_entry_key(key)
+    except ValueError:
+        raise UnreadableRow("RowKey: not the key of an entry") from None
+    return _built(Entry, _object(facts), id=named.id, created_ms=named.created_ms)
 
 
 def _text(said: dict[str, Any]) -> str:

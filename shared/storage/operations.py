@@ -8,7 +8,7 @@ from azure.data.tables import UpdateMode
 
 from shared.core import keys
 from shared.core.alarms import Alarm
-from shared.core.changesets import ChangeSet, Row
+from shared.core.changesets import ChangeSet, IndexRow, Row
 from shared.core.ids import shard_of
 from shared.core.records import INLINE_BODY, Record
 from shared.storage import codec
@@ -21,7 +21,8 @@ def of_change_set(change: ChangeSet, write_id: str) -> tuple[list[Any], list[str
     operations += [delete(shard, key) for key in (*change.alarms_out, *change.index_out)]
     operations += [("create", _alarm(shard, alarm, write_id)) for alarm in change.alarms_in]
     operations += [("create", _child(shard, record.id, row)) for row in change.rows]
-    operations += [("create", _entity(shard, key)) for key in change.index_in]
+    operations += [("create", _index(shard, row)) for row in change.index_in]
+    operations += [("update", _index(shard, row), {"mode": UpdateMode.MERGE}) for row in change.index_changes]
     return operations, [one[1]["RowKey"] for one in operations]
 
 
@@ -73,6 +74,10 @@ def _alarm(shard: str, alarm: Alarm, write_id: str) -> dict[str, Any]:
 
 def _child(shard: str, response_id: str, row: Row) -> dict[str, Any]:
     return {**_entity(shard, keys.child_key(response_id, row.suffix)), **row.properties}
+
+
+def _index(shard: str, row: IndexRow) -> dict[str, Any]:
+    return _entity(shard, row.key) | ({"facts": codec.encode_entry(row.entry)} if row.entry else {})
 
 
 def _entity(shard: str, key: str) -> dict[str, Any]:

@@ -25,11 +25,12 @@ from shared.storage.table_client import Entity, Table
 from shared.storage.table_reader import TableReader
 from shared.storage.transactions import DEADLINE_S, TransactionFailed, submit
 from shared.telemetry.logs import logger
+from shared.transitions import listing
 
 MOVES_PER_TRANSACTION = 50
 CHILDREN_PER_TRANSACTION = 100
 CHILDREN_PER_PAGE = 1_000
-_BESIDE_CHILDREN = 4  # rows removed with the last children: the record, its alarm, two failed deliveries
+_BESIDE_CHILDREN = 5  # rows removed with the last children: the record, its alarm, its entry, two failed deliveries
 _TRIES = 3
 _WITHOUT_BODY = ("facts", "write_id")
 
@@ -206,7 +207,7 @@ class Store(TableReader):
             await self._submit_or_leave(children)
             return False
         record_out = operations.delete(shard, keys.record_key(record.id), record.etag)
-        index = [operations.delete(shard, one.failure_key) for one in record.deliveries if one.failure_key]
+        index = [operations.delete(shard, key) for key in listing.index_keys(record)]
         sent = [record_out, operations.delete(shard, alarm_key), *index, *children]
         try:
             await submit(self._table, sent)

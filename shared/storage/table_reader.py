@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 
 from shared.core import event_log, keys
+from shared.core.entries import Entry
+from shared.core.errors import UnreadableRow
 from shared.core.event_log import Page
 from shared.core.ids import shard_of
+from shared.storage import codec
 from shared.storage.faults import reaching
 from shared.storage.table_client import Entity, Table
 from shared.storage.transactions import DEADLINE_S
+from shared.telemetry.logs import logger
+
+_log = logger(__name__)
 
 
 class TableReader:
@@ -33,6 +39,17 @@ class TableReader:
         rows = await self._rows(shard_of(response_id), first, end, event_log.MAX_EVENTS, select=("RowKey",))
         return event_log.batch_key_at(response_id, [str(row["RowKey"]) for row in rows], number)
 
+    # Entries of the lists
+
+    async def entries(self, shard: str, first: str, end: str, limit: int) -> tuple[list[Entry], str | None]:
+        """Return the entries whose row keys are from `first` on and below `end`, from at most `limit` rows, in order.
+
+        Also returns the key to read on from, or None if there is no more. Unreadable rows are logged and left out.
+        """
+        rows = await self._rows(shard, first, end, limit)
+        following = str(rows[-1]["RowKey"]) + keys.AFTER if len(rows) == limit else None
+        return [entry for row in rows if (entry := _entry(row))], following
+
     # Access to the table
 
     async def _written(self, response_id: str) -> Entity | None:
@@ -47,3 +64,11 @@ class TableReader:
     async def _rows(self, shard: str, first: str, end: str, limit: int, *, select: Sequence[str] = ()) -> list[Entity]:
         async with reaching(DEADLINE_S):
             return await self._table.scan(shard, first, end, limit, select)
+
+
+def _entry(row: Entity) -> Entry | None:
+    try:
+        return codec.decode_entry(row["RowKey"], row.get("facts", ""))
+    except UnreadableRow as error:
+        _log.error("row.unreadable", extra={"key": row["RowKey"], "reason": str(error)})
+        return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from shared.core import ids, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind, alarm_of
-from shared.core.changesets import ChangeSet, Row
+from shared.core.changesets import ChangeSet, IndexRow, Row
 from shared.core.records import Delivery, Record, Target
 from shared.core.states import DeliveryState, follow
 
@@ -116,12 +116,12 @@ def attempt_row(target: Target, schedule: int, number: int, facts: str) -> Row:
     return Row(keys.attempt_suffix(target, schedule, number), {"facts": facts})
 
 
-def _indexed(record: Record, delivery: Delivery, now_ms: int) -> tuple[Delivery, tuple[str, ...]]:
-    """Return the delivery, and the key of the index row that a recovery finds it by if it failed or is blocked.
+def _indexed(record: Record, delivery: Delivery, now_ms: int) -> tuple[Delivery, tuple[IndexRow, ...]]:
+    """Return the delivery, and the index row that a recovery finds it by if it failed or is blocked.
 
     A receiver's 410 is final, so such a delivery gets no index row.
     """
     if delivery.state not in _RECOVERABLE:
         return delivery, ()
     key = keys.failure_key(ids.tag(record.caller), now_ms, record.id, delivery.target)
-    return replace(delivery, failure_key=key), (key,)
+    return replace(delivery, failure_key=key), (IndexRow(key),)

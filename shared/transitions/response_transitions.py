@@ -15,7 +15,7 @@ from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.backoff import POLL_MIN_MS, Random, poll_delay
 from shared.core.changesets import ChangeSet, Row
 from shared.core.event_log import Event
-from shared.core.records import INLINE_BODY, ExecutionMode, Record, Target, WaitInfo
+from shared.core.records import INLINE_BODY, ExecutionMode, Record, Target, Usage, WaitInfo
 from shared.core.states import Status, advance, event_type, finish, terminal_count
 from shared.transitions.delivery_transitions import AT_ONCE, FirstAttempt, begin, first_alarm
 
@@ -43,6 +43,8 @@ class Ending:
     synthesized: tuple[Event, ...] = ()
     session: bytes = b""
     refusal: int = 0  # the status of the upstream's refusal, or 0
+    error: str = ""  # the code of the error that it fails with
+    usage: Usage = field(default_factory=Usage)
     attributes: Mapping[str, str | int] = field(default_factory=dict, compare=False)
 
 
@@ -204,6 +206,8 @@ def end(record: Record, ending: Ending, now_ms: int, retention_ms: int, firsts: 
         deliveries=tuple(deliveries.values()),
         purge_key=purge.key,
         wait=WaitInfo(),
+        error=ending.error,
+        usage=ending.usage,
         session_rows=len(session_rows),
     )
     changed, body_rows = _with_body(changed, ending.body)

@@ -23,7 +23,7 @@ from tests.support.receiver_peer import CALL_S, FINISHED_S, ReceiverPeer, receiv
 
 READY_S = 60.0
 STOP_S = 45.0  # 30 s for HTTP in flight, and 10 s to the hard end
-STREAM_S = 75.0  # longer than any healthy stream, including one that waits for a lease to expire
+STREAM_S = 120.0  # longer than any healthy stream, also one whose lease expires after each of three kills
 TERMINAL = frozenset({"completed", "failed", "incomplete", "cancelled"})
 # What a host logs about an error that the code does not expect.
 UNEXPECTED = (

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.alarms import Alarm, Kind
-from shared.core.changesets import ChangeSet, Row
+from shared.core.changesets import ChangeSet, IndexRow, Row
 from shared.core.records import Record, RequestInfo
 
 ID = "resp_0123456789abcdef0123456789abcdef"
@@ -18,7 +18,7 @@ FULL = ChangeSet(
     alarms_in=(PURGE,),
     alarms_out=("alarm|1",),
     rows=(Row("body|00", {"p0": b"output"}),),
-    index_in=("failed|1",),
+    index_in=(IndexRow("failed|1"),),
     index_out=("failed|2",),
     writes_body=True,
     wake_for=(PURGE,),

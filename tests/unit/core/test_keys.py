@@ -44,6 +44,31 @@ def test_a_failed_delivery_is_found_by_caller_and_time() -> None:
         keys.parse_failure_key(f"failed|x|{ID}")
 
 
+@given(times)
+def test_the_key_of_an_entry_reads_back(created_ms: int) -> None:
+    """The key gives the caller, the time and the response that it was built from."""
+    assert keys.parse_entry_key(keys.entry_key("live", TAG, created_ms, ID)) == (TAG, created_ms, ID)
+
+
+@pytest.mark.parametrize("key", ["", "live|", f"live|{TAG}|1|{ID}", f"else|{TAG}|{NOW_MS}|{ID}", f"resp|{ID}"])
+def test_any_other_key_is_not_an_entry(key: str) -> None:
+    """A key that is not an entry's raises a ValueError that names the key."""
+    with pytest.raises(ValueError, match="not an entry"):
+        keys.parse_entry_key(key)
+
+
+@given(times, times, st.sampled_from([ID, OTHER]))
+def test_the_entries_of_a_caller_are_a_range_in_which_younger_ones_come_first(
+    created_ms: int, until_ms: int, response_id: str
+) -> None:
+    """A key is above the place of a time exactly if its response was created by then. Callers have ranges."""
+    key, prefix = keys.entry_key("list", TAG, created_ms, response_id), keys.entries_from("list", TAG)
+    assert key == prefix + keys.entry_place(created_ms, response_id)
+    assert (prefix + keys.entry_place(until_ms) < key) == (created_ms <= until_ms)
+    assert prefix < key < prefix + keys.END < keys.entries_from("list", "b" * 16)
+    assert keys.entries_from("list") < key < keys.entries_from("list") + keys.END
+
+
 def test_the_rows_of_a_response_follow_its_record() -> None:
     """The keys of a response's rows sort right after its record, before the rows of any other response."""
     record, child = keys.record_key(ID), keys.child_key(ID, keys.part_suffix(keys.INPUT, 0))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from shared.core import keys
 from shared.core.alarms import Alarm, Kind
-from shared.core.changesets import ChangeSet, Row
+from shared.core.changesets import ChangeSet, IndexRow, Row
+from shared.core.entries import entry_of
 from shared.core.records import INLINE_BODY, Record, RequestInfo
 from shared.core.states import Status
 from shared.storage import codec, operations
@@ -85,13 +86,17 @@ def test_a_body_that_does_not_fit_leaves_the_column_empty(size: int, stored: int
 
 
 def test_a_change_set_is_the_record_and_its_rows() -> None:
-    """Old alarms and index rows are deleted without a condition. New alarms, rows and index rows are created."""
+    """Old alarms and index rows are deleted without a condition, because the record is the fence.
+
+    New alarms, rows and index rows are created. Index rows that are there are changed.
+    """
     change = ChangeSet(
         READ,
         alarms_in=(POLL, PURGE),
         alarms_out=("alarm|1", "alarm|2"),
         rows=(Row("body|00", {"p0": b"x"}), Row("event|0000000001|00", {"ends": True, "rows": 1})),
-        index_in=("failed|1",),
+        index_in=(IndexRow("failed|1"), IndexRow("live|1", entry_of(READ))),
+        index_changes=(IndexRow("live|2", entry_of(READ)),),
         index_out=("failed|2",),
     )
     (record, *sent), row_keys = operations.of_change_set(change, WRITE_ID)
@@ -104,6 +109,8 @@ def test_a_change_set_is_the_record_and_its_rows() -> None:
         ("create", row(f"resp|{ID}|body|00", p0=b"x")),
         ("create", row(f"resp|{ID}|event|0000000001|00", ends=True, rows=1)),
         ("create", row("failed|1")),
+        ("create", row("live|1", facts=codec.encode_entry(entry_of(READ)))),
+        ("update", row("live|2", facts=codec.encode_entry(entry_of(READ))), {"mode": UpdateMode.MERGE}),
     ]
     assert sorted(sent, key=repr) == sorted(expected, key=repr)
     assert row_keys == [one[1]["RowKey"] for one in (record, *sent)]
@@ -128,7 +135,8 @@ changes = st.builds(
     alarms_in=st.sampled_from([(), (POLL,), (POLL, PURGE)]),
     alarms_out=st.lists(st.integers(0, 9).map("alarm|{}".format), unique=True).map(tuple),
     rows=st.lists(st.integers(0, 9).map(lambda n: Row(f"body|{n:02d}", {"p0": b""})), max_size=3).map(tuple),
-    index_in=st.lists(st.integers(0, 9).map("failed|{}".format), unique=True).map(tuple),
+    index_in=st.lists(st.integers(0, 9).map("failed|{}".format).map(IndexRow), unique=True).map(tuple),
+    index_changes=st.lists(st.integers(0, 9).map("live|{}".format).map(IndexRow), unique=True).map(tuple),
     index_out=st.lists(st.integers(10, 19).map("failed|{}".format), unique=True).map(tuple),
     writes_body=st.booleans(),
 )
@@ -142,7 +150,13 @@ def test_a_change_set_is_one_transaction_that_begins_with_the_record(change: Cha
     assert [one[1]["RowKey"] for one in sent] == row_keys
     assert row_keys[0] == keys.record_key(ID)
     assert len(sent) == 1 + sum(
-        map(len, (change.alarms_in, change.alarms_out, change.rows, change.index_in, change.index_out))
+        map(
+            len,
+            (
+                *(change.alarms_in, change.alarms_out, change.rows),
+                *(change.index_in, change.index_changes, change.index_out),
+            ),
+        )
     )
 
 

@@ -1,0 +1,1 @@
+"""Lists of responses and of deliveries, for callers and for operators. They read entries, and no records."""

@@ -1,0 +1,80 @@
+"""The list of a caller's responses, newest or oldest first.
+
+The place of an entry never changes. So whatever exists when the first page is read, and matches throughout, is on
+exactly one page. What is accepted later may be on none.
+"""
+
+from dataclasses import dataclass
+
+from shared.core import ids, keys
+from shared.core.entries import Entry, Listing
+from shared.core.errors import BadRequest
+from shared.lists import queries
+from shared.lists.queries import ResponseQuery
+from shared.lists.ranges import BOUNDS, Bounds, Ranges, place_of
+from shared.lists.windows import walk_from
+from shared.runtime.ports import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page of a list. `next_place` is where the next page begins, or None if this is the last one."""
+
+    entries: list[Entry]
+    next_place: str | None
+
+
+async def page_of(ports: Ports, caller: str, query: ResponseQuery, bounds: Bounds = BOUNDS) -> Found:
+    """Return a page of the caller's responses. Raises BadRequest if `after` names none of them.
+
+    Where little of what is read matches, a page may be short and have more behind it.
+    """
+    ranges = Ranges(ports, ids.tag(caller), _listings(query), query.matches, bounds)
+    after = await _place_after(ports, caller, query.page.after)
+    if query.page.descending:
+        return await _newest_first(ranges, query, after)
+    return await _oldest_first(ports, ranges, query, after)
+
+
+def _listings(query: ResponseQuery) -> tuple[Listing, ...]:
+    """Return the ranges that can have what is asked for, the live one first."""
+    if query.status is None:
+        return (Listing.LIVE, Listing.ENDED)
+    return (Listing.ENDED,) if query.status.is_terminal else (Listing.LIVE,)
+
+
+async def _place_after(ports: Ports, caller: str, after: str | None) -> str | None:
+    if after is None or (place := queries.place_at(after)):
+        return None if after is None else place
+    record = await ports.store.read(after, with_body=False) if ids.is_id(after) else None
+    if record is None or record.caller != caller:
+        message = "'after' must be the id of a response in this list, or the 'next_after' of an earlier page."
+        raise BadRequest(message, param="after", code="invalid_value")
+    return keys.entry_place(record.created_ms, record.id)
+
+
+async def _newest_first(ranges: Ranges, query: ResponseQuery, after: str | None) -> Found:
+    first = after + keys.AFTER if after else ""
+    oldest = keys.entry_place(query.created_after_ms) if query.created_after_ms >= 0 else keys.END
+    limit = query.page.limit
+    part = await ranges.read(first, oldest, limit + 1)
+    if len(part.entries) > limit:
+        return Found(part.entries[:limit], place_of(part.entries[limit - 1]))
+    return Found(part.entries, part.unread and part.unread.removesuffix(keys.AFTER))
+
+
+async def _oldest_first(ports: Ports, ranges: Ranges, query: ResponseQuery, after: str | None) -> Found:
+    now_ms, limits, limit, bounds = ports.clock.now_ms(), ports.config.limits, query.page.limit, ranges.bounds
+    oldest_ms = now_ms - limits.retention_ms - limits.deadline_ms
+    walk = walk_from(query.created_after_ms, after, oldest_ms)
+    found, rows = list[Entry](), 0
+    while len(found) <= limit and walk.from_ms <= now_ms and rows < bounds.most_rows:
+        wanted = bounds.most_rows if walk.width_ms == 1 else bounds.rows_a_query
+        part = await ranges.read(walk.first(now_ms), walk.end, wanted)
+        if part.unread is None or not walk.shrinks():
+            found += reversed(part.entries)
+            rows += part.rows
+            walk.goes_on(now_ms)
+    if len(found) > limit:
+        return Found(found[:limit], place_of(found[limit - 1]))
+    return Found(found, walk.end if walk.from_ms <= now_ms else None)
