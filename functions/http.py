@@ -142,6 +142,11 @@ async def list_deliveries(engine: Engine, caller: Caller, req: Request) -> Respo
     return as_json(await engine.deliveries(caller, req.path_params["id"]))
 
 
+async def list_deliveries_in_trouble(engine: Engine, caller: Caller, req: Request) -> Response:
+    """GET /deliveries, with `state`, `host`, `limit` and `after`."""
+    return as_json(await engine.deliveries_in_trouble(caller, queries.parse_deliveries(req.query_params)))
+
+
 async def redeliver(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /responses/{id}/deliveries/redeliver."""
     target = requests.parse_redelivery(await read_json(req, caller))
@@ -149,8 +154,8 @@ async def redeliver(engine: Engine, caller: Caller, req: Request) -> Response:
 
 
 async def recover(engine: Engine, caller: Caller, req: Request) -> Response:
-    """POST /deliveries/recover?since={time}."""
-    return as_json(await engine.recover(caller, parameters.parse_since(req.query_params)))
+    """POST /deliveries/recover?since={time}, with `until`, `host` and `dry_run`."""
+    return as_json(await engine.recover(caller, queries.parse_recovery(req.query_params)))
 
 
 async def receive_webhook(req: Request) -> Response:
@@ -241,6 +246,7 @@ _for_callers("cancel_response", "POST", "/responses/{id}/cancel", cancel)
 _for_callers("list_input_items", "GET", "/responses/{id}/input_items", list_input_items)
 _for_callers("list_deliveries", "GET", "/responses/{id}/deliveries", list_deliveries)
 _for_callers("redeliver", "POST", "/responses/{id}/deliveries/redeliver", redeliver)
+_for_callers("list_deliveries_in_trouble", "GET", "/deliveries", list_deliveries_in_trouble)
 _for_callers("recover_deliveries", "POST", "/deliveries/recover", recover)
 for _name, _method, _path, _handle in relayed.ROUTES:
     _for_callers(_name, _method, _path, _handle)

@@ -34,9 +34,9 @@ from shared.lifecycle import (
 )
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.lifecycle.waiting import Shown
-from shared.lists import response_pages, views
-from shared.lists.queries import ResponseQuery
-from shared.lists.views import ListView
+from shared.lists import delivery_pages, response_pages, views
+from shared.lists.queries import DeliveryQuery, RecoveryQuery, ResponseQuery
+from shared.lists.views import DeliveryPage, ListView
 from shared.runs import runner, streams
 from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
@@ -58,8 +58,9 @@ class RecoveryView(TypedDict):
     """The result of a recovery, as callers read it."""
 
     object: str  # "delivery.recovery"
-    recovered: int
+    recovered: int  # or would be, in a dry run
     has_more: bool
+    dry_run: bool
 
 
 class Engine:
@@ -183,8 +184,13 @@ class Engine:
 
     async def responses(self, caller: Caller, query: ResponseQuery) -> ListView:
         """Return a page of the caller's responses, without prompts and outputs."""
-        found = await response_pages.page_of(self._ports, caller.name, query)
+        found = await response_pages.list_responses(self._ports, caller.name, query)
         return views.list_view([views.response_view(entry) for entry in found.entries], found.next_place)
+
+    async def deliveries_in_trouble(self, caller: Caller, query: DeliveryQuery) -> DeliveryPage:
+        """Return a page of the caller's deliveries whose last attempt has failed."""
+        found = await delivery_pages.list_deliveries_in_trouble(self._ports, caller.name, query)
+        return views.delivery_page(found.entries, found.next_place)
 
     async def deliveries(self, caller: Caller, named: str) -> DeliveryList:
         """Return the state of each delivery of the terminal event, with its attempts."""
@@ -198,13 +204,18 @@ class Engine:
         record = await admission.own(self._ports, caller, named)
         return await self._deliveries(await redelivery.redeliver(self._ports, record, target))
 
-    async def recover(self, caller: Caller, since_ms: int) -> RecoveryView:
-        """Begin the caller's deliveries again that failed or were blocked since a time in unix milliseconds.
+    async def recover(self, caller: Caller, query: RecoveryQuery) -> RecoveryView:
+        """Begin the caller's deliveries again that failed or were blocked, or only count them.
 
         One call works for at most 20 s. Call again while `has_more` is true.
         """
-        recovery = await redelivery.recover(self._ports, caller.name, since_ms)
-        return {"object": "delivery.recovery", "recovered": recovery.recovered, "has_more": recovery.has_more}
+        recovery = await redelivery.recover(self._ports, caller.name, query)
+        return {
+            "object": "delivery.recovery",
+            "recovered": recovery.recovered,
+            "has_more": recovery.has_more,
+            "dry_run": query.dry_run,
+        }
 
     async def _deliveries(self, record: Record) -> DeliveryList:
         return {"object": "list", "data": await delivery_log.deliveries_of(self._ports, record)}

@@ -1,15 +1,15 @@
 """Checks of the headers and query parameters of a request."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.core import ids
+from shared.core import ids, keys
 from shared.core.errors import BadRequest
 
 MAX_WAIT_S = 60
 MAX_INCLUDES = 20
+_LAST_YEAR = 2286  # the last time that 13 digits hold is in this year
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _UNIX = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -88,15 +88,10 @@ def _event_number(response_id: str, param: str, text: str) -> int:
     return token.after
 
 
-def parse_since(query: Mapping[str, str]) -> int:
-    """Return the time in the query parameter `since`, in unix milliseconds. Raises as `parse_moment` does."""
-    return parse_moment("since", query.get("since", ""))
-
-
 def parse_moment(name: str, text: str) -> int:
     """Return the time in a query parameter, in unix milliseconds.
 
-    It is given in unix seconds, or in ISO 8601 with a time zone. Raises BadRequest if it is neither.
+    It is given in unix seconds, or in ISO 8601 with a time zone. Raises BadRequest if it is neither, or after 2286.
     """
     try:
         moment = float(text) if _UNIX.fullmatch(text) else _moment(text)
@@ -106,11 +101,11 @@ def parse_moment(name: str, text: str) -> int:
             param=name,
             code="invalid_value",
         ) from None
-    return int(moment * 1000)
+    return min(int(moment * 1000), keys.LAST_MS)
 
 
 def _moment(text: str) -> float:
     moment = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign that was not percent-encoded
-    if moment.tzinfo is None or moment.year < 1970:
-        raise ValueError("the time needs a zone")
+    if moment.tzinfo is None or not 1970 <= moment.year <= _LAST_YEAR:
+        raise ValueError("the time needs a zone, or is too far away")
     return max(0.0, moment.timestamp())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.core.alarms import Alarm
-from shared.core.entries import Entry
+from shared.core.entries import DeliveryEntry, Entry
 from shared.core.records import Record
 
 
@@ -22,10 +22,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """A row that lists and recoveries read: its row key, and what it says. The key may say all."""
+    """A row that lists and recoveries read: its row key, and what it says beside that."""
 
     key: str
-    entry: Entry | None = None
+    entry: Entry | DeliveryEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
-from shared.core.records import Record, Usage, WaitInfo
+from shared.core import keys
+from shared.core.records import Delivery, Record, Usage, WaitInfo
 from shared.core.states import Status
 
 
 class Listing(StrEnum):
-    """Which range of rows has the entry of a response. The values are the first part of row keys."""
+    """The ranges of rows that lists read. The values are the first part of row keys."""
 
-    LIVE = "live"  # it has not ended
+    LIVE = "live"  # responses that have not ended
     ENDED = "list"
+    TRIED = "open"  # deliveries whose last attempt has failed, and that are still tried
+    FAILED = "failed"  # deliveries that were given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,47 @@ class Entry:
     error: str = ""  # the code of the error that it failed with
     usage: Usage = field(default_factory=Usage)
     wait: WaitInfo = field(default_factory=WaitInfo)
+
+    @property
+    def name(self) -> str:
+        """What it is known by in a list: it may be in two ranges for a moment."""
+        return self.id
+
+    @property
+    def place(self) -> str:
+        """Its place in a list, newest first: the end of its row key."""
+        return keys.entry_place(self.created_ms, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryEntry:
+    """A delivery in the lists: one that is in trouble since `at_ms`, in unix milliseconds."""
+
+    id: str  # of the response
+    target: str  # as in Target, or one of a newer version
+    at_ms: int
+    caller: str = ""
+    state: str = ""  # as in DeliveryState, or one of a newer version. Rows of older versions have none
+    host: str = ""  # where it goes, as in `Alarm.host`, or empty if it goes nowhere or that is not known
+
+    hidden: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """What it is known by in a list: it may be in two ranges for a moment."""
+        return f"{self.id}|{self.target}"
+
+    @property
+    def place(self) -> str:
+        """Its place in a list, oldest first: the end of its row key."""
+        return f"{self.at_ms:013d}|{self.name}"
+
+
+def delivery_entry(record: Record, delivery: Delivery, at_ms: int) -> DeliveryEntry:
+    """Return the entry of a delivery that is in trouble since `at_ms`, in unix milliseconds."""
+    return DeliveryEntry(
+        record.id, str(delivery.target), at_ms, record.caller, state=str(delivery.state), host=delivery.host
+    )
 
 
 def entry_of(record: Record) -> Entry:

@@ -4,9 +4,10 @@
 |---|---|
 | `alarm|<due, 13-digit unix ms>|<kind>|<id>[|<target>]` | an alarm: "at this time, do this for that response" |
 | `conv|<32 hex digits>` | whose conversation of the upstream it is, by the hash of its id |
-| `failed|<caller tag>|<failed, 13-digit unix ms>|<id>|<target>` | an index row: a delivery that was given up |
+| `failed|<caller tag>|<failed, 13-digit unix ms>|<id>|<target>` | a delivery that was given up |
 | `list|<caller tag>|<9999999999999 - created, unix ms>|<id>` | an ended response in the lists, newest first |
 | `live|<caller tag>|<9999999999999 - created, unix ms>|<id>` | an unfinished one |
+| `open|<caller tag>|<ended, 13-digit unix ms>|<id>|<target>` | a delivery that is still tried after failures |
 | `resp|<id>` | the record, which is the truth about a response |
 | `resp|<id>|attempt|<target>|<schedule, 3 digits>|<number, 4>` | one delivery attempt. Old rows lack the schedule |
 | `resp|<id>|body|<nn>` | a part of the response object, where it does not fit into the record |
@@ -26,9 +27,9 @@ import re
 from typing import NamedTuple
 
 _ALARM = re.compile(r"alarm\|([0-9]{13})\|([a-z]+)\|(resp_[0-9a-f]{32})(?:\|([0-9a-z]+))?")
-_ENTRY = re.compile(r"(?:live|list)\|([0-9a-f]{16})\|([0-9]{13})\|(resp_[0-9a-f]{32})")
-_FAILURE = re.compile(r"failed\|[0-9a-f]{16}\|[0-9]{13}\|(resp_[0-9a-f]{32})\|([0-9a-z]+)")
-_LAST_MS = 9_999_999_999_999
+_ENTRY = re.compile(r"(?:live|list)\|[0-9a-f]{16}\|([0-9]{13})\|(resp_[0-9a-f]{32})")
+_DELIVERY = re.compile(r"(?:open|failed)\|[0-9a-f]{16}\|([0-9]{13})\|(resp_[0-9a-f]{32})\|([0-9a-z]+)")
+LAST_MS = 9_999_999_999_999  # the last time that 13 digits hold, in the year 2286
 ALARMS = "alarm|"
 AFTER = "!"  # below every character that follows in a longer key, so KEY + AFTER comes right after KEY
 END = "~"  # above every character of a key: PREFIX + END is above all keys with that prefix
@@ -51,14 +52,14 @@ class AlarmKey(NamedTuple):
 class EntryKey(NamedTuple):
     """The content of the row key of a list's entry."""
 
-    caller_tag: str
     created_ms: int
     id: str
 
 
-class FailureKey(NamedTuple):
-    """The content of the row key of a failed delivery."""
+class DeliveryKey(NamedTuple):
+    """The content of the row key of a delivery in the lists."""
 
+    at_ms: int
     id: str
     target: str
 
@@ -86,33 +87,25 @@ def parse_alarm_key(key: str) -> AlarmKey:
     return AlarmKey(int(due), kind, response_id, target)
 
 
-# Failed deliveries
+# Deliveries in the lists
 
 
-def failure_key(caller_tag: str, failed_ms: int, response_id: str, target: str) -> str:
-    """Return the row key of the index row of a delivery that failed at `failed_ms`, in unix milliseconds."""
-    return f"{failures_from(caller_tag, failed_ms)}|{response_id}|{target}"
+def delivery_key(listing: str, caller_tag: str, at_ms: int, response_id: str, target: str) -> str:
+    """Return the row key of a delivery that is in trouble since `at_ms`, in unix milliseconds."""
+    return f"{deliveries_from(listing, caller_tag, at_ms)}|{response_id}|{target}"
 
 
-def failures_from(caller_tag: str, failed_ms: int) -> str:
-    """Return a key at or below every delivery of a caller that failed at `failed_ms` or later."""
-    return f"failed|{caller_tag}|{failed_ms:013d}"
+def deliveries_from(listing: str, caller_tag: str, at_ms: int) -> str:
+    """Return a key at or below every delivery of a caller that is in trouble since `at_ms` or later."""
+    return f"{listing}|{caller_tag}|{at_ms:013d}"
 
 
-def failures_end(caller_tag: str) -> str:
-    """Return a key above every failed delivery of a caller."""
-    return f"failed|{caller_tag}|{END}"
-
-
-def parse_failure_key(key: str) -> FailureKey:
-    """Return the delivery that the row key of an index row names.
-
-    Raises ValueError if the key is not that of a failed delivery.
-    """
-    match = _FAILURE.fullmatch(key)
+def parse_delivery_key(key: str) -> DeliveryKey:
+    """Return the content of the row key of a delivery in the lists. Raises ValueError if the key is not one."""
+    match = _DELIVERY.fullmatch(key)
     if match is None:
-        raise ValueError(f"not a failed delivery: {key}")
-    return FailureKey(match[1], match[2])
+        raise ValueError(f"not a delivery: {key}")
+    return DeliveryKey(int(match[1]), match[2], match[3])
 
 
 # Entries of the lists
@@ -124,7 +117,7 @@ def entry_key(listing: str, caller_tag: str, created_ms: int, response_id: str) 
 
 
 def entries_from(listing: str, caller_tag: str = "") -> str:
-    """Return a key below every entry of a caller, or of all callers."""
+    """Return a key below every row of a caller in one range of the lists, or of all callers."""
     return f"{listing}|{caller_tag}|" if caller_tag else f"{listing}|"
 
 
@@ -133,13 +126,13 @@ def entry_place(created_ms: int, response_id: str = "") -> str:
 
     Without an id, return the place before all that were created at `created_ms`.
     """
-    return f"{_LAST_MS - created_ms:013d}|{response_id}"
+    return f"{LAST_MS - created_ms:013d}|{response_id}"
 
 
 def parse_entry_place(place: str) -> tuple[int, str]:
     """Return the time in unix milliseconds and the id, or an empty one, that a place in a list was made from."""
     time, _, response_id = place.partition("|")
-    return _LAST_MS - int(time), response_id
+    return LAST_MS - int(time), response_id
 
 
 def parse_entry_key(key: str) -> EntryKey:
@@ -147,7 +140,7 @@ def parse_entry_key(key: str) -> EntryKey:
     match = _ENTRY.fullmatch(key)
     if match is None:
         raise ValueError(f"not an entry: {key}")
-    return EntryKey(match[1], _LAST_MS - int(match[2]), match[3])
+    return EntryKey(LAST_MS - int(match[1]), match[2])
 
 
 # Responses

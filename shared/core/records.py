@@ -60,12 +60,19 @@ class Delivery:
     address_refused: bool = field(default=False, metadata=column("refused"))  # the last attempt met a refused address
     failure_key: str = field(default="", metadata=column("failed"))  # the key of the index row for recoveries
     schedule: int = 1
+    host: str = ""  # where it goes, as in `Alarm.host`
+    listed: bool = field(default=False, metadata=column("open"))  # a row for the lists says that it is still tried
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # members that only a newer version knows
 
     @property
     def is_open(self) -> bool:
         """Whether another attempt may follow."""
         return self.state is DeliveryState.PENDING
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether its last attempt has failed, and another may follow."""
+        return self.is_open and not self.sending and self.number > 0
 
     @property
     def number(self) -> int:

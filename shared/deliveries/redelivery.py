@@ -6,11 +6,14 @@ from itertools import count
 
 from shared.core import ids, keys
 from shared.core.changesets import ChangeSet
+from shared.core.entries import DeliveryEntry, Listing
 from shared.core.errors import BadRequest
-from shared.core.records import Record
+from shared.core.records import Delivery, Record
 from shared.deliveries import first_attempts
+from shared.lists.queries import RecoveryQuery
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply
+from shared.storage import codec
 from shared.telemetry.logs import logger
 from shared.transitions import delivery_transitions
 
@@ -69,37 +72,45 @@ class Recovery:
     has_more: bool
 
 
-async def recover(ports: Ports, caller: str, since_ms: int) -> Recovery:
-    """Begin the deliveries of a caller again that failed or were blocked since a time, for at most 20 s.
+async def recover(ports: Ports, caller: str, wanted: RecoveryQuery) -> Recovery:
+    """Begin the deliveries of a caller again that failed or were blocked, for at most 20 s.
 
-    `since_ms` is that time in unix milliseconds.
+    A dry run counts them, and begins none.
     """
     until_s = ports.clock.elapsed_s() + RECOVER_WITHIN_S
-    shards = await asyncio.gather(*(_recover_shard(ports, shard, caller, since_ms, until_s) for shard in ids.SHARDS))
+    shards = await asyncio.gather(*(_recover_shard(ports, shard, caller, wanted, until_s) for shard in ids.SHARDS))
     recovery = Recovery(sum(one.recovered for one in shards), any(one.has_more for one in shards))
-    _log.info("deliveries.recovered", extra={"caller": caller, "count": recovery.recovered})
+    if not wanted.dry_run:
+        _log.info("deliveries.recovered", extra={"caller": caller, "count": recovery.recovered})
     return recovery
 
 
-async def _recover_shard(ports: Ports, shard: str, caller: str, since_ms: int, until_s: float) -> Recovery:
-    first, recovered = keys.failures_from(ids.tag(caller), since_ms), 0
-    while found := await ports.store.failed_deliveries(shard, caller, first, _PAGE):
-        for key in found:
+async def _recover_shard(ports: Ports, shard: str, caller: str, wanted: RecoveryQuery, until_s: float) -> Recovery:
+    first: str | None = keys.deliveries_from(Listing.FAILED, ids.tag(caller), wanted.since_ms)
+    end = keys.deliveries_from(Listing.FAILED, ids.tag(caller), wanted.until_ms)
+    recovered = 0
+    while first:
+        found, first = await ports.store.entries(shard, first, end, _PAGE, codec.decode_delivery_entry)
+        for entry in found:
             if ports.clock.elapsed_s() > until_s:
                 return Recovery(recovered, has_more=True)
-            recovered += await _recover_one(ports, key)
-        first = found[-1] + keys.AFTER
+            recovered += await _recover_one(ports, caller, entry, wanted)
     return Recovery(recovered, has_more=False)
 
 
-async def _recover_one(ports: Ports, key: str) -> bool:
-    """Begin the failed delivery of an index row again. Return False if that has been done already."""
-    try:
-        failed = keys.parse_failure_key(key)
-    except ValueError:
+async def _recover_one(ports: Ports, caller: str, failed: DeliveryEntry, wanted: RecoveryQuery) -> bool:
+    """Begin a failed delivery again. Return False if that has been done already, or if it is not wanted."""
+    if failed.host and wanted.host not in (None, failed.host):
         return False
     record = await ports.store.read(failed.id)
     delivery = record.delivery(failed.target) if record else None
+    key = keys.delivery_key(Listing.FAILED, ids.tag(caller), failed.at_ms, failed.id, failed.target)
     if record is None or record.deleted or delivery is None or delivery.failure_key != key:
         return False
-    return await _redeliver(ports, record, failed.target, key) is not None
+    if wanted.host not in (None, _host(ports, record, delivery)):
+        return False
+    return wanted.dry_run or await _redeliver(ports, record, failed.target, key) is not None
+
+
+def _host(ports: Ports, record: Record, delivery: Delivery) -> str:
+    return ports.senders[delivery.target].host(record.request.address(delivery.target))

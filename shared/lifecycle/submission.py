@@ -20,7 +20,6 @@ from shared import off_loop
 from shared.contract import responses, stream_events
 from shared.core import blobs, event_log
 from shared.core.alarms import LEASE_MS, Alarm, Kind
-from shared.core.blobs import Oversized
 from shared.core.changesets import ChangeSet
 from shared.core.errors import (
     BadRequest,
@@ -286,7 +285,7 @@ def _is_joinable(record: Record) -> bool:
 def _packed(request: Mapping[str, Any]) -> bytes:
     try:
         return blobs.pack(request)
-    except Oversized:
+    except blobs.Oversized:
         raise _too_large("The request is") from None
 
 
@@ -296,6 +295,6 @@ def _too_large(what: str) -> TooLarge:
 
 def _packed_or_nothing(shown: Mapping[str, Any]) -> bytes:
     """Return the packed object, or empty bytes if it is too large to be kept before it is final."""
-    with suppress(Oversized):
+    with suppress(blobs.Oversized):
         return blobs.pack(shown)
     return b""

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from shared.contract import parameters
 from shared.contract.pages import Page, one_of, parse_page
 from shared.core import keys
-from shared.core.entries import Entry
-from shared.core.states import Status
+from shared.core.entries import DeliveryEntry, Entry
+from shared.core.errors import BadRequest
+from shared.core.states import DeliveryState, Status
 
 _CURSOR = re.compile(r"([0-9]{1,13})\.((?:resp_[0-9a-f]{32})?)")
+_DELIVERY_CURSOR = re.compile(r"([0-9]{1,13})\.(resp_[0-9a-f]{32})\.([a-z]{1,8})")
+_IN_TROUBLE = (DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.BLOCKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,80 @@ def parse_responses(query: Mapping[str, str]) -> ResponseQuery:
         query.get("model"),
         -1 if created_after is None else parameters.parse_moment("created_after", created_after),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryQuery:
+    """Which deliveries in trouble a caller wants to see, and which page of them. None is any."""
+
+    limit: int
+    after: str | None  # a place in the list
+    state: DeliveryState | None
+    host: str | None
+
+    def matches(self, entry: DeliveryEntry) -> bool:
+        """Return whether a delivery is one of them. One of an older version, that names no state, has failed."""
+        state = entry.state or DeliveryState.FAILED
+        return self.state in (None, state) and self.host in (None, entry.host)
+
+
+def parse_deliveries(query: Mapping[str, str]) -> DeliveryQuery:
+    """Return what the query parameters `state`, `host`, `limit` and `after` of `GET /deliveries` ask for.
+
+    Raises BadRequest, which names the parameter that is wrong.
+    """
+    state, after = one_of(query, "state", _IN_TROUBLE), query.get("after")
+    place = None if after is None else delivery_place_at(after)
+    if after is not None and place is None:
+        raise BadRequest("'after' must be the 'next_after' of an earlier page.", param="after", code="invalid_value")
+    return DeliveryQuery(
+        parse_page({"limit": query.get("limit", "20")}).limit,
+        place,
+        DeliveryState(state) if state else None,
+        _host(query),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryQuery:
+    """Which failed deliveries are begun again: those that failed from `since_ms` on and before `until_ms`.
+
+    With `host`, only those that go there. A dry run begins none.
+    """
+
+    since_ms: int
+    until_ms: int = keys.LAST_MS
+    host: str | None = None
+    dry_run: bool = False
+
+
+def parse_recovery(query: Mapping[str, str]) -> RecoveryQuery:
+    """Return what the query parameters `since`, `until`, `host` and `dry_run` of `POST /deliveries/recover` ask for.
+
+    Raises BadRequest, which names the parameter that is wrong.
+    """
+    return RecoveryQuery(
+        parameters.parse_moment("since", query.get("since", "")),
+        parameters.parse_moment("until", query["until"]) if "until" in query else keys.LAST_MS,
+        _host(query),
+        one_of(query, "dry_run", ("true", "false")) == "true",
+    )
+
+
+def _host(query: Mapping[str, str]) -> str | None:
+    return query["host"].lower() if "host" in query else None
+
+
+def delivery_cursor_to(place: str) -> str:
+    """Return the cursor that names a place in a list of deliveries, for `next_after`."""
+    at_ms, response_id, target = place.split("|")
+    return f"{int(at_ms)}.{response_id}.{target}"
+
+
+def delivery_place_at(cursor: str) -> str | None:
+    """Return the place that a cursor of a list of deliveries names, or None if the text is none."""
+    match = _DELIVERY_CURSOR.fullmatch(cursor)
+    return DeliveryEntry(match[2], match[3], int(match[1])).place if match else None
 
 
 def cursor_to(place: str) -> str:

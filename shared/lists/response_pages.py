@@ -4,35 +4,27 @@ The place of an entry never changes. So whatever exists when the first page is r
 exactly one page. What is accepted later may be on none.
 """
 
-from dataclasses import dataclass
-
 from shared.core import ids, keys
 from shared.core.entries import Entry, Listing
 from shared.core.errors import BadRequest
 from shared.lists import queries
 from shared.lists.queries import ResponseQuery
-from shared.lists.ranges import BOUNDS, Bounds, Ranges, place_of
+from shared.lists.ranges import BOUNDS, Bounds, Found, Ranges
 from shared.lists.windows import walk_from
 from shared.runtime.ports import Ports
+from shared.storage import codec
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One page of a list. `next_place` is where the next page begins, or None if this is the last one."""
-
-    entries: list[Entry]
-    next_place: str | None
-
-
-async def page_of(ports: Ports, caller: str, query: ResponseQuery, bounds: Bounds = BOUNDS) -> Found:
+async def list_responses(ports: Ports, caller: str, query: ResponseQuery, bounds: Bounds = BOUNDS) -> Found[Entry]:
     """Return a page of the caller's responses. Raises BadRequest if `after` names none of them.
 
     Where little of what is read matches, a page may be short and have more behind it.
     """
-    ranges = Ranges(ports, ids.tag(caller), _listings(query), query.matches, bounds)
+    ranges = Ranges(ports, ids.tag(caller), _listings(query), codec.decode_entry, query.matches, bounds)
     after = await _place_after(ports, caller, query.page.after)
     if query.page.descending:
-        return await _newest_first(ranges, query, after)
+        oldest = keys.entry_place(query.created_after_ms) if query.created_after_ms >= 0 else keys.END
+        return await ranges.page(after, oldest, query.page.limit)
     return await _oldest_first(ports, ranges, query, after)
 
 
@@ -53,17 +45,7 @@ async def _place_after(ports: Ports, caller: str, after: str | None) -> str | No
     return keys.entry_place(record.created_ms, record.id)
 
 
-async def _newest_first(ranges: Ranges, query: ResponseQuery, after: str | None) -> Found:
-    first = after + keys.AFTER if after else ""
-    oldest = keys.entry_place(query.created_after_ms) if query.created_after_ms >= 0 else keys.END
-    limit = query.page.limit
-    part = await ranges.read(first, oldest, limit + 1)
-    if len(part.entries) > limit:
-        return Found(part.entries[:limit], place_of(part.entries[limit - 1]))
-    return Found(part.entries, part.unread and part.unread.removesuffix(keys.AFTER))
-
-
-async def _oldest_first(ports: Ports, ranges: Ranges, query: ResponseQuery, after: str | None) -> Found:
+async def _oldest_first(ports: Ports, ranges: Ranges[Entry], query: ResponseQuery, after: str | None) -> Found[Entry]:
     now_ms, limits, limit, bounds = ports.clock.now_ms(), ports.config.limits, query.page.limit, ranges.bounds
     oldest_ms = now_ms - limits.retention_ms - limits.deadline_ms
     walk = walk_from(query.created_after_ms, after, oldest_ms)
@@ -76,5 +58,5 @@ async def _oldest_first(ports: Ports, ranges: Ranges, query: ResponseQuery, afte
             rows += part.rows
             walk.goes_on(now_ms)
     if len(found) > limit:
-        return Found(found[:limit], place_of(found[limit - 1]))
+        return Found(found[:limit], found[limit - 1].place)
     return Found(found, walk.end if walk.from_ms <= now_ms else None)

@@ -4,8 +4,8 @@ from typing import Any, TypedDict
 
 from shared.contract import responses
 from shared.core import ids
-from shared.core.entries import Entry
-from shared.core.records import Usage
+from shared.core.entries import DeliveryEntry, Entry
+from shared.core.records import Target, Usage
 from shared.core.states import Status
 from shared.lists import queries
 
@@ -30,6 +30,37 @@ def list_view(data: list[dict[str, Any]], next_place: str | None) -> ListView:
         "first_id": data[0]["id"] if data else None,
         "last_id": data[-1]["id"] if data else None,
         "next_after": queries.cursor_to(next_place) if next_place else None,
+    }
+
+
+class DeliveryPage(TypedDict):
+    """One page of deliveries, as callers read it."""
+
+    object: str  # "list"
+    data: list[dict[str, Any]]
+    has_more: bool
+    next_after: str | None
+
+
+def delivery_page(entries: list[DeliveryEntry], next_place: str | None) -> DeliveryPage:
+    """Return a page of deliveries that are in trouble. Times are unix seconds."""
+    return {
+        "object": "list",
+        "data": [_delivery_view(entry) for entry in entries],
+        "has_more": next_place is not None,
+        "next_after": queries.delivery_cursor_to(next_place) if next_place else None,
+    }
+
+
+def _delivery_view(entry: DeliveryEntry) -> dict[str, Any]:
+    is_known = entry.target in set(Target)
+    return {
+        "object": "delivery",
+        "response_id": entry.id,
+        "target": Target(entry.target).label if is_known else entry.target,
+        "state": entry.state or "failed",
+        "host": entry.host or None,
+        "since": entry.at_ms // 1000,
     }
 
 

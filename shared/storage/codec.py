@@ -21,7 +21,7 @@ import orjson
 
 from shared.core import keys
 from shared.core.alarms import Alarm, alarm_of
-from shared.core.entries import Entry
+from shared.core.entries import DeliveryEntry, Entry
 from shared.core.errors import UnreadableRow
 from shared.core.outcomes import AttemptEntry
 from shared.core.records import Record
@@ -33,6 +33,7 @@ _ELSEWHERE: Mapping[type[Any], frozenset[str]] = {
     Record: frozenset({"body", "write_id", "etag"}),
     Alarm: frozenset({"due_ms", "kind", "id", "target", "etag"}),
     Entry: frozenset({"id", "created_ms"}),
+    DeliveryEntry: frozenset({"id", "target", "at_ms"}),
 }
 _UNKNOWN = "unknown"
 T = TypeVar("T")
@@ -72,7 +73,7 @@ def decode_attempt(facts: str) -> AttemptEntry:
     return _built(AttemptEntry, _object(facts))
 
 
-def encode_entry(entry: Entry) -> str:
+def encode_entry(entry: Entry | DeliveryEntry) -> str:
     """Return the column `facts` of a row of the lists: everything that is not in its row key."""
     return _text(_encoded(entry))
 
@@ -84,6 +85,18 @@ def decode_entry(key: str, facts: str) -> Entry:
     except ValueError:
         raise UnreadableRow("RowKey: not the key of an entry") from None
     return _built(Entry, _object(facts), id=named.id, created_ms=named.created_ms)
+
+
+def decode_delivery_entry(key: str, facts: str) -> DeliveryEntry:
+    """Return the delivery of a row of the lists. Rows of older versions say nothing beside their key.
+
+    Raises UnreadableRow if the key or `facts` is not that of a delivery.
+    """
+    try:
+        named = keys.parse_delivery_key(key)
+    except ValueError:
+        raise UnreadableRow("RowKey: not the key of a delivery") from None
+    return _built(DeliveryEntry, _object(facts or "{}"), id=named.id, target=named.target, at_ms=named.at_ms)
 
 
 def _text(said: dict[str, Any]) -> str:

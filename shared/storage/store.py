@@ -15,7 +15,7 @@ from shared.core import blobs, keys
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreUnavailable, UnreadableRow
-from shared.core.ids import shard_of, tag
+from shared.core.ids import shard_of
 from shared.core.outcomes import AttemptEntry
 from shared.core.records import Record
 from shared.storage import codec, operations
@@ -30,7 +30,7 @@ from shared.transitions import listing
 MOVES_PER_TRANSACTION = 50
 CHILDREN_PER_TRANSACTION = 100
 CHILDREN_PER_PAGE = 1_000
-_BESIDE_CHILDREN = 5  # rows removed with the last children: the record, its alarm, its entry, two failed deliveries
+_BESIDE_CHILDREN = 7  # rows removed with the last children: the record, its alarm, and what lists say of it
 _TRIES = 3
 _WITHOUT_BODY = ("facts", "write_id")
 
@@ -219,14 +219,6 @@ class Store(TableReader):
         return True
 
     # Rows without a record
-
-    async def failed_deliveries(self, shard: str, caller: str, from_key: str, limit: int) -> list[str]:
-        """Return the row keys of a caller's failed deliveries from `from_key` on, in the order in which they failed.
-
-        At most `limit` keys are returned.
-        """
-        rows = await self._rows(shard, from_key, keys.failures_end(tag(caller)), limit, select=("RowKey",))
-        return [row["RowKey"] for row in rows]
 
     async def insert(self, owner: str, key: str, properties: dict[str, str], alarm: Alarm) -> bool:
         """Insert a row into the shard of the id `owner`, with the alarm that removes it.

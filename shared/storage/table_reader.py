@@ -1,19 +1,19 @@
 """Reads from the table: single rows, ranges of rows, and event logs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from shared.core import event_log, keys
-from shared.core.entries import Entry
 from shared.core.errors import UnreadableRow
 from shared.core.event_log import Page
 from shared.core.ids import shard_of
-from shared.storage import codec
 from shared.storage.faults import reaching
 from shared.storage.table_client import Entity, Table
 from shared.storage.transactions import DEADLINE_S
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
+E = TypeVar("E")
 
 
 class TableReader:
@@ -41,14 +41,17 @@ class TableReader:
 
     # Entries of the lists
 
-    async def entries(self, shard: str, first: str, end: str, limit: int) -> tuple[list[Entry], str | None]:
+    async def entries(
+        self, shard: str, first: str, end: str, limit: int, decode: Callable[[str, str], E]
+    ) -> tuple[list[E], str | None]:
         """Return the entries whose row keys are from `first` on and below `end`, from at most `limit` rows, in order.
 
-        Also returns the key to read on from, or None if there is no more. Unreadable rows are logged and left out.
+        `decode` makes them of the key and the column `facts`. Rows that it cannot read are logged and left out. Also
+        returns the key to read on from, or None if there is no more.
         """
         rows = await self._rows(shard, first, end, limit)
         following = str(rows[-1]["RowKey"]) + keys.AFTER if len(rows) == limit else None
-        return [entry for row in rows if (entry := _entry(row))], following
+        return [entry for row in rows if (entry := _decoded(row, decode))], following
 
     # Access to the table
 
@@ -66,9 +69,9 @@ class TableReader:
             return await self._table.scan(shard, first, end, limit, select)
 
 
-def _entry(row: Entity) -> Entry | None:
+def _decoded(row: Entity, decode: Callable[[str, str], E]) -> E | None:
     try:
-        return codec.decode_entry(row["RowKey"], row.get("facts", ""))
+        return decode(row["RowKey"], row.get("facts", ""))
     except UnreadableRow as error:
         _log.error("row.unreadable", extra={"key": row["RowKey"], "reason": str(error)})
         return None

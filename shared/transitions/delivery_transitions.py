@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from shared.core import ids, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind, alarm_of
 from shared.core.changesets import ChangeSet, IndexRow, Row
+from shared.core.entries import Listing, delivery_entry
 from shared.core.records import Delivery, Record, Target
 from shared.core.states import DeliveryState, follow
 
@@ -46,6 +47,8 @@ def begin(
         attempts_before=before,
         alarm_key=key,
         sending=is_claimed,
+        host=first.host,
+        listed=previous.listed if previous else False,
         unknown=previous.unknown if previous else {},
     )
 
@@ -123,5 +126,5 @@ def _indexed(record: Record, delivery: Delivery, now_ms: int) -> tuple[Delivery,
     """
     if delivery.state not in _RECOVERABLE:
         return delivery, ()
-    key = keys.failure_key(ids.tag(record.caller), now_ms, record.id, delivery.target)
-    return replace(delivery, failure_key=key), (IndexRow(key),)
+    key = keys.delivery_key(Listing.FAILED, ids.tag(record.caller), now_ms, record.id, delivery.target)
+    return replace(delivery, failure_key=key), (IndexRow(key, delivery_entry(record, delivery, now_ms)),)

@@ -5,6 +5,7 @@ import pytest
 from shared.core.outcomes import SendError
 from shared.core.states import DeliveryState, Status
 from shared.engine import Engine
+from shared.lists.queries import RecoveryQuery
 from tests.invariants.lives import Life
 from tests.support.crash_points import CrashPoint, crash_points
 from tests.support.stage import ANN, Stage
@@ -77,7 +78,7 @@ async def test_an_event_that_was_given_up_can_be_sent_again(stage: Stage, refusa
     await life.finish(stage.engine, HOUR_MS)
     assert await state(stage, life) is DeliveryState.FAILED
     stage.receiver.answers = [200]
-    await stage.engine.recover(ANN, 0)
+    await stage.engine.recover(ANN, RecoveryQuery(0))
     await life.finish(stage.engine, HOUR_MS)
     assert await state(stage, life) is DeliveryState.DELIVERED
     assert len({webhook_id for webhook_id, _ in life.events()}) == 1

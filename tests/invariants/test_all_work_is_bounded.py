@@ -15,6 +15,7 @@ from shared.core.ids import shard_of
 from shared.core.keys import record_key
 from shared.core.states import Status
 from shared.engine import Engine
+from shared.lists.queries import RecoveryQuery
 from shared.senders.url_policy import check_url
 from shared.storage.messages import RunOffer, Wakeup
 from tests.support import fast_loop
@@ -31,7 +32,7 @@ CALLS: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "input_items": lambda engine: engine.input_items(ANN, ID, Page()),
     "deliveries": lambda engine: engine.deliveries(ANN, ID),
     "redeliver": lambda engine: engine.redeliver(ANN, ID, None),
-    "recover": lambda engine: engine.recover(ANN, 0),
+    "recover": lambda engine: engine.recover(ANN, RecoveryQuery(0)),
     "drive": lambda engine: engine.drive(RunOffer(ID, 1)),
     "check": lambda engine: engine.check(),
 }

@@ -12,6 +12,7 @@ from shared.contract.requests import parse_request
 from shared.core.errors import BadRequest, NotFound
 from shared.core.ids import new_id, token_for
 from shared.engine import Engine
+from shared.lists.queries import RecoveryQuery, parse_deliveries, parse_responses
 from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
 
 CALLS: dict[str, Callable[[Engine, str], Awaitable[Any]]] = {
@@ -23,7 +24,7 @@ CALLS: dict[str, Callable[[Engine, str], Awaitable[Any]]] = {
     "deliveries": lambda engine, named: engine.deliveries(BOB, named),
     "redeliver": lambda engine, named: engine.redeliver(BOB, named, None),
 }
-UNNAMED = {"create", "call", "create_stream", "recover"}  # these name no response
+UNNAMED = {"create", "call", "create_stream", "recover", "responses", "deliveries_in_trouble"}  # these name no response
 RELAYED = {"input_tokens", "compact", "create_conversation", "on_conversation"}  # in lifecycle/test_relayed.py
 
 
@@ -73,10 +74,22 @@ async def test_the_same_idempotency_key_of_two_callers_names_two_responses(stage
     assert (await stage.shown(bob.id, BOB))["id"] == bob.id
 
 
+async def test_a_list_has_only_the_callers_own(stage: Stage) -> None:
+    """Neither a list of responses nor one of deliveries shows Bob what is Ann's."""
+    stage.receiver.answers = [413]
+    made = await stage.ended(callback_url=CALLBACK_URL)
+    await stage.deliver()
+    for caller, shown in ((ANN, [made.id]), (BOB, [])):
+        responses = await stage.engine.responses(caller, parse_responses({}))
+        deliveries = await stage.engine.deliveries_in_trouble(caller, parse_deliveries({}))
+        assert [one["id"] for one in responses["data"]] == shown
+        assert [one["response_id"] for one in deliveries["data"]] == shown
+
+
 async def test_a_recovery_touches_only_the_callers_own_deliveries(stage: Stage) -> None:
     """Bob's recovery sends nothing of Ann's."""
     stage.receiver.answers = [413]
     await stage.ended(callback_url=CALLBACK_URL)
     await stage.deliver()
-    assert (await stage.engine.recover(BOB, 0))["recovered"] == 0
-    assert (await stage.engine.recover(ANN, 0))["recovered"] == 1
+    assert (await stage.engine.recover(BOB, RecoveryQuery(0)))["recovered"] == 0
+    assert (await stage.engine.recover(ANN, RecoveryQuery(0)))["recovered"] == 1

@@ -13,7 +13,8 @@ from shared.contract.callers import Caller
 from shared.contract.pages import Page
 from shared.contract.requests import parse_request
 from shared.core.errors import NotFound, StoreIncomplete, StoreUnavailable, TooLarge
-from shared.core.ids import new_id, shard_of, token_for
+from shared.core.ids import new_id, shard_of, tag, token_for
+from shared.core.keys import LAST_MS
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.storage.messages import REQUESTS
@@ -189,6 +190,7 @@ async def test_all_rows_of_a_response_are_in_its_shard(stage: Stage) -> None:
     assert sorted(row["RowKey"] for row in rows) == [
         f"alarm|{START_MS + 20_000}|deliver|{made.id}|c",
         f"alarm|{START_MS + 30 * 86_400_000}|purge|{made.id}",
+        f"list|{tag('ann')}|{LAST_MS - START_MS}|{made.id}",
         f"resp|{made.id}",
         f"resp|{made.id}|input|00",
     ]

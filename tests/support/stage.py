@@ -41,7 +41,8 @@ from tests.support.storage_transport import direct_transport
 from tests.support.tasks import stopped
 
 FOREVER_MS = 10**13 - 1
-CALLBACK_URL = "https://hooks.contoso.com/done"
+CALLBACK_HOST = "hooks.contoso.com"
+CALLBACK_URL = f"https://{CALLBACK_HOST}/done"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ANN = Caller("ann", (), (SigningSecret(SECRET),))
 BOB = Caller("bob", (), (SigningSecret(SECRET),))

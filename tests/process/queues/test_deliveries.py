@@ -99,7 +99,7 @@ def test_a_recovery_redelivers_every_event_that_has_failed_since(running: Servic
     since = f"{time.time():.3f}"
     lost = [failed(running, based) for _ in range(3)]
     answer = based.post("/deliveries/recover", params={"since": since})
-    assert answer.json() == {"object": "delivery.recovery", "recovered": 3, "has_more": False}
+    assert answer.json() == {"object": "delivery.recovery", "recovered": 3, "has_more": False, "dry_run": False}
     for response_id in lost:
         await_attempts(based, response_id, 413, 204)
     again = based.post("/deliveries/recover", params={"since": since})

@@ -19,7 +19,7 @@ from shared.deliveries.retry_policy import SCHEDULE_MS
 from shared.senders.admission import Admission
 from tests.support.clocks import START_MS
 from tests.support.fakes.peers import Gate, ScriptedReceiver
-from tests.support.stage import ANN, CALLBACK_URL, SECRET, Stage
+from tests.support.stage import ANN, CALLBACK_HOST, CALLBACK_URL, SECRET, Stage
 
 
 class LateReceiver(ScriptedReceiver):
@@ -57,7 +57,9 @@ async def test_the_event_is_sent_at_once_and_signed(stage: Stage) -> None:
     assert (event["object"], event["type"]) == ("event", "response.completed")
     assert (event["created_at"], event["timestamp"]) == (START_MS // 1000, "2027-01-15T08:00:00.000Z")
     assert event["data"] == await stage.shown(response_id)
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, attempt=1)
+    assert await stage.delivery(response_id) == Delivery(
+        Target.CALLBACK, DeliveryState.DELIVERED, attempt=1, host=CALLBACK_HOST
+    )
     assert await stage.kinds(response_id) == [Kind.PURGE]
 
 

@@ -12,7 +12,7 @@ from shared.scheduler.sweeps import sweep
 from tests.support.clocks import START_MS
 from tests.support.fakes.peers import Gate
 from tests.support.proxies.fault_proxy import is_transaction
-from tests.support.stage import ANN, CALLBACK_URL, Stage
+from tests.support.stage import ANN, CALLBACK_HOST, CALLBACK_URL, Stage
 
 
 async def statuses(stage: Stage, response_id: str) -> list[int]:
@@ -41,7 +41,9 @@ async def test_a_crash_during_an_attempt_is_repaired_after_twenty_seconds(stage:
     assert stage.clock.ms == START_MS + 20_000
     first, second = stage.receiver.posts
     assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, attempt=2)
+    assert await stage.delivery(response_id) == Delivery(
+        Target.CALLBACK, DeliveryState.DELIVERED, attempt=2, host=CALLBACK_HOST
+    )
 
 
 async def test_a_live_process_repeats_the_note_and_not_the_event(stage: Stage) -> None:
@@ -56,7 +58,9 @@ async def test_a_live_process_repeats_the_note_and_not_the_event(stage: Stage) -
         assert not done
     await stage.deliver()
     assert len(stage.receiver.posts) == 1
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, attempt=1)
+    assert await stage.delivery(response_id) == Delivery(
+        Target.CALLBACK, DeliveryState.DELIVERED, attempt=1, host=CALLBACK_HOST
+    )
     assert await statuses(stage, response_id) == [200]
 
 

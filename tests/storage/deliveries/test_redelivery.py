@@ -1,33 +1,20 @@
 """Deliveries as callers see and request them: redelivery, recovery, and the choice of events."""
 
 import asyncio
-from typing import Any
 
 import orjson
 import pytest
 
 from shared.core.alarms import Alarm, Kind
 from shared.core.errors import BadRequest, NotFound
-from shared.core.keys import record_key
 from shared.core.outcomes import SendError
-from shared.core.records import Delivery, Record, Target
+from shared.core.records import Delivery, Target
 from shared.core.states import DeliveryState, Status
 from shared.deliveries import redelivery
 from shared.deliveries.delivery_log import DeliveryView
 from shared.deliveries.retry_policy import MAX_ATTEMPTS
-from tests.support.clocks import START_MS
+from tests.support.failed_deliveries import failed
 from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
-
-
-async def failed(stage: Stage, answer: int | SendError = 413, **fields: Any) -> Record:
-    """Return a response whose callback has failed for good."""
-    stage.receiver.answers = [answer]
-    record = await stage.ended(callback_url=CALLBACK_URL, **fields)
-    await stage.deliver()
-    while (await stage.delivery(record.id)).is_open:
-        await stage.fire_alarms(record.id)
-    stage.receiver.answers = [200]
-    return await stage.record(record.id)
 
 
 async def redelivered(stage: Stage, response_id: str, target: str | None = None) -> list[DeliveryView]:
@@ -177,82 +164,6 @@ async def test_a_target_has_at_most_400_attempts(stage: Stage) -> None:
     with pytest.raises(BadRequest) as refused:
         await redelivery.redeliver(stage.ports, full, None)
     assert refused.value.code == "too_many_attempts"
-
-
-# Recovery
-
-
-async def test_a_recovery_begins_all_deliveries_that_failed_since_a_time(stage: Stage) -> None:
-    """A recovery begins every delivery of the caller again that has failed since the given time.
-
-    Earlier failures, deliveries that the receiver ended with 410 and other callers' deliveries do not change.
-    """
-    old = await failed(stage)
-    stage.clock.advance(3_600)
-    since_ms = stage.clock.ms
-    recent = [await failed(stage, answer) for answer in (413, 404, SendError.URL_REFUSED, SendError.ADDRESS_REFUSED)]
-    gone = await failed(stage, 410)
-    theirs = await stage.ended(BOB, callback_url=CALLBACK_URL)
-    stage.receiver.answers = [413]
-    await stage.deliver()
-    stage.receiver.answers = [200]
-
-    assert await stage.engine.recover(ANN, since_ms) == {
-        "object": "delivery.recovery",
-        "recovered": len(recent),
-        "has_more": False,
-    }
-    await stage.deliver()
-    assert {(await stage.delivery(one.id)).state for one in recent} == {"delivered"}
-    states = [(await stage.delivery(one.id)).state for one in (old, gone, theirs)]
-    assert states == ["failed", "gone", "failed"]
-
-
-async def test_a_recovered_delivery_is_not_recovered_twice(stage: Stage) -> None:
-    """A second recovery finds only deliveries that have failed again."""
-    record = await failed(stage)
-    stage.receiver.answers = [413]
-    gate = stage.receiver.hold()
-    assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
-    assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 0
-    gate.open()
-    await stage.deliver()
-    assert (await stage.delivery(record.id)).state == "failed"
-    assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
-
-
-async def test_recoveries_at_once_share_the_work(stage: Stage) -> None:
-    """When recoveries run at the same time, each delivery begins again once."""
-    records = [await failed(stage) for _ in range(6)]
-    await asyncio.gather(*(stage.engine.recover(ANN, START_MS) for _ in range(3)))
-    await stage.deliver()
-    assert len(stage.receiver.posts) == 2 * len(records)
-
-
-async def test_a_delivery_that_failed_by_our_fault_is_recovered_too(stage: Stage) -> None:
-    """A recovery includes a delivery that was given up because this service failed again and again."""
-    stage.receiver.is_busy = True
-    record = await stage.ended(callback_url=CALLBACK_URL)
-    await stage.put(record.id, record_key(record.id), body=b"damaged")
-    stage.receiver.is_busy = False
-    while (await stage.delivery(record.id)).is_open:
-        await stage.fire_alarms(record.id)
-    await stage.put(record.id, record_key(record.id), body=record.body)
-    assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 1
-    await stage.deliver()
-    assert (await stage.delivery(record.id)).state == "delivered"
-
-
-async def test_a_purged_response_leaves_nothing_to_recover(stage: Stage) -> None:
-    """A purge removes the index row of a failed delivery with its response."""
-    record = await failed(stage)
-    await stage.engine.delete(ANN, record.id)
-    stage.clock.advance(120)
-    for _ in range(3):
-        await stage.sweep(record.id)
-    assert await stage.ports.store.read(record.id) is None
-    assert await stage.ports.store.failed_deliveries(record.id[5], ANN.name, "failed|", 100) == []
-    assert (await stage.engine.recover(ANN, START_MS))["recovered"] == 0
 
 
 # The choice of events

@@ -12,7 +12,7 @@ from shared.core.states import DeliveryState
 from shared.scheduler.sweeps import sweep
 from tests.support.clocks import START_MS
 from tests.support.fakes.peers import Gate
-from tests.support.stage import ANN, CALLBACK_URL, Stage
+from tests.support.stage import ANN, CALLBACK_HOST, CALLBACK_URL, Stage
 
 # A delete during a start
 
@@ -79,4 +79,6 @@ async def test_of_two_sweeps_at_once_one_claims_the_attempt(stage: Stage) -> Non
     others = [await stage.new_ports(stage.clock) for _ in range(3)]
     await asyncio.gather(*(sweep(ports, shard_of(response_id), 0) for ports in others))
     assert len(stage.receiver.posts) == 1
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, attempt=1)
+    assert await stage.delivery(response_id) == Delivery(
+        Target.CALLBACK, DeliveryState.DELIVERED, attempt=1, host=CALLBACK_HOST
+    )

@@ -23,7 +23,7 @@ async def delete(stage: Stage, response_id: str) -> None:
 async def grow(stage: Stage, response_id: str, count: int) -> None:
     """Add event rows to a response until it has `count` rows beside its record."""
     table = await stage.table()
-    there = len(await rows(stage, response_id)) - 1
+    there = len(await children(stage, response_id))
     keys = [f"resp|{response_id}|event|{n:010d}|00" for n in range(count - there)]
     for start in range(0, len(keys), 100):
         batch = [{"PartitionKey": shard_of(response_id), "RowKey": key} for key in keys[start : start + 100]]
@@ -34,6 +34,11 @@ async def rows(stage: Stage, response_id: str) -> list[str]:
     """Return the keys of all rows of a response except its purge alarm."""
     query = (await stage.table()).query_entities(f"PartitionKey eq '{shard_of(response_id)}'", select=["RowKey"])
     return [row["RowKey"] async for row in query if response_id in row["RowKey"] and "|purge|" not in row["RowKey"]]
+
+
+async def children(stage: Stage, response_id: str) -> list[str]:
+    """Return the keys of the rows beside the record of a response."""
+    return [key for key in await rows(stage, response_id) if key.startswith(f"resp|{response_id}|")]
 
 
 async def purged_after_ms(stage: Stage, response_id: str) -> int:
@@ -112,12 +117,12 @@ async def test_a_delete_whose_answer_was_lost_succeeds(stage: Stage) -> None:
 # Purging
 
 
-@pytest.mark.parametrize("count", [1, 97, 98, 99, 100, 250])
+@pytest.mark.parametrize("count", [1, 92, 93, 94, 97, 99, 100, 250])
 async def test_rows_of_any_number_are_removed(stage: Stage, count: int) -> None:
     """A purge removes any number of rows in batches of up to 100. The last batch has the record and its alarm."""
     made = await stage.ended()
     await grow(stage, made.id, count)
-    assert len(await rows(stage, made.id)) == count + 1
+    assert len(await children(stage, made.id)) == count
     await delete(stage, made.id)
     await stage.sweep(made.id)
     assert await stage.alarms(made.id) == []
@@ -139,7 +144,7 @@ async def test_a_purge_removes_at_most_twenty_batches_at_a_time(stage: Stage) ->
     await grow(stage, made.id, 2_050)
     await delete(stage, made.id)
     await stage.sweep(made.id)
-    assert len(await rows(stage, made.id)) == 51
+    assert len(await children(stage, made.id)) == 50
     (alarm,) = await stage.alarms(made.id)
     assert alarm.due_ms == stage.clock.ms + 1_000
     await stage.fire_alarms(made.id)

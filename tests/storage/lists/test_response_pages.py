@@ -192,7 +192,7 @@ async def test_a_filter_that_matches_little_gives_short_pages(stage: Stage, orde
     found, after, pages = list[str](), "", 0
     while after or not pages:
         query = parse_responses({"model": "rare", "order": order} | ({"after": after} if after else {}))
-        page = await response_pages.page_of(stage.ports, ANN.name, query, few)
+        page = await response_pages.list_responses(stage.ports, ANN.name, query, few)
         found += [entry.id for entry in page.entries]
         after, pages = cursor_to(page.next_place) if page.next_place else "", pages + 1
     assert found == in_order(wanted, order)

@@ -27,7 +27,7 @@ from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.fakes.peers import Gate, Outcome, ScriptedUpstream
 from tests.support.fast_loop import BACKEND, skip
-from tests.support.stage import CALLBACK_URL, Stage, wakeup
+from tests.support.stage import CALLBACK_HOST, CALLBACK_URL, Stage, wakeup
 
 BACKLOG = 400
 HOUR_MS = 3_600_000
@@ -210,4 +210,6 @@ async def test_a_callback_without_a_slot_is_neither_counted_nor_given_up(stage: 
 
     stage.receiver.is_busy = False
     await stage.fire_alarms(response_id)
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, attempt=1)
+    assert await stage.delivery(response_id) == Delivery(
+        Target.CALLBACK, DeliveryState.DELIVERED, attempt=1, host=CALLBACK_HOST
+    )

@@ -19,7 +19,7 @@ from tests.support.clocks import START_MS, Clock
 from tests.support.fakes.peers import Gate
 from tests.support.proxies.fault_proxy import StorageRequest, is_read, is_transaction
 from tests.support.proxies.lossy_proxy import LossyProxy
-from tests.support.stage import ANN, CALLBACK_URL, Stage, wakeup
+from tests.support.stage import ANN, CALLBACK_HOST, CALLBACK_URL, Stage, wakeup
 
 NOW_S = START_MS // 1000
 HOUR_MS = 3_600_000
@@ -59,7 +59,7 @@ async def test_a_transaction_that_never_arrived_is_sent_again(stage: Stage, loss
     assert lost.happened.is_set()
     assert stage.upstream.starts == {made.id: 1}
     assert stage.upstream.polls == len(stage.receiver.posts) == 1
-    assert await stage.delivery(made.id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
+    assert await stage.delivery(made.id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1, host=CALLBACK_HOST)
     assert await stage.kinds(made.id) == [Kind.PURGE]
 
 
@@ -198,5 +198,7 @@ async def test_a_received_event_is_not_sent_again_while_its_attempt_is_not_noted
 
     pause.open()
     await stage.deliver()
-    assert await stage.delivery(response_id) == Delivery(Target.CALLBACK, DeliveryState.DELIVERED, 1)
+    assert await stage.delivery(response_id) == Delivery(
+        Target.CALLBACK, DeliveryState.DELIVERED, 1, host=CALLBACK_HOST
+    )
     assert len(stage.receiver.posts) == 1

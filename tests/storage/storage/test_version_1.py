@@ -18,6 +18,7 @@ from shared.core.errors import NotFound
 from shared.core.ids import shard_of
 from shared.core.states import DeliveryState, RunState, Status
 from shared.lifecycle.queue_intake import QueueMessage
+from shared.lists.queries import RecoveryQuery
 from shared.storage.messages import (
     DELIVERIES,
     POISON,
@@ -98,7 +99,7 @@ async def test_an_ended_response_is_shown_and_its_event_delivered(
     attempts = sum("|attempt|" in row["RowKey"] for row in storage.rows)
     assert sum(len(one["attempts"]) for one in before["data"]) == attempts
     if name == "delivery_failed":
-        await stage.engine.recover(ANN, 0)
+        await stage.engine.recover(ANN, RecoveryQuery(0))
     while [alarm for alarm in await stage.alarms(storage.id) if alarm.kind is Kind.DELIVER]:
         await stage.fire_alarms(storage.id)
     record = await stage.record(storage.id)
@@ -151,7 +152,7 @@ async def test_a_credential_that_was_stored_leaves_nowhere(stage: Stage, name: s
     if name == "stream_ended":
         left += [await replayed(stage, storage.id), await replayed(stage, storage.id, 2)]
     else:
-        await stage.engine.recover(ANN, 0)
+        await stage.engine.recover(ANN, RecoveryQuery(0))
     while [alarm for alarm in await stage.alarms(storage.id) if alarm.kind is Kind.DELIVER]:
         await stage.fire_alarms(storage.id)
     left += [post.body for post in (*stage.receiver.posts, *stage.replies.posts)]

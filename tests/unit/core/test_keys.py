@@ -34,20 +34,22 @@ def test_a_bound_separates_due_alarms_from_later_ones(due_ms: int, until_ms: int
         assert (keys.ALARMS <= key < keys.alarms_until(until_ms)) == (due_ms <= until_ms)
 
 
-def test_a_failed_delivery_is_found_by_caller_and_time() -> None:
-    """The key of a failed delivery names the response and the target, and lies in the range of its caller."""
-    key = keys.failure_key(TAG, NOW_MS, ID, "c")
-    assert keys.parse_failure_key(key) == (ID, "c")
-    assert keys.failures_from(TAG, NOW_MS) <= key < keys.failures_from(TAG, NOW_MS + 1)
-    assert key < keys.failures_end(TAG) <= keys.failures_from("b" * 16, 0)
-    with pytest.raises(ValueError, match="not a failed delivery"):
-        keys.parse_failure_key(f"failed|x|{ID}")
+@pytest.mark.parametrize("listing", ["open", "failed"])
+def test_a_delivery_in_trouble_is_found_by_caller_and_time(listing: str) -> None:
+    """Its key names the time, the response and the target, and lies in the range of its caller."""
+    key = keys.delivery_key(listing, TAG, NOW_MS, ID, "c")
+    assert keys.parse_delivery_key(key) == (NOW_MS, ID, "c")
+    assert keys.deliveries_from(listing, TAG, NOW_MS) <= key < keys.deliveries_from(listing, TAG, NOW_MS + 1)
+    prefix = keys.entries_from(listing, TAG)
+    assert prefix < key < prefix + keys.END < keys.deliveries_from(listing, "b" * 16, 0)
+    with pytest.raises(ValueError, match="not a delivery"):
+        keys.parse_delivery_key(f"{listing}|x|{ID}")
 
 
 @given(times)
 def test_the_key_of_an_entry_reads_back(created_ms: int) -> None:
-    """The key gives the caller, the time and the response that it was built from."""
-    assert keys.parse_entry_key(keys.entry_key("live", TAG, created_ms, ID)) == (TAG, created_ms, ID)
+    """The key gives the time and the response that it was built from."""
+    assert keys.parse_entry_key(keys.entry_key("live", TAG, created_ms, ID)) == (created_ms, ID)
 
 
 @pytest.mark.parametrize("key", ["", "live|", f"live|{TAG}|1|{ID}", f"else|{TAG}|{NOW_MS}|{ID}", f"resp|{ID}"])

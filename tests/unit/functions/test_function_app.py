@@ -21,12 +21,14 @@ json.dump({"functions": functions, "modules": sorted(sys.modules)}, sys.stdout)
 BASES = {"": "openai/v1", "_v1": "v1", "_azure": "openai"}
 OPERATIONS = {
     "create_response": ("POST", "responses"),
+    "list_responses": ("GET", "responses"),
     "retrieve_response": ("GET", "responses/{id}"),
     "delete_response": ("DELETE", "responses/{id}"),
     "cancel_response": ("POST", "responses/{id}/cancel"),
     "list_input_items": ("GET", "responses/{id}/input_items"),
     "list_deliveries": ("GET", "responses/{id}/deliveries"),
     "redeliver": ("POST", "responses/{id}/deliveries/redeliver"),
+    "list_deliveries_in_trouble": ("GET", "deliveries"),
     "recover_deliveries": ("POST", "deliveries/recover"),
     "health_live": ("GET", "health/live"),
     "health_ready": ("GET", "health/ready"),

@@ -6,10 +6,21 @@ from hypothesis import strategies as st
 
 from shared.contract.pages import Page
 from shared.core import keys
-from shared.core.entries import Entry
+from shared.core.entries import DeliveryEntry, Entry
 from shared.core.errors import BadRequest
-from shared.core.states import Status
-from shared.lists.queries import ResponseQuery, cursor_to, parse_responses, place_at
+from shared.core.states import DeliveryState, Status
+from shared.lists.queries import (
+    DeliveryQuery,
+    RecoveryQuery,
+    ResponseQuery,
+    cursor_to,
+    delivery_cursor_to,
+    delivery_place_at,
+    parse_deliveries,
+    parse_recovery,
+    parse_responses,
+    place_at,
+)
 
 ID = "resp_0123456789abcdef0123456789abcdef"
 ENTRY = Entry(ID, 5_000, "ann", Status.FAILED, model="m")
@@ -79,3 +90,71 @@ def test_a_cursor_names_its_place(created_ms: int, response_id: str) -> None:
 def test_any_other_text_is_no_cursor(text: str) -> None:
     """The id of a response is none either."""
     assert place_at(text) is None
+
+
+# Deliveries
+
+FAILED = DeliveryEntry(ID, "c", 5_000, "ann", "failed", "hooks.contoso.com")
+
+
+def test_the_query_of_deliveries_is_read() -> None:
+    """A host is compared in small letters."""
+    cursor = delivery_cursor_to(FAILED.place)
+    query = {"state": "failed", "host": "Hooks.Contoso.com", "limit": "3", "after": cursor}
+    expected = DeliveryQuery(3, FAILED.place, DeliveryState.FAILED, "hooks.contoso.com")
+    assert parse_deliveries(query) == expected
+    assert expected.matches(FAILED)
+    assert parse_deliveries({}) == DeliveryQuery(20, None, None, None)
+
+
+@pytest.mark.parametrize(("state", "host"), [("pending", None), (None, "example.com")])
+def test_a_delivery_matches_all_that_is_asked_for(state: str | None, host: str | None) -> None:
+    """One whose row says no state has failed, because older versions wrote rows of those alone."""
+    query = DeliveryQuery(20, None, DeliveryState(state) if state else None, host)
+    assert not query.matches(FAILED)
+    assert DeliveryQuery(20, None, DeliveryState.FAILED, None).matches(DeliveryEntry(ID, "c", 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("state", "delivered", "'pending', 'failed' or 'blocked'"),
+        ("limit", "101", "'limit' must be"),
+        ("after", ID, "'next_after'"),
+        ("after", "", "'next_after'"),
+    ],
+)
+def test_a_wrong_parameter_of_deliveries_is_named(name: str, value: str, expected: str) -> None:
+    """What needs nobody, such as a delivered event, is in no list."""
+    with pytest.raises(BadRequest) as refused:
+        parse_deliveries({name: value})
+    assert (refused.value.param, refused.value.code) == (name, "invalid_value")
+    assert expected in refused.value.message
+
+
+@given(st.integers(0, 9_999_999_999_999), st.sampled_from(["c", "q", "new"]))
+def test_a_cursor_of_deliveries_names_its_place(at_ms: int, target: str) -> None:
+    """Also of a target of a newer version."""
+    place = DeliveryEntry(ID, target, at_ms).place
+    assert delivery_place_at(delivery_cursor_to(place)) == place
+
+
+# Recovery
+
+
+def test_the_query_of_a_recovery_is_read() -> None:
+    """Without an end, all that has failed since a time is begun again."""
+    assert parse_recovery({"since": "5"}) == RecoveryQuery(5_000, 9_999_999_999_999)
+    query = {"since": "5", "until": "1970-01-01T00:00:09Z", "host": "A.example", "dry_run": "true"}
+    assert parse_recovery(query) == RecoveryQuery(5_000, 9_000, "a.example", dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [("since", {}), ("until", {"since": "5", "until": "soon"}), ("dry_run", {"since": "5", "dry_run": "1"})],
+)
+def test_a_wrong_parameter_of_a_recovery_is_named(name: str, query: dict[str, str]) -> None:
+    """`since` is required, because a default could send every old event again."""
+    with pytest.raises(BadRequest) as refused:
+        parse_recovery(query)
+    assert (refused.value.param, refused.value.code) == (name, "invalid_value")

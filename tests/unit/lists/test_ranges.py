@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shared.core.entries import Entry
 from shared.core.states import Status
-from shared.lists.ranges import Lane, merged, place_of
+from shared.lists.ranges import Lane, merged
 
 
 def entry(created_ms: int, digit: str = "a") -> Entry:
@@ -23,7 +23,7 @@ def test_lanes_are_merged_newest_first() -> None:
 def test_nothing_behind_an_unread_part_is_shown() -> None:
     """An entry of the unread part could stand before it."""
     read, other = entry(5, "a"), [entry(9, "b"), entry(4, "c")]
-    unread = place_of(read) + "!"
+    unread = read.place + "!"
     assert merged([Lane([read], unread=unread), Lane(other)]) == ([other[0], read], unread, 0)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet, IndexRow, Row
+from shared.core.entries import DeliveryEntry
 from shared.core.ids import tag
 from shared.core.records import Delivery, Record, RequestInfo, Target
 from shared.core.states import DeliveryState, IllegalTransition, Status
@@ -45,7 +46,7 @@ def noted(state: DeliveryState, following: Alarm | None = None, owned: Alarm | N
 def test_a_delivery_that_begins_at_once_is_claimed() -> None:
     """Its first attempt is counted, and its alarm fires in 20 s, which happens only if the process crashes."""
     delivery = transitions.begin(OVER, Target.CALLBACK, HERE, NOW_MS)
-    assert delivery == SENDING
+    assert delivery == replace(SENDING, host="example.com")
     assert transitions.first_alarm(OVER, delivery, "example.com") == CLAIM
 
 
@@ -80,8 +81,9 @@ def test_the_last_attempt_ends_the_delivery(state: DeliveryState) -> None:
     assert delivery
     assert (delivery.state, delivery.alarm_key, delivery.sending, change.alarms_in) == (state, "", False, ())
     key = f"failed|{tag('ann')}|{NOW_MS}|{ID}|c"
+    row = IndexRow(key, DeliveryEntry(ID, "c", NOW_MS, "ann", str(state), delivery.host))
     is_recoverable = state in (DeliveryState.FAILED, DeliveryState.BLOCKED)
-    assert (change.index_in, delivery.failure_key) == (((IndexRow(key),), key) if is_recoverable else ((), ""))
+    assert (change.index_in, delivery.failure_key) == (((row,), key) if is_recoverable else ((), ""))
 
 
 def test_an_attempt_whose_alarm_a_sweep_has_taken_is_noted() -> None:
@@ -105,7 +107,7 @@ def test_a_delivery_that_fails_by_our_fault_can_be_recovered() -> None:
     delivery = change.record.delivery("c")
     assert delivery
     assert (delivery.state, delivery.sending) == (DeliveryState.FAILED, False)
-    assert change.index_in == (IndexRow(delivery.failure_key),)
+    assert [row.key for row in change.index_in] == [delivery.failure_key]
 
 
 def test_a_redelivery_begins_a_new_schedule() -> None:
@@ -123,6 +125,7 @@ def test_a_redelivery_begins_a_new_schedule() -> None:
         attempts_before=1,
         alarm_key=CLAIM.key,
         sending=True,
+        host="example.com",
         unknown={"new": 1},
     )
     assert (change.record.delivery("c"), expected.number) == (expected, 1)

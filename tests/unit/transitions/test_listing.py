@@ -6,9 +6,9 @@ import pytest
 
 from shared.core import ids, keys
 from shared.core.changesets import ChangeSet, IndexRow
-from shared.core.entries import entry_of
+from shared.core.entries import DeliveryEntry, entry_of
 from shared.core.records import Delivery, Record, Target, WaitInfo
-from shared.core.states import Status
+from shared.core.states import DeliveryState, Status
 from shared.transitions.listing import index_keys, listed
 
 ID = "resp_0123456789abcdef0123456789abcdef"
@@ -87,13 +87,56 @@ def test_a_response_that_an_older_release_has_ended_moves_its_entry_with_its_nex
     assert ([row.key for row in change.index_in], change.index_out) == ([LIST_KEY], (LIVE_KEY,))
 
 
+# Deliveries
+
+
+TRIED = Delivery(Target.CALLBACK, attempt=1, host="hooks.contoso.com")
+TRIED_KEY = keys.delivery_key("open", ids.tag("ann"), 2_000, ID, "c")
+
+
+def test_a_delivery_whose_attempt_has_failed_is_listed_while_it_is_tried() -> None:
+    """The row says where it goes. The time is that of the response's end."""
+    change = listed(OVER, ChangeSet(replace(OVER, deliveries=(TRIED,))))
+    (row,) = change.index_in
+    assert (row.key, row.entry) == (TRIED_KEY, DeliveryEntry(ID, "c", 2_000, "ann", "pending", "hooks.contoso.com"))
+    assert change.record.deliveries == (replace(TRIED, listed=True),)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(TRIED, state=DeliveryState.DELIVERED),
+        replace(TRIED, state=DeliveryState.FAILED),
+        replace(TRIED, attempt=2, attempts_before=1, schedule=2, sending=True),
+        replace(TRIED, attempts_before=1, schedule=2),
+    ],
+    ids=["delivered", "failed", "begun again", "to be begun again"],
+)
+def test_a_delivery_that_is_no_longer_tried_after_a_failure_is_not_listed(changed: Delivery) -> None:
+    """Its row goes with the transaction that says so."""
+    before = replace(OVER, deliveries=(replace(TRIED, listed=True),))
+    change = listed(before, ChangeSet(replace(OVER, deliveries=(replace(changed, listed=True),))))
+    assert (change.index_in, change.index_out) == ((), (TRIED_KEY,))
+    assert change.record.deliveries == (changed,)
+
+
+@pytest.mark.parametrize(
+    "delivery", [replace(TRIED, listed=True), replace(TRIED, sending=True), Delivery(Target.CALLBACK)]
+)
+def test_any_other_change_leaves_the_row_of_a_delivery_alone(delivery: Delivery) -> None:
+    """A second failure changes nothing in it, and a delivery that has had no attempt has none."""
+    change = ChangeSet(replace(OVER, deliveries=(delivery,)))
+    assert listed(OVER, change) == change
+
+
 # Purge
 
 
 def test_a_purge_takes_out_what_lists_and_recoveries_read() -> None:
     """Only what the record says is there, because the removal of a missing row fails the transaction."""
     failed = Delivery(Target.CALLBACK, failure_key="failed|1")
+    record = replace(OVER, deliveries=(failed, Delivery(Target.REPLY_QUEUE, listed=True)))
+    assert index_keys(record) == ("failed|1", f"{TRIED_KEY[:-1]}q", LIST_KEY)
     record = replace(OVER, deliveries=(failed, Delivery(Target.REPLY_QUEUE)))
-    assert index_keys(record) == ("failed|1", LIST_KEY)
     assert index_keys(replace(record, listed="")) == ("failed|1",)
     assert index_keys(NEW) == ()
