@@ -10,7 +10,7 @@ from typing import Any
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from functions import calls, relayed
+from functions import calls, operators, relayed
 from functions.answers import (
     Answer,
     Handle,
@@ -248,7 +248,7 @@ _for_callers("list_deliveries", "GET", "/responses/{id}/deliveries", list_delive
 _for_callers("redeliver", "POST", "/responses/{id}/deliveries/redeliver", redeliver)
 _for_callers("list_deliveries_in_trouble", "GET", "/deliveries", list_deliveries_in_trouble)
 _for_callers("recover_deliveries", "POST", "/deliveries/recover", recover)
-for _name, _method, _path, _handle in relayed.ROUTES:
+for _name, _method, _path, _handle in (*relayed.ROUTES, *operators.ROUTES):
     _for_callers(_name, _method, _path, _handle)
 _register("hear_upstream", "POST", "webhooks/upstream", for_anyone(receive_webhook))
 _health("live", live)

@@ -37,6 +37,7 @@ from shared.lifecycle.waiting import Shown
 from shared.lists import delivery_pages, response_pages, views
 from shared.lists.queries import DeliveryQuery, RecoveryQuery, ResponseQuery
 from shared.lists.views import DeliveryPage, ListView
+from shared.operators.operators import Operators
 from shared.runs import runner, streams
 from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
@@ -74,6 +75,7 @@ class Engine:
         self._ports = ports
         self._heartbeats = Heartbeats(ports)
         self.quotas = Quotas(ports.clock.elapsed_s)
+        self.operators = Operators(ports)
 
     # For callers
 

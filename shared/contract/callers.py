@@ -54,6 +54,7 @@ class Caller:
     secrets: tuple[SigningSecret, ...] = field(repr=False)
     callback_hosts: tuple[str, ...] = ()
     limits: CallerLimits = CallerLimits()
+    is_operator: bool = False  # may see and act on what belongs to all callers
     hold_s: float | None = None  # how long its clients, which bound the whole body, get no byte of a foreground call
 
     def signing(self, now_ms: int) -> tuple[str, ...]:
@@ -130,6 +131,7 @@ def _caller(n: int, element: object) -> Caller:
         _secrets(f"{where}.signing_secrets", element.get("signing_secrets", [])),
         tuple(_texts(where, element, "callback_hosts")),
         CallerLimits(**{one.name: _count(where, element, one.name) for one in fields(CallerLimits)}),
+        _is_operator(where, element.get("role")),
         _hold(where, element.get("hold_s")),
     )
 
@@ -139,6 +141,12 @@ def _count(where: str, element: dict[str, Any], name: str) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MOST):
         raise SettingsError(f"{where}.{name} must be a whole number from 1 to {_MOST}")
     return value
+
+
+def _is_operator(where: str, role: object) -> bool:
+    if role not in (None, "operator"):
+        raise SettingsError(f"{where}.role must be 'operator', or be left out")
+    return role == "operator"
 
 
 def _hold(where: str, value: object) -> float | None:

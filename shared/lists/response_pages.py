@@ -21,7 +21,7 @@ async def list_responses(ports: Ports, caller: str, query: ResponseQuery, bounds
     Where little of what is read matches, a page may be short and have more behind it.
     """
     ranges = Ranges(ports, ids.tag(caller), _listings(query), codec.decode_entry, query.matches, bounds)
-    after = await _place_after(ports, caller, query.page.after)
+    after = await place_after(ports, caller, query.page.after)
     if query.page.descending:
         oldest = keys.entry_place(query.created_after_ms) if query.created_after_ms >= 0 else keys.END
         return await ranges.page(after, oldest, query.page.limit)
@@ -35,11 +35,15 @@ def _listings(query: ResponseQuery) -> tuple[Listing, ...]:
     return (Listing.ENDED,) if query.status.is_terminal else (Listing.LIVE,)
 
 
-async def _place_after(ports: Ports, caller: str, after: str | None) -> str | None:
+async def place_after(ports: Ports, caller: str | None, after: str | None) -> str | None:
+    """Return the place that `after` names in the list of a caller, or of all callers.
+
+    Raises BadRequest if it names none.
+    """
     if after is None or (place := queries.place_at(after)):
         return None if after is None else place
     record = await ports.store.read(after, with_body=False) if ids.is_id(after) else None
-    if record is None or record.caller != caller:
+    if record is None or caller not in (None, record.caller):
         message = "'after' must be the id of a response in this list, or the 'next_after' of an earlier page."
         raise BadRequest(message, param="after", code="invalid_value")
     return keys.entry_place(record.created_ms, record.id)

@@ -46,13 +46,14 @@ def delivery_page(entries: list[DeliveryEntry], next_place: str | None) -> Deliv
     """Return a page of deliveries that are in trouble. Times are unix seconds."""
     return {
         "object": "list",
-        "data": [_delivery_view(entry) for entry in entries],
+        "data": [delivery_view(entry) for entry in entries],
         "has_more": next_place is not None,
         "next_after": queries.delivery_cursor_to(next_place) if next_place else None,
     }
 
 
-def _delivery_view(entry: DeliveryEntry) -> dict[str, Any]:
+def delivery_view(entry: DeliveryEntry) -> dict[str, Any]:
+    """Return a delivery that is in trouble, as its caller reads it. `since` is in unix seconds."""
     is_known = entry.target in set(Target)
     return {
         "object": "delivery",

@@ -21,6 +21,7 @@ from shared.senders.admission import Admission, Outlook
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.wakeups import Wakeups
+from shared.telemetry.rates import Rates
 from shared.upstreams.protocol import Progress, Upstreams
 from shared.upstreams.relay import Relay
 
@@ -63,7 +64,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last nine fields hold what this process keeps between its invocations.
+    """What the flows act with. The last ten fields hold what this process keeps between its invocations.
 
     A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
     """
@@ -87,3 +88,4 @@ class Ports:
     poll_pace: PollPace = field(default_factory=PollPace)  # how late the polls of each shard are
     leases: Leases = field(default_factory=Leases)
     watches: Watches = field(default_factory=Watches)
+    rates: Rates = field(default_factory=Rates)

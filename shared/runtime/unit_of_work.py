@@ -78,12 +78,20 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     change = listing.listed(before, change)
     record = await ports.store.commit(change, write_id)
     ports.watches.note(record)
+    _count(ports, before, record)
     lifecycle.record_transition(before, change, ports.upstreams.of(record.request.model).operation)
     for alarm in change.wake_for:
         await ports.wakeups.sweep(shard_of(alarm.id), alarm.due_ms)
     if change.offers_run:
         await ports.wakeups.offer(record.id, record.run.epoch)
     return record
+
+
+def _count(ports: Ports, before: Record | None, record: Record) -> None:
+    if before is None:
+        ports.rates.note("accepted", ports.clock.now_ms())
+    if record.status.is_terminal and not (before and before.status.is_terminal):
+        ports.rates.note(str(record.status), ports.clock.now_ms())
 
 
 async def rearm(ports: Ports, alarm: Alarm, due_ms: int, **changes: Any) -> None:

@@ -43,6 +43,7 @@ LAYERS = [
     "runs",
     "foreground",
     "scheduler",
+    "operators",
     "engine",
     "bootstrap",
 ]
@@ -60,6 +61,8 @@ PURE_MODULES = {
     "shared.deliveries.retry_policy",
     "shared.foreground.clients",
     "shared.lists.queries",
+    "shared.operators.views",
+    "shared.telemetry.rates",
     "shared.lists.views",
     "shared.lists.windows",
     "shared.scheduler.heartbeat_age",

@@ -51,6 +51,21 @@ def test_a_caller_may_have_a_hold_of_its_own(given: float | None, hold_s: float 
     assert caller.hold_s == hold_s
 
 
+@pytest.mark.parametrize(("role", "is_operator"), [(None, False), ("operator", True)])
+def test_a_caller_may_be_an_operator(role: str | None, is_operator: bool) -> None:
+    """No caller is one by accident."""
+    caller = parse_callers(secret(role=role)).named("ann")
+    assert caller
+    assert caller.is_operator is is_operator
+
+
+@pytest.mark.parametrize("role", ["Operator", "admin", "", True, 1, ["operator"]])
+def test_any_other_role_is_refused(role: object) -> None:
+    """A role that is misspelt would be one that is missing."""
+    with pytest.raises(SettingsError, match=r"CALLERS\[0\]\.role must be 'operator'"):
+        parse_callers(secret(role=role))
+
+
 def test_a_caller_may_have_limits_of_its_own() -> None:
     """Each that is left out is none."""
     given = {"max_body_bytes": 1, "requests_per_minute": 60, "max_streams": 1_000_000_000}

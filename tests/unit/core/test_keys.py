@@ -52,6 +52,12 @@ def test_the_key_of_an_entry_reads_back(created_ms: int) -> None:
     assert keys.parse_entry_key(keys.entry_key("live", TAG, created_ms, ID)) == (created_ms, ID)
 
 
+@given(times, st.sampled_from([ID, ""]))
+def test_a_place_reads_back(created_ms: int, response_id: str) -> None:
+    """It gives the time and the id that it was built from. The place before all of one time has no id."""
+    assert keys.parse_entry_place(keys.entry_place(created_ms, response_id)) == (created_ms, response_id)
+
+
 @pytest.mark.parametrize("key", ["", "live|", f"live|{TAG}|1|{ID}", f"else|{TAG}|{NOW_MS}|{ID}", f"resp|{ID}"])
 def test_any_other_key_is_not_an_entry(key: str) -> None:
     """A key that is not an entry's raises a ValueError that names the key."""

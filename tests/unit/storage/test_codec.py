@@ -1,5 +1,6 @@
 """The codec for rows: all values read back, and columns keep their names in storage."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import orjson
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract import requests
+from shared.core import keys
 from shared.core.alarms import Alarm, Kind
+from shared.core.entries import delivery_entry, entry_of
 from shared.core.errors import UnreadableRow
 from shared.core.outcomes import AttemptEntry
 from shared.core.records import (
@@ -20,14 +23,18 @@ from shared.core.records import (
     RunInfo,
     Target,
     UpstreamInfo,
+    Usage,
 )
 from shared.core.states import DeliveryState, Status
 from shared.storage.codec import (
     decode_alarm,
     decode_attempt,
+    decode_delivery_entry,
+    decode_entry,
     decode_record,
     encode_alarm,
     encode_attempt,
+    encode_entry,
     encode_record,
 )
 
@@ -51,6 +58,8 @@ deliveries = st.builds(
     sending=flags,
     address_refused=flags,
     failure_key=texts,
+    host=texts,
+    listed=flags,
     unknown=unknown,
 )
 records = st.builds(
@@ -63,6 +72,9 @@ records = st.builds(
     acknowledged=flags,
     deleted=flags,
     ended_ms=numbers,
+    error=texts,
+    listed=texts,
+    usage=st.builds(Usage, numbers, numbers, numbers, numbers),
     purge_key=texts,
     trace=texts,
     trace_parent=texts,
@@ -183,6 +195,38 @@ def test_an_absent_flag_is_false(store: bool) -> None:
 # Attempts
 
 
+# Entries of the lists
+
+
+@given(records)
+def test_an_entry_reads_back_from_its_row(record: Record) -> None:
+    """The id and the time are in its key, and everything else is in its facts."""
+    entry = entry_of(replace(record, created_ms=record.created_ms % keys.LAST_MS))
+    key = keys.entry_key("live", "a" * 16, entry.created_ms, entry.id)
+    assert decode_entry(key, encode_entry(entry)) == entry
+
+
+def test_a_delivery_in_trouble_reads_back_from_its_row() -> None:
+    """A row of an older version has only its key."""
+    entry = delivery_entry(FRESH, Delivery(Target.CALLBACK, DeliveryState.FAILED, host="example.com"), 5_000)
+    key = keys.delivery_key("failed", "a" * 16, 5_000, ID, "c")
+    assert decode_delivery_entry(key, encode_entry(entry)) == entry
+    assert decode_delivery_entry(key, "") == replace(entry, caller="", state="", host="")
+
+
+@pytest.mark.parametrize("decode", [decode_entry, decode_delivery_entry])
+def test_any_other_row_is_no_entry(decode: Callable[[str, str], object]) -> None:
+    """The error says what cannot be read, and shows nothing of it."""
+    with pytest.raises(UnreadableRow, match="RowKey"):
+        decode(keys.record_key(ID), "{}")
+    key = (keys.entry_key("live", "a" * 16, 5, ID), keys.delivery_key("open", "a" * 16, 5, ID, "c"))
+    with pytest.raises(UnreadableRow, match="facts"):
+        decode(key[decode is decode_delivery_entry], "[]")
+
+
+# Attempts
+
+
 def test_an_attempt_reads_back_with_every_member() -> None:
     """Callers read all members, also those that are null."""
     entry = AttemptEntry(attempt=2, at=1_800_000_000.5, status=None, error="dns", duration_ms=7, next_at=None)
@@ -222,6 +266,7 @@ def test_the_largest_record_fits_a_property(character: str) -> None:
             correlation_id="c" * 256,
         ),
         upstream=UpstreamInfo(token="t" * 512, id="t" * 512),
-        deliveries=tuple(Delivery(target, alarm_key="a" * 80, failure_key="f" * 80) for target in Target),
+        deliveries=tuple(Delivery(one, alarm_key="a" * 80, failure_key="f" * 120, host="h" * 260) for one in Target),
     )
+    assert len(encode_entry(entry_of(record)).encode("utf-16-le")) // 2 <= LONGEST_STRING
     assert len(encode_record(record).encode("utf-16-le")) // 2 <= LONGEST_STRING

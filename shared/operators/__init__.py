@@ -1,0 +1,1 @@
+"""What operators see and do: the responses and deliveries of all callers, without their content."""

@@ -1,0 +1,127 @@
+"""What operators see and do. It costs what is in flight and in trouble, and never reads what has ended well."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from shared.contract.callers import Caller
+from shared.core import ids, keys
+from shared.core.alarms import Alarm
+from shared.core.entries import Listing, entry_of
+from shared.core.errors import BadRequest, NotFound
+from shared.core.records import Record
+from shared.deliveries import delivery_log, redelivery
+from shared.lifecycle import cancellation
+from shared.lists import delivery_pages, response_pages
+from shared.lists.queries import DeliveryQuery, ResponseQuery
+from shared.lists.ranges import Found, Listed
+from shared.lists.views import ListView
+from shared.operators import views
+from shared.operators.views import Status
+from shared.runtime.ports import Ports
+from shared.storage import codec
+from shared.telemetry.logs import logger
+
+MOST_ROWS = 5_000  # of one shard and range that one request reads
+OVERDUE_MS = 5_000
+_MOST_ALARMS = 1_000  # of one shard
+
+_log = logger(__name__)
+T = TypeVar("T", bound=Listed)
+
+
+class Operators:
+    """What a caller with the role of an operator may do. Methods raise as those of Engine do."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    async def status(self) -> Status:
+        """Return how the service is."""
+        ports, now_ms = self._ports, self._ports.clock.now_ms()
+        (entries, all_live), (tried, all_tried), (failed, all_failed), alarms = await asyncio.gather(
+            self._all(Listing.LIVE, codec.decode_entry),
+            self._all(Listing.TRIED, codec.decode_delivery_entry),
+            self._all(Listing.FAILED, codec.decode_delivery_entry),
+            self._overdue(now_ms),
+        )
+        return {
+            "object": "operator.status",
+            "at": now_ms // 1000,
+            "in_flight": views.in_flight(entries),
+            "alarms": views.overdue(alarms),
+            "deliveries_in_trouble": views.in_trouble([*tried, *failed]),
+            "this_process": {"last_hour": ports.rates.last_hour(now_ms)},
+            "is_whole": all_live and all_tried and all_failed and len(alarms) < _MOST_ALARMS,
+        }
+
+    async def responses(self, query: ResponseQuery, caller: str | None) -> ListView:
+        """Return a page of a caller's responses, or of all that have not ended.
+
+        Raises BadRequest if ended ones of all callers are asked for.
+        """
+        if caller is not None:
+            return views.operator_responses(*await response_pages.list_responses(self._ports, caller, query))
+        if query.status is not None and query.status.is_terminal:
+            raise BadRequest("Ended responses are listed for one 'caller'.", param="caller", code="missing_required")
+        after = await response_pages.place_after(self._ports, None, query.page.after)
+        entries, _ = await self._all(Listing.LIVE, codec.decode_entry)
+        found = [entry for entry in entries if query.matches(entry)]
+        return views.operator_responses(*_page(found, after, query.page.limit, is_reversed=not query.page.descending))
+
+    async def deliveries(self, query: DeliveryQuery, caller: str | None) -> dict[str, Any]:
+        """Return a page of the deliveries in trouble, of one caller or of all."""
+        if caller is not None:
+            found = await delivery_pages.list_deliveries_in_trouble(self._ports, caller, query)
+            return views.delivery_pages_of(*found)
+        tried, _ = await self._all(Listing.TRIED, codec.decode_delivery_entry)
+        failed, _ = await self._all(Listing.FAILED, codec.decode_delivery_entry)
+        by_name = {entry.name: entry for entry in (*tried, *failed) if query.matches(entry)}
+        return views.delivery_pages_of(*_page(list(by_name.values()), query.after, query.limit))
+
+    async def cancel(self, operator: Caller, named: str) -> dict[str, Any]:
+        """Cancel a response of any caller, and return it as operators see it."""
+        record = await self._record(named)
+        cancelled = await cancellation.cancel(self._ports, record)
+        _log.info("operator.cancelled", extra={"operator": operator.name, "response": record.id})
+        return views.operator_response(entry_of(cancelled))
+
+    async def redeliver(self, operator: Caller, named: str, target: str | None) -> dict[str, Any]:
+        """Begin the deliveries of a response of any caller again, and return them."""
+        record = await redelivery.redeliver(self._ports, await self._record(named), target)
+        _log.info("operator.redelivered", extra={"operator": operator.name, "response": record.id})
+        return {"object": "list", "data": await delivery_log.deliveries_of(self._ports, record)}
+
+    async def _record(self, named: str) -> Record:
+        cursor = ids.read_token(named)
+        record = await self._ports.store.read(cursor.id) if cursor else None
+        if record is None or record.deleted:
+            raise NotFound(f"Response with id '{named[:100]}' not found.")
+        return record
+
+    async def _overdue(self, now_ms: int) -> list[Alarm]:
+        agenda = self._ports.store.agenda
+        shards = await asyncio.gather(*(agenda(shard, now_ms - OVERDUE_MS, _MOST_ALARMS) for shard in ids.SHARDS))
+        return [alarm for shard in shards for alarm in shard.due]
+
+    async def _all(self, listing: Listing, decode: Callable[[str, str], T]) -> tuple[list[T], bool]:
+        """Return the entries of all callers in one range, and whether these are all."""
+        shards = await asyncio.gather(*(self._shard(shard, listing, decode) for shard in ids.SHARDS))
+        return [entry for entries, _ in shards for entry in entries], all(is_whole for _, is_whole in shards)
+
+    async def _shard(self, shard: str, listing: Listing, decode: Callable[[str, str], T]) -> tuple[list[T], bool]:
+        prefix = keys.entries_from(listing)
+        first: str | None = prefix
+        found: list[T] = []
+        while first and len(found) < MOST_ROWS:
+            entries, first = await self._ports.store.entries(shard, first, prefix + keys.END, 1_000, decode)
+            found += entries
+        return found, first is None
+
+
+def _page(entries: Sequence[T], after: str | None, limit: int, *, is_reversed: bool = False) -> Found[T]:
+    """Return the entries behind a place, in the order of places or against it, up to a limit."""
+    ordered = sorted(entries, key=lambda entry: entry.place, reverse=is_reversed)
+    if after is not None:
+        ordered = [entry for entry in ordered if (entry.place < after if is_reversed else entry.place > after)]
+    return Found(ordered[:limit], ordered[limit - 1].place if len(ordered) > limit else None)

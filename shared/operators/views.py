@@ -1,0 +1,103 @@
+"""What operators see of responses and deliveries. Never prompts, outputs, events, metadata or addresses. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
+
+from shared.core.alarms import Alarm
+from shared.core.entries import DeliveryEntry, Entry
+from shared.lists import queries
+from shared.lists.views import ListView, delivery_view, list_view, response_view
+
+_OF_THE_CALLER = ("metadata", "continuation_token", "previous_response_id")
+
+
+class Status(TypedDict):
+    """How the service is, as operators read it. Times are unix seconds."""
+
+    object: str  # "operator.status"
+    at: int
+    in_flight: dict[str, Any]
+    alarms: dict[str, Any]
+    deliveries_in_trouble: list[dict[str, Any]]
+    this_process: dict[str, Any]
+    is_whole: bool  # whether all rows were read, or only as many as one request reads
+
+
+def operator_response(entry: Entry) -> dict[str, Any]:
+    """Return a response as operators see it."""
+    shown = {name: value for name, value in response_view(entry).items() if name not in _OF_THE_CALLER}
+    return {**shown, "caller": entry.caller, "stream": entry.stream, "deadline_at": entry.deadline_ms // 1000}
+
+
+def operator_responses(entries: Iterable[Entry], next_place: str | None) -> ListView:
+    """Return a page of responses as operators see it."""
+    return list_view([operator_response(entry) for entry in entries], next_place)
+
+
+def operator_delivery(entry: DeliveryEntry) -> dict[str, Any]:
+    """Return a delivery in trouble as operators see it. A row of an older version names no caller."""
+    return {**delivery_view(entry), "caller": entry.caller or None}
+
+
+def in_flight(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return how many responses have not ended, by what matters to find out why, and which is the oldest."""
+    oldest = min(entries, key=lambda entry: (entry.created_ms, entry.id), default=None)
+    return {
+        "count": len(entries),
+        "by_kind": _counts(_kind(entry) for entry in entries),
+        "by_status": _counts(str(entry.status) for entry in entries),
+        "by_model": _counts(entry.model or "" for entry in entries),
+        "by_caller": _counts(entry.caller for entry in entries),
+        "waiting": _counts(entry.wait.reason for entry in entries if entry.wait.reason),
+        "oldest": operator_response(oldest) if oldest else None,
+    }
+
+
+def overdue(alarms: Sequence[Alarm]) -> dict[str, Any]:
+    """Return how many alarms should have been acted on, by kind, and since when the first of them."""
+    first = min((alarm.due_ms for alarm in alarms), default=None)
+    return {
+        "overdue": len(alarms),
+        "by_kind": _counts(str(alarm.kind) for alarm in alarms),
+        "since": first // 1000 if first is not None else None,
+    }
+
+
+def in_trouble(entries: Sequence[DeliveryEntry]) -> list[dict[str, Any]]:
+    """Return how many deliveries are in trouble, by host and state, most first, and since when the first of them."""
+    groups: dict[tuple[str, str], list[DeliveryEntry]] = {}
+    for entry in entries:
+        shown = delivery_view(entry)
+        groups.setdefault((entry.host, shown["state"]), []).append(entry)
+    counted = [
+        {
+            "host": host or None,
+            "state": state,
+            "count": len(found),
+            "callers": len({entry.caller for entry in found}),
+            "since": min(entry.at_ms for entry in found) // 1000,
+        }
+        for (host, state), found in groups.items()
+    ]
+    return sorted(counted, key=lambda group: -int(str(group["count"])))
+
+
+def delivery_pages_of(entries: Iterable[DeliveryEntry], next_place: str | None) -> dict[str, Any]:
+    """Return a page of deliveries in trouble as operators see it."""
+    return {
+        "object": "list",
+        "data": [operator_delivery(entry) for entry in entries],
+        "has_more": next_place is not None,
+        "next_after": queries.delivery_cursor_to(next_place) if next_place else None,
+    }
+
+
+def _kind(entry: Entry) -> str:
+    if entry.stream:
+        return "stream"
+    return "background" if entry.background else "foreground"
+
+
+def _counts(names: Iterable[str]) -> Mapping[str, int]:
+    return dict(Counter(names).most_common())
