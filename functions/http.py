@@ -134,7 +134,7 @@ async def list_input_items(engine: Engine, caller: Caller, req: Request) -> Resp
 
 async def list_responses(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses, with `status`, `model`, `created_after`, `limit`, `order` and `after`."""
-    return as_json(await engine.responses(caller, queries.parse_responses(req.query_params)))
+    return as_json(await engine.lists.responses(caller, queries.parse_responses(req.query_params)))
 
 
 async def list_deliveries(engine: Engine, caller: Caller, req: Request) -> Response:
@@ -144,7 +144,12 @@ async def list_deliveries(engine: Engine, caller: Caller, req: Request) -> Respo
 
 async def list_deliveries_in_trouble(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /deliveries, with `state`, `host`, `limit` and `after`."""
-    return as_json(await engine.deliveries_in_trouble(caller, queries.parse_deliveries(req.query_params)))
+    return as_json(await engine.lists.deliveries_in_trouble(caller, queries.parse_deliveries(req.query_params)))
+
+
+async def show_usage(engine: Engine, caller: Caller, req: Request) -> Response:
+    """GET /usage, with `from` and `to`, which are days of UTC."""
+    return as_json(await engine.lists.usage(caller, queries.parse_usage(req.query_params, engine.lists.this_day())))
 
 
 async def redeliver(engine: Engine, caller: Caller, req: Request) -> Response:
@@ -247,6 +252,7 @@ _for_callers("list_input_items", "GET", "/responses/{id}/input_items", list_inpu
 _for_callers("list_deliveries", "GET", "/responses/{id}/deliveries", list_deliveries)
 _for_callers("redeliver", "POST", "/responses/{id}/deliveries/redeliver", redeliver)
 _for_callers("list_deliveries_in_trouble", "GET", "/deliveries", list_deliveries_in_trouble)
+_for_callers("show_usage", "GET", "/usage", show_usage)
 _for_callers("recover_deliveries", "POST", "/deliveries/recover", recover)
 for _name, _method, _path, _handle in (*relayed.ROUTES, *operators.ROUTES):
     _for_callers(_name, _method, _path, _handle)

@@ -48,6 +48,12 @@ async def operator_deliveries(engine: Engine, _caller: Caller, req: Request) -> 
     return as_json(await engine.operators.deliveries(query, req.query_params.get("caller")))
 
 
+async def operator_usage(engine: Engine, _caller: Caller, req: Request) -> Response:
+    """GET /operator/usage, with `caller`, `from` and `to`."""
+    query = queries.parse_usage(req.query_params, engine.lists.this_day())
+    return as_json(await engine.operators.usage(query, req.query_params.get("caller")))
+
+
 async def operator_cancel(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /operator/responses/{id}/cancel."""
     return as_json(await engine.operators.cancel(caller, req.path_params["id"]))
@@ -63,6 +69,7 @@ ROUTES: tuple[tuple[str, str, str, Handle], ...] = (
     ("operator_status", "GET", "/operator/status", for_operators(operator_status)),
     ("operator_responses", "GET", "/operator/responses", for_operators(operator_responses)),
     ("operator_deliveries", "GET", "/operator/deliveries", for_operators(operator_deliveries)),
+    ("operator_usage", "GET", "/operator/usage", for_operators(operator_usage)),
     ("operator_cancel", "POST", "/operator/responses/{id}/cancel", for_operators(operator_cancel)),
     ("operator_redeliver", "POST", "/operator/responses/{id}/deliveries/redeliver", for_operators(operator_redeliver)),
 )

@@ -94,6 +94,9 @@ param replyQueues string = ''
 @description('The caller on whose behalf messages of the queue requests are made; empty for the first.')
 param requestsCaller string = ''
 
+@description('Prices of a million tokens by model, for usage: MODEL=INPUT/CACHED/OUTPUT, comma-separated.')
+param prices string = ''
+
 @description('Memory of an instance. 512 is not offered: the part of a processor that comes with it is too little to start in time.')
 @allowed([2048, 4096])
 param instanceMemoryMB int = 2048
@@ -305,6 +308,7 @@ module app 'modules/app.bicep' = {
       watch: watch
       replyQueues: replyQueues
       requestsCaller: requestsCaller
+      prices: prices
     }
     entraClientId: entraClientId
   }

@@ -157,6 +157,7 @@ def _config(settings: Settings) -> Config:
             requests_caller=settings.requests_caller,
             upstream_secrets=settings.upstream_webhook_secrets,
             allow_loopback=settings.allow_loopback,
+            prices=settings.prices,
         ),
         pace=Pace(
             heartbeat_s=settings.stream_heartbeat_s,

@@ -34,9 +34,8 @@ from shared.lifecycle import (
 )
 from shared.lifecycle.queue_intake import QueueMessage
 from shared.lifecycle.waiting import Shown
-from shared.lists import delivery_pages, response_pages, views
-from shared.lists.queries import DeliveryQuery, RecoveryQuery, ResponseQuery
-from shared.lists.views import DeliveryPage, ListView
+from shared.lists.lists import Lists
+from shared.lists.queries import RecoveryQuery
 from shared.operators.operators import Operators
 from shared.runs import runner, streams
 from shared.runs.streams import Stream
@@ -75,6 +74,7 @@ class Engine:
         self._ports = ports
         self._heartbeats = Heartbeats(ports)
         self.quotas = Quotas(ports.clock.elapsed_s)
+        self.lists = Lists(ports)
         self.operators = Operators(ports)
 
     # For callers
@@ -183,16 +183,6 @@ class Engine:
     async def on_conversation(self, caller: Caller, call: relayed.ConversationCall) -> dict[str, Any]:
         """Pass a call about a conversation on. Raises NotFound unless the caller owns it."""
         return await relayed.on_conversation(self._ports, caller, call)
-
-    async def responses(self, caller: Caller, query: ResponseQuery) -> ListView:
-        """Return a page of the caller's responses, without prompts and outputs."""
-        found = await response_pages.list_responses(self._ports, caller.name, query)
-        return views.list_view([views.response_view(entry) for entry in found.entries], found.next_place)
-
-    async def deliveries_in_trouble(self, caller: Caller, query: DeliveryQuery) -> DeliveryPage:
-        """Return a page of the caller's deliveries whose last attempt has failed."""
-        found = await delivery_pages.list_deliveries_in_trouble(self._ports, caller.name, query)
-        return views.delivery_page(found.entries, found.next_place)
 
     async def deliveries(self, caller: Caller, named: str) -> DeliveryList:
         """Return the state of each delivery of the terminal event, with its attempts."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from shared.contract.callers import Callers, parse_callers
 from shared.contract.signatures import verifying_key
 from shared.core.errors import SettingsError
+from shared.core.prices import Price, parse_prices
 
 _UNRESOLVED = "@Microsoft.KeyVault("
 _DAY_S = 86_400
@@ -45,6 +46,7 @@ class Settings:
     allow_loopback: bool
     agents_module: str
     watch: bool
+    prices: Mapping[str, Price]
     own_hosts: frozenset[str]  # never called back, because they are the platform's identity endpoint and this app
 
 
@@ -78,6 +80,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         allow_loopback=_flag(environment, "CALLBACK_ALLOW_LOOPBACK"),
         agents_module=_module(environment),
         watch=_flag(environment, "WATCH", default=True),
+        prices=parse_prices(environment.get("PRICES", "")),
         own_hosts=_own_hosts(environment),
     )
 

@@ -79,6 +79,7 @@ type serviceSettings = {
   watch: bool
   replyQueues: string
   requestsCaller: string
+  prices: string
 }
 
 // `azd` writes these secrets (azure.yaml) or operators do (docs/operations.md). Without a version: a new one is taken
@@ -199,6 +200,10 @@ var plainSettings = [
   {
     name: 'REQUESTS_CALLER'
     value: service.requestsCaller
+  }
+  {
+    name: 'PRICES'
+    value: service.prices
   }
   {
     name: 'CALLERS'

@@ -76,6 +76,10 @@ class Callers:
         """The first caller in the setting."""
         return next(iter(self._by_name.values()))
 
+    def names(self) -> list[str]:
+        """Return the names of all callers."""
+        return list(self._by_name)
+
     def named(self, name: str) -> Caller | None:
         """Return the caller with this name, or None."""
         return self._by_name.get(name)

@@ -16,6 +16,7 @@
 | `resp|<id>|legacy|<nn>` | a part of an agent's session, for the response that continues this one |
 | `resp|<id>|memo|<number, 6 digits>|<nn>` | a part of a checkpoint of an agent's run |
 | `same|<32 hex digits>` | the work that a repeat of a foreground call joins |
+| `usage|<caller tag>|<day, such as 2027-01-31>|<model tag>` | sums over purged responses that ended on that day |
 | `upstream|<32 hex digits>` | the response that an upstream's id belongs to |
 
 Azure compares row keys as text, so numbers have a fixed width. Everything of a response is in its shard, and so are its
@@ -141,6 +142,19 @@ def parse_entry_key(key: str) -> EntryKey:
     if match is None:
         raise ValueError(f"not an entry: {key}")
     return EntryKey(LAST_MS - int(match[1]), match[2])
+
+
+# Usage
+
+
+def usage_key(caller_tag: str, day: str, model_tag: str) -> str:
+    """Return the row key of the sums over purged responses of a model that ended on a day, such as `2027-01-31`."""
+    return f"{usage_from(caller_tag, day)}|{model_tag}"
+
+
+def usage_from(caller_tag: str, day: str) -> str:
+    """Return a key below every row of sums of a caller for this day or a later one."""
+    return f"usage|{caller_tag}|{day}"
 
 
 # Responses

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from shared.contract import parameters
 from shared.contract.pages import Page, one_of, parse_page
@@ -13,6 +14,8 @@ from shared.core.states import DeliveryState, Status
 
 _CURSOR = re.compile(r"([0-9]{1,13})\.((?:resp_[0-9a-f]{32})?)")
 _DELIVERY_CURSOR = re.compile(r"([0-9]{1,13})\.(resp_[0-9a-f]{32})\.([a-z]{1,8})")
+MOST_DAYS = 366
+_FIRST_DAY, _LAST_DAY = date(1970, 1, 10), date(2286, 1, 1)  # row keys hold times from 1970 to 2286
 _IN_TROUBLE = (DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.BLOCKED)
 
 
@@ -103,6 +106,40 @@ def parse_recovery(query: Mapping[str, str]) -> RecoveryQuery:
         _host(query),
         one_of(query, "dry_run", ("true", "false")) == "true",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """The days whose usage is asked for, both included."""
+
+    first: date
+    last: date
+
+    def covers(self, day: str) -> bool:
+        """Return whether a day, such as `2027-01-31`, is one of them."""
+        return self.first.isoformat() <= day <= self.last.isoformat()
+
+
+def parse_usage(query: Mapping[str, str], this_day: date) -> UsageQuery:
+    """Return what the query parameters `from` and `to` of `GET /usage` ask for: days of UTC.
+
+    `to` is `this_day` by default. Raises BadRequest, which names the parameter that is wrong.
+    """
+    first = _day("from", query.get("from", ""))
+    last = _day("to", query["to"]) if "to" in query else this_day
+    if not first <= last <= first + timedelta(days=MOST_DAYS - 1):
+        raise BadRequest(f"'to' must be from 'from' on, up to {MOST_DAYS} days.", param="to", code="invalid_value")
+    return UsageQuery(first, last)
+
+
+def _day(name: str, text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.min
+    if not _FIRST_DAY <= day <= _LAST_DAY or len(text) != len("2027-01-31"):
+        raise BadRequest(f"'{name}' must be a day such as 2027-01-31.", param=name, code="invalid_value")
+    return day
 
 
 def _host(query: Mapping[str, str]) -> str | None:

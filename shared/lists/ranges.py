@@ -86,6 +86,7 @@ class Ranges(Generic[T]):
     decode: Callable[[str, str], T]
     matches: Callable[[T], bool]
     bounds: Bounds = BOUNDS
+    with_hidden: bool = False  # entries that their caller has deleted are read, too
 
     async def read(self, first: str, end: str, wanted: int) -> Part[T]:
         """Return the entries with places from `first` on and below `end`, in the order of the list.
@@ -109,8 +110,9 @@ class Ranges(Generic[T]):
         lane, following, size = Lane[T](), prefix + first, min(wanted, self.bounds.rows_a_query)
         while True:
             entries, more = await self.ports.store.entries(shard, following, prefix + end, size, self.decode)
-            lane.hidden |= {entry.name for entry in entries if entry.hidden}
-            lane.entries += [entry for entry in entries if not entry.hidden and self.matches(entry)]
+            shown = [entry for entry in entries if self.with_hidden or not entry.hidden]
+            lane.hidden |= {entry.name for entry in entries} - {entry.name for entry in shown}
+            lane.entries += filter(self.matches, shown)
             lane.rows += size
             if more is None:
                 return lane

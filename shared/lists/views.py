@@ -1,12 +1,15 @@
 """Entries as callers read them. Pure."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from shared.contract import responses
 from shared.core import ids
 from shared.core.entries import DeliveryEntry, Entry
+from shared.core.prices import Price
 from shared.core.records import Target, Usage
 from shared.core.states import Status
+from shared.core.usage import UsageSums
 from shared.lists import queries
 
 
@@ -85,6 +88,45 @@ def response_view(entry: Entry) -> dict[str, Any]:
     if entry.wait.reason and not entry.status.is_terminal:
         shown["waiting"] = responses.waiting(entry.wait)
     return shown
+
+
+class UsagePage(TypedDict):
+    """What a caller has used, by day and model."""
+
+    object: str  # "usage"
+    data: list[dict[str, Any]]
+    total: dict[str, Any]
+
+
+def usage_page(sums: Sequence[UsageSums], prices: Mapping[str, Price], *, with_caller: bool = False) -> UsagePage:
+    """Return what was used, with its cost where the model has a price. The total has a cost if each model has one."""
+    data = [
+        {**({"caller": one.caller} if with_caller else {}), **_usage_line(one, prices.get(one.model))} for one in sums
+    ]
+    counted = ("responses", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "seconds")
+    total = {name: round(sum(line[name] for line in data), 3) for name in counted}
+    costs = [line["cost"] for line in data]
+    return {
+        "object": "usage",
+        "data": data,
+        "total": {**total, "cost": None if not costs or None in costs else round(sum(costs), 6)},
+    }
+
+
+def _usage_line(sums: UsageSums, price: Price | None) -> dict[str, Any]:
+    by_status = {str(status): getattr(sums, status) for status in Status if status.is_terminal}
+    return {
+        "day": sums.day,
+        "model": sums.model or None,
+        "responses": sum(by_status.values()),
+        "by_status": by_status,
+        "input_tokens": sums.input_tokens,
+        "cached_tokens": sums.cached_tokens,
+        "output_tokens": sums.output_tokens,
+        "reasoning_tokens": sums.reasoning_tokens,
+        "seconds": sums.duration_ms / 1000,
+        "cost": price.of(sums.input_tokens, sums.cached_tokens, sums.output_tokens) if price else None,
+    }
 
 
 def usage_view(usage: Usage) -> dict[str, Any] | None:

@@ -12,10 +12,10 @@ from shared.core.errors import BadRequest, NotFound
 from shared.core.records import Record
 from shared.deliveries import delivery_log, redelivery
 from shared.lifecycle import cancellation
-from shared.lists import delivery_pages, response_pages
-from shared.lists.queries import DeliveryQuery, ResponseQuery
+from shared.lists import delivery_pages, response_pages, usage
+from shared.lists.queries import DeliveryQuery, ResponseQuery, UsageQuery
 from shared.lists.ranges import Found, Listed
-from shared.lists.views import ListView
+from shared.lists.views import ListView, UsagePage, usage_page
 from shared.operators import views
 from shared.operators.views import Status
 from shared.runtime.ports import Ports
@@ -78,6 +78,12 @@ class Operators:
         failed, _ = await self._all(Listing.FAILED, codec.decode_delivery_entry)
         by_name = {entry.name: entry for entry in (*tried, *failed) if query.matches(entry)}
         return views.delivery_pages_of(*_page(list(by_name.values()), query.after, query.limit))
+
+    async def usage(self, query: UsageQuery, caller: str | None) -> UsagePage:
+        """Return what one caller has used, or each of those that the settings name, in whole days of UTC."""
+        names = self._ports.callers.names() if caller is None else [caller]
+        sums = [one for name in names for one in await usage.usage_by_day(self._ports, name, query)]
+        return usage_page(sums, self._ports.config.rules.prices, with_caller=True)
 
     async def cancel(self, operator: Caller, named: str) -> dict[str, Any]:
         """Cancel a response of any caller, and return it as operators see it."""

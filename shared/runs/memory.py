@@ -12,8 +12,8 @@ from shared.core import blobs, keys
 from shared.runs.lease import Lease, Lost
 from shared.runs.log_writer import LogWriter
 from shared.runtime.ports import Ports
-from shared.storage.store import CHILDREN_PER_PAGE
 from shared.storage.table_client import Entity
+from shared.storage.table_reader import CHILDREN_PER_PAGE
 from shared.transitions import run_transitions
 
 

@@ -1,8 +1,10 @@
 """The configuration of the flows: what the deployment decides, and how often the flows act."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shared.core.backoff import POLL_MIN_MS
+from shared.core.prices import Price
 
 ANNOUNCED_POLL_MS = 60_000  # between two polls of an upstream that announces its ends
 
@@ -34,6 +36,7 @@ class Rules:
     requests_caller: str = ""  # the caller on whose behalf queued requests are made
     upstream_secrets: tuple[str, ...] = field(default=(), repr=False)  # the secrets of the upstream's webhooks
     allow_loopback: bool = False  # for local use only
+    prices: Mapping[str, Price] = field(default_factory=dict)  # of the tokens of a model
 
 
 @dataclass(frozen=True, slots=True)

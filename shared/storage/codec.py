@@ -25,6 +25,7 @@ from shared.core.entries import DeliveryEntry, Entry
 from shared.core.errors import UnreadableRow
 from shared.core.outcomes import AttemptEntry
 from shared.core.records import Record
+from shared.core.usage import UsageSums
 
 ROW_VERSION = 2  # version 1 wrote no number
 VERSION = "row_version"
@@ -97,6 +98,16 @@ def decode_delivery_entry(key: str, facts: str) -> DeliveryEntry:
     except ValueError:
         raise UnreadableRow("RowKey: not the key of a delivery") from None
     return _built(DeliveryEntry, _object(facts or "{}"), id=named.id, target=named.target, at_ms=named.at_ms)
+
+
+def encode_usage(sums: UsageSums) -> str:
+    """Return the column `facts` of a row of sums."""
+    return _text(_encoded(sums))
+
+
+def decode_usage(_key: str, facts: str) -> UsageSums:
+    """Return the sums of a row. Raises UnreadableRow if `facts` does not contain them."""
+    return _built(UsageSums, _object(facts))
 
 
 def _text(said: dict[str, Any]) -> str:

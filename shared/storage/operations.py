@@ -41,6 +41,11 @@ def of_row(shard: str, key: str, properties: Mapping[str, str], alarm: Alarm | N
     return [row, ("create", _alarm(shard, alarm, ""))] if alarm else [row]
 
 
+def create(shard: str, key: str, properties: Mapping[str, str]) -> Any:
+    """Return the operation that inserts a row. It fails if the row exists."""
+    return ("create", {**_entity(shard, key), **properties})
+
+
 def update(shard: str, key: str, properties: Mapping[str, str], etag: str) -> Any:
     """Return the operation that changes properties of a row. It fails if the row no longer has this ETag."""
     return ("update", {**_entity(shard, key), **properties}, {"mode": UpdateMode.MERGE, **_if_match(etag)})

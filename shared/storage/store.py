@@ -5,36 +5,35 @@ repeats it, the repeat conflicts with our own write. So after a conflict or an u
 it has our `write_id`, the write succeeded. Otherwise another write came first.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from shared.core import blobs, keys
+from shared.core import keys
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
-from shared.core.errors import StoreUnavailable, UnreadableRow
-from shared.core.ids import shard_of
-from shared.core.outcomes import AttemptEntry
+from shared.core.entries import Listing, entry_of
+from shared.core.errors import StoreUnavailable
+from shared.core.ids import shard_of, tag
 from shared.core.records import Record
+from shared.core.usage import UsageSums, usage_of
 from shared.storage import codec, operations
 from shared.storage.agenda import Agenda, RemovedAlarms, first_due, read_agenda
 from shared.storage.faults import reaching
-from shared.storage.table_client import Entity, Table
+from shared.storage.table_client import Table
 from shared.storage.table_reader import TableReader
 from shared.storage.transactions import DEADLINE_S, TransactionFailed, submit
-from shared.telemetry.logs import logger
 from shared.transitions import listing
 
 MOVES_PER_TRANSACTION = 50
 CHILDREN_PER_TRANSACTION = 100
-CHILDREN_PER_PAGE = 1_000
-_BESIDE_CHILDREN = 7  # rows removed with the last children: the record, its alarm, and what lists say of it
+# Removed or written with the last children: the record, its alarm, what lists say of it, and the sums of its day.
+_BESIDE_CHILDREN = 8
+_COUNTING_TRIES, _COUNTING_PAUSE_S = 10, 0.05
 _TRIES = 3
-_WITHOUT_BODY = ("facts", "write_id")
-
-_log = logger(__name__)
 
 
 class Store(TableReader):
@@ -43,6 +42,7 @@ class Store(TableReader):
     def __init__(self, table: Table) -> None:
         super().__init__(table)
         self.removed = RemovedAlarms()
+        self._counting: dict[str, asyncio.Lock] = {}  # by shard: one writer of sums at a time
 
     async def prepare(self) -> None:
         """Create the table if it does not exist. A write does so too."""
@@ -59,19 +59,6 @@ class Store(TableReader):
         await self._table.close()
 
     # Records
-
-    async def read(self, response_id: str, *, with_body: bool = True) -> Record | None:
-        """Return the record of a response, or None if it does not exist. Raises UnreadableRow.
-
-        With `with_body` false, the packed response object is not read.
-        """
-        select = () if with_body else _WITHOUT_BODY
-        async with reaching(DEADLINE_S):
-            row = await self._table.find(shard_of(response_id), keys.record_key(response_id), select)
-        if row is None:
-            return None
-        facts, body, write_id = row.get("facts", ""), row.get("body", b""), row.get("write_id", "")
-        return codec.decode_record(facts, body=body, write_id=write_id, etag=row.etag)
 
     async def commit(self, change: ChangeSet, write_id: str = "") -> Record:
         """Write a change set and return the record as it is now. `write_id` is new, or empty for one made here.
@@ -157,48 +144,14 @@ class Store(TableReader):
         await self.discard(alarm.id, alarm.key)
         self.removed.add([alarm.key])
 
-    # Beside a record
-
-    async def children(self, response_id: str, name: str, after: str = "") -> list[Entity]:
-        """Return the rows of one name beside a record, in order: the first 1,000 above the row key `after`.
-
-        `name` is one of the names in `keys`, such as `keys.INPUT`.
-        """
-        prefix = keys.children_from(response_id, name)
-        first = after + keys.AFTER if after else prefix
-        return await self._rows(shard_of(response_id), first, prefix + keys.END, CHILDREN_PER_PAGE)
-
-    async def request(self, response_id: str) -> bytes | None:
-        """Return the packed request of a response, or None if its rows are gone."""
-        rows = await self.children(response_id, keys.INPUT)
-        return blobs.joined(rows) if rows else None
-
-    async def session(self, response_id: str) -> bytes | None:
-        """Return the packed session that an agent left with this response, or None."""
-        rows = await self.children(response_id, keys.SESSION)
-        return blobs.joined(rows) if rows else None
-
-    async def body(self, record: Record) -> bytes:
-        """Return the packed response object, from the record or from the rows beside it."""
-        if record.body or not record.body_rows:
-            return record.body
-        return blobs.joined(await self.children(record.id, keys.BODY))
-
-    async def attempts(self, response_id: str) -> list[tuple[str, AttemptEntry]]:
-        """Return the target and the entry of each delivery attempt. Unreadable ones are logged and left out."""
-        found = []
-        for row in await self.children(response_id, keys.ATTEMPTS):
-            try:
-                found.append((keys.attempt_target(row["RowKey"]), codec.decode_attempt(row.get("facts", ""))))
-            except UnreadableRow as error:
-                _log.error("row.unreadable", extra={"key": row["RowKey"], "reason": str(error)})
-        return found
+    # Removal
 
     async def remove_all(self, record: Record, alarm_key: str) -> bool:
         """Remove up to 100 rows of a response, and return whether those were the last ones.
 
-        The last call also removes the record, as it was read, and the alarm. Raises Conflict if the record has changed
-        or the alarm is gone.
+        The last call also removes the record, as it was read, and the alarm, and adds what the response has used to the
+        sums of its day. So each response is counted once: by its entry, or in the sums. Raises Conflict if the record
+        has changed or the alarm is gone.
         """
         shard, prefix = shard_of(record.id), keys.children_from(record.id)
         rows = await self._rows(shard, prefix, prefix + keys.END, CHILDREN_PER_TRANSACTION, select=("RowKey",))
@@ -209,14 +162,46 @@ class Store(TableReader):
         record_out = operations.delete(shard, keys.record_key(record.id), record.etag)
         index = [operations.delete(shard, key) for key in listing.index_keys(record)]
         sent = [record_out, operations.delete(shard, alarm_key), *index, *children]
+        async with self._counting.setdefault(shard, asyncio.Lock()):
+            await self._remove_last(record, sent)
+        self.removed.add([alarm_key])
+        return True
+
+    async def _remove_last(self, record: Record, sent: list[Any]) -> None:
+        """Remove the last rows, in one transaction with the sums of the day. Another writer of these may come first."""
+        for attempt in range(_COUNTING_TRIES):
+            counted = await self._counted(record)
+            try:
+                await submit(self._table, [*sent, *counted])
+            except TransactionFailed as failed:
+                if await self._written(record.id) is None:
+                    return
+                if failed.index != len(sent):
+                    raise failed.meaning([one[1]["RowKey"] for one in sent]) from failed
+                await asyncio.sleep(_COUNTING_PAUSE_S * attempt)
+            else:
+                return
+        raise StoreUnavailable("others write the sums of this day all the time")
+
+    async def _counted(self, record: Record) -> list[Any]:
+        """Return the operation that adds a response to the sums of its day, or none if it was never listed as ended."""
+        if record.listed != Listing.ENDED:
+            return []
+        used, shard = usage_of(entry_of(record)), shard_of(record.id)
+        key = keys.usage_key(tag(used.caller), used.day, tag(used.model))
+        row = await self._row(shard, key)
+        if row is None:
+            return [operations.create(shard, key, {"facts": codec.encode_usage(_first(used))})]
+        sums = codec.decode_usage(key, row.get("facts", "")).plus(used)
+        return [operations.update(shard, key, {"facts": codec.encode_usage(sums)}, row.etag)]
+
+    async def _submit_or_leave(self, sent: list[Any]) -> None:
+        """Delete rows in one transaction. If some are gone already, the others are left for the next listing."""
         try:
             await submit(self._table, sent)
         except TransactionFailed as failed:
-            if await self._written(record.id) is None:
-                return True
-            raise failed.meaning([one[1]["RowKey"] for one in sent]) from failed
-        self.removed.add([alarm_key])
-        return True
+            if failed.index is None:
+                raise StoreUnavailable from failed
 
     # Rows without a record
 
@@ -242,10 +227,6 @@ class Store(TableReader):
             if failed.status != 409:
                 raise StoreUnavailable from failed
 
-    async def find(self, owner: str, key: str) -> Entity | None:
-        """Return a row from the shard of the id `owner`, or None if it does not exist."""
-        return await self._row(shard_of(owner), key)
-
     async def replace(self, owner: str, key: str, properties: dict[str, str], etag: str) -> None:
         """Change properties of a row. Raises Conflict if the row no longer has this ETag."""
         try:
@@ -258,10 +239,6 @@ class Store(TableReader):
         async with reaching(DEADLINE_S):
             await self._table.delete(shard_of(owner), key)
 
-    async def _submit_or_leave(self, sent: list[Any]) -> None:
-        """Delete rows in one transaction. If some are gone already, the others are left for the next listing."""
-        try:
-            await submit(self._table, sent)
-        except TransactionFailed as failed:
-            if failed.index is None:
-                raise StoreUnavailable from failed
+
+def _first(used: UsageSums) -> UsageSums:
+    return UsageSums(used.caller, used.day, used.model).plus(used)

@@ -1,16 +1,22 @@
-"""Reads from the table: single rows, ranges of rows, and event logs."""
+"""Reads from the table: records, the rows beside them, event logs, and the rows that lists read."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from shared.core import event_log, keys
+from shared.core import blobs, event_log, keys
 from shared.core.errors import UnreadableRow
 from shared.core.event_log import Page
 from shared.core.ids import shard_of
+from shared.core.outcomes import AttemptEntry
+from shared.core.records import Record
+from shared.storage import codec
 from shared.storage.faults import reaching
 from shared.storage.table_client import Entity, Table
 from shared.storage.transactions import DEADLINE_S
 from shared.telemetry.logs import logger
+
+CHILDREN_PER_PAGE = 1_000
+_WITHOUT_BODY = ("facts", "write_id")
 
 _log = logger(__name__)
 E = TypeVar("E")
@@ -21,6 +27,60 @@ class TableReader:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+
+    # Records
+
+    async def read(self, response_id: str, *, with_body: bool = True) -> Record | None:
+        """Return the record of a response, or None if it does not exist. Raises UnreadableRow.
+
+        With `with_body` false, the packed response object is not read.
+        """
+        select = () if with_body else _WITHOUT_BODY
+        async with reaching(DEADLINE_S):
+            row = await self._table.find(shard_of(response_id), keys.record_key(response_id), select)
+        if row is None:
+            return None
+        facts, body, write_id = row.get("facts", ""), row.get("body", b""), row.get("write_id", "")
+        return codec.decode_record(facts, body=body, write_id=write_id, etag=row.etag)
+
+    # Beside a record
+
+    async def children(self, response_id: str, name: str, after: str = "") -> list[Entity]:
+        """Return the rows of one name beside a record, in order: the first 1,000 above the row key `after`.
+
+        `name` is one of the names in `keys`, such as `keys.INPUT`.
+        """
+        prefix = keys.children_from(response_id, name)
+        first = after + keys.AFTER if after else prefix
+        return await self._rows(shard_of(response_id), first, prefix + keys.END, CHILDREN_PER_PAGE)
+
+    async def request(self, response_id: str) -> bytes | None:
+        """Return the packed request of a response, or None if its rows are gone."""
+        rows = await self.children(response_id, keys.INPUT)
+        return blobs.joined(rows) if rows else None
+
+    async def session(self, response_id: str) -> bytes | None:
+        """Return the packed session that an agent left with this response, or None."""
+        rows = await self.children(response_id, keys.SESSION)
+        return blobs.joined(rows) if rows else None
+
+    async def body(self, record: Record) -> bytes:
+        """Return the packed response object, from the record or from the rows beside it."""
+        if record.body or not record.body_rows:
+            return record.body
+        return blobs.joined(await self.children(record.id, keys.BODY))
+
+    async def attempts(self, response_id: str) -> list[tuple[str, AttemptEntry]]:
+        """Return the target and the entry of each delivery attempt. Unreadable ones are logged and left out."""
+        found = []
+        for row in await self.children(response_id, keys.ATTEMPTS):
+            try:
+                found.append((keys.attempt_target(row["RowKey"]), codec.decode_attempt(row.get("facts", ""))))
+            except UnreadableRow as error:
+                _log.error("row.unreadable", extra={"key": row["RowKey"], "reason": str(error)})
+        return found
+
+    # Event logs
 
     async def log(self, response_id: str, from_key: str) -> Page:
         """Return whole batches of the event log from the row key `from_key` on, as many as a page holds."""
@@ -39,7 +99,11 @@ class TableReader:
         rows = await self._rows(shard_of(response_id), first, end, event_log.MAX_EVENTS, select=("RowKey",))
         return event_log.batch_key_at(response_id, [str(row["RowKey"]) for row in rows], number)
 
-    # Entries of the lists
+    # Rows without a record
+
+    async def find(self, owner: str, key: str) -> Entity | None:
+        """Return a row from the shard of the id `owner`, or None if it does not exist."""
+        return await self._row(shard_of(owner), key)
 
     async def entries(
         self, shard: str, first: str, end: str, limit: int, decode: Callable[[str, str], E]

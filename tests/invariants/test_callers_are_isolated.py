@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Any
 
 import orjson
@@ -12,7 +13,8 @@ from shared.contract.requests import parse_request
 from shared.core.errors import BadRequest, NotFound
 from shared.core.ids import new_id, token_for
 from shared.engine import Engine
-from shared.lists.queries import RecoveryQuery, parse_deliveries, parse_responses
+from shared.lists.lists import Lists
+from shared.lists.queries import RecoveryQuery, UsageQuery, parse_deliveries, parse_responses
 from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
 
 CALLS: dict[str, Callable[[Engine, str], Awaitable[Any]]] = {
@@ -24,15 +26,17 @@ CALLS: dict[str, Callable[[Engine, str], Awaitable[Any]]] = {
     "deliveries": lambda engine, named: engine.deliveries(BOB, named),
     "redeliver": lambda engine, named: engine.redeliver(BOB, named, None),
 }
-UNNAMED = {"create", "call", "create_stream", "recover", "responses", "deliveries_in_trouble"}  # these name no response
+UNNAMED = {"create", "call", "create_stream", "recover"}  # these name no response
+LISTS = {"responses", "deliveries_in_trouble", "usage"}
 RELAYED = {"input_tokens", "compact", "create_conversation", "on_conversation"}  # in lifecycle/test_relayed.py
 
 
 def test_every_call_of_a_caller_is_tried_here() -> None:
     """The engine has no other method that gets a caller."""
-    methods = {name: inspect.signature(one) for name, one in vars(Engine).items() if inspect.iscoroutinefunction(one)}
+    calls = vars(Engine) | vars(Lists)
+    methods = {name: inspect.signature(one) for name, one in calls.items() if inspect.iscoroutinefunction(one)}
     taking = {name for name, signature in methods.items() if "caller" in signature.parameters}
-    assert {name for name in taking if not name.startswith("_")} == CALLS.keys() | UNNAMED | RELAYED
+    assert {name for name in taking if not name.startswith("_")} == CALLS.keys() | UNNAMED | LISTS | RELAYED
 
 
 @pytest.mark.parametrize("has_ended", [True, False])
@@ -75,15 +79,17 @@ async def test_the_same_idempotency_key_of_two_callers_names_two_responses(stage
 
 
 async def test_a_list_has_only_the_callers_own(stage: Stage) -> None:
-    """Neither a list of responses nor one of deliveries shows Bob what is Ann's."""
+    """Neither a list of responses, nor one of deliveries, nor the usage shows Bob what is Ann's."""
     stage.receiver.answers = [413]
     made = await stage.ended(callback_url=CALLBACK_URL)
     await stage.deliver()
     for caller, shown in ((ANN, [made.id]), (BOB, [])):
-        responses = await stage.engine.responses(caller, parse_responses({}))
-        deliveries = await stage.engine.deliveries_in_trouble(caller, parse_deliveries({}))
+        responses = await stage.engine.lists.responses(caller, parse_responses({}))
+        deliveries = await stage.engine.lists.deliveries_in_trouble(caller, parse_deliveries({}))
         assert [one["id"] for one in responses["data"]] == shown
         assert [one["response_id"] for one in deliveries["data"]] == shown
+        usage = await stage.engine.lists.usage(caller, UsageQuery(date(2027, 1, 15), date(2027, 1, 15)))
+        assert usage["total"]["responses"] == len(shown)
 
 
 async def test_a_recovery_touches_only_the_callers_own_deliveries(stage: Stage) -> None:

@@ -17,6 +17,7 @@ PATHS = [
     ("GET", "/operator/status"),
     ("GET", "/operator/responses"),
     ("GET", "/operator/deliveries"),
+    ("GET", "/operator/usage"),
     ("POST", f"/operator/responses/resp_{'0' * 32}/cancel"),
     ("POST", f"/operator/responses/resp_{'0' * 32}/deliveries/redeliver"),
 ]

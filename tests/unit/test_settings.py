@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from shared.core.errors import SettingsError
+from shared.core.prices import Price
 from shared.settings import Settings, load_settings
 
 CALLERS = '[{"name": "ann"}]'
@@ -41,6 +42,7 @@ def test_three_settings_are_enough() -> None:
     assert settings.own_hosts == frozenset()
     assert settings.upstream_is_background
     assert settings.watch
+    assert settings.prices == {}
     assert (settings.stream_heartbeat_s, settings.stream_max_s, settings.foreground_hold_s) == (15.0, 21_000.0, 85.0)
     assert (settings.upstream_api_key, settings.storage_table_uri, settings.identity_client_id) == (None, None, None)
 
@@ -69,6 +71,7 @@ def test_every_setting_is_read() -> None:
             "FOREGROUND_HOLD_S": "1.5",
             "AGENTS_MODULE": "examples.agents",
             "WATCH": "False",
+            "PRICES": "m=1/2",
         }
     )
     assert settings.storage_connection is None
@@ -82,6 +85,7 @@ def test_every_setting_is_read() -> None:
     assert settings.identity_client_id == "id-1"
     assert not settings.upstream_is_background
     assert not settings.watch
+    assert settings.prices == {"m": Price(1, 2)}
     assert (settings.stream_heartbeat_s, settings.stream_max_s, settings.foreground_hold_s) == (0.5, 230.0, 1.5)
     assert settings.own_hosts == {"127.0.0.1", "localhost", "app.example.com"}
 

@@ -12,7 +12,7 @@ from tests.support.stage import ANN, BOB, CALLBACK_HOST, CALLBACK_URL, Stage
 
 async def listed(stage: Stage, **query: str) -> DeliveryPage:
     """Return a page of ann's deliveries."""
-    return await stage.engine.deliveries_in_trouble(ANN, parse_deliveries(query))
+    return await stage.engine.lists.deliveries_in_trouble(ANN, parse_deliveries(query))
 
 
 async def states(stage: Stage, **query: str) -> list[tuple[str, str]]:

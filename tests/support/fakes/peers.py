@@ -56,6 +56,7 @@ class ScriptedUpstream:
         self.first = Status.QUEUED
         self.course: list[Outcome] = [Status.IN_PROGRESS, Status.COMPLETED]
         self.output = ""
+        self.usage: dict[str, Any] | None = None  # of every answer that is final
         self.retry_after_s: float | None = None
         self.start_errors: list[Exception] = []
         self.poll_errors: list[Exception] = []
@@ -203,7 +204,7 @@ class ScriptedUpstream:
     def _step(self, work: Work) -> Progress:
         answer = self._answer(work)
         if work.status.is_terminal:
-            answer["output"] = self._output(work)
+            answer |= {"output": self._output(work), "usage": self.usage}
         token = None if work.status.is_terminal else work.token
         return Progress(work.status, token, answer, work.token, self.retry_after_s)
 

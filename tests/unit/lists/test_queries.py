@@ -1,5 +1,7 @@
 """The queries of lists: what is asked for, and what is refused by name."""
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,12 +15,14 @@ from shared.lists.queries import (
     DeliveryQuery,
     RecoveryQuery,
     ResponseQuery,
+    UsageQuery,
     cursor_to,
     delivery_cursor_to,
     delivery_place_at,
     parse_deliveries,
     parse_recovery,
     parse_responses,
+    parse_usage,
     place_at,
 )
 
@@ -157,4 +161,38 @@ def test_a_wrong_parameter_of_a_recovery_is_named(name: str, query: dict[str, st
     """`since` is required, because a default could send every old event again."""
     with pytest.raises(BadRequest) as refused:
         parse_recovery(query)
+    assert (refused.value.param, refused.value.code) == (name, "invalid_value")
+
+
+# Usage
+
+TODAY = date(2027, 1, 31)
+
+
+def test_the_query_of_usage_is_read() -> None:
+    """Up to today, unless another day is given."""
+    assert parse_usage({"from": "2027-01-15"}, TODAY) == UsageQuery(date(2027, 1, 15), TODAY)
+    query = parse_usage({"from": "2027-01-15", "to": "2027-01-15"}, TODAY)
+    assert query == UsageQuery(date(2027, 1, 15), date(2027, 1, 15))
+    assert [query.covers(day) for day in ("2027-01-14", "2027-01-15", "2027-01-16")] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("from", {}),
+        ("from", {"from": "20270115"}),
+        ("from", {"from": "2027-01-15T00:00:00Z"}),
+        ("from", {"from": "2027-02-30"}),
+        ("from", {"from": "0001-01-01"}),
+        ("to", {"from": "2027-01-15", "to": "9999-12-31"}),
+        ("to", {"from": "2027-01-15", "to": "2027-01-14"}),
+        ("to", {"from": "2026-01-15", "to": "2027-01-16"}),
+        ("to", {"from": "2027-02-01"}),
+    ],
+)
+def test_a_wrong_parameter_of_usage_is_named(name: str, query: dict[str, str]) -> None:
+    """A year and a day is the longest time, and the end does not come before the beginning."""
+    with pytest.raises(BadRequest) as refused:
+        parse_usage(query, TODAY)
     assert (refused.value.param, refused.value.code) == (name, "invalid_value")
