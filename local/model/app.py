@@ -175,7 +175,7 @@ class Model:
 
     async def _stats(self, _request: Request) -> Response:
         counted = dict.fromkeys(COUNTED, 0) | self._calls | {"open_streams": self._open_streams}
-        return _json(counted | self._webhooks.stats() | self._simulation.stats())
+        return _json(counted | self._webhooks.stats() | self._simulation.stats(time.monotonic()))
 
     async def _starts(self, _request: Request) -> Response:
         return _json(self._simulation.starts())

@@ -9,6 +9,7 @@ from local.model.behaviour import Status
 from local.model.conversation import Item, call_names, input_items, tool_outputs
 from local.model.create_body import requested_behaviour
 from local.model.errors import ApiError, not_found
+from local.model.response_object import WITH_OUTPUT
 from local.model.work import Work
 
 MEMORY_S = 3600
@@ -132,11 +133,11 @@ class Simulation:
         """Return the age of each response in seconds, by key."""
         return {work.key: work.age_s(now_s) for work in self._works.values() if work.key}
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self, now_s: float) -> dict[str, Any]:
         """Return counts of all remembered responses. `started` counts by idempotency key, or by id without a key.
 
         `asked_twice` counts the keys with more than one request to start work, whether or not the work was started
-        again. `models` counts by the model that was asked for.
+        again. `models` counts by the model that was asked for. `used` are the tokens of what has ended with an output.
         """
         works = self._works.values()
         started = Counter(work.key or work.id for work in works)
@@ -146,6 +147,7 @@ class Simulation:
             "asked_twice": sum(times > 1 for times in self._asked.values()),
             "models": Counter(str(work.request.get("model")) for work in works),
             "aborted": sum(work.aborted for work in works),
+            "used": _used([work for work in works if work.status(now_s) in WITH_OUTPUT]),
             "cancelled": sum(work.stopped.is_set() and not work.aborted for work in works),
         }
 
@@ -155,6 +157,10 @@ class Simulation:
             del self._works[work.id]
             if work.key and self._by_key.get(work.key) is work:
                 del self._by_key[work.key]
+
+
+def _used(works: list[Work]) -> dict[str, int]:
+    return {name: sum(work.usage[name] for work in works) for name in ("input_tokens", "output_tokens")}
 
 
 def _check_calls(known: list[Item], given: list[Item]) -> None:

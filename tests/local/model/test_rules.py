@@ -88,7 +88,7 @@ def test_responses_and_keys_are_forgotten_after_an_hour() -> None:
     assert simulation.repeated("k") is old
     simulation.start({"model": "sim-instant"}, "l", now_s=MEMORY_S + 1)
     assert simulation.repeated("k") is None
-    assert simulation.stats()["started"] == {"l": 1}
+    assert simulation.stats(MEMORY_S + 1)["started"] == {"l": 1}
     with pytest.raises(ApiError, match="not found"):
         simulation.find(old.id, MEMORY_S + 1)
 
