@@ -75,7 +75,7 @@ class AdmissionControl:
         """Return what an attempt would meet now. This changes nothing: no probe is taken, and nothing waits."""
         bulkhead = self._bulkhead(first=first)
         until_ms = self.breakers.until_ms(key, self._now_ms())
-        return Outlook(until_ms, bulkhead.is_long(key.host), bulkhead.is_free(key.host))
+        return Outlook(until_ms, bulkhead.is_long(key.host, key.caller), bulkhead.is_free(key.host, key.caller))
 
     def _bulkhead(self, *, first: bool) -> Bulkhead:
         return self._firsts if first else self._retries

@@ -1,8 +1,8 @@
-"""The bulkhead: limits how many attempts are under way at once, and shares the slots between the hosts.
+"""The bulkhead: limits how many attempts are under way at once, and shares the slots between callers and their hosts.
 
-A host may use every slot that no other host wants. If several hosts wait, a free slot goes to the one that has the
-fewest, and of the callers that wait for this host to each in turn. A host that has shown no answer lately has at most a
-quarter of the slots, because it may keep each one until the attempt times out.
+A host may use every slot that nobody else wants. If several callers wait, a free slot goes to the one that has the
+fewest, and of its hosts to the one that has the fewest. A host that has shown no answer lately may keep each slot until
+the attempt times out. So it has at most a quarter of the slots, and all such hosts of one caller have at most half.
 
 An attempt that finds no free slot waits, and gives up after `patience_s`. It gives up at once if its host has as many
 slots as it may have and has released none for a second longer than its answers usually take. Such a host drops packets.
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 STALL_S = 1.0
 LONG_S = 4.0  # a line is long if the next attempt would not begin within this time
 _HOSTS = 4  # at least this number of hosts share the slots if none of them answers
+_CALLERS = 2  # at least this number of callers share them then
 _WEIGHT = 0.2  # of the latest attempt in the mean time that a slot is held
 
 _Turn = asyncio.Future[None]
@@ -34,6 +35,19 @@ class Held:
 
 
 @dataclass(eq=False, slots=True)
+class _Caller:
+    """A caller that has slots or waits for one. `trials` are its slots at hosts that had shown no answer lately."""
+
+    levels: list[dict["_Host", None]]  # its hosts that wait, by the number of slots that they have
+    taken: int = 0
+    trials: int = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        return any(self.levels)
+
+
+@dataclass(eq=False, slots=True)
 class _Host:
     """A host that has slots or waits for one. Times are seconds of the loop's clock.
 
@@ -44,62 +58,81 @@ class _Host:
     last_s: float = 0.0  # when it took the last slot
     answered_s: float | None = None  # when it answered last, or None if the last attempt had no answer
     held_s: float = 0.0
-    lines: dict[str, dict[_Turn, None]] = field(default_factory=dict)  # by caller, in turn. No line is empty
+    lines: dict[_Caller, dict[_Turn, None]] = field(default_factory=dict)  # in turn. No line is empty
 
     @property
     def waiting(self) -> int:
         return sum(map(len, self.lines.values()))
 
 
+@dataclass(eq=False, slots=True)
+class _Attempt:
+    """One that waits for a slot, or has one. It is a trial if its host had shown no answer when it got the slot."""
+
+    turn: _Turn
+    host: _Host
+    caller: _Caller
+    is_trial: bool = False
+
+
 class Bulkhead:
-    """A fixed number of slots, shared by all hosts."""
+    """A fixed number of slots, shared by all callers."""
 
     def __init__(self, slots: int, *, stall_s: float = STALL_S) -> None:
         self._slots = self._free = slots
         self._quarter = slots // _HOSTS
+        self._most_trials = slots // _CALLERS
         self._stall_s = stall_s
         self._held_s = 0.0  # the mean over all hosts
         self._hosts: dict[str, _Host] = {}
-        # the hosts that wait, by the number of slots that they have. Within one number they take turns.
-        self._waiting: list[dict[_Host, None]] = [{} for _ in range(slots + 1)]
+        self._callers: dict[str, _Caller] = {}
+        # the callers that wait, by the number of slots that they have. Within one number they take turns.
+        self._waiting: list[dict[_Caller, None]] = [{} for _ in range(slots + 1)]
+        self._attempts: dict[_Turn, _Attempt] = {}
 
     @asynccontextmanager
     async def slot(self, host: str, patience_s: float, *, caller: str = "") -> AsyncIterator[Held]:
-        """Hold a slot for a host. Raises NoCapacity if the host does not get one within `patience_s`."""
+        """Hold a slot for a caller's attempt. Raises NoCapacity if it does not get one within `patience_s`."""
         loop = asyncio.get_running_loop()
-        turn, held = loop.create_future(), Held()
         one = self._hosts.setdefault(host, _Host())
-        self._line_up(one, caller, turn)
+        theirs = self._callers.setdefault(caller, _Caller([{} for _ in range(self._slots + 1)]))
+        attempt, held = _Attempt(loop.create_future(), one, theirs), Held()
+        self._line_up(attempt)
         self._hand_out()
         try:
-            await self._wait(turn, one, loop.time() + patience_s)
+            await self._wait(attempt.turn, one, loop.time() + patience_s)
             began_s = loop.time()
             try:
                 yield held
             finally:
                 self._learn(one, held, loop.time() - began_s)
         finally:
-            self._leave(one, caller, turn)
+            self._leave(attempt)
             if not (one.taken or one.lines):
-                del self._hosts[host]
+                self._hosts.pop(host, None)
+            if not (theirs.taken or theirs.is_waiting):
+                self._callers.pop(caller, None)
 
-    def is_long(self, host: str) -> bool:
+    def is_long(self, host: str, caller: str = "") -> bool:
         """Return whether an attempt that came now would probably not begin within 4 s. This changes nothing."""
-        one = self._hosts.get(host) or _Host()
+        one, theirs = self._hosts.get(host) or _Host(), self._callers.get(caller)
         if self._is_full(one):
-            return self._stalls_at(one) <= _now_s() or self._wait_s(one, one.held_s, one.taken) > LONG_S
-        hosts = sum(map(len, self._waiting)) + (not one.lines)
-        return not self._free and self._wait_s(one, self._held_s, self._slots / hosts) > LONG_S
+            return self._stalls_at(one) <= _now_s() or self._wait_s(one.waiting, one.held_s, one.taken) > LONG_S
+        if theirs and not self._may_try(theirs, one):
+            return self._wait_s(_waiting(theirs), self._held_s, self._most_trials) > LONG_S
+        hosts = sum(len(level) for each in self._callers.values() for level in each.levels) + (not one.lines)
+        return not self._free and self._wait_s(one.waiting, self._held_s, self._slots / hosts) > LONG_S
 
-    def is_free(self, host: str) -> bool:
+    def is_free(self, host: str, caller: str = "") -> bool:
         """Return whether an attempt that came now would have a slot at once. This changes nothing."""
-        one = self._hosts.get(host)
-        return self._free > 0 and not (one and (one.lines or self._is_full(one)))
+        one, theirs = self._hosts.get(host) or _Host(), self._callers.get(caller)
+        is_refused = one.lines or self._is_full(one) or (theirs and not self._may_try(theirs, one))
+        return self._free > 0 and not is_refused
 
     @staticmethod
-    def _wait_s(one: _Host, held_s: float, slots: float) -> float:
-        """Return how long the next attempt for a host would wait, if the host is served by this number of slots."""
-        return (one.waiting + 1) * held_s / slots
+    def _wait_s(waiting: int, held_s: float, slots: float) -> float:
+        """Return how long the next attempt behind others would wait, if this number of slots serves them."""
+        return (waiting + 1) * held_s / slots
 
     async def _wait(self, turn: _Turn, one: _Host, until_s: float) -> None:
         while not turn.done():
@@ -122,47 +155,72 @@ class Bulkhead:
     def _answers(self, one: _Host) -> bool:
         return one.answered_s is not None and _now_s() <= one.answered_s + self._stall_s + one.held_s
 
+    def _may_try(self, theirs: _Caller, one: _Host) -> bool:
+        """Return whether a caller may have one more slot at a host, as far as its hosts that do not answer allow it."""
+        return self._answers(one) or theirs.trials < self._most_trials
+
     def _hand_out(self) -> None:
-        """Give every free slot to the host that has the fewest, of those that wait and may have one more."""
-        while self._free and (one := self._next()):
-            caller = next(iter(one.lines))
-            turn = next(iter(one.lines[caller]))
-            self._drop(one, caller, turn)
-            if caller in one.lines:
-                one.lines[caller] = one.lines.pop(caller)  # the other callers come first now
-            self._move(one, 1)
+        """Give every free slot to the caller that has the fewest, of those that wait and may have one more."""
+        while self._free and (found := self._next()):
+            theirs, one = found
+            attempt = self._attempts[next(iter(one.lines[theirs]))]
+            self._drop(attempt)
+            attempt.is_trial = not self._answers(one)
+            self._move(attempt, 1)
             one.last_s = _now_s()
-            turn.set_result(None)
+            attempt.turn.set_result(None)
 
-    def _next(self) -> _Host | None:
-        hosts = (one for level in self._waiting for one in level if not self._is_full(one))
-        return next(hosts, None)
+    def _next(self) -> tuple[_Caller, _Host] | None:
+        waiting = (
+            (theirs, one)
+            for level in self._waiting
+            for theirs in level
+            for hosts in theirs.levels
+            for one in hosts
+            if not self._is_full(one) and self._may_try(theirs, one)
+        )
+        return next(waiting, None)
 
-    def _line_up(self, one: _Host, caller: str, turn: _Turn) -> None:
-        one.lines.setdefault(caller, {})[turn] = None
-        self._waiting[one.taken][one] = None
+    def _line_up(self, attempt: _Attempt) -> None:
+        self._attempts[attempt.turn] = attempt
+        attempt.host.lines.setdefault(attempt.caller, {})[attempt.turn] = None
+        self._place(attempt.caller, attempt.host)
 
-    def _drop(self, one: _Host, caller: str, turn: _Turn) -> None:
-        del one.lines[caller][turn]
-        if not one.lines[caller]:
-            del one.lines[caller]
-        if not one.lines:
-            del self._waiting[one.taken][one]
+    def _place(self, theirs: _Caller, one: _Host) -> None:
+        """Let a caller wait at a host, behind the others with as many slots."""
+        theirs.levels[one.taken][one] = None
+        self._waiting[theirs.taken][theirs] = None
 
-    def _move(self, one: _Host, by: int) -> None:
-        """Count a slot that a host has taken or released."""
-        self._waiting[one.taken].pop(one, None)
+    def _drop(self, attempt: _Attempt) -> None:
+        one, theirs = attempt.host, attempt.caller
+        del one.lines[theirs][attempt.turn]
+        if not one.lines[theirs]:
+            del one.lines[theirs], theirs.levels[one.taken][one]
+        if not theirs.is_waiting:
+            self._waiting[theirs.taken].pop(theirs, None)
+
+    def _move(self, attempt: _Attempt, by: int) -> None:
+        """Count a slot that an attempt has taken or released."""
+        one, theirs = attempt.host, attempt.caller
+        for each in one.lines:
+            del each.levels[one.taken][one]
+        self._waiting[theirs.taken].pop(theirs, None)
         self._free -= by
         one.taken += by
-        if one.lines:
-            self._waiting[one.taken][one] = None
+        theirs.taken += by
+        theirs.trials += by * attempt.is_trial
+        for each in one.lines:
+            each.levels[one.taken][one] = None
+        if theirs.is_waiting:
+            self._waiting[theirs.taken][theirs] = None
 
-    def _leave(self, one: _Host, caller: str, turn: _Turn) -> None:
+    def _leave(self, attempt: _Attempt) -> None:
         """Stop waiting, or give the slot back."""
-        if turn in one.lines.get(caller, ()):
-            self._drop(one, caller, turn)
+        del self._attempts[attempt.turn]
+        if attempt.turn in attempt.host.lines.get(attempt.caller, ()):
+            self._drop(attempt)
         else:
-            self._move(one, -1)
+            self._move(attempt, -1)
             self._hand_out()
 
     def _learn(self, one: _Host, held: Held, held_s: float) -> None:
@@ -170,6 +228,10 @@ class Bulkhead:
         self._held_s = _mean(self._held_s, held_s)
         if held.has_answered:
             one.held_s = _mean(one.held_s, held_s)
+
+
+def _waiting(theirs: _Caller) -> int:
+    return sum(len(one.lines[theirs]) for level in theirs.levels for one in level)
 
 
 def _mean(before_s: float, latest_s: float) -> float:

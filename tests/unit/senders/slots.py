@@ -1,4 +1,4 @@
-"""Taking slots of a bulkhead and waiting for them."""
+"""Taking slots of a bulkhead and waiting for them. Each host is that of a caller of its own."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -14,7 +14,7 @@ async def take(bulkhead: Bulkhead, *hosts: str) -> AsyncExitStack:
     """Take a slot for each of the hosts, all of which must be free. Closing the result gives them back."""
     held = AsyncExitStack()
     for host in hosts:
-        await held.enter_async_context(bulkhead.slot(host, 0))
+        await held.enter_async_context(bulkhead.slot(host, 0, caller=host))
     return held
 
 
@@ -29,7 +29,7 @@ async def is_free(bulkhead: Bulkhead, *hosts: str) -> bool:
 
 async def send(bulkhead: Bulkhead, host: str, sent: list[str], for_s: float = 0) -> None:
     """Take a slot, append the host to `sent`, and keep the slot for this time."""
-    async with bulkhead.slot(host, LONG_S):
+    async with bulkhead.slot(host, LONG_S, caller=host):
         sent.append(host)
         await asyncio.sleep(for_s)
 
@@ -45,12 +45,12 @@ async def refused_after_s(bulkhead: Bulkhead, host: str, patience_s: float = LON
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     with pytest.raises(NoCapacity):
-        async with bulkhead.slot(host, patience_s):
+        async with bulkhead.slot(host, patience_s, caller=host):
             raise AssertionError("there was a slot")
     return loop.time() - began_s
 
 
 async def answer(bulkhead: Bulkhead, host: str, for_s: float = 0) -> None:
     """Make one attempt that the host answers after this time."""
-    async with bulkhead.slot(host, 0):
+    async with bulkhead.slot(host, 0, caller=host):
         await asyncio.sleep(for_s)

@@ -54,10 +54,10 @@ async def refused_until_ms(control: AdmissionControl, key: BreakerKey = ANN) -> 
 
 
 async def take(control: AdmissionControl, count: int, *, first: bool) -> AsyncExitStack:
-    """Admit this number of attempts, each to a separate host. Closing the result ends them without an answer."""
+    """Admit so many attempts, each of another caller to another host. Closing the result ends all unanswered."""
     held = AsyncExitStack()
     for number in range(count):
-        key = BreakerKey("ann", f"{number}.contoso.com")
+        key = BreakerKey(f"caller-{number}", f"{number}.contoso.com")
         await held.enter_async_context(control.admit(key, first=first, patience_s=0))
     return held
 

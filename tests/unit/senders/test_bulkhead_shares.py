@@ -1,8 +1,11 @@
 """The bulkhead: how many slots a host may use, how hosts and callers share them, and when a line is long."""
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 
-from shared.senders.bulkhead import Bulkhead
+import pytest
+
+from shared.senders.bulkhead import Bulkhead, NoCapacity
 from tests.unit.senders.slots import LONG_S, answer, is_free, line_up, refused_after_s, send, take
 
 
@@ -77,7 +80,92 @@ async def test_the_callers_of_a_host_take_turns() -> None:
     assert sent == ["ann", "bob", "ann", "ann"]
 
 
+async def test_the_hosts_of_a_caller_that_do_not_answer_have_at_most_half_of_the_slots() -> None:
+    """A caller with many dead hosts leaves the other half to other callers, and to its own hosts that answer."""
+    bulkhead, held = Bulkhead(8), AsyncExitStack()
+    async with held:
+        for host in "abcd":
+            await held.enter_async_context(bulkhead.slot(host, 0, caller="ann"))
+        assert not bulkhead.is_free("e", "ann")
+        with pytest.raises(NoCapacity):
+            await held.enter_async_context(bulkhead.slot("e", 0, caller="ann"))
+        for host in "efgh":
+            await held.enter_async_context(bulkhead.slot(host, 0, caller="bob"))
+    async with held:
+        await held.enter_async_context(bulkhead.slot("z", 0, caller="ann"))
+        await answer(bulkhead, "z")
+        for host in "abczzzz":
+            await held.enter_async_context(bulkhead.slot(host, 0, caller="ann"))
+
+
+async def test_a_free_slot_goes_to_the_caller_that_has_the_fewest() -> None:
+    """Ann waits at many hosts, and bob at one. He does not wait for all of hers."""
+    bulkhead, sent = Bulkhead(4), list[str]()
+
+    async def send_for(caller: str, host: str) -> None:
+        async with bulkhead.slot(host, LONG_S, caller=caller):
+            sent.append(caller)
+            await asyncio.sleep(0.001)
+
+    held = await take(bulkhead, "v", "w", "x", "y")
+    async with asyncio.TaskGroup() as group:
+        hosts = [("ann", f"{number}") for number in range(20)]
+        await line_up(*(group.create_task(send_for(*one)) for one in (*hosts, ("bob", "b"))))
+        await held.aclose()
+    assert "bob" in sent[:2]
+    assert len(sent) == 21
+
+
+async def test_a_caller_with_a_hundred_dead_hosts_delays_no_other() -> None:
+    """Each of them keeps its slot until its attempt times out. Bob's callbacks begin as if there were none."""
+    bulkhead, waits_s = Bulkhead(24), list[float]()
+    loop = asyncio.get_running_loop()
+
+    async def try_dead(host: str) -> None:
+        while True:
+            with suppress(NoCapacity):
+                async with bulkhead.slot(host, 1.0, caller="ann") as held:
+                    held.has_answered = False
+                    await asyncio.sleep(0.3)
+
+    async def send_for_bob() -> None:
+        began_s = loop.time()
+        async with bulkhead.slot("b", LONG_S, caller="bob"):
+            waits_s.append(loop.time() - began_s)
+            await asyncio.sleep(0.002)
+
+    dead = [asyncio.create_task(try_dead(f"{number}")) for number in range(100)]
+    for _ in range(200):
+        await send_for_bob()
+    for task in dead:
+        task.cancel()
+    await asyncio.wait(dead)
+    assert sorted(waits_s)[190] < 0.002, waits_s
+
+
 # The outlook
+
+
+async def test_the_line_of_a_caller_whose_hosts_do_not_answer_is_long() -> None:
+    """Its next delivery is put off, and that of another caller is not."""
+    bulkhead, sent = Bulkhead(4), list[str]()
+    await answer(bulkhead, "z", for_s=0.1)
+
+    async def send_for_ann(host: str) -> None:
+        async with bulkhead.slot(host, LONG_S, caller="ann"):
+            sent.append(host)
+
+    held = AsyncExitStack()
+    for host in "xy":
+        await held.enter_async_context(bulkhead.slot(host, 0, caller="ann"))
+    assert not bulkhead.is_long("other", "ann")
+    waiting = [asyncio.create_task(send_for_ann(f"{number}")) for number in range(100)]
+    await line_up(*waiting)
+    assert bulkhead.is_long("other", "ann")
+    assert not bulkhead.is_long("other", "bob")
+    await held.aclose()
+    await asyncio.wait(waiting)
+    assert len(sent) == 100
 
 
 async def test_a_line_is_long_if_its_next_attempt_would_not_begin_within_4_s() -> None:

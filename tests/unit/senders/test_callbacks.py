@@ -172,10 +172,10 @@ async def test_a_host_that_has_not_answered_has_a_quarter_of_the_slots(spelling:
     sender = CallbackSender()
     async with AsyncExitStack() as held:
         for url in ([NAME_URL, spelling] * share)[:share]:
-            await held.enter_async_context(sender.admit(url, "ann", first=first, patience_s=0))
+            await held.enter_async_context(sender.admit(url, url, first=first, patience_s=0))
         for url in (NAME_URL, spelling):
             with pytest.raises(NoCapacity):
-                await held.enter_async_context(sender.admit(url, "ann", first=first, patience_s=0))
+                await held.enter_async_context(sender.admit(url, url, first=first, patience_s=0))
         await held.enter_async_context(sender.admit(NAME_URL, "ann", first=not first, patience_s=0))
         await held.enter_async_context(sender.admit("https://other.contoso.com/", "ann", first=first, patience_s=0))
 
@@ -199,7 +199,7 @@ async def test_the_number_of_slots_is_limited(first: bool, most: int) -> None:
     async with AsyncExitStack() as held:
         for number in range(most):
             url = f"https://host{number}.contoso.com/"
-            await held.enter_async_context(sender.admit(url, "ann", first=first, patience_s=0))
+            await held.enter_async_context(sender.admit(url, url, first=first, patience_s=0))
         with pytest.raises(NoCapacity):
             await held.enter_async_context(sender.admit(NAME_URL, "ann", first=first, patience_s=0))
         await held.enter_async_context(sender.admit(NAME_URL, "ann", first=not first, patience_s=0))
