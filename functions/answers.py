@@ -41,6 +41,13 @@ _clock = SystemClock()
 
 RETRY_AFTER_S = 5  # for an error that does not say when to try again
 
+
+class UpgradeRequired(BadRequest):
+    """The request asks for a protocol that this service does not speak."""
+
+    status = 426
+
+
 Handle = Callable[[Engine, Caller, Request], Awaitable[Response]]
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -65,6 +72,7 @@ def for_anyone(handle: Answer) -> Answer:
         await invocations.begin()
         request_id = f"req_{secrets.token_hex(16)}"
         try:
+            _refuse_upgrade(req)
             response = await handle(req)
         except ServiceError as error:
             response = _refusal(error)
@@ -84,6 +92,11 @@ def for_anyone(handle: Answer) -> Answer:
         return response
 
     return answer
+
+
+def _refuse_upgrade(req: Request) -> None:
+    if req.headers.get("upgrade", "").lower() == "websocket":
+        raise UpgradeRequired("This service does not speak WebSocket. Use HTTP, with 'stream': true for events.")
 
 
 def traced(route: str | None, answer: Answer) -> Answer:

@@ -28,7 +28,6 @@ from shared.bootstrap import service
 from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
 from shared.core.errors import (
-    BadRequest,
     MethodNotAllowed,
     NotFound,
     SettingsError,
@@ -46,12 +45,6 @@ _PERHAPS_ACCEPTED = (
     "Storage is not available. The response may have been accepted. Send the request again: with the same "
     "'Idempotency-Key' header you get the response that it began, and without one it may begin a second response."
 )
-
-
-class UpgradeRequired(BadRequest):
-    """The request asks for a protocol that this service does not speak."""
-
-    status = 426
 
 
 BASES = {"": "openai/v1", "_v1": "v1", "_azure": "openai"}
@@ -207,8 +200,6 @@ def _as_seen(sight: Sight) -> dict[str, Any]:
 
 async def unmatched(req: Request) -> Response:
     """Answer a request that no route matches, with 405 if the path is one of ours, or else with 404."""
-    if req.headers.get("upgrade", "").lower() == "websocket":
-        raise UpgradeRequired("This service does not speak WebSocket. Use HTTP, with 'stream': true for events.")
     path = req.url.path.removeprefix("/").removesuffix("/")
     allowed = sorted(method for pattern, methods in _allowed.items() if pattern.fullmatch(path) for method in methods)
     if not allowed:

@@ -174,7 +174,8 @@ class Model:
             self._simulation.abandon(work, time.monotonic())
 
     async def _stats(self, _request: Request) -> Response:
-        counted = dict.fromkeys(COUNTED, 0) | self._calls | {"open_streams": self._open_streams}
+        counted = dict.fromkeys(COUNTED, 0) | self._calls
+        counted |= {"open_streams": self._open_streams, "stalled": self._faults.stalled}
         return _json(counted | self._webhooks.stats() | self._simulation.stats(time.monotonic()))
 
     async def _starts(self, _request: Request) -> Response:

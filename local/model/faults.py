@@ -129,6 +129,11 @@ class Faults:
         """Return whether a stream of that response falls silent now, after `sent` events on its connection."""
         return sent == self.switches.stream_stall_after and self._meets("stall", response_id, 1)
 
+    @property
+    def stalled(self) -> int:
+        """How many streams have fallen silent."""
+        return sum(count for (fault, _), count in self._met.items() if fault == "stall")
+
     def malforms(self, response_id: str, number: int) -> bool:
         """Return whether to send the event with that number as broken JSON."""
         due = number == self.switches.stream_malformed_at

@@ -137,7 +137,8 @@ class Simulation:
         """Return counts of all remembered responses. `started` counts by idempotency key, or by id without a key.
 
         `asked_twice` counts the keys with more than one request to start work, whether or not the work was started
-        again. `models` counts by the model that was asked for. `used` are the tokens of what has ended with an output.
+        again. `models` counts by the model that was asked for. The tokens are those of works that have ended with an
+        output.
         """
         works = self._works.values()
         started = Counter(work.key or work.id for work in works)
@@ -147,8 +148,8 @@ class Simulation:
             "asked_twice": sum(times > 1 for times in self._asked.values()),
             "models": Counter(str(work.request.get("model")) for work in works),
             "aborted": sum(work.aborted for work in works),
-            "used": _used([work for work in works if work.status(now_s) in WITH_OUTPUT]),
             "cancelled": sum(work.stopped.is_set() and not work.aborted for work in works),
+            **_used([work for work in works if work.status(now_s) in WITH_OUTPUT]),
         }
 
     def _forget_old(self, now_s: float) -> None:

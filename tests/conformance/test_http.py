@@ -42,6 +42,7 @@ def test_every_operation_is_invoked(running: Running, suffix: str, base: str) ->
         assert http.post(f"/responses/{create(http, 'sim-60s')['id']}/cancel").json()["status"] == "cancelled"
         assert wait_for(lambda: http.delete(path).is_success, CALL_S)
         ask_upstream(http)
+        ask_lists(http, f"{path}x")
         results = forwarding.results()
     assert {name for name, _ in results} == {name + suffix for name in OPERATIONS}
     assert all(result["succeeded"] for _, result in results)
@@ -61,6 +62,17 @@ def ask_upstream(http: httpx.Client) -> None:
     assert http.delete(one).json()["deleted"]
 
 
+def ask_lists(http: httpx.Client, path: str) -> None:
+    """Make every call that lists something. This caller is no operator."""
+    assert http.get("/responses", params={"limit": "1"}).json()["object"] == "list"
+    assert http.get("/deliveries").json()["data"] == []
+    assert http.get("/usage", params={"from": "2026-12-31", "to": "2026-12-31"}).json()["object"] == "usage"
+    for name in ("status", "responses", "deliveries", "usage"):
+        assert http.get(f"/operator/{name}").status_code == 403
+    for act in ("cancel", "deliveries/redeliver"):
+        assert http.post(f"/operator{path}/{act}").status_code == 403
+
+
 def test_routes_outside_the_base_paths_are_invoked(running: Running) -> None:
     """Health checks at the root, the upstream's webhook and unknown routes invoke their functions.
 
@@ -72,7 +84,7 @@ def test_routes_outside_the_base_paths_are_invoked(running: Running) -> None:
         assert http.post("/webhooks/upstream", json={}).status_code == 404
         assert http.get("/nothing/here").status_code == 404
         refused = http.put("/v1/responses", json={})
-        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, POST")
         results = forwarding.results()
     expected = {"health_live_root", "health_ready_root", "hear_upstream", "unmatched"}
     assert {name for name, _ in results} == expected

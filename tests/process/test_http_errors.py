@@ -190,7 +190,7 @@ def test_every_request_without_a_valid_key_is_401(running: Service, headers: dic
     ("method", "path", "status"),
     [
         ("GET", "/v1/none", 404),
-        ("GET", "/v1/responses", 405),
+        ("PATCH", "/v1/responses", 405),
         ("PUT", "/openai/v1/responses", 405),
         ("PATCH", f"/openai/responses/{ID}", 405),
         ("GET", f"/v1/responses/{ID}/cancel", 405),

@@ -47,6 +47,15 @@ async def hire(stage: Stage, model: ModelPeer) -> AsyncIterator[Employ]:
         yield employ_over
 
 
+async def has_stalled(model: ModelPeer) -> None:
+    """Wait until the model's stream has fallen silent, which it does once, for whoever reads it then."""
+
+    async def is_so() -> bool:
+        return bool(model.stats()["stalled"] == 1)
+
+    await until(is_so)
+
+
 async def test_the_background_work_of_a_model_is_polled_by_holders(
     stage: Stage, hire: Employ, model: ModelPeer
 ) -> None:
@@ -141,6 +150,7 @@ async def test_a_stream_is_resumed_by_its_token_after_a_crash(stage: Stage, hire
     running = driving(stage.engine, reader.id, 1)
     await reader.take(5)
     await reaches(stage, reader.id, lambda record: record.log.next_seq > 4)
+    await has_stalled(model)
     await die(running)
     await stage.fire_alarms(reader.id)
     await (await stage.process()).drive(RunOffer(reader.id, 2))
@@ -163,6 +173,7 @@ async def test_output_from_before_the_token_is_sent_again(
     reader = await streamed(stage, model=AGENT, input="Bonn")
     running = driving(stage.engine, reader.id, 1)
     await reaches(stage, reader.id, lambda record: record.upstream.checkpoints == 3)
+    await has_stalled(model)
     await die(running)
     await stage.fire_alarms(reader.id)
     await (await stage.process()).drive(RunOffer(reader.id, 2))
