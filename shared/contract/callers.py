@@ -42,6 +42,7 @@ class CallerLimits:
 
     max_body_bytes: int | None = None
     requests_per_minute: int | None = None  # of one process, for creates
+    max_in_flight: int | None = None  # over all processes: its responses that have not ended
     max_streams: int | None = None  # of one process: its open streams and waiting calls
 
 

@@ -19,6 +19,7 @@ from shared.core.records import Record, RequestInfo
 from shared.deliveries import first_attempts
 from shared.lifecycle import admission, endings, submission
 from shared.runtime.ports import Ports
+from shared.runtime.quotas import TooManyRequests
 from shared.runtime.unit_of_work import apply
 from shared.senders.reply_queues import is_allowed
 from shared.storage import messages
@@ -57,8 +58,12 @@ async def _take(ports: Ports, message: QueueMessage, queued: QueuedRequest) -> N
     except ServiceError as refusal:
         await _refuse(ports, message, queued, refusal)
         return
-    if request is not None:
-        await submission.submit(ports, record, request)
+    try:
+        if request is not None:
+            await submission.submit(ports, record, request)
+    except TooManyRequests:
+        _log.info("request.waits", extra={"message_id": message.id, "caller": caller.name})
+        await requeue(ports, message)
 
 
 async def _admit(ports: Ports, caller: Caller, queued: QueuedRequest) -> tuple[Record, dict[str, Any] | None]:

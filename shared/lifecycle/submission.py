@@ -36,7 +36,7 @@ from shared.lifecycle import completion, endings, failed_starts, upstream_ids, w
 from shared.runtime import lease_renewal
 from shared.runtime.leases import RENEWED_MS
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import apply, commit, update
+from shared.runtime.unit_of_work import apply, insert, update
 from shared.telemetry import tracing
 from shared.telemetry.logs import logger
 from shared.transitions import response_transitions, run_transitions
@@ -70,7 +70,7 @@ async def submit_polled(ports: Ports, upstream: BackgroundUpstream, record: Reco
         endings.echoing(record, request), packed, ports.clock.now_ms(), lease_ms=lease_ms
     )
     try:
-        accepted = await commit(ports, None, change)
+        accepted = await insert(ports, change)
     except Conflict:
         joined = await join(ports, record.id)
         return joined or await submit_polled(ports, upstream, record, request)
@@ -115,10 +115,9 @@ async def submit_run(
     held_ms = run_transitions.lease_ms(replays=ports.upstreams.of(record.request.model).is_background) if held else 0
     change = run_transitions.accept_run(accepting, now_ms, held_ms, in_place=in_place)
     try:
-        accepted = await commit(ports, None, change)
+        accepted = await insert(ports, change)
     except Conflict:
-        joined = await join(ports, record.id)
-        if joined:
+        if joined := await join(ports, record.id):
             return SubmittedRun(joined)
         return await submit_run(ports, record, request, held=held, in_place=in_place)
     if not held:

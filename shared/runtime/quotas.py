@@ -1,16 +1,18 @@
-"""What each caller may use of this process: requests a minute, and answers that are open at once.
+"""What each caller may use: requests a minute, answers that are open at once, and responses that have not ended.
 
-Each process counts for itself. So a deployment of many instances allows a caller as much in each of them.
+The first two are counted by each process for itself. So a deployment of many instances allows a caller as much in each
+of them. Responses are counted over all processes, at most once a second.
 https://developers.openai.com/api/docs/guides/rate-limits
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from shared.contract.callers import Caller
 from shared.core.errors import ServiceError
+from shared.runtime.single_flight import SingleFlight
 
 _MINUTE_S = 60.0
 OPEN_RETRY_S = 5  # it is not known when an open answer ends
@@ -83,6 +85,35 @@ class Quotas:
                 self._open[name] -= 1
 
         return end
+
+
+@dataclass
+class _Counted:
+    """How many responses of a caller have not ended: as counted, and those that this process has let in since."""
+
+    count: int
+
+
+class InFlight:
+    """How many responses of each caller have not ended, as counted within the last second.
+
+    Other processes let responses in meanwhile. So a limit may be exceeded by what comes in within a second.
+    """
+
+    def __init__(self) -> None:
+        self._counts: SingleFlight[_Counted] = SingleFlight()
+
+    async def take(self, name: str, limit: int, count: Callable[[], Awaitable[int]]) -> None:
+        """Count one more for a caller. `count` reads how many there are. Raises TooManyRequests."""
+
+        async def counted() -> _Counted:
+            return _Counted(await count())
+
+        known = await self._counts.call(name, counted, accepts_past=True)
+        if known.count >= limit:
+            message = f"This caller has {limit} responses that have not ended, and may not have more."
+            raise TooManyRequests(message)
+        known.count += 1
 
 
 def _headers(limit: int, left: float) -> dict[str, str]:

@@ -1,14 +1,19 @@
 """The unit of work: read a record, decide, write. If another write came first, start over (optimistic locking)."""
 
+import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
+from shared.core import ids, keys
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
+from shared.core.entries import Listing
 from shared.core.errors import Conflict, UpstreamError
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.runtime.ports import Ports
+from shared.runtime.quotas import TooManyRequests
 from shared.telemetry import lifecycle
 from shared.transitions import listing, response_transitions
 
@@ -85,6 +90,30 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     if change.offers_run:
         await ports.wakeups.offer(record.id, record.run.epoch)
     return record
+
+
+async def insert(ports: Ports, change: ChangeSet) -> Record:
+    """Write the change set of a new response, if its caller may have one more that has not ended.
+
+    Raises TooManyRequests if not, Conflict if the response exists, and otherwise as `commit`.
+    """
+    caller = ports.callers.named(change.record.caller)
+    most = caller.limits.max_in_flight if caller else None
+    if caller and most is not None:
+        try:
+            await ports.in_flight.take(caller.name, most, partial(_unfinished, ports, caller.name, most))
+        except TooManyRequests:
+            if await ports.store.read(change.record.id, with_body=False):
+                raise Conflict from None
+            raise
+    return await commit(ports, None, change)
+
+
+async def _unfinished(ports: Ports, caller: str, most: int) -> int:
+    """Return how many responses of a caller have not ended. Of each shard, at most `most` are counted."""
+    first = keys.entries_from(Listing.LIVE, ids.tag(caller))
+    count = partial(ports.store.count, first=first, end=first + keys.END, most=most)
+    return sum(await asyncio.gather(*map(count, ids.SHARDS)))
 
 
 def _count(ports: Ports, before: Record | None, record: Record) -> None:

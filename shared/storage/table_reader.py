@@ -117,6 +117,10 @@ class TableReader:
         following = str(rows[-1]["RowKey"]) + keys.AFTER if len(rows) == limit else None
         return [entry for row in rows if (entry := _decoded(row, decode))], following
 
+    async def count(self, shard: str, first: str, end: str, most: int) -> int:
+        """Return how many rows have keys from `first` on and below `end`, at most `most`."""
+        return len(await self._rows(shard, first, end, most, select=("RowKey",)))
+
     # Access to the table
 
     async def _written(self, response_id: str) -> Entity | None:

@@ -22,8 +22,9 @@ LONG = {"model": "sim-30s", "input": "One.", "stream": True}
 @pytest.fixture
 def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, dict[str, str]]]:
     """Run a service with a limited caller and a free one. Yield it with their keys."""
-    known = {name: new_credentials(name) for name in ("limited", "free")}
+    known = {name: new_credentials(name) for name in ("limited", "free", "busy")}
     callers = [known["limited"].configuration() | LIMITS, known["free"].configuration()]
+    callers.append(known["busy"].configuration() | {"max_in_flight": 3})
     settings: dict[str, Any] = {"CALLERS": json.dumps(callers), "FOREGROUND_HOLD_S": "1"}
     with service(tmp_path_factory.mktemp("limits"), azurite.account(), **settings) as running:
         yield running, {name: one.api_key for name, one in known.items()}
@@ -78,6 +79,20 @@ def test_streams_and_waiting_calls_over_the_limit_are_refused(running: tuple[Ser
             return client.post("/responses", json={"model": "sim-3s", "input": "Two."}).is_success
 
         assert wait_for(has_room, 20)
+
+
+def test_responses_in_flight_over_the_limit_are_refused(running: tuple[Service, dict[str, str]]) -> None:
+    """Over all processes. OpenAI's SDK waits as long as it is told, and then gets its answer."""
+    service_, keys = running
+    asked: Json = {"model": "sim-1s", "input": "One.", "background": True}
+    with client_of(service_, keys["busy"]) as busy:
+        answers = [busy.post("/responses", json=asked) for _ in range(4)]
+        assert [one.status_code for one in answers] == [200, 200, 200, 429]
+        assert (error_of(answers[3])[2], answers[3].headers["retry-after"]) == ("rate_limit_exceeded", "5")
+        foreground = busy.post("/responses", json={"model": "sim-1s", "input": "One."})
+        assert error_of(foreground) == (429, None, "rate_limit_exceeded")
+    with openai.OpenAI(base_url=f"{service_.hosts[0].url}/openai/v1", api_key=keys["busy"], max_retries=2) as sdk:
+        assert sdk.responses.create(model="sim-instant", input="Two.").status == "completed"
 
 
 def test_a_body_over_the_limit_is_refused(running: tuple[Service, dict[str, str]]) -> None:

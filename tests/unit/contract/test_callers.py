@@ -68,7 +68,7 @@ def test_any_other_role_is_refused(role: object) -> None:
 
 def test_a_caller_may_have_limits_of_its_own() -> None:
     """Each that is left out is none."""
-    given = {"max_body_bytes": 1, "requests_per_minute": 60, "max_streams": 1_000_000_000}
+    given = {"max_body_bytes": 1, "max_in_flight": 5, "requests_per_minute": 60, "max_streams": 1_000_000_000}
     for name, value in given.items():
         caller = parse_callers(secret(**{name: value})).named("ann")
         assert caller

@@ -1,9 +1,11 @@
-"""Quotas: how many requests a caller may make a minute, and how many answers it may have open."""
+"""Quotas: how many requests a caller may make a minute, how many answers it may have open, and how much in flight."""
+
+import asyncio
 
 import pytest
 
 from shared.contract.callers import Caller, CallerLimits
-from shared.runtime.quotas import OPEN_RETRY_S, Quotas, TooManyRequests
+from shared.runtime.quotas import OPEN_RETRY_S, InFlight, Quotas, TooManyRequests
 
 FREE = Caller("free", (), ())
 
@@ -94,3 +96,66 @@ def test_an_answer_counts_until_it_ends_and_ends_once() -> None:
     quotas.open_answer(ann)
     with pytest.raises(TooManyRequests):
         quotas.open_answer(ann)
+
+
+# In flight
+
+
+class Table:
+    """Counts how often it was asked, and says how many responses there are."""
+
+    def __init__(self, there: int) -> None:
+        self.there = there
+        self.asked = 0
+
+    async def count(self) -> int:
+        """Return how many there are, after a while."""
+        self.asked += 1
+        await asyncio.sleep(0.01)
+        return self.there
+
+
+async def taken(in_flight: InFlight, table: Table, count: int, limit: int = 10) -> int:
+    """Try to let in so many at once. Return how many were let in."""
+    tries = [in_flight.take("ann", limit, table.count) for _ in range(count)]
+    return sum(end is None for end in await asyncio.gather(*tries, return_exceptions=True))
+
+
+async def test_no_more_than_the_limit_are_let_in_at_once() -> None:
+    """They share one look at the table, and what this process has let in since counts."""
+    in_flight, table = InFlight(), Table(there=4)
+    assert await taken(in_flight, table, 100) == 6
+    assert await taken(in_flight, table, 100) == 0
+    assert table.asked == 1
+
+
+async def test_the_table_is_asked_again_after_a_second() -> None:
+    """What has ended meanwhile makes room."""
+    in_flight, table = InFlight(), Table(there=10)
+    assert await taken(in_flight, table, 1) == 0
+    table.there = 7
+    until_s = asyncio.get_running_loop().time() + 10
+    while not await taken(in_flight, table, 1):
+        assert asyncio.get_running_loop().time() < until_s
+        await asyncio.sleep(0.1)
+    assert table.asked == 2
+    assert await taken(in_flight, table, 5) == 2
+
+
+async def test_a_refusal_says_when_to_try_again() -> None:
+    """It is not known when one ends."""
+    with pytest.raises(TooManyRequests, match="10 responses that have not ended") as refused:
+        await InFlight().take("ann", 10, Table(there=10).count)
+    assert (refused.value.status, refused.value.retry_after_s) == (429, OPEN_RETRY_S)
+
+
+async def test_a_count_that_fails_fails_all_that_wait_for_it() -> None:
+    """And is not kept."""
+    in_flight, table = InFlight(), Table(there=0)
+
+    async def fail() -> int:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await in_flight.take("bob", 10, fail)
+    assert await taken(in_flight, table, 1) == 1
