@@ -37,6 +37,11 @@ TWO = parse_callers(
 )
 
 
+def test_callers_are_known_by_their_names() -> None:
+    """In the order of the secret. The first one is the default for queued requests."""
+    assert (TWO.names(), TWO.first.name) == (["ann", "bob"], "ann")
+
+
 def test_a_caller_is_read_from_the_secret() -> None:
     """A caller has a name, key digests, signing secrets with the current one first, and the hosts of its callbacks."""
     caller = parse_callers(secret()).named("ann")

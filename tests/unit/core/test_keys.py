@@ -77,6 +77,13 @@ def test_the_entries_of_a_caller_are_a_range_in_which_younger_ones_come_first(
     assert keys.entries_from("list") < key < keys.entries_from("list") + keys.END
 
 
+def test_the_sums_of_a_caller_are_sorted_by_day() -> None:
+    """The key of a day's sums lies in the range of its caller and day."""
+    key = keys.usage_key(TAG, "2027-01-31", "b" * 16)
+    assert keys.usage_from(TAG, "2027-01-31") < key < keys.usage_from(TAG, "2027-02-01")
+    assert key < keys.usage_from("b" * 16, "1970-01-01")
+
+
 def test_the_rows_of_a_response_follow_its_record() -> None:
     """The keys of a response's rows sort right after its record, before the rows of any other response."""
     record, child = keys.record_key(ID), keys.child_key(ID, keys.part_suffix(keys.INPUT, 0))
