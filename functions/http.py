@@ -36,6 +36,7 @@ from shared.core.errors import (
     Unavailable,
 )
 from shared.engine import Engine
+from shared.erasure import orders
 from shared.foreground import clients
 from shared.lists import queries
 from shared.upstreams.health import Sight, UpstreamState
@@ -118,6 +119,16 @@ async def delete(engine: Engine, caller: Caller, req: Request) -> Response:
     """DELETE /responses/{id}."""
     deleted = await engine.delete(caller, req.path_params["id"])
     return as_json({"id": deleted, "object": "response", "deleted": True})
+
+
+async def erase(engine: Engine, caller: Caller, req: Request) -> Response:
+    """DELETE /responses, with `before`, `user` or `safety_identifier`."""
+    return as_json(await engine.erase(caller, orders.parse_order(req.query_params, caller.name)), 202)
+
+
+async def show_erasure(engine: Engine, caller: Caller, req: Request) -> Response:
+    """GET /erasures/{id}."""
+    return as_json(await engine.erasure(caller, req.path_params["id"]))
 
 
 async def list_input_items(engine: Engine, caller: Caller, req: Request) -> Response:
@@ -237,6 +248,8 @@ def _pattern(route: str) -> re.Pattern[str]:
 _for_callers("create_response", "POST", "/responses", limited(create))
 _for_callers("list_responses", "GET", "/responses", list_responses)
 _for_callers("retrieve_response", "GET", "/responses/{id}", retrieve)
+_for_callers("erase_responses", "DELETE", "/responses", erase)
+_for_callers("show_erasure", "GET", "/erasures/{id}", show_erasure)
 _for_callers("delete_response", "DELETE", "/responses/{id}", delete)
 _for_callers("cancel_response", "POST", "/responses/{id}/cancel", cancel)
 _for_callers("list_input_items", "GET", "/responses/{id}/input_items", list_input_items)

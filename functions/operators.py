@@ -8,8 +8,9 @@ from azurefunctions.extensions.http.fastapi import Request, Response
 from functions.answers import Handle, as_json, read_json
 from shared.contract import requests
 from shared.contract.callers import Caller
-from shared.core.errors import ServiceError
+from shared.core.errors import BadRequest, ServiceError
 from shared.engine import Engine
+from shared.erasure import orders
 from shared.lists import queries
 
 
@@ -59,6 +60,15 @@ async def operator_cancel(engine: Engine, caller: Caller, req: Request) -> Respo
     return as_json(await engine.operators.cancel(caller, req.path_params["id"]))
 
 
+async def operator_erase(engine: Engine, caller: Caller, req: Request) -> Response:
+    """DELETE /operator/responses, with `caller` and the parameters of DELETE /responses."""
+    whose = req.query_params.get("caller")
+    if not whose:
+        raise BadRequest("Say whose responses: 'caller'.", param="caller", code="missing_required")
+    wanted = orders.parse_order(req.query_params, whose, whole_caller=True)
+    return as_json(await engine.operators.erase(caller, whose, wanted), 202)
+
+
 async def operator_redeliver(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /operator/responses/{id}/deliveries/redeliver."""
     target = requests.parse_redelivery(await read_json(req, caller))
@@ -70,6 +80,7 @@ ROUTES: tuple[tuple[str, str, str, Handle], ...] = (
     ("operator_responses", "GET", "/operator/responses", for_operators(operator_responses)),
     ("operator_deliveries", "GET", "/operator/deliveries", for_operators(operator_deliveries)),
     ("operator_usage", "GET", "/operator/usage", for_operators(operator_usage)),
+    ("operator_erase", "DELETE", "/operator/responses", for_operators(operator_erase)),
     ("operator_cancel", "POST", "/operator/responses/{id}/cancel", for_operators(operator_cancel)),
     ("operator_redeliver", "POST", "/operator/responses/{id}/deliveries/redeliver", for_operators(operator_redeliver)),
 )

@@ -11,11 +11,14 @@ from shared.contract.callers import Caller
 from shared.contract.pages import ItemList, Page
 from shared.contract.requests import NewResponse
 from shared.core import ids
+from shared.core.erasures import Wanted
 from shared.core.errors import BadRequest, StoreIncomplete, Unavailable, UpstreamUnavailable
 from shared.core.ids import derived_id, new_id
 from shared.core.records import Record
 from shared.deliveries import delivery_log, redelivery
 from shared.deliveries.delivery_log import DeliveryView
+from shared.erasure import erasing
+from shared.erasure.orders import Receipt
 from shared.foreground.call import Call
 from shared.foreground.call_stream import CallStream, Chunks
 from shared.foreground.clients import Client
@@ -146,6 +149,14 @@ class Engine:
         """Cancel a response and its work upstream. Return the record, and the response object as JSON text."""
         record = await cancellation.cancel(self._ports, await admission.own(self._ports, caller, named))
         return record, await polling.stored_object(self._ports, record)
+
+    async def erase(self, caller: Caller, wanted: Wanted) -> Receipt:
+        """Order the erasure of the caller's responses that are wanted, and return its receipt."""
+        return await erasing.order(self._ports, caller, caller.name, wanted)
+
+    async def erasure(self, caller: Caller, named: str) -> Receipt:
+        """Return the receipt of an erasure that the caller has ordered."""
+        return await erasing.read(self._ports, caller, named)
 
     async def delete(self, caller: Caller, named: str) -> str:
         """Delete an ended response and return its id. Raise BadRequest if it has not ended."""

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     DELIVER = "deliver"  # send the terminal event to a target
     STOP = "stop"  # tell the upstream to stop
     PURGE = "purge"  # remove rows that are no longer kept
+    ERASE = "erase"  # take a step of an erasure, or remove its receipt
 
 
 # How far ahead an alarm is moved before its action begins: the deadline of the action plus 10 s. If the process
@@ -31,6 +32,7 @@ LEASE_MS = {
     Kind.DELIVER: 20_000,  # an attempt takes 15 s at most, and begins at least 16 s before the alarm
     Kind.STOP: 20_000,
     Kind.PURGE: 70_000,
+    Kind.ERASE: 70_000,
 }
 
 

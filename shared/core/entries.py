@@ -36,6 +36,8 @@ class Entry:
     deadline_ms: int = 0
     hidden: bool = False  # deleted by its caller
     error: str = ""  # the code of the error that it failed with
+    subjects: dict[str, str] | None = None  # as in RequestInfo
+    subjects_known: bool = False
     usage: Usage = field(default_factory=Usage)
     wait: WaitInfo = field(default_factory=WaitInfo)
 
@@ -99,6 +101,8 @@ def entry_of(record: Record) -> Entry:
         deadline_ms=record.deadline_ms,
         hidden=record.deleted,
         error=record.error,
+        subjects=request.subjects,
+        subjects_known=request.subjects_known,
         usage=record.usage,
         wait=record.wait,
     )

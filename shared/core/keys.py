@@ -4,6 +4,7 @@
 |---|---|
 | `alarm|<due, 13-digit unix ms>|<kind>|<id>[|<target>]` | an alarm: "at this time, do this for that response" |
 | `conv|<32 hex digits>` | whose conversation of the upstream it is, by the hash of its id |
+| `erase|<32 hex digits>` | an erasure, and later its receipt |
 | `failed|<caller tag>|<failed, 13-digit unix ms>|<id>|<target>` | a delivery that was given up |
 | `list|<caller tag>|<9999999999999 - created, unix ms>|<id>` | an ended response in the lists, newest first |
 | `live|<caller tag>|<9999999999999 - created, unix ms>|<id>` | an unfinished one |
@@ -142,6 +143,14 @@ def parse_entry_key(key: str) -> EntryKey:
     if match is None:
         raise ValueError(f"not an entry: {key}")
     return EntryKey(LAST_MS - int(match[1]), match[2])
+
+
+# Erasures
+
+
+def erasure_key(erasure_id: str) -> str:
+    """Return the row key of an erasure, whose id has the form of a response's."""
+    return f"erase|{erasure_id.removeprefix('resp_')}"
 
 
 # Usage

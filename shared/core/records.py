@@ -97,6 +97,8 @@ class RequestInfo:
     has_credentials: bool = False  # the request row has some, which no answer may repeat
     masked: bool = False  # what is stored for callers has no credentials. Older versions masked none
     correlation_id: str | None = None  # the sender's id of a queued request, repeated on its events
+    subjects: dict[str, str] | None = None  # what is kept of the ids of a person, by field: subject tags
+    subjects_known: bool = False  # the request was looked through for them. Older versions did not
 
     def targets(self, event: str) -> tuple[Target, ...]:
         """Return the targets that a terminal event of this type, such as `response.completed`, is sent to."""

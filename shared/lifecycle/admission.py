@@ -8,6 +8,7 @@ from shared.contract import redaction
 from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse
 from shared.core import ids, keys
+from shared.core.erasures import subjects_of
 from shared.core.errors import BadRequest, NotFound, StoreError
 from shared.core.records import Record, RequestInfo, Target
 from shared.lifecycle import submission
@@ -78,6 +79,8 @@ def new_record(
         callback_url=new.callback_url,
         callback_events=new.callback_events,
         reply_to=new.reply_to,
+        subjects=subjects_of(new.body, caller.name),
+        subjects_known=True,
         include=new.include,
         has_credentials=bool(redaction.credentials_in(new.body)),
         masked=True,

@@ -8,9 +8,12 @@ from shared.contract.callers import Caller
 from shared.core import ids, keys
 from shared.core.alarms import Alarm
 from shared.core.entries import Listing, entry_of
+from shared.core.erasures import Wanted
 from shared.core.errors import BadRequest, NotFound
 from shared.core.records import Record
 from shared.deliveries import delivery_log, redelivery
+from shared.erasure import erasing
+from shared.erasure.orders import Receipt
 from shared.lifecycle import cancellation
 from shared.lists import delivery_pages, response_pages, usage
 from shared.lists.queries import DeliveryQuery, ResponseQuery, UsageQuery
@@ -91,6 +94,10 @@ class Operators:
         cancelled = await cancellation.cancel(self._ports, record)
         _log.info("operator.cancelled", extra={"operator": operator.name, "response": record.id})
         return views.operator_response(entry_of(cancelled))
+
+    async def erase(self, operator: Caller, caller: str, wanted: Wanted) -> Receipt:
+        """Order the erasure of a caller's responses, and return its receipt, which only this operator can read."""
+        return await erasing.order(self._ports, operator, caller, wanted)
 
     async def redeliver(self, operator: Caller, named: str, target: str | None) -> dict[str, Any]:
         """Begin the deliveries of a response of any caller again, and return them."""

@@ -7,7 +7,7 @@ exception in a row ends the response in a way that reads nothing that could rais
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.core.alarms import LEASE_MS, Alarm, Kind
@@ -16,6 +16,7 @@ from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, UnreadableRow
 from shared.core.records import Record
 from shared.deliveries import attempts
+from shared.erasure import erasing
 from shared.lifecycle import cancellation, completion, endings, polling, retention, submission
 from shared.runs import claims
 from shared.runtime.ports import Ports
@@ -36,6 +37,14 @@ READ_EVERY_MS = 60_000
 WAKE_AFTER_S = 1.0
 RETRY_AFTER_GIVING_UP_MS = 3_600_000
 AT_ONCE = 64
+_ACTIONS: Mapping[Kind, Callable[[Ports, Alarm], Awaitable[None]]] = {  # of all kinds but polls
+    Kind.START: submission.on_start_alarm,
+    Kind.DELIVER: attempts.on_deliver_alarm,
+    Kind.STOP: cancellation.on_stop_alarm,
+    Kind.PURGE: retention.on_purge_alarm,
+    Kind.ERASE: erasing.on_erase_alarm,
+    Kind.RUN: claims.on_run_alarm,
+}
 
 
 async def sweep(
@@ -197,19 +206,9 @@ async def _act_safely(ports: Ports, alarm: Alarm, now_ms: int) -> None:
 
 
 def _act(ports: Ports, alarm: Alarm, now_ms: int) -> Awaitable[None]:
-    match alarm.kind:
-        case Kind.START:
-            return submission.on_start_alarm(ports, alarm)
-        case Kind.POLL:
-            return polling.on_poll_alarm(ports, alarm, now_ms)
-        case Kind.DELIVER:
-            return attempts.on_deliver_alarm(ports, alarm)
-        case Kind.STOP:
-            return cancellation.on_stop_alarm(ports, alarm)
-        case Kind.PURGE:
-            return retention.on_purge_alarm(ports, alarm)
-        case Kind.RUN:
-            return claims.on_run_alarm(ports, alarm)
+    if alarm.kind is Kind.POLL:
+        return polling.on_poll_alarm(ports, alarm, now_ms)
+    return _ACTIONS[alarm.kind](ports, alarm)
 
 
 def _is_hopeless(alarm: Alarm) -> bool:
@@ -239,7 +238,7 @@ async def _give_up(ports: Ports, alarm: Alarm) -> None:
     """End what cannot be handled, without reading what may be the cause. An unreadable record waits for an hour."""
     _log.error("alarm.given_up", extra={"key": alarm.key})
     now_ms = ports.clock.now_ms()
-    if alarm.kind in (Kind.STOP, Kind.PURGE):
+    if alarm.kind in (Kind.STOP, Kind.PURGE, Kind.ERASE):
         await _rest(ports, alarm)
         return
     try:

@@ -22,6 +22,7 @@ import orjson
 from shared.core import keys
 from shared.core.alarms import Alarm, alarm_of
 from shared.core.entries import DeliveryEntry, Entry
+from shared.core.erasures import Erasure
 from shared.core.errors import UnreadableRow
 from shared.core.outcomes import AttemptEntry
 from shared.core.records import Record
@@ -108,6 +109,16 @@ def encode_usage(sums: UsageSums) -> str:
 def decode_usage(_key: str, facts: str) -> UsageSums:
     """Return the sums of a row. Raises UnreadableRow if `facts` does not contain them."""
     return _built(UsageSums, _object(facts))
+
+
+def encode_erasure(erasure: Erasure) -> str:
+    """Return the column `facts` of an erasure's row."""
+    return _text(_encoded(erasure))
+
+
+def decode_erasure(facts: str) -> Erasure:
+    """Return the erasure of a row. Raises UnreadableRow if `facts` does not contain one."""
+    return _built(Erasure, _object(facts))
 
 
 def _text(said: dict[str, Any]) -> str:

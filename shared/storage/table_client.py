@@ -78,10 +78,7 @@ class Table(TableClient):
         a continuation, which is followed:
         https://learn.microsoft.com/rest/api/storageservices/query-timeout-and-pagination
         """
-        bounds = (
-            f"PartitionKey eq '{_escaped(partition)}' and RowKey ge '{_escaped(first)}' and RowKey lt '{_escaped(end)}'"
-        )
-        query = {"$filter": bounds} | ({"$select": ",".join(select)} if select else {})
+        query = {"$filter": _between(partition, first, end)} | ({"$select": ",".join(select)} if select else {})
         found: list[Entity] = []
         following: dict[str, str] = {}
         while len(found) < limit:
@@ -93,6 +90,21 @@ class Table(TableClient):
             if not following:
                 break
         return found
+
+    async def search(
+        self, partition: str, first: str, end: str, column: tuple[str, str], select: Sequence[str]
+    ) -> tuple[list[Entity], str | None]:
+        """Return rows with keys from `first` on and below `end` that have a text in a column, as one request finds.
+
+        Also returns the key to go on from, or None if there is no more. Raises AzureError if the read fails.
+        """
+        name, text = column
+        bounds = f"{_between(partition, first, end)} and {name} eq '{_escaped(text)}'"
+        query = {"$filter": bounds, "$select": ",".join(select)}
+        answer = await self._read(f"{self.table_name}()", query)
+        if answer.status == 404:
+            return [], None
+        return list(map(Entity, orjson.loads(_content(answer))["value"])), answer.headers.get(_NEXT["NextRowKey"])
 
     async def create(self) -> None:
         """Create the table unless it exists. Raises AzureError, also while a deletion of the table is under way."""
@@ -147,6 +159,10 @@ def _refusal(answer: "Answer", what: str) -> HttpResponseError:
 
 def _value(raw: Mapping[str, Any], name: str) -> Any:
     return b64decode(raw[name]) if raw.get(f"{name}@odata.type") == "Edm.Binary" else raw[name]
+
+
+def _between(partition: str, first: str, end: str) -> str:
+    return f"PartitionKey eq '{_escaped(partition)}' and RowKey ge '{_escaped(first)}' and RowKey lt '{_escaped(end)}'"
 
 
 def _escaped(text: str) -> str:

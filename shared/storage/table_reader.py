@@ -117,6 +117,17 @@ class TableReader:
         following = str(rows[-1]["RowKey"]) + keys.AFTER if len(rows) == limit else None
         return [entry for row in rows if (entry := _decoded(row, decode))], following
 
+    async def records_of(self, shard: str, caller: str, first: str) -> tuple[list[str], str | None]:
+        """Return the ids of a caller's responses that no list has, from the row key `first` on, as one request reads.
+
+        Also returns the key to read on from, or None if there is no more. Storage looks at every row for this.
+        """
+        column, select = ("caller", caller), ("RowKey", "facts")
+        async with reaching(DEADLINE_S):
+            rows, following = await self._table.search(shard, first, keys.record_key(keys.END), column, select)
+        found = [codec.decode_record(row.get("facts", ""), body=b"", write_id="", etag=row.etag) for row in rows]
+        return [record.id for record in found if not record.listed], following
+
     async def count(self, shard: str, first: str, end: str, most: int) -> int:
         """Return how many rows have keys from `first` on and below `end`, at most `most`."""
         return len(await self._rows(shard, first, end, most, select=("RowKey",)))

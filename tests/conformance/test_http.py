@@ -69,6 +69,9 @@ def ask_lists(http: httpx.Client, path: str) -> None:
     assert http.get("/usage", params={"from": "2026-12-31", "to": "2026-12-31"}).json()["object"] == "usage"
     for name in ("status", "responses", "deliveries", "usage"):
         assert http.get(f"/operator/{name}").status_code == 403
+    assert http.delete("/operator/responses").status_code == 403
+    erased = http.delete("/responses", params={"before": "2026-01-01T00:00:00Z"})
+    assert (erased.status_code, http.get(f"/erasures/{erased.json()['id']}").json()["deleted"]) == (202, 0)
     for act in ("cancel", "deliveries/redeliver"):
         assert http.post(f"/operator{path}/{act}").status_code == 403
 
@@ -84,7 +87,7 @@ def test_routes_outside_the_base_paths_are_invoked(running: Running) -> None:
         assert http.post("/webhooks/upstream", json={}).status_code == 404
         assert http.get("/nothing/here").status_code == 404
         refused = http.put("/v1/responses", json={})
-        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, POST")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, GET, POST")
         results = forwarding.results()
     expected = {"health_live_root", "health_ready_root", "hear_upstream", "unmatched"}
     assert {name for name, _ in results} == expected

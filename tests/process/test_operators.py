@@ -18,6 +18,7 @@ PATHS = [
     ("GET", "/operator/responses"),
     ("GET", "/operator/deliveries"),
     ("GET", "/operator/usage"),
+    ("DELETE", "/operator/responses?caller=bob"),
     ("POST", f"/operator/responses/resp_{'0' * 32}/cancel"),
     ("POST", f"/operator/responses/resp_{'0' * 32}/deliveries/redeliver"),
 ]

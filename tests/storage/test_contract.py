@@ -59,7 +59,7 @@ def test_an_input_has_at_most_ten_thousand_items() -> None:
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        ("/openai/v1/responses", "GET, POST"),
+        ("/openai/v1/responses", "DELETE, GET, POST"),
         (f"/v1/responses/resp_{'0' * 32}", "DELETE, GET"),
         (f"/openai/responses/resp_{'0' * 32}/cancel", "POST"),
         ("/health/live", "GET"),

@@ -59,6 +59,22 @@ async def test_a_scan_returns_a_range_of_keys_in_order(table: Table) -> None:
     assert await table.scan("a", "l", "m", 10) == []
 
 
+async def test_a_search_returns_what_one_request_finds(table: Table) -> None:
+    """And the key to go on from, if there may be more. A text with a quote is only a text."""
+    name = "o'hara eq 'x"
+    for start in range(0, 1_300, 100):
+        rows = [row(f"k|{n:04d}", caller=name if n % 100 else "other", n=str(n)) for n in range(start, start + 100)]
+        await table.transact([("create", one) for one in rows])
+    found, first, requests = list[str](), "k|", 0
+    while first:
+        some, following = await table.search("a", first, "k|~", ("caller", name), ["n"])
+        found += [one["n"] for one in some]
+        first, requests = following or "", requests + 1
+    assert found == [str(n) for n in range(1_300) if n % 100]
+    assert requests > 1
+    assert await table.search("a", "l", "m", ("caller", name), ["n"]) == ([], None)
+
+
 async def test_a_read_that_storage_refuses_is_an_error(connection_string: str) -> None:
     """A scan with a wrong key raises an error. A table that does not exist has no rows."""
     async with Table.from_connection_string(connection_string, "absent", retry_total=0) as absent:

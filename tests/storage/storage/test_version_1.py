@@ -213,7 +213,7 @@ async def test_every_row_is_removed_in_the_end(stage: Stage, name: str, change: 
         record = await stage.ports.store.read(storage.id)
         if record and record.run.state is RunState.OFFERED and not record.status.is_terminal:
             await stage.engine.drive(RunOffer(storage.id, record.run.epoch))
-    assert await keys(stage) == []
+    assert [key for key in await keys(stage) if not key.startswith("usage|")] == []
 
 
 async def test_a_deleted_response_stays_deleted(stage: Stage, change: Callable[[Json], Json]) -> None:

@@ -1,6 +1,5 @@
 """The codec for rows: all values read back, and columns keep their names in storage."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import orjson
@@ -9,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract import requests
-from shared.core import keys
 from shared.core.alarms import Alarm, Kind
-from shared.core.entries import delivery_entry, entry_of
+from shared.core.entries import entry_of
+from shared.core.erasures import Erasure, Phase, Wanted
 from shared.core.errors import UnreadableRow
 from shared.core.outcomes import AttemptEntry
 from shared.core.records import (
@@ -29,12 +28,12 @@ from shared.core.states import DeliveryState, Status
 from shared.storage.codec import (
     decode_alarm,
     decode_attempt,
-    decode_delivery_entry,
-    decode_entry,
+    decode_erasure,
     decode_record,
     encode_alarm,
     encode_attempt,
     encode_entry,
+    encode_erasure,
     encode_record,
 )
 
@@ -192,36 +191,12 @@ def test_an_absent_flag_is_false(store: bool) -> None:
     assert read(encode_record(record)).request.store is store
 
 
-# Attempts
-
-
-# Entries of the lists
-
-
-@given(records)
-def test_an_entry_reads_back_from_its_row(record: Record) -> None:
-    """The id and the time are in its key, and everything else is in its facts."""
-    entry = entry_of(replace(record, created_ms=record.created_ms % keys.LAST_MS))
-    key = keys.entry_key("live", "a" * 16, entry.created_ms, entry.id)
-    assert decode_entry(key, encode_entry(entry)) == entry
-
-
-def test_a_delivery_in_trouble_reads_back_from_its_row() -> None:
-    """A row of an older version has only its key."""
-    entry = delivery_entry(FRESH, Delivery(Target.CALLBACK, DeliveryState.FAILED, host="example.com"), 5_000)
-    key = keys.delivery_key("failed", "a" * 16, 5_000, ID, "c")
-    assert decode_delivery_entry(key, encode_entry(entry)) == entry
-    assert decode_delivery_entry(key, "") == replace(entry, caller="", state="", host="")
-
-
-@pytest.mark.parametrize("decode", [decode_entry, decode_delivery_entry])
-def test_any_other_row_is_no_entry(decode: Callable[[str, str], object]) -> None:
-    """The error says what cannot be read, and shows nothing of it."""
-    with pytest.raises(UnreadableRow, match="RowKey"):
-        decode(keys.record_key(ID), "{}")
-    key = (keys.entry_key("live", "a" * 16, 5, ID), keys.delivery_key("open", "a" * 16, 5, ID, "c"))
-    with pytest.raises(UnreadableRow, match="facts"):
-        decode(key[decode is decode_delivery_entry], "[]")
+def test_an_erasure_reads_back_from_its_row() -> None:
+    """With what it is wanted for, and how far it has come."""
+    erasure = Erasure(ID, "ann", "ops", 5, Wanted(7, "u", "s"), 3, Phase.ENDED, "key", 1, 2, 9)
+    assert decode_erasure(encode_erasure(erasure)) == erasure
+    with pytest.raises(UnreadableRow):
+        decode_erasure("{}")
 
 
 # Attempts

@@ -1,0 +1,237 @@
+"""Erasures on real storage: what is wanted goes, nothing else does, and a crash leaves nothing behind."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.contract.callers import Caller
+from shared.core.alarms import Kind
+from shared.core.entries import Listing
+from shared.core.errors import NotFound
+from shared.core.ids import SHARDS, shard_of, tag
+from shared.core.keys import entries_from
+from shared.core.records import Record
+from shared.core.states import Status
+from shared.erasure.orders import Receipt, parse_order
+from shared.storage.messages import Wakeup
+from tests.support.proxies.fault_proxy import is_write
+from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
+
+OPERATOR = Caller("ops", (), (), is_operator=True)
+NOBODY = f"erasure_{'0' * 32}"
+
+
+async def erased(stage: Stage, **query: str) -> Receipt:
+    """Order an erasure of ann's, let it be carried out, and return its receipt."""
+    stage.clock.advance(1)
+    return await carried_out(stage, await stage.engine.erase(ANN, parse_order(query, ANN.name)), ANN)
+
+
+async def carried_out(stage: Stage, ordered: Receipt, by: Caller) -> Receipt:
+    """Sweep until an erasure is over, and return its receipt."""
+    assert ordered["status"] == "in_progress"
+    name = f"resp_{ordered['id'].removeprefix('erasure_')}"
+    for _ in range(100):
+        receipt = await stage.engine.erasure(by, ordered["id"])
+        if receipt["status"] == "completed":
+            return receipt
+        await stage.fire_alarms(name)
+    raise AssertionError("the erasure does not end")
+
+
+async def is_there(stage: Stage, record: Record) -> bool:
+    """Return whether the caller still sees a response."""
+    try:
+        await stage.engine.retrieve(Caller(record.caller, (), ()), record.id)
+    except NotFound:
+        return False
+    return True
+
+
+async def left(stage: Stage, *records: Record) -> list[Record]:
+    """Return those of the responses that their callers still see."""
+    return [record for record in records if await is_there(stage, record)]
+
+
+# What is erased
+
+
+async def test_what_was_created_before_a_time_goes(stage: Stage) -> None:
+    """Whether it has ended or not. What is younger stays, and so does what belongs to another caller."""
+    ended, live, theirs = await stage.ended(), await stage.create(), await stage.ended(BOB)
+    stage.clock.advance(60)
+    before = str(stage.clock.ms // 1000)
+    young = await stage.ended()
+    receipt = await erased(stage, before=before)
+    assert (receipt["cancelled"], receipt["deleted"]) == (1, 2)
+    assert await left(stage, ended, live, theirs, young) == [theirs, young]
+    assert live.upstream.token in stage.upstream.stopped or (await stage.record(live.id)).status is Status.CANCELLED
+
+
+@pytest.mark.parametrize("name", ["user", "safety_identifier"])
+async def test_what_a_person_has_asked_for_goes(stage: Stage, name: str) -> None:
+    """By the id in either field, and only there."""
+    other = "safety_identifier" if name == "user" else "user"
+    theirs: list[dict[str, Any]] = [{name: "bert"}, {other: "anna"}, {}]
+    wanted: dict[str, Any] = {name: "anna"}
+    anna = await stage.ended(**wanted)
+    kept = [await stage.ended(**fields) for fields in theirs]
+    receipt = await erased(stage, **{name: "anna"})
+    assert (receipt["deleted"], receipt["by"]) == (1, [name])
+    assert await left(stage, anna, *kept) == kept
+
+
+async def test_what_comes_after_the_order_stays(stage: Stage) -> None:
+    """A person may come back while the erasure is under way."""
+    await stage.ended(user="anna")
+    stage.clock.advance(1)
+    ordered = await stage.engine.erase(ANN, parse_order({"user": "anna"}, ANN.name))
+    later = await stage.ended(user="anna")
+    assert (await carried_out(stage, ordered, ANN))["deleted"] == 1
+    assert await left(stage, later) == [later]
+
+
+async def test_no_row_of_an_erased_response_is_left(stage: Stage) -> None:
+    """Once their purges are over. The receipt has nothing of them."""
+    records = [await stage.ended(user="anna", metadata={"k": "secret"}) for _ in range(4)]
+    await erased(stage, user="anna")
+    for record in records:
+        while await stage.alarms(record.id):
+            await stage.fire_alarms(record.id)
+    rows = [row async for row in (await stage.table()).list_entities()]
+    assert not [row for row in rows if any(record.id in row["RowKey"] for record in records)]
+    assert "anna" not in str(rows)
+    assert "secret" not in str(rows)
+
+
+async def test_many_responses_are_erased_in_steps(stage: Stage) -> None:
+    """Also more of one shard than one query reads."""
+    records = []
+    for n in range(160):
+        stage.clock.ms += 1
+        records.append(await stage.ended(key=f"{n}"))
+    assert (await erased(stage, before=str(stage.clock.ms // 1000 + 5)))["deleted"] == 160
+    assert await left(stage, *records[::16]) == []
+
+
+# Responses of older releases
+
+
+async def test_a_response_without_subjects_is_looked_into(stage: Stage) -> None:
+    """An older release kept no hash of them, so the request is read."""
+    anna, bert = await stage.ended(user="anna"), await stage.ended(user="bert")
+    for record in (anna, bert):
+        await as_older(stage, record, subjects=None, subjects_known=False)
+    assert (await erased(stage, user="anna"))["deleted"] == 1
+    assert await left(stage, anna, bert) == [bert]
+
+
+async def test_a_response_that_is_in_no_list_is_found(stage: Stage) -> None:
+    """By its record."""
+    old, theirs = await stage.ended(), await stage.ended(BOB)
+    for record in (old, theirs):
+        await as_older(stage, record, listed="")
+        await (await stage.table()).delete_entity(shard_of(record.id), entry_key_of(record))
+    assert (await erased(stage, before=str(stage.clock.ms // 1000 + 5)))["deleted"] == 1
+    assert await left(stage, old, theirs) == [theirs]
+
+
+def entry_key_of(record: Record) -> str:
+    """Return the row key of the entry of an ended response."""
+    return f"{entries_from(Listing.ENDED, tag(record.caller))}{9_999_999_999_999 - record.created_ms}|{record.id}"
+
+
+async def as_older(stage: Stage, record: Record, **changes: Any) -> None:
+    """Write a record, and its entry, as an older release would have left them."""
+    table, shard = await stage.table(), shard_of(record.id)
+    for key in (f"resp|{record.id}", entry_key_of(record)):
+        row = await table.get_entity(shard, key)
+        facts = {name: value for name, value in orjson.loads(row["facts"]).items() if name not in changes}
+        await table.update_entity({"PartitionKey": shard, "RowKey": key, "facts": orjson.dumps(facts).decode()})
+
+
+# Faults
+
+
+async def test_an_erasure_goes_on_after_a_crash(stage: Stage) -> None:
+    """Storage fails in the middle of a step. The next one finds what is left."""
+    records = [await stage.ended(user="anna") for _ in range(6)]
+    stage.clock.advance(1)
+    ordered = await stage.engine.erase(ANN, parse_order({"user": "anna"}, ANN.name))
+    stage.proxy.lose(is_write, 8)
+    await stage.fire_alarms(f"resp_{ordered['id'].removeprefix('erasure_')}")
+    stage.proxy.heal()
+    receipt = await carried_out(stage, ordered, ANN)
+    assert receipt["deleted"] <= 6
+    assert await left(stage, *records) == []
+
+
+async def test_an_open_delivery_does_not_stop_an_erasure(stage: Stage) -> None:
+    """The response is hidden at once. Its rows go when the delivery is over, at the latest after the retention."""
+    stage.receiver.answers = [500]
+    record = await stage.ended(callback_url=CALLBACK_URL)
+    await stage.deliver()
+    assert (await erased(stage, before=str(stage.clock.ms // 1000 + 5)))["deleted"] == 1
+    assert await left(stage, record) == []
+
+
+# Receipts
+
+
+async def test_a_receipt_belongs_to_who_ordered_it(stage: Stage) -> None:
+    """For others it does not exist."""
+    ordered = await stage.engine.operators.erase(OPERATOR, "bob", parse_order({}, "bob", whole_caller=True))
+    assert (await stage.engine.erasure(OPERATOR, ordered["id"]))["caller"] == "bob"
+    for by, named in ((BOB, ordered["id"]), (ANN, ordered["id"]), (OPERATOR, NOBODY), (OPERATOR, "x")):
+        with pytest.raises(NotFound):
+            await stage.engine.erasure(by, named)
+
+
+async def test_an_operator_erases_a_caller(stage: Stage) -> None:
+    """All of it, and nothing of others."""
+    mine, theirs = await stage.ended(), [await stage.ended(BOB), await stage.create(BOB, stream=True)]
+    stage.clock.advance(1)
+    ordered = await stage.engine.operators.erase(OPERATOR, "bob", parse_order({}, "bob", whole_caller=True))
+    receipt = await carried_out(stage, ordered, OPERATOR)
+    assert (receipt["cancelled"], receipt["deleted"]) == (1, 2)
+    assert await left(stage, mine, *theirs) == [mine]
+
+
+async def test_a_receipt_is_kept_for_thirty_days(stage: Stage) -> None:
+    """Then it goes, and its alarm with it."""
+    receipt = await erased(stage, before="5")
+    name = f"resp_{receipt['id'].removeprefix('erasure_')}"
+    (alarm,) = await stage.alarms(name)
+    assert (alarm.kind, alarm.due_ms - stage.clock.ms) == (Kind.ERASE, 30 * 86_400_000)
+    await stage.fire_alarms(name)
+    assert await stage.alarms(name) == []
+    with pytest.raises(NotFound):
+        await stage.engine.erasure(ANN, receipt["id"])
+
+
+async def test_a_step_that_fails_for_ever_rests(stage: Stage) -> None:
+    """A damaged row of an erasure stops nothing else. Its alarm gets a try an hour."""
+    ordered = await stage.engine.erase(ANN, parse_order({"before": "5"}, ANN.name))
+    name = f"resp_{ordered['id'].removeprefix('erasure_')}"
+    await stage.put(name, f"erase|{name[5:]}", facts="damaged")
+    waits_s = []
+    for _ in range(7):
+        await stage.fire_alarms(name)
+        (alarm,) = await stage.alarms(name)
+        waits_s.append((alarm.due_ms - stage.clock.ms) / 1000)
+    assert 3_600 in waits_s
+
+
+async def test_every_shard_is_looked_through(stage: Stage) -> None:
+    """One response in each."""
+    records: dict[str, Record] = {}
+    n = 0
+    while len(records) < len(SHARDS):
+        record = await stage.ended(key=f"{(n := n + 1)}")
+        records[record.id[5]] = record
+    for shard in SHARDS:
+        await stage.engine.sweep(Wakeup(shard, stage.clock.ms // 1000))
+    receipt = await erased(stage, before=str(stage.clock.ms // 1000 + 5))
+    assert receipt["deleted"] == n
+    assert await left(stage, *records.values()) == []
