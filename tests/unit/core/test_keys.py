@@ -84,6 +84,11 @@ def test_the_sums_of_a_caller_are_sorted_by_day() -> None:
     assert key < keys.usage_from("b" * 16, "1970-01-01")
 
 
+def test_an_erasure_has_a_row_of_its_own() -> None:
+    """Its id has the form of a response's, so it has a shard and may have alarms."""
+    assert keys.erasure_key(ID) == f"erase|{ID[5:]}"
+
+
 def test_the_rows_of_a_response_follow_its_record() -> None:
     """The keys of a response's rows sort right after its record, before the rows of any other response."""
     record, child = keys.record_key(ID), keys.child_key(ID, keys.part_suffix(keys.INPUT, 0))
