@@ -223,13 +223,13 @@ def _json(body: bytes, status: int, headers: Mapping[str, str] | None) -> Respon
     return Response(body, status, dict(headers or {}), media_type="application/json")
 
 
-async def read_json(req: Request, caller: Caller | None = None) -> bytes:
-    """Return the body, decompressed. Raise TooLarge before more than 8 MiB, or the caller's limit, is read or unpacked.
+async def read_json(req: Request, caller: Caller | None = None, most: int = MAX_BODY) -> bytes:
+    """Return the body, decompressed. Raise TooLarge before more than `most` bytes, or the caller's limit, are read.
 
     Raises UnsupportedMediaType if the Content-Type is not JSON, or the body is compressed in another way than with gzip
     or zstd.
     """
-    most = min(MAX_BODY, caller.limits.max_body_bytes or MAX_BODY) if caller else MAX_BODY
+    most = min(most, caller.limits.max_body_bytes or most) if caller else most
     kind = req.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("The body must be JSON: 'Content-Type: application/json'.", param="Content-Type")

@@ -48,6 +48,7 @@ _PERHAPS_ACCEPTED = (
 )
 
 
+MAX_WEBHOOK = 65_536  # bytes of the body. It names a response, and does not have it
 BASES = {"": "openai/v1", "_v1": "v1", "_azure": "openai"}
 # The methods that the web server of the FastAPI extension serves, and that the host can route. If the host forwards a
 # request that this server answers without calling a function, the invocation never ends, until `functionTimeout`
@@ -169,8 +170,9 @@ async def recover(engine: Engine, caller: Caller, req: Request) -> Response:
 
 async def receive_webhook(req: Request) -> Response:
     """POST /webhooks/upstream. The upstream announces that one of its responses has ended."""
-    body = await read_json(req)
-    await (await service()).engine.receive_webhook(req.headers, body)
+    engine = (await service()).engine
+    engine.expect_webhook(req.headers)
+    await engine.receive_webhook(req.headers, await read_json(req, most=MAX_WEBHOOK))
     return as_json({"received": True})
 
 
@@ -180,10 +182,14 @@ async def live(_req: Request) -> Response:
 
 
 async def ready(_req: Request) -> Response:
-    """GET /health/ready. 200 if the table, our queues and the upstream's credentials are usable, or else 503."""
+    """GET /health/ready. 200 if the table, our queues and the upstream's credentials are usable, or else 503.
+
+    Anybody may ask, so the answer is up to 5 s old.
+    """
     try:
-        engine = (await service()).engine
-        await engine.check()
+        known = await service()
+        engine = known.engine
+        await known.readiness.call("ready", engine.check, accepts_past=True)
     except SettingsError as error:
         raise Unavailable(str(error), code="settings") from error
     except StoreIncomplete as error:

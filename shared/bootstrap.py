@@ -18,6 +18,7 @@ from shared.engine import Engine
 from shared.runtime.clock import SystemClock
 from shared.runtime.config import Config, Limits, Pace, Rules
 from shared.runtime.ports import Ports
+from shared.runtime.single_flight import SingleFlight
 from shared.senders.callbacks import CallbackSender
 from shared.senders.reply_queues import ReplySender
 from shared.settings import Settings, expand_connection, load_settings, telemetry_target
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _log = logger(__name__)
 
 TABLE = "responses"
+READINESS_S = 5.0
 _QUEUE_READ_S = 3.0  # well below the deadline of a send, so that a dead connection leaves time for another try
 _CONNECTIONS = 1_000  # more than the sweeps of one process can poll at once
 _PROBES = [
@@ -59,6 +61,7 @@ class Service:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.callers = settings.callers
         self.engine = engine
+        self.readiness: SingleFlight[None] = SingleFlight(kept_s=READINESS_S)  # what the last check has found
 
 
 _service: Service | None = None

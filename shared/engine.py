@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, TypedDict
+from typing import Any
 
 from shared import off_loop
 from shared.contract import pages, parameters
@@ -16,7 +16,8 @@ from shared.core.errors import BadRequest, StoreIncomplete, Unavailable, Upstrea
 from shared.core.ids import derived_id, new_id
 from shared.core.records import Record
 from shared.deliveries import delivery_log, redelivery
-from shared.deliveries.delivery_log import DeliveryView
+from shared.deliveries.delivery_log import DeliveryList
+from shared.deliveries.redelivery import RecoveryView
 from shared.erasure import erasing
 from shared.erasure.orders import Receipt
 from shared.foreground.call import Call
@@ -48,22 +49,6 @@ from shared.scheduler import dead_letters, sweeps
 from shared.scheduler.heartbeat import Heartbeats
 from shared.storage.messages import RunOffer, Wakeup
 from shared.upstreams.health import Sight
-
-
-class DeliveryList(TypedDict):
-    """The deliveries of a response, as callers read them."""
-
-    object: str  # "list"
-    data: list[DeliveryView]
-
-
-class RecoveryView(TypedDict):
-    """The result of a recovery, as callers read it."""
-
-    object: str  # "delivery.recovery"
-    recovered: int  # or would be, in a dry run
-    has_more: bool
-    dry_run: bool
 
 
 class Engine:
@@ -251,6 +236,10 @@ class Engine:
     async def requeue_request(self, message: QueueMessage) -> None:
         """Send a message of the `requests` queue to its end, because it cannot be handled now."""
         await queue_intake.requeue(self._ports, message)
+
+    def expect_webhook(self, headers: Mapping[str, str]) -> None:
+        """Raise NotFound or Unauthorized if a webhook of the upstream need not be read. See `receive_webhook`."""
+        upstream_webhooks.expect(self._ports, headers)
 
     async def receive_webhook(self, headers: Mapping[str, str], body: bytes) -> None:
         """Poll the response whose end the upstream announces. Raise Unauthorized if the signature is not its own.

@@ -90,9 +90,9 @@ class Callers:
 
         Every configured key is compared, each in constant time, so that the time reveals nothing.
         """
-        presented = hashlib.sha256(_key(headers).encode()).digest()
-        found = None
-        for digest, caller in self._keys:
+        key, found = _key(headers), None
+        presented = hashlib.sha256(key.encode()).digest()
+        for digest, caller in self._keys if key else ():
             if hmac.compare_digest(digest, presented):
                 found = caller
         if found is None:
@@ -177,6 +177,8 @@ def _digest(where: str, text: str) -> bytes:
         digest = b""
     if len(digest) != hashlib.sha256().digest_size:
         raise SettingsError(f"{where}.keys must hold SHA-256 digests, 64 hex digits each, never keys")
+    if digest == hashlib.sha256(b"").digest():
+        raise SettingsError(f"{where}.keys holds the digest of an empty key, which would let everybody in")
     return digest
 
 

@@ -122,6 +122,20 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_
     rejected like a forged one. Any other ValueError means that one of our secrets is not usable.
     """
     keys = [verifying_key(secret) for secret in secrets]
+    message_id, timestamp_s, presented = check_headers(headers, now_s, tolerance_s)
+    content = signed_content(message_id, timestamp_s, body)
+    expected = [_symmetric(key, content).encode() for key in keys]
+    # every pair is compared, each in constant time, so that the time reveals nothing
+    matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in presented]
+    if not any(matches):
+        raise NotVerified("no v1 signature in webhook-signature matches")
+
+
+def check_headers(headers: Mapping[str, str], now_s: int, tolerance_s: int = 300) -> tuple[str, int, list[bytes]]:
+    """Return the id, the timestamp and the signatures of a message. Raises NotVerified as `verify` does.
+
+    It needs no body, so a message that can only be rejected need not be read.
+    """
     message_id = _required(headers, "webhook-id")
     timestamp_s = _timestamp(_required(headers, "webhook-timestamp"))
     presented = _required(headers, "webhook-signature").encode(errors="replace").split()
@@ -129,12 +143,7 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_
         raise NotVerified("webhook-id must be ASCII without a full stop")
     if abs(now_s - timestamp_s) > tolerance_s:
         raise NotVerified(f"webhook-timestamp must lie within {tolerance_s} s of now")
-    content = signed_content(message_id, timestamp_s, body)
-    expected = [_symmetric(key, content).encode() for key in keys]
-    # every pair is compared, each in constant time, so that the time reveals nothing
-    matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in presented]
-    if not any(matches):
-        raise NotVerified("no v1 signature in webhook-signature matches")
+    return message_id, timestamp_s, presented
 
 
 def verifying_key(secret: str) -> bytes:

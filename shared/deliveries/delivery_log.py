@@ -27,6 +27,13 @@ class DeliveryView(TypedDict):
     waiting_for: str | None  # "circuit_breaker", "capacity" or None
 
 
+class DeliveryList(TypedDict):
+    """The deliveries of a response, as callers read them."""
+
+    object: str  # "list"
+    data: list[DeliveryView]
+
+
 async def deliveries_of(ports: Ports, record: Record) -> list[DeliveryView]:
     """Return the state and the attempts of each delivery of a response."""
     made = await ports.store.attempts(record.id)

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from itertools import count
+from typing import TypedDict
 
 from shared.core import ids, keys
 from shared.core.changesets import ChangeSet
@@ -70,6 +71,15 @@ class Recovery:
 
     recovered: int
     has_more: bool
+
+
+class RecoveryView(TypedDict):
+    """The result of a recovery, as callers read it."""
+
+    object: str  # "delivery.recovery"
+    recovered: int  # or would be, in a dry run
+    has_more: bool
+    dry_run: bool
 
 
 async def recover(ports: Ports, caller: str, wanted: RecoveryQuery) -> Recovery:

@@ -23,6 +23,16 @@ from shared.upstreams.protocol import MAX_ID
 _ENDS = frozenset(event_type(status) for status in Status if status.is_terminal)
 
 
+def expect(ports: Ports, headers: Mapping[str, str]) -> None:
+    """Check what can be known of a webhook without its body. Raises NotFound and Unauthorized as `receive` does."""
+    if not ports.config.rules.upstream_secrets:
+        raise NotFound("Webhooks of the upstream are not configured.")
+    try:
+        signatures.check_headers(headers, ports.clock.now_ms() // 1000)
+    except NotVerified as error:
+        raise _not_verified(error) from None
+
+
 async def receive(ports: Ports, headers: Mapping[str, str], body: bytes) -> None:
     """Poll the response whose end a webhook announces, and begin its deliveries.
 
@@ -30,15 +40,17 @@ async def receive(ports: Ports, headers: Mapping[str, str], body: bytes) -> None
     not configured, and Unauthorized if the signature is not the upstream's. Raises Unavailable if the upstream does not
     show the end yet, so that it repeats the webhook.
     """
-    secrets = ports.config.rules.upstream_secrets
-    if not secrets:
-        raise NotFound("Webhooks of the upstream are not configured.")
+    expect(ports, headers)
     try:
-        signatures.verify(secrets, headers, body, ports.clock.now_ms() // 1000)
+        signatures.verify(ports.config.rules.upstream_secrets, headers, body, ports.clock.now_ms() // 1000)
     except NotVerified as error:
-        raise Unauthorized(f"The webhook is not verified: {error}.", code="invalid_signature") from None
+        raise _not_verified(error) from None
     if upstream_id := _ended_id(body):
         await _end(ports, upstream_id)
+
+
+def _not_verified(error: NotVerified) -> Unauthorized:
+    return Unauthorized(f"The webhook is not verified: {error}.", code="invalid_signature")
 
 
 def _ended_id(body: bytes) -> str | None:

@@ -11,9 +11,10 @@ KEPT_S = 1.0
 
 
 class SingleFlight(Generic[T]):
-    """Shares one call among all waiters for the same key, and keeps its result for a second afterwards."""
+    """Shares one call among all waiters for the same key, and keeps its result for `kept_s` afterwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_s: float = KEPT_S) -> None:
+        self._kept_s = kept_s
         self._calls: dict[Hashable, asyncio.Task[T]] = {}
 
     def __len__(self) -> int:
@@ -25,7 +26,7 @@ class SingleFlight(Generic[T]):
     ) -> T:
         """Return the result of the call under way for `key`, or begin one with `start` and return its result.
 
-        With `accepts_past`, the result of a call that ended less than a second ago is good enough. If a waiter is
+        With `accepts_past`, the result of a call that is kept is good enough. If a waiter is
         cancelled, the call goes on, because others may wait for it.
         """
         call = self._calls.get(key)
@@ -41,7 +42,7 @@ class SingleFlight(Generic[T]):
 
         if not call.cancelled():
             call.exception()  # retrieved here, because all waiters may have left
-        asyncio.get_running_loop().call_later(KEPT_S, forget)
+        asyncio.get_running_loop().call_later(self._kept_s, forget)
 
 
 class InProgress:

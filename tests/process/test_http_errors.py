@@ -234,6 +234,13 @@ def test_every_answer_has_a_request_id(running: Service, client: httpx.Client) -
     assert all(request_id.startswith("req_") for request_id in ids)
 
 
+def test_a_webhook_that_nobody_expects_is_not_read(running: Service) -> None:
+    """It is a 404, whatever it brings: anybody can send one, and webhooks are not configured here."""
+    for body in (b"{}", b"x" * 9 * MIB):
+        answer = running.stranger().post("/webhooks/upstream", content=body, headers=JSON)
+        assert error_of(answer)[0] == 404
+
+
 def test_health_needs_no_key(running: Service) -> None:
     """`live` says that the process answers. `ready` says that storage and upstream credentials can be used."""
     for name in ("live", "ready"):

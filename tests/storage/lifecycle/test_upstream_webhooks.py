@@ -173,6 +173,10 @@ async def test_an_event_that_is_not_verified_is_refused(stage: Stage) -> None:
         with pytest.raises(Unauthorized) as refused:
             await stage.engine.receive_webhook(headers, sent)
         assert refused.value.code == "invalid_signature"
+    for headers, _ in bad[2:]:
+        with pytest.raises(Unauthorized):
+            stage.engine.expect_webhook(headers)  # so its body is not read
+    stage.engine.expect_webhook(signed(stage, body))
     assert (await stage.record(record.id)).status is Status.QUEUED
 
 
@@ -193,6 +197,8 @@ async def test_without_the_setting_events_are_not_found(stage: Stage) -> None:
     body = event(token_of(record))
     with pytest.raises(NotFound):
         await stage.engine.receive_webhook(signed(stage, body), body)
+    with pytest.raises(NotFound):
+        stage.engine.expect_webhook({})
     name = upstream_owner(token_of(record))
     assert await stage.ports.store.find(name, upstream_key(name)) is None
     assert (await stage.alarms(record.id))[0].due_ms == START_MS + 1_000

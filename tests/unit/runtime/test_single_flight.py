@@ -122,6 +122,24 @@ async def test_a_result_is_kept_for_a_second_after_the_end() -> None:
     assert KEPT_S == 1.0
 
 
+async def test_a_result_may_be_kept_for_longer() -> None:
+    """It is the same one after a second, and goes then."""
+    flight: SingleFlight[int] = SingleFlight(kept_s=1.3)
+    results = iter(range(10))
+
+    async def call() -> int:
+        return next(results)
+
+    assert await flight.call("k", call, accepts_past=True) == 0
+    await asyncio.sleep(1.05)
+    assert await flight.call("k", call, accepts_past=True) == 0
+    until_s = asyncio.get_running_loop().time() + 10
+    while len(flight):
+        assert asyncio.get_running_loop().time() < until_s
+        await asyncio.sleep(0.02)
+    assert await flight.call("k", call, accepts_past=True) == 1
+
+
 async def test_memory_is_freed_after_the_second() -> None:
     """Calls under way and results of the last second are kept, and nothing else."""
     flights, work = SingleFlight[int](), Work()
