@@ -18,6 +18,7 @@ from shared.telemetry import lifecycle
 from shared.transitions import listing, response_transitions
 
 _TRIES = 10
+_OVERDUE_MS = 86_400_000  # how long after its deadline a response may wait for its end, if storage is away
 R = TypeVar("R")
 
 Transition = Callable[[Record], ChangeSet | None]
@@ -110,9 +111,14 @@ async def insert(ports: Ports, change: ChangeSet) -> Record:
 
 
 async def _unfinished(ports: Ports, caller: str, most: int) -> int:
-    """Return how many responses of a caller have not ended. Of each shard, at most `most` are counted."""
-    first = keys.entries_from(Listing.LIVE, ids.tag(caller))
-    count = partial(ports.store.count, first=first, end=first + keys.END, most=most)
+    """Return how many responses of a caller have not ended. Of each shard, at most `most` are counted.
+
+    An entry that is older than any response can be is not counted. Its response was purged by a release that knows no
+    entries.
+    """
+    oldest_ms = ports.clock.now_ms() - ports.config.limits.deadline_ms - _OVERDUE_MS
+    prefix = keys.entries_from(Listing.LIVE, ids.tag(caller))
+    count = partial(ports.store.count, first=prefix, end=prefix + keys.entry_place(oldest_ms), most=most)
     return sum(await asyncio.gather(*map(count, ids.SHARDS)))
 
 

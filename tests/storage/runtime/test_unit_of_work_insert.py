@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from shared.contract.callers import CallerLimits, Callers
+from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.lifecycle.queue_intake import QueueMessage
@@ -88,6 +89,15 @@ async def test_a_queued_request_waits_in_the_queue(limited: Stage) -> None:
     limited.change(in_flight=(await limited.process())._ports.in_flight)
     await limited.engine.take_request(QueueMessage("m-2", orjson.dumps(sent.content)))
     assert len(await stored(limited)) == LIMIT + 1
+
+
+async def test_an_entry_that_an_older_release_has_left_does_not_count_for_ever(limited: Stage) -> None:
+    """It purges responses, and knows no entries."""
+    for record in await full(limited):
+        await (await limited.table()).delete_entity(shard_of(record.id), f"resp|{record.id}")
+    limited.clock.advance(4 * 3_600 + 86_401)
+    limited.change(in_flight=(await limited.process())._ports.in_flight)
+    await limited.create(LIMITED)
 
 
 async def test_ended_responses_do_not_count(limited: Stage) -> None:
