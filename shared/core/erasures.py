@@ -10,11 +10,11 @@ from shared.core.ids import SHARDS
 
 
 class Phase(StrEnum):
-    """What an erasure looks through in each shard, in this order."""
+    """What an erasure looks through in each shard, in this order, in which a response moves on."""
 
-    LIVE = "live"  # responses that have not ended
+    UNLISTED = "records"  # responses that an older release has accepted, which no list has. They may get into one
+    LIVE = "live"  # responses that have not ended. They end
     ENDED = "list"
-    UNLISTED = "records"  # responses that an older release has accepted, which no list has
 
 
 PHASES = tuple(Phase)
@@ -57,10 +57,11 @@ class Erasure:
     created_ms: int
     wanted: Wanted = field(default_factory=Wanted)
     shard: int = 0  # the number of the shard that it looks through
-    phase: Phase = Phase.LIVE
-    after: str = ""  # the row key up to which it has looked
+    phase: Phase = PHASES[0]
+    after: str = ""  # where it goes on in its part
     cancelled: int = 0  # how many responses it has cancelled
     deleted: int = 0  # how many it has deleted
+    failed: int = 0  # how many it could not read, so that they may be left
     ended_ms: int = 0
 
     def next_part(self) -> "Erasure":

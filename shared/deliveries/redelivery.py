@@ -112,6 +112,8 @@ async def _recover_one(ports: Ports, caller: str, failed: DeliveryEntry, wanted:
     """Begin a failed delivery again. Return False if that has been done already, or if it is not wanted."""
     if failed.host and wanted.host not in (None, failed.host):
         return False
+    if wanted.dry_run and (failed.host or wanted.host is None):
+        return True  # the row goes with the failure, so there is no need to read the record
     record = await ports.store.read(failed.id)
     delivery = record.delivery(failed.target) if record else None
     key = keys.delivery_key(Listing.FAILED, ids.tag(caller), failed.at_ms, failed.id, failed.target)

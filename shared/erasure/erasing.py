@@ -15,8 +15,9 @@ from shared.core import ids, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.entries import Entry, entry_of
 from shared.core.erasures import Erasure, Phase, Wanted, subjects_of
-from shared.core.errors import BadRequest, NotFound, StoreError
+from shared.core.errors import BadRequest, NotFound, StoreError, UnreadableRow
 from shared.core.records import Record
+from shared.core.states import Status
 from shared.erasure import orders
 from shared.erasure.orders import Receipt
 from shared.lifecycle import completion, endings, retention
@@ -66,7 +67,7 @@ async def on_erase_alarm(ports: Ports, alarm: Alarm) -> None:
     after = await _step(ports, erasure)
     if after.is_through:
         after = replace(after, ended_ms=ports.clock.now_ms())
-        counts = {"cancelled": after.cancelled, "deleted": after.deleted}
+        counts = {"cancelled": after.cancelled, "deleted": after.deleted, "failed": after.failed}
         _log.info("erasure.completed", extra={"erasure": erasure.id, "caller": erasure.caller, **counts})
     await ports.store.replace(alarm.id, key, _properties(after), row.etag)
     due_ms = ports.clock.now_ms() + (KEPT_MS if after.ended_ms else 0)
@@ -78,17 +79,24 @@ async def _step(ports: Ports, erasure: Erasure) -> Erasure:
     until_s = ports.clock.elapsed_s() + STEP_S
     while not erasure.is_through and ports.clock.elapsed_s() < until_s:
         found = await _look(ports, erasure)
-        for record_id in found.ids:
-            erasure = await _erase(ports, erasure, record_id)
+        for response_id, entry_key in found.responses:
+            try:
+                erasure = await _erase(ports, erasure, response_id, entry_key)
+            except UnreadableRow as error:
+                _log.error("erasure.unreadable", extra={"response": response_id, "reason": str(error)})
+                erasure = replace(erasure, failed=erasure.failed + 1)
         erasure = replace(erasure, after=found.after) if found.after else erasure.next_part()
     return erasure
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The ids of responses that may have to go. `after` is the key to read on from, or empty at the end of the part."""
+    """Responses that may have to go: the id of each, and the row key of its entry, or nothing.
 
-    ids: list[str]
+    `after` says where to read on, and is empty at the end of the part.
+    """
+
+    responses: list[tuple[str, str]]
     after: str
 
 
@@ -96,25 +104,26 @@ async def _look(ports: Ports, erasure: Erasure) -> _Found:
     """Return the next responses of the erasure's part that may have to go."""
     shard = ids.SHARDS[erasure.shard]
     if erasure.phase is Phase.UNLISTED:
-        first = erasure.after or keys.record_key("")
-        named, after = await ports.store.records_of(shard, erasure.caller, first)
-        return _Found(named, after or "")
+        named, following = await ports.store.records_of(shard, erasure.caller, erasure.after)
+        return _Found([(one, "") for one in named], following)
     prefix = keys.entries_from(erasure.phase, ids.tag(erasure.caller))
     first, end = erasure.after or prefix, prefix + keys.END
     entries, after = await ports.store.entries(shard, first, end, ROWS_A_QUERY, codec.decode_entry)
-    return _Found([entry.id for entry in entries if not entry.hidden and _may_match(entry, erasure)], after or "")
+    wanted = [entry for entry in entries if not entry.hidden and _may_match(entry, erasure)]
+    return _Found([(entry.id, prefix + entry.place) for entry in wanted], after or "")
 
 
 def _may_match(entry: Entry, erasure: Erasure) -> bool:
     """Return whether an entry shows that its response is wanted, or does not show enough."""
-    before_ms = erasure.created_ms if erasure.wanted.before_ms is None else erasure.wanted.before_ms
-    is_early = entry.created_ms < before_ms
+    is_early = entry.created_ms < min(erasure.created_ms, erasure.wanted.before_ms or erasure.created_ms)
     return is_early and (not entry.subjects_known or erasure.wanted.has_subjects(entry.subjects))
 
 
-async def _erase(ports: Ports, erasure: Erasure, response_id: str) -> Erasure:
+async def _erase(ports: Ports, erasure: Erasure, response_id: str, entry_key: str) -> Erasure:
     """Cancel a response if it has not ended, and delete it, if it is wanted. Return the erasure with that counted."""
     record = await ports.store.read(response_id)
+    if record is None and entry_key:
+        await ports.store.discard(response_id, entry_key)  # a release that knows no entries has purged it
     if record is None or record.deleted or not await _is_wanted(ports, record, erasure):
         return erasure
     if not record.status.is_terminal:
@@ -122,7 +131,8 @@ async def _erase(ports: Ports, erasure: Erasure, response_id: str) -> Erasure:
         ended = await completion.end(ports, record, record.id, cancelled)
         if ended is None:
             return erasure
-        record, erasure = ended, replace(erasure, cancelled=erasure.cancelled + 1)
+        record = ended
+        erasure = replace(erasure, cancelled=erasure.cancelled + (ended.status is Status.CANCELLED))
     try:
         await retention.delete(ports, record)
     except (NotFound, BadRequest):

@@ -24,6 +24,7 @@ class Receipt(TypedDict):
     by: list[str]  # the fields of a person's id that were given. Their values are not kept.
     cancelled: int
     deleted: int
+    failed: int  # responses that could not be read, and may be left
 
 
 def parse_order(query: Mapping[str, str], caller: str, *, whole_caller: bool = False) -> Wanted:
@@ -61,4 +62,5 @@ def receipt(erasure: Erasure) -> Receipt:
         "by": [name for name in SUBJECTS if getattr(erasure.wanted, name)],
         "cancelled": erasure.cancelled,
         "deleted": erasure.deleted,
+        "failed": erasure.failed,
     }

@@ -13,10 +13,11 @@ from shared.runtime.ports import Ports
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many rows of one shard and range one page reads, at most, and one query."""
+    """How many rows of one shard and range are read at most: by one page, by one query, and by a window of time."""
 
     most_rows: int = 5_000
     rows_a_query: int = 1_000
+    rows_a_window: int = 250  # of a list that is read oldest first
 
 
 BOUNDS = Bounds()
@@ -51,7 +52,7 @@ class Lane(Generic[T]):
     entries: list[T] = field(default_factory=list)
     hidden: set[str] = field(default_factory=set)
     unread: str | None = None
-    rows: int = 0  # how many were read, at most
+    rows: int = 0  # how many were read
 
 
 class Part(NamedTuple, Generic[T]):
@@ -86,17 +87,17 @@ class Ranges(Generic[T]):
     decode: Callable[[str, str], T]
     matches: Callable[[T], bool]
     bounds: Bounds = BOUNDS
-    with_hidden: bool = False  # entries that their caller has deleted are read, too
 
-    async def read(self, first: str, end: str, wanted: int) -> Part[T]:
+    async def read(self, first: str, end: str, wanted: int, most_rows: int | None = None) -> Part[T]:
         """Return the entries with places from `first` on and below `end`, in the order of the list.
 
-        At least `wanted` entries are read, if there are so many and the bounds allow it.
+        At least `wanted` entries are read, if there are so many and `most_rows` of a shard and range hold them.
         """
         lanes: list[Lane[T]] = []
         for listing in self.listings:
             prefix = keys.entries_from(listing, self.caller_tag)
-            lanes += await asyncio.gather(*(self._lane(shard, prefix, first, end, wanted) for shard in SHARDS))
+            most = most_rows or self.bounds.most_rows
+            lanes += await asyncio.gather(*(self._lane(shard, prefix, first, end, wanted, most) for shard in SHARDS))
         return merged(lanes)
 
     async def page(self, after: str | None, end: str, limit: int) -> Found[T]:
@@ -106,17 +107,16 @@ class Ranges(Generic[T]):
             return Found(part.entries[:limit], part.entries[limit - 1].place)
         return Found(part.entries, part.unread and part.unread.removesuffix(keys.AFTER))
 
-    async def _lane(self, shard: str, prefix: str, first: str, end: str, wanted: int) -> Lane[T]:
+    async def _lane(self, shard: str, prefix: str, first: str, end: str, wanted: int, most_rows: int) -> Lane[T]:
         lane, following, size = Lane[T](), prefix + first, min(wanted, self.bounds.rows_a_query)
         while True:
             entries, more = await self.ports.store.entries(shard, following, prefix + end, size, self.decode)
-            shown = [entry for entry in entries if self.with_hidden or not entry.hidden]
-            lane.hidden |= {entry.name for entry in entries} - {entry.name for entry in shown}
-            lane.entries += filter(self.matches, shown)
-            lane.rows += size
+            lane.hidden |= {entry.name for entry in entries if entry.hidden}
+            lane.entries += [entry for entry in entries if not entry.hidden and self.matches(entry)]
+            lane.rows += len(entries)
             if more is None:
                 return lane
-            if len(lane.entries) >= wanted or lane.rows >= self.bounds.most_rows:
+            if len(lane.entries) >= wanted or lane.rows >= most_rows:
                 lane.unread = more.removeprefix(prefix)
                 return lane
             following, size = more, self.bounds.rows_a_query

@@ -14,6 +14,8 @@ from shared.lists.windows import walk_from
 from shared.runtime.ports import Ports
 from shared.storage import codec
 
+_SKEW_MS = 60_000  # how far ahead the clock of a process may be that has accepted a response
+
 
 async def list_responses(ports: Ports, caller: str, query: ResponseQuery, bounds: Bounds = BOUNDS) -> Found[Entry]:
     """Return a page of the caller's responses. Raises BadRequest if `after` names none of them.
@@ -50,17 +52,20 @@ async def place_after(ports: Ports, caller: str | None, after: str | None) -> st
 
 
 async def _oldest_first(ports: Ports, ranges: Ranges[Entry], query: ResponseQuery, after: str | None) -> Found[Entry]:
-    now_ms, limits, limit, bounds = ports.clock.now_ms(), ports.config.limits, query.page.limit, ranges.bounds
-    oldest_ms = now_ms - limits.retention_ms - limits.deadline_ms
-    walk = walk_from(query.created_after_ms, after, oldest_ms)
-    found, rows = list[Entry](), 0
-    while len(found) <= limit and walk.from_ms <= now_ms and rows < bounds.most_rows:
-        wanted = bounds.most_rows if walk.width_ms == 1 else bounds.rows_a_query
-        part = await ranges.read(walk.first(now_ms), walk.end, wanted)
-        if part.unread is None or not walk.shrinks():
-            found += reversed(part.entries)
-            rows += part.rows
-            walk.goes_on(now_ms)
+    """Walk forward in windows of time, of which each is read whole. Every page goes through one window at least."""
+    limit, bounds = query.page.limit, ranges.bounds
+    walk = walk_from(query.created_after_ms, after, ports.clock.now_ms() + _SKEW_MS)
+    found, rows, is_through = list[Entry](), 0, False
+    while not walk.is_over and len(found) <= limit and (rows < bounds.most_rows or not is_through):
+        most = bounds.most_rows if walk.is_narrow else bounds.rows_a_window
+        part = await ranges.read(walk.first, walk.end, most + 1, most)
+        rows += part.rows
+        if part.unread is not None and not walk.is_narrow:
+            walk.splits(part.unread)
+            continue
+        found += reversed(part.entries)
+        walk.goes_on()
+        is_through = True
     if len(found) > limit:
         return Found(found[:limit], found[limit - 1].place)
-    return Found(found, walk.end if walk.from_ms <= now_ms else None)
+    return Found(found, None if walk.is_over else walk.end)

@@ -18,7 +18,7 @@ from shared.lifecycle import cancellation
 from shared.lists import delivery_pages, response_pages, usage
 from shared.lists.queries import DeliveryQuery, ResponseQuery, UsageQuery
 from shared.lists.ranges import Found, Listed
-from shared.lists.views import ListView, UsagePage, usage_page
+from shared.lists.views import UsagePage, usage_page
 from shared.operators import views
 from shared.operators.views import Status
 from shared.runtime.ports import Ports
@@ -58,7 +58,7 @@ class Operators:
             "is_whole": all_live and all_tried and all_failed and len(alarms) < _MOST_ALARMS,
         }
 
-    async def responses(self, query: ResponseQuery, caller: str | None) -> ListView:
+    async def responses(self, query: ResponseQuery, caller: str | None) -> dict[str, Any]:
         """Return a page of a caller's responses, or of all that have not ended.
 
         Raises BadRequest if ended ones of all callers are asked for.
@@ -68,19 +68,21 @@ class Operators:
         if query.status is not None and query.status.is_terminal:
             raise BadRequest("Ended responses are listed for one 'caller'.", param="caller", code="missing_required")
         after = await response_pages.place_after(self._ports, None, query.page.after)
-        entries, _ = await self._all(Listing.LIVE, codec.decode_entry)
+        entries, is_whole = await self._all(Listing.LIVE, codec.decode_entry)
         found = [entry for entry in entries if query.matches(entry)]
-        return views.operator_responses(*_page(found, after, query.page.limit, is_reversed=not query.page.descending))
+        page = _page(found, after, query.page.limit, is_reversed=not query.page.descending)
+        return views.operator_responses(*page, is_whole=is_whole)
 
     async def deliveries(self, query: DeliveryQuery, caller: str | None) -> dict[str, Any]:
         """Return a page of the deliveries in trouble, of one caller or of all."""
         if caller is not None:
             found = await delivery_pages.list_deliveries_in_trouble(self._ports, caller, query)
             return views.delivery_pages_of(*found)
-        tried, _ = await self._all(Listing.TRIED, codec.decode_delivery_entry)
-        failed, _ = await self._all(Listing.FAILED, codec.decode_delivery_entry)
+        tried, all_tried = await self._all(Listing.TRIED, codec.decode_delivery_entry)
+        failed, all_failed = await self._all(Listing.FAILED, codec.decode_delivery_entry)
         by_name = {entry.name: entry for entry in (*tried, *failed) if query.matches(entry)}
-        return views.delivery_pages_of(*_page(list(by_name.values()), query.after, query.limit))
+        page = _page(list(by_name.values()), query.after, query.limit)
+        return views.delivery_pages_of(*page, is_whole=all_tried and all_failed)
 
     async def usage(self, query: UsageQuery, caller: str | None) -> UsagePage:
         """Return what one caller has used, or each of those that the settings name, in whole days of UTC."""

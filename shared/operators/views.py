@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 from shared.core.alarms import Alarm
 from shared.core.entries import DeliveryEntry, Entry
 from shared.lists import queries
-from shared.lists.views import ListView, delivery_view, list_view, response_view
+from shared.lists.views import delivery_view, list_view, response_view
 
 _OF_THE_CALLER = ("metadata", "continuation_token", "previous_response_id")
 
@@ -30,9 +30,9 @@ def operator_response(entry: Entry) -> dict[str, Any]:
     return {**shown, "caller": entry.caller, "stream": entry.stream, "deadline_at": entry.deadline_ms // 1000}
 
 
-def operator_responses(entries: Iterable[Entry], next_place: str | None) -> ListView:
-    """Return a page of responses as operators see it."""
-    return list_view([operator_response(entry) for entry in entries], next_place)
+def operator_responses(entries: Iterable[Entry], next_place: str | None, *, is_whole: bool = True) -> dict[str, Any]:
+    """Return a page of responses as operators see it. `is_whole`: it was made of all rows."""
+    return {**list_view([operator_response(entry) for entry in entries], next_place), "is_whole": is_whole}
 
 
 def operator_delivery(entry: DeliveryEntry) -> dict[str, Any]:
@@ -83,13 +83,16 @@ def in_trouble(entries: Sequence[DeliveryEntry]) -> list[dict[str, Any]]:
     return sorted(counted, key=lambda group: -int(str(group["count"])))
 
 
-def delivery_pages_of(entries: Iterable[DeliveryEntry], next_place: str | None) -> dict[str, Any]:
-    """Return a page of deliveries in trouble as operators see it."""
+def delivery_pages_of(
+    entries: Iterable[DeliveryEntry], next_place: str | None, *, is_whole: bool = True
+) -> dict[str, Any]:
+    """Return a page of deliveries in trouble as operators see it. `is_whole` is as in `operator_responses`."""
     return {
         "object": "list",
         "data": [operator_delivery(entry) for entry in entries],
         "has_more": next_place is not None,
         "next_after": queries.delivery_cursor_to(next_place) if next_place else None,
+        "is_whole": is_whole,
     }
 
 

@@ -103,8 +103,11 @@ class InFlight:
     def __init__(self) -> None:
         self._counts: SingleFlight[_Counted] = SingleFlight()
 
-    async def take(self, name: str, limit: int, count: Callable[[], Awaitable[int]]) -> None:
-        """Count one more for a caller. `count` reads how many there are. Raises TooManyRequests."""
+    async def take(self, name: str, limit: int, count: Callable[[], Awaitable[int]]) -> Callable[[], None]:
+        """Count one more for a caller, and return what takes that back. `count` reads how many there are.
+
+        Raises TooManyRequests.
+        """
 
         async def counted() -> _Counted:
             return _Counted(await count())
@@ -114,6 +117,11 @@ class InFlight:
             message = f"This caller has {limit} responses that have not ended, and may not have more."
             raise TooManyRequests(message)
         known.count += 1
+
+        def give_back() -> None:
+            known.count -= 1
+
+        return give_back
 
 
 def _headers(limit: int, left: float) -> dict[str, str]:

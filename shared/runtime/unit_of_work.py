@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
@@ -100,14 +101,19 @@ async def insert(ports: Ports, change: ChangeSet) -> Record:
     """
     caller = ports.callers.named(change.record.caller)
     most = caller.limits.max_in_flight if caller else None
-    if caller and most is not None:
-        try:
-            await ports.in_flight.take(caller.name, most, partial(_unfinished, ports, caller.name, most))
-        except TooManyRequests:
-            if await ports.store.read(change.record.id, with_body=False):
-                raise Conflict from None
-            raise
-    return await commit(ports, None, change)
+    if caller is None or most is None:
+        return await commit(ports, None, change)
+    try:
+        give_back = await ports.in_flight.take(caller.name, most, partial(_unfinished, ports, caller.name, most))
+    except TooManyRequests:
+        if await ports.store.read(change.record.id, with_body=False):
+            raise Conflict from None
+        raise
+    with ExitStack() as unless_written:
+        unless_written.callback(give_back)
+        record = await commit(ports, None, change)
+        unless_written.pop_all()
+    return record
 
 
 async def _unfinished(ports: Ports, caller: str, most: int) -> int:

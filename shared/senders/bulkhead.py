@@ -120,14 +120,20 @@ class Bulkhead:
             return self._stalls_at(one) <= _now_s() or self._wait_s(one.waiting, one.held_s, one.taken) > LONG_S
         if theirs and not self._may_try(theirs, one):
             return self._wait_s(_waiting(theirs), self._held_s, self._most_trials) > LONG_S
-        hosts = sum(len(level) for each in self._callers.values() for level in each.levels) + (not one.lines)
-        return not self._free and self._wait_s(one.waiting, self._held_s, self._slots / hosts) > LONG_S
+        return not self._free and self._wait_s(*self._share(one, theirs)) > LONG_S
 
     def is_free(self, host: str, caller: str = "") -> bool:
         """Return whether an attempt that came now would have a slot at once. This changes nothing."""
         one, theirs = self._hosts.get(host) or _Host(), self._callers.get(caller)
         is_refused = one.lines or self._is_full(one) or (theirs and not self._may_try(theirs, one))
         return self._free > 0 and not is_refused
+
+    def _share(self, one: _Host, theirs: _Caller | None) -> tuple[int, float, float]:
+        """Return how many of a caller wait at a host, how long a slot is held, and how many slots serve their line."""
+        mine = [each for level in theirs.levels for each in level] if theirs else []
+        callers = sum(map(len, self._waiting)) + (not mine)
+        hosts = len(mine) + (one not in mine)
+        return len(one.lines.get(theirs, ())) if theirs else 0, self._held_s, self._slots / callers / hosts
 
     @staticmethod
     def _wait_s(waiting: int, held_s: float, slots: float) -> float:

@@ -15,7 +15,7 @@ from uuid import uuid4
 from shared.core import keys
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
-from shared.core.entries import Listing, entry_of
+from shared.core.entries import entry_of
 from shared.core.errors import StoreUnavailable
 from shared.core.ids import shard_of, tag
 from shared.core.records import Record
@@ -184,8 +184,8 @@ class Store(TableReader):
         raise StoreUnavailable("others write the sums of this day all the time")
 
     async def _counted(self, record: Record) -> list[Any]:
-        """Return the operation that adds a response to the sums of its day, or none if it was never listed as ended."""
-        if record.listed != Listing.ENDED:
+        """Return the operation that adds a response to the sums of its day, or none if it has no entry."""
+        if not (record.listed and record.status.is_terminal):
             return []
         used, shard = usage_of(entry_of(record)), shard_of(record.id)
         key = keys.usage_key(tag(used.caller), used.day, tag(used.model))

@@ -14,12 +14,14 @@ import orjson
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.data.tables.aio import TableClient
 
+from shared.core import keys
 from shared.storage import batches
 
 if TYPE_CHECKING:
     from shared.storage.wire import Answer
 
 _RETRIES = 3
+_MOST_A_QUERY = 1_000  # storage refuses a query for more
 _BEING_DELETED = "TableBeingDeleted"
 _READ = {"Accept": "application/json;odata=minimalmetadata", "DataServiceVersion": "3.0"}
 _NEXT = {"NextPartitionKey": "x-ms-continuation-nextpartitionkey", "NextRowKey": "x-ms-continuation-nextrowkey"}
@@ -82,7 +84,8 @@ class Table(TableClient):
         found: list[Entity] = []
         following: dict[str, str] = {}
         while len(found) < limit:
-            answer = await self._read(f"{self.table_name}()", {**query, "$top": str(limit - len(found)), **following})
+            top = str(min(limit - len(found), _MOST_A_QUERY))
+            answer = await self._read(f"{self.table_name}()", {**query, "$top": top, **following})
             if answer.status == 404:
                 break
             found += map(Entity, orjson.loads(_content(answer))["value"])
@@ -92,19 +95,22 @@ class Table(TableClient):
         return found
 
     async def search(
-        self, partition: str, first: str, end: str, column: tuple[str, str], select: Sequence[str]
-    ) -> tuple[list[Entity], str | None]:
-        """Return rows with keys from `first` on and below `end` that have a text in a column, as one request finds.
+        self, partition: str, prefix: str, column: tuple[str, str], select: Sequence[str], after: str = ""
+    ) -> tuple[list[Entity], str]:
+        """Return rows with a key prefix that have a text in a column, as many as one request finds.
 
-        Also returns the key to go on from, or None if there is no more. Raises AzureError if the read fails.
+        Also returns what the next call takes as `after`, or nothing if there is no more. Storage looks at every row of
+        the prefix, and may stop before it has found any. Raises AzureError if the read fails.
         """
         name, text = column
-        bounds = f"{_between(partition, first, end)} and {name} eq '{_escaped(text)}'"
-        query = {"$filter": bounds, "$select": ",".join(select)}
+        bounds = f"{_between(partition, prefix, prefix + keys.END)} and {name} eq '{_escaped(text)}'"
+        query = {"$filter": bounds, "$select": ",".join(select), **(orjson.loads(after) if after else {})}
         answer = await self._read(f"{self.table_name}()", query)
         if answer.status == 404:
-            return [], None
-        return list(map(Entity, orjson.loads(_content(answer))["value"])), answer.headers.get(_NEXT["NextRowKey"])
+            return [], ""
+        following = {name: answer.headers[header] for name, header in _NEXT.items() if header in answer.headers}
+        rows = list(map(Entity, orjson.loads(_content(answer))["value"]))
+        return rows, orjson.dumps(following).decode() if following else ""
 
     async def create(self) -> None:
         """Create the table unless it exists. Raises AzureError, also while a deletion of the table is under way."""

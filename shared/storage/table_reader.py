@@ -117,16 +117,17 @@ class TableReader:
         following = str(rows[-1]["RowKey"]) + keys.AFTER if len(rows) == limit else None
         return [entry for row in rows if (entry := _decoded(row, decode))], following
 
-    async def records_of(self, shard: str, caller: str, first: str) -> tuple[list[str], str | None]:
-        """Return the ids of a caller's responses that no list has, from the row key `first` on, as one request reads.
+    async def records_of(self, shard: str, caller: str, after: str) -> tuple[list[str], str]:
+        """Return the ids of a caller's responses that no list has, as many as one request finds.
 
-        Also returns the key to read on from, or None if there is no more. Storage looks at every row for this.
+        Also returns what the next call takes as `after`, or nothing if there is no more. Storage looks at every row for
+        this. Unreadable rows are logged and left out.
         """
         column, select = ("caller", caller), ("RowKey", "facts")
         async with reaching(DEADLINE_S):
-            rows, following = await self._table.search(shard, first, keys.record_key(keys.END), column, select)
-        found = [codec.decode_record(row.get("facts", ""), body=b"", write_id="", etag=row.etag) for row in rows]
-        return [record.id for record in found if not record.listed], following
+            rows, following = await self._table.search(shard, keys.record_key(""), column, select, after)
+        found = [_decoded(row, _record) for row in rows]
+        return [record.id for record in found if record and not record.listed], following
 
     async def count(self, shard: str, first: str, end: str, most: int) -> int:
         """Return how many rows have keys from `first` on and below `end`, at most `most`."""
@@ -154,3 +155,7 @@ def _decoded(row: Entity, decode: Callable[[str, str], E]) -> E | None:
     except UnreadableRow as error:
         _log.error("row.unreadable", extra={"key": row["RowKey"], "reason": str(error)})
         return None
+
+
+def _record(_key: str, facts: str) -> Record:
+    return codec.decode_record(facts, body=b"", write_id="", etag="")

@@ -92,6 +92,16 @@ async def test_what_comes_after_the_order_stays(stage: Stage) -> None:
     assert await left(stage, later) == [later]
 
 
+async def test_a_time_in_the_future_is_the_time_of_the_order(stage: Stage) -> None:
+    """Nobody can mean what does not exist yet."""
+    old = await stage.ended()
+    stage.clock.advance(1)
+    ordered = await stage.engine.erase(ANN, parse_order({"before": "2099-01-01T00:00:00Z"}, ANN.name))
+    young = await stage.ended()
+    assert (await carried_out(stage, ordered, ANN))["deleted"] == 1
+    assert await left(stage, old, young) == [young]
+
+
 async def test_no_row_of_an_erased_response_is_left(stage: Stage) -> None:
     """Once their purges are over. The receipt has nothing of them."""
     records = [await stage.ended(user="anna", metadata={"k": "secret"}) for _ in range(4)]
@@ -142,6 +152,38 @@ def entry_key_of(record: Record) -> str:
     return f"{entries_from(Listing.ENDED, tag(record.caller))}{9_999_999_999_999 - record.created_ms}|{record.id}"
 
 
+async def test_more_old_responses_than_one_request_finds_are_all_found(stage: Stage) -> None:
+    """Storage says how to go on, in words of its own."""
+    record = await stage.ended()
+    shard, table = shard_of(record.id), await stage.table()
+    row = await table.get_entity(shard, f"resp|{record.id}")
+    facts = {name: value for name, value in orjson.loads(row["facts"]).items() if name != "listed"}
+    ids = [f"resp_{shard}{n:031x}" for n in range(1_200)]
+    for start in range(0, len(ids), 100):
+        batch = [
+            {"PartitionKey": shard, "RowKey": f"resp|{one}", "caller": "ann", "write_id": "", "body": b""}
+            | {"facts": orjson.dumps({**facts, "id": one}).decode()}
+            for one in ids[start : start + 100]
+        ]
+        await table.submit_transaction([("create", one) for one in batch])
+    found, after = list[str](), ""
+    for _ in range(10):
+        named, after = await stage.ports.store.records_of(shard, "ann", after)
+        found += named
+        if not after:
+            break
+    assert sorted(found) == ids
+
+
+async def test_an_entry_without_a_response_goes(stage: Stage) -> None:
+    """An older release has purged the response, and knows no entries."""
+    record = await stage.create(user="anna")
+    await (await stage.table()).delete_entity(shard_of(record.id), f"resp|{record.id}")
+    await erased(stage, user="anna")
+    rows = [str(row["RowKey"]) async for row in (await stage.table()).list_entities()]
+    assert not [key for key in rows if key.startswith("live|")]
+
+
 async def as_older(stage: Stage, record: Record, **changes: Any) -> None:
     """Write a record, and its entry, as an older release would have left them."""
     table, shard = await stage.table(), shard_of(record.id)
@@ -165,6 +207,14 @@ async def test_an_erasure_goes_on_after_a_crash(stage: Stage) -> None:
     receipt = await carried_out(stage, ordered, ANN)
     assert receipt["deleted"] <= 6
     assert await left(stage, *records) == []
+
+
+async def test_a_damaged_response_stops_no_erasure(stage: Stage) -> None:
+    """It is logged, and the receipt says that something may be left."""
+    records = [await stage.ended(user="anna") for _ in range(3)]
+    await stage.put(records[0].id, f"resp|{records[0].id}", facts="damaged")
+    receipt = await erased(stage, user="anna")
+    assert (receipt["deleted"], receipt["failed"], receipt["status"]) == (2, 1, "completed")
 
 
 async def test_an_open_delivery_does_not_stop_an_erasure(stage: Stage) -> None:

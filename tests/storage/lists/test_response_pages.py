@@ -184,7 +184,7 @@ async def test_a_refused_response_is_not_listed(stage: Stage) -> None:
 @ORDERS
 async def test_a_filter_that_matches_little_gives_short_pages(stage: Stage, order: str) -> None:
     """A page reads so many rows and no more. The caller goes on behind it, and misses nothing."""
-    few = Bounds(most_rows=8, rows_a_query=2)
+    few = Bounds(most_rows=8, rows_a_query=2, rows_a_window=2)
     wanted = []
     for n in range(24):
         record = await stage.create(key=f"key-{n}", model="rare" if n % 8 == 5 else "m", input="x")
@@ -197,3 +197,23 @@ async def test_a_filter_that_matches_little_gives_short_pages(stage: Stage, orde
         found += [entry.id for entry in page.entries]
         after, pages = cursor_to(page.next_place) if page.next_place else "", pages + 1
     assert found == in_order(wanted, order)
+
+
+async def test_sparse_responses_are_on_one_page_oldest_first(stage: Stage) -> None:
+    """A month with one response a day is no reason for an empty page."""
+    records = []
+    for _ in range(30):
+        records.append(await stage.ended())
+        stage.clock.advance(86_400)
+    page = await listed(stage, order="asc", limit="100")
+    assert (names(page["data"]), page["next_after"]) == (in_order(records, "asc"), None)
+    first = await listed(stage, order="asc")
+    assert len(first["data"]) == 20
+
+
+async def test_what_another_process_has_accepted_is_listed_oldest_first(stage: Stage) -> None:
+    """Its clock may be ahead."""
+    stage.clock.advance(5)
+    record = await stage.create()
+    stage.clock.advance(-5)
+    assert names(await walked(stage, order="asc")) == [record.id]

@@ -14,7 +14,6 @@ from shared.core.records import Record
 from shared.lifecycle import retention
 from shared.lists import usage
 from shared.lists.queries import UsageQuery
-from shared.lists.ranges import Bounds
 from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
 from tests.support.stage import ANN, BOB, Stage
 
@@ -187,7 +186,7 @@ async def test_more_responses_than_one_request_reads_are_refused(stage: Stage) -
     for n in range(40):
         await stage.ended(key=f"{n}")
     with pytest.raises(BadRequest, match="fewer days") as refused:
-        await usage.usage_by_day(stage.ports, ANN.name, ALL, Bounds(most_rows=2, rows_a_query=1))
+        await usage.usage_by_day(stage.ports, ANN.name, ALL, most_rows=2, rows_a_query=1)
     assert refused.value.param == "from"
 
 

@@ -55,4 +55,4 @@ def test_an_erasure_goes_through_each_shard_in_each_phase() -> None:
         erasure = erasure.next_part()
         assert erasure.after == ""
     assert seen == [(shard, phase) for shard in SHARDS for phase in PHASES]
-    assert PHASES == (Phase.LIVE, Phase.ENDED, Phase.UNLISTED)
+    assert PHASES == (Phase.UNLISTED, Phase.LIVE, Phase.ENDED)

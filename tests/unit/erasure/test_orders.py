@@ -56,6 +56,7 @@ def test_a_receipt_says_how_far_the_erasure_is() -> None:
         "by": ["user"],
         "cancelled": 1,
         "deleted": 4,
+        "failed": 0,
     }
     assert receipt(running) == expected
     done = receipt(Erasure(ID, "ann", "ann", 5_000, ended_ms=9_000))

@@ -118,7 +118,7 @@ class Table:
 async def taken(in_flight: InFlight, table: Table, count: int, limit: int = 10) -> int:
     """Try to let in so many at once. Return how many were let in."""
     tries = [in_flight.take("ann", limit, table.count) for _ in range(count)]
-    return sum(end is None for end in await asyncio.gather(*tries, return_exceptions=True))
+    return sum(callable(end) for end in await asyncio.gather(*tries, return_exceptions=True))
 
 
 async def test_no_more_than_the_limit_are_let_in_at_once() -> None:
@@ -147,6 +147,15 @@ async def test_a_refusal_says_when_to_try_again() -> None:
     with pytest.raises(TooManyRequests, match="10 responses that have not ended") as refused:
         await InFlight().take("ann", 10, Table(there=10).count)
     assert (refused.value.status, refused.value.retry_after_s) == (429, OPEN_RETRY_S)
+
+
+async def test_a_place_is_given_back() -> None:
+    """By whoever has not made a response after all, such as a repeat."""
+    in_flight, table = InFlight(), Table(there=9)
+    give_back = await in_flight.take("ann", 10, table.count)
+    assert await taken(in_flight, table, 1) == 0
+    give_back()
+    assert await taken(in_flight, table, 1) == 1
 
 
 async def test_a_count_that_fails_fails_all_that_wait_for_it() -> None:

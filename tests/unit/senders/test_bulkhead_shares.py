@@ -146,6 +146,24 @@ async def test_a_caller_with_a_hundred_dead_hosts_delays_no_other() -> None:
 # The outlook
 
 
+async def test_the_line_of_another_caller_does_not_make_mine_long() -> None:
+    """Ann waits at a hundred hosts. Bob gets the next slot."""
+    bulkhead = Bulkhead(4)
+    await answer(bulkhead, "z", for_s=0.1)
+    held = await take(bulkhead, "v", "w", "x", "y")
+
+    async def wait_for_ann(host: str) -> None:
+        async with bulkhead.slot(host, LONG_S, caller="ann"):
+            return
+
+    waiting = [asyncio.create_task(wait_for_ann(f"{number}")) for number in range(200)]
+    await line_up(*waiting)
+    assert bulkhead.is_long("other", "ann")
+    assert not bulkhead.is_long("other", "bob")
+    await held.aclose()
+    await asyncio.wait(waiting)
+
+
 async def test_the_line_of_a_caller_whose_hosts_do_not_answer_is_long() -> None:
     """Its next delivery is put off, and that of another caller is not."""
     bulkhead, sent = Bulkhead(4), list[str]()
