@@ -33,6 +33,7 @@ _log = logger(__name__)
 MAX_ALARMS = 500
 MAX_S = 60.0
 AHEAD_MAX_MS = 5_000
+UNTIL_MAX_MS = 120_000  # a heartbeat names the next one, a minute later
 READ_EVERY_MS = 60_000
 WAKE_AFTER_S = 1.0
 RETRY_AFTER_GIVING_UP_MS = 3_600_000
@@ -57,8 +58,8 @@ async def sweep(
     """
     clock_ms = ports.clock.now_ms()
     now_ms = max(clock_ms, min(at_s * 1000, clock_ms + AHEAD_MAX_MS))
-    if now_ms >= until_s * 1000:
-        until_s = 0  # by now the next heartbeat has looked at the shard
+    if not now_ms < until_s * 1000 <= now_ms + UNTIL_MAX_MS:
+        until_s = 0  # by now the next heartbeat has looked at the shard, or no heartbeat has sent this
     agenda = await ports.store.agenda(shard, now_ms, most)
     for key in agenda.bad:
         _log.error("alarm.unreadable", extra={"key": key})

@@ -23,9 +23,10 @@ def is_allowed(name: str, patterns: tuple[str, ...]) -> bool:
     """Return whether callers may name the queue.
 
     It must match a pattern of the deployment, with the wildcards of `fnmatch`, and must not be one of our own queues.
+    Nor may it be the poison queue of another one, whose messages nobody asked for.
     """
-    ours = any(name in (queue, queue + POISON) for queue in INTERNAL)
-    return not ours and any(fnmatchcase(name, pattern) for pattern in patterns)
+    is_barred = name in INTERNAL or name.endswith(POISON)
+    return not is_barred and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 class ReplySender:

@@ -63,6 +63,13 @@ async def test_a_heartbeat_does_not_go_on_beyond_the_next_one(stage: Stage) -> N
     assert stage.sent == []
 
 
+async def test_a_wakeup_that_no_heartbeat_sends_is_no_chain(stage: Stage) -> None:
+    """One that names a time far ahead would send others until then. Anybody who may write to the queue can send it."""
+    await stage.plant([in_shard(30)])
+    assert await stage.engine.sweep(Wakeup("a", NOW_S, NOW_S + 3_600)) == 0
+    assert stage.sent == []
+
+
 async def test_the_heartbeat_goes_on_beside_a_wakeup_for_the_same_second(stage: Stage) -> None:
     """The heartbeat sends its wake-up even if an ordinary one was sent for the same second.
 

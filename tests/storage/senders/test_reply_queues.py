@@ -87,10 +87,15 @@ def outcome(answer: Answer) -> tuple[int | None, SendError | None]:
         ("replies-1", (), False),
         ("replies-1", ("",), False),
         ("requests-1", ("*",), True),
+        ("replies-1-poison", ("*",), False),
+        ("replies-poison", ("replies-poison",), False),
     ],
 )
 def test_a_name_must_match_a_pattern_as_a_whole(name: str, patterns: tuple[str, ...], allowed: bool) -> None:
-    """A queue is allowed if one pattern of the deployment matches its whole name, in the same case."""
+    """A queue is allowed if one pattern of the deployment matches its whole name, in the same case.
+
+    The poison queue of another one never is.
+    """
     assert is_allowed(name, patterns) is allowed
 
 
