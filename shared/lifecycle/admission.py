@@ -79,7 +79,7 @@ def new_record(
         callback_url=new.callback_url,
         callback_events=new.callback_events,
         reply_to=new.reply_to,
-        subjects=subjects_of(new.body, caller.name),
+        subjects=subjects_of(new.body, caller.name) or None,
         subjects_known=True,
         include=new.include,
         has_credentials=bool(redaction.credentials_in(new.body)),

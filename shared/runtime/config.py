@@ -36,7 +36,7 @@ class Rules:
     requests_caller: str = ""  # the caller on whose behalf queued requests are made
     upstream_secrets: tuple[str, ...] = field(default=(), repr=False)  # the secrets of the upstream's webhooks
     allow_loopback: bool = False  # for local use only
-    prices: Mapping[str, Price] = field(default_factory=dict)  # of the tokens of a model
+    prices: Mapping[str, Price] = field(default_factory=dict, hash=False)  # of the tokens of a model
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ CALLS: dict[str, Callable[[Engine, str], Awaitable[Any]]] = {
 }
 UNNAMED = {"create", "call", "create_stream", "recover"}  # these name no response
 LISTS = {"responses", "deliveries_in_trouble", "usage"}
+ERASURES = {"erase", "erasure"}  # in erasure/test_erasing.py
 RELAYED = {"input_tokens", "compact", "create_conversation", "on_conversation"}  # in lifecycle/test_relayed.py
 
 
@@ -36,7 +37,7 @@ def test_every_call_of_a_caller_is_tried_here() -> None:
     calls = vars(Engine) | vars(Lists)
     methods = {name: inspect.signature(one) for name, one in calls.items() if inspect.iscoroutinefunction(one)}
     taking = {name for name, signature in methods.items() if "caller" in signature.parameters}
-    assert {name for name in taking if not name.startswith("_")} == CALLS.keys() | UNNAMED | LISTS | RELAYED
+    assert {name for name in taking if not name.startswith("_")} == CALLS.keys() | UNNAMED | LISTS | ERASURES | RELAYED
 
 
 @pytest.mark.parametrize("has_ended", [True, False])

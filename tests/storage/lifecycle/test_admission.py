@@ -74,6 +74,7 @@ async def test_the_record_has_what_the_caller_asked_for(stage: Stage) -> None:
         callback_events=tuple(events),
         reply_to="replies-1",
         masked=True,
+        subjects_known=True,
     )
     assert record == Record(
         response_id, "ann", created_ms=START_MS, deadline_ms=START_MS + 5_000, trace=TRACEPARENT, request=expected
