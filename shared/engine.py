@@ -62,6 +62,7 @@ class Engine:
         self._ports = ports
         self._heartbeats = Heartbeats(ports)
         self.quotas = Quotas(ports.clock.elapsed_s)
+        self.entrance = ports.entrance
         self.lists = Lists(ports)
         self.operators = Operators(ports)
 
@@ -79,6 +80,7 @@ class Engine:
         with ports.watches.waiting(record.id) if wait_s > 0 else nullcontext():
             if request is not None:
                 record = await submission.submit(ports, record, request)
+            ports.entrance.leave()
             shown = record, await polling.stored_object(ports, record)
             record, body = await waiting.until_ended(ports, shown, wait_s - (ports.clock.elapsed_s() - began_s))
         return record if new.background else await withdrawal.before_answer(ports, record), body
@@ -112,6 +114,7 @@ class Engine:
 
     async def _stream_of(self, record: Record, request: dict[str, Any] | None, size: int) -> Stream:
         if request is None:
+            self._ports.entrance.leave()
             return Stream(self._ports, record, -1)
         return await streams.open_stream(self._ports, record, request, size)
 

@@ -117,6 +117,7 @@ class Call:
             elif request is not None:
                 record = await submission.submit(self._ports, record, request)
             del request  # what waits holds no body
+            self._ports.entrance.leave()  # of one that joins
             shown = await self._unless_left(waiting.end_of(self._ports, record))
         return (await withdrawal.before_answer(self._ports, shown[0]), shown[1]) if shown else None
 

@@ -15,7 +15,7 @@ from shared.runtime.config import Config
 from shared.runtime.leases import Leases
 from shared.runtime.local_runs import LocalRuns
 from shared.runtime.poll_slots import PollSlots
-from shared.runtime.quotas import InFlight
+from shared.runtime.quotas import Entrance, InFlight
 from shared.runtime.single_flight import InProgress, SingleFlight, Turns
 from shared.runtime.watches import Watches
 from shared.senders.admission import Admission, Outlook
@@ -65,7 +65,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last eleven fields hold what this process keeps between its invocations.
+    """What the flows act with. The last twelve fields hold what this process keeps between its invocations.
 
     A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
     """
@@ -89,5 +89,6 @@ class Ports:
     poll_pace: PollPace = field(default_factory=PollPace)  # how late the polls of each shard are
     leases: Leases = field(default_factory=Leases)
     watches: Watches = field(default_factory=Watches)
+    entrance: Entrance = field(default_factory=Entrance)
     in_flight: InFlight = field(default_factory=InFlight)
     rates: Rates = field(default_factory=Rates)

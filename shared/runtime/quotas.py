@@ -5,9 +5,12 @@ of them. Responses are counted over all processes, at most once a second.
 https://developers.openai.com/api/docs/guides/rate-limits
 """
 
+import asyncio
 import math
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from shared.contract.callers import Caller
@@ -15,6 +18,8 @@ from shared.core.errors import ServiceError
 from shared.runtime.single_flight import SingleFlight
 
 _MINUTE_S = 60.0
+PLACES = 8  # more accept hardly more a second, and each delays the others by its steps
+PLACE_S = 2.0
 OPEN_RETRY_S = 5  # it is not known when an open answer ends
 
 
@@ -122,6 +127,88 @@ class InFlight:
             known.count -= 1
 
         return give_back
+
+
+class _Place:
+    """A place at the entrance, until it is left for the first time, or for 2 s: some requests wait for others."""
+
+    def __init__(self, hand_on: Callable[[], None]) -> None:
+        self._hand_on = hand_on
+        self._until = asyncio.get_running_loop().call_later(PLACE_S, self.leave)
+        self._is_held = True
+
+    def leave(self) -> None:
+        """Give the place to the next one."""
+        if self._is_held:
+            self._is_held = False
+            self._until.cancel()
+            self._hand_on()
+
+
+_place: ContextVar[_Place | None] = ContextVar("_place", default=None)
+
+
+class Entrance:
+    """Lets a process accept so many new responses at once, and lets the callers that wait for this take turns.
+
+    Without it, each request of a flood would delay every other by a little at each of its steps.
+    """
+
+    def __init__(self, places: int = PLACES) -> None:
+        self._free = places
+        self._lines: dict[str, deque[asyncio.Future[None]]] = {}  # by caller, in turn. No line is empty
+
+    @asynccontextmanager
+    async def turn(self, caller: str) -> AsyncIterator[None]:
+        """Wait for a place, and hold it for the block, or until `leave` is called in it."""
+        place = await self._take(caller)
+        token = _place.set(place)
+        try:
+            yield
+        finally:
+            _place.reset(token)
+            place.leave()
+
+    @staticmethod
+    def leave() -> None:
+        """Leave the place that this task holds, if it holds one: the response is accepted, or is not."""
+        if place := _place.get():
+            place.leave()
+
+    async def _take(self, caller: str) -> _Place:
+        if self._free:
+            self._free -= 1
+            return _Place(self._hand_on)
+        turn, is_mine = asyncio.get_running_loop().create_future(), False
+        self._lines.setdefault(caller, deque()).append(turn)
+        try:
+            await turn
+            is_mine = True
+        finally:
+            if not is_mine:
+                self._give_up(caller, turn)
+        return _Place(self._hand_on)
+
+    def _give_up(self, caller: str, turn: "asyncio.Future[None]") -> None:
+        """Leave the line, or hand on the place that came in this moment."""
+        if turn.done() and not turn.cancelled():
+            self._hand_on()
+        elif turn in (line := self._lines.get(caller, deque())):
+            line.remove(turn)
+            if not line:
+                del self._lines[caller]
+
+    def _hand_on(self) -> None:
+        while self._lines:
+            caller = next(iter(self._lines))
+            line = self._lines.pop(caller)
+            turn = line.popleft()
+            if line:
+                self._lines[caller] = line  # the other callers come first now
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
 
 def _headers(limit: int, left: float) -> dict[str, str]:

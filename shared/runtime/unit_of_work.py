@@ -97,23 +97,30 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
 async def insert(ports: Ports, change: ChangeSet) -> Record:
     """Write the change set of a new response, if its caller may have one more that has not ended.
 
-    Raises TooManyRequests if not, Conflict if the response exists, and otherwise as `commit`.
+    The place at the entrance is left then. Raises TooManyRequests if the caller may not, Conflict if the response
+    exists, and otherwise as `commit`.
     """
-    caller = ports.callers.named(change.record.caller)
-    most = caller.limits.max_in_flight if caller else None
-    if caller is None or most is None:
-        return await commit(ports, None, change)
-    try:
-        give_back = await ports.in_flight.take(caller.name, most, partial(_unfinished, ports, caller.name, most))
-    except TooManyRequests:
-        if await ports.store.read(change.record.id, with_body=False):
-            raise Conflict from None
-        raise
     with ExitStack() as unless_written:
-        unless_written.callback(give_back)
-        record = await commit(ports, None, change)
+        with ExitStack() as entering:
+            entering.callback(ports.entrance.leave)
+            unless_written.callback(await _counted_in(ports, change.record))
+            record = await commit(ports, None, change)
         unless_written.pop_all()
     return record
+
+
+async def _counted_in(ports: Ports, record: Record) -> Callable[[], None]:
+    """Count a new response of a caller that may have only so many, and return what takes that back."""
+    caller = ports.callers.named(record.caller)
+    most = caller.limits.max_in_flight if caller else None
+    if caller is None or most is None:
+        return lambda: None
+    try:
+        return await ports.in_flight.take(caller.name, most, partial(_unfinished, ports, caller.name, most))
+    except TooManyRequests:
+        if await ports.store.read(record.id, with_body=False):
+            raise Conflict from None
+        raise
 
 
 async def _unfinished(ports: Ports, caller: str, most: int) -> int:
