@@ -82,8 +82,8 @@ async def _step(ports: Ports, erasure: Erasure) -> Erasure:
         for response_id, entry_key in found.responses:
             try:
                 erasure = await _erase(ports, erasure, response_id, entry_key)
-            except UnreadableRow as error:
-                _log.error("erasure.unreadable", extra={"response": response_id, "reason": str(error)})
+            except (UnreadableRow, ValueError) as error:  # a packed row that is damaged is a ValueError
+                _log.error("erasure.unreadable", extra={"response": response_id, "error": type(error).__name__})
                 erasure = replace(erasure, failed=erasure.failed + 1)
         erasure = replace(erasure, after=found.after) if found.after else erasure.next_part()
     return erasure
@@ -115,7 +115,8 @@ async def _look(ports: Ports, erasure: Erasure) -> _Found:
 
 def _may_match(entry: Entry, erasure: Erasure) -> bool:
     """Return whether an entry shows that its response is wanted, or does not show enough."""
-    is_early = entry.created_ms < min(erasure.created_ms, erasure.wanted.before_ms or erasure.created_ms)
+    before_ms = erasure.created_ms if erasure.wanted.before_ms is None else erasure.wanted.before_ms
+    is_early = entry.created_ms < min(erasure.created_ms, before_ms)
     return is_early and (not entry.subjects_known or erasure.wanted.has_subjects(entry.subjects))
 
 

@@ -92,6 +92,14 @@ async def test_what_comes_after_the_order_stays(stage: Stage) -> None:
     assert await left(stage, later) == [later]
 
 
+async def test_the_beginning_of_time_erases_nothing(stage: Stage) -> None:
+    """A script that has no time may send a zero."""
+    record = await stage.ended()
+    for before in ("0", "1970-01-01T00:00:00Z"):
+        assert (await erased(stage, before=before))["deleted"] == 0
+    assert await left(stage, record) == [record]
+
+
 async def test_a_time_in_the_future_is_the_time_of_the_order(stage: Stage) -> None:
     """Nobody can mean what does not exist yet."""
     old = await stage.ended()
@@ -211,10 +219,12 @@ async def test_an_erasure_goes_on_after_a_crash(stage: Stage) -> None:
 
 async def test_a_damaged_response_stops_no_erasure(stage: Stage) -> None:
     """It is logged, and the receipt says that something may be left."""
-    records = [await stage.ended(user="anna") for _ in range(3)]
+    records = [await stage.ended(user="anna") for _ in range(4)]
     await stage.put(records[0].id, f"resp|{records[0].id}", facts="damaged")
+    await as_older(stage, records[1], subjects=None, subjects_known=False)
+    await stage.put(records[1].id, f"resp|{records[1].id}|input|00", p0=b"damaged")
     receipt = await erased(stage, user="anna")
-    assert (receipt["deleted"], receipt["failed"], receipt["status"]) == (2, 1, "completed")
+    assert (receipt["deleted"], receipt["failed"], receipt["status"]) == (2, 2, "completed")
 
 
 async def test_an_open_delivery_does_not_stop_an_erasure(stage: Stage) -> None:
