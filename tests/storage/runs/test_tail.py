@@ -14,6 +14,7 @@ from tests.support.stream_clients import Reader, expected_lines, kinds, lines_of
 
 UntilLogged = Callable[[str], Awaitable[None]]
 QUERY = "GET responses()"
+LOOK = "GET responses()"
 RECORD = "GET responses(key)"
 
 TAILS, WINDOW_S = 200, 2.0
@@ -120,9 +121,12 @@ async def test_a_tail_outlasts_an_outage_at_the_end(stage: Stage, until_logged: 
     running = driving(stage.engine, reader.id, 1)
     reading = asyncio.create_task(far.rest())
     await logged(stage, reader.id, 8)
+    look = stage.proxy.pause(lambda request: request.kind == LOOK)
+    await look.reached.wait()  # the tail does not see the end before storage fails
     last.open()
     await running
     unread = stage.proxy.refuse(lambda request: request.kind == RECORD)
+    look.open()
     await until_logged("tail.deferred")
     assert unread.happened.is_set()
     stage.proxy.heal()
