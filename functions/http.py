@@ -5,6 +5,7 @@ https://developers.openai.com/api/reference/resources/responses
 
 import re
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import azure.functions as func
@@ -65,18 +66,20 @@ _allowed: dict[re.Pattern[str], list[str]] = {}
 async def create(engine: Engine, caller: Caller, req: Request) -> Response:
     """POST /responses, with `Idempotency-Key` and `Prefer: wait, respond-async` (RFC 7240)."""
     try:
-        return await _created(engine, caller, req)
+        async with AsyncExitStack() as turn:
+            return await _created(engine, caller, req, turn)
     except StoreError as error:
         if error.advice is StoreError.advice:
             error.advice = _PERHAPS_ACCEPTED
         raise
 
 
-async def _created(engine: Engine, caller: Caller, req: Request) -> Response:
+async def _created(engine: Engine, caller: Caller, req: Request, turn: AsyncExitStack) -> Response:
     prefer = _preference(req)
     key = parameters.check_idempotency_key(req.headers.get("idempotency-key"))
     wait_s = 0 if prefer.respond_async and prefer.wait_s is None else prefer.wait_s
-    raw = await read_json(req, caller)
+    raw = await read_json(req, caller)  # before the turn, so that a slow client holds up nobody
+    await turn.enter_async_context(engine.entrance.turn(caller.name))
     new = await off_loop.run(len(raw), requests.parse_request, raw)
     client = clients.client_of(req.headers)
     if new.stream:
@@ -254,7 +257,7 @@ def _pattern(route: str) -> re.Pattern[str]:
 _for_callers("create_response", "POST", "/responses", limited(create))
 _for_callers("list_responses", "GET", "/responses", list_responses)
 _for_callers("retrieve_response", "GET", "/responses/{id}", retrieve)
-_for_callers("erase_responses", "DELETE", "/responses", erase)
+_for_callers("erase_responses", "DELETE", "/responses", limited(erase))
 _for_callers("show_erasure", "GET", "/erasures/{id}", show_erasure)
 _for_callers("delete_response", "DELETE", "/responses/{id}", delete)
 _for_callers("cancel_response", "POST", "/responses/{id}/cancel", cancel)

@@ -41,7 +41,7 @@ class CallerLimits:
     """What a caller may use at most. None is no limit of its own."""
 
     max_body_bytes: int | None = None
-    requests_per_minute: int | None = None  # of one process, for creates
+    requests_per_minute: int | None = None  # of one process, for creates and erasures
     max_in_flight: int | None = None  # over all processes: its responses that have not ended
     max_streams: int | None = None  # of one process: its open streams and waiting calls
 

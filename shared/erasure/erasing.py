@@ -56,13 +56,16 @@ async def read(ports: Ports, by: Caller, named: str) -> Receipt:
 
 
 async def on_erase_alarm(ports: Ports, alarm: Alarm) -> None:
-    """Take a step of an erasure. After the last one, its receipt is kept for 30 days."""
+    """Take a step of an erasure. After the last one, its receipt is kept for 30 days, and its alarm removes it."""
     key = keys.erasure_key(alarm.id)
     row = await ports.store.find(alarm.id, key)
     erasure = codec.decode_erasure(str(row.get("facts", ""))) if row else None
-    if row is None or erasure is None or erasure.ended_ms:
+    if row is None or erasure is None or _is_old(ports, erasure):
         await ports.store.discard(alarm.id, key)
         await ports.store.remove(alarm)
+        return
+    if erasure.ended_ms:  # the process that took the last step crashed before it had set the alarm
+        await rearm(ports, alarm, erasure.ended_ms + KEPT_MS)
         return
     after = await _step(ports, erasure)
     if after.is_through:
@@ -70,8 +73,12 @@ async def on_erase_alarm(ports: Ports, alarm: Alarm) -> None:
         counts = {"cancelled": after.cancelled, "deleted": after.deleted, "failed": after.failed}
         _log.info("erasure.completed", extra={"erasure": erasure.id, "caller": erasure.caller, **counts})
     await ports.store.replace(alarm.id, key, _properties(after), row.etag)
-    due_ms = ports.clock.now_ms() + (KEPT_MS if after.ended_ms else 0)
-    await rearm(ports, alarm, due_ms)
+    await rearm(ports, alarm, after.ended_ms + KEPT_MS if after.ended_ms else ports.clock.now_ms())
+
+
+def _is_old(ports: Ports, erasure: Erasure) -> bool:
+    """Return whether the receipt has been kept for long enough."""
+    return bool(erasure.ended_ms) and ports.clock.now_ms() >= erasure.ended_ms + KEPT_MS
 
 
 async def _step(ports: Ports, erasure: Erasure) -> Erasure:

@@ -75,7 +75,7 @@ class Found(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Ranges(Generic[T]):
-    """The ranges that a list is merged from, of one caller or of all, in the order in which they are read.
+    """The ranges of a caller that a list is merged from, in the order in which they are read.
 
     An entry moves from one range to the next. So what moves while this reads is in both, and counts once, as it was
     read last. `decode` makes an entry of a row's key and facts, and `matches` says whether the list shows it.

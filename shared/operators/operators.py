@@ -42,7 +42,7 @@ class Operators:
     async def status(self) -> Status:
         """Return how the service is."""
         ports, now_ms = self._ports, self._ports.clock.now_ms()
-        (entries, all_live), (tried, all_tried), (failed, all_failed), alarms = await asyncio.gather(
+        (entries, all_live), (tried, all_tried), (failed, all_failed), (alarms, all_alarms) = await asyncio.gather(
             self._all(Listing.LIVE, codec.decode_entry),
             self._all(Listing.TRIED, codec.decode_delivery_entry),
             self._all(Listing.FAILED, codec.decode_delivery_entry),
@@ -55,7 +55,7 @@ class Operators:
             "alarms": views.overdue(alarms),
             "deliveries_in_trouble": views.in_trouble([*tried, *failed]),
             "this_process": {"last_hour": ports.rates.last_hour(now_ms)},
-            "is_whole": all_live and all_tried and all_failed and len(alarms) < _MOST_ALARMS,
+            "is_whole": all_live and all_tried and all_failed and all_alarms,
         }
 
     async def responses(self, query: ResponseQuery, caller: str | None) -> dict[str, Any]:
@@ -77,12 +77,12 @@ class Operators:
         """Return a page of the deliveries in trouble, of one caller or of all."""
         if caller is not None:
             found = await delivery_pages.list_deliveries_in_trouble(self._ports, caller, query)
-            return views.delivery_pages_of(*found)
+            return views.operator_deliveries(*found)
         tried, all_tried = await self._all(Listing.TRIED, codec.decode_delivery_entry)
         failed, all_failed = await self._all(Listing.FAILED, codec.decode_delivery_entry)
         by_name = {entry.name: entry for entry in (*tried, *failed) if query.matches(entry)}
         page = _page(list(by_name.values()), query.after, query.limit)
-        return views.delivery_pages_of(*page, is_whole=all_tried and all_failed)
+        return views.operator_deliveries(*page, is_whole=all_tried and all_failed)
 
     async def usage(self, query: UsageQuery, caller: str | None) -> UsagePage:
         """Return what one caller has used, or each of those that the settings name, in whole days of UTC."""
@@ -114,10 +114,12 @@ class Operators:
             raise NotFound(f"Response with id '{named[:100]}' not found.")
         return record
 
-    async def _overdue(self, now_ms: int) -> list[Alarm]:
+    async def _overdue(self, now_ms: int) -> tuple[list[Alarm], bool]:
+        """Return the alarms that should have been acted on, and whether these are all."""
         agenda = self._ports.store.agenda
         shards = await asyncio.gather(*(agenda(shard, now_ms - OVERDUE_MS, _MOST_ALARMS) for shard in ids.SHARDS))
-        return [alarm for shard in shards for alarm in shard.due]
+        is_whole = all(len(shard.due) < _MOST_ALARMS for shard in shards)
+        return [alarm for shard in shards for alarm in shard.due], is_whole
 
     async def _all(self, listing: Listing, decode: Callable[[str, str], T]) -> tuple[list[T], bool]:
         """Return the entries of all callers in one range, and whether these are all."""

@@ -6,8 +6,7 @@ from typing import Any, TypedDict
 
 from shared.core.alarms import Alarm
 from shared.core.entries import DeliveryEntry, Entry
-from shared.lists import queries
-from shared.lists.views import delivery_view, list_view, response_view
+from shared.lists.views import delivery_page, delivery_view, list_view, response_view
 
 _OF_THE_CALLER = ("metadata", "continuation_token", "previous_response_id")
 
@@ -83,17 +82,12 @@ def in_trouble(entries: Sequence[DeliveryEntry]) -> list[dict[str, Any]]:
     return sorted(counted, key=lambda group: -int(str(group["count"])))
 
 
-def delivery_pages_of(
-    entries: Iterable[DeliveryEntry], next_place: str | None, *, is_whole: bool = True
+def operator_deliveries(
+    entries: list[DeliveryEntry], next_place: str | None, *, is_whole: bool = True
 ) -> dict[str, Any]:
     """Return a page of deliveries in trouble as operators see it. `is_whole` is as in `operator_responses`."""
-    return {
-        "object": "list",
-        "data": [operator_delivery(entry) for entry in entries],
-        "has_more": next_place is not None,
-        "next_after": queries.delivery_cursor_to(next_place) if next_place else None,
-        "is_whole": is_whole,
-    }
+    shown = [operator_delivery(entry) for entry in entries]
+    return {**delivery_page(entries, next_place), "data": shown, "is_whole": is_whole}
 
 
 def _kind(entry: Entry) -> str:

@@ -58,7 +58,7 @@ class _Host:
     last_s: float = 0.0  # when it took the last slot
     answered_s: float | None = None  # when it answered last, or None if the last attempt had no answer
     held_s: float = 0.0
-    lines: dict[_Caller, dict[_Turn, None]] = field(default_factory=dict)  # in turn. No line is empty
+    lines: dict[_Caller, dict["_Attempt", None]] = field(default_factory=dict)  # in turn. No line is empty
 
     @property
     def waiting(self) -> int:
@@ -88,7 +88,6 @@ class Bulkhead:
         self._callers: dict[str, _Caller] = {}
         # the callers that wait, by the number of slots that they have. Within one number they take turns.
         self._waiting: list[dict[_Caller, None]] = [{} for _ in range(slots + 1)]
-        self._attempts: dict[_Turn, _Attempt] = {}
 
     @asynccontextmanager
     async def slot(self, host: str, patience_s: float, *, caller: str = "") -> AsyncIterator[Held]:
@@ -169,7 +168,7 @@ class Bulkhead:
         """Give every free slot to the caller that has the fewest, of those that wait and may have one more."""
         while self._free and (found := self._next()):
             theirs, one = found
-            attempt = self._attempts[next(iter(one.lines[theirs]))]
+            attempt = next(iter(one.lines[theirs]))
             self._drop(attempt)
             attempt.is_trial = not self._answers(one)
             self._move(attempt, 1)
@@ -188,18 +187,15 @@ class Bulkhead:
         return next(waiting, None)
 
     def _line_up(self, attempt: _Attempt) -> None:
-        self._attempts[attempt.turn] = attempt
-        attempt.host.lines.setdefault(attempt.caller, {})[attempt.turn] = None
-        self._place(attempt.caller, attempt.host)
-
-    def _place(self, theirs: _Caller, one: _Host) -> None:
-        """Let a caller wait at a host, behind the others with as many slots."""
+        """Let an attempt wait, its host and its caller behind the others with as many slots."""
+        one, theirs = attempt.host, attempt.caller
+        one.lines.setdefault(theirs, {})[attempt] = None
         theirs.levels[one.taken][one] = None
         self._waiting[theirs.taken][theirs] = None
 
     def _drop(self, attempt: _Attempt) -> None:
         one, theirs = attempt.host, attempt.caller
-        del one.lines[theirs][attempt.turn]
+        del one.lines[theirs][attempt]
         if not one.lines[theirs]:
             del one.lines[theirs], theirs.levels[one.taken][one]
         if not theirs.is_waiting:
@@ -222,8 +218,7 @@ class Bulkhead:
 
     def _leave(self, attempt: _Attempt) -> None:
         """Stop waiting, or give the slot back."""
-        del self._attempts[attempt.turn]
-        if attempt.turn in attempt.host.lines.get(attempt.caller, ()):
+        if attempt in attempt.host.lines.get(attempt.caller, ()):
             self._drop(attempt)
         else:
             self._move(attempt, -1)

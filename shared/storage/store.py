@@ -16,7 +16,7 @@ from shared.core import keys
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.entries import entry_of
-from shared.core.errors import StoreUnavailable
+from shared.core.errors import StoreUnavailable, UnreadableRow
 from shared.core.ids import shard_of, tag
 from shared.core.records import Record
 from shared.core.usage import UsageSums, usage_of
@@ -26,6 +26,7 @@ from shared.storage.faults import reaching
 from shared.storage.table_client import Table
 from shared.storage.table_reader import TableReader
 from shared.storage.transactions import DEADLINE_S, TransactionFailed, submit
+from shared.telemetry.logs import logger
 from shared.transitions import listing
 
 MOVES_PER_TRANSACTION = 50
@@ -34,6 +35,8 @@ CHILDREN_PER_TRANSACTION = 100
 _BESIDE_CHILDREN = 8
 _COUNTING_TRIES, _COUNTING_PAUSE_S = 10, 0.05
 _TRIES = 3
+
+_log = logger(__name__)
 
 
 class Store(TableReader):
@@ -184,7 +187,10 @@ class Store(TableReader):
         raise StoreUnavailable("others write the sums of this day all the time")
 
     async def _counted(self, record: Record) -> list[Any]:
-        """Return the operation that adds a response to the sums of its day, or none if it has no entry."""
+        """Return the operation that adds a response to the sums of its day, or none if it has no entry.
+
+        Sums that cannot be read stay as they are, because the response must go.
+        """
         if not (record.listed and record.status.is_terminal):
             return []
         used, shard = usage_of(entry_of(record)), shard_of(record.id)
@@ -192,7 +198,11 @@ class Store(TableReader):
         row = await self._row(shard, key)
         if row is None:
             return [operations.create(shard, key, {"facts": codec.encode_usage(_first(used))})]
-        sums = codec.decode_usage(key, row.get("facts", "")).plus(used)
+        try:
+            sums = codec.decode_usage(key, row.get("facts", "")).plus(used)
+        except UnreadableRow as error:
+            _log.error("row.unreadable", extra={"key": key, "reason": str(error)})
+            return []
         return [operations.update(shard, key, {"facts": codec.encode_usage(sums)}, row.etag)]
 
     async def _submit_or_leave(self, sent: list[Any]) -> None:

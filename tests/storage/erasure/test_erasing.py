@@ -5,54 +5,16 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.contract.callers import Caller
-from shared.core.alarms import Kind
 from shared.core.entries import Listing
-from shared.core.errors import NotFound
 from shared.core.ids import SHARDS, shard_of, tag
 from shared.core.keys import entries_from
 from shared.core.records import Record
 from shared.core.states import Status
-from shared.erasure.orders import Receipt, parse_order
+from shared.erasure.orders import parse_order
 from shared.storage.messages import Wakeup
+from tests.support.erasures import carried_out, erased, left
 from tests.support.proxies.fault_proxy import is_write
 from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
-
-OPERATOR = Caller("ops", (), (), is_operator=True)
-NOBODY = f"erasure_{'0' * 32}"
-
-
-async def erased(stage: Stage, **query: str) -> Receipt:
-    """Order an erasure of ann's, let it be carried out, and return its receipt."""
-    stage.clock.advance(1)
-    return await carried_out(stage, await stage.engine.erase(ANN, parse_order(query, ANN.name)), ANN)
-
-
-async def carried_out(stage: Stage, ordered: Receipt, by: Caller) -> Receipt:
-    """Sweep until an erasure is over, and return its receipt."""
-    assert ordered["status"] == "in_progress"
-    name = f"resp_{ordered['id'].removeprefix('erasure_')}"
-    for _ in range(100):
-        receipt = await stage.engine.erasure(by, ordered["id"])
-        if receipt["status"] == "completed":
-            return receipt
-        await stage.fire_alarms(name)
-    raise AssertionError("the erasure does not end")
-
-
-async def is_there(stage: Stage, record: Record) -> bool:
-    """Return whether the caller still sees a response."""
-    try:
-        await stage.engine.retrieve(Caller(record.caller, (), ()), record.id)
-    except NotFound:
-        return False
-    return True
-
-
-async def left(stage: Stage, *records: Record) -> list[Record]:
-    """Return those of the responses that their callers still see."""
-    return [record for record in records if await is_there(stage, record)]
-
 
 # What is erased
 
@@ -234,40 +196,6 @@ async def test_an_open_delivery_does_not_stop_an_erasure(stage: Stage) -> None:
     await stage.deliver()
     assert (await erased(stage, before=str(stage.clock.ms // 1000 + 5)))["deleted"] == 1
     assert await left(stage, record) == []
-
-
-# Receipts
-
-
-async def test_a_receipt_belongs_to_who_ordered_it(stage: Stage) -> None:
-    """For others it does not exist."""
-    ordered = await stage.engine.operators.erase(OPERATOR, "bob", parse_order({}, "bob", whole_caller=True))
-    assert (await stage.engine.erasure(OPERATOR, ordered["id"]))["caller"] == "bob"
-    for by, named in ((BOB, ordered["id"]), (ANN, ordered["id"]), (OPERATOR, NOBODY), (OPERATOR, "x")):
-        with pytest.raises(NotFound):
-            await stage.engine.erasure(by, named)
-
-
-async def test_an_operator_erases_a_caller(stage: Stage) -> None:
-    """All of it, and nothing of others."""
-    mine, theirs = await stage.ended(), [await stage.ended(BOB), await stage.create(BOB, stream=True)]
-    stage.clock.advance(1)
-    ordered = await stage.engine.operators.erase(OPERATOR, "bob", parse_order({}, "bob", whole_caller=True))
-    receipt = await carried_out(stage, ordered, OPERATOR)
-    assert (receipt["cancelled"], receipt["deleted"]) == (1, 2)
-    assert await left(stage, mine, *theirs) == [mine]
-
-
-async def test_a_receipt_is_kept_for_thirty_days(stage: Stage) -> None:
-    """Then it goes, and its alarm with it."""
-    receipt = await erased(stage, before="5")
-    name = f"resp_{receipt['id'].removeprefix('erasure_')}"
-    (alarm,) = await stage.alarms(name)
-    assert (alarm.kind, alarm.due_ms - stage.clock.ms) == (Kind.ERASE, 30 * 86_400_000)
-    await stage.fire_alarms(name)
-    assert await stage.alarms(name) == []
-    with pytest.raises(NotFound):
-        await stage.engine.erasure(ANN, receipt["id"])
 
 
 async def test_a_step_that_fails_for_ever_rests(stage: Stage) -> None:

@@ -169,6 +169,22 @@ async def test_a_purge_while_the_usage_is_read_is_noticed(stage: Stage) -> None:
     assert await reading == before
 
 
+async def test_sums_that_cannot_be_read_hold_up_no_purge(stage: Stage) -> None:
+    """A response must go when its time is over. The sums are logged, and left out."""
+    first, second = [await stage.ended(key=name) for name in ("a", "b")]
+    await purge(stage, first)
+    (key,) = [one for one in await all_keys(stage) if one.startswith("usage|")]
+    await stage.put(first.id, key, facts="damaged")
+    await stage.put(second.id, key, facts="damaged")
+    await purge(stage, second)
+    assert await total(stage) == {**await total(stage), "responses": 0}
+
+
+async def all_keys(stage: Stage) -> list[str]:
+    """Return the row keys of the table."""
+    return [str(row["RowKey"]) async for row in (await stage.table()).list_entities(select=["RowKey"])]
+
+
 async def test_what_an_older_release_has_ended_is_not_counted(stage: Stage) -> None:
     """It has no entry. Neither its purge nor its list counts it."""
     record = await stage.ended()

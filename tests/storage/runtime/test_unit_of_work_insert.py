@@ -12,7 +12,7 @@ from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.lifecycle.queue_intake import QueueMessage
-from shared.runtime.quotas import TooManyRequests
+from shared.runtime.quotas import InFlight, TooManyRequests
 from tests.support.stage import ANN, BOB, Stage
 
 LIMIT = 3
@@ -52,8 +52,7 @@ async def test_one_that_ends_makes_room(limited: Stage) -> None:
     """Another process counts anew, and so does this one after a second."""
     records = await full(limited)
     await limited.engine.cancel(LIMITED, records[0].id)
-    other = await limited.process()
-    limited.change(in_flight=other._ports.in_flight)
+    limited.change(in_flight=InFlight())
     await limited.create(LIMITED)
     with pytest.raises(TooManyRequests):
         await limited.create(LIMITED)
@@ -86,7 +85,7 @@ async def test_a_queued_request_waits_in_the_queue(limited: Stage) -> None:
     assert len(await stored(limited)) == LIMIT
     for record in records:
         await limited.engine.cancel(LIMITED, record.id)
-    limited.change(in_flight=(await limited.process())._ports.in_flight)
+    limited.change(in_flight=InFlight())
     await limited.engine.take_request(QueueMessage("m-2", orjson.dumps(sent.content)))
     assert len(await stored(limited)) == LIMIT + 1
 
@@ -96,7 +95,7 @@ async def test_an_entry_that_an_older_release_has_left_does_not_count_for_ever(l
     for record in await full(limited):
         await (await limited.table()).delete_entity(shard_of(record.id), f"resp|{record.id}")
     limited.clock.advance(4 * 3_600 + 86_401)
-    limited.change(in_flight=(await limited.process())._ports.in_flight)
+    limited.change(in_flight=InFlight())
     await limited.create(LIMITED)
 
 
@@ -104,7 +103,7 @@ async def test_ended_responses_do_not_count(limited: Stage) -> None:
     """However many there are."""
     for _ in range(LIMIT * 3):
         assert (await limited.ended(LIMITED)).status is Status.COMPLETED
-        limited.change(in_flight=(await limited.process())._ports.in_flight)
+        limited.change(in_flight=InFlight())
 
 
 async def stored(stage: Stage) -> list[str]:
