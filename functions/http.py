@@ -4,7 +4,7 @@ https://developers.openai.com/api/reference/resources/responses
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -202,15 +202,24 @@ async def ready(_req: Request) -> Response:
         ) from error
     except StoreError as error:
         raise Unavailable("Storage is not available.", code="storage") from error
-    return as_json({"status": "ready", "upstream": _as_seen(engine.upstream())})
+    return as_json({"status": "ready", **_seen(engine.upstreams())})
 
 
 async def upstream(_req: Request) -> Response:
-    """GET /health/upstream. 503 while the upstream is down, as this process has seen it."""
-    sight = (await service()).engine.upstream()
-    if sight.state is UpstreamState.DOWN:
-        raise Unavailable(f"The upstream does not answer as it should: {sight.detail}.", code=sight.reason)
-    return as_json({"status": "ok", "upstream": _as_seen(sight)})
+    """GET /health/upstream. 503 while an upstream is down, as this process has seen it."""
+    sights = (await service()).engine.upstreams()
+    for name, sight in sights.items():
+        if sight.state is UpstreamState.DOWN:
+            which = f"The upstream '{name}'" if len(sights) > 1 else "The upstream"
+            raise Unavailable(f"{which} does not answer as it should: {sight.detail}.", code=sight.reason)
+    return as_json({"status": "ok", **_seen(sights)})
+
+
+def _seen(sights: Mapping[str, Sight]) -> dict[str, Any]:
+    """Return the first upstream as it was seen, and all by their names if there are several."""
+    seen = {name: _as_seen(sight) for name, sight in sights.items()}
+    first = {"upstream": next(iter(seen.values()))}
+    return first | {"upstreams": seen} if len(seen) > 1 else first
 
 
 def _as_seen(sight: Sight) -> dict[str, Any]:

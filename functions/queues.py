@@ -9,7 +9,7 @@ import azure.functions as func
 from functions import invocations
 from shared.bootstrap import service
 from shared.core.errors import StoreError, UnreadableMessage, UnreadableRow
-from shared.lifecycle.queue_intake import QueueMessage
+from shared.starts.queue_intake import QueueMessage
 from shared.storage.messages import DELIVERIES, REQUESTS, RUNS, WAKEUPS, RunOffer, Wakeup
 from shared.telemetry.logs import logger
 

@@ -7,7 +7,7 @@ from shared import off_loop
 from shared.contract import requests
 from shared.contract.callers import Caller
 from shared.engine import Engine
-from shared.lifecycle.relayed import ConversationCall
+from shared.relayed.conversations import ConversationCall
 
 
 async def models(engine: Engine, _caller: Caller, _req: Request) -> Response:
@@ -31,8 +31,8 @@ async def compact(engine: Engine, caller: Caller, req: Request) -> Response:
 
 
 async def create_conversation(engine: Engine, caller: Caller, req: Request) -> Response:
-    """POST /conversations."""
-    return as_json(await engine.create_conversation(caller, await _body(caller, req)))
+    """POST /conversations. The query may name a model, whose upstream then keeps the conversation."""
+    return as_json(await engine.create_conversation(caller, await _body(caller, req), req.query_params.get("model")))
 
 
 def _on_conversation(*names: str) -> Handle:

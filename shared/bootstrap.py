@@ -31,9 +31,12 @@ from shared.telemetry import library_logs
 from shared.telemetry.logs import logger
 from shared.upstreams.agents.registry import Agents
 from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
-from shared.upstreams.protocol import Authorize, Upstream, Upstreams
+from shared.upstreams.endpoint import Endpoint
+from shared.upstreams.protocol import Authorize
 from shared.upstreams.relay import HttpRelay
 from shared.upstreams.responses_api import BackgroundResponses, ForegroundResponses
+from shared.upstreams.routes import Route, Upstreams
+from shared.upstreams.specs import UpstreamSpec
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
@@ -117,7 +120,6 @@ def build_ports(settings: Settings) -> Ports:
     clock = SystemClock()
     table, queues = _storage(settings)
     context = _tls()
-    upstream, relay = _upstream(settings, context)
     callbacks = CallbackSender(
         now_ms=clock.now_ms,
         allow_loopback=settings.allow_loopback,
@@ -128,8 +130,10 @@ def build_ports(settings: Settings) -> Ports:
         store=Store(table),
         wakeups=Wakeups({name: _queue(queues, name) for name in HINTS}, clock.now_ms),
         requests=RequestQueue(queues),
-        upstreams=Upstreams(upstream, {PREFIX: AgentUpstream(Agents(settings.agents_module))}),
-        relay=relay,
+        upstreams=Upstreams(
+            [_route(settings, spec, context) for spec in settings.upstreams],
+            {PREFIX: AgentUpstream(Agents(settings.agents_module))},
+        ),
         senders={Target.CALLBACK: callbacks, Target.REPLY_QUEUE: ReplySender(queues)},
         callers=settings.callers,
         clock=clock,
@@ -150,15 +154,12 @@ def _config(settings: Settings) -> Config:
         limits=Limits(
             deadline_ms=settings.deadline_s * 1000,
             retention_ms=settings.retention_s * 1000,
-            honours_keys=settings.upstream_honours_keys,
-            upstream_webhooks_enabled=bool(settings.upstream_webhook_secrets),
             watch=settings.watch,
         ),
         rules=Rules(
             reply_queues=settings.reply_queues,
             own_hosts=settings.own_hosts,
             requests_caller=settings.requests_caller,
-            upstream_secrets=settings.upstream_webhook_secrets,
             allow_loopback=settings.allow_loopback,
             prices=settings.prices,
         ),
@@ -222,34 +223,39 @@ def _credential(settings: Settings) -> "DefaultAzureCredential":
     return DefaultAzureCredential(managed_identity_client_id=settings.identity_client_id)
 
 
-# The upstream
+# The upstreams
 
 
-def _upstream(settings: Settings, context: ssl.SSLContext) -> tuple[Upstream, HttpRelay]:
-    """Return the default upstream, and what passes other calls on to it. The upstream closes their connections."""
+def _route(settings: Settings, spec: UpstreamSpec, context: ssl.SSLContext) -> Route:
+    """Return an upstream, and what passes other calls on to it. The upstream closes their connections."""
     from shared.upstreams.transport import AiohttpTransport
 
-    is_background = settings.upstream_is_background
     # A foreground upstream may think in silence for hours. Only TCP probes tell such a peer from a dead one.
-    probes = [] if is_background else _PROBES
+    probes = [] if spec.is_background else _PROBES
     transport = AiohttpTransport(context, max_connections=_CONNECTIONS, socket_options=probes)
-    kind = BackgroundResponses if is_background else ForegroundResponses
-    base_url, authorize = settings.upstream_base_url, _authorization(settings)
-    return kind(transport, base_url, authorize), HttpRelay(transport, base_url, authorize)
+    endpoint = Endpoint(transport, spec.base_url, _authorization(settings, spec), spec)
+    kind = BackgroundResponses if spec.is_background else ForegroundResponses
+    return Route(kind(endpoint), spec, HttpRelay(endpoint))
 
 
-def _authorization(settings: Settings) -> Authorize:
+def _authorization(settings: Settings, spec: UpstreamSpec) -> Authorize:
     """Return a function that authorizes calls with the key, or with an Entra ID token that the library renews."""
-    if settings.upstream_api_key:
-        with_key = {"Authorization": f"Bearer {settings.upstream_api_key}"}
+    if spec.api_key:
+        with_key = {"Authorization": f"Bearer {spec.api_key}"}
 
         async def key() -> Mapping[str, str]:
             return with_key
 
         return key
+    if not spec.scope:
+
+        async def nothing() -> Mapping[str, str]:
+            return {}
+
+        return nothing
     from azure.identity.aio import get_bearer_token_provider
 
-    provider = get_bearer_token_provider(_credential(settings), settings.upstream_scope)
+    provider = get_bearer_token_provider(_credential(settings), spec.scope)
 
     async def token() -> Mapping[str, str]:
         return {"Authorization": f"Bearer {await provider()}"}

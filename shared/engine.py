@@ -24,29 +24,21 @@ from shared.foreground.call import Call
 from shared.foreground.call_stream import CallStream, Chunks
 from shared.foreground.clients import Client
 from shared.foreground.opening import open_call
-from shared.lifecycle import (
-    admission,
-    cancellation,
-    polling,
-    queue_intake,
-    relayed,
-    retention,
-    submission,
-    upstream_webhooks,
-    waiting,
-    withdrawal,
-)
-from shared.lifecycle.queue_intake import QueueMessage
+from shared.lifecycle import cancellation, ownership, polling, retention, upstream_webhooks, waiting
 from shared.lifecycle.waiting import Shown
 from shared.lists.lists import Lists
 from shared.lists.queries import RecoveryQuery
 from shared.operators.operators import Operators
+from shared.relayed import conversations, models, requests
+from shared.relayed.conversations import ConversationCall
 from shared.runs import runner, streams
 from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
 from shared.runtime.quotas import Quotas
 from shared.scheduler import dead_letters, sweeps
 from shared.scheduler.heartbeat import Heartbeats
+from shared.starts import admission, queue_intake, submission, withdrawal
+from shared.starts.queue_intake import QueueMessage
 from shared.storage.messages import RunOffer, Wakeup
 from shared.upstreams.health import Sight
 
@@ -97,7 +89,7 @@ class Engine:
         It is returned as the record, and the response object as JSON text. The upstream is asked for what `include`
         names, beside what the request asked for.
         """
-        record = await admission.own(self._ports, caller, named)
+        record = await ownership.own(self._ports, caller, named)
         shown = await polling.look(self._ports, record, include)
         return await waiting.until_ended(self._ports, shown, wait_s, include)
 
@@ -124,7 +116,7 @@ class Engine:
         `starting_after` and `last_event_id` are the parameter and the header, as `parameters.last_seen` reads them.
         Raises BadRequest if one of them is wrong, or if the response was not created as a stream.
         """
-        record = await admission.own(self._ports, caller, named)
+        record = await ownership.own(self._ports, caller, named)
         if not record.request.stream:
             flag = "stream" if record.request.background else "background"
             raise BadRequest(
@@ -135,7 +127,7 @@ class Engine:
 
     async def cancel(self, caller: Caller, named: str) -> Shown:
         """Cancel a response and its work upstream. Return the record, and the response object as JSON text."""
-        record = await cancellation.cancel(self._ports, await admission.own(self._ports, caller, named))
+        record = await cancellation.cancel(self._ports, await ownership.own(self._ports, caller, named))
         return record, await polling.stored_object(self._ports, record)
 
     async def erase(self, caller: Caller, wanted: Wanted) -> Receipt:
@@ -148,51 +140,51 @@ class Engine:
 
     async def delete(self, caller: Caller, named: str) -> str:
         """Delete an ended response and return its id. Raise BadRequest if it has not ended."""
-        record = await admission.own(self._ports, caller, named)
+        record = await ownership.own(self._ports, caller, named)
         await retention.delete(self._ports, record)
         return record.id
 
     async def input_items(self, caller: Caller, named: str, page: Page) -> ItemList:
         """Return a page of the request's input items."""
-        record = await admission.own(self._ports, caller, named)
+        record = await ownership.own(self._ports, caller, named)
         packed = await self._ports.store.request(record.id)
         items = pages.input_items(record.id, await off_loop.unpack(packed)) if packed else []
         return pages.page_of(items, page)
 
     async def models(self) -> dict[str, Any]:
-        """Return the list of models: the upstream's, and the agents of the deployment."""
-        return await relayed.models(self._ports)
+        """Return the list of models: those of the upstreams, and the agents of the deployment."""
+        return await models.models(self._ports)
 
     async def model(self, name: str) -> dict[str, Any]:
-        """Return one model. Raise the upstream's refusal if it has none."""
-        return await relayed.model(self._ports, name)
+        """Return one model. Raise NotFound or the upstream's refusal if there is none."""
+        return await models.model(self._ports, name)
 
     async def input_tokens(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         """Return how many tokens a request would have. Raises NotFound for what it names and another caller owns."""
-        return await relayed.input_tokens(self._ports, caller, body)
+        return await requests.input_tokens(self._ports, caller, body)
 
     async def compact(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         """Return a conversation in fewer tokens. Raises as `input_tokens`."""
-        return await relayed.compact(self._ports, caller, body)
+        return await requests.compact(self._ports, caller, body)
 
-    async def create_conversation(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
-        """Make a conversation that belongs to the caller, and return it."""
-        return await relayed.create_conversation(self._ports, caller, body)
+    async def create_conversation(self, caller: Caller, body: dict[str, Any], model: str | None) -> dict[str, Any]:
+        """Make a conversation that belongs to the caller, and return it. `model` says at which upstream."""
+        return await conversations.create_conversation(self._ports, caller, body, model)
 
-    async def on_conversation(self, caller: Caller, call: relayed.ConversationCall) -> dict[str, Any]:
+    async def on_conversation(self, caller: Caller, call: ConversationCall) -> dict[str, Any]:
         """Pass a call about a conversation on. Raises NotFound unless the caller owns it."""
-        return await relayed.on_conversation(self._ports, caller, call)
+        return await conversations.on_conversation(self._ports, caller, call)
 
     async def deliveries(self, caller: Caller, named: str) -> DeliveryList:
         """Return the state of each delivery of the terminal event, with its attempts."""
-        return await self._deliveries(await admission.own(self._ports, caller, named))
+        return await self._deliveries(await ownership.own(self._ports, caller, named))
 
     async def redeliver(self, caller: Caller, named: str, target: str | None) -> DeliveryList:
         """Begin the deliveries of a response again, or only the one to `target`, and return their state.
 
         Raises BadRequest as `redelivery.redeliver` does.
         """
-        record = await admission.own(self._ports, caller, named)
+        record = await ownership.own(self._ports, caller, named)
         return await self._deliveries(await redelivery.redeliver(self._ports, record, target))
 
     async def recover(self, caller: Caller, query: RecoveryQuery) -> RecoveryView:
@@ -251,9 +243,9 @@ class Engine:
         """
         await upstream_webhooks.receive(self._ports, headers, body)
 
-    def upstream(self) -> Sight:
-        """Return how this process has last seen the default upstream."""
-        return self._ports.upstreams.default.sight()
+    def upstreams(self) -> dict[str, Sight]:
+        """Return how this process has last seen each upstream of the settings, by its name."""
+        return {route.spec.name: route.upstream.sight() for route in self._ports.upstreams.routes}
 
     async def drain_dead_letters(self) -> None:
         """Handle the messages that no trigger could handle."""
@@ -262,7 +254,7 @@ class Engine:
     async def check(self) -> None:
         """Raise StoreUnavailable if the table or a queue does not answer, and StoreIncomplete if one does not exist.
 
-        Raises Unavailable if there are no credentials for the default upstream.
+        Raises Unavailable if there are no credentials for an upstream.
         """
         ports = self._ports
         tables, hints, requests = await asyncio.gather(
@@ -271,10 +263,11 @@ class Engine:
         missing = [f"table {name}" for name in tables] + [f"queue {name}" for name in hints + requests]
         if missing:
             raise StoreIncomplete(missing)
-        try:
-            await self._ports.upstreams.default.check()
-        except UpstreamUnavailable as error:
-            raise Unavailable("There is no credential for the upstream.") from error
+        for route in ports.upstreams.routes:
+            try:
+                await route.upstream.check()
+            except UpstreamUnavailable as error:
+                raise Unavailable(f"There is no credential for the upstream '{route.spec.name}'.") from error
 
     async def aclose(self) -> None:
         """Close every connection."""

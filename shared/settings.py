@@ -2,17 +2,30 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import orjson
+
 from shared.contract.callers import Callers, parse_callers
-from shared.contract.signatures import verifying_key
 from shared.core.errors import SettingsError
 from shared.core.prices import Price, parse_prices
+from shared.upstreams.specs import (
+    SCOPE,
+    Secret,
+    UpstreamSpec,
+    check_together,
+    is_base_url,
+    parse_upstreams,
+    webhook_secrets,
+)
 
 _UNRESOLVED = "@Microsoft.KeyVault("
+APP = Path(__file__).resolve().parent.parent  # the folder of the app
 _DAY_S = 86_400
+_FILE = re.compile(r"[A-Za-z0-9_-]{1,100}\.json")
 _SUFFIX = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,8}")
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _EMULATOR_ACCOUNT = "devstoreaccount1"
@@ -26,11 +39,7 @@ class Settings:
     """The settings of a deployment. docs/settings.md says what each one means."""
 
     callers: Callers
-    upstream_base_url: str
-    upstream_api_key: str | None = field(repr=False)
-    upstream_scope: str
-    upstream_honours_keys: bool
-    upstream_is_background: bool
+    upstreams: tuple[UpstreamSpec, ...]  # those of `UPSTREAMS`, and then the one of the `UPSTREAM_...` settings
     storage_connection: str | None = field(repr=False)
     storage_table_uri: str | None
     storage_queue_uri: str | None
@@ -40,7 +49,6 @@ class Settings:
     foreground_hold_s: float
     stream_max_s: float
     stream_heartbeat_s: float
-    upstream_webhook_secrets: tuple[str, ...] = field(repr=False)
     reply_queues: tuple[str, ...]
     requests_caller: str
     allow_loopback: bool
@@ -58,13 +66,10 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingsError("AzureWebJobsStorage or AzureWebJobsStorage__accountName must be set")
     telemetry_target(environment)
     known = parse_callers(_secret(environment, "CALLERS") or _missing("CALLERS"))
+    upstreams = _upstreams(environment)
     return Settings(
         callers=known,
-        upstream_base_url=_url(environment, "UPSTREAM_BASE_URL"),
-        upstream_api_key=_key(environment, "UPSTREAM_API_KEY"),
-        upstream_scope=environment.get("UPSTREAM_SCOPE") or "https://cognitiveservices.azure.com/.default",
-        upstream_honours_keys=_flag(environment, "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"),
-        upstream_is_background=_mode(environment) == "background",
+        upstreams=upstreams,
         stream_max_s=_decimal(environment, "STREAM_MAX_S", 21_000.0, most=21_000.0),
         foreground_hold_s=_decimal(environment, "FOREGROUND_HOLD_S", 85.0, most=95.0),
         stream_heartbeat_s=_decimal(environment, "STREAM_HEARTBEAT_S", 15.0, most=60.0),
@@ -72,9 +77,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         storage_table_uri=table_uri,
         storage_queue_uri=queue_uri,
         identity_client_id=environment.get("AZURE_CLIENT_ID") or None,
-        deadline_s=_seconds(environment, "RESPONSE_DEADLINE_S", 4 * 3600, most=_longest_s(environment)),
+        deadline_s=_seconds(environment, "RESPONSE_DEADLINE_S", 4 * 3600, most=_longest_s(upstreams)),
         retention_s=_seconds(environment, "RETENTION_S", 30 * _DAY_S, most=3650 * _DAY_S),
-        upstream_webhook_secrets=_webhook_secrets(environment),
         reply_queues=_listed(environment.get("REPLY_QUEUES")),
         requests_caller=_requests_caller(environment, known),
         allow_loopback=_flag(environment, "CALLBACK_ALLOW_LOOPBACK"),
@@ -162,15 +166,44 @@ def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def _webhook_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the secrets that sign the upstream's webhooks: one, or two during a rotation."""
-    secrets = _listed(_secret(environment, "UPSTREAM_WEBHOOK_SECRET"))
-    for secret in secrets:
-        try:
-            verifying_key(secret)
-        except ValueError as error:
-            raise SettingsError(f"UPSTREAM_WEBHOOK_SECRET: {error}") from None
-    return secrets
+def _upstreams(environment: Mapping[str, str]) -> tuple[UpstreamSpec, ...]:
+    """Return the upstreams of the setting `UPSTREAMS`, and last the default one of the other settings, if it is set."""
+    text = (_secret(environment, "UPSTREAMS") or "").strip()
+    listed = parse_upstreams(_content(text), _secrets(environment)) if text else ()
+    is_default_set = bool(environment.get("UPSTREAM_BASE_URL", "").strip())
+    return check_together((*listed, _default(environment)) if is_default_set or not listed else listed)
+
+
+def _secrets(environment: Mapping[str, str]) -> Secret:
+    """Return a function that finds a secret by its name: in a setting of this name, or in `UPSTREAM_KEYS`."""
+    try:
+        keys = orjson.loads(_secret(environment, "UPSTREAM_KEYS") or "{}")
+    except orjson.JSONDecodeError:
+        keys = None
+    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
+        raise SettingsError("UPSTREAM_KEYS must be a JSON object of texts")
+    return lambda name: _secret(environment, name) or keys.get(name)
+
+
+def _content(text: str) -> str:
+    """Return the JSON text that a setting has, or that the file beside the app has which it names."""
+    if text.startswith("["):
+        return text
+    path = APP / text
+    if not _FILE.fullmatch(text) or not path.is_file():
+        raise SettingsError("UPSTREAMS must be a JSON list, or the name of a JSON file beside the app")
+    return path.read_text("utf-8")
+
+
+def _default(environment: Mapping[str, str]) -> UpstreamSpec:
+    return UpstreamSpec(
+        base_url=_url(environment, "UPSTREAM_BASE_URL"),
+        is_background=_mode(environment) == "background",
+        api_key=_key(environment, "UPSTREAM_API_KEY"),
+        scope=environment.get("UPSTREAM_SCOPE") or SCOPE,
+        webhook_secrets=webhook_secrets(_secret(environment, "UPSTREAM_WEBHOOK_SECRET"), "UPSTREAM_WEBHOOK_SECRET"),
+        honours_keys=_flag(environment, "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"),
+    )
 
 
 def _requests_caller(environment: Mapping[str, str], known: Callers) -> str:
@@ -210,12 +243,7 @@ def _key(environment: Mapping[str, str], name: str) -> str | None:
 
 def _url(environment: Mapping[str, str], name: str) -> str:
     text = environment.get(name, "").strip()
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # raises if it is not a number
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+    if not is_base_url(text):
         raise SettingsError(f"{name} must be set to a URL such as https://api.openai.com/v1")
     return text
 
@@ -241,9 +269,9 @@ def _mode(environment: Mapping[str, str]) -> str:
     return mode
 
 
-def _longest_s(environment: Mapping[str, str]) -> int:
+def _longest_s(upstreams: Sequence[UpstreamSpec]) -> int:
     """Return the longest deadline in seconds. In foreground mode, a run must end before `functionTimeout`, 6 h."""
-    return 7 * _DAY_S if _mode(environment) == "background" else 21_000
+    return 7 * _DAY_S if all(spec.is_background for spec in upstreams) else 21_000
 
 
 def _decimal(environment: Mapping[str, str], name: str, default: float, *, most: float) -> float:

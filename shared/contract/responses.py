@@ -116,13 +116,16 @@ def present(
     """Return the response object: the fields of the record, over the upstream's `answer`, over what is known (`base`).
 
     The answer may be partial. Its nulls are kept where the contract allows them. A null of an unfinished answer is no
-    reason to forget what the request says, because Azure's have nulls while queued. `now_ms` is the time of the end, in
+    reason to forget what the request says, because Azure's have nulls while queued. A model has the name that the
+    caller gave it, if the upstream has another name for it and repeats that. `now_ms` is the time of the end, in
     unix milliseconds, if the record has none yet.
     """
     said = {name: value for name, value in answer.items() if value is not None or _is_told(name, status, base)}
     known = {name: value for name, value in base.items() if value is not None or name not in _NEVER_NULL}
     known.pop("waiting", None)  # of an upstream that is such a service itself, when it was asked last
     shown = {**_DEFAULTS, **known, **with_our_names(said, our_names(record, answer))}
+    if record.upstream.model and shown["model"] == record.upstream.model:
+        shown["model"] = record.request.model
     shown |= _identity(record, status) | _outcome(status, shown, record.ended_ms or now_ms)
     return dict(without_credentials(shown | _nested(shown)))
 

@@ -49,6 +49,7 @@ class Alarm:
     unusable: int = 0  # how many of these errors are answers without a response object, or with an error in its place
     counted: int = 0  # tries that may have begun work upstream, the one under way included
     token: str = ""  # the upstream's continuation token
+    upstream: str = ""  # the name of the upstream in the settings, as its record has it
     include: tuple[str, ...] = ()  # what the upstream is asked to add to the answer of a poll
     born_ms: int = 0  # when the response was created. The wait between polls grows with its age.
     deadline_ms: int = 0  # when the response, or stopping it upstream, is given up

@@ -259,12 +259,14 @@ def conversation_key(owner: str) -> str:
 # Upstream ids
 
 
-def upstream_owner(upstream_id: str) -> str:
+def upstream_owner(upstream_id: str, upstream: str = "") -> str:
     """Return an id that is derived from an upstream's id and has the form of a response id.
 
-    Its first hex digit is the shard of the row.
+    Its first hex digit is the shard of the row. `upstream` is the name that records have, which is empty for the
+    default upstream.
     """
-    return f"resp_{hashlib.sha256(upstream_id.encode()).hexdigest()[:32]}"
+    named = f"{upstream}\n{upstream_id}" if upstream else upstream_id
+    return f"resp_{hashlib.sha256(named.encode()).hexdigest()[:32]}"
 
 
 def upstream_key(owner: str) -> str:

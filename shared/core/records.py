@@ -115,6 +115,9 @@ class RequestInfo:
 class UpstreamInfo:
     """What is known about the work upstream."""
 
+    name: str = field(default="", metadata=column("upstream_name"))  # its name in the settings, or empty
+    model: str = field(default="", metadata=column("upstream_model"))  # its own name of the model, if it has one
+    bound: bool = field(default=False, metadata=column("upstream_bound"))  # a failed try may have begun work there
     token: str | None = None  # the upstream's continuation token, as last known
     id: str | None = field(default=None, metadata=column("upstream_id"))  # the upstream's id of the response
     starts: int = 0  # how often the upstream has accepted the work

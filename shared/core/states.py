@@ -52,6 +52,7 @@ class WaitReason(StrEnum):
     UPSTREAM_DOWN = "upstream_down"  # the upstream cannot be reached, or answers with errors
     CREDENTIALS = "credentials"  # the upstream rejects the service's credentials, or there are none
     RATE_LIMIT = "rate_limit"  # the upstream asks for fewer requests
+    UPSTREAM_REMOVED = "upstream_removed"  # the upstream that took the response is no longer configured
     STORAGE = "storage"  # what has happened cannot be stored now
 
 

@@ -13,11 +13,12 @@ from shared.core.records import Record
 from shared.foreground.clients import Client
 from shared.foreground.leaving import Leaving
 from shared.foreground.times import times_of
-from shared.lifecycle import submission, waiting, withdrawal
+from shared.lifecycle import waiting
 from shared.lifecycle.waiting import Shown
 from shared.runs import in_place
 from shared.runs.runner import Run
 from shared.runtime.ports import Ports
+from shared.starts import submission, withdrawal
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)

@@ -11,8 +11,8 @@ from shared.core.records import Record
 from shared.foreground.clients import Client
 from shared.foreground.leaving import Leaving
 from shared.foreground.repeats import Repeats
-from shared.lifecycle import admission
 from shared.runtime.ports import Ports
+from shared.starts import admission
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ async def on_stop_alarm(ports: Ports, alarm: Alarm) -> None:
         await ports.store.remove(alarm)
         return
     try:
-        await ports.upstreams.of(alarm.token).stop(alarm.token)
+        await ports.upstreams.of_alarm(alarm).upstream.stop(alarm.token)
     except UpstreamError as error:
         if isinstance(error, UpstreamRefused) and alarm.tries + 1 >= MAX_REFUSALS:
             _log.warning("stop.refused", extra={"response": alarm.id})

@@ -110,6 +110,12 @@ def abandoned(error: UpstreamError, now_ms: int) -> Outcome:
     return by_failure(code or "upstream_unavailable", told, now_ms)
 
 
+def removed(now_ms: int) -> Outcome:
+    """Return a failure because the upstream that took the response is no longer in the settings."""
+    told = "The upstream that took this response is no longer configured. Work may be running there."
+    return by_failure("upstream_removed", told, now_ms)
+
+
 def lost(message: str, now_ms: int) -> Outcome:
     """Return a failure because the upstream no longer has the work."""
     return by_failure("upstream_lost", message, now_ms)

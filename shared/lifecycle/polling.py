@@ -30,8 +30,9 @@ from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import put_off, rearm, update
 from shared.telemetry.logs import logger
 from shared.transitions import response_transitions
-from shared.upstreams import tries
+from shared.upstreams import removed, tries
 from shared.upstreams.protocol import Progress
+from shared.upstreams.routes import Route
 
 _log = logger(__name__)
 
@@ -51,7 +52,7 @@ def next_wait(ports: Ports, alarm: Alarm, now_ms: int) -> int:
     return poll_delay(
         now_ms - alarm.born_ms,
         ports.random,
-        ports.config.limits.poll_min_ms,
+        ports.upstreams.of_alarm(alarm).spec.poll_min_ms,
         stretch=ports.poll_pace.stretch(shard_of(alarm.id)),
         left_ms=alarm.deadline_ms - now_ms,
     )
@@ -69,7 +70,7 @@ async def on_poll_alarm(ports: Ports, alarm: Alarm, now_ms: int) -> None:
         return
     try:
         async with ports.poll_slots.slot():
-            progress = await ask_upstream(ports, alarm.id, alarm.token, alarm.include)
+            progress = await ask_upstream(ports, ports.upstreams.of_alarm(alarm), alarm.id, alarm.token, alarm.include)
     except (UpstreamMissing, UpstreamRefused) as error:
         await _on_missing(ports, record, alarm, error, now_ms)
     except UpstreamOversized as error:
@@ -130,13 +131,17 @@ async def _on_error(ports: Ports, record: Record | None, alarm: Alarm, error: Up
     The first two are tolerated, because a gateway may say so while the work goes on behind it.
     """
     now_ms, is_unusable = ports.clock.now_ms(), isinstance(error, UpstreamFailed | UpstreamUnusable)
+    if removed.is_removed(error) and now_ms - (alarm.missing_ms or now_ms) >= removed.GRACE_MS:
+        await completion.end(ports, record, alarm.id, endings.removed(now_ms), alarm)
+        return
     if is_unusable and alarm.unusable >= TOLERATED_ANSWERS:
         await completion.end(ports, record, alarm.id, endings.by_error(error, now_ms), alarm)
         return
     seen = {**tries.seen(error), "tries": alarm.tries + 1}
     _log.warning("poll.deferred", extra={"response": alarm.id, **seen})
     due_ms = now_ms + retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
-    counts = {"tries": alarm.tries + 1, "unusable": alarm.unusable + is_unusable}
+    missing_ms = (alarm.missing_ms or now_ms) if removed.is_removed(error) else alarm.missing_ms
+    counts = {"tries": alarm.tries + 1, "unusable": alarm.unusable + is_unusable, "missing_ms": missing_ms}
     await put_off(ports, record, alarm, due_ms, error, **counts)
 
 
@@ -186,10 +191,12 @@ async def _enriched(ports: Ports, record: Record, include: tuple[str, ...]) -> b
     If the upstream cannot be asked, or shows another end or no output, the stored object is returned.
     """
     stored, upstream_id = await stored_object(ports, record), record.upstream.id
-    if not upstream_id or not ports.upstreams.of(record.request.model).is_background:
+    if not upstream_id or not ports.upstreams.of(record).upstream.is_background:
         return stored
     try:
-        progress = await ask_upstream(ports, record.id, upstream_id, include, accepts_past=True)
+        progress = await ask_upstream(
+            ports, ports.upstreams.of(record), record.id, upstream_id, include, accepts_past=True
+        )
     except UpstreamError as error:
         _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})
         return stored
@@ -207,7 +214,7 @@ async def _look_upstream(
 ) -> tuple[Record, Progress | None]:
     progress = None
     try:
-        progress = await ask_upstream(ports, record.id, token, include, accepts_past=True)
+        progress = await ask_upstream(ports, ports.upstreams.of(record), record.id, token, include, accepts_past=True)
         if progress.token is None:
             outcome = endings.by_progress(progress, ports.clock.now_ms())
             return await completion.end(ports, record, record.id, outcome) or record, progress
@@ -233,11 +240,10 @@ async def end_announced(ports: Ports, record: Record, token: str) -> Record | No
     Raises Unavailable if the upstream cannot be asked, or does not show the end yet.
     """
     try:
-        progress = await ask_upstream(ports, record.id, token, record.request.include)
-        if progress.token:
-            progress = await ask_upstream(
-                ports, record.id, token, record.request.include
-            )  # the first poll may have begun before the end
+        route, include = ports.upstreams.of(record), record.request.include
+        progress = await ask_upstream(ports, route, record.id, token, include)
+        if progress.token:  # that poll may have begun before the end
+            progress = await ask_upstream(ports, route, record.id, token, include)
     except UpstreamOversized as error:
         return await completion.end(ports, record, record.id, endings.unusable(error, ports.clock.now_ms()))
     except UpstreamError as error:
@@ -248,12 +254,11 @@ async def end_announced(ports: Ports, record: Record, token: str) -> Record | No
 
 
 async def ask_upstream(
-    ports: Ports, response_id: str, token: str, include: tuple[str, ...], *, accepts_past: bool = False
+    ports: Ports, route: Route, response_id: str, token: str, include: tuple[str, ...], *, accepts_past: bool = False
 ) -> Progress:
     """Ask the upstream. Simultaneous polls of one response in this process, for the same content, share one call."""
-    upstream = ports.upstreams.of(token)
     key = (response_id, include)
-    return await ports.polls.call(key, lambda: upstream.poll(token, include), accepts_past=accepts_past)
+    return await ports.polls.call(key, lambda: route.upstream.poll(token, include), accepts_past=accepts_past)
 
 
 async def stored_object(ports: Ports, record: Record) -> bytes:

@@ -49,7 +49,7 @@ async def on_purge_alarm(ports: Ports, alarm: Alarm) -> None:
         await _postpone(ports, record, alarm, now_ms + (WAIT_MS if record.upstream.id else STARTING_MS))
         return
     if record.upstream.id and (record.deleted or not record.request.store):
-        await _forget_upstream(ports, record.request.model, record.upstream.id)
+        await _forget_upstream(ports, record, record.upstream.id)
     for _ in range(BATCHES_PER_PURGE):
         if await ports.store.remove_all(record, alarm.key):
             _log.info("response.purged", extra={"response": record.id})
@@ -82,9 +82,9 @@ async def _postpone(ports: Ports, record: Record, alarm: Alarm, due_ms: int) -> 
     await update(ports, record, record.id, lambda current: retention_transitions.postpone_purge(current, later), alarm)
 
 
-async def _forget_upstream(ports: Ports, model: str | None, upstream_id: str) -> None:
+async def _forget_upstream(ports: Ports, record: Record, upstream_id: str) -> None:
     """Ask the upstream to delete its copy. If that fails, the upstream's own retention deletes it later."""
     try:
-        await ports.upstreams.of(model).forget(upstream_id)
+        await ports.upstreams.of(record).upstream.forget(upstream_id)
     except UpstreamError as error:
         _log.warning("forget.failed", extra={"reason": str(error)})

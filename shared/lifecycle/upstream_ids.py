@@ -10,6 +10,7 @@ from shared.core.alarms import Alarm, Kind
 from shared.core.errors import Conflict
 from shared.core.records import Record
 from shared.runtime.ports import Ports
+from shared.upstreams.routes import Route
 
 TARGET = "u"  # the target of the alarm that removes such a row
 MARK_MS = 600_000  # how long a webhook about an unknown response is remembered
@@ -18,9 +19,10 @@ SPARE_MS = 3_600_000  # how long after the response's deadline its row is kept
 
 async def register(ports: Ports, record: Record, upstream_id: str) -> bool:
     """Register the upstream's id of a response. Return whether the upstream has announced its end already."""
-    if not ports.config.limits.upstream_webhooks_enabled:
+    route = ports.upstreams.of(record)
+    if not route.spec.announces_ends:
         return False
-    owner = keys.upstream_owner(upstream_id)
+    owner = keys.upstream_owner(upstream_id, route.name)
     if await _insert(ports, owner, record.id, record.deadline_ms + SPARE_MS):
         return False
     key = keys.upstream_key(owner)
@@ -34,9 +36,9 @@ async def register(ports: Ports, record: Record, upstream_id: str) -> bool:
     return True
 
 
-async def response_of(ports: Ports, upstream_id: str) -> Record | None:
+async def response_of(ports: Ports, route: Route, upstream_id: str) -> Record | None:
     """Return the response that an upstream's id belongs to, or None. An unknown id leaves a mark for `register`."""
-    owner = keys.upstream_owner(upstream_id)
+    owner = keys.upstream_owner(upstream_id, route.name)
     key = keys.upstream_key(owner)
     row = await ports.store.find(owner, key)
     if row is None:  # the registration may still come first

@@ -17,15 +17,16 @@ from shared.lifecycle import polling, upstream_ids
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import update
 from shared.telemetry import tracing
-from shared.transitions import response_transitions
+from shared.transitions import upstream_transitions
 from shared.upstreams.protocol import MAX_ID
+from shared.upstreams.routes import Route
 
 _ENDS = frozenset(event_type(status) for status in Status if status.is_terminal)
 
 
 def expect(ports: Ports, headers: Mapping[str, str]) -> None:
     """Check what can be known of a webhook without its body. Raises NotFound and Unauthorized as `receive` does."""
-    if not ports.config.rules.upstream_secrets:
+    if not any(route.spec.announces_ends for route in ports.upstreams.routes):
         raise NotFound("Webhooks of the upstream are not configured.")
     try:
         signatures.check_headers(headers, ports.clock.now_ms() // 1000)
@@ -41,12 +42,27 @@ async def receive(ports: Ports, headers: Mapping[str, str], body: bytes) -> None
     show the end yet, so that it repeats the webhook.
     """
     expect(ports, headers)
-    try:
-        signatures.verify(ports.config.rules.upstream_secrets, headers, body, ports.clock.now_ms() // 1000)
-    except NotVerified as error:
-        raise _not_verified(error) from None
+    senders = _senders(ports, headers, body)
     if upstream_id := _ended_id(body):
-        await _end(ports, upstream_id)
+        for route in senders:
+            await _end(ports, route, upstream_id)
+
+
+def _senders(ports: Ports, headers: Mapping[str, str], body: bytes) -> list[Route]:
+    """Return the upstreams whose secret has signed a webhook, of which there is usually one."""
+    found, refusal = [], NotVerified()
+    for route in ports.upstreams.routes:
+        if not route.spec.announces_ends:
+            continue
+        try:
+            signatures.verify(route.spec.webhook_secrets, headers, body, ports.clock.now_ms() // 1000)
+        except NotVerified as error:
+            refusal = error
+        else:
+            found.append(route)
+    if not found:
+        raise _not_verified(refusal)
+    return found
 
 
 def _not_verified(error: NotVerified) -> Unauthorized:
@@ -65,11 +81,11 @@ def _ended_id(body: bytes) -> str | None:
     return None
 
 
-async def _end(ports: Ports, upstream_id: str) -> Record | None:
+async def _end(ports: Ports, route: Route, upstream_id: str) -> Record | None:
     """Poll the response that the upstream's id belongs to, and return its record if it has ended, or None."""
-    record = await upstream_ids.response_of(ports, upstream_id)
+    record = await upstream_ids.response_of(ports, route, upstream_id)
     if record and not record.upstream.token:
-        record = await update(ports, record, record.id, response_transitions.announce_end)
+        record = await update(ports, record, record.id, upstream_transitions.announce_end)
     if record is None or record.status.is_terminal or record.run.mode is not ExecutionMode.POLL:
         return None
     if token := record.upstream.token:

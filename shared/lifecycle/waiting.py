@@ -9,7 +9,7 @@ from dataclasses import replace
 from shared.core.backoff import look_delay
 from shared.core.errors import StoreError
 from shared.core.records import Record
-from shared.lifecycle import admission, polling
+from shared.lifecycle import ownership, polling
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
 
@@ -69,7 +69,7 @@ async def _look_again(ports: Ports, shown: Shown, include: tuple[str, ...], *, i
     if current and current.upstream.refusal:
         return current, await polling.stored_object(ports, current)
     if current is None or current.deleted:
-        raise admission.not_found(shown[0].id)
+        raise ownership.not_found(shown[0].id)
     return await _look(ports, (current, shown[1]), include)
 
 

@@ -37,8 +37,7 @@ def lease_of(ports: Ports, record: Record, token: str, now_ms: int, size: int) -
 
     `size` is that of its packed object in bytes. It counts as watched until `Watches.leave` or the end of its watch.
     """
-    limits = ports.config.limits
-    may_watch = limits.watch and not limits.upstream_webhooks_enabled
+    may_watch = ports.config.limits.watch and not ports.upstreams.of(record).spec.announces_ends
     if not may_watch or not ports.watches.admit(record.id, size):
         return None
     return response_transitions.watch_lease(record, token, now_ms, RENEWED_MS)
@@ -153,10 +152,16 @@ class _Watcher:
     async def _ask(self) -> Outcome | None:
         """Ask the upstream. Return how the response ends, or plan the next poll and return None."""
         record, clock = self._watch.record, self._ports.clock
+        route = self._ports.upstreams.of(record)
         try:
             async with self._ports.poll_slots.slot():
                 progress = await polling.ask_upstream(
-                    self._ports, record.id, record.upstream.token or "", record.request.include, accepts_past=True
+                    self._ports,
+                    route,
+                    record.id,
+                    record.upstream.token or "",
+                    record.request.include,
+                    accepts_past=True,
                 )
         except UpstreamMissing:
             return self._on_missing()

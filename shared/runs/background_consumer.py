@@ -18,7 +18,7 @@ from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
 from shared.transitions import run_transitions
 from shared.transitions.run_transitions import Ownership
-from shared.upstreams.protocol import BackgroundUpstream, UpstreamEvent
+from shared.upstreams.protocol import BackgroundUpstream, Upstream, UpstreamEvent
 
 _log = logger(__name__)
 
@@ -91,7 +91,7 @@ class BackgroundConsumer(Consumer):
     async def _open(self, token: str | None) -> AsyncGenerator[UpstreamEvent, None]:
         if token is not None:
             return self._resume(token)
-        await self._begin_try()
+        await self._tries.begin()
         return self._start()
 
     def _start(self) -> AsyncGenerator[UpstreamEvent, None]:
@@ -126,7 +126,7 @@ class BackgroundConsumer(Consumer):
     def _on_begun(self, ownership: Ownership) -> None:
         super()._on_begun(ownership)
         if ownership is Ownership.OTHERS:
-            self._end_try()
+            self._tries.end()
             self._is_orphaned = True
 
     def _check_owned(self) -> None:
@@ -160,6 +160,10 @@ class BackgroundConsumer(Consumer):
 
     def _unfinished(self) -> UpstreamError:
         return UpstreamMissing("the stream is over and the work may not be")
+
+    def _turn_to(self, upstream: Upstream) -> None:
+        if upstream.is_background is True:
+            self._upstream = upstream
 
     def _may_reconnect(self) -> bool:
         return self._broken <= MAX_BROKEN

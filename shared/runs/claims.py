@@ -9,11 +9,12 @@ from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, UpstreamError, UpstreamRefused
 from shared.core.records import Record
 from shared.core.states import RunState
-from shared.lifecycle import completion, endings, failed_starts, submission
+from shared.lifecycle import completion, endings
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import commit, update
+from shared.starts import failed_starts, submission
 from shared.telemetry.logs import logger
-from shared.transitions import response_transitions, run_transitions
+from shared.transitions import run_transitions, upstream_transitions
 from shared.upstreams.protocol import BackgroundUpstream
 
 _log = logger(__name__)
@@ -57,7 +58,7 @@ async def claim(ports: Ports, response_id: str, epoch: int) -> tuple[Record, Ala
         return None
     if record.run.state is not RunState.OFFERED:
         return None
-    held_ms = run_transitions.lease_ms(replays=ports.upstreams.of(record.request.model).is_background)
+    held_ms = run_transitions.lease_ms(replays=ports.upstreams.of(record).upstream.is_background)
     change = run_transitions.claim_run(record, ports.clock.now_ms(), held_ms)
     try:
         return await commit(ports, record, change), change.alarms_in[0]
@@ -70,9 +71,11 @@ async def claim(ports: Ports, response_id: str, epoch: int) -> tuple[Record, Ala
 
 def _unknown_work(ports: Ports, record: Record, alarm: Alarm) -> BackgroundUpstream | None:
     """Return the upstream if it may have work whose token is unknown but can be learned, or None."""
-    upstream = ports.upstreams.of(record.request.model)
+    upstream = ports.upstreams.of(record).upstream
     is_unknown = record.status.is_terminal and not record.upstream.token
-    return upstream if upstream.is_background and is_unknown and submission.may_learn_token(ports, alarm) else None
+    return (
+        upstream if upstream.is_background and is_unknown and submission.may_learn_token(ports, record, alarm) else None
+    )
 
 
 async def _learn_token(ports: Ports, upstream: BackgroundUpstream, record: Record, alarm: Alarm) -> None:
@@ -100,4 +103,4 @@ async def _first_id(upstream: BackgroundUpstream, record: Record, request: dict[
 def _stop_orphan(record: Record, token: str | None, now_ms: int) -> ChangeSet | None:
     if token is None or token == record.upstream.token:
         return None
-    return response_transitions.stop_orphan(record, token, token, now_ms)
+    return upstream_transitions.stop_orphan(record, token, token, now_ms)

@@ -21,22 +21,22 @@ from shared.core.errors import (
     UpstreamOversized,
     UpstreamRefused,
     UpstreamSilent,
-    UpstreamUncertain,
     UpstreamUnusable,
 )
 from shared.core.records import Record
 from shared.core.states import Status
-from shared.lifecycle import endings, failed_starts, upstream_ids
+from shared.lifecycle import endings, upstream_ids
 from shared.runs.lease import Lease
 from shared.runs.log_writer import LogWriter
+from shared.runs.start_tries import StartTries
 from shared.runs.unstored import Beginning, Start
 from shared.runtime.ports import Ports
+from shared.starts import failed_starts
 from shared.telemetry.logs import logger
 from shared.transitions import response_transitions, run_transitions
 from shared.transitions.run_transitions import Ownership
-from shared.upstreams import answers, tries
-from shared.upstreams.protocol import Progress, UpstreamEvent
-from shared.upstreams.tries import Meaning
+from shared.upstreams import answers, removed, tries
+from shared.upstreams.protocol import Progress, Upstream, UpstreamEvent
 
 _log = logger(__name__)
 
@@ -58,11 +58,10 @@ class Consumer(ABC):
         self._decided = decided
         self._base = endings.known_object(endings.echoing(lease.record, request))
         self._credentials = redaction.credentials_in(request)
-        self._is_counted = not lease.record.upstream.has_begun  # the write that gave us the run counted the first try
-        self._is_trying = False  # a create is under way that the upstream has not accepted yet
+        self._tries = StartTries(ports, lease, request)
         self._beginnings = OutputBeginnings(is_resumed=log.next_seq > 2)  # more than `created` and `in_progress`
         self._named = lease.record.upstream.id  # an event names the upstream's id before the record does
-        self._appended = self._free = 0  # events, and tries in a row that began nothing
+        self._appended = 0  # events
         self._errors = 0  # errors in a row
         self._broken = 0  # how many of them are streams that broke off
         self._failing_since_s: float | None = None
@@ -76,7 +75,7 @@ class Consumer(ABC):
     @property
     def has_unused_try(self) -> bool:
         """Whether a try is counted that has not been made."""
-        return self._is_counted and not self._is_trying
+        return self._tries.has_unused
 
     async def consume(self) -> UpstreamRefused | None:
         """Read until the response has ended, is polled from now on, or must wait for its upstream.
@@ -115,7 +114,7 @@ class Consumer(ABC):
     def _on_begun(self, ownership: Ownership) -> None:
         """Note that the start is recorded, and who owns the work."""
         if ownership is Ownership.OURS:
-            self._end_try()
+            self._tries.end()
             self._decided.set()
         self.settled.set()
 
@@ -124,7 +123,10 @@ class Consumer(ABC):
         self.settled.set()
         if not self._lease.in_place:  # else the run is over soon, or has begun before
             self._decided.set()
-        if self._is_trying and tries.of_error(error) is not Meaning.END:
+        if removed.is_given_up(error, self._record.wait, self._now_ms()):
+            await self._log.end(endings.removed(self._now_ms()))
+            return False
+        if self._tries.are_about(error):
             return await self._try_again(error)
         match error:
             case UpstreamMissing() | UpstreamFailed() | UpstreamInvalid():
@@ -155,6 +157,10 @@ class Consumer(ABC):
     @abstractmethod
     def _may_reconnect(self) -> bool:
         """Return whether another stream is worth a try after `_broken` streams have broken off."""
+
+    @abstractmethod
+    def _turn_to(self, upstream: Upstream) -> None:
+        """Read another upstream of the same kind from now on."""
 
     # Events
 
@@ -222,34 +228,24 @@ class Consumer(ABC):
         """Poll the work from now on instead of reading its stream."""
         end_announced = await self._lease.insist(lambda: upstream_ids.register(self._ports, self._record, token))
         known = replace(self._record, upstream=replace(self._record.upstream, end_announced=end_announced))
-        least_ms, random = self._ports.config.limits.poll_min_ms, self._ports.random
+        least_ms, random = self._ports.upstreams.of(self._record).spec.poll_min_ms, self._ports.random
         poll = response_transitions.poll_alarm(known, token, self._now_ms(), random, least_ms)
         await self._lease.write(lambda current: run_transitions.switch_to_polling(current, poll), gives_up=True)
 
     # Tries, before the upstream has accepted the work
 
-    async def _begin_try(self) -> None:
-        """Count a try before it is made. Raise UpstreamUncertain if earlier holders have used them up."""
-        if not self._is_counted:
-            await self._lease.count_try()
-        self._is_counted = self._is_trying = True
-        if failed_starts.are_used_up(self._ports, self._record.upstream.counted):
-            raise UpstreamUncertain("no try was finished")
-
-    def _end_try(self) -> None:
-        """Note that the upstream has accepted the work, which takes back the count of the try."""
-        self._is_counted = self._is_trying = False
-
     async def _try_again(self, error: UpstreamError) -> bool:
-        """Wait for the next try and return True. If it is far away, or there is none, return False."""
-        counted, honours_keys = self._record.upstream.counted, self._ports.config.limits.honours_keys
-        following = tries.next_try(error, counted, self._free, self._ports.random, honours_keys=honours_keys)
+        """Wait for the next try and return True. If it is far away, or there is none, return False.
+
+        At another upstream it follows at once.
+        """
+        if upstream := await self._tries.move(error):
+            self._turn_to(upstream)
+            return True
+        following = self._tries.following(error)
         if following is None:
             await self._log.end(failed_starts.give_up(self._ports, self._record, error))
             return False
-        self._free = following.free
-        self._is_counted = following.counted < counted  # the next try has the place of one that began nothing
-        self._is_trying = False
         self._failing_since_s = self._failing_since_s or self._ports.clock.elapsed_s()
         seen = {**tries.seen(error), "counted": following.counted}
         _log.warning("run.deferred", extra={"response": self._record.id, **seen})

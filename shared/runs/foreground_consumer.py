@@ -27,7 +27,7 @@ from shared.runs.memory import RunCheckpoints
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
 from shared.transitions import run_transitions
-from shared.upstreams.protocol import ForegroundUpstream, Progress, UpstreamEvent
+from shared.upstreams.protocol import ForegroundUpstream, Progress, Upstream, UpstreamEvent
 
 _log = logger(__name__)
 
@@ -55,7 +55,7 @@ class ForegroundConsumer(Consumer):
             return None
         has_begun, items, self._beginnings = False, ItemProgress(), OutputBeginnings()
         if not self._record.upstream.has_checkpoint:
-            await self._begin_try()
+            await self._tries.begin()
         stream = self._upstream.stream(self._request, self._record.id, self._checkpoints)
         async with aclosing(stream) as events:
             async for event in events:
@@ -102,6 +102,10 @@ class ForegroundConsumer(Consumer):
 
     def _unfinished(self) -> UpstreamError:
         return UpstreamBroken("the stream is over and the work is not")
+
+    def _turn_to(self, upstream: Upstream) -> None:
+        if upstream.is_background is False:
+            self._upstream = upstream
 
     def _may_reconnect(self) -> bool:
         return True

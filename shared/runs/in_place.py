@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from shared.core.records import Record
-from shared.lifecycle import submission
 from shared.runs.runner import Run
 from shared.runtime.ports import Ports
+from shared.starts import submission
 
 
 def admit(ports: Ports, record: Record, size: int) -> bool:
@@ -21,7 +21,7 @@ def admit(ports: Ports, record: Record, size: int) -> bool:
     """
     wanted = record.request
     waits = not (wanted.background or wanted.callback_url or wanted.reply_to)
-    is_foreground = not ports.upstreams.of(wanted.model).is_background
+    is_foreground = not ports.upstreams.of(record).upstream.is_background
     return ports.config.limits.watch and waits and is_foreground and ports.local.admit(record.id, size)
 
 

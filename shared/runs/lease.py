@@ -17,9 +17,10 @@ from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import TransitionWithResult, apply
 from shared.telemetry.logs import logger
-from shared.transitions import run_transitions
-from shared.transitions.response_transitions import wait_for
+from shared.transitions import run_transitions, upstream_transitions
 from shared.transitions.run_transitions import Ownership
+from shared.transitions.upstream_transitions import wait_for
+from shared.upstreams import tries
 
 _log = logger(__name__)
 _PAUSE_S = 1.0
@@ -128,8 +129,13 @@ class Lease:
                 return run_transitions.offer(current, self.alarm, now_ms, takes_back=takes_back)
             is_taken = due_ms == self.alarm.due_ms  # by the alarm that is removed in the same transaction
             change = run_transitions.release(current, due_ms + is_taken, now_ms, takes_back=takes_back)
-            wait = _wait_after(current.wait, error, now_ms, due_ms) if error else current.wait
-            return replace(change, record=replace(change.record, wait=wait))
+            if error is None:
+                return change
+            wait = _wait_after(current.wait, error, now_ms, due_ms)
+            may_have_begun = tries.may_have_begun(error)
+            return replace(
+                change, record=upstream_transitions.waiting(change.record, wait, may_have_begun=may_have_begun)
+            )
 
         self.concluded.clear()  # else a look that sees the new epoch first would cut this off before it is noted
         try:
@@ -140,7 +146,8 @@ class Lease:
     async def wait_for(self, error: UpstreamError, next_ms: int) -> None:
         """Record what the response waits for until the next try, at `next_ms` in unix milliseconds. Raises Lost."""
         now_ms = self._ports.clock.now_ms()
-        await self.write(lambda now: wait_for(now, _wait_after(now.wait, error, now_ms, next_ms)))
+        binds = tries.may_have_begun(error)
+        await self.write(lambda now: wait_for(now, _wait_after(now.wait, error, now_ms, next_ms), may_have_begun=binds))
         self._tell(self.record.wait)
 
     async def go_on(self) -> None:

@@ -11,7 +11,8 @@ from shared.contract import stream_events
 from shared.core import event_log
 from shared.core.errors import StoreError, StreamBroken
 from shared.core.records import Record
-from shared.runs import log_ends, tail
+from shared.lifecycle import log_ends
+from shared.runs import tail
 from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports
 

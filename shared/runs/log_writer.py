@@ -11,9 +11,8 @@ from shared.core.blobs import MAX_PACKED
 from shared.core.event_log import Event
 from shared.core.records import Record
 from shared.core.states import Status, later, terminal_count
-from shared.lifecycle import endings
+from shared.lifecycle import endings, log_ends
 from shared.lifecycle.endings import Outcome
-from shared.runs import log_ends
 from shared.runs.lease import Lease, Lost
 from shared.runs.unstored import Beginning, Unstored
 from shared.runtime.broadcast import Broadcast

@@ -66,7 +66,7 @@ class Run:
     ) -> None:
         self._ports = ports
         self._feed = feed
-        self._upstream = ports.upstreams.of(record.request.model)
+        self._upstream = ports.upstreams.of(record).upstream
         duration_ms = run_transitions.lease_ms(replays=self._upstream.is_background)
         self._lease = Lease(ports, record, alarm, duration_ms)
         self._broadcast = Broadcast(record.id, record.log.next_seq) if record.request.stream else None

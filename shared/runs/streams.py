@@ -13,12 +13,12 @@ from typing import Any, Self
 from shared.contract import responses, sse
 from shared.core.errors import RefusedByUpstream, StoreError, StreamBroken, UpstreamRefused
 from shared.core.records import Record
-from shared.lifecycle import submission, withdrawal
 from shared.runs import in_place
 from shared.runs.log_reader import read_log
 from shared.runs.runner import Run
 from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports
+from shared.starts import submission, withdrawal
 
 
 class Stream:
@@ -56,7 +56,7 @@ async def open_stream(ports: Ports, record: Record, request: dict[str, Any], siz
     queue offers the run. The stream of a foreground call begins when the work has begun, or after 15 s. Raises
     RefusedByUpstream if the upstream rejects the request, and otherwise as `submission.submit_run` does.
     """
-    is_background = ports.upstreams.of(record.request.model).is_background
+    is_background = ports.upstreams.of(record).upstream.is_background
     is_local = in_place.admit(ports, record, size)
     async with AsyncExitStack() as unless_driven:
         if is_local:

@@ -5,7 +5,7 @@ from shared.core.errors import StoreError
 from shared.core.event_log import Page
 from shared.core.ids import shard_of
 from shared.core.records import Record
-from shared.runs import log_ends
+from shared.lifecycle import log_ends
 from shared.runtime.broadcast import Broadcast
 from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports

@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shared.core.backoff import POLL_MIN_MS
 from shared.core.prices import Price
-
-ANNOUNCED_POLL_MS = 60_000  # between two polls of an upstream that announces its ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,26 +12,18 @@ class Limits:
 
     deadline_ms: int = 4 * 3_600_000  # how long after its creation an unfinished response fails
     retention_ms: int = 30 * 86_400_000  # how long after its end a stored response is kept
-    honours_keys: bool = False  # whether the upstream starts once per Idempotency-Key
-    upstream_webhooks_enabled: bool = False  # whether the upstream announces its ends, so that polls are a safety net
     max_events: int = 1_000_000  # of the streams of one response, after which it is given up
     watch: bool = True  # whether a process may work between its invocations
     start_wait_s: float = 20.0  # how long a repeat waits for the first request, and a stream for the upstream
 
-    @property
-    def poll_min_ms(self) -> int:
-        """The minimum wait between two polls of a response."""
-        return ANNOUNCED_POLL_MS if self.upstream_webhooks_enabled else POLL_MIN_MS
-
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Where events may be sent, and whose webhooks are accepted."""
+    """Where events may be sent, and what belongs to whom."""
 
     reply_queues: tuple[str, ...] = ()  # patterns of the queue names that callers may use
     own_hosts: frozenset[str] = frozenset()  # never called back
     requests_caller: str = ""  # the caller on whose behalf queued requests are made
-    upstream_secrets: tuple[str, ...] = field(default=(), repr=False)  # the secrets of the upstream's webhooks
     allow_loopback: bool = False  # for local use only
     prices: Mapping[str, Price] = field(default_factory=dict, hash=False)  # of the tokens of a model
 

@@ -23,8 +23,8 @@ from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.wakeups import Wakeups
 from shared.telemetry.rates import Rates
-from shared.upstreams.protocol import Progress, Upstreams
-from shared.upstreams.relay import Relay
+from shared.upstreams.protocol import Progress
+from shared.upstreams.routes import Upstreams
 
 
 class Sender(Protocol):
@@ -76,7 +76,6 @@ class Ports:
     upstreams: Upstreams
     senders: Mapping[Target, Sender]
     callers: Callers
-    relay: Relay
     clock: Clock
     random: Callable[[], float]  # returns numbers from 0 up to 1, for jitter
     config: Config = field(default_factory=Config)

@@ -16,7 +16,8 @@ from shared.core.records import Record
 from shared.runtime.ports import Ports
 from shared.runtime.quotas import TooManyRequests
 from shared.telemetry import lifecycle
-from shared.transitions import listing, response_transitions
+from shared.transitions import listing, upstream_transitions
+from shared.upstreams import tries
 
 _TRIES = 10
 _OVERDUE_MS = 86_400_000  # how long after its deadline a response may wait for its end, if storage is away
@@ -86,7 +87,7 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     record = await ports.store.commit(change, write_id)
     ports.watches.note(record)
     _count(ports, before, record)
-    lifecycle.record_transition(before, change, ports.upstreams.of(record.request.model).operation)
+    lifecycle.record_transition(before, change, ports.upstreams.of(record).upstream.operation)
     for alarm in change.wake_for:
         await ports.wakeups.sweep(shard_of(alarm.id), alarm.due_ms)
     if change.offers_run:
@@ -142,6 +143,28 @@ def _count(ports: Ports, before: Record | None, record: Record) -> None:
         ports.rates.note(str(record.status), ports.clock.now_ms())
 
 
+async def exchange(
+    ports: Ports, record: Record, held: Alarm, transition: Callable[[Record], ChangeSet | None]
+) -> Record | None:
+    """Write a transition whose change set replaces an alarm that the caller owns, and return the record as written.
+
+    Returns None, and writes nothing, if the transition does, if the record does not exist, or if the alarm is gone,
+    because another process acts on it then. Raises Conflict after ten tries.
+    """
+    found: Record | None = record
+    for _ in range(_TRIES):
+        change = transition(found) if found else None
+        if change is None:
+            return None
+        try:
+            return await commit(ports, found, change.removing(held))
+        except Conflict as conflict:
+            if conflict.gone:
+                return None
+            found = await ports.store.read(held.id)
+    raise Conflict
+
+
 async def rearm(ports: Ports, alarm: Alarm, due_ms: int, **changes: Any) -> None:
     """Set an alarm that the caller owns to another time in unix milliseconds, and ask for a sweep then.
 
@@ -162,6 +185,7 @@ async def put_off(
     """
     following = _at(ports, alarm, due_ms, changes)
     reason, detail = (error.waits_for, str(error)) if error else (None, "")
+    may_have_begun = error is not None and tries.may_have_begun(error)
     for _ in range(_TRIES):
         record = record or await ports.store.read(alarm.id)
         if record is None or (record.status.is_terminal and alarm.kind is Kind.POLL):
@@ -169,7 +193,8 @@ async def put_off(
             return record
         wait = record.wait.after(reason, detail, ports.clock.now_ms(), following.due_ms)
         try:
-            return await commit(ports, record, response_transitions.put_off(record, wait, following).removing(alarm))
+            change = upstream_transitions.put_off(record, wait, following, may_have_begun=may_have_begun)
+            return await commit(ports, record, change.removing(alarm))
         except Conflict as conflict:
             if conflict.gone:
                 return record

@@ -5,8 +5,8 @@ request that no trigger could handle gets one more try, under its own id, and th
 """
 
 from shared.core.errors import BadRequest, ServiceError, StoreError, UnreadableMessage, UnreadableRow
-from shared.lifecycle import queue_intake
 from shared.runtime.ports import Ports
+from shared.starts import queue_intake
 from shared.storage import messages
 from shared.storage.messages import HINTS, INTERNAL, POISON, REQUESTS, QueuedRequest
 from shared.storage.request_queue import BATCH, DeadLetter

@@ -17,10 +17,11 @@ from shared.core.errors import StoreError, UnreadableRow
 from shared.core.records import Record
 from shared.deliveries import attempts
 from shared.erasure import erasing
-from shared.lifecycle import cancellation, completion, endings, polling, retention, submission
+from shared.lifecycle import cancellation, completion, endings, polling, retention
 from shared.runs import claims
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import rearm, update
+from shared.starts import submission
 from shared.storage.agenda import Agenda
 from shared.storage.messages import Wakeup
 from shared.storage.store import MOVES_PER_TRANSACTION

@@ -10,7 +10,7 @@ A status that cannot follow that of the record raises IllegalTransition. These i
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from shared.core import blobs, event_log, ids, keys
+from shared.core import blobs, event_log, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.backoff import POLL_MIN_MS, Random, poll_delay
 from shared.core.changesets import ChangeSet, Row
@@ -18,6 +18,7 @@ from shared.core.event_log import Event
 from shared.core.records import INLINE_BODY, ExecutionMode, Record, Target, Usage, WaitInfo
 from shared.core.states import Status, advance, event_type, finish, terminal_count
 from shared.transitions.delivery_transitions import AT_ONCE, FirstAttempt, begin, first_alarm
+from shared.transitions.upstream_transitions import stop_alarm
 
 DAY_MS = 86_400_000
 UNSTORED_MS = 600_000  # how long a response with `store: false` is kept after its end
@@ -128,6 +129,7 @@ def poll_alarm(record: Record, token: str, now_ms: int, random: Random, least_ms
         Kind.POLL,
         record.id,
         token=token,
+        upstream=record.upstream.name,
         include=record.request.include,
         born_ms=record.created_ms,
         deadline_ms=record.deadline_ms,
@@ -151,33 +153,12 @@ def record_progress(record: Record, status: Status) -> ChangeSet:
     return ChangeSet(replace(record, status=advance(record.status, status)))
 
 
-def put_off(record: Record, wait: WaitInfo, alarm: Alarm) -> ChangeSet:
-    """Set the alarm of the next try, and record what the response waits for. One that has ended waits for nothing."""
-    changed = record if record.status.is_terminal else replace(record, wait=wait)
-    return ChangeSet(changed, alarms_in=(alarm,), wake_for=(alarm,))
-
-
-def wait_for(record: Record, wait: WaitInfo) -> ChangeSet | None:
-    """Record what the response waits for. Returns None if that is recorded already."""
-    return None if record.wait == wait else ChangeSet(replace(record, wait=wait))
-
-
 def acknowledge(record: Record) -> ChangeSet | None:
     """Record that a caller knows the id before the start is confirmed.
 
     Returns None if that is recorded already.
     """
     return None if record.acknowledged else ChangeSet(replace(record, acknowledged=True))
-
-
-def announce_end(record: Record) -> ChangeSet | None:
-    """Record that the upstream announced the end before its token was known.
-
-    Returns None if that changes nothing.
-    """
-    if record.upstream.token or record.upstream.end_announced or record.status.is_terminal:
-        return None
-    return ChangeSet(replace(record, upstream=replace(record.upstream, end_announced=True)))
 
 
 def end(record: Record, ending: Ending, now_ms: int, retention_ms: int, firsts: Firsts = NO_DELAY) -> ChangeSet:
@@ -228,30 +209,6 @@ def _refusal(record: Record, ending: Ending) -> int:
     """Return the status of the refusal, for the POST that still waits, or 0 if a caller may know the response."""
     is_known = record.acknowledged or record.request.background or record.upstream.has_begun
     return 0 if is_known else ending.refusal
-
-
-def stop_alarm(record: Record, token: str, now_ms: int) -> Alarm:
-    """Return the alarm that tells the upstream to stop. It is due at once, and retried for a day."""
-    return Alarm(
-        now_ms,
-        Kind.STOP,
-        record.id,
-        ids.tag(token),
-        token=token,
-        born_ms=now_ms,
-        deadline_ms=now_ms + DAY_MS,
-        trace=record.trace,
-    )
-
-
-def stop_orphan(record: Record, token: str, upstream_id: str | None, now_ms: int) -> ChangeSet:
-    """Stop work that belongs to no response.
-
-    The response ended before the token of the work was known, or it has other work.
-    """
-    upstream = record.upstream if record.upstream.token else replace(record.upstream, token=token, id=upstream_id)
-    stops = (stop_alarm(record, token, now_ms),)
-    return ChangeSet(replace(record, upstream=upstream), alarms_in=stops, wake_for=stops)
 
 
 def _with_end_of_stream(record: Record, ending: Ending) -> tuple[Record, tuple[Row, ...]]:

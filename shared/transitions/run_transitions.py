@@ -16,7 +16,7 @@ from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet, Row
 from shared.core.records import ExecutionMode, LogInfo, Record, UpstreamInfo, WaitInfo
 from shared.core.states import RunState, Status, advance, follow, later
-from shared.transitions.response_transitions import stop_orphan
+from shared.transitions.upstream_transitions import stop_orphan
 
 CLAIM_WITHIN_MS = 60_000
 REPLAYED_LEASE_MS = 15_000

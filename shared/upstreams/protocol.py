@@ -3,8 +3,7 @@
     background   works without a reader. It is started and polled, and its stream can be resumed from any event.
     foreground   works while its stream is read. Closing the stream stops the work.
 
-Each implementation is one class. An upstream serves the models that begin with its prefix, and its tokens begin with
-the same prefix. The default upstream serves all other models.
+Each implementation is one class. `routes` says which upstream serves a model.
 
 `start` and `poll` return how far the work is, with a token for the next poll, or without a token at the end. Background
 responses of Agent Framework have the same form.
@@ -181,25 +180,3 @@ class ForegroundUpstream(_Upstream, Protocol):
 
 
 Upstream: TypeAlias = BackgroundUpstream | ForegroundUpstream
-
-
-class Upstreams:
-    """The upstreams of a deployment: the default one, and the others by the prefix of their models and tokens."""
-
-    def __init__(self, default: Upstream, others: Mapping[str, Upstream] | None = None) -> None:
-        self.default = default
-        self._others = dict(others or {})
-
-    def of(self, name: str | None) -> Upstream:
-        """Return the upstream that serves a model or has issued a token. For None, return the default one."""
-        found = (upstream for prefix, upstream in self._others.items() if (name or "").startswith(prefix))
-        return next(found, self.default)
-
-    def names(self) -> list[str]:
-        """Return the names of the models of the other upstreams, as far as they are known."""
-        return [name for upstream in self._others.values() for name in upstream.names()]
-
-    async def aclose(self) -> None:
-        """Close the connections of all upstreams."""
-        for upstream in (self.default, *self._others.values()):
-            await upstream.aclose()

@@ -7,27 +7,24 @@ import asyncio
 from typing import Any, Protocol
 
 import httpx
-import orjson
 
 from shared import json_text, off_loop
 from shared.core.errors import UpstreamInvalid, UpstreamUncertain
 from shared.json_text import InvalidJson
 from shared.upstreams import answers, decoding
-from shared.upstreams.authorization import headers_of
-from shared.upstreams.protocol import Authorize
+from shared.upstreams.endpoint import Endpoint
 
 SILENCE_S = 200.0  # a compaction asks a model
 _CONNECT_S = 5.0
+_TIMES = httpx.Timeout(SILENCE_S, connect=_CONNECT_S, pool=_CONNECT_S)
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": decoding.ACCEPTED,
-    "Content-Type": "application/json",
-    "User-Agent": "background-responses/1",
 }
 
 
 class Relay(Protocol):
-    """Passes calls on to the default upstream."""
+    """Passes calls on to an upstream."""
 
     async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the JSON object that the upstream answers, within 200 s.
@@ -40,16 +37,14 @@ class Relay(Protocol):
 class HttpRelay(Relay):
     """Passes calls on over HTTP."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, authorize: Authorize) -> None:
-        self._transport = transport
-        self._base = base_url.rstrip("/")
-        self._authorize = authorize
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
 
     async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send the call, and return the object that is the answer. Raises as the protocol says."""
         try:
             async with asyncio.timeout(SILENCE_S):
-                response = await self._send(method, path, body)
+                response = await self._endpoint.send(method, path, body, _HEADERS, _TIMES)
                 try:
                     content = await answers.read_bounded(response)
                 finally:
@@ -60,18 +55,6 @@ class HttpRelay(Relay):
             raise UpstreamUncertain(f"no answer within {SILENCE_S:g} s") from error
         answer = answers.check_status(response, content, missing=False)
         return await off_loop.run(len(answer.content), _object, answer.content)
-
-    async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
-        content = None if body is None else await off_loop.run_on(body, orjson.dumps, body)
-        times = httpx.Timeout(SILENCE_S, connect=_CONNECT_S, pool=_CONNECT_S)
-        request = httpx.Request(
-            method,
-            self._base + path,
-            content=content,
-            headers={**_HEADERS, **await headers_of(self._authorize)},
-            extensions={"timeout": times.as_dict()},
-        )
-        return await self._transport.handle_async_request(request)
 
 
 def _object(content: bytes) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 import httpx
-import orjson
 
 from shared import off_loop
 from shared.core.errors import (
@@ -26,11 +25,10 @@ from shared.telemetry import spans
 from shared.telemetry.operations import Operation, provider_of
 from shared.telemetry.spans import MeasuredSpan
 from shared.upstreams import answers, decoding, streams
-from shared.upstreams.authorization import headers_of
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.health import Health, Sight
 from shared.upstreams.includes import Includes, is_about, query
 from shared.upstreams.protocol import (
-    Authorize,
     BackgroundUpstream,
     Checkpoints,
     ForegroundUpstream,
@@ -47,7 +45,8 @@ _CONNECT_S = 5.0
 # deadline has been sent.
 _POOL_S = 5.0
 _ID = re.compile("/[^/]+")
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": decoding.ACCEPTED, "User-Agent": "background-responses/1"}
+_ROOT = "/responses"
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": decoding.ACCEPTED}
 _AS_STREAM = {"Accept": "text/event-stream, application/json"}
 
 
@@ -58,13 +57,9 @@ class _ResponsesApi:
     _stream_deadline_s: ClassVar[float | None]
     _silence_s: ClassVar[float | None]
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, authorize: Authorize) -> None:
-        """Take the transport itself, because a client of httpx would send the cookies of one answer with all calls."""
-        self.operation = Operation(provider=provider_of(httpx.URL(base_url).host))
-        self._transport = transport
-        self._url = f"{base_url.rstrip('/')}/responses"
-        self._shown_url = str(httpx.URL(self._url).copy_with(userinfo=b""))
-        self._authorize = authorize
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.operation = Operation(provider=provider_of(endpoint.host))
+        self._endpoint = endpoint
         self._includes = Includes()
         self._shapes = Shapes()
         self._health = Health()
@@ -110,11 +105,11 @@ class _ResponsesApi:
 
     async def check(self) -> None:
         """Raise UpstreamUnavailable if no credential is available within 10 s."""
-        await headers_of(self._authorize)
+        await self._endpoint.authorization()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._transport.aclose()
+        await self._endpoint.aclose()
 
     # Calls
 
@@ -198,21 +193,12 @@ class _ResponsesApi:
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None, headers: Mapping[str, str], silence_s: float | None
     ) -> httpx.Response:
-        content = None if body is None else await off_loop.run_on(body, orjson.dumps, body)
-        sent = _HEADERS | ({"Content-Type": "application/json"} if content else {})
         times = httpx.Timeout(30.0, connect=_CONNECT_S, pool=_POOL_S, read=silence_s)
-        request = httpx.Request(
-            method,
-            self._url + path,
-            content=content,
-            headers={**sent, **headers, **await headers_of(self._authorize)},
-            extensions={"timeout": times.as_dict()},
-        )
-        return await self._transport.handle_async_request(request)
+        return await self._endpoint.send(method, _ROOT + path, body, {**_HEADERS, **headers}, times)
 
     def _span(self, method: str, path: str) -> MeasuredSpan:
-        template = "/responses" + _ID.sub("/{id}", path.partition("?")[0], count=1)
-        return spans.upstream_span(method, template, self._shown_url + path)
+        template = _ROOT + _ID.sub("/{id}", path.partition("?")[0], count=1)
+        return spans.upstream_span(method, template, self._endpoint.shown(_ROOT + path))
 
 
 class BackgroundResponses(_ResponsesApi, BackgroundUpstream):

@@ -85,6 +85,11 @@ def of_error(error: UpstreamError) -> Meaning:
             return Meaning.COUNTED
 
 
+def may_have_begun(error: UpstreamError) -> bool:
+    """Return whether a create that failed so may have begun the work."""
+    return of_error(error) is Meaning.COUNTED
+
+
 def seen(error: UpstreamError) -> dict[str, str | None]:
     """Return what a log line about a later try says of the error: what was seen, and what the response waits for."""
     return {"reason": str(error), "waits_for": error.waits_for}

@@ -19,7 +19,7 @@ async def test_a_crash_at_any_write_keeps_what_was_accepted(stage: Stage, honour
     and the second start is the one after a crash in between.
     """
     stage.upstream.honours_keys = honours_keys
-    stage.limit(honours_keys=honours_keys)
+    stage.treat(honours_keys=honours_keys)
     lives: dict[CrashPoint, Life] = {}
     answered: set[str] = set()
 

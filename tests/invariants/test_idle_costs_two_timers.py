@@ -7,7 +7,7 @@ import sys
 from local.stack.process import ROOT
 from shared.core.ids import SHARDS
 from shared.core.states import Status
-from tests.support.stage import Stage
+from tests.support.stage import SECRET, Stage
 
 TRIGGERS = """
 import json
@@ -62,7 +62,7 @@ async def test_waiting_responses_share_the_messages_of_their_shards(stage: Stage
 async def test_a_response_that_waits_for_long_has_no_message(stage: Stage) -> None:
     """If the next step is more than a minute away, no message waits for it. The heartbeat sends one in time."""
     stage.upstream.course = [Status.IN_PROGRESS]
-    stage.limit(upstream_webhooks_enabled=True)  # then polls are a minute apart
+    stage.treat(webhook_secrets=(SECRET,))  # then polls are a minute apart
     made = await stage.create()
     for _ in range(3):
         stage.sent.clear()

@@ -77,18 +77,17 @@ async def test_every_setting_reaches_the_flows() -> None:
         WATCH="false",
     ) as ports:
         assert ports.config == Config(
-            Limits(
-                deadline_ms=60_000, retention_ms=120_000, honours_keys=True, upstream_webhooks_enabled=True, watch=False
-            ),
+            Limits(deadline_ms=60_000, retention_ms=120_000, watch=False),
             Rules(
                 reply_queues=("replies-*", "orders"),
                 own_hosts=frozenset({"app.example.com"}),
                 requests_caller="bob",
-                upstream_secrets=(SECRET,),
                 allow_loopback=True,
             ),
             Pace(heartbeat_s=2.5, stream_s=30.0, bounded_begin_s=20.0),
         )
+        (route,) = ports.upstreams.routes
+        assert (route.spec.honours_keys, route.spec.webhook_secrets) == (True, (SECRET,))
 
 
 # The upstream
@@ -126,7 +125,7 @@ async def model() -> AsyncIterator[Model]:
 async def test_the_upstream_is_called_with_its_key(model: Model, mode: str) -> None:
     """Calls to the upstream of either kind go to its base URL, with its key and the name of this service."""
     async with ports_of(UPSTREAM_BASE_URL=model.url, UPSTREAM_API_KEY=KEY, UPSTREAM_MODE=mode) as ports:
-        upstream = ports.upstreams.of("m")
+        upstream = ports.upstreams.route("m").upstream
         assert upstream.is_background is (mode == "background")
         assert (await upstream.poll("up_0")).token == "up_0"
     ((method, path, headers),) = model.requests
@@ -140,17 +139,18 @@ async def test_a_redirect_of_the_upstream_is_not_followed(model: Model) -> None:
     model.status, model.headers = 307, {"Location": f"{model.url}/elsewhere"}
     async with ports_of(UPSTREAM_BASE_URL=model.url, UPSTREAM_API_KEY=KEY) as ports:
         with pytest.raises(UpstreamUnavailable, match="status 307"):
-            await ports.upstreams.of("m").poll("up_0")
+            await ports.upstreams.route("m").upstream.poll("up_0")
     assert len(model.requests) == 1
 
 
 async def test_agents_have_an_upstream_of_their_own() -> None:
     """Models with the prefix of agents are served by agents, in the foreground. All others have the default one."""
     async with ports_of() as ports:
-        default = ports.upstreams.default
-        assert ports.upstreams.of("agent:clerk") is not default
-        assert ports.upstreams.of("agent:clerk").is_background is False
-        assert {ports.upstreams.of(name) for name in ("gpt-5", "agent", "", None)} == {default}
+        (default,) = ports.upstreams.routes
+        agents = ports.upstreams.route("agent:clerk")
+        assert (agents.is_agent, default.is_agent) == (True, False)
+        assert agents.upstream.is_background is False
+        assert [ports.upstreams.serving(name) for name in ("gpt-5", "agent", "", None)] == [default] * 4
 
 
 # The receivers

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -31,10 +31,9 @@ from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
 from shared.storage.table_client import Table
 from shared.storage.wakeups import Wakeups
-from shared.upstreams.protocol import Upstream, Upstreams
+from tests.support.cast import Cast
 from tests.support.clocks import Clock
-from tests.support.fakes.peers import ScriptedReceiver, ScriptedUpstream
-from tests.support.fakes.relays import ScriptedRelay
+from tests.support.fakes.peers import ScriptedReceiver
 from tests.support.foreground_calls import called
 from tests.support.proxies.holding_proxy import HoldingProxy
 from tests.support.storage_transport import direct_transport
@@ -67,7 +66,7 @@ def wakeup(at_s: int, delay_s: int, shard: str = "a", **until: int) -> Sent:
     return Sent(WAKEUPS, {"shards": shard, "at": at_s, **until}, delay_s)
 
 
-class Stage:
+class Stage(Cast):
     """An engine on its own storage account, with everything around it under the test's control.
 
     The clock stands still, there is no jitter, and the table is reached through a proxy. Wake-ups are sent one by one,
@@ -79,15 +78,13 @@ class Stage:
     def __init__(self, connection_string: str, *, sdk_retries: int = 0, gather_s: float = 0) -> None:
         self.clock = Clock()
         self.watched = 0
-        self.upstream = ScriptedUpstream()
-        self.others: dict[str, Upstream] = {}
+        super().__init__()
         self.receiver = ScriptedReceiver(now_ms=self.clock.now_ms)
         self.replies = ScriptedReceiver(now_ms=self.clock.now_ms)
         self.sent: list[Sent] = []
         self._connection = connection_string
         self._sdk_retries = sdk_retries
         self._gather_s = gather_s
-        self.relay = ScriptedRelay()
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -111,10 +108,9 @@ class Stage:
             store=store,
             wakeups=wakeups,
             requests=requests,
-            upstreams=self._upstreams(),
+            upstreams=self.made_upstreams(),
             senders={Target.CALLBACK: self.receiver, Target.REPLY_QUEUE: self.replies},
             callers=Callers((ANN, BOB)),
-            relay=self.relay,
             clock=clock,
             random=lambda: 0.0,
             config=Config(rules=Rules(reply_queues=("replies*",), requests_caller=ANN.name)),
@@ -155,19 +151,6 @@ class Stage:
     def rule(self, **changes: Any) -> None:
         """Change the rules, such as where events may be sent."""
         self.change(config=replace(self.ports.config, rules=replace(self.ports.config.rules, **changes)))
-
-    def cast(self, upstream: ScriptedUpstream) -> None:
-        """Replace the default upstream."""
-        self.upstream = upstream
-        self.change(upstreams=self._upstreams())
-
-    def register_agent(self, prefix: str, upstream: Upstream) -> None:
-        """Let another upstream serve models with this prefix, in every process from now on."""
-        self.others[prefix] = upstream
-        self.change(upstreams=self._upstreams())
-
-    def _upstreams(self) -> Upstreams:
-        return Upstreams(cast("Upstream", self.upstream), self.others)  # background or foreground, as the test sets it
 
     def change(self, **ports: Any) -> None:
         """Replace ports from now on."""

@@ -40,6 +40,8 @@ LAYERS = [
     "lists",
     "deliveries",
     "lifecycle",
+    "starts",
+    "relayed",
     "erasure",
     "runs",
     "foreground",
@@ -71,6 +73,7 @@ PURE_MODULES = {
     "shared.upstreams.agents.inputs",
     "shared.upstreams.agents.output_events",
     "shared.upstreams.agents.updates",
+    "shared.upstreams.specs",
     "shared.upstreams.tries",
 }
 # Libraries that only compute, beside orjson, and the pure modules that use them.
@@ -79,7 +82,9 @@ COMPUTING = {"shared.contract.compression": {"zstandard"}, "shared.contract.sign
 IMPURE = {"asyncio", "io", "logging", "os", "pathlib", "random", "socket", "ssl", "subprocess", "threading", "time"}
 MONOTONIC = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "TableClient", "Table", "Queues"}
-TRANSITIONS = {f"shared.transitions.{name}_transitions" for name in ("delivery", "response", "retention", "run")}
+TRANSITIONS = {
+    f"shared.transitions.{name}_transitions" for name in ("delivery", "response", "retention", "run", "upstream")
+}
 ROW_KEY = re.compile(r"(alarm|resp|event|attempt|failed|upstream|body|input|session|key)\|")
 # Where a broad `except` is allowed, how many of them, and what each is for.
 EDGES = {
@@ -90,7 +95,7 @@ EDGES = {
     "shared.upstreams.agents.registry": 1,  # whatever the deployment's module raises
     "shared.upstreams.agents.run": 1,  # whatever a chat client raises about an option that it does not know
     "shared.upstreams.agents.upstream": 2,  # whatever an agent raises, and whatever stopping its work raises
-    "shared.upstreams.authorization": 1,  # whatever a credential raises
+    "shared.upstreams.endpoint": 1,  # whatever a credential raises
     "functions.answers": 2,  # HTTP: no exception may leave a function, or a stream that has begun
 }
 

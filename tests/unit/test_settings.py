@@ -33,18 +33,19 @@ def test_three_settings_are_enough() -> None:
     settings = load_settings(LEAST)
     assert settings.callers.named("ann")
     assert settings.storage_connection == "UseDevelopmentStorage=true"
-    assert settings.upstream_base_url == "https://api.example.com/v1"
-    assert settings.upstream_scope == "https://cognitiveservices.azure.com/.default"
+    (upstream,) = settings.upstreams
+    assert (upstream.name, upstream.base_url) == ("default", "https://api.example.com/v1")
+    assert upstream.scope == "https://cognitiveservices.azure.com/.default"
     assert (settings.deadline_s, settings.retention_s) == (4 * 3600, 30 * 86_400)
     assert not settings.allow_loopback
-    assert not settings.upstream_honours_keys
+    assert not upstream.honours_keys
     assert settings.reply_queues == ()
     assert settings.own_hosts == frozenset()
-    assert settings.upstream_is_background
+    assert upstream.is_background
     assert settings.watch
     assert settings.prices == {}
     assert (settings.stream_heartbeat_s, settings.stream_max_s, settings.foreground_hold_s) == (15.0, 21_000.0, 85.0)
-    assert (settings.upstream_api_key, settings.storage_table_uri, settings.identity_client_id) == (None, None, None)
+    assert (upstream.api_key, settings.storage_table_uri, settings.identity_client_id) == (None, None, None)
 
 
 def test_every_setting_is_read() -> None:
@@ -77,13 +78,14 @@ def test_every_setting_is_read() -> None:
     assert settings.storage_connection is None
     assert settings.storage_table_uri == "https://store1.table.core.windows.net"
     assert settings.storage_queue_uri == "https://store1.queue.core.windows.net"
-    assert (settings.upstream_api_key, settings.upstream_scope) == ("sk-1", "https://ai.azure.com/.default")
-    assert settings.upstream_honours_keys
+    (upstream,) = settings.upstreams
+    assert (upstream.api_key, upstream.scope) == ("sk-1", "https://ai.azure.com/.default")
+    assert upstream.honours_keys
     assert settings.allow_loopback
     assert (settings.deadline_s, settings.retention_s) == (60, 3600)
     assert settings.reply_queues == ("answers", "team-*")
     assert settings.identity_client_id == "id-1"
-    assert not settings.upstream_is_background
+    assert not upstream.is_background
     assert not settings.watch
     assert settings.prices == {"m": Price(1, 2)}
     assert (settings.stream_heartbeat_s, settings.stream_max_s, settings.foreground_hold_s) == (0.5, 230.0, 1.5)
@@ -139,8 +141,8 @@ def test_an_unresolved_key_vault_reference_is_refused(name: str, text: str) -> N
 
 def test_white_space_around_a_key_is_removed() -> None:
     """A secret that was stored from a file ends with a line end, which a header cannot contain."""
-    assert loaded(UPSTREAM_API_KEY=" sk-1\n").upstream_api_key == "sk-1"
-    assert loaded(UPSTREAM_API_KEY="\n").upstream_api_key is None
+    assert loaded(UPSTREAM_API_KEY=" sk-1\n").upstreams[0].api_key == "sk-1"
+    assert loaded(UPSTREAM_API_KEY="\n").upstreams[0].api_key is None
 
 
 @pytest.mark.parametrize(
@@ -175,8 +177,8 @@ def test_queued_requests_belong_to_the_first_caller_by_default() -> None:
 
 def test_the_upstreams_webhooks_may_have_two_secrets() -> None:
     """During a rotation both secrets verify. Without webhooks, no secret is set."""
-    assert loaded().upstream_webhook_secrets == ()
-    assert loaded(UPSTREAM_WEBHOOK_SECRET=f" raw text of 24 characters ,{SECRET},").upstream_webhook_secrets == (
+    assert loaded().upstreams[0].webhook_secrets == ()
+    assert loaded(UPSTREAM_WEBHOOK_SECRET=f" raw text of 24 characters ,{SECRET},").upstreams[0].webhook_secrets == (
         "raw text of 24 characters",
         SECRET,
     )

@@ -98,7 +98,6 @@ class Deployment:
             upstreams=self.stage.ports.upstreams,
             senders={Target.CALLBACK: carrier, Target.REPLY_QUEUE: self.stage.replies},
             callers=Callers([Caller(name, (), (SigningSecret(SECRET),)) for name in CALLERS]),
-            relay=self.stage.relay,
             clock=self.stage.clock,
             random=self.rng.random,
         )

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from shared.telemetry import exporters, tracing
 from shared.telemetry.tracing import ResponseSpan
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.responses_api import BackgroundResponses
 
 exporters.start("otlp")
@@ -103,7 +104,8 @@ async def nobody():
 async def main():
     transport = httpx.MockTransport(slow)
     try:
-        await BackgroundResponses(transport, "https://model.example.com/v1", nobody)._call("GET", "/up_1", 0.05)
+        endpoint = Endpoint(transport, "https://model.example.com/v1", nobody)
+        await BackgroundResponses(endpoint)._call("GET", "/up_1", 0.05)
     except Exception:
         pass
 

@@ -112,7 +112,7 @@ async def test_the_work_of_a_crashed_starter_is_learned_and_stopped(stage: Stage
 
     No second work is started.
     """
-    stage.limit(honours_keys=True)
+    stage.treat(honours_keys=True)
     response_id = await cancelled_before_its_token(stage)
     await run_out(stage, response_id)
     assert stage.upstream.stopped == ["up_0"]
@@ -133,7 +133,8 @@ async def test_learning_what_to_stop_backs_off_and_ends_after_a_day(stage: Stage
 
     This goes on after the deadline and is given up a day later.
     """
-    stage.limit(honours_keys=True, deadline_ms=2 * HOUR_S * 1000)
+    stage.treat(honours_keys=True)
+    stage.limit(deadline_ms=2 * HOUR_S * 1000)
     response_id = await cancelled_before_its_token(stage)
     stage.upstream.start_errors = [OUTAGE] * 100_000
     stage.clock.advance(2 * HOUR_S)

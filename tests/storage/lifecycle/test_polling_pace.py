@@ -8,7 +8,7 @@ from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.states import Status
 from tests.support.clocks import START_MS
-from tests.support.stage import ANN, Stage
+from tests.support.stage import ANN, SECRET, Stage
 
 
 async def running(stage: Stage) -> Record:
@@ -50,7 +50,7 @@ async def test_an_upstream_that_tells_of_its_ends_is_polled_once_a_minute_at_mos
     stage: Stage, lateness_ms: int
 ) -> None:
     """Its polls are only a safety net. They come a minute apart or later, and never more than 5 minutes."""
-    stage.limit(upstream_webhooks_enabled=True)
+    stage.treat(webhook_secrets=(SECRET,))
     made = await running(stage)
     for _ in range(12):
         (alarm,) = await stage.alarms(made.id)

@@ -23,17 +23,16 @@ THEIRS = "up_of_somebody"
 @pytest.fixture(autouse=True)
 def webhooks_enabled(stage: Stage) -> None:
     """Let the upstream send webhooks, and let its work end only when the test says so."""
-    stage.limit(upstream_webhooks_enabled=True)
-    stage.rule(upstream_secrets=(SECRET,))
+    stage.treat(webhook_secrets=(SECRET,))
     stage.upstream.course = [Status.IN_PROGRESS]
 
 
 @pytest.fixture
 async def record(stage: Stage) -> Record:
     """Return the record of a response that was accepted."""
-    stage.limit(upstream_webhooks_enabled=False)
+    stage.treat(webhook_secrets=())
     record = await stage.create()
-    stage.limit(upstream_webhooks_enabled=True)
+    stage.treat(webhook_secrets=(SECRET,))
     return record
 
 
@@ -58,15 +57,15 @@ async def announce(stage: Stage, upstream_id: str) -> None:
 async def test_a_registered_id_leads_to_its_response(stage: Stage, record: Record) -> None:
     """Once an upstream's id is registered, its response is found by it. Its end was not announced before."""
     assert await register(stage.ports, record, THEIRS) is False
-    assert await response_of(stage.ports, THEIRS) == await stage.record(record.id)
-    assert await response_of(stage.ports, THEIRS + "x") is None
+    assert await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS) == await stage.record(record.id)
+    assert await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS + "x") is None
 
 
 async def test_an_event_about_a_registered_id_writes_nothing(stage: Stage, record: Record) -> None:
     """Its row is looked up before a mark is tried, which would be refused."""
     await register(stage.ports, record, THEIRS)
     before = stage.proxy.counts.copy()
-    assert await response_of(stage.ports, THEIRS)
+    assert await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS)
     assert {kind.partition(" ")[0] for kind in stage.proxy.counts - before} == {"GET"}
 
 
@@ -74,7 +73,7 @@ async def test_a_repeated_registration_changes_nothing(stage: Stage, record: Rec
     """An id may be registered again by a start that is repeated. It is not taken for an announced end."""
     for _ in range(3):
         assert await register(stage.ports, record, THEIRS) is False
-    found = await response_of(stage.ports, THEIRS)
+    found = await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS)
     assert found
     assert found.id == record.id
 
@@ -84,7 +83,7 @@ async def test_an_id_stays_with_its_first_response(stage: Stage, record: Record)
     other = await stage.create()
     await register(stage.ports, record, THEIRS)
     assert await register(stage.ports, other, THEIRS) is False
-    found = await response_of(stage.ports, THEIRS)
+    found = await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS)
     assert found
     assert found.id == record.id
 
@@ -94,12 +93,12 @@ async def test_a_response_that_was_purged_is_not_found(stage: Stage, record: Rec
     await register(stage.ports, record, THEIRS)
     (poll,) = await stage.alarms(record.id)
     await stage.ports.store.remove_all(record, poll.key)
-    assert await response_of(stage.ports, THEIRS) is None
+    assert await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS) is None
 
 
 async def test_nothing_is_registered_without_webhooks(stage: Stage, record: Record) -> None:
     """If the upstream sends no webhooks, its ids are not registered and storage is not called."""
-    stage.limit(upstream_webhooks_enabled=False)
+    stage.treat(webhook_secrets=())
     before = stage.proxy.counts.copy()
     assert await register(stage.ports, record, THEIRS) is False
     assert stage.proxy.counts == before
@@ -112,9 +111,9 @@ async def test_nothing_is_registered_without_webhooks(stage: Stage, record: Reco
 async def test_a_registration_finds_that_the_end_was_announced(stage: Stage, record: Record, times: int) -> None:
     """A webhook about an unknown id leaves a mark, also several times. The registration of the id finds it once."""
     for _ in range(times):
-        assert await response_of(stage.ports, THEIRS) is None
+        assert await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS) is None
     assert await register(stage.ports, record, THEIRS) is True
-    assert await response_of(stage.ports, THEIRS) == await stage.record(record.id)
+    assert await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS) == await stage.record(record.id)
     assert await register(stage.ports, record, THEIRS) is False
 
 
@@ -123,9 +122,11 @@ async def test_of_a_registration_and_a_webhook_at_once_one_finds_the_other(stage
     other = replace(await stage.new_ports(stage.clock), config=stage.ports.config)
     for n in range(20):
         first, second = (stage.ports, other) if n % 2 else (other, stage.ports)
-        announced, found = await asyncio.gather(register(first, record, f"up{n}"), response_of(second, f"up{n}"))
+        announced, found = await asyncio.gather(
+            register(first, record, f"up{n}"), response_of(second, second.upstreams.routes[0], f"up{n}")
+        )
         assert announced or found
-        known = await response_of(stage.ports, f"up{n}")
+        known = await response_of(stage.ports, stage.ports.upstreams.routes[0], f"up{n}")
         assert known
         assert known.id == record.id
 
@@ -197,9 +198,9 @@ async def test_an_id_that_cannot_be_registered_is_an_error(stage: Stage, record:
         with pytest.raises(StoreUnavailable):
             await register(stage.ports, record, THEIRS)
         with pytest.raises(StoreUnavailable):
-            await response_of(stage.ports, THEIRS)
+            await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS)
     assert await register(stage.ports, record, THEIRS) is False
-    assert await response_of(stage.ports, THEIRS) == await stage.record(record.id)
+    assert await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS) == await stage.record(record.id)
 
 
 # How long ids are kept
@@ -208,7 +209,7 @@ async def test_an_id_that_cannot_be_registered_is_an_error(stage: Stage, record:
 async def test_a_row_is_in_the_shard_of_its_id_with_an_alarm_that_removes_it(stage: Stage, record: Record) -> None:
     """The row of an id is kept until an hour after the response's deadline, and a mark for ten minutes."""
     await register(stage.ports, record, THEIRS)
-    await response_of(stage.ports, "up_unknown")
+    await response_of(stage.ports, stage.ports.upstreams.routes[0], "up_unknown")
     for upstream_id, until_ms in ((THEIRS, record.deadline_ms + SPARE_MS), ("up_unknown", START_MS + MARK_MS)):
         (alarm,) = await stage.alarms(upstream_owner(upstream_id))
         assert (alarm.kind, alarm.target, alarm.due_ms) == (Kind.PURGE, TARGET, until_ms)

@@ -29,8 +29,7 @@ OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 @pytest.fixture(autouse=True)
 def webhooks_enabled(stage: Stage) -> None:
     """Let the upstream send webhooks, and let its work end only when the test says so."""
-    stage.limit(upstream_webhooks_enabled=True)
-    stage.rule(upstream_secrets=(SECRET,))
+    stage.treat(webhook_secrets=(SECRET,))
     stage.upstream.course = [Status.IN_PROGRESS]
 
 
@@ -182,7 +181,7 @@ async def test_an_event_that_is_not_verified_is_refused(stage: Stage) -> None:
 
 async def test_both_secrets_of_a_rotation_are_accepted(stage: Stage) -> None:
     """While a secret is rotated, a webhook that is signed with either secret is accepted."""
-    stage.rule(upstream_secrets=(OTHER_SECRET, SECRET))
+    stage.treat(webhook_secrets=(OTHER_SECRET, SECRET))
     record = await stage.create()
     end(stage, token_of(record))
     await announce(stage, event(token_of(record)))
@@ -191,8 +190,7 @@ async def test_both_secrets_of_a_rotation_are_accepted(stage: Stage) -> None:
 
 async def test_without_the_setting_events_are_not_found(stage: Stage) -> None:
     """If webhooks are not configured, the path is not found, polls keep their usual times and no id is registered."""
-    stage.limit(upstream_webhooks_enabled=False)
-    stage.rule(upstream_secrets=())
+    stage.treat(webhook_secrets=())
     record = await stage.create()
     body = event(token_of(record))
     with pytest.raises(NotFound):

@@ -17,7 +17,7 @@ from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND
 from tests.support.passing_time import pass_seconds, pass_unnoticed, until_quiet
-from tests.support.stage import ANN, Stage, wakeup
+from tests.support.stage import ANN, SECRET, Stage, wakeup
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 
@@ -212,14 +212,17 @@ async def test_the_501st_response_is_not_watched(stage: Stage) -> None:
     assert stage.ports.watches.of((await stage.create()).id)
 
 
-@pytest.mark.parametrize("why", [{"watch": False}, {"upstream_webhooks_enabled": True}])
-async def test_some_deployments_do_not_watch(stage: Stage, why: dict[str, bool]) -> None:
+@pytest.mark.parametrize("why", ["unwatched", "announced"])
+async def test_some_deployments_do_not_watch(stage: Stage, why: str) -> None:
     """With WATCH off, and where the upstream announces its ends, no response is watched."""
     stage.watch()
-    stage.limit(**why)
+    if why == "unwatched":
+        stage.limit(watch=False)
+    else:
+        stage.treat(webhook_secrets=(SECRET,))
     made = await stage.create()
     (alarm,) = await stage.alarms(made.id)
-    assert alarm.due_ms == START_MS + (1_000 if "watch" in why else 60_000)
+    assert alarm.due_ms == START_MS + (1_000 if why == "unwatched" else 60_000)
     assert not stage.ports.watches
     assert not stage.ports.leases
 
@@ -253,7 +256,7 @@ async def test_a_start_by_a_sweep_is_watched_too(stage: Stage) -> None:
 async def test_a_start_is_a_lease_too(stage: Stage) -> None:
     """Where the upstream honours keys, the start alarm fires after 15 s. It is renewed while the start is under way."""
     stage.watch()
-    stage.limit(honours_keys=True)
+    stage.treat(honours_keys=True)
     gate = stage.upstream.hold_starts()
     create = asyncio.create_task(stage.create(key="k"))
     await gate.reached.wait()

@@ -203,7 +203,7 @@ async def test_an_unknown_upstream_id_is_requested_again_if_keys_are_honoured(st
 
     The repeat with the same key returns the id of the work to stop. It is made only if the upstream honours keys.
     """
-    stage.limit(honours_keys=honours)
+    stage.treat(honours_keys=honours)
     stage.upstream.streams.events.insert(0, KEEPALIVE)
     gate = stage.upstream.streams.hold(0)
     creating = asyncio.create_task(streamed(stage))
@@ -222,7 +222,7 @@ async def test_an_unknown_upstream_id_is_requested_again_if_keys_are_honoured(st
 
 async def cancelled_before_its_token(stage: Stage) -> str:
     """Return the id of a cancelled response whose holder crashed before it knew the id of the work to stop."""
-    stage.limit(honours_keys=True)
+    stage.treat(honours_keys=True)
     gate = stage.upstream.streams.hold(0)
     creating = asyncio.create_task(streamed(stage))
     await gate.reached.wait()

@@ -162,7 +162,7 @@ async def test_whatever_an_upstream_does_its_work_is_begun_a_bounded_number_of_t
 async def test_where_keys_are_honoured_tries_go_on(stage: Stage, written: WrittenLines) -> None:
     """A repeat with the same key finds the same work, so no try of unknown outcome counts."""
     upstream = cast(stage, is_background=True)
-    stage.limit(honours_keys=True)
+    stage.treat(honours_keys=True)
     upstream.streams.run_errors = [CUT] * 8
     reader = await streamed(stage)
     await ended(stage, reader.id)

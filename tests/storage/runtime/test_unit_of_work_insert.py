@@ -11,8 +11,8 @@ from shared.contract.callers import CallerLimits, Callers
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.states import Status
-from shared.lifecycle.queue_intake import QueueMessage
 from shared.runtime.quotas import InFlight, TooManyRequests
+from shared.starts.queue_intake import QueueMessage
 from tests.support.stage import ANN, BOB, Stage
 
 LIMIT = 3

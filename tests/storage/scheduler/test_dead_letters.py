@@ -10,7 +10,7 @@ from azure.storage.queue.aio import QueueClient
 from shared.contract.pages import Page
 from shared.core.ids import derived_id
 from shared.core.states import Status
-from shared.lifecycle.queue_intake import QueueMessage
+from shared.starts.queue_intake import QueueMessage
 from shared.storage.messages import DELIVERIES, POISON, REQUESTS, RUNS, WAKEUPS
 from shared.storage.request_queue import DeadLetter
 from tests.support.log_capture import WrittenLines, log_events, log_lines

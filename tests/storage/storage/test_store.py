@@ -15,7 +15,7 @@ from shared.core.ids import new_id, shard_of
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.storage.store import Store
-from shared.transitions import response_transitions
+from shared.transitions import response_transitions, upstream_transitions
 from shared.transitions.response_transitions import Ending
 from tests.support.clocks import START_MS
 from tests.support.proxies.fault_proxy import is_transaction
@@ -78,7 +78,7 @@ async def test_a_write_based_on_an_older_record_loses(stage: Stage) -> None:
     store = stage.ports.store
     old = await store.commit(opening())
     new = await store.commit(ChangeSet(replace(old, acknowledged=True)))
-    alarm = response_transitions.stop_alarm(old, "token", START_MS)
+    alarm = upstream_transitions.stop_alarm(old, "token", START_MS)
     with pytest.raises(Conflict):
         await store.commit(ChangeSet(replace(old, deleted=True), alarms_in=(alarm,)))
     assert await stage.record(old.id) == new
@@ -88,7 +88,7 @@ async def test_a_write_based_on_an_older_record_loses(stage: Stage) -> None:
 async def test_a_conflict_names_the_alarm_that_did_not_exist(stage: Stage) -> None:
     """A change set that removes an alarm that does not exist raises a Conflict that names it, and changes nothing."""
     record = await stage.ports.store.commit(opening())
-    gone = response_transitions.stop_alarm(record, "token", START_MS).key
+    gone = upstream_transitions.stop_alarm(record, "token", START_MS).key
     with pytest.raises(Conflict) as conflict:
         await stage.ports.store.commit(ChangeSet(record, alarms_out=(gone,)))
     assert conflict.value.gone == gone

@@ -17,8 +17,8 @@ from shared.core.alarms import Kind, alarm_of
 from shared.core.errors import NotFound
 from shared.core.ids import shard_of
 from shared.core.states import DeliveryState, RunState, Status
-from shared.lifecycle.queue_intake import QueueMessage
 from shared.lists.queries import RecoveryQuery
+from shared.starts.queue_intake import QueueMessage
 from shared.storage.messages import (
     DELIVERIES,
     POISON,
@@ -192,8 +192,7 @@ async def test_work_is_stopped_after_a_cancel(stage: Stage, change: Callable[[Js
 async def test_a_webhook_ends_its_response(stage: Stage, change: Callable[[Json], Json]) -> None:
     """A webhook finds its response through the row of the upstream's id."""
     storage = await restored(stage, "upstream_webhook_expected", change)
-    stage.limit(upstream_webhooks_enabled=True)
-    stage.rule(upstream_secrets=(SECRET,))
+    stage.treat(webhook_secrets=(SECRET,))
     stage.upstream.works[storage.works[0]["token"]].course = [Status.COMPLETED]
     body = storage.webhook.encode()
     await stage.engine.receive_webhook(signatures.signed_headers([SECRET], "wh_1", stage.clock.ms // 1000, body), body)

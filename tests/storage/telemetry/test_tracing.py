@@ -10,11 +10,12 @@ import pytest
 
 from shared.core.alarms import Alarm, Kind
 from shared.core.errors import UnreadableRow
-from shared.lifecycle.queue_intake import QueueMessage
+from shared.starts.queue_intake import QueueMessage
 from shared.storage import codec
 from shared.storage.messages import QueuedRequest
 from shared.telemetry import logs, spans, tracing
 from shared.telemetry.spans import MeasuredSpan
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.responses_api import BackgroundResponses
 from tests.support.log_capture import WrittenLines, log_lines
 from tests.support.stage import CALLBACK_URL, Stage
@@ -92,7 +93,7 @@ async def test_only_a_valid_trace_is_sent_to_the_upstream(given: str) -> None:
 
     transport = httpx.MockTransport(answer)
     with tracing.under(given):
-        await BackgroundResponses(transport, "https://model.example.com/v1", nobody).poll("up_1")
+        await BackgroundResponses(Endpoint(transport, "https://model.example.com/v1", nobody)).poll("up_1")
     assert [request.headers.get("traceparent") for request in seen] == [given if given == TRACEPARENT else None]
 
 

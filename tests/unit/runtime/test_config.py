@@ -2,12 +2,9 @@
 
 from dataclasses import replace
 
-import pytest
-
 from shared.core.alarms import LEASE_MS, Kind
-from shared.core.backoff import POLL_MAX_MS, POLL_MIN_MS
 from shared.runs.lease import HOLD_MAX_MS
-from shared.runtime.config import ANNOUNCED_POLL_MS, Config, Limits, Pace, Rules
+from shared.runtime.config import Config, Limits, Pace, Rules
 from shared.settings import load_settings
 from shared.transitions import run_transitions
 from tests.unit.test_settings import LEAST
@@ -20,31 +17,15 @@ def test_the_defaults_are_those_of_the_settings() -> None:
     limits, settings = Limits(), load_settings(LEAST)
     assert limits.deadline_ms == settings.deadline_s * 1000 == 4 * 3_600_000
     assert limits.retention_ms == settings.retention_s * 1000 == 30 * 86_400_000
-    assert limits.honours_keys is settings.upstream_honours_keys is False
     assert (PACE.stream_s, PACE.heartbeat_s) == (settings.stream_max_s, settings.stream_heartbeat_s) == (21_000.0, 15.0)
     assert PACE.bounded_begin_s == settings.foreground_hold_s == 85.0
 
 
 def test_nothing_is_permitted_by_default() -> None:
-    """Without rules there is no reply queue, no caller for queued requests, no accepted webhook and no loopback."""
+    """Without rules there is no reply queue, no caller for queued requests and no loopback."""
     rules = Rules()
-    assert (rules.reply_queues, rules.requests_caller, rules.upstream_secrets) == ((), "", ())
+    assert (rules.reply_queues, rules.requests_caller) == ((), "")
     assert (rules.own_hosts, rules.allow_loopback) == (frozenset(), False)
-
-
-@pytest.mark.parametrize(("announces", "expected_ms"), [(False, POLL_MIN_MS), (True, ANNOUNCED_POLL_MS)])
-def test_polls_are_rarer_if_the_upstream_announces_its_ends(announces: bool, expected_ms: int) -> None:
-    """A poll is then only a safety net, and comes a minute after the last one. Otherwise the minimum is a second."""
-    assert Limits(upstream_webhooks_enabled=announces).poll_min_ms == expected_ms
-    assert (POLL_MIN_MS, ANNOUNCED_POLL_MS) == (1_000, 60_000)
-    assert ANNOUNCED_POLL_MS >= POLL_MAX_MS
-
-
-def test_secrets_are_not_shown() -> None:
-    """A configuration may be logged. The secrets of the upstream's webhooks are not part of its text."""
-    config = Config(rules=Rules(upstream_secrets=("whsec_geheim",), requests_caller="ann"))
-    assert "geheim" not in repr(config)
-    assert "ann" in repr(config)
 
 
 def test_configurations_are_values() -> None:

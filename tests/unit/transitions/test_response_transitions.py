@@ -189,39 +189,11 @@ def test_an_ended_response_is_not_ended_or_started_again(status: Status) -> None
         transitions.record_start(over, Status.IN_PROGRESS, "up_2", "up_2", POLL, b"")
 
 
-def test_a_token_learned_after_the_end_is_stopped() -> None:
-    """If the token of a cancelled response becomes known, one change set records it and sets the stop alarm."""
-    cancelled = ended(NEW, Ending(Status.CANCELLED, b"", stop=True)).record
-    write = transitions.stop_orphan(cancelled, "up_9", "up_9", NOW_MS)
-    assert write.record == replace(cancelled, upstream=replace(cancelled.upstream, token="up_9", id="up_9"))
-    assert write.alarms_in == write.wake_for == (transitions.stop_alarm(NEW, "up_9", NOW_MS),)
-
-
-def test_a_second_token_is_stopped_and_the_first_stays() -> None:
-    """If an upstream started the work twice, the second work is stopped. The response keeps the first."""
-    write = transitions.stop_orphan(RUNNING, "up_2", "up_2", NOW_MS)
-    assert write.record == RUNNING
-    assert [alarm.token for alarm in write.alarms_in] == ["up_2"]
-
-
-def test_two_stops_of_one_response_do_not_collide() -> None:
-    """The key of a stop alarm has the token's tag, so two of them may be due in the same millisecond."""
-    assert transitions.stop_alarm(NEW, "up_1", NOW_MS).key != transitions.stop_alarm(NEW, "up_2", NOW_MS).key
-
-
 def test_an_acknowledgement_is_recorded_once() -> None:
     """Once a caller knows the id, the record says so, and the rows must stay."""
     change = transitions.acknowledge(NEW)
     assert change == ChangeSet(replace(NEW, acknowledged=True))
     assert transitions.acknowledge(replace(NEW, acknowledged=True)) is None
-
-
-def test_an_announced_end_is_recorded_only_while_it_matters() -> None:
-    """An announced end is not recorded twice, nor if the token is known or the response has ended."""
-    announced = replace(NEW, upstream=replace(NEW.upstream, end_announced=True))
-    assert transitions.announce_end(NEW) == ChangeSet(announced)
-    for record in (announced, RUNNING, ended(NEW).record):
-        assert transitions.announce_end(record) is None
 
 
 def test_the_first_poll_is_due_at_once_if_the_end_is_announced() -> None:

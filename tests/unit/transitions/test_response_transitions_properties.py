@@ -17,7 +17,7 @@ from shared.core.records import Delivery, Record, RequestInfo, Target, UpstreamI
 from shared.core.states import TRANSITIONS, DeliveryState, IllegalTransition, Status, event_type, later
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
-from shared.transitions import delivery_transitions, retention_transitions
+from shared.transitions import delivery_transitions, retention_transitions, upstream_transitions
 from shared.transitions import response_transitions as transitions
 from shared.transitions.delivery_transitions import AT_ONCE
 from shared.transitions.response_transitions import DAY_MS
@@ -120,7 +120,9 @@ events: st.SearchStrategy[Event] = st.one_of(
         moments,
     ),
     st.builds(
-        lambda token, now_ms: lambda record: transitions.stop_orphan(record, token, token, now_ms), tokens, moments
+        lambda token, now_ms: lambda record: upstream_transitions.stop_orphan(record, token, token, now_ms),
+        tokens,
+        moments,
     ),
     st.builds(redelivers, moments),
     st.builds(notes_attempt, states),

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from shared.core.alarms import Alarm, Kind
-from shared.core.changesets import ChangeSet
 from shared.core.records import ExecutionMode, Record, RunInfo, WaitInfo
 from shared.core.states import Status, WaitReason
 from shared.transitions import response_transitions as transitions
@@ -19,23 +18,6 @@ NEW = Record(ID, "ann", created_ms=1, deadline_ms=9_000)
 WAITING = replace(NEW, wait=WAIT)
 RUN = replace(WAITING, run=RunInfo(mode=ExecutionMode.RUN, epoch=1, claimed=True))
 ALARM = Alarm(7, Kind.START, ID)
-
-
-def test_a_reason_is_written_with_the_alarm_of_the_next_try() -> None:
-    """A sweep is asked for at its time."""
-    assert transitions.put_off(NEW, WAIT, ALARM) == ChangeSet(WAITING, alarms_in=(ALARM,), wake_for=(ALARM,))
-
-
-def test_what_has_ended_waits_for_nothing() -> None:
-    """Its alarm may still have to learn what to stop."""
-    ended = replace(NEW, status=Status.CANCELLED)
-    assert transitions.put_off(ended, WAIT, ALARM) == ChangeSet(ended, alarms_in=(ALARM,), wake_for=(ALARM,))
-
-
-def test_the_same_reason_is_not_written_twice() -> None:
-    """A run writes it alone, because its alarm is its lease."""
-    assert transitions.wait_for(NEW, WAIT) == ChangeSet(WAITING)
-    assert transitions.wait_for(WAITING, WAIT) is None
 
 
 def started() -> Record:

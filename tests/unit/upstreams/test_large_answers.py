@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from shared.off_loop import LARGE
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.responses_api import BackgroundResponses
 from tests.support.threads import counted_threads
 
@@ -23,7 +24,7 @@ async def authorize() -> dict[str, str]:
 def upstream_with(content: bytes) -> BackgroundResponses:
     """Return an upstream that always answers this."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
-    return BackgroundResponses(transport, "https://model.example.com/v1", authorize)
+    return BackgroundResponses(Endpoint(transport, "https://model.example.com/v1", authorize))
 
 
 def answer(text: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.telemetry.operations import Operation
 from shared.upstreams.agents.registry import Agents
-from shared.upstreams.agents.upstream import PREFIX, AgentUpstream
+from shared.upstreams.agents.upstream import AgentUpstream
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.protocol import (
     MAX_ID,
     BackgroundUpstream,
@@ -22,7 +23,6 @@ from shared.upstreams.protocol import (
     Progress,
     Upstream,
     UpstreamEvent,
-    Upstreams,
 )
 from shared.upstreams.responses_api import BackgroundResponses, ForegroundResponses
 
@@ -115,8 +115,8 @@ def test_every_upstream_says_which_kind_it_is() -> None:
         return {}
 
     given: list[Upstream] = [
-        BackgroundResponses(httpx.AsyncHTTPTransport(), "https://a.example/v1", authorize),
-        ForegroundResponses(httpx.AsyncHTTPTransport(), "https://a.example/v1", authorize),
+        BackgroundResponses(Endpoint(httpx.AsyncHTTPTransport(), "https://a.example/v1", authorize)),
+        ForegroundResponses(Endpoint(httpx.AsyncHTTPTransport(), "https://a.example/v1", authorize)),
         AgentUpstream(Agents("agents")),
         Least(),
     ]
@@ -145,49 +145,3 @@ async def test_earlier_work_of_a_foreground_upstream_is_unknown() -> None:
 
 
 # Which upstream serves a model
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("gpt-5", "default"),
-        ("", "default"),
-        (None, "default"),
-        ("agent", "default"),
-        ("Agent:clerk", "default"),
-        ("my-agent:clerk", "default"),
-        ("agent:clerk", "agents"),
-        ("agent:", "agents"),
-        ('agent:{"agent":"clerk"}', "agents"),
-        ("flow:x", "flows"),
-    ],
-)
-def test_a_model_or_token_belongs_to_the_upstream_with_its_prefix(name: str | None, expected: str) -> None:
-    """Models and tokens with no known prefix belong to the default upstream."""
-    upstreams = Upstreams(Least("default"), {PREFIX: Least("agents"), "flow:": Least("flows")})
-    found = upstreams.of(name)
-    assert isinstance(found, Least)
-    assert found.name == expected
-
-
-@given(st.none() | st.text("agent:é"))
-def test_a_single_upstream_serves_everything(name: str | None) -> None:
-    """Without other upstreams, every name leads to the default one."""
-    default = Least()
-    assert Upstreams(default).of(name) is Upstreams(default).default is default
-
-
-def test_the_upstreams_of_a_deployment_are_fixed() -> None:
-    """A later change of the mapping that was given has no effect."""
-    others: dict[str, Upstream] = {"flow:": Least("flows")}
-    upstreams = Upstreams(Least("default"), others)
-    others[PREFIX] = Least("agents")
-    assert upstreams.of("agent:clerk") is upstreams.default
-
-
-async def test_all_upstreams_are_closed_once() -> None:
-    """Closing the upstreams of a deployment closes the default one and all others."""
-    closed: list[str] = []
-    upstreams = Upstreams(Least("default", closed), {PREFIX: Least("agents", closed), "flow:": Least("flows", closed)})
-    await upstreams.aclose()
-    assert sorted(closed) == ["agents", "default", "flows"]

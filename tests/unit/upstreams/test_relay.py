@@ -19,6 +19,7 @@ from shared.core.errors import (
 from shared.core.states import WaitReason
 from shared.upstreams import answers
 from shared.upstreams.answers import MAX_ANSWER
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.relay import HttpRelay
 
 BASE = "https://model.example.com/v1/"
@@ -32,7 +33,7 @@ async def with_key() -> dict[str, str]:
 
 def asked(handler: Handler, method: str = "POST", path: str = "/x", body: dict[str, Any] | None = None) -> Any:
     """Pass one call on to an upstream that this handler simulates."""
-    return asyncio.run(HttpRelay(httpx.MockTransport(handler), BASE, with_key).ask(method, path, body))
+    return asyncio.run(HttpRelay(Endpoint(httpx.MockTransport(handler), BASE, with_key)).ask(method, path, body))
 
 
 def answering(status: int, content: bytes) -> Handler:
@@ -119,7 +120,7 @@ def test_a_call_without_a_credential_is_not_sent() -> None:
         raise RuntimeError("no identity")
 
     with pytest.raises(UpstreamUnavailable, match="no credential") as raised:
-        asyncio.run(HttpRelay(httpx.MockTransport(answering(200, b"{}")), BASE, without_key).ask("GET", "/x"))
+        asyncio.run(HttpRelay(Endpoint(httpx.MockTransport(answering(200, b"{}")), BASE, without_key)).ask("GET", "/x"))
     assert raised.value.waits_for is WaitReason.CREDENTIALS
 
 

@@ -15,6 +15,7 @@ from shared.core import errors
 from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamOversized, UpstreamRefused, UpstreamUnavailable
 from shared.core.states import Status
 from shared.upstreams.answers import MAX_ANSWER
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.protocol import Authorize, Progress
 from shared.upstreams.responses_api import BackgroundResponses
 from tests.support.log_capture import WrittenLines, log_events
@@ -34,7 +35,7 @@ def asked(call: Call, handler: Handler, authorize: Authorize = with_key, base: s
     """Make one call to an upstream that this handler simulates, and return its result."""
 
     async def main() -> Any:
-        upstream = BackgroundResponses(httpx.MockTransport(handler), base, authorize)
+        upstream = BackgroundResponses(Endpoint(httpx.MockTransport(handler), base, authorize))
         try:
             return await call(upstream)
         finally:

@@ -14,6 +14,7 @@ from shared.core.errors import UpstreamError, UpstreamInvalid, UpstreamOversized
 from shared.core.states import Status
 from shared.upstreams import streams
 from shared.upstreams.answers import MAX_CONTAINERS, parse_object
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.protocol import UpstreamEvent
 from shared.upstreams.responses_api import BackgroundResponses
 from shared.upstreams.streams import parse_event
@@ -32,7 +33,7 @@ async def with_key() -> dict[str, str]:
 
 async def asked(call: Callable[[BackgroundResponses], Awaitable[Any]], handler: Handler) -> Any:
     """Make one call to an upstream that this handler simulates."""
-    upstream = BackgroundResponses(httpx.MockTransport(handler), BASE, with_key)
+    upstream = BackgroundResponses(Endpoint(httpx.MockTransport(handler), BASE, with_key))
     try:
         return await call(upstream)
     finally:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from shared.core.errors import UpstreamUnavailable, UpstreamUndecodable
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.responses_api import CALL_DEADLINE_S, START_DEADLINE_S, BackgroundResponses, ForegroundResponses
 from shared.upstreams.transport import AiohttpTransport
 from tests.unit.upstreams.agents.test_tools import MemoryCheckpoints
@@ -81,7 +82,7 @@ class Exchange(socketserver.StreamRequestHandler):
 async def upstream_at(url: str) -> AsyncIterator[BackgroundResponses]:
     """Yield an upstream with the service's HTTP client, and close its connections at the end."""
     transport = AiohttpTransport(ssl.create_default_context(), max_connections=10)
-    upstream = BackgroundResponses(transport, url, with_key)
+    upstream = BackgroundResponses(Endpoint(transport, url, with_key))
     async with contextlib.aclosing(upstream):
         yield upstream
 
@@ -180,7 +181,7 @@ def elapsed_at_deadline(call: Call, step_s: float) -> float:
 
         transport = httpx.MockTransport(silent)
         async with contextlib.aclosing(
-            BackgroundResponses(transport, "https://model.example.com/v1", with_key)
+            BackgroundResponses(Endpoint(transport, "https://model.example.com/v1", with_key))
         ) as upstream:
             with pytest.raises(UpstreamUnavailable, match="no answer within"):
                 await call(upstream)
@@ -211,7 +212,7 @@ def test_a_credential_has_a_deadline_too() -> None:
                 await asyncio.sleep(0)
 
         async with contextlib.aclosing(
-            BackgroundResponses(httpx.AsyncHTTPTransport(), "https://x/v1", silent)
+            BackgroundResponses(Endpoint(httpx.AsyncHTTPTransport(), "https://x/v1", silent))
         ) as upstream:
             with pytest.raises(UpstreamUnavailable, match="no credential"):
                 await upstream.check()
@@ -231,8 +232,8 @@ async def timed_out(_: httpx.Request) -> httpx.Response:
 async def test_a_stream_whose_transport_times_out_can_be_tried_again() -> None:
     """Any time-out is passing, with background mode and without."""
     transport = httpx.MockTransport(timed_out)
-    with_mode = BackgroundResponses(transport, "https://model.example.com/v1", with_key)
-    without = ForegroundResponses(transport, "https://model.example.com/v1", with_key)
+    with_mode = BackgroundResponses(Endpoint(transport, "https://model.example.com/v1", with_key))
+    without = ForegroundResponses(Endpoint(transport, "https://model.example.com/v1", with_key))
     request = {"model": "m", "stream": True}
     for events in (with_mode.stream(request, "resp_1"), without.stream(request, "resp_1", MemoryCheckpoints())):
         with pytest.raises(UpstreamUnavailable, match="no stream in time"):

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from shared.core.errors import UpstreamFailed, UpstreamRefused, UpstreamUncertain
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.protocol import UpstreamEvent
 from shared.upstreams.responses_api import BackgroundResponses, ForegroundResponses
 from tests.support.log_capture import WrittenLines, log_events
@@ -37,8 +38,8 @@ class Server:
         self.sent: list[dict[str, Any]] = []
         self._answers = {True: streamed, False: plain}
         transport = httpx.MockTransport(self._answer)
-        self.upstream = ForegroundResponses(transport, "https://model.example.com/v1", no_headers)
-        self.background = BackgroundResponses(transport, "https://model.example.com/v1", no_headers)
+        self.upstream = ForegroundResponses(Endpoint(transport, "https://model.example.com/v1", no_headers))
+        self.background = BackgroundResponses(Endpoint(transport, "https://model.example.com/v1", no_headers))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.sent.append(orjson.loads(request.content))

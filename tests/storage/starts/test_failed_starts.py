@@ -107,7 +107,8 @@ async def test_a_wait_that_the_upstream_asks_for_is_kept(stage: Stage, upstream:
 
 async def test_where_keys_are_honoured_no_try_counts(stage: Stage, upstream: DatedUpstream) -> None:
     """A repeat with the same key begins nothing there, so tries of unknown outcome go on until the deadline."""
-    stage.limit(honours_keys=True, deadline_ms=100_000)
+    stage.treat(honours_keys=True)
+    stage.limit(deadline_ms=100_000)
     upstream.start_errors = [CUT] * 7
     made = await stage.create()
     assert (await stage.finish(made.id)).status is Status.COMPLETED

@@ -10,7 +10,7 @@ from shared.core.errors import StoreUnavailable, UpstreamRefused, UpstreamUnavai
 from shared.core.ids import derived_id
 from shared.core.records import Target
 from shared.core.states import Status
-from shared.lifecycle.queue_intake import REQUEUE_DELAY_S, QueueMessage
+from shared.starts.queue_intake import REQUEUE_DELAY_S, QueueMessage
 from shared.storage.messages import POISON, REQUESTS, QueuedRequest
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 

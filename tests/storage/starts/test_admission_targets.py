@@ -9,8 +9,8 @@ from shared.contract.callers import Caller, SigningSecret
 from shared.contract.requests import NewResponse, parse_request
 from shared.core.errors import BadRequest
 from shared.core.records import Target
-from shared.lifecycle.admission import check_targets
 from shared.senders.url_policy import CallbackUrlRefused
+from shared.starts.admission import check_targets
 from tests.support.clocks import START_MS
 from tests.support.fakes.peers import ScriptedReceiver
 from tests.support.stage import ANN, CALLBACK_URL, SECRET, Stage

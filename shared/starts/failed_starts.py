@@ -13,7 +13,7 @@ from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import put_off, rearm
 from shared.telemetry import lifecycle, metrics
 from shared.telemetry.logs import logger
-from shared.upstreams import tries
+from shared.upstreams import removed, tries
 from shared.upstreams.tries import Meaning
 
 _log = logger(__name__)
@@ -29,7 +29,9 @@ async def settle(ports: Ports, record: Record, held: Alarm, error: UpstreamError
         if is_first and isinstance(error, UpstreamRefused) and error.is_for_caller:
             return await _refuse(ports, record, held, error)
         return await fail_start(ports, record, held, endings.by_error(error, ports.clock.now_ms()))
-    honours_keys = ports.config.limits.honours_keys
+    if removed.is_given_up(error, record.wait, ports.clock.now_ms()):
+        return await fail_start(ports, record, held, endings.removed(ports.clock.now_ms()))
+    honours_keys = ports.upstreams.of(record).spec.honours_keys
     following = tries.next_try(error, held.counted, held.tries, ports.random, honours_keys=honours_keys)
     if following is None:
         return await fail_start(ports, record, held, give_up(ports, record, error))
@@ -39,9 +41,9 @@ async def settle(ports: Ports, record: Record, held: Alarm, error: UpstreamError
     return await put_off(ports, record, held, due_ms, error, **counts) or record
 
 
-def are_used_up(ports: Ports, counted: int) -> bool:
+def are_used_up(ports: Ports, record: Record, counted: int) -> bool:
     """Return whether no try may follow. `counted` includes the one that would follow."""
-    return counted > MAX_COUNTED and not ports.config.limits.honours_keys
+    return counted > MAX_COUNTED and not ports.upstreams.of(record).spec.honours_keys
 
 
 def give_up(ports: Ports, record: Record, error: UpstreamError) -> Outcome:
@@ -80,7 +82,7 @@ async def _refuse(ports: Ports, record: Record, held: Alarm, refusal: UpstreamRe
         return await fail_start(ports, record, held, outcome)
     try:
         await ports.store.remove_all(record, held.key)
-        operation = ports.upstreams.of(record.request.model).operation
+        operation = ports.upstreams.of(record).upstream.operation
         lifecycle.record_withdrawal(record, operation, ports.clock.now_ms())
     except Conflict:
         if ended := await completion.end(ports, None, record.id, outcome, held):

@@ -18,8 +18,9 @@ from shared.core.errors import (
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.engine import Engine
-from shared.upstreams.protocol import Upstreams
+from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.responses_api import BackgroundResponses
+from shared.upstreams.routes import Route, Upstreams
 from tests.support.clocks import START_MS
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import is_transaction
@@ -162,8 +163,8 @@ async def test_a_success_without_a_response_object_fails_the_response(stage: Sta
     async def no_headers() -> dict[str, str]:
         return {}
 
-    upstream = BackgroundResponses(httpx.MockTransport(answer), "https://model.example.com/v1", no_headers)
-    stage.engine = Engine(replace(stage.ports, upstreams=Upstreams(upstream)))
+    upstream = BackgroundResponses(Endpoint(httpx.MockTransport(answer), "https://model.example.com/v1", no_headers))
+    stage.engine = Engine(replace(stage.ports, upstreams=Upstreams([Route(upstream)])))
     made = await stage.create()
     assert (await stage.finish(made.id)).status is Status.FAILED
     assert (await stage.shown(made.id))["error"]["code"] == "upstream_invalid"

@@ -1,91 +1,39 @@
-"""What the upstream answers by itself: every caller gets only what is theirs, and errors keep their meaning."""
+"""Conversations: each belongs to the caller who made it, at the upstream that keeps it."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
 import pytest
 
-from shared.contract.callers import Caller
 from shared.contract.requests import parse_request
 from shared.core.errors import (
     BadRequest,
     NotFound,
     RefusedByUpstream,
     StoreError,
-    Unavailable,
     UpstreamError,
     UpstreamRefused,
     UpstreamUnavailable,
 )
 from shared.core.states import Status
-from shared.engine import Engine
-from shared.lifecycle.relayed import ConversationCall
+from shared.relayed.conversations import ConversationCall
+from shared.upstreams.specs import UpstreamSpec
+from tests.support.fakes.peers import ScriptedUpstream
+from tests.support.fakes.relays import ScriptedRelay
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.stage import ANN, BOB, Stage
 
 REFUSAL = UpstreamRefused(400, "No.", param="input", code="wrong")
 MADE = {"id": "conv_1", "object": "conversation", "metadata": {}}
 
-Ask = Callable[[Engine, Caller], Awaitable[Any]]
-COUNT: Ask = lambda engine, caller: engine.input_tokens(caller, {"model": "m", "input": "q"})  # noqa: E731
-COMPACT: Ask = lambda engine, caller: engine.compact(caller, {"model": "m", "input": "q"})  # noqa: E731
-MODELS: Ask = lambda engine, _: engine.model("m/1")  # noqa: E731
-every_call = pytest.mark.parametrize("ask", [COUNT, COMPACT, MODELS], ids=["count", "compact", "model"])
-
 
 @pytest.fixture
 async def conversation(stage: Stage) -> str:
     """Let Ann make a conversation, and return its id."""
     stage.relay.answers["/conversations"] = MADE
-    assert await stage.engine.create_conversation(ANN, {"metadata": {"a": "b"}}) == MADE
+    assert await stage.engine.create_conversation(ANN, {"metadata": {"a": "b"}}, None) == MADE
     assert stage.relay.asked == [("POST", "/conversations", {"metadata": {"a": "b"}})]
     return "conv_1"
-
-
-@every_call
-async def test_a_refusal_is_passed_on(stage: Stage, ask: Ask) -> None:
-    """It has the upstream's status and words."""
-    stage.relay.errors = [REFUSAL]
-    with pytest.raises(RefusedByUpstream) as refused:
-        await ask(stage.engine, ANN)
-    assert (refused.value.status, refused.value.param, refused.value.message) == (400, "input", "No.")
-
-
-@every_call
-async def test_an_upstream_that_cannot_be_asked_is_unavailable(stage: Stage, ask: Ask) -> None:
-    """The caller may try again, and learns nothing internal."""
-    stage.relay.errors = [UpstreamUnavailable("ConnectError")]
-    with pytest.raises(Unavailable) as unavailable:
-        await ask(stage.engine, ANN)
-    assert unavailable.value.retry_after_s
-    assert "ConnectError" not in unavailable.value.message
-
-
-async def test_agents_stand_beside_the_upstreams_models(stage: Stage) -> None:
-    """An upstream without a list has none, and agents are known without a call."""
-
-    class Agents:
-        is_background = False
-
-        def names(self) -> list[str]:
-            return ["agent:clerk"]
-
-    stage.register_agent("agent:", Agents())  # type: ignore[arg-type]
-    stage.relay.answers["/models"] = {"object": "list", "data": [{"id": "m"}, "odd"]}
-    listed = await stage.engine.models()
-    assert [one["id"] for one in listed["data"]] == ["m", "agent:clerk"]
-    stage.relay.errors = [UpstreamRefused(404, "No such path.")]
-    assert [one["id"] for one in (await stage.engine.models())["data"]] == ["agent:clerk"]
-    before = len(stage.relay.asked)
-    assert (await stage.engine.model("agent:clerk"))["object"] == "model"
-    assert len(stage.relay.asked) == before
-
-
-async def test_a_models_name_is_one_segment_of_the_path(stage: Stage) -> None:
-    """It cannot lead to another path of the upstream."""
-    await stage.engine.model("../a?b")
-    assert stage.relay.asked == [("GET", "/models/..%2Fa%3Fb", None)]
 
 
 @pytest.mark.parametrize("name", [".", "..", "a\nb", "x" * 2_000])
@@ -95,20 +43,6 @@ async def test_a_name_that_leads_elsewhere_does_not_exist(stage: Stage, conversa
         await stage.engine.model(name)
     with pytest.raises(NotFound):
         await stage.engine.on_conversation(ANN, ConversationCall("DELETE", (conversation, "items", name)))
-    assert len(stage.relay.asked) == 1
-
-
-@pytest.mark.parametrize("path", ["/responses/input_tokens", "/responses/compact"])
-async def test_a_previous_response_is_named_as_the_upstream_knows_it(stage: Stage, path: str) -> None:
-    """It must be the caller's own."""
-    ask = stage.engine.compact if path.endswith("compact") else stage.engine.input_tokens
-    previous = await stage.ended()
-    await ask(ANN, {"model": "m", "previous_response_id": previous.id})
-    assert stage.relay.asked == [("POST", path, {"model": "m", "previous_response_id": previous.upstream.id})]
-    with pytest.raises(BadRequest):
-        await ask(BOB, {"model": "m", "previous_response_id": previous.id})
-    with pytest.raises(BadRequest):
-        await ask(ANN, {"model": "m", "previous_response_id": 1})
     assert len(stage.relay.asked) == 1
 
 
@@ -187,7 +121,7 @@ async def test_a_conversation_whose_owner_cannot_be_stored_is_deleted(
     stage.relay.errors = [None, refusal]
     stage.proxy.refuse(lambda request: request.kind.startswith(("PUT", "POST", "PATCH", "MERGE")))
     with pytest.raises(StoreError):
-        await stage.engine.create_conversation(ANN, {})
+        await stage.engine.create_conversation(ANN, {}, None)
     assert stage.relay.asked[1:] == [("DELETE", f"/conversations/{MADE['id']}", None)]
     assert ("conversation.orphaned" in log_events(written)) is (refusal is not None)
 
@@ -198,3 +132,44 @@ async def test_a_refused_deletion_keeps_it(stage: Stage, conversation: str) -> N
     with pytest.raises(RefusedByUpstream):
         await stage.engine.on_conversation(ANN, CALLS[2])
     await stage.engine.on_conversation(ANN, ConversationCall("GET", (conversation,)))
+
+
+# Several upstreams
+
+
+async def test_a_conversation_is_kept_by_the_upstream_of_a_model(stage: Stage) -> None:
+    """Calls about it, and responses that continue it, go there, although the id says nothing of that."""
+    eu, relay = ScriptedUpstream(), ScriptedRelay()
+    stage.add_upstream(UpstreamSpec("eu", models=("gpt-*",)), eu, relay)
+    relay.answers["/conversations"] = MADE
+    await stage.engine.create_conversation(ANN, {}, "gpt-5")
+    await stage.engine.on_conversation(ANN, CALLS[0])
+    assert [method for method, _, _ in relay.asked] == ["POST", "GET"]
+    assert stage.relay.asked == []
+    made = await stage.create(model="gpt-5", conversation="conv_1")
+    assert (made.upstream.name, sum(eu.starts.values())) == ("eu", 1)
+    with pytest.raises(BadRequest) as refused:
+        await stage.create(model="m", conversation="conv_1")
+    assert refused.value.param == "conversation"
+
+
+async def test_equal_ids_of_two_upstreams_are_two_conversations(stage: Stage, conversation: str) -> None:
+    """One caller's conversation gives another caller nothing, whatever ids an upstream gives away."""
+    relay = ScriptedRelay()
+    stage.add_upstream(UpstreamSpec("eu", models=("gpt-*",)), ScriptedUpstream(), relay)
+    relay.answers["/conversations"] = MADE
+    await stage.engine.create_conversation(BOB, {}, "gpt-5")
+    for caller, asked in ((ANN, stage.relay), (BOB, relay)):
+        before = len(asked.asked)
+        await stage.engine.on_conversation(caller, ConversationCall("GET", (conversation,)))
+        assert len(asked.asked) == before + 1
+    await stage.engine.on_conversation(BOB, CALLS[2])
+    await stage.engine.on_conversation(ANN, CALLS[0])
+
+
+async def test_a_conversation_for_a_model_that_nobody_serves_is_not_made(stage: Stage) -> None:
+    """No upstream is asked."""
+    stage.treat(models=("m",))
+    with pytest.raises(NotFound):
+        await stage.engine.create_conversation(ANN, {}, "gpt-5")
+    assert stage.relay.asked == []

@@ -22,28 +22,28 @@ from shared.core import blobs, event_log
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import (
-    BadRequest,
     Conflict,
     StoreError,
     TooLarge,
     UpstreamError,
     UpstreamRefused,
+    UpstreamUnavailable,
     UpstreamUncertain,
 )
-from shared.core.records import ExecutionMode, Record
+from shared.core.records import Record
 from shared.core.states import later
-from shared.lifecycle import completion, endings, failed_starts, upstream_ids, watcher
+from shared.lifecycle import completion, endings, upstream_ids, watcher
 from shared.runtime import lease_renewal
 from shared.runtime.leases import RENEWED_MS
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import apply, insert, update
+from shared.runtime.unit_of_work import apply, insert
+from shared.starts import failed_starts, joining, rerouting
 from shared.telemetry import tracing
 from shared.telemetry.logs import logger
-from shared.transitions import response_transitions, run_transitions
-from shared.upstreams.protocol import BackgroundUpstream, Progress
+from shared.transitions import response_transitions, run_transitions, upstream_transitions
+from shared.upstreams.protocol import Progress
 
 _log = logger(__name__)
-_JOIN_PAUSE_S = 0.2
 
 
 async def submit(ports: Ports, record: Record, request: dict[str, Any]) -> Record:
@@ -51,32 +51,31 @@ async def submit(ports: Ports, record: Record, request: dict[str, Any]) -> Recor
 
     `request` is the body for the upstream. Raises as `submit_polled` and `submit_run` do.
     """
-    upstream = ports.upstreams.of(record.request.model)
-    if upstream.is_background and not record.request.stream:
-        return await submit_polled(ports, upstream, record, request)
+    if ports.upstreams.of(record).upstream.is_background and not record.request.stream:
+        return await submit_polled(ports, record, request)
     return (await submit_run(ports, record, request, held=False)).record
 
 
-async def submit_polled(ports: Ports, upstream: BackgroundUpstream, record: Record, request: dict[str, Any]) -> Record:
+async def submit_polled(ports: Ports, record: Record, request: dict[str, Any]) -> Record:
     """Accept a response, start it, and return its record. A repeat of an idempotent request joins the first one.
 
     Raises RefusedByUpstream if the upstream rejects the request, and then nothing is kept. Raises TooLarge if the
-    request is over 2.5 MiB when packed, BadRequest as `join` does, and StoreError if nothing could be accepted.
+    request is over 2.5 MiB when packed, BadRequest as `joining.join` does, and StoreError if nothing could be accepted.
     """
     packed = await off_loop.run_on(request, _packed, request)
     # an upstream that honours the key starts nothing twice, so this lease may be short
-    lease_ms = RENEWED_MS if ports.config.limits.honours_keys else LEASE_MS[Kind.START]
+    lease_ms = RENEWED_MS if ports.upstreams.of(record).spec.honours_keys else LEASE_MS[Kind.START]
     change = response_transitions.accept(
         endings.echoing(record, request), packed, ports.clock.now_ms(), lease_ms=lease_ms
     )
     try:
         accepted = await insert(ports, change)
     except Conflict:
-        joined = await join(ports, record.id)
-        return joined or await submit_polled(ports, upstream, record, request)
+        joined = await joining.join(ports, record.id)
+        return joined or await submit_polled(ports, record, request)
     try:
         with tracing.under(accepted.trace):
-            return await _start(ports, upstream, accepted, change.alarms_in[0], request, is_first=True)
+            return await _start(ports, accepted, change.alarms_in[0], request, is_first=True)
     except StoreError:
         _log.warning("start.unrecorded", extra={"response": record.id})
         return accepted  # its start alarm continues from here
@@ -102,7 +101,7 @@ async def submit_run(
     `in_place` is as in `run_transitions.accept_run`.
 
     A repeat of an idempotent request joins the first one. Raises TooLarge if the request and its first event are over
-    2.5 MiB when packed, BadRequest as `join` does, and StoreError if nothing could be accepted.
+    2.5 MiB when packed, BadRequest as `joining.join` does, and StoreError if nothing could be accepted.
     """
     packed = await off_loop.run_on(request, _packed, request)
     now_ms = ports.clock.now_ms()
@@ -112,12 +111,12 @@ async def submit_run(
     if len(packed) + event_log.size_of(event_log.event_rows(0, events)) > blobs.MAX_PACKED:
         raise _too_large("The request and what its stream repeats of it are")
     accepting = response_transitions.accept(echoing, packed, now_ms, events)
-    held_ms = run_transitions.lease_ms(replays=ports.upstreams.of(record.request.model).is_background) if held else 0
+    held_ms = run_transitions.lease_ms(replays=ports.upstreams.of(record).upstream.is_background) if held else 0
     change = run_transitions.accept_run(accepting, now_ms, held_ms, in_place=in_place)
     try:
         accepted = await insert(ports, change)
     except Conflict:
-        if joined := await join(ports, record.id):
+        if joined := await joining.join(ports, record.id):
             return SubmittedRun(joined)
         return await submit_run(ports, record, request, held=held, in_place=in_place)
     if not held:
@@ -126,25 +125,38 @@ async def submit_run(
 
 
 async def _start(
-    ports: Ports,
-    upstream: BackgroundUpstream,
-    record: Record,
-    held: Alarm,
-    request: dict[str, Any],
-    *,
-    is_first: bool = False,
+    ports: Ports, record: Record, held: Alarm, request: dict[str, Any], *, is_first: bool = False
 ) -> Record:
-    """Make one try of a start, and return the record after it. The first try of a POST may raise RefusedByUpstream."""
+    """Make one try of a start at each upstream that may begin it, until one does, and return the record after it.
+
+    The first try of a POST may raise RefusedByUpstream.
+    """
+    round_ = rerouting.Round(ports, request)
+    while True:
+        outcome, held = await _try(ports, record, held, request)
+        if isinstance(outcome, Progress):
+            return await record_start(ports, record, held, endings.without_credentials_of(request, outcome))
+        moved = await round_.move(record, held, outcome)
+        if moved is None:
+            return await failed_starts.settle(ports, record, held, outcome, is_first=is_first)
+        record, held = moved
+
+
+async def _try(
+    ports: Ports, record: Record, held: Alarm, request: dict[str, Any]
+) -> tuple[Progress | UpstreamError, Alarm]:
+    """Make one try at the upstream of a response. Return what came of it, and the alarm as it is then."""
+    upstream = ports.upstreams.of(record).upstream
+    if not upstream.is_background:
+        return UpstreamUnavailable("the upstream no longer works in the background"), held
     try:
         async with lease_renewal.holding(ports, held) as lease:
             progress = await upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        error: UpstreamError = endings.with_our_ids(refusal, record, request)
-    except UpstreamError as other:
-        error = other
-    else:
-        return await record_start(ports, record, lease.alarm, endings.without_credentials_of(request, progress))
-    return await failed_starts.settle(ports, record, lease.alarm, error, is_first=is_first)
+        return endings.with_our_ids(refusal, record, request), lease.alarm
+    except UpstreamError as error:
+        return error, lease.alarm
+    return progress, lease.alarm
 
 
 async def record_start(ports: Ports, record: Record, held: Alarm, progress: Progress) -> Record:
@@ -166,18 +178,18 @@ async def record_start(ports: Ports, record: Record, held: Alarm, progress: Prog
     finally:
         ports.watches.leave(held.id)
     if recorded is None and token:
-        await _stop_at_once(ports, held.id, token)
+        await _stop_at_once(ports, record, token)
     if recorded and start and start.is_orphan:
         _log.warning("start.orphaned", extra={"response": held.id, "twice": recorded.upstream.token != token})
     return failed_starts.existing(recorded)
 
 
-async def _stop_at_once(ports: Ports, response_id: str, token: str) -> None:
+async def _stop_at_once(ports: Ports, record: Record, token: str) -> None:
     """Stop the work of a response that has been purged meanwhile. It has no row that could hold a `stop` alarm."""
     try:
-        await ports.upstreams.of(token).stop(token)
+        await ports.upstreams.of(record).upstream.stop(token)
     except UpstreamError as error:
-        _log.error("start.unstopped", extra={"response": response_id, "reason": str(error)})
+        _log.error("start.unstopped", extra={"response": record.id, "reason": str(error)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +212,14 @@ def _start_transition(
     if token is None or token == record.upstream.token:
         return None, _Start()
     if record.upstream.token or record.status.is_terminal:
-        return response_transitions.stop_orphan(record, token, progress.upstream_id, now_ms), _Start(is_orphan=True)
+        return upstream_transitions.stop_orphan(record, token, progress.upstream_id, now_ms), _Start(is_orphan=True)
     status = later(record.status, progress.status)
     if end_announced:
         record = replace(record, upstream=replace(record.upstream, end_announced=True))
     shown = responses.present(record, status, progress.answer, endings.known_object(record), now_ms)
     body = _packed_or_nothing(shown)
     lease = watcher.lease_of(ports, record, token, now_ms, len(body))
-    poll_min_ms = ports.config.limits.poll_min_ms
+    poll_min_ms = ports.upstreams.of(record).spec.poll_min_ms
     poll = lease or response_transitions.poll_alarm(record, token, now_ms, ports.random, poll_min_ms)
     change = response_transitions.record_start(
         record, status, token, progress.upstream_id, poll, body, is_watched=lease is not None
@@ -223,7 +235,11 @@ async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
     except StoreError:
         await failed_starts.take_back(ports, alarm)
         raise
-    if record is None or record.upstream.token or (record.status.is_terminal and not may_learn_token(ports, alarm)):
+    if (
+        record is None
+        or record.upstream.token
+        or (record.status.is_terminal and not may_learn_token(ports, record, alarm))
+    ):
         await ports.store.remove(alarm)
         return
     now_ms = ports.clock.now_ms()
@@ -233,52 +249,31 @@ async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
         await _start_again(ports, record, alarm, await off_loop.unpack(packed or b""))
 
 
-def may_learn_token(ports: Ports, alarm: Alarm) -> bool:
+def _is_over(ports: Ports, record: Record, alarm: Alarm) -> bool:
+    return record.status.is_terminal and not may_learn_token(ports, record, alarm)
+
+
+def may_learn_token(ports: Ports, record: Record, alarm: Alarm) -> bool:
     """Return whether a create may be repeated only to learn what to stop.
 
     It may until a day after the deadline, if the upstream honours the idempotency key.
     """
-    limits = ports.config.limits
-    return limits.honours_keys and ports.clock.now_ms() < alarm.deadline_ms + response_transitions.DAY_MS
+    honours_keys = ports.upstreams.of(record).spec.honours_keys
+    return honours_keys and ports.clock.now_ms() < alarm.deadline_ms + upstream_transitions.DAY_MS
 
 
 async def _start_again(ports: Ports, record: Record, alarm: Alarm, request: dict[str, Any]) -> None:
-    record, upstream = endings.echoing(record, request), ports.upstreams.of(record.request.model)
-    if not upstream.is_background:
+    record = endings.echoing(record, request)
+    if not ports.upstreams.of(record).upstream.is_background:
         message = "The upstream of this response no longer works in the background."
         await failed_starts.fail_start(ports, record, alarm, endings.lost(message, ports.clock.now_ms()))
-    elif failed_starts.are_used_up(ports, alarm.counted):
+    elif failed_starts.are_used_up(ports, record, alarm.counted):
         died = UpstreamUncertain("no try was finished")
         await failed_starts.settle(ports, record, alarm, died)
     else:
         # logged, because an upstream that ignores the key may have started the work before
         _log.info("start.repeated", extra={"response": record.id, "tries": alarm.tries, "counted": alarm.counted})
-        await _start(ports, upstream, record, alarm, request)
-
-
-async def join(ports: Ports, response_id: str) -> Record | None:
-    """Wait for the first of two equal requests and return its record.
-
-    Returns None if its rows are gone, so that this request may be the first. If the start is not confirmed in time, the
-    response is acknowledged before it is returned, so that its rows are not removed. Raises BadRequest if the response
-    was deleted.
-    """
-    until_s = ports.clock.elapsed_s() + ports.config.limits.start_wait_s
-    while record := await ports.store.read(response_id):
-        if record.deleted and not record.upstream.refusal:
-            raise BadRequest("The response of this Idempotency-Key was deleted.", param="Idempotency-Key")
-        if _is_joinable(record):
-            return record
-        if ports.clock.elapsed_s() >= until_s:
-            return await update(ports, record, response_id, response_transitions.acknowledge)
-        await ports.clock.sleep(_JOIN_PAUSE_S)
-    return None
-
-
-def _is_joinable(record: Record) -> bool:
-    """Return whether a repeat waits no longer for the start. If its call waits for a run, it waits for the end."""
-    waits_anyway = record.run.mode is ExecutionMode.RUN and not (record.run.claimed or record.request.stream)
-    return record.upstream.has_begun or record.status.is_terminal or record.acknowledged or waits_anyway
+        await _start(ports, record, alarm, request)
 
 
 def _packed(request: Mapping[str, Any]) -> bytes:

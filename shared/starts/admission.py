@@ -1,28 +1,25 @@
 """Admission: checks what a caller asks for, and makes the record of the new response."""
 
-import hashlib
-import re
 from typing import Any
 
 from shared.contract import redaction
 from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse
-from shared.core import ids, keys
 from shared.core.erasures import subjects_of
 from shared.core.errors import BadRequest, NotFound, StoreError
-from shared.core.records import Record, RequestInfo, Target
-from shared.lifecycle import submission
+from shared.core.records import Record, RequestInfo, Target, UpstreamInfo
+from shared.lifecycle import ownership
 from shared.runtime.ports import Ports
 from shared.senders.reply_queues import is_allowed
 from shared.senders.url_policy import CallbackUrlRefused, check_url
+from shared.starts import joining
 from shared.telemetry import tracing
-from shared.upstreams.protocol import Upstream
+from shared.upstreams.routes import Route
 
 _NOT_ACCEPTED = (
     "Storage is not available, and this request was not accepted. Send it again. With an 'Idempotency-Key' header it "
     "starts one response, however often it is sent."
 )
-_CONVERSATION = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 async def admit(
@@ -30,43 +27,59 @@ async def admit(
 ) -> tuple[Record, dict[str, Any] | None]:
     """Return the record of a new response, and the request body for its upstream.
 
-    Raises BadRequest naming the field if the request is not allowed, and Misconfigured if its agent cannot be loaded.
-    `is_repeatable`: the request has an idempotency key. If it fails a check but was accepted before, return the record
-    of its response, and None instead of a body.
+    Raises BadRequest naming the field if the request is not allowed, NotFound if no upstream serves its model, and
+    Misconfigured if its agent cannot be loaded. `is_repeatable`: the request has an idempotency key. If it fails a
+    check but was accepted before, return the record of its response, and None instead of a body.
     """
-    upstream = ports.upstreams.of(new.model)
     try:
         await check_targets(ports, caller, new)
         previous = await previous_of(ports, caller, new.previous) if new.previous else None
-        _check_same_upstream(ports, upstream, previous)
-        upstream.validate(new.body, previous)
-        await check_conversation(ports, caller, new.body.get("conversation"))
-    except BadRequest:
-        if is_repeatable and (first := await submission.join(ports, response_id)):
+        route = await route_of(ports, caller, new.model, previous, new.body.get("conversation"))
+        route.upstream.validate(new.body, previous)
+    except (BadRequest, NotFound):
+        if is_repeatable and (first := await joining.join(ports, response_id)):
             return first, None
         raise
     except StoreError as error:
         error.advice = _NOT_ACCEPTED
         raise
-    record = new_record(ports, response_id, caller, new, previous.id if previous else None)
+    record = new_record(ports, response_id, caller, new, route, previous.id if previous else None)
     previous_upstream_id = previous.upstream.id if previous else None
-    return record, new.for_upstream(previous_upstream_id, in_background=upstream.is_background)
+    return record, new.for_upstream(previous_upstream_id, in_background=route.upstream.is_background)
 
 
-def _check_same_upstream(ports: Ports, upstream: Upstream, previous: Record | None) -> None:
-    """Raise BadRequest if the response to continue belongs to another upstream."""
-    if previous and ports.upstreams.of(previous.request.model) is not upstream:
-        raise BadRequest(
-            f"Previous response with id '{previous.id}' is one of '{previous.request.model}' "
-            "and can only be continued there.",
-            param="previous_response_id",
-        )
+async def route_of(
+    ports: Ports, caller: Caller, model: str | None, previous: Record | None, conversation: object
+) -> Route:
+    """Return the upstream of a new request: the one that has what it continues, or the first one for its model.
+
+    Raises NotFound if no upstream serves the model, or if the caller does not have the conversation. Raises BadRequest
+    naming the field if the upstream that has what it continues does not serve the model.
+    """
+    route = ports.upstreams.route(model)
+    if previous:
+        kept = ports.upstreams.of(previous)
+        if (kept.name != route.name and not kept.spec.serves(model)) or kept.is_agent is not route.is_agent:
+            raise BadRequest(
+                f"Previous response with id '{previous.id}' is one of '{previous.request.model}' "
+                "and can only be continued there.",
+                param="previous_response_id",
+            )
+        route = kept
+    if conversation is None or route.is_agent:  # agents keep none, and refuse to continue one
+        return route
+    there = await ownership.conversation_route(ports, caller, conversation)
+    if there.name != route.name:
+        if previous or not there.spec.serves(model):
+            raise BadRequest(f"The conversation is not kept where '{model}' is served.", param="conversation")
+        route = there
+    return route
 
 
 def new_record(
-    ports: Ports, response_id: str, caller: Caller, new: NewResponse, previous_id: str | None = None
+    ports: Ports, response_id: str, caller: Caller, new: NewResponse, route: Route, previous_id: str | None = None
 ) -> Record:
-    """Return the record of a response that begins now."""
+    """Return the record of a response that begins now at an upstream."""
     now_ms = ports.clock.now_ms()
     trace, trace_parent = tracing.new_response_trace()
     request = RequestInfo(
@@ -93,42 +106,8 @@ def new_record(
         trace=trace,
         trace_parent=trace_parent,
         request=request,
+        upstream=UpstreamInfo(name=route.name, model=route.spec.renamed(new.model)),
     )
-
-
-async def own(ports: Ports, caller: Caller, named: str) -> Record:
-    """Return a caller's response by its id or a continuation token.
-
-    Raises NotFound if it does not exist, is deleted, or belongs to another caller.
-    """
-    cursor = ids.read_token(named)
-    record = await ports.store.read(cursor.id) if cursor else None
-    if record is None or record.caller != caller.name or record.deleted:
-        raise not_found(named)
-    return record
-
-
-def not_found(named: str) -> NotFound:
-    """Return the error for a response that a caller does not have."""
-    return NotFound(f"Response with id '{named[:100]}' not found.")
-
-
-async def check_conversation(ports: Ports, caller: Caller, given: object) -> None:
-    """Raise NotFound unless a request's conversation, an id or an object with one, belongs to the caller."""
-    if given is None:
-        return
-    named = given.get("id") if isinstance(given, dict) else given
-    if not isinstance(named, str) or not named:
-        raise BadRequest("'conversation' must be an id, or an object with one.", param="conversation")
-    owner = conversation_owner(named)
-    row = await ports.store.find(owner, keys.conversation_key(owner)) if _CONVERSATION.fullmatch(named) else None
-    if row is None or row.get("caller") != caller.name:
-        raise NotFound(f"Conversation with id '{named[:100]}' not found.", param="conversation")
-
-
-def conversation_owner(conversation_id: str) -> str:
-    """Return an id that is derived from a conversation's id and has the form of a response id. It gives the shard."""
-    return f"resp_{hashlib.sha256(conversation_id.encode()).hexdigest()[:32]}"
 
 
 async def check_targets(ports: Ports, caller: Caller, new: NewResponse) -> None:
@@ -157,7 +136,7 @@ async def _check_callback(ports: Ports, caller: Caller, url: str) -> None:
 async def previous_of(ports: Ports, caller: Caller, named: str) -> Record:
     """Return the response that a new one continues. Raise BadRequest if it cannot be continued."""
     try:
-        record = await own(ports, caller, named)
+        record = await ownership.own(ports, caller, named)
     except NotFound:
         raise BadRequest(
             f"Previous response with id '{named[:100]}' not found.",

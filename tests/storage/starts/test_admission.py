@@ -12,7 +12,8 @@ from shared.contract.requests import NewResponse, parse_request
 from shared.core.errors import BadRequest, Misconfigured, NotFound
 from shared.core.ids import new_id, token_for
 from shared.core.records import Record, RequestInfo
-from shared.lifecycle.admission import admit, own
+from shared.lifecycle.ownership import own
+from shared.starts.admission import admit
 from shared.telemetry import tracing
 from shared.upstreams.agents.registry import Agents
 from shared.upstreams.agents.upstream import PREFIX, AgentUpstream

@@ -17,11 +17,12 @@ from shared.core.changesets import ChangeSet
 from shared.core.errors import ServiceError, SettingsError
 from shared.core.records import Record, RequestInfo
 from shared.deliveries import first_attempts
-from shared.lifecycle import admission, endings, submission
+from shared.lifecycle import endings
 from shared.runtime.ports import Ports
 from shared.runtime.quotas import TooManyRequests
 from shared.runtime.unit_of_work import apply
 from shared.senders.reply_queues import is_allowed
+from shared.starts import admission, submission
 from shared.storage import messages
 from shared.storage.messages import POISON, REQUESTS, QueuedRequest, Rejection
 from shared.telemetry import spans, tracing

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.core.errors import StoreError
-from shared.runs import log_ends
+from shared.lifecycle import log_ends
 from tests.support.stage import Stage
 from tests.support.stream_clients import streamed
 

@@ -1,0 +1,1 @@
+"""Calls that an upstream answers by itself: about models, tokens and conversations."""

@@ -1,0 +1,57 @@
+"""The tries of one holder: what is counted before a try, and what a failed one leaves. Whole runs are elsewhere."""
+
+from typing import Any
+
+import pytest
+
+from shared.core.errors import UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
+from shared.core.ids import new_id
+from shared.core.records import Record, RequestInfo
+from shared.runs.lease import Lease
+from shared.runs.start_tries import StartTries
+from shared.starts import submission
+from tests.support.stage import ANN, Stage
+
+AWAY = UpstreamUnavailable("ConnectError")
+CUT = UpstreamUncertain("ReadError")
+REQUEST: dict[str, Any] = {"model": "m", "input": "q"}
+
+
+@pytest.fixture
+async def tries(stage: Stage) -> StartTries:
+    """Accept a run that this process holds, and return its tries."""
+    now_ms = stage.clock.now_ms()
+    record = Record(new_id(), ANN.name, now_ms, now_ms + 60_000, request=RequestInfo(model="m", background=True))
+    change = await submission.submit_run(stage.ports, record, REQUEST, held=True)
+    assert change.alarm
+    return StartTries(stage.ports, Lease(stage.ports, change.record, change.alarm, 30_000), REQUEST)
+
+
+async def test_the_first_try_is_counted_with_the_run(tries: StartTries) -> None:
+    """A later one is counted before it is made, unless the one before has begun nothing."""
+    seen = [tries.has_unused]
+    await tries.begin()
+    assert [*seen, tries.has_unused] == [True, False]
+    assert tries.are_about(CUT)
+    assert not tries.are_about(UpstreamRefused(400, "No."))
+    free = tries.following(AWAY)
+    assert free
+    assert (free.counted, tries.has_unused, tries.are_about(CUT)) == (0, True, False)
+    await tries.begin()
+    counted = tries.following(CUT)
+    assert counted
+    assert (counted.counted, tries.has_unused) == (1, False)
+
+
+async def test_an_accepted_try_is_over(tries: StartTries) -> None:
+    """What follows is no try."""
+    await tries.begin()
+    tries.end()
+    assert not tries.has_unused
+    assert not tries.are_about(CUT)
+
+
+async def test_a_single_upstream_leaves_nowhere_to_go(tries: StartTries) -> None:
+    """The try then follows at the same one."""
+    await tries.begin()
+    assert await tries.move(AWAY) is None
