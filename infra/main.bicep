@@ -25,6 +25,12 @@ param principalType string = 'User'
 @description('A server of the Responses API, such as https://api.openai.com/v1; empty to deploy a model.')
 param upstreamBaseUrl string = ''
 
+@description('Several upstreams: the name of a JSON file beside the app, as docs/upstreams.md says.')
+param upstreams string = ''
+
+@description('Whether the vault holds the secrets of these upstreams, a JSON object, as upstream-keys.')
+param upstreamKeysInVault bool = false
+
 @description('foreground for an upstream without background mode.')
 @allowed(['background', 'foreground'])
 param upstreamMode string = 'background'
@@ -165,7 +171,7 @@ var tags = {
   'azd-env-name': environmentName
   application: 'background-responses'
 }
-var makesModel = empty(upstreamBaseUrl)
+var makesModel = empty(upstreamBaseUrl) && empty(upstreams)
 var operatorIps = empty(operatorIpRanges) ? [] : split(replace(operatorIpRanges, ' ', ''), ',')
 var queueNames = empty(replyQueues) ? [] : split(replace(replyQueues, ' ', ''), ',')
 
@@ -294,6 +300,8 @@ module app 'modules/app.bicep' = {
     alwaysReadyHttp: alwaysReadyHttp
     upstreamBaseUrl: makesModel ? model!.outputs.baseUrl : upstreamBaseUrl
     service: {
+      upstreams: upstreams
+      upstreamKeysInVault: upstreamKeysInVault
       upstreamMode: upstreamMode
       upstreamScope: upstreamScope
       upstreamHonoursIdempotencyKey: upstreamHonoursIdempotencyKey

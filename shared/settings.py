@@ -169,7 +169,8 @@ def _listed(text: str | None) -> tuple[str, ...]:
 def _upstreams(environment: Mapping[str, str]) -> tuple[UpstreamSpec, ...]:
     """Return the upstreams of the setting `UPSTREAMS`, and last the default one of the other settings, if it is set."""
     text = (_secret(environment, "UPSTREAMS") or "").strip()
-    listed = parse_upstreams(_content(text), _secrets(environment)) if text else ()
+    secrets = _secrets(environment)
+    listed = parse_upstreams(_content(text), secrets) if text else ()
     is_default_set = bool(environment.get("UPSTREAM_BASE_URL", "").strip())
     return check_together((*listed, _default(environment)) if is_default_set or not listed else listed)
 

@@ -65,6 +65,8 @@ param entraClientId string
 
 @description('What each of the app\'s plain settings is.')
 type serviceSettings = {
+  upstreams: string
+  upstreamKeysInVault: bool
   upstreamMode: string
   upstreamScope: string
   upstreamHonoursIdempotencyKey: bool
@@ -86,6 +88,7 @@ type serviceSettings = {
 // within a day, or at once by a refresh. A secret that is not there leaves the reference's text, which the app refuses.
 var callersReference = '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/callers)'
 var upstreamKeyReference = '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/upstream-api-key)'
+var upstreamKeysReference = '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/upstream-keys)'
 var webhookReference = '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/upstream-webhook-secret)'
 
 var hostSettings = [
@@ -202,6 +205,10 @@ var plainSettings = [
     value: service.requestsCaller
   }
   {
+    name: 'UPSTREAMS'
+    value: service.upstreams
+  }
+  {
     name: 'PRICES'
     value: service.prices
   }
@@ -218,6 +225,13 @@ var upstreamKeySettings = [
   }
 ]
 
+var upstreamKeysSettings = [
+  {
+    name: 'UPSTREAM_KEYS'
+    value: upstreamKeysReference
+  }
+]
+
 var webhookSettings = [
   {
     name: 'UPSTREAM_WEBHOOK_SECRET'
@@ -226,6 +240,7 @@ var webhookSettings = [
 ]
 
 var keySettings = service.upstreamApiKeyInVault ? upstreamKeySettings : []
+var keysSettings = service.upstreamKeysInVault ? upstreamKeysSettings : []
 var hookSettings = service.upstreamWebhooks ? webhookSettings : []
 
 resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
@@ -302,7 +317,7 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
       http20Enabled: true
-      appSettings: concat(hostSettings, plainSettings, keySettings, hookSettings)
+      appSettings: concat(hostSettings, plainSettings, keySettings, keysSettings, hookSettings)
     }
   }
 }

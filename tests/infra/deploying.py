@@ -133,7 +133,7 @@ def choices(project: Project) -> Iterator[str]:
         yield "the upstream is not the model's endpoint"
     if "type: 'location'" not in main.parameters["location"].decorators["metadata"][0].text:
         yield "azd does not ask for the region"
-    if main.variables["makesModel"].text != "empty(upstreamBaseUrl)":
+    if main.variables["makesModel"].text != "empty(upstreamBaseUrl) && empty(upstreams)":
         yield "a model is deployed though there is an upstream, or none though there is none"
 
 

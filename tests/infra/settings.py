@@ -48,6 +48,7 @@ LOCAL_PLATFORM = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_ENABLE_INIT_INDEXING"}
 SECRETS = {
     "CALLERS": "callers",
     "UPSTREAM_API_KEY": "upstream-api-key",
+    "UPSTREAM_KEYS": "upstream-keys",
     "UPSTREAM_WEBHOOK_SECRET": "upstream-webhook-secret",
 }
 # Flex Consumption refuses a deployment that sets one of these.
