@@ -1,13 +1,13 @@
 """The agent of a gate in a process: it gathers what the process's responses want, and writes it in transactions.
 
-At most one transaction of an agent is under way, and what is wanted meanwhile goes with the next one. If another process
-was first, the agent waits at random, reads the row of the gate, and plans again. There is no leader.
+At most one transaction of an agent is under way, and what is wanted meanwhile goes with the next one. If another
+process was first, the agent waits at random, reads the row of the gate, and plans again. There is no leader.
 """
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from shared.core.errors import Conflict, StoreError, StoreUnavailable, UnreadableRow
@@ -92,10 +92,9 @@ class Agent:
         self._is_alone = False
 
     def suspect(self, phase: Phase) -> None:
-        """Note that another process has seen the gate in this phase, unless this one knows of a refusal."""
-        if self.view is None or self.view.phase is Phase.OPEN:
-            self._see(GateState(phase=phase))
-            self.look_again()
+        """Note that another process has seen the gate in this phase."""
+        self._see(replace(self.view or GateState(), phase=phase))
+        self.look_again()
 
     # The queue
 
@@ -137,7 +136,7 @@ class Agent:
             _log.warning("gate.unwritten", extra={"gate": self.gate.name, "reason": type(error).__name__})
             for wish in batch:
                 wish.fail(StoreUnavailable("the gate could not be written"))
-            self._timer.retry()
+            self._timer.retry(self.view)
         finally:
             for wish in batch:
                 wish.fail(StoreUnavailable("the agent of a gate has ended"))
@@ -188,7 +187,7 @@ class Agent:
         return stored
 
     async def _look(self, batch: Sequence[_Wish]) -> dict[str, Rows]:
-        """Look at the rows of those that may have some. The look is good as long as the row of the gate is unchanged."""
+        """Look at the rows of those that may have some. What is found holds while the row of the gate is unchanged."""
         again = [wish.request.place for wish in batch if wish.again]
         return await self._table.rows_of(self.gate.name, again) if again else {}
 

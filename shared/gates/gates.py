@@ -3,7 +3,7 @@
 A permit belongs to a response and is a row of the table. So no process that dies takes a permit with it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.core.errors import StoreError
 from shared.core.gates import phases
@@ -22,9 +22,10 @@ _log = logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """A gate after a round: its phase, its permits in use, and who waits. `until_ms` is 0, or the time of its next grant.
+    """A gate after a round: its phase, its permits in use, and how many responses wait.
 
-    That time is in unix milliseconds. Something must sweep or nudge then, if `waiting` is not 0.
+    `until_ms` is the time in unix milliseconds before which it grants no more, or 0. If responses wait, a round is
+    needed then.
     """
 
     phase: Phase
@@ -34,7 +35,7 @@ class Outlook:
 
 
 class Gates:
-    """The gates of this process. A method raises StoreUnavailable if storage fails, unless its docstring says otherwise.
+    """The gates of this process. Every method raises StoreUnavailable if storage fails, unless it says otherwise.
 
     Then it is not known whether it was carried out. Each may be called again.
     """
@@ -67,9 +68,9 @@ class Gates:
     async def refuse(
         self, gate: Gate, place: Place, *, retry_after_s: float | None, reason: str, stays: bool = True
     ) -> Turn:
-        """Close a gate whose upstream has refused a response and has begun nothing. The response goes back into its line.
+        """Close a gate whose upstream has refused a response and has begun nothing.
 
-        It has its old place there. `retry_after_s` is the wait in seconds that the upstream asked for, or None. With
+        The response goes back to its old place in its line. `retry_after_s` is the wait in seconds that the upstream asked for, or None. With
         `stays` false the response only gives back its permit, because another gate has taken it.
         """
         agent = self._agent(gate)
@@ -102,8 +103,9 @@ class Gates:
     async def holds(self, gate: Gate, response_id: str) -> bool:
         """Return whether a response has a permit, by one read. Raises UnreadableRow, too."""
         hold = await self._table.hold(gate.name, response_id)
-        if hold and (hold.phase is not Phase.OPEN or _is_unlimited(gate)):
-            self._agent(gate).suspect(hold.phase)
+        agent = self._agent(gate)
+        if hold and (hold.phase is Phase.PROBING or agent.view is None):
+            agent.suspect(hold.phase)
         return hold is not None
 
     def is_open(self, gate: Gate) -> bool:
@@ -133,7 +135,8 @@ class Gates:
         agent.look_again()
         await agent.ask(Kind.GRANT)
         if agent.view is None:
-            await self._table.unregister(gate.name, registered) if registered else None
+            if registered:
+                await self._table.unregister(gate.name, registered)
             return None
         await check(agent, self._table, self._tools, self._listeners)
         view = agent.view or GateState()

@@ -14,7 +14,7 @@ _SPREAD_S = 0.05  # between the processes that have closed one gate
 class Timer:
     """Calls `ring` at the time until which a gate allows no more, again and again, while responses wait there.
 
-    It keeps time only after `keep`, until the gate is open or nobody waits.
+    It does so only after `keep`, until the gate is open or nobody waits.
     """
 
     def __init__(self, tools: Tools, ring: Callable[[], None]) -> None:
@@ -36,9 +36,9 @@ class Timer:
             self._until_ms = view.until_ms
             self._set((view.until_ms - self._tools.now_ms()) / 1000)
 
-    def retry(self) -> None:
-        """Ring in a second, if this process keeps the time, because storage did not answer."""
-        if self._keeps:
+    def retry(self, view: GateState | None) -> None:
+        """Ring in a second if responses wait, because storage did not answer."""
+        if view and view.waiting:
             self._set(RETRY_S)
 
     def _set(self, delay_s: float) -> None:

@@ -12,8 +12,8 @@ from shared.core.gates.state import Gate, Place
 class Tools:
     """Time, chance and tasks.
 
-    `now_ms` returns unix milliseconds, `elapsed_s` the seconds of a clock for durations, and `random` a number from 0 up
-    to 1. `start` starts a task that goes on beside the caller.
+    `now_ms` returns unix milliseconds, `elapsed_s` the seconds of a clock for durations, and `random` a number from 0
+    up to 1. `start` starts a task that goes on beside the caller.
     """
 
     now_ms: Callable[[], int]

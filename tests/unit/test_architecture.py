@@ -36,6 +36,7 @@ LAYERS = [
     "storage",
     "senders",
     "upstreams",
+    "gates",
     "runtime",
     "lists",
     "deliveries",
@@ -80,7 +81,7 @@ IMPURE = {"asyncio", "io", "logging", "os", "pathlib", "random", "socket", "ssl"
 MONOTONIC = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "TableClient", "Table", "Queues"}
 TRANSITIONS = {f"shared.transitions.{name}_transitions" for name in ("delivery", "response", "retention", "run")}
-ROW_KEY = re.compile(r"(alarm|resp|event|attempt|failed|upstream|body|input|session|key)\|")
+ROW_KEY = re.compile(r"(alarm|resp|event|attempt|failed|upstream|body|input|session|key|gate|hold|wait)\|")
 # Where a broad `except` is allowed, how many of them, and what each is for.
 EDGES = {
     "shared.bootstrap": 1,  # whatever OpenTelemetry raises about its own settings
@@ -201,8 +202,9 @@ def test_only_transitions_build_change_sets() -> None:
 
 
 def test_only_keys_knows_the_layout_of_the_table() -> None:
-    """Every row key is written and parsed in `core/keys`."""
-    assert {name for name, tree in MODULES.items() if any(map(ROW_KEY.match, texts(tree)))} == {"shared.core.keys"}
+    """Every row key is written and parsed in `core/keys`, and those of gates in `core/gates/gate_keys`."""
+    places = {"shared.core.keys", "shared.core.gates.gate_keys"}
+    assert {name for name, tree in MODULES.items() if any(map(ROW_KEY.match, texts(tree)))} == places
 
 
 def test_only_messages_knows_the_queues() -> None:

@@ -93,9 +93,9 @@ def _with(state: GateState, line: Line) -> GateState:
 
 
 def _bounded(lines: dict[str, Line], changed: str) -> dict[str, Line]:
-    """Return the lines with at most NEXT_IN_ALL places. The longest ones lose their last places, that of `changed` last.
+    """Return the lines with at most NEXT_IN_ALL places. The longest ones lose their last places.
 
-    So places that were just read are not lost again, however many lines there are.
+    Of equal lines, `changed` loses its place last. So places that were just read are not all lost again.
     """
     while _named(lines.values()) > NEXT_IN_ALL:
         longest = max(lines.values(), key=lambda line: (len(line.next), line.caller != changed))

@@ -13,7 +13,6 @@ from shared.core.gates.state import NEXT_OF_A_LINE, Gate, GateState, Hold, Line,
 
 TURN = "turn"
 CHECK_MS = 55_000  # between two checks of the rows of one gate
-_NOBODY = Place("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +145,7 @@ class _Draft:
         rows = self.found.get(place.id)
         if rows and rows.hold:
             return
-        if self._is_unlimited and self.state.phase is Phase.OPEN and not self.state.waiting:
+        if self._limit is None and self.state.phase is Phase.OPEN and not self.state.waiting:
             return
         if not self.state.waiting and self._may_grant():
             self._hold(place)
@@ -222,10 +221,6 @@ class _Draft:
         return None if self.gate.is_gone else self.gate.limit
 
     @property
-    def _is_unlimited(self) -> bool:
-        return self._limit is None
-
-    @property
     def _row_count(self) -> int:
         return sum(map(len, (self.holds_in, self.holds_out, self.waits_in, self.waits_out)))
 
@@ -234,7 +229,7 @@ class _Draft:
     def plan(self, requests: Sequence[Request]) -> Plan:
         self.state = phases.settle(self.state)
         changes = Changes(*(tuple(rows.values()) for rows in self._rows))
-        is_quiet = self._is_unlimited and phases.is_quiet(self.state, self.now_ms)
+        is_quiet = self._limit is None and phases.is_quiet(self.state, self.now_ms)
         answers = tuple(self._answer(request) for request in requests)
         missing = frozenset(self.missing)
         return Plan(
@@ -253,14 +248,16 @@ class _Draft:
         return self._turn(request.place)
 
     def _turn(self, place: Place) -> Turn:
-        line = self.state.lines[place.caller]
-        number = self.numbers.get(place.id)
-        named = [one.id for one in line.next]
-        if number is None:
-            at = named.index(place.id) + 1 if place.id in named else None
-        else:
-            at = number - line.taken
-        is_closed = self.state.phase in (Phase.CLOSED, Phase.PROBING)
-        if is_closed:
+        at = self._number(place)
+        if self.state.phase in (Phase.CLOSED, Phase.PROBING):
             return Turn(at, self.state.reason or TURN, self.state.until_ms)
         return Turn(at, TURN)
+
+    def _number(self, place: Place) -> int | None:
+        """Return the place of a response in its line, counted from 1, or None if it is not known."""
+        line = self.state.lines.get(place.caller) or Line(place.caller)
+        named = [one.id for one in line.next]
+        if place.id in named:
+            return named.index(place.id) + 1
+        number = self.numbers.get(place.id)
+        return number - line.taken if number else None

@@ -22,10 +22,6 @@ class Phase(StrEnum):
     STEPPING = "stepping"  # a number in each second that doubles
 
 
-class Unfit(ValueError):
-    """The stored state of a gate is not one. The message names the member, not its value."""
-
-
 @dataclass(frozen=True, slots=True)
 class Gate:
     """A gate as the settings name it. `limit` is the number of permits, or None if there is no limit.
@@ -102,9 +98,10 @@ class Line:
 class GateState:
     """The row of a gate.
 
-    `until_ms` is the time at which the phase allows more. `reason` is why the gate was closed last. `step` is the number
-    of grants in this second of the stepping phase, and `left` is how many of them are left. `closings` counts the
-    closings since the gate was open. `grants` numbers all grants. `checked_ms` is the time of the last check of its rows.
+    `until_ms` is the time at which the phase allows more. `reason` is why the gate was closed last. `step` is the
+    number of grants in this second of the stepping phase, and `left` is how many of them are left. `closings` counts
+    the closings since the gate was open. `grants` numbers all grants. `checked_ms` is the time of the last check of the
+    rows.
     """
 
     used: int = 0

@@ -102,7 +102,7 @@ class GateTable:
         return _readable(await self._all(gate_keys.gate_partition(name), gate_keys.HOLDS), rows.read_hold)
 
     async def waiting(self, name: str) -> Counter[str]:
-        """Return how many responses wait at a gate, by name of their caller. Unreadable rows are logged and left out."""
+        """Return how many responses of each caller wait at a gate. Unreadable rows are logged and left out."""
         found = _readable(await self._all(gate_keys.gate_partition(name), gate_keys.WAITS), rows.read_wait)
         return Counter(place.caller for place in found)
 
