@@ -70,8 +70,8 @@ class Gates:
     ) -> Turn:
         """Close a gate whose upstream has refused a response and has begun nothing.
 
-        The response goes back to its old place in its line. `retry_after_s` is the wait in seconds that the upstream asked for, or None. With
-        `stays` false the response only gives back its permit, because another gate has taken it.
+        The response goes back to its old place in its line. `retry_after_s` is the wait in seconds that the upstream
+        asked for, or None. With `stays` false the response only gives back its permit, because another gate has it.
         """
         agent = self._agent(gate)
         turn = await agent.submit(Request(Kind.REFUSE, place, retry_after_s, reason, stays))

@@ -13,14 +13,15 @@ from shared.core.gates.state import NEXT_IN_ALL, NEXT_OF_A_LINE, GateState, Line
 def enter(state: GateState, place: Place) -> GateState:
     """Return the state after a response has entered its line, at the place that its age gives it.
 
-    A new line is behind those that wait. Otherwise a caller that comes and goes would always be before them.
+    A line that was empty is now behind those that wait. Otherwise a caller that comes and goes would be before them.
     """
-    line = state.lines.get(place.caller) or Line(place.caller, served=state.grants)
+    line = state.lines.get(place.caller) or Line(place.caller)
+    served = line.served if line.waiting else state.grants
     knows_all = len(line.next) == line.waiting
     named = line.next
     if knows_all or (named and place.order < named[-1].order):
         named = tuple(sorted((*named, place), key=lambda one: one.order))[:NEXT_OF_A_LINE]
-    return _with(state, replace(line, put=line.put + 1, next=named))
+    return _with(state, replace(line, put=line.put + 1, served=served, next=named))
 
 
 def leave(state: GateState, place: Place) -> GateState:
@@ -51,7 +52,8 @@ def end(state: GateState, caller: str) -> GateState:
 def next_line(state: GateState) -> Line | None:
     """Return the line that is served next, or None if nobody waits.
 
-    It is the one whose caller has the fewest permits. Of several, it is the one that was not served for longest.
+    It is the one whose caller has the fewest permits. Of several, it is the one that was not served for longest, since
+    it has somebody who waits. So a caller without permits is served within as many grants as callers wait.
     """
     waiting = [line for line in state.lines.values() if line.waiting]
     return min(waiting, key=_turn, default=None)

@@ -78,7 +78,8 @@ class Turn:
 class Line:
     """The responses of one caller. `put` have entered the line, `taken` have left it, `running` have a permit.
 
-    `served` is the number that the last grant to this caller had. `next` are the first places, as far as known.
+    `served` is the number of the last grant to this caller, or of the last grant of all before somebody entered its
+    empty line. `next` are the first places, as far as known.
     """
 
     caller: str
