@@ -25,7 +25,7 @@ from shared.telemetry.logs import logger
 GATHER_S = 0.005
 PAUSE_MIN_S, PAUSE_MAX_S = 0.008, 0.25  # before the next try, after another process was first
 DEADLINE_S = 20.0  # for the tries of one transaction
-NOBODY = Place("", "")
+NO_PLACE = Place("", "")
 
 _log = logger(__name__)
 
@@ -40,14 +40,14 @@ class _Wish:
 
     @property
     def is_dropped(self) -> bool:
-        """Whether nobody waits for a permit any longer. What gives something back is carried out anyway."""
+        """Whether its permit is no longer wanted. What gives something back is carried out anyway."""
         return self.request.kind is Kind.TAKE and self.answer.cancelled()
 
     def fail(self, error: Exception) -> None:
         """Raise an error for who waits, unless there is an answer."""
         if not self.answer.done():
             self.answer.set_exception(error)
-            self.answer.exception()  # a wish of the agent itself has nobody who retrieves it
+            self.answer.exception()  # no caller retrieves that of a wish of the agent itself
 
     def succeed(self, turn: Turn | None) -> None:
         """Answer who waits."""
@@ -69,7 +69,7 @@ class Agent:
         self._is_alone = False  # no other process has written since this one has
         self._timer = Timer(tools, self.grant)
 
-    async def ask(self, kind: Kind, place: Place = NOBODY, *, again: bool = False) -> Turn | None:
+    async def ask(self, kind: Kind, place: Place = NO_PLACE, *, again: bool = False) -> Turn | None:
         """Have a request carried out, and return its answer: None, or a Turn if the response must wait.
 
         `again` says that the response may have a permit or a place already. Raises StoreUnavailable after 20 s, or if
@@ -85,7 +85,7 @@ class Agent:
     def grant(self) -> None:
         """Give what is free to the lines soon, from the row as it then stands."""
         self.look_again()
-        self._add(Request(Kind.GRANT, NOBODY))
+        self._add(Request(Kind.GRANT, NO_PLACE))
 
     def look_again(self) -> None:
         """Read the row of the gate before the next transaction."""
@@ -136,6 +136,7 @@ class Agent:
             _log.warning("gate.unwritten", extra={"gate": self.gate.name, "reason": type(error).__name__})
             for wish in batch:
                 wish.fail(StoreUnavailable("the gate could not be written"))
+            self.look_again()
             self._timer.retry(self.view)
         finally:
             for wish in batch:
@@ -159,7 +160,7 @@ class Agent:
                 self._conclude(plan, stored, await self._write(plan, stored, write_id))
             except NotAsPlanned:
                 places = [*plan.changes.places, *(one.place for one in wanted if one.place.id)]
-                found = await self._table.rows_of(self.gate.name, places)
+                found |= await self._table.rows_of(self.gate.name, places)
             except Conflict:
                 await self._tools.sleep(pause_s * self._tools.random())
                 pause_s, before = min(pause_s * 2, PAUSE_MAX_S), stored
@@ -173,7 +174,7 @@ class Agent:
         raise StoreUnavailable("others write the gate all the time")
 
     async def _base(self) -> StoredGate | None:
-        """Return the row that the next plan begins with: the one last written, if nobody else writes."""
+        """Return the row that the next plan begins with: the one last written, if no other process writes."""
         if self._stored and self._is_alone:
             return self._stored
         last, read = self._stored, await self._read()
@@ -222,7 +223,7 @@ class Agent:
         """Act on a plan that was committed."""
         self._note(now)
         if plan.more:
-            self._add(Request(Kind.GRANT, NOBODY))
+            self._add(Request(Kind.GRANT, NO_PLACE))
         if plan.granted:
             self._tools.start(self._listeners.on_granted(self.gate, plan.granted))
         was = before.state if before else GateState()

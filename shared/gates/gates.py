@@ -131,12 +131,10 @@ class Gates:
         permits of ended responses are given back. Raises UnreadableRow, too.
         """
         agent = self._agent(gate)
-        registered = await self._table.registration(gate.name)
         agent.look_again()
         await agent.ask(Kind.GRANT)
         if agent.view is None:
-            if registered:
-                await self._table.unregister(gate.name, registered)
+            await self._forget(gate.name)
             return None
         await check(agent, self._table, self._tools, self._listeners)
         view = agent.view or GateState()
@@ -145,6 +143,12 @@ class Gates:
     async def registered(self) -> list[str]:
         """Return the names of the gates that have rows."""
         return await self._table.registered()
+
+    async def _forget(self, name: str) -> None:
+        """Remove a gate from the registry, unless it gets rows meanwhile."""
+        registered = await self._table.registration(name)
+        if registered and await self._table.read(name) is None:
+            await self._table.unregister(name, registered)
 
     def _agent(self, gate: Gate) -> Agent:
         agent = self._agents.get(gate.name)

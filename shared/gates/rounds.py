@@ -15,8 +15,8 @@ from shared.gates.tools import Listeners, Tools
 from shared.storage.gates.gate_table import GateTable
 from shared.telemetry.logs import logger
 
-TOLD_AGAIN_MS = 30_000  # a grant that its process has not acted on for so long is told again
-TOLD_BEFORE_MS = 120_000  # and was not looked at by this long before the last check
+REPORTED_MS = 30_000  # a grant that its process has not acted on for so long is reported again
+OVERLAP_MS = 120_000  # and was not looked at by this long before the last check
 AUDITED_MS = 60_000  # the age at which a permit is audited
 _AT_ONCE = 16
 
@@ -24,7 +24,7 @@ _log = logger(__name__)
 
 
 async def check(agent: Agent, table: GateTable, tools: Tools, listeners: Listeners) -> None:
-    """Compare the counts of a gate with its rows, tell of old grants again, and give back permits of ended responses.
+    """Compare the counts of a gate with its rows, report old grants again, and give back permits of ended responses.
 
     Does nothing if a process has done so within the last 55 s. Raises StoreUnavailable or UnreadableRow.
     """
@@ -33,7 +33,7 @@ async def check(agent: Agent, table: GateTable, tools: Tools, listeners: Listene
         return
     now_ms = tools.now_ms()
     holds = await _mend(agent, table)
-    old = [hold for hold in holds if last_ms - TOLD_BEFORE_MS <= hold.since_ms < now_ms - TOLD_AGAIN_MS]
+    old = [hold for hold in holds if last_ms - OVERLAP_MS <= hold.since_ms < now_ms - REPORTED_MS]
     if told := [hold.place for hold in old if hold.place.start_due_ms]:
         await listeners.on_granted(agent.gate, told)
     if agent.view and (agent.view.waiting or agent.gate.limit is None or agent.gate.is_gone):

@@ -14,7 +14,7 @@ _SPREAD_S = 0.05  # between the processes that have closed one gate
 class Timer:
     """Calls `ring` at the time until which a gate allows no more, again and again, while responses wait there.
 
-    It does so only after `keep`, until the gate is open or nobody waits.
+    It does so only after `keep`, until the gate is open or its lines are empty.
     """
 
     def __init__(self, tools: Tools, ring: Callable[[], None]) -> None:

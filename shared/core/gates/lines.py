@@ -25,7 +25,7 @@ def enter(state: GateState, place: Place) -> GateState:
 
 
 def leave(state: GateState, place: Place) -> GateState:
-    """Return the state after a response has left its line. Nothing changes if nobody is in that line."""
+    """Return the state after a response has left its line. Nothing changes if that line is empty."""
     line = state.lines.get(place.caller)
     if line is None or not line.waiting:
         return state
@@ -50,10 +50,10 @@ def end(state: GateState, caller: str) -> GateState:
 
 
 def next_line(state: GateState) -> Line | None:
-    """Return the line that is served next, or None if nobody waits.
+    """Return the line that is served next, or None if all are empty.
 
     It is the one whose caller has the fewest permits. Of several, it is the one that was not served for longest, since
-    it has somebody who waits. So a caller without permits is served within as many grants as callers wait.
+    its line is not empty. So a caller without permits is served within as many grants as callers wait.
     """
     waiting = [line for line in state.lines.values() if line.waiting]
     return min(waiting, key=_turn, default=None)

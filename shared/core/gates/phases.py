@@ -53,7 +53,7 @@ def advance(state: GateState, now_ms: int) -> GateState:
 
 
 def settle(state: GateState) -> GateState:
-    """Return the state in which a transaction leaves a gate: the stepping phase ends when nobody waits."""
+    """Return the state in which a transaction leaves a gate: the stepping phase ends with the lines."""
     return opened(state) if state.phase is Phase.STEPPING and not state.waiting else state
 
 

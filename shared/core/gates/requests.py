@@ -45,7 +45,7 @@ def fitting(requests: Sequence[Request], *, has_line: bool) -> list[int]:
     """Return the indexes of the requests that fit into the next transaction, in their order.
 
     Of two requests about one response, the second one waits for another transaction, because each row may change only
-    once. `has_line` says whether somebody waits, so that permits are handed on.
+    once. `has_line` says whether responses wait, so that permits are handed on.
     """
     rows = _ROWS if has_line else _ROWS_WITHOUT_LINE
     chosen: list[int] = []

@@ -78,7 +78,7 @@ class Turn:
 class Line:
     """The responses of one caller. `put` have entered the line, `taken` have left it, `running` have a permit.
 
-    `served` is the number of the last grant to this caller, or of the last grant of all before somebody entered its
+    `served` is the number of the last grant to this caller, or of the last grant of all before a response entered its
     empty line. `next` are the first places, as far as known.
     """
 

@@ -132,7 +132,7 @@ class GateTable:
         return row.etag if row else ""
 
     async def unregister(self, name: str, etag: str) -> None:
-        """Remove a gate from the registry, unless somebody has noted it since this ETag was read."""
+        """Remove a gate from the registry, unless it was noted again since this ETag was read."""
         try:
             await submit(self._table, [operations.delete(gate_keys.REGISTRY, gate_keys.registry_key(name), etag)])
         except TransactionFailed as failed:

@@ -1,4 +1,4 @@
-"""The agent of a gate: one transaction for many, answers that are lost, processes that are killed, storage that is away."""
+"""The agent of a gate: one transaction for many, lost answers, processes that are killed, storage that is away."""
 
 import asyncio
 from itertools import count
@@ -65,7 +65,7 @@ async def test_a_lost_answer_is_no_lost_permit(world: GateWorld, nth: int) -> No
 async def test_many_lost_answers(world: GateWorld) -> None:
     """Every third answer is lost, while three processes write. The limit holds, and nobody is forgotten."""
     numbers = count()
-    world.stage.proxy.drop_answer(lambda request: is_of_gate(request) and next(numbers) % 3 == 0, None)  # type: ignore[arg-type]
+    world.stage.proxy.drop_answer(lambda request: is_of_gate(request) and next(numbers) % 3 == 0, None)
     await load(world, 20)
     world.stage.proxy.heal()
     await world.end_all()

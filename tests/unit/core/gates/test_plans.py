@@ -9,9 +9,9 @@ from shared.core.gates.requests import MAX_ROWS, Kind, Request
 from shared.core.gates.state import Gate, GateState, Hold, Line, Phase, Place, Turn
 from tests.support.gate_places import NOW_MS, line, place, state_of
 
-NOBODY = Place("", "")
+NO_PLACE = Place("", "")
 UNLIMITED = Gate("g", None)
-GRANT = Request(Kind.GRANT, NOBODY)
+GRANT = Request(Kind.GRANT, NO_PLACE)
 CLOSED = phases.close(GateState(), NOW_MS, None, "rate_limit")
 
 
@@ -182,7 +182,7 @@ def test_an_accepted_probe_lets_two_more_through() -> None:
     probing = replace(
         state_of(line("ann", 2, 3, 4, running=1)), phase=Phase.PROBING, until_ms=NOW_MS + 9, reason="rate_limit"
     )
-    one = made(probing, Request(Kind.ACCEPT, NOBODY), limit=9)
+    one = made(probing, Request(Kind.ACCEPT, NO_PLACE), limit=9)
     assert one.granted == (place(2), place(3))
     assert (one.state.phase, one.state.left, one.more) == (Phase.STEPPING, 0, False)
 
@@ -248,8 +248,8 @@ def test_a_quiet_gate_without_a_limit_loses_its_rows() -> None:
 
 def test_one_check_a_minute() -> None:
     """The first process that asks gets None. Others are told that it was done."""
-    one = made(GateState(), Request(Kind.CHECK, NOBODY))
+    one = made(GateState(), Request(Kind.CHECK, NO_PLACE))
     assert (one.answers, one.state.checked_ms) == ((None,), NOW_MS)
     recent = GateState(checked_ms=NOW_MS - CHECK_MS + 1)
-    assert made(recent, Request(Kind.CHECK, NOBODY)).answers == (Turn(None, "checked"),)
-    assert made(recent, Request(Kind.CHECK, NOBODY)).is_idle(recent)
+    assert made(recent, Request(Kind.CHECK, NO_PLACE)).answers == (Turn(None, "checked"),)
+    assert made(recent, Request(Kind.CHECK, NO_PLACE)).is_idle(recent)

@@ -11,7 +11,7 @@ from tests.support.gate_model import GateRows, RowConflict
 from tests.support.gate_places import NOW_MS, place
 
 CALLERS = ["ann", "bob", "cat", "dan", "eve"]
-NOBODY = Place("", "")
+NO_PLACE = Place("", "")
 
 
 class Play:
@@ -69,17 +69,17 @@ class Play:
                 self.carry_out([Request(Kind.TAKE, one) for one in again], is_known=True)
             case _:
                 kind = self.random.choice([Kind.ACCEPT, Kind.GRANT, Kind.CHECK])
-                self.carry_out([Request(kind, NOBODY)])
+                self.carry_out([Request(kind, NO_PLACE)])
 
     def finish(self) -> None:
         """Let everybody be served, and end."""
         while self.rows.holds or self.rows.waits:
             self.now_ms += 40_000
-            self.carry_out([Request(Kind.GRANT, NOBODY)])
-            self.carry_out([Request(Kind.ACCEPT, NOBODY)])
+            self.carry_out([Request(Kind.GRANT, NO_PLACE)])
+            self.carry_out([Request(Kind.ACCEPT, NO_PLACE)])
             self.carry_out([Request(Kind.RELEASE, one) for one in self.rows.holds.values()])
         self.now_ms += 700_000
-        self.carry_out([Request(Kind.GRANT, NOBODY)])
+        self.carry_out([Request(Kind.GRANT, NO_PLACE)])
 
 
 @pytest.mark.parametrize("limit", [1, 3, 20, 500, None])
@@ -103,7 +103,7 @@ def test_the_limit_may_change_at_any_time(seed: int) -> None:
     play = Play(seed, 40)
     for limit in (40, 3, 60, None, 2):
         play.limit = limit
-        play.carry_out([Request(Kind.GRANT, NOBODY)])
+        play.carry_out([Request(Kind.GRANT, NO_PLACE)])
         for _ in range(40):
             play.step()
     play.finish()
