@@ -152,7 +152,7 @@ class Agent:
         found = await self._look(batch)
         while self._tools.elapsed_s() < give_up_s:
             plan, stored = await self._plan(wanted, stored, found)
-            if plan.is_idle(stored and stored.state):
+            if plan.is_idle(stored.state if stored else None):
                 self._note(stored)
                 return plan
             write_id = uuid4().hex[:16]
@@ -197,7 +197,8 @@ class Agent:
     ) -> tuple[Plan, StoredGate | None]:
         """Return the plan, and the row with the places that had to be read for it."""
         while True:
-            plan = plans.plan(self.gate, stored and stored.state, wanted, self._tools.now_ms(), found)
+            before = stored.state if stored else None
+            plan = plans.plan(self.gate, before, wanted, self._tools.now_ms(), found)
             if not plan.missing or stored is None:
                 return plan, stored
             state = stored.state

@@ -22,6 +22,7 @@ class GateRows:
         self.holds: dict[str, Place] = {}
         self.waits: dict[str, Place] = {}
         self._served_within: dict[str, int] = {}  # how many grants a caller without permits may still wait for
+        self._new: set[str] = set()  # those among them that have seen no grant yet
 
     def rows_of(self, places: Sequence[Place]) -> dict[str, Rows]:
         """Return which rows these responses have."""
@@ -39,6 +40,7 @@ class GateRows:
 
     def commit(self, made: Plan, limit: int | None, now_ms: int) -> None:
         """Carry out a plan, or raise RowConflict. Then check the invariants."""
+        self._note_entering(made.changes)
         self._apply(made.changes)
         used = self.state.used if self.state else 0
         self.state = None if made.is_last else made.state
@@ -46,7 +48,7 @@ class GateRows:
         assert limit is None or made.state.used <= max(used, limit)
         for hold in made.changes.holds_in:
             self._note_grant(hold.place.caller)
-        self._note_waiting()
+        self._note_waiting(is_grant=bool(made.changes.holds_in))
         self.check()
         if made.state.phase is Phase.OPEN and made.state.waiting and not made.more:
             assert phases.free(made.state, limit, now_ms) == 0, "G4: a free permit and a line stay together"
@@ -67,7 +69,7 @@ class GateRows:
 
     def _apply(self, changes: Changes) -> None:
         outs = [(self.holds, changes.holds_out), (self.waits, changes.waits_out)]
-        ins = [(self.holds, [one.place for one in changes.holds_in]), (self.waits, changes.waits_in)]
+        ins = [(self.holds, tuple(one.place for one in changes.holds_in)), (self.waits, changes.waits_in)]
         touched = [(id(rows), one.id) for rows, places in (*outs, *ins) for one in places]
         assert len(touched) == len(set(touched)) <= 98, "each row at most once"
         if any(one.id not in rows for rows, places in outs for one in places):
@@ -80,16 +82,23 @@ class GateRows:
         for rows, places in ins:
             rows.update({one.id: one for one in places})
 
+    def _note_entering(self, changes: Changes) -> None:
+        """Until the next grant, who enters a line may be before a caller that has just used its turn."""
+        entering = (*self.waits.values(), *changes.waits_in, *(hold.place for hold in changes.holds_in))
+        callers = {one.caller for one in entering}
+        self._served_within |= dict.fromkeys(self._new & self._served_within.keys(), len(callers))
+
     def _note_grant(self, caller: str) -> None:
         self._served_within.pop(caller, None)
         for other in self._served_within:
             self._served_within[other] -= 1
             assert self._served_within[other] > 0, "G5: a caller without permits waits for too long"
 
-    def _note_waiting(self) -> None:
+    def _note_waiting(self, *, is_grant: bool) -> None:
         held = {one.caller for one in self.holds.values()}
         waiting = {one.caller for one in self.waits.values()}
         hungry = waiting - held
-        self._served_within = {one: left for one, left in self._served_within.items() if one in hungry}
-        for caller in hungry:
-            self._served_within.setdefault(caller, len(waiting))
+        seen = {one for one in self._served_within if is_grant or one not in self._new}
+        self._served_within = {one: self._served_within[one] for one in seen if one in hungry}
+        self._new = hungry - self._served_within.keys()
+        self._served_within |= dict.fromkeys(self._new, len(waiting))

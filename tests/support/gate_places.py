@@ -14,7 +14,7 @@ def place(number: int, caller: str = "ann") -> Place:
 def line(caller: str, *numbers: int, running: int = 0, served: int = 0) -> Line:
     """Return the line of a caller in which these responses wait."""
     places = tuple(place(number, caller) for number in numbers)
-    return Line(caller, running=running, put=len(places), served=served, next=places)
+    return Line(caller, running=running, put=len(places), served=served, since=served, next=places)
 
 
 def state_of(*lines: Line, **facts: object) -> GateState:

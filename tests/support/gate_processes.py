@@ -76,7 +76,7 @@ class CheckedTable(GateTable):
                 finally:
                     await self._world.check()
 
-        return await asyncio.shield(asyncio.ensure_future(checked()))
+        return await asyncio.shield(self._world.commits.start(checked()))
 
 
 class GateProcess:
@@ -125,6 +125,7 @@ class GateWorld:
         self.stage = stage
         self.one_at_a_time = asyncio.Lock()
         self.processes: list[GateProcess] = []
+        self.commits = BackgroundTasks()
         self.at_work: dict[str, Place] = {}
         self.asked: dict[str, Place] = {}
         self.over: set[str] = set()
@@ -167,6 +168,7 @@ class GateWorld:
         """Cut off all processes."""
         for process in self.processes:
             await process.kill()
+        await asyncio.gather(*self.commits.tasks, return_exceptions=True)
 
     # Responses
 

@@ -16,12 +16,12 @@ def enter(state: GateState, place: Place) -> GateState:
     A line that was empty is now behind those that wait. Otherwise a caller that comes and goes would be before them.
     """
     line = state.lines.get(place.caller) or Line(place.caller)
-    served = line.served if line.waiting else state.grants
+    since = line.since if line.waiting else state.grants
     knows_all = len(line.next) == line.waiting
     named = line.next
     if knows_all or (named and place.order < named[-1].order):
         named = tuple(sorted((*named, place), key=lambda one: one.order))[:NEXT_OF_A_LINE]
-    return _with(state, replace(line, put=line.put + 1, served=served, next=named))
+    return _with(state, replace(line, put=line.put + 1, since=since, next=named))
 
 
 def leave(state: GateState, place: Place) -> GateState:
@@ -39,7 +39,8 @@ def begin(state: GateState, caller: str) -> GateState:
     number = state.grants + 1
     line = state.lines.get(caller) or Line(caller)
     return _with(
-        replace(state, used=state.used + 1, grants=number), replace(line, running=line.running + 1, served=number)
+        replace(state, used=state.used + 1, grants=number),
+        replace(line, running=line.running + 1, served=number, since=number),
     )
 
 
@@ -64,7 +65,7 @@ def with_places(state: GateState, caller: str, places: Sequence[Place]) -> GateS
 
     Fewer places are the whole line. Then its count is corrected, too.
     """
-    line = state.lines.get(caller) or Line(caller, served=state.grants)
+    line = state.lines.get(caller) or Line(caller, since=state.grants)
     waiting = len(places) if len(places) < NEXT_OF_A_LINE else max(line.waiting, len(places))
     return _with(state, replace(line, put=line.taken + waiting, next=tuple(places)))
 
@@ -75,15 +76,16 @@ def mended(state: GateState, running: Mapping[str, int], waiting: Mapping[str, i
     A line whose count was wrong forgets its places.
     """
     for caller in sorted({*state.lines, *running, *waiting}):
-        line = state.lines.get(caller) or Line(caller, served=state.grants)
+        line = state.lines.get(caller) or Line(caller, since=state.grants)
         here, there = running.get(caller, 0), waiting.get(caller, 0)
         named = line.next if line.waiting == there else ()
         state = _with(state, replace(line, running=here, put=line.taken + there, next=named))
     return replace(state, used=sum(running.values()))
 
 
-def _turn(line: Line) -> tuple[int, int, tuple[int, str], str]:
-    return line.running, line.served, line.next[0].order if line.next else (0, ""), line.caller
+def _turn(line: Line) -> tuple[int, int, int, tuple[int, str], str]:
+    oldest = line.next[0].order if line.next else (0, "")
+    return line.running, line.since, line.served, oldest, line.caller
 
 
 def _with(state: GateState, line: Line) -> GateState:

@@ -222,23 +222,24 @@ class _Draft:
 
     @property
     def _row_count(self) -> int:
-        return sum(map(len, (self.holds_in, self.holds_out, self.waits_in, self.waits_out)))
+        return len(self.holds_in) + len(self.holds_out) + len(self.waits_in) + len(self.waits_out)
 
     # The plan
 
     def plan(self, requests: Sequence[Request]) -> Plan:
         self.state = phases.settle(self.state)
-        changes = Changes(*(tuple(rows.values()) for rows in self._rows))
+        changes = Changes(
+            holds_in=tuple(self.holds_in.values()),
+            holds_out=tuple(self.holds_out.values()),
+            waits_in=tuple(self.waits_in.values()),
+            waits_out=tuple(self.waits_out.values()),
+        )
         is_quiet = self._limit is None and phases.is_quiet(self.state, self.now_ms)
         answers = tuple(self._answer(request) for request in requests)
         missing = frozenset(self.missing)
         return Plan(
             self.state, changes, answers, tuple(self.granted), self.more, missing, is_quiet and self.before is not None
         )
-
-    @property
-    def _rows(self) -> tuple[dict[str, Hold], dict[str, Place], dict[str, Place], dict[str, Place]]:
-        return self.holds_in, self.holds_out, self.waits_in, self.waits_out
 
     def _answer(self, request: Request) -> Turn | None:
         if request.kind is Kind.CHECK:

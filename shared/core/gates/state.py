@@ -78,8 +78,8 @@ class Turn:
 class Line:
     """The responses of one caller. `put` have entered the line, `taken` have left it, `running` have a permit.
 
-    `served` is the number of the last grant to this caller, or of the last grant of all before a response entered its
-    empty line. `next` are the first places, as far as known.
+    `served` is the number of the last grant to this caller, or 0. `since` is the number of the last grant of all when
+    the line was last empty or served. `next` are the first places, as far as known.
     """
 
     caller: str
@@ -87,6 +87,7 @@ class Line:
     put: int = 0
     taken: int = 0
     served: int = 0
+    since: int = 0
     next: tuple[Place, ...] = ()
 
     @property

@@ -118,6 +118,7 @@ def _line(line: Line) -> dict[str, Any]:
         "put": line.put,
         "taken": line.taken,
         "served": line.served,
+        "since": line.since,
         "next": [[one.id, one.created_ms, one.deadline_ms, one.start_due_ms] for one in line.next],
     }
 
@@ -130,6 +131,7 @@ def _read_line(line: Mapping[str, Any]) -> Line:
         put=int(line.get("put", 0)),
         taken=int(line.get("taken", 0)),
         served=int(line.get("served", 0)),
+        since=int(line.get("since", 0)),
         next=tuple(Place(str(one[0]), caller, *map(int, one[1:4])) for one in line.get("next", ())),
     )
 

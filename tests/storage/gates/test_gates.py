@@ -31,7 +31,7 @@ async def test_one_permit_goes_round_the_callers(world: GateWorld) -> None:
     """With one permit, three callers have one response each in every turn."""
     world.limit(1)
     await world.ask(world.first, place(0, "zoe"))
-    places = [place(number + 1, caller) for caller in ("ann", "bob", "cat") for number in range(4)]
+    places = [place(number, ("ann", "bob", "cat")[number // 4 - 1]) for number in range(4, 16)]
     await asyncio.gather(*(world.ask(world.process(number), one) for number, one in enumerate(places)))
     await world.end_all()
     assert world.most_at_work == 1

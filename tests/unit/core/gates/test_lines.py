@@ -42,10 +42,10 @@ def test_of_equals_the_one_not_served_for_longest_is_next() -> None:
 
 
 def test_a_line_that_was_empty_is_behind_those_that_wait() -> None:
-    """A caller whose responses come and go is not before a caller that waits."""
+    """A caller whose responses come and go is not before a caller that waits. Of new ones, it is the last."""
     state = state_of(line("ann", 1, served=5), Line("bob", running=1, served=2), grants=6)
     state = lines.end(entered(state, place(2, "bob"), place(3, "cat")), "bob")
-    assert served(state, 3) == ["ann", "bob", "cat"]
+    assert served(state, 3) == ["ann", "cat", "bob"]
 
 
 def test_nobody_is_next_where_nobody_waits() -> None:
@@ -97,7 +97,7 @@ def test_who_leaves_is_no_longer_named() -> None:
 def test_permits_are_counted() -> None:
     """A permit counts for its caller and for the gate, and never below zero."""
     state = lines.begin(GateState(), "ann")
-    assert (state.used, state.grants, state.lines["ann"]) == (1, 1, Line("ann", running=1, served=1))
+    assert (state.used, state.grants, state.lines["ann"]) == (1, 1, Line("ann", running=1, served=1, since=1))
     assert lines.end(state, "ann").used == 0
     assert lines.end(lines.end(state, "ann"), "ann").lines == {}
 

@@ -192,7 +192,7 @@ def test_an_accepted_probe_lets_two_more_through() -> None:
 
 def test_a_transaction_grants_as_much_as_it_has_room_for() -> None:
     """The agent then goes on with another one."""
-    callers = [line(f"c{caller}", *range(16)) for caller in range(5)]
+    callers = [line(f"c{caller}", *range(caller * 16, caller * 16 + 16)) for caller in range(5)]
     one = made(state_of(*callers), GRANT, limit=200)
     assert len(one.granted) == MAX_ROWS // 2
     assert one.more

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shared.core import blobs
 from shared.core.errors import UnreadableRow
 from shared.core.gates.plans import Changes
 from shared.core.gates.state import GateState, Hold, Line, Phase
@@ -50,7 +51,7 @@ def test_what_is_missing_has_its_default_and_what_is_new_is_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    "columns", [{"used": "x"}, {"state": "ajar"}, {"lines": b"x"}, {"lines": rows.blobs.pack([{}])}, {"until": None}]
+    "columns", [{"used": "x"}, {"state": "ajar"}, {"lines": b"x"}, {"lines": blobs.pack([{}])}, {"until": None}]
 )
 def test_a_row_that_is_no_gate_is_named(columns: dict[str, Any]) -> None:
     """Its value is not in the message."""
