@@ -74,7 +74,8 @@ class CheckedTable(GateTable):
                 try:
                     return await super(CheckedTable, self).commit(name, old, state, changes, write_id)
                 finally:
-                    await self._world.check()
+                    if not self._world.is_damaged:
+                        await self._world.check()
 
         return await asyncio.shield(self._world.commits.start(checked()))
 
@@ -135,6 +136,7 @@ class GateWorld:
         self.most_at_work = 0
         self.refuses = False
         self.cannot_be_read = False
+        self.is_damaged = False
         self._used = 0
         self._chance = Random(7)
         self._read_table: Table | None = None
