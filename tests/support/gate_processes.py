@@ -77,7 +77,7 @@ class CheckedTable(GateTable):
                     if not self._world.is_damaged:
                         await self._world.check()
 
-        return await asyncio.shield(self._world.commits.start(checked()))
+        return await asyncio.shield(self._world.commits.start(checked(), self._world.note_failure))
 
 
 class GateProcess:
@@ -127,6 +127,7 @@ class GateWorld:
         self.one_at_a_time = asyncio.Lock()
         self.processes: list[GateProcess] = []
         self.commits = BackgroundTasks()
+        self.failures: list[BaseException] = []
         self.at_work: dict[str, Place] = {}
         self.asked: dict[str, Place] = {}
         self.over: set[str] = set()
@@ -171,6 +172,12 @@ class GateWorld:
         for process in self.processes:
             await process.kill()
         await asyncio.gather(*self.commits.tasks, return_exceptions=True)
+        assert not self.failures
+
+    def note_failure(self, error: BaseException) -> None:
+        """Keep a failed check, also that of a process that was killed and gets no answer."""
+        if isinstance(error, AssertionError):
+            self.failures.append(error)
 
     # Responses
 
