@@ -36,6 +36,7 @@ LAYERS = [
     "storage",
     "senders",
     "upstreams",
+    "gates",
     "runtime",
     "lists",
     "deliveries",
@@ -85,7 +86,7 @@ CLIENTS = {"AsyncClient", "DefaultAzureCredential", "QueueServiceClient", "Table
 TRANSITIONS = {
     f"shared.transitions.{name}_transitions" for name in ("delivery", "response", "retention", "run", "upstream")
 }
-ROW_KEY = re.compile(r"(alarm|resp|event|attempt|failed|upstream|body|input|session|key)\|")
+ROW_KEY = re.compile(r"(alarm|resp|event|attempt|failed|upstream|body|input|session|key|gate|hold|wait)\|")
 # Where a broad `except` is allowed, how many of them, and what each is for.
 EDGES = {
     "shared.bootstrap": 1,  # whatever OpenTelemetry raises about its own settings
@@ -206,8 +207,9 @@ def test_only_transitions_build_change_sets() -> None:
 
 
 def test_only_keys_knows_the_layout_of_the_table() -> None:
-    """Every row key is written and parsed in `core/keys`."""
-    assert {name for name, tree in MODULES.items() if any(map(ROW_KEY.match, texts(tree)))} == {"shared.core.keys"}
+    """Every row key is written and parsed in `core/keys`, and those of gates in `core/gates/gate_keys`."""
+    places = {"shared.core.keys", "shared.core.gates.gate_keys"}
+    assert {name for name, tree in MODULES.items() if any(map(ROW_KEY.match, texts(tree)))} == places
 
 
 def test_only_messages_knows_the_queues() -> None:

@@ -105,8 +105,8 @@ class FaultProxy:
         endpoint = f"{self._service.title()}Endpoint=http://127.0.0.1:"
         return re.sub(rf"(?<={re.escape(endpoint)})\d+", str(self.port), connection_string)
 
-    def drop_answer(self, matching: Matching, nth: int = 1) -> Fault:
-        """Let Azurite carry out the n-th matching request from now on, and drop its answer."""
+    def drop_answer(self, matching: Matching, nth: int | None = 1) -> Fault:
+        """Let Azurite carry out the n-th matching request from now on, or all of them, and drop the answer."""
         return self._add(Fault(matching, nth, drops_answer=True))
 
     def delay(self, matching: Matching, delay_s: float, nth: int | None = None) -> Fault:

@@ -1,0 +1,86 @@
+"""The phases of a gate. One refusal closes it for everybody. Then one probe, and then more responses in each second.
+
+Points in time are unix milliseconds, and the clocks of processes may differ. No phase lets more through than the limit.
+"""
+
+from dataclasses import replace
+
+from shared.core.gates.state import GateState, Phase
+
+CLOSED_MIN_S, CLOSED_MAX_S = 1.0, 60.0  # without Retry-After: the first closing, and the longest
+RETRY_AFTER_MAX_S = 600.0
+PROBING_MS = 30_000
+STEP_MS = 1_000
+FIRST_STEP, LAST_STEP = 2, 64  # grants in a second. At the last one, the gate is open
+
+
+def close(state: GateState, now_ms: int, retry_after_s: float | None, reason: str) -> GateState:
+    """Return the state after a refusal. `retry_after_s` is the upstream's wish in seconds, or None.
+
+    Without it the gate is closed for a second, then for two, up to a minute. Several refusals while it is closed count
+    once. An earlier wish for a later time stays.
+    """
+    is_new = state.phase is not Phase.CLOSED
+    closings = state.closings + is_new
+    if retry_after_s is None:
+        wait_s = min(CLOSED_MAX_S, CLOSED_MIN_S * 2 ** min(closings - 1, 10))
+    else:
+        wait_s = min(max(retry_after_s, CLOSED_MIN_S), RETRY_AFTER_MAX_S)
+    asked_ms = now_ms + int(wait_s * 1000)
+    until_ms = asked_ms if is_new else max(state.until_ms, asked_ms)
+    return replace(state, phase=Phase.CLOSED, until_ms=until_ms, reason=reason, step=0, left=0, closings=closings)
+
+
+def accept(state: GateState, now_ms: int) -> GateState:
+    """Return the state after the upstream has accepted work. This ends the probing phase, and changes no other."""
+    if state.phase is not Phase.PROBING:
+        return state
+    stepping = replace(state, phase=Phase.STEPPING, step=FIRST_STEP, left=FIRST_STEP, until_ms=now_ms + STEP_MS)
+    return settle(stepping)
+
+
+def advance(state: GateState, now_ms: int) -> GateState:
+    """Return the state at a time: a second of the stepping phase may be over.
+
+    The step doubles once, however much time has passed. So a clock that is ahead does not open the gate at once.
+    """
+    if state.phase is not Phase.STEPPING or now_ms < state.until_ms:
+        return state
+    step = state.step * 2
+    if step >= LAST_STEP:
+        return opened(state)
+    return replace(state, step=step, left=step, until_ms=now_ms + STEP_MS)
+
+
+def settle(state: GateState) -> GateState:
+    """Return the state in which a transaction leaves a gate: the stepping phase ends with the lines."""
+    return opened(state) if state.phase is Phase.STEPPING and not state.waiting else state
+
+
+def opened(state: GateState) -> GateState:
+    """Return the state of the same gate, open."""
+    return replace(state, phase=Phase.OPEN, until_ms=0, reason="", step=0, left=0, closings=0)
+
+
+def free(state: GateState, limit: int | None, now_ms: int) -> int | None:
+    """Return how many grants a gate allows now, or None if it allows any number."""
+    under_limit = None if limit is None else max(0, limit - state.used)
+    if state.phase is Phase.OPEN:
+        return under_limit
+    by_phase = state.left if state.phase is Phase.STEPPING else int(now_ms >= state.until_ms)
+    return by_phase if under_limit is None else min(by_phase, under_limit)
+
+
+def granted(state: GateState, now_ms: int) -> GateState:
+    """Return the state after a grant: the first one of a closed gate is a probe."""
+    if state.phase is Phase.OPEN:
+        return state
+    if state.phase is Phase.STEPPING:
+        return replace(state, left=max(0, state.left - 1))
+    return replace(state, phase=Phase.PROBING, until_ms=now_ms + PROBING_MS)
+
+
+def is_quiet(state: GateState, now_ms: int) -> bool:
+    """Return whether a gate has neither permits nor waiting responses, and no refusal that still counts."""
+    is_over = state.phase is Phase.OPEN or now_ms >= state.until_ms
+    return is_over and not state.used and not state.waiting

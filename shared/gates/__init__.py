@@ -1,0 +1,1 @@
+"""Gates as the flows use them: permits of upstreams, the lines of waiting responses, and their rounds."""

@@ -1,0 +1,166 @@
+"""Gates: a limit on how many responses are at work at one upstream, over all processes.
+
+A permit belongs to a response and is a row of the table. So no process that dies takes a permit with it.
+"""
+
+from dataclasses import dataclass
+
+from shared.core.errors import StoreError
+from shared.core.gates import phases
+from shared.core.gates.requests import Kind, Request
+from shared.core.gates.state import Gate, GateState, Phase, Place, Turn
+from shared.gates.agent import Agent
+from shared.gates.rounds import check
+from shared.gates.tools import Listeners, Tools
+from shared.storage.gates.gate_table import GateTable
+from shared.telemetry.logs import logger
+
+STALE_S = 1.0  # an older view of a gate says nothing about free permits
+
+_log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A gate after a round: its phase, its permits in use, and how many responses wait.
+
+    `until_ms` is the time in unix milliseconds before which it grants no more, or 0. If responses wait, a round is
+    needed then.
+    """
+
+    phase: Phase
+    used: int
+    waiting: int
+    until_ms: int
+
+
+class Gates:
+    """The gates of this process. Every method raises StoreUnavailable if storage fails, unless it says otherwise.
+
+    Then it is not known whether it was carried out. Each may be called again.
+    """
+
+    def __init__(self, table: GateTable, tools: Tools, listeners: Listeners) -> None:
+        self._table, self._tools, self._listeners = table, tools, listeners
+        self._agents: dict[str, Agent] = {}
+
+    async def take(self, gate: Gate, place: Place, *, again: bool = False) -> Turn | None:
+        """Take a permit for a response, or a place in the line of its caller. Return None if it has a permit.
+
+        `again` says that the response may have asked before. A gate without a limit needs no permit while it is open,
+        as far as this process knows. Then nothing is read or written.
+        """
+        agent = self._agent(gate)
+        if _is_unlimited(gate) and _is_open(agent.view):
+            return None
+        return await agent.ask(Kind.TAKE, place, again=again)
+
+    async def release(self, gate: Gate, response_id: str, caller: str) -> None:
+        """Give back the permit of a response whose end is committed. Its line gets the permit in the same transaction.
+
+        It is not an error if it has no permit.
+        """
+        agent = self._agent(gate)
+        if agent.view is None and _is_unlimited(gate):
+            return
+        await agent.ask(Kind.RELEASE, Place(response_id, caller))
+
+    async def refuse(
+        self, gate: Gate, place: Place, *, retry_after_s: float | None, reason: str, stays: bool = True
+    ) -> Turn:
+        """Close a gate whose upstream has refused a response and has begun nothing.
+
+        The response goes back to its old place in its line. `retry_after_s` is the wait in seconds that the upstream
+        asked for, or None. With `stays` false the response only gives back its permit, because another gate has it.
+        """
+        agent = self._agent(gate)
+        turn = await agent.submit(Request(Kind.REFUSE, place, retry_after_s, reason, stays))
+        return turn or Turn(None, reason)
+
+    async def accepted(self, gate: Gate) -> None:
+        """Note that the upstream has accepted a response. This never raises: the next probe will tell the same.
+
+        It costs nothing unless this process knows that the gate waits for a probe.
+        """
+        agent = self._agent(gate)
+        if agent.view is None or agent.view.phase is not Phase.PROBING:
+            return
+        try:
+            await agent.ask(Kind.ACCEPT)
+        except StoreError:
+            _log.warning("gate.acceptance_unwritten", extra={"gate": gate.name})
+
+    async def leave(self, gate: Gate, place: Place) -> None:
+        """Take a response that has ended out of its line, or give back the permit that it was granted meanwhile.
+
+        This never raises. If it fails, the response is granted a permit at its turn, and gives it back.
+        """
+        try:
+            await self._agent(gate).ask(Kind.LEAVE, place, again=True)
+        except StoreError:
+            _log.warning("gate.place_kept", extra={"gate": gate.name, "response_id": place.id})
+
+    async def holds(self, gate: Gate, response_id: str) -> bool:
+        """Return whether a response has a permit, by one read. Raises UnreadableRow, too."""
+        hold = await self._table.hold(gate.name, response_id)
+        agent = self._agent(gate)
+        if hold and (hold.phase is Phase.PROBING or agent.view is None):
+            agent.suspect(hold.phase)
+        return hold is not None
+
+    def is_open(self, gate: Gate) -> bool:
+        """Return whether a response would get a permit at once, as far as this process knows. Nothing is read.
+
+        Old knowledge does not count, so the gate is asked again. That a gate is closed until a time counts till then.
+        """
+        agent = self._agent(gate)
+        view = agent.view
+        if view is None or gate.is_gone:
+            return True
+        now_ms = self._tools.now_ms()
+        if view.phase in (Phase.CLOSED, Phase.PROBING) and now_ms < view.until_ms:
+            return False
+        if self._tools.elapsed_s() - agent.seen_s > STALE_S:
+            return True
+        return not view.waiting and phases.free(view, gate.limit, now_ms) != 0
+
+    async def round(self, gate: Gate) -> Outlook | None:
+        """Do what a gate needs once a minute, and return how it then is, or None if it has no rows any longer.
+
+        Permits that are free go to the lines. Once a minute over all processes, counts are compared with the rows, and
+        permits of ended responses are given back. Raises UnreadableRow, too.
+        """
+        agent = self._agent(gate)
+        agent.look_again()
+        await agent.ask(Kind.GRANT)
+        if agent.view is None:
+            await self._forget(gate.name)
+            return None
+        await check(agent, self._table, self._tools, self._listeners)
+        view = agent.view or GateState()
+        return Outlook(view.phase, view.used, view.waiting, view.until_ms)
+
+    async def registered(self) -> list[str]:
+        """Return the names of the gates that have rows."""
+        return await self._table.registered()
+
+    async def _forget(self, name: str) -> None:
+        """Remove a gate from the registry, unless it gets rows meanwhile."""
+        registered = await self._table.registration(name)
+        if registered and await self._table.read(name) is None:
+            await self._table.unregister(name, registered)
+
+    def _agent(self, gate: Gate) -> Agent:
+        agent = self._agents.get(gate.name)
+        if agent is None:
+            agent = self._agents[gate.name] = Agent(gate, self._table, self._tools, self._listeners)
+        agent.gate = gate
+        return agent
+
+
+def _is_unlimited(gate: Gate) -> bool:
+    return gate.limit is None or gate.is_gone
+
+
+def _is_open(view: GateState | None) -> bool:
+    return view is None or (view.phase is Phase.OPEN and not view.waiting)

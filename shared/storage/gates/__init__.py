@@ -1,0 +1,1 @@
+"""The rows of gates, and the access to them."""
