@@ -134,7 +134,7 @@ class InFlight:
 
 
 class _Place:
-    """A place at the entrance, until it is ended, or for 2 s: some requests wait for others."""
+    """A place at the entrance, until it ends, or for 2 s: some requests wait for others."""
 
     def __init__(self, hand_on: Callable[[], None], lingers_s: float) -> None:
         """Take what is called at the end, and for how long the place is held after it has been left."""
