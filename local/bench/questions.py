@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from local.bench.builds.build import Build
+from local.bench.loads.flood import flood_run
 from local.bench.loads.idle import idle_run
 from local.bench.loads.in_flight import in_flight_run
 from local.bench.loads.kill import kill_run
@@ -92,6 +93,23 @@ ONE_HOST = (
     Row("p50_s", "callback, after the end, p50", HUNDREDTHS + " s", plotted=True),
     Row("accepted", "responses accepted", PLAIN),
     Row("lost", "lost: accepted, no callback in 90 s", PLAIN),
+)
+FLOOD = (
+    Row("quiet_p50_ms", "accept latency of one caller, alone, p50", TENTHS),
+    Row("quiet_p95_ms", "the same, p95", TENTHS, plotted=True),
+    Row("flood_p50_ms", "while another one floods, p50", TENTHS),
+    Row("flood_p95_ms", "the same, p95", TENTHS, plotted=True),
+    Row("flood_worst_ms", "the same, worst", TENTHS),
+    Row("times_p50", "in the flood, times that alone, p50", HUNDREDTHS),
+    Row("times_p95", "the same, p95", HUNDREDTHS, plotted=True, aim="<= 1.5"),
+    Row("creates", "creates in the flood", PLAIN),
+    Row("refused", "of them refused", PLAIN, aim="0"),
+    Row("flood_accepted", "accepted of the flood", PLAIN),
+    Row("flood_per_s", "the same, a second", PLAIN, plotted=True),
+    Row("beside_well_ms", "callback, while all hosts work, p95", MS),
+    Row("beside_dead_ms", "beside dead hosts of another, p95", MS),
+    Row("times_dead", "beside them, times without, p95", HUNDREDTHS, plotted=True, aim="<= 1.5"),
+    Row("called_back", "called back beside them, of 1", HUNDREDTHS, aim="1"),
 )
 IDLE = (
     Row("app_ms_per_s", "CPU of the app, per second", TENTHS, plotted=True, aim="<= 4 ms"),
@@ -219,6 +237,12 @@ QUESTIONS = (
         of_builds=in_flight_run,
     ),
     Question("one-host", "all responses end at once, and one receiver takes 0.2 s", ONE_HOST, of_builds=one_host_run),
+    Question(
+        "flood",
+        "one caller beside another that floods, and beside one whose hosts are dead",
+        FLOOD,
+        of_builds=flood_run,
+    ),
     Question("streams", "from the upstream's event to the client's", STREAMS, of_builds=streams_run),
     Question("readers", "how late events come with 10 streams at once", READERS, of_builds=readers_run),
     Question("crowd", "many streams on one host, and many readers of one stream", CROWD, of_builds=crowd_run),

@@ -88,13 +88,14 @@ def stack(
     webhooks: bool = False,
     served: Served = HERE,
     extra: Mapping[str, str] | None = None,
+    others: Sequence[Credentials] = (),
 ) -> Iterator[Stack]:
     """Run the whole stack until the end of the block, then stop its parts in reverse order.
 
     A directory keeps the data and the caller's key for the next run. Port 0 selects a free port. If UPSTREAM_BASE_URL
     is set in the environment, the service uses that upstream, otherwise the simulated model. `connect` returns the
     host's connection string. With `webhooks`, the simulated model sends the host a webhook when work has ended. `extra`
-    are more settings of the host, which serves the app `served`.
+    are more settings of the host, which serves the app `served`. `others` are more callers.
     """
     port = port or free_port()
     hook = Hook(f"http://127.0.0.1:{port}") if webhooks else None
@@ -105,7 +106,7 @@ def stack(
         receiver_url = parts.start("stack.receiver", "--secret", credentials.signing_secret)
         connection = connect(storage)
         _make_queue(connection, REPLIES)
-        settings = {**_settings(connection, credentials), **_upstream(parts, hook), **(extra or {})}
+        settings = {**_settings(connection, [credentials, *others]), **_upstream(parts, hook), **(extra or {})}
         start_host = partial(parts.start_host, served, settings, port=port)
         running = Stack(start_host(), receiver_url, credentials, storage, connection, parts.processes, start_host)
         _wait_until_ready(running)
@@ -149,10 +150,10 @@ def _make_queue(connection: str, name: str) -> None:
         queue.create_queue()
 
 
-def _settings(connection: str, credentials: Credentials) -> dict[str, str]:
+def _settings(connection: str, callers: Sequence[Credentials]) -> dict[str, str]:
     return {
         "AzureWebJobsStorage": connection,
-        "CALLERS": json.dumps([credentials.configuration()]),
+        "CALLERS": json.dumps([one.configuration() for one in callers]),
         "CALLBACK_ALLOW_LOOPBACK": "true",
         "REPLY_QUEUES": f"{REPLIES},{REPLIES}-*",
         "PYTHON_ENABLE_INIT_INDEXING": "1",

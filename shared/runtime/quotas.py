@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 
 from shared.contract.callers import Caller
 from shared.core.errors import ServiceError
@@ -20,6 +21,9 @@ from shared.runtime.single_flight import SingleFlight
 _MINUTE_S = 60.0
 PLACES = 8  # more accept hardly more a second, and each delays the others by its steps
 PLACE_S = 2.0
+AROUND_S = 1.0  # how long after a create its caller counts as one that may come again
+GIVE_WAY_S = 0.05
+LINGERS_S = 0.02  # in a place, after a response of a crowd has been accepted. A slow upstream is not waited for
 OPEN_RETRY_S = 5  # it is not known when an open answer ends
 
 
@@ -130,17 +134,28 @@ class InFlight:
 
 
 class _Place:
-    """A place at the entrance, until it is left for the first time, or for 2 s: some requests wait for others."""
+    """A place at the entrance, until it ends, or for 2 s: some requests wait for others."""
 
-    def __init__(self, hand_on: Callable[[], None]) -> None:
+    def __init__(self, hand_on: Callable[[], None], lingers_s: float) -> None:
+        """Take what is called at the end, and for how long the place is held after it has been left."""
         self._hand_on = hand_on
-        self._until = asyncio.get_running_loop().call_later(PLACE_S, self.leave)
-        self._is_held = True
+        self._lingers_s = lingers_s
+        self._until = asyncio.get_running_loop().call_later(PLACE_S, self.end)
+        self._is_left = self._has_ended = False
 
     def leave(self) -> None:
+        """Give the place to the next one, at once or after a while."""
+        if not self._lingers_s:
+            self.end()
+        elif not (self._is_left or self._has_ended):
+            self._is_left = True
+            self._until.cancel()
+            self._until = asyncio.get_running_loop().call_later(self._lingers_s, self.end)
+
+    def end(self) -> None:
         """Give the place to the next one."""
-        if self._is_held:
-            self._is_held = False
+        if not self._has_ended:
+            self._has_ended = True
             self._until.cancel()
             self._hand_on()
 
@@ -149,25 +164,45 @@ _place: ContextVar[_Place | None] = ContextVar("_place", default=None)
 
 
 class Entrance:
-    """Lets a process accept so many new responses at once, and lets the callers that wait for this take turns.
+    """Lets a process accept so many new responses at once. Callers whose requests wait for this take turns.
 
-    Without it, each request of a flood would delay every other by a little at each of its steps.
+    Each response that is being accepted delays every other one by a little at each of its steps. So a crowd gives way:
+    a caller whose requests wait has one place at a time while others come and go, and holds it until its response has
+    been started, which is for 20 ms at most. While a create of another one is under way, it gets none, for 50 ms at
+    most. One place is always left for somebody else.
     """
 
-    def __init__(self, places: int = PLACES) -> None:
-        self._free = places
+    def __init__(
+        self,
+        places: int = PLACES,
+        *,
+        around_s: float = AROUND_S,
+        give_way_s: float = GIVE_WAY_S,
+        lingers_s: float = LINGERS_S,
+    ) -> None:
+        self._places = places
+        self._around_s, self._give_way_s, self._lingers_s = around_s, give_way_s, lingers_s
+        self._most = max(1, places - 1)  # of one caller
+        self._held = Counter[str]()  # by caller
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}  # by caller, in turn. No line is empty
+        self._came_s: dict[str, float] = {}  # when a caller was last let in at once
+        self._passing: dict[_Passing, None] = {}
+        self._opened_s = -math.inf  # when one that waited was last let in
 
     @asynccontextmanager
     async def turn(self, caller: str) -> AsyncIterator[None]:
         """Wait for a place, and hold it for the block, or until `leave` is called in it."""
-        place = await self._take(caller)
+        passing = await self._take(caller)
+        lingers_s = self._lingers_s if passing is None and self._has_company(caller) else 0.0
+        place = _Place(partial(self._give_back, caller), lingers_s)
         token = _place.set(place)
         try:
             yield
         finally:
             _place.reset(token)
-            place.leave()
+            place.end()
+            if passing:
+                self._has_passed(passing)
 
     @staticmethod
     def leave() -> None:
@@ -175,10 +210,11 @@ class Entrance:
         if place := _place.get():
             place.leave()
 
-    async def _take(self, caller: str) -> _Place:
-        if self._free:
-            self._free -= 1
-            return _Place(self._hand_on)
+    async def _take(self, caller: str) -> "_Passing | None":
+        """Take a place. If none has to be waited for, others give way to the create that is returned."""
+        if caller not in self._lines and self._has_place(caller, self._most):
+            self._held[caller] += 1
+            return self._pass(caller)
         turn, is_mine = asyncio.get_running_loop().create_future(), False
         self._lines.setdefault(caller, deque()).append(turn)
         try:
@@ -187,28 +223,68 @@ class Entrance:
         finally:
             if not is_mine:
                 self._give_up(caller, turn)
-        return _Place(self._hand_on)
+        return None
+
+    def _pass(self, caller: str) -> "_Passing":
+        loop = asyncio.get_running_loop()
+        self._came_s[caller] = loop.time()
+        passing = _Passing(caller)
+        self._passing[passing] = None
+        passing.until = loop.call_later(self._give_way_s, self._has_passed, passing)
+        return passing
+
+    def _has_passed(self, passing: "_Passing") -> None:
+        """Let the others go on: a create has been answered, or has been under way for long."""
+        if passing.until:
+            passing.until.cancel()
+        if passing in self._passing:
+            del self._passing[passing]
+            self._let_in()
 
     def _give_up(self, caller: str, turn: "asyncio.Future[None]") -> None:
         """Leave the line, or hand on the place that came in this moment."""
         if turn.done() and not turn.cancelled():
-            self._hand_on()
+            self._give_back(caller)
         elif turn in (line := self._lines.get(caller, deque())):
             line.remove(turn)
             if not line:
                 del self._lines[caller]
 
-    def _hand_on(self) -> None:
-        while self._lines:
-            caller = next(iter(self._lines))
+    def _give_back(self, caller: str) -> None:
+        self._held[caller] -= 1
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Give the places to those that wait and may have them."""
+        now_s = asyncio.get_running_loop().time()
+        while caller := next((one for one in self._lines if self._may_enter(one, now_s)), None):
             line = self._lines.pop(caller)
             turn = line.popleft()
             if line:
                 self._lines[caller] = line  # the other callers come first now
             if not turn.done():
+                self._held[caller] += 1
+                self._opened_s = now_s
                 turn.set_result(None)
-                return
-        self._free += 1
+
+    def _may_enter(self, caller: str, now_s: float) -> bool:
+        gives_way = any(one.caller != caller for one in self._passing) and now_s < self._opened_s + self._give_way_s
+        return not gives_way and self._has_place(caller, 1 if self._has_company(caller) else self._most)
+
+    def _has_company(self, caller: str) -> bool:
+        since_s = asyncio.get_running_loop().time() - self._around_s
+        return any(came_s > since_s for one, came_s in self._came_s.items() if one != caller)
+
+    def _has_place(self, caller: str, most: int) -> bool:
+        return self._held[caller] < most and self._held.total() < self._places
+
+
+@dataclass(eq=False, slots=True)
+class _Passing:
+    """A create that did not wait. Others give way to it until it is answered, or for 50 ms."""
+
+    caller: str
+    until: asyncio.TimerHandle | None = None
 
 
 def _headers(limit: int, left: float) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The run beside a black hole, a host that accepts connections and never answers, and its effect on other hosts."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -81,11 +81,18 @@ class _Silence(asyncio.Protocol):
 @asynccontextmanager
 async def black_hole() -> AsyncIterator[str]:
     """Yield the URL of a server that never answers. It closes its connections at the end of the block."""
+    async with black_holes(["127.0.0.1"]) as (url,):
+        yield url.replace("127.0.0.1", "localhost")
+
+
+@asynccontextmanager
+async def black_holes(addresses: Sequence[str]) -> AsyncIterator[list[str]]:
+    """Yield a URL at each address of this machine. No server there ever answers."""
     connections: list[asyncio.BaseTransport] = []
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(partial(_Silence, connections), "127.0.0.1", 0)
+    server = await loop.create_server(partial(_Silence, connections), addresses, 0)
     try:
-        yield f"http://localhost:{server.sockets[0].getsockname()[1]}"
+        yield ["http://{}:{}".format(*one.getsockname()) for one in server.sockets]
     finally:
         server.close()
         for connection in connections:

@@ -40,13 +40,13 @@ class Driver:
     ) -> None:
         await self._http.aclose()
 
-    async def submit(self, model: str) -> None:
+    async def submit(self, model: str, callback_url: str | None = None) -> None:
         """Send one create call and record its result. A call that fails counts as not accepted."""
         body = {
             "model": model,
             "input": TEXT,
             "background": True,
-            "callback_url": self._callback_url,
+            "callback_url": callback_url or self._callback_url,
         }
         sent_s = time.perf_counter()
         try:

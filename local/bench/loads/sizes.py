@@ -18,6 +18,9 @@ class Sizes:
     ends: int = 240
     delivered: int = 1000
     beside: int = 600
+    flood: int = 1000
+    quiet: int = 100
+    dead: int = 100
     calls: int = 20
     streams: int = 10
     crowd: int = 300

@@ -1,7 +1,7 @@
 """The stack for a run: new, always with the simulated model, and with its parts accessible to the meters."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from anyio.from_thread import start_blocking_portal
 from local.azurite import Azurite
 from local.bench.loads.target import Target, of_stack
 from local.bench.meters.tap import Tap, tap
+from local.credentials.keys import Credentials
 from local.host import counting
 from local.stack.stack import HERE, Served, Stack, stack
 
@@ -37,11 +38,12 @@ def stage(
     webhooks: bool = False,
     served: Served = HERE,
     extra: Mapping[str, str] | None = None,
+    others: Sequence[Credentials] = (),
 ) -> Iterator[Stage]:
     """Run a stack until the end of the block. With `tapped`, a tap between host and Azurite records the requests.
 
     With `webhooks`, the model sends the host a webhook when work has ended. `extra` are more settings of the host,
-    which serves the app `served`.
+    which serves the app `served`. `others` are more callers.
     """
     os.environ.pop("UPSTREAM_BASE_URL", None)  # a real model takes an unknown time and costs money
     taps: list[Tap] = []
@@ -53,7 +55,9 @@ def stage(
 
         connected = connect if tapped else Azurite.account
         settings = COUNTED | dict(extra or {})
-        running = cleanup.enter_context(stack(connect=connected, webhooks=webhooks, served=served, extra=settings))
+        running = cleanup.enter_context(
+            stack(connect=connected, webhooks=webhooks, served=served, extra=settings, others=others)
+        )
         yield Stage(running, taps[0] if taps else None)
 
 

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from local.credentials.keys import Credentials
 from local.host import counting
 from local.stack.stack import START_DEADLINE_S, Stack
 
@@ -46,11 +47,11 @@ class Contender(Protocol):
         """Run it until the end of the block. Raise PartError if it cannot run here."""
 
 
-def of_stack(stack: Stack) -> Target:
-    """Return the service of a running stack as a target."""
+def of_stack(stack: Stack, caller: Credentials | None = None) -> Target:
+    """Return the service of a running stack as a target of a caller, or of the stack's own one."""
     return Target(
         create_url=f"{stack.base_url}/responses",
-        headers={"Authorization": f"Bearer {stack.credentials.api_key}"},
+        headers={"Authorization": f"Bearer {(caller or stack.credentials).api_key}"},
         receiver_url=stack.receiver_url,
         model_url=stack.parts["model"].url(START_DEADLINE_S).removesuffix("/v1"),
         signs=True,

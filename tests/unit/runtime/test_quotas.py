@@ -1,12 +1,11 @@
 """Quotas: how many requests a caller may make a minute, how many answers it may have open, and how much in flight."""
 
 import asyncio
-import random
 
 import pytest
 
 from shared.contract.callers import Caller, CallerLimits
-from shared.runtime.quotas import OPEN_RETRY_S, Entrance, InFlight, Quotas, TooManyRequests
+from shared.runtime.quotas import OPEN_RETRY_S, InFlight, Quotas, TooManyRequests
 
 FREE = Caller("free", (), ())
 
@@ -169,98 +168,3 @@ async def test_a_count_that_fails_fails_all_that_wait_for_it() -> None:
     with pytest.raises(ConnectionError):
         await in_flight.take("bob", 10, fail)
     assert await taken(in_flight, table, 1) == 1
-
-
-# The entrance
-
-
-async def enter(entrance: Entrance, caller: str, entered: list[str], leaves: asyncio.Event) -> None:
-    """Take a turn, and hold the place until `leaves`."""
-    async with entrance.turn(caller):
-        entered.append(caller)
-        await leaves.wait()
-
-
-async def turned(times: int = 5) -> None:
-    """Let the tasks that can go on do so."""
-    for _ in range(times):
-        await asyncio.sleep(0)
-
-
-async def test_callers_take_turns_at_the_entrance() -> None:
-    """A flood of one holds up another for one place, and not for all of the flood."""
-    entrance, entered, leaves = Entrance(2), list[str](), asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        for caller in ("ann",) * 20 + ("bob",):
-            group.create_task(enter(entrance, caller, entered, leaves))
-        await turned()
-        assert entered == ["ann", "ann"]
-        leaves.set()
-    assert "bob" in entered[:4]
-    assert len(entered) == 21
-
-
-async def test_a_place_may_be_left_before_the_block_ends() -> None:
-    """The response is accepted, and its call goes on. Whoever leaves twice leaves once."""
-    entrance, entered, leaves = Entrance(1), list[str](), asyncio.Event()
-    leaves.set()
-    async with entrance.turn("ann"):
-        waiting = asyncio.create_task(enter(entrance, "bob", entered, leaves))
-        await turned()
-        assert entered == []
-        entrance.leave()
-        entrance.leave()
-        await waiting
-        assert entered == ["bob"]
-    async with asyncio.timeout(5), entrance.turn("ann"):
-        entrance.leave()
-    Entrance.leave()  # outside there is none
-
-
-async def test_a_place_is_held_for_two_seconds_at_most() -> None:
-    """A request that waits for another one, or for a name server, holds up nobody for longer."""
-    entrance = Entrance(1)
-    began_s = asyncio.get_running_loop().time()
-    async with entrance.turn("ann"), asyncio.timeout(10), entrance.turn("bob"):
-        assert 1.9 < asyncio.get_running_loop().time() - began_s < 9
-
-
-async def test_a_task_of_a_call_leaves_the_place_of_the_call() -> None:
-    """A call may be started by a task of its own."""
-    entrance = Entrance(1)
-
-    async def accept() -> None:
-        entrance.leave()
-
-    async with entrance.turn("ann"):
-        await asyncio.create_task(accept())
-        async with asyncio.timeout(5), entrance.turn("bob"):
-            pass
-
-
-@pytest.mark.parametrize("seed", range(5))
-async def test_no_place_is_ever_lost(seed: int) -> None:
-    """Calls are cancelled while they wait, as they get their place, and while they hold it."""
-    rng, entrance, inside = random.Random(seed), Entrance(3), list[int]()
-
-    async def call(number: int) -> None:
-        async with entrance.turn(rng.choice("abc")):
-            inside.append(number)
-            assert len(inside) <= 3
-            try:
-                await asyncio.sleep(rng.choice((0, 0.001)))
-            finally:
-                inside.remove(number)
-                if rng.random() < 0.5:
-                    entrance.leave()
-
-    tasks = []
-    for number in range(200):
-        tasks.append(asyncio.create_task(call(number)))
-        if rng.random() < 0.4:
-            await asyncio.sleep(0)
-        if rng.random() < 0.4:
-            rng.choice(tasks).cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    async with asyncio.timeout(5), entrance.turn("x"), entrance.turn("y"), entrance.turn("z"):
-        pass
