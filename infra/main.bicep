@@ -31,6 +31,9 @@ param upstreams string = ''
 @description('Whether the vault holds the secrets of these upstreams, a JSON object, as upstream-keys.')
 param upstreamKeysInVault bool = false
 
+@description('The most responses that the upstream works on at once; empty for no limit.')
+param upstreamMaxInFlight string = ''
+
 @description('foreground for an upstream without background mode.')
 @allowed(['background', 'foreground'])
 param upstreamMode string = 'background'
@@ -302,6 +305,7 @@ module app 'modules/app.bicep' = {
     service: {
       upstreams: upstreams
       upstreamKeysInVault: upstreamKeysInVault
+      upstreamMaxInFlight: upstreamMaxInFlight
       upstreamMode: upstreamMode
       upstreamScope: upstreamScope
       upstreamHonoursIdempotencyKey: upstreamHonoursIdempotencyKey

@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any, cast
 from shared.core.errors import SettingsError
 from shared.core.records import Target
 from shared.engine import Engine
-from shared.runtime.clock import SystemClock
+from shared.gates.gates import Gates
+from shared.gates.tools import Tools
+from shared.runtime.background import BackgroundTasks
+from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.config import Config, Limits, Pace, Rules
 from shared.runtime.ports import Ports
 from shared.runtime.single_flight import SingleFlight
 from shared.senders.callbacks import CallbackSender
 from shared.senders.reply_queues import ReplySender
 from shared.settings import Settings, expand_connection, load_settings, telemetry_target
+from shared.storage.gates.gate_table import GateTable
 from shared.storage.messages import HINTS
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
@@ -117,7 +121,7 @@ def build(settings: Settings) -> Service:
 
 def build_ports(settings: Settings) -> Ports:
     """Return the ports to Azure Storage, the upstreams, the receivers and the system's clock."""
-    clock = SystemClock()
+    clock, background = SystemClock(), BackgroundTasks()
     table, queues = _storage(settings)
     context = _tls()
     callbacks = CallbackSender(
@@ -128,6 +132,8 @@ def build_ports(settings: Settings) -> Ports:
     )
     return Ports(
         store=Store(table),
+        gates=Gates(GateTable(table), _gate_tools(clock, background, goes_on=settings.watch)),
+        background=background,
         wakeups=Wakeups({name: _queue(queues, name) for name in HINTS}, clock.now_ms),
         requests=RequestQueue(queues),
         upstreams=Upstreams(
@@ -140,6 +146,10 @@ def build_ports(settings: Settings) -> Ports:
         random=random.random,
         config=_config(settings),
     )
+
+
+def _gate_tools(clock: Clock, background: BackgroundTasks, *, goes_on: bool) -> Tools:
+    return Tools(clock.now_ms, clock.elapsed_s, clock.sleep, random.random, background.start, goes_on)
 
 
 def _tls() -> ssl.SSLContext:

@@ -35,9 +35,9 @@ from shared.runs import runner, streams
 from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
 from shared.runtime.quotas import Quotas
-from shared.scheduler import dead_letters, sweeps
+from shared.scheduler import dead_letters, rounds, sweeps
 from shared.scheduler.heartbeat import Heartbeats
-from shared.starts import admission, queue_intake, submission, withdrawal
+from shared.starts import admission, grants, queue_intake, submission, withdrawal
 from shared.starts.queue_intake import QueueMessage
 from shared.storage.messages import RunOffer, Wakeup
 from shared.upstreams.health import Sight
@@ -52,6 +52,7 @@ class Engine:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        ports.gates.listen(grants.listeners(ports))
         self._heartbeats = Heartbeats(ports)
         self.quotas = Quotas(ports.clock.elapsed_s)
         self.entrance = ports.entrance
@@ -206,8 +207,15 @@ class Engine:
     # For the service itself
 
     async def sweep(self, wakeup: Wakeup) -> int:
-        """Act on the due alarms of the shards that a wake-up names, and return how many there were."""
-        return await sweeps.sweep_shards(self._ports, wakeup)
+        """Act on the due alarms of the shards that a wake-up names, and return how many there were.
+
+        A process that may not work between its invocations has no timers. So the gates that are closed until now are
+        looked at here.
+        """
+        acted = await sweeps.sweep_shards(self._ports, wakeup)
+        if grants.SHARD in wakeup.shards and not self._ports.config.limits.watch:
+            await rounds.run_rounds(self._ports)
+        return acted
 
     async def drive(self, offer: RunOffer) -> None:
         """Drive the run that a message offers."""

@@ -18,6 +18,7 @@ from shared.upstreams.specs import (
     UpstreamSpec,
     check_together,
     is_base_url,
+    parse_limit,
     parse_upstreams,
     webhook_secrets,
 )
@@ -204,6 +205,7 @@ def _default(environment: Mapping[str, str]) -> UpstreamSpec:
         scope=environment.get("UPSTREAM_SCOPE") or SCOPE,
         webhook_secrets=webhook_secrets(_secret(environment, "UPSTREAM_WEBHOOK_SECRET"), "UPSTREAM_WEBHOOK_SECRET"),
         honours_keys=_flag(environment, "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"),
+        limits=parse_limit(environment.get("UPSTREAM_MAX_IN_FLIGHT", ""), "UPSTREAM_MAX_IN_FLIGHT"),
     )
 
 

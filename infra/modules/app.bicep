@@ -67,6 +67,7 @@ param entraClientId string
 type serviceSettings = {
   upstreams: string
   upstreamKeysInVault: bool
+  upstreamMaxInFlight: string
   upstreamMode: string
   upstreamScope: string
   upstreamHonoursIdempotencyKey: bool
@@ -203,6 +204,10 @@ var plainSettings = [
   {
     name: 'REQUESTS_CALLER'
     value: service.requestsCaller
+  }
+  {
+    name: 'UPSTREAM_MAX_IN_FLIGHT'
+    value: service.upstreamMaxInFlight
   }
   {
     name: 'UPSTREAMS'

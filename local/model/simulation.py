@@ -2,7 +2,8 @@
 
 import secrets
 from collections import Counter
-from itertools import takewhile
+from collections.abc import Iterable
+from itertools import accumulate, takewhile
 from typing import Any
 
 from local.model.behaviour import Status
@@ -136,9 +137,9 @@ class Simulation:
     def stats(self, now_s: float) -> dict[str, Any]:
         """Return counts of all remembered responses. `started` counts by idempotency key, or by id without a key.
 
-        `asked_twice` counts the keys with more than one request to start work, whether or not the work was started
-        again. `models` counts by the model that was asked for. The tokens are those of works that have ended with an
-        output.
+        `most_at_once` is how many were at work at one time. `asked_twice` counts the keys with more than one request to
+        start work, whether or not the work was started again. `models` counts by the model that was asked for. The
+        tokens are those of works that have ended with an output.
         """
         works = self._works.values()
         started = Counter(work.key or work.id for work in works)
@@ -149,6 +150,7 @@ class Simulation:
             "models": Counter(str(work.request.get("model")) for work in works),
             "aborted": sum(work.aborted for work in works),
             "cancelled": sum(work.stopped.is_set() and not work.aborted for work in works),
+            "most_at_once": _most_at_once(works),
             **_used([work for work in works if work.status(now_s) in WITH_OUTPUT]),
         }
 
@@ -158,6 +160,13 @@ class Simulation:
             del self._works[work.id]
             if work.key and self._by_key.get(work.key) is work:
                 del self._by_key[work.key]
+
+
+def _most_at_once(works: Iterable[Work]) -> int:
+    """Return how many responses were at work at the same time, at most."""
+    spans = [(work.started_s, work.started_s + work.duration_s) for work in works]
+    changes = sorted([(end, -1) for _, end in spans] + [(start, 1) for start, _ in spans])
+    return max(accumulate(change for _, change in changes), default=0)
 
 
 def _used(works: list[Work]) -> dict[str, int]:

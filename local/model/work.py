@@ -44,6 +44,11 @@ class Work:
         """The unix time at which it ends, if nothing stops it before."""
         return self.started_unix_s + self.behaviour.duration_s
 
+    @property
+    def duration_s(self) -> float:
+        """How long it works, in seconds: up to its end, or until it was stopped."""
+        return self.behaviour.duration_s if self.stopped_after_s is None else self.stopped_after_s
+
     def age_s(self, now_s: float) -> float:
         """Return the time since its start, in seconds."""
         return now_s - self.started_s

@@ -200,7 +200,7 @@ def waiting(wait: WaitInfo) -> dict[str, Any]:
         "tries": wait.tries,
         "since": wait.since_ms // 1000,
         "next_at": -(-wait.next_ms // 1000) or None,
-        "place": None,
+        "place": wait.place or None,
     }
 
 

@@ -174,6 +174,7 @@ class WaitInfo:
     tries: int = field(default=0, metadata=column("waits_tries"))  # that have failed for this reason, in a row
     since_ms: int = field(default=0, metadata=column("waits_since"))
     next_ms: int = field(default=0, metadata=column("waits_until"))  # when the next try is due
+    place: int = field(default=0, metadata=column("waits_place"))  # in the line of its caller, at most, or 0
 
     def after(self, reason: WaitReason | None, detail: str, now_ms: int, next_ms: int = 0) -> "WaitInfo":
         """Return what the response waits for after another failed try. Without a reason, it waits for its work."""

@@ -53,6 +53,7 @@ class WaitReason(StrEnum):
     CREDENTIALS = "credentials"  # the upstream rejects the service's credentials, or there are none
     RATE_LIMIT = "rate_limit"  # the upstream asks for fewer requests
     UPSTREAM_REMOVED = "upstream_removed"  # the upstream that took the response is no longer configured
+    TURN = "turn"  # its upstream works on as many responses as it may, and it comes later
     STORAGE = "storage"  # what has happened cannot be stored now
 
 

@@ -65,6 +65,7 @@ class Agent:
         self._table, self._tools, self._listeners = table, tools, listeners
         self._queue: list[_Wish] = []
         self._is_serving = False
+        self._acting = set[asyncio.Task[None]]()  # on what was granted
         self._stored: StoredGate | None = None
         self._is_alone = False  # no other process has written since this one has
         self._timer = Timer(tools, self.grant)
@@ -130,6 +131,8 @@ class Agent:
     async def _carry_out(self, batch: Sequence[_Wish]) -> None:
         try:
             plan = await self._commit(batch)
+            if not self._tools.goes_on:
+                await asyncio.gather(*self._acting)
             for wish, answer in zip(batch, plan.answers, strict=True):
                 wish.succeed(answer)
         except (StoreError, UnreadableRow) as error:
@@ -226,7 +229,9 @@ class Agent:
         if plan.more:
             self._add(Request(Kind.GRANT, NO_PLACE))
         if plan.granted:
-            self._tools.start(self._listeners.on_granted(self.gate, plan.granted))
+            acting = self._tools.start(self._listeners.on_granted(self.gate, plan.granted))
+            self._acting.add(acting)
+            acting.add_done_callback(self._acting.discard)
         was = before.state if before else GateState()
         if (plan.state.phase, plan.state.until_ms) != (was.phase, was.until_ms):
             self._timer.keep()

@@ -5,13 +5,13 @@ A permit belongs to a response and is a row of the table. So no process that die
 
 from dataclasses import dataclass
 
-from shared.core.errors import StoreError
+from shared.core.errors import StoreError, UnreadableRow
 from shared.core.gates import phases
 from shared.core.gates.requests import Kind, Request
 from shared.core.gates.state import Gate, GateState, Phase, Place, Turn
 from shared.gates.agent import Agent
 from shared.gates.rounds import check
-from shared.gates.tools import Listeners, Tools
+from shared.gates.tools import NOBODY, Listeners, Tools
 from shared.storage.gates.gate_table import GateTable
 from shared.telemetry.logs import logger
 
@@ -40,9 +40,14 @@ class Gates:
     Then it is not known whether it was carried out. Each may be called again.
     """
 
-    def __init__(self, table: GateTable, tools: Tools, listeners: Listeners) -> None:
+    def __init__(self, table: GateTable, tools: Tools, listeners: Listeners = NOBODY) -> None:
         self._table, self._tools, self._listeners = table, tools, listeners
         self._agents: dict[str, Agent] = {}
+
+    def listen(self, listeners: Listeners) -> None:
+        """Tell these from now on what is committed. Nothing was asked of the gates before."""
+        self._listeners = listeners
+        self._agents.clear()
 
     async def take(self, gate: Gate, place: Place, *, again: bool = False) -> Turn | None:
         """Take a permit for a response, or a place in the line of its caller. Return None if it has a permit.
@@ -77,12 +82,26 @@ class Gates:
         turn = await agent.submit(Request(Kind.REFUSE, place, retry_after_s, reason, stays))
         return turn or Turn(None, reason)
 
-    async def accepted(self, gate: Gate) -> None:
+    def is_free(self, gate: Gate) -> bool:
+        """Return whether responses need no permit now: there is no limit, and no refusal that this process knows of."""
+        return _is_unlimited(gate) and _is_open(self._agent(gate).view)
+
+    def may_have_given(self, gate: Gate) -> bool:
+        """Return whether a response may have a permit, or a place in a line, as far as this process knows."""
+        return not _is_unlimited(gate) or self._agent(gate).view is not None
+
+    async def accepted(self, gate: Gate, response_id: str | None = None) -> None:
         """Note that the upstream has accepted a response. This never raises: the next probe will tell the same.
 
-        It costs nothing unless this process knows that the gate waits for a probe.
+        It costs nothing unless this process knows that the gate waits for a probe. If another process has granted the
+        permit, `response_id` names the response, and its permit is read to find out.
         """
         agent = self._agent(gate)
+        if response_id:
+            try:
+                await self.holds(gate, response_id)
+            except (StoreError, UnreadableRow):
+                _log.warning("gate.acceptance_unwritten", extra={"gate": gate.name})
         if agent.view is None or agent.view.phase is not Phase.PROBING:
             return
         try:
@@ -139,6 +158,15 @@ class Gates:
         await check(agent, self._table, self._tools, self._listeners)
         view = agent.view or GateState()
         return Outlook(view.phase, view.used, view.waiting, view.until_ms)
+
+    async def look(self, gate: Gate) -> GateState | None:
+        """Return a gate as its row has it, or None if it has none or one that cannot be read."""
+        try:
+            stored = await self._table.read(gate.name)
+        except UnreadableRow:
+            _log.exception("gate.unreadable", extra={"gate": gate.name})
+            return None
+        return stored.state if stored else None
 
     async def registered(self) -> list[str]:
         """Return the names of the gates that have rows."""

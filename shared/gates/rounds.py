@@ -68,7 +68,7 @@ async def _audit(agent: Agent, holds: Sequence[Hold], listeners: Listeners) -> N
     async def audit(hold: Hold) -> None:
         async with room:
             try:
-                if await listeners.is_over(hold.place.id):
+                if await listeners.is_over(agent.gate, hold.place.id):
                     await agent.ask(Kind.RELEASE, hold.place)
                     _log.warning("gate.permit_recovered", extra={"response_id": hold.place.id})
             except StoreError:

@@ -21,6 +21,7 @@ class Tools:
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
     start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    goes_on: bool = True  # whether the process may work between its invocations
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,21 @@ class Listeners:
 
     `on_granted` gets responses that waited and now have a permit. It must move their `start` alarms, and start those
     whose alarm it could move. A round tells it of a grant again, so the alarm decides. `on_closed` gets the time until
-    which a gate is closed, in unix milliseconds. `is_over` returns whether the record of a response is terminal or
-    missing.
+    which a gate is closed, in unix milliseconds. `is_over` returns whether a response needs no permit of a
+    gate any longer: its record is terminal or missing, or it passes another gate.
     """
 
     on_granted: Callable[[Gate, Sequence[Place]], Coroutine[Any, Any, None]]
     on_closed: Callable[[Gate, int], Coroutine[Any, Any, None]]
-    is_over: Callable[[str], Awaitable[bool]]
+    is_over: Callable[[Gate, str], Awaitable[bool]]
+
+
+async def _ignore(_gate: Gate, _what: object) -> None:
+    """Do nothing."""
+
+
+async def _unknown(_gate: Gate, _response_id: str) -> bool:
+    return False
+
+
+NOBODY = Listeners(_ignore, _ignore, _unknown)

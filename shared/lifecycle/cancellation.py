@@ -7,7 +7,7 @@ from shared.core.records import Record
 from shared.core.states import Status
 from shared.lifecycle import completion, endings
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import rearm
+from shared.runtime.unit_of_work import end_turn, rearm
 from shared.telemetry.logs import logger
 
 MAX_REFUSALS = 4  # of a stop. The work may be locked for a moment, or the upstream cannot stop it at all
@@ -37,17 +37,24 @@ async def on_stop_alarm(ports: Ports, alarm: Alarm) -> None:
     now_ms = ports.clock.now_ms()
     if now_ms >= alarm.deadline_ms:
         _log.error("stop.given_up", extra={"response": alarm.id})
-        await ports.store.remove(alarm)
+        await _give_up(ports, alarm)
         return
     try:
         await ports.upstreams.of_alarm(alarm).upstream.stop(alarm.token)
     except UpstreamError as error:
         if isinstance(error, UpstreamRefused) and alarm.tries + 1 >= MAX_REFUSALS:
             _log.warning("stop.refused", extra={"response": alarm.id})
-            await ports.store.remove(alarm)
+            await _give_up(ports, alarm)
             return
         _log.warning("stop.deferred", extra={"response": alarm.id, "reason": str(error)})
         wait_ms = retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
         await rearm(ports, alarm, now_ms + wait_ms, tries=alarm.tries + 1)
         return
+    await _give_up(ports, alarm)
+
+
+async def _give_up(ports: Ports, alarm: Alarm) -> None:
+    """Remove the alarm of work that has been stopped, or cannot be, and give back the permit of its response."""
     await ports.store.remove(alarm)
+    if record := await ports.store.read(alarm.id, with_body=False):
+        await end_turn(ports, record)

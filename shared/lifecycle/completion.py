@@ -15,7 +15,7 @@ from shared.deliveries import first_attempts
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import apply
+from shared.runtime.unit_of_work import apply, end_turn
 from shared.telemetry.logs import logger
 from shared.transitions import response_transitions
 from shared.transitions.response_transitions import Ending
@@ -116,7 +116,10 @@ async def _end(
         return replace(change, rows=(*rows, *change.rows)), True
 
     ended, is_ours = await apply(ports, record, response_id, transition, held, write_id)
-    return ended, bool(is_ours) or (ended is not None and ended.write_id in earlier)
+    if is_ours or ended is None or ended.write_id not in earlier:
+        return ended, bool(is_ours)
+    await end_turn(ports, ended)  # the answer to an earlier try was lost
+    return ended, True
 
 
 async def _prepared(record: Record, outcome: Outcome, holder: Holder) -> Ending:

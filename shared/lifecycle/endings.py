@@ -16,6 +16,7 @@ from shared.core.states import Status
 from shared.transitions.response_transitions import Ending
 from shared.upstreams.protocol import Progress
 
+DEADLINE_EXCEEDED = "deadline_exceeded"
 MAX_NAME = 200  # characters of a model's name that are logged
 MAX_TOKENS = 10**12
 _CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,80}")
@@ -86,7 +87,7 @@ def internal_error(now_ms: int) -> Outcome:
 
 def deadline_exceeded(now_ms: int) -> Outcome:
     """Return a failure because the deadline has passed, which also stops the upstream."""
-    return by_failure("deadline_exceeded", "The response was not finished before its deadline.", now_ms, stop=True)
+    return by_failure(DEADLINE_EXCEEDED, "The response was not finished before its deadline.", now_ms, stop=True)
 
 
 def unusable(error: UpstreamUnusable, now_ms: int, *, stop: bool = False) -> Outcome:

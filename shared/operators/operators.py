@@ -10,6 +10,7 @@ from shared.core.alarms import Alarm
 from shared.core.entries import Listing, entry_of
 from shared.core.erasures import Wanted
 from shared.core.errors import BadRequest, NotFound
+from shared.core.gates.state import Gate, GateState
 from shared.core.records import Record
 from shared.deliveries import delivery_log, redelivery
 from shared.erasure import erasing
@@ -48,15 +49,24 @@ class Operators:
             self._all(Listing.FAILED, codec.decode_delivery_entry),
             self._overdue(now_ms),
         )
+        gates = await self._gates()
         return {
             "object": "operator.status",
             "at": now_ms // 1000,
             "in_flight": views.in_flight(entries),
             "alarms": views.overdue(alarms),
             "deliveries_in_trouble": views.in_trouble([*tried, *failed]),
+            "gates": views.gates(gates),
             "this_process": {"last_hour": ports.rates.last_hour(now_ms)},
             "is_whole": all_live and all_tried and all_failed and all_alarms,
         }
+
+    async def _gates(self) -> list[tuple[Gate, GateState]]:
+        """Return the gates that have rows, as they are now."""
+        ports = self._ports
+        found = [ports.upstreams.gate_named(name) for name in await ports.gates.registered()]
+        seen = await asyncio.gather(*map(ports.gates.look, found))
+        return [(gate, state) for gate, state in zip(found, seen, strict=True) if state]
 
     async def responses(self, query: ResponseQuery, caller: str | None) -> dict[str, Any]:
         """Return a page of a caller's responses, or of all that have not ended.

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from shared.core.alarms import Alarm
 from shared.core.entries import DeliveryEntry, Entry
+from shared.core.gates.state import Gate, GateState
 from shared.lists.views import delivery_page, delivery_view, list_view, response_view
 
 _OF_THE_CALLER = ("metadata", "continuation_token", "previous_response_id")
@@ -19,6 +20,7 @@ class Status(TypedDict):
     in_flight: dict[str, Any]
     alarms: dict[str, Any]
     deliveries_in_trouble: list[dict[str, Any]]
+    gates: list[dict[str, Any]]
     this_process: dict[str, Any]
     is_whole: bool  # whether all rows were read, or only as many as one request reads
 
@@ -61,6 +63,23 @@ def overdue(alarms: Sequence[Alarm]) -> dict[str, Any]:
         "by_kind": _counts(str(alarm.kind) for alarm in alarms),
         "since": first // 1000 if first is not None else None,
     }
+
+
+def gates(found: Sequence[tuple[Gate, GateState]]) -> list[dict[str, Any]]:
+    """Return the gates that limit or have closed an upstream, those with the longest lines first."""
+    shown = [
+        {
+            "name": gate.name,
+            "limit": gate.limit,
+            "at_work": state.used,
+            "waiting": state.waiting,
+            "state": str(state.phase),
+            "reason": state.reason or None,
+            "until": -(-state.until_ms // 1000) or None,
+        }
+        for gate, state in found
+    ]
+    return sorted(shown, key=lambda gate: (-int(str(gate["waiting"])), str(gate["name"])))
 
 
 def in_trouble(entries: Sequence[DeliveryEntry]) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from shared.core.records import Record
 from shared.core.states import RunState
 from shared.lifecycle import completion, endings
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import commit, update
-from shared.starts import failed_starts, submission
+from shared.runtime.unit_of_work import commit, gate_of, update
+from shared.starts import failed_starts, submission, turns
 from shared.telemetry.logs import logger
 from shared.transitions import run_transitions, upstream_transitions
 from shared.upstreams.protocol import BackgroundUpstream
@@ -36,10 +36,21 @@ async def on_run_alarm(ports: Ports, alarm: Alarm) -> None:
     elif record.run.claimed and record.run.expirations >= MAX_UNEXPECTED:
         _log.error("run.given_up", extra={"response": record.id})
         await completion.end(ports, record, record.id, endings.internal_error(now_ms), alarm)
-    else:
+    elif not await _waits(ports, record, alarm):
         granted = {"response": record.id, "epoch": record.run.epoch, "lapsed": record.run.claimed}
         _log.info("run.granted", extra=granted)
         await update(ports, record, record.id, lambda current: _offer(current, alarm, now_ms), alarm)
+
+
+async def _waits(ports: Ports, record: Record, alarm: Alarm) -> bool:
+    """Return whether a run without a permit waits for its turn from now on. One that has a permit keeps it."""
+    gate = gate_of(ports, record)
+    is_at_work = record.upstream.token is not None and ports.upstreams.of(record).upstream.is_background
+    if is_at_work or gate is None or gate.limit is None or await ports.gates.holds(gate, record.id):
+        return False
+    place = turns.place_at(record, None)
+    turn = await ports.gates.take(gate, place, again=True)
+    return turn is not None and await turns.wait_instead_of_running(ports, record, alarm, turn)
 
 
 def _offer(record: Record, alarm: Alarm, now_ms: int) -> ChangeSet | None:

@@ -242,6 +242,11 @@ class Consumer(ABC):
         if upstream := await self._tries.move(error):
             self._turn_to(upstream)
             return True
+        if self._tries.wait_in_line_after(error):
+            _log.warning("run.deferred", extra={"response": self._record.id, **tries.seen(error)})
+            await self._log.drain()
+            await self._tries.wait_in_line(error)
+            return False
         following = self._tries.following(error)
         if following is None:
             await self._log.end(failed_starts.give_up(self._ports, self._record, error))

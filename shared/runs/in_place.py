@@ -11,7 +11,7 @@ from typing import Any
 from shared.core.records import Record
 from shared.runs.runner import Run
 from shared.runtime.ports import Ports
-from shared.starts import submission
+from shared.starts import run_submission
 
 
 def admit(ports: Ports, record: Record, size: int) -> bool:
@@ -28,11 +28,11 @@ def admit(ports: Ports, record: Record, size: int) -> bool:
 async def begin(ports: Ports, record: Record, request: dict[str, Any]) -> "tuple[Run, asyncio.Task[None]] | Record":
     """Accept a response that was admitted, and run it. Return the run and the task that drives it.
 
-    If the request repeats another one, return the record of that response instead. Raises as `submission.submit_run`.
+    If the request repeats another one, return the record of that response instead. Raises as `submit_run`.
     """
     with ExitStack() as unless_driven:
         unless_driven.callback(ports.local.leave, record.id)
-        submitted = await submission.submit_run(ports, record, request, held=True, in_place=True)
+        submitted = await run_submission.submit_run(ports, record, request, held=True, in_place=True)
         if submitted.alarm is None:
             return submitted.record
         run = Run(ports, submitted.record, submitted.alarm, request, in_place=True)

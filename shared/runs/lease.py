@@ -9,6 +9,7 @@ from shared.contract.output_items import OutputItems
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, UpstreamError
+from shared.core.gates.state import Turn
 from shared.core.records import Record, WaitInfo
 from shared.core.states import WaitReason
 from shared.lifecycle import completion, endings
@@ -16,6 +17,7 @@ from shared.lifecycle.completion import Holder
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import TransitionWithResult, apply
+from shared.starts import turns
 from shared.telemetry.logs import logger
 from shared.transitions import run_transitions, upstream_transitions
 from shared.transitions.run_transitions import Ownership
@@ -138,6 +140,20 @@ class Lease:
             )
 
         self.concluded.clear()  # else a look that sees the new epoch first would cut this off before it is noted
+        try:
+            await self.write(transition, gives_up=True)
+        finally:
+            self.concluded.set()
+
+    async def wait_in_line(self, turn: Turn, detail: str) -> None:
+        """Give up the run, which waits for its turn from now on. Raises Lost if this process has lost the run."""
+        now_ms = self._ports.clock.now_ms()
+
+        def transition(current: Record) -> ChangeSet:
+            wait = turns.waiting_for(current.wait, turn, detail, now_ms)
+            return run_transitions.wait_in_line(current, wait, turns.start_alarm(current), takes_back=True)
+
+        self.concluded.clear()
         try:
             await self.write(transition, gives_up=True)
         finally:

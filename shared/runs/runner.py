@@ -25,6 +25,7 @@ from shared.runs.log_writer import LogWriter
 from shared.runtime.broadcast import Broadcast
 from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports
+from shared.runtime.unit_of_work import end_turn
 from shared.telemetry import lifecycle, tracing
 from shared.telemetry.logs import logger
 from shared.transitions import run_transitions
@@ -192,6 +193,7 @@ class Run:
         self._is_withdrawing = True
         try:
             await self._remove()
+            await end_turn(self._ports, self._lease.record)
         except StoreError:
             self._is_withdrawing = False
             self.decided.set()

@@ -8,7 +8,8 @@ from typing import Any
 from shared.core.errors import UpstreamError, UpstreamUncertain
 from shared.runs.lease import Lease
 from shared.runtime.ports import Ports
-from shared.starts import failed_starts
+from shared.runtime.unit_of_work import gate_of
+from shared.starts import failed_starts, turns
 from shared.starts.rerouting import Round
 from shared.transitions import upstream_transitions
 from shared.upstreams import tries
@@ -47,6 +48,11 @@ class StartTries:
     def end(self) -> None:
         """Note that the upstream has accepted the work, which takes back the count of the try."""
         self._is_counted = self._is_trying = False
+        record, gates = self._lease.record, self._ports.gates
+        was_granted_elsewhere = record.run.epoch > 1
+        gate = gate_of(self._ports, record)
+        if gate and (was_granted_elsewhere or not gates.is_free(gate)):
+            self._ports.background.start(gates.accepted(gate, record.id if was_granted_elsewhere else None))
 
     async def move(self, error: UpstreamError) -> Upstream | None:
         """Give the response to another upstream after a failed try, and return it, or None if it stays.
@@ -54,15 +60,38 @@ class StartTries:
         The next try has the place of the failed one, which began nothing.
         """
         record = self._lease.record
-        route = self._round.following(record, error, record.upstream.counted)
+        route = await self._round.entered(record, error, record.upstream.counted)
         if route is None:
             return None
         name, model = route.name, route.spec.renamed(record.request.model)
-        await self._lease.write(lambda current: upstream_transitions.reroute(current, name, model))
+        try:
+            await self._lease.write(lambda current: upstream_transitions.reroute(current, name, model))
+        finally:
+            if self._lease.record.upstream.name != name:
+                await self._round.leave(record, route)
         if self._lease.record.upstream.name != name:
             return None
         self._is_trying = False
         return route.upstream
+
+    def wait_in_line_after(self, error: UpstreamError) -> bool:
+        """Return whether the response waits for its turn after an error of a try."""
+        return turns.closes(error) and gate_of(self._ports, self._lease.record) is not None
+
+    async def wait_in_line(self, error: UpstreamError) -> None:
+        """Close the gate of an upstream that takes nothing now, and put the run into the line.
+
+        Raises Lost if this process has lost the run.
+        """
+        record = self._lease.record
+        self._is_counted, self._is_trying = True, False  # the place of a try that began nothing
+        self._lease.concluded.clear()  # a client that leaves now must not have the run offered
+        try:
+            turn = await self._lease.insist(lambda: turns.refused(self._ports, record, None, error))
+            if turn:
+                await self._lease.wait_in_line(turn, str(error))
+        finally:
+            self._lease.concluded.set()
 
     def following(self, error: UpstreamError) -> NextTry | None:
         """Return the try that follows a failed one at the same upstream, or None if there is none."""

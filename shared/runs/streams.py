@@ -18,7 +18,7 @@ from shared.runs.log_reader import read_log
 from shared.runs.runner import Run
 from shared.runtime.live_feed import LiveFeed
 from shared.runtime.ports import Ports
-from shared.starts import submission, withdrawal
+from shared.starts import run_submission, withdrawal
 
 
 class Stream:
@@ -54,14 +54,14 @@ async def open_stream(ports: Ports, record: Record, request: dict[str, Any], siz
     `request` is the body for the upstream, and `size` that of the request in bytes. If the upstream is a background
     one, or the response is run in place, this process holds the run for the reader of the stream. If not, the `runs`
     queue offers the run. The stream of a foreground call begins when the work has begun, or after 15 s. Raises
-    RefusedByUpstream if the upstream rejects the request, and otherwise as `submission.submit_run` does.
+    RefusedByUpstream if the upstream rejects the request, and otherwise as `run_submission.submit_run` does.
     """
     is_background = ports.upstreams.of(record).upstream.is_background
     is_local = in_place.admit(ports, record, size)
     async with AsyncExitStack() as unless_driven:
         if is_local:
             unless_driven.callback(ports.local.leave, record.id)
-        submitted = await submission.submit_run(
+        submitted = await run_submission.submit_run(
             ports, record, request, held=is_background or is_local, in_place=is_local
         )
         if submitted.alarm is None:

@@ -9,6 +9,7 @@ from shared.contract.callers import Callers
 from shared.core.backoff import PollPace
 from shared.core.outcomes import Answer
 from shared.core.records import Record, Target
+from shared.gates.gates import Gates
 from shared.runtime.background import BackgroundTasks
 from shared.runtime.clock import Clock
 from shared.runtime.config import Config
@@ -74,6 +75,7 @@ class Ports:
     wakeups: Wakeups
     requests: RequestQueue
     upstreams: Upstreams
+    gates: Gates
     senders: Mapping[Target, Sender]
     callers: Callers
     clock: Clock

@@ -10,15 +10,18 @@ from shared.core import ids, keys
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.entries import Listing
-from shared.core.errors import Conflict, UpstreamError
+from shared.core.errors import Conflict, StoreError, UpstreamError
+from shared.core.gates.state import Gate, Place
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.runtime.ports import Ports
 from shared.runtime.quotas import TooManyRequests
 from shared.telemetry import lifecycle
+from shared.telemetry.logs import logger
 from shared.transitions import listing, upstream_transitions
 from shared.upstreams import tries
 
+_log = logger(__name__)
 _TRIES = 10
 _OVERDUE_MS = 86_400_000  # how long after its deadline a response may wait for its end, if storage is away
 R = TypeVar("R")
@@ -87,12 +90,57 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     record = await ports.store.commit(change, write_id)
     ports.watches.note(record)
     _count(ports, before, record)
+    if before and record.status.is_terminal and not before.status.is_terminal:
+        await _end_turn(ports, before, change)
     lifecycle.record_transition(before, change, ports.upstreams.of(record).upstream.operation)
     for alarm in change.wake_for:
         await ports.wakeups.sweep(shard_of(alarm.id), alarm.due_ms)
     if change.offers_run:
         await ports.wakeups.offer(record.id, record.run.epoch)
     return record
+
+
+def gate_of(ports: Ports, record: Record) -> Gate | None:
+    """Return the gate that a response passes, or None if it passes none."""
+    return ports.upstreams.of(record).gate(record.request.model)
+
+
+async def _end_turn(ports: Ports, before: Record, change: ChangeSet) -> None:
+    """Give back what a response that has just ended has at a gate. Work that is to be stopped keeps its permit."""
+    is_stopping = any(alarm.kind is Kind.STOP for alarm in change.alarms_in)
+    if not is_stopping:
+        await end_turn(ports, before)
+
+
+async def end_turn(ports: Ports, record: Record) -> None:
+    """Give back the permit of a response, or its place in a line. `record` is as it was before it ended.
+
+    This goes on beside the caller, if the process may work between its invocations.
+    """
+    gate = gate_of(ports, record)
+    if gate is None or not ports.gates.may_have_given(gate):
+        return
+    leaving = _leave(ports, gate, record)
+    if ports.config.limits.watch:
+        ports.background.start(leaving, _log_unreturned)
+    else:
+        await leaving
+
+
+async def _leave(ports: Ports, gate: Gate, record: Record) -> None:
+    if record.wait.reason:
+        place = Place(record.id, record.caller, record.created_ms, record.deadline_ms)
+        await ports.gates.leave(gate, place)
+        return
+    try:
+        await ports.gates.release(gate, record.id, record.caller)
+    except StoreError as error:
+        _log_unreturned(error)
+
+
+def _log_unreturned(error: BaseException) -> None:
+    """Log that a permit was not given back. A round of its gate finds it."""
+    _log.warning("gate.permit_kept", extra={"reason": type(error).__name__})
 
 
 async def insert(ports: Ports, change: ChangeSet) -> Record:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from shared.core.errors import StoreError
 from shared.core.ids import SHARDS
 from shared.runtime.ports import Ports
+from shared.scheduler import rounds
 from shared.scheduler.heartbeat_age import HeartbeatAge, Moment
 from shared.scheduler.sweeps import sweep_shards
 from shared.storage.messages import Wakeup
@@ -60,6 +61,7 @@ class Heartbeats:
             reached = reached and await self._create_missing()
         finally:
             self._age.end(reached=reached)
+        await rounds.run_rounds(self._ports)
         await sweep_overdue(self._ports, overdue)
 
     async def _create_missing(self) -> bool:

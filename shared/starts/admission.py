@@ -12,7 +12,7 @@ from shared.lifecycle import ownership
 from shared.runtime.ports import Ports
 from shared.senders.reply_queues import is_allowed
 from shared.senders.url_policy import CallbackUrlRefused, check_url
-from shared.starts import joining
+from shared.starts import joining, rerouting
 from shared.telemetry import tracing
 from shared.upstreams.routes import Route
 
@@ -57,6 +57,8 @@ async def route_of(
     naming the field if the upstream that has what it continues does not serve the model.
     """
     route = ports.upstreams.route(model)
+    if previous is None and conversation is None:
+        return rerouting.first_open(ports, route, model)
     if previous:
         kept = ports.upstreams.of(previous)
         if (kept.name != route.name and not kept.spec.serves(model)) or kept.is_agent is not route.is_agent:

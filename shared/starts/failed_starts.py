@@ -10,7 +10,7 @@ from shared.core.records import Record
 from shared.lifecycle import completion, endings
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import put_off, rearm
+from shared.runtime.unit_of_work import end_turn, put_off, rearm
 from shared.telemetry import lifecycle, metrics
 from shared.telemetry.logs import logger
 from shared.upstreams import removed, tries
@@ -82,6 +82,7 @@ async def _refuse(ports: Ports, record: Record, held: Alarm, refusal: UpstreamRe
         return await fail_start(ports, record, held, outcome)
     try:
         await ports.store.remove_all(record, held.key)
+        await end_turn(ports, record)
         operation = ports.upstreams.of(record).upstream.operation
         lifecycle.record_withdrawal(record, operation, ports.clock.now_ms())
     except Conflict:

@@ -8,21 +8,37 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.core.alarms import LEASE_MS, Alarm, Kind
-from shared.core.errors import Conflict, UpstreamError
+from shared.core.errors import StoreError, UpstreamError
+from shared.core.gates.state import Place
 from shared.core.records import Record
 from shared.core.states import WaitReason
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import exchange
+from shared.runtime.unit_of_work import exchange, gate_of
+from shared.starts import turns
 from shared.telemetry.logs import logger
 from shared.transitions import upstream_transitions
 from shared.upstreams import tries
 from shared.upstreams.routes import Route
-from shared.upstreams.tries import Meaning
 
 _log = logger(__name__)
 
 
-_ELSEWHERE = frozenset({WaitReason.UPSTREAM_DOWN, WaitReason.RATE_LIMIT})
+def first_open(ports: Ports, route: Route, model: str | None) -> Route:
+    """Return the first upstream that takes a new response now, as far as this process knows: its own, or one of `then`.
+
+    If none does, return its own, in whose line the response waits.
+    """
+    found = [route, *(one for one in ports.upstreams.after(route) if _is_of_kind(one, route))]
+    return next((one for one in found if _takes(ports, one, model)), route)
+
+
+def _is_of_kind(route: Route, other: Route) -> bool:
+    return route.upstream.is_background is other.upstream.is_background
+
+
+def _takes(ports: Ports, route: Route, model: str | None) -> bool:
+    gate = route.gate(model)
+    return gate is None or ports.gates.is_open(gate)
 
 
 class Round:
@@ -43,21 +59,53 @@ class Round:
         may_have_begun = counted > 1 or record.upstream.bound or record.upstream.has_begun
         if self._is_bound or may_have_begun or not _may_go_elsewhere(error):
             return None
-        is_background = self._ports.upstreams.of(record).upstream.is_background
+        own = self._ports.upstreams.of(record)
         for route in self._ports.upstreams.others(record):
-            if route.name not in self._tried and route.upstream.is_background is is_background:
-                _log.warning(
-                    "start.rerouted", extra={"response": record.id, "upstream": route.spec.name, **tries.seen(error)}
-                )
+            is_another = route.name not in self._tried and _is_of_kind(route, own)
+            if is_another and _takes(self._ports, route, record.request.model):
+                seen = {"upstream": route.spec.name, **tries.seen(error)}
+                _log.warning("start.rerouted", extra={"response": record.id, **seen})
                 return route
         return None
+
+    async def entered(self, record: Record, error: UpstreamError, counted: int) -> Route | None:
+        """Take a permit of the next upstream that has one, and return it, or None if the response stays.
+
+        The upstream that could not begin is closed for all, and gets its permit back. If storage fails, the response
+        stays. `counted` is as in `following`.
+        """
+        while route := self.following(record, error, counted):
+            try:
+                if await self._enter(record, route, error):
+                    return route
+            except StoreError:
+                await self.leave(record, route)
+                return None
+            self._tried.add(route.name)
+        return None
+
+    async def _enter(self, record: Record, route: Route, error: UpstreamError) -> bool:
+        gate, own, place = route.gate(record.request.model), gate_of(self._ports, record), _place_of(record)
+        if gate and await self._ports.gates.take(gate, place):
+            await self._ports.gates.leave(gate, place)
+            return False
+        if own:
+            reason = str(error.waits_for)
+            await self._ports.gates.refuse(own, place, retry_after_s=error.retry_after_s, reason=reason, stays=False)
+        return True
+
+    async def leave(self, record: Record, route: Route) -> None:
+        """Give back the permit of an upstream that a response does not move to after all."""
+        gate = route.gate(record.request.model)
+        if gate and self._ports.gates.may_have_given(gate):
+            await self._ports.gates.leave(gate, _place_of(record))
 
     async def move(self, record: Record, held: Alarm, error: UpstreamError) -> tuple[Record, Alarm] | None:
         """Give a response to the next upstream. Return its record, and its `start` alarm, which replaces `held`.
 
         Returns None if there is no other upstream, or if this process no longer owns the alarm.
         """
-        route = self.following(record, error, held.counted)
+        route = await self.entered(record, error, held.counted)
         if route is None:
             return None
         alarm = held.at(self._ports.clock.now_ms() + LEASE_MS[Kind.START])
@@ -66,9 +114,16 @@ class Round:
             moved = await exchange(
                 self._ports, record, held, lambda current: upstream_transitions.reroute(current, name, model, alarm)
             )
-        except Conflict:
+        except StoreError:
+            moved = None
+        if moved is None:
+            await self.leave(record, route)
             return None
-        return (moved, alarm) if moved else None
+        return moved, alarm
+
+
+def _place_of(record: Record) -> Place:
+    return Place(record.id, record.caller, record.created_ms, record.deadline_ms)
 
 
 def _may_go_elsewhere(error: UpstreamError) -> bool:
@@ -76,4 +131,4 @@ def _may_go_elsewhere(error: UpstreamError) -> bool:
 
     A refused credential does not. Somebody must mend it, and another upstream would hide it.
     """
-    return tries.of_error(error) is Meaning.FREE and error.waits_for in _ELSEWHERE
+    return turns.closes(error) and error.waits_for is not WaitReason.CREDENTIALS

@@ -11,20 +11,16 @@ If the process crashes on the way, the alarm remains, and a sweep continues from
 `run` alarm instead, and the holder of the run starts the work.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared import off_loop
-from shared.contract import responses, stream_events
-from shared.core import blobs, event_log
+from shared.contract import responses
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import (
     Conflict,
     StoreError,
-    TooLarge,
     UpstreamError,
     UpstreamRefused,
     UpstreamUnavailable,
@@ -36,11 +32,12 @@ from shared.lifecycle import completion, endings, upstream_ids, watcher
 from shared.runtime import lease_renewal
 from shared.runtime.leases import RENEWED_MS
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import apply, insert
-from shared.starts import failed_starts, joining, rerouting
+from shared.runtime.unit_of_work import apply, gate_of, insert
+from shared.starts import failed_starts, joining, packing, rerouting, run_submission, turns
 from shared.telemetry import tracing
 from shared.telemetry.logs import logger
-from shared.transitions import response_transitions, run_transitions, upstream_transitions
+from shared.transitions import response_transitions, upstream_transitions
+from shared.upstreams import tries
 from shared.upstreams.protocol import Progress
 
 _log = logger(__name__)
@@ -49,11 +46,11 @@ _log = logger(__name__)
 async def submit(ports: Ports, record: Record, request: dict[str, Any]) -> Record:
     """Accept a response that no client reads as a stream now, have it started, and return its record.
 
-    `request` is the body for the upstream. Raises as `submit_polled` and `submit_run` do.
+    `request` is the body for the upstream. Raises as `submit_polled` and `run_submission.submit_run` do.
     """
     if ports.upstreams.of(record).upstream.is_background and not record.request.stream:
         return await submit_polled(ports, record, request)
-    return (await submit_run(ports, record, request, held=False)).record
+    return (await run_submission.submit_run(ports, record, request, held=False)).record
 
 
 async def submit_polled(ports: Ports, record: Record, request: dict[str, Any]) -> Record:
@@ -62,7 +59,7 @@ async def submit_polled(ports: Ports, record: Record, request: dict[str, Any]) -
     Raises RefusedByUpstream if the upstream rejects the request, and then nothing is kept. Raises TooLarge if the
     request is over 2.5 MiB when packed, BadRequest as `joining.join` does, and StoreError if nothing could be accepted.
     """
-    packed = await off_loop.run_on(request, _packed, request)
+    packed = await off_loop.run_on(request, packing.packed, request)
     # an upstream that honours the key starts nothing twice, so this lease may be short
     lease_ms = RENEWED_MS if ports.upstreams.of(record).spec.honours_keys else LEASE_MS[Kind.START]
     change = response_transitions.accept(
@@ -81,65 +78,32 @@ async def submit_polled(ports: Ports, record: Record, request: dict[str, Any]) -
         return accepted  # its start alarm continues from here
 
 
-@dataclass(frozen=True, slots=True)
-class SubmittedRun:
-    """A run that was accepted. If this process holds it, `alarm` is its lease, and otherwise None.
-
-    `first_frame` is the `response.created` event as a client reads it.
-    """
-
-    record: Record
-    alarm: Alarm | None = None
-    first_frame: bytes = field(default=b"", repr=False)
-
-
-async def submit_run(
-    ports: Ports, record: Record, request: dict[str, Any], *, held: bool, in_place: bool = False
-) -> SubmittedRun:
-    """Accept a response that a run drives. With `held`, this process holds the run. If not, the `runs` queue offers it.
-
-    `in_place` is as in `run_transitions.accept_run`.
-
-    A repeat of an idempotent request joins the first one. Raises TooLarge if the request and its first event are over
-    2.5 MiB when packed, BadRequest as `joining.join` does, and StoreError if nothing could be accepted.
-    """
-    packed = await off_loop.run_on(request, _packed, request)
-    now_ms = ports.clock.now_ms()
-    echoing = endings.echoing(record, request)
-    known = endings.known_object(echoing)
-    events = (stream_events.created_event(record, known),) if record.request.stream else ()
-    if len(packed) + event_log.size_of(event_log.event_rows(0, events)) > blobs.MAX_PACKED:
-        raise _too_large("The request and what its stream repeats of it are")
-    accepting = response_transitions.accept(echoing, packed, now_ms, events)
-    held_ms = run_transitions.lease_ms(replays=ports.upstreams.of(record).upstream.is_background) if held else 0
-    change = run_transitions.accept_run(accepting, now_ms, held_ms, in_place=in_place)
-    try:
-        accepted = await insert(ports, change)
-    except Conflict:
-        if joined := await joining.join(ports, record.id):
-            return SubmittedRun(joined)
-        return await submit_run(ports, record, request, held=held, in_place=in_place)
-    if not held:
-        return SubmittedRun(accepted)
-    return SubmittedRun(accepted, change.alarms_in[0], stream_events.frames(record.id, 0, events))
-
-
 async def _start(
     ports: Ports, record: Record, held: Alarm, request: dict[str, Any], *, is_first: bool = False
 ) -> Record:
     """Make one try of a start at each upstream that may begin it, until one does, and return the record after it.
 
-    The first try of a POST may raise RefusedByUpstream.
+    A response without a permit waits for its turn instead. The first try of a POST may raise RefusedByUpstream.
     """
     round_ = rerouting.Round(ports, request)
+    async with lease_renewal.holding(ports, held) as lease:
+        turn = await turns.ask(ports, record, held, again=not is_first)
+    held = lease.alarm
+    if turn:
+        return await turns.wait(ports, record, held, turn)
+    if lease.is_over or held.due_ms <= ports.clock.now_ms():
+        return record  # the gate took so long that another process may have started the response
     while True:
         outcome, held = await _try(ports, record, held, request)
         if isinstance(outcome, Progress):
             return await record_start(ports, record, held, endings.without_credentials_of(request, outcome))
-        moved = await round_.move(record, held, outcome)
-        if moved is None:
-            return await failed_starts.settle(ports, record, held, outcome, is_first=is_first)
+        if (moved := await round_.move(record, held, outcome)) is None:
+            break
         record, held = moved
+    if turn := await turns.refused(ports, record, held, outcome):
+        _log.warning("start.deferred", extra={"response": record.id, **tries.seen(outcome)})
+        return await turns.wait(ports, record, held, turn, str(outcome))
+    return await failed_starts.settle(ports, record, held, outcome, is_first=is_first)
 
 
 async def _try(
@@ -165,6 +129,8 @@ async def record_start(ports: Ports, record: Record, held: Alarm, progress: Prog
     `held` is the alarm that the caller owns. Returns the record. Raises NotFound if the response has been purged.
     """
     token = progress.token
+    if gate := gate_of(ports, record):
+        await ports.gates.accepted(gate, record.id if held.attempt else None)
     if token is None and not record.upstream.token:
         outcome = endings.by_progress(progress, ports.clock.now_ms())
         return failed_starts.existing(await completion.end(ports, record, held.id, outcome, held))
@@ -217,7 +183,7 @@ def _start_transition(
     if end_announced:
         record = replace(record, upstream=replace(record.upstream, end_announced=True))
     shown = responses.present(record, status, progress.answer, endings.known_object(record), now_ms)
-    body = _packed_or_nothing(shown)
+    body = packing.packed_or_nothing(shown)
     lease = watcher.lease_of(ports, record, token, now_ms, len(body))
     poll_min_ms = ports.upstreams.of(record).spec.poll_min_ms
     poll = lease or response_transitions.poll_alarm(record, token, now_ms, ports.random, poll_min_ms)
@@ -231,26 +197,31 @@ async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
     """Start a response whose first start was not recorded, or learn the token of one that has ended meanwhile."""
     try:
         record = await ports.store.read(alarm.id)
-        packed = await ports.store.request(alarm.id) if record and not record.upstream.token else None
+        is_run = record is not None and turns.is_waiting_run(record, alarm)
+        has_request = record is not None and not is_run and not record.upstream.token
+        packed = await ports.store.request(alarm.id) if has_request else None
     except StoreError:
         await failed_starts.take_back(ports, alarm)
         raise
-    if (
-        record is None
-        or record.upstream.token
-        or (record.status.is_terminal and not may_learn_token(ports, record, alarm))
-    ):
+    if record is None or (record.upstream.token and not is_run) or _is_over(ports, record, alarm):
         await ports.store.remove(alarm)
         return
     now_ms = ports.clock.now_ms()
     if not record.status.is_terminal and now_ms >= alarm.deadline_ms:
         await completion.end(ports, record, record.id, endings.deadline_exceeded(now_ms))
+    elif is_run:
+        await run_submission.offer_run(ports, record, alarm)
     else:
         await _start_again(ports, record, alarm, await off_loop.unpack(packed or b""))
 
 
 def _is_over(ports: Ports, record: Record, alarm: Alarm) -> bool:
-    return record.status.is_terminal and not may_learn_token(ports, record, alarm)
+    """Return whether nothing is left to do for a `start` alarm: its response has ended, and no try can have begun work.
+
+    `counted` of the alarm includes the try that would follow.
+    """
+    may_have_begun = alarm.counted > 1 or record.upstream.bound
+    return record.status.is_terminal and not (may_have_begun and may_learn_token(ports, record, alarm))
 
 
 def may_learn_token(ports: Ports, record: Record, alarm: Alarm) -> bool:
@@ -274,21 +245,3 @@ async def _start_again(ports: Ports, record: Record, alarm: Alarm, request: dict
         # logged, because an upstream that ignores the key may have started the work before
         _log.info("start.repeated", extra={"response": record.id, "tries": alarm.tries, "counted": alarm.counted})
         await _start(ports, record, alarm, request)
-
-
-def _packed(request: Mapping[str, Any]) -> bytes:
-    try:
-        return blobs.pack(request)
-    except blobs.Oversized:
-        raise _too_large("The request is") from None
-
-
-def _too_large(what: str) -> TooLarge:
-    return TooLarge(f"{what} over {blobs.MAX_PACKED} bytes when compressed.", code="request_too_large")
-
-
-def _packed_or_nothing(shown: Mapping[str, Any]) -> bytes:
-    """Return the packed object, or empty bytes if it is too large to be kept before it is final."""
-    with suppress(blobs.Oversized):
-        return blobs.pack(shown)
-    return b""

@@ -68,6 +68,33 @@ def accept_run(change: ChangeSet, now_ms: int, held_ms: int = 0, *, in_place: bo
     return replace(change, record=record, alarms_in=(alarm,), offers_run=not held)
 
 
+def begin_run(record: Record, now_ms: int, held_ms: int = 0, *, in_place: bool = False) -> ChangeSet:
+    """Begin a run that was accepted and has its permit now, as `accept_run`. It replaces the `start` alarm."""
+    return accept_run(ChangeSet(record), now_ms, held_ms, in_place=in_place)
+
+
+def accept_waiting_run(change: ChangeSet) -> ChangeSet:
+    """Turn a change set that accepts a response into one of a run that needs a permit first. It has a `start` alarm."""
+    return replace(change, record=replace(change.record, run=replace(change.record.run, mode=ExecutionMode.RUN)))
+
+
+def wait_in_line(record: Record, wait: WaitInfo, alarm: Alarm, *, takes_back: bool) -> ChangeSet:
+    """Give up a run that waits for its turn from now on. `alarm` is its `start` alarm, in place of the `run` alarm.
+
+    With `takes_back`, the try that was counted last was not made, or has begun nothing. So it does not count.
+    """
+    follow(record.run.state, RunState.OFFERED)
+    changed = _unpresumed(replace(record, upstream=_counting(record, -1))) if takes_back else record
+    run = replace(record.run, epoch=record.run.epoch + 1, claimed=False, alarm_key="")
+    return ChangeSet(replace(changed, run=run, wait=wait, acknowledged=True), alarms_in=(alarm,))
+
+
+def offer_first(record: Record, now_ms: int) -> ChangeSet:
+    """Offer a run that has waited for its turn, in place of its `start` alarm."""
+    changed = replace(record, acknowledged=record.acknowledged or record.request.background, wait=WaitInfo())
+    return replace(_with_alarm(changed, _alarm(changed, now_ms + CLAIM_WITHIN_MS)), offers_run=True)
+
+
 def offer(record: Record, current: Alarm, now_ms: int, *, expired: bool = False, takes_back: bool = False) -> ChangeSet:
     """Offer the run to a new holder. If no process has claimed the last offer, repeat it.
 

@@ -31,17 +31,24 @@ def waiting(record: Record, wait: WaitInfo, *, may_have_begun: bool = False) -> 
 
     `may_have_begun`: the try may have begun work, so the response is tried at no other upstream.
     """
-    if record.status.is_terminal:
-        return record
     upstream = record.upstream
-    binds = may_have_begun and not (upstream.bound or upstream.has_begun)
-    return replace(record, wait=wait, upstream=replace(upstream, bound=True) if binds else upstream)
+    if may_have_begun and not (upstream.bound or upstream.has_begun):
+        upstream = replace(upstream, bound=True)
+    return replace(record, wait=record.wait if record.status.is_terminal else wait, upstream=upstream)
 
 
 def put_off(record: Record, wait: WaitInfo, alarm: Alarm, *, may_have_begun: bool = False) -> ChangeSet:
     """Set the alarm of the next try, and record what the response waits for, as `waiting`."""
     changed = waiting(record, wait, may_have_begun=may_have_begun)
     return ChangeSet(changed, alarms_in=(alarm,), wake_for=(alarm,))
+
+
+def wait_for_turn(record: Record, wait: WaitInfo, alarm: Alarm) -> ChangeSet:
+    """Let a response wait for its turn, which starts it. `alarm` is its `start` alarm at its deadline.
+
+    Its caller knows the id from then on, so its rows must stay.
+    """
+    return ChangeSet(replace(record, wait=wait, acknowledged=True), alarms_in=(alarm,))
 
 
 def wait_for(record: Record, wait: WaitInfo, *, may_have_begun: bool = False) -> ChangeSet | None:

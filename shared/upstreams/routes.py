@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from shared.core.alarms import Alarm
 from shared.core.errors import NotFound
+from shared.core.gates.state import Gate
 from shared.core.records import Record
 from shared.upstreams.protocol import Upstream
 from shared.upstreams.relay import Relay
 from shared.upstreams.removed import RemovedUpstream
-from shared.upstreams.specs import DEFAULT, UpstreamSpec
+from shared.upstreams.specs import ANY, DEFAULT, UpstreamSpec
 
 _AGENTS = UpstreamSpec(models=(), is_background=False)
 
@@ -30,6 +31,25 @@ class Route:
     def name(self) -> str:
         """The name that a record of this upstream has."""
         return self.spec.known_name
+
+    def gate(self, model: str | None) -> Gate | None:
+        """Return the gate that responses to a model pass, or None for agents.
+
+        A model has a gate of its own if a pattern of `max_in_flight` names it.
+        """
+        if self.is_agent:
+            return None
+        pattern = self.spec.limit_of(model)
+        if self.is_removed:
+            return Gate(self.spec.name, None, is_gone=True)
+        if pattern in (None, ANY):
+            return Gate(self.spec.name, self.spec.limits.get(ANY))
+        return Gate(f"{self.spec.name}/{pattern}", self.spec.limits[str(pattern)])
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the settings no longer have this upstream."""
+        return isinstance(self.upstream, RemovedUpstream)
 
     @property
     def is_agent(self) -> bool:
@@ -78,9 +98,19 @@ class Upstreams:
     def others(self, record: Record) -> tuple[Route, ...]:
         """Return the other upstreams that the settings allow for a response if its own cannot begin, best first."""
         home = self.serving(record.request.model)
-        names = (home.spec.name, *home.spec.then) if home else ()
-        chain = [self.named("" if name == DEFAULT else name) for name in names]
+        chain = (home, *self.after(home)) if home else ()
         return tuple(route for route in chain if route.name != record.upstream.name)
+
+    def after(self, route: Route) -> tuple[Route, ...]:
+        """Return the upstreams to try after this one, as its `then` names them."""
+        return tuple(self.named("" if name == DEFAULT else name) for name in route.spec.then)
+
+    def gate_named(self, name: str) -> Gate:
+        """Return the gate of this name. One that is not in the settings lets everything through."""
+        upstream, _, pattern = name.partition("/")
+        route = self._routes.get("" if upstream == DEFAULT else upstream)
+        limit = route.spec.limits.get(pattern or ANY) if route else None
+        return Gate(name, limit, is_gone=route is None or (bool(pattern) and limit is None))
 
     def agent_names(self) -> list[str]:
         """Return the names of the models of the agents, as far as they are known."""

@@ -77,6 +77,11 @@ class UpstreamSpec:
         """Return whether it serves a model. A request without a model goes where all models are served."""
         return any(_matches(pattern, model) for pattern in self.models)
 
+    def limit_of(self, model: str | None) -> str | None:
+        """Return the pattern whose limit counts for a model: one that names it, rather than the one of all."""
+        named = (pattern for pattern in self.limits if pattern != ANY and _matches(pattern, model))
+        return next(named, ANY if ANY in self.limits else None)
+
     def own_name(self, model: str | None) -> str | None:
         """Return the upstream's name of a model that a caller names."""
         return self.rename.get(model, model) if model else model
@@ -265,3 +270,13 @@ def webhook_secrets(text: str | None, setting: str) -> tuple[str, ...]:
         except ValueError as error:
             raise SettingsError(f"{setting}: {error}") from None
     return secrets
+
+
+def parse_limit(text: str, setting: str) -> Mapping[str, int]:
+    """Return how many responses an upstream works on at once, of all models, or nothing for an empty text."""
+    text = text.strip()
+    if not text:
+        return {}
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MAX_IN_FLIGHT):
+        raise SettingsError(f"{setting} must be a number from 1 to {MAX_IN_FLIGHT}")
+    return {ANY: int(text)}

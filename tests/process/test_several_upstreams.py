@@ -11,10 +11,12 @@ import openai
 import pytest
 
 from local.azurite import Azurite
+from local.stack.process import wait_for
 from tests.support.peer_processes import ModelPeer, error_of, peer
 from tests.support.service_process import Service, create, finished, output_text, service, streaming
 
-LIMITED = {"n": 1_000, "retry_after": 30}
+REOPENED_S = 30.0
+LIMITED = {"n": 1_000, "retry_after": 2}
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,17 @@ def started(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def running(started: Running) -> Running:
-    """Reset every upstream before a test."""
-    for one in (started.sweden, started.france, started.service.model):
+    """Reset every upstream before a test, when the first one takes responses again."""
+    peers = (started.sweden, started.france, started.service.model)
+    for one in peers:
+        one.reset()
+
+    def is_open() -> bool:
+        finished(started.client, create(started.client, "fast"))
+        return started.begun()[0] > 0
+
+    assert wait_for(is_open, REOPENED_S)
+    for one in peers:
         one.reset()
     return started
 
@@ -131,10 +142,14 @@ def test_models_and_their_upstreams_are_shown(running: Running) -> None:
 
 
 def test_a_health_check_names_the_upstream_that_is_down(running: Running) -> None:
-    """After three failures. The others still work."""
+    """After three failures, which are the probes of new responses. The other upstream does their work."""
     running.sweden.faults(outage="503")
-    for _ in range(3):
+    stranger = running.service.stranger()
+
+    def is_down() -> bool:
         assert finished(running.client, create(running.client, "fast"))["status"] == "completed"
-    answer = running.service.stranger().get("/health/upstream")
-    assert answer.status_code == 503
+        return stranger.get("/health/upstream").status_code == 503
+
+    assert wait_for(is_down, REOPENED_S)
+    answer = stranger.get("/health/upstream")
     assert "'sweden'" in answer.json()["error"]["message"]

@@ -241,7 +241,7 @@ class GateWorld:
 
         await until(is_quiet)
 
-    async def is_over(self, response_id: str) -> bool:
+    async def is_over(self, _gate: Gate, response_id: str) -> bool:
         """Return whether a response has ended, unless storage is away."""
         if self.cannot_be_read:
             raise StoreUnavailable

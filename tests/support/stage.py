@@ -21,11 +21,14 @@ from shared.core.ids import shard_of
 from shared.core.records import Delivery, Record, Target
 from shared.core.states import Status
 from shared.engine import Engine
+from shared.gates.gates import Gates
+from shared.gates.tools import Tools
 from shared.runtime.clock import SystemClock
 from shared.runtime.config import Config, Rules
 from shared.runtime.ports import Ports
 from shared.runtime.watches import Watches
 from shared.storage.codec import encode_alarm
+from shared.storage.gates.gate_table import GateTable
 from shared.storage.messages import HINTS, WAKEUPS, Wakeup
 from shared.storage.request_queue import RequestQueue
 from shared.storage.store import Store
@@ -38,6 +41,7 @@ from tests.support.foreground_calls import called
 from tests.support.proxies.holding_proxy import HoldingProxy
 from tests.support.storage_transport import direct_transport
 from tests.support.tasks import stopped
+from tests.support.turns import GateTasks, next_turn, waits_for_turn
 
 FOREVER_MS = 10**13 - 1
 CALLBACK_HOST = "hooks.contoso.com"
@@ -85,6 +89,7 @@ class Stage(Cast):
         self._connection = connection_string
         self._sdk_retries = sdk_retries
         self._gather_s = gather_s
+        self.gate_tasks = GateTasks()
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -95,6 +100,7 @@ class Stage(Cast):
         return self
 
     async def __aexit__(self, *_error: object) -> None:
+        await self.gate_tasks.stopped()
         await self._open.aclose()
 
     async def new_ports(self, clock: Clock | SystemClock) -> Ports:
@@ -104,8 +110,10 @@ class Stage(Cast):
         store, requests = Store(await self.table()), RequestQueue(await self._enter(self._queues()))
         for part in (store, wakeups, requests):
             await part.prepare()
+        tools = Tools(clock.now_ms, clock.elapsed_s, clock.sleep, lambda: 0.0, self.gate_tasks.start)
         ports = Ports(
             store=store,
+            gates=Gates(GateTable(await self.table()), tools),
             wakeups=wakeups,
             requests=requests,
             upstreams=self.made_upstreams(),
@@ -222,10 +230,17 @@ class Stage(Cast):
     # Time
 
     async def fire_alarms(self, response_id: str) -> None:
-        """Move the clock to the response's first alarm, unless it is already later, and sweep the shard."""
+        """Move the clock to the first alarm, unless it is later, and sweep the shard. What waits gets the next turn."""
         first, *_ = await self.alarms(response_id)
+        if first.kind is Kind.START and waits_for_turn(await self.record(response_id), first):
+            await self.fire_gates()
+            return
         self.clock.ms = max(self.clock.ms, first.due_ms)
         await self.sweep(response_id)
+
+    async def fire_gates(self) -> None:
+        """Move the clock to when a gate allows more, and let it grant."""
+        await next_turn(self.ports, self.clock, self.gate_tasks)
 
     async def sweep(self, response_id: str) -> int:
         """Sweep the shard of a response now."""
@@ -254,6 +269,7 @@ class Stage(Cast):
     async def crash(self) -> None:
         """Cut off everything that this process does beside its calls, as a crash does."""
         await stopped(self.ports)
+        await self.gate_tasks.stopped()
 
     def queue(self, name: str) -> QueueClient:
         """Return a client of a queue that records what it sends."""

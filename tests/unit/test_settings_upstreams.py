@@ -72,3 +72,16 @@ def test_a_foreground_upstream_bounds_the_deadline_of_all() -> None:
     """Which upstream a response gets is not known before it is made."""
     with pytest.raises(SettingsError, match="RESPONSE_DEADLINE_S"):
         listed({**EU, "mode": "foreground"}, EU_KEY="k", RESPONSE_DEADLINE_S="21001")
+
+
+def test_the_default_upstream_may_have_a_limit() -> None:
+    """It is a number. Without one there is none."""
+    assert loaded().upstreams[0].limits == {}
+    assert loaded(UPSTREAM_MAX_IN_FLIGHT=" 40\n").upstreams[0].limits == {"*": 40}
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "1.5", "x", "100001", "\u0664"])
+def test_a_limit_is_a_positive_number(wrong: str) -> None:
+    """The error names the setting."""
+    with pytest.raises(SettingsError, match="UPSTREAM_MAX_IN_FLIGHT must be"):
+        loaded(UPSTREAM_MAX_IN_FLIGHT=wrong)

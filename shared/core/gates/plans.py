@@ -148,7 +148,7 @@ class _Draft:
         if self._limit is None and self.state.phase is Phase.OPEN and not self.state.waiting:
             return
         if not self.state.waiting and self._may_grant():
-            self._hold(place)
+            self._hold(replace(place, start_due_ms=0))  # it is no grant that a round would report
         else:
             self._enter(place)
 

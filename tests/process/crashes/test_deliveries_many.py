@@ -96,6 +96,7 @@ class Deployment:
             wakeups=self.stage.ports.wakeups,
             requests=self.stage.ports.requests,
             upstreams=self.stage.ports.upstreams,
+            gates=self.stage.ports.gates,
             senders={Target.CALLBACK: carrier, Target.REPLY_QUEUE: self.stage.replies},
             callers=Callers([Caller(name, (), (SigningSecret(SECRET),)) for name in CALLERS]),
             clock=self.stage.clock,

@@ -8,7 +8,14 @@ import pytest
 
 from shared.contract.requests import parse_request
 from shared.core.alarms import Kind
-from shared.core.errors import NotFound, RefusedByUpstream, StoreUnavailable, UpstreamRefused, UpstreamUnavailable
+from shared.core.errors import (
+    NotFound,
+    RefusedByUpstream,
+    StoreUnavailable,
+    UpstreamRefused,
+    UpstreamUnavailable,
+    UpstreamUncertain,
+)
 from shared.core.states import Status
 from shared.foreground.call import Call
 from shared.foreground.clients import Client
@@ -145,8 +152,8 @@ async def test_a_promised_response_is_kept(stage: Stage) -> None:
 
 
 async def test_a_promise_after_a_refusal_is_the_refusal(stage: Stage) -> None:
-    """Nothing is out yet, so the call is answered with it."""
-    stage.upstream.start_errors = [UpstreamUnavailable("x"), REFUSAL]
+    """Nothing is out yet, so the call is answered with it. The try before may have begun the work."""
+    stage.upstream.start_errors = [UpstreamUncertain("x"), REFUSAL]
     call = await call_of(stage)
     await is_accepted(stage, call)
 
@@ -158,6 +165,21 @@ async def test_a_promise_after_a_refusal_is_the_refusal(stage: Stage) -> None:
     assert (await stage.record(call.id)).upstream.refusal == 404
     with pytest.raises(RefusedByUpstream):
         await call.promise()
+
+
+async def test_a_refusal_fails_a_call_that_has_waited_in_a_line(stage: Stage) -> None:
+    """What waits in a line is promised, so a refusal at its turn hides nothing."""
+    stage.upstream.start_errors = [UpstreamUnavailable("x"), REFUSAL]
+    call = await call_of(stage)
+    await is_accepted(stage, call)
+    await reaches(stage, call.id, lambda record: record.acknowledged)
+    await stage.fire_alarms(call.id)
+    record = await stage.record(call.id)
+    assert (record.status, record.upstream.refusal, record.deleted) == (Status.FAILED, 0, False)
+    await call.promise()
+    shown = await call.end()
+    assert shown
+    assert shown[0].status is Status.FAILED
 
 
 async def test_a_promise_writes_nothing_where_the_start_is_confirmed(stage: Stage) -> None:

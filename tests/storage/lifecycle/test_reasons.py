@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.core.alarms import Alarm, Kind
-from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamUnavailable
+from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamUnavailable, UpstreamUncertain
 from shared.core.records import WaitInfo
 from shared.core.states import Status, WaitReason
 from shared.runtime.single_flight import SingleFlight
@@ -15,6 +15,7 @@ from tests.support.log_capture import WrittenLines, log_lines
 from tests.support.stage import ANN, Stage
 
 AWAY = UpstreamUnavailable("ConnectError")
+CUT = UpstreamUncertain("ReadError")
 KEYLESS = UpstreamUnavailable("status 401", waits_for=WaitReason.CREDENTIALS)
 THROTTLED = UpstreamUnavailable("status 429", retry_after_s=40, waits_for=WaitReason.RATE_LIMIT)
 START_S = START_MS // 1000
@@ -37,30 +38,51 @@ async def the_alarm(stage: Stage, response_id: str) -> Alarm:
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
-    [(AWAY, "upstream_down"), (KEYLESS, "credentials"), (THROTTLED, "rate_limit")],
+    ("error", "reason", "next_s"),
+    [
+        (AWAY, "upstream_down", [1, 3, 7]),
+        (KEYLESS, "credentials", [1, 3, 7]),
+        (THROTTLED, "rate_limit", [40, 80, 120]),
+    ],
     ids=["away", "keyless", "throttled"],
 )
 async def test_a_start_that_failed_says_why_and_when_the_next_one_is(
-    stage: Stage, error: UpstreamError, reason: str
+    stage: Stage, error: UpstreamError, reason: str, next_s: list[int]
 ) -> None:
-    """The tries add up while the reason stays, and `since` is the time of the first."""
+    """The tries add up while the reason stays, and `since` is the time of the first.
+
+    The next one is when the gate of the upstream opens. Until then the response is the first in its line, and its start
+    alarm stands at its deadline.
+    """
     stage.upstream.start_errors = [error] * 3
     made = await stage.create()
-    assert stage.upstream.starts[made.id] == 1
     for tries in (1, 2, 3):
-        due_s = -(-(await the_alarm(stage, made.id)).due_ms // 1000)
+        assert stage.upstream.starts[made.id] == tries
         assert await waiting(stage, made.id) == {
             "reason": reason,
             "detail": str(error),
             "tries": tries,
             "since": START_S,
-            "next_at": due_s,
-            "place": None,
+            "next_at": START_S + next_s[tries - 1],
+            "place": 1,
         }
+        assert (await the_alarm(stage, made.id)).due_ms == made.deadline_ms
         await stage.fire_alarms(made.id)
+        assert stage.clock.ms == START_MS + next_s[tries - 1] * 1000
     assert await waiting(stage, made.id) is None
     assert (await stage.record(made.id)).upstream.token
+
+
+async def test_a_start_that_may_have_begun_says_when_its_alarm_repeats_it(stage: Stage) -> None:
+    """It waits in no line, and its upstream is not closed to others."""
+    stage.upstream.start_errors = [CUT]
+    made = await stage.create()
+    alarm = await the_alarm(stage, made.id)
+    assert alarm.due_ms == START_MS + 10_000
+    assert made.wait == WaitInfo("upstream_down", "ReadError", 1, START_MS, alarm.due_ms)
+    assert await stage.ports.gates.registered() == []
+    await stage.fire_alarms(made.id)
+    assert await waiting(stage, made.id) is None
 
 
 async def test_another_reason_begins_anew(stage: Stage) -> None:
@@ -74,20 +96,29 @@ async def test_another_reason_begins_anew(stage: Stage) -> None:
     assert (told["reason"], told["tries"], told["since"]) == ("rate_limit", 1, stage.clock.ms // 1000)
 
 
-async def test_the_reason_is_written_with_the_alarm(stage: Stage) -> None:
-    """A failed try costs one transaction, as one that only moves its alarm would."""
-    stage.upstream.start_errors = [AWAY] * 5
+@pytest.mark.parametrize(("error", "transactions"), [(CUT, 2), (AWAY, 4)], ids=["alarm", "turn"])
+async def test_the_reason_is_written_with_the_alarm(stage: Stage, error: UpstreamError, transactions: int) -> None:
+    """A failed try costs one transaction of the response, as one that only moves its alarm would.
+
+    Whoever begins the try moves the alarm first. The gate has two more: it grants the turn, and it is closed.
+    """
+    stage.treat(honours_keys=True)
+    stage.upstream.start_errors = [error] * 5
     made = await stage.create()
+    await stage.fire_alarms(made.id)  # the first round of a minute also notes that it has checked the gate
     before = stage.proxy.counts.copy()
     await stage.fire_alarms(made.id)
-    assert (stage.proxy.counts - before)["POST $batch"] == 2  # the sweep moves the alarm first
+    assert (stage.proxy.counts - before)["POST $batch"] == transactions
+    assert stage.upstream.starts[made.id] == 3
+    assert (await stage.record(made.id)).wait.tries == 3
 
 
 async def test_the_answer_to_the_post_has_the_reason(stage: Stage) -> None:
-    """The caller need not ask again to know."""
+    """The caller need not ask again to know why, when its turn may come, and its place in the line."""
     stage.upstream.start_errors = [AWAY]
     made = await stage.create()
-    assert made.wait == WaitInfo("upstream_down", "ConnectError", 1, START_MS, (await the_alarm(stage, made.id)).due_ms)
+    assert made.wait == WaitInfo("upstream_down", "ConnectError", 1, START_MS, START_MS + 1_000, place=1)
+    assert (await stage.record(made.id)).wait == made.wait
 
 
 async def test_a_lost_alarm_is_not_written_again(stage: Stage) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from shared.contract.requests import parse_request
 from shared.core.alarms import Kind
-from shared.core.errors import NotFound, RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
+from shared.core.errors import NotFound, RefusedByUpstream, UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.engine import Engine
@@ -22,6 +22,8 @@ from tests.support.passing_time import pass_seconds, pass_unnoticed, result_of
 from tests.support.stage import ANN, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
+CUT = UpstreamUncertain("ReadError")
+REFUSAL = UpstreamRefused(422, "no such tool", param=None, code=None, kind=None)
 
 
 @pytest.fixture(scope="module")
@@ -187,18 +189,37 @@ async def test_a_response_that_is_gone_is_not_found(stage: Stage) -> None:
         await waiting.until_ended(stage.ports, (made, b""), 30)
 
 
-async def test_a_refusal_reaches_a_waiter_without_a_watch(stage: Stage) -> None:
-    """The first try failed, a sweep makes the second one, and the upstream refuses it. The POST answers with that."""
-    stage.upstream.start_errors = [OUTAGE, UpstreamRefused(422, "no such tool", param=None, code=None, kind=None)]
-    call = asked(stage.engine, 60)
+async def deferred(stage: Stage) -> str:
+    """Wait until the first try of a response has failed, and return its id."""
 
     async def has_failed() -> bool:
-        return stage.upstream.starts.total() == 1 and bool(stage.sent)
+        return any([(await stage.record(one)).wait.reason for one in stage.upstream.starts])
 
     await until(has_failed)
     (response_id,) = stage.upstream.starts
     assert await stage.kinds(response_id) == [Kind.START]
-    stage.clock.ms = START_MS + 2_000
+    return response_id
+
+
+async def test_a_refusal_reaches_a_waiter_without_a_watch(stage: Stage) -> None:
+    """The first try failed, a sweep makes the second one, and the upstream refuses it. The POST answers with that."""
+    stage.upstream.start_errors = [CUT, REFUSAL]
+    call = asked(stage.engine, 60)
+    response_id = await deferred(stage)
     await stage.fire_alarms(response_id)
+    assert stage.clock.ms == START_MS + 10_000
     with pytest.raises(RefusedByUpstream):
         await result_of(call)
+
+
+async def test_a_refusal_after_its_turn_reaches_a_waiter_as_a_failed_response(stage: Stage) -> None:
+    """The first try began nothing, so the response waited for its turn and is acknowledged. Its second is refused."""
+    stage.upstream.start_errors = [OUTAGE, REFUSAL]
+    call = asked(stage.engine, 60)
+    response_id = await deferred(stage)
+    assert (await stage.alarms(response_id))[0].due_ms == (await stage.record(response_id)).deadline_ms
+    await stage.fire_alarms(response_id)
+    assert stage.clock.ms == START_MS + 1_000
+    record, body = await result_of(call)
+    assert (record.id, record.status, record.deleted) == (response_id, Status.FAILED, False)
+    assert orjson.loads(body)["error"]["message"] == "no such tool"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.core.alarms import Alarm, Kind
-from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamUnavailable
+from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamUnavailable, UpstreamUncertain
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.states import Status
@@ -20,6 +20,7 @@ from tests.support.passing_time import pass_seconds, pass_unnoticed, until_quiet
 from tests.support.stage import ANN, SECRET, Stage, wakeup
 
 OUTAGE = UpstreamUnavailable("ConnectError")
+CUT = UpstreamUncertain("ReadError")
 
 
 @pytest.fixture(scope="module")
@@ -241,10 +242,11 @@ async def test_a_start_that_is_not_confirmed_is_not_watched(stage: Stage) -> Non
     assert await stage.kinds(made.id) == [Kind.START]
 
 
-async def test_a_start_by_a_sweep_is_watched_too(stage: Stage) -> None:
-    """Whoever records the start watches."""
+@pytest.mark.parametrize("error", [CUT, OUTAGE], ids=["sweep", "turn"])
+async def test_a_later_start_is_watched_too(stage: Stage, error: UpstreamError) -> None:
+    """Whoever records the start watches, whether an alarm began it or the turn of the response came."""
     stage.watch()
-    stage.upstream.start_errors = [OUTAGE]
+    stage.upstream.start_errors = [error]
     made = await stage.create()
     assert not stage.ports.watches
     await stage.fire_alarms(made.id)

@@ -40,18 +40,24 @@ async def test_an_idle_service_has_nothing_to_show(stage: Stage) -> None:
 
 
 async def test_the_status_shows_what_waits_and_why(stage: Stage) -> None:
-    """Of all callers: what is in flight, what it waits for, what is overdue, and which receivers are in trouble."""
-    stage.upstream.start_errors = [UpstreamUnavailable("ConnectError")]
-    waiting = await stage.create(BOB)
-    stage.clock.advance(1)
-    await stage.create(ANN)
+    """Of all callers: what is in flight, what it waits for, what is overdue, and which receivers are in trouble.
+
+    What waits in a line is not overdue. Its gate says how many wait.
+    """
+    polled = await stage.create(ANN)
     await failed(stage)
+    stage.clock.advance(1)
+    stage.upstream.start_errors = [UpstreamUnavailable("ConnectError")]
+    await stage.create(BOB)
     stage.clock.advance(60)
     status = await stage.engine.operators.status()
     assert status["in_flight"]["by_caller"] == {"bob": 1, "ann": 1}
     assert status["in_flight"]["waiting"] == {"upstream_down": 1}
-    assert status["in_flight"]["oldest"]["id"] == waiting.id
-    assert status["alarms"]["by_kind"] == {"start": 1, "poll": 1}
+    assert status["in_flight"]["oldest"]["id"] == polled.id
+    assert status["alarms"]["by_kind"] == {"poll": 1}
+    assert [(one["state"], one["reason"], one["at_work"], one["waiting"]) for one in status["gates"]] == [
+        ("closed", "upstream_down", 0, 1)
+    ]
     assert [(one["host"], one["state"], one["count"]) for one in status["deliveries_in_trouble"]] == [
         (CALLBACK_HOST, "failed", 1)
     ]
@@ -59,7 +65,10 @@ async def test_the_status_shows_what_waits_and_why(stage: Stage) -> None:
 
 
 async def test_what_has_ended_well_costs_nothing(stage: Stage) -> None:
-    """The status reads as many requests with a hundred ended responses as with none."""
+    """The status reads as many requests with a hundred ended responses as with none.
+
+    It looks through four ranges of each shard, and asks which gates have rows.
+    """
     counts = []
     for _ in range(2):
         before = stage.proxy.counts.copy()
@@ -67,7 +76,7 @@ async def test_what_has_ended_well_costs_nothing(stage: Stage) -> None:
         counts.append(stage.proxy.counts - before)
         for n in range(20):
             await stage.ended(key=f"{n}")
-    assert counts == [Counter({"GET responses()": 4 * len(SHARDS)})] * 2
+    assert counts == [Counter({"GET responses()": 4 * len(SHARDS) + 1})] * 2
 
 
 # Lists

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.core.alarms import Kind
 from shared.core.errors import UpstreamSilent, UpstreamUnavailable
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
@@ -14,8 +15,8 @@ from tests.support.run_holders import driving, released
 from tests.support.stage import Stage
 from tests.support.stream_clients import Reader, expected_lines, kinds, lines_of, offers, streamed
 
-GROWING_S = [1, 1, 2, 4, 8]
-"""The waits in seconds of a holder whose upstream gives nothing, without jitter. The next exceeds its patience."""
+GROWING_S = [1, 2, 4, 8, 16, 32, 60, 60]
+"""How long in seconds the gate of an upstream is closed that takes nothing, after one refusal and the next."""
 
 BOTH = pytest.mark.parametrize("is_background", [True, False], ids=["background", "foreground"])
 
@@ -35,21 +36,28 @@ async def driven(stage: Stage) -> tuple[Reader, asyncio.Task[Any]]:
 async def test_an_upstream_that_starts_nothing_is_called_at_growing_intervals(
     stage: Stage, waits: list[float], is_background: bool
 ) -> None:
-    """If an upstream cannot have started anything, a holder tries again at growing intervals, then releases the run.
+    """If an upstream cannot have started anything, its holder gives the run up, and each turn in the line is one try.
 
-    The response does not fail. A later holder starts it. Tries that may have begun are in test_consumer_tries.py.
+    The response does not fail. The last holder starts it. Tries that may have begun are in test_consumer_tries.py.
     """
     stage.upstream.is_background = is_background
-    stage.upstream.streams.run_errors = [UpstreamUnavailable("x")] * 100
+    stage.upstream.streams.run_errors = [UpstreamUnavailable("x")] * len(GROWING_S)
     reader, running = await driven(stage)
     await running
-    assert waits == GROWING_S
-    assert len(stage.upstream.streams.runs) == len(GROWING_S) + 1
-    record = await stage.record(reader.id)
-    assert (record.status, record.run.epoch, record.run.claimed) == (Status.QUEUED, 2, False)
-    stage.upstream.streams.run_errors = []
-    await stage.fire_alarms(reader.id)
-    await stage.engine.drive(RunOffer(reader.id, 2))
+    closed_s = list[float]()
+    for tries in range(1, len(GROWING_S) + 1):
+        record, before_ms = await stage.record(reader.id), stage.clock.ms
+        assert (record.status, record.run.epoch, record.run.claimed) == (Status.QUEUED, 1 + tries, False)
+        assert (record.acknowledged, record.upstream.counted) == (True, 0)
+        assert (record.wait.reason, record.wait.detail) == ("upstream_down", "x")
+        (alarm,) = await stage.alarms(reader.id)
+        assert (alarm.kind, alarm.due_ms) == (Kind.START, record.deadline_ms)
+        await stage.fire_alarms(reader.id)
+        closed_s.append((stage.clock.ms - before_ms) / 1000)
+        assert offers(stage, reader.id)[-1] == 1 + tries
+        assert len(stage.upstream.streams.runs) == tries
+        await stage.engine.drive(RunOffer(reader.id, 1 + tries))
+    assert (closed_s, waits) == (GROWING_S, [])
     assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 

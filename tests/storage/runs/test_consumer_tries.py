@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.core.alarms import Kind
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -21,7 +22,8 @@ from tests.support.clocks import START_MS
 from tests.support.fakes.peers import ScriptedUpstream
 from tests.support.fakes.streams import KEEPALIVE
 from tests.support.log_capture import WrittenLines, log_events
-from tests.support.run_holders import die, driving, offered, released, run_on
+from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.run_holders import die, driving, offered, reaches, released, run_on
 from tests.support.stage import Stage
 from tests.support.stream_clients import kinds, offers, streamed
 
@@ -95,14 +97,17 @@ async def test_an_empty_stream_counts(stage: Stage, events: list[dict[str, Any]]
 
 @BOTH
 async def test_free_tries_go_on_and_do_not_count(stage: Stage, is_background: bool) -> None:
-    """An upstream that cannot be reached is asked again and again. Between its counted tries they change nothing."""
+    """An upstream that cannot be reached is asked again whenever its gate grants a probe.
+
+    Between its counted tries this changes nothing. The gate doubles its time until it is asked with success.
+    """
     upstream = cast(stage, is_background=is_background)
     upstream.streams.run_errors = [*[AWAY] * 6, CUT, AWAY, CUT, AWAY]
     reader = await streamed(stage)
     await ended(stage, reader.id)
     record = await stage.record(reader.id)
     assert (record.status, record.upstream.counted) == (Status.COMPLETED, 2)
-    assert len(upstream.asked_s) == 11
+    assert upstream.asked_s == [0, 1, 3, 7, 15, 31, 63, 73, 133, 253, 313]
 
 
 async def test_a_holder_counts_its_next_try_before_it_makes_it(stage: Stage, waits: list[float]) -> None:
@@ -172,11 +177,34 @@ async def test_where_keys_are_honoured_tries_go_on(stage: Stage, written: Writte
 
 
 async def test_a_client_that_leaves_between_two_tries_uses_none_up(stage: Stage) -> None:
-    """A holder that waits to ask again has made no further try, so it hands the run over without one."""
-    stage.upstream.streams.run_errors = [AWAY]
+    """A holder that waits to ask again has made no further try, so it hands the run over without one.
+
+    The upstream honours the key, so the try before counts as little.
+    """
+    stage.treat(honours_keys=True)
+    stage.upstream.streams.run_errors = [CUT]
     stage.pace(patience_s=60)
     reader = await streamed(stage)
+    await reaches(stage, reader.id, lambda record: bool(record.wait.reason))
     await reader.leave()
     await released(stage)
     record = await stage.record(reader.id)
     assert (record.upstream.counted, offers(stage, reader.id)) == (0, [2])
+
+
+async def test_a_client_that_leaves_as_its_run_goes_into_the_line_changes_nothing(stage: Stage) -> None:
+    """The run waits for its turn, no try of it counts, and nobody is offered it before."""
+    stage.upstream.streams.run_errors = [AWAY]
+    stage.pace(begin_s=0.1)
+    line = stage.proxy.pause(lambda request: is_transaction(request) and b"wait|" in request.body)
+    reader = await streamed(stage)
+    await line.reached.wait()
+    await reader.leave()
+    line.open()
+    await released(stage)
+    record = await stage.record(reader.id)
+    assert (record.run.epoch, record.upstream.counted, record.wait.reason) == (2, 0, "upstream_down")
+    assert (await stage.kinds(reader.id), offers(stage, reader.id)) == ([Kind.START], [])
+    await stage.fire_alarms(reader.id)
+    await (await stage.process()).drive(RunOffer(reader.id, 2))
+    assert (await stage.record(reader.id)).status is Status.COMPLETED

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.core.alarms import Kind
 from shared.core.errors import UpstreamInvalid, UpstreamMissing, UpstreamRefused, UpstreamUnavailable
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
@@ -87,7 +88,7 @@ async def test_work_started_again_is_numbered_above_everything_sent(stage: Stage
 
 @pytest.mark.usefixtures("waits")
 async def test_an_unavailable_upstream_does_not_flood_readers(stage: Stage) -> None:
-    """While work that broke off cannot be started again, readers get no event.
+    """While work that broke off cannot be started again, readers get no event. The run waits for its turn.
 
     They get one `in_progress` once it has started.
     """
@@ -100,9 +101,13 @@ async def test_an_unavailable_upstream_does_not_flood_readers(stage: Stage) -> N
     await running
     record = await stage.record(reader.id)
     assert (record.run.epoch, record.run.claimed, record.log.next_seq) == (2, False, 4)
-    stage.upstream.streams.run_errors = []
-    await stage.fire_alarms(reader.id)
-    await stage.engine.drive(RunOffer(reader.id, 2))
+    assert (await stage.kinds(reader.id), record.wait.reason) == ([Kind.START], "upstream_down")
+    for epoch in (2, 3, 4):
+        await stage.fire_alarms(reader.id)
+        assert await stage.kinds(reader.id) == [Kind.RUN]
+        if epoch == 4:
+            stage.upstream.streams.run_errors = []
+        await stage.engine.drive(RunOffer(reader.id, epoch))
     received = await reader.rest()
     again = [event for event in story(6) if event["type"] != "response.created"]
     assert lines_of(received) == [

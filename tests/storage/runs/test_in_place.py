@@ -8,7 +8,7 @@ import pytest
 
 from shared.contract.requests import parse_request
 from shared.core.alarms import Kind
-from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
+from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.runtime.local_runs import MAX_IN_PLACE, MAX_IN_PLACE_BYTES
@@ -31,6 +31,8 @@ from tests.support.stream_clients import (
     text,
 )
 
+AWAY = UpstreamUnavailable("ConnectError")
+CUT = UpstreamUncertain("ReadError")
 REFUSAL = UpstreamRefused(404, "No such model.", param="model", code="model_not_found")
 
 
@@ -139,43 +141,12 @@ async def test_a_refusal_of_what_a_repeat_was_promised_hides_nothing(stage: Stag
     assert not (await stage.record(response_id)).deleted
 
 
-async def test_a_try_that_began_nothing_is_continued_by_others(stage: Stage) -> None:
-    """If the upstream takes nothing up, the run is released until the next try. The reader misses nothing."""
-    stage.upstream.streams.run_errors = [UpstreamUnavailable("ConnectError")]
-    stage.pace(begin_s=0.1)
-    reader = await streamed(stage, background=False)
-    record = await stage.record(reader.id)
-    assert (record.run.epoch, record.run.claimed, record.upstream.counted, record.upstream.starts) == (2, False, 0, 0)
-    (alarm,) = await stage.alarms(reader.id)
-    assert (alarm.kind, alarm.epoch) == (Kind.RUN, 2)
-    assert alarm.due_ms > stage.clock.ms
-    await stage.fire_alarms(reader.id)
-    await (await stage.process()).drive(RunOffer(reader.id, 2))
-    assert lines_of(await reader.rest()) == expected_lines(story(6))
-    assert stage.upstream.begun == {reader.id: 1}
-
-
-@pytest.mark.parametrize("make", [call_of, stream_of], ids=["whole", "stream"])
-async def test_a_later_refusal_is_passed_on_while_nothing_is_answered(
-    stage: Stage, make: Callable[[Stage], "asyncio.Task[object]"]
-) -> None:
-    """If another holder makes the next try and is refused, the call that still waits gets the refusal."""
-    stage.upstream.streams.run_errors = [UpstreamUnavailable("ConnectError"), REFUSAL]
-    call = make(stage)
-    response_id = await run_id(stage)
-    await reaches(stage, response_id, lambda record: record.run.epoch == 2)
-    await stage.fire_alarms(response_id)
-    await (await stage.process()).drive(RunOffer(response_id, 2))
-    with pytest.raises(RefusedByUpstream, match="No such model"):
-        await call
-
-
 async def test_what_is_answered_and_then_refused_is_not_hidden(stage: Stage) -> None:
     """A stream whose run was handed over begins after a while. A later refusal fails the response, for repeats too."""
     stage.pace(begin_s=0.1)
-    stage.upstream.streams.run_errors = [UpstreamUnavailable("ConnectError"), REFUSAL]
+    stage.upstream.streams.run_errors = [AWAY, REFUSAL]
     reader = await streamed(stage, background=False, key="k")
-    assert (await stage.record(reader.id)).acknowledged
+    assert (await reaches(stage, reader.id, lambda record: record.run.epoch == 2)).acknowledged
     await stage.fire_alarms(reader.id)
     await (await stage.process()).drive(RunOffer(reader.id, 2))
     assert kinds(await reader.rest()) == ["created", "error", "failed"]

@@ -10,9 +10,9 @@ from shared.contract import sse
 from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamUnavailable
 from shared.core.records import ExecutionMode, WaitInfo
 from shared.core.states import Status, WaitReason
-from shared.storage.messages import RunOffer
 from shared.upstreams.protocol import UpstreamEvent
 from tests.support.conditions import until
+from tests.support.run_holders import driving, reaches
 from tests.support.stage import Stage
 from tests.support.stream_clients import Reader, kinds, resumed, streamed
 
@@ -44,7 +44,7 @@ async def test_a_run_says_why_it_waits(stage: Stage, background: bool) -> None:
     stage.pace(heartbeat_s=0.05, patience_s=600, tail_idle_s=0.02, tail_max_s=0.05, wake_s=0.05)
     stage.upstream.streams.run_errors = [THROTTLED]
     reader = await streamed(stage)
-    driving = None if background else asyncio.create_task(stage.engine.drive(RunOffer(reader.id, 1)))
+    running = None if background else driving(stage.engine, reader.id, 1)
     comment = await told_in(reader)
     assert b'"reason":"rate_limit","detail":"status 429","tries":1' in comment
     assert comment.endswith(b"}\n")
@@ -55,22 +55,27 @@ async def test_a_run_says_why_it_waits(stage: Stage, background: bool) -> None:
     assert await told_in(other) == comment
     for one in (other, reader):
         await one.leave()
-    if driving:
-        driving.cancel()
-        await asyncio.wait([driving])
+    if running:
+        await running
 
 
 async def test_a_run_that_goes_on_says_nothing_more(stage: Stage) -> None:
-    """The first event after the wait ends it, on the object and in the stream."""
-    stage.pace(heartbeat_s=0.02)
+    """The offer of the run and its first events end the wait, on the object and in the stream."""
+    stage.pace(heartbeat_s=0.02, wake_s=0.05)
     stage.upstream.streams.run_errors = [AWAY]
-    stage.upstream.streams.hold(3)
+    gate = stage.upstream.streams.hold(3)
     reader = await streamed(stage)
-    await told_in(reader)
+    assert b'"reason":"upstream_down","detail":"ConnectError","tries":1' in await told_in(reader)
+    await reaches(stage, reader.id, lambda record: record.run.epoch == 2)
+    await stage.fire_alarms(reader.id)
+    assert await waiting(stage, reader.id) is None
+    running = driving(await stage.process(), reader.id, 2)
     await reader.take(2)
     assert await anext(aiter(reader.chunks)) == sse.HEARTBEAT
     assert await waiting(stage, reader.id) is None
-    await reader.leave()
+    gate.open()
+    assert kinds(await reader.rest())[-1] == "completed"
+    await running
 
 
 async def test_a_run_that_cannot_store_says_so_in_its_stream(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from shared.core.ids import new_id
 from shared.core.records import Record, RequestInfo
 from shared.runs.lease import Lease
 from shared.runs.start_tries import StartTries
-from shared.starts import submission
+from shared.starts import run_submission
 from tests.support.stage import ANN, Stage
 
 AWAY = UpstreamUnavailable("ConnectError")
@@ -22,7 +22,7 @@ async def tries(stage: Stage) -> StartTries:
     """Accept a run that this process holds, and return its tries."""
     now_ms = stage.clock.now_ms()
     record = Record(new_id(), ANN.name, now_ms, now_ms + 60_000, request=RequestInfo(model="m", background=True))
-    change = await submission.submit_run(stage.ports, record, REQUEST, held=True)
+    change = await run_submission.submit_run(stage.ports, record, REQUEST, held=True)
     assert change.alarm
     return StartTries(stage.ports, Lease(stage.ports, change.record, change.alarm, 30_000), REQUEST)
 

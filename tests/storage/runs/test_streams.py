@@ -11,7 +11,7 @@ from shared.runtime.live_feed import MAX_BYTES
 from shared.storage.messages import RunOffer
 from tests.support.conditions import until
 from tests.support.fakes.streams import story
-from tests.support.run_holders import taken_over
+from tests.support.run_holders import released, taken_over
 from tests.support.stage import Stage
 from tests.support.stream_clients import (
     expected_lines,
@@ -118,11 +118,16 @@ async def test_a_request_that_the_upstream_refuses_leaves_nothing(stage: Stage) 
 async def test_an_unavailable_upstream_causes_no_error_at_the_client(stage: Stage) -> None:
     """If the upstream is unavailable, the client still reads `response.created`.
 
-    The other events follow when the upstream is back.
+    The run waits for its turn. The other events follow when the upstream is back, from whoever holds the run then.
     """
     stage.upstream.streams.run_errors = [UpstreamUnavailable("ConnectError")]
     reader = await streamed(stage)
     assert kinds(reader.received) == ["created"]
+    await released(stage)
+    assert (await stage.kinds(reader.id), offers(stage, reader.id)) == ([Kind.START], [])
+    await stage.fire_alarms(reader.id)
+    assert offers(stage, reader.id) == [2]
+    await (await stage.process()).drive(RunOffer(reader.id, 2))
     assert lines_of(await reader.rest()) == expected_lines(story(6))
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from shared.core import blobs
 from shared.core.alarms import LEASE_MS, Kind
-from shared.core.errors import UpstreamUnavailable
+from shared.core.errors import UpstreamError, UpstreamUnavailable, UpstreamUncertain
+from shared.core.gates.state import Phase
 from shared.core.ids import shard_of
 from shared.core.records import Delivery, Record, Target
 from shared.core.states import DeliveryState, Status
@@ -32,6 +33,8 @@ from tests.support.stage import CALLBACK_HOST, CALLBACK_URL, Stage, wakeup
 BACKLOG = 400
 HOUR_MS = 3_600_000
 HANGING = UpstreamUnavailable("no answer within 10 s")
+UNKNOWN = UpstreamUncertain("no answer within 10 s")
+AWAY = UpstreamUnavailable("ConnectTimeout")
 
 
 @pytest.fixture(scope="module")
@@ -139,16 +142,17 @@ async def test_polls_leave_nothing_behind(stage: Stage) -> None:
 class HangingUpstream(ScriptedUpstream):
     """An upstream that answers no start, so that each start reaches its deadline."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: UpstreamError) -> None:
         super().__init__()
         self.hanging = 0
+        self._error = error
 
     async def start(self, request: dict[str, Any], key: str) -> Progress:
         """Let the call reach its deadline."""
         self.hanging += 1
         await asyncio.sleep(START_DEADLINE_S)
         self.hanging -= 1
-        self.start_errors.append(HANGING)
+        self.start_errors.append(self._error)
         return await super().start(request, key)
 
 
@@ -158,18 +162,25 @@ async def accept(stage: Stage, response_id: str) -> None:
     await stage.ports.store.commit(response_transitions.accept(record, blobs.pack({"input": "question"}), START_MS))
 
 
+async def accept_backlog(stage: Stage, count: int) -> list[str]:
+    """Let so many starts of one shard be due whose process has crashed. Return the ids of the responses."""
+    ids = [f"resp_a{n:031x}" for n in range(count)]
+    for start in range(0, count, 50):
+        await asyncio.gather(*(accept(stage, one) for one in ids[start : start + 50]))
+    stage.clock.advance(LEASE_MS[Kind.START] / 1000)
+    return ids
+
+
 async def test_a_backlog_fails_nothing_and_counts_only_attempts_that_were_made(stage: Stage) -> None:
     """If 400 starts are due and the upstream hangs, a sweep takes as many as fit in a minute and wakes the shard again.
 
     The starts that it took fail with an expected error, and the others do not change. No alarm comes nearer to being
-    given up.
+    given up. The upstream has the requests, so its gate stays open. It honours the key, so no try counts.
     """
-    upstream = stage.upstream = HangingUpstream()
+    stage.treat(honours_keys=True)
+    upstream = stage.upstream = HangingUpstream(UNKNOWN)
     await renew(stage)
-    ids = [f"resp_a{n:031x}" for n in range(BACKLOG)]
-    for start in range(0, BACKLOG, 50):
-        await asyncio.gather(*(accept(stage, one) for one in ids[start : start + 50]))
-    stage.clock.advance(LEASE_MS[Kind.START] / 1000)
+    ids = await accept_backlog(stage, BACKLOG)
     before = (await stage.ports.store.agenda("a", stage.clock.ms, BACKLOG)).due
     sweeping = asyncio.create_task(stage.sweep(ids[0]))
 
@@ -189,6 +200,35 @@ async def test_a_backlog_fails_nothing_and_counts_only_attempts_that_were_made(s
     after = (await stage.ports.store.agenda("a", stage.clock.ms + HOUR_MS, BACKLOG)).due
     assert [(alarm.kind, alarm.attempt) for alarm in after] == [(Kind.START, 0)] * BACKLOG
     assert {alarm.key for alarm in after if not alarm.tries} == {alarm.key for alarm in before[taken:]}
+    assert await stage.ports.gates.registered() == []
+
+
+async def test_a_backlog_of_an_upstream_that_is_away_waits_in_its_line(stage: Stage) -> None:
+    """If 200 starts are due and there is no connection, the first 100 of a sweep wait for it, and the others do not.
+
+    The first failure closes the gate, so the sweep puts all of them into the line. Nothing fails, and no try counts but
+    the first one of each, which a crash has cut off.
+    """
+    upstream = stage.upstream = HangingUpstream(AWAY)
+    await renew(stage)
+    ids = await accept_backlog(stage, count := 2 * MOVES_PER_TRANSACTION)
+    sweeping = asyncio.create_task(stage.sweep(ids[0]))
+
+    async def is_stuck() -> bool:
+        return upstream.hanging >= MOVES_PER_TRANSACTION
+
+    await until(is_stuck)
+    skip(START_DEADLINE_S)
+    assert await sweeping == count
+    assert upstream.starts.total() == MOVES_PER_TRANSACTION
+    alarms = (await stage.ports.store.agenda("a", START_MS + 2 * HOUR_MS, 1_000)).due
+    assert {(alarm.kind, alarm.tries, alarm.attempt, alarm.counted) for alarm in alarms} == {(Kind.START, 0, 0, 1)}
+    assert len(alarms) == count
+    assert min(alarm.due_ms for alarm in alarms) >= START_MS + HOUR_MS
+    (name,) = await stage.ports.gates.registered()
+    outlook = await stage.ports.gates.round(stage.ports.upstreams.gate_named(name))
+    assert outlook
+    assert (outlook.phase, outlook.used, outlook.waiting) == (Phase.CLOSED, 0, count)
 
 
 # A slow receiver

@@ -7,7 +7,7 @@ import pytest
 
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
-from shared.core.errors import UpstreamUnavailable
+from shared.core.errors import UpstreamUnavailable, UpstreamUncertain
 from shared.core.ids import shard_of
 from shared.core.records import Record, Target
 from shared.core.states import Status
@@ -177,14 +177,14 @@ async def test_damaged_input_fails_its_response_and_delays_no_other(stage: Stage
 
     The polls of another response of the shard go on.
     """
-    stage.upstream.start_errors = [OUTAGE]
+    stage.upstream.start_errors = [UpstreamUncertain("ReadError")]
     made = await stage.create(callback_url=CALLBACK_URL)
     await stage.put(made.id, f"resp|{made.id}|input|00", p0=b"damaged")
     work = await beside(stage, made.id)
     failed = await ring_until_ended(stage, made.id, 6)
     assert failed.status is Status.FAILED
     assert stage.upstream.starts[made.id] == 1
-    assert work.polls >= 6
+    assert work.polls >= 5
     shown = await stage.shown(made.id)
     assert shown["error"]["code"] == "internal_error"
     await stage.deliver()

@@ -89,12 +89,16 @@ async def test_the_last_cause_is_told_in_the_upstreams_words(stage: Stage, upstr
 
 
 async def test_free_tries_between_counted_ones_do_not_count(stage: Stage, upstream: DatedUpstream) -> None:
-    """An upstream that cannot be reached has begun nothing, so only the three others count, wherever they stand."""
+    """An upstream that cannot be reached has begun nothing, so only the three others count, wherever they stand.
+
+    Their waits of 10 s and 2 min are those of the alarm. After each of the free ones the gate is closed, for twice as
+    long as before: a create that was cut has not opened it.
+    """
     upstream.start_errors = [AWAY, CUT, AWAY, AWAY, CUT, AWAY, CUT, AWAY]
     made = await stage.create()
-    await stage.finish(made.id)
-    assert upstream.start_errors == [AWAY]
-    assert upstream.asked_s == [0, 1, 11, 12, 14, 134, 138]
+    failed = await stage.finish(made.id)
+    assert (failed.status, upstream.start_errors) == (Status.FAILED, [AWAY])
+    assert upstream.asked_s == [0, 1, 11, 13, 17, 137, 145]
 
 
 async def test_a_wait_that_the_upstream_asks_for_is_kept(stage: Stage, upstream: DatedUpstream) -> None:
@@ -153,19 +157,28 @@ async def test_a_try_that_ends_with_its_process_counts(stage: Stage, upstream: D
     assert "no try was finished" in (await stage.shown(response_id))["error"]["message"]
 
 
-async def test_storage_that_fails_before_a_try_uses_none_up(stage: Stage, upstream: DatedUpstream) -> None:
-    """A try that could not be made because the record could not be read does not count."""
-    upstream.start_errors = [AWAY]
+@pytest.mark.parametrize(("error", "asked_s"), [(CUT, [0, 130]), (AWAY, [0, 121])], ids=["alarm", "turn"])
+async def test_storage_that_fails_before_a_try_uses_none_up(
+    stage: Stage, upstream: DatedUpstream, error: UpstreamError, asked_s: list[int]
+) -> None:
+    """A try that could not be made because the record could not be read does not count.
+
+    This holds for one that an alarm begins, and for one whose turn it is. The alarm begins the next one after 30 s.
+    """
+    upstream.start_errors = [error]
     made = await stage.create()
+    (before,) = await stage.alarms(made.id)
     for _ in range(4):
-        # twice, because the client repeats a read once by itself
-        lost = [stage.proxy.drop_answer(lambda request: request.kind == "GET responses(key)", nth) for nth in (1, 2)]
+        # twice, because the client repeats a read once by itself. `fire_alarms` reads the record of a start first
+        lost = [stage.proxy.drop_answer(lambda request: "resp%7C" in request.path, nth) for nth in (2, 3)]
         await stage.fire_alarms(made.id)
         assert all(one.happened.is_set() for one in lost)
         stage.proxy.heal()
+        (start,) = await stage.alarms(made.id)
+        assert (start.due_ms, start.counted) == (stage.clock.ms + 30_001, before.counted)  # the next free key
     assert len(upstream.asked_s) == 1
     assert (await stage.finish(made.id)).status is Status.COMPLETED
-    assert len(upstream.asked_s) == 2
+    assert [int(at_s) for at_s in upstream.asked_s] == asked_s
 
 
 # Ends
@@ -216,7 +229,7 @@ async def waiting(stage: Stage) -> "tuple[asyncio.Task[Record], str]":
     call = asyncio.create_task(stage.create(background=False))
 
     async def is_deferred() -> bool:
-        return any([await stage.alarms(one) for one in stage.upstream.starts])
+        return any([(await stage.record(one)).wait.reason for one in stage.upstream.starts])
 
     await until(is_deferred)
     ((response_id, _),) = stage.upstream.starts.items()
@@ -224,19 +237,37 @@ async def waiting(stage: Stage) -> "tuple[asyncio.Task[Record], str]":
 
 
 async def test_a_foreground_call_is_refused_as_long_as_it_waits(stage: Stage, upstream: DatedUpstream) -> None:
-    """If a later try is refused while the call waits, the call answers with the refusal and the response is hidden."""
-    upstream.start_errors = [AWAY, UpstreamRefused(404, "No such model.", code="model_not_found")]
+    """If a later try is refused while the call waits, the call answers with the refusal and the response is hidden.
+
+    Its first try may have begun work, so it is repeated by an alarm, and nobody was told of the response.
+    """
+    upstream.start_errors = [CUT, UpstreamRefused(404, "No such model.", code="model_not_found")]
     call, response_id = await waiting(stage)
-
-    async def is_rearmed() -> bool:
-        return (await stage.alarms(response_id))[0].tries > 0
-
-    await until(is_rearmed)
+    assert not (await stage.record(response_id)).acknowledged
     await stage.fire_alarms(response_id)
     with pytest.raises(RefusedByUpstream) as refused:
         await call
     assert (refused.value.status, refused.value.code) == (404, "model_not_found")
     assert (await stage.record(response_id)).deleted
+
+
+async def test_a_foreground_call_that_waited_for_its_turn_is_told_a_failed_response(
+    stage: Stage, upstream: DatedUpstream
+) -> None:
+    """If the try at its turn is refused, the call answers with a response that has failed, and nothing is hidden.
+
+    What waits for its turn is acknowledged, so its rows stay.
+    """
+    upstream.start_errors = [AWAY, UpstreamRefused(404, "No such model.", code="model_not_found")]
+    call, response_id = await waiting(stage)
+    assert (await stage.record(response_id)).acknowledged
+    await stage.fire_alarms(response_id)
+    record = await call
+    assert (record.id, record.status, record.deleted) == (response_id, Status.FAILED, False)
+    error = (await stage.shown(response_id))["error"]
+    assert (error["code"], error["message"]) == ("model_not_found", "No such model.")
+    assert not (await stage.record(response_id)).deleted
+    assert upstream.asked_s == [0, 1]
 
 
 async def test_a_background_caller_knows_the_id_so_a_later_refusal_fails(stage: Stage, upstream: DatedUpstream) -> None:

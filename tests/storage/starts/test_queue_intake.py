@@ -115,10 +115,14 @@ async def test_a_copy_of_a_message_whose_process_crashed_starts_nothing(stage: S
 
 
 async def test_a_message_is_accepted_while_the_upstream_is_unavailable(stage: Stage) -> None:
-    """A message is accepted while the upstream is unavailable, and its alarm starts the work later."""
+    """A message is accepted while the upstream is unavailable, and its work is started when its turn comes."""
     stage.upstream.start_errors = [UpstreamUnavailable("away")] * 3
     await stage.engine.take_request(message())
-    assert (await stage.finish(id_of("m-1"))).status is Status.COMPLETED
+    waiting = await stage.record(id_of("m-1"))
+    assert (waiting.status, waiting.wait.reason, waiting.wait.place) == (Status.QUEUED, "upstream_down", 1)
+    assert [alarm.due_ms for alarm in await stage.alarms(waiting.id)] == [waiting.deadline_ms]
+    assert (await stage.finish(waiting.id)).status is Status.COMPLETED
+    assert stage.upstream.starts == {waiting.id: 4}
 
 
 async def test_a_refusal_of_the_upstream_is_an_event(stage: Stage) -> None:

@@ -9,10 +9,11 @@ import pytest
 from shared.core.alarms import Kind
 from shared.core.errors import RefusedByUpstream, UpstreamError, UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
 from shared.core.ids import shard_of
-from shared.core.records import Record
+from shared.core.records import Record, WaitInfo
 from shared.core.states import Status, WaitReason
 from shared.upstreams.removed import GRACE_MS
 from shared.upstreams.specs import UpstreamSpec
+from tests.support.clocks import START_MS
 from tests.support.fakes.peers import ScriptedUpstream
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.run_holders import driving, released, run_on
@@ -102,16 +103,25 @@ async def test_a_refusal_is_the_answer_of_the_upstream_that_gave_it(stage: Stage
 
 
 async def test_what_none_can_begin_waits(stage: Stage, both: Upstreams) -> None:
-    """The next round tries each once more, from the last one on."""
+    """It waits for its turn at the last one that refused it. Its turn tries each once more, from that one on."""
     both.eu.start_errors, both.us.start_errors = [AWAY] * 2, [AWAY] * 2
     made = await create(stage)
-    assert (made.status, made.wait.reason) == (Status.QUEUED, WaitReason.UPSTREAM_DOWN)
-    assert await stage.kinds(made.id) == [Kind.START]
+    assert (made.status, made.acknowledged, made.upstream.name) == (Status.QUEUED, True, "us")
+    assert made.wait == WaitInfo("upstream_down", "ConnectError", 1, START_MS, START_MS + 1_000, place=1)
+    (start,) = await stage.alarms(made.id)
+    assert (start.kind, start.due_ms) == (Kind.START, made.deadline_ms)
+
     await stage.fire_alarms(made.id)
+    assert stage.clock.ms == START_MS + 1_000
+    waiting = await stage.record(made.id)
+    assert waiting.upstream.name == "eu"
+    assert waiting.wait == WaitInfo("upstream_down", "ConnectError", 2, START_MS, START_MS + 3_000, place=1)
+    assert (both.eu.starts.total(), both.us.starts.total()) == (2, 2)
+
     await stage.fire_alarms(made.id)
+    assert stage.clock.ms == START_MS + 3_000
     assert (await stage.finish(made.id)).status is Status.COMPLETED
-    assert sum(both.begun) == 1
-    assert (both.eu.starts.total(), both.us.starts.total()) in {(2, 3), (3, 2)}
+    assert (both.begun, both.eu.starts.total(), both.us.starts.total()) == ((1, 0), 3, 2)
 
 
 @pytest.mark.parametrize("fields", [{"previous_response_id": True}, {"conversation": "conv_1"}], ids=str)

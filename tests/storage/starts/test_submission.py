@@ -9,13 +9,12 @@ import pytest
 from shared.core.alarms import Kind
 from shared.core.errors import (
     RefusedByUpstream,
-    StoreUnavailable,
     UpstreamError,
     UpstreamOversized,
     UpstreamRefused,
     UpstreamUnavailable,
 )
-from shared.core.records import Record
+from shared.core.records import Record, WaitInfo
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.upstreams.endpoint import Endpoint
@@ -23,12 +22,13 @@ from shared.upstreams.responses_api import BackgroundResponses
 from shared.upstreams.routes import Route, Upstreams
 from tests.support.clocks import START_MS
 from tests.support.log_capture import WrittenLines, log_events
-from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.stage import CALLBACK_URL, Sent, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 TIMEOUT = UpstreamUnavailable("no answer within 20 s")
 THROTTLED = UpstreamUnavailable("status 429", retry_after_s=17)
+IMPATIENT = UpstreamUnavailable("status 503", retry_after_s=0)
+PATIENT = UpstreamUnavailable("status 503 for long", retry_after_s=3_600)
 REFUSAL = UpstreamRefused(400, "No such model.", param="model", code="model_not_found")
 
 
@@ -80,35 +80,52 @@ async def test_a_refusal_names_the_previous_response_by_our_id(stage: Stage) -> 
     assert refused.value.message == f"Previous response with id '{first.id}' has not finished."
 
 
-@pytest.mark.parametrize(("error", "wait_ms"), [(OUTAGE, 1_000), (TIMEOUT, 1_000), (THROTTLED, 18_000)])
+@pytest.mark.parametrize(
+    ("error", "closed_ms"),
+    [(OUTAGE, 1_000), (TIMEOUT, 1_000), (THROTTLED, 17_000), (IMPATIENT, 1_000), (PATIENT, 600_000)],
+    ids=str,
+)
 async def test_an_unavailable_upstream_is_not_an_error_for_the_caller(
-    stage: Stage, error: UpstreamError, wait_ms: int
+    stage: Stage, error: UpstreamError, closed_ms: int
 ) -> None:
-    """If the upstream is unavailable, the caller still gets a queued response.
+    """If the upstream is unavailable, the caller still gets a queued response, which waits for its turn.
 
-    The start is tried again later, no sooner than the upstream asked for.
+    The upstream is asked again when its gate opens: after a second, or when the upstream asked for it, but after a
+    second at least and ten minutes at most. The start alarm stands at the deadline meanwhile.
     """
     stage.upstream.start_errors = [error]
     made = await stage.create()
-    assert (made.status, made.upstream.token) == (Status.QUEUED, None)
+    assert (made.status, made.acknowledged, made.upstream.token) == (Status.QUEUED, True, None)
+    assert made.wait == WaitInfo("upstream_down", str(error), 1, START_MS, START_MS + closed_ms, place=1)
+    assert await stage.record(made.id) == made
     (start,) = await stage.alarms(made.id)
-    assert (start.kind, start.due_ms) == (Kind.START, START_MS + wait_ms)
+    assert (start.kind, start.due_ms, start.tries, start.counted) == (Kind.START, made.deadline_ms, 0, 0)
 
+    stage.clock.ms = START_MS + closed_ms - 1
+    await stage.ports.gates.round(stage.ports.upstreams.gate_named((await stage.ports.gates.registered())[0]))
+    await stage.gate_tasks.finished()
+    assert stage.upstream.starts == {made.id: 1}
+    await stage.fire_alarms(made.id)
+    assert stage.clock.ms == START_MS + closed_ms
+    assert stage.upstream.starts == {made.id: 2}
+    assert (await stage.record(made.id)).wait == WaitInfo()
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert stage.upstream.starts == {made.id: 2}
 
 
 async def test_tries_back_off_and_never_count_as_failures(stage: Stage) -> None:
-    """Expected errors in a row lengthen the wait, up to a minute, and do not end the response."""
+    """Each refusal in a row closes the gate for twice as long, up to a minute, and does not end the response."""
     stage.upstream.start_errors = [OUTAGE] * 9
     made = await stage.create()
     waits_s = []
     for _ in range(8):
         (start,) = await stage.alarms(made.id)
-        waits_s.append((start.due_ms - stage.clock.ms) // 1000)
+        assert (start.due_ms, start.counted) == (made.deadline_ms, 0)
+        waits_s.append(((await stage.record(made.id)).wait.next_ms - stage.clock.ms) // 1000)
         await stage.fire_alarms(made.id)
-    assert waits_s == [1, 1, 2, 4, 8, 16, 30, 30]
+    assert waits_s == [1, 2, 4, 8, 16, 32, 60, 60]
     assert (await stage.finish(made.id)).status is Status.COMPLETED
+    assert stage.upstream.starts == {made.id: 10}
 
 
 async def test_a_later_try_that_is_refused_fails_the_response(stage: Stage) -> None:
@@ -173,16 +190,29 @@ async def test_a_success_without_a_response_object_fails_the_response(stage: Sta
 
 
 async def test_an_upstream_that_stays_unavailable_is_given_up_at_the_deadline(stage: Stage) -> None:
-    """A response that is not started by its deadline fails with `deadline_exceeded`, and its start alarm is removed."""
+    """A response that is not started by its deadline fails with `deadline_exceeded`, and its start alarm is removed.
+
+    The start alarm ends it while it waits for its turn, and no turn starts it after that.
+    """
     stage.limit(deadline_ms=100_000)
     stage.upstream.start_errors = [OUTAGE] * 100
     made = await stage.create()
-    failed = await stage.finish(made.id)
-    assert failed.status is Status.FAILED
+    while (await stage.record(made.id)).wait.next_ms < made.deadline_ms:
+        await stage.fire_alarms(made.id)
+    assert stage.clock.ms == START_MS + 63_000
+    assert stage.upstream.starts == {made.id: 7}
+    (start,) = await stage.alarms(made.id)
+    assert (start.kind, start.due_ms) == (Kind.START, START_MS + 100_000)
+
+    stage.clock.ms = start.due_ms
+    await stage.sweep(made.id)
+    failed = await stage.record(made.id)
+    assert (failed.status, failed.ended_ms) == (Status.FAILED, START_MS + 100_000)
     assert (await stage.shown(made.id))["error"]["code"] == "deadline_exceeded"
-    assert 100_000 <= failed.ended_ms - START_MS <= 101_000
     await stage.fire_alarms(made.id)
     assert await stage.kinds(made.id) == [Kind.PURGE]
+    await stage.fire_gates()
+    assert stage.upstream.starts == {made.id: 7}
 
 
 async def test_a_sweep_starts_a_response_that_a_crashed_process_accepted(stage: Stage) -> None:
@@ -236,35 +266,3 @@ async def test_two_starters_with_one_key_share_their_work(stage: Stage, written:
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert stage.upstream.stopped == []
     assert list(stage.upstream.works) == ["up_0"]
-
-
-async def test_storage_that_fails_before_the_start_accepts_nothing(stage: Stage) -> None:
-    """If the first transaction fails, no response is accepted and the upstream is not called."""
-    async with stage.proxy.refusing():
-        with pytest.raises(StoreUnavailable):
-            await stage.create()
-    assert stage.upstream.starts == {}
-
-
-async def test_storage_that_fails_after_the_start_loses_no_response(stage: Stage) -> None:
-    """If storage fails after the work has started, the caller still gets its response. A later try learns the token."""
-    gate = stage.upstream.hold_starts()
-    starter = asyncio.create_task(stage.create())
-    await gate.reached.wait()
-    async with stage.proxy.refusing():
-        gate.open()
-        made = await starter
-    assert (made.status, made.upstream.token) == (Status.QUEUED, None)
-    assert (await stage.finish(made.id)).status is Status.COMPLETED
-    assert list(stage.upstream.works) == ["up_0"]
-
-
-@pytest.mark.parametrize("nth", [1, 2])
-async def test_a_lost_answer_of_storage_changes_nothing(stage: Stage, nth: int) -> None:
-    """If storage loses the answer to either transaction of a start, the write is recognised and nothing changes."""
-    lost = stage.proxy.drop_answer(is_transaction, nth)
-    made = await stage.create()
-    assert lost.happened.is_set()
-    assert made.upstream.token == "up_0"
-    assert await stage.kinds(made.id) == [Kind.POLL]
-    assert stage.upstream.starts == {made.id: 1}

@@ -2,8 +2,10 @@
 
 from shared.core.alarms import Alarm, Kind
 from shared.core.entries import DeliveryEntry, Entry
+from shared.core.gates.state import Gate, GateState, Line, Phase
 from shared.core.records import WaitInfo
 from shared.core.states import Status
+from shared.operators import views
 from shared.operators.views import in_flight, in_trouble, operator_delivery, operator_response, overdue
 
 ID = "resp_0123456789abcdef0123456789abcdef"
@@ -91,3 +93,20 @@ def test_a_delivery_names_its_caller() -> None:
         "caller": "ann",
     }
     assert operator_delivery(DeliveryEntry(ID, "c", 3_000))["caller"] is None
+
+
+def test_gates_are_shown_with_the_longest_lines_first() -> None:
+    """Times are unix seconds, rounded up."""
+    closed = GateState(phase=Phase.CLOSED, until_ms=9_001, reason="rate_limit", lines={"ann": Line("ann", put=3)})
+    shown = views.gates([(Gate("eu", 40), GateState(used=2)), (Gate("us", None), closed)])
+    assert [gate["name"] for gate in shown] == ["us", "eu"]
+    assert shown[0] == {
+        "name": "us",
+        "limit": None,
+        "at_work": 0,
+        "waiting": 3,
+        "state": "closed",
+        "reason": "rate_limit",
+        "until": 10,
+    }
+    assert (shown[1]["at_work"], shown[1]["reason"], shown[1]["until"]) == (2, None, None)

@@ -58,6 +58,18 @@ def test_the_same_reason_is_not_written_twice() -> None:
     assert transitions.wait_for(WAITING, WAIT) is None
 
 
+def test_what_waits_in_a_line_is_known_to_its_caller() -> None:
+    """Its alarm stands at its deadline, and no sweep is asked for."""
+    change = transitions.wait_for_turn(NEW, WAIT, ALARM)
+    assert change == ChangeSet(replace(NEW, wait=WAIT, acknowledged=True), alarms_in=(ALARM,))
+
+
+def test_a_late_answer_binds_what_has_ended() -> None:
+    """Its work may still have to be stopped there. What it waits for stays as it was."""
+    change = transitions.put_off(ended(NEW), WAIT, ALARM, may_have_begun=True)
+    assert (change.record.upstream.bound, change.record.wait) == (True, WaitInfo())
+
+
 def test_a_try_that_may_have_begun_work_binds() -> None:
     """The response is tried at no other upstream from then on. One that has begun needs no such note."""
     change = transitions.wait_for(NEW, WAIT, may_have_begun=True)

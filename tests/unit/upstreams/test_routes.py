@@ -7,6 +7,7 @@ import pytest
 
 from shared.core.alarms import Alarm, Kind
 from shared.core.errors import NotFound, UpstreamUnavailable
+from shared.core.gates.state import Gate
 from shared.core.records import Record, RequestInfo, UpstreamInfo
 from shared.upstreams.agents.upstream import PREFIX
 from shared.upstreams.protocol import Upstream
@@ -111,3 +112,30 @@ async def test_all_upstreams_are_closed_once() -> None:
     closed: list[str] = []
     await upstreams(closed).aclose()
     assert sorted(closed) == ["agents", "default", "eu", "flows", "us"]
+
+
+# Gates
+
+
+def test_a_response_passes_one_gate() -> None:
+    """That of its upstream, or that of its model if the limit has a pattern for it. Agents pass none."""
+    spec = UpstreamSpec("eu", limits={"*": 40, "big-*": 2})
+    route = Route(Least("eu"), spec)
+    assert route.gate("gpt-5") == Gate("eu", 40)
+    assert route.gate(None) == Gate("eu", 40)
+    assert route.gate("big-5") == Gate("eu/big-*", 2)
+    assert Route(Least("us"), UpstreamSpec("us", limits={"big": 2})).gate("gpt-5") == Gate("us", None)
+    agents = upstreams().serving("agent:clerk")
+    assert agents
+    assert agents.gate("agent:clerk") is None
+
+
+def test_a_gate_is_found_by_its_name() -> None:
+    """One that the settings no longer have lets everything through."""
+    found = Upstreams([Route(Least("eu"), UpstreamSpec("eu", limits={"*": 40, "big-*": 2})), Route(Least("default"))])
+    assert found.gate_named("eu") == Gate("eu", 40)
+    assert found.gate_named("eu/big-*") == Gate("eu/big-*", 2)
+    assert found.gate_named("default") == Gate("default", None)
+    assert found.gate_named("eu/small") == Gate("eu/small", None, is_gone=True)
+    assert found.gate_named("us") == Gate("us", None, is_gone=True)
+    assert found.of(taken_by("us")).gate("gpt-5") == Gate("us", None, is_gone=True)

@@ -1,0 +1,33 @@
+"""Rounds of gates: once a minute, what is free goes to the lines, and what deaths have left behind is mended."""
+
+import asyncio
+
+from shared.core.errors import StoreError, UnreadableRow
+from shared.gates.gates import Outlook
+from shared.runtime.ports import Ports
+from shared.telemetry.logs import logger
+
+_log = logger(__name__)
+
+
+async def run_rounds(ports: Ports) -> dict[str, Outlook]:
+    """Run a round of each gate that has rows. Return how they are after it, by name.
+
+    If there are none, this costs one query. A gate that storage does not serve stops no other. Raises nothing of
+    storage.
+    """
+    try:
+        names = await ports.gates.registered()
+    except StoreError:
+        _log.warning("gates.missed")
+        return {}
+    found = await asyncio.gather(*(_round(ports, name) for name in names))
+    return {name: outlook for name, outlook in zip(names, found, strict=True) if outlook}
+
+
+async def _round(ports: Ports, name: str) -> Outlook | None:
+    try:
+        return await ports.gates.round(ports.upstreams.gate_named(name))
+    except (StoreError, UnreadableRow) as error:
+        _log.warning("gate.missed", extra={"gate": name, "reason": type(error).__name__})
+        return None

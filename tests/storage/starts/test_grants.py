@@ -1,0 +1,97 @@
+"""Grants: who has waited is started by the process that granted the permit, or by whoever goes on."""
+
+import asyncio
+from dataclasses import replace
+
+from shared.core.alarms import Kind
+from shared.core.gates.state import Gate, Place
+from shared.core.states import Status
+from shared.starts.grants import AT_ONCE, STOPPING_MS, Starter, is_over
+from tests.support.conditions import until
+from tests.support.stage import ANN, Stage
+
+GATE = Gate("default", 1)
+
+
+def place_of(record: object) -> Place:
+    """Return the place that a waiting response has."""
+    one = record
+    return Place(one.id, one.caller, one.created_ms, one.deadline_ms, one.deadline_ms)  # type: ignore[attr-defined]
+
+
+async def test_a_grant_moves_the_alarm_and_starts(stage: Stage) -> None:
+    """A second report of the same grant does nothing, because the alarm is no longer there."""
+    stage.treat(limits={"*": 1})
+    await stage.create()
+    made = await stage.create()
+    stage.treat(limits={"*": 2})
+    starter = Starter(stage.ports)
+    await starter.start_granted(GATE, [place_of(made)])
+    assert stage.upstream.starts[made.id] == 1
+    await starter.start_granted(GATE, [place_of(made)])
+    assert stage.upstream.starts[made.id] == 1
+
+
+async def test_more_than_can_be_started_here_are_left_to_sweeps(stage: Stage) -> None:
+    """Their alarms are due at once, and a wake-up says so. So it is where no work goes on between invocations."""
+    stage.treat(limits={"*": 1})
+    await stage.create()
+    made = [await stage.create() for _ in range(AT_ONCE + 2)]
+    stage.treat(limits={"*": 100})
+    gate = stage.upstream.hold_starts()
+    starting = asyncio.create_task(Starter(stage.ports).start_granted(GATE, [place_of(one) for one in made]))
+
+    async def are_started() -> bool:
+        return stage.upstream.starts.total() == 1 + AT_ONCE
+
+    await until(are_started)
+    left = [one for one in made if one.id not in stage.upstream.starts]
+    for one in left:
+        (alarm,) = await stage.alarms(one.id)
+        assert (alarm.kind, alarm.due_ms) == (Kind.START, stage.clock.ms)
+    gate.open()
+    await starting
+    assert all(stage.wakeups(one.id) for one in left)
+    assert (await stage.finish(left[0].id)).status is Status.COMPLETED
+
+
+async def test_storage_that_fails_is_only_logged(stage: Stage) -> None:
+    """A round of the gate reports the grant again."""
+    stage.treat(limits={"*": 1})
+    await stage.create()
+    made = await stage.create()
+    async with stage.proxy.refusing():
+        await Starter(stage.ports).start_granted(GATE, [place_of(made)])
+    assert await stage.kinds(made.id) == [Kind.START]
+
+
+async def test_what_is_being_stopped_is_not_over(stage: Stage) -> None:
+    """It has five minutes, because the upstream may still be at work on it."""
+    made = await stage.create()
+    assert not await is_over(stage.ports, GATE, made.id)
+    await stage.engine.cancel(ANN, made.id)
+    assert not await is_over(stage.ports, GATE, made.id)
+    stage.clock.ms += STOPPING_MS
+    assert await is_over(stage.ports, GATE, made.id)
+    assert await is_over(stage.ports, GATE, f"resp_{'0' * 32}")
+    assert await is_over(stage.ports, GATE, (await stage.ended()).id)
+
+
+async def test_a_response_that_passes_another_gate_needs_no_permit_here(stage: Stage) -> None:
+    """It has moved on, or its model has a limit of its own by now."""
+    made = await stage.create()
+    assert await is_over(stage.ports, Gate("other", 1), made.id)
+    assert not await is_over(stage.ports, GATE, made.id)
+
+
+async def test_a_granted_response_that_has_ended_gives_its_permit_back(stage: Stage) -> None:
+    """It was cancelled at the very grant."""
+    stage.treat(limits={"*": 1})
+    await stage.create()
+    made = await stage.create()
+    await stage.engine.cancel(ANN, made.id)
+    await stage.ports.gates.take(Gate("default", 9), place_of(made), again=True)
+    await Starter(stage.ports).start_granted(GATE, [place_of(made), replace(place_of(made), start_due_ms=1)])
+    state = await stage.ports.gates.look(GATE)
+    assert state
+    assert state.used == 1

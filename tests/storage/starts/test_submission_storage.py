@@ -1,0 +1,54 @@
+"""Submission while storage fails: what is not accepted says so, and what is accepted is kept."""
+
+import asyncio
+
+import pytest
+
+from shared.core.alarms import Kind
+from shared.core.errors import (
+    StoreUnavailable,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+from shared.core.states import Status
+from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.stage import Stage
+
+OUTAGE = UpstreamUnavailable("ConnectError")
+TIMEOUT = UpstreamUnavailable("no answer within 20 s")
+THROTTLED = UpstreamUnavailable("status 429", retry_after_s=17)
+IMPATIENT = UpstreamUnavailable("status 503", retry_after_s=0)
+PATIENT = UpstreamUnavailable("status 503 for long", retry_after_s=3_600)
+REFUSAL = UpstreamRefused(400, "No such model.", param="model", code="model_not_found")
+
+
+async def test_storage_that_fails_before_the_start_accepts_nothing(stage: Stage) -> None:
+    """If the first transaction fails, no response is accepted and the upstream is not called."""
+    async with stage.proxy.refusing():
+        with pytest.raises(StoreUnavailable):
+            await stage.create()
+    assert stage.upstream.starts == {}
+
+
+async def test_storage_that_fails_after_the_start_loses_no_response(stage: Stage) -> None:
+    """If storage fails after the work has started, the caller still gets its response. A later try learns the token."""
+    gate = stage.upstream.hold_starts()
+    starter = asyncio.create_task(stage.create())
+    await gate.reached.wait()
+    async with stage.proxy.refusing():
+        gate.open()
+        made = await starter
+    assert (made.status, made.upstream.token) == (Status.QUEUED, None)
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+    assert list(stage.upstream.works) == ["up_0"]
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+async def test_a_lost_answer_of_storage_changes_nothing(stage: Stage, nth: int) -> None:
+    """If storage loses the answer to either transaction of a start, the write is recognised and nothing changes."""
+    lost = stage.proxy.drop_answer(is_transaction, nth)
+    made = await stage.create()
+    assert lost.happened.is_set()
+    assert made.upstream.token == "up_0"
+    assert await stage.kinds(made.id) == [Kind.POLL]
+    assert stage.upstream.starts == {made.id: 1}
