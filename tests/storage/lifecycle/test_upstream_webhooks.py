@@ -17,6 +17,7 @@ from shared.core.states import Status
 from shared.storage.codec import encode_record
 from shared.telemetry import tracing
 from shared.upstreams.protocol import Progress
+from shared.upstreams.specs import UpstreamSpec
 from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.fakes.peers import ScriptedUpstream
@@ -210,3 +211,20 @@ async def test_a_run_is_ended_only_by_its_holder(stage: Stage) -> None:
     end(stage, token_of(record))
     await announce(stage, event(token_of(record)))
     assert ((await stage.record(record.id)).status, stage.upstream.polls) == (Status.QUEUED, 0)
+
+
+async def test_each_upstream_signs_for_itself(stage: Stage) -> None:
+    """Two upstreams may have given away the same id. A webhook ends the response of the one that has signed it."""
+    eu = ScriptedUpstream()
+    eu.course = [Status.IN_PROGRESS]
+    stage.add_upstream(UpstreamSpec("eu", models=("gpt-*",), webhook_secrets=(OTHER_SECRET,)), eu)
+    ours, theirs = await stage.create(), await stage.create(model="gpt-5")
+    assert token_of(ours) == token_of(theirs)
+    end(stage, token_of(ours))
+    eu.works[token_of(theirs)].course = [Status.COMPLETED]
+    body = event(token_of(theirs))
+    await stage.engine.receive_webhook(signed(stage, body, OTHER_SECRET), body)
+    assert (await stage.record(theirs.id)).status is Status.COMPLETED
+    assert (await stage.record(ours.id)).status is Status.QUEUED
+    with pytest.raises(Unauthorized):
+        await stage.engine.receive_webhook(signed(stage, body, "whsec_" + "A" * 32), body)

@@ -48,3 +48,13 @@ def test_a_run_that_has_its_turn_is_offered() -> None:
     assert (alarm.kind, alarm.epoch, change.offers_run) == (Kind.RUN, 5, True)
     assert (change.record.run.alarm_key, change.record.wait) == (alarm.key, WaitInfo())
     assert change.record.upstream.counted == 1
+
+
+def test_a_run_with_a_permit_begins_as_one_that_needs_none() -> None:
+    """Its `run` alarm stands in place of the `start` alarm."""
+    accepted = transitions.accept_waiting_run(response_transitions.accept(NEW, b"request", NOW_MS)).record
+    change = transitions.begin_run(accepted, NOW_MS, 30_000)
+    (alarm,) = change.alarms_in
+    assert (alarm.kind, alarm.due_ms, change.rows) == (Kind.RUN, NOW_MS + 30_000, ())
+    assert (change.record.run.claimed, change.record.upstream.counted) == (True, 1)
+    assert transitions.begin_run(accepted, NOW_MS).offers_run
