@@ -8,10 +8,18 @@ import pytest
 
 from local.azurite import Azurite
 from local.azurite import azurite as run_azurite
+from local.stack.ports import SHARE
 from local.stack.process import interrupt_on_signals
 from tests.support.log_capture import WrittenLines, recorded_lines
 from tests.support.peer_processes import ModelPeer, model_peer
 from tests.support.stage import Say, Stage
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each process of the test run ports of its own. A server that is down must not lose its port to another."""
+    worker = getattr(config, "workerinput", None)  # of pytest-xdist
+    if worker:
+        os.environ[SHARE] = f"{worker['workerid'].removeprefix('gw')}/{worker['workercount']}"
 
 
 @pytest.fixture(scope="session")

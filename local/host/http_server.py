@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from local.stack.loopback import say
+
 KEEP_ALIVE_S = 130
 """The keep-alive timeout of the platform's front end, in seconds."""
 
@@ -44,7 +46,7 @@ class HttpServer(uvicorn.Server):
         """Start, and print the line that announces the address."""
         await super().startup(sockets)
         for listener in sockets or []:
-            print(f"host listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+            say(f"host listening on http://127.0.0.1:{listener.getsockname()[1]}")
 
     async def drain(self, in_flight_s: float) -> None:
         """Refuse new connections and requests at once, and return when the requests in flight are answered.

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import sys
 from typing import Literal
 
 import uvicorn
@@ -18,7 +19,7 @@ def serve(app: ASGIApp, port: int, banner: str, http: type[asyncio.Protocol] | L
     Port 0 selects a free port.
     """
     listener = listen(port)
-    print(banner.format(port=listener.getsockname()[1]), flush=True)
+    say(banner.format(port=listener.getsockname()[1]))
     config = uvicorn.Config(
         app,
         http=http,
@@ -29,6 +30,15 @@ def serve(app: ASGIApp, port: int, banner: str, http: type[asyncio.Protocol] | L
     )
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def say(line: str) -> None:
+    """Print a line that another process reads, in one write.
+
+    `print` writes the end of a line by itself if output is not buffered, and another thread's text may come between.
+    """
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def listen(port: int) -> socket.socket:

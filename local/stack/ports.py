@@ -1,5 +1,6 @@
 """Ports for servers that restart at the same address."""
 
+import os
 import random
 import socket
 
@@ -7,11 +8,26 @@ import socket
 # taken, or a client that keeps trying may connect to itself.
 RANGE = range(20_000, 30_000)
 TRIES = 100
+SHARE = "PORTS_SHARE"
+"""The environment variable of processes that select ports at the same time: `1/4` is the second of four shares of RANGE."""
+
+_given = set[int]()
 
 
 def free_port() -> int:
-    """Return a loopback port that is free now. It stays free unless another process requests it by number."""
-    return next(port for port in random.sample(RANGE, TRIES) if _is_free(port))
+    """Return a loopback port that is free now, and that this process has not returned before.
+
+    It stays free unless another process requests it by number. Processes with different shares select different ports.
+    """
+    candidates = random.sample(_own_range(), TRIES)
+    port = next(port for port in candidates if port not in _given and _is_free(port))
+    _given.add(port)
+    return port
+
+
+def _own_range() -> range:
+    index, count = (int(part) for part in os.environ.get(SHARE, "0/1").split("/"))
+    return RANGE[index::count]
 
 
 def _is_free(port: int) -> bool:

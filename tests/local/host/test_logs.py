@@ -14,8 +14,9 @@ APP = """
 
     def say(where):
         logging.getLogger("of.the.app").error("LOG-" + where)
-        print("OUT-" + where, flush=True)
-        print("ERR-" + where, file=sys.stderr, flush=True)
+        for stream, name in (sys.stdout, "OUT-"), (sys.stderr, "ERR-"):
+            stream.write(name + where + "\\n")  # in one write, because the host writes at the same time
+            stream.flush()
 
     say("at-import")
 
