@@ -24,6 +24,7 @@ from shared.telemetry.logs import logger
 
 GATHER_S = 0.005
 PAUSE_MIN_S, PAUSE_MAX_S = 0.008, 0.25  # before the next try, after another process was first
+LOOK_AFTER_MS = 10_000  # below the lease of a start
 DEADLINE_S = 20.0  # for the tries of one transaction
 NO_PLACE = Place("", "")
 
@@ -32,11 +33,19 @@ _log = logger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Wish:
-    """A request and its answer. `again`: the response may have rows already, so they are looked at first."""
+    """A request and its answer. `again`: the response may have rows already, so they are looked at first.
+
+    So they are after 10 s. By then another process may have asked for the response. `asked_ms` is unix milliseconds.
+    """
 
     request: Request
     answer: asyncio.Future[Turn | None]
+    asked_ms: int
     again: bool = False
+
+    def may_have_rows(self, now_ms: int) -> bool:
+        """Return whether the response may have a permit or a place."""
+        return self.again or (self.request.kind is Kind.TAKE and now_ms >= self.asked_ms + LOOK_AFTER_MS)
 
     @property
     def is_dropped(self) -> bool:
@@ -88,6 +97,21 @@ class Agent:
         self.look_again()
         self._add(Request(Kind.GRANT, NO_PLACE))
 
+    async def report(self, places: Sequence[Place]) -> None:
+        """Tell of grants again that nobody seems to have acted on."""
+        self._tell(places)
+        await self._act()
+
+    def _tell(self, places: Sequence[Place]) -> None:
+        acting = self._tools.start(self._listeners.on_granted(self.gate, places))
+        self._acting.add(acting)
+        acting.add_done_callback(self._acting.discard)
+
+    async def _act(self) -> None:
+        """Wait for what follows grants, if it would not go on after this invocation."""
+        if not self._tools.goes_on:
+            await asyncio.gather(*self._acting)
+
     def look_again(self) -> None:
         """Read the row of the gate before the next transaction."""
         self._is_alone = False
@@ -100,7 +124,7 @@ class Agent:
     # The queue
 
     def _add(self, request: Request, *, again: bool = False) -> _Wish:
-        wish = _Wish(request, asyncio.get_running_loop().create_future(), again)
+        wish = _Wish(request, asyncio.get_running_loop().create_future(), self._tools.now_ms(), again)
         self._queue.append(wish)
         if not self._is_serving:
             self._is_serving = True
@@ -131,8 +155,7 @@ class Agent:
     async def _carry_out(self, batch: Sequence[_Wish]) -> None:
         try:
             plan = await self._commit(batch)
-            if not self._tools.goes_on:
-                await asyncio.gather(*self._acting)
+            await self._act()
             for wish, answer in zip(batch, plan.answers, strict=True):
                 wish.succeed(answer)
         except (StoreError, UnreadableRow) as error:
@@ -192,7 +215,8 @@ class Agent:
 
     async def _look(self, batch: Sequence[_Wish]) -> dict[str, Rows]:
         """Look at the rows of those that may have some. What is found holds while the row of the gate is unchanged."""
-        again = [wish.request.place for wish in batch if wish.again]
+        now_ms = self._tools.now_ms()
+        again = [wish.request.place for wish in batch if wish.may_have_rows(now_ms)]
         return await self._table.rows_of(self.gate.name, again) if again else {}
 
     async def _plan(
@@ -229,9 +253,7 @@ class Agent:
         if plan.more:
             self._add(Request(Kind.GRANT, NO_PLACE))
         if plan.granted:
-            acting = self._tools.start(self._listeners.on_granted(self.gate, plan.granted))
-            self._acting.add(acting)
-            acting.add_done_callback(self._acting.discard)
+            self._tell(plan.granted)
         was = before.state if before else GateState()
         if (plan.state.phase, plan.state.until_ms) != (was.phase, was.until_ms):
             self._timer.keep()

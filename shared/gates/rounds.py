@@ -35,7 +35,7 @@ async def check(agent: Agent, table: GateTable, tools: Tools, listeners: Listene
     holds = await _mend(agent, table)
     old = [hold for hold in holds if last_ms - OVERLAP_MS <= hold.since_ms < now_ms - REPORTED_MS]
     if told := [hold.place for hold in old if hold.place.start_due_ms]:
-        await listeners.on_granted(agent.gate, told)
+        await agent.report(told)
     if agent.view and (agent.view.waiting or agent.gate.limit is None or agent.gate.is_gone):
         await _audit(agent, [hold for hold in holds if hold.since_ms < now_ms - AUDITED_MS], listeners)
 

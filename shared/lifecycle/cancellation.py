@@ -37,23 +37,23 @@ async def on_stop_alarm(ports: Ports, alarm: Alarm) -> None:
     now_ms = ports.clock.now_ms()
     if now_ms >= alarm.deadline_ms:
         _log.error("stop.given_up", extra={"response": alarm.id})
-        await _give_up(ports, alarm)
+        await _settle(ports, alarm)
         return
     try:
         await ports.upstreams.of_alarm(alarm).upstream.stop(alarm.token)
     except UpstreamError as error:
         if isinstance(error, UpstreamRefused) and alarm.tries + 1 >= MAX_REFUSALS:
             _log.warning("stop.refused", extra={"response": alarm.id})
-            await _give_up(ports, alarm)
+            await _settle(ports, alarm)
             return
         _log.warning("stop.deferred", extra={"response": alarm.id, "reason": str(error)})
         wait_ms = retry_delay(alarm.tries, ports.random, retry_after_s=error.retry_after_s)
         await rearm(ports, alarm, now_ms + wait_ms, tries=alarm.tries + 1)
         return
-    await _give_up(ports, alarm)
+    await _settle(ports, alarm)
 
 
-async def _give_up(ports: Ports, alarm: Alarm) -> None:
+async def _settle(ports: Ports, alarm: Alarm) -> None:
     """Remove the alarm of work that has been stopped, or cannot be, and give back the permit of its response."""
     await ports.store.remove(alarm)
     if record := await ports.store.read(alarm.id, with_body=False):

@@ -116,10 +116,10 @@ async def _end(
         return replace(change, rows=(*rows, *change.rows)), True
 
     ended, is_ours = await apply(ports, record, response_id, transition, held, write_id)
-    if is_ours or ended is None or ended.write_id not in earlier:
-        return ended, bool(is_ours)
-    await end_turn(ports, ended)  # the answer to an earlier try was lost
-    return ended, True
+    is_of_earlier = not is_ours and ended is not None and ended.write_id in earlier
+    if ended and is_of_earlier and not (outcome.stop and ended.upstream.token):
+        await end_turn(ports, ended)  # the answer to that try was lost, and nothing is still to be stopped
+    return ended, bool(is_ours) or is_of_earlier
 
 
 async def _prepared(record: Record, outcome: Outcome, holder: Holder) -> Ending:

@@ -18,27 +18,29 @@ async def models(ports: Ports) -> dict[str, Any]:
     Raises Unavailable if no upstream can be asked.
     """
     routes = ports.upstreams.routes
-    answers = await asyncio.gather(*map(_listed, routes), return_exceptions=True)
-    failures = [answer for answer in answers if isinstance(answer, BaseException)]
-    if failures and len(failures) == len(answers):
-        raise failures[0]
-    if unexpected := [failure for failure in failures if not isinstance(failure, Unavailable)]:
-        raise unexpected[0]
+    answers = await asyncio.gather(*map(_listed, routes))
+    if all(isinstance(answer, Unavailable) for answer in answers):
+        raise next(answer for answer in answers if isinstance(answer, Unavailable))
     found: dict[str, dict[str, Any]] = {}
     for route, listed in zip(routes, answers, strict=True):
-        theirs = listed if isinstance(listed, list) else []
+        theirs = [] if isinstance(listed, Unavailable) else listed
         for one in (*theirs, *map(_model, _named(route))):
             if ports.upstreams.serving(str(one.get("id"))) is route:
                 found.setdefault(str(one.get("id")), one)
     return {"object": "list", "data": [*found.values(), *map(_model, ports.upstreams.agent_names())]}
 
 
-async def _listed(route: Route) -> list[dict[str, Any]]:
-    """Return the models that an upstream lists. One that it knows by another name than callers is left out."""
+async def _listed(route: Route) -> list[dict[str, Any]] | Unavailable:
+    """Return the models that an upstream lists, or the error if it cannot be asked.
+
+    A model that it knows by another name than callers is left out.
+    """
     try:
         listed = (await relay(route, "GET", "/models")).get("data")
     except RefusedByUpstream:
         return []
+    except Unavailable as error:
+        return error
     theirs = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     return [one for one in theirs if one.get("id") not in route.spec.rename.values()]
 
@@ -53,9 +55,9 @@ async def model(ports: Ports, name: str) -> dict[str, Any]:
     if name in ports.upstreams.agent_names():
         return _model(name)
     route = ports.upstreams.route(name)
-    theirs = route.spec.own_name(name) or name
-    found = await relay(route, "GET", f"/models/{segment(theirs)}")
-    return {**found, "id": name} if theirs != name else found
+    theirs = route.spec.renamed(name)
+    found = await relay(route, "GET", f"/models/{segment(theirs or name)}")
+    return {**found, "id": name} if theirs else found
 
 
 def _model(name: str) -> dict[str, Any]:

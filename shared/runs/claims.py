@@ -11,7 +11,7 @@ from shared.core.records import Record
 from shared.core.states import RunState
 from shared.lifecycle import completion, endings
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import commit, gate_of, update
+from shared.runtime.unit_of_work import commit, update
 from shared.starts import failed_starts, submission, turns
 from shared.telemetry.logs import logger
 from shared.transitions import run_transitions, upstream_transitions
@@ -44,7 +44,7 @@ async def on_run_alarm(ports: Ports, alarm: Alarm) -> None:
 
 async def _waits(ports: Ports, record: Record, alarm: Alarm) -> bool:
     """Return whether a run without a permit waits for its turn from now on. One that has a permit keeps it."""
-    gate = gate_of(ports, record)
+    gate = ports.upstreams.gate_of(record)
     is_at_work = record.upstream.token is not None and ports.upstreams.of(record).upstream.is_background
     if is_at_work or gate is None or gate.limit is None or await ports.gates.holds(gate, record.id):
         return False
@@ -84,9 +84,9 @@ def _unknown_work(ports: Ports, record: Record, alarm: Alarm) -> BackgroundUpstr
     """Return the upstream if it may have work whose token is unknown but can be learned, or None."""
     upstream = ports.upstreams.of(record).upstream
     is_unknown = record.status.is_terminal and not record.upstream.token
-    return (
-        upstream if upstream.is_background and is_unknown and submission.may_learn_token(ports, record, alarm) else None
-    )
+    if not upstream.is_background or not is_unknown:
+        return None
+    return upstream if submission.may_learn_token(ports, record, alarm) else None
 
 
 async def _learn_token(ports: Ports, upstream: BackgroundUpstream, record: Record, alarm: Alarm) -> None:

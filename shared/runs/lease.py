@@ -146,18 +146,17 @@ class Lease:
             self.concluded.set()
 
     async def wait_in_line(self, turn: Turn, detail: str) -> None:
-        """Give up the run, which waits for its turn from now on. Raises Lost if this process has lost the run."""
+        """Give up the run, which waits for its turn from now on. Raises Lost if this process has lost the run.
+
+        The caller clears `concluded` meanwhile.
+        """
         now_ms = self._ports.clock.now_ms()
 
         def transition(current: Record) -> ChangeSet:
             wait = turns.waiting_for(current.wait, turn, detail, now_ms)
             return run_transitions.wait_in_line(current, wait, turns.start_alarm(current), takes_back=True)
 
-        self.concluded.clear()
-        try:
-            await self.write(transition, gives_up=True)
-        finally:
-            self.concluded.set()
+        await self.write(transition, gives_up=True)
 
     async def wait_for(self, error: UpstreamError, next_ms: int) -> None:
         """Record what the response waits for until the next try, at `next_ms` in unix milliseconds. Raises Lost."""

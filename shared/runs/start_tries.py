@@ -8,7 +8,6 @@ from typing import Any
 from shared.core.errors import UpstreamError, UpstreamUncertain
 from shared.runs.lease import Lease
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import gate_of
 from shared.starts import failed_starts, turns
 from shared.starts.rerouting import Round
 from shared.transitions import upstream_transitions
@@ -50,7 +49,7 @@ class StartTries:
         self._is_counted = self._is_trying = False
         record, gates = self._lease.record, self._ports.gates
         was_granted_elsewhere = record.run.epoch > 1
-        gate = gate_of(self._ports, record)
+        gate = self._ports.upstreams.gate_of(record)
         if gate and (was_granted_elsewhere or not gates.is_free(gate)):
             self._ports.background.start(gates.accepted(gate, record.id if was_granted_elsewhere else None))
 
@@ -76,7 +75,7 @@ class StartTries:
 
     def wait_in_line_after(self, error: UpstreamError) -> bool:
         """Return whether the response waits for its turn after an error of a try."""
-        return turns.closes(error) and gate_of(self._ports, self._lease.record) is not None
+        return turns.closes(error) and self._ports.upstreams.gate_of(self._lease.record) is not None
 
     async def wait_in_line(self, error: UpstreamError) -> None:
         """Close the gate of an upstream that takes nothing now, and put the run into the line.

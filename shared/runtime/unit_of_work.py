@@ -11,7 +11,7 @@ from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.entries import Listing
 from shared.core.errors import Conflict, StoreError, UpstreamError
-from shared.core.gates.state import Gate, Place
+from shared.core.gates.state import Gate, place_of
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.runtime.ports import Ports
@@ -90,8 +90,8 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     record = await ports.store.commit(change, write_id)
     ports.watches.note(record)
     _count(ports, before, record)
-    if before and record.status.is_terminal and not before.status.is_terminal:
-        await _end_turn(ports, before, change)
+    if before and record.status.is_terminal and not before.status.is_terminal and not _is_stopping(change):
+        await end_turn(ports, before)
     lifecycle.record_transition(before, change, ports.upstreams.of(record).upstream.operation)
     for alarm in change.wake_for:
         await ports.wakeups.sweep(shard_of(alarm.id), alarm.due_ms)
@@ -100,16 +100,9 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     return record
 
 
-def gate_of(ports: Ports, record: Record) -> Gate | None:
-    """Return the gate that a response passes, or None if it passes none."""
-    return ports.upstreams.of(record).gate(record.request.model)
-
-
-async def _end_turn(ports: Ports, before: Record, change: ChangeSet) -> None:
-    """Give back what a response that has just ended has at a gate. Work that is to be stopped keeps its permit."""
-    is_stopping = any(alarm.kind is Kind.STOP for alarm in change.alarms_in)
-    if not is_stopping:
-        await end_turn(ports, before)
+def _is_stopping(change: ChangeSet) -> bool:
+    """Return whether work is still to be stopped. It keeps its permit until then."""
+    return any(alarm.kind is Kind.STOP for alarm in change.alarms_in)
 
 
 async def end_turn(ports: Ports, record: Record) -> None:
@@ -117,7 +110,7 @@ async def end_turn(ports: Ports, record: Record) -> None:
 
     This goes on beside the caller, if the process may work between its invocations.
     """
-    gate = gate_of(ports, record)
+    gate = ports.upstreams.gate_of(record)
     if gate is None or not ports.gates.may_have_given(gate):
         return
     leaving = _leave(ports, gate, record)
@@ -129,8 +122,7 @@ async def end_turn(ports: Ports, record: Record) -> None:
 
 async def _leave(ports: Ports, gate: Gate, record: Record) -> None:
     if record.wait.reason:
-        place = Place(record.id, record.caller, record.created_ms, record.deadline_ms)
-        await ports.gates.leave(gate, place)
+        await ports.gates.leave(gate, place_of(record))
         return
     try:
         await ports.gates.release(gate, record.id, record.caller)
@@ -192,24 +184,25 @@ def _count(ports: Ports, before: Record | None, record: Record) -> None:
 
 
 async def exchange(
-    ports: Ports, record: Record, held: Alarm, transition: Callable[[Record], ChangeSet | None]
-) -> Record | None:
-    """Write a transition whose change set replaces an alarm that the caller owns, and return the record as written.
+    ports: Ports, record: Record | None, held: Alarm, transition: Transition
+) -> tuple[Record | None, bool]:
+    """Write a transition whose change set replaces an alarm that the caller owns.
 
-    Returns None, and writes nothing, if the transition does, if the record does not exist, or if the alarm is gone,
-    because another process acts on it then. Raises Conflict after ten tries.
+    Returns the record as it is then, or None if it does not exist, and whether the transition was written. It is not if
+    it returns None, or if the alarm is gone, because another process acts on it then. `record` is the record as last
+    read, or None. Raises Conflict after ten tries.
     """
-    found: Record | None = record
     for _ in range(_TRIES):
-        change = transition(found) if found else None
+        record = record or await ports.store.read(held.id)
+        change = transition(record) if record else None
         if change is None:
-            return None
+            return record, False
         try:
-            return await commit(ports, found, change.removing(held))
+            return await commit(ports, record, change.removing(held)), True
         except Conflict as conflict:
             if conflict.gone:
-                return None
-            found = await ports.store.read(held.id)
+                return record, False
+            record = None
     raise Conflict
 
 
@@ -234,20 +227,20 @@ async def put_off(
     following = _at(ports, alarm, due_ms, changes)
     reason, detail = (error.waits_for, str(error)) if error else (None, "")
     may_have_begun = error is not None and tries.may_have_begun(error)
-    for _ in range(_TRIES):
-        record = record or await ports.store.read(alarm.id)
-        if record is None or (record.status.is_terminal and alarm.kind is Kind.POLL):
-            await ports.store.remove(alarm)
-            return record
-        wait = record.wait.after(reason, detail, ports.clock.now_ms(), following.due_ms)
-        try:
-            change = upstream_transitions.put_off(record, wait, following, may_have_begun=may_have_begun)
-            return await commit(ports, record, change.removing(alarm))
-        except Conflict as conflict:
-            if conflict.gone:
-                return record
-            record = None
-    raise Conflict
+
+    def is_over(current: Record | None) -> bool:
+        return current is None or (current.status.is_terminal and alarm.kind is Kind.POLL)
+
+    def transition(current: Record) -> ChangeSet | None:
+        if is_over(current):
+            return None
+        wait = current.wait.after(reason, detail, ports.clock.now_ms(), following.due_ms)
+        return upstream_transitions.put_off(current, wait, following, may_have_begun=may_have_begun)
+
+    record, _ = await exchange(ports, record, alarm, transition)
+    if is_over(record):
+        await ports.store.remove(alarm)
+    return record
 
 
 def _at(ports: Ports, alarm: Alarm, due_ms: int, changes: Mapping[str, Any]) -> Alarm:

@@ -3,15 +3,14 @@
 import asyncio
 
 from shared.core.errors import StoreError, UnreadableRow
-from shared.gates.gates import Outlook
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
 
 _log = logger(__name__)
 
 
-async def run_rounds(ports: Ports) -> dict[str, Outlook]:
-    """Run a round of each gate that has rows. Return how they are after it, by name.
+async def run_rounds(ports: Ports) -> None:
+    """Run a round of each gate that has rows.
 
     If there are none, this costs one query. A gate that storage does not serve stops no other. Raises nothing of
     storage.
@@ -20,14 +19,12 @@ async def run_rounds(ports: Ports) -> dict[str, Outlook]:
         names = await ports.gates.registered()
     except StoreError:
         _log.warning("gates.missed")
-        return {}
-    found = await asyncio.gather(*(_round(ports, name) for name in names))
-    return {name: outlook for name, outlook in zip(names, found, strict=True) if outlook}
+        return
+    await asyncio.gather(*(_round(ports, name) for name in names))
 
 
-async def _round(ports: Ports, name: str) -> Outlook | None:
+async def _round(ports: Ports, name: str) -> None:
     try:
-        return await ports.gates.round(ports.upstreams.gate_named(name))
+        await ports.gates.round(ports.upstreams.gate_named(name))
     except (StoreError, UnreadableRow) as error:
         _log.warning("gate.missed", extra={"gate": name, "reason": type(error).__name__})
-        return None

@@ -17,7 +17,6 @@ from shared.core.states import Status
 from shared.gates.tools import Listeners
 from shared.lifecycle.endings import DEADLINE_EXCEEDED
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import gate_of
 from shared.starts import submission
 from shared.storage import codec
 from shared.telemetry import tracing
@@ -47,7 +46,7 @@ async def is_over(ports: Ports, gate: Gate, response_id: str) -> bool:
     One that was ended from outside has five minutes to be stopped.
     """
     record = await ports.store.read(response_id, with_body=False)
-    own = gate_of(ports, record) if record else None
+    own = ports.upstreams.gate_of(record) if record else None
     if record is None or own is None or own.name != gate.name:
         return True
     if not record.status.is_terminal:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.core.alarms import LEASE_MS, Alarm, Kind
+from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, UpstreamError
-from shared.core.gates.state import Place
+from shared.core.gates.state import place_of
 from shared.core.records import Record
 from shared.core.states import WaitReason
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import exchange, gate_of
+from shared.runtime.unit_of_work import exchange
 from shared.starts import turns
 from shared.telemetry.logs import logger
 from shared.transitions import upstream_transitions
@@ -85,7 +86,7 @@ class Round:
         return None
 
     async def _enter(self, record: Record, route: Route, error: UpstreamError) -> bool:
-        gate, own, place = route.gate(record.request.model), gate_of(self._ports, record), _place_of(record)
+        gate, own, place = route.gate(record.request.model), self._ports.upstreams.gate_of(record), place_of(record)
         if gate and await self._ports.gates.take(gate, place):
             await self._ports.gates.leave(gate, place)
             return False
@@ -98,7 +99,7 @@ class Round:
         """Give back the permit of an upstream that a response does not move to after all."""
         gate = route.gate(record.request.model)
         if gate and self._ports.gates.may_have_given(gate):
-            await self._ports.gates.leave(gate, _place_of(record))
+            await self._ports.gates.leave(gate, place_of(record))
 
     async def move(self, record: Record, held: Alarm, error: UpstreamError) -> tuple[Record, Alarm] | None:
         """Give a response to the next upstream. Return its record, and its `start` alarm, which replaces `held`.
@@ -110,20 +111,18 @@ class Round:
             return None
         alarm = held.at(self._ports.clock.now_ms() + LEASE_MS[Kind.START])
         name, model = route.name, route.spec.renamed(record.request.model)
+
+        def transition(current: Record) -> ChangeSet | None:
+            return upstream_transitions.reroute(current, name, model, alarm)
+
         try:
-            moved = await exchange(
-                self._ports, record, held, lambda current: upstream_transitions.reroute(current, name, model, alarm)
-            )
+            moved, is_moved = await exchange(self._ports, record, held, transition)
         except StoreError:
-            moved = None
-        if moved is None:
-            await self.leave(record, route)
-            return None
-        return moved, alarm
-
-
-def _place_of(record: Record) -> Place:
-    return Place(record.id, record.caller, record.created_ms, record.deadline_ms)
+            moved, is_moved = None, False
+        if moved and is_moved:
+            return moved, alarm
+        await self.leave(record, route)
+        return None
 
 
 def _may_go_elsewhere(error: UpstreamError) -> bool:

@@ -96,13 +96,13 @@ async def _begin_run(
             written.append(begins(current, now_ms))
             return written[-1]
 
-        begun = await exchange(ports, record, held, transition)
+        begun, has_begun = await exchange(ports, record, held, transition)
     except StoreError:
         _log.warning("start.unrecorded", extra={"response": record.id})
         return record  # its start alarm continues from here
-    if begun is None:
-        return await turns.leave_if_over(ports, record, turns.place_at(record, held))
-    return begun, written[-1]
+    if begun and has_begun:
+        return begun, written[-1]
+    return await turns.leave_if_over(ports, record, turns.place_at(record, held))
 
 
 async def offer_run(ports: Ports, record: Record, alarm: Alarm) -> None:

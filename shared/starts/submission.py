@@ -32,7 +32,7 @@ from shared.lifecycle import completion, endings, upstream_ids, watcher
 from shared.runtime import lease_renewal
 from shared.runtime.leases import RENEWED_MS
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import apply, gate_of, insert
+from shared.runtime.unit_of_work import apply, insert
 from shared.starts import failed_starts, joining, packing, rerouting, run_submission, turns
 from shared.telemetry import tracing
 from shared.telemetry.logs import logger
@@ -86,13 +86,14 @@ async def _start(
     A response without a permit waits for its turn instead. The first try of a POST may raise RefusedByUpstream.
     """
     round_ = rerouting.Round(ports, request)
-    async with lease_renewal.holding(ports, held) as lease:
-        turn = await turns.ask(ports, record, held, again=not is_first)
-    held = lease.alarm
-    if turn:
-        return await turns.wait(ports, record, held, turn)
-    if lease.is_over or held.due_ms <= ports.clock.now_ms():
-        return record  # the gate took so long that another process may have started the response
+    if turns.must_ask(ports, record):
+        async with lease_renewal.holding(ports, held) as lease:
+            turn = await turns.ask(ports, record, held, again=not is_first)
+        held = lease.alarm
+        if turn:
+            return await turns.wait(ports, record, held, turn)
+        if lease.is_over or lease.is_past(ports.clock.now_ms()):
+            return record  # the gate took so long that another process may have started the response
     while True:
         outcome, held = await _try(ports, record, held, request)
         if isinstance(outcome, Progress):
@@ -129,7 +130,7 @@ async def record_start(ports: Ports, record: Record, held: Alarm, progress: Prog
     `held` is the alarm that the caller owns. Returns the record. Raises NotFound if the response has been purged.
     """
     token = progress.token
-    if gate := gate_of(ports, record):
+    if gate := ports.upstreams.gate_of(record):
         await ports.gates.accepted(gate, record.id if held.attempt else None)
     if token is None and not record.upstream.token:
         outcome = endings.by_progress(progress, ports.clock.now_ms())

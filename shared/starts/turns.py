@@ -7,18 +7,16 @@ from dataclasses import replace
 
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
-from shared.core.errors import Conflict, UpstreamError
-from shared.core.gates.state import Place, Turn
+from shared.core.errors import UpstreamError
+from shared.core.gates.state import Place, Turn, place_of
 from shared.core.records import ExecutionMode, Record, WaitInfo
 from shared.core.states import WaitReason
 from shared.runtime.ports import Ports
-from shared.runtime.unit_of_work import exchange, gate_of
-from shared.telemetry.logs import logger
+from shared.runtime.unit_of_work import exchange
 from shared.transitions import run_transitions, upstream_transitions
 from shared.upstreams import tries
 from shared.upstreams.tries import Meaning
 
-_log = logger(__name__)
 _CLOSING = frozenset({WaitReason.UPSTREAM_DOWN, WaitReason.RATE_LIMIT, WaitReason.CREDENTIALS})
 
 
@@ -32,7 +30,7 @@ def closes(error: UpstreamError) -> bool:
 
 def must_ask(ports: Ports, record: Record) -> bool:
     """Return whether a response needs a permit, as far as this process knows."""
-    gate = gate_of(ports, record)
+    gate = ports.upstreams.gate_of(record)
     return gate is not None and not ports.gates.is_free(gate)
 
 
@@ -41,7 +39,7 @@ async def ask(ports: Ports, record: Record, held: Alarm, *, again: bool = False)
 
     `held` is its `start` alarm. `again`: it may have asked before.
     """
-    gate = gate_of(ports, record)
+    gate = ports.upstreams.gate_of(record)
     if gate is None or record.status.is_terminal:  # what is only to be stopped waits for no turn
         return None
     return await ports.gates.take(gate, place_at(record, held), again=again)
@@ -52,7 +50,7 @@ async def refused(ports: Ports, record: Record, held: Alarm | None, error: Upstr
 
     Returns None if the error closes no gate.
     """
-    gate = gate_of(ports, record)
+    gate = ports.upstreams.gate_of(record)
     if gate is None or record.status.is_terminal or not closes(error):
         return None
     wait_s, reason = error.retry_after_s, str(error.waits_for)
@@ -65,7 +63,7 @@ def place_at(record: Record, held: Alarm | None) -> Place:
     A run has no `start` alarm yet. It gets one at its deadline.
     """
     due_ms = held.at(record.deadline_ms).due_ms if held else record.deadline_ms
-    return Place(record.id, record.caller, record.created_ms, record.deadline_ms, due_ms)
+    return place_of(record, due_ms)
 
 
 async def wait(ports: Ports, record: Record, held: Alarm, turn: Turn, detail: str = "") -> Record:
@@ -80,18 +78,14 @@ async def wait(ports: Ports, record: Record, held: Alarm, turn: Turn, detail: st
     def transition(current: Record) -> ChangeSet | None:
         return None if current.status.is_terminal else upstream_transitions.wait_for_turn(current, waits, alarm)
 
-    try:
-        if waiting := await exchange(ports, record, held, transition):
-            return waiting
-    except Conflict:
-        return record
-    return await leave_if_over(ports, record, place)
+    now, is_waiting = await exchange(ports, record, held, transition)
+    return now if now and is_waiting else await leave_if_over(ports, record, place)
 
 
 async def leave_if_over(ports: Ports, record: Record, place: Place) -> Record:
     """Give back the place of a response that has ended meanwhile. Return its record as it is now."""
     now = await ports.store.read(record.id)
-    gate = gate_of(ports, record)
+    gate = ports.upstreams.gate_of(record)
     if gate and (now is None or now.status.is_terminal):
         await ports.gates.leave(gate, place)
     return now or record
@@ -129,7 +123,7 @@ async def wait_instead_of_running(ports: Ports, record: Record, held: Alarm, tur
             return None
         return run_transitions.wait_in_line(current, waits, start_alarm(current), takes_back=False)
 
-    return await exchange(ports, record, held, transition) is not None
+    return (await exchange(ports, record, held, transition))[1]
 
 
 async def offer(ports: Ports, record: Record, held: Alarm) -> None:
@@ -139,7 +133,7 @@ async def offer(ports: Ports, record: Record, held: Alarm) -> None:
     def transition(current: Record) -> ChangeSet | None:
         return None if current.status.is_terminal else run_transitions.offer_first(current, now_ms)
 
-    if await exchange(ports, record, held, transition) is None:
+    if not (await exchange(ports, record, held, transition))[1]:
         await leave_if_over(ports, record, place_at(record, held))
 
 

@@ -16,6 +16,7 @@ from shared.upstreams.specs import UpstreamSpec
 DEADLINE_S = 10.0
 USER_AGENT = "background-responses/1"
 _PLAIN = UpstreamSpec()
+_OF_JSON = {"Content-Type": "application/json"}
 
 
 class Endpoint:
@@ -27,6 +28,7 @@ class Endpoint:
         """Take the transport itself, because a client of httpx would send the cookies of one answer with all calls."""
         self._transport = transport
         self._base = base_url.rstrip("/")
+        self._shown = str(httpx.URL(self._base).copy_with(userinfo=b""))
         self._authorize = authorize
         self._spec = spec
 
@@ -37,7 +39,7 @@ class Endpoint:
 
     def shown(self, path: str) -> str:
         """Return the URL of a call as telemetry may show it, without credentials."""
-        return str(httpx.URL(self._base + path).copy_with(userinfo=b""))
+        return self._shown + path
 
     async def send(
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str], times: httpx.Timeout
@@ -48,12 +50,14 @@ class Endpoint:
         name. Raises UpstreamUnavailable if no credential is available within 10 s, and httpx.HTTPError.
         """
         content = None if body is None else await off_loop.run_on(body, orjson.dumps, self._renamed(body))
-        sent = {"Content-Type": "application/json"} if content else {}
+        merged = httpx.Headers({"User-Agent": USER_AGENT})  # whatever the case of their names
+        for some in (self._spec.headers, _OF_JSON if content else {}, headers, await self.authorization()):
+            merged.update(some)
         request = httpx.Request(
             method,
             self._url(path),
             content=content,
-            headers={"User-Agent": USER_AGENT, **self._spec.headers, **sent, **headers, **await self.authorization()},
+            headers=merged,
             extensions={"timeout": times.as_dict()},
         )
         return await self._transport.handle_async_request(request)

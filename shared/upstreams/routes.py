@@ -39,17 +39,9 @@ class Route:
         """
         if self.is_agent:
             return None
-        pattern = self.spec.limit_of(model)
-        if self.is_removed:
-            return Gate(self.spec.name, None, is_gone=True)
-        if pattern in (None, ANY):
-            return Gate(self.spec.name, self.spec.limits.get(ANY))
-        return Gate(f"{self.spec.name}/{pattern}", self.spec.limits[str(pattern)])
-
-    @property
-    def is_removed(self) -> bool:
-        """Whether the settings no longer have this upstream."""
-        return isinstance(self.upstream, RemovedUpstream)
+        pattern, is_gone = self.spec.limit_of(model), isinstance(self.upstream, RemovedUpstream)
+        name = self.spec.name if pattern == ANY else f"{self.spec.name}/{pattern}"
+        return Gate(name, self.spec.limits.get(pattern), is_gone)
 
     @property
     def is_agent(self) -> bool:
@@ -61,7 +53,7 @@ class Upstreams:
     """The upstreams of a deployment: those of the settings, in their order, and the agents by their prefix."""
 
     def __init__(self, routes: Sequence[Route], agents: Mapping[str, Upstream] | None = None) -> None:
-        self._routes = {route.name: route for route in routes}
+        self._routes = {route.spec.name: route for route in routes}
         self._agents = {prefix: Route(upstream, _AGENTS) for prefix, upstream in (agents or {}).items()}
 
     @property
@@ -82,14 +74,18 @@ class Upstreams:
         raise NotFound(f"The model '{(model or '')[:100]}' does not exist.", param="model", code="model_not_found")
 
     def named(self, name: str) -> Route:
-        """Return the route of a name that a record or an alarm has. One that is not in the settings only fails."""
+        """Return the route of a name, as records or as the settings have it. A removed one only fails."""
         known = name or DEFAULT
-        return self._routes.get(name) or Route(RemovedUpstream(known), UpstreamSpec(known, models=()))
+        return self._routes.get(known) or Route(RemovedUpstream(known), UpstreamSpec(known, models=()))
 
     def of(self, record: Record) -> Route:
         """Return the route of a response."""
         name = record.upstream.name
         return (None if name else self._agent(record.request.model)) or self.named(name)
+
+    def gate_of(self, record: Record) -> Gate | None:
+        """Return the gate that a response passes, or None if it passes none."""
+        return self.of(record).gate(record.request.model)
 
     def of_alarm(self, alarm: Alarm) -> Route:
         """Return the route of the upstream that has issued the token of an alarm."""
@@ -103,12 +99,12 @@ class Upstreams:
 
     def after(self, route: Route) -> tuple[Route, ...]:
         """Return the upstreams to try after this one, as its `then` names them."""
-        return tuple(self.named("" if name == DEFAULT else name) for name in route.spec.then)
+        return tuple(map(self.named, route.spec.then))
 
     def gate_named(self, name: str) -> Gate:
         """Return the gate of this name. One that is not in the settings lets everything through."""
         upstream, _, pattern = name.partition("/")
-        route = self._routes.get("" if upstream == DEFAULT else upstream)
+        route = self._routes.get(upstream)
         limit = route.spec.limits.get(pattern or ANY) if route else None
         return Gate(name, limit, is_gone=route is None or (bool(pattern) and limit is None))
 

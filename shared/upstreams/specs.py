@@ -77,14 +77,9 @@ class UpstreamSpec:
         """Return whether it serves a model. A request without a model goes where all models are served."""
         return any(_matches(pattern, model) for pattern in self.models)
 
-    def limit_of(self, model: str | None) -> str | None:
-        """Return the pattern whose limit counts for a model: one that names it, rather than the one of all."""
-        named = (pattern for pattern in self.limits if pattern != ANY and _matches(pattern, model))
-        return next(named, ANY if ANY in self.limits else None)
-
-    def own_name(self, model: str | None) -> str | None:
-        """Return the upstream's name of a model that a caller names."""
-        return self.rename.get(model, model) if model else model
+    def limit_of(self, model: str | None) -> str:
+        """Return the pattern whose limit counts for a model, if there is one: one that names it, or the one of all."""
+        return next((pattern for pattern in self.limits if pattern != ANY and _matches(pattern, model)), ANY)
 
     def renamed(self, model: str | None) -> str:
         """Return the upstream's name of a model if it is another one than the caller's, or an empty string."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.core.errors import UpstreamUnavailable
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.runtime.watches import Watches
@@ -9,6 +10,9 @@ from tests.invariants.lives import Life
 from tests.support.conditions import until
 from tests.support.crash_points import CrashPoint, crash_points
 from tests.support.stage import Stage
+
+AWAY = UpstreamUnavailable("ConnectError")
+TURN_MS = 300_000  # five rounds
 
 
 @pytest.mark.parametrize("honours_keys", [True, False])
@@ -62,13 +66,37 @@ async def test_a_crash_at_any_write_of_a_watch_keeps_what_was_accepted(stage: St
     assert max(stage.upstream.begun[one.id] for one in lives.values()) == 1
 
 
-async def _recovers(stage: Stage, life: Life, answered: set[str]) -> bool:
+@pytest.mark.parametrize("limits", [{}, {"*": 1}], ids=["no limit", "one permit"])
+async def test_a_crash_at_any_write_of_a_turn_keeps_what_was_accepted(stage: Stage, limits: dict[str, int]) -> None:
+    """The upstream takes nothing at first, so the response waits for its turn. Its permit outlives no end.
+
+    The next life needs the only permit, so one that a crash has left would show. What was granted and not acted on is
+    found by a round of its gate, and its permit by two.
+    """
+    stage.treat(limits=limits, honours_keys=True)
+    lives: dict[CrashPoint, Life] = {}
+    answered: set[str] = set()
+
+    async def life(engine: Engine, point: CrashPoint) -> None:
+        stage.upstream.start_errors, stage.upstream.course = [AWAY], [Status.COMPLETED]
+        lives[point] = Life(stage, f"turn-{point}")
+        await lives[point].create(engine)
+        answered.add(lives[point].id)
+        await lives[point].finish(engine, TURN_MS)
+
+    async for point in crash_points(stage, life):
+        await _recovers(stage, lives[point], answered, TURN_MS)
+    assert max(point.write for point in lives) >= 10
+    assert max(stage.upstream.begun[one.id] for one in lives.values()) == 1
+
+
+async def _recovers(stage: Stage, life: Life, answered: set[str], within_ms: int = 120_000) -> bool:
     """Let another process continue. Check the life, and return whether its response was accepted."""
     if await life.record() is None:
         assert life.id not in answered
         assert stage.upstream.begun[life.id] == 0
         return False
-    await life.finish(stage.engine, 120_000)
+    await life.finish(stage.engine, within_ms)
     record = await life.record()
     assert record
     assert record.status is Status.COMPLETED

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from shared.engine import Engine
-from shared.runtime.background import BackgroundTasks
 from shared.runtime.leases import Leases
 from shared.runtime.local_runs import LocalRuns
 from shared.runtime.ports import Ports
@@ -18,6 +17,7 @@ from shared.runtime.watches import Watches
 from tests.support.proxies.fault_proxy import is_write
 from tests.support.stage import Stage
 from tests.support.tasks import stopped
+from tests.support.turns import GateTasks, gates_of
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ class CrashPoint:
 
 def new_process(stage: Stage) -> Ports:
     """Return the ports of a process that has done nothing yet. It shares the connections of the stage."""
+    tasks = GateTasks()  # with those of the gates, so that they are cut off, too
     return replace(
         stage.ports,
+        gates=gates_of(stage.gate_table, stage.clock, tasks),
         polls=SingleFlight(),
-        background=BackgroundTasks(),
+        background=tasks,
         local=LocalRuns(),
         noting=InProgress(),
         notes=Turns(),

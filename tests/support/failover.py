@@ -52,6 +52,7 @@ class RemainingProcess:
             self._waiting.remove(first)
             await self._handle(first[1])
         await asyncio.gather(*self.engine._ports.background.tasks)
+        await self.stage.gate_tasks.finished()
 
     def _listen(self) -> None:
         new = self.stage.sent[self._heard :]

@@ -21,8 +21,6 @@ from shared.core.ids import shard_of
 from shared.core.records import Delivery, Record, Target
 from shared.core.states import Status
 from shared.engine import Engine
-from shared.gates.gates import Gates
-from shared.gates.tools import Tools
 from shared.runtime.clock import SystemClock
 from shared.runtime.config import Config, Rules
 from shared.runtime.ports import Ports
@@ -41,7 +39,7 @@ from tests.support.foreground_calls import called
 from tests.support.proxies.holding_proxy import HoldingProxy
 from tests.support.storage_transport import direct_transport
 from tests.support.tasks import stopped
-from tests.support.turns import GateTasks, next_turn, waits_for_turn
+from tests.support.turns import GateTasks, gates_of, next_turn, waits_for_turn
 
 FOREVER_MS = 10**13 - 1
 CALLBACK_HOST = "hooks.contoso.com"
@@ -110,10 +108,10 @@ class Stage(Cast):
         store, requests = Store(await self.table()), RequestQueue(await self._enter(self._queues()))
         for part in (store, wakeups, requests):
             await part.prepare()
-        tools = Tools(clock.now_ms, clock.elapsed_s, clock.sleep, lambda: 0.0, self.gate_tasks.start)
+        self.gate_table = GateTable(await self.table())
         ports = Ports(
             store=store,
-            gates=Gates(GateTable(await self.table()), tools),
+            gates=gates_of(self.gate_table, clock, self.gate_tasks),
             wakeups=wakeups,
             requests=requests,
             upstreams=self.made_upstreams(),

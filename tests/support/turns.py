@@ -1,47 +1,53 @@
 """Turns at gates, under a test's control: what a gate starts beside its caller, and the next grant."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from shared.core.alarms import Alarm, Kind
 from shared.core.records import Record
+from shared.gates.gates import Gates
+from shared.gates.tools import Tools
+from shared.runtime.background import BackgroundTasks
+from shared.runtime.clock import SystemClock
 from shared.runtime.ports import Ports
+from shared.storage.gates.gate_table import GateTable
 from tests.support.clocks import Clock
 
+T = TypeVar("T")
 TIMER = "Timer._wait"  # it waits in real time, which no test needs
-ROUNDS = 20
 
 
-class GateTasks:
+class GateTasks(BackgroundTasks):
     """The tasks of the gates of one process. Timers are not started, because the clock of a test stands still."""
 
-    def __init__(self) -> None:
-        self._tasks = set[asyncio.Task[None]]()
-
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def start(
+        self, work: Coroutine[Any, Any, T], on_error: Callable[[BaseException], None] | None = None
+    ) -> asyncio.Task[T]:
         """Start a task, or one that does nothing in place of a timer."""
         if getattr(work, "__qualname__", "") == TIMER:
             work.close()
             work = _nothing()
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return super().start(work, on_error)
 
     async def finished(self) -> None:
         """Wait until none is left. What they raise is raised."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+        while self.tasks:
+            await asyncio.gather(*self.tasks)
 
     async def stopped(self) -> None:
         """Cut off all of them, as a crash does."""
-        for task in (tasks := list(self._tasks)):
+        for task in (tasks := self.tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _nothing() -> None:
+def gates_of(table: GateTable, clock: SystemClock, tasks: GateTasks) -> Gates:
+    """Return the gates of a process that has this clock and these tasks."""
+    return Gates(table, Tools(clock.now_ms, clock.elapsed_s, clock.sleep, lambda: 0.0, tasks.start))
+
+
+async def _nothing() -> Any:
     """Do nothing."""
 
 

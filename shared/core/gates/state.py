@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shared.core.records import Record
+
 NEXT_OF_A_LINE = 16  # places that the row of a gate names for one line
 NEXT_IN_ALL = 300  # and for all lines together
 
@@ -51,6 +53,11 @@ class Place:
     def order(self) -> tuple[int, str]:
         """The order in a line: older responses come first."""
         return self.created_ms, self.id
+
+
+def place_of(record: Record, start_due_ms: int = 0) -> Place:
+    """Return what a gate keeps of a response. `start_due_ms` is as in Place."""
+    return Place(record.id, record.caller, record.created_ms, record.deadline_ms, start_due_ms)
 
 
 @dataclass(frozen=True, slots=True)

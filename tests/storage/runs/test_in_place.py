@@ -8,19 +8,17 @@ import pytest
 
 from shared.contract.requests import parse_request
 from shared.core.alarms import Kind
-from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
-from shared.core.records import Record
+from shared.core.errors import RefusedByUpstream
 from shared.core.states import Status
 from shared.runtime.local_runs import MAX_IN_PLACE, MAX_IN_PLACE_BYTES
 from shared.storage.messages import RunOffer
 from shared.transitions.run_transitions import RESERVED_BLOCK
-from tests.support.conditions import until
 from tests.support.fakes.streams import story
 from tests.support.foreground_calls import PATIENT
+from tests.support.in_place_calls import AWAY, REFUSAL, call_of, run_id, stream_of
 from tests.support.run_holders import die, held, offered, reaches
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.stream_clients import (
-    Reader,
     expected_lines,
     kinds,
     lines_of,
@@ -31,35 +29,11 @@ from tests.support.stream_clients import (
     text,
 )
 
-AWAY = UpstreamUnavailable("ConnectError")
-CUT = UpstreamUncertain("ReadError")
-REFUSAL = UpstreamRefused(404, "No such model.", param="model", code="model_not_found")
-
 
 @pytest.fixture(autouse=True)
 def foreground(stage: Stage) -> None:
     """Make the upstream a foreground one."""
     stage.upstream.is_background = False
-
-
-def call_of(stage: Stage, key: str | None = None) -> "asyncio.Task[Record]":
-    """Make a call that waits for its end."""
-    return asyncio.create_task(stage.create(background=False, key=key))
-
-
-def stream_of(stage: Stage) -> "asyncio.Task[Reader]":
-    """Make a foreground call for a stream."""
-    return asyncio.create_task(streamed(stage, background=False))
-
-
-async def run_id(stage: Stage) -> str:
-    """Wait until the upstream is asked, and return the id of the response."""
-
-    async def is_asked() -> bool:
-        return bool(stage.upstream.streams.runs)
-
-    await until(is_asked)
-    return stage.upstream.streams.runs[0]
 
 
 async def test_a_call_of_an_instant_model_costs_two_transactions(stage: Stage) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from shared.core.alarms import Kind
-from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
+from shared.core.errors import RefusedByUpstream
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
-from tests.storage.runs.test_in_place import call_of, run_id, stream_of
 from tests.support.fakes.streams import story
+from tests.support.in_place_calls import AWAY, CUT, REFUSAL, call_of, run_id, stream_of
 from tests.support.run_holders import reaches
 from tests.support.stage import Stage
 from tests.support.stream_clients import (
@@ -21,15 +21,20 @@ from tests.support.stream_clients import (
     streamed,
 )
 
-AWAY = UpstreamUnavailable("ConnectError")
-CUT = UpstreamUncertain("ReadError")
-REFUSAL = UpstreamRefused(404, "No such model.", param="model", code="model_not_found")
-
 
 @pytest.fixture(autouse=True)
 def foreground(stage: Stage) -> None:
     """Make the upstream a foreground one."""
     stage.upstream.is_background = False
+
+
+async def tried_again_elsewhere(stage: Stage) -> str:
+    """Let another process make the next try of the only run, at its time or turn. Return the id of the response."""
+    response_id = await run_id(stage)
+    await reaches(stage, response_id, lambda record: record.run.epoch == 2)
+    await stage.fire_alarms(response_id)
+    await (await stage.process()).drive(RunOffer(response_id, 2))
+    return response_id
 
 
 async def test_a_try_that_began_nothing_is_continued_by_others(stage: Stage) -> None:
@@ -60,10 +65,7 @@ async def test_a_later_refusal_is_passed_on_while_nothing_is_answered(
     """
     stage.upstream.streams.run_errors = [CUT, REFUSAL]
     call = make(stage)
-    response_id = await run_id(stage)
-    await reaches(stage, response_id, lambda record: record.run.epoch == 2)
-    await stage.fire_alarms(response_id)
-    await (await stage.process()).drive(RunOffer(response_id, 2))
+    await tried_again_elsewhere(stage)
     with pytest.raises(RefusedByUpstream, match="No such model"):
         await call
 
@@ -72,10 +74,7 @@ async def test_a_refusal_fails_a_call_that_has_waited_in_a_line(stage: Stage) ->
     """What waits in a line is promised, so a refusal at its turn hides nothing: the call ends as failed."""
     stage.upstream.streams.run_errors = [AWAY, REFUSAL]
     call = call_of(stage)
-    response_id = await run_id(stage)
-    await reaches(stage, response_id, lambda record: record.run.epoch == 2)
-    await stage.fire_alarms(response_id)
-    await (await stage.process()).drive(RunOffer(response_id, 2))
+    response_id = await tried_again_elsewhere(stage)
     ended = await call
     assert (ended.status, ended.deleted) == (Status.FAILED, False)
     assert (await stage.shown(response_id))["error"]["message"] == "No such model."
@@ -85,10 +84,7 @@ async def test_a_refusal_fails_a_stream_that_has_waited_in_a_line(stage: Stage) 
     """Its reader gets the whole stream, from `created` to `failed`, although nothing of it was answered before."""
     stage.upstream.streams.run_errors = [AWAY, REFUSAL]
     stream = stream_of(stage)
-    response_id = await run_id(stage)
-    await reaches(stage, response_id, lambda record: record.run.epoch == 2)
-    await stage.fire_alarms(response_id)
-    await (await stage.process()).drive(RunOffer(response_id, 2))
+    response_id = await tried_again_elsewhere(stage)
     assert kinds(await (await stream).rest()) == ["created", "error", "failed"]
     record = await stage.record(response_id)
     assert (record.status, record.deleted, record.upstream.refusal) == (Status.FAILED, False, 0)

@@ -5,6 +5,7 @@ import asyncio
 from shared.core.errors import UpstreamUnavailable
 from shared.core.states import Status
 from shared.scheduler.rounds import run_rounds
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.stage import Stage
 
 AWAY = UpstreamUnavailable("ConnectError")
@@ -14,7 +15,7 @@ async def test_without_gates_a_round_is_one_query(stage: Stage) -> None:
     """Nothing waits, and nothing was refused."""
     await stage.create()
     before = stage.proxy.counts.copy()
-    assert await run_rounds(stage.ports) == {}
+    await run_rounds(stage.ports)
     assert stage.proxy.counts - before == {"GET responses()": 1}
 
 
@@ -24,8 +25,7 @@ async def test_a_round_grants_what_a_dead_process_had_closed(stage: Stage) -> No
     made = await stage.create()
     await stage.crash()
     stage.clock.advance(60)
-    outlooks = await run_rounds(stage.ports)
-    assert list(outlooks) == ["default"]
+    await run_rounds(stage.ports)
     await stage.gate_tasks.finished()
     assert (await stage.record(made.id)).upstream.token
     await stage.finish(made.id)
@@ -45,11 +45,12 @@ async def test_a_round_goes_on_with_a_grant_that_was_not_acted_on(stage: Stage) 
     assert (await stage.finish(second.id)).status is Status.COMPLETED
 
 
-async def test_storage_that_fails_stops_no_heartbeat(stage: Stage) -> None:
-    """The next one looks again."""
+async def test_storage_that_fails_stops_no_heartbeat(stage: Stage, written: WrittenLines) -> None:
+    """The next one looks again. A line says what was missed."""
     async with stage.proxy.refusing():
-        assert await run_rounds(stage.ports) == {}
+        await run_rounds(stage.ports)
     stage.upstream.start_errors = [AWAY]
     await stage.create()
     stage.proxy.refuse(lambda request: "gate%3A" in request.path or "gate:" in request.path)
-    assert await run_rounds(stage.ports) == {}
+    await run_rounds(stage.ports)
+    assert [name for name in log_events(written) if name.endswith(".missed")] == ["gates.missed", "gate.missed"]

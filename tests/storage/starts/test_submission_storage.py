@@ -7,19 +7,10 @@ import pytest
 from shared.core.alarms import Kind
 from shared.core.errors import (
     StoreUnavailable,
-    UpstreamRefused,
-    UpstreamUnavailable,
 )
 from shared.core.states import Status
 from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.stage import Stage
-
-OUTAGE = UpstreamUnavailable("ConnectError")
-TIMEOUT = UpstreamUnavailable("no answer within 20 s")
-THROTTLED = UpstreamUnavailable("status 429", retry_after_s=17)
-IMPATIENT = UpstreamUnavailable("status 503", retry_after_s=0)
-PATIENT = UpstreamUnavailable("status 503 for long", retry_after_s=3_600)
-REFUSAL = UpstreamRefused(400, "No such model.", param="model", code="model_not_found")
 
 
 async def test_storage_that_fails_before_the_start_accepts_nothing(stage: Stage) -> None:

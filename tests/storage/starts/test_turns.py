@@ -7,14 +7,16 @@ import pytest
 from shared.core.alarms import Kind
 from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
 from shared.core.gates.state import Turn
+from shared.core.ids import shard_of
 from shared.core.records import Record, WaitInfo
 from shared.core.states import Status, WaitReason
 from shared.starts import turns
+from shared.storage.messages import Wakeup
 from shared.upstreams.specs import UpstreamSpec
+from tests.invariants.lives import Life
 from tests.support.fakes.peers import ScriptedUpstream
-from tests.support.run_holders import driving
+from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.stage import ANN, BOB, Stage
-from tests.support.stream_clients import kinds, streamed
 
 AWAY = UpstreamUnavailable("ConnectError")
 BUSY = UpstreamUnavailable("status 429", retry_after_s=20, waits_for=WaitReason.RATE_LIMIT)
@@ -153,6 +155,22 @@ async def test_a_probe_whose_work_ends_at_once_opens_the_upstream(stage: Stage) 
     assert [(await stage.record(one.id)).status for one in made] == [Status.COMPLETED] * 3
 
 
+async def test_a_gate_that_is_slower_than_the_lease_starts_nothing_twice(stage: Stage) -> None:
+    """Another process has started the response meanwhile, with the permit that this one has asked for."""
+    stage.treat(limits={"*": 1})
+    stage.upstream.honours_keys = False
+    asked = stage.proxy.pause(lambda request: is_transaction(request) and b"gate" in request.body)
+    life = Life(stage, "slow")
+    creating = asyncio.create_task(life.create(stage.engine))
+    await asked.reached.wait()
+    stage.clock.ms += 31_000
+    await (await stage.process()).sweep(Wakeup(shard_of(life.id), stage.clock.ms // 1000))
+    asked.open()
+    await creating
+    assert stage.upstream.begun == {life.id: 1}
+    assert await at_work(stage) == 1
+
+
 # One refusal for all
 
 
@@ -216,67 +234,6 @@ async def test_the_first_open_upstream_gets_a_response(stage: Stage) -> None:
     assert [one.upstream.name for one in made] == ["eu", "us", "eu"]
     assert made[2].wait.reason == WaitReason.TURN
     assert (eu.starts.total(), us.starts.total()) == (1, 1)
-
-
-# Runs
-
-
-@pytest.mark.parametrize("is_background", [True, False], ids=["background", "foreground"])
-async def test_a_run_has_its_permit_before_it_is_offered(stage: Stage, is_background: bool) -> None:
-    """What waits is no message, no invocation and no lease. Its reader gets the first event when its turn comes."""
-    stage.treat(limits={"*": 1})
-    stage.upstream.is_background = is_background
-    gate = stage.upstream.streams.hold(1)
-    first = await streamed(stage)
-    second = await streamed(stage)
-    gate.open()
-    record = await stage.record(second.id)
-    assert (record.wait.reason, record.run.claimed) == (WaitReason.TURN, False)
-    assert await stage.kinds(second.id) == [Kind.START]
-    if not is_background:
-        await driving(stage.engine, first.id, 1)
-    assert kinds(await first.rest())[-1] == "completed"
-    await asyncio.gather(*stage.ports.background.tasks)
-    await stage.gate_tasks.finished()
-    assert await stage.kinds(second.id) == [Kind.RUN]
-    await driving(stage.engine, second.id, (await stage.record(second.id)).run.epoch)
-    assert kinds(await second.rest())[-1] == "completed"
-
-
-async def test_a_run_that_has_begun_before_waits_and_goes_on(stage: Stage) -> None:
-    """Its stream broke, and its upstream takes nothing now. It has a token already, and still gets its turn."""
-    stage.pace(patience_s=0)
-    stage.upstream.is_background = False
-    stage.upstream.streams.breaks = [2]
-    stage.upstream.streams.run_errors = []
-    reader = await streamed(stage)
-    await driving(stage.engine, reader.id, 1)
-    record = await stage.record(reader.id)
-    assert record.upstream.token
-    stage.upstream.streams.run_errors = [BUSY]
-    await stage.fire_alarms(reader.id)
-    await driving(stage.engine, reader.id, (await stage.record(reader.id)).run.epoch)
-    waiting = await stage.record(reader.id)
-    assert (waiting.wait.reason, await stage.kinds(reader.id)) == (WaitReason.RATE_LIMIT, [Kind.START])
-    await stage.fire_gates()
-    assert await stage.kinds(reader.id) == [Kind.RUN]
-    await driving(stage.engine, reader.id, (await stage.record(reader.id)).run.epoch)
-    assert kinds(await reader.rest())[-1] == "completed"
-
-
-async def test_another_process_tells_that_a_probe_was_accepted(stage: Stage) -> None:
-    """The one that takes the run has not seen the gate. It reads the permit, and the others follow."""
-    stage.upstream.is_background = False
-    stage.upstream.streams.run_errors = [BUSY] * 3
-    readers = [await streamed(stage) for _ in range(3)]
-    for reader in readers:
-        await driving(stage.engine, reader.id, 1)
-    await stage.fire_gates()
-    (probe,) = [reader for reader in readers if await stage.kinds(reader.id) == [Kind.RUN]]
-    other = await stage.process()
-    await driving(other, probe.id, (await stage.record(probe.id)).run.epoch)
-    await stage.gate_tasks.finished()
-    assert [await stage.kinds(reader.id) for reader in readers if reader is not probe] == [[Kind.RUN]] * 2
 
 
 # What is shown
