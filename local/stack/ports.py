@@ -9,7 +9,7 @@ import socket
 RANGE = range(20_000, 30_000)
 TRIES = 100
 SHARE = "PORTS_SHARE"
-"""The environment variable of processes that select ports at the same time: `1/4` is the second of four shares of RANGE."""
+"""The environment variable of processes that select ports at the same time: `1/4` is the second share of four."""
 
 _given = set[int]()
 
