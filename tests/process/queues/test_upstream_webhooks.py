@@ -15,7 +15,7 @@ from shared.contract import signatures
 from tests.support.peer_processes import Json, error_of
 from tests.support.service_process import Service, create, output_text, service
 
-SOON_S = 15.0  # a quarter of the wait for the first poll
+SOON_S = 30.0  # half of the wait for the first poll
 PATH = "/webhooks/upstream"
 
 
@@ -46,7 +46,7 @@ def fault(running: Service, name: str) -> Iterator[None]:
 def called_back(running: Service, client: httpx.Client, models: list[str]) -> list[str]:
     """Start a response of each model, wait until each has called back, and return the ids."""
     ids = [str(create(client, **running.with_callback(model=model))["id"]) for model in models]
-    assert wait_for(lambda: all(running.receiver.of(one) for one in ids), SOON_S), f"not within {SOON_S:g} s"
+    assert wait_for(lambda: all(running.receiver.of(one) for one in ids), SOON_S), running.hosts[0].written()
     return ids
 
 
