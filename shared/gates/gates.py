@@ -147,7 +147,8 @@ class Gates:
         """Do what a gate needs once a minute, and return how it then is, or None if it has no rows any longer.
 
         Permits that are free go to the lines. Once a minute over all processes, counts are compared with the rows, and
-        permits of ended responses are given back. Raises UnreadableRow, too.
+        permits of ended responses are given back. Nothing is done at a gate that only other processes have in their
+        settings. Raises UnreadableRow, too.
         """
         agent = self._agent(gate)
         agent.look_again()
@@ -155,7 +156,8 @@ class Gates:
         if agent.view is None:
             await self._forget(gate.name)
             return None
-        await check(agent, self._table, self._tools, self._listeners)
+        if not agent.view.is_of_others(gate, self._tools.now_ms()):
+            await check(agent, self._table, self._tools, self._listeners)
         view = agent.view or GateState()
         return Outlook(view.phase, view.used, view.waiting, view.until_ms)
 

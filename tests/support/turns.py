@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from shared.core.alarms import Alarm, Kind
+from shared.core.gates.state import NAMED_MS
 from shared.core.records import Record
 from shared.gates.gates import Gates
 from shared.gates.tools import Tools
@@ -61,7 +62,8 @@ async def next_turn(ports: Ports, clock: Clock, tasks: GateTasks) -> None:
     for name in await ports.gates.registered():
         gate = ports.upstreams.gate_named(name)
         outlook = await ports.gates.round(gate)
-        if outlook and outlook.waiting and outlook.until_ms > clock.ms:
-            clock.ms = outlook.until_ms
+        until_ms = max(outlook.until_ms, clock.ms + NAMED_MS * gate.is_gone) if outlook and outlook.waiting else 0
+        if until_ms > clock.ms:
+            clock.ms = until_ms
             await ports.gates.round(gate)
     await tasks.finished()

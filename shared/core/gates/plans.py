@@ -100,7 +100,8 @@ class _Draft:
 
     def __post_init__(self) -> None:
         state = self.before or GateState()
-        self.state = phases.advance(phases.opened(state) if self.gate.is_gone else state, self.now_ms)
+        opens = self.gate.is_gone and not state.is_of_others(self.gate, self.now_ms)
+        self.state = phases.advance(phases.opened(state) if opens else state, self.now_ms)
 
     def serve(self, request: Request) -> None:
         match request.kind:
@@ -218,6 +219,9 @@ class _Draft:
 
     @property
     def _limit(self) -> int | None:
+        """The number of permits, which is none if only other processes know it."""
+        if self.state.is_of_others(self.gate, self.now_ms):
+            return 0
         return None if self.gate.is_gone else self.gate.limit
 
     @property
@@ -234,6 +238,8 @@ class _Draft:
             waits_in=tuple(self.waits_in.values()),
             waits_out=tuple(self.waits_out.values()),
         )
+        if not self.gate.is_gone and (changes.places or self.state != (self.before or GateState())):
+            self.state = replace(self.state, named_ms=self.now_ms)
         is_quiet = self._limit is None and phases.is_quiet(self.state, self.now_ms)
         answers = tuple(self._answer(request) for request in requests)
         missing = frozenset(self.missing)

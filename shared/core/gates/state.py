@@ -13,6 +13,7 @@ from shared.core.records import Record
 
 NEXT_OF_A_LINE = 16  # places that the row of a gate names for one line
 NEXT_IN_ALL = 300  # and for all lines together
+NAMED_MS = 120_000  # after the last write of a process whose settings have a gate, others take it for gone
 
 
 class Phase(StrEnum):
@@ -28,7 +29,8 @@ class Phase(StrEnum):
 class Gate:
     """A gate as the settings name it. `limit` is the number of permits, or None if there is no limit.
 
-    `is_gone` is true if the settings no longer have it. Such a gate lets everything through.
+    `is_gone` is true if the settings of this process do not have it. During a deployment those of other processes may.
+    Once none of them has written for two minutes, such a gate lets everything through.
     """
 
     name: str
@@ -110,7 +112,7 @@ class GateState:
     `until_ms` is the time at which the phase allows more. `reason` is why the gate was closed last. `step` is the
     number of grants in this second of the stepping phase, and `left` is how many of them are left. `closings` counts
     the closings since the gate was open. `grants` numbers all grants. `checked_ms` is the time of the last check of the
-    rows.
+    rows, and `named_ms` that of the last write of a process whose settings have the gate.
     """
 
     used: int = 0
@@ -122,9 +124,14 @@ class GateState:
     closings: int = 0
     grants: int = 0
     checked_ms: int = 0
+    named_ms: int = 0
     lines: Mapping[str, Line] = field(default_factory=dict)  # by name of the caller
 
     @property
     def waiting(self) -> int:
         """How many responses wait in all lines."""
         return sum(line.waiting for line in self.lines.values())
+
+    def is_of_others(self, gate: Gate, now_ms: int) -> bool:
+        """Return whether only other processes have the gate in their settings. Then its limit is not known here."""
+        return gate.is_gone and now_ms < self.named_ms + NAMED_MS

@@ -44,6 +44,7 @@ def gate_columns(state: GateState, writes: tuple[str, ...]) -> dict[str, Any]:
         "closings": state.closings,
         "grants": str(state.grants),
         "checked": str(state.checked_ms),
+        "named": str(state.named_ms),
         "lines": blobs.pack([_line(line) for line in state.lines.values()]),
         "write_id": ",".join(writes),
     }
@@ -63,6 +64,7 @@ def read_gate(row: Entity) -> StoredGate:
             closings=int(row.get("closings", 0)),
             grants=int(row.get("grants", 0)),
             checked_ms=int(row.get("checked", 0)),
+            named_ms=int(row.get("named", 0)),
             lines={line.caller: line for line in lines},
         )
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -130,6 +130,7 @@ async def test_a_gate_without_its_setting_grants_to_all_and_loses_its_rows(world
     for number in range(30):
         await world.ask(world.process(number), place(number))
     world.gate = Gate(world.gate.name, None, is_gone=True)
+    world.time.advance(121)
     assert await world.first.gates.registered() == [world.gate.name]
     await world.first.gates.round(world.gate)
     await world.settle()

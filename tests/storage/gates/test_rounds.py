@@ -3,7 +3,7 @@
 from azure.data.tables import UpdateMode
 
 from shared.core.gates import gate_keys
-from shared.core.gates.state import Phase
+from shared.core.gates.state import Gate, Phase
 from shared.gates.gates import Outlook
 from tests.support.gate_processes import NAME, GateWorld, place
 
@@ -75,6 +75,23 @@ async def test_rows_are_checked_once_a_minute(world: GateWorld) -> None:
     await world.process(1).gates.round(world.gate)
     assert world.stage.proxy.counts["GET responses()"] == before
     assert world.stage.proxy.counts["POST $batch"] == writes
+
+
+async def test_a_gate_that_only_other_processes_have_is_left_to_them(world: GateWorld) -> None:
+    """During a deployment, a process with older settings grants nothing and takes no permit for one of the past."""
+    await crowd(world, 8)
+    world.time.advance(110)
+    at_work = set(world.at_work)
+    world.over.update(at_work)  # to this process they pass no gate
+    unknown = Gate(NAME, None, is_gone=True)
+    outlook = await world.process(0).gates.round(unknown)
+    await world.settle()
+    assert outlook
+    assert (outlook.used, outlook.waiting) == (3, 5)
+    world.over -= at_work
+    assert set(world.at_work) == at_work
+    await world.end_all()
+    assert len(world.order) == 8
 
 
 async def test_damaged_counts_are_mended(world: GateWorld) -> None:

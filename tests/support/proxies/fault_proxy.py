@@ -22,7 +22,7 @@ from local.stack.ports import free_port
 # aiohttp's client would add these to a request that has none. The content type is signed.
 OWN_HEADERS = {"Accept", "Accept-Encoding", "Content-Type", "User-Agent"}
 DEADLINE = aiohttp.ClientTimeout(total=60)
-ACCEPTED_S = 0.02
+ACCEPTING_TURNS = 10  # of the event loop: from the accepting of a connection until the server knows it, there are fewer
 # These are about one connection, not about the message (RFC 9110, 7.6.1 and RFC 9112, 6).
 HOP_BY_HOP = {"connection", "keep-alive", "content-length", "transfer-encoding"}
 
@@ -97,7 +97,7 @@ class FaultProxy:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        await self._runner.cleanup()
+        await self._stop()
         await self._session.close()
 
     def through(self, connection_string: str) -> str:
@@ -124,10 +124,7 @@ class FaultProxy:
     @asynccontextmanager
     async def refusing(self) -> AsyncIterator[None]:
         """Cut all connections and refuse new ones until the end of the block."""
-        for site in tuple(self._runner.sites):
-            await site.stop()
-        await asyncio.sleep(ACCEPTED_S)  # a connection that is just being accepted is then known, and is cut, too
-        await self._runner.cleanup()
+        await self._stop()
         try:
             yield
         finally:
@@ -141,6 +138,13 @@ class FaultProxy:
         self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+
+    async def _stop(self) -> None:
+        for site in tuple(self._runner.sites):
+            await site.stop()
+        for _ in range(ACCEPTING_TURNS):  # a connection that is just being accepted is then known, and is cut, too
+            await asyncio.sleep(0)
+        await self._runner.cleanup()
 
     async def _handle(self, incoming: web.BaseRequest) -> web.Response:
         request = StorageRequest(incoming.method, incoming.raw_path, await incoming.content.read())

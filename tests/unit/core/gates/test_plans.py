@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import pytest
+
 from shared.core.gates import phases
 from shared.core.gates.plans import CHECK_MS, Changes, Plan, Rows, plan
 from shared.core.gates.requests import MAX_ROWS, Kind, Request
-from shared.core.gates.state import Gate, GateState, Hold, Line, Phase, Place, Turn
+from shared.core.gates.state import NAMED_MS, Gate, GateState, Hold, Line, Phase, Place, Turn
 from tests.support.gate_places import NOW_MS, line, place, state_of
 
 NO_PLACE = Place("", "")
@@ -236,6 +238,26 @@ def test_a_gate_that_is_gone_from_the_settings_lets_everything_through() -> None
     one = plan(Gate("g", 1, is_gone=True), state, [GRANT], NOW_MS)
     assert one.granted == (place(1), place(2), place(3))
     assert one.state.phase is Phase.OPEN
+
+
+@pytest.mark.parametrize("phase", [Phase.OPEN, Phase.CLOSED])
+def test_a_gate_that_other_processes_have_is_left_to_them(phase: Phase) -> None:
+    """During a deployment, settings differ. A process that does not know the limit gives out no permit."""
+    state = replace(state_of(line("ann", 1, 2)), phase=phase, named_ms=NOW_MS - NAMED_MS + 1)
+    one = plan(Gate("g", None, is_gone=True), state, [GRANT, release(9), take(3)], NOW_MS)
+    assert (one.granted, one.state.phase) == ((), phase)
+    assert one.answers[2]
+    assert not one.is_last
+    assert one.state.named_ms == state.named_ms
+
+
+def test_a_gate_is_gone_two_minutes_after_the_last_write_of_a_process_that_has_it() -> None:
+    """Every change by such a process tells the others that it has the gate. A look at it does not change it."""
+    state = made(state_of(), take(1), limit=1).state
+    assert state.named_ms == NOW_MS
+    assert made(state, GRANT, limit=1).is_idle(state)
+    waiting = replace(state_of(line("ann", 1)), named_ms=NOW_MS - NAMED_MS)
+    assert plan(Gate("g", None, is_gone=True), waiting, [GRANT], NOW_MS).granted == (place(1),)
 
 
 def test_a_quiet_gate_without_a_limit_loses_its_rows() -> None:
