@@ -18,7 +18,7 @@ def test_older_responses_come_first() -> None:
 
 
 def test_a_place_keeps_what_a_line_needs_of_a_response() -> None:
-    """Its caller, its age and its deadline. Without a `start` alarm, as for a permit that is taken at once, that is 0."""
+    """Its caller, its age and its deadline. Without a `start` alarm, as for a permit taken at once, that is 0."""
     record = Record("resp_1", "ann", created_ms=1, deadline_ms=9)
     assert place_of(record, 9) == Place("resp_1", "ann", 1, 9, 9)
     assert place_of(record).start_due_ms == 0
