@@ -12,10 +12,9 @@ from local.credentials.rotation import rotated
 from local.demo.demo import SAMPLE, demo
 from local.demo.stream_demo import stream_demo
 from local.stack.process import PartError, interrupt_on_signals
-from local.stack.stack import stack
+from local.start.start import start
 from shared.contract.signatures import is_asymmetric, public_key
 
-DEFAULT_PORT = "7071"
 INTERRUPTED = 130
 GRACE_HOURS = 24.0
 MAX_GRACE_HOURS = 168.0
@@ -81,22 +80,7 @@ def _model(simulated: str) -> str:
 
 
 def _start(_given: argparse.Namespace) -> None:
-    directory = os.environ.get("AZURITE_DIR")
-    with stack(Path(directory) if directory else None, _port()) as running:
-        print(f"ready {running.base_url} key={running.credentials.api_key}", flush=True)
-        print(f"callbacks {running.receiver_url}/callback secret={running.credentials.signing_secret}", flush=True)
-        print(f"storage {running.connection}", flush=True)
-        print(f"log {running.parts['host'].file}", flush=True)
-        while True:
-            running.check()
-            time.sleep(1)
-
-
-def _port() -> int:
-    port = os.environ.get("PORT") or DEFAULT_PORT
-    if not port.isdecimal():
-        raise PartError("settings", f"PORT is {port!r}, which is not a number")
-    return int(port)
+    start()
 
 
 def _new_key(given: argparse.Namespace) -> None:

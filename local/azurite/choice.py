@@ -1,7 +1,6 @@
 """The choice between a container and npm for Azurite, and the accounts that it starts with."""
 
 import base64
-import fcntl
 import json
 import os
 import secrets
@@ -14,6 +13,7 @@ from local.azurite.container import ContainerAzurite, engine_trouble
 from local.azurite.emulator import Azurite
 from local.azurite.npm import NpmAzurite
 from local.credentials.keys import kept_text
+from local.locks import lock_now
 from local.stack.process import ROOT, PartError
 
 VERSION: str = json.loads((ROOT / "package.json").read_text())["dependencies"]["azurite"]
@@ -42,7 +42,7 @@ def _only_user(directory: Path | None) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_now(lock)
         except BlockingIOError:
             raise PartError("azurite", f"{directory} is in use by another Azurite") from None
         yield

@@ -30,6 +30,7 @@ from local.bench.plots.report import Machine, table
 from local.bench.questions import QUESTIONS
 from local.bench.rounds import asked
 from local.bench.streams.lines import Line
+from local.progress import step
 from local.stack.process import ROOT, PartError, interrupt_on_signals
 
 INTERRUPTED = 130
@@ -77,7 +78,8 @@ def _bench(given: argparse.Namespace, contenders: Sequence[Contender]) -> int:
     pages = []
     for question in QUESTIONS:
         if question.name in given.runs:
-            columns = asked(question, contenders, rounds, sizes)
+            with step(f"{question.name}: {question.asks}"):
+                columns = asked(question, contenders, rounds, sizes)
             pages.append(Page(question.name, question.asks, question.rows, columns, notes))
             _show(pages[-1], given.pages)
     written = [one.name for one in QUESTIONS if (given.pages / f"{one.name}.md").exists()]

@@ -8,13 +8,15 @@ from pathlib import Path
 import httpx
 
 from local.demo.caller import Caller, Response
+from local.demo.opening import PARTS, opened_stack
 from local.stack.process import PartError, wait_for
-from local.stack.stack import Stack, stack
+from local.stack.stack import Stack
 
 SAMPLE = Path(__file__).with_name("sample.md")
 INSTRUCTIONS = "Outline this document: its main points, one short sentence each."
 RESULT_DEADLINE_S = 1800.0
 CALLBACK_DEADLINE_S = 90.0
+NEXT = "Next: make start, and paste its export lines into a second shell. docs/quickstart.md goes on from there."
 TICK_S = 0.2
 
 # Lines appear at once, even in a pipe.
@@ -23,14 +25,15 @@ _say = functools.partial(print, flush=True)
 
 def demo(text: str, model: str) -> None:
     """Run one response on its own stack and print what happens. Raise PartError if a part fails."""
-    _say("starting Azurite, the model, the callback receiver and the Functions host")
-    with stack() as running:
+    _say(f"starting {PARTS}")
+    with opened_stack() as running:
         _say(f"ready at {running.base_url}, state in Azurite from {running.storage.kind}")
         response = _follow(running, text, model)
         _say(f"\n{output_text(response)}\n")
         callback = _await_callback(running, response["id"])
         _say(f"callback {callback['type']}, webhook-id {callback['webhook_id']}: signature verified")
     _say("everything is stopped")
+    _say(NEXT)
 
 
 def _follow(running: Stack, text: str, model: str) -> Response:

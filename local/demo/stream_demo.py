@@ -11,11 +11,12 @@ import httpx
 import orjson
 
 from local.demo.caller import CALL_DEADLINE_S, Response
-from local.demo.demo import INSTRUCTIONS, RESULT_DEADLINE_S, TICK_S, output_text
+from local.demo.demo import INSTRUCTIONS, NEXT, RESULT_DEADLINE_S, TICK_S, output_text
+from local.demo.opening import PARTS, opened_stack
 from local.demo.screen import Screen
 from local.demo.transcript import Disorder, Transcript
 from local.stack.process import PartError
-from local.stack.stack import Stack, stack
+from local.stack.stack import Stack
 from shared.contract import sse
 from shared.core.alarms import LEASE_MS, Kind
 
@@ -28,14 +29,15 @@ MAX_EVENT = 16 * 2**20
 def stream_demo(text: str, model: str) -> None:
     """Stream one response on its own stack, through two cuts and a crash. Raise PartError if a part fails."""
     screen = Screen(sys.stdout)
-    screen.notice("starting Azurite, the model, the callback receiver and the Functions host")
-    with stack() as running:
+    screen.notice(f"starting {PARTS}")
+    with opened_stack() as running:
         screen.notice(f"ready at {running.base_url}, state in Azurite from {running.storage.kind}")
         try:
             asyncio.run(_demo(running, text, model, screen))
         except TimeoutError:
             raise PartError("model", f"no end after {RESULT_DEADLINE_S:g} s") from None
     screen.notice("everything is stopped")
+    screen.notice(NEXT)
 
 
 async def _demo(running: Stack, text: str, model: str, screen: Screen) -> None:

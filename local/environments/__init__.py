@@ -5,6 +5,6 @@ This imports only the standard library, because it runs before anything is insta
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - an older Python reads only this module
+if not (3, 11) <= sys.version_info < (3, 14):  # an older Python reads only this module
     version = ".".join(map(str, sys.version_info[:3]))
-    sys.exit(f"Python 3.11 or later is needed, this is {version}: try make PYTHON=python3.12")
+    sys.exit(f"Python 3.11 to 3.13 is needed, this is {version}: try make PYTHON=python3.12")

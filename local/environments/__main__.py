@@ -1,15 +1,27 @@
-"""Installs environments: `python -m local.environments NAME ...`."""
+"""Installs environments: `python -m local.environments [--storage] NAME ...`.
+
+With `--storage`, the command that follows starts the storage emulator.
+"""
 
 import sys
 
 from local.environments.catalogue import ENVIRONMENTS, LeftOut
 from local.environments.environment import Environment, SetupError
 from local.environments.installing import ensure
+from local.environments.preconditions import lacks
+
+STORAGE = "--storage"
 
 
 def main(names: list[str]) -> int:
-    """Install the named environments that are not installed yet. Return the exit code."""
-    for name in names:
+    """Install the named environments that are not installed yet. Return the exit code.
+
+    If this machine lacks something, one line says so, and nothing is installed.
+    """
+    if lack := lacks(storage=STORAGE in names):
+        print(lack, file=sys.stderr)
+        return 1
+    for name in (name for name in names if name != STORAGE):
         try:
             ensure(_environment(name))
         except LeftOut as reason:

@@ -5,7 +5,6 @@ nothing that counts as installed. Any number of processes can request the same e
 a lock and builds it, and the others wait and find it.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local.environments.environment import ROOT, Environment
+from local.locks import lock
 
 WORKPLACE = ROOT / ".setup"
 MARK = ".installed.json"
@@ -44,8 +44,8 @@ def is_whole(environment: Environment) -> bool:
 @contextmanager
 def _lock(workplace: Path) -> Iterator[None]:
     workplace.mkdir(exist_ok=True)
-    with (workplace / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (workplace / "lock").open("w") as file:
+        lock(file)
         for left_behind in workplace.glob("new-*"):  # left by a killed process, since we hold the lock
             shutil.rmtree(left_behind, ignore_errors=True)
         yield

@@ -14,10 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from local.stack.loopback import serve
+from local.stack.loopback import say, serve
 
 BANNER = "receiver listening on http://127.0.0.1:{port}"
 KEPT = 100_000
+ARRIVED = "<- "
+"""How the line of a callback begins."""
+
+SHOWN = 60  # characters of a field that a line shows
 
 
 class Switches(BaseModel):
@@ -57,18 +61,18 @@ class Receiver:
         webhook_id = request.headers.get("webhook-id")
         self._attempts[webhook_id] += 1
         status = self._next_status(webhook_id)
-        self._received.append(
-            {
-                "path": request.url.path,
-                "webhook_id": webhook_id,
-                "traceparent": request.headers.get("traceparent"),
-                "verified": self._verified(body, request),
-                **_event_fields(body),
-                "received_at": received_at,
-                "body_bytes": len(body),
-                "answered": status,
-            }
-        )
+        callback = {
+            "path": request.url.path,
+            "webhook_id": webhook_id,
+            "traceparent": request.headers.get("traceparent"),
+            "verified": self._verified(body, request),
+            **_event_fields(body),
+            "received_at": received_at,
+            "body_bytes": len(body),
+            "answered": status,
+        }
+        self._received.append(callback)
+        say(callback_line(callback))
         await asyncio.sleep(self._switches.delay_s)
         return Response(status_code=status, headers=self._switches.headers)
 
@@ -117,6 +121,19 @@ def _event_fields(body: bytes) -> dict[str, object]:
         case {"type": kind, "data": {"id": response_id}}:
             return {"type": kind, "response_id": response_id}
     return {"type": None, "response_id": None}
+
+
+def callback_line(callback: dict[str, Any]) -> str:
+    """Return the line that shows a callback: `<- response.completed resp_… verified 204`."""
+    names = (callback["type"], callback["response_id"])
+    shown = " ".join(_printable(name) for name in names if name is not None) or "no event"
+    trust = "verified" if callback["verified"] else "NOT VERIFIED"
+    return f"{ARRIVED}{shown} {trust} {callback['answered']}"
+
+
+def _printable(name: object) -> str:
+    """Return a field of a callback as text of one line. Anyone on this machine can send one."""
+    return "".join(one if one.isprintable() else "?" for one in str(name)[:SHOWN])
 
 
 def _json(body: object) -> Response:

@@ -67,7 +67,7 @@ def test_the_demo_shows_one_response_from_start_to_callback(tmp_path: Path) -> N
     assert re.search(r"completed after \d\.\d s and \d polls with the token", output)
     assert "The ferry runs every hour" in output
     assert re.search(r"callback response\.completed, webhook-id \S+: signature verified", output)
-    assert output.endswith("everything is stopped\n")
+    assert re.search(r"everything is stopped\nNext: make start, .*docs/quickstart\.md.*\n$", output)
 
 
 def test_the_stream_demo_survives_cuts_and_a_killed_host() -> None:
@@ -81,7 +81,7 @@ def test_the_stream_demo_survives_cuts_and_a_killed_host() -> None:
     assert "s, waiting for the lease of the killed host" in output
     assert re.search(r"completed: (\d+) events over 4 connections", output)
     assert re.search(r"the text streamed equals the stored result, \d{3} characters", output)
-    assert output.endswith("everything is stopped\n")
+    assert re.search(r"everything is stopped\nNext: make start, .*\n$", output)
 
 
 def test_the_stream_demo_fails_if_the_stream_is_too_short(tmp_path: Path) -> None:
@@ -152,3 +152,17 @@ def test_start_serves_on_its_port_until_ctrl_c(tmp_path: Path) -> None:
         assert _read_ready_line(process) == (base_url, key)
         again = httpx.get(f"{base_url}/responses/{created['id']}", headers=headers, trust_env=False)
         assert again.json()["status"] == "completed"
+
+
+def test_start_shows_each_callback_as_it_arrives() -> None:
+    """A person sees the addresses, and a line for the callback of the response that he has started."""
+    with _command("start", PORT=str(free_port())) as process:
+        base_url, key = _read_ready_line(process)
+        assert process.stdout is not None
+        read = iter(process.stdout.readline, "")
+        callback = next(line.split()[1] for line in read if line.startswith("  callbacks "))
+        body = {"model": "sim-instant", "input": "One.", "background": True, "callback_url": callback}
+        headers = {"Authorization": f"Bearer {key}"}
+        created = httpx.post(f"{base_url}/responses", json=body, headers=headers, trust_env=False).json()
+        arrived = next(line for line in read if line.startswith("<- "))
+    assert arrived == f"<- response.completed {created['id']} verified 204\n"

@@ -2,14 +2,13 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from local.stack.process import ROOT
+from tests.support.working_copy import copy_files
 
 # What a developer's shell does not have: CI, an engine's address, and the settings of this test run.
 LEFT_OUT = ("CI", "AZURITE", "VIRTUAL_ENV", "PYTEST_", "COV_", "COVERAGE_")
@@ -20,14 +19,7 @@ SOME = "-k test_heartbeat"
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an empty folder into which the files of this tree were copied, and nothing that was installed."""
-    folder = tmp_path_factory.mktemp("clone")
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
-    for name in filter(None, names):
-        if (source := ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, folder / name)
-    return folder
+    return copy_files(tmp_path_factory.mktemp("clone"))
 
 
 def environment(**more: str) -> Mapping[str, str]:

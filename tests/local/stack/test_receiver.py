@@ -10,6 +10,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from local.stack.receiver import callback_line
 from tests.support.peer_processes import peer
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -120,3 +121,25 @@ def test_a_wrong_switch_is_refused(http: httpx.Client) -> None:
     """An unknown switch is answered with 400 and changes nothing."""
     assert http.post("/_faults", json={"fails": 1}).status_code == 400
     assert send(http, "msg_1").status_code == 204
+
+
+ARRIVED = {"type": "response.completed", "response_id": "resp_1", "verified": True, "answered": 204}
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({}, "<- response.completed resp_1 verified 204"),
+        ({"answered": 503}, "<- response.completed resp_1 verified 503"),
+        ({"verified": False}, "<- response.completed resp_1 NOT VERIFIED 204"),
+        ({"type": None, "response_id": None}, "<- no event verified 204"),
+        (
+            {"type": "a\nready http://evil\x1b[2J", "response_id": "r" * 99},
+            f"<- a?ready http://evil?[2J {'r' * 60} verified 204",
+        ),
+        ({"type": "", "response_id": ["a"]}, "<-  ['a'] verified 204"),
+    ],
+)
+def test_a_callback_is_one_line(changed: dict[str, object], line: str) -> None:
+    """It shows what arrived, whether it can be trusted, and the answer. A sender cannot forge a second line."""
+    assert callback_line({**ARRIVED, **changed}) == line
