@@ -27,6 +27,8 @@ def make(where: Place) -> str:
     """
     if holds(where.vault, SECRET):
         return "The vault has callers; nothing is changed."
+    if not where.is_kept:
+        return without_caller(where)
     given = _kept(where.caller_file)
     element = {
         "name": NAME,
@@ -37,6 +39,15 @@ def make(where: Place) -> str:
     refresh(where)
     file = where.caller_file
     return f"Caller '{NAME}' is made. Its API key and signing secret are in {file}: keep them, then delete the file."
+
+
+def without_caller(where: Place) -> str:
+    """Return why a pipeline makes no caller, and the commands that make one."""
+    return (
+        "No caller is made: its key would be lost with this runner. Make it where the key is kept:\n"
+        f"  azd env new {where.environment}; azd env refresh --environment {where.environment}\n"
+        f"  azd hooks run postprovision --environment {where.environment}"
+    )
 
 
 def refresh(where: Place) -> None:

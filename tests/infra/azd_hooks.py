@@ -12,7 +12,9 @@ FOLDER = Path(".azure") / "test"
 FILE = FOLDER / "first-caller.json"
 
 
-def run(module: str, folder: Path, vault: Vault, **given: str) -> subprocess.CompletedProcess[str]:
+def run(
+    module: str, folder: Path, vault: Vault, *, python: str = sys.executable, **given: str
+) -> subprocess.CompletedProcess[str]:
     """Run a hook with azd's outputs as environment variables, and outside our virtual environment.
 
     What is given replaces these variables.
@@ -33,5 +35,5 @@ def run(module: str, folder: Path, vault: Vault, **given: str) -> subprocess.Com
         "READY_PAUSE_S": "0.01",
         **given,
     }
-    command = [sys.executable, "-S", "-m", f"infra.hooks.{module}"]  # -S: the standard library and nothing else
+    command = [python, "-S", "-m", f"infra.hooks.{module}"]  # -S: the standard library and nothing else
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)

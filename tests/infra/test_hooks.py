@@ -72,7 +72,8 @@ def test_the_readiness_hook_waits_for_the_app(tmp_path: Path, vault: Vault) -> N
     """The hook polls the app until it is ready, and prints the base URL of its clients."""
     vault.ready = [503, 503, 200]
     done = run("readiness", tmp_path, vault)
-    assert (done.returncode, done.stdout) == (0, f"Ready: {vault.url}/openai/v1\n")
+    assert done.returncode == 0
+    assert f"{vault.url}/openai/v1" in done.stdout
 
 
 def test_the_readiness_hook_fails_if_the_app_never_is_ready(tmp_path: Path, vault: Vault) -> None:

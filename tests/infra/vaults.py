@@ -21,7 +21,8 @@ class Vault(ThreadingHTTPServer):
 
     `manager_code` is the code of the 403 with which Resource Manager refuses everything, or an empty string. `codes`
     are the inner codes of the 403s that the vault answers next, and it repeats the first if `is_stubborn`. Health
-    checks are answered with the statuses in `ready`, in order, and the last is repeated.
+    checks are answered with the statuses in `ready`, in order, and the last is repeated. So are questions for the state
+    of a resource provider, with those in `providers`. `refused_posts` is the code of the 403 for every POST.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,8 @@ class Vault(ThreadingHTTPServer):
         self.codes: list[str] = []
         self.is_stubborn = False
         self.ready: list[int] = []
+        self.providers: dict[str, list[str]] = {}
+        self.refused_posts = ""
         self.health = {"error": {"message": "CALLERS must be set", "code": "settings"}}
 
     @property
@@ -44,8 +47,15 @@ class Vault(ThreadingHTTPServer):
         """Return the status of the next health check."""
         return self.ready.pop(0) if len(self.ready) > 1 else self.ready[0]
 
-    def refusal(self, path: str) -> str:
-        """Return the code with which a request for a path is refused, or an empty string."""
+    def next_state(self, provider: str) -> str:
+        """Return the state of a resource provider. The ones that are not named are registered."""
+        states = self.providers.get(provider, ["Registered"])
+        return states.pop(0) if len(states) > 1 else states[0]
+
+    def refusal(self, method: str, path: str) -> str:
+        """Return the code with which a request is refused, or an empty string."""
+        if method == "POST" and self.refused_posts:
+            return self.refused_posts
         if not path.startswith(AT_VAULT):
             return self.manager_code
         if not self.codes:
@@ -62,7 +72,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health/ready":
             self._answer(self.server.next_health(), self.server.health)
-        elif self._admitted():
+        elif not self._admitted():
+            return
+        elif "/providers/Microsoft.KeyVault/vaults/" not in self.path and "/providers/" in self.path:
+            self._answer(200, {"registrationState": self.server.next_state(self._name())})
+        else:
             found = self.server.secrets.get(self._name())
             self._answer(404 if found is None else 200, {})
 
@@ -86,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         scope = "vault.azure.net" if self.path.startswith(AT_VAULT) else "management.azure.com"
         if self.headers["Authorization"] != f"Bearer {TOKEN}{scope}":
             self._answer(401, {"error": {"code": "Unauthorized"}})
-        elif code := self.server.refusal(self.path):
+        elif code := self.server.refusal(self.command, self.path):
             self._answer(403, _refusal(code))
         else:
             return True
