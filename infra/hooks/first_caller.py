@@ -10,53 +10,14 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from infra.hooks.azure import AzureError, call, patiently
+from infra.hooks.azure import MANAGEMENT_SCOPE, AzureError, call
+from infra.hooks.places import Place, place
+from infra.hooks.vault import holds, write
 
 NAME = "first"
-VAULT = "https://vault.azure.net/.default"
-MANAGEMENT = "https://management.azure.com"
-ROLES_S = 300.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where things are: the vault, the app, and the file for the credentials.
-
-    `roles_s` is how many seconds to wait for the roles of a new deployment.
-    """
-
-    vault_url: str
-    app_id: str
-    management_url: str
-    file: Path
-    roles_s: float
-
-    @property
-    def secret_url(self) -> str:
-        """The URL of the secret that the setting CALLERS refers to."""
-        return f"{self.vault_url.rstrip('/')}/secrets/callers?api-version=7.4"
-
-    @property
-    def refresh_url(self) -> str:
-        """The URL that makes the app read its Key Vault references again."""
-        action = "config/configreferences/appsettings/refresh?api-version=2024-11-01"
-        return f"{self.management_url}{self.app_id}/{action}"
-
-
-def place(environment: Mapping[str, str]) -> Place:
-    """Return where things are, from the environment that azd gives a hook. Raise KeyError if a variable is missing."""
-    folder = Path(".azure") / environment["AZURE_ENV_NAME"]
-    return Place(
-        vault_url=environment["AZURE_KEY_VAULT_ENDPOINT"],
-        app_id=environment["APP_RESOURCE_ID"],
-        management_url=environment.get("AZURE_MANAGEMENT_ENDPOINT", MANAGEMENT),
-        file=Path(environment.get("FIRST_CALLER_FILE") or folder / "first-caller.json"),
-        roles_s=float(environment.get("ROLE_WAIT_S", ROLES_S)),
-    )
+SECRET = "callers"  # noqa: S105 - the name of the secret that the setting CALLERS refers to
 
 
 def make(where: Place) -> str:
@@ -64,30 +25,38 @@ def make(where: Place) -> str:
 
     Raises AzureError.
     """
-    if _has_callers(where):
+    if holds(where.vault, SECRET):
         return "The vault has callers; nothing is changed."
-    given = _kept(where.file)
+    if not where.is_kept:
+        return without_caller(where)
+    given = _kept(where.caller_file)
     element = {
         "name": NAME,
         "keys": [hashlib.sha256(given["api_key"].encode()).hexdigest()],
         "signing_secrets": [given["signing_secret"]],
     }
-    content = {"value": json.dumps([element]), "contentType": "application/json"}
-    patiently("PUT", where.secret_url, VAULT, body=content, wait_s=where.roles_s)
-    call("POST", where.refresh_url, f"{MANAGEMENT}/.default")
+    write(where.vault, SECRET, json.dumps([element]), "application/json")
+    refresh(where)
+    file = where.caller_file
+    return f"Caller '{NAME}' is made. Its API key and signing secret are in {file}: keep them, then delete the file."
+
+
+def without_caller(where: Place) -> str:
+    """Return why a pipeline makes no caller, and the commands that make one."""
     return (
-        f"Caller '{NAME}' is made. Its API key and signing secret are in {where.file}: keep them, then delete the file."
+        "No caller is made: its key would be lost with this runner. Make it where the key is kept:\n"
+        f"  azd env new {where.environment}; azd env refresh --environment {where.environment}\n"
+        f"  azd hooks run postprovision --environment {where.environment}"
     )
 
 
-def _has_callers(where: Place) -> bool:
+def refresh(where: Place) -> None:
+    """Make the app read its secrets again. If that is refused, print the command, because the app starts without it."""
     try:
-        patiently("GET", where.secret_url, VAULT, wait_s=where.roles_s)
+        call("POST", where.refresh_url, MANAGEMENT_SCOPE)
     except AzureError as error:
-        if error.status == 404:
-            return False
-        raise
-    return True
+        print(f"The app reads the new secrets within a day, or by this command, because {error}:")
+        print(f'  az rest --method post --url "{where.refresh_url}"', flush=True)
 
 
 def _kept(file: Path) -> dict[str, str]:

@@ -7,6 +7,12 @@ import time
 import urllib.error
 import urllib.request
 
+from infra.hooks.azure import AzureError
+from infra.hooks.first_caller import SECRET, without_caller
+from infra.hooks.places import Place, place
+from infra.hooks.summary import tell
+from infra.hooks.vault import holds
+
 WAIT_S = 300.0
 PAUSE_S = 5.0
 
@@ -30,18 +36,40 @@ def _message(body: bytes) -> str:
         return "no answer of the app: it may still be starting, or an import error hides all functions"
 
 
+def wait(where: Place, wait_s: float, pause_s: float) -> tuple[int, str]:
+    """Return the status and the message of the app, at the latest after `wait_s` seconds."""
+    end = time.monotonic() + wait_s
+    print(f"Waiting up to {wait_s:.0f} s for {where.app_url}/health/ready.", flush=True)
+    while (found := state(where.app_url))[0] != 200 and time.monotonic() < end:
+        time.sleep(pause_s)
+    return found
+
+
+def _has_no_caller(where: Place) -> bool:
+    """Return whether a pipeline has deployed the app, and nobody has made a caller. It is not ready before that."""
+    try:
+        return not where.is_kept and not holds(where.vault, SECRET)
+    except AzureError:
+        return False  # the app says what it lacks
+
+
 def main() -> int:
     """Wait and print the result. Return the exit code."""
-    app_url = os.environ.get("APP_URL", "")
-    end = time.monotonic() + float(os.environ.get("READY_WAIT_S", WAIT_S))
-    pause_s = float(os.environ.get("READY_PAUSE_S", PAUSE_S))
-    while (found := state(app_url))[0] != 200 and time.monotonic() < end:
-        time.sleep(pause_s)
-    status, text = found
-    if status != 200:
-        print(f"Deployed, and not ready: {status}, {text}.", file=sys.stderr)
+    try:
+        where = place(os.environ)
+    except KeyError as error:
+        print(f"Nothing is checked: {error} is not set; run this by `azd hooks run postdeploy`.", file=sys.stderr)
         return 1
-    print(f"Ready: {app_url}/openai/v1")
+    if _has_no_caller(where):
+        print(f"Deployed, and not usable yet. {without_caller(where)}")
+        return 0
+    wait_s = float(os.environ.get("READY_WAIT_S", WAIT_S))
+    status, said = wait(where, wait_s, float(os.environ.get("READY_PAUSE_S", PAUSE_S)))
+    if status != 200:
+        print(f"Deployed, and not ready: {status}, {said}.", file=sys.stderr)
+        return 1
+    print("Ready.")
+    tell(where, os.environ.get("MODEL_DEPLOYMENT", ""))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Checks deployment, hosting and monitoring: azure.yaml, host.json, outputs, parameters and alerts."""
+"""Checks hosting and monitoring: host.json, outputs, parameters and alerts."""
 
 import ast
 import re
@@ -37,29 +37,6 @@ LINES = (
     " | extend event = tostring(line.event), level = tostring(line.level)'"
 )
 CHOICES = {"UPSTREAM_MODE": "upstreamMode"}
-
-
-def azd(project: Project) -> Iterator[str]:
-    """azure.yaml holds what azd needs, and its hooks run existing modules on every operating system."""
-    azure = project.azure
-    if azure.keys() != {"name", "requiredVersions", "infra", "services", "hooks"}:
-        yield f"azure.yaml holds {sorted(azure)}"
-    if azure.get("infra") != {"provider": "bicep", "path": "infra", "module": "main"}:
-        yield "azd does not find the Bicep"
-    service = {"project": ".", "host": "function", "language": "python", "remoteBuild": True}
-    if azure.get("services") != {"app": service}:
-        yield "the service is not the function app of this folder, built in Azure"
-    wanted = {"postprovision": "infra.hooks.first_caller", "postdeploy": "infra.hooks.readiness"}
-    for name in wanted.keys() ^ azure.get("hooks", {}).keys():
-        yield f"hook {name}: not on both sides"
-    for name, hook in azure.get("hooks", {}).items():
-        module = wanted.get(name, "")
-        runs = {"posix": {"shell": "sh", "run": f"python3 -m {module}"}}
-        runs["windows"] = {"shell": "pwsh", "run": f"python -m {module}"}
-        if hook != runs:
-            yield f"hook {name} does not run {module} on every system"
-        if not (ROOT / f"{module.replace('.', '/')}.py").is_file():
-            yield f"hook {name}: there is no {module}"
 
 
 def host(project: Project) -> Iterator[str]:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.infra import deploying, hardening, project, roles, settings, typedata
-from tests.infra.mutants import MUTANTS, Mutant
+from tests.infra import azd, deploying, hardening, project, roles, settings, typedata
+from tests.infra.mutants import MUTANTS as OF_BICEP
+from tests.infra.mutants import Mutant
 from tests.infra.project import Project, projects, texts
 from tests.infra.trees import TYPES
 from tests.support.environments import need
@@ -26,13 +27,15 @@ ALL: list[Check] = [
     settings.local_example,
     settings.storage,
     settings.parameters,
-    deploying.azd,
+    azd.azd,
     deploying.host,
     deploying.outputs,
     deploying.choices,
     deploying.ranges,
     deploying.alerts,
 ]
+# Those of azure.yaml are in `azd`, and replace those of their names.
+MUTANTS = [*azd.MUTANTS, *(one for one in OF_BICEP if one.name not in {mutant.name for mutant in azd.MUTANTS})]
 CHECKS: dict[str, Check] = {check.__name__: check for check in ALL}
 
 

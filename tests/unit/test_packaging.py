@@ -34,6 +34,7 @@ OUTSIDE = [
         "azure.yaml",
         "node_modules/azurite/x.js",
     ),
+    *("callers.json", "next.json", "azd_env/pyvenv.cfg", "background_responses.egg-info/PKG-INFO", "build/x.py"),
     *("requirements.in", "requirements-dev.in", "requirements-dev.txt", "pyproject.toml", "package-lock.json"),
 ]
 INSIDE = [

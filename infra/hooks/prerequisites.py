@@ -1,0 +1,76 @@
+"""Checks what a deployment needs, before `azd provision` makes anything: `python -m infra.hooks.prerequisites`.
+
+It registers the resource providers, which Azure asks for once in each subscription.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Mapping
+
+from infra.hooks.azure import MANAGEMENT, MANAGEMENT_SCOPE, AzureError, call, patiently
+
+WAIT_S = 300.0
+ALWAYS = ("Web", "Storage", "KeyVault", "Insights", "OperationalInsights", "ManagedIdentity")
+WITH_A_MODEL = ("CognitiveServices",)
+WITH_A_NETWORK = ("Network", "App")  # App: the app's subnet is delegated to Microsoft.App/environments
+_PENDING = "registering"
+
+
+def providers(environment: Mapping[str, str]) -> list[str]:
+    """Return the resource providers of a deployment with this environment, such as `Microsoft.Web`."""
+    has_upstream = environment.get("UPSTREAM_BASE_URL") or environment.get("UPSTREAMS")
+    has_network = environment.get("VNET_ENABLED", "").lower() == "true"
+    names = (*ALWAYS, *(() if has_upstream else WITH_A_MODEL), *(WITH_A_NETWORK if has_network else ()))
+    return [f"Microsoft.{name}" for name in names]
+
+
+def register(environment: Mapping[str, str]) -> None:
+    """Register the providers that are not registered, and wait until they are. Raise AzureError if that is refused."""
+    subscription = environment.get("AZURE_SUBSCRIPTION_ID")
+    if not subscription:
+        print("No subscription is chosen yet, so its resource providers are not registered. If a later step says")
+        print("MissingSubscriptionRegistration, run this again: azd hooks run preprovision", flush=True)
+        return
+    base = f"{environment.get('AZURE_MANAGEMENT_ENDPOINT', MANAGEMENT)}/subscriptions/{subscription}/providers"
+    missing = [name for name in providers(environment) if not _is_registered(base, name)]
+    for name in missing:
+        print(f"Registering {name}, once for this subscription.", flush=True)
+        _register(base, name)
+    wait_s = float(environment.get("REGISTRATION_WAIT_S", WAIT_S))
+    for name in missing:
+        check = functools.partial(_check, base, name)
+        patiently(check, waits_for=f"the resource provider {name}", codes=frozenset({_PENDING}), wait_s=wait_s)
+
+
+def _is_registered(base: str, name: str) -> bool:
+    found = call("GET", f"{base}/{name}?api-version=2021-04-01", MANAGEMENT_SCOPE)
+    return isinstance(found, dict) and found.get("registrationState") == "Registered"
+
+
+def _register(base: str, name: str) -> None:
+    try:
+        call("POST", f"{base}/{name}/register?api-version=2021-04-01", MANAGEMENT_SCOPE)
+    except AzureError as error:
+        mend = f"an owner of the subscription runs `az provider register --namespace {name}`"
+        raise AzureError(f"{error}. {mend}", error.status, error.code) from None
+
+
+def _check(base: str, name: str) -> None:
+    if not _is_registered(base, name):
+        raise AzureError(f"{name} is not registered yet: run `azd up` again in a few minutes", code=_PENDING)
+
+
+def main() -> int:
+    """Check and register. Return the exit code."""
+    try:
+        print(f"Python {sys.version_info[0]}.{sys.version_info[1]} runs the hooks ({sys.executable}).", flush=True)
+        register(os.environ)
+    except AzureError as error:
+        print(f"Nothing is deployed: {error}.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Checks azure.yaml: what azd packs, and which hooks it runs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.infra.mutants import Mutant
+from tests.infra.project import Project
+from tests.infra.trees import ROOT
+
+# By the names of azd's events. Those of the service run with `azd deploy` alone, too.
+HOOKS = {
+    "preprovision": "infra.hooks.prerequisites",
+    "postprovision": "infra.hooks.first_caller",
+    "postdeploy": "infra.hooks.readiness",
+}
+SERVICE = {"project": ".", "host": "function", "language": "python", "remoteBuild": True}
+# From here on it reads .funcignore (1.18) and remoteBuild, and shows what hooks print (issue "azd up").
+OLDEST = ">= 1.25.3"
+
+
+def azd(project: Project) -> Iterator[str]:
+    """azure.yaml holds what azd needs, and its hooks run existing modules on every operating system."""
+    azure = project.azure
+    if azure.keys() != {"name", "requiredVersions", "infra", "services", "hooks"}:
+        yield f"azure.yaml holds {sorted(azure)}"
+    if azure.get("requiredVersions") != {"azd": OLDEST}:
+        yield f"azd is not {OLDEST}"
+    if azure.get("infra") != {"provider": "bicep", "path": "infra", "module": "main"}:
+        yield "azd does not find the Bicep"
+    if azure.get("services") != {"app": SERVICE}:
+        yield "the service is not the function app of this folder"
+    yield from _hook_faults(azure.get("hooks", {}), HOOKS)
+
+
+def _hook_faults(hooks: dict[str, Any], wanted: dict[str, str]) -> Iterator[str]:
+    for name in wanted.keys() ^ hooks.keys():
+        yield f"hook {name}: not on both sides"
+    for name, hook in hooks.items():
+        module = wanted.get(name, "")
+        if hook != {"posix": _system("sh", "python3", module), "windows": _system("pwsh", "python", module)}:
+            yield f"hook {name} does not run {module} on every system, where its output is seen"
+        if not (ROOT / f"{module.replace('.', '/')}.py").is_file():
+            yield f"hook {name}: there is no {module}"
+
+
+def _system(shell: str, python: str, module: str) -> dict[str, object]:
+    return {"shell": shell, "run": f"{python} -m {module}", "interactive": True}
+
+
+MUTANTS = [
+    Mutant(name, "azure.yaml", old, new, "azd")
+    for name, old, new in [
+        ("azd-version", OLDEST, ">= 1.11.0"),
+        ("azd-build", "remoteBuild: true", "remoteBuild: false"),
+        ("azd-unseen", "      interactive: true\n", ""),
+        ("azd-hook-lost", "  preprovision:", "  predown:"),
+    ]
+]
