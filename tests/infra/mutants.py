@@ -138,9 +138,9 @@ def _mutants() -> list[Mutant]:
         ("alert-lost", "alerts", "id: 'poison'", "id: 'poisoned'", "alerts"),
     ]  # fmt: skip
     files = [
-        ("parameter-lost", "infra/main.parameters.json", '    "storageSku": { "value": "${STORAGE_SKU=Standard_LRS}" },\n', "", "parameters"),
-        ("other-azd-default", "infra/main.parameters.json", "HTTP_CONCURRENCY=50", "HTTP_CONCURRENCY=1", "parameters"),
-        ("other-variable", "infra/main.parameters.json", "${RETENTION_S=", "${RETAIN_S=", "passed_on"),
+        ("parameter-lost", "infra/main.bicepparam", "param storageSku = readEnvironmentVariable('STORAGE_SKU', 'Standard_LRS')\n", "", "parameters"),
+        ("other-azd-default", "infra/main.bicepparam", "'HTTP_CONCURRENCY', '50'", "'HTTP_CONCURRENCY', '1'", "parameters"),
+        ("other-variable", "infra/main.bicepparam", "'RETENTION_S'", "'RETAIN_S'", "passed_on"),
         ("azd-host", "azure.yaml", "host: function", "host: appservice", "azd"),
         ("azd-service", "azure.yaml", "  app:\n", "  api:\n", "azd"),
         ("azd-hook", "azure.yaml", "python3 -m infra.hooks.first_caller", "python3 -m hooks.first_caller", "azd"),

@@ -1,6 +1,7 @@
 """The infrastructure as a whole: every file that a deployment reads, as text and as declarations."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,11 @@ from tests.infra import names, typed
 from tests.infra.bicep import File, declared
 from tests.infra.trees import ROOT, read
 
+PASSED = re.compile(r"^param (\w+) = .*readEnvironmentVariable\('(\w+)'(?:, '([^']*)')?\)", re.MULTILINE)
 PLAIN = (
     "azure.yaml",
     "host.json",
-    "infra/main.parameters.json",
+    "infra/main.bicepparam",
     "infra/bicepconfig.json",
     "local.settings.json.example",
 )
@@ -29,6 +31,11 @@ class Project:
     def file(self, name: str) -> File:
         """Return a Bicep file by its short name, such as `storage`."""
         return self.files["infra/main.bicep" if name == "main" else f"infra/modules/{name}.bicep"]
+
+    def passed(self) -> dict[str, tuple[str, str | None]]:
+        """Return the variable that sets each parameter, and its default as text or None, by parameter."""
+        found = PASSED.findall(self.texts["infra/main.bicepparam"])
+        return {name: (variable, default) for name, variable, default in found}
 
     def json(self, path: str) -> Any:
         """Return the content of a JSON file."""

@@ -154,7 +154,7 @@ def _secret_faults(project: Project, found: dict[str, Node]) -> Iterator[str]:
 def passed_on(project: Project) -> Iterator[str]:
     """Each plain setting takes its value from the parameter of the same name, which `azd env set` sets."""
     main = at(project.file("main").modules["app"].body, "params", "service")
-    given = project.json("infra/main.parameters.json")["parameters"]
+    given = project.passed()
     for name, value in in_bicep(project).items():
         member = re.search(r"^(?:string\()?service\.(\w+)\)?$", value.text)
         if member is None:
@@ -163,7 +163,7 @@ def passed_on(project: Project) -> Iterator[str]:
         camel = expected[0] + "".join(part.capitalize() for part in expected[1:])
         if member.group(1) != camel or at(main, camel).text != camel:
             yield f"{name} does not hold {camel}"
-        if not given.get(camel, {}).get("value", "").startswith(f"${{{name}="):
+        if given.get(camel, ("", ""))[0] != name:
             yield f"{camel} is not what `azd env set {name}` sets"
 
 
@@ -187,14 +187,12 @@ def storage(project: Project) -> Iterator[str]:
 
 def parameters(project: Project) -> Iterator[str]:
     """Azd passes every parameter of the deployment, with the same defaults as in Bicep."""
-    given = project.json("infra/main.parameters.json")["parameters"]
+    given = project.passed()
     declared = project.file("main").parameters
     yield from (f"{name}: not on both sides" for name in sorted(given.keys() ^ declared.keys()))
     for name in given.keys() & declared.keys():
-        written = re.fullmatch(r"\$\{([A-Z_]+)(?:=(.*))?\}", given[name]["value"])
+        variable, written = given[name]
         default = declared[name].default
         text = (default.literal() if default.literal() is not None else default.text) if default else None
-        if written is None:
-            yield f"{name} comes from no variable"
-        elif written.group(2) != text and not written.group(1).startswith("AZURE_"):
-            yield f"{name} is {written.group(2)} by azd, {text} by Bicep"
+        if written != (text or "") and not variable.startswith("AZURE_"):
+            yield f"{name} is {written} by azd, {text} by Bicep"

@@ -15,8 +15,8 @@ BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID"}
 
 def test_every_choice_is_explained() -> None:
     """The handbook's table lists exactly the variables that azd passes to the deployment and does not set itself."""
-    given = json.loads((ROOT / "infra" / "main.parameters.json").read_text(encoding="utf-8"))["parameters"]
-    variables = {re.sub(r"\$\{(\w+).*", r"\1", one["value"]) for one in given.values()}
+    given = (ROOT / "infra" / "main.bicepparam").read_text(encoding="utf-8")
+    variables = set(re.findall(r"readEnvironmentVariable\('(\w+)'", given))
     chapter = TEXT.partition("### What can be chosen")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| (`[^|]+`) \|", chapter, re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == variables - BY_AZD
