@@ -11,7 +11,7 @@ from typing import Any
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from functions import calls, operators, relayed
+from functions import calls, console, operators, relayed
 from functions.answers import (
     Answer,
     Handle,
@@ -278,6 +278,8 @@ _for_callers("show_usage", "GET", "/usage", show_usage)
 _for_callers("recover_deliveries", "POST", "/deliveries/recover", recover)
 for _name, _method, _path, _handle in (*relayed.ROUTES, *operators.ROUTES):
     _for_callers(_name, _method, _path, _handle)
+for _name, _path, _answer in console.ROUTES:
+    _register(_name, "GET", _path, _answer)
 _register("hear_upstream", "POST", "webhooks/upstream", for_anyone(receive_webhook))
 _health("live", live)
 _health("ready", ready)

@@ -97,6 +97,9 @@ param streamHeartbeatS int = 15
 @description('Whether an instance may work between its invocations, so that it polls young responses itself.')
 param watch bool = true
 
+@description('Whether the app serves the page /console. docs/security.md says what it can reach.')
+param console bool = false
+
 @description('Queues that callers may name in reply_to, comma-separated, patterns with * allowed. Plain names are made here.')
 param replyQueues string = ''
 
@@ -318,6 +321,7 @@ module app 'modules/app.bicep' = {
       foregroundHoldS: foregroundHoldS
       streamHeartbeatS: streamHeartbeatS
       watch: watch
+      console: console
       replyQueues: replyQueues
       requestsCaller: requestsCaller
       prices: prices

@@ -63,10 +63,11 @@ _PROBES = [
 
 
 class Service:
-    """The engine, and the callers that the settings name."""
+    """The engine, the callers that the settings name, and whether the console is served."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.callers = settings.callers
+        self.console = settings.console
         self.engine = engine
         self.readiness: SingleFlight[None] = SingleFlight(kept_s=READINESS_S)  # what the last check has found
 

@@ -55,6 +55,7 @@ class Settings:
     allow_loopback: bool
     agents_module: str
     watch: bool
+    console: bool
     prices: Mapping[str, Price]
     own_hosts: frozenset[str]  # never called back, because they are the platform's identity endpoint and this app
 
@@ -85,6 +86,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         allow_loopback=_flag(environment, "CALLBACK_ALLOW_LOOPBACK"),
         agents_module=_module(environment),
         watch=_flag(environment, "WATCH", default=True),
+        console=_flag(environment, "CONSOLE"),
         prices=parse_prices(environment.get("PRICES", "")),
         own_hosts=_own_hosts(environment),
     )

@@ -80,6 +80,7 @@ type serviceSettings = {
   foregroundHoldS: int
   streamHeartbeatS: int
   watch: bool
+  console: bool
   replyQueues: string
   requestsCaller: string
   prices: string
@@ -196,6 +197,10 @@ var plainSettings = [
   {
     name: 'WATCH'
     value: string(service.watch)
+  }
+  {
+    name: 'CONSOLE'
+    value: string(service.console)
   }
   {
     name: 'REPLY_QUEUES'

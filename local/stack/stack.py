@@ -153,11 +153,17 @@ def _make_queue(connection: str, name: str) -> None:
 def _settings(connection: str, callers: Sequence[Credentials]) -> dict[str, str]:
     return {
         "AzureWebJobsStorage": connection,
-        "CALLERS": json.dumps([one.configuration() for one in callers]),
+        "CALLERS": json.dumps([_configured(one) for one in callers]),
         "CALLBACK_ALLOW_LOOPBACK": "true",
+        "CONSOLE": "true",
         "REPLY_QUEUES": f"{REPLIES},{REPLIES}-*",
         "PYTHON_ENABLE_INIT_INDEXING": "1",
     }
+
+
+def _configured(caller: Credentials) -> dict[str, object]:
+    """Return an element of CALLERS. The caller of `make start` is an operator, so that the console shows all it has."""
+    return {**caller.configuration(), **({"role": "operator"} if caller.name == CALLER else {})}
 
 
 def _upstream(parts: _Parts, hook: Hook | None) -> dict[str, str]:

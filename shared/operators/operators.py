@@ -57,7 +57,10 @@ class Operators:
             "alarms": views.overdue(alarms),
             "deliveries_in_trouble": views.in_trouble([*tried, *failed]),
             "gates": views.gates(gates),
-            "this_process": {"last_hour": ports.rates.last_hour(now_ms)},
+            "this_process": {
+                "last_hour": ports.rates.last_hour(now_ms),
+                "by_minute": ports.rates.by_minute(now_ms),
+            },
             "is_whole": all_live and all_tried and all_failed and all_alarms,
         }
 

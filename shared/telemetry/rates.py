@@ -28,6 +28,14 @@ class Rates:
             total += counts
         return dict(total)
 
+    def by_minute(self, now_ms: int) -> list[dict[str, int]]:
+        """Return what was counted in each of the last 60 minutes that had any, oldest first.
+
+        `at` is when the minute began, in unix seconds.
+        """
+        self._forget(now_ms // _MINUTE_MS)
+        return [{"at": minute * _MINUTE_MS // 1000, **counts} for minute, counts in self._minutes]
+
     def _forget(self, minute: int) -> None:
         while self._minutes and self._minutes[0][0] <= minute - _MINUTES:
             self._minutes.popleft()

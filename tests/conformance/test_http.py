@@ -86,10 +86,13 @@ def test_routes_outside_the_base_paths_are_invoked(running: Running) -> None:
         assert wait_for(lambda: http.get("/health/ready").is_success, CALL_S)  # a heartbeat creates the queues
         assert http.post("/webhooks/upstream", json={}).status_code == 404
         assert http.get("/nothing/here").status_code == 404
+        for page in ("", "/caller", "/files/main.js"):
+            assert http.get(f"/console{page}").status_code in (401, 404)  # it is off, and the caller comes first
         refused = http.put("/v1/responses", json={})
         assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, GET, POST")
         results = forwarding.results()
-    expected = {"health_live_root", "health_ready_root", "hear_upstream", "unmatched"}
+    pages = {"console", "console_caller", "console_file"}
+    expected = {"health_live_root", "health_ready_root", "hear_upstream", "unmatched", *pages}
     assert {name for name, _ in results} == expected
     assert all(result["succeeded"] for _, result in results)
 

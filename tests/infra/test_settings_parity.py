@@ -41,7 +41,7 @@ def test_every_name_in_the_source_is_found() -> None:
 
     This test fails if the code reads a setting in a way that the search of the tree misses.
     """
-    looks_like_one = r"\"((?:[A-Z]+_)+[A-Z]+|CALLERS|PRICES|UPSTREAMS|TELEMETRY|WATCH|AzureWebJobsStorage\w*)\""
+    looks_like_one = r"\"((?:[A-Z]+_)+[A-Z]+|CALLERS|PRICES|UPSTREAMS|TELEMETRY|WATCH|CONSOLE|AzureWebJobsStorage\w*)\""
     names = re.findall(looks_like_one, SOURCE.read_text(encoding="utf-8"))
     assert set(names) == read_by_code()
 

@@ -36,7 +36,7 @@ async def test_an_idle_service_has_nothing_to_show(stage: Stage) -> None:
     """Every part is there, and empty."""
     status = await stage.engine.operators.status()
     assert (status["in_flight"]["count"], status["alarms"]["overdue"], status["deliveries_in_trouble"]) == (0, 0, [])
-    assert (status["this_process"], status["is_whole"]) == ({"last_hour": {}}, True)
+    assert (status["this_process"], status["is_whole"]) == ({"last_hour": {}, "by_minute": []}, True)
 
 
 async def test_the_status_shows_what_waits_and_why(stage: Stage) -> None:

@@ -57,7 +57,13 @@ OPERATIONS = {
     "delete_item": ("DELETE", "conversations/{id}/items/{item}"),
 }
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]  # what the extension's web server serves
-ELSEWHERE = {"hear_upstream": ("POST", "webhooks/upstream"), "unmatched": (" ".join(METHODS), "{*path}")}
+ELSEWHERE = {
+    "console": ("GET", "console"),
+    "console_caller": ("GET", "console/caller"),
+    "console_file": ("GET", "console/files/{name}"),
+    "hear_upstream": ("POST", "webhooks/upstream"),
+    "unmatched": (" ".join(METHODS), "{*path}"),
+}
 PARAMETER = re.compile(r"\{\*?\w+(?::regex\((?P<constraint>[^{}]+)\))?\}")
 # What a process needs with its first request, or later, or never. The platform limits the time of the import.
 NOT_AT_IMPORT = {

@@ -32,3 +32,15 @@ def test_no_more_than_an_hour_is_kept() -> None:
     for minute in range(1_000):
         rates.note("accepted", NOW_MS + minute * MINUTE_MS)
     assert rates.last_hour(NOW_MS + 999 * MINUTE_MS) == {"accepted": 60}
+
+
+def test_minutes_are_shown_one_by_one() -> None:
+    """Oldest first, each with its beginning in unix seconds. A minute without counts is left out."""
+    rates = Rates()
+    assert rates.by_minute(NOW_MS) == []
+    rates.note("accepted", NOW_MS)
+    rates.note("accepted", NOW_MS + MINUTE_MS - 1)
+    rates.note("failed", NOW_MS + 2 * MINUTE_MS)
+    first, second = {"at": NOW_MS // 1000, "accepted": 2}, {"at": NOW_MS // 1000 + 120, "failed": 1}
+    assert rates.by_minute(NOW_MS + 2 * MINUTE_MS) == [first, second]
+    assert rates.by_minute(NOW_MS + 60 * MINUTE_MS) == [second]

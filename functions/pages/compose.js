@@ -1,0 +1,213 @@
+/** A new response: the model, a text or a file, and how it is to be answered. */
+
+import * as api from "./api.js";
+import { announce, button, h, say } from "./dom.js";
+import { attachment, isText, MOST_BYTES, size } from "./files.js";
+import { remember } from "./snippets.js";
+import { failure, lasting, nowS } from "./words.js";
+
+export class Compose {
+  #form = null;
+  #fields = {};
+  #files = [];
+  #waiting = null;
+
+  constructor(streams, onMade) {
+    this.streams = streams;
+    this.onMade = onMade;
+  }
+
+  /** Show the form in an element. What was typed stays. */
+  show(place) {
+    this.#form ??= this.#built();
+    place.replaceChildren(this.#form);
+  }
+
+  #built() {
+    const f = (this.#fields = {
+      model: h("input", { id: "model", list: "models", required: true, autocomplete: "off", spellcheck: "false" }),
+      text: h("textarea", { id: "text", rows: 9, placeholder: "Ask something, or drop a file here" }),
+      file: h("input", { id: "file", type: "file", multiple: true, change: () => void this.#take(f.file.files) }),
+      files: h("ul", { class: "files", "aria-label": "Files" }),
+      background: this.#check("background", true),
+      stream: this.#check("stream", true),
+      callback: h("input", { id: "callback", type: "url", autocomplete: "off", placeholder: "https://…" }),
+      error: h("p", { class: "error", role: "alert" }),
+      send: h("button", { type: "submit", class: "button primary" }, "Send"),
+      stop: button("Stop waiting", () => this.#waiting?.abort(), { hidden: true }),
+      state: h("p", { class: "hint", role: "status" }),
+    });
+    const form = h("form", { class: "form compose", id: "compose", novalidate: true }, ...this.#parts(f));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#send();
+    });
+    this.#listenForFiles(form);
+    return form;
+  }
+
+  #check(id, checked) {
+    return h("input", { id, type: "checkbox", checked });
+  }
+
+  #parts(f) {
+    const option = (input, title, hint) =>
+      h("label", { class: "option", for: input.id }, input, h("span", {}, title, h("small", {}, hint)));
+    return [
+      h("h2", {}, "New response"),
+      h("div", { class: "field" }, h("label", { for: "model" }, "Model"), f.model),
+      h("div", { class: "field" }, h("label", { for: "text" }, "Input"), f.text, f.files),
+      h("div", { class: "field" }, h("label", { for: "file" }, "Files, up to 5 MB in all"), f.file),
+      h(
+        "div",
+        { class: "options" },
+        option(f.background, "Background", "The work goes on when you leave"),
+        option(f.stream, "Stream", "See the text as it is written"),
+      ),
+      h("div", { class: "field" }, h("label", { for: "callback" }, "Callback URL (optional)"), f.callback),
+      f.error,
+      h("div", { class: "actions" }, f.send, f.stop, f.state),
+    ];
+  }
+
+  // Files
+
+  #listenForFiles(form) {
+    const over = (isOver) => (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      form.classList.toggle("dropping", isOver);
+    };
+    form.addEventListener("dragover", over(true));
+    form.addEventListener("dragleave", over(false));
+    form.addEventListener("drop", (event) => {
+      over(false)(event);
+      void this.#take(event.dataTransfer.files);
+    });
+  }
+
+  async #take(files) {
+    for (const file of files) await this.#takeOne(file);
+    this.#fields.file.value = "";
+  }
+
+  async #takeOne(file) {
+    const used = this.#files.reduce((sum, one) => sum + one.bytes, 0);
+    if (used + file.size > MOST_BYTES) return this.#refuse(`${file.name} has ${size(file.size)}, and 5 MB fit in all.`);
+    if (await isText(file)) {
+      const area = this.#fields.text;
+      area.value += (area.value ? "\n\n" : "") + (await file.text());
+      return announce(`The text of ${file.name} was added`);
+    }
+    this.#files.push(await attachment(file));
+    this.#list();
+  }
+
+  #list() {
+    const rows = this.#files.map((one) =>
+      h(
+        "li",
+        {},
+        `${one.name}, ${size(one.bytes)} `,
+        button("Remove", () => this.#remove(one), { class: "button quiet", "aria-label": `Remove ${one.name}` }),
+      ),
+    );
+    this.#fields.files.replaceChildren(...rows);
+  }
+
+  #remove(one) {
+    this.#files = this.#files.filter((other) => other !== one);
+    this.#list();
+  }
+
+  // Sending
+
+  #refuse(text) {
+    say(this.#fields.error, text);
+  }
+
+  #body() {
+    const f = this.#fields;
+    const text = f.text.value;
+    const content = [...(text ? [{ type: "input_text", text }] : []), ...this.#files.map((one) => one.part)];
+    return {
+      model: f.model.value.trim(),
+      input: this.#files.length ? [{ role: "user", content }] : text,
+      background: f.background.checked,
+      ...(f.stream.checked ? { stream: true } : {}),
+      ...(f.callback.value.trim() ? { callback_url: f.callback.value.trim() } : {}),
+    };
+  }
+
+  #missing(body) {
+    if (!body.model) return ["Name a model.", this.#fields.model];
+    if (!body.input.length) return ["Write a text, or add a file.", this.#fields.text];
+    return null;
+  }
+
+  async #send() {
+    const body = this.#body();
+    const missing = this.#missing(body);
+    this.#refuse(missing ? missing[0] : "");
+    if (missing) return missing[1].focus();
+    this.#busy(true);
+    const ticker = this.#countSeconds();
+    try {
+      const id = body.stream ? await this.#stream(body) : await this.#whole(body);
+      remember(id, body);
+      this.onMade();
+      location.hash = `#/responses/${id}`;
+    } catch (error) {
+      this.#refuse(
+        error.name === "AbortError" ? "You stopped waiting. Its work goes on." : failure(error, "Send it again."),
+      );
+    } finally {
+      clearInterval(ticker);
+      this.#busy(false);
+    }
+  }
+
+  #busy(isBusy) {
+    const f = this.#fields;
+    f.send.disabled = isBusy;
+    f.stop.hidden = true;
+    say(f.state, isBusy ? "Sending…" : "");
+  }
+
+  #countSeconds() {
+    const since = nowS();
+    return setInterval(() => {
+      const isLong = nowS() - since > 1;
+      if (isLong) say(this.#fields.state, `Waiting for the answer, ${lasting(nowS() - since)}`);
+      this.#fields.stop.hidden = !isLong;
+    }, 1_000);
+  }
+
+  async #whole(body) {
+    this.#waiting = new AbortController();
+    const headers = { "Idempotency-Key": api.idempotencyKey() };
+    const { signal } = this.#waiting;
+    const response = await api.call("POST", "responses", { body, headers, signal, deadlineMs: 0 });
+    return response.id;
+  }
+
+  /** Begin a stream, and hand it over when it has named its response. A second try has the same key. */
+  async #stream(body) {
+    const headers = { "Idempotency-Key": api.idempotencyKey() };
+    for (let tries = 2; ; tries -= 1) {
+      const control = (this.#waiting = new AbortController());
+      const source = await api.open("POST", "responses", { body, headers, signal: control.signal });
+      const first = await firstEvent(source);
+      if (first) return this.streams.adopt(first.response.id, first, source, control).id;
+      if (tries <= 1) throw new Error("The stream broke before it began.");
+    }
+  }
+}
+
+async function firstEvent(source) {
+  for (;;) {
+    const { done, value } = await source.next();
+    if (done) return null;
+    if (value.data?.response) return value.data;
+  }
+}

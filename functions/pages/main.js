@@ -1,0 +1,101 @@
+/** The page: signing in, and which view the address shows. The address never has the key. */
+
+import * as api from "./api.js";
+import { Compose } from "./compose.js";
+import { byId, h, say, toast } from "./dom.js";
+import { List } from "./list.js";
+import { ServiceView } from "./service.js";
+import { Streams } from "./streams.js";
+import { ResponseView } from "./view.js";
+import { count, failure } from "./words.js";
+
+const streams = new Streams();
+const list = new List();
+const compose = new Compose(streams, () => list.poller.now());
+const service = new ServiceView();
+let view = null;
+let caller = null;
+
+async function signIn(key) {
+  say(byId("key-error"), "");
+  api.keep(key);
+  try {
+    caller = await api.whoami();
+    begin();
+  } catch (error) {
+    leave(failure(error));
+  }
+}
+
+function begin() {
+  show("desk");
+  say(byId("who"), caller.name);
+  byId("nav").hidden = byId("session").hidden = false;
+  byId("nav-service").hidden = caller.role !== "operator";
+  void fillModels();
+  list.start();
+  const resumed = streams.restore();
+  if (resumed) toast(`${count(resumed, "open stream")} resumed`);
+  route();
+}
+
+/** Name the models in the fields that ask for one. Whoever has none types a name. */
+async function fillModels() {
+  const { data } = await api.get("models").catch(() => ({ data: [] }));
+  const names = data.map((model) => h("option", { value: model.id }));
+  byId("models").replaceChildren(...names);
+}
+
+function leave(reason = "") {
+  list.stop();
+  service.stop();
+  view?.close();
+  view = null;
+  streams.close();
+  caller = null;
+  api.forget();
+  byId("nav").hidden = byId("session").hidden = true;
+  say(byId("key-error"), reason);
+  show("sign-in");
+  byId("key").value = "";
+  byId("key").focus();
+}
+
+function show(name) {
+  for (const id of ["sign-in", "desk", "service"]) byId(id).hidden = id !== name;
+}
+
+function mark(name) {
+  for (const id of ["responses", "service"]) {
+    if (id === name) byId(`nav-${id}`).setAttribute("aria-current", "page");
+    else byId(`nav-${id}`).removeAttribute("aria-current");
+  }
+}
+
+function route() {
+  if (!caller) return;
+  const [, place, id] = /^#\/(\w*)\/?([\w-]*)/.exec(location.hash) ?? [];
+  view?.close();
+  view = null;
+  const isService = place === "service" && caller.role === "operator";
+  mark(isService ? "service" : "responses");
+  show(isService ? "service" : "desk");
+  if (isService) service.start();
+  else service.stop();
+  list.select(place === "responses" ? id : null);
+  byId("desk").dataset.shows = place === "responses" || place === "new" ? "detail" : "list";
+  if (isService) return;
+  if (place === "responses" && id) view = new ResponseView(byId("detail"), id, streams, list);
+  else compose.show(byId("detail"));
+}
+
+byId("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  void signIn(byId("key").value.trim());
+});
+byId("leave").addEventListener("click", () => leave());
+addEventListener("hashchange", route);
+api.whenUnknown((refused) => caller && leave(failure(refused)));
+
+if (api.keyOf()) void signIn(api.keyOf());
+else leave();

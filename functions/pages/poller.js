@@ -1,0 +1,56 @@
+/** Asks again and again while the page is visible, and less often while nothing changes. */
+
+const FIRST_MS = 1_000;
+const SLOWEST_MS = 15_000;
+const AFTER_ERROR_MS = 30_000;
+
+export class Poller {
+  #timer = 0;
+  #waitMs = FIRST_MS;
+  #isRunning = false;
+  #isAsking = false;
+
+  /** `ask` returns whether something has changed, and `most` how long it may wait at most, in milliseconds. */
+  constructor(ask, most = () => SLOWEST_MS) {
+    this.ask = ask;
+    this.most = most;
+    document.addEventListener("visibilitychange", () => this.#isRunning && this.#onSight());
+  }
+
+  start() {
+    this.#isRunning = true;
+    this.now();
+  }
+
+  stop() {
+    this.#isRunning = false;
+    clearTimeout(this.#timer);
+  }
+
+  /** Ask at once, and often from now on. */
+  now() {
+    this.#waitMs = FIRST_MS;
+    clearTimeout(this.#timer);
+    if (this.#isRunning) this.#round();
+  }
+
+  #onSight() {
+    clearTimeout(this.#timer);
+    if (!document.hidden) this.now();
+  }
+
+  async #round() {
+    if (this.#isAsking || document.hidden) return;
+    this.#isAsking = true;
+    try {
+      const changed = await this.ask();
+      this.#waitMs = changed ? FIRST_MS : Math.min(this.#waitMs * 1.5, this.most());
+    } catch {
+      this.#waitMs = Math.min(this.#waitMs * 2, AFTER_ERROR_MS);
+    } finally {
+      this.#isAsking = false;
+    }
+    clearTimeout(this.#timer);
+    if (this.#isRunning && !document.hidden) this.#timer = setTimeout(() => this.#round(), this.#waitMs);
+  }
+}

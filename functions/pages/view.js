@@ -1,0 +1,293 @@
+/** One response: what it does now, its text, its life, its deliveries, and what can be done with it. */
+
+import * as api from "./api.js";
+import { Controls } from "./controls.js";
+import { Deliveries } from "./deliveries.js";
+import { announce, h, say } from "./dom.js";
+import { Pane } from "./pane.js";
+import { Poller } from "./poller.js";
+import { drawn, story } from "./timeline.js";
+import { age, count, failure, lasting, nowS, outputText, reason, STATUS, TERMINAL, tokens, waiting } from "./words.js";
+
+const CHARACTERS_A_TOKEN = 4;
+
+export class ResponseView {
+  #isClosed = false;
+  #isDue = false;
+  #story = "";
+  #followers = new AbortController();
+
+  constructor(place, id, streams, list) {
+    Object.assign(this, { place, id, streams, list, response: null, live: streams.get(id) ?? null });
+    this.deliveries = new Deliveries(id, (isAgain) => this.#onDeliveries(isAgain));
+    this.controls = new Controls(this);
+    this.poller = new Poller(
+      () => this.#ask(),
+      () => 4_000,
+    );
+    this.deliveryPoller = new Poller(
+      () => this.#askDeliveries(),
+      () => 5_000,
+    );
+    this.#build();
+    if (this.live) this.#listen();
+    streams.view(id);
+    this.poller.start();
+    this.ticker = setInterval(() => document.hidden || this.#progress(), 200);
+  }
+
+  close() {
+    this.#isClosed = true;
+    this.#followers.abort();
+    this.poller.stop();
+    this.deliveryPoller.stop();
+    clearInterval(this.ticker);
+    this.streams.view(null);
+  }
+
+  /** Ask for the response again, at once. */
+  again() {
+    this.poller.start();
+    this.deliveryPoller.start();
+  }
+
+  /** Read the response as a stream from now on. */
+  follow() {
+    this.live = this.streams.follow(this.id);
+    this.#listen();
+    this.#draw();
+  }
+
+  // What is on the page
+
+  #build() {
+    const p = (this.parts = {
+      title: h("h2", { id: "title", tabindex: "-1" }, "Response"),
+      status: h("span", { class: "pill" }),
+      where: h("code", { class: "whole-id" }, this.id),
+      bar: h("div", { class: "progress", "data-state": "idle" }, h("div", { class: "progress-bar" })),
+      phase: h("strong", { id: "phase" }),
+      elapsed: h("span", { id: "elapsed" }),
+      events: h("span", { id: "events" }),
+      tokens: h("span", { id: "tokens" }),
+      wait: h("p", { class: "notice", hidden: true }),
+      error: h("p", { class: "error", role: "alert" }),
+      text: h("div", {
+        class: "text",
+        id: "output",
+        tabindex: "0",
+        role: "region",
+        "aria-label": "Text of the answer",
+      }),
+      verdict: h("p", { class: "hint", id: "verdict" }),
+      thoughts: h(
+        "details",
+        { class: "thoughts", hidden: true },
+        h("summary", {}, "Reasoning"),
+        h("div", { class: "text" }),
+      ),
+      items: h("div", { class: "items" }),
+      story: h("ol", { class: "timeline", id: "timeline" }),
+    });
+    this.pane = new Pane(p.text);
+    this.thoughtPane = new Pane(p.thoughts.lastElementChild);
+    this.place.replaceChildren(
+      h("a", { class: "back", href: "#/" }, "← All responses"),
+      h("div", { class: "head" }, p.title, p.status),
+      h("p", { class: "hint" }, p.where),
+      h("div", { class: "line" }, p.phase, p.elapsed, p.events, p.tokens),
+      p.bar,
+      p.wait,
+      p.error,
+      this.controls.element,
+      p.text,
+      p.verdict,
+      p.thoughts,
+      p.items,
+      h(
+        "div",
+        { class: "cards" },
+        h(
+          "section",
+          { class: "card", "aria-labelledby": "life-title" },
+          h("h3", { id: "life-title" }, "Timeline"),
+          p.story,
+        ),
+        this.deliveries.element,
+      ),
+    );
+  }
+
+  // What is known
+
+  #listen() {
+    const { signal } = this.#followers;
+    this.live.addEventListener("change", () => this.#onLive(), { signal });
+    this.live.addEventListener("end", () => this.again(), { signal });
+  }
+
+  /** Take what the stream tells, once a frame. */
+  #onLive() {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    requestAnimationFrame(() => {
+      this.#isDue = false;
+      if (!this.#isClosed) this.#tell();
+    });
+  }
+
+  #tell() {
+    const { response, refused } = this.live;
+    if (refused) return this.#refuse(refused);
+    if (response && this.response && response.status !== this.response.status) {
+      this.response = { ...this.response, status: response.status };
+      this.list.update({ id: this.id, status: response.status });
+    }
+    this.#draw();
+  }
+
+  #refuse(error) {
+    this.streams.forget(this.id);
+    this.live = null;
+    say(this.parts.error, failure(error));
+    this.#draw();
+  }
+
+  #onDeliveries(isAgain) {
+    if (isAgain) this.deliveryPoller.start();
+    this.#life();
+  }
+
+  async #ask() {
+    try {
+      const response = await api.get(`responses/${this.id}`);
+      if (this.#isClosed) return false;
+      return this.#take(response);
+    } catch (error) {
+      say(this.parts.error, failure(error));
+      if (error.status === 404) this.poller.stop();
+      throw error;
+    }
+  }
+
+  #take(response) {
+    const changed = response.status !== this.response?.status;
+    say(this.parts.error, reason(response.error));
+    this.response = response;
+    this.list.update({
+      id: this.id,
+      status: response.status,
+      usage: response.usage,
+      completed_at: response.completed_at,
+    });
+    if (TERMINAL.has(response.status)) this.#onEnd();
+    else if (this.live && !this.live.isOver) this.poller.most = () => 15_000; // the stream is faster
+    this.#draw();
+    return changed;
+  }
+
+  #onEnd() {
+    this.poller.stop();
+    if (this.live && !this.live.isOver && !this.live.isDropped) this.live.end(this.response);
+    this.deliveryPoller.start();
+    announce(`The response is ${STATUS[this.response.status].toLowerCase()}`);
+  }
+
+  async #askDeliveries() {
+    if (!TERMINAL.has(this.response?.status)) return this.deliveryPoller.stop();
+    const isOpen = await this.deliveries.ask();
+    if (!isOpen) this.deliveryPoller.stop();
+    return isOpen;
+  }
+
+  // Drawing
+
+  #draw() {
+    if (this.#isClosed || !this.response) return;
+    const { response, live, parts } = this;
+    say(parts.title, response.model ?? "Response");
+    parts.status.dataset.status = response.status;
+    say(parts.status, STATUS[response.status] ?? response.status);
+    this.#text();
+    const wait = waiting(live?.wait ?? response.waiting);
+    parts.wait.hidden = !wait;
+    say(parts.wait, wait);
+    this.controls.draw();
+    this.#progress();
+    this.#life();
+  }
+
+  #isEnded() {
+    return TERMINAL.has(this.response?.status) && !this.live?.isDropped;
+  }
+
+  #text() {
+    const { live, parts } = this;
+    const isRead = live && (live.text.length > 0 || !live.isOver);
+    if (isRead) this.pane.show(live.text, live.epoch);
+    else if (this.#isEnded()) this.pane.show([outputText(this.response)], "stored");
+    if (live?.thoughts.length) this.thoughtPane.show(live.thoughts, live.epoch);
+    parts.thoughts.hidden = !live?.thoughts.length;
+    if (this.#isEnded()) this.#stored(isRead);
+  }
+
+  /** Compare what was streamed with what is stored, and show what is no text. */
+  #stored(isRead) {
+    const stored = outputText(this.response);
+    const isSame = isRead && this.live.text.join("") === stored;
+    const characters = count(stored.length, "character");
+    if (isSame)
+      say(this.parts.verdict, `Checked: the streamed text and the stored response are the same ${characters}.`);
+    else if (isRead && this.live.isOver) this.#replace(stored);
+    else say(this.parts.verdict, stored ? characters : "There is no text.");
+    const others = (this.response.output ?? []).filter((item) => item.type !== "message");
+    this.parts.items.replaceChildren(...others.map(item));
+  }
+
+  #replace(stored) {
+    this.pane.show([stored], "stored");
+    say(
+      this.parts.verdict,
+      stored ? "The stored response is shown. The stream had other text." : "The stored response has no text.",
+    );
+  }
+
+  #progress() {
+    const { response, live, parts } = this;
+    if (!response) return;
+    const isEnded = this.#isEnded();
+    say(parts.phase, isEnded ? STATUS[response.status] : (live?.phase ?? STATUS[response.status]));
+    say(parts.elapsed, this.#elapsed());
+    say(parts.events, live?.events ? count(live.events, "event") : "");
+    say(parts.tokens, this.#tokens());
+    parts.bar.dataset.state = isEnded ? response.status : live?.isDropped ? "dropped" : "running";
+    this.place.setAttribute("aria-busy", String(!isEnded));
+  }
+
+  #elapsed() {
+    const { response, live } = this;
+    if (!this.#isEnded()) return lasting(nowS() - response.created_at);
+    return age(response) || (live?.endedAt ? lasting(live.endedAt - response.created_at) : "");
+  }
+
+  #tokens() {
+    const { response, live } = this;
+    if (response.usage) return tokens(response.usage);
+    const characters = live?.text.reduce((sum, piece) => sum + piece.length, 0) ?? 0;
+    return characters ? `about ${count(Math.ceil(characters / CHARACTERS_A_TOKEN), "token")}` : "";
+  }
+
+  #life() {
+    if (!this.response) return;
+    const moments = story(this.response, this.live, this.deliveries.data);
+    const text = JSON.stringify(moments);
+    if (text === this.#story) return;
+    this.#story = text;
+    this.parts.story.replaceChildren(...drawn(moments));
+  }
+}
+
+function item(one) {
+  const name = one.name ? `${one.type}: ${one.name}` : one.type;
+  return h("details", {}, h("summary", {}, name), h("pre", { tabindex: "0" }, JSON.stringify(one, null, 2)));
+}
