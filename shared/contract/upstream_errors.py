@@ -63,7 +63,12 @@ def error_in(body: object) -> ReportedError | None:
 
 
 def error_in_answer(content: bytes) -> ReportedError | None:
-    """Return the error in the body of an HTTP answer whose status is one, as JSON, text or a page in HTML."""
+    """Return the error in the body of an HTTP answer whose status is one, as JSON, text or a page in HTML.
+
+    JSON over the limits of an answer says nothing.
+    """
+    if json_text.excess(content, json_text.OF_ANSWERS):
+        return None
     try:
         return error_in(json_text.read_tolerantly(content))
     except InvalidJson:

@@ -21,12 +21,14 @@ UpstreamError                the upstream's fault
   UpstreamFailed             it reported an error in words
   UpstreamUnusable           its answer cannot be used
     UpstreamOversized        it is larger, or nested deeper, than we keep
+    UpstreamRedirected       it names another address, which we never follow
     UpstreamInvalid          it is not a response object
       UpstreamUndecodable    it is compressed in another way than it says, or than was asked for
       UpstreamUnnamed        it is one of unfinished work, and has no id to ask for
 StreamBroken                 an answer ends before its response: its connection must break
 StoreError                   storage's fault
   Conflict                   another write came first: read again, decide again
+  StoreRefused               storage refuses what it is asked, and would refuse it again
   StoreUnavailable           storage did not answer
     StoreIncomplete          a table or queue of ours does not exist
 Unreadable                   stored data that this version cannot read
@@ -126,30 +128,21 @@ class RefusedByUpstream(ServiceError):
 
 
 class UpstreamError(Exception):
-    """A call to the upstream failed. `retry_after_s` is the wait that the upstream asked for, or None.
-
-    `waits_for` is what the response waits for until the next try, or None if that is its work.
-    """
+    """A call to the upstream failed. The next try waits `retry_after_s`, and for the reason `waits_for`, if any."""
 
     retry_after_s: float | None = None
     waits_for: WaitReason | None = None
 
 
 class UpstreamRefused(UpstreamError):
-    """The upstream answered with a status that no other try would change, such as a 4xx about the request.
-
-    `message`, `param`, `code` and `type` are those of the upstream.
-    """
+    """The upstream answered with a status that no other try would change, such as a 4xx. The fields are its own."""
 
     def __init__(
         self, status: int, message: str, *, param: str | None = None, code: str | None = None, kind: str | None = None
     ) -> None:
         super().__init__(f"upstream refused with status {status}")
-        self.status = status
-        self.message = message
-        self.param = param
-        self.code = code
-        self.type = kind
+        self.status, self.message = status, message
+        self.param, self.code, self.type = param, code, kind
 
     @property
     def is_for_caller(self) -> bool:
@@ -158,10 +151,7 @@ class UpstreamRefused(UpstreamError):
 
 
 class UpstreamUnavailable(UpstreamError):
-    """The upstream gave no usable answer, and another try may get one. The call has begun no work.
-
-    It is unreachable or overloaded, or rejects our credentials.
-    """
+    """It is unreachable or overloaded, or rejects our credentials. Another try may succeed, and no work has begun."""
 
     def __init__(
         self, why: str, *, retry_after_s: float | None = None, waits_for: WaitReason | None = WaitReason.UPSTREAM_DOWN
@@ -171,10 +161,7 @@ class UpstreamUnavailable(UpstreamError):
 
 
 class UpstreamUncertain(UpstreamUnavailable):
-    """The upstream gave no usable answer, and a create may have begun the work.
-
-    `code` and `message` are those of the upstream, if it gave any.
-    """
+    """The upstream gave no usable answer, and a create may have begun the work. `code` and `message` are its own."""
 
     def __init__(
         self, why: str, *, retry_after_s: float | None = None, code: str | None = None, message: str | None = None
@@ -206,10 +193,7 @@ class UpstreamFailed(UpstreamError):
 
     def __init__(self, code: str, message: str, *, param: str | None = None, kind: str | None = None) -> None:
         super().__init__("the upstream reported an error")
-        self.code = code
-        self.message = message
-        self.param = param
-        self.type = kind
+        self.code, self.message, self.param, self.type = code, message, param, kind
 
 
 class UpstreamUnusable(UpstreamError):
@@ -219,8 +203,9 @@ class UpstreamUnusable(UpstreamError):
     message: str
     waits_for: WaitReason | None = WaitReason.UPSTREAM_DOWN
 
-    def __init__(self) -> None:
-        super().__init__(self.message)
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.message)
+        self.message = message or self.message
 
 
 class UpstreamOversized(UpstreamUnusable):
@@ -229,6 +214,13 @@ class UpstreamOversized(UpstreamUnusable):
     code = "output_too_large"
     message = "The upstream's answer is larger than this service keeps."
     waits_for = None
+
+
+class UpstreamRedirected(UpstreamUnusable):
+    """The upstream answered with a redirect, which is never followed, because it would get our credentials."""
+
+    code = "upstream_redirected"
+    message = "The upstream's address has changed: it answers with a redirect, which is not followed."
 
 
 class UpstreamInvalid(UpstreamUnusable):
@@ -266,6 +258,12 @@ class Conflict(StoreError):
     def __init__(self, gone: str | None = None) -> None:
         super().__init__("another write came first")
         self.gone = gone
+
+
+class StoreRefused(StoreError):
+    """Storage refuses an operation that it would refuse again, such as a message or a row that is too large."""
+
+    advice = "Storage does not take this. Sending it again is in vain."
 
 
 class StoreUnavailable(StoreError):

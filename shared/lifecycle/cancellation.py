@@ -2,7 +2,7 @@
 
 from shared.core.alarms import Alarm
 from shared.core.backoff import retry_delay
-from shared.core.errors import BadRequest, NotFound, UpstreamError, UpstreamRefused
+from shared.core.errors import BadRequest, NotFound, UpstreamError, UpstreamRedirected, UpstreamRefused
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.lifecycle import completion, endings
@@ -42,7 +42,7 @@ async def on_stop_alarm(ports: Ports, alarm: Alarm) -> None:
     try:
         await ports.upstreams.of_alarm(alarm).upstream.stop(alarm.token)
     except UpstreamError as error:
-        if isinstance(error, UpstreamRefused) and alarm.tries + 1 >= MAX_REFUSALS:
+        if isinstance(error, UpstreamRefused | UpstreamRedirected) and alarm.tries + 1 >= MAX_REFUSALS:
             _log.warning("stop.refused", extra={"response": alarm.id})
             await _settle(ports, alarm)
             return

@@ -19,6 +19,7 @@ from shared.core.errors import (
     UpstreamFailed,
     UpstreamMissing,
     UpstreamOversized,
+    UpstreamRedirected,
     UpstreamRefused,
     UpstreamUnusable,
 )
@@ -42,6 +43,7 @@ TOLERATED_ANSWERS = 2  # unusable ones since the last that was a response object
 RETRY_WEBHOOK_S = 5
 MISSING = "The upstream no longer knows this response."
 _MAX_WAIT_MS = 3_600_000
+FINAL = (UpstreamOversized, UpstreamRedirected)  # answers that no later poll would change
 
 
 def next_wait(ports: Ports, alarm: Alarm, now_ms: int) -> int:
@@ -73,7 +75,7 @@ async def on_poll_alarm(ports: Ports, alarm: Alarm, now_ms: int) -> None:
             progress = await ask_upstream(ports, ports.upstreams.of_alarm(alarm), alarm.id, alarm.token, alarm.include)
     except (UpstreamMissing, UpstreamRefused) as error:
         await _on_missing(ports, record, alarm, error, now_ms)
-    except UpstreamOversized as error:
+    except FINAL as error:
         await completion.end(ports, record, alarm.id, endings.unusable(error, now_ms), alarm)
     except UpstreamError as error:
         await _on_error(ports, record, alarm, error)
@@ -219,7 +221,7 @@ async def _look_upstream(
             outcome = endings.by_progress(progress, ports.clock.now_ms())
             return await completion.end(ports, record, record.id, outcome) or record, progress
         return await record_progress(ports, record, progress), progress
-    except UpstreamOversized as error:
+    except FINAL as error:
         outcome = endings.unusable(error, ports.clock.now_ms())
         return await completion.end(ports, record, record.id, outcome) or record, None
     except (UpstreamError, StoreError) as error:
@@ -244,7 +246,7 @@ async def end_announced(ports: Ports, record: Record, token: str) -> Record | No
         progress = await ask_upstream(ports, route, record.id, token, include)
         if progress.token:  # that poll may have begun before the end
             progress = await ask_upstream(ports, route, record.id, token, include)
-    except UpstreamOversized as error:
+    except FINAL as error:
         return await completion.end(ports, record, record.id, endings.unusable(error, ports.clock.now_ms()))
     except UpstreamError as error:
         raise Unavailable("The upstream cannot be asked now.", retry_after_s=RETRY_WEBHOOK_S) from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shared.core.alarms import Alarm
 from shared.core.backoff import retry_delay
-from shared.core.errors import StoreError, UpstreamError, UpstreamMissing, UpstreamOversized
+from shared.core.errors import StoreError, UpstreamError, UpstreamMissing
 from shared.core.records import Record
 from shared.lifecycle import completion, endings, polling
 from shared.lifecycle.endings import Outcome
@@ -165,7 +165,7 @@ class _Watcher:
                 )
         except UpstreamMissing:
             return self._on_missing()
-        except UpstreamOversized as error:
+        except polling.FINAL as error:
             return endings.unusable(error, clock.now_ms())
         except UpstreamError as error:
             self._on_error(error)

@@ -20,9 +20,9 @@ async def relay(route: Route, method: str, path: str, body: dict[str, Any] | Non
         raise NotFound("This model has no upstream that answers such calls.")
     try:
         return await route.relay.ask(method, path, body)
-    except UpstreamRefused as refusal:
-        raise RefusedByUpstream(refusal) from refusal
     except UpstreamError as error:
+        if isinstance(error, UpstreamRefused) and error.is_for_caller:
+            raise RefusedByUpstream(error) from error
         raise Unavailable("The upstream cannot be asked now.", retry_after_s=RETRY_AFTER_S) from error
 
 

@@ -224,6 +224,8 @@ def _unmarked(body: bytes) -> bytes:
 
 
 def _object(body: bytes) -> dict[str, Any]:
+    if limit := json_text.excess(body, json_text.OF_REQUESTS):
+        raise UnreadableMessage(f"over {limit}", body)
     try:
         loaded = json_text.read(_unmarked(body))
     except InvalidJson:
@@ -235,6 +237,8 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _loaded(body: bytes) -> tuple[object, BadRequest | None]:
     """Return the JSON value of a message, and the error in the message as a whole, or None."""
+    if limit := json_text.excess(body, json_text.OF_REQUESTS):
+        return None, BadRequest(f"The message may hold at most {limit}.", code="invalid_value")
     try:
         said = json_text.read(body)
     except InvalidJson:

@@ -20,6 +20,7 @@ from shared.core.errors import (
     UpstreamInvalid,
     UpstreamMissing,
     UpstreamOversized,
+    UpstreamRedirected,
     UpstreamRefused,
     UpstreamUnavailable,
     UpstreamUncertain,
@@ -35,9 +36,10 @@ from shared.upstreams.tries import Meaning
 
 MAX_ANSWER = 33_554_432  # bytes
 MAX_DEPTH = 200
-MAX_CONTAINERS = 1_000_000  # objects and lists, of which each takes 60 bytes of memory and 2 of the answer
 # What a call about existing work is refused with. A create is read by the table in `tries`.
 _REFUSALS = frozenset({400, 405, 409, 413, 415, 422, 501})
+
+_SLASHES = frozenset("/\\")
 
 _log = logger(__name__)
 
@@ -110,7 +112,7 @@ def parse_object(content: bytes | str) -> dict[str, Any]:
     """Return a JSON object, in the tolerant reading.
 
     Raises UpstreamInvalid if the content is not a JSON object. Raises UpstreamOversized if it has over 200 levels, or
-    over a million objects and lists.
+    more than `json_text.OF_ANSWERS` allows.
     """
     body = _parse(content)
     if not isinstance(body, dict):
@@ -119,27 +121,24 @@ def parse_object(content: bytes | str) -> dict[str, Any]:
 
 
 def _parse(content: bytes | str) -> Any:
-    brackets = _brackets(content)
-    if brackets > MAX_CONTAINERS:
-        raise UpstreamOversized
+    if limit := json_text.excess(content, json_text.OF_ANSWERS):
+        raise UpstreamOversized(f"The upstream's answer holds more than {limit}.")
     try:
         body = json_text.read_tolerantly(content)
     except InvalidJson:
         raise UpstreamInvalid from None
-    if brackets > MAX_DEPTH and blobs.is_deeper(body, MAX_DEPTH):
+    if json_text.openings(content) > MAX_DEPTH and blobs.is_deeper(body, MAX_DEPTH):
         raise UpstreamOversized
     return body
 
 
-def _brackets(content: bytes | str) -> int:
-    if isinstance(content, str):
-        return content.count("{") + content.count("[")
-    return content.count(b"{") + content.count(b"[")
-
-
 def _is_usable(name: object) -> bool:
-    """Return whether an id leads to this upstream: none that an agent's token could be."""
-    return is_id(name) and not str(name).startswith(AGENT_PREFIX)
+    """Return whether an id leads to this upstream, and to a response there.
+
+    An agent's token could have the prefix. Some servers take an escaped slash for the end of a segment of the path, and
+    so the id could lead to anything else that our credentials open.
+    """
+    return is_id(name) and not str(name).startswith(AGENT_PREFIX) and not _SLASHES & set(str(name))
 
 
 def with_usable_id(answer: dict[str, Any]) -> dict[str, Any]:
@@ -169,9 +168,9 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
     """Return the answer if its status is a 2xx, or raise the error that its status means.
 
     For a create, the table in `tries` decides between UpstreamRefused, UpstreamUnavailable and UpstreamUncertain. With
-    `missing`, the call is about existing work: a 404 or 410 raises UpstreamMissing, 400, 405, 409, 413, 415, 422 and
-    501 raise UpstreamRefused, and every other status raises UpstreamUnavailable. Errors have the wait of the
-    Retry-After header.
+    `missing`, the call is about existing work: a 404 or 410 raises UpstreamMissing, a redirect UpstreamRedirected, 400,
+    405, 409, 413, 415, 422 and 501 UpstreamRefused, and every other status UpstreamUnavailable. Errors have the wait of
+    the Retry-After header.
     """
     wait_s = parse_retry_after(response.headers.get("retry-after"), int(time.time() * 1000))
     status = response.status_code
@@ -179,6 +178,11 @@ def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> 
         return Success(content, wait_s)
     if status in (401, 403):
         _log.error("upstream.credentials_refused", extra={"status": status})
+    if response.is_redirect:
+        # no later try changes that: an operator has to set the new address
+        _log.error("upstream.redirected", extra={"status": status})
+        if missing:
+            raise UpstreamRedirected
     if status in (404, 410) and missing:
         raise UpstreamMissing
     reported = upstream_errors.error_in_answer(content) or ReportedError()
@@ -197,7 +201,7 @@ def check_stream(response: httpx.Response, content: bytes, *, missing: bool) -> 
     A stream of existing work that is answered so, and not by overload, is a broken one. Its work can still be polled.
     """
     status = response.status_code
-    known = status in (404, 410) or status in _REFUSALS
+    known = response.is_redirect or status in (404, 410) or status in _REFUSALS
     if missing and not known and tries.of_status(status) is not Meaning.FREE:
         raise UpstreamBroken(f"status {status}")
     check_status(response, content, missing=missing)
@@ -217,9 +221,11 @@ def _meaning(status: int, reported: ReportedError, *, missing: bool) -> Meaning:
 
 def _refusal(status: int, reported: ReportedError) -> UpstreamRefused:
     """Return the refusal, with the upstream's own words if the body has any."""
-    message = reported.message or f"The upstream refused the request with status {status}."
+    is_redirect = 300 <= status < 400
+    ours = UpstreamRedirected.message if is_redirect else f"The upstream refused the request with status {status}."
+    code = reported.code or (UpstreamRedirected.code if is_redirect else None)
     kind = reported.type if reported.message else None
-    return UpstreamRefused(status, message, param=reported.param, code=reported.code, kind=kind)
+    return UpstreamRefused(status, reported.message or ours, param=reported.param, code=code, kind=kind)
 
 
 def trouble(error: httpx.HTTPError) -> UpstreamError:

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import httpx
 
-from shared import json_text, off_loop
-from shared.core.errors import UpstreamInvalid, UpstreamUncertain
-from shared.json_text import InvalidJson
+from shared import off_loop
+from shared.core.errors import UpstreamUncertain
 from shared.upstreams import answers, decoding
 from shared.upstreams.endpoint import Endpoint
 
@@ -53,15 +52,6 @@ class HttpRelay(Relay):
             raise answers.trouble(error) from error
         except TimeoutError as error:
             raise UpstreamUncertain(f"no answer within {SILENCE_S:g} s") from error
-        answer = answers.check_status(response, content, missing=False)
-        return await off_loop.run(len(answer.content), _object, answer.content)
-
-
-def _object(content: bytes) -> dict[str, Any]:
-    try:
-        found = json_text.read_tolerantly(content)
-    except InvalidJson:
-        raise UpstreamInvalid from None
-    if not isinstance(found, dict):
-        raise UpstreamInvalid
-    return found
+        size = 0 if response.is_success else len(content)
+        answer = await off_loop.run(size, answers.check_status, response, content, missing=False)
+        return await off_loop.run(len(answer.content), answers.parse_object, answer.content)

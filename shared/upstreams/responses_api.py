@@ -141,7 +141,9 @@ class _ResponsesApi:
                     content = await answers.read_bounded(response)
                 finally:
                     await response.aclose()
-        return answers.check_status(response, content, missing=method != "POST" or bool(path))
+        # an error is read here, and may have millions of bytes, too
+        size = 0 if response.is_success else len(content)
+        return await off_loop.run(size, answers.check_status, response, content, missing=method != "POST" or bool(path))
 
     # Streams
 
@@ -166,7 +168,8 @@ class _ResponsesApi:
     async def _events(self, response: httpx.Response, method: str) -> AsyncGenerator[UpstreamEvent, None]:
         try:
             if not response.is_success:
-                answers.check_stream(response, await answers.read_bounded(response), missing=method != "POST")
+                content = await answers.read_bounded(response)
+                await off_loop.run(len(content), answers.check_stream, response, content, missing=method != "POST")
             self._health.note_answer()
             async with aclosing(streams.events_in(response)) as events:
                 async for event in events:

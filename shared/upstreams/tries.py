@@ -20,6 +20,7 @@ from shared.core.errors import (
     UpstreamFailed,
     UpstreamOversized,
     UpstreamPaused,
+    UpstreamRedirected,
     UpstreamRefused,
     UpstreamUnavailable,
     UpstreamUncertain,
@@ -75,7 +76,7 @@ def of_transport(name: str) -> Meaning:
 def of_error(error: UpstreamError) -> Meaning:
     """Return what an error of a create means."""
     match error:
-        case UpstreamRefused() | UpstreamFailed() | UpstreamOversized() | UpstreamUnnamed():
+        case UpstreamRefused() | UpstreamFailed() | UpstreamOversized() | UpstreamRedirected() | UpstreamUnnamed():
             return Meaning.END
         case UpstreamUncertain():
             return Meaning.COUNTED

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.json_text import InvalidJson, read, read_tolerantly
+from shared.json_text import OF_ANSWERS, OF_REQUESTS, InvalidJson, Limits, excess, openings, read, read_tolerantly
 
 READERS = pytest.mark.parametrize("reader", [read, read_tolerantly])
 LONG = [2**64, 2**64 + 1, -(2**63) - 1, 10**25, -(10**19), 10**5_000]
@@ -153,3 +153,31 @@ def test_a_float_keeps_its_value() -> None:
     """Floats are read as the same number by both readings."""
     assert read_tolerantly(b"[NaN,0.1,1e308,-1.5e-9]")[1:] == orjson.loads(b"[0.1,1e308,-1.5e-9]")
     assert math.isfinite(read_tolerantly(b"[NaN,1e308]")[1])
+
+
+# How much a text may hold
+
+
+def test_what_others_send_may_hold_so_much() -> None:
+    """Containers cost most. An answer with `logprobs` has many, so it may have more of them than a request."""
+    assert (OF_REQUESTS.containers, OF_ANSWERS.containers) == (100_000, 500_000)
+    assert OF_REQUESTS.commas == OF_ANSWERS.commas == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ('[{"a": [1, 2]}]', None),
+        ('[{"a": [1, 2, 3]}]', None),
+        ('[{"a": [[], 2]}]', "3 objects and lists"),
+        ('["[[[["]', "3 objects and lists"),
+        ("[1, 2, 3, 4]", "2 commas"),
+        ('[",,,"]', "2 commas"),
+        ("[[[[1, 2, 3, 4", "3 objects and lists"),
+    ],
+)
+def test_a_text_is_counted_as_it_stands(text: str, limit: str | None) -> None:
+    """Brackets and commas count wherever they stand, in bytes and in text, and in what is no JSON."""
+    limits = Limits(3, 2)
+    assert excess(text, limits) == excess(text.encode(), limits) == limit
+    assert openings(text) == openings(text.encode()) == text.count("[") + text.count("{")

@@ -5,6 +5,7 @@ import pytest
 from shared.core.errors import (
     UpstreamFailed,
     UpstreamInvalid,
+    UpstreamRedirected,
     UpstreamRefused,
     UpstreamUndecodable,
     UpstreamUnnamed,
@@ -53,3 +54,11 @@ async def test_an_answer_that_cannot_be_read_ends_the_response_at_the_third_time
     assert stage.upstream.poll_errors == []
     assert await error_code(stage, made.id) == "upstream_invalid"
     assert (await stage.shown(made.id))["error"]["message"] == error.message
+
+
+async def test_a_redirect_ends_the_response_at_once(stage: Stage) -> None:
+    """No later poll would be answered otherwise, and the response would wait for its deadline."""
+    made = await running(stage)
+    stage.upstream.poll_errors = [UpstreamRedirected()]
+    await stage.fire_alarms(made.id)
+    assert await error_code(stage, made.id) == "upstream_redirected"

@@ -10,7 +10,7 @@ import pytest
 
 from shared.contract.requests import parse_request
 from shared.core.alarms import Kind
-from shared.core.errors import UpstreamMissing, UpstreamOversized
+from shared.core.errors import UpstreamMissing, UpstreamOversized, UpstreamRedirected, UpstreamUnusable
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.runtime.unit_of_work import update
@@ -138,12 +138,15 @@ async def test_a_404_is_borne_for_two_minutes(stage: Stage) -> None:
     assert stage.clock.ms >= START_MS + 120_000
 
 
-async def test_an_answer_over_the_upstreams_limit_ends_the_response(stage: Stage) -> None:
-    """Another poll would get the same."""
-    made = await watched(stage, UpstreamOversized())
+@pytest.mark.parametrize("error", [UpstreamOversized(), UpstreamRedirected()])
+async def test_an_answer_that_no_other_poll_would_change_ends_the_response(
+    stage: Stage, error: UpstreamUnusable
+) -> None:
+    """It is over a limit, or a redirect."""
+    made = await watched(stage, error)
     await pass_seconds(stage, 1)
     await is_ended(stage, made)
-    assert (await stage.shown(made.id))["error"]["code"] == "output_too_large"
+    assert (await stage.shown(made.id))["error"]["code"] == error.code
     assert await stage.kinds(made.id) == [Kind.PURGE]
 
 

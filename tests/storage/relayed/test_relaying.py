@@ -38,6 +38,15 @@ async def test_an_upstream_that_cannot_be_asked_is_unavailable(stage: Stage, ask
     assert "ConnectError" not in unavailable.value.message
 
 
+@every_call
+@pytest.mark.parametrize("status", [302, 501])
+async def test_a_refusal_that_is_not_about_the_request_is_unavailable(stage: Stage, ask: Ask, status: int) -> None:
+    """A caller who got a redirect of the upstream would follow it."""
+    stage.relay.errors = [UpstreamRefused(status, "Elsewhere.")]
+    with pytest.raises(Unavailable):
+        await ask(stage.engine, ANN)
+
+
 async def test_agents_answer_no_such_calls(stage: Stage) -> None:
     """They count no tokens, and a model of theirs is no path of an upstream."""
     stage.register_agent("agent:", stage.upstream)  # type: ignore[arg-type]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract.requests import MAX_COMMAS, MAX_CONTAINERS, MAX_DEPTH, MAX_ITEMS, parse_redelivery, parse_request
+from shared.contract.requests import MAX_DEPTH, MAX_ITEMS, parse_redelivery, parse_request
 from shared.core.errors import BadRequest
+from shared.json_text import OF_REQUESTS
 
 
 def refusal(raw: bytes) -> BadRequest:
@@ -70,7 +71,9 @@ def with_commas(count: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("body", "limit"), [(with_containers, MAX_CONTAINERS), (with_commas, MAX_COMMAS)], ids=["containers", "commas"]
+    ("body", "limit"),
+    [(with_containers, OF_REQUESTS.containers), (with_commas, OF_REQUESTS.commas)],
+    ids=["containers", "commas"],
 )
 def test_the_number_of_values_of_a_body_is_limited(body: Callable[[int], bytes], limit: int) -> None:
     """A body may have 100,000 objects and lists and 1,000,000 commas. The error names the limit."""

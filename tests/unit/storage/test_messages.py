@@ -152,6 +152,13 @@ def test_a_hint_that_is_not_a_json_object_is_unreadable(kind: type[Hint], body: 
     assert unreadable.value.body == body
 
 
+@pytest.mark.parametrize("kind", HINTS.values())
+def test_a_hint_of_a_hundred_thousand_values_is_unreadable(kind: type[Hint]) -> None:
+    """Like everything that others send, it is counted before it is read."""
+    with pytest.raises(UnreadableMessage, match="over 100000 objects and lists"):
+        kind.decode(b'{"shards":"a","at":1,"x":[' + b"[]," * 100_000 + b"0]}")
+
+
 values = st.none() | st.booleans() | st.integers(-9, 9) | st.text() | st.sampled_from(["a", ID, ALARM.key])
 bodies = st.dictionaries(
     st.sampled_from(["shard", "shards", "at", "until", "alarm", "id", "response", "epoch"]), values

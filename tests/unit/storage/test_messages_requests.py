@@ -51,6 +51,15 @@ def test_only_the_request_is_required() -> None:
     assert read(message()) == read(message(**nulls)) == QueuedRequest("m-1", ASK)
 
 
+def test_a_message_of_a_hundred_thousand_values_is_not_read() -> None:
+    """Like everything that others send, it is counted before it is read. The error names the limit."""
+    queued = read(b'{"request":{"tools":[' + b"[]," * 100_000 + b"0]}}")
+    assert (error_in(queued).code, error_in(queued).message) == (
+        "invalid_value",
+        "The message may hold at most 100000 objects and lists.",
+    )
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_is_no_part_of_a_message(encoding: str) -> None:
     """Senders on .NET and Windows write one. The request and where its reply goes are read all the same."""

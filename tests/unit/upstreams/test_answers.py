@@ -59,7 +59,7 @@ def test_nulls_while_queued_are_accepted() -> None:
     assert progress_in(success(body)) == Progress(Status.QUEUED, "up_1", body, "up_1")
 
 
-@pytest.mark.parametrize("upstream_id", ["x", "x" * MAX_ID, "ä/../b"])
+@pytest.mark.parametrize("upstream_id", ["x", "x" * MAX_ID, "ä..b"])
 def test_an_id_is_any_text_of_up_to_1024_characters(upstream_id: str) -> None:
     """The upstream chooses the form of its ids."""
     assert progress_in(success({**CREATED, "id": upstream_id})).token == upstream_id

@@ -11,6 +11,7 @@ from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamMissing,
+    UpstreamRedirected,
     UpstreamRefused,
     UpstreamUnavailable,
     UpstreamUncertain,
@@ -43,7 +44,8 @@ def refusal(body: object, status: int = 400) -> UpstreamRefused:
 def test_every_status_has_one_meaning(missing: bool) -> None:
     """A 2xx is a success. What another status means to a create is in the table of `tries`.
 
-    About work that exists, a 404 or 410 says that it is missing, a few 4xx are refusals, and the rest is temporary.
+    About work that exists, a 404 or 410 says that it is missing, a 3xx that the upstream is elsewhere, a few 4xx are
+    refusals, and the rest is temporary.
     """
     for status in range(200, 600):
         found = meaning(status, missing=missing)
@@ -51,6 +53,8 @@ def test_every_status_has_one_meaning(missing: bool) -> None:
             assert isinstance(found, Success), status
         elif status in (404, 410) and missing:
             assert isinstance(found, UpstreamMissing), status
+        elif status < 400 and missing:
+            assert isinstance(found, UpstreamRedirected), status
         elif status in REFUSED or (not missing and tries.of_status(status) is Meaning.END):
             assert isinstance(found, UpstreamRefused), status
             assert found.status == status
@@ -158,10 +162,18 @@ def test_a_refusal_without_words_gets_a_default_message(body: object, status: in
     assert (found.status, found.message, found.param, found.code) == (status, expected, None, None)
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_redirect_is_an_error_in_the_log(written: WrittenLines, missing: bool) -> None:
+    """Nobody but an operator can set the new address. No later try would find another answer."""
+    found = meaning(307, missing=missing, content=b"<title>Moved</title>", location="https://elsewhere.example.com")
+    assert getattr(found, "code", None) == "upstream_redirected"
+    assert log_lines(written, "error") == [{"event": "upstream.redirected", "status": 307}]
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        *((500, UpstreamBroken), (403, UpstreamBroken), (302, UpstreamBroken), (503, UpstreamUnavailable)),
+        *((500, UpstreamBroken), (403, UpstreamBroken), (302, UpstreamRedirected), (503, UpstreamUnavailable)),
         *((429, UpstreamUnavailable), (404, UpstreamMissing), (400, UpstreamRefused), (501, UpstreamRefused)),
     ],
 )

@@ -7,6 +7,7 @@ import httpx
 import orjson
 import pytest
 
+from shared.contract.upstream_errors import ReportedError, error_in_answer
 from shared.off_loop import LARGE
 from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.responses_api import BackgroundResponses
@@ -74,3 +75,10 @@ def test_a_large_event_is_read_in_a_thread(text: str, count: int, is_stream: boo
         assert (events[-1].data["response"]["output"], threads.count) == (answer(text)["output"], count)
 
     asyncio.run(main())
+
+
+def test_an_answer_of_a_million_values_is_not_read() -> None:
+    """It would hold up everybody, and no error has so many."""
+    said = b'{"error": {"message": "No.", "details": [%b0]}}'
+    assert error_in_answer(said % (b"[]," * 400_000)) == ReportedError("No.")
+    assert error_in_answer(said % (b"[]," * 500_000)) is None

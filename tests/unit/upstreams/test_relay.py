@@ -93,6 +93,8 @@ def test_a_refusal_keeps_its_words(status: int) -> None:
         (200, b"[]", UpstreamInvalid),
         (200, b"<html>", UpstreamInvalid),
         (200, b"x" * (MAX_ANSWER + 1), UpstreamOversized),
+        (200, b'{"data":[' + b"[]," * 500_000 + b"0]}", UpstreamOversized),
+        (200, b'{"data":' + b"[" * 201 + b"]" * 201 + b"}", UpstreamOversized),
     ],
 )
 def test_anything_else_is_an_error_of_the_upstream(status: int, content: bytes, kind: type[UpstreamError]) -> None:

@@ -17,6 +17,7 @@ from shared.core.errors import (
     UpstreamMissing,
     UpstreamOversized,
     UpstreamPaused,
+    UpstreamRedirected,
     UpstreamRefused,
     UpstreamSilent,
     UpstreamUnavailable,
@@ -92,6 +93,7 @@ EXAMPLES: dict[type[UpstreamError], tuple[UpstreamError, Meaning]] = {
     UpstreamUndecodable: (UpstreamUndecodable(), COUNTED),
     UpstreamUnnamed: (UpstreamUnnamed(), END),
     UpstreamOversized: (UpstreamOversized(), END),
+    UpstreamRedirected: (UpstreamRedirected(), END),
 }
 
 
