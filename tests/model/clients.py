@@ -1,0 +1,214 @@
+"""The callers in the model: what they ask for, what they are told, and what must be true of it."""
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from shared.contract import sse
+from shared.contract.requests import parse_request
+from shared.core import event_log
+from shared.core.errors import BadRequest, NotFound, RefusedByUpstream, StoreError, StreamBroken, Unavailable
+from shared.core.ids import derived_id
+from shared.core.states import Status
+from shared.foreground.clients import Client
+from shared.lifecycle.waiting import Shown
+from tests.model.audit import Audit, holds
+from tests.model.processes import Process
+from tests.support.stage import ANN, CALLBACK_URL
+
+POLLED, STREAMED, FOREGROUND = "polled", "streamed", "foreground"
+KINDS = (POLLED, STREAMED, FOREGROUND)
+_MOST = 1_000_000
+_TERMINAL = frozenset(map(str, (Status.COMPLETED, Status.FAILED, Status.INCOMPLETE, Status.CANCELLED)))
+_EXPECTED = (StoreError, RefusedByUpstream, NotFound, BadRequest, Unavailable, StreamBroken)
+
+
+@dataclass
+class Life:
+    """A response as its caller knows it. The idempotency key gives it an id before it exists."""
+
+    number: int
+    model: str
+    kind: str
+    has_callback: bool
+    is_known: bool = False  # a caller has read a 2xx with its id
+    is_deleted: bool = False  # a caller has asked for that
+    told: str = ""  # the terminal status that a caller has seen
+    output: bytes = b""
+    events: dict[int, tuple[str, str]] = field(default_factory=dict)  # what readers have seen, by number
+    webhook_ids: set[str] = field(default_factory=set)
+    accepted: int = 0  # callbacks
+
+    @property
+    def key(self) -> str:
+        """The idempotency key."""
+        return f"key-{self.number}"
+
+    @property
+    def body(self) -> bytes:
+        """The body of the create call."""
+        asked: dict[str, Any] = {"model": self.model, "input": "question", "background": self.kind != FOREGROUND}
+        if self.kind == STREAMED:
+            asked["stream"] = True
+        if self.has_callback:
+            asked["callback_url"] = CALLBACK_URL
+        return orjson.dumps(asked)
+
+    @property
+    def id(self) -> str:
+        """The id of the response."""
+        return derived_id(ANN.name.encode(), self.key.encode(), self.body)
+
+
+class Callers:
+    """The calls that callers make, and what they have been told. `audit` knows what storage has."""
+
+    def __init__(self, audit: Audit) -> None:
+        self.lives: dict[str, Life] = {}
+        self._audit = audit
+
+    def new(self, model: str, kind: str, *, has_callback: bool) -> Life:
+        """Return a response that is not created yet."""
+        life = Life(len(self.lives), model, kind, has_callback)
+        self.lives[life.id] = life
+        return life
+
+    # Calls
+
+    async def create(self, process: Process, life: Life) -> None:
+        """Create the response, or repeat that."""
+        new = parse_request(life.body)
+        try:
+            if life.kind == STREAMED:
+                stream = await process.engine.create_stream(ANN, new, life.key, Client())
+                await self._read(process, life, stream, -1)
+            elif life.kind == FOREGROUND:
+                call = await process.engine.call(ANN, new, life.key, Client())
+                self._note(life, await call.end())
+            else:
+                self._note(life, await process.engine.create(ANN, new, life.key))
+        except _EXPECTED as error:
+            holds(not isinstance(error, RefusedByUpstream) or not life.is_known, "a known id is kept", life)
+
+    async def retrieve(self, process: Process, life: Life, wait_s: float = 0) -> None:
+        """Read the response."""
+        try:
+            self._note(life, await process.engine.retrieve(ANN, life.id, wait_s))
+        except NotFound:
+            self._check_missing(life)
+        except _EXPECTED:
+            return
+
+    async def resume(self, process: Process, life: Life, after: int) -> None:
+        """Read the stream of the response after a number."""
+        try:
+            stream = await process.engine.stream(ANN, life.id, str(after) if after >= 0 else None, None)
+            await self._read(process, life, stream, after)
+        except NotFound:
+            self._check_missing(life)
+        except _EXPECTED:
+            return
+
+    async def cancel(self, process: Process, life: Life) -> None:
+        """Cancel the response."""
+        try:
+            self._note(life, await process.engine.cancel(ANN, life.id))
+        except NotFound:
+            self._check_missing(life)
+        except _EXPECTED:
+            return
+
+    async def delete(self, process: Process, life: Life) -> None:
+        """Delete the response, if it has ended."""
+        try:
+            life.is_deleted = life.is_deleted or self._has_ended(life)
+            await process.engine.delete(ANN, life.id)
+        except _EXPECTED:
+            return
+
+    async def redeliver(self, process: Process, life: Life) -> None:
+        """Begin the delivery again."""
+        try:
+            await process.engine.redeliver(ANN, life.id, None)
+        except _EXPECTED:
+            return
+
+    def take_event(self, response_id: str, headers: Any, event: dict[str, Any], accepted: bool) -> None:
+        """Take what the receiver of callbacks got."""
+        life = self.lives[response_id]
+        self._end(life, str(event["type"]).removeprefix("response."))
+        life.webhook_ids.add(headers["webhook-id"])
+        life.accepted += accepted
+        holds(len(life.webhook_ids) == 1, "every attempt has one id", life)
+
+    # What callers are told
+
+    def _note(self, life: Life, shown: Shown | None) -> None:
+        if shown is None:
+            return
+        record, body = shown
+        there = orjson.loads(body)
+        holds((record.id, there["id"]) == (life.id, life.id), "an answer is about its response", (life, there))
+        life.is_known = True
+        if there["status"] in _TERMINAL:
+            self._end(life, there["status"])
+            output = orjson.dumps([there["output"], there["error"]])
+            holds(life.output in (b"", output), "the output of an ended response stays", (life, there))
+            life.output = output
+        else:
+            holds(not life.told, "an ended response stays ended", (life, there))
+
+    def _end(self, life: Life, status: str) -> None:
+        holds(life.told in ("", status), "readers see one terminal status", (life, status))
+        in_storage = self._audit.ended.get(life.id)
+        holds(in_storage == status, "readers see the stored end, and not before it is stored", (life, in_storage))
+        life.told = status
+
+    def _has_ended(self, life: Life) -> bool:
+        record = self._audit.seen(life.id).record
+        return record is not None and record.status.is_terminal
+
+    def _check_missing(self, life: Life) -> None:
+        record = self._audit.seen(life.id).record
+        is_gone = life.is_deleted or not life.is_known or (record is None and life.id in self._audit.ended)
+        holds(is_gone, "accepted means kept", life)
+
+    # Streams
+
+    async def _read(self, process: Process, life: Life, stream: Any, after: int) -> None:
+        """Read a stream to its end. A reader whose process dies just stops."""
+        last, seen = after, set[int]()
+        async with aclosing(stream):
+            async for message in sse.messages(stream, _MOST):
+                event = orjson.loads(message.data)
+                number = event["sequence_number"]
+                life.is_known = True
+                holds(number > last, "numbers grow", (life, number, last))
+                self._take(life, number, event)
+                last = number
+                seen.add(number)
+        if process.is_dead:
+            return
+        missed = [one for one in self._audit.log(life.id) if one > after and one not in seen]
+        holds(not missed, "a reader misses nothing", (life, after, missed))
+
+    def _take(self, life: Life, number: int, event: dict[str, Any]) -> None:
+        kind = str(event["type"])
+        what = (kind, str(event.get("delta", "")))
+        holds(life.events.setdefault(number, what) == what, "a number is never contradicted", (life, number, what))
+        status = kind.removeprefix("response.")
+        if status in _TERMINAL:
+            self._end(life, event["response"]["status"])
+
+    def check_logs(self) -> None:
+        """Check that storage has what readers have seen, where it is still there."""
+        for life in self.lives.values():
+            for number, event in self._audit.log(life.id).items():
+                there = life.events.get(number, (event.kind, _delta(event)))
+                holds(there == (event.kind, _delta(event)), "the log is what readers saw", (life, number, event))
+
+
+def _delta(event: event_log.Event) -> str:
+    return str(orjson.loads(event.body).get("delta", ""))
