@@ -11,7 +11,7 @@ from typing import Any
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from functions import calls, console, operators, relayed
+from functions import calls, console, description, operators, relayed
 from functions.answers import (
     Answer,
     Handle,
@@ -23,6 +23,7 @@ from functions.answers import (
     read_json,
     traced,
 )
+from functions.description import BASES
 from functions.limits import limited, open_answer
 from shared import off_loop
 from shared.bootstrap import service
@@ -50,7 +51,6 @@ _PERHAPS_ACCEPTED = (
 
 
 MAX_WEBHOOK = 65_536  # bytes of the body. It names a response, and does not have it
-BASES = {"": "openai/v1", "_v1": "v1", "_azure": "openai"}
 # The methods that the web server of the FastAPI extension serves, and that the host can route. If the host forwards a
 # request that this server answers without calling a function, the invocation never ends, until `functionTimeout`
 # restarts the worker. So every route names its methods.
@@ -243,9 +243,9 @@ def _for_callers(name: str, method: str, path: str, handle: Handle) -> None:
         _register(name + suffix, method, base + path, for_callers(handle))
 
 
-def _health(name: str, handle: Answer) -> None:
+def _for_anyone(name: str, path: str, handle: Answer) -> None:
     for suffix, base in {"_root": "", **BASES}.items():
-        _register(f"health_{name}{suffix}", "GET", f"{base}/health/{name}".lstrip("/"), for_anyone(handle))
+        _register(name + suffix, "GET", (base + path).lstrip("/"), for_anyone(handle))
 
 
 def _register(name: str, method: str, route: str, answer: Answer) -> None:
@@ -260,29 +260,36 @@ def _bind(name: str, methods: Iterable[str], route: str, answer: Answer) -> None
 def _pattern(route: str) -> re.Pattern[str]:
     """Return a pattern of the paths of a route. Below /responses, only an id or a token is one of its paths."""
     known = _RESPONSE if "/responses/" in route else r"[^/\s]+"
-    return re.compile(re.sub(r"\{\w+\}", lambda _: known, route), re.IGNORECASE)
+    return re.compile(re.sub(r"\\\{\w+\\\}", lambda _: known, re.escape(route)), re.IGNORECASE)
 
 
-_for_callers("create_response", "POST", "/responses", limited(create))
-_for_callers("list_responses", "GET", "/responses", list_responses)
-_for_callers("retrieve_response", "GET", "/responses/{id}", retrieve)
-_for_callers("erase_responses", "DELETE", "/responses", limited(erase))
-_for_callers("show_erasure", "GET", "/erasures/{id}", show_erasure)
-_for_callers("delete_response", "DELETE", "/responses/{id}", delete)
-_for_callers("cancel_response", "POST", "/responses/{id}/cancel", cancel)
-_for_callers("list_input_items", "GET", "/responses/{id}/input_items", list_input_items)
-_for_callers("list_deliveries", "GET", "/responses/{id}/deliveries", list_deliveries)
-_for_callers("redeliver", "POST", "/responses/{id}/deliveries/redeliver", redeliver)
-_for_callers("list_deliveries_in_trouble", "GET", "/deliveries", list_deliveries_in_trouble)
-_for_callers("show_usage", "GET", "/usage", show_usage)
-_for_callers("recover_deliveries", "POST", "/deliveries/recover", recover)
-for _name, _method, _path, _handle in (*relayed.ROUTES, *operators.ROUTES):
+ROUTES: tuple[tuple[str, str, str, Handle], ...] = (
+    ("create_response", "POST", "/responses", limited(create)),
+    ("list_responses", "GET", "/responses", list_responses),
+    ("retrieve_response", "GET", "/responses/{id}", retrieve),
+    ("erase_responses", "DELETE", "/responses", limited(erase)),
+    ("show_erasure", "GET", "/erasures/{id}", show_erasure),
+    ("delete_response", "DELETE", "/responses/{id}", delete),
+    ("cancel_response", "POST", "/responses/{id}/cancel", cancel),
+    ("list_input_items", "GET", "/responses/{id}/input_items", list_input_items),
+    ("list_deliveries", "GET", "/responses/{id}/deliveries", list_deliveries),
+    ("redeliver", "POST", "/responses/{id}/deliveries/redeliver", redeliver),
+    ("list_deliveries_in_trouble", "GET", "/deliveries", list_deliveries_in_trouble),
+    ("show_usage", "GET", "/usage", show_usage),
+    ("recover_deliveries", "POST", "/deliveries/recover", recover),
+    *relayed.ROUTES,
+    *operators.ROUTES,
+)
+"""The name of each function for callers, its method, its path and its handler."""
+
+for _name, _method, _path, _handle in ROUTES:
     _for_callers(_name, _method, _path, _handle)
 for _name, _path, _answer in console.ROUTES:
     _register(_name, "GET", _path, _answer)
 _register("hear_upstream", "POST", "webhooks/upstream", for_anyone(receive_webhook))
-_health("live", live)
-_health("ready", ready)
-_health("upstream", upstream)
+_for_anyone("health_live", "/health/live", live)
+_for_anyone("health_ready", "/health/ready", ready)
+_for_anyone("health_upstream", "/health/upstream", upstream)
+_for_anyone("openapi", "/openapi.json", description.openapi)
 # Routes are tried in the order of the functions' names, so this one is tried last.
 _bind("unmatched", METHODS, "{*path}", traced(None, for_anyone(unmatched)))

@@ -1,4 +1,4 @@
-"""The commands of the local stack: `python -m local demo|start|new-key|rotate-secret`."""
+"""The commands of the local stack: `python -m local demo|start|new-key|rotate-secret|openapi`."""
 
 import argparse
 import json
@@ -7,11 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+from functions.description import document
 from local.credentials.keys import new_credentials
 from local.credentials.rotation import rotated
 from local.demo.demo import SAMPLE, demo
 from local.demo.stream_demo import stream_demo
-from local.stack.process import PartError, interrupt_on_signals
+from local.stack.process import ROOT, PartError, interrupt_on_signals
 from local.start.start import start
 from shared.contract.signatures import is_asymmetric, public_key
 
@@ -57,6 +58,8 @@ def _arguments() -> argparse.ArgumentParser:
         help="how long the old secrets continue to sign, 0 to 168 (default: %(default)g)",
     )
     rotate.set_defaults(run=_rotate_secret)
+    describe = commands.add_parser("openapi", help="writes docs/openapi.json, the description of the HTTP API")
+    describe.set_defaults(run=_openapi)
     return parser
 
 
@@ -106,6 +109,11 @@ def _rotate_secret(given: argparse.Namespace) -> None:
             print(f"new public key, for the receiver:     {public_key(secret)}", file=sys.stderr)
         else:
             print(f"new signing secret, for the receiver: {secret}", file=sys.stderr)
+
+
+def _openapi(_given: argparse.Namespace) -> None:
+    text, _ = document()
+    (ROOT / "docs" / "openapi.json").write_bytes(text)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from shared.contract.redaction import without_credentials
 from shared.core import ids
 from shared.core.errors import BadRequest
 
+MAX_LIMIT = 100
+ORDERS = ("asc", "desc")
 _LIMIT = re.compile(r"[1-9][0-9]?|100")
 
 
@@ -41,8 +43,8 @@ def parse_page(query: Mapping[str, str]) -> Page:
     """
     limit = query.get("limit", "20")
     if not _LIMIT.fullmatch(limit):
-        raise BadRequest("'limit' must be an integer from 1 to 100.", param="limit", code="invalid_value")
-    order = one_of(query, "order", ("asc", "desc")) or "desc"
+        raise BadRequest(f"'limit' must be an integer from 1 to {MAX_LIMIT}.", param="limit", code="invalid_value")
+    order = one_of(query, "order", ORDERS) or "desc"
     return Page(int(limit), order == "desc", query.get("after"))
 
 

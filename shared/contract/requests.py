@@ -24,7 +24,9 @@ MAX_ITEMS = 10_000
 EVENTS = tuple(event_type(status) for status in Status if status.is_terminal)
 _ENCRYPTED = "reasoning.encrypted_content"
 _OURS = ("callback_url", "callback_events", "reply_to", "on_disconnect")
-_QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+ON_DISCONNECT = ("continue", "cancel")
+TARGETS = ("callback", "reply_queue")
 # JSON needs six characters for each of these, so sixteen pairs of them would not fit into a property of the table.
 _CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
 
@@ -160,7 +162,7 @@ def _text(body: dict[str, Any], name: str, longest: int) -> str | None:
 
 
 def _queue(name: str | None) -> str | None:
-    if name is not None and not _QUEUE.fullmatch(name):
+    if name is not None and not QUEUE.fullmatch(name):
         raise BadRequest(
             "'reply_to' must be a queue name: 3 to 63 lower-case letters, digits and single hyphens.",
             param="reply_to",
@@ -190,7 +192,7 @@ def _events(body: dict[str, Any], metadata: Mapping[str, str]) -> tuple[str, ...
 def _on_disconnect(body: dict[str, Any], metadata: Mapping[str, str]) -> str:
     """Return what becomes of the work when the client of a foreground call leaves: `continue` or `cancel`."""
     given = _text(body, "on_disconnect", 16) or metadata.get("on_disconnect", "continue")
-    if given not in ("continue", "cancel"):
+    if given not in ON_DISCONNECT:
         raise BadRequest("'on_disconnect' must be 'continue' or 'cancel'.", param="on_disconnect", code="invalid_value")
     return given
 
@@ -201,7 +203,7 @@ def parse_redelivery(raw: bytes) -> str | None:
     An empty body means all targets. Raises BadRequest for an unknown target.
     """
     target = _object(raw).get("target") if raw else None
-    if target not in (None, "callback", "reply_queue"):
+    if target not in (None, *TARGETS):
         raise BadRequest("'target' must be 'callback' or 'reply_queue'.", param="target", code="invalid_value")
     return target
 

@@ -8,7 +8,7 @@ from shared.core.erasures import SUBJECTS, Erasure, Wanted, subject_tag
 from shared.core.errors import BadRequest
 
 PREFIX = "erasure_"
-_LONGEST = 512
+LONGEST = 512
 
 
 class Receipt(TypedDict):
@@ -44,8 +44,8 @@ def parse_order(query: Mapping[str, str], caller: str, *, whole_caller: bool = F
 
 
 def _subject(name: str, value: str) -> str:
-    if not 0 < len(value) <= _LONGEST:
-        raise BadRequest(f"'{name}' must have 1 to {_LONGEST} characters.", param=name, code="invalid_value")
+    if not 0 < len(value) <= LONGEST:
+        raise BadRequest(f"'{name}' must have 1 to {LONGEST} characters.", param=name, code="invalid_value")
     return value
 
 

@@ -98,8 +98,7 @@ def unusable(error: UpstreamUnusable, now_ms: int, *, stop: bool = False) -> Out
 def refused(refusal: UpstreamRefused, now_ms: int) -> Outcome:
     """Return a failure with the upstream's refusal, and its status for a POST that still waits."""
     kind = refusal.type or ("invalid_request_error" if refusal.is_for_caller else None)
-    code = refusal.code or "upstream_refused"
-    failure = by_failure(code, refusal.message, now_ms, kind=kind, param=refusal.param)
+    failure = by_failure(refusal.code or "upstream_refused", refusal.message, now_ms, kind=kind, param=refusal.param)
     return replace(failure, refusal=refusal.status if refusal.is_for_caller else 0)
 
 

@@ -16,7 +16,7 @@ _CURSOR = re.compile(r"([0-9]{1,13})\.((?:resp_[0-9a-f]{32})?)")
 _DELIVERY_CURSOR = re.compile(r"([0-9]{1,13})\.(resp_[0-9a-f]{32})\.([a-z]{1,8})")
 MOST_DAYS = 366
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 10), date(2286, 1, 1)  # row keys hold times from 1970 to 2286
-_IN_TROUBLE = (DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.BLOCKED)
+IN_TROUBLE = (DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.BLOCKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def parse_deliveries(query: Mapping[str, str]) -> DeliveryQuery:
 
     Raises BadRequest, which names the parameter that is wrong.
     """
-    state, after = one_of(query, "state", _IN_TROUBLE), query.get("after")
+    state, after = one_of(query, "state", IN_TROUBLE), query.get("after")
     place = None if after is None else delivery_place_at(after)
     if after is not None and place is None:
         raise BadRequest("'after' must be the 'next_after' of an earlier page.", param="after", code="invalid_value")

@@ -21,7 +21,7 @@ from shared.upstreams.routes import Route
 
 _log = logger(__name__)
 
-_LISTED = ("after", "limit", "order", "include[]", "include")
+LISTED = ("after", "limit", "order", "include[]", "include")
 FORGET_S = 10.0
 
 
@@ -69,7 +69,7 @@ class ConversationCall:
     def path(self) -> str:
         """The path and the query for the upstream, of which only the parameters of lists are passed on."""
         path = "/".join(map(segment, ("conversations", *self.names)))
-        asked = urlencode([(name, self.query[name]) for name in _LISTED if name in self.query])
+        asked = urlencode([(name, self.query[name]) for name in LISTED if name in self.query])
         return f"/{path}?{asked}" if asked else f"/{path}"
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from shared.core.errors import RefusedByUpstream, Unavailable
+from shared.core.errors import NotFound, RefusedByUpstream, Unavailable
 from shared.relayed.relaying import relay, segment
 from shared.runtime.ports import Ports
 from shared.upstreams.routes import Route
@@ -37,7 +37,7 @@ async def _listed(route: Route) -> list[dict[str, Any]] | Unavailable:
     """
     try:
         listed = (await relay(route, "GET", "/models")).get("data")
-    except RefusedByUpstream:
+    except (RefusedByUpstream, NotFound):
         return []
     except Unavailable as error:
         return error

@@ -3,11 +3,19 @@
 from typing import Any
 from urllib.parse import quote
 
-from shared.core.errors import NotFound, RefusedByUpstream, Unavailable, UpstreamError, UpstreamRefused
+from shared.core.errors import (
+    NotFound,
+    RefusedByUpstream,
+    ServiceError,
+    Unavailable,
+    UpstreamError,
+    UpstreamRefused,
+)
 from shared.upstreams.protocol import is_id
 from shared.upstreams.routes import Route
 
 RETRY_AFTER_S = 5
+NOT_IMPLEMENTED = 501
 
 
 async def relay(route: Route, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -17,13 +25,28 @@ async def relay(route: Route, method: str, path: str, body: dict[str, Any] | Non
     such calls, as agents do.
     """
     if route.relay is None:
-        raise NotFound("This model has no upstream that answers such calls.")
+        raise _not_offered()
     try:
         return await route.relay.ask(method, path, body)
+    except UpstreamRefused as refusal:
+        raise _refused(refusal) from refusal
     except UpstreamError as error:
-        if isinstance(error, UpstreamRefused) and error.is_for_caller:
-            raise RefusedByUpstream(error) from error
-        raise Unavailable("The upstream cannot be asked now.", retry_after_s=RETRY_AFTER_S) from error
+        raise _unavailable() from error
+
+
+def _refused(refusal: UpstreamRefused) -> ServiceError:
+    """Return the error for the caller. A status that is no 4xx, such as that of a redirect, is not for the caller."""
+    if refusal.is_for_caller:
+        return RefusedByUpstream(refusal)
+    return _not_offered() if refusal.status == NOT_IMPLEMENTED else _unavailable()
+
+
+def _not_offered() -> NotFound:
+    return NotFound("This model has no upstream that answers such calls.")
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("The upstream cannot be asked now.", retry_after_s=RETRY_AFTER_S)
 
 
 def segment(name: str) -> str:

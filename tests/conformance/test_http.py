@@ -30,6 +30,7 @@ def test_every_operation_is_invoked(running: Running, suffix: str, base: str) ->
         assert http.get("/health/live").json() == {"status": "live"}
         assert wait_for(lambda: http.get("/health/ready").json().get("status") == "ready", CALL_S)
         assert http.get("/health/upstream").json()["status"] == "ok"
+        assert http.get("/openapi.json").json()["openapi"].startswith("3.1")
         ended = finished(http, create(http, "sim-instant", callback_url=f"{running.receiver.url}/callback"))
         path = f"/responses/{ended['id']}"
         assert "One." in output_text(ended)

@@ -41,6 +41,8 @@ async def test_agents_stand_beside_the_upstreams_models(stage: Stage) -> None:
     assert [one["id"] for one in listed["data"]] == ["m", "agent:clerk"]
     stage.relay.errors = [UpstreamRefused(404, "No such path.")]
     assert [one["id"] for one in (await stage.engine.models())["data"]] == ["agent:clerk"]
+    stage.relay.errors = [UpstreamRefused(501, "Not implemented.")]
+    assert [one["id"] for one in (await stage.engine.models())["data"]] == ["agent:clerk"]
     before = len(stage.relay.asked)
     assert (await stage.engine.model("agent:clerk"))["object"] == "model"
     assert len(stage.relay.asked) == before

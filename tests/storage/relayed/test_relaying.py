@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from shared.contract.callers import Caller
-from shared.core.errors import NotFound, RefusedByUpstream, Unavailable, UpstreamRefused, UpstreamUnavailable
+from shared.core.errors import (
+    NotFound,
+    RefusedByUpstream,
+    ServiceError,
+    Unavailable,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
 from shared.engine import Engine
 from tests.support.stage import ANN, Stage
 
@@ -39,12 +46,15 @@ async def test_an_upstream_that_cannot_be_asked_is_unavailable(stage: Stage, ask
 
 
 @every_call
-@pytest.mark.parametrize("status", [302, 501])
-async def test_a_refusal_that_is_not_about_the_request_is_unavailable(stage: Stage, ask: Ask, status: int) -> None:
-    """A caller who got a redirect of the upstream would follow it."""
+@pytest.mark.parametrize(("status", "error"), [(302, Unavailable), (501, NotFound)])
+async def test_a_status_that_is_not_for_the_caller_is_not_passed_on(
+    stage: Stage, ask: Ask, status: int, error: type[ServiceError]
+) -> None:
+    """A redirect cannot be followed. 501 says that the upstream offers no such calls."""
     stage.relay.errors = [UpstreamRefused(status, "Elsewhere.")]
-    with pytest.raises(Unavailable):
+    with pytest.raises(error) as refused:
         await ask(stage.engine, ANN)
+    assert "Elsewhere." not in refused.value.message
 
 
 async def test_agents_answer_no_such_calls(stage: Stage) -> None:

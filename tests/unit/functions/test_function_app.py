@@ -36,6 +36,7 @@ OPERATIONS = {
     "health_live": ("GET", "health/live"),
     "health_ready": ("GET", "health/ready"),
     "health_upstream": ("GET", "health/upstream"),
+    "openapi": ("GET", "openapi.json"),
     "operator_status": ("GET", "operator/status"),
     "operator_responses": ("GET", "operator/responses"),
     "operator_deliveries": ("GET", "operator/deliveries"),
@@ -68,10 +69,10 @@ PARAMETER = re.compile(r"\{\*?\w+(?::regex\((?P<constraint>[^{}]+)\))?\}")
 # What a process needs with its first request, or later, or never. The platform limits the time of the import.
 NOT_AT_IMPORT = {
     *("aiohttp", "azure.identity", "azure.monitor", "azure.storage.queue", "cryptography", "msal", "requests"),
-    *("opentelemetry.exporter", "opentelemetry.sdk", "shared.telemetry.exporters", "urllib3"),
+    *("opentelemetry.exporter", "opentelemetry.sdk", "shared.openapi", "shared.telemetry.exporters", "urllib3"),
     *("agent_framework", "local", "openai", "pytest", "tests"),
 }
-AT_ROOT = {f"{name}_root": route for name, route in OPERATIONS.items() if name.startswith("health")}
+AT_ROOT = {f"{name}_root": route for name, route in OPERATIONS.items() if name.startswith(("health", "openapi"))}
 
 
 @pytest.fixture(scope="module")
