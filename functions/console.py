@@ -64,13 +64,13 @@ async def console(req: Request) -> Response:
     await _check_on()
     if req.url.path.endswith("/"):  # from there, the names of the page's files would lead elsewhere
         return Response(status_code=308, headers={"Location": "../console"})
-    return _sent(req, PAGE)
+    return sent(req, PAGE)
 
 
 async def console_file(req: Request) -> Response:
     """GET /console/files/{name}. Raises NotFound for a name that is no file of the page."""
     await _check_on()
-    return _sent(req, req.path_params["name"])
+    return sent(req, req.path_params["name"])
 
 
 async def console_caller(_engine: Engine, caller: Caller, _req: Request) -> Response:
@@ -84,7 +84,8 @@ async def _check_on() -> None:
         raise NotFound("The console is switched off here. The setting CONSOLE switches it on.", code="console_off")
 
 
-def _sent(req: Request, name: str) -> Response:
+def sent(req: Request, name: str) -> Response:
+    """Return a file of the page, or 304 if the client has this version. Raises NotFound for another name."""
     file = files().get(name)
     if file is None:
         raise NotFound(f"Unknown file '{name[:100]}'.")

@@ -16,10 +16,11 @@ from shared.openapi.operation import JSON, Operation
 from shared.openapi.operations import RELAYED, RESPONSES
 from shared.openapi.operator_operations import OPERATOR, PUBLIC
 from shared.openapi.operator_schemas import operator_schemas
+from shared.openapi.page_operations import PAGE
 from shared.openapi.schemas import OBJECT, TEXT, Schema, const, described, list_of, one_text_of, or_null, record, ref
 
 VERSION = "0.1.0"  # as in pyproject.toml, which is not deployed
-OPERATIONS: tuple[Operation, ...] = (*RESPONSES, *RELAYED, *OPERATOR, *PUBLIC)
+OPERATIONS: tuple[Operation, ...] = (*RESPONSES, *RELAYED, *OPERATOR, *PUBLIC, *PAGE)
 TAGS = {
     "Responses": "Background, foreground and streamed responses.",
     "Deliveries": "Callbacks and reply queues.",
@@ -31,6 +32,7 @@ TAGS = {
     "Health": "For probes. No key is needed.",
     "Webhooks": "For the upstream.",
     "Openapi": "This document. No key is needed.",
+    "Console": "A page for people. Its files need no key.",
 }
 _ABOUT = """A durable service of the OpenAI Responses API. It starts a slow call, and returns a continuation token at
 once. Collect the result later: by polling, by a stream that resumes, by a signed callback, or from a queue.

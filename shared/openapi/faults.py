@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
-from shared.contract.requests import MAX_BODY, MAX_COMMAS, MAX_CONTAINERS, MAX_DEPTH
+from shared.contract.requests import MAX_BODY, MAX_DEPTH
 from shared.core import blobs
 from shared.core.states import WaitReason
+from shared.json_text import OF_REQUESTS
 from shared.openapi.schemas import TEXT, Schema, or_null, record, ref
 
 
@@ -45,8 +46,8 @@ BODY: Faults = (
     Fault(
         400,
         "invalid_value",
-        f"A field has a wrong value, or the body has over {MAX_DEPTH} levels, {MAX_CONTAINERS:,} objects and lists, or "
-        f"{MAX_COMMAS:,} commas.",
+        f"A field has a wrong value, or the body has over {MAX_DEPTH} levels, {OF_REQUESTS.containers:,} objects and "
+        f"lists, or {OF_REQUESTS.commas:,} commas.",
     ),
 )
 PARAMETER: Faults = (Fault(400, "invalid_value", "A parameter has a wrong value. `param` names it."),)
@@ -113,13 +114,15 @@ DOWN: Faults = (
     Fault(503, WaitReason.UPSTREAM_DOWN, "An upstream cannot be reached, or answers with errors."),
     Fault(503, WaitReason.CREDENTIALS, "An upstream rejects the service's credentials."),
 )
+PAGE: Faults = (Fault(404, "console_off", "The setting CONSOLE is off here."),)
+FILE: Faults = (Fault(404, None, "The page has no such file."),)
 ELSEWHERE: Faults = (
     Fault(404, None, "No such path."),
     Fault(405, None, "The path exists, but not with this method. `Allow` names the methods."),
 )
 ALL: Faults = (
     *(*ANYBODY, *CALLER, *OPERATOR, *MISSING, *ERASURE, *CREATE, *STREAM, *CANCEL, *DELETE, *REDELIVER, *USAGE),
-    *(*RESPONSE, *RELAYED, *MODEL, *CONVERSATION, *WEBHOOK, *READY, *DOWN, *ELSEWHERE),
+    *(*RESPONSE, *RELAYED, *MODEL, *CONVERSATION, *WEBHOOK, *READY, *DOWN, *PAGE, *FILE, *ELSEWHERE),
 )
 
 FAILURES = {
@@ -130,6 +133,7 @@ FAILURES = {
     "server_error": "The upstream gave no code.",
     "upstream_invalid": "The upstream's answer is not a response object.",
     "upstream_lost": "The upstream no longer has the work, or ended it before it was complete.",
+    "upstream_redirected": "The upstream answered with a redirect, which is not followed.",
     "upstream_refused": "The upstream refused the request, and gave no code.",
     "upstream_removed": "The upstream that took the response is no longer in the settings.",
     "upstream_unavailable": "The upstream could not be started, and the last try may have begun work.",

@@ -76,6 +76,10 @@ def object_schemas() -> dict[str, Schema]:
             by=described(list_of(one_text_of(SUBJECTS)), "The fields of a person's id that were given."),
             failed=described(WHOLE, "Responses that could not be read, and may be left."),
         ),
+        "Caller": record(
+            {"object": const("caller"), "name": TEXT, "role": {"enum": ["operator", None]}}, about="Whose a key is."
+        ),
+        "Text": TEXT,
         **_health(),
         **_passed_on(),
     }

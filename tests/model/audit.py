@@ -111,7 +111,9 @@ class Audit:
     def _check_change(self, old: Record | None, now: Seen, before: Mapping[str, Row | None]) -> None:
         new = now.record
         if new is None:
-            holds(old and (old.status.is_terminal or not old.acknowledged), "a known response is kept until it ends", old)
+            holds(
+                old and (old.status.is_terminal or not old.acknowledged), "a known response is kept until it ends", old
+            )
             return
         if new.status.is_terminal:
             self.ended.setdefault(new.id, str(new.status))

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 import azure.functions as func
 import pytest
-from azurefunctions.extensions.http.fastapi import Request
+from azurefunctions.extensions.http.fastapi import Request, Response
 from starlette.datastructures import Headers, QueryParams
 
-from functions import http
+from functions import console, http
 from functions.answers import Answer, Handle
 from functions.description import BASES, openapi
 from shared.contract.callers import Caller
@@ -24,7 +24,14 @@ from tests.support.described_api import DOCUMENT, operation_named, operations, p
 ID = "resp_0123456789abcdef0123456789abcdef"
 ANN = Caller("ann", (), (), is_operator=True)
 HANDLES: dict[str, Handle] = {name: handle for name, _, _, handle in http.ROUTES}
-PUBLIC: dict[str, Answer] = {"openapi": openapi}
+
+
+async def page(req: Request) -> Response:
+    """Return the page, as its functions do where the console is on."""
+    return console.sent(req, console.PAGE)
+
+
+PUBLIC: dict[str, Answer] = {"openapi": openapi, "console": page, "console_file": page}
 # What the operations have in common, or what the document says in another way: the key, the body and what is traced.
 ELSEWHERE = {"authorization", "api-key", "x-functions-key", "content-type", "content-length", "user-agent"}
 COMMON = {"content-encoding", "traceparent"}
