@@ -48,7 +48,7 @@ INSIDE = [
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_deployment_has_the_app_and_nothing_else(reader: Callable[[], Excludes]) -> None:
-    """Of this repository: the triggers, the modules they import, the console's page, and the host's and build's files."""
+    """The triggers, the modules they import, the page of the console, and the files of the host and of the build."""
     taken = [path for path in deployed(reader()) if "__pycache__" not in path]
     tops = {path.partition("/")[0] for path in taken}
     files = {"function_app.py", "host.json", "requirements.txt", "requirements-agents.txt"}
