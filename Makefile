@@ -7,7 +7,7 @@ SETUP := $(PYTHON) -m local.environments
 BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 # What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
-TOOLS += node-clients infra conformance
+TOOLS += node-clients infra conformance browser axe
 # The clients that take long to install. They are tested every night, and not by `make test`.
 NIGHTLY := agno codex crewai dspy haystack instructor litellm llama-index pydantic-ai semantic-kernel strands-agents
 NIGHTLY += node-clients
@@ -15,7 +15,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core transitions contract
 
-.PHONY: setup demo start test clients test-unit test-storage coverage conformance bytecode bench findings check fmt lock
+.PHONY: setup demo start test clients test-unit test-storage coverage conformance screenshots bytecode bench findings check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -51,6 +51,11 @@ coverage: setup
 conformance: setup
 	@$(SETUP) conformance
 	$(RUN) -m pytest tests/conformance
+
+# The pictures of the console in docs/images, from a real browser. Look at them before you commit them.
+screenshots: setup
+	@$(SETUP) browser
+	$(RUN) -m tests.browser.screenshots
 
 # What is deployed, with bytecode, in .package: for the Python that the app runs on, which must be here.
 bytecode:

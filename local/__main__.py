@@ -84,6 +84,7 @@ def _start(_given: argparse.Namespace) -> None:
     directory = os.environ.get("AZURITE_DIR")
     with stack(Path(directory) if directory else None, _port()) as running:
         print(f"ready {running.base_url} key={running.credentials.api_key}", flush=True)
+        print(f"console {running.host_url}/console", flush=True)
         print(f"callbacks {running.receiver_url}/callback secret={running.credentials.signing_secret}", flush=True)
         print(f"storage {running.connection}", flush=True)
         print(f"log {running.parts['host'].file}", flush=True)
