@@ -8,7 +8,7 @@ SETUP := $(PYTHON) -m local.environments
 BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 # What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
-TOOLS += node-clients infra conformance
+TOOLS += node-clients infra conformance browser axe
 # The clients that take long to install. They are tested every night, and not by `make test`.
 NIGHTLY := agno codex crewai dspy haystack instructor litellm llama-index pydantic-ai semantic-kernel strands-agents
 NIGHTLY += node-clients
@@ -17,7 +17,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 PURE := core transitions contract
 
 .DEFAULT_GOAL := help
-.PHONY: help setup storage demo start test clients test-unit test-storage coverage conformance bytecode bench findings check fmt lock
+.PHONY: help setup storage demo start test clients test-unit test-storage coverage conformance screenshots bytecode bench findings check fmt lock
 
 help: ## this list
 	@echo "Background Responses. Start with: make demo"; echo
@@ -64,6 +64,11 @@ coverage: setup ## test that every line and branch of the pure packages runs
 conformance: storage ## test the app in Microsoft's runtime library
 	@$(SETUP) conformance
 	$(RUN) -m pytest tests/conformance
+
+# The pictures of the console in docs/images, from a real browser. Look at them before you commit them.
+screenshots: storage ## take the pictures of the console in docs/images
+	@$(SETUP) browser
+	$(RUN) -m tests.browser.screenshots
 
 # What is deployed, with bytecode, in .package: for the Python that the app runs on, which must be here.
 bytecode: ## make the package of a deployment in .package

@@ -146,7 +146,7 @@ export class Live extends EventTarget {
 
   #resumed() {
     const away = this.leftAt ? `, ${(nowS() - this.leftAt).toFixed(1)} s later` : "";
-    this.note(`Resumed behind event ${this.last}${away}. Nothing is sent twice.`, "resumed");
+    this.note(`Resumed after event ${this.last}${away}. Nothing is sent twice.`, "resumed");
     this.leftAt = 0;
   }
 

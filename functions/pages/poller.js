@@ -14,16 +14,18 @@ export class Poller {
   constructor(ask, most = () => SLOWEST_MS) {
     this.ask = ask;
     this.most = most;
-    document.addEventListener("visibilitychange", () => this.#isRunning && this.#onSight());
+    this.look = () => this.#onSight();
   }
 
   start() {
     this.#isRunning = true;
+    document.addEventListener("visibilitychange", this.look);
     this.now();
   }
 
   stop() {
     this.#isRunning = false;
+    document.removeEventListener("visibilitychange", this.look);
     clearTimeout(this.#timer);
   }
 

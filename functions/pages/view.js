@@ -181,14 +181,12 @@ export class ResponseView {
       completed_at: response.completed_at,
     });
     if (TERMINAL.has(response.status)) this.#onEnd();
-    else if (this.live && !this.live.isOver) this.poller.most = () => 15_000; // the stream is faster
     this.#draw();
     return changed;
   }
 
   #onEnd() {
     this.poller.stop();
-    if (this.live && !this.live.isOver && !this.live.isDropped) this.live.end(this.response);
     this.deliveryPoller.start();
     announce(`The response is ${STATUS[this.response.status].toLowerCase()}`);
   }
@@ -218,7 +216,7 @@ export class ResponseView {
   }
 
   #isEnded() {
-    return TERMINAL.has(this.response?.status) && !this.live?.isDropped;
+    return TERMINAL.has(this.response?.status) && (!this.live || this.live.isOver);
   }
 
   #text() {

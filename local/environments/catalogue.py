@@ -11,6 +11,7 @@ from local.environments.python_packages import PythonPackages, newest
 VENV = ROOT / ".venv"
 NODE_CLIENTS = ROOT / "tests" / "clients"
 NIGHTLY = ROOT / "tests" / "nightly"
+BROWSER = ROOT / "tests" / "browser"
 BENCH_PEERS = ROOT / "local" / "bench" / "peers"
 _NPMRC = ROOT / ".npmrc"
 
@@ -61,6 +62,16 @@ def _node_packages(folder: Path) -> Environment:
     if shutil.which("npm") is None:
         raise LeftOut("there is no npm here")
     return NodePackages(folder, _NPMRC)
+
+
+def browser() -> Environment:
+    """Return what drives a browser. The browser itself comes from the system."""
+    return PythonPackages(VENV / "browser", BROWSER / "requirements.txt")
+
+
+def axe() -> Environment:
+    """Return what checks a page for people with disabilities."""
+    return _node_packages(BROWSER)
 
 
 def nightly(name: str) -> Callable[[], Environment]:
@@ -122,5 +133,7 @@ ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
     "nightly-node-clients": nightly_node_clients,
     "nightly-codex": codex,
     "infra": infra,
+    "browser": browser,
+    "axe": axe,
     "conformance": conformance,
 }

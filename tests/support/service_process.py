@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +145,7 @@ def service(
     *,
     hosts: int = 1,
     callers: Sequence[str] = ("first",),
+    operators: Collection[str] = (),
     webhooks: bool = False,
     time_factor: float = 0.1,
     **settings: str,
@@ -152,8 +153,8 @@ def service(
     """Run the service over a storage account until the end of the block.
 
     The platform's durations are tenths, so that a test with an outage or a kill states `time_factor=1`.
-    The receiver verifies with the first caller's secret. With `webhooks`, the model sends webhooks to the first host.
-    Further keywords are settings of the hosts.
+    The receiver verifies with the first caller's secret. `operators` name callers with that role. With `webhooks`, the
+    model sends webhooks to the first host. Further keywords are settings of the hosts.
     """
     known = {name: new_credentials(name) for name in callers}
     ports = [free_port() for _ in range(hosts)]
@@ -162,7 +163,9 @@ def service(
         model_url = cleanup.enter_context(peer(directory, "local.model", *(hook.flags if webhooks else ())))
         model = cleanup.enter_context(closing(ModelPeer(model_url)))
         receiver = cleanup.enter_context(receiver_peer(directory, known[callers[0]]))
-        environment = _settings(connection, model_url, known.values()) | (hook.settings if webhooks else {}) | settings
+        environment = (
+            _settings(connection, model_url, known.values(), operators) | (hook.settings if webhooks else {}) | settings
+        )
         fleet = [Host(directory, environment, port, time_factor) for port in ports]
         running = Service(fleet, model, receiver, known, cleanup)
         for host in running.hosts:
@@ -171,10 +174,13 @@ def service(
         yield running
 
 
-def _settings(connection: str, model_url: str, callers: Iterable[Credentials]) -> dict[str, str]:
+def _settings(
+    connection: str, model_url: str, callers: Iterable[Credentials], operators: Collection[str]
+) -> dict[str, str]:
+    elements = [one.configuration() | ({"role": "operator"} if one.name in operators else {}) for one in callers]
     return {
         "AzureWebJobsStorage": connection,
-        "CALLERS": json.dumps([caller.configuration() for caller in callers]),
+        "CALLERS": json.dumps(elements),
         "CALLBACK_ALLOW_LOOPBACK": "true",
         "PYTHON_ENABLE_INIT_INDEXING": "1",
         "UPSTREAM_BASE_URL": model_url,
