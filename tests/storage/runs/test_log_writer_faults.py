@@ -66,6 +66,9 @@ async def test_events_that_storage_does_not_take_fail_the_response(stage: Stage,
         return (await stage.record(reader.id)).status.is_terminal
 
     await until(is_over)
+    stage.proxy.heal()
+    found = numbers(await reader.rest())
+    assert found == sorted(set(found))
     assert (await stage.shown(reader.id))["error"]["code"] == "output_too_large"
 
 
