@@ -23,6 +23,7 @@ from shared.core.errors import (
     ServiceError,
     SettingsError,
     StoreError,
+    StoreRefused,
     StreamBroken,
     TooLarge,
     Unavailable,
@@ -46,6 +47,12 @@ class UpgradeRequired(BadRequest):
     """The request asks for a protocol that this service does not speak."""
 
     status = 426
+
+
+class RefusedByStorage(ServiceError):
+    """Storage refuses what this request needs, and would refuse it again."""
+
+    is_final = True
 
 
 Handle = Callable[[Engine, Caller, Request], Awaitable[Response]]
@@ -78,7 +85,7 @@ def for_anyone(handle: Answer) -> Answer:
             response = _refusal(error)
         except StoreError as error:
             _log.exception("request.storage_failed", extra={"request": request_id})
-            response = _refusal(Unavailable(error.advice, code="storage", retry_after_s=RETRY_AFTER_S))
+            response = _refusal(_storage_failure(error))
         except SettingsError as error:
             _log.error("settings.wrong", extra={"reason": str(error)})
             response = _refusal(ServiceError("The service is not configured correctly."))
@@ -92,6 +99,12 @@ def for_anyone(handle: Answer) -> Answer:
         return response
 
     return answer
+
+
+def _storage_failure(error: StoreError) -> ServiceError:
+    if isinstance(error, StoreRefused):
+        return RefusedByStorage(error.advice, code="storage")
+    return Unavailable(error.advice, code="storage", retry_after_s=RETRY_AFTER_S)
 
 
 def _refuse_upgrade(req: Request) -> None:

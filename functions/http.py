@@ -69,7 +69,7 @@ async def create(engine: Engine, caller: Caller, req: Request) -> Response:
         async with AsyncExitStack() as turn:
             return await _created(engine, caller, req, turn)
     except StoreError as error:
-        if error.advice is StoreError.advice:
+        if error.advice is StoreError.advice:  # that of a refusal says enough
             error.advice = _PERHAPS_ACCEPTED
         raise
 

@@ -58,17 +58,11 @@ async def run(message: func.QueueMessage) -> None:
 
 @blueprint.queue_trigger("message", REQUESTS, "AzureWebJobsStorage", BYTES)
 async def take_request(message: func.QueueMessage) -> None:
-    """Start the response that a message asks for. If storage fails at the last try, requeue the message."""
+    """Start the response that a message asks for. If storage fails at the last try, the message is requeued."""
     await invocations.begin()
     given = QueueMessage(str(message.id), message.get_body())
-    engine = (await service()).engine
-    try:
-        await engine.take_request(given)
-    except StoreError:
-        _log.warning("request.storage_failed", extra={"message_id": message.id})
-        if (message.dequeue_count or 0) < LAST_TRY:
-            raise
-        await engine.requeue_request(given)
+    is_last = (message.dequeue_count or 0) >= LAST_TRY
+    await (await service()).engine.take_request(given, is_last=is_last)
 
 
 @blueprint.timer_trigger("timer", "30 */5 * * * *", use_monitor=False)

@@ -232,13 +232,12 @@ class Engine:
         """
         return self._heartbeats.accompany()
 
-    async def take_request(self, message: QueueMessage) -> None:
-        """Start the response that a message of the `requests` queue asks for. Raise StoreError if storage fails."""
-        await queue_intake.take(self._ports, message)
+    async def take_request(self, message: QueueMessage, *, is_last: bool = False) -> None:
+        """Start the response that a message of the `requests` queue asks for. Raise StoreError if storage fails.
 
-    async def requeue_request(self, message: QueueMessage) -> None:
-        """Send a message of the `requests` queue to its end, because it cannot be handled now."""
-        await queue_intake.requeue(self._ports, message)
+        If the platform would not try again (`is_last`), the message goes to the end of its queue.
+        """
+        await queue_intake.take(self._ports, message, is_last=is_last)
 
     def expect_webhook(self, headers: Mapping[str, str]) -> None:
         """Raise NotFound or Unauthorized if a webhook of the upstream need not be read. See `receive_webhook`."""

@@ -21,6 +21,7 @@ from shared.json_text import InvalidJson
 MAX_BODY = 8_388_608  # bytes
 MAX_DEPTH = 100
 MAX_ITEMS = 10_000
+MAX_MODEL = 256  # characters
 EVENTS = tuple(event_type(status) for status in Status if status.is_terminal)
 _ENCRYPTED = "reasoning.encrypted_content"
 _OURS = ("callback_url", "callback_events", "reply_to", "on_disconnect")
@@ -102,7 +103,7 @@ def parse_request(raw: bytes) -> NewResponse:
         stream=_flag(body, "stream"),
         background=_flag(body, "background"),
         store=True if store is None else _flag(body, "store"),
-        model=_text(body, "model", 256),
+        model=_text(body, "model", MAX_MODEL),
         metadata=metadata,
         previous=previous,
         callback_url=_text(body, "callback_url", 2048) or (metadata or {}).get("callback_url"),
@@ -161,8 +162,16 @@ def _text(body: dict[str, Any], name: str, longest: int) -> str | None:
     return value
 
 
+def is_queue_name(name: str) -> bool:
+    """Return whether storage could have a queue of this name.
+
+    https://learn.microsoft.com/rest/api/storageservices/naming-queues-and-metadata
+    """
+    return QUEUE.fullmatch(name) is not None
+
+
 def _queue(name: str | None) -> str | None:
-    if name is not None and not QUEUE.fullmatch(name):
+    if name is not None and not is_queue_name(name):
         raise BadRequest(
             "'reply_to' must be a queue name: 3 to 63 lower-case letters, digits and single hyphens.",
             param="reply_to",

@@ -41,6 +41,7 @@ _SIGNS = (*_ENVELOPES, "errors", "message", "msg", "error_message")  # of an err
 _MAX_LEVELS = 5
 _TITLE = re.compile(r"<title[^>]*>([^<]+)</title>", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_NOTHING = ("", "None", "null")  # what servers write for a code that they do not have
 _UNREADABLE = ("\0", "\ufffd")
 
 
@@ -178,7 +179,8 @@ def _name(value: object, kinds: type | UnionType = str | int) -> str | None:
     """Return a code, a type or a parameter as text. Some servers send the HTTP status as a number."""
     if isinstance(value, bool) or not isinstance(value, kinds):
         return None
-    return str(value).strip()[:MAX_CODE] or None
+    name = str(value).strip()[:MAX_CODE]
+    return None if name in _NOTHING else name
 
 
 def _status(value: object) -> str | None:

@@ -10,6 +10,7 @@ from shared.contract.output_items import OutputItems
 from shared.core import event_log
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet, Row
+from shared.core.errors import StoreRefused
 from shared.core.records import Record
 from shared.deliveries import first_attempts
 from shared.lifecycle import endings
@@ -57,6 +58,8 @@ async def end(
 ) -> Record | None:
     """End a response unless it has ended. Return its record as it then is, or None if it does not exist.
 
+    If storage refuses this end, and would refuse it again, the response fails with `internal_error` instead.
+
     `record` is the record as last read, or None if it was not read. `holder` is given if the holder of its run ends it.
     The alarm `held`, which the caller owns, is removed in the same transaction, also if the response had ended before.
     The deliveries that the end claims are begun. If the outcome has no output, it gets the items of the stream: those
@@ -67,18 +70,29 @@ async def end(
     """
     watch, holder = ports.watches.of(response_id), holder or Holder()
     if watch is None:
-        ended, is_ours = await _end(ports, record, response_id, outcome, held, holder)
+        ended, is_ours = await _end_or_fail(ports, record, response_id, outcome, held, holder)
     else:
         async with watch.lease.writing:
             if watch.is_over and watch.record.status.is_terminal:
                 return watch.record
             held = held or watch.lease.alarm  # if that is gone, the end is written without it
             holder = replace(holder, write_ids=watch.write_ids)
-            ended, is_ours = await _end(ports, record or watch.record, response_id, outcome, held, holder)
+            ended, is_ours = await _end_or_fail(ports, record or watch.record, response_id, outcome, held, holder)
             watch.conclude(ended)
     if ended and is_ours:
         first_attempts.begin(ports, ended)
     return ended
+
+
+async def _end_or_fail(
+    ports: Ports, record: Record | None, response_id: str, outcome: Outcome, held: Alarm | None, holder: Holder
+) -> tuple[Record | None, bool]:
+    try:
+        return await _end(ports, record, response_id, outcome, held, holder)
+    except StoreRefused:
+        _log.error("response.unstorable", extra={"response": response_id})
+        plain, bare = endings.internal_error(ports.clock.now_ms()), replace(holder, items=None, before=None)
+        return await _end(ports, record, response_id, plain, held, bare)
 
 
 async def _end(

@@ -96,9 +96,6 @@ class BackgroundConsumer(Consumer):
 
     def _start(self) -> AsyncGenerator[UpstreamEvent, None]:
         self.settled.clear()
-        if self._record.run.epoch > 1:
-            # logged, because an upstream that ignores the key may have started the work before
-            _log.info("start.repeated", extra={"response": self._record.id, "epoch": self._record.run.epoch})
         return self._upstream.stream(self._request, self._record.id)
 
     def _resume(self, token: str) -> AsyncGenerator[UpstreamEvent, None]:

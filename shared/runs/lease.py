@@ -8,7 +8,7 @@ from typing import TypeVar
 from shared.contract.output_items import OutputItems
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
-from shared.core.errors import StoreError, UpstreamError
+from shared.core.errors import StoreError, StoreRefused, UpstreamError
 from shared.core.gates.state import Turn
 from shared.core.records import Record, WaitInfo
 from shared.core.states import WaitReason
@@ -183,11 +183,13 @@ class Lease:
             return await self.insist(lambda: apply(self._ports, self.record, self.record.id, transition, held))
 
     async def insist(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of `act`. While it raises StoreError, repeat it every second."""
+        """Return the result of `act`. While storage is unavailable, repeat it every second. Raises StoreRefused."""
         wait, clock = WaitInfo(), self._ports.clock
         while True:
             try:
                 done = await act()
+            except StoreRefused:
+                raise
             except StoreError as error:
                 kind = type(error).__name__
                 _log.warning("run.unwritten", extra={"response": self.record.id, "error": kind})

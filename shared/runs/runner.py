@@ -12,7 +12,7 @@ from typing import Any
 from shared import off_loop
 from shared.core.alarms import Alarm
 from shared.core.blobs import Oversized
-from shared.core.errors import Conflict, StoreError, UpstreamOversized, UpstreamRefused
+from shared.core.errors import Conflict, StoreError, StoreRefused, UpstreamOversized, UpstreamRefused
 from shared.core.records import Record
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
@@ -158,7 +158,7 @@ class Run:
     async def _store(self) -> None:
         try:
             await self._log.write()
-        except Oversized:
+        except (Oversized, StoreRefused):
             await self._log.abandon(self._too_large())
 
     async def _leaving(self) -> None:
@@ -234,7 +234,7 @@ class Run:
             async with asyncio.timeout(LEAVE_WITHIN_S):
                 try:
                     await self._log.flush()
-                except Oversized:
+                except (Oversized, StoreRefused):
                     await self._log.abandon(self._too_large())
                 else:
                     await self._lease.hand_over(takes_back=self._consumer.has_unused_try)

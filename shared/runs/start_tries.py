@@ -41,8 +41,10 @@ class StartTries:
         if not self._is_counted:
             await self._lease.count_try()
         self._is_counted = self._is_trying = True
-        if failed_starts.are_used_up(self._ports, self._lease.record, self._lease.record.upstream.counted):
+        record = self._lease.record
+        if failed_starts.are_used_up(self._ports, record, record.upstream.counted):
             raise UpstreamUncertain("no try was finished")
+        failed_starts.note_repeat(record, record.upstream.counted)
 
     def end(self) -> None:
         """Note that the upstream has accepted the work, which takes back the count of the try."""

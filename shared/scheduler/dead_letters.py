@@ -2,9 +2,12 @@
 
 A message about an alarm or a run was only a hint. Its alarm is in the table, and a sweep of the shard finds it. A
 request that no trigger could handle gets one more try, under its own id, and then fails.
+
+Each letter has an edge of its own. One that cannot be handled stays in its queue, is logged as an error at each visit,
+and holds up none behind it.
 """
 
-from shared.core.errors import BadRequest, ServiceError, StoreError, UnreadableMessage, UnreadableRow
+from shared.core.errors import BadRequest, ServiceError, StoreError, StoreUnavailable, UnreadableMessage, UnreadableRow
 from shared.runtime.ports import Ports
 from shared.starts import queue_intake
 from shared.storage import messages
@@ -16,6 +19,7 @@ from shared.telemetry.logs import logger
 _log = logger(__name__)
 
 BATCHES = 10  # of 32 messages, per queue and visit
+OUTAGE = 3  # letters in a row that storage did not answer for, which is no fault of a letter
 
 
 async def drain(ports: Ports) -> None:
@@ -28,22 +32,30 @@ async def drain(ports: Ports) -> None:
 
 
 async def _drain_queue(ports: Ports, name: str) -> None:
+    failures = 0
     for _ in range(BATCHES):
         letters = await ports.requests.receive(name + POISON)
         for letter in letters:
-            await _handle(ports, name, letter)
+            failures = 0 if await _handle_safely(ports, name, letter) else failures + 1
+            if failures == OUTAGE:
+                raise StoreUnavailable
         if len(letters) < BATCH:
             return
 
 
-async def _handle(ports: Ports, name: str, letter: DeadLetter) -> None:
-    """Act on a message and delete it. If the row of its response is unreadable, leave it, and go on with the others."""
+async def _handle_safely(ports: Ports, name: str, letter: DeadLetter) -> bool:
+    """Act on a message and delete it, or leave it if that fails. Return False if storage did not answer."""
     try:
         await (_handle_request(ports, letter) if name == REQUESTS else _wake_shards(ports, name, letter))
+        await ports.requests.delete(name + POISON, letter)
     except UnreadableRow as error:
         _log.error("row.unreadable", extra={"message_id": letter.id, "reason": str(error)})
-        return
-    await ports.requests.delete(name + POISON, letter)
+    except StoreUnavailable:
+        _log.warning("poison.unread", extra={"queue": name, "message_id": letter.id})
+        return False
+    except Exception:  # noqa: BLE001 - the edge between one letter and the others
+        _log.exception("poison.unhandled", extra={"queue": name, "message_id": letter.id})
+    return True
 
 
 async def _wake_shards(ports: Ports, name: str, letter: DeadLetter) -> None:

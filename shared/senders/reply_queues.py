@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError, HttpResponseError
 
+from shared.contract.requests import is_queue_name
 from shared.core.outcomes import Answer, SendError
 from shared.senders.admission import Admission, Outlook
-from shared.storage.messages import INTERNAL, POISON
+from shared.storage.messages import INTERNAL, PLATFORM, POISON
 from shared.storage.queues import DEADLINE_S, KEPT_S
 
 if TYPE_CHECKING:  # its import is slow: shared/bootstrap.py
@@ -23,9 +24,9 @@ def is_allowed(name: str, patterns: tuple[str, ...]) -> bool:
     """Return whether callers may name the queue.
 
     It must match a pattern of the deployment, with the wildcards of `fnmatch`, and must not be one of our own queues.
-    Nor may it be the poison queue of another one, whose messages nobody asked for.
+    Nor may it be one of the platform, or the poison queue of another one, whose messages nobody asked for.
     """
-    is_barred = name in INTERNAL or name.endswith(POISON)
+    is_barred = name in INTERNAL or name.endswith(POISON) or name.startswith(PLATFORM) or not is_queue_name(name)
     return not is_barred and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

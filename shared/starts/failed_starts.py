@@ -56,6 +56,16 @@ def give_up(ports: Ports, record: Record, error: UpstreamError) -> Outcome:
     return endings.abandoned(error, ports.clock.now_ms())
 
 
+def note_repeat(record: Record, counted: int) -> None:
+    """Log and count a try, before it is made, if an earlier one may have begun the work. `counted` includes the try.
+
+    An upstream that ignores the idempotency key may then work twice.
+    """
+    if counted > 1:
+        _log.info("start.repeated", extra={"response": record.id, "counted": counted})
+        metrics.repeated.add(1)
+
+
 async def take_back(ports: Ports, alarm: Alarm) -> None:
     """Do not count a try that was not made, because storage failed before it. If storage fails again, it counts."""
     try:

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 
 from shared.contract.callers import Caller
-from shared.contract.requests import NewResponse, parse_request
+from shared.contract.requests import MAX_MODEL, NewResponse, parse_request
 from shared.core import blobs
 from shared.core.changesets import ChangeSet
-from shared.core.errors import ServiceError, SettingsError
+from shared.core.errors import ServiceError, SettingsError, StoreError, StoreRefused, TooLarge
 from shared.core.records import Record, RequestInfo
 from shared.deliveries import first_attempts
 from shared.lifecycle import endings
@@ -42,29 +42,37 @@ class QueueMessage:
     body: bytes = field(repr=False)
 
 
-async def take(ports: Ports, message: QueueMessage) -> None:
+async def take(ports: Ports, message: QueueMessage, *, is_last: bool = False) -> None:
     """Start the response that a message asks for, unless a copy of the message has started it.
 
-    Raises StoreError if that is not possible now.
+    Raises StoreError if that is not possible now. At the last try, the message is sent to the end of its queue, unless
+    storage would refuse it again, since it would go round for ever.
     """
     queued = QueuedRequest.read(message.id, message.body)
     with spans.queued_request_span(REQUESTS, message.id, queued.traceparent) as span, span.activated():
-        await _take(ports, message, queued)
+        try:
+            await _take(ports, message, queued)
+        except StoreError as error:
+            _log.warning("request.storage_failed", extra={"message_id": message.id})
+            if not is_last or isinstance(error, StoreRefused):
+                raise
+            await requeue(ports, message)
 
 
 async def _take(ports: Ports, message: QueueMessage, queued: QueuedRequest) -> None:
     caller = requests_caller(ports)
     try:
         record, request = await _admit(ports, caller, queued)
-    except ServiceError as refusal:
-        await _refuse(ports, message, queued, refusal)
-        return
-    try:
         if request is not None:
             await submission.submit(ports, record, request)
     except TooManyRequests:
         _log.info("request.waits", extra={"message_id": message.id, "caller": caller.name})
         await requeue(ports, message)
+    except StoreRefused:  # which is no outage, and would come again
+        refusal = TooLarge("Storage does not take this request.", code="request_too_large")
+        await _refuse(ports, message, queued, refusal)
+    except ServiceError as refusal:
+        await _refuse(ports, message, queued, refusal)
 
 
 async def _admit(ports: Ports, caller: Caller, queued: QueuedRequest) -> tuple[Record, dict[str, Any] | None]:
@@ -146,8 +154,9 @@ async def fail(ports: Ports, queued: QueuedRequest, refusal: ServiceError) -> No
 
 
 def _model(request: dict[str, Any]) -> str | None:
+    """Return the model of a request that may be wrong, in the length that a row has room for."""
     model = request.get("model")
-    return model if isinstance(model, str) else None
+    return model[:MAX_MODEL] if isinstance(model, str) else None
 
 
 async def requeue(ports: Ports, message: QueueMessage) -> None:

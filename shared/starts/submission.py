@@ -243,6 +243,5 @@ async def _start_again(ports: Ports, record: Record, alarm: Alarm, request: dict
         died = UpstreamUncertain("no try was finished")
         await failed_starts.settle(ports, record, alarm, died)
     else:
-        # logged, because an upstream that ignores the key may have started the work before
-        _log.info("start.repeated", extra={"response": record.id, "tries": alarm.tries, "counted": alarm.counted})
+        failed_starts.note_repeat(record, alarm.counted)
         await _start(ports, record, alarm, request)

@@ -10,9 +10,9 @@ older version reads what a newer one sends.
 
 Our own messages have no member that is named as the platform names what it knows of a message: id, dequeueCount,
 expirationTime, insertionTime, nextVisibleTime, popReceipt, in any case of letters. A trigger that takes text would put
-the member in place of that. Earlier releases used `id` in offers and in requests that they sent again, and these are
-still read. A process of such a release drops an offer of this one, and the run's alarm repeats the offer. It takes a
-request that this one sent again for a new request. So let `requests` run empty before the deployment that replaces it.
+the member in place of that. Earlier releases used `id` in offers and in requests that they sent again. These are still
+read, but such a release takes a request that this one sent again for a new one. So let `requests` run empty before the
+deployment that replaces it.
 """
 
 import codecs
@@ -22,6 +22,8 @@ from typing import Any
 import orjson
 
 from shared import json_text
+from shared.contract.requests import MAX_DEPTH
+from shared.core import blobs
 from shared.core.alarms import alarm_of
 from shared.core.errors import BadRequest, UnreadableMessage
 from shared.core.ids import SHARDS, derived_id, is_id, shard_of
@@ -32,20 +34,24 @@ DELIVERIES = "deliveries"
 RUNS = "runs"
 REQUESTS = "requests"
 INTERNAL = (WAKEUPS, DELIVERIES, RUNS, REQUESTS)
+PLATFORM = "azure-webjobs-"  # how the queues begin that the platform keeps for itself
 POISON = "-poison"  # the platform's suffix for the queue of messages that a trigger gave up
 
 FIRST_MESSAGE = "first_message"
 MAX_NAME = 256  # characters of `id`, `reply_to` and `correlation_id`
+_SPACE = b" \t\r\n"  # of JSON
 MAX_REQUEST = 46_000  # bytes. With what is added when it is sent again, it fits into 64 KiB of base64.
 MAX_UNREAD = 8_192  # characters that are kept of a message that cannot be read
+MAX_MESSAGE = 49_152  # bytes, which are 64 KiB in base64, the most that a queue accepts
+_MAX_REASON, _MAX_TRACE = 500, 256  # characters
+_MAX_CUT = 7_000  # characters of a request that has no room. A control character takes six bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """A hint to sweep one or more shards at a time. Times are unix seconds.
+    """A hint to sweep one or more shards at a time. Times are unix seconds. Earlier releases named one `shard`.
 
-    Before `until_s` each sweep sends another wake-up even if nothing was due. Earlier releases named one shard in the
-    member `shard`. Their messages are still read.
+    Before `until_s` each sweep sends another wake-up even if nothing was due.
     """
 
     shards: str  # one hex digit for each, in order
@@ -131,10 +137,7 @@ HINTS: dict[str, type[Wakeup | DeliverNow | RunOffer]] = {WAKEUPS: Wakeup, DELIV
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a queued request was rejected.
-
-    It is then moved to the poison queue, because it names no reply queue that is allowed.
-    """
+    """Why a queued request was moved to the poison queue. It names no reply queue that is allowed."""
 
     reason: str
     code: str | None
@@ -169,21 +172,21 @@ class QueuedRequest:
         body = _unmarked(body)
         said, wrong = _loaded(body)
         members = said if isinstance(said, dict) else {}
-        rejected, unread = _rejection(members.get("rejected")), {"input": body.decode(errors="replace")[:MAX_UNREAD]}
-        if wrong:
-            return cls(message_id, unread, wrong=wrong, rejected=rejected)
+        rejected, request = _rejection(members.get("rejected")), members.get("request")
+        unread = {"input": body.decode(errors="replace")[:MAX_UNREAD]}
+        is_deep = blobs.is_deeper(request, MAX_DEPTH)  # and could not be written again
+        is_readable = not is_deep and (not wrong or rejected is not None)
         names = {name: members.get(name) for name in ("id", FIRST_MESSAGE, "reply_to", "correlation_id")}
         bad = [name for name, value in names.items() if not _is_name(value)]
         good = {name: value for name, value in names.items() if name not in bad}
-        request = members.get("request")
         return cls(
             good.get("id") or good.get(FIRST_MESSAGE) or message_id,
-            request if isinstance(request, dict) else unread,
+            request if isinstance(request, dict) and is_readable else unread,
             reply_to=good.get("reply_to"),
             correlation_id=good.get("correlation_id"),
             traceparent=_text(members.get("traceparent")),
             returned=members.get("returned") is True,
-            wrong=_wrong_member(bad, request),
+            wrong=wrong or _wrong_member(bad, request, is_deep=is_deep),
             rejected=rejected,
         )
 
@@ -193,7 +196,7 @@ def returned_request(message_id: str, body: bytes) -> bytes:
 
     It carries the id of the first message. Raises UnreadableMessage if `body` is not a JSON object.
     """
-    return orjson.dumps({FIRST_MESSAGE: message_id, **_object(body), "returned": True})
+    return _with_members(body, message_id, {"returned": True})
 
 
 def requeued_request(message_id: str, body: bytes) -> bytes:
@@ -201,19 +204,37 @@ def requeued_request(message_id: str, body: bytes) -> bytes:
 
     It carries the id of the first message. Raises UnreadableMessage if `body` is not a JSON object.
     """
-    return orjson.dumps({FIRST_MESSAGE: message_id, **_object(body)})
+    return _with_members(body, message_id, {})
+
+
+def _with_members(body: bytes, message_id: str, members: dict[str, Any]) -> bytes:
+    """Return a JSON object with more members, and the id of its first message.
+
+    They stand behind the bytes as they are, and the last of two members counts. Written again, `1e15` would take five
+    times its place.
+    """
+    text, known = _unmarked(body).strip(_SPACE), _object(body)
+    first = {} if known.get(FIRST_MESSAGE) else {FIRST_MESSAGE: message_id}
+    added = {name: value for name, value in (first | members).items() if known.get(name) != value}
+    return text if not added else text[:-1] + (b"," if known else b"") + orjson.dumps(added)[1:]
 
 
 def rejected_request(queued: QueuedRequest, rejection: Rejection) -> bytes:
-    """Return the body that moves a request to the poison queue, with the reason."""
-    return orjson.dumps(
-        {
-            FIRST_MESSAGE: queued.id,
-            "request": queued.request,
-            "rejected": {"reason": rejection.reason, "code": rejection.code},
-            "traceparent": queued.traceparent,
-        }
-    )
+    """Return the body that moves a request to the poison queue, with the reason.
+
+    Of a request that has no room in a message, it has the beginning of its text.
+    """
+    members = {
+        FIRST_MESSAGE: queued.id,
+        "request": queued.request,
+        "rejected": {"reason": rejection.reason[:_MAX_REASON], "code": rejection.code},
+        "traceparent": queued.traceparent,
+    }
+    whole = orjson.dumps(members)
+    if len(whole) <= MAX_MESSAGE:
+        return whole
+    text = orjson.dumps(queued.request).decode()
+    return orjson.dumps({**members, "request": {"input": text[:_MAX_CUT]}})
 
 
 def _unmarked(body: bytes) -> bytes:
@@ -249,10 +270,13 @@ def _loaded(body: bytes) -> tuple[object, BadRequest | None]:
     return said, wrong
 
 
-def _wrong_member(bad: list[str], request: object) -> BadRequest | None:
+def _wrong_member(bad: list[str], request: object, *, is_deep: bool) -> BadRequest | None:
     if bad:
         text = f"'{bad[0]}' must be a string of 1 to {MAX_NAME} characters."
         return BadRequest(text, param=bad[0], code="invalid_type")
+    if is_deep:
+        text = f"'request' is nested deeper than {MAX_DEPTH}."
+        return BadRequest(text, param="request", code="invalid_value")
     if isinstance(request, dict):
         return None
     return BadRequest("'request' must be an object.", param="request", code="invalid_type")
@@ -270,4 +294,6 @@ def _is_name(value: object) -> bool:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""  # no request fails because of an unreadable trace
+    return (
+        value if isinstance(value, str) and len(value) <= _MAX_TRACE else ""
+    )  # no request fails because of an unreadable trace

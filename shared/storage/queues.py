@@ -36,7 +36,7 @@ async def send_message(queue: "QueueClient", text: str, delay_s: int = 0) -> Non
     """Send a message that is kept for a week and becomes visible after `delay_s` seconds.
 
     If the queue does not exist, it is created, and the message is sent again. Raises StoreUnavailable if the queue does
-    not accept the message within 10 s.
+    not accept the message within 10 s, and StoreRefused if it never will.
     """
     try:
         async with reaching(DEADLINE_S):

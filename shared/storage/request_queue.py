@@ -71,7 +71,8 @@ class RequestQueue:
     async def send(self, name: str, body: bytes, *, delay_s: int = 0) -> None:
         """Send a message in base64, as triggers read it. It becomes visible after `delay_s` seconds.
 
-        A queue that does not exist is created. Raises StoreUnavailable if the queue does not accept the message.
+        A queue that does not exist is created. Raises StoreUnavailable if the queue does not accept the message, and
+        StoreRefused if it never will.
         """
         async with self._queues.get_queue_client(name) as queue:
             await send_message(queue, base64.b64encode(body).decode(), delay_s)

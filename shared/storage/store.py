@@ -40,7 +40,10 @@ _log = logger(__name__)
 
 
 class Store(TableReader):
-    """Records, the rows beside them, and their alarms. Every method raises StoreUnavailable if storage fails."""
+    """Records, the rows beside them, and their alarms.
+
+    Every method raises StoreUnavailable if storage fails, and StoreRefused if storage would refuse the same again.
+    """
 
     def __init__(self, table: Table) -> None:
         super().__init__(table)
@@ -77,7 +80,7 @@ class Store(TableReader):
             except TransactionFailed as failed:
                 there = await self._written(change.record.id)
                 if there is None or there["write_id"] != write_id:
-                    if failed.index is not None:
+                    if failed.refusal or failed.index is not None:
                         raise failed.meaning(row_keys) from failed
                     continue
                 etag = there.etag
@@ -121,6 +124,8 @@ class Store(TableReader):
                 if there and there["write_id"] == write_id:
                     self.removed.move(batch)
                     return [new for _, new in batch]
+                if failed.refusal:
+                    raise failed.refusal from failed
                 if failed.index is None:
                     unanswered += 1
                     continue
@@ -211,7 +216,7 @@ class Store(TableReader):
             await submit(self._table, sent)
         except TransactionFailed as failed:
             if failed.index is None:
-                raise StoreUnavailable from failed
+                raise failed.meaning(()) from failed
 
     # Rows without a record
 
@@ -225,7 +230,7 @@ class Store(TableReader):
             await submit(self._table, operations.of_row(shard, key, properties, alarm))
         except TransactionFailed as failed:
             if failed.index is None:
-                raise StoreUnavailable from failed
+                raise failed.meaning(()) from failed
             return False
         return True
 
@@ -235,7 +240,7 @@ class Store(TableReader):
             await submit(self._table, operations.of_row(shard_of(owner), key, properties))
         except TransactionFailed as failed:
             if failed.status != 409:
-                raise StoreUnavailable from failed
+                raise failed.refusal or StoreUnavailable from failed
 
     async def replace(self, owner: str, key: str, properties: dict[str, str], etag: str) -> None:
         """Change properties of a row. Raises Conflict if the row no longer has this ETag."""

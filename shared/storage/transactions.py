@@ -7,7 +7,8 @@ from typing import Any
 from azure.core.exceptions import AzureError
 from azure.data.tables import TableTransactionError
 
-from shared.core.errors import Conflict, StoreError, StoreUnavailable
+from shared.core.errors import Conflict, StoreError, StoreRefused, StoreUnavailable
+from shared.storage.faults import fault_of
 from shared.storage.table_client import Table, error_code
 
 DEADLINE_S = 20.0
@@ -15,12 +16,14 @@ _LOST = frozenset({404, 409, 412})  # the row is missing, exists already, or has
 
 
 class TransactionFailed(Exception):
-    """A transaction failed. `index` is the operation that failed, or None if the outcome is unknown."""
+    """A transaction failed. `index` is the operation that failed, or None if the outcome is unknown.
 
-    def __init__(self, index: int | None, status: int | None) -> None:
+    `refusal` is set if storage refuses the transaction, and would refuse it again. Then nothing was written.
+    """
+
+    def __init__(self, index: int | None, status: int | None, refusal: StoreRefused | None = None) -> None:
         super().__init__(f"transaction failed with status {status} at operation {index}")
-        self.index = index
-        self.status = status
+        self.index, self.status, self.refusal = index, status, refusal
 
     def meaning(self, row_keys: Sequence[str]) -> StoreError:
         """Return the error for the caller, once it is known that our write did not succeed.
@@ -28,6 +31,8 @@ class TransactionFailed(Exception):
         `row_keys` are the keys of the operations, in order. Operation 0 is the record. If another row was missing, its
         key is in `Conflict.gone`.
         """
+        if self.refusal:
+            return self.refusal
         if self.index is None:
             return StoreUnavailable("storage did not confirm a write")
         return Conflict(row_keys[self.index] if self.status == 404 and self.index else None)
@@ -44,9 +49,14 @@ async def submit(table: Table, operations: list[Any]) -> Sequence[Any]:
             return await _submit_or_create(table, operations)
     except TableTransactionError as error:
         known = error.status_code in _LOST and not error_code(error).startswith("Table")
-        raise TransactionFailed(error.index if known else None, error.status_code) from error
+        raise TransactionFailed(error.index if known else None, error.status_code, _refusal(error)) from error
     except (AzureError, TimeoutError) as error:
-        raise TransactionFailed(None, None) from error
+        raise TransactionFailed(None, None, _refusal(error)) from error
+
+
+def _refusal(error: BaseException) -> StoreRefused | None:
+    fault = fault_of(error)
+    return fault if isinstance(fault, StoreRefused) else None
 
 
 async def _submit_or_create(table: Table, operations: list[Any]) -> Sequence[Any]:

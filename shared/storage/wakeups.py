@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, NamedTuple
 
-from shared.core.errors import StoreUnavailable
+from shared.core.errors import StoreError
 from shared.storage.messages import RUNS, WAKEUPS, RunOffer, Wakeup
 from shared.storage.queues import create_queue, queue_exists, send_message
 from shared.telemetry.logs import logger
@@ -144,7 +144,7 @@ class Wakeups:
     async def _send(self, name: str, message: bytes, delay_s: int) -> bool:
         try:
             await send_message(self._queues[name], message.decode(), delay_s)
-        except StoreUnavailable as error:
+        except StoreError as error:
             cause = error.__cause__ or error
             _log.warning("nudge.lost", extra={"queue": name, "error": type(cause).__name__})
             return False

@@ -25,6 +25,9 @@ response_age = _seconds("background_responses.age", "Age of a response when it e
 abandoned = _counter(
     "background_responses.starts.abandoned", "{response}", "Starts given up although work may be running upstream."
 )
+repeated = _counter(
+    "background_responses.starts.repeated", "{start}", "Starts made again although an earlier one may have begun work."
+)
 poll_lag = _seconds("background_responses.poll.lag", "How late a poll begins.")
 alarms_overdue = _seconds("background_responses.alarms.overdue", "How late a shard's first alarm is, once a minute.")
 attempts = _counter("background_responses.delivery.attempts", "{attempt}", "Delivery attempts, by target and class.")

@@ -102,6 +102,7 @@ EDGES = {
     "shared.telemetry.logs": 2,  # a line that cannot be written, or a field that cannot be shown
     "shared.lifecycle.watcher": 1,  # one watch ends, and its alarm continues it
     "shared.starts.grants": 1,  # one granted response does not stop the others
+    "shared.scheduler.dead_letters": 1,  # one letter does not hide those behind it
     "shared.scheduler.sweeps": 1,  # one alarm does not stop the others
     "shared.upstreams.agents.registry": 1,  # whatever the deployment's module raises
     "shared.upstreams.agents.run": 1,  # whatever a chat client raises about an option that it does not know

@@ -24,7 +24,7 @@ from shared.upstreams.protocol import Progress
 from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.log_capture import WrittenLines, log_events
-from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
@@ -164,6 +164,22 @@ async def test_a_failure_of_ours_is_written_without_reading_what_may_be_damaged(
     assert ended.status is Status.FAILED
     shown = await stage.shown(made.id)
     assert (shown["error"]["code"], shown["model"]) == ("internal_error", "m")
+
+
+def is_completed(request: StorageRequest) -> bool:
+    """Return whether a request would write a completed record."""
+    return is_transaction(request) and b'"status":"completed"' in request.body
+
+
+@pytest.mark.parametrize("status", [400, 413])
+async def test_an_end_that_storage_does_not_take_is_a_failure(stage: Stage, status: int, written: WrittenLines) -> None:
+    """It would be refused again and again, until the deadline. One that has only the reason takes its place."""
+    made = await running(stage)
+    stage.proxy.refuse(is_completed, status)
+    ended = await end(stage.ports, made, made.id, completed())
+    assert ended == await stage.record(made.id)
+    assert (await stage.shown(made.id))["error"]["code"] == "internal_error"
+    assert log_events(written, "error") == ["response.unstorable"]
 
 
 async def test_a_session_that_is_too_large_is_left_out_and_logged(stage: Stage, written: WrittenLines) -> None:

@@ -54,6 +54,24 @@ async def texts_in(stage: Stage, response_id: str) -> list[str]:
 # Sizes
 
 
+@pytest.mark.parametrize("status", [400, 413])
+async def test_events_that_storage_does_not_take_fail_the_response(stage: Stage, status: int) -> None:
+    """They would be refused again and again, until the deadline."""
+    gate, _ = stage.upstream.streams.hold(3), stage.upstream.streams.hold(5)
+    reader = await streamed(stage)
+    stage.proxy.refuse(lambda request: is_transaction(request) and b'"p0"' in request.body, status)
+    gate.open()
+
+    async def is_over() -> bool:
+        return (await stage.record(reader.id)).status.is_terminal
+
+    await until(is_over)
+    stage.proxy.heal()
+    found = numbers(await reader.rest())
+    assert found == sorted(set(found))
+    assert (await stage.shown(reader.id))["error"]["code"] == "output_too_large"
+
+
 async def test_a_large_event_after_a_nearly_full_batch_is_written_alone(
     stage: Stage, transaction_sizes: list[int]
 ) -> None:

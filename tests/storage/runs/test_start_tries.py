@@ -10,6 +10,7 @@ from shared.core.records import Record, RequestInfo
 from shared.runs.lease import Lease
 from shared.runs.start_tries import StartTries
 from shared.starts import run_submission
+from tests.support.log_capture import WrittenLines, log_lines
 from tests.support.stage import ANN, Stage
 
 AWAY = UpstreamUnavailable("ConnectError")
@@ -41,6 +42,18 @@ async def test_the_first_try_is_counted_with_the_run(tries: StartTries) -> None:
     counted = tries.following(CUT)
     assert counted
     assert (counted.counted, tries.has_unused) == (1, False)
+
+
+async def test_every_try_that_may_repeat_work_is_logged(tries: StartTries, written: WrittenLines) -> None:
+    """One holder may make several. What began nothing is not repeated."""
+    seen = []
+    for error in (AWAY, CUT, AWAY, CUT, None):
+        written.clear()
+        await tries.begin()
+        seen.append([(line["event"], line["counted"]) for line in log_lines(written)])
+        if error:
+            tries.following(error)
+    assert seen == [[], [], *([("start.repeated", n)] for n in (2, 2, 3))]
 
 
 async def test_an_accepted_try_is_over(tries: StartTries) -> None:

@@ -10,7 +10,7 @@ from shared.core.errors import StoreUnavailable, UpstreamRefused, UpstreamUnavai
 from shared.core.ids import derived_id
 from shared.core.records import Target
 from shared.core.states import Status
-from shared.starts.queue_intake import REQUEUE_DELAY_S, QueueMessage
+from shared.starts.queue_intake import REQUEUE_DELAY_S, QueueMessage, requeue
 from shared.storage.messages import POISON, REQUESTS, QueuedRequest
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 
@@ -205,7 +205,7 @@ async def test_a_bad_message_is_answered_on_its_reply_queue(stage: Stage, fields
             orjson.dumps({"request": ASK, "reply_to": ["replies-1"]}),
             "'reply_to' must be a string of 1 to 256 characters.",
         ),
-        (message(request={"input": "x" * 46_000}).body, "The message is over 46000 bytes."),
+        (message(request={"input": "x" * 46_000}, reply_to=None).body, "The message is over 46000 bytes."),
         (b'{"request": {}, "reply_to": "\\ud800"}', "The message is not valid JSON."),
     ],
 )
@@ -225,7 +225,7 @@ async def test_the_largest_message_can_be_sent_on(stage: Stage) -> None:
     await stage.engine.take_request(QueueMessage("m-1", body))
     (rejected,) = await poison(stage)
     assert (rejected["first_message"], rejected["request"]) == (name, filled)
-    await stage.engine.requeue_request(QueueMessage("m-1", body))
+    await requeue(stage.ports, QueueMessage("m-1", body))
 
 
 async def test_internal_queues_are_never_allowed_as_reply_queues(stage: Stage) -> None:
@@ -246,11 +246,11 @@ async def test_an_accepted_message_is_not_checked_again(stage: Stage) -> None:
 
 
 async def test_a_message_waits_while_storage_is_unavailable(stage: Stage) -> None:
-    """If storage fails, the trigger gets the error and sends the message to the end of its queue, under its id."""
+    """If storage fails, the trigger gets the error. At the last try the message goes to the end of its queue."""
     async with stage.proxy.refusing():
         with pytest.raises(StoreUnavailable):
             await stage.engine.take_request(message())
-    await stage.engine.requeue_request(message())
+        await stage.engine.take_request(message(), is_last=True)
     (sent,) = [one for one in stage.sent if one.queue == REQUESTS]
     assert sent.delay_s == REQUEUE_DELAY_S
     await stage.engine.take_request(QueueMessage("another", orjson.dumps(sent.content)))

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.stack.ports import free_port
-from shared.core.errors import StoreUnavailable
-from shared.storage.messages import DELIVERIES, POISON, REQUESTS
+from shared.core.errors import StoreRefused, StoreUnavailable
+from shared.storage.messages import DELIVERIES, MAX_MESSAGE, POISON, REQUESTS
 from shared.storage.request_queue import BATCH, HIDDEN_S, DeadLetter, RequestQueue
 from tests.support.callback_receivers import Receiver, reply
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest
@@ -182,6 +182,13 @@ async def test_a_message_that_was_received_again_is_not_deleted(requests: Reques
     assert (await poison.get_queue_properties()).approximate_message_count == 1
     await requests.delete(REQUESTS + POISON, again)
     assert (await poison.get_queue_properties()).approximate_message_count == 0
+
+
+async def test_a_message_that_a_queue_does_not_take_is_no_outage(requests: RequestQueue) -> None:
+    """Its size would be the same the next time."""
+    await requests.send(REQUESTS + POISON, b"x" * MAX_MESSAGE)
+    with pytest.raises(StoreRefused):
+        await requests.send(REQUESTS + POISON, b"x" * (MAX_MESSAGE + 1))
 
 
 # Storage that fails

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from azure.core import MatchConditions
 
-from shared.core.errors import Conflict, StoreUnavailable
+from shared.core.errors import Conflict, StoreRefused, StoreUnavailable
 from shared.storage.table_client import Table
 from shared.storage.transactions import TransactionFailed, submit
 from shared.storage.wire import READ_S
@@ -54,6 +54,21 @@ async def test_each_operation_has_its_result(table: Table) -> None:
     results = await submit(table, [("create", row("new")), ("update", row("old", n=1))])
     etags = [(await table.get_entity("a", key)).metadata["etag"] for key in ("new", "old")]
     assert [result["etag"] for result in results] == etags
+
+
+@pytest.mark.parametrize("status", [400, 413])
+async def test_a_refusal_that_would_come_again_is_no_outage(stage: Stage, table: Table, status: int) -> None:
+    """Whoever repeats the operation is told the same."""
+    await table.create_entity(row("old"))
+    stage.proxy.refuse(is_transaction, status)
+    error = await failed(table, ("create", row("new")))
+    assert (type(error.meaning(KEYS)), error.index) == (StoreRefused, None)
+
+
+async def test_a_row_that_is_too_large_is_refused(table: Table) -> None:
+    """A property has room for 32,768 characters."""
+    error = await failed(table, ("create", row("new", text="x" * 40_000)))
+    assert type(error.meaning(KEYS)) is StoreRefused
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
-from functions.answers import RETRY_AFTER_S, EventStream, as_json, as_response, for_anyone, read_json
+from functions.answers import RETRY_AFTER_S, EventStream, RefusedByStorage, as_json, as_response, for_anyone, read_json
 from shared.contract.requests import MAX_BODY
 from shared.core import errors
 from shared.core.errors import ServiceError, StreamBroken, TooLarge, UnsupportedMediaType
@@ -162,7 +162,7 @@ def test_every_5xx_and_429_says_when_to_try_again(kind: type[ServiceError], stat
 def test_only_a_refusal_that_no_retry_heals_says_so(kind: type[ServiceError]) -> None:
     """OpenAI's SDKs would repeat a 409, and a 429 about a spent quota. Of any other error it is not known."""
     said = answered(refusal(kind, 409)).headers.get("x-should-retry")
-    assert said == ("false" if kind is errors.RefusedByUpstream else None)
+    assert said == ("false" if kind in (errors.RefusedByUpstream, RefusedByStorage) else None)
 
 
 def test_the_sdk_of_openai_does_not_repeat_a_refusal() -> None:

@@ -13,7 +13,7 @@ from tests.unit.telemetry.recording import Recorded
 
 INSTRUMENTS: dict[str, Any] = {name: one for name, one in vars(metrics).items() if isinstance(one, Instrument)}
 READERS = "background_responses.stream.readers"
-COUNTERS = {"abandoned", "accepted", "ended", "attempts", "deliveries", "stream_readers"}
+COUNTERS = {"abandoned", "repeated", "accepted", "ended", "attempts", "deliveries", "stream_readers"}
 OURS = re.compile(r"background_responses(\.[a-z]+)+")
 CONVENTIONS = re.compile(r"(http|messaging|gen_ai)(\.[a-z]+)+")
 
