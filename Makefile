@@ -15,7 +15,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core transitions contract
 
-.PHONY: setup demo start test clients test-unit test-storage coverage conformance bytecode bench findings check fmt lock
+.PHONY: setup demo start test clients test-unit test-storage coverage conformance package bench findings check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -52,9 +52,9 @@ conformance: setup
 	@$(SETUP) conformance
 	$(RUN) -m pytest tests/conformance
 
-# What is deployed, with bytecode, in .package: for the Python that the app runs on, which must be here.
-bytecode:
-	@$(PYTHON) -m infra.hooks.bytecode
+# What is deployed, in .package: with libraries, and bytecode of the Python that the app runs on, which must be here.
+package:
+	@$(PYTHON) -m infra.hooks.prepackage
 
 # BASE=COMMIT compares with a commit, and PEERS=1 with other systems. RUNS="burst kill" makes only those. SCALE=0.1 makes
 # every count smaller. IN_FLIGHT=20000 AGED=300 are the responses in flight, and how old each is before they are watched.

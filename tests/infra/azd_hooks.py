@@ -33,6 +33,7 @@ def run(
         "ROLE_WAIT_S": "10",
         "READY_WAIT_S": "10",
         "READY_PAUSE_S": "0.01",
+        "PACKAGE_BYTECODE": "false",
         **given,
     }
     command = [python, "-S", "-m", f"infra.hooks.{module}"]  # -S: the standard library and nothing else
