@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from infra.hooks.upstream_secrets import SECRETS
 from tests.infra.mutants import Mutant
 from tests.infra.project import Project
 from tests.infra.trees import ROOT
@@ -44,14 +45,19 @@ def _hook_faults(hooks: dict[str, Any], wanted: dict[str, str]) -> Iterator[str]
         yield f"hook {name}: not on both sides"
     for name, hook in hooks.items():
         module = wanted.get(name, "")
-        if hook != {"posix": _system("sh", "python3", module), "windows": _system("pwsh", "python", module)}:
+        if hook != {
+            "posix": _system("sh", "python3", name, module),
+            "windows": _system("pwsh", "python", name, module),
+        }:
             yield f"hook {name} does not run {module} on every system, where its output is seen"
         if not (ROOT / f"{module.replace('.', '/')}.py").is_file():
             yield f"hook {name}: there is no {module}"
 
 
-def _system(shell: str, python: str, module: str) -> dict[str, object]:
-    return {"shell": shell, "run": f"{python} -m {module}", "interactive": True}
+def _system(shell: str, python: str, name: str, module: str) -> dict[str, object]:
+    secrets = {secret.variable: secret.variable for secret in SECRETS}
+    given = {"secrets": secrets} if name == "postprovision" else {}
+    return {"shell": shell, "run": f"{python} -m {module}", "interactive": True, **given}
 
 
 MUTANTS = [
@@ -62,6 +68,7 @@ MUTANTS = [
         ("azd-sources", "dist: .package", "dist: ."),
         ("azd-unpacked", "      prepackage:", "      prebuild:"),
         ("azd-unseen", "interactive: true", "interactive: false"),
+        ("azd-secret", "UPSTREAM_API_KEY: UPSTREAM_API_KEY", "UPSTREAM_API_KEY: UPSTREAM_KEY"),
         ("azd-hook-lost", "  preprovision:", "  predown:"),
     ]
 ]
