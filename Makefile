@@ -17,7 +17,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 PURE := core transitions contract
 
 .DEFAULT_GOAL := help
-.PHONY: help setup storage demo start test clients test-unit test-storage coverage conformance screenshots bytecode bench findings check fmt lock
+.PHONY: help setup storage demo start test clients test-unit test-storage coverage conformance screenshots package bench findings check fmt lock
 
 help: ## this list
 	@echo "Background Responses. Start with: make demo"; echo
@@ -70,9 +70,9 @@ screenshots: storage ## take the pictures of the console in docs/images
 	@$(SETUP) browser
 	$(RUN) -m tests.browser.screenshots
 
-# What is deployed, with bytecode, in .package: for the Python that the app runs on, which must be here.
-bytecode: ## make the package of a deployment in .package
-	@$(PYTHON) -m infra.hooks.bytecode
+# What is deployed, in .package: with libraries, and bytecode of the Python that the app runs on, which must be here.
+package: ## make the package of a deployment in .package
+	@$(PYTHON) -m infra.hooks.prepackage
 
 # BASE=COMMIT compares with a commit, and PEERS=1 with other systems. RUNS="burst kill" makes only those. SCALE=0.1 makes
 # every count smaller. IN_FLIGHT=20000 AGED=300 are the responses in flight, and how old each is before they are watched.

@@ -1,7 +1,7 @@
-"""Makes the first caller's credentials, once, after `azd provision`: `python -m infra.hooks.first_caller`.
+"""Writes the first secrets, once, after `azd provision`: `python -m infra.hooks.first_caller`.
 
-The vault gets what the app needs, with the API key only as a hash. The key itself goes into a file that only its owner
-can read. It never goes into a log, an argument or the environment.
+They are the first caller's credentials and the upstream's secrets. The vault gets what the app needs, with the API key
+only as a hash. The key itself goes into a file that only its owner can read. No secret goes into a log or an argument.
 """
 
 import base64
@@ -14,21 +14,22 @@ from pathlib import Path
 
 from infra.hooks.azure import MANAGEMENT_SCOPE, AzureError, call
 from infra.hooks.places import Place, place
+from infra.hooks.upstream_secrets import SecretError, asking, ensure, mending
 from infra.hooks.vault import holds, write
 
 NAME = "first"
 SECRET = "callers"  # noqa: S105 - the name of the secret that the setting CALLERS refers to
 
 
-def make(where: Place) -> str:
-    """Make the credentials unless the vault has callers, and return a message for the person who deploys.
+def make(where: Place) -> tuple[str, bool]:
+    """Make the credentials unless the vault has callers. Return what to tell, and whether a caller is new.
 
     Raises AzureError.
     """
     if holds(where.vault, SECRET):
-        return "The vault has callers; nothing is changed."
+        return "The vault has callers; nothing is changed.", False
     if not where.is_kept:
-        return without_caller(where)
+        return without_caller(where), False
     given = _kept(where.caller_file)
     element = {
         "name": NAME,
@@ -36,9 +37,25 @@ def make(where: Place) -> str:
         "signing_secrets": [given["signing_secret"]],
     }
     write(where.vault, SECRET, json.dumps([element]), "application/json")
-    refresh(where)
     file = where.caller_file
-    return f"Caller '{NAME}' is made. Its API key and signing secret are in {file}: keep them, then delete the file."
+    return (
+        f"Caller '{NAME}' is made. Its API key and signing secret are in {file}: keep them, then delete the file.",
+        True,
+    )
+
+
+def write_all(where: Place) -> None:
+    """Write the secrets that are missing, print what was done, and make the app read them.
+
+    Raises AzureError and SecretError. What was written before is kept, and not written again.
+    """
+    written = ensure(where, os.environ, asking(os.environ))
+    for name in written:
+        print(f"The vault has {name} now.", flush=True)
+    text, is_new = make(where)
+    print(text, flush=True)
+    if is_new or written:
+        refresh(where)
 
 
 def without_caller(where: Place) -> str:
@@ -72,15 +89,20 @@ def _kept(file: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Make the credentials and print the result. Return the exit code."""
+    """Write the secrets and print the result. Return the exit code."""
     try:
-        print(make(place(os.environ)))
-    except AzureError as error:
-        print(f"The first caller is not made: {error}.", file=sys.stderr)
-        print("docs/operations.md, 'The first caller', has the steps by hand.", file=sys.stderr)
-        return 1
+        where = place(os.environ)
     except KeyError as error:
-        print(f"The first caller is not made: {error} is not set; run this by `azd hooks run`.", file=sys.stderr)
+        print(f"No secret is written: {error} is not set; run this by `azd hooks run`.", file=sys.stderr)
+        return 1
+    try:
+        write_all(where)
+    except SecretError as error:
+        print(f"{error}. {mending(where.environment)}", file=sys.stderr)
+        return 1
+    except AzureError as error:
+        print(f"Not all secrets are written: {error}.", file=sys.stderr)
+        print("docs/operations.md, 'The first caller', has the steps by hand.", file=sys.stderr)
         return 1
     return 0
 

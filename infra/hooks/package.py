@@ -12,6 +12,10 @@ BYTECODE = "__pycache__"
 Excludes = Callable[[str], bool]
 
 
+class PackageError(Exception):
+    """The package cannot be made. The text says why, and what to do."""
+
+
 def patterns(root: Path = ROOT) -> list[str]:
     """Return the patterns of .funcignore."""
     every = (root / IGNORED).read_text(encoding="utf-8").splitlines()

@@ -9,6 +9,10 @@ import sys
 from collections.abc import Mapping
 
 from infra.hooks.azure import MANAGEMENT, MANAGEMENT_SCOPE, AzureError, call, patiently
+from infra.hooks.bytecode import version_of_production
+from infra.hooks.libraries import pip_of
+from infra.hooks.package import PackageError
+from infra.hooks.prepackage import python_of_package
 
 WAIT_S = 300.0
 ALWAYS = ("Web", "Storage", "KeyVault", "Insights", "OperationalInsights", "ManagedIdentity")
@@ -61,11 +65,22 @@ def _check(base: str, name: str) -> None:
         raise AzureError(f"{name} is not registered yet: run `azd up` again in a few minutes", code=_PENDING)
 
 
+def pythons(environment: Mapping[str, str]) -> str:
+    """Return a line about the Python of the hooks and that of the package. Raise PackageError if one is missing."""
+    python = python_of_package(environment)
+    pip_of((python, sys.executable))
+    hooks = f"Python {sys.version_info[0]}.{sys.version_info[1]} runs the hooks ({sys.executable})"
+    return f"{hooks}, {python or 'nothing'} compiles the package for Python {version_of_production()}."
+
+
 def main() -> int:
     """Check and register. Return the exit code."""
     try:
-        print(f"Python {sys.version_info[0]}.{sys.version_info[1]} runs the hooks ({sys.executable}).", flush=True)
+        print(pythons(os.environ), flush=True)
         register(os.environ)
+    except PackageError as error:
+        print(f"Nothing is deployed: {error}", file=sys.stderr)
+        return 1
     except AzureError as error:
         print(f"Nothing is deployed: {error}.", file=sys.stderr)
         return 1

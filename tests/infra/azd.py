@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from typing import Any
 
+from infra.hooks.upstream_secrets import SECRETS
 from tests.infra.mutants import Mutant
 from tests.infra.project import Project
 from tests.infra.trees import ROOT
 
-# By the names of azd's events. Those of the service run with `azd deploy` alone, too.
+# By the names of azd's events. That of the service runs with `azd deploy` alone, too.
+PACKAGING = {"prepackage": "infra.hooks.prepackage"}
 HOOKS = {
     "preprovision": "infra.hooks.prerequisites",
     "postprovision": "infra.hooks.first_caller",
     "postdeploy": "infra.hooks.readiness",
 }
-SERVICE = {"project": ".", "host": "function", "language": "python", "remoteBuild": True}
+SERVICE = {"project": ".", "dist": ".package", "host": "function", "language": "python", "remoteBuild": False}
 # From here on it reads .funcignore (1.18) and remoteBuild, and shows what hooks print (issue "azd up").
 OLDEST = ">= 1.25.3"
 
@@ -27,8 +29,14 @@ def azd(project: Project) -> Iterator[str]:
         yield f"azd is not {OLDEST}"
     if azure.get("infra") != {"provider": "bicep", "path": "infra", "module": "main"}:
         yield "azd does not find the Bicep"
-    if azure.get("services") != {"app": SERVICE}:
-        yield "the service is not the function app of this folder"
+    services = azure.get("services", {})
+    found = dict(services.get("app", {}))
+    hooks = found.pop("hooks", {})
+    if services.keys() != {"app"} or found != SERVICE:
+        yield "the service is not the function app of this folder, packed here"
+    if f'PACKAGE = ROOT / "{SERVICE["dist"]}"' not in (ROOT / "infra" / "hooks" / "prepackage.py").read_text():
+        yield "azd packs another folder than the one that the hook makes"
+    yield from _hook_faults(hooks, PACKAGING)
     yield from _hook_faults(azure.get("hooks", {}), HOOKS)
 
 
@@ -37,22 +45,30 @@ def _hook_faults(hooks: dict[str, Any], wanted: dict[str, str]) -> Iterator[str]
         yield f"hook {name}: not on both sides"
     for name, hook in hooks.items():
         module = wanted.get(name, "")
-        if hook != {"posix": _system("sh", "python3", module), "windows": _system("pwsh", "python", module)}:
+        if hook != {
+            "posix": _system("sh", "python3", name, module),
+            "windows": _system("pwsh", "python", name, module),
+        }:
             yield f"hook {name} does not run {module} on every system, where its output is seen"
         if not (ROOT / f"{module.replace('.', '/')}.py").is_file():
             yield f"hook {name}: there is no {module}"
 
 
-def _system(shell: str, python: str, module: str) -> dict[str, object]:
-    return {"shell": shell, "run": f"{python} -m {module}", "interactive": True}
+def _system(shell: str, python: str, name: str, module: str) -> dict[str, object]:
+    secrets = {secret.variable: secret.variable for secret in SECRETS}
+    given = {"secrets": secrets} if name == "postprovision" else {}
+    return {"shell": shell, "run": f"{python} -m {module}", "interactive": True, **given}
 
 
 MUTANTS = [
     Mutant(name, "azure.yaml", old, new, "azd")
     for name, old, new in [
         ("azd-version", OLDEST, ">= 1.11.0"),
-        ("azd-build", "remoteBuild: true", "remoteBuild: false"),
-        ("azd-unseen", "      interactive: true\n", ""),
+        ("azd-build", "remoteBuild: false", "remoteBuild: true"),
+        ("azd-sources", "dist: .package", "dist: ."),
+        ("azd-unpacked", "      prepackage:", "      prebuild:"),
+        ("azd-unseen", "interactive: true", "interactive: false"),
+        ("azd-secret", "UPSTREAM_API_KEY: UPSTREAM_API_KEY", "UPSTREAM_API_KEY: UPSTREAM_KEY"),
         ("azd-hook-lost", "  preprovision:", "  predown:"),
     ]
 ]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.infra.trees import ROOT
@@ -12,13 +13,10 @@ FOLDER = Path(".azure") / "test"
 FILE = FOLDER / "first-caller.json"
 
 
-def run(
-    module: str, folder: Path, vault: Vault, *, python: str = sys.executable, **given: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a hook with azd's outputs as environment variables, and outside our virtual environment.
-
-    What is given replaces these variables.
-    """
+def command_of(
+    module: str, folder: Path, vault: Vault, python: str, given: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Return the command of a hook and its environment: azd's outputs, and what is given in their place."""
     bin_folder = folder / "bin"
     environment = {
         "PATH": f"{bin_folder if bin_folder.exists() else signed_in(bin_folder)}{os.pathsep}/usr/bin:/bin",
@@ -33,7 +31,24 @@ def run(
         "ROLE_WAIT_S": "10",
         "READY_WAIT_S": "10",
         "READY_PAUSE_S": "0.01",
+        "PACKAGE_BYTECODE": "false",
         **given,
     }
-    command = [python, "-S", "-m", f"infra.hooks.{module}"]  # -S: the standard library and nothing else
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return [python, "-S", "-m", f"infra.hooks.{module}"], environment  # -S: the standard library and nothing else
+
+
+def run(
+    module: str, folder: Path, vault: Vault, *, python: str = sys.executable, **given: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a hook as azd does, outside our virtual environment, with nobody at the terminal."""
+    command, environment = command_of(module, folder, vault, python, given)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.hooks.bytecode import DEPLOYED_AT, PackageError, build, interpreter, version_of_production
-from infra.hooks.package import IGNORED
-from local.environments.python_packages import newest
+from infra.hooks.bytecode import DEPLOYED_AT, compile_package, interpreter, version_of_production
+from infra.hooks.package import IGNORED, PackageError
+from infra.hooks.prepackage import lay_out
 from tests.infra.trees import ROOT
 
 # Bytes 4 to 8 of bytecode: it has the hash of its source, and Python does not compare them (PEP 552).
@@ -53,6 +53,12 @@ def project(tmp_path: Path) -> Path:
     return root
 
 
+def build(package: Path, python: str, root: Path = ROOT) -> str:
+    """Make a package without libraries other than those of the project. Return what the compiler says of them."""
+    lay_out(package, root)
+    return compile_package(package, python)
+
+
 def files(folder: Path) -> dict[str, tuple[int, int]]:
     """Return the size and the time of every file below a folder, by its path."""
     found = (path for path in folder.rglob("*") if path.is_file())
@@ -70,7 +76,7 @@ def start(package: Path) -> dict[str, object]:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the hook as azd does, with the standard library and nothing else."""
-    command = [sys.executable, "-S", "-m", "infra.hooks.bytecode", *arguments]
+    command = [sys.executable, "-S", "-m", "infra.hooks.prepackage", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True, timeout=120)
 
 
@@ -206,16 +212,3 @@ def test_this_interpreter_is_taken_if_it_has_the_version() -> None:
     """Nothing has to be named where the right Python runs the hook."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     assert interpreter(version) == sys.executable
-
-
-def test_the_hook_makes_the_package_with_the_python_of_production(tmp_path: Path) -> None:
-    """It needs no environment. On a machine without that Python, it says so."""
-    version, package = version_of_production(), tmp_path / "package"
-    done = run("--into", str(package))
-    if newest(version) is None and sys.version_info[:2] != tuple(map(int, version.split("."))):
-        assert f"There is no Python {version} here" in done.stderr
-        pytest.skip(f"there is no Python {version} here")
-    assert (done.returncode, done.stderr) == (0, "")
-    tag = f"cpython-{version.replace('.', '')}"
-    expected = {path.parent / "__pycache__" / f"{path.stem}.{tag}.pyc" for path in package.rglob("*.py")}
-    assert expected == set(package.rglob("*.pyc"))

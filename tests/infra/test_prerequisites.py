@@ -48,6 +48,13 @@ def test_who_may_not_register_learns_who_may(tmp_path: Path, vault: Vault) -> No
     assert "az provider register --namespace Microsoft.KeyVault" in done.stderr
 
 
+def test_the_python_of_the_package_is_checked_before_anything_is_made(tmp_path: Path, vault: Vault) -> None:
+    """Azd packs only after the resources are made. Without that Python, the hook ends at once, with what mends it."""
+    done = run("prerequisites", tmp_path, vault, PACKAGE_BYTECODE="", PACKAGE_PYTHON="/nowhere/python")
+    assert (done.returncode, vault.calls) == (1, [])
+    assert "/nowhere/python" in done.stderr
+
+
 def test_without_a_subscription_nothing_is_asked(tmp_path: Path, vault: Vault) -> None:
     """A first `azd provision` chooses it later. The hook says so, and the command for later."""
     done = run("prerequisites", tmp_path, vault, AZURE_SUBSCRIPTION_ID="")
