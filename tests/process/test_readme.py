@@ -78,7 +78,7 @@ def test_the_queue_program_gets_its_answer(storage: str) -> None:
 
 
 def test_every_program_compiles() -> None:
-    """The pages have five programs: poll, stream, send and receive by queue, agents, and verify."""
-    assert len(PROGRAMS) == 5
+    """The pages have six programs: poll (twice), stream, send and receive by queue, agents, and receive a callback."""
+    assert len(PROGRAMS) == 6
     for name, program in PROGRAMS.items():
         compile(program, name, "exec")
