@@ -23,6 +23,7 @@ from shared.core import blobs, ids
 from shared.core.records import Record, WaitInfo
 from shared.core.states import Status, event_type
 
+MAX_ERROR = 16_384  # bytes of what an upstream says about an error beside its message, or else it is left out
 MAX_MESSAGE = 49_152  # bytes, because a queue message holds 64 KiB of base64
 _DEFAULTS: dict[str, Any] = {
     "id": None,
@@ -264,7 +265,8 @@ def _error(shown: Mapping[str, Any]) -> dict[str, Any]:
     # AI SDK 7 and mastra reject a response whose error has no type
     said = next((found for name in _REASONS if (found := shown.get(name))), None)
     reported = upstream_errors.error_in({"error": said}) or ReportedError()
-    return _given(shown["error"]) | {
+    others = {name: value for name, value in _given(shown["error"]).items() if name not in ErrorDetails.__annotations__}
+    return ({} if blobs.is_larger(others, MAX_ERROR) else others) | {
         "code": reported.code or "server_error",
         "message": reported.message or "The upstream gave no reason.",
         "type": reported.type or _TYPE,

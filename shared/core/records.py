@@ -163,6 +163,7 @@ class LogInfo:
     # The replay point is the number of the event that voided all earlier ones, or 0.
     valid_from: int = field(default=0, metadata=column("restarted"))
     upstream_next: int = 0  # the upstream's number after the last event that is stored
+    size: int = field(default=0, metadata=column("log_bytes"))  # of the text of all events, also of voided ones
 
 
 @dataclass(frozen=True, slots=True)

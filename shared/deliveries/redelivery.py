@@ -85,8 +85,11 @@ class RecoveryView(TypedDict):
 async def recover(ports: Ports, caller: str, wanted: RecoveryQuery) -> Recovery:
     """Begin the deliveries of a caller again that failed or were blocked, for at most 20 s.
 
-    A dry run counts them, and begins none.
+    A dry run counts them, and begins none. Raises BadRequest if `since` lies in the future, which is a slip: a time in
+    milliseconds, or one of another zone.
     """
+    if wanted.since_ms > ports.clock.now_ms():
+        raise BadRequest("'since' must not lie in the future.", param="since", code="invalid_value")
     until_s = ports.clock.elapsed_s() + RECOVER_WITHIN_S
     shards = await asyncio.gather(*(_recover_shard(ports, shard, caller, wanted, until_s) for shard in ids.SHARDS))
     recovery = Recovery(sum(one.recovered for one in shards), any(one.has_more for one in shards))

@@ -188,8 +188,11 @@ class Consumer(ABC):
 
     async def _tell(self, event: UpstreamEvent, upstream_next: int) -> None:
         self._appended += 1
-        if max(self._appended, self._log.next_seq) > self._ports.config.limits.max_events:
-            raise UpstreamOversized
+        limits = self._ports.config.limits
+        if max(self._appended, self._log.next_seq) > limits.max_events:
+            raise UpstreamOversized(f"The upstream's stream has more than {limits.max_events} events.")
+        if self._log.total > limits.max_log:
+            raise UpstreamOversized(f"The events of this response have more than {limits.max_log} bytes.")
         said = redaction.masked_echo(event.data, self._credentials)
         self._named = event.response_id or self._named
         known = self._record.with_upstream_id(self._named)

@@ -51,6 +51,7 @@ class LogWriter:
         self._valid_from = record.log.valid_from
         self.next_seq = record.log.next_seq  # the number of the next event
         self.upstream_next = record.log.upstream_next  # the number of the upstream's next event
+        self.total = record.log.size  # bytes of text that were appended, by all holders if there is a log
 
     @property
     def is_live(self) -> bool:
@@ -88,6 +89,7 @@ class LogWriter:
         await self._changed.until(lambda: self._has_room(event))
         self.upstream_next = upstream_next
         self._status = later(self._status, status)
+        self.total += len(event.body) if event else 0
         if event is not None and self._has_log:
             self._take(event)
         elif event is not None:
@@ -240,7 +242,7 @@ class LogWriter:
             self._broadcast.finish(await log_ends.made_from(ended, ended.body))
 
     def _unstored(self, beginning: Beginning | None = None) -> Unstored:
-        position = LogPosition(self.next_seq, self.upstream_next, self._valid_from)
+        position = LogPosition(self.next_seq, self.upstream_next, self._valid_from, self.total)
         first = self.next_seq - len(self._pending)
         begun = beginning or self._beginning
         return Unstored(first, tuple(self._pending), self._size, position, self._status, begun)
@@ -265,4 +267,4 @@ class LogWriter:
         self._told = self._size = 0
         self._beginning = None
         self._status, self._valid_from = self._lease.record.status, log.valid_from
-        self.next_seq, self.upstream_next = log.next_seq, log.upstream_next
+        self.next_seq, self.upstream_next, self.total = log.next_seq, log.upstream_next, log.size

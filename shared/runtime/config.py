@@ -13,6 +13,7 @@ class Limits:
     deadline_ms: int = 4 * 3_600_000  # how long after its creation an unfinished response fails
     retention_ms: int = 30 * 86_400_000  # how long after its end a stored response is kept
     max_events: int = 1_000_000  # of the streams of one response, after which it is given up
+    max_log: int = 268_435_456  # bytes of text of these events, also of those that were told again after a restart
     watch: bool = True  # whether a process may work between its invocations
     start_wait_s: float = 20.0  # how long a repeat waits for the first request, and a stream for the upstream
 

@@ -26,11 +26,12 @@ RESERVED_BLOCK = 256  # sequence numbers
 
 @dataclass(frozen=True, slots=True)
 class LogPosition:
-    """The end of an event log: its next number, the upstream's next number, and the replay point."""
+    """The end of an event log: its next number, the upstream's next number, the replay point, and its bytes of text."""
 
     next_seq: int
     upstream_next: int
     valid_from: int
+    size: int = 0
 
 
 class Ownership(Enum):
@@ -219,6 +220,7 @@ def append_events(
         next_seq=next_seq,
         upstream_next=position.upstream_next,
         valid_from=position.valid_from,
+        size=position.size,
         high_water_mark=max(mark, reserved),
     )
     status = advance(record.status, later(record.status, status))

@@ -3,7 +3,10 @@
 import asyncio
 from dataclasses import replace
 
-from shared.core.keys import record_key
+import pytest
+
+from shared.core.errors import BadRequest
+from shared.core.keys import LAST_MS, record_key
 from shared.core.outcomes import SendError
 from shared.lists.queries import RecoveryQuery
 from tests.support.clocks import START_MS
@@ -49,6 +52,18 @@ async def test_a_recovery_has_an_end_and_a_host(stage: Stage) -> None:
     assert (await stage.engine.recover(ANN, there))["recovered"] == 1
     await stage.deliver()
     assert (await stage.delivery(first.id)).state == "delivered"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("ahead_ms", [1, 86_400_000, LAST_MS - START_MS])
+async def test_a_recovery_since_a_time_to_come_is_refused(stage: Stage, ahead_ms: int, dry_run: bool) -> None:
+    """It could only be a slip, such as a time in milliseconds."""
+    record = await failed(stage)
+    with pytest.raises(BadRequest) as refused:
+        await stage.engine.recover(ANN, RecoveryQuery(stage.clock.ms + ahead_ms, dry_run=dry_run))
+    assert (refused.value.param, refused.value.code) == ("since", "invalid_value")
+    assert (await stage.delivery(record.id)).state == "failed"
+    assert (await stage.engine.recover(ANN, RecoveryQuery(stage.clock.ms, dry_run=True)))["recovered"] == 1
 
 
 async def test_a_dry_run_counts_and_begins_nothing(stage: Stage) -> None:

@@ -186,6 +186,35 @@ async def test_a_stream_without_end_is_given_up(stage: Stage, is_background: boo
     assert stage.upstream.streams.given <= 30
 
 
+@pytest.mark.parametrize(("is_background", "stream"), [(True, True), (False, True), (False, False)])
+async def test_a_stream_of_too_many_bytes_is_given_up(stage: Stage, is_background: bool, stream: bool) -> None:
+    """However often it is resumed, and whatever was told again. The end names the limit."""
+    stage.limit(max_log=50_000)
+    stage.upstream.is_background = is_background
+    delta = {"type": "response.output_text.delta", "delta": "d" * 3_000}
+    told(stage, done("a", 0), *[delta] * 40, ending("completed"))
+    stage.upstream.streams.breaks = [9, 9, 9, 9] if is_background else [9]
+    reader = await streamed(stage) if stream else None
+    response_id = reader.id if reader else (await stage.create()).id
+    if not is_background:
+        await stage.engine.drive(RunOffer(response_id, 1))
+    received = await reader.rest() if reader else []
+    shown = await stage.shown(response_id)
+    assert (shown["status"], shown["error"]["code"]) == ("failed", "output_too_large")
+    assert "50000 bytes" in shown["error"]["message"]
+    assert sum(len(one["delta"]) for _, one in received if "delta" in one) <= 51_000
+    assert stage.upstream.streams.given <= 30
+
+
+async def test_the_bytes_of_a_log_are_counted_over_all_its_holders(stage: Stage) -> None:
+    """The record knows them, so the limit holds for a stream that is handed over again and again."""
+    delta = {"type": "response.output_text.delta", "delta": "d" * 3_000}
+    told(stage, *[delta] * 5, ending("completed"))
+    reader = await streamed(stage)
+    await reader.rest()
+    assert 15_000 < (await stage.record(reader.id)).log.size < 20_000
+
+
 async def test_background_work_under_an_unusable_id_fails_at_once(stage: Stage) -> None:
     """No process could resume or poll it."""
     told(stage, ending("completed"))

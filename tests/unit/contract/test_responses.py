@@ -196,6 +196,13 @@ def test_a_failure_without_a_reason_gets_a_default_one(wrong: object) -> None:
     assert error == {"code": "server_error", "message": message, "type": "server_error", "param": None}
 
 
+@pytest.mark.parametrize("n", [10, 2_000])
+def test_what_an_error_says_beside_its_message_has_a_limit(n: int) -> None:
+    """Otherwise an error of any size would go to the caller. The message is text, and cut, and is kept in any case."""
+    error = shown(Status.FAILED, {"error": {"message": ["m" * 5_000_000], "details": {"a": ["x" * 10] * n}}})["error"]
+    assert (len(error["message"]), "details" in error) == (2_000, n == 10)
+
+
 def test_the_type_and_the_param_of_a_failure_are_passed_on() -> None:
     """AI SDK 7 and mastra cannot read a failed response whose error has no type."""
     told = {"code": "bad_tool", "message": "No.", "type": "invalid_request_error", "param": "tools"}
