@@ -36,7 +36,7 @@ class AzureError(Exception):
 def call(method: str, url: str, scope: str, body: object = None) -> Any:
     """Make a call with a token for the scope and return the JSON of its answer. Raise AzureError unless it is a 2xx."""
     content = None if body is None else json.dumps(body).encode()
-    headers = {"Authorization": f"Bearer {_token(scope)}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Bearer {token(scope)}", "Content-Type": "application/json"}
     place = url.partition("?")[0]
     try:
         request = urllib.request.Request(url, content, headers, method=method)  # noqa: S310 - azd's own outputs
@@ -86,10 +86,11 @@ def patiently(try_it: Callable[[], Answer], *, waits_for: str, codes: "frozenset
 
 
 @functools.lru_cache(maxsize=8)
-def _token(scope: str) -> str:
+def token(scope: str) -> str:
+    """Return a token for a scope of whoever is signed in to azd. Raise AzureError if there is none."""
     command = ["azd", "auth", "token", "--scope", scope, "--output", "json"]
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=60)
         return str(json.loads(done.stdout)["token"])
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
-        raise AzureError("azd gives no token: sign in with `azd auth login`") from None
+        raise AzureError(f"azd gives no token for {scope}: sign in with `azd auth login`") from None

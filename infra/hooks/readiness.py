@@ -1,4 +1,4 @@
-"""Waits until the app is ready, after `azd deploy`: `python -m infra.hooks.readiness`."""
+"""Waits until the app is ready, after `azd deploy`, and sends one request: `python -m infra.hooks.readiness`."""
 
 import json
 import os
@@ -9,9 +9,11 @@ import urllib.request
 
 from infra.hooks.azure import AzureError
 from infra.hooks.first_caller import SECRET, without_caller
+from infra.hooks.first_request import send
 from infra.hooks.places import Place, place
 from infra.hooks.summary import tell
 from infra.hooks.vault import holds
+from infra.hooks.verdicts import facts
 
 WAIT_S = 300.0
 PAUSE_S = 5.0
@@ -68,9 +70,12 @@ def main() -> int:
     if status != 200:
         print(f"Deployed, and not ready: {status}, {said}.", file=sys.stderr)
         return 1
-    print("Ready.")
-    tell(where, os.environ.get("MODEL_DEPLOYMENT", ""))
-    return 0
+    print("Ready.", flush=True)
+    verdict = send(where)
+    tell(where, facts(os.environ).model)
+    if verdict is not None:
+        print(verdict.text, file=sys.stdout if verdict.is_good else sys.stderr)
+    return 0 if verdict is None or verdict.is_good else 1
 
 
 if __name__ == "__main__":

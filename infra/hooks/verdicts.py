@@ -1,0 +1,154 @@
+"""What an answer of the service shows about the upstream, and what to do about it.
+
+The words are those of Azure OpenAI and of OpenAI. Codes go before words, because words change.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TRIES = 3  # of the service, after which an upstream that cannot be reached is no accident
+ROLE = "Cognitive Services OpenAI User"
+_ENDED = frozenset({"completed", "incomplete"})  # incomplete: the answer is cut at the few tokens that are asked for
+_TROUBLE = frozenset({0, 429, 500, 502, 503, 504})  # of the service
+_NO_MODEL = re.compile(
+    r"DeploymentNotFound|model_not_found|deployment.{0,80}does not exist|model.{0,80}(not exist|not found)"
+)
+_CLOSED = re.compile(
+    r"virtual network|firewall|public access|private endpoint|cogsvc-vnet|network access", re.IGNORECASE
+)
+_NO_ROLE = re.compile(r"PermissionDenied|lacks the required|does not have access to|AuthorizationFailed")
+_KEYS_ARE_OFF = re.compile(r"AuthenticationTypeDisabled|key.based authentication is disabled", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the deployment: the model to ask for, and how the app proves itself to the upstream."""
+
+    model: str
+    has_key: bool
+    upstream: str
+    resource_id: str
+    principal_id: str
+    environment: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an answer shows. `is_final` says that no later answer can show anything else."""
+
+    is_good: bool
+    text: str
+    is_final: bool = True
+
+
+def facts(environment: Mapping[str, str]) -> Facts:
+    """Return what azd's environment says of the deployment."""
+    return Facts(
+        model=environment.get("FIRST_MODEL") or environment.get("MODEL_DEPLOYMENT", ""),
+        has_key=environment.get("UPSTREAM_API_KEY_IN_VAULT", "").lower() == "true",
+        upstream=environment.get("UPSTREAM_BASE_URL") or "the model that was deployed",
+        resource_id=environment.get("UPSTREAM_RESOURCE_ID", ""),
+        principal_id=environment.get("APP_IDENTITY_PRINCIPAL_ID", "PRINCIPAL"),
+        environment=environment.get("AZURE_ENV_NAME", ""),
+    )
+
+
+def judged(status: int, found: Mapping[str, Any], known: Facts) -> Verdict:
+    """Return what an answer of the service shows. `found` is a response, or an error."""
+    if status == 401:
+        return unknown_caller(found)
+    if status in _TROUBLE:
+        return Verdict(False, f"The service answers {status}: {_message(found)}", is_final=False)
+    if status >= 400 or found.get("status") == "failed":
+        return refused(status, found.get("error"), known)
+    if isinstance(wait := found.get("waiting"), dict):
+        return waiting(wait, known)
+    return under_way(str(found.get("status")), known)
+
+
+def under_way(state: str, known: Facts) -> Verdict:
+    """Return what the status of a response shows that neither has failed nor waits."""
+    if state in _ENDED:
+        return Verdict(True, f"The upstream has answered a request for '{known.model}'.")
+    if state == "in_progress":
+        return Verdict(True, f"The upstream works on a request for '{known.model}'.", is_final=False)
+    return Verdict(False, "The request has not reached the upstream yet.", is_final=False)
+
+
+def unknown_caller(found: Mapping[str, Any]) -> Verdict:
+    """Return who does not know the caller: the app, whose error has a code, or Entra in front of it."""
+    error = found.get("error")
+    if isinstance(error, dict) and error.get("code") == "invalid_api_key":
+        return Verdict(False, "The app does not know the key in the file: the vault has other callers by now.")
+    return Verdict(False, "Entra in front of the app refuses the token of whoever is signed in to azd.")
+
+
+def refused(status: int, error: object, known: Facts) -> Verdict:
+    """Return what a refusal of the upstream shows. The order matters: a closed network says 403, as a missing role."""
+    given = error if isinstance(error, dict) else {}
+    said = f"{given.get('code')} {given.get('message')}"
+    if _NO_MODEL.search(said) or (status == 404 and not given):
+        return Verdict(False, no_model(known))
+    if _CLOSED.search(said):
+        return Verdict(False, closed("it lets no one in from the app's network", known))
+    if _KEYS_ARE_OFF.search(said):
+        return Verdict(False, "Wrong key: the upstream takes none. `azd env set UPSTREAM_API_KEY_IN_VAULT false`.")
+    if _NO_ROLE.search(said) or "403" in (str(status), str(given.get("code"))):
+        return Verdict(False, wrong_key() if known.has_key else no_role(known))
+    return Verdict(False, f"The upstream refuses the request: {_message({'error': given})}")
+
+
+def waiting(wait: Mapping[str, Any], known: Facts) -> Verdict:
+    """Return what a response shows that waits. A role arrives by itself, and a key or a network does not."""
+    reason, detail, tries = wait.get("reason"), wait.get("detail") or "no answer", wait.get("tries") or 0
+    if reason == "credentials":
+        return Verdict(False, wrong_key(), True) if known.has_key else Verdict(False, no_role(known), False)
+    if reason == "upstream_down" and not str(detail).startswith("status "):
+        return Verdict(False, closed(f"it cannot be reached ({detail})", known), tries >= TRIES)
+    if reason == "upstream_down":
+        return Verdict(False, f"The upstream is in trouble: {detail}.", tries >= TRIES)
+    if reason == "rate_limit":
+        return Verdict(True, "The upstream takes the app's calls, and has no quota left for now.")
+    return Verdict(False, f"The request waits: {reason}.", is_final=False)
+
+
+def no_model(known: Facts) -> str:
+    """Return what to do about a name that the upstream does not have."""
+    return (
+        f"Wrong deployment name: {known.upstream} has no '{known.model}'. Azure OpenAI wants the name of the"
+        f" deployment, and not of the model. `azd env set FIRST_MODEL NAME`, then `azd hooks run postdeploy`."
+    )
+
+
+def no_role(known: Facts) -> str:
+    """Return what to do about a role that the app's identity lacks."""
+    scope = known.resource_id or "RESOURCE_ID_OF_THE_UPSTREAM"
+    return (
+        f"Missing role: {known.upstream} refuses the app's identity. New roles take minutes. If this one is not given:"
+        f" az role assignment create --assignee-object-id {known.principal_id} --assignee-principal-type"
+        f' ServicePrincipal --role "{ROLE}" --scope {scope}'
+    )
+
+
+def wrong_key() -> str:
+    """Return what to do about a key that the upstream refuses."""
+    return (
+        "Wrong key: the upstream refuses the vault's upstream-api-key. Write another one, and refresh:"
+        " docs/operations.md, 'Keys and secrets'."
+    )
+
+
+def closed(why: str, known: Facts) -> str:
+    """Return what to do about a network that is closed between the app and the upstream."""
+    return (
+        f"Closed network: {known.upstream}: {why}. Check the name in UPSTREAM_BASE_URL, let the app's addresses into"
+        " the upstream's firewall, or give the app's network (VNET_ENABLED) a private endpoint and its DNS zone."
+    )
+
+
+def _message(found: Mapping[str, Any]) -> str:
+    error = found.get("error")
+    text = error.get("message") if isinstance(error, dict) else None
+    return str(text or "no reason is given")[:300]

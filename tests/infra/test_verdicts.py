@@ -1,0 +1,109 @@
+"""What an answer of the service shows: a missing role, a wrong key, a wrong name, a closed network."""
+
+from typing import Any
+
+import pytest
+
+from infra.hooks.verdicts import Facts, facts, judged
+
+BY_ROLE = Facts("gpt-5", False, "https://res.openai.azure.com/openai/v1", "/subscriptions/s/x", "principal", "test")
+BY_KEY = Facts("gpt-5", True, "https://api.openai.com/v1", "", "principal", "test")
+# Refusals in the words of Azure OpenAI and OpenAI. Where each was found:
+NO_DEPLOYMENT = (
+    "DeploymentNotFound",
+    "The API deployment for this resource does not exist. If you created it lately, wait.",
+)
+NO_MODEL = ("model_not_found", "The model `gpt-5` does not exist or you do not have access to it.")
+FIREWALL = ("403", "Access denied due to Virtual Network/Firewall rules.")  # Azure-Samples/azure-sql-db-chatbot#3
+WRONG_ENDPOINT = ("403", "A Virtual Network is configured for this resource. Please use the correct endpoint.")
+PRIVATE = ("403", "Public access is disabled. Please configure private endpoint.")  # TabularEditor/TabularEditor3#1557
+NO_ACTION = ("PermissionDenied", "The principal `x` lacks the required data action `Microsoft.CognitiveServices/a`.")
+NO_ACCESS = ("PermissionDenied", "Principal does not have access to API/Operation.")  # MicrosoftDocs/azure-docs#114370
+NO_KEYS = ("AuthenticationTypeDisabled", "Key based authentication is disabled for this resource.")
+REFUSALS = [
+    (404, NO_DEPLOYMENT, BY_ROLE, "Wrong deployment name"),
+    (404, NO_MODEL, BY_KEY, "Wrong deployment name"),
+    (400, NO_MODEL, BY_KEY, "Wrong deployment name"),
+    (403, FIREWALL, BY_ROLE, "Closed network"),
+    (403, FIREWALL, BY_KEY, "Closed network"),
+    (403, WRONG_ENDPOINT, BY_ROLE, "Closed network"),
+    (403, PRIVATE, BY_KEY, "Closed network"),
+    (403, NO_ACTION, BY_ROLE, "Missing role"),
+    (403, NO_ACCESS, BY_ROLE, "Missing role"),
+    (403, ("403", "Forbidden"), BY_ROLE, "Missing role"),
+    (403, ("403", "Forbidden"), BY_KEY, "Wrong key"),
+    (403, NO_KEYS, BY_KEY, "Wrong key: the upstream takes none"),
+    (400, ("invalid_request_error", "Unsupported parameter"), BY_KEY, "The upstream refuses the request: Unsupported"),
+]
+WAITS = [
+    ("credentials", "status 401", 1, BY_KEY, "Wrong key", True),
+    ("credentials", "status 401", 9, BY_ROLE, "Missing role", False),
+    ("credentials", "no credential for the upstream", 1, BY_ROLE, "Missing role", False),
+    ("upstream_down", "ConnectError", 1, BY_ROLE, "Closed network", False),
+    ("upstream_down", "ConnectTimeout", 3, BY_ROLE, "Closed network", True),
+    ("upstream_down", "status 503", 3, BY_ROLE, "The upstream is in trouble: status 503", True),
+    ("turn", "", 0, BY_ROLE, "The request waits: turn", False),
+]
+
+
+@pytest.mark.parametrize(("status", "error", "known", "begins"), REFUSALS)
+def test_a_refusal_is_told_apart(status: int, error: tuple[str, str], known: Facts, begins: str) -> None:
+    """It is final, whether it is the answer to the request or the end of its response."""
+    told = {"code": error[0], "message": error[1]}
+    at_once = judged(status, {"error": told}, known)
+    assert (at_once.is_good, at_once.is_final) == (False, True)
+    assert at_once.text.startswith(begins)
+    assert judged(200, {"status": "failed", "error": told}, known) == at_once
+
+
+@pytest.mark.parametrize(("reason", "detail", "tries", "known", "begins", "is_final"), WAITS)
+def test_what_a_response_waits_for_is_told_apart(
+    reason: str, detail: str, tries: int, known: Facts, begins: str, is_final: bool
+) -> None:
+    """A role may still arrive, and a network may have had a bad second. A wrong key stays wrong."""
+    wait = {"reason": reason, "detail": detail, "tries": tries}
+    found = judged(200, {"status": "queued", "waiting": wait}, known)
+    assert found.text.startswith(begins)
+    assert (found.is_good, found.is_final) == (False, is_final)
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_an_answer_of_the_upstream_is_good(status: str) -> None:
+    """Few tokens are asked for, so the answer may be cut. It is one all the same."""
+    found = judged(200, {"status": status}, BY_ROLE)
+    assert (found.is_good, found.is_final) == (True, True)
+
+
+def test_a_spent_quota_is_no_fault_of_the_deployment() -> None:
+    """The upstream knows the app, and has no quota left for now."""
+    assert judged(200, {"status": "queued", "waiting": {"reason": "rate_limit"}}, BY_ROLE).is_good
+
+
+@pytest.mark.parametrize(
+    ("found", "who"), [({"error": {"code": "invalid_api_key"}}, "The app does not know the key"), ({}, "Entra")]
+)
+def test_a_key_and_a_token_are_told_apart(found: dict[str, Any], who: str) -> None:
+    """The app's own 401 has a code. One without it is from Entra, in front of the app."""
+    assert judged(401, found, BY_ROLE).text.startswith(who)
+
+
+@pytest.mark.parametrize("status", [0, 429, 503])
+def test_a_service_that_starts_is_asked_again(status: int) -> None:
+    """The first seconds after a deployment may bring a 503 or no answer."""
+    assert not judged(status, {}, BY_ROLE).is_final
+
+
+def test_every_text_says_what_to_do() -> None:
+    """A missing role comes with the whole command, and a wrong name with the one that sets another."""
+    role = judged(403, {"error": {"code": NO_ACTION[0], "message": NO_ACTION[1]}}, BY_ROLE).text
+    assert "az role assignment create --assignee-object-id principal" in role
+    assert role.endswith("--scope /subscriptions/s/x")
+    name = judged(404, {"error": {"code": NO_MODEL[0], "message": NO_MODEL[1]}}, BY_ROLE).text
+    assert "azd env set FIRST_MODEL" in name
+
+
+def test_the_model_is_the_one_that_was_deployed_unless_another_is_named() -> None:
+    """An upstream elsewhere has names that nobody here knows."""
+    assert facts({"MODEL_DEPLOYMENT": "gpt-5-mini"}).model == "gpt-5-mini"
+    assert facts({"MODEL_DEPLOYMENT": "gpt-5-mini", "FIRST_MODEL": "mine"}).model == "mine"
+    assert facts({}).model == ""
