@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local.environments.environment import ROOT, Environment
+from local.environments.ticking import ticking
 from local.locks import lock
 
 WORKPLACE = ROOT / ".setup"
@@ -52,10 +53,12 @@ def _lock(workplace: Path) -> Iterator[None]:
 
 
 def _install(environment: Environment, workplace: Path) -> None:
-    print(f"setting up {os.path.relpath(environment.home)}", flush=True)
     # Taken before the build, so that the next command installs again if a file changes meanwhile.
     fingerprint = environment.fingerprint()
-    with tempfile.TemporaryDirectory(prefix="new-", dir=workplace) as directory:
+    with (
+        ticking(f"setting up {os.path.relpath(environment.home)}"),
+        tempfile.TemporaryDirectory(prefix="new-", dir=workplace) as directory,
+    ):
         built = environment.build(Path(directory))
         (built / MARK).write_text(json.dumps(fingerprint), encoding="utf-8")
         _put_in_place(built, environment.home, Path(directory) / "replaced")

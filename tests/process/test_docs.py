@@ -6,6 +6,7 @@ The stack is the one of `make start`, and the variables are its `export` lines. 
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,6 +68,15 @@ RUN = {page: [one for one in EVERY if one.page == page and is_program(one)] for 
 
 
 @pytest.fixture(scope="module")
+def tools() -> None:
+    """Skip on a laptop without the tools that the pages ask for. In CI that is a failure."""
+    missing = [name for name in ("curl", "jq", "node") if shutil.which(name) is None]
+    if missing:
+        reason = f"there is no {', '.join(missing)} here"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run `python -m local start` until the end, and return the lines that it tells a reader to paste."""
     folder = tmp_path_factory.mktemp("start")
@@ -105,6 +115,7 @@ def output_of(text: str, folder: Path) -> tuple[int, str, str]:
     return shell.returncode, shown, notes
 
 
+@pytest.mark.usefixtures("tools")
 @pytest.mark.parametrize("page", sorted(page for page, found in RUN.items() if found))
 def test_the_blocks_of_a_page_do_what_it_says(page: str, exported: str, tmp_path: Path) -> None:
     """They succeed, show what the page promises, and no answer is an error."""
