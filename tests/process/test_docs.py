@@ -21,7 +21,7 @@ from local.stack.process import ROOT
 from local.start.lines import ENDS
 from tests.support.doc_blocks import PROGRAMS, SHELL, Block, blocks, script
 
-PAGE_S = 60
+PAGE_S = 100
 DOTNET = "there is no SDK of .NET in the tests"
 THE_TEST = "the test has started the stack by the same command, `python -m local start`"
 NOT_RUN = {

@@ -154,3 +154,11 @@ def test_the_container_for_editors_runs_what_the_readme_says() -> None:
     assert int(node) >= 20
     assert container["postCreateCommand"] == "make setup"
     assert "\nsetup:" in text("Makefile")
+
+
+def test_the_readme_can_be_read_at_once() -> None:
+    """It has at most 130 lines, and its first screen has room for a picture."""
+    lines = text("README.md").splitlines()
+    assert len(lines) <= 130
+    assert lines[0].startswith("# ")
+    assert any("picture" in line or line.startswith(("![", "<picture", "<img")) for line in lines[1:12])
