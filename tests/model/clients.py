@@ -122,9 +122,11 @@ class Callers:
 
     async def delete(self, process: Process, life: Life) -> None:
         """Delete the response, if it has ended."""
+        before, life.is_deleted = life.is_deleted, True  # from now on it may be gone
         try:
-            life.is_deleted = life.is_deleted or self._has_ended(life)
             await process.engine.delete(ANN, life.id)
+        except BadRequest:
+            life.is_deleted = before
         except _EXPECTED:
             return
 
@@ -166,10 +168,6 @@ class Callers:
         holds(in_storage == status, "readers see the stored end, and not before it is stored", (life, in_storage))
         life.told = status
 
-    def _has_ended(self, life: Life) -> bool:
-        record = self._audit.seen(life.id).record
-        return record is not None and record.status.is_terminal
-
     def _check_missing(self, life: Life) -> None:
         record = self._audit.seen(life.id).record
         is_gone = life.is_deleted or not life.is_known or (record is None and life.id in self._audit.ended)
@@ -179,7 +177,7 @@ class Callers:
 
     async def _read(self, process: Process, life: Life, stream: Any, after: int) -> None:
         """Read a stream to its end. A reader whose process dies just stops."""
-        last, seen = after, set[int]()
+        last, seen, status = after, set[int](), ""
         async with aclosing(stream):
             async for message in sse.messages(stream, _MOST):
                 event = orjson.loads(message.data)
@@ -187,10 +185,11 @@ class Callers:
                 life.is_known = True
                 holds(number > last, "numbers grow", (life, number, last))
                 self._take(life, number, event)
-                last = number
+                last, status = number, str(event["type"]).removeprefix("response.")
                 seen.add(number)
         if process.is_dead:
             return
+        holds(status in _TERMINAL or not seen, "a stream has an end", (life, last, status))
         missed = [one for one in self._audit.log(life.id) if one > after and one not in seen]
         holds(not missed, "a reader misses nothing", (life, after, missed))
 

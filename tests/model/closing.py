@@ -1,12 +1,15 @@
 """The end of every run of the model: all faults are healed, and then everything must come to its end in time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from shared.core import keys
 from shared.core.alarms import alarm_of
 from tests.model.audit import TABLE, holds, rows_left
-from tests.model.processes import DEADLINE_MS, RETENTION_MS
-from tests.model.world import PLAIN, PROCESSES, World
+from tests.model.clients import POLLED, Life
+from tests.model.processes import DEADLINE_MS, RETENTION_MS, Process
+from tests.model.world import GATED, LIMIT, MODELS, PLAIN, World
 
 STEP_S = 5.0
 OVERDUE_S = 90.0  # invariant 1
@@ -18,8 +21,16 @@ _STARTS = 4  # of work that cannot be resumed: one, and three restarts
 def close(world: World) -> None:
     """Heal the world, and check that everything ends, is delivered, and is purged."""
     heal(world)
+    world.run(OVERDUE_S)  # what was on its way arrives
     _run(world, lambda: not _unfinished(world), ENDS_WITHIN_S, "accepted means kept: everything ends in time")
-    _run(world, lambda: _is_settled(world), SETTLES_WITHIN_S, "everything is delivered, stopped and given back")
+    _run(
+        world, lambda: _is_settled(world), SETTLES_WITHIN_S, "everything is delivered, and what nobody wants is stopped"
+    )
+    for number in range(LIMIT + 1):
+        life = world.callers.new(MODELS[GATED], POLLED, has_callback=False)
+        world.call(number, partial(_create, world, life))
+    world.run(STEP_S)
+    _run(world, lambda: not _unfinished(world), ENDS_WITHIN_S, "a permit that a line wants comes back")
     check_ends(world)
     world.callers.check_logs()
     purged_s = world.loop.time() + RETENTION_MS / 1000 + ENDS_WITHIN_S
@@ -28,13 +39,17 @@ def close(world: World) -> None:
     holds(not _left(world), "no row is without its owner after the purge", _left(world))
 
 
+def _create(world: World, life: Life, process: Process) -> Coroutine[Any, Any, None]:
+    return world.callers.create(process, life)
+
+
 def heal(world: World) -> None:
     """End all faults. Processes that have died are replaced."""
     world.chaos, world.away_until_s = False, 0.0
     world.mailbox.moods.clear()
     for peer in world.peers.values():
         peer.moods.clear()
-    for place in range(PROCESSES):
+    for place in range(len(world.processes)):
         process = world.process(place)
         process.fault = None
         process.thaw()
@@ -80,13 +95,13 @@ def _finish_work(world: World) -> None:
 
 
 def _is_settled(world: World) -> bool:
-    """Return whether nothing is open: no delivery, no work that is to be stopped, no permit."""
+    """Return whether nothing is open: no delivery, no work that is to be stopped, and no place in a line."""
     records = world.audit.records()
     is_delivered = not any(delivery.is_open for record in records for delivery in record.deliveries)
     ids = {record.id for record in records}
     is_stopped = not [work for peer in world.peers.values() for work in peer.unfinished() if work.key in ids]
     gates = [one for name, one in world.tables.tables[TABLE].items() if name.startswith("gate:")]
-    is_free = not any(one.between("hold|", "hold|~") or one.between("wait|", "wait|~") for one in gates)
+    is_free = not any(one.between("wait|", "wait|~") for one in gates)
     return is_delivered and is_stopped and is_free
 
 

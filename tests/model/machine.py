@@ -15,9 +15,10 @@ from tests.model.clients import KINDS, STREAMED, Life
 from tests.model.closing import close
 from tests.model.peers import MOODS, Work
 from tests.model.processes import FAULTS
-from tests.model.world import HOOKED, MODELS, PROCESSES, World
+from tests.model.world import HOOKED, MODELS, World
 
-PLACES = st.integers(0, PROCESSES - 1)
+PLACES = st.integers(0, 2)
+PEER_OF = {model: name for name, model in MODELS.items()}
 NUMBERS = st.integers(0, 7)
 PAUSES = st.sampled_from([0.0, 0.005, 0.02, 0.1, 1.0, 3.0])
 WAITS = st.sampled_from([1.0, 6.0, 16.0, 31.0, 65.0, 200.0])
@@ -50,18 +51,21 @@ class Service(RuleBasedStateMachine):
         model=st.sampled_from(sorted(MODELS.values())),
         kind=st.sampled_from(KINDS),
         has_callback=st.booleans(),
+        mood=st.sampled_from(["", "", *MOODS]),
         pause_s=PAUSES,
     )
-    def create(self, place: int, model: str, kind: str, has_callback: bool, pause_s: float) -> None:
-        """A caller creates a response."""
+    def create(self, place: int, model: str, kind: str, has_callback: bool, mood: str, pause_s: float) -> None:
+        """Let a caller create a response, whose upstream may be in trouble."""
         life = self.world.callers.new(model, kind, has_callback=has_callback)
+        if mood:
+            self.world.peers[PEER_OF[model]].moods.append(mood)
         self.world.call(place, lambda process: self.world.callers.create(process, life))
         self.world.run(pause_s)
 
     @precondition(lambda self: self._lives)
     @rule(place=PLACES, number=NUMBERS, pause_s=PAUSES)
     def create_again(self, place: int, number: int, pause_s: float) -> None:
-        """A caller repeats a create with the same key."""
+        """Let a caller repeat a create with the same key."""
         life = self._life(number)
         self.world.call(place, lambda process: self.world.callers.create(process, life))
         self.world.run(pause_s)
@@ -69,7 +73,7 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: self._lives)
     @rule(place=PLACES, number=NUMBERS, wait_s=st.sampled_from([0.0, 10.0]), pause_s=PAUSES)
     def retrieve(self, place: int, number: int, wait_s: float, pause_s: float) -> None:
-        """A caller reads a response."""
+        """Let a caller read a response."""
         life = self._life(number)
         self.world.call(place, lambda process: self.world.callers.retrieve(process, life, wait_s))
         self.world.run(pause_s)
@@ -77,7 +81,7 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: any(life.kind == STREAMED for life in self._lives))
     @rule(place=PLACES, number=NUMBERS, after=st.integers(-1, 6), pause_s=PAUSES)
     def resume(self, place: int, number: int, after: int, pause_s: float) -> None:
-        """A caller resumes a stream."""
+        """Let a caller resume a stream."""
         streamed = [life for life in self._lives if life.kind == STREAMED]
         life = streamed[number % len(streamed)]
         self.world.call(place, lambda process: self.world.callers.resume(process, life, after))
@@ -86,7 +90,7 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: self._lives)
     @rule(place=PLACES, number=NUMBERS, pause_s=PAUSES)
     def cancel(self, place: int, number: int, pause_s: float) -> None:
-        """A caller cancels a response."""
+        """Let a caller cancel a response."""
         life = self._life(number)
         self.world.call(place, lambda process: self.world.callers.cancel(process, life))
         self.world.run(pause_s)
@@ -94,7 +98,7 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: self._lives)
     @rule(place=PLACES, number=NUMBERS, pause_s=PAUSES)
     def delete(self, place: int, number: int, pause_s: float) -> None:
-        """A caller deletes a response."""
+        """Let a caller delete a response."""
         life = self._life(number)
         self.world.call(place, lambda process: self.world.callers.delete(process, life))
         self.world.run(pause_s)
@@ -102,7 +106,7 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: any(life.has_callback for life in self._lives))
     @rule(place=PLACES, number=NUMBERS, pause_s=PAUSES)
     def redeliver(self, place: int, number: int, pause_s: float) -> None:
-        """A caller begins a delivery again."""
+        """Let a caller begin a delivery again."""
         life = self._life(number)
         self.world.call(place, lambda process: self.world.callers.redeliver(process, life))
         self.world.run(pause_s)
@@ -112,7 +116,7 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: self._work)
     @rule(number=NUMBERS, times=st.integers(1, 3), pause_s=PAUSES)
     def progress(self, number: int, times: int, pause_s: float) -> None:
-        """Work goes on, and tells events."""
+        """Let work go on, and tell events."""
         work = self._work[number % len(self._work)]
         for _ in range(times):
             work.progress()
@@ -121,64 +125,64 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: self._work)
     @rule(place=PLACES, number=NUMBERS, status=ENDS, pause_s=PAUSES)
     def finish(self, place: int, number: int, status: Status, pause_s: float) -> None:
-        """Work ends. One upstream announces that."""
+        """Let work end. One upstream announces that."""
         work = self._work[number % len(self._work)]
         work.end(status)
         if work in self.world.peers[HOOKED].works.values():
             self.world.announce(place, work)
         self.world.run(pause_s)
 
+    @precondition(lambda self: self._lives)
     @rule(name=st.sampled_from(sorted(MODELS)), mood=st.sampled_from(MOODS), times=st.integers(1, 3))
     def trouble(self, name: str, mood: str, times: int) -> None:
-        """The next calls to an upstream meet trouble."""
+        """Let the next calls to an upstream meet trouble."""
         self.world.peers[name].moods.extend([mood] * times)
 
+    @precondition(lambda self: self._lives)
     @rule(status=st.sampled_from([0, 500, 503]), times=st.integers(1, 2))
     def refuse_callbacks(self, status: int, times: int) -> None:
-        """The receiver answers so, or not at all."""
+        """Let the receiver answer so, or not at all."""
         if len(self.world.mailbox.moods) < 4:
             self.world.mailbox.moods.extend([status] * times)
 
     # Time, messages and processes
 
+    @precondition(lambda self: self._lives)
     @rule(seconds=WAITS)
     def wait(self, seconds: float) -> None:
-        """Time passes."""
+        """Let time pass."""
         self.world.run(seconds)
 
+    @precondition(lambda self: self._lives)
     @rule(place=PLACES, number=NUMBERS, pause_s=PAUSES)
     def sweep(self, place: int, number: int, pause_s: float) -> None:
-        """A process sweeps the shard of a response, or any other."""
-        shard = int(self._life(number).id[5], 16) if self._lives else number
-        self.world.sweep(place, shard)
+        """Let a process sweep the shard of a response."""
+        self.world.sweep(place, int(self._life(number).id[5], 16))
         self.world.run(pause_s)
 
-    @rule()
-    def lose_messages(self) -> None:
-        """All messages are deleted."""
-        for queue in self.world.queues.queues.values():
-            queue.clear()
-
+    @precondition(lambda self: self._lives)
     @rule(place=PLACES, write=st.integers(1, 6), kind=st.sampled_from(FAULTS))
     def arm(self, place: int, write: int, kind: str) -> None:
-        """Something happens at one of the next writes of a process."""
+        """Let something happen at one of the next writes of a process."""
         self.world.process(place).fault = (write, kind)
 
-    @rule(place=PLACES)
-    def kill(self, place: int) -> None:
-        """A process dies now."""
-        self.world.process(place).kill()
-
-    @rule(place=PLACES, seconds=WAITS)
-    def freeze(self, place: int, seconds: float) -> None:
-        """A process stands still for a while."""
+    @precondition(lambda self: self._lives)
+    @rule(place=PLACES, seconds=st.sampled_from([0.0, 0.0, 6.0, 16.0, 40.0, 70.0, 200.0]))
+    def fail(self, place: int, seconds: float) -> None:
+        """Let a process die now, or stand still for some seconds."""
         process = self.world.process(place)
+        if not seconds:
+            process.kill()
+            return
         process.freeze()
         self.world.loop.call_later(seconds, process.thaw)
 
-    @rule(seconds=st.sampled_from([1.0, 8.0, 40.0]), pause_s=PAUSES)
-    def storage_is_away(self, seconds: float, pause_s: float) -> None:
-        """Storage does not answer for a while."""
+    @precondition(lambda self: self._lives)
+    @rule(seconds=st.sampled_from([0.0, 1.0, 8.0, 40.0]), pause_s=PAUSES)
+    def lose_storage(self, seconds: float, pause_s: float) -> None:
+        """Delete all messages, and let storage be silent for some seconds."""
+        for queue in self.world.queues.queues.values():
+            queue.clear()
         self.world.away_until_s = self.world.loop.time() + seconds
         self.world.run(pause_s)
 

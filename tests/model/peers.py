@@ -292,7 +292,12 @@ class Post:
         """Accept every address."""
 
     async def post(
-        self, _address: str, headers: Mapping[str, str], body: bytes, *, hosts: Collection[str] = ()
+        self,
+        _address: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        hosts: Collection[str] = (),  # noqa: ARG002
     ) -> Answer:
         """Send an event. The answer may be lost."""
         await self._caller.leave()
