@@ -210,7 +210,7 @@ export class ResponseView {
     say(parts.events, live?.events ? count(live.events, "event") : "");
     say(parts.tokens, this.#tokens());
     parts.bar.dataset.state = isEnded ? response.status : live?.isDropped ? "dropped" : "running";
-    this.place.setAttribute("aria-busy", String(!isEnded));
+    this.place.setAttribute("aria-busy", String(!isEnded && !live?.isDropped));
   }
 
   #elapsed() {
