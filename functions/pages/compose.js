@@ -54,7 +54,7 @@ export class Compose {
     const option = (input, title, hint) =>
       h("label", { class: "option", for: input.id }, input, h("span", {}, title, h("small", {}, hint)));
     return [
-      h("h2", {}, "New response"),
+      h("h2", { tabindex: "-1" }, "New response"),
       h("div", { class: "field" }, h("label", { for: "model" }, "Model"), f.model),
       h("div", { class: "field" }, h("label", { for: "text" }, "Input"), f.text, f.files),
       h("div", { class: "field" }, h("label", { for: "file" }, "Files, up to 5 MB in all"), f.file),

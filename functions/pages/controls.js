@@ -32,7 +32,7 @@ export class Controls {
     ];
     this.element = h(
       "div",
-      { class: "controls" },
+      { class: "controls", hidden: true },
       h("div", { class: "actions" }, this.drop, this.follow, this.cancel, this.remove, this.token, ...copies),
       this.error,
     );
@@ -41,6 +41,7 @@ export class Controls {
   /** Show the buttons that make sense now. */
   draw() {
     const { response, live } = this.view;
+    this.element.hidden = false;
     const isEnded = TERMINAL.has(response.status);
     this.drop.hidden = !live || live.isOver;
     this.drop.setAttribute("aria-checked", String(Boolean(live?.isDropped)));

@@ -34,7 +34,7 @@ export class Live extends EventTarget {
     this.wait = null;
     this.phase = this.isOver ? "over" : "waiting for a connection";
     this.isDropped = false;
-    this.isOpen = false;
+    this.session = null; // of the loop that may read. A paused one has none
     this.control = null;
     this.source = null;
     this.leftAt = 0;
@@ -60,10 +60,10 @@ export class Live extends EventTarget {
     const size = this.text.reduce((sum, piece) => sum + piece.length, 0);
     const isWhole = !this.isOver && size < KEPT;
     const place = isWhole || this.isOver ? {} : { last: -1, token: null, events: 0 };
-    const { id, last, token, events, part, notes, isOver } = this;
+    const { id, last, token, events, part, notes, isOver, endedAt } = this;
     const text = isWhole ? [this.text.join("")] : [];
     const thoughts = isWhole ? [this.thoughts.join("")] : [];
-    this.#write({ id, last, token, events, part, notes, isOver, text, thoughts, ...place });
+    this.#write({ id, last, token, events, part, notes, isOver, endedAt, text, thoughts, ...place });
   }
 
   #write(kept) {
@@ -94,21 +94,20 @@ export class Live extends EventTarget {
     this.control = control;
   }
 
+  get isOpen() {
+    return this.session !== null;
+  }
+
   /** Read events until the end of the response, or until `pause` is called. */
   async connect() {
     if (this.isOpen || this.isOver) return;
-    this.isOpen = true;
-    try {
-      while (this.isOpen && !this.isOver) await this.#once();
-    } finally {
-      this.isOpen = false;
-      this.#tell();
-    }
+    const session = (this.session = {});
+    while (this.session === session) await this.#once(session);
   }
 
   /** Close the connection, and keep the place. */
   pause(phase) {
-    this.isOpen = false;
+    this.session = null;
     this.phase = phase;
     this.leftAt = nowS();
     this.control?.abort();
@@ -123,24 +122,24 @@ export class Live extends EventTarget {
     this.save();
   }
 
-  async #once() {
+  async #once(session) {
+    const source = this.source;
+    this.source = null;
     try {
-      await this.#read(this.source ?? (await this.#opened()));
-      if (!this.isOver && this.isOpen) await this.#broken();
+      await this.#read(source ?? (await this.#opened()), session);
+      if (this.session === session) await this.#broken(session);
     } catch (error) {
-      if (this.isOpen) await this.#failed(error);
-    } finally {
-      this.source = null;
+      if (this.session === session) await this.#failed(error, session);
     }
   }
 
   async #opened() {
     this.phase = this.last < 0 ? "connecting" : "reconnecting";
     this.#tell();
-    this.control = new AbortController();
+    const { signal } = (this.control = new AbortController());
     const after = this.last < 0 ? "" : `&starting_after=${this.last}`;
-    const source = await api.open("GET", `responses/${this.id}?stream=true${after}`, { signal: this.control.signal });
-    if (this.last >= 0) this.#resumed();
+    const source = await api.open("GET", `responses/${this.id}?stream=true${after}`, { signal });
+    if (this.last >= 0 && !signal.aborted) this.#resumed();
     return source;
   }
 
@@ -150,9 +149,9 @@ export class Live extends EventTarget {
     this.leftAt = 0;
   }
 
-  async #read(source) {
+  async #read(source, session) {
     for await (const frame of source) {
-      if (!this.isOpen) return;
+      if (this.session !== session) return;
       this.tries = 0;
       if (frame.comment !== undefined) this.#comment(frame.comment);
       else this.take(frame.data);
@@ -165,14 +164,15 @@ export class Live extends EventTarget {
     this.#tell();
   }
 
-  async #broken() {
+  async #broken(session) {
     this.leftAt ||= nowS();
     const response = await api.get(`responses/${this.id}`);
     if (TERMINAL.has(response.status)) this.end(response);
-    else await this.#failed(new Error("The connection broke."));
+    else await this.#failed(new Error("The connection broke."), session);
   }
 
-  async #failed(error) {
+  async #failed(error, session) {
+    if (this.session !== session) return;
     if (error.status < 500 && error.status !== 429) return this.#gone(error);
     this.leftAt ||= nowS();
     const waitMs = RETRY_MS[Math.min(this.tries, RETRY_MS.length - 1)];
@@ -186,7 +186,7 @@ export class Live extends EventTarget {
   /** The service refuses this stream, now and later. */
   #gone(error) {
     this.refused = error;
-    this.isOpen = false;
+    this.session = null;
     this.isOver = true;
     this.phase = "over";
     this.forget();
@@ -195,6 +195,7 @@ export class Live extends EventTarget {
 
   /** Take one event. */
   take(event) {
+    if (event.sequence_number <= this.last) return; // a reader before this one has taken it
     if (event.sequence_number !== undefined) this.last = event.sequence_number;
     if (event.continuation_token) this.token = event.continuation_token;
     this.events += 1;
@@ -243,11 +244,11 @@ export class Live extends EventTarget {
   end(response) {
     this.response = response;
     this.isOver = true;
-    this.isOpen = false;
+    this.session = null;
     this.phase = "over";
     this.wait = null;
     this.token = null;
-    this.endedAt = nowS();
+    this.endedAt ??= nowS();
     this.control?.abort();
     this.save();
     this.dispatchEvent(new Event("end"));

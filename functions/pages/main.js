@@ -9,6 +9,7 @@ import { Streams } from "./streams.js";
 import { ResponseView } from "./view.js";
 import { count, failure } from "./words.js";
 
+const AGAIN_MS = 2_000;
 const streams = new Streams();
 const list = new List();
 const compose = new Compose(streams, () => list.poller.now());
@@ -17,14 +18,23 @@ let view = null;
 let caller = null;
 
 async function signIn(key) {
+  if (!/^[!-~]+$/.test(key)) return say(byId("key-error"), "This is no key: it has blanks or other signs.");
   say(byId("key-error"), "");
   api.keep(key);
   try {
     caller = await api.whoami();
-    begin();
   } catch (error) {
-    leave(failure(error));
+    return refuse(key, error);
   }
+  begin();
+}
+
+/** Say why signing in has failed. A service that is away is asked again, and what the tab has is kept. */
+function refuse(key, error) {
+  if (error.status < 500 && error.status !== 429) return leave(failure(error));
+  show("sign-in");
+  say(byId("key-error"), failure(error));
+  setTimeout(() => !caller && api.keyOf() === key && void signIn(key), AGAIN_MS);
 }
 
 function begin() {
@@ -87,6 +97,7 @@ function route() {
   if (isService) return;
   if (place === "responses" && id) view = new ResponseView(byId("detail"), id, streams, list);
   else compose.show(byId("detail"));
+  if (document.activeElement === document.body) byId("detail").querySelector("h2").focus();
 }
 
 byId("key-form").addEventListener("submit", (event) => {

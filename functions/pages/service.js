@@ -7,24 +7,27 @@ import { Poller } from "./poller.js";
 import { age, count, failure, lasting, moment, nowS, STATUS } from "./words.js";
 
 const ENDS = ["completed", "failed", "incomplete", "cancelled"];
-const SAMPLES = 2_000; // at one in 5 s, almost three hours
+const EVERY_MS = 10_000;
+const SAMPLES = 2_000; // more than five hours
 const MINUTES = 60;
 
 export class ServiceView {
   #samples = [];
+  #shown = "";
 
   constructor() {
     this.error = h("p", { class: "error", role: "alert" });
     this.state = h("p", { class: "hint", role: "status" });
-    this.body = h("div", { class: "service-body" });
+    this.numbers = h("div", { class: "service-body" });
+    this.tables = h("div", { class: "service-body" });
     this.poller = new Poller(
       () => this.#ask(),
-      () => 5_000,
+      () => EVERY_MS,
     );
   }
 
   start() {
-    byId("service").replaceChildren(h("h1", {}, "Service"), this.state, this.error, this.body);
+    byId("service").replaceChildren(h("h1", {}, "Service"), this.state, this.error, this.numbers, this.tables);
     this.poller.start();
   }
 
@@ -54,7 +57,7 @@ export class ServiceView {
   #draw(status) {
     const partly = status.is_whole ? "" : " There is more than one request reads, so counts are too small.";
     say(this.state, `All callers, as of ${moment(status.at)}.${partly}`);
-    this.body.replaceChildren(
+    this.numbers.replaceChildren(
       h("div", { class: "tiles" }, ...tiles(status)),
       h("div", { class: "charts" }, ...this.#charts(status)),
       h(
@@ -65,12 +68,22 @@ export class ServiceView {
         counted("What responses wait for", status.in_flight.waiting),
         counted("Overdue alarms by kind", status.alarms.by_kind),
       ),
+    );
+    this.#drawTables(status);
+  }
+
+  /** Draw the tables again if they have changed, because a drawn one loses the focus. */
+  #drawTables({ deliveries_in_trouble: troubles, gates }) {
+    const shown = JSON.stringify([troubles, gates]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.tables.replaceChildren(
       table(
         "Deliveries in trouble, by host",
         ["Host", "State", "Deliveries", "Callers", "Since"],
-        status.deliveries_in_trouble.map(trouble),
+        troubles.map(trouble),
       ),
-      table("Gates of upstreams", ["Upstream", "State", "At work", "Limit", "Waiting"], status.gates.map(gate)),
+      table("Gates of upstreams", ["Upstream", "State", "At work", "Limit", "Waiting"], gates.map(gate)),
     );
   }
 

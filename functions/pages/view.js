@@ -1,13 +1,13 @@
 /** One response: what it does now, its text, its life, its deliveries, and what can be done with it. */
 
+import { Answer } from "./answer.js";
 import * as api from "./api.js";
 import { Controls } from "./controls.js";
 import { Deliveries } from "./deliveries.js";
 import { announce, h, say } from "./dom.js";
-import { Pane } from "./pane.js";
 import { Poller } from "./poller.js";
 import { drawn, story } from "./timeline.js";
-import { age, count, failure, lasting, nowS, outputText, reason, STATUS, TERMINAL, tokens, waiting } from "./words.js";
+import { age, count, failure, lasting, nowS, reason, STATUS, TERMINAL, tokens, waiting } from "./words.js";
 
 const CHARACTERS_A_TOKEN = 4;
 
@@ -15,12 +15,14 @@ export class ResponseView {
   #isClosed = false;
   #isDue = false;
   #story = "";
+  #told = -1;
   #followers = new AbortController();
 
   constructor(place, id, streams, list) {
     Object.assign(this, { place, id, streams, list, response: null, live: streams.get(id) ?? null });
     this.deliveries = new Deliveries(id, (isAgain) => this.#onDeliveries(isAgain));
     this.controls = new Controls(this);
+    this.answer = new Answer();
     this.poller = new Poller(
       () => this.#ask(),
       () => 4_000,
@@ -42,7 +44,6 @@ export class ResponseView {
     this.poller.stop();
     this.deliveryPoller.stop();
     clearInterval(this.ticker);
-    this.streams.view(null);
   }
 
   /** Ask for the response again, at once. */
@@ -72,25 +73,8 @@ export class ResponseView {
       tokens: h("span", { id: "tokens" }),
       wait: h("p", { class: "notice", hidden: true }),
       error: h("p", { class: "error", role: "alert" }),
-      text: h("div", {
-        class: "text",
-        id: "output",
-        tabindex: "0",
-        role: "region",
-        "aria-label": "Text of the answer",
-      }),
-      verdict: h("p", { class: "hint", id: "verdict" }),
-      thoughts: h(
-        "details",
-        { class: "thoughts", hidden: true },
-        h("summary", {}, "Reasoning"),
-        h("div", { class: "text" }),
-      ),
-      items: h("div", { class: "items" }),
       story: h("ol", { class: "timeline", id: "timeline" }),
     });
-    this.pane = new Pane(p.text);
-    this.thoughtPane = new Pane(p.thoughts.lastElementChild);
     this.place.replaceChildren(
       h("a", { class: "back", href: "#/" }, "← All responses"),
       h("div", { class: "head" }, p.title, p.status),
@@ -100,10 +84,7 @@ export class ResponseView {
       p.wait,
       p.error,
       this.controls.element,
-      p.text,
-      p.verdict,
-      p.thoughts,
-      p.items,
+      ...this.answer.elements,
       h(
         "div",
         { class: "cards" },
@@ -137,9 +118,10 @@ export class ResponseView {
   }
 
   #tell() {
-    const { response, refused } = this.live;
+    const { response, refused, isOver } = this.live;
     if (refused) return this.#refuse(refused);
-    if (response && this.response && response.status !== this.response.status) {
+    if (isOver && response) this.response = response;
+    else if (response && this.response && response.status !== this.response.status) {
       this.response = { ...this.response, status: response.status };
       this.list.update({ id: this.id, status: response.status });
     }
@@ -206,7 +188,7 @@ export class ResponseView {
     say(parts.title, response.model ?? "Response");
     parts.status.dataset.status = response.status;
     say(parts.status, STATUS[response.status] ?? response.status);
-    this.#text();
+    this.answer.draw(response, live, this.#isEnded());
     const wait = waiting(live?.wait ?? response.waiting);
     parts.wait.hidden = !wait;
     say(parts.wait, wait);
@@ -219,37 +201,6 @@ export class ResponseView {
     return TERMINAL.has(this.response?.status) && (!this.live || this.live.isOver);
   }
 
-  #text() {
-    const { live, parts } = this;
-    const isRead = live && (live.text.length > 0 || !live.isOver);
-    if (isRead) this.pane.show(live.text, live.epoch);
-    else if (this.#isEnded()) this.pane.show([outputText(this.response)], "stored");
-    if (live?.thoughts.length) this.thoughtPane.show(live.thoughts, live.epoch);
-    parts.thoughts.hidden = !live?.thoughts.length;
-    if (this.#isEnded()) this.#stored(isRead);
-  }
-
-  /** Compare what was streamed with what is stored, and show what is no text. */
-  #stored(isRead) {
-    const stored = outputText(this.response);
-    const isSame = isRead && this.live.text.join("") === stored;
-    const characters = count(stored.length, "character");
-    if (isSame)
-      say(this.parts.verdict, `Checked: the streamed text and the stored response are the same ${characters}.`);
-    else if (isRead && this.live.isOver) this.#replace(stored);
-    else say(this.parts.verdict, stored ? characters : "There is no text.");
-    const others = (this.response.output ?? []).filter((item) => item.type !== "message");
-    this.parts.items.replaceChildren(...others.map(item));
-  }
-
-  #replace(stored) {
-    this.pane.show([stored], "stored");
-    say(
-      this.parts.verdict,
-      stored ? "The stored response is shown. The stream had other text." : "The stored response has no text.",
-    );
-  }
-
   #progress() {
     const { response, live, parts } = this;
     if (!response) return;
@@ -259,7 +210,7 @@ export class ResponseView {
     say(parts.events, live?.events ? count(live.events, "event") : "");
     say(parts.tokens, this.#tokens());
     parts.bar.dataset.state = isEnded ? response.status : live?.isDropped ? "dropped" : "running";
-    this.place.setAttribute("aria-busy", String(!isEnded));
+    this.place.setAttribute("aria-busy", String(!isEnded && !live?.isDropped));
   }
 
   #elapsed() {
@@ -277,15 +228,18 @@ export class ResponseView {
 
   #life() {
     if (!this.response) return;
+    this.#announce();
     const moments = story(this.response, this.live, this.deliveries.data);
     const text = JSON.stringify(moments);
     if (text === this.#story) return;
     this.#story = text;
     this.parts.story.replaceChildren(...drawn(moments));
   }
-}
 
-function item(one) {
-  const name = one.name ? `${one.type}: ${one.name}` : one.type;
-  return h("details", {}, h("summary", {}, name), h("pre", { tabindex: "0" }, JSON.stringify(one, null, 2)));
+  /** Tell what has happened to the connection since the last time. */
+  #announce() {
+    const told = this.live?.notes.length ?? 0;
+    if (this.#told >= 0 && told > this.#told) announce(this.live.notes.at(-1).text);
+    this.#told = told;
+  }
 }

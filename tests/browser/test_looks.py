@@ -99,7 +99,7 @@ def test_everything_works_by_keyboard(browser: Any, running: Service) -> None:
         press("Space")
         shown.wait_for_phase("disconnected by you")
         press("Space")
-        shown.page.get_by_text("Resumed after event").wait_for()
+        shown.page.locator("#timeline").get_by_text("Resumed after event").wait_for()
 
 
 def test_fifty_responses_at_once_are_shown_to_their_end(browser: Any, running: Service) -> None:

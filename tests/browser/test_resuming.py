@@ -57,7 +57,7 @@ def test_a_reload_resumes_behind_the_last_event(console: ConsolePage, running: S
     before = console.wait_for_text(60)
     console.page.reload()
     assert console.wait_for_text(len(before)).startswith(before)
-    console.page.get_by_text("Resumed after event").wait_for()
+    console.page.locator("#timeline").get_by_text("Resumed after event").wait_for()
     console.wait_for_phase("completed")
     assert len(resumed_after(console)) == 1
     assert console.text() == stored_text(running, response_id)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,7 +145,7 @@ def service(
     *,
     hosts: int = 1,
     callers: Sequence[str] = ("first",),
-    operators: Collection[str] = (),
+    operators: Sequence[str] = (),
     webhooks: bool = False,
     time_factor: float = 0.1,
     **settings: str,
@@ -163,9 +163,9 @@ def service(
         model_url = cleanup.enter_context(peer(directory, "local.model", *(hook.flags if webhooks else ())))
         model = cleanup.enter_context(closing(ModelPeer(model_url)))
         receiver = cleanup.enter_context(receiver_peer(directory, known[callers[0]]))
-        environment = (
-            _settings(connection, model_url, known.values(), operators) | (hook.settings if webhooks else {}) | settings
-        )
+        roles = {name: {"role": "operator"} for name in operators}
+        elements = [one.configuration() | roles.get(name, {}) for name, one in known.items()]
+        environment = _settings(connection, model_url, elements) | (hook.settings if webhooks else {}) | settings
         fleet = [Host(directory, environment, port, time_factor) for port in ports]
         running = Service(fleet, model, receiver, known, cleanup)
         for host in running.hosts:
@@ -174,13 +174,10 @@ def service(
         yield running
 
 
-def _settings(
-    connection: str, model_url: str, callers: Iterable[Credentials], operators: Collection[str]
-) -> dict[str, str]:
-    elements = [one.configuration() | ({"role": "operator"} if one.name in operators else {}) for one in callers]
+def _settings(connection: str, model_url: str, callers: Sequence[Mapping[str, object]]) -> dict[str, str]:
     return {
         "AzureWebJobsStorage": connection,
-        "CALLERS": json.dumps(elements),
+        "CALLERS": json.dumps(callers),
         "CALLBACK_ALLOW_LOOPBACK": "true",
         "PYTHON_ENABLE_INIT_INDEXING": "1",
         "UPSTREAM_BASE_URL": model_url,

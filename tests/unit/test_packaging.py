@@ -7,6 +7,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from functions import console
 from infra.hooks.package import Excludes, by_core_tools, deployed
 from local.stack.process import ROOT
 from tests.support.deployment_package import by_git
@@ -48,12 +49,14 @@ INSIDE = [
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_deployment_has_the_app_and_nothing_else(reader: Callable[[], Excludes]) -> None:
-    """The triggers, the modules they import, the page of the console, and the files of the host and of the build."""
+    """It has the triggers, what they import and serve, and the files of the host and of the build."""
     taken = [path for path in deployed(reader()) if "__pycache__" not in path]
     tops = {path.partition("/")[0] for path in taken}
     files = {"function_app.py", "host.json", "requirements.txt", "requirements-agents.txt"}
     assert tops == files | {"functions", "shared"}
-    assert all(path.endswith(".py") or path.startswith("functions/pages/") for path in taken if "/" in path)
+    pages = {path for path in taken if path.startswith("functions/pages/")}
+    assert {path.rpartition("/")[2] for path in pages} == console.files().keys()
+    assert all(path.endswith(".py") for path in taken if "/" in path and path not in pages)
 
 
 @pytest.mark.parametrize("reader", READERS)
