@@ -10,7 +10,7 @@ from shared.contract import pages, parameters
 from shared.contract.callers import Caller
 from shared.contract.pages import ItemList, Page
 from shared.contract.requests import NewResponse
-from shared.core import ids
+from shared.core import blobs, ids
 from shared.core.erasures import Wanted
 from shared.core.errors import BadRequest, StoreIncomplete, Unavailable, UpstreamUnavailable
 from shared.core.ids import derived_id, new_id
@@ -149,8 +149,11 @@ class Engine:
         """Return a page of the request's input items."""
         record = await ownership.own(self._ports, caller, named)
         packed = await self._ports.store.request(record.id)
-        items = pages.input_items(record.id, await off_loop.unpack(packed)) if packed else []
-        return pages.page_of(items, page)
+        if not packed:
+            return pages.page_of([], page)
+        return await off_loop.run_packed(
+            packed, lambda: pages.page_of(pages.input_items(record.id, blobs.unpack(packed)), page)
+        )
 
     async def models(self) -> dict[str, Any]:
         """Return the list of models: those of the upstreams, and the agents of the deployment."""

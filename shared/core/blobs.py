@@ -45,6 +45,17 @@ def expand(packed: bytes) -> bytes:
         raise ValueError("a packed row is damaged") from error
 
 
+def expands_over(packed: bytes, size: int) -> bool:
+    """Return whether packed bytes have a text of over `size` bytes, of which no more are expanded.
+
+    Their own length says little: what repeats itself is packed to a thousandth. Damaged bytes have no text.
+    """
+    try:
+        return len(zlib.decompressobj().decompress(packed, size + 1)) > size
+    except zlib.error:
+        return False
+
+
 def unpack(packed: bytes) -> Any:
     """Return the value that `pack` was given. Raises ValueError if the bytes are damaged."""
     return json_text.read_tolerantly(expand(packed))

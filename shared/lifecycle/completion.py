@@ -1,13 +1,14 @@
 """Completion: ends a response. All ends take this path: the upstream's, a cancel, a deadline and a fault."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import uuid4
 
 from shared import off_loop
 from shared.contract import redaction
 from shared.contract.output_items import OutputItems
-from shared.core import event_log
+from shared.core import blobs, event_log
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet, Row
 from shared.core.errors import StoreRefused
@@ -139,7 +140,18 @@ async def _end(
 async def _prepared(record: Record, outcome: Outcome, holder: Holder) -> Ending:
     """Return how a record ends that nobody has changed since it was read."""
     last, _ = holder.first(record)
-    return await off_loop.run_on(outcome.answer, endings.ending_of, last, outcome)
+    is_large = blobs.is_larger(outcome.answer, off_loop.LARGE) or blobs.expands_over(last.body, off_loop.LARGE)
+    return await off_loop.run(off_loop.LARGE + 1 if is_large else 0, endings.ending_of, last, outcome)
+
+
+def known_of(record: Record, request: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return what is known of the response object, and the credentials of the request. For a large one it takes long.
+
+    Most requests have no credentials, and are not looked through. An older version did not note whether they have some.
+    """
+    may_have_some = record.request.has_credentials or not record.request.masked
+    credentials = redaction.credentials_in(request) if may_have_some else frozenset[str]()
+    return endings.known_object(endings.echoing(record, request)), credentials
 
 
 async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:
@@ -149,7 +161,9 @@ async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:
     """
     may_have_some = record.request.has_credentials or not record.request.masked
     packed = await ports.store.request(record.id) if may_have_some else None
-    return redaction.credentials_in(await off_loop.unpack(packed)) if packed else frozenset()
+    if not packed:
+        return frozenset()
+    return await off_loop.run_packed(packed, lambda: redaction.credentials_in(blobs.unpack(packed)))
 
 
 async def _logged_items(ports: Ports, record: Record) -> OutputItems:
@@ -176,4 +190,6 @@ async def with_object(ports: Ports, record: Record) -> Record:
     if record.body or record.status.is_terminal:
         return record
     packed = await ports.store.request(record.id)
-    return endings.echoing(record, await off_loop.unpack(packed)) if packed else record
+    if packed is None:
+        return record
+    return await off_loop.run_packed(packed, lambda: endings.echoing(record, blobs.unpack(packed)))

@@ -121,19 +121,15 @@ def lost(message: str, now_ms: int) -> Outcome:
     return by_failure("upstream_lost", message, now_ms)
 
 
-def with_our_ids(refusal: UpstreamRefused, record: Record, request: Mapping[str, Any]) -> UpstreamRefused:
+def with_our_ids(
+    refusal: UpstreamRefused, record: Record, request: Mapping[str, Any], credentials: frozenset[str]
+) -> UpstreamRefused:
     """Return the refusal with our id of the previous response, which the caller knows, and without credentials."""
     theirs = request.get("previous_response_id")
     if theirs and record.request.previous_id:
         refusal.message = refusal.message.replace(theirs, record.request.previous_id)
-    refusal.message = redaction.masked_text(refusal.message, redaction.credentials_in(request))
+    refusal.message = redaction.masked_text(refusal.message, credentials)
     return refusal
-
-
-def without_credentials_of(request: Mapping[str, Any], progress: Progress) -> Progress:
-    """Return the progress without an echo of the request's credentials."""
-    answer = redaction.masked_echo(progress.answer, redaction.credentials_in(request))
-    return replace(progress, answer=answer)
 
 
 def lacks_output(outcome: Outcome) -> bool:

@@ -5,7 +5,9 @@ checked. Its alarm is leased for as long as the poll may take. When the poll end
 count of attempts becomes 0. Without that, a long healthy wait would look like a poll that crashes its process.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from shared import json_text, off_loop
 from shared.contract import redaction, responses
@@ -182,9 +184,14 @@ async def look(ports: Ports, record: Record, include: tuple[str, ...] = ()) -> t
 
 
 async def _unfinished(ports: Ports, record: Record, progress: Progress) -> bytes:
-    known = endings.known_object(await completion.with_object(ports, record))
-    answer = redaction.masked_echo(progress.answer, await completion.credentials_of(ports, record))
-    return responses.encode(responses.present(record, record.status, answer, known, ports.clock.now_ms()))
+    known = await completion.with_object(ports, record)
+    credentials, now_ms = await completion.credentials_of(ports, record), ports.clock.now_ms()
+    return await off_loop.run_packed(known.body, _shown, known, progress.answer, credentials, now_ms)
+
+
+def _shown(record: Record, answer: Mapping[str, Any], credentials: frozenset[str], now_ms: int) -> bytes:
+    masked = redaction.masked_echo(dict(answer), credentials)
+    return responses.encode(responses.present(record, record.status, masked, endings.known_object(record), now_ms))
 
 
 async def _enriched(ports: Ports, record: Record, include: tuple[str, ...]) -> bytes:
@@ -268,5 +275,9 @@ async def stored_object(ports: Ports, record: Record) -> bytes:
     if record.status.is_terminal:
         body = await ports.store.body(record)
         return await off_loop.run_packed(body, responses.stored_text, record, body)
-    known = endings.known_object(await completion.with_object(ports, record))
-    return responses.encode(responses.present_known(record, known, ports.clock.now_ms()))
+    known = await completion.with_object(ports, record)
+    return await off_loop.run_packed(known.body, _as_known, known, ports.clock.now_ms())
+
+
+def _as_known(record: Record, now_ms: int) -> bytes:
+    return responses.encode(responses.present_known(record, endings.known_object(record), now_ms))

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
+from shared import off_loop
 from shared.contract import redaction, stream_events, synthesized_events, upstream_events
 from shared.contract.upstream_events import OutputBeginnings
 from shared.core.backoff import retry_delay
@@ -18,14 +19,13 @@ from shared.core.errors import (
     UpstreamFailed,
     UpstreamInvalid,
     UpstreamMissing,
-    UpstreamOversized,
     UpstreamRefused,
     UpstreamSilent,
     UpstreamUnusable,
 )
 from shared.core.records import Record
 from shared.core.states import Status
-from shared.lifecycle import endings, upstream_ids
+from shared.lifecycle import completion, endings, upstream_ids
 from shared.runs.lease import Lease
 from shared.runs.log_writer import LogWriter
 from shared.runs.start_tries import StartTries
@@ -56,8 +56,8 @@ class Consumer(ABC):
         self._log = log
         self._request = request
         self._decided = decided
-        self._base = endings.known_object(endings.echoing(lease.record, request))
-        self._credentials = redaction.credentials_in(request)
+        self._base: dict[str, Any] = {}  # what is known of the response object. Both are read before the first event
+        self._credentials: frozenset[str] = frozenset()
         self._tries = StartTries(ports, lease, request)
         self._beginnings = OutputBeginnings(is_resumed=log.next_seq > 2)  # more than `created` and `in_progress`
         self._named = lease.record.upstream.id  # an event names the upstream's id before the record does
@@ -83,6 +83,8 @@ class Consumer(ABC):
         Returns the upstream's refusal if it rejects the request, so that the caller withdraws or ends the response.
         Returns None otherwise. Raises Lost if this process has lost the run.
         """
+        known = await off_loop.run_on(self._request, completion.known_of, self._record, self._request)
+        self._base, self._credentials = known
         while True:
             before = self._log.next_seq
             try:
@@ -90,7 +92,8 @@ class Consumer(ABC):
             except UpstreamError as raised:
                 error = await self._settled(raised)
                 if isinstance(error, UpstreamRefused):
-                    return await self._on_refused(endings.with_our_ids(error, self._record, self._request))
+                    ours = endings.with_our_ids(error, self._record, self._request, self._credentials)
+                    return await self._on_refused(ours)
                 if await self._reads_again(error, progressed=self._log.next_seq > before):
                     continue
             return None
@@ -188,15 +191,12 @@ class Consumer(ABC):
 
     async def _tell(self, event: UpstreamEvent, upstream_next: int) -> None:
         self._appended += 1
-        limits = self._ports.config.limits
-        if max(self._appended, self._log.next_seq) > limits.max_events:
-            raise UpstreamOversized(f"The upstream's stream has more than {limits.max_events} events.")
-        if self._log.total > limits.max_log:
-            raise UpstreamOversized(f"The events of this response have more than {limits.max_log} bytes.")
+        self._log.check_room(self._appended)
         said = redaction.masked_echo(event.data, self._credentials)
         self._named = event.response_id or self._named
         known = self._record.with_upstream_id(self._named)
-        ours = stream_events.translated(known, self._base, said, told=self._log.told)
+        size = known.body if "response" in said else b""  # such an event repeats the whole object
+        ours = await off_loop.run_packed(size, stream_events.translated, known, self._base, said, told=self._log.told)
         await self._log.append(ours, upstream_next, upstream_events.status_after(event.data))
 
     async def _finish(self, event: UpstreamEvent, status: Status) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from shared.core import event_log
 from shared.core.blobs import MAX_PACKED
+from shared.core.errors import UpstreamOversized
 from shared.core.event_log import Event
 from shared.core.records import Record
 from shared.core.states import Status, later, terminal_count
@@ -95,6 +96,17 @@ class LogWriter:
         elif event is not None:
             self._lease.items.take(event)
         self._changed.notify()
+
+    def check_room(self, appended: int) -> None:
+        """Raise UpstreamOversized if the response has more events, or bytes of them, than the limits allow.
+
+        `appended` are those that this holder has appended, of a response without a log, too.
+        """
+        limits = self._ports.config.limits
+        if max(appended, self.next_seq) > limits.max_events:
+            raise UpstreamOversized(f"The upstream's stream has more than {limits.max_events} events.")
+        if self.total > limits.max_log:
+            raise UpstreamOversized(f"The events of this response have more than {limits.max_log} bytes.")
 
     def _has_room(self, event: Event | None = None) -> bool:
         size = self._size + len(event.body) if event and self._pending else self._size

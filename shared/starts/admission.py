@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from shared import off_loop
 from shared.contract import redaction
 from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse
@@ -43,7 +44,10 @@ async def admit(
     except StoreError as error:
         error.advice = _NOT_ACCEPTED
         raise
-    record = new_record(ports, response_id, caller, new, route, previous.id if previous else None)
+    credentials = await off_loop.run(len(new.raw), redaction.credentials_in, new.body)
+    record = new_record(
+        ports, response_id, caller, new, route, previous.id if previous else None, has_credentials=bool(credentials)
+    )
     previous_upstream_id = previous.upstream.id if previous else None
     return record, new.for_upstream(previous_upstream_id, in_background=route.upstream.is_background)
 
@@ -79,7 +83,14 @@ async def route_of(
 
 
 def new_record(
-    ports: Ports, response_id: str, caller: Caller, new: NewResponse, route: Route, previous_id: str | None = None
+    ports: Ports,
+    response_id: str,
+    caller: Caller,
+    new: NewResponse,
+    route: Route,
+    previous_id: str | None = None,
+    *,
+    has_credentials: bool,
 ) -> Record:
     """Return the record of a response that begins now at an upstream."""
     now_ms = ports.clock.now_ms()
@@ -97,7 +108,7 @@ def new_record(
         subjects=subjects_of(new.body, caller.name) or None,
         subjects_known=True,
         include=new.include,
-        has_credentials=bool(redaction.credentials_in(new.body)),
+        has_credentials=has_credentials,
         masked=True,
     )
     return Record(

@@ -14,6 +14,7 @@ from shared.core import blobs, event_log
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.errors import Conflict, StoreError
+from shared.core.event_log import Event
 from shared.core.records import Record
 from shared.lifecycle import endings
 from shared.runtime.ports import Ports
@@ -49,9 +50,7 @@ async def submit_run(
     """
     packed = await off_loop.run_on(request, packing.packed, request)
     now_ms = ports.clock.now_ms()
-    echoing = endings.echoing(record, request)
-    known = endings.known_object(echoing)
-    events = (stream_events.created_event(record, known),) if record.request.stream else ()
+    echoing, events = await off_loop.run_on(request, _beginning, record, request)
     if len(packed) + event_log.size_of(event_log.event_rows(0, events)) > blobs.MAX_PACKED:
         raise packing.too_large("The request and what its stream repeats of it are")
     accepting = response_transitions.accept(echoing, packed, now_ms, events)
@@ -76,6 +75,14 @@ async def submit_run(
     if not held:
         return SubmittedRun(accepted)
     return SubmittedRun(accepted, change.alarms_in[0], stream_events.frames(record.id, 0, events))
+
+
+def _beginning(record: Record, request: dict[str, Any]) -> tuple[Record, tuple[Event, ...]]:
+    """Return the record with its first object, and the first event of its stream if it has one."""
+    echoing = endings.echoing(record, request)
+    if not record.request.stream:
+        return echoing, ()
+    return echoing, (stream_events.created_event(record, endings.known_object(echoing)),)
 
 
 async def _begin_run(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared import off_loop
-from shared.contract import responses
+from shared.contract import redaction, responses
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import (
@@ -63,7 +63,10 @@ async def submit_polled(ports: Ports, record: Record, request: dict[str, Any]) -
     # an upstream that honours the key starts nothing twice, so this lease may be short
     lease_ms = RENEWED_MS if ports.upstreams.of(record).spec.honours_keys else LEASE_MS[Kind.START]
     change = response_transitions.accept(
-        endings.echoing(record, request), packed, ports.clock.now_ms(), lease_ms=lease_ms
+        await off_loop.run_on(request, endings.echoing, record, request),
+        packed,
+        ports.clock.now_ms(),
+        lease_ms=lease_ms,
     )
     try:
         accepted = await insert(ports, change)
@@ -97,7 +100,9 @@ async def _start(
     while True:
         outcome, held = await _try(ports, record, held, request)
         if isinstance(outcome, Progress):
-            return await record_start(ports, record, held, endings.without_credentials_of(request, outcome))
+            _, credentials = await off_loop.run_on(request, completion.known_of, record, request)
+            masked = replace(outcome, answer=redaction.masked_echo(outcome.answer, credentials))
+            return await record_start(ports, record, held, masked)
         if (moved := await round_.move(record, held, outcome)) is None:
             break
         record, held = moved
@@ -118,7 +123,8 @@ async def _try(
         async with lease_renewal.holding(ports, held) as lease:
             progress = await upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        return endings.with_our_ids(refusal, record, request), lease.alarm
+        _, credentials = await off_loop.run_on(request, completion.known_of, record, request)
+        return endings.with_our_ids(refusal, record, request, credentials), lease.alarm
     except UpstreamError as error:
         return error, lease.alarm
     return progress, lease.alarm
@@ -136,9 +142,14 @@ async def record_start(ports: Ports, record: Record, held: Alarm, progress: Prog
         outcome = endings.by_progress(progress, ports.clock.now_ms())
         return failed_starts.existing(await completion.end(ports, record, held.id, outcome, held))
     end_announced = token is not None and await upstream_ids.register(ports, record, token)
+    known = await off_loop.run_packed(record.body, _known_body, record, progress, ports.clock.now_ms())
     try:
         recorded, start = await apply(
-            ports, record, held.id, lambda current: _start_transition(ports, current, progress, end_announced), held
+            ports,
+            record,
+            held.id,
+            lambda current: _start_transition(ports, current, progress, end_announced, known),
+            held,
         )
         if recorded and start and start.lease:
             watcher.begin(ports, recorded, start.lease)
@@ -171,10 +182,17 @@ class _Start:
     lease: Alarm | None = None
 
 
+def _known_body(record: Record, progress: Progress, now_ms: int) -> bytes:
+    """Return the response object as the first progress shows it, packed."""
+    status = later(record.status, progress.status)
+    shown = responses.present(record, status, progress.answer, endings.known_object(record), now_ms)
+    return packing.packed_or_nothing(shown)
+
+
 def _start_transition(
-    ports: Ports, record: Record, progress: Progress, end_announced: bool
+    ports: Ports, record: Record, progress: Progress, end_announced: bool, body: bytes
 ) -> tuple[ChangeSet | None, _Start]:
-    """Decide what the first progress means for the record as it is now."""
+    """Decide what the first progress means for the record as it is now. `body` is what is known of the response."""
     now_ms, token = ports.clock.now_ms(), progress.token
     if token is None or token == record.upstream.token:
         return None, _Start()
@@ -183,8 +201,6 @@ def _start_transition(
     status = later(record.status, progress.status)
     if end_announced:
         record = replace(record, upstream=replace(record.upstream, end_announced=True))
-    shown = responses.present(record, status, progress.answer, endings.known_object(record), now_ms)
-    body = packing.packed_or_nothing(shown)
     lease = watcher.lease_of(ports, record, token, now_ms, len(body))
     poll_min_ms = ports.upstreams.of(record).spec.poll_min_ms
     poll = lease or response_transitions.poll_alarm(record, token, now_ms, ports.random, poll_min_ms)
@@ -235,7 +251,7 @@ def may_learn_token(ports: Ports, record: Record, alarm: Alarm) -> bool:
 
 
 async def _start_again(ports: Ports, record: Record, alarm: Alarm, request: dict[str, Any]) -> None:
-    record = endings.echoing(record, request)
+    record = await off_loop.run_on(request, endings.echoing, record, request)
     if not ports.upstreams.of(record).upstream.is_background:
         message = "The upstream of this response no longer works in the background."
         await failed_starts.fail_start(ports, record, alarm, endings.lost(message, ports.clock.now_ms()))

@@ -1,14 +1,15 @@
-"""The threads that an event loop gives work to, counted."""
+"""The threads that do large work, counted."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from shared import off_loop
+
 
 class CountingThreads(ThreadPoolExecutor):
-    """Threads of an event loop. `count` is how much work they were given."""
+    """Threads for large work. `count` is how much work they were given."""
 
     def __init__(self) -> None:
         super().__init__(max_workers=2)
@@ -22,7 +23,6 @@ class CountingThreads(ThreadPoolExecutor):
 
 @contextmanager
 def counted_threads() -> Iterator[CountingThreads]:
-    """Give the running event loop such threads. They are those of the loop until it ends."""
-    with CountingThreads() as threads:
-        asyncio.get_running_loop().set_default_executor(threads)
+    """Have large work done by such threads until the end of the block."""
+    with CountingThreads() as threads, off_loop.done_by(threads):
         yield threads

@@ -43,6 +43,27 @@ async def test_the_loop_serves_others_meanwhile() -> None:
     assert await working
 
 
+async def test_only_two_threads_do_large_work() -> None:
+    """The loop competes with each of them for the interpreter. More work waits, and other threads are not held up."""
+    go_on = threading.Event()
+    working = [asyncio.create_task(off_loop.run(LARGE + 1, go_on.wait, 20)) for _ in range(off_loop.THREADS)]
+    waiting = asyncio.create_task(off_loop.run(LARGE + 1, thread))
+    assert await asyncio.to_thread(thread) != thread()
+    assert not waiting.done()
+    go_on.set()
+    assert all(await asyncio.gather(*working))
+    assert await waiting != thread()
+
+
+@pytest.mark.parametrize("letter", ["x", "xyz"])
+async def test_what_repeats_itself_is_large_however_little_it_takes_packed(letter: str) -> None:
+    """A kilobyte can be a megabyte. Its text decides, of which no more than the limit is expanded to know that."""
+    for length, is_apart in ((LARGE // 2, False), (4 * LARGE, True)):
+        packed = blobs.compress(letter.encode() * (length // len(letter)))
+        assert len(packed) < LARGE // 20
+        assert (await off_loop.run_packed(packed, thread) != thread()) is is_apart
+
+
 @pytest.mark.parametrize("size", [0, LARGE + 1])
 async def test_an_exception_reaches_the_caller(size: int) -> None:
     """What the work raises is raised, from a thread, too."""

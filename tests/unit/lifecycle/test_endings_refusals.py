@@ -22,7 +22,7 @@ def test_a_refusal_shows_our_id_of_the_previous_response() -> None:
     """The upstream names its own id, which the caller has never seen."""
     record = replace(NEW, request=replace(NEW.request, previous_id="resp_1"))
     refusal = UpstreamRefused(400, "Response up_0 not found: up_0.", param="previous_response_id", code="not_found")
-    changed = endings.with_our_ids(refusal, record, {"previous_response_id": "up_0"})
+    changed = endings.with_our_ids(refusal, record, {"previous_response_id": "up_0"}, frozenset())
     assert (changed.message, changed.code) == ("Response resp_1 not found: resp_1.", "not_found")
     assert (changed.status, changed.param) == (400, "previous_response_id")
 
@@ -34,5 +34,8 @@ def test_any_other_refusal_keeps_its_message(previous_id: str | None, theirs: st
     """If the request has no previous response, here or upstream, there is no id to replace."""
     record = replace(NEW, request=replace(NEW.request, previous_id=previous_id))
     refusal = UpstreamRefused(400, "Response up_0 not found.")
-    assert endings.with_our_ids(refusal, record, {"previous_response_id": theirs}).message == "Response up_0 not found."
-    assert endings.with_our_ids(refusal, record, {}).message == "Response up_0 not found."
+    assert (
+        endings.with_our_ids(refusal, record, {"previous_response_id": theirs}, frozenset()).message
+        == "Response up_0 not found."
+    )
+    assert endings.with_our_ids(refusal, record, {}, frozenset()).message == "Response up_0 not found."
