@@ -43,6 +43,7 @@ def test_three_settings_are_enough() -> None:
     assert settings.own_hosts == frozenset()
     assert upstream.is_background
     assert settings.watch
+    assert not settings.console
     assert settings.prices == {}
     assert (settings.stream_heartbeat_s, settings.stream_max_s, settings.foreground_hold_s) == (15.0, 21_000.0, 85.0)
     assert (upstream.api_key, settings.storage_table_uri, settings.identity_client_id) == (None, None, None)
@@ -72,6 +73,7 @@ def test_every_setting_is_read() -> None:
             "FOREGROUND_HOLD_S": "1.5",
             "AGENTS_MODULE": "examples.agents",
             "WATCH": "False",
+            "CONSOLE": "true",
             "PRICES": "m=1/2",
         }
     )
@@ -87,6 +89,7 @@ def test_every_setting_is_read() -> None:
     assert settings.identity_client_id == "id-1"
     assert not upstream.is_background
     assert not settings.watch
+    assert settings.console
     assert settings.prices == {"m": Price(1, 2)}
     assert (settings.stream_heartbeat_s, settings.stream_max_s, settings.foreground_hold_s) == (0.5, 230.0, 1.5)
     assert settings.own_hosts == {"127.0.0.1", "localhost", "app.example.com"}
@@ -114,7 +117,12 @@ def test_a_missing_setting_is_named(missing: str, empty: bool) -> None:
         for wrong in ("0", "-1", "1.5", "geheim", "604801", "0" * 11 + "1" + "9" * 9, "٣")
     ]
     + [("RETENTION_S", wrong) for wrong in ("0", "315360001", "9" * 5_000)]
-    + [("CALLBACK_ALLOW_LOOPBACK", "geheim"), ("UPSTREAM_HONOURS_IDEMPOTENCY_KEY", "2"), ("WATCH", "off")]
+    + [
+        ("CALLBACK_ALLOW_LOOPBACK", "geheim"),
+        ("UPSTREAM_HONOURS_IDEMPOTENCY_KEY", "2"),
+        ("WATCH", "off"),
+        ("CONSOLE", "on"),
+    ]
     + [("STREAM_MAX_S", wrong) for wrong in ("0", "0.04", "-1", "1e3", "geheim", "21000.1")]
     + [("FOREGROUND_HOLD_S", wrong) for wrong in ("0", "95.1", "geheim")]
     + [("STREAM_HEARTBEAT_S", "60.1"), ("UPSTREAM_MODE", "geheim"), ("CALLERS", "geheim")]
