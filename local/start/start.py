@@ -52,11 +52,11 @@ def _started(running: Stack) -> Started:
         storage=f"Azurite from {running.storage.kind}",
         model=os.environ.get("UPSTREAM_BASE_URL") or SIMULATED,
         log=str(running.parts["host"].file),
-        console_url=_console(running.host_url),
+        console_url=console_of(running.host_url),
     )
 
 
-def _console(host_url: str) -> str | None:
+def console_of(host_url: str) -> str | None:
     """Return the address of the console's page, or None if the host serves none."""
     url = f"{host_url}/console"
     try:

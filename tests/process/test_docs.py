@@ -28,7 +28,9 @@ NOT_RUN = {
     "README.md: make demo     # one background response, end to end, with a verified callback: a minute the first "
     "time, then 10 s": "tests/process/test_fresh_clone.py and tests/local/test_commands.py run both",
     "docs/quickstart.md: make start": THE_TEST,
-    "docs/laptop.md: python3 -m local.environments app": THE_TEST,
+    "docs/laptop.md: python3 -m local.environments app": (
+        "tests/process/test_fresh_clone.py installs by the first line, and this test starts the stack by the second"
+    ),
     "docs/telemetry.md: TELEMETRY=console make start     # the line `log` names the file that has them": THE_TEST,
     "docs/telemetry.md: grep '^{\"event\":' /tmp/stack-…/host.log | jq -c 'select(.response == \"resp_…\")'    "
     "# one response's story": "its file is that of another run",
