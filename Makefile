@@ -8,7 +8,7 @@ SETUP := $(PYTHON) -m local.environments
 BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
 # What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
-TOOLS += node-clients infra conformance browser axe
+TOOLS += schemathesis node-clients infra conformance browser axe
 # The clients that take long to install. They are tested every night, and not by `make test`.
 NIGHTLY := agno codex crewai dspy haystack instructor litellm llama-index pydantic-ai semantic-kernel strands-agents
 NIGHTLY += node-clients

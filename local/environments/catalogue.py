@@ -120,11 +120,12 @@ NIGHTLY_CLIENTS = (
     "semantic-kernel",
     "strands-agents",
 )
+CHECKERS = ("schemathesis",)
 UPSTREAMS = ("llmock", "agentserver", "agent-framework-hosting", "litellm")
 ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
     "app": app,
     "azurite": azurite,
-    **{name: peer(name) for name in (*CLIENTS, *UPSTREAMS)},
+    **{name: peer(name) for name in (*CLIENTS, *CHECKERS, *UPSTREAMS)},
     **{f"bench-{name}": bench_peer(name) for name in COMPARED},
     "restate-server": restate_server,
     "llama-stack": llama_stack,

@@ -7,6 +7,7 @@ import orjson
 from local.model.behaviour import Behaviour, behaviour_of
 from local.model.errors import ApiError
 
+_NUMBER = (int, float)
 TYPES: dict[str, tuple[type, ...]] = {
     "model": (str,),
     "input": (str, list),
@@ -17,6 +18,13 @@ TYPES: dict[str, tuple[type, ...]] = {
     "tools": (list,),
     "metadata": (dict,),
     "previous_response_id": (str,),
+    **dict.fromkeys(("max_output_tokens", "max_tool_calls", "top_logprobs"), (int,)),
+    **dict.fromkeys(("temperature", "top_p", "presence_penalty", "frequency_penalty"), _NUMBER),
+    **dict.fromkeys(("prompt_cache_key", "safety_identifier", "service_tier", "truncation", "user"), (str,)),
+    "parallel_tool_calls": (bool,),
+    "reasoning": (dict,),
+    "text": (dict,),
+    "tool_choice": (str, dict),
 }
 LISTS_OF_OBJECTS = ("input", "tools")
 
@@ -30,12 +38,19 @@ def parse(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ApiError(400, "The body must be a JSON object.")
     for name, types in TYPES.items():
-        if body.get(name) is not None and not isinstance(body[name], types):
+        if body.get(name) is not None and not _is_one_of(body[name], types):
             raise _wrong_type(name)
     for name in LISTS_OF_OBJECTS:
         if isinstance(body.get(name), list) and not all(isinstance(entry, dict) for entry in body[name]):
             raise _wrong_type(name)
+    if not all(isinstance(tool.get("type"), str) for tool in body.get("tools") or ()):
+        raise _wrong_type("tools")
     return body
+
+
+def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
+    """Return whether a value has one of the types. True and False are no numbers, as they are for Python."""
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
 
 
 def _wrong_type(name: str) -> ApiError:

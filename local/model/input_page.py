@@ -11,7 +11,7 @@ def input_page(items: Sequence[Item], query: Mapping[str, str]) -> dict[str, Any
     """Return the page that the query's `limit`, `order` and `after` select. The default order is newest first."""
     ordered = list(items) if query.get("order") == "asc" else list(reversed(items))
     begin = _position(ordered, query.get("after"))
-    rest, limit = ordered[begin:], _limit(query.get("limit", "20"))
+    rest, limit = ordered[begin:], limit_in(query)
     page = rest[:limit]
     return {
         "object": "list",
@@ -22,7 +22,9 @@ def input_page(items: Sequence[Item], query: Mapping[str, str]) -> dict[str, Any
     }
 
 
-def _limit(given: str) -> int:
+def limit_in(query: Mapping[str, str]) -> int:
+    """Return the query's `limit`, or 20 without one. Raise a 400 if it is no number from 1 to 100."""
+    given = query.get("limit", "20")
     if given.isdecimal() and 1 <= int(given) <= 100:
         return int(given)
     raise ApiError(400, "'limit' must be an integer from 1 to 100.", param="limit")

@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from local.model.create_body import parse
 from local.model.errors import ApiError
+from local.model.input_page import limit_in
 
 Handler = Callable[[Request], Awaitable[Response]]
 MODELS = ("sim-instant", "sim-1s", "sim-60s")
@@ -49,12 +51,12 @@ class OtherCalls:
         return JSONResponse(_model(name))
 
     async def _input_tokens(self, request: Request) -> Response:
-        body = orjson.loads(await request.body())
+        body = await _body(request)
         words = len(orjson.dumps(body.get("input")).split())
         return JSONResponse({"object": "response.input_tokens", "input_tokens": words})
 
     async def _compact(self, request: Request) -> Response:
-        body = orjson.loads(await request.body())
+        body = await _body(request)
         if "model" not in body:
             raise ApiError(
                 400, "Missing required parameter: 'model'.", param="model", code="missing_required_parameter"
@@ -71,9 +73,9 @@ class OtherCalls:
         return JSONResponse({**made, "output": [kept], "usage": usage, "asked_for": body.get("previous_response_id")})
 
     async def _create(self, request: Request) -> Response:
-        body = orjson.loads(await request.body() or b"{}")
+        body = await _body(request)
         named = f"conv_{secrets.token_hex(8)}"
-        self._items[named] = list(body.get("items") or [])
+        self._items[named] = _items_in(body) if body.get("items") is not None else []
         self._conversations[named] = {
             "id": named,
             "object": "conversation",
@@ -86,7 +88,7 @@ class OtherCalls:
         return JSONResponse(self._found(request))
 
     async def _modify(self, request: Request) -> Response:
-        self._found(request)["metadata"] = orjson.loads(await request.body()).get("metadata")
+        self._found(request)["metadata"] = (await _body(request)).get("metadata") or {}
         return JSONResponse(self._found(request))
 
     async def _delete(self, request: Request) -> Response:
@@ -96,12 +98,12 @@ class OtherCalls:
 
     async def _add(self, request: Request) -> Response:
         items = self._items[self._found(request)["id"]]
-        items += orjson.loads(await request.body())["items"]
+        items += _items_in(await _body(request))
         return JSONResponse({"object": "list", "data": items, "has_more": False})
 
     async def _list(self, request: Request) -> Response:
         items = self._items[self._found(request)["id"]]
-        limit = int(request.query_params.get("limit", "20"))
+        limit = limit_in(request.query_params)
         return JSONResponse({"object": "list", "data": items[:limit], "has_more": len(items) > limit})
 
     def _found(self, request: Request) -> dict[str, Any]:
@@ -109,6 +111,22 @@ class OtherCalls:
         if named not in self._conversations:
             raise ApiError(404, f"Conversation with id '{named}' not found.")
         return self._conversations[named]
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """Return the body, or an empty object without one. Raise a 400 as for a create."""
+    return parse(await request.body() or b"{}")
+
+
+def _items_in(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the items of a body with their ids and types. Raise a 400 if they are no list of items."""
+    given = body.get("items")
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        raise ApiError(400, "'items' must be a list of items.", param="items", code="invalid_type")
+    items = [{"id": f"msg_{secrets.token_hex(8)}", "type": "message", **one} for one in given]
+    if not all(isinstance(one["id"], str) and isinstance(one["type"], str) for one in items):
+        raise ApiError(400, "The type and the id of an item must be strings.", param="items", code="invalid_type")
+    return items
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def _schemas() -> dict[str, Schema]:
         "Response": response_schemas.response(),
         "ListedResponse": response_schemas.listed_response(),
         "CreateResponse": response_schemas.create_request(),
+        "RelayedRequest": response_schemas.relayed_request(),
         "TokenUsage": response_schemas.USAGE,
         "Waiting": response_schemas.WAITING,
         "Redelivery": record({}, {"target": or_null(one_text_of(TARGETS))}, "Without a target, all are meant."),

@@ -54,6 +54,9 @@ WAITING = record(
     },
     about="What an unfinished response waits for, if that is something other than its work.",
 )
+_INPUT: Schema = {"anyOf": [TEXT, list_of(OBJECT, most=MAX_ITEMS), {"type": "null"}]}
+_INSTRUCTIONS: Schema = {"type": ["string", "array", "null"]}
+_CONVERSATION: Schema = {"anyOf": [TEXT, record({"id": TEXT}), {"type": "null"}]}
 # Fields of a request that its response repeats. The upstream says what they may contain.
 _SAMPLING: dict[str, Schema] = {
     "max_output_tokens": or_null(WHOLE),
@@ -83,7 +86,7 @@ def response() -> Schema:
         "completed_at": or_null(TIME),
         "error": or_null(failure()),
         "incomplete_details": or_null(OBJECT),
-        "instructions": {"type": ["string", "array", "null"]},
+        "instructions": _INSTRUCTIONS,
         "model": or_null(TEXT),
         "output": list_of(ITEM),
         "previous_response_id": or_null(TEXT),
@@ -132,8 +135,8 @@ def create_request() -> Schema:
     """Return the schema of the body of `POST /responses`: OpenAI's fields, and ours."""
     theirs = {
         "model": or_null(text(least=1, most=256)),
-        "input": {"anyOf": [TEXT, list_of(OBJECT, most=MAX_ITEMS), {"type": "null"}]},
-        "instructions": {"type": ["string", "array", "null"]},
+        "input": _INPUT,
+        "instructions": _INSTRUCTIONS,
         "background": described(or_null(FLAG), "Answer at once, and go on with the work."),
         "stream": described(or_null(FLAG), "Answer with events."),
         "store": described(or_null(FLAG), "False removes the response 10 minutes after its end."),
@@ -141,12 +144,19 @@ def create_request() -> Schema:
         "previous_response_id": described(
             or_null(text(least=1, most=128)), "The id or a continuation token of an ended response."
         ),
-        "conversation": {"anyOf": [TEXT, record({"id": TEXT}), {"type": "null"}]},
+        "conversation": _CONVERSATION,
         "include": or_null(list_of(TEXT, most=parameters.MAX_INCLUDES)),
         **{name: schema if "null" in schema["type"] else or_null(schema) for name, schema in _SAMPLING.items()},
         **dict.fromkeys(_PASSED_ON, ANYTHING),
     }
     return record({}, {**theirs, **_ours()}, "OpenAI's request, and four fields of this service. No field is required.")
+
+
+def relayed_request() -> Schema:
+    """Return the schema of the body of a request that an upstream answers by itself."""
+    named = described(or_null(TEXT), "The id or a continuation token of an ended response of the caller.")
+    fields = {"model": ANYTHING, "input": _INPUT, "instructions": _INSTRUCTIONS, "conversation": _CONVERSATION}
+    return record({}, {**fields, "previous_response_id": named}, "OpenAI's request. The upstream checks the fields.")
 
 
 # What else OpenAI's SDK sends. The upstream says what it may contain.

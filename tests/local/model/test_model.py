@@ -178,6 +178,9 @@ def test_a_tool_output_without_its_call_is_refused(model: ModelPeer) -> None:
         ({"input": ["text"]}, "input", "invalid_type"),
         ({"tools": {}}, "tools", "invalid_type"),
         ({"background": "yes"}, "background", "invalid_type"),
+        ({"temperature": "warm"}, "temperature", "invalid_type"),
+        ({"max_output_tokens": True}, "max_output_tokens", "invalid_type"),
+        ({"tools": [{"name": "f"}]}, "tools", "invalid_type"),
         ({"previous_response_id": "resp_x"}, "previous_response_id", "previous_response_not_found"),
     ],
 )
