@@ -19,14 +19,14 @@ JOINS_AT = 1 / 6  # of its duration, a lease is renewed with another one of its 
 
 async def keep(ports: Ports, lease: Lease) -> None:
     """Renew a lease until cancelled, with others of its shard. Raise Lost if its alarm is no longer there."""
-    ports.local.leases.add(lease)
+    ports.local.leases[lease] = None
     try:
         while not lease.is_lost:
             await ports.clock.sleep(ports.config.pace.renew_s)
             if lease.is_used(ports.clock.now_ms(), RENEWED_AT):
                 await _renew(ports, lease)
     finally:
-        ports.local.leases.discard(lease)
+        ports.local.leases.pop(lease, None)
     raise Lost
 
 

@@ -72,7 +72,7 @@ class Leases:
     """The leases of this process."""
 
     def __init__(self) -> None:
-        self._held: set[Lease] = set()
+        self._held: dict[Lease, None] = {}  # in the order in which they were taken, so that a run can be repeated
         self._wanted = asyncio.Event()
         self.is_kept = False  # a task renews them
 
@@ -87,12 +87,12 @@ class Leases:
     def add(self, alarm: Alarm) -> Lease:
         """Hold the lease of an alarm that this process has just written or moved."""
         lease = Lease(alarm)
-        self._held.add(lease)
+        self._held[lease] = None
         return lease
 
     def drop(self, lease: Lease) -> None:
         """Hold a lease no longer."""
-        self._held.discard(lease)
+        self._held.pop(lease, None)
 
     def to_move(self, now_ms: int) -> list[Lease]:
         """Return the leases to move now that no transaction contains."""

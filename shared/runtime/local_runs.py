@@ -36,7 +36,7 @@ class LocalRuns:
         self._tails: set[Broadcast] = set()
         self._logged: dict[str, float] = {}
         self._in_place: dict[str, int] = {}
-        self.leases: set[HeldLease] = set()  # of the runs that this process holds
+        self.leases: dict[HeldLease, None] = {}  # of the runs that this process holds, in the order of their begins
 
     # Broadcasts
 

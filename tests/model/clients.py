@@ -34,7 +34,8 @@ class Life:
     kind: str
     has_callback: bool
     is_known: bool = False  # a caller has read a 2xx with its id
-    is_deleted: bool = False  # a caller has asked for that
+    creating: int = 0  # creates under way
+    is_deleted: bool = False  # a caller has asked for that. After its purge, another create would make new work
     told: str = ""  # the terminal status that a caller has seen
     output: bytes = b""
     events: dict[int, tuple[str, str]] = field(default_factory=dict)  # what readers have seen, by number
@@ -79,23 +80,27 @@ class Callers:
 
     async def create(self, process: Process, life: Life) -> None:
         """Create the response, or repeat that."""
-        new = parse_request(life.body)
+        new, told = parse_request(life.body), life.told
+        life.creating += 1
         try:
             if life.kind == STREAMED:
                 stream = await process.engine.create_stream(ANN, new, life.key, Client())
                 await self._read(process, life, stream, -1)
             elif life.kind == FOREGROUND:
                 call = await process.engine.call(ANN, new, life.key, Client())
-                self._note(life, await call.end())
+                self._note(life, await call.end(), told)
             else:
-                self._note(life, await process.engine.create(ANN, new, life.key))
+                self._note(life, await process.engine.create(ANN, new, life.key), told)
         except _EXPECTED as error:
             holds(not isinstance(error, RefusedByUpstream) or not life.is_known, "a known id is kept", life)
+        finally:
+            life.creating -= 1
 
     async def retrieve(self, process: Process, life: Life, wait_s: float = 0) -> None:
         """Read the response."""
+        told = life.told
         try:
-            self._note(life, await process.engine.retrieve(ANN, life.id, wait_s))
+            self._note(life, await process.engine.retrieve(ANN, life.id, wait_s), told)
         except NotFound:
             self._check_missing(life)
         except _EXPECTED:
@@ -113,8 +118,9 @@ class Callers:
 
     async def cancel(self, process: Process, life: Life) -> None:
         """Cancel the response."""
+        told = life.told
         try:
-            self._note(life, await process.engine.cancel(ANN, life.id))
+            self._note(life, await process.engine.cancel(ANN, life.id), told)
         except NotFound:
             self._check_missing(life)
         except _EXPECTED:
@@ -147,7 +153,8 @@ class Callers:
 
     # What callers are told
 
-    def _note(self, life: Life, shown: Shown | None) -> None:
+    def _note(self, life: Life, shown: Shown | None, told: str) -> None:
+        """Take an answer. `told` is the end that any caller knew before it was asked for."""
         if shown is None:
             return
         record, body = shown
@@ -160,7 +167,7 @@ class Callers:
             holds(life.output in (b"", output), "the output of an ended response stays", (life, there))
             life.output = output
         else:
-            holds(not life.told, "an ended response stays ended", (life, there))
+            holds(not told, "an ended response stays ended", (life, there))
 
     def _end(self, life: Life, status: str) -> None:
         holds(life.told in ("", status), "readers see one terminal status", (life, status))

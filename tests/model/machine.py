@@ -29,10 +29,12 @@ class Service(RuleBasedStateMachine):
     """The service, and everything around it."""
 
     world: World
+    runs = 0  # so far, in this process
 
     @initialize(seed=st.integers(0, 2**20))
     def begin(self, seed: int) -> None:
         """Begin with three processes and empty storage."""
+        Service.runs += 1
         self._open = ExitStack()
         self.world = World(seed)
         self._open.callback(self.world.close)
@@ -62,11 +64,12 @@ class Service(RuleBasedStateMachine):
         self.world.call(place, lambda process: self.world.callers.create(process, life))
         self.world.run(pause_s)
 
-    @precondition(lambda self: self._lives)
+    @precondition(lambda self: any(not life.is_deleted for life in self._lives))
     @rule(place=PLACES, number=NUMBERS, pause_s=PAUSES)
     def create_again(self, place: int, number: int, pause_s: float) -> None:
         """Let a caller repeat a create with the same key."""
-        life = self._life(number)
+        kept = [life for life in self._lives if not life.is_deleted]
+        life = kept[number % len(kept)]
         self.world.call(place, lambda process: self.world.callers.create(process, life))
         self.world.run(pause_s)
 
@@ -95,11 +98,12 @@ class Service(RuleBasedStateMachine):
         self.world.call(place, lambda process: self.world.callers.cancel(process, life))
         self.world.run(pause_s)
 
-    @precondition(lambda self: self._lives)
+    @precondition(lambda self: any(not life.creating for life in self._lives))
     @rule(place=PLACES, number=NUMBERS, pause_s=PAUSES)
     def delete(self, place: int, number: int, pause_s: float) -> None:
-        """Let a caller delete a response."""
-        life = self._life(number)
+        """Let a caller delete a response that no other one is just creating."""
+        created = [life for life in self._lives if not life.creating]
+        life = created[number % len(created)]
         self.world.call(place, lambda process: self.world.callers.delete(process, life))
         self.world.run(pause_s)
 

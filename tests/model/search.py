@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import Service
 
-STEPS = 30
+STEPS = 25
 FOUND = 3
 MOST_TOLD = 2_000
 
@@ -60,7 +60,7 @@ def main() -> int:
         search(asked.seed, asked.examples, shrinks=not asked.first, steps=asked.steps)
     except Exception as error:  # noqa: BLE001 - whatever the runs raise is what was looked for
         traceback.print_exception(error)
-        print(f"{type(error).__name__}: {error}"[:MOST_TOLD].splitlines()[0], flush=True, file=sys.stderr)
+        print(f"run {Service.runs}: {type(error).__name__}: {error}"[:MOST_TOLD].splitlines()[0], file=sys.stderr)
         return FOUND
     print(f"no violation in {time.monotonic() - began_s:.0f} s")
     return 0

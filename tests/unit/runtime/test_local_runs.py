@@ -109,5 +109,5 @@ def test_a_tail_that_is_over_does_not_count() -> None:
 def test_records_are_read_less_often_the_more_runs_are_held(runs: int, wait_s: float) -> None:
     """A holder reads its record every second, or every 10 ms for each run of its process."""
     local = LocalRuns()
-    local.leases = {SomeLease() for _ in range(runs)}
+    local.leases = {SomeLease(): None for _ in range(runs)}
     assert local.watch_wait_s(PACE) == pytest.approx(wait_s)

@@ -1,0 +1,18 @@
+"""The model finds what it is there for: each fault that is planted in a copy of the engine."""
+
+import pytest
+
+from tests.model.mutants import MUTANTS, Mutant, hunt
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_fault_is_found(mutant: Mutant) -> None:
+    """The search stops at the first violation. The seed of the mutant is one that finds it soon."""
+    is_found, said = hunt(mutant)
+    assert is_found, f"{mutant.breaks}\n{said[-4_000:]}"
+
+
+def test_there_are_at_least_fifteen_planted_faults() -> None:
+    """Each has a name of its own."""
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 15
