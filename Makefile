@@ -15,7 +15,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core transitions contract
 
-.PHONY: setup demo start test clients test-unit test-storage coverage conformance bytecode bench findings check fmt lock
+.PHONY: setup demo start test clients test-unit test-storage coverage conformance bytecode bench chaos findings check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -62,6 +62,12 @@ bench: setup
 	@$(RUN) -m local.bench $(if $(BASE),--base $(BASE)) $(if $(filter-out 0,$(PEERS)),--peers) $(if $(RUNS),--runs $(RUNS)) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
 	  $(if $(IN_FLIGHT),--in-flight $(IN_FLIGHT)) $(if $(AGED),--aged $(AGED))
+
+# Three hosts under load while everything around them fails, and an audit from outside. MINUTES=10 and SEED=NUMBER choose
+# the run. SELFTEST=1 plants faults in copies of the app, one at a time, and says whether the audit finds each.
+chaos: setup
+	@$(RUN) -m local.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(filter-out 0,$(SELFTEST)),--selftest)
 
 # What public libraries do on valid input, without the service. No part of the tests. It says which of them has changed.
 findings:
