@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from local.chaos.plan import Kind
+from local.chaos.plan import STREAMS, Kind
 from local.chaos.world.apps import Change
 
 
@@ -13,8 +13,9 @@ class Mutant:
     name: str
     changes: tuple[Change, ...]
     kinds: tuple[Kind, ...] = ()
-    seconds: float = 30.0
+    seconds: float = 20.0
     gated: bool = False
+    streams: tuple[str, ...] = STREAMS
 
 
 MUTANTS = (
@@ -25,12 +26,13 @@ MUTANTS = (
     Mutant(
         "the lease of a run is never renewed",
         (Change("shared/runs/renewal.py", "if lease.is_used(ports.clock.now_ms(), RENEWED_AT):", "if False:"),),
-        seconds=45,
+        seconds=30,
+        streams=("sim-50s",),
     ),
     Mutant(
         "a permit is claimed without a fence: the row of the gate is written without If-Match",
         (Change("shared/storage/gates/gate_table.py", "columns, old.etag)", "columns, _UNCONDITIONAL)"),),
-        seconds=45,
+        seconds=30,
         gated=True,
     ),
     Mutant(

@@ -57,6 +57,7 @@ WEIGHTS = {
 QUICK = ("sim-instant", "sim-1s", "sim-2s", "sim-3s", "sim-fail-1s", "sim-incomplete-1s")
 GATED = ("gate-1s", "gate-2s", "gate-3s")
 LONG = "sim-20s"  # longer than a lease
+EARLY = 0.4  # of the run, in which long streams begin
 STREAMS = ("sim-2s", "sim-4s", "sim-8s", "gate-3s")
 GOOD, SLOW, FAILING, DEAD, NOBODY = "good", "slow", "failing", "dead", ""
 RECEIVERS = (GOOD, GOOD, GOOD, SLOW, FAILING, DEAD, NOBODY, NOBODY)
@@ -106,15 +107,17 @@ def make_plan(
     *,
     calls_per_s: float = CALLS_PER_S,
     gated: float = GATED_SHARE,
+    streams: Sequence[str] = (*STREAMS, LONG),
 ) -> Plan:
     """Return the plan of a run of this length. Every kind of fault happens before one happens a second time.
 
-    `gated` is the share of the work that is polled at the upstream with a limit.
+    `gated` is the share of the work that is polled at the upstream with a limit. `streams` are the models of streams.
+    A long one begins only in the first part of the run.
     """
     rng = random.Random(f"{seed} clocks")
     skews = [0.0, SKEW_S, SKEW_S / 2]
     rng.shuffle(skews)
-    calls = _calls(random.Random(f"{seed} calls"), seconds, calls_per_s, gated)
+    calls = _calls(random.Random(f"{seed} calls"), _Mix(seconds, calls_per_s, gated, tuple(streams)))
     return Plan(seed, seconds, calls_per_s, tuple(skews), _faults(seed, seconds, kinds), calls)
 
 
@@ -136,27 +139,42 @@ def _lasting(rng: random.Random, seconds: float) -> float:
     return round(rng.uniform(16, 28) if is_long else rng.uniform(0.5, 6), 2)
 
 
-def _calls(rng: random.Random, seconds: float, calls_per_s: float, gated: float) -> tuple[Call, ...]:
+@dataclass(frozen=True)
+class _Mix:
+    """What calls are made, how many, and for how long."""
+
+    seconds: float
+    calls_per_s: float
+    gated: float
+    streams: tuple[str, ...]
+
+    def streams_at(self, at_s: float) -> tuple[str, ...]:
+        """Return the models of streams that begin at this time."""
+        short = tuple(model for model in self.streams if model != LONG)
+        return self.streams if at_s < self.seconds * EARLY else short
+
+
+def _calls(rng: random.Random, mix: _Mix) -> tuple[Call, ...]:
     calls, at_s = list[Call](), 0.0
-    while at_s < seconds:
-        calls.append(_call(rng, round(at_s, 2), len(calls), gated, is_early=at_s < seconds * 0.6))
-        at_s += rng.expovariate(calls_per_s)
+    while at_s < mix.seconds:
+        calls.append(_call(rng, round(at_s, 2), len(calls), mix))
+        at_s += rng.expovariate(mix.calls_per_s)
     return tuple(calls)
 
 
-def _call(rng: random.Random, at_s: float, number: int, gated: float, *, is_early: bool) -> Call:
+def _call(rng: random.Random, at_s: float, number: int, mix: _Mix) -> Call:
     style = rng.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))[0]
     drops = tuple(sorted(rng.sample(range(1, 40), rng.randrange(4))))
     receiver = NOBODY if style is Style.DELETED else rng.choice(RECEIVERS)
-    model = _model(rng, style, gated, is_early=is_early)
+    model = _model(rng, style, mix, at_s)
     return Call(at_s, number, style, model, receiver, rng.randrange(HOSTS), drops, rng.uniform(0.2, 2.5))
 
 
-def _model(rng: random.Random, style: Style, gated: float, *, is_early: bool) -> str:
+def _model(rng: random.Random, style: Style, mix: _Mix, at_s: float) -> str:
     if style in (Style.STREAMED, Style.FOREGROUND_STREAM):
-        return rng.choice((*STREAMS, LONG) if is_early else STREAMS)
+        return rng.choice(mix.streams_at(at_s))
     if style in (Style.CHAINED, Style.DELETED):
         return rng.choice(("sim-instant", "sim-1s"))
     if style is Style.CANCELLED:
         return rng.choice(("sim-1s", "sim-2s", "sim-30s", "gate-3s"))
-    return rng.choice(GATED if rng.random() < gated else QUICK)
+    return rng.choice(GATED if rng.random() < mix.gated else QUICK)

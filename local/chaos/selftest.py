@@ -32,7 +32,7 @@ def plan_for(mutant: Mutant, seed: int) -> Plan:
     """Return the plan under which a planted fault is looked for."""
     gated = 1.0 if mutant.gated else GATED_SHARE
     rate = 2 * CALLS_PER_S if mutant.gated else CALLS_PER_S
-    return make_plan(seed, mutant.seconds, mutant.kinds, calls_per_s=rate, gated=gated)
+    return make_plan(seed, mutant.seconds, mutant.kinds, calls_per_s=rate, gated=gated, streams=mutant.streams)
 
 
 def find(mutant: Mutant, seed: int, say: Callable[[str], None]) -> Finding:

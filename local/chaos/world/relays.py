@@ -11,24 +11,26 @@ from contextlib import contextmanager
 from local.stack.ports import free_port
 
 CHUNK = 65_536
+LOOPBACK = "127.0.0.1"
 CONNECT_S = 5.0
 CALL_S = 10.0
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Relay:
-    """A relay to a port of this machine. It listens on `port`."""
+    """A relay to a port of this machine. It listens on `port` of a loopback address."""
 
-    def __init__(self, name: str, target_port: int) -> None:
+    def __init__(self, name: str, target_port: int, address: str, port: int) -> None:
         self.name = name
-        self.port = free_port()
+        self.address = address
+        self.port = port or free_port()
         self.resets = 0
         self._target_port = target_port
         self._open = set[asyncio.StreamWriter]()
 
     async def listen(self) -> asyncio.Server:
         """Listen from now on."""
-        return await asyncio.start_server(self._relay, "127.0.0.1", self.port, backlog=512)
+        return await asyncio.start_server(self._relay, self.address, self.port, backlog=512)
 
     def cut(self) -> None:
         """Reset every open connection, as a firewall or a load balancer does that forgets them."""
@@ -86,9 +88,9 @@ class Relays:
         self._servers = list[asyncio.Server]()
         self.all = list[Relay]()
 
-    def add(self, name: str, target_port: int) -> Relay:
-        """Return a new relay that listens."""
-        relay = Relay(name, target_port)
+    def add(self, name: str, target_port: int, address: str = LOOPBACK, port: int = 0) -> Relay:
+        """Return a new relay that listens, on a free port unless one is given."""
+        relay = Relay(name, target_port, address, port)
         self._servers.append(asyncio.run_coroutine_threadsafe(relay.listen(), self._loop).result(CALL_S))
         self.all.append(relay)
         return relay

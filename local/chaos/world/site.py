@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,17 @@ from local.credentials.keys import Credentials, new_credentials
 from local.stack.ports import free_port
 from local.stack.process import ROOT, Process
 
-START_S = 30.0
+START_S = 60.0
 CALL_S = 20.0
 LIMIT = 2  # of the upstream that has one
 GATED_MODELS = {"gate-1s": "sim-1s", "gate-2s": "sim-2s", "gate-3s": "sim-3s"}
 REPLIES = "replies"
 SLOW_S = 3.0
+# Each receiver is a host of its own for circuit breakers. Only Linux has more than one loopback address at once.
+ADDRESSES = {
+    name: f"127.0.0.{number if sys.platform == 'linux' else 1}"
+    for number, name in enumerate((GOOD, SLOW, FAILING, DEAD), 1)
+}
 CALLERS = ("first", "second")
 
 
@@ -35,12 +41,11 @@ class Peer:
     """A process that is controlled over HTTP: a simulated model or a receiver."""
 
     process: Process
-    url: str
 
-    @property
+    @cached_property
     def port(self) -> int:
-        """Its port."""
-        return httpx.URL(self.url).port or 0
+        """Its port, once it listens."""
+        return httpx.URL(self.process.url(START_S)).port or 0
 
     def ask(self, path: str) -> Any:
         """Return the JSON that it answers to a GET."""
@@ -72,18 +77,14 @@ class Site:
     callback_ports: Mapping[str, int]
     cleanup: ExitStack = field(repr=False)
 
-    @property
-    def dead_port(self) -> int:
-        """The port of the receiver that is dead."""
-        return self.callback_ports[DEAD]
-
     def callback_url(self, receiver: str) -> str:
         """Return the address of a receiver, as callers give it."""
-        return f"http://127.0.0.1:{self.callback_ports[receiver]}/callback"
+        return f"http://{ADDRESSES[receiver]}:{self.callback_ports[receiver]}/callback"
 
     def revive(self) -> None:
         """Start the dead receiver, and let the failing and the slow one answer well."""
-        self.receivers[DEAD] = _receiver(self.cleanup, self.directory, DEAD, self.credentials["first"], self.dead_port)
+        dead = self.receivers[DEAD] = _receiver(self.cleanup, self.directory, DEAD, self.credentials["first"])
+        self.relays.add(PAIRS[4], dead.port, ADDRESSES[DEAD], self.callback_ports[DEAD])
         self.receivers[FAILING].tell("/_faults", fail_first_per_id=0)
         self.receivers[SLOW].tell("/_faults", delay_s=0)
 
@@ -107,13 +108,11 @@ def site(directory: Path, plan: Plan, app: Path = ROOT) -> Iterator[Site]:
         connection = storage.account()
         _make_queues(connection)
         wires = cleanup.enter_context(relays())
-        receivers = {
-            name: _receiver(cleanup, directory, name, credentials["first"], 0) for name in (GOOD, SLOW, FAILING)
-        }
+        receivers = {name: _receiver(cleanup, directory, name, credentials["first"]) for name in (GOOD, SLOW, FAILING)}
+        models = {name: _model(cleanup, directory, name) for name in ("open", "gated")}
         receivers[SLOW].tell("/_faults", delay_s=SLOW_S)
         receivers[FAILING].tell("/_faults", fail_first_per_id=1)
-        models = {name: _model(cleanup, directory, name) for name in ("open", "gated")}
-        callback_ports = {name: wires.add(PAIRS[4], one.port).port for name, one in receivers.items()}
+        callback_ports = {name: wires.add(PAIRS[4], one.port, ADDRESSES[name]).port for name, one in receivers.items()}
         callback_ports[DEAD] = free_port()
         settings = _settings(_through(wires, storage, connection), credentials.values(), _upstreams(wires, models))
         hosts = [Host(directory, settings, free_port(), skew_s) for skew_s in plan.skews_s]
@@ -138,19 +137,19 @@ def site(directory: Path, plan: Plan, app: Path = ROOT) -> Iterator[Site]:
         yield running
 
 
-def _receiver(cleanup: ExitStack, directory: Path, name: str, caller: Credentials, port: int) -> Peer:
-    return _peer(cleanup, directory, name, "local.stack.receiver", "--secret", caller.signing_secret, port=port)
+def _receiver(cleanup: ExitStack, directory: Path, name: str, caller: Credentials) -> Peer:
+    return _peer(cleanup, directory, name, "local.stack.receiver", "--secret", caller.signing_secret)
 
 
 def _model(cleanup: ExitStack, directory: Path, name: str) -> Peer:
     return _peer(cleanup, directory, name, "local.model")
 
 
-def _peer(cleanup: ExitStack, directory: Path, name: str, module: str, *flags: str, port: int = 0) -> Peer:
-    command = [sys.executable, "-m", module, "--port", str(port), *flags]
+def _peer(cleanup: ExitStack, directory: Path, name: str, module: str, *flags: str) -> Peer:
+    command = [sys.executable, "-m", module, *flags]
     process = Process(name, command, env={}, log=directory / f"{name}.log")
     cleanup.callback(process.stop, 3.0)
-    return Peer(process, process.url(START_S))
+    return Peer(process)
 
 
 def _make_queues(connection: str) -> None:
