@@ -17,7 +17,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 PURE := core transitions contract
 
 .DEFAULT_GOAL := help
-.PHONY: help setup storage demo start test clients test-unit test-storage coverage conformance screenshots package bench findings check fmt lock
+.PHONY: help setup storage demo start test clients test-unit test-storage coverage conformance screenshots package bench chaos findings check fmt lock
 
 help: ## this list
 	@echo "Background Responses. Start with: make demo"; echo
@@ -80,6 +80,12 @@ bench: storage ## measure, and print the figures of docs/figures.md: 15 minutes
 	@$(RUN) -m local.bench $(if $(BASE),--base $(BASE)) $(if $(filter-out 0,$(PEERS)),--peers) $(if $(RUNS),--runs $(RUNS)) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
 	  $(if $(IN_FLIGHT),--in-flight $(IN_FLIGHT)) $(if $(AGED),--aged $(AGED))
+
+# Three hosts under load while everything around them fails, and an audit from outside. MINUTES=10 and SEED=NUMBER choose
+# the run. SELFTEST=1 plants faults in copies of the app, one at a time, and says whether the audit finds each.
+chaos: storage ## let everything fail under load, and audit the service. MINUTES=10, SEED=number, SELFTEST=1
+	@$(RUN) -m local.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(filter-out 0,$(SELFTEST)),--selftest)
 
 # What public libraries do on valid input, without the service. No part of the tests. It says which of them has changed.
 findings: ## show where public libraries surprise, without the service

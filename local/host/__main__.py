@@ -16,6 +16,7 @@ from local.host import logs
 from local.host.durations import Durations
 from local.host.errors import LoadError
 from local.host.server import Host
+from local.host.skew import shift_clock
 from local.stack.loopback import listen
 
 
@@ -25,6 +26,7 @@ def main() -> int:
     Otherwise, this does not return: after a signal the process ends with 0, after an error in it with 70.
     """
     arguments = _arguments()
+    shift_clock(os.environ)
     logs.configure()
     try:
         with ThreadPoolExecutor(_threads()) as pool, asyncio.Runner() as runner:

@@ -1,0 +1,1 @@
+"""What must hold when everything is quiet again, looked at from outside."""

@@ -1,0 +1,1 @@
+"""The callers, what they ask for, and what they have seen."""

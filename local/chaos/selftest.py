@@ -1,0 +1,62 @@
+"""The self-test: each planted fault, and the app as it is, under a short plan. Each fault must be found."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.chaos.mutants import MUTANTS, Mutant
+from local.chaos.plan import CALLS_PER_S, GATED_SHARE, Plan, make_plan
+from local.chaos.run import Report, run
+from local.chaos.world.apps import copied
+
+CONTROL = Mutant("nothing is planted", (), seconds=30)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the audit has found in the app with one fault planted, and after how many seconds."""
+
+    mutant: Mutant
+    violations: tuple[str, ...]
+    after_s: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether something was found, or nothing where nothing is planted."""
+        return bool(self.violations) == bool(self.mutant.changes)
+
+
+def plan_for(mutant: Mutant, seed: int) -> Plan:
+    """Return the plan under which a planted fault is looked for."""
+    gated = 1.0 if mutant.gated else GATED_SHARE
+    rate = 2 * CALLS_PER_S if mutant.gated else CALLS_PER_S
+    return make_plan(seed, mutant.seconds, mutant.kinds, calls_per_s=rate, gated=gated, streams=mutant.streams)
+
+
+def find(mutant: Mutant, seed: int, say: Callable[[str], None]) -> Finding:
+    """Run the app with a fault planted until something is violated."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="chaos-") as directory:
+        app = copied(Path(directory) / "planted", mutant.changes)
+        report: Report = run(plan_for(mutant, seed), Path(directory), say, app, stops_at_first=bool(mutant.changes))
+    return Finding(mutant, tuple(report.ledger.violations), round(time.monotonic() - began, 1))
+
+
+def selftest(seed: int, say: Callable[[str], None], only: str = "") -> bool:
+    """Plant each fault, print a table of what was found, and return whether each was found and nothing else."""
+    findings = list[Finding]()
+    for mutant in (CONTROL, *MUTANTS):
+        if only in mutant.name:
+            say(f"\nplanted: {mutant.name}")
+            findings.append(find(mutant, seed, say))
+            for violation in findings[-1].violations:
+                say(f"  {violation[:300]}")
+    say("\n| planted | found by | after |\n|---|---|---|")
+    for one in findings:
+        names = sorted({violation.partition(":")[0] for violation in one.violations})
+        found = "; ".join(names) or ("**not found**" if one.mutant.changes else "nothing, as it must be")
+        say(f"| {one.mutant.name} | {found} | {one.after_s:.0f} s |")
+    say(f"found {sum(one.is_right for one in findings)} of {len(findings)}")
+    return all(one.is_right for one in findings)
