@@ -9,10 +9,18 @@ const BASE = new URL("openai/v1/", location.href);
 /** The service has answered, and refuses. */
 export class Refused extends Error {
   constructor(status, error) {
-    super(error?.message ?? `The service answered ${status}.`);
+    super(error.message);
     this.status = status;
-    this.code = error?.code ?? "";
-    this.param = error?.param ?? "";
+    this.code = error.code ?? "";
+    this.param = error.param ?? "";
+  }
+}
+
+/** Something else than the service has answered, such as a host that has not loaded it yet. */
+export class Unready extends Error {
+  constructor(status) {
+    super(`The answer was ${status}, and not the service's own.`);
+    this.answered = status;
   }
 }
 
@@ -61,7 +69,9 @@ async function send(method, url, { body, headers = {}, signal }) {
     referrerPolicy: "no-referrer",
   });
   if (answer.ok) return answer;
-  const refused = new Refused(answer.status, await errorIn(answer));
+  const error = await errorIn(answer);
+  if (!error) throw new Unready(answer.status);
+  const refused = new Refused(answer.status, error);
   if (refused.status === 401) onUnknown(refused);
   throw refused;
 }

@@ -91,6 +91,7 @@ export function failure(error, next = "It is asked again.") {
   if (error.status === 404 && !error.code) return "There is no such response. It may have been deleted.";
   if (error.status === 429) return `Too many requests for this key. ${error.message}`;
   if (error.status) return reason(error);
+  if (error.answered) return `The service is not ready: the answer was ${error.answered}. ${next}`;
   return `The service cannot be reached. ${next}`;
 }
 
