@@ -56,8 +56,9 @@ def _hook_faults(hooks: dict[str, Any], wanted: dict[str, str]) -> Iterator[str]
 
 def _system(shell: str, python: str, name: str, module: str) -> dict[str, object]:
     secrets = {secret.variable: secret.variable for secret in SECRETS}
+    seen = {} if name in PACKAGING else {"interactive": True}
     given = {"secrets": secrets} if name == "postprovision" else {}
-    return {"shell": shell, "run": f"{python} -m {module}", "interactive": True, **given}
+    return {"shell": shell, "run": f"{python} -m {module}", **seen, **given}
 
 
 MUTANTS = [
@@ -66,6 +67,7 @@ MUTANTS = [
         ("azd-version", OLDEST, ">= 1.11.0"),
         ("azd-build", "remoteBuild: false", "remoteBuild: true"),
         ("azd-sources", "dist: .package", "dist: ."),
+        ("azd-two-terminals", "infra.hooks.prepackage\n", "infra.hooks.prepackage\n          interactive: true\n"),
         ("azd-unpacked", "      prepackage:", "      prebuild:"),
         ("azd-unseen", "interactive: true", "interactive: false"),
         ("azd-secret", "UPSTREAM_API_KEY: UPSTREAM_API_KEY", "UPSTREAM_API_KEY: UPSTREAM_KEY"),
