@@ -1,4 +1,4 @@
-"""Checks azure.yaml: what azd packs, and which hooks it runs."""
+"""Checks azure.yaml: what azd packs, and which hooks it runs. Has the faults of it, and of an upstream elsewhere."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -61,7 +61,7 @@ def _system(shell: str, python: str, name: str, module: str) -> dict[str, object
     return {"shell": shell, "run": f"{python} -m {module}", **seen, **given}
 
 
-MUTANTS = [
+IN_YAML = [
     Mutant(name, "azure.yaml", old, new, "azd")
     for name, old, new in [
         ("azd-version", OLDEST, ">= 1.11.0"),
@@ -73,4 +73,13 @@ MUTANTS = [
         ("azd-secret", "UPSTREAM_API_KEY: UPSTREAM_API_KEY", "UPSTREAM_API_KEY: UPSTREAM_KEY"),
         ("azd-hook-lost", "  preprovision:", "  predown:"),
     ]
+]
+ELSEWHERE = "infra/modules/upstreamAccess.bicep"
+OFFICER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
+BY_APP, BY_OTHER = "identity.outputs.principalId\n    accountName", "principalId\n    accountName"
+MUTANTS = [
+    *IN_YAML,
+    Mutant("elsewhere-role", ELSEWHERE, "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd", OFFICER, "roles"),
+    Mutant("elsewhere-wide", ELSEWHERE, "  scope: account\n", "  scope: resourceGroup()\n", "roles"),
+    Mutant("elsewhere-other", "infra/main.bicep", BY_APP, BY_OTHER, "roles"),
 ]
