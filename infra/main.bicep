@@ -25,6 +25,9 @@ param principalType string = 'User'
 @description('A server of the Responses API, such as https://api.openai.com/v1; empty to deploy a model.')
 param upstreamBaseUrl string = ''
 
+@description('The Azure OpenAI that is the upstream, as its resource id, for the app to get its role there; empty to give none.')
+param upstreamResourceId string = ''
+
 @description('Several upstreams: the name of a JSON file beside the app, as docs/upstreams.md says.')
 param upstreams string = ''
 
@@ -178,6 +181,8 @@ var tags = {
   application: 'background-responses'
 }
 var makesModel = empty(upstreamBaseUrl) && empty(upstreams)
+// The parts of an id: the third is the subscription, the fifth the group, the ninth the name.
+var upstreamParts = split(empty(upstreamResourceId) ? '${subscription().id}/resourceGroups/rg-${environmentName}/providers/a/b/none' : upstreamResourceId, '/')
 var operatorIps = empty(operatorIpRanges) ? [] : split(replace(operatorIpRanges, ' ', ''), ',')
 var queueNames = empty(replyQueues) ? [] : split(replace(replyQueues, ' ', ''), ',')
 
@@ -264,6 +269,15 @@ module access 'modules/access.bicep' = {
     vaultName: vault.outputs.name
     insightsName: monitoring.outputs.insightsName
     modelAccountName: makesModel ? model!.outputs.name : ''
+  }
+}
+
+module upstreamAccess 'modules/upstreamAccess.bicep' = if (!empty(upstreamResourceId)) {
+  scope: resourceGroup(upstreamParts[2], upstreamParts[4])
+  name: 'upstream-access-${token}'
+  params: {
+    appPrincipalId: identity.outputs.principalId
+    accountName: upstreamParts[8]
   }
 }
 

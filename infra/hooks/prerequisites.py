@@ -5,6 +5,7 @@ It registers the resource providers, which Azure asks for once in each subscript
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Mapping
 
@@ -19,6 +20,14 @@ ALWAYS = ("Web", "Storage", "KeyVault", "Insights", "OperationalInsights", "Mana
 WITH_A_MODEL = ("CognitiveServices",)
 WITH_A_NETWORK = ("Network", "App")  # App: the app's subnet is delegated to Microsoft.App/environments
 _PENDING = "registering"
+_ACCOUNT = re.compile(
+    r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w.()-]{1,90}/providers/Microsoft\.CognitiveServices/accounts/[\w.-]{2,64}",
+    re.IGNORECASE,
+)
+
+
+class WrongValue(Exception):
+    """A value of azd's environment cannot be meant. The text names it, and what is expected."""
 
 
 def providers(environment: Mapping[str, str]) -> list[str]:
@@ -65,6 +74,18 @@ def _check(base: str, name: str) -> None:
         raise AzureError(f"{name} is not registered yet: run `azd up` again in a few minutes", code=_PENDING)
 
 
+def check_upstream(environment: Mapping[str, str]) -> None:
+    """Raise WrongValue if the resource that the app gets a role at is no Azure OpenAI, or is nobody's upstream."""
+    resource = environment.get("UPSTREAM_RESOURCE_ID", "")
+    if resource and not _ACCOUNT.fullmatch(resource):
+        raise WrongValue(
+            "UPSTREAM_RESOURCE_ID must be /subscriptions/ID/resourceGroups/NAME/providers/"
+            "Microsoft.CognitiveServices/accounts/NAME, as `az cognitiveservices account show --query id` prints it"
+        )
+    if resource and not (environment.get("UPSTREAM_BASE_URL") or environment.get("UPSTREAMS")):
+        raise WrongValue("UPSTREAM_RESOURCE_ID names an upstream, and neither UPSTREAM_BASE_URL nor UPSTREAMS is set")
+
+
 def pythons(environment: Mapping[str, str]) -> str:
     """Return a line about the Python of the hooks and that of the package. Raise PackageError if one is missing."""
     python = python_of_package(environment)
@@ -77,11 +98,12 @@ def main() -> int:
     """Check and register. Return the exit code."""
     try:
         print(pythons(os.environ), flush=True)
+        check_upstream(os.environ)
         register(os.environ)
     except PackageError as error:
         print(f"Nothing is deployed: {error}", file=sys.stderr)
         return 1
-    except AzureError as error:
+    except (AzureError, WrongValue) as error:
         print(f"Nothing is deployed: {error}.", file=sys.stderr)
         return 1
     return 0

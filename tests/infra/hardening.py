@@ -80,7 +80,7 @@ def tags(project: Project) -> Iterator[str]:
     for path, file in project.files.items():
         yield from (f"{path}:{one.line}: {one.name} has no tags" for one in _untagged(file))
         for one in file.modules.values():
-            if one.name != "access" and at(one.body, "params", "tags").text != "tags":
+            if one.name not in ("access", "upstreamAccess") and at(one.body, "params", "tags").text != "tags":
                 yield f"{path}:{one.line}: {one.name} is not given tags"
     if at(project.file("main").variables["tags"], "azd-env-name").text != "environmentName":
         yield "azd-env-name is not the environment's name"

@@ -9,6 +9,7 @@ from tests.infra.typed import kind_of
 from tests.infra.typedata import Shapes, known, properties
 
 FUNCTIONS = {
+    "resourceGroup",
     "concat", "contains", "empty", "environment", "guid", "join", "replace", "resourceId", "split", "string",
     "subscription", "subscriptionResourceId", "tenant", "toLower", "union", "uniqueString",
 }  # fmt: skip

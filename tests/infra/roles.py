@@ -32,6 +32,8 @@ CLIENTS = {
     "BlobServiceClient": ("Storage Blob Data Owner", "storage"),
     "SecretClient": ("Key Vault Secrets User", "vault"),
 }
+ELSEWHERE = "infra/modules/upstreamAccess.bicep"  # the upstream of another group
+UPSTREAM_ROLE = "Cognitive Services OpenAI User"
 DEPLOYER = {("Key Vault Secrets Officer", "vault")}
 
 
@@ -48,6 +50,9 @@ def roles(project: Project) -> Iterator[str]:
         for one in file.resources.values():
             if one.kind != "Microsoft.Authorization/roleAssignments":
                 continue
+            if path == ELSEWHERE:
+                yield from (*_assignment_faults(one), *_elsewhere_faults(project, one))
+                continue
             if path != "infra/modules/access.bicep":
                 yield f"{path}:{one.line}: a role is given outside of the module that gives roles"
                 continue
@@ -60,10 +65,19 @@ def roles(project: Project) -> Iterator[str]:
     yield from _principal_faults(project)
 
 
-def _role(project: Project, one: Resource) -> tuple[str, str]:
+def _elsewhere_faults(project: Project, one: Resource) -> Iterator[str]:
+    """Yield what is wrong with the role at an upstream elsewhere. It is the one that a model of our own gives."""
+    role, scope = _role(project, one, "upstreamAccess")
+    if (role, scope, at(one.body, "properties", "principalId").text) != (UPSTREAM_ROLE, "account", "appPrincipalId"):
+        yield f"{ELSEWHERE}: {role} at {scope} is not what the upstream needs"
+    if project.file("main").modules["upstreamAccess"].body.text.count("identity.outputs.principalId") != 1:
+        yield f"{ELSEWHERE}: the role is not the app's"
+
+
+def _role(project: Project, one: Resource, module: str = "access") -> tuple[str, str]:
     definition = at(one.body, "properties", "roleDefinitionId").text
     key = re.search(r"roles\.(\w+)\)", definition)
-    table = project.file("access").variables["roles"]
+    table = project.file(module).variables["roles"]
     id_ = at(table, key.group(1)).literal() if key else None
     return BUILT_IN.get(id_ or "", f"unknown role {definition}"), at(one.body, "scope").text
 

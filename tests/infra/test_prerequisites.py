@@ -55,6 +55,29 @@ def test_the_python_of_the_package_is_checked_before_anything_is_made(tmp_path: 
     assert "/nowhere/python" in done.stderr
 
 
+ACCOUNT = f"/subscriptions/{'0' * 36}/resourceGroups/shared/providers/Microsoft.CognitiveServices/accounts/res"
+WRONG = [
+    {"UPSTREAM_RESOURCE_ID": "res", "UPSTREAM_BASE_URL": "https://a.example/v1"},
+    {"UPSTREAM_RESOURCE_ID": f"{ACCOUNT}/deployments/x", "UPSTREAM_BASE_URL": "https://a.example/v1"},
+    {"UPSTREAM_RESOURCE_ID": ACCOUNT.replace("CognitiveServices", "Storage"), "UPSTREAMS": "upstreams.json"},
+    {"UPSTREAM_RESOURCE_ID": ACCOUNT},
+]
+
+
+@pytest.mark.parametrize("given", WRONG)
+def test_an_upstream_that_cannot_be_meant_is_refused(given: dict[str, str], tmp_path: Path, vault: Vault) -> None:
+    """The template would end with an index that is out of bounds, or give a role at an account that nobody calls."""
+    done = run("prerequisites", tmp_path, vault, **given)
+    assert (done.returncode, vault.calls) == (1, [])
+    assert "UPSTREAM_RESOURCE_ID" in done.stderr
+
+
+def test_an_upstream_elsewhere_is_taken(tmp_path: Path, vault: Vault) -> None:
+    """It is named as Azure prints it."""
+    given = {"UPSTREAM_RESOURCE_ID": ACCOUNT, "UPSTREAM_BASE_URL": "https://a.example/v1"}
+    assert run("prerequisites", tmp_path, vault, **given).returncode == 0
+
+
 def test_without_a_subscription_nothing_is_asked(tmp_path: Path, vault: Vault) -> None:
     """A first `azd provision` chooses it later. The hook says so, and the command for later."""
     done = run("prerequisites", tmp_path, vault, AZURE_SUBSCRIPTION_ID="")
