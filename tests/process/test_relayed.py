@@ -68,7 +68,8 @@ def test_a_conversation_belongs_to_its_caller(running: Service, client: httpx.Cl
     made = sdk.conversations.create(metadata={"topic": "clients"})
     message = {"type": "message", "role": "user", "content": "One."}
     assert client.post(f"/conversations/{made.id}/items", json={"items": [message]}).is_success
-    assert client.get(f"/conversations/{made.id}/items", params={"limit": 1}).json()["data"] == [message]
+    [item] = client.get(f"/conversations/{made.id}/items", params={"limit": 1}).json()["data"]
+    assert item.items() >= message.items()
     create(client, "sim-instant", conversation=made.id)
     other = running.client("second")
     asks = {"model": "sim-instant", "input": "q", "background": True, "conversation": made.id}
