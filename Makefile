@@ -15,7 +15,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 # The pure packages, of which every line and branch must run in their own tests.
 PURE := core transitions contract
 
-.PHONY: setup demo start test clients test-unit test-storage coverage conformance bytecode bench findings check fmt lock
+.PHONY: setup demo start test clients test-unit test-storage coverage model conformance bytecode bench findings check fmt lock
 
 setup:
 	@$(SETUP) app
@@ -47,6 +47,12 @@ test-storage: setup
 # The tests of the pure packages alone, and what of those packages they do not run. It must be nothing.
 coverage: setup
 	$(RUN) -m pytest $(PYTEST) $(PURE:%=tests/unit/%) $(PURE:%=--cov=shared.%)
+
+# Searches the model of the core for a run that violates an invariant. EXAMPLES=1000 are the runs, and SEED=7 repeats a
+# search. MUTANTS=1 hunts the planted faults instead.
+model: setup
+	$(RUN) -m $(if $(filter-out 0,$(MUTANTS)),tests.model.mutants,tests.model.search) \
+	  $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))
 
 conformance: setup
 	@$(SETUP) conformance
