@@ -17,7 +17,7 @@ PYTEST := -n 4 --dist loadfile --no-loadscope-reorder
 PURE := core transitions contract
 
 .DEFAULT_GOAL := help
-.PHONY: help setup storage demo start test clients test-unit test-storage coverage conformance screenshots package bench chaos findings check fmt lock
+.PHONY: help setup storage demo start test clients test-unit test-storage model coverage conformance screenshots package bench chaos findings check fmt lock
 
 help: ## this list
 	@echo "Background Responses. Start with: make demo"; echo
@@ -61,6 +61,13 @@ test-storage: storage ## test the flows on Azurite, and the invariants
 coverage: setup ## test that every line and branch of the pure packages runs
 	$(RUN) -m pytest $(PYTEST) $(PURE:%=tests/unit/%) $(PURE:%=--cov=shared.%)
 
+# Searches the model of the core for a run that violates an invariant. EXAMPLES=1000 are the runs, and SEED=7 repeats a
+# search. MUTANTS=1 hunts the planted faults instead.
+model: setup ## search for faults of the engine with the model. SEED=number
+	$(RUN) -m $(if $(filter-out 0,$(MUTANTS)),tests.model.mutants,tests.model.search) \
+	  $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))
+
+conformance: setup
 conformance: storage ## test the app in Microsoft's runtime library
 	@$(SETUP) conformance
 	$(RUN) -m pytest tests/conformance

@@ -25,7 +25,8 @@ from shared.storage.store import Store
 from shared.storage.wakeups import Wakeups
 from shared.storage.wire import Answer
 from shared.upstreams.routes import Route, Upstreams
-from tests.model.peers import Line, Mailbox, Peer, Post
+from tests.model.peers import Line, Peer
+from tests.model.receiver import Mailbox, Post
 from tests.support.fakes.queue_service import FakeQueues, QueueService, QueueTrouble
 from tests.support.fakes.table_service import TableService
 from tests.support.fakes.table_wire import FakeTable, TableRequest

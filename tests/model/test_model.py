@@ -1,6 +1,6 @@
 """The model check of the core: no run of the model violates an invariant of the design.
 
-`make model` searches longer. docs/architecture.md names what is real in it, and CONTRIBUTING.md how to repeat a run.
+`make model` searches longer. CONTRIBUTING.md says what is real in it, and how to repeat a run.
 """
 
 import os
@@ -14,7 +14,7 @@ from tests.model.search import search
 from tests.model.trace import trace
 from tests.support.stage import Say
 
-RUNS = 60
+RUNS = 40
 RUNS_TO_COMPARE = 3
 
 

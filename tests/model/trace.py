@@ -29,7 +29,7 @@ def trace(seed: int) -> list[str]:
             world.process(number).fault = (chance.randint(1, 6), chance.choice(FAULTS))
             model, kind = chance.choice(sorted(MODELS.values())), chance.choice(KINDS)
             life = world.callers.new(model, kind, has_callback=chance.random() < 0.5)
-            world.call(number, lambda process, life=life: world.callers.create(process, life))  # type: ignore[misc]
+            world.call(number, lambda process, life=life: world.callers.create(process, life))
             world.run(chance.choice([0.0, 0.05, 3.0]))
         close(world)
     return written

@@ -20,8 +20,9 @@ from shared.storage.messages import HINTS, RUNS, WAKEUPS, RunOffer, Wakeup
 from shared.upstreams.specs import UpstreamSpec
 from tests.model.audit import TABLE, Audit, holds
 from tests.model.clients import Callers, Life
-from tests.model.peers import Mailbox, Peer, Work
+from tests.model.peers import Peer, Work
 from tests.model.processes import Process, Surroundings, owned_task
+from tests.model.receiver import Mailbox
 from tests.support.fakes.queue_service import Message, QueueService
 from tests.support.fakes.table_service import TableService
 from tests.support.virtual_time import VirtualLoop
