@@ -63,11 +63,10 @@ coverage: setup ## test that every line and branch of the pure packages runs
 
 # Searches the model of the core for a run that violates an invariant. EXAMPLES=1000 are the runs, and SEED=7 repeats a
 # search. MUTANTS=1 hunts the planted faults instead.
-model: setup ## search for faults of the engine with the model. SEED=number
+model: setup ## search for faults of the engine in its model. EXAMPLES=1000, SEED=7, MUTANTS=1
 	$(RUN) -m $(if $(filter-out 0,$(MUTANTS)),tests.model.mutants,tests.model.search) \
 	  $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))
 
-conformance: setup
 conformance: storage ## test the app in Microsoft's runtime library
 	@$(SETUP) conformance
 	$(RUN) -m pytest tests/conformance
