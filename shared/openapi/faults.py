@@ -31,6 +31,7 @@ ANYBODY: Faults = (
 CALLER: Faults = (
     Fault(401, "invalid_api_key", "No caller has the API key that was sent, or none was sent."),
     Fault(500, "storage", "Storage refuses what the request would write. A repeat is in vain."),
+    Fault(500, "storage", "Storage refuses what the request would write. A repeat is in vain."),
     Fault(503, "storage", "Storage is not available. Try again."),
 )
 OPERATOR: Faults = (Fault(403, "operator_required", "The caller does not have the role `operator`."),)
