@@ -63,7 +63,7 @@ coverage: setup ## test that every line and branch of the pure packages runs
 
 # Searches the model of the core for a run that violates an invariant. EXAMPLES=1000 are the runs, and SEED=7 repeats a
 # search. MUTANTS=1 hunts the planted faults instead.
-model: setup ## search for faults of the engine in its model. EXAMPLES=1000, SEED=7, MUTANTS=1
+model: setup ## search the model of the engine for faults. EXAMPLES=1000, SEED=7, MUTANTS=1
 	$(RUN) -m $(if $(filter-out 0,$(MUTANTS)),tests.model.mutants,tests.model.search) \
 	  $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))
 
@@ -89,7 +89,7 @@ bench: storage ## measure, and print the figures of docs/figures.md: 15 minutes
 
 # Three hosts under load while everything around them fails, and an audit from outside. MINUTES=10 and SEED=NUMBER choose
 # the run. SELFTEST=1 plants faults in copies of the app, one at a time, and says whether the audit finds each.
-chaos: storage ## let everything fail under load, and audit the service. MINUTES=10, SEED=number, SELFTEST=1
+chaos: storage ## let everything fail under load, and audit. MINUTES=10, SEED=7, SELFTEST=1
 	@$(RUN) -m local.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(filter-out 0,$(SELFTEST)),--selftest)
 
