@@ -1,5 +1,7 @@
 """Makes the pictures of the console in docs/images, from a real browser: `make screenshots`."""
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +80,7 @@ def phone(browser: Any, running: Service) -> None:
         console.page.locator("#text").fill(SAMPLE.read_text(encoding="utf-8"))
         console.page.get_by_role("button", name="Send").click()
         console.wait_for_phase("completed")
+        console.page.locator("#output").evaluate("text => text.scrollTo(0, 0)")
         take(console, "console-phone")
 
 
@@ -94,8 +97,17 @@ def take(console: ConsolePage, name: str) -> None:
     """Write a picture of what is shown."""
     console.page.evaluate("document.activeElement.blur()")
     console.page.locator(".toast").first.wait_for(state="detached")
-    console.page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
+    picture = console.page.screenshot(animations="disabled")
+    (IMAGES / f"{name}.png").write_bytes(smaller(picture))
     sys.stdout.write(f"docs/images/{name}.png\n")
+
+
+def smaller(picture: bytes) -> bytes:
+    """Return a picture with 256 colours, if `pngquant` is here to choose them, or else as it is."""
+    program = shutil.which("pngquant")
+    if program is None:
+        return picture
+    return subprocess.run([program, "--strip", "256", "-"], input=picture, capture_output=True, check=True).stdout
 
 
 if __name__ == "__main__":
