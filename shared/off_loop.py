@@ -53,6 +53,12 @@ async def run_packed(packed: bytes, work: Callable[P, R], *args: P.args, **kwarg
     return await run(LARGE + 1 if blobs.expands_over(packed, LARGE) else 0, work, *args, **kwargs)
 
 
+async def run_on_both(value: Any, packed: bytes, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Do as `run`, for work on a JSON value and on the JSON that is packed in these bytes."""
+    is_large = blobs.is_larger(value, LARGE) or blobs.expands_over(packed, LARGE)
+    return await run(LARGE + 1 if is_large else 0, work, *args, **kwargs)
+
+
 async def pack(value: Any) -> bytes:
     """Return the packed value. Raises as `blobs.pack` does."""
     return await run_on(value, blobs.pack, value)

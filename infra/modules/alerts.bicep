@@ -26,7 +26,7 @@ var signals = {
   attempted: 'delivery.attempted'
   breaker: 'breaker.opened'
   poison: ['poison.rearmed', 'poison.unreadable', 'poison.unread', 'poison.unhandled']
-  faults: ['alarm.given_up', 'alarm.failed', 'alarm.unreadable', 'watch.failed', 'leases.failed', 'run.given_up', 'start.abandoned', 'stop.given_up', 'request.failed', 'answer.failed', 'settings.wrong', 'telemetry.failed', 'delivery.unrecorded', 'upstream.credentials_refused', 'upstream.redirected', 'response.unstorable']
+  faults: ['alarm.given_up', 'alarm.failed', 'alarm.unreadable', 'watch.failed', 'leases.failed', 'run.given_up', 'start.abandoned', 'stop.given_up', 'request.failed', 'answer.failed', 'settings.wrong', 'telemetry.failed', 'delivery.unrecorded', 'upstream.credentials_refused', 'upstream.redirected', 'end.unstorable']
   deferred: ['start.deferred', 'poll.deferred', 'run.deferred']
   throttled: 'status 429'
   down: ['upstream_down', 'credentials']

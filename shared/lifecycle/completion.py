@@ -91,7 +91,7 @@ async def _end_or_fail(
     try:
         return await _end(ports, record, response_id, outcome, held, holder)
     except StoreRefused:
-        _log.error("response.unstorable", extra={"response": response_id})
+        _log.error("end.unstorable", extra={"response": response_id})
         plain, bare = endings.internal_error(ports.clock.now_ms()), replace(holder, items=None, before=None)
         return await _end(ports, record, response_id, plain, held, bare)
 
@@ -140,8 +140,7 @@ async def _end(
 async def _prepared(record: Record, outcome: Outcome, holder: Holder) -> Ending:
     """Return how a record ends that nobody has changed since it was read."""
     last, _ = holder.first(record)
-    is_large = blobs.is_larger(outcome.answer, off_loop.LARGE) or blobs.expands_over(last.body, off_loop.LARGE)
-    return await off_loop.run(off_loop.LARGE + 1 if is_large else 0, endings.ending_of, last, outcome)
+    return await off_loop.run_on_both(outcome.answer, last.body, endings.ending_of, last, outcome)
 
 
 def known_of(record: Record, request: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:

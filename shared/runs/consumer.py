@@ -7,6 +7,7 @@ upstream, the connection is the work. So it restarts the work, at most 3 times, 
 import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from shared import off_loop
@@ -61,7 +62,6 @@ class Consumer(ABC):
         self._tries = StartTries(ports, lease, request)
         self._beginnings = OutputBeginnings(is_resumed=log.next_seq > 2)  # more than `created` and `in_progress`
         self._named = lease.record.upstream.id  # an event names the upstream's id before the record does
-        self._appended = 0  # events
         self._errors = 0  # errors in a row
         self._broken = 0  # how many of them are streams that broke off
         self._failing_since_s: float | None = None
@@ -83,8 +83,8 @@ class Consumer(ABC):
         Returns the upstream's refusal if it rejects the request, so that the caller withdraws or ends the response.
         Returns None otherwise. Raises Lost if this process has lost the run.
         """
-        known = await off_loop.run_on(self._request, completion.known_of, self._record, self._request)
-        self._base, self._credentials = known
+        both = await off_loop.run_on(self._request, completion.known_of, self._record, self._request)
+        self._base, self._credentials = both
         while True:
             before = self._log.next_seq
             try:
@@ -190,13 +190,13 @@ class Consumer(ABC):
         await self._tell(event, upstream_next)
 
     async def _tell(self, event: UpstreamEvent, upstream_next: int) -> None:
-        self._appended += 1
-        self._log.check_room(self._appended)
+        self._log.check_room()
         said = redaction.masked_echo(event.data, self._credentials)
         self._named = event.response_id or self._named
         known = self._record.with_upstream_id(self._named)
-        size = known.body if "response" in said else b""  # such an event repeats the whole object
-        ours = await off_loop.run_packed(size, stream_events.translated, known, self._base, said, told=self._log.told)
+        base = known.body if "response" in said else b""  # such an event repeats the whole object
+        translate = partial(stream_events.translated, known, self._base, said, told=self._log.told)
+        ours = await off_loop.run_on_both(said, base, translate)
         await self._log.append(ours, upstream_next, upstream_events.status_after(event.data))
 
     async def _finish(self, event: UpstreamEvent, status: Status) -> None:

@@ -44,6 +44,7 @@ class LogWriter:
         self._pending: list[Event] = []
         self._told = 0  # how many of them the readers here have
         self._size = 0
+        self._told_here = 0  # events of the upstream, of a response without a log, too
         self._status = record.status
         self._drains = False  # everything is to be stored at once
         self._settles = False  # somebody waits until the start of the work is stored
@@ -97,13 +98,11 @@ class LogWriter:
             self._lease.items.take(event)
         self._changed.notify()
 
-    def check_room(self, appended: int) -> None:
-        """Raise UpstreamOversized if the response has more events, or bytes of them, than the limits allow.
-
-        `appended` are those that this holder has appended, of a response without a log, too.
-        """
+    def check_room(self) -> None:
+        """Note that an event of the upstream follows. Raise UpstreamOversized if the limits allow no more."""
+        self._told_here += 1
         limits = self._ports.config.limits
-        if max(appended, self.next_seq) > limits.max_events:
+        if max(self._told_here, self.next_seq) > limits.max_events:
             raise UpstreamOversized(f"The upstream's stream has more than {limits.max_events} events.")
         if self.total > limits.max_log:
             raise UpstreamOversized(f"The events of this response have more than {limits.max_log} bytes.")

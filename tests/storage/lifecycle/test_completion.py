@@ -179,7 +179,7 @@ async def test_an_end_that_storage_does_not_take_is_a_failure(stage: Stage, stat
     ended = await end(stage.ports, made, made.id, completed())
     assert ended == await stage.record(made.id)
     assert (await stage.shown(made.id))["error"]["code"] == "internal_error"
-    assert log_events(written, "error") == ["response.unstorable"]
+    assert log_events(written, "error") == ["end.unstorable"]
 
 
 async def test_a_session_that_is_too_large_is_left_out_and_logged(stage: Stage, written: WrittenLines) -> None:

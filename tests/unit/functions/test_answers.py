@@ -112,6 +112,7 @@ def test_a_service_error_is_answered_with_its_status_and_envelope(error: Service
     [
         (errors.StoreUnavailable(SECRET), 503),
         (errors.Conflict(SECRET), 503),
+        (errors.StoreRefused(SECRET), 500),
         (errors.SettingsError(SECRET), 500),
         (errors.UpstreamUnavailable(SECRET), 500),
         (RuntimeError(SECRET), 500),
