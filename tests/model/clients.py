@@ -85,12 +85,12 @@ class Callers:
         try:
             if life.kind == STREAMED:
                 stream = await process.engine.create_stream(ANN, new, life.key, Client())
-                await self._read(process, life, stream, -1)
+                await self._read(process, life, stream, -1, tells_id=True)
             elif life.kind == FOREGROUND:
                 call = await process.engine.call(ANN, new, life.key, Client())
-                self._note(life, await call.end(), told)
+                self._note_created(life, await call.end(), told)
             else:
-                self._note(life, await process.engine.create(ANN, new, life.key), told)
+                self._note_created(life, await process.engine.create(ANN, new, life.key), told)
         except _EXPECTED as error:
             holds(not isinstance(error, RefusedByUpstream) or not life.is_known, "a known id is kept", life)
         finally:
@@ -153,6 +153,11 @@ class Callers:
 
     # What callers are told
 
+    def _note_created(self, life: Life, shown: Shown | None, told: str) -> None:
+        """Take the answer to a create, which tells the caller the id. A caller that asks before only guesses it."""
+        life.is_known = life.is_known or shown is not None
+        self._note(life, shown, told)
+
     def _note(self, life: Life, shown: Shown | None, told: str) -> None:
         """Take an answer. `told` is the end that any caller knew before it was asked for."""
         if shown is None:
@@ -160,7 +165,6 @@ class Callers:
         record, body = shown
         there = orjson.loads(body)
         holds((record.id, there["id"]) == (life.id, life.id), "an answer is about its response", (life, there))
-        life.is_known = True
         if there["status"] in _TERMINAL:
             self._end(life, there["status"])
             output = orjson.dumps([there["output"], there["error"]])
@@ -182,14 +186,14 @@ class Callers:
 
     # Streams
 
-    async def _read(self, process: Process, life: Life, stream: Any, after: int) -> None:
+    async def _read(self, process: Process, life: Life, stream: Any, after: int, *, tells_id: bool = False) -> None:
         """Read a stream to its end. A reader whose process dies just stops."""
         last, seen, status = after, set[int](), ""
         async with aclosing(stream):
             async for message in sse.messages(stream, _MOST):
                 event = orjson.loads(message.data)
                 number = event["sequence_number"]
-                life.is_known = True
+                life.is_known = life.is_known or tells_id
                 holds(number > last, "numbers grow", (life, number, last))
                 self._take(life, number, event)
                 last, status = number, str(event["type"]).removeprefix("response.")

@@ -14,8 +14,8 @@ from tests.model.search import search
 from tests.model.trace import trace
 from tests.support.stage import Say
 
-RUNS = 40
-RUNS_TO_COMPARE = 3
+RUNS = 25
+RUNS_TO_COMPARE = 2
 
 
 @pytest.mark.timeout(280)
