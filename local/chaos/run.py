@@ -19,7 +19,7 @@ from local.chaos.world.site import Site, site
 from local.stack.process import ROOT
 
 QUIET_S = 120.0  # the heartbeat finds what is due within 90 s, and a lease is at most 30 s
-CALLS_S = 210.0  # how long after the load the last call may take
+CALLS_S = 330.0  # how long after the load the last call may take
 REDELIVERED_S = 60.0
 SAMPLED_S = 2.0
 FAULTS_AT_ONCE = 12

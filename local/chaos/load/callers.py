@@ -14,7 +14,7 @@ from local.chaos.load.reader import Reader, contradiction, text_of, trouble
 from local.chaos.plan import HOSTS, Call, Style
 from local.chaos.world.site import Site
 
-ENDED_S = 200.0
+ENDED_S = 300.0
 POLL_S = 0.8
 TURNS = 3
 OBSERVED_S = 1.0
@@ -71,7 +71,10 @@ class Callers:
     # Styles
 
     async def _polled(self, call: Call) -> None:
-        await self._until_ended(await self._create(call), call)
+        """Poll to the end. Then cancel every other response, which must change nothing."""
+        response_id = await self._create(call)
+        if await self._until_ended(response_id, call) and call.number % 2:
+            await self._cancel_ended(response_id, call)
 
     async def _foreground(self, call: Call) -> None:
         answer = await self._clients.ask(
@@ -101,6 +104,17 @@ class Callers:
         response = await self._until_ended(response_id, call)
         is_cancelled = bool(response) and response["status"] == "cancelled"
         self._ledger.check("cancel says what happens", is_cancelled == (answer.status_code == 200), answer.text[:300])
+        if response:
+            await self._cancel_ended(response_id, call)
+
+    async def _cancel_ended(self, response_id: str, call: Call) -> None:
+        """Cancel a response that has ended, and read it again. It stays as it is."""
+        status = self._ledger.ended[response_id]["status"]
+        answer = await self._clients.ask("POST", f"/responses/{response_id}/cancel", host=call.host + 2)
+        expected = 200 if status == "cancelled" else 400
+        what = f"{response_id} was {status}: {answer.text[:300]}"
+        self._ledger.check("an ended response cannot be cancelled", answer.status_code == expected, what)
+        await self._read(response_id, call.host)
 
     async def _deleted(self, call: Call) -> None:
         response_id = await self._create(call)

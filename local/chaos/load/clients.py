@@ -10,7 +10,7 @@ import httpx
 
 from local.chaos.load.ledger import Ledger
 
-ANSWERED_S = 150.0  # how long a caller goes on with one call
+ANSWERED_S = 240.0  # how long a caller goes on with one call
 CALL_S = 45.0
 STREAM_SILENCE_S = 20.0  # a stream has a heartbeat every 5 s
 PAUSE_S = 0.4

@@ -13,7 +13,7 @@ import httpx
 from local.chaos.load.clients import CALL_S, PAUSE_S, STREAM_SILENCE_S, Clients
 from local.chaos.load.ledger import Json
 
-READ_S = 180.0
+READ_S = 300.0
 ENDS = ("response.completed", "response.failed", "response.incomplete")
 RESTART = "response.in_progress"
 DELTA = "response.output_text.delta"
