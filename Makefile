@@ -4,8 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Installs what is named into this folder, unless it is there: local/environments.
 SETUP := $(PYTHON) -m local.environments
-BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
-# What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
+# What the tests run beside the service, what scans the deployment, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
 TOOLS += node-clients infra conformance
 # The clients that take long to install. They are tested every night, and not by `make test`.
@@ -28,7 +27,6 @@ start: setup
 
 test: check coverage
 	@$(SETUP) $(TOOLS)
-	@$(VENV)/infra/bin/python tests/infra/fetching.py $(VENV)/infra/types.json $(BICEP)
 	$(RUN) -m pytest $(PYTEST) $(PURE:%=--ignore=tests/unit/%) --ignore=tests/nightly
 
 # The clients of docs/clients.md that `make test` does not run, and the examples as their users install them.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from local.stack.process import ROOT
 from shared.contract import callers
-from tests.infra.trees import ROOT
 from tests.infra.vaults import TOKEN, Vault, running_vault, signed_in
 
 APP = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Web/sites/func"
