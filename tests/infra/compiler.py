@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ BESIDE = ROOT.parent / "shared" / "bin" / "bicep"
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 TENANT = "00000000-0000-0000-0000-000000000002"
 LOCATION = "swedencentral"
+KEPT = ("PATH", "HOME", "TMPDIR", "DOTNET_ROOT", "DOTNET_BUNDLE_EXTRACT_BASE_DIR")  # what a program needs to start
 AZD = {"AZURE_ENV_NAME": "prod", "AZURE_LOCATION": LOCATION}  # what azd sets in any case
 # Where a snapshot pretends to be deployed. Without these, names stay expressions.
 PLACE = {"subscriptionId": SUBSCRIPTION, "tenantId": TENANT, "location": LOCATION, "deploymentName": "main"}
@@ -105,13 +106,16 @@ def _complaint(one: dict[str, Any]) -> str:
     return f"{place}: {one['level']} {one['code']}: {one['message']}"
 
 
-def program() -> Path:
-    """Return the compiler. If there is none, skip the test on a laptop and fail it in CI."""
-    found = shutil.which("bicep") or (str(BESIDE) if BESIDE.is_file() else None)
-    if found:
-        return Path(found)
+def program(variables: Mapping[str, str] = os.environ, beside: Path = BESIDE) -> Path:
+    """Return the compiler: the one on the path, or the one beside the project.
+
+    If there is none, skip the test on a laptop and fail it in CI.
+    """
+    found = shutil.which("bicep", path=variables.get("PATH", ""))
+    if found or beside.is_file():
+        return Path(found) if found else beside
     text = "there is no Bicep compiler here: put `bicep` on the path (https://aka.ms/bicep-install)"
-    if os.environ.get("CI") == "true":
+    if variables.get("CI") == "true":
         pytest.fail(text)
     pytest.skip(text)
 
@@ -121,7 +125,7 @@ def environment(**variables: str) -> dict[str, str]:
 
     .NET is told to do without the library of languages that it may lack.
     """
-    own = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    own = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {**own, "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1", **AZD, **variables}
 
 

@@ -1,6 +1,7 @@
 """Microsoft's compiler, its linter and its formatter have nothing to say about the Bicep files."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -52,3 +53,34 @@ def test_the_formatter_leaves_a_variant_as_it_is(variant: str, compiler: Compile
     """`bicep format` changes nothing there either."""
     path = Path(__file__).parent / "variants" / f"{variant}.bicepparam"
     assert compiler.formatted(path) == path.read_text(encoding="utf-8")
+
+
+def test_the_compiler_on_the_path_goes_before_the_one_beside_the_project(tmp_path: Path) -> None:
+    """Either will do."""
+    (tmp_path / "bicep").write_text("#!/bin/sh\n", encoding="utf-8")
+    assert program({"PATH": "/nowhere"}, beside=tmp_path / "bicep") == tmp_path / "bicep"
+    (tmp_path / "bicep").chmod(0o755)
+    assert program({"PATH": str(tmp_path)}, beside=Path("/nowhere")) == tmp_path / "bicep"
+
+
+def test_a_missing_compiler_fails_in_ci_and_is_one_line_on_a_laptop() -> None:
+    """Without it nothing is checked, which must not look like a pass."""
+    with pytest.raises(pytest.fail.Exception, match="put `bicep` on the path"):
+        program({"PATH": "/nowhere", "CI": "true"}, beside=Path("/nowhere"))
+    with pytest.raises(pytest.skip.Exception, match="put `bicep` on the path"):
+        program({"PATH": "/nowhere"}, beside=Path("/nowhere"))
+
+
+def test_a_rule_of_the_linter_is_off_only_with_a_reason() -> None:
+    """Every other rule is a warning. Errors would end a build earlier, and the gate takes both."""
+    text = (ROOT / "infra" / "bicepconfig.json").read_text(encoding="utf-8")
+    levels = dict(re.findall(r'"([a-z-]+)": \{ "level": "(\w+)" \}', text))
+    explained = re.findall(r'// [^\n]{20,}\n +"([a-z-]+)": \{ "level": "off" \}', text)
+    assert explained == [name for name, level in levels.items() if level == "off"]
+    assert set(levels.values()) == {"warning", "off"}
+    assert {
+        "what-if-short-circuiting",
+        "use-safe-access",
+        "use-description-params",
+        "no-unused-params",
+    } <= levels.keys()
