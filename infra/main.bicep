@@ -211,14 +211,14 @@ var names = {
 var replyQueueNames = filter(map(split(replyQueues, ','), name => trim(name)), name => !empty(name))
 var operatorIps = filter(map(split(operatorIpRanges, ','), address => trim(address)), address => !empty(address))
 
-// What the app would refuse, or what would do nothing, ends a deployment before it begins.
-var baseUrl = empty(upstreamBaseUrl) || startsWith(upstreamBaseUrl, 'https://') || startsWith(
-    upstreamBaseUrl,
-    'http://'
-  )
+// What the app would refuse, or what would do nothing, ends a deployment before it begins. Of a condition only the part
+// that holds is evaluated.
+var isUrl = startsWith(upstreamBaseUrl, 'https://') || startsWith(upstreamBaseUrl, 'http://')
+var baseUrl = empty(upstreamBaseUrl) || isUrl
   ? upstreamBaseUrl
   : fail('UPSTREAM_BASE_URL must be a URL such as https://api.openai.com/v1')
-var maxInFlight = empty(upstreamMaxInFlight) || int(upstreamMaxInFlight) >= 1 && int(upstreamMaxInFlight) <= 100000
+var inFlight = empty(upstreamMaxInFlight) ? 1 : int(upstreamMaxInFlight)
+var maxInFlight = inFlight >= 1 && inFlight <= 100000
   ? upstreamMaxInFlight
   : fail('UPSTREAM_MAX_IN_FLIGHT must be a number from 1 to 100000, or empty')
 var deadlineS = upstreamMode == 'foreground' && responseDeadlineS > 21000
@@ -236,11 +236,8 @@ var recoversModel = modelRecover && !makesModel
 var vaultIps = !vnetEnabled && !empty(operatorIps)
   ? fail('OPERATOR_IP_RANGES needs VNET_ENABLED=true: without a network the vault is open to every address')
   : operatorIps
-var isShare = contains(['0', '1'], otelTracesSamplerArg) || startsWith(otelTracesSamplerArg, '0.') && int(substring(
-  otelTracesSamplerArg,
-  2
-)) >= 0
-var tracesShare = isShare
+var decimals = startsWith(otelTracesSamplerArg, '0.') ? int(substring(otelTracesSamplerArg, 2)) : -1
+var tracesShare = contains(['0', '1'], otelTracesSamplerArg) || decimals >= 0
   ? otelTracesSamplerArg
   : fail('OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1, such as 0.1')
 
