@@ -1,4 +1,4 @@
-"""What the tests of the Bicep files share: one running compiler, and the project as it is."""
+"""What the tests of the Bicep files share: one running compiler for each file of tests, and the project as it is."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,17 @@ from tests.infra.compiler import Compiler, running
 from tests.infra.project import Project
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def compiler() -> Iterator[Compiler]:
-    """Return a running compiler. Without one the test is skipped on a laptop and fails in CI."""
+    """Return a running compiler, which takes half a gigabyte and goes with the file of tests.
+
+    Without one the test is skipped on a laptop and fails in CI.
+    """
     with running() as compiler:
         yield compiler
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def real(compiler: Compiler) -> Project:
     """Return the project as it is."""
     return Project(ROOT, compiler)
