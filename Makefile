@@ -5,8 +5,7 @@ RUN := $(VENV)/bin/python
 NO_PYTHON := Python 3.11 to 3.13 is needed, and there is no $(PYTHON) here: install it, or try make PYTHON=python3.12
 # Installs what is named into this folder, unless it is there: local/environments.
 SETUP := $(PYTHON) -m local.environments
-BICEP := $(wildcard infra/*.bicep infra/modules/*.bicep)
-# What the tests run beside the service, what checks the Bicep files, and what the platform runs Python functions with.
+# What the tests run beside the service, what scans the deployment, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
 TOOLS += schemathesis node-clients infra conformance browser axe
 # The clients that take long to install. They are tested every night, and not by `make test`.
@@ -41,7 +40,6 @@ start: storage ## serve on this machine until Ctrl-C. PORT=7071, AZURITE_DIR=fol
 
 test: storage check coverage ## lint, types and all tests, as CI runs them: 17 minutes
 	@$(SETUP) $(TOOLS)
-	@$(VENV)/infra/bin/python tests/infra/fetching.py $(VENV)/infra/types.json $(BICEP)
 	$(RUN) -m pytest $(PYTEST) $(PURE:%=--ignore=tests/unit/%) --ignore=tests/nightly
 
 # The clients of docs/clients.md that `make test` does not run, and the examples as their users install them.

@@ -124,12 +124,22 @@ param maximumInstanceCount int = 40
 @description('Requests, streams among them, that one instance serves at once.')
 @minValue(1)
 @maxValue(1000)
-param httpConcurrency int = 50
+param httpConcurrency int = 200
 
 @description('Instances for HTTP that are always there: no cold start, paid by the hour.')
 @minValue(0)
 @maxValue(20)
 param alwaysReadyHttp int = 0
+
+@description('Instances for sweeps that are always there: the first callback of an older response comes at once.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadySweep int = 0
+
+@description('Instances for runs that are always there: agents and upstreams without background mode work for hours.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadyRun int = 0
 
 @description('Spread instances over zones, where the region has them; give storageSku Standard_ZRS with it.')
 param zoneRedundant bool = false
@@ -144,11 +154,11 @@ param vnetEnabled bool = false
 @description('Address space of that network (CIDR).')
 param vnetPrefix string = '10.84.0.0/24'
 
-@description('The part of it for the app: a /26 serves 40 instances, a /24 the most that there can be.')
-param appSubnetPrefix string = '10.84.0.0/26'
+@description('The part of it for the app, empty for its first /26: that serves 40 instances, a /24 the most that there can be.')
+param appSubnetPrefix string = ''
 
-@description('The part of it for the private endpoints, at least a /28.')
-param endpointSubnetPrefix string = '10.84.0.64/27'
+@description('The part of it for the private endpoints, at least a /28; empty for its third /27.')
+param endpointSubnetPrefix string = ''
 
 @description('Public addresses or ranges from which operators write secrets to a private vault, comma-separated.')
 param operatorIpRanges string = ''
@@ -161,6 +171,18 @@ param vaultPurgeProtection bool = true
 
 @description('Bring back the vault that `azd down` deleted, with its secrets.')
 param vaultRecover bool = false
+
+@description('Bring back the model account that `azd down` deleted in the last 48 hours. With --purge there is none.')
+param modelRecover bool = false
+
+@description('Which traces are kept: all, or those of a share of the responses.')
+@allowed(['always_on', 'traceidratio'])
+param otelTracesSampler string = 'always_on'
+
+@description('That share, from 0 to 1, such as 0.1.')
+@minLength(1)
+@maxLength(8)
+param otelTracesSamplerArg string = '1'
 
 @description('Days that logs are kept.')
 @minValue(30)
@@ -181,10 +203,65 @@ var tags = {
   application: 'background-responses'
 }
 var makesModel = empty(upstreamBaseUrl) && empty(upstreams)
-// The parts of an id: the third is the subscription, the fifth the group, the ninth the name.
-var upstreamParts = split(empty(upstreamResourceId) ? '${subscription().id}/resourceGroups/rg-${environmentName}/providers/a/b/none' : upstreamResourceId, '/')
-var operatorIps = empty(operatorIpRanges) ? [] : split(replace(operatorIpRanges, ' ', ''), ',')
-var queueNames = empty(replyQueues) ? [] : split(replace(replyQueues, ' ', ''), ',')
+var names = {
+  identity: 'id-${token}'
+  workspace: 'log-${token}'
+  insights: 'appi-${token}'
+  storage: 'st${token}'
+  vault: 'kv-${token}'
+  model: makesModel ? 'ai-${token}' : ''
+  network: 'vnet-${token}'
+}
+
+// The parts of the upstream's id: the third is the subscription, the fifth the group, the ninth the name.
+var upstreamParts = split(
+  empty(upstreamResourceId)
+    ? '/subscriptions/${subscription().subscriptionId}/resourceGroups/${group.name}/providers/none/accounts/none'
+    : upstreamResourceId,
+  '/'
+)
+
+// Lists of names, whatever their commas and blanks.
+var replyQueueNames = filter(map(split(replyQueues, ','), name => trim(name)), name => !empty(name))
+var operatorIps = filter(map(split(operatorIpRanges, ','), address => trim(address)), address => !empty(address))
+
+// What the app would refuse, or what would do nothing, ends a deployment before it begins. Of a condition only the part
+// that holds is evaluated.
+var isUrl = startsWith(upstreamBaseUrl, 'https://') || startsWith(upstreamBaseUrl, 'http://')
+var baseUrl = empty(upstreamBaseUrl) || isUrl
+  ? upstreamBaseUrl
+  : fail('UPSTREAM_BASE_URL must be a URL such as https://api.openai.com/v1')
+var inFlight = empty(upstreamMaxInFlight) ? 1 : int(upstreamMaxInFlight)
+var maxInFlight = inFlight >= 1 && inFlight <= 100000
+  ? upstreamMaxInFlight
+  : fail('UPSTREAM_MAX_IN_FLIGHT must be a number from 1 to 100000, or empty')
+var deadlineS = upstreamMode == 'foreground' && responseDeadlineS > 21000
+  ? fail('RESPONSE_DEADLINE_S must be at most 21000 where UPSTREAM_MODE is foreground')
+  : responseDeadlineS
+var hasUpstreamKey = upstreamApiKeyInVault && makesModel
+  ? fail('UPSTREAM_API_KEY_IN_VAULT needs UPSTREAM_BASE_URL or UPSTREAMS: a model that is deployed here has no key')
+  : upstreamApiKeyInVault
+var hasUpstreamKeys = upstreamKeysInVault && empty(upstreams)
+  ? fail('UPSTREAM_KEYS_IN_VAULT needs UPSTREAMS')
+  : upstreamKeysInVault
+var recoversModel = modelRecover && !makesModel
+  ? fail('MODEL_RECOVER needs a deployment with a model of its own, without UPSTREAM_BASE_URL and UPSTREAMS')
+  : modelRecover
+var vaultIps = !vnetEnabled && !empty(operatorIps)
+  ? fail('OPERATOR_IP_RANGES needs VNET_ENABLED=true: without a network the vault is open to every address')
+  : operatorIps
+var decimals = startsWith(otelTracesSamplerArg, '0.') ? int(substring(otelTracesSamplerArg, 2)) : -1
+var tracesShare = contains(['0', '1'], otelTracesSamplerArg) || decimals >= 0
+  ? otelTracesSamplerArg
+  : fail('OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1, such as 0.1')
+
+// The parts of the network follow its address space.
+var hasRoom = int(last(split(vnetPrefix, '/'))) <= 25
+var tooSmall = 'VNET_PREFIX must be a /25 or larger where APP_SUBNET_PREFIX or ENDPOINT_SUBNET_PREFIX is not set'
+var appSubnet = empty(appSubnetPrefix) ? (hasRoom ? cidrSubnet(vnetPrefix, 26, 0) : fail(tooSmall)) : appSubnetPrefix
+var endpointSubnet = empty(endpointSubnetPrefix)
+  ? (hasRoom ? cidrSubnet(vnetPrefix, 27, 2) : fail(tooSmall))
+  : endpointSubnetPrefix
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   name: 'rg-${environmentName}'
@@ -196,7 +273,7 @@ module identity 'modules/identity.bicep' = {
   scope: group
   name: 'identity'
   params: {
-    name: 'id-${token}'
+    name: names.identity
     location: location
     tags: tags
   }
@@ -206,8 +283,8 @@ module monitoring 'modules/monitoring.bicep' = {
   scope: group
   name: 'monitoring'
   params: {
-    workspaceName: 'log-${token}'
-    insightsName: 'appi-${token}'
+    workspaceName: names.workspace
+    insightsName: names.insights
     location: location
     tags: tags
     retentionDays: logRetentionDays
@@ -219,12 +296,12 @@ module storage 'modules/storage.bicep' = {
   scope: group
   name: 'storage'
   params: {
-    name: 'st${token}'
+    name: names.storage
     location: location
     tags: tags
     sku: storageSku
     isPrivate: vnetEnabled
-    replyQueues: queueNames
+    replyQueues: replyQueueNames
   }
 }
 
@@ -232,11 +309,11 @@ module vault 'modules/vault.bicep' = {
   scope: group
   name: 'vault'
   params: {
-    name: 'kv-${token}'
+    name: names.vault
     location: location
     tags: tags
     isPrivate: vnetEnabled
-    operatorIpRanges: operatorIps
+    operatorIpRanges: vaultIps
     purgeProtection: vaultPurgeProtection
     recover: vaultRecover
     workspaceId: monitoring.outputs.workspaceId
@@ -247,7 +324,7 @@ module model 'modules/model.bicep' = if (makesModel) {
   scope: group
   name: 'model'
   params: {
-    name: 'ai-${token}'
+    name: names.model
     location: location
     tags: tags
     isPrivate: vnetEnabled
@@ -255,27 +332,36 @@ module model 'modules/model.bicep' = if (makesModel) {
     modelVersion: modelVersion
     deploymentSku: modelSku
     capacity: modelCapacity
+    recover: recoversModel
   }
 }
 
+// It gets names and no outputs: a name of a role that hangs on an output cannot be foreseen by a preview.
 module access 'modules/access.bicep' = {
   scope: group
   name: 'access'
   params: {
-    appPrincipalId: identity.outputs.principalId
+    identityName: names.identity
     deployerPrincipalId: principalId
     deployerPrincipalType: principalType
-    storageName: storage.outputs.name
-    vaultName: vault.outputs.name
-    insightsName: monitoring.outputs.insightsName
-    modelAccountName: makesModel ? model!.outputs.name : ''
+    storageName: names.storage
+    vaultName: names.vault
+    insightsName: names.insights
+    modelAccountName: names.model
   }
+  dependsOn: [identity, storage, vault, monitoring, model]
 }
 
 module upstreamAccess 'modules/upstreamAccess.bicep' = if (!empty(upstreamResourceId)) {
   scope: resourceGroup(upstreamParts[2], upstreamParts[4])
   name: 'upstream-access-${token}'
   params: {
+    identityId: resourceId(
+      subscription().subscriptionId,
+      group.name,
+      'Microsoft.ManagedIdentity/userAssignedIdentities',
+      names.identity
+    )
     appPrincipalId: identity.outputs.principalId
     accountName: upstreamParts[8]
   }
@@ -285,16 +371,17 @@ module network 'modules/network.bicep' = if (vnetEnabled) {
   scope: group
   name: 'network'
   params: {
-    name: 'vnet-${token}'
+    name: names.network
     location: location
     tags: tags
     vnetPrefix: vnetPrefix
-    appSubnetPrefix: appSubnetPrefix
-    endpointSubnetPrefix: endpointSubnetPrefix
-    storageId: storage.outputs.id
-    vaultId: vault.outputs.id
-    modelId: makesModel ? model!.outputs.id : ''
+    appSubnetPrefix: appSubnet
+    endpointSubnetPrefix: endpointSubnet
+    storageName: names.storage
+    vaultName: names.vault
+    modelAccountName: names.model
   }
+  dependsOn: [storage, vault, model]
 }
 
 // After its roles, or its first start is refused by storage.
@@ -317,19 +404,23 @@ module app 'modules/app.bicep' = {
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
     httpConcurrency: httpConcurrency
-    alwaysReadyHttp: alwaysReadyHttp
-    upstreamBaseUrl: makesModel ? model!.outputs.baseUrl : upstreamBaseUrl
+    alwaysReady: {
+      http: alwaysReadyHttp
+      'function:sweep': alwaysReadySweep
+      'function:run': alwaysReadyRun
+    }
+    upstreamBaseUrl: makesModel ? model!.outputs.baseUrl : baseUrl
     service: {
       upstreams: upstreams
-      upstreamKeysInVault: upstreamKeysInVault
-      upstreamMaxInFlight: upstreamMaxInFlight
+      upstreamKeysInVault: hasUpstreamKeys
+      upstreamMaxInFlight: maxInFlight
       upstreamMode: upstreamMode
       upstreamScope: upstreamScope
       upstreamHonoursIdempotencyKey: upstreamHonoursIdempotencyKey
-      upstreamApiKeyInVault: upstreamApiKeyInVault
+      upstreamApiKeyInVault: hasUpstreamKey
       upstreamWebhooks: upstreamWebhooks
       agentsModule: agentsModule
-      responseDeadlineS: responseDeadlineS
+      responseDeadlineS: deadlineS
       retentionS: retentionS
       streamMaxS: streamMaxS
       foregroundHoldS: foregroundHoldS
@@ -339,6 +430,8 @@ module app 'modules/app.bicep' = {
       replyQueues: replyQueues
       requestsCaller: requestsCaller
       prices: prices
+      otelTracesSampler: otelTracesSampler
+      otelTracesSamplerArg: tracesShare
     }
     entraClientId: entraClientId
   }
@@ -354,8 +447,9 @@ module alerts 'modules/alerts.bicep' = {
     tags: tags
     email: alertEmail
     workspaceId: monitoring.outputs.workspaceId
-    modelId: makesModel ? model!.outputs.id : ''
+    modelAccountName: names.model
   }
+  dependsOn: [model]
 }
 
 output AZURE_LOCATION string = location

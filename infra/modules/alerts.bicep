@@ -6,7 +6,7 @@ param name string
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags { *: string }
 
 @description('Whom to write to; empty for nobody, then alerts are only seen in the portal.')
 param email string
@@ -15,7 +15,7 @@ param email string
 param workspaceId string
 
 @description('The model account; empty if there is none.')
-param modelId string
+param modelAccountName string
 
 // Every name that an alert rests on is in this table. Log lines are JSON objects; the event is one of their members.
 var signals = {
@@ -26,7 +26,24 @@ var signals = {
   attempted: 'delivery.attempted'
   breaker: 'breaker.opened'
   poison: ['poison.rearmed', 'poison.unreadable', 'poison.unread', 'poison.unhandled']
-  faults: ['alarm.given_up', 'alarm.failed', 'alarm.unreadable', 'watch.failed', 'leases.failed', 'run.given_up', 'start.abandoned', 'stop.given_up', 'request.failed', 'answer.failed', 'settings.wrong', 'telemetry.failed', 'delivery.unrecorded', 'upstream.credentials_refused', 'upstream.redirected', 'end.unstorable']
+  faults: [
+    'alarm.given_up'
+    'alarm.failed'
+    'alarm.unreadable'
+    'watch.failed'
+    'leases.failed'
+    'run.given_up'
+    'start.abandoned'
+    'stop.given_up'
+    'request.failed'
+    'answer.failed'
+    'settings.wrong'
+    'telemetry.failed'
+    'delivery.unrecorded'
+    'upstream.credentials_refused'
+    'upstream.redirected'
+    'end.unstorable'
+  ]
   deferred: ['start.deferred', 'poll.deferred', 'run.deferred']
   throttled: 'status 429'
   down: ['upstream_down', 'credentials']
@@ -195,44 +212,46 @@ resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)
   }
 }
 
-resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
-  name: '${name}-${rule.id}'
-  location: location
-  tags: tags
-  kind: 'LogAlert'
-  properties: {
-    displayName: '${name}: ${rule.id}'
-    description: rule.description
-    severity: rule.severity
-    enabled: true
-    scopes: [workspaceId]
-    evaluationFrequency: 'PT5M'
-    windowSize: rule.window
-    autoMitigate: true
-    skipQueryValidation: true // a workspace that is new has no tables yet
-    criteria: {
-      allOf: [
-        {
-          query: rule.query
-          timeAggregation: empty(rule.column) ? 'Count' : 'Total'
-          metricMeasureColumn: empty(rule.column) ? null : rule.column
-          operator: rule.operator
-          threshold: rule.threshold
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
+resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for rule in rules: {
+    name: '${name}-${rule.id}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: '${name}: ${rule.id}'
+      description: rule.description
+      severity: rule.severity
+      enabled: true
+      scopes: [workspaceId]
+      evaluationFrequency: 'PT5M'
+      windowSize: rule.window
+      autoMitigate: true
+      skipQueryValidation: true // a workspace that is new has no tables yet
+      criteria: {
+        allOf: [
+          {
+            query: rule.query
+            timeAggregation: empty(rule.column) ? 'Count' : 'Total'
+            metricMeasureColumn: empty(rule.column) ? null : rule.column
+            operator: rule.operator
+            threshold: rule.threshold
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
           }
-        }
-      ]
-    }
-    actions: {
-      actionGroups: empty(email) ? [] : [people.id]
+        ]
+      }
+      actions: {
+        actionGroups: empty(email) ? [] : [people.id]
+      }
     }
   }
-}]
+]
 
 // Of our own model account the platform counts 429s itself, whatever the app says.
-resource modelThrottled 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empty(modelId)) {
+resource modelThrottled 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empty(modelAccountName)) {
   name: '${name}-model-throttled'
   location: 'global'
   tags: tags
@@ -240,7 +259,7 @@ resource modelThrottled 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empt
     description: 'The model account answers 429: raise its quota, or send it less.'
     severity: 2
     enabled: true
-    scopes: [modelId]
+    scopes: [resourceId('Microsoft.CognitiveServices/accounts', modelAccountName)]
     evaluationFrequency: 'PT5M'
     windowSize: 'PT15M'
     autoMitigate: true
@@ -265,10 +284,12 @@ resource modelThrottled 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empt
         }
       ]
     }
-    actions: empty(email) ? [] : [
-      {
-        actionGroupId: people.id
-      }
-    ]
+    actions: empty(email)
+      ? []
+      : [
+          {
+            actionGroupId: people.id
+          }
+        ]
   }
 }

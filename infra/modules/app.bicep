@@ -9,7 +9,7 @@ param planName string
 param location string
 
 @description('Tags of every resource; the app has azd-service-name besides.')
-param tags object
+param tags { *: string }
 
 @description('The identity, as a resource.')
 param identityId string
@@ -49,10 +49,8 @@ param maximumInstanceCount int
 @maxValue(1000)
 param httpConcurrency int
 
-@description('Instances for HTTP that are always there, paid by the hour.')
-@minValue(0)
-@maxValue(20)
-param alwaysReadyHttp int
+@description('Instances of each scaling group that are always there, paid by the hour.')
+param alwaysReady { *: int }
 
 @description('The upstream.')
 param upstreamBaseUrl string
@@ -84,6 +82,8 @@ type serviceSettings = {
   replyQueues: string
   requestsCaller: string
   prices: string
+  otelTracesSampler: string
+  otelTracesSamplerArg: string
 }
 
 // `azd` writes these secrets (azure.yaml) or operators do (docs/operations.md). Without a version: a new one is taken
@@ -123,9 +123,13 @@ var hostSettings = [
     value: 'azure'
   }
   {
-    // Azure's front end and the host mark every trace as not recorded (open-telemetry/opentelemetry-js#3057).
+    // Never one by the caller's trace: the front end and the host mark all as not recorded (open-telemetry/opentelemetry-js#3057).
     name: 'OTEL_TRACES_SAMPLER'
-    value: 'always_on'
+    value: service.otelTracesSampler
+  }
+  {
+    name: 'OTEL_TRACES_SAMPLER_ARG'
+    value: service.otelTracesSamplerArg
   }
   {
     // An instance may be gone a minute after its last request: its figures go before.
@@ -249,12 +253,7 @@ var webhookSettings = [
   }
 ]
 
-var keySettings = service.upstreamApiKeyInVault ? upstreamKeySettings : []
-var keysSettings = service.upstreamKeysInVault ? upstreamKeysSettings : []
-var hookSettings = service.upstreamWebhooks ? webhookSettings : []
-
 resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
-  // checkov:skip=CKV_AZURE_225:a parameter: not every region has zones for Flex Consumption
   name: planName
   location: location
   tags: tags
@@ -270,16 +269,9 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
 }
 
 resource site 'Microsoft.Web/sites@2024-11-01' = {
-  // checkov:skip=CKV_AZURE_78:Flex Consumption refuses ftpsState; passwords for ftp are off below
-  // checkov:skip=CKV_AZURE_222:callers are on the internet
-  // checkov:skip=CKV_AZURE_17:callers bring keys or Entra tokens, not certificates
-  // checkov:skip=CKV_AZURE_212:Flex Consumption scales from zero; alwaysReadyHttp is a parameter
-  // checkov:skip=CKV_AZURE_213:Flex Consumption has no health check of the platform
   name: name
   location: location
-  tags: union(tags, {
-    'azd-service-name': 'app'
-  })
+  tags: { ...tags, 'azd-service-name': 'app' }
   kind: 'functionapp,linux'
   identity: {
     type: 'UserAssigned'
@@ -310,12 +302,10 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
       scaleAndConcurrency: {
         instanceMemoryMB: instanceMemoryMB
         maximumInstanceCount: maximumInstanceCount
-        alwaysReady: alwaysReadyHttp == 0 ? [] : [
-          {
-            name: 'http'
-            instanceCount: alwaysReadyHttp
-          }
-        ]
+        alwaysReady: map(filter(items(alwaysReady), group => group.value > 0), group => {
+          name: group.key
+          instanceCount: group.value
+        })
         triggers: {
           http: {
             perInstanceConcurrency: httpConcurrency
@@ -327,7 +317,13 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
       http20Enabled: true
-      appSettings: concat(hostSettings, plainSettings, keySettings, keysSettings, hookSettings)
+      appSettings: [
+        ...hostSettings
+        ...plainSettings
+        ...(service.upstreamApiKeyInVault ? upstreamKeySettings : [])
+        ...(service.upstreamKeysInVault ? upstreamKeysSettings : [])
+        ...(service.upstreamWebhooks ? webhookSettings : [])
+      ]
     }
   }
 }
@@ -351,13 +347,6 @@ resource noPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
 // A gate before the app: callers bring an Entra token in Authorization, and their key in api-key. The upstream's
 // webhooks have a signature of their own, and probes bring nothing.
 resource gate 'Microsoft.Web/sites/config@2024-11-01' = if (!empty(entraClientId)) {
-  // checkov:skip=CKV_AZURE_13:a rule for the configuration named web; this is authsettingsV2
-  // checkov:skip=CKV_AZURE_63:a rule for the configuration named web; this is authsettingsV2
-  // checkov:skip=CKV_AZURE_65:a rule for the configuration named web; this is authsettingsV2
-  // checkov:skip=CKV_AZURE_66:a rule for the configuration named web; this is authsettingsV2
-  // checkov:skip=CKV_AZURE_80:a rule for the configuration named web; this is authsettingsV2
-  // checkov:skip=CKV_AZURE_88:a rule for the configuration named web; this is authsettingsV2
-  // checkov:skip=CKV_AZURE_222:a rule for the configuration named web; this is authsettingsV2
   parent: site
   name: 'authsettingsV2'
   properties: {

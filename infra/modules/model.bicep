@@ -8,7 +8,7 @@ param name string
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags { *: string }
 
 @description('Whether the account is reached by private endpoint only.')
 param isPrivate bool
@@ -27,9 +27,10 @@ param deploymentSku string
 @maxValue(5000)
 param capacity int
 
+@description('Bring back the deleted account of the same name, in place of making one.')
+param recover bool
+
 resource account 'Microsoft.CognitiveServices/accounts@2025-06-01' = {
-  // checkov:skip=CKV_AZURE_134:open to the internet for Entra tokens only, or with vnetEnabled closed; a ternary is not read
-  // checkov:skip=CKV_AZURE_238:the account calls nobody, so it needs no identity
   name: name
   location: location
   tags: tags
@@ -40,6 +41,7 @@ resource account 'Microsoft.CognitiveServices/accounts@2025-06-01' = {
   properties: {
     customSubDomainName: name
     disableLocalAuth: true
+    restore: recover ? true : null // there is a deleted one, or it is refused
     publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
     networkAcls: {
       defaultAction: isPrivate ? 'Deny' : 'Allow'

@@ -9,7 +9,7 @@ param insightsName string
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags { *: string }
 
 @description('Days that logs are kept.')
 @minValue(30)

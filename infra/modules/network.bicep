@@ -6,7 +6,7 @@ param name string
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags { *: string }
 
 @description('Address space of the network (CIDR).')
 param vnetPrefix string
@@ -18,68 +18,58 @@ param appSubnetPrefix string
 param endpointSubnetPrefix string
 
 @description('The storage account.')
-param storageId string
+param storageName string
 
 @description('The vault.')
-param vaultId string
+param vaultName string
 
 @description('The model account; empty if there is none.')
-param modelId string
+param modelAccountName string
 
 var storageSuffix = environment().suffixes.storage
 
 var ownEndpoints = [
   {
     name: 'blob'
-    target: storageId
+    target: resourceId('Microsoft.Storage/storageAccounts', storageName)
     group: 'blob'
-    zones: [ownZones[0]]
+    zones: ['privatelink.blob.${storageSuffix}']
   }
   {
     name: 'queue'
-    target: storageId
+    target: resourceId('Microsoft.Storage/storageAccounts', storageName)
     group: 'queue'
-    zones: [ownZones[1]]
+    zones: ['privatelink.queue.${storageSuffix}']
   }
   {
     name: 'table'
-    target: storageId
+    target: resourceId('Microsoft.Storage/storageAccounts', storageName)
     group: 'table'
-    zones: [ownZones[2]]
+    zones: ['privatelink.table.${storageSuffix}']
   }
   {
     name: 'vault'
-    target: vaultId
+    target: resourceId('Microsoft.KeyVault/vaults', vaultName)
     group: 'vault'
-    zones: [ownZones[3]]
+    zones: ['privatelink.vaultcore.azure.net']
   }
 ]
 
 var modelEndpoints = [
   {
     name: 'model'
-    target: modelId
+    target: resourceId('Microsoft.CognitiveServices/accounts', modelAccountName)
     group: 'account'
-    zones: modelZones
+    zones: [
+      'privatelink.openai.azure.com'
+      'privatelink.cognitiveservices.azure.com'
+      'privatelink.services.ai.azure.com'
+    ]
   }
 ]
 
-var endpoints = concat(ownEndpoints, empty(modelId) ? [] : modelEndpoints)
-
-var ownZones = [
-  'privatelink.blob.${storageSuffix}'
-  'privatelink.queue.${storageSuffix}'
-  'privatelink.table.${storageSuffix}'
-  'privatelink.vaultcore.azure.net'
-]
-
-var modelZones = [
-  'privatelink.openai.azure.com'
-  'privatelink.cognitiveservices.azure.com'
-  'privatelink.services.ai.azure.com'
-]
-
-var zoneNames = concat(ownZones, empty(modelId) ? [] : modelZones)
+var endpoints = [...ownEndpoints, ...(empty(modelAccountName) ? [] : modelEndpoints)]
+var zoneNames = flatten(map(endpoints, endpoint => endpoint.zones))
 
 resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
   name: name
@@ -94,6 +84,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
         name: 'app'
         properties: {
           addressPrefix: appSubnetPrefix
+          defaultOutboundAccess: true // for fixed addresses attach a NAT gateway in its place
           delegations: [
             {
               name: 'flex'
@@ -116,57 +107,67 @@ resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
   }
 }
 
-resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zone in zoneNames: {
-  name: zone
-  location: 'global'
-  tags: tags
-}]
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
+  for zone in zoneNames: {
+    name: zone
+    location: 'global'
+    tags: tags
+  }
+]
 
-resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (zone, index) in zoneNames: {
-  parent: zones[index]
-  name: name
-  location: 'global'
-  tags: tags
-  properties: {
-    registrationEnabled: false
-    virtualNetwork: {
-      id: network.id
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
+  for (zone, index) in zoneNames: {
+    parent: zones[index]
+    name: name
+    location: 'global'
+    tags: tags
+    properties: {
+      registrationEnabled: false
+      virtualNetwork: {
+        id: network.id
+      }
     }
   }
-}]
+]
 
-resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-07-01' = [for endpoint in endpoints: {
-  name: '${name}-${endpoint.name}'
-  location: location
-  tags: tags
-  properties: {
-    subnet: {
-      id: '${network.id}/subnets/endpoints'
-    }
-    privateLinkServiceConnections: [
-      {
-        name: endpoint.name
-        properties: {
-          privateLinkServiceId: endpoint.target
-          groupIds: [endpoint.group]
+resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-07-01' = [
+  for endpoint in endpoints: {
+    name: '${name}-${endpoint.name}'
+    location: location
+    tags: tags
+    properties: {
+      subnet: {
+        id: '${network.id}/subnets/endpoints'
+      }
+      privateLinkServiceConnections: [
+        {
+          name: endpoint.name
+          properties: {
+            privateLinkServiceId: endpoint.target
+            groupIds: [endpoint.group]
+          }
         }
-      }
-    ]
+      ]
+    }
   }
-}]
+]
 
-resource zoneGroups 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-07-01' = [for (endpoint, index) in endpoints: {
-  parent: privateEndpoints[index]
-  name: 'default'
-  properties: {
-    privateDnsZoneConfigs: [for zone in endpoint.zones: {
-      name: replace(zone, '.', '-')
-      properties: {
-        privateDnsZoneId: resourceId('Microsoft.Network/privateDnsZones', zone)
-      }
-    }]
+resource zoneGroups 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-07-01' = [
+  for (endpoint, index) in endpoints: {
+    parent: privateEndpoints[index]
+    name: 'default'
+    properties: {
+      privateDnsZoneConfigs: [
+        for zone in endpoint.zones: {
+          name: replace(zone, '.', '-')
+          properties: {
+            privateDnsZoneId: resourceId('Microsoft.Network/privateDnsZones', zone)
+          }
+        }
+      ]
+    }
+    dependsOn: [zones, links]
   }
-  dependsOn: [zones, links]
-}]
+]
 
 output appSubnetId string = '${network.id}/subnets/app'

@@ -8,7 +8,7 @@ param name string
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags { *: string }
 
 @description('Redundancy. Without a second region: a geo copy lags behind, and a lagging table would start work twice.')
 @allowed(['Standard_LRS', 'Standard_ZRS'])
@@ -18,7 +18,7 @@ param sku string
 param isPrivate bool
 
 @description('Queues that callers may name in reply_to; patterns are not made here.')
-param replyQueues array
+param replyQueues string[]
 
 // Whom the app wakes (shared/storage/wakeups.py), and what a trigger gave up on: the platform moves it to <queue>-poison.
 var queueNames = [
@@ -32,6 +32,9 @@ var queueNames = [
   'requests-poison'
 ]
 
+// A name that is given twice, or that is one of ours, is one queue.
+var allQueueNames = union(queueNames, filter(replyQueues, name => !contains(name, '*')))
+
 var tableNames = [
   'responses'
 ]
@@ -39,8 +42,6 @@ var tableNames = [
 var packageContainer = 'packages'
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
-  // checkov:skip=CKV_AZURE_35:open to the internet for Entra tokens only, or with vnetEnabled closed; a ternary is not read
-  // checkov:skip=CKV_AZURE_206:no geo copy on purpose: a lagging table would start work twice
   name: name
   location: location
   tags: tags
@@ -92,25 +93,24 @@ resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-01-0
   name: 'default'
 }
 
-resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [for queue in queueNames: {
-  parent: queueService
-  name: queue
-}]
-
-resource replies 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [for queue in replyQueues: if (!empty(queue) && !contains(queue, '*')) {
-  parent: queueService
-  name: queue
-}]
+resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [
+  for queue in allQueueNames: {
+    parent: queueService
+    name: queue
+  }
+]
 
 resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2025-01-01' = {
   parent: account
   name: 'default'
 }
 
-resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-01-01' = [for table in tableNames: {
-  parent: tableService
-  name: table
-}]
+resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-01-01' = [
+  for table in tableNames: {
+    parent: tableService
+    name: table
+  }
+]
 
 output id string = account.id
 output name string = account.name

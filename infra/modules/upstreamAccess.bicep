@@ -1,4 +1,7 @@
 // The app's role at an Azure OpenAI elsewhere, in whatever group and subscription it is.
+@description('The resource id of the app\'s identity.')
+param identityId string
+
 @description('The app\'s identity.')
 param appPrincipalId string
 
@@ -17,10 +20,13 @@ resource account 'Microsoft.CognitiveServices/accounts@2025-06-01' existing = {
 
 resource appUpstream 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: account
-  name: guid(account.id, appPrincipalId, roles.cognitiveServicesOpenAIUser)
+  name: guid(account.id, identityId, roles.cognitiveServicesOpenAIUser)
   properties: {
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.cognitiveServicesOpenAIUser)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.cognitiveServicesOpenAIUser
+    )
   }
 }

@@ -8,13 +8,13 @@ param name string
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags { *: string }
 
 @description('Whether the vault is reached by private endpoint, and else only from the operators\' addresses.')
 param isPrivate bool
 
 @description('Public addresses or ranges (CIDR) from which operators write secrets when the vault is private.')
-param operatorIpRanges array
+param operatorIpRanges string[]
 
 @description('Keeps a deleted vault and its secrets for the whole retention. It can never be turned off again.')
 param purgeProtection bool
@@ -26,9 +26,6 @@ param recover bool
 param workspaceId string
 
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
-  // checkov:skip=CKV_AZURE_109:open to the internet for Entra tokens only, or with vnetEnabled closed; a ternary is not read
-  // checkov:skip=CKV_AZURE_110:on by default, by the parameter vaultPurgeProtection; a ternary is not read
-  // checkov:skip=CKV_AZURE_42:the same: soft delete is on, purge protection is a parameter
   name: name
   location: location
   tags: tags
@@ -47,9 +44,11 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
     networkAcls: {
       bypass: 'None'
       defaultAction: isPrivate ? 'Deny' : 'Allow'
-      ipRules: [for address in operatorIpRanges: {
-        value: address
-      }]
+      ipRules: [
+        for address in operatorIpRanges: {
+          value: address
+        }
+      ]
     }
   }
 }

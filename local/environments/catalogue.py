@@ -85,7 +85,7 @@ def codex() -> Environment:
 
 
 def infra() -> Environment:
-    """Return the tools that check the Bicep files."""
+    """Return the scanner of what a deployment makes."""
     return PythonPackages(VENV / "infra", ROOT / "tests" / "infra" / "requirements.txt")
 
 

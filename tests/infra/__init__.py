@@ -1,1 +1,1 @@
-"""Checks of the infrastructure that need no deployment: grammar, types, meaning, and tests of the checks."""
+"""Checks of the infrastructure that need no deployment: what the compiler says, facts, and tests of the checks."""

@@ -1,12 +1,11 @@
-"""Checks azure.yaml: what azd packs, and which hooks it runs. Has the faults of it, and of an upstream elsewhere."""
+"""Checks azure.yaml: what azd packs, and which hooks it runs."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from infra.hooks.upstream_secrets import SECRETS
-from tests.infra.mutants import Mutant
+from local.stack.process import ROOT
 from tests.infra.project import Project
-from tests.infra.trees import ROOT
 
 # By the names of azd's events. That of the service runs with `azd deploy` alone, too.
 PACKAGING = {"prepackage": "infra.hooks.prepackage"}
@@ -59,27 +58,3 @@ def _system(shell: str, python: str, name: str, module: str) -> dict[str, object
     seen = {} if name in PACKAGING else {"interactive": True}
     given = {"secrets": secrets} if name == "postprovision" else {}
     return {"shell": shell, "run": f"{python} -m {module}", **seen, **given}
-
-
-IN_YAML = [
-    Mutant(name, "azure.yaml", old, new, "azd")
-    for name, old, new in [
-        ("azd-version", OLDEST, ">= 1.11.0"),
-        ("azd-build", "remoteBuild: false", "remoteBuild: true"),
-        ("azd-sources", "dist: .package", "dist: ."),
-        ("azd-two-terminals", "infra.hooks.prepackage\n", "infra.hooks.prepackage\n          interactive: true\n"),
-        ("azd-unpacked", "      prepackage:", "      prebuild:"),
-        ("azd-unseen", "interactive: true", "interactive: false"),
-        ("azd-secret", "UPSTREAM_API_KEY: UPSTREAM_API_KEY", "UPSTREAM_API_KEY: UPSTREAM_KEY"),
-        ("azd-hook-lost", "  preprovision:", "  predown:"),
-    ]
-]
-ELSEWHERE = "infra/modules/upstreamAccess.bicep"
-OFFICER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
-BY_APP, BY_OTHER = "identity.outputs.principalId\n    accountName", "principalId\n    accountName"
-MUTANTS = [
-    *IN_YAML,
-    Mutant("elsewhere-role", ELSEWHERE, "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd", OFFICER, "roles"),
-    Mutant("elsewhere-wide", ELSEWHERE, "  scope: account\n", "  scope: resourceGroup()\n", "roles"),
-    Mutant("elsewhere-other", "infra/main.bicep", BY_APP, BY_OTHER, "roles"),
-]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.infra.trees import ROOT
+from local.stack.process import ROOT
 from tests.infra.vaults import APP, Vault, signed_in
 
 FOLDER = Path(".azure") / "test"

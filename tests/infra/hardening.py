@@ -1,123 +1,246 @@
-"""Checks that a deployment is secure and complete: property values, alert rules, defaults, tags and the network."""
+"""Checks that a deployment is closed and complete: the values that keep it so, in every variant."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from tests.infra.bicep import ABSENT, File, Resource, at, fields
+from tests.infra.deployment import Deployment, Resource, formatted
 from tests.infra.project import Project
-from tests.infra.values import FLEX, RULES, VALUES
+from tests.infra.roles import IDENTITY, INSIGHTS, MODEL, STORAGE, VAULT
 
+SITE = "Microsoft.Web/sites"
+PLAN = "Microsoft.Web/serverfarms"
+GATE = "Microsoft.Web/sites/config"
+WORKSPACE = "Microsoft.OperationalInsights/workspaces"
+DEPLOYED_MODEL = "Microsoft.CognitiveServices/accounts/deployments"
+BLOBS = "Microsoft.Storage/storageAccounts/blobServices"
+CONTAINER = "Microsoft.Storage/storageAccounts/blobServices/containers"
+AUDIT = "Microsoft.Insights/diagnosticSettings"
+PASSWORDS = "Microsoft.Web/sites/basicPublishingCredentialsPolicies"
 # Properties of siteConfig that Flex Consumption refuses (ARM error 51021).
 REFUSED = {
     "alwaysOn", "ftpsState", "functionAppScaleLimit", "functionsRuntimeScaleMonitoringEnabled", "linuxFxVersion",
     "netFrameworkVersion", "preWarmedInstanceCount", "pythonVersion", "use32BitWorkerProcess",
 }  # fmt: skip
-ENDPOINTS = [
-    ("'blob'", "'blob'", "storageId", "[ownZones[0]]"),
-    ("'queue'", "'queue'", "storageId", "[ownZones[1]]"),
-    ("'table'", "'table'", "storageId", "[ownZones[2]]"),
-    ("'vault'", "'vault'", "vaultId", "[ownZones[3]]"),
-    ("'model'", "'account'", "modelId", "modelZones"),
+FLEX = "properties.functionAppConfig"
+# type, path, value, reason
+FIXED: list[tuple[str, str, Any, str]] = [
+    (STORAGE, "properties.allowSharedKeyAccess", False, "no keys"),
+    (STORAGE, "properties.defaultToOAuthAuthentication", True, "no keys in the portal either"),
+    (STORAGE, "properties.allowBlobPublicAccess", False, "nothing is public"),
+    (STORAGE, "properties.allowCrossTenantReplication", False, "data stay in the tenant"),
+    (STORAGE, "properties.minimumTlsVersion", "TLS1_2", "no old TLS"),
+    (STORAGE, "properties.supportsHttpsTrafficOnly", True, "no plain text"),
+    (STORAGE, "properties.networkAcls.bypass", "None", "no way around the firewall"),
+    (STORAGE, "properties.accessTier", "Hot", "packages are read at every start"),
+    (CONTAINER, "properties.publicAccess", "None", "the code is not public"),
+    (BLOBS, "properties.deleteRetentionPolicy", {"enabled": True, "days": 7}, "a package comes back for a week"),
+    (BLOBS, "properties.containerDeleteRetentionPolicy", {"enabled": True, "days": 7}, "the same for containers"),
+    (VAULT, "properties.enableRbacAuthorization", True, "roles and no access policies"),
+    (VAULT, "properties.enableSoftDelete", True, "secrets deleted by mistake come back"),
+    (VAULT, "properties.softDeleteRetentionInDays", 90, "as the handbook says"),
+    (VAULT, "properties.networkAcls.bypass", "None", "no way around the firewall"),
+    (AUDIT, "properties.logs", [{"category": "AuditEvent", "enabled": True}], "who read a secret is known"),
+    (WORKSPACE, "properties.features.disableLocalAuth", True, "no keys"),
+    (WORKSPACE, "properties.features.enableLogAccessUsingOnlyResourcePermissions", True, "who may see"),
+    (INSIGHTS, "properties.DisableLocalAuth", True, "Entra-only ingestion"),
+    (INSIGHTS, "kind", "web", "the kind that functions have"),
+    (MODEL, "properties.disableLocalAuth", True, "no keys"),
+    (MODEL, "sku.name", "S0", "the one there is"),
+    (DEPLOYED_MODEL, "properties.model.format", "OpenAI", "the models' maker"),
+    (DEPLOYED_MODEL, "properties.versionUpgradeOption", "OnceCurrentVersionExpired", "no surprise"),
+    (PLAN, "sku", {"name": "FC1", "tier": "FlexConsumption"}, "Flex Consumption"),
+    (PLAN, "properties.reserved", True, "Linux"),
+    (PLAN, "kind", "functionapp", "Flex Consumption"),
+    (SITE, "kind", "functionapp,linux", "Flex Consumption is Linux"),
+    (SITE, "properties.httpsOnly", True, "no plain text"),
+    (SITE, "properties.siteConfig.minTlsVersion", "1.2", "no old TLS"),
+    (SITE, "properties.siteConfig.scmMinTlsVersion", "1.2", "no old TLS"),
+    (SITE, "properties.siteConfig.http20Enabled", True, "many streams on one connection"),
+    (SITE, f"{FLEX}.runtime", {"name": "python", "version": "3.12"}, "the version that all tests run beside"),
+    (PASSWORDS, "properties.allow", False, "no passwords"),
+    (GATE, "properties.platform.enabled", True, "a gate that is there"),
+    (GATE, "properties.globalValidation.requireAuthentication", True, "a gate that is closed"),
+    (GATE, "properties.globalValidation.unauthenticatedClientAction", "Return401", "callers are no browsers"),
+    (
+        GATE,
+        "properties.globalValidation.excludedPaths",
+        ["/health/live", "/health/ready", "/health/upstream", "/webhooks/upstream"],
+        "probes and monitors bring nothing, and webhooks are signed",
+    ),
+    (GATE, "properties.httpSettings.requireHttps", True, "no plain text"),
+    (GATE, "properties.identityProviders.azureActiveDirectory.enabled", True, "a gate that opens"),
+    (GATE, "properties.login.tokenStore.enabled", False, "no tokens at rest"),
 ]
-WITHOUT_TAGS = {"Microsoft.Insights/diagnosticSettings", "Microsoft.Authorization/roleAssignments"}
+Wanted = Callable[[Deployment], Any]
+DEFAULTS = {
+    "vnetEnabled": False,
+    "vaultPurgeProtection": True,
+    "vaultRecover": False,
+    "modelRecover": False,
+    "zoneRedundant": False,
+    "storageSku": "Standard_LRS",
+    "logRetentionDays": 30,
+    "logDailyLimitGb": 5,
+    "modelName": "gpt-5-mini",
+    "modelVersion": "",
+    "modelSku": "GlobalStandard",
+    "modelCapacity": 50,
+    "instanceMemoryMB": 2048,
+    "maximumInstanceCount": 40,
+    "httpConcurrency": 200,
+    "alwaysReadyHttp": 0,
+    "alwaysReadySweep": 0,
+    "alwaysReadyRun": 0,
+    "entraClientId": "",
+    "principalType": "User",
+    "upstreamApiKeyInVault": False,
+}
+
+
+def chosen(deployment: Deployment, name: str) -> Any:
+    """Return the value of a parameter: as given, or what a deployment has where nothing is said."""
+    return deployment.given.get(name, DEFAULTS[name])
+
+
+def _is(name: str) -> Wanted:
+    return lambda deployment: chosen(deployment, name)
+
+
+def _id(kind: str) -> Wanted:
+    return lambda deployment: deployment.one(kind).id
+
+
+def _closed(closed: str, other: str) -> Wanted:
+    return lambda deployment: closed if chosen(deployment, "vnetEnabled") else other
+
+
+def _name(kind: str) -> Wanted:
+    return lambda deployment: deployment.one(kind).name
+
+
+def _ready(deployment: Deployment) -> Any:
+    """Return the groups that are always ready, by name: their order means nothing."""
+    counts = {"http": "alwaysReadyHttp", "function:sweep": "alwaysReadySweep", "function:run": "alwaysReadyRun"}
+    chosen_counts = {group: chosen(deployment, name) for group, name in counts.items()}
+    return [{"name": group, "instanceCount": chosen_counts[group]} for group in sorted(counts) if chosen_counts[group]]
+
+
+# type, path, what follows from the parameters, reason
+FOLLOWING: list[tuple[str, str, Wanted, str]] = [
+    (STORAGE, "sku.name", _is("storageSku"), "as chosen"),
+    (STORAGE, "properties.publicNetworkAccess", _closed("Disabled", "Enabled"), "closed with a network"),
+    (STORAGE, "properties.networkAcls.defaultAction", _closed("Deny", "Allow"), "closed with a network"),
+    (MODEL, "properties.publicNetworkAccess", _closed("Disabled", "Enabled"), "closed with a network"),
+    (MODEL, "properties.networkAcls.defaultAction", _closed("Deny", "Allow"), "closed with a network"),
+    (MODEL, "properties.customSubDomainName", _name(MODEL), "Entra tokens need one"),
+    (MODEL, "properties.restore", lambda one: chosen(one, "modelRecover") or None, "a deleted account comes back"),
+    (DEPLOYED_MODEL, "properties.model.name", _is("modelName"), "the model that was chosen"),
+    (DEPLOYED_MODEL, "properties.model.version", lambda one: chosen(one, "modelVersion") or None, "as chosen"),
+    (DEPLOYED_MODEL, "sku.name", _is("modelSku"), "as chosen"),
+    (DEPLOYED_MODEL, "sku.capacity", _is("modelCapacity"), "the quota that was chosen"),
+    (VAULT, "properties.networkAcls.defaultAction", _closed("Deny", "Allow"), "closed with a network"),
+    (
+        VAULT,
+        "properties.enablePurgeProtection",
+        lambda one: chosen(one, "vaultPurgeProtection") or None,
+        "false is refused",
+    ),
+    (
+        VAULT,
+        "properties.createMode",
+        lambda one: "recover" if chosen(one, "vaultRecover") else "default",
+        "a deleted vault comes back",
+    ),
+    (AUDIT, "properties.workspaceId", _id(WORKSPACE), "where it is known"),
+    (WORKSPACE, "properties.retentionInDays", _is("logRetentionDays"), "as chosen"),
+    (WORKSPACE, "properties.workspaceCapping.dailyQuotaGb", _is("logDailyLimitGb"), "a cap on spending"),
+    (INSIGHTS, "properties.WorkspaceResourceId", _id(WORKSPACE), "where alerts look"),
+    (PLAN, "properties.zoneRedundant", _is("zoneRedundant"), "as chosen"),
+    (SITE, "properties.serverFarmId", _id(PLAN), "on this plan"),
+    (SITE, "properties.keyVaultReferenceIdentity", _id(IDENTITY), "else a system identity is looked for"),
+    (SITE, "identity.userAssignedIdentities", lambda one: {one.one(IDENTITY).id: {}}, "roles exist before the app"),
+    (
+        SITE,
+        f"{FLEX}.deployment.storage.authentication.userAssignedIdentityResourceId",
+        _id(IDENTITY),
+        "no keys",
+    ),
+    (SITE, f"{FLEX}.scaleAndConcurrency.instanceMemoryMB", _is("instanceMemoryMB"), "what is paid for"),
+    (SITE, f"{FLEX}.scaleAndConcurrency.maximumInstanceCount", _is("maximumInstanceCount"), "a cap on spending"),
+    (
+        SITE,
+        f"{FLEX}.scaleAndConcurrency.triggers.http.perInstanceConcurrency",
+        _is("httpConcurrency"),
+        "the default is 1 stream an instance",
+    ),
+    (
+        GATE,
+        "properties.identityProviders.azureActiveDirectory.registration.clientId",
+        _is("entraClientId"),
+        "whose tokens",
+    ),
+    (
+        GATE,
+        "properties.identityProviders.azureActiveDirectory.validation.allowedAudiences",
+        lambda one: [chosen(one, "entraClientId"), f"api://{chosen(one, 'entraClientId')}"],
+        "tokens for this app",
+    ),
+]
 
 
 def hardening(project: Project) -> Iterator[str]:
-    """Every value that keeps the deployment closed and the app running is set as listed in `values.py`."""
-    flex = [("app", "site", f"properties.functionAppConfig.{path}", value, why) for path, value, why in FLEX]
-    for module, name, path, value, why in VALUES + flex:
-        resource = project.file(module).resources.get(name)
-        found = at(resource.body, *path.split(".")).text if resource else "nowhere"
-        if found != value:
-            yield f"{module}.{name}.{path} is {found}, not {value}: {why}"
-    site = project.file("app").resources["site"].body
-    for name in sorted(fields(at(site, "properties", "siteConfig")).keys() & REFUSED):
-        yield f"app.site.siteConfig.{name}: Flex Consumption refuses it"
+    """Every value that keeps the deployment closed and the app running is set, in every variant."""
+    for deployment in project.deployments():
+        rows = [(kind, path, value, why) for kind, path, value, why in FIXED]
+        rows += [(kind, path, wanted(deployment), why) for kind, path, wanted, why in FOLLOWING]
+        for kind, path, value, why in rows:
+            for one in deployment.of(kind):
+                if (found := one.at(path)) != value:
+                    yield f"{deployment.name}: {path} of {one.name} is {found}, not {value}: {why}"
+        site = deployment.one(SITE)
+        for name in sorted((site.at("properties.siteConfig") or {}).keys() & REFUSED):
+            yield f"{deployment.name}: siteConfig.{name}: Flex Consumption refuses it"
+        yield from _site_faults(deployment, site)
 
 
-def rules(project: Project) -> Iterator[str]:
-    """Each alert rule has the severity, window and threshold listed in `values.py`."""
-    listed = project.file("alerts").variables["rules"].children
-    found = {at(one, "id").literal() or "": one for one in listed}
-    for name, values in RULES.items():
-        for key, value in zip(("severity", "window", "operator", "threshold", "column"), values, strict=True):
-            node = at(found.get(name, ABSENT), key)
-            if (node.text.strip("'") if node is not ABSENT else None) != value:
-                yield f"{name}: {key} is not {value}"
-    texts = {"missed", "poison", "faults", "deferred", "ended"}
-    for name in texts:
-        if project.file("alerts").variables[name].text != f"""'"${{join(signals.{name}, '", "')}}"'""":
-            yield f"{name} is not a list of words"
+def _site_faults(deployment: Deployment, site: Resource) -> Iterator[str]:
+    container = deployment.one(CONTAINER).name
+    package = formatted(site.at(f"{FLEX}.deployment.storage.value"))
+    if package != f"{{storageAccounts.primaryEndpoints.blob}}{container}":
+        yield f"{deployment.name}: the package comes from {package}"
+    ready = site.at(f"{FLEX}.scaleAndConcurrency.alwaysReady") or []
+    if sorted(ready, key=lambda one: str(one.get("name"))) != _ready(deployment):
+        yield f"{deployment.name}: always ready are {ready}"
+    if {one.name for one in deployment.of(PASSWORDS)} != {"ftp", "scm"}:
+        yield f"{deployment.name}: passwords are on"
+
+
+def present(project: Project) -> Iterator[str]:
+    """Each resource is there exactly if it was chosen: a model, a gate, people who are told, roles of a deployer."""
+    for deployment in project.deployments():
+        given = deployment.given
+        has_model = not (given.get("upstreamBaseUrl") or given.get("upstreams"))
+        wanted = {
+            MODEL: has_model,
+            DEPLOYED_MODEL: has_model,
+            "Microsoft.Insights/metricAlerts": has_model,
+            GATE: bool(given.get("entraClientId")),
+            "Microsoft.Insights/actionGroups": bool(given.get("alertEmail")),
+            "Microsoft.Network/virtualNetworks": chosen(deployment, "vnetEnabled"),
+        }
+        wanted |= dict.fromkeys((STORAGE, VAULT, AUDIT, WORKSPACE, INSIGHTS, PLAN, SITE, IDENTITY, CONTAINER), True)
+        for kind, is_wanted in wanted.items():
+            if len(deployment.of(kind)) != is_wanted:
+                yield f"{deployment.name}: {len(deployment.of(kind))} of {kind}"
+        scopes = [one.id.partition("/providers/Microsoft.Insights")[0] for one in deployment.of(AUDIT)]
+        if scopes != [deployment.one(VAULT).id]:
+            yield f"{deployment.name}: the audit is about {scopes}"
 
 
 def defaults(project: Project) -> Iterator[str]:
     """By default, nothing unsafe or costly is deployed."""
-    wanted = {
-        "vaultPurgeProtection": "true",
-        "vaultRecover": "false",
-        "maximumInstanceCount": "40",
-        "instanceMemoryMB": "2048",
-        "httpConcurrency": "50",
-        "alwaysReadyHttp": "0",
-        "vnetEnabled": "false",
-        "entraClientId": "''",
-        "storageSku": "'Standard_LRS'",
-        "logDailyLimitGb": "5",
-        "principalType": "'User'",
-        "upstreamApiKeyInVault": "false",
-    }
-    for name, text in wanted.items():
-        parameter = project.file("main").parameters.get(name)
-        found = parameter.default.text if parameter and parameter.default else "nothing"
-        if found != text:
-            yield f"{name} is {found} by default, not {text}"
-
-
-def tags(project: Project) -> Iterator[str]:
-    """Every resource has the environment's tag, by which `azd down` and invoices find it.
-
-    The app also has the tag with azd's name for the service.
-    """
-    for path, file in project.files.items():
-        yield from (f"{path}:{one.line}: {one.name} has no tags" for one in _untagged(file))
-        for one in file.modules.values():
-            if one.name not in ("access", "upstreamAccess") and at(one.body, "params", "tags").text != "tags":
-                yield f"{path}:{one.line}: {one.name} is not given tags"
-    if at(project.file("main").variables["tags"], "azd-env-name").text != "environmentName":
-        yield "azd-env-name is not the environment's name"
-    (service,) = project.azure["services"]
-    if f"'azd-service-name': '{service}'" not in project.file("app").resources["site"].body.text:
-        yield f"azd finds no app for the service {service}"
-
-
-def _untagged(file: File) -> Iterator[Resource]:
-    for one in file.resources.values():
-        found = at(one.body, "tags").text
-        is_tagged = found == "tags" or (one.name == "site" and found.startswith("union(tags, {"))
-        if _has_tags(one) and not is_tagged:
-            yield one
-
-
-def _has_tags(one: Resource) -> bool:
-    kinds_below = one.kind.count("/") > 1 and not one.kind.endswith("/virtualNetworkLinks")
-    return not (one.is_existing or kinds_below or one.kind in WITHOUT_TAGS)
-
-
-def network(project: Project) -> Iterator[str]:
-    """With a network, the app's subnet is delegated, and each closed resource has a private endpoint and DNS zones."""
-    file = project.file("network")
-    subnets = at(file.resources["network"].body, "properties", "subnets").children
-    delegated = [at(subnet, "name").literal() for subnet in subnets if "'Microsoft.App/environments'" in subnet.text]
-    if delegated != ["app"]:
-        yield f"the subnets {delegated} are delegated, not that of the app"
-    endpoints = [*file.variables["ownEndpoints"].children, *file.variables["modelEndpoints"].children]
-    found = [tuple(at(one, key).text for key in ("name", "group", "target", "zones")) for one in endpoints]
-    if found != ENDPOINTS:
-        yield f"the endpoints are {found}"
-    zones = [one.text for one in (*file.variables["ownZones"].children, *file.variables["modelZones"].children)]
-    services = [f"'privatelink.{name}.${{storageSuffix}}'" for name in ("blob", "queue", "table")]
-    others = ("vaultcore.azure.net", "openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")
-    if zones != services + [f"'privatelink.{name}'" for name in others]:
-        yield f"the zones are {zones}"
-    for name in ("storage", "vault", "model"):
-        if at(project.file("main").modules[name].body, "params", "isPrivate").text != "vnetEnabled":
-            yield f"{name} stays open with a network"
+    declared = project.compiled.template["parameters"]
+    for name, value in DEFAULTS.items():
+        found = declared.get(name, {}).get("defaultValue")
+        if found != value:
+            yield f"{name} is {found} by default, not {value}"

@@ -1,85 +1,98 @@
-"""The infrastructure as a whole: every file that a deployment reads, as text and as declarations."""
+"""The infrastructure as a whole: every file that a deployment reads, and what the compiler makes of it."""
 
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from tests.infra import names, typed
-from tests.infra.bicep import File, declared
-from tests.infra.trees import ROOT, read
+import yaml
 
-PASSED = re.compile(r"^param (\w+) = .*readEnvironmentVariable\('(\w+)'(?:, '([^']*)')?\)", re.MULTILINE)
+from local.stack.process import ROOT
+from tests.infra.compiler import Compiled, Compiler, Refused
+from tests.infra.deployment import Deployment, evaluated
+
+VARIANTS = tuple(sorted(path.stem for path in (Path(__file__).parent / "variants").glob("*.bicepparam")))
 PLAIN = (
     "azure.yaml",
     "host.json",
-    "infra/main.bicepparam",
     "infra/bicepconfig.json",
     "local.settings.json.example",
 )
+PASSED = re.compile(r"^param (\w+) = .*readEnvironmentVariable\('(\w+)'(?:, '([^']*)')?\)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Project:
-    """The texts of all files by path, and their declarations."""
+    """A copy of the files in a folder. It is compiled and evaluated when a check asks."""
 
-    texts: dict[str, str]
-    files: dict[str, File]
-    azure: dict[str, Any]
+    folder: Path
+    compiler: Compiler
+    variants: tuple[str, ...] = VARIANTS
+    _compiled: Compiled | None = None
+    _deployments: dict[str, Deployment] = field(default_factory=dict)
 
-    def file(self, name: str) -> File:
-        """Return a Bicep file by its short name, such as `storage`."""
-        return self.files["infra/main.bicep" if name == "main" else f"infra/modules/{name}.bicep"]
-
-    def passed(self) -> dict[str, tuple[str, str | None]]:
-        """Return the variable that sets each parameter, and its default as text or None, by parameter."""
-        found = PASSED.findall(self.texts["infra/main.bicepparam"])
-        return {name: (variable, default) for name, variable, default in found}
+    def text(self, path: str) -> str:
+        """Return the text of a file."""
+        return (self.folder / path).read_text(encoding="utf-8")
 
     def json(self, path: str) -> Any:
         """Return the content of a JSON file."""
-        return json.loads(self.texts[path])
+        return json.loads(self.text(path))
+
+    @property
+    def azure(self) -> dict[str, Any]:
+        """Return the content of azure.yaml."""
+        found: dict[str, Any] = yaml.safe_load(self.text("azure.yaml"))
+        return found
+
+    @property
+    def compiled(self) -> Compiled:
+        """Return what the compiler makes of the Bicep."""
+        if self._compiled is None:
+            self._compiled = self.compiler.compile(self.folder / "infra" / "main.bicep")
+        return self._compiled
+
+    def passed(self) -> dict[str, tuple[str, str | None]]:
+        """Return the variable that sets each parameter, and its default as text or None, by parameter."""
+        return {one[1]: (one[2], one[3]) for one in PASSED.finditer(self.text("infra/main.bicepparam"))}
+
+    def deployment(self, variant: str) -> Deployment:
+        """Return a variant, evaluated. Raises Refused if that is not possible."""
+        if variant not in self._deployments:
+            path = self.folder / "tests" / "infra" / "variants" / f"{variant}.bicepparam"
+            snapshot, given = self.compiler.snapshot(path), self.compiler.parameters(path)
+            self._deployments[variant] = evaluated(variant, snapshot, given)
+        return self._deployments[variant]
+
+    def deployments(self) -> Iterator[Deployment]:
+        """Yield every variant, evaluated."""
+        for variant in self.variants:
+            yield self.deployment(variant)
 
 
 def texts() -> dict[str, str]:
-    """Return the texts of the real files."""
-    paths = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "infra").rglob("*.bicep"))]
+    """Return the texts of the real files, by path."""
+    found = [*(ROOT / "infra").rglob("*.bicep"), *(ROOT / "infra").glob("*.bicepparam")]
+    found += (ROOT / "tests" / "infra" / "variants").glob("*.bicepparam")
+    paths = [path.relative_to(ROOT).as_posix() for path in found]
     return {path: (ROOT / path).read_text(encoding="utf-8") for path in (*paths, *PLAIN)}
 
 
-def projects(versions: dict[str, dict[str, str]]) -> dict[str, Project]:
-    """Return a project for each version of the texts. Equal texts are parsed only once."""
-    readable = {text: path for version in versions.values() for path, text in version.items() if _is_read(path)}
-    labels = {text: f"{number}-{path}" for number, (text, path) in enumerate(readable.items())}
-    trees = read({label: text for text, label in labels.items()})
-    found = {text: trees[label] for text, label in labels.items()}
-    return {name: _project(version, found) for name, version in versions.items()}
+def written(version: dict[str, str], folder: Path) -> Path:
+    """Write the texts of a version of the project to a folder, and return it."""
+    for path, text in version.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    return folder
 
 
-def _is_read(path: str) -> bool:
-    return path.endswith((".bicep", ".yaml"))
-
-
-def _project(version: dict[str, str], found: dict[str, Any]) -> Project:
-    files = {path: declared(found[text]) for path, text in version.items() if path.endswith(".bicep")}
-    return Project(version, files, found[version["azure.yaml"]])
-
-
-def grammar(project: Project) -> Iterator[str]:
-    """Every file is valid Bicep in the dialect that all tools can read."""
-    for path, file in project.files.items():
-        yield from (f"{path}:{fault}" for fault in names.grammar_faults(file, project.texts[path]))
-
-
-def types(project: Project) -> Iterator[str]:
-    """Every resource conforms to the compiler's type data."""
-    for path, file in project.files.items():
-        yield from (f"{path}:{fault}" for fault in typed.faults(file))
-
-
-def wiring(project: Project) -> Iterator[str]:
-    """Every name is declared and used, every parameter has a description, and every module gets its parameters."""
-    for path, file in project.files.items():
-        found = (*names.name_faults(file), *names.parameter_faults(file), *names.module_faults(project.files, path))
-        yield from (f"{path}:{fault}" for fault in found)
+def compiles(project: Project) -> Iterator[str]:
+    """Neither the compiler nor its linter has anything to say, and every variant can be evaluated."""
+    yield from project.compiled.complaints
+    for variant in project.variants:
+        try:
+            project.deployment(variant)
+        except Refused as refused:
+            yield f"{variant}: {refused}"

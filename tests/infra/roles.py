@@ -1,13 +1,16 @@
 """Checks role assignments: exactly the roles that the code and the platform need, with the ids that Azure publishes."""
 
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.infra.bicep import Resource, at
+from local.stack.process import ROOT
+from tests.infra.deployment import Deployment, Resource, referred
 from tests.infra.project import Project
-from tests.infra.trees import ROOT
 
+ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
+IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
 # The names of built-in roles by id, as Azure publishes them, independent of the names in our Bicep.
 BUILT_IN = {
     "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
@@ -18,26 +21,31 @@ BUILT_IN = {
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
     "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd": "Cognitive Services OpenAI User",
 }
+STORAGE = "Microsoft.Storage/storageAccounts"
+VAULT = "Microsoft.KeyVault/vaults"
+INSIGHTS = "Microsoft.Insights/components"
+MODEL = "Microsoft.CognitiveServices/accounts"
 # Roles that the platform needs: for leases, host keys and the package, for references to secrets, and for telemetry.
 PLATFORM = {
-    ("Storage Blob Data Owner", "storage"),
-    ("Key Vault Secrets User", "vault"),
-    ("Monitoring Metrics Publisher", "insights"),
+    ("Storage Blob Data Owner", STORAGE),
+    ("Key Vault Secrets User", VAULT),
+    ("Monitoring Metrics Publisher", INSIGHTS),
 }
 # The clients that the code creates, by class name, and the role that each one needs.
 CLIENTS = {
-    "Queues": ("Storage Queue Data Contributor", "storage"),
-    "Table": ("Storage Table Data Contributor", "storage"),
-    "get_bearer_token_provider": ("Cognitive Services OpenAI User", "model"),
-    "BlobServiceClient": ("Storage Blob Data Owner", "storage"),
-    "SecretClient": ("Key Vault Secrets User", "vault"),
+    "Queues": ("Storage Queue Data Contributor", STORAGE),
+    "Table": ("Storage Table Data Contributor", STORAGE),
+    "get_bearer_token_provider": ("Cognitive Services OpenAI User", MODEL),
+    "BlobServiceClient": ("Storage Blob Data Owner", STORAGE),
+    "SecretClient": ("Key Vault Secrets User", VAULT),
 }
-ELSEWHERE = "infra/modules/upstreamAccess.bicep"  # the upstream of another group
-UPSTREAM_ROLE = "Cognitive Services OpenAI User"
-DEPLOYER = {("Key Vault Secrets Officer", "vault")}
+GUIDS = uuid.UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830")  # the space of names of Azure's function guid()
+DEPLOYER = {("Key Vault Secrets Officer", VAULT)}
+ELSEWHERE = "upstreamResourceId"  # the parameter that names an upstream which this deployment does not make
+Roles = set[tuple[str, str]]
 
 
-def needed(service: Path = ROOT / "shared" / "bootstrap.py") -> set[tuple[str, str]]:
+def needed(service: Path = ROOT / "shared" / "bootstrap.py") -> Roles:
     """Return the roles that the app's identity needs for the platform and for the clients that the code creates."""
     text = service.read_text(encoding="utf-8")
     return PLATFORM | {role for client, role in CLIENTS.items() if re.search(rf"\b{client}(\.\w+)?\(", text)}
@@ -45,74 +53,53 @@ def needed(service: Path = ROOT / "shared" / "bootstrap.py") -> set[tuple[str, s
 
 def roles(project: Project) -> Iterator[str]:
     """No role is missing or superfluous. The deployer has one role, and each role is limited to one resource."""
-    held: dict[str, set[tuple[str, str]]] = {"appPrincipalId": set(), "deployerPrincipalId": set()}
-    for path, file in project.files.items():
-        for one in file.resources.values():
-            if one.kind != "Microsoft.Authorization/roleAssignments":
-                continue
-            if path == ELSEWHERE:
-                yield from (*_assignment_faults(one), *_elsewhere_faults(project, one))
-                continue
-            if path != "infra/modules/access.bicep":
-                yield f"{path}:{one.line}: a role is given outside of the module that gives roles"
-                continue
-            yield from _assignment_faults(one)
-            held.setdefault(at(one.body, "properties", "principalId").text, set()).add(_role(project, one))
-    expected = {"appPrincipalId": needed(), "deployerPrincipalId": DEPLOYER}
-    for principal, pairs in held.items():
-        for pair in sorted(pairs ^ expected.get(principal, set())):
-            yield f"{principal}: {pair} is {'not needed' if pair in pairs else 'missing'}"
-    yield from _principal_faults(project)
+    for deployment in project.deployments():
+        for fault in _faults(deployment):
+            yield f"{deployment.name}: {fault}"
 
 
-def _elsewhere_faults(project: Project, one: Resource) -> Iterator[str]:
-    """Yield what is wrong with the role at an upstream elsewhere. It is the one that a model of our own gives."""
-    role, scope = _role(project, one, "upstreamAccess")
-    if (role, scope, at(one.body, "properties", "principalId").text) != (UPSTREAM_ROLE, "account", "appPrincipalId"):
-        yield f"{ELSEWHERE}: {role} at {scope} is not what the upstream needs"
-    if project.file("main").modules["upstreamAccess"].body.text.count("identity.outputs.principalId") != 1:
-        yield f"{ELSEWHERE}: the role is not the app's"
+def _faults(deployment: Deployment) -> Iterator[str]:
+    held: dict[str, Roles] = {}
+    for one in deployment.of(ASSIGNMENT):
+        held.setdefault(_principal(one), set()).add(_role(one))
+        yield from _assignment_faults(deployment, one)
+    app = deployment.one(IDENTITY).id
+    deployer = deployment.given.get("principalId", "")
+    has_model = bool(deployment.of(MODEL))
+    has_upstream = has_model or bool(deployment.given.get(ELSEWHERE))
+    expected = {app: {pair for pair in needed() if has_upstream or pair[1] != MODEL}, deployer: DEPLOYER}
+    expected.pop("", None)
+    for principal in held.keys() | expected.keys():
+        wanted, has = expected.get(principal, set()), held.get(principal, set())
+        yield from (f"{principal}: {pair} is missing" for pair in sorted(wanted - has))
+        yield from (f"{principal}: {pair} is not needed" for pair in sorted(has - wanted))
 
 
-def _role(project: Project, one: Resource, module: str = "access") -> tuple[str, str]:
-    definition = at(one.body, "properties", "roleDefinitionId").text
-    key = re.search(r"roles\.(\w+)\)", definition)
-    table = project.file(module).variables["roles"]
-    id_ = at(table, key.group(1)).literal() if key else None
-    return BUILT_IN.get(id_ or "", f"unknown role {definition}"), at(one.body, "scope").text
+def _principal(one: Resource) -> str:
+    """Return the id of the identity that gets a role, or the principal that was named."""
+    found = referred(one.at("properties.principalId"))
+    return found[0] if found and found[1] == "principalId" else str(one.at("properties.principalId"))
 
 
-def _assignment_faults(one: Resource) -> Iterator[str]:
-    properties = at(one.body, "properties")
-    definition = at(properties, "roleDefinitionId").text
-    if not definition.startswith("subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles."):
-        yield f"{one.name}: {definition} is not a role"
-    principal, scope = at(properties, "principalId").text, at(one.body, "scope").text
-    role = at(properties, "roleDefinitionId").children[-1].children[-1].text
-    if at(one.body, "name").text != f"guid({scope}.id, {principal}, {role})":
-        yield f"{one.name}: its name is not made of scope, principal and role, so two could collide"
-    kind = at(properties, "principalType").text
-    if kind != ("'ServicePrincipal'" if principal == "appPrincipalId" else "deployerPrincipalType"):
-        yield f"{one.name}: {kind} is not what the principal is"
-    conditions = {"model": "modelAccountName", "vault": principal if principal == "deployerPrincipalId" else ""}
-    condition = conditions.get(scope, "")
-    if (one.condition.text if one.condition else "") != (f"(!empty({condition}))" if condition else ""):
-        yield f"{one.name}: not given exactly when there is what it is about"
+def _role(one: Resource) -> tuple[str, str]:
+    definition = str(one.at("properties.roleDefinitionId"))
+    return BUILT_IN.get(definition.rpartition("/")[2], definition), "/".join(_scope(one).split("/")[-3:-1])
 
 
-def _principal_faults(project: Project) -> Iterator[str]:
-    given = at(project.file("main").modules["access"].body, "params")
-    wanted = {
-        "appPrincipalId": "identity.outputs.principalId",
-        "deployerPrincipalId": "principalId",
-        "deployerPrincipalType": "principalType",
-        "storageName": "storage.outputs.name",
-        "vaultName": "vault.outputs.name",
-        "insightsName": "monitoring.outputs.insightsName",
-        "modelAccountName": "makesModel ? model!.outputs.name : ''",
-    }
-    for name, text in wanted.items():
-        if at(given, name).text != text:
-            yield f"access: {name} is {at(given, name).text}, not {text}"
-    if [child.text for child in at(project.file("main").modules["app"].body, "dependsOn").children] != ["access"]:
-        yield "app: does not wait for its roles"
+def _scope(one: Resource) -> str:
+    return one.id.partition(f"/providers/{ASSIGNMENT}")[0]
+
+
+def _assignment_faults(deployment: Deployment, one: Resource) -> Iterator[str]:
+    if _scope(one) not in {*(other.id for other in deployment.resources), deployment.given.get(ELSEWHERE)}:
+        yield f"a role is given on {_scope(one)}, which is no resource of this deployment"
+    definition = str(one.at("properties.roleDefinitionId"))
+    parts = (_scope(one), _principal(one), definition.rpartition("/")[2])
+    if one.name != str(uuid.uuid5(GUIDS, "-".join(parts))):
+        yield f"{one.id}: its name is not made of resource, principal and role, so two could collide"
+    if not re.fullmatch(r"/subscriptions/[^/]+/providers/Microsoft.Authorization/roleDefinitions/[^/]+", definition):
+        yield f"{definition} is not a role"
+    is_app = referred(one.at("properties.principalId")) is not None
+    wanted = "ServicePrincipal" if is_app else deployment.given.get("principalType", "User")
+    if (kind := one.at("properties.principalType")) != wanted:
+        yield f"{one.id}: {kind} is not what the principal is"

@@ -2,14 +2,20 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from local.stack.process import ROOT
 from shared.bootstrap import TABLE
+from shared.core.errors import SettingsError
+from shared.settings import load_settings
 from shared.storage.messages import INTERNAL, POISON
-from tests.infra.bicep import at, fields
+from tests.infra.deployment import Deployment, formatted
+from tests.infra.parameters import variable
 from tests.infra.project import Project
-from tests.infra.trees import ROOT, Node
+from tests.infra.roles import STORAGE
 
 # Set by the platform itself.
 PLATFORMS = {"IDENTITY_ENDPOINT", "MSI_ENDPOINT", "WEBSITE_HOSTNAME"}
@@ -30,27 +36,29 @@ NEVER_LOCAL = {
 }
 # Settings that the platform or a library reads, and settings with the same value in every deployment.
 FOR_THE_PLATFORM = {
-    "AzureWebJobsStorage__credential": "'managedidentity'",
-    "AzureWebJobsStorage__clientId": "identityClientId",
-    "AzureWebJobsStorage__accountName": "storageName",
-    "AZURE_CLIENT_ID": "identityClientId",
-    "APPLICATIONINSIGHTS_CONNECTION_STRING": "insightsConnectionString",
-    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "'ClientId=${identityClientId};Authorization=AAD'",
-    "TELEMETRY": "'azure'",
-    "OTEL_TRACES_SAMPLER": "'always_on'",
-    "OTEL_METRIC_EXPORT_INTERVAL": "'15000'",
-    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "'true'",
-    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "'true'",
-    "PYTHON_ENABLE_INIT_INDEXING": "'1'",
-    "AzureWebJobsDisableHomepage": "'true'",
+    "AzureWebJobsStorage__credential": "managedidentity",
+    "AzureWebJobsStorage__clientId": "{userAssignedIdentities.clientId}",
+    "AZURE_CLIENT_ID": "{userAssignedIdentities.clientId}",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING": "{components.ConnectionString}",
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "ClientId={userAssignedIdentities.clientId};Authorization=AAD",
+    "TELEMETRY": "azure",
+    "OTEL_METRIC_EXPORT_INTERVAL": "15000",
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
+    "PYTHON_ENABLE_INIT_INDEXING": "1",
+    "AzureWebJobsDisableHomepage": "true",
 }
+# Settings of libraries that a parameter sets.
+OF_LIBRARIES = {"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}
 LOCAL_PLATFORM = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_ENABLE_INIT_INDEXING"}
+# The vault's secret of each setting, the switch that it follows, and a value that the code takes.
 SECRETS = {
-    "CALLERS": "callers",
-    "UPSTREAM_API_KEY": "upstream-api-key",
-    "UPSTREAM_KEYS": "upstream-keys",
-    "UPSTREAM_WEBHOOK_SECRET": "upstream-webhook-secret",
+    "CALLERS": ("callers", "", '[{"name": "first"}, {"name": "batch"}]'),
+    "UPSTREAM_API_KEY": ("upstream-api-key", "upstreamApiKeyInVault", "key"),
+    "UPSTREAM_KEYS": ("upstream-keys", "upstreamKeysInVault", "{}"),
+    "UPSTREAM_WEBHOOK_SECRET": ("upstream-webhook-secret", "upstreamWebhooks", f"whsec_{'A' * 44}"),
 }
+MODELS_URL = "{accounts.endpoints['OpenAI Language Model Instance API']}openai/v1"
 # Flex Consumption refuses a deployment that sets one of these.
 REFUSED = re.compile(
     r"FUNCTIONS_(EXTENSION_VERSION|WORKER_RUNTIME(_VERSION)?|MAX_HTTP_CONCURRENCY|WORKER_PROCESS_COUNT"
@@ -93,29 +101,6 @@ def _names(nodes: list[ast.expr]) -> set[str]:
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
-def in_bicep(project: Project) -> dict[str, Node]:
-    """Return the values of the app settings that a deployment sets, by name."""
-    file = project.file("app")
-    listed = at(file.resources["site"].body, "properties", "siteConfig", "appSettings")
-    found: dict[str, Node] = {}
-    for name in (one.text for one in listed.all("identifier")):
-        for source in _sources(project, name):
-            for one in source.all("object"):
-                if {"name", "value"} == fields(one).keys():
-                    found[at(one, "name").literal() or ""] = at(one, "value")
-    return found
-
-
-def _sources(project: Project, name: str) -> Iterator[Node]:
-    node = project.file("app").variables.get(name)
-    if node is None:
-        return
-    yield node
-    for inner in node.all("identifier"):
-        if inner.text != name:
-            yield from _sources(project, inner.text)
-
-
 def in_docs() -> set[str]:
     """Return the names in the table of docs/settings.md."""
     text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
@@ -126,45 +111,70 @@ def in_docs() -> set[str]:
 def settings(project: Project) -> Iterator[str]:
     """No setting that the code or the platform needs is missing, and no setting is superfluous.
 
-    Flex Consumption refuses none of them, and each secret is a reference to the vault.
+    Each is a text, and there once. Flex Consumption refuses none of them. Each secret is a reference to the vault.
     """
-    found = in_bicep(project)
-    code = read_by_code()
-    wanted = (code | FOR_THE_PLATFORM.keys()) - PLATFORMS - NEVER_DEPLOYED
+    for deployment in project.deployments():
+        yield from (f"{deployment.name}: {fault}" for fault in _setting_faults(deployment))
+
+
+def _setting_faults(deployment: Deployment) -> Iterator[str]:
+    listed = deployment.settings()
+    counts = Counter(str(name).lower() for name, _ in listed)
+    yield from (f"{name} is set {count} times" for name, count in counts.items() if count > 1)
+    yield from (f"{name} is {value!r} and no text" for name, value in listed if not isinstance(value, str))
+    found = {str(name): formatted(value) for name, value in listed}
+    off = {name for name, (_, switch, _) in SECRETS.items() if switch and not deployment.given.get(switch)}
+    wanted = (read_by_code() | FOR_THE_PLATFORM.keys() | OF_LIBRARIES) - PLATFORMS - NEVER_DEPLOYED - off
     yield from (f"{name} is read and not set" for name in sorted(wanted - found.keys()))
     yield from (f"{name} is set and not read" for name in sorted(found.keys() - wanted))
     yield from (f"{name}: Flex Consumption refuses it" for name in sorted(found) if REFUSED.fullmatch(name))
-    for name, text in FOR_THE_PLATFORM.items():
-        if name in found and found[name].text != text:
-            yield f"{name} is {found[name].text}, not {text}"
-    yield from _secret_faults(project, found)
-
-
-def _secret_faults(project: Project, found: dict[str, Node]) -> Iterator[str]:
-    variables = project.file("app").variables
-    for name, secret in SECRETS.items():
-        value = variables.get(found[name].text) if name in found else None
-        if value is None or value.text != f"'@Microsoft.KeyVault(SecretUri=${{vaultUri}}secrets/{secret})'":
+    expected = {**FOR_THE_PLATFORM, "AzureWebJobsStorage__accountName": deployment.one(STORAGE).name}
+    for name, text in expected.items():
+        if name in found and found[name] != text:
+            yield f"{name} is {found[name]}, not {text}"
+    for name, (secret, _, _) in SECRETS.items():
+        if name in found and found[name] != f"@Microsoft.KeyVault(SecretUri={{vaults.vaultUri}}secrets/{secret})":
             yield f"{name} is not a reference to the vault's {secret}"
-    for name, value in found.items():
-        if name not in SECRETS and "KeyVault" in value.text:
+    for name, text in found.items():
+        if name not in SECRETS and "KeyVault" in text:
             yield f"{name} is not a secret"
+
+
+def loaded(project: Project) -> Iterator[str]:
+    """Every variant has settings that the app's own code takes, once references are resolved."""
+    for deployment in project.deployments():
+        environment = {name: _known(name, value) for name, value in deployment.settings()}
+        if deployment.given.get("upstreams"):  # a file beside the app, which is not there
+            environment["UPSTREAMS"] = '[{"name": "a", "models": ["*"], "base_url": "https://a.example/v1"}]'
+        try:
+            load_settings(environment)
+        except SettingsError as refused:
+            yield f"{deployment.name}: {refused}"
+
+
+def _known(name: str, value: Any) -> str:
+    if name in SECRETS:
+        return SECRETS[name][2]
+    return re.sub(r"\{[^}]*\}", "https://res.example/", formatted(value))
 
 
 def passed_on(project: Project) -> Iterator[str]:
     """Each plain setting takes its value from the parameter of the same name, which `azd env set` sets."""
-    main = at(project.file("main").modules["app"].body, "params", "service")
-    given = project.passed()
-    for name, value in in_bicep(project).items():
-        member = re.search(r"^(?:string\()?service\.(\w+)\)?$", value.text)
-        if member is None:
-            continue
-        expected = name.lower().split("_")
-        camel = expected[0] + "".join(part.capitalize() for part in expected[1:])
-        if member.group(1) != camel or at(main, camel).text != camel:
-            yield f"{name} does not hold {camel}"
-        if given.get(camel, ("", ""))[0] != name:
-            yield f"{camel} is not what `azd env set {name}` sets"
+    declared = project.compiled.template["parameters"]
+    parameters = {variable(name): name for name in declared}
+    for deployment in project.deployments():
+        for name, value in deployment.settings():
+            if name not in parameters or name in SECRETS:
+                continue
+            default = declared[parameters[name]].get("defaultValue")
+            expected = str(deployment.given.get(parameters[name], default))
+            has_model = not (deployment.given.get("upstreamBaseUrl") or deployment.given.get("upstreams"))
+            if name == "UPSTREAM_BASE_URL" and has_model:
+                expected = MODELS_URL
+            if formatted(value) != expected:
+                yield f"{deployment.name}: {name} is {formatted(value)}, not {expected}"
+    missing = read_by_code() - parameters.keys() - SECRETS.keys() - FOR_THE_PLATFORM.keys() - PLATFORMS - NEVER_DEPLOYED
+    yield from (f"{name} has no parameter" for name in sorted(missing - {"AzureWebJobsStorage__accountName"}))
 
 
 def local_example(project: Project) -> Iterator[str]:
@@ -176,23 +186,17 @@ def local_example(project: Project) -> Iterator[str]:
 
 
 def storage(project: Project) -> Iterator[str]:
-    """Each queue that the code uses is created with its poison queue, and so is the table. No others are created."""
-    variables = project.file("storage").variables
-    queues = {one.literal() for one in variables["queueNames"].children}
-    wanted = {*INTERNAL, *(name + POISON for name in INTERNAL)}
-    yield from (f"queue {name}: not on both sides" for name in sorted(map(str, queues ^ wanted)))
-    tables = {one.literal() for one in variables["tableNames"].children}
-    yield from (f"table {name}: not on both sides" for name in sorted(map(str, tables ^ {TABLE})))
+    """Each queue that the code uses is created with its poison queue, and so is the table.
 
-
-def parameters(project: Project) -> Iterator[str]:
-    """Azd passes every parameter of the deployment, with the same defaults as in Bicep."""
-    given = project.passed()
-    declared = project.file("main").parameters
-    yield from (f"{name}: not on both sides" for name in sorted(given.keys() ^ declared.keys()))
-    for name in given.keys() & declared.keys():
-        variable, written = given[name]
-        default = declared[name].default
-        text = (default.literal() if default.literal() is not None else default.text) if default else None
-        if written != (text or "") and not variable.startswith("AZURE_"):
-            yield f"{name} is {written} by azd, {text} by Bicep"
+    Of the queues for replies, those with whole names are created, once each.
+    """
+    own = {*INTERNAL, *(name + POISON for name in INTERNAL)}
+    for deployment in project.deployments():
+        named = {one.strip() for one in deployment.given.get("replyQueues", "").split(",")}
+        wanted = own | {one for one in named if one and "*" not in one}
+        queues = sorted(one.name for one in deployment.of(f"{STORAGE}/queueServices/queues"))
+        if queues != sorted(wanted):
+            yield f"{deployment.name}: the queues are {queues}, not {sorted(wanted)}"
+        tables = [one.name for one in deployment.of(f"{STORAGE}/tableServices/tables")]
+        if tables != [TABLE]:
+            yield f"{deployment.name}: the tables are {tables}, not {TABLE}"

@@ -12,7 +12,7 @@ import pytest
 from infra.hooks.bytecode import DEPLOYED_AT, compile_package, interpreter, version_of_production
 from infra.hooks.package import IGNORED, PackageError
 from infra.hooks.prepackage import lay_out
-from tests.infra.trees import ROOT
+from local.stack.process import ROOT
 
 # Bytes 4 to 8 of bytecode: it has the hash of its source, and Python does not compare them (PEP 552).
 UNCHECKED_HASH = b"\x01\x00\x00\x00"

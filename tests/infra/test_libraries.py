@@ -7,7 +7,7 @@ import pytest
 
 from infra.hooks.libraries import applies, install, needed, pip_of, target
 from infra.hooks.package import PackageError
-from tests.infra.trees import ROOT
+from local.stack.process import ROOT
 from tests.unit.test_packaging import versions
 
 HASH = "--hash=sha256:" + "0" * 64

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from local.bench.costs import IDLE_REQUESTS, Plan, polled, polls, table
-from tests.infra.trees import ROOT
+from local.stack.process import ROOT
 
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 # Variables that azd sets itself.

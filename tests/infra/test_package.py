@@ -19,7 +19,7 @@ from infra.hooks.libraries import GLIBC, SITE
 from infra.hooks.package import PackageError
 from infra.hooks.prepackage import make, python_of_package
 from local.environments.python_packages import newest
-from tests.infra.trees import ROOT
+from local.stack.process import ROOT
 from tests.support.deployment_package import by_git
 from tests.support.stage import Say
 from tests.unit.test_packaging import versions

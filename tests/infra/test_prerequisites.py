@@ -10,8 +10,8 @@ import pytest
 
 from infra.hooks.prerequisites import ALWAYS, WITH_A_MODEL, WITH_A_NETWORK, providers
 from local.environments.python_packages import newest
+from local.stack.process import ROOT
 from tests.infra.azd_hooks import run
-from tests.infra.trees import ROOT
 from tests.infra.vaults import Vault
 
 PROVIDERS = "/subscriptions/s/providers"

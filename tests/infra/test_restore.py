@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.infra.trees import ROOT
+from local.stack.process import ROOT
 from tests.unit.test_packaging import text_of
 
 BUILT_FROM = ("pyproject.toml", "requirements.in")

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 
+from local.stack.process import ROOT
 from shared import settings
 from tests.infra.settings import NEVER_LOCAL, PLATFORMS, in_docs, read_by_code
-from tests.infra.trees import ROOT
 
 SOURCE = ROOT / "shared" / "settings.py"
 

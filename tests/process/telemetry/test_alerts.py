@@ -55,7 +55,7 @@ def test_an_upstream_that_fails_raises_its_alert(broken: tuple[Service, str, str
     waiting = client.get(f"/responses/{made['id']}").json()["waiting"]
     assert waiting["tries"] >= 2
     assert waiting["next_at"] >= waiting["since"] > 0
-    found = matching("downQuery", running.hosts[0].written())
+    found = matching("upstream-down", running.hosts[0].written())
     assert len(found) >= 3
     assert {(line["response"], line["waits_for"]) for line in found} == {(made["id"], reason)}
     client.post(f"/responses/{made['id']}/cancel").raise_for_status()
@@ -66,13 +66,13 @@ def test_a_host_of_callbacks_that_fails_raises_its_alert(azurite: Azurite, tmp_p
     with service(tmp_path, azurite.account()) as running:
         client, dead = running.client(), f"http://127.0.0.1:{free_port()}/hook"
         for _ in range(4):
-            assert matching("failingQuery", running.hosts[0].written()) == []
+            assert matching("callbacks-failing", running.hosts[0].written()) == []
             made = finished(client, create(client, "sim-instant", callback_url=dead))
             assert wait_for(partial(attempts, client, made), SOON_S)
-        assert wait_for(lambda: matching("failingQuery", running.hosts[0].written()), SOON_S)
-        (line,) = matching("failingQuery", running.hosts[0].written())
+        assert wait_for(lambda: matching("callbacks-failing", running.hosts[0].written()), SOON_S)
+        (line,) = matching("callbacks-failing", running.hosts[0].written())
         assert (line["caller"], line["host"]) == ("first", "127.0.0.1")
-        assert matching("downQuery", running.hosts[0].written()) == []
+        assert matching("upstream-down", running.hosts[0].written()) == []
         assert upstream_of(client)["state"] == "up"
 
 

@@ -5,7 +5,7 @@ import re
 
 from local.stack.process import ROOT
 from shared.core.states import Status
-from tests.infra.deploying import logged, measured
+from tests.infra.alerts import logged, measured
 
 PLACES = ("telemetry/lifecycle.py", "telemetry/metrics.py", "telemetry/operations.py", "upstreams/agents/upstream.py")
 TEXT = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")

@@ -1,0 +1,36 @@
+"""Every check of the infrastructure, by name. Each takes a project and yields its faults."""
+
+from collections.abc import Callable, Iterator
+
+from tests.infra import alerts, azd, hardening, hosting, network, parameters, project, resources, roles, settings
+
+Check = Callable[[project.Project], Iterator[str]]
+ALL: list[Check] = [
+    project.compiles,
+    resources.ids,
+    resources.names,
+    resources.enums,
+    resources.tags,
+    resources.locations,
+    resources.order,
+    roles.roles,
+    hardening.hardening,
+    hardening.present,
+    hardening.defaults,
+    network.network,
+    network.firewall,
+    settings.settings,
+    settings.loaded,
+    settings.passed_on,
+    settings.local_example,
+    settings.storage,
+    parameters.parameters,
+    parameters.limits,
+    parameters.ranges,
+    alerts.alerts,
+    alerts.rules,
+    azd.azd,
+    hosting.host,
+    hosting.outputs,
+]
+CHECKS: dict[str, Check] = {check.__name__: check for check in ALL}

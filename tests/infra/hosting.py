@@ -1,0 +1,82 @@
+"""Checks hosting: host.json and outputs."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+from local.stack.process import ROOT
+from tests.infra.deployment import formatted
+from tests.infra.project import Project
+from tests.infra.roles import STORAGE, VAULT
+
+# What hooks and operators read, by output.
+NEEDED = {
+    "AZURE_KEY_VAULT_ENDPOINT": "{vaults.vaultUri}",
+    "APP_URL": "https://{sites.defaultHostName}",
+    "APP_IDENTITY_PRINCIPAL_ID": "{userAssignedIdentities.principalId}",
+}
+
+
+def host(project: Project) -> Iterator[str]:
+    """host.json holds the limits that the design assumes. docs/operations.md gives the reasons."""
+    found = project.json("host.json")
+    queues = {
+        "batchSize": 16,
+        "newBatchThreshold": 16,
+        "maxDequeueCount": 5,
+        "visibilityTimeout": "00:00:05",
+        "maxPollingInterval": "00:00:01",
+        "messageEncoding": "base64",
+    }
+    for name, value in queues.items():
+        if (held := found["extensions"]["queues"].get(name)) != value:
+            yield f"queues.{name} is {held}, not {value}"
+    if found["extensionBundle"]["version"] != "[4.*, 5.0.0)":
+        yield "the bundle is not of version 4"
+    hours, minutes, seconds = map(int, found["functionTimeout"].split(":"))
+    if hours * 3600 + minutes * 60 + seconds <= 21_000:
+        yield "functionTimeout does not exceed the longest run"
+    yield from _lost_lines(found["logging"])
+    if found["extensions"]["http"] != {"routePrefix": ""}:
+        yield "the base paths of official clients have no prefix"
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    if requires != ">=3.11,<3.14":
+        yield f"Python 3.12 is not what is required: {requires}"
+
+
+def _lost_lines(logging: dict[str, Any]) -> Iterator[str]:
+    """All lines of standard output have level Information. A sample of requests or lines would mislead the alerts."""
+    if logging["logLevel"].get("Host.Function.Console") != "Information":
+        yield "a stricter default would take all lines"
+    sampling = logging.get("applicationInsights", {}).get("samplingSettings", {})
+    if set(sampling.get("excludedTypes", "").split(";")) != {"Request", "Trace", "Exception"}:
+        yield "requests, lines or exceptions are sampled"
+
+
+def outputs(project: Project) -> Iterator[str]:
+    """No output or parameter holds a secret, and the outputs that hooks and operators need exist."""
+    for deployment in project.deployments():
+        found = {name: formatted(value) for name, value in deployment.outputs.items()}
+        group = deployment.one("Microsoft.Resources/resourceGroups")
+        site = deployment.one("Microsoft.Web/sites")
+        model = [one.name for one in deployment.of("Microsoft.CognitiveServices/accounts/deployments")]
+        wanted = {
+            **NEEDED,
+            "AZURE_LOCATION": group.at("location"),
+            "AZURE_RESOURCE_GROUP": group.name,
+            "AZURE_KEY_VAULT_NAME": deployment.one(VAULT).name,
+            "AZURE_STORAGE_ACCOUNT": deployment.one(STORAGE).name,
+            "APP_NAME": site.name,
+            "APP_RESOURCE_ID": site.id,
+            "MODEL_DEPLOYMENT": model[0] if model else "",
+        }
+        for name in sorted(wanted.keys() | found.keys()):
+            if found.get(name) != wanted.get(name):
+                yield f"{deployment.name}: {name} is {found.get(name)}, not {wanted.get(name)}"
+    for name in project.compiled.template["parameters"]:
+        declared = project.compiled.template["parameters"][name]
+        if re.search(r"(?i)key|secret|password", name) and declared["type"] != "bool":
+            yield f"{name} could take a secret"
+    if project.compiled.template["parameters"]["location"]["metadata"].get("azd") != {"type": "location"}:
+        yield "azd does not ask for the region"

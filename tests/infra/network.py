@@ -1,0 +1,153 @@
+"""Checks the network: subnets inside it, and each closed resource with a private endpoint whose names lead there."""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from itertools import combinations
+
+from tests.infra.deployment import Deployment, Resource, referred
+from tests.infra.hardening import SITE, chosen
+from tests.infra.project import Project
+from tests.infra.roles import MODEL, STORAGE, VAULT
+
+NETWORK = "Microsoft.Network/virtualNetworks"
+ENDPOINT = "Microsoft.Network/privateEndpoints"
+ZONE = "Microsoft.Network/privateDnsZones"
+LINK = "Microsoft.Network/privateDnsZones/virtualNetworkLinks"
+GROUP = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups"
+# https://learn.microsoft.com/azure/private-link/private-endpoint-dns: type, group and zones of each private endpoint
+ENDPOINTS = {
+    "blob": (STORAGE, ["privatelink.blob.core.windows.net"]),
+    "queue": (STORAGE, ["privatelink.queue.core.windows.net"]),
+    "table": (STORAGE, ["privatelink.table.core.windows.net"]),
+    "vault": (VAULT, ["privatelink.vaultcore.azure.net"]),
+    "account": (
+        MODEL,
+        [
+            "privatelink.openai.azure.com",
+            "privatelink.cognitiveservices.azure.com",
+            "privatelink.services.ai.azure.com",
+        ],
+    ),
+}
+
+
+def network(project: Project) -> Iterator[str]:
+    """With a network, the app leaves by its delegated subnet, and all that is closed has an endpoint and zones."""
+    for deployment in project.deployments():
+        found = _with_network(deployment) if chosen(deployment, "vnetEnabled") else _without(deployment)
+        yield from (f"{deployment.name}: {fault}" for fault in found)
+
+
+def _without(deployment: Deployment) -> Iterator[str]:
+    for kind in (NETWORK, ENDPOINT, ZONE, LINK, GROUP):
+        yield from (f"{one.id} is there without a network" for one in deployment.of(kind))
+    if deployment.one(SITE).at("properties.virtualNetworkSubnetId"):
+        yield "the app leaves by a network that is not there"
+
+
+def _with_network(deployment: Deployment) -> Iterator[str]:
+    yield from _address_faults(deployment)
+    yield from _subnet_faults(deployment)
+    yield from _endpoint_faults(deployment)
+    yield from _zone_faults(deployment)
+
+
+def _address_faults(deployment: Deployment) -> Iterator[str]:
+    whole = deployment.one(NETWORK)
+    space = [IPv4Network(one) for one in whole.at("properties.addressSpace.addressPrefixes")]
+    if [str(one) for one in space] != [deployment.given.get("vnetPrefix", "10.84.0.0/24")]:
+        yield f"the network is {space}"
+    parts = [IPv4Network(one["properties"]["addressPrefix"]) for one in whole.at("properties.subnets")]
+    yield from (f"{part} is outside of the network" for part in parts if not any(part.subnet_of(one) for one in space))
+    if any(left.overlaps(right) for left, right in combinations(parts, 2)):
+        yield f"{parts} overlap"
+    sizes = [one.prefixlen for one in parts]
+    if len(sizes) != 2 or sizes[0] > 26 or sizes[1] > 28:
+        yield f"subnets of /{sizes} are too small for 40 instances and five endpoints"
+
+
+def _subnet_faults(deployment: Deployment) -> Iterator[str]:
+    whole = deployment.one(NETWORK)
+    subnets = {one["name"]: one["properties"] for one in whole.at("properties.subnets")}
+    if subnets.keys() != {"app", "endpoints"}:
+        yield f"the subnets are {sorted(subnets)}"
+        return
+    wanted = [{"name": "flex", "properties": {"serviceName": "Microsoft.App/environments"}}]
+    if subnets["app"].get("delegations") != wanted or "delegations" in subnets["endpoints"]:
+        yield "the subnet of the app is not delegated to Flex Consumption, or another is"
+    if subnets["app"].get("defaultOutboundAccess") is not True:
+        yield "nothing says how the app reaches the internet: a new network has no way out by default"
+    if subnets["endpoints"].get("defaultOutboundAccess") is not False:
+        yield "endpoints have a way out"
+    if subnets["endpoints"].get("privateEndpointNetworkPolicies") != "Enabled":
+        yield "rules of a network do not hold for endpoints"
+    if deployment.one(SITE).at("properties.virtualNetworkSubnetId") != f"{whole.id}/subnets/app":
+        yield "the app does not leave by its subnet"
+
+
+def _endpoint_faults(deployment: Deployment) -> Iterator[str]:
+    subnet = f"{deployment.one(NETWORK).id}/subnets/endpoints"
+    wanted = {(group, deployment.one(kind).id) for group, (kind, _) in ENDPOINTS.items() if deployment.of(kind)}
+    found = []
+    for one in deployment.of(ENDPOINT):
+        (connection,) = one.at("properties.privateLinkServiceConnections")
+        target = connection["properties"]["privateLinkServiceId"]
+        found += [(group, target) for group in connection["properties"]["groupIds"]]
+        if one.at("properties.subnet.id") != subnet:
+            yield f"{one.name} is in another subnet"
+    if sorted(found) != sorted(wanted):
+        yield f"the endpoints are {sorted(found)}, not {sorted(wanted)}"
+
+
+def _zone_faults(deployment: Deployment) -> Iterator[str]:
+    zones = {one.body["name"]: one.id for one in deployment.of(ZONE)}
+    wanted = [zone for kind, names in ENDPOINTS.values() if deployment.of(kind) for zone in names]
+    if sorted(zones) != sorted(wanted):
+        yield f"the zones are {sorted(zones)}"
+    linked = sorted(_zone_of(one) for one in deployment.of(LINK))
+    if linked != sorted(wanted):
+        yield f"linked are {linked}"
+    for one in deployment.of(LINK):
+        link = (one.at("properties.virtualNetwork.id"), one.at("properties.registrationEnabled"))
+        if link != (deployment.one(NETWORK).id, False):
+            yield f"{one.body['name']} is linked to {link}"
+    groups = {one.id.partition("/privateDnsZoneGroups/")[0]: one for one in deployment.of(GROUP)}
+    for endpoint in deployment.of(ENDPOINT):
+        yield from _names_faults(endpoint, groups.get(endpoint.id), zones)
+
+
+def _zone_of(link: Resource) -> str:
+    name = str(link.body["name"])
+    return name.split("'")[3] if name.startswith("[format") else name.partition("/")[0]
+
+
+def _names_faults(endpoint: Resource, group: Resource | None, zones: dict[str, str]) -> Iterator[str]:
+    if group is None:
+        yield f"no names lead to {endpoint.name}"
+        return
+    (kind,) = endpoint.at("properties.privateLinkServiceConnections.0.properties.groupIds")
+    found = [one["properties"]["privateDnsZoneId"] for one in group.at("properties.privateDnsZoneConfigs")]
+    wanted = [zones.get(name) or _id_of(name, zones) for name in ENDPOINTS.get(kind, ("", []))[1]]
+    if [_plain(one) for one in found] != wanted:
+        yield f"names lead to {endpoint.name} by {found}, not {wanted}"
+
+
+def _id_of(name: str, zones: dict[str, str]) -> str:
+    return f"{next(iter(zones.values())).rpartition('/')[0]}/{name}"
+
+
+def _plain(text: str) -> str:
+    return (referred(text) or (text, ""))[0]
+
+
+def firewall(project: Project) -> Iterator[str]:
+    """Each private vault is open to the operators' addresses and to nobody else, and closed if there are none."""
+    for deployment in project.deployments():
+        vault, is_private = deployment.one(VAULT), chosen(deployment, "vnetEnabled")
+        listed = [one.strip() for one in deployment.given.get("operatorIpRanges", "").split(",") if one.strip()]
+        rules = [one["value"] for one in vault.at("properties.networkAcls.ipRules") or []]
+        if rules != listed:
+            yield f"{deployment.name}: the vault is open to {rules}, not {listed}"
+        access = vault.at("properties.publicNetworkAccess")
+        if access != ("Disabled" if is_private and not listed else "Enabled"):
+            yield f"{deployment.name}: the vault's public access is {access}"

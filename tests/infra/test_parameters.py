@@ -1,0 +1,89 @@
+"""The values of `azd env set`: what each means, and what ends a deployment before it begins."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.stack.process import ROOT
+from shared.upstreams.specs import MAX_IN_FLIGHT
+from tests.infra.compiler import LOCATION, Compiler, Refused, running
+from tests.infra.parameters import variable
+from tests.infra.project import Project, texts, written
+
+FILE = ROOT / "infra" / "main.bicepparam"
+UPSTREAM = "param upstreamBaseUrl = 'https://res.openai.azure.com/openai/v1'\n"
+FOREGROUND = f"{UPSTREAM}param upstreamMode = 'foreground'\n"
+# What is said, and a part of the error that it ends with.
+REFUSED = {
+    "a deadline of a foreground call": (
+        f"{FOREGROUND}param responseDeadlineS = 21001\n",
+        "RESPONSE_DEADLINE_S must be",
+    ),
+    "addresses without a network": ("param operatorIpRanges = '203.0.113.7'\n", "OPERATOR_IP_RANGES needs"),
+    "a key without an upstream": ("param upstreamApiKeyInVault = true\n", "UPSTREAM_API_KEY_IN_VAULT needs"),
+    "keys without upstreams": (f"{UPSTREAM}param upstreamKeysInVault = true\n", "UPSTREAM_KEYS_IN_VAULT needs"),
+    "an upstream without https": ("param upstreamBaseUrl = 'res.openai.azure.com'\n", "UPSTREAM_BASE_URL must be"),
+    "a limit of nothing": ("param upstreamMaxInFlight = '0'\n", "UPSTREAM_MAX_IN_FLIGHT must be"),
+    "more than the highest limit": (f"param upstreamMaxInFlight = '{MAX_IN_FLIGHT + 1}'\n", "UPSTREAM_MAX_IN_FLIGHT"),
+    "a limit in words": ("param upstreamMaxInFlight = 'two'\n", "'two'"),
+    "a model that is not made": (f"{UPSTREAM}param modelRecover = true\n", "MODEL_RECOVER needs"),
+    "more than all traces": ("param otelTracesSamplerArg = '10'\n", "OTEL_TRACES_SAMPLER_ARG must be"),
+    "a share in words": ("param otelTracesSamplerArg = '0.x'\n", "'x'"),
+    "a network without room": ("param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0/26'\n", "VNET_PREFIX must be"),
+    "no network at all": ("param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0'\n", "'10.1.0.0'"),
+    "too few instances": ("param maximumInstanceCount = 1\n", "allowable value is 40"),
+    "too small instances": ("param instanceMemoryMB = 512\n", "2048 | 4096"),
+}
+TAKEN = {
+    "the longest deadline of a foreground call": f"{FOREGROUND}param responseDeadlineS = 21000\n",
+    "a long deadline in background mode": f"{UPSTREAM}param responseDeadlineS = 604800\n",
+    "the highest limit": f"param upstreamMaxInFlight = '{MAX_IN_FLIGHT}'\n",
+    "a tenth of all traces": "param otelTracesSamplerArg = '0.1'\n",
+    "a key of one of several upstreams": "param upstreams = 'all.json'\nparam upstreamApiKeyInVault = true\n",
+    "subnets of one's own": (
+        "param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0/26'\n"
+        "param appSubnetPrefix = '10.1.0.0/27'\nparam endpointSubnetPrefix = '10.1.0.32/28'\n"
+    ),
+}
+
+
+def evaluated(folder: Path, compiler: Compiler, said: str) -> dict[str, Any]:
+    """Evaluate a deployment to which this is said, beside what it needs."""
+    written(texts(), folder)
+    path = folder / "infra" / "said.bicepparam"
+    least = "using 'main.bicep'\n\nparam environmentName = 'prod'\nparam location = 'swedencentral'\n"
+    path.write_text(least + said, encoding="utf-8")
+    compiler.parameters(path)
+    return compiler.snapshot(path)
+
+
+@pytest.mark.parametrize(("said", "error"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_work_ends_before_it_begins(said: str, error: str, tmp_path: Path, compiler: Compiler) -> None:
+    """A deployment that the app would refuse, or a value that would do nothing, is an error that names the variable."""
+    with pytest.raises(Refused, match=re.escape(error)):
+        evaluated(tmp_path, compiler, said)
+
+
+@pytest.mark.parametrize("said", TAKEN.values(), ids=TAKEN)
+def test_what_is_allowed_is_not_refused(said: str, tmp_path: Path, compiler: Compiler) -> None:
+    """The values beside those that are refused are taken."""
+    assert evaluated(tmp_path, compiler, said)["predictedResources"]
+
+
+def test_a_value_of_another_kind_is_an_error() -> None:
+    """Azd takes the default for it without a word, where parameters are in JSON. Then storage would be open."""
+    wrong = {"VNET_ENABLED": "yes", "HTTP_CONCURRENCY": "many", "WATCH": "", "INSTANCE_MEMORY_MB": "2 GB"}
+    with running(**wrong) as compiler, pytest.raises(Refused) as refused:
+        compiler.parameters(FILE)
+    named = set(re.findall(r'Failed to evaluate parameter "(\w+)"', str(refused.value)))
+    assert {variable(name) for name in named} == wrong.keys()
+
+
+def test_nothing_set_means_the_defaults(real: Project) -> None:
+    """Without variables, each parameter has its default from the Bicep, of its own kind."""
+    declared = real.compiled.template["parameters"]
+    defaults = {name: one["defaultValue"] for name, one in declared.items() if "defaultValue" in one}
+    given = real.compiler.parameters(FILE)
+    assert given == {**defaults, "environmentName": "prod", "location": LOCATION}

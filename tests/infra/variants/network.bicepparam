@@ -1,0 +1,7 @@
+// A network, and nobody outside of it who may write secrets.
+using '../../../infra/main.bicep'
+
+param environmentName = 'net'
+param location = 'swedencentral'
+param principalId = '00000000-0000-0000-0000-000000000009'
+param vnetEnabled = true
