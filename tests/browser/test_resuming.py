@@ -100,3 +100,17 @@ def test_a_stream_of_another_program_is_followed_on_demand(console: ConsolePage,
     console.wait_for_text(10)
     console.wait_for_phase("completed")
     assert console.text() == stored_text(running, named[0])
+
+
+def test_a_stream_that_is_dropped_and_resumed_at_once_has_one_reader(console: ConsolePage, running: Service) -> None:
+    """However often. Each time it is asked for once, and the reader before never reads on or asks again."""
+    response_id = console.send("sim-6s")
+    console.wait_for_text(20)
+    for _ in range(4):
+        console.page.evaluate("() => { const drop = document.querySelector('#drop'); drop.click(); drop.click(); }")
+        console.page.wait_for_timeout(300)
+    console.wait_for_phase("completed")
+    assert len(resumed_after(console)) == 4
+    assert "broke" not in console.story()
+    assert console.text() == stored_text(running, response_id)
+    assert "are the same" in console.verdict()
