@@ -139,6 +139,7 @@ MUTANTS = (
         "transitions/upstream_transitions.py",
         "return ChangeSet(changed, alarms_in=(alarm,), wake_for=(alarm,))",
         "return ChangeSet(changed)",
+        seed=2,
     ),
     Mutant(
         "lists-show-both",
