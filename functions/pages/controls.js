@@ -79,9 +79,13 @@ export class Controls {
 
   #remove() {
     return this.#try(async () => {
-      await api.call("DELETE", `responses/${this.view.id}`);
+      this.view.hush();
+      await api.call("DELETE", `responses/${this.view.id}`).catch((error) => {
+        this.view.again();
+        throw error;
+      });
       this.view.streams.forget(this.view.id);
-      this.view.list.remove(this.view.id);
+      this.view.list.forget(this.view.id);
       toast("It is deleted");
       location.hash = "#/";
     });

@@ -33,8 +33,8 @@ export class Deliveries {
   }
 
   /** Ask for the deliveries. Return whether any is still open. */
-  async ask() {
-    const { data } = await api.get(`responses/${this.id}/deliveries`);
+  async ask(signal) {
+    const { data } = await api.get(`responses/${this.id}/deliveries`, { signal });
     const text = JSON.stringify(data);
     if (text !== this.#shown) {
       this.#shown = text;

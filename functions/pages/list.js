@@ -9,6 +9,7 @@ const PAGE = 100;
 const STRAYS = 5; // unfinished ones behind the first page that one round asks for
 
 export class List {
+  #forgotten = new Set();
   #rows = new Map(); // id -> {item, element, ...parts}
   #next = null;
   #selected = null;
@@ -51,6 +52,12 @@ export class List {
   update(response) {
     const row = this.#rows.get(response.id);
     if (row) this.#write(row, { ...row.item, ...response });
+  }
+
+  /** Take a row out for good. An answer that is still on its way may have it. */
+  forget(id) {
+    this.#forgotten.add(id);
+    this.remove(id);
   }
 
   remove(id) {
@@ -117,6 +124,7 @@ export class List {
     let changed = false;
     let place = before;
     for (const item of items) {
+      if (this.#forgotten.has(item.id)) continue;
       const known = this.#rows.get(item.id);
       const row = known ?? this.#add(item);
       changed = this.#write(row, item) || !known || changed;

@@ -17,6 +17,7 @@ export class ResponseView {
   #story = "";
   #told = -1;
   #followers = new AbortController();
+  #asking = new AbortController();
 
   constructor(place, id, streams, list) {
     Object.assign(this, { place, id, streams, list, response: null, live: streams.get(id) ?? null });
@@ -41,13 +42,20 @@ export class ResponseView {
   close() {
     this.#isClosed = true;
     this.#followers.abort();
+    this.hush();
+    clearInterval(this.ticker);
+  }
+
+  /** Ask no more, and forget what was asked: the response is about to go. */
+  hush() {
     this.poller.stop();
     this.deliveryPoller.stop();
-    clearInterval(this.ticker);
+    this.#asking.abort();
   }
 
   /** Ask for the response again, at once. */
   again() {
+    if (this.#asking.signal.aborted) this.#asking = new AbortController();
     this.poller.start();
     this.deliveryPoller.start();
   }
@@ -142,11 +150,11 @@ export class ResponseView {
 
   async #ask() {
     try {
-      const response = await api.get(`responses/${this.id}`);
+      const response = await api.get(`responses/${this.id}`, { signal: this.#asking.signal });
       if (this.#isClosed) return false;
       return this.#take(response);
     } catch (error) {
-      say(this.parts.error, failure(error));
+      if (error.name !== "AbortError") say(this.parts.error, failure(error));
       if (error.status === 404) this.poller.stop();
       throw error;
     }
@@ -175,7 +183,7 @@ export class ResponseView {
 
   async #askDeliveries() {
     if (!TERMINAL.has(this.response?.status)) return this.deliveryPoller.stop();
-    const isOpen = await this.deliveries.ask();
+    const isOpen = await this.deliveries.ask(this.#asking.signal);
     if (!isOpen) this.deliveryPoller.stop();
     return isOpen;
   }

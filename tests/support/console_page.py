@@ -90,6 +90,6 @@ def console_page(browser: Any, running: Service, **options: object) -> Iterator[
     shown = ConsolePage(context.new_page(), running)
     try:
         yield shown
-        assert shown.errors == []
+        assert shown.errors == [], shown.errors
     finally:
         context.close()
