@@ -29,9 +29,9 @@ _UNNAMED = "message"  # the type of a message whose frame has no name
 async def events_in(response: httpx.Response) -> AsyncGenerator[UpstreamEvent, None]:
     """Yield the events of an answer with a success status: those of its stream, or one for a whole JSON answer.
 
-    Raises UpstreamFailed if an event reports an error, UpstreamBroken if something else than an event is in the stream,
-    and UpstreamOversized if the stream is over 256 MiB, or an event of it too large or nested too deeply. For a whole
-    answer it raises as `answers.whole_event`. The caller must close the answer.
+    Raises UpstreamBroken if something else than an event is in the stream, and UpstreamOversized if the stream is over
+    256 MiB, or an event of it too large or nested too deeply. For a whole answer it raises as `answers.whole_event`.
+    The caller must close the answer.
     """
     async with aclosing(decoding.decoded(response, MAX_STREAM)) as chunks:
         begun, is_stream = await _beginning(chunks, is_stream=is_stream_by_type(response))
@@ -45,7 +45,7 @@ async def events_in(response: httpx.Response) -> AsyncGenerator[UpstreamEvent, N
                 if message.data.strip() == _DONE:
                     return
                 if not _is_heartbeat(message):
-                    yield await off_loop.run(len(message.data), _checked_event, message)
+                    yield await off_loop.run(len(message.data), parse_event, message.data, message.kind)
 
 
 async def _messages(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Message, None]:
@@ -59,13 +59,6 @@ async def _messages(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Message, Non
 
 def _is_heartbeat(message: Message) -> bool:
     return message.kind != "error" and message.data.strip().lower() in _HEARTBEATS
-
-
-def _checked_event(message: Message) -> UpstreamEvent:
-    """Return the event in a message. Raises as `parse_event`, and UpstreamFailed if the event reports an error."""
-    event = parse_event(message.data, message.kind)
-    answers.check_reported(event)
-    return event
 
 
 def parse_event(text: str, name: str = _UNNAMED) -> UpstreamEvent:

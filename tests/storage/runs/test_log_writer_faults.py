@@ -57,7 +57,7 @@ async def texts_in(stage: Stage, response_id: str) -> list[str]:
 @pytest.mark.parametrize("status", [400, 413])
 async def test_events_that_storage_does_not_take_fail_the_response(stage: Stage, status: int) -> None:
     """They would be refused again and again, until the deadline."""
-    gate, _ = stage.upstream.streams.hold(3), stage.upstream.streams.hold(5)
+    gate, beyond = stage.upstream.streams.hold(3), stage.upstream.streams.hold(5)
     reader = await streamed(stage)
     stage.proxy.refuse(lambda request: is_transaction(request) and b'"p0"' in request.body, status)
     gate.open()
@@ -67,7 +67,9 @@ async def test_events_that_storage_does_not_take_fail_the_response(stage: Stage,
 
     await until(is_over)
     stage.proxy.heal()
+    beyond.open()
     found = numbers(await reader.rest())
+    await released(stage)
     assert found == sorted(set(found))
     assert (await stage.shown(reader.id))["error"]["code"] == "output_too_large"
 
