@@ -98,31 +98,32 @@ class Callers:
 
     async def retrieve(self, process: Process, life: Life, wait_s: float = 0) -> None:
         """Read the response."""
-        told = life.told
+        told, known = life.told, life.is_known
         try:
             self._note(life, await process.engine.retrieve(ANN, life.id, wait_s), told)
         except NotFound:
-            self._check_missing(life)
+            self._check_missing(life, known)
         except _EXPECTED:
             return
 
     async def resume(self, process: Process, life: Life, after: int) -> None:
         """Read the stream of the response after a number."""
+        known = life.is_known
         try:
             stream = await process.engine.stream(ANN, life.id, str(after) if after >= 0 else None, None)
             await self._read(process, life, stream, after)
         except NotFound:
-            self._check_missing(life)
+            self._check_missing(life, known)
         except _EXPECTED:
             return
 
     async def cancel(self, process: Process, life: Life) -> None:
         """Cancel the response."""
-        told = life.told
+        told, known = life.told, life.is_known
         try:
             self._note(life, await process.engine.cancel(ANN, life.id), told)
         except NotFound:
-            self._check_missing(life)
+            self._check_missing(life, known)
         except _EXPECTED:
             return
 
@@ -179,9 +180,10 @@ class Callers:
         holds(in_storage == status, "readers see the stored end, and not before it is stored", (life, in_storage))
         life.told = status
 
-    def _check_missing(self, life: Life) -> None:
+    def _check_missing(self, life: Life, known: bool) -> None:
+        """Check a 404. `known`: a caller had the id before it was asked for."""
         record = self._audit.seen(life.id).record
-        is_gone = life.is_deleted or not life.is_known or (record is None and life.id in self._audit.ended)
+        is_gone = life.is_deleted or not known or (record is None and life.id in self._audit.ended)
         holds(is_gone, "accepted means kept", life)
 
     # Streams

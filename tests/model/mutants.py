@@ -148,6 +148,30 @@ MUTANTS = (
         "index_out=(*change.index_out, *((_entry_key(after),) if after.listed else ())),",
         "index_out=change.index_out,",
     ),
+    Mutant(
+        "tail-skips-one",
+        "a reader of the log misses the first event of a batch",
+        "runs/tail.py",
+        "for number, event in enumerate(stream_events.stored_events(record, batch.events), batch.first):",
+        "for number, event in list(\n"
+        "                    enumerate(stream_events.stored_events(record, batch.events), batch.first)\n"
+        "                )[1:]:",
+    ),
+    Mutant(
+        "no-heartbeat",
+        "what is overdue is woken by no timer, so a lost message is a lost response",
+        "scheduler/heartbeat.py",
+        "if due_ms is not None and due_ms < now_ms + HEARTBEAT_MS:",
+        "if due_ms is not None and due_ms < 0:\n        return 0\n    late_ms = 0\n    if due_ms is None and late_ms:",
+    ),
+    Mutant(
+        "end-at-the-last-stored-number",
+        "a cancel ends a stream under a number that a reader may have seen already",
+        "transitions/response_transitions.py",
+        "else max(log.next_seq, log.high_water_mark)",
+        "else log.next_seq",
+        seed=2,
+    ),
 )
 """Those that every test run hunts. Each is found within a few runs."""
 
@@ -175,13 +199,6 @@ SUBTLE = (
         "return False and ports.clock.now_ms()",
     ),
     Mutant(
-        "end-at-the-last-stored-number",
-        "a cancel ends a stream under a number that a reader may have seen already",
-        "transitions/response_transitions.py",
-        "else max(log.next_seq, log.high_water_mark)",
-        "else log.next_seq",
-    ),
-    Mutant(
         "known-response-removed",
         "a refused response is removed although its caller has its id",
         "starts/failed_starts.py",
@@ -194,22 +211,6 @@ SUBTLE = (
         "runs/lease.py",
         "is_lost = current.run.epoch != self.record.run.epoch or current.status.is_terminal",
         "is_lost = current.status.is_terminal",
-    ),
-    Mutant(
-        "tail-skips-one",
-        "a reader of the log misses the first event of a batch",
-        "runs/tail.py",
-        "for number, event in enumerate(stream_events.stored_events(record, batch.events), batch.first):",
-        "for number, event in list(\n"
-        "                    enumerate(stream_events.stored_events(record, batch.events), batch.first)\n"
-        "                )[1:]:",
-    ),
-    Mutant(
-        "no-heartbeat",
-        "what is overdue is woken by no timer, so a lost message is a lost response",
-        "scheduler/heartbeat.py",
-        "if due_ms is not None and due_ms < now_ms + HEARTBEAT_MS:",
-        "if due_ms is not None and due_ms < 0:\n        return 0\n    late_ms = 0\n    if due_ms is None and late_ms:",
     ),
 )
 """Those that need a rare order of steps. `make model MUTANTS=1` hunts them, too, and says which it has missed."""
