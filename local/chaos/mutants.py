@@ -102,12 +102,12 @@ MUTANTS = (
         (Change("shared/deliveries/sending.py", "now_ms // 1000, body)}", 'now_ms // 1000, body + b" ")}'),),
     ),
     Mutant(
-        "a host keeps 300 KB of every invocation",
+        "a host keeps 4 MB of every invocation",
         (
             Change(
                 "functions/invocations.py",
                 "    if not _first.tasks:",
-                "    _KEPT.append(bytearray(b'x' * 300_000))\n    if not _first.tasks:",
+                "    _KEPT.append(bytearray(b'x' * 4_000_000))\n    if not _first.tasks:",
             ),
             Change("functions/invocations.py", "async def begin(", "_KEPT: list[bytearray] = []\n\n\nasync def begin("),
         ),

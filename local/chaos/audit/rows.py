@@ -17,6 +17,7 @@ READ_S = 60
 GRACE_MS = 15_000  # beside the skew of the clocks
 OPEN_KINDS = frozenset({"start", "poll", "run", "stop", "erase"})
 FAR_MS = 600_000
+KEPT_MS = 360_000  # the five minutes, and a round of the gate
 EXCUSED_S = 60.0  # a lease is at most 30 s, and is found by the heartbeat
 RESPONSE = re.compile(r"resp_[0-9a-f]{32}")
 
@@ -96,11 +97,11 @@ def open_work(rows: Rows, now_ms: int | None = None) -> list[str]:
     """Return what is not settled yet: the keys of alarms that ask for work, unfinished entries, permits in use.
 
     A delivery that is due later, and the removal of what is kept, are settled. So is a `start` alarm at the deadline,
-    hours from now: a response that was cancelled in its line leaves it there.
+    hours from now: a response that was cancelled in its line leaves it there. The checks of rows judge permits.
     """
     due_ms = (time.time_ns() // 1_000_000 if now_ms is None else now_ms) + 2_000
     alarms = [key for key, one in rows.alarms.items() if _asks_for_work(one, due_ms) or one.due_ms <= due_ms]
-    return [*alarms, *rows.live, *rows.permits]
+    return [*alarms, *rows.live, *(key for key in rows.permits if key.startswith("wait|"))]
 
 
 def _asks_for_work(alarm: Alarm, now_ms: int) -> bool:
@@ -117,11 +118,20 @@ def check_rows(ledger: Ledger, rows: Rows) -> None:
         ledger.check("no row without owner", is_owned, key)
     for key, owner in _owned(rows):
         ledger.check("no row without owner", owner in rows.records, key)
-    for key in (*rows.live, *rows.permits):
+    for key in rows.live:
         ledger.check("no work is left", False, key)
-    ledger.check("no permit is kept", rows.used == 0, f"{rows.used} in use, and nothing is at work")
+    for key, owner in rows.permits.items():
+        ledger.check("no permit is kept", _may_keep(rows.records.get(owner), now_ms), key)
+    ledger.check("a gate counts its permits", rows.used == len(rows.permits), f"{rows.used}, not {len(rows.permits)}")
     for response_id, record in rows.records.items():
         _check_record(ledger, rows, response_id, record)
+
+
+def _may_keep(record: dict[str, Any] | None, now_ms: int) -> bool:
+    """Return whether a response may still have a permit: a cancelled one has five minutes to be stopped upstream."""
+    if record is None:
+        return False
+    return bool(record["status"] == "cancelled" and record.get("ended_ms", 0) > now_ms - KEPT_MS)
 
 
 def _owned(rows: Rows) -> Iterable[tuple[str, str]]:

@@ -52,7 +52,7 @@ def test_rows_of_an_ended_response_break_nothing() -> None:
         (keys.alarm_key(1, "purge", ID), "nothing is overdue"),
         (keys.alarm_key(1, "poll", ID), "no work is left"),
         (f"live|{'0' * 16}|0000000000001|{ID}", "no work is left"),
-        (f"hold|{ID}", "no work is left"),
+        (f"hold|{ID}", "no permit is kept"),
         (keys.entry_key("list", "0" * 16, 1, ID), "every response is listed once"),
     ],
 )
