@@ -36,6 +36,7 @@ CALLER: Faults = (
 )
 OPERATOR: Faults = (Fault(403, "operator_required", "The caller does not have the role `operator`."),)
 READ: Faults = (
+    Fault(408, "request_timeout", "The body did not arrive in time."),
     Fault(400, None, "The connection was closed before the body had ended."),
     Fault(400, "invalid_value", "`Content-Encoding` does not fit the body."),
     Fault(413, "request_too_large", f"The body is over {MAX_BODY} bytes, or over the caller's own limit."),

@@ -111,7 +111,7 @@ def test_the_queue_modules_make_errors_that_are_no_answers() -> None:
 def test_codes_of_one_status_stand_together() -> None:
     """Each code has its meanings in one list, without repeats."""
     grouped = faults.by_status((*faults.BODY, *faults.PARAMETER, *faults.PARAMETER, *faults.LIMITED))
-    assert list(grouped) == [400, 413, 415, 429]
+    assert list(grouped) == [400, 408, 413, 415, 429]
     assert len(set(grouped[400])) == len(grouped[400])
     assert faults.in_words(grouped[429]) == "- `rate_limit_exceeded`: The caller has used up one of its limits."
     assert faults.answer_schema(grouped[400], is_open=True) == {"$ref": "#/components/schemas/Error"}
