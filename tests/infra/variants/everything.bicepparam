@@ -11,6 +11,7 @@ param modelVersion = '2025-08-07'
 param modelSku = 'DataZoneStandard'
 param modelCapacity = 60
 param requestsCaller = 'batch'
+param console = true
 param retentionS = 86402
 param streamMaxS = 1203
 param replyQueues = 'answers, results-*'
