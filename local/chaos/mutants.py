@@ -92,7 +92,7 @@ MUTANTS = (
         (Change("shared/lifecycle/ownership.py", "record.caller != caller.name or", ""),),
     ),
     Mutant(
-        "a signature is made for the second before",
+        "a signature covers one byte more than is sent",
         (Change("shared/deliveries/sending.py", "now_ms // 1000, body)}", 'now_ms // 1000, body + b" ")}'),),
     ),
     Mutant(
