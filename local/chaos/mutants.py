@@ -30,12 +30,6 @@ MUTANTS = (
         streams=("sim-50s",),
     ),
     Mutant(
-        "a permit is claimed without a fence: the row of the gate is written without If-Match",
-        (Change("shared/storage/gates/gate_table.py", "columns, old.etag)", "columns, _UNCONDITIONAL)"),),
-        seconds=30,
-        gated=True,
-    ),
-    Mutant(
         "a permit is never counted",
         (Change("shared/core/gates/lines.py", "used=state.used + 1", "used=state.used"),),
         gated=True,
@@ -98,7 +92,7 @@ MUTANTS = (
         (Change("shared/lifecycle/ownership.py", "record.caller != caller.name or", ""),),
     ),
     Mutant(
-        "a signature is made for the second before",
+        "a signature covers one byte more than is sent",
         (Change("shared/deliveries/sending.py", "now_ms // 1000, body)}", 'now_ms // 1000, body + b" ")}'),),
     ),
     Mutant(
