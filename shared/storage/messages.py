@@ -294,6 +294,5 @@ def _is_name(value: object) -> bool:
 
 
 def _text(value: object) -> str:
-    return (
-        value if isinstance(value, str) and len(value) <= _MAX_TRACE else ""
-    )  # no request fails because of an unreadable trace
+    """Return a trace, or nothing: no request fails because of one that cannot be read."""
+    return value if isinstance(value, str) and len(value) <= _MAX_TRACE else ""
