@@ -144,22 +144,23 @@ async def _prepared(record: Record, outcome: Outcome, holder: Holder) -> Ending:
 
 
 def known_of(record: Record, request: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return what is known of the response object, and the credentials of the request. For a large one it takes long.
+    """Return what is known of the response object, and the credentials of the request. A large one takes long."""
+    return endings.known_object(endings.echoing(record, request)), given_credentials(record, request)
 
-    Most requests have no credentials, and are not looked through. An older version did not note whether they have some.
-    """
-    may_have_some = record.request.has_credentials or not record.request.masked
-    credentials = redaction.credentials_in(request) if may_have_some else frozenset[str]()
-    return endings.known_object(endings.echoing(record, request)), credentials
+
+def given_credentials(record: Record, request: Mapping[str, Any]) -> frozenset[str]:
+    """Return the credentials of the request of a response. Most have none, and are not looked through."""
+    return redaction.credentials_in(request) if _may_have_credentials(record) else frozenset()
+
+
+def _may_have_credentials(record: Record) -> bool:
+    """Return whether a request may have credentials. An older version did not note whether it has some."""
+    return record.request.has_credentials or not record.request.masked
 
 
 async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:
-    """Return the credentials of the request, which no answer may repeat. Most requests have none.
-
-    An older version did not note whether a request has some.
-    """
-    may_have_some = record.request.has_credentials or not record.request.masked
-    packed = await ports.store.request(record.id) if may_have_some else None
+    """Return the credentials of the request of a response. Most have none, and are not read."""
+    packed = await ports.store.request(record.id) if _may_have_credentials(record) else None
     if not packed:
         return frozenset()
     return await off_loop.run_packed(packed, lambda: redaction.credentials_in(blobs.unpack(packed)))

@@ -100,7 +100,7 @@ async def _start(
     while True:
         outcome, held = await _try(ports, record, held, request)
         if isinstance(outcome, Progress):
-            _, credentials = await off_loop.run_on(request, completion.known_of, record, request)
+            credentials = await off_loop.run_on(request, completion.given_credentials, record, request)
             masked = replace(outcome, answer=redaction.masked_echo(outcome.answer, credentials))
             return await record_start(ports, record, held, masked)
         if (moved := await round_.move(record, held, outcome)) is None:
@@ -123,7 +123,7 @@ async def _try(
         async with lease_renewal.holding(ports, held) as lease:
             progress = await upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        _, credentials = await off_loop.run_on(request, completion.known_of, record, request)
+        credentials = await off_loop.run_on(request, completion.given_credentials, record, request)
         return endings.with_our_ids(refusal, record, request, credentials), lease.alarm
     except UpstreamError as error:
         return error, lease.alarm
