@@ -188,6 +188,11 @@ def test_an_answer_that_cannot_be_shown_says_nothing(content: bytes) -> None:
     assert error_in_answer(content) is None
 
 
+def test_an_error_of_millions_of_values_says_nothing() -> None:
+    """To read it would take seconds, during which nobody is served."""
+    assert error_in_answer(b'{"error": ' + b"[" * 500_001 + b"]" * 500_001 + b"}") is None
+
+
 def test_what_is_said_is_cut_to_length() -> None:
     """A message has at most 2,000 characters, and every name at most 100."""
     names = dict.fromkeys(("code", "type", "param"), "c" * 101)

@@ -11,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import json_text
-from shared.core.blobs import MAX_PACKED, Oversized, expand, is_deeper, is_larger, joined, pack, split, unpack
+from shared.core.blobs import (
+    MAX_PACKED,
+    Oversized,
+    compress,
+    expand,
+    expands_over,
+    is_deeper,
+    is_larger,
+    joined,
+    pack,
+    split,
+    unpack,
+)
 
 PROPERTY, ROW = 64 * 1024, 640 * 1024
 EDGES = [n * PROPERTY for n in (1, 2, 9, 10, 11, 20)] + [MAX_PACKED]
@@ -142,3 +154,14 @@ def test_whether_a_value_is_large_is_estimated(value: Any, size: int, expected: 
 def test_a_value_that_is_not_large_is_small(value: Any) -> None:
     """The JSON of a value that is not large is at most six times as long, because a character may be escaped so."""
     assert is_larger(value, 1_000) or len(orjson.dumps(value)) <= 6_000
+
+
+@pytest.mark.parametrize(("text", "size", "expected"), [(b"x" * 101, 100, True), (b"x" * 100, 100, False)])
+def test_the_size_of_a_packed_text_is_that_of_the_text(text: bytes, size: int, expected: bool) -> None:
+    """Its own length says little, because what repeats itself is packed to a thousandth."""
+    assert expands_over(compress(text), size) is expected
+
+
+def test_damaged_bytes_have_no_text() -> None:
+    """Whoever expands them gets the error."""
+    assert not expands_over(b"damaged", 0)
