@@ -14,6 +14,7 @@ CHUNK = 65_536
 LOOPBACK = "127.0.0.1"
 CONNECT_S = 5.0
 CALL_S = 10.0
+TURNS = 10  # of the event loop, for what takes fewer
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -45,20 +46,27 @@ class Relay:
         except (OSError, TimeoutError):
             _reset(writer)
             return
+        except asyncio.CancelledError:
+            _reset(writer)
+            raise
         ends = {writer, back}
         self._open |= ends
+        is_clean = False
         tasks = [asyncio.create_task(one) for one in (_copy(reader, back), _copy(there, writer))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             is_clean = all(task.result() for task in done)
-            for end in ends:
-                end.close() if is_clean else _reset(end)
         finally:
             self._open -= ends
             for end in ends:
-                end.close()
+                end.close() if is_clean else _reset(end)
             for task in tasks:
                 task.cancel()
+
+
+async def _turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> bool:
@@ -99,13 +107,14 @@ class Relays:
         """Listen no more, and end what is under way."""
         for server in self._servers:
             server.close()
+        await _turns()  # a connection that is just being accepted has its task then
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         for relay in self.all:
             relay.cut()
-        await asyncio.sleep(0)
+        await _turns()  # until the connections are closed
 
     def cut(self, name: str) -> None:
         """Reset every connection between the pair of this name."""
