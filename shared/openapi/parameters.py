@@ -49,7 +49,9 @@ PATH = {
     "erasure": Parameter("id", "path", text(ERASURE_ID), "The id of an erasure."),
     "model": Parameter("id", "path", text(r"\S+", most=256), "The name of a model."),
     "conversation": Parameter("id", "path", text("[A-Za-z0-9_.:-]{1,128}"), "The id of a conversation."),
-    "file": Parameter("name", "path", text(r"[a-z]+\.[a-z]+", most=64), "The name of a file of the page."),
+    "file": Parameter(
+        "name", "path", text(r"[a-z]+\.[a-z]+", most=64) | {"examples": ["main.js"]}, "The name of a file of the page."
+    ),
     "item": Parameter("item", "path", text("[A-Za-z0-9_.:-]{1,128}"), "The id of an item of the conversation."),
 }
 

@@ -44,9 +44,9 @@ MUTANTS = (
         "silence-is-success",
         "a write without an answer is taken for done",
         "storage/store.py",
-        'if there is None or there["write_id"] != write_id:\n                    if failed.index',
+        'if there is None or there["write_id"] != write_id:\n                    if failed.refusal',
         'if there is None or (failed.index is not None and there["write_id"] != write_id):\n'
-        "                    if failed.index",
+        "                    if failed.refusal",
     ),
     Mutant(
         "end-without-callback",

@@ -44,6 +44,7 @@ def running(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
     settings: dict[str, Any] = {
         "CALLERS": json.dumps([ops.configuration() | {"role": "operator"}]),
         "REPLY_QUEUES": "results",
+        "CONSOLE": "true",
     }
     with ExitStack() as cleanup:
         directory = tmp_path_factory.mktemp("described")

@@ -132,7 +132,7 @@ def test_a_role_that_arrives_late_is_waited_for(app: Deployed) -> None:
 
     giver = threading.Thread(target=give_the_role)
     giver.start()
-    done = app.hook(FIRST_REQUEST_WAIT_S="50")
+    done = app.hook(FIRST_REQUEST_WAIT_S="150")  # after many refusals, the service asks once a minute
     giver.join()
     assert (done.returncode, done.stderr) == (0, "")
     assert "Missing role" in done.stdout

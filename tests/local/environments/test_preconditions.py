@@ -41,9 +41,13 @@ def script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
+NOT_PASSED_ON = {"CI", "AZURITE", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+"""The variables of the test run that change what `make` does or prints."""
+
+
 def refused(clone: Path, programs: Path, *target: str) -> str:
     """Return the line with which `make` refuses a target. It must have installed nothing."""
-    kept = {name: value for name, value in os.environ.items() if name not in {"CI", "AZURITE", "MAKEFLAGS"}}
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
     done = subprocess.run(
         ["make", *target],
         cwd=clone,

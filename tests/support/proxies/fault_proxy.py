@@ -22,7 +22,7 @@ from local.stack.ports import free_port
 # aiohttp's client would add these to a request that has none. The content type is signed.
 OWN_HEADERS = {"Accept", "Accept-Encoding", "Content-Type", "User-Agent"}
 DEADLINE = aiohttp.ClientTimeout(total=60)
-ACCEPTING_TURNS = 10  # of the event loop: from the accepting of a connection until the server knows it, there are fewer
+TURNS = 10  # of the event loop: a connection is accepted, or closed, in fewer
 # These are about one connection, not about the message (RFC 9110, 7.6.1 and RFC 9112, 6).
 HOP_BY_HOP = {"connection", "keep-alive", "content-length", "transfer-encoding"}
 
@@ -90,6 +90,7 @@ class FaultProxy:
         self._service = service
         self._target = f"http://127.0.0.1:{target_port}"
         self._faults: list[Fault] = []
+        self._transports = set[asyncio.Transport]()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=OWN_HEADERS, timeout=DEADLINE)
@@ -142,11 +143,16 @@ class FaultProxy:
     async def _stop(self) -> None:
         for site in tuple(self._runner.sites):
             await site.stop()
-        for _ in range(ACCEPTING_TURNS):  # a connection that is just being accepted is then known, and is cut, too
-            await asyncio.sleep(0)
+        await _turns()  # a connection that is just being accepted is then known, and is cut, too
         await self._runner.cleanup()
+        for transport in self._transports:  # one that could not be flushed would stay open
+            transport.abort()
+        self._transports.clear()
+        await _turns()
 
     async def _handle(self, incoming: web.BaseRequest) -> web.Response:
+        if incoming.transport:
+            self._transports.add(incoming.transport)
         request = StorageRequest(incoming.method, incoming.raw_path, await incoming.content.read())
         self.counts[request.kind] += 1
         faults = [fault for fault in self._faults if fault.strikes(request)]
@@ -168,6 +174,11 @@ class FaultProxy:
         async with self._session.request(request.method, url, headers=headers, data=io.BytesIO(request.body)) as answer:
             kept = [(name, value) for name, value in answer.headers.items() if _is_end_to_end(name)]
             return web.Response(status=answer.status, reason=answer.reason, headers=kept, body=await answer.read())
+
+
+async def _turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 def _is_end_to_end(header: str) -> bool:
