@@ -90,6 +90,10 @@ async def test_a_process_may_die_at_every_write(world: GateWorld, nth: int, carr
     world.stage.proxy.heal()
     await world.recover()
     await world.end_all()
+    for number in range(20, 24):  # more than there are permits: G3 holds for a permit that a line wants
+        await world.ask(world.first, place(number))
+    await world.recover()
+    await world.end_all()
     await world.recover()
     assert world.most_at_work <= 3
     assert await world.is_quiet()
