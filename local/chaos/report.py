@@ -33,7 +33,10 @@ def lines(report: Report) -> Iterable[str]:
 
 
 def _lost(broken: Mapping[str, int]) -> int:
-    names = ("every accepted response ends", "an accepted response is found", "every end is called back")
+    names = (
+        *("every accepted response ends", "an accepted response is found", "every accepted response is listed"),
+        *("every end is called back", "every queued request has one answer"),
+    )
     return sum(broken.get(name, 0) for name in names)
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.chaos.audit.final import Audit, check_limit, redeliver
-from local.chaos.audit.rows import Rows, check_leases, check_rows, open_work, read_rows
+from local.chaos.audit.rows import Rows, check_leases, check_permits, check_rows, open_work, read_rows
 from local.chaos.load.callers import Callers
 from local.chaos.load.clients import Clients
 from local.chaos.load.ledger import Ledger
+from local.chaos.load.queue_sender import waiting_requests
 from local.chaos.plan import Fault, Plan
 from local.chaos.world.saboteur import Saboteur
 from local.chaos.world.site import Site, site
@@ -21,6 +22,7 @@ from local.stack.process import ROOT
 QUIET_S = 120.0  # the heartbeat finds what is due within 90 s, and a lease is at most 30 s
 CALLS_S = 330.0  # how long after the load the last call may take
 REDELIVERED_S = 60.0
+RETURNED_S = 5.0  # in which the permit of an ended response is given back
 SAMPLED_S = 2.0
 FAULTS_AT_ONCE = 12
 
@@ -85,7 +87,10 @@ class _Run:
             finally:
                 for task in aside:
                     task.cancel()
-                await asyncio.gather(*aside, return_exceptions=True)
+                ends = await asyncio.gather(*aside, return_exceptions=True)
+            for end in ends:
+                if isinstance(end, Exception):  # nobody has looked since then. A cancelled one has looked to its end
+                    raise end
             await self._timed("audit", self._audit(clients))
 
     async def _timed(self, name: str, part: Awaitable[None]) -> None:
@@ -124,16 +129,27 @@ class _Run:
             await asyncio.sleep(SAMPLED_S)
 
     async def _quiet(self) -> None:
-        """Wait until the table has no work left. What is left at the deadline is late."""
+        """Wait until the table has no work left, and no request is on its queue. What is left at the deadline is late.
+
+        A permit that is in use is on its way back, unless it stays for some seconds.
+        """
         end, left = time.monotonic() + QUIET_S, ["unread"]
+        permits, since = set[str](), time.monotonic()
         while left and time.monotonic() < end:
             await asyncio.sleep(1.0)
-            left = open_work(await asyncio.to_thread(read_rows, self._site.connection, only_open=True))
+            requests = await asyncio.to_thread(waiting_requests, self._site.connection)
+            rows = await asyncio.to_thread(read_rows, self._site.connection, only_open=True)
+            left = open_work(rows) + [f"{requests} queued requests"] * bool(requests)
+            if rows.permits.keys() != permits:
+                permits, since = {*rows.permits}, time.monotonic()
+            if time.monotonic() - since < RETURNED_S:
+                left += permits
         self._ledger.check("everything is done in time", not left, f"{len(left)} are late: {left[:8]}")
 
     async def _audit(self, clients: Clients) -> None:
         rows = await asyncio.to_thread(read_rows, self._site.connection)
         check_rows(self._ledger, rows)
+        check_permits(self._ledger, rows, self._saboteur.spans)
         lapsed = [one for host in self._site.hosts for one in host.lapsed()]
         check_leases(self._ledger, rows, lapsed, self._saboteur.spans)
         await self._deliver_the_rest(clients, rows)

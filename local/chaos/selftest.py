@@ -45,7 +45,10 @@ def find(mutant: Mutant, seed: int, say: Callable[[str], None]) -> Finding:
 
 
 def selftest(seed: int, say: Callable[[str], None], only: str = "") -> bool:
-    """Plant each fault, print a table of what was found, and return whether each was found and nothing else."""
+    """Plant each fault, print a table of what was found, and return whether each was found and nothing else.
+
+    `only` is a part of the names of those to plant. If none has it, nothing was shown.
+    """
     findings = list[Finding]()
     for mutant in (CONTROL, *MUTANTS):
         if only in mutant.name:
@@ -59,4 +62,4 @@ def selftest(seed: int, say: Callable[[str], None], only: str = "") -> bool:
         found = "; ".join(names) or ("**not found**" if one.mutant.changes else "nothing, as it must be")
         say(f"| {one.mutant.name} | {found} | {one.after_s:.0f} s |")
     say(f"found {sum(one.is_right for one in findings)} of {len(findings)}")
-    return all(one.is_right for one in findings)
+    return bool(findings) and all(one.is_right for one in findings)

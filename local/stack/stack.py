@@ -105,7 +105,7 @@ def stack(
         parts = _Parts(cleanup, Path(cleanup.enter_context(TemporaryDirectory(prefix="stack-"))))
         receiver_url = parts.start("stack.receiver", "--secret", credentials.signing_secret)
         connection = connect(storage)
-        _make_queue(connection, REPLIES)
+        make_queue(connection, REPLIES)
         settings = {**_settings(connection, [credentials, *others]), **_upstream(parts, hook), **(extra or {})}
         start_host = partial(parts.start_host, served, settings, port=port)
         running = Stack(start_host(), receiver_url, credentials, storage, connection, parts.processes, start_host)
@@ -145,7 +145,8 @@ class _Parts:
         return self.processes[name]
 
 
-def _make_queue(connection: str, name: str) -> None:
+def make_queue(connection: str, name: str) -> None:
+    """Make a queue that may be there already."""
     with QueueClient.from_connection_string(connection, name) as queue, suppress(ResourceExistsError):
         queue.create_queue()
 

@@ -35,7 +35,7 @@ NOT_RUN = {
     "docs/telemetry.md: grep '^{\"event\":' /tmp/stack-…/host.log | jq -c 'select(.response == \"resp_…\")'    "
     "# one response's story": "its file is that of another run",
     "docs/chaos.md: make chaos                          # 10 minutes of load and faults, then the audit": (
-        "it takes minutes, and tests/nightly/test_chaos.py runs one of them"
+        "it takes minutes, and tests/process/test_chaos.py runs one of them"
     ),
     "docs/agents.md: # agents.py": "it is a module of the app, which tests/process/test_agents.py serves",
     "docs/callbacks.md: using System.Collections.Concurrent;": DOTNET,

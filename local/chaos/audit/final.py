@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from azure.storage.queue import QueueServiceClient
 
 from local.chaos.load.clients import Clients
+from local.chaos.load.expected import expected_status, expected_text
 from local.chaos.load.ledger import TERMINAL, Json, Ledger, output_text
 from local.chaos.load.queue_sender import correlation, replies
 from local.chaos.plan import HOSTS, Style
@@ -76,6 +77,10 @@ class Audit:
             got = by_call[correlation(call)]
             ids = {(event["id"], event["data"]["id"]) for event in got}
             self._ledger.check("every queued request has one answer", len(ids) == 1, f"{correlation(call)}: {ids}")
+            for event in got:
+                said, text = event["data"], expected_text(call)
+                is_right = said["status"] == expected_status(call) and text in (None, output_text(said))
+                self._ledger.check("a queued request has the right answer", is_right, correlation(call))
             self.repeats["reply repeated"] += max(0, len(got) - 1)
 
     async def check_usage(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from azure.data.tables import TableClient
 
 from local.chaos.load.ledger import TERMINAL, Ledger
+from local.chaos.plan import SKEW_S
 
 TABLE = "responses"
 READ_S = 60
@@ -19,6 +20,7 @@ OPEN_KINDS = frozenset({"start", "poll", "run", "stop", "erase"})
 FAR_MS = 600_000
 KEPT_MS = 360_000  # the five minutes, and a round of the gate
 EXCUSED_S = 60.0  # a lease is at most 30 s, and is found by the heartbeat
+RELEASE_S = 20.0  # how long a process tries to give a permit back
 RESPONSE = re.compile(r"resp_[0-9a-f]{32}")
 
 
@@ -94,10 +96,10 @@ def _facts(facts: Any) -> dict[str, Any]:
 
 
 def open_work(rows: Rows, now_ms: int | None = None) -> list[str]:
-    """Return what is not settled yet: the keys of alarms that ask for work, unfinished entries, permits in use.
+    """Return what is not settled yet: the keys of alarms that ask for work, unfinished entries, places in a line.
 
     A delivery that is due later, and the removal of what is kept, are settled. So is a `start` alarm at the deadline,
-    hours from now: a response that was cancelled in its line leaves it there. The checks of rows judge permits.
+    hours from now: a response that was cancelled in its line leaves it there. `check_permits` judges permits.
     """
     due_ms = (time.time_ns() // 1_000_000 if now_ms is None else now_ms) + 2_000
     alarms = [key for key, one in rows.alarms.items() if _asks_for_work(one, due_ms) or one.due_ms <= due_ms]
@@ -120,18 +122,28 @@ def check_rows(ledger: Ledger, rows: Rows) -> None:
         ledger.check("no row without owner", owner in rows.records, key)
     for key in rows.live:
         ledger.check("no work is left", False, key)
-    for key, owner in rows.permits.items():
-        ledger.check("no permit is kept", _may_keep(rows.records.get(owner), now_ms), key)
-    ledger.check("a gate counts its permits", rows.used == len(rows.permits), f"{rows.used}, not {len(rows.permits)}")
     for response_id, record in rows.records.items():
         _check_record(ledger, rows, response_id, record)
 
 
-def _may_keep(record: dict[str, Any] | None, now_ms: int) -> bool:
-    """Return whether a response may still have a permit: a cancelled one has five minutes to be stopped upstream."""
+def check_permits(ledger: Ledger, rows: Rows, spans: Sequence[tuple[float, float]]) -> None:
+    """Check that no response has kept its permit without a cause, and that permits are counted.
+
+    A cancelled response has five minutes to be stopped upstream. A fault at the end of a response, which is one of
+    `spans` in unix seconds, may cost the return of its permit, and no line wants it now (invariant G3).
+    """
+    now_ms = time.time_ns() // 1_000_000
+    for key, owner in rows.permits.items():
+        ledger.check("no permit is kept", _may_keep(rows.records.get(owner), now_ms, spans), key)
+    ledger.check("a gate counts its permits", rows.used == len(rows.permits), f"{rows.used}, not {len(rows.permits)}")
+
+
+def _may_keep(record: dict[str, Any] | None, now_ms: int, spans: Sequence[tuple[float, float]]) -> bool:
     if record is None:
         return False
-    return bool(record["status"] == "cancelled" and record.get("ended_ms", 0) > now_ms - KEPT_MS)
+    ended_ms = record.get("ended_ms", 0)
+    is_stopped = record["status"] == "cancelled" and ended_ms > now_ms - KEPT_MS
+    return is_stopped or any(a < ended_ms / 1000 + RELEASE_S and b > ended_ms / 1000 - SKEW_S for a, b in spans)
 
 
 def _owned(rows: Rows) -> Iterable[tuple[str, str]]:

@@ -6,15 +6,14 @@ import json
 from dataclasses import dataclass, field
 
 from azure.core.exceptions import AzureError
-from azure.storage.queue import QueueClient
 
 from local.chaos.load.ledger import Json
 from local.chaos.plan import Call
+from local.chaos.world.queues import QUEUE_S, queue_client
 from local.chaos.world.site import REPLIES
 
 TRIES = 60
 PAUSE_S = 1.0
-QUEUE_S = 10
 BATCH = 32
 
 
@@ -48,25 +47,23 @@ def correlation(call: Call) -> str:
     return f"queued-{call.number}"
 
 
+def waiting_requests(connection: str) -> int:
+    """Return how many requests are on the app's queue, those included that arrive late or are being taken."""
+    with queue_client(connection, "requests") as queue:
+        return queue.get_queue_properties().approximate_message_count or 0
+
+
 def replies(connection: str) -> list[Json]:
     """Take every event off the reply queue, and return them."""
     found = list[Json]()
-    with _client(connection, REPLIES) as queue:
+    with queue_client(connection, REPLIES) as queue:
         while messages := list(queue.receive_messages(max_messages=BATCH, timeout=QUEUE_S)):
             for message in messages:
                 found.append(json.loads(base64.b64decode(message.content)))
                 queue.delete_message(message, timeout=QUEUE_S)
-            if len(messages) < 1:
-                break
     return found
 
 
 def _send(connection: str, text: str) -> None:
-    with _client(connection, "requests") as queue:
+    with queue_client(connection, "requests") as queue:
         queue.send_message(text, timeout=QUEUE_S)
-
-
-def _client(connection: str, name: str) -> QueueClient:
-    return QueueClient.from_connection_string(
-        connection, name, retry_total=0, connection_timeout=2, read_timeout=QUEUE_S
-    )

@@ -14,13 +14,14 @@ from azure.storage.queue import QueueClient
 
 from local.azurite import Azurite
 from local.chaos.plan import HOSTS, PAIRS, Fault, Kind
+from local.chaos.world.queues import QUEUE_S, queue_client
 from local.chaos.world.site import Peer, Site
 from local.stack.process import PartError
 
 HINTS = ("nudges", "deliveries", "runs")
 MESSAGES = (*HINTS, "requests")
+COSTLY = frozenset({Kind.KILL, Kind.FREEZE, Kind.RESTART, Kind.RESET, Kind.UPGRADE})
 TAKEN = 16  # messages of a queue that are doubled at a time
-QUEUE_S = 10  # the deadline of a call of a queue
 WRITTEN_S = 60  # how long Azurite may take to write what it has
 LATE_S = (2, 20)  # how much later a doubled message arrives
 
@@ -30,7 +31,7 @@ class Saboteur:
 
     def __init__(self, site: Site) -> None:
         self.happened = Counter[str]()
-        self.spans = list[tuple[float, float]]()  # of all faults, in unix seconds
+        self.spans = list[tuple[float, float]]()  # of faults that can cost a lease or a permit, in unix seconds
         self._site = site
         self._storing = threading.Lock()
         self._acts: Mapping[Kind, Callable[[Fault], None]] = {
@@ -55,7 +56,8 @@ class Saboteur:
             self.happened[f"{fault.kind}, not possible"] += 1
         else:
             self.happened[fault.kind] += 1
-        self.spans.append((began, time.time()))
+        if fault.kind in COSTLY:
+            self.spans.append((began, time.time()))
 
     def heal(self) -> None:
         """End the faults of the upstreams. All others end by themselves."""
@@ -86,7 +88,9 @@ class Saboteur:
             storage = self._site.storage
             process = psutil.Process(_pid(storage))
             process.terminate()
-            psutil.wait_procs([process], timeout=WRITTEN_S)
+            _, alive = psutil.wait_procs([process], timeout=WRITTEN_S)
+            if alive:
+                raise PartError("azurite", f"it has not written its data within {WRITTEN_S} s")
             storage.stop()
             time.sleep(fault.lasts_s)
             storage.start()
@@ -137,9 +141,7 @@ class Saboteur:
         return [*self._site.models.values()][fault.where % len(self._site.models)]
 
     def _queue(self, name: str) -> QueueClient:
-        return QueueClient.from_connection_string(
-            self._site.connection, name, retry_total=0, connection_timeout=2, read_timeout=QUEUE_S
-        )
+        return queue_client(self._site.connection, name)
 
 
 def _doubled(queue: QueueClient, rng: random.Random) -> int:

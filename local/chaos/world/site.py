@@ -3,15 +3,13 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
-from azure.core.exceptions import ResourceExistsError
-from azure.storage.queue import QueueClient
 
 from local.azurite import Azurite, azurite
 from local.chaos.plan import DEAD, FAILING, GOOD, PAIRS, SLOW, Plan
@@ -21,6 +19,7 @@ from local.chaos.world.relays import Relay, Relays, relays
 from local.credentials.keys import Credentials, new_credentials
 from local.stack.ports import free_port
 from local.stack.process import ROOT, Process
+from local.stack.stack import make_queue
 
 START_S = 60.0
 CALL_S = 20.0
@@ -106,7 +105,8 @@ def site(directory: Path, plan: Plan, app: Path = ROOT) -> Iterator[Site]:
     with ExitStack() as cleanup:
         storage = cleanup.enter_context(azurite(kind="npm"))
         connection = storage.account()
-        _make_queues(connection)
+        for name in ("requests", REPLIES):
+            make_queue(connection, name)
         wires = cleanup.enter_context(relays())
         receivers = {name: _receiver(cleanup, directory, name, credentials["first"]) for name in (GOOD, SLOW, FAILING)}
         models = {name: _model(cleanup, directory, name) for name in ("open", "gated")}
@@ -150,12 +150,6 @@ def _peer(cleanup: ExitStack, directory: Path, name: str, module: str, *flags: s
     process = Process(name, command, env={}, log=directory / f"{name}.log")
     cleanup.callback(process.stop, 3.0)
     return Peer(process)
-
-
-def _make_queues(connection: str) -> None:
-    for name in ("requests", REPLIES):
-        with QueueClient.from_connection_string(connection, name) as queue, suppress(ResourceExistsError):
-            queue.create_queue()
 
 
 def _through(wires: Relays, storage: Azurite, connection: str) -> str:

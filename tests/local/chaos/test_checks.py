@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.chaos.audit.rows import Rows, check_leases, check_rows, open_work
+from local.chaos.audit.rows import Rows, check_leases, check_permits, check_rows, open_work
 from local.chaos.load.ledger import Ledger
 from local.chaos.load.reader import contradiction, text_of, trouble
 from shared.core import keys
@@ -35,6 +35,7 @@ def broken(found: Rows) -> set[str]:
     """Return the names of the checks that these rows break."""
     ledger = Ledger()
     check_rows(ledger, found)
+    check_permits(ledger, found, [])
     return {name for name, count in ledger.broken.items() if count}
 
 
@@ -59,6 +60,19 @@ def test_rows_of_an_ended_response_break_nothing() -> None:
 def test_a_row_too_many_is_found(key: str, name: str) -> None:
     """Rows of others that are gone, alarms that are overdue, and work that is left."""
     assert name in broken(rows(key))
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"), [((990.0, 996.0), 0), ((1_019.0, 1_030.0), 0), ((900.0, 994.0), 1), ((1_021.0, 1_022.0), 1)]
+)
+def test_a_kept_permit_is_excused_by_a_fault_at_the_end_of_its_response(
+    span: tuple[float, float], expected: int
+) -> None:
+    """The process may have died before it gave the permit back. A fault at another time excuses nothing."""
+    ledger, found = Ledger(), rows(f"hold|{ID}", ended_ms=1_000_000)
+    found.used = 1
+    check_permits(ledger, found, [span])
+    assert sum(ledger.broken.values()) == expected
 
 
 def test_an_open_delivery_needs_an_alarm() -> None:
