@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any, TypeVar
 
 TIMEOUT_S = 30
@@ -46,7 +47,7 @@ def call(method: str, url: str, scope: str, body: object = None) -> Any:
         code = code_of(error)
         shown = f"{error.code} {code}".rstrip()
         raise AzureError(f"{method} {place} answered {shown}", error.code, code) from None
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         raise AzureError(f"{method} {place} failed: {type(error).__name__}") from None
 
 
@@ -61,7 +62,7 @@ def code_of(error: urllib.error.HTTPError) -> str:
         code = found.get("code")
         while isinstance(found := found.get("innererror"), dict):
             code = found.get("code") or code
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError):
         return ""
     return code if isinstance(code, str) and code.isalnum() else ""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from infra.hooks.azure import MANAGEMENT_SCOPE, AzureError, call
 from infra.hooks.places import Place, place
 from infra.hooks.upstream_secrets import SecretError, asking, ensure, mending
+from infra.hooks.values import WrongValue
 from infra.hooks.vault import holds, write
 
 NAME = "first"
@@ -77,15 +78,23 @@ def refresh(where: Place) -> None:
 
 
 def _kept(file: Path) -> dict[str, str]:
-    """Return the credentials in the file. Make the file if it does not exist, so that a failed try can be repeated."""
+    """Return the credentials in the file. Make the file if it does not exist, so that a failed try can be repeated.
+
+    Raises AzureError if the file holds none.
+    """
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         signing = base64.b64encode(secrets.token_bytes(32)).decode()
         fresh = {"api_key": f"br_{secrets.token_urlsafe(32)}", "signing_secret": f"whsec_{signing}"}
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        whole = file.with_suffix(".new")  # a hook that is killed leaves no half of it under the name
+        with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
             json.dump(fresh, opened)
-    kept: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
-    return kept
+        whole.replace(file)
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return {name: str(kept[name]) for name in ("api_key", "signing_secret")}
+    except (ValueError, KeyError, TypeError):
+        raise AzureError(f"{file} holds no credentials: delete it, and run this again") from None
 
 
 def main() -> int:
@@ -94,6 +103,9 @@ def main() -> int:
         where = place(os.environ)
     except KeyError as error:
         print(f"No secret is written: {error} is not set; run this by `azd hooks run`.", file=sys.stderr)
+        return 1
+    except WrongValue as error:
+        print(f"No secret is written: {error}.", file=sys.stderr)
         return 1
     try:
         write_all(where)

@@ -11,10 +11,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, Optional
 
 from infra.hooks.azure import MOST, AzureError, token
 from infra.hooks.places import Place
+from infra.hooks.values import seconds
 from infra.hooks.verdicts import Facts, Verdict, facts, judged
 
 WAIT_S = 300.0
@@ -34,11 +36,12 @@ class Client:
         content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.base_url}{path}", content, self.headers, method=method)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - azd's own output
-                return answer.status, _object(answer.read(MOST))
-        except urllib.error.HTTPError as error:
-            return error.code, _object(error.read(MOST))
-        except OSError as error:
+            try:
+                with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - azd's own output
+                    return answer.status, _object(answer.read(MOST))
+            except urllib.error.HTTPError as error:
+                return error.code, _object(error.read(MOST))
+        except (OSError, HTTPException) as error:  # also of an answer that is cut off while it is read
             return 0, {"error": {"message": type(error).__name__}}
 
 
@@ -97,7 +100,10 @@ def _followed(service: Client, name: str) -> "tuple[int, dict[str, Any]]":
 
 
 def send(where: Place, environment: Mapping[str, str] = os.environ) -> Optional[Verdict]:  # noqa: UP045 - Python 3.9
-    """Send the request and return what it shows, or print why none is sent and return None."""
+    """Send the request and return what it shows, or print why none is sent and return None.
+
+    Raises WrongValue.
+    """
     known = facts(environment)
     why = not_sent(where, known, environment)
     try:
@@ -108,5 +114,5 @@ def send(where: Place, environment: Mapping[str, str] = os.environ) -> Optional[
         print(f"No request is sent through the service: {why}.", flush=True)
         return None
     print(f"Sending one request for '{known.model}' through the service.", flush=True)
-    wait_s = float(environment.get("FIRST_REQUEST_WAIT_S", WAIT_S))
-    return ask(service, known, wait_s, float(environment.get("FIRST_REQUEST_PAUSE_S", PAUSE_S)))
+    pause_s = seconds(environment, "FIRST_REQUEST_PAUSE_S", PAUSE_S)
+    return ask(service, known, seconds(environment, "FIRST_REQUEST_WAIT_S", WAIT_S), pause_s)

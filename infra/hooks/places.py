@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.hooks.azure import MANAGEMENT
+from infra.hooks.values import seconds
 from infra.hooks.vault import Vault
 
 ROLES_S = 300.0
@@ -41,7 +42,7 @@ class Place:
 
 
 def place(environment: Mapping[str, str]) -> Place:
-    """Return where things are. Raise KeyError if a variable is missing."""
+    """Return where things are. Raise KeyError if a variable is missing, and WrongValue."""
     name, app_id = environment["AZURE_ENV_NAME"], environment["APP_RESOURCE_ID"]
     folder, given = Path(".azure") / name, environment.get("FIRST_CALLER_FILE")
     management_url = environment.get("AZURE_MANAGEMENT_ENDPOINT", MANAGEMENT)
@@ -52,7 +53,7 @@ def place(environment: Mapping[str, str]) -> Place:
             url=environment["AZURE_KEY_VAULT_ENDPOINT"],
             id=f"{group}/providers/Microsoft.KeyVault/vaults/{environment['AZURE_KEY_VAULT_NAME']}",
             management_url=management_url,
-            roles_s=float(environment.get("ROLE_WAIT_S", ROLES_S)),
+            roles_s=seconds(environment, "ROLE_WAIT_S", ROLES_S),
         ),
         app_id=app_id,
         app_url=environment["APP_URL"],

@@ -14,6 +14,7 @@ from infra.hooks.bytecode import version_of_production
 from infra.hooks.libraries import pip_of
 from infra.hooks.package import PackageError
 from infra.hooks.prepackage import python_of_package
+from infra.hooks.values import WrongValue, seconds
 
 WAIT_S = 300.0
 ALWAYS = ("Web", "Storage", "KeyVault", "Insights", "OperationalInsights", "ManagedIdentity")
@@ -24,10 +25,6 @@ _ACCOUNT = re.compile(
     r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w.()-]{1,90}/providers/Microsoft\.CognitiveServices/accounts/[\w.-]{2,64}",
     re.IGNORECASE,
 )
-
-
-class WrongValue(Exception):
-    """A value of azd's environment cannot be meant. The text names it, and what is expected."""
 
 
 def providers(environment: Mapping[str, str]) -> list[str]:
@@ -50,7 +47,7 @@ def register(environment: Mapping[str, str]) -> None:
     for name in missing:
         print(f"Registering {name}, once for this subscription.", flush=True)
         _register(base, name)
-    wait_s = float(environment.get("REGISTRATION_WAIT_S", WAIT_S))
+    wait_s = seconds(environment, "REGISTRATION_WAIT_S", WAIT_S)
     for name in missing:
         check = functools.partial(_check, base, name)
         patiently(check, waits_for=f"the resource provider {name}", codes=frozenset({_PENDING}), wait_s=wait_s)

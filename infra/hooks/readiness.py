@@ -1,17 +1,16 @@
 """Waits until the app is ready, after `azd deploy`, and sends one request: `python -m infra.hooks.readiness`."""
 
-import json
 import os
 import sys
 import time
-import urllib.error
-import urllib.request
+from typing import Any
 
 from infra.hooks.azure import AzureError
 from infra.hooks.first_caller import SECRET, without_caller
-from infra.hooks.first_request import send
+from infra.hooks.first_request import Client, send
 from infra.hooks.places import Place, place
 from infra.hooks.summary import tell
+from infra.hooks.values import WrongValue, seconds
 from infra.hooks.vault import holds
 from infra.hooks.verdicts import facts
 
@@ -21,28 +20,22 @@ PAUSE_S = 5.0
 
 def state(app_url: str) -> tuple[int, str]:
     """Return the status and the message of /health/ready. The status is 0 if there is no answer."""
-    try:
-        url = f"{app_url}/health/ready"
-        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - azd's own output
-            return answer.status, "ready"
-    except urllib.error.HTTPError as error:
-        return error.code, _message(error.read())
-    except OSError as error:
-        return 0, type(error).__name__
+    status, found = Client(app_url, {}).call("GET", "/health/ready")
+    return status, "ready" if status == 200 else _message(found)
 
 
-def _message(body: bytes) -> str:
+def _message(found: "dict[str, Any]") -> str:
     try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
+        return str(found["error"]["message"])
+    except (KeyError, TypeError):
         return "no answer of the app: it may still be starting, or an import error hides all functions"
 
 
 def wait(where: Place, wait_s: float, pause_s: float) -> tuple[int, str]:
-    """Return the status and the message of the app, at the latest after `wait_s` seconds."""
+    """Return the status and the message of the app. No call begins later than after `wait_s` seconds."""
     end = time.monotonic() + wait_s
     print(f"Waiting up to {wait_s:.0f} s for {where.app_url}/health/ready.", flush=True)
-    while (found := state(where.app_url))[0] != 200 and time.monotonic() < end:
+    while (found := state(where.app_url))[0] != 200 and time.monotonic() + pause_s < end:
         time.sleep(pause_s)
     return found
 
@@ -58,15 +51,20 @@ def _has_no_caller(where: Place) -> bool:
 def main() -> int:
     """Wait and print the result. Return the exit code."""
     try:
-        where = place(os.environ)
+        return _check(place(os.environ))
     except KeyError as error:
         print(f"Nothing is checked: {error} is not set; run this by `azd hooks run postdeploy`.", file=sys.stderr)
-        return 1
+    except WrongValue as error:
+        print(f"Not all is checked: {error}.", file=sys.stderr)
+    return 1
+
+
+def _check(where: Place) -> int:
     if _has_no_caller(where):
         print(f"Deployed, and not usable yet. {without_caller(where)}")
         return 0
-    wait_s = float(os.environ.get("READY_WAIT_S", WAIT_S))
-    status, said = wait(where, wait_s, float(os.environ.get("READY_PAUSE_S", PAUSE_S)))
+    pause_s = seconds(os.environ, "READY_PAUSE_S", PAUSE_S)
+    status, said = wait(where, seconds(os.environ, "READY_WAIT_S", WAIT_S), pause_s)
     if status != 200:
         print(f"Deployed, and not ready: {status}, {said}.", file=sys.stderr)
         return 1

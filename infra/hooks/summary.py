@@ -3,6 +3,7 @@
 It is printed, written to a file of the environment, and set as values of the environment for later steps.
 """
 
+import os
 import subprocess
 from collections.abc import Mapping
 
@@ -12,7 +13,7 @@ FILE = "summary.md"
 _TIMEOUT_S = 60
 
 
-def outputs(where: Place, model: str) -> dict[str, str]:
+def outputs(where: Place, model: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the values, by the names under which azd keeps them. `model` is the one to ask for first, or empty."""
     file = where.caller_file.as_posix()
     if not where.caller_file.exists():
@@ -21,9 +22,16 @@ def outputs(where: Place, model: str) -> dict[str, str]:
     body = f'{{"model": "{model or "MODEL"}", "input": "Say hello", "background": true}}'
     command = (
         f'curl -s {where.base_url}/responses -H "api-key: $(python3 -c "{read}")"'
-        f" -H 'Content-Type: application/json' -d '{body}'"
+        f"{_signed_in(environment)} -H 'Content-Type: application/json' -d '{body}'"
     )
     return {"CLIENT_BASE_URL": where.base_url, "CLIENT_KEY_FILE": file, "NEXT_COMMAND": command}
+
+
+def _signed_in(environment: Mapping[str, str]) -> str:
+    """Return the header for Entra, if it is in front of the app."""
+    entra = environment.get("ENTRA_CLIENT_ID")
+    token = f"az account get-access-token --scope api://{entra}/.default --query accessToken --output tsv"
+    return f' -H "Authorization: Bearer $({token})"' if entra else ""
 
 
 def text(values: Mapping[str, str]) -> str:
