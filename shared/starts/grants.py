@@ -105,11 +105,19 @@ class Starter:
             try:
                 found = await _read_alarm(self._ports, place)
                 if found is None and await is_over(self._ports, gate, place.id):
-                    await self._ports.gates.release(gate, place.id, place.caller)
+                    # beside this, because the gate may wait for what follows its grants before it serves another wish
+                    self._ports.background.start(self._give_back(gate, place))
             except StoreError as error:
                 _log.warning("gate.grants_unstarted", extra={"reason": type(error).__name__})
                 return None
         return found
+
+    async def _give_back(self, gate: Gate, place: Place) -> None:
+        """Give back a permit. If that fails, the audit of a round does it."""
+        try:
+            await self._ports.gates.release(gate, place.id, place.caller)
+        except StoreError as error:
+            _log.warning("gate.permit_kept", extra={"response_id": place.id, "reason": type(error).__name__})
 
     async def _start(self, alarm: Alarm) -> None:
         try:

@@ -43,9 +43,9 @@ class GateTasks(BackgroundTasks):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def gates_of(table: GateTable, clock: SystemClock, tasks: GateTasks) -> Gates:
-    """Return the gates of a process that has this clock and these tasks."""
-    return Gates(table, Tools(clock.now_ms, clock.elapsed_s, clock.sleep, lambda: 0.0, tasks.start))
+def gates_of(table: GateTable, clock: SystemClock, tasks: GateTasks, *, goes_on: bool = True) -> Gates:
+    """Return the gates of a process that has this clock and these tasks. `goes_on` is as in Tools."""
+    return Gates(table, Tools(clock.now_ms, clock.elapsed_s, clock.sleep, lambda: 0.0, tasks.start, goes_on))
 
 
 async def _nothing() -> Any:

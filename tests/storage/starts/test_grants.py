@@ -6,9 +6,10 @@ from dataclasses import replace
 from shared.core.alarms import Kind
 from shared.core.gates.state import Gate, Place
 from shared.core.states import Status
-from shared.starts.grants import AT_ONCE, STOPPING_MS, Starter, is_over
+from shared.starts.grants import AT_ONCE, STOPPING_MS, Starter, is_over, listeners
 from tests.support.conditions import until
 from tests.support.stage import ANN, Stage
+from tests.support.turns import gates_of
 
 GATE = Gate("default", 1)
 
@@ -92,6 +93,41 @@ async def test_a_granted_response_that_has_ended_gives_its_permit_back(stage: St
     await stage.engine.cancel(ANN, made.id)
     await stage.ports.gates.take(Gate("default", 9), place_of(made), again=True)
     await Starter(stage.ports).start_granted(GATE, [place_of(made), replace(place_of(made), start_due_ms=1)])
+    await asyncio.gather(*stage.ports.background.tasks)
     state = await stage.ports.gates.look(GATE)
     assert state
     assert state.used == 1
+
+
+async def test_a_process_that_waits_for_its_grants_goes_on_after_one_to_an_ended_response(stage: Stage) -> None:
+    """Without WATCH, a gate waits for what follows a grant. That gives the permit back at the same gate."""
+    stage.treat(limits={"*": 1})
+    first, made = await stage.create(), await stage.create()
+    await stage.engine.cancel(ANN, made.id)
+    gates = gates_of(stage.gate_table, stage.clock, stage.gate_tasks, goes_on=False)
+    ports = replace(stage.ports, gates=gates)
+    gates.listen(listeners(ports))
+    for alarm in await stage.alarms(made.id):
+        await stage.ports.store.remove(alarm)
+    await gates.take(GATE, place_of(made), again=True)  # its place was not taken out of the line
+    async with asyncio.timeout(10):
+        await gates.release(GATE, first.id, first.caller)
+        await asyncio.gather(*ports.background.tasks)
+    state = await gates.look(GATE)
+    assert state
+    assert (state.used, state.waiting) == (0, 0)
+
+
+async def test_a_granted_response_that_has_ended_and_has_its_alarm_gives_its_permit_back(stage: Stage) -> None:
+    """A cancellation leaves the `start` alarm. If it could not take the place out of the line, the grant moves it."""
+    stage.treat(limits={"*": 1})
+    first, made = await stage.create(), await stage.create()
+    await stage.engine.cancel(ANN, made.id)
+    (start, *_) = [alarm for alarm in await stage.alarms(made.id) if alarm.kind is Kind.START]
+    await stage.ports.gates.take(GATE, replace(place_of(made), start_due_ms=start.due_ms), again=True)
+    await stage.ports.gates.release(GATE, first.id, first.caller)
+    await stage.gate_tasks.finished()
+    state = await stage.ports.gates.look(GATE)
+    assert state
+    assert (state.used, state.waiting) == (0, 0)
+    assert Kind.START not in await stage.kinds(made.id)
