@@ -8,7 +8,7 @@ from functools import partial
 
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
-from shared.core.errors import Conflict, StoreError
+from shared.core.errors import Conflict, StoreError, StoreRefused
 from shared.core.outcomes import Answer, AttemptEntry, SendError
 from shared.core.records import Record, Target
 from shared.core.states import DeliveryState
@@ -110,6 +110,8 @@ async def _note(ports: Ports, attempt: Attempt, known: Record | None) -> Record 
         except Conflict as conflict:
             if conflict.gone == attempt.alarm.key:
                 owned = None  # a sweep has taken the alarm, because this took too long
+        except StoreRefused:
+            break
         except StoreError:
             await clock.sleep(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_MAX_S)

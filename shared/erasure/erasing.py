@@ -15,7 +15,7 @@ from shared.core import ids, keys
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.entries import Entry, entry_of
 from shared.core.erasures import Erasure, Phase, Wanted, subjects_of
-from shared.core.errors import BadRequest, NotFound, StoreError, UnreadableRow
+from shared.core.errors import BadRequest, NotFound, StoreError, StoreRefused, UnreadableRow
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.erasure import orders
@@ -89,7 +89,7 @@ async def _step(ports: Ports, erasure: Erasure) -> Erasure:
         for response_id, entry_key in found.responses:
             try:
                 erasure = await _erase(ports, erasure, response_id, entry_key)
-            except (UnreadableRow, ValueError) as error:  # a packed row that is damaged is a ValueError
+            except (UnreadableRow, StoreRefused, ValueError) as error:  # a packed row that is damaged is a ValueError
                 _log.error("erasure.unreadable", extra={"response": response_id, "error": type(error).__name__})
                 erasure = replace(erasure, failed=erasure.failed + 1)
         erasure = replace(erasure, after=found.after) if found.after else erasure.next_part()

@@ -112,7 +112,8 @@ async def _end(
         record = await with_object(ports, record)
         if endings.lacks_output(outcome):
             outcome = endings.with_items(outcome, holder.items or await _logged_items(ports, record))
-        outcome = endings.without_echo(outcome, await credentials_of(ports, record))
+        answer = await masked(dict(outcome.answer), await credentials_of(ports, record))
+        outcome = replace(outcome, answer=answer)
 
     prepared = None
     if record and holder.may_end(record):
@@ -148,6 +149,13 @@ def known_of(record: Record, request: Mapping[str, Any]) -> tuple[dict[str, Any]
     return endings.known_object(endings.echoing(record, request)), given_credentials(record, request)
 
 
+async def credentials_in(record: Record, request: Mapping[str, Any]) -> frozenset[str]:
+    """Return what `given_credentials` returns. A large request that has some is looked through in a thread."""
+    if not _may_have_credentials(record):
+        return frozenset()
+    return await off_loop.run_on(request, given_credentials, record, request)
+
+
 def given_credentials(record: Record, request: Mapping[str, Any]) -> frozenset[str]:
     """Return the credentials of the request of a response. Most have none, and are not looked through."""
     return redaction.credentials_in(request) if _may_have_credentials(record) else frozenset()
@@ -156,6 +164,14 @@ def given_credentials(record: Record, request: Mapping[str, Any]) -> frozenset[s
 def _may_have_credentials(record: Record) -> bool:
     """Return whether a request may have credentials. An older version did not note whether it has some."""
     return record.request.has_credentials or not record.request.masked
+
+
+async def masked(said: dict[str, Any], credentials: frozenset[str]) -> dict[str, Any]:
+    """Return what an upstream has said, without the credentials of the request. Large values are done in a thread."""
+    found: dict[str, Any] = said
+    if credentials:
+        found = await off_loop.run_on(said, redaction.masked_echo, said, credentials)
+    return found
 
 
 async def credentials_of(ports: Ports, record: Record) -> frozenset[str]:

@@ -151,11 +151,6 @@ def with_items(outcome: Outcome, items: OutputItems) -> Outcome:
     return replace(outcome, answer={**outcome.answer, "output": output})
 
 
-def without_echo(outcome: Outcome, credentials: frozenset[str]) -> Outcome:
-    """Return an outcome whose answer does not repeat the credentials of the request."""
-    return replace(outcome, answer=redaction.masked_echo(dict(outcome.answer), credentials))
-
-
 def echoing(record: Record, request: Mapping[str, Any]) -> Record:
     """Return the record with a response object, its own or else one made from the fields of the request."""
     return record if record.body else replace(record, body=blobs.pack(responses.echo(request)))

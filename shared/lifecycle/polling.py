@@ -7,6 +7,7 @@ count of attempts becomes 0. Without that, a long healthy wait would look like a
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from shared import json_text, off_loop
@@ -186,7 +187,8 @@ async def look(ports: Ports, record: Record, include: tuple[str, ...] = ()) -> t
 async def _unfinished(ports: Ports, record: Record, progress: Progress) -> bytes:
     known = await completion.with_object(ports, record)
     credentials, now_ms = await completion.credentials_of(ports, record), ports.clock.now_ms()
-    return await off_loop.run_packed(known.body, _shown, known, progress.answer, credentials, now_ms)
+    shown = partial(_shown, known, progress.answer, credentials, now_ms)
+    return await off_loop.run_on_both(progress.answer, known.body, shown)
 
 
 def _shown(record: Record, answer: Mapping[str, Any], credentials: frozenset[str], now_ms: int) -> bytes:

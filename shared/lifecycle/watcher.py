@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shared.core.alarms import Alarm
 from shared.core.backoff import retry_delay
-from shared.core.errors import StoreError, UpstreamError, UpstreamMissing
+from shared.core.errors import StoreError, StoreRefused, UpstreamError, UpstreamMissing
 from shared.core.records import Record
 from shared.lifecycle import completion, endings, polling
 from shared.lifecycle.endings import Outcome
@@ -216,6 +216,9 @@ class _Watcher:
                 await completion.end(ports, None, watch.record.id, outcome)
             except StoreError as error:
                 _log.warning("watch.unfinished", extra={"response": watch.record.id, "error": type(error).__name__})
+                if isinstance(error, StoreRefused):
+                    await self.back_off()  # the attempts of the alarm come to an end
+                    return
                 if watch.lease.is_over or watch.lease.is_past(ports.clock.now_ms()):
                     return
                 await ports.clock.sleep(pause_s)

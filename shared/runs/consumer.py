@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from shared import off_loop
-from shared.contract import redaction, stream_events, synthesized_events, upstream_events
+from shared.contract import stream_events, synthesized_events, upstream_events
 from shared.contract.upstream_events import OutputBeginnings
 from shared.core.backoff import retry_delay
 from shared.core.errors import (
@@ -191,7 +191,7 @@ class Consumer(ABC):
 
     async def _tell(self, event: UpstreamEvent, upstream_next: int) -> None:
         self._log.check_room()
-        said = redaction.masked_echo(event.data, self._credentials)
+        said = await completion.masked(event.data, self._credentials)
         self._named = event.response_id or self._named
         known = self._record.with_upstream_id(self._named)
         base = known.body if "response" in said else b""  # such an event repeats the whole object

@@ -9,6 +9,7 @@ from typing import Any
 
 from shared import off_loop
 from shared.core import blobs, keys
+from shared.core.errors import StoreRefused
 from shared.runs.lease import Lease, Lost
 from shared.runs.log_writer import LogWriter
 from shared.runtime.ports import Ports
@@ -37,9 +38,10 @@ class RunCheckpoints:
         return [await off_loop.unpack(blobs.joined(rows)) for rows in parts.values()]
 
     async def save(self, checkpoint: dict[str, Any], token: str | None = None) -> None:
-        """Save a checkpoint. If the run is lost, never return. Raise Oversized if it is over 2.5 MiB when packed.
+        """Save a checkpoint. If the run is lost, never return.
 
-        If `token` is given, it stops the work from now on.
+        Raises Oversized if it is over 2.5 MiB when packed, or if storage refuses it. If `token` is given, it stops the
+        work from now on.
         """
         async with self._saving:  # also while it is packed, so that the order is that of the calls
             packed = await off_loop.pack(checkpoint)
@@ -47,6 +49,8 @@ class RunCheckpoints:
             saved = self._lease.record.upstream.checkpoints
             try:
                 await self._lease.write(lambda current: run_transitions.save_checkpoint(current, saved, packed, token))
+            except StoreRefused:
+                raise blobs.Oversized from None
             except Lost:
                 await asyncio.Event().wait()  # the run's own watch also sees the loss, and cancels this
 

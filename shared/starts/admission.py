@@ -7,7 +7,7 @@ from shared.contract import redaction
 from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse
 from shared.core.erasures import subjects_of
-from shared.core.errors import BadRequest, NotFound, StoreError
+from shared.core.errors import BadRequest, NotFound, StoreUnavailable
 from shared.core.records import Record, RequestInfo, Target, UpstreamInfo
 from shared.lifecycle import ownership
 from shared.runtime.ports import Ports
@@ -41,7 +41,7 @@ async def admit(
         if is_repeatable and (first := await joining.join(ports, response_id)):
             return first, None
         raise
-    except StoreError as error:
+    except StoreUnavailable as error:
         error.advice = _NOT_ACCEPTED
         raise
     credentials = await off_loop.run(len(new.raw), redaction.credentials_in, new.body)

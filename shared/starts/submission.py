@@ -12,6 +12,7 @@ If the process crashes on the way, the alarm remains, and a sweep continues from
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from shared import off_loop
@@ -89,6 +90,7 @@ async def _start(
     A response without a permit waits for its turn instead. The first try of a POST may raise RefusedByUpstream.
     """
     round_ = rerouting.Round(ports, request)
+    credentials = await completion.credentials_in(record, request)  # before the work begins: then no step may be slow
     if turns.must_ask(ports, record):
         async with lease_renewal.holding(ports, held) as lease:
             turn = await turns.ask(ports, record, held, again=not is_first)
@@ -98,11 +100,9 @@ async def _start(
         if lease.is_over or lease.is_past(ports.clock.now_ms()):
             return record  # the gate took so long that another process may have started the response
     while True:
-        outcome, held = await _try(ports, record, held, request)
+        outcome, held = await _try(ports, record, held, request, credentials)
         if isinstance(outcome, Progress):
-            credentials = await off_loop.run_on(request, completion.given_credentials, record, request)
-            masked = replace(outcome, answer=redaction.masked_echo(outcome.answer, credentials))
-            return await record_start(ports, record, held, masked)
+            return await record_start(ports, record, held, outcome, credentials)
         if (moved := await round_.move(record, held, outcome)) is None:
             break
         record, held = moved
@@ -113,7 +113,7 @@ async def _start(
 
 
 async def _try(
-    ports: Ports, record: Record, held: Alarm, request: dict[str, Any]
+    ports: Ports, record: Record, held: Alarm, request: dict[str, Any], credentials: frozenset[str]
 ) -> tuple[Progress | UpstreamError, Alarm]:
     """Make one try at the upstream of a response. Return what came of it, and the alarm as it is then."""
     upstream = ports.upstreams.of(record).upstream
@@ -123,16 +123,18 @@ async def _try(
         async with lease_renewal.holding(ports, held) as lease:
             progress = await upstream.start(request, record.id)
     except UpstreamRefused as refusal:
-        credentials = await off_loop.run_on(request, completion.given_credentials, record, request)
         return endings.with_our_ids(refusal, record, request, credentials), lease.alarm
     except UpstreamError as error:
         return error, lease.alarm
     return progress, lease.alarm
 
 
-async def record_start(ports: Ports, record: Record, held: Alarm, progress: Progress) -> Record:
+async def record_start(
+    ports: Ports, record: Record, held: Alarm, progress: Progress, credentials: frozenset[str] = frozenset()
+) -> Record:
     """Record the first progress of the upstream, whatever has happened to the response meanwhile.
 
+    `credentials` are those of the request, which the object may not repeat.
     `held` is the alarm that the caller owns. Returns the record. Raises NotFound if the response has been purged.
     """
     token = progress.token
@@ -142,7 +144,8 @@ async def record_start(ports: Ports, record: Record, held: Alarm, progress: Prog
         outcome = endings.by_progress(progress, ports.clock.now_ms())
         return failed_starts.existing(await completion.end(ports, record, held.id, outcome, held))
     end_announced = token is not None and await upstream_ids.register(ports, record, token)
-    known = await off_loop.run_packed(record.body, _known_body, record, progress, ports.clock.now_ms())
+    shown = partial(_known_body, record, progress, credentials, ports.clock.now_ms())
+    known = await off_loop.run_on_both(progress.answer, record.body, shown)
     try:
         recorded, start = await apply(
             ports,
@@ -182,10 +185,10 @@ class _Start:
     lease: Alarm | None = None
 
 
-def _known_body(record: Record, progress: Progress, now_ms: int) -> bytes:
+def _known_body(record: Record, progress: Progress, credentials: frozenset[str], now_ms: int) -> bytes:
     """Return the response object as the first progress shows it, packed."""
-    status = later(record.status, progress.status)
-    shown = responses.present(record, status, progress.answer, endings.known_object(record), now_ms)
+    status, answer = later(record.status, progress.status), redaction.masked_echo(progress.answer, credentials)
+    shown = responses.present(record, status, answer, endings.known_object(record), now_ms)
     return packing.packed_or_nothing(shown)
 
 
@@ -222,6 +225,8 @@ async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
         raise
     if record is None or (record.upstream.token and not is_run) or _is_over(ports, record, alarm):
         await ports.store.remove(alarm)
+        if record and not record.upstream.token:
+            await turns.leave_if_over(ports, record, turns.place_at(record, alarm))
         return
     now_ms = ports.clock.now_ms()
     if not record.status.is_terminal and now_ms >= alarm.deadline_ms:

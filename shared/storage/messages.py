@@ -23,6 +23,7 @@ import orjson
 
 from shared import json_text
 from shared.contract.requests import MAX_DEPTH
+from shared.contract.responses import MAX_MESSAGE
 from shared.core import blobs
 from shared.core.alarms import alarm_of
 from shared.core.errors import BadRequest, UnreadableMessage
@@ -42,7 +43,6 @@ MAX_NAME = 256  # characters of `id`, `reply_to` and `correlation_id`
 _SPACE = b" \t\r\n"  # of JSON
 MAX_REQUEST = 46_000  # bytes. With what is added when it is sent again, it fits into 64 KiB of base64.
 MAX_UNREAD = 8_192  # characters that are kept of a message that cannot be read
-MAX_MESSAGE = 49_152  # bytes, which are 64 KiB in base64, the most that a queue accepts
 _MAX_REASON, _MAX_TRACE = 500, 256  # characters
 _MAX_CUT = 7_000  # characters of a request that has no room. A control character takes six bytes
 

@@ -62,6 +62,8 @@ class GateTable:
             try:
                 etag = (await submit(self._table, sent))[0]["etag"]
             except TransactionFailed as failed:
+                if failed.refusal:
+                    raise failed.refusal from failed
                 if failed.index is not None:
                     raise (NotAsPlanned() if failed.index else Conflict()) from failed
                 there = await self.read(name)
@@ -120,7 +122,7 @@ class GateTable:
                     await submit(self._table, [operation])
                 except TransactionFailed as failed:
                     if failed.index is None:
-                        raise StoreUnavailable from failed
+                        raise failed.refusal or StoreUnavailable from failed
                 else:
                     return
         raise StoreUnavailable("others write the registry all the time")
@@ -137,7 +139,7 @@ class GateTable:
             await submit(self._table, [operations.delete(gate_keys.REGISTRY, gate_keys.registry_key(name), etag)])
         except TransactionFailed as failed:
             if failed.index is None:
-                raise StoreUnavailable from failed
+                raise failed.refusal or StoreUnavailable from failed
 
     async def registered(self) -> list[str]:
         """Return the names of the gates that have rows."""

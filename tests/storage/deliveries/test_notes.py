@@ -11,6 +11,7 @@ from shared.core.states import DeliveryState
 from shared.scheduler.sweeps import sweep
 from tests.support.clocks import START_MS
 from tests.support.fakes.peers import Gate
+from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.stage import ANN, CALLBACK_HOST, CALLBACK_URL, Stage
 
@@ -62,6 +63,17 @@ async def test_a_live_process_repeats_the_note_and_not_the_event(stage: Stage) -
         Target.CALLBACK, DeliveryState.DELIVERED, attempt=1, host=CALLBACK_HOST
     )
     assert await statuses(stage, response_id) == [200]
+
+
+async def test_a_note_that_storage_refuses_is_not_repeated(stage: Stage, written: WrittenLines) -> None:
+    """The alarm of the attempt goes on. The attempts of other targets do not wait for it."""
+    response_id, gate = await held_attempt(stage)
+    stage.proxy.refuse(is_transaction, 400)
+    gate.open()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*stage.ports.background.tasks)
+    assert log_events(written, "error") == ["delivery.unrecorded"]
+    assert Kind.DELIVER in await stage.kinds(response_id)
 
 
 async def test_a_long_outage_of_storage_sends_nothing_again(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from shared.core.states import Status
 from shared.erasure.orders import parse_order
 from shared.storage.messages import Wakeup
 from tests.support.erasures import carried_out, erased, left
-from tests.support.proxies.fault_proxy import is_write
+from tests.support.proxies.fault_proxy import is_transaction, is_write
 from tests.support.stage import ANN, BOB, CALLBACK_URL, Stage
 
 # What is erased
@@ -187,6 +187,15 @@ async def test_a_damaged_response_stops_no_erasure(stage: Stage) -> None:
     await stage.put(records[1].id, f"resp|{records[1].id}|input|00", p0=b"damaged")
     receipt = await erased(stage, user="anna")
     assert (receipt["deleted"], receipt["failed"], receipt["status"]) == (2, 2, "completed")
+
+
+async def test_a_response_whose_rows_storage_refuses_to_change_stops_no_erasure(stage: Stage) -> None:
+    """It would be refused again and again. The receipt says that something may be left."""
+    records = [await stage.ended(user="anna") for _ in range(3)]
+    name = records[0].id.encode()
+    stage.proxy.refuse(lambda request: is_transaction(request) and name in request.body, 413)
+    receipt = await erased(stage, user="anna")
+    assert (receipt["deleted"], receipt["failed"], receipt["status"]) == (2, 1, "completed")
 
 
 async def test_an_open_delivery_does_not_stop_an_erasure(stage: Stage) -> None:

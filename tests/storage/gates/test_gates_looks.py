@@ -1,7 +1,11 @@
-"""What the flows ask a gate before they ask for a permit."""
+"""What the flows ask a gate before they ask for a permit, and what they are told if it cannot be written."""
 
+import pytest
+
+from shared.core.errors import StoreUnavailable
 from shared.core.gates.state import Phase
 from tests.support.gate_processes import GateWorld, place
+from tests.support.proxies.fault_proxy import is_transaction
 
 
 async def test_a_gate_without_rows_is_free(world: GateWorld) -> None:
@@ -20,3 +24,16 @@ async def test_a_gate_without_rows_is_free(world: GateWorld) -> None:
     world.limit(5)
     assert not world.process(1).gates.is_free(world.gate)
     assert world.process(1).gates.may_have_given(world.gate)
+
+
+async def test_a_transaction_that_storage_refuses_is_sent_once(world: GateWorld) -> None:
+    """It would be refused again. Afterwards the gate goes on."""
+    await world.ask(world.first, place(0))
+    stage = world.stage
+    stage.proxy.refuse(is_transaction, 413)
+    before = stage.proxy.counts["POST $batch"]
+    with pytest.raises(StoreUnavailable):
+        await world.first.gates.take(world.gate, place(1))
+    assert stage.proxy.counts["POST $batch"] == before + 1
+    stage.proxy.heal()
+    assert await world.first.gates.take(world.gate, place(1)) is None

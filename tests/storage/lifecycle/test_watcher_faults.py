@@ -125,6 +125,19 @@ async def test_an_outage_beyond_the_lease_leaves_the_end_to_the_alarm(stage: Sta
     assert (await stage.record(made.id)).status is Status.COMPLETED
 
 
+async def test_an_end_that_storage_refuses_counts_as_an_attempt(stage: Stage) -> None:
+    """Even one without an output is refused. The watch is over at once, and the alarm has no endless tries."""
+    made = await watched(stage, Status.COMPLETED)
+    ends = (b'"status":"completed"', b'"status":"failed"')
+    is_end = stage.proxy.refuse(lambda request: any(end in request.body for end in ends), 413)
+    await pass_seconds(stage, 1)
+    await is_over(stage)
+    assert is_end.happened.is_set()
+    (alarm,) = await stage.alarms(made.id)
+    assert alarm.attempt == 4
+    assert not (await stage.record(made.id)).status.is_terminal
+
+
 async def test_an_end_whose_answer_was_lost_is_delivered_by_the_watch(stage: Stage) -> None:
     """Storage carried it out and then was away. The next try finds its own write, and its delivery begins at once."""
     made = await watched(stage, Status.COMPLETED, callback_url=CALLBACK_URL)

@@ -19,7 +19,7 @@ from tests.support.fakes.streams import story
 from tests.support.proxies.fault_proxy import is_read, is_transaction
 from tests.support.run_holders import driving, logged, released
 from tests.support.stage import CALLBACK_URL, Stage
-from tests.support.stream_clients import expected_lines, lines_of, numbers, replayed, streamed
+from tests.support.stream_clients import expected_lines, kinds, lines_of, numbers, replayed, streamed
 
 TRANSACTION_MAX = 4_194_304
 """The largest entity group transaction in bytes, as sent. Azure refuses a larger one, Azurite may not."""
@@ -244,6 +244,17 @@ async def test_a_flush_whose_outcome_stays_unknown_repeats_no_event(stage: Stage
         await until_logged("run.unwritten")
     assert lines_of(await reader.rest()) == expected_lines(story(6))
     assert await replayed(stage, reader.id) == reader.received
+
+
+async def test_a_stream_whose_end_storage_refuses_has_another_end(stage: Stage) -> None:
+    """A reader gets it, and so does one that resumes. What the refused transaction would have stored is not told."""
+    stage.proxy.refuse(lambda request: is_transaction(request) and b'"status":"completed"' in request.body, 413)
+    reader = await streamed(stage)
+    ends = kinds(await reader.rest())
+    assert ends[-1] == "failed"
+    assert "completed" not in ends
+    assert kinds(await replayed(stage, reader.id))[-1] == "failed"
+    assert (await stage.shown(reader.id))["error"]["code"] == "internal_error"
 
 
 async def test_an_end_after_an_outage_frees_its_holder_at_once(stage: Stage, until_logged: UntilLogged) -> None:

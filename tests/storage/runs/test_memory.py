@@ -100,6 +100,13 @@ async def test_a_checkpoint_over_the_limit_is_refused(stage: Stage, lease: Lease
     assert await checkpoints.load() == [{"n": 1}]
 
 
+async def test_a_checkpoint_that_storage_refuses_is_as_one_that_is_too_large(stage: Stage, lease: Lease) -> None:
+    """A tool that has acted must not end its run as a fault of the agent."""
+    stage.proxy.refuse(is_transaction, 413)
+    with pytest.raises(Oversized):
+        await memory_of(stage, lease).save({"n": 1})
+
+
 async def test_a_response_without_a_previous_one_has_no_previous_session(stage: Stage, lease: Lease) -> None:
     """A response without a previous one has no previous session."""
     assert await memory_of(stage, lease).previous_session() is None

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.stack.ports import free_port
+from shared.contract.responses import MAX_MESSAGE
 from shared.core.errors import StoreRefused, StoreUnavailable
-from shared.storage.messages import DELIVERIES, MAX_MESSAGE, POISON, REQUESTS
+from shared.storage.messages import DELIVERIES, POISON, REQUESTS
 from shared.storage.request_queue import BATCH, HIDDEN_S, DeadLetter, RequestQueue
 from tests.support.callback_receivers import Receiver, reply
 from tests.support.proxies.fault_proxy import FaultProxy, StorageRequest

@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from shared.contract.requests import MAX_DEPTH
+from shared.contract.responses import MAX_MESSAGE
 from shared.storage.messages import (
-    MAX_MESSAGE,
     MAX_REQUEST,
     MAX_UNREAD,
     QueuedRequest,
