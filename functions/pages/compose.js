@@ -11,6 +11,7 @@ export class Compose {
   #fields = {};
   #files = [];
   #waiting = null;
+  #unanswered = null; // the body and key of a request that may have been accepted: sent again, it begins nothing
 
   constructor(streams, onMade) {
     this.streams = streams;
@@ -21,6 +22,11 @@ export class Compose {
   show(place) {
     this.#form ??= this.#built();
     place.replaceChildren(this.#form);
+  }
+
+  /** Wait no more for the answer of a request. What was typed stays. */
+  stop() {
+    this.#waiting?.abort();
   }
 
   #built() {
@@ -34,7 +40,7 @@ export class Compose {
       callback: h("input", { id: "callback", type: "url", autocomplete: "off", placeholder: "https://…" }),
       error: h("p", { class: "error", role: "alert" }),
       send: h("button", { type: "submit", class: "button primary" }, "Send"),
-      stop: button("Stop waiting", () => this.#waiting?.abort(), { hidden: true }),
+      stop: button("Stop waiting", () => this.stop(), { hidden: true }),
       state: h("p", { class: "hint", role: "status" }),
     });
     const form = h("form", { class: "form compose", id: "compose", novalidate: true }, ...this.#parts(f));
@@ -57,7 +63,7 @@ export class Compose {
       h("h2", { tabindex: "-1" }, "New response"),
       h("div", { class: "field" }, h("label", { for: "model" }, "Model"), f.model),
       h("div", { class: "field" }, h("label", { for: "text" }, "Input"), f.text, f.files),
-      h("div", { class: "field" }, h("label", { for: "file" }, "Files, up to 5 MB in all"), f.file),
+      h("div", { class: "field" }, h("label", { for: "file" }, `Files, up to ${size(MOST_BYTES)} in all`), f.file),
       h(
         "div",
         { class: "options" },
@@ -93,7 +99,9 @@ export class Compose {
 
   async #takeOne(file) {
     const used = this.#files.reduce((sum, one) => sum + one.bytes, 0);
-    if (used + file.size > MOST_BYTES) return this.#refuse(`${file.name} has ${size(file.size)}, and 5 MB fit in all.`);
+    if (used + file.size > MOST_BYTES) {
+      return this.#refuse(`${file.name} has ${size(file.size)}, and ${size(MOST_BYTES)} fit in all.`);
+    }
     if (await isText(file)) {
       const area = this.#fields.text;
       area.value += (area.value ? "\n\n" : "") + (await file.text());
@@ -154,10 +162,12 @@ export class Compose {
     const ticker = this.#countSeconds();
     try {
       const id = body.stream ? await this.#stream(body) : await this.#whole(body);
+      this.#unanswered = null;
       remember(id, body);
       this.onMade();
       location.hash = `#/responses/${id}`;
     } catch (error) {
+      if (error.status < 500) this.#unanswered = null; // nothing was begun
       this.#refuse(
         error.name === "AbortError" ? "You stopped waiting. Its work goes on." : failure(error, "Send it again."),
       );
@@ -184,23 +194,25 @@ export class Compose {
   }
 
   async #whole(body) {
-    this.#waiting = new AbortController();
-    const headers = { "Idempotency-Key": api.idempotencyKey() };
-    const { signal } = this.#waiting;
-    const response = await api.call("POST", "responses", { body, headers, signal, deadlineMs: 0 });
+    const { signal } = (this.#waiting = new AbortController());
+    const response = await api.call("POST", "responses", { body, headers: this.#headers(body), signal, deadlineMs: 0 });
     return response.id;
   }
 
-  /** Begin a stream, and hand it over when it has named its response. A second try has the same key. */
+  /** Begin a stream, and hand it over when it has named its response. */
   async #stream(body) {
-    const headers = { "Idempotency-Key": api.idempotencyKey() };
-    for (let tries = 2; ; tries -= 1) {
-      const control = (this.#waiting = new AbortController());
-      const source = await api.open("POST", "responses", { body, headers, signal: control.signal });
-      const first = await firstEvent(source);
-      if (first) return this.streams.adopt(first.response.id, first, source, control).id;
-      if (tries <= 1) throw new Error("The stream broke before it began.");
-    }
+    const control = (this.#waiting = new AbortController());
+    const source = await api.open("POST", "responses", { body, headers: this.#headers(body), signal: control.signal });
+    const first = await firstEvent(source);
+    if (!first) throw new Error("The stream broke before it began.");
+    return this.streams.adopt(first.response.id, first, source, control).id;
+  }
+
+  /** Return the headers of this request. Until an id is known, each try of the same body has the same key. */
+  #headers(body) {
+    const text = JSON.stringify(body);
+    if (this.#unanswered?.text !== text) this.#unanswered = { text, key: api.idempotencyKey() };
+    return { "Idempotency-Key": this.#unanswered.key };
   }
 }
 

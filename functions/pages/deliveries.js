@@ -32,7 +32,7 @@ export class Deliveries {
     );
   }
 
-  /** Ask for the deliveries. Return whether any is still open. */
+  /** Ask for the deliveries. Return whether any is still open. `data` is another list only if something changed. */
   async ask(signal) {
     const { data } = await api.get(`responses/${this.id}/deliveries`, { signal });
     const text = JSON.stringify(data);

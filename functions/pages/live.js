@@ -25,6 +25,14 @@ const fresh = (id) => ({
   isOver: false,
 });
 
+/** Wait for a time, and no longer than until the network is back. */
+function passed(ms) {
+  return new Promise((done) => {
+    setTimeout(done, ms);
+    addEventListener("online", done, { once: true, signal: AbortSignal.timeout(ms) });
+  });
+}
+
 export class Live extends EventTarget {
   constructor(id, kept = null) {
     super();
@@ -79,7 +87,7 @@ export class Live extends EventTarget {
   }
 
   /** Add a line to what this tab has seen of the response's life. */
-  note(text, kind = "seen") {
+  note(text, kind) {
     this.notes.push({ at: nowS(), text, kind });
     this.#tell();
   }
@@ -129,7 +137,7 @@ export class Live extends EventTarget {
       await this.#read(source ?? (await this.#opened()), session);
       if (this.session === session) await this.#broken(session);
     } catch (error) {
-      if (this.session === session) await this.#failed(error, session);
+      if (this.session === session) await this.#failed(error);
     }
   }
 
@@ -167,12 +175,12 @@ export class Live extends EventTarget {
   async #broken(session) {
     this.leftAt ||= nowS();
     const response = await api.get(`responses/${this.id}`);
+    if (this.session !== session) return; // paused meanwhile, or signed out
     if (TERMINAL.has(response.status)) this.end(response);
-    else await this.#failed(new Error("The connection broke."), session);
+    else await this.#failed(new Error("The connection broke."));
   }
 
-  async #failed(error, session) {
-    if (this.session !== session) return;
+  async #failed(error) {
     if (error.status < 500 && error.status !== 429) return this.#gone(error);
     this.leftAt ||= nowS();
     const waitMs = RETRY_MS[Math.min(this.tries, RETRY_MS.length - 1)];
@@ -180,7 +188,7 @@ export class Live extends EventTarget {
     this.tries += 1;
     this.phase = "reconnecting";
     this.#tell();
-    await new Promise((done) => setTimeout(done, waitMs));
+    await passed(waitMs);
   }
 
   /** The service refuses this stream, now and later. */
@@ -195,7 +203,6 @@ export class Live extends EventTarget {
 
   /** Take one event. */
   take(event) {
-    if (event.sequence_number <= this.last) return; // a reader before this one has taken it
     if (event.sequence_number !== undefined) this.last = event.sequence_number;
     if (event.continuation_token) this.token = event.continuation_token;
     this.events += 1;

@@ -59,6 +59,7 @@ async function fillModels() {
 function leave(reason = "") {
   list.stop();
   service.stop();
+  compose.stop();
   view?.close();
   view = null;
   streams.close();

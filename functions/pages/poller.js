@@ -14,7 +14,7 @@ export class Poller {
   constructor(ask, most = () => SLOWEST_MS) {
     this.ask = ask;
     this.most = most;
-    this.look = () => this.#onSight();
+    this.look = () => this.now();
   }
 
   start() {
@@ -36,11 +36,6 @@ export class Poller {
     if (this.#isRunning) this.#round();
   }
 
-  #onSight() {
-    clearTimeout(this.#timer);
-    if (!document.hidden) this.now();
-  }
-
   async #round() {
     if (this.#isAsking || document.hidden) return;
     this.#isAsking = true;
@@ -52,7 +47,6 @@ export class Poller {
     } finally {
       this.#isAsking = false;
     }
-    clearTimeout(this.#timer);
-    if (this.#isRunning && !document.hidden) this.#timer = setTimeout(() => this.#round(), this.#waitMs);
+    if (this.#isRunning) this.#timer = setTimeout(() => this.#round(), this.#waitMs);
   }
 }

@@ -91,8 +91,9 @@ export class ServiceView {
     const minutes = byMinute(status);
     const sum = (values) => values.reduce((a, b) => a + b, 0);
     const { accepted, good, bad } = minutes;
-    const spanS = Math.max(60, (this.#samples.at(-1)?.at ?? 0) - (this.#samples[0]?.at ?? 0));
-    const since = `since ${moment(this.#samples[0].at)}, while this page is open`;
+    const [first] = this.#samples;
+    const spanS = Math.max(60, this.#samples.at(-1).at - first.at);
+    const since = `since ${moment(first.at)}, while this page is open`;
     return [
       bars("Accepted by minute", accepted, [], `${sum(accepted)} in the last hour, by the process that answers`),
       bars("Ended by minute", good, bad, `${sum(good)} completed and ${sum(bad)} other ends in the last hour`),
@@ -115,7 +116,7 @@ export class ServiceView {
 /** Return what the last 60 minutes had: accepted, ended well, ended otherwise. */
 function byMinute(status) {
   const first = Math.floor(status.at / 60) - MINUTES + 1;
-  const found = new Map((status.this_process.by_minute ?? []).map((one) => [one.at / 60, one]));
+  const found = new Map(status.this_process.by_minute.map((one) => [one.at / 60, one]));
   const all = Array.from({ length: MINUTES }, (_, i) => found.get(first + i) ?? {});
   return {
     accepted: all.map((one) => one.accepted ?? 0),

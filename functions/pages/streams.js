@@ -14,7 +14,6 @@ export class Streams {
 
   constructor() {
     addEventListener("pagehide", () => this.#save());
-    addEventListener("online", () => this.#balance());
   }
 
   /** Go on with every stream that was open when the page was left. Return how many those are. */
@@ -40,6 +39,7 @@ export class Streams {
 
   /** Take over a stream that a POST has begun. */
   adopt(id, first, source, control) {
+    this.#all.get(id)?.pause("over"); // a try before this one may have begun it
     const live = this.#add(new Live(id));
     live.adopt(source, control);
     live.take(first);

@@ -183,9 +183,10 @@ export class ResponseView {
 
   async #askDeliveries() {
     if (!TERMINAL.has(this.response?.status)) return this.deliveryPoller.stop();
+    const before = this.deliveries.data;
     const isOpen = await this.deliveries.ask(this.#asking.signal);
     if (!isOpen) this.deliveryPoller.stop();
-    return isOpen;
+    return this.deliveries.data !== before;
   }
 
   // Drawing

@@ -198,7 +198,7 @@ def test_other_callers_are_not_offered_that(browser: Any, running: Service) -> N
         assert [url for url in shown.requested if "/operator/" in url] == []
 
 
-def test_a_hidden_page_asks_nothing(console: ConsolePage) -> None:
+def test_a_hidden_page_polls_nothing(console: ConsolePage) -> None:
     """It goes on when it is seen again."""
     page = console.page
     page.evaluate("Object.defineProperty(document, 'hidden', {get: () => window.away === true, configurable: true})")
@@ -210,3 +210,19 @@ def test_a_hidden_page_asks_nothing(console: ConsolePage) -> None:
     page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
     with page.expect_request("**/responses?*"):
         pass
+
+
+def test_an_open_delivery_that_does_not_change_is_asked_for_less_and_less(
+    console: ConsolePage, running: Service
+) -> None:
+    """It waits for a minute, because its receiver is busy. Each wait is half as long again, up to 5 s."""
+    running.receiver.faults(fail=1, status=429)
+    asked: list[float] = []
+    page = console.page
+    page.on("request", lambda one: asked.append(time.monotonic()) if one.url.endswith("/deliveries") else None)
+    console.send("sim-instant", callback=f"{running.receiver.url}/callback")
+    page.locator(".attempts", has_text="refused with 429").wait_for()
+    asked.clear()
+    page.wait_for_timeout(10_000)
+    assert 3 <= len(asked) <= 5, asked
+    assert page.get_by_text("Pending", exact=True).is_visible()

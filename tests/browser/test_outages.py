@@ -1,6 +1,7 @@
 """The console while the service is away: it asks again, and nothing of what it has is lost."""
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -71,4 +72,23 @@ def test_a_reload_meanwhile_keeps_the_key_and_the_streams(browser: Any, running:
         shown.wait_for_phase("completed")
         assert shown.text() == stored_text(running, response_id)
         assert "are the same" in shown.verdict()
+        assert said_of_the_network(shown)
+
+
+def test_a_network_that_is_back_ends_the_wait(browser: Any, running: Service) -> None:
+    """After four tries in vain a stream waits for 4 s. It is asked for at once when the browser is online."""
+    with console_page(browser, running) as shown:
+        shown.open().send("sim-12s")
+        shown.wait_for_text(10)
+        drop = shown.page.get_by_role("switch", name="Drop my connection")
+        drop.click()
+        shown.wait_for_phase("disconnected by you")
+        shown.page.context.set_offline(True)
+        tries = count(1)
+        with shown.page.expect_request(lambda one: "stream=true" in one.url and next(tries) == 4):
+            drop.click()
+        shown.page.wait_for_timeout(300)  # the fourth one fails
+        with shown.page.expect_request("**/*stream=true*", timeout=2_500):
+            shown.page.context.set_offline(False)
+        shown.wait_for_phase("completed")
         assert said_of_the_network(shown)

@@ -1,6 +1,7 @@
 """The console as people use it: sending, watching, cancelling, redelivering, and what is said when that fails."""
 
 import json
+import os
 import re
 from typing import Any
 
@@ -166,6 +167,100 @@ def test_a_file_is_sent(console: ConsolePage, running: Service) -> None:
     page.wait_for_url(re.compile("#/responses/resp_"))
     [item] = running.client().get(f"/responses/{page.url.rpartition('/')[2]}/input_items").json()["data"]
     assert [part["type"] for part in item["content"]] == ["input_text", "input_image"]
+
+
+def test_the_files_that_are_said_to_fit_are_taken(console: ConsolePage) -> None:
+    """Also if nothing in them can be compressed. A byte more is refused before it is sent, with the limit."""
+    page = console.page
+    [limit] = re.findall(r"up to (\d\.\d) MB in all", page.locator("label[for=file]").inner_text())
+    noise = b"\xff" + os.urandom(int(float(limit) * 1_000_000) - 1)  # no text, because UTF-8 has no such byte
+    page.locator("#file").set_input_files({"name": "most.bin", "mimeType": "x/y", "buffer": noise})
+    page.get_by_text(f"most.bin, {limit} MB").wait_for()
+    page.locator("#file").set_input_files({"name": "more.bin", "mimeType": "x/y", "buffer": b"\xff"})
+    page.get_by_text(f"more.bin has 1 bytes, and {limit} MB fit in all.").wait_for()
+    page.locator("#model").fill("sim-instant")
+    page.locator("#text").fill("What is this?")
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url(re.compile("#/responses/resp_"))
+
+
+def test_signing_out_ends_a_request_that_waits_for_its_answer(console: ConsolePage) -> None:
+    """So nothing of it is written into the tab's store, which signing out has emptied."""
+    page = console.page
+    page.locator("#model").fill("sim-2s")
+    page.locator("#text").fill("One.")
+    for box in ("background", "stream"):
+        page.locator(f"#{box}").uncheck()
+    with page.expect_request("**/openai/v1/responses"):
+        page.get_by_role("button", name="Send").click()
+    with page.expect_event("requestfailed", lambda one: one.url.endswith("/openai/v1/responses")):
+        page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("API key").wait_for()
+    assert page.evaluate("Object.keys(sessionStorage)") == []
+
+
+def lose_the_answer(console: ConsolePage) -> None:
+    """Send a request that the service takes, and break the connection before its answer arrives."""
+
+    def lose(route: Any) -> None:
+        route.fetch()
+        route.abort()
+
+    console.page.locator("#text").fill("One.")
+    console.page.route("**/openai/v1/responses", lose, times=1)
+    console.page.get_by_role("button", name="Send").click()
+    console.page.get_by_text("The service cannot be reached. Send it again.").wait_for()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_request_that_is_sent_again_after_a_break_begins_nothing(
+    console: ConsolePage, running: Service, *, stream: bool
+) -> None:
+    """The service took it, and the answer was lost. The second try gets the same response, a new request another."""
+    page, model = console.page, f"sim-1.{int(stream)}s"
+
+    def made() -> set[str]:
+        return {item["id"] for item in running.client().get("/responses", params={"model": model}).json()["data"]}
+
+    page.locator("#model").fill(model)
+    page.locator("#stream").set_checked(stream)
+    lose_the_answer(console)
+    lost = made()
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url(re.compile("#/responses/resp_"))
+    assert made() == lost == {page.url.rpartition("/")[2]}
+    console.wait_for_phase("completed")
+    assert console.send(model, "One.", stream=stream) not in lost
+    assert all("net::ERR" in said for said in console.errors)
+    console.errors.clear()
+
+
+def test_another_request_after_a_break_is_a_new_response(console: ConsolePage, running: Service) -> None:
+    """What was typed has changed, so the key of the lost one would be refused."""
+    page, client, model = console.page, running.client(), "sim-0.3s"
+    page.locator("#model").fill(model)
+    lose_the_answer(console)
+    page.locator("#text").fill("Two.")
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url(re.compile("#/responses/resp_"))
+    assert len(client.get("/responses", params={"model": model}).json()["data"]) == 2
+    assert all("net::ERR" in said for said in console.errors)
+    console.errors.clear()
+
+
+def test_a_request_that_was_refused_may_be_sent_as_a_new_one(console: ConsolePage, running: Service) -> None:
+    """As when the answer was lost, and its response was deleted. The page says so, and the next try is a new response."""
+    page, client, model = console.page, running.client(), "sim-0.2s"
+    page.locator("#model").fill(model)
+    lose_the_answer(console)
+    [lost] = client.get("/responses", params={"model": model}).json()["data"]
+    client.delete(f"/responses/{lost['id']}").raise_for_status()
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("The response of this Idempotency-Key was deleted.").wait_for()
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url(re.compile("#/responses/resp_"))
+    assert [("net::ERR" in said or "400" in said) for said in console.errors] == [True, True]
+    console.errors.clear()
 
 
 @pytest.mark.parametrize(("background", "stream"), [(True, False), (False, False), (False, True)])

@@ -1,6 +1,7 @@
 """Streams in the console: a connection that is dropped, a page that is reloaded, and more streams than connections."""
 
 import re
+from typing import Any
 
 from tests.support.console_page import ConsolePage
 from tests.support.service_process import Service, finished, output_text
@@ -114,3 +115,26 @@ def test_a_stream_that_is_dropped_and_resumed_at_once_has_one_reader(console: Co
     assert "broke" not in console.story()
     assert console.text() == stored_text(running, response_id)
     assert "are the same" in console.verdict()
+
+
+def test_signing_out_empties_the_store_while_a_connection_is_broken(console: ConsolePage, running: Service) -> None:
+    """The page then asks whether the response has ended. The answer comes too late, and is dropped."""
+    response_id = console.send("sim-2s")
+    console.wait_for_text(10)
+    drop = console.page.get_by_role("switch", name="Drop my connection")
+    drop.click()
+    stored_text(running, response_id)
+    console.page.locator(f"#rows a[href$='{response_id}']").get_by_text("Completed").wait_for()
+    held: list[Any] = []
+    console.page.route(f"**/responses/{response_id}", lambda route: held.append(route))  # noqa: PLW0108 - a method of a list takes no marks
+    frame = {"content_type": "text/event-stream", "body": ": \n\n"}
+    console.page.route("**/*stream=true*", lambda route: route.fulfill(**frame), times=1)
+    with console.page.expect_request(f"**/responses/{response_id}"):
+        drop.click()
+    console.page.get_by_role("button", name="Sign out").click()
+    console.page.get_by_label("API key").wait_for()
+    with console.page.expect_response(f"**/responses/{response_id}"):
+        for route in held:
+            route.continue_()
+    console.page.wait_for_timeout(300)  # the page takes the answer
+    assert console.page.evaluate("Object.keys(sessionStorage)") == []
