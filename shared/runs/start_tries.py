@@ -88,9 +88,12 @@ class StartTries:
         self._is_counted, self._is_trying = True, False  # the place of a try that began nothing
         self._lease.concluded.clear()  # a client that leaves now must not have the run offered
         try:
-            turn = await self._lease.insist(lambda: turns.refused(self._ports, record, None, error))
-            if turn:
-                await self._lease.wait_in_line(turn, str(error))
+            place = turns.place_at(record, None)
+            if line := await self._round.first_line(record, place, error, record.upstream.counted):
+                turn, first = line
+                await self._lease.wait_in_line(turn, str(error), first)
+            elif stays := await self._lease.insist(lambda: turns.refused(self._ports, record, None, error)):
+                await self._lease.wait_in_line(stays, str(error))
         finally:
             self._lease.concluded.set()
 

@@ -10,7 +10,7 @@ from typing import Any
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, UpstreamError
-from shared.core.gates.state import place_of
+from shared.core.gates.state import Place, Turn, place_of
 from shared.core.records import Record
 from shared.core.states import WaitReason
 from shared.runtime.ports import Ports
@@ -57,8 +57,7 @@ class Round:
         `counted` are the tries that may have begun work, the failed one included.
         """
         self._tried.add(record.upstream.name)
-        may_have_begun = counted > 1 or record.upstream.bound or record.upstream.has_begun
-        if self._is_bound or may_have_begun or not _may_go_elsewhere(error):
+        if not self._may_move(record, error, counted):
             return None
         own = self._ports.upstreams.of(record)
         for route in self._ports.upstreams.others(record):
@@ -67,6 +66,34 @@ class Round:
                 seen = {"upstream": route.spec.name, **tries.seen(error)}
                 _log.warning("start.rerouted", extra={"response": record.id, **seen})
                 return route
+        return None
+
+    def _may_move(self, record: Record, error: UpstreamError, counted: int) -> bool:
+        may_have_begun = counted > 1 or record.upstream.bound or record.upstream.has_begun
+        return not (self._is_bound or may_have_begun) and _may_go_elsewhere(error)
+
+    async def first_line(
+        self, record: Record, place: Place, error: UpstreamError, counted: int
+    ) -> tuple[Turn, Route] | None:
+        """Take a place in the line of the first upstream of a response, if another one could not begin it.
+
+        Return the place and that upstream, or None if the response stays: it is at the first one, or storage fails, or
+        that line is gone. The upstream that could not begin is closed for all. `place` is the response's with the time
+        of its `start` alarm. `counted` is as in `following`.
+        """
+        first, own = self._ports.upstreams.serving(record.request.model), self._ports.upstreams.of(record)
+        if first is None or first.name == own.name or not self._may_move(record, error, counted):
+            return None
+        gate = first.gate(record.request.model)
+        if gate is None or not _is_of_kind(first, own):
+            return None
+        try:
+            if turn := await self._ports.gates.take(gate, place, again=True):
+                await self._close_own(record, error)
+                return turn, first
+        except StoreError:
+            _log.warning("start.not_rerouted", extra={"response": record.id, "upstream": first.name})
+        await self._ports.gates.leave(gate, place)
         return None
 
     async def entered(self, record: Record, error: UpstreamError, counted: int) -> Route | None:
@@ -86,14 +113,18 @@ class Round:
         return None
 
     async def _enter(self, record: Record, route: Route, error: UpstreamError) -> bool:
-        gate, own, place = route.gate(record.request.model), self._ports.upstreams.gate_of(record), place_of(record)
+        gate, place = route.gate(record.request.model), place_of(record)
         if gate and await self._ports.gates.take(gate, place):
             await self._ports.gates.leave(gate, place)
             return False
-        if own:
-            reason = str(error.waits_for)
-            await self._ports.gates.refuse(own, place, retry_after_s=error.retry_after_s, reason=reason, stays=False)
+        await self._close_own(record, error)
         return True
+
+    async def _close_own(self, record: Record, error: UpstreamError) -> None:
+        """Close the upstream that could not begin a response, and give back the response's permit of it."""
+        if own := self._ports.upstreams.gate_of(record):
+            reason, wait_s = str(error.waits_for), error.retry_after_s
+            await self._ports.gates.refuse(own, place_of(record), retry_after_s=wait_s, reason=reason, stays=False)
 
     async def leave(self, record: Record, route: Route) -> None:
         """Give back the permit of an upstream that a response does not move to after all."""

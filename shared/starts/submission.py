@@ -27,6 +27,7 @@ from shared.core.errors import (
     UpstreamUnavailable,
     UpstreamUncertain,
 )
+from shared.core.gates.state import Turn
 from shared.core.records import Record
 from shared.core.states import later
 from shared.lifecycle import completion, endings, upstream_ids, watcher
@@ -40,6 +41,7 @@ from shared.telemetry.logs import logger
 from shared.transitions import response_transitions, upstream_transitions
 from shared.upstreams import tries
 from shared.upstreams.protocol import Progress
+from shared.upstreams.routes import Route
 
 _log = logger(__name__)
 
@@ -106,10 +108,24 @@ async def _start(
         if (moved := await round_.move(record, held, outcome)) is None:
             break
         record, held = moved
-    if turn := await turns.refused(ports, record, held, outcome):
+    if line := await _line_after(ports, round_, record, held, outcome):
+        turn, at = line
         _log.warning("start.deferred", extra={"response": record.id, **tries.seen(outcome)})
-        return await turns.wait(ports, record, held, turn, str(outcome))
+        return await turns.wait(ports, record, held, turn, str(outcome), at)
     return await failed_starts.settle(ports, record, held, outcome, is_first=is_first)
+
+
+async def _line_after(
+    ports: Ports, round_: rerouting.Round, record: Record, held: Alarm, error: UpstreamError
+) -> tuple[Turn, Route | None] | None:
+    """Take a place in a line after the last try of a round, and return it with the upstream, if it is another one.
+
+    Returns None if the error closes no gate.
+    """
+    if line := await round_.first_line(record, turns.place_at(record, held), error, held.counted):
+        return line
+    turn_here = await turns.refused(ports, record, held, error)
+    return (turn_here, None) if turn_here else None
 
 
 async def _try(

@@ -15,6 +15,7 @@ from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import exchange
 from shared.transitions import run_transitions, upstream_transitions
 from shared.upstreams import tries
+from shared.upstreams.routes import Route
 from shared.upstreams.tries import Meaning
 
 _CLOSING = frozenset({WaitReason.UPSTREAM_DOWN, WaitReason.RATE_LIMIT, WaitReason.CREDENTIALS})
@@ -66,20 +67,36 @@ def place_at(record: Record, held: Alarm | None) -> Place:
     return place_of(record, due_ms)
 
 
-async def wait(ports: Ports, record: Record, held: Alarm, turn: Turn, detail: str = "") -> Record:
+async def wait(
+    ports: Ports, record: Record, held: Alarm, turn: Turn, detail: str = "", at: Route | None = None
+) -> Record:
     """Let a response wait for its turn, after its place is committed, and return its record.
 
     The create that `held` counts was not made, or has begun nothing. If the alarm is gone, another process acts on it.
+    `at` is the upstream in whose line its place is, if that is another than its own.
     """
     waits = waiting_for(record.wait, turn, detail, ports.clock.now_ms())
     place = place_at(record, held)
     alarm = held.at(record.deadline_ms, tries=0, attempt=0, counted=max(0, held.counted - 1))
 
     def transition(current: Record) -> ChangeSet | None:
-        return None if current.status.is_terminal else upstream_transitions.wait_for_turn(current, waits, alarm)
+        if current.status.is_terminal:
+            return None
+        return upstream_transitions.wait_for_turn(moved(current, at), waits, alarm)
 
     now, is_waiting = await exchange(ports, record, held, transition)
-    return now if now and is_waiting else await leave_if_over(ports, record, place)
+    if now and is_waiting:
+        return now
+    if at and (gate := at.gate(record.request.model)):
+        await ports.gates.leave(gate, place)
+    return await leave_if_over(ports, record, place)
+
+
+def moved(record: Record, route: Route | None) -> Record:
+    """Return the record of a response at an upstream, or as it is if that is None."""
+    if route is None:
+        return record
+    return upstream_transitions.at_upstream(record, route.name, route.spec.renamed(record.request.model))
 
 
 async def leave_if_over(ports: Ports, record: Record, place: Place) -> Record:

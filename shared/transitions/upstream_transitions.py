@@ -22,8 +22,12 @@ def reroute(record: Record, name: str, model: str, alarm: Alarm | None = None) -
     upstream = record.upstream
     if record.status.is_terminal or upstream.bound or upstream.has_begun:
         return None
-    changed = replace(record, upstream=replace(upstream, name=name, model=model))
-    return ChangeSet(changed, alarms_in=(alarm,) if alarm else ())
+    return ChangeSet(at_upstream(record, name, model), alarms_in=(alarm,) if alarm else ())
+
+
+def at_upstream(record: Record, name: str, model: str) -> Record:
+    """Return the record of a response at another upstream. `model` is as in `reroute`."""
+    return replace(record, upstream=replace(record.upstream, name=name, model=model))
 
 
 def waiting(record: Record, wait: WaitInfo, *, may_have_begun: bool = False) -> Record:

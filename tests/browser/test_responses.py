@@ -249,7 +249,7 @@ def test_another_request_after_a_break_is_a_new_response(console: ConsolePage, r
 
 
 def test_a_request_that_was_refused_may_be_sent_as_a_new_one(console: ConsolePage, running: Service) -> None:
-    """As when the answer was lost, and its response was deleted. The page says so, and the next try is a new response."""
+    """As when the answer was lost, and the response was deleted. The page says so, and the next try begins another."""
     page, client, model = console.page, running.client(), "sim-0.2s"
     page.locator("#model").fill(model)
     lose_the_answer(console)

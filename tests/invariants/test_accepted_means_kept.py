@@ -1,14 +1,18 @@
 """Invariant 2: accepted means kept. A 2xx with an id leads to exactly one terminal status, and work is started once."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from shared.core.errors import UpstreamUnavailable
 from shared.core.states import Status
 from shared.engine import Engine
 from shared.runtime.watches import Watches
+from shared.upstreams.specs import DEFAULT, UpstreamSpec
 from tests.invariants.lives import Life
 from tests.support.conditions import until
 from tests.support.crash_points import CrashPoint, crash_points
+from tests.support.fakes.peers import ScriptedUpstream
 from tests.support.stage import Stage
 
 AWAY = UpstreamUnavailable("ConnectError")
@@ -90,11 +94,47 @@ async def test_a_crash_at_any_write_of_a_turn_keeps_what_was_accepted(stage: Sta
     assert max(stage.upstream.begun[one.id] for one in lives.values()) == 1
 
 
-async def _recovers(stage: Stage, life: Life, answered: set[str], within_ms: int = 120_000) -> bool:
+@pytest.mark.parametrize("limits", [{}, {"*": 1}], ids=["no limit", "one permit"])
+async def test_a_crash_at_any_write_between_two_upstreams_keeps_what_was_accepted(
+    stage: Stage, limits: dict[str, int]
+) -> None:
+    """Neither takes anything at first, so the response goes from the first to the other, and back into the first line.
+
+    The next life needs the only permit of both, so one that a crash has left at either would show.
+    """
+    first = ScriptedUpstream()
+    stage.treat(limits=limits, honours_keys=True)
+    stage.add_upstream(UpstreamSpec("eu", ("m",), then=(DEFAULT,), limits=limits, honours_keys=True), first)
+    lives: dict[CrashPoint, Life] = {}
+    answered: set[str] = set()
+    waited: set[str] = set()
+
+    async def life(engine: Engine, point: CrashPoint) -> None:
+        first.start_errors, stage.upstream.start_errors = [AWAY], [AWAY]
+        first.course = stage.upstream.course = [Status.COMPLETED]
+        lives[point] = Life(stage, f"between-{point}")
+        waited.add((await lives[point].create(engine)).upstream.name)
+        answered.add(lives[point].id)
+        await lives[point].finish(engine, TURN_MS)
+
+    async for point in crash_points(stage, life):
+        await _recovers(stage, lives[point], answered, TURN_MS, (first, stage.upstream))
+    assert max(point.write for point in lives) >= 12
+    assert "eu" in waited
+    assert max(first.begun[one.id] + stage.upstream.begun[one.id] for one in lives.values()) == 1
+
+
+async def _recovers(
+    stage: Stage,
+    life: Life,
+    answered: set[str],
+    within_ms: int = 120_000,
+    upstreams: Sequence[ScriptedUpstream] = (),
+) -> bool:
     """Let another process continue. Check the life, and return whether its response was accepted."""
     if await life.record() is None:
         assert life.id not in answered
-        assert stage.upstream.begun[life.id] == 0
+        assert not any(one.begun[life.id] for one in upstreams or [stage.upstream])
         return False
     await life.finish(stage.engine, within_ms)
     record = await life.record()

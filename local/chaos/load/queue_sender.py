@@ -47,10 +47,17 @@ def correlation(call: Call) -> str:
     return f"queued-{call.number}"
 
 
-def waiting_requests(connection: str) -> int:
-    """Return how many requests are on the app's queue, those included that arrive late or are being taken."""
+def visible_requests(connection: str) -> int:
+    """Return how many messages of the app's queue can be taken now, up to 32."""
     with queue_client(connection, "requests") as queue:
-        return queue.get_queue_properties().approximate_message_count or 0
+        return len(queue.peek_messages(max_messages=BATCH, timeout=QUEUE_S))
+
+
+def hidden_requests(connection: str) -> int:
+    """Return how many messages of the app's queue cannot be taken now: they arrive late, or somebody has taken them."""
+    with queue_client(connection, "requests") as queue:
+        whole = queue.get_queue_properties().approximate_message_count or 0
+        return max(0, whole - len(queue.peek_messages(max_messages=BATCH, timeout=QUEUE_S)))
 
 
 def replies(connection: str) -> list[Json]:

@@ -6,42 +6,21 @@ from typing import Any
 
 import pytest
 
-from shared.core.alarms import Kind
 from shared.core.errors import RefusedByUpstream, UpstreamError, UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
 from shared.core.ids import shard_of
-from shared.core.records import Record, WaitInfo
+from shared.core.records import Record
 from shared.core.states import Status, WaitReason
 from shared.upstreams.removed import GRACE_MS
-from shared.upstreams.specs import UpstreamSpec
-from tests.support.clocks import START_MS
-from tests.support.fakes.peers import ScriptedUpstream
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.run_holders import driving, released, run_on
 from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import kinds, streamed
+from tests.support.upstream_pairs import Upstreams
 
 AWAY = UpstreamUnavailable("ConnectError")
 BUSY = UpstreamUnavailable("status 429", retry_after_s=30, waits_for=WaitReason.RATE_LIMIT)
 CUT = UpstreamUncertain("ReadError")
 REFUSED = UpstreamRefused(400, "No.", param="input")
-
-
-class Upstreams:
-    """Two upstreams of the same models, of which the second is tried if the first cannot begin."""
-
-    def __init__(self, stage: Stage, *, is_background: bool = True) -> None:
-        self.eu, self.us = ScriptedUpstream(), ScriptedUpstream()
-        for name, upstream, then in (("eu", self.eu, ("us",)), ("us", self.us, ())):
-            upstream.is_background = is_background
-            spec = UpstreamSpec(
-                name, models=("gpt-*",), is_background=is_background, then=then, rename={"gpt-5": f"{name}-5"}
-            )
-            stage.add_upstream(spec, upstream)
-
-    @property
-    def begun(self) -> tuple[int, int]:
-        """How many pieces of work were begun at each."""
-        return len(self.eu.works), len(self.us.works)
 
 
 @pytest.fixture
@@ -100,28 +79,6 @@ async def test_a_refusal_is_the_answer_of_the_upstream_that_gave_it(stage: Stage
     both.eu.start_errors, both.us.start_errors = [AWAY], [REFUSED]
     with pytest.raises(RefusedByUpstream):
         await create(stage)
-
-
-async def test_what_none_can_begin_waits(stage: Stage, both: Upstreams) -> None:
-    """It waits for its turn at the last one that refused it. Its turn tries each once more, from that one on."""
-    both.eu.start_errors, both.us.start_errors = [AWAY] * 2, [AWAY] * 2
-    made = await create(stage)
-    assert (made.status, made.acknowledged, made.upstream.name) == (Status.QUEUED, True, "us")
-    assert made.wait == WaitInfo("upstream_down", "ConnectError", 1, START_MS, START_MS + 1_000, place=1)
-    (start,) = await stage.alarms(made.id)
-    assert (start.kind, start.due_ms) == (Kind.START, made.deadline_ms)
-
-    await stage.fire_alarms(made.id)
-    assert stage.clock.ms == START_MS + 1_000
-    waiting = await stage.record(made.id)
-    assert waiting.upstream.name == "eu"
-    assert waiting.wait == WaitInfo("upstream_down", "ConnectError", 2, START_MS, START_MS + 3_000, place=1)
-    assert (both.eu.starts.total(), both.us.starts.total()) == (2, 2)
-
-    await stage.fire_alarms(made.id)
-    assert stage.clock.ms == START_MS + 3_000
-    assert (await stage.finish(made.id)).status is Status.COMPLETED
-    assert (both.begun, both.eu.starts.total(), both.us.starts.total()) == ((1, 0), 3, 2)
 
 
 @pytest.mark.parametrize("fields", [{"previous_response_id": True}, {"conversation": "conv_1"}], ids=str)
