@@ -99,7 +99,7 @@ async def _created(engine: Engine, caller: Caller, req: Request, turn: AsyncExit
 
 async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}, with `Prefer: wait`, or as a stream with `stream=true` and a cursor."""
-    if req.query_params.get("stream", "").lower() == "true":
+    if pages.is_true(req.query_params, "stream"):
         cursors = req.query_params.get("starting_after"), req.headers.get("last-event-id")
         async with open_answer(engine, caller) as opened:
             return opened.until_sent(as_stream(await engine.stream(caller, req.path_params["id"], *cursors)))

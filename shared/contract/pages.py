@@ -57,6 +57,14 @@ def one_of(query: Mapping[str, str], name: str, allowed: Sequence[str]) -> str |
     return value
 
 
+def is_true(query: Mapping[str, str], name: str) -> bool:
+    """Return whether a query parameter is `true`, in whatever case.
+
+    Raises BadRequest if it is neither that nor `false`. SDKs write a boolean as their language does, such as `True`.
+    """
+    return one_of({name: query[name].lower()} if name in query else {}, name, ("true", "false")) == "true"
+
+
 def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the input of a request as items with ids, in their order.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from shared.contract import parameters
-from shared.contract.pages import Page, one_of, parse_page
+from shared.contract.pages import Page, is_true, one_of, parse_page
 from shared.core import keys
 from shared.core.entries import DeliveryEntry, Entry
 from shared.core.errors import BadRequest
@@ -100,11 +100,15 @@ def parse_recovery(query: Mapping[str, str]) -> RecoveryQuery:
 
     Raises BadRequest, which names the parameter that is wrong.
     """
+    since_ms = parameters.parse_moment("since", query.get("since", ""))
+    until_ms = parameters.parse_moment("until", query["until"]) if "until" in query else keys.LAST_MS
+    if until_ms < since_ms:
+        raise BadRequest("'until' must not be before 'since'.", param="until", code="invalid_value")
     return RecoveryQuery(
-        parameters.parse_moment("since", query.get("since", "")),
-        parameters.parse_moment("until", query["until"]) if "until" in query else keys.LAST_MS,
+        since_ms,
+        until_ms,
         _host(query),
-        one_of(query, "dry_run", ("true", "false")) == "true",
+        is_true(query, "dry_run"),
     )
 
 

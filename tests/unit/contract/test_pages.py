@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.pages import Page, input_items, page_of, parse_page
+from shared.contract.pages import Page, input_items, is_true, page_of, parse_page
 from shared.core.errors import BadRequest
 
 ID = "resp_0123456789abcdef0123456789abcdef"
@@ -142,3 +142,19 @@ def test_items_that_repeat_an_id_get_different_ids() -> None:
     assert names[0] == "msg_a"
     assert len(set(names)) == 3
     assert all(isinstance(name, str) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"), [({}, False), ({"a": "true"}, True), ({"a": "False"}, False), ({"a": "True"}, True)]
+)
+def test_a_flag_is_true_or_false(query: dict[str, str], expected: bool) -> None:
+    """Python's clients write it with a capital letter. Without it the answer is no."""
+    assert is_true(query, "a") is expected
+
+
+@pytest.mark.parametrize("value", ["", "1", "yes", "truE ", "null"])
+def test_anything_else_is_no_flag(value: str) -> None:
+    """It would else mean no in silence."""
+    with pytest.raises(BadRequest) as refused:
+        is_true({"a": value}, "a")
+    assert (refused.value.param, refused.value.message) == ("a", "'a' must be 'true' or 'false'.")

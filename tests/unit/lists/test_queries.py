@@ -155,7 +155,12 @@ def test_the_query_of_a_recovery_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("name", "query"),
-    [("since", {}), ("until", {"since": "5", "until": "soon"}), ("dry_run", {"since": "5", "dry_run": "1"})],
+    [
+        ("since", {}),
+        ("until", {"since": "5", "until": "soon"}),
+        ("until", {"since": "5", "until": "4.9"}),
+        ("dry_run", {"since": "5", "dry_run": "1"}),
+    ],
 )
 def test_a_wrong_parameter_of_a_recovery_is_named(name: str, query: dict[str, str]) -> None:
     """`since` is required, because a default could send every old event again."""

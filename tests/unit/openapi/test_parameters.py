@@ -23,7 +23,7 @@ READERS: dict[str, Callable[[dict[str, str]], object]] = {
     "list_input_items": pages.parse_page,
     TROUBLE: queries.parse_deliveries,
     "operator_deliveries": queries.parse_deliveries,
-    RECOVER: lambda query: queries.parse_recovery({"since": "5"} | query),
+    RECOVER: lambda query: queries.parse_recovery({"since": "0"} | query),
     "show_usage": lambda query: queries.parse_usage({"from": "2027-01-30"} | query, DAY),
     "operator_usage": lambda query: queries.parse_usage({"from": "2027-01-30"} | query, DAY),
     "erase_responses": lambda query: orders.parse_order({"before": "5"} | query, "ann"),
