@@ -5,6 +5,7 @@ to import the app, and these libraries alone take half as long again.
 """
 
 import asyncio
+import gc
 import random
 import socket
 import ssl
@@ -84,6 +85,9 @@ async def service() -> Service:
     if _service is None:
         library_logs.watch_loop(asyncio.get_running_loop())
         _service = build(load_settings())
+        # What is loaded stays. A full collection would look through all of it again and again, and hold the event loop
+        # for tens of milliseconds. https://docs.python.org/3/library/gc.html#gc.freeze
+        gc.freeze()
     return _service
 
 

@@ -23,6 +23,7 @@ QUIET_S = 120.0  # the heartbeat finds what is due within 90 s, and a lease is a
 CALLS_S = 330.0  # how long after the load the last call may take
 REDELIVERED_S = 60.0
 RETURNED_S = 5.0  # in which the permit of an ended response is given back
+HANDLED_S = 30.0  # in which a host that lives accepts a queued request that it has taken
 SAMPLED_S = 2.0
 FAULTS_AT_ONCE = 12
 
@@ -130,26 +131,27 @@ class _Run:
             await asyncio.sleep(SAMPLED_S)
 
     async def _quiet(self) -> None:
-        """Wait until the table has no work left, and every queued request is answered. What is left at the end is late.
-
-        A permit that is in use is on its way back, unless it stays for some seconds. A queued request that a killed
-        host had is waited for, and is not late, because the platform hides it for longer.
-        """
+        """Wait until nothing is left to do. What is left at the deadline is late."""
         end, left = time.monotonic() + QUIET_S, ["unread"]
-        permits, since, unanswered = set[str](), time.monotonic(), list[str]()
+        permits, requests = _Watched(), _Watched()
         while left and time.monotonic() < end:
             await asyncio.sleep(1.0)
-            unanswered = await asyncio.to_thread(self._queued.unanswered)
-            visible = await asyncio.to_thread(self._queued.visible)
-            rows = await asyncio.to_thread(read_rows, self._site.connection, only_open=True)
-            left = open_work(rows) + unanswered + [f"{visible} queued requests"] * bool(visible)
-            if rows.permits.keys() != permits:
-                permits, since = {*rows.permits}, time.monotonic()
-            if time.monotonic() - since < RETURNED_S:
-                left += permits
-        if len(unanswered) <= await asyncio.to_thread(self._queued.kept):
-            left = [one for one in left if one not in unanswered]
+            left = await asyncio.to_thread(self._left, permits, requests)
         self._ledger.check("everything is done in time", not left, f"{len(left)} are late: {left[:8]}")
+
+    def _left(self, permits: "_Watched", requests: "_Watched") -> list[str]:
+        """Return what is left to do: work in the table, and queued requests without an answer.
+
+        A permit that is in use is on its way back, unless it stays for some seconds. A request that a killed host had is
+        nobody's work until the platform shows it again.
+        """
+        rows = read_rows(self._site.connection, only_open=True)
+        left = open_work(rows) + [f"{one} messages of requests" for one in [self._queued.visible()] if one]
+        if permits.unchanged_s({*rows.permits}) < RETURNED_S:
+            left += rows.permits
+        unanswered = self._queued.unanswered()
+        is_hidden = requests.unchanged_s({*unanswered}) > HANDLED_S and len(unanswered) <= self._queued.kept()
+        return left if is_hidden else left + unanswered
 
     async def _audit(self, clients: Clients) -> None:
         rows = await asyncio.to_thread(read_rows, self._site.connection)
@@ -176,3 +178,16 @@ class _Run:
         await asyncio.to_thread(self._site.revive)
         await asyncio.to_thread(self._site.start_afresh)
         await redeliver(clients, self._ledger, still, REDELIVERED_S)
+
+
+class _Watched:
+    """Names that are looked at again and again, and since when they are the same."""
+
+    def __init__(self) -> None:
+        self._names, self._since = set[str](), time.monotonic()
+
+    def unchanged_s(self, names: set[str]) -> float:
+        """Take the names as they are now, and return for how many seconds they have been the same."""
+        if names != self._names:
+            self._names, self._since = names, time.monotonic()
+        return time.monotonic() - self._since

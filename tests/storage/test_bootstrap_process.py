@@ -45,6 +45,16 @@ async def run(broken):
 
 print("outcomes", json.dumps(asyncio.run(run(json.loads(sys.argv[1])))))
 """
+COLLECTED = """
+import asyncio, gc
+from shared.bootstrap import service
+
+async def run():
+    await (await service()).engine.aclose()
+    print("collected", gc.get_freeze_count(), len(gc.get_objects()))
+
+asyncio.run(run())
+"""
 TELEMETRY = """
 import sys
 from shared.bootstrap import start_telemetry
@@ -90,6 +100,13 @@ def test_a_service_that_could_not_be_built_is_built_by_a_later_call(connection_s
     found = built(connection_string, ("CALLERS", "[]"), ("TELEMETRY", "nonsense"))
     assert found["outcomes"] == [["SettingsError"] * 2] * 2
     assert (found["is_one"], found["name"]) == (True, "ann")
+
+
+def test_the_garbage_collector_leaves_out_what_is_loaded(connection_string: str) -> None:
+    """A full collection would else hold the event loop for tens of milliseconds, again and again."""
+    printed = run(COLLECTED, AzureWebJobsStorage=connection_string, TELEMETRY="")
+    ((left_out, looked_at),) = re.findall(r"(?m)^collected (\d+) (\d+)$", printed)
+    assert int(left_out) > 20 * int(looked_at)
 
 
 @pytest.mark.parametrize(
