@@ -142,8 +142,8 @@ class _Run:
     def _left(self, permits: "_Watched", requests: "_Watched") -> list[str]:
         """Return what is left to do: work in the table, and queued requests without an answer.
 
-        A permit that is in use is on its way back, unless it stays for some seconds. A request that a killed host had is
-        nobody's work until the platform shows it again.
+        A permit that is in use is on its way back, unless it stays for some seconds. Nobody works on a request that a
+        killed host had, until the platform shows it again.
         """
         rows = read_rows(self._site.connection, only_open=True)
         left = open_work(rows) + [f"{one} messages of requests" for one in [self._queued.visible()] if one]
