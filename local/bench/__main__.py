@@ -14,6 +14,8 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from local.azurite.choice import VERSION
 from local.bench import imports
 from local.bench.builds.base import base, head
@@ -26,7 +28,7 @@ from local.bench.loads.sizes import Sizes
 from local.bench.loads.target import Contender
 from local.bench.peers.catalogue import PEERS
 from local.bench.plots.pages import Page, index
-from local.bench.plots.report import Machine, table
+from local.bench.plots.report import Machine, quietness, table
 from local.bench.questions import QUESTIONS
 from local.bench.rounds import asked
 from local.bench.streams.lines import Line
@@ -73,6 +75,7 @@ def _bench(given: argparse.Namespace, contenders: Sequence[Contender]) -> int:
     sizes = replace(sizes, in_flight=given.in_flight or sizes.in_flight, aged_s=given.aged)
     rounds = given.rounds or (COMPARED_ROUNDS if len(contenders) > 1 else 1)
     notes = [*_notes(), *(f"{one.name}: {one.about}" for one in contenders[1:]), f"rounds: {rounds}; sizes: {sizes}"]
+    details = [f"{one.name}: {one.configured}." for one in contenders if one.configured]
     print("\n".join(notes), flush=True)
     given.pages.mkdir(parents=True, exist_ok=True)
     pages = []
@@ -80,7 +83,7 @@ def _bench(given: argparse.Namespace, contenders: Sequence[Contender]) -> int:
         if question.name in given.runs:
             with step(f"{question.name}: {question.asks}"):
                 columns = asked(question, contenders, rounds, sizes)
-            pages.append(Page(question.name, question.asks, question.rows, columns, notes))
+            pages.append(Page(question.name, question.asks, question.rows, columns, notes, details))
             _show(pages[-1], given.pages)
     written = [one.name for one in QUESTIONS if (given.pages / f"{one.name}.md").exists()]
     (given.pages / "README.md").write_text(index(written), encoding="utf-8")
@@ -126,7 +129,8 @@ def _printed(lines: list[Line]) -> list[Line]:
 def _notes() -> list[str]:
     machine = Machine(os.cpu_count(), platform.machine(), platform.python_version(), VERSION)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return [f"{machine}, {platform.system()} {platform.release()}", f"commit {head()}, {now}"]
+    system = f"{platform.system()} {platform.release()}"
+    return [f"{machine}, {system}", quietness(psutil.getloadavg()[1], os.cpu_count()), f"commit {head()}, {now}"]
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from local.bench.builds.build import Build
+from local.bench.faults.kill import kill_keyless_run, kill_run, kill_start_run
+from local.bench.faults.refusal import refusal_run
+from local.bench.faults.resume import resume_run
+from local.bench.faults.rows import KILLED, KILLED_INSIDE, REFUSED, RESUMED
 from local.bench.loads.flood import flood_run
 from local.bench.loads.idle import idle_run
 from local.bench.loads.in_flight import in_flight_run
-from local.bench.loads.kill import kill_run
 from local.bench.loads.lone import lone_run
 from local.bench.loads.one_host import one_host_run
 from local.bench.loads.runs import burst_run, counted_run, jittered_run, paced_run
@@ -64,16 +67,6 @@ LOADED = (
     Row("called_back_twice", "called back more than once", PLAIN),
     Row("lost", "lost: accepted, no callback in 90 s", PLAIN),
     Row("load_average", "load average of the machine, 1 min", HUNDREDTHS),
-)
-KILLED = (
-    Row("worst_s", "end to callback, worst", SECONDS, plotted=True, aim="<= 25 s"),
-    Row("p99_s", "end to callback, p99", SECONDS, plotted=True),
-    Row("p50_s", "end to callback, p50", SECONDS, plotted=True),
-    Row("lost", "lost: accepted, no callback in 150 s", PLAIN, plotted=True, aim="0"),
-    Row("started_twice", "started twice", PLAIN, plotted=True, aim="0"),
-    Row("asked_twice", "asked twice to start, with one key", PLAIN, plotted=True),
-    Row("called_back_twice", "called back more than once", PLAIN, plotted=True),
-    Row("refused", "not accepted while it was down", PLAIN),
 )
 IN_FLIGHT = (
     Row("in_flight", "responses in flight", PLAIN),
@@ -225,8 +218,25 @@ QUESTIONS = (
         of_all=burst_run,
     ),
     Question(
-        "kill", "the app is killed and started again in the middle of 25 responses a second", KILLED, of_all=kill_run
+        "kill",
+        "the app is killed in the middle of 25 responses a second, and started again after 2 s",
+        KILLED,
+        of_all=kill_run,
     ),
+    Question(
+        "kill-start",
+        "the same, while calls that start work are out for 300 ms, and the model knows repeated calls by their key",
+        KILLED_INSIDE,
+        of_all=kill_start_run,
+    ),
+    Question(
+        "kill-keyless",
+        "the same, and the model knows no keys, so that each call starts new work",
+        KILLED_INSIDE,
+        of_all=kill_keyless_run,
+    ),
+    Question("refusal", "every fifth callback is refused twice before it is accepted", REFUSED, of_all=refusal_run),
+    Question("resume", "each stream is dropped after each event, and resumed", RESUMED, of_all=resume_run),
     Question("idle", "nothing happens, after a few responses", IDLE, of_all=idle_run),
     Question("counted", "what a response of 2 s with callback causes, at 25 a second", COUNTED, of_builds=counted_run),
     Question("lone", "what one response with callback causes, alone on the host", LONE, of_builds=lone_run),

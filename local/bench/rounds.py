@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import httpx
 
 from local.bench.loads.sizes import Sizes
-from local.bench.loads.target import Contender
+from local.bench.loads.target import Contender, LacksError
 from local.bench.plots.pages import Column
 from local.bench.questions import Question
 from local.stack.process import PartError
@@ -35,6 +35,7 @@ def _ask(question: Question, contender: Contender, sizes: Sizes, column: Column)
         found = question.measure(contender, sizes)
     except FAILURES as error:
         column.rounds.clear()
+        column.lacks = isinstance(error, LacksError)
         column.trouble = str(error) if isinstance(error, PartError) else f"{type(error).__name__}: {error}"
     else:
         column.rounds += [found] if found is not None else []

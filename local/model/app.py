@@ -59,6 +59,7 @@ class Model:
         self._api_key = api_key
         self._calls: Counter[str] = Counter()
         self._open_streams = 0
+        self._held = 0
         self._others = OtherCalls()
 
     def routes(self) -> list[BaseRoute]:
@@ -106,7 +107,7 @@ class Model:
         body = self._faults.adapt_create(parse(await request.body()))
         self._faults.refuse_create()
         work = self._started(body, request.headers.get("idempotency-key"))
-        await asyncio.sleep(self._faults.switches.create_latency_s)
+        await self._hold(self._faults.switches.create_latency_s)
         await self._webhooks.precede(work)
         self._faults.lose_answer()
         if work.streamed:
@@ -115,6 +116,14 @@ class Model:
         if not work.background and await gone_within(request, work.left_s(time.monotonic())):
             self._simulation.abandon(work, time.monotonic())
         return self._answer(work)
+
+    async def _hold(self, for_s: float) -> None:
+        """Keep the answer of a create call back for a time in seconds, during which the call is counted as held."""
+        self._held += 1
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            self._held -= 1
 
     def _started(self, body: dict[str, Any], key: str | None) -> Work:
         switches = self._faults.switches
@@ -175,7 +184,7 @@ class Model:
 
     async def _stats(self, _request: Request) -> Response:
         counted = dict.fromkeys(COUNTED, 0) | self._calls
-        counted |= {"open_streams": self._open_streams, "stalled": self._faults.stalled}
+        counted |= {"open_streams": self._open_streams, "stalled": self._faults.stalled, "held": self._held}
         return _json(counted | self._webhooks.stats() | self._simulation.stats(time.monotonic()))
 
     async def _starts(self, _request: Request) -> Response:

@@ -25,11 +25,16 @@ SHOWN = 60  # characters of a field that a line shows
 
 
 class Switches(BaseModel):
-    """The faults of the receiver. All are off by default."""
+    """The faults of the receiver. All are off by default.
+
+    `fail_first_per_id` counts the callbacks of a webhook id, or of a response where there is none. With `fail_only` it
+    holds for this path alone.
+    """
 
     model_config = ConfigDict(extra="forbid")
     fail: int = 0
     fail_first_per_id: int = 0
+    fail_only: str | None = None
     status: int = 500
     delay_s: float = 0
     headers: dict[str, str] = {}
@@ -41,7 +46,7 @@ class Receiver:
     def __init__(self, secret: str | None) -> None:
         self._webhook = Webhook(secret) if secret else None
         self._received: deque[dict[str, Any]] = deque(maxlen=KEPT)
-        self._attempts: Counter[str | None] = Counter()
+        self._attempts: Counter[str] = Counter()
         self._switches = Switches()
 
     def app(self) -> Starlette:
@@ -59,14 +64,14 @@ class Receiver:
         received_at = time.time()
         body = await request.body()
         webhook_id = request.headers.get("webhook-id")
-        self._attempts[webhook_id] += 1
-        status = self._next_status(webhook_id)
+        event = _event_fields(body)
+        status = self._next_status(request.url.path, webhook_id or str(event["response_id"]))
         callback = {
             "path": request.url.path,
             "webhook_id": webhook_id,
             "traceparent": request.headers.get("traceparent"),
             "verified": self._verified(body, request),
-            **_event_fields(body),
+            **event,
             "received_at": received_at,
             "body_bytes": len(body),
             "answered": status,
@@ -76,8 +81,11 @@ class Receiver:
         await asyncio.sleep(self._switches.delay_s)
         return Response(status_code=status, headers=self._switches.headers)
 
-    def _next_status(self, webhook_id: str | None) -> int:
-        if self._attempts[webhook_id] <= self._switches.fail_first_per_id:
+    def _next_status(self, path: str, name: str) -> int:
+        """Return the status for the next callback at a path. `name` is what its attempts are counted by."""
+        self._attempts[name] += 1
+        is_meant = self._switches.fail_only in (None, path)
+        if is_meant and self._attempts[name] <= self._switches.fail_first_per_id:
             return self._switches.status
         if self._switches.fail > 0:
             self._switches.fail -= 1

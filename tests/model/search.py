@@ -5,7 +5,6 @@ The same seed makes the same runs. Exits with 3 if there is one, after printing 
 
 import argparse
 import contextlib
-import io
 import sys
 import time
 import traceback
@@ -13,19 +12,13 @@ import traceback
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.model import scenarios
 from tests.model.machine import Service
+from tests.model.silence import Nowhere
 
 STEPS = 25
 FOUND = 3
 MOST_TOLD = 2_000
-
-
-class Nowhere(io.StringIO):
-    """Takes the product's log lines, and keeps none."""
-
-    def write(self, text: str) -> int:
-        """Drop the text."""
-        return len(text)
 
 
 def search(first_seed: int, examples: int, *, shrinks: bool = True, steps: int = STEPS) -> None:
@@ -53,11 +46,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--first", action="store_true", help="stop at the first violation, and do not shorten it")
+    parser.add_argument("--scenario", choices=scenarios.NAMES, help="make these fixed runs instead")
     asked = parser.parse_args()
-    print(f"seed {asked.seed}, {asked.examples} runs of {asked.steps} steps")
+    print(asked.scenario or f"seed {asked.seed}, {asked.examples} runs of {asked.steps} steps")
     began_s = time.monotonic()
     try:
-        search(asked.seed, asked.examples, shrinks=not asked.first, steps=asked.steps)
+        if asked.scenario:
+            scenarios.play(asked.scenario)
+        else:
+            search(asked.seed, asked.examples, shrinks=not asked.first, steps=asked.steps)
     except Exception as error:  # noqa: BLE001 - whatever the runs raise is what was looked for
         traceback.print_exception(error)
         print(f"run {Service.runs}: {type(error).__name__}: {error}"[:MOST_TOLD].splitlines()[0], file=sys.stderr)

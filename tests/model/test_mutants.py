@@ -3,14 +3,22 @@
 import pytest
 
 from tests.model.mutants import MUTANTS, Mutant, hunt
+from tests.model.scenarios import NAMES, play
 
 
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_planted_fault_is_found(mutant: Mutant) -> None:
-    """The search stops at the first violation. The seed of the mutant is one that finds it soon."""
+    """The search stops at the first violation. The mutant has a seed that finds it soon, or the steps that do."""
     is_found, said = hunt(mutant)
     assert is_found, f"{mutant.breaks}\n{said[-4_000:]}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rare_order_of_steps_violates_nothing(name: str) -> None:
+    """Each scenario holds without a planted fault, and finds at least one."""
+    play(name)
+    assert name in {mutant.scenario for mutant in MUTANTS}
 
 
 def test_there_are_at_least_fifteen_planted_faults() -> None:

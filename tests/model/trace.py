@@ -8,7 +8,7 @@ from tests.model.clients import KINDS
 from tests.model.closing import close
 from tests.model.peers import MOODS
 from tests.model.processes import FAULTS
-from tests.model.search import Nowhere
+from tests.model.silence import Nowhere
 from tests.model.world import MODELS, World
 from tests.support.fakes.table_service import Row
 

@@ -5,9 +5,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from local.bench.loads.stage import Stage, stage
-from local.bench.loads.target import Target
+from local.bench.loads.target import PROMPT, Target, Upstream
 from local.credentials.keys import Credentials
 from local.stack.stack import HERE, Served
+from shared.deliveries.retry_policy import SCHEDULE_MS
+
+HONOURS_KEYS = "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Build:
     name: str = "this build"
     served: Served = HERE
     about: str = "on this checkout's local host"
+    configured: str = ""
 
     def stage(
         self,
@@ -29,8 +33,13 @@ class Build:
         """Run a new stack with this app until the end of the block."""
         return stage(tapped=tapped, webhooks=webhooks, served=self.served, extra=extra, others=others)
 
+    @property
+    def retry_waits_s(self) -> Sequence[float]:
+        """The waits of this checkout after a 500. Those of another commit are not known here."""
+        return [wait_ms / 1000 for wait_ms in SCHEDULE_MS[1:]] if self.served == HERE else ()
+
     @contextmanager
-    def open(self) -> Iterator[Target]:
-        """Run it as a target until the end of the block."""
-        with self.stage() as running:
+    def open(self, upstream: Upstream = PROMPT) -> Iterator[Target]:
+        """Run it as a target until the end of the block. It is told whether its upstream honours keys."""
+        with self.stage(extra={HONOURS_KEYS: str(upstream.honours_keys).lower()}) as running:
             yield running.target

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-Submit = Callable[[], Awaitable[None]]
+Submit = Callable[[], Awaitable[object]]
 Load = Callable[[Submit], Awaitable[None]]
 
 

@@ -12,7 +12,9 @@ class Sizes:
 
     responses: int = 500
     counted: int = 200
-    killed: int = 400
+    killed: int = 250
+    refused: int = 100
+    resumed: int = 12
     in_flight: int = 2500
     newcomers: int = 150
     ends: int = 240
@@ -26,8 +28,10 @@ class Sizes:
     crowd: int = 300
     readers: int = 200
     stream_s: float = 10
-    kill_after_s: float = 8
-    watched_s: float = 75  # after a kill: a claim of an earlier build lapses after 60 s, and then it calls back again
+    kill_after_s: float = 5
+    resumed_s: float = 2
+    down_s: float = 2
+    watched_s: float = 45  # after a kill: what is called back again comes by then, but for builds before watches
     ends_after_s: float = 15
     aged_s: float = 0
     idle_s: float = 20

@@ -19,10 +19,11 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """One callback as the receiver received it, at a unix time."""
+    """One callback as the receiver received it, at a unix time. `kind` is the type of its event."""
 
     response_id: str
     received_s: float
+    kind: str = "response.completed"
 
 
 @dataclass(frozen=True, slots=True)

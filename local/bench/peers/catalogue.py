@@ -1,14 +1,15 @@
 """The peers that the benchmark knows, and how each one is run."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from local.bench.loads.target import Target
+from local.bench.loads.target import PROMPT, Streams, Target, Upstream
+from local.bench.peers.apps import retries
 from local.bench.peers.site import START_DEADLINE_S, Site, site
 from local.bench.peers.stores import postgres, redis, version
 from local.environments.catalogue import BENCH_PEERS, ENVIRONMENTS
@@ -18,7 +19,8 @@ from local.stack.ports import free_port
 from local.stack.process import PartError, Process, wait_for
 
 APPS = "local.bench.peers.apps"
-LISTS_DEADLINE_S = 60
+HELD = "HELD_S"
+CELERY_PROCESSES, CELERY_PROCESSES_HELD = 2, 16  # a held call holds a process
 Starts = Callable[[Site, Path, Mapping[str, str]], str]
 """Starts a peer at a site with the Python of its environment and its settings. Returns the URL for create calls."""
 
@@ -30,21 +32,29 @@ class Peer:
     name: str
     starts: Starts
     store: Callable[[], str]
+    configured: str = ""
+    waits: Callable[[], Sequence[float]] = retries.steady
     id_field: str = "id"
+    streams: Callable[[str], Streams] | None = None
 
     @property
     def about(self) -> str:
         """The versions of its package and its store."""
         return f"{requirement(self.name)} with {self.store()}"
 
+    @property
+    def retry_waits_s(self) -> Sequence[float]:
+        """How long its program waits after each failed attempt to call back, in seconds."""
+        return self.waits()
+
     @contextmanager
-    def open(self) -> Iterator[Target]:
+    def open(self, upstream: Upstream = PROMPT) -> Iterator[Target]:
         """Run it with a receiver and a model of ours. Raise PartError if it cannot run here."""
         python = installed(f"bench-{self.name}") / "bin" / "python"
         with site() as running:
             receiver_url = running.part("stack.receiver")
             model_url = running.part("model", "--port", "0").removesuffix("/v1")
-            create_url = self.starts(running, python, {"MODEL_URL": model_url})
+            create_url = self.starts(running, python, {"MODEL_URL": model_url, HELD: str(upstream.held_s)})
             yield Target(
                 create_url=create_url,
                 headers={},
@@ -57,6 +67,7 @@ class Peer:
                 kill=running.kill,
                 restart=running.restart,
                 id_field=self.id_field,
+                streams=self.streams(create_url) if self.streams else None,
             )
 
 
@@ -86,7 +97,8 @@ def _procrastinate(running: Site, python: Path, env: Mapping[str, str]) -> str:
 
 def _celery(running: Site, python: Path, env: Mapping[str, str]) -> str:
     settings = {**env, "BROKER": redis(running), "PORT": str(free_port())}
-    worker = ["worker", "--loglevel", "WARNING", "--concurrency", "2", "--without-gossip", "--without-mingle"]
+    processes = CELERY_PROCESSES_HELD if float(env[HELD]) else CELERY_PROCESSES
+    worker = ["worker", "--loglevel", "WARNING", f"--concurrency={processes}", "--without-gossip", "--without-mingle"]
     running.app("worker", [str(python), "-m", f"{APPS}.celery_app", *worker], settings)
     return f"{running.app('front', [str(python), '-m', f'{APPS}.celery_app', 'front'], settings)}/responses"
 
@@ -164,9 +176,42 @@ def _restate_version() -> str:
     return ", ".join(f"{name} {number}" for name, number in packages.items())
 
 
+def _dbos_streams(create_url: str) -> Streams:
+    return Streams(create_url, lambda name, after: f"{create_url}/{name}?starting_after={after}")
+
+
 PEERS = (
-    Peer("procrastinate", _procrastinate, _postgres_version),
-    Peer("celery", _celery, _redis_version),
-    Peer("dbos", _dbos, _postgres_version),
-    Peer("restate", _restate, _restate_version, id_field="invocationId"),
+    Peer(
+        "procrastinate",
+        _procrastinate,
+        _postgres_version,
+        "Each call is a job, tried again after 1 s, ten times. Jobs of a worker without a heartbeat for 30 s (its "
+        "default) are started again by the periodic task of its manual, here every 10 s",
+    ),
+    Peer(
+        "celery",
+        _celery,
+        _redis_version,
+        "Each call is a task, tried again after 1 s, ten times. task_acks_late, task_reject_on_worker_lost, "
+        "visibility_timeout 35 s (a call may take 30 s), unacked_restore_interval 5 s, unacked_restore_throttle 1. "
+        f"{CELERY_PROCESSES} processes, or {CELERY_PROCESSES_HELD} where the model holds its answers",
+    ),
+    Peer(
+        "dbos",
+        _dbos,
+        _postgres_version,
+        "Each call is a step, tried again after 1, 2, 4 s and so on, up to ten attempts. Its launch recovers pending "
+        "workflows. A stream is one of its durable streams, written by a step",
+        waits=retries.of_dbos,
+        streams=_dbos_streams,
+    ),
+    Peer(
+        "restate",
+        _restate,
+        _restate_version,
+        "Each call is a run of its journal, with the server's default retries: after 0.5, 1, 2 s and so on up to 60 s, "
+        "70 attempts. Its server is not killed",
+        waits=retries.of_restate,
+        id_field="invocationId",
+    ),
 )

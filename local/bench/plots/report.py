@@ -7,6 +7,7 @@ from local.bench.streams.lines import Line
 
 WIDTH = 44
 COLUMN = 14
+QUIET = 0.25  # the load of a processor up to which other work changes little
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,12 @@ class Machine:
 
     def __str__(self) -> str:
         return f"{self.cpus} CPUs ({self.architecture}), Python {self.python}, Azurite {self.azurite}"
+
+
+def quietness(load: float, cpus: int | None) -> str:
+    """Return a note on the load average before the runs, which says whether the machine was quiet."""
+    verdict = "quiet" if load <= QUIET * (cpus or 1) else "busy with other work: compare the counts, and trust no time"
+    return f"load average before the runs: {load:.2f} on {cpus or 1} CPUs, {verdict}"
 
 
 def table(lines: Sequence[Line]) -> str:

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 from local.bench.meters.ratios import Measured, medians, ratio
-from local.bench.plots.pages import Column, Page, Row, index
-from local.bench.plots.report import Machine
+from local.bench.plots.pages import Column, Page, Row, index, wins
+from local.bench.plots.report import Machine, quietness
 from local.bench.plots.svg import BARS, Bar, Group, chart
 from local.bench.questions import QUESTIONS
 
@@ -53,6 +53,31 @@ def test_a_page_compares_this_build_with_the_others() -> None:
     assert lines[3].split() == ["lost", "0", "0", "1.00", "-", "-"]
     assert lines[4].split() == ["requests", "6", "-", "-", "-", "-"]
     assert lines[5] == "a<b was not measured: it is not installed here"
+
+
+def test_a_page_says_where_others_win() -> None:
+    """They win with less or with more, as the row says. Nobody wins where values look equal, or no row says it."""
+    rows = (
+        Row("late", "late", "{:.1f} s", less_wins=True),
+        Row("rate", "rate", "{:.0f}", less_wins=False),
+        Row("cpu", "CPU", "{:.0f}"),
+    )
+    ours = Column("this build", [{"late": 2.0, "rate": 5, "cpu": 9}])
+    one = Column("a", [{"late": 1.0, "rate": 7, "cpu": 1}])
+    other = Column("b", [{"late": 1.96, "rate": 4, "cpu": None}])
+    assert wins(rows, [ours, one, other]) == ["late: a 1.0 s (this build 2.0 s)", "rate: a 7 (this build 5)"]
+    won = "Where they win: late: a 1.0 s (this build 2.0 s); rate: a 7 (this build 5)."
+    assert won in Page("q", "?", rows, [ours, one, other], []).markdown()
+    assert "Where they win: nowhere in this table." in Page("q", "?", rows, [ours, other], []).text()
+    assert "win" not in PAGE.text() + Page("q", "?", rows, [ours], []).markdown()
+
+
+def test_a_page_says_what_a_system_does_not_have() -> None:
+    """It is not a dash, which is for what was not measured."""
+    page = Page("q", "?", ROWS[:1], [OURS, Column("a", trouble="a: no streams", lacks=True)], ["n"], ["a is set so"])
+    assert "| CPU | 15.0 ms | has none | - | <= 0.4 x |" in page.markdown()
+    assert "* n\n* a is set so\n* a was not measured: a: no streams" in page.markdown()
+    assert "a is set so" not in (page.plot() or "")
 
 
 def test_a_page_in_markdown_has_its_plot_and_what_it_was_measured_on() -> None:
@@ -107,6 +132,12 @@ def test_a_page_says_on_which_machine_it_was_measured() -> None:
     """The processors, Python and Azurite are named."""
     machine = str(Machine(2, "x86_64", "3.12.1", "3.37.0"))
     assert machine == "2 CPUs (x86_64), Python 3.12.1, Azurite 3.37.0"
+
+
+@pytest.mark.parametrize(("load", "verdict"), [(0.4, "quiet"), (0.5, "quiet"), (0.6, "busy"), (3, "busy")])
+def test_a_page_says_whether_the_machine_was_quiet(load: float, verdict: str) -> None:
+    """On 2 processors, other work up to a load of 0.5 counts as quiet."""
+    assert f"load average before the runs: {load:.2f} on 2 CPUs, {verdict}" in quietness(load, 2)
 
 
 def test_the_index_leads_to_every_page() -> None:

@@ -1,5 +1,6 @@
 """How the benchmark asks its questions: sizes, order, and what happens to a system that cannot be measured."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import pytest
 from local.bench.builds.build import Build
 from local.bench.loads.lone import EARLIEST_S, LATEST_S, counted, minutes_begun, wait_s
 from local.bench.loads.sizes import Sizes
-from local.bench.loads.target import Contender, Target
+from local.bench.loads.target import PROMPT, Contender, LacksError, Target, Upstream
 from local.bench.meters.ratios import Measured
 from local.bench.meters.storage_requests import StorageRequest
 from local.bench.questions import Question
@@ -22,10 +23,12 @@ class Unused:
 
     name: str
     about: str = "a test"
+    configured: str = ""
+    retry_waits_s: Sequence[float] = ()
 
-    def open(self) -> AbstractContextManager[Target]:
+    def open(self, upstream: Upstream = PROMPT) -> AbstractContextManager[Target]:
         """Fail."""
-        raise PartError(self.name, "it was opened")
+        raise PartError(self.name, f"it was opened for {upstream}")
 
 
 def test_contenders_take_turns_and_every_second_round_is_backwards() -> None:
@@ -56,6 +59,16 @@ def test_one_that_fails_is_left_out_and_says_why() -> None:
     assert (other.rounds, other.trouble) == ([], "b: it broke")
 
 
+def test_one_that_has_nothing_to_measure_is_told_from_one_that_fails() -> None:
+    """Its column says so, and why."""
+
+    def measure(contender: Contender, _sizes: Sizes) -> Measured:
+        raise (LacksError if contender.name == "b" else PartError)(contender.name, "no streams")
+
+    one, other = asked(Question("q", "", (), of_all=measure), [Unused("a"), Unused("b")], 1, Sizes())
+    assert (one.lacks, other.lacks, other.trouble) == (False, True, "b: no streams")
+
+
 def test_a_question_about_the_service_is_not_asked_of_peers() -> None:
     """Only builds have a column."""
     question = Question("q", "", (), of_builds=lambda _build, _sizes: {"n": 1})
@@ -65,7 +78,7 @@ def test_a_question_about_the_service_is_not_asked_of_peers() -> None:
 def test_a_scale_makes_every_count_smaller_and_none_larger() -> None:
     """A count is never below 8, and a length of time stays, except that the kill stays in the middle of its load."""
     half = Sizes().scaled(0.5)
-    assert (half.responses, half.in_flight, half.killed, half.kill_after_s) == (250, 1250, 200, 4)
+    assert (half.responses, half.in_flight, half.killed, half.kill_after_s) == (250, 1250, 125, 2.5)
     assert (half.idle_s, half.stream_s) == (Sizes().idle_s, Sizes().stream_s)
     assert Sizes().scaled(1) == Sizes()
     assert Sizes().scaled(0.0001).responses == 8

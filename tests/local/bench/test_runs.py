@@ -6,8 +6,8 @@ import pytest
 
 from local.bench.builds.base import base, head
 from local.bench.builds.build import Build
+from local.bench.faults.kill import kill_run
 from local.bench.loads.driver import Driver
-from local.bench.loads.kill import kill_run
 from local.bench.loads.one_host import one_host_run
 from local.bench.loads.runs import bounded, counted_run, jittered
 from local.bench.loads.sizes import Sizes

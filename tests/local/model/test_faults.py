@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.peer_processes import ModelPeer, error_of, model_peer
+from tests.support.peer_processes import ModelPeer, error_of, eventually, model_peer
 
 
 def test_repeats_with_one_key_are_one_response(model: ModelPeer) -> None:
@@ -25,6 +25,17 @@ def test_keys_can_be_ignored_and_that_is_counted(model: ModelPeer) -> None:
     model.faults(ignore_idempotency=True)
     assert model.create_with_key("k").json()["id"] != model.create_with_key("k").json()["id"]
     assert (model.stats()["started"], model.stats()["started_twice"]) == ({"k": 2}, 1)
+
+
+def test_a_call_whose_answer_is_held_back_is_counted_meanwhile(model: ModelPeer) -> None:
+    """`held` is how many create calls wait for their answers. Their work has begun."""
+    model.faults(create_latency_s=0.5)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(model.create)
+        eventually(lambda: model.stats()["held"] == 1)
+        assert sum(model.stats()["started"].values()) == 1
+        answer.result()
+    assert model.stats()["held"] == 0
 
 
 def test_calls_are_counted_until_a_reset(model: ModelPeer) -> None:

@@ -29,7 +29,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 def http(running: httpx.Client) -> httpx.Client:
     """Return a client of a receiver that has kept nothing and has no faults."""
     running.delete("/_received").raise_for_status()
-    running.post("/_faults", json={"fail": 0, "fail_first_per_id": 0, "delay_s": 0, "headers": {}})
+    running.post("/_faults", json={"fail": 0, "fail_first_per_id": 0, "fail_only": None, "delay_s": 0, "headers": {}})
     return running
 
 
@@ -107,6 +107,18 @@ def test_the_first_attempts_of_each_id_can_fail(http: httpx.Client) -> None:
     http.post("/_faults", json={"fail_first_per_id": 1, "status": 500})
     sent = [send(http, webhook_id).status_code for webhook_id in ("a", "b", "a", "b")]
     assert sent == [row["answered"] for row in received(http)] == [500, 500, 204, 204]
+
+
+def test_attempts_without_a_webhook_id_are_counted_by_response(http: httpx.Client) -> None:
+    """Other systems send none. With `fail_only`, callbacks to other paths do not fail."""
+    http.post("/_faults", json={"fail_first_per_id": 2, "fail_only": "/refusing", "status": 503})
+
+    def sent(path: str, name: str) -> int:
+        event = {"type": "response.completed", "data": {"id": name}}
+        return http.post(path, json=event).status_code
+
+    assert [sent("/refusing", name) for name in ("a", "b", "a", "b", "a", "b")] == [503, 503, 503, 503, 204, 204]
+    assert [sent("/callback", name) for name in ("c", "c")] == [204, 204]
 
 
 def test_an_answer_can_be_slow(http: httpx.Client) -> None:

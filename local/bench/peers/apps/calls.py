@@ -1,7 +1,9 @@
 """The calls of the work: start it at the model, ask whether it has ended, and call back. Every peer makes the same."""
 
 import asyncio
+import json
 import os
+from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -45,10 +47,15 @@ class Calls:
         async with self._session().post(job["callback_url"], json=event) as answer:
             answer.raise_for_status()
 
-    async def all(self, job: Job) -> None:
-        """Make every call of a job, one after the other."""
-        started = await self.start(job)
-        await self.call_back(job, await self.wait(started))
+    async def events(self, job: Job) -> AsyncIterator[dict[str, Any]]:
+        """Start the work as a stream, and yield each of its events."""
+        body = {"model": job["model"], "input": job["input"], "background": True, "stream": True}
+        url = f"{self._model_url}/v1/responses"
+        async with self._session().post(url, json=body, headers={"Idempotency-Key": job["id"]}) as answer:
+            answer.raise_for_status()
+            async for line in answer.content:
+                if line.startswith(b"data: "):
+                    yield json.loads(line.removeprefix(b"data: "))
 
     def _session(self) -> aiohttp.ClientSession:
         """Return the session, which is made where the loop runs."""

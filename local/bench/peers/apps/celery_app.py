@@ -14,11 +14,14 @@ import urllib3
 from celery import signals
 
 from local.bench.peers.apps import front
+from local.bench.peers.apps.retries import DELAY_S, RETRIES
 
 POLL_EVERY_S = 0.5
 FINAL = frozenset({"completed", "failed", "incomplete", "cancelled"})
 DEADLINE_S = 30.0
-RETRY = {"autoretry_for": (Exception,), "max_retries": 10, "default_retry_delay": 1}
+VISIBLE_S = 35  # longer than a call may take. What a killed worker held comes back after it
+RESTORE_EVERY_S = 5
+RETRY = {"autoretry_for": (Exception,), "max_retries": RETRIES, "default_retry_delay": DELAY_S}
 
 app = celery.Celery("bench", broker=os.environ.get("BROKER", ""))
 app.conf.update(
@@ -27,6 +30,11 @@ app.conf.update(
     task_ignore_result=True,
     worker_prefetch_multiplier=4,
     broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "visibility_timeout": VISIBLE_S,
+        "unacked_restore_interval": RESTORE_EVERY_S,  # by default, what is due is looked for every 100 s
+        "unacked_restore_throttle": 1,
+    },
 )
 http = urllib3.PoolManager(maxsize=16, timeout=DEADLINE_S, retries=False)
 

@@ -1,6 +1,7 @@
-"""The work as a task of Procrastinate: `python -m local.bench.peers.apps.procrastinate_app front|worker`.
+"""The work as tasks of Procrastinate: `python -m local.bench.peers.apps.procrastinate_app front|worker`.
 
-A worker that is killed leaves its jobs as running. The periodic task that its manual recommends starts them again.
+A task that is tried again makes all its calls again, so each call is a task of its own. A worker that is killed leaves
+its jobs as running. The periodic task that its manual recommends starts them again.
 """
 
 import asyncio
@@ -11,17 +12,31 @@ import procrastinate
 
 from local.bench.peers.apps import front
 from local.bench.peers.apps.calls import Calls, Job
+from local.bench.peers.apps.retries import DELAY_S, RETRIES
 
 CONCURRENCY = 1000
+RETRY = procrastinate.RetryStrategy(max_attempts=RETRIES, wait=int(DELAY_S))
 
 app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=os.environ.get("DATABASE", ""), max_size=8))
 calls = Calls()
 
 
-@app.task(name="work", retry=procrastinate.RetryStrategy(max_attempts=10, wait=1))
-async def work(job: Job) -> None:
-    """Make every call of a job."""
-    await calls.all(job)
+@app.task(name="start", retry=RETRY)
+async def start(job: Job) -> None:
+    """Start the work."""
+    await wait.defer_async(job=job, started=await calls.start(job))
+
+
+@app.task(name="wait", retry=RETRY)
+async def wait(job: Job, started: str) -> None:
+    """Wait for its end."""
+    await call_back.defer_async(job=job, status=await calls.wait(started))
+
+
+@app.task(name="call_back", retry=RETRY)
+async def call_back(job: Job, status: str) -> None:
+    """Call back."""
+    await calls.call_back(job, status)
 
 
 @app.periodic(cron="* * * * * */10")  # the last field is seconds
@@ -37,7 +52,7 @@ async def main(role: str) -> None:
     """Serve the front, or work until a signal."""
     async with app.open_async():
         if role == "front":
-            await front.serve(lambda job: work.defer_async(job=job))
+            await front.serve(lambda job: start.defer_async(job=job))
         else:
             print("listening on http://127.0.0.1:0", flush=True)  # the worker has no port, and this says that it runs
             await app.run_worker_async(concurrency=CONCURRENCY, delete_jobs="successful", wait=True)
