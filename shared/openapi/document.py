@@ -4,7 +4,6 @@ https://spec.openapis.org/oas/v3.1.1.html
 """
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import orjson
 
@@ -47,9 +46,8 @@ _SECURITY: dict[str, Schema] = {
 }
 
 
-@lru_cache(4)
 def written(bases: tuple[str, ...]) -> bytes:
-    """Return the document as JSON, for an API that is served under these bases. It is made once."""
+    """Return the document as JSON, for an API that is served under these bases."""
     return orjson.dumps(document(bases), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
