@@ -102,12 +102,14 @@ def asked(running: Service, client: httpx.Client, directory: Path, *which: str) 
     )
     assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
     found: Statuses = defaultdict(Counter)
+    wrong = list[tuple[str, int, str]]()
     for line in log.read_text(encoding="utf-8").splitlines():
         noted = json.loads(line)
         name, status = noted["operation"], noted["status"]
         found[name][status] += 1
         if "body" in noted and found[name][status] <= CLOSELY:
-            assert answer_faults(name, status, noted["body"]) == [], (name, status, noted["body"])
+            wrong += [(name, status, fault) for fault in answer_faults(name, status, noted["body"])]
+    assert wrong == []
     return found
 
 

@@ -55,8 +55,13 @@ def faults_in(schema: Json, value: object, *, closed: bool = False) -> list[str]
 
 
 def answer_faults(operation: str, status: int, body: object) -> list[str]:
-    """Return what is wrong with the JSON answer of an operation, also each member that its schema does not name."""
+    """Return what is wrong with the JSON answer of an operation, also each member that its schema does not name.
+
+    A 405 is the answer to another method of its path.
+    """
     answers = operation_named(operation)["responses"]
+    if status == 405:
+        return faults_in({"$ref": "#/components/schemas/Error"}, body, closed=True)
     shown = resolved(answers.get(str(status)) or answers[f"{status // 100}XX"])
     return faults_in(shown["content"]["application/json"]["schema"], body, closed=True)
 
