@@ -45,6 +45,7 @@ def exports(started: Started) -> dict[str, str]:
         "CALLBACK": started.callback_url,
         "SECRET": started.secret,
         "STORAGE": started.connection,
+        "LOG": started.log,
     }
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from local.stack.process import ROOT
 
-PAGE, README = ((ROOT / name).read_text("utf-8") for name in ("docs/figures.md", "README.md"))
+PAGE, README, COMPARISON = (
+    (ROOT / name).read_text("utf-8") for name in ("docs/figures.md", "README.md", "docs/comparison.md")
+)
 COMMAND = re.compile(r"make bench|python -m |tests/\w+/\w+\.py")
 UNITS = {"ms": 1.0, "s": 1000.0, "": 1.0, "MiB": 1.0}
 # Rows of docs/figures.md: how each begins, and the rows of a page of benchmarks/ that its cells are.
@@ -66,6 +68,14 @@ IN_README = {
     "from the upstream's event to the client's": ("streams", "event, live, p50", "event, live, p99"),
     "resume in a log of 3,000 events": ROWS["resume in a log of 3,000 events"],
 }
+IN_COMPARISON = {
+    "accept latency p50 / p99, 25 a second": ROWS["accept latency p50 / p99, 25 a second"],
+    "end to callback p50": ROWS["end to callback p50, 1.6 to 2.4 s"],
+    "burst of 500: accepted per second": ROWS["burst of 500: accepted per second"],
+    "`kill -9`: lost": ROWS["`kill -9`: lost"],
+    "`kill -9`: worst end to callback": ROWS["`kill -9` at 25 a second: worst"],
+    "idle CPU of the app": ("idle", "CPU of the app, per second"),
+}
 
 
 def cells(line: str) -> list[str]:
@@ -116,7 +126,7 @@ def wrong(page: str, begin: str, source: tuple[str, ...]) -> list[str]:
     (name, *rows), (header, row) = source, shown(page, begin)
     values = [measured(name, one) for one in rows]
     columns = {"before": "dd14d2e", "Procrastinate": "procrastinate", "Celery": "celery", "DBOS": "dbos"}
-    columns |= {"Restate": "restate", "ratio": "dd14d2e, ratio", "": "this build"}
+    columns |= {"Restate": "restate", "ratio": "dd14d2e, ratio", "": "this build", "this service": "this build"}
     found = []
     for title, cell in zip(header[1:], row[1:], strict=True):
         column = columns.get(title, title)
@@ -138,6 +148,12 @@ def test_a_figure_of_the_readme_is_that_of_the_run(begin: str) -> None:
     page, *rows = IN_README[begin]
     found = [measured(page, row)["this build"] for row in rows]
     assert [same(cell, [one]) for cell, one in zip(said, found, strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize("begin", IN_COMPARISON)
+def test_a_figure_of_the_comparison_is_that_of_the_run(begin: str) -> None:
+    """Of this service and of the others."""
+    assert wrong(COMPARISON, begin, IN_COMPARISON[begin]) == []
 
 
 def test_every_figure_of_a_load_or_a_stream_is_compared() -> None:

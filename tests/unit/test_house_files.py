@@ -13,7 +13,7 @@ import yaml
 from local.stack.process import ROOT
 
 FILES = (
-    *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml", "shared/py.typed"),
+    *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "pyproject.toml", "shared/py.typed"),
     *(".editorconfig", ".pre-commit-config.yaml", ".devcontainer/devcontainer.json"),
     *(".github/dependabot.yml", ".github/PULL_REQUEST_TEMPLATE.md"),
     *(f".github/ISSUE_TEMPLATE/{name}.yml" for name in ("config", "bug", "feature")),
@@ -102,10 +102,9 @@ def test_a_change_stands_once_in_its_version() -> None:
 
 
 def test_a_vulnerability_has_a_page_of_its_own() -> None:
-    """Once SECURITY.md is there, it says how to report one, and the form for bugs leads to it."""
+    """SECURITY.md says how to report one, and the form for bugs leads to it."""
     assert "SECURITY.md" in text(".github/ISSUE_TEMPLATE/bug.yml")
-    if (ROOT / "SECURITY.md").exists():
-        assert re.search(r"report", text("SECURITY.md"), re.IGNORECASE)
+    assert re.search(r"report", text("SECURITY.md"), re.IGNORECASE)
 
 
 @pytest.mark.parametrize("name", ["bug", "feature"])
