@@ -5,14 +5,13 @@ The policy lets the page load nothing from elsewhere, and lets it make no markup
 https://www.w3.org/TR/CSP3/
 """
 
-import hashlib
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from azurefunctions.extensions.http.fastapi import Request, Response
 
 from functions.answers import Answer, as_json, for_anyone, for_callers
+from functions.versioned import Versioned, as_version, versioned
 from shared.bootstrap import service
 from shared.contract.callers import Caller
 from shared.core.errors import NotFound
@@ -51,14 +50,6 @@ HEADERS = {
 }
 
 
-class File(NamedTuple):
-    """A file of the page, as it is sent."""
-
-    body: bytes
-    kind: str  # its media type
-    tag: str  # its ETag
-
-
 async def console(req: Request) -> Response:
     """GET /console. Raises NotFound where the setting CONSOLE is off."""
     await _check_on()
@@ -89,21 +80,14 @@ def sent(req: Request, name: str) -> Response:
     file = files().get(name)
     if file is None:
         raise NotFound(f"Unknown file '{name[:100]}'.")
-    headers = {**HEADERS, "ETag": file.tag}
-    if file.tag in req.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    return Response(file.body, headers=headers, media_type=file.kind)
+    return as_version(req, file, HEADERS)
 
 
 @cache
-def files(folder: Path = PAGES) -> dict[str, File]:
+def files(folder: Path = PAGES) -> dict[str, Versioned]:
     """Return the files of the page by name. They are read once for each process."""
-    return {path.name: _read(path) for path in sorted(folder.iterdir()) if path.suffix in TYPES}
-
-
-def _read(path: Path) -> File:
-    body = path.read_bytes()
-    return File(body, TYPES[path.suffix], f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    found = (path for path in sorted(folder.iterdir()) if path.suffix in TYPES)
+    return {path.name: versioned(path.read_bytes(), TYPES[path.suffix]) for path in found}
 
 
 ROUTES: tuple[tuple[str, str, Answer], ...] = (

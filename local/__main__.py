@@ -113,8 +113,7 @@ def _rotate_secret(given: argparse.Namespace) -> None:
 def _openapi(_given: argparse.Namespace) -> None:
     from functions.description import document  # noqa: PLC0415 - the other commands need no trigger
 
-    text, _ = document()
-    (ROOT / "docs" / "openapi.json").write_bytes(text)
+    (ROOT / "docs" / "openapi.json").write_bytes(document().body)
 
 
 if __name__ == "__main__":

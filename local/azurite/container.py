@@ -77,7 +77,8 @@ class ContainerAzurite(Azurite):
     def _keep(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self._container.with_volume_mapping(data.resolve(), "/data", "rw")
-        self._container.with_kwargs(user=f"{os.getuid()}:{os.getgid()}")
+        if hasattr(os, "getuid"):  # on Windows, files have no owner of the container's kind
+            self._container.with_kwargs(user=f"{os.getuid()}:{os.getgid()}")
 
     def _launch(self) -> None:
         try:

@@ -9,6 +9,7 @@ import httpx
 
 from local.demo.caller import Caller, Response
 from local.demo.opening import PARTS, opened_stack
+from local.responses import output_text
 from local.stack.process import PartError, wait_for
 from local.stack.stack import Stack
 
@@ -70,12 +71,6 @@ def _rewrite(line: str) -> None:
 
 def _since(began: float) -> str:
     return f"{time.monotonic() - began:.1f} s"
-
-
-def output_text(response: Response) -> str:
-    """Return the text of a response's output. Each part starts on a new line."""
-    contents = [content for item in response["output"] for content in item.get("content", ())]
-    return "\n".join(content["text"] for content in contents if content["type"] == "output_text")
 
 
 def _await_callback(running: Stack, response_id: str) -> dict[str, str]:

@@ -11,10 +11,11 @@ import httpx
 import orjson
 
 from local.demo.caller import CALL_DEADLINE_S, Response
-from local.demo.demo import INSTRUCTIONS, NEXT, RESULT_DEADLINE_S, TICK_S, output_text
+from local.demo.demo import INSTRUCTIONS, NEXT, RESULT_DEADLINE_S, TICK_S
 from local.demo.opening import PARTS, opened_stack
 from local.demo.screen import Screen
 from local.demo.transcript import Disorder, Transcript
+from local.responses import output_text
 from local.stack.process import PartError
 from local.stack.stack import Stack
 from shared.contract import sse

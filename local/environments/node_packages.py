@@ -27,7 +27,8 @@ class NodePackages:
         """Install exactly what the lock file names, with npm."""
         for source, name in zip(self._inputs, _INPUTS, strict=True):
             shutil.copyfile(source, directory / name)
-        run(self.name, ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], directory)
+        npm = shutil.which("npm") or "npm"  # npm.cmd on Windows, which is found only by its whole name
+        run(self.name, [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], directory)
         return directory / "node_modules"
 
     def missing(self, built: Path) -> str | None:

@@ -73,6 +73,6 @@ def _has_engine(environment: Mapping[str, str]) -> bool:
                 probe.connect(address.path)
         elif address.scheme in {"tcp", "http", "https"}:
             socket.create_connection((address.hostname or "", address.port or 2375), ANSWER_S).close()
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # Python for Windows knows no AF_UNIX
         return False
     return True

@@ -11,8 +11,17 @@ from local.environments.environment import ROOT, SetupError, hash_of
 from local.environments.running import run
 
 INSTALLED = ".distributions"
-_UV = ROOT / ".venv" / "bin" / "uv"  # in the environment of the app, which is installed first
 _PINNED_UV = re.compile(r"^uv==.*?(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def programs(environment: Path) -> Path:
+    """Return the folder of a virtual environment that has its programs."""
+    return environment / ("Scripts" if os.name == "nt" else "bin")
+
+
+def interpreter(environment: Path) -> Path:
+    """Return the Python of a virtual environment."""
+    return programs(environment) / ("python.exe" if os.name == "nt" else "python")
 
 
 class PythonPackages:
@@ -38,9 +47,10 @@ class PythonPackages:
         """
         built = directory / "environment"
         run(self.name, [self._python, "-m", "venv", str(built)])
-        pip = [str(built / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        python = str(interpreter(built))
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         try:
-            uv = [str(self._uv(pip, built)), "pip", "install", "--quiet", "--python", str(built / "bin" / "python")]
+            uv = [str(self._uv(pip, built)), "pip", "install", "--quiet", "--python", python]
             run(self.name, [*uv, "--compile-bytecode", "--requirement", str(self._requirements)])
         except SetupError:
             run(self.name, [*pip, "--compile", "--requirement", str(self._requirements)])
@@ -52,16 +62,16 @@ class PythonPackages:
         """Return uv. If the requirements pin it, it is installed first, in the pinned version and with its hashes."""
         pinned = _PINNED_UV.search(self._requirements.read_text(encoding="utf-8"))
         if pinned is None:
-            return _UV
+            return programs(ROOT / ".venv") / "uv"  # in the environment of the app, which is installed first
         only = built.parent / "uv.txt"
         only.write_text(pinned[0], encoding="utf-8")
         run(self.name, [*pip, "--requirement", str(only)])
-        return built / "bin" / "uv"
+        return programs(built) / "uv"
 
     def missing(self, built: Path) -> str | None:
         """Return the interpreter or the first distribution that is missing, or None."""
-        if not os.access(built / "bin" / "python", os.X_OK):
-            return "bin/python"
+        if not os.access(interpreter(built), os.X_OK):
+            return interpreter(Path()).as_posix()
         try:
             wanted = (built / INSTALLED).read_text(encoding="utf-8").split("\n")
         except OSError:
@@ -91,13 +101,18 @@ def _version(python: str) -> tuple[str, ...]:
 
 def _distributions(built: Path) -> set[str]:
     """Return the names of the installed distributions, each with its version."""
-    return {record.parent.name for record in built.glob("lib/python*/site-packages/*.dist-info/RECORD")}
+    places = ("lib/python*/site-packages", "Lib/site-packages")  # of POSIX, and of Windows
+    records = (one for place in places for one in built.glob(f"{place}/*.dist-info/RECORD"))
+    return {record.parent.name for record in records}
 
 
 def _name_its_home(built: Path, home: Path) -> None:
-    """Put the final path into the scripts, because pip writes the path of the interpreter that runs it."""
-    for script in (built / "pyvenv.cfg", *(built / "bin").iterdir()):
-        if script.is_symlink() or not script.is_file():
+    """Put the final path into the scripts, because pip writes the path of the interpreter that runs it.
+
+    Programs of Windows stay as they are, because a path of another length would break them.
+    """
+    for script in (built / "pyvenv.cfg", *programs(built).iterdir()):
+        if script.is_symlink() or not script.is_file() or script.suffix == ".exe":
             continue
         text = script.read_bytes()
         if (changed := text.replace(os.fsencode(built), os.fsencode(home))) != text:

@@ -66,9 +66,13 @@ class Host:
 
     def _listen_to_signals(self) -> None:
         """Stop on SIGTERM as the platform does. SIGINT is Ctrl-C of a person, who does not want to wait for that."""
+        handlers = {signal.SIGTERM: self._stopping.set, signal.SIGINT: self._end_soon}
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
-        loop.add_signal_handler(signal.SIGINT, self._end_soon)
+        for number, handle in handlers.items():
+            try:
+                loop.add_signal_handler(number, handle)
+            except NotImplementedError:  # Windows, where only Ctrl-C is a signal
+                signal.signal(number, lambda *_, handle=handle: loop.call_soon_threadsafe(handle))
 
     def _end_soon(self) -> None:
         self._ending = asyncio.create_task(self._end())

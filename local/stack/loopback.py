@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from typing import Literal
@@ -46,7 +47,8 @@ def listen(port: int) -> socket.socket:
     # asyncio turns off Nagle's algorithm, which costs 40 ms per answer, only if the socket names its protocol.
     # The sockets of socket.create_server do not name one.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name == "posix":  # on Windows, this would let two processes have one port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(BACKLOG)
     return listener

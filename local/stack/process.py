@@ -53,7 +53,8 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=True,  # without effect on Windows, which has groups of processes for that
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
 
     def restart_when_it_gives_up(self) -> None:
@@ -102,16 +103,26 @@ class Process:
         return PartError(self.name, reason, self.log())
 
     def stop(self, grace_s: float = 10.0, number: signal.Signals = signal.SIGTERM) -> None:
-        """Stop the process with a signal, and with SIGKILL if it still runs after the grace period."""
+        """Stop the process with a signal, and kill it if it still runs after the grace period.
+
+        Windows has no signals between processes, so that kills at once.
+        """
         with self._starting:
             self._is_stopped.set()
-        self._popen.send_signal(number)
+        try:
+            self._popen.send_signal(number)
+        except ValueError:
+            self._popen.terminate()
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(grace_s)
         finally:
             self._popen.kill()
             self._popen.wait()
+
+    def kill(self) -> None:
+        """Kill the process at an arbitrary point, as a crash does."""
+        self._popen.kill()
 
     def _find_url(self) -> str | None:
         self.check()

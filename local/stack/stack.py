@@ -63,7 +63,7 @@ class Stack:
     def kill_host(self) -> int:
         """Kill the host at an arbitrary point, as a crash does. Return its process id."""
         host = self.parts["host"]
-        os.kill(host.pid, signal.SIGKILL)
+        host.kill()
         host.stop()
         return host.pid
 

@@ -1,5 +1,6 @@
 """What `start` prints: the ready line, the addresses in columns, and `export` lines for another shell."""
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ def start_lines(started: Started) -> list[str]:
         *_aligned(_places(started)),
         "",
         PASTE,
-        *(f"  export {name}={shlex.quote(value)}" for name, value in exports(started).items()),
+        *(f"  {assignment(name, value)}" for name, value in exports(started).items()),
         "",
         ENDS,
     ]
@@ -45,7 +46,16 @@ def exports(started: Started) -> dict[str, str]:
         "CALLBACK": started.callback_url,
         "SECRET": started.secret,
         "STORAGE": started.connection,
+        "LOG": started.log,
     }
+
+
+def assignment(name: str, value: str, system: str = os.name) -> str:
+    """Return the line that sets a variable: in a shell of POSIX, or in PowerShell on Windows (`nt`)."""
+    if system == "nt":
+        quoted = value.replace("'", "''")
+        return f"$env:{name} = '{quoted}'"
+    return f"export {name}={shlex.quote(value)}"
 
 
 def _places(started: Started) -> dict[str, str]:

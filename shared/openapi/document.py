@@ -4,7 +4,6 @@ https://spec.openapis.org/oas/v3.1.1.html
 """
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import orjson
 
@@ -17,7 +16,7 @@ from shared.openapi.operations import RELAYED, RESPONSES
 from shared.openapi.operator_operations import OPERATOR, PUBLIC
 from shared.openapi.operator_schemas import operator_schemas
 from shared.openapi.page_operations import PAGE
-from shared.openapi.schemas import OBJECT, TEXT, Schema, const, described, list_of, one_text_of, or_null, record, ref
+from shared.openapi.schemas import OBJECT, TEXT, Schema, const, list_of, one_text_of, or_null, record, ref
 
 VERSION = "0.1.0"  # as in pyproject.toml, which is not deployed
 OPERATIONS: tuple[Operation, ...] = (*RESPONSES, *RELAYED, *OPERATOR, *PUBLIC, *PAGE)
@@ -47,9 +46,8 @@ _SECURITY: dict[str, Schema] = {
 }
 
 
-@lru_cache(4)
 def written(bases: tuple[str, ...]) -> bytes:
-    """Return the document as JSON, for an API that is served under these bases. It is made once."""
+    """Return the document as JSON, for an API that is served under these bases."""
     return orjson.dumps(document(bases), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -114,7 +112,10 @@ def _schemas() -> dict[str, Schema]:
         "Redelivery": record({}, {"target": or_null(one_text_of(TARGETS))}, "Without a target, all are meant."),
         "ConversationRequest": record({}, {"items": or_null(list_of(OBJECT)), "metadata": or_null(OBJECT)}),
         "ConversationItems": record({}, {"items": list_of(OBJECT)}),
-        "Document": described(record({"openapi": TEXT, "info": OBJECT, "paths": OBJECT}), "An OpenAPI document."),
+        "Document": {
+            **record({"openapi": TEXT, "info": OBJECT, "paths": OBJECT}, about="An OpenAPI document."),
+            "additionalProperties": True,
+        },
         **event_schemas(),
         **object_schemas(),
         **operator_schemas(),

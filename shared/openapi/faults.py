@@ -15,11 +15,12 @@ from shared.openapi.schemas import TEXT, Schema, or_null, record, ref
 
 
 class Fault(NamedTuple):
-    """An error answer. `code` is null in the answer if it is None."""
+    """An error answer. `code` is null in the answer if it is None. If it `is_final`, the answer says so in a header."""
 
     status: int
     code: str | None
     meaning: str
+    is_final: bool = False
 
 
 Faults = tuple[Fault, ...]
@@ -28,11 +29,13 @@ ANYBODY: Faults = (
     Fault(426, None, "The request asks for an upgrade to WebSocket, which this service does not speak."),
     Fault(500, None, "The server had an error, or it is not configured correctly."),
 )
+STORAGE: Faults = (
+    Fault(500, "storage", "Storage refuses what the request would write. A repeat is in vain.", is_final=True),
+    Fault(503, "storage", "Storage is not available. Try again."),
+)
 CALLER: Faults = (
     Fault(401, "invalid_api_key", "No caller has the API key that was sent, or none was sent."),
-    Fault(500, "storage", "Storage refuses what the request would write. A repeat is in vain."),
-    Fault(500, "storage", "Storage refuses what the request would write. A repeat is in vain."),
-    Fault(503, "storage", "Storage is not available. Try again."),
+    *STORAGE,
 )
 OPERATOR: Faults = (Fault(403, "operator_required", "The caller does not have the role `operator`."),)
 READ: Faults = (
@@ -106,7 +109,7 @@ WEBHOOK: Faults = (
     Fault(401, "invalid_signature", "The signature or the time of the webhook is wrong."),
     Fault(404, None, "Webhooks of the upstream are not configured."),
     Fault(503, None, "The upstream does not show the end yet. Send the webhook again."),
-    Fault(503, "storage", "Storage is not available. Try again."),
+    *STORAGE,
 )
 READY: Faults = (
     Fault(503, "settings", "A setting is wrong. The message names it."),
@@ -129,11 +132,14 @@ ALL: Faults = (
 )
 
 FAILURES = {
+    "agent_needs_input": "The agent asks for an approval or an input, which nobody can give.",
     "deadline_exceeded": "The response was not finished before its deadline.",
     "internal_error": "The service failed to handle the response.",
+    "invalid_encoding": "The message of a queued request is not base64.",
     "invalid_request": "A queued request was refused, and the refusal has no code of its own.",
     "output_too_large": "The answer is larger than this service keeps.",
     "server_error": "The upstream gave no code.",
+    "too_large": "The message of a queued request is over its limit.",
     "upstream_invalid": "The upstream's answer is not a response object.",
     "upstream_lost": "The upstream no longer has the work, or ended it before it was complete.",
     "upstream_redirected": "The upstream answered with a redirect, which is not followed.",
@@ -141,13 +147,21 @@ FAILURES = {
     "upstream_removed": "The upstream that took the response is no longer in the settings.",
     "upstream_unavailable": "The upstream could not be started, and the last try may have begun work.",
 }
-"""The codes of `error` in a failed response, beside those of the upstream."""
+"""The codes of `error` in a failed response, beside those of the upstream. A request that is refused after it was
+accepted, such as a queued one, fails with the code of the refusal.
+"""
 
 STREAM_ERRORS = {
     "interrupted": "The stream was cut off, and the response goes on. Read on after the last event.",
     "response_cancelled": "The response was cancelled.",
 }
 """The codes of `error` events, beside those of `error` in a failed response."""
+
+
+_ABOUT_FAILURES = (
+    "Why a response failed. A request that came by queue and is refused has the code of the refusal, as in "
+    "`ErrorCode`. The upstream's own codes come beside."
+)
 
 
 def by_status(faults: Iterable[Fault]) -> dict[int, Faults]:
@@ -185,7 +199,7 @@ def error_schemas() -> dict[str, Schema]:
     return {
         "Error": record({"error": record(inner)}, about="OpenAI's envelope. Its four fields are always present."),
         "ErrorCode": _open(codes, f"{words}\n\nAn upstream's refusal has the upstream's own code."),
-        "FailureCode": _open(FAILURES, _meanings(FAILURES, "Why a response failed. The upstream's codes come beside.")),
+        "FailureCode": _open(FAILURES, _meanings(FAILURES, _ABOUT_FAILURES)),
         "StreamErrorCode": _open(
             (*STREAM_ERRORS, *FAILURES), _meanings(STREAM_ERRORS, "Why a stream ends. Those of `FailureCode`, and:")
         ),

@@ -121,11 +121,10 @@ def _health() -> dict[str, Schema]:
 
 
 def _passed_on() -> dict[str, Schema]:
-    """Return the schemas of what an upstream answers, which is passed on as it is."""
-    model = record({"id": TEXT, "object": TEXT})
+    """Return the schemas of what an upstream answers, which is passed on as it is. Each may have more members."""
     named = {"id": TEXT, "object": TEXT}
-    return {
-        "Model": described(model, "As the upstream tells it, with the name that callers use."),
+    known = {
+        "Model": record(named, about="As the upstream tells it, with the name that callers use."),
         "ModelList": record({"object": const("list"), "data": list_of(ref("Model"))}),
         "InputTokens": record({"object": TEXT, "input_tokens": WHOLE}),
         "Compaction": record({"object": TEXT, "output": list_of(ITEM)}, {"id": TEXT}),
@@ -134,3 +133,4 @@ def _passed_on() -> dict[str, Schema]:
         "ConversationItem": ITEM,
         "ConversationItemList": record({"object": const("list"), "data": list_of(ITEM)}, {"has_more": FLAG}),
     }
+    return {name: {**schema, "additionalProperties": True} for name, schema in known.items()}

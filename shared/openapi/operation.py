@@ -1,10 +1,9 @@
 """An operation of the API: what a function takes and answers, and how the document shows it. Pure."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from shared.openapi import faults
-from shared.openapi.faults import Fault, Faults
+from shared.openapi.faults import Faults
 from shared.openapi.parameters import ENCODING, TRACE, Parameter
 from shared.openapi.schemas import Schema, ref
 
@@ -100,12 +99,13 @@ class Operation:
             shown["4XX"] = self._error(400, ())
         return shown
 
-    def _error(self, status: int, found: Iterable[Fault]) -> Schema:
-        """Return an error answer. Every 5xx and 429 says when to try again."""
+    def _error(self, status: int, found: Faults) -> Schema:
+        """Return an error answer. Every 5xx and 429 says when to try again, and a final one that this is in vain."""
         is_refusal = self.relays and status < 500
         words = [faults.in_words(found), f"- {_REFUSAL}"] if is_refusal else [faults.in_words(found)]
         headers = EVERY_ANSWER | (_RETRY if status >= 500 or status == 429 or is_refusal else {})
-        headers |= (_FINAL if is_refusal else {}) | (LIMITS if status == 429 else {})
+        is_final = is_refusal or any(fault.is_final for fault in found)
+        headers |= (_FINAL if is_final else {}) | (LIMITS if status == 429 else {})
         schema = faults.answer_schema(found, is_open=is_refusal)
         description = "\n".join(one for one in words if one)
         return {"description": description, "headers": _headers(headers), "content": {JSON: {"schema": schema}}}

@@ -48,7 +48,7 @@ def operator_schemas() -> dict[str, Schema]:
             alarms=record({"overdue": WHOLE, "by_kind": _counts(Kind), "since": or_null(TIME)}),
             deliveries_in_trouble=list_of(_in_trouble()),
             gates=list_of(_gate()),
-            this_process=record({"last_hour": COUNTS}),
+            this_process=record({"last_hour": COUNTS, "by_minute": list_of(_minute())}),
             is_whole=_WHOLE_LIST,
         ),
     }
@@ -78,6 +78,11 @@ def _in_flight() -> Schema:
         },
         about="The responses that have not ended.",
     )
+
+
+def _minute() -> Schema:
+    about = "What was counted in a minute, which began at `at`."
+    return {**record({"at": TIME}, about=about), "additionalProperties": WHOLE}
 
 
 def _in_trouble() -> Schema:

@@ -1,11 +1,11 @@
 """The package of a deployment carries bytecode, which the app uses as it is, from a folder that nobody can write."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,25 +13,11 @@ from infra.hooks.bytecode import DEPLOYED_AT, compile_package, interpreter, vers
 from infra.hooks.package import IGNORED, PackageError
 from infra.hooks.prepackage import lay_out
 from local.stack.process import ROOT
+from tests.support.deployment_package import started
 
 # Bytes 4 to 8 of bytecode: it has the hash of its source, and Python does not compare them (PEP 552).
 UNCHECKED_HASH = b"\x01\x00\x00\x00"
 LIBRARY = ".python_packages/lib/site-packages/library.py"
-# Imports an app, and notes every module that the import compiles from its source. What libraries compile themselves,
-# such as the methods of a data class, is not meant.
-STARTED = """
-import json, sys
-compiled = []
-def note(event, details):
-    if event == "compile" and sys._getframe(1).f_code.co_filename == "<frozen importlib._bootstrap>":
-        compiled.append(str(details[1]))
-sys.addaudithook(note)
-sys.path.insert(0, sys.argv[1])
-import function_app
-specs = [one.__spec__ for one in list(sys.modules.values()) if getattr(one, "__spec__", None)]
-cached = {one.name: one.cached for one in specs}
-json.dump({"compiled": compiled, "cached": cached, "app": getattr(function_app, "app", None) is not None}, sys.stdout)
-"""
 
 
 @pytest.fixture
@@ -65,13 +51,9 @@ def files(folder: Path) -> dict[str, tuple[int, int]]:
     return {path.relative_to(folder).as_posix(): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
 
 
-def start(package: Path) -> dict[str, object]:
-    """Import a package in an interpreter that may write bytecode. Return what it compiled, and where bytecode is."""
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    command = [sys.executable, "-c", STARTED, str(package)]
-    done = subprocess.run(command, cwd=package.parent, env=environment, capture_output=True, check=True, timeout=120)
-    found: dict[str, object] = json.loads(done.stdout)
-    return found
+def start(package: Path) -> dict[str, Any]:
+    """Import a package in an interpreter that may write bytecode, with the libraries of this environment."""
+    return started([sys.executable], package, environment={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -90,11 +72,10 @@ def test_the_app_starts_from_a_read_only_package_and_compiles_nothing(tmp_path: 
     for path in [*package.rglob("*"), package]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     before = files(package)
-    started = start(package)
-    assert started["app"]
-    assert started["compiled"] == []
-    cached = started["cached"]
-    assert isinstance(cached, dict)
+    found = start(package)
+    assert found["names"]
+    assert found["compiled"] == []
+    cached = found["cached"]
     ours = [path for name, path in cached.items() if name.partition(".")[0] in ("function_app", "functions", "shared")]
     assert len(ours) > 50
     assert [path for path in ours if not (Path(path).is_relative_to(package) and Path(path).is_file())] == []

@@ -1,6 +1,5 @@
 """The package that azd deploys starts on the platform as it is: nothing is built there, and nothing is missing."""
 
-import json
 import os
 import platform
 import re
@@ -10,7 +9,6 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +18,7 @@ from infra.hooks.package import PackageError
 from infra.hooks.prepackage import make, python_of_package
 from local.environments.python_packages import newest
 from local.stack.process import ROOT
-from tests.support.deployment_package import by_git
+from tests.support.deployment_package import by_git, started
 from tests.support.stage import Say
 from tests.unit.test_packaging import versions
 
@@ -28,22 +26,6 @@ VERSION = version_of_production()
 TAG = f"cpython-{VERSION.replace('.', '')}"
 # As azd does, for a function app: cli/azd/pkg/project/project_utils.go in Azure/azure-dev.
 NEVER_PACKED = {".funcignore", "local.settings.json"}
-# Imports the app as the worker does, from an unpacked package that nobody can write.
-STARTED = """
-import json, sys, time
-compiled = []
-def note(event, details):
-    if event == "compile" and sys._getframe(1).f_code.co_filename == "<frozen importlib._bootstrap>":
-        compiled.append(str(details[1]))
-sys.addaudithook(note)
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/" + sys.argv[2]]
-began, cpu = time.perf_counter(), time.process_time()
-import function_app
-took, cpu = time.perf_counter() - began, time.process_time() - cpu
-files = [one for module in list(sys.modules.values()) if (one := getattr(module, "__file__", None))]
-names = [one.get_function_name() for one in function_app.app.get_functions()]
-json.dump({"compiled": compiled, "files": files, "names": names, "s": took, "cpu_s": cpu}, sys.stdout)
-"""
 
 
 def hook(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -85,15 +67,6 @@ def taken(package: Path, excludes: Callable[[str], bool]) -> Iterator[str]:
             yield name
 
 
-def start(python: str, folder: Path) -> dict[str, Any]:
-    """Import the app of an unpacked package, without anything of this environment. Return what it shows."""
-    command = [python, "-I", "-S", "-c", STARTED, str(folder), SITE]
-    done = subprocess.run(command, cwd=folder, env={}, capture_output=True, check=False, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 @pytest.mark.skipif(platform.system() != "Linux" or platform.machine() != "x86_64", reason="the platform's system")
 def test_the_app_starts_from_the_packed_file(packed: Path, tmp_path: Path, say: Say) -> None:
     """Under the Python of production, every module comes from the package and its bytecode. Nothing is written."""
@@ -105,13 +78,13 @@ def test_the_app_starts_from_the_packed_file(packed: Path, tmp_path: Path, say: 
         archive.extractall(folder)
     for path in [*folder.rglob("*"), folder]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    started = start(python, folder)
-    assert started["compiled"] == []
-    assert "create_response" in started["names"]
-    assert len([one for one in started["files"] if one.startswith(f"{folder}/")]) > 300
+    found = started([python, "-I", "-S"], folder, SITE, environment={})
+    assert found["compiled"] == []
+    assert "create_response" in found["names"]
+    assert len([one for one in found["files"] if one.startswith(f"{folder}/")]) > 300
     unpacked = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     say(f"the package is {packed.stat().st_size / 2**20:.1f} MiB, {unpacked / 2**20:.1f} MiB unpacked")
-    say(f"its import takes {started['s']:.2f} s, of which {started['cpu_s']:.2f} s of CPU, on Python {VERSION}")
+    say(f"its import takes {found['s']:.2f} s, of which {found['cpu_s']:.2f} s of CPU, on Python {VERSION}")
 
 
 def test_every_library_of_the_lock_is_in_the_package(package: Path) -> None:

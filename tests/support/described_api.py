@@ -9,7 +9,7 @@ from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from functions.description import document
 
 Json = dict[str, Any]
-DOCUMENT: Json = json.loads(document()[0])
+DOCUMENT: Json = json.loads(document().body)
 SCHEMAS: Json = DOCUMENT["components"]["schemas"]
 
 
@@ -52,6 +52,18 @@ def faults_in(schema: Json, value: object, *, closed: bool = False) -> list[str]
     whole = {**(_closed(schema) if closed else schema), "components": components}
     validator = OAS31Validator(whole, format_checker=oas31_format_checker)
     return [f"{error.json_path}: {error.message[:500]}" for error in validator.iter_errors(value)]
+
+
+def answer_faults(operation: str, status: int, body: object) -> list[str]:
+    """Return what is wrong with the JSON answer of an operation, also each member that its schema does not name.
+
+    A 405 is the answer to another method of its path.
+    """
+    answers = operation_named(operation)["responses"]
+    if status == 405:
+        return faults_in({"$ref": "#/components/schemas/Error"}, body, closed=True)
+    shown = resolved(answers.get(str(status)) or answers[f"{status // 100}XX"])
+    return faults_in(shown["content"]["application/json"]["schema"], body, closed=True)
 
 
 def check(name: str, value: object, *, closed: bool = True) -> None:

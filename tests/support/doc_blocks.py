@@ -10,11 +10,11 @@ from local.stack.process import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHELL = "sh"
-PROGRAMS = {"python": ("py", "python"), "js": ("mjs", "node")}
-"""The languages of programs, each with the ending of its files and what runs them."""
+PROGRAMS = {"python": ("py", "python"), "js": ("mjs", "node"), "csharp": ("cs", "mcs")}
+"""The languages of programs, each with the ending of its files and what runs or compiles them."""
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"(?:#|//) ([\w.-]+\.(?:py|mjs))\n")
+_FILE = re.compile(r"(?:#|//) ([\w.-]+\.(?:py|mjs|cs))\n")
 
 
 @dataclass(frozen=True)

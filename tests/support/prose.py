@@ -44,6 +44,13 @@ def sentences(page: Path) -> Iterator[Sentence]:
                 yield found
 
 
+def lines(page: Path) -> Iterator[str]:
+    """Yield the lines that could be broken: no row of a table, no program, no picture, no heading."""
+    for line in _HEADING.sub("", _ROW.sub("", _FENCE.sub("", page.read_text(encoding="utf-8")))).splitlines():
+        if " " in line.strip() and not line.startswith("!["):
+            yield line
+
+
 def _parts(text: str) -> Iterator[str]:
     """Yield the texts that end where a sentence must end: paragraphs, items and cells."""
     for row in _ROW.findall(text):

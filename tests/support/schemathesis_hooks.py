@@ -2,7 +2,7 @@
 
 It asks for what exists and names a model that exists, so that more than refusals is seen. The variable ASKED is a JSON
 object: `ids` are lists of ids by the first segment of a path, `callback` is a URL, and `log` is a file that gets a line
-for each answer.
+for each answer, with its body if that is JSON.
 """
 
 import json
@@ -66,10 +66,15 @@ def _is_short(value: object) -> bool:
 
 @schemathesis.hook
 def after_call(_context: HookContext, case: Case, response: Response) -> None:
-    """Note the operation and the status of every answer."""
-    named = case.operation.definition.raw["operationId"]
+    """Note the operation, the status and the body of every answer."""
+    is_json = "".join(response.headers.get("content-type", [])) == "application/json"
+    noted = {
+        "operation": case.operation.definition.raw["operationId"],
+        "status": response.status_code,
+        **({"body": json.loads(response.content)} if is_json else {}),
+    }
     with Path(ASKED["log"]).open("a", encoding="utf-8") as log:
-        log.write(f"{named} {response.status_code}\n")
+        log.write(f"{json.dumps(noted)}\n")
 
 
 @schemathesis.deserializer("text/event-stream")

@@ -15,6 +15,8 @@ import httpx
 import psutil
 
 from local.credentials.keys import Credentials, new_credentials
+from local.responses import TERMINAL as TERMINAL  # noqa: PLC0414 - the tests take it from here, with the rest
+from local.responses import output_text as output_text  # noqa: PLC0414 - the same
 from local.stack.hook import Hook
 from local.stack.ports import free_port
 from local.stack.process import Process, wait_for
@@ -24,7 +26,6 @@ from tests.support.receiver_peer import CALL_S, FINISHED_S, ReceiverPeer, receiv
 READY_S = 60.0
 STOP_S = 45.0  # 30 s for HTTP in flight, and 10 s to the hard end
 STREAM_S = 120.0  # longer than any healthy stream, also one whose lease expires after each of three kills
-TERMINAL = frozenset({"completed", "failed", "incomplete", "cancelled"})
 # What a host logs about an error that the code does not expect.
 UNEXPECTED = (
     *(
@@ -212,12 +213,6 @@ def finished(client: httpx.Client, response: Json, deadline_s: float = FINISHED_
     found = wait_for(ended, deadline_s)
     assert found, f"{response['id']} has not ended within {deadline_s:g} s"
     return found
-
-
-def output_text(response: Json) -> str:
-    """Return the text of a response's output."""
-    parts = [part for item in response["output"] for part in item.get("content", ())]
-    return "\n".join(part["text"] for part in parts)
 
 
 @contextmanager

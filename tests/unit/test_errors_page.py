@@ -1,65 +1,70 @@
-"""docs/errors.md lists the codes of the service, all of them and no others."""
+"""docs/errors.md lists the codes of the service, all of them and no others.
+
+The codes are those of the OpenAPI document. tests/unit/openapi/test_faults.py compares that with the code, both ways.
+"""
 
 import ast
 import re
-from collections.abc import Iterator
+
+import pytest
 
 from local.stack.process import ROOT
+from shared.openapi import faults
 from tests.support.source_trees import MODULES
 
 PAGE = (ROOT / "docs" / "errors.md").read_text("utf-8")
 RULES = re.compile(r"callback_url_\w*")
 """docs/deliveries.md lists these."""
 
-FAILURES = {"failure", "by_failure"}
-"""The functions that make a response fail. Their first argument is the code."""
+CODE = re.compile(r"^\| `(\w+)` \|(?: ([0-9, ]+) \|)?", re.MULTILINE)
+IN_A_STREAM = "In a stream, an `error` event"
 
 
-def listed() -> set[str]:
-    """Return the codes in the first column of the tables."""
-    return set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+def part(begin: str, end: str = "\n## ") -> str:
+    """Return what the page says behind a text, up to another."""
+    assert begin in PAGE
+    return PAGE.partition(begin)[2].partition(end)[0]
 
 
-def text(node: ast.AST | None) -> str | None:
-    """Return the text of a constant, or None."""
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+def answers_on_the_page() -> set[tuple[int, str]]:
+    """Return the status and the code of each error answer on the page, but those of callback URLs."""
+    rows = CODE.findall(part("## Codes of an answer"))
+    found = {(int(status), code) for code, statuses in rows for status in statuses.split(", ")}
+    return {(status, code) for status, code in found if not RULES.fullmatch(code)}
 
 
-def codes_in(node: ast.AST) -> Iterator[str | None]:
-    """Yield the codes that a node of a syntax tree gives to an error."""
-    match node:
-        case ast.keyword(arg="code", value=value):
-            yield text(value)
-        case ast.Assign(targets=[ast.Name(id="code")], value=value):
-            yield text(value)
-        case ast.Dict(keys=names, values=values):
-            yield from (text(value) for name, value in zip(names, values, strict=True) if text(name) == "code")
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[code, *_]) if name in FAILURES:
-            yield text(code)
-
-
-def used() -> set[str]:
-    """Return the codes that the service gives to errors by name."""
-    found = (code for tree in MODULES.values() for node in ast.walk(tree) for code in codes_in(node))
-    return {code for code in found if code}
-
-
-def test_every_code_of_the_service_is_on_the_page() -> None:
+def test_every_code_of_an_answer_is_on_the_page_with_its_status_and_the_reverse() -> None:
     """A reader who searches the page for a code finds it."""
-    assert used() - listed() == set()
+    documented = {(one.status, one.code) for one in faults.ALL if one.code and not RULES.fullmatch(one.code)}
+    assert answers_on_the_page() == documented
 
 
-def test_every_code_of_the_page_is_one_of_the_service() -> None:
-    """A code that no line of the service names is not listed."""
-    constants = {text(node) for tree in MODULES.values() for node in ast.walk(tree)}
-    assert listed() - constants == set()
+@pytest.mark.parametrize(
+    ("begin", "end", "codes"),
+    [
+        ("## Codes of a failed response", IN_A_STREAM, faults.FAILURES),
+        (IN_A_STREAM, "\n## ", faults.STREAM_ERRORS),
+    ],
+    ids=["failures", "events"],
+)
+def test_every_reason_of_a_failure_is_on_the_page_and_the_reverse(begin: str, end: str, codes: dict[str, str]) -> None:
+    """Those of a failed response, and those of an event that is no failure."""
+    assert {code for code, _ in CODE.findall(part(begin, end))} == codes.keys()
+
+
+def test_the_statuses_of_the_page_are_those_of_the_service() -> None:
+    """The first table says of each whether a repeat helps. Another 4xx is an upstream's."""
+    table = part("| status | repeat", "\n\n")
+    named = {int(status) for status in re.findall(r"\b[45]\d\d\b", table)}
+    assert named == {fault.status for fault in faults.ALL}
 
 
 def test_the_codes_of_callback_urls_are_on_their_page() -> None:
-    """The page of deliveries has one for each rule of the URL policy."""
+    """The page of deliveries has one for each rule of the URL policy, and one for a caller without a secret."""
     calls = (node for node in ast.walk(MODULES["shared.senders.url_policy"]) if isinstance(node, ast.Call))
     refusals = (node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "CallbackUrlRefused")
-    rules = {text(node.args[0]) for node in refusals}
+    rules = {ast.literal_eval(node.args[0]) for node in refusals}
     table = (ROOT / "docs" / "deliveries.md").read_text("utf-8")
     assert rules
     assert {f"callback_url_{rule}" for rule in rules} <= set(RULES.findall(table))
+    assert {one.code for one in faults.ALL if one.code and RULES.fullmatch(one.code)} == set(RULES.findall(table))

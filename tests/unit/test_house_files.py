@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 from local.stack.process import ROOT
 
 FILES = (
-    *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml", "shared/py.typed"),
+    *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "pyproject.toml", "shared/py.typed"),
     *(".editorconfig", ".pre-commit-config.yaml", ".devcontainer/devcontainer.json"),
     *(".github/dependabot.yml", ".github/PULL_REQUEST_TEMPLATE.md"),
     *(f".github/ISSUE_TEMPLATE/{name}.yml" for name in ("config", "bug", "feature")),
@@ -21,7 +22,11 @@ MANIFESTS = {"npm": "package.json", "nuget": "*.csproj", "uv": "requirements*.in
 """What an ecosystem of dependabot reads in a folder."""
 
 OWN = ("node_modules", ".venv", ".setup", ".package")
-KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+KINDS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+"""The kinds of changes in a version, in the order of Keep a Changelog."""
+SAME = 0.4
+"""How many of its words an entry shares with another that says the same thing again. Different ones share under 0.2."""
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
@@ -57,28 +62,49 @@ def test_the_licence_is_mit_and_the_package_says_so() -> None:
     assert PROJECT["project"]["authors"] == [{"name": "Background Responses contributors"}]
 
 
+def versions() -> list[str]:
+    """Return the versions of the changelog, newest first, each with its title."""
+    return re.split(r"^## ", text("CHANGELOG.md"), flags=re.MULTILINE)[1:]
+
+
+def entries(version: str) -> list[str]:
+    """Return the entries of a version, each in one line."""
+    found = re.split(r"^(?:- |### .*$)", version, flags=re.MULTILINE)[1:]
+    return [" ".join(one.split()) for one in found if one.strip()]
+
+
+def likeness(one: str, other: str) -> float:
+    """Return the part of their longer words that two texts share: 1 if they have the same ones, 0 if none."""
+    first, second = (set(re.findall(r"[a-z_]{4,}|\d{3}", words.lower())) for words in (one, other))
+    return len(first & second) / len(first | second)
+
+
 def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
-    """The unreleased changes come first. Every section is of a known kind, and a version has each kind once."""
-    versions = re.split(r"^## ", text("CHANGELOG.md"), flags=re.MULTILINE)[1:]
-    assert versions[0].startswith("[Unreleased]\n")
-    assert all(re.match(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d\n", one) for one in versions[1:])
-    for version in versions:
+    """The unreleased changes come first. A version has each kind of change at most once, in the usual order."""
+    assert versions()[0].startswith("[Unreleased]\n")
+    assert all(re.match(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d\n", one) for one in versions()[1:])
+    for version in versions():
         kinds = re.findall(r"^### (.+)$", version, re.MULTILINE)
-        assert set(kinds) <= KINDS
-        assert len(kinds) == len(set(kinds))
+        assert kinds == [kind for kind in KINDS if kind in kinds]
 
 
 def test_a_change_stands_in_a_section() -> None:
     """No entry stands directly below a version, where its kind would not be known."""
-    for version in re.split(r"^## .*$", text("CHANGELOG.md"), flags=re.MULTILINE)[1:]:
+    for version in versions():
         assert "\n- " not in version.partition("\n### ")[0]
 
 
+def test_a_change_stands_once_in_its_version() -> None:
+    """A merge brings no entry a second time, also not in other words, where the two may differ in what they claim."""
+    for version in versions():
+        twice = [(a, b) for a, b in combinations(entries(version), 2) if likeness(a, b) >= SAME]
+        assert twice == []
+
+
 def test_a_vulnerability_has_a_page_of_its_own() -> None:
-    """Once SECURITY.md is there, it says how to report one, and the form for bugs leads to it."""
+    """SECURITY.md says how to report one, and the form for bugs leads to it."""
     assert "SECURITY.md" in text(".github/ISSUE_TEMPLATE/bug.yml")
-    if (ROOT / "SECURITY.md").exists():
-        assert re.search(r"report", text("SECURITY.md"), re.IGNORECASE)
+    assert re.search(r"report", text("SECURITY.md"), re.IGNORECASE)
 
 
 @pytest.mark.parametrize("name", ["bug", "feature"])

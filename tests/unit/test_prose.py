@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.prose import PAGES, Sentence, sentences
+from local.stack.process import ROOT
+from tests.support.prose import PAGES, Sentence, lines, sentences
 from tests.support.stage import Say
 
 P95_WORDS = 25
 MOST_WORDS = 50
+LONGEST_LINE = 130
 SHOWN = 5
 
 
@@ -36,6 +38,13 @@ def test_every_page_keeps_to_it(page: Path) -> None:
     """Nine of ten sentences of each page have at most 25 words, so no page hides behind the others."""
     words = sorted((one.words for one in sentences(page)), reverse=True)
     assert words[len(words) // 10] <= P95_WORDS
+
+
+def test_no_line_of_prose_is_too_long_to_edit() -> None:
+    """A line has at most 130 characters. Rows of tables, programs, and what has no space to break at may have more."""
+    pages = [*PAGES, *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY"))]
+    found = {f"{page.name}: {line[:60]}" for page in pages for line in lines(page) if len(line) > LONGEST_LINE}
+    assert found == set()
 
 
 @pytest.mark.parametrize(

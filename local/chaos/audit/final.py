@@ -9,11 +9,12 @@ from azure.storage.queue import QueueServiceClient
 from local.chaos.audit.queued import QueuedRequests
 from local.chaos.load.clients import Clients
 from local.chaos.load.expected import expected_status, expected_text
-from local.chaos.load.ledger import TERMINAL, Json, Ledger, output_text
+from local.chaos.load.ledger import Json, Ledger
 from local.chaos.load.queue_sender import correlation
 from local.chaos.plan import HOSTS, Style
 from local.chaos.world.fleet import Life
 from local.chaos.world.site import LIMIT, Site
+from local.responses import TERMINAL, output_text
 
 MEGABYTE = 1 << 20
 WARM_S = 30.0  # after which a host has loaded everything

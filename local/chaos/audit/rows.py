@@ -10,8 +10,9 @@ from typing import Any
 
 from azure.data.tables import TableClient
 
-from local.chaos.load.ledger import TERMINAL, Ledger
+from local.chaos.load.ledger import Ledger
 from local.chaos.plan import SKEW_S
+from local.responses import TERMINAL
 
 TABLE = "responses"
 READ_S = 60

@@ -8,11 +8,12 @@ from typing import Any
 
 from local.chaos.load.clients import Clients, NotAnswered
 from local.chaos.load.expected import expected_status, expected_text, question
-from local.chaos.load.ledger import Json, Ledger, Promise, output_text
+from local.chaos.load.ledger import Json, Ledger, Promise
 from local.chaos.load.queue_sender import QueueSender
 from local.chaos.load.reader import Reader, contradiction, text_of, trouble
 from local.chaos.plan import HOSTS, Call, Style
 from local.chaos.world.site import Site
+from local.responses import output_text
 
 ENDED_S = 300.0
 POLL_S = 0.8

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from local.chaos.plan import Call
+from local.responses import TERMINAL, output_text
 
 Json: TypeAlias = dict[str, Any]
-TERMINAL = frozenset({"completed", "failed", "incomplete", "cancelled"})
 TOLD = 20  # violations of one kind that are printed
 
 
@@ -66,12 +66,6 @@ def digest(response: Json) -> str:
     """Return a hash of what may not change after the end."""
     kept = {name: response.get(name) for name in ("id", "status", "output", "error", "usage", "incomplete_details")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-
-
-def output_text(response: Json) -> str:
-    """Return the text of a response's output."""
-    parts = [part for item in response.get("output") or () for part in item.get("content") or ()]
-    return "\n".join(str(part.get("text", "")) for part in parts)
 
 
 def _outline(response: Json) -> str:

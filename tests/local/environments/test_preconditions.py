@@ -100,16 +100,6 @@ def test_a_python_that_does_not_do_is_named(version: str) -> None:
     assert done.stderr == f"Python 3.11 to 3.13 is needed, this is {spelled}: try make PYTHON=python3.12\n"
 
 
-def test_windows_is_told_what_works_there() -> None:
-    """The local stack says it in one line, with the page that explains it."""
-    program = "import sys\nsys.platform = 'win32'\nimport local.locks"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "WSL 2" in done.stderr
-    assert "docs/laptop.md" in done.stderr
-
-
 @pytest.fixture
 def engine() -> Iterator[str]:
     """Return the address of something that listens, as a Docker engine does."""

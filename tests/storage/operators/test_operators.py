@@ -10,6 +10,7 @@ from shared.contract.callers import Caller
 from shared.core.errors import BadRequest, NotFound, UpstreamUnavailable
 from shared.core.ids import SHARDS, new_id
 from shared.lists.queries import parse_deliveries, parse_responses
+from tests.support.described_api import check
 from tests.support.failed_deliveries import failed
 from tests.support.log_capture import WrittenLines, log_lines
 from tests.support.stage import ANN, BOB, CALLBACK_HOST, CALLBACK_URL, Stage
@@ -51,6 +52,8 @@ async def test_the_status_shows_what_waits_and_why(stage: Stage) -> None:
     await stage.create(BOB)
     stage.clock.advance(60)
     status = await stage.engine.operators.status()
+    check("OperatorStatus", status)
+    assert status["this_process"]["by_minute"]
     assert status["in_flight"]["by_caller"] == {"bob": 1, "ann": 1}
     assert status["in_flight"]["waiting"] == {"upstream_down": 1}
     assert status["in_flight"]["oldest"]["id"] == polled.id

@@ -7,7 +7,7 @@ from azurefunctions.extensions.http.fastapi import Request
 
 from functions.description import document, openapi
 
-TEXT, ETAG = document()
+TEXT, _, ETAG = document()
 
 
 def request(**headers: str) -> Request:

@@ -70,6 +70,33 @@ def failing(call: ast.Call) -> set[str]:
     return words | {name for name in names if isinstance(name, str)}
 
 
+def in_objects(tree: ast.AST) -> set[str]:
+    """Return the codes that a module writes beside a `message`, as a text or as what stands in place of none."""
+    found = set[str]()
+    for node in ast.walk(tree):
+        match _members(node):
+            case {"code": ast.Constant(value=str(code)), "message": _}:
+                found.add(code)
+            case {"code": ast.BoolOp(op=ast.Or(), values=[*_, ast.Constant(value=str(code))]), "message": _}:
+                found.add(code)
+    return found
+
+
+def _members(node: ast.AST) -> dict[object, ast.expr]:
+    """Return the members of a dictionary in the code, by name."""
+    names = node.keys if isinstance(node, ast.Dict) else []
+    values = node.values if isinstance(node, ast.Dict) else []
+    return {name.value: value for name, value in zip(names, values, strict=True) if isinstance(name, ast.Constant)}
+
+
+def of_queued_requests() -> set[str]:
+    """Return the codes with which only queued requests are refused. Such a response fails with that code."""
+    made = (call for module in ON_QUEUES for name, call in calls(MODULES[module]) if name in CLASSES)
+    given = (one.value for call in made for one in call.keywords if one.arg == "code")
+    codes = {code.value for code in given if isinstance(code, ast.Constant) and isinstance(code.value, str)}
+    return codes - {fault.code for fault in faults.ALL}
+
+
 def test_every_reason_of_a_failed_response_is_documented_and_the_reverse() -> None:
     """These are the code's own. An upstream may name others."""
     found = {
@@ -79,8 +106,10 @@ def test_every_reason_of_a_failed_response_is_documented_and_the_reverse() -> No
         if name in ("by_failure", "failure")
         for code in failing(call)
     }
+    found |= {code for tree in MODULES.values() for code in in_objects(tree) - faults.STREAM_ERRORS.keys()}
+    found |= of_queued_requests()
     unusable = {kind.code for kind in vars(errors).values() if _is_unusable(kind)}
-    assert found | unusable | {"server_error"} == faults.FAILURES.keys()
+    assert found | unusable == faults.FAILURES.keys()
 
 
 def _is_unusable(kind: object) -> bool:
@@ -106,6 +135,27 @@ def test_the_queue_modules_make_errors_that_are_no_answers() -> None:
     """If one of them no longer makes an error, it is no exception any more."""
     for module in ON_QUEUES:
         assert constructed(MODULES[module]) & CLASSES.keys()
+
+
+def test_no_group_has_an_error_twice() -> None:
+    """Nor two meanings of one code that differ only in whether it is final."""
+    groups = {name: group for name, group in vars(faults).items() if name.isupper() and isinstance(group, tuple)}
+    assert groups.keys() > {"CALLER", "READY"}
+    for name, group in groups.items():
+        once = {(fault.status, fault.code, fault.meaning) for fault in group}
+        assert len(group) == len(once) or name == "ALL", name
+
+
+def test_what_is_final_is_documented_and_the_reverse() -> None:
+    """The header `x-should-retry: false` comes with these. Those of an upstream are its own."""
+    final = {
+        (CLASSES[name].status, code)
+        for tree in MODULES.values()
+        for name, call in calls(tree)
+        if name in CLASSES and CLASSES[name].is_final
+        for code in _codes(name, call)
+    }
+    assert {(fault.status, fault.code) for fault in faults.ALL if fault.is_final} == final != set()
 
 
 def test_codes_of_one_status_stand_together() -> None:

@@ -36,6 +36,13 @@ def test_every_answer_has_an_id_and_every_5xx_and_429_a_time() -> None:
     assert timed == {"429", "500", "503"}
 
 
+def test_an_answer_that_stays_says_so() -> None:
+    """A caller's operation may be refused by storage for good. What anybody may call has no such answer by itself."""
+    final = {status for status, one in shown_answers().items() if "x-should-retry" in headers(one)}
+    assert final == {"500"}
+    assert all("x-should-retry" not in headers(one) for one in shown_answers(is_public=True).values())
+
+
 def test_a_limited_operation_tells_what_is_left() -> None:
     """When it succeeds, and when it is refused for that."""
     found = shown_answers(is_limited=True)
