@@ -2,13 +2,26 @@
 
 from collections.abc import Callable, Iterator
 
-from tests.infra import alerts, azd, hardening, hosting, network, parameters, project, resources, roles, settings
+from tests.infra import (
+    alerts,
+    azd,
+    hardening,
+    hosting,
+    network,
+    parameters,
+    preview,
+    project,
+    resources,
+    roles,
+    settings,
+)
 
 Check = Callable[[project.Project], Iterator[str]]
 ALL: list[Check] = [
     project.compiles,
     resources.ids,
     resources.names,
+    preview.preview,
     resources.enums,
     resources.tags,
     resources.locations,

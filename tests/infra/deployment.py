@@ -129,8 +129,13 @@ def templates(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, one["properties"]["template"]
 
 
+def listed(template: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the resources and modules of a template, with their symbols."""
+    resources = template.get("resources", {})
+    found = resources.items() if isinstance(resources, dict) else enumerate(resources)
+    return [(str(key), one) for key, one in found]
+
+
 def nested(template: dict[str, Any]) -> dict[str, Any]:
     """Return the modules of a template, by name."""
-    resources = template.get("resources", {})
-    listed = resources.items() if isinstance(resources, dict) else enumerate(resources)
-    return {str(key): one for key, one in listed if one.get("type") == "Microsoft.Resources/deployments"}
+    return {key: one for key, one in listed(template) if one.get("type") == "Microsoft.Resources/deployments"}

@@ -90,6 +90,8 @@ def _mutants() -> list[Mutant]:
         ("no-secure-url", "app", "'https://${site.properties.defaultHostName}'", "'http://${site.properties.defaultHostName}'", "outputs"),
         ("other-env-tag", "main", "'azd-env-name': environmentName", "'azd-env-name': 'prod'", "tags"),
         ("preview-blind", "main", "    storageName: names.storage\n    vaultName: names.vault\n    insightsName", "    storageName: storage.outputs.name\n    vaultName: names.vault\n    insightsName", "compiles"),
+        ("name-of-an-output", "access", "guid(storage.id, identity.id, roles.storageTableDataContributor)", "guid(storage.id, identity.properties.principalId, roles.storageTableDataContributor)", "compiles"),
+        ("preview-blind-by-a-list", "main", "replyQueues: replyQueueNames", "replyQueues: [...replyQueueNames, vault.outputs.name]", "preview"),
         ("no-such-variant", "model", "@maxValue(5000)", "@maxValue(55)", "compiles"),
     ]  # fmt: skip
     return [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]
