@@ -1,6 +1,8 @@
 // `azd up`: everything that Background Responses needs, in a resource group of its own, without a key.
 targetScope = 'subscription'
 
+import * as values from 'modules/values.bicep'
+
 @description('Name of the azd environment; the group and, by a hash, all names come from it.')
 @minLength(1)
 @maxLength(64)
@@ -197,13 +199,21 @@ param logDailyLimitGb int = 5
 @description('Whom alerts write to; empty for nobody.')
 param alertEmail string = ''
 
+@description('Tags of every resource beside those that are set here: NAME=VALUE, comma-separated.')
+param resourceTags string = ''
+
+@description('Names in place of those that are made from the environment\'s: KIND=NAME, comma-separated.')
+param resourceNames string = ''
+
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
+  ...values.tagsOf(resourceTags)
   'azd-env-name': environmentName
   application: 'background-responses'
 }
 var makesModel = empty(upstreamBaseUrl) && empty(upstreams)
-var names = {
+var usualNames = {
+  group: 'rg-${environmentName}'
   identity: 'id-${token}'
   workspace: 'log-${token}'
   insights: 'appi-${token}'
@@ -211,7 +221,14 @@ var names = {
   vault: 'kv-${token}'
   model: makesModel ? 'ai-${token}' : ''
   network: 'vnet-${token}'
+  endpoints: 'pep-${token}'
+  plan: 'plan-${token}'
+  app: 'func-${token}'
+  alerts: 'alert-${token}'
 }
+var absent = [...(makesModel ? [] : ['model']), ...(vnetEnabled ? [] : ['network', 'endpoints'])]
+var named = values.namesOf(resourceNames, filter(objectKeys(usualNames), kind => !contains(absent, kind)))
+var names = { ...usualNames, ...named }
 
 // The parts of the upstream's id: the third is the subscription, the fifth the group, the ninth the name.
 var upstreamParts = split(
@@ -264,7 +281,7 @@ var endpointSubnet = empty(endpointSubnetPrefix)
   : endpointSubnetPrefix
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
-  name: 'rg-${environmentName}'
+  name: names.group
   location: location
   tags: tags
 }
@@ -372,6 +389,7 @@ module network 'modules/network.bicep' = if (vnetEnabled) {
   name: 'network'
   params: {
     name: names.network
+    endpointsName: names.endpoints
     location: location
     tags: tags
     vnetPrefix: vnetPrefix
@@ -389,8 +407,8 @@ module app 'modules/app.bicep' = {
   scope: group
   name: 'app'
   params: {
-    name: 'func-${token}'
-    planName: 'plan-${token}'
+    name: names.app
+    planName: names.plan
     location: location
     tags: tags
     identityId: identity.outputs.id
@@ -442,7 +460,7 @@ module alerts 'modules/alerts.bicep' = {
   scope: group
   name: 'alerts'
   params: {
-    name: 'alert-${token}'
+    name: names.alerts
     location: location
     tags: tags
     email: alertEmail

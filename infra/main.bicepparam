@@ -53,3 +53,5 @@ param otelTracesSamplerArg = readEnvironmentVariable('OTEL_TRACES_SAMPLER_ARG', 
 param logRetentionDays = int(readEnvironmentVariable('LOG_RETENTION_DAYS', '30'))
 param logDailyLimitGb = int(readEnvironmentVariable('LOG_DAILY_LIMIT_GB', '5'))
 param alertEmail = readEnvironmentVariable('ALERT_EMAIL', '')
+param resourceTags = readEnvironmentVariable('RESOURCE_TAGS', '')
+param resourceNames = readEnvironmentVariable('RESOURCE_NAMES', '')

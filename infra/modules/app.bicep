@@ -1,5 +1,7 @@
 // The app on Flex Consumption. The list of settings is complete: a deployment replaces all of them.
-@description('Name of the app.')
+@description('Name of the app. Locks and keys in storage go by its first 32 characters, so it has no more.')
+@minLength(2)
+@maxLength(32)
 param name string
 
 @description('Name of its plan.')

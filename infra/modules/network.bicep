@@ -2,6 +2,11 @@
 @description('Name of the network.')
 param name string
 
+@description('The first part of the private endpoints\' names.')
+@minLength(2)
+@maxLength(58)
+param endpointsName string
+
 @description('Region.')
 param location string
 
@@ -132,7 +137,7 @@ resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01
 
 resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-07-01' = [
   for endpoint in endpoints: {
-    name: '${name}-${endpoint.name}'
+    name: '${endpointsName}-${endpoint.name}'
     location: location
     tags: tags
     properties: {

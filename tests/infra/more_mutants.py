@@ -6,10 +6,16 @@ from tests.infra.mutants import Mutant, path_of
 def _mutants() -> list[Mutant]:
     rows = [
         # names
-        ("long-app", "main", "name: 'func-${token}'", "name: 'func-background-responses-${token}'", "names"),
+        ("long-app", "main", "app: 'func-${token}'", "app: 'func-background-responses-${token}'", "compiles"),
+        ("long-plan", "main", "plan: 'plan-${token}'", "plan: 'plan-of-the-background-responses-of-an-environment-${token}'", "names"),
+        ("names-not-taken", "main", "{ ...usualNames, ...named }", "{ ...named, ...usualNames }", "overridden", ("named",)),
+        ("name-of-one-kind-lost", "main", "    name: names.app\n", "    name: usualNames.app\n", "overridden", ("named",)),
+        ("tags-not-taken", "main", "  ...values.tagsOf(resourceTags)\n", "", "compiles"),
+        ("tags-cut", "values", "trim(join(skip(split(part, '='), 1), '='))", "trim(split(part, '=')[1])", "tags", ("named",)),
+        ("untagged-model", "model", "  name: modelName\n  tags: tags\n", "  name: modelName\n", "tags"),
         ("long-vault", "main", "vault: 'kv-${token}'", "vault: 'vault-of-secrets-${token}'", "compiles"),
         ("two-hyphens", "main", "vault: 'kv-${token}'", "vault: 'kv--${token}'", "names"),
-        ("long-group", "main", "name: 'rg-${environmentName}'", "name: 'rg-${environmentName}-${environmentName}'", "compiles", ("pipeline",)),
+        ("long-group", "main", "group: 'rg-${environmentName}'", "group: 'rg-${environmentName}-${environmentName}'", "compiles", ("pipeline",)),
         ("long-short-name", "alerts", "groupShortName: 'background'", "groupShortName: 'background-responses'", "compiles"),
         ("capital-queue", "storage", "  'runs'\n", "  'Runs'\n", "names"),
         ("table-with-hyphen", "storage", "  'responses'\n", "  're-sponses'\n", "compiles"),
@@ -19,7 +25,7 @@ def _mutants() -> list[Mutant]:
         ("queue-twice", "storage", "union(queueNames, ", "concat(queueNames, ", "ids", ("addresses",)),
         ("zone-twice", "network", "flatten(map(endpoints, endpoint => endpoint.zones))", "[...flatten(map(endpoints, endpoint => endpoint.zones)), 'privatelink.vaultcore.azure.net']", "ids"),
         ("alerts-of-one-name", "alerts", "name: '${name}-${rule.id}'", "name: '${name}-rule'", "compiles"),
-        ("endpoints-of-one-name", "network", "name: '${name}-${endpoint.name}'", "name: '${name}-endpoint'", "compiles"),
+        ("endpoints-of-one-name", "network", "name: '${endpointsName}-${endpoint.name}'", "name: '${endpointsName}-endpoint'", "compiles"),
         ("roles-of-one-name", "access", "guid(storage.id, identity.id, roles.storageTableDataContributor)", "guid(storage.id, identity.id, roles.storageQueueDataContributor)", "ids"),
         ("one-link", "network", "parent: zones[index]", "parent: zones[0]", "compiles"),
         # places

@@ -118,7 +118,7 @@ def _mutants() -> list[Mutant]:
         ("other-default", "main", "param streamMaxS int = 21000", "param streamMaxS int = 1100", "ranges"),
         ("other-choice", "main", "@allowed(['background', 'foreground'])", "@allowed(['background', 'sync'])", "ranges"),
         ("secret-output", "main", "output APP_URL string = app.outputs.url", "output APP_URL string = app.outputs.url\noutput INSIGHTS string = monitoring.outputs.connectionString", "outputs"),
-        ("secret-parameter", "main", "var tags = {\n  'azd-env-name': environmentName\n  application: 'background-responses'", "@description('A key.')\nparam apiKey string = ''\n\nvar tags = {\n  'azd-env-name': environmentName\n  application: 'background-responses${apiKey}'", "outputs"),
+        ("secret-parameter", "main", "var tags = {\n", "@description('A key.')\nparam apiKey string = ''\n\nvar tags = {\n  key: apiKey\n", "outputs"),
         ("model-beside", "main", "var makesModel = empty(upstreamBaseUrl)", "var makesModel = !empty(upstreamBaseUrl)", "present"),
         ("no-region", "main", "type: 'location'", "type: 'text'", "outputs"),
         ("rule-in-loop", "vault", "        value: address", "        values: address", "compiles"),

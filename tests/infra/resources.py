@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.infra.deployment import Resource, nested, templates
+from tests.infra.naming import WITHOUT_TAGS
 from tests.infra.project import Project
 
 # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
@@ -69,7 +70,8 @@ ENUMS: list[tuple[str, str, set[Any]]] = [
     ),
     ("Microsoft.Web/sites", "properties.functionAppConfig.runtime.name", {"python"}),
 ]
-WITHOUT_TAGS = {"Microsoft.Insights/diagnosticSettings", "Microsoft.Authorization/roleAssignments"}
+# Types without a place, as far as they are in a deployment. The model is where its account is.
+NOWHERE = WITHOUT_TAGS | {"Microsoft.CognitiveServices/accounts/deployments"}
 # What waits for what, by module: a module that gets names and no outputs does not wait by itself.
 WAITING = {
     "access": {"identity", "storage", "vault", "monitoring", "model"},
@@ -136,25 +138,6 @@ def enums(project: Project) -> Iterator[str]:
                     yield f"{deployment.name}: {path} of {kind} is {found}, not one of {sorted(known)}"
 
 
-def tags(project: Project) -> Iterator[str]:
-    """Every resource has the environment's tag, by which `azd down` and invoices find it.
-
-    The app also has the tag with azd's name for the service.
-    """
-    (service,) = project.azure["services"]
-    for deployment in project.deployments():
-        wanted = {"azd-env-name": deployment.given["environmentName"], "application": "background-responses"}
-        for one in deployment.resources:
-            expected = {**wanted, "azd-service-name": service} if one.kind == "Microsoft.Web/sites" else wanted
-            if _has_tags(one) and one.at("tags") != expected:
-                yield f"{deployment.name}: the tags of {one.id} are {one.at('tags')}"
-
-
-def _has_tags(one: Resource) -> bool:
-    is_below = one.kind.count("/") > 1 and not one.kind.endswith("/virtualNetworkLinks")
-    return not is_below and one.kind not in WITHOUT_TAGS
-
-
 def locations(project: Project) -> Iterator[str]:
     """Every resource is in the region of the deployment, or global where there is nothing else."""
     everywhere = ("actionGroups", "metricAlerts", "privateDnsZones", "virtualNetworkLinks")
@@ -163,7 +146,7 @@ def locations(project: Project) -> Iterator[str]:
             wanted = "global" if one.kind.endswith(everywhere) else deployment.given["location"]
             if one.at("location") not in (None, wanted):
                 yield f"{deployment.name}: {one.id} is in {one.at('location')}"
-            if one.at("location") is None and _has_tags(one):
+            if one.at("location") is None and one.kind not in NOWHERE:
                 yield f"{deployment.name}: {one.id} is nowhere"
 
 

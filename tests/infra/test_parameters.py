@@ -34,6 +34,16 @@ REFUSED = {
     "a network without room": ("param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0/26'\n", "VNET_PREFIX must be"),
     "no network at all": ("param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0'\n", "'10.1.0.0'"),
     "too few instances": ("param maximumInstanceCount = 1\n", "allowable value is 40"),
+    "a tag without a value": ("param resourceTags = 'a=1,b'\n", "RESOURCE_TAGS must be NAME=VALUE,…, and b is not"),
+    "a tag that is set here": ("param resourceTags = 'AZD-Env-Name=x'\n", "must not have AZD-Env-Name"),
+    "a tag that storage refuses": ("param resourceTags = 'a?=1'\n", "RESOURCE_TAGS has a tag a?"),
+    "a tag with a long value": (f"param resourceTags = 'a={'v' * 257}'\n", "a value at most 256"),
+    "one tag twice": ("param resourceTags = 'a=1,A=2'\n", "duplicate key 'A'"),
+    "too many tags": (f"param resourceTags = '{','.join(f't{n}=1' for n in range(48))}'\n", "at most 47 tags"),
+    "a name of nothing": ("param resourceNames = 'bus=x'\n", "and not bus"),
+    "an empty name": ("param resourceNames = 'app='\n", "and not app or nothing"),
+    "a name of a network that is not there": ("param resourceNames = 'network=x'\n", "and not network"),
+    "a name that is too long": (f"param resourceNames = 'app={'a' * 33}'\n", "less than or equal to '32'"),
     "too small instances": ("param instanceMemoryMB = 512\n", "2048 | 4096"),
 }
 TAKEN = {
@@ -42,6 +52,7 @@ TAKEN = {
     "the highest limit": f"param upstreamMaxInFlight = '{MAX_IN_FLIGHT}'\n",
     "a tenth of all traces": "param otelTracesSamplerArg = '0.1'\n",
     "a key of one of several upstreams": "param upstreams = 'all.json'\nparam upstreamApiKeyInVault = true\n",
+    "a tag of the longest name and an empty value": f"param resourceTags = '{'n' * 128}='\n",
     "subnets of one's own": (
         "param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0/26'\n"
         "param appSubnetPrefix = '10.1.0.0/27'\nparam endpointSubnetPrefix = '10.1.0.32/28'\n"
