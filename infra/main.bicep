@@ -205,6 +205,21 @@ param resourceTags string = ''
 @description('Names in place of those that are made from the environment\'s: KIND=NAME, comma-separated.')
 param resourceNames string = ''
 
+@description('The subnet by which the app leaves, as a resource id, if one is there; empty to make a network.')
+param appSubnetId string = ''
+
+@description('The subnet for private endpoints, as a resource id, if one is there; empty to make a network.')
+param endpointSubnetId string = ''
+
+@description('Private DNS zones that are there: the id of their resource group, or their ids; policy if one writes the names.')
+param privateDnsZones string = ''
+
+@description('The Log Analytics workspace, as a resource id, if one is there; empty to make one.')
+param workspaceId string = ''
+
+@description('The vault for this deployment\'s secrets, as a resource id, if one is there; empty to make one.')
+param keyVaultId string = ''
+
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   ...values.tagsOf(resourceTags)
@@ -226,7 +241,13 @@ var usualNames = {
   app: 'func-${token}'
   alerts: 'alert-${token}'
 }
-var absent = [...(makesModel ? [] : ['model']), ...(vnetEnabled ? [] : ['network', 'endpoints'])]
+var absent = [
+  ...(makesModel ? [] : ['model'])
+  ...(vnetEnabled ? [] : ['network', 'endpoints'])
+  ...(empty(appSubnetId) ? [] : ['network'])
+  ...(empty(workspaceId) ? [] : ['workspace'])
+  ...(empty(keyVaultId) ? [] : ['vault'])
+]
 var named = values.namesOf(resourceNames, filter(objectKeys(usualNames), kind => !contains(absent, kind)))
 var names = { ...usualNames, ...named }
 
@@ -272,6 +293,25 @@ var tracesShare = contains(['0', '1'], otelTracesSamplerArg) || decimals >= 0
   ? otelTracesSamplerArg
   : fail('OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1, such as 0.1')
 
+// What is there already.
+var ownParts = [vnetPrefix == '10.84.0.0/24' ? '' : vnetPrefix, appSubnetPrefix, endpointSubnetPrefix]
+var leavesBy = values.subnetOf(appSubnetId, endpointSubnetId, 'APP_SUBNET_ID', vnetEnabled, ownParts)
+var entersBy = values.subnetOf(endpointSubnetId, appSubnetId, 'ENDPOINT_SUBNET_ID', vnetEnabled, ownParts)
+var zones = values.zonesOf(privateDnsZones, vnetEnabled)
+var logsTo = !empty(workspaceId) && (logRetentionDays != 30 || logDailyLimitGb != 5)
+  ? fail('LOG_RETENTION_DAYS and LOG_DAILY_LIMIT_GB do nothing where WORKSPACE_ID names a workspace that is there')
+  : values.idOf(workspaceId, 'WORKSPACE_ID', 'Microsoft.OperationalInsights/workspaces/*')
+var vaultIsChosen = vaultRecover || !vaultPurgeProtection || !empty(operatorIps)
+var secretsIn = !empty(keyVaultId) && vaultIsChosen
+  ? fail('VAULT_RECOVER, VAULT_PURGE_PROTECTION and OPERATOR_IP_RANGES do nothing where KEY_VAULT_ID names a vault that is there')
+  : values.idOf(keyVaultId, 'KEY_VAULT_ID', 'Microsoft.KeyVault/vaults/*')
+var vaultParts = split(
+  empty(secretsIn)
+    ? resourceId(subscription().subscriptionId, names.group, 'Microsoft.KeyVault/vaults', names.vault)
+    : secretsIn,
+  '/'
+)
+
 // The parts of the network follow its address space.
 var hasRoom = int(last(split(vnetPrefix, '/'))) <= 25
 var tooSmall = 'VNET_PREFIX must be a /25 or larger where APP_SUBNET_PREFIX or ENDPOINT_SUBNET_PREFIX is not set'
@@ -296,10 +336,11 @@ module identity 'modules/identity.bicep' = {
   }
 }
 
-module monitoring 'modules/monitoring.bicep' = {
+module monitoring 'modules/logs.bicep' = {
   scope: group
   name: 'monitoring'
   params: {
+    existingWorkspaceId: logsTo
     workspaceName: names.workspace
     insightsName: names.insights
     location: location
@@ -322,7 +363,7 @@ module storage 'modules/storage.bicep' = {
   }
 }
 
-module vault 'modules/vault.bicep' = {
+module vault 'modules/vault.bicep' = if (empty(secretsIn)) {
   scope: group
   name: 'vault'
   params: {
@@ -362,7 +403,7 @@ module access 'modules/access.bicep' = {
     deployerPrincipalId: principalId
     deployerPrincipalType: principalType
     storageName: names.storage
-    vaultName: names.vault
+    vaultId: join(vaultParts, '/')
     insightsName: names.insights
     modelAccountName: names.model
   }
@@ -395,14 +436,17 @@ module network 'modules/network.bicep' = if (vnetEnabled) {
     vnetPrefix: vnetPrefix
     appSubnetPrefix: appSubnet
     endpointSubnetPrefix: endpointSubnet
+    appSubnetId: leavesBy
+    endpointSubnetId: entersBy
+    privateDnsZones: zones
     storageName: names.storage
-    vaultName: names.vault
+    vaultName: empty(secretsIn) ? names.vault : ''
     modelAccountName: names.model
   }
   dependsOn: [storage, vault, model]
 }
 
-// After its roles, or its first start is refused by storage.
+// After its roles, or its first start is refused by storage: it waits for an output of `access`.
 module app 'modules/app.bicep' = {
   scope: group
   name: 'app'
@@ -416,7 +460,7 @@ module app 'modules/app.bicep' = {
     storageName: storage.outputs.name
     packagesUrl: storage.outputs.packagesUrl
     insightsConnectionString: monitoring.outputs.connectionString
-    vaultUri: vault.outputs.uri
+    vaultUri: access.outputs.vaultUri
     subnetId: vnetEnabled ? network!.outputs.appSubnetId : ''
     zoneRedundant: zoneRedundant
     instanceMemoryMB: instanceMemoryMB
@@ -453,7 +497,6 @@ module app 'modules/app.bicep' = {
     }
     entraClientId: entraClientId
   }
-  dependsOn: [access]
 }
 
 module alerts 'modules/alerts.bicep' = {
@@ -472,8 +515,9 @@ module alerts 'modules/alerts.bicep' = {
 
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
-output AZURE_KEY_VAULT_NAME string = vault.outputs.name
-output AZURE_KEY_VAULT_ENDPOINT string = vault.outputs.uri
+output AZURE_KEY_VAULT_NAME string = last(vaultParts)
+output AZURE_KEY_VAULT_ENDPOINT string = access.outputs.vaultUri
+output AZURE_KEY_VAULT_RESOURCE_ID string = join(vaultParts, '/')
 output AZURE_STORAGE_ACCOUNT string = storage.outputs.name
 output APP_NAME string = app.outputs.name
 output APP_RESOURCE_ID string = app.outputs.id

@@ -48,3 +48,69 @@ func namesOf(list string, made string[]) { *: string } =>
         : fail('RESOURCE_NAMES may name ${join(made, ', ')} here, and not ${one.key} or nothing'),
     one => one.value
   )
+
+@description('Whether a text has the parts of a resource id, such as /subscriptions/*/resourceGroups/*. A * is any name.')
+func isLike(text string, form string) bool =>
+  length(split(text, '/')) == length(split(form, '/'))
+    ? empty(filter(
+        range(0, length(split(form, '/'))),
+        place =>
+          split(form, '/')[place] == '*'
+            ? empty(split(text, '/')[place])
+            : toLower(split(form, '/')[place]) != toLower(split(text, '/')[place])
+      ))
+    : false
+
+@export()
+@description('A resource id of a kind such as Microsoft.KeyVault/vaults/*, or nothing.')
+func idOf(id string, variable string, kind string) string =>
+  empty(id) || isLike(id, '/subscriptions/*/resourceGroups/*/providers/${kind}')
+    ? id
+    : fail('${variable} must be /subscriptions/ID/resourceGroups/NAME/providers/${replace(kind, '*', 'NAME')}')
+
+@export()
+@description('An id of a subnet that is there, or nothing where a network is made. `made` is what is said about that one.')
+func subnetOf(id string, other string, variable string, vnetEnabled bool, made string[]) string =>
+  empty(id) && empty(other)
+    ? ''
+    : empty(id) || empty(other) || toLower(id) == toLower(other)
+        ? fail('APP_SUBNET_ID and ENDPOINT_SUBNET_ID must be set together, to two subnets: the app\'s takes nothing else')
+        : !vnetEnabled
+            ? fail('APP_SUBNET_ID and ENDPOINT_SUBNET_ID need VNET_ENABLED=true')
+            : !empty(filter(made, prefix => !empty(prefix)))
+                ? fail('VNET_PREFIX, APP_SUBNET_PREFIX and ENDPOINT_SUBNET_PREFIX do nothing where APP_SUBNET_ID names a subnet that is there')
+                : idOf(id, variable, 'Microsoft.Network/virtualNetworks/*/subnets/*')
+
+@description('Whether a part of PRIVATE_DNS_ZONES is a resource group.')
+func isGroup(id string) bool => isLike(id, '/subscriptions/*/resourceGroups/*')
+
+@description('Whether a part of PRIVATE_DNS_ZONES is a zone.')
+func isZone(id string) bool =>
+  isLike(id, '/subscriptions/*/resourceGroups/*/providers/Microsoft.Network/privateDnsZones/*')
+
+@export()
+@description('The zones that are there: nothing, the word policy, or a list of zones with at most one group for the others.')
+func zonesOf(zones string, vnetEnabled bool) string =>
+  empty(zones) || (zones == 'policy' && vnetEnabled)
+    ? zones
+    : !vnetEnabled
+        ? fail('PRIVATE_DNS_ZONES needs VNET_ENABLED=true')
+        : !empty(filter(parts(zones), id => !isGroup(id) && !isZone(id))) || length(filter(
+              parts(zones),
+              id => isGroup(id)
+            )) > 1
+            ? fail('PRIVATE_DNS_ZONES must be policy, or ids of private DNS zones and at most one resource group, comma-separated')
+            : zones
+
+@description('The zones that are listed for a service such as blob.')
+func zonesFor(zones string, service string) string[] =>
+  filter(parts(zones), id => isZone(id) && contains(toLower(id), '/privatednszones/privatelink.${service}.'))
+
+@export()
+@description('The id of a zone that is there: the one that is listed for its service, or one in the group of all others.')
+func zoneId(zones string, service string, name string) string =>
+  !empty(zonesFor(zones, service))
+    ? zonesFor(zones, service)[0]
+    : empty(filter(parts(zones), id => isGroup(id)))
+        ? fail('PRIVATE_DNS_ZONES has no zone privatelink.${service}, and no resource group in which it is')
+        : '${filter(parts(zones), id => isGroup(id))[0]}/providers/Microsoft.Network/privateDnsZones/${name}'

@@ -114,6 +114,11 @@ def _closed(closed: str, other: str) -> Wanted:
     return lambda deployment: closed if chosen(deployment, "vnetEnabled") else other
 
 
+def logs_of(deployment: Deployment) -> str:
+    """Return the id of the workspace: the one that is there already, or the one that is made."""
+    return str(deployment.given.get("workspaceId") or deployment.one(WORKSPACE).id)
+
+
 def _name(kind: str) -> Wanted:
     return lambda deployment: deployment.one(kind).name
 
@@ -151,10 +156,10 @@ FOLLOWING: list[tuple[str, str, Wanted, str]] = [
         lambda one: "recover" if chosen(one, "vaultRecover") else "default",
         "a deleted vault comes back",
     ),
-    (AUDIT, "properties.workspaceId", _id(WORKSPACE), "where it is known"),
+    (AUDIT, "properties.workspaceId", logs_of, "where it is known"),
     (WORKSPACE, "properties.retentionInDays", _is("logRetentionDays"), "as chosen"),
     (WORKSPACE, "properties.workspaceCapping.dailyQuotaGb", _is("logDailyLimitGb"), "a cap on spending"),
-    (INSIGHTS, "properties.WorkspaceResourceId", _id(WORKSPACE), "where alerts look"),
+    (INSIGHTS, "properties.WorkspaceResourceId", logs_of, "where alerts look"),
     (PLAN, "properties.zoneRedundant", _is("zoneRedundant"), "as chosen"),
     (SITE, "properties.serverFarmId", _id(PLAN), "on this plan"),
     (SITE, "properties.keyVaultReferenceIdentity", _id(IDENTITY), "else a system identity is looked for"),
@@ -226,14 +231,17 @@ def present(project: Project) -> Iterator[str]:
             "Microsoft.Insights/metricAlerts": has_model,
             GATE: bool(given.get("entraClientId")),
             "Microsoft.Insights/actionGroups": bool(given.get("alertEmail")),
-            "Microsoft.Network/virtualNetworks": chosen(deployment, "vnetEnabled"),
+            "Microsoft.Network/virtualNetworks": chosen(deployment, "vnetEnabled") and not given.get("appSubnetId"),
+            WORKSPACE: not given.get("workspaceId"),
+            VAULT: not given.get("keyVaultId"),
+            AUDIT: not given.get("keyVaultId"),
         }
-        wanted |= dict.fromkeys((STORAGE, VAULT, AUDIT, WORKSPACE, INSIGHTS, PLAN, SITE, IDENTITY, CONTAINER), True)
+        wanted |= dict.fromkeys((STORAGE, INSIGHTS, PLAN, SITE, IDENTITY, CONTAINER), True)
         for kind, is_wanted in wanted.items():
             if len(deployment.of(kind)) != is_wanted:
                 yield f"{deployment.name}: {len(deployment.of(kind))} of {kind}"
         scopes = [one.id.partition("/providers/Microsoft.Insights")[0] for one in deployment.of(AUDIT)]
-        if scopes != [deployment.one(VAULT).id]:
+        if scopes != [one.id for one in deployment.of(VAULT)]:
             yield f"{deployment.name}: the audit is about {scopes}"
 
 

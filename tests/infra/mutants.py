@@ -44,7 +44,7 @@ def _mutants() -> list[Mutant]:
         ("no-parent", "storage", "  parent: blobs\n", "", "compiles"),
         ("other-parent", "storage", "  parent: blobs\n", "  parent: queueService\n", "compiles"),
         ("wrong-scope", "main", "// After its roles", "resource x 'Microsoft.KeyVault/vaults@2024-11-01' = {\n  name: 'x'\n}\n// After", "compiles"),
-        ("list-for-one", "network", "groupIds: [endpoint.group]", "groupIds: 'blob'", "compiles"),
+        ("list-for-one", "endpoints", "groupIds: [endpoint.group]", "groupIds: 'blob'", "compiles"),
         ("by-hand", "alerts", "autoMitigate: true\n      skip", "autoMitigation: true\n      skip", "compiles"),
         ("parameter-kind", "app", "maximumInstanceCount: maximumInstanceCount", "maximumInstanceCount: name", "compiles"),
         # names
@@ -62,12 +62,12 @@ def _mutants() -> list[Mutant]:
         ("lost-member", "main", "      agentsModule: agentsModule\n", "", "compiles"),
         # roles
         ("other-role", "access", "'974c5e8b-45b9-4653-ba55-5f855dd0fb88'", "'b24988ac-6180-42a0-ab88-20f7382dd24c'", "roles"),
-        ("swapped-roles", "access", "roles.keyVaultSecretsUser", "roles.keyVaultSecretsOfficer", "roles"),
+        ("swapped-roles", "vaultAccess", "roles.keyVaultSecretsUser", "roles.keyVaultSecretsOfficer", "roles"),
         ("wider-scope", "access", "  scope: storage\n  name: guid(storage.id, identity.id, roles.storageTable", "  scope: resourceGroup()\n  name: guid(storage.id, identity.id, roles.storageTable", "roles"),
-        ("name-collides", "access", "guid(vault.id, identity.id, roles.", "guid(vault.id, roles.", "roles"),
+        ("name-collides", "vaultAccess", "guid(vault.id, identityId, roles.", "guid(identityId, roles.", "roles"),
         ("swapped-principals", "access", "principalId: identity.properties.principalId", "principalId: deployerPrincipalId", "roles"),
-        ("no-waiting", "main", "  dependsOn: [access]\n", "", "order"),
-        ("always-deployer", "access", " = if (!empty(deployerPrincipalId)) {", " = {", "roles", ("nobody",)),
+        ("no-waiting", "main", "vaultUri: access.outputs.vaultUri", "vaultUri: vault!.outputs.uri", "order"),
+        ("always-deployer", "vaultAccess", " = if (!empty(deployerPrincipalId)) {", " = {", "roles", ("nobody",)),
         ("role-elsewhere", "vault", "resource audit", "resource x 'Microsoft.Authorization/roleAssignments@2022-04-01' = {\n  name: guid(vault.id)\n  properties: {\n    principalId: tenant().tenantId\n    roleDefinitionId: vault.id\n  }\n}\n\nresource audit", "roles"),
         # hardening
         ("keys-on", "storage", "allowSharedKeyAccess: false", "allowSharedKeyAccess: true", "hardening"),
@@ -96,7 +96,7 @@ def _mutants() -> list[Mutant]:
         ("open-storage", "main", "    sku: storageSku\n    isPrivate: vnetEnabled", "    sku: storageSku\n    isPrivate: false", "hardening"),
         ("weaker-alert", "alerts", "threshold: 0", "threshold: 1000", "rules"),
         ("no-list", "alerts", "join(signals.faults, '\", \"')", "join(signals.faults, ' ')", "alerts"),
-        ("endpoint-elsewhere", "network", "privateLinkServiceId: endpoint.target", "privateLinkServiceId: ownEndpoints[0].target", "compiles"),
+        ("endpoint-elsewhere", "endpoints", "resourceId(endpoint.kind, endpoint.resource)", "resourceId(endpoint.kind, endpoints[0].resource)", "network"),
         ("no-audit", "vault", "        enabled: true\n", "        enabled: false\n", "hardening"),
         ("other-choices", "app", "@allowed([2048, 4096])", "@allowed([2048, 4096, 8192])", "limits"),
         # settings
@@ -125,7 +125,7 @@ def _mutants() -> list[Mutant]:
         ("later", "alerts", "where Max > 120", "where Max > 12000", "alerts"),
         ("no-one-notified", "alerts", "actionGroupId: people.id", "actionGroupId: workspaceId", "rules"),
         ("other-group", "main", "http: alwaysReadyHttp", "durable: alwaysReadyHttp", "hardening"),
-        ("no-zone", "network", "privateDnsZoneId: resourceId('Microsoft.Network/privateDnsZones', zone)", "privateDnsZoneId: zone", "network"),
+        ("no-zone", "endpoints", "? resourceId('Microsoft.Network/privateDnsZones', zone.name)", "? zone.name", "network"),
         ("unknown-event", "alerts", "'alarm.given_up'", "'alarm.gave_up'", "alerts"),
         ("unknown-metric", "alerts", "background_responses.alarms.overdue", "background_responses.overdue", "alerts"),
         ("unknown-state", "alerts", "ended: ['failed'", "ended: ['lost'", "alerts"),

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tests.infra.deployment import Resource, nested, templates
+from tests.infra.deployment import Resource, listed, nested, templates
 from tests.infra.naming import WITHOUT_TAGS
 from tests.infra.project import Project
 
@@ -76,7 +76,7 @@ NOWHERE = WITHOUT_TAGS | {"Microsoft.CognitiveServices/accounts/deployments"}
 WAITING = {
     "access": {"identity", "storage", "vault", "monitoring", "model"},
     "network": {"storage", "vault", "model"},
-    "app": {"access", "identity", "storage", "vault", "monitoring", "model", "network"},
+    "app": {"access", "identity", "storage", "monitoring", "model", "network"},
     "alerts": {"monitoring", "model"},
     "vault": {"monitoring"},
 }
@@ -156,9 +156,8 @@ def order(project: Project) -> Iterator[str]:
     for name, wanted in WAITING.items():
         missing = wanted - _waits(modules.get(name, {}))
         yield from (f"{name} does not wait for {one}" for one in sorted(missing))
-    found = {name: template["resources"] for name, template in templates(project.compiled.template) if name != "main"}
-    listed = [one for resources in found.values() if isinstance(resources, dict) for one in resources.items()]
-    groups = [one for name, one in listed if name == "zoneGroups"]
+    everything = [one for _, template in templates(project.compiled.template) for one in listed(template)]
+    groups = [one for name, one in everything if name == "zoneGroups"]
     if not groups or not set(groups[0].get("dependsOn", [])) >= BEFORE_NAMES:
         yield "names of private endpoints lead to addresses before their zones are there"
 

@@ -41,7 +41,8 @@ CLIENTS = {
 }
 GUIDS = uuid.UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830")  # the space of names of Azure's function guid()
 DEPLOYER = {("Key Vault Secrets Officer", VAULT)}
-ELSEWHERE = "upstreamResourceId"  # the parameter that names an upstream which this deployment does not make
+# The parameters that name a resource at which roles are given, and which this deployment does not make.
+ELSEWHERE = ("upstreamResourceId", "keyVaultId")
 Roles = set[tuple[str, str]]
 
 
@@ -66,7 +67,7 @@ def _faults(deployment: Deployment) -> Iterator[str]:
     app = deployment.one(IDENTITY).id
     deployer = deployment.given.get("principalId", "")
     has_model = bool(deployment.of(MODEL))
-    has_upstream = has_model or bool(deployment.given.get(ELSEWHERE))
+    has_upstream = has_model or bool(deployment.given.get("upstreamResourceId"))
     expected = {app: {pair for pair in needed() if has_upstream or pair[1] != MODEL}, deployer: DEPLOYER}
     expected.pop("", None)
     for principal in held.keys() | expected.keys():
@@ -91,7 +92,8 @@ def _scope(one: Resource) -> str:
 
 
 def _assignment_faults(deployment: Deployment, one: Resource) -> Iterator[str]:
-    if _scope(one) not in {*(other.id for other in deployment.resources), deployment.given.get(ELSEWHERE)}:
+    elsewhere = [deployment.given.get(name) for name in ELSEWHERE]
+    if _scope(one) not in {*(other.id for other in deployment.resources), *elsewhere}:
         yield f"a role is given on {_scope(one)}, which is no resource of this deployment"
     definition = str(one.at("properties.roleDefinitionId"))
     parts = (_scope(one), _principal(one), definition.rpartition("/")[2])

@@ -30,7 +30,8 @@ def test_every_choice_is_explained() -> None:
 
 def test_every_kind_that_can_be_named_is_explained() -> None:
     """The page for platform teams lists the kinds of RESOURCE_NAMES."""
-    rows = re.findall(r"^\| (`[^|]+`) \|", LANDING.partition("## Names and tags")[2].partition("\n## ")[0], re.MULTILINE)
+    chapter = LANDING.partition("## Names and tags")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \|", chapter, re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == KINDS.keys() | PREFIXES.keys()
 
 
