@@ -214,6 +214,9 @@ param endpointSubnetId string = ''
 @description('Private DNS zones that are there: the id of their resource group, or their ids; policy if one writes the names.')
 param privateDnsZones string = ''
 
+@description('Whether the app is reached by a private endpoint only.')
+param privateInbound bool = false
+
 @description('The Log Analytics workspace, as a resource id, if one is there; empty to make one.')
 param workspaceId string = ''
 
@@ -298,6 +301,9 @@ var ownParts = [vnetPrefix == '10.84.0.0/24' ? '' : vnetPrefix, appSubnetPrefix,
 var leavesBy = values.subnetOf(appSubnetId, endpointSubnetId, 'APP_SUBNET_ID', vnetEnabled, ownParts)
 var entersBy = values.subnetOf(endpointSubnetId, appSubnetId, 'ENDPOINT_SUBNET_ID', vnetEnabled, ownParts)
 var zones = values.zonesOf(privateDnsZones, vnetEnabled)
+var isHidden = privateInbound && !vnetEnabled
+  ? fail('PRIVATE_INBOUND needs VNET_ENABLED=true: without a network nobody could reach the app')
+  : privateInbound
 var logsTo = !empty(workspaceId) && (logRetentionDays != 30 || logDailyLimitGb != 5)
   ? fail('LOG_RETENTION_DAYS and LOG_DAILY_LIMIT_GB do nothing where WORKSPACE_ID names a workspace that is there')
   : values.idOf(workspaceId, 'WORKSPACE_ID', 'Microsoft.OperationalInsights/workspaces/*')
@@ -462,6 +468,7 @@ module app 'modules/app.bicep' = {
     insightsConnectionString: monitoring.outputs.connectionString
     vaultUri: access.outputs.vaultUri
     subnetId: vnetEnabled ? network!.outputs.appSubnetId : ''
+    isPrivate: isHidden
     zoneRedundant: zoneRedundant
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
@@ -497,6 +504,32 @@ module app 'modules/app.bicep' = {
     }
     entraClientId: entraClientId
   }
+}
+
+// The last: after the app, which it leads to.
+module inbound 'modules/endpoints.bicep' = if (isHidden) {
+  scope: group
+  name: 'inbound'
+  params: {
+    name: names.endpoints
+    location: location
+    tags: tags
+    subnetId: network!.outputs.endpointSubnetId
+    networkId: empty(leavesBy)
+      ? resourceId(subscription().subscriptionId, names.group, 'Microsoft.Network/virtualNetworks', names.network)
+      : join(take(split(leavesBy, '/'), 9), '/')
+    privateDnsZones: zones
+    endpoints: [
+      {
+        name: 'app'
+        kind: 'Microsoft.Web/sites'
+        resource: names.app
+        group: 'sites'
+        zones: [{ service: 'azurewebsites', name: 'privatelink.azurewebsites.net' }]
+      }
+    ]
+  }
+  dependsOn: [app]
 }
 
 module alerts 'modules/alerts.bicep' = {

@@ -34,6 +34,9 @@ param vaultUri string
 @description('The subnet by which the app leaves; empty for none.')
 param subnetId string
 
+@description('Whether the app is reached by a private endpoint only, and deployed to by nobody outside.')
+param isPrivate bool
+
 @description('Whether instances are spread over zones.')
 param zoneRedundant bool
 
@@ -284,6 +287,7 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
     keyVaultReferenceIdentity: identityId
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     functionAppConfig: {

@@ -154,4 +154,3 @@ module endpoints 'endpoints.bicep' = {
 
 output appSubnetId string = appSubnet
 output endpointSubnetId string = endpointSubnet
-output networkId string = networkId

@@ -74,6 +74,7 @@ FIXED: list[tuple[str, str, Any, str]] = [
 Wanted = Callable[[Deployment], Any]
 DEFAULTS = {
     "vnetEnabled": False,
+    "privateInbound": False,
     "vaultPurgeProtection": True,
     "vaultRecover": False,
     "modelRecover": False,
@@ -161,6 +162,12 @@ FOLLOWING: list[tuple[str, str, Wanted, str]] = [
     (WORKSPACE, "properties.workspaceCapping.dailyQuotaGb", _is("logDailyLimitGb"), "a cap on spending"),
     (INSIGHTS, "properties.WorkspaceResourceId", logs_of, "where alerts look"),
     (PLAN, "properties.zoneRedundant", _is("zoneRedundant"), "as chosen"),
+    (
+        SITE,
+        "properties.publicNetworkAccess",
+        lambda one: "Disabled" if chosen(one, "privateInbound") else "Enabled",
+        "closed where it has an endpoint",
+    ),
     (SITE, "properties.serverFarmId", _id(PLAN), "on this plan"),
     (SITE, "properties.keyVaultReferenceIdentity", _id(IDENTITY), "else a system identity is looked for"),
     (SITE, "identity.userAssignedIdentities", lambda one: {one.one(IDENTITY).id: {}}, "roles exist before the app"),

@@ -29,6 +29,13 @@ def _mutants() -> list[Mutant]:
         ("vault-of-another-group", "access", "  name: last(split(vaultId, '/'))\n", "  name: 'kv-other'\n", "outputs", ("landing",)),
         ("endpoint-for-a-vault-elsewhere", "network", "...(empty(vaultName) ? [] : vaultEndpoints)", "...vaultEndpoints", "network", ("landing",)),
         ("outputs-another-vault", "main", "output AZURE_KEY_VAULT_RESOURCE_ID string = join(vaultParts, '/')", "output AZURE_KEY_VAULT_RESOURCE_ID string = names.vault", "outputs", ("landing",)),
+        # private inbound
+        ("inbound-stays-open", "app", "isPrivate ? 'Disabled' : 'Enabled'", "isPrivate ? 'Enabled' : 'Enabled'", "hardening", ("landing",)),
+        ("inbound-closed-for-all", "main", "isPrivate: isHidden", "isPrivate: vnetEnabled", "hardening"),
+        ("no-way-in", "main", "= if (isHidden) {", "= if (isHidden && makesModel && empty(zones)) {", "network", ("landing",)),
+        ("way-in-for-all", "main", "= if (isHidden) {", "= if (vnetEnabled) {", "network", ("network",)),
+        ("way-into-another-group", "main", "group: 'sites'", "group: 'site'", "network", ("hidden",)),
+        ("way-in-too-early", "main", "  dependsOn: [app]\n", "", "order"),
     ]  # fmt: skip
     return [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]
 

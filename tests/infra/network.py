@@ -29,7 +29,14 @@ ENDPOINTS = {
             "privatelink.services.ai.azure.com",
         ],
     ),
+    "sites": (SITE, ["privatelink.azurewebsites.net"]),
 }
+
+
+def _reached(deployment: Deployment) -> dict[str, tuple[str, list[str]]]:
+    """Return those of `ENDPOINTS` that a deployment has: the app has one only if nothing else leads to it."""
+    is_hidden = chosen(deployment, "privateInbound")
+    return {name: one for name, one in ENDPOINTS.items() if deployment.of(one[0]) and (is_hidden or name != "sites")}
 
 
 def network(project: Project) -> Iterator[str]:
@@ -97,7 +104,7 @@ def _subnet_faults(deployment: Deployment) -> Iterator[str]:
 
 def _endpoint_faults(deployment: Deployment) -> Iterator[str]:
     subnet = _subnet(deployment, "endpoint")
-    wanted = {(group, deployment.one(kind).id) for group, (kind, _) in ENDPOINTS.items() if deployment.of(kind)}
+    wanted = {(group, deployment.one(kind).id) for group, (kind, _) in _reached(deployment).items()}
     found = []
     for one in deployment.of(ENDPOINT):
         (connection,) = one.at("properties.privateLinkServiceConnections")
@@ -112,7 +119,7 @@ def _endpoint_faults(deployment: Deployment) -> Iterator[str]:
 def _zone_faults(deployment: Deployment) -> Iterator[str]:
     there = deployment.given.get("privateDnsZones", "")
     zones = {one.body["name"]: one.id for one in deployment.of(ZONE)}
-    needed = [zone for kind, names in ENDPOINTS.values() if deployment.of(kind) for zone in names]
+    needed = [zone for _, names in _reached(deployment).values() for zone in names]
     wanted = [] if there else sorted(needed)
     if sorted(zones) != wanted:
         yield f"the zones are {sorted(zones)}"

@@ -77,6 +77,7 @@ WAITING = {
     "access": {"identity", "storage", "vault", "monitoring", "model"},
     "network": {"storage", "vault", "model"},
     "app": {"access", "identity", "storage", "monitoring", "model", "network"},
+    "inbound": {"app", "network"},
     "alerts": {"monitoring", "model"},
     "vault": {"monitoring"},
 }

@@ -68,6 +68,7 @@ REFUSED = {
         f"{ON}param privateDnsZones = '{GROUP}/providers/Microsoft.Network/privateDnsZones/privatelink.blob.x'\n",
         "PRIVATE_DNS_ZONES has no zone privatelink.queue",
     ),
+    "an app that nobody could reach": ("param privateInbound = true\n", "PRIVATE_INBOUND needs VNET_ENABLED=true"),
     "a workspace that is none": (f"param workspaceId = '{GROUP}'\n", "WORKSPACE_ID must be /subscriptions/ID/"),
     "days of a workspace that is there": (f"{LOGS}param logRetentionDays = 90\n", "LOG_RETENTION_DAYS and LOG_DAILY"),
     "a limit of a workspace that is there": (f"{LOGS}param logDailyLimitGb = 9\n", "LOG_RETENTION_DAYS and LOG_DAILY"),
