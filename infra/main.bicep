@@ -223,6 +223,16 @@ param workspaceId string = ''
 @description('The vault for this deployment\'s secrets, as a resource id, if one is there; empty to make one.')
 param keyVaultId string = ''
 
+@description('The platform\'s own logs that go to the workspace: of the vault only, metrics and audits of all, or all there is.')
+@allowed(['vault', 'audit', 'all'])
+param diagnostics string = 'vault'
+
+@description('Whether storage, vault and workspace are locked against deletion, also by `azd down`.')
+param locksEnabled bool = false
+
+@description('A key in a vault that is there, as a resource id, by which storage is encrypted; empty for Microsoft\'s.')
+param customerKeyId string = ''
+
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   ...values.tagsOf(resourceTags)
@@ -242,6 +252,7 @@ var usualNames = {
   endpoints: 'pep-${token}'
   plan: 'plan-${token}'
   app: 'func-${token}'
+  keyIdentity: 'id-key-${token}'
   alerts: 'alert-${token}'
 }
 var absent = [
@@ -250,6 +261,7 @@ var absent = [
   ...(empty(appSubnetId) ? [] : ['network'])
   ...(empty(workspaceId) ? [] : ['workspace'])
   ...(empty(keyVaultId) ? [] : ['vault'])
+  ...(empty(customerKeyId) ? ['keyIdentity'] : [])
 ]
 var named = values.namesOf(resourceNames, filter(objectKeys(usualNames), kind => !contains(absent, kind)))
 var names = { ...usualNames, ...named }
@@ -311,6 +323,7 @@ var vaultIsChosen = vaultRecover || !vaultPurgeProtection || !empty(operatorIps)
 var secretsIn = !empty(keyVaultId) && vaultIsChosen
   ? fail('VAULT_RECOVER, VAULT_PURGE_PROTECTION and OPERATOR_IP_RANGES do nothing where KEY_VAULT_ID names a vault that is there')
   : values.idOf(keyVaultId, 'KEY_VAULT_ID', 'Microsoft.KeyVault/vaults/*')
+var encryptsWith = values.idOf(customerKeyId, 'CUSTOMER_KEY_ID', 'Microsoft.KeyVault/vaults/*/keys/*')
 var vaultParts = split(
   empty(secretsIn)
     ? resourceId(subscription().subscriptionId, names.group, 'Microsoft.KeyVault/vaults', names.vault)
@@ -356,6 +369,17 @@ module monitoring 'modules/logs.bicep' = {
   }
 }
 
+module customerKey 'modules/customerKey.bicep' = if (!empty(encryptsWith)) {
+  scope: group
+  name: 'customer-key'
+  params: {
+    name: names.keyIdentity
+    location: location
+    tags: tags
+    keyId: encryptsWith
+  }
+}
+
 module storage 'modules/storage.bicep' = {
   scope: group
   name: 'storage'
@@ -363,6 +387,13 @@ module storage 'modules/storage.bicep' = {
     name: names.storage
     location: location
     tags: tags
+    customerKey: empty(encryptsWith)
+      ? null
+      : {
+          identityId: customerKey!.outputs.identityId
+          vaultUri: customerKey!.outputs.vaultUri
+          name: last(split(encryptsWith, '/'))
+        }
     sku: storageSku
     isPrivate: vnetEnabled
     replyQueues: replyQueueNames
@@ -381,6 +412,8 @@ module vault 'modules/vault.bicep' = if (empty(secretsIn)) {
     purgeProtection: vaultPurgeProtection
     recover: vaultRecover
     workspaceId: monitoring.outputs.workspaceId
+    logsAll: diagnostics == 'all'
+    measures: diagnostics != 'vault'
   }
 }
 
@@ -544,6 +577,34 @@ module alerts 'modules/alerts.bicep' = {
     modelAccountName: names.model
   }
   dependsOn: [model]
+}
+
+module platformLogs 'modules/diagnostics.bicep' = if (diagnostics != 'vault') {
+  scope: group
+  name: 'diagnostics'
+  params: {
+    level: diagnostics == 'all' ? 'all' : 'audit'
+    workspaceId: monitoring.outputs.workspaceId
+    storageName: names.storage
+    appName: names.app
+    planName: names.plan
+    modelAccountName: names.model
+    networkName: vnetEnabled && empty(leavesBy) ? names.network : ''
+    ownWorkspaceName: empty(logsTo) ? names.workspace : ''
+  }
+  dependsOn: [app, model, network, storage]
+}
+
+// The last: a lock stops what a deployment deletes.
+module locks 'modules/locks.bicep' = if (locksEnabled) {
+  scope: group
+  name: 'locks'
+  params: {
+    storageName: names.storage
+    vaultName: empty(secretsIn) ? names.vault : ''
+    workspaceName: empty(logsTo) ? names.workspace : ''
+  }
+  dependsOn: [app, vault, monitoring]
 }
 
 output AZURE_LOCATION string = location

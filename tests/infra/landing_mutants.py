@@ -36,6 +36,32 @@ def _mutants() -> list[Mutant]:
         ("way-in-for-all", "main", "= if (isHidden) {", "= if (vnetEnabled) {", "network", ("network",)),
         ("way-into-another-group", "main", "group: 'sites'", "group: 'site'", "network", ("hidden",)),
         ("way-in-too-early", "main", "  dependsOn: [app]\n", "", "order"),
+        # diagnostics
+        ("no-tables", "diagnostics", "  scope: storage::tables\n", "  scope: storage::queues\n", "compiles"),
+        ("no-metrics-of-the-app", "diagnostics", "  scope: app\n  name: 'platform'\n  properties: {\n    workspaceId: workspaceId\n    logs: logs\n    metrics: metrics\n", "  scope: app\n  name: 'platform'\n  properties: {\n    workspaceId: workspaceId\n    logs: logs\n", "diagnostics", ("named",)),
+        ("every-request-as-audit", "diagnostics", "level == 'all' ? all : []", "level == 'all' ? all : audit", "diagnostics", ("hidden",)),
+        ("all-is-not-all", "diagnostics", "categoryGroup: 'allLogs'", "categoryGroup: 'audit'", "diagnostics", ("landing",)),
+        ("vault-not-all", "main", "logsAll: diagnostics == 'all'", "logsAll: false", "diagnostics", ("named",)),
+        ("logs-of-a-network-elsewhere", "main", "networkName: vnetEnabled && empty(leavesBy) ? names.network : ''", "networkName: names.network", "diagnostics", ("landing",)),
+        ("logs-of-a-workspace-elsewhere", "main", "ownWorkspaceName: empty(logsTo) ? names.workspace : ''", "ownWorkspaceName: names.workspace", "diagnostics", ("landing",)),
+        ("no-audit-level", "main", "if (diagnostics != 'vault') {", "if (diagnostics == 'all') {", "diagnostics", ("hidden",)),
+        ("diagnostics-by-default", "main", "param diagnostics string = 'vault'", "param diagnostics string = 'all'", "defaults"),
+        ("logs-too-early", "main", "dependsOn: [app, model, network, storage]", "dependsOn: [app, model, network]", "order"),
+        # locks
+        ("locked-elsewhere", "main", "    storageName: names.storage\n    vaultName: empty(secretsIn) ? names.vault : ''\n    workspaceName", "    storageName: 'stother'\n    vaultName: empty(secretsIn) ? names.vault : ''\n    workspaceName", "locks", ("hidden",)),
+        ("locked-for-writes", "locks", "level: 'CanNotDelete'", "level: 'ReadOnly'", "locks", ("hidden",)),
+        ("locked-by-default", "main", "= if (locksEnabled) {", "= if (!locksEnabled) {", "locks", ("default",)),
+        ("lock-of-a-vault-elsewhere", "locks", "= if (!empty(vaultName)) {", "= {", "locks", ("landing",)),
+        ("locked-too-early", "main", "  dependsOn: [app, vault, monitoring]\n", "", "order"),
+        # a customer's key
+        ("tables-without-the-key", "storage", "table: { enabled: true, keyType: 'Account' }", "table: { enabled: true, keyType: 'Service' }", "encryption", ("hidden",)),
+        ("microsofts-key", "storage", "keySource: 'Microsoft.Keyvault'", "keySource: 'Microsoft.Storage'", "encryption", ("hidden",)),
+        ("one-version-of-the-key", "storage", "keyname: customerKey!.name", "keyname: customerKey!.name\n            keyversion: '1'", "encryption", ("hidden",)),
+        ("key-of-another-name", "main", "name: last(split(encryptsWith, '/'))", "name: names.vault", "encryption", ("hidden",)),
+        ("key-for-the-app", "main", "identityId: customerKey!.outputs.identityId", "identityId: identity.outputs.id", "roles", ("hidden",)),
+        ("whole-vault-of-keys", "keyAccess", "  scope: vault::key\n", "  scope: vault\n", "roles", ("hidden",)),
+        ("key-officer", "keyAccess", "e147488a-f6f5-4113-8e2d-b22465e65bf6", "14b46e9e-c2b7-41b4-b07b-48a6ebf60603", "roles", ("hidden",)),
+        ("key-too-late", "main", "vaultUri: customerKey!.outputs.vaultUri", "vaultUri: vault!.outputs.uri", "encryption", ("hidden",)),
     ]  # fmt: skip
     return [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]
 

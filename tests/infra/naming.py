@@ -9,6 +9,7 @@ from tests.infra.roles import IDENTITY, INSIGHTS, MODEL, STORAGE, VAULT
 SITE = "Microsoft.Web/sites"
 # Types that take no tags. tests/infra/test_tags.py asks the compiler whether these are all.
 WITHOUT_TAGS = {
+    "Microsoft.Authorization/locks",
     "Microsoft.Authorization/roleAssignments",
     "Microsoft.Insights/diagnosticSettings",
     "Microsoft.KeyVault/vaults/secrets",
@@ -26,6 +27,7 @@ WITHOUT_TAGS = {
 KINDS = {
     "group": "Microsoft.Resources/resourceGroups",
     "identity": IDENTITY,
+    "keyIdentity": IDENTITY,
     "workspace": "Microsoft.OperationalInsights/workspaces",
     "insights": INSIGHTS,
     "storage": STORAGE,
@@ -69,5 +71,7 @@ def overridden(project: Project) -> Iterator[str]:
     for deployment in project.deployments():
         for kind, name in pairs(deployment, "resourceNames").items():
             found = [one.name for one in deployment.of(KINDS.get(kind) or PREFIXES[kind])]
+            if KINDS.get(kind) == IDENTITY:
+                found = [one for one in found if one == name]
             if not found or not all(one == name if kind in KINDS else one.startswith(f"{name}-") for one in found):
                 yield f"{deployment.name}: {kind} is {found}, not {name}"

@@ -31,6 +31,7 @@ NAMES = {
     "Microsoft.CognitiveServices/accounts": r"[A-Za-z0-9][A-Za-z0-9-]{0,62}[A-Za-z0-9]",
     "Microsoft.CognitiveServices/accounts/deployments": r"[A-Za-z0-9][\w.-]{1,63}",
     "Microsoft.Authorization/roleAssignments": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "Microsoft.Authorization/locks": r"[^<>%&\\?/]{1,90}",
     "Microsoft.Web/serverfarms": r"[A-Za-z0-9-]{1,60}",
     # Longer names are cut off after 32 characters, and apps with equal beginnings share locks in one account.
     "Microsoft.Web/sites": r"[A-Za-z0-9][A-Za-z0-9-]{0,30}[A-Za-z0-9]",
@@ -78,6 +79,9 @@ WAITING = {
     "network": {"storage", "vault", "model"},
     "app": {"access", "identity", "storage", "monitoring", "model", "network"},
     "inbound": {"app", "network"},
+    "storage": {"customerKey"},
+    "diagnostics": {"app", "model", "network", "storage", "monitoring"},
+    "locks": {"app", "vault", "monitoring"},
     "alerts": {"monitoring", "model"},
     "vault": {"monitoring"},
 }

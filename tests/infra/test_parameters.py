@@ -69,6 +69,11 @@ REFUSED = {
         "PRIVATE_DNS_ZONES has no zone privatelink.queue",
     ),
     "an app that nobody could reach": ("param privateInbound = true\n", "PRIVATE_INBOUND needs VNET_ENABLED=true"),
+    "a key that is none": (
+        f"param customerKeyId = '{GROUP}/providers/Microsoft.KeyVault/vaults/kv'\n",
+        "NAME/providers/Microsoft.KeyVault/vaults/NAME/keys/NAME",
+    ),
+    "a key by its address": ("param customerKeyId = 'https://kv.vault.azure.net/keys/k'\n", "CUSTOMER_KEY_ID must be"),
     "a workspace that is none": (f"param workspaceId = '{GROUP}'\n", "WORKSPACE_ID must be /subscriptions/ID/"),
     "days of a workspace that is there": (f"{LOGS}param logRetentionDays = 90\n", "LOG_RETENTION_DAYS and LOG_DAILY"),
     "a limit of a workspace that is there": (f"{LOGS}param logDailyLimitGb = 9\n", "LOG_RETENTION_DAYS and LOG_DAILY"),

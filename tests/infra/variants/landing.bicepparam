@@ -11,3 +11,5 @@ param privateDnsZones = '/subscriptions/00000000-0000-0000-0000-000000000004/res
 param privateInbound = true
 param workspaceId = '/subscriptions/00000000-0000-0000-0000-000000000004/resourceGroups/rg-logs/providers/Microsoft.OperationalInsights/workspaces/log-central'
 param keyVaultId = '/subscriptions/00000000-0000-0000-0000-000000000003/resourceGroups/rg-secrets/providers/Microsoft.KeyVault/vaults/kv-secrets'
+param diagnostics = 'all'
+param locksEnabled = true
