@@ -1,6 +1,8 @@
 // `azd up`: everything that Background Responses needs, in a resource group of its own, without a key.
 targetScope = 'subscription'
 
+import * as values from 'modules/values.bicep'
+
 @description('Name of the azd environment; the group and, by a hash, all names come from it.')
 @minLength(1)
 @maxLength(64)
@@ -197,13 +199,49 @@ param logDailyLimitGb int = 5
 @description('Whom alerts write to; empty for nobody.')
 param alertEmail string = ''
 
+@description('Tags of every resource beside those that are set here: NAME=VALUE, comma-separated.')
+param resourceTags string = ''
+
+@description('Names in place of those that are made from the environment\'s: KIND=NAME, comma-separated.')
+param resourceNames string = ''
+
+@description('The subnet by which the app leaves, as a resource id, if one is there; empty to make a network.')
+param appSubnetId string = ''
+
+@description('The subnet for private endpoints, as a resource id, if one is there; empty to make a network.')
+param endpointSubnetId string = ''
+
+@description('Private DNS zones that are there: the id of their resource group, or their ids; policy if one writes the names.')
+param privateDnsZones string = ''
+
+@description('Whether the app is reached by a private endpoint only.')
+param privateInbound bool = false
+
+@description('The Log Analytics workspace, as a resource id, if one is there; empty to make one.')
+param workspaceId string = ''
+
+@description('The vault for this deployment\'s secrets, as a resource id, if one is there; empty to make one.')
+param keyVaultId string = ''
+
+@description('The platform\'s own logs that go to the workspace: of the vault only, metrics and audits of all, or all there is.')
+@allowed(['vault', 'audit', 'all'])
+param diagnostics string = 'vault'
+
+@description('Whether storage, vault and workspace are locked against deletion, also by `azd down`.')
+param locksEnabled bool = false
+
+@description('A key in a vault that is there, as a resource id, by which storage is encrypted; empty for Microsoft\'s.')
+param customerKeyId string = ''
+
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
+  ...values.tagsOf(resourceTags)
   'azd-env-name': environmentName
   application: 'background-responses'
 }
 var makesModel = empty(upstreamBaseUrl) && empty(upstreams)
-var names = {
+var usualNames = {
+  group: 'rg-${environmentName}'
   identity: 'id-${token}'
   workspace: 'log-${token}'
   insights: 'appi-${token}'
@@ -211,7 +249,22 @@ var names = {
   vault: 'kv-${token}'
   model: makesModel ? 'ai-${token}' : ''
   network: 'vnet-${token}'
+  endpoints: 'pep-${token}'
+  plan: 'plan-${token}'
+  app: 'func-${token}'
+  keyIdentity: 'id-key-${token}'
+  alerts: 'alert-${token}'
 }
+var absent = [
+  ...(makesModel ? [] : ['model'])
+  ...(vnetEnabled ? [] : ['network', 'endpoints'])
+  ...(empty(appSubnetId) ? [] : ['network'])
+  ...(empty(workspaceId) ? [] : ['workspace'])
+  ...(empty(keyVaultId) ? [] : ['vault'])
+  ...(empty(customerKeyId) ? ['keyIdentity'] : [])
+]
+var named = values.namesOf(resourceNames, filter(objectKeys(usualNames), kind => !contains(absent, kind)))
+var names = { ...usualNames, ...named }
 
 // The parts of the upstream's id: the third is the subscription, the fifth the group, the ninth the name.
 var upstreamParts = split(
@@ -255,6 +308,29 @@ var tracesShare = contains(['0', '1'], otelTracesSamplerArg) || decimals >= 0
   ? otelTracesSamplerArg
   : fail('OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1, such as 0.1')
 
+// What is there already.
+var ownParts = [vnetPrefix == '10.84.0.0/24' ? '' : vnetPrefix, appSubnetPrefix, endpointSubnetPrefix]
+var leavesBy = values.subnetOf(appSubnetId, endpointSubnetId, 'APP_SUBNET_ID', vnetEnabled, ownParts)
+var entersBy = values.subnetOf(endpointSubnetId, appSubnetId, 'ENDPOINT_SUBNET_ID', vnetEnabled, ownParts)
+var zones = values.zonesOf(privateDnsZones, vnetEnabled)
+var isHidden = privateInbound && !vnetEnabled
+  ? fail('PRIVATE_INBOUND needs VNET_ENABLED=true: without a network nobody could reach the app')
+  : privateInbound
+var logsTo = !empty(workspaceId) && (logRetentionDays != 30 || logDailyLimitGb != 5)
+  ? fail('LOG_RETENTION_DAYS and LOG_DAILY_LIMIT_GB do nothing where WORKSPACE_ID names a workspace that is there')
+  : values.idOf(workspaceId, 'WORKSPACE_ID', 'Microsoft.OperationalInsights/workspaces/*')
+var vaultIsChosen = vaultRecover || !vaultPurgeProtection || !empty(operatorIps)
+var secretsIn = !empty(keyVaultId) && vaultIsChosen
+  ? fail('VAULT_RECOVER, VAULT_PURGE_PROTECTION and OPERATOR_IP_RANGES do nothing where KEY_VAULT_ID names a vault that is there')
+  : values.idOf(keyVaultId, 'KEY_VAULT_ID', 'Microsoft.KeyVault/vaults/*')
+var encryptsWith = values.idOf(customerKeyId, 'CUSTOMER_KEY_ID', 'Microsoft.KeyVault/vaults/*/keys/*')
+var vaultParts = split(
+  empty(secretsIn)
+    ? resourceId(subscription().subscriptionId, names.group, 'Microsoft.KeyVault/vaults', names.vault)
+    : secretsIn,
+  '/'
+)
+
 // The parts of the network follow its address space.
 var hasRoom = int(last(split(vnetPrefix, '/'))) <= 25
 var tooSmall = 'VNET_PREFIX must be a /25 or larger where APP_SUBNET_PREFIX or ENDPOINT_SUBNET_PREFIX is not set'
@@ -264,7 +340,7 @@ var endpointSubnet = empty(endpointSubnetPrefix)
   : endpointSubnetPrefix
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
-  name: 'rg-${environmentName}'
+  name: names.group
   location: location
   tags: tags
 }
@@ -279,16 +355,28 @@ module identity 'modules/identity.bicep' = {
   }
 }
 
-module monitoring 'modules/monitoring.bicep' = {
+module monitoring 'modules/logs.bicep' = {
   scope: group
   name: 'monitoring'
   params: {
+    existingWorkspaceId: logsTo
     workspaceName: names.workspace
     insightsName: names.insights
     location: location
     tags: tags
     retentionDays: logRetentionDays
     dailyLimitGb: logDailyLimitGb
+  }
+}
+
+module customerKey 'modules/customerKey.bicep' = if (!empty(encryptsWith)) {
+  scope: group
+  name: 'customer-key'
+  params: {
+    name: names.keyIdentity
+    location: location
+    tags: tags
+    keyId: encryptsWith
   }
 }
 
@@ -299,13 +387,20 @@ module storage 'modules/storage.bicep' = {
     name: names.storage
     location: location
     tags: tags
+    customerKey: empty(encryptsWith)
+      ? null
+      : {
+          identityId: customerKey!.outputs.identityId
+          vaultUri: customerKey!.outputs.vaultUri
+          name: last(split(encryptsWith, '/'))
+        }
     sku: storageSku
     isPrivate: vnetEnabled
     replyQueues: replyQueueNames
   }
 }
 
-module vault 'modules/vault.bicep' = {
+module vault 'modules/vault.bicep' = if (empty(secretsIn)) {
   scope: group
   name: 'vault'
   params: {
@@ -317,6 +412,8 @@ module vault 'modules/vault.bicep' = {
     purgeProtection: vaultPurgeProtection
     recover: vaultRecover
     workspaceId: monitoring.outputs.workspaceId
+    logsAll: diagnostics == 'all'
+    measures: diagnostics != 'vault'
   }
 }
 
@@ -345,7 +442,7 @@ module access 'modules/access.bicep' = {
     deployerPrincipalId: principalId
     deployerPrincipalType: principalType
     storageName: names.storage
-    vaultName: names.vault
+    vaultId: join(vaultParts, '/')
     insightsName: names.insights
     modelAccountName: names.model
   }
@@ -372,25 +469,29 @@ module network 'modules/network.bicep' = if (vnetEnabled) {
   name: 'network'
   params: {
     name: names.network
+    endpointsName: names.endpoints
     location: location
     tags: tags
     vnetPrefix: vnetPrefix
     appSubnetPrefix: appSubnet
     endpointSubnetPrefix: endpointSubnet
+    appSubnetId: leavesBy
+    endpointSubnetId: entersBy
+    privateDnsZones: zones
     storageName: names.storage
-    vaultName: names.vault
+    vaultName: empty(secretsIn) ? names.vault : ''
     modelAccountName: names.model
   }
   dependsOn: [storage, vault, model]
 }
 
-// After its roles, or its first start is refused by storage.
+// After its roles, or its first start is refused by storage: it waits for an output of `access`.
 module app 'modules/app.bicep' = {
   scope: group
   name: 'app'
   params: {
-    name: 'func-${token}'
-    planName: 'plan-${token}'
+    name: names.app
+    planName: names.plan
     location: location
     tags: tags
     identityId: identity.outputs.id
@@ -398,8 +499,9 @@ module app 'modules/app.bicep' = {
     storageName: storage.outputs.name
     packagesUrl: storage.outputs.packagesUrl
     insightsConnectionString: monitoring.outputs.connectionString
-    vaultUri: vault.outputs.uri
+    vaultUri: access.outputs.vaultUri
     subnetId: vnetEnabled ? network!.outputs.appSubnetId : ''
+    isPrivate: isHidden
     zoneRedundant: zoneRedundant
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
@@ -435,14 +537,39 @@ module app 'modules/app.bicep' = {
     }
     entraClientId: entraClientId
   }
-  dependsOn: [access]
+}
+
+// The last: after the app, which it leads to.
+module inbound 'modules/endpoints.bicep' = if (isHidden) {
+  scope: group
+  name: 'inbound'
+  params: {
+    name: names.endpoints
+    location: location
+    tags: tags
+    subnetId: network!.outputs.endpointSubnetId
+    networkId: empty(leavesBy)
+      ? resourceId(subscription().subscriptionId, names.group, 'Microsoft.Network/virtualNetworks', names.network)
+      : join(take(split(leavesBy, '/'), 9), '/')
+    privateDnsZones: zones
+    endpoints: [
+      {
+        name: 'app'
+        kind: 'Microsoft.Web/sites'
+        resource: names.app
+        group: 'sites'
+        zones: [{ service: 'azurewebsites', name: 'privatelink.azurewebsites.net' }]
+      }
+    ]
+  }
+  dependsOn: [app]
 }
 
 module alerts 'modules/alerts.bicep' = {
   scope: group
   name: 'alerts'
   params: {
-    name: 'alert-${token}'
+    name: names.alerts
     location: location
     tags: tags
     email: alertEmail
@@ -452,10 +579,39 @@ module alerts 'modules/alerts.bicep' = {
   dependsOn: [model]
 }
 
+module platformLogs 'modules/diagnostics.bicep' = if (diagnostics != 'vault') {
+  scope: group
+  name: 'diagnostics'
+  params: {
+    level: diagnostics == 'all' ? 'all' : 'audit'
+    workspaceId: monitoring.outputs.workspaceId
+    storageName: names.storage
+    appName: names.app
+    planName: names.plan
+    modelAccountName: names.model
+    networkName: vnetEnabled && empty(leavesBy) ? names.network : ''
+    ownWorkspaceName: empty(logsTo) ? names.workspace : ''
+  }
+  dependsOn: [app, model, network, storage]
+}
+
+// The last: a lock stops what a deployment deletes.
+module locks 'modules/locks.bicep' = if (locksEnabled) {
+  scope: group
+  name: 'locks'
+  params: {
+    storageName: names.storage
+    vaultName: empty(secretsIn) ? names.vault : ''
+    workspaceName: empty(logsTo) ? names.workspace : ''
+  }
+  dependsOn: [app, vault, monitoring]
+}
+
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
-output AZURE_KEY_VAULT_NAME string = vault.outputs.name
-output AZURE_KEY_VAULT_ENDPOINT string = vault.outputs.uri
+output AZURE_KEY_VAULT_NAME string = last(vaultParts)
+output AZURE_KEY_VAULT_ENDPOINT string = access.outputs.vaultUri
+output AZURE_KEY_VAULT_RESOURCE_ID string = join(vaultParts, '/')
 output AZURE_STORAGE_ACCOUNT string = storage.outputs.name
 output APP_NAME string = app.outputs.name
 output APP_RESOURCE_ID string = app.outputs.id

@@ -1,4 +1,4 @@
-// Who may do what: every role assignment of the deployment is here. The app's reach is these resources and nothing else.
+// Who may do what: every role assignment of the deployment is here, or in the modules that this one uses. The app's reach is these resources and nothing else.
 @description('The app\'s identity.')
 param identityName string
 
@@ -12,8 +12,8 @@ param deployerPrincipalType string
 @description('The storage account.')
 param storageName string
 
-@description('The vault.')
-param vaultName string
+@description('The vault, as a resource id: it may be in another group or subscription.')
+param vaultId string
 
 @description('Application Insights.')
 param insightsName string
@@ -25,8 +25,6 @@ var roles = {
   storageBlobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
   storageQueueDataContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
   storageTableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
-  keyVaultSecretsUser: '4633458b-17de-408a-b874-0445c86b69e6'
-  keyVaultSecretsOfficer: 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7'
   monitoringMetricsPublisher: '3913510d-42f4-4e42-8a64-420c390055eb'
   cognitiveServicesOpenAIUser: '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd'
 }
@@ -39,8 +37,10 @@ resource storage 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
   name: storageName
 }
 
+// The third part of its id is its subscription, the fifth its group.
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
-  name: vaultName
+  scope: resourceGroup(split(vaultId, '/')[2], split(vaultId, '/')[4])
+  name: last(split(vaultId, '/'))
 }
 
 resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
@@ -89,14 +89,15 @@ resource appTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// Reads secrets and can change none.
-resource appSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  scope: vault
-  name: guid(vault.id, identity.id, roles.keyVaultSecretsUser)
-  properties: {
-    principalId: identity.properties.principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.keyVaultSecretsUser)
+module secrets 'vaultAccess.bicep' = {
+  scope: resourceGroup(split(vaultId, '/')[2], split(vaultId, '/')[4])
+  name: 'vault-access-${uniqueString(identity.id)}'
+  params: {
+    vaultName: last(split(vaultId, '/'))
+    identityId: identity.id
+    appPrincipalId: identity.properties.principalId
+    deployerPrincipalId: deployerPrincipalId
+    deployerPrincipalType: deployerPrincipalType
   }
 }
 
@@ -126,12 +127,4 @@ resource appModel 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!em
   }
 }
 
-resource deployerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(deployerPrincipalId)) {
-  scope: vault
-  name: guid(vault.id, deployerPrincipalId, roles.keyVaultSecretsOfficer)
-  properties: {
-    principalId: deployerPrincipalId
-    principalType: deployerPrincipalType
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.keyVaultSecretsOfficer)
-  }
-}
+output vaultUri string = vault.properties.vaultUri

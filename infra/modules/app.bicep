@@ -1,5 +1,7 @@
 // The app on Flex Consumption. The list of settings is complete: a deployment replaces all of them.
-@description('Name of the app.')
+@description('Name of the app. Locks and keys in storage go by its first 32 characters, so it has no more.')
+@minLength(2)
+@maxLength(32)
 param name string
 
 @description('Name of its plan.')
@@ -31,6 +33,9 @@ param vaultUri string
 
 @description('The subnet by which the app leaves; empty for none.')
 param subnetId string
+
+@description('Whether the app is reached by a private endpoint only, and deployed to by nobody outside.')
+param isPrivate bool
 
 @description('Whether instances are spread over zones.')
 param zoneRedundant bool
@@ -282,6 +287,7 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
     keyVaultReferenceIdentity: identityId
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     functionAppConfig: {

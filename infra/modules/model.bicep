@@ -52,6 +52,7 @@ resource account 'Microsoft.CognitiveServices/accounts@2025-06-01' = {
 resource deployment 'Microsoft.CognitiveServices/accounts/deployments@2025-06-01' = {
   parent: account
   name: modelName
+  tags: tags
   sku: {
     name: deploymentSku
     capacity: capacity

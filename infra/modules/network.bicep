@@ -1,6 +1,14 @@
-// Optional: the app leaves by a network of its own, and reaches storage, secrets and the model by private endpoints.
+// Optional: the app leaves by a network, and reaches storage, secrets and the model by private endpoints. The network is
+// made here, or its subnets are there already.
+import { endpointType } from 'endpoints.bicep'
+
 @description('Name of the network.')
 param name string
+
+@description('The first part of the private endpoints\' names.')
+@minLength(2)
+@maxLength(58)
+param endpointsName string
 
 @description('Region.')
 param location string
@@ -17,61 +25,76 @@ param appSubnetPrefix string
 @description('The part of it for the private endpoints.')
 param endpointSubnetPrefix string
 
+@description('The app\'s subnet that is there; empty to make the network.')
+param appSubnetId string
+
+@description('The subnet for private endpoints that is there; empty to make the network.')
+param endpointSubnetId string
+
+@description('The zones that are there, as PRIVATE_DNS_ZONES says it; empty to make them.')
+param privateDnsZones string
+
 @description('The storage account.')
 param storageName string
 
-@description('The vault.')
+@description('The vault; empty if it is elsewhere, and reached as its owner says.')
 param vaultName string
 
 @description('The model account; empty if there is none.')
 param modelAccountName string
 
 var storageSuffix = environment().suffixes.storage
+var makesNetwork = empty(appSubnetId)
 
-var ownEndpoints = [
+var storageEndpoints endpointType[] = [
   {
     name: 'blob'
-    target: resourceId('Microsoft.Storage/storageAccounts', storageName)
+    kind: 'Microsoft.Storage/storageAccounts'
+    resource: storageName
     group: 'blob'
-    zones: ['privatelink.blob.${storageSuffix}']
+    zones: [{ service: 'blob', name: 'privatelink.blob.${storageSuffix}' }]
   }
   {
     name: 'queue'
-    target: resourceId('Microsoft.Storage/storageAccounts', storageName)
+    kind: 'Microsoft.Storage/storageAccounts'
+    resource: storageName
     group: 'queue'
-    zones: ['privatelink.queue.${storageSuffix}']
+    zones: [{ service: 'queue', name: 'privatelink.queue.${storageSuffix}' }]
   }
   {
     name: 'table'
-    target: resourceId('Microsoft.Storage/storageAccounts', storageName)
+    kind: 'Microsoft.Storage/storageAccounts'
+    resource: storageName
     group: 'table'
-    zones: ['privatelink.table.${storageSuffix}']
-  }
-  {
-    name: 'vault'
-    target: resourceId('Microsoft.KeyVault/vaults', vaultName)
-    group: 'vault'
-    zones: ['privatelink.vaultcore.azure.net']
+    zones: [{ service: 'table', name: 'privatelink.table.${storageSuffix}' }]
   }
 ]
 
-var modelEndpoints = [
+var vaultEndpoints endpointType[] = [
+  {
+    name: 'vault'
+    kind: 'Microsoft.KeyVault/vaults'
+    resource: vaultName
+    group: 'vault'
+    zones: [{ service: 'vaultcore', name: 'privatelink.vaultcore.azure.net' }]
+  }
+]
+
+var modelEndpoints endpointType[] = [
   {
     name: 'model'
-    target: resourceId('Microsoft.CognitiveServices/accounts', modelAccountName)
+    kind: 'Microsoft.CognitiveServices/accounts'
+    resource: modelAccountName
     group: 'account'
     zones: [
-      'privatelink.openai.azure.com'
-      'privatelink.cognitiveservices.azure.com'
-      'privatelink.services.ai.azure.com'
+      { service: 'openai', name: 'privatelink.openai.azure.com' }
+      { service: 'cognitiveservices', name: 'privatelink.cognitiveservices.azure.com' }
+      { service: 'services.ai', name: 'privatelink.services.ai.azure.com' }
     ]
   }
 ]
 
-var endpoints = [...ownEndpoints, ...(empty(modelAccountName) ? [] : modelEndpoints)]
-var zoneNames = flatten(map(endpoints, endpoint => endpoint.zones))
-
-resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
+resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = if (makesNetwork) {
   name: name
   location: location
   tags: tags
@@ -107,67 +130,27 @@ resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
   }
 }
 
-resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
-  for zone in zoneNames: {
-    name: zone
-    location: 'global'
-    tags: tags
-  }
-]
+// A subnet's id begins with that of its network.
+var appSubnet = makesNetwork ? '${network.id}/subnets/app' : appSubnetId
+var endpointSubnet = makesNetwork ? '${network.id}/subnets/endpoints' : endpointSubnetId
+var networkId = join(take(split(appSubnet, '/'), 9), '/')
 
-resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
-  for (zone, index) in zoneNames: {
-    parent: zones[index]
-    name: name
-    location: 'global'
-    tags: tags
-    properties: {
-      registrationEnabled: false
-      virtualNetwork: {
-        id: network.id
-      }
-    }
-  }
-]
-
-resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-07-01' = [
-  for endpoint in endpoints: {
-    name: '${name}-${endpoint.name}'
+module endpoints 'endpoints.bicep' = {
+  name: 'endpoints'
+  params: {
+    name: endpointsName
     location: location
     tags: tags
-    properties: {
-      subnet: {
-        id: '${network.id}/subnets/endpoints'
-      }
-      privateLinkServiceConnections: [
-        {
-          name: endpoint.name
-          properties: {
-            privateLinkServiceId: endpoint.target
-            groupIds: [endpoint.group]
-          }
-        }
-      ]
-    }
+    subnetId: endpointSubnet
+    networkId: networkId
+    privateDnsZones: privateDnsZones
+    endpoints: [
+      ...storageEndpoints
+      ...(empty(vaultName) ? [] : vaultEndpoints)
+      ...(empty(modelAccountName) ? [] : modelEndpoints)
+    ]
   }
-]
+}
 
-resource zoneGroups 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-07-01' = [
-  for (endpoint, index) in endpoints: {
-    parent: privateEndpoints[index]
-    name: 'default'
-    properties: {
-      privateDnsZoneConfigs: [
-        for zone in endpoint.zones: {
-          name: replace(zone, '.', '-')
-          properties: {
-            privateDnsZoneId: resourceId('Microsoft.Network/privateDnsZones', zone)
-          }
-        }
-      ]
-    }
-    dependsOn: [zones, links]
-  }
-]
-
-output appSubnetId string = '${network.id}/subnets/app'
+output appSubnetId string = appSubnet
+output endpointSubnetId string = endpointSubnet

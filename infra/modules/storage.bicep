@@ -10,6 +10,9 @@ param location string
 @description('Tags of every resource.')
 param tags { *: string }
 
+@description('The customer\'s key that encrypts the account; null for Microsoft\'s.')
+param customerKey { identityId: string, vaultUri: string, name: string }?
+
 @description('Redundancy. Without a second region: a geo copy lags behind, and a lagging table would start work twice.')
 @allowed(['Standard_LRS', 'Standard_ZRS'])
 param sku string
@@ -49,7 +52,35 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   sku: {
     name: sku
   }
+  identity: customerKey == null
+    ? null
+    : {
+        type: 'UserAssigned'
+        userAssignedIdentities: {
+          '${customerKey!.identityId}': {}
+        }
+      }
   properties: {
+    // Without a version of the key: storage takes a new one within a day. Queues and tables follow the account's key only
+    // if they are told so when the account is made.
+    encryption: customerKey == null
+      ? null
+      : {
+          keySource: 'Microsoft.Keyvault'
+          keyvaultproperties: {
+            keyvaulturi: customerKey!.vaultUri
+            keyname: customerKey!.name
+          }
+          identity: {
+            userAssignedIdentity: customerKey!.identityId
+          }
+          services: {
+            blob: { enabled: true, keyType: 'Account' }
+            file: { enabled: true, keyType: 'Account' }
+            queue: { enabled: true, keyType: 'Account' }
+            table: { enabled: true, keyType: 'Account' }
+          }
+        }
     accessTier: 'Hot'
     allowBlobPublicAccess: false
     allowCrossTenantReplication: false

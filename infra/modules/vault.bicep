@@ -25,6 +25,12 @@ param recover bool
 @description('The workspace that gets the audit log.')
 param workspaceId string
 
+@description('Whether it gets every other log, too.')
+param logsAll bool
+
+@description('Whether it gets metrics.')
+param measures bool
+
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   name: name
   location: location
@@ -60,10 +66,12 @@ resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
     workspaceId: workspaceId
     logs: [
       {
-        category: 'AuditEvent'
+        category: logsAll ? null : 'AuditEvent'
+        categoryGroup: logsAll ? 'allLogs' : null
         enabled: true
       }
     ]
+    metrics: measures ? [{ category: 'AllMetrics', enabled: true }] : []
   }
 }
 

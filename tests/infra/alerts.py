@@ -10,7 +10,7 @@ from shared.core import backoff
 from shared.core.states import WaitReason
 from shared.telemetry import exporters, library_logs
 from tests.infra.deployment import Deployment, Resource
-from tests.infra.hardening import WORKSPACE
+from tests.infra.hardening import logs_of
 from tests.infra.project import Project
 from tests.infra.roles import MODEL
 
@@ -200,7 +200,7 @@ def _rule_faults(deployment: Deployment, one: Resource, people: list[str]) -> It
     if one.at("kind") != "LogAlert" or one.at("properties.evaluationFrequency") != "PT5M":
         yield "it is asked at other times than the handbook says"
     switches = [one.at(f"properties.{name}") for name in ("enabled", "autoMitigate", "skipQueryValidation")]
-    if switches != [True, True, True] or one.at("properties.scopes") != [deployment.one(WORKSPACE).id]:
+    if switches != [True, True, True] or one.at("properties.scopes") != [logs_of(deployment)]:
         yield "it is off, or looks elsewhere"
     if one.at("properties.actions.actionGroups") != people:
         yield "it notifies no one"

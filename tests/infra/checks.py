@@ -2,15 +2,31 @@
 
 from collections.abc import Callable, Iterator
 
-from tests.infra import alerts, azd, hardening, hosting, network, parameters, project, resources, roles, settings
+from tests.infra import (
+    alerts,
+    azd,
+    hardening,
+    hosting,
+    naming,
+    network,
+    oversight,
+    parameters,
+    preview,
+    project,
+    resources,
+    roles,
+    settings,
+)
 
 Check = Callable[[project.Project], Iterator[str]]
 ALL: list[Check] = [
     project.compiles,
     resources.ids,
     resources.names,
+    preview.preview,
     resources.enums,
-    resources.tags,
+    naming.tags,
+    naming.overridden,
     resources.locations,
     resources.order,
     roles.roles,
@@ -19,6 +35,9 @@ ALL: list[Check] = [
     hardening.defaults,
     network.network,
     network.firewall,
+    oversight.diagnostics,
+    oversight.locks,
+    oversight.encryption,
     settings.settings,
     settings.loaded,
     settings.passed_on,

@@ -9,7 +9,7 @@ from typing import Any
 # The functions that an evaluation without Azure leaves, where they only join texts of the public cloud.
 _SUFFIX = "environment().suffixes.storage"
 _LOGIN = "environment().authentication.loginEndpoint"
-_JOINED = re.compile(r"format\('([^']*)', '([^']*)'\)")
+_JOINED = re.compile(r"format\('([^']*)'((?:, '[^']*')+)\)")
 _REPLACED = re.compile(r"replace\('([^']*)', '([^']*)', '([^']*)'\)")
 _IDENTIFIED = re.compile(r"resourceId\('([^']*)', '([^']*)', '([^']*)', '([^']*)'\)")
 _REFERENCE = re.compile(r"reference\('([^']*)', '[^']*'\)\.([\w.]+(?:\['[^']*'\])?)")
@@ -87,13 +87,21 @@ def settled(value: Any) -> Any:
 
 def _text(text: str) -> str:
     found = text.replace(_SUFFIX, "'core.windows.net'").replace(_LOGIN, "'https://login.microsoftonline.com/'")
-    found = _JOINED.sub(lambda one: f"'{one[1].replace('{0}', one[2])}'", found)
+    while (joined := _JOINED.sub(_join, found)) != found:
+        found = joined
     found = _REPLACED.sub(lambda one: f"'{one[1].replace(one[2], one[3])}'", found)
     found = _IDENTIFIED.sub(
         lambda one: f"'/subscriptions/{one[1]}/resourceGroups/{one[2]}/providers/{one[3]}/{one[4]}'", found
     )
     plain = re.fullmatch(r"\['([^']*)'\]", found)
     return plain[1] if plain else found
+
+
+def _join(call: "re.Match[str]") -> str:
+    text = str(call[1])
+    for number, value in enumerate(re.findall(r"'([^']*)'", call[2])):
+        text = text.replace(f"{{{number}}}", value)
+    return f"'{text}'"
 
 
 def referred(text: Any) -> tuple[str, str] | None:
@@ -122,15 +130,20 @@ def canonical(snapshot: dict[str, Any]) -> str:
     return json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def templates(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every template by name: `main`, and those of its modules."""
-    yield "main", template
-    for name, one in nested(template).items():
-        yield name, one["properties"]["template"]
+def templates(template: dict[str, Any], name: str = "main") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every template by name: `main`, those of its modules, and those of theirs."""
+    yield name, template
+    for inner, one in nested(template).items():
+        yield from templates(one["properties"]["template"], inner)
+
+
+def listed(template: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the resources and modules of a template, with their symbols."""
+    resources = template.get("resources", {})
+    found = resources.items() if isinstance(resources, dict) else enumerate(resources)
+    return [(str(key), one) for key, one in found]
 
 
 def nested(template: dict[str, Any]) -> dict[str, Any]:
     """Return the modules of a template, by name."""
-    resources = template.get("resources", {})
-    listed = resources.items() if isinstance(resources, dict) else enumerate(resources)
-    return {str(key): one for key, one in listed if one.get("type") == "Microsoft.Resources/deployments"}
+    return {key: one for key, one in listed(template) if one.get("type") == "Microsoft.Resources/deployments"}

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.infra.deployment import Deployment, Resource, formatted
 from tests.infra.project import Project
-from tests.infra.roles import IDENTITY, INSIGHTS, MODEL, STORAGE, VAULT
+from tests.infra.roles import IDENTITY, INSIGHTS, MODEL, STORAGE, VAULT, identity_of
 
 SITE = "Microsoft.Web/sites"
 PLAN = "Microsoft.Web/serverfarms"
@@ -14,7 +14,6 @@ WORKSPACE = "Microsoft.OperationalInsights/workspaces"
 DEPLOYED_MODEL = "Microsoft.CognitiveServices/accounts/deployments"
 BLOBS = "Microsoft.Storage/storageAccounts/blobServices"
 CONTAINER = "Microsoft.Storage/storageAccounts/blobServices/containers"
-AUDIT = "Microsoft.Insights/diagnosticSettings"
 PASSWORDS = "Microsoft.Web/sites/basicPublishingCredentialsPolicies"
 # Properties of siteConfig that Flex Consumption refuses (ARM error 51021).
 REFUSED = {
@@ -39,7 +38,6 @@ FIXED: list[tuple[str, str, Any, str]] = [
     (VAULT, "properties.enableSoftDelete", True, "secrets deleted by mistake come back"),
     (VAULT, "properties.softDeleteRetentionInDays", 90, "as the handbook says"),
     (VAULT, "properties.networkAcls.bypass", "None", "no way around the firewall"),
-    (AUDIT, "properties.logs", [{"category": "AuditEvent", "enabled": True}], "who read a secret is known"),
     (WORKSPACE, "properties.features.disableLocalAuth", True, "no keys"),
     (WORKSPACE, "properties.features.enableLogAccessUsingOnlyResourcePermissions", True, "who may see"),
     (INSIGHTS, "properties.DisableLocalAuth", True, "Entra-only ingestion"),
@@ -74,6 +72,10 @@ FIXED: list[tuple[str, str, Any, str]] = [
 Wanted = Callable[[Deployment], Any]
 DEFAULTS = {
     "vnetEnabled": False,
+    "privateInbound": False,
+    "diagnostics": "vault",
+    "locksEnabled": False,
+    "customerKeyId": "",
     "vaultPurgeProtection": True,
     "vaultRecover": False,
     "modelRecover": False,
@@ -114,6 +116,15 @@ def _closed(closed: str, other: str) -> Wanted:
     return lambda deployment: closed if chosen(deployment, "vnetEnabled") else other
 
 
+def logs_of(deployment: Deployment) -> str:
+    """Return the id of the workspace: the one that is there already, or the one that is made."""
+    return str(deployment.given.get("workspaceId") or deployment.one(WORKSPACE).id)
+
+
+def _app_identity(deployment: Deployment) -> Any:
+    return identity_of(deployment).id
+
+
 def _name(kind: str) -> Wanted:
     return lambda deployment: deployment.one(kind).name
 
@@ -151,18 +162,28 @@ FOLLOWING: list[tuple[str, str, Wanted, str]] = [
         lambda one: "recover" if chosen(one, "vaultRecover") else "default",
         "a deleted vault comes back",
     ),
-    (AUDIT, "properties.workspaceId", _id(WORKSPACE), "where it is known"),
     (WORKSPACE, "properties.retentionInDays", _is("logRetentionDays"), "as chosen"),
     (WORKSPACE, "properties.workspaceCapping.dailyQuotaGb", _is("logDailyLimitGb"), "a cap on spending"),
-    (INSIGHTS, "properties.WorkspaceResourceId", _id(WORKSPACE), "where alerts look"),
+    (INSIGHTS, "properties.WorkspaceResourceId", logs_of, "where alerts look"),
     (PLAN, "properties.zoneRedundant", _is("zoneRedundant"), "as chosen"),
+    (
+        SITE,
+        "properties.publicNetworkAccess",
+        lambda one: "Disabled" if chosen(one, "privateInbound") else "Enabled",
+        "closed where it has an endpoint",
+    ),
     (SITE, "properties.serverFarmId", _id(PLAN), "on this plan"),
-    (SITE, "properties.keyVaultReferenceIdentity", _id(IDENTITY), "else a system identity is looked for"),
-    (SITE, "identity.userAssignedIdentities", lambda one: {one.one(IDENTITY).id: {}}, "roles exist before the app"),
+    (
+        SITE,
+        "properties.keyVaultReferenceIdentity",
+        _app_identity,
+        "else a system identity is looked for",
+    ),
+    (SITE, "identity.userAssignedIdentities", lambda one: {identity_of(one).id: {}}, "roles exist before the app"),
     (
         SITE,
         f"{FLEX}.deployment.storage.authentication.userAssignedIdentityResourceId",
-        _id(IDENTITY),
+        _app_identity,
         "no keys",
     ),
     (SITE, f"{FLEX}.scaleAndConcurrency.instanceMemoryMB", _is("instanceMemoryMB"), "what is paid for"),
@@ -226,15 +247,15 @@ def present(project: Project) -> Iterator[str]:
             "Microsoft.Insights/metricAlerts": has_model,
             GATE: bool(given.get("entraClientId")),
             "Microsoft.Insights/actionGroups": bool(given.get("alertEmail")),
-            "Microsoft.Network/virtualNetworks": chosen(deployment, "vnetEnabled"),
+            "Microsoft.Network/virtualNetworks": chosen(deployment, "vnetEnabled") and not given.get("appSubnetId"),
+            WORKSPACE: not given.get("workspaceId"),
+            VAULT: not given.get("keyVaultId"),
+            IDENTITY: 2 if given.get("customerKeyId") else 1,
         }
-        wanted |= dict.fromkeys((STORAGE, VAULT, AUDIT, WORKSPACE, INSIGHTS, PLAN, SITE, IDENTITY, CONTAINER), True)
+        wanted |= dict.fromkeys((STORAGE, INSIGHTS, PLAN, SITE, CONTAINER), True)
         for kind, is_wanted in wanted.items():
             if len(deployment.of(kind)) != is_wanted:
                 yield f"{deployment.name}: {len(deployment.of(kind))} of {kind}"
-        scopes = [one.id.partition("/providers/Microsoft.Insights")[0] for one in deployment.of(AUDIT)]
-        if scopes != [deployment.one(VAULT).id]:
-            yield f"{deployment.name}: the audit is about {scopes}"
 
 
 def defaults(project: Project) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from local.stack.process import ROOT
-from tests.infra.deployment import formatted
+from tests.infra.deployment import formatted, referred
 from tests.infra.project import Project
 from tests.infra.roles import STORAGE, VAULT
 
@@ -61,22 +61,26 @@ def outputs(project: Project) -> Iterator[str]:
         group = deployment.one("Microsoft.Resources/resourceGroups")
         site = deployment.one("Microsoft.Web/sites")
         model = [one.name for one in deployment.of("Microsoft.CognitiveServices/accounts/deployments")]
+        vault = deployment.given.get("keyVaultId") or deployment.one(VAULT).id
         wanted = {
             **NEEDED,
             "AZURE_LOCATION": group.at("location"),
             "AZURE_RESOURCE_GROUP": group.name,
-            "AZURE_KEY_VAULT_NAME": deployment.one(VAULT).name,
+            "AZURE_KEY_VAULT_NAME": vault.rpartition("/")[2],
+            "AZURE_KEY_VAULT_RESOURCE_ID": vault,
             "AZURE_STORAGE_ACCOUNT": deployment.one(STORAGE).name,
             "APP_NAME": site.name,
             "APP_RESOURCE_ID": site.id,
             "MODEL_DEPLOYMENT": model[0] if model else "",
         }
+        if (referred(deployment.outputs.get("AZURE_KEY_VAULT_ENDPOINT")) or ("", ""))[0] != vault:
+            yield f"{deployment.name}: the address of the vault is that of another one"
         for name in sorted(wanted.keys() | found.keys()):
             if found.get(name) != wanted.get(name):
                 yield f"{deployment.name}: {name} is {found.get(name)}, not {wanted.get(name)}"
     for name in project.compiled.template["parameters"]:
         declared = project.compiled.template["parameters"][name]
-        if re.search(r"(?i)key|secret|password", name) and declared["type"] != "bool":
+        if re.search(r"(?i)(key|secret|password)(?!.*Id$)", name) and declared["type"] != "bool":
             yield f"{name} could take a secret"
     if project.compiled.template["parameters"]["location"]["metadata"].get("azd") != {"type": "location"}:
         yield "azd does not ask for the region"

@@ -6,10 +6,11 @@ from tests.infra.mutants import Mutant, path_of
 def _mutants() -> list[Mutant]:
     rows = [
         # names
-        ("long-app", "main", "name: 'func-${token}'", "name: 'func-background-responses-${token}'", "names"),
+        ("long-app", "main", "app: 'func-${token}'", "app: 'func-background-responses-${token}'", "compiles"),
+        ("long-plan", "main", "plan: 'plan-${token}'", "plan: 'plan-of-the-background-responses-of-an-environment-${token}'", "names"),
         ("long-vault", "main", "vault: 'kv-${token}'", "vault: 'vault-of-secrets-${token}'", "compiles"),
         ("two-hyphens", "main", "vault: 'kv-${token}'", "vault: 'kv--${token}'", "names"),
-        ("long-group", "main", "name: 'rg-${environmentName}'", "name: 'rg-${environmentName}-${environmentName}'", "compiles", ("pipeline",)),
+        ("long-group", "main", "group: 'rg-${environmentName}'", "group: 'rg-${environmentName}-${environmentName}'", "compiles", ("pipeline",)),
         ("long-short-name", "alerts", "groupShortName: 'background'", "groupShortName: 'background-responses'", "compiles"),
         ("capital-queue", "storage", "  'runs'\n", "  'Runs'\n", "names"),
         ("table-with-hyphen", "storage", "  'responses'\n", "  're-sponses'\n", "compiles"),
@@ -17,14 +18,14 @@ def _mutants() -> list[Mutant]:
         ("other-policy", "app", "  name: 'ftp'", "  name: 'ssh'", "compiles"),
         # one resource twice
         ("queue-twice", "storage", "union(queueNames, ", "concat(queueNames, ", "ids", ("addresses",)),
-        ("zone-twice", "network", "flatten(map(endpoints, endpoint => endpoint.zones))", "[...flatten(map(endpoints, endpoint => endpoint.zones)), 'privatelink.vaultcore.azure.net']", "ids"),
+        ("zone-twice", "network", "zones: [{ service: 'queue', name: 'privatelink.queue.${storageSuffix}' }]", "zones: [{ service: 'blob', name: 'privatelink.blob.${storageSuffix}' }]", "ids"),
         ("alerts-of-one-name", "alerts", "name: '${name}-${rule.id}'", "name: '${name}-rule'", "compiles"),
-        ("endpoints-of-one-name", "network", "name: '${name}-${endpoint.name}'", "name: '${name}-endpoint'", "compiles"),
+        ("endpoints-of-one-name", "endpoints", "name: '${name}-${endpoint.name}'", "name: '${name}-endpoint'", "compiles"),
         ("roles-of-one-name", "access", "guid(storage.id, identity.id, roles.storageTableDataContributor)", "guid(storage.id, identity.id, roles.storageQueueDataContributor)", "ids"),
-        ("one-link", "network", "parent: zones[index]", "parent: zones[0]", "compiles"),
+        ("one-link", "endpoints", "parent: zones[index]", "parent: zones[0]", "compiles"),
         # places
-        ("next-endpoint", "network", "parent: privateEndpoints[index]", "parent: privateEndpoints[(index + 1) % length(endpoints)]", "network"),
-        ("index-too-high", "network", "parent: privateEndpoints[index]", "parent: privateEndpoints[index + 1]", "compiles"),
+        ("next-endpoint", "endpoints", "parent: privateEndpoints[index]", "parent: privateEndpoints[(index + 1) % length(endpoints)]", "network"),
+        ("index-too-high", "endpoints", "parent: privateEndpoints[index]", "parent: privateEndpoints[index + 1]", "compiles"),
         ("no-scope", "vault", "  scope: vault\n", "", "present"),
         ("people-in-a-region", "alerts", "  location: 'global'\n", "  location: location\n", "locations"),
         ("cycle", "main", "  scope: group\n  name: 'identity'\n", "  scope: group\n  name: 'identity'\n  dependsOn: [app]\n", "compiles"),
@@ -38,7 +39,7 @@ def _mutants() -> list[Mutant]:
         ("roles-too-early", "main", "  dependsOn: [identity, storage, vault, monitoring, model]\n", "  dependsOn: [identity, storage, vault, monitoring]\n", "order"),
         ("endpoints-too-early", "main", "  dependsOn: [storage, vault, model]\n", "", "order"),
         ("alert-too-early", "main", "  dependsOn: [model]\n", "", "order"),
-        ("names-too-early", "network", "dependsOn: [zones, links]", "dependsOn: [zones]", "order"),
+        ("names-too-early", "endpoints", "dependsOn: [zones, links]", "dependsOn: [zones]", "order"),
         # what is there
         ("people-for-nobody", "alerts", "= if (!empty(email)) {", "= if (empty(email)) {", "present"),
         ("gate-for-all", "app", " = if (!empty(entraClientId)) {", " = {", "present", ("default",)),
@@ -73,10 +74,10 @@ def _mutants() -> list[Mutant]:
         ("small-subnet", "main", "cidrSubnet(vnetPrefix, 26, 0)", "cidrSubnet(vnetPrefix, 28, 0)", "network"),
         ("no-way-out", "network", "defaultOutboundAccess: true", "defaultOutboundAccess: false", "network"),
         ("other-group-of-storage", "network", "group: 'blob'", "group: 'dfs'", "network"),
-        ("crossed-zones", "network", "zones: ['privatelink.table.${storageSuffix}']", "zones: ['privatelink.file.${storageSuffix}']", "network"),
+        ("crossed-zones", "network", "name: 'privatelink.table.${storageSuffix}'", "name: 'privatelink.file.${storageSuffix}'", "network"),
         ("endpoints-beside-the-app", "network", "/subnets/endpoints'", "/subnets/app'", "network"),
         ("app-among-endpoints", "network", "/subnets/app'", "/subnets/endpoints'", "network"),
-        ("registers-machines", "network", "registrationEnabled: false", "registrationEnabled: true", "network"),
+        ("registers-machines", "endpoints", "registrationEnabled: false", "registrationEnabled: true", "network"),
         # queries
         ("no-such-step", "alerts", "| summarize Runs", "| summarise Runs", "alerts"),
         ("open-bracket", "alerts", "toint(ResultCode) >=", "toint(ResultCode >=", "alerts"),
@@ -89,7 +90,9 @@ def _mutants() -> list[Mutant]:
         ("none-always-ready", "app", "group.value > 0", "group.value >= 0", "hardening", ("default",)),
         ("no-secure-url", "app", "'https://${site.properties.defaultHostName}'", "'http://${site.properties.defaultHostName}'", "outputs"),
         ("other-env-tag", "main", "'azd-env-name': environmentName", "'azd-env-name': 'prod'", "tags"),
-        ("preview-blind", "main", "    storageName: names.storage\n    vaultName: names.vault\n    insightsName", "    storageName: storage.outputs.name\n    vaultName: names.vault\n    insightsName", "compiles"),
+        ("preview-blind", "main", "    storageName: names.storage\n    vaultId", "    storageName: storage.outputs.name\n    vaultId", "compiles"),
+        ("name-of-an-output", "access", "guid(storage.id, identity.id, roles.storageTableDataContributor)", "guid(storage.id, identity.properties.principalId, roles.storageTableDataContributor)", "compiles"),
+        ("preview-blind-by-a-list", "main", "replyQueues: replyQueueNames", "replyQueues: [...replyQueueNames, vault.outputs.name]", "preview"),
         ("no-such-variant", "model", "@maxValue(5000)", "@maxValue(55)", "compiles"),
     ]  # fmt: skip
     return [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]

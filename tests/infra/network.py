@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 from itertools import combinations
 
-from tests.infra.deployment import Deployment, Resource, referred
+from tests.infra.deployment import Deployment, Resource
 from tests.infra.hardening import SITE, chosen
 from tests.infra.project import Project
 from tests.infra.roles import MODEL, STORAGE, VAULT
@@ -14,6 +14,7 @@ ENDPOINT = "Microsoft.Network/privateEndpoints"
 ZONE = "Microsoft.Network/privateDnsZones"
 LINK = "Microsoft.Network/privateDnsZones/virtualNetworkLinks"
 GROUP = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups"
+RESOURCE_GROUP = "Microsoft.Resources/resourceGroups"
 # https://learn.microsoft.com/azure/private-link/private-endpoint-dns: type, group and zones of each private endpoint
 ENDPOINTS = {
     "blob": (STORAGE, ["privatelink.blob.core.windows.net"]),
@@ -28,7 +29,14 @@ ENDPOINTS = {
             "privatelink.services.ai.azure.com",
         ],
     ),
+    "sites": (SITE, ["privatelink.azurewebsites.net"]),
 }
+
+
+def _reached(deployment: Deployment) -> dict[str, tuple[str, list[str]]]:
+    """Return those of `ENDPOINTS` that a deployment has: the app has one only if nothing else leads to it."""
+    is_hidden = chosen(deployment, "privateInbound")
+    return {name: one for name, one in ENDPOINTS.items() if deployment.of(one[0]) and (is_hidden or name != "sites")}
 
 
 def network(project: Project) -> Iterator[str]:
@@ -46,10 +54,21 @@ def _without(deployment: Deployment) -> Iterator[str]:
 
 
 def _with_network(deployment: Deployment) -> Iterator[str]:
-    yield from _address_faults(deployment)
-    yield from _subnet_faults(deployment)
+    if deployment.given.get("appSubnetId"):
+        yield from (f"{one.id} is made beside a network that is there" for one in deployment.of(NETWORK))
+    else:
+        yield from _address_faults(deployment)
+        yield from _subnet_faults(deployment)
+    if deployment.one(SITE).at("properties.virtualNetworkSubnetId") != _subnet(deployment, "app"):
+        yield "the app does not leave by its subnet"
     yield from _endpoint_faults(deployment)
     yield from _zone_faults(deployment)
+
+
+def _subnet(deployment: Deployment, name: str) -> str:
+    """Return the id of a subnet, `app` or `endpoint`: the one that is there already, or the one that is made."""
+    made = {"app": "app", "endpoint": "endpoints"}[name]
+    return str(deployment.given.get(f"{name}SubnetId") or f"{deployment.one(NETWORK).id}/subnets/{made}")
 
 
 def _address_faults(deployment: Deployment) -> Iterator[str]:
@@ -81,13 +100,11 @@ def _subnet_faults(deployment: Deployment) -> Iterator[str]:
         yield "endpoints have a way out"
     if subnets["endpoints"].get("privateEndpointNetworkPolicies") != "Enabled":
         yield "rules of a network do not hold for endpoints"
-    if deployment.one(SITE).at("properties.virtualNetworkSubnetId") != f"{whole.id}/subnets/app":
-        yield "the app does not leave by its subnet"
 
 
 def _endpoint_faults(deployment: Deployment) -> Iterator[str]:
-    subnet = f"{deployment.one(NETWORK).id}/subnets/endpoints"
-    wanted = {(group, deployment.one(kind).id) for group, (kind, _) in ENDPOINTS.items() if deployment.of(kind)}
+    subnet = _subnet(deployment, "endpoint")
+    wanted = {(group, deployment.one(kind).id) for group, (kind, _) in _reached(deployment).items()}
     found = []
     for one in deployment.of(ENDPOINT):
         (connection,) = one.at("properties.privateLinkServiceConnections")
@@ -100,20 +117,35 @@ def _endpoint_faults(deployment: Deployment) -> Iterator[str]:
 
 
 def _zone_faults(deployment: Deployment) -> Iterator[str]:
+    there = deployment.given.get("privateDnsZones", "")
     zones = {one.body["name"]: one.id for one in deployment.of(ZONE)}
-    wanted = [zone for kind, names in ENDPOINTS.values() if deployment.of(kind) for zone in names]
-    if sorted(zones) != sorted(wanted):
+    needed = [zone for _, names in _reached(deployment).values() for zone in names]
+    wanted = [] if there else sorted(needed)
+    if sorted(zones) != wanted:
         yield f"the zones are {sorted(zones)}"
     linked = sorted(_zone_of(one) for one in deployment.of(LINK))
-    if linked != sorted(wanted):
+    if linked != wanted:
         yield f"linked are {linked}"
+    network_id = _subnet(deployment, "app").partition("/subnets/")[0]
     for one in deployment.of(LINK):
         link = (one.at("properties.virtualNetwork.id"), one.at("properties.registrationEnabled"))
-        if link != (deployment.one(NETWORK).id, False):
+        if link != (network_id, False):
             yield f"{one.body['name']} is linked to {link}"
     groups = {one.id.partition("/privateDnsZoneGroups/")[0]: one for one in deployment.of(GROUP)}
+    if there == "policy":
+        yield from (f"a policy writes names, and so does {one}" for one in groups)
+        return
+    made = f"{deployment.one(RESOURCE_GROUP).id}/providers/{ZONE}"
     for endpoint in deployment.of(ENDPOINT):
-        yield from _names_faults(endpoint, groups.get(endpoint.id), zones)
+        yield from _names_faults(endpoint, groups.get(endpoint.id), {one: _zone(there, made, one) for one in needed})
+
+
+def _zone(there: str, made: str, name: str) -> str:
+    """Return the id of a zone: the one that is listed, or one in the group that is listed, or one that is made."""
+    ids = [one.strip() for one in there.split(",") if one.strip()]
+    groups = [one for one in ids if ZONE.lower() not in one.lower()]
+    named = [one for one in ids if one.lower().endswith(f"/{name}")]
+    return named[0] if named else f"{groups[0]}/providers/{ZONE}/{name}" if groups else f"{made}/{name}"
 
 
 def _zone_of(link: Resource) -> str:
@@ -127,22 +159,16 @@ def _names_faults(endpoint: Resource, group: Resource | None, zones: dict[str, s
         return
     (kind,) = endpoint.at("properties.privateLinkServiceConnections.0.properties.groupIds")
     found = [one["properties"]["privateDnsZoneId"] for one in group.at("properties.privateDnsZoneConfigs")]
-    wanted = [zones.get(name) or _id_of(name, zones) for name in ENDPOINTS.get(kind, ("", []))[1]]
-    if [_plain(one) for one in found] != wanted:
+    wanted = [zones.get(name) for name in ENDPOINTS.get(kind, ("", []))[1]]
+    if found != wanted:
         yield f"names lead to {endpoint.name} by {found}, not {wanted}"
-
-
-def _id_of(name: str, zones: dict[str, str]) -> str:
-    return f"{next(iter(zones.values())).rpartition('/')[0]}/{name}"
-
-
-def _plain(text: str) -> str:
-    return (referred(text) or (text, ""))[0]
 
 
 def firewall(project: Project) -> Iterator[str]:
     """Each private vault is open to the operators' addresses and to nobody else, and closed if there are none."""
     for deployment in project.deployments():
+        if deployment.given.get("keyVaultId"):
+            continue  # its owner decides
         vault, is_private = deployment.one(VAULT), chosen(deployment, "vnetEnabled")
         listed = [one.strip() for one in deployment.given.get("operatorIpRanges", "").split(",") if one.strip()]
         rules = [one["value"] for one in vault.at("properties.networkAcls.ipRules") or []]

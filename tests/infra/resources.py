@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tests.infra.deployment import Resource, nested, templates
+from tests.infra.deployment import Resource, listed, nested, templates
+from tests.infra.naming import WITHOUT_TAGS
 from tests.infra.project import Project
 
 # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
@@ -30,6 +31,7 @@ NAMES = {
     "Microsoft.CognitiveServices/accounts": r"[A-Za-z0-9][A-Za-z0-9-]{0,62}[A-Za-z0-9]",
     "Microsoft.CognitiveServices/accounts/deployments": r"[A-Za-z0-9][\w.-]{1,63}",
     "Microsoft.Authorization/roleAssignments": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "Microsoft.Authorization/locks": r"[^<>%&\\?/]{1,90}",
     "Microsoft.Web/serverfarms": r"[A-Za-z0-9-]{1,60}",
     # Longer names are cut off after 32 characters, and apps with equal beginnings share locks in one account.
     "Microsoft.Web/sites": r"[A-Za-z0-9][A-Za-z0-9-]{0,30}[A-Za-z0-9]",
@@ -69,12 +71,17 @@ ENUMS: list[tuple[str, str, set[Any]]] = [
     ),
     ("Microsoft.Web/sites", "properties.functionAppConfig.runtime.name", {"python"}),
 ]
-WITHOUT_TAGS = {"Microsoft.Insights/diagnosticSettings", "Microsoft.Authorization/roleAssignments"}
+# Types without a place, as far as they are in a deployment. The model is where its account is.
+NOWHERE = WITHOUT_TAGS | {"Microsoft.CognitiveServices/accounts/deployments"}
 # What waits for what, by module: a module that gets names and no outputs does not wait by itself.
 WAITING = {
     "access": {"identity", "storage", "vault", "monitoring", "model"},
     "network": {"storage", "vault", "model"},
-    "app": {"access", "identity", "storage", "vault", "monitoring", "model", "network"},
+    "app": {"access", "identity", "storage", "monitoring", "model", "network"},
+    "inbound": {"app", "network"},
+    "storage": {"customerKey"},
+    "diagnostics": {"app", "model", "network", "storage", "monitoring"},
+    "locks": {"app", "vault", "monitoring"},
     "alerts": {"monitoring", "model"},
     "vault": {"monitoring"},
 }
@@ -136,25 +143,6 @@ def enums(project: Project) -> Iterator[str]:
                     yield f"{deployment.name}: {path} of {kind} is {found}, not one of {sorted(known)}"
 
 
-def tags(project: Project) -> Iterator[str]:
-    """Every resource has the environment's tag, by which `azd down` and invoices find it.
-
-    The app also has the tag with azd's name for the service.
-    """
-    (service,) = project.azure["services"]
-    for deployment in project.deployments():
-        wanted = {"azd-env-name": deployment.given["environmentName"], "application": "background-responses"}
-        for one in deployment.resources:
-            expected = {**wanted, "azd-service-name": service} if one.kind == "Microsoft.Web/sites" else wanted
-            if _has_tags(one) and one.at("tags") != expected:
-                yield f"{deployment.name}: the tags of {one.id} are {one.at('tags')}"
-
-
-def _has_tags(one: Resource) -> bool:
-    is_below = one.kind.count("/") > 1 and not one.kind.endswith("/virtualNetworkLinks")
-    return not is_below and one.kind not in WITHOUT_TAGS
-
-
 def locations(project: Project) -> Iterator[str]:
     """Every resource is in the region of the deployment, or global where there is nothing else."""
     everywhere = ("actionGroups", "metricAlerts", "privateDnsZones", "virtualNetworkLinks")
@@ -163,7 +151,7 @@ def locations(project: Project) -> Iterator[str]:
             wanted = "global" if one.kind.endswith(everywhere) else deployment.given["location"]
             if one.at("location") not in (None, wanted):
                 yield f"{deployment.name}: {one.id} is in {one.at('location')}"
-            if one.at("location") is None and _has_tags(one):
+            if one.at("location") is None and one.kind not in NOWHERE:
                 yield f"{deployment.name}: {one.id} is nowhere"
 
 
@@ -173,9 +161,8 @@ def order(project: Project) -> Iterator[str]:
     for name, wanted in WAITING.items():
         missing = wanted - _waits(modules.get(name, {}))
         yield from (f"{name} does not wait for {one}" for one in sorted(missing))
-    found = {name: template["resources"] for name, template in templates(project.compiled.template) if name != "main"}
-    listed = [one for resources in found.values() if isinstance(resources, dict) for one in resources.items()]
-    groups = [one for name, one in listed if name == "zoneGroups"]
+    everything = [one for _, template in templates(project.compiled.template) for one in listed(template)]
+    groups = [one for name, one in everything if name == "zoneGroups"]
     if not groups or not set(groups[0].get("dependsOn", [])) >= BEFORE_NAMES:
         yield "names of private endpoints lead to addresses before their zones are there"
 

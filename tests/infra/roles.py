@@ -20,6 +20,7 @@ BUILT_IN = {
     "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": "Key Vault Secrets Officer",
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
     "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd": "Cognitive Services OpenAI User",
+    "e147488a-f6f5-4113-8e2d-b22465e65bf6": "Key Vault Crypto Service Encryption User",
 }
 STORAGE = "Microsoft.Storage/storageAccounts"
 VAULT = "Microsoft.KeyVault/vaults"
@@ -41,8 +42,24 @@ CLIENTS = {
 }
 GUIDS = uuid.UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830")  # the space of names of Azure's function guid()
 DEPLOYER = {("Key Vault Secrets Officer", VAULT)}
-ELSEWHERE = "upstreamResourceId"  # the parameter that names an upstream which this deployment does not make
+# The parameters that name a resource at which roles are given, and which this deployment does not make.
+ELSEWHERE = ("upstreamResourceId", "keyVaultId", "customerKeyId")
 Roles = set[tuple[str, str]]
+KEY = "Microsoft.KeyVault/vaults/keys"
+# The identity of storage has one role, at the customer's key.
+OF_STORAGE = {("Key Vault Crypto Service Encryption User", KEY)}
+
+
+def identity_of(deployment: Deployment) -> Resource:
+    """Return the app's identity."""
+    storage = (deployment.one(STORAGE).at("identity.userAssignedIdentities") or {}).keys()
+    (found,) = [one for one in deployment.of(IDENTITY) if one.id not in storage]
+    return found
+
+
+def key_identities(deployment: Deployment) -> list[str]:
+    """Return the ids of the identities by which storage uses a key: one or none."""
+    return [one.id for one in deployment.of(IDENTITY) if one.id != identity_of(deployment).id]
 
 
 def needed(service: Path = ROOT / "shared" / "bootstrap.py") -> Roles:
@@ -63,11 +80,12 @@ def _faults(deployment: Deployment) -> Iterator[str]:
     for one in deployment.of(ASSIGNMENT):
         held.setdefault(_principal(one), set()).add(_role(one))
         yield from _assignment_faults(deployment, one)
-    app = deployment.one(IDENTITY).id
+    app = identity_of(deployment).id
     deployer = deployment.given.get("principalId", "")
     has_model = bool(deployment.of(MODEL))
-    has_upstream = has_model or bool(deployment.given.get(ELSEWHERE))
+    has_upstream = has_model or bool(deployment.given.get("upstreamResourceId"))
     expected = {app: {pair for pair in needed() if has_upstream or pair[1] != MODEL}, deployer: DEPLOYER}
+    expected |= dict.fromkeys(key_identities(deployment), OF_STORAGE)
     expected.pop("", None)
     for principal in held.keys() | expected.keys():
         wanted, has = expected.get(principal, set()), held.get(principal, set())
@@ -83,7 +101,8 @@ def _principal(one: Resource) -> str:
 
 def _role(one: Resource) -> tuple[str, str]:
     definition = str(one.at("properties.roleDefinitionId"))
-    return BUILT_IN.get(definition.rpartition("/")[2], definition), "/".join(_scope(one).split("/")[-3:-1])
+    provider, *pairs = _scope(one).rpartition("/providers/")[2].split("/")
+    return BUILT_IN.get(definition.rpartition("/")[2], definition), "/".join([provider, *pairs[::2]])
 
 
 def _scope(one: Resource) -> str:
@@ -91,7 +110,8 @@ def _scope(one: Resource) -> str:
 
 
 def _assignment_faults(deployment: Deployment, one: Resource) -> Iterator[str]:
-    if _scope(one) not in {*(other.id for other in deployment.resources), deployment.given.get(ELSEWHERE)}:
+    elsewhere = [deployment.given.get(name) for name in ELSEWHERE]
+    if _scope(one) not in {*(other.id for other in deployment.resources), *elsewhere}:
         yield f"a role is given on {_scope(one)}, which is no resource of this deployment"
     definition = str(one.at("properties.roleDefinitionId"))
     parts = (_scope(one), _principal(one), definition.rpartition("/")[2])

@@ -7,19 +7,32 @@ import pytest
 
 from local.bench.costs import IDLE_REQUESTS, Plan, polled, polls, table
 from local.stack.process import ROOT
+from tests.infra.naming import KINDS, PREFIXES
 
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+LANDING = (ROOT / "docs" / "landing-zones.md").read_text(encoding="utf-8")
 # Variables that azd sets itself.
 BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID"}
 
 
 def test_every_choice_is_explained() -> None:
-    """The handbook's table lists exactly the variables that azd passes to the deployment and does not set itself."""
+    """Two tables list exactly the variables that azd passes to the deployment and does not set itself.
+
+    One is the handbook's, and the other that of the page for platform teams.
+    """
     given = (ROOT / "infra" / "main.bicepparam").read_text(encoding="utf-8")
     variables = set(re.findall(r"readEnvironmentVariable\('(\w+)'", given))
     chapter = TEXT.partition("### What can be chosen")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \|", chapter + LANDING.partition("\n## ")[0], re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(variables - BY_AZD)
+
+
+def test_every_kind_that_can_be_named_is_explained() -> None:
+    """The page for platform teams lists the kinds of RESOURCE_NAMES."""
+    chapter = LANDING.partition("## Names and tags")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`[^|]+`) \|", chapter, re.MULTILINE)
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == variables - BY_AZD
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == KINDS.keys() | PREFIXES.keys()
 
 
 def test_the_hosts_limits_are_explained() -> None:

@@ -15,6 +15,12 @@ from tests.infra.project import Project, texts, written
 FILE = ROOT / "infra" / "main.bicepparam"
 UPSTREAM = "param upstreamBaseUrl = 'https://res.openai.azure.com/openai/v1'\n"
 FOREGROUND = f"{UPSTREAM}param upstreamMode = 'foreground'\n"
+GROUP = "/subscriptions/00000000-0000-0000-0000-000000000003/resourceGroups/rg"
+NET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/vnet"
+ON = "param vnetEnabled = true\n"
+SUBNETS = f"param appSubnetId = '{NET}/subnets/a'\nparam endpointSubnetId = '{NET}/subnets/e'\n"
+LOGS = f"param workspaceId = '{GROUP}/providers/Microsoft.OperationalInsights/workspaces/log'\n"
+SECRETS = f"param keyVaultId = '{GROUP}/providers/microsoft.keyvault/vaults/kv'\n"
 # What is said, and a part of the error that it ends with.
 REFUSED = {
     "a deadline of a foreground call": (
@@ -34,6 +40,53 @@ REFUSED = {
     "a network without room": ("param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0/26'\n", "VNET_PREFIX must be"),
     "no network at all": ("param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0'\n", "'10.1.0.0'"),
     "too few instances": ("param maximumInstanceCount = 1\n", "allowable value is 40"),
+    "a tag without a value": ("param resourceTags = 'a=1,b'\n", "RESOURCE_TAGS must be NAME=VALUE,…, and b is not"),
+    "a tag that is set here": ("param resourceTags = 'AZD-Env-Name=x'\n", "must not have AZD-Env-Name"),
+    "a tag that storage refuses": ("param resourceTags = 'a?=1'\n", "RESOURCE_TAGS has a tag a?"),
+    "a tag with a long value": (f"param resourceTags = 'a={'v' * 257}'\n", "a value at most 256"),
+    "one tag twice": ("param resourceTags = 'a=1,A=2'\n", "duplicate key 'A'"),
+    "too many tags": (f"param resourceTags = '{','.join(f't{n}=1' for n in range(48))}'\n", "at most 47 tags"),
+    "a name of nothing": ("param resourceNames = 'bus=x'\n", "and not bus"),
+    "an empty name": ("param resourceNames = 'app='\n", "and not app or nothing"),
+    "a name of a network that is not there": ("param resourceNames = 'network=x'\n", "and not network"),
+    "a name that is too long": (f"param resourceNames = 'app={'a' * 33}'\n", "less than or equal to '32'"),
+    "one subnet of two": (f"{ON}param appSubnetId = '{NET}/subnets/a'\n", "must be set together"),
+    "one subnet for both": (
+        f"{ON}param appSubnetId = '{NET}/subnets/a'\nparam endpointSubnetId = '{NET}/subnets/A'\n",
+        "must be set together, to two subnets",
+    ),
+    "subnets without a network": (SUBNETS, "need VNET_ENABLED=true"),
+    "subnets that are there and addresses": (f"{ON}{SUBNETS}param vnetPrefix = '10.1.0.0/24'\n", "VNET_PREFIX, APP_"),
+    "a subnet that is none": (
+        f"{ON}param appSubnetId = '{NET}'\nparam endpointSubnetId = '{NET}/subnets/e'\n",
+        "APP_SUBNET_ID must be /subscriptions/ID/",
+    ),
+    "zones without a network": ("param privateDnsZones = 'policy'\n", "PRIVATE_DNS_ZONES needs VNET_ENABLED=true"),
+    "zones that are none": (f"{ON}param privateDnsZones = 'privatelink.blob'\n", "PRIVATE_DNS_ZONES must be policy"),
+    "two groups of zones": (f"{ON}param privateDnsZones = '{GROUP},{GROUP}2'\n", "at most one resource group"),
+    "a zone that is missing": (
+        f"{ON}param privateDnsZones = '{GROUP}/providers/Microsoft.Network/privateDnsZones/privatelink.blob.x'\n",
+        "PRIVATE_DNS_ZONES has no zone privatelink.queue",
+    ),
+    "an app that nobody could reach": ("param privateInbound = true\n", "PRIVATE_INBOUND needs VNET_ENABLED=true"),
+    "a key that is none": (
+        f"param customerKeyId = '{GROUP}/providers/Microsoft.KeyVault/vaults/kv'\n",
+        "NAME/providers/Microsoft.KeyVault/vaults/NAME/keys/NAME",
+    ),
+    "a key by its address": ("param customerKeyId = 'https://kv.vault.azure.net/keys/k'\n", "CUSTOMER_KEY_ID must be"),
+    "a workspace that is none": (f"param workspaceId = '{GROUP}'\n", "WORKSPACE_ID must be /subscriptions/ID/"),
+    "days of a workspace that is there": (f"{LOGS}param logRetentionDays = 90\n", "LOG_RETENTION_DAYS and LOG_DAILY"),
+    "a limit of a workspace that is there": (f"{LOGS}param logDailyLimitGb = 9\n", "LOG_RETENTION_DAYS and LOG_DAILY"),
+    "a vault that is none": (
+        "param keyVaultId = 'https://kv.vault.azure.net'\n",
+        "KEY_VAULT_ID must be /sub",
+    ),
+    "recovery of a vault that is there": (f"{SECRETS}param vaultRecover = true\n", "do nothing where KEY_VAULT_ID"),
+    "addresses of a vault that is there": (
+        f"{ON}{SECRETS}param operatorIpRanges = '203.0.113.7'\n",
+        "do nothing where KEY_VAULT_ID",
+    ),
+    "a name of a vault that is there": (f"{SECRETS}param resourceNames = 'vault=x'\n", "and not vault"),
     "too small instances": ("param instanceMemoryMB = 512\n", "2048 | 4096"),
 }
 TAKEN = {
@@ -42,6 +95,8 @@ TAKEN = {
     "the highest limit": f"param upstreamMaxInFlight = '{MAX_IN_FLIGHT}'\n",
     "a tenth of all traces": "param otelTracesSamplerArg = '0.1'\n",
     "a key of one of several upstreams": "param upstreams = 'all.json'\nparam upstreamApiKeyInVault = true\n",
+    "a tag of the longest name and an empty value": f"param resourceTags = '{'n' * 128}='\n",
+    "all that is there": f"{ON}{SUBNETS}{LOGS}{SECRETS}param privateDnsZones = '{GROUP}'\n",
     "subnets of one's own": (
         "param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0/26'\n"
         "param appSubnetPrefix = '10.1.0.0/27'\nparam endpointSubnetPrefix = '10.1.0.32/28'\n"

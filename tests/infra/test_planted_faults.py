@@ -7,11 +7,12 @@ import pytest
 
 from tests.infra.checks import CHECKS
 from tests.infra.compiler import Compiler, Refused
+from tests.infra.landing_mutants import LANDING_MUTANTS
 from tests.infra.more_mutants import MORE_MUTANTS
 from tests.infra.mutants import MUTANTS, Mutant
 from tests.infra.project import Project, texts, written
 
-ALL = [*MUTANTS, *MORE_MUTANTS]
+ALL = [*MUTANTS, *MORE_MUTANTS, *LANDING_MUTANTS]
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ LEFT_OUT = {
 }
 # Rules for the configuration `web` of an app, which find `authsettingsV2` and say that it lacks what it cannot have.
 LEFT_OUT |= {f"CKV_AZURE_{number}": "the gate is no configuration of a site" for number in (13, 63, 65, 66, 80, 88)}
-LEAST = 150  # of nine variants
+LEAST = 150  # of all variants
 
 
 def templates(folder: Path, **changed: tuple[str, str]) -> None:
