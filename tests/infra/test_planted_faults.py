@@ -7,11 +7,12 @@ import pytest
 
 from tests.infra.checks import CHECKS
 from tests.infra.compiler import Compiler, Refused
-from tests.infra.more_mutants import MORE_MUTANTS
-from tests.infra.mutants import MUTANTS, Mutant
+from tests.infra.evaluated_faults import EVALUATED_FAULTS
+from tests.infra.fault import Mutant
 from tests.infra.project import Project, texts, written
+from tests.infra.source_faults import SOURCE_FAULTS
 
-ALL = [*MUTANTS, *MORE_MUTANTS]
+ALL = [*SOURCE_FAULTS, *EVALUATED_FAULTS]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
-"""More faults to plant: of kinds that need an evaluated deployment, and that checks of the text alone have missed."""
+"""Faults to plant that show only in an evaluated deployment: names, places, ids, orders and values that were chosen."""
 
-from tests.infra.mutants import Mutant, path_of
+from tests.infra.fault import Mutant, path_of
 
 
 def _mutants() -> list[Mutant]:
@@ -95,4 +95,4 @@ def _mutants() -> list[Mutant]:
     return [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]
 
 
-MORE_MUTANTS = _mutants()
+EVALUATED_FAULTS = _mutants()
