@@ -83,6 +83,8 @@ def _mutants() -> list[Mutant]:
         ("no-such-table", "alerts", "'AppRequests | where Name ==", "'AppRequest | where Name ==", "alerts"),
         ("open-quote", "alerts", "has \"${signals.givenUp}\"", "has \"${signals.givenUp}", "alerts"),
         ("no-column", "alerts", "column: 'Runs'", "column: ''", "rules"),
+        ("rows-not-items", "alerts", "column: 'ItemCount'", "column: 'Runs'", "rules"),
+        ("values-not-rows", "alerts", "ItemCount = int(1)", "ItemCount", "alerts"),
         # chosen values
         ("always-recovers", "model", "recover ? true : null", "recover ? true : true", "hardening"),
         ("one-always-ready", "app", "instanceCount: group.value", "instanceCount: 1", "hardening"),

@@ -57,7 +57,7 @@ ENUMS: list[tuple[str, str, set[Any]]] = [
     ("Microsoft.OperationalInsights/workspaces", "properties.sku.name", {"PerGB2018"}),
     ("Microsoft.Insights/components", "properties.Application_Type", {"web", "other"}),
     ("Microsoft.Insights/scheduledQueryRules", "properties.criteria.allOf.0.operator", {"GreaterThan", "LessThan"}),
-    ("Microsoft.Insights/scheduledQueryRules", "properties.criteria.allOf.0.timeAggregation", {"Count", "Total"}),
+    ("Microsoft.Insights/scheduledQueryRules", "properties.criteria.allOf.0.timeAggregation", {"Total"}),
     ("Microsoft.Insights/scheduledQueryRules", "properties.windowSize", {"PT5M", "PT15M"}),
     ("Microsoft.Insights/metricAlerts", "properties.criteria.allOf.0.timeAggregation", {"Total"}),
     ("Microsoft.Web/sites", "identity.type", {"UserAssigned"}),
