@@ -452,6 +452,19 @@ module alerts 'modules/alerts.bicep' = {
   dependsOn: [model]
 }
 
+module workbook 'modules/workbook.bicep' = {
+  scope: group
+  name: 'workbook'
+  params: {
+    name: 'Background Responses: ${environmentName}'
+    location: location
+    tags: tags
+    workspaceId: monitoring.outputs.workspaceId
+    responseDeadlineS: responseDeadlineS
+    prices: prices
+  }
+}
+
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_KEY_VAULT_NAME string = vault.outputs.name

@@ -21,6 +21,8 @@ param modelAccountName string
 // has left rows out. The rows of metrics are never sampled, and each is one; there ItemCount is the number of values. `silent`
 // only asks whether there is a row.
 // Every name that an alert rests on is in this table. Log lines are JSON objects; the event is one of their members.
+@export()
+@description('The names that queries rest on.')
 var signals = {
   // metrics (customMetrics, here AppMetrics)
   overdueMetric: 'background_responses.alarms.overdue'
@@ -70,7 +72,8 @@ var deferred = '"${join(signals.deferred, '", "')}"'
 var down = '"${join(signals.down, '", "')}"'
 var ended = '"${join(signals.ended, '", "')}"'
 
-// A line of the app as an object.
+@export()
+@description('A line of the app as an object.')
 var lines = 'AppTraces | where Message startswith "{" | extend line = parse_json(Message) | extend event = tostring(line.event), level = tostring(line.level)'
 
 var overdueQuery = 'AppMetrics | where Name == "${signals.overdueMetric}" | where Max > 120 | project TimeGenerated, ItemCount = int(1) | union (${lines} | where event in (${missed}) | project TimeGenerated, ItemCount)'

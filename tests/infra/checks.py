@@ -2,7 +2,19 @@
 
 from collections.abc import Callable, Iterator
 
-from tests.infra import alerts, azd, hardening, hosting, network, parameters, project, resources, roles, settings
+from tests.infra import (
+    alerts,
+    azd,
+    hardening,
+    hosting,
+    network,
+    parameters,
+    project,
+    resources,
+    roles,
+    settings,
+    workbook,
+)
 
 Check = Callable[[project.Project], Iterator[str]]
 ALL: list[Check] = [
@@ -29,6 +41,9 @@ ALL: list[Check] = [
     parameters.ranges,
     alerts.alerts,
     alerts.rules,
+    workbook.workbook,
+    workbook.shown,
+    workbook.queries,
     azd.azd,
     hosting.host,
     hosting.outputs,

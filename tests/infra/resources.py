@@ -19,6 +19,7 @@ NAMES = {
     "Microsoft.Insights/actionGroups": _ALERT,
     "Microsoft.Insights/scheduledQueryRules": _ALERT,
     "Microsoft.Insights/metricAlerts": _ALERT,
+    "Microsoft.Insights/workbooks": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "Microsoft.Storage/storageAccounts": r"[a-z0-9]{3,24}",
     "Microsoft.Storage/storageAccounts/blobServices": "default",
     "Microsoft.Storage/storageAccounts/blobServices/containers": r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
@@ -60,6 +61,9 @@ ENUMS: list[tuple[str, str, set[Any]]] = [
     ("Microsoft.Insights/scheduledQueryRules", "properties.criteria.allOf.0.timeAggregation", {"Total"}),
     ("Microsoft.Insights/scheduledQueryRules", "properties.windowSize", {"PT5M", "PT15M"}),
     ("Microsoft.Insights/metricAlerts", "properties.criteria.allOf.0.timeAggregation", {"Total"}),
+    ("Microsoft.Insights/workbooks", "kind", {"shared"}),
+    ("Microsoft.Insights/workbooks", "properties.category", {"workbook"}),
+    ("Microsoft.Insights/workbooks", "properties.version", {"Notebook/1.0"}),
     ("Microsoft.Web/sites", "identity.type", {"UserAssigned"}),
     ("Microsoft.Web/sites", "properties.functionAppConfig.deployment.storage.type", {"blobContainer"}),
     (
@@ -77,6 +81,7 @@ WAITING = {
     "app": {"access", "identity", "storage", "vault", "monitoring", "model", "network"},
     "alerts": {"monitoring", "model"},
     "vault": {"monitoring"},
+    "workbook": {"monitoring"},
 }
 BEFORE_NAMES = {"zones", "links", "[format('privateEndpoints[{0}]', copyIndex())]"}
 

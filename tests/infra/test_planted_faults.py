@@ -11,8 +11,9 @@ from tests.infra.evaluated_faults import EVALUATED_FAULTS
 from tests.infra.fault import Mutant
 from tests.infra.project import Project, texts, written
 from tests.infra.source_faults import SOURCE_FAULTS
+from tests.infra.workbook_faults import WORKBOOK_FAULTS
 
-ALL = [*SOURCE_FAULTS, *EVALUATED_FAULTS]
+ALL = [*SOURCE_FAULTS, *EVALUATED_FAULTS, *WORKBOOK_FAULTS]
 
 
 @pytest.fixture(scope="module")
