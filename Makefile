@@ -7,7 +7,7 @@ NO_PYTHON := Python 3.11 to 3.13 is needed, and there is no $(PYTHON) here: inst
 SETUP := $(PYTHON) -m local.environments
 # What the tests run beside the service, what scans the deployment, and what the platform runs Python functions with.
 TOOLS := openai-2 langchain agents-sdk llmock agentserver agent-framework-hosting litellm llama-stack
-TOOLS += schemathesis node-clients infra conformance browser axe
+TOOLS += schemathesis node-clients infra kusto kusto-language conformance browser axe
 # The clients that take long to install. They are tested every night, and not by `make test`.
 NIGHTLY := agno codex crewai dspy haystack instructor litellm llama-index pydantic-ai semantic-kernel strands-agents
 NIGHTLY += node-clients

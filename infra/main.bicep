@@ -579,6 +579,19 @@ module alerts 'modules/alerts.bicep' = {
   dependsOn: [model]
 }
 
+module workbook 'modules/workbook.bicep' = {
+  scope: group
+  name: 'workbook'
+  params: {
+    name: 'Background Responses: ${environmentName}'
+    location: location
+    tags: tags
+    workspaceId: monitoring.outputs.workspaceId
+    responseDeadlineS: responseDeadlineS
+    prices: prices
+  }
+}
+
 module platformLogs 'modules/diagnostics.bicep' = if (diagnostics != 'vault') {
   scope: group
   name: 'diagnostics'

@@ -10,8 +10,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from http.client import HTTPException
-from typing import Any, TypeVar
+from http.client import HTTPException, IncompleteRead
+from typing import IO, Any, TypeVar
 
 TIMEOUT_S = 30
 MANAGEMENT = "https://management.azure.com"
@@ -42,13 +42,24 @@ def call(method: str, url: str, scope: str, body: object = None) -> Any:
     try:
         request = urllib.request.Request(url, content, headers, method=method)  # noqa: S310 - azd's own outputs
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-            return json.loads(answer.read(MOST) or b"null")
+            return json.loads(content_of(answer) or b"null")
     except urllib.error.HTTPError as error:
         code = code_of(error)
         shown = f"{error.code} {code}".rstrip()
         raise AzureError(f"{method} {place} answered {shown}", error.code, code) from None
     except (OSError, HTTPException, ValueError) as error:
         raise AzureError(f"{method} {place} failed: {type(error).__name__}") from None
+
+
+def content_of(answer: "IO[bytes]") -> bytes:
+    """Return the content of an answer. Raise IncompleteRead if it is cut off, or longer than a megabyte.
+
+    A read with a limit does not raise it by itself where the answer has a Content-Length.
+    """
+    content = answer.read(MOST)
+    if missing := getattr(answer, "length", None):
+        raise IncompleteRead(content, missing)
+    return content
 
 
 def code_of(error: urllib.error.HTTPError) -> str:
@@ -58,7 +69,7 @@ def code_of(error: urllib.error.HTTPError) -> str:
     https://github.com/microsoft/api-guidelines/blob/vNext/azure/Guidelines.md#handling-errors
     """
     try:
-        found = json.loads(error.read(MOST))["error"]
+        found = json.loads(content_of(error))["error"]
         code = found.get("code")
         while isinstance(found := found.get("innererror"), dict):
             code = found.get("code") or code

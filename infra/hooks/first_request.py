@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, Optional
 
-from infra.hooks.azure import MOST, AzureError, token
+from infra.hooks.azure import AzureError, content_of, token
 from infra.hooks.places import Place
 from infra.hooks.values import seconds
 from infra.hooks.verdicts import Facts, Verdict, facts, judged
@@ -38,9 +38,9 @@ class Client:
         try:
             try:
                 with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - azd's own output
-                    return answer.status, _object(answer.read(MOST))
+                    return answer.status, _object(content_of(answer))
             except urllib.error.HTTPError as error:
-                return error.code, _object(error.read(MOST))
+                return error.code, _object(content_of(error))
         except (OSError, HTTPException) as error:  # also of an answer that is cut off while it is read
             return 0, {"error": {"message": type(error).__name__}}
 

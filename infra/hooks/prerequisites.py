@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from infra.hooks.azure import MANAGEMENT, MANAGEMENT_SCOPE, AzureError, call, patiently
 from infra.hooks.bytecode import version_of_production
 from infra.hooks.libraries import pip_of
+from infra.hooks.long_runs import warning
 from infra.hooks.package import PackageError
 from infra.hooks.prepackage import python_of_package
 from infra.hooks.values import WrongValue, seconds
@@ -96,6 +97,8 @@ def main() -> int:
     try:
         print(pythons(os.environ), flush=True)
         check_upstream(os.environ)
+        if said := warning(os.environ):
+            print(said, flush=True)
         register(os.environ)
     except PackageError as error:
         print(f"Nothing is deployed: {error}", file=sys.stderr)

@@ -17,7 +17,12 @@ param workspaceId string
 @description('The model account; empty if there is none.')
 param modelAccountName string
 
+// An alert counts what its rows stand for: ItemCount is more than 1 where Application Insights or the app's own sampler
+// has left rows out. The rows of metrics are never sampled, and each is one; there ItemCount is the number of values. `silent`
+// only asks whether there is a row.
 // Every name that an alert rests on is in this table. Log lines are JSON objects; the event is one of their members.
+@export()
+@description('The names that queries rest on.')
 var signals = {
   // metrics (customMetrics, here AppMetrics)
   overdueMetric: 'background_responses.alarms.overdue'
@@ -67,10 +72,11 @@ var deferred = '"${join(signals.deferred, '", "')}"'
 var down = '"${join(signals.down, '", "')}"'
 var ended = '"${join(signals.ended, '", "')}"'
 
-// A line of the app as an object.
+@export()
+@description('A line of the app as an object.')
 var lines = 'AppTraces | where Message startswith "{" | extend line = parse_json(Message) | extend event = tostring(line.event), level = tostring(line.level)'
 
-var overdueQuery = 'AppMetrics | where Name == "${signals.overdueMetric}" | where Max > 120 | project TimeGenerated | union (${lines} | where event in (${missed}) | project TimeGenerated)'
+var overdueQuery = 'AppMetrics | where Name == "${signals.overdueMetric}" | where Max > 120 | project TimeGenerated, ItemCount = int(1) | union (${lines} | where event in (${missed}) | project TimeGenerated, ItemCount)'
 var silentQuery = 'AppRequests | where Name == "${signals.timer}" | summarize Runs = count()'
 var failedQuery = '${lines} | where event == "${signals.attempted}" | where tostring(line.state) in (${ended})'
 var breakerQuery = '${lines} | where event == "${signals.breaker}"'
@@ -91,7 +97,7 @@ var rules = [
     window: 'PT5M'
     operator: 'GreaterThan'
     threshold: 2
-    column: ''
+    column: 'ItemCount'
   }
   {
     id: 'silent'
@@ -111,7 +117,7 @@ var rules = [
     window: 'PT5M'
     operator: 'GreaterThan'
     threshold: 2
-    column: ''
+    column: 'ItemCount'
   }
   {
     id: 'faults'
@@ -121,7 +127,7 @@ var rules = [
     window: 'PT15M'
     operator: 'GreaterThan'
     threshold: 0
-    column: ''
+    column: 'ItemCount'
   }
   {
     id: 'uncaught'
@@ -131,7 +137,7 @@ var rules = [
     window: 'PT15M'
     operator: 'GreaterThan'
     threshold: 0
-    column: ''
+    column: 'ItemCount'
   }
   {
     id: 'refused'
@@ -141,7 +147,7 @@ var rules = [
     window: 'PT15M'
     operator: 'GreaterThan'
     threshold: 10
-    column: ''
+    column: 'ItemCount'
   }
   {
     id: 'deliveries-failed'
@@ -151,7 +157,7 @@ var rules = [
     window: 'PT15M'
     operator: 'GreaterThan'
     threshold: 0
-    column: ''
+    column: 'ItemCount'
   }
   {
     id: 'callbacks-failing'
@@ -161,7 +167,7 @@ var rules = [
     window: 'PT15M'
     operator: 'GreaterThan'
     threshold: 0
-    column: ''
+    column: 'ItemCount'
   }
   {
     id: 'breaker-open'
@@ -171,7 +177,7 @@ var rules = [
     window: 'PT15M'
     operator: 'GreaterThan'
     threshold: 0
-    column: ''
+    column: 'ItemCount'
   }
   {
     id: 'poison'
@@ -181,7 +187,7 @@ var rules = [
     window: 'PT15M'
     operator: 'GreaterThan'
     threshold: 0
-    column: ''
+    column: 'ItemCount'
   }
   {
     id: 'throttled'
@@ -191,7 +197,7 @@ var rules = [
     window: 'PT15M'
     operator: 'GreaterThan'
     threshold: 20
-    column: ''
+    column: 'ItemCount'
   }
 ]
 
@@ -232,8 +238,8 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
         allOf: [
           {
             query: rule.query
-            timeAggregation: empty(rule.column) ? 'Count' : 'Total'
-            metricMeasureColumn: empty(rule.column) ? null : rule.column
+            timeAggregation: 'Total'
+            metricMeasureColumn: rule.column
             operator: rule.operator
             threshold: rule.threshold
             failingPeriods: {

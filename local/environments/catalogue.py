@@ -12,6 +12,7 @@ VENV = ROOT / ".venv"
 NODE_CLIENTS = ROOT / "tests" / "clients"
 NIGHTLY = ROOT / "tests" / "nightly"
 BROWSER = ROOT / "tests" / "browser"
+KUSTO = ROOT / "tests" / "infra" / "kusto"
 BENCH_PEERS = ROOT / "local" / "bench" / "peers"
 _NPMRC = ROOT / ".npmrc"
 
@@ -89,6 +90,16 @@ def infra() -> Environment:
     return PythonPackages(VENV / "infra", ROOT / "tests" / "infra" / "requirements.txt")
 
 
+def kusto() -> Environment:
+    """Return what asks the queries of alerts and of the workbook of rows."""
+    return PythonPackages(VENV / "kusto", KUSTO / "requirements.txt")
+
+
+def kusto_language() -> Environment:
+    """Return Microsoft's language service for these queries."""
+    return _node_packages(KUSTO)
+
+
 def conformance() -> Environment:
     """Return Microsoft's runtime library, which needs Python 3.13."""
     python = newest("3.13")
@@ -134,6 +145,8 @@ ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
     "nightly-node-clients": nightly_node_clients,
     "nightly-codex": codex,
     "infra": infra,
+    "kusto": kusto,
+    "kusto-language": kusto_language,
     "browser": browser,
     "axe": axe,
     "conformance": conformance,

@@ -71,6 +71,7 @@ def report(attempt: Attempt, now_ms: int) -> None:
             "response": record.id,
             "caller": record.caller,
             "target": target.label,
+            "host": attempt.alarm.host,
             "schedule": attempt.alarm.schedule,
             "attempt": attempt.number,
             "status": answer.status,

@@ -30,6 +30,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Reso
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult, TraceIdRatioBased
 
 from shared.telemetry import logs, tracing
 
@@ -39,6 +40,9 @@ _DUPLICATES = "fastapi"
 _SEVERITIES = {"info": SeverityNumber.INFO, "warning": SeverityNumber.WARN, "error": SeverityNumber.ERROR}
 # Set in the thread that exports, whose own libraries may warn.
 _EXPORTING = context._SUPPRESS_INSTRUMENTATION_KEY  # noqa: SLF001 - it has no public name
+# Application Insights counts a span as 100 / this many. Its own samplers set it, and OpenTelemetry's do not.
+# https://learn.microsoft.com/azure/azure-monitor/app/opentelemetry-sampling
+_PERCENTAGE = "_MS.sampleRate"
 # Azure Monitor takes sums since the last export. Its exporter declares that, but it is loaded later.
 _DELTAS: dict[type, AggregationTemporality] = dict.fromkeys((Counter, Histogram), AggregationTemporality.DELTA)
 
@@ -55,6 +59,8 @@ def start(target: str) -> None:
     resource = Resource.create({SERVICE_NAME: NAME}).merge(OTELResourceDetector().detect())
     tracers = TracerProvider(resource=resource, id_generator=_Ids())
     tracers.add_span_processor(_Spans(spans))
+    if target == "azure" and isinstance(tracers.sampler, TraceIdRatioBased):
+        tracers.sampler = CountedSampler(tracers.sampler)
     views = [View(meter_name=_DUPLICATES, aggregation=DropAggregation())]
     meters = MeterProvider([PeriodicExportingMetricReader(measured)], resource, views=views)
     if target == "otlp":
@@ -120,6 +126,24 @@ def log_records_to(logger: Logger) -> logs.Receiver:
         )
 
     return receive
+
+
+class CountedSampler(Sampler):
+    """Samples a share of all traces, and says the share in each span, so that what is left can be counted."""
+
+    def __init__(self, inner: TraceIdRatioBased) -> None:
+        self._inner = inner
+
+    def should_sample(self, *args: Any, **named: Any) -> SamplingResult:
+        """Decide as the inner sampler, which is given everything."""
+        found = self._inner.should_sample(*args, **named)
+        return SamplingResult(
+            found.decision, {**found.attributes, _PERCENTAGE: 100 * self._inner.rate}, found.trace_state
+        )
+
+    def get_description(self) -> str:
+        """Describe the inner sampler."""
+        return self._inner.get_description()
 
 
 class _Ids(RandomIdGenerator):

@@ -26,23 +26,27 @@ REFUSALS = (
 )
 LIBRARY = f'{LINES} | where event == "{library_logs.EVENT}" | where level == "error"'
 TIMER = re.compile(r'AppRequests \| where Name == "(\w+)" \| summarize Runs = count\(\)')
-METRIC = re.compile(r'AppMetrics \| where Name == "([\w.]+)" \| where Max > 120 \| project TimeGenerated')
+METRIC = re.compile(
+    r'AppMetrics \| where Name == "([\w.]+)" \| where Max > 120'
+    r" \| project TimeGenerated, ItemCount = int\(1\)"
+)
 QUERY = "Microsoft.Insights/scheduledQueryRules"
 PEOPLE = "Microsoft.Insights/actionGroups"
 THROTTLED = "Microsoft.Insights/metricAlerts"
+COUNT = "ItemCount"  # of how many a row is one, where something is sampled
 # name: severity, window, operator, threshold, column
 RULES = {
-    "overdue": (1, "PT5M", "GreaterThan", 2, None),
+    "overdue": (1, "PT5M", "GreaterThan", 2, COUNT),
     "silent": (1, "PT15M", "LessThan", 1, "Runs"),
-    "upstream-down": (1, "PT5M", "GreaterThan", 2, None),
-    "faults": (1, "PT15M", "GreaterThan", 0, None),
-    "uncaught": (2, "PT15M", "GreaterThan", 0, None),
-    "refused": (2, "PT15M", "GreaterThan", 10, None),
-    "deliveries-failed": (2, "PT15M", "GreaterThan", 0, None),
-    "callbacks-failing": (2, "PT15M", "GreaterThan", 0, None),
-    "breaker-open": (3, "PT15M", "GreaterThan", 0, None),
-    "poison": (2, "PT15M", "GreaterThan", 0, None),
-    "throttled": (2, "PT15M", "GreaterThan", 20, None),
+    "upstream-down": (1, "PT5M", "GreaterThan", 2, COUNT),
+    "faults": (1, "PT15M", "GreaterThan", 0, COUNT),
+    "uncaught": (2, "PT15M", "GreaterThan", 0, COUNT),
+    "refused": (2, "PT15M", "GreaterThan", 10, COUNT),
+    "deliveries-failed": (2, "PT15M", "GreaterThan", 0, COUNT),
+    "callbacks-failing": (2, "PT15M", "GreaterThan", 0, COUNT),
+    "breaker-open": (3, "PT15M", "GreaterThan", 0, COUNT),
+    "poison": (2, "PT15M", "GreaterThan", 0, COUNT),
+    "throttled": (2, "PT15M", "GreaterThan", 20, COUNT),
 }
 # Each alert about lines, with the only steps that its query has: a member of the line, and the set that it is in.
 STEPS = {
@@ -126,7 +130,7 @@ def _overdue_faults(query: str) -> Iterator[str]:
     found = METRIC.fullmatch(measure)
     if not found or found[1] not in measured():
         yield f"{measure} asks for no metric, or for another time than two minutes"
-    yield from _events(rest.removesuffix(" | project TimeGenerated)"), ("event",))
+    yield from _events(rest.removesuffix(" | project TimeGenerated, ItemCount)"), ("event",))
 
 
 def _line_faults(name: str, query: str) -> Iterator[str]:
@@ -193,7 +197,7 @@ def _rule_faults(deployment: Deployment, one: Resource, people: list[str]) -> It
     wanted = RULES.get(_short(one.name))
     if found != wanted:
         yield f"it is {found}, not {wanted}"
-    if condition.get("timeAggregation") != ("Total" if condition.get("metricMeasureColumn") else "Count"):
+    if condition.get("timeAggregation") != "Total":
         yield "it counts something else"
     if condition.get("failingPeriods") != {"numberOfEvaluationPeriods": 1, "minFailingPeriodsToAlert": 1}:
         yield "it does not fire at once"

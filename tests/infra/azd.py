@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from infra.hooks.prepackage import PACKAGE
 from infra.hooks.upstream_secrets import SECRETS
 from local.stack.process import ROOT
 from tests.infra.project import Project
@@ -14,7 +15,8 @@ HOOKS = {
     "postprovision": "infra.hooks.first_caller",
     "postdeploy": "infra.hooks.readiness",
 }
-SERVICE = {"project": ".", "dist": ".package", "host": "function", "language": "python", "remoteBuild": False}
+DIST = PACKAGE.relative_to(ROOT).as_posix()  # what the hook makes
+SERVICE = {"project": ".", "dist": DIST, "host": "function", "language": "python", "remoteBuild": False}
 # From here on it reads .funcignore (1.18) and remoteBuild, and shows what hooks print (issue "azd up").
 OLDEST = ">= 1.25.3"
 
@@ -32,9 +34,7 @@ def azd(project: Project) -> Iterator[str]:
     found = dict(services.get("app", {}))
     hooks = found.pop("hooks", {})
     if services.keys() != {"app"} or found != SERVICE:
-        yield "the service is not the function app of this folder, packed here"
-    if f'PACKAGE = ROOT / "{SERVICE["dist"]}"' not in (ROOT / "infra" / "hooks" / "prepackage.py").read_text():
-        yield "azd packs another folder than the one that the hook makes"
+        yield "the service is not the function app of this folder, packed here, in the folder that the hook makes"
     yield from _hook_faults(hooks, PACKAGING)
     yield from _hook_faults(azure.get("hooks", {}), HOOKS)
 

@@ -16,6 +16,7 @@ from tests.infra import (
     resources,
     roles,
     settings,
+    workbook,
 )
 
 Check = Callable[[project.Project], Iterator[str]]
@@ -48,6 +49,9 @@ ALL: list[Check] = [
     parameters.ranges,
     alerts.alerts,
     alerts.rules,
+    workbook.workbook,
+    workbook.shown,
+    workbook.queries,
     azd.azd,
     hosting.host,
     hosting.outputs,

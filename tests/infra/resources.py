@@ -20,6 +20,7 @@ NAMES = {
     "Microsoft.Insights/actionGroups": _ALERT,
     "Microsoft.Insights/scheduledQueryRules": _ALERT,
     "Microsoft.Insights/metricAlerts": _ALERT,
+    "Microsoft.Insights/workbooks": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "Microsoft.Storage/storageAccounts": r"[a-z0-9]{3,24}",
     "Microsoft.Storage/storageAccounts/blobServices": "default",
     "Microsoft.Storage/storageAccounts/blobServices/containers": r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
@@ -59,9 +60,12 @@ ENUMS: list[tuple[str, str, set[Any]]] = [
     ("Microsoft.OperationalInsights/workspaces", "properties.sku.name", {"PerGB2018"}),
     ("Microsoft.Insights/components", "properties.Application_Type", {"web", "other"}),
     ("Microsoft.Insights/scheduledQueryRules", "properties.criteria.allOf.0.operator", {"GreaterThan", "LessThan"}),
-    ("Microsoft.Insights/scheduledQueryRules", "properties.criteria.allOf.0.timeAggregation", {"Count", "Total"}),
+    ("Microsoft.Insights/scheduledQueryRules", "properties.criteria.allOf.0.timeAggregation", {"Total"}),
     ("Microsoft.Insights/scheduledQueryRules", "properties.windowSize", {"PT5M", "PT15M"}),
     ("Microsoft.Insights/metricAlerts", "properties.criteria.allOf.0.timeAggregation", {"Total"}),
+    ("Microsoft.Insights/workbooks", "kind", {"shared"}),
+    ("Microsoft.Insights/workbooks", "properties.category", {"workbook"}),
+    ("Microsoft.Insights/workbooks", "properties.version", {"Notebook/1.0"}),
     ("Microsoft.Web/sites", "identity.type", {"UserAssigned"}),
     ("Microsoft.Web/sites", "properties.functionAppConfig.deployment.storage.type", {"blobContainer"}),
     (
@@ -84,6 +88,7 @@ WAITING = {
     "locks": {"app", "vault", "monitoring"},
     "alerts": {"monitoring", "model"},
     "vault": {"monitoring"},
+    "workbook": {"monitoring"},
 }
 BEFORE_NAMES = {"zones", "links", "[format('privateEndpoints[{0}]', copyIndex())]"}
 

@@ -2,11 +2,16 @@
 
 import hashlib
 import json
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from shared.contract import callers
-from tests.infra.azd_hooks import FILE, run
+from tests.infra.azd_hooks import FILE, command_of, run
 from tests.infra.vaults import APP, AT_MANAGER, TOKEN, Vault
 
 
@@ -58,6 +63,40 @@ def test_a_retry_uses_the_key_that_is_in_the_file(tmp_path: Path, vault: Vault) 
     (tmp_path / FILE).write_text(json.dumps({"api_key": "br_kept", "signing_secret": f"whsec_{'A' * 44}"}))
     assert run("first_caller", tmp_path, vault).returncode == 0
     assert hashlib.sha256(b"br_kept").hexdigest() in vault.secrets["callers"]
+
+
+@pytest.mark.parametrize("content", ["", '{"api_key": "br_ha', "[]", "null", '{"api_key": "br_kept"}', "\xff"])
+def test_a_file_without_credentials_is_named(content: str, tmp_path: Path, vault: Vault) -> None:
+    """The hook ends with the file and what to do. It neither writes to the vault nor changes the file."""
+    (tmp_path / FILE.parent).mkdir(parents=True)
+    (tmp_path / FILE).write_bytes(content.encode("latin-1"))
+    done = run("first_caller", tmp_path, vault)
+    assert done.returncode == 1
+    assert f"{FILE} holds no credentials: delete it, and run this again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (vault.secrets, (tmp_path / FILE).read_bytes()) == ({}, content.encode("latin-1"))
+
+
+# Python tells an audit hook of a rename before it is done. The process kills itself there.
+KILLED = """
+import os, runpy, signal, sys
+sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
+runpy.run_module("infra.hooks.first_caller", run_name="__main__")
+"""
+
+
+def test_a_hook_that_is_killed_leaves_no_half_of_the_file(tmp_path: Path, vault: Vault) -> None:
+    """Killed after it has written the credentials, it has not shown them under their name. The next run makes them."""
+    (python, *_), environment = command_of("first_caller", tmp_path, vault, sys.executable, {})
+    done = subprocess.run([python, "-S", "-c", KILLED], cwd=tmp_path, env=environment, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / FILE).exists()
+    assert vault.secrets == {}
+    assert run("first_caller", tmp_path, vault).returncode == 0
+    assert [one.name for one in (tmp_path / FILE.parent).iterdir()] == [FILE.name]
+    kept = json.loads((tmp_path / FILE).read_text())
+    assert hashlib.sha256(kept["api_key"].encode()).hexdigest() in vault.secrets["callers"]
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
 
 
 def test_nothing_is_made_without_signing_in(tmp_path: Path, vault: Vault) -> None:

@@ -7,12 +7,14 @@ import pytest
 
 from tests.infra.checks import CHECKS
 from tests.infra.compiler import Compiler, Refused
-from tests.infra.landing_mutants import LANDING_MUTANTS
-from tests.infra.more_mutants import MORE_MUTANTS
-from tests.infra.mutants import MUTANTS, Mutant
+from tests.infra.evaluated_faults import EVALUATED_FAULTS
+from tests.infra.fault import Mutant
+from tests.infra.landing_faults import LANDING_FAULTS
 from tests.infra.project import Project, texts, written
+from tests.infra.source_faults import SOURCE_FAULTS
+from tests.infra.workbook_faults import WORKBOOK_FAULTS
 
-ALL = [*MUTANTS, *MORE_MUTANTS, *LANDING_MUTANTS]
+ALL = [*SOURCE_FAULTS, *EVALUATED_FAULTS, *WORKBOOK_FAULTS, *LANDING_FAULTS]
 
 
 @pytest.fixture(scope="module")

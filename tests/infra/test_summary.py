@@ -39,27 +39,34 @@ def test_later_steps_find_the_same_in_azds_environment(tmp_path: Path, ready: Va
     assert all(call.startswith("env set ") and call.endswith(" --environment test") for call in calls)
 
 
+def asked(folder: Path, printed: str) -> list[str]:
+    """Run the command of a summary in a shell. Return what it gives to `curl`. `az` answers with its own arguments."""
+    for name, program in (("curl", 'for one in "$@"; do echo "$one"; done'), ("az", 'echo "az $*"')):
+        (folder / name).write_text(f"#!/bin/sh\n{program}\n")
+        (folder / name).chmod(0o755)
+    command = printed.partition("First command: ")[2].partition("\n")[0]
+    environment = {"PATH": f"{folder}:/usr/bin:/bin"}
+    shell = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    return shell.stdout.splitlines()
+
+
 def test_the_next_command_works(tmp_path: Path, ready: Vault) -> None:
     """A shell runs it as it is printed: it sends the key of the file, and asks for the model that was deployed."""
-    done = run("readiness", tmp_path, ready, MODEL_DEPLOYMENT="gpt-5-mini")
-    command = done.stdout.partition("First command: ")[2]
-    seen = tmp_path / "curl"
-    seen.write_text('#!/bin/sh\nfor one in "$@"; do echo "$one"; done\n')
-    seen.chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    shell = subprocess.run(
-        ["/bin/sh", "-c", command],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    given = shell.stdout.splitlines()
+    given = asked(tmp_path, run("readiness", tmp_path, ready, MODEL_DEPLOYMENT="gpt-5-mini").stdout)
     assert f"{ready.url}/openai/v1/responses" in given
     assert f"api-key: {json.loads((tmp_path / FILE).read_text())['api_key']}" in given
     assert json.loads(given[-1])["model"] == "gpt-5-mini"
+    assert not [one for one in given if one.startswith("Authorization")]
+
+
+def test_the_next_command_brings_a_token_where_entra_is_in_front(tmp_path: Path, ready: Vault) -> None:
+    """The token is that of whoever is signed in to `az`, for the app registration. The key goes with it."""
+    given = asked(tmp_path, run("readiness", tmp_path, ready, ENTRA_CLIENT_ID="1f2e").stdout)
+    token = "az account get-access-token --scope api://1f2e/.default --query accessToken --output tsv"
+    assert f"Authorization: Bearer {token}" in given
+    assert f"api-key: {json.loads((tmp_path / FILE).read_text())['api_key']}" in given
 
 
 def test_without_the_key_the_summary_says_how_to_get_one(tmp_path: Path, vault: Vault) -> None:

@@ -255,15 +255,19 @@ def hunt(mutant: Mutant, seed: int | None = None, examples: int = EXAMPLES) -> t
 
 
 def main() -> int:
-    """Hunt the mutants that are named, or all, with the seed of each or with the one that is given."""
+    """Hunt the mutants that are named, or all, with the seed of each or with the one that is given.
+
+    A name that no mutant has ends the program, because a hunt for nothing would look like a success.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--examples", type=int, default=EXAMPLES)
     asked, missed = parser.parse_args(), 0
-    for mutant in MUTANTS:
-        if asked.names and mutant.name not in asked.names:
-            continue
+    known = {mutant.name: mutant for mutant in MUTANTS}
+    if unknown := [name for name in asked.names if name not in known]:
+        parser.error(f"there is no mutant {', '.join(unknown)}. Their names are: {', '.join(known)}")
+    for mutant in [known[name] for name in asked.names or known]:
         began_s = time.monotonic()
         is_found, said = hunt(mutant, asked.seed, asked.examples)
         told = said.strip().splitlines()[-1][:150]

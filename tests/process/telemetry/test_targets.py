@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from local.stack.process import wait_for
 from tests.support.service_process import service
@@ -73,6 +74,35 @@ def test_application_insights_receives_the_same_telemetry(connection_string: str
     assert {item["data"]["baseType"] for item in received} == {"RequestData", "RemoteDependencyData"}
     assert {REQUEST, "chat sim-2s"} <= {item["data"]["baseData"]["name"] for item in received}
     assert {item["tags"]["ai.cloud.role"] for item in received} == {"background-responses"}
+
+
+def test_sampled_requests_can_be_counted(connection_string: str, tmp_path: Path) -> None:
+    """With a share of the traces, each request that Application Insights receives says of how many it is one."""
+    with (
+        collector() as insights,
+        service(
+            tmp_path,
+            connection_string,
+            TELEMETRY="azure",
+            APPLICATIONINSIGHTS_CONNECTION_STRING=f"InstrumentationKey={KEY};IngestionEndpoint={insights.url}/",
+            APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL="true",
+            APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED="true",
+            OTEL_BSP_SCHEDULE_DELAY="100",
+            OTEL_TRACES_SAMPLER="traceidratio",
+            OTEL_TRACES_SAMPLER_ARG="0.5",
+        ) as running,
+    ):
+        client = running.client()
+        for _ in range(40):  # the chance that none is kept is one in a trillion
+            client.get("/models")
+        assert wait_for(lambda: _requests(insights), SOON_S)
+    assert {item["sampleRate"] for item in _requests(insights)} == {50.0}
+    models = [item for item in _requests(insights) if "models" in item["data"]["baseData"]["name"]]
+    assert len(models) < 40
+
+
+def _requests(insights: Collector) -> list[dict[str, Any]]:
+    return [item for item in insights.items() if item["data"]["baseType"] == "RequestData"]
 
 
 def _has_all(insights: Collector) -> bool:

@@ -17,7 +17,9 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace import INVALID_SPAN_ID
 
 from shared.telemetry import exporters, logs, tracing
@@ -40,6 +42,27 @@ def test_a_target_that_does_not_exist_is_an_error(target: str) -> None:
         with pytest.raises(ValueError, match=f"^{target}$"):
             exporters.start(target)
     assert (trace.get_tracer_provider(), metrics.get_meter_provider()) == before
+
+
+# Sampling
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_a_sampled_span_says_of_how_many_it_is_one(share: float) -> None:
+    """Application Insights multiplies by it (`ItemCount`). The sampler keeps the same traces as OpenTelemetry's own."""
+    exporter, plain = InMemorySpanExporter(), TraceIdRatioBased(share)
+    sampled = provider(sampler=exporters.CountedSampler(plain))
+    sampled.add_span_processor(SimpleSpanProcessor(exporter))
+    traces = []
+    for _ in range(200):
+        with sampled.get_tracer(OURS).start_as_current_span("x", attributes={"own": 1}) as span:
+            traces.append(span.get_span_context().trace_id)
+    kept = {one.context.trace_id for one in exporter.get_finished_spans()}
+    assert kept == {one for one in traces if plain.should_sample(None, one, "x").decision is Decision.RECORD_AND_SAMPLE}
+    assert all(
+        dict(one.attributes or {}) == {"own": 1, "_MS.sampleRate": 100 * share} for one in exporter.get_finished_spans()
+    )
+    assert sampled.sampler.get_description() == plain.get_description()
 
 
 # Ids of spans

@@ -1,6 +1,6 @@
 """Faults to plant in what a landing zone chooses: names, tags, and what is there already."""
 
-from tests.infra.mutants import Mutant, path_of
+from tests.infra.fault import Mutant, path_of
 
 
 def _mutants() -> list[Mutant]:
@@ -66,4 +66,4 @@ def _mutants() -> list[Mutant]:
     return [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]
 
 
-LANDING_MUTANTS = _mutants()
+LANDING_FAULTS = _mutants()

@@ -1,6 +1,6 @@
-"""More faults to plant: of kinds that need an evaluated deployment, and that checks of the text alone have missed."""
+"""Faults to plant that show only in an evaluated deployment: names, places, ids, orders and values that were chosen."""
 
-from tests.infra.mutants import Mutant, path_of
+from tests.infra.fault import Mutant, path_of
 
 
 def _mutants() -> list[Mutant]:
@@ -84,6 +84,8 @@ def _mutants() -> list[Mutant]:
         ("no-such-table", "alerts", "'AppRequests | where Name ==", "'AppRequest | where Name ==", "alerts"),
         ("open-quote", "alerts", "has \"${signals.givenUp}\"", "has \"${signals.givenUp}", "alerts"),
         ("no-column", "alerts", "column: 'Runs'", "column: ''", "rules"),
+        ("rows-not-items", "alerts", "column: 'ItemCount'", "column: 'Runs'", "rules"),
+        ("values-not-rows", "alerts", "ItemCount = int(1)", "ItemCount", "alerts"),
         # chosen values
         ("always-recovers", "model", "recover ? true : null", "recover ? true : true", "hardening"),
         ("one-always-ready", "app", "instanceCount: group.value", "instanceCount: 1", "hardening"),
@@ -98,4 +100,4 @@ def _mutants() -> list[Mutant]:
     return [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]
 
 
-MORE_MUTANTS = _mutants()
+EVALUATED_FAULTS = _mutants()

@@ -1,26 +1,6 @@
-"""Faults to plant in our own files, each of which a check must find. Those that a first set of checks missed are apart."""
+"""Faults to plant in the source: each shows in the text of a file, or in what the compiler makes of that file."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One fault: `new` replaces the first occurrence of `old` in a file.
-
-    The check `finder` must report it, when it looks at these variants.
-    """
-
-    name: str
-    path: str
-    old: str
-    new: str
-    finder: str
-    variants: tuple[str, ...] = ("everything",)
-
-
-def path_of(module: str) -> str:
-    """Return the path of a Bicep file by its short name, such as `storage`."""
-    return "infra/main.bicep" if module == "main" else f"infra/modules/{module}.bicep"
+from tests.infra.fault import Mutant, path_of
 
 
 def _mutants() -> list[Mutant]:
@@ -113,7 +93,7 @@ def _mutants() -> list[Mutant]:
         ("no-queue", "storage", "  'requests'\n", "", "storage"),
         ("other-table", "storage", "  'responses'\n", "  'response'\n", "storage"),
         # code and platform
-        ("range-too-wide", "main", "@maxValue(604800)", "@maxValue(604801)", "ranges"),
+        ("range-too-wide", "main", "@maxValue(604800)", "@maxValue(604801)", "compiles"),
         ("range-too-narrow", "main", "@maxValue(95)", "@maxValue(90)", "ranges"),
         ("other-default", "main", "param streamMaxS int = 21000", "param streamMaxS int = 1100", "ranges"),
         ("other-choice", "main", "@allowed(['background', 'foreground'])", "@allowed(['background', 'sync'])", "ranges"),
@@ -169,4 +149,4 @@ def _mutants() -> list[Mutant]:
     return ours + [Mutant(*row) for row in files]
 
 
-MUTANTS = _mutants()
+SOURCE_FAULTS = _mutants()

@@ -1,0 +1,62 @@
+"""Says before a deployment which work may be cut off by its instance.
+
+An instance of a queue function that is to go has up to an hour for what it executes (Azure/Azure-Functions#2634). Work
+in background mode does not mind, because it is polled. Other work begins again elsewhere, three times at most.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from infra.hooks.package import ROOT
+
+SAFE_S = 3_600
+DEADLINE_S = 14_400  # the default in main.bicepparam
+PAGE = "docs/operations.md, 'Instances that are always ready'"
+
+
+def warning(environment: Mapping[str, str], root: Path = ROOT) -> str:
+    """Return what to say about work without background mode that may take over an hour, or an empty string.
+
+    `root` is the folder of the app. Values that are no numbers are left to the template, which refuses them.
+    """
+    deadline_s = _number(environment, "RESPONSE_DEADLINE_S", DEADLINE_S)
+    found = list(without_background(environment, root))
+    if deadline_s <= SAFE_S or _number(environment, "ALWAYS_READY_RUN", 0) > 0 or not found:
+        return ""
+    return (
+        f"Warning: RESPONSE_DEADLINE_S is {deadline_s}, and there is work without background mode: {', '.join(found)}."
+        f" After about an hour the platform may end the instance under it, and it begins again.\n"
+        f"  azd env set ALWAYS_READY_RUN 1         # keeps an instance, which costs by the hour: {PAGE}\n"
+        f"  azd env set RESPONSE_DEADLINE_S {SAFE_S}   # or ends such work after an hour"
+    )
+
+
+def without_background(environment: Mapping[str, str], root: Path) -> Iterator[str]:
+    """Yield what works only while the service listens: upstreams in foreground mode, and agents."""
+    listed = environment.get("UPSTREAMS", "")
+    is_default_used = bool(environment.get("UPSTREAM_BASE_URL")) or not listed
+    if is_default_used and environment.get("UPSTREAM_MODE", "") == "foreground":
+        yield "UPSTREAM_MODE is foreground"
+    for one in _upstreams(root / listed) if listed else []:
+        if isinstance(one, dict) and one.get("mode") == "foreground":
+            yield f"the upstream '{one.get('name')}' of {listed}"
+    module = environment.get("AGENTS_MODULE") or "agents"
+    place = module.replace(".", "/")
+    if (root / f"{place}.py").is_file() or (root / place / "__init__.py").is_file():
+        yield f"the agents in {place}"
+
+
+def _upstreams(file: Path) -> "list[Any]":
+    """Return the upstreams in a file, or none if the app cannot read it either, and says so."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name) or str(default)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
