@@ -11,9 +11,9 @@ from local.stack.stack import HERE, Served
 from shared.deliveries.retry_policy import SCHEDULE_MS
 
 CONFIGURED = (
-    "A failed callback is sent again after 5 s, 5 min, 30 min, 2 h and so on, and after a 503 first after 10 s and 60 s. "
-    "A circuit breaker for each host opens after 5 failures in a row. A create call is answered once the upstream has "
-    "answered, so a kill inside a start cuts its caller off, too, and that is no accepted response"
+    "A failed callback is sent again after 5 s, 5 min, 30 min, 2 h and so on, and after a 503 first after 10 s and "
+    "60 s. A circuit breaker for each host opens after 5 failures in a row. A create call is answered when the "
+    "upstream has, so a kill inside a start cuts its caller off, too, and that is no accepted response"
 )
 HONOURS_KEYS = "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"
 
