@@ -80,7 +80,7 @@ package: ## make the package of a deployment in .package
 
 # BASE=COMMIT compares with a commit, and PEERS=1 with other systems. RUNS="burst kill" makes only those. SCALE=0.1 makes
 # every count smaller. IN_FLIGHT=20000 AGED=300 are the responses in flight, and how old each is before they are watched.
-bench: storage ## measure, and print the figures of docs/figures.md: 15 minutes
+bench: storage ## measure, and print the figures of docs/figures.md: 20 minutes
 	@$(RUN) -m local.bench $(if $(BASE),--base $(BASE)) $(if $(filter-out 0,$(PEERS)),--peers) $(if $(RUNS),--runs $(RUNS)) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
 	  $(if $(IN_FLIGHT),--in-flight $(IN_FLIGHT)) $(if $(AGED),--aged $(AGED))

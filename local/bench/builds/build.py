@@ -10,6 +10,11 @@ from local.credentials.keys import Credentials
 from local.stack.stack import HERE, Served
 from shared.deliveries.retry_policy import SCHEDULE_MS
 
+CONFIGURED = (
+    "A failed callback is sent again after 5 s, 5 min, 30 min, 2 h and so on, and after a 503 first after 10 s and "
+    "60 s. A circuit breaker for each host opens after 5 failures in a row. A create call is answered when the "
+    "upstream has, so a kill inside a start cuts its caller off, too, and that is no accepted response"
+)
 HONOURS_KEYS = "UPSTREAM_HONOURS_IDEMPOTENCY_KEY"
 
 
@@ -20,7 +25,11 @@ class Build:
     name: str = "this build"
     served: Served = HERE
     about: str = "on this checkout's local host"
-    configured: str = ""
+
+    @property
+    def configured(self) -> str:
+        """How it makes callbacks and answers, of this checkout."""
+        return CONFIGURED if self.served == HERE else ""
 
     def stage(
         self,

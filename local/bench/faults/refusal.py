@@ -3,6 +3,7 @@
 Four refusals are not waited for. Their time is reckoned from the retry schedule of each system.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import cycle
 
@@ -25,8 +26,14 @@ UNMEASURED = Usage(0.0, 0.0, 0)
 def refusal_run(contender: Contender, sizes: Sizes) -> Measured:
     """Measure callbacks of which every fifth is refused twice with a 503, and reckon others from the schedule."""
     with contender.open() as target:
-        measured = bounded(_refused(target, sizes), CALLBACKS_DEADLINE_S + 2 * sizes.refused / PER_S + 60)
-    return {**measured, **reckoned(contender.retry_waits_s)}
+        limit_s = CALLBACKS_DEADLINE_S + 2 * sizes.refused / PER_S + 60
+        observed, refusing = bounded(_refused(target, sizes), limit_s)
+    schedule = reckoned(contender.retry_waits_s)
+    return {
+        **refusal_values(observed, refusing),
+        **unaccepted(observed, schedule["gives_up_s"], time.time()),
+        **schedule,
+    }
 
 
 def reckoned(waits_s: Sequence[float]) -> dict[str, float | None]:
@@ -44,7 +51,19 @@ def _sum(waits_s: Sequence[float], times: int) -> float | None:
     return sum(waits_s[:times]) if len(waits_s) >= times else None
 
 
-async def _refused(target: Target, sizes: Sizes) -> dict[str, float | None]:
+def unaccepted(observed: Observed, gives_up_s: float | None, now_s: float) -> dict[str, float | None]:
+    """Return how many callbacks the receiver has not accepted: those still tried by the schedule, and those lost.
+
+    One is still tried if its response ended less than `gives_up_s` ago. `now_s` is a unix time.
+    """
+    there = {one.response_id for one in observed.callbacks}
+    missing = {one.response_id for one in observed.submissions if one.response_id} - there
+    begun_s = [observed.completions.get(name) for name in missing]
+    still = sum(at_s is not None and now_s - at_s < (gives_up_s or 0.0) for at_s in begun_s)
+    return {"lost": len(missing) - still, "still_tried": still}
+
+
+async def _refused(target: Target, sizes: Sizes) -> tuple[Observed, set[str]]:
     async with Driver(target) as driver:
         await warm_up(target, driver)
         await driver.receiver_faults(fail_first_per_id=TIMES, fail_only=REFUSING, status=STATUS)
@@ -58,7 +77,7 @@ async def _refused(target: Target, sizes: Sizes) -> dict[str, float | None]:
 
         await paced(submit, count=sizes.refused, per_s=PER_S)
         await driver.await_callbacks(CALLBACKS_DEADLINE_S)
-        return refusal_values(await collected(driver, UNMEASURED), refusing)
+        return await collected(driver, UNMEASURED), refusing
 
 
 def _paths() -> Iterator[str]:
@@ -76,7 +95,6 @@ def refusal_values(observed: Observed, refusing: set[str]) -> dict[str, float | 
     return {
         "accepted": found.accepted,
         "refusing": len(refusing),
-        "lost": found.lost,
         "started_twice": found.started_twice,
         "asked_twice": found.asked_twice,
         "called_back_twice": found.called_back_twice,

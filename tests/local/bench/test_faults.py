@@ -7,7 +7,7 @@ import pytest
 from local.bench.builds.build import Build
 from local.bench.faults.kill import HELD_KEYLESS, kill_start_run, kill_values
 from local.bench.faults.reckoning import Event, Read, doubled_of, has_text, lost_of, resume_values
-from local.bench.faults.refusal import reckoned, refusal_values
+from local.bench.faults.refusal import reckoned, refusal_values, unaccepted
 from local.bench.faults.resume import resume_run
 from local.bench.loads.sizes import Sizes
 from local.bench.loads.target import PROMPT, LacksError
@@ -48,9 +48,18 @@ def test_a_kill_is_told_in_lost_twice_and_late() -> None:
 def test_refused_callbacks_are_told_from_the_others() -> None:
     """Each kind has its own times, of the callbacks that were accepted in the end."""
     found = refusal_values(OBSERVED, {"b", "d"})
-    assert (found["accepted"], found["refusing"], found["lost"]) == (4, 2, 1)
+    assert (found["accepted"], found["refusing"]) == (4, 2)
     assert (found["refused_p50_s"], found["refused_worst_s"]) == (4, 4)
     assert (found["others_p95_s"], found["others_worst_s"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("gives_up_s", "lost", "still_tried"), [(None, 2, 0), (10, 2, 0), (60, 1, 1), (1000, 1, 1)])
+def test_a_callback_that_is_still_tried_is_not_lost(gives_up_s: float | None, lost: int, still_tried: int) -> None:
+    """It is late. It is lost when the schedule has ended, or if its work never ended."""
+    observed = replace(
+        OBSERVED, completions={**OBSERVED.completions, "b": 150.0}, callbacks=[Callback("a", 1), Callback("c", 2)]
+    )
+    assert unaccepted(observed, gives_up_s, now_s=200.0) == {"lost": lost, "still_tried": still_tried}
 
 
 def test_a_schedule_says_when_a_callback_is_accepted() -> None:
