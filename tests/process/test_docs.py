@@ -101,7 +101,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 break
         with (folder / "rest").open("w") as rest, subprocess.Popen(["cat"], stdin=process.stdout, stdout=rest):
             yield "".join(line for line in lines if line.startswith("  export "))
+            ended = process.poll()
             process.send_signal(signal.SIGINT)
+            assert ended is None, "the stack ended before the pages did: see its error output"
 
 
 def output_of(text: str, folder: Path) -> tuple[int, str, str]:
