@@ -48,10 +48,15 @@ ON_AZURE = {"docs/operations.md", "docs/landing-zones.md"}
 WHOLE = r"^This answer is simulated by sim-2s: an outline of what it was given, 5 words\.1\. Why do long calls break\?$"
 """The text of a stream that was cut and resumed: all of it, and nothing twice."""
 
+IN_PARTS = (
+    r"^This answer is simulated by sim-2s: an outline of what it was given, 5 words\.\n1\. Why do long calls break\?$"
+)
+"""The same text, with its line break."""
+
 NO_PROGRAM = {"json", "text", "mermaid"}
 SHOWN = {
     "README.md": [r'"continuation_token": ?"ct_', r"completed This answer is simulated by sim-5s"],
-    "docs/quickstart.md": [r'"status": "queued"', r"^completed\n", r"^resp_", r"^completed This answer"],
+    "docs/quickstart.md": [r'"status": "queued"', r"^completed\n", r"^resp_", IN_PARTS, r"^completed This answer"],
     "docs/callbacks.md": [r"(?s)(response\.completed resp_.*){2}", r"^response\.completed$", r'"state":', r"resp_"],
     "docs/streaming.md": [r"^event: response\.created$", WHOLE, r"^cancelled$"],
     "docs/troubleshoot.md": [r'"upstream"', r'"status": "', r"^\[", r"^\d+$"],
@@ -96,7 +101,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 break
         with (folder / "rest").open("w") as rest, subprocess.Popen(["cat"], stdin=process.stdout, stdout=rest):
             yield "".join(line for line in lines if line.startswith("  export "))
+            ended = process.poll()
             process.send_signal(signal.SIGINT)
+            assert ended is None, "the stack ended before the pages did: see its error output"
 
 
 def output_of(text: str, folder: Path) -> tuple[int, str, str]:

@@ -9,7 +9,7 @@ from tests.support.prose import PAGES, Sentence, lines, sentences
 from tests.support.stage import Say
 
 P95_WORDS = 25
-MOST_WORDS = 50
+MOST_WORDS = 40
 LONGEST_LINE = 130
 SHOWN = 5
 
@@ -29,7 +29,7 @@ def test_nineteen_of_twenty_sentences_have_at_most_25_words(longest: list[Senten
 
 
 def test_no_sentence_is_very_long(longest: list[Sentence]) -> None:
-    """None has more than 50 words."""
+    """None has more than 40 words."""
     assert [one for one in longest if one.words > MOST_WORDS] == []
 
 
