@@ -9,12 +9,46 @@ import * as values from 'modules/values.bicep'
 param environmentName string
 
 @description('Region: one that has Flex Consumption, and the model if one is deployed.')
-@minLength(1)
 @metadata({
   azd: {
     type: 'location'
+    usageName: ['OpenAI.GlobalStandard.gpt-5-mini, 50'] // the quota of the model that is deployed by default
   }
 })
+// Those of Microsoft's quickstart for Flex Consumption. `az functionapp list-flexconsumption-locations` has those of today.
+@allowed([
+  'australiaeast'
+  'australiasoutheast'
+  'brazilsouth'
+  'canadacentral'
+  'centralindia'
+  'centralus'
+  'eastasia'
+  'eastus'
+  'eastus2'
+  'francecentral'
+  'germanywestcentral'
+  'italynorth'
+  'japaneast'
+  'koreacentral'
+  'northcentralus'
+  'northeurope'
+  'norwayeast'
+  'southafricanorth'
+  'southcentralus'
+  'southeastasia'
+  'southindia'
+  'spaincentral'
+  'swedencentral'
+  'uaenorth'
+  'uksouth'
+  'ukwest'
+  'westcentralus'
+  'westeurope'
+  'westus'
+  'westus2'
+  'westus3'
+])
 param location string
 
 @description('Who deploys; azd fills it in. Gets the right to write secrets, and nothing else. Empty for nobody.')

@@ -62,8 +62,13 @@ def _mutants() -> list[Mutant]:
         ("whole-vault-of-keys", "keyAccess", "  scope: vault::key\n", "  scope: vault\n", "roles", ("hidden",)),
         ("key-officer", "keyAccess", "e147488a-f6f5-4113-8e2d-b22465e65bf6", "14b46e9e-c2b7-41b4-b07b-48a6ebf60603", "roles", ("hidden",)),
         ("key-too-late", "main", "vaultUri: customerKey!.outputs.vaultUri", "vaultUri: vault!.outputs.uri", "encryption", ("hidden",)),
+        # regions
+        ("quota-of-another-model", "main", "OpenAI.GlobalStandard.gpt-5-mini, 50", "OpenAI.GlobalStandard.gpt-5, 50", "regions"),
+        ("canary-region", "main", "  'eastus2'\n", "  'eastus2'\n  'eastus2euap'\n", "regions"),
+        ("region-lost", "main", "  'westeurope'\n", "", "compiles", ("keys",)),
     ]  # fmt: skip
-    return [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]
+    ours = [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]
+    return [*ours, Mutant("variable-lost-in-a-pipeline", "azure.yaml", "    - VNET_ENABLED\n", "", "azd")]
 
 
 LANDING_MUTANTS = _mutants()
