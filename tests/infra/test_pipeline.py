@@ -51,11 +51,12 @@ def test_a_pipeline_takes_the_values_that_are_set(tmp_path: Path) -> None:
         "PATH": "/evil",
         "RESOURCE_TAGS": "a=1,b=2",
         "AZURE_ENV_NAME": "prod",
+        "AZURE_PRINCIPAL_TYPE": "User",
     }
     done = taken(given, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = (tmp_path / "env").read_text(encoding="utf-8").splitlines()
-    assert sorted(lines) == ["RESOURCE_TAGS=a=1,b=2", "VNET_ENABLED=true"]
+    assert sorted(lines) == ["AZURE_ENV_NAME=prod", "RESOURCE_TAGS=a=1,b=2", "VNET_ENABLED=true"]
 
 
 def test_a_value_of_two_lines_ends_a_pipeline(tmp_path: Path) -> None:
