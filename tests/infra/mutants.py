@@ -97,7 +97,7 @@ def _mutants() -> list[Mutant]:
         ("weaker-alert", "alerts", "threshold: 0", "threshold: 1000", "rules"),
         ("no-list", "alerts", "join(signals.faults, '\", \"')", "join(signals.faults, ' ')", "alerts"),
         ("endpoint-elsewhere", "endpoints", "resourceId(endpoint.kind, endpoint.resource)", "resourceId(endpoint.kind, endpoints[0].resource)", "network"),
-        ("no-audit", "vault", "        enabled: true\n", "        enabled: false\n", "hardening"),
+        ("no-audit", "vault", "        enabled: true\n", "        enabled: false\n", "diagnostics"),
         ("other-choices", "app", "@allowed([2048, 4096])", "@allowed([2048, 4096, 8192])", "limits"),
         # settings
         ("setting-lost", "app", "  {\n    name: 'REPLY_QUEUES'\n    value: service.replyQueues\n  }\n", "", "settings"),
