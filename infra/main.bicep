@@ -1,6 +1,7 @@
 // `azd up`: everything that Background Responses needs, in a resource group of its own, without a key.
 targetScope = 'subscription'
 
+import * as checks from 'modules/checks.bicep'
 import * as values from 'modules/values.bicep'
 
 @description('Name of the azd environment; the group and, by a hash, all names come from it.')
@@ -9,12 +10,46 @@ import * as values from 'modules/values.bicep'
 param environmentName string
 
 @description('Region: one that has Flex Consumption, and the model if one is deployed.')
-@minLength(1)
 @metadata({
   azd: {
     type: 'location'
+    usageName: ['OpenAI.GlobalStandard.gpt-5-mini, 50'] // the quota of the model that is deployed by default
   }
 })
+// Those of Microsoft's quickstart for Flex Consumption. `az functionapp list-flexconsumption-locations` has those of today.
+@allowed([
+  'australiaeast'
+  'australiasoutheast'
+  'brazilsouth'
+  'canadacentral'
+  'centralindia'
+  'centralus'
+  'eastasia'
+  'eastus'
+  'eastus2'
+  'francecentral'
+  'germanywestcentral'
+  'italynorth'
+  'japaneast'
+  'koreacentral'
+  'northcentralus'
+  'northeurope'
+  'norwayeast'
+  'southafricanorth'
+  'southcentralus'
+  'southeastasia'
+  'southindia'
+  'spaincentral'
+  'swedencentral'
+  'uaenorth'
+  'uksouth'
+  'ukwest'
+  'westcentralus'
+  'westeurope'
+  'westus'
+  'westus2'
+  'westus3'
+])
 param location string
 
 @description('Who deploys; azd fills it in. Gets the right to write secrets, and nothing else. Empty for nobody.')
@@ -266,78 +301,18 @@ var absent = [
 var named = values.namesOf(resourceNames, filter(objectKeys(usualNames), kind => !contains(absent, kind)))
 var names = { ...usualNames, ...named }
 
-// The parts of the upstream's id: the third is the subscription, the fifth the group, the ninth the name.
-var upstreamParts = split(
-  empty(upstreamResourceId)
-    ? '/subscriptions/${subscription().subscriptionId}/resourceGroups/${group.name}/providers/none/accounts/none'
-    : upstreamResourceId,
-  '/'
-)
-
-// Lists of names, whatever their commas and blanks.
-var replyQueueNames = filter(map(split(replyQueues, ','), name => trim(name)), name => !empty(name))
-var operatorIps = filter(map(split(operatorIpRanges, ','), address => trim(address)), address => !empty(address))
-
-// What the app would refuse, or what would do nothing, ends a deployment before it begins. Of a condition only the part
-// that holds is evaluated.
-var isUrl = startsWith(upstreamBaseUrl, 'https://') || startsWith(upstreamBaseUrl, 'http://')
-var baseUrl = empty(upstreamBaseUrl) || isUrl
-  ? upstreamBaseUrl
-  : fail('UPSTREAM_BASE_URL must be a URL such as https://api.openai.com/v1')
-var inFlight = empty(upstreamMaxInFlight) ? 1 : int(upstreamMaxInFlight)
-var maxInFlight = inFlight >= 1 && inFlight <= 100000
-  ? upstreamMaxInFlight
-  : fail('UPSTREAM_MAX_IN_FLIGHT must be a number from 1 to 100000, or empty')
-var deadlineS = upstreamMode == 'foreground' && responseDeadlineS > 21000
-  ? fail('RESPONSE_DEADLINE_S must be at most 21000 where UPSTREAM_MODE is foreground')
-  : responseDeadlineS
-var hasUpstreamKey = upstreamApiKeyInVault && makesModel
-  ? fail('UPSTREAM_API_KEY_IN_VAULT needs UPSTREAM_BASE_URL or UPSTREAMS: a model that is deployed here has no key')
-  : upstreamApiKeyInVault
-var hasUpstreamKeys = upstreamKeysInVault && empty(upstreams)
-  ? fail('UPSTREAM_KEYS_IN_VAULT needs UPSTREAMS')
-  : upstreamKeysInVault
-var recoversModel = modelRecover && !makesModel
-  ? fail('MODEL_RECOVER needs a deployment with a model of its own, without UPSTREAM_BASE_URL and UPSTREAMS')
-  : modelRecover
-var vaultIps = !vnetEnabled && !empty(operatorIps)
-  ? fail('OPERATOR_IP_RANGES needs VNET_ENABLED=true: without a network the vault is open to every address')
-  : operatorIps
-var decimals = startsWith(otelTracesSamplerArg, '0.') ? int(substring(otelTracesSamplerArg, 2)) : -1
-var tracesShare = contains(['0', '1'], otelTracesSamplerArg) || decimals >= 0
-  ? otelTracesSamplerArg
-  : fail('OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1, such as 0.1')
-
-// What is there already.
+// What is there already: ids, or nothing.
 var ownParts = [vnetPrefix == '10.84.0.0/24' ? '' : vnetPrefix, appSubnetPrefix, endpointSubnetPrefix]
 var leavesBy = values.subnetOf(appSubnetId, endpointSubnetId, 'APP_SUBNET_ID', vnetEnabled, ownParts)
 var entersBy = values.subnetOf(endpointSubnetId, appSubnetId, 'ENDPOINT_SUBNET_ID', vnetEnabled, ownParts)
 var zones = values.zonesOf(privateDnsZones, vnetEnabled)
-var isHidden = privateInbound && !vnetEnabled
-  ? fail('PRIVATE_INBOUND needs VNET_ENABLED=true: without a network nobody could reach the app')
-  : privateInbound
-var logsTo = !empty(workspaceId) && (logRetentionDays != 30 || logDailyLimitGb != 5)
-  ? fail('LOG_RETENTION_DAYS and LOG_DAILY_LIMIT_GB do nothing where WORKSPACE_ID names a workspace that is there')
-  : values.idOf(workspaceId, 'WORKSPACE_ID', 'Microsoft.OperationalInsights/workspaces/*')
-var vaultIsChosen = vaultRecover || !vaultPurgeProtection || !empty(operatorIps)
-var secretsIn = !empty(keyVaultId) && vaultIsChosen
-  ? fail('VAULT_RECOVER, VAULT_PURGE_PROTECTION and OPERATOR_IP_RANGES do nothing where KEY_VAULT_ID names a vault that is there')
-  : values.idOf(keyVaultId, 'KEY_VAULT_ID', 'Microsoft.KeyVault/vaults/*')
+var isHidden = checks.isHidden(privateInbound, vnetEnabled)
+var logsTo = checks.workspaceOf(workspaceId, logRetentionDays != 30 || logDailyLimitGb != 5)
+var operatorIps = checks.addressesOf(operatorIpRanges, vnetEnabled)
+var secretsIn = checks.vaultOf(keyVaultId, vaultRecover || !vaultPurgeProtection || !empty(operatorIps))
 var encryptsWith = values.idOf(customerKeyId, 'CUSTOMER_KEY_ID', 'Microsoft.KeyVault/vaults/*/keys/*')
-var vaultParts = split(
-  empty(secretsIn)
-    ? resourceId(subscription().subscriptionId, names.group, 'Microsoft.KeyVault/vaults', names.vault)
-    : secretsIn,
-  '/'
-)
-
-// The parts of the network follow its address space.
-var hasRoom = int(last(split(vnetPrefix, '/'))) <= 25
-var tooSmall = 'VNET_PREFIX must be a /25 or larger where APP_SUBNET_PREFIX or ENDPOINT_SUBNET_PREFIX is not set'
-var appSubnet = empty(appSubnetPrefix) ? (hasRoom ? cidrSubnet(vnetPrefix, 26, 0) : fail(tooSmall)) : appSubnetPrefix
-var endpointSubnet = empty(endpointSubnetPrefix)
-  ? (hasRoom ? cidrSubnet(vnetPrefix, 27, 2) : fail(tooSmall))
-  : endpointSubnetPrefix
+var ownVault = resourceId(subscription().subscriptionId, names.group, 'Microsoft.KeyVault/vaults', names.vault)
+var vaultId = empty(secretsIn) ? ownVault : secretsIn
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   name: names.group
@@ -369,17 +344,6 @@ module monitoring 'modules/logs.bicep' = {
   }
 }
 
-module customerKey 'modules/customerKey.bicep' = if (!empty(encryptsWith)) {
-  scope: group
-  name: 'customer-key'
-  params: {
-    name: names.keyIdentity
-    location: location
-    tags: tags
-    keyId: encryptsWith
-  }
-}
-
 module storage 'modules/storage.bicep' = {
   scope: group
   name: 'storage'
@@ -387,16 +351,11 @@ module storage 'modules/storage.bicep' = {
     name: names.storage
     location: location
     tags: tags
-    customerKey: empty(encryptsWith)
-      ? null
-      : {
-          identityId: customerKey!.outputs.identityId
-          vaultUri: customerKey!.outputs.vaultUri
-          name: last(split(encryptsWith, '/'))
-        }
+    customerKeyId: encryptsWith
+    keyIdentityName: names.keyIdentity
     sku: storageSku
     isPrivate: vnetEnabled
-    replyQueues: replyQueueNames
+    replyQueues: values.parts(replyQueues)
   }
 }
 
@@ -408,7 +367,7 @@ module vault 'modules/vault.bicep' = if (empty(secretsIn)) {
     location: location
     tags: tags
     isPrivate: vnetEnabled
-    operatorIpRanges: vaultIps
+    operatorIpRanges: operatorIps
     purgeProtection: vaultPurgeProtection
     recover: vaultRecover
     workspaceId: monitoring.outputs.workspaceId
@@ -429,7 +388,7 @@ module model 'modules/model.bicep' = if (makesModel) {
     modelVersion: modelVersion
     deploymentSku: modelSku
     capacity: modelCapacity
-    recover: recoversModel
+    recover: checks.recoversModel(modelRecover, makesModel)
   }
 }
 
@@ -442,26 +401,12 @@ module access 'modules/access.bicep' = {
     deployerPrincipalId: principalId
     deployerPrincipalType: principalType
     storageName: names.storage
-    vaultId: join(vaultParts, '/')
+    vaultId: vaultId
     insightsName: names.insights
     modelAccountName: names.model
+    upstreamResourceId: upstreamResourceId
   }
   dependsOn: [identity, storage, vault, monitoring, model]
-}
-
-module upstreamAccess 'modules/upstreamAccess.bicep' = if (!empty(upstreamResourceId)) {
-  scope: resourceGroup(upstreamParts[2], upstreamParts[4])
-  name: 'upstream-access-${token}'
-  params: {
-    identityId: resourceId(
-      subscription().subscriptionId,
-      group.name,
-      'Microsoft.ManagedIdentity/userAssignedIdentities',
-      names.identity
-    )
-    appPrincipalId: identity.outputs.principalId
-    accountName: upstreamParts[8]
-  }
 }
 
 module network 'modules/network.bicep' = if (vnetEnabled) {
@@ -473,8 +418,8 @@ module network 'modules/network.bicep' = if (vnetEnabled) {
     location: location
     tags: tags
     vnetPrefix: vnetPrefix
-    appSubnetPrefix: appSubnet
-    endpointSubnetPrefix: endpointSubnet
+    appSubnetPrefix: checks.partOf(appSubnetPrefix, vnetPrefix, 26, 0)
+    endpointSubnetPrefix: checks.partOf(endpointSubnetPrefix, vnetPrefix, 27, 2)
     appSubnetId: leavesBy
     endpointSubnetId: entersBy
     privateDnsZones: zones
@@ -511,18 +456,18 @@ module app 'modules/app.bicep' = {
       'function:sweep': alwaysReadySweep
       'function:run': alwaysReadyRun
     }
-    upstreamBaseUrl: makesModel ? model!.outputs.baseUrl : baseUrl
+    upstreamBaseUrl: makesModel ? model!.outputs.baseUrl : checks.urlOf(upstreamBaseUrl)
     service: {
       upstreams: upstreams
-      upstreamKeysInVault: hasUpstreamKeys
-      upstreamMaxInFlight: maxInFlight
+      upstreamKeysInVault: checks.hasKeys(upstreamKeysInVault, upstreams)
+      upstreamMaxInFlight: checks.limitOf(upstreamMaxInFlight)
       upstreamMode: upstreamMode
       upstreamScope: upstreamScope
       upstreamHonoursIdempotencyKey: upstreamHonoursIdempotencyKey
-      upstreamApiKeyInVault: hasUpstreamKey
+      upstreamApiKeyInVault: checks.hasKey(upstreamApiKeyInVault, makesModel)
       upstreamWebhooks: upstreamWebhooks
       agentsModule: agentsModule
-      responseDeadlineS: deadlineS
+      responseDeadlineS: checks.deadlineOf(responseDeadlineS, upstreamMode)
       retentionS: retentionS
       streamMaxS: streamMaxS
       foregroundHoldS: foregroundHoldS
@@ -533,7 +478,7 @@ module app 'modules/app.bicep' = {
       requestsCaller: requestsCaller
       prices: prices
       otelTracesSampler: otelTracesSampler
-      otelTracesSamplerArg: tracesShare
+      otelTracesSamplerArg: checks.shareOf(otelTracesSamplerArg)
     }
     entraClientId: entraClientId
   }
@@ -622,9 +567,9 @@ module locks 'modules/locks.bicep' = if (locksEnabled) {
 
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
-output AZURE_KEY_VAULT_NAME string = last(vaultParts)
+output AZURE_KEY_VAULT_NAME string = last(split(vaultId, '/'))
 output AZURE_KEY_VAULT_ENDPOINT string = access.outputs.vaultUri
-output AZURE_KEY_VAULT_RESOURCE_ID string = join(vaultParts, '/')
+output AZURE_KEY_VAULT_RESOURCE_ID string = vaultId
 output AZURE_STORAGE_ACCOUNT string = storage.outputs.name
 output APP_NAME string = app.outputs.name
 output APP_RESOURCE_ID string = app.outputs.id

@@ -21,6 +21,9 @@ param insightsName string
 @description('The model account; empty if there is none.')
 param modelAccountName string
 
+@description('An upstream that this deployment does not make, as a resource id, at which the app gets its role; empty for none.')
+param upstreamResourceId string
+
 var roles = {
   storageBlobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
   storageQueueDataContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
@@ -124,6 +127,22 @@ resource appModel 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!em
       'Microsoft.Authorization/roleDefinitions',
       roles.cognitiveServicesOpenAIUser
     )
+  }
+}
+
+// The parts of its id: the third is its subscription, the fifth its group, the ninth its name.
+var upstreamParts = split(
+  empty(upstreamResourceId) ? '${resourceGroup().id}/providers/none/accounts/none' : upstreamResourceId,
+  '/'
+)
+
+module upstream 'upstreamAccess.bicep' = if (!empty(upstreamResourceId)) {
+  scope: resourceGroup(upstreamParts[2], upstreamParts[4])
+  name: 'upstream-access-${uniqueString(identity.id)}'
+  params: {
+    identityId: identity.id
+    appPrincipalId: identity.properties.principalId
+    accountName: upstreamParts[8]
   }
 }
 

@@ -29,5 +29,4 @@ module access 'keyAccess.bicep' = {
   }
 }
 
-output identityId string = identity.id
 output vaultUri string = access.outputs.vaultUri

@@ -10,8 +10,11 @@ param location string
 @description('Tags of every resource.')
 param tags { *: string }
 
-@description('The customer\'s key that encrypts the account; null for Microsoft\'s.')
-param customerKey { identityId: string, vaultUri: string, name: string }?
+@description('The customer\'s key that encrypts the account, as a resource id; empty for Microsoft\'s.')
+param customerKeyId string
+
+@description('The identity by which it is used.')
+param keyIdentityName string
 
 @description('Redundancy. Without a second region: a geo copy lags behind, and a lagging table would start work twice.')
 @allowed(['Standard_LRS', 'Standard_ZRS'])
@@ -44,6 +47,18 @@ var tableNames = [
 
 var packageContainer = 'packages'
 
+var keyIdentityId = resourceId('Microsoft.ManagedIdentity/userAssignedIdentities', keyIdentityName)
+
+module customerKey 'customerKey.bicep' = if (!empty(customerKeyId)) {
+  name: 'customer-key'
+  params: {
+    name: keyIdentityName
+    location: location
+    tags: tags
+    keyId: customerKeyId
+  }
+}
+
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   name: name
   location: location
@@ -52,27 +67,27 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   sku: {
     name: sku
   }
-  identity: customerKey == null
+  identity: empty(customerKeyId)
     ? null
     : {
         type: 'UserAssigned'
         userAssignedIdentities: {
-          '${customerKey!.identityId}': {}
+          '${keyIdentityId}': {}
         }
       }
   properties: {
     // Without a version of the key: storage takes a new one within a day. Queues and tables follow the account's key only
     // if they are told so when the account is made.
-    encryption: customerKey == null
+    encryption: empty(customerKeyId)
       ? null
       : {
           keySource: 'Microsoft.Keyvault'
           keyvaultproperties: {
-            keyvaulturi: customerKey!.vaultUri
-            keyname: customerKey!.name
+            keyvaulturi: customerKey!.outputs.vaultUri
+            keyname: last(split(customerKeyId, '/'))
           }
           identity: {
-            userAssignedIdentity: customerKey!.identityId
+            userAssignedIdentity: keyIdentityId
           }
           services: {
             blob: { enabled: true, keyType: 'Account' }

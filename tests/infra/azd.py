@@ -6,6 +6,7 @@ from typing import Any
 from infra.hooks.prepackage import PACKAGE
 from infra.hooks.upstream_secrets import SECRETS
 from local.stack.process import ROOT
+from tests.infra.parameters import BY_AZD
 from tests.infra.project import Project
 
 # By the names of azd's events. That of the service runs with `azd deploy` alone, too.
@@ -24,7 +25,7 @@ OLDEST = ">= 1.25.3"
 def azd(project: Project) -> Iterator[str]:
     """azure.yaml holds what azd needs, and its hooks run existing modules on every operating system."""
     azure = project.azure
-    if azure.keys() != {"name", "requiredVersions", "infra", "services", "hooks"}:
+    if azure.keys() != {"name", "requiredVersions", "infra", "services", "pipeline", "hooks"}:
         yield f"azure.yaml holds {sorted(azure)}"
     if azure.get("requiredVersions") != {"azd": OLDEST}:
         yield f"azd is not {OLDEST}"
@@ -35,6 +36,10 @@ def azd(project: Project) -> Iterator[str]:
     hooks = found.pop("hooks", {})
     if services.keys() != {"app"} or found != SERVICE:
         yield "the service is not the function app of this folder, packed here, in the folder that the hook makes"
+    given = {passed for passed, _ in project.passed().values()} - {*BY_AZD.values()}
+    listed = azure.get("pipeline", {}).get("variables", [])
+    if azure.get("pipeline", {}).get("provider") != "github" or sorted(listed) != sorted(given):
+        yield f"a pipeline does not get {sorted(given ^ {*listed})}"
     yield from _hook_faults(hooks, PACKAGING)
     yield from _hook_faults(azure.get("hooks", {}), HOOKS)
 

@@ -55,5 +55,6 @@ ALL: list[Check] = [
     azd.azd,
     hosting.host,
     hosting.outputs,
+    hosting.regions,
 ]
 CHECKS: dict[str, Check] = {check.__name__: check for check in ALL}

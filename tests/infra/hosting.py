@@ -82,5 +82,18 @@ def outputs(project: Project) -> Iterator[str]:
         declared = project.compiled.template["parameters"][name]
         if re.search(r"(?i)(key|secret|password)(?!.*Id$)", name) and declared["type"] != "bool":
             yield f"{name} could take a secret"
-    if project.compiled.template["parameters"]["location"]["metadata"].get("azd") != {"type": "location"}:
-        yield "azd does not ask for the region"
+
+
+def regions(project: Project) -> Iterator[str]:
+    """Azd offers a list of regions, and can leave out those without quota for the model."""
+    declared = project.compiled.template["parameters"]
+    defaults = {name: declared[name].get("defaultValue") for name in ("modelSku", "modelName", "modelCapacity")}
+    quota = "OpenAI.{modelSku}.{modelName}, {modelCapacity}".format(**defaults)
+    if declared["location"]["metadata"].get("azd") != {"type": "location", "usageName": [quota]}:
+        yield "azd does not ask for the region, or for quota of another model"
+    listed = declared["location"].get("allowedValues", [])
+    if len(listed) < 30 or listed != sorted(set(listed)):
+        yield f"the regions are {listed}"
+    yield from (f"{name} is no region" for name in listed if not re.fullmatch(r"[a-z]+[23]?", name))
+    if any("euap" in name or "stage" in name for name in listed):
+        yield "a region for Microsoft's own tests is listed"

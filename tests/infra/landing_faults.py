@@ -12,7 +12,7 @@ def _mutants() -> list[Mutant]:
         ("tags-cut", "values", "trim(join(skip(split(part, '='), 1), '='))", "trim(split(part, '=')[1])", "tags", ("named",)),
         ("untagged-model", "model", "  name: modelName\n  tags: tags\n", "  name: modelName\n", "tags"),
         # what is there already
-        ("app-in-a-network-of-its-own", "main", "    appSubnetId: leavesBy\n", "    appSubnetId: ''\n", "compiles"),
+        ("app-in-a-network-of-its-own", "main", "    appSubnetId: leavesBy\n", "    appSubnetId: ''\n", "network", ("landing",)),
         ("network-beside-one", "network", "= if (makesNetwork) {", "= if (!empty(name)) {", "network", ("policy",)),
         ("crossed-subnets", "network", "output appSubnetId string = appSubnet", "output appSubnetId string = endpointSubnet", "network", ("landing",)),
         ("endpoints-in-the-apps-subnet", "network", "subnetId: endpointSubnet", "subnetId: appSubnet", "network", ("landing",)),
@@ -25,10 +25,10 @@ def _mutants() -> list[Mutant]:
         ("logs-elsewhere", "logs", "WorkspaceResourceId: existingWorkspaceId", "WorkspaceResourceId: resourceId('Microsoft.OperationalInsights/workspaces', workspaceName)", "hardening", ("landing",)),
         ("alerts-elsewhere", "logs", "own!.outputs.workspaceId : existingWorkspaceId", "own!.outputs.workspaceId : insights.id", "rules", ("landing",)),
         ("vault-beside-one", "main", "module vault 'modules/vault.bicep' = if (empty(secretsIn)) {", "module vault 'modules/vault.bicep' = if (empty(secretsIn) || vnetEnabled) {", "present", ("landing",)),
-        ("secrets-in-another-vault", "main", "    vaultId: join(vaultParts, '/')\n", "    vaultId: resourceId(subscription().subscriptionId, names.group, 'Microsoft.KeyVault/vaults', names.vault)\n", "roles", ("landing",)),
+        ("secrets-in-another-vault", "main", "    vaultId: vaultId\n", "    vaultId: ownVault\n", "roles", ("landing",)),
         ("vault-of-another-group", "access", "  name: last(split(vaultId, '/'))\n", "  name: 'kv-other'\n", "outputs", ("landing",)),
         ("endpoint-for-a-vault-elsewhere", "network", "...(empty(vaultName) ? [] : vaultEndpoints)", "...vaultEndpoints", "network", ("landing",)),
-        ("outputs-another-vault", "main", "output AZURE_KEY_VAULT_RESOURCE_ID string = join(vaultParts, '/')", "output AZURE_KEY_VAULT_RESOURCE_ID string = names.vault", "outputs", ("landing",)),
+        ("outputs-another-vault", "main", "output AZURE_KEY_VAULT_RESOURCE_ID string = vaultId", "output AZURE_KEY_VAULT_RESOURCE_ID string = ownVault", "outputs", ("landing",)),
         # private inbound
         ("inbound-stays-open", "app", "isPrivate ? 'Disabled' : 'Enabled'", "isPrivate ? 'Enabled' : 'Enabled'", "hardening", ("landing",)),
         ("inbound-closed-for-all", "main", "isPrivate: isHidden", "isPrivate: vnetEnabled", "hardening"),
@@ -56,14 +56,19 @@ def _mutants() -> list[Mutant]:
         # a customer's key
         ("tables-without-the-key", "storage", "table: { enabled: true, keyType: 'Account' }", "table: { enabled: true, keyType: 'Service' }", "encryption", ("hidden",)),
         ("microsofts-key", "storage", "keySource: 'Microsoft.Keyvault'", "keySource: 'Microsoft.Storage'", "encryption", ("hidden",)),
-        ("one-version-of-the-key", "storage", "keyname: customerKey!.name", "keyname: customerKey!.name\n            keyversion: '1'", "encryption", ("hidden",)),
-        ("key-of-another-name", "main", "name: last(split(encryptsWith, '/'))", "name: names.vault", "encryption", ("hidden",)),
-        ("key-for-the-app", "main", "identityId: customerKey!.outputs.identityId", "identityId: identity.outputs.id", "roles", ("hidden",)),
+        ("one-version-of-the-key", "storage", "keyname: last(split(customerKeyId, '/'))", "keyname: last(split(customerKeyId, '/'))\n            keyversion: '1'", "encryption", ("hidden",)),
+        ("key-of-another-name", "storage", "keyname: last(split(customerKeyId, '/'))", "keyname: name", "encryption", ("hidden",)),
+        ("key-for-the-app", "main", "keyIdentityName: names.keyIdentity", "keyIdentityName: names.identity", "ids", ("hidden",)),
         ("whole-vault-of-keys", "keyAccess", "  scope: vault::key\n", "  scope: vault\n", "roles", ("hidden",)),
         ("key-officer", "keyAccess", "e147488a-f6f5-4113-8e2d-b22465e65bf6", "14b46e9e-c2b7-41b4-b07b-48a6ebf60603", "roles", ("hidden",)),
-        ("key-too-late", "main", "vaultUri: customerKey!.outputs.vaultUri", "vaultUri: vault!.outputs.uri", "encryption", ("hidden",)),
+        ("key-of-another-vault", "customerKey", "vaultName: split(keyId, '/')[8]", "vaultName: 'kv-other'", "encryption", ("hidden",)),
+        # regions
+        ("quota-of-another-model", "main", "OpenAI.GlobalStandard.gpt-5-mini, 50", "OpenAI.GlobalStandard.gpt-5, 50", "regions"),
+        ("canary-region", "main", "  'eastus2'\n", "  'eastus2'\n  'eastus2euap'\n", "regions"),
+        ("region-lost", "main", "  'westeurope'\n", "", "compiles", ("keys",)),
     ]  # fmt: skip
-    return [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]
+    ours = [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]
+    return [*ours, Mutant("variable-lost-in-a-pipeline", "azure.yaml", "    - VNET_ENABLED\n", "", "azd")]
 
 
 LANDING_FAULTS = _mutants()

@@ -67,7 +67,7 @@ def limits(project: Project) -> Iterator[str]:
         theirs = module["properties"]["template"].get("parameters", {})
         for parameter, value in module["properties"].get("parameters", {}).items():
             text = value.get("value") if isinstance(value, dict) else value
-            found = re.fullmatch(r"\[parameters\('(\w+)'\)\]", str(text))
+            found = re.fullmatch(r"\[parameters\('(?!location)(\w+)'\)\]", str(text))  # all regions are one list
             if found and [own[found[1]].get(end) for end in ENDS] != [theirs[parameter].get(end) for end in ENDS]:
                 yield f"{found[1]} has another range where it is used, as {parameter}"
 

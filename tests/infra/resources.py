@@ -83,7 +83,6 @@ WAITING = {
     "network": {"storage", "vault", "model"},
     "app": {"access", "identity", "storage", "monitoring", "model", "network"},
     "inbound": {"app", "network"},
-    "storage": {"customerKey"},
     "diagnostics": {"app", "model", "network", "storage", "monitoring"},
     "locks": {"app", "vault", "monitoring"},
     "alerts": {"monitoring", "model"},

@@ -77,7 +77,7 @@ def _mutants() -> list[Mutant]:
         ("weaker-alert", "alerts", "threshold: 0", "threshold: 1000", "rules"),
         ("no-list", "alerts", "join(signals.faults, '\", \"')", "join(signals.faults, ' ')", "alerts"),
         ("endpoint-elsewhere", "endpoints", "resourceId(endpoint.kind, endpoint.resource)", "resourceId(endpoint.kind, endpoints[0].resource)", "network"),
-        ("no-audit", "vault", "        enabled: true\n", "        enabled: false\n", "hardening"),
+        ("no-audit", "vault", "        enabled: true\n", "        enabled: false\n", "diagnostics"),
         ("other-choices", "app", "@allowed([2048, 4096])", "@allowed([2048, 4096, 8192])", "limits"),
         # settings
         ("setting-lost", "app", "  {\n    name: 'REPLY_QUEUES'\n    value: service.replyQueues\n  }\n", "", "settings"),
@@ -100,7 +100,7 @@ def _mutants() -> list[Mutant]:
         ("secret-output", "main", "output APP_URL string = app.outputs.url", "output APP_URL string = app.outputs.url\noutput INSIGHTS string = monitoring.outputs.connectionString", "outputs"),
         ("secret-parameter", "main", "var tags = {\n", "@description('A key.')\nparam apiKey string = ''\n\nvar tags = {\n  key: apiKey\n", "outputs"),
         ("model-beside", "main", "var makesModel = empty(upstreamBaseUrl)", "var makesModel = !empty(upstreamBaseUrl)", "present"),
-        ("no-region", "main", "type: 'location'", "type: 'text'", "outputs"),
+        ("no-region", "main", "type: 'location'", "type: 'text'", "regions"),
         ("rule-in-loop", "vault", "        value: address", "        values: address", "compiles"),
         ("later", "alerts", "where Max > 120", "where Max > 12000", "alerts"),
         ("no-one-notified", "alerts", "actionGroupId: people.id", "actionGroupId: workspaceId", "rules"),

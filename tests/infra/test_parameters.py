@@ -74,6 +74,7 @@ REFUSED = {
         "NAME/providers/Microsoft.KeyVault/vaults/NAME/keys/NAME",
     ),
     "a key by its address": ("param customerKeyId = 'https://kv.vault.azure.net/keys/k'\n", "CUSTOMER_KEY_ID must be"),
+    "a region without Flex Consumption": ("param location = 'germanynorth'\n", "'germanynorth'"),
     "a workspace that is none": (f"param workspaceId = '{GROUP}'\n", "WORKSPACE_ID must be /subscriptions/ID/"),
     "days of a workspace that is there": (f"{LOGS}param logRetentionDays = 90\n", "LOG_RETENTION_DAYS and LOG_DAILY"),
     "a limit of a workspace that is there": (f"{LOGS}param logDailyLimitGb = 9\n", "LOG_RETENTION_DAYS and LOG_DAILY"),
@@ -108,7 +109,8 @@ def evaluated(folder: Path, compiler: Compiler, said: str) -> dict[str, Any]:
     """Evaluate a deployment to which this is said, beside what it needs."""
     written(texts(), folder)
     path = folder / "infra" / "said.bicepparam"
-    least = "using 'main.bicep'\n\nparam environmentName = 'prod'\nparam location = 'swedencentral'\n"
+    least = "using 'main.bicep'\n\nparam environmentName = 'prod'\n"
+    least += "" if "param location" in said else "param location = 'swedencentral'\n"
     path.write_text(least + said, encoding="utf-8")
     compiler.parameters(path)
     return compiler.snapshot(path)
