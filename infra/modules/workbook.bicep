@@ -115,6 +115,13 @@ var panels = [
     isNow: false
   }
   {
+    id: 'lines'
+    title: 'Gates: responses that wait in line, the most in each time'
+    query: '${lines} | where event == "gate.seen" | summarize Waiting = max(tolong(line.waiting)) by Gate = tostring(line.gate), bin(TimeGenerated, {range:grain})'
+    visualization: 'timechart'
+    isNow: false
+  }
+  {
     id: 'waiting'
     title: 'Gates: responses that the upstream refused for now, by what they wait for'
     query: '${lines} | where event in (${waitEvents}) | summarize Responses = dcount(tostring(line.response)) by WaitsFor = tostring(line.waits_for), bin(TimeGenerated, {range:grain})'
@@ -145,7 +152,7 @@ var panels = [
   {
     id: 'platform'
     title: 'Cost of 1,000 responses: executions of functions, their seconds (an instance that runs several is billed once), and MB of logs'
-    query: 'union (AppMetrics | where Name == "${ended}" | project Ended = Sum, Executions = 0.0, Seconds = 0.0, Bytes = _BilledSize), (AppRequests | where AppRoleName != "${signals.role}" | project Ended = 0.0, Executions = toreal(ItemCount), Seconds = ItemCount * max_of(1.0, DurationMs / 1000), Bytes = _BilledSize), (AppTraces | project Ended = 0.0, Executions = 0.0, Seconds = 0.0, Bytes = _BilledSize) | summarize Responses = sum(Ended), Executions = 1000 * sum(Executions) / sum(Ended), Seconds = 1000 * sum(Seconds) / sum(Ended), MegabytesOfLogs = sum(Bytes) / sum(Ended) / 1000 | where Responses > 0'
+    query: 'union (AppMetrics | project Ended = iff(Name == "${ended}", Sum, 0.0), Executions = 0.0, Seconds = 0.0, Bytes = _BilledSize), (AppRequests | extend Runs = iff(AppRoleName != "${signals.role}", toreal(ItemCount), 0.0) | project Ended = 0.0, Executions = Runs, Seconds = Runs * max_of(1.0, DurationMs / 1000), Bytes = _BilledSize), (AppTraces | project Ended = 0.0, Executions = 0.0, Seconds = 0.0, Bytes = _BilledSize), (AppDependencies | project Ended = 0.0, Executions = 0.0, Seconds = 0.0, Bytes = _BilledSize) | summarize Responses = sum(Ended), Executions = 1000 * sum(Executions) / sum(Ended), Seconds = 1000 * sum(Seconds) / sum(Ended), MegabytesOfLogs = sum(Bytes) / sum(Ended) / 1000 | where Responses > 0'
     visualization: 'table'
     isNow: false
   }

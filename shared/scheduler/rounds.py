@@ -25,6 +25,9 @@ async def run_rounds(ports: Ports) -> None:
 
 async def _round(ports: Ports, name: str) -> None:
     try:
-        await ports.gates.round(ports.upstreams.gate_named(name))
+        seen = await ports.gates.round(ports.upstreams.gate_named(name))
     except (StoreError, UnreadableRow) as error:
         _log.warning("gate.missed", extra={"gate": name, "reason": type(error).__name__})
+        return
+    if seen:  # how long its line is, which nothing else tells
+        _log.info("gate.seen", extra={"gate": name, "phase": seen.phase, "used": seen.used, "waiting": seen.waiting})

@@ -25,6 +25,7 @@ CHARTS = {
     "deliveries": ("table", False),
     "upstream": ("timechart", False),
     "failures": ("table", False),
+    "lines": ("timechart", False),
     "waiting": ("timechart", False),
     "turns": ("timechart", False),
     "gates": ("table", False),
@@ -120,7 +121,7 @@ def shown(project: Project) -> Iterator[str]:
 
 def queries(project: Project) -> Iterator[str]:
     """Each query asks for events, members, metrics and attributes of the code. It counts what rows stand for."""
-    gates = {name for name in logged() if name.partition(".")[0] in ("gate", "gates")}
+    gates = {name for name in logged() if name.partition(".")[0] in ("gate", "gates")} - {"gate.seen"}
     for deployment in project.deployments():
         for name, chart in charts(deployment).items():
             for fault in _query_faults(name, chart["query"], {**SETS, "gates": gates}):

@@ -28,6 +28,7 @@ def _mutants() -> list[Mutant]:
         ("end-lost", "workbook", "  'response.withdrawn'\n", "", "queries"),
         ("gate-event-lost", "workbook", "  'gate.unaudited'\n", "", "queries"),
         ("unknown-gate-event", "workbook", "'gate.mended'", "'gate.repaired'", "queries"),
+        ("unknown-gate-member", "workbook", "tolong(line.waiting)", "tolong(line.in_line)", "queries"),
         ("unknown-measure", "workbook", "'background_responses.accepted'", "'background_responses.taken'", "queries"),
         ("unknown-member", "workbook", "line.waits_for", "line.waitsfor", "queries"),
         ("unknown-attribute", "workbook", "Properties.status", "Properties.state", "queries"),

@@ -28,6 +28,7 @@ TABLES = {
         "Properties": "dynamic",
         "_BilledSize": "real",
     },
+    "AppDependencies": {"TimeGenerated": "datetime", "Name": "string", "_BilledSize": "real"},
     "AppRequests": {
         "TimeGenerated": "datetime",
         "Name": "string",

@@ -59,7 +59,7 @@ def played(running: Service) -> Json:
     finished(client, create(client, "sim-instant", callback_url=f"http://127.0.0.1:{free_port()}/hook"))
     running.model.faults(refuse_creates={"status": 429})
     refused = create(client, "sim-2s")
-    told = ("start.deferred", '"state":"pending"', '"state":"delivered"')
+    told = ("start.deferred", "gate.seen", '"state":"pending"', '"state":"delivered"')
     assert wait_for(lambda: all(one in running.hosts[0].written().replace(" ", "") for one in told), SOON_S)
     return refused
 
@@ -164,6 +164,13 @@ def test_what_the_upstream_did_is_told_by_its_reason(story: tuple[Shown, Json]) 
     ]
     assert all(0 <= row["Median"] <= row["P95"] <= row["Longest"] < 60 for row in shown["turns"])
     assert shown["turns"]
+
+
+def test_gates_show_their_lines(story: tuple[Shown, Json]) -> None:
+    """The refusal has closed the gate, and the refused response waits there. Nothing is wrong with the gate."""
+    shown, _ = story
+    assert {row["Gate"] for row in shown["lines"]} == {"default"}
+    assert max(row["Waiting"] for row in shown["lines"]) == 1
     assert shown["gates"] == []
 
 

@@ -5,7 +5,7 @@ import asyncio
 from shared.core.errors import UpstreamUnavailable
 from shared.core.states import Status
 from shared.scheduler.rounds import run_rounds
-from tests.support.log_capture import WrittenLines, log_events
+from tests.support.log_capture import WrittenLines, log_events, log_lines
 from tests.support.stage import Stage
 
 AWAY = UpstreamUnavailable("ConnectError")
@@ -43,6 +43,18 @@ async def test_a_round_goes_on_with_a_grant_that_was_not_acted_on(stage: Stage) 
     await run_rounds(stage.ports)
     await stage.gate_tasks.finished()
     assert (await stage.finish(second.id)).status is Status.COMPLETED
+
+
+async def test_a_round_tells_how_long_the_line_is(stage: Stage, written: WrittenLines) -> None:
+    """One is at work and two wait. A gate without rows has no line."""
+    await run_rounds(stage.ports)
+    assert "gate.seen" not in log_events(written)
+    stage.treat(limits={"*": 1})
+    for _ in range(3):
+        await stage.create()
+    await run_rounds(stage.ports)
+    (seen,) = [line for line in log_lines(written) if line["event"] == "gate.seen"]
+    assert (seen["gate"], seen["phase"], seen["used"], seen["waiting"]) == ("default", "open", 1, 2)
 
 
 async def test_storage_that_fails_stops_no_heartbeat(stage: Stage, written: WrittenLines) -> None:
