@@ -519,6 +519,7 @@ module alerts 'modules/alerts.bicep' = {
     tags: tags
     email: alertEmail
     workspaceId: monitoring.outputs.workspaceId
+    insightsName: names.insights
     modelAccountName: names.model
   }
   dependsOn: [model]
@@ -532,6 +533,7 @@ module workbook 'modules/workbook.bicep' = {
     location: location
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
+    insightsName: names.insights
     responseDeadlineS: responseDeadlineS
     prices: prices
   }

@@ -14,6 +14,9 @@ param email string
 @description('The workspace whose logs are asked.')
 param workspaceId string
 
+@description('Name of Application Insights. Only its rows count, because a workspace may be shared.')
+param insightsName string
+
 @description('The model account; empty if there is none.')
 param modelAccountName string
 
@@ -75,6 +78,15 @@ var ended = '"${join(signals.ended, '", "')}"'
 @export()
 @description('A line of the app as an object.')
 var lines = 'AppTraces | where Message startswith "{" | extend line = parse_json(Message) | extend event = tostring(line.event), level = tostring(line.level)'
+
+@export()
+@description('A query that leaves out the rows of every other Application Insights.')
+func ofOne(query string, insightsId string) string =>
+  string(reduce(
+    ['AppTraces', 'AppMetrics', 'AppRequests', 'AppDependencies'],
+    query,
+    (found, table) => replace(string(found), '${table} | ', '${table} | where _ResourceId =~ "${insightsId}" | ')
+  ))
 
 var overdueQuery = 'AppMetrics | where Name == "${signals.overdueMetric}" | where Max > 120 | project TimeGenerated, ItemCount = int(1) | union (${lines} | where event in (${missed}) | project TimeGenerated, ItemCount)'
 var silentQuery = 'AppRequests | where Name == "${signals.timer}" | summarize Runs = count()'
@@ -237,7 +249,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       criteria: {
         allOf: [
           {
-            query: rule.query
+            query: ofOne(rule.query, resourceId('Microsoft.Insights/components', insightsName))
             timeAggregation: 'Total'
             metricMeasureColumn: rule.column
             operator: rule.operator

@@ -1,6 +1,6 @@
 // One page of charts in the portal, beside the alerts. docs/telemetry.md says what each shows. The tests hold every name in a
 // query against the code, and ask the queries of lines and metrics that the app has written.
-import { lines, signals } from 'alerts.bicep'
+import { lines, ofOne, signals } from 'alerts.bicep'
 
 @description('What the portal calls it.')
 param name string
@@ -13,6 +13,9 @@ param tags { *: string }
 
 @description('The workspace whose logs are asked.')
 param workspaceId string
+
+@description('Name of Application Insights. Only its rows are shown, because a workspace may be shared.')
+param insightsName string
 
 @description('Seconds after which an unfinished response fails. Nothing older than that is in flight.')
 @minValue(1)
@@ -213,7 +216,7 @@ resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
           type: 3
           content: {
             version: 'KqlItem/1.0'
-            query: panel.query
+            query: ofOne(panel.query, resourceId('Microsoft.Insights/components', insightsName))
             title: panel.title
             size: 0
             queryType: 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.kusto.queries import alerts, analyzed, asked, charts, every_query
+from tests.infra.kusto.queries import OF_ONE, alerts, analyzed, asked, charts, every_query
 
 NOW = datetime.now(UTC).replace(tzinfo=None).isoformat()
 NUMBERS = {"int", "long", "real"}
@@ -90,6 +90,21 @@ def test_a_late_alarm_counts_once_a_row() -> None:
     name = "background_responses.alarms.overdue"
     rows = [{"Name": name, "Max": late, "ItemCount": 16, "Sum": late} for late in (0.0, 119.0, 121.0, 500.0)]
     assert counted("overdue", AppMetrics=rows, AppTraces=[line("sweep.cut_short", items=4)]) == 2 + 4
+
+
+def test_another_app_of_the_workspace_does_not_count() -> None:
+    """A landing zone may give several apps one workspace. Each is told of its own only, in whatever case its id is."""
+    seen, other = (
+        {"Name": "heartbeat", "ItemCount": 1},
+        "/subscriptions/1/providers/Microsoft.Insights/components/other",
+    )
+    assert counted("silent", AppRequests=[{**seen, "_ResourceId": other}]) == 0
+    (own,) = OF_ONE.findall(ALERT["silent"]["query"])
+    assert counted("silent", AppRequests=[{**seen, "_ResourceId": own.lower()}]) == 1
+    ended = line("response.completed", model="gpt-5", input_tokens=1, output_tokens=1)
+    assert asked({"AppTraces": [{**ended, "_ResourceId": other}]}, {"tokens": CHART["tokens"]["query"]}) == {
+        "tokens": []
+    }
 
 
 def test_silence_is_a_row_with_no_runs() -> None:

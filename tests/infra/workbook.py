@@ -10,9 +10,9 @@ from typing import Any
 from local.stack.process import ROOT
 from shared.core.states import Status
 from shared.telemetry import exporters
-from tests.infra.alerts import CODE, LINES, STATES, logged, measured
+from tests.infra.alerts import CODE, LINES, STATES, logged, measured, own
 from tests.infra.deployment import Deployment, Resource
-from tests.infra.hardening import WORKSPACE
+from tests.infra.hardening import logs_of
 from tests.infra.project import Project
 
 WORKBOOK = "Microsoft.Insights/workbooks"
@@ -83,7 +83,7 @@ def workbook(project: Project) -> Iterator[str]:
     yield from (f"chart {name} is not explained" for name in CHARTS if f"| `{name}` |" not in page)
     for deployment in project.deployments():
         one = deployment.one(WORKBOOK)
-        found, workspace = content(one), deployment.one(WORKSPACE).id
+        found, workspace = content(one), logs_of(deployment)
         if (one.at("properties.sourceId"), found.get("fallbackResourceIds")) != (workspace, [workspace]):
             yield f"{deployment.name}: the workbook belongs to nothing, or looks elsewhere"
         if deployment.given["environmentName"] not in (one.at("properties.displayName") or ""):
@@ -113,7 +113,7 @@ def shown(project: Project) -> Iterator[str]:
             if chart.get("visualization") != drawn or not chart.get("title"):
                 yield f"{deployment.name}: {name} is drawn as {chart.get('visualization')}, or has no title"
             asked = (chart.get("queryType"), chart.get("resourceType"), chart.get("crossComponentResources"))
-            if asked != (0, "microsoft.operationalinsights/workspaces", [deployment.one(WORKSPACE).id]):
+            if asked != (0, "microsoft.operationalinsights/workspaces", [logs_of(deployment)]):
                 yield f"{deployment.name}: {name} asks {asked}"
             if (GRAIN in chart["query"]) != (drawn == "timechart"):
                 yield f"{deployment.name}: the points of {name} do not follow the time range"
@@ -124,7 +124,11 @@ def queries(project: Project) -> Iterator[str]:
     gates = {name for name in logged() if name.partition(".")[0] in ("gate", "gates")} - {"gate.seen"}
     for deployment in project.deployments():
         for name, chart in charts(deployment).items():
-            for fault in _query_faults(name, chart["query"], {**SETS, "gates": gates}):
+            plain = own(deployment, chart["query"])
+            found = (
+                _query_faults(name, plain, {**SETS, "gates": gates}) if plain else ["it shows the rows of other apps"]
+            )
+            for fault in found:
                 yield f"{deployment.name}: {name}: {fault}"
 
 

@@ -37,6 +37,10 @@ def _mutants() -> list[Mutant]:
         ("rows-counted", "workbook", "summarize Tries = sum(ItemCount)", "summarize Tries = count()", "queries"),
         ("own-requests", "workbook", "AppRoleName != ", "AppRoleName == ", "queries"),
         ("lines-unparsed", "workbook", "query: '${lines} | where event == \"response.failed\"", "query: 'AppTraces | where event == \"response.failed\"", "queries"),
+        ("charts-of-all-apps", "workbook", "ofOne(panel.query, resourceId('Microsoft.Insights/components', insightsName))", "panel.query", "queries"),
+        ("alerts-of-all-apps", "alerts", "ofOne(rule.query, resourceId('Microsoft.Insights/components', insightsName))", "rule.query", "alerts"),
+        ("one-table-of-all-apps", "alerts", "['AppTraces', 'AppMetrics', ", "['AppTraces', ", "alerts"),
+        ("another-insights", "main", "    workspaceId: monitoring.outputs.workspaceId\n    insightsName: names.insights\n    modelAccountName", "    workspaceId: monitoring.outputs.workspaceId\n    insightsName: names.app\n    modelAccountName", "alerts"),
         ("other-signals", "alerts", "deferred: ['start.deferred', ", "deferred: ['look.deferred', ", "queries"),
     ]  # fmt: skip
     return [Mutant(name, path_of(module), *rest) for name, module, *rest in rows]  # type: ignore[arg-type]

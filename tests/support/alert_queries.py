@@ -29,9 +29,10 @@ def matching(alert: str, written: str) -> list[Line]:
     """Return the lines among those that a host has written which the query of an alert, such as `poison`, finds."""
     source, *steps = _query(alert).split(" | ")
     assert source == "AppTraces"
-    assert steps[0] == 'where Message startswith "{"'
+    assert steps[0].startswith("where _ResourceId =~ ")  # the lines are all of one app
+    assert steps[1] == 'where Message startswith "{"'
     found = [json.loads(text) for text in written.splitlines() if text.startswith("{")]
-    for step in steps[1:]:
+    for step in steps[2:]:
         if not step.startswith("extend "):
             found = _kept(step, found)
     return found

@@ -1,6 +1,7 @@
 """The queries of the kept deployments, the tables that they ask, and the two programs that take them."""
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +15,17 @@ from tests.support.environments import need
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "variants"
 DEADLINE_S = 120
+OF_ONE = re.compile(r'_ResourceId =~ "([^"]+)"')
 Row = dict[str, Any]
 # The columns that are asked for: https://learn.microsoft.com/azure/azure-monitor/reference/tables/apptraces, and so on.
 TABLES = {
-    "AppTraces": {"TimeGenerated": "datetime", "Message": "string", "ItemCount": "int", "_BilledSize": "real"},
+    "AppTraces": {
+        "TimeGenerated": "datetime",
+        "Message": "string",
+        "ItemCount": "int",
+        "_ResourceId": "string",
+        "_BilledSize": "real",
+    },
     "AppMetrics": {
         "TimeGenerated": "datetime",
         "Name": "string",
@@ -26,9 +34,10 @@ TABLES = {
         "Max": "real",
         "ItemCount": "int",
         "Properties": "dynamic",
+        "_ResourceId": "string",
         "_BilledSize": "real",
     },
-    "AppDependencies": {"TimeGenerated": "datetime", "Name": "string", "_BilledSize": "real"},
+    "AppDependencies": {"TimeGenerated": "datetime", "Name": "string", "_ResourceId": "string", "_BilledSize": "real"},
     "AppRequests": {
         "TimeGenerated": "datetime",
         "Name": "string",
@@ -37,6 +46,7 @@ TABLES = {
         "DurationMs": "real",
         "AppRoleName": "string",
         "ItemCount": "int",
+        "_ResourceId": "string",
         "_BilledSize": "real",
     },
 }
@@ -82,9 +92,14 @@ def analyzed(queries: Mapping[str, str]) -> dict[str, Row]:
 
 
 def asked(rows: Mapping[str, list[Row]], queries: Mapping[str, str]) -> dict[str, list[Row]]:
-    """Return the rows that each query finds in rows of the tables. A construct that is not understood is an error."""
+    """Return the rows that each query finds in rows of the tables. A construct that is not understood is an error.
+
+    A row is of the app that the queries are about, unless its `_ResourceId` names another one.
+    """
+    (app,) = {one for query in queries.values() for one in OF_ONE.findall(query)}
+    own = {name: [{"_ResourceId": app, **row} for row in some] for name, some in rows.items()}
     command = [str(need("kusto") / "bin" / "python"), str(HERE / "ask.py")]
-    return _run(command, {"tables": TABLES, "rows": dict(rows), "queries": dict(queries)})
+    return _run(command, {"tables": TABLES, "rows": own, "queries": dict(queries)})
 
 
 def _run(command: list[str], given: Row) -> dict[str, Any]:
