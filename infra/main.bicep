@@ -301,6 +301,9 @@ var absent = [
 var named = values.namesOf(resourceNames, filter(objectKeys(usualNames), kind => !contains(absent, kind)))
 var names = { ...usualNames, ...named }
 
+// Also where no model is made: a parameter of a module that is left out is not looked at.
+var recoversModel = checks.recoversModel(modelRecover, makesModel)
+
 // What is there already: ids, or nothing.
 var ownParts = [vnetPrefix == '10.84.0.0/24' ? '' : vnetPrefix, appSubnetPrefix, endpointSubnetPrefix]
 var leavesBy = values.subnetOf(appSubnetId, endpointSubnetId, 'APP_SUBNET_ID', vnetEnabled, ownParts)
@@ -388,7 +391,7 @@ module model 'modules/model.bicep' = if (makesModel) {
     modelVersion: modelVersion
     deploymentSku: modelSku
     capacity: modelCapacity
-    recover: checks.recoversModel(modelRecover, makesModel)
+    recover: recoversModel
   }
 }
 
