@@ -20,7 +20,8 @@ from tests.model.world import KEYED, MODELS, PLAIN, World
 SEEDS = range(1, 13)
 STEP_S, MOST_S = 0.01, 30.0
 TAKEN_OVER_S = 200.0
-FLUSHES_S = 0.05  # then the events that came last are being stored
+FLUSHES_S, IDLE_S = 0.05, 0.5  # the events that came last are being stored then, and are stored
+AWAY_S = 0.3  # so that the look at the record, which would tell the holder, fails
 
 
 def cancelled_in_its_start(world: World) -> None:
@@ -51,17 +52,21 @@ def refused_from_the_queue(world: World) -> None:
     world.run(5.0)
 
 
-def taken_over(world: World, upstream: str) -> None:
-    """Let the holder of a run stand still, until another process has taken the run. Then the first one goes on."""
+def taken_over(world: World, upstream: str, after_s: float, away_s: float) -> None:
+    """Let the holder of a run stand still, until another process has taken the run. Then the first one goes on.
+
+    It stands still `after_s` after some events. Storage is away for `away_s` when it goes on.
+    """
     life = _created(world, upstream, STREAMED)
     _until(world, lambda: world.peers[upstream].works and world.audit.log(life.id))
     _progress(world, upstream)
-    world.run(FLUSHES_S)
+    world.run(after_s)
     holder = world.process(0)
     holder.freeze()
     world.run(TAKEN_OVER_S)
     _progress(world, upstream)
     world.run(1.0)
+    world.away_until_s = world.loop.time() + away_s
     holder.thaw()
     _progress(world, upstream)
     world.run(3.0)
@@ -72,8 +77,8 @@ def taken_over(world: World, upstream: str) -> None:
 def _variants() -> Iterator[tuple[str, Callable[[World], None]]]:
     for one in (cancelled_in_its_start, cancelled_after_a_lost_answer, refused_from_the_queue):
         yield one.__name__, one
-    for upstream in (KEYED, PLAIN):
-        yield taken_over.__name__, partial(taken_over, upstream=upstream)
+    for upstream, (after_s, away_s) in product((KEYED, PLAIN), ((FLUSHES_S, 0.0), (IDLE_S, AWAY_S))):
+        yield taken_over.__name__, partial(taken_over, upstream=upstream, after_s=after_s, away_s=away_s)
 
 
 NAMES = tuple(dict.fromkeys(name for name, _ in _variants()))

@@ -33,7 +33,7 @@ PROMPT = Upstream()
 
 @dataclass(frozen=True)
 class Streams:
-    """Where a system streams a response. `create` takes the body of a create call, and answers with JSON or events.
+    """Where a system streams a response. `create_url` takes the body of a create call, and answers with JSON or events.
 
     `resume` returns the address of the events above a number, of the response with an id.
     """
