@@ -22,6 +22,7 @@ WITHOUT = {
     "Microsoft.Insights/actionGroups",
     "Microsoft.Insights/metricAlerts",
     "Microsoft.Insights/scheduledQueryRules",
+    "Microsoft.Insights/workbooks",
     "Microsoft.CognitiveServices/accounts/deployments",
     "Microsoft.Network/privateDnsZones",
     "Microsoft.Network/privateDnsZones/virtualNetworkLinks",
