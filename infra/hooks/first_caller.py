@@ -114,7 +114,7 @@ def main() -> int:
         return 1
     except AzureError as error:
         print(f"Not all secrets are written: {error}.", file=sys.stderr)
-        print("docs/operations.md, 'The first caller', has the steps by hand.", file=sys.stderr)
+        print("docs/deploy.md, 'The first caller', has the steps by hand.", file=sys.stderr)
         return 1
     return 0
 

@@ -13,7 +13,7 @@ from infra.hooks.package import ROOT
 
 SAFE_S = 3_600
 DEADLINE_S = 14_400  # the default in main.bicepparam
-PAGE = "docs/operations.md, 'Instances that are always ready'"
+PAGE = "docs/deploy.md, 'Instances that are always ready'"
 
 
 def warning(environment: Mapping[str, str], root: Path = ROOT) -> str:

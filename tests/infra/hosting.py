@@ -19,7 +19,7 @@ NEEDED = {
 
 
 def host(project: Project) -> Iterator[str]:
-    """host.json holds the limits that the design assumes. docs/operations.md gives the reasons."""
+    """host.json holds the limits that the design assumes. docs/deploy.md gives the reasons."""
     found = project.json("host.json")
     queues = {
         "batchSize": 16,

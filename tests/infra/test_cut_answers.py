@@ -97,7 +97,7 @@ def test_a_call_to_azure_that_is_cut_fails_with_its_place(cut: str, tmp_path: Pa
     assert done.returncode == 1
     assert first.startswith(f"Not all secrets are written: GET {manager}/subscriptions/s/")
     assert first.endswith((" failed: BadStatusLine.", " failed: IncompleteRead."))
-    assert "docs/operations.md" in second
+    assert "docs/deploy.md" in second
     assert vault.secrets == {}
 
 

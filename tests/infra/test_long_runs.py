@@ -32,8 +32,8 @@ def test_work_without_background_mode_is_warned_of_by_default(app: Path) -> None
     assert "UPSTREAM_MODE is foreground" in said
     assert "azd env set ALWAYS_READY_RUN 1 " in said
     assert f"azd env set RESPONSE_DEADLINE_S {SAFE_S} " in said
-    chapter = re.findall(r"docs/operations\.md, '([^']+)'", said)[0]
-    assert f"### {chapter}\n" in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    chapter = re.findall(r"docs/deploy\.md, '([^']+)'", said)[0]
+    assert f"## {chapter}\n" in (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("given", [{"RESPONSE_DEADLINE_S": "3600"}, {"ALWAYS_READY_RUN": "1"}])
@@ -95,11 +95,11 @@ def test_the_first_hook_prints_the_warning_and_goes_on(tmp_path: Path, vault: Va
     assert "Warning" not in run("prerequisites", tmp_path, vault).stdout
 
 
-def test_the_handbook_has_the_figures_of_the_script() -> None:
+def test_the_page_has_the_figures_of_the_script() -> None:
     """The table, the formula's prices and the break-even are those that the program prints."""
     prices = Prices()
-    chapter = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("### Instances that are always ready\n")[2]
-    chapter = chapter.partition("\n### ")[0]
+    chapter = (ROOT / "docs" / "deploy.md").read_text("utf-8").partition("## Instances that are always ready\n")[2]
+    chapter = chapter.partition("\n## ")[0]
     assert table(prices) in chapter
     for price in (prices.baseline, prices.busy, prices.on_demand):
         assert f"${price:f}" in chapter

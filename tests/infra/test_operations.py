@@ -1,4 +1,4 @@
-"""The operations handbook agrees with the real parameters, host limits and costs."""
+"""The pages for deploying and operating agree with the real parameters, host limits and costs."""
 
 import json
 import re
@@ -9,8 +9,9 @@ from local.bench.costs import IDLE_REQUESTS, Plan, polled, polls, table
 from local.stack.process import ROOT
 from tests.infra.naming import KINDS, PREFIXES
 
-TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-LANDING = (ROOT / "docs" / "landing-zones.md").read_text(encoding="utf-8")
+DEPLOY, OPERATIONS, LANDING = (
+    (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("deploy", "operations", "landing-zones")
+)
 # Variables that azd sets itself.
 BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID"}
 
@@ -18,11 +19,11 @@ BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID"}
 def test_every_choice_is_explained() -> None:
     """Two tables list exactly the variables that azd passes to the deployment and does not set itself.
 
-    One is the handbook's, and the other that of the page for platform teams.
+    One is of the page for deploying, and the other of that for platform teams.
     """
     given = (ROOT / "infra" / "main.bicepparam").read_text(encoding="utf-8")
     variables = set(re.findall(r"readEnvironmentVariable\('(\w+)'", given))
-    chapter = TEXT.partition("### What can be chosen")[2].partition("\n### ")[0]
+    chapter = DEPLOY.partition("## What can be chosen")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`[^|]+`) \|", chapter + LANDING.partition("\n## ")[0], re.MULTILINE)
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert sorted(named) == sorted(variables - BY_AZD)
@@ -36,8 +37,8 @@ def test_every_kind_that_can_be_named_is_explained() -> None:
 
 
 def test_the_hosts_limits_are_explained() -> None:
-    """The handbook explains each queue setting, the function timeout and the concurrency per instance."""
-    chapter = TEXT.partition("### Limits of the host")[2].partition("\n## ")[0]
+    """The page for deploying explains each queue setting, the function timeout and the concurrency per instance."""
+    chapter = DEPLOY.partition("## Limits of the host")[2].partition("\n## ")[0]
     host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
     for name in (*host["extensions"]["queues"], "functionTimeout", "perInstanceConcurrency"):
         assert f"`{name}`" in chapter
@@ -45,9 +46,9 @@ def test_the_hosts_limits_are_explained() -> None:
 
 @pytest.mark.parametrize("rate", [0.01, 1])
 def test_the_cost_tables_are_those_of_the_script(rate: float) -> None:
-    """The handbook contains the tables that the cost model prints. A change of the model requires a change there."""
-    assert table(Plan(rate, 2.0, 50)) in TEXT
-    assert f"{IDLE_REQUESTS:,} storage requests" in TEXT
+    """The page for operators has the tables that the cost model prints. A change of the model requires one there."""
+    assert table(Plan(rate, 2.0, 50)) in OPERATIONS
+    assert f"{IDLE_REQUESTS:,} storage requests" in OPERATIONS
 
 
 def test_the_cost_model_is_near_the_measured_figure() -> None:
@@ -65,6 +66,6 @@ def test_the_cost_model_counts_polls_on_the_real_schedule() -> None:
 
 
 def test_the_docs_say_what_was_not_run() -> None:
-    """The handbook says that nothing has been deployed, and the workflow says that it has not been run."""
-    assert "**Nothing here has been deployed yet.**" in TEXT
+    """Both pages say that nothing has been deployed, and the workflow says that it has not been run."""
+    assert all("**Nothing here has been deployed yet.**" in text for text in (DEPLOY, OPERATIONS))
     assert "NOT RUN" in (ROOT / ".github" / "workflows" / "infra.yml").read_text(encoding="utf-8")

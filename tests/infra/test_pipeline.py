@@ -18,8 +18,8 @@ FILE = ROOT / ".github" / "workflows" / "azure-dev.yml"  # the name that azd loo
 TEXT = FILE.read_text(encoding="utf-8")
 WORKFLOW: dict[Any, Any] = yaml.safe_load(TEXT)
 (JOB,) = WORKFLOW["jobs"].values()
-HANDBOOK = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-WITHOUT_AZD = HANDBOOK.partition("### Without azd")[2].partition("\n### ")[0]
+HANDBOOK = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+WITHOUT_AZD = HANDBOOK.partition("## Without azd")[2].partition("\n## ")[0]
 
 
 def taken(variables: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -89,7 +89,7 @@ def test_a_pipeline_signs_in_by_the_credentials_that_azd_makes() -> None:
 
 
 def test_the_parameters_of_the_path_without_azd_can_be_read() -> None:
-    """The handbook's commands name one file of parameters, and what they export is enough for it."""
+    """The page's commands name one file of parameters, and what they export is enough for it."""
     files = set(re.findall(r"--parameters (\S+)", WITHOUT_AZD))
     assert files == {"infra/main.bicepparam"}
     exported = dict(re.findall(r"(AZURE_\w+)=(\$\([^)]*\)|\S+)", WITHOUT_AZD))

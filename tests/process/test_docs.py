@@ -42,7 +42,7 @@ NOT_RUN = {
 WITH_CSHARP = "docs/callbacks.md"
 """The page with a program in C#, which Mono compiles and runs."""
 
-ON_AZURE = {"docs/operations.md", "docs/landing-zones.md"}
+ON_AZURE = {"docs/deploy.md", "docs/operations.md", "docs/landing-zones.md"}
 """The pages whose commands are all for a deployment, which needs a subscription."""
 
 WHOLE = r"^This answer is simulated by sim-2s: an outline of what it was given, 5 words\.1\. Why do long calls break\?$"
