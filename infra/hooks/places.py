@@ -46,12 +46,11 @@ def place(environment: Mapping[str, str]) -> Place:
     name, app_id = environment["AZURE_ENV_NAME"], environment["APP_RESOURCE_ID"]
     folder, given = Path(".azure") / name, environment.get("FIRST_CALLER_FILE")
     management_url = environment.get("AZURE_MANAGEMENT_ENDPOINT", MANAGEMENT)
-    group = app_id.partition("/providers/")[0]
     return Place(
         environment=name,
         vault=Vault(
             url=environment["AZURE_KEY_VAULT_ENDPOINT"],
-            id=f"{group}/providers/Microsoft.KeyVault/vaults/{environment['AZURE_KEY_VAULT_NAME']}",
+            id=environment["AZURE_KEY_VAULT_RESOURCE_ID"],
             management_url=management_url,
             roles_s=seconds(environment, "ROLE_WAIT_S", ROLES_S),
         ),

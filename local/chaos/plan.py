@@ -41,6 +41,8 @@ class Style(StrEnum):
     DELETED = "deleted"
     REPEATED = "repeated at once"
     CHAINED = "chained"
+    CONVERSATION = "in a conversation"
+    AGENT = "by an agent"
 
 
 WEIGHTS = {
@@ -53,8 +55,11 @@ WEIGHTS = {
     Style.DELETED: 2,
     Style.REPEATED: 2,
     Style.CHAINED: 1,
+    Style.CONVERSATION: 1,
+    Style.AGENT: 2,
 }
 QUICK = ("sim-instant", "sim-1s", "sim-2s", "sim-3s", "sim-fail-1s", "sim-incomplete-1s")
+AGENT = "agent:clerk"
 GATED = ("gate-1s", "gate-2s", "gate-3s")
 LONG = "sim-20s"  # longer than a lease
 EARLY = 0.4  # of the run, in which long streams begin
@@ -173,7 +178,9 @@ def _call(rng: random.Random, at_s: float, number: int, mix: _Mix) -> Call:
 def _model(rng: random.Random, style: Style, mix: _Mix, at_s: float) -> str:
     if style in (Style.STREAMED, Style.FOREGROUND_STREAM):
         return rng.choice(mix.streams_at(at_s))
-    if style in (Style.CHAINED, Style.DELETED):
+    if style is Style.AGENT:
+        return AGENT
+    if style in (Style.CHAINED, Style.CONVERSATION, Style.DELETED):
         return rng.choice(("sim-instant", "sim-1s"))
     if style is Style.CANCELLED:
         return rng.choice(("sim-1s", "sim-2s", "sim-30s", "gate-3s"))

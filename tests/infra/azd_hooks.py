@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local.stack.process import ROOT
-from tests.infra.vaults import APP, Vault, signed_in
+from tests.infra.vaults import APP, VAULT, Vault, signed_in
 
 FOLDER = Path(".azure") / "test"
 FILE = FOLDER / "first-caller.json"
@@ -24,6 +24,7 @@ def command_of(
         "AZURE_ENV_NAME": "test",
         "AZURE_SUBSCRIPTION_ID": "s",
         "AZURE_KEY_VAULT_NAME": "kv",
+        "AZURE_KEY_VAULT_RESOURCE_ID": VAULT,
         "AZURE_KEY_VAULT_ENDPOINT": f"{vault.url}/",
         "AZURE_MANAGEMENT_ENDPOINT": vault.url,
         "APP_RESOURCE_ID": APP,

@@ -19,6 +19,13 @@ def test_a_closed_vault_gets_its_callers_through_resource_manager(tmp_path: Path
     assert not [call for call in vault.calls if AT_VAULT in call and AT_MANAGER not in call]
 
 
+def test_a_vault_of_a_landing_zone_is_found_where_it_is(tmp_path: Path, vault: Vault) -> None:
+    """It is in another group than the app."""
+    elsewhere = "/subscriptions/other/resourceGroups/rg-shared/providers/Microsoft.KeyVault/vaults/kv"
+    assert run("first_caller", tmp_path, vault, AZURE_KEY_VAULT_RESOURCE_ID=elsewhere).returncode == 0
+    assert [call for call in vault.calls if call.startswith("PUT")] == [f"PUT {elsewhere}/secrets/callers"]
+
+
 def test_the_vault_is_asked_if_resource_manager_refuses(tmp_path: Path, vault: Vault) -> None:
     """A deployer with a role of the vault and no right to write at Resource Manager makes the caller, too."""
     vault.manager_code = DENIED

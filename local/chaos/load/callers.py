@@ -37,6 +37,8 @@ class Callers:
             Style.DELETED: self._deleted,
             Style.REPEATED: self._repeated,
             Style.CHAINED: self._chained,
+            Style.CONVERSATION: self._conversation,
+            Style.AGENT: self._agent,
         }
 
     async def make(self, call: Call, began_s: float) -> None:
@@ -137,12 +139,28 @@ class Callers:
             if not await self._until_ended(previous, call):
                 return
 
+    async def _conversation(self, call: Call) -> None:
+        """Take turns in a conversation of the upstream, which adds each turn to the history."""
+        made = await self._clients.ask(
+            "POST", "/conversations", host=call.host, body={"metadata": {"call": _key(call)}}
+        )
+        if not self._ledger.check("a conversation is made", made.status_code == 200, made.text[:300]):
+            return
+        for turn in range(TURNS):
+            response_id = await self._create(call, turn=turn, conversation=made.json()["id"])
+            if not await self._until_ended(response_id, call):
+                return
+
+    async def _agent(self, call: Call) -> None:
+        """Let an agent work. Every other caller reads its stream."""
+        await (self._streamed(call) if call.number % 2 else self._polled(call))
+
     async def _queued(self, call: Call) -> None:
         request = {"model": call.model, "input": question(call)}
         await self._queue.send(call, request, twice=call.number % 2 == 0)
 
     async def _streamed(self, call: Call) -> None:
-        body = self._body(call, background=call.style is Style.STREAMED, stream=True)
+        body = self._body(call, background=call.style is not Style.FOREGROUND_STREAM, stream=True)
         reader = Reader(self._clients, call.host, call.drops)
         is_over = await reader.read(body, _key(call))
         if not reader.events:

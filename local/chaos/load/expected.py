@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from local.chaos.plan import Call, Style
+from local.chaos.world.clerk import words_for
 from local.chaos.world.site import GATED_MODELS
 from local.model.answer import text_answer
 from local.model.behaviour import Status, behaviour_of
@@ -16,6 +17,8 @@ def question(call: Call, turn: int = 0) -> str:
 
 def expected_status(call: Call) -> str | None:
     """Return the status that the response must end with, or None if the moment of a cancellation decides."""
+    if call.style is Style.AGENT:
+        return "completed"
     behaviour = behaviour_of(GATED_MODELS.get(call.model, call.model))
     return None if call.style is Style.CANCELLED or behaviour is None else str(behaviour.ending)
 
@@ -25,6 +28,8 @@ def expected_text(call: Call, turn: int = 0) -> str | None:
     status = expected_status(call)
     if status in (None, Status.FAILED):
         return None
+    if call.style is Style.AGENT:
+        return "".join(words_for(question(call, turn)))
     given = [input_items(question(call, one), "x") for one in range(turn + 1)]
     history: Sequence[Item] = [item for items in given[:-1] for item in items]
     text = text_answer(GATED_MODELS.get(call.model, call.model), None, history, given[-1])

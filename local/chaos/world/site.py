@@ -174,6 +174,7 @@ def _upstreams(wires: Relays, models: Mapping[str, Peer]) -> list[dict[str, obje
 
 def _settings(connection: str, callers: Iterable[Credentials], upstreams: Sequence[object]) -> dict[str, str]:
     return {
+        "AGENTS_MODULE": "local.chaos.world.agents",
         "AzureWebJobsStorage": connection,
         "CALLERS": json.dumps([one.configuration() for one in callers]),
         "CALLBACK_ALLOW_LOOPBACK": "true",
