@@ -23,6 +23,7 @@ PLACES = 8  # more accept hardly more a second, and each delays the others by it
 PLACE_S = 2.0
 AROUND_S = 1.0  # how long after a create its caller counts as one that may come again
 GIVE_WAY_S = 0.05
+RESTS = 1.0  # times as long as a response of a crowd needed its place, the place is free for nobody
 LINGERS_S = 0.02  # in a place, after a response of a crowd has been accepted. A slow upstream is not waited for
 OPEN_RETRY_S = 5  # it is not known when an open answer ends
 
@@ -96,13 +97,6 @@ class Quotas:
         return end
 
 
-@dataclass
-class _Counted:
-    """How many responses of a caller have not ended: as counted, and those that this process has let in since."""
-
-    count: int
-
-
 class InFlight:
     """How many responses of each caller have not ended, as counted within the last second.
 
@@ -110,7 +104,7 @@ class InFlight:
     """
 
     def __init__(self) -> None:
-        self._counts: SingleFlight[_Counted] = SingleFlight()
+        self._counts: SingleFlight[Counter[str]] = SingleFlight()  # with those that this process has let in since
 
     async def take(self, name: str, limit: int, count: Callable[[], Awaitable[int]]) -> Callable[[], None]:
         """Count one more for a caller, and return what takes that back. `count` reads how many there are.
@@ -118,39 +112,45 @@ class InFlight:
         Raises TooManyRequests.
         """
 
-        async def counted() -> _Counted:
-            return _Counted(await count())
+        async def counted() -> Counter[str]:
+            return Counter({name: await count()})
 
         known = await self._counts.call(name, counted, accepts_past=True)
-        if known.count >= limit:
+        if known[name] >= limit:
             message = f"This caller has {limit} responses that have not ended, and may not have more."
             raise TooManyRequests(message)
-        known.count += 1
-
-        def give_back() -> None:
-            known.count -= 1
-
-        return give_back
+        known[name] += 1
+        return partial(known.subtract, {name: 1})
 
 
 class _Place:
     """A place at the entrance, until it ends, or for 2 s: some requests wait for others."""
 
     def __init__(self, hand_on: Callable[[], None], lingers_s: float) -> None:
-        """Take what is called at the end, and for how long the place is held after it has been left."""
+        """Take what is called at the end, and for how long it is held after it has been left: 0 if not of a crowd."""
+        loop = asyncio.get_running_loop()
         self._hand_on = hand_on
         self._lingers_s = lingers_s
-        self._until = asyncio.get_running_loop().call_later(PLACE_S, self.end)
+        self._since_s = loop.time()
+        self._until = loop.call_later(PLACE_S, self.end)
         self._is_left = self._has_ended = False
 
     def leave(self) -> None:
-        """Give the place to the next one, at once or after a while."""
-        if not self._lingers_s:
-            self.end()
-        elif not (self._is_left or self._has_ended):
+        """Give the place to the next one: the response is accepted, or is not."""
+        if not self._is_left:
             self._is_left = True
-            self._until.cancel()
-            self._until = asyncio.get_running_loop().call_later(self._lingers_s, self.end)
+            self._end_in(self._lingers_s)
+
+    def rest(self, times: float) -> None:
+        """Give the place to the next one after it has rested for so many times as long as it was needed."""
+        self._end_in(times * (asyncio.get_running_loop().time() - self._since_s))
+
+    def _end_in(self, wait_s: float) -> None:
+        self._until.cancel()
+        if wait_s and self._lingers_s:
+            self._until = asyncio.get_running_loop().call_later(wait_s, self.end)
+        else:
+            self.end()
 
     def end(self) -> None:
         """Give the place to the next one."""
@@ -168,7 +168,8 @@ class Entrance:
 
     Each response that is being accepted delays every other one by a little at each of its steps. So a crowd gives way:
     a caller whose requests wait has one place at a time while others come and go, and holds it until its response has
-    been started, which is for 20 ms at most. While a create of another one is under way, it gets none, for 50 ms at
+    been started, which is for 20 ms at most. The place then rests for as long, so half of the process is left for
+    everything else. While a create of another one is under way, it gets none, for 50 ms at
     most. One place is always left for somebody else.
     """
 
@@ -179,9 +180,10 @@ class Entrance:
         around_s: float = AROUND_S,
         give_way_s: float = GIVE_WAY_S,
         lingers_s: float = LINGERS_S,
+        rests: float = RESTS,
     ) -> None:
         self._places = places
-        self._around_s, self._give_way_s, self._lingers_s = around_s, give_way_s, lingers_s
+        self._around_s, self._give_way_s, self._lingers_s, self._rests = around_s, give_way_s, lingers_s, rests
         self._most = max(1, places - 1)  # of one caller
         self._held = Counter[str]()  # by caller
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}  # by caller, in turn. No line is empty
@@ -200,7 +202,7 @@ class Entrance:
             yield
         finally:
             _place.reset(token)
-            place.end()
+            place.rest(self._rests)
             if passing:
                 self._has_passed(passing)
 

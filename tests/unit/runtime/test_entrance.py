@@ -96,7 +96,7 @@ async def accept_crowd(group: asyncio.TaskGroup, entrance: Entrance, answers: as
 
 async def test_a_crowd_beside_others_is_let_in_one_by_one() -> None:
     """The next one comes when the one before is answered. Those that did not wait are not of the crowd."""
-    entrance, answers = Entrance(8, around_s=600, lingers_s=600), asyncio.Semaphore(0)
+    entrance, answers = Entrance(8, around_s=600, lingers_s=600, rests=0), asyncio.Semaphore(0)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         accepted = await accept_crowd(group, entrance, answers)
         for expected in [8] * 7 + [*range(8, 20)]:
@@ -105,6 +105,27 @@ async def test_a_crowd_beside_others_is_let_in_one_by_one() -> None:
             await turned(10)
         answers.release()
     assert [accepted.get_nowait() for _ in range(20)] == list(range(20))
+
+
+async def test_the_place_of_a_crowd_rests_as_long_as_it_was_needed() -> None:
+    """So a flood leaves half of the process for others, whatever the machine. Who did not wait is let in at once."""
+    entrance, loop = Entrance(2, around_s=600, lingers_s=600, rests=1), asyncio.get_running_loop()
+    entered_s = list[float]()
+
+    async def create() -> None:
+        async with entrance.turn("ann"):
+            entered_s.append(loop.time())
+            await asyncio.sleep(0.05)
+
+    async with entrance.turn("bob"):
+        pass
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(create())
+    first, second, third, fourth = (one - entered_s[0] for one in entered_s)
+    assert (first, second >= 0.05) == (0, True)
+    assert third - second >= 0.1
+    assert fourth - third >= 0.1
 
 
 async def test_a_crowd_does_not_wait_for_a_slow_upstream() -> None:
