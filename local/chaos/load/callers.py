@@ -140,7 +140,7 @@ class Callers:
                 return
 
     async def _conversation(self, call: Call) -> None:
-        """Take turns in a conversation of the upstream, which adds each turn to the history."""
+        """Take turns in a conversation of the upstream, which is the same at every host."""
         made = await self._clients.ask(
             "POST", "/conversations", host=call.host, body={"metadata": {"call": _key(call)}}
         )

@@ -30,7 +30,8 @@ def expected_text(call: Call, turn: int = 0) -> str | None:
         return None
     if call.style is Style.AGENT:
         return "".join(words_for(question(call, turn)))
-    given = [input_items(question(call, one), "x") for one in range(turn + 1)]
+    first = turn if call.style is Style.CONVERSATION else 0  # the simulated model keeps no items of a conversation
+    given = [input_items(question(call, one), "x") for one in range(first, turn + 1)]
     history: Sequence[Item] = [item for items in given[:-1] for item in items]
     text = text_answer(GATED_MODELS.get(call.model, call.model), None, history, given[-1])
     return text[: len(text) // 2] if status == Status.INCOMPLETE else text
