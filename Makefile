@@ -38,7 +38,7 @@ demo: storage ## show one background response, end to end. STREAM=1, FILE=notes.
 start: storage ## serve on this machine until Ctrl-C. PORT=7071, AZURITE_DIR=folder keeps the data
 	@$(RUN) -m local start
 
-test: storage check coverage ## lint, types and all tests, as CI runs them: 25 minutes
+test: storage check coverage ## lint, types and all tests, as CI runs them: 35 minutes
 	@$(SETUP) $(TOOLS)
 	$(RUN) -m pytest $(PYTEST) $(PURE:%=--ignore=tests/unit/%) --ignore=tests/nightly
 

@@ -12,8 +12,8 @@ from local.stack.process import ROOT
 EXAMPLES = ROOT / "examples"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NODE_INSTALL = "npm install"
-# It ends with the line, or with a full stop, which is not a dot within a name or a version.
-_INSTALL = re.compile(r"pip install (.+?)(?=\.?$|\.\s)", re.MULTILINE)
+# It ends with the line, a full stop or a comma. One within a name or a version has no space behind it.
+_INSTALL = re.compile(r"pip install (.+?)(?=\.?$|[.,]\s)", re.MULTILINE)
 _PIN = re.compile(r"^[\w.-]+.*?==[^\\\n]*", re.MULTILINE)
 
 
