@@ -23,7 +23,7 @@ PLACES = 8  # more accept hardly more a second, and each delays the others by it
 PLACE_S = 2.0
 AROUND_S = 1.0  # how long after a create its caller counts as one that may come again
 GIVE_WAY_S = 0.05
-RESTS = 1.0  # times as long as a response of a crowd needed its place, the place is free for nobody
+RESTS = 2.0  # times as long as a response of a crowd needed its place, the place is free for nobody
 LINGERS_S = 0.02  # in a place, after a response of a crowd has been accepted. A slow upstream is not waited for
 OPEN_RETRY_S = 5  # it is not known when an open answer ends
 
@@ -168,8 +168,8 @@ class Entrance:
 
     Each response that is being accepted delays every other one by a little at each of its steps. So a crowd gives way:
     a caller whose requests wait has one place at a time while others come and go, and holds it until its response has
-    been started, which is for 20 ms at most. The place then rests for as long, so half of the process is left for
-    everything else. While a create of another one is under way, it gets none, for 50 ms at
+    been started, which is for 20 ms at most. The place then rests for twice as long, so most of the process is left
+    for everything else. While a create of another one is under way, it gets none, for 50 ms at
     most. One place is always left for somebody else.
     """
 
