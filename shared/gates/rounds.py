@@ -9,7 +9,7 @@ from shared.core.errors import Conflict, StoreError
 from shared.core.gates import lines
 from shared.core.gates.plans import Changes
 from shared.core.gates.requests import Kind
-from shared.core.gates.state import Hold
+from shared.core.gates.state import Gate, GateState, Hold
 from shared.gates.agent import Agent
 from shared.gates.tools import Listeners, Tools
 from shared.storage.gates.gate_table import GateTable
@@ -36,8 +36,16 @@ async def check(agent: Agent, table: GateTable, tools: Tools, listeners: Listene
     old = [hold for hold in holds if last_ms - OVERLAP_MS <= hold.since_ms < now_ms - REPORTED_MS]
     if told := [hold.place for hold in old if hold.place.start_due_ms]:
         await agent.report(told)
-    if agent.view and (agent.view.waiting or agent.gate.limit is None or agent.gate.is_gone):
+    if agent.view and _is_wanted(agent.gate, agent.view):
         await _audit(agent, [hold for hold in holds if hold.since_ms < now_ms - AUDITED_MS], listeners)
+
+
+def _is_wanted(gate: Gate, view: GateState) -> bool:
+    """Return whether a permit that a death has left would be missed.
+
+    It would at a full gate without a line, too: a response that tries it by `then` does not wait there.
+    """
+    return bool(view.waiting) or gate.limit is None or gate.is_gone or view.used >= gate.limit
 
 
 async def _mend(agent: Agent, table: GateTable) -> list[Hold]:

@@ -1,6 +1,7 @@
 """Invariant 2: accepted means kept. A 2xx with an id leads to exactly one terminal status, and work is started once."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -94,31 +95,38 @@ async def test_a_crash_at_any_write_of_a_turn_keeps_what_was_accepted(stage: Sta
     assert max(stage.upstream.begun[one.id] for one in lives.values()) == 1
 
 
+@pytest.mark.parametrize("is_background", [True, False], ids=["polled", "run"])
 @pytest.mark.parametrize("limits", [{}, {"*": 1}], ids=["no limit", "one permit"])
 async def test_a_crash_at_any_write_between_two_upstreams_keeps_what_was_accepted(
-    stage: Stage, limits: dict[str, int]
+    stage: Stage, limits: dict[str, int], is_background: bool
 ) -> None:
     """Neither takes anything at first, so the response goes from the first to the other, and back into the first line.
 
     The next life needs the only permit of both, so one that a crash has left at either would show.
     """
     first = ScriptedUpstream()
-    stage.treat(limits=limits, honours_keys=True)
-    stage.add_upstream(UpstreamSpec("eu", ("m",), then=(DEFAULT,), limits=limits, honours_keys=True), first)
+    first.is_background = stage.upstream.is_background = is_background
+    common: dict[str, Any] = {"limits": limits, "honours_keys": True, "is_background": is_background}
+    stage.treat(**common)
+    stage.add_upstream(UpstreamSpec("eu", ("m",), then=(DEFAULT,), **common), first)
     lives: dict[CrashPoint, Life] = {}
     answered: set[str] = set()
     waited: set[str] = set()
 
     async def life(engine: Engine, point: CrashPoint) -> None:
-        first.start_errors, stage.upstream.start_errors = [AWAY], [AWAY]
+        for one in (first, stage.upstream):
+            one.start_errors, one.streams.run_errors = ([AWAY], []) if is_background else ([], [AWAY])
         first.course = stage.upstream.course = [Status.COMPLETED]
         lives[point] = Life(stage, f"between-{point}")
         waited.add((await lives[point].create(engine)).upstream.name)
         answered.add(lives[point].id)
         await lives[point].finish(engine, TURN_MS)
 
+    both, refused_by_both = (first, stage.upstream), 0
     async for point in crash_points(stage, life):
-        await _recovers(stage, lives[point], answered, TURN_MS, (first, stage.upstream))
+        await _recovers(stage, lives[point], answered, TURN_MS, both)
+        refused_by_both += not any(one.start_errors or one.streams.run_errors for one in both)
+    assert refused_by_both
     assert max(point.write for point in lives) >= 12
     assert "eu" in waited
     assert max(first.begun[one.id] + stage.upstream.begun[one.id] for one in lives.values()) == 1

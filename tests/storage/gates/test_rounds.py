@@ -37,6 +37,21 @@ async def test_a_permit_of_an_ended_response_is_found(world: GateWorld) -> None:
     assert ended.id not in world.at_work
 
 
+async def test_a_permit_of_an_ended_response_is_found_at_a_full_gate(world: GateWorld) -> None:
+    """Nobody waits there, because a response that tries it by `then` waits elsewhere. It would stay full for ever."""
+    await crowd(world, 3)
+    ended = next(iter(world.at_work.values()))
+    del world.at_work[ended.id]
+    world.over.add(ended.id)
+    for _ in range(2):
+        world.time.advance(61)
+        await world.first.gates.round(world.gate)
+        await world.settle()
+    state = await world.state()
+    assert state
+    assert (state.used, state.waiting) == (2, 0)
+
+
 async def test_a_permit_of_work_that_goes_on_is_never_taken(world: GateWorld) -> None:
     """However old it is."""
     await crowd(world)
