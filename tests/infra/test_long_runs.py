@@ -36,6 +36,12 @@ def test_work_without_background_mode_is_warned_of_by_default(app: Path) -> None
     assert f"## {chapter}\n" in (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 
 
+def test_the_default_deadline_is_that_of_the_parameters() -> None:
+    """The hook does not read them, because azd does not pass them on."""
+    parameters = (ROOT / "infra" / "main.bicepparam").read_text(encoding="utf-8")
+    assert f"readEnvironmentVariable('RESPONSE_DEADLINE_S', '{DEADLINE_S}')" in parameters
+
+
 @pytest.mark.parametrize("given", [{"RESPONSE_DEADLINE_S": "3600"}, {"ALWAYS_READY_RUN": "1"}])
 def test_an_hour_or_an_instance_that_stays_is_enough(given: dict[str, str], app: Path) -> None:
     """Either ends the warning."""

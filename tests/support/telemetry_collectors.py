@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
+KEY = "00000000-0000-0000-0000-000000000001"
 KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 
 
@@ -160,6 +161,17 @@ def _attributes(given: Any) -> dict[str, Any]:
 def _value(one: KeyValue) -> Any:
     kind = one.value.WhichOneof("value")
     return getattr(one.value, kind) if kind else None
+
+
+def to_insights(collecting: Collector) -> dict[str, Any]:
+    """Return the settings of a service that sends its telemetry by Microsoft's exporter, here to a collector."""
+    return {
+        "TELEMETRY": "azure",
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": f"InstrumentationKey={KEY};IngestionEndpoint={collecting.url}/",
+        "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
+        "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
 
 
 @contextmanager

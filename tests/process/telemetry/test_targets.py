@@ -6,11 +6,10 @@ from typing import Any
 
 from local.stack.process import wait_for
 from tests.support.service_process import service
-from tests.support.telemetry_collectors import Collector, collector
+from tests.support.telemetry_collectors import Collector, collector, to_insights
 from tests.support.traced_service import CLIENT_ID, REQUEST, SOON_S, WELL, asked, named, observed, of_trace
 
 DEAD = "http://127.0.0.1:9"
-KEY = "00000000-0000-0000-0000-000000000001"
 
 
 def test_a_trace_outlives_the_process_it_began_in(connection_string: str, tmp_path: Path) -> None:
@@ -59,11 +58,7 @@ def test_application_insights_receives_the_same_telemetry(connection_string: str
         service(
             tmp_path,
             connection_string,
-            TELEMETRY="azure",
-            APPLICATIONINSIGHTS_CONNECTION_STRING=f"InstrumentationKey={KEY};IngestionEndpoint={insights.url}/",
-            APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL="true",
-            APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED="true",
-            OTEL_BSP_SCHEDULE_DELAY="100",
+            **to_insights(insights),
             OTEL_METRIC_EXPORT_INTERVAL="1000",
             OTEL_TRACES_SAMPLER="always_on",
         ) as running,
@@ -83,11 +78,7 @@ def test_sampled_requests_can_be_counted(connection_string: str, tmp_path: Path)
         service(
             tmp_path,
             connection_string,
-            TELEMETRY="azure",
-            APPLICATIONINSIGHTS_CONNECTION_STRING=f"InstrumentationKey={KEY};IngestionEndpoint={insights.url}/",
-            APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL="true",
-            APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED="true",
-            OTEL_BSP_SCHEDULE_DELAY="100",
+            **to_insights(insights),
             OTEL_TRACES_SAMPLER="traceidratio",
             OTEL_TRACES_SAMPLER_ARG="0.5",
         ) as running,

@@ -17,10 +17,9 @@ from local.stack.process import wait_for
 from tests.infra.kusto.queries import Row, asked, charts
 from tests.support.peer_processes import Json
 from tests.support.service_process import Service, create, finished, service
-from tests.support.telemetry_collectors import Collector, collector
+from tests.support.telemetry_collectors import Collector, collector, to_insights
 
 SOON_S = 60.0
-KEY = "00000000-0000-0000-0000-000000000001"
 RUNS = [{"Name": "sweep", "AppRoleName": "func-x", "ItemCount": 2, "DurationMs": 2_500.0, "_BilledSize": 400.0}]
 Shown = dict[str, list[Row]]
 
@@ -36,11 +35,7 @@ def story(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> tuple[S
         service(
             tmp_path_factory.mktemp("workbook"),
             azurite.account(),
-            TELEMETRY="azure",
-            APPLICATIONINSIGHTS_CONNECTION_STRING=f"InstrumentationKey={KEY};IngestionEndpoint={insights.url}/",
-            APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL="true",
-            APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED="true",
-            OTEL_BSP_SCHEDULE_DELAY="100",
+            **to_insights(insights),
             OTEL_METRIC_EXPORT_INTERVAL="500",
             OTEL_TRACES_SAMPLER="always_on",
         ) as running,

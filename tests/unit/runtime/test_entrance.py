@@ -108,7 +108,7 @@ async def test_a_crowd_beside_others_is_let_in_one_by_one() -> None:
 
 
 async def test_the_place_of_a_crowd_rests_as_long_as_it_was_needed() -> None:
-    """So a flood leaves half of the process for others, whatever the machine. Who did not wait is let in at once."""
+    """So a flood leaves a share of the process for others, whatever the machine. Who did not wait is let in at once."""
     entrance, loop = Entrance(2, around_s=600, lingers_s=600, rests=1), asyncio.get_running_loop()
     entered_s = list[float]()
 
