@@ -6,6 +6,7 @@ from dataclasses import replace
 from shared.core.alarms import Kind
 from shared.core.gates.state import Gate, Place
 from shared.core.states import Status
+from shared.gates.tools import NOBODY
 from shared.starts.grants import AT_ONCE, STOPPING_MS, Starter, is_over, listeners
 from tests.support.conditions import until
 from tests.support.stage import ANN, Stage
@@ -34,22 +35,28 @@ async def test_a_grant_moves_the_alarm_and_starts(stage: Stage) -> None:
 
 
 async def test_more_than_can_be_started_here_are_left_to_sweeps(stage: Stage) -> None:
-    """Their alarms are due at once, and a wake-up says so. So it is where no work goes on between invocations."""
+    """Their alarms are due at once, and a wake-up says so. So it is where no work goes on between invocations.
+
+    All have their permits before. The gate has told nobody, as if the process that granted them had died.
+    """
     stage.treat(limits={"*": 1})
     await stage.create()
     made = [await stage.create() for _ in range(AT_ONCE + 2)]
     stage.treat(limits={"*": 100})
+    stage.ports.gates.listen(NOBODY)
+    while (outlook := await stage.ports.gates.round(Gate("default", 100))) and outlook.waiting:
+        pass
     gate = stage.upstream.hold_starts()
     starting = asyncio.create_task(Starter(stage.ports).start_granted(GATE, [place_of(one) for one in made]))
 
-    async def are_started() -> bool:
-        return stage.upstream.starts.total() == 1 + AT_ONCE
+    async def is_as_expected() -> bool:
+        left = [one for one in made if one.id not in stage.upstream.starts]
+        alarms = [alarm for one in left for alarm in await stage.alarms(one.id)]
+        return [(alarm.kind, alarm.due_ms) for alarm in alarms] == [(Kind.START, stage.clock.ms)] * 2
 
-    await until(are_started)
+    await until(is_as_expected)
     left = [one for one in made if one.id not in stage.upstream.starts]
-    for one in left:
-        (alarm,) = await stage.alarms(one.id)
-        assert (alarm.kind, alarm.due_ms) == (Kind.START, stage.clock.ms)
+    assert stage.upstream.starts.total() == 1 + AT_ONCE
     gate.open()
     await starting
     assert all(stage.wakeups(one.id) for one in left)
