@@ -18,6 +18,7 @@ from shared import json_text
 MAX_PACKED = 2_621_440  # bytes
 _ROW = 655_360  # bytes
 _PROPERTY = 65_536  # bytes
+_MOST_PACKED = 1_032  # bytes of text that a packed byte can have: https://zlib.net/zlib_tech.html
 
 
 class Oversized(Exception):
@@ -50,6 +51,8 @@ def expands_over(packed: bytes, size: int) -> bool:
 
     Their own length says little: what repeats itself is packed to a thousandth. Damaged bytes have no text.
     """
+    if len(packed) * _MOST_PACKED <= size:
+        return False  # nothing is expanded: a decompressor alone takes longer than an event of a stream may
     try:
         return len(zlib.decompressobj().decompress(packed, size + 1)) > size
     except zlib.error:

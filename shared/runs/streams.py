@@ -121,9 +121,37 @@ async def _frames(
 
     Raises StreamBroken at the time limit of an answer, so that no client takes it for the end.
     """
+    until_s = ports.clock.elapsed_s() + ports.config.pace.stream_s
+    if feed:
+        async with aclosing(_live(ports, record.id, feed, until_s)) as live:
+            async for chunk in live:
+                yield chunk
+        if feed.is_complete:
+            return
+        # the log has everything that the feed had, or soon will
+        after, record = feed.last, replace(record, log=replace(record.log, next_seq=feed.last + 1))
+    async with aclosing(_logged(ports, record, after, until_s)) as logged:
+        async for chunk in logged:
+            yield chunk
+
+
+async def _live(ports: Ports, response_id: str, feed: LiveFeed, until_s: float) -> AsyncGenerator[bytes, None]:
+    """Yield what a feed gets, and heartbeats, until it is closed. Raises StreamBroken at `until_s`."""
     clock, pace = ports.clock, ports.config.pace
-    until_s = clock.elapsed_s() + pace.stream_s
-    chunks = _chunks(ports, record, after, feed)
+    async with aclosing(feed.chunks(min(pace.heartbeat_s, pace.stream_s))) as chunks:
+        try:
+            async for chunk in chunks:
+                if clock.elapsed_s() >= until_s:
+                    raise StreamBroken
+                yield chunk or _heartbeat(ports, response_id)
+        finally:
+            feed.close()
+
+
+async def _logged(ports: Ports, record: Record, after: int, until_s: float) -> AsyncGenerator[bytes, None]:
+    """Yield what the log has, and heartbeats, up to the end of the stream. Raises StreamBroken at `until_s`."""
+    clock, pace = ports.clock, ports.config.pace
+    chunks = read_log(ports, record, after)
     coming: asyncio.Task[bytes | None] | None = None
     try:
         while (left_s := until_s - clock.elapsed_s()) > 0:
@@ -149,23 +177,6 @@ def _heartbeat(ports: Ports, response_id: str) -> bytes:
     if broadcast is None or not broadcast.wait.reason:
         return sse.HEARTBEAT
     return sse.comment(b"waiting " + responses.encode(responses.waiting(broadcast.wait)))
-
-
-async def _chunks(ports: Ports, record: Record, after: int, feed: LiveFeed | None) -> AsyncGenerator[bytes, None]:
-    if feed:
-        async with aclosing(feed.chunks()) as live:
-            try:
-                async for chunk in live:
-                    yield chunk
-            finally:
-                feed.close()
-        if feed.is_complete:
-            return
-        # the log has everything that the feed had, or soon will
-        after, record = feed.last, replace(record, log=replace(record.log, next_seq=feed.last + 1))
-    async with aclosing(read_log(ports, record, after)) as logged:
-        async for chunk in logged:
-            yield chunk
 
 
 async def _next(chunks: AsyncGenerator[bytes, None]) -> bytes | None:

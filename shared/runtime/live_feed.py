@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
+from shared.silence import Silence
+
 MAX_BYTES = 1_048_576
 
 
@@ -47,13 +49,23 @@ class LiveFeed:
         self.is_open = False
         self._more.set()
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the frames that have arrived, joined, until the feed is closed and empty."""
-        while self.is_open or self._frames:
-            await self._more.wait()
-            self._more.clear()
-            if self._frames:
+    async def chunks(self, silence_s: float | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the frames that have arrived, joined, until the feed is closed and empty.
+
+        With `silence_s`, an empty chunk says that no frame has arrived for so many seconds.
+        """
+        silence = None if silence_s is None else Silence(silence_s, self._more.set)
+        try:
+            while self.is_open or self._frames:
+                await self._more.wait()
+                self._more.clear()
                 chunk = b"".join(self._frames)
-                self._frames.clear()
-                self._size = 0
-                yield chunk
+                if chunk or (silence and silence.is_over):
+                    self._frames.clear()
+                    self._size = 0
+                    yield chunk
+                if silence:
+                    silence.begin_again()
+        finally:
+            if silence:
+                silence.end()

@@ -23,6 +23,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from yarl import URL
 
+from shared.silence import Silence
+
 KEEPALIVE_S = 5.0  # shorter than a server waits, so that few connections are closed by the server while idle
 MAX_LINE = 65_536  # bytes of the status line, or of one header
 _PIECE = 65_536
@@ -78,7 +80,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             answer.status,
             headers=answer.raw_headers,
-            stream=_Stream(answer),
+            stream=_Stream(answer, timeout.get("read")),
             extensions={"reason_phrase": (answer.reason or "").encode("latin-1", "replace")},
         )
 
@@ -134,27 +136,55 @@ class _Body(Payload):
 
 
 class _Stream(httpx.AsyncByteStream):
-    """The body of an answer. If it is closed before its end, so is its connection."""
+    """The body of an answer. If it is closed before its end, so is its connection.
 
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+    One without a length may be a stream of many small pieces. It may be silent for `silence_s` seconds, or for ever if
+    that is None. The library would set a timer at each piece.
+    """
+
+    def __init__(self, answer: aiohttp.ClientResponse, silence_s: float | None) -> None:
         self._answer = answer
+        self._silence: Silence | None = None
+        protocol = answer.connection.protocol if answer.connection else None
+        if protocol is not None and silence_s and "Content-Length" not in answer.headers:
+            self._silence = Silence(silence_s, self._on_silence)
+            protocol.read_timeout = None
+            protocol.start_timeout()  # which ends the one that is set: it would fire while the reader is slow, too
         has_end = answer.headers.keys() & {"Content-Length", "Transfer-Encoding"}
-        self._protocol = answer.connection.protocol if answer.connection and not has_end else None
+        self._protocol = None if has_end else protocol
+        self._is_read = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await self._read():
-            yield piece
+        try:
+            while piece := await self._read():
+                yield piece
+        finally:
+            self._end_silence()
         # the library takes a reset for the end of a body that ends with its connection
         if self._protocol is not None and isinstance(self._protocol.exception(), aiohttp.ClientOSError):
             raise httpx.ReadError("")
 
     async def _read(self) -> bytes:
+        if self._silence:
+            self._silence.begin_again()
+        self._is_read = True
         try:
             return await self._answer.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise _as_httpx(error) from error
+        finally:
+            self._is_read = False
+
+    def _on_silence(self) -> None:
+        if self._is_read:  # else the reader is slow, and not the server
+            self._answer.content.set_exception(aiohttp.SocketTimeoutError())
+
+    def _end_silence(self) -> None:
+        if self._silence:
+            self._silence.end()
 
     async def aclose(self) -> None:
+        self._end_silence()
         self._answer.close()
 
 

@@ -31,6 +31,7 @@ LAYERS = [
     "core",
     "transitions",
     "off_loop",
+    "silence",
     "telemetry",
     "contract",
     "storage",

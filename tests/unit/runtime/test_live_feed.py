@@ -100,3 +100,14 @@ async def test_a_feed_gives_no_event_twice() -> None:
         feed.put(number, frame)
     feed.finish([(2, b"again")])
     assert (await drained(feed), feed.last, feed.is_complete) == ([b"c"], 2, True)
+
+
+async def test_a_silent_feed_says_so_until_a_frame_comes() -> None:
+    """An empty chunk stands for each silence. Without a limit for it, a reader waits for a frame."""
+    feed = LiveFeed()
+    chunks = feed.chunks(0.02)
+    assert [await anext(chunks), await anext(chunks)] == [b"", b""]
+    feed.put(0, b"a")
+    assert await anext(chunks) == b"a"
+    feed.close()
+    assert [chunk async for chunk in chunks] == []

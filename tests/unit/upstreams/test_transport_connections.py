@@ -15,6 +15,10 @@ from shared.upstreams import tries
 from tests.support.callback_receivers import Certificate
 from tests.unit.upstreams.servers import HEAD, SMALL, always, client, ours, outcome, serving, silence
 
+PIECE = b"1\r\n{\r\n"
+STREAM = b"Transfer-Encoding: chunked\r\n\r\n" + PIECE
+SILENCE_S = 0.2
+
 
 async def test_a_post_is_sent_once() -> None:
     """If the server closes the connection without an answer, it may have read the request. So it counts as a try."""
@@ -141,12 +145,46 @@ async def test_a_server_with_a_trusted_certificate_is_asked(tmp_path: Path) -> N
 
 
 async def test_a_silent_server_is_a_read_time_out() -> None:
-    """It is so before the head of the answer and in the middle of its body."""
-    half = always(HEAD + b"Content-Length: 100\r\n\r\n{", keeps_open=True)
-    for respond in (silence, half):
+    """It is so before the head of the answer and in the middle of its body, whatever says where that ends."""
+    ends = (b"Content-Length: 100\r\n\r\n{", STREAM, b"Connection: close\r\n\r\n{")
+    for respond in (silence, *(always(HEAD + end, keeps_open=True) for end in ends)):
         async with serving(respond) as server, client(timeout=httpx.Timeout(5, read=0.1)) as http:
             assert await outcome(http, "POST", server.url, content=b"{}") == "ReadTimeout"
             assert len(server.heads) == 1
+
+
+async def test_a_stream_may_last_longer_than_its_longest_silence() -> None:
+    """Each piece ends a silence."""
+
+    async def respond(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + STREAM)
+        for _ in range(10):
+            await asyncio.sleep(SILENCE_S / 4)
+            writer.write(PIECE)
+        writer.write(b"0\r\n\r\n")
+
+    async with serving(respond) as server, client(timeout=httpx.Timeout(5, read=SILENCE_S)) as http:
+        began_s = asyncio.get_running_loop().time()
+        answer = await http.get(server.url)
+        took_s = asyncio.get_running_loop().time() - began_s
+    assert answer.content == b"{" * 11
+    assert took_s > SILENCE_S
+
+
+async def test_a_slow_reader_is_no_silent_server() -> None:
+    """What it reads late has arrived in time. It is the wait for more that counts, and only while it lasts."""
+    served = always(HEAD + STREAM + PIECE, keeps_open=True)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serving(served))
+        http = await stack.enter_async_context(client(timeout=httpx.Timeout(5, read=SILENCE_S)))
+        answered = await stack.enter_async_context(http.stream("GET", server.url))
+        await asyncio.sleep(3 * SILENCE_S)
+        pieces = answered.aiter_raw()
+        began_s = asyncio.get_running_loop().time()
+        assert await anext(pieces) == b"{{"
+        with pytest.raises(httpx.ReadTimeout):
+            await anext(pieces)
+        assert asyncio.get_running_loop().time() - began_s >= SILENCE_S
 
 
 async def test_a_server_that_does_not_read_is_a_write_time_out() -> None:
