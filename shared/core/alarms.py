@@ -92,3 +92,27 @@ def alarm_of(key: str) -> Alarm:
     """
     named = keys.parse_alarm_key(key)
     return Alarm(named.due_ms, Kind(named.kind), named.id, named.target)
+
+
+class AnsweredPolls:
+    """The poll alarms whose last poll in this process was answered as usual. Their next poll is a first attempt.
+
+    To reset the count of attempts in the row takes a transaction for each response. A poll that kills its process is in
+    none of these, so it is counted.
+    """
+
+    def __init__(self, most: int = 20_000) -> None:
+        self._most = most
+        self._keys: dict[str, None] = {}
+
+    def note(self, alarm: Alarm) -> None:
+        """Note that the poll of this alarm was answered. Of more than 20,000, the oldest are forgotten."""
+        self._keys[alarm.key] = None
+        while len(self._keys) > self._most:
+            del self._keys[next(iter(self._keys))]
+
+    def take(self, alarm: Alarm) -> bool:
+        """Return whether the poll of this alarm was answered, and forget it."""
+        is_known = alarm.key in self._keys
+        self._keys.pop(alarm.key, None)
+        return is_known

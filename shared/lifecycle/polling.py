@@ -110,6 +110,8 @@ async def _on_progress(ports: Ports, record: Record | None, alarm: Alarm, progre
             await put_off(ports, record, alarm, due_ms, None, **healthy)
         else:
             await rearm(ports, alarm, due_ms, **healthy)
+    else:
+        ports.answered.note(alarm)
 
 
 async def _on_missing(ports: Ports, record: Record | None, alarm: Alarm, error: UpstreamError, now_ms: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.contract.callers import Callers
+from shared.core.alarms import AnsweredPolls
 from shared.core.backoff import PollPace
 from shared.core.outcomes import Answer
 from shared.core.records import Record, Target
@@ -66,7 +67,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the flows act with. The last twelve fields hold what this process keeps between its invocations.
+    """What the flows act with. The last thirteen fields hold what this process keeps between its invocations.
 
     A flow that calls storage raises StoreError if storage fails, unless its docstring says otherwise.
     """
@@ -88,6 +89,7 @@ class Ports:
     notes: Turns[Record] = field(default_factory=Turns)  # by id of the response
     poll_slots: PollSlots = field(default_factory=PollSlots)  # of the polls of sweeps and watches
     poll_pace: PollPace = field(default_factory=PollPace)  # how late the polls of each shard are
+    answered: AnsweredPolls = field(default_factory=AnsweredPolls)
     leases: Leases = field(default_factory=Leases)
     watches: Watches = field(default_factory=Watches)
     entrance: Entrance = field(default_factory=Entrance)

@@ -176,10 +176,11 @@ def _leased(ports: Ports, alarm: Alarm, now_ms: int) -> Alarm:
         counted = alarm.counted + (alarm.kind is Kind.START)  # the try that this move precedes
         return alarm.moved(now_ms + LEASE_MS[alarm.kind], attempt=alarm.attempt + 1, counted=counted)
     delay_ms = polling.next_wait(ports, alarm, now_ms)
-    if alarm.attempt + 1 >= polling.CHECKED_ATTEMPT:
+    attempt = 1 if ports.answered.take(alarm) else alarm.attempt + 1
+    if attempt >= polling.CHECKED_ATTEMPT:
         delay_ms = max(delay_ms, LEASE_MS[Kind.POLL])  # a checked poll sets the count back, so it must own the alarm
     reads = now_ms + delay_ms - alarm.read_ms > READ_EVERY_MS  # the next poll would be too late for it
-    return alarm.moved(now_ms + delay_ms, attempt=alarm.attempt + 1, read_ms=now_ms if reads else alarm.read_ms)
+    return alarm.moved(now_ms + delay_ms, attempt=attempt, read_ms=now_ms if reads else alarm.read_ms)
 
 
 def _next_due(ports: Ports, agenda: Agenda, taken: _Taken) -> int | None:

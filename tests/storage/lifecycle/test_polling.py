@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from shared.core.alarms import Alarm, Kind
+from shared.core.alarms import Alarm, AnsweredPolls, Kind
 from shared.core.errors import UpstreamMissing, UpstreamOversized, UpstreamUnavailable
 from shared.core.ids import new_id, shard_of
 from shared.core.records import Record
@@ -61,12 +61,22 @@ async def error_code(stage: Stage, response_id: str) -> str:
 
 
 async def test_a_poll_without_change_writes_nothing_and_reads_no_record(stage: Stage) -> None:
-    """A poll that finds no change only moves its alarm. Every fourth in a row also resets the count of attempts."""
+    """A poll that finds no change only moves its alarm, and the move counts it as the first attempt again."""
     made = await running(stage)
-    costs = [await poll(stage, made.id) for _ in range(8)]
-    back = Counter({"POST $batch": 1})
-    assert costs == [SWEEP, SWEEP, SWEEP, SWEEP + back] * 2
+    assert [await poll(stage, made.id) for _ in range(8)] == [SWEEP] * 8
+    (alarm,) = await stage.alarms(made.id)
+    assert alarm.attempt == 1
     assert await stage.record(made.id) == made
+
+
+async def test_a_process_does_not_know_how_the_polls_of_others_went(stage: Stage) -> None:
+    """Whether they were answered is not stored. So the fourth attempt in a row resets the count when it is answered."""
+    made = await running(stage)
+    costs = []
+    for _ in range(8):
+        stage.change(answered=AnsweredPolls())
+        costs.append(await poll(stage, made.id))
+    assert costs == [SWEEP, SWEEP, SWEEP, SWEEP + Counter({"POST $batch": 1})] * 2
 
 
 async def test_the_record_is_read_once_a_minute(stage: Stage) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.alarms import LEASE_MS, Alarm, Kind, alarm_of
+from shared.core.alarms import LEASE_MS, Alarm, AnsweredPolls, Kind, alarm_of
 from shared.core.keys import ALARMS, alarms_until
 
 ID = "resp_0123456789abcdef0123456789abcdef"
@@ -121,3 +121,20 @@ def test_every_kind_has_a_lease() -> None:
     """
     assert set(LEASE_MS) == set(Kind)
     assert min(LEASE_MS.values()) > 10_000
+
+
+def test_an_answered_poll_is_known_once() -> None:
+    """The next move of the alarm uses the knowledge up, because the poll after it may fail."""
+    polls, alarm = AnsweredPolls(), Alarm(NOW_MS, Kind.POLL, ID)
+    assert not polls.take(alarm)
+    polls.note(alarm)
+    assert not polls.take(alarm.moved(NOW_MS + 1))
+    assert (polls.take(alarm), polls.take(alarm)) == (True, False)
+
+
+def test_the_oldest_answered_polls_are_forgotten() -> None:
+    """Their alarms may never come back to this process. So what is known of them has a bound."""
+    polls, some = AnsweredPolls(most=2), [Alarm(NOW_MS + n, Kind.POLL, ID) for n in range(3)]
+    for alarm in some:
+        polls.note(alarm)
+    assert [polls.take(alarm) for alarm in some] == [False, True, True]
