@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 STALL_S = 1.0
 LONG_S = 4.0  # a line is long if the next attempt would not begin within this time
+_LATE_S = 0.1  # by how much a timer is late that the process was kept from
 _HOSTS = 4  # at least this number of hosts share the slots if none of them answers
 _CALLERS = 2  # at least this number of callers share them then
 _WEIGHT = 0.2  # of the latest attempt in the mean time that a slot is held
@@ -141,10 +142,12 @@ class Bulkhead:
 
     async def _wait(self, turn: _Turn, one: _Host, until_s: float) -> None:
         while not turn.done():
-            left_s = min(until_s, self._stalls_at(one)) - _now_s()
-            if left_s <= 0:
+            due_s = min(until_s, self._stalls_at(one))
+            if due_s <= _now_s():
                 raise NoCapacity
-            await asyncio.wait([turn], timeout=left_s)
+            await asyncio.wait([turn], timeout=due_s - _now_s())
+            if _now_s() > due_s + _LATE_S:  # this process stood still, so it has not seen what was released meanwhile
+                one.last_s = _now_s()
 
     def _stalls_at(self, one: _Host) -> float:
         """Return the earliest time at which the host may have released no slot for too long."""

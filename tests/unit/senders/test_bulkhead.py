@@ -2,12 +2,13 @@
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 
 import pytest
 
 from shared.senders.bulkhead import Bulkhead, NoCapacity
-from tests.unit.senders.slots import LONG_S, is_free, line_up, refused_after_s, send, take
+from tests.unit.senders.slots import LONG_S, answer, is_free, line_up, refused_after_s, send, take
 
 
 async def test_slots_go_out_in_the_order_of_arrival() -> None:
@@ -67,6 +68,22 @@ async def test_a_quick_host_under_a_burst_is_never_given_up() -> None:
     await asyncio.gather(*(send(bulkhead, "quick", sent, for_s=0.1) for _ in range(500)))
     assert len(sent) == 500
     assert asyncio.get_running_loop().time() - began_s > 1.0
+
+
+async def test_a_process_that_stood_still_gives_up_no_host_for_that() -> None:
+    """What it has not seen meanwhile may be a release. Here the clock of a waiting attempt comes before it."""
+    bulkhead, sent = Bulkhead(8, stall_s=0.2), list[str]()
+    first = await take(bulkhead, "a")
+    await answer(bulkhead, "a")  # so the host may have all slots
+    _others = await take(bulkhead, *("a" for _ in range(7)))
+    sends = [asyncio.create_task(send(bulkhead, "a", sent, for_s=0.25)) for _ in range(2)]
+    await line_up(*sends)
+    await asyncio.sleep(0.05)
+    await first.aclose()  # the next attempt has this slot, and will release it after the time of the one behind it
+    await line_up(*sends)
+    time.sleep(1.0)  # noqa: ASYNC251 - it stands still
+    await asyncio.gather(*sends)
+    assert sent == ["a", "a"]
 
 
 async def test_a_host_that_never_answers_holds_only_its_share_of_workers() -> None:
