@@ -50,7 +50,6 @@ _PERHAPS_ACCEPTED = (
 )
 
 
-MAX_WEBHOOK = 65_536  # bytes of the body. It names a response, and does not have it
 # The methods that the web server of the FastAPI extension serves, and that the host can route. If the host forwards a
 # request that this server answers without calling a function, the invocation never ends, until `functionTimeout`
 # restarts the worker. So every route names its methods.
@@ -175,7 +174,7 @@ async def receive_webhook(req: Request) -> Response:
     """POST /webhooks/upstream. The upstream announces that one of its responses has ended."""
     engine = (await service()).engine
     engine.expect_webhook(req.headers)
-    await engine.receive_webhook(req.headers, await read_json(req, most=MAX_WEBHOOK))
+    await engine.receive_webhook(req.headers, await read_json(req, most=requests.MAX_WEBHOOK))
     return as_json({"received": True})
 
 

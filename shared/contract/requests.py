@@ -19,6 +19,7 @@ from shared.core.states import Status, event_type
 from shared.json_text import InvalidJson
 
 MAX_BODY = 8_388_608  # bytes
+MAX_WEBHOOK = 65_536  # bytes of a webhook of the upstream. It names a response, and does not have it
 MAX_DEPTH = 100
 MAX_ITEMS = 10_000
 MAX_MODEL = 256  # characters

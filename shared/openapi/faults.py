@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
-from shared.contract.requests import MAX_BODY, MAX_DEPTH
+from shared.contract.requests import MAX_BODY, MAX_DEPTH, MAX_WEBHOOK
 from shared.core import blobs
 from shared.core.states import WaitReason
 from shared.json_text import OF_REQUESTS
@@ -38,12 +38,15 @@ CALLER: Faults = (
     *STORAGE,
 )
 OPERATOR: Faults = (Fault(403, "operator_required", "The caller does not have the role `operator`."),)
-READ: Faults = (
+RECEIVED: Faults = (
     Fault(408, "request_timeout", "The body did not arrive in time."),
     Fault(400, None, "The connection was closed before the body had ended."),
     Fault(400, "invalid_value", "`Content-Encoding` does not fit the body."),
-    Fault(413, "request_too_large", f"The body is over {MAX_BODY} bytes, or over the caller's own limit."),
     Fault(415, None, "The body is not JSON, or is compressed in another way than with gzip or zstd."),
+)
+READ: Faults = (
+    *RECEIVED,
+    Fault(413, "request_too_large", f"The body is over {MAX_BODY} bytes, or over the caller's own limit."),
 )
 BODY: Faults = (
     *READ,
@@ -106,6 +109,8 @@ MODEL: Faults = (
 )
 CONVERSATION: Faults = (Fault(404, None, "The caller has no such conversation."),)
 WEBHOOK: Faults = (
+    *RECEIVED,
+    Fault(413, "request_too_large", f"The body is over {MAX_WEBHOOK} bytes."),
     Fault(401, "invalid_signature", "The signature or the time of the webhook is wrong."),
     Fault(404, None, "Webhooks of the upstream are not configured."),
     Fault(503, None, "The upstream does not show the end yet. Send the webhook again."),

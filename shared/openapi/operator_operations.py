@@ -118,7 +118,7 @@ PUBLIC = (
         "/webhooks/upstream",
         "Receive a webhook of the upstream, which announces the end of one of its responses",
         (answer("Received", "The webhook is verified, and was acted on."),),
-        (*faults.READ, *faults.WEBHOOK),
+        faults.WEBHOOK,
         parameters.UPSTREAM_WEBHOOK,
         body="UpstreamWebhook",
         is_public=True,

@@ -166,3 +166,12 @@ def test_start_shows_each_callback_as_it_arrives() -> None:
         created = httpx.post(f"{base_url}/responses", json=body, headers=headers, trust_env=False).json()
         arrived = next(line for line in read if line.startswith("<- "))
     assert arrived == f"<- response.completed {created['id']} verified 204\n"
+
+
+def test_a_python_without_the_libraries_is_told_what_to_run() -> None:
+    """One line says so, and no traceback. `-S` hides what is installed."""
+    command = [sys.executable, "-S", "-m", "local", "new-key", "ann"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    told = r"\w+ is not installed: run python3 -m local\.environments app, then \S+python -m local\n"
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(told, ended.stderr)

@@ -63,4 +63,4 @@ def _lines(block: Block, folder: Path) -> Iterator[str]:
     path = folder / (block.file or f"block-{block.number}.{ending}")
     path.write_text(block.text, encoding="utf-8")
     if block.file is None:
-        yield f"{program} {shlex.quote(path.name)}"
+        yield f"{program} {shlex.quote(str(path))}"  # the page may go to another folder

@@ -160,11 +160,11 @@ def test_editors_and_ruff_agree() -> None:
 
 
 def test_a_package_can_be_built_of_the_app() -> None:
-    """It has a build system, the app's modules with their types, and the libraries of requirements.in."""
+    """It has a build system, the app's modules with their types, the page, and the libraries of requirements.in."""
     setuptools = PROJECT["tool"]["setuptools"]
     assert PROJECT["build-system"]["build-backend"] == "setuptools.build_meta"
     assert setuptools["dynamic"]["dependencies"] == {"file": ["requirements.in"]}
-    assert setuptools["package-data"] == {"shared": ["py.typed"]}
+    assert setuptools["package-data"] == {"shared": ["py.typed"], "functions": ["pages/*"]}
 
 
 def test_the_container_for_editors_runs_what_the_readme_says() -> None:
