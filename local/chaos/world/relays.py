@@ -25,7 +25,6 @@ class Relay:
         self.name = name
         self.address = address
         self.port = port or free_port()
-        self.resets = 0
         self._target_port = target_port
         self._open = set[asyncio.StreamWriter]()
 
@@ -33,11 +32,12 @@ class Relay:
         """Listen from now on."""
         return await asyncio.start_server(self._relay, self.address, self.port, backlog=512)
 
-    def cut(self) -> None:
-        """Reset every open connection, as a firewall or a load balancer does that forgets them."""
-        for writer in list(self._open):
-            self.resets += 1
+    def cut(self) -> int:
+        """Reset every open connection, as a firewall or a load balancer does that forgets them. Return how many."""
+        found = list(self._open)
+        for writer in found:
             _reset(writer)
+        return len(found) // 2  # each has two ends
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -116,11 +116,13 @@ class Relays:
             relay.cut()
         await _turns()  # until the connections are closed
 
-    def cut(self, name: str) -> None:
-        """Reset every connection between the pair of this name."""
-        for relay in self.all:
-            if relay.name == name:
-                self._loop.call_soon_threadsafe(relay.cut)
+    def cut(self, name: str) -> int:
+        """Reset every connection between the pair of this name, and return how many there were."""
+
+        async def cut() -> int:
+            return sum(relay.cut() for relay in self.all if relay.name == name)
+
+        return asyncio.run_coroutine_threadsafe(cut(), self._loop).result(CALL_S)
 
 
 @contextmanager

@@ -100,6 +100,7 @@ class Saboteur:
         with self._storing:
             for name in HINTS:
                 with self._queue(name) as queue:
+                    self.happened["messages purged"] += queue.get_queue_properties().approximate_message_count or 0
                     queue.clear_messages(timeout=QUEUE_S)
 
     def _double(self, fault: Fault) -> None:
@@ -133,8 +134,7 @@ class Saboteur:
         """Reset the connections of every pair, one pair after another."""
         for offset in range(len(PAIRS)):
             pair = PAIRS[(fault.where + offset) % len(PAIRS)]
-            self._site.relays.cut(pair)
-            self.happened[f"resets: {pair}"] += 1
+            self.happened[f"connections reset: {pair}"] += self._site.relays.cut(pair)
             time.sleep(fault.lasts_s / 10)
 
     def _model(self, fault: Fault) -> Peer:
