@@ -104,7 +104,9 @@ class Operators:
             found = await usage.usage_of_all(ports, ports.callers.names(), query, bounds)
         else:
             found = {caller: await usage.usage_of_caller(ports, caller, query, bounds)}
-        return views.operator_usage(found, ports.config.rules.prices)
+        sums = [one for used in found.values() for one in used.sums]
+        incomplete = [name for name, used in found.items() if used.missing]
+        return views.operator_usage(sums, ports.config.rules.prices, incomplete)
 
     async def cancel(self, operator: Caller, named: str) -> dict[str, Any]:
         """Cancel a response of any caller, and return it as operators see it."""

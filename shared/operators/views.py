@@ -8,7 +8,7 @@ from shared.core.alarms import Alarm
 from shared.core.entries import DeliveryEntry, Entry
 from shared.core.gates.state import Gate, GateState
 from shared.core.prices import Price
-from shared.lists.usage import Used
+from shared.core.usage import UsageSums
 from shared.lists.views import UsagePage, delivery_page, delivery_view, list_view, response_view, usage_page
 
 _OF_THE_CALLER = ("metadata", "continuation_token", "previous_response_id")
@@ -33,11 +33,11 @@ class OperatorUsage(UsagePage):
     incomplete: list[str]  # the callers whose sums are not whole
 
 
-def operator_usage(found: Mapping[str, Used], prices: Mapping[str, Price]) -> OperatorUsage:
-    """Return what each caller has used, as operators see it."""
-    incomplete = [name for name, used in found.items() if used.missing]
-    sums = [one for used in found.values() for one in used.sums]
-    return {**usage_page(sums, prices, with_caller=True, is_whole=not incomplete), "incomplete": incomplete}
+def operator_usage(
+    sums: Sequence[UsageSums], prices: Mapping[str, Price], incomplete: Sequence[str] = ()
+) -> OperatorUsage:
+    """Return what callers have used, as operators see it. The sums of those that `incomplete` names are not whole."""
+    return {**usage_page(sums, prices, with_caller=True, is_whole=not incomplete), "incomplete": list(incomplete)}
 
 
 def operator_response(entry: Entry) -> dict[str, Any]:

@@ -68,9 +68,16 @@ class Quotas:
         bucket.left -= 1
 
     def left(self, caller: Caller) -> dict[str, str]:
-        """Return the headers that tell how many requests are left, none for a caller without this limit."""
+        """Return OpenAI's headers that tell how many requests are left. A caller without this limit has none."""
         limit = caller.limits.requests_per_minute
-        return {} if limit is None else _headers(limit, self._bucket(caller.name, limit).left)
+        if limit is None:
+            return {}
+        left = self._bucket(caller.name, limit).left
+        return {
+            "x-ratelimit-limit-requests": str(limit),
+            "x-ratelimit-remaining-requests": str(int(left)),
+            "x-ratelimit-reset-requests": f"{(limit - left) * _MINUTE_S / limit:.3f}s",
+        }
 
     def _bucket(self, name: str, limit: int) -> _Bucket:
         """Return the bucket of a caller as it is now."""
@@ -290,13 +297,3 @@ class _Passing:
 
     caller: str
     until: asyncio.TimerHandle | None = None
-
-
-def _headers(limit: int, left: float) -> dict[str, str]:
-    """Return OpenAI's headers: the limit, how many requests are left, and when all of them are back."""
-    reset_s = (limit - left) * _MINUTE_S / limit
-    return {
-        "x-ratelimit-limit-requests": str(limit),
-        "x-ratelimit-remaining-requests": str(max(0, int(left))),
-        "x-ratelimit-reset-requests": f"{reset_s:.3f}s",
-    }

@@ -1,14 +1,11 @@
 """What operators see has the members that the document names, and no other ones."""
 
-from dataclasses import replace
-
 from shared.core.alarms import Alarm, Kind
 from shared.core.entries import DeliveryEntry, Entry
 from shared.core.gates.state import Gate, GateState
 from shared.core.records import WaitInfo
 from shared.core.states import Status
 from shared.core.usage import UsageSums
-from shared.lists.usage import Missing, Used
 from shared.openapi.operator_schemas import operator_schemas
 from shared.operators import views
 from shared.telemetry.rates import Rates
@@ -73,8 +70,10 @@ def test_lists_are_as_documented() -> None:
 
 def test_usage_names_the_caller() -> None:
     """That is what the callers' own usage does not have."""
-    used = Used([UsageSums("ann", "2027-01-31", "m", failed=1)])
-    shown = views.operator_usage({"ann": used, "bob": replace(used, missing=Missing.UNREAD)}, {})
+    sums = [UsageSums("ann", "2027-01-31", "m", failed=1)]
+    check("OperatorUsage", whole := views.operator_usage(sums, {}))
+    assert (whole["is_whole"], whole["incomplete"]) == (True, [])
+    shown = views.operator_usage(sums, {}, ["bob"])
     assert (shown["is_whole"], shown["incomplete"]) == (False, ["bob"])
     check("OperatorUsage", shown)
     assert faults_in({"$ref": "#/components/schemas/Usage"}, shown, closed=True) != []
