@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import orjson
@@ -34,7 +35,6 @@ from shared.core.records import Record
 from shared.engine import Engine
 from shared.foreground.call_stream import Chunks
 from shared.runtime.clock import SystemClock
-from shared.runtime.quotas import TooManyRequests
 from shared.telemetry import metrics, spans
 from shared.telemetry.logs import logger
 
@@ -75,38 +75,56 @@ def for_callers(handle: Handle) -> Answer:
 
     async def authenticated(req: Request) -> Response:
         known = await service()
-        return await handle(known.engine, known.callers.authenticate(req.headers), req)
+        return await for_caller(known.engine, known.callers.authenticate(req.headers), handle, req)
 
     return for_anyone(authenticated)
+
+
+async def for_caller(engine: Engine, caller: Caller, handle: Handle, req: Request) -> Response:
+    """Return the answer of a handler to a caller. Errors become answers.
+
+    Each answer, also that of an error, tells a caller with a limit of requests how many are left.
+    """
+    response = await _answered(partial(handle, engine, caller), req)
+    response.headers.update(engine.quotas.left(caller))
+    return response
 
 
 def for_anyone(handle: Answer) -> Answer:
     """Return a trigger that calls a handler for any client. Errors become answers, and no exception leaves it."""
 
+    async def checked(req: Request) -> Response:
+        _refuse_upgrade(req)
+        return await handle(req)
+
     async def answer(req: Request) -> Response:
         await invocations.begin()
-        request_id = f"req_{secrets.token_hex(16)}"
-        try:
-            _refuse_upgrade(req)
-            response = await handle(req)
-        except ServiceError as error:
-            response = _refusal(error)
-        except StoreError as error:
-            _log.exception("request.storage_failed", extra={"request": request_id})
-            response = _refusal(_storage_failure(error))
-        except SettingsError as error:
-            _log.error("settings.wrong", extra={"reason": str(error)})
-            response = _refusal(ServiceError("The service is not configured correctly."))
-        except ClientDisconnect:
-            _log.info("request.abandoned", extra={"request": request_id})
-            response = _refusal(BadRequest("The connection was closed before the body had ended."))
-        except Exception:  # noqa: BLE001 - the edge: nothing may leave an HTTP function
-            _log.exception("request.failed", extra={"request": request_id})
-            response = _refusal(ServiceError("The server had an error while processing the request."))
-        response.headers["x-request-id"] = request_id
-        return response
+        return await _answered(checked, req)
 
     return answer
+
+
+async def _answered(handle: Answer, req: Request) -> Response:
+    """Return the answer of a handler. Errors become answers, and each answer has an id."""
+    request_id = f"req_{secrets.token_hex(16)}"
+    try:
+        response = await handle(req)
+    except ServiceError as error:
+        response = _refusal(error)
+    except StoreError as error:
+        _log.exception("request.storage_failed", extra={"request": request_id})
+        response = _refusal(_storage_failure(error))
+    except SettingsError as error:
+        _log.error("settings.wrong", extra={"reason": str(error)})
+        response = _refusal(ServiceError("The service is not configured correctly."))
+    except ClientDisconnect:
+        _log.info("request.abandoned", extra={"request": request_id})
+        response = _refusal(BadRequest("The connection was closed before the body had ended."))
+    except Exception:  # noqa: BLE001 - the edge: nothing may leave an HTTP function
+        _log.exception("request.failed", extra={"request": request_id})
+        response = _refusal(ServiceError("The server had an error while processing the request."))
+    response.headers.setdefault("x-request-id", request_id)  # the log has that of the first one
+    return response
 
 
 def _storage_failure(error: StoreError) -> ServiceError:
@@ -149,8 +167,6 @@ def _refusal(error: ServiceError) -> Response:
     is_temporary = error.status >= 500 or error.status == 429
     wait_s = error.retry_after_s or (RETRY_AFTER_S if is_temporary else None)
     headers = {"Retry-After": str(wait_s)} if wait_s else {}
-    if isinstance(error, TooManyRequests):
-        headers |= error.headers
     if error.is_final:
         headers["x-should-retry"] = "false"
     return as_json(error.envelope(), error.status, headers)

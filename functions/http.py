@@ -24,7 +24,7 @@ from functions.answers import (
     traced,
 )
 from functions.description import BASES
-from functions.limits import limited, open_answer
+from functions.limits import limited, open_answer, waiting
 from shared import off_loop
 from shared.bootstrap import service
 from shared.contract import pages, parameters, requests
@@ -89,7 +89,8 @@ async def _created(engine: Engine, caller: Caller, req: Request, turn: AsyncExit
             call = await engine.call(caller, new, key, client)
             del raw, new  # what waits holds no body
             return opened.until_sent(await calls.answer(call, req, opened.end))
-    record, body = await engine.create(caller, new, key, wait_s or 0)
+    async with waiting(engine, caller, wait_s or 0):
+        record, body = await engine.create(caller, new, key, wait_s or 0)
     if prefer.respond_async and not record.status.is_terminal:
         location = f"{req.url.path.rstrip('/')}/{record.id}"
         return as_response((record, body), 202, {"Location": location, "Preference-Applied": "respond-async"})
@@ -106,7 +107,9 @@ async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
     include = parameters.known_includes(
         [value for name in ("include", "include[]") for value in req.query_params.getlist(name)]
     )
-    return as_response(await engine.retrieve(caller, req.path_params["id"], prefer.wait_s or 0, include))
+    wait_s = prefer.wait_s or 0
+    async with waiting(engine, caller, wait_s):
+        return as_response(await engine.retrieve(caller, req.path_params["id"], wait_s, include))
 
 
 def _preference(req: Request) -> parameters.Preference:

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from azurefunctions.extensions.http.fastapi import Request, Response
 
@@ -12,13 +12,11 @@ from shared.engine import Engine
 
 
 def limited(handle: Handle) -> Handle:
-    """Return a handler whose calls count as requests of their caller. Its answers tell how many are left."""
+    """Return a handler whose calls count as requests of their caller."""
 
     async def counted(engine: Engine, caller: Caller, req: Request) -> Response:
-        left = engine.quotas.take_request(caller)
-        response = await handle(engine, caller, req)
-        response.headers.update(left)
-        return response
+        engine.quotas.take_request(caller)
+        return await handle(engine, caller, req)
 
     return counted
 
@@ -37,6 +35,11 @@ class OpenAnswer:
             response.until_sent.callback(self.end)
             weakref.finalize(response, self.end)
         return response
+
+
+def waiting(engine: Engine, caller: Caller, wait_s: float) -> AbstractAsyncContextManager[OpenAnswer | None]:
+    """Count a call for the block if it may wait for so many seconds. Raises as `open_answer`."""
+    return open_answer(engine, caller) if wait_s > 0 else nullcontext()
 
 
 @asynccontextmanager

@@ -269,6 +269,8 @@ class StoreRefused(StoreError):
 class StoreUnavailable(StoreError):
     """Storage did not answer, or answered with an error."""
 
+    was_sent = True  # whether what was to be written may have arrived
+
 
 class StoreIncomplete(StoreUnavailable):
     """Something of ours is not in storage. `missing` names it, such as "table responses" or "queue runs"."""

@@ -12,6 +12,7 @@ from shared.foreground.clients import Client
 from shared.foreground.leaving import Leaving
 from shared.foreground.repeats import Repeats
 from shared.runtime.ports import Ports
+from shared.runtime.unit_of_work import before_accepting
 from shared.starts import admission
 
 
@@ -41,10 +42,12 @@ async def open_call(ports: Ports, caller: Caller, new: NewResponse, key: str | N
     body = await off_loop.run(len(new.raw), new.canonical_body)
     repeats = Repeats(ports, derived_id(b"same", caller.name.encode(), body), mine, client)
     if key:
-        await repeats.take(mine)
+        with before_accepting():
+            await repeats.take(mine)
         return Opening(record, request, Leaving(ports, repeats, mine, cancels=True))
     inserts = client.retry_count is not None or client.bounds_body or new.cancels
-    place = await repeats.place(inserts=inserts)
+    with before_accepting():
+        place = await repeats.place(inserts=inserts)
     leaving = Leaving(ports, repeats, place.id, cancels=new.cancels)
     if place.record:
         return Opening(place.record, None, leaving)

@@ -12,8 +12,9 @@ from shared.runtime.ports import Ports
 class Lists:
     """The lists of a caller. Methods raise as those of Engine do."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, bounds: usage.Bounds = usage.BOUNDS) -> None:
         self._ports = ports
+        self._bounds = bounds
 
     async def responses(self, caller: Caller, query: ResponseQuery) -> ListView:
         """Return a page of the caller's responses, without prompts and outputs."""
@@ -27,8 +28,8 @@ class Lists:
 
     async def usage(self, caller: Caller, query: UsageQuery) -> UsagePage:
         """Return what the caller has used in whole days of UTC."""
-        sums = await usage.usage_by_day(self._ports, caller.name, query)
-        return views.usage_page(sums, self._ports.config.rules.prices)
+        used = await usage.usage_of_caller(self._ports, caller.name, query, self._bounds)
+        return views.usage_page(used.sums, self._ports.config.rules.prices, is_whole=not used.missing)
 
     def this_day(self) -> date:
         """Return the day of UTC that it is."""

@@ -119,6 +119,11 @@ class UsageQuery:
     first: date
     last: date
 
+    @property
+    def is_one_day(self) -> bool:
+        """Whether it is a single day."""
+        return self.first == self.last
+
     def covers(self, day: str) -> bool:
         """Return whether a day, such as `2027-01-31`, is one of them."""
         return self.first.isoformat() <= day <= self.last.isoformat()

@@ -96,9 +96,12 @@ class UsagePage(TypedDict):
     object: str  # "usage"
     data: list[dict[str, Any]]
     total: dict[str, Any]
+    is_whole: bool  # whether every response is in the sums, or some may be missing
 
 
-def usage_page(sums: Sequence[UsageSums], prices: Mapping[str, Price], *, with_caller: bool = False) -> UsagePage:
+def usage_page(
+    sums: Sequence[UsageSums], prices: Mapping[str, Price], *, with_caller: bool = False, is_whole: bool = True
+) -> UsagePage:
     """Return what was used, with its cost where the model has a price. The total has a cost if each model has one."""
     data = [
         {**({"caller": one.caller} if with_caller else {}), **_usage_line(one, prices.get(one.model))} for one in sums
@@ -110,6 +113,7 @@ def usage_page(sums: Sequence[UsageSums], prices: Mapping[str, Price], *, with_c
         "object": "usage",
         "data": data,
         "total": {**total, "cost": None if not costs or None in costs else round(sum(costs), 6)},
+        "is_whole": is_whole,
     }
 
 

@@ -99,7 +99,11 @@ REDELIVER: Faults = (
 )
 USAGE: Faults = (
     *PARAMETER,
-    Fault(400, "too_many", "Too many responses ended in this time. Ask for fewer days."),
+    Fault(
+        400,
+        "too_many",
+        "These days have more responses than one call reads. Ask for fewer. One day is always answered.",
+    ),
     Fault(503, "busy", "Responses are being purged. Try again."),
 )
 RELAYED: Faults = (Fault(503, None, "The upstream cannot be asked now. Try again."),)

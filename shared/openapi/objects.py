@@ -102,7 +102,8 @@ def usage_of_days(**others: Schema) -> Schema:
     counts = {**dict.fromkeys(_COUNTED, WHOLE), "seconds": NUMBER, "cost": _COST}
     by_status = record({str(status): WHOLE for status in _ENDED})
     line = {**others, "day": {**TEXT, "format": "date"}, "model": or_null(TEXT), "by_status": by_status, **counts}
-    return typed(UsagePage, object=const("usage"), data=list_of(record(line)), total=record(counts))
+    is_whole = described(FLAG, "Whether every response is in the sums. If not, some may be missing.")
+    return typed(UsagePage, object=const("usage"), data=list_of(record(line)), total=record(counts), is_whole=is_whole)
 
 
 def _health() -> dict[str, Schema]:

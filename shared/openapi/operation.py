@@ -16,6 +16,7 @@ LIMITS = {
     "x-ratelimit-remaining-requests": "RemainingRequests",
     "x-ratelimit-reset-requests": "ResetRequests",
 }
+_OF_NOBODY = (401, 426)  # answered before it is known who calls
 _RETRY = {"Retry-After": "RetryAfter"}
 _FINAL = {"x-should-retry": "ShouldRetry"}
 _REFUSAL = "The upstream's own refusal, with its status, its message and its code."
@@ -91,7 +92,7 @@ class Operation:
         return found | ({"security": []} if self.is_public else {})
 
     def _with_limits(self, shown: Schema) -> Schema:
-        return shown | {"headers": shown["headers"] | _headers(LIMITS)} if self.is_limited else shown
+        return shown if self.is_public else shown | {"headers": shown["headers"] | _headers(LIMITS)}
 
     def _errors(self) -> Schema:
         shown = {str(status): self._error(status, found) for status, found in faults.by_status(self.all_faults).items()}
@@ -105,7 +106,7 @@ class Operation:
         words = [faults.in_words(found), f"- {_REFUSAL}"] if is_refusal else [faults.in_words(found)]
         headers = EVERY_ANSWER | (_RETRY if status >= 500 or status == 429 or is_refusal else {})
         is_final = is_refusal or any(fault.is_final for fault in found)
-        headers |= (_FINAL if is_final else {}) | (LIMITS if status == 429 else {})
+        headers |= (_FINAL if is_final else {}) | ({} if self.is_public or status in _OF_NOBODY else LIMITS)
         schema = faults.answer_schema(found, is_open=is_refusal)
         description = "\n".join(one for one in words if one)
         return {"description": description, "headers": _headers(headers), "content": {JSON: {"schema": schema}}}

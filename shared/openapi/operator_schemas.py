@@ -25,6 +25,7 @@ from shared.openapi.schemas import (
 from shared.operators import views
 
 _WHOLE_LIST = described(FLAG, "Whether all rows were read, or only as many as one request reads.")
+_INCOMPLETE = described(list_of(TEXT), "The callers whose sums are not whole.")
 _RESPONSE: dict[str, Schema] = {"caller": TEXT, "stream": FLAG, "deadline_at": TIME}
 
 
@@ -38,7 +39,7 @@ def operator_schemas() -> dict[str, Schema]:
         "OperatorResponseList": _with_whole(typed(ListView, object=listed, data=list_of(ref("OperatorResponse")))),
         "OperatorDelivery": record({**delivery_in_trouble(), **caller}),
         "OperatorDeliveryPage": _with_whole(typed(DeliveryPage, object=listed, data=list_of(ref("OperatorDelivery")))),
-        "OperatorUsage": usage_of_days(caller=TEXT),
+        "OperatorUsage": _with(usage_of_days(caller=TEXT), incomplete=_INCOMPLETE),
         "OperatorStatus": typed(
             views.Status,
             "How the service is. Times are unix seconds.",
@@ -55,7 +56,11 @@ def operator_schemas() -> dict[str, Schema]:
 
 
 def _with_whole(page: Schema) -> Schema:
-    fields = {**page["properties"], "is_whole": _WHOLE_LIST}
+    return _with(page, is_whole=_WHOLE_LIST)
+
+
+def _with(page: Schema, **others: Schema) -> Schema:
+    fields = {**page["properties"], **others}
     return {**page, "properties": fields, "required": list(fields)}
 
 

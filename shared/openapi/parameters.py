@@ -166,7 +166,10 @@ def answer_headers() -> dict[str, Schema]:
         "Location": _answer_header("The path of the response.", TEXT),
         "PreferenceApplied": _answer_header("The preference that was followed.", one_text_of(("respond-async",))),
         "ResponseId": _answer_header("The id of the response, before its body.", text(RESPONSE_ID)),
-        "LimitRequests": _answer_header("The requests a minute that the caller may make.", WHOLE),
+        "LimitRequests": _answer_header(
+            "The requests a minute that the caller may make. A caller without this limit gets none of these headers.",
+            WHOLE,
+        ),
         "RemainingRequests": _answer_header("How many of them are left.", WHOLE),
         "ResetRequests": _answer_header("When all of them are back, such as `1.500s`.", text(r"[0-9]+\.[0-9]{3}s")),
         "ETag": _answer_header("Names this version of the document.", TEXT),

@@ -19,9 +19,8 @@ from shared.lifecycle import cancellation
 from shared.lists import delivery_pages, response_pages, usage
 from shared.lists.queries import DeliveryQuery, ResponseQuery, UsageQuery
 from shared.lists.ranges import Found, Listed
-from shared.lists.views import UsagePage, usage_page
 from shared.operators import views
-from shared.operators.views import Status
+from shared.operators.views import OperatorUsage, Status
 from shared.runtime.ports import Ports
 from shared.storage import codec
 from shared.telemetry.logs import logger
@@ -37,8 +36,9 @@ T = TypeVar("T", bound=Listed)
 class Operators:
     """What a caller with the role of an operator may do. Methods raise as those of Engine do."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, bounds: usage.Bounds = usage.BOUNDS) -> None:
         self._ports = ports
+        self._bounds = bounds
 
     async def status(self) -> Status:
         """Return how the service is."""
@@ -97,11 +97,16 @@ class Operators:
         page = _page(list(by_name.values()), query.after, query.limit)
         return views.operator_deliveries(*page, is_whole=all_tried and all_failed)
 
-    async def usage(self, query: UsageQuery, caller: str | None) -> UsagePage:
+    async def usage(self, query: UsageQuery, caller: str | None) -> OperatorUsage:
         """Return what one caller has used, or each of those that the settings name, in whole days of UTC."""
-        names = self._ports.callers.names() if caller is None else [caller]
-        sums = [one for name in names for one in await usage.usage_by_day(self._ports, name, query)]
-        return usage_page(sums, self._ports.config.rules.prices, with_caller=True)
+        ports, bounds = self._ports, self._bounds
+        if caller is None:
+            found = await usage.usage_of_all(ports, ports.callers.names(), query, bounds)
+        else:
+            found = {caller: await usage.usage_of_caller(ports, caller, query, bounds)}
+        sums = [one for used in found.values() for one in used.sums]
+        incomplete = [name for name, used in found.items() if used.missing]
+        return views.operator_usage(sums, ports.config.rules.prices, incomplete)
 
     async def cancel(self, operator: Caller, named: str) -> dict[str, Any]:
         """Cancel a response of any caller, and return it as operators see it."""

@@ -7,7 +7,9 @@ from typing import Any, TypedDict
 from shared.core.alarms import Alarm
 from shared.core.entries import DeliveryEntry, Entry
 from shared.core.gates.state import Gate, GateState
-from shared.lists.views import delivery_page, delivery_view, list_view, response_view
+from shared.core.prices import Price
+from shared.core.usage import UsageSums
+from shared.lists.views import UsagePage, delivery_page, delivery_view, list_view, response_view, usage_page
 
 _OF_THE_CALLER = ("metadata", "continuation_token", "previous_response_id")
 
@@ -23,6 +25,19 @@ class Status(TypedDict):
     gates: list[dict[str, Any]]
     this_process: dict[str, Any]
     is_whole: bool  # whether all rows were read, or only as many as one request reads
+
+
+class OperatorUsage(UsagePage):
+    """What callers have used, by caller, day and model."""
+
+    incomplete: list[str]  # the callers whose sums are not whole
+
+
+def operator_usage(
+    sums: Sequence[UsageSums], prices: Mapping[str, Price], incomplete: Sequence[str] = ()
+) -> OperatorUsage:
+    """Return what callers have used, as operators see it. The sums of those that `incomplete` names are not whole."""
+    return {**usage_page(sums, prices, with_caller=True, is_whole=not incomplete), "incomplete": list(incomplete)}
 
 
 def operator_response(entry: Entry) -> dict[str, Any]:

@@ -8,7 +8,7 @@ https://developers.openai.com/api/docs/guides/rate-limits
 import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -29,16 +29,13 @@ OPEN_RETRY_S = 5  # it is not known when an open answer ends
 
 
 class TooManyRequests(ServiceError):
-    """A caller has used up one of its limits. `headers` are those of the answer, beside Retry-After."""
+    """A caller has used up one of its limits."""
 
     status = 429
     type = "rate_limit_error"
 
-    def __init__(
-        self, message: str, retry_after_s: int = OPEN_RETRY_S, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, message: str, retry_after_s: int = OPEN_RETRY_S) -> None:
         super().__init__(message, code="rate_limit_exceeded", retry_after_s=retry_after_s)
-        self.headers = dict(headers or {})
 
 
 @dataclass
@@ -58,24 +55,37 @@ class Quotas:
         self._buckets: dict[str, _Bucket] = {}
         self._open = Counter[str]()
 
-    def take_request(self, caller: Caller) -> dict[str, str]:
-        """Count a request, and return the headers that tell what is left, none for a caller without this limit.
-
-        Raises TooManyRequests.
-        """
+    def take_request(self, caller: Caller) -> None:
+        """Count a request. Raises TooManyRequests."""
         limit = caller.limits.requests_per_minute
         if limit is None:
-            return {}
-        now_s = self._now_s()
-        bucket = self._buckets.setdefault(caller.name, _Bucket(float(limit), now_s))
-        bucket.left = min(float(limit), bucket.left + (now_s - bucket.at_s) * limit / _MINUTE_S)
-        bucket.at_s = now_s
+            return
+        bucket = self._bucket(caller.name, limit)
         if bucket.left < 1:
             wait_s = math.ceil((1 - bucket.left) * _MINUTE_S / limit)
             message = f"Rate limit reached: {limit} requests a minute. Try again in {wait_s} s."
-            raise TooManyRequests(message, wait_s, _headers(limit, bucket.left))
+            raise TooManyRequests(message, wait_s)
         bucket.left -= 1
-        return _headers(limit, bucket.left)
+
+    def left(self, caller: Caller) -> dict[str, str]:
+        """Return OpenAI's headers that tell how many requests are left. A caller without this limit has none."""
+        limit = caller.limits.requests_per_minute
+        if limit is None:
+            return {}
+        left = self._bucket(caller.name, limit).left
+        return {
+            "x-ratelimit-limit-requests": str(limit),
+            "x-ratelimit-remaining-requests": str(int(left)),
+            "x-ratelimit-reset-requests": f"{(limit - left) * _MINUTE_S / limit:.3f}s",
+        }
+
+    def _bucket(self, name: str, limit: int) -> _Bucket:
+        """Return the bucket of a caller as it is now."""
+        now_s = self._now_s()
+        bucket = self._buckets.setdefault(name, _Bucket(float(limit), now_s))
+        bucket.left = min(float(limit), bucket.left + (now_s - bucket.at_s) * limit / _MINUTE_S)
+        bucket.at_s = now_s
+        return bucket
 
     def open_answer(self, caller: Caller) -> Callable[[], None]:
         """Count a stream, or a call that waits, and return what ends it. That may be called more than once.
@@ -287,13 +297,3 @@ class _Passing:
 
     caller: str
     until: asyncio.TimerHandle | None = None
-
-
-def _headers(limit: int, left: float) -> dict[str, str]:
-    """Return OpenAI's headers: the limit, how many requests are left, and when all of them are back."""
-    reset_s = (limit - left) * _MINUTE_S / limit
-    return {
-        "x-ratelimit-limit-requests": str(limit),
-        "x-ratelimit-remaining-requests": str(max(0, int(left))),
-        "x-ratelimit-reset-requests": f"{reset_s:.3f}s",
-    }

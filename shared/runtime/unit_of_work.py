@@ -1,8 +1,8 @@
 """The unit of work: read a record, decide, write. If another write came first, start over (optimistic locking)."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ from shared.core import ids, keys
 from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.entries import Listing
-from shared.core.errors import Conflict, StoreError, UpstreamError
+from shared.core.errors import Conflict, StoreError, StoreUnavailable, UpstreamError
 from shared.core.gates.state import Gate, place_of
 from shared.core.ids import shard_of
 from shared.core.records import Record
@@ -24,6 +24,10 @@ from shared.upstreams import tries
 _log = logger(__name__)
 _TRIES = 10
 _OVERDUE_MS = 86_400_000  # how long after its deadline a response may wait for its end, if storage is away
+_NOT_ACCEPTED = (
+    "Storage is not available, and this request was not accepted. Send it again. With an 'Idempotency-Key' header it "
+    "starts one response, however often it is sent."
+)
 R = TypeVar("R")
 
 Transition = Callable[[Record], ChangeSet | None]
@@ -135,19 +139,40 @@ def _log_unreturned(error: BaseException) -> None:
     _log.warning("gate.permit_kept", extra={"reason": type(error).__name__})
 
 
+@contextmanager
+def before_accepting() -> Iterator[None]:
+    """Let an outage say that a request was not accepted, in a block in which nothing of its response is written."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        error.advice = _NOT_ACCEPTED
+        raise
+
+
 async def insert(ports: Ports, change: ChangeSet) -> Record:
     """Write the change set of a new response, if its caller may have one more that has not ended.
 
     The place at the entrance is left then. Raises TooManyRequests if the caller may not, Conflict if the response
-    exists, and otherwise as `commit`.
+    exists, and otherwise as `commit`. The advice of an outage tells if nothing can have been written.
     """
     with ExitStack() as unless_written:
         with ExitStack() as entering:
             entering.callback(ports.entrance.leave)
-            unless_written.callback(await _counted_in(ports, change.record))
-            record = await commit(ports, None, change)
+            with before_accepting():
+                give_back = await _counted_in(ports, change.record)
+            unless_written.callback(give_back)
+            record = await _first_commit(ports, change)
         unless_written.pop_all()
     return record
+
+
+async def _first_commit(ports: Ports, change: ChangeSet) -> Record:
+    try:
+        return await commit(ports, None, change)
+    except StoreUnavailable as error:
+        if not error.was_sent:
+            error.advice = _NOT_ACCEPTED
+        raise
 
 
 async def _counted_in(ports: Ports, record: Record) -> Callable[[], None]:

@@ -7,20 +7,16 @@ from shared.contract import redaction
 from shared.contract.callers import Caller
 from shared.contract.requests import NewResponse
 from shared.core.erasures import subjects_of
-from shared.core.errors import BadRequest, NotFound, StoreUnavailable
+from shared.core.errors import BadRequest, NotFound
 from shared.core.records import Record, RequestInfo, Target, UpstreamInfo
 from shared.lifecycle import ownership
 from shared.runtime.ports import Ports
+from shared.runtime.unit_of_work import before_accepting
 from shared.senders.reply_queues import is_allowed
 from shared.senders.url_policy import CallbackUrlRefused, check_url
 from shared.starts import joining, rerouting
 from shared.telemetry import tracing
 from shared.upstreams.routes import Route
-
-_NOT_ACCEPTED = (
-    "Storage is not available, and this request was not accepted. Send it again. With an 'Idempotency-Key' header it "
-    "starts one response, however often it is sent."
-)
 
 
 async def admit(
@@ -33,16 +29,14 @@ async def admit(
     check but was accepted before, return the record of its response, and None instead of a body.
     """
     try:
-        await check_targets(ports, caller, new)
-        previous = await previous_of(ports, caller, new.previous) if new.previous else None
-        route = await route_of(ports, caller, new.model, previous, new.body.get("conversation"))
+        with before_accepting():
+            await check_targets(ports, caller, new)
+            previous = await previous_of(ports, caller, new.previous) if new.previous else None
+            route = await route_of(ports, caller, new.model, previous, new.body.get("conversation"))
         route.upstream.validate(new.body, previous)
     except (BadRequest, NotFound):
         if is_repeatable and (first := await joining.join(ports, response_id)):
             return first, None
-        raise
-    except StoreUnavailable as error:
-        error.advice = _NOT_ACCEPTED
         raise
     credentials = await off_loop.run(len(new.raw), redaction.credentials_in, new.body)
     record = new_record(

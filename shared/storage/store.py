@@ -23,7 +23,7 @@ from shared.core.usage import UsageSums, usage_of
 from shared.storage import codec, operations
 from shared.storage.agenda import Agenda, RemovedAlarms, first_due, read_agenda
 from shared.storage.faults import reaching
-from shared.storage.table_client import Table
+from shared.storage.table_client import Entity, Table
 from shared.storage.table_reader import TableReader
 from shared.storage.transactions import DEADLINE_S, TransactionFailed, submit
 from shared.telemetry.logs import logger
@@ -70,15 +70,16 @@ class Store(TableReader):
         """Write a change set and return the record as it is now. `write_id` is new, or empty for one made here.
 
         Raises Conflict if the record, or an alarm to remove, is not as the change set assumed. Raises StoreUnavailable
-        if storage did not answer three times.
+        if storage did not answer three times. Its `was_sent` is false if nothing can have been written.
         """
-        write_id = write_id or uuid4().hex
+        write_id, was_sent = write_id or uuid4().hex, False
         sent, row_keys = operations.of_change_set(change, write_id)
         for _ in range(_TRIES):
             try:
                 etag: str = (await submit(self._table, sent))[0]["etag"]
             except TransactionFailed as failed:
-                there = await self._written(change.record.id)
+                was_sent = was_sent or failed.was_sent
+                there = await self._written_or_unknown(change.record.id, was_sent=was_sent)
                 if there is None or there["write_id"] != write_id:
                     if failed.refusal or failed.index is not None:
                         raise failed.meaning(row_keys) from failed
@@ -87,6 +88,14 @@ class Store(TableReader):
             self.removed.add(change.alarms_out)
             return replace(change.record, write_id=write_id, etag=etag)
         raise StoreUnavailable
+
+    async def _written_or_unknown(self, response_id: str, *, was_sent: bool) -> Entity | None:
+        """Do as `_written`. The StoreUnavailable of that says whether the write may have arrived."""
+        try:
+            return await self._written(response_id)
+        except StoreUnavailable as error:
+            error.was_sent = was_sent
+            raise
 
     # Alarms
 

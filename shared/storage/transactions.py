@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ServiceRequestError
 from azure.data.tables import TableTransactionError
 
 from shared.core.errors import Conflict, StoreError, StoreRefused, StoreUnavailable
@@ -19,11 +19,14 @@ class TransactionFailed(Exception):
     """A transaction failed. `index` is the operation that failed, or None if the outcome is unknown.
 
     `refusal` is set if storage refuses the transaction, and would refuse it again. Then nothing was written.
+    `was_sent` is whether it may have arrived.
     """
 
-    def __init__(self, index: int | None, status: int | None, refusal: StoreRefused | None = None) -> None:
+    def __init__(
+        self, index: int | None, status: int | None, refusal: StoreRefused | None = None, *, was_sent: bool = True
+    ) -> None:
         super().__init__(f"transaction failed with status {status} at operation {index}")
-        self.index, self.status, self.refusal = index, status, refusal
+        self.index, self.status, self.refusal, self.was_sent = index, status, refusal, was_sent
 
     def meaning(self, row_keys: Sequence[str]) -> StoreError:
         """Return the error for the caller, once it is known that our write did not succeed.
@@ -51,7 +54,8 @@ async def submit(table: Table, operations: list[Any]) -> Sequence[Any]:
         known = error.status_code in _LOST and not error_code(error).startswith("Table")
         raise TransactionFailed(error.index if known else None, error.status_code, _refusal(error)) from error
     except (AzureError, TimeoutError) as error:
-        raise TransactionFailed(None, None, _refusal(error)) from error
+        was_sent = not isinstance(error, ServiceRequestError)
+        raise TransactionFailed(None, None, _refusal(error), was_sent=was_sent) from error
 
 
 def _refusal(error: BaseException) -> StoreRefused | None:

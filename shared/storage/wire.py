@@ -16,7 +16,7 @@ from io import BytesIO
 import aiohttp
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import ServiceResponseError
+from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
 from azure.core.pipeline import PipelineContext, PipelineRequest
 from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
 from azure.core.rest import HttpRequest
@@ -63,8 +63,10 @@ class Wire:
         """Send a request, whose URL is quoted, and return the answer.
 
         While storage is busy or cannot be reached, it is sent again up to three times. A POST that may have arrived is
-        not, unless storage has answered it. Raises AzureError if there is no answer.
+        not, unless storage has answered it. Raises AzureError if there is no answer: ServiceRequestError if nothing can
+        have arrived.
         """
+        was_sent = False
         for repeats in range(self._retries + 1):
             is_last = repeats == self._retries
             asked_s = 0.0
@@ -72,10 +74,11 @@ class Wire:
                 answer = await self._ask(method, URL(url, encoded=True), headers, content)
                 if is_last or answer.status not in _TEMPORARY[method]:
                     return answer
-                asked_s = _asked_s(answer)
+                asked_s, was_sent = _asked_s(answer), True
             except (aiohttp.ClientError, OSError) as error:
+                was_sent = was_sent or not isinstance(error, _NOT_SENT)
                 if is_last or (method == "POST" and not isinstance(error, _NOT_SENT)):
-                    raise ServiceResponseError("storage did not answer") from error
+                    raise _silence(was_sent=was_sent) from error
             await asyncio.sleep(max(asked_s, _BACKOFF_S * 2**repeats))
         raise AssertionError("unreachable")
 
@@ -91,6 +94,12 @@ class Wire:
         data = BytesIO(content) if len(content) > _LARGE else content or None
         async with session.request(method, url, headers=sent, data=data, allow_redirects=False) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
+
+
+def _silence(*, was_sent: bool) -> AzureError:
+    if was_sent:
+        return ServiceResponseError("storage did not answer")
+    return ServiceRequestError("storage cannot be reached")
 
 
 def _new_session() -> aiohttp.ClientSession:

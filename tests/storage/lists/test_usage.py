@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from shared.core.errors import BadRequest, StoreUnavailable
+from shared.core.errors import StoreUnavailable
 from shared.core.prices import Price
 from shared.core.records import Record
 from shared.lifecycle import retention
-from shared.lists import usage
 from shared.lists.queries import UsageQuery
 from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
 from tests.support.stage import ANN, BOB, Stage
@@ -192,18 +191,6 @@ async def test_what_an_older_release_has_ended_is_not_counted(stage: Stage) -> N
     assert old
     await stage.ports.store.remove_all(replace(old, listed=""), old.purge_key)
     assert await stage.ports.store.read(record.id) is None
-
-
-# Bounds
-
-
-async def test_more_responses_than_one_request_reads_are_refused(stage: Stage) -> None:
-    """The error says what to do."""
-    for n in range(40):
-        await stage.ended(key=f"{n}")
-    with pytest.raises(BadRequest, match="fewer days") as refused:
-        await usage.usage_by_day(stage.ports, ANN.name, ALL, most_rows=2, rows_a_query=1)
-    assert refused.value.param == "from"
 
 
 async def test_an_outage_is_an_error(stage: Stage) -> None:

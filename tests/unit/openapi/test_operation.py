@@ -43,10 +43,11 @@ def test_an_answer_that_stays_says_so() -> None:
     assert all("x-should-retry" not in headers(one) for one in shown_answers(is_public=True).values())
 
 
-def test_a_limited_operation_tells_what_is_left() -> None:
-    """When it succeeds, and when it is refused for that."""
-    found = shown_answers(is_limited=True)
-    assert {status for status, one in found.items() if headers(one) >= LIMITS.keys()} == {"200", "429"}
+def test_every_answer_to_a_caller_tells_what_is_left() -> None:
+    """Also that of an operation that counts as no request. Before it is known who calls, nothing can be told."""
+    for found in (shown_answers(is_limited=True), shown_answers(relays=True)):
+        assert {status for status, one in found.items() if not headers(one) >= LIMITS.keys()} == {"401", "426"}
+    assert all(not headers(one) & LIMITS.keys() for one in shown_answers(is_public=True).values())
 
 
 def test_an_upstreams_refusal_may_have_any_4xx_and_any_code() -> None:

@@ -6,7 +6,6 @@ from shared.core.gates.state import Gate, GateState
 from shared.core.records import WaitInfo
 from shared.core.states import Status
 from shared.core.usage import UsageSums
-from shared.lists.views import usage_page
 from shared.openapi.operator_schemas import operator_schemas
 from shared.operators import views
 from shared.telemetry.rates import Rates
@@ -71,7 +70,11 @@ def test_lists_are_as_documented() -> None:
 
 def test_usage_names_the_caller() -> None:
     """That is what the callers' own usage does not have."""
-    shown = usage_page([UsageSums("ann", "2027-01-31", "m", failed=1)], {}, with_caller=True)
+    sums = [UsageSums("ann", "2027-01-31", "m", failed=1)]
+    check("OperatorUsage", whole := views.operator_usage(sums, {}))
+    assert (whole["is_whole"], whole["incomplete"]) == (True, [])
+    shown = views.operator_usage(sums, {}, ["bob"])
+    assert (shown["is_whole"], shown["incomplete"]) == (False, ["bob"])
     check("OperatorUsage", shown)
     assert faults_in({"$ref": "#/components/schemas/Usage"}, shown, closed=True) != []
 

@@ -18,8 +18,12 @@ class Minute:
         self.quotas = Quotas(lambda: self.now_s)
 
     def make(self, caller: Caller, count: int) -> list[dict[str, str]]:
-        """Make this number of requests."""
-        return [self.quotas.take_request(caller) for _ in range(count)]
+        """Make this number of requests. Return what the answer to each tells."""
+        told = []
+        for _ in range(count):
+            self.quotas.take_request(caller)
+            told.append(self.quotas.left(caller))
+        return told
 
 
 def limited(name: str = "ann", **limits: int) -> Caller:
@@ -53,8 +57,18 @@ def test_a_minutes_requests_may_come_at_once() -> None:
         "rate_limit_exceeded",
     )
     assert refused.value.retry_after_s == 2
-    assert refused.value.headers["x-ratelimit-reset-requests"] == "60.000s"
+    assert minute.quotas.left(ann)["x-ratelimit-reset-requests"] == "60.000s"
     assert "30 requests a minute" in refused.value.message
+
+
+def test_what_is_left_may_be_asked_at_any_time() -> None:
+    """That counts as no request, before the first one, too. What has come back meanwhile is told."""
+    minute, ann = Minute(), limited(requests_per_minute=30)
+    told = [minute.quotas.left(ann)["x-ratelimit-remaining-requests"] for _ in range(3)]
+    assert told == ["30", "30", "30"]
+    minute.make(ann, 30)
+    minute.now_s += 4
+    assert minute.quotas.left(ann)["x-ratelimit-remaining-requests"] == "2"
 
 
 def test_requests_come_back_one_by_one() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pytest
 from azure.core.credentials import AccessToken, AzureNamedKeyCredential, AzureSasCredential
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
 from yarl import URL
 
 from shared.storage.wire import SCOPE, Credential, Wire
@@ -170,17 +170,32 @@ async def test_a_request_that_may_have_arrived_is_sent_again_unless_it_writes(me
         found = await asked(server, method)
         # aiohttp itself repeats a GET on a connection that was kept, which this is not
         assert len(server.heads) == times
-        assert isinstance(found, AzureError) is (method == "POST")
+        assert isinstance(found, ServiceResponseError) is (method == "POST")
 
 
 async def test_a_write_that_was_not_sent_is_sent_again() -> None:
-    """Nothing listens there until later, so no request has arrived."""
+    """Nothing listens there until later, so no request has arrived, and the error says so."""
     async with serving(always(SMALL)) as server:
         pass
     began_s = time.monotonic()
     found = await asked(server, "POST")
-    assert isinstance(found, AzureError)
+    assert isinstance(found, ServiceRequestError)
     assert time.monotonic() - began_s >= 0.2 + 0.4 + 0.8
+
+
+async def test_a_write_that_may_have_arrived_once_is_not_called_unsent() -> None:
+    """Although nothing listens for its repeats. An error of storage may come after it has written."""
+
+    async def respond(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        listening.close()  # accepts no connection from now on
+        writer.write(answer(500))
+        await writer.drain()
+        writer.close()
+
+    server = Server(always(b""))
+    listening = await asyncio.start_server(respond, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+    assert isinstance(await asked(server, "POST"), ServiceResponseError)
 
 
 async def test_a_large_body_arrives_whole_each_time() -> None:
