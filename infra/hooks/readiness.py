@@ -7,12 +7,11 @@ from typing import Any
 
 from infra.hooks.azure import AzureError
 from infra.hooks.first_caller import SECRET, without_caller
-from infra.hooks.first_request import Client, send
+from infra.hooks.first_request import Client, read_facts, send
 from infra.hooks.places import Place, place
 from infra.hooks.summary import tell
 from infra.hooks.values import WrongValue, seconds
 from infra.hooks.vault import holds
-from infra.hooks.verdicts import facts
 
 WAIT_S = 300.0
 PAUSE_S = 5.0
@@ -70,7 +69,7 @@ def _check(where: Place) -> int:
         return 1
     print("Ready.", flush=True)
     verdict = send(where)
-    tell(where, facts(os.environ).model)
+    tell(where, read_facts(os.environ).model)
     if verdict is not None:
         print(verdict.text, file=sys.stdout if verdict.is_good else sys.stderr)
     return 0 if verdict is None or verdict.is_good else 1
