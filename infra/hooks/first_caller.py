@@ -110,7 +110,7 @@ def main() -> int:
     try:
         write_all(where)
     except SecretError as error:
-        print(f"{error}. {mending(where.environment)}", file=sys.stderr)
+        print(f"{error}. {mending(os.environ)}", file=sys.stderr)
         return 1
     except AzureError as error:
         print(f"Not all secrets are written: {error}.", file=sys.stderr)
