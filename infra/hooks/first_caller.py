@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from infra.hooks.azure import MANAGEMENT_SCOPE, AzureError, call
+from infra.hooks.first_request import unnamed
 from infra.hooks.places import Place, place
 from infra.hooks.upstream_secrets import SecretError, asking, ensure, mending
 from infra.hooks.values import WrongValue
@@ -116,6 +117,8 @@ def main() -> int:
         print(f"Not all secrets are written: {error}.", file=sys.stderr)
         print("docs/deploy.md, 'The first caller', has the steps by hand.", file=sys.stderr)
         return 1
+    if said := unnamed(where, os.environ):
+        print(said, flush=True)
     return 0
 
 

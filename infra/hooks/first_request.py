@@ -59,6 +59,18 @@ def read_facts(environment: Mapping[str, str]) -> Facts:
     return facts(environment, listed(environment))
 
 
+def unnamed(where: Place, environment: Mapping[str, str]) -> str:
+    """Return what to say before a deployment that sends no request because no model is named, or an empty string."""
+    has_upstream = environment.get("UPSTREAM_BASE_URL") or environment.get("UPSTREAMS")
+    is_off = environment.get("FIRST_REQUEST", "").lower() == "false"
+    if not has_upstream or environment.get("FIRST_MODEL") or is_off or not where.is_kept:
+        return ""
+    return (
+        "After the deployment no request will show whether the upstream lets the app in, because no model is named:\n"
+        f"  azd env set FIRST_MODEL NAME --environment {where.environment}"
+    )
+
+
 def not_sent(where: Place, known: Facts, environment: Mapping[str, str]) -> str:
     """Return why no request is sent, or an empty string."""
     if environment.get("FIRST_REQUEST", "").lower() == "false":
