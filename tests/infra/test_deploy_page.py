@@ -1,6 +1,9 @@
-"""The commands of the page for deploying send the first request."""
+"""The commands of the page for deploying send the first request, and deploy the package of today."""
 
 import re
+import shutil
+import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -43,3 +46,20 @@ def test_a_hook_says_that_no_request_will_be_sent(given: dict[str, str], tmp_pat
 def test_a_hook_says_nothing_where_it_does_not_matter(given: dict[str, str]) -> None:
     """A model that is deployed is known, one is named, none is wanted, or a pipeline has no key to send it with."""
     assert unnamed(place({**GIVEN, **given}), given) == ""
+
+
+def test_the_package_without_azd_has_no_file_that_is_gone(tmp_path: Path) -> None:
+    """The second run makes the file anew. What was deleted meanwhile is not deployed any longer."""
+    if shutil.which("zip") is None:
+        pytest.skip("there is no zip here")
+    (block,) = (one for one in BLOCKS if "package.zip" in one)
+    command = block.splitlines()[0]
+    make = tmp_path / "bin" / "make"
+    make.parent.mkdir()
+    make.write_text('#!/bin/sh\nrm -rf .package && mkdir .package && touch ".package/$MADE"\n')
+    make.chmod(0o755)
+    for made in ("old.py", "new.py"):
+        environment = {"PATH": f"{make.parent}:/usr/bin:/bin", "MADE": made}
+        subprocess.run(["/bin/sh", "-ec", command], cwd=tmp_path, env=environment, check=True, timeout=60)
+        with zipfile.ZipFile(tmp_path / "package.zip") as package:
+            assert [name for name in package.namelist() if name.endswith(".py")] == [made]
