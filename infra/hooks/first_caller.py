@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from infra.hooks.azure import MANAGEMENT_SCOPE, AzureError, call
+from infra.hooks.first_request import unnamed
 from infra.hooks.places import Place, place
 from infra.hooks.upstream_secrets import SecretError, asking, ensure, mending
 from infra.hooks.values import WrongValue
@@ -110,12 +111,14 @@ def main() -> int:
     try:
         write_all(where)
     except SecretError as error:
-        print(f"{error}. {mending(where.environment)}", file=sys.stderr)
+        print(f"{error}. {mending(os.environ)}", file=sys.stderr)
         return 1
     except AzureError as error:
         print(f"Not all secrets are written: {error}.", file=sys.stderr)
         print("docs/deploy.md, 'The first caller', has the steps by hand.", file=sys.stderr)
         return 1
+    if said := unnamed(where, os.environ):
+        print(said, flush=True)
     return 0
 
 

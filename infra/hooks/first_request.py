@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from infra.hooks.azure import AzureError, content_of, token
 from infra.hooks.places import Place
+from infra.hooks.served import listed
 from infra.hooks.values import seconds
 from infra.hooks.verdicts import Facts, Verdict, facts, judged
 
@@ -51,6 +52,23 @@ def _object(content: bytes) -> "dict[str, Any]":
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def read_facts(environment: Mapping[str, str]) -> Facts:
+    """Return what is known of the deployment, from azd's environment and the file of its upstreams."""
+    return facts(environment, listed(environment))
+
+
+def unnamed(where: Place, environment: Mapping[str, str]) -> str:
+    """Return what to say before a deployment that sends no request because no model is named, or an empty string."""
+    has_upstream = environment.get("UPSTREAM_BASE_URL") or environment.get("UPSTREAMS")
+    is_off = environment.get("FIRST_REQUEST", "").lower() == "false"
+    if not has_upstream or environment.get("FIRST_MODEL") or is_off or not where.is_kept:
+        return ""
+    return (
+        "After the deployment no request will show whether the upstream lets the app in, because no model is named:\n"
+        f"  azd env set FIRST_MODEL NAME --environment {where.environment}"
+    )
 
 
 def not_sent(where: Place, known: Facts, environment: Mapping[str, str]) -> str:
@@ -104,7 +122,7 @@ def send(where: Place, environment: Mapping[str, str] = os.environ) -> Optional[
 
     Raises WrongValue.
     """
-    known = facts(environment)
+    known = read_facts(environment)
     why = not_sent(where, known, environment)
     try:
         service = None if why else client(where, environment)

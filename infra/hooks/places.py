@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.hooks.azure import MANAGEMENT
-from infra.hooks.values import seconds
+from infra.hooks.package import ROOT
+from infra.hooks.values import WrongValue, seconds
 from infra.hooks.vault import Vault
 
 ROLES_S = 300.0
+AZD = ".azure"  # what neither git nor a deployment takes
 # What the runners of pipelines set: GitHub Actions and most others, and Azure Pipelines.
 _RUNNERS = ("CI", "GITHUB_ACTIONS", "TF_BUILD")
 
@@ -44,7 +46,7 @@ class Place:
 def place(environment: Mapping[str, str]) -> Place:
     """Return where things are. Raise KeyError if a variable is missing, and WrongValue."""
     name, app_id = environment["AZURE_ENV_NAME"], environment["APP_RESOURCE_ID"]
-    folder, given = Path(".azure") / name, environment.get("FIRST_CALLER_FILE")
+    folder, given = Path(AZD) / name, environment.get("FIRST_CALLER_FILE")
     management_url = environment.get("AZURE_MANAGEMENT_ENDPOINT", MANAGEMENT)
     return Place(
         environment=name,
@@ -58,9 +60,20 @@ def place(environment: Mapping[str, str]) -> Place:
         app_url=environment["APP_URL"],
         management_url=management_url,
         folder=folder,
-        caller_file=Path(given) if given else folder / "first-caller.json",
+        caller_file=_safe(Path(given)) if given else folder / "first-caller.json",
         is_kept=bool(given) or not in_pipeline(environment),
     )
+
+
+def _safe(file: Path) -> Path:
+    """Return the file if its secrets are neither deployed nor committed there. Raise WrongValue if they may be."""
+    whole, project = file.resolve(), ROOT.resolve()
+    if project in whole.parents and (project / AZD) not in whole.parents:
+        raise WrongValue(
+            f"FIRST_CALLER_FILE must be outside of the project, or below its folder {AZD}, because other files of the"
+            " project are deployed or committed"
+        )
+    return file
 
 
 def in_pipeline(environment: Mapping[str, str]) -> bool:

@@ -1,41 +1,35 @@
 """Waits until the app is ready, after `azd deploy`, and sends one request: `python -m infra.hooks.readiness`."""
 
+import math
 import os
 import sys
 import time
-from typing import Any
 
 from infra.hooks.azure import AzureError
 from infra.hooks.first_caller import SECRET, without_caller
-from infra.hooks.first_request import Client, send
+from infra.hooks.first_request import Client, read_facts, send
+from infra.hooks.health import Health, health, mending, patience_s, variables
 from infra.hooks.places import Place, place
 from infra.hooks.summary import tell
 from infra.hooks.values import WrongValue, seconds
 from infra.hooks.vault import holds
-from infra.hooks.verdicts import facts
 
 WAIT_S = 300.0
 PAUSE_S = 5.0
 
 
-def state(app_url: str) -> tuple[int, str]:
-    """Return the status and the message of /health/ready. The status is 0 if there is no answer."""
-    status, found = Client(app_url, {}).call("GET", "/health/ready")
-    return status, "ready" if status == 200 else _message(found)
+def wait(where: Place, wait_s: float, pause_s: float) -> Health:
+    """Return how the app is in the end. No call begins later than after `wait_s` seconds.
 
-
-def _message(found: "dict[str, Any]") -> str:
-    try:
-        return str(found["error"]["message"])
-    except (KeyError, TypeError):
-        return "no answer of the app: it may still be starting, or an import error hides all functions"
-
-
-def wait(where: Place, wait_s: float, pause_s: float) -> tuple[int, str]:
-    """Return the status and the message of the app. No call begins later than after `wait_s` seconds."""
-    end = time.monotonic() + wait_s
+    An answer that never changes by itself is the end, too.
+    """
+    end, settled = time.monotonic() + wait_s, math.inf
     print(f"Waiting up to {wait_s:.0f} s for {where.app_url}/health/ready.", flush=True)
-    while (found := state(where.app_url))[0] != 200 and time.monotonic() + pause_s < end:
+    while (found := health(*Client(where.app_url, {}).call("GET", "/health/ready"))).status != 200:
+        now, patience = time.monotonic(), patience_s(found)
+        settled = min(settled, now + patience) if patience < math.inf else math.inf  # since it is seen
+        if now + pause_s >= min(end, settled):
+            break
         time.sleep(pause_s)
     return found
 
@@ -64,13 +58,15 @@ def _check(where: Place) -> int:
         print(f"Deployed, and not usable yet. {without_caller(where)}")
         return 0
     pause_s = seconds(os.environ, "READY_PAUSE_S", PAUSE_S)
-    status, said = wait(where, seconds(os.environ, "READY_WAIT_S", WAIT_S), pause_s)
-    if status != 200:
-        print(f"Deployed, and not ready: {status}, {said}.", file=sys.stderr)
+    found = wait(where, seconds(os.environ, "READY_WAIT_S", WAIT_S), pause_s)
+    if found.status != 200:
+        print(f"Deployed, and not ready: {found.status}, {found.message.rstrip('.')}.", file=sys.stderr)
+        if mend := mending(found, os.environ, variables(), where.refresh_url):
+            print(mend, file=sys.stderr)
         return 1
     print("Ready.", flush=True)
     verdict = send(where)
-    tell(where, facts(os.environ).model)
+    tell(where, read_facts(os.environ).model)
     if verdict is not None:
         print(verdict.text, file=sys.stdout if verdict.is_good else sys.stderr)
     return 0 if verdict is None or verdict.is_good else 1

@@ -50,12 +50,17 @@ def ensure(where: Place, environment: Mapping[str, str], ask: "Callable[[str], s
     """
     written = []
     for secret in SECRETS:
-        if environment.get(secret.switch, "").lower() != "true" or holds(where.vault, secret.name):
+        if not is_wanted(secret, environment) or holds(where.vault, secret.name):
             continue
         value = given(secret, environment) or checked(secret, ask(secret.called))
         write(where.vault, secret.name, value, "text/plain")
         written.append(secret.name)
     return written
+
+
+def is_wanted(secret: Secret, environment: Mapping[str, str]) -> bool:
+    """Return whether the vault is to hold a secret."""
+    return environment.get(secret.switch, "").lower() == "true"
 
 
 def given(secret: Secret, environment: Mapping[str, str]) -> str:
@@ -105,10 +110,25 @@ def _late(_number: int, _frame: Optional[FrameType]) -> None:  # noqa: UP045 - P
     raise SecretError(f"Nothing was typed within {PROMPT_S} s")
 
 
-def mending(environment_name: str) -> str:
-    """Return how to give a secret without a prompt."""
-    names = ", ".join(secret.variable for secret in SECRETS)
-    return (
-        f"Store it with `azd env set-secret NAME --environment {environment_name}`, NAME being one of {names},"
-        f" then run `azd hooks run postprovision --environment {environment_name}`."
+def mending(environment: Mapping[str, str]) -> str:
+    """Return how to give the secrets without a prompt, and from a pipeline also how to give them with one.
+
+    An environment that is made elsewhere does not know what the vault is to hold, because azd refreshes outputs only.
+    """
+    wanted, name = [one for one in SECRETS if is_wanted(one, environment)], environment.get("AZURE_ENV_NAME", "")
+    hook = f"azd hooks run postprovision --environment {name}"
+    if not in_pipeline(environment):
+        commands = [f"azd env set-secret {one.variable} --environment {name}" for one in wanted]
+        return _lines("Store it, then run the hook again:", *commands, hook)
+    given = _lines("Give it to the pipeline, and run that again:", *(f"gh secret set {one.variable}" for one in wanted))
+    asked = _lines(
+        "Or write it where somebody can be asked. This also makes the first caller. Then run the pipeline again:",
+        f"azd env new {name}; azd env refresh --environment {name}",
+        *(f"azd env set {one.switch} true --environment {name}" for one in wanted),
+        hook,
     )
+    return f"{given}\n{asked}"
+
+
+def _lines(first: str, *commands: str) -> str:
+    return "\n".join([first, *(f"  {command}" for command in commands)])

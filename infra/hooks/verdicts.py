@@ -4,9 +4,11 @@ The words are those of Azure OpenAI and of OpenAI. Codes go before words, becaus
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from infra.hooks.served import Served, served
 
 TRIES = 3  # of the service, after which an upstream that cannot be reached is no accident
 ROLE = "Cognitive Services OpenAI User"
@@ -24,14 +26,15 @@ _KEYS_ARE_OFF = re.compile(r"AuthenticationTypeDisabled|key.based authentication
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of the deployment: the model to ask for, and how the app proves itself to the upstream."""
+    """What is known of the deployment: the model to ask for, and the upstream that serves it.
+
+    `resource_id` is that of the upstream, or empty if nobody has named it.
+    """
 
     model: str
-    has_key: bool
-    upstream: str
+    upstream: Served
     resource_id: str
     principal_id: str
-    environment: str
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,26 @@ class Verdict:
     is_final: bool = True
 
 
-def facts(environment: Mapping[str, str]) -> Facts:
-    """Return what azd's environment says of the deployment."""
+def facts(environment: Mapping[str, str], upstreams: "Sequence[Mapping[str, Any]] | None") -> Facts:
+    """Return what azd's environment says of the deployment.
+
+    `upstreams` are those of the file that UPSTREAMS names, or None if nobody can read it.
+    """
+    model = environment.get("FIRST_MODEL") or environment.get("MODEL_DEPLOYMENT", "")
+    upstream = served(model, environment, upstreams)
     return Facts(
-        model=environment.get("FIRST_MODEL") or environment.get("MODEL_DEPLOYMENT", ""),
-        has_key=environment.get("UPSTREAM_API_KEY_IN_VAULT", "").lower() == "true",
-        upstream=environment.get("UPSTREAM_BASE_URL") or "the model that was deployed",
-        resource_id=environment.get("UPSTREAM_RESOURCE_ID", ""),
+        model=model,
+        upstream=upstream,
+        resource_id=_resource(environment.get("UPSTREAM_RESOURCE_ID", ""), upstream),
         principal_id=environment.get("APP_IDENTITY_PRINCIPAL_ID", "PRINCIPAL"),
-        environment=environment.get("AZURE_ENV_NAME", ""),
     )
+
+
+def _resource(given: str, upstream: Served) -> str:
+    """Return the resource id that was given if it is this upstream's. Of several, it may be another one's."""
+    account = given.rpartition("/")[2].lower()
+    is_its = upstream.place == "UPSTREAM_BASE_URL" or f"//{account}." in upstream.url.lower()
+    return given if is_its else ""
 
 
 def judged(status: int, found: Mapping[str, Any], known: Facts) -> Verdict:
@@ -94,9 +107,9 @@ def refused(status: int, error: object, known: Facts) -> Verdict:
     if _CLOSED.search(said):
         return Verdict(False, closed("it lets no one in from the app's network", known))
     if _KEYS_ARE_OFF.search(said):
-        return Verdict(False, "Wrong key: the upstream takes none. `azd env set UPSTREAM_API_KEY_IN_VAULT false`.")
+        return Verdict(False, no_keys(known))
     if _NO_ROLE.search(said) or "403" in (str(status), str(given.get("code"))):
-        return Verdict(False, wrong_key() if known.has_key else no_role(known))
+        return Verdict(False, wrong_key(known) if known.upstream.key else no_role(known))
     return Verdict(False, f"The upstream refuses the request: {_message({'error': given})}")
 
 
@@ -104,7 +117,7 @@ def waiting(wait: Mapping[str, Any], known: Facts) -> Verdict:
     """Return what a response shows that waits. A role arrives by itself, and a key or a network does not."""
     reason, detail, tries = wait.get("reason"), wait.get("detail") or "no answer", wait.get("tries") or 0
     if reason == "credentials":
-        return Verdict(False, wrong_key(), True) if known.has_key else Verdict(False, no_role(known), False)
+        return Verdict(False, wrong_key(known)) if known.upstream.key else Verdict(False, no_role(known), False)
     if reason == "upstream_down" and not str(detail).startswith("status "):
         return Verdict(False, closed(f"it cannot be reached ({detail})", known), tries >= TRIES)
     if reason == "upstream_down":
@@ -117,7 +130,7 @@ def waiting(wait: Mapping[str, Any], known: Facts) -> Verdict:
 def no_model(known: Facts) -> str:
     """Return what to do about a name that the upstream does not have."""
     return (
-        f"Wrong deployment name: {known.upstream} has no '{known.model}'. Azure OpenAI wants the name of the"
+        f"Wrong deployment name: {known.upstream.called} has no '{known.model}'. Azure OpenAI wants the name of the"
         f" deployment, and not of the model. `azd env set FIRST_MODEL NAME`, then `azd hooks run postdeploy`."
     )
 
@@ -126,25 +139,35 @@ def no_role(known: Facts) -> str:
     """Return what to do about a role that the app's identity lacks."""
     scope = known.resource_id or "RESOURCE_ID_OF_THE_UPSTREAM"
     return (
-        f"Missing role: {known.upstream} refuses the app's identity. New roles take minutes. If this one is not given:"
-        f" az role assignment create --assignee-object-id {known.principal_id} --assignee-principal-type"
+        f"Missing role: {known.upstream.called} refuses the app's identity. New roles take minutes. If this one is not"
+        f" given: az role assignment create --assignee-object-id {known.principal_id} --assignee-principal-type"
         f' ServicePrincipal --role "{ROLE}" --scope {scope}'
     )
 
 
-def wrong_key() -> str:
+def wrong_key(known: Facts) -> str:
     """Return what to do about a key that the upstream refuses."""
     return (
-        "Wrong key: the upstream refuses the vault's upstream-api-key. Write another one, and refresh:"
+        f"Wrong key: {known.upstream.called} refuses {known.upstream.key}. Write another one, and refresh:"
         " docs/operations.md, 'Keys and secrets'."
     )
+
+
+def no_keys(known: Facts) -> str:
+    """Return what to do about an upstream that takes tokens only."""
+    if known.upstream.place == "UPSTREAM_BASE_URL":
+        mend = "`azd env set UPSTREAM_API_KEY_IN_VAULT false`, then `azd provision`"
+    else:
+        mend = f"Take the key out of its entry in {known.upstream.place}, then `azd deploy`"
+    return f"Wrong key: {known.upstream.called} takes none. {mend}."
 
 
 def closed(why: str, known: Facts) -> str:
     """Return what to do about a network that is closed between the app and the upstream."""
     return (
-        f"Closed network: {known.upstream}: {why}. Check the name in UPSTREAM_BASE_URL, let the app's addresses into"
-        " the upstream's firewall, or give the app's network (VNET_ENABLED) a private endpoint and its DNS zone."
+        f"Closed network: {known.upstream.called}: {why}. Check the name in {known.upstream.place}, let the app's"
+        " addresses into the upstream's firewall, or give the app's network (VNET_ENABLED) a private endpoint and its"
+        " DNS zone."
     )
 
 

@@ -40,6 +40,9 @@ def azd(project: Project) -> Iterator[str]:
     listed = azure.get("pipeline", {}).get("variables", [])
     if azure.get("pipeline", {}).get("provider") != "github" or sorted(listed) != sorted(given):
         yield f"a pipeline does not get {sorted(given ^ {*listed})}"
+    secrets = sorted(secret.variable for secret in SECRETS)
+    if sorted(azure.get("pipeline", {}).get("secrets", [])) != secrets:
+        yield f"a pipeline does not get the secrets {secrets}"
     yield from _hook_faults(hooks, PACKAGING)
     yield from _hook_faults(azure.get("hooks", {}), HOOKS)
 

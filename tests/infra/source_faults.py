@@ -134,6 +134,7 @@ def _mutants() -> list[Mutant]:
         ("azd-unpacked", "azure.yaml", "      prepackage:", "      prebuild:", "azd"),
         ("azd-unseen", "azure.yaml", "interactive: true", "interactive: false", "azd"),
         ("azd-secret", "azure.yaml", "UPSTREAM_API_KEY: UPSTREAM_API_KEY", "UPSTREAM_API_KEY: UPSTREAM_KEY", "azd"),
+        ("azd-no-secret", "azure.yaml", "    - UPSTREAM_KEYS\n", "", "azd"),
         ("azd-hook-lost", "azure.yaml", "  preprovision:", "  predown:", "azd"),
         ("azd-hook", "azure.yaml", "python3 -m infra.hooks.first_caller", "python3 -m hooks.first_caller", "azd"),
         ("batch", "host.json", '"newBatchThreshold": 16', '"newBatchThreshold": 8', "host"),

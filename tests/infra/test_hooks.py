@@ -120,4 +120,5 @@ def test_the_readiness_hook_fails_if_the_app_never_is_ready(tmp_path: Path, vaul
     vault.ready = [503]
     done = run("readiness", tmp_path, vault, READY_WAIT_S="0.1")
     assert done.returncode == 1
-    assert "CALLERS must be set" in done.stderr
+    assert done.stderr == "Deployed, and not ready: 503, Storage is not available.\n"
+    assert vault.looks > 1

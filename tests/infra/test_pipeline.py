@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.hooks.upstream_secrets import SECRETS
 from local.stack.process import ROOT
 from tests.infra.compiler import SUBSCRIPTION, running
 
@@ -86,6 +87,13 @@ def test_a_pipeline_signs_in_by_the_credentials_that_azd_makes() -> None:
     assert "environment" not in JOB
     assert WORKFLOW["permissions"]["id-token"] == "write"
     assert WORKFLOW["env"]["AZURE_PRINCIPAL_TYPE"] == "ServicePrincipal"
+
+
+def test_one_step_gets_the_secrets_of_the_upstream() -> None:
+    """Its hook writes them to the vault, where nobody can be asked. A pull request and a preview do not see them."""
+    given = {one.variable: f"${{{{ secrets.{one.variable} }}}}" for one in SECRETS}
+    assert [one["run"] for one in JOB["steps"] if one.get("env") == given] == ["azd provision --no-prompt"]
+    assert len(re.findall(r"\bsecrets\.", TEXT)) == len(SECRETS)
 
 
 def test_the_parameters_of_the_path_without_azd_can_be_read() -> None:

@@ -14,6 +14,7 @@ from tests.infra.settings import SECRETS as IN_BICEP
 from tests.infra.vaults import APP, AT_MANAGER, Vault
 
 KEY = "sk-very-secret-0123456789"
+HOOK = "azd hooks run postprovision --environment test"
 WITH_KEY = {"UPSTREAM_API_KEY_IN_VAULT": "true"}
 REFRESH = f"POST {APP}/config/configreferences/appsettings/refresh"
 
@@ -55,7 +56,33 @@ def test_where_nobody_can_be_asked_the_hook_says_how_to_give_it(value: str, tmp_
     """Azd gives the name of a variable as its value, if it is not set. That is no key."""
     done = run("first_caller", tmp_path, vault, **WITH_KEY, UPSTREAM_API_KEY=value)
     assert (done.returncode, vault.secrets) == (1, {})
-    assert "azd env set-secret NAME --environment test" in done.stderr
+    commands = ["azd env set-secret UPSTREAM_API_KEY --environment test", HOOK]
+    assert [line.strip() for line in done.stderr.splitlines()[1:]] == commands
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=lambda one: one.name)
+def test_a_first_deployment_of_a_pipeline_writes_its_secret(secret: Secret, tmp_path: Path, vault: Vault) -> None:
+    """The repository has the secret. The hook succeeds, and says how the first caller is made elsewhere."""
+    done = run("first_caller", tmp_path, vault, CI="true", **{secret.switch: "true", secret.variable: KEY})
+    assert (done.returncode, vault.secrets) == (0, {secret.name: KEY})
+    assert HOOK in done.stdout
+    assert KEY not in done.stdout
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=lambda one: one.name)
+def test_a_pipeline_without_the_secret_says_both_ways_to_give_it(secret: Secret, tmp_path: Path, vault: Vault) -> None:
+    """One is a secret of the repository. The other is a machine where somebody is asked, whose environment is new.
+
+    Azd refreshes outputs only, so there the hook is told what the vault is to hold.
+    """
+    done = run("first_caller", tmp_path, vault, CI="true", **{secret.switch: "true", secret.variable: ""})
+    assert (done.returncode, vault.secrets) == (1, {})
+    assert [line.strip() for line in done.stderr.splitlines() if line.startswith("  ")] == [
+        f"gh secret set {secret.variable}",
+        "azd env new test; azd env refresh --environment test",
+        f"azd env set {secret.switch} true --environment test",
+        HOOK,
+    ]
 
 
 def test_a_pipeline_asks_nobody(tmp_path: Path, vault: Vault) -> None:

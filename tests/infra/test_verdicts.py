@@ -4,10 +4,17 @@ from typing import Any
 
 import pytest
 
+from infra.hooks.served import API_KEY, Served
 from infra.hooks.verdicts import Facts, facts, judged
 
-BY_ROLE = Facts("gpt-5", False, "https://res.openai.azure.com/openai/v1", "/subscriptions/s/x", "principal", "test")
-BY_KEY = Facts("gpt-5", True, "https://api.openai.com/v1", "", "principal", "test")
+AZURE, OPENAI = "https://res.openai.azure.com/openai/v1", "https://api.openai.com/v1"
+BY_ROLE = Facts("gpt-5", Served(AZURE, "UPSTREAM_BASE_URL", AZURE, ""), "/subscriptions/s/x", "principal")
+BY_KEY = Facts("gpt-5", Served(OPENAI, "UPSTREAM_BASE_URL", OPENAI, API_KEY), "", "principal")
+FILE = "upstreams.json"
+SEVERAL: dict[str, str] = {"UPSTREAMS": FILE, "UPSTREAM_KEYS_IN_VAULT": "true", "FIRST_MODEL": "gpt-5"}
+BY_MEMBER = facts(SEVERAL, [{"name": "vllm", "key_setting": "VLLM_KEY", "base_url": "https://v.example/v1"}])
+UNREAD = facts(SEVERAL, None)
+OF_SEVERAL = f"the upstream of 'gpt-5' in {FILE}"
 # Refusals in the words of Azure OpenAI and OpenAI. Where each was found:
 NO_DEPLOYMENT = (
     "DeploymentNotFound",
@@ -20,6 +27,7 @@ PRIVATE = ("403", "Public access is disabled. Please configure private endpoint.
 NO_ACTION = ("PermissionDenied", "The principal `x` lacks the required data action `Microsoft.CognitiveServices/a`.")
 NO_ACCESS = ("PermissionDenied", "Principal does not have access to API/Operation.")  # MicrosoftDocs/azure-docs#114370
 NO_KEYS = ("AuthenticationTypeDisabled", "Key based authentication is disabled for this resource.")
+ACCOUNT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/Res"
 REFUSALS = [
     (404, NO_DEPLOYMENT, BY_ROLE, "Wrong deployment name"),
     (404, NO_MODEL, BY_KEY, "Wrong deployment name"),
@@ -32,11 +40,25 @@ REFUSALS = [
     (403, NO_ACCESS, BY_ROLE, "Missing role"),
     (403, ("403", "Forbidden"), BY_ROLE, "Missing role"),
     (403, ("403", "Forbidden"), BY_KEY, "Wrong key"),
-    (403, NO_KEYS, BY_KEY, "Wrong key: the upstream takes none"),
+    (403, ("403", "Forbidden"), BY_MEMBER, f"Wrong key: {OF_SEVERAL} refuses 'VLLM_KEY' in the vault's upstream-keys."),
+    (403, ("403", "Forbidden"), UNREAD, f"Wrong key: {OF_SEVERAL} refuses the vault's upstream-keys."),
+    (403, NO_KEYS, BY_KEY, f"Wrong key: {OPENAI} takes none. `azd env set UPSTREAM_API_KEY_IN_VAULT false`"),
+    (403, NO_KEYS, BY_MEMBER, f"Wrong key: {OF_SEVERAL} takes none. Take the key out of its entry in {FILE}"),
+    (404, NO_MODEL, BY_MEMBER, f"Wrong deployment name: {OF_SEVERAL} has no 'gpt-5'."),
+    (404, NO_MODEL, facts(SEVERAL, []), f"Wrong deployment name: {FILE} has no 'gpt-5'."),
+    (
+        403,
+        FIREWALL,
+        BY_MEMBER,
+        f"Closed network: {OF_SEVERAL}: it lets no one in from the app's network. Check the name in {FILE},",
+    ),
     (400, ("invalid_request_error", "Unsupported parameter"), BY_KEY, "The upstream refuses the request: Unsupported"),
 ]
 WAITS = [
     ("credentials", "status 401", 1, BY_KEY, "Wrong key", True),
+    ("credentials", "status 401", 1, BY_MEMBER, f"Wrong key: {OF_SEVERAL} refuses 'VLLM_KEY'", True),
+    ("credentials", "status 401", 1, UNREAD, f"Wrong key: {OF_SEVERAL} refuses the vault's upstream-keys", True),
+    ("credentials", "status 401", 1, facts(SEVERAL, [{}]), f"Missing role: {OF_SEVERAL} refuses", False),
     ("credentials", "status 401", 9, BY_ROLE, "Missing role", False),
     ("credentials", "no credential for the upstream", 1, BY_ROLE, "Missing role", False),
     ("upstream_down", "ConnectError", 1, BY_ROLE, "Closed network", False),
@@ -104,6 +126,16 @@ def test_every_text_says_what_to_do() -> None:
 
 def test_the_model_is_the_one_that_was_deployed_unless_another_is_named() -> None:
     """An upstream elsewhere has names that nobody here knows."""
-    assert facts({"MODEL_DEPLOYMENT": "gpt-5-mini"}).model == "gpt-5-mini"
-    assert facts({"MODEL_DEPLOYMENT": "gpt-5-mini", "FIRST_MODEL": "mine"}).model == "mine"
-    assert facts({}).model == ""
+    assert facts({"MODEL_DEPLOYMENT": "gpt-5-mini"}, None).model == "gpt-5-mini"
+    assert facts({"MODEL_DEPLOYMENT": "gpt-5-mini", "FIRST_MODEL": "mine"}, None).model == "mine"
+    assert facts({}, None).model == ""
+
+
+@pytest.mark.parametrize(("url", "scope"), [("https://res.openai.azure.com/openai/v1", ACCOUNT), (OPENAI, "")])
+def test_a_role_is_for_the_upstream_that_refuses(url: str, scope: str) -> None:
+    """Of several upstreams, only one has the resource id that was given. A role there mends no other."""
+    environment = {"UPSTREAMS": FILE, "FIRST_MODEL": "gpt-5", "UPSTREAM_RESOURCE_ID": ACCOUNT}
+    known = facts(environment, [{"base_url": url}])
+    assert known.resource_id == scope
+    refusal = judged(403, {"error": {"code": NO_ACTION[0], "message": NO_ACTION[1]}}, known)
+    assert refusal.text.endswith(f"--scope {scope or 'RESOURCE_ID_OF_THE_UPSTREAM'}")

@@ -21,8 +21,9 @@ class Vault(ThreadingHTTPServer):
 
     `manager_code` is the code of the 403 with which Resource Manager refuses everything, or an empty string. `codes`
     are the inner codes of the 403s that the vault answers next, and it repeats the first if `is_stubborn`. Health
-    checks are answered with the statuses in `ready`, in order, and the last is repeated. So are questions for the state
-    of a resource provider, with those in `providers`. `refused_posts` is the code of the 403 for every POST.
+    checks are answered with the statuses in `ready`, in order, and the last is repeated, each with the body `health`.
+    `looks` counts them. Questions for the state of a resource provider are answered so with those in `providers`.
+    `refused_posts` is the code of the 403 for every POST.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,8 @@ class Vault(ThreadingHTTPServer):
         self.ready: list[int] = []
         self.providers: dict[str, list[str]] = {}
         self.refused_posts = ""
-        self.health = {"error": {"message": "CALLERS must be set", "code": "settings"}}
+        self.health = {"error": {"message": "Storage is not available.", "code": "storage"}}
+        self.looks = 0
 
     @property
     def url(self) -> str:
@@ -44,7 +46,8 @@ class Vault(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def next_health(self) -> int:
-        """Return the status of the next health check."""
+        """Return the status of the next health check, and count it."""
+        self.looks += 1
         return self.ready.pop(0) if len(self.ready) > 1 else self.ready[0]
 
     def next_state(self, provider: str) -> str:

@@ -121,6 +121,15 @@ def test_a_wrong_key_is_told_at_once(app: Deployed) -> None:
     assert app.responses()[0]["status"] == "cancelled"
 
 
+def test_a_wrong_key_of_several_upstreams_is_told_at_once(app: Deployed) -> None:
+    """It is not in the file of the upstreams, but in the vault's secret for them. No role is missing."""
+    app.service.model.faults(refuse_creates={"status": 401, "message": "Incorrect API key provided."})
+    done = app.hook(UPSTREAMS="upstreams.json", UPSTREAM_KEYS_IN_VAULT="true", FIRST_REQUEST_WAIT_S="600")
+    begin = "Wrong key: the upstream of 'sim-instant' in upstreams.json refuses the vault's upstream-keys."
+    assert (done.returncode, done.stderr.startswith(begin)) == (1, True)
+    assert app.responses()[0]["status"] == "cancelled"
+
+
 def test_a_role_that_arrives_late_is_waited_for(app: Deployed) -> None:
     """A new role takes minutes. The hook says what it waits for, and the request then goes all the way."""
     app.service.model.faults(refuse_creates={"status": 401, "message": "Principal does not have access."})

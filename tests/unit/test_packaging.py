@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pathspec import GitIgnoreSpec
 
 from functions import console
 from infra.hooks.package import Excludes, by_core_tools, deployed
@@ -35,6 +36,7 @@ OUTSIDE = [
         "azure.yaml",
         "node_modules/azurite/x.js",
     ),
+    *("package.zip", "lint.sarif"),
     *("callers.json", "next.json", "azd_env/pyvenv.cfg", "background_responses.egg-info/PKG-INFO", "build/x.py"),
     *("requirements.in", "requirements-dev.in", "requirements-dev.txt", "pyproject.toml", "package-lock.json"),
 ]
@@ -64,6 +66,13 @@ def test_other_files_in_the_directory_are_excluded(reader: Callable[[], Excludes
     """Secrets, environments and hidden files are excluded."""
     excludes = reader()
     assert [path for path in OUTSIDE if not excludes(path)] == []
+
+
+def test_what_the_pages_and_workflows_write_is_not_committed() -> None:
+    """They write packages, secrets and reports into the project for a moment."""
+    ignores = GitIgnoreSpec.from_lines((ROOT / ".gitignore").read_text(encoding="utf-8").splitlines())
+    written = [".azure/prod/first-caller.json", ".package/function_app.py", ".setup/lock", "callers.json", "lint.sarif"]
+    assert [path for path in (*written, "next.json", "package.zip") if not ignores.match_file(path)] == []
 
 
 @pytest.mark.parametrize("reader", READERS)
