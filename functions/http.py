@@ -187,7 +187,7 @@ async def live(_req: Request) -> Response:
 
 
 async def ready(_req: Request) -> Response:
-    """GET /health/ready. 200 if the table, our queues and the upstream's credentials are usable, or else 503.
+    """GET /health/ready. 200 if the table, our queues and an upstream's credentials are usable, or else 503.
 
     Anybody may ask, so the answer is up to 5 s old.
     """
@@ -208,7 +208,7 @@ async def ready(_req: Request) -> Response:
 
 
 async def upstream(_req: Request) -> Response:
-    """GET /health/upstream. 503 while an upstream is down, as this process has seen it."""
+    """GET /health/upstream. 503 while an upstream is down, as this process has seen it, or as its gate tells."""
     sights = (await service()).engine.upstreams()
     for name, sight in sights.items():
         if sight.state is UpstreamState.DOWN:

@@ -12,7 +12,7 @@ from shared.contract.pages import ItemList, Page
 from shared.contract.requests import NewResponse
 from shared.core import blobs, ids
 from shared.core.erasures import Wanted
-from shared.core.errors import BadRequest, StoreIncomplete, Unavailable, UpstreamUnavailable
+from shared.core.errors import BadRequest, StoreIncomplete
 from shared.core.ids import derived_id, new_id
 from shared.core.records import Record
 from shared.deliveries import delivery_log, redelivery
@@ -35,7 +35,7 @@ from shared.runs import runner, streams
 from shared.runs.streams import Stream
 from shared.runtime.ports import Ports
 from shared.runtime.quotas import Quotas
-from shared.scheduler import dead_letters, rounds, sweeps
+from shared.scheduler import dead_letters, rounds, sweeps, upstream_health
 from shared.scheduler.heartbeat import Heartbeats
 from shared.starts import admission, grants, queue_intake, submission, withdrawal
 from shared.starts.queue_intake import QueueMessage
@@ -254,8 +254,8 @@ class Engine:
         await upstream_webhooks.receive(self._ports, headers, body)
 
     def upstreams(self) -> dict[str, Sight]:
-        """Return how this process has last seen each upstream of the settings, by its name."""
-        return {route.spec.name: route.upstream.sight() for route in self._ports.upstreams.routes}
+        """Return how each upstream of the settings was last seen, by its name. Nothing is read."""
+        return upstream_health.sights(self._ports)
 
     async def drain_dead_letters(self) -> None:
         """Handle the messages that no trigger could handle."""
@@ -264,7 +264,7 @@ class Engine:
     async def check(self) -> None:
         """Raise StoreUnavailable if the table or a queue does not answer, and StoreIncomplete if one does not exist.
 
-        Raises Unavailable if there are no credentials for an upstream.
+        Raises Unavailable if there are no credentials for any upstream.
         """
         ports = self._ports
         tables, hints, requests = await asyncio.gather(
@@ -273,11 +273,7 @@ class Engine:
         missing = [f"table {name}" for name in tables] + [f"queue {name}" for name in hints + requests]
         if missing:
             raise StoreIncomplete(missing)
-        for route in ports.upstreams.routes:
-            try:
-                await route.upstream.check()
-            except UpstreamUnavailable as error:
-                raise Unavailable(f"There is no credential for the upstream '{route.spec.name}'.") from error
+        await upstream_health.check_credentials(ports)
 
     async def aclose(self) -> None:
         """Close every connection."""

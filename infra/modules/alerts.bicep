@@ -53,7 +53,11 @@ var signals = {
     'end.unstorable'
   ]
   deferred: ['start.deferred', 'poll.deferred', 'run.deferred']
-  throttled: 'status 429'
+  // tries after which nothing waits for the upstream: another one got the response, or it has ended
+  refused: ['start.rerouted', 'upstream.create_refused']
+  // once a minute for each gate that is closed, over all instances. Then hardly any try meets the upstream
+  closed: 'gate.closed'
+  throttled: 'rate_limit'
   down: ['upstream_down', 'credentials']
   failing: 'callbacks.failing'
   ended: ['failed', 'blocked']
@@ -71,7 +75,8 @@ var signals = {
 var missed = '"${join(signals.missed, '", "')}"'
 var poison = '"${join(signals.poison, '", "')}"'
 var faults = '"${join(signals.faults, '", "')}"'
-var deferred = '"${join(signals.deferred, '", "')}"'
+var troubled = [...signals.deferred, ...signals.refused, signals.closed]
+var unserved = '"${join(troubled, '", "')}"'
 var down = '"${join(signals.down, '", "')}"'
 var ended = '"${join(signals.ended, '", "')}"'
 
@@ -95,8 +100,9 @@ var breakerQuery = '${lines} | where event == "${signals.breaker}"'
 var poisonQuery = '${lines} | where event in (${poison}) | union (AppTraces | where Message has "${signals.givenUp}")'
 var faultsQuery = '${lines} | where event in (${faults})'
 var libraryQuery = '${lines} | where event == "${signals.library}" | where level == "${signals.error}"'
-var throttledQuery = '${lines} | where event in (${deferred}) | where tostring(line.reason) == "${signals.throttled}"'
-var downQuery = '${lines} | where event in (${deferred}) | where tostring(line.waits_for) in (${down})'
+// A minute at a closed gate counts as four refused tries. So one that stays closed is told after six minutes.
+var throttledQuery = '${lines} | where event in (${unserved}) | where tostring(line.waits_for) == "${signals.throttled}" | project TimeGenerated, ItemCount = ItemCount * iff(event == "${signals.closed}", 4, 1)'
+var downQuery = '${lines} | where event in (${unserved}) | where tostring(line.waits_for) in (${down})'
 var failingQuery = '${lines} | where event == "${signals.failing}"'
 var refusedQuery = 'AppRequests | where AppRoleName == "${signals.role}" | where toint(ResultCode) >= 500 | where Url !has "/health/"'
 
@@ -124,7 +130,7 @@ var rules = [
   {
     id: 'upstream-down'
     severity: 1
-    description: 'The upstream cannot be reached, answers with errors, or refuses the credentials: responses wait.'
+    description: 'The upstream cannot be reached, answers with errors, or refuses the credentials: responses wait, fail, or go elsewhere.'
     query: downQuery
     window: 'PT5M'
     operator: 'GreaterThan'

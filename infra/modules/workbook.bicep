@@ -37,9 +37,11 @@ var ends = [
   'response.purged'
 ]
 var story = ['response.accepted', 'response.started', 'response.in_progress', ...ends, ...signals.deferred]
-// What goes wrong with the gates themselves. What waits at one is deferred.
+var unserved = [...signals.deferred, ...signals.refused]
+// What goes wrong at the gates, and the minutes in which one is closed. What waits at one is deferred.
 var gateTrouble = [
   'gate.acceptance_unwritten'
+  signals.closed
   'gate.grants_unstarted'
   'gate.mended'
   'gate.missed'
@@ -53,6 +55,7 @@ var gateTrouble = [
 ]
 var endEvents = '"${join(ends, '", "')}"'
 var waitEvents = '"${join(signals.deferred, '", "')}"'
+var tryEvents = '"${join(unserved, '", "')}"'
 var storyEvents = '"${join(story, '", "')}"'
 var gateEvents = '"${join(gateTrouble, '", "')}"'
 
@@ -106,7 +109,7 @@ var panels = [
   {
     id: 'upstream'
     title: 'Tries and polls that the upstream did not serve, by reason'
-    query: '${lines} | where event in (${waitEvents}) | summarize Tries = sum(ItemCount) by Reason = tostring(line.reason), bin(TimeGenerated, {range:grain})'
+    query: '${lines} | where event in (${tryEvents}) | summarize Tries = sum(ItemCount) by Reason = tostring(line.reason), bin(TimeGenerated, {range:grain})'
     visualization: 'timechart'
     isNow: false
   }
@@ -140,7 +143,7 @@ var panels = [
   }
   {
     id: 'gates'
-    title: 'Gates: what went wrong with them'
+    title: 'Gates: the minutes in which each was closed, and what went wrong with them'
     query: '${lines} | where event in (${gateEvents}) | summarize Lines = sum(ItemCount), Last = max(TimeGenerated) by Event = event, Gate = tostring(line.gate) | top 50 by Lines'
     visualization: 'table'
     isNow: false

@@ -42,6 +42,13 @@ class Answer:
             return self.status >= 500 or self.status in _OVERLOADED
         return True if self.error in _ON_THE_WAY else None
 
+    @property
+    def failed(self) -> bool | None:
+        """Whether the receiver was asked and has not taken the event. A 410 shows neither: it wants no more of them."""
+        if self.status is not None:
+            return None if self.status == 410 else not 200 <= self.status < 300
+        return True if self.error in _ON_THE_WAY else None
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptEntry:

@@ -99,6 +99,7 @@ async def attempt(ports: Ports, claim: Claim, record: Record) -> bool:
     made, is_in_time = None, False
     with suppress(CircuitOpen, NoCapacity):
         async with sender.admit(address, caller, first=first, patience_s=_patience_s(ports, claim)) as admission:
+            admission.number = claim.number
             if known := known or await ports.store.read(response_id):
                 # a large object is read before the clock is looked at
                 known = replace(known, body=await ports.store.body(known))

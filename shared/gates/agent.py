@@ -71,6 +71,7 @@ class Agent:
         self.gate = gate  # with its newest limit
         self.view: GateState | None = None
         self.seen_s = 0.0  # when the view was made, on the clock for durations
+        self.refused_ms = 0  # when this process first saw the gate closed or probing, in unix milliseconds, or 0
         self._table, self._tools, self._listeners = table, tools, listeners
         self._queue: list[_Wish] = []
         self._is_serving = False
@@ -268,3 +269,5 @@ class Agent:
 
     def _see(self, view: GateState | None) -> None:
         self.view, self.seen_s = view, self._tools.elapsed_s()
+        is_refused = view is not None and view.phase in (Phase.CLOSED, Phase.PROBING)
+        self.refused_ms = (self.refused_ms or self._tools.now_ms()) if is_refused else 0

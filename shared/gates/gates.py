@@ -16,6 +16,7 @@ from shared.storage.gates.gate_table import GateTable
 from shared.telemetry.logs import logger
 
 STALE_S = 1.0  # an older view of a gate says nothing about free permits
+SHUT_S = 150.0  # an older one says nothing about a closed gate past its time: the next round is a minute later, or two
 
 _log = logger(__name__)
 
@@ -34,6 +35,15 @@ class Outlook:
     until_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """A gate that lets nothing through but a probe: its name, why, and since when this process knows, in unix ms."""
+
+    name: str
+    reason: str
+    since_ms: int
+
+
 class Gates:
     """The gates of this process. Every method raises StoreUnavailable if storage fails, unless it says otherwise.
 
@@ -43,6 +53,8 @@ class Gates:
     def __init__(self, table: GateTable, tools: Tools, listeners: Listeners = NOBODY) -> None:
         self._table, self._tools, self._listeners = table, tools, listeners
         self._agents: dict[str, Agent] = {}
+        self._registered = frozenset[str]()  # the names of the gates that had rows,
+        self._registered_s = 0.0  # at this time, on the clock for durations
 
     def listen(self, listeners: Listeners) -> None:
         """Tell these from now on what is committed. Nothing was asked of the gates before."""
@@ -172,7 +184,27 @@ class Gates:
 
     async def registered(self) -> list[str]:
         """Return the names of the gates that have rows."""
-        return await self._table.registered()
+        began_s, found = self._tools.elapsed_s(), await self._table.registered()
+        self._registered, self._registered_s = frozenset(found), began_s
+        return found
+
+    def shut(self) -> list[Shut]:
+        """Return the gates of the settings that let nothing through but a probe, as this process last saw them.
+
+        Nothing is read. The rounds look at every gate that has rows, also for a process that has had no response.
+        """
+        return [
+            Shut(name, agent.view.reason, agent.refused_ms)
+            for name, agent in self._agents.items()
+            if agent.view and not agent.gate.is_gone and self._is_shut(agent, agent.view)
+        ]
+
+    def _is_shut(self, agent: Agent, view: GateState) -> bool:
+        now_ms = self._tools.now_ms()
+        if not phases.is_shut(view, now_ms) or now_ms < view.until_ms:
+            return phases.is_shut(view, now_ms)
+        is_gone = agent.gate.name not in self._registered and agent.seen_s < self._registered_s
+        return not is_gone and self._tools.elapsed_s() - agent.seen_s <= SHUT_S
 
     async def _forget(self, name: str) -> None:
         """Remove a gate from the registry, unless it gets rows meanwhile."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from shared.core.errors import Conflict, StoreError
-from shared.core.gates import lines
+from shared.core.gates import lines, phases
 from shared.core.gates.plans import Changes
 from shared.core.gates.requests import Kind
 from shared.core.gates.state import Gate, GateState, Hold
@@ -26,18 +26,32 @@ _log = logger(__name__)
 async def check(agent: Agent, table: GateTable, tools: Tools, listeners: Listeners) -> None:
     """Compare the counts of a gate with its rows, report old grants again, and give back permits of ended responses.
 
-    Does nothing if a process has done so within the last 55 s. Raises StoreUnavailable or UnreadableRow.
+    Tells that the gate is closed, if it is. Does nothing if a process has done so within the last 55 s. Raises
+    StoreUnavailable or UnreadableRow.
     """
     last_ms = agent.view.checked_ms if agent.view else 0
     if await agent.ask(Kind.CHECK) is not None:
         return
     now_ms = tools.now_ms()
+    _tell_if_shut(agent, now_ms)
     holds = await _mend(agent, table)
     old = [hold for hold in holds if last_ms - OVERLAP_MS <= hold.since_ms < now_ms - REPORTED_MS]
     if told := [hold.place for hold in old if hold.place.start_due_ms]:
         await agent.report(told)
     if agent.view and _is_wanted(agent.gate, agent.view):
         await _audit(agent, [hold for hold in holds if hold.since_ms < now_ms - AUDITED_MS], listeners)
+
+
+def _tell_if_shut(agent: Agent, now_ms: int) -> None:
+    """Log that a gate is closed, or waits for its probe.
+
+    Only a probe an interval meets the upstream then, so the refused tries are too few to raise an alert. These lines do
+    it. The check is made once a minute over all processes, so they count minutes.
+    """
+    view = agent.view
+    if view and phases.is_shut(view, now_ms):
+        seen = {"waits_for": view.reason, "waiting": view.waiting, "phase": view.phase, "until": view.until_ms / 1000}
+        _log.warning("gate.closed", extra={"gate": agent.gate.name, **seen})
 
 
 def _is_wanted(gate: Gate, view: GateState) -> bool:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from shared.core.outcomes import Answer, SendError
 from shared.senders.bulkhead import Bulkhead
 from shared.senders.circuit_breaker import BreakerKey, CircuitBreakers
+from shared.senders.failure_rows import FailureRows
 from shared.telemetry.logs import logger
 
-TOLD_AFTER = 4  # failures in a row, of which an operator is told
 MAX_FIRSTS = 24  # first attempts at once
 MAX_RETRIES = 12  # in a separate bulkhead, so that first attempts never wait behind retries
 
@@ -25,9 +25,13 @@ class CircuitOpen(Exception):
 
 
 class Admission:
-    """The right to make one attempt. The sender sets `answer`, which the circuit breaker then counts."""
+    """The right to make one attempt. The sender sets `answer`, which the circuit breaker then counts.
+
+    `number` is that of the attempt in the schedule of its delivery, from 1.
+    """
 
     answer: Answer | None = None
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class AdmissionControl:
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
         self.breakers = CircuitBreakers()
+        self._rows = FailureRows()
         self._firsts, self._retries = Bulkhead(MAX_FIRSTS), Bulkhead(MAX_RETRIES)
 
     @asynccontextmanager
@@ -69,7 +74,7 @@ class AdmissionControl:
                 finally:
                     held.has_answered = _shows_the_host(admission.answer)
         finally:
-            self._learn(key, admission.answer)
+            self._learn(key, admission)
 
     def outlook(self, key: BreakerKey, *, first: bool) -> Outlook:
         """Return what an attempt would meet now. This changes nothing: no probe is taken, and nothing waits."""
@@ -80,17 +85,14 @@ class AdmissionControl:
     def _bulkhead(self, *, first: bool) -> Bulkhead:
         return self._firsts if first else self._retries
 
-    def _learn(self, key: BreakerKey, answer: Answer | None) -> None:
+    def _learn(self, key: BreakerKey, admission: Admission) -> None:
+        answer, who = admission.answer, {"caller": key.caller, "host": key.host}
+        if answer and self._rows.record(key, failed=answer.failed, number=admission.number):
+            _log.warning("callbacks.failing", extra=who)
         failed = answer.host_failed if answer else None
         if failed is None:
             self.breakers.release(key)
-            return
-        who = {"caller": key.caller, "host": key.host}
-        before = self.breakers.in_a_row(key)
-        until_ms = self.breakers.record(key, self._now_ms(), failed=failed)
-        if before < TOLD_AFTER == self.breakers.in_a_row(key):
-            _log.warning("callbacks.failing", extra=who)
-        if until_ms:
+        elif until_ms := self.breakers.record(key, self._now_ms(), failed=failed):
             _log.warning("breaker.opened", extra={**who, "seconds": (until_ms - self._now_ms()) // 1000})
 
 

@@ -112,11 +112,6 @@ class CircuitBreakers:
         breaker.trip(now_ms)
         return breaker.until_ms
 
-    def in_a_row(self, key: BreakerKey) -> int:
-        """Return how many outcomes in a row have been failures."""
-        breaker = self._known.get(key)
-        return breaker.in_a_row if breaker else 0
-
     def release(self, key: BreakerKey) -> None:
         """Let another attempt be the probe.
 

@@ -33,6 +33,7 @@ METRIC = re.compile(
 INSIGHTS = "Microsoft.Insights/components"
 QUERY = "Microsoft.Insights/scheduledQueryRules"
 PEOPLE = "Microsoft.Insights/actionGroups"
+WEIGHED = ' | project TimeGenerated, ItemCount = ItemCount * iff(event == "gate.closed", 4, 1)'
 THROTTLED = "Microsoft.Insights/metricAlerts"
 COUNT = "ItemCount"  # of how many a row is one, where something is sampled
 # name: severity, window, operator, threshold, column
@@ -57,7 +58,7 @@ STEPS = {
     "callbacks-failing": ("event",),
     "breaker-open": ("event",),
     "poison": ("event",),
-    "throttled": ("event", "reason"),
+    "throttled": ("event", "waits_for"),
 }
 STEP = re.compile(r'where (?:event|tostring\(line\.(\w+)\)) (?:in \(((?:"[\w.]+"(?:, )?)+)\)|== "([^"]+)")')
 # The language of the queries: one table or bracket, then steps. A word that is spelt wrong is none of these.
@@ -148,6 +149,10 @@ def _line_faults(name: str, query: str) -> Iterator[str]:
         query, _, given_up = query.partition(" | union ")
         if given_up != '(AppTraces | where Message has "MaxDequeueCount")':
             yield "the platform logs it with other words"
+    if name == "throttled":
+        query, _, weight = query.partition(" | project ")
+        if f" | project {weight}" != WEIGHED:
+            yield "the minutes at a closed gate have another weight"
     yield from _events(query, STEPS[name])
 
 
@@ -159,7 +164,6 @@ def _events(query: str, members: tuple[str, ...]) -> Iterator[str]:
         "event": logged(),
         "state": STATES,
         "waits_for": {str(one) for one in WaitReason},
-        "reason": {"status 429"},
     }
     steps = [STEP.fullmatch(one) for one in query.removeprefix(f"{LINES} | ").split(" | ")]
     if [one and (one[1] or "event") for one in steps] != list(members):

@@ -119,6 +119,9 @@ def _mutants() -> list[Mutant]:
         ("unknown-function", "alerts", "timer: 'heartbeat'", "timer: 'heart'", "alerts"),
         ("silent-alerts", "alerts", "scopes: [workspaceId]", "scopes: [workspaceId, resourceGroup().id]", "rules"),
         ("never-fires", "alerts", "threshold: 1\n", "threshold: 0\n", "rules"),
+        ("weight-lost", "alerts", "(event == \"${signals.closed}\", 4, 1)", "(event == \"${signals.closed}\", 1, 1)", "alerts"),
+        ("unknown-minute", "alerts", "closed: 'gate.closed'", "closed: 'gate.shut'", "alerts"),
+        ("unknown-reason", "alerts", "throttled: 'rate_limit'", "throttled: 'status 429'", "alerts"),
         ("alert-lost", "alerts", "id: 'poison'", "id: 'poisoned'", "alerts"),
     ]  # fmt: skip
     files = [

@@ -123,3 +123,19 @@ def test_a_price_is_that_of_the_setting() -> None:
     assert (first["Model"], first["Responses"], first["InputTokens"], first["OutputTokens"]) == ("gpt-5", 2, 2e6, 5e5)
     assert first["Cost"] == pytest.approx(2 * 1.25 + 0.5 * 10)
     assert (second["Model"], second["Cost"]) == ("other", None)
+
+
+def test_a_minute_at_a_closed_gate_counts_for_tries_that_are_not_made() -> None:
+    """One line of `upstream-down`, and four of `throttled`. Each counts only those with its reasons."""
+    rows = [
+        line("gate.closed", waits_for="rate_limit"),
+        line("gate.closed", waits_for="upstream_down", items=2),
+        line("start.rerouted", waits_for="rate_limit", reason="status 429"),
+        line("start.rerouted", waits_for="upstream_down", reason="ConnectError"),
+        line("start.deferred", waits_for="credentials", reason="status 401"),
+        line("upstream.create_refused", waits_for="credentials", reason="status 403"),
+        line("gate.seen", waiting=3),
+        line("upstream.credentials_refused", status=403),
+    ]
+    assert counted("throttled", AppTraces=rows) == 4 + 1
+    assert counted("upstream-down", AppTraces=rows) == 2 + 1 + 1 + 1

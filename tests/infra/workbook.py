@@ -35,11 +35,12 @@ CHARTS = {
 STATUSES = {f"response.{status}" for status in Status}
 ENDS = {f"response.{status}" for status in Status if status.is_terminal} | {"response.withdrawn", "response.purged"}
 DEFERRED = {"start.deferred", "poll.deferred", "run.deferred"}
+REFUSED = {"start.rerouted", "upstream.create_refused"}
 # The events that a chart asks for, where it asks for more than one.
 SETS = {
     "in-flight": {"response.accepted", "response.started", "response.in_progress"} | ENDS | DEFERRED,
     "oldest": {"response.accepted", "response.started", "response.in_progress"} | ENDS | DEFERRED,
-    "upstream": DEFERRED,
+    "upstream": DEFERRED | REFUSED,
     "waiting": DEFERRED,
     "turns": {"response.accepted", "response.started"},
     "tokens": ENDS,

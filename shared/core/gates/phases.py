@@ -80,6 +80,14 @@ def granted(state: GateState, now_ms: int) -> GateState:
     return replace(state, phase=Phase.PROBING, until_ms=now_ms + PROBING_MS)
 
 
+def is_shut(state: GateState, now_ms: int) -> bool:
+    """Return whether a gate lets nothing through but a probe: until its time, and then as long as responses wait.
+
+    Without them nobody asks after that time, so nothing is known any longer.
+    """
+    return state.phase in (Phase.CLOSED, Phase.PROBING) and (now_ms < state.until_ms or state.waiting > 0)
+
+
 def is_quiet(state: GateState, now_ms: int) -> bool:
     """Return whether a gate has neither permits nor waiting responses, and no refusal that still counts."""
     is_over = state.phase is Phase.OPEN or now_ms >= state.until_ms

@@ -3,6 +3,7 @@
 The health of the upstream tells the same, and so does each response that waits.
 """
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from local.azurite import Azurite
 from local.stack.ports import free_port
 from local.stack.process import wait_for
-from tests.support.alert_queries import matching
+from tests.support.alert_queries import fires, matching
 from tests.support.peer_processes import Json, error_of
 from tests.support.service_process import Service, create, finished, service
 
@@ -47,18 +48,100 @@ def test_an_upstream_that_fails_raises_its_alert(broken: tuple[Service, str, str
     assert client.get("/health/upstream").is_success
     made = create(client, "sim-0.5s")
     assert (made["status"], made["waiting"]["reason"], made["waiting"]["detail"]) == ("queued", reason, detail)
-    assert wait_for(lambda: upstream_of(client)["state"] == "down", SOON_S)
-    assert upstream_of(client)["reason"] == reason
+    seen = upstream_of(client)
+    assert (seen["state"], seen["reason"]) == ("down", reason)
     answer = client.get("/health/upstream")
     assert error_of(answer) == (503, None, reason)
     assert detail in answer.text
-    waiting = client.get(f"/responses/{made['id']}").json()["waiting"]
-    assert waiting["tries"] >= 2
-    assert waiting["next_at"] >= waiting["since"] > 0
+    assert wait_for(lambda: fires("upstream-down", running.hosts[0].written()), SOON_S)
+
+    def waiting() -> Json:
+        found: Json = client.get(f"/responses/{made['id']}").json()["waiting"]
+        return found
+
+    assert wait_for(lambda: waiting()["tries"] >= 2, SOON_S)
+    assert waiting()["next_at"] >= waiting()["since"] > 0
     found = matching("upstream-down", running.hosts[0].written())
-    assert len(found) >= 3
-    assert {(line["response"], line["waits_for"]) for line in found} == {(made["id"], reason)}
+    tries = [line for line in found if line["event"] == "start.deferred"]
+    assert len(tries) >= 2
+    assert {(line["response"], line["waits_for"]) for line in tries} == {(made["id"], reason)}
     client.post(f"/responses/{made['id']}/cancel").raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("fault", "alert", "reason"),
+    [
+        ({"outage": "503"}, "upstream-down", "upstream_down"),
+        ({"rate_limit": {"n": 1_000, "retry_after": 600}}, "throttled", "rate_limit"),
+    ],
+    ids=["outage", "rate-limit"],
+)
+def test_a_gate_that_stays_closed_is_told_once_a_minute(
+    azurite: Azurite, tmp_path: Path, fault: dict[str, Any], alert: str, reason: str
+) -> None:
+    """One response waits, and hardly any try is made. An instance that has made none knows of the outage, too."""
+    with service(tmp_path, azurite.account(), hosts=2) as running:
+        client, other = running.client(), running.client(host=1)
+        running.model.faults(**fault)
+        made = create(client, "sim-instant")
+
+        def closed() -> list[Json]:
+            found = [line for host in running.hosts for line in matching(alert, host.written())]
+            return [line for line in found if line["event"] == "gate.closed"]
+
+        assert wait_for(closed, SOON_S)
+        assert {(line["gate"], line["waits_for"]) for line in closed()} == {("default", reason)}
+        if alert == "upstream-down":
+            assert wait_for(lambda: other.get("/health/upstream").status_code == 503, SOON_S)
+            assert error_of(other.get("/health/upstream")) == (503, None, reason)
+        else:
+            assert other.get("/health/upstream").is_success
+        client.post(f"/responses/{made['id']}/cancel").raise_for_status()
+
+
+def test_a_first_upstream_that_is_away_raises_its_alert(azurite: Azurite, tmp_path: Path) -> None:
+    """Another one takes its responses, so none waits. The health says which one is down."""
+    away = {"name": "away", "base_url": f"http://127.0.0.1:{free_port()}/v1", "models": ["sim-instant"]}
+    upstreams = json.dumps([{**away, "then": ["default"], "key_setting": "SIMULATED_KEY"}])
+    keys = json.dumps({"SIMULATED_KEY": "simulated"})
+    with service(tmp_path, azurite.account(), UPSTREAMS=upstreams, UPSTREAM_KEYS=keys) as running:
+        client = running.client()
+
+        def is_told() -> bool:
+            finished(client, create(client, "sim-instant"))
+            return fires("upstream-down", running.hosts[0].written())
+
+        assert wait_for(is_told, SOON_S)
+        told = {line["event"] for line in matching("upstream-down", running.hosts[0].written())}
+        assert "start.rerouted" in told
+        assert "start.deferred" not in told
+        seen = client.get("/health/ready").raise_for_status().json()["upstreams"]
+        assert seen["default"]["state"] == "up"
+
+
+def test_creates_that_are_refused_with_403_raise_the_alert(azurite: Azurite, tmp_path: Path) -> None:
+    """A firewall or a missing role refuses each, so none of them waits."""
+    with service(tmp_path, azurite.account()) as running:
+        client = running.client()
+        running.model.faults(refuse_creates={"status": 403})
+        for _ in range(3):
+            answer = client.post("/responses", json={"model": "sim-instant", "input": "One.", "background": True})
+            assert answer.status_code == 403
+        assert fires("upstream-down", running.hosts[0].written())
+        assert error_of(client.get("/health/upstream")) == (503, None, "credentials")
+
+
+def test_a_receiver_that_refuses_each_callback_raises_its_alert(azurite: Azurite, tmp_path: Path) -> None:
+    """It answers 401, so no circuit breaker opens. It has no event all the same."""
+    with service(tmp_path, azurite.account()) as running:
+        client = running.client()
+        running.receiver.faults(fail=100, status=401)
+        for _ in range(4):
+            assert matching("callbacks-failing", running.hosts[0].written()) == []
+            made = finished(client, create(client, "sim-instant", callback_url=f"{running.receiver.url}/callback"))
+            assert wait_for(partial(attempts, client, made), SOON_S)
+        assert wait_for(lambda: fires("callbacks-failing", running.hosts[0].written()), SOON_S)
+        assert matching("breaker-open", running.hosts[0].written()) == []
 
 
 def test_a_host_of_callbacks_that_fails_raises_its_alert(azurite: Azurite, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from shared.senders.admission import Admission, AdmissionControl, Outlook
 from shared.senders.bulkhead import NoCapacity
 from shared.senders.circuit_breaker import BreakerKey
 from shared.telemetry.operations import Operation
+from shared.upstreams.health import UNSEEN, Sight
 from shared.upstreams.protocol import Checkpoints, Progress, UpstreamEvent
 from tests.support.fakes.streams import Gate, Streams
 
@@ -70,6 +71,7 @@ class ScriptedUpstream:
         self.stopped: list[str] = []
         self.forgotten: list[str] = []
         self.included: list[tuple[str, ...]] = []  # what each poll and each resumption asked for
+        self.seen = UNSEEN  # how the calls of the process have seen it
         self._by_key: dict[str, Work] = {}
 
     @property
@@ -169,6 +171,10 @@ class ScriptedUpstream:
             raise self.forget_errors.pop(0)
         self.forgotten.append(upstream_id)
         self.works.pop(upstream_id, None)
+
+    def sight(self) -> Sight:
+        """Return what the calls of the process have shown."""
+        return self.seen
 
     async def check(self) -> None:
         """Raise nothing, because there is always a credential."""

@@ -40,3 +40,16 @@ def test_an_attempt_without_an_answer_counts_only_if_it_was_made(error: SendErro
     One that we refuse to make says nothing about the host.
     """
     assert answer(None, error).host_failed is failed
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 404, 413, 425, 429, 500, 503])
+def test_an_event_that_was_not_taken_has_failed(status: int) -> None:
+    """Whatever the receiver says, it does not have the event."""
+    assert answer(status).failed is True
+
+
+def test_an_event_that_was_taken_or_not_wanted_has_not_failed() -> None:
+    """A 410 shows neither, and so does one that was not sent."""
+    assert (answer(200).failed, answer(204).failed, answer(410).failed) == (False, False, None)
+    assert answer(None, SendError.CONNECT).failed is True
+    assert (answer(None, SendError.UNSIGNED).failed, answer(None, SendError.URL_REFUSED).failed) == (None, None)

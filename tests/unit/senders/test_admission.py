@@ -276,16 +276,3 @@ async def test_the_outlook_tells_a_long_line_of_each_kind() -> None:
                 pytest.fail("it was admitted")
         assert control.outlook(ANN, first=False) == Outlook(0, is_long=True, is_free=False)
         assert control.outlook(ANN, first=True) == Outlook(0, is_long=False, is_free=True)
-
-
-async def test_the_fourth_failure_in_a_row_of_a_host_is_logged(written: WrittenLines) -> None:
-    """An operator hears of it once, before the breaker opens."""
-    control = AdmissionControl(Clock().now_ms)
-    await attempt(control, 503, times=3)
-    assert log_lines(written, "warning") == []
-    await attempt(control, 503)
-    told = {"event": "callbacks.failing", "caller": "ann", "host": "hooks.contoso.com"}
-    assert log_lines(written, "warning") == [told]
-    await attempt(control, 204)
-    await attempt(control, 503, times=4)
-    assert log_lines(written, "warning") == [told, told]

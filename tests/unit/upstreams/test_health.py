@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
+from shared.core.backoff import ASKED_MAX_S, RETRY_AFTER_MAX_MS
 from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -18,9 +19,11 @@ from shared.core.errors import (
 )
 from shared.core.states import WaitReason
 from shared.upstreams.health import FAILURES, KEPT_S, UNSEEN, WINDOW_S, Health, Sight, UpstreamState
+from tests.support.log_capture import WrittenLines, log_lines
 
 AWAY = UpstreamUnavailable("ConnectError")
 KEYLESS = UpstreamUnavailable("status 401", waits_for=WaitReason.CREDENTIALS)
+FORBIDDEN = UpstreamRefused(403, "Public access is disabled. Please configure a private endpoint.")
 START_S = 1_796_014_719.0
 
 
@@ -123,3 +126,28 @@ def test_an_outage_stays_down_while_tries_follow_their_back_off() -> None:
         one.call(AWAY, after_s=wait_s)
     assert one.health.sight().state is UpstreamState.DOWN
     assert one.health.sight().since_s == START_S + 1
+
+
+def test_creates_that_are_refused_with_403_are_down(written: WrittenLines) -> None:
+    """A firewall or a missing role refuses every create. A line tells each, and has none of the upstream's words."""
+    one = Patient()
+    for _ in range(FAILURES):
+        seen = one.call(FORBIDDEN)
+    assert seen == Sight(UpstreamState.DOWN, START_S + 1, "credentials", "status 403")
+    told = {"event": "upstream.create_refused", "reason": "status 403", "waits_for": "credentials"}
+    assert log_lines(written) == [told] * FAILURES
+
+
+def test_an_outage_stays_down_for_its_retry_after() -> None:
+    """Nothing is sent until then, so there is no answer that could end it."""
+    one, retry_after_s = Patient(), 600.0
+    for _ in range(FAILURES):
+        one.call(UpstreamUnavailable("status 503", retry_after_s=retry_after_s))
+    one.now_s += retry_after_s + KEPT_S
+    assert one.health.sight().state is UpstreamState.DOWN
+    one.now_s += 1
+    assert one.health.sight() == UNSEEN
+    for _ in range(FAILURES):
+        one.call(UpstreamUnavailable("status 503", retry_after_s=ASKED_MAX_S))
+    one.now_s += RETRY_AFTER_MAX_MS / 1000 + KEPT_S + 1
+    assert one.health.sight() == UNSEEN

@@ -110,3 +110,14 @@ def test_a_quiet_gate_has_nothing_to_keep() -> None:
     refused = closed(GateState())
     assert not phases.is_quiet(refused, NOW_MS)
     assert phases.is_quiet(refused, refused.until_ms)
+
+
+def test_a_gate_is_shut_until_its_time_and_then_as_long_as_responses_wait() -> None:
+    """Without them nobody asks, so nothing is known. A gate that opens by steps lets work through."""
+    for state in (closed(), probing()):
+        assert phases.is_shut(state, state.until_ms)
+        alone = replace(state, lines={})
+        assert phases.is_shut(alone, alone.until_ms - 1)
+        assert not phases.is_shut(alone, alone.until_ms)
+    assert not phases.is_shut(WAITING, NOW_MS)
+    assert not phases.is_shut(phases.accept(probing(), NOW_MS), NOW_MS)
