@@ -176,6 +176,8 @@ class WaitInfo:
     since_ms: int = field(default=0, metadata=column("waits_since"))
     next_ms: int = field(default=0, metadata=column("waits_until"))  # when the next try is due
     place: int = field(default=0, metadata=column("waits_place"))  # in the line of its caller, at most, or 0
+    gate: str = field(default="", metadata=column("waits_gate"))  # in whose line it waits, or empty
+    number: int = field(default=0, metadata=column("waits_number"))  # of its entry into the line, or 0
 
     def after(self, reason: WaitReason | None, detail: str, now_ms: int, next_ms: int = 0) -> "WaitInfo":
         """Return what the response waits for after another failed try. Without a reason, it waits for its work."""

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from uuid import uuid4
 
 from shared.core.errors import Conflict, StoreError, StoreUnavailable, UnreadableRow
@@ -70,7 +71,7 @@ class Agent:
     def __init__(self, gate: Gate, table: GateTable, tools: Tools, listeners: Listeners) -> None:
         self.gate = gate  # with its newest limit
         self.view: GateState | None = None
-        self.seen_s = 0.0  # when the view was made, on the clock for durations
+        self.seen_s = -inf  # when the view was made, on the clock for durations
         self.refused_ms = 0  # when this process first saw the gate closed or probing, in unix milliseconds, or 0
         self._table, self._tools, self._listeners = table, tools, listeners
         self._queue: list[_Wish] = []
@@ -119,8 +120,14 @@ class Agent:
 
     def suspect(self, phase: Phase) -> None:
         """Note that another process has seen the gate in this phase."""
-        self._see(replace(self.view or GateState(), phase=phase))
+        self.view = replace(self.view or GateState(), phase=phase)  # as of before: its row was not read
         self.look_again()
+
+    def see(self, view: GateState | None) -> None:
+        """Note the gate as its row is now, or None if it has none."""
+        self.view, self.seen_s = view, self._tools.elapsed_s()
+        is_refused = view is not None and view.phase in (Phase.CLOSED, Phase.PROBING)
+        self.refused_ms = (self.refused_ms or self._tools.now_ms()) if is_refused else 0
 
     # The queue
 
@@ -264,10 +271,5 @@ class Agent:
 
     def _note(self, stored: StoredGate | None) -> None:
         self._stored = stored
-        self._see(stored.state if stored else None)
+        self.see(stored.state if stored else None)
         self._timer.follow(self.view)
-
-    def _see(self, view: GateState | None) -> None:
-        self.view, self.seen_s = view, self._tools.elapsed_s()
-        is_refused = view is not None and view.phase in (Phase.CLOSED, Phase.PROBING)
-        self.refused_ms = (self.refused_ms or self._tools.now_ms()) if is_refused else 0

@@ -9,7 +9,8 @@ from shared.core.errors import StoreError, UnreadableRow
 from shared.core.gates import phases
 from shared.core.gates.requests import Kind, Request
 from shared.core.gates.state import Gate, GateState, Phase, Place, Turn
-from shared.gates.agent import Agent
+from shared.gates.agent import DEADLINE_S, Agent
+from shared.gates.looks import Looks
 from shared.gates.rounds import check
 from shared.gates.tools import NOBODY, Listeners, Tools
 from shared.storage.gates.gate_table import GateTable
@@ -17,6 +18,7 @@ from shared.telemetry.logs import logger
 
 STALE_S = 1.0  # an older view of a gate says nothing about free permits
 SHUT_S = 150.0  # an older one says nothing about a closed gate past its time: the next round is a minute later, or two
+LOOK_S = 2.0  # for the read of a gate on behalf of a reader, who has something else to show
 
 _log = logger(__name__)
 
@@ -55,11 +57,13 @@ class Gates:
         self._agents: dict[str, Agent] = {}
         self._registered = frozenset[str]()  # the names of the gates that had rows,
         self._registered_s = 0.0  # at this time, on the clock for durations
+        self._looks: dict[str, Looks] = {}
 
     def listen(self, listeners: Listeners) -> None:
         """Tell these from now on what is committed. Nothing was asked of the gates before."""
         self._listeners = listeners
         self._agents.clear()
+        self._looks.clear()
 
     async def take(self, gate: Gate, place: Place, *, again: bool = False) -> Turn | None:
         """Take a permit for a response, or a place in the line of its caller. Return None if it has a permit.
@@ -173,14 +177,21 @@ class Gates:
         view = agent.view or GateState()
         return Outlook(view.phase, view.used, view.waiting, view.until_ms)
 
+    async def seen(self, gate: Gate) -> GateState | None:
+        """Return a gate as its row was within the last second, or None if it has none.
+
+        A process reads the row at most once a second for this, however many ask, and waits for 2 s at most. Raises
+        UnreadableRow, too.
+        """
+        return await self._looks_at(gate).seen(STALE_S, LOOK_S)
+
     async def look(self, gate: Gate) -> GateState | None:
-        """Return a gate as its row has it, or None if it has none or one that cannot be read."""
+        """Return a gate as its row is now, or None if it has none or one that cannot be read."""
         try:
-            stored = await self._table.read(gate.name)
+            return await self._looks_at(gate).seen(0, DEADLINE_S)
         except UnreadableRow:
             _log.exception("gate.unreadable", extra={"gate": gate.name})
             return None
-        return stored.state if stored else None
 
     async def registered(self) -> list[str]:
         """Return the names of the gates that have rows."""
@@ -211,6 +222,10 @@ class Gates:
         registered = await self._table.registration(name)
         if registered and await self._table.read(name) is None:
             await self._table.unregister(name, registered)
+
+    def _looks_at(self, gate: Gate) -> Looks:
+        agent = self._agent(gate)
+        return self._looks.setdefault(gate.name, Looks(agent, self._table, self._tools))
 
     def _agent(self, gate: Gate) -> Agent:
         agent = self._agents.get(gate.name)

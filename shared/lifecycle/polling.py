@@ -29,6 +29,7 @@ from shared.core.errors import (
 from shared.core.ids import shard_of
 from shared.core.records import ExecutionMode, Record, WaitInfo
 from shared.core.states import later
+from shared.gates import waits
 from shared.lifecycle import completion, endings
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import put_off, rearm, update
@@ -279,8 +280,9 @@ async def stored_object(ports: Ports, record: Record) -> bytes:
     if record.status.is_terminal:
         body = await ports.store.body(record)
         return await off_loop.run_packed(body, responses.stored_text, record, body)
-    known = await completion.with_object(ports, record)
-    return await off_loop.run_packed(known.body, _as_known, known, ports.clock.now_ms())
+    now_ms = ports.clock.now_ms()
+    known = await completion.with_object(ports, await waits.one_as_now(ports.gates, ports.upstreams, record, now_ms))
+    return await off_loop.run_packed(known.body, _as_known, known, now_ms)
 
 
 def _as_known(record: Record, now_ms: int) -> bytes:

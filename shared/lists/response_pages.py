@@ -7,6 +7,7 @@ exactly one page. What is accepted later may be on none.
 from shared.core import ids, keys
 from shared.core.entries import Entry, Listing
 from shared.core.errors import BadRequest
+from shared.gates import waits
 from shared.lists import queries
 from shared.lists.queries import ResponseQuery
 from shared.lists.ranges import BOUNDS, Bounds, Found, Ranges
@@ -20,8 +21,14 @@ _SKEW_MS = 60_000  # how far ahead the clock of a process may be that has accept
 async def list_responses(ports: Ports, caller: str, query: ResponseQuery, bounds: Bounds = BOUNDS) -> Found[Entry]:
     """Return a page of the caller's responses. Raises BadRequest if `after` names none of them.
 
-    Where little of what is read matches, a page may be short and have more behind it.
+    Where little of what is read matches, a page may be short and have more behind it. What waits in a line says for
+    what, as it is now.
     """
+    found = await _as_stored(ports, caller, query, bounds)
+    return found._replace(entries=await waits.as_now(ports.gates, ports.upstreams, found.entries, ports.clock.now_ms()))
+
+
+async def _as_stored(ports: Ports, caller: str, query: ResponseQuery, bounds: Bounds) -> Found[Entry]:
     ranges = Ranges(ports, ids.tag(caller), _listings(query), codec.decode_entry, query.matches, bounds)
     after = await place_after(ports, caller, query.page.after)
     if query.page.descending:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from shared.contract.callers import Caller
 from shared.core import ids, keys
 from shared.core.alarms import Alarm
-from shared.core.entries import Listing, entry_of
+from shared.core.entries import Entry, Listing, entry_of
 from shared.core.erasures import Wanted
 from shared.core.errors import BadRequest, NotFound
 from shared.core.gates.state import Gate, GateState
@@ -15,6 +15,7 @@ from shared.core.records import Record
 from shared.deliveries import delivery_log, redelivery
 from shared.erasure import erasing
 from shared.erasure.orders import Receipt
+from shared.gates import waits
 from shared.lifecycle import cancellation
 from shared.lists import delivery_pages, response_pages, usage
 from shared.lists.queries import DeliveryQuery, ResponseQuery, UsageQuery
@@ -50,6 +51,7 @@ class Operators:
             self._overdue(now_ms),
         )
         gates = await self._gates()
+        entries = await self._as_now(entries)
         return {
             "object": "operator.status",
             "at": now_ms // 1000,
@@ -63,6 +65,10 @@ class Operators:
             },
             "is_whole": all_live and all_tried and all_failed and all_alarms,
         }
+
+    async def _as_now(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return entries with what they wait for now."""
+        return await waits.as_now(self._ports.gates, self._ports.upstreams, entries, self._ports.clock.now_ms())
 
     async def _gates(self) -> list[tuple[Gate, GateState]]:
         """Return the gates that have rows, as they are now."""
@@ -84,7 +90,7 @@ class Operators:
         entries, is_whole = await self._all(Listing.LIVE, codec.decode_entry)
         found = [entry for entry in entries if query.matches(entry)]
         page = _page(found, after, query.page.limit, is_reversed=not query.page.descending)
-        return views.operator_responses(*page, is_whole=is_whole)
+        return views.operator_responses(await self._as_now(page.entries), page.next_place, is_whole=is_whole)
 
     async def deliveries(self, query: DeliveryQuery, caller: str | None) -> dict[str, Any]:
         """Return a page of the deliveries in trouble, of one caller or of all."""

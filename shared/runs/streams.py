@@ -13,6 +13,7 @@ from typing import Any, Self
 from shared.contract import responses, sse
 from shared.core.errors import RefusedByUpstream, StoreError, StreamBroken, UpstreamRefused
 from shared.core.records import Record
+from shared.gates import waits
 from shared.runs import in_place
 from shared.runs.log_reader import read_log
 from shared.runs.runner import Run
@@ -123,7 +124,7 @@ async def _frames(
     """
     until_s = ports.clock.elapsed_s() + ports.config.pace.stream_s
     if feed:
-        async with aclosing(_live(ports, record.id, feed, until_s)) as live:
+        async with aclosing(_live(ports, record, feed, until_s)) as live:
             async for chunk in live:
                 yield chunk
         if feed.is_complete:
@@ -135,7 +136,7 @@ async def _frames(
             yield chunk
 
 
-async def _live(ports: Ports, response_id: str, feed: LiveFeed, until_s: float) -> AsyncGenerator[bytes, None]:
+async def _live(ports: Ports, record: Record, feed: LiveFeed, until_s: float) -> AsyncGenerator[bytes, None]:
     """Yield what a feed gets, and heartbeats, until it is closed. Raises StreamBroken at `until_s`."""
     clock, pace = ports.clock, ports.config.pace
     async with aclosing(feed.chunks(min(pace.heartbeat_s, pace.stream_s))) as chunks:
@@ -143,7 +144,7 @@ async def _live(ports: Ports, response_id: str, feed: LiveFeed, until_s: float) 
             async for chunk in chunks:
                 if clock.elapsed_s() >= until_s:
                     raise StreamBroken
-                yield chunk or _heartbeat(ports, response_id)
+                yield chunk or await _heartbeat(ports, record)
         finally:
             feed.close()
 
@@ -157,7 +158,7 @@ async def _logged(ports: Ports, record: Record, after: int, until_s: float) -> A
         while (left_s := until_s - clock.elapsed_s()) > 0:
             coming = coming or asyncio.ensure_future(_next(chunks))
             if not (await asyncio.wait({coming}, timeout=min(pace.heartbeat_s, left_s)))[0]:
-                yield _heartbeat(ports, record.id)
+                yield await _heartbeat(ports, record)
                 continue
             chunk, coming = coming.result(), None
             if chunk is None:
@@ -171,12 +172,16 @@ async def _logged(ports: Ports, record: Record, after: int, until_s: float) -> A
         await chunks.aclose()
 
 
-def _heartbeat(ports: Ports, response_id: str) -> bytes:
+async def _heartbeat(ports: Ports, record: Record) -> bytes:
     """Return a comment. It says what the response waits for, if that is something other than its work."""
-    broadcast = ports.local.broadcast_of(response_id)
+    broadcast = ports.local.broadcast_of(record.id)
     if broadcast is None or not broadcast.wait.reason:
         return sse.HEARTBEAT
-    return sse.comment(b"waiting " + responses.encode(responses.waiting(broadcast.wait)))
+    known = replace(record, wait=broadcast.wait)
+    now = await waits.one_as_now(ports.gates, ports.upstreams, known, ports.clock.now_ms())
+    return (
+        sse.comment(b"waiting " + responses.encode(responses.waiting(now.wait))) if now.wait.reason else sse.HEARTBEAT
+    )
 
 
 async def _next(chunks: AsyncGenerator[bytes, None]) -> bytes | None:

@@ -9,6 +9,7 @@ from shared.core.alarms import Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import UpstreamError
 from shared.core.gates.state import Place, Turn, place_of
+from shared.core.gates.waits import reason_of
 from shared.core.records import ExecutionMode, Record, WaitInfo
 from shared.core.states import WaitReason
 from shared.runtime.ports import Ports
@@ -109,11 +110,17 @@ async def leave_if_over(ports: Ports, record: Record, place: Place) -> Record:
 
 
 def waiting_for(before: WaitInfo, turn: Turn, detail: str, now_ms: int) -> WaitInfo:
-    """Return what a response waits for at its place in a line. `detail` is what was seen of its upstream."""
-    is_known = turn.reason in set(WaitReason)
-    reason = WaitReason(turn.reason) if is_known else WaitReason.TURN
+    """Return what a response waits for at its place in a line.
+
+    `detail` is what its own try has met just now. Without a try, what an earlier one has met for this reason stays.
+    """
+    reason = reason_of(turn.reason)
     found = before.after(reason, detail, now_ms, turn.next_ms)
-    return replace(found, place=turn.place or 0, tries=found.tries if detail else 0)
+    if not detail:
+        stays = before if before.reason == reason else replace(found, tries=0)
+        found = replace(stays, next_ms=turn.next_ms)
+    number = turn.number or (before.number if before.gate == turn.gate else 0)
+    return replace(found, place=turn.place or 0, gate=turn.gate, number=number)
 
 
 # Runs

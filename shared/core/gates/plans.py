@@ -7,11 +7,10 @@ assumed, the caller looks at the rows and plans again with what it has found.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.core.gates import lines, phases
+from shared.core.gates import lines, phases, waits
 from shared.core.gates.requests import MAX_ROWS, Kind, Request
 from shared.core.gates.state import NEXT_OF_A_LINE, Gate, GateState, Hold, Line, Phase, Place, Turn
 
-TURN = "turn"
 CHECK_MS = 55_000  # between two checks of the rows of one gate
 
 
@@ -255,10 +254,9 @@ class _Draft:
         return self._turn(request.place)
 
     def _turn(self, place: Place) -> Turn:
-        at = self._number(place)
-        if self.state.phase in (Phase.CLOSED, Phase.PROBING):
-            return Turn(at, self.state.reason or TURN, self.state.until_ms)
-        return Turn(at, TURN)
+        reason, next_ms = waits.standing(self.state)
+        number = self.numbers.get(place.id, 0)
+        return Turn(self._number(place), reason, next_ms, self.gate.name, number)
 
     def _number(self, place: Place) -> int | None:
         """Return the place of a response in its line, counted from 1, or None if it is not known."""

@@ -75,12 +75,15 @@ class Hold:
 class Turn:
     """A response waits. `place` is its place in the line, an upper bound, or None if it is not known.
 
-    `reason` is "turn", or why the gate is closed. `next_ms` is the time until which it is closed, or 0.
+    `reason` is "turn", or why the gate is closed. `next_ms` is the time until which it is closed, or 0. `gate` is the
+    name of the gate. `number` is that of its entry into the line, if it has entered just now, or 0.
     """
 
     place: int | None
     reason: str
     next_ms: int = 0
+    gate: str = field(default="", compare=False)
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

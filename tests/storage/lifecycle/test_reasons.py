@@ -117,7 +117,7 @@ async def test_the_answer_to_the_post_has_the_reason(stage: Stage) -> None:
     """The caller need not ask again to know why, when its turn may come, and its place in the line."""
     stage.upstream.start_errors = [AWAY]
     made = await stage.create()
-    assert made.wait == WaitInfo("upstream_down", "ConnectError", 1, START_MS, START_MS + 1_000, place=1)
+    assert made.wait == WaitInfo("upstream_down", "ConnectError", 1, START_MS, START_MS + 1_000, 1, "default", 1)
     assert (await stage.record(made.id)).wait == made.wait
 
 

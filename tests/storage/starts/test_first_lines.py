@@ -37,7 +37,7 @@ async def test_what_none_can_begin_waits(stage: Stage, both: Upstreams) -> None:
     both.eu.start_errors, both.us.start_errors = [AWAY] * 2, [AWAY] * 2
     made = await create(stage)
     assert (made.status, made.acknowledged, made.upstream.name) == (Status.QUEUED, True, "eu")
-    assert made.wait == WaitInfo("upstream_down", "ConnectError", 1, START_MS, START_MS + 1_000, place=1)
+    assert made.wait == WaitInfo("upstream_down", "ConnectError", 1, START_MS, START_MS + 1_000, 1, "eu", 1)
     (start,) = await stage.alarms(made.id)
     assert (start.kind, start.due_ms) == (Kind.START, made.deadline_ms)
 
@@ -45,7 +45,7 @@ async def test_what_none_can_begin_waits(stage: Stage, both: Upstreams) -> None:
     assert stage.clock.ms == START_MS + 1_000
     waiting = await stage.record(made.id)
     assert waiting.upstream.name == "eu"
-    assert waiting.wait == WaitInfo("upstream_down", "ConnectError", 2, START_MS, START_MS + 3_000, place=1)
+    assert waiting.wait == WaitInfo("upstream_down", "ConnectError", 2, START_MS, START_MS + 3_000, 1, "eu", 1)
     assert (both.eu.starts.total(), both.us.starts.total()) == (2, 2)
 
     await stage.fire_alarms(made.id)
