@@ -1,4 +1,4 @@
-"""What responses in lines wait for, as callers and operators read it: their gate as it is now. Nothing is written."""
+"""What responses in lines wait for, as callers and operators read it: the state of their gate now."""
 
 import asyncio
 from collections import Counter

@@ -252,3 +252,12 @@ def test_a_place_is_shown_with_its_reason() -> None:
         9_000,
     )
     assert turns.waiting_for(WaitInfo(), Turn(1, "new reason"), "", 0).reason is WaitReason.TURN
+
+
+def test_what_its_own_try_has_met_stays_when_it_asks_again() -> None:
+    """It finds its upstream closed for the same reason. Another reason has no tries of its own."""
+    met = WaitInfo("upstream_down", "status 500", 1, 5, 6)
+    again = turns.waiting_for(met, Turn(2, "upstream_down", 9_000, "eu", 4), "", 1_000)
+    assert again == WaitInfo("upstream_down", "status 500", 1, 5, 9_000, 2, "eu", 4)
+    assert turns.waiting_for(again, Turn(1, "upstream_down", 9_500, "eu"), "", 2_000).number == 4
+    assert turns.waiting_for(again, Turn(1, "turn", 0, "us"), "", 2_000) == WaitInfo("turn", "", 0, 2_000, 0, 1, "us")
