@@ -169,6 +169,7 @@ export class ResponseView {
       status: response.status,
       usage: response.usage,
       completed_at: response.completed_at,
+      ended_at: response.ended_at,
     });
     if (TERMINAL.has(response.status)) this.#onEnd();
     this.#draw();
@@ -225,7 +226,7 @@ export class ResponseView {
   #elapsed() {
     const { response, live } = this;
     if (!this.#isEnded()) return lasting(nowS() - response.created_at);
-    return age(response) || (live?.endedAt ? lasting(live.endedAt - response.created_at) : "");
+    return age(response, live?.endedAt);
   }
 
   #tokens() {
