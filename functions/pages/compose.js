@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { announce, button, h, say } from "./dom.js";
 import { attachment, isText, MOST_BYTES, size } from "./files.js";
-import { remember } from "./snippets.js";
+import { remember } from "./requests.js";
 import { failure, lasting, nowS } from "./words.js";
 
 export class Compose {

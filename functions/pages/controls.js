@@ -2,7 +2,8 @@
 
 import * as api from "./api.js";
 import { button, careful, copy, h, say, toast } from "./dom.js";
-import { curl, python, requestOf } from "./snippets.js";
+import { requestOf } from "./requests.js";
+import { curl, python } from "./snippets.js";
 import { failure, TERMINAL } from "./words.js";
 
 export class Controls {
