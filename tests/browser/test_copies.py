@@ -65,13 +65,15 @@ def test_every_field_that_the_response_repeats_is_copied(console: ConsolePage, r
     response_id = made(running, previous_response_id=(first := made(running)), **FULL)
     sent = {"model": "sim-instant", "input": "One. Two.", "background": True, "previous_response_id": first, **FULL}
     assert request_in(copied(console, response_id)) == sent
-    [call] = [one for one in ast.walk(ast.parse(copied(console, response_id, "Python"))) if _creates(one)]
-    written = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
+    written = arguments_in(copied(console, response_id, "Python"))
     assert written | written.pop("extra_body") == sent
 
 
-def _creates(node: ast.AST) -> Any:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) == "client.responses.create"
+def arguments_in(program: str) -> dict[str, Any]:
+    """Return what a program for Python hands to the SDK."""
+    calls = [one for one in ast.walk(ast.parse(program)) if isinstance(one, ast.Call)]
+    [call] = [one for one in calls if ast.unparse(one.func) == "client.responses.create"]
+    return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
 
 
 def test_a_plain_request_stays_plain(console: ConsolePage, running: Service) -> None:

@@ -97,12 +97,13 @@ def test_unfinished_ones_behind_the_first_page_take_turns(console: ConsolePage) 
     def one(route: Any) -> None:
         found = ONE.search(route.request.url)
         assert found
+        known = {item["id"]: item for item in old} | {
+            ended: old[1] | {"status": "completed", "ended_at": 1_800_000_009}
+        }
         if found[1] == deleted:
-            return route.fulfill(status=404, json={"error": {"message": "No such response.", "code": "not_found"}})
-        of = next(item for item in old if item["id"] == found[1])
-        return route.fulfill(
-            json=of | ({"status": "completed", "ended_at": 1_800_000_009} if of["id"] == ended else {})
-        )
+            route.fulfill(status=404, json={"error": {"message": "No such response.", "code": "not_found"}})
+        else:
+            route.fulfill(json=known[found[1]])
 
     console.page.route(ONE, one)
     console.page.locator("#rows", has_text="model-106").wait_for()
