@@ -8,7 +8,8 @@ const PAD = 2;
 
 /** Return a chart of bars, one for each value. Above the first values stand the second ones, such as failures. */
 export function bars(title, values, others, words) {
-  const most = Math.max(1, ...values.map((value, i) => value + (others[i] ?? 0)));
+  const peak = Math.max(0, ...values.map((value, i) => value + (others[i] ?? 0)));
+  const most = Math.max(1, peak);
   const width = WIDTH / values.length;
   const bar = (value, below, i, name) =>
     value > 0 &&
@@ -21,12 +22,13 @@ export function bars(title, values, others, words) {
       rx: 1,
     });
   const drawn = values.flatMap((value, i) => [bar(value, 0, i, "bar-good"), bar(others[i] ?? 0, value, i, "bar-bad")]);
-  return chart(title, words, String(most), drawn.filter(Boolean));
+  return chart(title, words, String(peak), drawn.filter(Boolean));
 }
 
-/** Return a chart of a line through points of `{at, value}`, over all of the given seconds. */
-export function line(title, points, spanS, words) {
-  const most = Math.max(1, ...points.map((point) => point.value));
+/** Return a chart of a line through points of `{at, value}`, over so many seconds. `since` says when it begins. */
+export function line(title, points, spanS, since) {
+  const peak = Math.max(0, ...points.map((point) => point.value));
+  const most = Math.max(1, peak);
   const end = points.at(-1)?.at ?? 0;
   const x = (at) => WIDTH - PAD - ((end - at) / spanS) * (WIDTH - 2 * PAD);
   const y = (value) => HEIGHT - PAD - (value / most) * (HEIGHT - 3 * PAD);
@@ -35,7 +37,8 @@ export function line(title, points, spanS, words) {
     .join("");
   const area =
     points.length > 1 ? `${path}L${x(end).toFixed(1)} ${HEIGHT}L${x(points[0].at).toFixed(1)} ${HEIGHT}Z` : "";
-  return chart(title, words, String(most), [
+  const words = `${points.at(-1)?.value ?? 0} now, ${peak} at most, ${since}`;
+  return chart(title, words, String(peak), [
     svg("path", { class: "area", d: area }),
     svg("path", { class: "stroke", d: path }),
   ]);

@@ -1,9 +1,9 @@
 /** A new response: the model, a text or a file, and how it is to be answered. */
 
 import * as api from "./api.js";
-import { announce, button, h, say } from "./dom.js";
-import { attachment, isText, MOST_BYTES, size } from "./files.js";
-import { remember } from "./snippets.js";
+import { announce, button, h, say, toast } from "./dom.js";
+import { MOST_BYTES, read, size } from "./files.js";
+import { remember } from "./requests.js";
 import { failure, lasting, nowS } from "./words.js";
 
 export class Compose {
@@ -27,6 +27,13 @@ export class Compose {
   /** Wait no more for the answer of a request. What was typed stays. */
   stop() {
     this.#waiting?.abort();
+  }
+
+  /** Forget what was typed, for whoever signs in next. */
+  forget() {
+    this.stop();
+    this.#form = this.#unanswered = null;
+    this.#files = [];
   }
 
   #built() {
@@ -93,22 +100,26 @@ export class Compose {
   }
 
   async #take(files) {
-    for (const file of files) await this.#takeOne(file);
+    const form = this.#form;
+    const wrong = [];
+    for (const file of [...files]) {
+      const taken = await read(file, MOST_BYTES - this.#files.reduce((sum, one) => sum + one.bytes, 0));
+      if (form !== this.#form) return; // the caller has signed out
+      if (taken.wrong) wrong.push(taken.wrong);
+      else this.#add(file, taken);
+    }
+    this.#refuse(wrong.join(" "));
     this.#fields.file.value = "";
   }
 
-  async #takeOne(file) {
-    const used = this.#files.reduce((sum, one) => sum + one.bytes, 0);
-    if (used + file.size > MOST_BYTES) {
-      return this.#refuse(`${file.name} has ${size(file.size)}, and ${size(MOST_BYTES)} fit in all.`);
+  #add(file, { text, attached }) {
+    if (attached) {
+      this.#files.push(attached);
+      return this.#list();
     }
-    if (await isText(file)) {
-      const area = this.#fields.text;
-      area.value += (area.value ? "\n\n" : "") + (await file.text());
-      return announce(`The text of ${file.name} was added`);
-    }
-    this.#files.push(await attachment(file));
-    this.#list();
+    const area = this.#fields.text;
+    area.value += (area.value ? "\n\n" : "") + text;
+    announce(`The text of ${file.name} was added`);
   }
 
   #list() {
@@ -160,21 +171,33 @@ export class Compose {
     if (missing) return missing[1].focus();
     this.#busy(true);
     const ticker = this.#countSeconds();
+    const form = this.#form;
     try {
       const id = body.stream ? await this.#stream(body) : await this.#whole(body);
+      if (form !== this.#form) return; // the caller has signed out
       this.#unanswered = null;
       remember(id, body);
       this.onMade();
-      location.hash = `#/responses/${id}`;
+      this.#lead(id, body);
     } catch (error) {
-      if (error.status < 500) this.#unanswered = null; // nothing was begun
-      this.#refuse(
-        error.name === "AbortError" ? "You stopped waiting. Its work goes on." : failure(error, "Send it again."),
-      );
+      if (form === this.#form) this.#fail(error);
     } finally {
       clearInterval(ticker);
       this.#busy(false);
     }
+  }
+
+  /** Show the response, unless something else is looked at by now. */
+  #lead(id, body) {
+    if (this.#form.checkVisibility()) location.hash = `#/responses/${id}`;
+    else toast(`Your response has ${body.background || body.stream ? "begun" : "ended"}. It is in the list.`);
+  }
+
+  #fail(error) {
+    if (error.status < 500) this.#unanswered = null; // nothing was begun
+    const isStopped = error.name === "AbortError";
+    this.#refuse(isStopped ? "You stopped waiting. Its work goes on." : failure(error, "Send it again."));
+    if (!isStopped && !this.#form.checkVisibility()) toast(`New response: ${failure(error, "Send it again.")}`);
   }
 
   #busy(isBusy) {

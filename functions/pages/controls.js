@@ -2,7 +2,8 @@
 
 import * as api from "./api.js";
 import { button, careful, copy, h, say, toast } from "./dom.js";
-import { curl, python, requestOf } from "./snippets.js";
+import { requestOf } from "./requests.js";
+import { curl, python } from "./snippets.js";
 import { failure, TERMINAL } from "./words.js";
 
 export class Controls {
@@ -40,12 +41,12 @@ export class Controls {
 
   /** Show the buttons that make sense now. */
   draw() {
-    const { response, live } = this.view;
+    const { response, live, refused } = this.view;
     this.element.hidden = false;
     const isEnded = TERMINAL.has(response.status);
     this.drop.hidden = !live || live.isOver;
     this.drop.setAttribute("aria-checked", String(Boolean(live?.isDropped)));
-    this.follow.hidden = isEnded || Boolean(live);
+    this.follow.hidden = isEnded || Boolean(live) || Boolean(refused);
     this.cancel.hidden = isEnded;
     this.remove.hidden = !isEnded;
     this.token.hidden = !this.#token();

@@ -3,7 +3,6 @@
 // A request has 2,621,440 bytes at most when it is compressed. That takes away most of what base64 adds.
 // A text of 100 kB fits beside the files.
 export const MOST_BYTES = 2_400_000;
-const LOOKED_AT = 4_096;
 
 /** Return a number of bytes in words. */
 export function size(bytes) {
@@ -11,19 +10,32 @@ export function size(bytes) {
   return bytes < 1_000_000 ? `${Math.round(bytes / 1_000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
 
-/** Return whether a file is a text: its beginning is UTF-8 without a zero. */
-export async function isText(file) {
-  const bytes = await file.slice(0, LOOKED_AT).arrayBuffer();
+/**
+ * Read a file of at most `most` bytes. Return its `text`, or what is `attached` to a request if it is no text, or in
+ * words what is `wrong` with it.
+ */
+export async function read(file, most) {
+  if (file.size > most) return { wrong: `${file.name} has ${size(file.size)}, and ${size(MOST_BYTES)} fit in all.` };
   try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
-    return !text.includes("\0");
+    const text = textIn(await file.arrayBuffer());
+    return text === null ? { attached: await attachment(file) } : { text };
   } catch {
-    return false;
+    return { wrong: `${file.name} cannot be read.` }; // a folder, or a file that has gone or changed
+  }
+}
+
+/** Return the text of bytes, or null if they are none: a text is UTF-8 without a zero, to its last byte. */
+function textIn(bytes) {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return text.includes("\0") ? null : text;
+  } catch {
+    return null;
   }
 }
 
 /** Return a file that is no text as a part of a request's input. */
-export async function attachment(file) {
+async function attachment(file) {
   const url = await dataUrl(file);
   const part = file.type.startsWith("image/")
     ? { type: "input_image", image_url: url, detail: "auto" }

@@ -9,10 +9,12 @@ const PAGE = 100;
 const STRAYS = 5; // unfinished ones behind the first page that one round asks for
 
 export class List {
+  #asking = new AbortController(); // of the list that is shown. Another filter or caller ends what it has asked
   #forgotten = new Set();
   #rows = new Map(); // id -> {item, element, ...parts}
   #next = null;
   #selected = null;
+  #strayed = 0;
   #ticker = 0;
   #typing = 0;
 
@@ -39,6 +41,8 @@ export class List {
     this.poller.stop();
     clearInterval(this.#ticker);
     this.#clear();
+    say(byId("list-state"), "");
+    byId("more").hidden = true;
   }
 
   /** Mark the response that is shown beside the list. */
@@ -66,6 +70,8 @@ export class List {
   }
 
   #clear() {
+    this.#asking.abort();
+    this.#asking = new AbortController();
     this.#rows.clear();
     byId("rows").replaceChildren();
     this.#next = null;
@@ -89,20 +95,22 @@ export class List {
 
   async #ask() {
     const query = this.#query();
+    const { signal } = this.#asking;
     try {
-      const page = await api.get(`responses?${query}`);
-      if (query !== this.#query()) return true; // the filter has changed meanwhile
+      const page = await api.get(`responses?${query}`, { signal });
+      if (signal.aborted || query !== this.#query()) return true; // the filter has changed meanwhile
       const changed = this.#merge(page);
-      await this.#strays(page);
-      this.#tell();
+      if (await this.#strays(page, this.#asking.signal)) this.#tell();
       return changed;
     } catch (error) {
+      if (signal.aborted) return true;
       say(byId("list-state"), failure(error));
       throw error;
     }
   }
 
   #merge(page) {
+    if (this.#isBehind(page)) this.#clear();
     const isFirst = this.#rows.size <= page.data.length;
     if (isFirst) this.#next = page.next_after;
     const gone = this.#missing(page);
@@ -110,10 +118,15 @@ export class List {
     return this.#put(page.data, byId("rows").firstElementChild) || gone.length > 0;
   }
 
+  /** Return whether there may be others between this page and the rows: more are new than a page has. */
+  #isBehind({ data, has_more: hasMore }) {
+    return hasMore && data.length > 0 && this.#rows.size > 0 && !data.some((item) => this.#rows.has(item.id));
+  }
+
   /** Return the ids of rows that should be on this page, and are not: deleted, or no more what the filter asks for. */
   #missing(page) {
     const there = new Set(page.data.map((item) => item.id));
-    const oldest = page.has_more && page.data.length ? page.data.at(-1).created_at : -1;
+    const oldest = page.has_more ? (page.data.at(-1)?.created_at ?? Infinity) : -1;
     return [...this.#rows.values()]
       .filter(({ item }) => item.created_at > oldest && !there.has(item.id))
       .map(({ item }) => item.id);
@@ -134,25 +147,40 @@ export class List {
     return changed;
   }
 
-  async #strays(page) {
+  /** Ask for some unfinished ones behind the page, each in its turn. Return whether the list is still the same. */
+  async #strays(page, signal) {
     const there = new Set(page.data.map((item) => item.id));
     const strays = this.#live().filter((row) => !there.has(row.item.id));
-    for (const { item } of strays.slice(0, STRAYS)) {
-      const response = await api.get(`responses/${item.id}`).catch(() => null);
-      if (response) this.update(response);
+    strays.sort((a, b) => a.asked - b.asked);
+    for (const row of strays.slice(0, STRAYS)) if (!signal.aborted) await this.#stray(row, signal);
+    return !signal.aborted;
+  }
+
+  async #stray(row, signal) {
+    row.asked = this.#strayed += 1;
+    const { id } = row.item;
+    const wanted = byId("filter-status").value;
+    try {
+      const response = await api.get(`responses/${id}`, { signal });
+      if (wanted && response.status !== wanted) this.remove(id);
+      else this.update(response);
+    } catch (error) {
+      if (error.status === 404) this.remove(id);
     }
   }
 
   async #more() {
     const button = byId("more");
+    const { signal } = this.#asking;
     button.disabled = true;
     try {
-      const page = await api.get(`responses?${this.#query(this.#next)}`);
+      const page = await api.get(`responses?${this.#query(this.#next)}`, { signal });
+      if (signal.aborted) return;
       this.#next = page.next_after;
       this.#put(page.data, null);
       this.#tell();
     } catch (error) {
-      say(byId("list-state"), failure(error));
+      if (!signal.aborted) say(byId("list-state"), failure(error));
     } finally {
       button.disabled = false;
     }
@@ -174,7 +202,7 @@ export class List {
     const { status, model, age: time, id, more, wait } = parts;
     const link = h("a", { href: `#/responses/${item.id}`, class: "row" }, status, model, time, id, more, wait);
     if (item.id === this.#selected) link.setAttribute("aria-current", "true");
-    const row = { ...parts, link, element: h("li", {}, link), item: {} };
+    const row = { ...parts, link, element: h("li", {}, link), item: {}, asked: 0 };
     this.#rows.set(item.id, row);
     return row;
   }

@@ -16,6 +16,7 @@ const compose = new Compose(streams, () => list.poller.now());
 const service = new ServiceView();
 let view = null;
 let caller = null;
+let last = ""; // who was signed in before
 
 async function signIn(key) {
   if (!/^[!-~]+$/.test(key)) return say(byId("key-error"), "This is no key: it has blanks or other signs.");
@@ -38,6 +39,8 @@ function refuse(key, error) {
 }
 
 function begin() {
+  if (caller.name !== last) forget();
+  last = caller.name;
   show("desk");
   say(byId("who"), caller.name);
   byId("nav").hidden = byId("session").hidden = false;
@@ -56,6 +59,14 @@ async function fillModels() {
   byId("models").replaceChildren(...names);
 }
 
+/** Forget what the caller before has typed and seen: the next one in this tab may be another. */
+function forget() {
+  compose.forget();
+  service.forget();
+  byId("filter").reset();
+}
+
+/** Sign out. If it is the service that ends it, as it does not know the key any more, what was typed stays. */
 function leave(reason = "") {
   list.stop();
   service.stop();
@@ -65,6 +76,9 @@ function leave(reason = "") {
   streams.close();
   caller = null;
   api.forget();
+  if (!reason) forget();
+  byId("detail").replaceChildren();
+  say(byId("who"), "");
   byId("nav").hidden = byId("session").hidden = true;
   say(byId("key-error"), reason);
   show("sign-in");

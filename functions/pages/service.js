@@ -35,6 +35,14 @@ export class ServiceView {
     this.poller.stop();
   }
 
+  /** Forget what was seen, for whoever signs in next. */
+  forget() {
+    this.#samples = [];
+    this.#shown = "";
+    const { state, error, numbers, tables } = this;
+    for (const element of [state, error, numbers, tables, byId("service")]) element.replaceChildren();
+  }
+
   async #ask() {
     try {
       const status = await api.get("operator/status");

@@ -2,35 +2,8 @@
 
 import * as api from "./api.js";
 
-const PREFIX = "console.request.";
-const KEPT = 50_000; // characters of a request that is remembered
-
-/** Remember what was sent for a response. A long request is asked for again when it is copied. */
-export function remember(id, body) {
-  const text = JSON.stringify(body);
-  try {
-    if (text.length <= KEPT) sessionStorage.setItem(PREFIX + id, text);
-  } catch {
-    return; // the tab's store is full
-  }
-}
-
-/** Return the request of a response: as it was sent from this tab, or as the service can tell it. */
-export async function requestOf(response) {
-  const kept = sessionStorage.getItem(PREFIX + response.id);
-  if (kept) return JSON.parse(kept);
-  const { data } = await api.get(`responses/${response.id}/input_items?limit=100&order=asc`);
-  const input = data.map(({ id, status, ...item }) => item);
-  const only = input.length === 1 ? input[0].content : null;
-  const isText = only?.length === 1 && only[0].type === "input_text";
-  return {
-    model: response.model,
-    input: isText ? only[0].text : input,
-    ...(response.instructions ? { instructions: response.instructions } : {}),
-    ...(response.tools?.length ? { tools: response.tools } : {}),
-    background: true,
-  };
-}
+// Fields that OpenAI's SDK has no name for.
+const UNNAMED = new Set(["callback_url", "presence_penalty", "frequency_penalty"]);
 
 /** Return a request as a command. */
 export function curl(body) {
@@ -44,9 +17,10 @@ export function curl(body) {
 
 /** Return a request as a program that prints the answer. */
 export function python(body) {
-  const { callback_url: callback, ...known } = body;
-  const fields = Object.entries(known).map(([name, value]) => `    ${name}=${literal(value, 4)},`);
-  if (callback) fields.push(`    extra_body={"callback_url": ${literal(callback)}},`);
+  const of = (isUnnamed) => Object.entries(body).filter(([name]) => UNNAMED.has(name) === isUnnamed);
+  const fields = of(false).map(([name, value]) => `    ${name}=${literal(value, 4)},`);
+  const others = of(true).map(([name, value]) => `${literal(name)}: ${literal(value)}`);
+  if (others.length) fields.push(`    extra_body={${others.join(", ")}},`);
   const head = [
     "import os",
     ...(body.stream || !body.background ? [] : ["import time"]),

@@ -20,7 +20,7 @@ export class ResponseView {
   #asking = new AbortController();
 
   constructor(place, id, streams, list) {
-    Object.assign(this, { place, id, streams, list, response: null, live: streams.get(id) ?? null });
+    Object.assign(this, { place, id, streams, list, response: null, live: streams.get(id) ?? null, refused: "" });
     this.deliveries = new Deliveries(id, (isAgain) => this.#onDeliveries(isAgain));
     this.controls = new Controls(this);
     this.answer = new Answer();
@@ -121,7 +121,7 @@ export class ResponseView {
     this.#isDue = true;
     requestAnimationFrame(() => {
       this.#isDue = false;
-      if (!this.#isClosed) this.#tell();
+      if (!this.#isClosed && this.live) this.#tell(); // a refused one is let go
     });
   }
 
@@ -139,7 +139,8 @@ export class ResponseView {
   #refuse(error) {
     this.streams.forget(this.id);
     this.live = null;
-    say(this.parts.error, failure(error));
+    this.refused = failure(error);
+    say(this.parts.error, this.refused);
     this.#draw();
   }
 
@@ -162,13 +163,14 @@ export class ResponseView {
 
   #take(response) {
     const changed = response.status !== this.response?.status;
-    say(this.parts.error, reason(response.error));
+    say(this.parts.error, reason(response.error) || (TERMINAL.has(response.status) ? "" : this.refused));
     this.response = response;
     this.list.update({
       id: this.id,
       status: response.status,
       usage: response.usage,
       completed_at: response.completed_at,
+      ended_at: response.ended_at,
     });
     if (TERMINAL.has(response.status)) this.#onEnd();
     this.#draw();
@@ -225,7 +227,7 @@ export class ResponseView {
   #elapsed() {
     const { response, live } = this;
     if (!this.#isEnded()) return lasting(nowS() - response.created_at);
-    return age(response) || (live?.endedAt ? lasting(live.endedAt - response.created_at) : "");
+    return age(response, live?.endedAt);
   }
 
   #tokens() {

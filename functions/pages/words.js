@@ -61,10 +61,14 @@ export function tokens(usage) {
   return usage ? count(usage.total_tokens ?? usage.input_tokens + usage.output_tokens, "token") : "";
 }
 
-/** Return how long a response has taken so far, or until its end where that is known. */
-export function age(response) {
-  if (response.completed_at) return lasting(response.completed_at - response.created_at);
-  return TERMINAL.has(response.status) ? "" : lasting(nowS() - response.created_at);
+/** Return when a response ended, in unix seconds, or null. One of an older release says only when it completed. */
+export const endOf = (response) => response.ended_at ?? response.completed_at ?? null;
+
+/** Return how long a response has taken so far, or until its end. `seen` is when this tab saw that, if it did. */
+export function age(response, seen = null) {
+  if (!TERMINAL.has(response.status)) return lasting(nowS() - response.created_at);
+  const at = endOf(response) ?? seen;
+  return at ? lasting(at - response.created_at) : "";
 }
 
 /** Return what a response waits for, or an empty text. */

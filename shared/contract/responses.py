@@ -254,6 +254,7 @@ def _outcome(status: Status, shown: Mapping[str, Any], ended_ms: int) -> dict[st
     failed, incomplete = status is Status.FAILED, status is Status.INCOMPLETE
     return {
         "completed_at": ended_ms // 1000 if status is Status.COMPLETED else None,
+        "ended_at": ended_ms // 1000 if status.is_terminal else None,
         "error": _error(shown) if failed else None,
         "incomplete_details": shown["incomplete_details"] if incomplete else None,
         "output": [] if status is Status.CANCELLED else items_in(shown),

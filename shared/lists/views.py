@@ -76,6 +76,7 @@ def response_view(entry: Entry) -> dict[str, Any]:
         "created_at": entry.created_ms // 1000,
         "status": str(entry.status),
         "completed_at": entry.ended_ms // 1000 if entry.status is Status.COMPLETED else None,
+        "ended_at": entry.ended_ms // 1000 if entry.status.is_terminal else None,
         "model": entry.model,
         "background": entry.background,
         "store": entry.store,

@@ -33,6 +33,7 @@ RESPONSE_ID = "resp_[0-9a-f]{32}"
 EVENT_ID = "evt_[0-9a-f]{32}"
 TOKEN = "ct_[A-Za-z0-9_-]+"  # noqa: S105 - the pattern of every token, not one of them
 CONTINUATION = described(or_null(text(TOKEN)), "Names the response. Null once it has ended.")
+ENDED_AT = described(or_null(TIME), "When the response ended, whatever its status. Null before.")
 METADATA = described(
     {**TEXTS, "additionalProperties": text(most=512), "propertyNames": {"maxLength": 64}, "maxProperties": 16},
     "At most 16 pairs of texts.",
@@ -84,6 +85,7 @@ def response() -> Schema:
         "created_at": TIME,
         "status": one_text_of(Status),
         "completed_at": or_null(TIME),
+        "ended_at": ENDED_AT,
         "error": or_null(failure()),
         "incomplete_details": or_null(OBJECT),
         "instructions": _INSTRUCTIONS,
@@ -99,7 +101,7 @@ def response() -> Schema:
         "metadata": METADATA,
         "continuation_token": CONTINUATION,
     }
-    about = "OpenAI's response object, with `continuation_token` and `waiting`. An upstream may add fields."
+    about = "OpenAI's response object, with `continuation_token`, `ended_at` and `waiting`. An upstream may add fields."
     return {**record(fields, {"waiting": ref("Waiting")}, about), "additionalProperties": True}
 
 
@@ -116,6 +118,7 @@ def response_summary(**others: Schema) -> dict[str, Schema]:
         "created_at": TIME,
         "status": one_text_of(Status),
         "completed_at": or_null(TIME),
+        "ended_at": ENDED_AT,
         "model": or_null(TEXT),
         "background": FLAG,
         "store": FLAG,

@@ -1,6 +1,8 @@
 """The console for everybody: by keyboard, on a phone, in light and dark, with much to show, and for operators."""
 
+import re
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,25 @@ def test_operators_see_the_whole(console: ConsolePage, running: Service) -> None
         *("Accepted by minute", "Ended by minute", "In flight", "Alarms overdue")
     ]
     running.client("second").post(f"/responses/{waits['id']}/cancel").raise_for_status()
+
+
+def test_charts_say_what_is_so(console: ConsolePage) -> None:
+    """Nothing is nothing, and not one. A line has numbers in words, because not everybody sees the picture."""
+    page, counts, at = console.page, [3, 1], count(1_800_000_000)
+
+    def quiet(route: Any) -> None:
+        status = route.fetch().json()
+        flight = {**status["in_flight"], "count": counts.pop(0) if counts else 1}
+        quiet = {"in_flight": flight, "alarms": {**status["alarms"], "overdue": 0}, "this_process": {"by_minute": []}}
+        route.fulfill(json=status | quiet | {"at": next(at)})
+
+    page.route("**/operator/status", quiet)
+    page.get_by_role("link", name="Service").click()
+    page.get_by_role("img", name="In flight: 1 now, 3 at most, since").wait_for()
+    page.get_by_role("img", name="Alarms overdue: 0 now, 0 at most, since").wait_for()
+    said = page.locator(".chart figcaption .hint").all_inner_texts()
+    assert said == ["most: 0", "most: 0", "most: 3", "most: 0"]
+    assert not re.search("NaN|Infinity", page.locator(".charts").inner_html())
 
 
 def test_other_callers_are_not_offered_that(browser: Any, running: Service) -> None:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from tests.support.console_page import ConsolePage
-from tests.support.service_process import Service, finished, output_text
+from tests.support.service_process import Service, create, finished, output_text
 
 
 def stored_text(running: Service, response_id: str) -> str:
@@ -89,7 +89,7 @@ def test_a_dropped_connection_stays_usable_for_the_rest_of_the_page(console: Con
 
 
 def test_a_stream_of_another_program_is_followed_on_demand(console: ConsolePage, running: Service) -> None:
-    """From its first event. A response that is no stream says so."""
+    """From its first event."""
     with running.client().stream(
         "POST",
         "/responses",
@@ -101,6 +101,28 @@ def test_a_stream_of_another_program_is_followed_on_demand(console: ConsolePage,
     console.wait_for_text(10)
     console.wait_for_phase("completed")
     assert console.text() == stored_text(running, named[0])
+
+
+def test_a_response_that_has_no_stream_says_so(console: ConsolePage, running: Service) -> None:
+    """As long as it is looked at, and what cannot be had is not offered again."""
+    page, client = console.page, running.client()
+    made = create(client, "sim-60s")
+    console.show(made["id"])
+    page.get_by_role("button", name="Follow its stream").click()
+    refusal = page.locator("#detail > .error", has_text="stream")
+    refusal.wait_for()
+    said = refusal.inner_text()
+    for _ in range(2):
+        with page.expect_response(f"**/responses/{made['id']}"):
+            pass
+    console.wait_for_phase("in progress")
+    assert refusal.inner_text() == said
+    assert page.get_by_role("button", name="Follow its stream").count() == 0
+    client.post(f"/responses/{made['id']}/cancel").raise_for_status()
+    console.wait_for_phase("cancelled")
+    assert refusal.count() == 0
+    assert ["400" in text for text in console.errors] == [True]
+    console.errors.clear()
 
 
 def test_a_stream_that_is_dropped_and_resumed_at_once_has_one_reader(console: ConsolePage, running: Service) -> None:

@@ -67,6 +67,23 @@ def test_times_are_said_as_people_say_them(console: ConsolePage, seconds: float,
 
 
 @pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ({}, ["Accepted.", "Failed. No. [odd]", "Callback: accepted with 204."]),
+        ({"ended_at": 60}, ["Accepted.", "Failed after 50 s. No. [odd]", "Callback: accepted with 204."]),
+    ],
+)
+def test_the_end_stands_before_its_deliveries(console: ConsolePage, times: dict[str, int], said: list[str]) -> None:
+    """Also in the same second, and where an object of an older release does not tell when it was."""
+    response = {"created_at": 10, "status": "failed", "error": {"code": "odd", "message": "No."}, **times}
+    delivery = {"target": "callback", "attempts": [{"at": 60, "status": 204}]}
+    told = called(console, "timeline.js", "story", response, None, [delivery])
+    assert [one["text"] for one in told] == said
+    program = "async (all) => (await import('/console/files/timeline.js')).drawn(all).map(one => one.innerText)"
+    assert [text in shown for text, shown in zip(said, console.page.evaluate(program, told), strict=True)] == [True] * 3
+
+
+@pytest.mark.parametrize(
     ("error", "said"),
     [
         ({"status": 401}, "The service does not know this key."),

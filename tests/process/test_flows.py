@@ -14,13 +14,13 @@ from local.stack.process import wait_for
 from tests.support.peer_processes import Json, error_of
 from tests.support.service_process import Service, create, finished, output_text, service
 
-# The fields that the Open Responses suite requires (the strictest reader known), and our token.
+# The fields that the Open Responses suite requires (the strictest reader known), and our own.
 FIELDS = {
     *("id", "object", "created_at", "completed_at", "status", "incomplete_details", "model", "previous_response_id"),
     *("instructions", "output", "error", "tools", "tool_choice", "truncation", "parallel_tool_calls", "text", "top_p"),
     *("presence_penalty", "frequency_penalty", "top_logprobs", "temperature", "reasoning", "usage", "store"),
     *("max_output_tokens", "max_tool_calls", "background", "service_tier", "metadata", "safety_identifier"),
-    *("prompt_cache_key", "continuation_token"),
+    *("prompt_cache_key", "continuation_token", "ended_at"),
 }
 ENDS = {
     "sim-instant": ("completed", None, None),

@@ -28,6 +28,7 @@ REQUIRED = """
     truncation usage metadata
 """
 FIELDS = set(REQUIRED.split())
+OWN = {"continuation_token", "ended_at"}
 MESSAGE = {
     "id": "msg_1",
     "type": "message",
@@ -89,7 +90,7 @@ def test_every_field_is_always_present(status: Status, answer: dict[str, Any]) -
     """An object has the 31 fields that clients require, the continuation token, and other fields of the upstream."""
     response = shown(status, answer)
     assert len(FIELDS) == 31
-    assert response.keys() == FIELDS | {"continuation_token"} | answer.keys()
+    assert response.keys() == FIELDS | OWN | answer.keys()
 
 
 @every_status
@@ -104,9 +105,10 @@ def test_the_sdk_accepts_the_object(status: Status, answer: dict[str, Any]) -> N
 @every_status
 @every_answer
 def test_the_status_decides_which_fields_are_set(status: Status, answer: dict[str, Any]) -> None:
-    """`completed_at` is set only if completed, and `error` only if failed. A cancelled response has no output."""
+    """`ended_at` if ended, `completed_at` only if completed, `error` only if failed. Cancelled ones have no output."""
     response = shown(status, answer)
     assert response["completed_at"] == (ENDED_MS // 1000 if status is Status.COMPLETED else None)
+    assert response["ended_at"] == (ENDED_MS // 1000 if status.is_terminal else None)
     assert (response["error"] is not None) == (status is Status.FAILED)
     assert isinstance(response["output"], list)
     if status is Status.CANCELLED:
@@ -272,7 +274,7 @@ answers = st.dictionaries(
 def test_any_answer_can_be_shown(status: Status, answer: dict[str, Any], base: dict[str, Any]) -> None:
     """Whatever types the upstream's fields have, the object has every field and our id."""
     response = shown(status, answer, base=base)
-    assert response.keys() == FIELDS | {"continuation_token"}
+    assert response.keys() == FIELDS | OWN
     assert (response["id"], response["status"], type(response["output"])) == (ID, status, list)
 
 

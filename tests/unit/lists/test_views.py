@@ -23,6 +23,7 @@ def test_an_unfinished_response_has_its_token() -> None:
         "created_at": 1,
         "status": "queued",
         "completed_at": None,
+        "ended_at": None,
         "model": "m",
         "background": True,
         "store": True,
@@ -51,7 +52,7 @@ def test_an_ended_response_has_its_tokens_and_no_continuation_token() -> None:
 def test_a_failed_response_has_the_code_of_its_error(error: str, code: str) -> None:
     """The message is in the response object. It may repeat what the caller sent."""
     shown = response_view(replace(ENTRY, status=Status.FAILED, ended_ms=3_900, error=error))
-    assert (shown["error"], shown["completed_at"]) == ({"code": code}, None)
+    assert (shown["error"], shown["completed_at"], shown["ended_at"]) == ({"code": code}, None, 3)
 
 
 def test_a_response_that_waits_says_for_what() -> None:

@@ -24,6 +24,7 @@ def test_an_operator_sees_no_content() -> None:
         "created_at": 5,
         "status": "queued",
         "completed_at": None,
+        "ended_at": None,
         "model": "m",
         "background": True,
         "store": False,
