@@ -22,7 +22,8 @@ class Vault(ThreadingHTTPServer):
     `manager_code` is the code of the 403 with which Resource Manager refuses everything, or an empty string. `codes`
     are the inner codes of the 403s that the vault answers next, and it repeats the first if `is_stubborn`. Health
     checks are answered with the statuses in `ready`, in order, and the last is repeated. So are questions for the state
-    of a resource provider, with those in `providers`. `refused_posts` is the code of the 403 for every POST.
+    of a resource provider, with those in `providers`. `refused_posts` is the code of the 403 for every POST, and
+    `quotas` are those of the models.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,7 @@ class Vault(ThreadingHTTPServer):
         self.ready: list[int] = []
         self.providers: dict[str, list[str]] = {}
         self.refused_posts = ""
+        self.quotas: list[dict[str, Any]] = []
         self.health = {"error": {"message": "CALLERS must be set", "code": "settings"}}
 
     @property
@@ -74,6 +76,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(self.server.next_health(), self.server.health)
         elif not self._admitted():
             return
+        elif self._name() == "usages":
+            self._answer(200, {"value": self.server.quotas})
         elif "/providers/Microsoft.KeyVault/vaults/" not in self.path and "/providers/" in self.path:
             self._answer(200, {"registrationState": self.server.next_state(self._name())})
         else:
