@@ -10,13 +10,8 @@ import * as values from 'modules/values.bicep'
 param environmentName string
 
 @description('Region: one that has Flex Consumption, and the model if one is deployed.')
-@metadata({
-  azd: {
-    type: 'location'
-    usageName: ['OpenAI.GlobalStandard.gpt-5-mini, 50'] // the quota of the model that is deployed by default
-  }
-})
 // Those of Microsoft's quickstart for Flex Consumption. `az functionapp list-flexconsumption-locations` has those of today.
+// The hook before a deployment reads them here (infra/hooks/regions.py), because azd reads none beside a .bicepparam.
 @allowed([
   'australiaeast'
   'australiasoutheast'
@@ -303,12 +298,33 @@ var names = { ...usualNames, ...named }
 
 // Also where no model is made: a parameter of a module that is left out is not looked at.
 var recoversModel = checks.recoversModel(modelRecover, makesModel)
+var modelChoices = [
+  !contains(['', 'gpt-5-mini'], modelName)
+  !empty(modelVersion)
+  !contains(['', 'GlobalStandard'], modelSku)
+  modelCapacity != 50
+]
+var deployedModel = checks.deployedModelOf(modelName, contains(modelChoices, true), makesModel)
+var upstreamChoices = [
+  upstreamMode != 'background'
+  upstreamScope != 'https://cognitiveservices.azure.com/.default'
+  !empty(upstreamMaxInFlight)
+  upstreamHonoursIdempotencyKey
+]
+var isListed = empty(upstreamBaseUrl) && !empty(upstreams) // no upstream but those of the file
+var replyTo = checks.queuesOf(replyQueues)
 
 // What is there already: ids, or nothing.
-var ownParts = [vnetPrefix == '10.84.0.0/24' ? '' : vnetPrefix, appSubnetPrefix, endpointSubnetPrefix]
+var ownParts = checks.addressed(
+  [vnetPrefix == '10.84.0.0/24' ? '' : vnetPrefix, appSubnetPrefix, endpointSubnetPrefix],
+  vnetEnabled
+)
 var leavesBy = values.subnetOf(appSubnetId, endpointSubnetId, 'APP_SUBNET_ID', vnetEnabled, ownParts)
 var entersBy = values.subnetOf(endpointSubnetId, appSubnetId, 'ENDPOINT_SUBNET_ID', vnetEnabled, ownParts)
 var zones = values.zonesOf(privateDnsZones, vnetEnabled)
+var subnets = vnetEnabled && empty(leavesBy)
+  ? checks.partsOf(vnetPrefix, appSubnetPrefix, endpointSubnetPrefix)
+  : { app: '', endpoints: '' }
 var isHidden = checks.isHidden(privateInbound, vnetEnabled)
 var logsTo = checks.workspaceOf(workspaceId, logRetentionDays != 30 || logDailyLimitGb != 5)
 var operatorIps = checks.addressesOf(operatorIpRanges, vnetEnabled)
@@ -358,7 +374,7 @@ module storage 'modules/storage.bicep' = {
     keyIdentityName: names.keyIdentity
     sku: storageSku
     isPrivate: vnetEnabled
-    replyQueues: values.parts(replyQueues)
+    replyQueues: values.parts(replyTo)
   }
 }
 
@@ -387,7 +403,7 @@ module model 'modules/model.bicep' = if (makesModel) {
     location: location
     tags: tags
     isPrivate: vnetEnabled
-    modelName: modelName
+    modelName: deployedModel
     modelVersion: modelVersion
     deploymentSku: modelSku
     capacity: modelCapacity
@@ -407,7 +423,7 @@ module access 'modules/access.bicep' = {
     vaultId: vaultId
     insightsName: names.insights
     modelAccountName: names.model
-    upstreamResourceId: upstreamResourceId
+    upstreamResourceId: checks.upstreamOf(upstreamResourceId, makesModel)
   }
   dependsOn: [identity, storage, vault, monitoring, model]
 }
@@ -421,8 +437,8 @@ module network 'modules/network.bicep' = if (vnetEnabled) {
     location: location
     tags: tags
     vnetPrefix: vnetPrefix
-    appSubnetPrefix: checks.partOf(appSubnetPrefix, vnetPrefix, 26, 0)
-    endpointSubnetPrefix: checks.partOf(endpointSubnetPrefix, vnetPrefix, 27, 2)
+    appSubnetPrefix: subnets.app
+    endpointSubnetPrefix: subnets.endpoints
     appSubnetId: leavesBy
     endpointSubnetId: entersBy
     privateDnsZones: zones
@@ -461,15 +477,15 @@ module app 'modules/app.bicep' = {
     }
     upstreamBaseUrl: makesModel ? model!.outputs.baseUrl : checks.urlOf(upstreamBaseUrl)
     service: {
-      upstreams: upstreams
+      upstreams: checks.fileOf(upstreams)
       upstreamKeysInVault: checks.hasKeys(upstreamKeysInVault, upstreams)
       upstreamMaxInFlight: checks.limitOf(upstreamMaxInFlight)
-      upstreamMode: upstreamMode
+      upstreamMode: checks.modeOf(upstreamMode, contains(upstreamChoices, true), isListed)
       upstreamScope: upstreamScope
       upstreamHonoursIdempotencyKey: upstreamHonoursIdempotencyKey
       upstreamApiKeyInVault: checks.hasKey(upstreamApiKeyInVault, makesModel)
       upstreamWebhooks: upstreamWebhooks
-      agentsModule: agentsModule
+      agentsModule: checks.moduleOf(agentsModule)
       responseDeadlineS: checks.deadlineOf(responseDeadlineS, upstreamMode)
       retentionS: retentionS
       streamMaxS: streamMaxS
@@ -477,11 +493,11 @@ module app 'modules/app.bicep' = {
       streamHeartbeatS: streamHeartbeatS
       watch: watch
       console: console
-      replyQueues: replyQueues
-      requestsCaller: requestsCaller
-      prices: prices
+      replyQueues: replyTo
+      requestsCaller: checks.callerOf(requestsCaller)
+      prices: checks.pricesOf(prices)
       otelTracesSampler: otelTracesSampler
-      otelTracesSamplerArg: checks.shareOf(otelTracesSamplerArg)
+      otelTracesSamplerArg: checks.shareOf(otelTracesSamplerArg, otelTracesSampler)
     }
     entraClientId: entraClientId
   }
@@ -580,4 +596,7 @@ output APP_NAME string = app.outputs.name
 output APP_RESOURCE_ID string = app.outputs.id
 output APP_URL string = app.outputs.url
 output APP_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
+// For the hook that makes the first callers, also on a machine that has no more than the outputs. An output of the
+// parameter's own name would be deleted from azd's environment by `azd down`.
+output REQUESTS_CALLER_NAME string = trim(requestsCaller)
 output MODEL_DEPLOYMENT string = makesModel ? model!.outputs.deploymentName : ''

@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 from infra.hooks.azure import MANAGEMENT_SCOPE, AzureError, call
 from infra.hooks.first_request import unnamed
@@ -23,27 +24,33 @@ NAME = "first"
 SECRET = "callers"  # noqa: S105 - the name of the secret that the setting CALLERS refers to
 
 
-def make(where: Place) -> tuple[str, bool]:
+def make(where: Place, queue_caller: str) -> tuple[str, bool]:
     """Make the credentials unless the vault has callers. Return what to tell, and whether a caller is new.
 
-    Raises AzureError.
+    `queue_caller` is the caller of queued requests, or an empty string. Raises AzureError.
     """
     if holds(where.vault, SECRET):
         return "The vault has callers; nothing is changed.", False
     if not where.is_kept:
         return without_caller(where), False
     given = _kept(where.caller_file)
-    element = {
-        "name": NAME,
-        "keys": [hashlib.sha256(given["api_key"].encode()).hexdigest()],
-        "signing_secrets": [given["signing_secret"]],
-    }
-    write(where.vault, SECRET, json.dumps([element]), "application/json")
+    made = elements(given["api_key"], given["signing_secret"], queue_caller)
+    write(where.vault, SECRET, json.dumps(made), "application/json")
     file = where.caller_file
-    return (
-        f"Caller '{NAME}' is made. Its API key and signing secret are in {file}: keep them, then delete the file.",
-        True,
-    )
+    text = f"Caller '{NAME}' is made. Its API key and signing secret are in {file}: keep them, then delete the file."
+    others = "".join(f"\nCaller '{one['name']}' is made, for queued requests. It has no key." for one in made[1:])
+    return f"{text}{others}", True
+
+
+def elements(api_key: str, signing_secret: str, queue_caller: str) -> "list[dict[str, Any]]":
+    """Return the callers of the setting CALLERS: the first one, and the one of queued requests if it has another name.
+
+    That one has no key, so that requests of a queue reach nothing that came by HTTP (docs/queues.md).
+    """
+    digest = hashlib.sha256(api_key.encode()).hexdigest()
+    signing = [signing_secret] if signing_secret else []
+    first: dict[str, Any] = {"name": NAME, "keys": [digest], "signing_secrets": signing}
+    return [first, {"name": queue_caller}] if queue_caller not in ("", NAME) else [first]
 
 
 def write_all(where: Place) -> None:
@@ -54,7 +61,7 @@ def write_all(where: Place) -> None:
     written = ensure(where, os.environ, asking(os.environ))
     for name in written:
         print(f"The vault has {name} now.", flush=True)
-    text, is_new = make(where)
+    text, is_new = make(where, os.environ.get("REQUESTS_CALLER_NAME", ""))
     print(text, flush=True)
     if is_new or written:
         refresh(where)

@@ -4,12 +4,11 @@ An instance of a queue function that is to go has up to an hour for what it exec
 in background mode does not mind, because it is polled. Other work begins again elsewhere, three times at most.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from infra.hooks.package import ROOT
+from infra.hooks.upstreams_file import entries
 
 SAFE_S = 3_600
 DEADLINE_S = 14_400  # the default in main.bicepparam
@@ -19,7 +18,8 @@ PAGE = "docs/deploy.md, 'Instances that are always ready'"
 def warning(environment: Mapping[str, str], root: Path = ROOT) -> str:
     """Return what to say about work without background mode that may take over an hour, or an empty string.
 
-    `root` is the folder of the app. Values that are no numbers are left to the template, which refuses them.
+    `root` is the folder of the app. Values that are no numbers are left to the template, which refuses them. Raises
+    WrongValue if UPSTREAMS names no file that can be read.
     """
     deadline_s = _number(environment, "RESPONSE_DEADLINE_S", DEADLINE_S)
     found = list(without_background(environment, root))
@@ -39,22 +39,13 @@ def without_background(environment: Mapping[str, str], root: Path) -> Iterator[s
     is_default_used = bool(environment.get("UPSTREAM_BASE_URL")) or not listed
     if is_default_used and environment.get("UPSTREAM_MODE", "") == "foreground":
         yield "UPSTREAM_MODE is foreground"
-    for one in _upstreams(root / listed) if listed else []:
-        if isinstance(one, dict) and one.get("mode") == "foreground":
-            yield f"the upstream '{one.get('name')}' of {listed}"
+    for one in entries(environment, root):
+        if one.get("mode") == "foreground":
+            yield f"the upstream '{one['name']}' of {listed}"
     module = environment.get("AGENTS_MODULE") or "agents"
     place = module.replace(".", "/")
     if (root / f"{place}.py").is_file() or (root / place / "__init__.py").is_file():
         yield f"the agents in {place}"
-
-
-def _upstreams(file: Path) -> "list[Any]":
-    """Return the upstreams in a file, or none if the app cannot read it either, and says so."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return found if isinstance(found, list) else []
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

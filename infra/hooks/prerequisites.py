@@ -1,6 +1,7 @@
 """Checks what a deployment needs, before `azd provision` makes anything: `python -m infra.hooks.prerequisites`.
 
-It registers the resource providers, which Azure asks for once in each subscription.
+It refuses values that the template or the app would refuse only later. It registers the resource providers, which
+Azure asks for once in each subscription.
 """
 
 import functools
@@ -15,6 +16,8 @@ from infra.hooks.libraries import pip_of
 from infra.hooks.long_runs import warning
 from infra.hooks.package import PackageError
 from infra.hooks.prepackage import python_of_package
+from infra.hooks.regions import check_quota, check_region
+from infra.hooks.upstreams_file import check_upstreams
 from infra.hooks.values import WrongValue, seconds
 
 WAIT_S = 300.0
@@ -92,14 +95,21 @@ def pythons(environment: Mapping[str, str]) -> str:
     return f"{hooks}, {python or 'nothing'} compiles the package for Python {version_of_production()}."
 
 
+def _say(text: str) -> None:
+    if text:
+        print(text, flush=True)
+
+
 def main() -> int:
     """Check and register. Return the exit code."""
     try:
         print(pythons(os.environ), flush=True)
         check_upstream(os.environ)
-        if said := warning(os.environ):
-            print(said, flush=True)
+        check_upstreams(os.environ)
+        _say(check_region(os.environ))
+        _say(warning(os.environ))
         register(os.environ)
+        _say(check_quota(os.environ))
     except PackageError as error:
         print(f"Nothing is deployed: {error}", file=sys.stderr)
         return 1

@@ -5,6 +5,15 @@
 func parts(list string) string[] => filter(map(split(list, ','), part => trim(part)), part => !empty(part))
 
 @export()
+@description('Whether a text has at least one character, and none but these.')
+func isOf(text string, characters string) bool =>
+  !empty(text) && empty(filter(range(0, length(text)), place => !contains(characters, substring(text, place, 1))))
+
+@export()
+@description('Whether a text is a whole number from 0 to this one, in at most six digits.')
+func isNumber(text string, most int) bool => isOf(text, '0123456789') && length(text) <= 6 && int(text) <= most
+
+@export()
 @description('The values of a list such as A=1,B=2, by name. Of each part the first = counts.')
 func pairs(list string, variable string) { *: string } =>
   toObject(

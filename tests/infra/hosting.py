@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+from infra.hooks.regions import regions_of
 from local.stack.process import ROOT
 from tests.infra.deployment import formatted, referred
 from tests.infra.project import Project
@@ -71,6 +72,7 @@ def outputs(project: Project) -> Iterator[str]:
             "AZURE_STORAGE_ACCOUNT": deployment.one(STORAGE).name,
             "APP_NAME": site.name,
             "APP_RESOURCE_ID": site.id,
+            "REQUESTS_CALLER_NAME": deployment.given.get("requestsCaller", ""),
             "MODEL_DEPLOYMENT": model[0] if model else "",
         }
         if (referred(deployment.outputs.get("AZURE_KEY_VAULT_ENDPOINT")) or ("", ""))[0] != vault:
@@ -85,15 +87,13 @@ def outputs(project: Project) -> Iterator[str]:
 
 
 def regions(project: Project) -> Iterator[str]:
-    """Azd offers a list of regions, and can leave out those without quota for the model."""
+    """Regions are a list, which the hook before a deployment finds in the file."""
     declared = project.compiled.template["parameters"]
-    defaults = {name: declared[name].get("defaultValue") for name in ("modelSku", "modelName", "modelCapacity")}
-    quota = "OpenAI.{modelSku}.{modelName}, {modelCapacity}".format(**defaults)
-    if declared["location"]["metadata"].get("azd") != {"type": "location", "usageName": [quota]}:
-        yield "azd does not ask for the region, or for quota of another model"
     listed = declared["location"].get("allowedValues", [])
     if len(listed) < 30 or listed != sorted(set(listed)):
         yield f"the regions are {listed}"
     yield from (f"{name} is no region" for name in listed if not re.fullmatch(r"[a-z]+[23]?", name))
     if any("euap" in name or "stage" in name for name in listed):
         yield "a region for Microsoft's own tests is listed"
+    if regions_of(project.text("infra/main.bicep")) != listed:
+        yield "the hook does not find the regions"

@@ -63,7 +63,7 @@ def _mutants() -> list[Mutant]:
         ("key-officer", "keyAccess", "e147488a-f6f5-4113-8e2d-b22465e65bf6", "14b46e9e-c2b7-41b4-b07b-48a6ebf60603", "roles", ("hidden",)),
         ("key-of-another-vault", "customerKey", "vaultName: split(keyId, '/')[8]", "vaultName: 'kv-other'", "encryption", ("hidden",)),
         # regions
-        ("quota-of-another-model", "main", "OpenAI.GlobalStandard.gpt-5-mini, 50", "OpenAI.GlobalStandard.gpt-5, 50", "regions"),
+        ("regions-that-a-hook-cannot-read", "main", "param location string\n", "@metadata({ kind: 'region' })\nparam location string\n", "regions"),
         ("canary-region", "main", "  'eastus2'\n", "  'eastus2'\n  'eastus2euap'\n", "regions"),
         ("region-lost", "main", "  'westeurope'\n", "", "compiles", ("keys",)),
     ]  # fmt: skip

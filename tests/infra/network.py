@@ -42,8 +42,12 @@ def _reached(deployment: Deployment) -> dict[str, tuple[str, list[str]]]:
 def network(project: Project) -> Iterator[str]:
     """With a network, the app leaves by its delegated subnet, and all that is closed has an endpoint and zones."""
     for deployment in project.deployments():
-        found = _with_network(deployment) if chosen(deployment, "vnetEnabled") else _without(deployment)
-        yield from (f"{deployment.name}: {fault}" for fault in found)
+        yield from (f"{deployment.name}: {fault}" for fault in network_faults(deployment))
+
+
+def network_faults(deployment: Deployment) -> Iterator[str]:
+    """Yield what is wrong with the network of a deployment, or with its absence."""
+    return _with_network(deployment) if chosen(deployment, "vnetEnabled") else _without(deployment)
 
 
 def _without(deployment: Deployment) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """Checks that the settings, queues and tables of the deployment are exactly those that the code uses."""
 
 import ast
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from infra.hooks.first_caller import elements
 from local.stack.process import ROOT
 from shared.bootstrap import TABLE
 from shared.core.errors import SettingsError
@@ -53,7 +55,7 @@ OF_LIBRARIES = {"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}
 LOCAL_PLATFORM = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_ENABLE_INIT_INDEXING"}
 # The vault's secret of each setting, the switch that it follows, and a value that the code takes.
 SECRETS = {
-    "CALLERS": ("callers", "", '[{"name": "first"}, {"name": "batch"}]'),
+    "CALLERS": ("callers", "", '[{"name": "first"}]'),
     "UPSTREAM_API_KEY": ("upstream-api-key", "upstreamApiKeyInVault", "key"),
     "UPSTREAM_KEYS": ("upstream-keys", "upstreamKeysInVault", "{}"),
     "UPSTREAM_WEBHOOK_SECRET": ("upstream-webhook-secret", "upstreamWebhooks", f"whsec_{'A' * 44}"),
@@ -143,13 +145,22 @@ def _setting_faults(deployment: Deployment) -> Iterator[str]:
 def loaded(project: Project) -> Iterator[str]:
     """Every variant has settings that the app's own code takes, once references are resolved."""
     for deployment in project.deployments():
-        environment = {name: _known(name, value) for name, value in deployment.settings()}
-        if deployment.given.get("upstreams"):  # a file beside the app, which is not there
-            environment["UPSTREAMS"] = '[{"name": "a", "models": ["*"], "base_url": "https://a.example/v1"}]'
-        try:
-            load_settings(environment)
-        except SettingsError as refused:
-            yield f"{deployment.name}: {refused}"
+        yield from (f"{deployment.name}: {refused}" for refused in refusals(deployment))
+
+
+def refusals(deployment: Deployment) -> Iterator[str]:
+    """Yield what the app's own code refuses of the settings of a deployment.
+
+    Its callers are those that a hook makes, and a file of upstreams has one.
+    """
+    environment = {name: _known(name, value) for name, value in deployment.settings()}
+    environment["CALLERS"] = json.dumps(elements("key", "", str(deployment.outputs.get("REQUESTS_CALLER_NAME", ""))))
+    if deployment.given.get("upstreams"):  # a file beside the app, which is not there
+        environment["UPSTREAMS"] = '[{"name": "a", "models": ["*"], "base_url": "https://a.example/v1"}]'
+    try:
+        load_settings(environment)
+    except SettingsError as refused:
+        yield str(refused)
 
 
 def _known(name: str, value: Any) -> str:

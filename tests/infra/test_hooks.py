@@ -34,6 +34,23 @@ def test_the_first_caller_is_made(tmp_path: Path, vault: Vault) -> None:
     ]
 
 
+def test_queued_requests_get_a_caller_of_their_own(tmp_path: Path, vault: Vault) -> None:
+    """Where the deployment names one, the app has it from the start, without a key, beside the first caller."""
+    done = run("first_caller", tmp_path, vault, REQUESTS_CALLER_NAME="batch")
+    assert (done.returncode, done.stderr) == (0, "")
+    made = callers.parse_callers(vault.secrets["callers"])
+    assert made.names() == ["first", "batch"]
+    assert [len(made.named(name).keys) for name in made.names()] == [1, 0]  # type: ignore[union-attr]
+    assert "Caller 'batch' is made, for queued requests. It has no key." in done.stdout
+
+
+@pytest.mark.parametrize("name", ["", "first"])
+def test_queued_requests_may_be_those_of_the_first_caller(name: str, tmp_path: Path, vault: Vault) -> None:
+    """Then there is one caller."""
+    assert run("first_caller", tmp_path, vault, REQUESTS_CALLER_NAME=name).returncode == 0
+    assert callers.parse_callers(vault.secrets["callers"]).names() == ["first"]
+
+
 def test_the_key_is_in_its_file_and_nowhere_else(tmp_path: Path, vault: Vault) -> None:
     """The key is not printed, because the output may be a pipeline's log, and it is not in the vault.
 

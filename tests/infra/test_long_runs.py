@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.hooks.long_runs import DEADLINE_S, SAFE_S, warning
+from infra.hooks.values import WrongValue
 from local.bench.always_ready import GROUPS, MONTH_S, Prices, break_even, busy, idle, table
 from local.stack.process import ROOT
 from tests.infra.azd_hooks import run
@@ -15,7 +16,10 @@ from tests.infra.vaults import Vault
 FOREGROUND = {"UPSTREAM_MODE": "foreground"}
 LISTED = {"UPSTREAMS": "upstreams.json"}
 BOTH = {**LISTED, "UPSTREAM_BASE_URL": "https://a.example/v1"}
-UPSTREAMS = [{"name": "france", "models": ["gpt*"]}, {"name": "vllm", "mode": "foreground"}]
+UPSTREAMS = [
+    {"name": "france", "models": ["gpt*"], "base_url": "https://a.example/v1"},
+    {"name": "vllm", "mode": "foreground", "base_url": "https://b.example/v1"},
+]
 
 
 @pytest.fixture
@@ -67,7 +71,6 @@ def test_background_mode_needs_no_warning(app: Path) -> None:
         (LISTED, ["vllm"]),
         ({**LISTED, **FOREGROUND}, ["vllm"]),
         ({**BOTH, **FOREGROUND}, ["UPSTREAM_MODE", "vllm"]),
-        ({"UPSTREAMS": "nowhere.json"}, []),
     ],
 )
 def test_each_upstream_without_background_mode_is_named(given: dict[str, str], named: list[str], app: Path) -> None:
@@ -75,6 +78,12 @@ def test_each_upstream_without_background_mode_is_named(given: dict[str, str], n
     said = warning(given, app)
     assert [name for name in ("UPSTREAM_MODE", "france", "vllm") if name in said] == named
     assert bool(said) == bool(named)
+
+
+def test_a_file_that_is_not_there_is_no_upstream_in_background_mode(app: Path) -> None:
+    """The hook does not go on as if there were nothing to warn of."""
+    with pytest.raises(WrongValue, match=r"nowhere\.json"):
+        warning({"UPSTREAMS": "nowhere.json"}, app)
 
 
 @pytest.mark.parametrize(

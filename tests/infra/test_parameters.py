@@ -8,9 +8,12 @@ import pytest
 
 from local.stack.process import ROOT
 from shared.upstreams.specs import MAX_IN_FLIGHT
+from tests.infra import deployment
 from tests.infra.compiler import LOCATION, Compiler, Refused, running
+from tests.infra.network import network_faults
 from tests.infra.parameters import variable
 from tests.infra.project import Project, texts, written
+from tests.infra.settings import refusals
 
 FILE = ROOT / "infra" / "main.bicepparam"
 UPSTREAM = "param upstreamBaseUrl = 'https://res.openai.azure.com/openai/v1'\n"
@@ -18,9 +21,19 @@ FOREGROUND = f"{UPSTREAM}param upstreamMode = 'foreground'\n"
 GROUP = "/subscriptions/00000000-0000-0000-0000-000000000003/resourceGroups/rg"
 NET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/vnet"
 ON = "param vnetEnabled = true\n"
+UPSTREAMS = "param upstreams = 'all.json'\n"
+SHARE = "param otelTracesSampler = 'traceidratio'\n"
 SUBNETS = f"param appSubnetId = '{NET}/subnets/a'\nparam endpointSubnetId = '{NET}/subnets/e'\n"
 LOGS = f"param workspaceId = '{GROUP}/providers/Microsoft.OperationalInsights/workspaces/log'\n"
 SECRETS = f"param keyVaultId = '{GROUP}/providers/microsoft.keyvault/vaults/kv'\n"
+
+
+def parts(app: str, endpoints: str, *, whole: str = "10.84.0.0/24") -> str:
+    """Return what says the parts of a network."""
+    said = {"vnetPrefix": whole, "appSubnetPrefix": app, "endpointSubnetPrefix": endpoints}
+    return ON + "".join(f"param {name} = '{value}'\n" for name, value in said.items())
+
+
 # What is said, and a part of the error that it ends with.
 REFUSED = {
     "a deadline of a foreground call": (
@@ -31,14 +44,49 @@ REFUSED = {
     "a key without an upstream": ("param upstreamApiKeyInVault = true\n", "UPSTREAM_API_KEY_IN_VAULT needs"),
     "keys without upstreams": (f"{UPSTREAM}param upstreamKeysInVault = true\n", "UPSTREAM_KEYS_IN_VAULT needs"),
     "an upstream without https": ("param upstreamBaseUrl = 'res.openai.azure.com'\n", "UPSTREAM_BASE_URL must be"),
+    "an upstream with a query": ("param upstreamBaseUrl = 'https://a.example/v1?x=1'\n", "UPSTREAM_BASE_URL must be"),
+    "a role at no account": (f"{UPSTREAM}param upstreamResourceId = 'res'\n", "UPSTREAM_RESOURCE_ID must be /sub"),
+    "a role at a storage account": (
+        f"{UPSTREAM}param upstreamResourceId = '{GROUP}/providers/Microsoft.Storage/storageAccounts/res'\n",
+        "UPSTREAM_RESOURCE_ID must be /subscriptions/ID/",
+    ),
+    "a role at nobody's upstream": (
+        f"param upstreamResourceId = '{GROUP}/providers/Microsoft.CognitiveServices/accounts/res'\n",
+        "UPSTREAM_RESOURCE_ID needs UPSTREAM_BASE_URL or UPSTREAMS",
+    ),
+    "a model beside an upstream": (f"{UPSTREAM}param modelName = 'gpt-5'\n", "MODEL_CAPACITY do nothing"),
+    "quota beside upstreams": (f"{UPSTREAMS}param modelCapacity = 60\n", "MODEL_CAPACITY do nothing"),
+    "a mode of no upstream": (f"{UPSTREAMS}param upstreamMode = 'foreground'\n", "UPSTREAM_MODE, UPSTREAM_SCOPE"),
+    "a limit of no upstream": (f"{UPSTREAMS}param upstreamMaxInFlight = '7'\n", "UPSTREAM_MODE, UPSTREAM_SCOPE"),
+    "a queue that storage refuses": ("param replyQueues = 'answers,Nudges'\n", "REPLY_QUEUES must be names of queues"),
+    "a price that is none": ("param prices = 'gpt-5'\n", "PRICES must be MODEL=INPUT/CACHED/OUTPUT"),
+    "a module that is none": ("param agentsModule = 'a b'\n", "AGENTS_MODULE must be the name of a module"),
     "a limit of nothing": ("param upstreamMaxInFlight = '0'\n", "UPSTREAM_MAX_IN_FLIGHT must be"),
     "more than the highest limit": (f"param upstreamMaxInFlight = '{MAX_IN_FLIGHT + 1}'\n", "UPSTREAM_MAX_IN_FLIGHT"),
-    "a limit in words": ("param upstreamMaxInFlight = 'two'\n", "'two'"),
+    "a limit in words": ("param upstreamMaxInFlight = 'two'\n", "UPSTREAM_MAX_IN_FLIGHT must be"),
     "a model that is not made": (f"{UPSTREAM}param modelRecover = true\n", "MODEL_RECOVER needs"),
-    "more than all traces": ("param otelTracesSamplerArg = '10'\n", "OTEL_TRACES_SAMPLER_ARG must be"),
-    "a share in words": ("param otelTracesSamplerArg = '0.x'\n", "'x'"),
-    "a network without room": ("param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0/26'\n", "VNET_PREFIX must be"),
-    "no network at all": ("param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0'\n", "'10.1.0.0'"),
+    "more than all traces": (f"{SHARE}param otelTracesSamplerArg = '10'\n", "OTEL_TRACES_SAMPLER_ARG must be"),
+    "a share in words": (f"{SHARE}param otelTracesSamplerArg = '0.x'\n", "OTEL_TRACES_SAMPLER_ARG must be"),
+    "a share of all traces": ("param otelTracesSamplerArg = '0.5'\n", "ARG needs OTEL_TRACES_SAMPLER=traceidratio"),
+    "a network without room": (f"{ON}param vnetPrefix = '10.1.0.0/26'\n", "VNET_PREFIX must be a /25"),
+    "no network at all": (f"{ON}param vnetPrefix = '10.1.0.0'\n", "VNET_PREFIX must be a network such as"),
+    "a network from its middle on": (f"{ON}param vnetPrefix = '10.1.0.9/24'\n", "10.1.0.9/24 is not"),
+    "addresses of no network": ("param vnetPrefix = '10.1.0.0/24'\n", "ENDPOINT_SUBNET_PREFIX need VNET_ENABLED=true"),
+    "a part of no network": ("param appSubnetPrefix = '10.84.0.0/26'\n", "SUBNET_PREFIX need VNET_ENABLED=true"),
+    "one part of a network": (
+        f"{ON}param vnetPrefix = '10.0.0.0/23'\nparam appSubnetPrefix = '10.0.0.0/24'\n",
+        "APP_SUBNET_PREFIX and ENDPOINT_SUBNET_PREFIX must be set together",
+    ),
+    "the other part of a network": (f"{ON}param endpointSubnetPrefix = '10.84.0.0/26'\n", "must be set together"),
+    "an app outside of its network": (parts("10.99.0.0/26", "10.84.0.64/27"), "APP_SUBNET_PREFIX must be a part of"),
+    "endpoints outside of their network": (parts("10.84.0.0/26", "10.84.1.0/27"), "ENDPOINT_SUBNET_PREFIX must be a"),
+    "a part around its network": (parts("10.84.0.0/23", "10.84.0.64/27"), "APP_SUBNET_PREFIX must be a part of"),
+    "parts that overlap": (parts("10.84.0.0/25", "10.84.0.64/27"), "must not overlap"),
+    "an app within the endpoints": (parts("10.84.0.64/27", "10.84.0.0/25"), "must not overlap"),
+    "a part that is none": (parts("10.84.0.0/26", "10.84.0.64"), "ENDPOINT_SUBNET_PREFIX must be a part of"),
+    "a part from its middle on": (parts("10.84.0.3/26", "10.84.0.64/27"), "and 10.84.0.3/26 is not"),
+    "too small a part for the app": (parts("10.84.0.0/28", "10.84.0.64/27"), "a /27 or larger"),
+    "too small a part for endpoints": (parts("10.84.0.0/26", "10.84.0.64/29"), "a /28 or larger"),
     "too few instances": ("param maximumInstanceCount = 1\n", "allowable value is 40"),
     "a tag without a value": ("param resourceTags = 'a=1,b'\n", "RESOURCE_TAGS must be NAME=VALUE,…, and b is not"),
     "a tag that is set here": ("param resourceTags = 'AZD-Env-Name=x'\n", "must not have AZD-Env-Name"),
@@ -94,14 +142,20 @@ TAKEN = {
     "the longest deadline of a foreground call": f"{FOREGROUND}param responseDeadlineS = 21000\n",
     "a long deadline in background mode": f"{UPSTREAM}param responseDeadlineS = 604800\n",
     "the highest limit": f"param upstreamMaxInFlight = '{MAX_IN_FLIGHT}'\n",
-    "a tenth of all traces": "param otelTracesSamplerArg = '0.1'\n",
+    "a tenth of all traces": f"{SHARE}param otelTracesSamplerArg = '0.1'\n",
     "a key of one of several upstreams": "param upstreams = 'all.json'\nparam upstreamApiKeyInVault = true\n",
     "a tag of the longest name and an empty value": f"param resourceTags = '{'n' * 128}='\n",
     "all that is there": f"{ON}{SUBNETS}{LOGS}{SECRETS}param privateDnsZones = '{GROUP}'\n",
-    "subnets of one's own": (
-        "param vnetEnabled = true\nparam vnetPrefix = '10.1.0.0/26'\n"
-        "param appSubnetPrefix = '10.1.0.0/27'\nparam endpointSubnetPrefix = '10.1.0.32/28'\n"
-    ),
+    "subnets of one's own": parts("10.1.0.64/26", "10.1.0.32/28", whole="10.1.0.0/25"),
+    "subnets in another order, at the end": parts("10.1.63.0/24", "10.1.62.0/24", whole="10.1.32.0/19"),
+    "the smallest network": f"{ON}param vnetPrefix = '192.168.1.128/25'\n",
+    "a port and a path": "param upstreamBaseUrl = 'http://vllm-0.internal:8000/openai/v1'\n",
+    "a module in a package": "param agentsModule = 'desk_2._staff'\n",
+    "prices with blanks": "param prices = ' gpt-5 = 1.25/0.125/10, a=b=0/2,,GPT-5=3/4 '\n",
+    "a caller of queued requests": "param requestsCaller = 'batch jobs, \u00e4lter'\n",
+    "queues and patterns": "param replyQueues = 'a-1, results-*, *,X*'\n",
+    "the model by its name": f"{UPSTREAM}param modelName = 'gpt-5-mini'\nparam modelVersion = ''\n",
+    "a mode of the upstream beside a list": f"{UPSTREAMS}{FOREGROUND}",
 }
 
 
@@ -125,8 +179,12 @@ def test_what_cannot_work_ends_before_it_begins(said: str, error: str, tmp_path:
 
 @pytest.mark.parametrize("said", TAKEN.values(), ids=TAKEN)
 def test_what_is_allowed_is_not_refused(said: str, tmp_path: Path, compiler: Compiler) -> None:
-    """The values beside those that are refused are taken."""
-    assert evaluated(tmp_path, compiler, said)["predictedResources"]
+    """The values beside those that are refused are taken. What they make is a network that is one, and is run by."""
+    snapshot = evaluated(tmp_path, compiler, said)
+    given = compiler.parameters(tmp_path / "infra" / "said.bicepparam")
+    found = deployment.evaluated("said", snapshot, given)
+    assert list(network_faults(found)) == []
+    assert list(refusals(found)) == []
 
 
 def test_a_value_of_another_kind_is_an_error() -> None:

@@ -59,7 +59,7 @@ ACCOUNT = f"/subscriptions/{'0' * 36}/resourceGroups/shared/providers/Microsoft.
 WRONG = [
     {"UPSTREAM_RESOURCE_ID": "res", "UPSTREAM_BASE_URL": "https://a.example/v1"},
     {"UPSTREAM_RESOURCE_ID": f"{ACCOUNT}/deployments/x", "UPSTREAM_BASE_URL": "https://a.example/v1"},
-    {"UPSTREAM_RESOURCE_ID": ACCOUNT.replace("CognitiveServices", "Storage"), "UPSTREAMS": "upstreams.json"},
+    {"UPSTREAM_RESOURCE_ID": ACCOUNT.replace("CognitiveServices", "Storage"), "UPSTREAM_BASE_URL": "https://a.example"},
     {"UPSTREAM_RESOURCE_ID": ACCOUNT},
 ]
 

@@ -23,7 +23,7 @@ class Vault(ThreadingHTTPServer):
     are the inner codes of the 403s that the vault answers next, and it repeats the first if `is_stubborn`. Health
     checks are answered with the statuses in `ready`, in order, and the last is repeated, each with the body `health`.
     `looks` counts them. Questions for the state of a resource provider are answered so with those in `providers`.
-    `refused_posts` is the code of the 403 for every POST.
+    `refused_posts` is the code of the 403 for every POST, and `quotas` are those of the models.
     """
 
     def __init__(self) -> None:
@@ -37,6 +37,7 @@ class Vault(ThreadingHTTPServer):
         self.ready: list[int] = []
         self.providers: dict[str, list[str]] = {}
         self.refused_posts = ""
+        self.quotas: list[dict[str, Any]] = []
         self.health = {"error": {"message": "Storage is not available.", "code": "storage"}}
         self.looks = 0
 
@@ -77,6 +78,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(self.server.next_health(), self.server.health)
         elif not self._admitted():
             return
+        elif self._name() == "usages":
+            self._answer(200, {"value": self.server.quotas})
         elif "/providers/Microsoft.KeyVault/vaults/" not in self.path and "/providers/" in self.path:
             self._answer(200, {"registrationState": self.server.next_state(self._name())})
         else:
