@@ -49,7 +49,7 @@ async def take_permit_at_first(
 
     Returns as `take_permit` does, or None if it stays where it is: that is its first one, it may not move after
     `error`, or storage fails. The upstream that could not begin it is closed for all, and gets its permit back. If
-    storage fails after the move, the `start` alarm goes on at the first one. Raises StoreError if that cannot be written.
+    storage fails after the move, the `start` alarm goes on there. Raises StoreError if that cannot be written.
     """
     first = round_.first(record) if round_.may_move_after(record, error, held.counted) else None
     if first is None:
