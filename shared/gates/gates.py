@@ -65,16 +65,17 @@ class Gates:
         self._agents.clear()
         self._looks.clear()
 
-    async def take(self, gate: Gate, place: Place, *, again: bool = False) -> Turn | None:
+    async def take(self, gate: Gate, place: Place, *, again: bool = False, stays: bool = True) -> Turn | None:
         """Take a permit for a response, or a place in the line of its caller. Return None if it has a permit.
 
-        `again` says that the response may have asked before. A gate without a limit needs no permit while it is open,
+        `again` says that the response may have asked before. With `stays` false, a response that gets no permit does
+        not enter the line, because another gate may have one. A gate without a limit needs no permit while it is open,
         as far as this process knows. Then nothing is read or written.
         """
         agent = self._agent(gate)
         if _is_unlimited(gate) and _is_open(agent.view):
             return None
-        return await agent.ask(Kind.TAKE, place, again=again)
+        return await agent.submit(Request(Kind.TAKE, place, stays=stays), again=again)
 
     async def release(self, gate: Gate, response_id: str, caller: str) -> None:
         """Give back the permit of a response whose end is committed. Its line gets the permit in the same transaction.
@@ -107,7 +108,9 @@ class Gates:
         return not _is_unlimited(gate) or self._agent(gate).view is not None
 
     async def accepted(self, gate: Gate, response_id: str | None = None) -> None:
-        """Note that the upstream has accepted a response. This never raises: the next probe will tell the same.
+        """Note that the upstream has accepted a response, or has refused its request as wrong: it answers again.
+
+        This never raises: the next probe will tell the same.
 
         It costs nothing unless this process knows that the gate waits for a probe. If another process has granted the
         permit, `response_id` names the response, and its permit is read to find out.
@@ -158,6 +161,14 @@ class Gates:
         if self._tools.elapsed_s() - agent.seen_s > STALE_S:
             return True
         return not view.waiting and phases.free(view, gate.limit, now_ms) != 0
+
+    def is_shut(self, gate: Gate) -> bool:
+        """Return whether a gate gives no permit for sure: its upstream has refused work, and asked for a time.
+
+        Nothing is read. What this process knows of a probe or of permits says nothing for sure.
+        """
+        view = None if gate.is_gone else self._agent(gate).view
+        return view is not None and view.phase is Phase.CLOSED and self._tools.now_ms() < view.until_ms
 
     async def round(self, gate: Gate) -> Outlook | None:
         """Do what a gate needs once a minute, and return how it then is, or None if it has no rows any longer.

@@ -91,6 +91,7 @@ class Consumer(ABC):
                 await self._read()
             except UpstreamError as raised:
                 error = await self._settled(raised)
+                await self._tries.note_answer(error)
                 if isinstance(error, UpstreamRefused):
                     ours = endings.with_our_ids(error, self._record, self._request, self._credentials)
                     return await self._on_refused(ours)
@@ -238,18 +239,16 @@ class Consumer(ABC):
     # Tries, before the upstream has accepted the work
 
     async def _try_again(self, error: UpstreamError) -> bool:
-        """Wait for the next try and return True. If it is far away, or there is none, return False.
-
-        At another upstream it follows at once.
-        """
-        if upstream := await self._tries.move(error):
-            self._turn_to(upstream)
-            return True
-        if self._tries.wait_in_line_after(error):
+        """Wait for the next try, and return whether it is this holder's. At another upstream it follows at once."""
+        upstream = await self._tries.move(error)
+        if upstream is None and self._tries.wait_in_line_after(error):
             _log.warning("run.deferred", extra={"response": self._record.id, **tries.seen(error)})
             await self._log.drain()
-            await self._tries.wait_in_line(error)
-            return False
+            if (upstream := await self._tries.wait_in_line(error)) is None:
+                return False
+        if upstream:
+            self._turn_to(upstream)
+            return True
         following = self._tries.following(error)
         if following is None:
             await self._log.end(failed_starts.give_up(self._ports, self._record, error))

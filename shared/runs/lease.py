@@ -23,7 +23,6 @@ from shared.transitions import run_transitions, upstream_transitions
 from shared.transitions.run_transitions import Ownership
 from shared.transitions.upstream_transitions import wait_for
 from shared.upstreams import tries
-from shared.upstreams.routes import Route
 
 _log = logger(__name__)
 _PAUSE_S = 1.0
@@ -146,18 +145,16 @@ class Lease:
         finally:
             self.concluded.set()
 
-    async def wait_in_line(self, turn: Turn, detail: str, at: Route | None = None) -> None:
+    async def wait_in_line(self, turn: Turn, detail: str) -> None:
         """Give up the run, which waits for its turn from now on. Raises Lost if this process has lost the run.
 
-        `at` is the upstream in whose line it waits, if that is another than its own. The caller clears `concluded`
-        meanwhile.
+        The caller clears `concluded` meanwhile.
         """
         now_ms = self._ports.clock.now_ms()
 
         def transition(current: Record) -> ChangeSet:
             wait = turns.waiting_for(current.wait, turn, detail, now_ms)
-            there = turns.moved(current, at)
-            return run_transitions.wait_in_line(there, wait, turns.start_alarm(current), takes_back=True)
+            return run_transitions.wait_in_line(current, wait, turns.start_alarm(current), takes_back=True)
 
         await self.write(transition, gives_up=True)
 

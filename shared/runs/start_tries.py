@@ -6,6 +6,7 @@ A try is counted before it is made. What a failed one means is in `upstreams/tri
 from typing import Any
 
 from shared.core.errors import UpstreamError, UpstreamUncertain
+from shared.core.gates.state import Turn
 from shared.runs.lease import Lease
 from shared.runtime.ports import Ports
 from shared.starts import failed_starts, turns
@@ -13,6 +14,7 @@ from shared.starts.rerouting import Round
 from shared.transitions import upstream_transitions
 from shared.upstreams import tries
 from shared.upstreams.protocol import Upstream
+from shared.upstreams.routes import Route
 from shared.upstreams.tries import Meaning, NextTry
 
 
@@ -55,6 +57,13 @@ class StartTries:
         if gate and (was_granted_elsewhere or not gates.is_free(gate)):
             self._ports.background.start(gates.accepted(gate, record.id if was_granted_elsewhere else None))
 
+    async def note_answer(self, error: UpstreamError) -> None:
+        """Tell the gate that the upstream answers again, if it has answered a try with an error that ends the work."""
+        record = self._lease.record
+        gate = self._ports.upstreams.gate_of(record)
+        if gate and self._is_trying and tries.of_error(error) is Meaning.END:
+            await self._ports.gates.accepted(gate, record.id if record.run.epoch > 1 else None)
+
     async def move(self, error: UpstreamError) -> Upstream | None:
         """Give the response to another upstream after a failed try, and return it, or None if it stays.
 
@@ -64,38 +73,63 @@ class StartTries:
         route = await self._round.entered(record, error, record.upstream.counted)
         if route is None:
             return None
-        name, model = route.name, route.spec.renamed(record.request.model)
         try:
-            await self._lease.write(lambda current: upstream_transitions.reroute(current, name, model))
+            await self._move_to(route)
         finally:
-            if self._lease.record.upstream.name != name:
+            if not self._is_at(route):
                 await self._round.leave(record, route)
-        if self._lease.record.upstream.name != name:
+        if not self._is_at(route):
             return None
         self._is_trying = False
         return route.upstream
+
+    async def _move_to(self, route: Route) -> None:
+        name, model = route.name, route.spec.renamed(self._lease.record.request.model)
+        await self._lease.write(lambda current: upstream_transitions.reroute(current, name, model))
+
+    def _is_at(self, route: Route) -> bool:
+        return self._lease.record.upstream.name == route.name
 
     def wait_in_line_after(self, error: UpstreamError) -> bool:
         """Return whether the response waits for its turn after an error of a try."""
         return turns.closes(error) and self._ports.upstreams.gate_of(self._lease.record) is not None
 
-    async def wait_in_line(self, error: UpstreamError) -> None:
-        """Close the gate of an upstream that takes nothing now, and put the run into the line.
+    async def wait_in_line(self, error: UpstreamError) -> Upstream | None:
+        """Close the gate of an upstream that takes nothing now, and put the run into the line of its first one.
 
-        Raises Lost if this process has lost the run.
+        If the first one has a permit free again, return it, because it is tried next. Returns None otherwise. Raises
+        Lost if this process has lost the run.
         """
-        record = self._lease.record
         self._is_counted, self._is_trying = True, False  # the place of a try that began nothing
         self._lease.concluded.clear()  # a client that leaves now must not have the run offered
         try:
-            place = turns.place_at(record, None)
-            if line := await self._round.first_line(record, place, error, record.upstream.counted):
-                turn, first = line
-                await self._lease.wait_in_line(turn, str(error), first)
-            elif stays := await self._lease.insist(lambda: turns.refused(self._ports, record, None, error)):
-                await self._lease.wait_in_line(stays, str(error))
+            first = await self._moved_to_first(error)
+            turn = await self._lease.insist(lambda: self._turn(error, is_new=first is not None))
+            if turn:
+                await self._lease.wait_in_line(turn, str(error))
+            return first.upstream if first and turn is None else None
         finally:
             self._lease.concluded.set()
+
+    async def _moved_to_first(self, error: UpstreamError) -> Route | None:
+        """Give the response to its first upstream, and return that, or None if it stays where it is.
+
+        The record names it before the response enters its line, because a grant is given back otherwise.
+        """
+        before = self._lease.record
+        may_move = self._round.may_move_after(before, error, before.upstream.counted)
+        if (first := self._round.first(before) if may_move else None) is None:
+            return None
+        await self._move_to(first)
+        if not self._is_at(first):
+            return None
+        await self._lease.insist(lambda: self._round.close(before, error))
+        return first
+
+    async def _turn(self, error: UpstreamError, *, is_new: bool) -> Turn | None:
+        if is_new:
+            return await turns.ask(self._ports, self._lease.record, None, again=True)
+        return await turns.refused(self._ports, self._lease.record, None, error)
 
     def following(self, error: UpstreamError) -> NextTry | None:
         """Return the try that follows a failed one at the same upstream, or None if there is none."""

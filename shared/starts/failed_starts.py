@@ -11,6 +11,7 @@ from shared.lifecycle import completion, endings
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import end_turn, put_off, rearm
+from shared.starts import turns
 from shared.telemetry import lifecycle, metrics
 from shared.telemetry.logs import logger
 from shared.upstreams import removed, tries
@@ -26,6 +27,7 @@ async def settle(ports: Ports, record: Record, held: Alarm, error: UpstreamError
     this try. Raises RefusedByUpstream if the upstream refused it, and then nothing is kept.
     """
     if tries.of_error(error) is Meaning.END:
+        await turns.answered(ports, record, held)
         if is_first and isinstance(error, UpstreamRefused) and error.is_for_caller:
             return await _refuse(ports, record, held, error)
         return await fail_start(ports, record, held, endings.by_error(error, ports.clock.now_ms()))

@@ -4,13 +4,13 @@ The record names the other upstream before the create is sent there. A repeat af
 went. Once a try may have begun work, or failed without an answer, the response stays where it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, UpstreamError
-from shared.core.gates.state import Place, Turn, place_of
+from shared.core.gates.state import place_of
 from shared.core.records import Record
 from shared.core.states import WaitReason
 from shared.runtime.ports import Ports
@@ -57,70 +57,77 @@ class Round:
         `counted` are the tries that may have begun work, the failed one included.
         """
         self._tried.add(record.upstream.name)
-        if not self._may_move(record, error, counted):
+        if not self.may_move_after(record, error, counted):
             return None
-        own = self._ports.upstreams.of(record)
+        return next((route for route in self._others(record) if route.name not in self._tried), None)
+
+    def may_move(self, record: Record, counted: int) -> bool:
+        """Return whether another upstream may begin a response. `counted` is as in `following`."""
+        may_have_begun = counted > 1 or record.upstream.bound or record.upstream.has_begun
+        return not (self._is_bound or may_have_begun or record.status.is_terminal)
+
+    def may_move_after(self, record: Record, error: UpstreamError, counted: int) -> bool:
+        """Return whether another upstream may begin a response after an error. `counted` is as in `following`."""
+        return self.may_move(record, counted) and _may_go_elsewhere(error)
+
+    def _others(self, record: Record) -> Iterator[Route]:
+        """Yield the other upstreams of a response that may take it now, best first."""
+        own, model = self._ports.upstreams.of(record), record.request.model
         for route in self._ports.upstreams.others(record):
-            is_another = route.name not in self._tried and _is_of_kind(route, own)
-            if is_another and _takes(self._ports, route, record.request.model):
-                seen = {"upstream": route.spec.name, **tries.seen(error)}
-                _log.warning("start.rerouted", extra={"response": record.id, **seen})
+            gate = route.gate(model)
+            if _is_of_kind(route, own) and not (gate and self._ports.gates.is_shut(gate)):
+                yield route
+
+    def first(self, record: Record) -> Route | None:
+        """Return the first upstream of a response, or None if it is there, or if that one works in another way."""
+        first, own = self._ports.upstreams.serving(record.request.model), self._ports.upstreams.of(record)
+        is_elsewhere = first is not None and first.name != own.name and _is_of_kind(first, own)
+        return first if is_elsewhere and first and first.gate(record.request.model) else None
+
+    async def free_elsewhere(self, record: Record, *, again: bool) -> Route | None:
+        """Take a permit of the first other upstream that has one free, and return it, or None if none has.
+
+        `again`: the response may have asked before. An upstream whose storage fails has none.
+        """
+        for route in self._others(record):
+            if await self._take(record, route, again=again):
                 return route
         return None
 
-    def _may_move(self, record: Record, error: UpstreamError, counted: int) -> bool:
-        may_have_begun = counted > 1 or record.upstream.bound or record.upstream.has_begun
-        return not (self._is_bound or may_have_begun) and _may_go_elsewhere(error)
-
-    async def first_line(
-        self, record: Record, place: Place, error: UpstreamError, counted: int
-    ) -> tuple[Turn, Route] | None:
-        """Take a place in the line of the first upstream of a response, if another one could not begin it.
-
-        Return the place and that upstream, or None if the response stays: it is at the first one, or storage fails, or
-        that line is gone. The upstream that could not begin is closed for all. `place` is the response's with the time
-        of its `start` alarm. `counted` is as in `following`.
-        """
-        first, own = self._ports.upstreams.serving(record.request.model), self._ports.upstreams.of(record)
-        if first is None or first.name == own.name or not self._may_move(record, error, counted):
-            return None
-        gate = first.gate(record.request.model)
-        if gate is None or not _is_of_kind(first, own):
-            return None
+    async def _take(self, record: Record, route: Route, *, again: bool) -> bool:
+        gate = route.gate(record.request.model)
         try:
-            if turn := await self._ports.gates.take(gate, place, again=True):
-                await self._close_own(record, error)
-                return turn, first
+            return gate is None or not await self._ports.gates.take(gate, place_of(record), again=again, stays=False)
         except StoreError:
-            _log.warning("start.not_rerouted", extra={"response": record.id, "upstream": first.name})
-        await self._ports.gates.leave(gate, place)
-        return None
+            _log.warning("start.not_rerouted", extra={"response": record.id, "upstream": route.name})
+            await self.leave(record, route)
+            return False
 
     async def entered(self, record: Record, error: UpstreamError, counted: int) -> Route | None:
         """Take a permit of the next upstream that has one, and return it, or None if the response stays.
 
-        The upstream that could not begin is closed for all, and gets its permit back. If storage fails, the response
-        stays. `counted` is as in `following`.
+        The upstream that could not begin is closed for all, and gets its permit back. If storage fails then, the
+        response stays. `counted` is as in `following`.
         """
         while route := self.following(record, error, counted):
-            try:
-                if await self._enter(record, route, error):
+            if await self._take(record, route, again=False):
+                seen = {"upstream": route.spec.name, **tries.seen(error)}
+                _log.warning("start.rerouted", extra={"response": record.id, **seen})
+                if await self._closed(record, error):
                     return route
-            except StoreError:
                 await self.leave(record, route)
                 return None
             self._tried.add(route.name)
         return None
 
-    async def _enter(self, record: Record, route: Route, error: UpstreamError) -> bool:
-        gate, place = route.gate(record.request.model), place_of(record)
-        if gate and await self._ports.gates.take(gate, place):
-            await self._ports.gates.leave(gate, place)
+    async def _closed(self, record: Record, error: UpstreamError) -> bool:
+        try:
+            await self.close(record, error)
+        except StoreError:
             return False
-        await self._close_own(record, error)
         return True
 
-    async def _close_own(self, record: Record, error: UpstreamError) -> None:
+    async def close(self, record: Record, error: UpstreamError) -> None:
         """Close the upstream that could not begin a response, and give back the response's permit of it."""
         if own := self._ports.upstreams.gate_of(record):
             reason, wait_s = str(error.waits_for), error.retry_after_s
@@ -133,13 +140,20 @@ class Round:
             await self._ports.gates.leave(gate, place_of(record))
 
     async def move(self, record: Record, held: Alarm, error: UpstreamError) -> tuple[Record, Alarm] | None:
-        """Give a response to the next upstream. Return its record, and its `start` alarm, which replaces `held`.
-
-        Returns None if there is no other upstream, or if this process no longer owns the alarm.
-        """
+        """Give a response to the next upstream. Return as `move_to`, and None if there is no other upstream."""
         route = await self.entered(record, error, held.counted)
-        if route is None:
+        try:
+            return await self.move_to(record, held, route) if route else None
+        except StoreError:
             return None
+
+    async def move_to(self, record: Record, held: Alarm, route: Route) -> tuple[Record, Alarm] | None:
+        """Give a response to an upstream. Return its record, and its `start` alarm, which replaces `held`.
+
+        Returns None if this process no longer owns the alarm. Then the permit of that upstream is given back only if
+        the response has ended: otherwise the process that acts on it may have found the permit, and an audit decides.
+        Raises StoreError, after giving the permit back.
+        """
         alarm = held.at(self._ports.clock.now_ms() + LEASE_MS[Kind.START])
         name, model = route.name, route.spec.renamed(record.request.model)
 
@@ -147,12 +161,14 @@ class Round:
             return upstream_transitions.reroute(current, name, model, alarm)
 
         try:
-            moved, is_moved = await exchange(self._ports, record, held, transition)
+            now, is_moved = await exchange(self._ports, record, held, transition)
         except StoreError:
-            moved, is_moved = None, False
-        if moved and is_moved:
-            return moved, alarm
-        await self.leave(record, route)
+            await self.leave(record, route)
+            raise
+        if now and is_moved:
+            return now, alarm
+        if now is None or now.status.is_terminal:
+            await self.leave(record, route)
         return None
 
 

@@ -19,7 +19,8 @@ from shared.core.records import Record
 from shared.lifecycle import endings
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import exchange, insert
-from shared.starts import joining, packing, turns
+from shared.starts import joining, packing, permits, turns
+from shared.starts.rerouting import Round
 from shared.telemetry.logs import logger
 from shared.transitions import response_transitions, run_transitions
 
@@ -68,7 +69,7 @@ async def submit_run(
         return await submit_run(ports, record, request, held=held, in_place=in_place)
     if waits:
         begins = partial(run_transitions.begin_run, held_ms=held_ms, in_place=in_place)
-        began = await _begin_run(ports, accepted, change.alarms_in[0], begins)
+        began = await _begin_run(ports, accepted, change.alarms_in[0], Round(ports, request), begins)
         if isinstance(began, Record):
             return SubmittedRun(began)
         accepted, change = began
@@ -86,15 +87,17 @@ def _beginning(record: Record, request: dict[str, Any]) -> tuple[Record, tuple[E
 
 
 async def _begin_run(
-    ports: Ports, record: Record, held: Alarm, begins: Callable[[Record, int], ChangeSet]
+    ports: Ports, record: Record, held: Alarm, round_: Round, begins: Callable[[Record, int], ChangeSet]
 ) -> Record | tuple[Record, ChangeSet]:
     """Take a permit and put the `run` alarm in place of the `start` alarm. Return the record and what was written.
 
     Returns only the record if the response waits for its turn, or if another process begins it.
     """
     try:
-        if turn := await turns.ask(ports, record, held):
-            return await turns.wait(ports, record, held, turn)
+        asked = await permits.take_permit(ports, round_, record, held, again=False)
+        if isinstance(asked, Record):
+            return asked
+        record, held = asked
         now_ms, written = ports.clock.now_ms(), list[ChangeSet]()
 
         def transition(current: Record) -> ChangeSet | None:

@@ -27,7 +27,6 @@ from shared.core.errors import (
     UpstreamUnavailable,
     UpstreamUncertain,
 )
-from shared.core.gates.state import Turn
 from shared.core.records import Record
 from shared.core.states import later
 from shared.lifecycle import completion, endings, upstream_ids, watcher
@@ -35,13 +34,12 @@ from shared.runtime import lease_renewal
 from shared.runtime.leases import RENEWED_MS
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply, insert
-from shared.starts import failed_starts, joining, packing, rerouting, run_submission, turns
+from shared.starts import failed_starts, joining, packing, permits, rerouting, run_submission, turns
 from shared.telemetry import tracing
 from shared.telemetry.logs import logger
 from shared.transitions import response_transitions, upstream_transitions
 from shared.upstreams import tries
 from shared.upstreams.protocol import Progress
-from shared.upstreams.routes import Route
 
 _log = logger(__name__)
 
@@ -94,38 +92,37 @@ async def _start(
     round_ = rerouting.Round(ports, request)
     credentials = await completion.credentials_in(record, request)  # before the work begins: then no step may be slow
     if turns.must_ask(ports, record):
-        async with lease_renewal.holding(ports, held) as lease:
-            turn = await turns.ask(ports, record, held, again=not is_first)
-        held = lease.alarm
-        if turn:
-            return await turns.wait(ports, record, held, turn)
-        if lease.is_over or lease.is_past(ports.clock.now_ms()):
-            return record  # the gate took so long that another process may have started the response
+        asked = await permits.take_permit(ports, round_, record, held, again=not is_first)
+        if isinstance(asked, Record):
+            return asked
+        record, held = asked
     while True:
         outcome, held = await _try(ports, record, held, request, credentials)
         if isinstance(outcome, Progress):
             return await record_start(ports, record, held, outcome, credentials)
-        if (moved := await round_.move(record, held, outcome)) is None:
-            break
-        record, held = moved
-    if line := await _line_after(ports, round_, record, held, outcome):
-        turn, at = line
-        _log.warning("start.deferred", extra={"response": record.id, **tries.seen(outcome)})
-        return await turns.wait(ports, record, held, turn, str(outcome), at)
-    return await failed_starts.settle(ports, record, held, outcome, is_first=is_first)
+        following = await _following(ports, round_, record, held, outcome)
+        if isinstance(following, Record):
+            return following
+        if following is None:
+            return await failed_starts.settle(ports, record, held, outcome, is_first=is_first)
+        record, held = following
 
 
-async def _line_after(
+async def _following(
     ports: Ports, round_: rerouting.Round, record: Record, held: Alarm, error: UpstreamError
-) -> tuple[Turn, Route | None] | None:
-    """Take a place in a line after the last try of a round, and return it with the upstream, if it is another one.
+) -> Record | tuple[Record, Alarm] | None:
+    """Give a response to the upstream that is tried next in a round, and return its record and its alarm.
 
-    Returns None if the error closes no gate.
+    If none is, it waits in a line, and only the record is returned. Returns None if the error closes no gate.
     """
-    if line := await round_.first_line(record, turns.place_at(record, held), error, held.counted):
-        return line
-    turn_here = await turns.refused(ports, record, held, error)
-    return (turn_here, None) if turn_here else None
+    if moved := await round_.move(record, held, error):
+        return moved
+    placed = await permits.take_permit_at_first(ports, round_, record, held, error)
+    if placed is None and (turn := await turns.refused(ports, record, held, error)):
+        placed = await turns.wait(ports, record, held, turn, str(error))
+    if isinstance(placed, Record):
+        _log.warning("start.deferred", extra={"response": record.id, **tries.seen(error)})
+    return placed
 
 
 async def _try(
@@ -154,8 +151,7 @@ async def record_start(
     `held` is the alarm that the caller owns. Returns the record. Raises NotFound if the response has been purged.
     """
     token = progress.token
-    if gate := ports.upstreams.gate_of(record):
-        await ports.gates.accepted(gate, record.id if held.attempt else None)
+    await turns.answered(ports, record, held)
     if token is None and not record.upstream.token:
         outcome = endings.by_progress(progress, ports.clock.now_ms())
         return failed_starts.existing(await completion.end(ports, record, held.id, outcome, held))

@@ -16,7 +16,6 @@ from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import exchange
 from shared.transitions import run_transitions, upstream_transitions
 from shared.upstreams import tries
-from shared.upstreams.routes import Route
 from shared.upstreams.tries import Meaning
 
 _CLOSING = frozenset({WaitReason.UPSTREAM_DOWN, WaitReason.RATE_LIMIT, WaitReason.CREDENTIALS})
@@ -36,15 +35,18 @@ def must_ask(ports: Ports, record: Record) -> bool:
     return gate is not None and not ports.gates.is_free(gate)
 
 
-async def ask(ports: Ports, record: Record, held: Alarm, *, again: bool = False) -> Turn | None:
+async def ask(
+    ports: Ports, record: Record, held: Alarm | None, *, again: bool = False, stays: bool = True
+) -> Turn | None:
     """Take a permit for a response, or a place in the line. Return None if it may start.
 
-    `held` is its `start` alarm. `again`: it may have asked before.
+    `held` is its `start` alarm, or None for a run. `again`: it may have asked before. With `stays` false, it does not
+    enter the line.
     """
     gate = ports.upstreams.gate_of(record)
     if gate is None or record.status.is_terminal:  # what is only to be stopped waits for no turn
         return None
-    return await ports.gates.take(gate, place_at(record, held), again=again)
+    return await ports.gates.take(gate, place_at(record, held), again=again, stays=stays)
 
 
 async def refused(ports: Ports, record: Record, held: Alarm | None, error: UpstreamError) -> Turn | None:
@@ -59,6 +61,12 @@ async def refused(ports: Ports, record: Record, held: Alarm | None, error: Upstr
     return await ports.gates.refuse(gate, place_at(record, held), retry_after_s=wait_s, reason=reason)
 
 
+async def answered(ports: Ports, record: Record, held: Alarm) -> None:
+    """Tell the gate that the upstream has answered a create with work, or with an error that closes no gate."""
+    if gate := ports.upstreams.gate_of(record):
+        await ports.gates.accepted(gate, record.id if held.attempt else None)
+
+
 def place_at(record: Record, held: Alarm | None) -> Place:
     """Return what a gate keeps of a response, whose `start` alarm moves from where it is held to the deadline.
 
@@ -68,13 +76,10 @@ def place_at(record: Record, held: Alarm | None) -> Place:
     return place_of(record, due_ms)
 
 
-async def wait(
-    ports: Ports, record: Record, held: Alarm, turn: Turn, detail: str = "", at: Route | None = None
-) -> Record:
+async def wait(ports: Ports, record: Record, held: Alarm, turn: Turn, detail: str = "") -> Record:
     """Let a response wait for its turn, after its place is committed, and return its record.
 
     The create that `held` counts was not made, or has begun nothing. If the alarm is gone, another process acts on it.
-    `at` is the upstream in whose line its place is, if that is another than its own.
     """
     waits = waiting_for(record.wait, turn, detail, ports.clock.now_ms())
     place = place_at(record, held)
@@ -83,21 +88,12 @@ async def wait(
     def transition(current: Record) -> ChangeSet | None:
         if current.status.is_terminal:
             return None
-        return upstream_transitions.wait_for_turn(moved(current, at), waits, alarm)
+        return upstream_transitions.wait_for_turn(current, waits, alarm)
 
     now, is_waiting = await exchange(ports, record, held, transition)
     if now and is_waiting:
         return now
-    if at and (gate := at.gate(record.request.model)):
-        await ports.gates.leave(gate, place)
     return await leave_if_over(ports, record, place)
-
-
-def moved(record: Record, route: Route | None) -> Record:
-    """Return the record of a response at an upstream, or as it is if that is None."""
-    if route is None:
-        return record
-    return upstream_transitions.at_upstream(record, route.name, route.spec.renamed(record.request.model))
 
 
 async def leave_if_over(ports: Ports, record: Record, place: Place) -> Record:

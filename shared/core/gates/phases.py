@@ -28,15 +28,29 @@ def close(state: GateState, now_ms: int, retry_after_s: float | None, reason: st
         wait_s = min(max(retry_after_s, CLOSED_MIN_S), RETRY_AFTER_MAX_S)
     asked_ms = now_ms + int(wait_s * 1000)
     until_ms = asked_ms if is_new else max(state.until_ms, asked_ms)
-    return replace(state, phase=Phase.CLOSED, until_ms=until_ms, reason=reason, step=0, left=0, closings=closings)
+    closed = replace(state, phase=Phase.CLOSED, until_ms=until_ms, reason=reason, probe="")
+    return replace(closed, step=0, left=0, closings=closings)
 
 
 def accept(state: GateState, now_ms: int) -> GateState:
-    """Return the state after the upstream has accepted work. This ends the probing phase, and changes no other."""
+    """Return the state after the upstream has accepted work, or has refused a request as wrong: it answers again.
+
+    This ends the probing phase, and changes no other.
+    """
     if state.phase is not Phase.PROBING:
         return state
-    stepping = replace(state, phase=Phase.STEPPING, step=FIRST_STEP, left=FIRST_STEP, until_ms=now_ms + STEP_MS)
-    return settle(stepping)
+    stepping = replace(state, phase=Phase.STEPPING, probe="", step=FIRST_STEP, left=FIRST_STEP)
+    return settle(replace(stepping, until_ms=now_ms + STEP_MS))
+
+
+def unused(state: GateState, response_id: str, now_ms: int) -> GateState:
+    """Return the state after a response has given back its permit. If it was the probe, the next one may follow now.
+
+    The upstream has not answered it: it ended before its create, or before the answer was told.
+    """
+    if state.phase is not Phase.PROBING or not response_id or response_id != state.probe:
+        return state
+    return replace(state, probe="", until_ms=min(state.until_ms, now_ms))
 
 
 def advance(state: GateState, now_ms: int) -> GateState:
@@ -59,7 +73,7 @@ def settle(state: GateState) -> GateState:
 
 def opened(state: GateState) -> GateState:
     """Return the state of the same gate, open."""
-    return replace(state, phase=Phase.OPEN, until_ms=0, reason="", step=0, left=0, closings=0)
+    return replace(state, phase=Phase.OPEN, until_ms=0, reason="", probe="", step=0, left=0, closings=0)
 
 
 def free(state: GateState, limit: int | None, now_ms: int) -> int | None:
@@ -71,13 +85,13 @@ def free(state: GateState, limit: int | None, now_ms: int) -> int | None:
     return by_phase if under_limit is None else min(by_phase, under_limit)
 
 
-def granted(state: GateState, now_ms: int) -> GateState:
-    """Return the state after a grant: the first one of a closed gate is a probe."""
+def granted(state: GateState, now_ms: int, response_id: str = "") -> GateState:
+    """Return the state after a grant to a response: the first one of a closed gate is a probe."""
     if state.phase is Phase.OPEN:
         return state
     if state.phase is Phase.STEPPING:
         return replace(state, left=max(0, state.left - 1))
-    return replace(state, phase=Phase.PROBING, until_ms=now_ms + PROBING_MS)
+    return replace(state, phase=Phase.PROBING, until_ms=now_ms + PROBING_MS, probe=response_id)
 
 
 def is_shut(state: GateState, now_ms: int) -> bool:

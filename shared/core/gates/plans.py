@@ -113,7 +113,7 @@ class _Draft:
             case Kind.ACCEPT:
                 self.state = phases.accept(self.state, self.now_ms)
             case Kind.TAKE:
-                self._take(request.place)
+                self._take(request.place, stays=request.stays)
             case Kind.CHECK:
                 self._check()
 
@@ -133,7 +133,7 @@ class _Draft:
         rows = self.found.get(place.id)
         if rows.hold if rows else self.state.used:
             self.holds_out[place.id] = place
-            self.state = lines.end(self.state, place.caller)
+            self.state = phases.unused(lines.end(self.state, place.caller), place.id, self.now_ms)
 
     def _refuse(self, request: Request) -> None:
         self._release(request.place)
@@ -141,7 +141,7 @@ class _Draft:
         if request.stays:
             self._enter(request.place)
 
-    def _take(self, place: Place) -> None:
+    def _take(self, place: Place, *, stays: bool) -> None:
         rows = self.found.get(place.id)
         if rows and rows.hold:
             return
@@ -149,8 +149,10 @@ class _Draft:
             return
         if not self.state.waiting and self._may_grant():
             self._hold(replace(place, start_due_ms=0))  # it is no grant that a round would report
-        else:
+        elif stays:
             self._enter(place)
+        else:
+            self.waits.add(place.id)
 
     def _enter(self, place: Place) -> None:
         self.waits.add(place.id)
@@ -201,7 +203,7 @@ class _Draft:
             self.granted.append(place)
 
     def _hold(self, place: Place) -> None:
-        self.state = phases.granted(lines.begin(self.state, place.caller), self.now_ms)
+        self.state = phases.granted(lines.begin(self.state, place.caller), self.now_ms, place.id)
         self.holds_in[place.id] = Hold(place, self.now_ms, self.state.phase)
 
     def _note_missing(self, line: Line) -> None:

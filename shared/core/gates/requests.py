@@ -15,8 +15,8 @@ class Kind(IntEnum):
     LEAVE = 0  # the response ends: its place goes out of the line, or its permit is given back
     RELEASE = 1  # its permit is given back
     REFUSE = 2  # the upstream has refused it: its permit is given back, and the gate closes
-    ACCEPT = 3  # the upstream has accepted a response
-    TAKE = 4  # a permit is wanted, or else a place in the line
+    ACCEPT = 3  # the upstream has accepted a response, or answers again
+    TAKE = 4  # a permit is wanted, or else a place in the line if the response stays
     GRANT = 5  # what is free goes to the lines
     CHECK = 6  # one process is to compare the counts with the rows
 
@@ -25,8 +25,8 @@ class Kind(IntEnum):
 class Request:
     """One wish. `place` names the response. It is empty for the kinds that are about no response.
 
-    The others belong to a refusal: the wait in seconds that the upstream asked for, or None, the reason, and whether
-    the response goes back into the line.
+    `stays`: if it is refused, or gets no permit, the response waits in the line. The others belong to a refusal: the
+    wait in seconds that the upstream asked for, or None, and the reason.
     """
 
     kind: Kind

@@ -112,7 +112,8 @@ class Line:
 class GateState:
     """The row of a gate.
 
-    `until_ms` is the time at which the phase allows more. `reason` is why the gate was closed last. `step` is the
+    `until_ms` is the time at which the phase allows more. `reason` is why the gate was closed last. `probe` is the id
+    of the response that was granted last in the probing phase, or empty where that is not known. `step` is the
     number of grants in this second of the stepping phase, and `left` is how many of them are left. `closings` counts
     the closings since the gate was open. `grants` numbers all grants. `checked_ms` is the time of the last check of the
     rows, and `named_ms` that of the last write of a process whose settings have the gate.
@@ -122,6 +123,7 @@ class GateState:
     phase: Phase = Phase.OPEN
     until_ms: int = 0
     reason: str = ""
+    probe: str = ""
     step: int = 0
     left: int = 0
     closings: int = 0

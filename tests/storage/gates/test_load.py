@@ -20,7 +20,10 @@ async def busy(stage: Stage) -> AsyncIterator[GateWorld]:
 
 @pytest.mark.parametrize(("limit", "responses"), [(5, 300), (50, 1_000), (5_000, 1_000)])
 async def test_many_at_once(busy: GateWorld, limit: int, responses: int, say: Say) -> None:
-    """All are served, never more than the limit at once, with a few requests for many responses."""
+    """All are served, never more than the limit at once, with a few requests for many responses.
+
+    At limit 5 a transaction hands on at most five permits, so a thousand responses would take over a minute here.
+    """
     busy.limit(limit)
     counts = busy.stage.proxy.counts
     places = [place(number, f"caller{number % 10}") for number in range(responses)]

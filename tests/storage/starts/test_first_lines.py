@@ -74,8 +74,8 @@ async def test_a_refused_key_is_waited_for_where_it_was_refused(stage: Stage, bo
     assert (made.upstream.name, made.wait.reason) == ("us", "credentials")
 
 
-async def test_storage_that_fails_on_the_way_back_leaves_the_response_in_a_line(stage: Stage, both: Upstreams) -> None:
-    """That is the line of the last upstream then, and the work is begun once."""
+async def test_storage_that_fails_on_the_way_back_leaves_an_alarm(stage: Stage, both: Upstreams) -> None:
+    """The response waits for the first upstream with a reason, and the work is begun once."""
     both.eu.start_errors, both.us.start_errors = [AWAY], [BUSY]
     gate = both.us.hold_starts()
     creating = asyncio.create_task(create(stage))
@@ -85,7 +85,7 @@ async def test_storage_that_fails_on_the_way_back_leaves_the_response_in_a_line(
     both.us.start_gate = None
     made = await creating
     stage.proxy.heal()
-    assert (made.upstream.name, made.wait.reason) == ("us", "rate_limit")
+    assert (made.upstream.name, made.wait.reason) == ("eu", "rate_limit")
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert sum(both.begun) == 1
 

@@ -5,13 +5,14 @@ import asyncio
 import pytest
 
 from shared.core.alarms import Kind
-from shared.core.errors import UpstreamUnavailable
+from shared.core.errors import UpstreamRefused, UpstreamUnavailable
 from shared.core.states import WaitReason
 from shared.engine import Engine
 from tests.support.run_holders import driving
-from tests.support.stage import Stage
-from tests.support.stream_clients import kinds, streamed
+from tests.support.stage import ANN, Stage
+from tests.support.stream_clients import kinds, offers, streamed
 
+HOUR_MS = 3_600_000
 AWAY = UpstreamUnavailable("ConnectError")
 BUSY = UpstreamUnavailable("status 429", retry_after_s=20, waits_for=WaitReason.RATE_LIMIT)
 DENIED = UpstreamUnavailable("status 401", waits_for=WaitReason.CREDENTIALS)
@@ -58,6 +59,46 @@ async def test_a_run_that_has_begun_before_waits_and_goes_on(stage: Stage) -> No
     assert await stage.kinds(reader.id) == [Kind.RUN]
     await driving(stage.engine, reader.id, (await stage.record(reader.id)).run.epoch)
     assert kinds(await reader.rest())[-1] == "completed"
+
+
+async def test_a_refused_request_is_an_answer_of_a_probe(stage: Stage) -> None:
+    """The next runs are offered at once."""
+    stage.upstream.is_background = False
+    stage.upstream.streams.run_errors = [BUSY] * 3
+    readers = [await streamed(stage) for _ in range(3)]
+    for reader in readers:
+        await driving(stage.engine, reader.id, 1)
+    stage.upstream.streams.run_errors = [UpstreamRefused(400, "No.")]
+    await stage.fire_gates()
+    (probe,) = [reader for reader in readers if await stage.kinds(reader.id) == [Kind.RUN]]
+    await driving(stage.engine, probe.id, (await stage.record(probe.id)).run.epoch)
+    await asyncio.gather(*stage.ports.background.tasks)
+    await stage.gate_tasks.finished()
+    assert [await stage.kinds(reader.id) for reader in readers if reader is not probe] == [[Kind.RUN]] * 2
+
+
+async def test_a_run_that_waits_for_hours_costs_no_invocation(stage: Stage) -> None:
+    """Heartbeats send nothing for it and sweep nothing, up to the end of the work before it. Then it is offered."""
+    stage.treat(limits={"*": 1})
+    stage.limit(deadline_ms=8 * HOUR_MS)
+    stage.upstream.is_background = False
+    working, waiting = await streamed(stage), await streamed(stage)
+    for alarm in await stage.alarms(working.id):  # its holder would renew it
+        await stage.ports.store.remove(alarm)
+    assert await stage.kinds(waiting.id) == [Kind.START]
+    sent, until_ms = list(stage.sent), stage.clock.ms + 4 * HOUR_MS
+    while stage.clock.ms < until_ms:
+        stage.clock.ms += HOUR_MS // 6
+        await stage.engine.heartbeat()
+        await asyncio.gather(*stage.ports.background.tasks)
+    assert stage.sent == sent
+    record = await stage.record(waiting.id)
+    assert (record.wait.reason, await stage.kinds(waiting.id)) == (WaitReason.TURN, [Kind.START])
+    await stage.engine.cancel(ANN, working.id)
+    await asyncio.gather(*stage.ports.background.tasks)
+    await stage.gate_tasks.finished()
+    assert await stage.kinds(waiting.id) == [Kind.RUN]
+    assert offers(stage, waiting.id) == [(await stage.record(waiting.id)).run.epoch]
 
 
 async def test_another_process_tells_that_a_probe_was_accepted(stage: Stage) -> None:

@@ -65,6 +65,17 @@ def test_an_acceptance_counts_only_for_a_probe(state: GateState) -> None:
     assert phases.accept(state, NOW_MS) == state
 
 
+def test_a_probe_that_is_given_back_lets_the_next_one_go() -> None:
+    """Only the response that was the probe does, and only until the upstream has answered."""
+    state = phases.granted(closed(), NOW_MS + 1_000, "probe")
+    back = phases.unused(state, "probe", NOW_MS + 2_000)
+    assert (back.phase, phases.free(back, None, NOW_MS + 2_000)) == (Phase.PROBING, 1)
+    assert phases.unused(back, "probe", NOW_MS + 3_000) == back
+    assert phases.unused(state, "another", NOW_MS + 2_000) == state
+    for later in (phases.accept(state, NOW_MS), closed(state), phases.opened(state)):
+        assert phases.unused(later, "probe", NOW_MS + 2_000) == later
+
+
 def test_grants_double_each_second_after_an_accepted_probe() -> None:
     """Two in the first second, then twice as many in each, until the gate is open."""
     state, now_ms, steps = phases.accept(probing(), NOW_MS), NOW_MS, []

@@ -277,3 +277,21 @@ def test_one_check_a_minute() -> None:
     recent = GateState(checked_ms=NOW_MS - CHECK_MS + 1)
     assert made(recent, Request(Kind.CHECK, NO_PLACE)).answers == (Turn(None, "checked"),)
     assert made(recent, Request(Kind.CHECK, NO_PLACE)).is_idle(recent)
+
+
+def test_a_response_that_does_not_stay_enters_no_line() -> None:
+    """It gets a permit that is free. Else it is told why there is none, and nothing is written."""
+    passing = Request(Kind.TAKE, place(1), stays=False)
+    assert made(None, passing).answers == (None,)
+    full = state_of(line("bob", running=2))
+    refused = made(full, passing)
+    assert (refused.answers, refused.is_idle(full)) == ((Turn(None, "turn"),), True)
+
+
+def test_the_probe_of_an_ended_response_is_handed_on() -> None:
+    """The next of the line is the probe in the same transaction."""
+    state = replace(
+        phases.granted(CLOSED, NOW_MS, place(1).id), lines=state_of(line("ann", 2, running=1)).lines, used=1
+    )
+    after = made(state, release(1), limit=None)
+    assert (after.granted, after.state.phase, after.state.probe) == ((place(2),), Phase.PROBING, place(2).id)
