@@ -49,8 +49,8 @@ _PERHAPS_ACCEPTED = (
     "'Idempotency-Key' header you get the response that it began, and without one it may begin a second response."
 )
 
-
 MAX_WEBHOOK = 65_536  # bytes of the body. It names a response, and does not have it
+WEBHOOK_WITHIN_S = 5.0  # for the body. Its sender needs no key, and holds one of the instance's places meanwhile
 # The methods that the web server of the FastAPI extension serves, and that the host can route. If the host forwards a
 # request that this server answers without calling a function, the invocation never ends, until `functionTimeout`
 # restarts the worker. So every route names its methods.
@@ -173,9 +173,14 @@ async def recover(engine: Engine, caller: Caller, req: Request) -> Response:
 
 async def receive_webhook(req: Request) -> Response:
     """POST /webhooks/upstream. The upstream announces that one of its responses has ended."""
-    engine = (await service()).engine
+    return await hear((await service()).engine, req)
+
+
+async def hear(engine: Engine, req: Request) -> Response:
+    """Read a webhook that an engine expects, within 5 s, and act on it."""
     engine.expect_webhook(req.headers)
-    await engine.receive_webhook(req.headers, await read_json(req, most=MAX_WEBHOOK))
+    body = await read_json(req, most=MAX_WEBHOOK, within_s=WEBHOOK_WITHIN_S)
+    await engine.receive_webhook(req.headers, body)
     return as_json({"received": True})
 
 
