@@ -64,6 +64,7 @@ _URL = re.compile(
     r"(?P<path>[^?#\s]*)(?:\?(?P<query>[^#\s]*))?(?:#\S*)?"
 )
 _BETWEEN_PARTS = ("/", "&", ":")
+_OF_SCHEME = len("://")  # so a host alone has no parts
 _SIGNATURES = frozenset({"code", "key", "sas", "sig", "signature", "x_amz_signature", "x_goog_signature"})
 _PLAIN_SEGMENT = re.compile(r"[a-z][a-z._-]{0,19}|v[0-9]{1,3}(?:\.[0-9]{1,3})?|")
 _SCHEME = re.compile(r"(?i:bearer|basic|token|apikey)\s+(\S.*)")
@@ -247,7 +248,7 @@ def _url(text: str, name: str, *, in_tool: bool, found: _Found) -> str:
     is_server = name == "server_url"
     if not (url["user"] or is_server or (in_tool and url["query"])):
         return text
-    if len(text) > MAX_URL or not found.has_room(sum(map(text.count, _BETWEEN_PARTS))):
+    if len(text) > MAX_URL or not found.has_room(sum(map(text.count, _BETWEEN_PARTS)) - _OF_SCHEME):
         return str(_masked(text, found))
     if url["user"]:
         for one in (url["user"], *url["user"].split(":")):
