@@ -11,7 +11,7 @@ from typing import Any
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from functions import calls, console, description, operators, relayed
+from functions import calls, console, description, operators, relayed, webhooks
 from functions.answers import (
     Answer,
     Handle,
@@ -48,7 +48,6 @@ _PERHAPS_ACCEPTED = (
     "Storage is not available. The response may have been accepted. Send the request again: with the same "
     "'Idempotency-Key' header you get the response that it began, and without one it may begin a second response."
 )
-
 
 # The methods that the web server of the FastAPI extension serves, and that the host can route. If the host forwards a
 # request that this server answers without calling a function, the invocation never ends, until `functionTimeout`
@@ -175,10 +174,7 @@ async def recover(engine: Engine, caller: Caller, req: Request) -> Response:
 
 async def receive_webhook(req: Request) -> Response:
     """POST /webhooks/upstream. The upstream announces that one of its responses has ended."""
-    engine = (await service()).engine
-    engine.expect_webhook(req.headers)
-    await engine.receive_webhook(req.headers, await read_json(req, most=requests.MAX_WEBHOOK))
-    return as_json({"received": True})
+    return await webhooks.hear((await service()).engine, req)
 
 
 async def live(_req: Request) -> Response:

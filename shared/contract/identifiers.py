@@ -7,7 +7,7 @@ replaced wherever it stands. A short one may stand anywhere by chance, so it is 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -15,17 +15,23 @@ from shared.contract.redaction import CONTENT
 from shared.core.records import Record
 
 UNMISTAKABLE = 16  # characters
+MAX_ID = 1024  # characters of an id of an upstream
 _ID = re.compile(r"(?:.*_)?ids?|.*[a-z]I[dD]s?")
 
 
 def our_names(record: Record, answer: Mapping[str, Any]) -> dict[str, str]:
     """Return our ids by those of the upstream, as far as the record and the upstream's response object name them."""
     theirs = (record.upstream.id, record.upstream.token, answer.get("id"))
-    names = {name: record.id for name in theirs if isinstance(name, str) and name}
+    names = {name: record.id for name in theirs if _is_name(name)}
     previous = answer.get("previous_response_id")
-    if record.request.previous_id and isinstance(previous, str) and previous:
+    if record.request.previous_id and _is_name(previous):
         names[previous] = record.request.previous_id
     return {theirs: ours for theirs, ours in names.items() if theirs != ours}
+
+
+def _is_name(said: object) -> TypeGuard[str]:
+    """Return whether a value is an id. A longer text is none, and would be kept in the cache below."""
+    return isinstance(said, str) and 0 < len(said) <= MAX_ID
 
 
 def are_in(text: bytes, names: Mapping[str, str]) -> bool:

@@ -16,6 +16,15 @@ from shared.core.event_log import Event
 
 _DONE = "response.output_item.done"
 _TEXT_DONE, _TEXT_DELTA = "response.output_text.done", "response.output_text.delta"
+MAX_ITEMS = 10_000  # of one output
+# What a part of a text, and each piece of it, counts beside its characters, because an empty one needs memory, too.
+_PART, _PIECE = 256, 16
+
+
+def index_in(sent: Mapping[str, Any]) -> int | None:
+    """Return the place of an event in the output, which is 0 to 9,999. Any other number is none."""
+    index = sent.get("output_index")
+    return index if isinstance(index, int) and 0 <= index < MAX_ITEMS else None
 
 
 def items_in(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -49,7 +58,7 @@ def _parts(text: str) -> list[dict[str, Any]]:
 class OutputItems:
     """Collects the items of `response.output_item.done` by their `output_index`.
 
-    They are kept compressed, and up to the size of the largest output that is kept of a response.
+    They are kept compressed, up to 10,000 of them and to the size of the largest output that is kept of a response.
     """
 
     def __init__(self) -> None:
@@ -75,6 +84,7 @@ class OutputItems:
         self._packed: dict[int, bytes] = {}
         self._texts = _Texts()
         self._size = 0
+        self._next = 0  # the index of an item that names none
         self.is_oversized = False
 
     @property
@@ -88,13 +98,14 @@ class OutputItems:
         return [found[index] for index in sorted(found)]
 
     def _index(self, said: Mapping[str, Any]) -> int:
-        index = said.get("output_index")
-        return index if isinstance(index, int) and index >= 0 else max(self._packed, default=-1) + 1
+        index = index_in(said)
+        return self._next if index is None else index
 
     def _put(self, index: int, packed: bytes) -> None:
         self._size += len(packed) - len(self._packed.get(index, b""))
         self._packed[index] = packed
-        if self._size > blobs.MAX_PACKED:
+        self._next = max(self._next, index + 1)
+        if self._size > blobs.MAX_PACKED or len(self._packed) > MAX_ITEMS:
             self._packed, self._size, self.is_oversized = {}, 0, True
 
 
@@ -102,29 +113,39 @@ class _Texts:
     """The texts of items that are not done, up to a limit. Above it there are none."""
 
     def __init__(self) -> None:
-        self._pieces: dict[int, dict[str, list[str]]] = {}  # by the indexes of the item and of its part
-        self._size = 0  # characters
+        self._pieces: dict[int, dict[int | None, list[str]]] = {}  # by the indexes of the item and of its part
+        self._size = 0  # characters, and what the parts and pieces count beside them
 
     def take(self, said: Mapping[str, Any], *, is_whole: bool) -> None:
         """Add the text of an event: the whole one of a part, or a further piece."""
-        index, text = said.get("output_index", 0), said.get("text" if is_whole else "delta")
-        if not isinstance(index, int) or not isinstance(text, str) or self._size > blobs.MAX_PACKED:
+        index = index_in(said) if "output_index" in said else 0
+        text, part = said.get("text" if is_whole else "delta"), said.get("content_index")
+        if index is None or not isinstance(text, str) or self._size > blobs.MAX_PACKED:
             return
-        pieces = self._pieces.setdefault(index, {}).setdefault(str(said.get("content_index")), [])
+        pieces = self._part(index, part if isinstance(part, int) else None)
         if is_whole:
-            self._size -= sum(map(len, pieces))
+            self._size -= _size_of(pieces)
             pieces.clear()
         pieces.append(text)
-        self._size += len(text)
+        self._size += len(text) + _PIECE
         if self._size > blobs.MAX_PACKED:
             self._pieces.clear()
 
+    def _part(self, index: int, part: int | None) -> list[str]:
+        parts = self._pieces.setdefault(index, {})
+        if part not in parts:
+            self._size += _PART
+        return parts.setdefault(part, [])
+
     def drop(self, index: int) -> None:
         """Forget the texts of an item, because it is done."""
-        parts = self._pieces.pop(index, {})
-        self._size -= sum(len(piece) for pieces in parts.values() for piece in pieces)
+        self._size -= sum(_PART + _size_of(pieces) for pieces in self._pieces.pop(index, {}).values())
 
     def messages(self) -> dict[int, dict[str, Any]]:
         """Return a message for each item that has a text, by its index."""
         texts = {index: "".join(map("".join, parts.values())) for index, parts in self._pieces.items()}
         return {index: {**one, "id": f"msg_{index}"} for index, text in texts.items() for one in message(text)}
+
+
+def _size_of(pieces: list[str]) -> int:
+    return sum(len(piece) + _PIECE for piece in pieces)

@@ -80,7 +80,8 @@ def input_items(response_id: str, body: Mapping[str, Any]) -> list[dict[str, Any
         if isinstance(item, dict):
             name = _item_id(response_id, n, item)
             found[name if name not in found else _item_id(response_id, n, {})] = item
-    return [{"id": name, **without_credentials(_item(item))} for name, item in found.items()]
+    shown = without_credentials([_item(item) for item in found.values()])
+    return [{"id": name, **item} for name, item in zip(found, shown, strict=True)]
 
 
 def page_of(items: list[dict[str, Any]], page: Page) -> ItemList:

@@ -10,6 +10,7 @@ credential. What a model has written, the metadata of the caller and the propert
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
@@ -17,6 +18,9 @@ from urllib.parse import quote, unquote
 MASK = "***"
 MAX_NAME = 100  # characters of a name that count
 MIN_ECHO = 8  # characters. A shorter value is likely to stand in a text for another reason.
+MAX_CREDENTIALS = 1_000  # of one request
+MAX_URL = 8_192  # characters. A longer one is masked as a whole
+MAX_PARTS = 5_000  # of the URLs in one value. Each part is looked at alone, so what follows is masked as a whole
 
 # Objects that hold names of a caller's or a model's choice, or the words of a model.
 _LEFT_ALONE = frozenset({"metadata", "logprobs", "top_logprobs"})
@@ -53,53 +57,70 @@ _PLAIN_TOKEN = re.compile(
     r"bos|end|eos|first|image|last|mask|max|pad|sep|start|stop|unk)_token"
 )
 _HEADERS = re.compile(r"(?:.*_)?headers?")
+# One of these is in every name that the patterns above accept.
+_HINT = re.compile("auth|bearer|connection|cookie|credential|header|jwt|key|pass|pwd|secret|token")
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:(?P<user>[^/?#\s]*)@)?(?P<host>[^/?#\s@]*)"
     r"(?P<path>[^?#\s]*)(?:\?(?P<query>[^#\s]*))?(?:#\S*)?"
 )
+_BETWEEN_PARTS = ("/", "&", ":")
+_OF_SCHEME = len("://")  # so a host alone has no parts
 _SIGNATURES = frozenset({"code", "key", "sas", "sig", "signature", "x_amz_signature", "x_goog_signature"})
 _PLAIN_SEGMENT = re.compile(r"[a-z][a-z._-]{0,19}|v[0-9]{1,3}(?:\.[0-9]{1,3})?|")
 _SCHEME = re.compile(r"(?i:bearer|basic|token|apikey)\s+(\S.*)")
 
-_Found = Callable[[str], None]
+_Note = Callable[[str], None]
+
+
+class _Found:
+    """What is done with the credentials of one value: nothing. It also counts the parts of the URLs in it."""
+
+    def __init__(self) -> None:
+        self._left = MAX_PARTS
+
+    def __call__(self, credential: str) -> None:
+        """Take note of a credential."""
+
+    def has_room(self, parts: int) -> bool:
+        """Return whether a URL of so many parts may be looked through. If not, it is masked as a whole."""
+        if parts > self._left:
+            return False
+        self._left -= parts
+        return True
+
+
+class _Enough(Exception):
+    """More credentials were found than are looked for."""
+
+
+class _Collected(_Found):
+    """Collects those that are long enough, also without the scheme of a header, until there are too many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: set[str] = set()
+
+    def __call__(self, credential: str) -> None:
+        scheme = _SCHEME.fullmatch(credential)
+        self.values.update(one for one in (credential, scheme and scheme[1]) if one and len(one) >= MIN_ECHO)
+        if len(self.values) > MAX_CREDENTIALS:
+            raise _Enough
 
 
 def without_credentials(value: Any) -> Any:
     """Return a copy of a JSON value in which every credential is masked."""
-    return _walk(value, "", in_tool=False, found=_ignore)
+    return _walk(value, "", in_tool=False, found=_Found())
 
 
 def credentials_in(request: Mapping[str, Any]) -> frozenset[str]:
-    """Return the credentials in a request that are long enough to be looked for in what an upstream says."""
-    values: set[str] = set()
-    _walk(request, "", in_tool=False, found=values.add)
-    bare = {match[1] for match in map(_SCHEME.fullmatch, values) if match}
-    return frozenset(value for value in values | bare if len(value) >= MIN_ECHO)
+    """Return the credentials in a request that are long enough to be looked for in what an upstream says.
 
-
-def masked_text(text: str, credentials: frozenset[str]) -> str:
-    """Return a text, such as the message of an error, in which these credentials are masked."""
-    for credential in sorted(credentials, key=len, reverse=True):
-        text = text.replace(credential, MASK)
-    return text
-
-
-def masked_echo(value: Any, credentials: frozenset[str], name: str = "") -> Any:
-    """Return a copy of an upstream's answer in which these credentials are masked, whatever their member is called.
-
-    In the members of an error they are masked within a text, and elsewhere if they are the whole value. What a model
-    has written is left alone.
+    The search ends as soon as there are over 1,000. Such a request is refused.
     """
-    if not credentials:
-        return value
-    if isinstance(value, str):
-        whole = MASK if value in credentials and name not in CONTENT else value
-        return masked_text(value, credentials) if name == "message" else whole
-    if isinstance(value, list):
-        return [masked_echo(one, credentials, name) for one in value]
-    if isinstance(value, dict):
-        return {key: masked_echo(one, credentials, key) for key, one in value.items()}
-    return value
+    found = _Collected()
+    with suppress(_Enough):
+        _walk(request, "", in_tool=False, found=found)
+    return frozenset(found.values)
 
 
 def is_credential(name: str) -> bool:
@@ -110,6 +131,8 @@ def is_credential(name: str) -> bool:
 @lru_cache(2_048)
 def _roles(name: str) -> tuple[bool, bool]:
     """Return whether the name of a member is that of a credential, and whether it is that of HTTP headers."""
+    if not _HINT.search(name.lower()):  # a large request may have half a million names
+        return False, False
     plain = _plain(name)
     is_secret = bool(_CREDENTIAL.fullmatch(plain)) and not _PLAIN_TOKEN.fullmatch(plain)
     return is_secret, bool(_HEADERS.fullmatch(plain))
@@ -145,7 +168,7 @@ def _object(members: dict[str, Any], *, in_tool: bool, found: _Found) -> dict[st
     }
 
 
-def _credential(name: str, value: Any, found: _Found) -> Any:
+def _credential(name: str, value: Any, found: _Note) -> Any:
     is_headers = _roles(name)[1] and _holds_headers(value)
     return _headers(value, found) if is_headers else _masked(value, found)
 
@@ -185,7 +208,7 @@ def _holds_headers(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _headers(value: Any, found: _Found) -> Any:
+def _headers(value: Any, found: _Note) -> Any:
     if isinstance(value, list):
         return [_headers(one, found) for one in value]
     if isinstance(value, str):
@@ -199,7 +222,7 @@ def _headers(value: Any, found: _Found) -> Any:
     }
 
 
-def _masked(value: Any, found: _Found) -> Any:
+def _masked(value: Any, found: _Note) -> Any:
     """Return a value with all its texts and numbers masked, except the `type` of an object."""
     if isinstance(value, dict):
         return {name: one if name == "type" else _masked(one, found) for name, one in value.items()}
@@ -215,13 +238,18 @@ def _masked(value: Any, found: _Found) -> Any:
 
 
 def _url(text: str, name: str, *, in_tool: bool, found: _Found) -> str:
-    """Return a URL without its user, and one of a tool also without the keys in its path and query."""
+    """Return a URL without its user, and one of a tool also without the keys in its path and query.
+
+    One that is too long, or has too many parts, is masked as a whole.
+    """
     url = _URL.fullmatch(text) if "://" in text else None
     if url is None:
         return text
     is_server = name == "server_url"
     if not (url["user"] or is_server or (in_tool and url["query"])):
         return text
+    if len(text) > MAX_URL or not found.has_room(sum(map(text.count, _BETWEEN_PARTS)) - _OF_SCHEME):
+        return str(_masked(text, found))
     if url["user"]:
         for one in (url["user"], *url["user"].split(":")):
             found(unquote(one))
@@ -233,12 +261,12 @@ def _url(text: str, name: str, *, in_tool: bool, found: _Found) -> str:
     return f"{url['scheme']}{user}{url['host']}{path}" + (f"?{query}" if query else "")
 
 
-def _segment(text: str, found: _Found) -> str:
+def _segment(text: str, found: _Note) -> str:
     """Return a segment of the path of an MCP server. Some servers have the credential there."""
     return text if _PLAIN_SEGMENT.fullmatch(text) else str(_masked(unquote(text), found))
 
 
-def _parameter(text: str, *, every: bool, found: _Found) -> str:
+def _parameter(text: str, *, every: bool, found: _Note) -> str:
     name, equals, value = text.partition("=")
     if not equals:
         return str(_masked(name, found)) if every else text

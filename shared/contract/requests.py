@@ -115,6 +115,16 @@ def parse_request(raw: bytes) -> NewResponse:
     )
 
 
+def reply_queue_in(request: object) -> str | None:
+    """Return the reply queue that a request names which may be wrong otherwise, or None. See `parse_request`."""
+    if not isinstance(request, dict):
+        return None
+    named, metadata = request.get("reply_to"), request.get("metadata")
+    if named is None and isinstance(metadata, dict):
+        named = metadata.get("reply_to")
+    return named if isinstance(named, str) and is_queue_name(named) else None
+
+
 def parse_object(raw: bytes) -> dict[str, Any]:
     """Return the object in the body of a call that is passed on. An empty body is an empty object.
 

@@ -9,6 +9,7 @@ data, which looks like an event with empty data. It reads a byte order mark into
 that ends in CR until the next chunk. It has no limit, and its decoders are private.
 """
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
@@ -23,6 +24,10 @@ _SEPARATORS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2
 
 class Oversized(Exception):
     """An event is larger than the limit."""
+
+
+class TooManyLines(Exception):
+    """The stream has more lines than the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +66,23 @@ def _escaped(data: bytes) -> bytes:
 
 
 async def messages(
-    chunks: AsyncIterator[bytes], most: int, *, with_rest: bool = False
+    chunks: AsyncIterator[bytes], most: int, *, most_lines: float = math.inf, with_rest: bool = False
 ) -> AsyncGenerator[Message, None]:
     """Yield the events of a stream, however it is cut into chunks.
 
     An event is ignored unless a blank line follows it. `with_rest`: the last one is yielded without, because some
     servers end so. The caller must then be able to see whether its data are whole. Raises Oversized as soon as an
     event, finished or not, is larger than `most` bytes. Comments and line ends do not count, but the unfinished line
-    does. The caller must close `chunks`.
+    does. Raises TooManyLines above `most_lines` of them, of which comments and blank lines are some. The caller must
+    close `chunks`.
     """
-    lines, event = _Lines(), _Event(most)
+    lines, event, count = _Lines(), _Event(most), 0
     async for chunk in chunks:
-        for line in lines.cut(chunk):
+        whole = lines.cut(chunk)
+        count += len(whole)
+        if count > most_lines:
+            raise TooManyLines
+        for line in whole:
             if message := event.take(line):
                 yield message
         event.check(lines.begun)

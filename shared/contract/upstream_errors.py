@@ -24,10 +24,12 @@ from types import UnionType
 from typing import Any
 
 from shared import json_text
+from shared.core import blobs
 from shared.json_text import InvalidJson
 
 MAX_MESSAGE = 2_000  # characters
 MAX_CODE = 100  # characters
+MAX_DEPTH = 200  # of an answer, whose error is looked for at every level
 _MESSAGES = (
     *("message", "msg", "detail", "details", "error_description", "error_message"),
     *("errors", "title", "reason", "faultstring", "status_msg"),
@@ -66,14 +68,16 @@ def error_in(body: object) -> ReportedError | None:
 def error_in_answer(content: bytes) -> ReportedError | None:
     """Return the error in the body of an HTTP answer whose status is one, as JSON, text or a page in HTML.
 
-    JSON over the limits of an answer says nothing.
+    JSON over the limits of an answer, or nested deeper than 200, says nothing.
     """
     if json_text.excess(content, json_text.OF_ANSWERS):
         return None
     try:
-        return error_in(json_text.read_tolerantly(content))
+        body = json_text.read_tolerantly(content)
     except InvalidJson:
         return error_in(_plain(content.decode(errors="replace")))
+    is_deep = json_text.openings(content) > MAX_DEPTH and blobs.is_deeper(body, MAX_DEPTH)
+    return None if is_deep else error_in(body)
 
 
 def error_in_result(body: object) -> ReportedError | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from shared.contract.output_items import index_in
 from shared.core.states import Status
 
 # A type is the name of a frame and the first word of a line in the event log, so it has no space and no line end.
@@ -199,8 +200,8 @@ class ItemProgress:
 
     def take(self, sent: Mapping[str, Any]) -> None:
         """Note an event of the stream."""
-        kind, index, item = sent.get("type"), sent.get("output_index"), sent.get("item")
-        if not isinstance(index, int) or not isinstance(item, dict):
+        kind, index, item = sent.get("type"), index_in(sent), sent.get("item")
+        if index is None or not isinstance(item, dict):
             return
         if kind == "response.output_item.added":
             self._begun.add(index)
@@ -235,7 +236,8 @@ class OutputBeginnings:
 
     def __init__(self, *, is_resumed: bool = False) -> None:
         """With `is_resumed`, the items that were told before are unknown. There is at least one."""
-        self._begun = {0} if is_resumed else set()
+        self._all_below = 1 if is_resumed else 0  # every place below it was begun
+        self._begun: set[int] = set()  # further places
         self._unfinished: set[int] = set()
         self._kept: list[Any] | None = None
 
@@ -244,23 +246,26 @@ class OutputBeginnings:
 
         Returns the items that stay if the output begins again with this event, and None if it goes on.
         """
-        kind, index = sent.get("type"), sent.get("output_index")
+        kind, index = sent.get("type"), index_in(sent)
         if kind == "response.in_progress":
             output = (answer_in(sent) or {}).get("output")
             self._kept = output if isinstance(output, list) else []
-        if not isinstance(index, int) or index < 0:
+        if index is None:
             return None
         kept, self._kept = self._kept, None
         if kind == "response.output_item.done":
             self._unfinished.discard(index)
         if kind != "response.output_item.added":
             return None
-        is_again = kept is not None and (index in self._begun or self._ends_unfinished(kept[:index]))
+        is_again = kept is not None and (self._has_begun(index) or self._ends_unfinished(kept[:index]))
         if is_again:
-            self._begun, self._unfinished = set(range(index)), set()
+            self._all_below, self._begun, self._unfinished = index, set(), set()
         self._begun.add(index)
         self._unfinished.add(index)
         return (kept or [])[:index] if is_again else None
+
+    def _has_begun(self, index: int) -> bool:
+        return index < self._all_below or index in self._begun
 
     def _ends_unfinished(self, kept: list[Any]) -> bool:
         done = (

@@ -14,7 +14,7 @@ from shared.core.changesets import ChangeSet, Row
 from shared.core.errors import StoreRefused
 from shared.core.records import Record
 from shared.deliveries import first_attempts
-from shared.lifecycle import endings
+from shared.lifecycle import echoes, endings
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import apply, end_turn
@@ -23,6 +23,8 @@ from shared.transitions import response_transitions
 from shared.transitions.response_transitions import Ending
 
 _log = logger(__name__)
+
+MANY_CREDENTIALS = 100  # for which a small value is looked through for long, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +171,10 @@ def _may_have_credentials(record: Record) -> bool:
 async def masked(said: dict[str, Any], credentials: frozenset[str]) -> dict[str, Any]:
     """Return what an upstream has said, without the credentials of the request. Large values are done in a thread."""
     found: dict[str, Any] = said
-    if credentials:
-        found = await off_loop.run_on(said, redaction.masked_echo, said, credentials)
+    if len(credentials) > MANY_CREDENTIALS:
+        found = await off_loop.run(off_loop.LARGE + 1, echoes.masked_echo, said, credentials)
+    elif credentials:
+        found = await off_loop.run_on(said, echoes.masked_echo, said, credentials)
     return found
 
 

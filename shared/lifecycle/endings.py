@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared.contract import output_items, redaction, responses, stream_events
+from shared.contract import output_items, responses, stream_events
 from shared.contract.output_items import OutputItems
 from shared.core import blobs, event_log
 from shared.core.blobs import Oversized
@@ -13,6 +13,7 @@ from shared.core.errors import UpstreamError, UpstreamFailed, UpstreamOversized,
 from shared.core.event_log import Event
 from shared.core.records import ExecutionMode, Record, Usage
 from shared.core.states import Status
+from shared.lifecycle import echoes
 from shared.transitions.response_transitions import Ending
 from shared.upstreams.protocol import Progress
 
@@ -128,7 +129,7 @@ def with_our_ids(
     theirs = request.get("previous_response_id")
     if theirs and record.request.previous_id:
         refusal.message = refusal.message.replace(theirs, record.request.previous_id)
-    refusal.message = redaction.masked_text(refusal.message, credentials)
+    refusal.message = echoes.masked_text(refusal.message, credentials)
     return refusal
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from shared import json_text, off_loop
-from shared.contract import redaction, responses
+from shared import off_loop
+from shared.contract import responses
 from shared.core.alarms import Alarm
 from shared.core.backoff import poll_delay, retry_delay
 from shared.core.changesets import ChangeSet
@@ -30,7 +30,7 @@ from shared.core.ids import shard_of
 from shared.core.records import ExecutionMode, Record, WaitInfo
 from shared.core.states import later
 from shared.gates import waits
-from shared.lifecycle import completion, endings
+from shared.lifecycle import completion, echoes, endings
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import put_off, rearm, update
 from shared.telemetry.logs import logger
@@ -195,7 +195,7 @@ async def _unfinished(ports: Ports, record: Record, progress: Progress) -> bytes
 
 
 def _shown(record: Record, answer: Mapping[str, Any], credentials: frozenset[str], now_ms: int) -> bytes:
-    masked = redaction.masked_echo(dict(answer), credentials)
+    masked = echoes.masked_echo(dict(answer), credentials)
     return responses.encode(responses.present(record, record.status, masked, endings.known_object(record), now_ms))
 
 
@@ -204,23 +204,27 @@ async def _enriched(ports: Ports, record: Record, include: tuple[str, ...]) -> b
 
     If the upstream cannot be asked, or shows another end or no output, the stored object is returned.
     """
-    stored, upstream_id = await stored_object(ports, record), record.upstream.id
+    upstream_id = record.upstream.id
     if not upstream_id or not ports.upstreams.of(record).upstream.is_background:
-        return stored
+        return await stored_object(ports, record)
     try:
         progress = await ask_upstream(
             ports, ports.upstreams.of(record), record.id, upstream_id, include, accepts_past=True
         )
     except UpstreamError as error:
         _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})
-        return stored
+        return await stored_object(ports, record)
     if progress.status is not record.status or not progress.answer.get("output"):
-        return stored
+        return await stored_object(ports, record)
+    body, credentials = await ports.store.body(record), await completion.credentials_of(ports, record)
     answer = {"id": progress.answer.get("id"), "output": progress.answer["output"]}
-    answer = redaction.masked_echo(answer, await completion.credentials_of(ports, record))
-    return responses.encode(
-        responses.present(record, record.status, answer, json_text.read_tolerantly(stored), record.ended_ms)
-    )
+    return await off_loop.run_on_both(answer, body, _with_output, record, body, answer, credentials)
+
+
+def _with_output(record: Record, body: bytes, answer: dict[str, Any], credentials: frozenset[str]) -> bytes:
+    """Return the object of an ended response with the output of `answer`. `body` is the object as it is stored."""
+    masked, stored = echoes.masked_echo(answer, credentials), responses.stored_response(record, body)
+    return responses.encode(responses.present(record, record.status, masked, stored, record.ended_ms))
 
 
 async def _look_upstream(

@@ -50,7 +50,10 @@ def _unavailable() -> Unavailable:
 
 
 def segment(name: str) -> str:
-    """Return a name as one segment of a path. Raises NotFound for one that would lead to another path."""
-    if not is_id(name):
+    """Return a name as one segment of a path. Raises NotFound for one that would lead to another path.
+
+    Names of models and items may have a slash. Some servers take an escaped backslash for the end of a segment.
+    """
+    if not is_id(name) or "\\" in name:
         raise NotFound(f"'{name[:100]}' not found.")
     return quote(name, safe="")

@@ -39,6 +39,8 @@ async def admit(
             return first, None
         raise
     credentials = await off_loop.run(len(new.raw), redaction.credentials_in, new.body)
+    if len(credentials) > redaction.MAX_CREDENTIALS:
+        raise BadRequest(f"A request may hold at most {redaction.MAX_CREDENTIALS} credentials.", code="invalid_value")
     record = new_record(
         ports, response_id, caller, new, route, previous.id if previous else None, has_credentials=bool(credentials)
     )

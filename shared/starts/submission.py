@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from shared import off_loop
-from shared.contract import redaction, responses
+from shared.contract import responses
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.changesets import ChangeSet
 from shared.core.errors import (
@@ -29,7 +29,7 @@ from shared.core.errors import (
 )
 from shared.core.records import Record
 from shared.core.states import later
-from shared.lifecycle import completion, endings, upstream_ids, watcher
+from shared.lifecycle import completion, echoes, endings, upstream_ids, watcher
 from shared.runtime import lease_renewal
 from shared.runtime.leases import RENEWED_MS
 from shared.runtime.ports import Ports
@@ -199,7 +199,7 @@ class _Start:
 
 def _known_body(record: Record, progress: Progress, credentials: frozenset[str], now_ms: int) -> bytes:
     """Return the response object as the first progress shows it, packed."""
-    status, answer = later(record.status, progress.status), redaction.masked_echo(progress.answer, credentials)
+    status, answer = later(record.status, progress.status), echoes.masked_echo(progress.answer, credentials)
     shown = responses.present(record, status, answer, endings.known_object(record), now_ms)
     return packing.packed_or_nothing(shown)
 

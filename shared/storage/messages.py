@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from shared import json_text
-from shared.contract.requests import MAX_DEPTH
+from shared.contract.requests import MAX_DEPTH, reply_queue_in
 from shared.contract.responses import MAX_MESSAGE
 from shared.core import blobs
 from shared.core.alarms import alarm_of
@@ -182,7 +182,7 @@ class QueuedRequest:
         return cls(
             good.get("id") or good.get(FIRST_MESSAGE) or message_id,
             request if isinstance(request, dict) and is_readable else unread,
-            reply_to=good.get("reply_to"),
+            reply_to=good.get("reply_to") or reply_queue_in(request),
             correlation_id=good.get("correlation_id"),
             traceparent=_text(members.get("traceparent")),
             returned=members.get("returned") is True,

@@ -10,7 +10,7 @@ import httpx
 
 from shared import json_text
 from shared.contract import upstream_errors, upstream_events
-from shared.contract.upstream_errors import ReportedError
+from shared.contract.upstream_errors import MAX_DEPTH, ReportedError
 from shared.core import blobs
 from shared.core.backoff import parse_retry_after
 from shared.core.errors import (
@@ -35,7 +35,6 @@ from shared.upstreams.protocol import AGENT_PREFIX, Progress, UpstreamEvent, is_
 from shared.upstreams.tries import Meaning
 
 MAX_ANSWER = 33_554_432  # bytes
-MAX_DEPTH = 200
 # What a call about existing work is refused with. A create is read by the table in `tries`.
 _REFUSALS = frozenset({400, 405, 409, 413, 415, 422, 501})
 
@@ -150,18 +149,17 @@ def with_usable_id(answer: dict[str, Any]) -> dict[str, Any]:
 async def read_bounded(response: httpx.Response) -> bytes:
     """Return the whole body, decompressed. Raise UpstreamOversized if it is over 32 MiB."""
     async with aclosing(decoding.decoded(response, MAX_ANSWER)) as pieces:
-        return b"".join([piece async for piece in pieces])
+        return await gathered(pieces)
 
 
 async def gathered(chunks: AsyncIterator[bytes]) -> bytes:
     """Return the chunks of a body as one. Raise UpstreamOversized if it is over 32 MiB."""
-    found, size = [], 0
+    found = bytearray()  # a list of chunks of one byte each would take fifty times their place
     async for chunk in chunks:
-        size += len(chunk)
-        if size > MAX_ANSWER:
+        if len(found) + len(chunk) > MAX_ANSWER:
             raise UpstreamOversized
-        found.append(chunk)
-    return b"".join(found)
+        found += chunk
+    return bytes(found)
 
 
 def check_status(response: httpx.Response, content: bytes, *, missing: bool) -> Success:

@@ -15,7 +15,7 @@ from shared.core.errors import UpstreamOversized
 ACCEPTED = "gzip, deflate"
 MAX_LAYERS = 2
 _PIECE = 65_536  # bytes
-_BREATH = 1_048_576  # bytes after which other work of the process has its turn
+_BREATH = 65_536  # bytes, received and unpacked, after which other work of the process has its turn
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _UNREAD = frozenset({"br", "compress", "x-compress", "dcb", "dcz", "zstd"})
 _RAW = -15
@@ -31,16 +31,20 @@ async def decoded(response: httpx.Response, most: int) -> AsyncGenerator[bytes, 
     """
     is_read = response.is_stream_consumed  # by the client, which has decompressed it too
     layers = [] if is_read else [_Layer(name, most) for name in reversed(_encodings(response))]
-    size = breath = 0
+    arrived = size = breath = 0
     async for received in response.aiter_bytes() if is_read else response.aiter_raw():
+        arrived += len(received)
+        if arrived > most:
+            raise UpstreamOversized
         for piece in _through(layers, received):
             size += len(piece)
             if size > most:
                 raise UpstreamOversized
-            if size - breath > _BREATH:
-                breath = size
+            if not piece or arrived + size - breath >= _BREATH:
+                breath = arrived + size
                 await asyncio.sleep(0)
-            yield piece
+            if piece:
+                yield piece
 
 
 def _encodings(response: httpx.Response) -> list[str]:
@@ -54,12 +58,19 @@ def _encodings(response: httpx.Response) -> list[str]:
 
 
 def _through(layers: Sequence["_Layer"], received: bytes) -> Iterator[bytes]:
-    """Yield the pieces that bytes from the network are after all layers. Nothing is unpacked ahead of its reader."""
+    """Yield the pieces that bytes from the network are after all layers. Nothing is unpacked ahead of its reader.
+
+    What unpacks to nothing is one empty piece, because there may be megabytes of it.
+    """
     if not layers:
         yield from (received[start : start + _PIECE] for start in range(0, len(received), _PIECE))
         return
+    is_nothing = True
     for piece in layers[0].pieces(received):
+        is_nothing = False
         yield from _through(layers[1:], piece)
+    if is_nothing:
+        yield b""
 
 
 class _Layer:

@@ -3,6 +3,7 @@
 The bytes decide, and not the Content-Type: servers send streams as text/plain or as JSON, and JSON as a stream.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -17,6 +18,9 @@ from shared.upstreams import answers, decoding
 from shared.upstreams.protocol import UpstreamEvent
 
 MAX_STREAM = 268_435_456  # bytes
+MAX_MESSAGES = 1_000_000  # as many as a response may have events: heartbeats and events without a type count, too
+MAX_LINES = 10_000_000  # with comments and blank lines
+_TURN = 256  # messages after which other work of the process has its turn
 MAX_NUMBER = 10**10
 _DONE = "[DONE]"
 _FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
@@ -26,11 +30,14 @@ _HEARTBEATS = frozenset({"", "null", "ping", "pong", "keepalive", "keep-alive", 
 _UNNAMED = "message"  # the type of a message whose frame has no name
 
 
-async def events_in(response: httpx.Response) -> AsyncGenerator[UpstreamEvent, None]:
+async def events_in(
+    response: httpx.Response, *, most_messages: int = MAX_MESSAGES, most_lines: int = MAX_LINES
+) -> AsyncGenerator[UpstreamEvent, None]:
     """Yield the events of an answer with a success status: those of its stream, or one for a whole JSON answer.
 
     Raises UpstreamBroken if something else than an event is in the stream, and UpstreamOversized if the stream is over
-    256 MiB, or an event of it too large or nested too deeply. For a whole answer it raises as `answers.whole_event`.
+    256 MiB, 1,000,000 messages or 10,000,000 lines, or an event of it too large or nested too deeply. For a whole
+    answer it raises as `answers.whole_event`.
     The caller must close the answer.
     """
     async with aclosing(decoding.decoded(response, MAX_STREAM)) as chunks:
@@ -40,21 +47,38 @@ async def events_in(response: httpx.Response) -> AsyncGenerator[UpstreamEvent, N
             content = await answers.gathered(rest)
             yield await off_loop.run(len(content), answers.whole_event, content)
             return
-        async with aclosing(_messages(rest)) as messages:
+        async with aclosing(_messages(rest, most_lines)) as messages:
+            count = 0
             async for message in messages:
-                if message.data.strip() == _DONE:
-                    return
-                if not _is_heartbeat(message):
-                    yield await off_loop.run(len(message.data), parse_event, message.data, message.kind)
+                count += 1
+                if not count % _TURN:
+                    await _give_way(count, most_messages)
+                if not message.data.startswith("{"):  # an object is no word
+                    if message.data.strip() == _DONE:
+                        return
+                    if _is_heartbeat(message):
+                        continue
+                yield await off_loop.run(len(message.data), parse_event, message.data, message.kind)
 
 
-async def _messages(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Message, None]:
+async def _give_way(count: int, most: int) -> None:
+    """Let others have their turn after so many messages. A reader may wait for nothing in between."""
+    if count > most:
+        raise UpstreamOversized(f"The upstream's stream has more than {most} messages.")
+    await asyncio.sleep(0)
+
+
+async def _messages(chunks: AsyncIterator[bytes], most_lines: int) -> AsyncGenerator[Message, None]:
     try:
-        async with aclosing(sse.messages(chunks, answers.MAX_ANSWER, with_rest=True)) as messages:
+        async with aclosing(
+            sse.messages(chunks, answers.MAX_ANSWER, most_lines=most_lines, with_rest=True)
+        ) as messages:
             async for message in messages:
                 yield message
     except sse.Oversized:
         raise UpstreamOversized from None
+    except sse.TooManyLines:
+        raise UpstreamOversized(f"The upstream's stream has more than {most_lines} lines.") from None
 
 
 def _is_heartbeat(message: Message) -> bool:

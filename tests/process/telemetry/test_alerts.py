@@ -57,7 +57,7 @@ def test_an_upstream_that_fails_raises_its_alert(broken: tuple[Service, str, str
 
     def has_waited() -> bool:  # a probe that is under way waits for nothing
         waiting = client.get(f"/responses/{made['id']}").raise_for_status().json().get("waiting") or {}
-        return waiting.get("tries", 0) >= 2 and (waiting["next_at"] or 0) >= waiting["since"] > 0
+        return bool(waiting.get("tries", 0) >= 2 and (waiting["next_at"] or 0) >= waiting["since"] > 0)
 
     assert wait_for(has_waited, SOON_S)
     found = matching("upstream-down", running.hosts[0].written())

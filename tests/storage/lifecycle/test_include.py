@@ -7,10 +7,12 @@ import pytest
 
 from shared.core.errors import UpstreamUnavailable
 from shared.core.states import Status
+from shared.off_loop import LARGE
 from shared.storage.messages import RunOffer
 from tests.support.run_holders import die, held, logged, taken_over
 from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import streamed
+from tests.support.threads import counted_threads
 
 SOURCES, RESULTS = "web_search_call.action.sources", "file_search_call.results"
 
@@ -73,6 +75,18 @@ async def test_a_callers_own_include_is_honoured(stage: Stage, ended: bool) -> N
         assert shown["output"][0]["content"][0]["text"] == "question answered, with results"
         assert {**shown, "output": before["output"]} == before
         assert await stage.shown(made.id) == before
+
+
+@pytest.mark.parametrize(("size", "count"), [(LARGE, 1), (9, 0)])
+async def test_a_large_output_is_shown_by_a_thread(stage: Stage, size: int, count: int) -> None:
+    """It may have 11,000 tokens with 20 others each. Reading, masking and writing that would hold up everybody."""
+    made = await stage.create()
+    await stage.finish(made.id)
+    stage.upstream.output = "x" * size
+    with counted_threads() as threads:
+        shown = await looked_at(stage, made.id, RESULTS)
+    assert len(shown["output"][0]["content"][0]["text"]) > size
+    assert threads.count == count
 
 
 async def test_an_ended_response_is_shown_although_its_upstream_is_away(stage: Stage) -> None:

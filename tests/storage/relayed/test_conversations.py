@@ -36,7 +36,7 @@ async def conversation(stage: Stage) -> str:
     return "conv_1"
 
 
-@pytest.mark.parametrize("name", [".", "..", "a\nb", "x" * 2_000])
+@pytest.mark.parametrize("name", [".", "..", "a\nb", "a\\b", "..\\x", "x" * 2_000])
 async def test_a_name_that_leads_elsewhere_does_not_exist(stage: Stage, conversation: str, name: str) -> None:
     """A dot segment would be another path of the upstream. It is not asked."""
     with pytest.raises(NotFound):

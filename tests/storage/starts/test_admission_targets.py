@@ -81,3 +81,12 @@ async def test_a_url_that_its_sender_cannot_reach_is_refused(stage: Stage) -> No
     with pytest.raises(BadRequest, match="It has no public address") as refused:
         await check_targets(stage.ports, ANN, asked(callback_url=CALLBACK_URL))
     assert (refused.value.param, refused.value.code) == ("callback_url", "callback_url_address")
+
+
+async def test_a_request_with_too_many_credentials_is_refused(stage: Stage) -> None:
+    """Each would be looked for in everything that the upstream says. No known tool has more than a few."""
+    tools = [{"type": "mcp", "server_label": "a", "authorization": f"secret-{n:04d}"} for n in range(1_001)]
+    assert (await stage.create(tools=tools[1:])).request.has_credentials
+    with pytest.raises(BadRequest, match="1000 credentials") as refused:
+        await stage.create(tools=tools)
+    assert refused.value.code == "invalid_value"

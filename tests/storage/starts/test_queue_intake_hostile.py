@@ -91,3 +91,36 @@ async def test_a_code_is_never_the_word_none(stage: Stage) -> None:
     await stage.engine.take_request(QueueMessage("m-1", orjson.dumps({"request": both})))
     await stage.engine.drain_dead_letters()
     assert (await stage.shown(id_of("m-1")))["error"]["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_a_reply_queue_in_the_request_itself_gets_the_answer_too(stage: Stage, body: bytes) -> None:
+    """That is where an HTTP request names it, and where the intake finds it."""
+    inside = body.replace(b'"request":{', b'"request":{"reply_to":"replies-1",') % b""
+    await stage.engine.take_request(QueueMessage("m-1", inside))
+    assert (await event_of(stage))["type"] == "response.failed"
+    assert await poison(stage) == []
+
+
+@pytest.mark.parametrize(
+    ("outer", "request_", "is_answered"),
+    [
+        ({}, {"reply_to": "replies-1"}, True),
+        ({}, {"metadata": {"reply_to": "replies-1"}}, True),
+        ({"reply_to": 7}, {"reply_to": "replies-1"}, True),
+        ({"reply_to": "other"}, {"reply_to": "replies-1"}, False),
+        ({}, {"reply_to": "other", "metadata": {"reply_to": "replies-1"}}, False),
+        ({}, {"reply_to": "requests"}, False),
+        ({}, {"reply_to": 7, "metadata": {"reply_to": "replies-1"}}, False),
+        ({}, {"metadata": {"reply_to": ["replies-1"]}}, False),
+        ({}, {"metadata": "replies-1"}, False),
+    ],
+)
+async def test_a_refusal_goes_where_the_event_would_have_gone(
+    stage: Stage, outer: dict[str, Any], request_: dict[str, Any], is_answered: bool
+) -> None:
+    """The queue beside the request counts more than that inside, and that more than the metadata."""
+    await stage.engine.take_request(QueueMessage("m-1", orjson.dumps({"request": {"input": 5, **request_}, **outer})))
+    await stage.deliver()
+    assert [one.address for one in stage.replies.posts] == (["replies-1"] if is_answered else [])
+    assert len(await poison(stage)) == (0 if is_answered else 1)

@@ -64,6 +64,14 @@ def test_names_come_from_the_record_and_from_the_answer() -> None:
     assert our_names(RECORD, {"id": OURS, "previous_response_id": 5}) == {THEIRS: OURS}
 
 
+@pytest.mark.parametrize("member", ["id", "previous_response_id"])
+def test_a_text_that_is_too_long_for_an_id_is_none(member: str) -> None:
+    """It would be kept in memory with a thousand others."""
+    record = replace(RECORD, upstream=UpstreamInfo())
+    assert len(our_names(record, {member: "x" * 1_024})) == 1
+    assert our_names(record, {member: "x" * 1_025}) == {}
+
+
 @given(json_values())
 def test_a_value_without_the_id_is_unchanged(value: object) -> None:
     """Nothing is invented."""

@@ -1,16 +1,21 @@
 """The finished items of a stream."""
 
 import random
+import tracemalloc
+from collections.abc import Callable
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.output_items import OutputItems, items_in, message
+from shared.contract.output_items import OutputItems, index_in, items_in, message
 from shared.core.event_log import Event
 
 TEXT = [{"type": "output_text", "text": "hello", "annotations": [], "logprobs": []}]
+DELTA = "response.output_text.delta"
+# The indexes of an item and of its part in the nth of many empty texts.
+PLACES: dict[str, Callable[[int], tuple[int, int]]] = {"items": lambda n: (n % 9_999, n), "contents": lambda n: (0, n)}
 MESSAGE = {"id": "msg_0", "type": "message", "role": "assistant", "status": "completed", "content": TEXT}
 
 
@@ -137,3 +142,33 @@ def test_only_a_text_becomes_a_message(text: object) -> None:
     """`output_text` beside an empty output is one."""
     assert message(text) == []
     assert message("hello") == [MESSAGE]
+
+
+@pytest.mark.parametrize("index", [10_000, 10**9, 2**63])
+def test_an_index_that_no_output_has_is_none(index: int) -> None:
+    """Such an item follows the others."""
+    assert index_in({"output_index": index}) is None
+    assert collected(done({"n": 0}, output_index=0), done({"n": 1}, output_index=index)) == [{"n": 0}, {"n": 1}]
+    assert collected(Event(DELTA, orjson.dumps({"output_index": index, "delta": "a"}))) == []
+
+
+def test_an_output_has_ten_thousand_items_at_most() -> None:
+    """More of them are too large, however small each one is."""
+    items = OutputItems()
+    for n in range(10_000):
+        items.take(done({}, output_index=n))
+    assert (len(items.items), items.is_oversized) == (10_000, False)
+    items.take(done({}))
+    assert (items.items, items.is_oversized) == ([], True)
+
+
+@pytest.mark.parametrize("parts", PLACES)
+def test_empty_texts_are_no_way_around_the_limit(parts: str) -> None:
+    """Each needs memory, although it has no characters."""
+    items = OutputItems()
+    tracemalloc.start()
+    for n in range(20_000):
+        items.take(Event(DELTA, b'{"output_index":%d,"content_index":%d,"delta":""}' % PLACES[parts](n)))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1_048_576

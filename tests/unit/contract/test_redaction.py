@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from shared.contract.pages import input_items
 from shared.contract.redaction import (
     MASK,
+    MAX_CREDENTIALS,
+    MAX_PARTS,
+    MAX_URL,
     credentials_in,
     is_credential,
-    masked_echo,
-    masked_text,
     without_credentials,
 )
 from shared.contract.responses import echo, present
@@ -182,9 +183,6 @@ def test_a_credential_at_any_depth_is_masked(value: object, secret: str) -> None
     assert secret in credentials_in({"tools": [{**MCP, "authorization": secret}]})
 
 
-# Echoes under other names
-
-
 def test_the_credentials_of_a_request_are_known_by_their_value() -> None:
     """With and without the scheme of a header. Short ones and the values of harmless headers are not looked for."""
     headers = {"Authorization": f"Bearer {KEY}", "Accept": "application/json", "X-Short": "abc"}
@@ -192,15 +190,35 @@ def test_the_credentials_of_a_request_are_known_by_their_value() -> None:
     assert found == {f"Bearer {KEY}", KEY}
 
 
-def test_the_message_of_an_error_does_not_repeat_a_credential() -> None:
-    """Within its text too. The longest one is masked first."""
-    text = f"401 from the server for Bearer {KEY} ({KEY})"
-    assert masked_text(text, frozenset({KEY, f"Bearer {KEY}"})) == "401 from the server for *** (***)"
+def test_a_url_that_is_too_long_is_masked_as_a_whole() -> None:
+    """It could have millions of parts, each of which would be looked at."""
+    url = f"https://h/{'A/' * (MAX_URL // 2)}{KEY}"
+    for part in ({**MCP, "server_url": url}, {"at": url.replace("//", "//ann:pw@")}, {"tools": [{"x": f"{url}?a=b"}]}):
+        (masked,) = [one for one in ([without_credentials(part)]) if KEY.encode() not in orjson.dumps(one)]
+        assert orjson.dumps(masked).count(b"A/") == 0
+    assert credentials_in({"tools": [{"type": "mcp", "server_url": url}]}) == {url}
+    long_text = f"Look at {url} and at {url}."
+    assert without_credentials({"instructions": long_text}) == {"instructions": long_text}
 
 
-def test_an_echo_is_masked_under_any_name() -> None:
-    """An upstream may call the member as it likes. What the model has written is not changed."""
-    said = {"x": [{"sent": KEY}], "error": {"message": f"bad {KEY}"}, "output": [{"text": KEY}], "n": 1}
-    shown = masked_echo(said, frozenset({KEY}))
-    assert shown == {"x": [{"sent": MASK}], "error": {"message": "bad ***"}, "output": [{"text": KEY}], "n": 1}
-    assert masked_echo(said, frozenset()) is said
+def test_the_urls_of_a_value_have_a_limit_of_parts_together() -> None:
+    """Many short URLs have as many parts as a long one. Those after the limit are masked as a whole."""
+    tool = {"type": "mcp", "server_url": "https://h" + "/A" * 98}
+    masked = without_credentials([tool] * 100)
+    whole = [one["server_url"] == MASK for one in masked]
+    assert whole == sorted(whole)
+    assert whole.count(False) == MAX_PARTS // 98
+    assert without_credentials(masked) == masked
+    listed = input_items(RECORD.id, {"input": [tool] * 100})
+    assert [one["server_url"] == MASK for one in listed] == whole
+
+
+@pytest.mark.parametrize("extra", ["", "Bearer "])
+def test_the_search_ends_at_a_thousand_credentials(extra: str) -> None:
+    """The request is refused, whatever else is in it."""
+    tools = [{"api_key": f"{extra}{n:08d}"} for n in range(MAX_CREDENTIALS)]
+    assert len(credentials_in({"tools": tools[:500]})) == (1_000 if extra else 500)
+    assert len(credentials_in({"tools": tools})) == (1_002 if extra else 1_000)
+    assert 0 < len(credentials_in({"tools": tools * 2 + [{"api_key": f"{n:09d}"} for n in range(90_000)]})) <= 1_002
+    short = [{"api_key": f"{n:07d}"} for n in range(2_000)]
+    assert credentials_in({"tools": short}) == frozenset()

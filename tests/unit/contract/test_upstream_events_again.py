@@ -1,5 +1,6 @@
 """A second `response.in_progress` is a heartbeat, or it says that the output begins again. The next item decides."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -101,3 +102,19 @@ def test_a_reader_that_came_later_knows_of_one_item() -> None:
     assert kept_after(delta(), progress(), added(), is_resumed=True)[-1] == []
     assert kept_after(delta(), progress(), added(1), is_resumed=True)[-1] is None
     assert kept_after(progress(), added())[-1] is None
+
+
+@pytest.mark.parametrize("index", [9_999, 2_000_000, 10**9])
+def test_the_place_of_an_item_costs_nothing(index: int) -> None:
+    """An upstream may name any number. What is begun below it is not written down, and above 9,999 it is no place."""
+    tracemalloc.start()
+    kept = kept_after(progress(), added(index), progress(), added(index))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept[-1] == ([] if index < 10_000 else None)
+    assert peak < 100_000
+
+
+def test_all_items_below_a_new_beginning_have_begun() -> None:
+    """Also those that were never told in this stream."""
+    assert kept_after(progress(), added(7), progress(), added(7), progress(), added(3)) == [None] * 3 + [[], None, []]

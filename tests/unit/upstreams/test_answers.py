@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contract.upstream_errors import MAX_DEPTH
 from shared.core.errors import (
     UpstreamFailed,
     UpstreamInvalid,
@@ -18,7 +19,6 @@ from shared.core.errors import (
 from shared.core.states import Status
 from shared.upstreams.answers import (
     MAX_ANSWER,
-    MAX_DEPTH,
     Success,
     parse_object,
     progress_in,

@@ -22,6 +22,7 @@ from shared.upstreams.answers import MAX_ANSWER
 from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.relay import HttpRelay
 
+DEEP = b'{"error":' * 1_000 + b"1" + b"}" * 1_000
 BASE = "https://model.example.com/v1/"
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -89,6 +90,8 @@ def test_a_refusal_keeps_its_words(status: int) -> None:
         (429, b"{}", UpstreamUnavailable),
         (500, b"{}", UpstreamUncertain),
         (503, b"", UpstreamUnavailable),
+        *((status, DEEP, UpstreamUnavailable) for status in (401, 429, 500, 503)),
+        *((status, DEEP, UpstreamRefused) for status in (400, 404)),
         (200, b"", UpstreamInvalid),
         (200, b"[]", UpstreamInvalid),
         (200, b"<html>", UpstreamInvalid),

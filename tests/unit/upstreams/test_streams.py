@@ -8,8 +8,9 @@ import httpx
 import orjson
 import pytest
 
+from shared.contract.upstream_errors import MAX_DEPTH
 from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamFailed, UpstreamInvalid, UpstreamOversized
-from shared.upstreams.answers import MAX_ANSWER, MAX_DEPTH
+from shared.upstreams.answers import MAX_ANSWER
 from shared.upstreams.protocol import UpstreamEvent
 from shared.upstreams.streams import MAX_NUMBER, events_in, is_stream_by_content, is_stream_by_type, parse_event
 
