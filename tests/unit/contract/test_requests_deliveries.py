@@ -5,7 +5,14 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.contract.requests import EVENTS, NewResponse, parse_object, parse_redelivery, parse_request
+from shared.contract.requests import (
+    EVENTS,
+    NewResponse,
+    parse_object,
+    parse_redelivery,
+    parse_request,
+    reply_queue_in,
+)
 from shared.core.errors import BadRequest
 
 URL = "https://example.com/hook"
@@ -112,3 +119,21 @@ def test_a_call_that_is_passed_on_may_have_no_body() -> None:
     assert parse_object(b'{"a": 1}') == {"a": 1}
     with pytest.raises(BadRequest):
         parse_object(b"[]")
+
+
+@pytest.mark.parametrize(
+    ("request_", "queue"),
+    [
+        ({"model": 5, "reply_to": "answers"}, "answers"),
+        ({"input": 5, "metadata": {"reply_to": "answers"}}, "answers"),
+        ({"reply_to": "answers", "metadata": {"reply_to": "others"}}, "answers"),
+        ({"reply_to": "No Queue"}, None),
+        ({"reply_to": 5}, None),
+        ({"metadata": "text"}, None),
+        ({}, None),
+        ([], None),
+    ],
+)
+def test_a_request_that_is_wrong_otherwise_may_name_where_to_say_so(request_: object, queue: str | None) -> None:
+    """Its sender is answered there. What is no name of a queue is ignored."""
+    assert reply_queue_in(request_) == queue

@@ -165,3 +165,12 @@ def test_the_size_of_a_packed_text_is_that_of_the_text(text: bytes, size: int, e
 def test_damaged_bytes_have_no_text() -> None:
     """Whoever expands them gets the error."""
     assert not expands_over(b"damaged", 0)
+
+
+def test_what_cannot_be_large_is_not_expanded() -> None:
+    """A packed byte has at most 1,032 bytes of text. So a few are small without a look, and one more is looked at."""
+    text = b"\0" * 10_000_000
+    packed = zlib.compress(text, 9)
+    assert len(text) <= len(packed) * 1_032
+    assert not expands_over(packed, len(packed) * 1_032)
+    assert expands_over(packed, len(text) - 1)
