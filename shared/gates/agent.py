@@ -182,13 +182,19 @@ class Agent:
         """Plan and write until a plan is committed."""
         wanted = [wish.request for wish in batch]
         give_up_s, pause_s = self._tools.elapsed_s() + DEADLINE_S, PAUSE_MIN_S
+        is_certain = not self._is_alone  # else the row may have changed since this process wrote it
         stored = await self._base()
         found = await self._look(batch)
         while self._tools.elapsed_s() < give_up_s:
             plan, stored = await self._plan(wanted, stored, found)
-            if plan.is_idle(stored.state if stored else None):
+            is_idle = plan.is_idle(stored.state if stored else None)
+            if is_idle and is_certain:
                 self._note(stored)
                 return plan
+            if is_idle:  # no write follows that would fail if another process has written
+                self.look_again()
+                stored, found, is_certain = await self._base(), await self._look(batch), True
+                continue
             write_id = uuid4().hex[:16]
             try:
                 self._conclude(plan, stored, await self._write(plan, stored, write_id))

@@ -218,7 +218,7 @@ class Gates:
         return [
             Shut(name, agent.view.reason, agent.refused_ms)
             for name, agent in self._agents.items()
-            if agent.view and not agent.gate.is_gone and self._is_shut(agent, agent.view)
+            if agent.view and agent.refused_ms and not agent.gate.is_gone and self._is_shut(agent, agent.view)
         ]
 
     def _is_shut(self, agent: Agent, view: GateState) -> bool:

@@ -25,22 +25,21 @@ class Looks:
         If a read fails, no other follows for as long. Raises StoreUnavailable, also if storage has not answered within
         `deadline_s` seconds, and UnreadableRow.
         """
-        async with self._one_at_a_time:
+        async with reaching(deadline_s), self._one_at_a_time:
             now_s = self._tools.elapsed_s()
             if now_s - self._agent.seen_s > within_s:
                 if now_s - self._missed_s <= within_s:
                     raise StoreUnavailable("the gate could not be read just now")
-                await self._read(deadline_s)
+                await self._read()
             return self._agent.view
 
-    async def _read(self, deadline_s: float) -> None:
+    async def _read(self) -> None:
         """Read the row. What a transaction of this process has seen meanwhile is newer."""
         agent = self._agent
         before = agent.view
         try:
-            async with reaching(deadline_s):
-                stored = await self._table.read(agent.gate.name)
-        except (StoreError, UnreadableRow):
+            stored = await self._table.read(agent.gate.name)
+        except (StoreError, UnreadableRow, asyncio.CancelledError):  # the last if the deadline is over
             self._missed_s = self._tools.elapsed_s()
             raise
         if agent.view is before:

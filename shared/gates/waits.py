@@ -32,7 +32,7 @@ async def one_as_now(gates: Gates, upstreams: Upstreams, one: T, now_ms: int) ->
 
 
 def _is_in_line(one: Record | Entry) -> bool:
-    return bool(one.wait.gate) and not one.status.is_terminal
+    return bool(one.wait.gate and one.wait.reason) and not one.status.is_terminal  # older versions keep the gate alone
 
 
 async def _seen(gates: Gates, upstreams: Upstreams, name: str) -> GateState | None:

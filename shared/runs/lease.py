@@ -51,6 +51,7 @@ class Lease:
         self.alarm = alarm
         self.duration_ms = duration_ms
         self.in_place = False  # the run is driven where its request arrived
+        self.was_offered = False  # the run came by an offer, so another process may have got its permit
         self.has_begun = False  # the upstream has taken up the work of a run in place
         self.left = asyncio.Event()  # set when the client of a run in place has left
         self.is_moving = False  # its renewal is under way

@@ -79,7 +79,8 @@ class Run:
         self._lease.in_place = in_place
         if feed:
             self._lease.left = feed.left
-        self._is_known = feed is None and not in_place  # a caller knows the response, so it cannot be withdrawn
+        self._lease.was_offered = feed is None and not in_place
+        self._is_known = self._lease.was_offered  # a caller knows the response, so it cannot be withdrawn
         self._is_withdrawing = False
         self._refusal: UpstreamRefused | None = None
 

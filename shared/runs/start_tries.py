@@ -6,7 +6,7 @@ A try is counted before it is made. What a failed one means is in `upstreams/tri
 from typing import Any
 
 from shared.core.errors import UpstreamError, UpstreamUncertain
-from shared.core.gates.state import Turn
+from shared.core.gates.state import Gate, Turn
 from shared.runs.lease import Lease
 from shared.runtime.ports import Ports
 from shared.starts import failed_starts, turns
@@ -52,17 +52,22 @@ class StartTries:
         """Note that the upstream has accepted the work, which takes back the count of the try."""
         self._is_counted = self._is_trying = False
         record, gates = self._lease.record, self._ports.gates
-        was_granted_elsewhere = record.run.epoch > 1
         gate = self._ports.upstreams.gate_of(record)
-        if gate and (was_granted_elsewhere or not gates.is_free(gate)):
-            self._ports.background.start(gates.accepted(gate, record.id if was_granted_elsewhere else None))
+        if gate and (self._granted_elsewhere(gate) or not gates.is_free(gate)):
+            self._ports.background.start(gates.accepted(gate, self._granted_elsewhere(gate)))
+
+    def _granted_elsewhere(self, gate: Gate) -> str | None:
+        """Return the id of the response if another process may have got its permit, which may be that of a probe."""
+        record = self._lease.record
+        may_be = self._lease.was_offered and self._ports.gates.may_have_given(gate)
+        return record.id if may_be or record.run.epoch > 1 else None
 
     async def note_answer(self, error: UpstreamError) -> None:
         """Tell the gate that the upstream answers again, if it has answered a try with an error that ends the work."""
         record = self._lease.record
         gate = self._ports.upstreams.gate_of(record)
         if gate and self._is_trying and tries.of_error(error) is Meaning.END:
-            await self._ports.gates.accepted(gate, record.id if record.run.epoch > 1 else None)
+            await self._ports.gates.accepted(gate, self._granted_elsewhere(gate))
 
     async def move(self, error: UpstreamError) -> Upstream | None:
         """Give the response to another upstream after a failed try, and return it, or None if it stays.

@@ -32,8 +32,12 @@ async def take_permit(
     async with lease_renewal.holding(ports, held) as lease:
         turn = await turns.ask(ports, record, held, again=again, stays=False)
         route = await round_.free_elsewhere(record, again=again) if turn else None
+    if lease.is_over or lease.is_past(ports.clock.now_ms()):  # another process may have started the response
+        if route:
+            await round_.leave(record, route)
+        return record
     if turn is None:
-        return record if lease.is_over or lease.is_past(ports.clock.now_ms()) else (record, lease.alarm)
+        return record, lease.alarm
     if route:
         return await _moved(ports, round_, record, lease.alarm, route, again=again) or record
     if first := round_.first(record):

@@ -158,7 +158,7 @@ class _Draft:
         self.waits.add(place.id)
         line = self.state.lines.get(place.caller)
         rows = self.found.get(place.id)
-        if (rows and rows.wait) or (line and place.id in {one.id for one in line.next}):
+        if rows.wait if rows else (line and place.id in {one.id for one in line.next}):
             return
         self.waits_in[place.id] = place
         self.state = lines.enter(self.state, place)

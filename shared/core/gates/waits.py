@@ -42,7 +42,7 @@ def at_present(wait: WaitInfo, place: Place, state: GateState | None, now_ms: in
     Two have nothing of the gate: a response that is in no line, and one whose line the row does not have. Such a row
     was read before the response entered, or is lost. Then only a time that is past is left out.
     """
-    if not wait.gate:
+    if not (wait.gate and wait.reason):
         return wait
     line = state.lines.get(place.caller) if state else None
     if state is None or line is None or wait.number > line.put:

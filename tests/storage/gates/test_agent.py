@@ -8,6 +8,8 @@ import pytest
 
 from shared.core.errors import StoreUnavailable
 from shared.core.gates.requests import Kind
+from shared.core.gates.state import Turn
+from shared.gates.gates import Gates
 from tests.support.conditions import until
 from tests.support.gate_processes import GateWorld, ignoring_outages, place
 from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
@@ -161,3 +163,44 @@ async def test_a_caller_with_many_places_is_served_in_order(world: GateWorld) ->
 def test_the_kinds_are_served_in_an_order_that_closes_before_it_grants() -> None:
     """A refusal in a transaction prevents the grants of the same transaction."""
     assert Kind.RELEASE < Kind.REFUSE < Kind.ACCEPT < Kind.TAKE < Kind.GRANT
+
+
+# What writes nothing
+
+
+@pytest.fixture
+async def known_alone(world: GateWorld) -> Gates:
+    """Return the gates of a process that has written the row twice, so that it takes its own last row for the newest.
+
+    Its gate has one permit, which response 1 has.
+    """
+    world.limit(1)
+    gates = world.process(0).gates
+    assert await gates.take(world.gate, place(0)) is None
+    await gates.release(world.gate, place(0).id, place(0).caller)
+    assert await gates.take(world.gate, place(1)) is None
+    return gates
+
+
+async def test_a_full_gate_is_read_before_it_is_called_full(world: GateWorld, known_alone: Gates) -> None:
+    """No write tells that another process has given the permit back meanwhile."""
+    assert await known_alone.take(world.gate, place(2), stays=False) == Turn(None, "turn")
+    await world.process(1).gates.release(world.gate, place(1).id, place(1).caller)
+    assert await known_alone.take(world.gate, place(2), stays=False) is None
+
+
+async def test_a_release_of_a_permit_of_another_process_is_not_lost(world: GateWorld, known_alone: Gates) -> None:
+    """The process that commits the end of a response may know of no permit in use."""
+    await known_alone.release(world.gate, place(1).id, place(1).caller)
+    assert await world.process(1).gates.take(world.gate, place(2)) is None
+    await known_alone.release(world.gate, place(2).id, place(2).caller)
+    assert await world.process(1).gates.take(world.gate, place(3)) is None
+
+
+async def test_a_place_that_was_given_up_elsewhere_is_taken_again(world: GateWorld, known_alone: Gates) -> None:
+    """Otherwise the response would be in no line, and nothing would start it before its deadline."""
+    assert await known_alone.take(world.gate, place(2)) == Turn(1, "turn")
+    await world.process(1).gates.leave(world.gate, place(2))
+    assert await known_alone.take(world.gate, place(2), again=True) == Turn(1, "turn")
+    await known_alone.release(world.gate, place(1).id, place(1).caller)
+    assert await known_alone.holds(world.gate, place(2).id)

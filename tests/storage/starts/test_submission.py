@@ -96,7 +96,9 @@ async def test_an_unavailable_upstream_is_not_an_error_for_the_caller(
     stage.upstream.start_errors = [error]
     made = await stage.create()
     assert (made.status, made.acknowledged, made.upstream.token) == (Status.QUEUED, True, None)
-    assert made.wait == WaitInfo("upstream_down", str(error), 1, START_MS, START_MS + closed_ms, place=1)
+    assert made.wait == WaitInfo(
+        "upstream_down", str(error), 1, START_MS, START_MS + closed_ms, place=1, gate="default", number=1
+    )
     assert await stage.record(made.id) == made
     (start,) = await stage.alarms(made.id)
     assert (start.kind, start.due_ms, start.tries, start.counted) == (Kind.START, made.deadline_ms, 0, 0)

@@ -218,12 +218,13 @@ async def test_an_outage_costs_one_create_an_interval(stage: Stage) -> None:
 async def test_a_refused_request_is_an_answer_of_a_probe(stage: Stage) -> None:
     """The upstream takes work again, so the others follow at once and not after the time of the probe."""
     stage.upstream.start_errors = [AWAY, UpstreamRefused(400, "No.")]
-    wrong, *right = [await stage.create() for _ in range(3)]
-    before_ms = stage.clock.ms
+    began_ms, wrong = stage.clock.ms, await stage.create()
+    stage.clock.ms += 1  # older ones come first
+    right = [await stage.create() for _ in range(2)]
     await stage.fire_gates()
     await asyncio.gather(*stage.ports.background.tasks)
     await stage.gate_tasks.finished()
-    assert stage.clock.ms == before_ms + 1_000
+    assert stage.clock.ms == began_ms + 1_000
     assert (await stage.record(wrong.id)).status is Status.FAILED
     assert [bool((await stage.record(one.id)).upstream.token) for one in right] == [True, True]
 
@@ -231,17 +232,18 @@ async def test_a_refused_request_is_an_answer_of_a_probe(stage: Stage) -> None:
 async def test_a_probe_that_has_ended_before_its_create_hands_its_permit_on(stage: Stage) -> None:
     """It was cancelled, and its place was not taken out of the line. The next response is the probe, at once."""
     stage.upstream.start_errors = [AWAY]
-    ended, other = await stage.create(), await stage.create()
+    began_ms, ended = stage.clock.ms, await stage.create()
+    stage.clock.ms += 1  # older ones come first
+    other = await stage.create()
     stage.proxy.refuse(lambda request: b"gate:" in request.body)
     await stage.engine.cancel(ANN, ended.id)
     await asyncio.gather(*stage.ports.background.tasks)
     stage.proxy.heal()
     await stage.gate_tasks.stopped()
-    before_ms = stage.clock.ms
     await stage.fire_gates()
     await asyncio.gather(*stage.ports.background.tasks)
     await stage.gate_tasks.finished()
-    assert stage.clock.ms == before_ms + 1_000
+    assert stage.clock.ms == began_ms + 1_000
     assert (await stage.record(other.id)).upstream.token
 
 
