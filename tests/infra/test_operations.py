@@ -23,7 +23,7 @@ def test_every_choice_is_explained() -> None:
     """
     given = (ROOT / "infra" / "main.bicepparam").read_text(encoding="utf-8")
     variables = set(re.findall(r"readEnvironmentVariable\('(\w+)'", given))
-    chapter = DEPLOY.partition("## What can be chosen")[2].partition("\n## ")[0]
+    chapter = DEPLOY.partition("## What can be chosen")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| (`[^|]+`) \|", chapter + LANDING.partition("\n## ")[0], re.MULTILINE)
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert sorted(named) == sorted(variables - BY_AZD)
