@@ -39,7 +39,7 @@ def _mutants() -> list[Mutant]:
         ("no-range", "app", "@minValue(1)\n@maxValue(1000)\nparam httpConcurrency", "param httpConcurrency", "limits"),
         ("out-of-range", "main", "param httpConcurrency int = 200", "param httpConcurrency int = 5000", "compiles"),
         ("wrong-argument", "main", "zoneRedundant: zoneRedundant", "zoneRedundant: storageSku", "compiles"),
-        ("lost-member", "main", "      agentsModule: agentsModule\n", "", "compiles"),
+        ("lost-member", "main", "      agentsModule: checks.moduleOf(agentsModule)\n", "", "compiles"),
         # roles
         ("other-role", "access", "'974c5e8b-45b9-4653-ba55-5f855dd0fb88'", "'b24988ac-6180-42a0-ab88-20f7382dd24c'", "roles"),
         ("swapped-roles", "vaultAccess", "roles.keyVaultSecretsUser", "roles.keyVaultSecretsOfficer", "roles"),
