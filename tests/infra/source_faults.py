@@ -99,7 +99,7 @@ def _mutants() -> list[Mutant]:
         ("other-choice", "main", "@allowed(['background', 'foreground'])", "@allowed(['background', 'sync'])", "ranges"),
         ("secret-output", "main", "output APP_URL string = app.outputs.url", "output APP_URL string = app.outputs.url\noutput INSIGHTS string = monitoring.outputs.connectionString", "outputs"),
         ("secret-parameter", "main", "var tags = {\n", "@description('A key.')\nparam apiKey string = ''\n\nvar tags = {\n  key: apiKey\n", "outputs"),
-        ("model-beside", "main", "var makesModel = empty(upstreamBaseUrl)", "var makesModel = !empty(upstreamBaseUrl)", "present"),
+        ("model-beside", "main", "var makesModel = empty(upstreamBaseUrl)", "var makesModel = !empty(upstreamBaseUrl)", "present", ("default",)),
         ("rule-in-loop", "vault", "        value: address", "        values: address", "compiles"),
         ("later", "alerts", "where Max > 120", "where Max > 12000", "alerts"),
         ("no-one-notified", "alerts", "actionGroupId: people.id", "actionGroupId: workspaceId", "rules"),
