@@ -28,10 +28,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_the_package_has_the_app_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    """It has every module of the app and the mark that its types are public. It has no tests and no local stack."""
+    """It has every module of the app, the page, and the mark that its types are public. It has no tests."""
+    page = {path.relative_to(ROOT).as_posix() for path in (ROOT / "functions" / "pages").iterdir()}
     modules = {Path(path).relative_to(ROOT).as_posix() for path in sources(*PRODUCT)}
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert held == {*modules, "shared/py.typed"}
+    assert held == {*modules, *page, "shared/py.typed"}
 
 
 def test_the_package_requires_what_the_app_requires(wheel: zipfile.ZipFile) -> None:
