@@ -171,7 +171,7 @@ MUTANTS = (
         "transitions/response_transitions.py",
         "else max(log.next_seq, log.high_water_mark)",
         "else log.next_seq",
-        seed=2,
+        seed=15,
     ),
     Mutant(
         "takeover-under-the-old-epoch",
