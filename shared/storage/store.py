@@ -16,7 +16,7 @@ from shared.core import keys
 from shared.core.alarms import Alarm
 from shared.core.changesets import ChangeSet
 from shared.core.entries import entry_of
-from shared.core.errors import StoreUnavailable, UnreadableRow
+from shared.core.errors import StoreRefused, StoreUnavailable, UnreadableRow
 from shared.core.ids import shard_of, tag
 from shared.core.records import Record
 from shared.core.usage import UsageSums, usage_of
@@ -115,7 +115,7 @@ class Store(TableReader):
 
         `moves` are pairs of the alarm as read and the alarm to write. A transaction that fails names one operation.
         That alarm is dropped, with all others that are gone, and the rest is sent again. So two sweeps of one shard at
-        the same time lose no alarm.
+        the same time lose no alarm. Raises StoreRefused only for an alarm that is moved alone.
         """
         moved: list[Alarm] = []
         for start in range(0, len(moves), MOVES_PER_TRANSACTION):
@@ -134,7 +134,7 @@ class Store(TableReader):
                     self.removed.move(batch)
                     return [new for _, new in batch]
                 if failed.refusal:
-                    raise failed.refusal from failed
+                    return await self._move_apart(shard, batch, failed.refusal)
                 if failed.index is None:
                     unanswered += 1
                     continue
@@ -147,6 +147,21 @@ class Store(TableReader):
         if batch:
             raise StoreUnavailable
         return []
+
+    async def _move_apart(self, shard: str, batch: list[tuple[Alarm, Alarm]], refusal: StoreRefused) -> list[Alarm]:
+        """Move the halves of a batch that storage refuses, so that one alarm holds up no others.
+
+        An old and a new alarm of one delivery, for example, may go to the same key, and a transaction has a key once.
+        """
+        if len(batch) == 1:
+            raise refusal
+        moved, middle = list[Alarm](), len(batch) // 2
+        for part in (batch[:middle], batch[middle:]):
+            try:
+                moved += await self._move(shard, part)
+            except StoreRefused:
+                _log.error("alarm.immovable", extra={"key": part[0][0].key, "alarms": len(part)})
+        return moved
 
     async def _still_there(self, shard: str, batch: list[tuple[Alarm, Alarm]]) -> list[tuple[Alarm, Alarm]]:
         if not batch:

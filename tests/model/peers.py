@@ -221,6 +221,8 @@ class Line:
         work = self._peer.begin(request, key)
         if mood == LOSES:
             self._peer.trouble += 1
+            if not self.is_background:
+                work.end(Status.CANCELLED)  # its connection is the work, and is gone
             await self._caller.leave()
             raise error_of(mood)
         return work

@@ -10,7 +10,7 @@ from shared.core import blobs
 from shared.core.alarms import Alarm, Kind
 from shared.core.blobs import MAX_PACKED
 from shared.core.changesets import ChangeSet
-from shared.core.errors import Conflict, StoreUnavailable
+from shared.core.errors import Conflict, StoreRefused, StoreUnavailable
 from shared.core.ids import new_id, shard_of
 from shared.core.records import Record
 from shared.core.states import Status
@@ -190,6 +190,33 @@ async def test_one_alarm_that_is_gone_does_not_stop_the_other_49(stage: Stage) -
     moved = await stage.ports.store.move(SHARD, later(alarms))
     assert {alarm.id for alarm in moved} == {alarm.id for alarm in alarms} - {alarms[17].id}
     assert {alarm.key for alarm in await due(stage.ports.store)} == {alarm.key for alarm in moved}
+
+
+async def test_two_alarms_that_go_to_one_key_hold_up_no_others(stage: Stage) -> None:
+    """After a redelivery there may be two alarms of one delivery. If both are due, a sweep moves them to the same time.
+
+    Storage refuses a transaction that has a key twice. So one of them is moved, with all others, and one stays due.
+    """
+    twice = [Alarm(START_MS + late_ms, Kind.DELIVER, alarms_at(START_MS, 1)[0].id, "c") for late_ms in range(2)]
+    await stage.plant([*alarms_at(START_MS, 20), *twice])
+    moves = [(alarm, alarm.moved(START_MS + 20_000)) for alarm in await due(stage.ports.store)]
+    moved = await stage.ports.store.move(SHARD, moves)
+    assert {new.key for _, new in moves} == {alarm.key for alarm in moved}
+    assert len(moved) == len(moves) - 1
+    (left,) = [alarm for alarm in await due(stage.ports.store) if alarm.due_ms < START_MS + 20_000]
+    assert await stage.ports.store.move(SHARD, [(left, left.moved(START_MS + 20_001))])
+
+
+async def test_an_alarm_that_storage_refuses_holds_up_no_others(stage: Stage) -> None:
+    """It is told in the log, and raised only if it is moved alone."""
+    await stage.plant(alarms_at(START_MS, 8))
+    moves = later(await due(stage.ports.store))
+    refused = (moves[3][0], replace(moves[3][1], token="t" * 70_000))
+    moves[3] = refused
+    moved = await stage.ports.store.move(SHARD, moves)
+    assert {alarm.key for alarm in moved} == {new.key for _, new in moves} - {refused[1].key}
+    with pytest.raises(StoreRefused):
+        await stage.ports.store.move(SHARD, [refused])
 
 
 async def test_an_alarm_that_was_written_again_is_not_moved(stage: Stage) -> None:
