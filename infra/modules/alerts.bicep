@@ -38,6 +38,7 @@ var signals = {
     'alarm.given_up'
     'alarm.failed'
     'alarm.unreadable'
+    'alarm.immovable'
     'watch.failed'
     'leases.failed'
     'run.given_up'

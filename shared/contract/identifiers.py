@@ -15,7 +15,8 @@ from shared.contract.redaction import CONTENT
 from shared.core.records import Record
 
 UNMISTAKABLE = 16  # characters
-MAX_ID = 1024  # characters of an id of an upstream
+# Characters of an id of an upstream. LiteLLM seals what it knows about a response into its id, which then has over 500.
+MAX_ID = 1024
 _ID = re.compile(r"(?:.*_)?ids?|.*[a-z]I[dD]s?")
 
 

@@ -113,6 +113,7 @@ class AnsweredPolls:
 
     def take(self, alarm: Alarm) -> bool:
         """Return whether the poll of this alarm was answered, and forget it."""
-        is_known = alarm.key in self._keys
-        self._keys.pop(alarm.key, None)
-        return is_known
+        if alarm.key not in self._keys:
+            return False
+        del self._keys[alarm.key]
+        return True

@@ -162,7 +162,7 @@ class Gates:
             return True
         return not view.waiting and phases.free(view, gate.limit, now_ms) != 0
 
-    def is_shut(self, gate: Gate) -> bool:
+    def is_closed(self, gate: Gate) -> bool:
         """Return whether a gate gives no permit for sure: its upstream has refused work, and asked for a time.
 
         Nothing is read. What this process knows of a probe or of permits says nothing for sure.

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import orjson
 
 from shared.contract import signatures
+from shared.contract.identifiers import MAX_ID
 from shared.contract.signatures import NotVerified
 from shared.core.errors import NotFound, Unauthorized
 from shared.core.records import ExecutionMode, Record
@@ -18,7 +19,6 @@ from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import update
 from shared.telemetry import tracing
 from shared.transitions import upstream_transitions
-from shared.upstreams.protocol import MAX_ID
 from shared.upstreams.routes import Route
 
 _ENDS = frozenset(event_type(status) for status in Status if status.is_terminal)

@@ -178,10 +178,8 @@ async def _heartbeat(ports: Ports, record: Record) -> bytes:
     if broadcast is None or not broadcast.wait.reason:
         return sse.HEARTBEAT
     known = replace(record, wait=broadcast.wait)
-    now = await waits.one_as_now(ports.gates, ports.upstreams, known, ports.clock.now_ms())
-    return (
-        sse.comment(b"waiting " + responses.encode(responses.waiting(now.wait))) if now.wait.reason else sse.HEARTBEAT
-    )
+    wait = (await waits.one_as_now(ports.gates, ports.upstreams, known, ports.clock.now_ms())).wait
+    return sse.comment(b"waiting " + responses.encode(responses.waiting(wait))) if wait.reason else sse.HEARTBEAT
 
 
 async def _next(chunks: AsyncGenerator[bytes, None]) -> bytes | None:

@@ -75,7 +75,7 @@ class Round:
         own, model = self._ports.upstreams.of(record), record.request.model
         for route in self._ports.upstreams.others(record):
             gate = route.gate(model)
-            if _is_of_kind(route, own) and not (gate and self._ports.gates.is_shut(gate)):
+            if _is_of_kind(route, own) and not (gate and self._ports.gates.is_closed(gate)):
                 yield route
 
     def first(self, record: Record) -> Route | None:

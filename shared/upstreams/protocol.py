@@ -13,13 +13,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from shared.contract.identifiers import MAX_ID
 from shared.core.errors import UpstreamMissing
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.telemetry.operations import Operation
 from shared.upstreams.health import UNSEEN, Sight
 
-MAX_ID = 1024  # characters. LiteLLM seals what it knows about a response into its id, which then has over 500
 AGENT_PREFIX = "agent:"  # of the models and the tokens of agents
 _DOT_SEGMENTS = (".", "..")  # a URL does not keep them: https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4
 

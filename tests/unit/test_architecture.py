@@ -63,6 +63,7 @@ PURE_MODULES = {
     "shared.storage.codec",
     "shared.storage.messages",
     "shared.senders.circuit_breaker",
+    "shared.lifecycle.echoes",
     "shared.senders.failure_rows",
     "shared.senders.url_policy",
     "shared.deliveries.retry_policy",

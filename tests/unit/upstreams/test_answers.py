@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contract.identifiers import MAX_ID
 from shared.contract.upstream_errors import MAX_DEPTH
 from shared.core.errors import (
     UpstreamFailed,
@@ -25,7 +26,7 @@ from shared.upstreams.answers import (
     read_bounded,
     whole_event,
 )
-from shared.upstreams.protocol import MAX_ID, Progress, UpstreamEvent
+from shared.upstreams.protocol import Progress, UpstreamEvent
 
 CREATED = {"id": "up_1", "object": "response", "status": "queued"}
 MIB = 1_048_576

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contract.identifiers import MAX_ID
 from shared.core.errors import UpstreamMissing
 from shared.core.records import Record
 from shared.core.states import Status
@@ -16,7 +17,6 @@ from shared.upstreams.agents.registry import Agents
 from shared.upstreams.agents.upstream import AgentUpstream
 from shared.upstreams.endpoint import Endpoint
 from shared.upstreams.protocol import (
-    MAX_ID,
     BackgroundUpstream,
     Checkpoints,
     ForegroundUpstream,
