@@ -171,7 +171,7 @@ MUTANTS = (
         "transitions/response_transitions.py",
         "else max(log.next_seq, log.high_water_mark)",
         "else log.next_seq",
-        seed=15,
+        scenario="cancelled_behind_its_reader",
     ),
     Mutant(
         "takeover-under-the-old-epoch",

@@ -21,6 +21,7 @@ SEEDS = range(1, 13)
 STEP_S, MOST_S = 0.01, 30.0
 TAKEN_OVER_S = 200.0
 FLUSHES_S, IDLE_S = 0.05, 0.5  # the events that came last are being stored then, and are stored
+TOLD_S = 0.03  # the events that came last are told, and not stored
 AWAY_S = 0.3  # so that the look at the record, which would tell the holder, fails
 
 
@@ -74,9 +75,27 @@ def taken_over(world: World, upstream: str, after_s: float, away_s: float) -> No
     world.run(3.0)
 
 
+def cancelled_behind_its_reader(world: World, upstream: str) -> None:
+    """Let a caller cancel while a reader has events that are not stored yet. Their numbers are taken."""
+    life = _created(world, upstream, STREAMED)
+    _until(world, lambda: world.peers[upstream].works and world.audit.log(life.id))
+    world.run(IDLE_S)
+    _progress(world, upstream)
+    world.run(TOLD_S)
+    world.process(0).freeze()
+    world.call(1, lambda process: world.callers.cancel(process, life))
+    world.run(5.0)
+    world.process(0).thaw()
+    world.run(3.0)
+    world.call(1, lambda process: world.callers.resume(process, life, -1))
+    world.run(3.0)
+
+
 def _variants() -> Iterator[tuple[str, Callable[[World], None]]]:
     for one in (cancelled_in_its_start, cancelled_after_a_lost_answer, refused_from_the_queue):
         yield one.__name__, one
+    for upstream in (KEYED, PLAIN):
+        yield cancelled_behind_its_reader.__name__, partial(cancelled_behind_its_reader, upstream=upstream)
     for upstream, (after_s, away_s) in product((KEYED, PLAIN), ((FLUSHES_S, 0.0), (IDLE_S, AWAY_S))):
         yield taken_over.__name__, partial(taken_over, upstream=upstream, after_s=after_s, away_s=away_s)
 
