@@ -9,7 +9,8 @@ import orjson
 from shared.engine import Engine
 from shared.storage.messages import RUNS, WAKEUPS, RunOffer
 from tests.support.queue_pump import swept
-from tests.support.stage import Sent, Stage
+from tests.support.sent_messages import Sent
+from tests.support.stage import Stage
 
 HEARTBEAT_MS = 60_000
 

@@ -1,11 +1,9 @@
 """The stage of the engine's tests: real storage behind a proxy, scripted peers, and a clock that the test controls."""
 
 import asyncio
-import re
-from base64 import b64decode
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -37,6 +35,7 @@ from tests.support.clocks import Clock
 from tests.support.fakes.peers import ScriptedReceiver
 from tests.support.foreground_calls import called
 from tests.support.proxies.holding_proxy import HoldingProxy
+from tests.support.sent_messages import Sent, sent_by
 from tests.support.storage_transport import direct_transport
 from tests.support.tasks import stopped
 from tests.support.turns import GateTasks, gates_of, next_turn, waits_for_turn
@@ -51,21 +50,6 @@ RETRY_PAUSE_S = 0.01
 NO_ALARMS = ["alarm|0", "alarm|0000000000001|poll|no-id", f"alarm|0000000000002|poll|resp_{'a' * 32}"]
 T = TypeVar("T")
 Say = Callable[[str], None]  # prints a line after the run
-_TEXT = re.compile(rb"<MessageText>(.+)</MessageText>")
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A message that was sent to a queue, and the seconds for which it stays invisible."""
-
-    queue: str
-    content: dict[str, Any]
-    delay_s: int
-
-
-def wakeup(at_s: int, delay_s: int, shard: str = "a", **until: int) -> Sent:
-    """Return the wake-up of a shard as it is sent. With `until`, a unix time, it is one from the heartbeat."""
-    return Sent(WAKEUPS, {"shards": shard, "at": at_s, **until}, delay_s)
 
 
 class Stage(Cast):
@@ -253,6 +237,13 @@ class Stage(Cast):
             await self.fire_alarms(response_id)
         raise AssertionError("the response does not end")
 
+    async def run_out(self, response_id: str) -> None:
+        """Act on every alarm of a response except its purge. First, what this process has begun beside calls ends."""
+        await self.deliver()
+        while await self.kinds(response_id) != [Kind.PURGE]:
+            await self.fire_alarms(response_id)
+            await self.deliver()
+
     # Queues
 
     def wakeups(self, response_id: str) -> list[Sent]:
@@ -290,7 +281,5 @@ class Stage(Cast):
         return await self._open.enter_async_context(client)
 
     def _note(self, request: Any) -> None:
-        http = request.http_request
-        if text := _TEXT.search(http.body or b"") if http.method == "POST" else None:
-            delay_s = int(http.query.get("visibilitytimeout", 0))
-            self.sent.append(Sent(urlsplit(http.url).path.split("/")[2], orjson.loads(b64decode(text[1])), delay_s))
+        if sent := sent_by(request.http_request):
+            self.sent.append(sent)

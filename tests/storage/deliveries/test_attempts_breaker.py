@@ -127,8 +127,7 @@ async def test_a_delivery_that_was_put_off_can_be_redelivered(stage: Stage) -> N
     record = await stage.ended(callback_url=CALLBACK_URL)
     await stage.engine.redeliver(ANN, record.id, None)
     stage.receiver.answers = [200]
-    while Kind.DELIVER in await stage.kinds(record.id):
-        await stage.fire_alarms(record.id)
+    await stage.run_out(record.id)
     delivery = await stage.delivery(record.id)
     assert (delivery.state, delivery.schedule) == ("delivered", 2)
     received = [orjson.loads(post.body)["data"]["id"] for post in stage.receiver.posts]

@@ -130,8 +130,7 @@ async def test_a_late_success_is_final(stage: Stage) -> None:
     """A late 2xx of the first attempt ends the delivery as delivered, although the second attempt failed."""
     response_id = await slow_and_overtaken(stage, 200, 500)
     assert (await stage.delivery(response_id)).state == "delivered"
-    while await stage.kinds(response_id) != [Kind.PURGE]:
-        await stage.fire_alarms(response_id)
+    await stage.run_out(response_id)
     assert len(stage.receiver.posts) == 2
 
 

@@ -123,8 +123,7 @@ async def test_an_attempt_of_the_schedule_before_may_still_be_under_way(stage: S
     await under_way
     delivery = await stage.delivery(record.id)
     assert (delivery.schedule, delivery.state) == (2, "delivered" if answer == 200 else "pending")
-    while await deliver_alarms(record.id, stage):
-        await stage.fire_alarms(record.id)
+    await stage.run_out(record.id)
     assert (await stage.delivery(record.id)).state == "delivered"
     assert len(stage.receiver.posts) == 3 if answer == 200 else 4
 

@@ -41,12 +41,6 @@ async def cancelled_before_its_token(stage: Stage) -> str:
     return response_id
 
 
-async def run_out(stage: Stage, response_id: str) -> None:
-    """Act on every alarm of a response except its purge."""
-    while (await stage.kinds(response_id))[0] is not Kind.PURGE:
-        await stage.fire_alarms(response_id)
-
-
 async def test_a_cancel_ends_the_response_and_stops_the_work(stage: Stage) -> None:
     """A cancel ends the response at once, and the sweep that it asks for stops the upstream's work."""
     made = await stage.create()
@@ -58,7 +52,7 @@ async def test_a_cancel_ends_the_response_and_stops_the_work(stage: Stage) -> No
 
     await stage.sweep(made.id)
     assert stage.upstream.stopped == ["up_0"]
-    await run_out(stage, made.id)
+    await stage.run_out(made.id)
     assert (await stage.record(made.id)).status is Status.CANCELLED
 
 
@@ -67,7 +61,7 @@ async def test_cancelling_again_changes_nothing(stage: Stage) -> None:
     made = await stage.create()
     first, second = await cancel(stage, made.id), await cancel(stage, made.id)
     assert first == second
-    await run_out(stage, made.id)
+    await stage.run_out(made.id)
     assert stage.upstream.stopped == ["up_0"]
 
 
@@ -114,7 +108,7 @@ async def test_the_work_of_a_crashed_starter_is_learned_and_stopped(stage: Stage
     """
     stage.treat(honours_keys=True)
     response_id = await cancelled_before_its_token(stage)
-    await run_out(stage, response_id)
+    await stage.run_out(response_id)
     assert stage.upstream.stopped == ["up_0"]
     assert list(stage.upstream.works) == ["up_0"]
     assert (await stage.record(response_id)).status is Status.CANCELLED
@@ -123,7 +117,7 @@ async def test_the_work_of_a_crashed_starter_is_learned_and_stopped(stage: Stage
 async def test_work_is_not_started_again_only_to_be_stopped(stage: Stage) -> None:
     """If keys are not honoured, a repeated create would start new work. So the alarm is removed without a create."""
     response_id = await cancelled_before_its_token(stage)
-    await run_out(stage, response_id)
+    await stage.run_out(response_id)
     assert stage.upstream.starts == {response_id: 1}
     assert stage.upstream.stopped == []
 
@@ -158,7 +152,7 @@ async def test_a_stop_that_fails_is_repeated(stage: Stage) -> None:
     stage.upstream.stop_errors = [OUTAGE] * 4
     await cancel(stage, made.id)
     began_ms = stage.clock.ms
-    await run_out(stage, made.id)
+    await stage.run_out(made.id)
     assert stage.upstream.stopped == ["up_0"]
     assert stage.clock.ms - began_ms == 8_000  # 1 + 1 + 2 + 4 s
 
@@ -170,7 +164,7 @@ async def test_a_stop_is_given_up_after_a_day(stage: Stage, written: WrittenLine
     await cancel(stage, made.id)
     await stage.sweep(made.id)
     stage.clock.advance(DAY_S)
-    await run_out(stage, made.id)
+    await stage.run_out(made.id)
     assert log_events(written, "error") == ["stop.given_up"]
     assert stage.upstream.stopped == []
 
@@ -181,14 +175,14 @@ async def test_a_stop_that_is_refused_is_given_up_after_four_tries(stage: Stage,
     made = await stage.create()
     stage.upstream.stop_errors = [refusal] * 3
     await cancel(stage, made.id)
-    await run_out(stage, made.id)
+    await stage.run_out(made.id)
     assert stage.upstream.stopped == ["up_0"]
     assert "stop.refused" not in log_events(written, "warning")
 
     second = await stage.create()
     stage.upstream.stop_errors = [refusal] * 10
     await cancel(stage, second.id)
-    await run_out(stage, second.id)
+    await stage.run_out(second.id)
     assert log_events(written, "warning").count("stop.refused") == 1
     assert len(stage.upstream.stop_errors) == 6
 
@@ -223,7 +217,7 @@ async def test_a_cancel_and_an_end_at_once_leave_one_terminal_status(stage: Stag
     assert all(isinstance(result, BadRequest) for result in results if isinstance(result, Exception))
 
     await stage.deliver()
-    await run_out(stage, made.id)
+    await stage.run_out(made.id)
     (post,) = stage.receiver.posts
     assert orjson.loads(post.body)["type"] == f"response.{ended.status}"
     assert orjson.loads(post.body)["data"]["status"] == ended.status
@@ -235,5 +229,5 @@ async def test_a_cancel_whose_answer_was_lost_succeeds(stage: Stage) -> None:
     lost = stage.proxy.drop_answer(lambda request: request.kind == "POST $batch")
     assert (await cancel(stage, made.id)).status is Status.CANCELLED
     assert lost.happened.is_set()
-    await run_out(stage, made.id)
+    await stage.run_out(made.id)
     assert stage.upstream.stopped == ["up_0"]

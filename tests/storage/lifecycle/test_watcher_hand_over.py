@@ -17,7 +17,8 @@ from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND
 from tests.support.passing_time import pass_seconds, pass_unnoticed, until_quiet
-from tests.support.stage import ANN, SECRET, Stage, wakeup
+from tests.support.sent_messages import wakeup
+from tests.support.stage import ANN, SECRET, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 CUT = UpstreamUncertain("ReadError")

@@ -15,7 +15,8 @@ from tests.support.conditions import until
 from tests.support.fast_loop import BACKEND
 from tests.support.passing_time import pass_seconds, pass_unnoticed, result_of, until_quiet
 from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
-from tests.support.stage import Stage, wakeup
+from tests.support.sent_messages import wakeup
+from tests.support.stage import Stage
 
 DEADLINE_MS = START_MS + 3_600_000
 

@@ -18,7 +18,8 @@ from shared.transitions.response_transitions import Ending
 from tests.support.clocks import START_MS
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.proxies.fault_proxy import is_transaction
-from tests.support.stage import CALLBACK_URL, Sent, Stage, wakeup
+from tests.support.sent_messages import Sent, wakeup
+from tests.support.stage import CALLBACK_URL, Stage
 
 RETENTION_MS = 86_400_000
 MINUTE_MS = 60_000

@@ -10,7 +10,8 @@ from shared.core.ids import new_id, shard_of
 from shared.runtime.unit_of_work import rearm
 from tests.support.clocks import START_MS
 from tests.support.proxies.fault_proxy import is_transaction
-from tests.support.stage import Stage, wakeup
+from tests.support.sent_messages import wakeup
+from tests.support.stage import Stage
 
 NOW_S = START_MS // 1000
 DUE_MS = START_MS + 20_000

@@ -15,7 +15,8 @@ from tests.support.clocks import START_MS
 from tests.support.crash_points import new_process
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.queue_pump import swept
-from tests.support.stage import NO_ALARMS, Stage, wakeup
+from tests.support.sent_messages import wakeup
+from tests.support.stage import NO_ALARMS, Stage
 
 NOW_S = START_MS // 1000
 NEXT_S = NOW_S + 60  # when the next heartbeat is due

@@ -28,7 +28,8 @@ from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.fakes.peers import Gate, Outcome, ScriptedUpstream
 from tests.support.fast_loop import BACKEND, skip
-from tests.support.stage import CALLBACK_HOST, CALLBACK_URL, Stage, wakeup
+from tests.support.sent_messages import wakeup
+from tests.support.stage import CALLBACK_HOST, CALLBACK_URL, Stage
 
 BACKLOG = 400
 HOUR_MS = 3_600_000

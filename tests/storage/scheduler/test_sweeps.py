@@ -16,7 +16,8 @@ from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.fakes.peers import Work
 from tests.support.log_capture import WrittenLines, log_events, log_lines
-from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, Stage, wakeup
+from tests.support.sent_messages import wakeup
+from tests.support.stage import ANN, CALLBACK_URL, NO_ALARMS, Stage
 
 NOW_S = START_MS // 1000
 HOUR_MS = 3_600_000

@@ -12,7 +12,8 @@ from shared.storage.messages import Wakeup
 from shared.storage.store import Store
 from tests.support.clocks import START_MS
 from tests.support.log_capture import WrittenLines, log_lines
-from tests.support.stage import Stage, wakeup
+from tests.support.sent_messages import wakeup
+from tests.support.stage import Stage
 
 NOW_S = START_MS // 1000
 

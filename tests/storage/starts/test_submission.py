@@ -22,7 +22,8 @@ from shared.upstreams.responses_api import BackgroundResponses
 from shared.upstreams.routes import Route, Upstreams
 from tests.support.clocks import START_MS
 from tests.support.log_capture import WrittenLines, log_events
-from tests.support.stage import CALLBACK_URL, Sent, Stage
+from tests.support.sent_messages import Sent
+from tests.support.stage import CALLBACK_URL, Stage
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 TIMEOUT = UpstreamUnavailable("no answer within 20 s")

@@ -19,7 +19,8 @@ from tests.support.clocks import START_MS, Clock
 from tests.support.fakes.peers import Gate
 from tests.support.proxies.fault_proxy import StorageRequest, is_read, is_transaction
 from tests.support.proxies.lossy_proxy import LossyProxy
-from tests.support.stage import ANN, CALLBACK_HOST, CALLBACK_URL, Stage, wakeup
+from tests.support.sent_messages import wakeup
+from tests.support.stage import ANN, CALLBACK_HOST, CALLBACK_URL, Stage
 
 NOW_S = START_MS // 1000
 HOUR_MS = 3_600_000

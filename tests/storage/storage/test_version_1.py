@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from shared.contract import signatures
-from shared.core.alarms import Kind, alarm_of
+from shared.core.alarms import alarm_of
 from shared.core.errors import NotFound
 from shared.core.ids import shard_of
 from shared.core.states import DeliveryState, RunState, Status
@@ -100,8 +100,7 @@ async def test_an_ended_response_is_shown_and_its_event_delivered(
     assert sum(len(one["attempts"]) for one in before["data"]) == attempts
     if name == "delivery_failed":
         await stage.engine.recover(ANN, RecoveryQuery(0))
-    while [alarm for alarm in await stage.alarms(storage.id) if alarm.kind is Kind.DELIVER]:
-        await stage.fire_alarms(storage.id)
+    await stage.run_out(storage.id)
     record = await stage.record(storage.id)
     assert {one.state for one in record.deliveries} == {DeliveryState.DELIVERED}
     (post,) = stage.receiver.posts
@@ -153,8 +152,7 @@ async def test_a_credential_that_was_stored_leaves_nowhere(stage: Stage, name: s
         left += [await replayed(stage, storage.id), await replayed(stage, storage.id, 2)]
     else:
         await stage.engine.recover(ANN, RecoveryQuery(0))
-    while [alarm for alarm in await stage.alarms(storage.id) if alarm.kind is Kind.DELIVER]:
-        await stage.fire_alarms(storage.id)
+    await stage.run_out(storage.id)
     left += [post.body for post in (*stage.receiver.posts, *stage.replies.posts)]
     assert len(left) > 1
     assert [("geheim" in str(one), "***" in str(one)) for one in left] == [(False, True)] * len(left)

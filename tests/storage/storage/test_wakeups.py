@@ -17,7 +17,8 @@ from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.proxies.fault_proxy import StorageRequest
 from tests.support.proxies.lossy_proxy import LossyProxy
-from tests.support.stage import Stage, wakeup
+from tests.support.sent_messages import wakeup
+from tests.support.stage import Stage
 
 NOW_S = START_MS // 1000
 NEXT_S = NOW_S + 60
