@@ -11,6 +11,7 @@ EVENTS = "text/event-stream"
 JSON = "application/json"
 EVERY_ANSWER = {"x-request-id": "RequestId"}
 UNFINISHED = {"Retry-After": "RetryAfter", "openai-poll-after-ms": "PollAfter"}
+STREAMED = {"Cache-Control": "StreamCaching", "X-Accel-Buffering": "StreamBuffering"}
 LIMITS = {
     "x-ratelimit-limit-requests": "LimitRequests",
     "x-ratelimit-remaining-requests": "RemainingRequests",
@@ -33,7 +34,8 @@ class Answer:
 
     def shown(self) -> Schema:
         """Return the answer as the document has it."""
-        found: Schema = {"description": self.about, "headers": _headers(EVERY_ANSWER | self.headers)}
+        streamed = STREAMED if EVENTS in self.content else {}
+        found: Schema = {"description": self.about, "headers": _headers(EVERY_ANSWER | streamed | self.headers)}
         content = {kind: {"schema": ref(name)} for kind, name in self.content.items()}
         return found | ({"content": content} if content else {})
 

@@ -173,6 +173,10 @@ def answer_headers() -> dict[str, Schema]:
         "RemainingRequests": _answer_header("How many of them are left.", WHOLE),
         "ResetRequests": _answer_header("When all of them are back, such as `1.500s`.", text(r"[0-9]+\.[0-9]{3}s")),
         "ETag": _answer_header("Names this version of the document.", TEXT),
+        "StreamCaching": _answer_header(
+            "No cache keeps a stream, or a call that goes on.", one_text_of(("no-cache", "no-cache, no-transform"))
+        ),
+        "StreamBuffering": _answer_header("Proxies pass on at once what arrives.", one_text_of(("no",))),
         "CacheControl": _answer_header("How long the answer may be kept.", TEXT),
     }
 

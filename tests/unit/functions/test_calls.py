@@ -8,13 +8,15 @@ import pytest
 from azurefunctions.extensions.http.fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
-from functions.answers import LateAnswer
+from functions.answers import LateAnswer, as_stream
 from functions.calls import BLANK, answer
 from shared.core.errors import NotFound, RefusedByUpstream, StreamBroken, UpstreamRefused
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.foreground.call import Call
 from shared.foreground.times import Times
+from shared.openapi.operation import STREAMED
+from shared.openapi.parameters import answer_headers
 
 ENDED = Record("resp_0123456789abcdef0123456789abcdef", "ann", created_ms=0, deadline_ms=1, status=Status.COMPLETED)
 SHOWN = (ENDED, b'{"status":"completed"}')
@@ -112,6 +114,14 @@ def test_a_later_end_follows_blanks() -> None:
     assert response.headers["cache-control"] == "no-cache, no-transform"
     assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
     assert "content-length" not in response.headers
+
+
+def test_what_proxies_do_with_an_answer_that_goes_on_is_described() -> None:
+    """A later end and a stream have what the document says, and it says no more."""
+    sent = [late(FakeCall(4))[0].headers, as_stream(cast("Any", None)).headers]
+    described = answer_headers()
+    for name, component in STREAMED.items():
+        assert {headers[name] for headers in sent} == set(described[component]["schema"]["enum"]), name
 
 
 @pytest.mark.parametrize("make", [lambda: FakeCall(0, REFUSAL), lambda: FakeCall(1, promised=REFUSAL)])

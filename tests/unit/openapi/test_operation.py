@@ -1,7 +1,7 @@
 """How the document shows an operation."""
 
 from shared.openapi import faults
-from shared.openapi.operation import LIMITS, Answer, Operation, answer
+from shared.openapi.operation import EVENTS, LIMITS, STREAMED, Answer, Operation, answer
 from shared.openapi.parameters import LIMIT
 
 THING = answer("Thing", "A thing.")
@@ -48,6 +48,13 @@ def test_every_answer_to_a_caller_tells_what_is_left() -> None:
     for found in (shown_answers(is_limited=True), shown_answers(relays=True)):
         assert {status for status, one in found.items() if not headers(one) >= LIMITS.keys()} == {"401", "426"}
     assert all(not headers(one) & LIMITS.keys() for one in shown_answers(is_public=True).values())
+
+
+def test_an_answer_that_may_be_a_stream_tells_what_proxies_do_with_it() -> None:
+    """Other answers say nothing of caches and buffers."""
+    stream = Answer(200, "Its events.", {EVENTS: "Event"})
+    assert headers(stream.shown()) >= STREAMED.keys()
+    assert not headers(THING.shown()) & STREAMED.keys()
 
 
 def test_an_upstreams_refusal_may_have_any_4xx_and_any_code() -> None:
