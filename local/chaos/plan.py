@@ -18,6 +18,7 @@ class Kind(StrEnum):
     """A kind of fault."""
 
     KILL = "host killed"
+    PAUSE = "host frozen"
     FREEZE = "storage frozen"
     RESTART = "storage restarted"
     PURGE = "queues purged"
@@ -44,6 +45,10 @@ class Style(StrEnum):
     CONVERSATION = "in a conversation"
     AGENT = "by an agent"
 
+
+SHORT_S = (0.5, 6.0)  # how long a fault mostly lasts
+LONG_S = {Kind.PAUSE: (31.0, 38.0)}  # how long it lasts at times in a long run, which is more than some lease lasts
+LONG_FOR_OTHERS_S = (16.0, 28.0)
 
 WEIGHTS = {
     Style.POLLED: 6,
@@ -80,6 +85,15 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Faults:
+    """Which faults a run has: how often one comes, and how long each lasts, in seconds, if it is not random."""
+
+    kinds: Sequence[Kind] = tuple(Kind)
+    every_s: float = SECONDS_PER_FAULT
+    lasts_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Call:
     """One piece of work. `drops` are the numbers of events after which its reader leaves and comes back."""
 
@@ -108,7 +122,7 @@ class Plan:
 def make_plan(
     seed: int,
     seconds: float,
-    kinds: Sequence[Kind] = tuple(Kind),
+    faults: Faults = Faults(),
     *,
     calls_per_s: float = CALLS_PER_S,
     gated: float = GATED_SHARE,
@@ -123,25 +137,30 @@ def make_plan(
     skews = [0.0, SKEW_S, SKEW_S / 2]
     rng.shuffle(skews)
     calls = _calls(random.Random(f"{seed} calls"), _Mix(seconds, calls_per_s, gated, tuple(streams)))
-    return Plan(seed, seconds, calls_per_s, tuple(skews), _faults(seed, seconds, kinds), calls)
+    return Plan(seed, seconds, calls_per_s, tuple(skews), _faults(seed, seconds, faults), calls)
 
 
-def _faults(seed: int, seconds: float, kinds: Sequence[Kind]) -> tuple[Fault, ...]:
+def _faults(seed: int, seconds: float, asked: Faults) -> tuple[Fault, ...]:
     """Return the faults: one at a random moment of each interval, in rounds that each have every kind once."""
     rng, faults, round_of = random.Random(f"{seed} faults"), list[Fault](), list[Kind]()
     time_s = seconds * 0.9 - FIRST_FAULT_S
-    every_s = min(SECONDS_PER_FAULT, time_s / max(1, len(kinds)))
-    for number in range(int(time_s / every_s + 1e-6) if kinds else 0):
-        round_of = round_of or rng.sample(kinds, len(kinds))
+    every_s = min(asked.every_s, time_s / max(1, len(asked.kinds)))
+    for number in range(int(time_s / every_s + 1e-6) if asked.kinds else 0):
+        round_of = round_of or rng.sample(asked.kinds, len(asked.kinds))
         at_s = round(FIRST_FAULT_S + (number + rng.random()) * every_s, 2)
-        faults.append(Fault(at_s, round_of.pop(), rng.randrange(60), _lasting(rng, seconds), number))
+        kind = round_of.pop()
+        lasts_s = asked.lasts_s or _lasting(rng, kind, seconds)
+        faults.append(Fault(at_s, kind, rng.randrange(60), lasts_s, number))
     return tuple(faults)
 
 
-def _lasting(rng: random.Random, seconds: float) -> float:
-    """Return how long a fault lasts: mostly some seconds, and in a long run at times more than the leases last."""
-    is_long = seconds > 120 and rng.random() < 0.08
-    return round(rng.uniform(16, 28) if is_long else rng.uniform(0.5, 6), 2)
+def _lasting(rng: random.Random, kind: Kind, seconds: float) -> float:
+    """Return how long a fault lasts: mostly some seconds, and in a long run at times more than the leases last.
+
+    That is rare, except for a host: while it stands still, the others go on.
+    """
+    is_long = seconds > 120 and rng.random() < (0.5 if kind in LONG_S else 0.08)
+    return round(rng.uniform(*LONG_S.get(kind, LONG_FOR_OTHERS_S) if is_long else SHORT_S), 2)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The hosts of a run: each is killed, upgraded and started again at its own address."""
+"""The hosts of a run: each is killed, frozen, upgraded and started again at its own address."""
 
 import json
 import os
@@ -66,6 +66,16 @@ class Host:
             process.stop()
             time.sleep(down_s)
             self._start()
+
+    def freeze(self, lasts_s: float) -> None:
+        """Let the host stand still for so many seconds."""
+        with self._lock:
+            pid = self._running().pid
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                time.sleep(lasts_s)
+            finally:
+                os.kill(pid, signal.SIGCONT)
 
     def replace(self, app: Path, version: str) -> None:
         """Stop the host as the platform does, and start it with another app."""

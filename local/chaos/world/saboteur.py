@@ -20,7 +20,7 @@ from local.stack.process import PartError
 
 HINTS = ("nudges", "deliveries", "runs")
 MESSAGES = (*HINTS, "requests")
-COSTLY = frozenset({Kind.KILL, Kind.FREEZE, Kind.RESTART, Kind.RESET, Kind.UPGRADE})
+COSTLY = frozenset({Kind.KILL, Kind.PAUSE, Kind.FREEZE, Kind.RESTART, Kind.RESET, Kind.UPGRADE})
 TAKEN = 16  # messages of a queue that are doubled at a time
 WRITTEN_S = 60  # how long Azurite may take to write what it has
 LATE_S = (2, 20)  # how much later a doubled message arrives
@@ -36,6 +36,7 @@ class Saboteur:
         self._storing = threading.Lock()
         self._acts: Mapping[Kind, Callable[[Fault], None]] = {
             Kind.KILL: self._kill,
+            Kind.PAUSE: self._pause,
             Kind.FREEZE: self._freeze,
             Kind.RESTART: self._restart,
             Kind.PURGE: self._purge,
@@ -66,6 +67,10 @@ class Saboteur:
 
     def _kill(self, fault: Fault) -> None:
         self._site.hosts[fault.where % HOSTS].kill(min(fault.lasts_s, 6))
+
+    def _pause(self, fault: Fault) -> None:
+        """Freeze a host as a machine does that is moved. It goes on where it was, and others may have its work."""
+        self._site.hosts[fault.where % HOSTS].freeze(fault.lasts_s)
 
     def _upgrade(self, fault: Fault) -> None:
         """Replace a host by one of the other version, forwards and at times back."""

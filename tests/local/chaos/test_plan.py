@@ -1,6 +1,8 @@
 """The plan of a run of `make chaos`: what it is made of, and that a seed repeats it."""
 
-from local.chaos.plan import CALLS_PER_S, HOSTS, SKEW_S, Kind, Style, make_plan
+from local.chaos.plan import CALLS_PER_S, HOSTS, SKEW_S, Faults, Kind, Style, make_plan
+from shared.core.alarms import LEASE_MS
+from shared.core.alarms import Kind as Alarm
 
 SEED = 4711
 
@@ -27,6 +29,20 @@ def test_a_long_run_has_every_style_and_long_outages() -> None:
     assert max(fault.lasts_s for fault in plan.faults) > 15
 
 
+def test_a_long_run_freezes_hosts_for_longer_than_a_lease() -> None:
+    """So others take their work over. A short run freezes a host for some seconds."""
+    frozen = [fault.lasts_s for fault in make_plan(SEED, 600).faults if fault.kind is Kind.PAUSE]
+    assert max(frozen) > LEASE_MS[Alarm.RUN] / 1000
+    assert max(fault.lasts_s for fault in make_plan(SEED, 60).faults) <= 6
+
+
+def test_a_plan_may_say_how_often_faults_come_and_how_long_they_last() -> None:
+    """A planted fault shows under few faults, each long enough."""
+    faults = make_plan(SEED, 60, Faults([Kind.PAUSE], every_s=20.0, lasts_s=36.0)).faults
+    assert [fault.lasts_s for fault in faults] == [36.0, 36.0]
+    assert faults[1].at_s - faults[0].at_s < 40
+
+
 def test_the_clocks_differ_by_five_seconds() -> None:
     """Each host has a clock of its own. The most that two of them differ is what the plan says."""
     skews = make_plan(SEED, 30).skews_s
@@ -36,7 +52,7 @@ def test_the_clocks_differ_by_five_seconds() -> None:
 
 def test_faults_that_are_left_out_do_not_happen() -> None:
     """A plan may have only some kinds of faults, or none, and the calls stay the same."""
-    assert {fault.kind for fault in make_plan(SEED, 60, [Kind.KILL]).faults} == {Kind.KILL}
-    calm = make_plan(SEED, 60, [])
+    assert {fault.kind for fault in make_plan(SEED, 60, Faults([Kind.KILL])).faults} == {Kind.KILL}
+    calm = make_plan(SEED, 60, Faults(()))
     assert calm.faults == ()
     assert calm.calls == make_plan(SEED, 60).calls

@@ -26,10 +26,7 @@ BUG = ZeroDivisionError("a bug of ours")
 
 
 async def running(stage: Stage, count: int, shard: str = "a") -> list[Work]:
-    """Plant the polls of `count` responses of a shard.
-
-    They are due now, and their work never ends. Return the works.
-    """
+    """Plant the polls of `count` responses of a shard, due now, whose work never ends. Return the works."""
     works = [Work(f"t{n}", {}, [Status.IN_PROGRESS], Status.QUEUED) for n in range(count)]
     stage.upstream.works |= {work.token: work for work in works}
     await stage.plant(
