@@ -37,7 +37,7 @@ async def until_ended(ports: Ports, shown: Shown, wait_s: float, include: tuple[
             watch = ports.watches.of(response_id)
             if watch and not watch.is_over:
                 if await watch.end(left_s) or clock.elapsed_s() >= until_s:
-                    return await _look(ports, (watch.record, shown[1]), include)
+                    shown = await _look(ports, watch.record, include, shown)
                 continue
             await clock.sleep(min(left_s, look_delay(clock.now_ms() - shown[0].created_ms) / 1000))
             is_to_poll = clock.elapsed_s() >= min(poll_s, until_s)
@@ -64,22 +64,26 @@ async def _look_again(ports: Ports, shown: Shown, include: tuple[str, ...], *, i
         if current and not (current.status.is_terminal or is_to_poll):
             return current, shown[1]
         current = await ports.store.read(shown[0].id) if current else None
+        if current and current.upstream.refusal:
+            return current, await polling.stored_object(ports, current)
     except StoreError as error:
         return _as_before(shown, error)
-    if current and current.upstream.refusal:
-        return current, await polling.stored_object(ports, current)
     if current is None or current.deleted:
         raise ownership.not_found(shown[0].id)
-    return await _look(ports, (current, shown[1]), include)
+    return await _look(ports, current, include, shown)
 
 
-async def _look(ports: Ports, shown: Shown, include: tuple[str, ...]) -> Shown:
+async def _look(ports: Ports, record: Record, include: tuple[str, ...], before: Shown) -> Shown:
+    """Return the response with its object, or as it was seen before if storage does not tell the object.
+
+    An end without its object is no end: whoever waits looks again.
+    """
     try:
-        return await polling.look(ports, shown[0], include)
+        return await polling.look(ports, record, include)
     except StoreError as error:
-        return _as_before(shown, error)
+        return _as_before(before, error)
 
 
-def _as_before(shown: Shown, error: StoreError) -> Shown:
-    _log.warning("wait.deferred", extra={"response": shown[0].id, "error": type(error).__name__})
-    return shown
+def _as_before(before: Shown, error: StoreError) -> Shown:
+    _log.warning("wait.deferred", extra={"response": before[0].id, "error": type(error).__name__})
+    return before

@@ -180,6 +180,21 @@ async def test_another_process_reads_the_status(stage: Stage) -> None:
     assert stage.upstream.polls == 1
 
 
+async def test_an_end_whose_object_cannot_be_read_is_looked_at_again(stage: Stage) -> None:
+    """The record tells the end, and its rows with a large object do not answer. No caller gets an end without it."""
+    stage.upstream.output = "".join(f"{n:x}" for n in range(60_000))
+    stage.upstream.course = [Status.COMPLETED]
+    made = await stage.create()
+    await (await stage.process()).retrieve(ANN, made.id)
+    assert (await stage.record(made.id)).body_rows
+    lost = stage.proxy.lose(lambda request: request.method == "GET" and "%7Cbody" in request.path)
+    call = asyncio.create_task(waiting.end_of(stage.ports, made))
+    record, body = await result_of(call)
+    assert lost.happened.is_set()
+    assert record.status is Status.COMPLETED
+    assert stage.upstream.output in orjson.loads(body)["output"][0]["content"][0]["text"]
+
+
 async def test_a_response_that_is_gone_is_not_found(stage: Stage) -> None:
     """It was cancelled and deleted after its caller had begun to wait."""
     made = await stage.create()
