@@ -196,7 +196,7 @@ async def ready(_req: Request) -> Response:
     except StoreIncomplete as error:
         names = ", ".join(error.missing)
         raise Unavailable(
-            f"Missing in storage: {names}. A heartbeat creates missing queues.", code="storage"
+            f"Missing in storage: {names}. The first heartbeat of a process creates what is missing.", code="storage"
         ) from error
     except StoreError as error:
         raise Unavailable("Storage is not available.", code="storage") from error

@@ -23,10 +23,14 @@ from tests.support.doc_blocks import PROGRAMS, SHELL, Block, blocks, script
 
 PAGE_S = 100
 THE_TEST = "the test has started the stack by the same command, `python -m local start`"
+NO_OTHER_UPSTREAM = "there is no such upstream here, and the test has started the stack by the same command without one"
 NOT_RUN = {
     "README.md: make demo     # one background response, end to end, with a verified callback: a minute the first "
     "time, then 10 s": "tests/process/test_fresh_clone.py and tests/local/test_commands.py run both",
     "docs/quickstart.md: make start": THE_TEST,
+    "docs/quickstart.md: UPSTREAM_BASE_URL=https://api.openai.com/v1 UPSTREAM_API_KEY=sk-… make start": NO_OTHER_UPSTREAM,
+    "docs/quickstart.md: UPSTREAM_BASE_URL=http://127.0.0.1:11434/v1 UPSTREAM_API_KEY=none UPSTREAM_MODE=foreground "
+    "make start": NO_OTHER_UPSTREAM,
     "docs/laptop.md: python3 -m local.environments app": (
         "tests/process/test_fresh_clone.py installs by the first line, and this test starts the stack by the second"
     ),
@@ -34,6 +38,7 @@ NOT_RUN = {
     "docs/chaos.md: make chaos                          # 10 minutes of load and faults, then the audit": (
         "it takes minutes, and tests/process/test_chaos.py runs one of them"
     ),
+    "docs/agents.md: AGENTS_MODULE=examples.agents make start": THE_TEST,
     "docs/agents.md: # agents.py": "it is a module of the app, which tests/process/test_agents.py serves",
     "docs/figures.md: DELIVERIES=10000 .venv/bin/python -m pytest tests/process/crashes/test_deliveries_many.py": (
         "it takes minutes, and is a test by itself"
