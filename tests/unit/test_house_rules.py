@@ -75,6 +75,24 @@ def test_a_public_function_name_exists_once_in_its_package(package: str) -> None
     assert {name for name, count in names.items() if count > 1} == set()
 
 
+TOLD_APART = {
+    *("Answer", "Bounds", "Kind", "Limits", "Operation", "Outlook", "Oversized", "Page", "Phase", "Place", "Status"),
+    "Turn",
+}
+"""Names of classes in two packages, which no module uses for both."""
+
+
+def test_a_public_class_name_exists_once() -> None:
+    """A reader takes two classes of one name for one."""
+    names = Counter(
+        node.name
+        for name, tree in MODULES.items()
+        for node in tree.body
+        if name.startswith("shared.") and isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, count in names.items() if count > 1} == TOLD_APART
+
+
 @pytest.mark.parametrize("package", sorted(PACKAGES - {"functions"}))
 def test_a_package_says_what_it_is_for(package: str) -> None:
     """Its docstring is one line."""
