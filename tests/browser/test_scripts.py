@@ -103,8 +103,9 @@ def test_what_a_response_waits_for_is_a_sentence(console: ConsolePage, wait: dic
 
 def test_every_reason_has_words_of_its_own(console: ConsolePage) -> None:
     """A reason that is new in the service is put into words here, too."""
-    told = [called(console, "words.js", "waiting", {"reason": reason}) for reason in WaitReason]
-    assert [one for one, reason in zip(told, WaitReason, strict=True) if one.endswith(f" {reason}")] == []
+    told = {called(console, "words.js", "waiting", {"reason": reason}) for reason in WaitReason}
+    assert told & {f"Waits for {reason}" for reason in WaitReason} == set()
+    assert len(told) == len(WaitReason)
 
 
 @pytest.mark.parametrize(("model", "said"), [("m", "m, of ann, queued"), (None, "no model, of ann, queued")])
