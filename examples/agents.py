@@ -1,6 +1,7 @@
 """Two agents for `AGENTS_MODULE=examples.agents`: one that only answers, one with tools.
 
-pip install -r requirements.txt -r requirements-agents.txt. The local service has both.
+pip install -r requirements.txt -r requirements-agents.txt. The local service has these packages. Serve both agents by
+`AGENTS_MODULE=examples.agents make start`.
 
 Agent Framework is imported in the factories, because functions that answer HTTP requests need only the names. All runs
 of a process may share a chat client. An agent belongs to one run, so each factory makes a new one.

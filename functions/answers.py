@@ -162,7 +162,8 @@ def _refusal(error: ServiceError) -> Response:
     """Return the answer of an error. Every 5xx and 429 says when to try again.
 
     Without Retry-After, the .NET client repeats a request three times within 0.1 s (RFC 9110, section 10.2.3). The
-    other SDKs of OpenAI repeat a 409 and a 429, unless `x-should-retry` says that it is in vain.
+    other SDKs of OpenAI repeat a 409 and a 429, unless `x-should-retry` says that it is in vain. A final 429 or 5xx has
+    Retry-After, too, because the .NET client does not read `x-should-retry`.
     """
     is_temporary = error.status >= 500 or error.status == 429
     wait_s = error.retry_after_s or (RETRY_AFTER_S if is_temporary else None)

@@ -5,13 +5,12 @@ https://developers.openai.com/api/reference/resources/responses
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
 from typing import Any
 
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from functions import calls, console, description, operators, relayed, webhooks
+from functions import console, creates, description, operators, relayed, webhooks
 from functions.answers import (
     Answer,
     Handle,
@@ -25,7 +24,6 @@ from functions.answers import (
 )
 from functions.description import BASES
 from functions.limits import limited, open_answer, waiting
-from shared import off_loop
 from shared.bootstrap import service
 from shared.contract import pages, parameters, requests
 from shared.contract.callers import Caller
@@ -39,15 +37,10 @@ from shared.core.errors import (
 )
 from shared.engine import Engine
 from shared.erasure import orders
-from shared.foreground import clients
 from shared.lists import queries
 from shared.upstreams.health import Sight, UpstreamState
 
 blueprint = func.Blueprint()
-_PERHAPS_ACCEPTED = (
-    "Storage is not available. The response may have been accepted. Send the request again: with the same "
-    "'Idempotency-Key' header you get the response that it began, and without one it may begin a second response."
-)
 
 # The methods that the web server of the FastAPI extension serves, and that the host can route. If the host forwards a
 # request that this server answers without calling a function, the invocation never ends, until `functionTimeout`
@@ -61,58 +54,19 @@ _RESPONSE = r"(?:resp_[0-9a-f]{32}|ct_[A-Za-z0-9_-]+)"
 _allowed: dict[re.Pattern[str], list[str]] = {}
 
 
-async def create(engine: Engine, caller: Caller, req: Request) -> Response:
-    """POST /responses, with `Idempotency-Key` and `Prefer: wait, respond-async` (RFC 7240)."""
-    try:
-        async with AsyncExitStack() as turn:
-            return await _created(engine, caller, req, turn)
-    except StoreError as error:
-        if error.advice is StoreError.advice:  # that of a refusal says enough
-            error.advice = _PERHAPS_ACCEPTED
-        raise
-
-
-async def _created(engine: Engine, caller: Caller, req: Request, turn: AsyncExitStack) -> Response:
-    prefer = _preference(req)
-    key = parameters.check_idempotency_key(req.headers.get("idempotency-key"))
-    wait_s = 0 if prefer.respond_async and prefer.wait_s is None else prefer.wait_s
-    raw = await read_json(req, caller)  # before the turn, so that a slow client holds up nobody
-    await turn.enter_async_context(engine.entrance.turn(caller.name))
-    new = await off_loop.run(len(raw), requests.parse_request, raw)
-    client = clients.client_of(req.headers)
-    if new.stream:
-        async with open_answer(engine, caller) as opened:
-            return opened.until_sent(as_stream(await engine.create_stream(caller, new, key, client)))
-    if not new.background and wait_s is None:
-        async with open_answer(engine, caller) as opened:
-            call = await engine.call(caller, new, key, client)
-            del raw, new  # what waits holds no body
-            return opened.until_sent(await calls.answer(call, req, opened.end))
-    async with waiting(engine, caller, wait_s or 0):
-        record, body = await engine.create(caller, new, key, wait_s or 0)
-    if prefer.respond_async and not record.status.is_terminal:
-        location = f"{req.url.path.rstrip('/')}/{record.id}"
-        return as_response((record, body), 202, {"Location": location, "Preference-Applied": "respond-async"})
-    return as_response((record, body))
-
-
 async def retrieve(engine: Engine, caller: Caller, req: Request) -> Response:
     """GET /responses/{id}, with `Prefer: wait`, or as a stream with `stream=true` and a cursor."""
     if pages.is_true(req.query_params, "stream"):
         cursors = req.query_params.get("starting_after"), req.headers.get("last-event-id")
         async with open_answer(engine, caller) as opened:
             return opened.until_sent(as_stream(await engine.stream(caller, req.path_params["id"], *cursors)))
-    prefer = _preference(req)
+    prefer = creates.preference(req)
     include = parameters.known_includes(
         [value for name in ("include", "include[]") for value in req.query_params.getlist(name)]
     )
     wait_s = prefer.wait_s or 0
     async with waiting(engine, caller, wait_s):
         return as_response(await engine.retrieve(caller, req.path_params["id"], wait_s, include))
-
-
-def _preference(req: Request) -> parameters.Preference:
-    return parameters.parse_preference(", ".join(req.headers.getlist("prefer")))
 
 
 async def cancel(engine: Engine, caller: Caller, req: Request) -> Response:
@@ -172,11 +126,6 @@ async def recover(engine: Engine, caller: Caller, req: Request) -> Response:
     return as_json(await engine.recover(caller, queries.parse_recovery(req.query_params)))
 
 
-async def receive_webhook(req: Request) -> Response:
-    """POST /webhooks/upstream. The upstream announces that one of its responses has ended."""
-    return await webhooks.hear((await service()).engine, req)
-
-
 async def live(_req: Request) -> Response:
     """GET /health/live. This process answers."""
     return as_json({"status": "live"})
@@ -196,7 +145,7 @@ async def ready(_req: Request) -> Response:
     except StoreIncomplete as error:
         names = ", ".join(error.missing)
         raise Unavailable(
-            f"Missing in storage: {names}. A heartbeat creates missing queues.", code="storage"
+            f"Missing in storage: {names}. The first heartbeat of a process creates what is missing.", code="storage"
         ) from error
     except StoreError as error:
         raise Unavailable("Storage is not available.", code="storage") from error
@@ -262,7 +211,7 @@ def _pattern(route: str) -> re.Pattern[str]:
 
 
 ROUTES: tuple[tuple[str, str, str, Handle], ...] = (
-    ("create_response", "POST", "/responses", limited(create)),
+    ("create_response", "POST", "/responses", limited(creates.create)),
     ("list_responses", "GET", "/responses", list_responses),
     ("retrieve_response", "GET", "/responses/{id}", retrieve),
     ("erase_responses", "DELETE", "/responses", limited(erase)),
@@ -284,7 +233,7 @@ for _name, _method, _path, _handle in ROUTES:
     _for_callers(_name, _method, _path, _handle)
 for _name, _path, _answer in console.ROUTES:
     _register(_name, "GET", _path, _answer)
-_register("hear_upstream", "POST", "webhooks/upstream", for_anyone(receive_webhook))
+_register("receive_webhook", "POST", "webhooks/upstream", for_anyone(webhooks.receive))
 _for_anyone("health_live", "/health/live", live)
 _for_anyone("health_ready", "/health/ready", ready)
 _for_anyone("health_upstream", "/health/upstream", upstream)

@@ -37,7 +37,7 @@ async def sweep(message: func.QueueMessage) -> None:
 
 @blueprint.queue_trigger("message", DELIVERIES, "AzureWebJobsStorage", BYTES)
 async def deliver(message: func.QueueMessage) -> None:  # noqa: ARG001 - the binding's name
-    """Drop a message of the release before, which asked for deliveries by messages. Its alarm fires within 15 s."""
+    """Drop a message of the release before, which asked for deliveries by messages. Its alarm fires within 20 s."""
     await invocations.begin()
 
 

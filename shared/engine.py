@@ -212,8 +212,8 @@ class Engine:
     async def sweep(self, wakeup: Wakeup) -> int:
         """Act on the due alarms of the shards that a wake-up names, and return how many there were.
 
-        A process that may not work between its invocations has no timers. So the gates that are closed until now are
-        looked at here.
+        A process that may not work between its invocations has no timers. So the rounds of
+        gates run here.
         """
         acted = await sweeps.sweep_shards(self._ports, wakeup)
         if grants.SHARD in wakeup.shards and not self._ports.config.limits.watch:
@@ -225,7 +225,7 @@ class Engine:
         await runner.drive_offered_run(self._ports, offer.id, offer.epoch)
 
     async def heartbeat(self) -> None:
-        """Wake every shard that has something to do, and create our queues that do not exist."""
+        """Wake every shard that has something to do, and create our table and queues that do not exist."""
         await self._heartbeats.run()
 
     def accompany_invocation(self) -> asyncio.Task[None] | None:

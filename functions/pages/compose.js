@@ -196,7 +196,7 @@ export class Compose {
   #fail(error) {
     if (error.status < 500) this.#unanswered = null; // nothing was begun
     const isStopped = error.name === "AbortError";
-    this.#refuse(isStopped ? "You stopped waiting. Its work goes on." : failure(error, "Send it again."));
+    this.#refuse(isStopped ? "You stopped waiting. The work goes on." : failure(error, "Send it again."));
     if (!isStopped && !this.#form.checkVisibility()) toast(`New response: ${failure(error, "Send it again.")}`);
   }
 

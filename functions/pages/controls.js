@@ -73,7 +73,7 @@ export class Controls {
   #cancel() {
     return this.#try(async () => {
       await api.call("POST", `responses/${this.view.id}/cancel`);
-      toast("It is cancelled");
+      toast("Cancelled");
       this.view.again();
     });
   }
@@ -87,7 +87,7 @@ export class Controls {
       });
       this.view.streams.forget(this.view.id);
       this.view.list.forget(this.view.id);
-      toast("It is deleted");
+      toast("Deleted");
       location.hash = "#/";
     });
   }

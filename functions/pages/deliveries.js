@@ -21,7 +21,7 @@ export class Deliveries {
     this.id = id;
     this.onChange = onChange;
     this.data = [];
-    this.body = h("div", {}, h("p", { class: "hint" }, "They follow the end."));
+    this.body = h("div", {}, h("p", { class: "hint" }, "Deliveries begin when the response has ended."));
     this.error = h("p", { class: "error", role: "alert" });
     this.element = h(
       "section",
@@ -75,7 +75,7 @@ export class Deliveries {
     say(this.error, "");
     try {
       await api.call("POST", `responses/${this.id}/deliveries/redeliver`, { body: { target } });
-      toast("It is delivered again");
+      toast("Delivery started again");
       await this.ask();
       this.onChange(true);
     } catch (error) {

@@ -19,7 +19,7 @@ let caller = null;
 let last = ""; // who was signed in before
 
 async function signIn(key) {
-  if (!/^[!-~]+$/.test(key)) return say(byId("key-error"), "This is no key: it has blanks or other signs.");
+  if (!/^[!-~]+$/.test(key)) return say(byId("key-error"), "A key has no spaces and only plain characters.");
   say(byId("key-error"), "");
   api.keep(key);
   try {

@@ -63,7 +63,7 @@ export class ServiceView {
   }
 
   #draw(status) {
-    const partly = status.is_whole ? "" : " There is more than one request reads, so counts are too small.";
+    const partly = status.is_whole ? "" : " There is more than one request can read, so the counts are too low.";
     say(this.state, `All callers, as of ${moment(status.at)}.${partly}`);
     this.numbers.replaceChildren(
       h("div", { class: "tiles" }, ...tiles(status)),
@@ -142,7 +142,7 @@ function tiles({ in_flight: inFlight, alarms, deliveries_in_trouble: troubles })
     tile(
       "Oldest",
       oldest ? age(oldest) : "–",
-      oldest ? `${oldest.model}, of ${oldest.caller}, ${STATUS[oldest.status].toLowerCase()}` : "Nothing is in flight",
+      oldest ? described(oldest) : "Nothing is in flight",
     ),
     tile(
       "Alarms overdue",
@@ -157,6 +157,11 @@ function tiles({ in_flight: inFlight, alarms, deliveries_in_trouble: troubles })
       deliveries > 0,
     ),
   ];
+}
+
+/** Return what a response is, in words: its model, its caller and its status. */
+export function described({ model, caller, status }) {
+  return `${model ?? "no model"}, of ${caller}, ${STATUS[status].toLowerCase()}`;
 }
 
 function tile(name, value, more, isBad = false) {

@@ -12,12 +12,12 @@ export const STATUS = {
 };
 
 const WAITS = {
-  upstream_down: "the upstream is down",
-  credentials: "the upstream refuses the service's credentials",
+  upstream_down: "the upstream, which is down",
+  credentials: "the upstream to accept the service's credentials",
   turn: "its turn",
-  upstream_removed: "its upstream is not in the settings",
+  upstream_removed: "its upstream, which is not in the settings",
   rate_limit: "the upstream's rate limit",
-  storage: "storage takes no writes",
+  storage: "storage, which takes no writes",
 };
 
 const CODES = {
@@ -89,7 +89,7 @@ export function reason(error) {
 }
 
 /** Return why a call of the API has failed, in words. `next` says what follows where no answer came. */
-export function failure(error, next = "It is asked again.") {
+export function failure(error, next = "Trying again.") {
   if (error.name === "TimeoutError") return `The service did not answer in time. ${next}`;
   if (error.status === 401) return "The service does not know this key.";
   if (error.status === 404 && !error.code) return "There is no such response. It may have been deleted.";

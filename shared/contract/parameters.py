@@ -25,6 +25,11 @@ class Preference:
     wait_s: int | None = None
     respond_async: bool = False
 
+    @property
+    def is_unfinished_welcome(self) -> bool:
+        """Whether the caller asks for an answer before the response has ended."""
+        return self.respond_async or self.wait_s is not None
+
 
 def parse_preference(header: str | None) -> Preference:
     """Return the preferences `wait`, at most 60 s, and `respond-async`.

@@ -10,6 +10,8 @@ ServiceError                 sent to the caller, in OpenAI's envelope
   Unavailable                503, something the service needs does not answer: try again
   Misconfigured              500, something in the deployment is broken
   RefusedByUpstream          the upstream's own 4xx about the request
+  others                     are beside the one place that raises them: Forbidden 403, TooManyRequests 429, and in
+                             functions/answers.py TooSlow 408, UpgradeRequired 426 and RefusedByStorage, a final 500
 UpstreamError                the upstream's fault
   UpstreamRefused            it rejects the request, and would reject it again
   UpstreamUnavailable        it cannot be asked now, and has begun nothing: try again
@@ -56,8 +58,7 @@ class ServiceError(Exception):
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int | None = None
     ) -> None:
         super().__init__(message)
-        self.message, self.param = message, param
-        self.code, self.retry_after_s = code, retry_after_s
+        self.message, self.param, self.code, self.retry_after_s = message, param, code, retry_after_s
 
     def envelope(self) -> dict[str, Any]:
         """Return the body of the answer: OpenAI's error envelope. Its four fields are always present."""
@@ -141,8 +142,7 @@ class UpstreamRefused(UpstreamError):
         self, status: int, message: str, *, param: str | None = None, code: str | None = None, kind: str | None = None
     ) -> None:
         super().__init__(f"upstream refused with status {status}")
-        self.status, self.message = status, message
-        self.param, self.code, self.type = param, code, kind
+        self.status, self.message, self.param, self.code, self.type = status, message, param, code, kind
 
     @property
     def is_for_caller(self) -> bool:
@@ -242,14 +242,14 @@ class UpstreamUnnamed(UpstreamInvalid):
     message = "The upstream's answer is about unfinished work, and has no id to ask for."
 
 
+class StreamBroken(Exception):
+    """An answer ends before its response. Its connection must break, as a clean end looks like the whole."""
+
+
 class StoreError(Exception):
     """Storage did not carry out an operation. `advice` tells the caller what that means for the request."""
 
     advice = "Storage is not available; try again."
-
-
-class StreamBroken(Exception):
-    """An answer ends before its response. Its connection must break, as a clean end looks like the whole."""
 
 
 class Conflict(StoreError):

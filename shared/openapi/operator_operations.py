@@ -113,7 +113,7 @@ PUBLIC = (
         is_public=True,
     ),
     Operation(
-        "hear_upstream",
+        "receive_webhook",
         "POST",
         "/webhooks/upstream",
         "Receive a webhook of the upstream, which announces the end of one of its responses",

@@ -12,7 +12,7 @@ from shared.core.errors import UpstreamBroken, UpstreamError, UpstreamMissing, U
 from shared.core.states import Status
 from shared.lifecycle import endings
 from shared.runs.consumer import Consumer
-from shared.runs.lease import Lease
+from shared.runs.lease import RunLease
 from shared.runs.log_writer import LogWriter
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
@@ -31,7 +31,7 @@ class BackgroundConsumer(Consumer):
     def __init__(
         self,
         ports: Ports,
-        lease: Lease,
+        lease: RunLease,
         log: LogWriter,
         request: dict[str, Any],
         decided: asyncio.Event,

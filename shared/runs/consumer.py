@@ -27,7 +27,7 @@ from shared.core.errors import (
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.lifecycle import completion, endings, upstream_ids
-from shared.runs.lease import Lease
+from shared.runs.lease import RunLease
 from shared.runs.log_writer import LogWriter
 from shared.runs.start_tries import StartTries
 from shared.runs.unstored import Beginning, Start
@@ -49,7 +49,7 @@ class Consumer(ABC):
     """Reads the upstream of one run. The subclasses have what differs between the two kinds of upstream."""
 
     def __init__(
-        self, ports: Ports, lease: Lease, log: LogWriter, request: dict[str, Any], decided: asyncio.Event
+        self, ports: Ports, lease: RunLease, log: LogWriter, request: dict[str, Any], decided: asyncio.Event
     ) -> None:
         """Take the run's parts. `decided` is set when the upstream has accepted the work or cannot be asked."""
         self._ports = ports

@@ -21,7 +21,7 @@ from shared.core.states import Status
 from shared.lifecycle import endings
 from shared.lifecycle.endings import Outcome
 from shared.runs.consumer import Consumer
-from shared.runs.lease import Lease
+from shared.runs.lease import RunLease
 from shared.runs.log_writer import LogWriter
 from shared.runs.memory import RunCheckpoints
 from shared.runtime.ports import Ports
@@ -40,7 +40,7 @@ class ForegroundConsumer(Consumer):
     def __init__(
         self,
         ports: Ports,
-        lease: Lease,
+        lease: RunLease,
         log: LogWriter,
         request: dict[str, Any],
         decided: asyncio.Event,

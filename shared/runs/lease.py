@@ -36,7 +36,7 @@ class Lost(Exception):
     """Another process holds the run, or the run is over."""
 
 
-class Lease:
+class RunLease:
     """A run that this process holds: its record as last known, and the alarm that fires if the renewals stop."""
 
     def __init__(self, ports: Ports, record: Record, alarm: Alarm, duration_ms: int = LEASE_MS[Kind.RUN]) -> None:

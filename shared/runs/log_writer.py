@@ -14,7 +14,7 @@ from shared.core.records import Record
 from shared.core.states import Status, later, terminal_count
 from shared.lifecycle import endings, log_ends
 from shared.lifecycle.endings import Outcome
-from shared.runs.lease import Lease, Lost
+from shared.runs.lease import Lost, RunLease
 from shared.runs.unstored import Beginning, Unstored
 from shared.runtime.broadcast import Broadcast
 from shared.runtime.condition import Condition
@@ -32,7 +32,7 @@ class LogWriter:
     items are kept.
     """
 
-    def __init__(self, ports: Ports, lease: Lease, broadcast: Broadcast | None) -> None:
+    def __init__(self, ports: Ports, lease: RunLease, broadcast: Broadcast | None) -> None:
         record = lease.record
         self._ports = ports
         self._lease = lease

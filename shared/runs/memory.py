@@ -10,7 +10,7 @@ from typing import Any
 from shared import off_loop
 from shared.core import blobs, keys
 from shared.core.errors import StoreRefused
-from shared.runs.lease import Lease, Lost
+from shared.runs.lease import Lost, RunLease
 from shared.runs.log_writer import LogWriter
 from shared.runtime.ports import Ports
 from shared.storage.table_client import Entity
@@ -24,7 +24,7 @@ class RunCheckpoints:
     All calls retry while storage is unavailable.
     """
 
-    def __init__(self, ports: Ports, lease: Lease, log: LogWriter) -> None:
+    def __init__(self, ports: Ports, lease: RunLease, log: LogWriter) -> None:
         self._ports = ports
         self._lease = lease
         self._log = log

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from shared.core.alarms import Alarm
 from shared.core.errors import StoreError
 from shared.core.ids import shard_of
-from shared.runs.lease import Lease, Lost
+from shared.runs.lease import Lost, RunLease
 from shared.runtime.local_runs import HeldLease
 from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
@@ -17,7 +17,7 @@ RENEWED_AT = 1 / 3  # of its duration, a lease is renewed
 JOINS_AT = 1 / 6  # of its duration, a lease is renewed with another one of its shard
 
 
-async def keep(ports: Ports, lease: Lease) -> None:
+async def keep(ports: Ports, lease: RunLease) -> None:
     """Renew a lease until cancelled, with others of its shard. Raise Lost if its alarm is no longer there."""
     ports.local.leases[lease] = None
     try:
@@ -30,7 +30,7 @@ async def keep(ports: Ports, lease: Lease) -> None:
     raise Lost
 
 
-async def _renew(ports: Ports, lease: Lease) -> None:
+async def _renew(ports: Ports, lease: RunLease) -> None:
     shard, now_ms = shard_of(lease.alarm.id), ports.clock.now_ms()
     others = [one for one in ports.local.leases if shard_of(one.alarm.id) == shard and one.is_used(now_ms, JOINS_AT)]
     moves = [(one, one.alarm.moved(now_ms + one.duration_ms, attempt=0)) for one in others]

@@ -20,7 +20,7 @@ from shared.runs import claims, renewal
 from shared.runs.background_consumer import BackgroundConsumer
 from shared.runs.consumer import Consumer
 from shared.runs.foreground_consumer import ForegroundConsumer
-from shared.runs.lease import Lease, Lost
+from shared.runs.lease import Lost, RunLease
 from shared.runs.log_writer import LogWriter
 from shared.runtime.broadcast import Broadcast
 from shared.runtime.live_feed import LiveFeed
@@ -69,7 +69,7 @@ class Run:
         self._feed = feed
         self._upstream = ports.upstreams.of(record).upstream
         duration_ms = run_transitions.lease_ms(replays=self._upstream.is_background)
-        self._lease = Lease(ports, record, alarm, duration_ms)
+        self._lease = RunLease(ports, record, alarm, duration_ms)
         self._broadcast = Broadcast(record.id, record.log.next_seq) if record.request.stream else None
         if self._broadcast and feed:
             self._broadcast.attach(feed)

@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.core.errors import UpstreamError, UpstreamUncertain
 from shared.core.gates.state import Gate, Turn
-from shared.runs.lease import Lease
+from shared.runs.lease import RunLease
 from shared.runtime.ports import Ports
 from shared.starts import failed_starts, turns
 from shared.starts.rerouting import Round
@@ -21,7 +21,7 @@ from shared.upstreams.tries import Meaning, NextTry
 class StartTries:
     """The tries that one holder of a run makes."""
 
-    def __init__(self, ports: Ports, lease: Lease, request: dict[str, Any]) -> None:
+    def __init__(self, ports: Ports, lease: RunLease, request: dict[str, Any]) -> None:
         self._ports = ports
         self._lease = lease
         self._round = Round(ports, request)

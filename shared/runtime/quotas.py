@@ -19,12 +19,12 @@ from shared.core.errors import ServiceError
 from shared.runtime.single_flight import SingleFlight
 
 _MINUTE_S = 60.0
-PLACES = 8  # more accept hardly more a second, and each delays the others by its steps
+PLACES = 8  # with more at once a process accepts no faster, and each create is slower
 PLACE_S = 2.0
 AROUND_S = 1.0  # how long after a create its caller counts as one that may come again
 GIVE_WAY_S = 0.05
-RESTS = 2.0  # times as long as a response of a crowd needed its place, the place is free for nobody
-LINGERS_S = 0.02  # in a place, after a response of a crowd has been accepted. A slow upstream is not waited for
+RESTS = 2.0  # after a create of a waiting caller, its place stays empty for this many times as long as it was used
+LINGERS_S = 0.02  # how long such a create keeps its place after it was accepted. A slow upstream is not waited for
 OPEN_RETRY_S = 5  # it is not known when an open answer ends
 
 

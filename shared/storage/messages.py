@@ -1,7 +1,7 @@
 """The messages of our own queues: what they contain, and how they are encoded and decoded.
 
     nudges       {"shards": "0a", "at": 1800000000, "until": 1800000060}   Wakeup
-    deliveries   {"alarm": "alarm|..."}                                    DeliverNow
+    deliveries   {"alarm": "alarm|..."}                                    DeliverNow, only of an older release
     runs         {"response": "resp_...", "epoch": 2}                      RunOffer
     requests     {"request": {...}, "reply_to": ..., ...}                  QueuedRequest
 
@@ -80,7 +80,7 @@ def _are_shards(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DeliverNow:
-    """A hint to make the delivery attempt of an alarm at once."""
+    """A hint to make the delivery attempt of an alarm at once. Older releases sent it. Only `dead_letters` reads it."""
 
     alarm_key: str
 
@@ -88,10 +88,6 @@ class DeliverNow:
     def shards(self) -> str:
         """The shard of the alarm."""
         return shard_of(alarm_of(self.alarm_key).id)
-
-    def encode(self) -> bytes:
-        """Return the message as JSON."""
-        return orjson.dumps({"alarm": self.alarm_key})
 
     @classmethod
     def decode(cls, body: bytes) -> "DeliverNow":

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.core.states import WaitReason
 from tests.support.console_page import ConsolePage, console_page
 from tests.support.service_process import Service
 
@@ -81,6 +82,36 @@ def test_the_end_stands_before_its_deliveries(console: ConsolePage, times: dict[
     assert [one["text"] for one in told] == said
     program = "async (all) => (await import('/console/files/timeline.js')).drawn(all).map(one => one.innerText)"
     assert [text in shown for text, shown in zip(said, console.page.evaluate(program, told), strict=True)] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("wait", "said"),
+    [
+        ({"reason": "upstream_down", "detail": "status 503"}, "the upstream, which is down (status 503)"),
+        ({"reason": "credentials"}, "the upstream to accept the service's credentials"),
+        ({"reason": "turn", "place": 3}, "its turn, place 3"),
+        ({"reason": "upstream_removed"}, "its upstream, which is not in the settings"),
+        ({"reason": "rate_limit"}, "the upstream's rate limit"),
+        ({"reason": "storage"}, "storage, which takes no writes"),
+        ({"reason": "odd"}, "odd"),
+    ],
+)
+def test_what_a_response_waits_for_is_a_sentence(console: ConsolePage, wait: dict[str, Any], said: str) -> None:
+    """For each reason of the API, and for one that the page does not know."""
+    assert called(console, "words.js", "waiting", wait) == f"Waits for {said}"
+
+
+def test_every_reason_has_words_of_its_own(console: ConsolePage) -> None:
+    """A reason that is new in the service is put into words here, too."""
+    told = {called(console, "words.js", "waiting", {"reason": reason}) for reason in WaitReason}
+    assert told & {f"Waits for {reason}" for reason in WaitReason} == set()
+    assert len(told) == len(WaitReason)
+
+
+@pytest.mark.parametrize(("model", "said"), [("m", "m, of ann, queued"), (None, "no model, of ann, queued")])
+def test_a_response_without_a_model_is_described_so(console: ConsolePage, model: str | None, said: str) -> None:
+    """The service view says it of the oldest one."""
+    assert called(console, "service.js", "described", {"model": model, "caller": "ann", "status": "queued"}) == said
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_routes_outside_the_base_paths_are_invoked(running: Running) -> None:
         assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, GET, POST")
         results = forwarding.results()
     pages = {"console", "console_caller", "console_file"}
-    expected = {"health_live_root", "health_ready_root", "hear_upstream", "unmatched", *pages}
+    expected = {"health_live_root", "health_ready_root", "receive_webhook", "unmatched", *pages}
     assert {name for name, _ in results} == expected
     assert all(result["succeeded"] for _, result in results)
 

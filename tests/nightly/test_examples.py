@@ -29,10 +29,11 @@ BY_QUEUE = {
     "examples/queue_request.py": "response.completed This answer is simulated by sim-2s",
     "docs/queues.md 1": "7 completed",
 }
-RECEIVERS = ("examples/callback_receiver.py", "docs/callbacks.md 1")
+RECEIVERS = ("examples/callback_receiver.py", "docs/callbacks.md 2")
+ASKS_FOR_A_CALLBACK = "docs/callbacks.md 1"
 AGENTS = ("examples/agents.py", "docs/agents.md 1")
 PROGRAMS = {program.name: program for program in python_programs()}
-CLIENTS = sorted(PROGRAMS.keys() - {*BY_QUEUE, *RECEIVERS, *AGENTS})
+CLIENTS = sorted(PROGRAMS.keys() - {*BY_QUEUE, *RECEIVERS, *AGENTS, ASKS_FOR_A_CALLBACK})
 RUNS_AGENTS = """
 import asyncio, agents
 for name, made in agents.AGENTS.items():
@@ -178,6 +179,15 @@ def test_a_module_of_agents_answers(running: Service, fresh: Fresh, tmp_path: Pa
     assert text.count("This answer is simulated by sim-") == PROGRAMS[name].text.count("return Agent(")
 
 
+def test_a_program_asks_for_a_callback(running: Service, fresh: Fresh, tmp_path: Path) -> None:
+    """The response that it prints has the delivery."""
+    python = installed(PROGRAMS[ASKS_FOR_A_CALLBACK], fresh, tmp_path)
+    variables = environment(caller(running) | {"CALLBACK": f"{running.receiver.url}/callback"}, python)
+    made = printed([str(python), "program.py"], tmp_path, variables).strip()
+    (delivery,) = running.client().get(f"/responses/{made}/deliveries").json()["data"]
+    assert delivery["target"] == "callback"
+
+
 @pytest.mark.parametrize("kind", [*RECEIVERS, "node"])
 def test_a_receiver_verifies_a_callback(
     running: Service, kind: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -201,6 +211,6 @@ def test_a_receiver_verifies_a_callback(
 
 def test_every_program_is_run_here() -> None:
     """A new one is a client, unless this file says what else it is."""
-    assert PROGRAMS.keys() == {*CLIENTS, *BY_QUEUE, *RECEIVERS, *AGENTS}
+    assert PROGRAMS.keys() == {*CLIENTS, *BY_QUEUE, *RECEIVERS, *AGENTS, ASKS_FOR_A_CALLBACK}
     assert {"README.md 1", "docs/api.md 1"} < {*CLIENTS}
     assert sum(name.startswith("examples/") for name in CLIENTS) == 4

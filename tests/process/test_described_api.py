@@ -33,7 +33,7 @@ CLOSELY = 25  # answers of each status of an operation, in which every member mu
 ENDS = ("sim-instant", "sim-fail-0.1s", "sim-incomplete-0.1s", "sim-tool")
 UNFINISHED = "sim-3600s"
 # The simulated model has no single items, and nobody but the upstream can sign its webhooks.
-NEVER = {"retrieve_item", "delete_item", "hear_upstream"}
+NEVER = {"retrieve_item", "delete_item", "receive_webhook"}
 Statuses = dict[str, Counter[int]]
 
 pytestmark = pytest.mark.timeout(2 * ASKED_S)
@@ -133,7 +133,7 @@ def test_every_answer_is_as_the_document_says(running: tuple[Service, httpx.Clie
     found = asked(*running, tmp_path, "--exclude-method", "DELETE")
     check_statuses(found, named(deleting=False))
     assert found["create_response"].keys() >= {200, 202, 400, 401, 415}
-    assert found["hear_upstream"].keys() >= {401}
+    assert found["receive_webhook"].keys() >= {401}
 
 
 def test_every_answer_to_a_deletion_is_as_the_document_says(

@@ -78,7 +78,7 @@ def test_the_queue_program_gets_its_answer(storage: str) -> None:
 
 
 def test_every_program_compiles() -> None:
-    """The pages have six programs: poll (twice), stream, send and receive by queue, agents, and receive a callback."""
-    assert len(PROGRAMS) == 6
+    """The pages have seven: poll (twice), stream, send and receive by queue, agents, ask for a callback, receive it."""
+    assert len(PROGRAMS) == 7
     for name, program in PROGRAMS.items():
         compile(program, name, "exec")

@@ -212,7 +212,7 @@ async def test_a_heartbeat_creates_the_table_and_the_queues(connection_string: s
 
 
 async def test_a_service_is_built_without_storage() -> None:
-    """Building calls nothing, so storage that does not answer delays no start. Readiness finds out."""
+    """Building calls nothing, so storage that does not answer delays no start."""
     settings = load_settings({"AzureWebJobsStorage": NOWHERE, "UPSTREAM_API_KEY": KEY, **REQUIRED})
     await build(settings).engine.aclose()
 
@@ -229,7 +229,7 @@ async def test_a_service_works_without_its_queues(connection_string: str) -> Non
 
 
 async def test_readiness_names_what_is_missing(connection_string: str) -> None:
-    """Without the table or a queue, readiness says which is missing. A heartbeat creates them all."""
+    """Without the table or a queue, readiness says which is missing. The first heartbeat creates them all."""
     async with ports_of(connection_string, UPSTREAM_API_KEY=KEY) as ports:
         engine = Engine(ports)
         with pytest.raises(StoreIncomplete) as incomplete:

@@ -8,7 +8,7 @@ from functools import partial
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.engine import Engine
-from shared.runs.lease import Lease
+from shared.runs.lease import RunLease
 from shared.runs.log_writer import LogWriter
 from shared.runs.unstored import Start
 from shared.runtime.broadcast import Broadcast
@@ -62,7 +62,7 @@ async def taken_over(stage: Stage, response_id: str, gate: Gate) -> None:
     await (await stage.process()).drive(RunOffer(response_id, 2))
 
 
-def start_of(lease: Lease, token: str, status: Status, *, is_background: bool, live: bool) -> Start:
+def start_of(lease: RunLease, token: str, status: Status, *, is_background: bool, live: bool) -> Start:
     """Return the start of work under this id, as the holder of the run records it."""
     return partial(
         run_transitions.record_upstream_start,
@@ -75,7 +75,7 @@ def start_of(lease: Lease, token: str, status: Status, *, is_background: bool, l
     )
 
 
-def followed(stage: Stage, lease: Lease) -> tuple[LogWriter, LiveFeed]:
+def followed(stage: Stage, lease: RunLease) -> tuple[LogWriter, LiveFeed]:
     """Return the writer of a run's event log, and the feed of a reader in its process."""
     broadcast, feed = Broadcast(lease.record.id, lease.record.log.next_seq), LiveFeed()
     broadcast.attach(feed)

@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from local.stack.process import ROOT
 from shared.core.errors import SettingsError
 from shared.core.prices import Price
 from shared.settings import Settings, load_settings
@@ -47,6 +48,13 @@ def test_three_settings_are_enough() -> None:
     assert settings.prices == {}
     assert (settings.stream_heartbeat_s, settings.stream_max_s, settings.foreground_hold_s) == (15.0, 21_000.0, 85.0)
     assert (upstream.api_key, settings.storage_table_uri, settings.identity_client_id) == (None, None, None)
+
+
+def test_the_limits_of_the_api_are_the_defaults() -> None:
+    """A caller finds there how long a response may take, and how long it is kept."""
+    settings, limits = load_settings(LEAST), (ROOT / "docs" / "api.md").read_text("utf-8").partition("\n## Limits\n")[2]
+    assert f"| {settings.deadline_s // 3600} h (`RESPONSE_DEADLINE_S`)" in limits
+    assert f"| {settings.retention_s // 86_400} days (`RETENTION_S`) |" in limits
 
 
 def test_every_setting_is_read() -> None:

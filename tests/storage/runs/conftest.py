@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from shared.runs import claims
-from shared.runs.lease import Lease
+from shared.runs.lease import RunLease
 from tests.support.clocks import Clock
 from tests.support.conditions import until
 from tests.support.log_capture import WrittenLines, log_events
@@ -68,10 +68,10 @@ def until_logged(written: WrittenLines) -> Callable[[str], Awaitable[None]]:
 
 
 @pytest.fixture
-async def lease(stage: Stage) -> Lease:
+async def lease(stage: Stage) -> RunLease:
     """Return the lease of a streamed run that this process has just claimed. Its upstream is a foreground one."""
     stage.upstream.is_background = False
     made = await stage.create(stream=True)
     claimed = await claims.claim(stage.ports, made.id, made.run.epoch)
     assert claimed
-    return Lease(stage.ports, *claimed)
+    return RunLease(stage.ports, *claimed)

@@ -12,7 +12,7 @@ from shared.core.records import Record
 from shared.core.states import RunState, Status
 from shared.lifecycle import endings
 from shared.runs import claims
-from shared.runs.lease import Lease, Lost
+from shared.runs.lease import Lost, RunLease
 from shared.runs.unstored import Start
 from shared.storage.messages import RunOffer
 from shared.transitions import run_transitions
@@ -25,20 +25,20 @@ from tests.support.run_holders import offered, start_of
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.stream_clients import expected_lines, lines_of, offers, replayed, streamed
 
-Loss = Callable[[Stage, Lease], Awaitable[object]]
+Loss = Callable[[Stage, RunLease], Awaitable[object]]
 
 
-async def offered_again(stage: Stage, lease: Lease) -> None:
+async def offered_again(stage: Stage, lease: RunLease) -> None:
     """Let the lease expire, so that the run is offered to the next holder."""
     await stage.fire_alarms(lease.record.id)
 
 
-async def cancelled(stage: Stage, lease: Lease) -> None:
+async def cancelled(stage: Stage, lease: RunLease) -> None:
     """Let the caller cancel the response."""
     await stage.engine.cancel(ANN, lease.record.id)
 
 
-async def removed(stage: Stage, lease: Lease) -> None:
+async def removed(stage: Stage, lease: RunLease) -> None:
     """Remove the rows of the response."""
     assert await stage.ports.store.remove_all(await stage.record(lease.record.id), lease.alarm.key)
 
@@ -51,7 +51,7 @@ def acknowledge(record: Record) -> ChangeSet:
     return ChangeSet(replace(record, acknowledged=True, run=replace(record.run, expirations=3)))
 
 
-def resumption_of(lease: Lease) -> Start:
+def resumption_of(lease: RunLease) -> Start:
     """Return the resumption of the work, as the holder of the run records it."""
     return lambda current: run_transitions.record_resumption(current, lease.record.run.epoch)
 
@@ -64,14 +64,14 @@ async def state_of(stage: Stage, response_id: str) -> tuple[Record | None, list[
 # Writing
 
 
-async def test_a_write_by_the_holder_is_known_to_the_lease(stage: Stage, lease: Lease) -> None:
+async def test_a_write_by_the_holder_is_known_to_the_lease(stage: Stage, lease: RunLease) -> None:
     """The holder writes what its transition decides, and its lease then has the record as written."""
     await lease.write(acknowledge)
     assert lease.record == await stage.record(lease.record.id)
     assert lease.record.run.expirations == 3
 
 
-async def test_a_transition_sees_what_another_process_has_written(stage: Stage, lease: Lease) -> None:
+async def test_a_transition_sees_what_another_process_has_written(stage: Stage, lease: RunLease) -> None:
     """A write of another process does not lose the run. The transition is decided from the record as it then is."""
     other = await stage.record(lease.record.id)
     await stage.ports.store.commit(ChangeSet(replace(other, upstream=replace(other.upstream, checkpoints=7))))
@@ -80,7 +80,7 @@ async def test_a_transition_sees_what_another_process_has_written(stage: Stage, 
     assert lease.record == await stage.record(lease.record.id)
 
 
-CALLS: dict[str, Callable[[Lease], Awaitable[object]]] = {
+CALLS: dict[str, Callable[[RunLease], Awaitable[object]]] = {
     "write": lambda lease: lease.write(acknowledge),
     "record_start": lambda lease: lease.begin(
         start_of(lease, "up_0", Status.IN_PROGRESS, is_background=False, live=True)
@@ -94,7 +94,7 @@ CALLS: dict[str, Callable[[Lease], Awaitable[object]]] = {
 @LOSSES
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_a_process_that_has_lost_the_run_writes_nothing(
-    stage: Stage, lease: Lease, call: Callable[[Lease], Awaitable[object]], lose: Loss
+    stage: Stage, lease: RunLease, call: Callable[[RunLease], Awaitable[object]], lose: Loss
 ) -> None:
     """If the run has been offered again, or the response has ended or been removed, every write raises Lost."""
     await lose(stage, lease)
@@ -105,7 +105,7 @@ async def test_a_process_that_has_lost_the_run_writes_nothing(
 
 
 async def test_a_write_is_repeated_until_storage_is_back(
-    stage: Stage, waits: list[float], lease: Lease, written: WrittenLines
+    stage: Stage, waits: list[float], lease: RunLease, written: WrittenLines
 ) -> None:
     """While storage is away, a write is tried again every second. It is made once storage is back."""
     async with stage.proxy.refusing():
@@ -125,7 +125,7 @@ async def test_a_write_is_repeated_until_storage_is_back(
 
 
 @pytest.mark.parametrize(("live", "reserved"), [(True, 1 + RESERVED_BLOCK), (False, 1)])
-async def test_a_start_is_recorded_with_its_token(stage: Stage, lease: Lease, live: bool, reserved: int) -> None:
+async def test_a_start_is_recorded_with_its_token(stage: Stage, lease: RunLease, live: bool, reserved: int) -> None:
     """A start records token, status and count. Event numbers are reserved only for a live reader."""
     assert (
         await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=False, live=live)) is Ownership.OURS
@@ -136,7 +136,7 @@ async def test_a_start_is_recorded_with_its_token(stage: Stage, lease: Lease, li
     assert record.log.high_water_mark == reserved
 
 
-async def test_a_background_response_keeps_only_its_first_work(stage: Stage, lease: Lease) -> None:
+async def test_a_background_response_keeps_only_its_first_work(stage: Stage, lease: RunLease) -> None:
     """If a background upstream accepts the same work again, nothing changes. Any other work is stopped."""
     for _ in range(2):
         assert (
@@ -149,7 +149,7 @@ async def test_a_background_response_keeps_only_its_first_work(stage: Stage, lea
     assert stop.token == "up_1"
 
 
-async def test_a_resumption_is_no_start(stage: Stage, lease: Lease) -> None:
+async def test_a_resumption_is_no_start(stage: Stage, lease: RunLease) -> None:
     """Work that resumes is in progress, keeps its token and does not count as started again."""
     await lease.begin(start_of(lease, "up_0", Status.QUEUED, is_background=False, live=False))
     assert await lease.begin(resumption_of(lease)) is Ownership.OURS
@@ -160,7 +160,7 @@ async def test_a_resumption_is_no_start(stage: Stage, lease: Lease) -> None:
 # The end
 
 
-async def test_an_end_removes_the_lease(stage: Stage, lease: Lease) -> None:
+async def test_an_end_removes_the_lease(stage: Stage, lease: RunLease) -> None:
     """The end and the removal of the lease are one transaction."""
     before = stage.proxy.counts["POST $batch"]
     await lease.end(endings.by_failure("broken", "It broke.", stage.clock.ms))
@@ -173,7 +173,7 @@ async def test_an_end_removes_the_lease(stage: Stage, lease: Lease) -> None:
 
 @LOSSES
 async def test_a_process_that_has_lost_the_run_does_not_end_the_response(
-    stage: Stage, lease: Lease, lose: Loss
+    stage: Stage, lease: RunLease, lose: Loss
 ) -> None:
     """An end by a process that has lost the run leaves the record as it is and raises nothing. Its lease is gone."""
     await lose(stage, lease)
@@ -184,7 +184,7 @@ async def test_a_process_that_has_lost_the_run_does_not_end_the_response(
 
 
 async def test_an_end_is_under_way_until_it_is_written(
-    stage: Stage, waits: list[float], lease: Lease, until_logged: Callable[[str], Awaitable[None]]
+    stage: Stage, waits: list[float], lease: RunLease, until_logged: Callable[[str], Awaitable[None]]
 ) -> None:
     """While storage is away, an end stays under way and is tried again. So its process can wait for it."""
     async with stage.proxy.refusing():
@@ -206,7 +206,7 @@ async def test_an_end_whose_answer_was_lost_is_delivered_at_once(stage: Stage, w
     lost = stage.proxy.drop_answer(is_transaction)
     refused = stage.proxy.refuse(lambda _request: lost.happened.is_set(), status=None)
     ending = asyncio.create_task(
-        Lease(stage.ports, *claimed).end(endings.by_failure("broken", "It broke.", stage.clock.ms))
+        RunLease(stage.ports, *claimed).end(endings.by_failure("broken", "It broke.", stage.clock.ms))
     )
     await refused.happened.wait()
     stage.proxy.heal()
@@ -222,7 +222,7 @@ async def test_an_end_whose_answer_was_lost_is_delivered_at_once(stage: Stage, w
 # The hand-over
 
 
-async def test_a_hand_over_offers_the_next_epoch_at_once(stage: Stage, lease: Lease) -> None:
+async def test_a_hand_over_offers_the_next_epoch_at_once(stage: Stage, lease: RunLease) -> None:
     """The run is offered for the next epoch by a message. An alarm in place of the lease repeats the offer later."""
     await lease.hand_over()
     record = await stage.record(lease.record.id)
@@ -235,7 +235,9 @@ async def test_a_hand_over_offers_the_next_epoch_at_once(stage: Stage, lease: Le
 @pytest.mark.parametrize(
     ("wait_ms", "due_in_ms"), [(5_000, 5_000), (LEASE_MS[Kind.RUN], LEASE_MS[Kind.RUN] + 1)], ids=["before", "the same"]
 )
-async def test_a_hand_over_at_a_time_waits_until_then(stage: Stage, lease: Lease, wait_ms: int, due_in_ms: int) -> None:
+async def test_a_hand_over_at_a_time_waits_until_then(
+    stage: Stage, lease: RunLease, wait_ms: int, due_in_ms: int
+) -> None:
     """A hand-over at a later time sends no offer before. It may be the time at which the lease expires."""
     await lease.hand_over(stage.clock.ms + wait_ms)
     assert offers(stage, lease.record.id) == [1]
@@ -246,7 +248,7 @@ async def test_a_hand_over_at_a_time_waits_until_then(stage: Stage, lease: Lease
     assert await claims.claim(stage.ports, lease.record.id, 2)
 
 
-async def test_nothing_is_written_after_a_hand_over(stage: Stage, lease: Lease) -> None:
+async def test_nothing_is_written_after_a_hand_over(stage: Stage, lease: RunLease) -> None:
     """After a hand-over the run is lost for its holder, even before another process claims it."""
     await lease.hand_over()
     before = await state_of(stage, lease.record.id)

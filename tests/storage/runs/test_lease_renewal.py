@@ -9,7 +9,7 @@ import pytest
 from shared.core.alarms import Kind
 from shared.core.states import Status
 from shared.runs import renewal
-from shared.runs.lease import HOLD_MAX_MS, Lease, Lost
+from shared.runs.lease import HOLD_MAX_MS, Lost, RunLease
 from shared.storage.messages import RunOffer
 from tests.support.conditions import until
 from tests.support.fakes.streams import story
@@ -52,7 +52,7 @@ async def renewed(stage: Stage, response_id: str) -> None:
     await until(is_renewed)
 
 
-async def test_a_lease_that_has_expired_is_not_renewed(stage: Stage, lease: Lease) -> None:
+async def test_a_lease_that_has_expired_is_not_renewed(stage: Stage, lease: RunLease) -> None:
     """If a sweep has taken the alarm of the lease, the next renewal raises Lost and writes no alarm."""
     stage.pace(renew_s=0.05)
     await stage.fire_alarms(lease.record.id)
@@ -141,7 +141,7 @@ async def looked(stage: Stage) -> None:
     await until(is_read_again)
 
 
-async def test_a_watch_outlasts_an_outage_of_storage(stage: Stage, lease: Lease) -> None:
+async def test_a_watch_outlasts_an_outage_of_storage(stage: Stage, lease: RunLease) -> None:
     """A record that cannot be read does not lose the run, because no other process can claim it either."""
     unread = stage.proxy.drop_answer(is_read)
     watching = asyncio.create_task(lease.watch())

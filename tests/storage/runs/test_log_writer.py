@@ -12,7 +12,7 @@ from shared.core.blobs import MAX_PACKED, Oversized
 from shared.core.event_log import MAX_EVENTS, Event, batch_key_before
 from shared.core.states import Status
 from shared.runs import claims
-from shared.runs.lease import Lease
+from shared.runs.lease import RunLease
 from shared.runs.log_writer import LogWriter
 from shared.transitions.run_transitions import RESERVED_BLOCK
 from tests.support.conditions import until
@@ -65,7 +65,7 @@ async def is_waiting(task: "asyncio.Task[None]") -> bool:
 # Appending
 
 
-async def test_appended_events_are_stored_under_the_next_numbers(stage: Stage, lease: Lease) -> None:
+async def test_appended_events_are_stored_under_the_next_numbers(stage: Stage, lease: RunLease) -> None:
     """Events are numbered after those in the log. A flush stores all of them and the log's position in one transaction.
 
     `response.created` has the number 0.
@@ -83,7 +83,7 @@ async def test_appended_events_are_stored_under_the_next_numbers(stage: Stage, l
     assert (record.log.next_seq, record.log.upstream_next, record.status) == (4, 4, Status.IN_PROGRESS)
 
 
-async def test_the_next_holder_continues_the_numbers(stage: Stage, lease: Lease) -> None:
+async def test_the_next_holder_continues_the_numbers(stage: Stage, lease: RunLease) -> None:
     """The writer of the next holder continues after the last event that was stored."""
     log = LogWriter(stage.ports, lease, None)
     await append(log, "a", "b")
@@ -92,11 +92,11 @@ async def test_the_next_holder_continues_the_numbers(stage: Stage, lease: Lease)
     await stage.fire_alarms(lease.record.id)
     claimed = await claims.claim(stage.ports, lease.record.id, 2)
     assert claimed
-    following = LogWriter(stage.ports, Lease(stage.ports, *claimed), None)
+    following = LogWriter(stage.ports, RunLease(stage.ports, *claimed), None)
     assert (following.next_seq, following.upstream_next) == (3, 3)
 
 
-async def test_an_event_that_is_not_for_callers_only_advances_the_position(stage: Stage, lease: Lease) -> None:
+async def test_an_event_that_is_not_for_callers_only_advances_the_position(stage: Stage, lease: RunLease) -> None:
     """Without an event, the upstream's number and the status are stored, and no number of ours is used."""
     log = LogWriter(stage.ports, lease, None)
     await log.append(None, 17, Status.IN_PROGRESS)
@@ -106,7 +106,7 @@ async def test_an_event_that_is_not_for_callers_only_advances_the_position(stage
     assert await stored(stage, lease.record.id) == [(0, 1)]
 
 
-async def test_a_status_does_not_go_back(stage: Stage, lease: Lease) -> None:
+async def test_a_status_does_not_go_back(stage: Stage, lease: RunLease) -> None:
     """An event that says `queued` after work has begun does not change the status."""
     log = LogWriter(stage.ports, lease, None)
     for status in (Status.IN_PROGRESS, Status.QUEUED):
@@ -118,7 +118,7 @@ async def test_a_status_does_not_go_back(stage: Stage, lease: Lease) -> None:
 # Batches
 
 
-async def test_events_are_gathered_in_batches(stage: Stage, lease: Lease) -> None:
+async def test_events_are_gathered_in_batches(stage: Stage, lease: RunLease) -> None:
     """The events of `flush_s` seconds are stored in one transaction, or before that in a drain."""
     stage.pace(flush_s=600)
     log = LogWriter(stage.ports, lease, None)
@@ -141,7 +141,7 @@ async def test_events_are_gathered_in_batches(stage: Stage, lease: Lease) -> Non
 
 
 @pytest.mark.parametrize("texts", [["x"] * MAX_EVENTS, ["x" * event_log.MAX_TEXT]], ids=["many events", "much text"])
-async def test_a_full_batch_holds_up_the_next_event(stage: Stage, lease: Lease, texts: list[str]) -> None:
+async def test_a_full_batch_holds_up_the_next_event(stage: Stage, lease: RunLease, texts: list[str]) -> None:
     """An event waits while the batch before it is full, so that memory is bounded. It goes on after a flush."""
     log = LogWriter(stage.ports, lease, None)
     await append(log, *texts)
@@ -154,7 +154,7 @@ async def test_a_full_batch_holds_up_the_next_event(stage: Stage, lease: Lease, 
     assert log.next_seq == next_seq + 1
 
 
-async def test_an_event_that_alone_exceeds_a_batch_is_taken(stage: Stage, lease: Lease) -> None:
+async def test_an_event_that_alone_exceeds_a_batch_is_taken(stage: Stage, lease: RunLease) -> None:
     """An event that is larger than a batch is taken if no other is pending, and stored in a batch of its own."""
     log = LogWriter(stage.ports, lease, None)
     await append(log, "a")
@@ -166,7 +166,7 @@ async def test_an_event_that_alone_exceeds_a_batch_is_taken(stage: Stage, lease:
     assert await stored(stage, lease.record.id) == [(0, 1), (1, 1), (2, 1)]
 
 
-async def test_an_event_too_large_to_store_raises(stage: Stage, lease: Lease) -> None:
+async def test_an_event_too_large_to_store_raises(stage: Stage, lease: RunLease) -> None:
     """A flush of an event that is over the size limit when packed raises Oversized and writes nothing."""
     log = LogWriter(stage.ports, lease, None)
     before = await stage.record(lease.record.id)
@@ -179,7 +179,7 @@ async def test_an_event_too_large_to_store_raises(stage: Stage, lease: Lease) ->
 # A live reader
 
 
-async def test_a_live_reader_gets_an_event_before_it_is_stored(stage: Stage, lease: Lease) -> None:
+async def test_a_live_reader_gets_an_event_before_it_is_stored(stage: Stage, lease: RunLease) -> None:
     """An event whose number is reserved is passed to the live reader at once, with that number."""
     await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
     log, feed = followed(stage, lease)
@@ -188,7 +188,7 @@ async def test_a_live_reader_gets_an_event_before_it_is_stored(stage: Stage, lea
     assert (log.is_live, feed.last, await stored(stage, lease.record.id)) == (True, 1, [(0, 1)])
 
 
-async def test_no_event_is_shown_before_its_number_is_reserved(stage: Stage, lease: Lease) -> None:
+async def test_no_event_is_shown_before_its_number_is_reserved(stage: Stage, lease: RunLease) -> None:
     """A live reader gets an event only when the record has reserved its number, and a flush reserves more.
 
     Without such a reader, no number has to be reserved.
@@ -212,7 +212,7 @@ async def test_no_event_is_shown_before_its_number_is_reserved(stage: Stage, lea
     assert (await stage.record(lease.record.id)).log.high_water_mark == max(before, log.next_seq)
 
 
-async def test_a_reader_that_joins_gets_no_number_that_nobody_reserved(stage: Stage, lease: Lease) -> None:
+async def test_a_reader_that_joins_gets_no_number_that_nobody_reserved(stage: Stage, lease: RunLease) -> None:
     """Without readers no number is reserved ahead. A reader that joins then gets an event only once it is stored.
 
     Its numbers are reserved by then, so it gets the next event at once.
@@ -231,7 +231,7 @@ async def test_a_reader_that_joins_gets_no_number_that_nobody_reserved(stage: St
     assert (feed.last, await stored(stage, lease.record.id)) == (2, [(0, 1), (1, 1)])
 
 
-async def test_a_live_reader_does_not_get_an_event_that_may_not_be_stored(stage: Stage, lease: Lease) -> None:
+async def test_a_live_reader_does_not_get_an_event_that_may_not_be_stored(stage: Stage, lease: RunLease) -> None:
     """An event over the size limit closes the live feed. Its reader continues from the log, if the event is there."""
     await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
     log, feed = followed(stage, lease)
@@ -246,7 +246,7 @@ async def test_a_live_reader_does_not_get_an_event_that_may_not_be_stored(stage:
 # Draining and restarting
 
 
-async def test_a_drain_waits_until_everything_is_stored(stage: Stage, lease: Lease) -> None:
+async def test_a_drain_waits_until_everything_is_stored(stage: Stage, lease: RunLease) -> None:
     """A drain returns once all events and the status are stored, and at once if there is nothing to store."""
     log = LogWriter(stage.ports, lease, None)
     await asyncio.wait_for(log.drain(), 1)
@@ -259,7 +259,9 @@ async def test_a_drain_waits_until_everything_is_stored(stage: Stage, lease: Lea
     await asyncio.wait_for(log.drain(), 1)
 
 
-async def test_a_restart_is_numbered_above_everything_that_a_reader_may_have_seen(stage: Stage, lease: Lease) -> None:
+async def test_a_restart_is_numbered_above_everything_that_a_reader_may_have_seen(
+    stage: Stage, lease: RunLease
+) -> None:
     """The event that voids the earlier ones has a number at or above the reserved ones, and a replay begins with it.
 
     The upstream's numbers begin again.
@@ -269,7 +271,7 @@ async def test_a_restart_is_numbered_above_everything_that_a_reader_may_have_see
     await stage.fire_alarms(lease.record.id)
     claimed = await claims.claim(stage.ports, lease.record.id, 2)
     assert claimed
-    lease = Lease(stage.ports, *claimed)
+    lease = RunLease(stage.ports, *claimed)
     log = LogWriter(stage.ports, lease, None)
     writing = asyncio.create_task(log.write())
     await append(log, "a", "b")
@@ -282,7 +284,7 @@ async def test_a_restart_is_numbered_above_everything_that_a_reader_may_have_see
     writing.cancel()
 
 
-async def test_a_restart_goes_on_with_the_numbers_of_a_live_reader(stage: Stage, lease: Lease) -> None:
+async def test_a_restart_goes_on_with_the_numbers_of_a_live_reader(stage: Stage, lease: RunLease) -> None:
     """No other holder has given numbers, so none is left out, and the restart waits for no reservation."""
     await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))
     log, feed = followed(stage, lease)

@@ -11,7 +11,7 @@ import pytest
 from shared.core.blobs import MAX_PACKED
 from shared.core.event_log import MAX_EVENTS, Event, batch_key_before
 from shared.core.states import Status
-from shared.runs.lease import Lease, Lost
+from shared.runs.lease import Lost, RunLease
 from shared.runs.log_writer import LogWriter
 from shared.transitions.run_transitions import RESERVED_BLOCK
 from tests.support.conditions import until
@@ -142,7 +142,7 @@ async def test_a_response_that_is_not_streamed_has_no_log(stage: Stage) -> None:
 
 @pytest.mark.usefixtures("waits")
 async def test_events_wait_in_bounded_memory_while_storage_is_away(
-    stage: Stage, lease: Lease, until_logged: UntilLogged
+    stage: Stage, lease: RunLease, until_logged: UntilLogged
 ) -> None:
     """While storage is away, events are taken up to a full batch, and then the upstream is not read further.
 
@@ -163,7 +163,7 @@ async def test_events_wait_in_bounded_memory_while_storage_is_away(
     writing.cancel()
 
 
-async def test_a_batch_whose_answer_was_lost_is_stored_once(stage: Stage, lease: Lease) -> None:
+async def test_a_batch_whose_answer_was_lost_is_stored_once(stage: Stage, lease: RunLease) -> None:
     """If the answer to a flush is lost, the write is recognised. The next batch follows it without a gap."""
     log = LogWriter(stage.ports, lease, None)
     lost = stage.proxy.drop_answer(is_transaction)
@@ -280,7 +280,7 @@ async def test_an_end_after_an_outage_frees_its_holder_at_once(stage: Stage, unt
 # A run that is lost
 
 
-async def test_a_process_that_has_lost_the_run_stores_no_event(stage: Stage, lease: Lease) -> None:
+async def test_a_process_that_has_lost_the_run_stores_no_event(stage: Stage, lease: RunLease) -> None:
     """If the run has been offered again, storing events raises Lost, and the log stays as it is."""
     log = LogWriter(stage.ports, lease, None)
     await stage.fire_alarms(lease.record.id)

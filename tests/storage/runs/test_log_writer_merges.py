@@ -7,7 +7,7 @@ import pytest
 from shared.core.event_log import Event, batch_key_before
 from shared.core.states import Status
 from shared.lifecycle import endings
-from shared.runs.lease import Lease
+from shared.runs.lease import RunLease
 from shared.runs.log_writer import JOINS_END, LogWriter
 from shared.runs.unstored import Beginning
 from shared.runtime.live_feed import MAX_BYTES
@@ -36,7 +36,7 @@ def finished(stage: Stage, *output: object) -> endings.Outcome:
     return endings.by_progress(Progress(Status.COMPLETED, None, answer, "up_0"), stage.clock.ms)
 
 
-async def began(lease: Lease, log: LogWriter, *, is_background: bool = False, live: bool = False) -> list[Ownership]:
+async def began(lease: RunLease, log: LogWriter, *, is_background: bool = False, live: bool = False) -> list[Ownership]:
     """Let the upstream accept the work. Return a list that gets who owns it."""
     told: list[Ownership] = []
     start = start_of(lease, "up_0", Status.QUEUED, is_background=is_background, live=live)
@@ -50,7 +50,7 @@ async def batches(stage: Stage, response_id: str) -> list[tuple[int, bool]]:
     return [(batch.first, batch.ends) for batch in page.batches]
 
 
-async def test_a_start_is_stored_with_the_first_events(stage: Stage, lease: Lease) -> None:
+async def test_a_start_is_stored_with_the_first_events(stage: Stage, lease: RunLease) -> None:
     """The start waits for the events that follow at once, and one transaction stores both."""
     log, before = LogWriter(stage.ports, lease, None), stage.proxy.counts["POST $batch"]
     told = await began(lease, log)
@@ -64,7 +64,7 @@ async def test_a_start_is_stored_with_the_first_events(stage: Stage, lease: Leas
     writing.cancel()
 
 
-async def test_a_start_that_nothing_follows_is_stored_alone(stage: Stage, lease: Lease) -> None:
+async def test_a_start_that_nothing_follows_is_stored_alone(stage: Stage, lease: RunLease) -> None:
     """A silent upstream does not delay the record of its work by more than a moment."""
     log = LogWriter(stage.ports, lease, None)
     told = await began(lease, log)
@@ -78,7 +78,7 @@ async def test_a_start_that_nothing_follows_is_stored_alone(stage: Stage, lease:
     writing.cancel()
 
 
-async def test_events_of_work_of_others_are_discarded(stage: Stage, lease: Lease) -> None:
+async def test_events_of_work_of_others_are_discarded(stage: Stage, lease: RunLease) -> None:
     """If the response has other work, the events of this one are forgotten, and their numbers are free."""
     log, _ = followed(stage, lease)
     await lease.begin(start_of(lease, "up_1", Status.QUEUED, is_background=True, live=False))
@@ -90,7 +90,7 @@ async def test_events_of_work_of_others_are_discarded(stage: Stage, lease: Lease
 
 
 @pytest.mark.parametrize("begins", [True, False])
-async def test_the_last_events_and_the_end_are_one_transaction(stage: Stage, lease: Lease, begins: bool) -> None:
+async def test_the_last_events_and_the_end_are_one_transaction(stage: Stage, lease: RunLease, begins: bool) -> None:
     """The end stores the events before it, with the record that the lease holds: nothing is read.
 
     A start that is not stored yet goes with it, too.
@@ -108,7 +108,7 @@ async def test_the_last_events_and_the_end_are_one_transaction(stage: Stage, lea
 
 
 @pytest.mark.parametrize("text", ["x", "x" * (JOINS_END + 1)], ids=["no output in the answer", "much text"])
-async def test_an_end_that_cannot_take_the_events_follows_them(stage: Stage, lease: Lease, text: str) -> None:
+async def test_an_end_that_cannot_take_the_events_follows_them(stage: Stage, lease: RunLease, text: str) -> None:
     """Many events, or events that the output is made from, are stored before the end."""
     log = LogWriter(stage.ports, lease, None)
     writing = asyncio.create_task(log.write())
@@ -118,7 +118,7 @@ async def test_an_end_that_cannot_take_the_events_follows_them(stage: Stage, lea
     writing.cancel()
 
 
-async def test_an_end_whose_answer_was_lost_stores_the_events_once(stage: Stage, lease: Lease) -> None:
+async def test_an_end_whose_answer_was_lost_stores_the_events_once(stage: Stage, lease: RunLease) -> None:
     """If the answer to the end is lost, it is found, and neither the events nor the end are there twice."""
     log, feed = followed(stage, lease)
     await log.append(delta(), 0, Status.IN_PROGRESS)
@@ -129,7 +129,7 @@ async def test_an_end_whose_answer_was_lost_stores_the_events_once(stage: Stage,
     assert (feed.is_complete, feed.last) == (True, 2)
 
 
-async def test_a_reader_gets_the_end_only_after_its_transaction(stage: Stage, lease: Lease) -> None:
+async def test_a_reader_gets_the_end_only_after_its_transaction(stage: Stage, lease: RunLease) -> None:
     """While storage is away, a live reader is not told the end, because it may still be another one."""
     log, feed = followed(stage, lease)
     gate = stage.proxy.hold(is_transaction, carried_out=True)
@@ -141,7 +141,7 @@ async def test_a_reader_gets_the_end_only_after_its_transaction(stage: Stage, le
     assert feed.is_complete
 
 
-async def test_an_end_of_another_process_is_told_after_its_own_events(stage: Stage, lease: Lease) -> None:
+async def test_an_end_of_another_process_is_told_after_its_own_events(stage: Stage, lease: RunLease) -> None:
     """If the response was cancelled meanwhile, a live reader gets no end that leaves a gap. It reads the log."""
     log, feed = followed(stage, lease)
     await lease.begin(start_of(lease, "up_0", Status.IN_PROGRESS, is_background=True, live=True))

@@ -8,7 +8,7 @@ import pytest
 from shared.core.alarms import Alarm, Kind
 from shared.core.records import Record
 from shared.runs import renewal
-from shared.runs.lease import Lease, Lost
+from shared.runs.lease import Lost, RunLease
 from tests.support.clocks import START_MS
 from tests.support.conditions import until
 from tests.support.proxies.fault_proxy import is_transaction
@@ -17,7 +17,7 @@ from tests.support.stage import Stage
 DURATION_MS = 30_000
 
 
-async def leases_of(stage: Stage, shard: str, *ages_s: int) -> list[Lease]:
+async def leases_of(stage: Stage, shard: str, *ages_s: int) -> list[RunLease]:
     """Write the alarms of leases that were renewed so many seconds ago."""
     stage.pace(renew_s=0.02)
     made = [
@@ -26,17 +26,17 @@ async def leases_of(stage: Stage, shard: str, *ages_s: int) -> list[Lease]:
     ]
     await stage.plant(made)
     return [
-        Lease(stage.ports, Record(one.id, "ann", created_ms=START_MS, deadline_ms=one.due_ms), one, DURATION_MS)
+        RunLease(stage.ports, Record(one.id, "ann", created_ms=START_MS, deadline_ms=one.due_ms), one, DURATION_MS)
         for one in made
     ]
 
 
-def keeping(stage: Stage, leases: Sequence[Lease]) -> list["asyncio.Task[None]"]:
+def keeping(stage: Stage, leases: Sequence[RunLease]) -> list["asyncio.Task[None]"]:
     """Keep leases, each in a task of its own."""
     return [asyncio.create_task(renewal.keep(stage.ports, one)) for one in leases]
 
 
-async def are_renewed(leases: Sequence[Lease]) -> None:
+async def are_renewed(leases: Sequence[RunLease]) -> None:
     """Wait until leases are as new as can be."""
 
     async def is_so() -> bool:

@@ -7,7 +7,7 @@ import pytest
 from shared.core.errors import UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
 from shared.core.ids import new_id
 from shared.core.records import Record, RequestInfo
-from shared.runs.lease import Lease
+from shared.runs.lease import RunLease
 from shared.runs.start_tries import StartTries
 from shared.starts import run_submission
 from tests.support.log_capture import WrittenLines, log_lines
@@ -25,7 +25,7 @@ async def tries(stage: Stage) -> StartTries:
     record = Record(new_id(), ANN.name, now_ms, now_ms + 60_000, request=RequestInfo(model="m", background=True))
     change = await run_submission.submit_run(stage.ports, record, REQUEST, held=True)
     assert change.alarm
-    return StartTries(stage.ports, Lease(stage.ports, change.record, change.alarm, 30_000), REQUEST)
+    return StartTries(stage.ports, RunLease(stage.ports, change.record, change.alarm, 30_000), REQUEST)
 
 
 async def test_the_first_try_is_counted_with_the_run(tries: StartTries) -> None:

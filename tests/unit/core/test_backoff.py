@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.stack.process import ROOT
 from shared.core.backoff import (
     ASKED_MAX_S,
+    POLL_MAX_MS,
+    POLL_MIN_MS,
     PollPace,
     counted_delay,
     look_delay,
@@ -36,6 +39,13 @@ def test_a_poll_waits_a_tenth_of_the_elapsed_time(elapsed_ms: int, expected_ms: 
     A clock that was set back does not shorten the wait.
     """
     assert poll_delay(elapsed_ms, lambda: 0.0) == expected_ms
+
+
+@pytest.mark.parametrize("page", ["agents.md", "api.md"])
+def test_the_pages_tell_the_bounds_of_a_wait(page: str) -> None:
+    """Of models and of agents they are the same."""
+    said = f"after a tenth of the elapsed time, at least {POLL_MIN_MS // 1_000} s and at most {POLL_MAX_MS // 1_000} s"
+    assert said in (ROOT / "docs" / page).read_text("utf-8")
 
 
 @pytest.mark.parametrize(

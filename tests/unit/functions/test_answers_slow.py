@@ -8,7 +8,7 @@ import pytest
 from azurefunctions.extensions.http.fastapi import Request
 
 from functions.answers import READ_WITHIN_S, TooSlow, read_json
-from functions.webhooks import hear
+from functions.webhooks import received
 from shared.engine import Engine
 from tests.support.virtual_time import VirtualLoop
 
@@ -57,7 +57,7 @@ def test_the_body_of_a_webhook_arrives_within_seconds(pieces: int, heard: list[b
     """Anybody can write its headers. With one byte a second, a few clients would hold every place of an instance."""
     engine, loop = Expecting(), VirtualLoop()
     with nullcontext() if heard else pytest.raises(TooSlow):
-        loop.run_until_complete(hear(cast("Engine", engine), dripping(1.0, pieces)))
+        loop.run_until_complete(received(cast("Engine", engine), dripping(1.0, pieces)))
     assert engine.received == heard
     assert loop.time() <= 5.0
     loop.close()

@@ -62,7 +62,7 @@ ELSEWHERE = {
     "console": ("GET", "console"),
     "console_caller": ("GET", "console/caller"),
     "console_file": ("GET", "console/files/{name}"),
-    "hear_upstream": ("POST", "webhooks/upstream"),
+    "receive_webhook": ("POST", "webhooks/upstream"),
     "unmatched": (" ".join(METHODS), "{*path}"),
 }
 PARAMETER = re.compile(r"\{\*?\w+(?::regex\((?P<constraint>[^{}]+)\))?\}")

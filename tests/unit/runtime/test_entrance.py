@@ -148,9 +148,10 @@ async def test_a_place_may_be_left_before_the_block_ends() -> None:
         assert entered == []
         entrance.leave()
         entrance.leave()
-        await waiting
+        await turned()  # and not for the two seconds after which every place ends
         assert entered == ["bob"]
-    async with asyncio.timeout(5), entrance.turn("ann"):
+        await waiting
+    async with asyncio.timeout(1), entrance.turn("ann"):
         entrance.leave()
     Entrance.leave()  # outside there is none
 
@@ -165,15 +166,18 @@ async def test_a_place_is_held_for_two_seconds_at_most() -> None:
 
 async def test_a_task_of_a_call_leaves_the_place_of_the_call() -> None:
     """A call may be started by a task of its own."""
-    entrance = Entrance(1)
+    entrance, entered, leaves = Entrance(1), list[str](), asyncio.Event()
+    leaves.set()
 
     async def accept() -> None:
         entrance.leave()
 
     async with entrance.turn("ann"):
+        waiting = asyncio.create_task(enter(entrance, "bob", entered, leaves))
         await asyncio.create_task(accept())
-        async with asyncio.timeout(5), entrance.turn("bob"):
-            pass
+        await turned()
+        assert entered == ["bob"]
+        await waiting
 
 
 @pytest.mark.parametrize("seed", range(5))

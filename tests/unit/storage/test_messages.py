@@ -16,17 +16,20 @@ ID = "resp_a123456789abcdef0123456789abcdef"
 ALARM = Alarm(1_800_000_000_000, Kind.DELIVER, ID, "c")
 
 Hint = Wakeup | DeliverNow | RunOffer
-ON_THE_WIRE: list[tuple[Hint, bytes]] = [
+SENT: list[tuple[Wakeup | RunOffer, bytes]] = [
     (Wakeup("a", 1_800_000_000), b'{"shards":"a","at":1800000000}'),
     (Wakeup("03f", 1_800_000_000, 1_800_000_060), b'{"shards":"03f","at":1800000000,"until":1800000060}'),
-    (DeliverNow(ALARM.key), b'{"alarm":"%b"}' % ALARM.key.encode()),
     (RunOffer(ID, 2), b'{"response":"%b","epoch":2}' % ID.encode()),
+]
+ON_THE_WIRE: list[tuple[Hint, bytes]] = [
+    *SENT,
+    (DeliverNow(ALARM.key), b'{"alarm":"%b"}' % ALARM.key.encode()),  # of an older release. It is only read
 ]
 METADATA = {"id", "dequeuecount", "expirationtime", "insertiontime", "nextvisibletime", "popreceipt"}
 
 
-@pytest.mark.parametrize(("hint", "body"), ON_THE_WIRE)
-def test_a_hint_has_a_form_that_other_versions_read(hint: Hint, body: bytes) -> None:
+@pytest.mark.parametrize(("hint", "body"), SENT)
+def test_a_hint_has_a_form_that_other_versions_read(hint: Wakeup | RunOffer, body: bytes) -> None:
     """The version before and the version after this one send and read the same messages."""
     assert hint.encode() == body
     assert type(hint).decode(body) == hint
@@ -38,8 +41,8 @@ def test_a_hint_of_a_newer_version_is_read(hint: Hint, body: bytes) -> None:
     assert type(hint).decode(orjson.dumps({**orjson.loads(body), "colour": ["red"]})) == hint
 
 
-@pytest.mark.parametrize(("hint", "body"), ON_THE_WIRE)
-def test_no_member_of_a_hint_has_the_name_of_metadata(hint: Hint, body: bytes) -> None:
+@pytest.mark.parametrize(("hint", "body"), SENT)
+def test_no_member_of_a_hint_has_the_name_of_metadata(hint: Wakeup | RunOffer, body: bytes) -> None:
     """The platform would put such a member in place of what it knows of the message, in any case of letters."""
     assert not {name.lower() for name in orjson.loads(hint.encode())} & METADATA, body
 
