@@ -178,12 +178,12 @@ async def look(ports: Ports, record: Record, include: tuple[str, ...] = ()) -> t
     """
     upstream = record.upstream
     included = tuple(dict.fromkeys((*record.request.include, *include)))
-    if record.status.is_terminal and included != record.request.include:
-        return record, await _enriched(ports, record, included)
     if not record.status.is_terminal and upstream.token and record.run.mode is ExecutionMode.POLL:
         record, progress = await _look_upstream(ports, record, upstream.token, included)
         if progress and not record.status.is_terminal:
             return record, await _unfinished(ports, record, progress)
+    if record.status.is_terminal and included != record.request.include:
+        return record, await _enriched(ports, record, included)
     return record, await stored_object(ports, record)
 
 
@@ -230,19 +230,23 @@ def _with_output(record: Record, body: bytes, answer: dict[str, Any], credential
 async def _look_upstream(
     ports: Ports, record: Record, token: str, include: tuple[str, ...]
 ) -> tuple[Record, Progress | None]:
-    progress = None
+    """Return the record after a poll, and what that has shown. An end is only what the request itself asked for."""
+    own, progress = record.request.include, None
     try:
         progress = await ask_upstream(ports, ports.upstreams.of(record), record.id, token, include, accepts_past=True)
-        if progress.token is None:
+        if progress.token is not None:
+            return await record_progress(ports, record, progress), progress
+        if include == own:
             outcome = endings.by_progress(progress, ports.clock.now_ms())
             return await completion.end(ports, record, record.id, outcome) or record, progress
-        return await record_progress(ports, record, progress), progress
     except FINAL as error:
-        outcome = endings.unusable(error, ports.clock.now_ms())
-        return await completion.end(ports, record, record.id, outcome) or record, None
+        if include == own:
+            outcome = endings.unusable(error, ports.clock.now_ms())
+            return await completion.end(ports, record, record.id, outcome) or record, None
     except (UpstreamError, StoreError) as error:
         _log.warning("look.deferred", extra={"response": record.id, "reason": str(error)})
         return _waiting(record, error, ports.clock.now_ms()), progress
+    return await _look_upstream(ports, record, token, own)
 
 
 def _waiting(record: Record, error: Exception, now_ms: int) -> Record:

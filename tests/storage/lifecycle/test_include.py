@@ -5,12 +5,12 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.core.errors import UpstreamUnavailable
+from shared.core.errors import UpstreamOversized, UpstreamUnavailable
 from shared.core.states import Status
 from shared.off_loop import LARGE
 from shared.storage.messages import RunOffer
 from tests.support.run_holders import die, held, logged, taken_over
-from tests.support.stage import ANN, Stage
+from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.stream_clients import streamed
 from tests.support.threads import counted_threads
 
@@ -75,6 +75,31 @@ async def test_a_callers_own_include_is_honoured(stage: Stage, ended: bool) -> N
         assert shown["output"][0]["content"][0]["text"] == "question answered, with results"
         assert {**shown, "output": before["output"]} == before
         assert await stage.shown(made.id) == before
+
+
+@pytest.mark.parametrize("extra", [", with results", "".join(f"{n:x}" for n in range(3_000_000))])
+async def test_a_callers_own_include_is_no_part_of_the_end(stage: Stage, extra: str) -> None:
+    """Its poll finds the end. What is stored is what the request asked for, also if more would be too large."""
+    stage.upstream.course = [Status.COMPLETED]
+    stage.upstream.extras = {RESULTS: extra}
+    made = await stage.create(callback_url=CALLBACK_URL)
+    shown = await looked_at(stage, made.id, RESULTS)
+    assert stage.upstream.included[:2] == [(RESULTS,), ()]
+    assert shown["output"][0]["content"][0]["text"] == f"question answered{extra}"
+    stored = await stage.shown(made.id)
+    assert (stored["status"], stored["output"][0]["content"][0]["text"]) == ("completed", "question answered")
+    await stage.deliver()
+    (post,) = stage.receiver.posts
+    assert orjson.loads(post.body)["type"] == "response.completed"
+
+
+async def test_an_answer_that_only_a_callers_include_spoils_ends_nothing(stage: Stage) -> None:
+    """The upstream answers the enriched poll with something else than a response. The next one is as the request is."""
+    made = await stage.create()
+    stage.upstream.poll_errors = [UpstreamOversized()]
+    await looked_at(stage, made.id, RESULTS)
+    assert stage.upstream.included == [(RESULTS,), ()]
+    assert not (await stage.record(made.id)).status.is_terminal
 
 
 @pytest.mark.parametrize(("size", "count"), [(LARGE, 1), (9, 0)])

@@ -71,6 +71,7 @@ class ScriptedUpstream:
         self.stopped: list[str] = []
         self.forgotten: list[str] = []
         self.included: list[tuple[str, ...]] = []  # what each poll and each resumption asked for
+        self.extras: dict[str, str] = {}  # what the last poll's include adds to the output
         self.seen = UNSEEN  # how the calls of the process have seen it
         self._by_key: dict[str, Work] = {}
 
@@ -218,7 +219,8 @@ class ScriptedUpstream:
         return {"id": work.token, "status": str(work.status), "model": work.request.get("model")}
 
     def _output(self, work: Work) -> list[dict[str, Any]]:
-        text = f"{work.request.get('input')} answered{self.output}"
+        extra = "".join(self.extras.get(one, "") for included in self.included[-1:] for one in included)
+        text = f"{work.request.get('input')} answered{self.output}{extra}"
         return [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}]
 
 
