@@ -115,7 +115,7 @@ class Audit:
     def _check_change(self, old: Record | None, now: Seen, before: Mapping[str, Row | None]) -> None:
         new = now.record
         if new is None:
-            if old and not old.acknowledged:
+            if old and old.upstream.refusal:
                 self.ended.pop(old.id, None)  # nobody has its id, so a repeat of the request may make it anew
             holds(
                 old and (old.status.is_terminal or not old.acknowledged), "a known response is kept until it ends", old
