@@ -109,6 +109,8 @@ def _mutants() -> list[Mutant]:
         ("other-group", "main", "http: alwaysReadyHttp", "durable: alwaysReadyHttp", "hardening"),
         ("no-zone", "endpoints", "? resourceId('Microsoft.Network/privateDnsZones', zone.name)", "? zone.name", "network"),
         ("unknown-event", "alerts", "'alarm.given_up'", "'alarm.gave_up'", "alerts"),
+        ("untold", "alerts", "    'settings.wrong'\n", "", "told"),
+        ("untold-beat", "alerts", "'heartbeat.missed', 'heartbeat.failed'", "'heartbeat.missed'", "told"),
         ("unknown-metric", "alerts", "background_responses.alarms.overdue", "background_responses.overdue", "alerts"),
         ("unknown-state", "alerts", "ended: ['failed'", "ended: ['lost'", "alerts"),
         ("counted-twice", "alerts", "role: 'background-responses'", "role: 'app'", "alerts"),
