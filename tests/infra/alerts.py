@@ -266,5 +266,8 @@ def _metric_faults(deployment: Deployment, people: list[str]) -> Iterator[str]:
             yield f"{deployment.name}: the alert of the model is {found}"
         counted = (criterion["metricNamespace"], criterion["metricName"], criterion["dimensions"])
         only = [{"name": "StatusCode", "operator": "Include", "values": ["429"]}]
-        if counted != (MODEL, "AzureOpenAIRequests", only) or criterion["threshold"] != 20:
+        if counted != (MODEL, "AzureOpenAIRequests", only):
             yield f"{deployment.name}: the alert of the model counts {counted}"
+        fires = (criterion["timeAggregation"], criterion["operator"], criterion["threshold"])
+        if fires != ("Total", "GreaterThan", 20):
+            yield f"{deployment.name}: the alert of the model fires at {fires}"
