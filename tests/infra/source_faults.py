@@ -100,7 +100,7 @@ def _mutants() -> list[Mutant]:
         ("secret-output", "main", "output APP_URL string = app.outputs.url", "output APP_URL string = app.outputs.url\noutput INSIGHTS string = monitoring.outputs.connectionString", "outputs"),
         ("forgotten-region", "main", "output APP_URL string = app.outputs.url", "output APP_URL string = app.outputs.url\noutput AZURE_LOCATION string = location", "outputs"),
         ("role-unsaid", "access", "[] : upstream!.outputs.roleIds", "[] : []", "outputs", ("upstream",)),
-        ("key-role-unsaid", "main", "    access.outputs.upstreamRoleIds,\n    storage.outputs.keyRoleIds\n", "    access.outputs.upstreamRoleIds\n", "outputs"),
+        ("key-role-unsaid", "main", "    access.outputs.upstreamRoleIds,\n    storage.outputs.keyRoleIds\n", "    access.outputs.upstreamRoleIds\n", "outputs", ("hidden",)),
         ("secret-parameter", "main", "var tags = {\n", "@description('A key.')\nparam apiKey string = ''\n\nvar tags = {\n  key: apiKey\n", "outputs"),
         ("model-beside", "main", "var makesModel = empty(upstreamBaseUrl)", "var makesModel = !empty(upstreamBaseUrl)", "present", ("default",)),
         ("rule-in-loop", "vault", "        value: address", "        values: address", "compiles"),
