@@ -90,13 +90,13 @@ param upstreamHonoursIdempotencyKey bool = false
 @minLength(1)
 param agentsModule string = 'agents'
 
-@description('The model, where one is deployed.')
+@description('The model, where one is deployed; empty for the default.')
 param modelName string = 'gpt-5-mini'
 
 @description('Its version; empty for the default of the day.')
 param modelVersion string = ''
 
-@description('How the model is deployed.')
+@description('How the model is deployed; empty for the default.')
 param modelSku string = 'GlobalStandard'
 
 @description('The model\'s quota, in thousands of tokens a minute.')
@@ -405,7 +405,7 @@ module model 'modules/model.bicep' = if (makesModel) {
     isPrivate: vnetEnabled
     modelName: deployedModel
     modelVersion: modelVersion
-    deploymentSku: modelSku
+    deploymentSku: empty(modelSku) ? 'GlobalStandard' : modelSku
     capacity: modelCapacity
     recover: recoversModel
   }
@@ -599,6 +599,8 @@ output APP_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
 // parameter's own name would be deleted from azd's environment by `azd down`. So AZURE_LOCATION is no output, either.
 output REQUESTS_CALLER_NAME string = trim(requestsCaller)
 output MODEL_DEPLOYMENT string = makesModel ? model!.outputs.deploymentName : ''
+// For the hook before a deployment: an environment that has only outputs would open what is closed.
+output NETWORK_IS_PRIVATE string = string(vnetEnabled)
 // For the hook before `azd down`, which would delete the groups that these are in.
 output ROLES_ELSEWHERE string = join(
   concat(

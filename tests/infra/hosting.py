@@ -8,6 +8,7 @@ from typing import Any
 from infra.hooks.regions import regions_of
 from local.stack.process import ROOT
 from tests.infra.deployment import formatted, referred
+from tests.infra.hardening import chosen
 from tests.infra.project import Project
 from tests.infra.roles import ASSIGNMENT, STORAGE, VAULT
 
@@ -74,6 +75,7 @@ def outputs(project: Project) -> Iterator[str]:
             "APP_RESOURCE_ID": site.id,
             "REQUESTS_CALLER_NAME": deployment.given.get("requestsCaller", ""),
             "MODEL_DEPLOYMENT": model[0] if model else "",
+            "NETWORK_IS_PRIVATE": str(chosen(deployment, "vnetEnabled")),
             "ROLES_ELSEWHERE": sorted(one.id for one in deployment.of(ASSIGNMENT) if group.id not in one.id),
         }
         if (referred(deployment.outputs.get("AZURE_KEY_VAULT_ENDPOINT")) or ("", ""))[0] != vault:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from infra.hooks.regions import MODEL, SKU
 from local.stack.process import ROOT
 from shared.upstreams.specs import MAX_IN_FLIGHT
 from tests.infra import deployment
@@ -193,6 +194,13 @@ def test_what_is_allowed_is_not_refused(said: str, tmp_path: Path, compiler: Com
     found = deployment.evaluated("said", snapshot, given)
     assert list(network_faults(found)) == []
     assert list(refusals(found)) == []
+
+
+def test_an_empty_model_is_the_default_one(tmp_path: Path, compiler: Compiler) -> None:
+    """Azd cannot take a value away, so an empty one stands for that, as for the hook that looks at the quota."""
+    snapshot = evaluated(tmp_path, compiler, "param modelName = ''\nparam modelSku = ''\n")
+    found = deployment.evaluated("said", snapshot, {}).one("Microsoft.CognitiveServices/accounts/deployments")
+    assert (found.name, found.at("properties.model.name"), found.at("sku.name")) == (MODEL, MODEL, SKU)
 
 
 def test_a_value_of_another_kind_is_an_error() -> None:
