@@ -92,21 +92,18 @@ def check_kept(environment: Mapping[str, str]) -> None:
 
     `azd env refresh` makes such an environment. A value that was set, if only to nothing, is meant.
     """
-    has_no_model = environment.get("APP_RESOURCE_ID") and environment.get("MODEL_DEPLOYMENT") == ""
+    has_upstream = environment.get("APP_RESOURCE_ID") and environment.get("MODEL_DEPLOYMENT") == ""
+    says_upstream = {"UPSTREAM_BASE_URL", "UPSTREAMS"} & environment.keys()
     is_private = environment.get("NETWORK_IS_PRIVATE", "").lower() == "true"
     lost = [
-        *(
-            ["UPSTREAM_BASE_URL"]
-            if has_no_model and not {"UPSTREAM_BASE_URL", "UPSTREAMS"} & environment.keys()
-            else []
-        ),
+        *(["UPSTREAM_BASE_URL"] if has_upstream and not says_upstream else []),
         *(["VNET_ENABLED"] if is_private and "VNET_ENABLED" not in environment else []),
     ]
     if lost:
         raise WrongValue(
             f"this environment has the outputs of a deployment, and not what was set for it ({', '.join(lost)}), so the"
-            " defaults would go over it. For callers and secrets run `azd hooks run postprovision`. To deploy from here,"
-            " set every value of the deployment by `azd env set`, before all these"
+            " defaults would go over it. For callers and secrets run `azd hooks run postprovision`. To deploy from"
+            " here, set every value of the deployment by `azd env set`, before all these"
         )
 
 

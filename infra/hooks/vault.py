@@ -82,8 +82,8 @@ def _explained(error: AzureError) -> AzureError:
     if error.code in CLOSED:
         mend = (
             f"the vault is closed to this machine, and you lack {WRITE} at Resource Manager. Ask for that right, or"
-            " let your address in: `azd env set OPERATOR_IP_RANGES ADDRESS`, then `azd provision`, both in the environment"
-            " that deploys"
+            " let your address in: `azd env set OPERATOR_IP_RANGES ADDRESS`, then `azd provision`, both in the"
+            " environment that deploys"
         )
     elif error.code in ROLE_MISSING:
         mend = f"you have neither {WRITE} nor the role {OFFICER}. Ask for one of them, then run `{AGAIN}`"
