@@ -28,7 +28,8 @@ def refusal(environment: Mapping[str, str]) -> str:
     lines = ["Nothing is deleted. `azd down` deletes whole resource groups, with all that is in them:"]
     lines += [f"  {one}: this deployment has only roles there" for one in others]
     lines += [f"  {own}: it may have been there before this deployment"] if is_shared else []
-    commands = [*_without_roles(named, roles, group), _without_resources(environment, group, is_shared)]
+    where = f"{group} --subscription {environment.get('AZURE_SUBSCRIPTION_ID', '')}"
+    commands = [*_without_roles(named, roles, where), _without_resources(environment, where, is_shared)]
     lines += ["Run these in its place, and look at what each one names before:", *(f"  {one}" for one in commands)]
     return "\n".join(lines)
 
@@ -44,19 +45,21 @@ def _group(resource: str) -> str:
     return "/".join(resource.split("/")[:5])
 
 
-def _without_roles(named: "list[str]", roles: "list[str]", group: str) -> Iterator[str]:
-    """Yield the commands that take the roles away: those that are known by their ids, and those at these resources."""
+def _without_roles(named: "list[str]", roles: "list[str]", where: str) -> Iterator[str]:
+    """Yield the commands that take the roles away: those that are known by their ids, and those at these resources.
+
+    `where` is the deployment's group and its subscription, as `az` takes them.
+    """
     if roles:
         yield f"az role assignment delete --ids {' '.join(roles)}"
     for one in named:
         if not any(role.lower().startswith(f"{one.lower()}/") for role in roles):
-            principals = f'az identity list --resource-group {group} --query "[].principalId" --output tsv'
+            principals = f'az identity list --resource-group {where} --query "[].principalId" --output tsv'
             yield f"for one in $({principals}); do az role assignment delete --assignee $one --scope {one}; done"
 
 
-def _without_resources(environment: Mapping[str, str], group: str, is_shared: bool) -> str:
+def _without_resources(environment: Mapping[str, str], where: str, is_shared: bool) -> str:
     """Return the command that deletes what this deployment has made in its group."""
-    where = f"{group} --subscription {environment.get('AZURE_SUBSCRIPTION_ID', '')}"
     if not is_shared:
         return f"az group delete --name {where}"
     tagged = f"[?tags.\\\"azd-env-name\\\"=='{environment.get('AZURE_ENV_NAME', '')}'].id"

@@ -22,7 +22,7 @@ TAGGED = (
     'az resource list --resource-group rg-prod --subscription s --query "[?tags.\\"azd-env-name\\"==\'prod\'].id"'
     " --output tsv | xargs az resource delete --ids"
 )
-PRINCIPALS = '$(az identity list --resource-group rg-prod --query "[].principalId" --output tsv)'
+PRINCIPALS = '$(az identity list --resource-group rg-prod --subscription s --query "[].principalId" --output tsv)'
 # What the environment says, the groups that are named, and the commands in place of `azd down`.
 ENDS = {
     "a role at an upstream": ({"ROLES_ELSEWHERE": ROLE}, [AI], [f"az role assignment delete --ids {ROLE}", ALL]),
