@@ -90,13 +90,13 @@ param upstreamHonoursIdempotencyKey bool = false
 @minLength(1)
 param agentsModule string = 'agents'
 
-@description('The model, where one is deployed.')
+@description('The model, where one is deployed; empty for the default.')
 param modelName string = 'gpt-5-mini'
 
 @description('Its version; empty for the default of the day.')
 param modelVersion string = ''
 
-@description('How the model is deployed.')
+@description('How the model is deployed; empty for the default.')
 param modelSku string = 'GlobalStandard'
 
 @description('The model\'s quota, in thousands of tokens a minute.')
@@ -405,7 +405,7 @@ module model 'modules/model.bicep' = if (makesModel) {
     isPrivate: vnetEnabled
     modelName: deployedModel
     modelVersion: modelVersion
-    deploymentSku: modelSku
+    deploymentSku: empty(modelSku) ? 'GlobalStandard' : modelSku
     capacity: modelCapacity
     recover: recoversModel
   }
@@ -586,7 +586,6 @@ module locks 'modules/locks.bicep' = if (locksEnabled) {
   dependsOn: [app, vault, monitoring]
 }
 
-output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_KEY_VAULT_NAME string = last(split(vaultId, '/'))
 output AZURE_KEY_VAULT_ENDPOINT string = access.outputs.vaultUri
@@ -597,6 +596,17 @@ output APP_RESOURCE_ID string = app.outputs.id
 output APP_URL string = app.outputs.url
 output APP_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
 // For the hook that makes the first callers, also on a machine that has no more than the outputs. An output of the
-// parameter's own name would be deleted from azd's environment by `azd down`.
+// parameter's own name would be deleted from azd's environment by `azd down`. So AZURE_LOCATION is no output, either.
 output REQUESTS_CALLER_NAME string = trim(requestsCaller)
 output MODEL_DEPLOYMENT string = makesModel ? model!.outputs.deploymentName : ''
+// For the hook before a deployment: an environment that has only outputs would open what is closed.
+output NETWORK_IS_PRIVATE string = string(vnetEnabled)
+// For the hook before `azd down`, which would delete the groups that these are in.
+output ROLES_ELSEWHERE string = join(
+  concat(
+    empty(secretsIn) ? [] : access.outputs.vaultRoleIds,
+    access.outputs.upstreamRoleIds,
+    storage.outputs.keyRoleIds
+  ),
+  ' '
+)

@@ -87,6 +87,26 @@ def check_upstream(environment: Mapping[str, str]) -> None:
         raise WrongValue("UPSTREAM_RESOURCE_ID names an upstream, and neither UPSTREAM_BASE_URL nor UPSTREAMS is set")
 
 
+def check_kept(environment: Mapping[str, str]) -> None:
+    """Raise WrongValue if the environment knows a deployment only by its outputs. Its defaults would go over it.
+
+    `azd env refresh` makes such an environment. A value that was set, if only to nothing, is meant.
+    """
+    has_upstream = environment.get("APP_RESOURCE_ID") and environment.get("MODEL_DEPLOYMENT") == ""
+    says_upstream = {"UPSTREAM_BASE_URL", "UPSTREAMS"} & environment.keys()
+    is_private = environment.get("NETWORK_IS_PRIVATE", "").lower() == "true"
+    lost = [
+        *(["UPSTREAM_BASE_URL"] if has_upstream and not says_upstream else []),
+        *(["VNET_ENABLED"] if is_private and "VNET_ENABLED" not in environment else []),
+    ]
+    if lost:
+        raise WrongValue(
+            f"this environment has the outputs of a deployment, and not what was set for it ({', '.join(lost)}), so the"
+            " defaults would go over it. For callers and secrets run `azd hooks run postprovision`. To deploy from"
+            " here, set every value of the deployment by `azd env set`, before all these"
+        )
+
+
 def pythons(environment: Mapping[str, str]) -> str:
     """Return a line about the Python of the hooks and that of the package. Raise PackageError if one is missing."""
     python = python_of_package(environment)
@@ -104,6 +124,7 @@ def main() -> int:
     """Check and register. Return the exit code."""
     try:
         print(pythons(os.environ), flush=True)
+        check_kept(os.environ)
         check_upstream(os.environ)
         check_upstreams(os.environ)
         _say(check_region(os.environ))

@@ -4,17 +4,19 @@ azd does neither here. It reads no metadata of a template that is deployed with 
 """
 
 import re
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
 from infra.hooks.azure import MANAGEMENT, MANAGEMENT_SCOPE, AzureError, call
 from infra.hooks.package import ROOT
-from infra.hooks.values import WrongValue
+from infra.hooks.values import WrongValue, group_of
 
 MAIN = ROOT / "infra" / "main.bicep"
 MODEL, SKU, CAPACITY = "gpt-5-mini", "GlobalStandard", "50"  # the defaults in main.bicepparam
 _LIST = re.compile(r"@allowed\(\[([^\]]*)\]\)\s*param location string")
 _VERSION = "2025-06-01"
+_RESOURCES = "api-version=2021-04-01"
 
 
 def regions_of(template: str) -> "list[str]":
@@ -41,7 +43,8 @@ def check_quota(environment: Mapping[str, str]) -> str:
     """Return what to say about the quota of a model that is made here, or an empty string.
 
     Nothing is asked after a deployment, which has taken its own part of the quota, or for an account that comes back.
-    Raises WrongValue if there is too little. If Azure does not tell, that is said, and the deployment goes on.
+    Raises WrongValue if there is too little for an account that is not there yet. One that a failed deployment or a
+    pipeline has made is no reason to say anything. If Azure does not tell, that is said, and the deployment goes on.
     """
     subscription, region = environment.get("AZURE_SUBSCRIPTION_ID"), environment.get("AZURE_LOCATION")
     has_upstream = environment.get("UPSTREAM_BASE_URL") or environment.get("UPSTREAMS")
@@ -60,13 +63,23 @@ def check_quota(environment: Mapping[str, str]) -> str:
             f"Azure lists no quota {name} in {region}. If it refuses the model, choose another by"
             " `azd env set MODEL_NAME NAME` or `azd env set MODEL_SKU NAME`, or another AZURE_LOCATION."
         )
-    if found < int(capacity):
-        less = f"`azd env set MODEL_CAPACITY {found}` takes what is left, and " if found > 0 else ""
-        raise WrongValue(
-            f"{region} has {max(found, 0)} left of the quota {name}, and MODEL_CAPACITY is {capacity}."
-            f" {less}`azd env set AZURE_LOCATION NAME` chooses another region"
-        )
-    return ""
+    return _too_little(environment, base, name, found) if found < int(capacity) else ""
+
+
+def _too_little(environment: Mapping[str, str], base: str, name: str, found: int) -> str:
+    """Return what to say about a quota of which too little is left, or an empty string.
+
+    Raises WrongValue if the environment has no model account that could have taken the rest.
+    """
+    capacity, region = environment.get("MODEL_CAPACITY") or CAPACITY, environment.get("AZURE_LOCATION")
+    left = f"{region} has {max(found, 0)} left of the quota {name}, and MODEL_CAPACITY is {capacity}."
+    try:
+        if _has_account(base, group_of(environment), environment.get("AZURE_ENV_NAME", "")):
+            return ""
+    except AzureError as error:
+        return f"{left} A model that is there already may have the rest. That was not looked at, because {error}."
+    less = f"`azd env set MODEL_CAPACITY {found}` takes what is left, and " if found > 0 else ""
+    raise WrongValue(f"{left} {less}`azd env set AZURE_LOCATION NAME` chooses another region")
 
 
 def _left(base: str, region: str, name: str) -> "int | None":
@@ -79,3 +92,18 @@ def _left(base: str, region: str, name: str) -> "int | None":
     except (KeyError, TypeError, AttributeError, ValueError):
         raise AzureError("Azure's answer has no quotas") from None
     return left.get(name.lower())
+
+
+def _has_account(base: str, group: str, environment: str) -> bool:
+    """Return whether a resource group has a model account of an environment of azd. Raise AzureError if nobody says."""
+    kind = urllib.parse.quote("resourceType eq 'Microsoft.CognitiveServices/accounts'")
+    try:
+        found = call("GET", f"{base}/resourceGroups/{group}/resources?$filter={kind}&{_RESOURCES}", MANAGEMENT_SCOPE)
+    except AzureError as error:
+        if error.status == 404:  # the group is not there yet
+            return False
+        raise
+    try:
+        return any((one.get("tags") or {}).get("azd-env-name") == environment for one in found["value"])
+    except (KeyError, TypeError, AttributeError):
+        raise AzureError("Azure's answer has no resources") from None

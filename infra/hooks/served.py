@@ -21,13 +21,15 @@ DEPLOYED = "the model that was deployed"
 class Served:
     """An upstream: what people call it, the place of its URL, and the URL.
 
-    `place` is a setting or a file. `key` says which secret the app sends. It is empty if that is a token.
+    `place` is a setting or a file. `key` says which secret the app sends. It is empty if that is a token. `scope` is
+    that of the token, if somebody has chosen one.
     """
 
     called: str
     place: str
     url: str
     key: str
+    scope: str = ""
 
 
 def listed(environment: Mapping[str, str], root: Path = ROOT) -> "list[dict[str, Any]] | None":
@@ -47,10 +49,12 @@ def served(model: str, environment: Mapping[str, str], upstreams: "Sequence[Mapp
     for one in upstreams or ():
         if _serves(one, model):
             key = _key(one, environment)
-            return Served(f"the upstream of '{model}' in {file}", file, str(one.get("base_url", "")), key)
+            scope = str(one.get("scope", ""))
+            return Served(f"the upstream of '{model}' in {file}", file, str(one.get("base_url", "")), key, scope)
     if file and not url:
         return Served(file, file, "", "")
-    return Served(url or DEPLOYED, "UPSTREAM_BASE_URL", url, API_KEY if _is_on("API_KEY", environment) else "")
+    key, scope = API_KEY if _is_on("API_KEY", environment) else "", environment.get("UPSTREAM_SCOPE", "")
+    return Served(url or DEPLOYED, "UPSTREAM_BASE_URL", url, key, scope)
 
 
 def _is_on(what: str, environment: Mapping[str, str]) -> bool:

@@ -19,3 +19,15 @@ def seconds(environment: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= found <= MAX_S:
         raise WrongValue(f"{name} must be seconds from 0 to {MAX_S:.0f}, such as {default:g}")
     return found
+
+
+def resource_name(environment: Mapping[str, str], kind: str) -> str:
+    """Return the name that RESOURCE_NAMES gives to a kind of resource, or an empty string."""
+    pairs = [one.partition("=") for one in environment.get("RESOURCE_NAMES", "").split(",")]
+    return next((name.strip() for given, _, name in pairs if given.strip() == kind), "")
+
+
+def group_of(environment: Mapping[str, str]) -> str:
+    """Return the name of the deployment's resource group, also before its first deployment."""
+    usual = f"rg-{environment.get('AZURE_ENV_NAME', '')}"
+    return environment.get("AZURE_RESOURCE_GROUP") or resource_name(environment, "group") or usual

@@ -11,6 +11,7 @@ from infra.hooks.azure import MANAGEMENT_SCOPE, AzureError, call, patiently
 
 SCOPE = "https://vault.azure.net/.default"
 OFFICER = "Key Vault Secrets Officer"
+AGAIN = "azd hooks run postprovision"  # also where an environment has only outputs, and must not be deployed from
 WRITE = "Microsoft.KeyVault/vaults/secrets/write"
 # Why a vault answers 403: https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
 ROLE_MISSING = frozenset({"ForbiddenByRbac"})
@@ -81,10 +82,11 @@ def _explained(error: AzureError) -> AzureError:
     if error.code in CLOSED:
         mend = (
             f"the vault is closed to this machine, and you lack {WRITE} at Resource Manager. Ask for that right, or"
-            " let your address in: `azd env set OPERATOR_IP_RANGES ADDRESS`, then `azd provision`"
+            " let your address in: `azd env set OPERATOR_IP_RANGES ADDRESS`, then `azd provision`, both in the"
+            " environment that deploys"
         )
     elif error.code in ROLE_MISSING:
-        mend = f"you have neither {WRITE} nor the role {OFFICER}. Ask for one of them, then run `azd provision`"
+        mend = f"you have neither {WRITE} nor the role {OFFICER}. Ask for one of them, then run `{AGAIN}`"
     else:
         return error
     return AzureError(f"{error}: {mend}", error.status, error.code)

@@ -21,6 +21,10 @@ _CLOSED = re.compile(
     r"virtual network|firewall|public access|private endpoint|cogsvc-vnet|network access", re.IGNORECASE
 )
 _NO_ROLE = re.compile(r"PermissionDenied|lacks the required|does not have access to|AuthorizationFailed")
+_BACKGROUND = re.compile("(?<![a-z])background(?![a-z])", re.IGNORECASE)  # as shared/upstreams/tries.py has it
+_HOST = re.compile(r"https?://([^/:?#]+)", re.IGNORECASE)
+# Hosts of Azure, at which a role may let the app in, if only later.
+_AZURES = (".azure.com", ".azure-api.net", ".microsoft.com", ".azure.us", ".azure.cn")
 _KEYS_ARE_OFF = re.compile(r"AuthenticationTypeDisabled|key.based authentication is disabled", re.IGNORECASE)
 
 
@@ -109,7 +113,9 @@ def refused(status: int, error: object, known: Facts) -> Verdict:
     if _KEYS_ARE_OFF.search(said):
         return Verdict(False, no_keys(known))
     if _NO_ROLE.search(said) or "403" in (str(status), str(given.get("code"))):
-        return Verdict(False, wrong_key(known) if known.upstream.key else no_role(known))
+        return Verdict(False, _unknown_app(known, said))
+    if _BACKGROUND.search(f"{given.get('param')} {said}"):
+        return Verdict(False, no_background(known))
     return Verdict(False, f"The upstream refuses the request: {_message({'error': given})}")
 
 
@@ -117,7 +123,7 @@ def waiting(wait: Mapping[str, Any], known: Facts) -> Verdict:
     """Return what a response shows that waits. A role arrives by itself, and a key or a network does not."""
     reason, detail, tries = wait.get("reason"), wait.get("detail") or "no answer", wait.get("tries") or 0
     if reason == "credentials":
-        return Verdict(False, wrong_key(known)) if known.upstream.key else Verdict(False, no_role(known), False)
+        return Verdict(False, _unknown_app(known), is_final=bool(known.upstream.key) or wants_a_key(known))
     if reason == "upstream_down" and not str(detail).startswith("status "):
         return Verdict(False, closed(f"it cannot be reached ({detail})", known), tries >= TRIES)
     if reason == "upstream_down":
@@ -125,6 +131,20 @@ def waiting(wait: Mapping[str, Any], known: Facts) -> Verdict:
     if reason == "rate_limit":
         return Verdict(True, "The upstream takes the app's calls, and has no quota left for now.")
     return Verdict(False, f"The request waits: {reason}.", is_final=False)
+
+
+def wants_a_key(known: Facts) -> bool:
+    """Return whether only a key can let the app in: nobody speaks of a role or a scope, and the host is not Azure's."""
+    host = _HOST.match(known.upstream.url)
+    is_azure = host is None or f".{host[1].lower()}".endswith(_AZURES)
+    return not (known.upstream.key or known.resource_id or known.upstream.scope or is_azure)
+
+
+def _unknown_app(known: Facts, said: str = "") -> str:
+    """Return what to do about an upstream that refuses who calls it. Words of Azure are about roles at any host."""
+    if known.upstream.key:
+        return wrong_key(known)
+    return no_key(known) if wants_a_key(known) and not _NO_ROLE.search(said) else no_role(known)
 
 
 def no_model(known: Facts) -> str:
@@ -151,6 +171,24 @@ def wrong_key(known: Facts) -> str:
         f"Wrong key: {known.upstream.called} refuses {known.upstream.key}. Write another one, and refresh:"
         " docs/operations.md, 'Keys and secrets'."
     )
+
+
+def no_key(known: Facts) -> str:
+    """Return what to do about an upstream that takes keys, and gets a token."""
+    if known.upstream.place == "UPSTREAM_BASE_URL":
+        mend = "`azd env set UPSTREAM_API_KEY_IN_VAULT true`, then `azd provision`, which asks for the key"
+    else:
+        mend = f"Give its entry in {known.upstream.place} a `key_setting`: docs/upstreams.md, 'Several upstreams'"
+    return f"No key: {known.upstream.called} refuses the app's Entra token, and is no host of Azure. {mend}."
+
+
+def no_background(known: Facts) -> str:
+    """Return what to do about an upstream that has no background mode."""
+    if known.upstream.place == "UPSTREAM_BASE_URL":
+        mend = "`azd env set UPSTREAM_MODE foreground`, then `azd provision`"
+    else:
+        mend = f'Give its entry in {known.upstream.place} `"mode": "foreground"`, then `azd deploy`'
+    return f"No background mode: {known.upstream.called} refuses `background`. {mend}."
 
 
 def no_keys(known: Facts) -> str:

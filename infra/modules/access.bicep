@@ -147,3 +147,5 @@ module upstream 'upstreamAccess.bicep' = if (!empty(upstreamResourceId)) {
 }
 
 output vaultUri string = vault.properties.vaultUri
+output vaultRoleIds string[] = secrets.outputs.roleIds
+output upstreamRoleIds string[] = empty(upstreamResourceId) ? [] : upstream!.outputs.roleIds

@@ -30,10 +30,17 @@ var signals = {
   // metrics (customMetrics, here AppMetrics)
   overdueMetric: 'background_responses.alarms.overdue'
   // log events (lines of standard output, here AppTraces). The platform gives all of them one level, so each says its own
-  missed: ['heartbeat.missed', 'sweep.cut_short', 'sweep.storage_failed']
+  missed: ['heartbeat.missed', 'heartbeat.failed', 'sweep.cut_short', 'sweep.storage_failed']
   attempted: 'delivery.attempted'
   breaker: 'breaker.opened'
-  poison: ['poison.rearmed', 'poison.unreadable', 'poison.unread', 'poison.unhandled']
+  poison: [
+    'poison.rearmed'
+    'poison.unreadable'
+    'poison.unread'
+    'poison.unhandled'
+    'nudge.unreadable'
+    'run.unreadable'
+  ]
   faults: [
     'alarm.given_up'
     'alarm.failed'
@@ -42,7 +49,11 @@ var signals = {
     'watch.failed'
     'leases.failed'
     'run.given_up'
+    'run.failed'
+    'call.failed'
+    'tail.failed'
     'start.abandoned'
+    'start.unstopped'
     'stop.given_up'
     'request.failed'
     'answer.failed'
@@ -51,6 +62,11 @@ var signals = {
     'delivery.unrecorded'
     'upstream.credentials_refused'
     'upstream.redirected'
+    'upstream.background_refused'
+    'agents.broken'
+    'row.unreadable'
+    'gate.unreadable'
+    'erasure.unreadable'
     'end.unstorable'
   ]
   deferred: ['start.deferred', 'poll.deferred', 'run.deferred']

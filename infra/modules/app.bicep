@@ -351,48 +351,64 @@ resource noPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
 }
 
 // A gate before the app: callers bring an Entra token in Authorization, and their key in api-key. The upstream's
-// webhooks have a signature of their own, and probes bring nothing.
-resource gate 'Microsoft.Web/sites/config@2024-11-01' = if (!empty(entraClientId)) {
+// webhooks have a signature of their own, and probes bring nothing. It is there also where it is open, because a
+// deployment leaves alone what it does not name: a gate that is left out would stay closed.
+resource gate 'Microsoft.Web/sites/config@2024-11-01' = {
   parent: site
   name: 'authsettingsV2'
-  properties: {
-    platform: {
-      enabled: true
-    }
-    globalValidation: {
-      requireAuthentication: true
-      unauthenticatedClientAction: 'Return401'
-      excludedPaths: [
-        '/health/live'
-        '/health/ready'
-        '/health/upstream'
-        '/webhooks/upstream'
-      ]
-    }
-    httpSettings: {
-      requireHttps: true
-    }
-    identityProviders: {
-      azureActiveDirectory: {
-        enabled: true
-        registration: {
-          clientId: entraClientId
-          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+  properties: empty(entraClientId)
+    ? {
+        platform: {
+          enabled: false
         }
-        validation: {
-          allowedAudiences: [
-            entraClientId
-            'api://${entraClientId}'
+        globalValidation: {
+          requireAuthentication: false
+          unauthenticatedClientAction: 'AllowAnonymous'
+        }
+        login: {
+          tokenStore: {
+            enabled: false
+          }
+        }
+      }
+    : {
+        platform: {
+          enabled: true
+        }
+        globalValidation: {
+          requireAuthentication: true
+          unauthenticatedClientAction: 'Return401'
+          excludedPaths: [
+            '/health/live'
+            '/health/ready'
+            '/health/upstream'
+            '/webhooks/upstream'
           ]
         }
+        httpSettings: {
+          requireHttps: true
+        }
+        identityProviders: {
+          azureActiveDirectory: {
+            enabled: true
+            registration: {
+              clientId: entraClientId
+              openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+            }
+            validation: {
+              allowedAudiences: [
+                entraClientId
+                'api://${entraClientId}'
+              ]
+            }
+          }
+        }
+        login: {
+          tokenStore: {
+            enabled: false
+          }
+        }
       }
-    }
-    login: {
-      tokenStore: {
-        enabled: false
-      }
-    }
-  }
 }
 
 output id string = site.id

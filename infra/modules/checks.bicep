@@ -126,7 +126,7 @@ func queuesOf(list string) string =>
 func deployedModelOf(name string, isChosen bool, makesModel bool) string =>
   isChosen && !makesModel
     ? fail('MODEL_NAME, MODEL_VERSION, MODEL_SKU and MODEL_CAPACITY do nothing where UPSTREAM_BASE_URL or UPSTREAMS is set, and must be as without being set')
-    : name
+    : empty(name) ? 'gpt-5-mini' : name
 
 @export()
 @description('Seconds after which an unfinished response fails.')

@@ -30,3 +30,4 @@ module access 'keyAccess.bicep' = {
 }
 
 output vaultUri string = access.outputs.vaultUri
+output roleIds string[] = access.outputs.roleIds

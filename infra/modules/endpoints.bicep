@@ -36,6 +36,7 @@ type endpointType = {
 }
 
 var makesZones = empty(privateDnsZones)
+var zoneTags = makesZones ? values.tagsOfZone(tags) : {}
 var zoneNames = makesZones ? map(flatten(map(endpoints, endpoint => endpoint.zones)), zone => zone.name) : []
 var named = privateDnsZones == 'policy' ? [] : endpoints
 
@@ -43,7 +44,7 @@ resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
   for zone in zoneNames: {
     name: zone
     location: 'global'
-    tags: tags
+    tags: zoneTags
   }
 ]
 
@@ -52,7 +53,7 @@ resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01
     parent: zones[index]
     name: last(split(networkId, '/'))
     location: 'global'
-    tags: tags
+    tags: zoneTags
     properties: {
       registrationEnabled: false
       virtualNetwork: {

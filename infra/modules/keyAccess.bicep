@@ -37,3 +37,4 @@ resource usesKey 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output vaultUri string = vault.properties.vaultUri
+output roleIds string[] = [usesKey.id]

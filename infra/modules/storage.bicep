@@ -161,3 +161,4 @@ resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-01-
 output id string = account.id
 output name string = account.name
 output packagesUrl string = '${account.properties.primaryEndpoints.blob}${packages.name}'
+output keyRoleIds string[] = empty(customerKeyId) ? [] : customerKey!.outputs.roleIds

@@ -30,3 +30,5 @@ resource appUpstream 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     )
   }
 }
+
+output roleIds string[] = [appUpstream.id]

@@ -46,6 +46,17 @@ func tagsOf(list string) { *: string } =>
         tag => tag.value
       )
 
+@description('Whether a private DNS zone takes a tag of this name. Azure leaves out others without a word.')
+func isOfZone(name string) bool =>
+  isOf(toLower(name), 'abcdefghijklmnopqrstuvwxyz0123456789-_.') && !isOf(substring(name, 0, 1), '0123456789')
+
+@export()
+@description('Those of all tags that a private DNS zone and its links take.')
+func tagsOfZone(tags { *: string }) { *: string } =>
+  length(filter(objectKeys(tags), name => isOfZone(name))) > 15
+    ? fail('RESOURCE_TAGS may have at most 13 tags where private DNS zones are made: Azure takes 15 there, and two are set here')
+    : toObject(filter(items(tags), tag => isOfZone(tag.key)), tag => tag.key, tag => tag.value)
+
 @export()
 @description('The names that RESOURCE_NAMES gives to some of the resources that are made.')
 func namesOf(list string, made string[]) { *: string } =>

@@ -44,3 +44,5 @@ resource deployerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.keyVaultSecretsOfficer)
   }
 }
+
+output roleIds string[] = concat([appSecrets.id], empty(deployerPrincipalId) ? [] : [deployerSecrets.id])

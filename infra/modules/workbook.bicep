@@ -201,7 +201,7 @@ var range = {
 }
 
 resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
-  name: guid(resourceGroup().id, 'workbook')
+  name: guid(resourceGroup().id, insightsName, 'workbook') // a group may have several deployments
   location: location
   tags: tags
   kind: 'shared'

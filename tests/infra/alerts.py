@@ -60,6 +60,13 @@ STEPS = {
     "poison": ("event",),
     "throttled": ("event", "waits_for"),
 }
+# The events at level `error` of which no alert tells, each with its reason.
+UNTOLD = {
+    "agent.failed": "its response ends as failed, as with any upstream, and the caller is told",
+    "poison.failed": "the sender's mistake: its response ends as failed, with the reason",
+    "request.rejected": "the same, before that",
+    "request.storage_failed": "`refused` counts its 503",
+}
 STEP = re.compile(r'where (?:event|tostring\(line\.(\w+)\)) (?:in \(((?:"[\w.]+"(?:, )?)+)\)|== "([^"]+)")')
 # The language of the queries: one table or bracket, then steps. A word that is spelt wrong is none of these.
 TABLES = {"AppTraces", "AppRequests", "AppMetrics"}
@@ -67,14 +74,20 @@ OPERATORS = {"where", "extend", "project", "summarize", "union"}
 
 
 @cache
-def logged() -> set[str]:
-    """Return the names of all log events in the code."""
+def logged(*levels: str) -> set[str]:
+    """Return the names of all log events in the code, or of those that it logs by these methods."""
     found = set()
     for path in CODE:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_log(node.func.value):
-                found |= {one.value for one in node.args[:1] if isinstance(one, ast.Constant)}
+                names = {one.value for one in node.args[:1] if isinstance(one, ast.Constant)}
+                found |= names if not levels or node.func.attr in levels else set()
     return {str(name) for name in found}
+
+
+def errors() -> set[str]:
+    """Return the names of the events at level `error` of which an alert must tell."""
+    return logged("error", "exception", "critical") - UNTOLD.keys()
 
 
 def measured() -> set[str]:
@@ -117,6 +130,17 @@ def alerts(project: Project) -> Iterator[str]:
             plain = own(deployment, query)
             found = _query_faults(name, plain) if plain else ["it counts the rows of other apps"]
             yield from (f"{deployment.name}: {name}: {fault}" for fault in found)
+
+
+def told(project: Project) -> Iterator[str]:
+    """Of each event at level `error` an alert tells, or the handbook says that none does."""
+    handbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    yield from (f"{name} is not explained" for name in sorted(UNTOLD) if f"`{name}`" not in handbook)
+    yield from (f"{name} is no error" for name in sorted(UNTOLD.keys() - logged("error", "exception", "critical")))
+    for deployment in project.deployments():
+        asked = {name for query in ids_of(deployment).values() for name in re.findall(r'"([\w.]+)"', query)}
+        yield from (f"{deployment.name}: no alert tells of {name}" for name in sorted(errors() - asked))
+        yield from (f"{deployment.name}: an alert tells of {name}" for name in sorted(UNTOLD.keys() & asked))
 
 
 def _query_faults(name: str, query: str) -> Iterator[str]:
@@ -242,5 +266,8 @@ def _metric_faults(deployment: Deployment, people: list[str]) -> Iterator[str]:
             yield f"{deployment.name}: the alert of the model is {found}"
         counted = (criterion["metricNamespace"], criterion["metricName"], criterion["dimensions"])
         only = [{"name": "StatusCode", "operator": "Include", "values": ["429"]}]
-        if counted != (MODEL, "AzureOpenAIRequests", only) or criterion["threshold"] != 20:
+        if counted != (MODEL, "AzureOpenAIRequests", only):
             yield f"{deployment.name}: the alert of the model counts {counted}"
+        fires = (criterion["timeAggregation"], criterion["operator"], criterion["threshold"])
+        if fires != ("Total", "GreaterThan", 20):
+            yield f"{deployment.name}: the alert of the model fires at {fires}"

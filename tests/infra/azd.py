@@ -15,6 +15,7 @@ HOOKS = {
     "preprovision": "infra.hooks.prerequisites",
     "postprovision": "infra.hooks.first_caller",
     "postdeploy": "infra.hooks.readiness",
+    "predown": "infra.hooks.taking_down",
 }
 DIST = PACKAGE.relative_to(ROOT).as_posix()  # what the hook makes
 SERVICE = {"project": ".", "dist": DIST, "host": "function", "language": "python", "remoteBuild": False}

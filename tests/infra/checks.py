@@ -48,6 +48,7 @@ ALL: list[Check] = [
     parameters.limits,
     parameters.ranges,
     alerts.alerts,
+    alerts.told,
     alerts.rules,
     workbook.workbook,
     workbook.shown,

@@ -42,8 +42,13 @@ def _mutants() -> list[Mutant]:
         ("names-too-early", "endpoints", "dependsOn: [zones, links]", "dependsOn: [zones]", "order"),
         # what is there
         ("people-for-nobody", "alerts", "= if (!empty(email)) {", "= if (empty(email)) {", "present"),
-        ("gate-for-all", "app", " = if (!empty(entraClientId)) {", " = {", "present", ("default",)),
-        ("no-gate", "app", " = if (!empty(entraClientId)) {", " = if (empty(entraClientId)) {", "present"),
+        ("gate-stays", "app", "config@2024-11-01' = {", "config@2024-11-01' = if (!empty(entraClientId)) {", "present", ("default",)),
+        ("gate-for-all", "app", "properties: empty(entraClientId)", "properties: !empty(entraClientId)", "hardening", ("default",)),
+        ("no-gate", "app", "properties: empty(entraClientId)", "properties: !empty(entraClientId)", "hardening"),
+        ("tokens-of-all", "app", "${tenant().tenantId}/v2.0", "common/v2.0", "hardening"),
+        ("any-origin", "app", "http20Enabled: true", "http20Enabled: true\n      cors: {\n        allowedOrigins: ['*']\n      }", "hardening"),
+        ("never-throttled", "alerts", "timeAggregation: 'Total'\n          operator: 'GreaterThan'", "timeAggregation: 'Total'\n          operator: 'LessThan'", "rules"),
+        ("other-sum", "alerts", "timeAggregation: 'Total'\n          operator", "timeAggregation: 'Average'\n          operator", "rules"),
         ("network-by-zones", "main", "= if (vnetEnabled) {", "= if (zoneRedundant) {", "present", ("network",)),
         ("model-for-all", "main", "= if (makesModel) {", "= if (!vnetEnabled) {", "compiles", ("upstream",)),
         # values of open enumerations

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.infra.compiler import TENANT
 from tests.infra.deployment import Deployment, Resource, formatted
 from tests.infra.project import Project
 from tests.infra.roles import IDENTITY, INSIGHTS, MODEL, STORAGE, VAULT, identity_of
@@ -20,7 +21,10 @@ REFUSED = {
     "alwaysOn", "ftpsState", "functionAppScaleLimit", "functionsRuntimeScaleMonitoringEnabled", "linuxFxVersion",
     "netFrameworkVersion", "preWarmedInstanceCount", "pythonVersion", "use32BitWorkerProcess",
 }  # fmt: skip
+SITE_CONFIG = {"minTlsVersion", "scmMinTlsVersion", "http20Enabled", "appSettings"}  # and nothing else, such as cors
 FLEX = "properties.functionAppConfig"
+ENTRA = "properties.identityProviders.azureActiveDirectory"
+ISSUER = f"https://login.microsoftonline.com/{TENANT}/v2.0"
 # type, path, value, reason
 FIXED: list[tuple[str, str, Any, str]] = [
     (STORAGE, "properties.allowSharedKeyAccess", False, "no keys"),
@@ -56,17 +60,6 @@ FIXED: list[tuple[str, str, Any, str]] = [
     (SITE, "properties.siteConfig.http20Enabled", True, "many streams on one connection"),
     (SITE, f"{FLEX}.runtime", {"name": "python", "version": "3.12"}, "the version that all tests run beside"),
     (PASSWORDS, "properties.allow", False, "no passwords"),
-    (GATE, "properties.platform.enabled", True, "a gate that is there"),
-    (GATE, "properties.globalValidation.requireAuthentication", True, "a gate that is closed"),
-    (GATE, "properties.globalValidation.unauthenticatedClientAction", "Return401", "callers are no browsers"),
-    (
-        GATE,
-        "properties.globalValidation.excludedPaths",
-        ["/health/live", "/health/ready", "/health/upstream", "/webhooks/upstream"],
-        "probes and monitors bring nothing, and webhooks are signed",
-    ),
-    (GATE, "properties.httpSettings.requireHttps", True, "no plain text"),
-    (GATE, "properties.identityProviders.azureActiveDirectory.enabled", True, "a gate that opens"),
     (GATE, "properties.login.tokenStore.enabled", False, "no tokens at rest"),
 ]
 Wanted = Callable[[Deployment], Any]
@@ -106,6 +99,11 @@ def chosen(deployment: Deployment, name: str) -> Any:
 
 def _is(name: str) -> Wanted:
     return lambda deployment: chosen(deployment, name)
+
+
+def _gated(value: Any, *, otherwise: Any = None) -> Wanted:
+    """Return what a value is where an app registration is given, and where none is."""
+    return lambda deployment: value if chosen(deployment, "entraClientId") else otherwise
 
 
 def _id(kind: str) -> Wanted:
@@ -194,16 +192,33 @@ FOLLOWING: list[tuple[str, str, Wanted, str]] = [
         _is("httpConcurrency"),
         "the default is 1 stream an instance",
     ),
+    (GATE, "properties.platform.enabled", _gated(True, otherwise=False), "a gate that is taken away again"),
     (
         GATE,
-        "properties.identityProviders.azureActiveDirectory.registration.clientId",
-        _is("entraClientId"),
-        "whose tokens",
+        "properties.globalValidation.requireAuthentication",
+        _gated(True, otherwise=False),
+        "a gate that is closed, or open",
     ),
     (
         GATE,
-        "properties.identityProviders.azureActiveDirectory.validation.allowedAudiences",
-        lambda one: [chosen(one, "entraClientId"), f"api://{chosen(one, 'entraClientId')}"],
+        "properties.globalValidation.unauthenticatedClientAction",
+        _gated("Return401", otherwise="AllowAnonymous"),
+        "callers are no browsers",
+    ),
+    (
+        GATE,
+        "properties.globalValidation.excludedPaths",
+        _gated(["/health/live", "/health/ready", "/health/upstream", "/webhooks/upstream"]),
+        "probes and monitors bring nothing, and webhooks are signed",
+    ),
+    (GATE, "properties.httpSettings.requireHttps", _gated(True), "no plain text"),
+    (GATE, f"{ENTRA}.enabled", _gated(True), "a gate that opens"),
+    (GATE, f"{ENTRA}.registration.clientId", lambda one: chosen(one, "entraClientId") or None, "whose tokens"),
+    (GATE, f"{ENTRA}.registration.openIdIssuer", _gated(ISSUER), "tokens of this tenant, and of no other"),
+    (
+        GATE,
+        f"{ENTRA}.validation.allowedAudiences",
+        lambda one: _gated([chosen(one, "entraClientId"), f"api://{chosen(one, 'entraClientId')}"])(one),
         "tokens for this app",
     ),
 ]
@@ -219,8 +234,9 @@ def hardening(project: Project) -> Iterator[str]:
                 if (found := one.at(path)) != value:
                     yield f"{deployment.name}: {path} of {one.name} is {found}, not {value}: {why}"
         site = deployment.one(SITE)
-        for name in sorted((site.at("properties.siteConfig") or {}).keys() & REFUSED):
-            yield f"{deployment.name}: siteConfig.{name}: Flex Consumption refuses it"
+        for name in sorted((site.at("properties.siteConfig") or {}).keys() ^ SITE_CONFIG):
+            why = "Flex Consumption refuses it" if name in REFUSED else "it is not on both sides"
+            yield f"{deployment.name}: siteConfig.{name}: {why}"
         yield from _site_faults(deployment, site)
 
 
@@ -237,7 +253,7 @@ def _site_faults(deployment: Deployment, site: Resource) -> Iterator[str]:
 
 
 def present(project: Project) -> Iterator[str]:
-    """Each resource is there exactly if it was chosen: a model, a gate, people who are told, roles of a deployer."""
+    """Each resource is there exactly if it was chosen: a model, people who are told, roles of a deployer."""
     for deployment in project.deployments():
         given = deployment.given
         has_model = not (given.get("upstreamBaseUrl") or given.get("upstreams"))
@@ -245,14 +261,13 @@ def present(project: Project) -> Iterator[str]:
             MODEL: has_model,
             DEPLOYED_MODEL: has_model,
             "Microsoft.Insights/metricAlerts": has_model,
-            GATE: bool(given.get("entraClientId")),
             "Microsoft.Insights/actionGroups": bool(given.get("alertEmail")),
             "Microsoft.Network/virtualNetworks": chosen(deployment, "vnetEnabled") and not given.get("appSubnetId"),
             WORKSPACE: not given.get("workspaceId"),
             VAULT: not given.get("keyVaultId"),
             IDENTITY: 2 if given.get("customerKeyId") else 1,
         }
-        wanted |= dict.fromkeys((STORAGE, INSIGHTS, PLAN, SITE, CONTAINER), True)
+        wanted |= dict.fromkeys((STORAGE, INSIGHTS, PLAN, SITE, CONTAINER, GATE), True)
         for kind, is_wanted in wanted.items():
             if len(deployment.of(kind)) != is_wanted:
                 yield f"{deployment.name}: {len(deployment.of(kind))} of {kind}"

@@ -8,8 +8,9 @@ from typing import Any
 from infra.hooks.regions import regions_of
 from local.stack.process import ROOT
 from tests.infra.deployment import formatted, referred
+from tests.infra.hardening import chosen
 from tests.infra.project import Project
-from tests.infra.roles import STORAGE, VAULT
+from tests.infra.roles import ASSIGNMENT, STORAGE, VAULT
 
 # What hooks and operators read, by output.
 NEEDED = {
@@ -58,14 +59,14 @@ def _lost_lines(logging: dict[str, Any]) -> Iterator[str]:
 def outputs(project: Project) -> Iterator[str]:
     """No output or parameter holds a secret, and the outputs that hooks and operators need exist."""
     for deployment in project.deployments():
-        found = {name: formatted(value) for name, value in deployment.outputs.items()}
+        found: dict[str, Any] = {name: formatted(value) for name, value in deployment.outputs.items()}
+        found["ROLES_ELSEWHERE"] = sorted(str(found.get("ROLES_ELSEWHERE")).split())
         group = deployment.one("Microsoft.Resources/resourceGroups")
         site = deployment.one("Microsoft.Web/sites")
         model = [one.name for one in deployment.of("Microsoft.CognitiveServices/accounts/deployments")]
         vault = deployment.given.get("keyVaultId") or deployment.one(VAULT).id
         wanted = {
             **NEEDED,
-            "AZURE_LOCATION": group.at("location"),
             "AZURE_RESOURCE_GROUP": group.name,
             "AZURE_KEY_VAULT_NAME": vault.rpartition("/")[2],
             "AZURE_KEY_VAULT_RESOURCE_ID": vault,
@@ -74,12 +75,17 @@ def outputs(project: Project) -> Iterator[str]:
             "APP_RESOURCE_ID": site.id,
             "REQUESTS_CALLER_NAME": deployment.given.get("requestsCaller", ""),
             "MODEL_DEPLOYMENT": model[0] if model else "",
+            "NETWORK_IS_PRIVATE": str(chosen(deployment, "vnetEnabled")),
+            "ROLES_ELSEWHERE": sorted(one.id for one in deployment.of(ASSIGNMENT) if group.id not in one.id),
         }
         if (referred(deployment.outputs.get("AZURE_KEY_VAULT_ENDPOINT")) or ("", ""))[0] != vault:
             yield f"{deployment.name}: the address of the vault is that of another one"
         for name in sorted(wanted.keys() | found.keys()):
             if found.get(name) != wanted.get(name):
                 yield f"{deployment.name}: {name} is {found.get(name)}, not {wanted.get(name)}"
+    kept = {variable for variable, _ in project.passed().values()}
+    for name in sorted(kept & project.compiled.template["outputs"].keys()):
+        yield f"{name} is set by azd env, and `azd down` would forget it, as it does with every output"
     for name in project.compiled.template["parameters"]:
         declared = project.compiled.template["parameters"][name]
         if re.search(r"(?i)(key|secret|password)(?!.*Id$)", name) and declared["type"] != "bool":

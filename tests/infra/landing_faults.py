@@ -9,6 +9,7 @@ def _mutants() -> list[Mutant]:
         ("names-not-taken", "main", "{ ...usualNames, ...named }", "{ ...named, ...usualNames }", "overridden", ("named",)),
         ("name-of-one-kind-lost", "main", "    name: names.app\n", "    name: usualNames.app\n", "overridden", ("named",)),
         ("tags-not-taken", "main", "  ...values.tagsOf(resourceTags)\n", "", "compiles"),
+        ("tags-of-no-zone", "endpoints", "values.tagsOfZone(tags) : {}", "tags : {}", "tags", ("network",)),
         ("tags-cut", "values", "trim(join(skip(split(part, '='), 1), '='))", "trim(split(part, '=')[1])", "tags", ("named",)),
         ("untagged-model", "model", "  name: modelName\n  tags: tags\n", "  name: modelName\n", "tags"),
         # what is there already

@@ -58,6 +58,7 @@ def test_the_hook_fails_if_the_role_never_arrives(tmp_path: Path, vault: Vault) 
     assert "Microsoft.KeyVault/vaults/secrets/write" in done.stderr
     assert "Key Vault Secrets Officer" in done.stderr
     assert "docs/deploy.md" in done.stderr
+    assert "run `azd hooks run postprovision`" in done.stderr
 
 
 @pytest.mark.parametrize("code", ["ForbiddenByFirewall", "ForbiddenByConnection"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from infra.hooks.regions import MODEL, SKU
 from local.stack.process import ROOT
 from shared.upstreams.specs import MAX_IN_FLIGHT
 from tests.infra import deployment
@@ -94,6 +95,10 @@ REFUSED = {
     "a tag with a long value": (f"param resourceTags = 'a={'v' * 257}'\n", "a value at most 256"),
     "one tag twice": ("param resourceTags = 'a=1,A=2'\n", "duplicate key 'A'"),
     "too many tags": (f"param resourceTags = '{','.join(f't{n}=1' for n in range(48))}'\n", "at most 47 tags"),
+    "too many tags for a zone": (
+        f"{ON}param resourceTags = '{','.join(f't{n}=1' for n in range(14))}'\n",
+        "at most 13 tags where private DNS zones are made",
+    ),
     "a name of nothing": ("param resourceNames = 'bus=x'\n", "and not bus"),
     "an empty name": ("param resourceNames = 'app='\n", "and not app or nothing"),
     "a name of a network that is not there": ("param resourceNames = 'network=x'\n", "and not network"),
@@ -145,6 +150,10 @@ TAKEN = {
     "a tenth of all traces": f"{SHARE}param otelTracesSamplerArg = '0.1'\n",
     "a key of one of several upstreams": "param upstreams = 'all.json'\nparam upstreamApiKeyInVault = true\n",
     "a tag of the longest name and an empty value": f"param resourceTags = '{'n' * 128}='\n",
+    "as many tags as a zone takes": f"{ON}param resourceTags = 'a b=1,{','.join(f't{n}=1' for n in range(13))}'\n",
+    "as many tags as there are": (
+        f"{ON}param privateDnsZones = 'policy'\nparam resourceTags = '{','.join(f't{n}=1' for n in range(47))}'\n"
+    ),
     "all that is there": f"{ON}{SUBNETS}{LOGS}{SECRETS}param privateDnsZones = '{GROUP}'\n",
     "subnets of one's own": parts("10.1.0.64/26", "10.1.0.32/28", whole="10.1.0.0/25"),
     "subnets in another order, at the end": parts("10.1.63.0/24", "10.1.62.0/24", whole="10.1.32.0/19"),
@@ -185,6 +194,13 @@ def test_what_is_allowed_is_not_refused(said: str, tmp_path: Path, compiler: Com
     found = deployment.evaluated("said", snapshot, given)
     assert list(network_faults(found)) == []
     assert list(refusals(found)) == []
+
+
+def test_an_empty_model_is_the_default_one(tmp_path: Path, compiler: Compiler) -> None:
+    """Azd cannot take a value away, so an empty one stands for that, as for the hook that looks at the quota."""
+    snapshot = evaluated(tmp_path, compiler, "param modelName = ''\nparam modelSku = ''\n")
+    found = deployment.evaluated("said", snapshot, {}).one("Microsoft.CognitiveServices/accounts/deployments")
+    assert (found.name, found.at("properties.model.name"), found.at("sku.name")) == (MODEL, MODEL, SKU)
 
 
 def test_a_value_of_another_kind_is_an_error() -> None:

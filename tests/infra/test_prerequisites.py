@@ -85,6 +85,27 @@ def test_without_a_subscription_nothing_is_asked(tmp_path: Path, vault: Vault) -
     assert "azd hooks run preprovision" in done.stdout
 
 
+OUTPUTS = {"MODEL_DEPLOYMENT": "", "NETWORK_IS_PRIVATE": "True"}
+KEPT = {"UPSTREAM_BASE_URL": "", "VNET_ENABLED": "false"}
+
+
+@pytest.mark.parametrize("lost", KEPT)
+def test_an_environment_that_has_only_outputs_deploys_nothing(lost: str, tmp_path: Path, vault: Vault) -> None:
+    """`azd env refresh` makes one for the first caller. The defaults would open storage, or deploy a model."""
+    kept = {name: value for name, value in KEPT.items() if name != lost}
+    done = run("prerequisites", tmp_path, vault, **OUTPUTS, **kept)
+    assert (done.returncode, vault.calls) == (1, [])
+    assert f"({lost})" in done.stderr
+    assert "`azd hooks run postprovision`" in done.stderr
+
+
+@pytest.mark.parametrize("given", [{**OUTPUTS, **KEPT}, {**OUTPUTS, "UPSTREAMS": "", "VNET_ENABLED": "true"}, {}])
+def test_a_value_that_was_set_is_meant(given: dict[str, str], tmp_path: Path, vault: Vault) -> None:
+    """Also one that was taken back. An environment without outputs is that of a first deployment."""
+    done = run("prerequisites", tmp_path, vault, **given)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_providers_are_those_of_the_bicep_files() -> None:
     """Those of a model and of a network are needed only with one. Role assignments and deployments need none."""
     texts = [path.read_text() for path in (ROOT / "infra").rglob("*.bicep")]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.infra.alerts import errors
 from tests.infra.kusto.queries import OF_ONE, alerts, analyzed, asked, charts, every_query
 
 NOW = datetime.now(UTC).replace(tzinfo=None).isoformat()
@@ -83,6 +84,13 @@ def test_a_sampled_line_counts_as_those_that_it_stands_for() -> None:
     """So does a message that the platform gave up, in words of its own."""
     given_up = {"Message": "Message has reached MaxDequeueCount of 5.", "ItemCount": 3}
     assert counted("poison", AppTraces=[line("poison.unread", items=2), given_up, line("heartbeat.missed")]) == 5
+
+
+def test_every_error_is_counted_once() -> None:
+    """Each event that the code logs as an error raises one alert, but for those that have a reason."""
+    rows = [line(event, level="error") for event in sorted(errors())]
+    assert len(rows) >= 30
+    assert sum(counted(name, AppTraces=rows) for name in ("overdue", "faults", "poison")) == len(rows)
 
 
 def test_a_late_alarm_counts_once_a_row() -> None:

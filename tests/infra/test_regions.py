@@ -13,6 +13,7 @@ from tests.infra.vaults import Vault
 
 HERE = {"AZURE_LOCATION": "swedencentral", "APP_RESOURCE_ID": ""}
 USAGES = "GET /subscriptions/s/providers/Microsoft.CognitiveServices/locations/swedencentral/usages"
+GROUPS = "/subscriptions/s/resourceGroups"
 UPSTREAM = {"UPSTREAM_BASE_URL": "https://a.example/v1"}
 
 
@@ -97,6 +98,39 @@ def test_quota_that_is_not_needed_is_not_asked_for(given: dict[str, str], tmp_pa
     """An upstream needs none here. A model that is there, or comes back, has taken its own part already."""
     assert run("prerequisites", tmp_path, vault, **{**HERE, **given}).returncode == 0
     assert USAGES not in vault.calls
+
+
+# What a group has, by what it shows: the account of a deployment that failed late, or in a pipeline, or another one.
+ACCOUNTS: dict[str, dict[str, Any]] = {
+    "its own": {"value": [{"tags": None}, {"tags": {"azd-env-name": "test"}}]},
+    "another's": {"value": [{"tags": {"azd-env-name": "other"}}, {}]},
+    "none": {"value": []},
+}
+
+
+@pytest.mark.parametrize("found", ACCOUNTS)
+def test_a_model_that_is_there_has_its_quota(found: str, tmp_path: Path, vault: Vault) -> None:
+    """A failed deployment leaves no outputs, and a pipeline begins without any. Only Azure knows the account then."""
+    vault.quotas, vault.resources = [quota(80, 50)], (200, ACCOUNTS[found])
+    done = run("prerequisites", tmp_path, vault, **HERE, RESOURCE_NAMES="group=rg-x")
+    assert f"GET {GROUPS}/rg-x/resources" in vault.calls
+    if found == "its own":
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "quota" not in done.stdout
+    else:
+        assert "swedencentral has 30 left" in done.stderr
+
+
+@pytest.mark.parametrize("answer", [(403, {"error": {"code": "AuthorizationFailed"}}), (200, {"value": [1]})])
+def test_a_model_that_may_be_there_stops_nothing(
+    answer: tuple[int, dict[str, Any]], tmp_path: Path, vault: Vault
+) -> None:
+    """Whoever deploys may lack the right to look, or the answer says nothing. Then the hook warns and goes on."""
+    vault.quotas, vault.resources = [quota(80, 50)], answer
+    done = run("prerequisites", tmp_path, vault, **HERE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "swedencentral has 30 left" in done.stdout
+    assert f"GET {GROUPS}/rg-test/resources" in vault.calls
 
 
 def test_the_default_model_is_that_of_the_parameters() -> None:

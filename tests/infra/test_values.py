@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.hooks.values import MAX_S, WrongValue, seconds
+from infra.hooks.values import MAX_S, WrongValue, group_of, resource_name, seconds
 from tests.infra.azd_hooks import run
 from tests.infra.vaults import Vault
 
@@ -60,3 +60,22 @@ def test_the_first_request_is_not_sent_with_a_wrong_value(name: str, tmp_path: P
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"{name} must be seconds {LIMITS}" in done.stderr
     assert not [call for call in vault.calls if "/responses" in call]
+
+
+GROUPS = [
+    ({"AZURE_ENV_NAME": "prod"}, "rg-prod"),
+    ({"AZURE_ENV_NAME": "prod", "RESOURCE_NAMES": "app=a, group = rg-x,"}, "rg-x"),
+    ({"AZURE_ENV_NAME": "prod", "RESOURCE_NAMES": "group=rg-x", "AZURE_RESOURCE_GROUP": "rg-y"}, "rg-y"),
+]
+
+
+@pytest.mark.parametrize(("environment", "group"), GROUPS)
+def test_the_group_is_that_of_the_deployment(environment: dict[str, str], group: str) -> None:
+    """An output goes before a name that was given, and that before the name that is made of the environment's."""
+    assert group_of(environment) == group
+
+
+def test_a_name_that_is_not_given_is_empty() -> None:
+    """The part of a list that is no pair names nothing."""
+    assert resource_name({"RESOURCE_NAMES": "app,storage=st"}, "app") == ""
+    assert resource_name({}, "app") == ""

@@ -10,6 +10,9 @@ from infra.hooks.verdicts import Facts, facts, judged
 AZURE, OPENAI = "https://res.openai.azure.com/openai/v1", "https://api.openai.com/v1"
 BY_ROLE = Facts("gpt-5", Served(AZURE, "UPSTREAM_BASE_URL", AZURE, ""), "/subscriptions/s/x", "principal")
 BY_KEY = Facts("gpt-5", Served(OPENAI, "UPSTREAM_BASE_URL", OPENAI, API_KEY), "", "principal")
+KEYLESS = facts({"UPSTREAM_BASE_URL": OPENAI, "FIRST_MODEL": "gpt-5"}, None)
+OTHER_SCOPE = facts({"UPSTREAM_BASE_URL": OPENAI, "UPSTREAM_SCOPE": "api://x/.default", "FIRST_MODEL": "gpt-5"}, None)
+GATEWAY = facts({"UPSTREAM_BASE_URL": "https://x.azure-api.net:443/openai/v1", "FIRST_MODEL": "gpt-5"}, None)
 FILE = "upstreams.json"
 SEVERAL: dict[str, str] = {"UPSTREAMS": FILE, "UPSTREAM_KEYS_IN_VAULT": "true", "FIRST_MODEL": "gpt-5"}
 BY_MEMBER = facts(SEVERAL, [{"name": "vllm", "key_setting": "VLLM_KEY", "base_url": "https://v.example/v1"}])
@@ -27,6 +30,7 @@ PRIVATE = ("403", "Public access is disabled. Please configure private endpoint.
 NO_ACTION = ("PermissionDenied", "The principal `x` lacks the required data action `Microsoft.CognitiveServices/a`.")
 NO_ACCESS = ("PermissionDenied", "Principal does not have access to API/Operation.")  # MicrosoftDocs/azure-docs#114370
 NO_KEYS = ("AuthenticationTypeDisabled", "Key based authentication is disabled for this resource.")
+NO_BACKGROUND = ("unsupported_parameter", "Unsupported parameter: 'background'.")
 ACCOUNT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/Res"
 REFUSALS = [
     (404, NO_DEPLOYMENT, BY_ROLE, "Wrong deployment name"),
@@ -53,12 +57,21 @@ REFUSALS = [
         f"Closed network: {OF_SEVERAL}: it lets no one in from the app's network. Check the name in {FILE},",
     ),
     (400, ("invalid_request_error", "Unsupported parameter"), BY_KEY, "The upstream refuses the request: Unsupported"),
+    (403, ("403", "Forbidden"), KEYLESS, f"No key: {OPENAI} refuses the app's Entra token"),
+    (403, ("403", "Forbidden"), OTHER_SCOPE, "Missing role"),
+    (400, NO_BACKGROUND, BY_KEY, f"No background mode: {OPENAI} refuses `background`. `azd env set UPSTREAM_MODE"),
+    (400, NO_BACKGROUND, BY_MEMBER, f"No background mode: {OF_SEVERAL} refuses `background`. Give its entry in {FILE}"),
+    (400, ("x", "No foreground, backgrounds"), BY_KEY, "The upstream refuses the request: No foreground"),
 ]
 WAITS = [
     ("credentials", "status 401", 1, BY_KEY, "Wrong key", True),
     ("credentials", "status 401", 1, BY_MEMBER, f"Wrong key: {OF_SEVERAL} refuses 'VLLM_KEY'", True),
     ("credentials", "status 401", 1, UNREAD, f"Wrong key: {OF_SEVERAL} refuses the vault's upstream-keys", True),
     ("credentials", "status 401", 1, facts(SEVERAL, [{}]), f"Missing role: {OF_SEVERAL} refuses", False),
+    ("credentials", "status 401", 1, KEYLESS, "No key: ", True),
+    ("credentials", "status 401", 1, facts(SEVERAL, [{"base_url": OPENAI}]), f"No key: {OF_SEVERAL} refuses", True),
+    ("credentials", "status 401", 1, OTHER_SCOPE, "Missing role", False),
+    ("credentials", "status 401", 1, GATEWAY, "Missing role", False),
     ("credentials", "status 401", 9, BY_ROLE, "Missing role", False),
     ("credentials", "no credential for the upstream", 1, BY_ROLE, "Missing role", False),
     ("upstream_down", "ConnectError", 1, BY_ROLE, "Closed network", False),

@@ -24,6 +24,7 @@ class Vault(ThreadingHTTPServer):
     checks are answered with the statuses in `ready`, in order, and the last is repeated, each with the body `health`.
     `looks` counts them. Questions for the state of a resource provider are answered so with those in `providers`.
     `refused_posts` is the code of the 403 for every POST, and `quotas` are those of the models.
+    `resources` is the answer to the question for the model accounts of a group, which is not there at first.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Vault(ThreadingHTTPServer):
         self.providers: dict[str, list[str]] = {}
         self.refused_posts = ""
         self.quotas: list[dict[str, Any]] = []
+        self.resources: tuple[int, dict[str, Any]] = (404, {"error": {"code": "ResourceGroupNotFound"}})
         self.health = {"error": {"message": "Storage is not available.", "code": "storage"}}
         self.looks = 0
 
@@ -80,6 +82,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         elif self._name() == "usages":
             self._answer(200, {"value": self.server.quotas})
+        elif self._name() == "resources":
+            self._answer(*self.server.resources)
         elif "/providers/Microsoft.KeyVault/vaults/" not in self.path and "/providers/" in self.path:
             self._answer(200, {"registrationState": self.server.next_state(self._name())})
         else:

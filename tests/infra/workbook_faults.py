@@ -13,7 +13,7 @@ def _mutants() -> list[Mutant]:
         ("no-time-range", "workbook", "        text\n        range\n", "        range\n        text\n", "workbook"),
         ("optional-range", "workbook", "isRequired: true", "isRequired: false", "workbook"),
         ("workbook-of-one-user", "workbook", "kind: 'shared'", "kind: 'user'", "enums"),
-        ("workbook-for-a-name", "workbook", "guid(resourceGroup().id, 'workbook')", "'workbook'", "names"),
+        ("workbook-for-a-name", "workbook", "guid(resourceGroup().id, insightsName, 'workbook')", "'workbook'", "names"),
         ("no-data", "workbook", "serializedData: string({", "serializedData: any({", "workbook"),
         # how it is shown
         ("short-look", "workbook", "(responseDeadlineS + 3600) * 1000", "responseDeadlineS * 1000", "shown"),

@@ -5,3 +5,4 @@ param environmentName = 'net'
 param location = 'swedencentral'
 param principalId = '00000000-0000-0000-0000-000000000009'
 param vnetEnabled = true
+param resourceTags = 'Cost Center=4711, 2nd=x, owner_1=platform'
