@@ -31,6 +31,8 @@ async def settle(ports: Ports, record: Record, held: Alarm, error: UpstreamError
         if is_first and isinstance(error, UpstreamRefused) and error.is_for_caller:
             return await _refuse(ports, record, held, error)
         return await fail_start(ports, record, held, endings.by_error(error, ports.clock.now_ms()))
+    if tries.may_have_begun(error):
+        await turns.failed(ports, record, held)
     if removed.is_given_up(error, record.wait, ports.clock.now_ms()):
         return await fail_start(ports, record, held, endings.removed(ports.clock.now_ms()))
     honours_keys = ports.upstreams.of(record).spec.honours_keys
