@@ -157,18 +157,19 @@ async def test_a_gate_that_could_not_be_asked_once_pins_no_response(stage: Stage
     assert "start.repeated" not in log_events(written)
 
 
-async def test_a_line_that_cannot_be_noted_ends_no_response(stage: Stage) -> None:
-    """It has its place, and its record cannot say so."""
+@pytest.mark.parametrize("others", [1, 2], ids=["moves on", "waits"])
+async def test_a_record_that_cannot_be_written_ends_no_response(stage: Stage, others: int) -> None:
+    """It has a permit of the second upstream, or a place in the line of the first one, and its record cannot say so."""
     two(stage)
-    first, _ = await create(stage), await create(stage)
-    at_deadline = f"alarm|{stage.clock.ms + 1 + stage.ports.config.limits.deadline_ms:013d}|start".encode()
-    stage.proxy.refuse(lambda request: is_transaction(request) and at_deadline in request.body)
+    first, *_ = [await create(stage) for _ in range(others)]
+    stage.proxy.refuse(lambda request: is_transaction(request) and b"resp%7Cresp_" in request.body)
     made = await create(stage)
     alarm = await ring(stage, made.id, 7)
-    assert (alarm.counted, alarm.attempt) == (0, 0)
+    assert (alarm.kind, alarm.counted, alarm.attempt) == (Kind.START, 0, 0)
     stage.proxy.heal()
     await ring(stage, made.id, 1)
-    assert (await stage.record(made.id)).wait.reason == WaitReason.TURN
+    record = await stage.record(made.id)
+    assert (record.upstream.name, record.wait.reason) == (("us", "") if others == 1 else ("eu", WaitReason.TURN))
     await stage.finish(first.id)
     assert (await stage.finish(made.id)).status is Status.COMPLETED
 
