@@ -101,7 +101,8 @@ def named(sent: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     `error` counts more than a type, because some servers put the type of the error there.
     """
-    kind = sent.get("type")
+    told = sent.get("type")
+    kind = told if isinstance(told, str) else None
     if name != "error" or kind in _ENDS:
         return dict(sent) if kind or not name else {**sent, "type": name}
     is_flat = kind not in (None, "error") and not sent.get("error")

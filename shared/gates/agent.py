@@ -273,6 +273,8 @@ class Agent:
             self._timer.keep()
             if plan.state.phase is Phase.CLOSED:
                 self._tools.start(self._listeners.on_closed(self.gate, plan.state.until_ms))
+        if plan.changes.waits_in:  # nobody keeps the time of a gate whose line was empty
+            self._timer.keep()
         self._timer.follow(self.view)
 
     def _note(self, stored: StoredGate | None) -> None:

@@ -5,11 +5,11 @@ A permit belongs to a response and is a row of the table. So no process that die
 
 from dataclasses import dataclass
 
-from shared.core.errors import StoreError, UnreadableRow
+from shared.core.errors import StoreError, StoreUnavailable, UnreadableRow
 from shared.core.gates import phases
 from shared.core.gates.requests import Kind, Request
 from shared.core.gates.state import Gate, GateState, Phase, Place, Turn
-from shared.gates.agent import DEADLINE_S, Agent
+from shared.gates.agent import DEADLINE_S, NO_PLACE, Agent
 from shared.gates.looks import Looks
 from shared.gates.rounds import check
 from shared.gates.tools import NOBODY, Listeners, Tools
@@ -115,16 +115,27 @@ class Gates:
         It costs nothing unless this process knows that the gate waits for a probe. If another process has granted the
         permit, `response_id` names the response, and its permit is read to find out.
         """
+        await self._note_probe(gate, Request(Kind.ACCEPT, NO_PLACE), response_id)
+
+    async def failed(self, gate: Gate, place: Place, response_id: str | None = None) -> None:
+        """Note that a create has failed, and that its response keeps its permit, because it may have begun work.
+
+        If it was that of a probe, another response may try after a pause. This never raises, and costs as much as
+        `accepted`. `response_id` is as there.
+        """
+        await self._note_probe(gate, Request(Kind.FAIL, place), response_id)
+
+    async def _note_probe(self, gate: Gate, request: Request, response_id: str | None) -> None:
         agent = self._agent(gate)
-        if response_id:
-            try:
+        try:
+            if response_id:
                 await self.holds(gate, response_id)
-            except (StoreError, UnreadableRow):
-                _log.warning("gate.acceptance_unwritten", extra={"gate": gate.name})
+        except StoreError:
+            _log.warning("gate.acceptance_unwritten", extra={"gate": gate.name})
         if agent.view is None or agent.view.phase is not Phase.PROBING:
             return
         try:
-            await agent.ask(Kind.ACCEPT)
+            await agent.submit(request)
         except StoreError:
             _log.warning("gate.acceptance_unwritten", extra={"gate": gate.name})
 
@@ -139,8 +150,11 @@ class Gates:
             _log.warning("gate.place_kept", extra={"gate": gate.name, "response_id": place.id})
 
     async def holds(self, gate: Gate, response_id: str) -> bool:
-        """Return whether a response has a permit, by one read. Raises UnreadableRow, too."""
-        hold = await self._table.hold(gate.name, response_id)
+        """Return whether a response has a permit, by one read."""
+        try:
+            hold = await self._table.hold(gate.name, response_id)
+        except UnreadableRow as error:  # of a newer version, say: the response must not fail for it
+            raise StoreUnavailable("a permit cannot be read") from error
         agent = self._agent(gate)
         if hold and (hold.phase is Phase.PROBING or agent.view is None):
             agent.suspect(hold.phase)

@@ -1,4 +1,4 @@
-"""The timer of a gate in the process that has closed it: it grants when the gate allows more."""
+"""The timer of a gate in a process that has closed it, or whose responses wait: it grants when the gate allows more."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Timer:
         self._task: asyncio.Task[None] | None = None
 
     def keep(self) -> None:
-        """Keep the time of this gate from now on, because this process has changed its phase."""
+        """Keep the time of this gate from now on: this process has changed its phase, or put a response in its line."""
         self._keeps = True
 
     def follow(self, view: GateState | None) -> None:

@@ -6,7 +6,7 @@ from shared import off_loop
 from shared.core.alarms import Alarm
 from shared.core.backoff import MAX_UNEXPECTED
 from shared.core.changesets import ChangeSet
-from shared.core.errors import Conflict, UpstreamError, UpstreamRefused
+from shared.core.errors import Conflict, StoreError, UpstreamError, UpstreamRefused
 from shared.core.records import Record
 from shared.core.states import RunState
 from shared.lifecycle import completion, endings
@@ -23,8 +23,17 @@ _log = logger(__name__)
 async def on_run_alarm(ports: Ports, alarm: Alarm) -> None:
     """Offer a run again, because its lease has expired or no process has claimed the last offer.
 
-    A run that is past its deadline, or whose lease keeps expiring without progress, ends instead.
+    A run that is past its deadline, or whose lease keeps expiring without progress, ends instead. A failure of storage
+    is none of the run, so it does not count as an attempt.
     """
+    try:
+        await _find_holder(ports, alarm)
+    except StoreError as error:
+        await failed_starts.take_back(ports, alarm, error)
+        raise
+
+
+async def _find_holder(ports: Ports, alarm: Alarm) -> None:
     record = await ports.store.read(alarm.id)
     now_ms = ports.clock.now_ms()
     if record and (upstream := _unknown_work(ports, record, alarm)):

@@ -41,10 +41,11 @@ async def drive_offered_run(ports: Ports, response_id: str, epoch: int) -> None:
 
     Nothing happens if the offer is no longer open.
     """
+    packed = await ports.store.request(response_id)  # before the claim, which counts a try
     claimed = await claims.claim(ports, response_id, epoch)
     if claimed:
         record, alarm = claimed
-        request = await off_loop.unpack(await ports.store.request(response_id) or b"")
+        request = await off_loop.unpack(packed or b"")
         with tracing.under(record.trace):
             await Run(ports, record, alarm, request).drive()
 

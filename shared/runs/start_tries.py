@@ -6,7 +6,7 @@ A try is counted before it is made. What a failed one means is in `upstreams/tri
 from typing import Any
 
 from shared.core.errors import UpstreamError, UpstreamUncertain
-from shared.core.gates.state import Gate, Turn
+from shared.core.gates.state import Gate, Turn, place_of
 from shared.runs.lease import RunLease
 from shared.runtime.ports import Ports
 from shared.starts import failed_starts, turns
@@ -63,11 +63,16 @@ class StartTries:
         return record.id if may_be or record.run.epoch > 1 else None
 
     async def note_answer(self, error: UpstreamError) -> None:
-        """Tell the gate that the upstream answers again, if it has answered a try with an error that ends the work."""
-        record = self._lease.record
-        gate = self._ports.upstreams.gate_of(record)
-        if gate and self._is_trying and tries.of_error(error) is Meaning.END:
-            await self._ports.gates.accepted(gate, self._granted_elsewhere(gate))
+        """Tell the gate what the failure of a try says of its upstream.
+
+        The upstream answers again if the error ends the work. If the try may have begun work, that is not known.
+        """
+        record, gates = self._lease.record, self._ports.gates
+        gate = self._ports.upstreams.gate_of(record) if self._is_trying else None
+        if gate and tries.of_error(error) is Meaning.END:
+            await gates.accepted(gate, self._granted_elsewhere(gate))
+        elif gate and tries.may_have_begun(error):
+            await gates.failed(gate, place_of(record), self._granted_elsewhere(gate))
 
     async def move(self, error: UpstreamError) -> Upstream | None:
         """Give the response to another upstream after a failed try, and return it, or None if it stays.

@@ -5,7 +5,15 @@ What a failure means is in `upstreams/tries`. Here it becomes an alarm, an end, 
 
 from shared.core.alarms import Alarm
 from shared.core.backoff import MAX_COUNTED, retry_delay
-from shared.core.errors import Conflict, NotFound, RefusedByUpstream, StoreError, UpstreamError, UpstreamRefused
+from shared.core.errors import (
+    Conflict,
+    NotFound,
+    RefusedByUpstream,
+    StoreError,
+    StoreUnavailable,
+    UpstreamError,
+    UpstreamRefused,
+)
 from shared.core.records import Record
 from shared.lifecycle import completion, endings
 from shared.lifecycle.endings import Outcome
@@ -31,6 +39,8 @@ async def settle(ports: Ports, record: Record, held: Alarm, error: UpstreamError
         if is_first and isinstance(error, UpstreamRefused) and error.is_for_caller:
             return await _refuse(ports, record, held, error)
         return await fail_start(ports, record, held, endings.by_error(error, ports.clock.now_ms()))
+    if tries.may_have_begun(error):
+        await turns.failed(ports, record, held)
     if removed.is_given_up(error, record.wait, ports.clock.now_ms()):
         return await fail_start(ports, record, held, endings.removed(ports.clock.now_ms()))
     honours_keys = ports.upstreams.of(record).spec.honours_keys
@@ -68,10 +78,16 @@ def note_repeat(record: Record, counted: int) -> None:
         metrics.repeated.add(1)
 
 
-async def take_back(ports: Ports, alarm: Alarm) -> None:
-    """Do not count a try that was not made, because storage failed before it. If storage fails again, it counts."""
+async def take_back(ports: Ports, alarm: Alarm, error: Exception) -> None:
+    """Do not count a try that was not made, because storage failed before it. If storage fails again, it counts.
+
+    `alarm` is the alarm as it stands. Before its deadline, its attempt does not count either if storage is away,
+    because nothing is wrong with the response. A failure of another kind may be, so five of them end the response.
+    """
+    is_away = isinstance(error, StoreUnavailable) and ports.clock.now_ms() < alarm.deadline_ms
+    counts = {"attempt": max(0, alarm.attempt - is_away), "counted": max(0, alarm.counted - 1)}
     try:
-        await rearm(ports, alarm, alarm.due_ms, attempt=alarm.attempt, counted=max(0, alarm.counted - 1))
+        await rearm(ports, alarm, alarm.due_ms, **counts)
     except StoreError:
         return
 

@@ -13,6 +13,7 @@ from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.errors import StoreError, UnreadableRow
 from shared.core.gates.state import Gate, Place
 from shared.core.ids import shard_of
+from shared.core.records import Record
 from shared.core.states import Status
 from shared.gates.tools import Listeners
 from shared.lifecycle.endings import DEADLINE_EXCEEDED
@@ -24,6 +25,7 @@ from shared.telemetry.logs import logger
 
 STOPPING_MS = 300_000
 AT_ONCE = 16  # starts that follow grants in one process. Sweeps make the others
+AGAIN_S = (0.25, 1.0, 4.0)  # waits before a grant is looked at again that came before its response was written
 SHARD = "0"  # whose wake-up has a process awake when a gate allows more
 
 _log = logger(__name__)
@@ -45,7 +47,10 @@ async def is_over(ports: Ports, gate: Gate, response_id: str) -> bool:
 
     One that was ended from outside has five minutes to be stopped.
     """
-    record = await ports.store.read(response_id, with_body=False)
+    return _is_over(ports, gate, await ports.store.read(response_id, with_body=False))
+
+
+def _is_over(ports: Ports, gate: Gate, record: Record | None) -> bool:
     own = ports.upstreams.gate_of(record) if record else None
     if record is None or own is None or own.name != gate.name:
         return True
@@ -67,17 +72,27 @@ class Starter:
     async def start_granted(self, gate: Gate, places: Sequence[Place]) -> None:
         """Move the `start` alarms of responses that have a permit now from their deadline, and start them.
 
-        A response whose alarm is not there has ended, and gives its permit back, or another process starts it. Raises
-        nothing of storage. A round of the gate reports a grant again.
+        A response whose alarm is not there has ended, and gives its permit back, or another process starts it, or has
+        not written yet that it waits. So it is looked at again a few times. Raises nothing of storage. A round of the
+        gate reports a grant again.
         """
-        shards = defaultdict[str, list[Place]](list)
+        await self._start_granted(gate, places, AGAIN_S)
+
+    async def _start_granted(self, gate: Gate, places: Sequence[Place], waits_s: Sequence[float]) -> None:
+        shards, early = defaultdict[str, list[Place]](list), list[Place]()
         for place in places:
             shards[shard_of(place.id)].append(place)
-        await asyncio.gather(*(self._start_shard(gate, shard, granted) for shard, granted in shards.items()))
+        await asyncio.gather(*(self._start_shard(gate, shard, granted, early) for shard, granted in shards.items()))
+        if early and waits_s:
+            self._ports.background.start(self._look_again(gate, early, waits_s))
 
-    async def _start_shard(self, gate: Gate, shard: str, granted: Sequence[Place]) -> None:
+    async def _look_again(self, gate: Gate, places: Sequence[Place], waits_s: Sequence[float]) -> None:
+        await self._ports.clock.sleep(waits_s[0])
+        await self._start_granted(gate, places, waits_s[1:])
+
+    async def _start_shard(self, gate: Gate, shard: str, granted: Sequence[Place], early: list[Place]) -> None:
         ports = self._ports
-        alarms = await asyncio.gather(*(self._alarm_of(gate, place) for place in granted))
+        alarms = await asyncio.gather(*(self._alarm_of(gate, place, early) for place in granted))
         now_ms = ports.clock.now_ms()
         moves = [(alarm, self._moved(alarm, now_ms)) for alarm in alarms if alarm]
         here = {moved.id for _, moved in moves if moved.due_ms > now_ms + 1}
@@ -99,18 +114,25 @@ class Starter:
         self._running += 1
         return alarm.at(now_ms + LEASE_MS[Kind.START], counted=alarm.counted + 1)
 
-    async def _alarm_of(self, gate: Gate, place: Place) -> Alarm | None:
-        """Return the `start` alarm that stands at the deadline of a response, or None."""
+    async def _alarm_of(self, gate: Gate, place: Place, early: list[Place]) -> Alarm | None:
+        """Return the `start` alarm that stands at the deadline of a response, or None.
+
+        If its record may not say yet that it waits, its place is added to `early`.
+        """
         async with self._reads:
             try:
-                found = await _read_alarm(self._ports, place)
-                if found is None and await is_over(self._ports, gate, place.id):
-                    # beside this, because the gate may wait for what follows its grants before it serves another wish
-                    self._ports.background.start(self._give_back(gate, place))
+                if found := await _read_alarm(self._ports, place):
+                    return found
+                record = await self._ports.store.read(place.id, with_body=False)
             except StoreError as error:
                 _log.warning("gate.grants_unstarted", extra={"reason": type(error).__name__})
                 return None
-        return found
+        if _is_over(self._ports, gate, record):
+            # beside this, because the gate may wait for what follows its grants before it serves another wish
+            self._ports.background.start(self._give_back(gate, place))
+        elif record and record.status is Status.QUEUED and not record.upstream.token:
+            early.append(place)
+        return None
 
     async def _give_back(self, gate: Gate, place: Place) -> None:
         """Give back a permit. If that fails, the audit of a round does it."""

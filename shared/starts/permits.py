@@ -7,11 +7,13 @@ that came between the two would be given back, as that of a response that passes
 
 from shared.core.alarms import Alarm
 from shared.core.errors import StoreError, UpstreamError
+from shared.core.gates.state import Turn
 from shared.core.records import Record
 from shared.runtime import lease_renewal
+from shared.runtime.leases import Lease
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import put_off
-from shared.starts import turns
+from shared.starts import failed_starts, turns
 from shared.starts.rerouting import Round
 from shared.telemetry.logs import logger
 from shared.upstreams.routes import Route
@@ -25,13 +27,12 @@ async def take_permit(
     """Take a permit for a start. Return the record and its `start` alarm, which may differ from `held`.
 
     Returns only the record if the response waits for its turn, or if another process may start it. `again`: it may have
-    asked before. Raises StoreError, after which it may have a permit or a place.
+    asked before. Raises StoreError, after which it may have a permit or a place. The try was not made then, so it is
+    taken back.
     """
     if not round_.may_move(record, held.counted) or not ports.upstreams.others(record):
         return await _enter(ports, record, held, again=again)
-    async with lease_renewal.holding(ports, held) as lease:
-        turn = await turns.ask(ports, record, held, again=again, stays=False)
-        route = await round_.free_elsewhere(record, again=again) if turn else None
+    turn, route, lease = await _ask_all(ports, round_, record, held, again=again)
     if lease.is_over or lease.is_past(ports.clock.now_ms()):  # another process may have started the response
         if route:
             await round_.leave(record, route)
@@ -44,6 +45,20 @@ async def take_permit(
         moved = await _moved(ports, round_, record, lease.alarm, first, again=again)
         return await _enter(ports, *moved, again=True) if moved else record
     return await _enter(ports, record, lease.alarm, again=again)
+
+
+async def _ask_all(
+    ports: Ports, round_: Round, record: Record, held: Alarm, *, again: bool
+) -> tuple[Turn | None, Route | None, Lease]:
+    """Ask the gate of a response, and the others if it has no permit free. Return also the lease, which is given up."""
+    try:
+        async with lease_renewal.holding(ports, held) as lease:
+            turn = await turns.ask(ports, record, held, again=again, stays=False)
+            route = await round_.free_elsewhere(record, again=again) if turn else None
+    except StoreError as failed:
+        await failed_starts.take_back(ports, lease.alarm, failed)
+        raise
+    return turn, route, lease
 
 
 async def take_permit_at_first(
@@ -68,16 +83,32 @@ async def take_permit_at_first(
     there, alarm = moved
     try:
         await round_.close(record, error)
-        return await _enter(ports, there, alarm, again=True, error=error)
     except StoreError:
-        return await put_off(ports, there, alarm, alarm.due_ms, error, counted=max(0, alarm.counted - 1)) or there
+        return await _put_off(ports, there, alarm, error)
+    return await _enter(ports, there, alarm, again=True, error=error)
+
+
+async def give_back(ports: Ports, record: Record, held: Alarm, error: UpstreamError) -> Record | None:
+    """Close the gate of an upstream that could not begin a response, which waits in its line from now on.
+
+    Returns the record, or None if the error closes no gate, or if storage fails. Then the next try is as usual.
+    """
+    try:
+        turn = await turns.refused(ports, record, held, error)
+        return await turns.wait(ports, record, held, turn, str(error)) if turn else None
+    except StoreError:
+        return None
 
 
 async def _moved(
     ports: Ports, round_: Round, record: Record, held: Alarm, route: Route, *, again: bool
 ) -> tuple[Record, Alarm] | None:
     """Give a response to an upstream, and have it leave the line where an earlier try may have put it."""
-    moved = await round_.move_to(record, held, route)
+    try:
+        moved = await round_.move_to(record, held, route)
+    except StoreError as failed:
+        await failed_starts.take_back(ports, held, failed)
+        raise
     own = ports.upstreams.gate_of(record)
     if moved and again and own:
         await ports.gates.leave(own, turns.place_at(record, held))
@@ -88,10 +119,21 @@ async def _enter(
     ports: Ports, record: Record, held: Alarm, *, again: bool, error: UpstreamError | None = None
 ) -> Record | tuple[Record, Alarm]:
     """Take a permit of a response's own upstream, or a place in the line there. `error` is what sent it there."""
-    async with lease_renewal.holding(ports, held) as lease:
-        turn = await turns.ask(ports, record, held, again=again)
-    if turn:
-        return await turns.wait(ports, record, lease.alarm, turn, str(error or ""))
+    try:
+        async with lease_renewal.holding(ports, held) as lease:
+            turn = await turns.ask(ports, record, held, again=again)
+        if turn:
+            return await turns.wait(ports, record, lease.alarm, turn, str(error or ""))
+    except StoreError as failed:
+        if error:
+            return await _put_off(ports, record, lease.alarm, error)
+        await failed_starts.take_back(ports, lease.alarm, failed)
+        raise
     if lease.is_over or lease.is_past(ports.clock.now_ms()):
         return record  # the gate took so long that another process may have started the response
     return record, lease.alarm
+
+
+async def _put_off(ports: Ports, record: Record, held: Alarm, error: UpstreamError) -> Record:
+    """Leave a response that waits after `error` to its alarm. The try that the alarm counts has begun nothing."""
+    return await put_off(ports, record, held, held.due_ms, error, counted=max(0, held.counted - 1)) or record

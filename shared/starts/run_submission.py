@@ -19,7 +19,7 @@ from shared.core.records import Record
 from shared.lifecycle import endings
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import exchange, insert
-from shared.starts import joining, packing, permits, turns
+from shared.starts import failed_starts, joining, packing, permits, turns
 from shared.starts.rerouting import Round
 from shared.telemetry.logs import logger
 from shared.transitions import response_transitions, run_transitions
@@ -117,7 +117,11 @@ async def _begin_run(
 
 async def offer_run(ports: Ports, record: Record, alarm: Alarm) -> None:
     """Offer a run that has waited for its turn, if it has a permit now."""
-    if turn := await turns.ask(ports, record, alarm, again=True):
-        await turns.wait(ports, record, alarm, turn)
-    else:
-        await turns.offer(ports, record, alarm)
+    try:
+        if turn := await turns.ask(ports, record, alarm, again=True):
+            await turns.wait(ports, record, alarm, turn)
+        else:
+            await turns.offer(ports, record, alarm)
+    except StoreError as error:
+        await failed_starts.take_back(ports, alarm, error)
+        raise

@@ -22,6 +22,7 @@ from shared.core.changesets import ChangeSet
 from shared.core.errors import (
     Conflict,
     StoreError,
+    UnreadableRow,
     UpstreamError,
     UpstreamRefused,
     UpstreamUnavailable,
@@ -113,13 +114,14 @@ async def _following(
 ) -> Record | tuple[Record, Alarm] | None:
     """Give a response to the upstream that is tried next in a round, and return its record and its alarm.
 
-    If none is, it waits in a line, and only the record is returned. Returns None if the error closes no gate.
+    If none is, it waits in a line, and only the record is returned. Returns None if the error closes no gate, or if
+    storage fails.
     """
     if moved := await round_.move(record, held, error):
         return moved
     placed = await permits.take_permit_at_first(ports, round_, record, held, error)
-    if placed is None and (turn := await turns.refused(ports, record, held, error)):
-        placed = await turns.wait(ports, record, held, turn, str(error))
+    if placed is None:
+        placed = await permits.give_back(ports, record, held, error)
     if isinstance(placed, Record):
         _log.warning("start.deferred", extra={"response": record.id, **tries.seen(error)})
     return placed
@@ -232,8 +234,8 @@ async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
         is_run = record is not None and turns.is_waiting_run(record, alarm)
         has_request = record is not None and not is_run and not record.upstream.token
         packed = await ports.store.request(alarm.id) if has_request else None
-    except StoreError:
-        await failed_starts.take_back(ports, alarm)
+    except (StoreError, UnreadableRow) as error:
+        await failed_starts.take_back(ports, alarm, error)
         raise
     if record is None or (record.upstream.token and not is_run) or _is_over(ports, record, alarm):
         await ports.store.remove(alarm)

@@ -67,6 +67,12 @@ async def answered(ports: Ports, record: Record, held: Alarm) -> None:
         await ports.gates.accepted(gate, record.id if held.attempt else None)
 
 
+async def failed(ports: Ports, record: Record, held: Alarm) -> None:
+    """Tell the gate that a create has failed that may have begun work. The response keeps its permit."""
+    if gate := ports.upstreams.gate_of(record):
+        await ports.gates.failed(gate, place_of(record), record.id if held.attempt else None)
+
+
 def place_at(record: Record, held: Alarm | None) -> Place:
     """Return what a gate keeps of a response, whose `start` alarm moves from where it is held to the deadline.
 

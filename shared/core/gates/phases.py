@@ -23,7 +23,7 @@ def close(state: GateState, now_ms: int, retry_after_s: float | None, reason: st
     is_new = state.phase is not Phase.CLOSED
     closings = state.closings + is_new
     if retry_after_s is None:
-        wait_s = min(CLOSED_MAX_S, CLOSED_MIN_S * 2 ** min(closings - 1, 10))
+        wait_s = _back_off_s(closings)
     else:
         wait_s = min(max(retry_after_s, CLOSED_MIN_S), RETRY_AFTER_MAX_S)
     asked_ms = now_ms + int(wait_s * 1000)
@@ -51,6 +51,23 @@ def unused(state: GateState, response_id: str, now_ms: int) -> GateState:
     if state.phase is not Phase.PROBING or not response_id or response_id != state.probe:
         return state
     return replace(state, probe="", until_ms=min(state.until_ms, now_ms))
+
+
+def failed(state: GateState, response_id: str, now_ms: int) -> GateState:
+    """Return the state after a create has failed without telling whether the upstream takes work, such as by a 500.
+
+    If it was the probe's, the next one may follow after a pause, which is as long as the last closing without a
+    Retry-After. The fault may be that of this one request, and must not stop those behind it for the time of a probe.
+    """
+    if state.phase is not Phase.PROBING or not response_id or response_id != state.probe:
+        return state
+    pause_ms = int(_back_off_s(state.closings) * 1000)
+    return replace(state, probe="", until_ms=min(state.until_ms, now_ms + pause_ms))
+
+
+def _back_off_s(closings: int) -> float:
+    """Return the seconds for which a gate is closed at its closing of this number, if nobody asked for a time."""
+    return min(CLOSED_MAX_S, CLOSED_MIN_S * (1 << min(max(closings, 1) - 1, 10)))
 
 
 def advance(state: GateState, now_ms: int) -> GateState:

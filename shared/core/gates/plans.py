@@ -112,6 +112,8 @@ class _Draft:
                 self._refuse(request)
             case Kind.ACCEPT:
                 self.state = phases.accept(self.state, self.now_ms)
+            case Kind.FAIL:
+                self.state = phases.failed(self.state, request.place.id, self.now_ms)
             case Kind.TAKE:
                 self._take(request.place, stays=request.stays)
             case Kind.CHECK:

@@ -16,9 +16,10 @@ class Kind(IntEnum):
     RELEASE = 1  # its permit is given back
     REFUSE = 2  # the upstream has refused it: its permit is given back, and the gate closes
     ACCEPT = 3  # the upstream has accepted a response, or answers again
-    TAKE = 4  # a permit is wanted, or else a place in the line if the response stays
-    GRANT = 5  # what is free goes to the lines
-    CHECK = 6  # one process is to compare the counts with the rows
+    FAIL = 4  # a create has failed, and its response keeps its permit: if it was the probe, another one may follow
+    TAKE = 5  # a permit is wanted, or else a place in the line if the response stays
+    GRANT = 6  # what is free goes to the lines
+    CHECK = 7  # one process is to compare the counts with the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,17 @@ class Request:
 
 
 # The rows that a wish may change, with those of the response that gets its permit.
-_ROWS = {Kind.LEAVE: 4, Kind.RELEASE: 3, Kind.REFUSE: 2, Kind.ACCEPT: 4, Kind.TAKE: 1, Kind.GRANT: 2, Kind.CHECK: 0}
-_ROWS_WITHOUT_LINE = {**_ROWS, Kind.LEAVE: 2, Kind.RELEASE: 1, Kind.ACCEPT: 0, Kind.GRANT: 0}
+_ROWS = {
+    Kind.LEAVE: 4,
+    Kind.RELEASE: 3,
+    Kind.REFUSE: 2,
+    Kind.ACCEPT: 4,
+    Kind.FAIL: 2,
+    Kind.TAKE: 1,
+    Kind.GRANT: 2,
+    Kind.CHECK: 0,
+}
+_ROWS_WITHOUT_LINE = {**_ROWS, Kind.LEAVE: 2, Kind.RELEASE: 1, Kind.ACCEPT: 0, Kind.FAIL: 0, Kind.GRANT: 0}
 
 
 def fitting(requests: Sequence[Request], *, has_line: bool) -> list[int]:

@@ -162,7 +162,26 @@ async def test_a_caller_with_many_places_is_served_in_order(world: GateWorld) ->
 
 def test_the_kinds_are_served_in_an_order_that_closes_before_it_grants() -> None:
     """A refusal in a transaction prevents the grants of the same transaction."""
-    assert Kind.RELEASE < Kind.REFUSE < Kind.ACCEPT < Kind.TAKE < Kind.GRANT
+    assert Kind.RELEASE < Kind.REFUSE < Kind.ACCEPT < Kind.FAIL < Kind.TAKE < Kind.GRANT
+
+
+# The time of a closed gate
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["the one that closed it", "another"])
+@pytest.mark.parametrize("how", ["moves on", "leaves"])
+async def test_the_time_of_a_gate_is_kept_for_who_enters_its_empty_line(
+    world: GateWorld, how: str, number: int
+) -> None:
+    """Nobody has waited: the refused response has moved to another gate, or it was cancelled in the line."""
+    gates = world.first.gates
+    await gates.refuse(world.gate, place(0), retry_after_s=None, reason="rate_limit", stays=how == "leaves")
+    await gates.leave(world.gate, place(0))
+    await world.ask(world.process(number), place(1))
+    assert place(1).id in world.turns
+    world.time.advance(1.1)
+    await world.settle()
+    assert world.at_work.keys() == {place(1).id}
 
 
 # What writes nothing

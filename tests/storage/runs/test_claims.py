@@ -3,11 +3,13 @@
 import asyncio
 from dataclasses import replace
 from itertools import pairwise
+from urllib.parse import unquote
 
 import pytest
 
 from shared.core.alarms import LEASE_MS, Alarm, Kind
 from shared.core.errors import UpstreamRefused, UpstreamUnavailable
+from shared.core.gates import gate_keys
 from shared.core.ids import new_id, shard_of
 from shared.core.records import Record
 from shared.core.states import RunState, Status
@@ -173,6 +175,29 @@ async def test_progress_resets_the_count_of_crashes(stage: Stage) -> None:
     await running
     assert lines_of(await replayed(stage, reader.id)) == expected_lines(events)
     assert len(offers(stage, reader.id)) == 8
+
+
+@pytest.mark.parametrize("how", ["away", "unreadable"])
+async def test_a_gate_that_cannot_be_asked_ends_no_run(stage: Stage, how: str) -> None:
+    """Whoever looks for a holder asks for the permit first. The alarm rings again until that can be read.
+
+    A version that knows more phases may have written it.
+    """
+    stage.treat(limits={"*": 5})
+    made = await offered(stage)
+    row = {"PartitionKey": gate_keys.gate_partition("default"), "RowKey": gate_keys.hold_key(made.id)}
+    if how == "away":
+        stage.proxy.refuse(lambda request: "gate:" in unquote(request.path))
+    else:
+        await (await stage.table()).upsert_entity({**row, "facts": '{"state":"new"}'})
+    for _ in range(7):
+        await stage.fire_alarms(made.id)
+    (alarm,) = await stage.alarms(made.id)
+    assert (alarm.kind, alarm.attempt, offers(stage, made.id)) == (Kind.RUN, 0, [1])
+    stage.proxy.heal()
+    if how == "away":
+        await stage.fire_alarms(made.id)
+        assert offers(stage, made.id) == [1, 1]
 
 
 async def test_a_run_alarm_without_a_record_is_removed(stage: Stage) -> None:

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from shared.core.errors import UpstreamRefused
+from shared.core.errors import StoreUnavailable, UpstreamRefused
+from shared.core.states import Status
 from shared.storage.messages import RunOffer
 from shared.upstreams.protocol import UpstreamEvent
 from tests.support.fakes.streams import Streams, story
+from tests.support.proxies.fault_proxy import is_read
 from tests.support.run_holders import die, held, logged, offered
 from tests.support.stage import Stage
 from tests.support.stream_clients import expected_lines, kinds, lines_of, offers, replayed, streamed
@@ -49,6 +51,22 @@ async def test_a_long_run_is_handed_over_in_time(stage: Stage) -> None:
     gate.open()
     await (await stage.process()).drive(RunOffer(reader.id, 2))
     assert lines_of(await reader.rest()) == expected_lines(story(6))
+
+
+async def test_a_request_that_cannot_be_read_uses_up_no_try(stage: Stage) -> None:
+    """It is read before the claim, which counts a try of the upstream. So the offer stays open."""
+    stage.upstream.is_background = False
+    made = await stage.create()
+    stage.proxy.refuse(lambda request: is_read(request) and "%7Cinput" in request.path)
+    for _ in range(6):
+        with pytest.raises(StoreUnavailable):
+            await stage.engine.drive(RunOffer(made.id, 1))
+        await stage.fire_alarms(made.id)
+    record = await stage.record(made.id)
+    assert (record.upstream.counted, record.run.expirations, record.run.epoch) == (0, 0, 1)
+    stage.proxy.heal()
+    await stage.engine.drive(RunOffer(made.id, 1))
+    assert (await stage.record(made.id)).status is Status.COMPLETED
 
 
 # A refusal

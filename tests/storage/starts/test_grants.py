@@ -9,6 +9,7 @@ from shared.core.states import Status
 from shared.gates.tools import NOBODY
 from shared.starts.grants import AT_ONCE, STOPPING_MS, Starter, is_over, listeners
 from tests.support.conditions import until
+from tests.support.proxies.fault_proxy import is_transaction
 from tests.support.stage import ANN, Stage
 from tests.support.turns import gates_of
 
@@ -61,6 +62,30 @@ async def test_more_than_can_be_started_here_are_left_to_sweeps(stage: Stage) ->
     await starting
     assert all(stage.wakeups(one.id) for one in left)
     assert (await stage.finish(left[0].id)).status is Status.COMPLETED
+
+
+async def test_a_grant_that_comes_before_its_response_is_written_is_not_lost(stage: Stage) -> None:
+    """The place is in the line, and the record does not say so yet, when another process hands a permit on."""
+    stage.treat(limits={"*": 1})
+    first = await stage.create()
+    stage.clock.ms += 1
+    at_deadline = f"alarm|{stage.clock.ms + stage.ports.config.limits.deadline_ms:013d}|start".encode()
+    waits = stage.proxy.pause(lambda request: is_transaction(request) and at_deadline in request.body)
+    creating = asyncio.create_task(stage.create())
+    await waits.reached.wait()
+    await stage.finish(first.id)
+
+    async def is_granted() -> bool:
+        state = await stage.ports.gates.look(GATE)
+        return state is not None and (state.used, state.waiting) == (1, 0)
+
+    await until(is_granted)
+    await stage.gate_tasks.finished()
+    waits.open()
+    made = await creating
+    await asyncio.gather(*stage.ports.background.tasks)
+    assert (await stage.record(made.id)).upstream.token
+    assert stage.upstream.starts[made.id] == 1
 
 
 async def test_storage_that_fails_is_only_logged(stage: Stage) -> None:

@@ -6,21 +6,23 @@ from urllib.parse import unquote
 
 import pytest
 
-from shared.core.alarms import Kind
-from shared.core.errors import UpstreamUnavailable
+from shared.core.alarms import Alarm, Kind
+from shared.core.errors import StoreError, StoreRefused, StoreUnavailable, UpstreamUnavailable
 from shared.core.gates import gate_keys
 from shared.core.gates.state import Gate, GateState
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.states import Status, WaitReason
-from shared.starts import permits
+from shared.starts import failed_starts, permits
 from shared.starts.rerouting import Round
 from shared.upstreams.specs import UpstreamSpec
 from tests.support.fakes.peers import ScriptedUpstream
-from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.log_capture import WrittenLines, log_events
+from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
 from tests.support.stage import Stage
 
 AWAY = UpstreamUnavailable("ConnectError")
+DENIED = UpstreamUnavailable("status 401", waits_for=WaitReason.CREDENTIALS)
 BUSY = UpstreamUnavailable("status 429", retry_after_s=30, waits_for=WaitReason.RATE_LIMIT)
 
 
@@ -106,6 +108,100 @@ async def test_a_run_is_passed_on_before_it_is_offered(stage: Stage) -> None:
     assert [one.upstream.name for one in made] == ["eu", "us", "eu"]
     assert [await stage.kinds(one.id) for one in made] == [[Kind.RUN], [Kind.RUN], [Kind.START]]
     assert made[2].wait.reason == WaitReason.TURN
+
+
+# Storage that fails
+
+
+def of_gate(request: StorageRequest) -> bool:
+    """Return whether a request is about a gate."""
+    return "gate:" in unquote(request.path) or b"gate:" in request.body
+
+
+async def ring(stage: Stage, response_id: str, times: int) -> Alarm:
+    """Let the alarm of a response ring, and return it."""
+    for _ in range(times):
+        await stage.fire_alarms(response_id)
+    (alarm,) = await stage.alarms(response_id)
+    return alarm
+
+
+@pytest.mark.parametrize("honours", [True, False])
+@pytest.mark.parametrize("then", [(), ("us",)], ids=["one", "two"])
+async def test_a_gate_that_cannot_be_asked_ends_no_response(stage: Stage, then: tuple[str, ...], honours: bool) -> None:
+    """A try that was never made does not count, and neither does the ring of the alarm, however long that lasts."""
+    upstream = ScriptedUpstream()
+    upstream.honours_keys = honours
+    spec = UpstreamSpec("eu", models=("gpt-*",), limits={"*": 1}, then=then, honours_keys=honours)
+    stage.add_upstream(spec, upstream)
+    stage.add_upstream(UpstreamSpec("us", models=("gpt-*",), limits={"*": 1}), ScriptedUpstream())
+    stage.proxy.refuse(of_gate)
+    made = await create(stage)
+    alarm = await ring(stage, made.id, 7)
+    assert (alarm.kind, alarm.counted, alarm.attempt) == (Kind.START, 0, 0)
+    stage.proxy.heal()
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+    assert upstream.starts == {made.id: 1}
+
+
+async def test_a_gate_that_could_not_be_asked_once_pins_no_response(stage: Stage, written: WrittenLines) -> None:
+    """Nothing was sent, so another upstream may begin it, and nothing is repeated."""
+    two(stage)
+    await create(stage)
+    stage.proxy.refuse(of_gate)
+    made = await create(stage)
+    stage.proxy.heal()
+    await ring(stage, made.id, 1)
+    record = await stage.record(made.id)
+    assert (record.upstream.name, bool(record.upstream.token)) == ("us", True)
+    assert "start.repeated" not in log_events(written)
+
+
+@pytest.mark.parametrize("others", [1, 2], ids=["moves on", "waits"])
+async def test_a_record_that_cannot_be_written_ends_no_response(stage: Stage, others: int) -> None:
+    """It has a permit of the second upstream, or a place in the line of the first one, and its record cannot say so."""
+    two(stage)
+    first, *_ = [await create(stage) for _ in range(others)]
+    stage.proxy.refuse(lambda request: is_transaction(request) and b"resp%7Cresp_" in request.body)
+    made = await create(stage)
+    alarm = await ring(stage, made.id, 7)
+    assert (alarm.kind, alarm.counted, alarm.attempt) == (Kind.START, 0, 0)
+    stage.proxy.heal()
+    await ring(stage, made.id, 1)
+    record = await stage.record(made.id)
+    assert (record.upstream.name, record.wait.reason) == (("us", "") if others == 1 else ("eu", WaitReason.TURN))
+    await stage.finish(first.id)
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+
+
+async def test_a_gate_that_cannot_be_closed_ends_no_response(stage: Stage) -> None:
+    """The upstream has begun nothing. Its refusals do not count, whether or not its gate hears of them."""
+    two(stage, None, None)
+    eu = peer(stage, "eu")
+    eu.honours_keys, eu.start_errors = False, [DENIED] * 6
+    stage.proxy.refuse(of_gate)
+    made = await create(stage)
+    alarm = await ring(stage, made.id, 5)
+    assert (alarm.counted, eu.starts[made.id]) == (0, 6)
+    assert (await stage.record(made.id)).wait.reason == WaitReason.CREDENTIALS
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("error", "late_ms", "attempt"), [(StoreUnavailable(), 1, 3), (StoreUnavailable(), 0, 4), (StoreRefused(), 1, 4)]
+)
+async def test_what_is_no_outage_is_given_up(stage: Stage, error: StoreError, late_ms: int, attempt: int) -> None:
+    """A refusal of storage would come again, and after the deadline only the end is left. So these attempts count."""
+    stage.treat(limits={"*": 1})
+    await stage.create()
+    made = await stage.create()
+    (alarm,) = await stage.alarms(made.id)
+    rung = alarm.at(stage.clock.ms + 30_000, attempt=4, counted=1)
+    (rung,) = await stage.ports.store.move(shard_of(made.id), [(alarm, rung)])
+    stage.clock.ms = made.deadline_ms - late_ms
+    await failed_starts.take_back(stage.ports, rung, error)
+    (after,) = await stage.alarms(made.id)
+    assert (after.counted, after.attempt) == (0, attempt)
 
 
 # Races

@@ -14,6 +14,7 @@ from shared.core.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
 )
+from shared.core.ids import shard_of
 from shared.core.records import Record, WaitInfo
 from shared.core.states import Status
 from shared.engine import Engine
@@ -24,6 +25,8 @@ from tests.support.clocks import START_MS
 from tests.support.log_capture import WrittenLines, log_events
 from tests.support.sent_messages import Sent
 from tests.support.stage import CALLBACK_URL, Stage
+
+HOUR_MS = 3_600_000
 
 OUTAGE = UpstreamUnavailable("ConnectError")
 TIMEOUT = UpstreamUnavailable("no answer within 20 s")
@@ -216,6 +219,25 @@ async def test_an_upstream_that_stays_unavailable_is_given_up_at_the_deadline(st
     assert await stage.kinds(made.id) == [Kind.PURGE]
     await stage.fire_gates()
     assert stage.upstream.starts == {made.id: 7}
+
+
+async def test_a_record_that_cannot_be_read_uses_up_no_try(stage: Stage) -> None:
+    """A newer version may have written it. When it can be read again, the response is started."""
+    stage.treat(honours_keys=False, limits={"*": 1})
+    first, made = await stage.create(), await stage.create()
+    row = await (await stage.table()).find(shard_of(made.id), f"resp|{made.id}", ["facts"])
+    assert row
+    await stage.put(made.id, f"resp|{made.id}", facts="of a newer version")
+    await stage.finish(first.id)
+    await stage.gate_tasks.finished()
+    for _ in range(8):
+        stage.clock.ms += HOUR_MS // 6
+        await stage.sweep(made.id)
+    await stage.put(made.id, f"resp|{made.id}", facts=row["facts"])
+    stage.clock.ms += HOUR_MS
+    await stage.sweep(made.id)
+    assert stage.upstream.starts[made.id] == 1
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
 
 
 async def test_a_sweep_starts_a_response_that_a_crashed_process_accepted(stage: Stage) -> None:

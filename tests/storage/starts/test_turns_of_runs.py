@@ -1,6 +1,7 @@
 """Turns of runs: what waits is neither a message nor a lease, and is offered when it has its permit."""
 
 import asyncio
+from urllib.parse import unquote
 
 import pytest
 
@@ -75,6 +76,21 @@ async def test_a_refused_request_is_an_answer_of_a_probe(stage: Stage) -> None:
     await asyncio.gather(*stage.ports.background.tasks)
     await stage.gate_tasks.finished()
     assert [await stage.kinds(reader.id) for reader in readers if reader is not probe] == [[Kind.RUN]] * 2
+
+
+async def test_a_gate_that_cannot_be_asked_ends_no_run(stage: Stage) -> None:
+    """It was accepted, and is offered when its gate can be asked again, however long that takes."""
+    stage.treat(limits={"*": 1})
+    stage.upstream.is_background = False
+    stage.proxy.refuse(lambda request: "gate:" in unquote(request.path) or b"gate:" in request.body)
+    made = await stage.create()
+    for _ in range(7):
+        await stage.fire_alarms(made.id)
+    (alarm,) = await stage.alarms(made.id)
+    assert (alarm.kind, alarm.attempt) == (Kind.START, 0)
+    stage.proxy.heal()
+    await stage.fire_alarms(made.id)
+    assert offers(stage, made.id) == [1]
 
 
 async def test_a_run_that_waits_for_hours_costs_no_invocation(stage: Stage) -> None:

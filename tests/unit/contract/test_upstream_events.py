@@ -93,6 +93,13 @@ def test_the_name_of_a_frame_is_the_type_of_an_event_without_one(
     assert sent == before
 
 
+@pytest.mark.parametrize("kind", [{"a": 1}, ["error"], 5, True])
+def test_a_type_that_is_no_text_is_none(kind: Any) -> None:
+    """The frame's name is the type then, and what a frame named `error` says is told."""
+    assert named({"type": kind, "message": "busy"}, "error") == {"type": "error", "message": "busy"}
+    assert named({"type": kind, "delta": "d"}, "response.output_text.delta")["type"] == "response.output_text.delta"
+
+
 # The end
 
 

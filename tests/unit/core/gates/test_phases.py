@@ -76,6 +76,24 @@ def test_a_probe_that_is_given_back_lets_the_next_one_go() -> None:
         assert phases.unused(later, "probe", NOW_MS + 2_000) == later
 
 
+def test_a_probe_that_fails_lets_the_next_one_go_after_a_pause() -> None:
+    """The pause is that of the last closing without a Retry-After. It never makes the time of the probe longer."""
+    state, failed_ms = phases.granted(closed(), NOW_MS + 1_000, "probe"), NOW_MS + 1_200
+    back = phases.failed(state, "probe", failed_ms)
+    assert (back.phase, back.until_ms - failed_ms) == (Phase.PROBING, 1_000)
+    assert phases.failed(back, "probe", failed_ms + 500) == back
+    waits_ms = [phases.failed(replace(state, closings=n), "probe", failed_ms).until_ms - failed_ms for n in range(7)]
+    assert waits_ms == [1_000, 1_000, 2_000, 4_000, 8_000, 16_000, PROBING_MS - 200]
+
+
+def test_a_failure_counts_only_for_the_probe() -> None:
+    """A response that began before the refusal says nothing about the time after it."""
+    state = phases.granted(closed(), NOW_MS + 1_000, "probe")
+    assert phases.failed(state, "another", NOW_MS + 2_000) == state
+    for later in (phases.accept(state, NOW_MS), closed(state), phases.opened(state)):
+        assert phases.failed(later, "probe", NOW_MS + 2_000) == later
+
+
 def test_grants_double_each_second_after_an_accepted_probe() -> None:
     """Two in the first second, then twice as many in each, until the gate is open."""
     state, now_ms, steps = phases.accept(probing(), NOW_MS), NOW_MS, []

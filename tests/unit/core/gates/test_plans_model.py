@@ -53,7 +53,7 @@ class Play:
         self.now_ms += self.random.choice([0, 3, 400, 1_100])
         at_work, waiting = list(self.rows.holds.values()), list(self.rows.waits.values())
         some = self.random.sample(at_work, min(len(at_work), self.random.randint(1, 20)))
-        match self.random.randrange(8):
+        match self.random.randrange(9):
             case 0 | 1:
                 self.carry_out(self.new())
             case 2 | 3:
@@ -67,6 +67,8 @@ class Play:
             case 6:
                 again = [*some[:2], *self.random.sample(waiting, min(len(waiting), 3))]
                 self.carry_out([Request(Kind.TAKE, one) for one in again], is_known=True)
+            case 7:
+                self.carry_out([Request(Kind.FAIL, one) for one in some])
             case _:
                 kind = self.random.choice([Kind.ACCEPT, Kind.GRANT, Kind.CHECK])
                 self.carry_out([Request(kind, NO_PLACE)])
